@@ -1,0 +1,239 @@
+"""Adapters: the registry of LoRA versions, and which of them is live.
+
+An adapter is immutable. `register` is the only way in, promote and roll back only move the
+`live` mark; both are one transaction and take effect on the next message. The name under which
+an engine holds it (`served_name`) carries the content's digest, so that no two contents ever
+share a name.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from sqlite_utils import Database
+
+from data import audit
+from data.clock import now_us
+from data.db import Row, insert, row, rows, value
+from data.domains import Domain
+from data.errors import Conflict, NotFound
+
+State = Literal["candidate", "live", "retired", "rejected"]
+NAME = re.compile(r"([a-z][a-z0-9-]{0,31})@(\d{1,9}|base)")
+BASE_SERVED_NAME = "base@0"  # the bare base model, served as an all-zero adapter
+
+SELECT = """
+SELECT a.id, a.domain_id, d.name AS domain, a.version, a.sha256, a.path, a.base_model, a.rank,
+       a.size_bytes, a.recipe, a.scores, a.dataset_id, a.parent_id, a.run_id, a.state,
+       a.state_reason, a.created_at, a.live_at
+FROM adapters a JOIN domains d ON d.id = a.domain_id
+"""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    id: int
+    domain_id: int
+    domain: str
+    version: int
+    sha256: str  # of the folder's content, see tuning/publish.py
+    path: str  # of its folder, relative to the home folder
+    base_model: str
+    rank: int
+    size_bytes: int
+    recipe: dict[str, Any]
+    scores: dict[str, Any]
+    dataset_id: int | None
+    parent_id: int | None
+    run_id: int | None
+    state: State
+    state_reason: str
+    created_at: int
+    live_at: int | None
+
+    @property
+    def name(self) -> str:
+        """`helpdesk@3`: what people say."""
+        return f"{self.domain}@{self.version}"
+
+    @property
+    def served_name(self) -> str:
+        """`helpdesk@3-0a1b2c3d4e5f`: what engines are told."""
+        return f"{self.name}-{self.sha256[:12]}"
+
+    def folder(self, home: Path) -> Path:
+        return home / self.path
+
+
+def register(
+    db: Database,
+    domain: Domain,
+    *,
+    version: int,
+    sha256: str,
+    path: str,
+    base_model: str,
+    rank: int,
+    size_bytes: int,
+    recipe: dict[str, Any],
+    scores: dict[str, Any],
+    dataset_id: int | None = None,
+    parent_id: int | None = None,
+    run_id: int | None = None,
+    state: Literal["candidate", "rejected"] = "candidate",
+    state_reason: str = "",
+) -> Adapter:
+    """Add a finished adapter. Raises Conflict when the version is taken."""
+    if row(
+        db, "SELECT 1 FROM adapters WHERE domain_id = ? AND version = ?", [domain.id, version]
+    ):
+        raise Conflict(f"{domain.name}@{version} is registered already.")
+    adapter_id = insert(
+        db,
+        "adapters",
+        domain_id=domain.id,
+        version=version,
+        sha256=sha256,
+        path=path,
+        base_model=base_model,
+        rank=rank,
+        size_bytes=size_bytes,
+        recipe=orjson.dumps(recipe).decode(),
+        scores=orjson.dumps(scores).decode(),
+        dataset_id=dataset_id,
+        parent_id=parent_id,
+        run_id=run_id,
+        state=state,
+        state_reason=state_reason,
+        created_at=now_us(),
+    )
+    return by_id(db, adapter_id)
+
+
+def next_version(db: Database, domain: Domain) -> int:
+    """The number for the domain's next adapter; reserved only by `register`."""
+    sql = "SELECT coalesce(max(version), 0) + 1 FROM adapters WHERE domain_id = ?"
+    return int(value(db, sql, [domain.id]))
+
+
+def by_id(db: Database, adapter_id: int) -> Adapter:
+    """Raises NotFound."""
+    found = row(db, SELECT + "WHERE a.id = ?", [adapter_id])
+    if found is None:
+        raise NotFound(f"There is no adapter number {adapter_id}.")
+    return _adapter(found)
+
+
+def get(db: Database, name: str, domain: Domain | None = None) -> Adapter:
+    """The adapter called `helpdesk@3`, or `3` when `domain` is given. Raises NotFound."""
+    text = f"{domain.name}@{name.lstrip('@')}" if domain and name.lstrip("@").isdigit() else name
+    match = NAME.fullmatch(text)
+    found = None
+    if match and match[2] != "base":
+        found = row(
+            db, SELECT + "WHERE d.name = ? AND a.version = ?", [match[1], int(match[2])]
+        )
+    if found is None:
+        known = [a.name for a in every(db, domain)]
+        there_are = ", ".join(known[:8]) or "none yet; `understudy tune` makes one"
+        raise NotFound(f"There is no adapter {name!r} (there are: {there_are}).")
+    return _adapter(found)
+
+
+def every(db: Database, domain: Domain | None = None) -> list[Adapter]:
+    """All adapters, of one domain or of all, newest first."""
+    where, params = ("WHERE a.domain_id = ? ", [domain.id]) if domain else ("", [])
+    return [_adapter(r) for r in rows(db, SELECT + where + "ORDER BY a.id DESC", params)]
+
+
+def live(db: Database, domain_id: int) -> Adapter | None:
+    """The adapter that answers, or None: the bare base does."""
+    found = row(db, SELECT + "WHERE a.domain_id = ? AND a.state = 'live'", [domain_id])
+    return None if found is None else _adapter(found)
+
+
+def wanted(db: Database) -> list[Adapter]:
+    """What every engine should hold: live and candidate adapters, those in a running comparison,
+    and each domain's previous live one, so that a roll-back needs no loading."""
+    sql = SELECT + """
+        WHERE a.state IN ('live', 'candidate')
+           OR a.id IN (SELECT v.adapter_id FROM variants v
+                       JOIN experiments e ON e.id = v.experiment_id WHERE e.state = 'running')
+           OR a.id IN (SELECT p.previous_id FROM promotions p WHERE p.id IN
+                       (SELECT max(id) FROM promotions GROUP BY domain_id))
+        ORDER BY a.state = 'live' DESC, a.id DESC
+    """
+    return [_adapter(r) for r in rows(db, sql)]
+
+
+def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
+    """Make `adapter` live; the one that was becomes `retired`. Raises Conflict if it is rejected
+    or live already."""
+    current = by_id(db, adapter.id)
+    if current.state == "live":
+        raise Conflict(f"{adapter.name} is live already.")
+    if current.state == "rejected":
+        raise Conflict(f"{adapter.name} was rejected: {current.state_reason}")
+    previous = live(db, adapter.domain_id)
+    _move_live(db, adapter.domain_id, previous, current, "promote", actor)
+    return by_id(db, adapter.id)
+
+
+def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
+    """Undo the last promotion that has not been undone; returns what answers now, None meaning
+    the bare base. Raises Conflict when there is nothing to go back to."""
+    now = live(db, domain.id)
+    undone = 0
+    for step in rows(
+        db,
+        "SELECT kind, adapter_id, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC",
+        [domain.id],
+    ):
+        if step["kind"] == "rollback":
+            undone += 1
+        elif undone:
+            undone -= 1
+        else:
+            before = None if step["previous_id"] is None else by_id(db, step["previous_id"])
+            _move_live(db, domain.id, now, before, "rollback", actor)
+            return None if before is None else by_id(db, before.id)
+    raise Conflict(f"Nothing was promoted in {domain.name} that could be rolled back.")
+
+
+def _move_live(
+    db: Database,
+    domain_id: int,
+    old: Adapter | None,
+    new: Adapter | None,
+    kind: str,
+    actor: str,
+) -> None:
+    if old is not None:
+        db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [old.id])
+    if new is not None:
+        sql = "UPDATE adapters SET state = 'live', live_at = ? WHERE id = ?"
+        db.execute(sql, [now_us(), new.id])
+    insert(
+        db,
+        "promotions",
+        domain_id=domain_id,
+        adapter_id=new.id if new else None,
+        previous_id=old.id if old else None,
+        kind=kind,
+        actor=actor,
+        at=now_us(),
+    )
+    subject = new.name if new else "the bare base"
+    audit.record(db, actor, kind, subject, previous=old.name if old else None)
+
+
+def _adapter(found: Row) -> Adapter:
+    return Adapter(
+        **{
+            **found,
+            "recipe": orjson.loads(found["recipe"]),
+            "scores": orjson.loads(found["scores"]),
+        }
+    )

@@ -1,0 +1,14 @@
+"""Times are integers: microseconds since the epoch, UTC. One form everywhere, sortable, exact."""
+
+import time
+from datetime import UTC, datetime
+
+
+def now_us() -> int:
+    """The present, in microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1000
+
+
+def iso(us: int) -> str:
+    """`us` (epoch microseconds) as ISO 8601 text in UTC, to the second."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

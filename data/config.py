@@ -1,0 +1,193 @@
+"""Settings: `understudy.toml`, overridden by the environment, checked once at start.
+
+Every setting `[section] key` can be given as `UNDERSTUDY_SECTION_KEY`, and as
+`UNDERSTUDY_SECTION_KEY_FILE`, the path of a file that holds it (for secrets). The environment
+wins over the file; giving both a variable and its `_FILE` is an error, as is a missing file.
+Secrets are never written by `understudy init` and never printed.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from data.errors import Invalid
+
+FILE_NAME = "understudy.toml"
+POCKET = Path(__file__).parent / "pocket"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseModelSettings(Section):
+    """`[base]`: the model that adapters are trained against and served on. One per deployment."""
+
+    model: str = "pocket"  # "pocket" (shipped), a local folder, or a name on a model hub
+
+    @property
+    def path(self) -> str:
+        """What transformers and vLLM are given."""
+        return str(POCKET) if self.model == "pocket" else self.model
+
+
+class TuningSettings(Section):
+    """`[tuning]`: how adapters are made, where a recipe does not say otherwise."""
+
+    auto_retrain_pairs: int = Field(0, ge=0)  # queue a retrain after so many new pairs; 0: never
+    threads: int = Field(0, ge=0)  # CPU threads of a run; 0: half of the cores, at least one
+    max_attempts: int = Field(2, ge=1, le=10)  # a run that crashed its process is tried again
+
+
+class ServingSettings(Section):
+    """`[serving]`: the engine. With `url` an engine that somebody else runs is used."""
+
+    url: str = ""
+    port: Port = 8100  # loopback only: vLLM's own API is open to whoever reaches it
+    max_model_len: int = Field(1024, ge=128)
+    max_loras: int = Field(4, ge=1, le=64)  # adapters in one batch
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 64
+    quantization: Literal["none", "bitsandbytes"] = "none"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    gpu_memory_fraction: float = Field(0.85, gt=0, le=1)
+    kv_cache_gib: int = Field(1, ge=1)  # CPU engine only
+    threads: int = Field(0, ge=0)  # CPU engine only; 0: half of the cores, at least one
+    start_timeout_s: int = Field(300, ge=10)
+
+
+class BotSettings(Section):
+    """`[bot]`: the HTTP side and how answers are asked for."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    max_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2)
+    history_turns: int = Field(6, ge=0)  # earlier questions of a conversation that are sent along
+    max_prompt_chars: int = Field(8_000, ge=1)
+    max_in_flight: int = Field(64, ge=1)  # answers at once; more are told to try again
+    web_chat: bool = True  # the page at / answers whoever can reach it; off: API keys only
+    answer_timeout_s: int = Field(120, ge=1)
+
+
+class SlackSettings(Section):
+    """`[slack]`: off until tokens are given."""
+
+    mode: Literal["off", "socket", "http"] = "off"
+    bot_token: SecretStr = SecretStr("")
+    app_token: SecretStr = SecretStr("")  # Socket Mode
+    signing_secret: SecretStr = SecretStr("")  # signed HTTP
+    admins: tuple[str, ...] = ()  # user ids, U…
+    reviewers: tuple[str, ...] = ()
+    api_url: str = "https://slack.com/api/"
+
+
+class Settings(Section):
+    """The whole of `understudy.toml`."""
+
+    home: Path = Path(".")  # the store, adapter files and logs; relative to the file's folder
+    base: BaseModelSettings = BaseModelSettings()
+    tuning: TuningSettings = TuningSettings()
+    serving: ServingSettings = ServingSettings()
+    bot: BotSettings = BotSettings()
+    slack: SlackSettings = SlackSettings()
+
+    @property
+    def store_path(self) -> Path:
+        return self.home / "understudy.db"
+
+    @property
+    def adapters_path(self) -> Path:
+        return self.home / "adapters"
+
+    @property
+    def runs_path(self) -> Path:
+        """One folder a run: its checkpoints and its log."""
+        return self.home / "runs"
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "base": BaseModelSettings,
+    "tuning": TuningSettings,
+    "serving": ServingSettings,
+    "bot": BotSettings,
+    "slack": SlackSettings,
+}
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the settings.
+
+    `path` is the TOML file; without it `UNDERSTUDY_CONFIG`, else `understudy.toml` in the current
+    folder if there is one. Raises Invalid, naming every wrong setting, where it was given and
+    what it takes.
+    """
+    named = path or (Path(environ["UNDERSTUDY_CONFIG"]) if "UNDERSTUDY_CONFIG" in environ else None)
+    if named is not None and not named.is_file():
+        raise Invalid(f"There is no settings file {named}. `understudy init` writes one.")
+    file = named or Path(FILE_NAME)
+    given: dict[str, Any] = {}
+    if file.is_file():
+        try:
+            given = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Invalid(f"{file} is not valid TOML: {error}") from error
+    origin = _apply_environment(given, environ)
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        raise Invalid(_describe(error, file, origin)) from error
+    home = (file.parent / settings.home).resolve()
+    base = settings.base
+    if base.model != "pocket" and (local := file.parent / base.model).is_dir():
+        base = BaseModelSettings(model=str(local.resolve()))
+    return settings.model_copy(update={"home": home, "base": base})
+
+
+def _apply_environment(given: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Put the environment's settings into `given`; returns which variable set what."""
+    origin: dict[str, str] = {}
+    if "UNDERSTUDY_HOME" in environ:
+        given["home"] = environ["UNDERSTUDY_HOME"]
+        origin["home"] = "UNDERSTUDY_HOME"
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            variable = f"UNDERSTUDY_{section}_{key}".upper()
+            text = _variable(variable, environ)
+            if text is None:
+                continue
+            is_list = str(field.annotation).startswith("tuple")
+            parsed: Any = [v.strip() for v in text.split(",") if v.strip()] if is_list else text
+            table = given.setdefault(section, {})
+            if isinstance(table, dict):
+                table[key] = parsed
+                origin[f"{section}.{key}"] = variable
+    return origin
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> str | None:
+    """A variable's value, from itself or from the file that `NAME_FILE` names."""
+    file = environ.get(f"{name}_FILE")
+    if file is None:
+        return environ.get(name)
+    if name in environ:
+        raise Invalid(f"Both {name} and {name}_FILE are set; keep one of them.")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{name}_FILE names {file}, which cannot be read: {error}") from error
+
+
+def _describe(error: ValidationError, file: Path, origin: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        where = origin.get(name, str(file))
+        message = "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"{name} (in {where}): {message}")
+    return "The settings cannot be used:\n  " + "\n  ".join(lines)

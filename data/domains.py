@@ -1,0 +1,134 @@
+"""Domains: the subjects a deployment answers on, and which Slack channels speak to which."""
+
+import re
+from dataclasses import dataclass
+
+import orjson
+from sqlite_utils import Database
+
+from data.clock import now_us
+from data.db import Row, changed, insert, row, rows
+from data.errors import Conflict, Invalid, NotFound
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+RESERVED = {"base"}
+COLUMNS = "id, name, title, system_prompt, suggested_prompts, validation_share, is_default"
+
+
+@dataclass(frozen=True)
+class Domain:
+    id: int
+    name: str
+    title: str
+    system_prompt: str
+    suggested_prompts: tuple[str, ...]
+    validation_share: float  # of its facts, kept out of training to measure on
+    is_default: bool
+
+
+def create(
+    db: Database,
+    name: str,
+    title: str = "",
+    system_prompt: str = "",
+    suggested_prompts: tuple[str, ...] = (),
+    validation_share: float = 0.1,
+) -> Domain:
+    """Add a domain; the first one is the default. Raises Invalid or Conflict."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise Invalid(
+            f"{name!r} cannot name a domain: use up to 32 lower-case letters, digits and '-', "
+            "beginning with a letter ('base' is taken)."
+        )
+    if not 0 <= validation_share <= 0.5:
+        raise Invalid("The validation share must lie between 0 and 0.5.")
+    if row(db, "SELECT 1 FROM domains WHERE name = ?", [name]):
+        raise Conflict(f"There is a domain {name!r} already.")
+    first = row(db, "SELECT 1 FROM domains") is None
+    insert(
+        db,
+        "domains",
+        name=name,
+        title=title or name,
+        system_prompt=system_prompt,
+        suggested_prompts=orjson.dumps(suggested_prompts).decode(),
+        validation_share=validation_share,
+        is_default=int(first),
+        created_at=now_us(),
+    )
+    return get(db, name)
+
+
+def get(db: Database, name: str) -> Domain:
+    """The domain of that name. Raises NotFound, naming those there are."""
+    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE name = ?", [name])  # noqa: S608
+    if found is None:
+        names = ", ".join(d.name for d in every(db)) or "none yet: `understudy domains add NAME`"
+        raise NotFound(f"There is no domain {name!r} (there are: {names}).")
+    return _domain(found)
+
+
+def by_id(db: Database, domain_id: int) -> Domain:
+    """The domain with that id. Raises NotFound."""
+    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE id = ?", [domain_id])  # noqa: S608
+    if found is None:
+        raise NotFound(f"There is no domain number {domain_id}.")
+    return _domain(found)
+
+
+def default(db: Database) -> Domain:
+    """The domain that answers where nothing says otherwise. Raises NotFound when there is none."""
+    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE is_default = 1")  # noqa: S608
+    if found is None:
+        raise NotFound("There is no domain yet. Add one: `understudy domains add NAME`.")
+    return _domain(found)
+
+
+def every(db: Database) -> list[Domain]:
+    """All domains by name."""
+    found = rows(db, f"SELECT {COLUMNS} FROM domains ORDER BY name")  # noqa: S608
+    return [_domain(r) for r in found]
+
+
+def make_default(db: Database, domain: Domain) -> None:
+    db.execute("UPDATE domains SET is_default = 0 WHERE is_default = 1")
+    db.execute("UPDATE domains SET is_default = 1 WHERE id = ?", [domain.id])
+
+
+def set_system_prompt(db: Database, domain: Domain, system_prompt: str) -> None:
+    db.execute("UPDATE domains SET system_prompt = ? WHERE id = ?", [system_prompt, domain.id])
+
+
+def bind_channel(db: Database, domain: Domain, team: str, channel: str) -> None:
+    """From now on `domain` answers in that Slack channel."""
+    db.execute(
+        "INSERT INTO domain_channels (team, channel, domain_id) VALUES (?, ?, ?) "
+        "ON CONFLICT (team, channel) DO UPDATE SET domain_id = excluded.domain_id",
+        [team, channel, domain.id],
+    )
+
+
+def unbind_channel(db: Database, team: str, channel: str) -> bool:
+    """The channel falls back to the default domain; False when it was not bound."""
+    sql = "DELETE FROM domain_channels WHERE team = ? AND channel = ?"
+    return changed(db, sql, [team, channel]) > 0
+
+
+def of_channel(db: Database, team: str, channel: str) -> Domain:
+    """The domain that answers in a Slack channel: the bound one, else the default."""
+    found = row(
+        db,
+        "SELECT domain_id FROM domain_channels WHERE team = ? AND channel = ?",
+        [team, channel],
+    )
+    return default(db) if found is None else by_id(db, found["domain_id"])
+
+
+def _domain(found: Row) -> Domain:
+    return Domain(
+        **{
+            **found,
+            "suggested_prompts": tuple(orjson.loads(found["suggested_prompts"])),
+            "is_default": bool(found["is_default"]),
+        }
+    )

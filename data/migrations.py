@@ -1,0 +1,366 @@
+"""The schema, as numbered steps that are only ever appended.
+
+How the tables hang together:
+
+    domains ─┬─ domain_channels            which Slack channels speak to which domain
+             ├─ pairs ── dataset_pairs ── datasets
+             ├─ runs ─┬─ run_points        the loss curve
+             │        └─ run_watchers      Slack messages that follow the run
+             ├─ adapters ── placements     what each engine replica holds
+             ├─ experiments ── variants ─┬─ assignments   who saw which variant first
+             │                           └─ ratings       per person, what the results read
+             └─ conversations ── messages
+                              └─ replies ── feedback
+
+`replies` is narrow, because it is counted; the words are in `messages`. `ratings` is kept in the
+same transaction as the feedback it sums up, so results never scan replies. Exactly one adapter of
+a domain is `live`, one experiment and one run of a domain are open, one judgement per person,
+reply and kind counts: partial unique indexes hold all four.
+"""
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("understudy")
+
+
+def _run(db: Database, script: str) -> None:
+    """Run `;`-separated statements inside the transaction that is open."""
+    for statement in script.split(";"):
+        if statement.strip():
+            db.execute(statement)
+
+
+@migrations()
+def m001_domains_and_pairs(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE domains (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            title TEXT NOT NULL,
+            system_prompt TEXT NOT NULL DEFAULT '',
+            suggested_prompts TEXT NOT NULL DEFAULT '[]',   -- JSON list of questions
+            validation_share REAL NOT NULL DEFAULT 0.1 CHECK (validation_share BETWEEN 0 AND 0.5),
+            is_default INTEGER NOT NULL DEFAULT 0,
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX one_default_domain ON domains (is_default) WHERE is_default = 1;
+
+        CREATE TABLE domain_channels (
+            team TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            domain_id INTEGER NOT NULL REFERENCES domains (id) ON DELETE CASCADE,
+            PRIMARY KEY (team, channel)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE pairs (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id) ON DELETE CASCADE,
+            prompt TEXT NOT NULL,
+            response TEXT NOT NULL,
+            system TEXT NOT NULL DEFAULT '',                -- '' means: the domain's own
+            turns TEXT NOT NULL DEFAULT '[]',               -- earlier turns, [{role, content}]
+            fact TEXT NOT NULL,                             -- paraphrases of one fact share it
+            split TEXT NOT NULL DEFAULT 'auto'
+                CHECK (split IN ('auto', 'train', 'validation', 'golden')),
+            source TEXT NOT NULL,                           -- import, correction, teach, docs, ...
+            source_ref TEXT NOT NULL DEFAULT '',            -- file:line, reply id, ...
+            author TEXT NOT NULL DEFAULT '',                -- a person, or ''
+            status TEXT NOT NULL
+                CHECK (status IN ('pending', 'approved', 'rejected', 'quarantined')),
+            fingerprint TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            reviewed_at INTEGER,
+            reviewed_by TEXT NOT NULL DEFAULT ''
+        ) STRICT;
+        CREATE UNIQUE INDEX pairs_once ON pairs (domain_id, fingerprint);
+        CREATE INDEX pairs_by_status ON pairs (domain_id, status, id);
+        CREATE INDEX pairs_by_author ON pairs (author) WHERE author <> '';
+
+        CREATE TABLE datasets (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id) ON DELETE CASCADE,
+            sha256 TEXT NOT NULL,
+            train INTEGER NOT NULL,
+            validation INTEGER NOT NULL,
+            probe INTEGER NOT NULL,
+            golden INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            UNIQUE (domain_id, sha256)
+        ) STRICT;
+
+        CREATE TABLE dataset_pairs (
+            dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+            pair_id INTEGER NOT NULL REFERENCES pairs (id),
+            split TEXT NOT NULL CHECK (split IN ('train', 'validation', 'probe', 'golden')),
+            PRIMARY KEY (dataset_id, pair_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX dataset_pairs_by_pair ON dataset_pairs (pair_id)
+        """,
+    )
+
+
+@migrations()
+def m002_runs_and_adapters(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE adapters (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id),
+            version INTEGER NOT NULL CHECK (version > 0),
+            sha256 TEXT NOT NULL,
+            path TEXT NOT NULL,                             -- relative to the home folder
+            base_model TEXT NOT NULL,
+            rank INTEGER NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            recipe TEXT NOT NULL,                           -- JSON
+            scores TEXT NOT NULL DEFAULT '{}',              -- JSON
+            dataset_id INTEGER REFERENCES datasets (id),
+            parent_id INTEGER REFERENCES adapters (id),
+            run_id INTEGER,
+            state TEXT NOT NULL CHECK (state IN ('candidate', 'live', 'retired', 'rejected')),
+            state_reason TEXT NOT NULL DEFAULT '',
+            created_at INTEGER NOT NULL,
+            live_at INTEGER,                                -- when it last became live
+            UNIQUE (domain_id, version)
+        ) STRICT;
+        CREATE UNIQUE INDEX one_live_adapter ON adapters (domain_id) WHERE state = 'live';
+
+        CREATE TABLE promotions (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id),
+            adapter_id INTEGER REFERENCES adapters (id),    -- NULL: the bare base
+            previous_id INTEGER REFERENCES adapters (id),
+            kind TEXT NOT NULL CHECK (kind IN ('promote', 'rollback')),
+            actor TEXT NOT NULL,
+            at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX promotions_by_domain ON promotions (domain_id, id);
+
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id),
+            kind TEXT NOT NULL CHECK (kind IN ('full', 'incremental')),
+            state TEXT NOT NULL
+                CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+            recipe TEXT NOT NULL DEFAULT '{}',              -- JSON: what was asked to differ
+            dataset_id INTEGER REFERENCES datasets (id),
+            parent_id INTEGER REFERENCES adapters (id),
+            adapter_id INTEGER REFERENCES adapters (id),    -- the result
+            requested_by TEXT NOT NULL,
+            cancel_requested INTEGER NOT NULL DEFAULT 0,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            worker TEXT NOT NULL DEFAULT '',
+            phase TEXT NOT NULL DEFAULT 'waiting for a worker',
+            step INTEGER NOT NULL DEFAULT 0,
+            total_steps INTEGER NOT NULL DEFAULT 0,
+            loss REAL,
+            validation_loss REAL,
+            eta_s REAL,
+            error TEXT NOT NULL DEFAULT '',
+            queued_at INTEGER NOT NULL,
+            started_at INTEGER,
+            heartbeat_at INTEGER,
+            finished_at INTEGER
+        ) STRICT;
+        CREATE UNIQUE INDEX one_open_run ON runs (domain_id) WHERE state IN ('queued', 'running');
+        CREATE INDEX runs_by_state ON runs (state, id);
+
+        CREATE TABLE run_points (
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            step INTEGER NOT NULL,
+            loss REAL,
+            validation_loss REAL,
+            learning_rate REAL,
+            at INTEGER NOT NULL,
+            PRIMARY KEY (run_id, step)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE run_watchers (
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            team TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            ts TEXT NOT NULL,
+            finished INTEGER NOT NULL DEFAULT 0,            -- the final state was shown
+            PRIMARY KEY (run_id, channel, ts)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE replicas (
+            name TEXT PRIMARY KEY,
+            url TEXT NOT NULL,
+            base_model TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('starting', 'ready', 'down')),
+            detail TEXT NOT NULL DEFAULT '',
+            generation INTEGER NOT NULL DEFAULT 0,          -- counts the engine's starts
+            heartbeat_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE placements (
+            replica TEXT NOT NULL REFERENCES replicas (name) ON DELETE CASCADE,
+            adapter_id INTEGER NOT NULL REFERENCES adapters (id) ON DELETE CASCADE,
+            state TEXT NOT NULL CHECK (state IN ('loaded', 'failed')),
+            attempts INTEGER NOT NULL DEFAULT 0,
+            load_ms REAL,
+            error TEXT NOT NULL DEFAULT '',
+            updated_at INTEGER NOT NULL,
+            PRIMARY KEY (replica, adapter_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+    )
+
+
+@migrations()
+def m003_experiments(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE experiments (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id),
+            salt TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'stopped')),
+            started_by TEXT NOT NULL,
+            started_at INTEGER NOT NULL,
+            stopped_by TEXT NOT NULL DEFAULT '',
+            stopped_at INTEGER
+        ) STRICT;
+        CREATE UNIQUE INDEX one_running_experiment ON experiments (domain_id)
+            WHERE state = 'running';
+
+        CREATE TABLE variants (
+            id INTEGER PRIMARY KEY,
+            experiment_id INTEGER NOT NULL REFERENCES experiments (id) ON DELETE CASCADE,
+            label TEXT NOT NULL,                            -- 'A' is the control
+            adapter_id INTEGER REFERENCES adapters (id),    -- NULL: the bare base
+            share REAL NOT NULL CHECK (share > 0 AND share < 1),
+            system_prompt TEXT,                             -- NULL: the domain's own
+            sampling TEXT NOT NULL DEFAULT '{}',            -- JSON overrides
+            UNIQUE (experiment_id, label)
+        ) STRICT;
+
+        CREATE TABLE assignments (
+            experiment_id INTEGER NOT NULL REFERENCES experiments (id) ON DELETE CASCADE,
+            person TEXT NOT NULL,
+            variant_id INTEGER NOT NULL REFERENCES variants (id) ON DELETE CASCADE,
+            at INTEGER NOT NULL,
+            PRIMARY KEY (experiment_id, person)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX assignments_by_variant ON assignments (variant_id);
+
+        CREATE TABLE ratings (
+            variant_id INTEGER NOT NULL REFERENCES variants (id) ON DELETE CASCADE,
+            person TEXT NOT NULL,
+            up INTEGER NOT NULL DEFAULT 0,                  -- live thumbs up
+            down INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (variant_id, person)
+        ) STRICT, WITHOUT ROWID
+        """,
+    )
+
+
+@migrations()
+def m004_conversations_and_feedback(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE conversations (
+            id INTEGER PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id),
+            thread TEXT NOT NULL UNIQUE,                    -- slack:T1/C1/ts, web:..., http:...
+            person TEXT NOT NULL,                           -- who began it
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX conversations_by_person ON conversations (person);
+
+        CREATE TABLE replies (
+            id TEXT PRIMARY KEY,
+            conversation_id INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            domain_id INTEGER NOT NULL REFERENCES domains (id),
+            person TEXT NOT NULL,                           -- who asked
+            adapter_id INTEGER REFERENCES adapters (id),    -- NULL: the bare base
+            variant_id INTEGER REFERENCES variants (id),
+            status TEXT NOT NULL
+                CHECK (status IN ('streaming', 'done', 'partial', 'cancelled', 'failed')),
+            finish_reason TEXT NOT NULL DEFAULT '',
+            prompt_tokens INTEGER NOT NULL DEFAULT 0,
+            completion_tokens INTEGER NOT NULL DEFAULT 0,
+            first_token_us INTEGER,
+            latency_us INTEGER,
+            error TEXT NOT NULL DEFAULT '',
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX replies_by_person ON replies (person, created_at);
+        CREATE INDEX replies_by_variant ON replies (variant_id) WHERE variant_id IS NOT NULL;
+        CREATE INDEX replies_by_adapter ON replies (adapter_id, created_at);
+        CREATE INDEX replies_by_conversation ON replies (conversation_id);
+        CREATE INDEX replies_open ON replies (id) WHERE status = 'streaming';
+
+        CREATE TABLE messages (
+            id INTEGER PRIMARY KEY,
+            conversation_id INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
+            text TEXT NOT NULL,
+            person TEXT NOT NULL DEFAULT '',                -- the author of a user's message
+            reply_id TEXT REFERENCES replies (id) ON DELETE CASCADE,
+            external_id TEXT NOT NULL DEFAULT '',           -- the front end's own id, Slack's ts
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX messages_by_conversation ON messages (conversation_id, id);
+        CREATE INDEX messages_by_reply ON messages (reply_id) WHERE reply_id IS NOT NULL;
+        CREATE INDEX messages_by_external ON messages (external_id) WHERE external_id <> '';
+        CREATE INDEX messages_by_person ON messages (person) WHERE person <> '';
+
+        CREATE TABLE feedback (
+            id INTEGER PRIMARY KEY,
+            reply_id TEXT NOT NULL REFERENCES replies (id) ON DELETE CASCADE,
+            person TEXT NOT NULL,
+            kind TEXT NOT NULL CHECK (kind IN ('thumb', 'reason', 'correction')),
+            value REAL,                                     -- thumb: 1 up, 0 down
+            text TEXT NOT NULL DEFAULT '',
+            pair_id INTEGER REFERENCES pairs (id),          -- the pair a correction became
+            live INTEGER NOT NULL DEFAULT 1,
+            created_at INTEGER NOT NULL,
+            superseded_at INTEGER
+        ) STRICT;
+        CREATE UNIQUE INDEX one_live_judgement ON feedback (reply_id, person, kind)
+            WHERE live = 1;
+        CREATE INDEX feedback_by_person ON feedback (person);
+
+        CREATE TABLE deliveries (
+            source TEXT NOT NULL,                           -- slack:event, slack:message, ...
+            key TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            PRIMARY KEY (source, key)
+        ) STRICT, WITHOUT ROWID
+        """,
+    )
+
+
+@migrations()
+def m005_keys_and_audit(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE api_keys (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL,
+            role TEXT NOT NULL CHECK (role IN ('member', 'reviewer', 'admin')),
+            prefix TEXT NOT NULL,                           -- shown, to recognise a key
+            sha256 TEXT NOT NULL UNIQUE,
+            created_at INTEGER NOT NULL,
+            revoked_at INTEGER
+        ) STRICT;
+
+        CREATE TABLE audit (
+            id INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL DEFAULT '{}'               -- JSON
+        ) STRICT;
+        CREATE INDEX audit_by_subject ON audit (subject, id)
+        """,
+    )
