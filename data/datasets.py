@@ -1,0 +1,166 @@
+"""Datasets: frozen, content-addressed selections of a domain's approved pairs.
+
+Four splits, decided by rules that give the same answer every time:
+
+- `golden`: pairs marked so; never trained on, every adapter is measured on them. They may ask for
+  a known fact in other words: that is what the bot must be able to answer.
+- `validation`: whole facts that training never sees, all their phrasings together, chosen by a
+  hash of the fact. Measures what carries over to new subjects.
+- `probe`: one phrasing of some facts with several phrasings; the others are trained on. Measures
+  what was learned of the facts themselves, and picks the best checkpoint.
+- `train`: the rest.
+
+Content-addressed: the digest covers each pair's fingerprint, fact and split, so equal content is
+one dataset, however often it is frozen.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data.clock import now_us
+from data.db import insert, row, rows
+from data.domains import Domain
+from data.errors import Invalid, NotFound
+from data.pairs import SELECT, Pair, _pair, every, normal
+
+Part = Literal["train", "validation", "probe", "golden"]
+PROBE_PHRASINGS = 4  # a fact with at least so many trained phrasings can spare one
+PROBE_SHARE = 0.25  # of those facts
+PROBE_LIMIT = 64  # pairs
+
+
+class EmptyDataset(Invalid):
+    """Nothing to train on."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    id: int
+    domain_id: int
+    sha256: str
+    train: int  # pairs in each part
+    validation: int
+    probe: int
+    golden: int
+    created_at: int
+
+
+def freeze(db: Database, domain: Domain) -> Dataset:
+    """The dataset of the domain's approved pairs as they are now; an equal one is used again.
+
+    Raises EmptyDataset when there is nothing to train on."""
+    parts = split(every(db, domain, "approved"), domain.validation_share)
+    if not any(part == "train" for part in parts.values()):
+        raise EmptyDataset(
+            f"{domain.name} has no approved pairs to train on. Import some "
+            f"(`understudy pairs import {domain.name} FILE`) or approve pending ones."
+        )
+    pairs = {p.id: p for p in every(db, domain, "approved")}
+    sha256 = _digest(domain, pairs, parts)
+    sql = "SELECT * FROM datasets WHERE domain_id = ? AND sha256 = ?"
+    found = row(db, sql, [domain.id, sha256])
+    if found is not None:
+        return Dataset(**found)
+    sizes = {part: 0 for part in ("train", "validation", "probe", "golden")}
+    for part in parts.values():
+        sizes[part] += 1
+    dataset_id = insert(
+        db, "datasets", domain_id=domain.id, sha256=sha256, created_at=now_us(), **sizes
+    )
+    for pair_id, part in sorted(parts.items()):
+        insert(db, "dataset_pairs", dataset_id=dataset_id, pair_id=pair_id, split=part)
+    return by_id(db, dataset_id)
+
+
+def by_id(db: Database, dataset_id: int) -> Dataset:
+    """Raises NotFound."""
+    found = row(db, "SELECT * FROM datasets WHERE id = ?", [dataset_id])
+    if found is None:
+        raise NotFound(f"There is no dataset {dataset_id}.")
+    return Dataset(**found)
+
+
+def pairs_of(db: Database, dataset_id: int, part: Part) -> list[Pair]:
+    """The pairs of one part, by id."""
+    sql = SELECT + (
+        "WHERE id IN (SELECT pair_id FROM dataset_pairs WHERE dataset_id = ? AND split = ?) "
+        "ORDER BY id"
+    )
+    return [_pair(r) for r in rows(db, sql, [dataset_id, part])]
+
+
+def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:
+    """Pair id -> part. Depends on the pairs' words, facts and marks only, never on order or ids.
+
+    Facts that are phrased alike are one fact: two pairs with the same prompt share their group,
+    so that a prompt can't be both trained on and measured. A golden prompt is never trained on,
+    whatever other pairs say."""
+    parts: dict[int, Part] = {p.id: "golden" for p in pairs if p.split == "golden"}
+    golden_prompts = {_question(p) for p in pairs if p.split == "golden"}
+    facts: dict[str, list[Pair]] = {}
+    for pair, group in _grouped([p for p in pairs if p.split != "golden"]):
+        if _question(pair) in golden_prompts:
+            parts[pair.id] = "golden"
+        else:
+            facts.setdefault(group, []).append(pair)
+    spare: list[tuple[str, Pair]] = []
+    for fact, members in facts.items():
+        part = _part_of(fact, members, validation_share)
+        parts.update({p.id: part for p in members})
+        if part == "train" and len(members) >= PROBE_PHRASINGS and _hash01(fact, "p") < PROBE_SHARE:
+            free = [p for p in members if p.split == "auto"]
+            if free:
+                spare.append((fact, min(free, key=lambda p: p.fingerprint)))
+    for _, pair in sorted(spare, key=lambda item: _hash01(item[0], "probe"))[:PROBE_LIMIT]:
+        parts[pair.id] = "probe"
+    return parts
+
+
+def _part_of(fact: str, members: list[Pair], validation_share: float) -> Part:
+    marks = {p.split for p in members}
+    if "validation" in marks:  # a mark on one phrasing takes all of them along
+        return "validation"
+    if "train" in marks:
+        return "train"
+    return "validation" if _hash01(fact, "validation") < validation_share else "train"
+
+
+def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
+    """Each pair with its group: facts joined wherever they share a question (union-find)."""
+    leader: dict[str, str] = {}
+
+    def find(fact: str) -> str:
+        while leader.setdefault(fact, fact) != fact:
+            leader[fact] = leader[leader[fact]]
+            fact = leader[fact]
+        return fact
+
+    asked: dict[str, str] = {}
+    for pair in sorted(pairs, key=lambda p: p.fingerprint):
+        other = asked.setdefault(_question(pair), pair.fact)
+        low, high = sorted((find(pair.fact), find(other)))
+        leader[high] = low
+    return [(pair, find(pair.fact)) for pair in pairs]
+
+
+def _question(pair: Pair) -> str:
+    """What is asked: the prompt with the turns before it."""
+    return normal("\n".join([*(t.content for t in pair.turns), pair.prompt]))
+
+
+def _hash01(text: str, salt: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    digest = hashlib.sha256(f"{salt}:{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _digest(domain: Domain, pairs: dict[int, Pair], parts: dict[int, Part]) -> str:
+    lines = sorted(
+        f"{pairs[pair_id].fingerprint} {pairs[pair_id].fact} {part}"
+        for pair_id, part in parts.items()
+    )
+    text = "\n".join([domain.system_prompt, *lines])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
