@@ -12,7 +12,7 @@ import orjson
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3
 
-from data import audit
+from data import adapters, audit, pairs
 from data.clock import now_us
 from data.db import Row, insert, row, rows
 from data.domains import Domain
@@ -25,6 +25,10 @@ SILENT_S = 60  # a running run without a heartbeat for so long has lost its work
 SELECT = """
 SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
 """
+
+
+class NothingNew(Conflict):
+    """A retrain was asked for, but there is nothing new to learn."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,39 @@ def queue(
         ) from error
     audit.record(db, requested_by, "retrain", f"run {run_id}", domain=domain.name, kind=kind)
     return get(db, run_id)
+
+
+def request(
+    db: Database,
+    domain: Domain,
+    requested_by: str,
+    *,
+    full: bool = False,
+    recipe: dict[str, Any] | None = None,
+) -> Run:
+    """Ask for a retrain as people mean it: on from the live adapter, with what is new.
+
+    Without a live adapter, or with `full`, all approved pairs are trained on from the bare base.
+    Raises NothingNew when there is nothing to learn, Conflict when a run is open."""
+    parent = None if full else adapters.live(db, domain.id)
+    fresh = pairs.new_since(db, domain, parent.dataset_id if parent else None)
+    if fresh == 0:
+        waiting = pairs.counts(db, domain)["pending"]
+        hint = (
+            f"{waiting} pending ones wait for review: `understudy pairs review {domain.name}`."
+            if waiting
+            else "Corrections and imported pairs become trainable once they are approved."
+        )
+        since = f"since {parent.name} was trained" if parent else "to train on"
+        raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
+    return queue(
+        db,
+        domain,
+        requested_by,
+        kind="incremental" if parent else "full",
+        parent_id=parent.id if parent else None,
+        recipe=recipe,
+    )
 
 
 def get(db: Database, run_id: int) -> Run:

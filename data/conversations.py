@@ -1,0 +1,220 @@
+"""Conversations, their messages, and replies: what was asked, what was answered, by which adapter.
+
+A reply is opened before the engine is asked and closed when the answer ended, however it ended,
+so every answer anyone saw can be traced to the adapter that wrote it. `replies` is the narrow
+row that is counted; the words are in `messages`.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data.clock import now_us
+from data.db import changed, insert, row, rows
+from data.errors import NotFound
+
+Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    id: int
+    domain_id: int
+    thread: str  # `slack:T1/C1/171…`, `web:SESSION/…`, `http:KEY/…`
+    person: str  # who began it
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    id: str
+    conversation_id: int
+    domain_id: int
+    person: str  # who asked
+    adapter_id: int | None  # None: the bare base
+    variant_id: int | None
+    status: Status
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_us: int | None
+    latency_us: int | None
+    error: str
+    created_at: int
+
+
+def new_reply_id() -> str:
+    """`chatcmpl-` and 24 hex digits: sorts by time, can't be guessed. Also the OpenAI answer id."""
+    return f"chatcmpl-{now_us():014x}{secrets.token_hex(8)}"
+
+
+def open_thread(db: Database, thread: str, domain_id: int, person: str) -> Conversation:
+    """The conversation of a thread, begun now if there is none. It keeps its first domain."""
+    found = find(db, thread)
+    if found is not None:
+        return found
+    insert(
+        db,
+        "conversations",
+        domain_id=domain_id,
+        thread=thread,
+        person=person,
+        created_at=now_us(),
+    )
+    begun = find(db, thread)
+    if begun is None:
+        raise NotFound(f"The conversation {thread} is gone.")
+    return begun
+
+
+def find(db: Database, thread: str) -> Conversation | None:
+    """The conversation of a thread, or None."""
+    found = row(
+        db, "SELECT id, domain_id, thread, person FROM conversations WHERE thread = ?", [thread]
+    )
+    return None if found is None else Conversation(**found)
+
+
+def history(db: Database, conversation_id: int, turns: int) -> list[Message]:
+    """The last `turns` questions with their answers, oldest first. Failed answers are left out,
+    with the question that got none."""
+    found = rows(
+        db,
+        "SELECT m.role, m.text, r.status FROM messages m LEFT JOIN replies r ON r.id = m.reply_id "
+        "WHERE m.conversation_id = ? ORDER BY m.id DESC LIMIT ?",
+        [conversation_id, 4 * turns + 4],
+    )
+    newest_first: list[Message] = []
+    answer = ""
+    for r in found:
+        if r["role"] == "assistant":
+            answer = r["text"] if r["status"] in ("done", "partial", "cancelled") else ""
+        elif answer.strip():
+            newest_first += [Message("assistant", answer), Message("user", r["text"])]
+            answer = ""
+        if len(newest_first) >= 2 * turns:
+            break
+    return newest_first[::-1]
+
+
+def ask(
+    db: Database,
+    *,
+    reply_id: str,
+    conversation: Conversation,
+    person: str,
+    text: str,
+    adapter_id: int | None,
+    variant_id: int | None,
+    external_id: str = "",
+) -> None:
+    """Record a question and open its reply, in state `streaming`."""
+    now = now_us()
+    insert(
+        db,
+        "replies",
+        id=reply_id,
+        conversation_id=conversation.id,
+        domain_id=conversation.domain_id,
+        person=person,
+        adapter_id=adapter_id,
+        variant_id=variant_id,
+        status="streaming",
+        created_at=now,
+    )
+    insert(
+        db,
+        "messages",
+        conversation_id=conversation.id,
+        role="user",
+        text=text,
+        person=person,
+        reply_id=reply_id,
+        external_id=external_id,
+        created_at=now,
+    )
+
+
+def answered(
+    db: Database,
+    reply_id: str,
+    text: str,
+    *,
+    status: Status,
+    finish_reason: str = "",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+    first_token_us: int | None = None,
+    latency_us: int | None = None,
+    error: str = "",
+) -> None:
+    """Close a reply with the text that was shown, all of it or the part that came."""
+    count = changed(
+        db,
+        "UPDATE replies SET status = ?, finish_reason = ?, prompt_tokens = ?, "
+        "completion_tokens = ?, first_token_us = ?, latency_us = ?, error = ? "
+        "WHERE id = ? AND status = 'streaming'",
+        [
+            status,
+            finish_reason,
+            prompt_tokens,
+            completion_tokens,
+            first_token_us,
+            latency_us,
+            error,
+            reply_id,
+        ],
+    )
+    if count:
+        db.execute(
+            "INSERT INTO messages (conversation_id, role, text, reply_id, created_at) "
+            "SELECT conversation_id, 'assistant', ?, id, ? FROM replies WHERE id = ?",
+            [text, now_us(), reply_id],
+        )
+
+
+def close_abandoned(db: Database, older_than_us: int) -> int:
+    """Replies left `streaming` by a process that died become `failed`; returns how many."""
+    return changed(
+        db,
+        "UPDATE replies SET status = 'failed', error = 'the service stopped during the answer' "
+        "WHERE status = 'streaming' AND created_at < ?",
+        [older_than_us],
+    )
+
+
+def reply(db: Database, reply_id: str) -> Reply:
+    """Raises NotFound."""
+    found = row(db, "SELECT * FROM replies WHERE id = ?", [reply_id])
+    if found is None:
+        raise NotFound(f"There is no reply {reply_id!r}.")
+    return Reply(**found)
+
+
+def exchange(db: Database, reply_id: str) -> tuple[str, str]:
+    """The question and the answer of a reply. Raises NotFound."""
+    reply(db, reply_id)
+    found = rows(
+        db, "SELECT role, text FROM messages WHERE reply_id = ? ORDER BY id", [reply_id]
+    )
+    texts = {r["role"]: r["text"] for r in found}
+    return texts.get("user", ""), texts.get("assistant", "")
+
+
+def streaming_adapters(db: Database) -> set[int]:
+    """The adapters that answers are being written with now: they must stay loaded."""
+    sql = "SELECT DISTINCT adapter_id FROM replies WHERE status = 'streaming'"
+    return {r["adapter_id"] for r in rows(db, sql) if r["adapter_id"] is not None}
+
+
+def seen_before(db: Database, source: str, key: str) -> bool:
+    """True when (source, key) was delivered before; remembers it otherwise."""
+    sql = "INSERT OR IGNORE INTO deliveries (source, key, at) VALUES (?, ?, ?)"
+    return changed(db, sql, [source, key, now_us()]) == 0

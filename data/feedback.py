@@ -1,0 +1,192 @@
+"""Feedback: one live judgement per person, reply and kind; earlier ones stay as history.
+
+A thumb also moves the person's ratings in the comparison that the reply belonged to, in the same
+transaction, so that results are sums over people and never a scan of replies. A correction
+becomes a pending pair that names the reply and the author.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data import conversations, domains, pairs
+from data.clock import now_us
+from data.db import insert, row, rows
+from data.errors import Conflict, Forbidden, Invalid
+
+Kind = Literal["thumb", "reason", "correction"]
+MAX_CHARS = 8_000
+ANSWERED = ("done", "partial", "cancelled")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    id: int
+    reply_id: str
+    person: str
+    kind: Kind
+    value: float | None  # a thumb: 1 up, 0 down
+    text: str
+    pair_id: int | None
+    created_at: int
+
+
+def thumb(db: Database, reply_id: str, person: str, up: bool) -> Judgement:
+    """Rate an answer; a second thumb of the same person replaces the first.
+
+    Raises NotFound, or Conflict when the answer is not there yet or failed."""
+    judged = _judged(db, reply_id)
+    before = live(db, reply_id, person, "thumb")
+    now_value = 1.0 if up else 0.0
+    if before is not None and before.value == now_value:
+        return before
+    if judged.variant_id is not None:
+        if before is not None:
+            _rate(db, judged.variant_id, judged.person, before.value == 1, -1)
+        _rate(db, judged.variant_id, judged.person, up, +1)
+    return _replace(db, before, reply_id, person, "thumb", value=now_value)
+
+
+def reason(db: Database, reply_id: str, person: str, text: str) -> Judgement:
+    """Say what was wrong or right, in words."""
+    _judged(db, reply_id)
+    before = live(db, reply_id, person, "reason")
+    return _replace(db, before, reply_id, person, "reason", text=_checked(text))
+
+
+def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement:
+    """Give the better answer: it becomes a pending pair of the reply's domain."""
+    judged = _judged(db, reply_id)
+    text = _checked(text)
+    before = live(db, reply_id, person, "correction")
+    if before is not None and before.text == text:
+        return before
+    if before is not None and before.pair_id is not None:
+        old = pairs.get(db, before.pair_id)
+        if old.status == "pending":
+            pairs.review(db, old.id, "rejected", "superseded by its author")
+    question, _ = conversations.exchange(db, reply_id)
+    domain = domains.by_id(db, judged.domain_id)
+    draft = pairs.Draft(prompt=question, response=text)
+    added = pairs.add(
+        db, domain, [draft], source="correction", source_ref=reply_id, author=person
+    )
+    pair_id = added.ids[0] if added.ids else _same_pair(db, domain, draft)
+    return _replace(db, before, reply_id, person, "correction", text=text, pair_id=pair_id)
+
+
+def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
+    """Take one's own judgement back; nobody else's changes."""
+    before = live(db, reply_id, person, kind)
+    if before is None:
+        return
+    judged = conversations.reply(db, reply_id)
+    if kind == "thumb" and judged.variant_id is not None:
+        _rate(db, judged.variant_id, judged.person, before.value == 1, -1)
+    _supersede(db, before)
+
+
+def live(db: Database, reply_id: str, person: str, kind: Kind) -> Judgement | None:
+    """The person's judgement that counts, or None."""
+    found = row(
+        db,
+        "SELECT id, reply_id, person, kind, value, text, pair_id, created_at FROM feedback "
+        "WHERE reply_id = ? AND person = ? AND kind = ? AND live = 1",
+        [reply_id, person, kind],
+    )
+    return None if found is None else Judgement(**found)
+
+
+def counts(db: Database, domain_id: int) -> dict[str, int]:
+    """Live judgements of a domain: thumbs up, thumbs down, corrections."""
+    found = rows(
+        db,
+        "SELECT f.kind, f.value, count(*) AS n FROM feedback f JOIN replies r ON r.id = f.reply_id "
+        "WHERE r.domain_id = ? AND f.live = 1 GROUP BY f.kind, f.value",
+        [domain_id],
+    )
+    by_key = {(r["kind"], r["value"]): r["n"] for r in found}
+    return {
+        "up": by_key.get(("thumb", 1.0), 0),
+        "down": by_key.get(("thumb", 0.0), 0),
+        "corrections": by_key.get(("correction", None), 0),
+    }
+
+
+def _judged(db: Database, reply_id: str) -> conversations.Reply:
+    """The reply, if it can be judged: an outage is nobody's bad answer."""
+    found = conversations.reply(db, reply_id)
+    if found.status == "failed":
+        raise Conflict("That answer failed on our side; it can't be rated.")
+    if found.status not in ANSWERED:
+        raise Conflict("That answer is still being written; rate it when it has ended.")
+    return found
+
+
+def own(db: Database, reply_id: str, person: str) -> None:
+    """Raise Forbidden unless `person` asked for that reply (HTTP callers may judge only theirs)."""
+    if conversations.reply(db, reply_id).person != person:
+        raise Forbidden("That answer was given to somebody else.")
+
+
+def _checked(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise Invalid("The text is empty.")
+    if len(text) > MAX_CHARS:
+        raise Invalid(f"The text has {len(text):,} characters; at most {MAX_CHARS:,} fit.")
+    return text
+
+
+def _replace(
+    db: Database,
+    before: Judgement | None,
+    reply_id: str,
+    person: str,
+    kind: Kind,
+    value: float | None = None,
+    text: str = "",
+    pair_id: int | None = None,
+) -> Judgement:
+    if before is not None:
+        _supersede(db, before)
+    insert(
+        db,
+        "feedback",
+        reply_id=reply_id,
+        person=person,
+        kind=kind,
+        value=value,
+        text=text,
+        pair_id=pair_id,
+        created_at=now_us(),
+    )
+    found = live(db, reply_id, person, kind)
+    if found is None:
+        raise Conflict("The judgement was changed at the same moment; try again.")
+    return found
+
+
+def _supersede(db: Database, before: Judgement) -> None:
+    sql = "UPDATE feedback SET live = 0, superseded_at = ? WHERE id = ?"
+    db.execute(sql, [now_us(), before.id])
+
+
+def _rate(db: Database, variant_id: int, person: str, up: bool, change: int) -> None:
+    """Move a person's ratings in a comparison. The unit is who asked, whoever pressed."""
+    column = "up" if up else "down"
+    db.execute(
+        f"INSERT INTO ratings (variant_id, person, {column}) VALUES (?, ?, ?) "  # noqa: S608
+        f"ON CONFLICT (variant_id, person) DO UPDATE SET {column} = {column} + excluded.{column}",
+        [variant_id, person, change],
+    )
+
+
+def _same_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int | None:
+    found = row(
+        db,
+        "SELECT id FROM pairs WHERE domain_id = ? AND fingerprint = ?",
+        [domain.id, pairs.fingerprint(draft)],
+    )
+    return None if found is None else int(found["id"])
