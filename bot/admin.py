@@ -1,0 +1,150 @@
+"""What admins do, once for every front end: retrain, promote, roll back, compare.
+
+Each function is called inside one transaction and checks everything before it changes anything.
+An adapter that the engine refused can be neither promoted nor compared.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot import stats
+from data import adapters, domains, experiments, feedback, pairs, placements, runs
+from data.adapters import Adapter
+from data.db import row, rows
+from data.domains import Domain
+from data.errors import Conflict
+from data.experiments import Experiment
+
+
+@dataclass(frozen=True)
+class DomainStatus:
+    domain: Domain
+    live: Adapter | None  # None: the bare base answers
+    adapters: int
+    pairs: dict[str, int]  # status -> how many
+    new_pairs: int  # approved since the live adapter was trained
+    run: runs.Run | None  # the newest
+    experiment: Experiment | None  # the running one
+    results: stats.Results | None
+    feedback: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    domains: list[DomainStatus]
+    replicas: list[placements.Replica]
+    failed_placements: dict[str, str]  # adapter -> why an engine refused it
+
+
+def retrain(
+    db: Database,
+    domain: Domain,
+    actor: str,
+    full: bool = False,
+    recipe: dict[str, Any] | None = None,
+) -> runs.Run:
+    """Queue a run. Raises runs.NothingNew or Conflict."""
+    return runs.request(db, domain, actor, full=full, recipe=recipe)
+
+
+def side(db: Database, domain: Domain, name: str) -> Adapter | None:
+    """One side of a comparison: `3`, `helpdesk@3`, `live`, or `base` (None). Raises NotFound."""
+    if name in ("base", f"{domain.name}@base"):
+        return None
+    if name == "live":
+        return adapters.live(db, domain.id)
+    return adapters.get(db, name, domain)
+
+
+def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
+    """Make an adapter live, from the next message on. A running comparison ends with it.
+
+    Raises NotFound, or Conflict when it is live already, rejected, or refused by the engine."""
+    adapter = adapters.get(db, name, domain)
+    if adapter.domain_id != domain.id:
+        raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
+    _refuse_unservable(db, adapter)
+    promoted = adapters.promote(db, adapter, actor)
+    _end_comparison(db, domain, actor)
+    return promoted
+
+
+def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
+    """Undo the last promotion; returns what answers now, None for the bare base. A running
+    comparison ends with it. Raises Conflict when nothing is left to undo."""
+    before = adapters.roll_back(db, domain, actor)
+    _end_comparison(db, domain, actor)
+    return before
+
+
+def start_comparison(
+    db: Database, domain: Domain, a: str, b: str, actor: str, share: float = 0.5
+) -> Experiment:
+    """Compare `a` (the control) with `b`, which gets `share` of the people."""
+    control, candidate = side(db, domain, a), side(db, domain, b)
+    for adapter in (control, candidate):
+        if adapter is not None:
+            _refuse_unservable(db, adapter)
+    return experiments.start(db, domain, control, candidate, actor, share)
+
+
+def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
+    """End the running comparison. Raises Conflict when none is running."""
+    current = experiments.running(db, domain.id)
+    if current is None:
+        raise Conflict(f"No comparison is running in {domain.name}.")
+    return experiments.stop(db, current, actor)
+
+
+def status(db: Database) -> Status:
+    """Everything at a glance."""
+    return Status(
+        domains=[_domain_status(db, domain) for domain in domains.every(db)],
+        replicas=placements.replicas(db),
+        failed_placements=_failed_placements(db),
+    )
+
+
+def _domain_status(db: Database, domain: Domain) -> DomainStatus:
+    live = adapters.live(db, domain.id)
+    newest = runs.recent(db, domain, limit=1)
+    experiment = experiments.running(db, domain.id)
+    return DomainStatus(
+        domain=domain,
+        live=live,
+        adapters=len(adapters.every(db, domain)),
+        pairs=pairs.counts(db, domain),
+        new_pairs=pairs.new_since(db, domain, live.dataset_id if live else None),
+        run=newest[0] if newest else None,
+        experiment=experiment,
+        results=stats.summary(experiments.counts(db, experiment)) if experiment else None,
+        feedback=feedback.counts(db, domain.id),
+    )
+
+
+def _failed_placements(db: Database) -> dict[str, str]:
+    found = rows(
+        db,
+        "SELECT d.name || '@' || a.version AS name, p.error FROM placements p "
+        "JOIN adapters a ON a.id = p.adapter_id JOIN domains d ON d.id = a.domain_id "
+        "WHERE p.state = 'failed'",
+    )
+    return {r["name"]: r["error"] for r in found}
+
+
+def _refuse_unservable(db: Database, adapter: Adapter) -> None:
+    failed = row(
+        db,
+        "SELECT error FROM placements WHERE adapter_id = ? AND state = 'failed'",
+        [adapter.id],
+    )
+    if failed is not None:
+        raise Conflict(f"The engine cannot serve {adapter.name}: {failed['error']}")
+
+
+def _end_comparison(db: Database, domain: Domain, actor: str) -> None:
+    current = experiments.running(db, domain.id)
+    if current is not None:
+        experiments.stop(db, current, actor)
