@@ -14,7 +14,7 @@ import orjson
 from sqlite_utils import Database
 
 from data.clock import now_us
-from data.db import Row, changed, insert, row, rows, value
+from data.db import Row, changed, row, rows, value
 from data.domains import Domain
 from data.errors import Invalid, NotFound
 
@@ -78,7 +78,9 @@ class Added:
 
 def normal(text: str) -> str:
     """Text as it is compared: NFKC, case folded, runs of white space as one space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
 
 
 def fingerprint(draft: Draft) -> str:
@@ -122,31 +124,31 @@ def add(
     result = Added()
     for draft in drafts:
         check(draft)
-        mark = fingerprint(draft)
-        if row(
-            db, "SELECT 1 FROM pairs WHERE domain_id = ? AND fingerprint = ?", [domain.id, mark]
-        ):
-            result.duplicates += 1
-            continue
-        result.ids.append(
-            insert(
-                db,
-                "pairs",
-                domain_id=domain.id,
-                prompt=draft.prompt.strip(),
-                response=draft.response.strip(),
-                system=draft.system.strip(),
-                turns=orjson.dumps([[t.role, t.content] for t in draft.turns]).decode(),
-                fact=draft.fact or fact_of(draft.response),
-                split=draft.split,
-                source=source,
-                source_ref=source_ref,
-                author=author,
-                status=status,
-                fingerprint=mark,
-                created_at=now_us(),
-            )
+        cursor = db.execute(
+            "INSERT INTO pairs (domain_id, prompt, response, system, turns, fact, split, source, "
+            "source_ref, author, status, fingerprint, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (domain_id, fingerprint) DO NOTHING",
+            [
+                domain.id,
+                draft.prompt.strip(),
+                draft.response.strip(),
+                draft.system.strip(),
+                orjson.dumps([[t.role, t.content] for t in draft.turns]).decode(),
+                draft.fact or fact_of(draft.response),
+                draft.split,
+                source,
+                source_ref,
+                author,
+                status,
+                fingerprint(draft),
+                now_us(),
+            ],
         )
+        if cursor.rowcount == 1 and cursor.lastrowid is not None:
+            result.ids.append(cursor.lastrowid)
+        else:
+            result.duplicates += 1
     return result
 
 
