@@ -1,0 +1,109 @@
+"""The command line. `understudy --help` lists the commands without loading any of them.
+
+Each command lives in a module of this folder and is loaded when it is used. Errors are translated
+here, once: a sentence on standard error and exit code 1, or 2 when the command was used wrongly.
+"""
+
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from bot.cli.context import App
+from data.errors import Invalid, UnderstudyError
+
+COMMANDS = {
+    "init": ("bot.cli.init", "Write understudy.toml and make the store."),
+    "demo": ("bot.cli.demo", "See the whole loop on this machine, nothing needed."),
+    "up": ("bot.cli.processes", "Run everything: engine, tuning worker and bot."),
+    "serve": ("bot.cli.processes", "Run the engine alone and keep its adapters in step."),
+    "worker": ("bot.cli.processes", "Run the tuning worker alone."),
+    "bot": ("bot.cli.processes", "Run the HTTP and Slack side alone."),
+    "doctor": ("bot.cli.doctor", "Say what is missing here and how to get it."),
+    "domains": ("bot.cli.domains", "The subjects that are answered on."),
+    "pairs": ("bot.cli.pairs", "Import, export and review what is learned from."),
+    "tune": ("bot.cli.tune", "Tune a domain's next adapter."),
+    "runs": ("bot.cli.runs", "Tuning runs: list, show, cancel."),
+    "adapters": ("bot.cli.adapters", "Adapter versions: list, promote, roll back."),
+    "ab": ("bot.cli.ab", "Compare two adapters on live traffic."),
+    "chat": ("bot.cli.chat", "Talk to a domain from the terminal."),
+    "keys": ("bot.cli.keys", "API keys: create, list, revoke."),
+    "slack": ("bot.cli.slack", "Set Slack up."),
+    "backup": ("bot.cli.backup", "Save the store and the adapters to one file."),
+    "audit": ("bot.cli.audit", "Who did what, and when."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            if close := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                error.message += f" Did you mean `understudy {close[0]}`?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except Invalid as error:
+            raise _Failure(str(error), exit_code=2) from error
+        except UnderstudyError as error:
+            raise _Failure(str(error), exit_code=1) from error
+
+
+class _Failure(click.ClickException):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The settings file. Default: $UNDERSTUDY_CONFIG, else understudy.toml here.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.version_option(package_name="understudy", message="understudy %(version)s")
+@click.pass_context
+def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
+    """A chat bot that learns your subjects and gets better from use.
+
+    Begin with `understudy demo`, then `understudy init` for your own.
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    if not verbose:
+        for chatty in ("aiohttp", "httpx", "slack_bolt", "slack_sdk", "asyncio"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+    if config is not None:
+        os.environ["UNDERSTUDY_CONFIG"] = str(config.resolve())  # our children read the same file
+    ctx.obj = App(config)

@@ -1,0 +1,121 @@
+"""`understudy adapters`: versions, their lineage and scores, and which one is live."""
+
+from pathlib import Path
+
+import click
+
+from bot import admin
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.tune import score_line
+from data import adapters as store
+from data import datasets, domains
+from data.clock import iso
+
+
+@click.group()
+def adapters() -> None:
+    """Adapter versions: list, promote, roll back."""
+
+
+@adapters.command("list")
+@click.option("--domain")
+@json_option
+@pass_app
+def list_(app: App, domain: str | None, as_json: bool) -> None:
+    """All adapters, newest first."""
+    db = app.store.db
+    found = store.every(db, domains.get(db, domain) if domain else None)
+    if as_json:
+        return print_json(found)
+    failed = admin.status(db).failed_placements
+    lines = [
+        (
+            a.name,
+            a.state,
+            _golden(a),
+            store.by_id(db, a.parent_id).name if a.parent_id else "the base",
+            iso(a.created_at),
+            failed.get(a.name, a.state_reason),
+        )
+        for a in found
+    ]
+    headers = ("adapter", "state", "golden exact / F1", "grown from", "made", "")
+    return print_table(headers, lines, "No adapters yet: `understudy tune DOMAIN`.")
+
+
+@adapters.command()
+@click.argument("name")
+@json_option
+@pass_app
+def show(app: App, name: str, as_json: bool) -> None:
+    """One adapter: where it comes from, its recipe and its scores."""
+    db = app.store.db
+    adapter = store.get(db, name)
+    if as_json:
+        return print_json(adapter)
+    dataset = datasets.by_id(db, adapter.dataset_id) if adapter.dataset_id else None
+    facts = {
+        "state": adapter.state,
+        "scores": score_line(adapter),
+        "base model": adapter.base_model,
+        "grown from": store.by_id(db, adapter.parent_id).name if adapter.parent_id else "the base",
+        "dataset": f"{dataset.id} ({dataset.train} trained pairs)" if dataset else None,
+        "made by": f"run {adapter.run_id}" if adapter.run_id else None,
+        "made": iso(adapter.created_at),
+        "sha256": adapter.sha256,
+        "folder": str(adapter.folder(app.settings.home)),
+        "size": f"{adapter.size_bytes / 1e6:.1f} MB, rank {adapter.rank}",
+        "recipe": ", ".join(f"{k}={v}" for k, v in adapter.recipe.items()),
+    }
+    print_table(("", ""), [(k, v) for k, v in facts.items() if v], "")
+    samples = [
+        (s["question"], s["expected"], s["base"], s["adapter"])
+        for s in adapter.scores.get("samples", [])[:5]
+    ]
+    headers = ("asked", "expected", "bare base", adapter.name)
+    return print_table(headers, samples, "No sample answers were kept.")
+
+
+@adapters.command()
+@click.argument("name")
+@pass_app
+def promote(app: App, name: str) -> None:
+    """Let NAME (such as helpdesk@3) answer, from the next message on."""
+    with app.store.write() as db:
+        adapter = store.get(db, name)
+        domain = domains.by_id(db, adapter.domain_id)
+        admin.promote(db, domain, adapter.name, app.actor)
+    click.echo(f"{adapter.name} is live. Undo: `understudy adapters rollback {adapter.domain}`.")
+
+
+@adapters.command()
+@click.argument("domain")
+@pass_app
+def rollback(app: App, domain: str) -> None:
+    """Undo the last promotion of DOMAIN, from the next message on."""
+    with app.store.write() as db:
+        before = admin.roll_back(db, domains.get(db, domain), app.actor)
+    click.echo(f"{before.name if before else 'The bare base'} answers again.")
+
+
+@adapters.command()
+@click.argument("name")
+@pass_app
+def check(app: App, name: str) -> None:
+    """Look through an adapter's files as is done before an engine gets them."""
+    from data import adapter_files
+
+    adapter = store.get(app.store.db, name)
+    files = adapter_files.check(
+        adapter.folder(app.settings.home),
+        base=Path(app.settings.base.path),
+        base_model=app.settings.base.model,
+        max_rank=app.settings.serving.max_lora_rank,
+        sha256=adapter.sha256,
+    )
+    click.echo(f"{adapter.name} is sound: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
+
+
+def _golden(adapter: store.Adapter) -> str:
+    golden = adapter.scores.get("golden") or {}
+    return f"{golden['exact']:.0%} / {golden['f1']:.2f}" if golden.get("n") else ""

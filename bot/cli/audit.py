@@ -1,0 +1,29 @@
+"""`understudy audit`: the audit log, newest first."""
+
+import click
+
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from data import audit as store
+from data.clock import iso
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1), default=30, show_default=True)
+@json_option
+@pass_app
+def audit(app: App, limit: int, as_json: bool) -> None:
+    """Who did what, and when."""
+    found = store.recent(app.store.db, limit)
+    if as_json:
+        return print_json(found)
+    lines = [
+        (
+            iso(e.at),
+            e.actor,
+            e.action,
+            e.subject,
+            ", ".join(f"{key}={value}" for key, value in e.detail.items()),
+        )
+        for e in found
+    ]
+    return print_table(("when", "who", "did", "to", ""), lines, "Nothing has happened yet.")

@@ -1,0 +1,37 @@
+"""`understudy backup FILE`: the store as it is at one moment, and every adapter, in one tar."""
+
+import tarfile
+import tempfile
+from pathlib import Path
+
+import click
+
+from bot.cli.context import App, pass_app
+from data.errors import Conflict, Unavailable
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@pass_app
+def backup(app: App, file: Path) -> None:
+    """Save the store and the adapters to FILE (.tar), while everything goes on running.
+
+    To restore, unpack it into an empty home folder.
+    """
+    if file.exists():
+        raise Conflict(f"{file} is there already; nothing was changed.")
+    unfinished = file.with_name(file.name + ".unfinished")
+    adapters = app.settings.adapters_path
+    try:
+        with tempfile.TemporaryDirectory(dir=file.resolve().parent) as scratch:
+            snapshot = Path(scratch) / app.settings.store_path.name
+            app.store.db.execute("VACUUM INTO ?", [str(snapshot)])
+            with tarfile.open(unfinished, "w") as tar:
+                tar.add(snapshot, snapshot.name)
+                if adapters.is_dir():
+                    tar.add(adapters, adapters.name)
+        unfinished.rename(file)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise Unavailable(f"The backup could not be written: {error}") from error
+    click.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")

@@ -1,0 +1,102 @@
+"""`understudy domains`: the subjects, their words to the model, their Slack channels."""
+
+import click
+
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from data import domains as store
+from data import pairs as pair_store
+
+
+@click.group()
+def domains() -> None:
+    """The subjects that are answered on."""
+
+
+@domains.command("list")
+@json_option
+@pass_app
+def list_(app: App, as_json: bool) -> None:
+    """All domains."""
+    found = store.every(app.store.db)
+    if as_json:
+        return print_json(found)
+    lines = [
+        (
+            d.name,
+            "default" if d.is_default else "",
+            d.title,
+            pair_store.counts(app.store.db, d)["approved"],
+        )
+        for d in found
+    ]
+    return print_table(
+        ("name", "", "title", "approved pairs"),
+        lines,
+        "No domain yet: `understudy domains add NAME`.",
+    )
+
+
+@domains.command()
+@click.argument("name")
+@click.option("--title", default="", help="For people; the name by default.")
+@click.option("--system-prompt", default="", help="What the model is told before every question.")
+@click.option(
+    "--validation-share",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Share of the facts that is kept out of training to measure on.",
+)
+@pass_app
+def add(app: App, name: str, title: str, system_prompt: str, validation_share: float) -> None:
+    """Add a domain. The first one is the default."""
+    with app.store.write() as db:
+        domain = store.create(db, name, title, system_prompt, validation_share=validation_share)
+    click.echo(f"Added {domain.name}. Teach it: `understudy pairs import {domain.name} FILE`.")
+
+
+@domains.command()
+@click.argument("name")
+@pass_app
+def default(app: App, name: str) -> None:
+    """Let NAME answer where nothing says otherwise."""
+    with app.store.write() as db:
+        store.make_default(db, store.get(db, name))
+    click.echo(f"{name} is the default now.")
+
+
+@domains.command()
+@click.argument("name")
+@click.argument("text")
+@pass_app
+def prompt(app: App, name: str, text: str) -> None:
+    """Set the system prompt of NAME to TEXT, from the next message on."""
+    with app.store.write() as db:
+        store.set_system_prompt(db, store.get(db, name), text)
+    click.echo(
+        f"The system prompt of {name} is set. Adapters trained with another one answer best "
+        f"after a retrain: `understudy tune {name} --full`."
+    )
+
+
+@domains.command()
+@click.argument("name")
+@click.argument("team")
+@click.argument("channel")
+@pass_app
+def bind(app: App, name: str, team: str, channel: str) -> None:
+    """Let NAME answer in a Slack CHANNEL (C…) of the workspace TEAM (T…)."""
+    with app.store.write() as db:
+        store.bind_channel(db, store.get(db, name), team, channel)
+    click.echo(f"{name} answers in {team}/{channel} now.")
+
+
+@domains.command()
+@click.argument("team")
+@click.argument("channel")
+@pass_app
+def unbind(app: App, team: str, channel: str) -> None:
+    """Give a Slack channel back to the default domain."""
+    with app.store.write() as db:
+        bound = store.unbind_channel(db, team, channel)
+    click.echo("Done." if bound else "That channel was not bound; nothing changed.")

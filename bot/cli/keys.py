@@ -1,0 +1,66 @@
+"""`understudy keys`: who may ask over HTTP."""
+
+import click
+
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from data import keys as store
+from data.clock import iso
+
+
+@click.group()
+def keys() -> None:
+    """API keys: create, list, revoke."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(store.ROLES),
+    default="member",
+    show_default=True,
+    help="member asks and judges, reviewer approves pairs, admin does everything.",
+)
+@json_option
+@pass_app
+def create(app: App, name: str, role: store.Role, as_json: bool) -> None:
+    """Make a key for NAME. It is shown once; the store keeps only its digest."""
+    with app.store.write() as db:
+        key, secret = store.create(db, name, role, app.actor)
+    if as_json:
+        return print_json({"id": key.id, "name": key.name, "role": key.role, "key": secret})
+    click.echo(f"Key {key.id} for {key.name} ({key.role}), shown only this once:", err=True)
+    return click.echo(secret)
+
+
+@keys.command("list")
+@json_option
+@pass_app
+def list_(app: App, as_json: bool) -> None:
+    """All keys, by their first characters."""
+    found = store.every(app.store.db)
+    if as_json:
+        return print_json(found)
+    lines = [
+        (
+            k.id,
+            k.name,
+            k.role,
+            f"{k.prefix}…",
+            iso(k.created_at),
+            f"revoked {iso(k.revoked_at)}" if k.revoked_at else "",
+        )
+        for k in found
+    ]
+    headers = ("id", "name", "role", "begins", "created", "")
+    return print_table(headers, lines, "No keys yet: `understudy keys create NAME`.")
+
+
+@keys.command()
+@click.argument("key_id", type=int, metavar="ID")
+@pass_app
+def revoke(app: App, key_id: int) -> None:
+    """Make a key useless, from the next request on."""
+    with app.store.write() as db:
+        key = store.revoke(db, key_id, app.actor)
+    click.echo(f"Key {key.id} of {key.name} is revoked.")

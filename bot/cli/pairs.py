@@ -1,0 +1,182 @@
+"""`understudy pairs`: what is learned from, in and out, and its review."""
+
+from pathlib import Path
+
+import click
+
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from data import domains
+from data import pairs as store
+from data.clock import iso
+from data.errors import UnderstudyError
+
+SHOWN_BAD_ROWS = 10
+
+
+@click.group()
+def pairs() -> None:
+    """Import, export and review what is learned from."""
+
+
+@pairs.command("import")
+@click.argument("domain")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("auto", "jsonl", "chat", "csv")),
+    default="auto",
+    show_default=True,
+)
+@click.option("--pending", is_flag=True, help="Let a reviewer approve them first.")
+@json_option
+@pass_app
+def import_(
+    app: App, domain: str, file: Path, format_: str, pending: bool, as_json: bool
+) -> None:
+    """Import pairs from FILE: JSONL prompt/response, OpenAI chat messages, or CSV.
+
+    Good rows are kept, bad ones are reported with their line; importing a file again adds
+    nothing.
+    """
+    from rich.progress import Progress
+
+    from data import formats
+
+    subject = domains.get(app.store.db, domain)
+    with Progress(transient=True, disable=as_json) as bar:
+        task = bar.add_task(f"Reading {file.name}", total=file.stat().st_size)
+        report = formats.import_file(
+            app.store,
+            subject,
+            file,
+            format=format_,
+            author=app.actor,
+            status="pending" if pending else "approved",
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(
+            f"{report.added} pairs added to {subject.name}, {report.duplicates} were there "
+            f"already, {report.bad_total} rows could not be read."
+        )
+        for bad in report.bad[:SHOWN_BAD_ROWS]:
+            click.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
+        if report.bad_total > SHOWN_BAD_ROWS:
+            click.echo(f"  … and {report.bad_total - SHOWN_BAD_ROWS} more", err=True)
+        if report.added and not pending:
+            click.echo(f"Learn them: `understudy tune {subject.name}`.")
+    if report.bad_total:
+        raise SystemExit(1)
+
+
+@pairs.command()
+@click.argument("domain")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--format", "format_", type=click.Choice(("jsonl", "chat", "csv")), default="jsonl"
+)
+@click.option("--status", type=click.Choice((*store.STATUSES, "all")), default="approved")
+@pass_app
+def export(app: App, domain: str, file: Path, format_: str, status: store.Status) -> None:
+    """Write the pairs of DOMAIN to FILE."""
+    from data import formats
+
+    db = app.store.db
+    wanted = None if str(status) == "all" else status
+    count = formats.write(store.every(db, domains.get(db, domain), wanted), file, format_)
+    click.echo(f"Wrote {count} pairs to {file}.")
+
+
+@pairs.command("list")
+@click.argument("domain")
+@click.option("--status", type=click.Choice(store.STATUSES))
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@json_option
+@pass_app
+def list_(
+    app: App, domain: str, status: store.Status | None, limit: int, as_json: bool
+) -> None:
+    """Pairs of DOMAIN, oldest first."""
+    db = app.store.db
+    found = store.every(db, domains.get(db, domain), status, limit)
+    if as_json:
+        return print_json(found)
+    lines = [(p.id, p.status, p.split, p.source, p.prompt, p.response) for p in found]
+    headers = ("id", "status", "split", "source", "prompt", "response")
+    return print_table(headers, lines, "No such pairs.")
+
+
+@pairs.command()
+@click.argument("domain")
+@json_option
+@pass_app
+def counts(app: App, domain: str, as_json: bool) -> None:
+    """How many pairs of DOMAIN have which status."""
+    db = app.store.db
+    found = store.counts(db, domains.get(db, domain))
+    if as_json:
+        return print_json(found)
+    return print_table(("status", "pairs"), list(found.items()), "")
+
+
+@pairs.command()
+@click.argument("domain")
+@pass_app
+def review(app: App, domain: str) -> None:
+    """Go through the pending pairs of DOMAIN one by one."""
+    subject = domains.get(app.store.db, domain)
+    waiting = store.every(app.store.db, subject, "pending")
+    if not waiting:
+        click.echo("Nothing is pending.")
+    for number, pair in enumerate(waiting, 1):
+        click.echo(f"\n[{number}/{len(waiting)}] pair {pair.id}, {pair.source} by {pair.author}")
+        click.echo(f"  asked:  {pair.prompt}\n  answer: {pair.response}  ({iso(pair.created_at)})")
+        keys = click.Choice(("a", "r", "s", "q"))
+        choice = click.prompt("  [a]pprove, [r]eject, [s]kip, [q]uit", type=keys, show_choices=False)
+        if choice == "q":
+            break
+        if choice in "ar":
+            _decide(app, (pair.id,), "approved" if choice == "a" else "rejected")
+
+
+@pairs.command()
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
+@pass_app
+def approve(app: App, ids: tuple[int, ...]) -> None:
+    """Approve pairs: the next retrain learns them."""
+    _decide(app, ids, "approved")
+
+
+@pairs.command()
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
+@pass_app
+def reject(app: App, ids: tuple[int, ...]) -> None:
+    """Reject pairs: they are kept, but never learned."""
+    _decide(app, ids, "rejected")
+
+
+@pairs.command("python-docs")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@pass_app
+def python_docs(app: App, file: Path) -> None:
+    """Write pairs about the running Python, from its own documentation, to FILE (JSONL).
+
+    Thousands of real pairs, to try things at size.
+    """
+    from data import formats
+    from data import python_docs as source
+
+    click.echo(f"Wrote {formats.write(source.build(), file, 'jsonl')} pairs to {file}.")
+
+
+def _decide(app: App, ids: tuple[int, ...], status: store.Status) -> None:
+    try:
+        with app.store.write() as db:
+            for pair_id in ids:
+                store.review(db, pair_id, status, app.actor)
+    except UnderstudyError as error:
+        raise type(error)(f"{error} Nothing was changed.") from error
+    click.echo(f"{len(ids)} pair{'s' if len(ids) > 1 else ''} {status}.")

@@ -1,0 +1,101 @@
+"""`understudy runs`: what is being tuned, what was, and why something failed."""
+
+import click
+
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.follow import figures
+from data import adapters, domains
+from data import runs as store
+from data.clock import iso, now_us
+from data.errors import NotFound
+
+
+@click.group()
+def runs() -> None:
+    """Tuning runs: list, show, cancel."""
+
+
+@runs.command("list")
+@click.option("--domain")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@json_option
+@pass_app
+def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
+    """The newest runs."""
+    db = app.store.db
+    found = store.recent(db, domains.get(db, domain) if domain else None, limit)
+    if as_json:
+        return print_json(found)
+    names = {a.id: a.name for a in adapters.every(db)}
+    lines = [
+        (
+            r.id,
+            r.domain,
+            r.kind,
+            r.state,
+            names.get(r.adapter_id or 0, "") or r.error or figures(r),
+            r.requested_by,
+            iso(r.queued_at),
+        )
+        for r in found
+    ]
+    headers = ("run", "domain", "kind", "state", "", "asked by", "when")
+    return print_table(headers, lines, "No runs yet: `understudy tune DOMAIN`.")
+
+
+@runs.command()
+@click.argument("number", type=int)
+@json_option
+@pass_app
+def show(app: App, number: int, as_json: bool) -> None:
+    """One run with its loss curve."""
+    db = app.store.db
+    run, points = store.get(db, number), store.curve(db, number)
+    if as_json:
+        return print_json({"run": run, "curve": points})
+    lasted = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
+    made = adapters.by_id(db, run.adapter_id).name if run.adapter_id else None
+    facts = {
+        "domain": run.domain,
+        "kind": run.kind,
+        "state": run.state,
+        "phase": run.phase,
+        "made": made,
+        "error": run.error or None,
+        "progress": figures(run) or None,
+        "asked by": run.requested_by,
+        "queued": iso(run.queued_at),
+        "lasted": f"{lasted / 1e6:.0f} s",
+        "dataset": run.dataset_id,
+        "attempts": run.attempts,
+    }
+    print_table(("", ""), [(k, v) for k, v in facts.items() if v is not None], "")
+    held_out = [p for p in points if p.validation_loss is not None]
+    lines = [(p.step, _loss(p.loss), _loss(p.validation_loss)) for p in held_out]
+    return print_table(("step", "loss", "held-out loss"), lines, "No measurements yet.")
+
+
+@runs.command()
+@click.argument("number", type=int)
+@pass_app
+def cancel(app: App, number: int) -> None:
+    """Stop a run: at once when it is queued, within seconds when it is running."""
+    with app.store.write() as db:
+        run = store.cancel(db, number, app.actor)
+    click.echo(f"Run {number} is {'cancelled' if not run.open else 'being stopped'}.")
+
+
+@runs.command()
+@click.argument("number", type=int)
+@pass_app
+def log(app: App, number: int) -> None:
+    """Print what a run wrote while it worked."""
+    store.get(app.store.db, number)
+    file = app.settings.runs_path / str(number) / "run.log"
+    if not file.is_file():
+        raise NotFound(f"Run {number} has written no log on this machine.")
+    click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,116 @@
+"""`understudy tune DOMAIN`: queue a run, and follow it; with no worker about, do it here."""
+
+import threading
+import time
+from typing import Any
+
+import click
+
+from bot.cli.context import App, json_option, pass_app, print_json
+from data import adapters, domains, runs
+from data.errors import Invalid, UnderstudyError
+
+WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
+
+
+@click.command()
+@click.argument("domain")
+@click.option("--full", is_flag=True, help="From the bare base, not on from the live adapter.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the recipe, such as epochs=3 or learning_rate=2e-4.",
+)
+@click.option("--wait/--no-wait", default=True, help="Stay until the run has ended.")
+@json_option
+@pass_app
+def tune(
+    app: App, domain: str, full: bool, overrides: tuple[str, ...], wait: bool, as_json: bool
+) -> None:
+    """Tune the next adapter of DOMAIN on its approved pairs.
+
+    Goes on from the live adapter with what is new. A running worker does it; where none is
+    running, it is done here.
+    """
+    with app.store.write() as db:
+        subject = domains.get(db, domain)
+        run = runs.request(db, subject, app.actor, full=full, recipe=_recipe(overrides))
+    if not as_json:
+        click.echo(f"Run {run.id} is queued ({run.kind}).")
+    if not wait:
+        return print_json(run) if as_json else None
+    finished = _see_to_it(app, run.id, quiet=as_json)
+    if as_json:
+        print_json(finished)
+    if finished.state != "done" or finished.adapter_id is None:
+        raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
+    adapter = adapters.by_id(app.store.db, finished.adapter_id)
+    if not as_json:
+        click.echo(f"Made {adapter.name}: {score_line(adapter)}")
+        click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
+    return None
+
+
+def score_line(adapter: adapters.Adapter) -> str:
+    """The scores on held-out questions in words."""
+    golden = adapter.scores.get("golden") or {}
+    if not golden.get("n"):
+        return "no golden questions to measure it on"
+    return (
+        f"{golden['exact']:.0%} of {golden['n']} held-out questions answered exactly "
+        f"(bare base {golden['base_exact']:.0%}), token F1 {golden['f1']:.2f} "
+        f"(bare base {golden['base_f1']:.2f})"
+    )
+
+
+def _see_to_it(app: App, run_id: int, quiet: bool) -> runs.Run:
+    """Wait for a worker to take the run; work here when none does; follow it to its end."""
+    from rich.console import Console
+
+    from bot.cli.follow import follow
+
+    deadline = time.monotonic() + WORKER_GRACE_S
+    while runs.get(app.store.db, run_id).state == "queued" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    stop, here = threading.Event(), None
+    if runs.get(app.store.db, run_id).state == "queued":
+        here = threading.Thread(target=_work_here, args=(app, stop))
+        here.start()
+    try:
+        return follow(app.store, run_id, Console(stderr=True, quiet=quiet))
+    except KeyboardInterrupt:
+        if here is not None:
+            with app.store.write() as db:
+                runs.cancel(db, run_id, app.actor)
+            click.echo(f"\nRun {run_id} is cancelled.", err=True)
+        else:
+            click.echo(f"\nRun {run_id} goes on. Stop it: `understudy runs cancel {run_id}`.")
+        raise
+    finally:
+        stop.set()
+        if here is not None:
+            here.join()
+
+
+def _work_here(app: App, stop: threading.Event) -> None:
+    from tuning import worker
+
+    worker.run(app.settings, stop=stop, once=True)
+
+
+def _recipe(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """`("epochs=3", "schedule=cosine")` -> `{"epochs": 3, "schedule": "cosine"}`."""
+    import tomllib
+
+    recipe: dict[str, Any] = {}
+    for text in overrides:
+        key, sign, given = text.partition("=")
+        if not sign or not key.strip():
+            raise Invalid(f"--set takes KEY=VALUE, not {text!r}.")
+        try:
+            recipe[key.strip()] = tomllib.loads(f"value = {given}")["value"]
+        except tomllib.TOMLDecodeError:
+            recipe[key.strip()] = given  # a bare word is text
+    return recipe
