@@ -1,0 +1,14 @@
+"""What a front end is given: the settings, the store and the one flow of a message."""
+
+from dataclasses import dataclass
+
+from bot.chat import Chat
+from data.config import Settings
+from data.db import Store
+
+
+@dataclass(frozen=True)
+class Service:
+    settings: Settings
+    store: Store
+    chat: Chat
