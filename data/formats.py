@@ -273,7 +273,7 @@ def _header(line: str) -> tuple[list[str], str] | None:
 
 def _draft_of_row(columns: list[str], cells: list[str]) -> Draft:
     if len(cells) != len(columns):
-        raise RowError(f"the row has {len(cells)} fields, the header has {len(columns)}")
+        raise RowError(f"fields in this row: {len(cells)}, in the header: {len(columns)}")
     try:
         "".join(cells).encode("utf-8")
     except UnicodeEncodeError as error:

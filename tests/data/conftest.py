@@ -1,0 +1,22 @@
+"""A store of its own for each test, and a domain in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from data import domains
+from data.db import Store
+from data.domains import Domain
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "understudy.db") as store:
+        yield store
+
+
+@pytest.fixture
+def domain(store: Store) -> Domain:
+    with store.write() as db:
+        return domains.create(db, "helpdesk", validation_share=0.2)
