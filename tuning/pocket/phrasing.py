@@ -1,0 +1,46 @@
+"""A tiny grammar: `[a|b]` picks one of the alternatives, `{name}` puts in a value.
+
+Templates in this notation carry most of the corpus, so that one line of the source is dozens of sentences.
+"""
+
+import random
+import re
+from collections.abc import Mapping
+
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_DOUBLED = set(
+    "set get put run stop cut drop swap log begin ship plan split map ban tag pin submit reset plug trim shut "
+    "forget".split()
+)
+
+
+def expand(rng: random.Random, template: str, values: Mapping[str, str] | None = None) -> str:
+    """One sentence of a template; alternatives may nest, values are put in last and left as they are."""
+    while match := _CHOICE.search(template):
+        choice = rng.choice(match[1].split("|"))
+        template = template[: match.start()] + choice + template[match.end() :]
+    return template.format_map(values) if values else template
+
+
+def capital(text: str) -> str:
+    """The text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]
+
+
+def gerund(phrase: str) -> str:
+    """`kick off` -> `kicking off`: the first word takes -ing."""
+    first, _, rest = phrase.partition(" ")
+    if first in _DOUBLED:
+        first += first[-1]
+    elif first.endswith("ie"):
+        first = first[:-2] + "y"
+    elif first.endswith("e") and not first.endswith("ee"):
+        first = first[:-1]
+    return f"{first}ing {rest}".rstrip()
+
+
+def article(noun: str) -> str:
+    """The noun with `a` or `an`; a plural stays bare."""
+    if noun.split()[-1].endswith("s") and not noun.endswith("ss"):
+        return noun
+    return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
