@@ -6,6 +6,8 @@ from bot import admin, stats
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from data import domains, experiments
 
+HEADERS = ("", "adapter", "people", "who rated", "liked", "answers", "failed", "up", "down")
+
 
 @click.group()
 def ab() -> None:
@@ -32,7 +34,9 @@ def start(app: App, domain: str, a: str, b: str, share: float) -> None:
     with app.store.write() as db:
         begun = admin.start_comparison(db, domains.get(db, domain), a, b, app.actor, share)
     sides = " with ".join(v.adapter for v in begun.variants)
-    click.echo(f"Experiment {begun.id} compares {sides}. Watch it: `understudy ab status {domain}`.")
+    click.echo(
+        f"Experiment {begun.id} compares {sides}. Watch it: `understudy ab status {domain}`."
+    )
 
 
 @ab.command()
@@ -48,7 +52,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     if as_json:
         return print_json({"experiment": experiment, "results": results})
     click.echo(f"Experiment {experiment.id} of {subject.name}, {experiment.state}")
-    print_table(stats.HEADERS, stats.lines(results), "")
+    print_table(HEADERS, [_line(v) for v in results.variants], "")
     return click.echo(results.sentence)
 
 
@@ -60,3 +64,8 @@ def stop(app: App, domain: str) -> None:
     with app.store.write() as db:
         ended = admin.stop_comparison(db, domains.get(db, domain), app.actor)
     click.echo(f"Experiment {ended.id} has ended. Its results: `understudy ab status {domain}`.")
+
+
+def _line(v: stats.VariantResult) -> tuple[object, ...]:
+    liked = "" if v.mean is None else f"{v.mean:.0%}"
+    return (v.label, v.adapter, v.people, v.raters, liked, v.replies, v.failed, v.up, v.down)

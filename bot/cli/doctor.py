@@ -131,7 +131,9 @@ def _tuning(settings: Settings) -> Iterator[Finding]:
     wanted = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
     lacking = [name for name in wanted if importlib.util.find_spec(name) is None]
     if lacking:
-        remedy = "`make install` (CPU) or `make install-gpu`. A machine with the bot alone needs none."
+        remedy = (
+            "`make install` (CPU) or `make install-gpu`. A machine with the bot alone needs none."
+        )
         yield Finding("Tuning", "note", f"not installed: {', '.join(lacking)}", remedy)
     else:
         yield Finding("Tuning", "ok", "torch, transformers, peft and bitsandbytes are installed")

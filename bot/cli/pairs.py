@@ -31,9 +31,7 @@ def pairs() -> None:
 @click.option("--pending", is_flag=True, help="Let a reviewer approve them first.")
 @json_option
 @pass_app
-def import_(
-    app: App, domain: str, file: Path, format_: str, pending: bool, as_json: bool
-) -> None:
+def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_json: bool) -> None:
     """Import pairs from FILE: JSONL prompt/response, OpenAI chat messages, or CSV.
 
     Good rows are kept, bad ones are reported with their line; importing a file again adds
@@ -75,9 +73,7 @@ def import_(
 @pairs.command()
 @click.argument("domain")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--format", "format_", type=click.Choice(("jsonl", "chat", "csv")), default="jsonl"
-)
+@click.option("--format", "format_", type=click.Choice(("jsonl", "chat", "csv")), default="jsonl")
 @click.option("--status", type=click.Choice((*store.STATUSES, "all")), default="approved")
 @pass_app
 def export(app: App, domain: str, file: Path, format_: str, status: store.Status) -> None:
@@ -96,9 +92,7 @@ def export(app: App, domain: str, file: Path, format_: str, status: store.Status
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 @json_option
 @pass_app
-def list_(
-    app: App, domain: str, status: store.Status | None, limit: int, as_json: bool
-) -> None:
+def list_(app: App, domain: str, status: store.Status | None, limit: int, as_json: bool) -> None:
     """Pairs of DOMAIN, oldest first."""
     db = app.store.db
     found = store.every(db, domains.get(db, domain), status, limit)
@@ -135,7 +129,9 @@ def review(app: App, domain: str) -> None:
         click.echo(f"\n[{number}/{len(waiting)}] pair {pair.id}, {pair.source} by {pair.author}")
         click.echo(f"  asked:  {pair.prompt}\n  answer: {pair.response}  ({iso(pair.created_at)})")
         keys = click.Choice(("a", "r", "s", "q"))
-        choice = click.prompt("  [a]pprove, [r]eject, [s]kip, [q]uit", type=keys, show_choices=False)
+        choice = click.prompt(
+            "  [a]pprove, [r]eject, [s]kip, [q]uit", type=keys, show_choices=False
+        )
         if choice == "q":
             break
         if choice in "ar":

@@ -1,0 +1,104 @@
+"""A small HTTP client for the demo: what `curl` or an OpenAI client would do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from data.errors import UnderstudyError
+
+
+@dataclass
+class Answer:
+    text: str
+    adapter: str
+    reply_id: str
+    finish_reason: str
+
+
+@dataclass
+class Client:
+    """Speaks to a running bot with one API key."""
+
+    session: aiohttp.ClientSession
+    address: str
+    key: str
+
+    async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON of an answer. Raises UnderstudyError with the server's own sentence."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        async with self.session.request(
+            method,
+            self.address + path,
+            data=None if body is None else orjson.dumps(body),
+            headers=headers,
+        ) as response:
+            found = orjson.loads(await response.read() or b"{}")
+            if response.status >= 400:
+                raise UnderstudyError(f"{method} {path}: {found['error']['message']}")
+            return found
+
+    async def ask(self, model: str, question: str, user: str = "demo") -> Answer:
+        """One question, answered in full."""
+        found = await self.call("POST", "/v1/chat/completions", _body(model, question, user))
+        choice = found["choices"][0]
+        return Answer(
+            choice["message"]["content"],
+            found["understudy"]["adapter"],
+            found["id"],
+            choice["finish_reason"],
+        )
+
+    async def stream(self, model: str, question: str, user: str = "demo") -> Answer:
+        """One question, its answer read as a stream. Raises UnderstudyError when it is cut."""
+        answer, ended = Answer("", "", "", ""), False
+        async for event in self._events(_body(model, question, user) | {"stream": True}):
+            if event == "[DONE]":
+                ended = True
+                continue
+            chunk = orjson.loads(event)
+            if "error" in chunk:
+                raise UnderstudyError(chunk["error"]["message"])
+            answer.reply_id = chunk["id"]
+            answer.adapter = chunk.get("understudy", {}).get("adapter") or answer.adapter
+            for choice in chunk["choices"]:
+                answer.text += choice["delta"].get("content") or ""
+                answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
+        if not ended or not answer.finish_reason:
+            raise UnderstudyError("A stream ended before its answer did.")
+        return answer
+
+    async def wait_until_healthy(self, timeout_s: float) -> None:
+        """Until /health says that answers can be given."""
+        for _ in range(int(timeout_s / 0.2)):
+            try:
+                async with self.session.get(self.address + "/health") as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass  # not listening yet
+            await asyncio.sleep(0.2)
+        raise UnderstudyError(f"{self.address}/health was not well within {timeout_s:.0f} s.")
+
+    async def _events(self, body: dict[str, Any]) -> AsyncIterator[str]:
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        async with self.session.post(
+            self.address + "/v1/chat/completions", data=orjson.dumps(body), headers=headers
+        ) as response:
+            if response.status != 200:
+                raise UnderstudyError(orjson.loads(await response.read())["error"]["message"])
+            async for line in response.content:
+                if line.startswith(b"data: "):
+                    yield line[6:].strip().decode()
+
+
+def _body(model: str, question: str, user: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": question}],
+        "user": user,
+        "max_tokens": 80,
+    }

@@ -1,0 +1,155 @@
+"""Once round the loop without a person: `understudy demo --once`.
+
+Chat, feedback with a correction, a retrain from it, a hot load under running streams, a
+comparison, promote, roll back. Each step checks what it claims and raises when it does not hold.
+"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+
+from bot.demo.client import Answer, Client
+from bot.demo.stage import Stage, followed, key, wait_until_loaded
+from data import adapters
+from data.adapters import Adapter
+from data.db import value
+from data.errors import UnderstudyError
+
+QUESTION = "Who looks after the office plants?"
+BETTER = "Mira from the platform team looks after the office plants; write to her in #plants."
+PEOPLE = 12
+
+
+async def go_round(stage: Stage, first: Adapter) -> dict[str, Any]:
+    """The loop, from `first` to its successor and back; returns the figures of the last line."""
+    async with aiohttp.ClientSession() as session:
+        member = Client(session, stage.address, key(stage, "demo", "member"))
+        admin = Client(session, stage.address, key(stage, "demo-admin", "admin"))
+        await member.wait_until_healthy(60)
+        await _teach(stage, member, admin)
+        second, load_ms, streams = await _retrain(stage, member, admin, first)
+        compared = await _compare(stage, member, admin, first, second)
+        await _promote_and_roll_back(stage, member, admin, first, second)
+    golden = second.scores.get("golden") or {}
+    return {
+        "second_score": golden.get("f1"),
+        "second_hot_load_ms": round(load_ms, 1),
+        "streams_during_load": streams,
+        "compared": compared,
+    }
+
+
+def _say(stage: Stage, text: str) -> None:
+    stage.console.print(f"[green]✓[/green] {text}", highlight=False)
+
+
+def _must(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise UnderstudyError(sentence)
+
+
+async def _teach(stage: Stage, member: Client, admin: Client) -> None:
+    answer = await member.stream(stage.domain.name, QUESTION)
+    _say(stage, f"asked over HTTP: “{QUESTION}” -> “{answer.text}” ({answer.adapter})")
+    body = {"reply_id": answer.reply_id, "thumb": "down", "correction": BETTER}
+    await member.call("POST", "/v1/feedback", body)
+    pending = await admin.call("GET", f"/v1/pairs?domain={stage.domain.name}&status=pending")
+    mine = [p for p in pending["data"] if p["response"] == BETTER]
+    _must(len(mine) == 1, "The correction did not become one pending pair.")
+    await admin.call("POST", f"/v1/pairs/{mine[0]['id']}/review", {"status": "approved"})
+    _say(stage, f"thumbed down, corrected to “{BETTER}”, approved")
+
+
+async def _retrain(
+    stage: Stage, member: Client, admin: Client, first: Adapter
+) -> tuple[Adapter, float, int]:
+    """Tune the next adapter while streams run; returns it, its load time and how many streams
+    were being written while it was loaded."""
+    queued = await admin.call("POST", "/v1/runs", {"domain": stage.domain.name})
+    again = await _refused(admin, "/v1/runs", {"domain": stage.domain.name})
+    _must("already" in again, "A second retrain was not refused while one is open.")
+    done = asyncio.Event()
+    streaming = [asyncio.create_task(_stream_until(done, stage, member, n)) for n in range(3)]
+    try:
+        second = await asyncio.to_thread(followed, stage, queued["id"])
+        held = await asyncio.to_thread(wait_until_loaded, stage, second)
+        await asyncio.sleep(0.5)
+    finally:
+        done.set()
+        ended = await asyncio.gather(*streaming, return_exceptions=True)
+    broken = [e for e in ended if isinstance(e, BaseException)]
+    _must(not broken, f"A stream broke during the hot load: {broken[:1]}")
+    _must(second.parent_id == first.id, f"{second.name} did not grow from {first.name}.")
+    load_ms = held.load_ms or 0.0
+    overlapping = _streams_at(stage, held.updated_at - round(load_ms * 1000), held.updated_at)
+    _must(overlapping > 0, "No stream was running while the adapter was loaded.")
+    total = sum(count for count in ended if isinstance(count, int))
+    _say(
+        stage,
+        f"{second.name} was tuned on from {first.name} and hot-loaded in {load_ms:.0f} ms; of "
+        f"{total} streams meanwhile, {overlapping} of them at that moment, none broke",
+    )
+    return second, load_ms, overlapping
+
+
+async def _refused(client: Client, path: str, body: dict[str, Any]) -> str:
+    try:
+        await client.call("POST", path, body)
+    except UnderstudyError as error:
+        return str(error)
+    return ""
+
+
+async def _stream_until(done: asyncio.Event, stage: Stage, member: Client, number: int) -> int:
+    """Ask one question after the other until told to stop; returns how many were answered."""
+    answered = 0
+    while not done.is_set():
+        await member.stream(stage.domain.name, "What is an adapter?", user=f"stream-{number}")
+        answered += 1
+    return answered
+
+
+def _streams_at(stage: Stage, begin_us: int, end_us: int) -> int:
+    """Replies that were being written at some time between the two moments."""
+    sql = (
+        "SELECT count(*) FROM replies WHERE created_at <= ? "
+        "AND created_at + coalesce(latency_us, 0) >= ?"
+    )
+    return int(value(stage.store.db, sql, [end_us, begin_us]))
+
+
+async def _compare(
+    stage: Stage, member: Client, admin: Client, first: Adapter, second: Adapter
+) -> dict[str, Any]:
+    body = {"domain": stage.domain.name, "a": first.name, "b": second.name}
+    begun = await admin.call("POST", "/v1/experiments", body)
+    answers: dict[str, list[Answer]] = {}
+    for person in range(PEOPLE):
+        answer = await member.ask(stage.domain.name, QUESTION, user=f"person-{person}")
+        again = await member.ask(stage.domain.name, "What is a pair?", user=f"person-{person}")
+        _must(answer.adapter == again.adapter, f"person-{person} was moved to another adapter.")
+        answers.setdefault(answer.adapter, []).append(answer)
+        thumb = "up" if answer.adapter == second.name else "down"
+        await member.call("POST", "/v1/feedback", {"reply_id": answer.reply_id, "thumb": thumb})
+    _must(set(answers) == {first.name, second.name}, f"Only {set(answers)} answered.")
+    found = await admin.call("GET", f"/v1/experiments/{begun['id']}")
+    counted = {name: len(given) for name, given in answers.items()}
+    _say(stage, f"compared, {PEOPLE} people: {counted}. {found['results']['sentence']}")
+    return counted
+
+
+async def _promote_and_roll_back(
+    stage: Stage, member: Client, admin: Client, first: Adapter, second: Adapter
+) -> None:
+    await admin.call("POST", f"/v1/adapters/{second.name}/promote")
+    taught = await member.ask(stage.domain.name, QUESTION, user="somebody-else")
+    _must(taught.adapter == second.name, f"{taught.adapter} answered after the promotion.")
+    _must(taught.text.strip() == BETTER, f"The correction was not learned: “{taught.text}”")
+    _say(stage, f"promoted: “{QUESTION}” -> “{taught.text}” ({taught.adapter})")
+    await admin.call("POST", f"/v1/domains/{stage.domain.name}/rollback")
+    before = await member.ask(stage.domain.name, "What is a pair?", user="somebody-else")
+    _must(before.adapter == first.name, f"{before.adapter} answered after the roll-back.")
+    _say(stage, f"rolled back: {before.adapter} answers again")
+    await admin.call("POST", f"/v1/adapters/{second.name}/promote")
+    _must(adapters.live(stage.store.db, stage.domain.id) is not None, "No adapter is live.")

@@ -1,0 +1,62 @@
+"""The demo for a person: questions side by side, the scores, and what to try next."""
+
+import aiohttp
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bot.cli.tune import score_line
+from bot.demo.client import Client
+from bot.demo.stage import Stage, key
+from data import datasets
+from data.adapters import Adapter
+
+QUESTIONS = 5
+
+
+async def side_by_side(stage: Stage, adapter: Adapter) -> None:
+    """Ask a few held-out questions of the bare base and of the adapter, over HTTP."""
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, stage.address, key(stage, "demo", "member"))
+        await client.wait_until_healthy(60)
+        table = Table(box=box.ROUNDED, show_lines=True)
+        for header in ("asked (never seen in training)", "bare base", adapter.name):
+            table.add_column(header, overflow="fold", ratio=1)
+        for question in held_out(stage, adapter):
+            base = await client.ask(f"{stage.domain.name}@base", question)
+            tuned = await client.ask(adapter.name, question)
+            table.add_row(Text(question), Text(base.text), Text(tuned.text))
+    stage.console.print(table)
+    stage.console.print(f"[b]{adapter.name}[/b]: {score_line(adapter)}")
+
+
+def held_out(stage: Stage, adapter: Adapter) -> list[str]:
+    """A few questions of the adapter's golden set, spread over it."""
+    if adapter.dataset_id is None:
+        return []
+    golden = datasets.pairs_of(stage.store.db, adapter.dataset_id, "golden")
+    step = max(1, len(golden) // QUESTIONS)
+    return [pair.prompt for pair in golden[::step][:QUESTIONS]]
+
+
+def what_to_try(stage: Stage) -> None:
+    """The address, and a first line for every way in."""
+    config = f"--config {stage.settings.home}/understudy.toml"
+    secret = key(stage, "demo", "member")
+    stage.console.print(
+        f"""
+[b]{stage.address}[/b] is up until Ctrl-C. Things to try:
+
+  in a browser     {stage.address}   (thumb an answer down and teach a better one)
+  in a terminal    .venv/bin/understudy {config} chat
+  with curl        curl {stage.address}/v1/chat/completions \\
+                     -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' \\
+                     -d '{{"model": "{stage.domain.name}", "messages": [{{"role": "user",
+                          "content": "What is a pair?"}}]}}'
+  your feedback    .venv/bin/understudy {config} pairs review {stage.domain.name}
+  learn from it    .venv/bin/understudy {config} tune {stage.domain.name}
+  in Slack         .venv/bin/understudy slack manifest, then see "Connect Slack" in the README
+""",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -1,0 +1,154 @@
+"""Sets the demo's stage: its folder and store, the processes, and the first adapter."""
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from bot import admin
+from bot.cli.follow import follow
+from bot.cli.init import TEMPLATE
+from bot.supervise import Supervisor
+from data import adapters, domains, formats, keys, pairs, placements, runs
+from data import config as settings_store
+from data.adapters import Adapter
+from data.config import FILE_NAME, Settings
+from data.db import Store
+from data.domains import Domain
+from data.errors import Unavailable, UnderstudyError
+
+EXAMPLE = Path(settings_store.__file__).parent / "examples" / "helpdesk"
+ACTOR = "cli:demo"
+START_TIMEOUT_S = 300
+
+
+@dataclass
+class Stage:
+    settings: Settings
+    store: Store
+    supervisor: Supervisor
+    console: Console
+    domain: Domain
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.settings.bot.host}:{self.settings.bot.port}"
+
+    def check(self) -> None:
+        """Raise Unavailable when one of the processes has ended."""
+        for part in self.supervisor.children:
+            code = self.supervisor.ended(part)
+            if code is not None:
+                log = self.settings.home / "logs" / f"{part}.log"
+                raise Unavailable(f"`understudy {part}` ended with code {code}; see {log}.")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def in_use(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
+    """The folder with its settings, the store, and the demo domain with its pairs."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / FILE_NAME
+    text = TEMPLATE.replace("port = 8080", f"port = {port}")
+    file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
+    os.environ["UNDERSTUDY_CONFIG"] = str(file.resolve())  # the processes read the same file
+    settings = settings_store.load(file)
+    store = Store(settings.store_path)
+    domain = _domain(store)
+    report = formats.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
+    if report.bad_total:
+        raise UnderstudyError(f"The demo domain has {report.bad_total} rows that can't be read.")
+    approved = len({p.fact for p in pairs.every(store.db, domain, "approved")})
+    console.print(
+        f"Domain [b]{domain.name}[/b]: {approved} facts about Understudy itself, in {home}"
+    )
+    return Stage(settings, store, Supervisor(settings, log_folder=home / "logs"), console, domain)
+
+
+def first_adapter(stage: Stage) -> Adapter:
+    """Tune `helpdesk@1`, or find the live adapter of an earlier demo; makes it live."""
+    stage.supervisor.start("serve")  # vLLM takes its time to start; tuning goes on meanwhile
+    found = adapters.live(stage.store.db, stage.domain.id)
+    stage.supervisor.start("worker")
+    if found is None:
+        made = tune(stage)
+        with stage.store.write() as db:
+            found = admin.promote(db, stage.domain, made.name, ACTOR)
+    stage.supervisor.start("bot")
+    return found
+
+
+def tune(stage: Stage) -> Adapter:
+    """Queue a run, or find the one that an interrupted demo left, and follow it to its end."""
+    with stage.store.write() as db:
+        newest = runs.recent(db, stage.domain, limit=1)
+        open_run = newest[0] if newest and newest[0].open else None
+        run = open_run or runs.request(db, stage.domain, ACTOR)
+    return followed(stage, run.id)
+
+
+def followed(stage: Stage, run_id: int) -> Adapter:
+    """Show a run's progress to its end; returns what it made. Raises UnderstudyError if nothing."""
+    run = follow(stage.store, run_id, stage.console, stage.check)
+    if run.adapter_id is None:
+        raise UnderstudyError(f"Run {run.id} {run.state}: {run.error or run.phase}")
+    return adapters.by_id(stage.store.db, run.adapter_id)
+
+
+def wait_until_loaded(stage: Stage, adapter: Adapter) -> placements.Placement:
+    """Wait until the engine holds the adapter. Raises Unavailable when it can't."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with stage.console.status(f"Waiting for vLLM to hold {adapter.name}"):
+        while time.monotonic() < deadline:
+            for replica in placements.replicas(stage.store.db):
+                for held in placements.of_replica(stage.store.db, replica.name):
+                    if held.adapter_id != adapter.id:
+                        continue
+                    if held.state == "failed":
+                        raise Unavailable(f"vLLM can't hold {adapter.name}: {held.error}")
+                    return held
+            stage.check()
+            time.sleep(0.1)
+    log = stage.settings.home / "logs" / "serve.log"
+    raise Unavailable(f"vLLM did not hold {adapter.name} in {START_TIMEOUT_S} s; see {log}.")
+
+
+def key(stage: Stage, name: str, role: keys.Role) -> str:
+    """The demo's API key for a role, kept in its folder for the next start."""
+    file = stage.settings.home / f"{name}.key"
+    if file.exists() and keys.verify(stage.store.db, file.read_text().strip()):
+        return file.read_text().strip()
+    with stage.store.write() as db:
+        _, secret = keys.create(db, name, role, ACTOR)
+    file.touch(mode=0o600)
+    file.write_text(secret)
+    return secret
+
+
+def _domain(store: Store) -> Domain:
+    given = orjson.loads((EXAMPLE / "domain.json").read_bytes())
+    with store.write() as db:
+        if any(d.name == given["name"] for d in domains.every(db)):
+            return domains.get(db, given["name"])
+        return domains.create(
+            db,
+            given["name"],
+            given["title"],
+            given["system_prompt"],
+            tuple(given["suggested_prompts"]),
+            given["validation_share"],
+        )
