@@ -1,0 +1,349 @@
+"""Block Kit, built by pure functions that keep Slack's limits.
+
+Answers are `markdown` blocks (mrkdwn would show a table as pipes); everything the bot says about
+itself is a mrkdwn section. Text from outside goes through `escape` before it enters mrkdwn.
+"""
+
+import math
+from typing import Any
+
+import orjson
+
+from bot.slack.commands import RANK, USAGE, Role
+from data.adapters import Adapter
+from data.clock import now_us
+from data.runs import Run
+
+Block = dict[str, Any]
+
+MARKDOWN = 12_000  # characters of markdown blocks in one message
+SECTION = 3_000
+NOTICE = 3_000  # of a message's plain text, which notifications show
+BLOCKS = 50
+BUTTON_VALUE = 2_000
+INPUT = 3_000  # what a multi-line input takes
+FENCES = ("```", "~~~")
+
+FEEDBACK = "feedback"
+CORRECTION = "correction"
+PROMOTE = "promote"
+COMPARE = "start_comparison"
+REASON_BLOCK, BETTER_BLOCK = "reason", "better"
+
+
+def escape(text: str) -> str:
+    """Text as mrkdwn shows it: no mention, no link comes out of it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text`, or its beginning and an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def notice(text: str) -> str:
+    """What a notification says of an answer."""
+    return shorten(" ".join(text.split()), 300) or "…"
+
+
+def section(text: str) -> Block:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": shorten(text, SECTION)}}
+
+
+def context(text: str) -> Block:
+    return {
+        "type": "context",
+        "elements": [{"type": "mrkdwn", "text": shorten(text, SECTION)}],
+    }
+
+
+def markdown(text: str) -> Block:
+    return {"type": "markdown", "text": text}
+
+
+def feedback(reply_id: str) -> Block:
+    """👍 and 👎 under an answer; the value says which answer it was."""
+    return {
+        "type": "context_actions",
+        "elements": [
+            {
+                "type": "feedback_buttons",
+                "action_id": FEEDBACK,
+                "positive_button": {
+                    "text": {"type": "plain_text", "text": "Good answer"},
+                    "value": f"up:{reply_id}",
+                    "accessibility_label": "This answer is good",
+                },
+                "negative_button": {
+                    "text": {"type": "plain_text", "text": "Bad answer"},
+                    "value": f"down:{reply_id}",
+                    "accessibility_label": "This answer is bad; say what would be better",
+                },
+            }
+        ],
+    }
+
+
+def below_answer(reply_id: str, note: str = "") -> list[Block]:
+    """What stands under an answer: what went wrong with it, if anything, and the thumbs."""
+    noted = [context(f":warning: {escape(note)}")] if note else []
+    return [*noted, feedback(reply_id)]
+
+
+def answers(text: str, reply_id: str, note: str = "") -> list[list[Block]]:
+    """A whole answer as the blocks of one or more messages; the last has the thumbs."""
+    messages: list[list[Block]] = [[markdown(part)] for part in split(text)] or [[]]
+    messages[-1] += below_answer(reply_id, note)
+    return messages
+
+
+# -- splitting -----------------------------------------------------------------------------------
+
+
+def split(text: str, limit: int = MARKDOWN) -> list[str]:
+    """Cut markdown into parts of at most `limit` characters, at paragraphs where it can be, never
+    inside a table where it can be helped. A code fence that is cut is closed and opened again."""
+    parts: list[str] = []
+    rest = text
+    while len(rest) > limit:
+        cut = _cut(rest, limit - 8)  # room to close a fence
+        head, rest = rest[:cut], rest[cut:]
+        fence = _open_fence(head)
+        if fence:
+            head = f"{head.rstrip(chr(10))}\n{fence[:3]}"
+            rest = f"{fence}\n{rest}"
+        parts.append(head)
+    if rest.strip():
+        parts.append(rest)
+    return parts
+
+
+def _cut(text: str, limit: int) -> int:
+    """Where to cut: after a blank line, else between lines (best outside fences and tables), else
+    after a space, else at the limit. Only the second half is looked at, so that parts are full."""
+    best: tuple[int, int] = (0, limit)
+    position, fence = 0, ""
+    for line in text[:limit].splitlines(keepends=True):
+        position += len(line)
+        fence = _after_line(line, fence)
+        if position <= limit // 2 or not line.endswith("\n"):
+            continue
+        if fence:
+            rank = 1
+        elif not line.strip():
+            rank = 4
+        elif line.lstrip().startswith("|"):
+            rank = 2
+        else:
+            rank = 3
+        best = max(best, (rank, position))
+    if best[0] == 0:
+        space = text.rfind(" ", limit // 2, limit)
+        return space + 1 if space > 0 else limit
+    return best[1]
+
+
+def _open_fence(text: str) -> str:
+    """The line that opened the fence which is still open at the end, or ''."""
+    fence = ""
+    for line in text.splitlines():
+        fence = _after_line(line, fence)
+    return fence
+
+
+def _after_line(line: str, fence: str) -> str:
+    bare = line.strip()
+    if not bare.startswith(FENCES):
+        return fence
+    if not fence:
+        return bare[:40]
+    return "" if bare.startswith(fence[:3]) and not bare.strip(bare[0]) else fence
+
+
+# -- feedback ------------------------------------------------------------------------------------
+
+
+def correction_modal(reply_id: str, channel: str, thread_ts: str, question: str = "") -> Block:
+    """What 👎 opens: what was wrong, and the better answer. Both may stay empty."""
+    asked = [section(f">{escape(shorten(question, 500))}")] if question else []
+    where = orjson.dumps([reply_id, channel, thread_ts]).decode()
+    return {
+        "type": "modal",
+        "callback_id": CORRECTION,
+        "private_metadata": where,
+        "title": {"type": "plain_text", "text": "What would be better?"},
+        "submit": {"type": "plain_text", "text": "Send"},
+        "close": {"type": "plain_text", "text": "Not now"},
+        "blocks": [
+            *asked,
+            _input(REASON_BLOCK, "What was wrong?", "Out of date, too long, made up, …"),
+            _input(
+                BETTER_BLOCK,
+                "The better answer",
+                "As you would have liked to read it",
+                "A reviewer reads it; once approved, the bot learns from it.",
+            ),
+        ],
+    }
+
+
+def _input(block_id: str, label: str, placeholder: str, hint: str = "") -> Block:
+    block: Block = {
+        "type": "input",
+        "block_id": block_id,
+        "optional": True,
+        "label": {"type": "plain_text", "text": label},
+        "element": {
+            "type": "plain_text_input",
+            "action_id": "text",
+            "multiline": True,
+            "max_length": INPUT,
+            "placeholder": {"type": "plain_text", "text": placeholder},
+        },
+    }
+    if hint:
+        block["hint"] = {"type": "plain_text", "text": hint}
+    return block
+
+
+# -- what commands say ---------------------------------------------------------------------------
+
+
+def help_text(role: Role) -> str:
+    """The commands that this role may use."""
+    lines = [
+        f"• `/understudy {usage}`: {escape(what)}"
+        for needed, usage, what in USAGE
+        if RANK[role] >= RANK[needed]
+    ]
+    return (
+        "Ask me in a direct message, or mention me in a channel; in a thread that I take part in "
+        "no mention is needed. 👍 and 👎 under an answer are what I learn from.\n"
+        + "\n".join(lines)
+    )
+
+
+def run_line(run: Run) -> str:
+    """One line of a list of runs."""
+    words = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
+    mark = words.get(run.state, ":hourglass_flowing_sand:")
+    what = f"{mark} run {run.id} of *{run.domain}*: {escape(run.phase)}"
+    return f"{what} {progress_bar(run)}" if run.state == "running" and run.total_steps else what
+
+
+# -- a message that follows a run ----------------------------------------------------------------
+
+
+def progress_bar(run: Run, width: int = 20) -> str:
+    """`▓▓▓▓▓░░░░░ 50 %`."""
+    done = min(1.0, run.step / run.total_steps) if run.total_steps else 0.0
+    filled = math.floor(done * width)
+    return f"`{'▓' * filled}{'░' * (width - filled)}` {math.floor(done * 100)} %"
+
+
+def run_title(run: Run) -> str:
+    return {
+        "queued": f"Retraining {run.domain} waits for a worker",
+        "running": f"Retraining {run.domain}",
+        "done": f"{run.domain} has learned",
+        "failed": f"Retraining {run.domain} failed",
+        "cancelled": f"Retraining {run.domain} was cancelled",
+    }[run.state]
+
+
+def run_message(run: Run, result: Adapter | None, live: Adapter | None) -> list[Block]:
+    """The message that follows a run, in whatever state the run is."""
+    blocks = [section(f"*{escape(run_title(run))}*")]
+    if run.open:
+        blocks.append(section(_progress(run)))
+    elif run.state == "done" and result is not None:
+        blocks.append(section(_outcome(run, result)))
+        blocks += _result_buttons(result, live)
+    elif run.error:
+        blocks.append(section(escape(run.error)))
+    blocks.append(context(f"run {run.id}, {run.kind}, asked for by {_person(run.requested_by)}"))
+    return blocks
+
+
+def _progress(run: Run) -> str:
+    if run.state == "queued":
+        return escape(run.phase)
+    figures = [f"step {run.step} of {run.total_steps}"] if run.total_steps else []
+    if run.loss is not None:
+        figures.append(f"loss {run.loss:.3f}")
+    if run.validation_loss is not None:
+        figures.append(f"validation {run.validation_loss:.3f}")
+    if run.eta_s is not None:
+        figures.append(f"about {duration(run.eta_s)} left")
+    bar = f"{progress_bar(run)}\n" if run.total_steps else ""
+    stopping = " (stopping)" if run.cancel_requested else ""
+    return f"{bar}{escape(run.phase)}{stopping}: {', '.join(figures) or 'just begun'}"
+
+
+def _outcome(run: Run, result: Adapter) -> str:
+    took = ""
+    if run.started_at and run.finished_at:
+        took = f" in {duration((run.finished_at - run.started_at) / 1_000_000)}"
+    lines = [f"*{result.name}* is ready{took}."]
+    if result.state == "rejected":
+        lines = [f"*{result.name}* was made{took}, and rejected: {escape(result.state_reason)}"]
+    figures = [
+        f"{escape(name.replace('_', ' '))} {value:.3f}"
+        for name, value in result.scores.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if figures:
+        lines.append(", ".join(figures[:12]))
+    return "\n".join(lines)
+
+
+def _result_buttons(result: Adapter, live: Adapter | None) -> list[Block]:
+    if result.state != "candidate":
+        return []
+    against = live.name if live is not None else "base"
+    buttons = [
+        {
+            "type": "button",
+            "action_id": COMPARE,
+            "style": "primary",
+            "text": {"type": "plain_text", "text": shorten(f"Compare with {against}", 75)},
+            "value": f"{result.domain} {against} {result.name}",
+        },
+        {
+            "type": "button",
+            "action_id": PROMOTE,
+            "text": {"type": "plain_text", "text": shorten(f"Promote {result.name}", 75)},
+            "value": f"{result.domain} {result.name}",
+            "confirm": {
+                "title": {"type": "plain_text", "text": "Promote?"},
+                "text": {
+                    "type": "plain_text",
+                    "text": f"{result.name} will answer everybody from the next message on. "
+                    "`/understudy rollback` undoes it.",
+                },
+                "confirm": {"type": "plain_text", "text": "Promote"},
+                "deny": {"type": "plain_text", "text": "Not yet"},
+            },
+        },
+    ]
+    return [{"type": "actions", "elements": buttons}]
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def ago(us: int) -> str:
+    """How long ago `us` (epoch microseconds) was."""
+    return f"{duration(max(0, now_us() - us) / 1_000_000)} ago"
+
+
+def _person(person: str) -> str:
+    """`slack:T1/U2` as a mention, anything else as it is."""
+    front, _, rest = person.partition(":")
+    user = rest.rpartition("/")[2]
+    return f"<@{user}>" if front == "slack" and user.isalnum() else escape(person)

@@ -1,0 +1,103 @@
+"""The Slack app manifest: exactly the scopes and events that the code uses, and no more.
+
+`understudy slack manifest` prints it; it is pasted at api.slack.com/apps, "From a manifest". A
+test compares it with the listeners that are registered and the methods that are called.
+"""
+
+from typing import Any
+
+from bot.slack.commands import USAGE
+from data.errors import Invalid
+
+COMMAND = "/understudy"
+PATH = "/slack/events"
+NAME = "Understudy"
+
+# event -> the scopes that Slack wants for it
+EVENTS: dict[str, tuple[str, ...]] = {
+    "app_home_opened": (),
+    "app_mention": ("app_mentions:read",),
+    "message.channels": ("channels:history",),
+    "message.groups": ("groups:history",),
+    "message.im": ("im:history",),
+    "message.mpim": ("mpim:history",),
+    "reaction_added": ("reactions:read",),
+    "reaction_removed": ("reactions:read",),
+}
+# what is called -> its scope (views.open and auth.test need none)
+METHODS: dict[str, tuple[str, ...]] = {
+    "apps.connections.open": (),
+    "assistant.threads.setStatus": ("assistant:write",),
+    "assistant.threads.setSuggestedPrompts": ("assistant:write",),
+    "auth.test": (),
+    "chat.appendStream": ("chat:write",),
+    "chat.postEphemeral": ("chat:write",),
+    "chat.postMessage": ("chat:write",),
+    "chat.startStream": ("chat:write",),
+    "chat.stopStream": ("chat:write",),
+    "chat.update": ("chat:write",),
+    "users.info": ("users:read",),
+    "views.open": (),
+}
+
+
+def scopes() -> list[str]:
+    """The bot scopes, sorted."""
+    needed = {"commands"}
+    for group in (*EVENTS.values(), *METHODS.values()):
+        needed.update(group)
+    return sorted(needed)
+
+
+def manifest(url: str | None) -> dict[str, Any]:
+    """The manifest for Socket Mode, or for signed HTTP at `url` (https://…). Raises Invalid."""
+    address = _address(url)
+    command: dict[str, Any] = {
+        "command": COMMAND,
+        "description": "Ask, see how the bot learns, and run it",
+        "usage_hint": " | ".join(usage.split()[0] for _, usage, _ in USAGE[:3]) + " | …",
+        "should_escape": False,
+    }
+    subscriptions: dict[str, Any] = {"bot_events": sorted(EVENTS)}
+    interactivity: dict[str, Any] = {"is_enabled": True}
+    if address:
+        command["url"] = address
+        subscriptions["request_url"] = address
+        interactivity["request_url"] = address
+    return {
+        "_metadata": {"major_version": 2},
+        "display_information": {
+            "name": NAME,
+            "description": "Answers on your own subjects, and learns from what you tell it",
+        },
+        "features": {
+            "app_home": {
+                "home_tab_enabled": False,
+                "messages_tab_enabled": True,
+                "messages_tab_read_only_enabled": False,
+            },
+            "agent_view": {"agent_description": "Answers on your organisation's own subjects."},
+            "bot_user": {"display_name": NAME, "always_online": True},
+            "slash_commands": [command],
+        },
+        "oauth_config": {"scopes": {"bot": scopes()}},
+        "settings": {
+            "event_subscriptions": subscriptions,
+            "interactivity": interactivity,
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": not address,
+            "token_rotation_enabled": False,
+        },
+    }
+
+
+def _address(url: str | None) -> str:
+    if url is None:
+        return ""
+    if (
+        not url.startswith("https://")
+        or len(url) <= len("https://")
+        or any(c.isspace() for c in url)
+    ):
+        raise Invalid(f"Slack reaches a bot over https only; {url!r} is no such address.")
+    return url if url.endswith(PATH) else url.rstrip("/") + PATH
