@@ -40,6 +40,7 @@ FLOATS = {
     "F16": (2, 0x7FFF, 0x7BFF, 0x7C00),
     "BF16": (2, 0x7FFF, 0x477F, 0x7F80),
 }
+UNPACKED = (*FLOATS, "F8_E4M3", "F8_E5M2")  # a weight of the base so stored shows its shape
 # What changes an adapter's meaning in a way that vLLM ignores or refuses late.
 UNSUPPORTED = {
     "use_dora": "DoRA",
@@ -307,10 +308,10 @@ def _check_shape(
     inner, outer = tensor.shape if half == "A" else tensor.shape[::-1]
     if inner != rank:
         raise BadAdapter(f"{name} has the shape {list(tensor.shape)}, but the rank is {rank}.")
-    if weight is None or weight[0] not in FLOATS or len(weight[1]) != 2:
-        if weight is not None and weight[0] in FLOATS:
-            raise BadAdapter(f"{module} is not a linear layer in the base model.")
+    if weight is None or weight[0] not in UNPACKED:
         return  # a base that is stored quantized does not show its shapes
+    if len(weight[1]) != 2:
+        raise BadAdapter(f"{module} is not a linear layer in the base model.")
     expected = weight[1][1] if half == "A" else weight[1][0]
     if outer != expected:
         raise BadAdapter(

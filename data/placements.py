@@ -60,7 +60,8 @@ def replicas(db: Database) -> list[Replica]:
     return [Replica(**r) for r in rows(db, "SELECT * FROM replicas ORDER BY name")]
 
 
-def record_loaded(db: Database, replica: str, adapter_id: int, load_ms: float) -> None:
+def record_loaded(db: Database, replica: str, adapter_id: int, load_ms: float | None) -> None:
+    """`load_ms` is None when the engine was found holding it."""
     db.execute(
         "INSERT INTO placements (replica, adapter_id, state, load_ms, updated_at) "
         "VALUES (?, ?, 'loaded', ?, ?) ON CONFLICT (replica, adapter_id) DO UPDATE SET "

@@ -1,0 +1,256 @@
+"""Asks an engine for an answer and streams it: what the bot imports, without torch or vLLM.
+
+vLLM says too little when something goes wrong, so each answer is checked as it comes: every chunk
+must name the adapter that was asked for, and an answer counts as whole only with a finish reason
+before `[DONE]` (a stream that is cut by the engine's shutdown ends in `[DONE]`, too). All sampling
+parameters are sent, so that no default of a model or an engine leaks in.
+
+Use `contextlib.aclosing` around `stream`: closing the generator closes the connection, and vLLM
+then stops generating at once.
+"""
+
+import logging
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import orjson
+
+from data.errors import Invalid, Unavailable
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 4.0  # uvicorn closes idle connections after five
+CONNECT_S = 5.0
+READ_S = 120.0  # between two tokens, and until the first
+
+Messages = list[dict[str, str]]
+
+
+class EngineDown(Unavailable):
+    """The engine could not be reached, or failed before the first token."""
+
+
+class AdapterMissing(Unavailable):
+    """The engine does not hold the adapter."""
+
+
+class PromptTooLong(Invalid):
+    """The prompt does not fit the engine's context."""
+
+    def __init__(self, tokens: int | None, limit: int | None) -> None:
+        self.tokens, self.limit = tokens, limit
+        how_long = f"{tokens} tokens" if tokens else "too many tokens"
+        at_most = f"; at most {limit} fit, with the answer" if limit else ""
+        super().__init__(f"The conversation is too long: {how_long}{at_most}.")
+
+
+class StreamCut(Unavailable):
+    """The answer broke off before its end."""
+
+
+class WrongAdapter(Unavailable):
+    """The engine answered with another model than was asked for."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of the answer. The last has the finish reason and the counts, and maybe no text."""
+
+    text: str
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class EngineClient:
+    """One pool of connections to all engines. Make it anywhere, use it in one event loop."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def stream(
+        self, url: str, served_name: str, messages: Messages, sampling: Sampling, request_id: str
+    ) -> AsyncIterator[Chunk]:
+        """Stream the answer of the adapter `served_name` on the engine at `url`.
+
+        Raises EngineDown, AdapterMissing, PromptTooLong, Invalid before the first chunk,
+        StreamCut after it, WrongAdapter at any time.
+        """
+        body = orjson.dumps(_request(served_name, messages, sampling))
+        answer = _Answer(served_name)
+        response = await self._post(url, body, request_id)
+        try:
+            if response.status != 200:
+                raise await _refusal(response, served_name)
+            rest = b""
+            async for piece in response.content.iter_any():
+                *events, rest = (rest + piece).split(b"\n\n")
+                for event in events:
+                    if text := answer.take(event):
+                        yield Chunk(text)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if not answer.done:
+                raise answer.broken(_sentence(url, error)) from error
+        finally:
+            response.close()  # of no effect when the answer was read to its end
+        yield answer.last()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _post(self, url: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
+        """Send the request. It is sent once more when it was sent over a kept connection that the
+        engine had closed meanwhile."""
+        target = f"{url}/v1/chat/completions"
+        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+        for attempt in (1, 2):
+            trace = SimpleNamespace(reused=False)
+            try:
+                return await self._open().post(
+                    target, data=body, headers=headers, trace_request_ctx=trace
+                )
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
+                if attempt == 2 or not trace.reused:
+                    raise EngineDown(_sentence(url, error)) from error
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise EngineDown(_sentence(url, error)) from error
+        raise AssertionError("unreachable")
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_reuseconn.append(_note_reuse)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S),
+                trace_configs=[trace],
+            )
+        return self._session
+
+
+async def _note_reuse(_session: Any, context: SimpleNamespace, _params: Any) -> None:
+    context.trace_request_ctx.reused = True
+
+
+class _Answer:
+    """What has come of one answer."""
+
+    def __init__(self, served_name: str) -> None:
+        self.served_name = served_name
+        self.begun = False  # there was text
+        self.done = False
+        self._finish_reason: str | None = None
+        self._usage: dict[str, int] = {}
+
+    def take(self, event: bytes) -> str:
+        """The text in one server-sent event, often none. vLLM sends one line of data an event."""
+        if not event.startswith(b"data: "):
+            return ""
+        if event == b"data: [DONE]":
+            self.done = True
+            return ""
+        try:
+            data = orjson.loads(event[6:])
+        except orjson.JSONDecodeError as error:
+            raise self.broken("The engine sent what is not an answer.") from error
+        if "error" in data:
+            log.warning("The engine failed while it answered: %s", data["error"])
+            raise self.broken("The engine failed before it answered.")
+        if data.get("model") != self.served_name:
+            raise WrongAdapter(
+                f"The engine answered as {data.get('model')!r} instead of {self.served_name!r}."
+            )
+        if data.get("usage"):
+            self._usage = data["usage"]
+        if not data["choices"]:
+            return ""
+        choice = data["choices"][0]
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        text: str = choice["delta"].get("content") or ""
+        self.begun = self.begun or bool(text)
+        return text
+
+    def last(self) -> Chunk:
+        """The closing chunk. Raises StreamCut or EngineDown when the answer is not whole."""
+        if not self.done:
+            raise self.broken("The engine closed the connection before it answered.")
+        if self._finish_reason in (None, "abort", "error"):
+            raise StreamCut("The engine stopped in the middle of the answer.")
+        counts = (self._usage.get("prompt_tokens"), self._usage.get("completion_tokens"))
+        return Chunk("", self._finish_reason, *counts)
+
+    def broken(self, before_text: str) -> Unavailable:
+        """The error for a failure now: `before_text` is what it says when there was no text."""
+        if self.begun:
+            return StreamCut("The engine failed in the middle of the answer.")
+        return EngineDown(before_text)
+
+
+def _request(served_name: str, messages: Messages, sampling: Sampling) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": served_name,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+    }
+    if sampling.stop:
+        body["stop"] = sampling.stop
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    return body
+
+
+async def _refusal(response: aiohttp.ClientResponse, served_name: str) -> Exception:
+    """The error that a status other than 200 means."""
+    raw = await response.read()
+    try:
+        message = str(orjson.loads(raw)["error"]["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        message = raw[:300].decode(errors="replace")
+    if response.status == 404:
+        return AdapterMissing(f"The engine does not hold {served_name}.")
+    if response.status in (400, 413, 422):
+        return _too_long(message) or Invalid(f"The engine refused the question: {message}")
+    return EngineDown(f"The engine answered {response.status}: {message}")
+
+
+def _too_long(message: str) -> PromptTooLong | None:
+    if "context length" not in message:
+        return None
+    limit = re.search(r"context length (?:is|of) (?:only )?(\d+)", message)
+    tokens = re.search(r"(\d+) input tokens|prompt (?:contains|has)(?: at least)? (\d+)", message)
+    return PromptTooLong(
+        int(next(g for g in tokens.groups() if g)) if tokens else None,
+        int(limit[1]) if limit else None,
+    )
+
+
+def _sentence(url: str, error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"The engine at {url} did not answer in time."
+    return f"The engine at {url} cannot be reached ({type(error).__name__})."
