@@ -3,6 +3,8 @@
 # Everything that must survive is in the one volume, /data.
 
 FROM python:3.11-slim-bookworm AS base
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libnuma1 \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 understudy \
     && mkdir /data /app /opt/venv && chown understudy /data /app /opt/venv
 WORKDIR /app

@@ -2,6 +2,7 @@
 # Installs the CPU build of everything into the virtual environment $1. Nothing is resolved: the
 # list is complete and pinned, so no CUDA package can come in (see README.md here).
 set -eu
+PATH=$PATH:/usr/sbin:/sbin # ldconfig
 venv=${1:-.venv}
 here=$(dirname "$0")
 python=${PYTHON:-python3}
@@ -17,6 +18,15 @@ if [ ! -x "$venv/bin/python" ]; then
         echo "On Debian the package python3-venv is needed: apt install python3-venv" >&2
         exit 1
     }
+fi
+if ! ldconfig -p 2>/dev/null | grep -q 'libnuma\.so\.1'; then
+    # The one system library that vLLM's CPU build needs and Debian does not always have.
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq libnuma1 >/dev/null
+    else
+        echo "vLLM's CPU build needs libnuma. On Debian: sudo apt install libnuma1" >&2
+        exit 1
+    fi
 fi
 pip="$venv/bin/python -m pip install --disable-pip-version-check --no-deps"
 
