@@ -65,7 +65,7 @@ def insert(db: Database, table: str, **columns: Any) -> int:
     """Insert one row and return its rowid."""
     names = ", ".join(columns)
     marks = ", ".join("?" * len(columns))
-    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names are ours
+    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
     return int(db.execute(sql, list(columns.values())).lastrowid)
 
 
@@ -131,7 +131,8 @@ class Store:
                     "Upgrade this installation, or open the backup made before the upgrade."
                 )
             if migrations.pending(self.db):
-                migrations.apply(self.db)
+                with self.write() as db:  # other processes may open a new file at this moment
+                    migrations.apply(db)
         except sqlite3.DatabaseError as error:
             known = _translated(error)
             if known is error:
