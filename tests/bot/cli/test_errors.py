@@ -1,0 +1,52 @@
+"""What goes wrong is said in a sentence, with the right exit code, never with a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["domains", "add", "Not A Name"], 2, "cannot name a domain"),
+        (["tune", "nobody"], 1, "There is no domain 'nobody'"),
+        (["adapters", "show", "x@1"], 1, "There is no adapter 'x@1'"),
+        (["runs", "show", "7"], 1, "There is no run 7"),
+        (["keys", "revoke", "3"], 1, "There is no key 3"),
+        (["ab", "status"], 1, "There is no domain yet"),
+        (["chat"], 1, "There is no domain yet"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(
+    run: Run, arguments: list[str], code: int, sentence: str
+) -> None:
+    result = run(*arguments)
+
+    assert (result.exit_code, sentence in result.output) == (code, True), result.output
+
+
+def test_outside_a_home_folder_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "runs", "list"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "`understudy init` makes one" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_settings_are_named(run: Run, home: Path) -> None:
+    (home / "understudy.toml").write_text("[bot]\nport = 'many'\ncolour = 'red'\n")
+
+    result = run("runs", "list")
+
+    assert result.exit_code == 2
+    assert "bot.port" in result.output
+    assert "bot.colour" in result.output

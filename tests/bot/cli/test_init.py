@@ -1,0 +1,24 @@
+"""`understudy init`."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from bot.cli import main
+from data import config
+
+
+def test_the_written_settings_are_the_defaults(home: Path) -> None:
+    written = config.load(home / "understudy.toml", {})
+
+    assert written == config.Settings(home=home.resolve())
+
+
+def test_init_never_overwrites(home: Path) -> None:
+    (home / "understudy.toml").write_text("# mine\n")
+
+    result = CliRunner().invoke(main, ["init"])
+
+    assert result.exit_code == 1
+    assert "nothing was changed" in result.output
+    assert (home / "understudy.toml").read_text() == "# mine\n"

@@ -1,0 +1,64 @@
+"""`understudy pairs`: import, review, export."""
+
+from pathlib import Path
+
+from tests.bot.cli.conftest import Run, json
+
+GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
+
+
+def test_good_rows_are_kept_and_bad_ones_named_with_their_line(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD + '{"prompt": "What is blue?"}\n')
+    run("domains", "add", "art")
+
+    result = run("pairs", "import", "art", "p.jsonl")
+
+    assert result.exit_code == 1
+    assert "1 pairs added to art" in result.output
+    assert "p.jsonl:2:" in result.output
+
+
+def test_importing_again_adds_nothing(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl")
+
+    result = run("pairs", "import", "art", "p.jsonl")
+
+    assert "0 pairs added to art, 1 were there already" in result.output
+
+
+def test_review_approves_and_rejects(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD + GOOD.replace("red", "blue") + GOOD.replace("red", "tan"))
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl", "--pending")
+
+    result = run("pairs", "review", "art", input="a\nr\nq\n")
+
+    assert result.exit_code == 0, result.output
+    counts = json(run("pairs", "counts", "art", "--json"))
+    assert counts == {"pending": 1, "approved": 1, "rejected": 1, "quarantined": 0}
+
+
+def test_what_is_exported_can_be_imported_elsewhere(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl")
+    run("pairs", "export", "art", "out.jsonl")
+    run("domains", "add", "twin")
+
+    result = run("pairs", "import", "twin", "out.jsonl")
+
+    assert "1 pairs added to twin, 0 were there already, 0 rows could not be read" in result.output
+
+
+def test_approving_an_unknown_pair_changes_nothing(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl", "--pending")
+
+    result = run("pairs", "approve", "1", "99")
+
+    assert result.exit_code == 1
+    assert "Nothing was changed" in result.output
+    assert json(run("pairs", "counts", "art", "--json"))["pending"] == 1  # type: ignore[index]
