@@ -51,7 +51,7 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
             format=format_,
             author=app.actor,
             status="pending" if pending else "approved",
-            progress=lambda done: bar.update(task, completed=done),
+            progress=lambda done, _: bar.update(task, completed=done),
         )
     if as_json:
         print_json(report)
