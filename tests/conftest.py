@@ -1,0 +1,93 @@
+"""What all tests share: one real engine for a whole session.
+
+`engine` is `understudy serve` in a thread, over a home folder of its own: vLLM with the pocket
+base model, kept in step with `engine.store`. It takes some ten seconds, so tests that use it are
+marked `slow`. Register an adapter (`tests/adapter_maker.py` makes one in milliseconds), call
+`engine.wait_for(adapter)`, then ask `engine.url` for its `served_name`. `base@0` is always there.
+A test that harms the engine must leave it ready: `engine.wait_ready()`.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from data import placements
+from data.adapters import Adapter
+from data.config import ServingSettings, Settings
+from data.db import Store
+from serving import serve
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class RunningEngine:
+    settings: Settings
+    store: Store
+    url: str
+
+    def ready(self) -> bool:
+        return self.url in placements.ready_urls(self.store.db)
+
+    def wait_ready(self) -> None:
+        wait_until(self.ready, "the engine to be ready", 120)
+
+    def holds(self, adapter: Adapter) -> bool:
+        return self.url in placements.loaded(self.store.db).get(adapter.id, [])
+
+    def wait_for(self, adapter: Adapter) -> None:
+        wait_until(lambda: self.holds(adapter), f"the engine to hold {adapter.name}")
+
+    def pid(self) -> int | None:
+        """vLLM's API server, which leads the group of all its processes."""
+        port = f"\0{self.settings.serving.port}\0".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (folder / "cmdline").read_bytes()
+                if b"vllm_process.py" in line and port in line:
+                    return int(folder.name)
+        return None
+
+    def kill(self) -> None:
+        """SIGKILL to vLLM's API server, and wait until that is noticed."""
+        pid = self.pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.ready(), "the crash to be noticed")
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    home = tmp_path_factory.mktemp("engine-home")
+    settings = Settings(home=home, serving=ServingSettings(port=free_port(), threads=1))
+    stop = threading.Event()
+    with Store(settings.store_path) as store:
+        serving = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
+        serving.start()
+        try:
+            running = RunningEngine(settings, store, f"http://127.0.0.1:{settings.serving.port}")
+            wait_until(lambda: running.ready() or not serving.is_alive(), "the engine", 120)
+            assert running.ready(), "the engine did not start; see what pytest captured"
+            yield running
+        finally:
+            stop.set()
+            serving.join()

@@ -1,0 +1,150 @@
+"""A small vLLM at the network edge: the routes that we use, and the ways in which it fails.
+
+A real aiohttp server on a thread of its own. `say` decides what a chat request is answered:
+a list of events, each sent as one server-sent event; `CUT` breaks the connection at that place.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+CUT = "cut"
+HANG = "hang"
+DONE = "[DONE]"
+Event = dict[str, Any] | str
+
+
+def words(
+    model: str, *texts: str, finish: str | None = "stop", usage: tuple[int, int] = (5, 2)
+) -> list[Event]:
+    """A whole answer as vLLM streams it."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": text} for text in texts]
+    events: list[Event] = [
+        {"model": model, "choices": [{"index": 0, "delta": d, "finish_reason": None}]}
+        for d in deltas
+    ]
+    if finish is not None:
+        end = {"index": 0, "delta": {"content": ""}, "finish_reason": finish}
+        events.append({"model": model, "choices": [end]})
+    counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+    return [*events, {"model": model, "choices": [], "usage": counts}, DONE]
+
+
+def refusal(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": status}}, status=status)
+
+
+@dataclass
+class FakeVllm:
+    url: str = ""
+    healthy: bool = True
+    held: dict[str, str] = field(default_factory=dict)  # served name -> folder
+    calls: list[tuple[str, str]] = field(default_factory=list)  # (load or unload, name)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    request_ids: list[str] = field(default_factory=list)
+    connections: set[int] = field(default_factory=set)
+    broken_off: int = 0  # answers whose reader went away
+    refuse_load: dict[str, int] = field(default_factory=dict)  # name -> status
+    say: Callable[[dict[str, Any]], list[Event] | web.Response] = field(
+        default=lambda body: words(body["model"], "Hello", " there")
+    )
+    keep_alive_s: float = 5.0
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response(status=200 if self.healthy else 503)
+
+    async def models(self, _: web.Request) -> web.Response:
+        cards = [{"id": "base", "root": "/base", "parent": None}]
+        cards += [{"id": n, "root": p, "parent": "base"} for n, p in self.held.items()]
+        return web.json_response({"object": "list", "data": cards})
+
+    async def load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name = body["lora_name"]
+        self.calls.append(("load", name))
+        if name in self.refuse_load:
+            return refusal(self.refuse_load[name], "it is malformed")
+        if name in self.held:
+            return refusal(400, f"The lora adapter '{name}' has already been loaded.")
+        self.held[name] = body["lora_path"]
+        return web.Response(text="Success")
+
+    async def unload(self, request: web.Request) -> web.Response:
+        name = (await request.json())["lora_name"]
+        self.calls.append(("unload", name))
+        if self.held.pop(name, None) is None:
+            return refusal(404, "cannot be found")
+        return web.Response(text="Success")
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        assert request.transport is not None
+        self.asked.append(body)
+        self.request_ids.append(request.headers.get("X-Request-Id", ""))
+        self.connections.add(id(request.transport))
+        events = self.say(body)
+        if isinstance(events, web.Response):
+            return events
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        try:
+            for event in events:
+                if event == CUT:
+                    request.transport.abort()
+                    return response
+                if event == HANG:
+                    await asyncio.sleep(30)
+                if not response.prepared:
+                    await response.prepare(request)
+                text = event if isinstance(event, str) else json.dumps(event)
+                await response.write(f"data: {text}\n\n".encode())
+                await asyncio.sleep(0)
+        except (ConnectionError, asyncio.CancelledError):
+            self.broken_off += 1
+            raise
+        return response
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_post("/v1/load_lora_adapter", self.load)
+        app.router.add_post("/v1/unload_lora_adapter", self.unload)
+        app.router.add_post("/v1/chat/completions", self.chat)
+        return app
+
+
+@contextmanager
+def running(fake: FakeVllm) -> Iterator[FakeVllm]:
+    """Serve `fake` on a free port of loopback; its `url` says where."""
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        runner = web.AppRunner(
+            fake.app(), keepalive_timeout=fake.keep_alive_s, handler_cancellation=True
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        await site.start()
+        fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread.start()
+    assert started.wait(5)
+    try:
+        yield fake
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(5)
+        loop.close()
