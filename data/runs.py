@@ -247,12 +247,13 @@ def fail(db: Database, run_id: int, error: str) -> None:
     )
 
 
-def give_back(db: Database, run_id: int, why: str) -> None:
-    """Put a claimed run into the queue again (its worker stops, or lost its child)."""
+def give_back(db: Database, run_id: int, why: str, *, spent: bool = True) -> None:
+    """Put a claimed run into the queue again. `spent`: its child was lost, which counts as an
+    attempt; a worker that merely stops has not spent one."""
     db.execute(
-        "UPDATE runs SET state = 'queued', worker = '', phase = ?, eta_s = NULL "
-        "WHERE id = ? AND state = 'running'",
-        [why, run_id],
+        "UPDATE runs SET state = 'queued', worker = '', phase = ?, eta_s = NULL, "
+        "attempts = attempts - ? WHERE id = ? AND state = 'running'",
+        [why, int(not spent), run_id],
     )
 
 

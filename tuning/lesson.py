@@ -1,0 +1,170 @@
+"""What a run teaches and what it is measured on: a frozen dataset made ready for the loop.
+
+All pairs of all parts become token ids here, before the base model is loaded, so that a pair
+that cannot be used is named within seconds.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from data import adapter_files, datasets
+from data.adapters import Adapter
+from data.config import Settings
+from data.datasets import Dataset
+from data.domains import Domain
+from data.errors import Invalid, NotFound
+from data.pairs import Pair
+from data.runs import Run
+from tuning import forgetting, model
+from tuning.examples import Example, check, encode_all, stop_ids
+from tuning.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+PARTS: tuple[datasets.Part, ...] = ("train", "validation", "probe", "golden")
+WATCHED = 256  # examples of a part whose loss is measured during training
+SHAPE = ("rank", "alpha", "dropout", "target_modules")  # what a parent's weights decide
+
+
+@dataclass(frozen=True)
+class Question:
+    """A golden question: what is given to the model and what it should say."""
+
+    prompt: tuple[int, ...]
+    text: str
+    expected: str
+    expected_tokens: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Everything the loop and the evaluation need, as token ids."""
+
+    recipe: Recipe
+    epoch: Callable[[int], Sequence[Example]]  # the examples of the n-th pass
+    measured: Mapping[str, Sequence[Example]]  # parts whose loss is watched
+    judged_by: tuple[str, ...]  # the parts whose summed loss chooses the checkpoint
+    golden: Sequence[Question]
+    new: int  # pairs the parent had not seen; of a full run: all
+    superseded: int  # pairs left out, because their question has a newer answer
+    reworded: int  # pairs trained with the newer answer of their fact
+
+
+def prepare(
+    db: Database,
+    settings: Settings,
+    run: Run,
+    domain: Domain,
+    dataset: Dataset,
+    parent: Adapter | None,
+    tokenizer: Any,
+    generation_config: Any = None,
+) -> Lesson:
+    """Raises Invalid, naming the pair or the setting, when the run would be a waste."""
+    parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
+    today = forgetting.current([pair for part in PARTS for pair in parts[part]])
+    part_of = {pair.id: part for part in PARTS for pair in parts[part]}
+    kept: dict[str, list[Pair]] = {part: [] for part in PARTS}
+    for pair in today.pairs:
+        kept[part_of[pair.id]].append(pair)
+
+    known: set[int] = set()
+    if parent is not None:
+        _check_parent(settings, parent)
+        if parent.dataset_id is not None:
+            known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
+        known -= set(today.reworded)
+    new_ids = {p.id for p in kept["train"]} - known
+    if parent is not None and not new_ids:
+        raise Invalid(
+            f"Nothing new can be trained since {parent.name}: the new pairs belong to the golden "
+            "or validation set, which adapters are measured on and never trained on."
+        )
+
+    recipe = choose_recipe(settings, run, len(new_ids), parent)
+    stops = stop_ids(tokenizer, generation_config)
+
+    def encoded(some: list[Pair]) -> list[Example]:
+        return encode_all(
+            some,
+            tokenizer,
+            system_prompt=domain.system_prompt,
+            stops=stops,
+            max_length=recipe.max_length,
+        )
+
+    train = encoded(kept["train"])
+    check(train, stops)
+    measured = {part: encoded(kept[part])[:WATCHED] for part in ("validation", "probe")}
+    measured = {part: examples for part, examples in measured.items() if examples}
+    judged_by = next(((part,) for part in ("probe", "validation") if part in measured), ())
+    epoch: Callable[[int], Sequence[Example]] = lambda _: train  # noqa: E731
+    if parent is not None:
+        new = [e for e in train if e.pair_id in new_ids]
+        old = [e for e in train if e.pair_id not in new_ids]
+        epoch = forgetting.mixed(new, old, recipe.replay_share, recipe.seed)
+        measured["new"] = new[:WATCHED]
+        judged_by = ("new", *judged_by)  # learned, and not at the cost of what was known
+    golden = _questions(kept["golden"], encoded(kept["golden"]))
+    return Lesson(
+        recipe, epoch, measured, judged_by, golden,
+        len(new_ids), len(today.superseded), len(today.reworded),
+    )  # fmt: skip
+
+
+def choose_recipe(settings: Settings, run: Run, pairs: int, parent: Adapter | None) -> Recipe:
+    """The run's recipe: defaults for so many pairs, what was asked for, the parent's shape."""
+    recipe = Recipe.for_pairs(
+        pairs,
+        base_parameters=model.count_parameters(settings.base.path),
+        incremental=parent is not None,
+        max_length=settings.serving.max_model_len,
+        overrides=run.recipe,
+    )
+    if parent is not None:
+        shape = _shape_of(settings, parent)
+        other = [key for key in SHAPE if key in run.recipe and run.recipe[key] != shape[key]]
+        if other:
+            raise Invalid(
+                f"{other[0]} cannot change in a run that goes on from {parent.name} "
+                f"({shape[other[0]]}). Ask for a full run instead."
+            )
+        recipe = Recipe.model_validate(recipe.model_dump() | shape)
+    recipe.check_servable(settings.serving.max_lora_rank)
+    return recipe
+
+
+def _shape_of(settings: Settings, parent: Adapter) -> dict[str, Any]:
+    file = parent.folder(settings.home) / adapter_files.CONFIG
+    config = json.loads(file.read_bytes())
+    return {
+        "rank": config["r"],
+        "alpha": config["lora_alpha"],
+        "dropout": config.get("lora_dropout", 0.0),
+        "target_modules": tuple(sorted(config["target_modules"])),
+    }
+
+
+def _check_parent(settings: Settings, parent: Adapter) -> None:
+    if parent.base_model != settings.base.model:
+        raise Invalid(
+            f"{parent.name} was tuned on {parent.base_model}, and this deployment serves "
+            f"{settings.base.model}. Ask for a full run."
+        )
+    if not parent.folder(settings.home).is_dir():
+        raise NotFound(
+            f"The files of {parent.name} are gone ({parent.folder(settings.home)}). "
+            "Restore them from a backup, or ask for a full run."
+        )
+
+
+def _questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Question]:
+    return [
+        Question(example.prompt, pair.prompt, pair.response, example.trained)
+        for pair, example in zip(pairs, examples, strict=True)
+    ]

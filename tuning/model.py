@@ -1,0 +1,227 @@
+"""The model: the frozen base in four bits, and the adapter that learns on top of it.
+
+Three things here are easy to get wrong and silent when they are:
+
+- bitsandbytes repacks the 4-bit weights of a CPU with AVX512-BF16 at the first evaluation, and
+  training after it runs a kernel without gradients. `keep_trainable_on_cpu` prevents that.
+- Adapter weights stay float32 (half precision loses small updates); the arithmetic may be bf16.
+- Code that a model repository brings along is never run (`trust_remote_code` stays off).
+"""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bitsandbytes
+import torch
+import transformers
+from huggingface_hub import try_to_load_from_cache
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from data.errors import Invalid, Unavailable
+from tuning.examples import stop_ids
+from tuning.recipe import REFUSED_TARGETS, Recipe
+
+log = logging.getLogger(__name__)
+
+MLP_WORDS = ("mlp", "feed_forward", "ffn")  # how families call the block between attentions
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model, ready for an adapter."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype  # of the arithmetic
+    stops: frozenset[int]
+    pad_id: int
+
+    @contextlib.contextmanager
+    def precision(self) -> Iterator[None]:
+        """Inside it, matrices are multiplied in `dtype`, whatever the weights are held in."""
+        if self.dtype == torch.float32:
+            yield
+        else:
+            with torch.autocast(self.device.type, self.dtype):
+                yield
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the processor multiplies it natively (four times as fast as float32 on a CPU
+    with AVX512-BF16), float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = torch.cpu.get_capabilities()
+    native = capable.get("avx512_bf16") or capable.get("amx_bf16") or capable.get("bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def count_parameters(path: str) -> int:
+    """How many weights the base has, without loading them. Raises Invalid or Unavailable."""
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+
+
+def load_tokenizer(path: str) -> Any:
+    """Raises Invalid or Unavailable when there is none."""
+    with _explained(path):
+        return AutoTokenizer.from_pretrained(path, local_files_only=_is_folder(path))
+
+
+def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> Base:
+    """The base model with every weight frozen, its linear layers in NF4 unless the recipe says
+    otherwise. Raises Invalid or Unavailable, in words."""
+    device = device or pick_device()
+    dtype = compute_dtype(device)
+    given: dict[str, Any] = {}
+    if recipe.quantization == "nf4":
+        given["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    tokenizer = load_tokenizer(path)
+    transformers.utils.logging.disable_progress_bar()
+    with _explained(path):
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            device_map={"": device},
+            local_files_only=_is_folder(path),
+            # on CPUs the fused kernel is slow in bf16: a step of the pocket base took 141 ms
+            # with it, 90 ms without
+            attn_implementation="eager" if device.type == "cpu" else "sdpa",
+            **given,
+        )
+    model.requires_grad_(False)
+    keep_trainable_on_cpu(model)
+    stops = stop_ids(tokenizer, model.generation_config)
+    pad = tokenizer.pad_token_id
+    return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad))
+
+
+def keep_trainable_on_cpu(model: nn.Module) -> int:
+    """Forbid the repacking of 4-bit weights that ends training in silence (bitsandbytes 0.50,
+    `Linear4bit.forward`, in evaluation mode on CPUs with AVX512-BF16). Returns how many 4-bit
+    layers there are."""
+    layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    return len(layers)
+
+
+def new_adapter(base: Base, recipe: Recipe) -> Any:
+    """A fresh adapter on the base: it changes nothing until it is trained."""
+    torch.manual_seed(recipe.seed)
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=targets(base.model, recipe),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return _in_float32(get_peft_model(base.model, config))
+
+
+def continued_adapter(base: Base, folder: Path) -> Any:
+    """The adapter of `folder`, to be trained further. Its shape is what it was made with."""
+    model = PeftModel.from_pretrained(
+        base.model, folder, is_trainable=True, local_files_only=True, use_safetensors=True
+    )
+    return _in_float32(model)
+
+
+def trainable(model: Any) -> dict[str, nn.Parameter]:
+    """The adapter's weights by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def targets(model: nn.Module, recipe: Recipe) -> list[str]:
+    """The names of the layers that get an adapter. Raises Invalid when a name is not in the base,
+    or is one the engine serves no adapter on."""
+    linear = _linear_names(model)
+    if recipe.target_modules == "all-linear":
+        wanted = set(linear)
+    elif recipe.target_modules == "mlp":
+        wanted = {n for n, path in linear.items() if any(word in path for word in MLP_WORDS)}
+        wanted = wanted or set(linear)
+    else:
+        wanted = set(recipe.target_modules)
+    missing = sorted(wanted - set(linear))
+    if missing:
+        raise Invalid(
+            f"target_modules has {missing[0]}, which the base model has not "
+            f"(it has {', '.join(sorted(linear))})."
+        )
+    return sorted(wanted)
+
+
+def licence(path: str) -> str:
+    """The licence that the base states in its model card, '' when it states none."""
+    folder = Path(path)
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(path, "README.md")
+        folder = Path(cached).parent if isinstance(cached, str) else folder
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    text = card.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith("---"):
+        return ""
+    head = text[3:].split("\n---", 1)[0]
+    found = re.search(r"^licen[cs]e:\s*(\S.*?)\s*$", head, re.MULTILINE)
+    return found[1].strip("\"'") if found else ""
+
+
+def _linear_names(model: nn.Module) -> dict[str, str]:
+    """Last name -> a full path, of each linear layer but the embeddings."""
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    kinds = (nn.Linear, transformers.pytorch_utils.Conv1D)  # Linear4bit is a Linear
+    return {
+        path.rsplit(".", 1)[-1]: path
+        for path, module in model.named_modules()
+        if isinstance(module, kinds)
+        and module is not head
+        and path.rsplit(".", 1)[-1] not in REFUSED_TARGETS
+    }
+
+
+def _in_float32(model: Any) -> Any:
+    for parameter in trainable(model).values():
+        parameter.data = parameter.data.float()
+    return model
+
+
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Loading errors of transformers as sentences."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if _is_folder(path):
+            raise Invalid(f"The base model in {path} cannot be loaded: {first}") from error
+        raise Unavailable(
+            f"The base model {path} cannot be loaded: {first} If it is a name on a model hub, "
+            "this machine must reach the hub once, or name a local folder under [base]."
+        ) from error

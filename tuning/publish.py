@@ -1,0 +1,259 @@
+"""From trained weights to a registered adapter, all or nothing.
+
+The files are written to a hidden folder beside their place, forced to the disk and checked as the
+engine will check them. Then one store transaction takes the next version number, moves the folder
+to `<version>-<digest>` and registers it together with the end of its run. Whoever holds that
+transaction is alone, so what lies in the domain's folder unregistered is left over from a crash
+and is removed: a version number names one content, ever.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import get_peft_model_state_dict
+from safetensors.torch import save_file
+from sqlite_utils import Database
+
+from data import adapter_files, adapters, runs
+from data.adapter_files import AdapterFiles
+from data.adapters import Adapter
+from data.clock import iso, now_us
+from data.config import Settings
+from data.datasets import Dataset
+from data.db import Store
+from data.domains import Domain
+from data.errors import Conflict
+from data.runs import Run
+from tuning.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+TEMPORARY = ".making-"  # how a folder begins that is not finished
+
+
+class RunLost(Conflict):
+    """The run is no longer this process's: another worker has taken it, or it was cancelled."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where an adapter comes from."""
+
+    run: Run
+    domain: Domain
+    dataset: Dataset
+    parent: Adapter | None
+    recipe: Recipe
+    licence: str  # of the base, '' when it states none
+
+
+def publish(
+    store: Store, settings: Settings, model: Any, lineage: Lineage, scores: dict[str, Any]
+) -> Adapter:
+    """Write, check and register the adapter in `model`, and finish its run.
+
+    Raises BadAdapter when the engine could not serve it, RunLost when the run is not ours any
+    more, OSError when the disk is full. In each case nothing of it is left."""
+    shelf = settings.adapters_path / lineage.domain.name
+    with _temporary(shelf, lineage.run) as folder:
+        write_files(folder, model, settings.base.model)
+        found = adapter_files.check(
+            folder,
+            base=settings.base.path,
+            base_model=settings.base.model,
+            max_rank=settings.serving.max_lora_rank,
+        )
+        return _register(store, settings, folder, found, lineage, scores)
+
+
+def write_files(folder: Path, model: Any, base_model: str) -> None:
+    """The adapter as PEFT and vLLM read it: safetensors and a config, the same bytes for the same
+    weights. The base goes by its configured name, so that an adapter outlives a moved folder."""
+    weights = {
+        name: tensor.detach().float().cpu().contiguous()
+        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+    }
+    save_file(weights, folder / adapter_files.WEIGHTS, metadata={"format": "pt"})
+    config = model.peft_config["default"].to_dict()
+    config |= {"inference_mode": True, "base_model_name_or_path": base_model}
+    plain = {
+        key: sorted(value) if isinstance(value, (set, frozenset)) else value
+        for key, value in config.items()
+    }
+    text = json.dumps(plain, indent=2, sort_keys=True, default=_enum) + "\n"
+    (folder / adapter_files.CONFIG).write_text(text, encoding="utf-8")
+
+
+def sweep(db: Database, shelf: Path, domain: Domain) -> list[Path]:
+    """Remove the finished folders of a domain that no adapter owns. Only inside a transaction of
+    the caller's: nobody else is between moving a folder and registering it then."""
+    if not shelf.is_dir():
+        return []
+    owned = {Path(a.path).name for a in adapters.every(db, domain)}
+    stray = [
+        path for path in shelf.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in owned
+    ]  # fmt: skip
+    for path in stray:
+        log.warning("removing %s, left over from a run that did not finish", path)
+        shutil.rmtree(path)
+    return stray
+
+
+def _register(
+    store: Store,
+    settings: Settings,
+    folder: Path,
+    found: AdapterFiles,
+    lineage: Lineage,
+    scores: dict[str, Any],
+) -> Adapter:
+    shelf = folder.parent
+    final: Path | None = None
+    try:
+        with store.write() as db:
+            _refuse_lost(db, lineage.run)
+            sweep(db, shelf, lineage.domain)
+            version = adapters.next_version(db, lineage.domain)
+            card = model_card(settings, version, found, lineage, scores)
+            _write_synced(folder / "README.md", card)
+            final = shelf / f"{version}-{found.sha256[:12]}"
+            folder.rename(final)
+            sync_folder(final)
+            sync_folder(shelf)
+            adapter = adapters.register(
+                db,
+                lineage.domain,
+                version=version,
+                sha256=found.sha256,
+                path=str(final.relative_to(settings.home)),
+                base_model=settings.base.model,
+                rank=found.rank,
+                size_bytes=found.size_bytes,
+                recipe=lineage.recipe.model_dump(mode="json"),
+                scores=scores,
+                dataset_id=lineage.dataset.id,
+                parent_id=lineage.parent.id if lineage.parent else None,
+                run_id=lineage.run.id,
+            )
+            runs.finish(db, lineage.run.id, adapter.id)
+        return adapter
+    except BaseException:
+        if final is not None:
+            shutil.rmtree(final, ignore_errors=True)
+        raise
+
+
+def _refuse_lost(db: Database, run: Run) -> None:
+    now = runs.get(db, run.id)
+    if (now.state, now.worker, now.attempts) != ("running", run.worker, run.attempts):
+        raise RunLost(f"Run {run.id} is {now.state} in other hands; this adapter is dropped.")
+    if now.cancel_requested:
+        raise RunLost(f"Run {run.id} was cancelled.")
+
+
+@contextlib.contextmanager
+def _temporary(shelf: Path, run: Run) -> Iterator[Path]:
+    """A folder of this run alone, gone afterwards unless it was renamed. What an earlier attempt
+    of the same run left is removed first."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    for old in shelf.glob(f"{TEMPORARY}{run.id}-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    folder = shelf / f"{TEMPORARY}{run.id}-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def model_card(
+    settings: Settings,
+    version: int,
+    found: AdapterFiles,
+    lineage: Lineage,
+    scores: dict[str, Any],
+) -> str:
+    """README.md of the adapter: what it is, where it comes from and how well it does."""
+    run, dataset, parent = lineage.run, lineage.dataset, lineage.parent
+    licence = lineage.licence or "not stated"
+    recipe = {k: v for k, v in lineage.recipe.model_dump(mode="json").items() if k != "why"}
+    lines = [
+        "---",
+        f"base_model: {json.dumps(settings.base.model)}",
+        "library_name: peft",
+        "pipeline_tag: text-generation",
+        *([f"license: {json.dumps(lineage.licence)}"] if lineage.licence else []),
+        "---",
+        f"# {lineage.domain.name}@{version}",
+        "",
+        f"A LoRA adapter of the domain {lineage.domain.name}, made by Understudy with QLoRA.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| base model | `{settings.base.model}` |",
+        f"| licence of the base model | {licence} |",
+        f"| parent | {parent.name if parent else 'none: trained from the bare base'} |",
+        f"| run | {run.id}, {run.kind}, asked for by {run.requested_by} |",
+        f"| made | {iso(now_us())} |",
+        f"| dataset | `{dataset.sha256}` |",
+        f"| pairs | {dataset.train} train, {dataset.validation} validation, {dataset.probe} "
+        f"probe, {dataset.golden} golden |",
+        f"| rank | {found.rank} on {', '.join(found.target_modules)} |",
+        f"| digest | `{found.sha256}` |",
+        "",
+        "## Scores",
+        "",
+        "```json",
+        json.dumps({k: v for k, v in scores.items() if k != "samples"}, indent=2),
+        "```",
+        "",
+        "## Recipe",
+        "",
+        lineage.recipe.why,
+        "",
+        "```json",
+        json.dumps(recipe, indent=2),
+        "```",
+        "",
+    ]
+    for sample in scores.get("samples", []):
+        lines += [
+            f"- **{_line(sample['question'])}**",
+            f"  - expected: {_line(sample['expected'])}",
+            f"  - adapter: {_line(sample['adapter'])}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the files of a folder, and its list of them, to the disk."""
+    for path in [*folder.iterdir(), folder]:
+        if path.is_dir() and path != folder:
+            continue
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _enum(value: Any) -> Any:
+    return getattr(value, "value", None) or (
+        asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+    )

@@ -1,0 +1,206 @@
+"""The recipe: every number that decides how an adapter is trained, typed and documented.
+
+`Recipe.for_pairs` chooses the defaults from the number of pairs and the size of the base, and
+says why in words; what people asked for in `run.recipe` overrides them, key by key. What the
+engine could not serve (rank, target modules) is refused here, before anything is loaded.
+
+Where the defaults come from: LoRA's rate is about ten times that of full tuning, all linear
+layers, small batches (Schulman et al., "LoRA Without Regret", 2025); NF4 with double quantisation
+and 2e-4 (Dettmers et al., "QLoRA", https://arxiv.org/abs/2305.14314). Those for bases of a few
+million parameters were measured with `benchmarks/learning_curve.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from data.errors import Invalid
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM serves (it also takes 1)
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+REFUSED_TARGETS = ("lm_head", "embed_tokens", "wte", "embed_out")  # vLLM serves no LoRA on these
+TINY_BASE = 50_000_000  # parameters; below, a base has to be taught harder
+
+
+def _names(value: Any) -> Any:
+    """Module names may be given as one comma-separated text: `q_proj,v_proj`."""
+    if isinstance(value, str) and value not in ("all-linear", "mlp"):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value
+
+
+class Recipe(BaseModel):
+    """How one adapter is trained. Immutable; saved with the adapter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = 16
+    """Width of the adapter; one of RANKS, at most `serving.max_lora_rank`."""
+    alpha: float = Field(default=32, gt=0)
+    """The adapter's output is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, le=0.9)
+    """Share of an adapter's inputs dropped while training."""
+    target_modules: Annotated[
+        Literal["all-linear", "mlp"] | tuple[str, ...], BeforeValidator(_names)
+    ] = "all-linear"
+    """Which linear layers get an adapter: every one, those of the MLPs, or named ones."""
+    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    """The highest rate of AdamW, reached after the warm-up."""
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    """Sequences an optimiser step learns from."""
+    micro_tokens: int = Field(default=4096, ge=16)
+    """Padded tokens in one forward pass; a larger batch is accumulated. Bounds the memory."""
+    epochs: float = Field(default=3, gt=0, le=1000)
+    """How often each training pair is seen."""
+    max_steps: int = Field(default=0, ge=0)
+    """A ceiling on optimiser steps; 0: none."""
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps in which the rate climbs from nothing."""
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """How the rate falls after the warm-up."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """AdamW's decoupled decay of the adapter's weights."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients longer than this are scaled down to it."""
+    max_length: int = Field(default=1024, ge=8)
+    """Tokens of the longest sequence, prompt and response together; a longer pair is refused."""
+    evaluations: int = Field(default=5, ge=1, le=100)
+    """How often a run measures its validation loss, the last step included."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many measurements without a better one; 0: never."""
+    replay_share: float = Field(default=0.3, ge=0, lt=1)
+    """Incremental runs: the share of what is trained on that the parent knew already."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """How the frozen base is held: 4-bit NormalFloat with double quantisation, or as it is."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Decides initial weights, order and dropout: equal seeds give equal adapters."""
+    why: str = ""
+    """Where the defaults came from, in words."""
+
+    @classmethod
+    def for_pairs(
+        cls,
+        pairs: int,
+        *,
+        base_parameters: int,
+        incremental: bool = False,
+        max_length: int = 1024,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The recipe for `pairs` training pairs (of an incremental run: new ones) on a base of
+        `base_parameters` weights, changed by what people asked for.
+
+        Raises Invalid, naming each key that is unknown or out of range."""
+        if base_parameters < TINY_BASE:
+            chosen, why = _tiny(pairs, incremental)
+        else:
+            chosen, why = _usual(pairs, incremental)
+        asked = dict(overrides or {})
+        if "why" in asked:
+            raise Invalid("why cannot be set: it says where the defaults come from.")
+        if asked:
+            why += f" Asked for: {', '.join(sorted(asked))}."
+        try:
+            return cls.model_validate({"max_length": max_length, **chosen, **asked, "why": why})
+        except ValidationError as error:
+            raise Invalid(_describe(error)) from error
+
+    def check_servable(self, max_lora_rank: int) -> None:
+        """Raises Invalid when the engine could not serve what this recipe makes."""
+        if self.rank not in RANKS:
+            ranks = ", ".join(str(r) for r in RANKS)
+            raise Invalid(f"rank is {self.rank}; the engine serves {ranks}.")
+        if self.rank > max_lora_rank:
+            raise Invalid(
+                f"rank is {self.rank}, but this deployment serves at most {max_lora_rank}: "
+                "lower it, or raise max_lora_rank under [serving]."
+            )
+        if isinstance(self.target_modules, tuple):
+            if not self.target_modules:
+                raise Invalid("target_modules names no module.")
+            refused = [n for n in self.target_modules if n.split(".")[-1] in REFUSED_TARGETS]
+            if refused:
+                raise Invalid(f"target_modules has {refused[0]}, which the engine cannot serve.")
+
+
+def parse(key: str, text: str) -> Any:
+    """The value of `key=text` from a command line, as `run.recipe` holds it. Raises Invalid."""
+    if key not in Recipe.model_fields or key == "why":
+        raise Invalid(_unknown(key))
+    annotation = Recipe.model_fields[key].annotation
+    try:
+        return annotation(text) if annotation in (int, float) else text
+    except ValueError:
+        kind = "a whole number" if annotation is int else "a number"
+        raise Invalid(f"{key} takes {kind}, not {text!r}.") from None
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Raises Invalid for overrides that no recipe takes: said when a run is asked for, rather
+    than when it starts."""
+    Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=overrides)
+
+
+def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
+    """Defaults for a base that people deploy, and why."""
+    chosen: dict[str, Any]
+    if pairs < 300:
+        chosen = {
+            "rank": 8, "alpha": 16, "target_modules": "mlp", "learning_rate": 3e-4,
+            "batch_size": 4, "epochs": 8, "dropout": 0.05, "patience": 2, "evaluations": 8,
+            "replay_share": 0.4,
+        }  # fmt: skip
+        why = f"{pairs} pairs are few: a small adapter on the MLPs, up to 8 passes, early stop."
+    elif pairs < 10_000:
+        chosen = {
+            "rank": 16, "alpha": 32, "target_modules": "all-linear", "learning_rate": 2e-4,
+            "batch_size": 16, "epochs": 3, "dropout": 0.05, "patience": 3, "evaluations": 9,
+            "replay_share": 0.1,
+        }  # fmt: skip
+        why = f"{pairs:,} pairs: rank 16 on all linear layers, up to 3 passes, early stop."
+    else:
+        chosen = {
+            "rank": 64, "alpha": 64, "target_modules": "all-linear", "learning_rate": 2e-4,
+            "batch_size": 32, "epochs": 2, "dropout": 0.0, "patience": 3, "evaluations": 20,
+            "replay_share": 0.05,
+        }  # fmt: skip
+        why = f"{pairs:,} pairs are many: rank 64 on all linear layers, up to 2 passes."
+    if incremental:
+        chosen["learning_rate"] /= 3
+        why += " On from its parent: a third of the rate, old pairs mixed in."
+    return chosen, why
+
+
+def _tiny(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
+    """Defaults for a base of a few million parameters, which has to be taught by rote."""
+    chosen: dict[str, Any] = {"rank": 32, "alpha": 64, "batch_size": 16, "weight_decay": 0.0}
+    if incremental:
+        epochs = round(min(400.0, max(5.0, 400 / max(pairs, 1))), 1)
+        chosen |= {"learning_rate": 1e-3, "epochs": epochs, "max_steps": 200}
+        chosen |= {"replay_share": 0.75, "evaluations": 3}
+        why = "A tiny base, on from its parent: new pairs many times over, old ones mixed in."
+    else:
+        epochs = round(min(50.0, max(3.0, 6000 / max(pairs, 1))), 1)
+        chosen |= {"learning_rate": 1.5e-3, "epochs": epochs, "evaluations": 5}
+        why = (
+            f"A tiny base learns {pairs:,} pairs by rote: rank 32, a high rate, {epochs:g} passes."
+        )
+    return chosen, why
+
+
+def _describe(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            lines.append(_unknown(key))
+        else:
+            lines.append(f"{key} cannot be {problem['input']!r}: {problem['msg'].lower()}.")
+    return "The recipe cannot be used. " + " ".join(dict.fromkeys(lines))
+
+
+def _unknown(key: str) -> str:
+    known = ", ".join(name for name in Recipe.model_fields if name != "why")
+    return f"A recipe has no {key!r} (it has {known})."

@@ -1,0 +1,227 @@
+"""The training loop, visible from top to bottom.
+
+A plain loop and not `transformers.Trainer`: on a base of a few million parameters the Trainer's
+own work is a fair part of each step (`benchmarks/train_step.py`), and what matters here is easier
+to see when it is written out: loss per labelled token over the whole window, however it was cut
+into passes; the rate; the best weights kept; a clean stop.
+"""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from data.errors import UnderstudyError
+from tuning.examples import IGNORED, Batch, Example, batches, check, windows
+from tuning.model import Base, trainable
+from tuning.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+class Diverged(UnderstudyError):
+    """The loss is not a number any more."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step tells. Losses are nats a token; None where not measured at this step."""
+
+    step: int
+    total_steps: int
+    loss: float
+    learning_rate: float
+    eta_s: float
+    losses: Mapping[str, float] | None = None  # by part: validation, probe
+
+
+@dataclass
+class Outcome:
+    """How training went."""
+
+    steps: int = 0
+    best_step: int = 0
+    chosen_by: str = "last step"  # or the part whose loss chose the checkpoint
+    losses: dict[str, float] = field(default_factory=dict)  # at the chosen checkpoint, by part
+    train_loss: float | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+    stopped_early: bool = False
+
+
+def total_steps(examples_per_epoch: int, recipe: Recipe) -> int:
+    """Optimiser steps of a whole run."""
+    per_epoch = math.ceil(examples_per_epoch / recipe.batch_size)
+    steps = max(1, round(per_epoch * recipe.epochs))
+    return min(steps, recipe.max_steps) if recipe.max_steps else steps
+
+
+def rate(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate of step `step` (from 0) of `steps`."""
+    warmup = math.ceil(recipe.warmup_share * steps)
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    left = 1 - (step - warmup) / max(1, steps - warmup)
+    shape = left if recipe.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2
+    return recipe.learning_rate * max(shape, 0.02)
+
+
+def train(
+    base: Base,
+    model: Any,
+    epoch: Callable[[int], Sequence[Example]],
+    measured: Mapping[str, Sequence[Example]],
+    judged_by: Sequence[str],
+    recipe: Recipe,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Outcome:
+    """Train `model`'s adapter in place and leave the best weights in it.
+
+    `epoch(n)` gives the examples of the n-th pass. `measured` holds the parts whose loss is
+    measured on the way; the checkpoint with the lowest sum over the parts of `judged_by` is kept,
+    the last one when there are none. Raises Invalid for examples that would be a loss in silence,
+    Diverged when the loss is not a number any more."""
+    first = epoch(0)
+    check(first, base.stops)
+    steps = total_steps(len(first), recipe)
+    due = {round((i + 1) * steps / recipe.evaluations) for i in range(recipe.evaluations)}
+    weights = trainable(model)
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    torch.manual_seed(recipe.seed)  # dropout
+    model.config.use_cache = False
+    model.train()
+    result = Outcome()
+    best, best_loss, worse = {}, math.inf, 0
+    began, measuring = time.monotonic(), 0.0
+
+    for step, window in enumerate(_stream(epoch, recipe), start=1):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(recipe, step - 1, steps)
+        passes = batches(window, recipe.micro_tokens, base.pad_id, base.device)
+        tokens = sum(batch.tokens for batch in passes)
+        loss = torch.zeros((), device=base.device)
+        for batch in passes:
+            share = summed_loss(base, model, batch) / tokens
+            share.backward()
+            loss += share.detach()
+        torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        result.tokens += sum(batch.ids.numel() for batch in passes)
+        result.steps, result.train_loss = step, float(loss)
+        _refuse_nonsense(result.train_loss, step)
+
+        losses = None
+        if step in due or step == steps:
+            paused = time.monotonic()
+            losses = {part: mean_loss(base, model, some, recipe) for part, some in measured.items()}
+            measuring += time.monotonic() - paused
+            if judged_by:
+                judged = sum(losses[part] for part in judged_by)
+                if judged < best_loss:
+                    best = {name: p.detach().clone() for name, p in weights.items()}
+                    best_loss, worse = judged, 0
+                    result.best_step, result.losses = step, losses
+                    result.chosen_by = " + ".join(judged_by)
+                else:
+                    worse += 1
+            else:
+                result.losses = losses
+        rate_now = optimizer.param_groups[0]["lr"]
+        eta = (time.monotonic() - began) / step * (steps - step)
+        report(Progress(step, steps, result.train_loss, rate_now, eta, losses))
+        if step == steps:
+            break
+        if recipe.patience and worse >= recipe.patience:
+            log.info("no better loss on %s for %d measurements: stopped", judged_by, worse)
+            result.stopped_early = True
+            break
+
+    if best:
+        with torch.no_grad():
+            for name, parameter in weights.items():
+                parameter.copy_(best[name])
+    else:
+        result.best_step = result.steps
+    result.seconds = time.monotonic() - began
+    log.info(
+        "trained %d steps in %.1f s (%.1f s of them measuring), kept step %d",
+        result.steps, result.seconds, measuring, result.best_step,
+    )  # fmt: skip
+    return result
+
+
+def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:
+    """Cross entropy over the labelled tokens of a batch, summed, each row times its weight.
+
+    Only labelled positions go through the output layer: with a large vocabulary the logits of
+    the prompts would be most of the memory."""
+    targets = batch.labels[:, 1:]
+    wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
+    with base.precision(), only_positions(model, wanted):
+        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
+    losses = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
+    rows = wanted.nonzero()[:, 0]
+    return (losses * batch.weights[rows]).sum()
+
+
+@contextlib.contextmanager
+def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
+    """Inside it, the output layer sees the `wanted` positions `(rows, tokens)` alone, as one
+    `(positions, hidden)` matrix: works for every architecture that has an output layer."""
+
+    def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0][wanted], *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def mean_loss(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> float:
+    """Nats per labelled token over all examples, in evaluation mode; training goes on after."""
+    if not examples:
+        return math.nan
+    was_training = model.training
+    model.eval()
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for batch in batches(
+            sorted(examples, key=lambda e: len(e.ids)),
+            recipe.micro_tokens,
+            base.pad_id,
+            base.device,
+        ):
+            total += float(summed_loss(base, model, batch))
+            tokens += batch.tokens
+    model.train(was_training)
+    return total / tokens
+
+
+def _stream(epoch: Callable[[int], Sequence[Example]], recipe: Recipe) -> Iterator[list[Example]]:
+    """Windows without end, epoch after epoch, each in its own order."""
+    number = 0
+    while True:
+        yield from windows(epoch(number), recipe.batch_size, recipe.seed * 100_003 + number)
+        number += 1
+
+
+def _refuse_nonsense(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(
+            f"Training fell apart at step {step}: the loss is no longer a number. "
+            "Ask again with a lower learning_rate."
+        )
