@@ -8,11 +8,12 @@ reader) the text that was shown is kept, with the adapter that wrote it.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlite_utils import Database
@@ -37,6 +38,7 @@ from serving.client import (
 
 log = logging.getLogger(__name__)
 
+LEAST_ANSWER = 32  # tokens; a question that leaves less room is too long
 HISTORY_BUDGET = 4  # times `max_prompt_chars`: more earlier text than this is never sent
 CUT = ("", "abort", "error")  # finish reasons of an answer that did not come to its end
 
@@ -230,15 +232,18 @@ class Chat:
 
     async def _chunks(self, ask: Ask, plan: _Plan, record: _Record) -> AsyncGenerator[Chunk, None]:
         """The engine's answer. Before its first piece, another replica is tried when one is
-        down, and the oldest turns are dropped when the prompt is too long."""
+        down. A prompt that is too long is made to fit: an answer longer than usual is given up
+        first, then the oldest turns, then the usual length."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.bot.answer_timeout_s
         urls = sorted(plan.choice.urls, key=self._asking.__getitem__)
-        history = plan.history
-        for attempt in range(10_000):
+        history, sampling = plan.history, self._sampling(ask, plan)
+        for attempt in itertools.count():
+            request_id = f"{ask.reply_id}-{attempt}" if attempt else ask.reply_id
+            messages = _messages(ask, plan, history)
             try:
                 async with contextlib.aclosing(
-                    self._from(urls[0], ask, plan, history, attempt)
+                    self._from(urls[0], plan, messages, sampling, request_id)
                 ) as chunks:
                     while True:
                         async with asyncio.timeout_at(deadline):
@@ -247,9 +252,14 @@ class Chat:
                             return
                         yield chunk
             except PromptTooLong:
-                if not history:
+                if sampling.max_tokens > self._settings.bot.max_tokens:
+                    sampling = _briefer(sampling, self._settings.bot.max_tokens)
+                elif history:
+                    history = _shorter(history)
+                elif sampling.max_tokens > LEAST_ANSWER:
+                    sampling = _briefer(sampling, LEAST_ANSWER)
+                else:
                     raise
-                history = _shorter(history)
             except (EngineDown, AdapterMissing) as error:
                 if record.parts or len(urls) == 1:
                     raise
@@ -260,15 +270,18 @@ class Chat:
                 raise StreamCut(f"The answer took longer than {waited} seconds.") from error
 
     async def _from(
-        self, url: str, ask: Ask, plan: _Plan, history: tuple[Message, ...], attempt: int
+        self,
+        url: str,
+        plan: _Plan,
+        messages: list[dict[str, str]],
+        sampling: Sampling,
+        request_id: str,
     ) -> AsyncGenerator[Chunk, None]:
         """One request to one replica."""
-        request_id = f"{ask.reply_id}-{attempt}" if attempt else ask.reply_id
-        messages = _messages(ask, plan, history)
         self._asking[url] += 1
         try:
             stream = self._engine.stream(
-                url, plan.choice.served_name, messages, self._sampling(ask, plan), request_id
+                url, plan.choice.served_name, messages, sampling, request_id
             )
             async with contextlib.aclosing(stream) as chunks:
                 async for chunk in chunks:
@@ -379,6 +392,11 @@ def _newest(history: Sequence[Message], budget: int) -> tuple[Message, ...]:
 def _shorter(history: tuple[Message, ...]) -> tuple[Message, ...]:
     """Without the oldest turn, or the oldest quarter of many."""
     return _from_a_question(history[max(1, len(history) // 4) :])
+
+
+def _briefer(sampling: Sampling, least: int) -> Sampling:
+    """With half of the tokens for the answer, but at least `least`."""
+    return replace(sampling, max_tokens=max(least, sampling.max_tokens // 2))
 
 
 def _from_a_question(history: Sequence[Message]) -> tuple[Message, ...]:

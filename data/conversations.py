@@ -12,7 +12,7 @@ from typing import Literal
 from sqlite_utils import Database
 
 from data.clock import now_us
-from data.db import changed, insert, row, rows
+from data.db import Row, changed, insert, row, rows
 from data.errors import NotFound
 
 Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
@@ -87,18 +87,19 @@ def history(db: Database, conversation_id: int, turns: int) -> list[Message]:
     with the question that got none."""
     found = rows(
         db,
-        "SELECT m.role, m.text, r.status FROM messages m LEFT JOIN replies r ON r.id = m.reply_id "
+        "SELECT m.role, m.text, m.reply_id, r.status "
+        "FROM messages m LEFT JOIN replies r ON r.id = m.reply_id "
         "WHERE m.conversation_id = ? ORDER BY m.id DESC LIMIT ?",
         [conversation_id, 4 * turns + 4],
     )
     newest_first: list[Message] = []
-    answer = ""
+    answers: dict[str, str] = {}  # by reply: answers to questions asked at once may overlap
     for r in found:
         if r["role"] == "assistant":
-            answer = r["text"] if r["status"] in ("done", "partial", "cancelled") else ""
-        elif answer.strip():
+            if r["status"] in ("done", "partial", "cancelled"):
+                answers[r["reply_id"]] = r["text"]
+        elif (answer := answers.get(r["reply_id"], "")).strip():
             newest_first += [Message("assistant", answer), Message("user", r["text"])]
-            answer = ""
         if len(newest_first) >= 2 * turns:
             break
     return newest_first[::-1]
@@ -208,6 +209,42 @@ def exchange(db: Database, reply_id: str) -> tuple[str, str]:
     return texts.get("user", ""), texts.get("assistant", "")
 
 
+def shown_as(db: Database, reply_id: str, external_id: str) -> None:
+    """Remember where a front end shows an answer (in Slack: team/channel/ts)."""
+    db.execute(
+        "UPDATE messages SET external_id = ? WHERE reply_id = ? AND role = 'assistant'",
+        [external_id, reply_id],
+    )
+
+
+def shown_reply(db: Database, external_id: str) -> str | None:
+    """The id of the reply that is shown there, or None."""
+    found = row(
+        db,
+        "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'assistant'",
+        [external_id],
+    )
+    return None if found is None else str(found["reply_id"])
+
+
+def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
+    """The last messages of a thread that `person` began, oldest first, as they are shown: role,
+    text, reply_id, status, adapter, and the person's own thumb (1 up, 0 down, None)."""
+    found = rows(
+        db,
+        "SELECT m.role, m.text, m.reply_id, r.status, f.value AS thumb, "
+        "coalesce(d.name || '@' || a.version, 'base') AS adapter "
+        "FROM conversations c JOIN messages m ON m.conversation_id = c.id "
+        "JOIN replies r ON r.id = m.reply_id LEFT JOIN adapters a ON a.id = r.adapter_id "
+        "LEFT JOIN domains d ON d.id = a.domain_id "
+        "LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = c.person "
+        "AND f.kind = 'thumb' AND f.live = 1 "
+        "WHERE c.thread = ? AND c.person = ? ORDER BY m.id DESC LIMIT ?",
+        [thread, person, limit],
+    )
+    return found[::-1]
+
+
 def streaming_adapters(db: Database) -> set[int]:
     """The adapters that answers are being written with now: they must stay loaded."""
     sql = "SELECT DISTINCT adapter_id FROM replies WHERE status = 'streaming'"
@@ -218,3 +255,8 @@ def seen_before(db: Database, source: str, key: str) -> bool:
     """True when (source, key) was delivered before; remembers it otherwise."""
     sql = "INSERT OR IGNORE INTO deliveries (source, key, at) VALUES (?, ?, ?)"
     return changed(db, sql, [source, key, now_us()]) == 0
+
+
+def forget_deliveries(db: Database, older_than_us: int) -> int:
+    """Drop the memory of deliveries that can't come again; returns how many."""
+    return changed(db, "DELETE FROM deliveries WHERE at < ?", [older_than_us])

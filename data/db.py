@@ -186,6 +186,11 @@ class Store:
         """
         return await asyncio.wrap_future(self.submit_soon(fn))
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for the writer thread."""
+        return self._jobs.qsize()
+
     def submit_soon(self, fn: Callable[[Database], T]) -> "Future[T]":
         """As `submit`, for a thread: the future resolves after the commit."""
         future: Future[T] = Future()

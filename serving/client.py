@@ -11,7 +11,7 @@ then stops generating at once.
 
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -85,7 +85,7 @@ class EngineClient:
 
     async def stream(
         self, url: str, served_name: str, messages: Messages, sampling: Sampling, request_id: str
-    ) -> AsyncIterator[Chunk]:
+    ) -> AsyncGenerator[Chunk, None]:
         """Stream the answer of the adapter `served_name` on the engine at `url`.
 
         Raises EngineDown, AdapterMissing, PromptTooLong, Invalid before the first chunk,

@@ -1,0 +1,61 @@
+"""`/v1/adapters`: what there is, and moving the live mark."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from sqlite_utils import Database
+
+from bot import admin, auth
+from bot.api.domain import DomainName, domain_of
+from bot.service import Service
+from data import adapters, domains, placements
+from data.adapters import Adapter
+from data.keys import Key
+
+router = APIRouter()
+Name = Annotated[str, Path(max_length=50)]
+
+
+@router.get("/adapters", dependencies=[Depends(auth.reviewer)])
+async def list_adapters(request: Request, domain: DomainName | None = None) -> dict[str, Any]:
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> list[dict[str, Any]]:
+        only = domain_of(db, domain) if domain else None
+        held = placements.loaded(db)
+        return [_shown(a) | {"loaded": a.id in held} for a in adapters.every(db, only)]
+
+    return {"object": "list", "data": await service.store.read(find)}
+
+
+@router.post("/adapters/{name}/promote")
+async def promote(
+    request: Request, name: Name, key: Annotated[Key, Depends(auth.admin)]
+) -> dict[str, Any]:
+    """From the next message on, this adapter answers."""
+    service: Service = request.app.state.service
+
+    def move(db: Database) -> Adapter:
+        domain = domains.by_id(db, adapters.get(db, name).domain_id)
+        return admin.promote(db, domain, name, auth.person(key))
+
+    return _shown(await service.store.submit(move))
+
+
+@router.post("/domains/{domain}/rollback")
+async def roll_back(
+    request: Request, domain: Name, key: Annotated[Key, Depends(auth.admin)]
+) -> dict[str, Any]:
+    """Undo the last promotion; `live` names what answers now."""
+    service: Service = request.app.state.service
+
+    def move(db: Database) -> Adapter | None:
+        return admin.roll_back(db, domain_of(db, domain), auth.person(key))
+
+    now = await service.store.submit(move)
+    return {"domain": domain, "live": now.name if now else f"{domain}@base"}
+
+
+def _shown(adapter: Adapter) -> dict[str, Any]:
+    return {"object": "adapter", "name": adapter.name} | asdict(adapter)

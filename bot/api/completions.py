@@ -1,0 +1,180 @@
+"""`POST /v1/chat/completions`: OpenAI's call, as one bare ASGI route.
+
+The answer's `id` is the reply's id, which `POST /v1/feedback` takes; `understudy` beside it, and
+the header `X-Understudy-Adapter`, say which adapter answered.
+"""
+
+import logging
+import time
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from bot import auth
+from bot.api import completion_request, models, relay
+from bot.api.completion_request import ChatRequest
+from bot.api.problems import Problem
+from bot.chat import Ask, Ended, Started
+from bot.service import Service
+from data.conversations import new_reply_id
+from data.domains import Domain
+from data.errors import Invalid
+from data.keys import Key
+
+log = logging.getLogger(__name__)
+
+
+class Completions:
+    """The route; one per application."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            secret = auth.bearer(Headers(scope=scope))
+            request, ask = await self._understand(secret, await relay.body(receive))
+            if request.stream:
+                await relay.unless_gone(receive, self._stream(scope, send, request, ask))
+            else:
+                started, text, ended = await relay.unless_gone(
+                    receive, relay.whole(self._service.chat.answer(ask))
+                )
+                await _send_whole(send, _completion(request, started, text, ended), started)
+        except relay.CallerGone:
+            log.info("The caller left before the answer was complete")
+
+    async def _stream(self, scope: Scope, send: Send, request: ChatRequest, ask: Ask) -> None:
+        events = self._service.chat.answer(ask)
+        usage = request.stream_options is not None and request.stream_options.include_usage
+        limit_s = self._service.settings.bot.answer_timeout_s
+        await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s)
+
+    async def _understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
+        """The request and what it asks. Whose key is wrong learns nothing else."""
+        fault: Invalid | None = None
+        request: ChatRequest | None = None
+        try:
+            request = completion_request.parse(body)
+        except Invalid as error:
+            fault = error
+
+        def admit(db: Database) -> tuple[Key, Domain | None, str | None]:
+            key = auth.verify(db, secret)
+            return (key, *models.resolve(db, request.model)) if request else (key, None, None)
+
+        key, domain, pinned = await self._service.store.read(admit)
+        if request is None or domain is None:
+            raise fault or Invalid("The request cannot be understood.")
+        asked = completion_request.question(request)
+        person = auth.person(key, request.user)
+        reply_id = new_reply_id()
+        longest = self._service.settings.serving.max_model_len
+        return request, Ask(
+            person=person,
+            thread=f"{person}/{reply_id}",  # callers send the whole conversation every time
+            text=asked.text,
+            domain=domain,
+            pinned=pinned,
+            history=asked.history,
+            system=asked.system,
+            sampling=completion_request.sampling(request, longest),
+            reply_id=reply_id,
+        )
+
+
+class Chunks:
+    """Server-sent events of `chat.completion.chunk`. All but the text is encoded once."""
+
+    content_type = b"text/event-stream; charset=utf-8"
+
+    def __init__(self, model: str, include_usage: bool) -> None:
+        self._model = model
+        self._include_usage = include_usage
+        self._head: dict[str, Any] = {}
+        self._before = self._after = b""
+
+    def begin(self, started: Started) -> bytes:
+        self._head = {
+            "id": started.reply_id,
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": self._model,
+        }
+        usage = b',"usage":null' if self._include_usage else b""
+        self._before = (
+            b"data: "
+            + orjson.dumps(self._head)[:-1]
+            + b',"choices":[{"index":0,"delta":{"content":'
+        )
+        self._after = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
+        first = {"role": "assistant", "content": ""}
+        return self._chunk([_choice(delta=first)], understudy=_about(started))
+
+    def delta(self, text: str) -> bytes:
+        return self._before + orjson.dumps(text) + self._after
+
+    def end(self, ended: Ended) -> bytes:
+        parts = [self._chunk([_choice(delta={}, finish_reason=ended.finish_reason)])]
+        if self._include_usage:
+            parts.append(_event(self._head | {"choices": [], "usage": _usage(ended)}))
+        return b"".join([*parts, b"data: [DONE]\n\n"])
+
+    def error(self, problem: Problem) -> bytes:
+        """The last event of an answer that broke off; no `[DONE]` follows."""
+        return b"data: " + problem.body() + b"\n\n"
+
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        usage = {"usage": None} if self._include_usage else {}
+        return _event(self._head | {"choices": choices} | usage | more)
+
+
+def _completion(request: ChatRequest, started: Started, text: str, ended: Ended) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return {
+        "id": started.reply_id,
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": request.model,
+        "choices": [_choice(message=message, finish_reason=ended.finish_reason)],
+        "usage": _usage(ended),
+        "understudy": _about(started),
+    }
+
+
+def _choice(**more: Any) -> dict[str, Any]:
+    return {"index": 0, "logprobs": None, "finish_reason": None} | more
+
+
+def _about(started: Started) -> dict[str, Any]:
+    return {
+        "adapter": started.adapter,
+        "variant": started.variant,
+        "reply_id": started.reply_id,
+    }
+
+
+def _usage(ended: Ended) -> dict[str, int]:
+    return {
+        "prompt_tokens": ended.prompt_tokens,
+        "completion_tokens": ended.completion_tokens,
+        "total_tokens": ended.prompt_tokens + ended.completion_tokens,
+    }
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+async def _send_whole(send: Send, completion: dict[str, Any], started: Started) -> None:
+    body = orjson.dumps(completion)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-understudy-adapter", started.adapter.encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

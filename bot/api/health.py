@@ -1,0 +1,64 @@
+"""`/health` for whoever decides on restarts and traffic, `/metrics` for Prometheus."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from sqlite_utils import Database
+from starlette.responses import Response
+
+from bot import auth
+from bot.metrics import Metrics
+from bot.service import Service
+from data import domains, placements
+from data.errors import UnderstudyError
+
+router = APIRouter()
+LOOPBACK = {"127.0.0.1", "::1"}
+LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+@router.get("/health")
+async def health(request: Request) -> Response:
+    """200 when a question would be answered; 503 with what is missing otherwise."""
+    service: Service = request.app.state.service
+    try:
+        missing = await service.store.read(_missing)
+    except UnderstudyError as error:
+        missing = [str(error)]
+    if missing:
+        return JSONResponse({"status": "unavailable", "missing": missing}, 503)
+    return JSONResponse({"status": "ok", "missing": []})
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """For admins' keys, and for whoever asks from this machine."""
+    service: Service = request.app.state.service
+    counted: Metrics = request.app.state.metrics
+    if not _from_this_machine(request):
+        await auth.admin(request)
+    await service.store.read(counted.read_store)
+    page = counted.page(service.chat.in_flight, service.store.waiting)
+    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _missing(db: Database) -> list[str]:
+    missing = []
+    if not domains.every(db):
+        missing.append("No domain: `understudy domains add NAME`.")
+    if not placements.ready_urls(db):
+        states = [
+            f"{r.name} is {'silent' if r.stale else r.state}" for r in placements.replicas(db)
+        ]
+        missing.append(f"No engine is ready ({', '.join(states) or 'none is running'}).")
+    return missing
+
+
+def _from_this_machine(request: Request) -> bool:
+    """A direct connection from loopback: through no proxy, and by no other site's name."""
+    peer: Any = request.client
+    name = request.headers.get("host", "").rsplit(":", 1)[0] or "localhost"
+    direct = not any(header in request.headers for header in FORWARDED)
+    return peer is not None and peer.host in LOOPBACK and name in LOOPBACK_NAMES and direct

@@ -1,0 +1,90 @@
+"""`/v1/models`: the names a caller may put into `model`.
+
+`helpdesk` is routed: the comparison or the live adapter answers. `helpdesk@3` and `helpdesk@base`
+are pinned. A name is looked up here and goes no further.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from sqlite_utils import Database
+
+from bot.api.problems import UnknownModel
+from bot.service import Service
+from data import adapters, domains, placements
+from data.domains import Domain
+from data.errors import NotFound
+
+router = APIRouter()
+SHOWN = 12  # names in an error
+
+
+def resolve(db: Database, name: str) -> tuple[Domain, str | None]:
+    """The domain of a model name, and the adapter it pins. Raises UnknownModel."""
+    domain_name, pinned, _ = name.partition("@")
+    try:
+        domain = domains.get(db, domain_name)
+        if not pinned:
+            return domain, None
+        if name != f"{domain.name}@base":
+            adapters.get(db, name)
+    except NotFound:
+        raise UnknownModel(_there_are(db, name)) from None
+    return domain, name
+
+
+def names(db: Database) -> list[str]:
+    """Every name that can be asked: domains, their bare base, their adapters, newest first."""
+    found = []
+    for domain in domains.every(db):
+        known = [a.name for a in adapters.every(db, domain) if a.state != "rejected"]
+        found += [domain.name, f"{domain.name}@base", *known]
+    return found
+
+
+@router.get("/models")
+async def list_models(request: Request) -> dict[str, Any]:
+    service: Service = request.app.state.service
+    return {"object": "list", "data": await service.store.read(_every)}
+
+
+@router.get("/models/{name}")
+async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> dict[str, Any]:
+        resolve(db, name)
+        return next(m for m in _every(db, with_rejected=True) if m["id"] == name)
+
+    return await service.store.read(find)
+
+
+def _every(db: Database, with_rejected: bool = False) -> list[dict[str, Any]]:
+    held = placements.loaded(db)
+    ready = bool(placements.ready_urls(db))
+    found = []
+    for domain in domains.every(db):
+        found.append(_model(domain.name, 0, {"routed": True, "ready": ready}))
+        found.append(_model(f"{domain.name}@base", 0, {"routed": False, "ready": ready}))
+        for adapter in adapters.every(db, domain):
+            if adapter.state == "rejected" and not with_rejected:
+                continue
+            about = {"routed": False, "ready": adapter.id in held, "state": adapter.state}
+            found.append(_model(adapter.name, adapter.created_at // 1_000_000, about))
+    return found
+
+
+def _model(name: str, created: int, about: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "understudy",
+        "understudy": about,
+    }
+
+
+def _there_are(db: Database, name: str) -> str:
+    known = names(db)
+    listed = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
+    return f"There is no model {name!r} (there are: {listed or 'none yet'})."

@@ -1,0 +1,62 @@
+"""`/v1/pairs`: what waits for review, and deciding on it. For reviewers."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict
+from sqlite_utils import Database
+
+from bot import auth
+from bot.api.domain import DomainName, domain_of
+from bot.service import Service
+from data import audit, pairs
+from data.keys import Key
+
+router = APIRouter()
+Id = Annotated[int, Path(ge=1, lt=2**63)]
+
+
+class Review(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Literal["approved", "rejected", "quarantined", "pending"]
+
+
+@router.get("/pairs", dependencies=[Depends(auth.reviewer)])
+async def list_pairs(
+    request: Request,
+    domain: DomainName | None = None,
+    status: pairs.Status | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """The domain's pairs, the oldest first."""
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> list[dict[str, Any]]:
+        subject = domain_of(db, domain)
+        return [_shown(pair) for pair in pairs.every(db, subject, status, limit)]
+
+    return {"object": "list", "data": await service.store.read(find)}
+
+
+@router.post("/pairs/{pair_id}/review")
+async def review(
+    request: Request,
+    pair_id: Id,
+    given: Review,
+    key: Annotated[Key, Depends(auth.reviewer)],
+) -> dict[str, Any]:
+    service: Service = request.app.state.service
+    actor = auth.person(key)
+
+    def decide(db: Database) -> pairs.Pair:
+        reviewed = pairs.review(db, pair_id, given.status, actor)
+        audit.record(db, actor, "review", f"pair {pair_id}", status=given.status)
+        return reviewed
+
+    return _shown(await service.store.submit(decide))
+
+
+def _shown(pair: pairs.Pair) -> dict[str, Any]:
+    return {"object": "pair"} | asdict(pair)

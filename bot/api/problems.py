@@ -1,0 +1,155 @@
+"""Errors as HTTP: one status and one OpenAI-shaped body for everything that can go wrong.
+
+`{"error": {"message", "type", "param", "code"}}`, on every route. What was given is never echoed
+back, except for names; what went wrong inside is told by an id that the log has too.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bot.auth import Unauthorized
+from bot.chat import TooBusy
+from data.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError
+from serving.client import PromptTooLong
+
+
+class BadField(Invalid):
+    """One field of a request is wrong; `param` names it."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownModel(NotFound):
+    """The `model` asked for is none of ours."""
+
+    param = "model"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is sent: a status, OpenAI's four words, and headers."""
+
+    status: int
+    type: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        return orjson.dumps(
+            {
+                "error": {
+                    "message": self.message,
+                    "type": self.type,
+                    "param": self.param,
+                    "code": self.code,
+                }
+            }
+        )
+
+    def response(self) -> Response:
+        return Response(self.body(), self.status, self.headers, "application/json")
+
+
+STATUS: tuple[tuple[type[UnderstudyError], int, str], ...] = (
+    (Unauthorized, 401, "authentication_error"),
+    (Invalid, 400, "invalid_request_error"),
+    (Forbidden, 403, "permission_error"),
+    (NotFound, 404, "not_found_error"),
+    (Conflict, 409, "conflict_error"),
+    (TooBusy, 429, "rate_limit_error"),
+    (Unavailable, 503, "service_unavailable_error"),
+)
+CODES: dict[type[UnderstudyError], str] = {  # names that OpenAI's clients know
+    Unauthorized: "invalid_api_key",
+    UnknownModel: "model_not_found",
+    PromptTooLong: "context_length_exceeded",
+    BadField: "invalid_value",
+}
+HEADERS: dict[int, dict[str, str]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    409: {"x-should-retry": "false"},  # OpenAI's clients repeat a 409 by themselves
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "2"},
+}
+BY_STATUS = {
+    400: "invalid_request_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
+}
+
+
+def of(error: Exception) -> Problem | None:
+    """The problem that an expected error is; None for a defect of ours."""
+    if isinstance(error, UnderstudyError):
+        status, kind = 500, "server_error"
+        for family, family_status, family_kind in STATUS:
+            if isinstance(error, family):
+                status, kind = family_status, family_kind
+                break
+        return Problem(
+            status,
+            kind,
+            str(error),
+            CODES.get(type(error)) or _snake(type(error).__name__),
+            getattr(error, "param", None),
+            HEADERS.get(status, {}),
+        )
+    if isinstance(error, RequestValidationError | ValidationError):
+        param, message = first_fault(error)
+        return Problem(400, "invalid_request_error", message, "invalid_value", param or None)
+    if isinstance(error, HTTPException):
+        return Problem(
+            error.status_code,
+            BY_STATUS.get(error.status_code, "invalid_request_error"),
+            SENTENCES.get(error.detail, str(error.detail)),
+            headers=dict(error.headers or {}),
+        )
+    return None
+
+
+SENTENCES = {  # for those of the framework
+    "Not Found": "There is nothing at this address.",
+    "Method Not Allowed": "This address does not take that method.",
+    "There was an error parsing the body": "The body is not valid JSON.",
+}
+
+
+def unexpected(request_id: str) -> Problem:
+    """What a defect of ours looks like from outside."""
+    message = f"Something went wrong on our side. The log has it as {request_id}."
+    return Problem(500, "server_error", message, "internal_error")
+
+
+def first_fault(error: RequestValidationError | ValidationError) -> tuple[str, str]:
+    """Which field is wrong and what is wrong with it, of the first fault; no values."""
+    fault = error.errors()[0]
+    where = [p for p in fault["loc"] if p not in ("body", "query", "path", "header")]
+    if fault["type"] == "json_invalid":
+        return "", "The body is not valid JSON."
+    param = ".".join(str(part) for part in where)
+    if fault["type"] == "extra_forbidden":
+        return param, f"{_name(param)} is not supported."
+    if fault["type"] == "missing":
+        return param, f"{_name(param)} is missing." if param else "The body is missing."
+    message = str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+    return param, f"{_name(param)}: {message}." if param else f"The request: {message}."
+
+
+def _name(param: str) -> str:
+    """A field's name as it can be shown: names are short, and of printable characters."""
+    return repr(param if len(param) <= 80 else param[:80] + "…")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,80 @@
+"""`/v1/runs`: ask for a retrain, watch it, cancel it."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlite_utils import Database
+
+from bot import admin, auth
+from bot.api.domain import DomainName, domain_of
+from bot.service import Service
+from data import runs
+from data.keys import Key
+
+router = APIRouter()
+Id = Annotated[int, Path(ge=1, lt=2**63)]
+Setting = bool | int | float | str
+
+
+class Retrain(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    domain: DomainName | None = None  # None: the default domain
+    full: bool = False  # from the bare base, with all pairs
+    recipe: Annotated[dict[str, Setting], Field(max_length=32)] | None = None
+
+
+@router.get("/runs", dependencies=[Depends(auth.reviewer)])
+async def list_runs(
+    request: Request,
+    domain: DomainName | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> dict[str, Any]:
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> list[dict[str, Any]]:
+        only = domain_of(db, domain) if domain else None
+        return [_shown(run) for run in runs.recent(db, only, limit)]
+
+    return {"object": "list", "data": await service.store.read(find)}
+
+
+@router.post("/runs", status_code=202)
+async def retrain(
+    request: Request, given: Retrain, key: Annotated[Key, Depends(auth.admin)]
+) -> dict[str, Any]:
+    service: Service = request.app.state.service
+
+    def queue(db: Database) -> runs.Run:
+        actor = auth.person(key)
+        return admin.retrain(db, domain_of(db, given.domain), actor, given.full, given.recipe)
+
+    return _shown(await service.store.submit(queue))
+
+
+@router.get("/runs/{run_id}", dependencies=[Depends(auth.reviewer)])
+async def get_run(request: Request, run_id: Id) -> dict[str, Any]:
+    """The run, with its loss curve."""
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> dict[str, Any]:
+        return _shown(runs.get(db, run_id)) | {
+            "curve": [asdict(point) for point in runs.curve(db, run_id)]
+        }
+
+    return await service.store.read(find)
+
+
+@router.post("/runs/{run_id}/cancel")
+async def cancel(
+    request: Request, run_id: Id, key: Annotated[Key, Depends(auth.admin)]
+) -> dict[str, Any]:
+    service: Service = request.app.state.service
+    actor = auth.person(key)
+    return _shown(await service.store.submit(lambda db: runs.cancel(db, run_id, actor)))
+
+
+def _shown(run: runs.Run) -> dict[str, Any]:
+    return {"object": "run"} | asdict(run)

@@ -1,0 +1,153 @@
+"""Where the HTTP service is joined: settings, store and engine in, one ASGI application out.
+
+`create_app` takes what tests replace; `run` is `understudy bot`. Every error of every route
+becomes a response in one of two places: expected ones here, the rest in `edge.py`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+import uvloop
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bot import console
+from bot.api import adapters, experiments, feedback, health, models, pairs, problems, runs
+from bot.api.completions import Completions
+from bot.auth import member
+from bot.chat import Chat
+from bot.edge import Edge
+from bot.metrics import Metrics
+from bot.service import Service
+from data.config import Settings
+from data.db import Store
+from data.errors import UnderstudyError
+from serving.client import EngineClient
+
+log = logging.getLogger(__name__)
+
+CLEAN_UP_S = 60
+DRAIN_S = 30  # answers that are being written when the service is stopped get so long to end
+
+
+def create_app(settings: Settings, store: Store, engine: EngineClient | None = None) -> FastAPI:
+    """The application. The caller keeps the store, and closes it afterwards."""
+    client = engine or EngineClient()
+    metrics = Metrics()
+    service = Service(settings, store, Chat(store, client, settings, metrics.closed))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(client.close)
+            stack.push_async_callback(service.chat.close)
+            await stack.enter_async_context(_cleaning_up(service))
+            if settings.slack.mode != "off":
+                from bot.slack import app as slack
+
+                await stack.enter_async_context(slack.attached(app, service))
+            yield
+
+    app = FastAPI(
+        title="Understudy",
+        lifespan=lifespan,
+        openapi_url=None,  # its pages load scripts from elsewhere; the README has the routes
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.state.metrics = metrics
+    app.add_middleware(Edge)
+    for family in (UnderstudyError, RequestValidationError, HTTPException):
+        app.add_exception_handler(family, _refuse)
+    app.router.routes.append(
+        Route("/v1/chat/completions", Completions(service), methods=["POST"])  # guards itself
+    )
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
+    for part in (models, feedback, runs, adapters, experiments, pairs):
+        v1.include_router(part.router)
+    app.include_router(v1)
+    app.include_router(health.router)
+    if settings.bot.web_chat:
+        app.include_router(console.router)
+    return app
+
+
+def run(settings: Settings, stop: threading.Event | None = None) -> int:
+    """Serve until a signal, or until `stop` is set; returns the exit code.
+
+    Answers that are being written may end first; a second signal cuts them."""
+    with Store(settings.store_path) as store:
+        config = uvicorn.Config(
+            create_app(settings, store),
+            host=settings.bot.host,
+            port=settings.bot.port,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        server = _Server(config, stop)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve())
+        return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends quietly on a signal, or on an event, where it would raise again."""
+
+    def __init__(self, config: uvicorn.Config, stop: threading.Event | None) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or (self._stop is not None and self._stop.is_set())
+
+
+@contextlib.asynccontextmanager
+async def _cleaning_up(service: Service) -> AsyncIterator[None]:
+    """Close, now and every minute, answers that a process left open when it died."""
+
+    async def forever() -> None:
+        while True:
+            try:
+                if count := await service.chat.close_abandoned():
+                    log.warning("%d answers were left open by a process that stopped", count)
+            except UnderstudyError as error:
+                log.warning("Open answers could not be looked through: %s", error)
+            await asyncio.sleep(CLEAN_UP_S)
+
+    task = asyncio.create_task(forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    problem = problems.of(error)
+    if problem is None:
+        raise error
+    if problem.status >= 500:
+        log.warning("%s: %s", request.state.request_id, error)
+    return problem.response()

@@ -1,0 +1,308 @@
+// The web chat: sends a question, shows the answer as it comes, takes thumbs and better answers.
+// What a model or a person wrote only ever becomes text nodes; there is no innerHTML in this file.
+
+const $ = (id) => document.getElementById(id);
+const main = document.querySelector("main");
+const composer = $("composer"), question = $("question"), send = $("send");
+const state = { conversation: null, subjects: [], answering: null };
+
+// ---------------------------------------------------------------- words from the service
+
+async function call(path, options = {}) {
+  const response = await fetch(path, { headers: { "Content-Type": "application/json" }, ...options });
+  if (!response.ok) throw new Error(await sentence(response));
+  return response;
+}
+
+async function sentence(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch {
+    return `The service answered with status ${response.status}.`;
+  }
+}
+
+const post = (path, body, signal) => call(path, { method: "POST", body: JSON.stringify(body), signal });
+
+async function* lines(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n");
+    rest = parts.pop();
+    for (const part of parts) if (part) yield JSON.parse(part);
+  }
+}
+
+// ---------------------------------------------------------------- text, safely
+
+// Code blocks, inline code and bold; everything else stays as it was written.
+function show(element, text) {
+  const pieces = [];
+  text.split(/```[\w+-]*\n?([\s\S]*?)(?:```|$)/).forEach((part, i) => {
+    if (i % 2) {
+      const pre = document.createElement("pre");
+      pre.tabIndex = 0; // it may scroll, also for who uses the keyboard
+      pre.append(node("code", part.replace(/\n$/, "")));
+      pieces.push(pre);
+    } else {
+      pieces.push(...inline(part));
+    }
+  });
+  element.replaceChildren(...pieces);
+}
+
+function inline(text) {
+  return text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).filter(Boolean).map((part) => {
+    if (part.length > 2 && part.startsWith("`") && part.endsWith("`")) return node("code", part.slice(1, -1));
+    if (part.length > 4 && part.startsWith("**") && part.endsWith("**")) return node("strong", part.slice(2, -2));
+    return document.createTextNode(part);
+  });
+}
+
+function node(tag, text) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  return element;
+}
+
+// ---------------------------------------------------------------- messages
+
+function add(template) {
+  const element = $(template).content.firstElementChild.cloneNode(true);
+  $("log").append(element);
+  $("welcome").hidden = true;
+  return element;
+}
+
+function addQuestion(text) {
+  const element = add("question-template");
+  element.querySelector(".text").textContent = text;
+  return element;
+}
+
+function addAnswer() {
+  const element = add("answer-template");
+  const part = (selector) => element.querySelector(selector);
+  const answer = { element, part, text: "", replyId: null, thumb: null };
+  part(".up").addEventListener("click", () => judge(answer, "up"));
+  part(".down").addEventListener("click", () => judge(answer, "down"));
+  part(".copy").addEventListener("click", () => copy(answer));
+  part(".cancel").addEventListener("click", () => { part(".better").hidden = true; part(".down").focus(); });
+  part(".better").addEventListener("submit", (event) => { event.preventDefault(); correct(answer); });
+  part(".better textarea").addEventListener("input", grow);
+  return answer;
+}
+
+function finish(answer, adapter) {
+  answer.element.setAttribute("aria-busy", "false");
+  if (!answer.text.trim()) return;
+  answer.part(".adapter").textContent = adapter;
+  answer.part("footer").hidden = false;
+}
+
+function fail(answer, message, again) {
+  answer.element.setAttribute("aria-busy", "false");
+  answer.part(".problem span").textContent = message;
+  answer.part(".problem").hidden = false;
+  answer.part(".again").addEventListener("click", again, { once: true });
+}
+
+function mark(answer, thumb) {
+  answer.thumb = thumb;
+  for (const side of ["up", "down"]) answer.part(`.${side}`).setAttribute("aria-pressed", String(thumb === side));
+}
+
+const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
+const toEnd = () => { main.scrollTop = main.scrollHeight; };
+
+// ---------------------------------------------------------------- asking
+
+async function ask(text) {
+  const asked = addQuestion(text);
+  const answer = addAnswer();
+  const abort = new AbortController();
+  state.answering = abort;
+  setBusy(true);
+  toEnd();
+  let adapter = "", ended = false;
+  try {
+    const body = { conversation: state.conversation, text, domain: $("subject").value || null };
+    for await (const event of lines(await post("/web/ask", body, abort.signal))) {
+      const follow = nearEnd();
+      if (event.type === "started") {
+        answer.replyId = event.reply_id;
+        adapter = event.adapter;
+      } else if (event.type === "delta") {
+        answer.text += event.text;
+        show(answer.part(".text"), answer.text);
+      } else if (event.type === "ended") {
+        ended = true;
+        if (event.finish_reason === "length") answer.part(".said").textContent = "The answer was cut at its length limit.";
+      } else if (event.type === "error") {
+        throw new Error(event.message);
+      }
+      if (follow) toEnd();
+    }
+    if (!ended) throw new Error("The connection broke off before the answer was complete.");
+    finish(answer, adapter);
+  } catch (error) {
+    if (abort.signal.aborted) {
+      finish(answer, adapter);
+      answer.part(".said").textContent = "Stopped.";
+    } else {
+      const message = error instanceof TypeError ? "The service cannot be reached." : error.message;
+      fail(answer, message, () => { asked.remove(); answer.element.remove(); ask(text); });
+      if (answer.text) finish(answer, adapter);
+    }
+  } finally {
+    state.answering = null;
+    setBusy(false);
+    remember();
+    if (nearEnd()) toEnd();
+  }
+}
+
+function setBusy(busy) {
+  send.textContent = busy ? "Stop" : "Send";
+  send.setAttribute("aria-label", busy ? "Stop the answer" : "Send the question");
+  $("status").textContent = busy ? "The answer is being written." : "";
+}
+
+// ---------------------------------------------------------------- judging
+
+async function judge(answer, thumb) {
+  const wanted = answer.thumb === thumb ? "none" : thumb;
+  const before = answer.thumb;
+  mark(answer, wanted === "none" ? null : wanted);
+  try {
+    await post("/web/feedback", { reply_id: answer.replyId, thumb: wanted });
+    const words = { up: "Thank you.", down: "Thank you. It counts.", none: "Taken back." };
+    answer.part(".said").textContent = words[wanted];
+    answer.part(".better").hidden = wanted !== "down";
+    if (wanted === "down") {
+      answer.part(".better textarea").focus();
+      answer.part(".better").scrollIntoView({ block: "nearest" });
+    }
+  } catch (error) {
+    mark(answer, before);
+    answer.part(".said").textContent = error.message;
+  }
+}
+
+async function correct(answer) {
+  const box = answer.part(".better textarea");
+  if (!box.value.trim()) return box.focus();
+  try {
+    await post("/web/feedback", { reply_id: answer.replyId, correction: box.value });
+    answer.part(".better").hidden = true;
+    answer.part(".said").textContent = "Thank you. A reviewer will look at your answer.";
+    question.focus();
+  } catch (error) {
+    answer.part(".said").textContent = error.message;
+  }
+}
+
+async function copy(answer) {
+  try {
+    await navigator.clipboard.writeText(answer.text);
+    answer.part(".said").textContent = "Copied.";
+  } catch {
+    answer.part(".said").textContent = "The browser did not allow it.";
+  }
+}
+
+// ---------------------------------------------------------------- the page
+
+function begin() {
+  state.conversation = crypto.getRandomValues(new Uint8Array(12)).reduce((s, b) => s + b.toString(16).padStart(2, "0"), "");
+  $("log").replaceChildren();
+  welcome();
+  question.focus();
+}
+
+function welcome() {
+  const subject = state.subjects.find((s) => s.name === $("subject").value);
+  $("welcome").hidden = false;
+  $("welcome-title").textContent = subject ? `What would you like to know about ${subject.title}?` : "There is no subject to ask about yet.";
+  $("suggestions").replaceChildren(...(subject?.suggested_prompts ?? []).slice(0, 4).map((text) => {
+    const item = document.createElement("li");
+    const button = node("button", text);
+    button.type = "button";
+    button.addEventListener("click", () => { if (!state.answering) { ask(text); question.focus(); } });
+    item.append(button);
+    return item;
+  }));
+}
+
+function remember() {
+  try {
+    sessionStorage.setItem("conversation", JSON.stringify([state.conversation, $("subject").value]));
+  } catch { /* private windows may refuse; the chat works without */ }
+}
+
+async function restore() {
+  let saved = null;
+  try { saved = JSON.parse(sessionStorage.getItem("conversation")); } catch { /* as above */ }
+  if (!saved) return;
+  const { messages } = await (await call(`/web/conversations/${encodeURIComponent(saved[0])}`)).json();
+  if (!messages.length) return;
+  state.conversation = saved[0];
+  if (state.subjects.some((s) => s.name === saved[1])) $("subject").value = saved[1];
+  for (const message of messages) {
+    if (message.role === "user") { addQuestion(message.text); continue; }
+    const answer = addAnswer();
+    Object.assign(answer, { text: message.text, replyId: message.reply_id });
+    show(answer.part(".text"), message.text);
+    finish(answer, message.adapter);
+    if (message.thumb !== null) mark(answer, message.thumb === 1 ? "up" : "down");
+  }
+  toEnd();
+}
+
+async function open() {
+  setBusy(false);
+  try {
+    state.subjects = await (await call("/web/domains")).json();
+    $("subject").replaceChildren(...state.subjects.map((s) => {
+      const option = node("option", s.title);
+      option.value = s.name;
+      return option;
+    }));
+    $("subject-choice").hidden = state.subjects.length < 2;
+    begin();
+    await restore();
+  } catch (error) {
+    const notice = node("p", error instanceof TypeError ? "The service cannot be reached." : error.message);
+    notice.className = "notice";
+    main.prepend(notice);
+  }
+}
+
+function grow(event) {
+  const box = event?.target ?? question;
+  box.style.height = "auto";
+  box.style.height = `${box.scrollHeight + 2}px`;
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (state.answering) return state.answering.abort();
+  const text = question.value.trim();
+  if (!text) return question.focus();
+  question.value = "";
+  grow();
+  ask(text);
+});
+question.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !state.answering) {
+    event.preventDefault();
+    composer.requestSubmit();
+  }
+});
+question.addEventListener("input", grow);
+$("subject").addEventListener("change", begin);
+$("new").addEventListener("click", () => { state.answering?.abort(); begin(); remember(); });
+open();

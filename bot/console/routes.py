@@ -1,0 +1,152 @@
+"""The routes of the web chat: the page's files, and what its script calls under `/web`."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlite_utils import Database
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from bot import auth
+from bot.api import relay
+from bot.api.domain import DomainName, domain_of
+from bot.api.feedback import Judgement
+from bot.api.feedback import store as store_judgement
+from bot.api.problems import Problem
+from bot.chat import Ask, Ended, Started
+from bot.service import Service
+from data import conversations, domains, feedback
+
+HERE = Path(__file__).parent
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+
+router = APIRouter()
+Visitor = Annotated[str, Depends(auth.visitor)]
+
+
+class File:
+    """A file of the page, in memory, with an ETag."""
+
+    def __init__(self, name: str) -> None:
+        self.body = (HERE / name).read_bytes()
+        self.type = f"{TYPES[Path(name).suffix]}; charset=utf-8"
+        self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
+
+    def response(self, request: Request) -> Response:
+        headers = {"Cache-Control": "no-cache", "ETag": self.etag}
+        if request.headers.get("if-none-match") == self.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(self.body, headers=headers, media_type=self.type)
+
+
+PAGE, SCRIPT, STYLE = File("chat.html"), File("chat.js"), File("chat.css")
+
+
+@router.get("/")
+async def page(request: Request) -> Response:
+    response = PAGE.response(request)
+    auth.begin_session(request, response)
+    return response
+
+
+@router.get("/web/chat.js")
+async def script(request: Request) -> Response:
+    return SCRIPT.response(request)
+
+
+@router.get("/web/chat.css")
+async def style(request: Request) -> Response:
+    return STYLE.response(request)
+
+
+@router.get("/web/domains")
+async def list_domains(request: Request, _: Visitor) -> list[dict[str, Any]]:
+    """What can be asked about, the default first."""
+    service: Service = request.app.state.service
+    found = await service.store.read(domains.every)
+    return [
+        {"name": d.name, "title": d.title, "suggested_prompts": d.suggested_prompts}
+        for d in sorted(found, key=lambda d: not d.is_default)
+    ]
+
+
+class WebAsk(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conversation: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]  # chosen by the page
+    text: str
+    domain: DomainName | None = None
+
+
+@router.post("/web/ask")
+async def ask(request: Request, given: WebAsk, visitor: Visitor) -> Response:
+    service: Service = request.app.state.service
+    domain = await service.store.read(lambda db: domain_of(db, given.domain))
+    thread = f"{visitor}/{given.conversation}"
+    return Answer(service, Ask(person=visitor, thread=thread, text=given.text, domain=domain))
+
+
+class WebJudgement(Judgement):
+    reply_id: Annotated[str, Field(max_length=100)]
+
+
+@router.post("/web/feedback", status_code=201)
+async def judge(request: Request, given: WebJudgement, visitor: Visitor) -> dict[str, Any]:
+    """Only what this session asked can be judged by it."""
+    service: Service = request.app.state.service
+
+    def write(db: Database) -> dict[str, Any]:
+        feedback.own(db, given.reply_id, visitor)
+        return store_judgement(db, given.reply_id, visitor, given)
+
+    return await service.store.submit(write)
+
+
+@router.get("/web/conversations/{conversation}")
+async def transcript(request: Request, conversation: str, visitor: Visitor) -> dict[str, Any]:
+    """What was said in a conversation of this session; empty when there is none."""
+    service: Service = request.app.state.service
+    thread = f"{visitor}/{conversation}"
+    said = await service.store.read(lambda db: conversations.transcript(db, thread, visitor))
+    return {"messages": said}
+
+
+class Lines:
+    """One JSON object a line: what the page's script reads."""
+
+    content_type = b"application/x-ndjson; charset=utf-8"
+
+    def begin(self, started: Started) -> bytes:
+        return _line(type="started", reply_id=started.reply_id, adapter=started.adapter)
+
+    def delta(self, text: str) -> bytes:
+        return _line(type="delta", text=text)
+
+    def end(self, ended: Ended) -> bytes:
+        return _line(type="ended", finish_reason=ended.finish_reason)
+
+    def error(self, problem: Problem) -> bytes:
+        return _line(type="error", message=problem.message)
+
+
+class Answer(Response):
+    """An answer as it is written; stops when the page is left."""
+
+    def __init__(self, service: Service, question: Ask) -> None:
+        self.background = None
+        self._service = service
+        self._question = question
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        events = self._service.chat.answer(self._question)
+        limit_s = self._service.settings.bot.answer_timeout_s
+        work = relay.stream(scope, send, events, Lines(), limit_s)
+        await relay.unless_gone(receive, work)
+
+
+def _line(**event: Any) -> bytes:
+    return orjson.dumps(event) + b"\n"

@@ -1,0 +1,87 @@
+"""What is counted, for Prometheus.
+
+Answers are counted as they end; what the store knows (runs, replicas, refused adapters,
+judgements) is read when somebody asks for `/metrics`, so it is right after a restart, too.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from sqlite_utils import Database
+
+from bot.chat import Closed
+from data import domains, feedback, placements
+from data.db import rows, value
+
+RUN_STATES = ("queued", "running", "done", "failed", "cancelled")
+REPLICA_STATES = ("starting", "ready", "down")
+FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._answers = self._counter("answers", "Answers by how they ended", "status")
+        self._tokens = self._counter("tokens", "Tokens by kind", "kind")
+        self._first_token = self._histogram("first_token", "Time to the first piece", FIRST_TOKEN_S)
+        self._total = self._histogram("answer", "Time to the end of an answer", ANSWER_S)
+        self._in_flight = self._gauge("answers_in_flight", "Answers being written")
+        self._queue = self._gauge("store_queue", "Writes that wait for the store")
+        self._feedback = self._gauge("feedback", "Judgements that count", "domain", "kind")
+        self._runs = self._gauge("runs", "Tuning runs", "state")
+        self._replicas = self._gauge("replicas", "Engine replicas", "state")
+        self._refused = self._gauge("placements_failed", "Adapters that a replica refused")
+        self._pending = self._gauge("pairs_pending", "Pairs that wait for review")
+
+    def closed(self, answer: Closed) -> None:
+        """Count an answer that ended; given to `Chat`."""
+        who = (answer.domain, answer.adapter)
+        self._answers.labels(*who, answer.status).inc()
+        self._tokens.labels(*who, "prompt").inc(answer.prompt_tokens)
+        self._tokens.labels(*who, "completion").inc(answer.completion_tokens)
+        self._total.labels(*who).observe(answer.latency_us / 1e6)
+        if answer.first_token_us is not None:
+            self._first_token.labels(*who).observe(answer.first_token_us / 1e6)
+
+    def read_store(self, db: Database) -> None:
+        """Bring what the store knows up to date."""
+        for domain in domains.every(db):
+            for kind, count in feedback.counts(db, domain.id).items():
+                self._feedback.labels(domain.name, kind).set(count)
+        found = rows(db, "SELECT state, count(*) AS n FROM runs GROUP BY state")
+        _set_all(self._runs, RUN_STATES, {r["state"]: r["n"] for r in found})
+        states = ["down" if r.stale else r.state for r in placements.replicas(db)]
+        _set_all(self._replicas, REPLICA_STATES, {s: states.count(s) for s in states})
+        self._refused.set(value(db, "SELECT count(*) FROM placements WHERE state = 'failed'"))
+        self._pending.set(value(db, "SELECT count(*) FROM pairs WHERE status = 'pending'"))
+
+    def page(self, in_flight: int, queue: int) -> bytes:
+        """The text that Prometheus reads."""
+        self._in_flight.set(in_flight)
+        self._queue.set(queue)
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        names = ("domain", "adapter", *labels)
+        return Counter(f"understudy_{name}", about, names, registry=self.registry)
+
+    def _histogram(self, name: str, about: str, buckets: Iterable[float]) -> Histogram:
+        return Histogram(
+            f"understudy_{name}_seconds",
+            about,
+            ("domain", "adapter"),
+            registry=self.registry,
+            buckets=tuple(buckets),
+        )
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"understudy_{name}", about, labels, registry=self.registry)
+
+
+def _set_all(gauge: Gauge, states: Iterable[str], counts: dict[str, int]) -> None:
+    """Every state has a value; one that nothing is in has 0."""
+    for state in states:
+        gauge.labels(state).set(counts.get(state, 0))
