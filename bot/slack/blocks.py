@@ -5,11 +5,11 @@ itself is a mrkdwn section. Text from outside goes through `escape` before it en
 """
 
 import math
+import re
 from typing import Any
 
 import orjson
 
-from bot.slack.commands import RANK, USAGE, Role
 from data.adapters import Adapter
 from data.clock import now_us
 from data.runs import Run
@@ -34,6 +34,11 @@ REASON_BLOCK, BETTER_BLOCK = "reason", "better"
 def escape(text: str) -> str:
     """Text as mrkdwn shows it: no mention, no link comes out of it."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def sentence(text: str) -> str:
+    """What an error says, as mrkdwn; only mentions of people stay mentions."""
+    return re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(text))
 
 
 def shorten(text: str, limit: int) -> str:
@@ -163,9 +168,8 @@ def _after_line(line: str, fence: str) -> str:
 # -- feedback ------------------------------------------------------------------------------------
 
 
-def correction_modal(reply_id: str, channel: str, thread_ts: str, question: str = "") -> Block:
+def correction_modal(reply_id: str, channel: str, thread_ts: str) -> Block:
     """What 👎 opens: what was wrong, and the better answer. Both may stay empty."""
-    asked = [section(f">{escape(shorten(question, 500))}")] if question else []
     where = orjson.dumps([reply_id, channel, thread_ts]).decode()
     return {
         "type": "modal",
@@ -175,7 +179,6 @@ def correction_modal(reply_id: str, channel: str, thread_ts: str, question: str 
         "submit": {"type": "plain_text", "text": "Send"},
         "close": {"type": "plain_text", "text": "Not now"},
         "blocks": [
-            *asked,
             _input(REASON_BLOCK, "What was wrong?", "Out of date, too long, made up, …"),
             _input(
                 BETTER_BLOCK,
@@ -204,31 +207,6 @@ def _input(block_id: str, label: str, placeholder: str, hint: str = "") -> Block
     if hint:
         block["hint"] = {"type": "plain_text", "text": hint}
     return block
-
-
-# -- what commands say ---------------------------------------------------------------------------
-
-
-def help_text(role: Role) -> str:
-    """The commands that this role may use."""
-    lines = [
-        f"• `/understudy {usage}`: {escape(what)}"
-        for needed, usage, what in USAGE
-        if RANK[role] >= RANK[needed]
-    ]
-    return (
-        "Ask me in a direct message, or mention me in a channel; in a thread that I take part in "
-        "no mention is needed. 👍 and 👎 under an answer are what I learn from.\n"
-        + "\n".join(lines)
-    )
-
-
-def run_line(run: Run) -> str:
-    """One line of a list of runs."""
-    words = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
-    mark = words.get(run.state, ":hourglass_flowing_sand:")
-    what = f"{mark} run {run.id} of *{run.domain}*: {escape(run.phase)}"
-    return f"{what} {progress_bar(run)}" if run.state == "running" and run.total_steps else what
 
 
 # -- a message that follows a run ----------------------------------------------------------------
@@ -261,7 +239,7 @@ def run_message(run: Run, result: Adapter | None, live: Adapter | None) -> list[
         blocks += _result_buttons(result, live)
     elif run.error:
         blocks.append(section(escape(run.error)))
-    blocks.append(context(f"run {run.id}, {run.kind}, asked for by {_person(run.requested_by)}"))
+    blocks.append(context(f"run {run.id}, {run.kind}, asked for by {mention(run.requested_by)}"))
     return blocks
 
 
@@ -307,13 +285,13 @@ def _result_buttons(result: Adapter, live: Adapter | None) -> list[Block]:
             "action_id": COMPARE,
             "style": "primary",
             "text": {"type": "plain_text", "text": shorten(f"Compare with {against}", 75)},
-            "value": f"{result.domain} {against} {result.name}",
+            "value": f"ab start {against} {result.name}",
         },
         {
             "type": "button",
             "action_id": PROMOTE,
             "text": {"type": "plain_text", "text": shorten(f"Promote {result.name}", 75)},
-            "value": f"{result.domain} {result.name}",
+            "value": f"promote {result.name}",
             "confirm": {
                 "title": {"type": "plain_text", "text": "Promote?"},
                 "text": {
@@ -342,7 +320,7 @@ def ago(us: int) -> str:
     return f"{duration(max(0, now_us() - us) / 1_000_000)} ago"
 
 
-def _person(person: str) -> str:
+def mention(person: str) -> str:
     """`slack:T1/U2` as a mention, anything else as it is."""
     front, _, rest = person.partition(":")
     user = rest.rpartition("/")[2]

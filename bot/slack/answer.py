@@ -1,0 +1,131 @@
+"""A question in Slack, answered: the status while it waits, the stream, what is said at its end."""
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from bot.chat import Ask, Delta, Ended
+from bot.slack import words
+from bot.slack.accept import Said, shown_at
+from bot.slack.api import Transport
+from bot.slack.stream import AnswerMessage, Place
+from data import conversations, domains
+from data.errors import Unavailable, UnderstudyError
+
+if TYPE_CHECKING:
+    from bot.slack.app import Slack
+
+log = logging.getLogger(__name__)
+
+WAITING = ("Thinking it over…", "Looking for the words…")
+CUT_AT_LENGTH = "The answer was cut at its greatest length. Ask for the rest to read on."
+STOPPING = "The service stopped during this answer. Please ask again."
+OUR_FAULT = "Something went wrong on our side during this answer. Please ask again."
+
+
+class NoAnswer(Unavailable):
+    """The engine ended without a word."""
+
+
+async def answer(slack: "Slack", heard: Said) -> None:
+    """Answer what was said, in its thread, after what was said there before it."""
+    async with slack.tasks.in_order(heard.thread), slack.telling(heard.place):
+        names = await slack.names.of(words.people_in(heard.text) - {slack.identity.bot_user})
+        text = words.as_words(heard.text, slack.identity.bot_user, names)
+        team, channel = heard.place.team, heard.place.channel
+        domain = await slack.service.store.read(lambda db: domains.of_channel(db, team, channel))
+        if not text:
+            await slack.tell(heard.place, _hint(domain))
+            return
+        ask = Ask(
+            person=heard.person,
+            thread=heard.thread,
+            text=text,
+            domain=domain,
+            external_id=heard.external_id,
+        )
+        await _show_status(slack, heard.place, "is thinking…")
+        try:
+            ts = await _write(slack, heard.place, ask)
+        except UnderstudyError:
+            await _show_status(slack, heard.place, "")
+            raise
+        if ts is not None:
+            where = shown_at(team, channel, ts)
+            await slack.service.store.submit(
+                lambda db: conversations.shown_as(db, ask.reply_id, where)
+            )
+
+
+async def _write(slack: "Slack", place: Place, ask: Ask) -> str | None:
+    """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
+    the words stay and a note below says what happened."""
+    message: AnswerMessage | None = None
+    note = ""
+    try:
+        async with contextlib.aclosing(slack.service.chat.answer(ask)) as events:
+            async for event in events:
+                if isinstance(event, Delta) and (message is not None or event.text.strip()):
+                    if message is None:
+                        message = AnswerMessage(slack.api, place, ask.reply_id, slack.pace)
+                    message.add(event.text)
+                    if message.stopped:
+                        break
+                elif isinstance(event, Ended) and event.finish_reason == "length":
+                    note = CUT_AT_LENGTH
+    except asyncio.CancelledError:
+        if message is not None:
+            await message.finish(STOPPING)
+        raise
+    except UnderstudyError as error:
+        if message is None:
+            raise
+        note = str(error)
+    except Exception:
+        if message is None:
+            raise
+        log.exception("The answer %s failed", ask.reply_id)
+        note = OUR_FAULT
+    if message is None:
+        raise NoAnswer("The model had nothing to say to that. Try other words.")
+    return await message.finish(note)
+
+
+async def answer_privately(slack: "Slack", ask: Ask) -> str:
+    """The whole answer of `/understudy ask`, with a note when it broke off."""
+    parts: list[str] = []
+    note = ""
+    try:
+        async with contextlib.aclosing(slack.service.chat.answer(ask)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    parts.append(event.text)
+                elif isinstance(event, Ended) and event.finish_reason == "length":
+                    note = CUT_AT_LENGTH
+    except UnderstudyError as error:
+        if not parts:
+            raise
+        note = str(error)
+    text = "".join(parts)
+    if not text.strip():
+        raise NoAnswer("The model had nothing to say to that. Try other words.")
+    return f"{text}\n\n_{note}_" if note else text
+
+
+async def _show_status(slack: "Slack", place: Place, status: str) -> None:
+    """What Slack shows while people wait; an answer does not depend on it."""
+    try:
+        await slack.api.quick.assistant_threads_setStatus(
+            channel_id=place.channel,
+            thread_ts=place.thread_ts,
+            status=status,
+            loading_messages=list(WAITING) if status else None,
+        )
+    except Transport as error:
+        log.debug("No status could be shown: %s", error)
+
+
+def _hint(domain: domains.Domain) -> str:
+    example = domain.suggested_prompts[0] if domain.suggested_prompts else "how do I begin?"
+    return f"I answer questions on {domain.title}. Ask me one, for example: {example}"

@@ -1,0 +1,198 @@
+"""What `/understudy` and the buttons of the bot's messages do.
+
+A button's value is a command, so both go the same way: parsed, the role checked (again, at the
+click), carried out in one transaction, and answered.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlite_utils import Database
+
+from bot import admin, stats
+from bot.chat import Ask
+from bot.slack import answer, blocks, commands, people, reports
+from bot.slack.accept import person, place_of
+from bot.slack.blocks import Block
+from bot.slack.stream import Place
+from data import conversations, domains, experiments, runs
+from data.clock import now_us
+from data.domains import Domain
+from data.errors import Invalid, UnderstudyError
+
+if TYPE_CHECKING:
+    from bot.slack.app import Slack
+
+Ack = Callable[..., Awaitable[Any]]
+THINKING = "One moment, I am thinking…"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who gave a command, and where."""
+
+    place: Place
+    response_url: str
+
+    @property
+    def person(self) -> str:
+        return person(self.place.team, self.place.user)
+
+
+async def commanded(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
+    """`/understudy …`: refused at once where it can be, else acknowledged and carried out."""
+    caller = Caller(place_of(body), str(body.get("response_url") or ""))
+    try:
+        command = commands.parse(str(body.get("text") or ""))
+        people.check(slack.service.settings.slack, caller.place.user, command)
+    except UnderstudyError as error:
+        await ack(response_type="ephemeral", text=blocks.sentence(str(error)))
+        return
+    if isinstance(command, commands.AskPrivately):
+        await ack(response_type="ephemeral", text=THINKING)
+    else:
+        await ack()
+    slack.tasks.start(_obey(slack, caller, command), f"command {type(command).__name__}")
+
+
+async def pressed(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
+    """A button whose value is a command. What it did is said in the message's thread."""
+    await ack()
+    caller = Caller(place_of(body), str(body.get("response_url") or ""))
+    value = str(body["actions"][0].get("value") or "")
+    slack.tasks.start(_press(slack, caller, value), "button")
+
+
+async def _press(slack: "Slack", caller: Caller, value: str) -> None:
+    async with slack.telling(caller.place):
+        command = commands.parse(value)
+        people.check(slack.service.settings.slack, caller.place.user, command)
+        said = await _carry_out(slack, caller, command)
+        by = blocks.context(f"by <@{caller.place.user}>")
+        await slack.post(caller.place.channel, [*said, by], caller.place.thread_ts)
+
+
+async def _obey(slack: "Slack", caller: Caller, command: commands.Command) -> None:
+    async with slack.telling(caller.place, caller.response_url):
+        if isinstance(command, commands.Retrain):
+            said = await _retrain(slack, caller, command)
+        elif isinstance(command, commands.AskPrivately):
+            said = await _ask(slack, caller, command)
+        else:
+            said = await _carry_out(slack, caller, command)
+        if said:
+            await slack.respond(caller.place, caller.response_url, said)
+
+
+async def _carry_out(slack: "Slack", caller: Caller, command: commands.Command) -> list[Block]:
+    """One command, in one transaction."""
+    store = slack.service.store
+    match command:
+        case commands.Help():
+            return reports.help_text(
+                people.role_of(slack.service.settings.slack, caller.place.user)
+            )
+        case commands.Status():
+            return reports.status(await store.read(admin.status))
+        case commands.ListRuns():
+            return await store.read(lambda db: _list_runs(db, command.domain))
+        case commands.ShowComparison():
+            return await store.read(lambda db: _show(db, _domain(db, caller, command.domain)))
+        case (
+            commands.StartComparison()
+            | commands.StopComparison()
+            | commands.Promote()
+            | commands.RollBack()
+            | commands.CancelRun()
+        ):
+            return await store.submit(lambda db: _change(db, caller, command))
+    raise Invalid("That is no command for here.")
+
+
+def _change(db: Database, caller: Caller, command: commands.Command) -> list[Block]:
+    """The commands that change what answers."""
+    who = caller.person
+    match command:
+        case commands.Promote():
+            domain = _domain(db, caller, command.domain)
+            return reports.promoted(admin.promote(db, domain, command.version, who))
+        case commands.RollBack():
+            domain = _domain(db, caller, command.domain)
+            return reports.rolled_back(domain, admin.roll_back(db, domain, who))
+        case commands.StartComparison():
+            domain = _domain(db, caller, command.domain)
+            begun = admin.start_comparison(
+                db, domain, command.a, command.b, who, share=command.share
+            )
+            return [blocks.section(f":scales: {reports.comparison_line(begun)}.")]
+        case commands.StopComparison():
+            domain = _domain(db, caller, command.domain)
+            ended = admin.stop_comparison(db, domain, who)
+            return _results(db, ended)
+        case commands.CancelRun():
+            run = runs.cancel(db, command.run_id, who)
+            word = "is cancelled" if not run.open else "stops within a few seconds"
+            return [blocks.section(f":no_entry_sign: Run {run.id} of {run.domain} {word}.")]
+    raise Invalid("That changes nothing.")
+
+
+async def _retrain(slack: "Slack", caller: Caller, command: commands.Retrain) -> list[Block]:
+    """Queue a run, and post the message that follows it to its end (see `follow.py`)."""
+
+    def queue(db: Database) -> runs.Run:
+        domain = _domain(db, caller, command.domain)
+        return admin.retrain(db, domain, caller.person, full=command.full)
+
+    store = slack.service.store
+    run = await store.submit(queue)
+    content = blocks.run_message(run, None, None)
+    posted = await slack.post(caller.place.channel, content) or await slack.post(
+        caller.place.user,  # we are not in that channel: follow the run in a direct message
+        content,
+    )
+    if posted is None:
+        return [blocks.section(f"Run {run.id} is queued. `/understudy runs` shows how it goes.")]
+    channel, ts = posted
+    await store.submit(lambda db: runs.watch(db, run.id, caller.place.team, channel, ts))
+    if channel == caller.place.channel:
+        return []
+    return [blocks.section(f"Run {run.id} is queued; I follow it in our direct messages.")]
+
+
+async def _ask(slack: "Slack", caller: Caller, command: commands.AskPrivately) -> list[Block]:
+    """A question whose answer only the asker sees: a conversation of one turn."""
+    place = caller.place
+    domain = await slack.service.store.read(
+        lambda db: domains.of_channel(db, place.team, place.channel)
+    )
+    thread = f"slack:{place.team}/{place.channel}/ask/{place.user}/{now_us()}"
+    ask = Ask(
+        person=caller.person,
+        thread=thread,
+        text=command.question,
+        domain=domain,
+        reply_id=conversations.new_reply_id(),
+    )
+    text = await answer.answer_privately(slack, ask)
+    return blocks.answers(text[: blocks.MARKDOWN], ask.reply_id)[0]
+
+
+def _domain(db: Database, caller: Caller, name: str | None) -> Domain:
+    """The domain that is named, else the channel's own."""
+    if name is not None:
+        return domains.get(db, name)
+    return domains.of_channel(db, caller.place.team, caller.place.channel)
+
+
+def _list_runs(db: Database, name: str | None) -> list[Block]:
+    domain = domains.get(db, name) if name is not None else None
+    return reports.run_list(runs.recent(db, domain, limit=reports.MOST_RUNS))
+
+
+def _show(db: Database, domain: Domain) -> list[Block]:
+    return _results(db, experiments.latest(db, domain))
+
+
+def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
+    return reports.comparison(experiment, stats.summary(experiments.counts(db, experiment)))

@@ -1,0 +1,105 @@
+"""Keeps the Slack messages that follow a tuning run up to date, until they show its end.
+
+Which messages there are is in the store, so a restart of the bot goes on where it was. A message
+is updated only when what it would say has changed, at most every few seconds, and its end is
+marked only after Slack took it.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database
+
+from bot.slack import blocks
+from bot.slack.api import MESSAGE_GONE, Transport, failure
+from data import adapters, runs
+from data.adapters import Adapter
+from data.errors import UnderstudyError
+from data.runs import Run
+
+if TYPE_CHECKING:
+    from bot.slack.app import Slack
+
+log = logging.getLogger(__name__)
+
+UPDATES_PER_MINUTE = 40  # Slack allows 50
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A message, and what it should say."""
+
+    channel: str
+    ts: str
+    run: Run
+    result: Adapter | None
+    live: Adapter | None
+
+
+def watched(db: Database) -> list[Watched]:
+    """The messages that do not show their run's end yet."""
+    found = []
+    for row in runs.watchers(db):
+        run = runs.get(db, row["run_id"])
+        result = adapters.by_id(db, run.adapter_id) if run.adapter_id is not None else None
+        live = adapters.live(db, run.domain_id)
+        found.append(Watched(row["channel"], row["ts"], run, result, live))
+    return found
+
+
+class Follower:
+    def __init__(self, slack: "Slack", every_s: float) -> None:
+        self._slack = slack
+        self._every_s = every_s
+        self._shown: dict[tuple[str, str], list[blocks.Block]] = {}
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            count = 0
+            try:
+                count = await self.tick()
+            except UnderstudyError as error:
+                log.warning("Runs cannot be followed just now: %s", error)
+            except Exception:
+                log.exception("Following runs failed; trying again")
+            await asyncio.sleep(max(self._every_s, count * 60 / UPDATES_PER_MINUTE))
+
+    async def tick(self) -> int:
+        """Bring every message up to date once; returns how many there are."""
+        messages = await self._slack.service.store.read(watched)
+        for message in messages:
+            content = blocks.run_message(message.run, message.result, message.live)
+            place = (message.channel, message.ts)
+            if self._shown.get(place) != content and not await self._update(message, content):
+                continue
+            self._shown[place] = content
+            if not message.run.open:
+                await self._done(message)
+        return len(messages)
+
+    async def _update(self, message: Watched, content: list[blocks.Block]) -> bool:
+        """Show `content`; False when it has to be tried again."""
+        try:
+            await self._slack.api.quick.chat_update(
+                channel=message.channel,
+                ts=message.ts,
+                text=blocks.run_title(message.run),
+                blocks=content,
+            )
+        except Transport as error:
+            problem = failure(error)
+            if problem.kind == "over" or problem.code in MESSAGE_GONE:
+                await self._done(message)  # somebody deleted it: nothing to follow
+            else:
+                log.info("Run %s: chat.update: %s", message.run.id, problem.code)
+            return False
+        return True
+
+    async def _done(self, message: Watched) -> None:
+        self._shown.pop((message.channel, message.ts), None)
+        await self._slack.service.store.submit(
+            lambda db: runs.watcher_done(db, message.run.id, message.channel, message.ts)
+        )

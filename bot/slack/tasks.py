@@ -1,0 +1,50 @@
+"""The work that goes on after Slack was acknowledged, so that none is lost or forgotten.
+
+The event loop keeps only weak references to tasks, and Bolt keeps none: without a registry, an
+answer could vanish half-way, and a shutdown would cut all of them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+from weakref import WeakValueDictionary
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+        self._orders: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work` to its end; an error that it lets through is logged as a defect."""
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def in_order(self, key: str) -> asyncio.Lock:
+        """A lock for what must happen one after another, such as the questions of a thread."""
+        lock = self._orders.get(key)
+        if lock is None:
+            lock = self._orders[key] = asyncio.Lock()
+        return lock
+
+    async def drain(self, grace_s: float) -> None:
+        """Wait for what is running; after `grace_s` seconds, cancel the rest and wait again."""
+        deadline = asyncio.get_running_loop().time() + grace_s
+        while self._running:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            await asyncio.wait(self._running, timeout=left)
+        for task in self._running:
+            task.cancel()
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
