@@ -81,16 +81,15 @@ def import_file(
     format: Format = "auto",
     author: str = "",
     status: Status = "approved",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    """Add a file's pairs to the domain. `progress` is told bytes read and bytes in all.
+    """Add a file's pairs to the domain. `progress` is told the bytes read.
 
     Raises what `read` raises, and StoreFull or StoreBusy; rows that were committed before stay,
     and running the import again adds the rest."""
     added = duplicates = bad_total = 0
     bad: list[BadRow] = []
     with _open(path) as file:
-        size = os.fstat(file.fileno()).st_size
         lines = _Lines(file)
         numbered = _numbered(lines, path, format)
         while batch := list(itertools.islice(numbered, TOGETHER)):
@@ -113,7 +112,7 @@ def import_file(
             bad_total += len(wrong)
             bad += wrong[: SHOWN_BAD - len(bad)]
             if progress is not None:
-                progress(lines.read, size)
+                progress(lines.read)
     return ImportReport(added, duplicates, tuple(bad), bad_total)
 
 
