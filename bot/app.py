@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -29,12 +31,17 @@ from bot.metrics import Metrics
 from bot.service import Service
 from data.config import Settings
 from data.db import Store
-from data.errors import UnderstudyError
+from data.errors import Unavailable, UnderstudyError
 from serving.client import EngineClient
+
+if TYPE_CHECKING:
+    from bot.slack.app import Slack
 
 log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 60
+KEEP_ALIVE_S = 75  # longer than the pools of usual clients keep a connection
+BACKLOG = 2048
 DRAIN_S = 30  # answers that are being written when the service is stopped get so long to end
 
 
@@ -44,16 +51,17 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     metrics = Metrics()
     service = Service(settings, store, Chat(store, client, settings, metrics.closed))
 
+    slack = _slack(service)
+
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(client.close)
             stack.push_async_callback(service.chat.close)
             await stack.enter_async_context(_cleaning_up(service))
-            if settings.slack.mode != "off":
-                from bot.slack import app as slack
-
-                await stack.enter_async_context(slack.attached(app, service))
+            if slack is not None:
+                await slack.start()
+                stack.push_async_callback(slack.stop)
             yield
 
     app = FastAPI(
@@ -70,6 +78,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.router.routes.append(
         Route("/v1/chat/completions", Completions(service), methods=["POST"])  # guards itself
     )
+    app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
     for part in (models, feedback, runs, adapters, experiments, pairs):
         v1.include_router(part.router)
@@ -83,25 +92,33 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
 def run(settings: Settings, stop: threading.Event | None = None) -> int:
     """Serve until a signal, or until `stop` is set; returns the exit code.
 
-    Answers that are being written may end first; a second signal cuts them."""
-    with Store(settings.store_path) as store:
+    Answers that are being written may end first; a second signal cuts them. Raises Unavailable
+    when the address is taken, and what the store or Slack find wrong at the start."""
+    with Store(settings.store_path) as store, _listening(settings) as listener:
+        app = create_app(settings, store)
         config = uvicorn.Config(
-            create_app(settings, store),
-            host=settings.bot.host,
-            port=settings.bot.port,
+            app,
             http="httptools",
             ws="none",
-            lifespan="on",
+            lifespan="off",  # entered below, so that what fails at the start is ours to tell
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
         server = _Server(config, stop)
+
+        async def serve() -> None:
+            async with app.router.lifespan_context(app):
+                log.info("Answering at http://%s:%d", *listener.getsockname()[:2])
+                await server.serve(sockets=[listener])
+                await _ended(server.server_state.tasks)
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve())
-        return 0 if server.started else 1
+            runner.run(serve())
+    return 0
 
 
 class _Server(uvicorn.Server):
@@ -121,6 +138,36 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or (self._stop is not None and self._stop.is_set())
+
+
+def _listening(settings: Settings) -> socket.socket:
+    """The socket that is answered on."""
+    host, port = settings.bot.host, settings.bot.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Unavailable(
+            f"Cannot answer at {host}:{port}: {error.strerror or error}. "
+            "Is it running already? `[bot] port` in understudy.toml names another port."
+        ) from error
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Cut the answers that did not end in time, and wait until they are recorded as cut."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _slack(service: Service) -> "Slack | None":
+    """The Slack front end, when it is set up; its libraries are loaded only then."""
+    if service.settings.slack.mode == "off":
+        return None
+    from bot.slack.app import create
+
+    return create(service)
 
 
 @contextlib.asynccontextmanager

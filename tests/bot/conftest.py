@@ -1,0 +1,153 @@
+"""The HTTP service, really listening, over a fake vLLM at the network edge.
+
+`bot` has one domain, `helpdesk`, with two adapters that the fake engine holds: `helpdesk@1` is
+live, `helpdesk@2` a candidate.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from sqlite_utils import Database
+
+from bot import app
+from data import adapters, conversations, domains, keys, placements
+from data.adapters import Adapter
+from data.config import BotSettings, Settings
+from data.db import Store
+from data.domains import Domain
+from tests.conftest import free_port, wait_until
+from tests.serving.fake_vllm import FakeVllm, running, words
+
+LATER_US = 3600 * 1_000_000
+
+
+def add_adapter(db: Database, domain: Domain, version: int, **more: Any) -> Adapter:
+    return adapters.register(
+        db,
+        domain,
+        version=version,
+        sha256=f"{version:x}" * 64,
+        path=f"adapters/{domain.name}-{version}",
+        base_model="pocket",
+        rank=8,
+        size_bytes=1,
+        recipe={},
+        scores={},
+        **more,
+    )
+
+
+def add_replica(db: Database, url: str, *held: Adapter, name: str = "here") -> None:
+    """A replica that stays fresh without heartbeats."""
+    placements.beat(db, name, url, "pocket", "ready")
+    db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + ?", [LATER_US])
+    for adapter in held:
+        placements.record_loaded(db, name, adapter.id, 1.0)
+
+
+@dataclass
+class Bot:
+    settings: Settings
+    store: Store
+    vllm: FakeVllm
+    secrets: dict[str, str] = field(default_factory=dict)  # role -> key
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.bot.port}"
+
+    @property
+    def domain(self) -> Domain:
+        return domains.get(self.store.db, "helpdesk")
+
+    def http(self, role: str = "", **more: Any) -> httpx.Client:
+        """A client with the key of a role, or without any."""
+        headers = {"Authorization": f"Bearer {self.secrets[role]}"} if role else {}
+        return httpx.Client(base_url=self.url, headers=headers, **more)
+
+    def openai(self, role: str = "member") -> openai.OpenAI:
+        """The official client, as anybody would use it."""
+        return openai.OpenAI(
+            api_key=self.secrets[role], base_url=f"{self.url}/v1", max_retries=0, timeout=20
+        )
+
+    def write(self, fn: Callable[[Database], Any]) -> Any:
+        with self.store.write() as db:
+            return fn(db)
+
+    def replies(self) -> list[conversations.Reply]:
+        """All replies, the oldest first."""
+        found = self.store.db.query("SELECT id FROM replies ORDER BY created_at, id")
+        return [conversations.reply(self.store.db, r["id"]) for r in found]
+
+    def wait_closed(self, count: int = 1) -> list[conversations.Reply]:
+        """Wait until so many replies have ended."""
+        ended = [r for r in self.replies() if r.status != "streaming"]
+        wait_until(
+            lambda: sum(r.status != "streaming" for r in self.replies()) >= count,
+            f"{count} replies to end",
+            10,
+        )
+        ended = [r for r in self.replies() if r.status != "streaming"]
+        assert len(ended) == count
+        return ended
+
+
+@pytest.fixture
+def vllm() -> Iterator[FakeVllm]:
+    with running(FakeVllm()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def bot_settings() -> dict[str, Any]:
+    """What a test's file or class wants of `[bot]`."""
+    return {}
+
+
+@pytest.fixture
+def bot(tmp_path: Path, vllm: FakeVllm, bot_settings: dict[str, Any]) -> Iterator[Bot]:
+    settings = Settings(home=tmp_path, bot=BotSettings(port=free_port(), **bot_settings))
+    with Store(settings.store_path) as store:
+        subject = Bot(settings, store, vllm)
+        with store.write() as db:
+            domain = domains.create(db, "helpdesk", "the help desk", "Answer briefly.", ("Who?",))
+            first, second = add_adapter(db, domain, 1), add_adapter(db, domain, 2)
+            adapters.promote(db, first, "cli:test")
+            add_replica(db, vllm.url, first, second)
+            for role in keys.ROLES:
+                subject.secrets[role] = keys.create(db, f"the {role}", role, "cli:test")[1]
+        with serving(settings):
+            yield subject
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[None]:
+    """`understudy bot` in a thread."""
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            app.run(settings, stop)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert not failed, failed
+
+
+__all__ = ["Bot", "words"]
