@@ -110,7 +110,10 @@ class Store:
         is not a store at all.
         """
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnderstudyError(f"Cannot open the store {self.path}: {error.strerror}") from error
         self._local = threading.local()
         self._connections: list[Database] = []
         self._lock = threading.Lock()
@@ -118,7 +121,8 @@ class Store:
         self._jobs: queue.Queue[tuple[Callable[[Database], Any], Future[Any]] | None]
         self._jobs = queue.Queue(maxsize=QUEUE_LENGTH)
         self._writer: threading.Thread | None = None
-        self._closed = False
+        self._closed = False  # nothing new is taken
+        self._gone = False  # nothing can be done any more
         self._migrate()
 
     def _migrate(self) -> None:
@@ -142,6 +146,8 @@ class Store:
     @property
     def db(self) -> Database:
         """This thread's own connection."""
+        if self._gone:
+            raise Unavailable("The store is closed.")
         db: Database | None = getattr(self._local, "db", None)
         if db is None:
             try:
@@ -201,10 +207,10 @@ class Store:
                 self._writer = threading.Thread(target=self._write_loop, name="store-write")
                 self._writer.daemon = True
                 self._writer.start()
-        try:
-            self._jobs.put_nowait((fn, future))
-        except queue.Full:
-            raise StoreBusy("Too many writes are waiting. Try again in a moment.") from None
+            try:  # while the lock is held, so that `close` cannot come in between
+                self._jobs.put_nowait((fn, future))
+            except queue.Full:
+                raise StoreBusy("Too many writes are waiting. Try again in a moment.") from None
         return future
 
     def _write_loop(self) -> None:
@@ -231,8 +237,11 @@ class Store:
                 for fn, future in batch:
                     try:
                         with db.atomic():
-                            done.append((future, fn(db)))
+                            result = fn(db)
+                        done.append((future, result))
                     except Exception as error:
+                        if not db.conn.in_transaction:  # SQLite gave it up: full, i/o error
+                            raise
                         failed.append((future, _translated(error)))
         except Exception as error:
             for _, future in batch:
@@ -253,6 +262,7 @@ class Store:
             self._jobs.put(None)
             self._writer.join()
         self._readers.shutdown(wait=True)
+        self._gone = True
         for db in self._connections:
             db.conn.close()
 

@@ -17,7 +17,6 @@ from data.config import POCKET
 from data.errors import Unavailable
 from tests import adapter_maker
 
-
 KINDS = ["F32", "F16", "BF16"]
 
 
@@ -240,7 +239,7 @@ def grow(header: dict[str, Any]) -> None:
         (lambda c: c + b"x", "belong to no tensor"),
         (lambda c: struct.pack("<Q", 1 << 62) + c[8:], "truncated"),
         (lambda c: c[:8] + b"x" + c[9:], "unreadable header"),
-        (lambda c: b"\x80\x04" + c[2:], "truncated"),
+        (lambda c: b"\x80\x04" + c[2:], "unreadable header"),
         (lambda c: b"PK\x03\x04" + c[4:], "truncated"),
         (lambda c: reheader(c, shift), "damaged"),
         (lambda c: reheader(c, grow), "bytes instead of|match"),
