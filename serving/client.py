@@ -42,9 +42,10 @@ class PromptTooLong(Invalid):
     """The prompt does not fit the engine's context."""
 
     def __init__(self, tokens: int | None, limit: int | None) -> None:
+        """`tokens` is where the engine stopped counting."""
         self.tokens, self.limit = tokens, limit
-        how_long = f"{tokens} tokens" if tokens else "too many tokens"
-        at_most = f"; at most {limit} fit, with the answer" if limit else ""
+        how_long = f"at least {tokens} tokens" if tokens else "too many tokens"
+        at_most = f"; at most {limit} fit, the answer included" if limit else ""
         super().__init__(f"The conversation is too long: {how_long}{at_most}.")
 
 

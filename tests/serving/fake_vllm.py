@@ -129,10 +129,13 @@ def running(fake: FakeVllm) -> Iterator[FakeVllm]:
 
     async def serve() -> None:
         runner = web.AppRunner(
-            fake.app(), keepalive_timeout=fake.keep_alive_s, handler_cancellation=True
+            fake.app(),
+            keepalive_timeout=fake.keep_alive_s,
+            handler_cancellation=True,
+            shutdown_timeout=0.1,
         )
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         started.set()

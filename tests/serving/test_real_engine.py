@@ -21,6 +21,7 @@ from tests.conftest import RunningEngine, wait_until
 
 pytestmark = pytest.mark.slow
 
+LONG = 400  # tokens: a few seconds of an answer
 QUESTION = [{"role": "user", "content": "Where is the key?"}]
 
 
@@ -45,6 +46,28 @@ def pair(engine: RunningEngine) -> tuple[Adapter, Adapter]:
     for adapter in made:
         engine.wait_for(adapter)
     return made[0], made[1]
+
+
+@pytest.fixture(scope="module")
+def endless(engine: RunningEngine) -> str:
+    """The served name of an adapter that never ends its answer by itself."""
+
+    async def ending(served_name: str) -> str | None:
+        client = EngineClient()
+        stream = client.stream(engine.url, served_name, QUESTION, Sampling(LONG), "test")
+        reason = [chunk.finish_reason async for chunk in stream][-1]
+        await client.close()
+        return reason
+
+    for seed in range(100, 130):
+        tensors = adapter_maker.weights(seed=seed, scale=1.0)
+        adapter = adapter_maker.register(engine.store, engine.settings, seed=seed, tensors=tensors)
+        engine.wait_for(adapter)
+        if asyncio.run(ending(adapter.served_name)) == "length":
+            return adapter.served_name
+        with engine.store.write() as db:
+            db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
+    raise AssertionError("no random adapter talks without an end")
 
 
 async def test_adapters_and_the_base_answer_each_in_its_own_way(client, engine, pair):
@@ -90,16 +113,16 @@ def _failure(engine: RunningEngine, adapter: Adapter) -> str:
     return next((p.error for p in found if p.adapter_id == adapter.id), "")
 
 
-async def test_a_stream_is_not_disturbed_by_a_load(client, engine, pair):
+async def test_a_stream_is_not_disturbed_by_a_load(client, engine, endless):
     """The words of an answer are the same whether or not adapters come meanwhile."""
-    name = pair[0].served_name
-    alone = await answer(client, engine, name, max_tokens=300)
-    running = asyncio.create_task(answer(client, engine, name, max_tokens=300))
-    await asyncio.sleep(0.05)
+    alone = await answer(client, engine, endless, max_tokens=LONG)
+    running = asyncio.create_task(answer(client, engine, endless, max_tokens=LONG))
+    await asyncio.to_thread(wait_until, lambda: _running(engine) == 1, "the answer's begin", 2)
     adapter = await asyncio.to_thread(
         adapter_maker.register, engine.store, engine.settings, seed=5, rank=16
     )
     await asyncio.to_thread(engine.wait_for, adapter)
+    assert not running.done()
     assert await running == alone
 
 
@@ -129,23 +152,22 @@ async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
     wait_until(lambda: adapter.served_name not in held(engine.url), "the unloading", 5)
 
 
-async def test_closing_the_generator_stops_the_engine(client, engine, pair):
+async def test_closing_the_generator_stops_the_engine(client, engine, endless):
     before = _generated(engine)
-    stream = client.stream(engine.url, pair[0].served_name, QUESTION, Sampling(900), "test")
+    stream = client.stream(engine.url, endless, QUESTION, Sampling(LONG), "test")
     async with contextlib.aclosing(stream):
-        async for _ in stream:
-            break
+        await anext(stream)
     await asyncio.to_thread(wait_until, lambda: _running(engine) == 0, "the abort", 2)
-    assert _generated(engine) - before < 300
+    assert _generated(engine) - before < LONG / 2
 
 
-async def test_cancelling_the_reader_stops_the_engine(client, engine, pair):
+async def test_cancelling_the_reader_stops_the_engine(client, engine, endless):
     before = _generated(engine)
-    task = asyncio.create_task(answer(client, engine, pair[0].served_name, max_tokens=900))
-    await asyncio.sleep(0.2)
+    task = asyncio.create_task(answer(client, engine, endless, max_tokens=LONG))
+    await asyncio.to_thread(wait_until, lambda: _running(engine) == 1, "the answer's begin", 2)
     task.cancel()
     await asyncio.to_thread(wait_until, lambda: _running(engine) == 0, "the abort", 2)
-    assert _generated(engine) - before < 600
+    assert _generated(engine) - before < LONG
 
 
 async def test_a_prompt_beyond_the_context_says_so(client, engine):
@@ -156,14 +178,17 @@ async def test_a_prompt_beyond_the_context_says_so(client, engine):
     assert caught.value.limit == 1024
 
 
-async def test_a_crash_cuts_the_stream_and_the_next_life_has_every_adapter(client, engine, pair):
+async def test_a_crash_cuts_the_stream_and_the_next_life_has_every_adapter(
+    client, engine, pair, endless
+):
     """SIGKILL in mid-answer: the reader is told, nothing is orphaned, and all comes back."""
     group = engine.pid()
-    task = asyncio.create_task(answer(client, engine, pair[0].served_name, max_tokens=900))
-    await asyncio.sleep(0.3)
+    stream = client.stream(engine.url, endless, QUESTION, Sampling(LONG), "test")
+    await anext(stream)
     await asyncio.to_thread(engine.kill)
     with pytest.raises(StreamCut):
-        await task
+        async for _ in stream:
+            pass
     with pytest.raises(EngineDown):
         await answer(client, engine, pair[0].served_name)
     wait_until(lambda: not _group_lives(group), "the end of the whole group", 5)
