@@ -86,9 +86,7 @@ def register(
     state_reason: str = "",
 ) -> Adapter:
     """Add a finished adapter. Raises Conflict when the version is taken."""
-    if row(
-        db, "SELECT 1 FROM adapters WHERE domain_id = ? AND version = ?", [domain.id, version]
-    ):
+    if row(db, "SELECT 1 FROM adapters WHERE domain_id = ? AND version = ?", [domain.id, version]):
         raise Conflict(f"{domain.name}@{version} is registered already.")
     adapter_id = insert(
         db,
@@ -132,9 +130,7 @@ def get(db: Database, name: str, domain: Domain | None = None) -> Adapter:
     match = NAME.fullmatch(text)
     found = None
     if match and match[2] != "base":
-        found = row(
-            db, SELECT + "WHERE d.name = ? AND a.version = ?", [match[1], int(match[2])]
-        )
+        found = row(db, SELECT + "WHERE d.name = ? AND a.version = ?", [match[1], int(match[2])])
     if found is None:
         known = [a.name for a in every(db, domain)]
         there_are = ", ".join(known[:8]) or "none yet; `understudy tune` makes one"
@@ -157,7 +153,9 @@ def live(db: Database, domain_id: int) -> Adapter | None:
 def wanted(db: Database) -> list[Adapter]:
     """What every engine should hold: live and candidate adapters, those in a running comparison,
     and each domain's previous live one, so that a roll-back needs no loading."""
-    sql = SELECT + """
+    sql = (
+        SELECT
+        + """
         WHERE a.state IN ('live', 'candidate')
            OR a.id IN (SELECT v.adapter_id FROM variants v
                        JOIN experiments e ON e.id = v.experiment_id WHERE e.state = 'running')
@@ -165,6 +163,7 @@ def wanted(db: Database) -> list[Adapter]:
                        (SELECT max(id) FROM promotions GROUP BY domain_id))
         ORDER BY a.state = 'live' DESC, a.id DESC
     """
+    )
     return [_adapter(r) for r in rows(db, sql)]
 
 

@@ -40,9 +40,15 @@ class BaseModelSettings(Section):
 class TuningSettings(Section):
     """`[tuning]`: how adapters are made, where a recipe does not say otherwise."""
 
-    auto_retrain_pairs: int = Field(0, ge=0)  # queue a retrain after so many new pairs; 0: never
-    threads: int = Field(0, ge=0)  # CPU threads of a run; 0: half of the cores, at least one
-    max_attempts: int = Field(2, ge=1, le=10)  # a run that crashed its process is tried again
+    auto_retrain_pairs: int = Field(
+        default=0, ge=0
+    )  # queue a retrain after so many new pairs; 0: never
+    threads: int = Field(
+        default=0, ge=0
+    )  # CPU threads of a run; 0: half of the cores, at least one
+    max_attempts: int = Field(
+        default=2, ge=1, le=10
+    )  # a run that crashed its process is tried again
 
 
 class ServingSettings(Section):
@@ -50,15 +56,15 @@ class ServingSettings(Section):
 
     url: str = ""
     port: Port = 8100  # loopback only: vLLM's own API is open to whoever reaches it
-    max_model_len: int = Field(1024, ge=128)
-    max_loras: int = Field(4, ge=1, le=64)  # adapters in one batch
+    max_model_len: int = Field(default=1024, ge=128)
+    max_loras: int = Field(default=4, ge=1, le=64)  # adapters in one batch
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 64
     quantization: Literal["none", "bitsandbytes"] = "none"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
-    gpu_memory_fraction: float = Field(0.85, gt=0, le=1)
-    kv_cache_gib: int = Field(1, ge=1)  # CPU engine only
-    threads: int = Field(0, ge=0)  # CPU engine only; 0: half of the cores, at least one
-    start_timeout_s: int = Field(300, ge=10)
+    gpu_memory_fraction: float = Field(default=0.85, gt=0, le=1)
+    kv_cache_gib: int = Field(default=1, ge=1)  # CPU engine only
+    threads: int = Field(default=0, ge=0)  # CPU engine only; 0: half of the cores, at least one
+    start_timeout_s: int = Field(default=300, ge=10)
 
 
 class BotSettings(Section):
@@ -66,13 +72,15 @@ class BotSettings(Section):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    max_tokens: int = Field(256, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
-    history_turns: int = Field(6, ge=0)  # earlier questions of a conversation that are sent along
-    max_prompt_chars: int = Field(8_000, ge=1)
-    max_in_flight: int = Field(64, ge=1)  # answers at once; more are told to try again
+    max_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    history_turns: int = Field(
+        default=6, ge=0
+    )  # earlier questions of a conversation that are sent along
+    max_prompt_chars: int = Field(default=8_000, ge=1)
+    max_in_flight: int = Field(default=64, ge=1)  # answers at once; more are told to try again
     web_chat: bool = True  # the page at / answers whoever can reach it; off: API keys only
-    answer_timeout_s: int = Field(120, ge=1)
+    answer_timeout_s: int = Field(default=120, ge=1)
 
 
 class SlackSettings(Section):

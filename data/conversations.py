@@ -202,9 +202,7 @@ def reply(db: Database, reply_id: str) -> Reply:
 def exchange(db: Database, reply_id: str) -> tuple[str, str]:
     """The question and the answer of a reply. Raises NotFound."""
     reply(db, reply_id)
-    found = rows(
-        db, "SELECT role, text FROM messages WHERE reply_id = ? ORDER BY id", [reply_id]
-    )
+    found = rows(db, "SELECT role, text FROM messages WHERE reply_id = ? ORDER BY id", [reply_id])
     texts = {r["role"]: r["text"] for r in found}
     return texts.get("user", ""), texts.get("assistant", "")
 

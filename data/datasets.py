@@ -15,6 +15,7 @@ one dataset, however often it is frozen.
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,7 +65,7 @@ def freeze(db: Database, domain: Domain) -> Dataset:
     found = row(db, sql, [domain.id, sha256])
     if found is not None:
         return Dataset(**found)
-    sizes = {part: 0 for part in ("train", "validation", "probe", "golden")}
+    sizes = dict.fromkeys(("train", "validation", "probe", "golden"), 0)
     for part in parts.values():
         sizes[part] += 1
     dataset_id = insert(
@@ -111,7 +112,8 @@ def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:
         part = _part_of(fact, members, validation_share)
         parts.update({p.id: part for p in members})
         if part == "train" and len(members) >= PROBE_PHRASINGS and _hash01(fact, "p") < PROBE_SHARE:
-            free = [p for p in members if p.split == "auto"]
+            asked = Counter(_question(p) for p in members)
+            free = [p for p in members if p.split == "auto" and asked[_question(p)] == 1]
             if free:
                 spare.append((fact, min(free, key=lambda p: p.fingerprint)))
     for _, pair in sorted(spare, key=lambda item: _hash01(item[0], "probe"))[:PROBE_LIMIT]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlite_utils import Database
-from sqlite_utils.utils import sqlite3
+from sqlite_utils.utils import sqlite3 as sqlite3  # type: ignore[attr-defined] # the same one
 
 from data.errors import Unavailable, UnderstudyError
 from data.migrations import migrations
@@ -66,7 +66,7 @@ def insert(db: Database, table: str, **columns: Any) -> int:
     names = ", ".join(columns)
     marks = ", ".join("?" * len(columns))
     sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
-    return int(db.execute(sql, list(columns.values())).lastrowid)
+    return int(db.execute(sql, list(columns.values())).lastrowid or 0)
 
 
 def changed(db: Database, sql: str, params: Any = ()) -> int:

@@ -61,7 +61,7 @@ def create(
 
 def get(db: Database, name: str) -> Domain:
     """The domain of that name. Raises NotFound, naming those there are."""
-    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE name = ?", [name])  # noqa: S608
+    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE name = ?", [name])
     if found is None:
         names = ", ".join(d.name for d in every(db)) or "none yet: `understudy domains add NAME`"
         raise NotFound(f"There is no domain {name!r} (there are: {names}).")
@@ -70,7 +70,7 @@ def get(db: Database, name: str) -> Domain:
 
 def by_id(db: Database, domain_id: int) -> Domain:
     """The domain with that id. Raises NotFound."""
-    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE id = ?", [domain_id])  # noqa: S608
+    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE id = ?", [domain_id])
     if found is None:
         raise NotFound(f"There is no domain number {domain_id}.")
     return _domain(found)
@@ -78,7 +78,7 @@ def by_id(db: Database, domain_id: int) -> Domain:
 
 def default(db: Database) -> Domain:
     """The domain that answers where nothing says otherwise. Raises NotFound when there is none."""
-    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE is_default = 1")  # noqa: S608
+    found = row(db, f"SELECT {COLUMNS} FROM domains WHERE is_default = 1")
     if found is None:
         raise NotFound("There is no domain yet. Add one: `understudy domains add NAME`.")
     return _domain(found)
@@ -86,7 +86,7 @@ def default(db: Database) -> Domain:
 
 def every(db: Database) -> list[Domain]:
     """All domains by name."""
-    found = rows(db, f"SELECT {COLUMNS} FROM domains ORDER BY name")  # noqa: S608
+    found = rows(db, f"SELECT {COLUMNS} FROM domains ORDER BY name")
     return [_domain(r) for r in found]
 
 

@@ -104,8 +104,8 @@ def start(
             share=part,
         )
     started = get(db, experiment_id)
-    names = [v.adapter for v in started.variants]
-    audit.record(db, actor, "ab start", f"experiment {experiment_id}", variants=names)
+    sides = [v.adapter for v in started.variants]
+    audit.record(db, actor, "ab start", f"experiment {experiment_id}", variants=sides)
     return started
 
 

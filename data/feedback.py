@@ -12,12 +12,14 @@ from sqlite_utils import Database
 
 from data import conversations, domains, pairs
 from data.clock import now_us
-from data.db import insert, row, rows
+from data.db import insert, row, rows, value
 from data.errors import Conflict, Forbidden, Invalid
 
 Kind = Literal["thumb", "reason", "correction"]
 MAX_CHARS = 8_000
 ANSWERED = ("done", "partial", "cancelled")
+SUPERSEDED = "superseded by its author"
+WITHDRAWN = "withdrawn by its author"
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,13 @@ def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement
     before = live(db, reply_id, person, "correction")
     if before is not None and before.text == text:
         return before
-    if before is not None and before.pair_id is not None:
-        old = pairs.get(db, before.pair_id)
-        if old.status == "pending":
-            pairs.review(db, old.id, "rejected", "superseded by its author")
+    if before is not None:
+        _drop_pair(db, before, SUPERSEDED)
     question, _ = conversations.exchange(db, reply_id)
     domain = domains.by_id(db, judged.domain_id)
     draft = pairs.Draft(prompt=question, response=text)
-    added = pairs.add(
-        db, domain, [draft], source="correction", source_ref=reply_id, author=person
-    )
-    pair_id = added.ids[0] if added.ids else _same_pair(db, domain, draft)
+    added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
+    pair_id = added.ids[0] if added.ids else _known_pair(db, domain, draft)
     return _replace(db, before, reply_id, person, "correction", text=text, pair_id=pair_id)
 
 
@@ -84,6 +82,8 @@ def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
     judged = conversations.reply(db, reply_id)
     if kind == "thumb" and judged.variant_id is not None:
         _rate(db, judged.variant_id, judged.person, before.value == 1, -1)
+    if kind == "correction":
+        _drop_pair(db, before, WITHDRAWN)
     _supersede(db, before)
 
 
@@ -177,16 +177,35 @@ def _rate(db: Database, variant_id: int, person: str, up: bool, change: int) -> 
     """Move a person's ratings in a comparison. The unit is who asked, whoever pressed."""
     column = "up" if up else "down"
     db.execute(
-        f"INSERT INTO ratings (variant_id, person, {column}) VALUES (?, ?, ?) "  # noqa: S608
+        f"INSERT INTO ratings (variant_id, person, {column}) VALUES (?, ?, ?) "
         f"ON CONFLICT (variant_id, person) DO UPDATE SET {column} = {column} + excluded.{column}",
         [variant_id, person, change],
     )
 
 
-def _same_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int | None:
+def _drop_pair(db: Database, before: Judgement, why: str) -> None:
+    """Reject the pair of a correction that counts no more, if it waits and no one else's is it."""
+    if before.pair_id is None:
+        return
+    pair = pairs.get(db, before.pair_id)
+    others = value(
+        db,
+        "SELECT count(*) FROM feedback WHERE pair_id = ? AND live = 1 AND id <> ?",
+        [pair.id, before.id],
+    )
+    if pair.status == "pending" and pair.source == "correction" and not others:
+        pairs.review(db, pair.id, "rejected", why)
+
+
+def _known_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int | None:
+    """The pair that says the same already. One that its author took back waits for review again."""
     found = row(
         db,
-        "SELECT id FROM pairs WHERE domain_id = ? AND fingerprint = ?",
+        "SELECT id, status, reviewed_by FROM pairs WHERE domain_id = ? AND fingerprint = ?",
         [domain.id, pairs.fingerprint(draft)],
     )
-    return None if found is None else int(found["id"])
+    if found is None:
+        return None
+    if found["status"] == "rejected" and found["reviewed_by"] in (SUPERSEDED, WITHDRAWN):
+        pairs.review(db, found["id"], "pending", "")
+    return int(found["id"])

@@ -83,9 +83,7 @@ def record_failed(db: Database, replica: str, adapter_id: int, error: str) -> No
 
 
 def drop(db: Database, replica: str, adapter_id: int) -> None:
-    db.execute(
-        "DELETE FROM placements WHERE replica = ? AND adapter_id = ?", [replica, adapter_id]
-    )
+    db.execute("DELETE FROM placements WHERE replica = ? AND adapter_id = ?", [replica, adapter_id])
 
 
 def of_replica(db: Database, replica: str) -> list[Placement]:

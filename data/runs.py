@@ -10,11 +10,10 @@ from typing import Any, Literal
 
 import orjson
 from sqlite_utils import Database
-from sqlite_utils.utils import sqlite3
 
 from data import adapters, audit, pairs
 from data.clock import now_us
-from data.db import Row, insert, row, rows
+from data.db import Row, insert, row, rows, sqlite3
 from data.domains import Domain
 from data.errors import Conflict, NotFound
 
@@ -284,15 +283,18 @@ def cancel(db: Database, run_id: int, actor: str) -> Run:
 
 
 def requeue_silent(db: Database, max_attempts: int) -> list[int]:
-    """Runs whose worker fell silent go back to the queue, or fail when their attempts are used
-    up. Returns their ids."""
+    """Runs whose worker fell silent go back to the queue, fail when their attempts are used up,
+    or are cancelled where that was asked for. Returns their ids."""
     silent = rows(
         db,
-        "SELECT id, attempts FROM runs WHERE state = 'running' AND heartbeat_at < ?",
+        "SELECT id, attempts, cancel_requested FROM runs "
+        "WHERE state = 'running' AND heartbeat_at < ?",
         [now_us() - SILENT_S * 1_000_000],
     )
     for r in silent:
-        if r["attempts"] >= max_attempts:
+        if r["cancel_requested"]:
+            cancelled(db, r["id"])
+        elif r["attempts"] >= max_attempts:
             fail(db, r["id"], f"The worker disappeared {r['attempts']} times during this run.")
         else:
             give_back(db, r["id"], "waiting for a worker: the last one disappeared")
