@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi import FastAPI
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -230,6 +231,18 @@ def create(service: Service, pace: Pace | None = None, follow_s: float = FOLLOW_
                 f"Set UNDERSTUDY_SLACK_{name.upper()}, or UNDERSTUDY_SLACK_{name.upper()}_FILE."
             )
     return Slack(service, pace or Pace(), follow_s)
+
+
+@contextlib.asynccontextmanager
+async def attached(app: FastAPI, service: Service) -> AsyncIterator[Slack]:
+    """The front end as part of the HTTP application's life: its route mounted, joined, left."""
+    slack = create(service)
+    app.router.routes.extend(slack.routes)
+    await slack.start()
+    try:
+        yield slack
+    finally:
+        await slack.stop()
 
 
 def register(app: Any, slack: Slack) -> None:

@@ -18,6 +18,11 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
         self._orders: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    @property
+    def running(self) -> int:
+        """How many are at work."""
+        return len(self._running)
+
     def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run `work` to its end; an error that it lets through is logged as a defect."""
         task = asyncio.create_task(work, name=name)

@@ -1,0 +1,174 @@
+"""A bot in a fake workspace: the real front end, chat and store, a fake Slack and a fake engine.
+
+`bot` runs every test that asks for it twice, over Socket Mode and over signed HTTP.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from pydantic import SecretStr
+from sqlite_utils import Database
+from starlette.applications import Starlette
+
+from bot.chat import Chat
+from bot.service import Service
+from bot.slack import app as front
+from bot.slack.manifest import PATH
+from bot.slack.stream import Pace
+from data import domains, placements
+from data.adapters import BASE_SERVED_NAME, Adapter
+from data.config import BotSettings, Settings, SlackSettings
+from data.db import Store, row, rows
+from data.domains import Domain
+from serving.client import EngineClient
+from tests.fake_slack import FakeSlack
+from tests.fake_slack.transports import SignedHttp
+from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
+from tests.serving.fake_vllm import FakeVllm, running, words
+
+QUICK = Pace(first_s=0.02, growth=1.0, longest_s=0.05)
+ADMIN, REVIEWER, MEMBER = "U1", "U3", "U2"
+
+
+@dataclass
+class Bot:
+    slack: FakeSlack
+    engine: FakeVllm
+    store: Store
+    front: front.Slack
+    settings: Settings
+    domain: Domain
+    transport: str
+
+    def says(self, *texts: str, **more: Any) -> None:
+        """What the engine answers from now on."""
+        self.engine.say = lambda body: words(body["model"], *texts, **more)
+
+    def row(self, sql: str, *params: Any) -> dict[str, Any]:
+        found = row(self.store.db, sql, params)
+        assert found is not None
+        return found
+
+    def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
+        return rows(self.store.db, sql, params)
+
+    def write(self, fn: Callable[[Database], Any]) -> Any:
+        with self.store.write() as db:
+            return fn(db)
+
+    def beat(self, url: str | None = None) -> None:
+        """The engine's sign of life."""
+        self.write(
+            lambda db: placements.beat(db, "fake", url or self.engine.url, "pocket", "ready")
+        )
+
+    def hold(self, *adapters: Adapter) -> None:
+        """The engine holds these adapters."""
+        for adapter in adapters:
+            self.write(lambda db, a=adapter: placements.record_loaded(db, "fake", a.id, 1.0))
+
+    async def settled(self) -> None:
+        """Until the bot has nothing left to do."""
+        await self.slack.until(lambda: not self.front.tasks.running, "the bot's work to end")
+
+    async def restart(self) -> None:
+        """Stop the front end and start it anew over the same store."""
+        await self.front.stop()
+        self.front = front.create(self.front.service, QUICK, follow_s=0.05)
+        await self.front.start()
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeVllm]:
+    fake = FakeVllm(held={BASE_SERVED_NAME: "/base"})
+    with running(fake):
+        yield fake
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[FakeSlack]:
+    fake = FakeSlack()
+    await fake.start()
+    yield fake
+    await fake.stop()
+    assert fake.problems == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "understudy.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def domain(store: Store) -> Domain:
+    with store.write() as db:
+        return domains.create(
+            db, "helpdesk", "the help desk", "Answer.", ("How do I reset my password?",)
+        )
+
+
+def slack_settings(slack: FakeSlack, mode: str) -> SlackSettings:
+    return SlackSettings(
+        mode=mode,
+        bot_token=SecretStr(BOT_TOKEN),
+        app_token=SecretStr(APP_TOKEN),
+        signing_secret=SecretStr(SIGNING_SECRET),
+        admins=(ADMIN,),
+        reviewers=(REVIEWER,),
+        api_url=slack.api_url,
+    )
+
+
+@pytest.fixture(params=["socket", "http"])
+async def bot(
+    request: pytest.FixtureRequest,
+    slack: FakeSlack,
+    engine: FakeVllm,
+    store: Store,
+    domain: Domain,
+    tmp_path: Path,
+) -> AsyncIterator[Bot]:
+    mode = request.param
+    settings = Settings(
+        home=tmp_path, slack=slack_settings(slack, mode), bot=BotSettings(answer_timeout_s=5)
+    )
+    client = EngineClient()
+    service = Service(settings, store, Chat(store, client, settings))
+    joined = front.create(service, QUICK, follow_s=0.05)
+    made = Bot(slack, engine, store, joined, settings, domain, mode)
+    made.beat()
+    await joined.start()
+    async with contextlib.AsyncExitStack() as stack:
+        if mode == "http":
+            url = await stack.enter_async_context(serving(joined))
+            slack.transport = SignedHttp(url + PATH)
+        yield made
+        await made.front.stop()
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(joined: front.Slack) -> AsyncIterator[str]:
+    """The tiny HTTP application that the front end's route needs; its address."""
+    app = Starlette(routes=joined.routes)
+    server = _QuietServer(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        await task
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

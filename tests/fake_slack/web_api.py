@@ -1,0 +1,301 @@
+"""The Web API methods that the bot may call, with Slack's arguments, errors and rate limits.
+
+`FaultPlan` lets a test make the next calls of a method fail: with an error code, with 429, with
+500, or by breaking the connection before or after the call took effect.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aiohttp import web
+
+from tests.fake_slack import rules
+from tests.fake_slack.workspace import (
+    APP_TOKEN,
+    BOT_ID,
+    BOT_TOKEN,
+    BOT_USER,
+    TEAM,
+    Call,
+    Json,
+    Message,
+    Workspace,
+)
+
+Fault = Literal["lost before", "lost after", "limited", "500"] | str
+
+
+class Refused(Exception):
+    """`{"ok": false, "error": …}`."""
+
+    def __init__(self, error: str, detail: str = "") -> None:
+        super().__init__(error)
+        self.error = error
+        self.detail = detail
+
+
+@dataclass
+class FaultPlan:
+    planned: dict[str, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    retry_after_s: int = 1
+
+    def next(self, method: str) -> Fault:
+        return self.planned[method].pop(0) if self.planned[method] else ""
+
+
+class WebApi:
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.faults = FaultPlan()
+        self.socket_url = ""
+        self._recent: dict[str, list[float]] = defaultdict(list)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        args = await _arguments(request)
+        fault = self.faults.next(method)
+        if fault == "lost before":
+            return _break(request)
+        if fault == "500":
+            return web.Response(status=500, text="internal")
+        if fault == "limited" or self._over(method):
+            self._record(method, args, "ratelimited")
+            return web.json_response(
+                {"ok": False, "error": "ratelimited"},
+                status=429,
+                headers={"Retry-After": str(self.faults.retry_after_s)},
+            )
+        try:
+            planned = "" if fault.startswith("lost") else fault
+            answer = self._call(method, args, request.headers.get("Authorization", ""), planned)
+        except Refused as refused:
+            self._record(method, args, refused.error)
+            body: Json = {"ok": False, "error": refused.error}
+            if refused.detail:
+                body["response_metadata"] = {"messages": [refused.detail]}
+            return web.json_response(body)
+        self._record(method, args, "")
+        if fault == "lost after":
+            return _break(request)
+        return web.json_response({"ok": True, **answer})
+
+    def _record(self, method: str, args: Json, error: str) -> None:
+        self.workspace.calls.append(Call(method, args, error, time.monotonic()))
+
+    def _over(self, method: str) -> bool:
+        most = self.workspace.per_minute.get(method)
+        if most is None:
+            return False
+        now = time.monotonic()
+        self._recent[method] = [at for at in self._recent[method] if now - at < 60]
+        if len(self._recent[method]) >= most:
+            return True
+        self._recent[method].append(now)
+        return False
+
+    def _call(self, method: str, args: Json, authorization: str, planned: Fault) -> Json:
+        if planned:
+            raise Refused(planned)
+        known: Callable[[Json], Json] | None = getattr(self, "do_" + method.replace(".", "_"), None)
+        if known is None:
+            self.workspace.problems.append(f"{method} is no method of the fake")
+            raise Refused("unknown_method")
+        token = APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN
+        if authorization != f"Bearer {token}":
+            raise Refused("invalid_auth" if authorization else "not_authed")
+        return known(args)
+
+    # -- the app ---------------------------------------------------------------------------
+
+    def do_auth_test(self, args: Json) -> Json:
+        return {"team_id": TEAM, "user_id": BOT_USER, "bot_id": BOT_ID, "url": "https://fake/"}
+
+    def do_apps_connections_open(self, args: Json) -> Json:
+        return {"url": self.socket_url}
+
+    def do_users_info(self, args: Json) -> Json:
+        name = self.workspace.users.get(_need(args, "user"))
+        if name is None:
+            raise Refused("user_not_found")
+        return {"user": {"id": args["user"], "profile": {"display_name": name}}}
+
+    # -- messages --------------------------------------------------------------------------
+
+    def do_chat_postMessage(self, args: Json) -> Json:
+        space = self.workspace
+        channel = self._channel(args)
+        client_id = args.get("client_msg_id")
+        if client_id in space.by_client_id:
+            message = space.by_client_id[client_id]
+            return {"channel": message.channel, "ts": message.ts}
+        self._content(args, 40_000)
+        if args.get("unfurl_links") is not False or args.get("unfurl_media") is not False:
+            space.problems.append("a message would unfurl links")
+        message = space.add(
+            Message(
+                channel=channel,
+                ts=space.next_ts(),
+                user=BOT_USER,
+                text=args.get("text", ""),
+                thread_ts=args.get("thread_ts"),
+                blocks=args.get("blocks", []),
+            )
+        )
+        if client_id:
+            space.by_client_id[client_id] = message
+        return {"channel": channel, "ts": message.ts}
+
+    def do_chat_postEphemeral(self, args: Json) -> Json:
+        channel = self._channel(args)
+        if _need(args, "user") not in self.workspace.users:
+            raise Refused("user_not_in_channel")
+        self._content(args, 40_000)
+        self.workspace.ephemerals.append({**args, "channel": channel})
+        return {"message_ts": self.workspace.next_ts()}
+
+    def do_chat_update(self, args: Json) -> Json:
+        message = self._own(args)
+        if self._streaming(message):
+            raise Refused("streaming_state_conflict")
+        self._content(args, 4_000)
+        message.text = args.get("text", message.text)
+        message.blocks = args.get("blocks", [])
+        message.stream = ""
+        message.edits += 1
+        return {"channel": message.channel, "ts": message.ts}
+
+    # -- streams ---------------------------------------------------------------------------
+
+    def do_chat_startStream(self, args: Json) -> Json:
+        channel = self._channel(args)
+        thread_ts = _need(args, "thread_ts")
+        for name in ("recipient_team_id", "recipient_user_id"):
+            if not args.get(name):
+                raise Refused(f"missing_{name}")
+        if (channel, thread_ts) not in self.workspace.messages:
+            raise Refused("thread_not_found")
+        message = Message(channel, self.workspace.next_ts(), BOT_USER, thread_ts=thread_ts)
+        message.stream = _markdown(args)
+        message.streaming_since = time.monotonic()
+        self.workspace.add(message)
+        return {"channel": channel, "ts": message.ts}
+
+    def do_chat_appendStream(self, args: Json) -> Json:
+        message = self._own(args)
+        self._must_stream(message)
+        if not args.get("markdown_text") and not args.get("chunks"):
+            raise Refused("no_text")
+        message.stream += _markdown(args).lstrip()  # as Slack does where pieces join
+        return {"channel": message.channel, "ts": message.ts}
+
+    def do_chat_stopStream(self, args: Json) -> Json:
+        message = self._own(args)
+        self._must_stream(message)
+        blocks = args.get("blocks") or []
+        if problems := rules.blocks(blocks):
+            raise self._invalid(problems)
+        message.stream += _markdown(args).lstrip()
+        message.blocks = blocks
+        message.streaming_since = None
+        return {"channel": message.channel, "ts": message.ts}
+
+    def _must_stream(self, message: Message) -> None:
+        if not self._streaming(message):
+            raise Refused("message_not_in_streaming_state")
+
+    def _streaming(self, message: Message) -> bool:
+        since = message.streaming_since
+        if since is not None and time.monotonic() - since > self.workspace.stream_lifetime_s:
+            message.streaming_since = None
+        return message.streaming_since is not None
+
+    # -- the rest --------------------------------------------------------------------------
+
+    def do_views_open(self, args: Json) -> Json:
+        issued = self.workspace.triggers.pop(_need(args, "trigger_id"), None)
+        if issued is None:
+            raise Refused("exchanged_trigger_id")
+        if time.monotonic() - issued > self.workspace.trigger_lifetime_s:
+            raise Refused("expired_trigger_id")
+        view = args.get("view")
+        view = json.loads(view) if isinstance(view, str) else view
+        if problems := rules.view(view or {}):
+            raise self._invalid(problems)
+        opened = {**view, "id": f"V{self.workspace.next_id()}"}
+        self.workspace.views.append(opened)
+        return {"view": opened}
+
+    def do_assistant_threads_setStatus(self, args: Json) -> Json:
+        for name in ("channel_id", "thread_ts"):
+            _need(args, name)
+        if "status" not in args:
+            raise Refused("invalid_arguments")
+        self.workspace.statuses.append(args)
+        return {}
+
+    def do_assistant_threads_setSuggestedPrompts(self, args: Json) -> Json:
+        prompts = args.get("prompts") or []
+        if not 1 <= len(prompts) <= 4 or any(not {"title", "message"} <= set(p) for p in prompts):
+            raise Refused("invalid_arguments")
+        self.workspace.prompts.append(args)
+        return {}
+
+    def _channel(self, args: Json) -> str:
+        channel = _need(args, "channel")
+        if channel in self.workspace.users:
+            return f"D{channel}"
+        if channel.startswith("D") or channel in self.workspace.channels:
+            return channel
+        raise Refused("not_in_channel" if channel.startswith("C") else "channel_not_found")
+
+    def _own(self, args: Json) -> Message:
+        message = self.workspace.messages.get((_need(args, "channel"), _need(args, "ts")))
+        if message is None:
+            raise Refused("message_not_found")
+        if message.user != BOT_USER:
+            raise Refused("cant_update_message")
+        return message
+
+    def _content(self, args: Json, most: int) -> None:
+        if not args.get("text") and not args.get("blocks"):
+            raise Refused("no_text")
+        if len(args.get("text", "")) > most:
+            raise Refused("msg_too_long")
+        if "blocks" in args and (problems := rules.blocks(args["blocks"])):
+            raise self._invalid(problems)
+
+    def _invalid(self, problems: list[str]) -> Refused:
+        self.workspace.problems += problems
+        return Refused("invalid_blocks", "; ".join(problems))
+
+
+async def _arguments(request: web.Request) -> Json:
+    if request.content_type == "application/json":
+        return dict(await request.json())
+    given = request.query if request.method == "GET" else await request.post()
+    return {name: str(value) for name, value in given.items()}
+
+
+def _need(args: Json, name: str) -> str:
+    if not args.get(name):
+        raise Refused("invalid_arguments", f"[ERROR] missing required field: {name}")
+    return str(args[name])
+
+
+def _markdown(args: Json) -> str:
+    text = str(args.get("markdown_text") or "")
+    for chunk in args.get("chunks") or []:
+        text += chunk.get("text", "") if chunk.get("type") == "markdown_text" else ""
+    if len(text) > 12_000:
+        raise Refused("msg_too_long")
+    return text
+
+
+def _break(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()

@@ -1,0 +1,120 @@
+"""What there is in the fake workspace, and what the bot did to it."""
+
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+TEAM = "T1"
+BOT_USER = "UBOT"
+BOT_ID = "BBOT"
+BOT_TOKEN = "xoxb-fake"
+APP_TOKEN = "xapp-fake"
+SIGNING_SECRET = "signed by the fake"
+
+PER_MINUTE = {  # of one app in one workspace
+    "chat.startStream": 20,
+    "chat.stopStream": 20,
+    "chat.appendStream": 100,
+    "chat.update": 50,
+    "views.open": 100,
+    "users.info": 100,
+}
+
+
+@dataclass
+class Message:
+    channel: str
+    ts: str
+    user: str
+    text: str = ""
+    thread_ts: str | None = None
+    blocks: list[Json] = field(default_factory=list)
+    stream: str = ""  # what was streamed into it
+    streaming_since: float | None = None  # monotonic seconds; None: no open stream
+    edits: int = 0
+
+    @property
+    def words(self) -> str:
+        """The text that people see."""
+        if not self.blocks:
+            return self.stream or self.text
+        return self.stream + "".join(b["text"] for b in self.blocks if b["type"] == "markdown")
+
+    @property
+    def notes(self) -> str:
+        """The sections and contexts that people see, one a line."""
+        found = []
+        for block in self.blocks:
+            if block["type"] == "section":
+                found.append(block["text"]["text"])
+            elif block["type"] == "context":
+                found += [e["text"] for e in block["elements"]]
+        return "\n".join(found)
+
+    def elements(self, action_id: str) -> list[Json]:
+        return [
+            element
+            for block in self.blocks
+            for element in block.get("elements", [])
+            if element.get("action_id") == action_id
+        ]
+
+
+@dataclass(frozen=True)
+class Call:
+    method: str
+    args: Json
+    error: str  # '' when it went well
+    at: float
+
+
+@dataclass
+class Workspace:
+    users: dict[str, str] = field(
+        default_factory=lambda: {"U1": "Ada", "U2": "Grace", "U3": "Alan"}
+    )
+    channels: set[str] = field(default_factory=lambda: {"C1", "C2"})  # that the bot is in
+    messages: dict[tuple[str, str], Message] = field(default_factory=dict)
+    ephemerals: list[Json] = field(default_factory=list)
+    responses: list[Json] = field(default_factory=list)  # sent to a response_url
+    views: list[Json] = field(default_factory=list)
+    statuses: list[Json] = field(default_factory=list)
+    prompts: list[Json] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # what Slack would never have taken
+    triggers: dict[str, float] = field(default_factory=dict)  # id -> issued at
+    response_urls: dict[str, int] = field(default_factory=dict)  # id -> uses left
+    by_client_id: dict[str, Message] = field(default_factory=dict)
+    per_minute: dict[str, int] = field(default_factory=lambda: dict(PER_MINUTE))
+    stream_lifetime_s: float = 300.0
+    trigger_lifetime_s: float = 3.0
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def next_id(self) -> int:
+        return next(self._numbers)
+
+    def next_ts(self) -> str:
+        return f"{int(time.time())}.{next(self._numbers):06d}"
+
+    def add(self, message: Message) -> Message:
+        self.messages[message.channel, message.ts] = message
+        return message
+
+    def trigger(self) -> str:
+        name = f"trigger.{self.next_id()}"
+        self.triggers[name] = time.monotonic()
+        return name
+
+    def from_bot(self) -> list[Message]:
+        """The bot's messages, oldest first."""
+        return [m for m in self.messages.values() if m.user == BOT_USER]
+
+    def in_thread(self, channel: str, thread_ts: str) -> list[Message]:
+        """The bot's messages in a thread, oldest first."""
+        return [m for m in self.from_bot() if (m.channel, m.thread_ts) == (channel, thread_ts)]
+
+    def called(self, method: str) -> list[Call]:
+        return [c for c in self.calls if c.method == method]
