@@ -5,6 +5,7 @@ live, `helpdesk@2` a candidate.
 """
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from data.config import BotSettings, Settings
 from data.db import Store
 from data.domains import Domain
 from tests.conftest import free_port, wait_until
-from tests.serving.fake_vllm import FakeVllm, running, words
+from tests.serving.fake_vllm import FakeVllm, running
 
 LATER_US = 3600 * 1_000_000
 
@@ -58,6 +59,11 @@ class Bot:
     store: Store
     vllm: FakeVllm
     secrets: dict[str, str] = field(default_factory=dict)  # role -> key
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Tell the service to stop, as a signal would; returns at once."""
+        self.stopping.set()
 
     @property
     def url(self) -> str:
@@ -114,7 +120,14 @@ def bot_settings() -> dict[str, Any]:
 
 @pytest.fixture
 def bot(tmp_path: Path, vllm: FakeVllm, bot_settings: dict[str, Any]) -> Iterator[Bot]:
-    settings = Settings(home=tmp_path, bot=BotSettings(port=free_port(), **bot_settings))
+    with answering(tmp_path, vllm, **bot_settings) as subject:
+        yield subject
+
+
+@contextlib.contextmanager
+def answering(home: Path, vllm: FakeVllm, **bot_settings: Any) -> Iterator[Bot]:
+    """The service over a new store."""
+    settings = Settings(home=home, bot=BotSettings(port=free_port(), **bot_settings))
     with Store(settings.store_path) as store:
         subject = Bot(settings, store, vllm)
         with store.write() as db:
@@ -124,14 +137,13 @@ def bot(tmp_path: Path, vllm: FakeVllm, bot_settings: dict[str, Any]) -> Iterato
             add_replica(db, vllm.url, first, second)
             for role in keys.ROLES:
                 subject.secrets[role] = keys.create(db, f"the {role}", role, "cli:test")[1]
-        with serving(settings):
+        with serving(settings, subject.stopping):
             yield subject
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[None]:
+def serving(settings: Settings, stop: threading.Event) -> Iterator[None]:
     """`understudy bot` in a thread."""
-    stop = threading.Event()
     failed: list[BaseException] = []
 
     def serve() -> None:
@@ -142,7 +154,9 @@ def serving(settings: Settings) -> Iterator[None]:
 
     thread = threading.Thread(target=serve)
     thread.start()
+    address = (settings.bot.host, settings.bot.port)
     try:
+        wait_until(lambda: bool(failed) or _answers(address), "the service to start", 20)
         yield
     finally:
         stop.set()
@@ -150,4 +164,9 @@ def serving(settings: Settings) -> Iterator[None]:
     assert not failed, failed
 
 
-__all__ = ["Bot", "words"]
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -1,0 +1,252 @@
+"""Bad input over HTTP: each gets a status of its own, OpenAI's error body, and changes nothing.
+
+One service answers all of it, as it would."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.bot.conftest import Bot, answering
+from tests.serving.fake_vllm import FakeVllm, refusal, running
+
+ASK: dict[str, Any] = {"model": "helpdesk", "messages": [{"role": "user", "content": "Hi"}]}
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
+    with running(FakeVllm()) as vllm, answering(tmp_path_factory.mktemp("home"), vllm) as subject:
+        yield subject
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    """The error, after checking that it has OpenAI's shape and tells nothing of the inside."""
+    body = answer.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"]
+    assert "Traceback" not in answer.text
+    return dict(body["error"])
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"n": 1_000_000_000}, "n"),
+        ({"n": 2}, "n"),
+        ({"user": "u" * 1_000}, "user"),
+        ({"user": 7}, "user"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hi"}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": [{"role": "user", "content": ""}]}, "messages"),
+        ({"messages": [{"role": "user", "content": " \n"}]}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "Hi"}]}, "messages"),
+        ({"messages": [{"role": "tool", "content": "Hi"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
+            "messages.0.content",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "Hi", "tool_calls": []}]},
+            "messages.0.tool_calls",
+        ),
+        ({"model": 7}, "model"),
+        ({"model": "m" * 200}, "model"),
+        ({"temperature": 9}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": ""}, "stop"),
+        ({"seed": 2**70}, "seed"),
+        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"chat_template": "{{ x }}"}, "chat_template"),
+        ({"lora_path": "../../etc"}, "lora_path"),
+        ({"logit_bias": {"1": 1}}, "logit_bias"),
+    ],
+)
+def test_a_wrong_field_is_named(bot: Bot, change: dict[str, Any], param: str) -> None:
+    before = (len(bot.vllm.asked), len(bot.replies()))
+
+    answer = bot.http("member").post(CHAT, json=ASK | change)
+
+    assert answer.status_code == 400
+    error = error_of(answer)
+    assert error["type"] == "invalid_request_error"
+    assert (error["param"] or "").startswith(param)
+    assert (len(bot.vllm.asked), len(bot.replies())) == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"model": "helpdesk", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        b'{"model": "helpdesk", "user": "\\udfff", "messages": [{"role": "user", "content": "a"}]}',
+        b'{"model": "helpdesk", "temperature": NaN, "messages": []}',
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, "/v1/feedback", "/v1/runs", "/v1/experiments"])
+def test_a_body_that_is_no_request(bot: Bot, path: str, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+
+    answer = bot.http("admin").post(path, content=body, headers=headers)
+
+    assert answer.status_code == 400
+    error_of(answer)
+
+
+def test_a_lone_surrogate_in_feedback(bot: Bot) -> None:
+    reply_id = bot.http("member").post(CHAT, json=ASK).json()["id"]
+    body = json.dumps({"id": reply_id, "correction": "bad \ud800 text"}).encode()
+
+    answer = bot.http("member").post("/v1/feedback", content=body)
+
+    assert answer.status_code == 400
+    error_of(answer)
+
+
+def test_a_nul_in_the_question(bot: Bot) -> None:
+    messages = [{"role": "user", "content": "a\x00b"}]
+
+    answer = bot.http("member").post(CHAT, json=ASK | {"messages": messages})
+
+    assert answer.status_code == 400
+    assert "Unicode" in error_of(answer)["message"]
+
+
+def test_a_null_is_as_good_as_nothing(bot: Bot) -> None:
+    answer = bot.http("member").post(CHAT, json=ASK | {"tools": None, "n": None, "user": None})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/feedback", "/web/ask"])
+def test_a_body_of_20_megabytes(bot: Bot, path: str) -> None:
+    body = json.dumps(ASK | {"user": "u" * 20_000_000}).encode()
+
+    answer = bot.http("member", timeout=20).post(path, content=body)
+
+    assert answer.status_code == 413
+    assert "1,000,000 bytes" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/feedback"])
+def test_a_large_body_of_unknown_length(bot: Bot, path: str) -> None:
+    answer = bot.http("member", timeout=20).post(path, content=(b"x" * 100_000 for _ in range(11)))
+
+    assert answer.status_code == 413
+    error_of(answer)
+
+
+def test_a_question_that_is_too_long(bot: Bot) -> None:
+    messages = [{"role": "user", "content": "a" * 9_000}]
+
+    answer = bot.http("member").post(CHAT, json=ASK | {"messages": messages})
+
+    assert answer.status_code == 400
+    assert "9,000 characters; at most 8,000" in error_of(answer)["message"]
+
+
+def test_a_question_that_does_not_fit_the_engine(bot: Bot) -> None:
+    sentence = "This model's maximum context length is 1024 tokens. However, you requested 32"
+    usual, bot.vllm.say = bot.vllm.say, lambda body: refusal(400, sentence)
+
+    answer = bot.http("member").post(CHAT, json=ASK)
+
+    bot.vllm.say = usual
+    assert answer.status_code == 400
+    assert error_of(answer)["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/", "/v1/models/../../etc/passwd"])
+def test_an_address_that_is_none(bot: Bot, path: str) -> None:
+    answer = bot.http("admin").get(path)
+
+    assert answer.status_code == 404
+    error_of(answer)
+
+
+def test_a_wrong_method(bot: Bot) -> None:
+    answer = bot.http("member").get(CHAT)
+
+    assert answer.status_code == 405
+    error_of(answer)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/runs/0", "/v1/runs/abc", f"/v1/runs/{2**70}", "/v1/experiments/-1", "/v1/runs?limit=0"],
+)
+def test_a_number_that_is_none(bot: Bot, path: str) -> None:
+    answer = bot.http("admin").get(path)
+
+    assert answer.status_code == 400
+    error_of(answer)
+
+
+@pytest.mark.parametrize("role", ["Bearer", "Basic abc", "Bearer us-\xff", "us-abc", ""])
+def test_a_header_that_holds_no_key(bot: Bot, role: str) -> None:
+    answer = bot.http().post(CHAT, json=ASK, headers={"Authorization": role.encode("latin-1")})
+
+    assert answer.status_code == 401
+    assert error_of(answer)["code"] == "invalid_api_key"
+
+
+def test_whose_key_is_wrong_learns_nothing_about_their_request(bot: Bot) -> None:
+    answer = bot.http().post(CHAT, content=b"{", headers={"Authorization": "Bearer us-x"})
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("host", [b"/health?", b"evil.example/health", b"", b"a b", b"x" * 5_000])
+def test_a_host_header_opens_no_route(bot: Bot, host: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", bot.settings.bot.port)) as connection:
+        connection.sendall(b"GET /v1/runs HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        status = connection.recv(4096).split(b"\r\n")[0].split()[1]
+
+    assert status in (b"400", b"401")
+
+
+def test_an_absolute_request_target_opens_no_route(bot: Bot) -> None:
+    with socket.create_connection(("127.0.0.1", bot.settings.bot.port)) as connection:
+        connection.sendall(b"GET http://x/health/../v1/runs HTTP/1.1\r\nHost: x\r\n\r\n")
+        status = connection.recv(4096).split(b"\r\n")[0].split()[1]
+
+    assert status in (b"400", b"401", b"404")
+
+
+def test_what_nobody_expected_is_told_by_an_id(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+    """A table that is gone stands for any defect of ours."""
+    bot.write(lambda db: db.execute("ALTER TABLE run_points RENAME TO gone"))
+    bot.write(
+        lambda db: db.execute(
+            "INSERT INTO runs (domain_id, kind, state, requested_by, queued_at) "
+            "VALUES (1, 'full', 'done', 'cli:test', 1)"
+        )
+    )
+
+    answer = bot.http("admin").get("/v1/runs/1")
+
+    assert answer.status_code == 500
+    error = error_of(answer)
+    assert "run_points" not in answer.text
+    request_id = answer.headers["x-request-id"]
+    assert request_id in error["message"]
+    assert request_id in caplog.text
