@@ -1,0 +1,191 @@
+"""The routes of admins and reviewers: runs, adapters, experiments, pairs, models."""
+
+import pytest
+
+from data import adapters, audit, domains, pairs, runs
+from tests.bot.conftest import Bot, add_adapter
+
+ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
+
+
+def add_pair(bot: Bot, prompt: str = "What is a pair?", status: pairs.Status = "approved") -> int:
+    draft = pairs.Draft(prompt, f"{prompt} and its answer.")
+    added = bot.write(lambda db: pairs.add(db, bot.domain, [draft], source="import", status=status))
+    return int(added.ids[0])
+
+
+def test_a_retrain_is_queued(bot: Bot) -> None:
+    add_pair(bot)
+
+    answer = bot.http("admin").post("/v1/runs", json={"domain": "helpdesk", "recipe": {"rank": 8}})
+
+    assert answer.status_code == 202
+    run = runs.get(bot.store.db, answer.json()["id"])
+    assert (run.state, run.kind, run.recipe) == ("queued", "incremental", {"rank": 8})
+    assert run.requested_by == "http:3"
+
+
+def test_a_retrain_with_nothing_new_says_so(bot: Bot) -> None:
+    answer = bot.http("admin").post("/v1/runs", json={})
+
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "nothing_new"
+    assert "no new approved pairs" in answer.json()["error"]["message"]
+
+
+def test_a_retrain_asked_for_twice_names_the_first(bot: Bot) -> None:
+    add_pair(bot)
+    bot.http("admin").post("/v1/runs", json={})
+
+    answer = bot.http("admin").post("/v1/runs", json={})
+
+    assert answer.status_code == 409
+    assert "Run 1" in answer.json()["error"]["message"]
+
+
+def test_a_run_is_shown_with_its_curve(bot: Bot) -> None:
+    add_pair(bot)
+    bot.http("admin").post("/v1/runs", json={})
+    bot.write(lambda db: runs.progress(db, 1, step=5, total_steps=10, loss=2.5))
+
+    run = bot.http("reviewer").get("/v1/runs/1").json()
+
+    assert (run["state"], run["step"], run["total_steps"]) == ("queued", 5, 10)
+    assert [(p["step"], p["loss"]) for p in run["curve"]] == [(5, 2.5)]
+    assert [r["id"] for r in bot.http("reviewer").get("/v1/runs").json()["data"]] == [1]
+
+
+def test_a_run_is_cancelled_once(bot: Bot) -> None:
+    add_pair(bot)
+    bot.http("admin").post("/v1/runs", json={})
+
+    first = bot.http("admin").post("/v1/runs/1/cancel")
+    second = bot.http("admin").post("/v1/runs/1/cancel")
+
+    assert (first.status_code, first.json()["state"]) == (200, "cancelled")
+    assert second.status_code == 409
+
+
+def test_promoting_and_rolling_back_take_effect_on_the_next_message(bot: Bot) -> None:
+    client = bot.http("admin")
+    answering = []
+    for move in (None, "/v1/adapters/helpdesk@2/promote", "/v1/domains/helpdesk/rollback"):
+        if move is not None:
+            assert client.post(move).status_code == 200
+        answer = client.post("/v1/chat/completions", json=ASK)
+        answering.append(answer.json()["understudy"]["adapter"])
+
+    assert answering == ["helpdesk@1", "helpdesk@2", "helpdesk@1"]
+    assert {e.actor for e in audit.recent(bot.store.db) if "@" in e.subject} >= {"http:3"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/adapters/helpdesk@9/promote", 404),
+        ("/v1/adapters/helpdesk@1/promote", 409),
+        ("/v1/adapters/..%2F..%2Fetc/promote", 404),
+        ("/v1/domains/nothing/rollback", 404),
+    ],
+)
+def test_a_move_that_cannot_be(bot: Bot, path: str, status: int) -> None:
+    assert bot.http("admin").post(path).status_code == status
+
+    live = adapters.live(bot.store.db, 1)
+    assert live is not None
+    assert live.name == "helpdesk@1"
+
+
+def test_adapters_are_listed_with_whether_they_are_loaded(bot: Bot) -> None:
+    bot.write(lambda db: add_adapter(db, bot.domain, 3))
+
+    listed = bot.http("reviewer").get("/v1/adapters?domain=helpdesk").json()["data"]
+
+    assert [(a["name"], a["state"], a["loaded"]) for a in listed] == [
+        ("helpdesk@3", "candidate", False),
+        ("helpdesk@2", "candidate", True),
+        ("helpdesk@1", "live", True),
+    ]
+
+
+def test_a_comparison_from_start_to_stop(bot: Bot) -> None:
+    client = bot.http("admin")
+
+    started = client.post("/v1/experiments", json={"a": "helpdesk@1", "b": "helpdesk@2"})
+    assert started.status_code == 201
+    assert [v["adapter"] for v in started.json()["variants"]] == ["helpdesk@1", "helpdesk@2"]
+    seen = set()
+    for n in range(20):
+        answer = client.post("/v1/chat/completions", json=ASK | {"user": f"u{n}"}).json()
+        seen.add((answer["understudy"]["variant"], answer["understudy"]["adapter"]))
+        client.post("/v1/feedback", json={"id": answer["id"], "thumb": "up"})
+    assert seen == {("A", "helpdesk@1"), ("B", "helpdesk@2")}
+    shown = client.get(f"/v1/experiments/{started.json()['id']}").json()
+    assert sum(v["raters"] for v in shown["results"]["variants"]) == 20
+    assert 0 < shown["results"]["b_better"] < 1
+    assert "not for deciding" in shown["results"]["sentence"]
+
+    stopped = client.post(f"/v1/experiments/{started.json()['id']}/stop")
+    assert stopped.json()["state"] == "stopped"
+    again = client.post(f"/v1/experiments/{started.json()['id']}/stop")
+    assert again.status_code == 409
+    after = client.post("/v1/chat/completions", json=ASK | {"user": "u1"}).json()
+    assert after["understudy"]["variant"] is None
+
+
+def test_the_salt_of_a_comparison_is_not_shown(bot: Bot) -> None:
+    started = bot.http("admin").post("/v1/experiments", json={"a": "1", "b": "2"})
+    listed = bot.http("reviewer").get("/v1/experiments")
+
+    assert started.status_code == 201
+    assert "salt" not in started.text + listed.text
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"a": "1", "b": "1"}, 400),
+        ({"a": "1", "b": "9"}, 404),
+        ({"a": "1", "b": "2", "share": 1.5}, 400),
+        ({"a": "1"}, 400),
+        ({"a": "1", "b": "2", "domain": "nothing"}, 404),
+    ],
+)
+def test_a_comparison_that_cannot_be(bot: Bot, given: dict[str, object], status: int) -> None:
+    assert bot.http("admin").post("/v1/experiments", json=given).status_code == status
+    assert bot.http("admin").get("/v1/experiments").json()["data"] == []
+
+
+def test_a_pair_is_reviewed(bot: Bot) -> None:
+    waiting = add_pair(bot, "What waits?", "pending")
+    add_pair(bot)
+    client = bot.http("reviewer")
+
+    listed = client.get("/v1/pairs?status=pending").json()["data"]
+    assert [p["id"] for p in listed] == [waiting]
+    reviewed = client.post(f"/v1/pairs/{waiting}/review", json={"status": "approved"})
+
+    assert reviewed.json()["status"] == "approved"
+    assert client.get("/v1/pairs?status=pending").json()["data"] == []
+    newest = audit.recent(bot.store.db, 1)[0]
+    assert (newest.actor, newest.action, newest.subject) == ("http:2", "review", f"pair {waiting}")
+
+
+def test_models_are_listed_for_the_official_client(bot: Bot) -> None:
+    listed = bot.openai().models.list().data
+
+    assert [m.id for m in listed] == ["helpdesk", "helpdesk@base", "helpdesk@2", "helpdesk@1"]
+    assert bot.openai().models.retrieve("helpdesk@2").id == "helpdesk@2"
+    assert bot.http("member").get("/v1/models/gpt-4").status_code == 404
+
+
+def test_another_domain_has_models_of_its_own(bot: Bot) -> None:
+    other = bot.write(lambda db: domains.create(db, "garden"))
+    bot.write(lambda db: add_adapter(db, other, 1, state="rejected", state_reason="worse"))
+
+    answer = bot.http("member").post("/v1/chat/completions", json=ASK | {"model": "garden"})
+    refused = bot.http("member").post("/v1/chat/completions", json=ASK | {"model": "garden@1"})
+
+    assert answer.json()["understudy"]["adapter"] == "base"
+    assert refused.status_code == 404
+    assert "worse" in refused.json()["error"]["message"]
