@@ -59,7 +59,8 @@ class LazyGroup(click.Group):
             import difflib
 
             if close := difflib.get_close_matches(args[0], COMMANDS, n=1):
-                error.message += f" Did you mean `understudy {close[0]}`?"
+                hint = f"{error.message} Did you mean `understudy {close[0]}`?"
+                raise click.UsageError(hint, ctx) from error
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -70,15 +71,15 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except Invalid as error:
-            raise _Failure(str(error), exit_code=2) from error
+            raise _Misused(str(error)) from error
         except UnderstudyError as error:
-            raise _Failure(str(error), exit_code=1) from error
+            raise click.ClickException(str(error)) from error
 
 
-class _Failure(click.ClickException):
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+class _Misused(click.ClickException):
+    """Shown without the usage line: the words were right, what they named was not."""
+
+    exit_code = 2
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

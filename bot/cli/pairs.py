@@ -1,6 +1,7 @@
 """`understudy pairs`: what is learned from, in and out, and its review."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,9 @@ from data import domains
 from data import pairs as store
 from data.clock import iso
 from data.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from data.formats import Format
 
 SHOWN_BAD_ROWS = 10
 
@@ -31,7 +35,9 @@ def pairs() -> None:
 @click.option("--pending", is_flag=True, help="Let a reviewer approve them first.")
 @json_option
 @pass_app
-def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_json: bool) -> None:
+def import_(
+    app: App, domain: str, file: Path, format_: "Format", pending: bool, as_json: bool
+) -> None:
     """Import pairs from FILE: JSONL prompt/response, OpenAI chat messages, or CSV.
 
     Good rows are kept, bad ones are reported with their line; importing a file again adds
@@ -44,6 +50,10 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
     subject = domains.get(app.store.db, domain)
     with Progress(transient=True, disable=as_json) as bar:
         task = bar.add_task(f"Reading {file.name}", total=file.stat().st_size)
+
+        def report_bytes(read: int) -> None:
+            bar.update(task, completed=read)
+
         report = formats.import_file(
             app.store,
             subject,
@@ -51,7 +61,7 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
             format=format_,
             author=app.actor,
             status="pending" if pending else "approved",
-            progress=lambda done, _: bar.update(task, completed=done),
+            progress=report_bytes,
         )
     if as_json:
         print_json(report)
@@ -76,7 +86,7 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
 @click.option("--format", "format_", type=click.Choice(("jsonl", "chat", "csv")), default="jsonl")
 @click.option("--status", type=click.Choice((*store.STATUSES, "all")), default="approved")
 @pass_app
-def export(app: App, domain: str, file: Path, format_: str, status: store.Status) -> None:
+def export(app: App, domain: str, file: Path, format_: "Format", status: store.Status) -> None:
     """Write the pairs of DOMAIN to FILE."""
     from data import formats
 
