@@ -28,6 +28,7 @@ from data.errors import Invalid, NotFound
 from data.pairs import SELECT, Pair, _pair, every, normal
 
 Part = Literal["train", "validation", "probe", "golden"]
+VALIDATION_FACTS = 10  # a domain with fewer trains on all of them: none can be spared
 PROBE_PHRASINGS = 4  # a fact with at least so many trained phrasings can spare one
 PROBE_SHARE = 0.25  # of those facts
 PROBE_LIMIT = 64  # pairs
@@ -108,8 +109,9 @@ def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:
         else:
             facts.setdefault(group, []).append(pair)
     spare: list[tuple[str, Pair]] = []
+    share = validation_share if len(facts) >= VALIDATION_FACTS else 0.0
     for fact, members in facts.items():
-        part = _part_of(fact, members, validation_share)
+        part = _part_of(fact, members, share)
         parts.update({p.id: part for p in members})
         if part == "train" and len(members) >= PROBE_PHRASINGS and _hash01(fact, "p") < PROBE_SHARE:
             asked = Counter(_question(p) for p in members)

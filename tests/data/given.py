@@ -1,0 +1,62 @@
+"""What a test starts from: an adapter, an answer, some pairs, in as few words as possible."""
+
+from sqlite_utils import Database
+
+from data import adapters, conversations, experiments, pairs
+from data.adapters import Adapter
+from data.domains import Domain
+from data.pairs import Draft
+
+
+def adapter(
+    db: Database, domain: Domain, state: str = "candidate", dataset_id: int | None = None
+) -> Adapter:
+    """The domain's next adapter."""
+    version = adapters.next_version(db, domain)
+    made = adapters.register(
+        db,
+        domain,
+        version=version,
+        sha256=f"{version:064x}",
+        path=f"adapters/{domain.name}/{version}",
+        base_model="pocket",
+        rank=16,
+        size_bytes=1_000,
+        recipe={"epochs": 3},
+        scores={"golden": {"exact": 0.5}},
+        dataset_id=dataset_id,
+        state="rejected" if state == "rejected" else "candidate",
+        state_reason="not finite" if state == "rejected" else "",
+    )
+    return adapters.promote(db, made, "cli:ann") if state == "live" else made
+
+
+def reply(
+    db: Database,
+    domain: Domain,
+    person: str = "slack:T1/U1",
+    question: str = "How?",
+    answer: str = "So.",
+    variant: experiments.Variant | None = None,
+    status: conversations.Status = "done",
+) -> str:
+    """A question of that person and its answer; returns the reply's id."""
+    reply_id = conversations.new_reply_id()
+    thread = conversations.open_thread(db, f"thread:{reply_id}", domain.id, person)
+    conversations.ask(
+        db,
+        reply_id=reply_id,
+        conversation=thread,
+        person=person,
+        text=question,
+        adapter_id=variant.adapter_id if variant else None,
+        variant_id=variant.id if variant else None,
+    )
+    if status != "streaming":
+        conversations.answered(db, reply_id, answer, status=status)
+    return reply_id
+
+
+def approved(db: Database, domain: Domain, *drafts: Draft) -> list[int]:
+    """Approved pairs; returns their ids."""
+    return pairs.add(db, domain, list(drafts), source="import", status="approved").ids
