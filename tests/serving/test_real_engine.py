@@ -116,14 +116,19 @@ def _failure(engine: RunningEngine, adapter: Adapter) -> str:
 async def test_a_stream_is_not_disturbed_by_a_load(client, engine, endless):
     """The words of an answer are the same whether or not adapters come meanwhile."""
     alone = await answer(client, engine, endless, max_tokens=LONG)
-    running = asyncio.create_task(answer(client, engine, endless, max_tokens=LONG))
-    await asyncio.to_thread(wait_until, lambda: _running(engine) == 1, "the answer's begin", 2)
-    adapter = await asyncio.to_thread(
-        adapter_maker.register, engine.store, engine.settings, seed=5, rank=16
-    )
-    await asyncio.to_thread(engine.wait_for, adapter)
-    assert not running.done()
-    assert await running == alone
+    overlapped = False
+    for seed in (5, 6, 7):  # a busy machine may load too late for the answer
+        running = asyncio.create_task(answer(client, engine, endless, max_tokens=LONG))
+        await asyncio.to_thread(wait_until, lambda: _running(engine) == 1, "the answer's begin", 5)
+        adapter = await asyncio.to_thread(
+            adapter_maker.register, engine.store, engine.settings, seed=seed, rank=16
+        )
+        await asyncio.to_thread(engine.wait_for, adapter)
+        overlapped = overlapped or not running.done()
+        assert await running == alone
+        if overlapped:
+            break
+    assert overlapped
 
 
 async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
