@@ -46,6 +46,7 @@ class Pace:
     first_s: float = 0.4
     growth: float = 1.25
     longest_s: float = 3.0
+    retry_s: float = 0.2  # after a broken connection; doubles each time
 
 
 class AnswerMessage:
@@ -202,7 +203,7 @@ class AnswerMessage:
                     await asyncio.sleep(problem.retry_after_s)
                 elif problem.kind == "unclear":
                     self._exact = False
-                    await asyncio.sleep(0.2 * 2**attempt)
+                    await asyncio.sleep(self._pace.retry_s * 2**attempt)
                 else:
                     self.stopped = problem.code == "stopped_by_user"
                     return self.stopped
@@ -225,10 +226,18 @@ class AnswerMessage:
                 self._note(problem, "chat.update")
                 if problem.code in MESSAGE_GONE:
                     return None
-                if problem.kind == "refused" and problem.code != "streaming_state_conflict":
+                if problem.code == "streaming_state_conflict":
+                    await self._end_stream()
+                elif problem.kind == "refused":
                     break
-                await asyncio.sleep(0.2 * 2**attempt)
+                await asyncio.sleep(self._pace.retry_s * 2**attempt)
         return await self._post([first, *others])  # twice is better than not at all
+
+    async def _end_stream(self) -> None:
+        try:
+            await self._api.quick.chat_stopStream(channel=self._place.channel, ts=str(self._ts))
+        except Transport as error:
+            self._note(failure(error), "chat.stopStream")
 
     async def _post(self, messages: list[list[blocks.Block]]) -> str | None:
         ts = None
@@ -257,6 +266,6 @@ class AnswerMessage:
                 self._note(problem, "chat.postMessage")
                 if problem.kind in ("refused", "over"):
                     break
-                await asyncio.sleep(0.2 * 2**attempt)
+                await asyncio.sleep(self._pace.retry_s * 2**attempt)
         log.warning("The answer %s could not be sent to Slack.", self._reply_id)
         return None

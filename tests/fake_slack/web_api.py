@@ -98,6 +98,8 @@ class WebApi:
         return False
 
     def _call(self, method: str, args: Json, authorization: str, planned: Fault) -> Json:
+        if planned == "message_not_in_streaming_state":  # it expired just now
+            self._own(args).streaming_since = None
         if planned:
             raise Refused(planned)
         known: Callable[[Json], Json] | None = getattr(self, "do_" + method.replace(".", "_"), None)

@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import SecretStr
 from sqlite_utils import Database
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
 from bot.chat import Chat
 from bot.service import Service
@@ -33,7 +34,7 @@ from tests.fake_slack.transports import SignedHttp
 from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.serving.fake_vllm import FakeVllm, running, words
 
-QUICK = Pace(first_s=0.02, growth=1.0, longest_s=0.05)
+QUICK = Pace(first_s=0.02, growth=1.0, longest_s=0.05, retry_s=0.01)
 ADMIN, REVIEWER, MEMBER = "U1", "U3", "U2"
 
 
@@ -148,7 +149,7 @@ async def bot(
     await joined.start()
     async with contextlib.AsyncExitStack() as stack:
         if mode == "http":
-            url = await stack.enter_async_context(serving(joined))
+            url = await stack.enter_async_context(serving(lambda: made.front))
             slack.transport = SignedHttp(url + PATH)
         yield made
         await made.front.stop()
@@ -156,9 +157,12 @@ async def bot(
 
 
 @contextlib.asynccontextmanager
-async def serving(joined: front.Slack) -> AsyncIterator[str]:
+async def serving(current: Callable[[], front.Slack]) -> AsyncIterator[str]:
     """The tiny HTTP application that the front end's route needs; its address."""
-    app = Starlette(routes=joined.routes)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Starlette(routes=current().routes)(scope, receive, send)
+
     server = _QuietServer(uvicorn.Config(app, log_level="warning", lifespan="off"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

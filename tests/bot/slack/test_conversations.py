@@ -180,4 +180,3 @@ async def test_an_open_answer_ends_before_the_bot_stops(bot: Bot) -> None:
     await bot.front.stop()
     answer = await bot.slack.answer_to(question)
     assert answer.words == "word " * 40
-    await bot.front.start()

@@ -1,0 +1,145 @@
+"""The message that follows a tuning run to its end, over both transports."""
+
+from data import adapters, experiments, runs
+from data.adapters import Adapter
+from data.runs import Run
+from tests.bot.conftest import add_adapter
+from tests.bot.slack.conftest import ADMIN, MEMBER, Bot
+from tests.bot.slack.test_deeds import command, with_pairs
+from tests.fake_slack.workspace import Message
+
+
+async def retrained(bot: Bot, channel: str = "C1") -> Message:
+    """`/understudy retrain`; returns the message that follows the run."""
+    with_pairs(bot)
+    await command(bot, ADMIN, "retrain", channel)
+    (message,) = bot.slack.from_bot()
+    return message
+
+
+def claim(bot: Bot) -> Run:
+    run: Run = bot.write(lambda db: runs.claim(db, "worker"))
+    return run
+
+
+def step(bot: Bot, run: Run, number: int, loss: float) -> None:
+    bot.write(
+        lambda db: runs.progress(
+            db, run.id, step=number, total_steps=60, loss=loss, eta_s=60.0 - number
+        )
+    )
+
+
+def finish(bot: Bot, run: Run, **more: object) -> Adapter:
+    def end(db: object) -> Adapter:
+        made = add_adapter(db, bot.domain, 1, run_id=run.id, **more)
+        db.execute("UPDATE adapters SET scores = '{\"exact\": 0.75}'")
+        runs.finish(db, run.id, made.id)
+        return made
+
+    made: Adapter = bot.write(end)
+    bot.hold(made)
+    return made
+
+
+async def test_it_follows_the_run_to_its_end(bot: Bot) -> None:
+    message = await retrained(bot)
+    assert "waits for a worker" in message.notes
+    run = claim(bot)
+    step(bot, run, 15, 2.5)
+    await bot.slack.until(lambda: "25 %" in message.notes, "a quarter")
+    assert "loss 2.500" in message.notes
+    assert "about 45 s left" in message.notes
+    step(bot, run, 45, 1.25)
+    await bot.slack.until(lambda: "75 %" in message.notes, "three quarters")
+    finish(bot, run)
+    await bot.slack.until(lambda: "helpdesk@1* is ready" in message.notes, "the end")
+    assert "exact 0.750" in message.notes
+    assert [b["value"] for b in message.elements("promote")] == ["promote helpdesk@1"]
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
+    assert len(bot.slack.from_bot()) == 1
+
+
+async def test_it_says_why_a_run_failed(bot: Bot) -> None:
+    message = await retrained(bot)
+    run = claim(bot)
+    bot.write(lambda db: runs.fail(db, run.id, "The disk is full."))
+    await bot.slack.until(lambda: "The disk is full." in message.notes, "the reason")
+    assert message.elements("promote") == []
+
+
+async def test_it_says_why_an_adapter_was_rejected(bot: Bot) -> None:
+    message = await retrained(bot)
+    finish(bot, claim(bot), state="rejected", state_reason="It forgot too much.")
+    await bot.slack.until(lambda: "It forgot too much." in message.notes, "the reason")
+    assert message.elements("promote") == []
+
+
+async def test_it_goes_on_after_a_restart_of_the_bot(bot: Bot) -> None:
+    message = await retrained(bot)
+    run = claim(bot)
+    step(bot, run, 15, 2.5)
+    await bot.slack.until(lambda: "25 %" in message.notes, "a quarter")
+    await bot.front.stop()
+    finish(bot, run)
+    await bot.restart()
+    await bot.slack.until(lambda: "is ready" in message.notes, "the end")
+
+
+async def test_it_survives_limits_and_outages_of_slack(bot: Bot) -> None:
+    message = await retrained(bot)
+    bot.slack.faults["chat.update"] += ["limited", "500", "lost before", "lost after"]
+    finish(bot, claim(bot))
+    await bot.slack.until(lambda: "is ready" in message.notes, "the end")
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
+
+
+async def test_a_message_that_was_deleted_is_not_followed_any_more(bot: Bot) -> None:
+    message = await retrained(bot)
+    del bot.slack.messages[message.channel, message.ts]
+    finish(bot, claim(bot))
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the watcher to give up")
+    assert bot.slack.from_bot() == []
+
+
+async def test_where_the_bot_is_not_a_member_it_follows_in_a_direct_message(bot: Bot) -> None:
+    with_pairs(bot)
+    told = await command(bot, ADMIN, "retrain", "C9")
+    assert "direct messages" in told
+    (message,) = bot.slack.from_bot()
+    assert message.channel == f"D{ADMIN}"
+    finish(bot, claim(bot))
+    await bot.slack.until(lambda: "is ready" in message.notes, "the end")
+
+
+async def test_an_admin_promotes_with_the_button(bot: Bot) -> None:
+    message = await retrained(bot)
+    made = finish(bot, claim(bot))
+    await bot.slack.until(lambda: message.elements("promote"), "the buttons")
+    await bot.slack.press(ADMIN, message, "promote", times=2)
+    await bot.settled()
+    assert adapters.by_id(bot.store.db, made.id).state == "live"
+    (said,) = bot.slack.in_thread("C1", message.ts)
+    assert "helpdesk@1* answers everybody" in said.notes
+    assert f"<@{ADMIN}>" in said.notes
+
+
+async def test_an_admin_starts_the_comparison_with_the_button(bot: Bot) -> None:
+    message = await retrained(bot)
+    finish(bot, claim(bot))
+    await bot.slack.until(lambda: message.elements("start_comparison"), "the buttons")
+    await bot.slack.press(ADMIN, message, "start_comparison")
+    await bot.settled()
+    running = experiments.running(bot.store.db, bot.domain.id)
+    assert running is not None
+    assert [v.adapter for v in running.variants] == ["base", "helpdesk@1"]
+
+
+async def test_the_role_is_checked_again_at_the_click(bot: Bot) -> None:
+    message = await retrained(bot)
+    made = finish(bot, claim(bot))
+    await bot.slack.until(lambda: message.elements("promote"), "the buttons")
+    await bot.slack.press(MEMBER, message, "promote")
+    await bot.settled()
+    assert adapters.by_id(bot.store.db, made.id).state == "candidate"
+    assert "Only admins" in bot.slack.told(MEMBER)

@@ -1,0 +1,182 @@
+"""What Slack does to a stream, and that the message at the end has all of the text, once, with
+the thumbs. Over both transports."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.slack.api import Governor
+from tests.bot.slack.conftest import MEMBER, Bot
+from tests.fake_slack.workspace import Message
+from tests.serving.fake_vllm import CUT, words
+
+TEXT = "".join(f"Line {n} of an answer, with some words.\n" for n in range(60)) + "The end."
+
+
+def in_pieces(text: str, size: int = 9) -> list[str]:
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+async def ask(bot: Bot, text: str = "Tell me") -> Message:
+    return await bot.slack.say(MEMBER, "DU2", text)
+
+
+async def the_only_answer(bot: Bot, question: Message, seconds: float = 20) -> Message:
+    answer = await bot.slack.answer_to(question, seconds=seconds)
+    await bot.settled()
+    assert bot.slack.in_thread("DU2", question.ts) == [answer]
+    return answer
+
+
+@pytest.mark.parametrize(
+    "fault", ["limited", "channel_type_not_supported", "500", "lost before", "invalid_arguments"]
+)
+async def test_when_no_stream_can_begin_one_message_has_the_whole_answer(
+    bot: Bot, fault: str
+) -> None:
+    bot.says(*in_pieces(TEXT))
+    bot.slack.faults["chat.startStream"] += [fault] * 3
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == TEXT
+    assert answer.thread_ts is not None
+
+
+@pytest.mark.parametrize("method", ["chat.appendStream", "chat.stopStream"])
+@pytest.mark.parametrize(
+    "fault", ["limited", "500", "lost before", "lost after", "message_not_in_streaming_state"]
+)
+async def test_a_stream_that_fails_half_way_ends_whole(bot: Bot, method: str, fault: str) -> None:
+    bot.says(*in_pieces(TEXT))
+    bot.slack.faults[method] += [fault]
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == TEXT
+
+
+async def test_a_stream_that_expires_ends_whole(bot: Bot) -> None:
+    bot.says(*in_pieces(TEXT))
+    bot.slack.stream_lifetime_s = 0.0
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == TEXT
+
+
+async def test_a_stream_that_slack_long_refuses_to_stop_is_stopped_and_whole(bot: Bot) -> None:
+    bot.says(*in_pieces(TEXT))
+    bot.slack.faults["chat.stopStream"] += ["500"] * 6
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == TEXT
+
+
+async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: Bot) -> None:
+    bot.says(*in_pieces(TEXT))
+    bot.slack.faults["chat.startStream"] += ["limited"]
+    bot.slack.faults["chat.postMessage"] += ["lost after", "500", "limited"]
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == TEXT
+
+
+async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -> None:
+    bot.says(*in_pieces(TEXT))
+    bot.slack.per_minute |= {"chat.startStream": 3, "chat.stopStream": 3}
+    bot.front.api.governor.per_minute = {"chat.startStream": 3}
+    questions = [await ask(bot, f"Question {n}?") for n in range(8)]
+    for question in questions:
+        assert (await the_only_answer(bot, question)).words == TEXT
+    assert len(bot.slack.called("chat.startStream")) == 3
+
+
+async def test_an_answer_longer_than_a_message_goes_on_in_the_next(bot: Bot) -> None:
+    text = "\n\n".join(f"Paragraph {n}: " + "word " * 60 for n in range(60))
+    bot.says(*in_pieces(text, 400))
+    question = await ask(bot)
+    await bot.slack.answer_to(question)
+    await bot.settled()
+    messages = bot.slack.in_thread("DU2", question.ts)
+    assert len(messages) == 2
+    assert "".join(m.words for m in messages) == text
+    assert [len(m.elements("feedback")) for m in messages] == [0, 1]
+
+
+async def test_the_engine_breaking_off_leaves_its_words_and_says_so(bot: Bot) -> None:
+    bot.engine.say = lambda body: [*words(body["model"], "Half an ", "answer")[:3], CUT]
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == "Half an answer"
+    assert ":warning:" in answer.notes
+    assert bot.row("SELECT status FROM replies")["status"] == "partial"
+
+
+async def test_an_answer_cut_at_its_length_says_so(bot: Bot) -> None:
+    bot.says("And then", finish="length")
+    answer = await the_only_answer(bot, await ask(bot))
+    assert "greatest length" in answer.notes
+
+
+async def test_an_engine_that_is_down_is_said_in_words_and_recorded(bot: Bot) -> None:
+    bot.beat("http://127.0.0.1:9")
+    question = await ask(bot)
+    await bot.settled()
+    (told,) = bot.slack.in_thread("DU2", question.ts)
+    assert "engine" in told.notes
+    assert bot.row("SELECT status FROM replies")["status"] == "failed"
+    assert bot.slack.statuses[-1]["status"] == ""
+
+
+async def test_in_a_channel_only_the_asker_is_told_that_the_engine_is_down(bot: Bot) -> None:
+    bot.beat("http://127.0.0.1:9")
+    question = await bot.slack.say(MEMBER, "C1", "<@UBOT> hello?")
+    await bot.settled()
+    assert bot.slack.from_bot() == []
+    (told,) = bot.slack.ephemerals
+    assert (told["user"], told["thread_ts"]) == (MEMBER, question.ts)
+
+
+async def test_an_answer_without_a_word_is_said_in_words(bot: Bot) -> None:
+    bot.says(" ", "\n")
+    question = await ask(bot)
+    await bot.settled()
+    (told,) = bot.slack.in_thread("DU2", question.ts)
+    assert "nothing to say" in told.notes
+
+
+async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
+    bot.says(*in_pieces(TEXT * 40))
+    bot.slack.faults["chat.appendStream"] += ["stopped_by_user"]
+    await ask(bot)
+    await bot.settled()
+    assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
+
+
+FAULTS = ["limited", "500", "lost before", "lost after", "message_not_in_streaming_state"]
+
+
+async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot) -> None:
+    """Any mixture of texts, pieces and failures of the stream."""
+    bot.slack.api.faults.retry_after_s = 0
+    plans = st.lists(st.sampled_from(["", *FAULTS]), max_size=4)
+    texts = st.text(st.sampled_from("abc äß漢字🙂 \n`*|"), min_size=1, max_size=400).filter(
+        lambda text: bool(text.strip())
+    )
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(texts, st.integers(1, 40), plans, plans)
+    def drawn(text: str, size: int, appends: list[str], stops: list[str]) -> None:
+        cases.append((text, size, appends, stops))
+
+    cases: list[tuple[str, int, list[str], list[str]]] = []
+    drawn()
+    bot.front.api.governor.per_minute = {}
+    bot.slack.per_minute = {}
+    for text, size, appends, stops in cases:
+        bot.says(*in_pieces(text, size))
+        bot.slack.faults["chat.appendStream"][:] = appends
+        bot.slack.faults["chat.stopStream"][:] = stops
+        answer = await the_only_answer(bot, await ask(bot))
+        assert answer.words.strip() == text.strip()
+
+
+def test_the_governor_lets_as_many_through_as_a_minute_has() -> None:
+    governor = Governor({"chat.startStream": 3})
+    assert [governor.take("chat.startStream") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert all(governor.take("chat.postMessage") for _ in range(100))
+    governor = Governor({"chat.startStream": 3})
+    governor.limited("chat.startStream")
+    assert not governor.take("chat.startStream")
