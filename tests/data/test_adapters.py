@@ -1,0 +1,199 @@
+"""The registry: immutable versions, one of them live, and every step can be undone."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from data import adapters, audit, domains, experiments
+from data.adapters import Adapter
+from data.db import Store, value
+from data.domains import Domain
+from data.errors import Conflict, NotFound
+from tests.data import given
+
+
+def promote(store: Store, adapter: Adapter) -> None:
+    with store.write() as db:
+        adapters.promote(db, adapter, "cli:ann")
+
+
+def roll_back(store: Store, domain: Domain) -> str:
+    with store.write() as db:
+        now = adapters.roll_back(db, domain, "cli:ann")
+    return now.name if now else "base"
+
+
+@pytest.fixture
+def three(store: Store, domain: Domain) -> list[Adapter]:
+    with store.write() as db:
+        return [given.adapter(db, domain) for _ in range(3)]
+
+
+def test_versions_count_up_within_a_domain(store: Store, three: list[Adapter]) -> None:
+    with store.write() as db:
+        other = given.adapter(db, domains.create(db, "hr"))
+    assert [a.name for a in three] == ["helpdesk@1", "helpdesk@2", "helpdesk@3"]
+    assert other.name == "hr@1"
+    assert [a.name for a in adapters.every(store.db)] == ["hr@1", *(a.name for a in three[::-1])]
+
+
+def test_a_version_is_taken_once(store: Store, domain: Domain, three: list[Adapter]) -> None:
+    with pytest.raises(Conflict, match="helpdesk@2 is registered already"), store.write() as db:
+        adapters.register(
+            db,
+            domain,
+            version=2,
+            sha256="0" * 64,
+            path="x",
+            base_model="pocket",
+            rank=8,
+            size_bytes=1,
+            recipe={},
+            scores={},
+        )
+
+
+def test_the_served_name_carries_the_content(three: list[Adapter], tmp_path: Path) -> None:
+    assert three[0].served_name == "helpdesk@1-000000000000"
+    assert len({a.served_name for a in three}) == 3
+    assert three[0].folder(tmp_path) == tmp_path / "adapters/helpdesk/1"
+
+
+@pytest.mark.parametrize("name", ["helpdesk@2", "2", "@2"])
+def test_an_adapter_is_found_by_what_people_call_it(
+    store: Store, domain: Domain, three: list[Adapter], name: str
+) -> None:
+    assert adapters.get(store.db, name, domain) == three[1]
+
+
+@pytest.mark.parametrize("name", ["helpdesk@9", "helpdesk@base", "helpdesk", "../x@1", "", "2"])
+def test_another_name_is_nothings_and_says_what_there_is(
+    store: Store, three: list[Adapter], name: str
+) -> None:
+    with pytest.raises(NotFound, match="there are: helpdesk@3, helpdesk@2, helpdesk@1"):
+        adapters.get(store.db, name)
+
+
+def test_nothing_is_live_at_first(store: Store, domain: Domain, three: list[Adapter]) -> None:
+    assert adapters.live(store.db, domain.id) is None
+    with pytest.raises(Conflict, match="Nothing was promoted"):
+        roll_back(store, domain)
+
+
+def test_promoting_retires_the_one_before(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    promote(store, three[0])
+    promote(store, three[2])
+    states = {a.name: a.state for a in adapters.every(store.db, domain)}
+    assert states == {"helpdesk@1": "retired", "helpdesk@2": "candidate", "helpdesk@3": "live"}
+    assert [e.action for e in audit.recent(store.db)][:2] == ["promote", "promote"]
+
+
+def test_roll_backs_undo_promotions_one_by_one(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    for adapter in three:
+        promote(store, adapter)
+    assert [roll_back(store, domain) for _ in three] == ["helpdesk@2", "helpdesk@1", "base"]
+    with pytest.raises(Conflict):
+        roll_back(store, domain)
+
+
+def test_a_promotion_after_a_roll_back_can_be_undone_too(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    promote(store, three[0])
+    promote(store, three[1])
+    assert roll_back(store, domain) == "helpdesk@1"
+    promote(store, three[2])
+    assert roll_back(store, domain) == "helpdesk@1"
+    assert roll_back(store, domain) == "base"
+
+
+def test_live_and_rejected_ones_cannot_be_promoted(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    promote(store, three[0])
+    with pytest.raises(Conflict, match="helpdesk@1 is live already"):
+        promote(store, three[0])
+    with store.write() as db:
+        bad = given.adapter(db, domain, "rejected")
+    with pytest.raises(Conflict, match="helpdesk@4 was rejected: not finite"):
+        promote(store, bad)
+    assert (live := adapters.live(store.db, domain.id)) is not None
+    assert live.name == "helpdesk@1"
+
+
+def test_two_admins_promoting_at_once_leave_one_live(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    jobs = [
+        store.submit_soon(lambda db, a=adapter: adapters.promote(db, a, "cli:ann"))
+        for adapter in three
+    ]
+    for job in jobs:
+        job.result(10)
+    sql = "SELECT count(*) FROM adapters WHERE state = 'live'"
+    assert value(store.db, sql) == 1
+
+
+def test_engines_hold_what_may_be_asked_for(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    for adapter in three:
+        promote(store, adapter)
+    with store.write() as db:
+        candidate = given.adapter(db, domain)
+        given.adapter(db, domain, "rejected")
+    wanted = [a.name for a in adapters.wanted(store.db)]
+    assert wanted == ["helpdesk@3", candidate.name, "helpdesk@2"]  # live first; 2 to go back to
+    with store.write() as db:
+        experiments.start(db, domain, three[0], candidate, "cli:ann")
+    assert "helpdesk@1" in [a.name for a in adapters.wanted(store.db)]
+
+
+class Registry(RuleBasedStateMachine):
+    """Promotions and roll-backs in any order, against a plain stack of what was live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store(":memory:")
+        with self.store.write() as db:
+            self.domain = domains.create(db, "helpdesk")
+            self.all = [given.adapter(db, self.domain) for _ in range(4)]
+        self.stack: list[str | None] = [None]
+
+    @rule(choice=st.integers(0, 3))
+    def promote(self, choice: int) -> None:
+        adapter = self.all[choice]
+        if self.stack[-1] == adapter.name:
+            with pytest.raises(Conflict):
+                promote(self.store, adapter)
+        else:
+            promote(self.store, adapter)
+            self.stack.append(adapter.name)
+
+    @rule()
+    def roll_back(self) -> None:
+        if len(self.stack) == 1:
+            with pytest.raises(Conflict):
+                roll_back(self.store, self.domain)
+        else:
+            self.stack.pop()
+            assert roll_back(self.store, self.domain) == (self.stack[-1] or "base")
+
+    @invariant()
+    def the_stack_says_who_is_live(self) -> None:
+        live = adapters.live(self.store.db, self.domain.id)
+        assert (live.name if live else None) == self.stack[-1]
+
+    def teardown(self) -> None:
+        self.store.close()
+
+
+TestRegistry = Registry.TestCase
+TestRegistry.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
