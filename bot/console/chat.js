@@ -41,7 +41,7 @@ async function* lines(response) {
 // Code blocks, inline code and bold; everything else stays as it was written.
 function show(element, text) {
   const pieces = [];
-  text.split(/```[\w+-]*\n?([\s\S]*?)(?:```|$)/).forEach((part, i) => {
+  text.split(/\n*```[\w+-]*\n?([\s\S]*?)(?:```\n*|$)/).forEach((part, i) => {
     if (i % 2) {
       const pre = document.createElement("pre");
       pre.tabIndex = 0; // it may scroll, also for who uses the keyboard
@@ -291,7 +291,7 @@ composer.addEventListener("submit", (event) => {
   event.preventDefault();
   if (state.answering) return state.answering.abort();
   const text = question.value.trim();
-  if (!text) return question.focus();
+  if (!text || !state.conversation) return question.focus(); // empty, or the page is not there yet
   question.value = "";
   grow();
   ask(text);

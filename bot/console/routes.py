@@ -22,7 +22,12 @@ from bot.service import Service
 from data import conversations, domains, feedback
 
 HERE = Path(__file__).parent
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 
 router = APIRouter()
 Visitor = Annotated[str, Depends(auth.visitor)]
@@ -43,7 +48,9 @@ class File:
         return Response(self.body, headers=headers, media_type=self.type)
 
 
-PAGE, SCRIPT, STYLE = File("chat.html"), File("chat.js"), File("chat.css")
+PAGE, SCRIPT, STYLE, ICON = (
+    File(name) for name in ("chat.html", "chat.js", "chat.css", "icon.svg")
+)
 
 
 @router.get("/")
@@ -61,6 +68,11 @@ async def script(request: Request) -> Response:
 @router.get("/web/chat.css")
 async def style(request: Request) -> Response:
     return STYLE.response(request)
+
+
+@router.get("/web/icon.svg")
+async def icon(request: Request) -> Response:
+    return ICON.response(request)
 
 
 @router.get("/web/domains")

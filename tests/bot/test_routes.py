@@ -11,7 +11,13 @@ from data.config import Settings, SlackSettings
 from data.db import Store
 from tests.bot.conftest import Bot
 
-OPEN = {("GET", "/"), ("GET", "/health"), ("GET", "/web/chat.js"), ("GET", "/web/chat.css")}
+OPEN = {
+    ("GET", "/"),
+    ("GET", "/health"),
+    ("GET", "/web/chat.js"),
+    ("GET", "/web/chat.css"),
+    ("GET", "/web/icon.svg"),
+}
 FROM_HERE = {("GET", "/metrics")}  # open to this machine: tests/bot/test_health.py
 MEMBERS = {
     ("POST", "/v1/chat/completions"),
