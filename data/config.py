@@ -6,13 +6,14 @@ wins over the file; giving both a variable and its `_FILE` is an error, as is a 
 Secrets are never written by `understudy init` and never printed.
 """
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from data.errors import Invalid
 
@@ -20,6 +21,14 @@ FILE_NAME = "understudy.toml"
 POCKET = Path(__file__).parent / "pocket"
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _number(value: Any) -> Any:
+    """Text of digits as a number: what the environment gives where only certain numbers fit."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+Rank = Annotated[Literal[8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
 
 
 class Section(BaseModel):
@@ -58,7 +67,7 @@ class ServingSettings(Section):
     port: Port = 8100  # loopback only: vLLM's own API is open to whoever reaches it
     max_model_len: int = Field(default=1024, ge=128)
     max_loras: int = Field(default=4, ge=1, le=64)  # adapters in one batch
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 64
+    max_lora_rank: Rank = 64
     quantization: Literal["none", "bitsandbytes"] = "none"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     gpu_memory_fraction: float = Field(default=0.85, gt=0, le=1)
@@ -159,6 +168,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
 
 def _apply_environment(given: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Put the environment's settings into `given`; returns which variable set what."""
+    _refuse_misspelt(environ)
     origin: dict[str, str] = {}
     if "UNDERSTUDY_HOME" in environ:
         given["home"] = environ["UNDERSTUDY_HOME"]
@@ -176,6 +186,18 @@ def _apply_environment(given: dict[str, Any], environ: Mapping[str, str]) -> dic
                 table[key] = parsed
                 origin[f"{section}.{key}"] = variable
     return origin
+
+
+def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+    """A variable that begins like a setting's and is none would be silently without effect."""
+    known = {f"{s}_{key}".upper() for s, model in SECTIONS.items() for key in model.model_fields}
+    sections = tuple(f"UNDERSTUDY_{section}_".upper() for section in SECTIONS)
+    for name in sorted(n for n in environ if n.startswith(sections)):
+        key = name.removeprefix("UNDERSTUDY_")
+        if key.removesuffix("_FILE") not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean UNDERSTUDY_{near[0]}?" if near else ""
+            raise Invalid(f"{name} in the environment is not a setting.{hint}")
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str | None:

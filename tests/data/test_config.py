@@ -1,0 +1,227 @@
+"""Settings: the environment wins over the file, and every mistake is named with its place."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic import SecretStr
+
+from data import config
+from data.config import SECTIONS, Settings
+from data.errors import Invalid
+
+
+def write(folder: Path, **tables: Any) -> Path:
+    """A settings file with top-level keys and tables of keys."""
+    lines = [f"{k} = {json.dumps(v)}" for k, v in tables.items() if not isinstance(v, dict)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+    file = folder / config.FILE_NAME
+    file.write_text("\n".join(lines))
+    return file
+
+
+def load(path: Path | None = None, **environ: str) -> Settings:
+    return config.load(path, environ)
+
+
+def problem(path: Path | None = None, **environ: str) -> str:
+    with pytest.raises(Invalid) as raised:
+        config.load(path, environ)
+    return str(raised.value)
+
+
+# Where settings come from
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load()
+    assert (settings.home, settings.bot.port, settings.base.model) == (tmp_path, 8080, "pocket")
+    assert settings.base.path == str(config.POCKET)
+
+
+def test_the_file_here_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path, bot={"port": 9000}).parent)
+    assert load().bot.port == 9000
+
+
+def test_a_named_file_wins_over_the_variable_and_that_over_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files.append(write(folder, bot={"port": 9000 + number}))
+    monkeypatch.chdir(files[0].parent)
+    assert load(UNDERSTUDY_CONFIG=str(files[1])).bot.port == 9001
+    assert load(files[2], UNDERSTUDY_CONFIG=str(files[1])).bot.port == 9002
+
+
+def test_home_is_relative_to_the_file(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, home="state"))
+    assert settings.home == tmp_path / "state"
+    assert settings.store_path == tmp_path / "state" / "understudy.db"
+    assert settings.adapters_path.parent == settings.runs_path.parent == settings.home
+    assert load(tmp_path / config.FILE_NAME, UNDERSTUDY_HOME="/srv/u").home == Path("/srv/u")
+
+
+def test_a_local_base_model_is_relative_to_the_file_too(tmp_path: Path) -> None:
+    (tmp_path / "qwen").mkdir()
+    assert load(write(tmp_path, base={"model": "qwen"})).base.path == str(tmp_path / "qwen")
+    hub = "Qwen/Qwen3-4B-Instruct-2507"
+    assert load(write(tmp_path, base={"model": hub})).base.path == hub
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, bot={"port": 9000, "web_chat": True})
+    settings = load(file, UNDERSTUDY_BOT_PORT="9001", UNDERSTUDY_BOT_WEB_CHAT="false")
+    assert (settings.bot.port, settings.bot.web_chat) == (9001, False)
+
+
+def example_of(section: str, key: str) -> str:
+    """A value that the setting takes and that is not its default, as text."""
+    field = SECTIONS[section].model_fields[key]
+    if key in ("max_attempts", "max_model_len"):  # these have bounds of their own
+        return str(int(field.default) + 1)
+    if get_origin(field.annotation) is Literal:
+        return str(next(v for v in get_args(field.annotation) if v != field.default))
+    kinds = {bool: "false", int: "33", float: "0.5"}
+    return kinds.get(type(field.default), "text")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [(s, key) for s, model in SECTIONS.items() for key in model.model_fields]
+)
+def test_every_setting_can_be_given_in_the_environment(
+    tmp_path: Path, section: str, key: str
+) -> None:
+    text = example_of(section, key)
+    settings = load(write(tmp_path), **{f"UNDERSTUDY_{section}_{key}".upper(): text})
+    found = getattr(getattr(settings, section), key)
+    if isinstance(found, SecretStr):
+        found = found.get_secret_value()
+    assert found != SECTIONS[section].model_fields[key].default
+    assert text in (str(found), str(found).lower()) or found == (text,)
+
+
+def test_lists_are_separated_by_commas(tmp_path: Path) -> None:
+    settings = load(write(tmp_path), UNDERSTUDY_SLACK_ADMINS="U1, U2,")
+    assert settings.slack.admins == ("U1", "U2")
+
+
+# Secrets
+
+
+def test_a_secret_is_read_from_the_file_that_a_variable_names(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("xoxb-1\n")
+    file = write(tmp_path)
+    settings = load(file, UNDERSTUDY_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"))
+    assert settings.slack.bot_token.get_secret_value() == "xoxb-1"
+
+
+def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+    said = problem(
+        write(tmp_path),
+        UNDERSTUDY_SLACK_BOT_TOKEN="xoxb-1",
+        UNDERSTUDY_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
+    )
+    assert "Both UNDERSTUDY_SLACK_BOT_TOKEN and UNDERSTUDY_SLACK_BOT_TOKEN_FILE are set" in said
+
+
+def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    said = problem(write(tmp_path), UNDERSTUDY_SLACK_APP_TOKEN_FILE=str(tmp_path / "none"))
+    assert said.startswith("UNDERSTUDY_SLACK_APP_TOKEN_FILE names ")
+    assert str(tmp_path / "none") in said
+
+
+def test_secrets_are_not_printed(tmp_path: Path) -> None:
+    settings = load(write(tmp_path), UNDERSTUDY_SLACK_SIGNING_SECRET="hush-hush")
+    assert "hush-hush" not in repr(settings) + str(settings) + str(settings.model_dump())
+    assert settings.slack.signing_secret.get_secret_value() == "hush-hush"
+
+
+def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> None:
+    said = problem(write(tmp_path, slack={"bot_token": ["xoxb-hush"]}))
+    assert "slack.bot_token" in said
+    assert "hush" not in said
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("bot", "port", "high", "valid integer"),
+        ("bot", "port", 70_000, "less than or equal to 65535"),
+        ("bot", "temperature", 3.5, "less than or equal to 2"),
+        ("bot", "web_chat", "perhaps", "valid boolean"),
+        ("serving", "max_lora_rank", 24, "8, 16, 32"),
+        ("serving", "dtype", "int3", "'auto', 'bfloat16'"),
+        ("tuning", "max_attempts", 0, "greater than or equal to 1"),
+        ("slack", "mode", "carrier-pigeon", "'off', 'socket' or 'http'"),
+        ("slack", "admins", "U1", "tuple"),
+        ("base", "model", 7, "valid string"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_its_place_and_what_it_takes(
+    tmp_path: Path, section: str, key: str, value: Any, words: str
+) -> None:
+    file = write(tmp_path, **{section: {key: value}})
+    said = problem(file)
+    assert f"{section}.{key} (in {file}): " in said
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        ("UNDERSTUDY_BOT_PORT", "bot.port"),
+        ("UNDERSTUDY_SERVING_MAX_LORA_RANK", "serving.max_lora_rank"),
+        ("UNDERSTUDY_SLACK_MODE", "slack.mode"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, setting: str) -> None:
+    assert f"{setting} (in {variable}): " in problem(write(tmp_path), **{variable: "wrong"})
+
+
+def test_lora_ranks_can_be_given_in_the_environment(tmp_path: Path) -> None:
+    assert load(write(tmp_path), UNDERSTUDY_SERVING_MAX_LORA_RANK="32").serving.max_lora_rank == 32
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, bot={"port": -1, "hots": "x"}, tunning={"threads": 1})
+    said = problem(file, UNDERSTUDY_TUNING_THREADS="-2")
+    for expected in (
+        f"bot.port (in {file})",
+        f"bot.hots (in {file}): is not a setting",
+        f"tunning (in {file}): is not a setting",
+        "tuning.threads (in UNDERSTUDY_TUNING_THREADS)",
+    ):
+        assert expected in said
+
+
+def test_a_section_that_is_no_table_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, bot=7)
+    assert f"bot (in {file})" in problem(file)
+    assert f"bot (in {file})" in problem(file, UNDERSTUDY_BOT_PORT="9000")
+
+
+def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
+    assert "UNDERSTUDY_BOT_PROT" in problem(write(tmp_path), UNDERSTUDY_BOT_PROT="9000")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert f"There is no settings file {tmp_path / 'x.toml'}" in problem(tmp_path / "x.toml")
+    assert "understudy init" in problem(UNDERSTUDY_CONFIG=str(tmp_path / "x.toml"))
+
+
+@pytest.mark.parametrize("content", [b"bot = [", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / config.FILE_NAME
+    file.write_bytes(content)
+    assert f"{file} is not valid TOML" in problem(file)
