@@ -1,0 +1,179 @@
+"""Blocks keep Slack's limits, whatever goes into them, and lose no text."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block as SdkBlock
+
+from bot.slack import blocks
+from data.adapters import Adapter
+from data.runs import Run
+from tests.fake_slack import rules
+
+RUN = Run(
+    id=7,
+    domain_id=1,
+    domain="helpdesk",
+    kind="incremental",
+    state="running",
+    recipe={},
+    dataset_id=None,
+    parent_id=None,
+    adapter_id=None,
+    requested_by="slack:T1/U1",
+    cancel_requested=False,
+    attempts=1,
+    worker="w",
+    phase="training",
+    step=30,
+    total_steps=60,
+    loss=1.5,
+    validation_loss=None,
+    eta_s=40.0,
+    error="",
+    queued_at=1,
+    started_at=2_000_000,
+    heartbeat_at=None,
+    finished_at=62_000_000,
+)
+ADAPTER = Adapter(
+    id=1,
+    domain_id=1,
+    domain="helpdesk",
+    version=3,
+    sha256="0" * 64,
+    path="adapters/helpdesk-3",
+    base_model="pocket",
+    rank=8,
+    size_bytes=1,
+    recipe={},
+    scores={"exact": 0.5, "notes": "words", "passed": True},
+    dataset_id=None,
+    parent_id=None,
+    run_id=7,
+    state="candidate",
+    state_reason="",
+    created_at=1,
+    live_at=None,
+)
+LINES = st.sampled_from(
+    [
+        *("", "# Title", "a plain line of words", "- item", "    indented"),
+        *("| a | b |", "|---|---|", "```", "```python", "~~~"),
+        *("漢字" * 40, "x" * 300, "שלום עולם", "🙂🙂 ok"),
+    ]
+)
+MARKDOWN = st.lists(LINES, max_size=80).map("\n".join)
+
+
+def without_fences(parts: list[str]) -> str:
+    """The text without its fence lines and white space, which cutting a fence adds."""
+    lines = [line for part in parts for line in part.splitlines()]
+    kept = [line for line in lines if not line.strip().startswith(("```", "~~~"))]
+    return "".join("".join(kept).split())
+
+
+@given(MARKDOWN, st.integers(350, 1_000))
+def test_splitting_keeps_the_limit_and_the_text(text: str, limit: int) -> None:
+    parts = blocks.split(text, limit)
+    assert all(0 < len(part) <= limit for part in parts)
+    assert without_fences(parts) == without_fences([text])
+
+
+@given(st.text("ab \n", max_size=3_000), st.integers(60, 500))
+def test_without_fences_the_parts_are_exactly_the_text(text: str, limit: int) -> None:
+    parts = blocks.split(text, limit)
+    assert "".join(parts).strip() == text.strip()
+
+
+def test_it_is_cut_at_a_paragraph() -> None:
+    text = "a" * 60 + "\n\n" + "b" * 60
+    assert blocks.split(text, 100) == ["a" * 60 + "\n\n", "b" * 60]
+
+
+def test_a_fence_that_is_cut_is_closed_and_opened_again() -> None:
+    text = "```python\n" + "print(1)\n" * 40 + "```"
+    parts = blocks.split(text, 200)
+    assert len(parts) > 1
+    for part in parts:
+        assert part.startswith("```python\n")
+        assert part.rstrip().endswith("```")
+        assert part.count("```") == 2
+
+
+def test_a_table_stays_together_where_it_can() -> None:
+    table = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 5
+    text = "words\n" * 20 + table
+    first, second = blocks.split(text, 160)
+    assert "|" not in first
+    assert second == table
+
+
+@given(st.text(max_size=30_000), st.text(max_size=4_000))
+def test_answers_of_any_text_are_valid_messages(text: str, note: str) -> None:
+    messages = blocks.answers(text, "chatcmpl-1", note)
+    for message in messages:
+        assert rules.blocks(message) == []
+    assert sum(len(m.elements) for m in _feedback(messages)) == 1
+
+
+def test_a_long_answer_is_several_valid_messages() -> None:
+    messages = blocks.answers("word " * 20_000, "chatcmpl-1")
+    assert len(messages) == 9
+    assert [rules.blocks(m) for m in messages] == [[]] * 9
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "done", "failed", "cancelled"])
+@pytest.mark.parametrize("error", ["", "It broke. " * 2_000])
+def test_a_run_is_a_valid_message_in_every_state(state: Any, error: str) -> None:
+    run = replace(RUN, state=state, error=error)
+    for result in (None, ADAPTER, replace(ADAPTER, state="rejected", state_reason=error)):
+        for live in (None, replace(ADAPTER, version=2, state="live")):
+            assert rules.blocks(blocks.run_message(run, result, live)) == []
+
+
+def test_a_run_shows_how_far_it_is() -> None:
+    shown = str(blocks.run_message(RUN, None, None))
+    assert "▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░" in shown
+    assert "50 %" in shown
+    assert "step 30 of 60, loss 1.500, about 40 s left" in shown
+
+
+def test_text_from_outside_mentions_nobody() -> None:
+    assert blocks.sentence("<!channel> & <@U1> <@evil|x>") == (
+        "&lt;!channel&gt; &amp; <@U1> &lt;@evil|x&gt;"
+    )
+
+
+def test_slacks_own_library_takes_every_block() -> None:
+    everything = [
+        *blocks.answers("text", "chatcmpl-1", "note")[0],
+        *blocks.run_message(replace(RUN, state="done"), ADAPTER, None),
+        *blocks.correction_modal("chatcmpl-1", "C1", "1.2")["blocks"],
+    ]
+    parsed = SdkBlock.parse_all(everything)
+    assert [b.to_dict()["type"] for b in parsed] == [b["type"] for b in everything]
+
+
+def test_the_form_is_a_valid_view() -> None:
+    assert rules.view(blocks.correction_modal("chatcmpl-" + "0" * 30, "C" * 12, "1.2")) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (4_800, "80 min"), (6_000, "1 h 40 min")],
+)
+def test_durations_read_well(seconds: float, words: str) -> None:
+    assert blocks.duration(seconds) == words
+
+
+class _Elements:
+    def __init__(self, elements: list[Any]) -> None:
+        self.elements = elements
+
+
+def _feedback(messages: list[list[blocks.Block]]) -> list[_Elements]:
+    return [_Elements(b["elements"]) for m in messages for b in m if b["type"] == "context_actions"]
