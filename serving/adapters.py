@@ -51,8 +51,11 @@ class Outcome:
 
 def held(url: str) -> dict[str, str]:
     """Served name -> folder, of the adapters that the engine holds. Raises EngineRefused."""
-    cards = _ask(f"{url}/v1/models")["data"]
-    return {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
+    try:
+        cards = _ask(f"{url}/v1/models")["data"]
+        return {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EngineRefused(f"What answers at {url} is not a vLLM.") from error
 
 
 def ensure_base(url: str, settings: Settings) -> None:
@@ -236,4 +239,6 @@ def _reason(error: urllib.error.HTTPError) -> str:
         message = orjson.loads(raw)["error"]["message"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message = raw.decode(errors="replace")[:300]
+        if error.code == 404 and "lora_adapter" in error.url:
+            message = "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
     return f"The engine answered {error.code}: {message}"

@@ -128,12 +128,12 @@ def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
 def _supervise(settings: Settings, store: Store, stopping: threading.Event) -> None:
     """Run an engine of our own."""
     engine = Engine(settings)
+    engine.start()  # before a word to the store: the port may be another `understudy serve`'s
     replica = Replica(store, "local", engine.url, settings.base.model)
     keeper = Keeper(settings, replica, ours=True)
     seen = 0
     beats = _beats(replica, stopping)
     try:
-        engine.start()
         while not stopping.is_set():
             if engine.failure is not None:
                 raise engine.failure

@@ -65,6 +65,9 @@ class FakeVllm:
         cards += [{"id": n, "root": p, "parent": "base"} for n, p in self.held.items()]
         return web.json_response({"object": "list", "data": cards})
 
+    async def something_else(self, _: web.Request) -> web.Response:
+        return web.Response(text="<html>Welcome</html>", content_type="text/html")
+
     async def load(self, request: web.Request) -> web.Response:
         body = await request.json()
         name = body["lora_name"]
@@ -117,6 +120,7 @@ class FakeVllm:
         app.router.add_post("/v1/load_lora_adapter", self.load)
         app.router.add_post("/v1/unload_lora_adapter", self.unload)
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_get("/elsewhere/v1/models", self.something_else)
         return app
 
 

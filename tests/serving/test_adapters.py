@@ -6,7 +6,7 @@ import pytest
 from data import adapter_files, adapters, placements
 from data.adapters import BASE_SERVED_NAME, Adapter
 from data.clock import now_us
-from data.config import ServingSettings, Settings
+from data.config import POCKET, ServingSettings, Settings
 from data.db import Store, insert
 from serving import base_adapter
 from serving.adapters import (
@@ -16,6 +16,7 @@ from serving.adapters import (
     ensure_base,
     forget_failures,
     held,
+    load,
     sync,
 )
 from tests import adapter_maker
@@ -239,3 +240,13 @@ def test_an_engine_that_is_away_cannot_be_asked(store, settings, fake):
     fake.url = fake.url.rsplit(":", 1)[0] + ":9"
     with pytest.raises(EngineRefused, match="cannot be reached"):
         held(fake.url)
+
+
+def test_what_is_not_a_vllm_is_said_to_be_none(fake):
+    with pytest.raises(EngineRefused, match="not a vLLM"):
+        held(f"{fake.url}/elsewhere")
+
+
+def test_an_engine_without_runtime_loading_gets_a_hint(fake):
+    with pytest.raises(EngineRefused, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
+        load(f"{fake.url}/elsewhere", "helpdesk@1-0a1b2c3d4e5f", POCKET)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from data import placements
 from data.config import ServingSettings, Settings
 from data.db import Store
 from serving import engine as engine_module
@@ -130,6 +131,18 @@ def test_a_port_in_use_is_said_at_once(settings, program):
         wait_until(lambda: engine.state == "ready", "readiness", 5)
         with pytest.raises(EngineFailed, match=f"Port {settings.serving.port} .* in use"):
             Engine(settings).start()
+
+
+def test_a_second_serve_does_not_disturb_the_first(settings, program):
+    program(HEALTHY)
+    with started(settings) as engine, Store(settings.store_path) as store:
+        wait_until(lambda: engine.state == "ready", "readiness", 5)
+        with store.write() as db:
+            placements.beat(db, "local", engine.url, "pocket", "ready")
+        before = placements.replicas(store.db)
+        with pytest.raises(EngineFailed, match="in use"):
+            serve.run(settings)
+        assert placements.replicas(store.db) == before
 
 
 def test_children_of_the_engine_end_with_it(settings, program):
@@ -251,3 +264,9 @@ def test_the_engine_is_not_told_our_secrets_and_tells_nobody_of_us(settings, mon
     assert "VLLM_LORA_RESOLVER_CACHE_DIR" not in env
     assert env["DO_NOT_TRACK"] == env["VLLM_NO_USAGE_STATS"] == "1"
     assert env["HF_HUB_OFFLINE"] == "1"  # the base is a folder
+
+
+def test_waiting_threads_leave_the_cores_to_others_unless_told_otherwise(settings, monkeypatch):
+    assert environment(settings, CPU)["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert environment(settings, CPU)["OMP_WAIT_POLICY"] == "ACTIVE"
