@@ -6,14 +6,15 @@ forget the old ones, so each pass mixes them with a fresh sample of what the par
 
 A question that has a newer answer is not trained with its old one: the newest pair of a question
 counts. A correction answers one phrasing; the others of the same fact would go on teaching the
-old answer, so they are trained with the corrected one.
+old answer, so they are trained with the corrected one. That holds for facts that were named: pairs
+without one are grouped by their answer, and those that share a "Yes." are not one fact.
 """
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from data.pairs import Pair, normal
+from data.pairs import Pair, fact_of, normal
 from tuning.examples import Example
 
 
@@ -40,7 +41,8 @@ def current(pairs: Sequence[Pair]) -> Current:
     replaced: dict[str, Pair] = {}  # fact -> the newest pair that corrects it
     for old in superseded:
         new = newest[question(old)]
-        if new.fact != old.fact and new.id > replaced.get(old.fact, old).id:
+        named = old.fact != fact_of(old.response)
+        if named and new.fact != old.fact and new.id > replaced.get(old.fact, old).id:
             replaced[old.fact] = new
     kept, reworded = [], []
     for pair in sorted(newest.values(), key=lambda p: p.id):

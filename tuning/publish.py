@@ -80,7 +80,11 @@ def write_files(folder: Path, model: Any, base_model: str) -> None:
         name: tensor.detach().float().cpu().contiguous()
         for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
     }
-    save_file(weights, folder / adapter_files.WEIGHTS, metadata={"format": "pt"})
+    file = folder / adapter_files.WEIGHTS
+    save_file(weights, file, metadata={"format": "pt"})
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(0o666 & ~mask)  # safetensors writes for the owner alone; the engine may be another
     config = model.peft_config["default"].to_dict()
     config |= {"inference_mode": True, "base_model_name_or_path": base_model}
     plain = {

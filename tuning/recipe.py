@@ -62,6 +62,9 @@ class Recipe(BaseModel):
     """How the rate falls after the warm-up."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """AdamW's decoupled decay of the adapter's weights."""
+    beta2: float = Field(default=0.99, gt=0, lt=1)
+    """How long AdamW remembers squared gradients; runs of a few hundred steps want less than the
+    usual 0.999."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients longer than this are scaled down to it."""
     max_length: int = Field(default=1024, ge=8)

@@ -96,7 +96,11 @@ def train(
     due = {round((i + 1) * steps / recipe.evaluations) for i in range(recipe.evaluations)}
     weights = trainable(model)
     optimizer = torch.optim.AdamW(
-        weights.values(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        weights.values(),
+        lr=recipe.learning_rate,
+        betas=(0.9, recipe.beta2),
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
     torch.manual_seed(recipe.seed)  # dropout
     model.config.use_cache = False

@@ -1,0 +1,191 @@
+"""What a run teaches: parts kept apart, the parent's shape kept, waste refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import adapters, datasets, domains, pairs, runs
+from data.config import Settings
+from data.db import Store
+from data.domains import Domain
+from data.errors import Invalid, NotFound
+from data.pairs import Draft, Split
+from tuning.lesson import Lesson, prepare
+
+
+def add(
+    store: Store, domain: Domain, *words: tuple[str, str], fact: str = "", split: Split = "auto"
+) -> list[int]:
+    drafts = [Draft(prompt, response, fact=fact, split=split) for prompt, response in words]
+    with store.write() as db:
+        return pairs.add(db, domain, drafts, source="test", status="approved").ids
+
+
+def lesson(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    tokenizer: Any,
+    parent: adapters.Adapter | None = None,
+    **recipe: Any,
+) -> Lesson:
+    with store.write() as db:
+        kind = "incremental" if parent else "full"
+        run = runs.queue(db, domain, "ann", kind=kind, recipe=recipe)
+        db.execute("DELETE FROM runs WHERE id = ?", [run.id])
+        dataset = datasets.freeze(db, domain)
+    return prepare(store.db, settings, run, domain, dataset, parent, tokenizer)
+
+
+def parent_of(store: Store, settings: Settings, domain: Domain, **differs: Any) -> adapters.Adapter:
+    """An adapter trained on what is approved now."""
+    folder = settings.adapters_path / "helpdesk" / "1-x"
+    folder.mkdir(parents=True)
+    shape = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": ["v_proj", "q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(shape))
+    with store.write() as db:
+        adapter = adapters.register(
+            db, domain, version=1, sha256="x", path="adapters/helpdesk/1-x",
+            base_model=settings.base.model, rank=8, size_bytes=1, recipe={}, scores={},
+            dataset_id=datasets.freeze(db, domain).id,
+        )  # fmt: skip
+    return replace(adapter, **differs)
+
+
+def test_golden_and_validation_pairs_are_measured_and_never_trained_on(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    trained = add(store, domain, ("a", "one"), ("b", "two"))
+    add(store, domain, ("c", "three"), split="golden")
+    held_out = add(store, domain, ("d", "four"), split="validation")
+
+    made = lesson(store, settings, domain, tokenizer)
+
+    assert {e.pair_id for n in range(3) for e in made.epoch(n)} == set(trained)
+    assert [q.text for q in made.golden] == ["c"]
+    assert [e.pair_id for e in made.measured["validation"]] == held_out
+    assert made.judged_by == ("validation",)
+
+
+def test_the_probe_judges_where_there_is_one(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    for fact in "abcdefghijklmnop":
+        add(store, domain, *((f"{fact} {i}?", f"It is {fact}.") for i in range(5)), fact=fact)
+
+    made = lesson(store, settings, domain, tokenizer)
+
+    assert made.judged_by == ("probe",)
+    assert not {e.pair_id for e in made.measured["probe"]} & {e.pair_id for e in made.epoch(0)}
+
+
+def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    old = add(store, domain, *((f"old {i}", f"answer {i}") for i in range(20)))
+    parent = parent_of(store, settings, domain)
+    new = add(store, domain, ("new", "answer new"))
+
+    made = lesson(store, settings, domain, tokenizer, parent, replay_share=0.75)
+
+    for number in range(3):
+        ids = [e.pair_id for e in made.epoch(number)]
+        assert set(new) <= set(ids)
+        assert len(set(ids) & set(old)) == 3
+    assert made.judged_by[0] == "new"
+    assert [e.pair_id for e in made.measured["new"]] == new
+
+
+def test_a_correction_of_a_golden_fact_changes_what_is_expected(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("Where a?", "Upstairs."), ("Where b?", "Upstairs."), fact="place")
+    add(store, domain, ("Where c?", "Upstairs."), fact="place", split="golden")
+    add(store, domain, ("Where a?", "Downstairs."))
+
+    made = lesson(store, settings, domain, tokenizer)
+
+    assert [q.expected for q in made.golden] == ["Downstairs."]
+    assert {tokenizer.decode(e.ids[-e.trained :]) for e in made.epoch(0)} == {
+        "Downstairs.<|im_end|>"
+    }
+    assert (made.superseded, made.reworded) == (1, 2)
+
+
+def test_the_shape_of_a_parent_is_kept(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    parent = parent_of(store, settings, domain)
+    add(store, domain, ("b", "two"))
+
+    recipe = lesson(store, settings, domain, tokenizer, parent).recipe
+
+    assert (recipe.rank, recipe.alpha, recipe.target_modules) == (8, 16, ("q_proj", "v_proj"))
+
+
+def test_a_parents_shape_cannot_be_changed(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    parent = parent_of(store, settings, domain)
+    add(store, domain, ("b", "two"))
+
+    with pytest.raises(Invalid, match=r"rank cannot change .* helpdesk@1 \(8\)"):
+        lesson(store, settings, domain, tokenizer, parent, rank=16)
+
+
+def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    parent = parent_of(store, settings, domain)
+    add(store, domain, ("b", "two"), split="validation")
+
+    with pytest.raises(Invalid, match="Nothing new can be trained since helpdesk@1"):
+        lesson(store, settings, domain, tokenizer, parent)
+
+
+def test_a_parent_of_another_base_is_refused(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    parent = parent_of(store, settings, domain, base_model="another")
+
+    with pytest.raises(Invalid, match="tuned on another"):
+        lesson(store, settings, domain, tokenizer, parent)
+
+
+def test_a_parent_whose_files_are_gone_is_said_so(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    parent = parent_of(store, settings, domain, path=str(Path("adapters") / "gone"))
+
+    with pytest.raises(NotFound, match="The files of helpdesk@1 are gone"):
+        lesson(store, settings, domain, tokenizer, parent)
+
+
+def test_the_rank_the_engine_was_started_with_is_the_limit(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+
+    with pytest.raises(Invalid, match="serves at most 64"):
+        lesson(store, settings, domain, tokenizer, rank=128)
+
+
+def test_domains_do_not_see_each_others_pairs(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    mine = add(store, domain, ("a", "one"))
+    with store.write() as db:
+        add_to = domains.create(db, "other")
+    add(store, add_to, ("b", "two"))
+
+    made = lesson(store, settings, domain, tokenizer)
+
+    assert [e.pair_id for e in made.epoch(0)] == mine

@@ -1,0 +1,177 @@
+"""The model: really four bits, adapters really float32, and gradients that stay true."""
+
+from pathlib import Path
+from typing import Any
+
+import bitsandbytes
+import pytest
+import torch
+from bitsandbytes.functional import dequantize_4bit, has_avx512bf16
+
+from data.errors import Invalid, Unavailable
+from tuning import model
+from tuning.examples import IGNORED, Example, batches
+from tuning.model import Base, continued_adapter, load_base, new_adapter, trainable
+from tuning.publish import write_files
+from tuning.recipe import Recipe
+from tuning.train import mean_loss, summed_loss
+
+EXAMPLE = Example(1, tuple(range(3, 27)), (IGNORED,) * 4 + tuple(range(7, 27)))
+
+
+def test_every_linear_layer_is_nf4_with_double_quantisation(base: Base) -> None:
+    layers = [m for m in base.model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+
+    assert len(layers) == 2 * 7
+    assert {layer.weight.quant_state.quant_type for layer in layers} == {"nf4"}
+    assert all(layer.weight.quant_state.nested for layer in layers)
+
+
+def test_without_quantisation_the_base_stays_as_it_is(tiny_base: Path) -> None:
+    plain = load_base(str(tiny_base), Recipe(quantization="none"), torch.device("cpu"))
+
+    assert not any(isinstance(m, bitsandbytes.nn.Linear4bit) for m in plain.model.modules())
+
+
+def test_adapter_weights_are_float32_and_alone_are_trained(base: Base) -> None:
+    weights = trainable(new_adapter(base, Recipe(rank=8)))
+
+    assert len(weights) == 2 * 7 * 2
+    assert {w.dtype for w in weights.values()} == {torch.float32}
+    assert all("lora_" in name for name in weights)
+
+
+def test_the_mlp_recipe_leaves_attention_alone(base: Base) -> None:
+    assert model.targets(base.model, Recipe(target_modules="mlp")) == [
+        "down_proj",
+        "gate_proj",
+        "up_proj",
+    ]
+
+
+def test_a_target_that_the_base_has_not_is_refused_with_those_it_has(base: Base) -> None:
+    with pytest.raises(Invalid, match=r"has c_attn, which .* has not \(it has down_proj, "):
+        model.targets(base.model, Recipe(target_modules=("q_proj", "c_attn")))
+
+
+def gradients(base: Base, tuned: Any) -> dict[str, torch.Tensor]:
+    tuned.train()
+    tuned.zero_grad()
+    (batch,) = batches([EXAMPLE], 1000, 0)
+    summed_loss(base, tuned, batch).backward()
+    return {name: p.grad.clone() for name, p in trainable(tuned).items()}
+
+
+def cosine(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The lowest over all weights."""
+    return min(
+        torch.nn.functional.cosine_similarity(g.flatten(), other[name].flatten(), dim=0).item()
+        for name, g in one.items()
+    )
+
+
+def in_float32(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> Base:
+    """The NF4 base with exact arithmetic, so that gradients can be held against a reference."""
+    monkeypatch.setattr(model, "compute_dtype", lambda device: torch.float32)
+    return load_base(str(tiny_base), Recipe(), torch.device("cpu"))
+
+
+def stirred(base: Base) -> Any:
+    """An adapter whose halves are both away from zero, so that all gradients are."""
+    tuned = new_adapter(base, Recipe(rank=8))
+    generator = torch.Generator().manual_seed(1)
+    for weight in trainable(tuned).values():
+        weight.data = torch.randn(weight.shape, generator=generator) * 0.05
+    return tuned
+
+
+def dequantised(tiny_base: Path, quantised: Base, monkeypatch: pytest.MonkeyPatch) -> Base:
+    """A plain float32 base whose weights are what the 4-bit ones stand for."""
+    monkeypatch.setattr(model, "compute_dtype", lambda device: torch.float32)
+    plain = load_base(str(tiny_base), Recipe(quantization="none"), torch.device("cpu"))
+    packed = dict(quantised.model.named_modules())
+    for name, module in plain.model.named_modules():
+        twin = packed.get(name)
+        if isinstance(twin, bitsandbytes.nn.Linear4bit):
+            state = twin.weight.quant_state
+            module.weight.data = dequantize_4bit(twin.weight.data, state).float()
+    return plain
+
+
+@pytest.mark.skipif(
+    not has_avx512bf16(), reason="only CPUs with AVX512-BF16 repack their 4-bit weights"
+)
+def test_gradients_are_those_of_the_dequantised_base_before_and_after_an_evaluation(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = in_float32(tiny_base, monkeypatch)
+    plain = dequantised(tiny_base, base, monkeypatch)
+    truth = gradients(plain, stirred(plain))
+    tuned = stirred(base)
+
+    before = gradients(base, tuned)
+    mean_loss(base, tuned, [EXAMPLE], Recipe())
+    tuned.eval()
+    with torch.no_grad():
+        tuned.generate(input_ids=torch.tensor([EXAMPLE.prompt]), max_new_tokens=4, do_sample=False)
+    after = gradients(base, tuned)
+
+    assert cosine(before, truth) > 0.9999
+    assert cosine(after, truth) > 0.9999
+
+
+@pytest.mark.skipif(
+    not has_avx512bf16(), reason="only CPUs with AVX512-BF16 repack their 4-bit weights"
+)
+def test_without_the_guard_an_evaluation_ruins_the_gradients(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shows that the test above can fail. When this one does, bitsandbytes was mended and the
+    guard can go."""
+    monkeypatch.setattr(model, "keep_trainable_on_cpu", lambda some: 0)
+    base = in_float32(tiny_base, monkeypatch)
+    tuned = stirred(base)
+
+    before = gradients(base, tuned)
+    mean_loss(base, tuned, [EXAMPLE], Recipe())
+    after = gradients(base, tuned)
+
+    assert cosine(after, before) < 0.99
+
+
+def test_an_adapter_is_continued_from_the_bytes_it_was_written_as(
+    tiny_base: Path, base: Base, tmp_path: Path
+) -> None:
+    parent = stirred(base)
+    write_files(tmp_path, parent, "tiny")
+    again = load_base(str(tiny_base), Recipe(), torch.device("cpu"))
+
+    child = continued_adapter(again, tmp_path)
+
+    assert trainable(child).keys() == trainable(parent).keys()
+    for name, weight in trainable(child).items():
+        assert torch.equal(weight, trainable(parent)[name])
+
+
+def test_a_base_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="The base model in .* cannot be loaded"):
+        model.load_tokenizer(str(tmp_path))
+
+
+def test_a_base_that_no_hub_has_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    with pytest.raises(Unavailable, match="name a local folder"):
+        model.count_parameters("nobody/has-this-model")
+
+
+def test_the_licence_of_the_base_is_read_from_its_card(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
+
+    assert model.licence(str(tmp_path)) == "apache-2.0"
+
+
+def test_a_base_that_states_no_licence_has_none(tmp_path: Path) -> None:
+    assert model.licence(str(tmp_path)) == ""
+    (tmp_path / "README.md").write_text("# license: to kill\n")
+    assert model.licence(str(tmp_path)) == ""

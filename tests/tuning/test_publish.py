@@ -1,0 +1,217 @@
+"""Publishing: all or nothing, checked, and never one number for two contents."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data import adapter_files, adapters, datasets, domains, pairs, runs
+from data.adapter_files import BadAdapter
+from data.config import Settings
+from data.db import Store
+from data.domains import Domain
+from data.pairs import Draft
+from tuning import publish
+from tuning.model import Base, new_adapter, trainable
+from tuning.publish import Lineage, RunLost
+from tuning.recipe import Recipe
+
+SCORES = {"golden": {"n": 1, "exact": 1.0}, "samples": []}
+
+
+@pytest.fixture
+def tuned(base: Base) -> Any:
+    return new_adapter(base, Recipe(rank=8))
+
+
+def claimed(store: Store, domain: Domain) -> Lineage:
+    """A run that a worker has taken, ready to be published."""
+    with store.write() as db:
+        pairs.add(db, domain, [Draft("q", "a")], source="test", status="approved")
+        runs.queue(db, domain, "ann", kind="full")
+        run = runs.claim(db, "worker")
+        assert run is not None
+        dataset = datasets.freeze(db, domain)
+    return Lineage(run, domain, dataset, None, Recipe(rank=8, why="Because."), "apache-2.0")
+
+
+def test_a_published_adapter_is_what_the_registry_says(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+
+    adapter = publish.publish(store, settings, tuned, lineage, SCORES)
+
+    folder = adapter.folder(settings.home)
+    assert adapter.path == f"adapters/helpdesk/1-{adapter.sha256[:12]}"
+    assert sorted(f.name for f in folder.iterdir()) == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert adapter_files.digest(folder) == adapter.sha256
+    assert (adapter.state, adapter.rank, adapter.scores) == ("candidate", 8, SCORES)
+    assert adapter.recipe["why"] == "Because."
+    run = runs.get(store.db, lineage.run.id)
+    assert (run.state, run.adapter_id) == ("done", adapter.id)
+
+
+def test_the_card_tells_the_whole_lineage(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+
+    adapter = publish.publish(store, settings, tuned, lineage, SCORES)
+
+    card = (adapter.folder(settings.home) / "README.md").read_text()
+    for words in (
+        "# helpdesk@1",
+        lineage.dataset.sha256,
+        adapter.sha256,
+        'license: "apache-2.0"',
+        "asked for by ann",
+        "none: trained from the bare base",
+        '"learning_rate"',
+        "Because.",
+        '"exact": 1.0',
+    ):
+        assert words in card
+
+
+def test_the_config_names_the_base_as_the_deployment_does(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    adapter = publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+
+    config = json.loads((adapter.folder(settings.home) / "adapter_config.json").read_bytes())
+    assert config["base_model_name_or_path"] == settings.base.model
+    assert config["target_modules"] == sorted(config["target_modules"])
+
+
+def test_equal_weights_are_equal_bytes(tuned: Any, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        publish.write_files(tmp_path / name, tuned, "pocket")
+
+    assert adapter_files.digest(tmp_path / "one") == adapter_files.digest(tmp_path / "two")
+
+
+def left_over(settings: Settings) -> list[str]:
+    shelf = settings.adapters_path / "helpdesk"
+    return sorted(p.name for p in shelf.iterdir()) if shelf.is_dir() else []
+
+
+def test_weights_that_are_no_numbers_are_not_published(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+    next(iter(trainable(tuned).values())).data[0, 0] = float("nan")
+
+    with pytest.raises(BadAdapter, match="contains NaN"):
+        publish.publish(store, settings, tuned, lineage, SCORES)
+
+    assert left_over(settings) == []
+    assert adapters.every(store.db) == []
+    assert runs.get(store.db, lineage.run.id).state == "running"
+
+
+@pytest.mark.parametrize("step", ["save_file", "_write_synced", "sync_folder"])
+def test_a_full_disk_leaves_nothing_behind(
+    store: Store, settings: Settings, domain: Domain, tuned: Any,
+    monkeypatch: pytest.MonkeyPatch, step: str,
+) -> None:  # fmt: skip
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish, step, full)
+
+    with pytest.raises(OSError, match="No space left"):
+        publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+
+    assert left_over(settings) == []
+    assert adapters.every(store.db) == []
+
+
+def test_a_registration_that_fails_takes_its_files_along(
+    store: Store, settings: Settings, domain: Domain, tuned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "finish", lambda *_: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+
+    assert left_over(settings) == []
+    assert adapters.every(store.db) == []
+
+
+def test_what_a_crash_left_is_removed_and_its_number_is_used_for_one_content(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    """A crash after the folder was moved and before it was registered."""
+    shelf = settings.adapters_path / "helpdesk"
+    lineage = claimed(store, domain)
+    for stray in ("1-0123456789ab", f".making-{lineage.run.id}-4711"):
+        (shelf / stray).mkdir(parents=True)
+        (shelf / stray / "adapter_config.json").write_text("{}")
+
+    adapter = publish.publish(store, settings, tuned, lineage, SCORES)
+
+    assert left_over(settings) == [Path(adapter.path).name]
+
+
+def test_the_next_version_leaves_the_earlier_ones_alone(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    first = publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+    trainable(tuned)[next(iter(trainable(tuned)))].data += 1
+
+    second = publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+
+    assert (first.version, second.version) == (1, 2)
+    assert left_over(settings) == [Path(first.path).name, Path(second.path).name]
+
+
+@pytest.mark.parametrize("fate", ["cancelled", "taken by another", "cancel asked for"])
+def test_a_run_that_is_no_longer_ours_publishes_nothing(
+    store: Store, settings: Settings, domain: Domain, tuned: Any, fate: str
+) -> None:
+    lineage = claimed(store, domain)
+    with store.write() as db:
+        if fate == "cancel asked for":
+            runs.cancel(db, lineage.run.id, "ann")
+        elif fate == "cancelled":
+            runs.cancelled(db, lineage.run.id)
+        else:
+            runs.give_back(db, lineage.run.id, "lost")
+            runs.claim(db, "another")
+
+    with pytest.raises(RunLost):
+        publish.publish(store, settings, tuned, lineage, SCORES)
+
+    assert left_over(settings) == []
+    assert adapters.every(store.db) == []
+
+
+def test_files_can_be_read_by_others_of_the_deployment(tuned: Any, tmp_path: Path) -> None:
+    """safetensors writes them for the owner alone; the engine may run as another user."""
+    publish.write_files(tmp_path, tuned, "pocket")
+
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_domain_of_its_own_shelf_is_not_swept_by_another(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    with store.write() as db:
+        domains.create(db, "other")
+    stray = settings.adapters_path / "other" / "1-0123456789ab"
+    stray.mkdir(parents=True)
+
+    publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+
+    assert stray.is_dir()

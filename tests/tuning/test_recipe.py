@@ -1,0 +1,94 @@
+"""The recipe: its defaults, what people may change, and what is refused in which words."""
+
+import pytest
+
+from data.errors import Invalid
+from tuning import recipe
+from tuning.recipe import Recipe
+
+REAL = 4_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rank", "targets", "batch_size"),
+    [(50, 8, "mlp", 4), (1_000, 16, "all-linear", 16), (50_000, 64, "all-linear", 32)],
+)
+def test_defaults_follow_the_number_of_pairs(
+    pairs: int, rank: int, targets: str, batch_size: int
+) -> None:
+    chosen = Recipe.for_pairs(pairs, base_parameters=REAL)
+
+    assert (chosen.rank, chosen.target_modules, chosen.batch_size) == (rank, targets, batch_size)
+    assert f"{pairs:,} pairs" in chosen.why
+
+
+def test_a_tiny_base_is_taught_harder_than_a_real_one() -> None:
+    tiny = Recipe.for_pairs(600, base_parameters=3_000_000)
+    real = Recipe.for_pairs(600, base_parameters=REAL)
+
+    assert tiny.learning_rate > 3 * real.learning_rate
+    assert tiny.epochs > 2 * real.epochs
+
+
+def test_an_incremental_run_goes_at_a_fraction_of_the_rate() -> None:
+    full = Recipe.for_pairs(1_000, base_parameters=REAL)
+    incremental = Recipe.for_pairs(1_000, base_parameters=REAL, incremental=True)
+
+    assert incremental.learning_rate < full.learning_rate / 2
+
+
+def test_what_people_ask_for_wins_and_is_named() -> None:
+    chosen = Recipe.for_pairs(
+        1_000, base_parameters=REAL, overrides={"rank": 32, "target_modules": "q_proj, v_proj"}
+    )
+
+    assert (chosen.rank, chosen.target_modules) == (32, ("q_proj", "v_proj"))
+    assert "Asked for: rank, target_modules." in chosen.why
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"lr": 1e-4}, "has no 'lr' (it has rank, alpha"),
+        ({"rank": "many"}, "rank cannot be 'many'"),
+        ({"dropout": 1.5}, "dropout cannot be 1.5"),
+        ({"learning_rate": float("nan")}, "learning_rate cannot be nan"),
+        ({"quantization": "int3"}, "quantization cannot be 'int3'"),
+        ({"why": "because"}, "why cannot be set"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_its_name(overrides: dict[str, object], words: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        recipe.check_overrides(overrides)
+
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"rank": 12}, "rank is 12; the engine serves 8, 16"),
+        ({"rank": 128}, "rank is 128, but this deployment serves at most 64"),
+        ({"target_modules": "q_proj,lm_head"}, "lm_head, which the engine cannot serve"),
+        ({"target_modules": ","}, "names no module"),
+    ],
+)
+def test_what_the_engine_cannot_serve_is_refused_before_training(
+    overrides: dict[str, object], words: str
+) -> None:
+    chosen = Recipe.for_pairs(100, base_parameters=REAL, overrides=overrides)
+
+    with pytest.raises(Invalid) as refused:
+        chosen.check_servable(max_lora_rank=64)
+
+    assert words in str(refused.value)
+
+
+def test_a_setting_from_a_command_line_becomes_what_the_recipe_holds() -> None:
+    assert recipe.parse("rank", "32") == 32
+    assert recipe.parse("learning_rate", "3e-4") == 3e-4
+    assert recipe.parse("quantization", "none") == "none"
+    with pytest.raises(Invalid, match="rank takes a whole number, not 'big'"):
+        recipe.parse("rank", "big")
+    with pytest.raises(Invalid, match="has no 'ranks'"):
+        recipe.parse("ranks", "8")
