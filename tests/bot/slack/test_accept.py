@@ -1,0 +1,55 @@
+"""What is taken as new work, and what is not."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.slack.accept import Said, accept_other, accept_words, said
+from bot.slack.stream import Place
+from data.db import Store
+
+PLACE = Place("T1", "C1", "1.0", "U1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "understudy.db")
+
+
+def heard(ts: str, event_id: str) -> Said:
+    return Said(PLACE, ts, "hello", True, event_id)
+
+
+def test_words_are_taken_once_by_their_event_and_by_their_place(store: Store) -> None:
+    with store.write() as db:
+        assert accept_words(db, heard("1.0", "Ev1"))
+        assert not accept_words(db, heard("1.0", "Ev2"))
+        assert not accept_words(db, heard("2.0", "Ev1"))
+        assert accept_words(db, heard("2.0", "Ev3"))
+    store.close()
+
+
+def test_other_deliveries_are_taken_once_by_event_or_trigger(store: Store) -> None:
+    event = {"type": "event_callback", "team_id": "T1", "event_id": "Ev1"}
+    with store.write() as db:
+        assert accept_other(db, event)
+        assert not accept_other(db, event)
+        assert accept_other(db, event | {"team_id": "T2"})
+        assert accept_other(db, {"trigger_id": "1"})
+        assert not accept_other(db, {"trigger_id": "1"})
+    store.close()
+
+
+def test_a_thread_is_one_conversation_and_so_is_each_message_outside_one() -> None:
+    event = {"type": "message", "channel": "D1", "user": "U1", "text": "hi", "ts": "5.0"}
+    body = {"team_id": "T1", "event_id": "Ev1", "event": event}
+    alone = said(body, "UBOT")
+    inside = said(body | {"event": event | {"thread_ts": "4.0"}}, "UBOT")
+    assert alone is not None
+    assert inside is not None
+    assert (alone.thread, inside.thread) == ("slack:T1/D1/5.0", "slack:T1/D1/4.0")
+
+
+@pytest.mark.parametrize("event", [{}, {"type": "message"}, {"type": "message", "user": 7}])
+def test_an_event_without_its_fields_says_nothing(event: dict[str, object]) -> None:
+    assert said({"event": event}, "UBOT") is None
