@@ -51,6 +51,7 @@ class FakeVllm:
     request_ids: list[str] = field(default_factory=list)
     connections: set[int] = field(default_factory=set)
     broken_off: int = 0  # answers whose reader went away
+    refuse_all: bool = False
     refuse_load: dict[str, int] = field(default_factory=dict)  # name -> status
     say: Callable[[dict[str, Any]], list[Event] | web.Response] = field(
         default=lambda body: words(body["model"], "Hello", " there")
@@ -72,8 +73,8 @@ class FakeVllm:
         body = await request.json()
         name = body["lora_name"]
         self.calls.append(("load", name))
-        if name in self.refuse_load:
-            return refusal(self.refuse_load[name], "it is malformed")
+        if self.refuse_all or name in self.refuse_load:
+            return refusal(self.refuse_load.get(name, 500), "it is malformed")
         if name in self.held:
             return refusal(400, f"The lora adapter '{name}' has already been loaded.")
         self.held[name] = body["lora_path"]

@@ -11,6 +11,7 @@ from data.adapters import BASE_SERVED_NAME
 from data.config import ServingSettings, Settings
 from data.db import Store
 from serving import serve
+from serving.adapters import ATTEMPTS
 from tests import adapter_maker
 from tests.conftest import wait_until
 from tests.serving.fake_vllm import FakeVllm
@@ -58,6 +59,25 @@ def test_an_engine_that_comes_back_empty_is_filled_again(following, store, fake)
     wait_until(lambda: adapter.id in placements.loaded(store.db), "the second loading", 5)
     assert set(fake.held) == {BASE_SERVED_NAME, adapter.served_name}
     assert placements.replicas(store.db)[0].generation == 2
+
+
+def test_the_engines_next_life_gives_a_failed_adapter_another_chance(
+    following, store, fake, monkeypatch
+):
+    monkeypatch.setattr(serve, "RETRY_S", 0.05)
+    fake.refuse_all = True
+    adapter = adapter_maker.register(store, following)
+    wait_until(lambda: _attempts(store) == ATTEMPTS, "the attempts", 10)
+    fake.refuse_all = False
+    fake.healthy = False
+    wait_until(lambda: placements.ready_urls(store.db) == [], "the loss to be noticed", 5)
+    fake.healthy = True
+    wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 5)
+
+
+def _attempts(store: Store) -> int:
+    (replica,) = placements.replicas(store.db)
+    return sum(p.attempts for p in placements.of_replica(store.db, replica.name))
 
 
 def test_a_replica_that_cannot_have_the_base_is_not_ready(settings, store, fake):
