@@ -11,9 +11,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from data.errors import Invalid
 
@@ -113,6 +121,16 @@ class Settings(Section):
     serving: ServingSettings = ServingSettings()
     bot: BotSettings = BotSettings()
     slack: SlackSettings = SlackSettings()
+
+    @model_validator(mode="after")
+    def _room_for_a_question(self) -> Self:
+        answer, all_of_it = self.bot.max_tokens, self.serving.max_model_len
+        if answer >= all_of_it:
+            raise ValueError(
+                f"[bot] max_tokens is {answer}, which leaves no room for a question in the "
+                f"{all_of_it} tokens of [serving] max_model_len"
+            )
+        return self
 
     @property
     def store_path(self) -> Path:
@@ -217,6 +235,9 @@ def _describe(error: ValidationError, file: Path, origin: Mapping[str, str]) -> 
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
+        if not name:  # two settings that don't go together
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
         where = origin.get(name, str(file))
         message = "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"]
         lines.append(f"{name} (in {where}): {message}")

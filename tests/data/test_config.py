@@ -189,6 +189,12 @@ def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, setting: str) 
     assert f"{setting} (in {variable}): " in problem(write(tmp_path), **{variable: "wrong"})
 
 
+def test_an_answer_must_leave_room_for_its_question(tmp_path: Path) -> None:
+    file = write(tmp_path, bot={"max_tokens": 512}, serving={"max_model_len": 512})
+
+    assert "[bot] max_tokens is 512, which leaves no room" in problem(file)
+
+
 def test_lora_ranks_can_be_given_in_the_environment(tmp_path: Path) -> None:
     assert load(write(tmp_path), UNDERSTUDY_SERVING_MAX_LORA_RANK="32").serving.max_lora_rank == 32
 
