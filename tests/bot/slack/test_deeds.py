@@ -118,6 +118,12 @@ async def test_what_cannot_be_done_is_said_in_words(bot: Bot, text: str, sentenc
     assert sentence in await command(bot, ADMIN, text)
 
 
+async def test_what_was_typed_comes_back_as_text_that_calls_nobody(bot: Bot) -> None:
+    told = await command(bot, ADMIN, "rollback <!channel>")
+    assert "&lt;!channel&gt;" in told
+    assert "<!channel>" not in told
+
+
 async def test_a_comparison_is_started_shown_and_stopped(bot: Bot) -> None:
     with_adapters(bot)
     assert "B: helpdesk@2 (20 %)" in await command(bot, ADMIN, "ab start 1 2 --split 20")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bot.slack.api import Governor
 from tests.bot.slack.conftest import MEMBER, Bot
 from tests.fake_slack.workspace import Message
-from tests.serving.fake_vllm import CUT, words
+from tests.serving.fake_vllm import CUT, HANG, words
 
 TEXT = "".join(f"Line {n} of an answer, with some words.\n" for n in range(60)) + "The end."
 
@@ -142,6 +142,17 @@ async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
     bot.slack.faults["chat.appendStream"] += ["stopped_by_user"]
     await ask(bot)
     await bot.settled()
+    assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
+
+
+async def test_an_answer_that_outlives_the_shutdown_keeps_its_words_and_says_so(bot: Bot) -> None:
+    bot.engine.say = lambda body: [*words(body["model"], "Half an ", "answer")[:3], HANG]
+    question = await ask(bot)
+    await bot.slack.until(lambda: bot.slack.called("chat.startStream"), "the stream")
+    await bot.front.tasks.drain(0.1)
+    answer = await the_only_answer(bot, question)
+    assert answer.words == "Half an answer"
+    assert "service stopped" in answer.notes
     assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
 
 
