@@ -92,7 +92,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
 def run(settings: Settings, stop: threading.Event | None = None) -> int:
     """Serve until a signal, or until `stop` is set; returns the exit code.
 
-    Answers that are being written may end first; a second signal cuts them. Raises Unavailable
+    Answers that are being written may end first; a second Ctrl-C cuts them. Raises Unavailable
     when the address is taken, and what the store or Slack find wrong at the start."""
     with Store(settings.store_path) as store, _listening(settings) as listener:
         app = create_app(settings, store)

@@ -42,6 +42,11 @@ def _joined(content: Any) -> Any:
     return "".join(parts)
 
 
+def _listed(stop: Any) -> Any:
+    """One stop string is a list of one."""
+    return [stop] if isinstance(stop, str) else stop
+
+
 class ChatMessage(Strict):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_joined)]
@@ -66,7 +71,7 @@ class ChatRequest(Strict):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    stop: Annotated[list[Stop], BeforeValidator(_listed), Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     user: Word | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -122,12 +127,11 @@ def sampling(request: ChatRequest, longest: int) -> dict[str, Any]:
     if request.stream_options is not None and not request.stream:
         raise BadField("stream_options", "'stream_options' needs \"stream\": true.")
     wanted = request.max_completion_tokens or request.max_tokens
-    stop = [request.stop] if isinstance(request.stop, str) else request.stop
     given = {
         "max_tokens": min(wanted, longest) if wanted else None,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "stop": tuple(stop) if stop else None,
+        "stop": tuple(request.stop) if request.stop else None,
         "seed": request.seed,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,

@@ -19,7 +19,7 @@ LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
-@router.get("/health")
+@router.api_route("/health", methods=["GET", "HEAD"])
 async def health(request: Request) -> Response:
     """200 when a question would be answered; 503 with what is missing otherwise."""
     service: Service = request.app.state.service

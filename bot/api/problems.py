@@ -142,7 +142,11 @@ def first_fault(error: RequestValidationError | ValidationError) -> tuple[str, s
         return param, f"{_name(param)} is not supported."
     if fault["type"] == "missing":
         return param, f"{_name(param)} is missing." if param else "The body is missing."
-    message = str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+    if not param and fault["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        return "", "The body must be a JSON object, sent with `Content-Type: application/json`."
+    message = str(fault["msg"]).removeprefix("Value error, ").split(", unable")[0].rstrip(".")
+    if message.startswith("Input should "):
+        return param, f"{_name(param)} {message.replace('Input should', 'must', 1)}."
     return param, f"{_name(param)}: {message}." if param else f"The request: {message}."
 
 

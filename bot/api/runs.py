@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
 from bot import admin, auth
@@ -15,7 +15,15 @@ from data.keys import Key
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, lt=2**63)]
-Setting = bool | int | float | str
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("a recipe's values are numbers, texts, true or false")  # noqa: TRY004
+    return value
+
+
+Setting = Annotated[Any, AfterValidator(_scalar)]
 
 
 class Retrain(BaseModel):

@@ -116,10 +116,12 @@ def test_a_lone_surrogate_in_feedback(bot: Bot) -> None:
     reply_id = bot.http("member").post(CHAT, json=ASK).json()["id"]
     body = json.dumps({"id": reply_id, "correction": "bad \ud800 text"}).encode()
 
-    answer = bot.http("member").post("/v1/feedback", content=body)
+    headers = {"Content-Type": "application/json"}
+
+    answer = bot.http("member").post("/v1/feedback", content=body, headers=headers)
 
     assert answer.status_code == 400
-    error_of(answer)
+    assert error_of(answer)["param"] == "correction"
 
 
 def test_a_nul_in_the_question(bot: Bot) -> None:
@@ -145,6 +147,17 @@ def test_a_body_of_20_megabytes(bot: Bot, path: str) -> None:
 
     assert answer.status_code == 413
     assert "1,000,000 bytes" in error_of(answer)["message"]
+
+
+def test_a_body_that_is_announced_too_large_is_not_waited_for(bot: Bot) -> None:
+    with socket.create_connection(("127.0.0.1", bot.settings.bot.port), timeout=5) as connection:
+        connection.sendall(
+            f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n"
+            f"Authorization: Bearer {bot.secrets['member']}\r\n\r\n".encode()
+        )
+        status = connection.recv(4096).split(b"\r\n")[0].split()[1]
+
+    assert status == b"413"
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/feedback"])

@@ -19,7 +19,7 @@ from data.config import BotSettings, Settings, SlackSettings
 from data.errors import Invalid, Unavailable
 from tests.bot.conftest import Bot
 from tests.conftest import free_port, wait_until
-from tests.serving.fake_vllm import words
+from tests.serving.fake_vllm import HANG, words
 
 ASK: dict[str, Any] = {
     "model": "helpdesk",
@@ -49,6 +49,12 @@ class Process:
         assert self.popen.poll() is None
         with contextlib.suppress(httpx.ConnectError):
             return self.client.get("/health").status_code == 200
+        return False
+
+    def listening(self) -> bool:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
+            return True
         return False
 
 
@@ -85,6 +91,26 @@ def test_a_signal_lets_answers_end_and_then_ends_the_service(
     assert process.popen.stderr is not None
     assert b"Traceback" not in process.popen.stderr.read()
     assert [r.status for r in bot.replies()] == ["done"]
+
+
+def test_a_second_interrupt_cuts_the_answers_and_records_them_as_cut(
+    bot: Bot, process: Process
+) -> None:
+    bot.vllm.say = lambda body: [*words(body["model"], "One")[:2], HANG]
+    asked = ASK | {"stream": True}
+    with process.client.stream("POST", "/v1/chat/completions", json=asked) as response:
+        lines = response.iter_lines()
+        while "One" not in next(lines):
+            pass
+        process.popen.send_signal(signal.SIGINT)
+        wait_until(lambda: not process.listening(), "the service to take nothing new")
+        process.popen.send_signal(signal.SIGINT)
+
+        assert process.popen.wait(20) == 0
+
+    (reply,) = bot.replies()
+    assert reply.status == "cancelled"
+    assert conversations.exchange(bot.store.db, reply.id) == ("What is a run?", "One")
 
 
 def test_a_killed_service_has_lost_nothing_that_it_acknowledged(bot: Bot, process: Process) -> None:
