@@ -54,14 +54,14 @@ def freeze(db: Database, domain: Domain) -> Dataset:
     """The dataset of the domain's approved pairs as they are now; an equal one is used again.
 
     Raises EmptyDataset when there is nothing to train on."""
-    parts = split(every(db, domain, "approved"), domain.validation_share)
+    approved = every(db, domain, "approved")
+    parts = split(approved, domain.validation_share)
     if not any(part == "train" for part in parts.values()):
         raise EmptyDataset(
             f"{domain.name} has no approved pairs to train on. Import some "
             f"(`understudy pairs import {domain.name} FILE`) or approve pending ones."
         )
-    pairs = {p.id: p for p in every(db, domain, "approved")}
-    sha256 = _digest(domain, pairs, parts)
+    sha256 = _digest(domain, approved, parts)
     sql = "SELECT * FROM datasets WHERE domain_id = ? AND sha256 = ?"
     found = row(db, sql, [domain.id, sha256])
     if found is not None:
@@ -72,8 +72,10 @@ def freeze(db: Database, domain: Domain) -> Dataset:
     dataset_id = insert(
         db, "datasets", domain_id=domain.id, sha256=sha256, created_at=now_us(), **sizes
     )
-    for pair_id, part in sorted(parts.items()):
-        insert(db, "dataset_pairs", dataset_id=dataset_id, pair_id=pair_id, split=part)
+    db.conn.executemany(
+        "INSERT INTO dataset_pairs (dataset_id, pair_id, split) VALUES (?, ?, ?)",
+        [(dataset_id, pair_id, part) for pair_id, part in sorted(parts.items())],
+    )
     return by_id(db, dataset_id)
 
 
@@ -161,10 +163,7 @@ def _hash01(text: str, salt: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _digest(domain: Domain, pairs: dict[int, Pair], parts: dict[int, Part]) -> str:
-    lines = sorted(
-        f"{pairs[pair_id].fingerprint} {pairs[pair_id].fact} {part}"
-        for pair_id, part in parts.items()
-    )
+def _digest(domain: Domain, pairs: list[Pair], parts: dict[int, Part]) -> str:
+    lines = sorted(f"{p.fingerprint} {p.fact} {parts[p.id]}" for p in pairs)
     text = "\n".join([domain.system_prompt, *lines])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -41,7 +41,7 @@ xml.etree.ElementTree xml.sax.handler xmlrpc.client zipapp zipfile zlib zoneinfo
 MAX_WORDS = 45  # of an answer
 MAX_CHARS = 320
 GOLDEN_EVERY = 20  # one fact in so many spares a phrasing for evaluation
-PHRASINGS = 3  # trained, a fact
+PHRASINGS = 4  # trained, a fact: enough that one can be spared as a probe
 
 DOES = (
     "What does {name} do?",
