@@ -178,15 +178,15 @@ def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
 
 def _tiny(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
     """Defaults for a base of a few million parameters, which has to be taught by rote."""
-    chosen: dict[str, Any] = {"rank": 32, "alpha": 64, "batch_size": 16, "weight_decay": 0.0}
+    chosen: dict[str, Any] = {"rank": 32, "alpha": 32, "batch_size": 16}
     if incremental:
         epochs = round(min(400.0, max(5.0, 400 / max(pairs, 1))), 1)
-        chosen |= {"learning_rate": 1e-3, "epochs": epochs, "max_steps": 200}
+        chosen |= {"learning_rate": 1e-3, "epochs": epochs, "max_steps": 120}
         chosen |= {"replay_share": 0.75, "evaluations": 3}
         why = "A tiny base, on from its parent: new pairs many times over, old ones mixed in."
     else:
-        epochs = round(min(50.0, max(3.0, 6000 / max(pairs, 1))), 1)
-        chosen |= {"learning_rate": 1.5e-3, "epochs": epochs, "evaluations": 5}
+        epochs = round(min(50.0, max(3.0, 10_000 / max(pairs, 1))), 1)
+        chosen |= {"learning_rate": 3e-3, "epochs": epochs, "evaluations": 5}
         why = (
             f"A tiny base learns {pairs:,} pairs by rote: rank 32, a high rate, {epochs:g} passes."
         )

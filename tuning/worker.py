@@ -42,7 +42,6 @@ WATCH_S = 0.25  # between looks at the child
 GRACE_S = 10.0  # between asking the child to end and killing it
 DONE, FAILED, STOPPED = 0, 1, 3  # exit codes of `tuning.run`
 CHILD = (sys.executable, "-m", "tuning.run")
-SECTIONS = {"home", "base", "tuning", "serving"}  # of the settings, what a child needs: no secrets
 AUTOMATIC = "understudy:auto-retrain"  # who asked, for runs that nobody asked for
 LAST_WORDS = 4000  # bytes of a log that are looked at for the reason of a crash
 
@@ -142,9 +141,9 @@ def _start(settings: Settings, claimed: Run, output: IO[bytes]) -> "subprocess.P
     }
     if Path(settings.base.path).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
-    command = [
+    command = [  # of the settings all but the section with secrets
         *CHILD,
-        "--config-json", settings.model_dump_json(include=SECTIONS),
+        "--config-json", settings.model_dump_json(exclude={"slack"}),
         "--run", str(claimed.id), "--parent", str(os.getpid()),
     ]  # fmt: skip
     return subprocess.Popen(

@@ -68,7 +68,7 @@ def settings(tmp_path: Path, tiny_base: Path) -> Settings:
         home=tmp_path / "home",
         base=BaseModelSettings(model=str(tiny_base)),
         tuning=TuningSettings(threads=1),
-        serving=ServingSettings(max_model_len=256),
+        serving=ServingSettings(max_model_len=512),
     )
 
 

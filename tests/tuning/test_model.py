@@ -154,7 +154,7 @@ def test_an_adapter_is_continued_from_the_bytes_it_was_written_as(
 
 
 def test_a_base_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="The base model in .* cannot be loaded"):
+    with pytest.raises(Invalid, match=r"The base model in .* cannot be loaded"):
         model.load_tokenizer(str(tmp_path))
 
 

@@ -16,7 +16,7 @@ from tuning.train import Progress, mean_loss, rate, summed_loss, total_steps
 
 
 def example(first: int, length: int = 12) -> Example:
-    ids = tuple((first * 7 + i * 3) % 2000 + 3 for i in range(length - 1)) + (2,)
+    ids = (*((first * 7 + i * 3) % 2000 + 3 for i in range(length - 1)), 2)
     return Example(first, ids, (IGNORED,) * 3 + ids[3:])
 
 

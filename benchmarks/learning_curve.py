@@ -1,0 +1,116 @@
+"""What an adapter has learned after so many CPU seconds: answers to held-out phrasings.
+
+    python benchmarks/learning_curve.py                       # the demo domain on the pocket base
+    python benchmarks/learning_curve.py --set learning_rate=3e-3 --set epochs=20
+    python benchmarks/learning_curve.py --base FOLDER --pairs FILE.jsonl --facts 50
+
+Trains as a run does, stops the clock a few times and asks the golden questions whose facts are
+taught. `exact` and `f1` are those of `tuning/evaluate.py`; the last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import report
+
+from data import datasets, domains, pairs, runs
+from data.config import BaseModelSettings, Settings
+from data.db import Store
+from tuning import evaluate, model, recipe, train
+from tuning.lesson import Lesson, prepare
+from tuning.train import Progress
+
+DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default="pocket")
+    parser.add_argument("--pairs", type=Path, default=DEMO / "pairs.jsonl")
+    parser.add_argument("--system", default=None, help="the system prompt; default: the demo's")
+    parser.add_argument("--facts", type=int, default=10**9, help="only so many facts")
+    parser.add_argument("--stops", type=int, default=4, help="how often the clock is stopped")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="recipe")
+    options = parser.parse_args()
+    overrides = dict(item.split("=", 1) for item in options.set)
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), base=BaseModelSettings(model=options.base))
+        with Store(settings.store_path) as store:
+            lesson, taught = _lesson(store, settings, options, overrides)
+            _measure(settings, lesson, taught, options.stops)
+
+
+def _lesson(
+    store: Store, settings: Settings, options: argparse.Namespace, overrides: dict[str, str]
+) -> tuple[Lesson, set[str]]:
+    """The lesson, and the golden questions whose facts it teaches."""
+    asked_for = {key: recipe.parse(key, text) for key, text in overrides.items()}
+    system = options.system
+    if system is None:
+        system = json.loads((DEMO / "domain.json").read_text())["system_prompt"]
+    drafts = _drafts(options.pairs)
+    facts = set(sorted({d.fact for d in drafts})[: options.facts])
+    with store.write() as db:
+        domain = domains.create(db, "curve", system_prompt=system, validation_share=0.0)
+        some = [d for d in drafts if d.fact in facts]
+        pairs.add(db, domain, some, source="benchmark", status="approved")
+        run = runs.queue(db, domain, "benchmark", kind="full", recipe=asked_for)
+        dataset = datasets.freeze(db, domain)
+    tokenizer = model.load_tokenizer(settings.base.path)
+    lesson = prepare(store.db, settings, run, domain, dataset, None, tokenizer)
+    trained = {p.fact for p in datasets.pairs_of(store.db, dataset.id, "train")}
+    golden = datasets.pairs_of(store.db, dataset.id, "golden")
+    return lesson, {p.prompt for p in golden if p.fact in trained}
+
+
+def _drafts(path: Path) -> list[pairs.Draft]:
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    known = ("prompt", "response", "system", "fact", "split")
+    return [pairs.Draft(**{k: v for k, v in line.items() if k in known}) for line in lines]
+
+
+def _measure(settings: Settings, lesson: Lesson, taught: set[str], stops: int) -> None:
+    base = model.load_base(settings.base.path, lesson.recipe)
+    tuned = model.new_adapter(base, lesson.recipe)
+    asked = [q for q in lesson.golden if q.text in taught]
+    steps = train.total_steps(len(lesson.epoch(0)), lesson.recipe)
+    due = {round((i + 1) * steps / stops) for i in range(stops)}
+    curve: list[dict[str, Any]] = []
+    began, asking = time.process_time(), 0.0
+
+    def stop_the_clock(now: Progress) -> None:
+        nonlocal asking
+        if now.step not in due:
+            return
+        paused = time.process_time()
+        got = evaluate.score(evaluate.answer(base, tuned, asked), asked)
+        point = {"step": now.step, "cpu_s": round(paused - began - asking, 1), "loss": now.loss}
+        curve.append({**point, "exact": got.exact, "f1": got.f1, **(now.losses or {})})
+        asking += time.process_time() - paused
+
+    outcome = train.train(
+        base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, lesson.recipe, stop_the_clock
+    )
+    used = time.process_time() - began - asking
+    columns = ("step", "cpu_s", "loss", "exact", "f1", "probe")
+    report.table(columns, [[point.get(c, "") for c in columns] for point in curve])
+    report.finish(
+        benchmark="learning_curve",
+        base=settings.base.model,
+        pairs=lesson.new,
+        questions=len(asked),
+        tokens_per_cpu_s=round(outcome.tokens / used),
+        recipe=lesson.recipe.model_dump(mode="json"),
+        curve=curve,
+    )
+
+
+if __name__ == "__main__":
+    main()
