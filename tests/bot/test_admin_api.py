@@ -25,6 +25,19 @@ def test_a_retrain_is_queued(bot: Bot) -> None:
     assert run.requested_by == "http:3"
 
 
+@pytest.mark.parametrize("recipe", [{"rnk": 8}, {"rank": "much"}, {"rank": [8]}])
+def test_a_recipe_that_is_none_is_refused_when_it_is_asked_for(
+    bot: Bot, recipe: dict[str, object]
+) -> None:
+    add_pair(bot)
+
+    answer = bot.http("admin").post("/v1/runs", json={"recipe": recipe})
+
+    assert answer.status_code == 400
+    assert next(iter(recipe)) in answer.json()["error"]["message"]
+    assert runs.recent(bot.store.db) == []
+
+
 def test_a_retrain_with_nothing_new_says_so(bot: Bot) -> None:
     answer = bot.http("admin").post("/v1/runs", json={})
 
