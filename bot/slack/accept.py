@@ -9,18 +9,16 @@ that commit.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slack_bolt import BoltResponse
 from slack_bolt.context.async_context import AsyncBoltContext
 from sqlite_utils import Database
 
 from bot.slack import words
+from bot.slack.desk import Desk
 from bot.slack.stream import Place
 from data import conversations
-
-if TYPE_CHECKING:
-    from bot.slack.app import Slack
 
 SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
 KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack gives up after hours
@@ -109,7 +107,7 @@ def accept_other(db: Database, body: dict[str, Any]) -> bool:
     return not trigger or not conversations.seen_before(db, "slack:trigger", str(trigger))
 
 
-def middleware(slack: "Slack") -> Callable[..., Awaitable[BoltResponse | None]]:
+def middleware(desk: Desk) -> Callable[..., Awaitable[BoltResponse | None]]:
     """The global Bolt middleware that lets only new work for us through."""
     nothing_to_do = BoltResponse(status=200, body="")
 
@@ -118,10 +116,10 @@ def middleware(slack: "Slack") -> Callable[..., Awaitable[BoltResponse | None]]:
         context: AsyncBoltContext,
         next: Callable[[], Awaitable[None]],
     ) -> BoltResponse | None:
-        store = slack.service.store
+        store = desk.service.store
         kind = body.get("event", {}).get("type") if body.get("type") == "event_callback" else ""
         if kind in ("message", "app_mention"):
-            heard = said(body, slack.identity.bot_user)
+            heard = said(body, desk.identity.bot_user)
             if heard is None:
                 return nothing_to_do
             if not heard.to_us and not await store.read(

@@ -3,18 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
 
 from bot.chat import Ask, Delta, Ended
 from bot.slack import words
 from bot.slack.accept import Said, shown_at
 from bot.slack.api import Transport
+from bot.slack.desk import Desk
 from bot.slack.stream import AnswerMessage, Place
 from data import conversations, domains
 from data.errors import Unavailable, UnderstudyError
-
-if TYPE_CHECKING:
-    from bot.slack.app import Slack
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +25,15 @@ class NoAnswer(Unavailable):
     """The engine ended without a word."""
 
 
-async def answer(slack: "Slack", heard: Said) -> None:
+async def answer(desk: Desk, heard: Said) -> None:
     """Answer what was said, in its thread, after what was said there before it."""
-    async with slack.tasks.in_order(heard.thread), slack.telling(heard.place):
-        names = await slack.names.of(words.people_in(heard.text) - {slack.identity.bot_user})
-        text = words.as_words(heard.text, slack.identity.bot_user, names)
+    async with desk.tasks.in_order(heard.thread), desk.telling(heard.place):
+        names = await desk.names.of(words.people_in(heard.text) - {desk.identity.bot_user})
+        text = words.as_words(heard.text, desk.identity.bot_user, names)
         team, channel = heard.place.team, heard.place.channel
-        domain = await slack.service.store.read(lambda db: domains.of_channel(db, team, channel))
+        domain = await desk.service.store.read(lambda db: domains.of_channel(db, team, channel))
         if not text:
-            await slack.tell(heard.place, _hint(domain))
+            await desk.tell(heard.place, _hint(domain))
             return
         ask = Ask(
             person=heard.person,
@@ -45,30 +42,30 @@ async def answer(slack: "Slack", heard: Said) -> None:
             domain=domain,
             external_id=heard.external_id,
         )
-        await _show_status(slack, heard.place, "is thinking…")
+        await _show_status(desk, heard.place, "is thinking…")
         try:
-            ts = await _write(slack, heard.place, ask)
+            ts = await _write(desk, heard.place, ask)
         except UnderstudyError:
-            await _show_status(slack, heard.place, "")
+            await _show_status(desk, heard.place, "")
             raise
         if ts is not None:
             where = shown_at(team, channel, ts)
-            await slack.service.store.submit(
+            await desk.service.store.submit(
                 lambda db: conversations.shown_as(db, ask.reply_id, where)
             )
 
 
-async def _write(slack: "Slack", place: Place, ask: Ask) -> str | None:
+async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
     """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
     the words stay and a note below says what happened."""
     message: AnswerMessage | None = None
     note = ""
     try:
-        async with contextlib.aclosing(slack.service.chat.answer(ask)) as events:
+        async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
                 if isinstance(event, Delta) and (message is not None or event.text.strip()):
                     if message is None:
-                        message = AnswerMessage(slack.api, place, ask.reply_id, slack.pace)
+                        message = AnswerMessage(desk.api, place, ask.reply_id, desk.pace)
                     message.add(event.text)
                     if message.stopped:
                         break
@@ -92,12 +89,12 @@ async def _write(slack: "Slack", place: Place, ask: Ask) -> str | None:
     return await message.finish(note)
 
 
-async def answer_privately(slack: "Slack", ask: Ask) -> str:
+async def answer_privately(desk: Desk, ask: Ask) -> str:
     """The whole answer of `/understudy ask`, with a note when it broke off."""
     parts: list[str] = []
     note = ""
     try:
-        async with contextlib.aclosing(slack.service.chat.answer(ask)) as events:
+        async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     parts.append(event.text)
@@ -113,10 +110,10 @@ async def answer_privately(slack: "Slack", ask: Ask) -> str:
     return f"{text}\n\n_{note}_" if note else text
 
 
-async def _show_status(slack: "Slack", place: Place, status: str) -> None:
+async def _show_status(desk: Desk, place: Place, status: str) -> None:
     """What Slack shows while people wait; an answer does not depend on it."""
     try:
-        await slack.api.quick.assistant_threads_setStatus(
+        await desk.api.quick.assistant_threads_setStatus(
             channel_id=place.channel,
             thread_ts=place.thread_ts,
             status=status,

@@ -6,7 +6,7 @@ click), carried out in one transaction, and answered.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -15,14 +15,12 @@ from bot.chat import Ask
 from bot.slack import answer, blocks, commands, people, reports
 from bot.slack.accept import person, place_of
 from bot.slack.blocks import Block
+from bot.slack.desk import Desk
 from bot.slack.stream import Place
 from data import conversations, domains, experiments, runs
 from data.clock import now_us
 from data.domains import Domain
 from data.errors import Invalid, UnderstudyError
-
-if TYPE_CHECKING:
-    from bot.slack.app import Slack
 
 Ack = Callable[..., Awaitable[Any]]
 THINKING = "One moment, I am thinking…"
@@ -40,12 +38,12 @@ class Caller:
         return person(self.place.team, self.place.user)
 
 
-async def commanded(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
+async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     """`/understudy …`: refused at once where it can be, else acknowledged and carried out."""
     caller = Caller(place_of(body), str(body.get("response_url") or ""))
     try:
         command = commands.parse(str(body.get("text") or ""))
-        people.check(slack.service.settings.slack, caller.place.user, command)
+        people.check(desk.service.settings.slack, caller.place.user, command)
     except UnderstudyError as error:
         await ack(response_type="ephemeral", text=blocks.sentence(str(error)))
         return
@@ -53,46 +51,44 @@ async def commanded(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
         await ack(response_type="ephemeral", text=THINKING)
     else:
         await ack()
-    slack.tasks.start(_obey(slack, caller, command), f"command {type(command).__name__}")
+    desk.tasks.start(_obey(desk, caller, command), f"command {type(command).__name__}")
 
 
-async def pressed(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
+async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     """A button whose value is a command. What it did is said in the message's thread."""
     await ack()
     caller = Caller(place_of(body), str(body.get("response_url") or ""))
     value = str(body["actions"][0].get("value") or "")
-    slack.tasks.start(_press(slack, caller, value), "button")
+    desk.tasks.start(_press(desk, caller, value), "button")
 
 
-async def _press(slack: "Slack", caller: Caller, value: str) -> None:
-    async with slack.telling(caller.place):
+async def _press(desk: Desk, caller: Caller, value: str) -> None:
+    async with desk.telling(caller.place):
         command = commands.parse(value)
-        people.check(slack.service.settings.slack, caller.place.user, command)
-        said = await _carry_out(slack, caller, command)
+        people.check(desk.service.settings.slack, caller.place.user, command)
+        said = await _carry_out(desk, caller, command)
         by = blocks.context(f"by <@{caller.place.user}>")
-        await slack.post(caller.place.channel, [*said, by], caller.place.thread_ts)
+        await desk.post(caller.place.channel, [*said, by], caller.place.thread_ts)
 
 
-async def _obey(slack: "Slack", caller: Caller, command: commands.Command) -> None:
-    async with slack.telling(caller.place, caller.response_url):
+async def _obey(desk: Desk, caller: Caller, command: commands.Command) -> None:
+    async with desk.telling(caller.place, caller.response_url):
         if isinstance(command, commands.Retrain):
-            said = await _retrain(slack, caller, command)
+            said = await _retrain(desk, caller, command)
         elif isinstance(command, commands.AskPrivately):
-            said = await _ask(slack, caller, command)
+            said = await _ask(desk, caller, command)
         else:
-            said = await _carry_out(slack, caller, command)
+            said = await _carry_out(desk, caller, command)
         if said:
-            await slack.respond(caller.place, caller.response_url, said)
+            await desk.respond(caller.place, caller.response_url, said)
 
 
-async def _carry_out(slack: "Slack", caller: Caller, command: commands.Command) -> list[Block]:
+async def _carry_out(desk: Desk, caller: Caller, command: commands.Command) -> list[Block]:
     """One command, in one transaction."""
-    store = slack.service.store
+    store = desk.service.store
     match command:
         case commands.Help():
-            return reports.help_text(
-                people.role_of(slack.service.settings.slack, caller.place.user)
-            )
+            return reports.help_text(people.role_of(desk.service.settings.slack, caller.place.user))
         case commands.Status():
             return reports.status(await store.read(admin.status))
         case commands.ListRuns():
@@ -137,17 +133,17 @@ def _change(db: Database, caller: Caller, command: commands.Command) -> list[Blo
     raise Invalid("That changes nothing.")
 
 
-async def _retrain(slack: "Slack", caller: Caller, command: commands.Retrain) -> list[Block]:
+async def _retrain(desk: Desk, caller: Caller, command: commands.Retrain) -> list[Block]:
     """Queue a run, and post the message that follows it to its end (see `follow.py`)."""
 
     def queue(db: Database) -> runs.Run:
         domain = _domain(db, caller, command.domain)
         return admin.retrain(db, domain, caller.person, full=command.full)
 
-    store = slack.service.store
+    store = desk.service.store
     run = await store.submit(queue)
     content = blocks.run_message(run, None, None)
-    posted = await slack.post(caller.place.channel, content) or await slack.post(
+    posted = await desk.post(caller.place.channel, content) or await desk.post(
         caller.place.user,  # we are not in that channel: follow the run in a direct message
         content,
     )
@@ -160,10 +156,10 @@ async def _retrain(slack: "Slack", caller: Caller, command: commands.Retrain) ->
     return [blocks.section(f"Run {run.id} is queued; I follow it in our direct messages.")]
 
 
-async def _ask(slack: "Slack", caller: Caller, command: commands.AskPrivately) -> list[Block]:
+async def _ask(desk: Desk, caller: Caller, command: commands.AskPrivately) -> list[Block]:
     """A question whose answer only the asker sees: a conversation of one turn."""
     place = caller.place
-    domain = await slack.service.store.read(
+    domain = await desk.service.store.read(
         lambda db: domains.of_channel(db, place.team, place.channel)
     )
     thread = f"slack:{place.team}/{place.channel}/ask/{place.user}/{now_us()}"
@@ -174,7 +170,7 @@ async def _ask(slack: "Slack", caller: Caller, command: commands.AskPrivately) -
         domain=domain,
         reply_id=conversations.new_reply_id(),
     )
-    text = await answer.answer_privately(slack, ask)
+    text = await answer.answer_privately(desk, ask)
     return blocks.answers(text[: blocks.MARKDOWN], ask.reply_id)[0]
 
 

@@ -7,7 +7,7 @@ one's mind leave one live judgement. Slack sends nothing when a button is un-pre
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlite_utils import Database
@@ -15,12 +15,10 @@ from sqlite_utils import Database
 from bot.slack import blocks
 from bot.slack.accept import person, place_of, shown_at, team_of
 from bot.slack.api import Transport, failure
+from bot.slack.desk import Desk
 from bot.slack.stream import Place
 from data import conversations, feedback
 from data.errors import Invalid, UnderstudyError
-
-if TYPE_CHECKING:
-    from bot.slack.app import Slack
 
 log = logging.getLogger(__name__)
 
@@ -29,35 +27,33 @@ THUMBS = {"+1": True, "thumbsup": True, "-1": False, "thumbsdown": False}
 STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
 
 
-async def clicked(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
+async def clicked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     """👍 or 👎 under an answer. The form is opened first: its trigger lives for three seconds."""
     await ack()
     action = body["actions"][0]
     direction, _, reply_id = str(action.get("value") or "").partition(":")
     place = place_of(body)
-    slack.tasks.start(_judge(slack, body, place, reply_id, direction == "up"), "thumb")
+    desk.tasks.start(_judge(desk, body, place, reply_id, direction == "up"), "thumb")
 
 
-async def _judge(
-    slack: "Slack", body: dict[str, Any], place: Place, reply_id: str, up: bool
-) -> None:
-    async with slack.telling(place):
+async def _judge(desk: Desk, body: dict[str, Any], place: Place, reply_id: str, up: bool) -> None:
+    async with desk.telling(place):
         if not up:
-            await _open_form(slack, body, place, reply_id)
+            await _open_form(desk, body, place, reply_id)
         who = person(place.team, place.user)
-        await slack.service.store.submit(lambda db: feedback.thumb(db, reply_id, who, up))
+        await desk.service.store.submit(lambda db: feedback.thumb(db, reply_id, who, up))
 
 
-async def _open_form(slack: "Slack", body: dict[str, Any], place: Place, reply_id: str) -> None:
+async def _open_form(desk: Desk, body: dict[str, Any], place: Place, reply_id: str) -> None:
     view = blocks.correction_modal(reply_id, place.channel, place.thread_ts)
     try:
-        await slack.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=view)
+        await desk.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=view)
     except Transport as error:
         # the thumb counts all the same; pressing again opens the form
         log.info("The form for %s was not opened: %s", reply_id, failure(error).code)
 
 
-async def submitted(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
+async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     """The form behind 👎. It closes only when its words are stored, so that none are lost."""
     view = body["view"]
     reply_id, channel, thread_ts = orjson.loads(view["private_metadata"])
@@ -72,7 +68,7 @@ async def submitted(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
 
     try:
         async with asyncio.timeout(STORE_WAIT_S):
-            await slack.service.store.submit(keep)
+            await desk.service.store.submit(keep)
     except Invalid as error:
         await _refuse(ack, blocks.BETTER_BLOCK if better else blocks.REASON_BLOCK, str(error))
         return
@@ -85,23 +81,23 @@ async def submitted(slack: "Slack", ack: Ack, body: dict[str, Any]) -> None:
     await ack()
     if reason or better:
         place = Place(team_of(body), channel, thread_ts, body["user"]["id"])
-        slack.tasks.start(_thank(slack, place, bool(better)), "thanks")
+        desk.tasks.start(_thank(desk, place, bool(better)), "thanks")
 
 
 async def _refuse(ack: Ack, block_id: str, sentence: str) -> None:
     await ack(response_action="errors", errors={block_id: sentence})
 
 
-async def _thank(slack: "Slack", place: Place, corrected: bool) -> None:
+async def _thank(desk: Desk, place: Place, corrected: bool) -> None:
     thanks = "Thank you. "
     thanks += (
         "Your answer waits for a reviewer; once approved, I learn from it." if corrected else ""
     )
-    async with slack.telling(place):
-        await slack.tell(place, thanks.strip())
+    async with desk.telling(place):
+        await desk.tell(place, thanks.strip())
 
 
-async def reacted(slack: "Slack", body: dict[str, Any], added: bool) -> None:
+async def reacted(desk: Desk, body: dict[str, Any], added: bool) -> None:
     """👍 or 👎 as an emoji on one of our answers; taking it back takes the judgement back."""
     event = body["event"]
     up = THUMBS.get(str(event.get("reaction", "")).split("::")[0])
@@ -123,7 +119,7 @@ async def reacted(slack: "Slack", body: dict[str, Any], added: bool) -> None:
             feedback.withdraw(db, reply_id, who, "thumb")
 
     try:
-        await slack.service.store.submit(judge)
+        await desk.service.store.submit(judge)
     except UnderstudyError as error:
         log.info("A reaction was not counted: %s", error)  # a reaction expects no reply
 

@@ -8,19 +8,16 @@ marked only after Slack took it.
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlite_utils import Database
 
 from bot.slack import blocks
 from bot.slack.api import MESSAGE_GONE, Transport, failure
+from bot.slack.desk import Desk
 from data import adapters, runs
 from data.adapters import Adapter
 from data.errors import UnderstudyError
 from data.runs import Run
-
-if TYPE_CHECKING:
-    from bot.slack.app import Slack
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +47,8 @@ def watched(db: Database) -> list[Watched]:
 
 
 class Follower:
-    def __init__(self, slack: "Slack", every_s: float) -> None:
-        self._slack = slack
+    def __init__(self, desk: Desk, every_s: float) -> None:
+        self._desk = desk
         self._every_s = every_s
         self._shown: dict[tuple[str, str], list[blocks.Block]] = {}
 
@@ -69,7 +66,7 @@ class Follower:
 
     async def tick(self) -> int:
         """Bring every message up to date once; returns how many there are."""
-        messages = await self._slack.service.store.read(watched)
+        messages = await self._desk.service.store.read(watched)
         for message in messages:
             content = blocks.run_message(message.run, message.result, message.live)
             place = (message.channel, message.ts)
@@ -83,7 +80,7 @@ class Follower:
     async def _update(self, message: Watched, content: list[blocks.Block]) -> bool:
         """Show `content`; False when it has to be tried again."""
         try:
-            await self._slack.api.quick.chat_update(
+            await self._desk.api.quick.chat_update(
                 channel=message.channel,
                 ts=message.ts,
                 text=blocks.run_title(message.run),
@@ -100,6 +97,6 @@ class Follower:
 
     async def _done(self, message: Watched) -> None:
         self._shown.pop((message.channel, message.ts), None)
-        await self._slack.service.store.submit(
+        await self._desk.service.store.submit(
             lambda db: runs.watcher_done(db, message.run.id, message.channel, message.ts)
         )

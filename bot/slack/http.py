@@ -4,29 +4,26 @@ Bolt checks the signature too, but answers 500 to a timestamp that is no number,
 not UTF-8 or JSON that is none, and it logs the body of what was not signed. So those end here.
 """
 
-from typing import TYPE_CHECKING
-
 from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
+from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from bot.slack.desk import Desk
 from bot.slack.manifest import PATH
-
-if TYPE_CHECKING:
-    from bot.slack.app import Slack
 
 MAX_BODY = 1_000_000
 
 
-def route(slack: "Slack") -> Route:
+def route(app: AsyncApp, desk: Desk) -> Route:
     """The route that the HTTP application mounts when `[slack] mode` is "http"."""
-    verifier = SignatureVerifier(slack.service.settings.slack.signing_secret.get_secret_value())
-    handler = AsyncSlackRequestHandler(slack.app)
+    verifier = SignatureVerifier(desk.service.settings.slack.signing_secret.get_secret_value())
+    handler = AsyncSlackRequestHandler(app)
 
     async def events(request: Request) -> Response:
-        if not slack.accepting:
+        if not desk.accepting:
             return PlainTextResponse("not ready, try again", status_code=503)
         body = await _body(request)
         if body is None:

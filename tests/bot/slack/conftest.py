@@ -77,7 +77,7 @@ class Bot:
 
     async def settled(self) -> None:
         """Until the bot has nothing left to do."""
-        await self.slack.until(lambda: not self.front.tasks.running, "the bot's work to end")
+        await self.slack.until(lambda: not self.front.desk.tasks.running, "the bot's work to end")
 
     async def restart(self) -> None:
         """Stop the front end and start it anew over the same store."""

@@ -77,7 +77,7 @@ async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: 
 async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.per_minute |= {"chat.startStream": 3, "chat.stopStream": 3}
-    bot.front.api.governor.per_minute = {"chat.startStream": 3}
+    bot.front.desk.api.governor.per_minute = {"chat.startStream": 3}
     questions = [await ask(bot, f"Question {n}?") for n in range(8)]
     for question in questions:
         assert (await the_only_answer(bot, question)).words == TEXT
@@ -149,7 +149,7 @@ async def test_an_answer_that_outlives_the_shutdown_keeps_its_words_and_says_so(
     bot.engine.say = lambda body: [*words(body["model"], "Half an ", "answer")[:3], HANG]
     question = await ask(bot)
     await bot.slack.until(lambda: bot.slack.called("chat.startStream"), "the stream")
-    await bot.front.tasks.drain(0.1)
+    await bot.front.desk.tasks.drain(0.1)
     answer = await the_only_answer(bot, question)
     assert answer.words == "Half an answer"
     assert "service stopped" in answer.notes
@@ -174,7 +174,7 @@ async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot) -> None:
 
     cases: list[tuple[str, int, list[str], list[str]]] = []
     drawn()
-    bot.front.api.governor.per_minute = {}
+    bot.front.desk.api.governor.per_minute = {}
     bot.slack.per_minute = {}
     for text, size, appends, stops in cases:
         bot.says(*in_pieces(text, size))

@@ -1,0 +1,127 @@
+"""The desk that listeners work at: the store, Slack's API, and how a person is told something.
+
+`telling` is the one place where an error becomes a Slack message. `app.py` makes the desk when
+it joins everything; `answer.py`, `feedback.py`, `deeds.py` and `follow.py` are given it.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bot.service import Service
+from bot.slack import blocks
+from bot.slack.api import Api, Transport, failure
+from bot.slack.blocks import Block
+from bot.slack.people import Names
+from bot.slack.stream import Pace, Place
+from bot.slack.tasks import Tasks
+from data import domains
+from data.errors import UnderstudyError
+
+log = logging.getLogger(__name__)
+
+MOST_PROMPTS = 4  # that Slack shows
+OUR_FAULT = "Something went wrong on our side; it has been logged. Please try again."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who we are in the workspace."""
+
+    team: str = ""
+    bot_user: str = ""
+    bot_id: str = ""
+
+
+class Desk:
+    """What every listener and task of one workspace shares."""
+
+    def __init__(self, service: Service, pace: Pace) -> None:
+        settings = service.settings.slack
+        self.service = service
+        self.pace = pace
+        self.identity = Identity()  # known once we have joined
+        self.accepting = False
+        self.tasks = Tasks()
+        self.api = Api(settings.bot_token.get_secret_value(), settings.api_url)
+        self.names = Names(self.api)
+
+    @contextlib.asynccontextmanager
+    async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:
+        """Whatever goes wrong inside is told to the person, in words; ours is logged as well."""
+        try:
+            yield
+        except UnderstudyError as error:
+            await self.tell(place, str(error), response_url)
+        except Exception:
+            log.exception("Something failed for a person in Slack")
+            await self.tell(place, OUR_FAULT, response_url)
+
+    async def tell(self, place: Place, text: str, response_url: str = "") -> None:
+        """Say something that only this person sees."""
+        await self.respond(place, response_url, [blocks.section(blocks.sentence(text))])
+
+    async def respond(self, place: Place, response_url: str, content: list[Block]) -> None:
+        """Answer a command or click; without its response_url, an ephemeral message, and in a
+        direct message, where nobody else reads, a plain one that stays."""
+        text = _plain(content)
+        if response_url and await self.api.respond(
+            response_url,
+            {"response_type": "ephemeral", "text": text, "blocks": content},
+        ):
+            return
+        if place.is_dm:
+            await self.post(place.channel, content, place.thread_ts)
+            return
+        try:
+            await self.api.patient.chat_postEphemeral(
+                channel=place.channel,
+                user=place.user,
+                thread_ts=place.thread_ts or None,
+                text=text,
+                blocks=content,
+            )
+        except Transport as error:
+            log.warning("A person could not be told something: %s", failure(error).code)
+
+    async def post(
+        self, channel: str, content: list[Block], thread_ts: str = ""
+    ) -> tuple[str, str] | None:
+        """Post a message; returns its channel and ts, or None when Slack would not take it."""
+        try:
+            response = await self.api.patient.chat_postMessage(
+                channel=channel,
+                thread_ts=thread_ts or None,
+                text=_plain(content),
+                blocks=content,
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+        except Transport as error:
+            log.info("chat.postMessage: %s", failure(error).code)
+            return None
+        return str(response["channel"]), str(response["ts"])
+
+    async def suggest_prompts(self, channel: str) -> None:
+        """Offer the default domain's questions where a direct message begins."""
+        domain = await self.service.store.read(domains.default)
+        prompts = [{"title": q[:75], "message": q} for q in domain.suggested_prompts]
+        if not prompts:
+            return
+        try:
+            await self.api.quick.assistant_threads_setSuggestedPrompts(
+                channel_id=channel, prompts=prompts[:MOST_PROMPTS]
+            )
+        except Transport as error:
+            log.info("No prompts were suggested: %s", failure(error).code)
+
+
+def _plain(content: list[Block]) -> str:
+    """The first words of a message, for notifications."""
+    for block in content:
+        text = block.get("text", "")
+        words = text if isinstance(text, str) else str(text.get("text", ""))
+        if words:
+            return blocks.notice(words)
+    return "…"
