@@ -332,6 +332,15 @@ def test_a_failed_export_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.jsonl"]
 
 
+def test_whoever_reads_the_old_export_reads_all_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    formats.write([Draft("a", "b")], file)
+    with file.open("rb") as reader:
+        formats.write([Draft("c", "d")], file)
+        assert json.loads(reader.read()) == {"prompt": "a", "response": "b"}
+    assert only(file) == Draft("c", "d")
+
+
 def test_an_export_into_a_missing_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot be written"):
         formats.write([Draft("a", "b")], tmp_path / "no" / "pairs.jsonl")
