@@ -45,7 +45,11 @@ def retrain(
     full: bool = False,
     recipe: dict[str, Any] | None = None,
 ) -> runs.Run:
-    """Queue a run. Raises runs.NothingNew or Conflict."""
+    """Queue a run. Raises Invalid for a recipe that can't be, runs.NothingNew, or Conflict."""
+    if recipe:
+        from tuning.recipe import check_overrides  # of light weight, but not every front end's
+
+        check_overrides(recipe)
     return runs.request(db, domain, actor, full=full, recipe=recipe)
 
 

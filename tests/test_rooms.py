@@ -25,7 +25,7 @@ MAY_ENTER = {
     "serving": ("serving", "data"),
     "bot": ("bot", "data", "serving.client"),
 }
-LAZILY = {"bot": ("serving.serve", "serving.engine", "tuning.worker")}
+LAZILY = {"bot": ("serving.serve", "serving.engine", "tuning.worker", "tuning.recipe")}
 HEAVY = (
     "accelerate",
     "bitsandbytes",

@@ -55,11 +55,6 @@ async def retrain(
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
 
-    if given.recipe:
-        from tuning.recipe import check_overrides  # loads no torch
-
-        check_overrides(given.recipe)
-
     def queue(db: Database) -> runs.Run:
         actor = auth.person(key)
         return admin.retrain(db, domain_of(db, given.domain), actor, given.full, given.recipe)

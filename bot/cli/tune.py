@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bot import admin
 from bot.cli.context import App, json_option, pass_app, print_json
 from data import adapters, domains, runs
 from data.errors import Invalid, UnderstudyError
@@ -36,7 +37,7 @@ def tune(
     """
     with app.store.write() as db:
         subject = domains.get(db, domain)
-        run = runs.request(db, subject, app.actor, full=full, recipe=_recipe(overrides))
+        run = admin.retrain(db, subject, app.actor, full, _recipe(overrides))
     if not as_json:
         click.echo(f"Run {run.id} is queued ({run.kind}).")
     if not wait:
@@ -101,16 +102,13 @@ def _work_here(app: App, stop: threading.Event) -> None:
 
 
 def _recipe(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """`("epochs=3", "schedule=cosine")` -> `{"epochs": 3, "schedule": "cosine"}`."""
-    import tomllib
+    """`("epochs=3", "schedule=cosine")` -> `{"epochs": 3.0, "schedule": "cosine"}`."""
+    from tuning import recipe
 
-    recipe: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
     for text in overrides:
         key, sign, given = text.partition("=")
         if not sign or not key.strip():
             raise Invalid(f"--set takes KEY=VALUE, not {text!r}.")
-        try:
-            recipe[key.strip()] = tomllib.loads(f"value = {given}")["value"]
-        except tomllib.TOMLDecodeError:
-            recipe[key.strip()] = given  # a bare word is text
-    return recipe
+        asked[key.strip()] = recipe.parse(key.strip(), given.strip())
+    return asked

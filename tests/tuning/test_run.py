@@ -12,7 +12,7 @@ import pytest
 
 from data import adapter_files, adapters, datasets, pairs, runs
 from data.config import Settings
-from data.db import Store
+from data.db import Store, StoreBusy
 from data.domains import Domain
 from data.errors import Conflict, Invalid
 from data.pairs import Draft
@@ -297,3 +297,18 @@ def test_a_dataset_is_frozen_once_for_a_run_that_is_tried_twice(
 
     assert datasets.by_id(store.db, 1).train == 2
     assert store.db["datasets"].count == 1
+
+
+def test_progress_that_cannot_be_written_does_not_cost_the_training(
+    store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach(store, domain, 2)
+    run = requested(store, domain)
+
+    def busy(*_: object, **__: object) -> None:
+        raise StoreBusy("The store is busy.")
+
+    monkeypatch.setattr(runs, "progress", busy)
+    monkeypatch.setattr(runs, "set_phase", lambda db, number, phase: phase == "training" and busy())
+
+    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
