@@ -9,6 +9,7 @@ Anything else is a crash, which the worker may try again. What people read is on
 """
 
 import argparse
+import contextlib
 import ctypes
 import errno
 import logging
@@ -16,14 +17,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from data import adapters, datasets, domains, runs
 from data.config import Settings
 from data.db import Store
-from data.errors import UnderstudyError
+from data.errors import Conflict, Unavailable, UnderstudyError
 from data.runs import Run
 
 if TYPE_CHECKING:
@@ -122,8 +123,6 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
 
 def explain(error: Exception) -> str | None:
     """The sentence for people; None when the run ended because it is not ours any more."""
-    from data.errors import Conflict
-
     if type(error).__name__ == "RunLost" and isinstance(error, Conflict):
         return None
     if isinstance(error, UnderstudyError):
@@ -150,7 +149,7 @@ def _first_line(error: Exception) -> str:
 
 def _phase(store: Store, run: Run, phase: str) -> None:
     log.info("run %d: %s", run.id, phase)
-    with store.write() as db:
+    with _best_effort(), store.write() as db:
         runs.set_phase(db, run.id, phase)
 
 
@@ -164,7 +163,7 @@ def _reporter(store: Store, run: Run) -> "Callable[[Progress], None]":
         if now.losses is None and not last and time.monotonic() - written < REPORT_S:
             return
         losses = now.losses or {}
-        with store.write() as db:
+        with _best_effort(), store.write() as db:
             runs.progress(
                 db,
                 run.id,
@@ -179,6 +178,15 @@ def _reporter(store: Store, run: Run) -> "Callable[[Progress], None]":
         written = time.monotonic()
 
     return report
+
+
+@contextlib.contextmanager
+def _best_effort() -> Iterator[None]:
+    """News that cannot be written just now is no reason to lose the training."""
+    try:
+        yield
+    except Unavailable as error:
+        log.warning("progress was not recorded: %s", error)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -159,7 +159,7 @@ def test_a_base_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
 
 
 def test_a_base_that_no_hub_has_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     with pytest.raises(Unavailable, match="name a local folder"):
         model.count_parameters("nobody/has-this-model")
