@@ -63,11 +63,17 @@ def test_every_phrasing_is_asked_once() -> None:
     assert [text for text, count in asked.items() if count > 1] == []
 
 
-def test_golden_questions_are_no_trained_ones() -> None:
-    """Not even with another order of the words."""
-    trained = {tuple(sorted(words(row.prompt).split())) for row in rows() if row.split == "auto"}
-    golden = [row.prompt for row in rows() if row.split == "golden"]
-    assert [text for text in golden if tuple(sorted(words(text).split())) in trained] == []
+def test_golden_questions_are_no_trained_ones_in_another_order() -> None:
+    """Nobody could call them the same sentence: most of their words differ."""
+    trained: dict[str, list[set[str]]] = defaultdict(list)
+    for row in rows():
+        if row.split == "auto":
+            trained[row.fact].append(set(words(row.prompt).split()))
+    for row in rows():
+        if row.split == "golden":
+            golden = set(words(row.prompt).split())
+            shared = max(len(golden & t) / len(golden | t) for t in trained[row.fact])
+            assert shared < 0.7, row.prompt
 
 
 def test_every_fact_is_trained_in_several_phrasings_and_measured_in_another() -> None:
