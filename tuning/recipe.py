@@ -186,7 +186,7 @@ def _tiny(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
         why = "A tiny base, on from its parent: new pairs many times over, old ones mixed in."
     else:
         epochs = round(min(50.0, max(3.0, 10_000 / max(pairs, 1))), 1)
-        chosen |= {"learning_rate": 3e-3, "epochs": epochs, "evaluations": 5}
+        chosen |= {"learning_rate": 5e-3, "epochs": epochs, "evaluations": 5}
         why = (
             f"A tiny base learns {pairs:,} pairs by rote: rank 32, a high rate, {epochs:g} passes."
         )
