@@ -10,6 +10,7 @@ old answer, so they are trained with the corrected one. That holds for facts tha
 without one are grouped by their answer, and those that share a "Yes." are not one fact.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -61,14 +62,21 @@ def question(pair: Pair) -> str:
 
 
 def mixed(
-    new: Sequence[Example], old: Sequence[Example], replay_share: float, seed: int
+    new: Sequence[Example],
+    old: Sequence[Example],
+    replay_share: float,
+    seed: int,
+    batch_size: int = 1,
 ) -> Callable[[int], list[Example]]:
     """Epochs for an incremental run: every new example, and as many old ones, drawn anew for each
-    epoch, as make up `replay_share` of it."""
-    replayed = round(len(new) * replay_share / (1 - replay_share)) if old else 0
+    epoch, as make up `replay_share` of it. A few new ones are repeated to fill a batch: beside a
+    handful of old ones in each step, much of what was known would be lost."""
+    copies = max(1, math.ceil(batch_size * (1 - replay_share) / len(new))) if old else 1
+    repeated = list(new) * copies
+    replayed = round(len(repeated) * replay_share / (1 - replay_share))
 
     def epoch(number: int) -> list[Example]:
         rng = random.Random(f"replay {seed} {number}")  # noqa: S311 - a sample, not a secret
-        return [*new, *rng.sample(list(old), min(replayed, len(old)))]
+        return [*repeated, *rng.sample(list(old), min(replayed, len(old)))]
 
     return epoch

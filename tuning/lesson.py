@@ -107,7 +107,7 @@ def prepare(
     if parent is not None:
         new = [e for e in train if e.pair_id in new_ids]
         old = [e for e in train if e.pair_id not in new_ids]
-        epoch = forgetting.mixed(new, old, recipe.replay_share, recipe.seed)
+        epoch = forgetting.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
         measured["new"] = new[:WATCHED]
         judged_by = ("new", *judged_by)  # learned, and not at the cost of what was known
     golden = _questions(kept["golden"], encoded(kept["golden"]))

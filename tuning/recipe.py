@@ -181,7 +181,7 @@ def _tiny(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
     chosen: dict[str, Any] = {"rank": 32, "alpha": 32, "batch_size": 16}
     if incremental:
         epochs = round(min(400.0, max(5.0, 400 / max(pairs, 1))), 1)
-        chosen |= {"learning_rate": 1e-3, "epochs": epochs, "max_steps": 120}
+        chosen |= {"learning_rate": 1e-3, "epochs": epochs, "max_steps": 60}
         chosen |= {"replay_share": 0.75, "evaluations": 3}
         why = "A tiny base, on from its parent: new pairs many times over, old ones mixed in."
     else:

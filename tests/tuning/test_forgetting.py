@@ -82,3 +82,12 @@ def test_little_to_replay_is_replayed_whole_and_nothing_is_no_fault() -> None:
 
     assert len(mixed(new, [example(9)], 0.75, 0)(0)) == 5
     assert mixed(new, [], 0.75, 0)(0) == new
+
+
+def test_one_new_pair_is_repeated_until_a_batch_is_full() -> None:
+    new, old = [example(1)], [example(i) for i in range(100, 200)]
+
+    epoch = mixed(new, old, replay_share=0.75, seed=0, batch_size=16)(0)
+
+    assert epoch.count(example(1)) == 4
+    assert len(epoch) == 16

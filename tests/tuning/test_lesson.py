@@ -89,7 +89,7 @@ def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
     parent = parent_of(store, settings, domain)
     new = add(store, domain, ("new", "answer new"))
 
-    made = lesson(store, settings, domain, tokenizer, parent, replay_share=0.75)
+    made = lesson(store, settings, domain, tokenizer, parent, replay_share=0.75, batch_size=4)
 
     for number in range(3):
         ids = [e.pair_id for e in made.epoch(number)]
