@@ -20,17 +20,16 @@ SHOWN = 12  # names in an error
 
 
 def resolve(db: Database, name: str) -> tuple[Domain, str | None]:
-    """The domain of a model name, and the adapter it pins. Raises UnknownModel."""
-    domain_name, pinned, _ = name.partition("@")
+    """The domain of a model name, and the adapter it pins. A model has one name: `helpdesk@03` is
+    none. Raises UnknownModel."""
     try:
-        domain = domains.get(db, domain_name)
-        if not pinned:
-            return domain, None
-        if name != f"{domain.name}@base":
-            adapters.get(db, name)
+        domain = domains.get(db, name.partition("@")[0])
+        known = name in (domain.name, f"{domain.name}@base") or adapters.get(db, name).name == name
     except NotFound:
-        raise UnknownModel(_there_are(db, name)) from None
-    return domain, name
+        known = False
+    if not known:
+        raise UnknownModel(_there_are(db, name))
+    return domain, None if name == domain.name else name
 
 
 def names(db: Database) -> list[str]:

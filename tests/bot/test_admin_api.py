@@ -192,6 +192,14 @@ def test_models_are_listed_for_the_official_client(bot: Bot) -> None:
     assert bot.http("member").get("/v1/models/gpt-4").status_code == 404
 
 
+@pytest.mark.parametrize("name", ["helpdesk@", "helpdesk@02", "helpdesk@2@2", "@2"])
+def test_a_model_has_one_name(bot: Bot, name: str) -> None:
+    asked = bot.http("member").post("/v1/chat/completions", json=ASK | {"model": name})
+
+    assert bot.http("member", timeout=5).get(f"/v1/models/{name}").status_code == 404
+    assert asked.status_code == 404
+
+
 def test_another_domain_has_models_of_its_own(bot: Bot) -> None:
     other = bot.write(lambda db: domains.create(db, "garden"))
     bot.write(lambda db: add_adapter(db, other, 1, state="rejected", state_reason="worse"))
