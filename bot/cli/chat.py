@@ -1,13 +1,19 @@
 """`understudy chat`: talk to a domain from the terminal, through the same flow as everyone."""
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.cli.context import App, pass_app
 from data import domains
 from data.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from bot.chat import Event
 
 
 @click.command()
@@ -20,32 +26,43 @@ def chat(app: App, domain: str | None, adapter: str | None) -> None:
     named = domain or (adapter.partition("@")[0] if adapter else None)
     subject = domains.get(db, named) if named else domains.default(db)
     click.echo(f"Talking to {subject.title}. An empty line or Ctrl-D ends.")
-    asyncio.run(_talk(app, subject, adapter))
+    _talk(app, subject, adapter)
 
 
-async def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
-    from bot.chat import Ask, Chat, Delta, Started
+def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
+    """Ask and answer by turns. The event loop stands still while a question is typed, so that
+    Ctrl-C ends the typing at once."""
+    from bot.chat import Ask, Chat
     from serving.client import EngineClient
 
     engine = EngineClient()
     talk = Chat(app.store, engine, app.settings)
     thread = f"cli:{secrets.token_hex(8)}"
-    try:
-        while question := await asyncio.to_thread(_question):
-            ask = Ask(
-                person=app.actor, thread=thread, text=question, domain=subject, pinned=adapter
-            )
-            try:
-                async for event in talk.answer(ask):
-                    if isinstance(event, Started):
-                        click.secho(f"{event.adapter}: ", bold=True, nl=False)
-                    elif isinstance(event, Delta):
-                        click.echo(event.text, nl=False)
-                click.echo()
-            except UnderstudyError as error:
-                click.secho(f"\n{error}", fg="red", err=True)
-    finally:
-        await engine.close()
+    with asyncio.Runner() as runner:
+        try:
+            while question := _question():
+                ask = Ask(
+                    person=app.actor, thread=thread, text=question, domain=subject, pinned=adapter
+                )
+                try:
+                    runner.run(_say(talk.answer(ask)))
+                except UnderstudyError as error:
+                    click.secho(f"\n{error}", fg="red", err=True)
+        finally:
+            runner.run(engine.close())
+
+
+async def _say(answer: "AsyncGenerator[Event, None]") -> None:
+    """Print an answer as it comes."""
+    from bot.chat import Delta, Started
+
+    async with contextlib.aclosing(answer) as events:
+        async for event in events:
+            if isinstance(event, Started):
+                click.secho(f"{event.adapter}: ", bold=True, nl=False)
+            elif isinstance(event, Delta):
+                click.echo(event.text, nl=False)
+    click.echo()
 
 
 def _question() -> str:

@@ -1,0 +1,41 @@
+"""`understudy chat`, at a real terminal."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.conftest import Run
+from tests.conftest import wait_until
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_it_while_a_question_is_typed(run: Run, home: Path) -> None:
+    run("domains", "add", "art")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bot", "--config", str(home / "understudy.toml"), "chat"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=Path(__file__).parents[3],
+    )
+    said = b""
+
+    def asks() -> bool:
+        nonlocal said
+        said += os.read(ours, 1000)
+        return b"> " in said
+
+    try:
+        wait_until(asks, "the prompt", 20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 1
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
