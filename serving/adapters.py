@@ -7,6 +7,7 @@ place: vLLM would change weights in the middle of an answer. One that fails is t
 times in an engine's life, and never keeps the others from being loaded.
 """
 
+import http.client
 import logging
 import re
 import time
@@ -225,7 +226,7 @@ def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
             raw = answer.read()
     except urllib.error.HTTPError as error:
         raise EngineRefused(_reason(error)) from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise EngineRefused(f"The engine at {url} cannot be reached: {error}") from error
     try:
         return orjson.loads(raw)

