@@ -58,7 +58,11 @@ def reason(db: Database, reply_id: str, person: str, text: str) -> Judgement:
 
 
 def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement:
-    """Give the better answer: it becomes a pending pair of the reply's domain."""
+    """Give the better answer: it becomes a pending pair of the reply's domain.
+
+    The pair is always for training, and it speaks of the same fact as the pair that asks the same
+    question, if there is one: so a retrain gives the new answer to all of that fact's phrasings.
+    """
     judged = _judged(db, reply_id)
     text = _checked(text)
     before = live(db, reply_id, person, "correction")
@@ -68,7 +72,8 @@ def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement
         _drop_pair(db, before, SUPERSEDED)
     question, _ = conversations.exchange(db, reply_id)
     domain = domains.by_id(db, judged.domain_id)
-    draft = pairs.Draft(prompt=question, response=text)
+    fact = pairs.fact_asked(db, domain, question)
+    draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
     pair_id = added.ids[0] if added.ids else _known_pair(db, domain, draft)
     return _replace(db, before, reply_id, person, "correction", text=text, pair_id=pair_id)

@@ -207,3 +207,24 @@ def test_a_withdrawn_correction_does_not_wait_for_review(
     assert pairs.get(store.db, pair.id).status == "rejected"
     assert feedback.counts(store.db, domain.id)["corrections"] == 0
     assert feedback.live(store.db, reply, ANN, "correction") is None
+
+
+def test_a_correction_is_always_for_training(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        pair_id = feedback.correction(db, reply, "web:me", "The better answer.").pair_id
+
+    assert pair_id is not None
+    assert pairs.get(store.db, pair_id).split == "train"
+
+
+def test_a_correction_speaks_of_the_fact_that_was_asked_for(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    question, _ = conversations.exchange(store.db, reply)
+    known = pairs.Draft(prompt=question.upper(), response="The old answer.", fact="opening-hours")
+    with store.write() as db:
+        pairs.add(db, domain, [known], source="import", status="approved")
+        pair_id = feedback.correction(db, reply, "web:me", "The better answer.").pair_id
+
+    assert pair_id is not None
+    assert pairs.get(store.db, pair_id).fact == "opening-hours"
