@@ -1,4 +1,5 @@
-"""What admins do, once for every front end: retrain, promote, roll back, compare.
+"""What admins and reviewers do, once for every front end: review, retrain, promote, roll back,
+compare.
 
 Each function is called inside one transaction and checks everything before it changes anything.
 An adapter that the engine refused can be neither promoted nor compared.
@@ -10,7 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot import stats
-from data import adapters, domains, experiments, feedback, pairs, placements, runs
+from data import adapters, audit, domains, experiments, feedback, pairs, placements, runs
 from data.adapters import Adapter
 from data.db import row, rows
 from data.domains import Domain
@@ -51,6 +52,13 @@ def retrain(
 
         check_overrides(recipe)
     return runs.request(db, domain, actor, full=full, recipe=recipe)
+
+
+def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pairs.Pair:
+    """Decide on a pair. Raises NotFound."""
+    reviewed = pairs.review(db, pair_id, status, actor)
+    audit.record(db, actor, "review", f"pair {pair_id}", status=status)
+    return reviewed
 
 
 def side(db: Database, domain: Domain, name: str) -> Adapter | None:

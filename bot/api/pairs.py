@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from sqlite_utils import Database
 
-from bot import auth
+from bot import admin, auth
 from bot.api.domain import DomainName, domain_of
 from bot.service import Service
-from data import audit, pairs
+from data import pairs
 from data.keys import Key
 
 router = APIRouter()
@@ -51,9 +51,7 @@ async def review(
     actor = auth.person(key)
 
     def decide(db: Database) -> pairs.Pair:
-        reviewed = pairs.review(db, pair_id, given.status, actor)
-        audit.record(db, actor, "review", f"pair {pair_id}", status=given.status)
-        return reviewed
+        return admin.review(db, pair_id, given.status, actor)
 
     return _shown(await service.store.submit(decide))
 

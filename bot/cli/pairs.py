@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot import admin
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from data import domains
 from data import pairs as store
@@ -182,7 +183,7 @@ def _decide(app: App, ids: tuple[int, ...], status: store.Status) -> None:
     try:
         with app.store.write() as db:
             for pair_id in ids:
-                store.review(db, pair_id, status, app.actor)
+                admin.review(db, pair_id, status, app.actor)
     except UnderstudyError as error:
         raise type(error)(f"{error} Nothing was changed.") from error
     click.echo(f"{len(ids)} pair{'s' if len(ids) > 1 else ''} {status}.")

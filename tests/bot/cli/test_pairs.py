@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from data import audit
+from data.db import Store
 from tests.bot.cli.conftest import Run, json
 
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
@@ -38,6 +40,12 @@ def test_review_approves_and_rejects(run: Run, home: Path) -> None:
     assert result.exit_code == 0, result.output
     counts = json(run("pairs", "counts", "art", "--json"))
     assert counts == {"pending": 1, "approved": 1, "rejected": 1, "quarantined": 0}
+    with Store(home / "understudy.db") as store:
+        deeds = [(e.action, e.subject, e.detail) for e in audit.recent(store.db, 2)]
+    assert deeds == [
+        ("review", "pair 2", {"status": "rejected"}),
+        ("review", "pair 1", {"status": "approved"}),
+    ]
 
 
 def test_what_is_exported_can_be_imported_elsewhere(run: Run, home: Path) -> None:
