@@ -18,6 +18,8 @@ def backup(app: App, file: Path) -> None:
 
     To restore, unpack it into an empty home folder.
     """
+    from data.db import sqlite3
+
     if file.exists():
         raise Conflict(f"{file} is there already; nothing was changed.")
     unfinished = file.with_name(file.name + ".unfinished")
@@ -31,7 +33,8 @@ def backup(app: App, file: Path) -> None:
                 if adapters.is_dir():
                     tar.add(adapters, adapters.name)
         unfinished.rename(file)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:  # the copy of the store is SQLite's own work
         raise Unavailable(f"The backup could not be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
     click.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")

@@ -1,5 +1,6 @@
 """`understudy backup`: what is unpacked is a home folder that works."""
 
+import resource
 import tarfile
 from pathlib import Path
 
@@ -32,3 +33,17 @@ def test_a_backup_never_overwrites(run: Run, home: Path) -> None:
 
     assert result.exit_code == 1
     assert (home / "b.tar").read_text() == "precious"
+
+
+def test_a_backup_that_does_not_fit_leaves_nothing(run: Run, home: Path) -> None:
+    """The limit on a file's size stands for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
+    try:
+        result = run("backup", "b.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert result.exit_code == 1
+    assert "could not be written" in result.output
+    assert [f.name for f in home.iterdir() if "tar" in f.name] == []
