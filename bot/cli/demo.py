@@ -1,6 +1,7 @@
 """`understudy demo`: the whole loop on this machine."""
 
 import asyncio
+import logging
 import shutil
 import signal
 import sys
@@ -13,6 +14,8 @@ import click
 
 from bot.cli.context import App, pass_app
 from data.errors import Conflict, UnderstudyError
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -84,6 +87,9 @@ def _once(home: Path, port: int | None, keep: bool) -> int:
         result["error"] = str(error)
     except KeyboardInterrupt:
         result["error"] = "interrupted"
+    except Exception as error:  # whatever it is, the last line says so
+        log.exception("The demo failed")
+        result["error"] = f"{type(error).__name__}: {error}"
     finally:
         if set_up is not None:
             set_up.supervisor.stop()

@@ -63,10 +63,16 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
     """The folder with its settings, the store, and the demo domain with its pairs."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / FILE_NAME
-    text = TEMPLATE.replace("port = 8080", f"port = {port}")
-    file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
-    os.environ["UNDERSTUDY_CONFIG"] = str(file.resolve())  # the processes read the same file
-    settings = settings_store.load(file)
+    if not file.exists():  # an earlier demo's may have been edited, to connect Slack
+        text = TEMPLATE.replace("port = 8080", f"port = {port}")
+        file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
+    environ = {  # the processes read the same; a home of other work stays out of it
+        "UNDERSTUDY_HOME": str(home.resolve()),
+        "UNDERSTUDY_CONFIG": str(file.resolve()),
+        "UNDERSTUDY_BOT_PORT": str(port),
+        "UNDERSTUDY_SERVING_PORT": str(engine_port),
+    }
+    settings = settings_store.load(file, os.environ | environ)
     store = Store(settings.store_path)
     domain = _domain(store)
     report = formats.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
@@ -76,7 +82,8 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
     console.print(
         f"Domain [b]{domain.name}[/b]: {approved} facts about Understudy itself, in {home}"
     )
-    return Stage(settings, store, Supervisor(settings, log_folder=home / "logs"), console, domain)
+    supervisor = Supervisor(settings, log_folder=home / "logs", environ=environ)
+    return Stage(settings, store, supervisor, console, domain)
 
 
 def first_adapter(stage: Stage) -> Adapter:
