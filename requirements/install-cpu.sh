@@ -41,5 +41,11 @@ if ! "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit('torch
     }
 fi
 echo "Installing vLLM (CPU) and the other packages, about 2.5 GB, a minute or two"
-$pip --quiet -r "$here/cpu.txt"
-$pip --quiet --no-build-isolation -e "$here/.."
+all=$(grep -c '==' "$here/cpu.txt")
+{ PYTHONUNBUFFERED=1 $pip --progress-bar off -r "$here/cpu.txt" 2>&1 || echo "FAILED"; } | awk -v all="$all" '
+    /^(Collecting|Requirement already)/ { count++; printf "\r  %d of %d fetched\033[K", count, all; fflush() }
+    /^Installing collected/ { printf "\r  %d of %d fetched, unpacking\033[K\n", count, all; fflush() }
+    /^ERROR/ { print }
+    /^FAILED$/ { exit 1 }'
+$pip -qq --no-build-isolation -e "$here/.."
+echo "Installed."
