@@ -2,7 +2,8 @@
 adapter, or the bare base, in that order.
 
 Only what an engine holds now is chosen. When a person's variant is not held, the live adapter
-answers instead and the answer belongs to no variant: it is no evidence about either side.
+answers instead and the answer belongs to no variant: it is no evidence about either side. Until a
+promoted adapter is held, the one that it replaced goes on answering.
 """
 
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def choose(db: Database, domain: Domain, person: str, pinned: str | None = None)
             adapter = adapters.by_id(db, variant.adapter_id)
             return Choice(adapter, tuple(held[adapter.id]), variant, experiment.id)
     live = adapters.live(db, domain.id)
+    if live is not None and live.id not in held:
+        live = adapters.replaced(db, domain.id)
     if live is not None and live.id in held:
         return Choice(live, tuple(held[live.id]))
     return Choice(None, ready)

@@ -150,6 +150,19 @@ def live(db: Database, domain_id: int) -> Adapter | None:
     return None if found is None else _adapter(found)
 
 
+def replaced(db: Database, domain_id: int) -> Adapter | None:
+    """What the live adapter replaced, when the last move was a promotion; None: the bare base,
+    or a roll-back, which nothing stands in for."""
+    last = row(
+        db,
+        "SELECT kind, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC LIMIT 1",
+        [domain_id],
+    )
+    if last is None or last["kind"] != "promote" or last["previous_id"] is None:
+        return None
+    return by_id(db, last["previous_id"])
+
+
 def wanted(db: Database) -> list[Adapter]:
     """What every engine should hold: live and candidate adapters, those in a running comparison,
     and each domain's previous live one, so that a roll-back needs no loading."""

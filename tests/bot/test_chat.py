@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.chat import Ask, Chat, Delta, Ended, Event, Started
-from data import adapters, conversations, domains, experiments
+from data import adapters, conversations, domains, experiments, placements
 from data.clock import now_us
 from data.config import BotSettings, Settings
 from data.conversations import Message
@@ -362,3 +362,34 @@ async def test_without_the_live_adapter_the_bare_base_answers(
     assert isinstance(events[0], Started)
     assert events[0].adapter == "base"
     assert vllm.asked[0]["model"] == "base@0"
+
+
+async def test_until_a_promoted_adapter_is_held_the_one_it_replaced_answers(
+    chat: Chat, domain: Domain, store: Store
+) -> None:
+    with store.write() as db:
+        third = add_adapter(db, domain, 3)
+        adapters.promote(db, third, "cli:test")
+    before = await answer(chat, ask(domain))
+    with store.write() as db:
+        placements.record_loaded(db, "here", third.id, 1.0)
+    after = await answer(chat, ask(domain))
+
+    assert [e.adapter for e in (before[0], after[0]) if isinstance(e, Started)] == [
+        "helpdesk@1",
+        "helpdesk@3",
+    ]
+
+
+async def test_nothing_stands_in_for_what_a_roll_back_took_away(
+    chat: Chat, domain: Domain, store: Store
+) -> None:
+    with store.write() as db:
+        adapters.promote(db, adapters.get(db, "helpdesk@2"), "cli:test")
+        adapters.roll_back(db, domain, "cli:test")
+        db.execute("DELETE FROM placements WHERE adapter_id = 1")
+
+    events = await answer(chat, ask(domain))
+
+    assert isinstance(events[0], Started)
+    assert events[0].adapter == "base"
