@@ -46,6 +46,7 @@ all=$(grep -c '==' "$here/cpu.txt")
     /^(Collecting|Requirement already)/ { count++; printf "\r  %d of %d fetched\033[K", count, all; fflush() }
     /^Installing collected/ { printf "\r  %d of %d fetched, unpacking\033[K\n", count, all; fflush() }
     /^ERROR/ { print }
-    /^FAILED$/ { exit 1 }'
+    /^FAILED$/ { failed = 1 }
+    END { print ""; exit failed }'
 $pip -qq --no-build-isolation -e "$here/.."
 echo "Installed."
