@@ -147,12 +147,13 @@ def _failed_placements(db: Database) -> dict[str, str]:
 
 
 def _refuse_unservable(db: Database, adapter: Adapter) -> None:
+    """A refusal counts while no engine holds the adapter: the record of one that is gone stays."""
     failed = row(
         db,
         "SELECT error FROM placements WHERE adapter_id = ? AND state = 'failed'",
         [adapter.id],
     )
-    if failed is not None:
+    if failed is not None and adapter.id not in placements.loaded(db):
         raise Conflict(f"The engine cannot serve {adapter.name}: {failed['error']}")
 
 

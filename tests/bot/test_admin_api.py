@@ -2,7 +2,7 @@
 
 import pytest
 
-from data import adapters, audit, domains, pairs, runs
+from data import adapters, audit, domains, pairs, placements, runs
 from tests.bot.conftest import Bot, add_adapter
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
@@ -107,6 +107,23 @@ def test_a_move_that_cannot_be(bot: Bot, path: str, status: int) -> None:
     live = adapters.live(bot.store.db, 1)
     assert live is not None
     assert live.name == "helpdesk@1"
+
+
+def test_what_the_engine_refused_is_not_promoted(bot: Bot) -> None:
+    bot.write(lambda db: add_adapter(db, bot.domain, 3))
+    bot.write(lambda db: placements.record_failed(db, "here", 3, "It contains NaN."))
+
+    refused = bot.http("admin").post("/v1/adapters/helpdesk@3/promote")
+
+    assert refused.status_code == 409
+    assert "NaN" in refused.json()["error"]["message"]
+
+
+def test_an_engine_that_is_gone_has_no_say_in_what_another_holds(bot: Bot) -> None:
+    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+    bot.write(lambda db: placements.record_failed(db, "old", 2, "Its files cannot be read."))
+
+    assert bot.http("admin").post("/v1/adapters/helpdesk@2/promote").status_code == 200
 
 
 def test_adapters_are_listed_with_whether_they_are_loaded(bot: Bot) -> None:
