@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from bot import admin
+from bot import admin, scores
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from bot.cli.tune import score_line
 from data import adapters as store
 from data import datasets, domains
 from data.clock import iso
@@ -56,7 +55,7 @@ def show(app: App, name: str, as_json: bool) -> None:
     dataset = datasets.by_id(db, adapter.dataset_id) if adapter.dataset_id else None
     facts = {
         "state": adapter.state,
-        "scores": score_line(adapter),
+        "scores": scores.sentence(adapter),
         "base model": adapter.base_model,
         "grown from": store.by_id(db, adapter.parent_id).name if adapter.parent_id else "the base",
         "dataset": f"{dataset.id} ({dataset.train} trained pairs)" if dataset else None,

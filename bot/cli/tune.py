@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bot import admin
+from bot import admin, scores
 from bot.cli.context import App, json_option, pass_app, print_json
 from data import adapters, domains, runs
 from data.errors import Invalid, UnderstudyError
@@ -49,21 +49,9 @@ def tune(
         raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
     adapter = adapters.by_id(app.store.db, finished.adapter_id)
     if not as_json:
-        click.echo(f"Made {adapter.name}: {score_line(adapter)}")
+        click.echo(f"Made {adapter.name}: {scores.sentence(adapter)}")
         click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
     return None
-
-
-def score_line(adapter: adapters.Adapter) -> str:
-    """The scores on held-out questions in words."""
-    golden = adapter.scores.get("golden") or {}
-    if not golden.get("n"):
-        return "no golden questions to measure it on"
-    return (
-        f"{golden['exact']:.0%} of {golden['n']} held-out questions answered exactly "
-        f"(bare base {golden['base_exact']:.0%}), token F1 {golden['f1']:.2f} "
-        f"(bare base {golden['base_f1']:.2f})"
-    )
 
 
 def _see_to_it(app: App, run_id: int, quiet: bool) -> runs.Run:

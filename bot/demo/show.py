@@ -5,7 +5,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bot.cli.tune import score_line
+from bot import scores
 from bot.demo.client import Client
 from bot.demo.stage import Stage, key
 from data import datasets
@@ -27,7 +27,7 @@ async def side_by_side(stage: Stage, adapter: Adapter) -> None:
             tuned = await client.ask(adapter.name, question)
             table.add_row(Text(question), Text(base.text), Text(tuned.text))
     stage.console.print(table)
-    stage.console.print(f"[b]{adapter.name}[/b]: {score_line(adapter)}")
+    stage.console.print(f"[b]{adapter.name}[/b]: {scores.sentence(adapter)}")
 
 
 def held_out(stage: Stage, adapter: Adapter) -> list[str]:

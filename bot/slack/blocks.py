@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from bot import scores
 from data.adapters import Adapter
 from data.clock import now_us
 from data.runs import Run
@@ -265,13 +266,7 @@ def _outcome(run: Run, result: Adapter) -> str:
     lines = [f"*{result.name}* is ready{took}."]
     if result.state == "rejected":
         lines = [f"*{result.name}* was made{took}, and rejected: {escape(result.state_reason)}"]
-    figures = [
-        f"{escape(name.replace('_', ' '))} {value:.3f}"
-        for name, value in result.scores.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    if figures:
-        lines.append(", ".join(figures[:12]))
+    lines.append(f"{escape(scores.sentence(result))}.")
     return "\n".join(lines)
 
 
