@@ -129,6 +129,8 @@ def request(
             if waiting
             else "Corrections and imported pairs become trainable once they are approved."
         )
+        if parent:
+            hint += " To train on everything anew, after a rejected pair say, ask for a full run."
         since = f"since {parent.name} was trained" if parent else "to train on"
         raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
     return queue(
