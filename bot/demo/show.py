@@ -7,7 +7,7 @@ from rich.text import Text
 
 from bot import scores
 from bot.demo.client import Client
-from bot.demo.stage import Stage, key
+from bot.demo.stage import EXAMPLE, Stage, key
 from data import datasets
 from data.adapters import Adapter
 
@@ -41,21 +41,23 @@ def held_out(stage: Stage, adapter: Adapter) -> list[str]:
 
 def what_to_try(stage: Stage) -> None:
     """The address, and a first line for every way in."""
-    config = f"--config {stage.settings.home}/understudy.toml"
+    understudy = f".venv/bin/understudy --config {stage.settings.home}/understudy.toml"
+    domain = stage.domain.name
     secret = key(stage, "demo", "member")
     stage.console.print(
         f"""
 [b]{stage.address}[/b] is up until Ctrl-C. Things to try:
 
   in a browser     {stage.address}   (thumb an answer down and teach a better one)
-  in a terminal    .venv/bin/understudy {config} chat
+  in a terminal    {understudy} chat
   with curl        curl {stage.address}/v1/chat/completions \\
                      -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' \\
-                     -d '{{"model": "{stage.domain.name}", "messages": [{{"role": "user",
+                     -d '{{"model": "{domain}", "messages": [{{"role": "user",
                           "content": "What is a pair?"}}]}}'
-  your feedback    .venv/bin/understudy {config} pairs review {stage.domain.name}
-  learn from it    .venv/bin/understudy {config} tune {stage.domain.name}
-  in Slack         .venv/bin/understudy slack manifest, then see "Connect Slack" in the README
+  your feedback    {understudy} pairs review {domain}
+  learn from it    {understudy} tune {domain}
+  teach it more    {understudy} pairs import {domain} {EXAMPLE}/advanced.jsonl
+  in Slack         {understudy} slack manifest, then see "Connect Slack" in the README
 """,
         soft_wrap=True,
         highlight=False,

@@ -92,11 +92,17 @@ def first_adapter(stage: Stage) -> Adapter:
     found = adapters.live(stage.store.db, stage.domain.id)
     stage.supervisor.start("worker")
     if found is None:
-        made = tune(stage)
+        made = _candidate(stage) or tune(stage)
         with stage.store.write() as db:
             found = admin.promote(db, stage.domain, made.name, ACTOR)
     stage.supervisor.start("bot")
     return found
+
+
+def _candidate(stage: Stage) -> Adapter | None:
+    """What a demo that was stopped before its promotion has made."""
+    made = adapters.every(stage.store.db, stage.domain)
+    return next((a for a in made if a.state == "candidate"), None)
 
 
 def tune(stage: Stage) -> Adapter:
