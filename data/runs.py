@@ -303,6 +303,13 @@ def requeue_silent(db: Database, max_attempts: int) -> list[int]:
     return [r["id"] for r in silent]
 
 
+def any_at_work(db: Database) -> bool:
+    """Whether some worker is at a run now."""
+    silent = now_us() - SILENT_S * 1_000_000
+    sql = "SELECT 1 FROM runs WHERE state = 'running' AND heartbeat_at >= ?"
+    return row(db, sql, [silent]) is not None
+
+
 def watch(db: Database, run_id: int, team: str, channel: str, ts: str) -> None:
     """Remember a Slack message that follows the run."""
     db.execute(

@@ -32,8 +32,8 @@ def tune(
 ) -> None:
     """Tune the next adapter of DOMAIN on its approved pairs.
 
-    Goes on from the live adapter with what is new. A running worker does it; where none is
-    running, it is done here.
+    Goes on from the live adapter with what is new. A running worker does it, after what it is at;
+    where none is running, it is done here.
     """
     with app.store.write() as db:
         subject = domains.get(db, domain)
@@ -60,22 +60,28 @@ def _see_to_it(app: App, run_id: int, quiet: bool) -> runs.Run:
 
     from bot.cli.follow import follow
 
-    deadline = time.monotonic() + WORKER_GRACE_S
-    while runs.get(app.store.db, run_id).state == "queued" and time.monotonic() < deadline:
-        time.sleep(0.1)
     stop, here = threading.Event(), None
-    if runs.get(app.store.db, run_id).state == "queued":
-        here = threading.Thread(target=_work_here, args=(app, stop))
-        here.start()
+    patience = time.monotonic() + WORKER_GRACE_S
+
+    def work_if_nobody_does() -> None:
+        nonlocal here
+        if here is not None or time.monotonic() < patience:
+            return
+        db = app.store.db
+        if runs.get(db, run_id).state == "queued" and not runs.any_at_work(db):
+            here = threading.Thread(target=_work_here, args=(app, stop))
+            here.start()
+
     try:
-        return follow(app.store, run_id, Console(stderr=True, quiet=quiet))
+        return follow(app.store, run_id, Console(stderr=True, quiet=quiet), work_if_nobody_does)
     except KeyboardInterrupt:
         if here is not None:
             with app.store.write() as db:
                 runs.cancel(db, run_id, app.actor)
             click.echo(f"\nRun {run_id} is cancelled.", err=True)
         else:
-            click.echo(f"\nRun {run_id} goes on. Stop it: `understudy runs cancel {run_id}`.")
+            word = "stays queued" if runs.get(app.store.db, run_id).state == "queued" else "goes on"
+            click.echo(f"\nRun {run_id} {word}. Stop it: `understudy runs cancel {run_id}`.")
         raise
     finally:
         stop.set()
