@@ -43,10 +43,9 @@ def thumb(db: Database, reply_id: str, person: str, up: bool) -> Judgement:
     now_value = 1.0 if up else 0.0
     if before is not None and before.value == now_value:
         return before
-    if judged.variant_id is not None:
-        if before is not None:
-            _rate(db, judged.variant_id, judged.person, before.value == 1, -1)
-        _rate(db, judged.variant_id, judged.person, up, +1)
+    if before is not None:
+        _rate(db, judged, before.value == 1, -1)
+    _rate(db, judged, up, +1)
     return _replace(db, before, reply_id, person, "thumb", value=now_value)
 
 
@@ -85,8 +84,8 @@ def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
     if before is None:
         return
     judged = conversations.reply(db, reply_id)
-    if kind == "thumb" and judged.variant_id is not None:
-        _rate(db, judged.variant_id, judged.person, before.value == 1, -1)
+    if kind == "thumb":
+        _rate(db, judged, before.value == 1, -1)
     if kind == "correction":
         _drop_pair(db, before, WITHDRAWN)
     _supersede(db, before)
@@ -178,13 +177,16 @@ def _supersede(db: Database, before: Judgement) -> None:
     db.execute(sql, [now_us(), before.id])
 
 
-def _rate(db: Database, variant_id: int, person: str, up: bool, change: int) -> None:
-    """Move a person's ratings in a comparison. The unit is who asked, whoever pressed."""
+def _rate(db: Database, judged: conversations.Reply, up: bool, change: int) -> None:
+    """Move a person's ratings in a comparison. The unit is who asked, whoever pressed. An answer
+    that the engine broke off is no evidence about its variant."""
+    if judged.variant_id is None or judged.status == "partial":
+        return
     column = "up" if up else "down"
     db.execute(
         f"INSERT INTO ratings (variant_id, person, {column}) VALUES (?, ?, ?) "
         f"ON CONFLICT (variant_id, person) DO UPDATE SET {column} = {column} + excluded.{column}",
-        [variant_id, person, change],
+        [judged.variant_id, judged.person, change],
     )
 
 

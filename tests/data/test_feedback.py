@@ -82,6 +82,22 @@ def test_ratings_follow_a_changed_mind(store: Store, domain: Domain) -> None:
         assert ratings() == (0, 0)
 
 
+def test_an_answer_that_broke_off_says_nothing_about_its_variant(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
+        broken = given.reply(db, domain, ANN, variant=begun.variants[1], status="partial")
+        feedback.thumb(db, broken, ANN, up=False)
+        feedback.thumb(db, broken, ANN, up=True)
+        feedback.withdraw(db, broken, ANN, "thumb")
+        feedback.thumb(db, broken, ANN, up=False)
+        counted = experiments.counts(db, begun)[1]
+
+    assert (counted.up, counted.down, counted.ratings) == (0, 0, ())
+    assert feedback.counts(store.db, domain.id)["down"] == 1
+
+
 @pytest.mark.parametrize("status", ["done", "partial", "cancelled"])
 def test_an_answer_that_was_seen_can_be_rated(
     store: Store, domain: Domain, status: conversations.Status
