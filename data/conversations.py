@@ -243,12 +243,6 @@ def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list
     return found[::-1]
 
 
-def streaming_adapters(db: Database) -> set[int]:
-    """The adapters that answers are being written with now: they must stay loaded."""
-    sql = "SELECT DISTINCT adapter_id FROM replies WHERE status = 'streaming'"
-    return {r["adapter_id"] for r in rows(db, sql) if r["adapter_id"] is not None}
-
-
 def seen_before(db: Database, source: str, key: str) -> bool:
     """True when (source, key) was delivered before; remembers it otherwise."""
     sql = "INSERT OR IGNORE INTO deliveries (source, key, at) VALUES (?, ?, ?)"

@@ -5,12 +5,10 @@ Listeners only acknowledge and start a tracked task; what they start lives in `a
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import FastAPI
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -140,18 +138,6 @@ def create(service: Service, pace: Pace | None = None, follow_s: float = FOLLOW_
                 f"Set UNDERSTUDY_SLACK_{name.upper()}, or UNDERSTUDY_SLACK_{name.upper()}_FILE."
             )
     return Slack(service, pace or Pace(), follow_s)
-
-
-@contextlib.asynccontextmanager
-async def attached(app: FastAPI, service: Service) -> AsyncIterator[Slack]:
-    """The front end as part of the HTTP application's life: its route mounted, joined, left."""
-    slack = create(service)
-    app.router.routes.extend(slack.routes)
-    await slack.start()
-    try:
-        yield slack
-    finally:
-        await slack.stop()
 
 
 def register(app: Any, desk: Desk) -> None:

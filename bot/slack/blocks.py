@@ -19,9 +19,6 @@ Block = dict[str, Any]
 
 MARKDOWN = 12_000  # characters of markdown blocks in one message
 SECTION = 3_000
-NOTICE = 3_000  # of a message's plain text, which notifications show
-BLOCKS = 50
-BUTTON_VALUE = 2_000
 INPUT = 3_000  # what a multi-line input takes
 FENCES = ("```", "~~~")
 

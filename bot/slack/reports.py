@@ -15,7 +15,7 @@ MOST_DOMAINS = 20
 MOST_RUNS = 10
 
 
-def help_text(role: Role, problem: str = "") -> list[Block]:
+def help_text(role: Role) -> list[Block]:
     """How to talk to the bot, and the commands that this role may use."""
     lines = [
         f"• `/understudy {usage}`: {escape(what)}"

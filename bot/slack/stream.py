@@ -72,11 +72,6 @@ class AnswerMessage:
         self._text += text
         self._more.set()
 
-    @property
-    def begun(self) -> bool:
-        """Whether there is anything to show."""
-        return bool(self._text.strip())
-
     async def finish(self, note: str = "") -> str | None:
         """Bring the message to its end, with `note` below the text if something went wrong.
 

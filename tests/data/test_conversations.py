@@ -108,26 +108,6 @@ def test_what_a_dead_process_left_open_is_closed(store: Store, domain: Domain) -
     assert conversations.reply(store.db, reply_id).status == "failed"
 
 
-def test_adapters_that_are_writing_now_are_known(store: Store, domain: Domain) -> None:
-    with store.write() as db:
-        adapter = given.adapter(db, domain)
-        thread = conversations.open_thread(db, "t", domain.id, ANN)
-        reply_id = conversations.new_reply_id()
-        conversations.ask(
-            db,
-            reply_id=reply_id,
-            conversation=thread,
-            person=ANN,
-            text="How?",
-            adapter_id=adapter.id,
-            variant_id=None,
-        )
-        given.reply(db, domain)  # the base writes nobody's adapter
-        assert conversations.streaming_adapters(db) == {adapter.id}
-        conversations.answered(db, reply_id, "So.", status="done")
-        assert conversations.streaming_adapters(db) == set()
-
-
 def test_a_delivery_is_new_once(store: Store) -> None:
     with store.write() as db:
         seen = [conversations.seen_before(db, "slack:event", key) for key in ("a", "a", "b")]
