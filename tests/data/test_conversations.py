@@ -5,7 +5,6 @@ from data.clock import now_us
 from data.conversations import Message
 from data.db import Store
 from data.domains import Domain
-from tests.data import given
 
 ANN = "slack:T1/UANN"
 
