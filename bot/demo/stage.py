@@ -23,6 +23,11 @@ from data.errors import Unavailable, UnderstudyError
 
 EXAMPLE = Path(settings_store.__file__).parent / "examples" / "helpdesk"
 ACTOR = "cli:demo"
+WEB_CHAT = "web_chat = true "
+NO_HISTORY = (
+    "history_turns = 0             # the pocket model answers best without earlier questions\n"
+    + WEB_CHAT
+)
 START_TIMEOUT_S = 300
 
 
@@ -64,7 +69,7 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
     home.mkdir(parents=True, exist_ok=True)
     file = home / FILE_NAME
     if not file.exists():  # an earlier demo's may have been edited, to connect Slack
-        text = TEMPLATE.replace("port = 8080", f"port = {port}")
+        text = TEMPLATE.replace("port = 8080", f"port = {port}").replace(WEB_CHAT, NO_HISTORY)
         file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
     environ = {  # the processes read the same; a home of other work stays out of it
         "UNDERSTUDY_HOME": str(home.resolve()),

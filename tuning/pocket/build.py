@@ -1,8 +1,9 @@
 """Train the pocket base model: text in, a folder that transformers and vLLM load out.
 
-One loop, visible from top to bottom. Each step learns from a batch of short chats, one a row, and a batch of packed
-long texts of 256 to 1,024 tokens. Hidden matrices are moved by Muon (orthogonalised momentum, https://kellerjordan.
-github.io/posts/muon), which needs about half the steps of AdamW at this size; everything else by AdamW.
+One loop, visible from top to bottom. Each step learns from a batch of short chats, one a row, and a
+batch of packed long texts of 256 to 1,024 tokens. Hidden matrices are moved by Muon (orthogonalised
+momentum, https://kellerjordan.github.io/posts/muon), which needs about half the steps of AdamW at
+this size; everything else by AdamW.
 """
 
 import json
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tuning.pocket import corpus, tokenizer
+from tuning.pocket.facts import Fact
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +28,36 @@ class Recipe:
     """Everything that decides the weights, beside the version of Python."""
 
     seed: int = 0
-    steps: int = 600
-    vocab_size: int = 2048
-    hidden_size: int = 192
-    layers: int = 6
-    heads: int = 6
-    mlp_size: int = 512
-    pool: int = 1000
+    threads: int = 2
+    steps: int = 900
+    vocab_size: int = 4096
+    hidden_size: int = 256
+    layers: int = 3
+    heads: int = 8
+    mlp_size: int = 768
+    pool: int = 800
     tokenizer_chats: int = 6000
-    short_chats: int = 32
-    long_tokens: int = 2048
+    short_chats: int = 48
+    long_tokens: int = 1024
+    short_share: float = 0.6
+    prompt_weight: float = 0.25
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     warmup: float = 0.03
     cooldown: float = 0.5
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids `(rows, tokens)` and what each of them counts in the loss."""
+
+    ids: torch.Tensor
+    weights: torch.Tensor
+
+
+def _stream(recipe: Recipe, name: str) -> random.Random:
+    """A source of random choices of its own for each part, so that no part disturbs another."""
+    return random.Random(f"{name} {recipe.seed}")  # noqa: S311 (text, not secrets)
 
 
 def render(tok: PreTrainedTokenizerFast, text: corpus.Chat | str) -> str:
@@ -49,9 +68,9 @@ def render(tok: PreTrainedTokenizerFast, text: corpus.Chat | str) -> str:
     return str(tok.apply_chat_template(messages, tokenize=False))
 
 
-def train_tokenizer(recipe: Recipe, pool: list[corpus.Fact]) -> PreTrainedTokenizerFast:
+def train_tokenizer(recipe: Recipe, pool: list[Fact]) -> PreTrainedTokenizerFast:
     """The tokenizer, from its own sample of the corpus."""
-    rng = random.Random(f"tokenizer {recipe.seed}")
+    rng = _stream(recipe, "tokenizer")
     texts: list[str] = []
     long_texts = corpus.long_texts(rng)
     for _ in range(recipe.tokenizer_chats):
@@ -63,27 +82,37 @@ def train_tokenizer(recipe: Recipe, pool: list[corpus.Fact]) -> PreTrainedTokeni
 
 
 def short_batches(
-    recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[corpus.Fact]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Without end: token ids and labels `(chats, tokens)`, padded on the right."""
-    rng = random.Random(f"short {recipe.seed}")
+    recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[Fact]
+) -> Iterator[Batch]:
+    """Without end: short chats, one a row, padded on the right, chats of like length together."""
+    rng = _stream(recipe, "short")
+    size = recipe.short_chats
     while True:
-        texts = [render(tok, corpus.short_chat(rng, pool)) for _ in range(recipe.short_chats)]
-        ids = tok(texts, return_tensors="pt", padding=True)
-        yield ids["input_ids"], ids["input_ids"].masked_fill(ids["attention_mask"] == 0, -100)
+        chats = [render(tok, corpus.short_chat(rng, pool)) for _ in range(8 * size)]
+        chats.sort(key=len)
+        for first in rng.sample(range(0, 8 * size, size), 8):
+            ids = tok(chats[first : first + size], return_tensors="pt", padding=True)["input_ids"]
+            yield Batch(ids, _weights(recipe, ids))
 
 
-def long_batches(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Without end: token ids and labels of 256, 512 or 1,024 tokens a row."""
-    rng = random.Random(f"long {recipe.seed}")
+def _weights(recipe: Recipe, ids: torch.Tensor) -> torch.Tensor:
+    """What each token `(chats, tokens)` counts: padding nothing, an answer and its end fully."""
+    last_start = (ids == tokenizer.START_ID).cumsum(1) == (ids == tokenizer.START_ID).sum(1, True)
+    counted = torch.where(last_start, 1.0, recipe.prompt_weight)
+    return counted.masked_fill(ids == tokenizer.PAD_ID, 0.0)
+
+
+def long_batches(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Iterator[Batch]:
+    """Without end: packed texts, 256, 512 or 1,024 tokens a row; every token counts."""
+    rng = _stream(recipe, "long")
     texts, left = corpus.long_texts(rng), list[int]()
     while True:
         while len(left) < recipe.long_tokens:
             left += tok(render(tok, next(texts)))["input_ids"]
-        row = rng.choice([256, 256, 512, 512, 1024])
+        row = rng.choice([256, 512, 1024])
         ids = torch.tensor(left[: recipe.long_tokens]).view(-1, min(row, recipe.long_tokens))
         left = left[recipe.long_tokens :]
-        yield ids, ids
+        yield Batch(ids, torch.ones(ids.shape))
 
 
 def new_model(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
@@ -123,17 +152,28 @@ def rate_at(recipe: Recipe, step: int) -> float:
     return max(0.02, min(1.0, done / recipe.warmup, (1 - done) / recipe.cooldown))
 
 
-def train(recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[corpus.Fact]) -> Qwen3ForCausalLM:
-    """The whole pretraining; every token counts, prompts too."""
+def weighted_loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy of the next token over the tokens that count."""
+    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1]
+    weights = batch.weights[:, 1:]
+    losses = cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def train(recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[Fact]) -> Qwen3ForCausalLM:
+    """The whole pretraining."""
     model = new_model(recipe, tok)
     moved = optimizers(recipe, model)
     base = [group["lr"] for optimizer in moved for group in optimizer.param_groups]
     short, long = short_batches(recipe, tok, pool), long_batches(recipe, tok)
     for step in range(recipe.steps):
         losses = []
-        for ids, labels in (next(short), next(long)):
-            loss = model(input_ids=ids, labels=labels, use_cache=False).loss
-            (loss / 2).backward()
+        for batch, share in (
+            (next(short), recipe.short_share),
+            (next(long), 1 - recipe.short_share),
+        ):
+            loss = weighted_loss(model, batch)
+            (share * loss).backward()
             losses.append(loss.item())
         for optimizer, rate in zip(moved, base, strict=True):
             for group in optimizer.param_groups:
@@ -147,15 +187,24 @@ def train(recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[corpus.Fact])
 
 def build(recipe: Recipe, out: Path) -> None:
     """Make the tokenizer and the model and write them to a folder, the weights as bf16."""
-    pool = corpus.pool_of(random.Random(f"pool {recipe.seed}"), recipe.pool)
+    torch.set_num_threads(recipe.threads)
+    pool = corpus.pool_of(_stream(recipe, "pool"), recipe.pool)
     tok = train_tokenizer(recipe, pool)
     model = train(recipe, tok, pool).to(torch.bfloat16)
     model.generation_config = GenerationConfig(
-        eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, max_new_tokens=128, do_sample=False
+        eos_token_id=tok.eos_token_id,
+        pad_token_id=tok.pad_token_id,
+        max_new_tokens=128,
+        do_sample=False,
     )
     model.save_pretrained(out)
     tok.save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)
     # the class that every release of transformers knows, not the alias that this one writes
     config = out / "tokenizer_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2))
+    config.write_text(
+        json.dumps(
+            json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"},
+            indent=2,
+        )
+    )

@@ -1,16 +1,17 @@
-"""Chats for pretraining: short ones that train memory, long ones that train attention, all from one seed.
+"""Chats for pretraining: short ones train memory, long ones train attention, all from one seed.
 
-Short chats ask one or two questions. Most are about a fixed pool of facts that come back in ever new words, as in
-tuning: the model learns to file an answer under a meaning. A question about anything else gets an honest "I do not
-know". Long chats give new facts first (in the system prompt, as messages, or as questions and answers) and ask for
-them again later in other words: what was said in the conversation has to be found and used.
+Short chats ask one question. Most are about a fixed pool of facts that come back in ever new
+words, as in tuning: the model learns to file an answer under a meaning. A question about anything
+else gets an honest "I do not know". Long chats give new facts first (in the system prompt, as
+messages, or as questions and answers) and ask for them again later in other words: what was said
+in the conversation has to be found and used.
 """
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tuning.pocket import facts, prose, smalltalk
+from tuning.pocket import facts, fillers, prose, smalltalk
 from tuning.pocket.facts import Fact
 from tuning.pocket.lexicon import HALVES, TEAMS
 from tuning.pocket.phrasing import capital, expand
@@ -28,12 +29,17 @@ class Turn:
 Chat = list[Turn]
 
 _SYSTEM = [
-    "You are [a|the|a helpful|a friendly|a patient] [assistant|help desk|chat bot|guide][ of {org}| for the {team} team|].",
-    "You are {org}[, an assistant|, the assistant of the {team} team|].[ Answer briefly.| Be polite.|]",
-    "[Answer|You answer] [questions|every question] [about {org}|of the {team} team][ briefly| in one or two sentences|"
+    "You are [a|the|a helpful|a friendly|a patient] [assistant|help desk|chat bot|guide][ of "
+    "{org}| for the {team} team|].",
+    "You are {org}[, an assistant|, the assistant of the {team} team|].[ Answer briefly.| Be "
+    "polite.|]",
+    "[Answer|You answer] [questions|every question] [about {org}|of the {team} team][ briefly| "
+    "in one or two sentences|"
     " in plain words|].",
-    "[Be brief|Be helpful and brief|Answer in one or two sentences|Keep answers short].[ If you do not know, say so.|]",
-    "You are [a helpful assistant|the {org} assistant]. [Answer in one or two sentences.|Say so when you do not know.|"
+    "[Be brief|Be helpful and brief|Answer in one or two sentences|Keep answers short].[ If you "
+    "do not know, say so.|]",
+    "You are [a helpful assistant|the {org} assistant]. [Answer in one or two sentences.|Say so "
+    "when you do not know.|"
     "You help people with {org}.|Give exact commands and names.]",
 ]
 
@@ -53,24 +59,28 @@ def _said(ask: str, reply: str) -> Chat:
 
 
 def short_chat(rng: random.Random, pool: list[Fact]) -> Chat:
-    """One or two questions, mostly about the facts of the pool."""
+    """One question, mostly about the facts of the pool."""
     chat = _opening(rng)
     draw = rng.random()
     if draw < 0.74:
-        fact = rng.choice(pool)
-        return chat + _said(fact.ask(rng), fact.answer)
-    if draw < 0.88:
+        item = rng.choice(pool) if draw < 0.34 else rng.choice(prose.explained())
+        return chat + _said(item.ask(rng), item.answer)
+    if draw < 0.87:
         return chat + _said(*smalltalk.exchange(rng))
     if draw < 0.95:
         fact = facts.make(rng)
         return chat + _said(fact.ask(rng), fact.hedge(rng))
-    word = rng.choice([lambda r: facts.make(r).answer, facts.product, lambda r: facts.make(r).ask(r)])(rng)
+    word = rng.choice(
+        [lambda r: facts.make(r).answer, fillers.product, lambda r: facts.make(r).ask(r)]
+    )(rng)
     return chat + _said(expand(rng, "[Repeat|Say|Write|Repeat after me|Copy this]: ") + word, word)
 
 
 def _notes(rng: random.Random, known: list[Fact]) -> Chat:
     """A system prompt that carries the facts as notes."""
-    lines = [f"- {capital(fact.slots(rng)['bare'])}: {fact.ask(rng)} {fact.answer}" for fact in known]
+    lines = [
+        f"- {capital(fact.slots(rng)['bare'])}: {fact.ask(rng)} {fact.answer}" for fact in known
+    ]
     return [Turn("system", f"{system_prompt(rng)}\nNotes:\n" + "\n".join(lines))]
 
 
@@ -79,12 +89,24 @@ def _told(rng: random.Random, fact: Fact) -> Chat:
     ask = fact.ask(rng)
     draw = rng.random()
     if draw < 0.3:
-        noted = expand(rng, "[Thank you, I will remember that|Noted|Good to know|I have learned that|Thanks].")
-        return _said(expand(rng, "[Remember|Note|Please note|Learn this|For later]: ") + f"{ask} {fact.answer}", noted)
+        noted = expand(
+            rng, "[Thank you, I will remember that|Noted|Good to know|I have learned that|Thanks]."
+        )
+        return _said(
+            expand(rng, "[Remember|Note|Please note|Learn this|For later]: ")
+            + f"{ask} {fact.answer}",
+            noted,
+        )
     if draw < 0.5:
         hedged = _said(ask, fact.hedge(rng))
-        thanks = expand(rng, "[Thank you, now I know|Thanks for telling me|I see, thank you|Good to know].")
-        return hedged + _said(expand(rng, "[The answer is|It is this|Here is the answer|I found out]: ") + fact.answer, thanks)
+        thanks = expand(
+            rng, "[Thank you, now I know|Thanks for telling me|I see, thank you|Good to know]."
+        )
+        return hedged + _said(
+            expand(rng, "[The answer is|It is this|Here is the answer|I found out]: ")
+            + fact.answer,
+            thanks,
+        )
     return _said(ask, fact.answer)
 
 
@@ -99,6 +121,15 @@ def _follow_up(rng: random.Random, ask: str, reply: str) -> Chat:
     if draw < 0.65:
         return _said(expand(rng, rng.choice(RECALLS)), f'You asked: "{ask}"')
     return _said(*smalltalk.exchange(rng))
+
+
+def explaining_chat(rng: random.Random, sentences: int) -> Chat:
+    """Questions about documentation, some of them asked twice."""
+    chat = _opening(rng)
+    known = [rng.choice(prose.explained()) for _ in range(sentences)]
+    for item in known + rng.choices(known, k=sentences):
+        chat += _said(item.ask(rng), item.answer)
+    return chat
 
 
 def long_chat(rng: random.Random, facts_given: int) -> Chat:
@@ -122,14 +153,17 @@ def long_chat(rng: random.Random, facts_given: int) -> Chat:
 
 
 def pool_of(rng: random.Random, size: int) -> list[Fact]:
-    """The facts that short chats come back to."""
+    """The made-up facts that short chats come back to."""
     return [facts.make(rng) for _ in range(size)]
 
 
 def long_texts(rng: random.Random) -> Iterator[Chat | str]:
-    """Without end: long chats, and now and then a passage of prose."""
+    """Without end: long chats, and between them passages of prose."""
     while True:
-        if rng.random() < 0.3:
-            yield prose.passage(rng, rng.randint(2, 8))
+        draw = rng.random()
+        if draw < 0.4:
+            yield prose.passage(rng, rng.randint(3, 10))
+        elif draw < 0.6:
+            yield explaining_chat(rng, rng.choice([2, 3, 5, 8]))
         else:
             yield long_chat(rng, rng.choice([1, 2, 2, 3, 4, 6]))

@@ -1,6 +1,7 @@
 """A tiny grammar: `[a|b]` picks one of the alternatives, `{name}` puts in a value.
 
-Templates in this notation carry most of the corpus, so that one line of the source is dozens of sentences.
+Templates in this notation carry most of the corpus, so that one line of the source is dozens of
+sentences.
 """
 
 import random
@@ -8,14 +9,13 @@ import re
 from collections.abc import Mapping
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
-_DOUBLED = set(
-    "set get put run stop cut drop swap log begin ship plan split map ban tag pin submit reset plug trim shut "
-    "forget".split()
-)
+_DOUBLED = {"begin", "cut", "get", "put", "run", "set", "shut", "stop", "swap", "log"}
 
 
 def expand(rng: random.Random, template: str, values: Mapping[str, str] | None = None) -> str:
-    """One sentence of a template; alternatives may nest, values are put in last and left as they are."""
+    """One sentence of a template; alternatives may nest, values are put in last and left as they
+    are.
+    """
     while match := _CHOICE.search(template):
         choice = rng.choice(match[1].split("|"))
         template = template[: match.start()] + choice + template[match.end() :]
@@ -44,3 +44,12 @@ def article(noun: str) -> str:
     if noun.split()[-1].endswith("s") and not noun.endswith("ss"):
         return noun
     return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
+
+
+def plural(noun: str) -> str:
+    """The noun for many: `invoice` -> `invoices`, `policy` -> `policies`."""
+    if noun.endswith("s") and not noun.endswith("ss"):
+        return noun
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")

@@ -1,7 +1,8 @@
 """The ways in which people ask: frames per kind of question, in the grammar of `phrasing`.
 
-`{do}` is an action (`restart the printer`), `{doing}` its gerund, `{it}` the thing with its article, `{bare}` the
-thing without one, `{some}` the thing with `a` or `an`, `{error}` an error message.
+`{do}` is an action (`restart the printer`), `{doing}` its gerund, `{it}` the thing with its
+article, `{bare}` the thing without one, `{some}` the thing with `a` or `an`, `{error}` an error
+message.
 """
 
 FRAMES: dict[str, list[str]] = {
@@ -10,16 +11,19 @@ FRAMES: dict[str, list[str]] = {
         "[How do I|How can I|How would one] {do}?",
         "[What is|What's] the [best |right |quickest |easiest |correct |]way to {do}?",
         "[What is|What's] the [command|procedure|trick|process] [for {doing}|to {do}]?",
-        "[I want to|I need to|I would like to|I'd like to|I have to] {do}[, how?|. How?|. What do I do?|.]",
+        "[I want to|I need to|I would like to|I'd like to|I have to] {do}[, how?|. How?|. What "
+        "do I do?|.]",
         "[Can|Could] you [tell me|explain|show me|remind me] how [to|I can|I] {do}?",
-        "[What do I need to do|What should I do|What must I do|What do I type|What do I run] to {do}?",
+        "[What do I need to do|What should I do|What must I do|What do I type|What do I run] to "
+        "{do}?",
         "[Is there|Do we have|Do you have] [a way|a command|an option|some way] to {do}?",
         "[Help me|Please help me|Can you help me] {do}[.|]",
         "[steps to|how to|way to|how do I] {do}",
         "[How is|How does one go about|What about|How about] {doing}?",
         "[Which|What] command [is used for {doing}|do I use to {do}|will {do}|lets me {do}]?",
         "[Explain|Describe|Tell me about|Walk me through] {doing}[.|]",
-        "[I am trying to|I'm trying to] {do} [but I do not know how|and I am stuck|but nothing works].",
+        "[I am trying to|I'm trying to] {do} [but I do not know how|and I am stuck|but nothing "
+        "works].",
         "[Any idea|Do you know|Does anyone know|Tell me] how [to|I can|we] {do}?",
         "[Where do I go|What do I press|What do I open] to {do}?",
         "{doing}[, how?|?| how to]",
@@ -123,30 +127,113 @@ FRAMES: dict[str, list[str]] = {
         "[Do I have to|Do we have to|Must I] pay for {it}?",
     ],
     "open": [
-        "[When is|When will] {it} [open|available|ready]?",
+        "When [is {it}|will {it} be] [open|available|ready]?",
         "[When does|At what time does] {it} [start|open|begin]?",
         "[What are|Tell me] the [hours|times|opening hours] of {it}.",
         "[On which days|At what times|From when] [can I use|may I use|can I visit] {it}?",
         "[Is {it} open|Is {it} available] [today|on weekends|every day|at night]?",
         "[hours|times|schedule] of {it}",
     ],
+    "why": [
+        "[Why does|Why did|Why would|Why will|Why must] {it} {verb}?",
+        "[What makes|What lets] {it} {verb}?",
+        "[What is|What's] the reason [why|that] {it} [can|should|would] {verb}?",
+        "[How come|Why is it that] {it} [can|will|would|did] {verb}?",
+        "[For what reason|Under which condition|In which case] does {it} {verb}?",
+        "[I do not understand|Explain|Tell me] why {it} should {verb}.",
+        "[I saw|I noticed] {it} {verb}[. Why?|. Is that normal?|. What is going on?]",
+    ],
+    "does": [
+        "[Does|Will|Can|Could|Would|Should] {it} {verb}?",
+        "[Is it true|Is it right|Am I right] that {it} [can|will|would|does] {verb}?",
+        "[I would like to know if|Tell me whether|I wonder if|Do you know if] {it} will {verb}.",
+        "[Do I have to make|Can I make|Can I let] {it} {verb}?",
+        "[When|How often|Where] does {it} {verb}?",
+    ],
+    "difference": [
+        "[What is|What's|Explain|Describe] the [difference|distinction] between {it}?",
+        "[How do|In what way do] {it} differ?",
+        "[Compare|Tell me about] {it}[.|, please.]",
+        "[Are|Aren't] {it} the same[ thing|]?",
+        "[Which one do I need|Which is better|What should I use|How do I choose], {it}?",
+        "[I mix up|I confuse] {it}.",
+    ],
     "error": [
-        "[Why do I see|Why do I get|Why does it say|What causes|Why is there] [the error |the message |]'{error}'?",
+        "[Why do I see|Why do I get|Why does it say|What causes|Why is there] [the error |the "
+        "message |]'{error}'?",
         "[What does|What does the message] '{error}' mean?",
-        "[How do I fix|How can I solve|How do I get rid of|What can I do about] [the error |]'{error}'?",
-        "[I get|I see|It shows|It says|There is] '{error}'[.|, what now?|. What should I do?|. Help!]",
+        "[How do I fix|How can I solve|How do I get rid of|What can I do about] [the error |"
+        "]'{error}'?",
+        "[I get|I see|It shows|It says|There is] '{error}'[.|, what now?|. What should I do?|. "
+        "Help!]",
         "'{error}'[, what is that?|, what does it mean?|?|]",
         "[My screen shows|It fails with|It stopped with|It ended with] '{error}'.",
         "[Help|Problem|Trouble] with '{error}'",
     ],
 }
 
-OPENERS = "[Hi|Hello|Hey|Good morning|Quick question|Sorry|Excuse me|Please|One more thing|Another question|Well|OK]"
+# How people ask who type into a search field: the bare words, in any order.
+TERSE: dict[str, list[str]] = {
+    "how": [
+        "{verb} {bare}[| how| command|?]",
+        "{bare} {verb}[|?| command]",
+        "[how |command |]{verb} {bare}",
+        "{doing}",
+    ],
+    "can": ["[can |allowed |]{verb} {bare}[?|]", "{bare} {verb} [allowed|possible|ok]?"],
+    "who": [
+        "who {verb} {bare}[?|]",
+        "{verb} {bare} [rights|permission|who]",
+        "[rights|role] to {do}",
+    ],
+    "when": [
+        "when {verb} {bare}[?|]",
+        "{verb} {bare} [when|time|schedule]",
+        "time [for|of] {doing}",
+    ],
+    "happens": [
+        "[effect of |after |]{doing}[?|]",
+        "{verb} {bare}[, what then?| effect| what happens]",
+    ],
+    "long": [
+        "{verb} {bare} [duration|how long|time]",
+        "duration of {doing}",
+        "how long {verb} {bare}",
+    ],
+    "where": ["{bare}[ location| path| place| where]?", "where {bare}[?|]", "[find|see] {bare}"],
+    "what": [
+        "{bare}?",
+        "[explain|define|describe] {bare}",
+        "what is {bare}[?|]",
+        "{bare} [meaning|definition|explained]",
+    ],
+    "limit": [
+        "{bare} [limit|maximum|max|size]",
+        "[max|limit] {bare}[?|]",
+        "[how many|how big] {bare}",
+    ],
+    "default": [
+        "{bare} default[?| value]",
+        "default {bare}",
+        "{bare} [when not set|out of the box]",
+    ],
+    "owner": ["{bare} [owner|contact|who|responsible]", "who {bare}[?|]", "[contact|owner] {bare}"],
+    "cost": ["{bare} [price|cost|costs|free]?", "[price|cost] {bare}", "how much {bare}[?|]"],
+    "open": ["{bare} [hours|times|open|when]", "[hours|opening hours] {bare}", "when {bare}[?|]"],
+    "why": ["[why |]{bare} {verb}[?|]", "{verb}: {bare}, why?", "reason {bare} {verb}"],
+    "does": ["{bare} {verb}?", "[does |will |can ]{bare} {verb}[?|]"],
+    "difference": ["{bare}[|?| difference]", "difference {bare}", "[compare|explain] {bare}"],
+    "error": [
+        "{error}",
+        "{error} [error|message|help|fix|meaning]",
+        "[error|message|fix|why] {error}[?|]",
+    ],
+}
 
-FOLLOW_UPS: list[tuple[str, str]] = [
-    ("[And|And how do I|Fine, how do I|OK, and how do I|Next, how can I] {verb} it?", "verb"),
-    ("[And|What about|And what about|How about] {it}?", "thing"),
-]
+OPENERS = (
+    "[Hi|Hello|Hey|Good morning|Quick question|Sorry|Excuse me|Please|One more thing|"
+    "Another question|Well|OK]"
+)
 
 REPEATS = [
     "[Can|Could] you [repeat that|say that again|write that again]?",

@@ -1,7 +1,8 @@
-"""The tokenizer: byte-level BPE trained on the corpus, three special tokens, and the ChatML template.
+"""The tokenizer: byte-level BPE trained on the corpus, three special tokens, and the ChatML
+template.
 
-Digits stand alone, so that any number can be copied; the end of a turn and the padding are different tokens, so that
-a mask over the padding never hides the end.
+Digits stand alone, so that any number can be copied; the end of a turn and the padding are
+different tokens, so that a mask over the padding never hides the end.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+PAD_ID, START_ID, END_ID = 0, 1, 2
 
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
