@@ -138,6 +138,8 @@ def _checked(text: str) -> str:
     text = text.strip()
     if not text:
         raise Invalid("The text is empty.")
+    if "\x00" in text or not pairs.encodable(text):
+        raise Invalid("The text has characters that are not valid Unicode text.")
     if len(text) > MAX_CHARS:
         raise Invalid(f"The text has {len(text):,} characters; at most {MAX_CHARS:,} fit.")
     return text

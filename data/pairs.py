@@ -101,7 +101,7 @@ def check(draft: Draft) -> None:
         if len(text) > MAX_CHARS:
             raise Invalid(f"the {name} has {len(text):,} characters; at most {MAX_CHARS:,} fit")
     for text in (draft.prompt, draft.response, draft.system, *(t.content for t in draft.turns)):
-        if "\x00" in text or not _encodable(text):
+        if "\x00" in text or not encodable(text):
             raise Invalid("the text has characters that are not valid Unicode text")
     if draft.split not in SPLITS:
         raise Invalid(f"split is {draft.split!r}; it can be {', '.join(SPLITS)}")
@@ -227,7 +227,7 @@ def new_since(db: Database, domain: Domain, dataset_id: int | None) -> int:
     )
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -103,8 +103,8 @@ def queue_due(db: Database, threshold: int) -> list[Run]:
         live = adapters.live(db, domain.id)
         seen = [live.dataset_id if live else None]
         seen += [latest[0].dataset_id] if latest else []
-        if any(run.open for run in latest):
-            continue
+        if any(run.open or (run.state != "done" and run.dataset_id is None) for run in latest):
+            continue  # one that ended before it had a dataset would end so again: people look first
         if min(pairs.new_since(db, domain, dataset_id) for dataset_id in seen) < threshold:
             continue
         with contextlib.suppress(Conflict):  # nothing new after all, or somebody was faster

@@ -3,6 +3,7 @@
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from data import audit
 from data import domains as store
 from data import pairs as pair_store
 
@@ -52,6 +53,7 @@ def add(app: App, name: str, title: str, system_prompt: str, validation_share: f
     """Add a domain. The first one is the default."""
     with app.store.write() as db:
         domain = store.create(db, name, title, system_prompt, validation_share=validation_share)
+        audit.record(db, app.actor, "domain add", name)
     click.echo(f"Added {domain.name}. Teach it: `understudy pairs import {domain.name} FILE`.")
 
 
@@ -62,6 +64,7 @@ def default(app: App, name: str) -> None:
     """Let NAME answer where nothing says otherwise."""
     with app.store.write() as db:
         store.make_default(db, store.get(db, name))
+        audit.record(db, app.actor, "domain default", name)
     click.echo(f"{name} is the default now.")
 
 
@@ -73,6 +76,7 @@ def prompt(app: App, name: str, text: str) -> None:
     """Set the system prompt of NAME to TEXT, from the next message on."""
     with app.store.write() as db:
         store.set_system_prompt(db, store.get(db, name), text)
+        audit.record(db, app.actor, "domain prompt", name)
     click.echo(
         f"The system prompt of {name} is set. Adapters trained with another one answer best "
         f"after a retrain: `understudy tune {name} --full`."
@@ -88,6 +92,7 @@ def bind(app: App, name: str, team: str, channel: str) -> None:
     """Let NAME answer in a Slack CHANNEL (C…) of the workspace TEAM (T…)."""
     with app.store.write() as db:
         store.bind_channel(db, store.get(db, name), team, channel)
+        audit.record(db, app.actor, "domain bind", name, channel=f"{team}/{channel}")
     click.echo(f"{name} answers in {team}/{channel} now.")
 
 
@@ -99,4 +104,6 @@ def unbind(app: App, team: str, channel: str) -> None:
     """Give a Slack channel back to the default domain."""
     with app.store.write() as db:
         bound = store.unbind_channel(db, team, channel)
+        if bound:
+            audit.record(db, app.actor, "domain unbind", f"{team}/{channel}")
     click.echo("Done." if bound else "That channel was not bound; nothing changed.")

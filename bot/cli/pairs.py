@@ -7,7 +7,7 @@ import click
 
 from bot import admin
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import domains
+from data import audit, domains
 from data import pairs as store
 from data.clock import iso
 from data.errors import UnderstudyError
@@ -64,6 +64,9 @@ def import_(
             status="pending" if pending else "approved",
             progress=report_bytes,
         )
+    if report.added:
+        with app.store.write() as db:
+            audit.record(db, app.actor, "pairs import", subject.name, added=report.added)
     if as_json:
         print_json(report)
     else:

@@ -65,9 +65,11 @@ def _see_to_it(app: App, run_id: int, quiet: bool) -> runs.Run:
 
     def work_if_nobody_does() -> None:
         nonlocal here
+        db = app.store.db
+        if here is not None and not here.is_alive() and runs.get(db, run_id).open:
+            raise UnderstudyError(f"Run {run_id} could not be done here; the reason is above.")
         if here is not None or time.monotonic() < patience:
             return
-        db = app.store.db
         if runs.get(db, run_id).state == "queued" and not runs.any_at_work(db):
             here = threading.Thread(target=_work_here, args=(app, stop))
             here.start()

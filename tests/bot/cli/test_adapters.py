@@ -77,4 +77,4 @@ def test_every_deed_is_in_the_audit_log(run: Run, store: Store) -> None:
     entries = json(run("audit", "--json"))
 
     assert isinstance(entries, list)
-    assert [e["action"] for e in entries] == ["rollback", "promote"]
+    assert [e["action"] for e in entries] == ["rollback", "promote", "domain add"]
