@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_ctrl_c_ends_it_while_a_question_is_typed(run: Run, home: Path) -> None:
 
     try:
         wait_until(asks, "the prompt", 20)
+        time.sleep(0.5)  # a signal between the prompt and Python's read waits for the next key
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 1
     finally:
