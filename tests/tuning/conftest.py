@@ -25,11 +25,11 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random Qwen3 model of 0.3 million weights."""
+    """A folder with a random Qwen3 model of 0.4 million weights."""
     folder = tmp_path_factory.mktemp("tiny-base")
     torch.manual_seed(0)
     config = Qwen3Config(
-        vocab_size=2048,
+        vocab_size=len(load_tokenizer(str(POCKET))),
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
