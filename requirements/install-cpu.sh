@@ -41,10 +41,9 @@ if ! "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit('torch
     }
 fi
 echo "Installing vLLM (CPU) and the other packages, about 2.5 GB, a minute or two"
-all=$(grep -c '==' "$here/cpu.txt")
-{ PYTHONUNBUFFERED=1 $pip --progress-bar off -r "$here/cpu.txt" 2>&1 || echo "FAILED"; } | awk -v all="$all" '
-    /^(Collecting|Requirement already)/ { count++; printf "\r  %d of %d fetched\033[K", count, all; fflush() }
-    /^Installing collected/ { printf "\r  %d of %d fetched, unpacking\033[K\n", count, all; fflush() }
+{ PYTHONUNBUFFERED=1 $pip --progress-bar off -r "$here/cpu.txt" 2>&1 || echo "FAILED"; } | awk '
+    /^Collecting/ { printf "\r  %s\033[K", $2; fflush() }
+    /^Installing collected/ { printf "\r  unpacking\033[K"; fflush() }
     /^ERROR/ { print }
     /^FAILED$/ { failed = 1 }
     END { print ""; exit failed }'
