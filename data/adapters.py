@@ -7,6 +7,7 @@ share a name.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +27,21 @@ BASE_SERVED_NAME = "base@0"  # the bare base model, served as an all-zero adapte
 
 SELECT = """
 SELECT a.id, a.domain_id, d.name AS domain, a.version, a.sha256, a.path, a.base_model, a.rank,
-       a.size_bytes, a.recipe, a.scores, a.dataset_id, a.parent_id, a.run_id, a.state,
-       a.state_reason, a.created_at, a.live_at
+       a.size_bytes, a.recipe, a.scores, a.canaries, a.dataset_id, a.parent_id, a.run_id, a.state,
+       a.state_reason, a.created_at, a.live_at, a.removed_at
 FROM adapters a JOIN domains d ON d.id = a.domain_id
 """
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What the trained adapter answered to one question, as tokens: an engine that serves the
+    adapter rightly finds the same answer the likeliest."""
+
+    pair_id: int | None  # whose words the prompt has; None: nobody's pair
+    prompt: tuple[int, ...]  # token ids, the chat template included
+    answer: tuple[int, ...]  # the trainer's greedy answer, its stop token included
+    logprob: float  # mean natural logarithm of the trainer's probability of the answer's tokens
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Adapter:
     state_reason: str
     created_at: int
     live_at: int | None
+    removed_at: int | None = None  # when its files were deleted
+    canaries: tuple[Canary, ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,6 +93,7 @@ def register(
     size_bytes: int,
     recipe: dict[str, Any],
     scores: dict[str, Any],
+    canaries: Sequence[Canary] = (),
     dataset_id: int | None = None,
     parent_id: int | None = None,
     run_id: int | None = None,
@@ -100,6 +115,7 @@ def register(
         size_bytes=size_bytes,
         recipe=orjson.dumps(recipe).decode(),
         scores=orjson.dumps(scores).decode(),
+        canaries=orjson.dumps(list(canaries)).decode(),
         dataset_id=dataset_id,
         parent_id=parent_id,
         run_id=run_id,
@@ -247,5 +263,12 @@ def _adapter(found: Row) -> Adapter:
             **found,
             "recipe": orjson.loads(found["recipe"]),
             "scores": orjson.loads(found["scores"]),
+            "canaries": tuple(_canary(c) for c in orjson.loads(found["canaries"])),
         }
+    )
+
+
+def _canary(found: dict[str, Any]) -> Canary:
+    return Canary(
+        found["pair_id"], tuple(found["prompt"]), tuple(found["answer"]), found["logprob"]
     )

@@ -36,7 +36,14 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
-Rank = Annotated[Literal[8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
+def _listed(value: Any) -> Any:
+    """One text, or several with commas between, as a list."""
+    return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
+
+
+Rank = Annotated[Literal[0, 8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
+Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"
 
 
 class Section(BaseModel):
@@ -69,19 +76,32 @@ class TuningSettings(Section):
 
 
 class ServingSettings(Section):
-    """`[serving]`: the engine. With `url` an engine that somebody else runs is used."""
+    """`[serving]`: the engines. With `url` engines that somebody else runs are used."""
 
-    url: str = ""
+    url: Urls = ()  # one or several; the settings about starting an engine are then without effect
+    replicas: int = Field(default=1, ge=1, le=16)  # engines of our own, on ports from `port` on
     port: Port = 8100  # loopback only: vLLM's own API is open to whoever reaches it
     max_model_len: int = Field(default=1024, ge=128)
-    max_loras: int = Field(default=4, ge=1, le=64)  # adapters in one batch
-    max_lora_rank: Rank = 64
+    max_loras: int = Field(default=0, ge=0, le=256)  # adapters in one batch; 0: from the registry
+    max_lora_rank: Rank = 0  # 0: from the registry
     quantization: Literal["none", "bitsandbytes"] = "none"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    canary_agreement: float = Field(
+        default=0.9, ge=0, le=1
+    )  # share of an adapter's canary tokens that an engine must agree on before people get it
     gpu_memory_fraction: float = Field(default=0.85, gt=0, le=1)
+    gpu_sharing: Literal["off", "split", "sleep"] = "off"  # one GPU for serving and tuning
+    sleep_hours: str = Field(
+        default="", pattern=HOURS
+    )  # gpu_sharing "sleep": local time when runs may stop the answers, 22:00-06:00; "": always
     kv_cache_gib: int = Field(default=1, ge=1)  # CPU engine only
     threads: int = Field(default=0, ge=0)  # CPU engine only; 0: half of the cores, at least one
     start_timeout_s: int = Field(default=300, ge=10)
+
+    @property
+    def rank_limit(self) -> int:
+        """The largest rank of an adapter that can be served."""
+        return self.max_lora_rank or 512
 
 
 class BotSettings(Section):
@@ -95,7 +115,10 @@ class BotSettings(Section):
         default=6, ge=0
     )  # earlier questions of a conversation that are sent along
     max_prompt_chars: int = Field(default=8_000, ge=1)
-    max_in_flight: int = Field(default=64, ge=1)  # answers at once; more are told to try again
+    max_in_flight: int = Field(default=64, ge=1)  # answers at once from one engine replica
+    max_waiting: int = Field(
+        default=64, ge=0
+    )  # questions for each replica that wait for their turn; more are told to try again
     web_chat: bool = True  # the page at / answers whoever can reach it; off: API keys only
     answer_timeout_s: int = Field(default=120, ge=1)
 

@@ -48,6 +48,9 @@ class Reply:
     latency_us: int | None
     error: str
     created_at: int
+    replica: str = ""  # that answered
+    precision: str = ""  # of its base's weights
+    instead_of: int | None = None  # the adapter that should have answered and could not
 
 
 def new_reply_id() -> str:

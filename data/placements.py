@@ -14,15 +14,24 @@ from data.db import row, rows
 
 STALE_S = 15
 
+ReplicaState = Literal["starting", "ready", "draining", "asleep", "down"]
+PlacementState = Literal["loading", "loaded", "draining", "failed"]
+
 
 @dataclass(frozen=True)
 class Replica:
     name: str
     url: str
     base_model: str
-    state: Literal["starting", "ready", "down"]
+    precision: str  # of the base's weights: bfloat16, nf4, ...; '' when not known
+    state: ReplicaState
     detail: str
     generation: int  # counts the engine's starts
+    max_loras: int  # what it was started with; 0: not known
+    max_cpu_loras: int
+    max_rank: int
+    restart_asked_at: int | None
+    restart_asked_by: str
     heartbeat_at: int
 
     @property
@@ -34,9 +43,10 @@ class Replica:
 class Placement:
     replica: str
     adapter_id: int
-    state: Literal["loaded", "failed"]
+    state: PlacementState
     attempts: int
     load_ms: float | None
+    agreement: float | None  # of its canaries, 0 to 1; None: it has none
     error: str
     updated_at: int
 

@@ -158,7 +158,7 @@ def _check(folder: Path, settings: Settings, *, sha256: str | None) -> None:
             folder,
             base=settings.base.path,
             base_model=settings.base.model,
-            max_rank=settings.serving.max_lora_rank,
+            max_rank=settings.serving.rank_limit,
             sha256=sha256,
         )
     except OSError as error:

@@ -78,13 +78,13 @@ def _version(dist: str) -> str | None:
 def command(settings: Settings, build: EngineBuild) -> list[str]:
     """The command line of vLLM for these settings."""
     serving = settings.serving
-    max_loras = serving.max_loras + 1  # the base is served as an adapter, too
+    max_loras = (serving.max_loras or 4) + 1  # the base is served as an adapter, too
     line = [sys.executable, "-P", str(Path(__file__).with_name("vllm_process.py"))]
     line += ["--model", settings.base.path, "--served-model-name", BASE_MODEL_ID]
     line += ["--host", HOST, "--port", str(serving.port)]
     line += ["--enable-lora", "--max-loras", str(max_loras)]
     line += ["--max-cpu-loras", str(max(2 * max_loras, 8))]
-    line += ["--max-lora-rank", str(serving.max_lora_rank)]
+    line += ["--max-lora-rank", str(serving.max_lora_rank or 64)]
     line += ["--max-model-len", str(serving.max_model_len), "--dtype", serving.dtype]
     line += ["--generation-config", "vllm"]  # the sampling defaults are ours, not the model's
     line += ["--shutdown-timeout", str(SHUTDOWN_S), "--disable-uvicorn-access-log"]

@@ -155,7 +155,7 @@ def _supervise(settings: Settings, store: Store, stopping: threading.Event) -> N
 
 def _follow(settings: Settings, store: Store, stopping: threading.Event) -> None:
     """Keep an engine that somebody else runs in step with the registry."""
-    url = settings.serving.url.rstrip("/")
+    url = settings.serving.url[0].rstrip("/")
     replica = Replica(store, urlsplit(url).netloc, url, settings.base.model)
     keeper = Keeper(settings, replica, ours=False)
     beats = _beats(replica, stopping)

@@ -135,7 +135,7 @@ def choose_recipe(settings: Settings, run: Run, pairs: int, parent: Adapter | No
                 f"({shape[other[0]]}). Ask for a full run instead."
             )
         recipe = Recipe.model_validate(recipe.model_dump() | shape)
-    recipe.check_servable(settings.serving.max_lora_rank)
+    recipe.check_servable(settings.serving.rank_limit)
     return recipe
 
 

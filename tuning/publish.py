@@ -68,7 +68,7 @@ def publish(
             folder,
             base=settings.base.path,
             base_model=settings.base.model,
-            max_rank=settings.serving.max_lora_rank,
+            max_rank=settings.serving.rank_limit,
         )
         return _register(store, settings, folder, found, lineage, scores)
 

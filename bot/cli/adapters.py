@@ -109,7 +109,7 @@ def check(app: App, name: str) -> None:
         adapter.folder(app.settings.home),
         base=Path(app.settings.base.path),
         base_model=app.settings.base.model,
-        max_rank=app.settings.serving.max_lora_rank,
+        max_rank=app.settings.serving.rank_limit,
         sha256=adapter.sha256,
     )
     click.echo(f"{adapter.name} is sound: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")

@@ -141,7 +141,7 @@ def _tuning(settings: Settings) -> Iterator[Finding]:
 
 def _engine(settings: Settings) -> Iterator[Finding]:
     if settings.serving.url:
-        yield Finding("Engine", "ok", f"run by somebody else at {settings.serving.url}")
+        yield Finding("Engine", "ok", f"run by somebody else at {', '.join(settings.serving.url)}")
         return
     from serving.engine import installed
 

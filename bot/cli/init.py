@@ -23,7 +23,7 @@ auto_retrain_pairs = 0        # queue a retrain after so many newly approved pai
 [serving]
 port = 8100                   # vLLM, on loopback only
 max_model_len = 1024          # tokens of a question with its history and answer
-max_loras = 4                 # adapters in one batch
+replicas = 1                  # engines; with two or more a restart or a crash is not noticed
 # url = "http://127.0.0.1:8100"   # an engine that somebody else runs
 
 [bot]

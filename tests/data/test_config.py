@@ -85,8 +85,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def example_of(section: str, key: str) -> str:
     """A value that the setting takes and that is not its default, as text."""
     field = SECTIONS[section].model_fields[key]
-    if key in ("max_attempts", "max_model_len"):  # these have bounds of their own
+    if key in ("max_attempts", "max_model_len", "replicas"):  # these have bounds of their own
         return str(int(field.default) + 1)
+    if key == "sleep_hours":
+        return "22:00-06:00"
     if get_origin(field.annotation) is Literal:
         return str(next(v for v in get_args(field.annotation) if v != field.default))
     kinds = {bool: "false", int: "33", float: "0.5"}

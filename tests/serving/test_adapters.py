@@ -211,7 +211,7 @@ def test_the_base_adapter_passes_the_check_and_is_all_zero(settings):
         folder,
         base=settings.base.path,
         base_model="pocket",
-        max_rank=settings.serving.max_lora_rank,
+        max_rank=settings.serving.rank_limit,
     )
     assert found.rank == base_adapter.RANK
     tensors = adapter_files.read_header(folder / adapter_files.WEIGHTS).values()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data import adapters, datasets, domains, pairs, runs
-from data.config import Settings
+from data.config import ServingSettings, Settings
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid, NotFound
@@ -173,6 +173,8 @@ def test_the_rank_the_engine_was_started_with_is_the_limit(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("a", "one"))
+    serving = ServingSettings(max_lora_rank=64)
+    settings = settings.model_copy(update={"serving": serving})
 
     with pytest.raises(Invalid, match="serves at most 64"):
         lesson(store, settings, domain, tokenizer, rank=128)
