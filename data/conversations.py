@@ -12,7 +12,7 @@ from typing import Literal
 from sqlite_utils import Database
 
 from data.clock import now_us
-from data.db import Row, changed, insert, row, rows
+from data.db import Row, changed, insert, row, rows, value
 from data.errors import NotFound
 
 Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
@@ -118,6 +118,9 @@ def ask(
     adapter_id: int | None,
     variant_id: int | None,
     external_id: str = "",
+    replica: str = "",
+    precision: str = "",
+    instead_of: int | None = None,
 ) -> None:
     """Record a question and open its reply, in state `streaming`."""
     now = now_us()
@@ -130,6 +133,9 @@ def ask(
         person=person,
         adapter_id=adapter_id,
         variant_id=variant_id,
+        replica=replica,
+        precision=precision,
+        instead_of=instead_of,
         status="streaming",
         created_at=now,
     )
@@ -143,6 +149,24 @@ def ask(
         reply_id=reply_id,
         external_id=external_id,
         created_at=now,
+    )
+
+
+def moved(
+    db: Database,
+    reply_id: str,
+    *,
+    adapter_id: int | None,
+    variant_id: int | None,
+    replica: str,
+    precision: str,
+    instead_of: int | None,
+) -> None:
+    """Another replica or adapter answers instead of the one that the reply was opened for."""
+    db.execute(
+        "UPDATE replies SET adapter_id = ?, variant_id = ?, replica = ?, precision = ?, "
+        "instead_of = ? WHERE id = ? AND status = 'streaming'",
+        [adapter_id, variant_id, replica, precision, instead_of, reply_id],
     )
 
 
@@ -182,6 +206,19 @@ def answered(
             "SELECT conversation_id, 'assistant', ?, id, ? FROM replies WHERE id = ?",
             [text, now_us(), reply_id],
         )
+
+
+def being_written(db: Database, replica: str, since_us: int, adapter_id: int | None = None) -> int:
+    """How many answers a replica is writing, of one adapter or of all, that were begun after
+    `since_us`: an older one belongs to a bot that crashed."""
+    sql = (
+        "SELECT count(*) FROM replies WHERE status = 'streaming' AND replica = ? AND created_at > ?"
+    )
+    params: list[str | int] = [replica, since_us]
+    if adapter_id is not None:
+        sql += " AND adapter_id = ?"
+        params.append(adapter_id)
+    return int(value(db, sql, params))
 
 
 def close_abandoned(db: Database, older_than_us: int) -> int:

@@ -101,20 +101,36 @@ def of_replica(db: Database, replica: str) -> list[Placement]:
     return [Placement(**r) for r in rows(db, sql, [replica])]
 
 
+def ready(db: Database) -> list[Replica]:
+    """The replicas that can answer now."""
+    return [r for r in replicas(db) if r.state == "ready" and not r.stale]
+
+
+def holders(db: Database) -> dict[int, list[Replica]]:
+    """Adapter id -> the ready replicas that hold it."""
+    able = {r.name: r for r in ready(db)}
+    found: dict[int, list[Replica]] = {}
+    for r in rows(db, "SELECT adapter_id, replica FROM placements WHERE state = 'loaded'"):
+        if r["replica"] in able:
+            found.setdefault(r["adapter_id"], []).append(able[r["replica"]])
+    return found
+
+
+def can_answer(db: Database, replica: str, adapter_id: int | None) -> bool:
+    """Whether the replica may be asked for this adapter (None: the bare base) just now. Inside the
+    transaction that opens a reply this is exact: whoever drains it afterwards sees the reply."""
+    sql = "SELECT 1 FROM replicas WHERE name = ? AND state = 'ready'"
+    if row(db, sql, [replica]) is None:
+        return False
+    sql = "SELECT 1 FROM placements WHERE replica = ? AND adapter_id = ? AND state = 'loaded'"
+    return adapter_id is None or row(db, sql, [replica, adapter_id]) is not None
+
+
 def loaded(db: Database) -> dict[int, list[str]]:
     """Adapter id -> the URLs of the ready replicas that hold it."""
-    found = rows(
-        db,
-        "SELECT p.adapter_id, r.url FROM placements p JOIN replicas r ON r.name = p.replica "
-        "WHERE p.state = 'loaded' AND r.state = 'ready' AND r.heartbeat_at > ?",
-        [now_us() - STALE_S * 1_000_000],
-    )
-    urls: dict[int, list[str]] = {}
-    for r in found:
-        urls.setdefault(r["adapter_id"], []).append(r["url"])
-    return urls
+    return {adapter_id: [r.url for r in at] for adapter_id, at in holders(db).items()}
 
 
 def ready_urls(db: Database) -> list[str]:
     """The URLs of the replicas that can answer now."""
-    return [r.url for r in replicas(db) if r.state == "ready" and not r.stale]
+    return [r.url for r in ready(db)]
