@@ -168,6 +168,10 @@ class Settings(Section):
         """One folder a run: its checkpoints and its log."""
         return self.home / "runs"
 
+    def checkpoints_path(self, run_id: int) -> Path:
+        """What a killed run goes on from; gone when the run has ended."""
+        return self.runs_path / str(run_id) / "checkpoint"
+
 
 SECTIONS: dict[str, type[Section]] = {
     "base": BaseModelSettings,

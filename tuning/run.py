@@ -88,7 +88,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     parent = adapters.by_id(store.db, run.parent_id) if run.parent_id else None
 
     _phase(store, run, "loading the base model")
-    from tuning import model, publish, scores, train  # torch is loaded here
+    from tuning import checkpoint, model, publish, scores, train  # torch is loaded here
     from tuning.lesson import prepare
 
     tokenizer = model.load_tokenizer(settings.base.path)
@@ -103,6 +103,13 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     _phase(store, run, "measuring what is known already" if parent else "measuring the base model")
     earlier = scores.before(base, tuned, lesson, parent)
     _phase(store, run, "training")
+    decides = checkpoint.identity(
+        dataset=dataset.sha256,
+        system_prompt=domain.system_prompt,
+        parent=run.parent_id,
+        base=settings.base.model,
+        recipe=lesson.recipe.model_dump(mode="json"),
+    )
     outcome = train.train(
         base,
         tuned,
@@ -111,6 +118,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
         lesson.judged_by,
         lesson.recipe,
         _reporter(store, run),
+        checkpoint.Checkpoints(settings.checkpoints_path(run.id), decides),
     )
     _phase(store, run, "evaluating")
     measured = scores.after(base, tuned, lesson, earlier, outcome)

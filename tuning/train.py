@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.errors import UnderstudyError
+from tuning.checkpoint import Checkpoints, Memory
 from tuning.examples import IGNORED, Batch, Example, batches, check, windows
 from tuning.model import Base, trainable
 from tuning.recipe import Recipe
@@ -42,18 +43,18 @@ class Progress:
     losses: Mapping[str, float] | None = None  # by part: validation, probe
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
     """How training went."""
 
-    steps: int = 0
-    best_step: int = 0
-    chosen_by: str = "last step"  # or the part whose loss chose the checkpoint
-    losses: dict[str, float] = field(default_factory=dict)  # at the chosen checkpoint, by part
-    train_loss: float | None = None
-    tokens: int = 0
-    seconds: float = 0.0
-    stopped_early: bool = False
+    steps: int
+    best_step: int
+    chosen_by: str  # the parts whose loss chose the weights, or "last step"
+    losses: dict[str, float]  # at the chosen step, by part
+    train_loss: float | None
+    tokens: int  # padding included
+    seconds: float
+    stopped_early: bool
 
 
 def total_steps(examples_per_epoch: int, recipe: Recipe) -> int:
@@ -83,17 +84,19 @@ def train(
     judged_by: Sequence[str],
     recipe: Recipe,
     report: Callable[[Progress], None] = lambda _: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Outcome:
     """Train `model`'s adapter in place and leave the best weights in it.
 
     `epoch(n)` gives the examples of the n-th pass. `measured` holds the parts whose loss is
     measured on the way; the checkpoint with the lowest sum over the parts of `judged_by` is kept,
-    the last one when there are none. Raises Invalid for examples that would be a loss in silence,
-    Diverged when the loss is not a number any more."""
+    the last one when there are none. With `checkpoints`, training goes on from the last one, to
+    the same bytes as if it had never stopped. Raises Invalid for examples that would be a loss in
+    silence, Diverged when the loss is not a number any more."""
     first = epoch(0)
     check(first, base.stops)
     steps = total_steps(len(first), recipe)
-    due = {round((i + 1) * steps / recipe.evaluations) for i in range(recipe.evaluations)}
+    due = {round((i + 1) * steps / recipe.evaluations) for i in range(recipe.evaluations)} | {steps}
     weights = trainable(model)
     optimizer = torch.optim.AdamW(
         weights.values(),
@@ -105,65 +108,96 @@ def train(
     torch.manual_seed(recipe.seed)  # dropout
     model.config.use_cache = False
     model.train()
-    result = Outcome()
-    best, best_loss, worse = {}, math.inf, 0
-    began, measuring = time.monotonic(), 0.0
+    memory = checkpoints.restore(weights, optimizer) if checkpoints else Memory()
+    done, spent = memory.step, memory.seconds
+    began = time.monotonic()
 
     for step, window in enumerate(_stream(epoch, recipe), start=1):
+        if step > steps or _given_up(memory, recipe):
+            break
+        if step <= done:
+            continue
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, step - 1, steps)
-        passes = batches(window, recipe.micro_tokens, base.pad_id, base.device)
-        tokens = sum(batch.tokens for batch in passes)
-        loss = torch.zeros((), device=base.device)
-        for batch in passes:
-            share = summed_loss(base, model, batch) / tokens
-            share.backward()
-            loss += share.detach()
+        memory.train_loss, tokens = _learn(base, model, window, recipe)
         torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        result.tokens += sum(batch.ids.numel() for batch in passes)
-        result.steps, result.train_loss = step, float(loss)
-        _refuse_nonsense(result.train_loss, step)
+        _refuse_nonsense(memory.train_loss, step)
+        memory.step, memory.tokens = step, memory.tokens + tokens
 
         losses = None
-        if step in due or step == steps:
-            paused = time.monotonic()
+        if step in due:
             losses = {part: mean_loss(base, model, some, recipe) for part, some in measured.items()}
-            measuring += time.monotonic() - paused
-            if judged_by:
-                judged = sum(losses[part] for part in judged_by)
-                if judged < best_loss:
-                    best = {name: p.detach().clone() for name, p in weights.items()}
-                    best_loss, worse = judged, 0
-                    result.best_step, result.losses = step, losses
-                    result.chosen_by = " + ".join(judged_by)
-                else:
-                    worse += 1
+            _judge(memory, losses, judged_by, weights)
+        elapsed = time.monotonic() - began
+        memory.seconds = spent + elapsed
+        if checkpoints is not None:
+            if step == steps:
+                checkpoints.save(memory, weights, optimizer)
             else:
-                result.losses = losses
+                checkpoints.save_if_due(memory, weights, optimizer)
         rate_now = optimizer.param_groups[0]["lr"]
-        eta = (time.monotonic() - began) / step * (steps - step)
-        report(Progress(step, steps, result.train_loss, rate_now, eta, losses))
-        if step == steps:
-            break
-        if recipe.patience and worse >= recipe.patience:
-            log.info("no better loss on %s for %d measurements: stopped", judged_by, worse)
-            result.stopped_early = True
-            break
+        eta = elapsed / (step - done) * (steps - step)
+        report(Progress(step, steps, memory.train_loss, rate_now, eta, losses))
 
-    if best:
+    if memory.best:
         with torch.no_grad():
             for name, parameter in weights.items():
-                parameter.copy_(best[name])
-    else:
-        result.best_step = result.steps
-    result.seconds = time.monotonic() - began
+                parameter.copy_(memory.best[name])
+    outcome = Outcome(
+        steps=memory.step,
+        best_step=memory.best_step if memory.best else memory.step,
+        chosen_by=" + ".join(judged_by) if memory.best else "last step",
+        losses=memory.losses,
+        train_loss=memory.train_loss,
+        tokens=memory.tokens,
+        seconds=memory.seconds,
+        stopped_early=memory.step < steps,
+    )
     log.info(
-        "trained %d steps in %.1f s (%.1f s of them measuring), kept step %d",
-        result.steps, result.seconds, measuring, result.best_step,
+        "trained %d steps in %.1f s, kept step %d%s",
+        outcome.steps, outcome.seconds, outcome.best_step,
+        ", stopped early" if outcome.stopped_early else "",
     )  # fmt: skip
-    return result
+    return outcome
+
+
+def _learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) -> tuple[float, int]:
+    """Add up the gradients of one optimiser step, every labelled token weighing the same however
+    the window is cut into passes; returns the mean loss and the padded tokens that it took."""
+    passes = batches(window, recipe.micro_tokens, base.pad_id, base.device)
+    labelled = sum(batch.tokens for batch in passes)
+    loss = torch.zeros((), device=base.device)
+    for batch in passes:
+        share = summed_loss(base, model, batch) / labelled
+        share.backward()
+        loss += share.detach()
+    return float(loss), sum(batch.ids.numel() for batch in passes)
+
+
+def _judge(
+    memory: Memory,
+    losses: dict[str, float],
+    judged_by: Sequence[str],
+    weights: Mapping[str, Tensor],
+) -> None:
+    """Keep the weights when they are the best so far; with nothing to judge by, the last are."""
+    if not judged_by:
+        memory.losses = losses
+        return
+    judged = sum(losses[part] for part in judged_by)
+    if memory.best_loss is None or judged < memory.best_loss:
+        memory.best = {name: p.detach().clone() for name, p in weights.items()}
+        memory.best_loss, memory.best_step, memory.losses = judged, memory.step, losses
+        memory.worse = 0
+    else:
+        memory.worse += 1
+
+
+def _given_up(memory: Memory, recipe: Recipe) -> bool:
+    """Whether `patience` measurements in a row were no better than the best."""
+    return recipe.patience > 0 and memory.worse >= recipe.patience
 
 
 def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:

@@ -14,6 +14,7 @@ itself loads no torch. What it promises:
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -126,6 +127,7 @@ def _carry_out(store: Store, settings: Settings, claimed: Run, stop: threading.E
         finally:
             _end(child)
     _record(store, settings, claimed, child.returncode, wish, folder / "run.log")
+    _tidy(store, settings, claimed.id)
     ended = runs.get(store.db, claimed.id)
     log.info("run %d: %s %s", ended.id, ended.state, ended.error)
     return ended
@@ -216,6 +218,12 @@ def _record(
         else:
             times = f" ({claimed.attempts} times)" if claimed.attempts > 1 else ""
             runs.fail(db, claimed.id, f"{reason(code, log_file)}{times}. The run's log: {log_file}")
+
+
+def _tidy(store: Store, settings: Settings, run_id: int) -> None:
+    """A run that has ended needs its checkpoint no more."""
+    if not runs.get(store.db, run_id).open:
+        shutil.rmtree(settings.checkpoints_path(run_id), ignore_errors=True)
 
 
 def reason(code: int, log_file: Path) -> str:

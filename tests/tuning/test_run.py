@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from data.errors import Conflict, Invalid
 from data.pairs import Draft
 from data.runs import Run
 from tests.tuning.conftest import teach
+from tuning import checkpoint, train, worker
 from tuning import run as tuning_run
-from tuning import train, worker
 
 QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
 
@@ -297,6 +298,33 @@ def test_a_dataset_is_frozen_once_for_a_run_that_is_tried_twice(
 
     assert datasets.by_id(store.db, 1).train == 2
     assert store.db["datasets"].count == 1
+
+
+def test_a_run_stopped_in_training_goes_on_to_the_same_bytes(
+    store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach(store, domain, 8)
+    whole = requested(store, domain, dropout=0.2)
+    assert tuning_run.carry_out(store, settings, whole.id) == tuning_run.DONE
+    monkeypatch.setattr(checkpoint, "Checkpoints", partial(checkpoint.Checkpoints, every_s=0.0))
+    again = requested(store, domain, dropout=0.2)
+    told = tuning_run._reporter(store, again)
+
+    def stop_at_two(now: train.Progress) -> None:
+        if now.step == 2:
+            raise tuning_run.Terminated
+        told(now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning_run, "_reporter", lambda *_: stop_at_two)
+        assert tuning_run.carry_out(store, settings, again.id) == tuning_run.STOPPED
+    (left,) = settings.checkpoints_path(again.id).iterdir()
+    assert left.name == checkpoint.FILE
+    assert tuning_run.carry_out(store, settings, again.id) == tuning_run.DONE
+
+    assert runs.get(store.db, again.id).step == 3
+    one, two = adapters.every(store.db)
+    assert one.sha256 == two.sha256
 
 
 def test_progress_that_cannot_be_written_does_not_cost_the_training(

@@ -162,8 +162,11 @@ def test_a_child_that_crashes_once_is_forgiven(
     settings: Settings, store: Store, child: Child, queued: Run
 ) -> None:
     child.does(f"if len(tally.read_text().split()) == 1: os.abort()\n{SUCCEED}")
+    left = settings.checkpoints_path(queued.id)
+    left.mkdir(parents=True)
 
     assert worker.run(settings, once=True) == 0
+    assert not left.exists()
 
     assert runs.get(store.db, queued.id).state == "done"
     assert len(child.pids) == 2

@@ -1,0 +1,144 @@
+"""Checkpoints of a run in training: what a killed run needs to go on as if nothing had happened.
+
+A resumed run ends with the same bytes as one that was never interrupted, so everything that
+decides a step is kept: the adapter's weights, AdamW's moments, the state of the random numbers
+(dropout), the best weights so far and what was measured. The order of the examples needs no
+keeping: it follows from the seed. A checkpoint names the run it belongs to (recipe, dataset,
+parent, base, libraries); one of another kind is passed over, never mixed in.
+
+One file is written beside and renamed, so it is there whole or not at all.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+FILE = "checkpoint.safetensors"
+SAVE_S = 30.0  # between two checkpoints; a killed run loses at most so much work
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass
+class Memory:
+    """What training has found out so far, beside the weights."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    train_loss: float | None = None
+    best_step: int = 0
+    best_loss: float | None = None  # None: nothing was judged yet
+    worse: int = 0  # measurements since the best one
+    losses: dict[str, float] = field(default_factory=dict)  # at the best step, by part
+    best: dict[str, Tensor] = field(default_factory=dict)  # the best weights, by name
+
+
+def identity(**decides: Any) -> str:
+    """A digest of all that decides the outcome of a run, and of the libraries' versions."""
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    text = json.dumps({**decides, "versions": versions}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one run, in its folder."""
+
+    def __init__(self, folder: Path, identity: str, every_s: float = SAVE_S) -> None:
+        """Raises OSError when the folder cannot be made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / FILE
+        self._identity = identity
+        self._every_s = every_s
+        self._saved = time.monotonic()
+
+    def save_if_due(self, memory: Memory, weights: Weights, optimizer: torch.optim.AdamW) -> None:
+        """Save when the last checkpoint is old enough."""
+        if time.monotonic() - self._saved >= self._every_s:
+            self.save(memory, weights, optimizer)
+
+    def save(self, memory: Memory, weights: Weights, optimizer: torch.optim.AdamW) -> None:
+        """Write a checkpoint. A full disk costs the checkpoint, not the training."""
+        tensors = {f"weight.{name}": p.detach() for name, p in weights.items()}
+        tensors |= {f"best.{name}": p for name, p in memory.best.items()}
+        for name, parameter in weights.items():
+            for key, value in optimizer.state[parameter].items():
+                tensors[f"{key}.{name}"] = value
+        tensors["random"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        known = asdict(replace(memory, best={}))
+        about = {"identity": self._identity, "memory": json.dumps(known)}
+        beside = self.file.with_suffix(".making")
+        try:
+            copies = {name: t.contiguous().cpu() for name, t in tensors.items()}
+            save_file(copies, beside, metadata=about)
+            _sync(beside)
+            beside.replace(self.file)
+        except (OSError, SafetensorError) as error:
+            log.warning("No checkpoint at step %d: %s", memory.step, error)
+            beside.unlink(missing_ok=True)
+        self._saved = time.monotonic()
+
+    def restore(self, weights: Weights, optimizer: torch.optim.AdamW) -> Memory:
+        """Put the last checkpoint into `weights`, the optimiser and the random numbers; returns
+        what was known then, or an empty memory when there is none of this run."""
+        try:
+            with safe_open(self.file, framework="pt") as opened:
+                about = opened.metadata() or {}
+                if about.get("identity") != self._identity:
+                    log.info("%s is of a run that was set up differently", self.file)
+                    return Memory()
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no dict
+        except FileNotFoundError:
+            return Memory()
+        except (OSError, SafetensorError) as error:
+            log.warning("%s cannot be read, training begins anew: %s", self.file, error)
+            return Memory()
+        memory = Memory(**json.loads(about["memory"]))
+        _fill(weights, optimizer, tensors)
+        first = next(iter(weights.values()))
+        memory.best = {
+            name: tensors[f"best.{name}"].to(first.device)
+            for name in weights
+            if f"best.{name}" in tensors
+        }
+        torch.set_rng_state(tensors["random"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        log.info("going on from the checkpoint at step %d", memory.step)
+        return memory
+
+
+@torch.no_grad()
+def _fill(weights: Weights, optimizer: torch.optim.AdamW, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in weights.items():
+        parameter.copy_(tensors[f"weight.{name}"])
+        optimizer.state[parameter] = {
+            key: tensors[f"{key}.{name}"].to(parameter.device)
+            for key in ("step", "exp_avg", "exp_avg_sq")
+            if f"{key}.{name}" in tensors
+        }
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
