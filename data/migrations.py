@@ -12,6 +12,8 @@ How the tables hang together:
              └─ conversations ── messages
                               └─ replies ── feedback
 
+    questions                              what Slack's people asked and is not answered yet
+
 `replies` is narrow, because it is counted; the words are in `messages`. `ratings` is kept in the
 same transaction as the feedback it sums up, so results never scan replies. Exactly one adapter of
 a domain is `live`, one experiment and one run of a domain are open, one judgement per person,
@@ -414,5 +416,41 @@ def m006_serving(db: Database) -> None:
         -- the adapter that should have answered and could not
         ALTER TABLE replies ADD COLUMN instead_of INTEGER REFERENCES adapters (id);
         CREATE INDEX replies_streaming ON replies (replica, adapter_id) WHERE status = 'streaming'
+        """,
+    )
+
+
+@migrations()
+def m007_questions(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE questions (
+            id INTEGER PRIMARY KEY,
+            team TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            ts TEXT NOT NULL,
+            thread_ts TEXT NOT NULL,
+            user TEXT NOT NULL,
+            text TEXT NOT NULL,                             -- removed when it is answered
+            response_url TEXT NOT NULL DEFAULT '',          -- of a command, whose answer is private
+            withdrawn INTEGER NOT NULL DEFAULT 0,           -- its message was deleted
+            state TEXT NOT NULL DEFAULT 'waiting'
+                CHECK (state IN ('waiting', 'answering', 'done')),
+            worker TEXT NOT NULL DEFAULT '',
+            generation INTEGER NOT NULL DEFAULT 0,          -- fences attempts that lost it
+            attempts INTEGER NOT NULL DEFAULT 0,            -- whose worker was lost
+            lease_until INTEGER NOT NULL DEFAULT 0,
+            not_before INTEGER NOT NULL DEFAULT 0,
+            reply_id TEXT NOT NULL DEFAULT '',              -- of the latest attempt
+            begun INTEGER NOT NULL DEFAULT 0,               -- something may be shown
+            shown_ts TEXT NOT NULL DEFAULT '',              -- the message that shows it
+            created_at INTEGER NOT NULL,
+            finished_at INTEGER,
+            UNIQUE (team, channel, ts)
+        ) STRICT;
+        CREATE INDEX questions_open ON questions (team, channel, thread_ts, id)
+            WHERE state IN ('waiting', 'answering');
+        CREATE INDEX questions_done ON questions (finished_at) WHERE state = 'done'
         """,
     )
