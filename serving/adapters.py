@@ -7,17 +7,12 @@ place: vLLM would change weights in the middle of an answer. One that fails is t
 times in an engine's life, and never keeps the others from being loaded.
 """
 
-import http.client
 import logging
 import re
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
 from sqlite_utils import Database
 
 from data import adapter_files, adapters, placements
@@ -25,19 +20,16 @@ from data.adapters import BASE_SERVED_NAME, Adapter
 from data.clock import now_us
 from data.config import Settings
 from data.db import Store, value
-from data.errors import Unavailable, UnderstudyError
+from data.errors import UnderstudyError
 from data.placements import Placement
 from serving import base_adapter
+from serving.engine_http import EngineRefused as EngineRefused
+from serving.engine_http import ask
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-LOAD_TIMEOUT_S = 60
 SERVED_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}@\d{1,9}-[0-9a-f]{12}")
-
-
-class EngineRefused(Unavailable):
-    """The engine did not do what it was asked; says what it answered."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Outcome:
 def held(url: str) -> dict[str, str]:
     """Served name -> folder, of the adapters that the engine holds. Raises EngineRefused."""
     try:
-        cards = _ask(f"{url}/v1/models")["data"]
+        cards = ask(f"{url}/v1/models")["data"]
         return {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineRefused(f"What answers at {url} is not a vLLM.") from error
@@ -130,12 +122,12 @@ def forget_failures(store: Store, replica: str) -> None:
 def load(url: str, name: str, folder: Path) -> None:
     """Tell the engine to load `folder` under `name`. Raises EngineRefused."""
     body = {"lora_name": name, "lora_path": str(folder)}
-    _ask(f"{url}/v1/load_lora_adapter", body)
+    ask(f"{url}/v1/load_lora_adapter", body)
 
 
 def unload(url: str, name: str) -> None:
     """Raises EngineRefused."""
-    _ask(f"{url}/v1/unload_lora_adapter", {"lora_name": name})
+    ask(f"{url}/v1/unload_lora_adapter", {"lora_name": name})
 
 
 def _publish(url: str, settings: Settings, adapter: Adapter) -> float:
@@ -211,35 +203,3 @@ def _being_streamed(db: Database, settings: Settings, adapter: Adapter | None) -
         "LIMIT 1"
     )
     return value(db, sql, [adapter.id, oldest]) is not None
-
-
-def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    """GET, or POST `body`; returns the answer's JSON, or its text."""
-    request = urllib.request.Request(  # noqa: S310 - the engine's own URL, from the settings
-        url,
-        data=None if body is None else orjson.dumps(body),
-        headers={"Content-Type": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=LOAD_TIMEOUT_S) as answer:
-            raw = answer.read()
-    except urllib.error.HTTPError as error:
-        raise EngineRefused(_reason(error)) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise EngineRefused(f"The engine at {url} cannot be reached: {error}") from error
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw.decode(errors="replace")
-
-
-def _reason(error: urllib.error.HTTPError) -> str:
-    raw = error.read()
-    try:
-        message = orjson.loads(raw)["error"]["message"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message = raw.decode(errors="replace")[:300]
-        if error.code == 404 and "lora_adapter" in error.url:
-            message = "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
-    return f"The engine answered {error.code}: {message}"
