@@ -1,11 +1,12 @@
-"""Which adapter answers a person: a pinned one, the variant of a running comparison, the live
-adapter, or the bare base, in that order.
+"""Who answers a person: a pinned adapter, the variant of a running comparison, the live adapter,
+or the bare base; and who stands in, when that one cannot.
 
-Only what an engine holds now is chosen. When a person's variant is not held, the live adapter
-answers instead and the answer belongs to no variant: it is no evidence about either side. Until a
-promoted adapter is held, the one that it replaced goes on answering.
+After the one that should answer come the live adapter (when it was a variant's turn), the adapter
+that a roll-back would bring back, and the bare base. A stand-in's answer belongs to no variant: it
+is no evidence about either side. A pinned adapter has no stand-in: who names one wants no other.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -16,22 +17,29 @@ from data.db import row
 from data.domains import Domain
 from data.errors import Invalid, NotFound
 from data.experiments import Variant
+from data.placements import Replica
 from serving.client import AdapterMissing, EngineDown
+
+BASE = "base"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Who answers, and where it can be asked."""
+    """One who may answer, and where it can be asked."""
 
     adapter: Adapter | None  # None: the bare base
-    urls: tuple[str, ...]  # the ready replicas that hold it, at least one
+    replicas: tuple[Replica, ...]  # the ready ones that hold it, perhaps none
     variant: Variant | None = None
     experiment_id: int | None = None
 
     @property
+    def adapter_id(self) -> int | None:
+        return self.adapter.id if self.adapter else None
+
+    @property
     def name(self) -> str:
         """What people are told: `helpdesk@3`, or `base`."""
-        return self.adapter.name if self.adapter else "base"
+        return self.adapter.name if self.adapter else BASE
 
     @property
     def served_name(self) -> str:
@@ -39,42 +47,65 @@ class Choice:
         return self.adapter.served_name if self.adapter else adapters.BASE_SERVED_NAME
 
 
-def choose(db: Database, domain: Domain, person: str, pinned: str | None = None) -> Choice:
-    """Pick the adapter that answers `person` now.
+@dataclass(frozen=True)
+class Route:
+    """Who answers, on which replica, and in whose place."""
+
+    choice: Choice
+    replica: Replica
+    instead_of: Choice | None = None  # who should have answered
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Replica and adapter, as the circuit breaker knows them."""
+        return self.replica.name, self.choice.name
+
+
+Order = tuple[Choice, ...]  # who should answer, then who stands in, at least one
+Holders = Mapping[int, Sequence[Replica]]  # adapter id -> where it is held
+
+
+def choose(db: Database, domain: Domain, person: str, pinned: str | None = None) -> Order:
+    """Who should answer `person` now, and who stands in.
 
     Raises EngineDown when no engine is ready; for a pinned adapter Invalid, NotFound or
     AdapterMissing when it is of another domain, not there, or not held by any engine."""
-    ready = tuple(placements.ready_urls(db))
+    ready = tuple(placements.ready(db))
     if not ready:
         raise EngineDown(_why_no_engine(db))
-    held = placements.loaded(db)
+    held = placements.holders(db)
+    base = Choice(None, ready)
     if pinned is not None:
-        return _pinned(db, domain, pinned, ready, held)
+        return (base if pinned == f"{domain.name}@base" else _pinned(db, domain, pinned, held),)
+    order = []
     experiment = experiments.running(db, domain.id)
     if experiment is not None:
         variant = experiments.assigned(db, experiment, person)
-        if variant.adapter_id is None:
-            return Choice(None, ready, variant, experiment.id)
-        if variant.adapter_id in held:
-            adapter = adapters.by_id(db, variant.adapter_id)
-            return Choice(adapter, tuple(held[adapter.id]), variant, experiment.id)
-    live = adapters.live(db, domain.id)
-    if live is not None and live.id not in held:
-        live = adapters.replaced(db, domain.id)
-    if live is not None and live.id in held:
-        return Choice(live, tuple(held[live.id]))
-    return Choice(None, ready)
+        adapter = adapters.by_id(db, variant.adapter_id) if variant.adapter_id else None
+        able = ready if adapter is None else tuple(held.get(adapter.id, ()))
+        order.append(Choice(adapter, able, variant, experiment.id))
+    for adapter in (adapters.live(db, domain.id), adapters.previous_live(db, domain.id)):
+        if adapter is not None:
+            order.append(Choice(adapter, tuple(held.get(adapter.id, ()))))
+    return _once_each([*order, base])
 
 
-def _pinned(
-    db: Database,
-    domain: Domain,
-    name: str,
-    ready: tuple[str, ...],
-    held: dict[int, list[str]],
-) -> Choice:
-    if name == f"{domain.name}@base":
-        return Choice(None, ready)
+def holding(db: Database, choice: Choice) -> Sequence[Replica]:
+    """The ready replicas that hold `choice` now."""
+    if choice.adapter_id is None:
+        return placements.ready(db)
+    return placements.holders(db).get(choice.adapter_id, [])
+
+
+def _once_each(order: Sequence[Choice]) -> Order:
+    """Without the second mention of anyone."""
+    kept: dict[int | None, Choice] = {}
+    for choice in order:
+        kept.setdefault(choice.adapter_id, choice)
+    return tuple(kept.values())
+
+
+def _pinned(db: Database, domain: Domain, name: str, held: Holders) -> Choice:
     adapter = adapters.get(db, name, domain)
     if adapter.domain_id != domain.id:
         raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
@@ -99,6 +130,8 @@ def _why_no_engine(db: Database) -> str:
     known = placements.replicas(db)
     if any(r.state == "starting" and not r.stale for r in known):
         return "The engine is starting. Try again in a minute."
+    if any(r.state == "asleep" and not r.stale for r in known):
+        return "The engine sleeps while an adapter is tuned. Try again when the run has ended."
     if known:
         return "The engine is down; it is started again by itself. Try again in a minute."
     return "No engine is running. Start one: `understudy serve`."

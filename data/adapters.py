@@ -166,17 +166,12 @@ def live(db: Database, domain_id: int) -> Adapter | None:
     return None if found is None else _adapter(found)
 
 
-def replaced(db: Database, domain_id: int) -> Adapter | None:
-    """What the live adapter replaced, when the last move was a promotion; None: the bare base,
-    or a roll-back, which nothing stands in for."""
-    last = row(
-        db,
-        "SELECT kind, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC LIMIT 1",
-        [domain_id],
-    )
-    if last is None or last["kind"] != "promote" or last["previous_id"] is None:
+def previous_live(db: Database, domain_id: int) -> Adapter | None:
+    """What a roll-back would bring back; None: the bare base, or there is nothing to undo."""
+    step = _undone_next(db, domain_id)
+    if step is None or step["previous_id"] is None:
         return None
-    return by_id(db, last["previous_id"])
+    return by_id(db, step["previous_id"])
 
 
 def wanted(db: Database) -> list[Adapter]:
@@ -212,22 +207,29 @@ def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
 def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
     """Undo the last promotion that has not been undone; returns what answers now, None meaning
     the bare base. Raises Conflict when there is nothing to go back to."""
-    now = live(db, domain.id)
+    step = _undone_next(db, domain.id)
+    if step is None:
+        raise Conflict(f"Nothing was promoted in {domain.name} that could be rolled back.")
+    before = None if step["previous_id"] is None else by_id(db, step["previous_id"])
+    _move_live(db, domain.id, live(db, domain.id), before, "rollback", actor)
+    return None if before is None else by_id(db, before.id)
+
+
+def _undone_next(db: Database, domain_id: int) -> Row | None:
+    """The last promotion that has not been undone, or None."""
     undone = 0
     for step in rows(
         db,
-        "SELECT kind, adapter_id, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC",
-        [domain.id],
+        "SELECT kind, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC",
+        [domain_id],
     ):
         if step["kind"] == "rollback":
             undone += 1
         elif undone:
             undone -= 1
         else:
-            before = None if step["previous_id"] is None else by_id(db, step["previous_id"])
-            _move_live(db, domain.id, now, before, "rollback", actor)
-            return None if before is None else by_id(db, before.id)
-    raise Conflict(f"Nothing was promoted in {domain.name} that could be rolled back.")
+            return step
+    return None
 
 
 def _move_live(

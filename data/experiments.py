@@ -194,6 +194,15 @@ def expose(db: Database, experiment_id: int, person: str, variant_id: int) -> No
     )
 
 
+def unexpose(db: Database, experiment_id: int, person: str, variant_id: int) -> None:
+    """Take an exposure back when nothing that the person was told came from the variant."""
+    db.execute(
+        "DELETE FROM assignments WHERE experiment_id = ? AND person = ? AND variant_id = ? "
+        "AND NOT EXISTS (SELECT 1 FROM replies WHERE person = ? AND variant_id = ?)",
+        [experiment_id, person, variant_id, person, variant_id],
+    )
+
+
 def counts(db: Database, experiment: Experiment) -> list[VariantCounts]:
     """What was collected so far, per variant, the control first."""
     return [_counts(db, variant) for variant in experiment.variants]

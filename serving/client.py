@@ -5,6 +5,10 @@ must name the adapter that was asked for, and an answer counts as whole only wit
 before `[DONE]` (a stream that is cut by the engine's shutdown ends in `[DONE]`, too). All sampling
 parameters are sent, so that no default of a model or an engine leaks in.
 
+An answer that broke off can be gone on with: what had come is sent back as the beginning of the
+answer. White space at its end is not sent, since tokens begin with it rather than end with it, and
+is taken off what comes instead; so nothing is doubled or lost at the seam.
+
 Use `contextlib.aclosing` around `stream`: closing the generator closes the connection, and vLLM
 then stops generating at once.
 """
@@ -32,6 +36,10 @@ Messages = list[dict[str, str]]
 
 class EngineDown(Unavailable):
     """The engine could not be reached, or failed before the first token."""
+
+
+class EngineGone(EngineDown):
+    """Nobody listens at the engine's address."""
 
 
 class AdapterMissing(Unavailable):
@@ -70,7 +78,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer. The last has the finish reason and the counts, and maybe no text."""
+    """A piece of the answer, with the tokens so far where the engine says so. The last has the
+    finish reason and the counts, and no text."""
 
     text: str
     finish_reason: str | None = None
@@ -85,15 +94,22 @@ class EngineClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def stream(
-        self, url: str, served_name: str, messages: Messages, sampling: Sampling, request_id: str
+        self,
+        url: str,
+        served_name: str,
+        messages: Messages,
+        sampling: Sampling,
+        request_id: str,
+        begun: str = "",
     ) -> AsyncGenerator[Chunk, None]:
-        """Stream the answer of the adapter `served_name` on the engine at `url`.
+        """Stream the answer of the adapter `served_name` on the engine at `url`; only what comes
+        after `begun`, when an answer that began so is gone on with.
 
         Raises EngineDown, AdapterMissing, PromptTooLong, Invalid before the first chunk,
         StreamCut after it, WrongAdapter at any time.
         """
-        body = orjson.dumps(_request(served_name, messages, sampling))
-        answer = _Answer(served_name)
+        body = orjson.dumps(_request(served_name, messages, sampling, begun.rstrip()))
+        answer = _Answer(served_name, begun[len(begun.rstrip()) :])
         response = await self._post(url, body, request_id)
         try:
             if response.status != 200:
@@ -103,7 +119,7 @@ class EngineClient:
                 *events, rest = (rest + piece).split(b"\n\n")
                 for event in events:
                     if text := answer.take(event):
-                        yield Chunk(text)
+                        yield Chunk(text, None, *answer.counts)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if not answer.done:
                 raise answer.broken(_sentence(url, error)) from error
@@ -130,6 +146,8 @@ class EngineClient:
             except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
                 if attempt == 2 or not trace.reused:
                     raise EngineDown(_sentence(url, error)) from error
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                raise EngineGone(_sentence(url, error)) from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise EngineDown(_sentence(url, error)) from error
         raise AssertionError("unreachable")
@@ -153,9 +171,11 @@ async def _note_reuse(_session: Any, context: SimpleNamespace, _params: Any) -> 
 class _Answer:
     """What has come of one answer."""
 
-    def __init__(self, served_name: str) -> None:
+    def __init__(self, served_name: str, shown: str = "") -> None:
+        """`shown` is the white space at the end of the text that is gone on with."""
         self.served_name = served_name
         self.begun = False  # there was text
+        self._shown = shown
         self.done = False
         self._finish_reason: str | None = None
         self._usage: dict[str, int] = {}
@@ -186,7 +206,20 @@ class _Answer:
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
         text: str = choice["delta"].get("content") or ""
         self.begun = self.begun or bool(text)
-        return text
+        return self._unseen(text) if self._shown else text
+
+    @property
+    def counts(self) -> tuple[int | None, int | None]:
+        """Tokens of the prompt and of the answer, as far as the engine has said."""
+        return self._usage.get("prompt_tokens"), self._usage.get("completion_tokens")
+
+    def _unseen(self, text: str) -> str:
+        """`text` without the white space that was shown before the seam."""
+        same = 0
+        while same < min(len(text), len(self._shown)) and text[same] == self._shown[same]:
+            same += 1
+        self._shown = self._shown[same:] if same == len(text) else ""
+        return text[same:]
 
     def last(self) -> Chunk:
         """The closing chunk. Raises StreamCut or EngineDown when the answer is not whole."""
@@ -194,8 +227,7 @@ class _Answer:
             raise self.broken("The engine closed the connection before it answered.")
         if self._finish_reason in (None, "abort", "error"):
             raise StreamCut("The engine stopped in the middle of the answer.")
-        counts = (self._usage.get("prompt_tokens"), self._usage.get("completion_tokens"))
-        return Chunk("", self._finish_reason, *counts)
+        return Chunk("", self._finish_reason, *self.counts)
 
     def broken(self, before_text: str) -> Unavailable:
         """The error for a failure now: `before_text` is what it says when there was no text."""
@@ -204,12 +236,14 @@ class _Answer:
         return EngineDown(before_text)
 
 
-def _request(served_name: str, messages: Messages, sampling: Sampling) -> dict[str, Any]:
+def _request(
+    served_name: str, messages: Messages, sampling: Sampling, begun: str
+) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": served_name,
         "messages": messages,
         "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -223,6 +257,9 @@ def _request(served_name: str, messages: Messages, sampling: Sampling) -> dict[s
         body["stop"] = sampling.stop
     if sampling.seed is not None:
         body["seed"] = sampling.seed
+    if begun:
+        body["messages"] = [*messages, {"role": "assistant", "content": begun}]
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
 
 

@@ -4,6 +4,7 @@
 back, except for names; what went wrong inside is told by an id that the log has too.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.auth import Unauthorized
-from bot.chat import TooBusy
+from bot.writing import NobodyCanAnswer, TooBusy
 from data.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError
 from serving.client import PromptTooLong
 
@@ -74,6 +75,7 @@ CODES: dict[type[UnderstudyError], str] = {  # names that OpenAI's clients know
     UnknownModel: "model_not_found",
     PromptTooLong: "context_length_exceeded",
     BadField: "invalid_value",
+    NobodyCanAnswer: "engine_down",
 }
 HEADERS: dict[int, dict[str, str]] = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -103,7 +105,7 @@ def of(error: Exception) -> Problem | None:
             str(error),
             CODES.get(type(error)) or _snake(type(error).__name__),
             getattr(error, "param", None),
-            HEADERS.get(status, {}),
+            _headers(status, error),
         )
     if isinstance(error, RequestValidationError | ValidationError):
         param, message = first_fault(error)
@@ -153,6 +155,13 @@ def first_fault(error: RequestValidationError | ValidationError) -> tuple[str, s
 def _name(param: str) -> str:
     """A field's name as it can be shown: names are short, and of printable characters."""
     return repr(param if len(param) <= 80 else param[:80] + "…")
+
+
+def _headers(status: int, error: UnderstudyError) -> dict[str, str]:
+    """With the seconds that an error knows of, where it says when to try again."""
+    seconds = getattr(error, "retry_after", None)
+    again = {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+    return HEADERS.get(status, {}) | again
 
 
 def _snake(name: str) -> str:

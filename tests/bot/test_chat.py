@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bot.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.writing import NobodyCanAnswer
 from data import adapters, conversations, domains, experiments, placements
 from data.clock import now_us
 from data.config import BotSettings, Settings
@@ -16,7 +17,7 @@ from data.conversations import Message
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid
-from serving.client import EngineClient, PromptTooLong, StreamCut, WrongAdapter
+from serving.client import EngineClient, PromptTooLong, StreamCut
 from tests.bot.conftest import add_adapter, add_replica
 from tests.serving.fake_vllm import HANG, FakeVllm, refusal, words
 
@@ -250,7 +251,7 @@ async def test_an_answer_of_another_model_is_no_answer(
     vllm.say = lambda body: words("base", "Hello")
     question = ask(domain)
 
-    with pytest.raises(WrongAdapter):
+    with pytest.raises(NobodyCanAnswer, match="instead of 'base@0'"):
         await answer(chat, question)
 
     assert conversations.reply(store.db, question.reply_id).status == "failed"

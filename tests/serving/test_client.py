@@ -52,7 +52,7 @@ async def test_everything_that_sampling_can_be_is_said(fake, client):
         "model": NAME,
         "messages": MESSAGES,
         "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "max_tokens": 16,
         "temperature": 0.5,
         "top_p": 0.9,

@@ -1,0 +1,322 @@
+"""One answer on its way from the engines: who writes it, and who goes on when that one fails.
+
+- Who should answer is asked first, on each replica that holds it, then each stand-in in turn.
+- Before its first word an answer may move to anyone in that order; the store is told first.
+- After it, only the same adapter with the same precision goes on, from where the text broke off.
+- Whoever has just failed is skipped while its circuit is open (`bot/breaker.py`).
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+
+from sqlite_utils import Database
+
+from bot import assign, prompt, recording
+from bot.assign import Choice, Order, Route
+from bot.breaker import Attempt, Breaker
+from bot.prompt import Ask, Prompt
+from bot.recording import Record
+from data import conversations, domains
+from data.config import Settings
+from data.conversations import Message
+from data.db import Store
+from data.domains import Domain
+from data.errors import Unavailable, UnderstudyError
+from data.placements import Replica
+from serving.client import (
+    AdapterMissing,
+    Chunk,
+    EngineClient,
+    EngineDown,
+    EngineGone,
+    PromptTooLong,
+    Sampling,
+    StreamCut,
+    WrongAdapter,
+)
+
+log = logging.getLogger(__name__)
+
+PLANS = 5  # so often an adapter may be drained between planning and opening
+RESUMES = 2  # replicas that may break off in the middle of one answer and be replaced
+FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # another may do better
+FIRST_WORD_SHARE = 0.25  # of an answer's time: then the next one is asked, if there is one
+
+
+class TooBusy(Unavailable):
+    """`max_in_flight` answers are being written already."""
+
+
+class NobodyCanAnswer(EngineDown):
+    """Who should answer has failed, and everyone who could stand in."""
+
+    def __init__(self, order: Order, why: str, retry_after: int) -> None:
+        """`retry_after` in seconds."""
+        self.retry_after = retry_after
+        name = order[0].name
+        who = f"{name} cannot" if len(order) == 1 else f"Neither {name} nor a stand-in can"
+        again = "a second" if retry_after == 1 else f"{retry_after} seconds"
+        super().__init__(f"{who} answer now: {why.rstrip('.')}. Try again in {again}.")
+
+
+class TookTooLong(StreamCut):
+    """The time for an answer is over."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the store knows that decides an answer."""
+
+    domain: Domain
+    order: Order
+    history: Sequence[Message]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What all answers of a process share."""
+
+    store: Store
+    client: EngineClient
+    settings: Settings
+    breaker: Breaker
+
+
+class Writing:
+    """One answer. `begin` it, read its `chunks`, and `leave` it in any case."""
+
+    def __init__(self, engines: Engines, ask: Ask) -> None:
+        self.record = Record()
+        self.plan: Plan | None = None  # None: nobody was found to answer
+        self._route: Route | None = None
+        self._ask = ask
+        self._engines = engines
+        self._bot = engines.settings.bot
+        self._prompt: Prompt | None = None
+        self._deadline = asyncio.get_running_loop().time() + self._bot.answer_timeout_s
+        self._tried: set[tuple[str, str]] = set()  # replica and adapter
+        self._requests = 0
+        self._cuts: list[UnderstudyError] = []  # failures after text was shown
+
+    @property
+    def route(self) -> Route:
+        """Who answers just now."""
+        if self._route is None:
+            raise AssertionError("nobody was found yet")
+        return self._route
+
+    async def begin(self) -> None:
+        """Find who answers and open the reply there. Raises NobodyCanAnswer, and what
+        `assign.choose` raises; then nothing is recorded."""
+        await self._find(None)
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        """The answer, from whoever can give it. Raises what the last one failed with."""
+        while True:
+            attempt = self._engines.breaker.attempt(*self.route.key)
+            try:
+                async with contextlib.aclosing(self._request(self.route)) as chunks:
+                    async for chunk in chunks:
+                        attempt.answers()
+                        self.record.add(chunk)
+                        yield chunk
+            except UnderstudyError as error:
+                failure = error
+                self._judge(attempt, error)
+            else:
+                attempt.succeeded()
+                return
+            finally:
+                attempt.release()
+            await self._move(failure)
+
+    def leave(self) -> None:
+        """Give the place at the replica back."""
+
+    # -- who answers -------------------------------------------------------------------------
+
+    async def _find(self, error: UnderstudyError | None) -> None:
+        """Take the first in the order who can be asked; `error` is how the last one failed."""
+        for _ in range(PLANS):
+            plan = await self._engines.store.read(self._read)
+            choice, able = self._first_able(plan, error)
+            replica = await self._enter(able)
+            first = plan.order[0]
+            route = Route(choice, replica, None if choice is first else first)
+            if await self._record(plan, route):
+                variant, ask = choice.variant, self._ask
+                self._prompt = prompt.of(ask, plan.domain, variant, plan.history, self._bot)
+                return
+            self.leave()
+        raise EngineDown("The adapters are being moved just now. Try again in a moment.")
+
+    def _read(self, db: Database) -> Plan:
+        ask = self._ask
+        known = conversations.find(db, ask.thread)
+        domain = ask.domain
+        if known is not None and known.domain_id != domain.id:
+            domain = domains.by_id(db, known.domain_id)  # a conversation keeps its first domain
+        history: Sequence[Message] = ask.history or ()
+        if ask.history is None and known is not None:
+            history = conversations.history(db, known.id, self._bot.history_turns)
+        return Plan(domain, assign.choose(db, domain, ask.person, ask.pinned), history)
+
+    def _first_able(
+        self, plan: Plan, error: UnderstudyError | None
+    ) -> tuple[Choice, list[Replica]]:
+        """Who is asked now, and where. Raises NobodyCanAnswer."""
+        for choice in plan.order:
+            if able := self._able(choice, choice.replicas):
+                return choice, able
+        raise self._nobody(plan, error) from error
+
+    def _able(self, choice: Choice, replicas: Sequence[Replica]) -> list[Replica]:
+        """Where `choice` has not failed in this answer, nor lately in others."""
+        allows, name = self._engines.breaker.allows, choice.name
+        return [r for r in replicas if (r.name, name) not in self._tried and allows(r.name, name)]
+
+    def _nobody(self, plan: Plan, error: UnderstudyError | None) -> NobodyCanAnswer:
+        """What is wrong, and when to try again."""
+        breaker = self._engines.breaker
+        keys = [(r.name, choice.name) for choice in plan.order for r in choice.replicas]
+        wait_s = min((breaker.wait_s(*key) for key in keys), default=0.0)
+        why = str(error or "") or next(filter(None, (breaker.reason(*k) for k in keys)), "")
+        return NobodyCanAnswer(plan.order, why, max(1, math.ceil(wait_s)))
+
+    async def _enter(self, able: Sequence[Replica]) -> Replica:
+        """Wait for a place at one of the replicas."""
+        return able[0]
+
+    async def _record(self, plan: Plan, route: Route) -> bool:
+        """Tell the store who answers; False when that one is not there any more."""
+        before, planned = self._route, self.plan
+
+        def write(db: Database) -> bool:
+            if before is None:
+                return recording.open_reply(db, self._ask, plan.domain, route)
+            return recording.move_reply(db, self._ask, before, route)
+
+        self.plan, self._route = plan, route  # before the wait, which may be cancelled
+        written = await self._engines.store.submit(write)
+        if not written:
+            self.plan, self._route = planned, before
+        return written
+
+    # -- asking ------------------------------------------------------------------------------
+
+    async def _request(self, route: Route) -> AsyncGenerator[Chunk, None]:
+        """What one replica answers, to the longest prompt that fits; only the rest of an answer
+        that was begun elsewhere."""
+        begun, limit = self.record.text, self._first_word_by()
+        while self._prompt is not None:
+            sampling = self._rest_of(self._prompt.sampling)
+            if sampling.max_tokens <= 0:  # it broke off after its last token
+                yield Chunk("", "length")
+                return
+            stream = self._engines.client.stream(
+                route.replica.url,
+                route.choice.served_name,
+                self._prompt.messages,
+                sampling,
+                self._request_id(),
+                begun,
+            )
+            try:
+                async with contextlib.aclosing(stream) as chunks:
+                    while True:
+                        async with asyncio.timeout_at(limit):
+                            chunk = await anext(chunks, None)
+                        if chunk is None:
+                            return
+                        limit = self._deadline
+                        yield chunk
+            except TimeoutError:
+                raise self._too_late(route) from None
+            except PromptTooLong:
+                self._prompt = self._prompt.shorter()
+                if begun or self._prompt is None:
+                    raise
+
+    def _rest_of(self, sampling: Sampling) -> Sampling:
+        """With the tokens that are left for the rest of the answer."""
+        used = self.record.completion_tokens
+        return replace(sampling, max_tokens=sampling.max_tokens - used) if used else sampling
+
+    def _request_id(self) -> str:
+        self._requests += 1
+        again = f"-{self._requests - 1}" if self._requests > 1 else ""
+        return f"{self._ask.reply_id}{again}"
+
+    def _first_word_by(self) -> float:
+        """When to give up on one that says nothing: early only where another could be asked."""
+        order = () if self.plan is None or self.record.parts else self.plan.order
+        if sum(len(self._able(choice, choice.replicas)) for choice in order) < 2:
+            return self._deadline
+        patience_s = FIRST_WORD_SHARE * self._bot.answer_timeout_s
+        return min(self._deadline, asyncio.get_running_loop().time() + patience_s)
+
+    def _too_late(self, route: Route) -> UnderstudyError:
+        if asyncio.get_running_loop().time() >= self._deadline:
+            return TookTooLong(f"The answer took longer than {self._bot.answer_timeout_s} seconds.")
+        return EngineDown(f"{route.choice.name} on {route.replica.name} did not begin to answer.")
+
+    # -- when it fails -----------------------------------------------------------------------
+
+    def _judge(self, attempt: Attempt, error: UnderstudyError) -> None:
+        """What a failure says about who answered."""
+        name, replica = self.route.choice.name, self.route.replica.name
+        match error:
+            case WrongAdapter():
+                log.error("%s on %s: %s", name, replica, error)
+                attempt.adapter_failed(str(error))
+            case AdapterMissing():
+                attempt.adapter_failed(str(error))
+            case EngineGone():
+                attempt.replica_failed(str(error))
+            case TookTooLong() if self.record.parts:
+                pass  # a long answer is nobody's fault
+            case EngineDown() | StreamCut():
+                attempt.failed(str(error))
+
+    async def _move(self, error: UnderstudyError) -> None:
+        """Let the next one answer, or the same adapter elsewhere go on. Raises when nobody can."""
+        route = self.route
+        if isinstance(error, TookTooLong):
+            raise error
+        if self.record.parts:
+            await self._go_on(route, error)
+        elif isinstance(error, FAILURES):
+            log.warning("%s on %s did not answer: %s", *reversed(route.key), error)
+            self._tried.add(route.key)
+            self.leave()
+            await self._find(error)
+        else:
+            raise error
+
+    async def _go_on(self, route: Route, error: UnderstudyError) -> None:
+        """Find another replica with the same weights for the rest of the answer."""
+        self._cuts.append(error)
+        self._tried.add(route.key)
+        self.leave()
+        cut = self._cuts[0]
+        if isinstance(error, WrongAdapter):
+            raise error
+        if self.plan is None or len(self._cuts) > RESUMES or not isinstance(error, FAILURES):
+            raise cut
+        held = await self._engines.store.read(lambda db: assign.holding(db, route.choice))
+        same = [r for r in held if r.precision == route.replica.precision]
+        able = self._able(route.choice, same)
+        if not able:
+            raise cut
+        try:
+            new = replace(route, replica=await self._enter(able))
+        except TooBusy as busy:
+            raise cut from busy
+        if not await self._record(self.plan, new):
+            raise cut
+        log.warning("%s goes on with %s: %s", new.replica.name, self._ask.reply_id, error)
+        self.record.go_on()
