@@ -2,66 +2,44 @@
 
 vLLM answers 200 to much that it should refuse (an adapter with NaN ruins the answers of *other*
 adapters), so a folder is checked here before it is registered and again before an engine is told
-of it. The check reads the safetensors headers itself and looks at the numbers through a memory
-map, a few megabytes at a time: no torch, and no more memory for a large adapter than for a small
-one.
+of it. Files are small or bounded by the base model's shapes before they are read, and read once:
+the digest is that of the very bytes that were checked.
+
+Between the check and the engine's own reading of the files somebody with our rights could
+exchange them. `check` therefore returns a `stamp` (the kernel's word for which files these were
+and when they were last touched), and `check_unchanged` says after the load whether they still are.
 """
 
 import hashlib
-import mmap
 import os
-import stat
-import struct
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
-from data.errors import Invalid, Unavailable
+from data import adapter_config, tensor_file
+from data.adapter_config import CONFIG as CONFIG
+from data.adapter_config import UNSERVED, LoraConfig
+from data.errors import Unavailable
+from data.tensor_file import FLOATS, LARGEST, Shape, Tensor, shown
+from data.tensor_file import BadAdapter as BadAdapter
+from data.tensor_file import read_header as read_header
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 READ_BY_ENGINE = (CONFIG, WEIGHTS)
-SUFFIXES = (".safetensors", ".json", ".md")
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's kernels know
+OTHER_SUFFIXES = (".json", ".md")
 
-MAX_HEADER = 16 << 20
+MAX_FILES = 32
 MAX_CONFIG = 1 << 20
 MAX_OTHER = 64 << 20
-CHUNK = 4 << 20  # bytes of weights looked at together
-LARGEST = 65504.0  # the largest float16: an engine may convert to it
+HEADER_PER_TENSOR = 1024  # bytes, name included
+MAX_WIDTH = 1 << 19  # inputs or outputs of a layer whose shape the base does not show
 PREFIX = "base_model.model."
 
-# dtype -> (bytes, bits without the sign, bits of LARGEST rounded down, bits of infinity)
-FLOATS = {
-    "F32": (4, 0x7FFFFFFF, 0x477FE000, 0x7F800000),
-    "F16": (2, 0x7FFF, 0x7BFF, 0x7C00),
-    "BF16": (2, 0x7FFF, 0x477F, 0x7F80),
-}
 UNPACKED = (*FLOATS, "F8_E4M3", "F8_E5M2")  # a weight of the base so stored shows its shape
-# What changes an adapter's meaning in a way that vLLM ignores or refuses late.
-UNSUPPORTED = {
-    "use_dora": "DoRA",
-    "lora_bias": "a LoRA bias",
-    "modules_to_save": "modules_to_save (whole modules beside the LoRA)",
-    "rank_pattern": "ranks that differ by module (rank_pattern)",
-    "alpha_pattern": "alphas that differ by module (alpha_pattern)",
-    "layer_replication": "layer_replication",
-    "alora_invocation_tokens": "activated LoRA (aLoRA)",
-    "use_bdlora": "block-diagonal LoRA",
-    "use_qalora": "QALoRA",
-    "trainable_token_indices": "trained token embeddings",
-    "target_parameters": "target_parameters",
-}
-PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
-Shape = tuple[int, ...]
-
-
-class BadAdapter(Invalid):
-    """The folder is not an adapter that the engine may be given; says why."""
+Stamp = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -70,14 +48,7 @@ class AdapterFiles:
     size_bytes: int  # of the files the engine reads
     sha256: str
     target_modules: tuple[str, ...]  # q_proj, v_proj, ...: those that have weights
-
-
-@dataclass(frozen=True)
-class Tensor:
-    dtype: str
-    shape: Shape
-    start: int  # within the file
-    end: int
+    stamp: Stamp  # for `check_unchanged`
 
 
 def digest(folder: Path) -> str:
@@ -85,13 +56,12 @@ def digest(folder: Path) -> str:
 
     Raises BadAdapter when a file is missing or is a symbolic link.
     """
-    total = hashlib.sha256()
-    for name in sorted(READ_BY_ENGINE):
-        _regular_file(folder / name)
-        with open(os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{name} {content}\n".encode())
-    return total.hexdigest()
+    found = {}
+    with tensor_file.opened_folder(folder) as dir_fd:
+        for name in READ_BY_ENGINE:
+            with tensor_file.opened_file(name, dir_fd) as descriptor:
+                found[name] = tensor_file.sha256(descriptor)
+    return _joined(found)
 
 
 def check(
@@ -103,21 +73,39 @@ def check(
     `base_model` the name that the adapter must have been tuned for, `sha256` what its digest
     must be. Raises BadAdapter with the first thing that is wrong.
     """
-    _check_folder(folder)
-    config = _read_config(folder / CONFIG)
-    rank = _check_config(config, base_model, max_rank)
-    found = digest(folder)
+    with tensor_file.opened_folder(folder) as dir_fd:
+        _check_listing(dir_fd)
+        raw = _small_file(CONFIG, dir_fd)
+        config = adapter_config.read(raw, base_model, max_rank)
+        shapes = base_shapes(base)
+        with tensor_file.opened_file(WEIGHTS, dir_fd) as descriptor:
+            stamp = _stamp(dir_fd)
+            longest = (2 * len(shapes) + 64) * HEADER_PER_TENSOR
+            tensors = tensor_file.read_tensors(descriptor, WEIGHTS, longest)
+            modules = _check_tensors(tensors, config, shapes)
+            limits = {name: _limit(name, config) for name in tensors}
+            scan = tensor_file.scan(descriptor, tensors, limits, WEIGHTS)
+            size = len(raw) + os.fstat(descriptor).st_size
+    found = _joined({CONFIG: hashlib.sha256(raw).hexdigest(), WEIGHTS: scan.sha256})
     if sha256 is not None and found != sha256:
         raise BadAdapter(
-            f"The files of {folder.name} have changed since the adapter was registered: their "
-            f"digest is {found[:12]}, not {sha256[:12]}. Restore them from a backup."
+            f"The files of {shown(folder.name)} have changed since the adapter was registered: "
+            f"their digest is {found[:12]}, not {sha256[:12]}. Restore them from a backup."
         )
-    tensors = read_header(folder / WEIGHTS)
-    modules = _check_tensors(tensors, rank, base_shapes(base))
-    _check_numbers(folder / WEIGHTS, tensors)
-    size = sum((folder / name).stat().st_size for name in READ_BY_ENGINE)
+    if scan.problem:
+        raise BadAdapter(scan.problem)
     targets = tuple(sorted({m.rsplit(".", 1)[-1] for m in modules}))
-    return AdapterFiles(rank=rank, size_bytes=size, sha256=found, target_modules=targets)
+    return AdapterFiles(config.rank, size, found, targets, stamp)
+
+
+def check_unchanged(folder: Path, stamp: Stamp) -> None:
+    """Raises BadAdapter when the files in `folder` are not those that `check` looked at, or have
+    been written to since. What an engine loaded in between is not to be trusted then."""
+    with tensor_file.opened_folder(folder) as dir_fd:
+        if _stamp(dir_fd) != stamp:
+            raise BadAdapter(
+                f"The files of {shown(folder.name)} were changed while the engine read them."
+            )
 
 
 def base_shapes(base: Path | str) -> dict[str, tuple[str, Shape]]:
@@ -154,117 +142,59 @@ def base_folder(base: Path | str) -> Path:
         raise Unavailable(f"The base model {base} is not on this machine yet.") from error
 
 
-def read_header(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; raises BadAdapter when it is damaged."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        head = opened.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if length > min(MAX_HEADER, size - 8):
-            raise BadAdapter(f"{file.name} is truncated or is not a safetensors file.")
-        raw = opened.read(length)
-    try:
-        header = orjson.loads(raw)
-        header.pop("__metadata__", None)
-        tensors = {name: _tensor(entry, 8 + length) for name, entry in header.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadAdapter(f"{file.name} has an unreadable header: {error}") from error
-    position = 8 + length
-    for tensor in sorted(tensors.values(), key=lambda t: (t.start, t.end)):
-        if tensor.start != position or tensor.end < tensor.start:
-            raise BadAdapter(f"{file.name} is damaged: its tensors overlap or leave gaps.")
-        position = tensor.end
-    if position > size:
-        missing = f"it has {size:,} of {position:,} bytes"
-        raise BadAdapter(f"{file.name} is truncated: {missing}.")
-    if position != size:
-        raise BadAdapter(f"{file.name} has {size - position:,} bytes that belong to no tensor.")
-    return tensors
+def _joined(digests: Mapping[str, str]) -> str:
+    lines = "".join(f"{name} {digests[name]}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _tensor(entry: dict[str, Any], offset: int) -> Tensor:
-    start, end = entry["data_offsets"]
-    shape = tuple(entry["shape"])
-    if not all(type(n) is int and n >= 0 for n in (*shape, start, end)):
-        raise ValueError("a shape or offset is not a whole number")
-    return Tensor(str(entry["dtype"]), shape, start + offset, end + offset)
-
-
-def _regular_file(path: Path) -> int:
-    """The size of a regular file that is no link."""
-    try:
-        status = path.lstat()
-    except OSError as error:
-        raise BadAdapter(f"{path.parent.name} has no {path.name}.") from error
-    if stat.S_ISLNK(status.st_mode):
-        raise BadAdapter(f"{path.name} is a symbolic link; an adapter holds its own files.")
-    if not stat.S_ISREG(status.st_mode):
-        raise BadAdapter(f"{path.name} is not a regular file.")
-    return status.st_size
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.is_symlink() or not folder.is_dir():
-        raise BadAdapter(f"There is no adapter folder {folder.name}.")
-    for path in sorted(folder.iterdir()):
-        size = _regular_file(path)
-        if path.suffix not in SUFFIXES:
-            raise BadAdapter(
-                f"{path.name} does not belong in an adapter: only safetensors, json and md "
-                "files do (other formats can carry code)."
-            )
-        if path.suffix != ".safetensors" and size > MAX_OTHER:
-            raise BadAdapter(f"{path.name} is {size:,} bytes, which is absurd for such a file.")
+def _stamp(dir_fd: int) -> Stamp:
+    """Which files these are. The kernel sets the change time (ctime); nobody can put it back."""
+    found = []
     for name in READ_BY_ENGINE:
-        _regular_file(folder / name)
+        s = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        found.append((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
+    return tuple(found)
 
 
-def _read_config(file: Path) -> dict[str, Any]:
-    if file.stat().st_size > MAX_CONFIG:
-        raise BadAdapter(f"{file.name} is {file.stat().st_size:,} bytes, which is absurd.")
-    try:
-        config = orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise BadAdapter(f"{file.name} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise BadAdapter(f"{file.name} is not a JSON object.")
-    return config
+def _check_listing(dir_fd: int) -> None:
+    """Only plain files of the kinds that belong there."""
+    names = []
+    with os.scandir(dir_fd) as entries:
+        for entry in entries:
+            names.append(entry.name)
+            if len(names) > MAX_FILES:
+                raise BadAdapter(f"The adapter's folder holds more than {MAX_FILES} files.")
+    for name in sorted(names):
+        size = tensor_file.regular_file(name, dir_fd)
+        if name in READ_BY_ENGINE:
+            continue
+        if Path(name).suffix not in OTHER_SUFFIXES:
+            raise BadAdapter(
+                f"{shown(name)} does not belong in an adapter: only {WEIGHTS}, json and "
+                "md files do (other formats can carry code)."
+            )
+        if size > MAX_OTHER:
+            raise BadAdapter(f"{shown(name)} is {size:,} bytes, which is absurd for such a file.")
+    for name in READ_BY_ENGINE:
+        tensor_file.regular_file(name, dir_fd)
 
 
-def _check_config(config: dict[str, Any], base_model: str, max_rank: int) -> int:
-    """Returns the rank."""
-    if config.get("peft_type") != "LORA":
-        raise BadAdapter(f"{CONFIG} says peft_type {config.get('peft_type')!r}, not 'LORA'.")
-    named = config.get("base_model_name_or_path")
-    if named != base_model:
-        raise BadAdapter(f"The adapter was tuned for the base model {named!r}, not {base_model!r}.")
-    for key, words in UNSUPPORTED.items():
-        if config.get(key):
-            raise BadAdapter(f"The adapter uses {words}, which the engine cannot serve.")
-    if config.get("bias", "none") != "none":
-        raise BadAdapter(f"The adapter tunes a bias ({config['bias']!r}); it must be 'none'.")
-    init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.lower() not in PLAIN_INITS:
-        raise BadAdapter(
-            f"The adapter's start values ({init}) change the base model, which is shared."
-        )
-    alpha = config.get("lora_alpha")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha <= 1e4:
-        raise BadAdapter(f"{CONFIG} has no usable lora_alpha ({alpha!r}).")
-    rank = config.get("r")
-    if type(rank) is not int or rank not in RANKS:
-        known = ", ".join(map(str, RANKS))
-        raise BadAdapter(f"The adapter's rank is {rank!r}; the engine knows {known}.")
-    if rank > max_rank:
-        raise BadAdapter(
-            f"The adapter's rank is {rank}, but the engine is started with max_lora_rank "
-            f"{max_rank}. Raise [serving] max_lora_rank."
-        )
-    return rank
+def _small_file(name: str, dir_fd: int) -> bytes:
+    with tensor_file.opened_file(name, dir_fd) as descriptor:
+        raw = os.read(descriptor, MAX_CONFIG + 1)
+        if len(raw) > MAX_CONFIG:
+            size = os.fstat(descriptor).st_size
+            raise BadAdapter(f"{name} is {size:,} bytes, which is absurd.")
+        return raw
+
+
+def _limit(name: str, config: LoraConfig) -> float:
+    """The engine multiplies B with the scale, in its own precision."""
+    return LARGEST / max(1.0, config.scale) if ".lora_B." in name else LARGEST
 
 
 def _check_tensors(
-    tensors: dict[str, Tensor], rank: int, base: dict[str, tuple[str, Shape]]
+    tensors: Mapping[str, Tensor], config: LoraConfig, base: Mapping[str, tuple[str, Shape]]
 ) -> set[str]:
     """Compare every tensor with the base; returns the names of the modules that are tuned."""
     if not tensors:
@@ -274,14 +204,39 @@ def _check_tensors(
     for name, tensor in tensors.items():
         module, half = _split_name(name)
         if module not in owners:
-            raise BadAdapter(f"The adapter tunes {module}, which the base model does not have.")
-        _check_shape(module, half, tensor, rank, base.get(f"{module}.weight"))
+            raise BadAdapter(
+                f"The adapter tunes {shown(module)}, which the base model does not have."
+            )
+        if module.rpartition(".")[2] in UNSERVED:
+            raise BadAdapter(f"The adapter tunes {module}, which the engine cannot serve.")
+        _check_shape(module, half, tensor, config.rank, base.get(f"{module}.weight"))
         halves.setdefault(module, set()).add(half)
     for module, present in halves.items():
         if len(present) == 1:
             (only,) = present
             raise BadAdapter(f"{module} has lora_{only} but not its other half.")
+    _check_targets(set(halves), config.target_modules)
     return set(halves)
+
+
+def _check_targets(modules: set[str], targets: tuple[str, ...]) -> None:
+    """The config and the weights must tell of the same modules."""
+    endings = {module[i:] for module in modules for i in _starts(module)}
+    absent = [target for target in targets if target not in endings]
+    if absent:
+        raise BadAdapter(
+            f"{CONFIG} names {shown(absent[0])!r} in target_modules, but {WEIGHTS} has no "
+            "weights for it."
+        )
+    named = set(targets)
+    for module in sorted(modules):
+        if not any(module[i:] in named for i in _starts(module)):
+            raise BadAdapter(f"{WEIGHTS} tunes {module}, which {CONFIG} does not name.")
+
+
+def _starts(module: str) -> list[int]:
+    """Where the parts of a dotted name begin: a target is the end of a name, from one of them."""
+    return [0, *(i + 1 for i, c in enumerate(module) if c == ".")]
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -290,7 +245,7 @@ def _split_name(name: str) -> tuple[str, str]:
         ending = f".lora_{half}.weight"
         if name.startswith(PREFIX) and name.endswith(ending):
             return name[len(PREFIX) : -len(ending)], half
-    raise BadAdapter(f"{WEIGHTS} holds {name!r}, which is not the weight of a LoRA.")
+    raise BadAdapter(f"{WEIGHTS} holds {shown(name)!r}, which is not the weight of a LoRA.")
 
 
 def _check_shape(
@@ -298,52 +253,26 @@ def _check_shape(
 ) -> None:
     """LoRA A is (rank, in) and B is (out, rank), where the base's weight is (out, in)."""
     name = f"{module}.lora_{half}"
+    shape = shown(list(tensor.shape))
     if tensor.dtype not in FLOATS:
-        raise BadAdapter(f"{name} has the type {tensor.dtype}; it must be F32, F16 or BF16.")
+        raise BadAdapter(f"{name} has the type {shown(tensor.dtype)}; it must be F32, F16 or BF16.")
     if len(tensor.shape) != 2 or 0 in tensor.shape:
-        raise BadAdapter(f"{name} has the shape {list(tensor.shape)}; it must be a matrix.")
+        raise BadAdapter(f"{name} has the shape {shape}; it must be a matrix.")
     nbytes = tensor.shape[0] * tensor.shape[1] * FLOATS[tensor.dtype][0]
     if nbytes != tensor.end - tensor.start:
         raise BadAdapter(f"{name} has {tensor.end - tensor.start:,} bytes instead of {nbytes:,}.")
     inner, outer = tensor.shape if half == "A" else tensor.shape[::-1]
     if inner != rank:
-        raise BadAdapter(f"{name} has the shape {list(tensor.shape)}, but the rank is {rank}.")
-    if weight is None or weight[0] not in UNPACKED:
-        return  # a base that is stored quantized does not show its shapes
+        raise BadAdapter(f"{name} has the shape {shape}, but the rank is {rank}.")
+    if weight is None or weight[0] not in UNPACKED:  # a base stored quantized shows no shapes
+        if outer > MAX_WIDTH:
+            raise BadAdapter(f"{name} has the shape {shape}: no layer is so wide.")
+        return
     if len(weight[1]) != 2:
         raise BadAdapter(f"{module} is not a linear layer in the base model.")
     expected = weight[1][1] if half == "A" else weight[1][0]
     if outer != expected:
         raise BadAdapter(
-            f"{name} has the shape {list(tensor.shape)}, which does not match the base model's "
+            f"{name} has the shape {shape}, which does not match the base model's "
             f"{list(weight[1])}."
         )
-
-
-def _check_numbers(file: Path, tensors: dict[str, Tensor]) -> None:
-    with (
-        file.open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        for name, tensor in tensors.items():
-            _, sign_off, largest, infinity = FLOATS[tensor.dtype]
-            worst = max(_largest_bits(content, tensor, sign_off))
-            if worst > infinity:
-                raise BadAdapter(f"{name} contains NaN.")
-            if worst == infinity:
-                raise BadAdapter(f"{name} contains an infinite number.")
-            if worst > largest:
-                raise BadAdapter(f"{name} contains a number beyond {LARGEST:g}: training diverged.")
-
-
-def _largest_bits(content: mmap.mmap, tensor: Tensor, sign_off: int) -> Iterator[int]:
-    """The largest magnitude of each chunk, as its bit pattern: of floats without their sign these
-    sort as the numbers do, with infinity and then NaN at the end."""
-    import numpy as np
-
-    width = FLOATS[tensor.dtype][0]
-    dtype = np.dtype("<u4" if width == 4 else "<u2")
-    for start in range(tensor.start, tensor.end, CHUNK):
-        count = min(CHUNK, tensor.end - start) // width
-        bits = np.frombuffer(content[start : start + count * width], dtype=dtype)
-        yield int((bits & dtype.type(sign_off)).max())

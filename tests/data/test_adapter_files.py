@@ -11,7 +11,7 @@ import orjson
 import pytest
 from safetensors.numpy import save_file
 
-from data import adapter_files
+from data import adapter_files, tensor_file
 from data.adapter_files import AdapterFiles, BadAdapter
 from data.config import POCKET
 from data.errors import Unavailable
@@ -112,11 +112,48 @@ def test_one_bad_number_is_found(tmp_path, kind, value, words):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_numbers_that_every_engine_can_hold_are_taken(tmp_path, kind):
-    assert check(write_as(tmp_path / "a", kind, -60000.0))
+    """The last tensor is a B, which the engine multiplies with alpha / rank: 2 here."""
+    assert check(write_as(tmp_path / "a", kind, -30000.0))
+
+
+def test_a_number_that_is_too_large_once_it_is_scaled_is_found(tmp_path):
+    folder = write_as(tmp_path / "a", "F32", 33000.0)
+    with pytest.raises(BadAdapter, match=r"beyond 32752: training diverged"):
+        check(folder)
+
+
+def test_rank_stabilised_scaling_is_reckoned_with(tmp_path):
+    tensors = adapter_maker.weights()
+    tensors[sorted(tensors)[-1]][0, 0] = 12_000  # times 16 / sqrt(8) is 67,882
+    folder = adapter_maker.write(tmp_path / "a", tensors=tensors)
+    assert check(folder)
+    adapter_maker.write(folder, tensors=tensors, use_rslora=True)
+    with pytest.raises(BadAdapter, match="beyond 11579"):
+        check(folder)
+
+
+def test_what_was_touched_after_the_check_is_told_from_what_was_not(tmp_path):
+    folder = adapter_maker.write(tmp_path / "a")
+    stamp = check(folder).stamp
+    (folder / "README.md").write_text("Not read by the engine.")
+    adapter_files.check_unchanged(folder, stamp)
+    (folder / adapter_files.WEIGHTS).chmod(0o444)
+    with pytest.raises(BadAdapter, match="were changed while the engine read them"):
+        adapter_files.check_unchanged(folder, stamp)
+
+
+def test_an_exchanged_folder_is_noticed_though_it_looks_the_same(tmp_path):
+    folder = adapter_maker.write(tmp_path / "a")
+    stamp = check(folder).stamp
+    other = adapter_maker.write(tmp_path / "b")
+    folder.rename(tmp_path / "c")
+    other.rename(folder)
+    with pytest.raises(BadAdapter, match="were changed"):
+        adapter_files.check_unchanged(folder, stamp)
 
 
 def test_a_bad_number_beyond_the_first_chunk_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(adapter_files, "CHUNK", 64)
+    monkeypatch.setattr(tensor_file, "CHUNK", 64)
     folder = write_as(tmp_path / "a", "F32", np.nan)
     with pytest.raises(BadAdapter, match="NaN"):
         check(folder)
@@ -139,6 +176,11 @@ def test_a_bad_number_beyond_the_first_chunk_is_found(tmp_path, monkeypatch):
         ({"lora_alpha": 0}, "lora_alpha"),
         ({"lora_alpha": 1e30}, "lora_alpha"),
         ({"lora_alpha": True}, "lora_alpha"),
+        ({"use_rslora": "false"}, "use_rslora"),
+        ({"some_new_method": {"x": 1}}, "some_new_method"),
+        ({"target_modules": ".*"}, "not a list of names"),
+        ({"target_modules": ["q_proj", "v_proj"]}, "does not name"),
+        ({"target_modules": ["q_proj", "v_proj", "down_proj", "up_proj"]}, "no weights for it"),
         ({"lora_alpha": "16"}, "lora_alpha"),
         ({"r": 0}, "rank is 0"),
         ({"r": 12}, "rank is 12"),
@@ -244,6 +286,8 @@ def grow(header: dict[str, Any]) -> None:
         (lambda c: reheader(c, shift), "damaged"),
         (lambda c: reheader(c, grow), "bytes instead of|match"),
         (lambda c: reheader(c, lambda h: h.clear()), "belong to no tensor"),
+        (lambda c: reheader(c, lambda h: next(iter(h.values())).update(x=1)), "not exactly dtype"),
+        (lambda c: reheader(c, lambda h: h.update(__metadata__={"a": 1})), "not all texts"),
         (lambda c: struct.pack("<Q", 2) + b"[]", "unreadable header"),
         (lambda c: struct.pack("<Q", 2) + b"{}", "holds no tensors"),
         (lambda c: struct.pack("<Q", 8) + b'{"a": 1}', "unreadable header"),
@@ -260,7 +304,7 @@ def test_a_damaged_file_is_refused(tmp_path, change, words):
 def test_other_kinds_of_files_are_refused(tmp_path, name):
     folder = adapter_maker.write(tmp_path / "a")
     (folder / name).write_bytes(b"")
-    with pytest.raises(BadAdapter, match="only safetensors, json and md"):
+    with pytest.raises(BadAdapter, match="does not belong in an adapter"):
         check(folder)
 
 
@@ -353,7 +397,7 @@ def test_a_large_adapter_is_checked_in_little_memory(tmp_path, monkeypatch):
         "base_model.model.model.w.lora_A.weight": np.zeros((8, 1 << 21), np.float32),
         "base_model.model.model.w.lora_B.weight": np.zeros((1, 8), np.float32),
     }
-    folder = adapter_maker.write(tmp_path / "a", tensors=tensors)
+    folder = adapter_maker.write(tmp_path / "a", tensors=tensors, target_modules=["w"])
     del tensors
     tracemalloc.start()
     check(folder)
