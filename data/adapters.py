@@ -9,7 +9,7 @@ share a name.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import orjson
@@ -19,7 +19,7 @@ from data import audit
 from data.clock import now_us
 from data.db import Row, insert, row, rows, value
 from data.domains import Domain
-from data.errors import Conflict, NotFound
+from data.errors import Conflict, Invalid, NotFound
 
 State = Literal["candidate", "live", "retired", "rejected"]
 NAME = re.compile(r"([a-z][a-z0-9-]{0,31})@(\d{1,9}|base)")
@@ -78,7 +78,17 @@ class Adapter:
         return f"{self.name}-{self.sha256[:12]}"
 
     def folder(self, home: Path) -> Path:
-        return home / self.path
+        """Where its files are. Raises Invalid when that is outside of the home folder, or behind
+        a link in it; its first part may be one, as when `adapters` is on another disk."""
+        parts = PurePosixPath(self.path).parts
+        folder = home.joinpath(*parts)
+        between = [folder, *folder.parents][: len(parts) - 1]
+        if not parts or parts[0] == "/" or ".." in parts or any(p.is_symlink() for p in between):
+            raise Invalid(
+                f"The folder of {self.name} in the registry, {self.path[:120]!r}, is not one in "
+                "the home folder, or is behind a link. Restore both from a backup."
+            )
+        return folder
 
 
 def register(

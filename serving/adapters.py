@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from data import adapter_files, adapters, placements
+from data.adapter_files import AdapterFiles
 from data.adapters import BASE_SERVED_NAME, Adapter
 from data.clock import now_us
 from data.config import Settings
@@ -138,15 +139,21 @@ def _publish(url: str, settings: Settings, adapter: Adapter) -> float:
             f"{settings.base.model}."
         )
     folder = adapter.folder(settings.home)
-    _check(folder, settings, sha256=adapter.sha256)
+    checked = _check(folder, settings, sha256=adapter.sha256)
     began = time.perf_counter()
     load(url, adapter.served_name, folder)
-    return (time.perf_counter() - began) * 1000
-
-
-def _check(folder: Path, settings: Settings, *, sha256: str | None) -> None:
+    load_ms = (time.perf_counter() - began) * 1000
     try:
-        adapter_files.check(
+        adapter_files.check_unchanged(folder, checked.stamp)
+    except adapter_files.BadAdapter:
+        unload(url, adapter.served_name)
+        raise
+    return load_ms
+
+
+def _check(folder: Path, settings: Settings, *, sha256: str | None) -> AdapterFiles:
+    try:
+        return adapter_files.check(
             folder,
             base=settings.base.path,
             base_model=settings.base.model,

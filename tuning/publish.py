@@ -84,7 +84,7 @@ def write_files(folder: Path, model: Any, base_model: str) -> None:
     save_file(weights, file, metadata={"format": "pt"})
     mask = os.umask(0)
     os.umask(mask)
-    file.chmod(0o666 & ~mask)  # safetensors writes for the owner alone; the engine may be another
+    file.chmod(0o444 & ~mask)  # never written again; and the engine's may be another user
     config = model.peft_config["default"].to_dict()
     config |= {"inference_mode": True, "base_model_name_or_path": base_model}
     plain = {
@@ -93,6 +93,7 @@ def write_files(folder: Path, model: Any, base_model: str) -> None:
     }
     text = json.dumps(plain, indent=2, sort_keys=True, default=_enum) + "\n"
     (folder / adapter_files.CONFIG).write_text(text, encoding="utf-8")
+    (folder / adapter_files.CONFIG).chmod(0o444 & ~mask)
 
 
 def sweep(db: Database, shelf: Path, domain: Domain) -> list[Path]:

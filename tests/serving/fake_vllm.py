@@ -57,6 +57,7 @@ class FakeVllm:
         default=lambda body: words(body["model"], "Hello", " there")
     )
     keep_alive_s: float = 5.0
+    on_load: Callable[[str], object] = field(default=lambda name: None)
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=200 if self.healthy else 503)
@@ -77,6 +78,7 @@ class FakeVllm:
             return refusal(self.refuse_load.get(name, 500), "it is malformed")
         if name in self.held:
             return refusal(400, f"The lora adapter '{name}' has already been loaded.")
+        self.on_load(name)
         self.held[name] = body["lora_path"]
         return web.Response(text="Success")
 

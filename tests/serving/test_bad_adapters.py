@@ -113,3 +113,23 @@ def test_the_home_folder_may_keep_its_adapters_on_another_disk(store, settings, 
     settings.adapters_path.symlink_to(tmp_path / "disk")
     adapter = adapter_maker.register(store, settings)
     assert sync(store, settings, "local", fake.url, ours=True).loaded == (adapter.served_name,)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["for good", "and put back"])
+def test_files_exchanged_while_the_engine_reads_them_are_noticed(store, settings, fake, again):
+    """After the check, and before the engine has read them: what it then holds is thrown out."""
+    adapter = adapter_maker.register(store, settings)
+    folder = adapter.folder(settings.home)
+
+    def exchange(_: str) -> None:
+        (folder / adapter_files.WEIGHTS).chmod(0o644)
+        adapter_maker.write(folder, seed=99)
+        if again:
+            adapter_maker.write(folder, seed=1)
+
+    fake.on_load = exchange
+    assert sync(store, settings, "local", fake.url, ours=True).failed == (adapter.served_name,)
+    assert fake.held == {}
+    (placement,) = placements.of_replica(store.db, "local")
+    assert placement.state == "failed"
+    assert "changed while the engine read them" in placement.error

@@ -195,13 +195,14 @@ def test_a_run_that_is_no_longer_ours_publishes_nothing(
 
 
 def test_files_can_be_read_by_others_of_the_deployment(tuned: Any, tmp_path: Path) -> None:
-    """safetensors writes them for the owner alone; the engine may run as another user."""
+    """safetensors writes them for the owner alone; the engine may run as another user. Nobody
+    writes them again."""
     publish.write_files(tmp_path, tuned, "pocket")
 
     mask = os.umask(0)
     os.umask(mask)
     for file in tmp_path.iterdir():
-        assert file.stat().st_mode & 0o777 == 0o666 & ~mask
+        assert file.stat().st_mode & 0o777 == 0o444 & ~mask
 
 
 def test_a_domain_of_its_own_shelf_is_not_swept_by_another(
