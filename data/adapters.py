@@ -28,9 +28,20 @@ BASE_SERVED_NAME = "base@0"  # the bare base model, served as an all-zero adapte
 SELECT = """
 SELECT a.id, a.domain_id, d.name AS domain, a.version, a.sha256, a.path, a.base_model, a.rank,
        a.size_bytes, a.recipe, a.scores, a.canaries, a.dataset_id, a.parent_id, a.run_id, a.state,
-       a.state_reason, a.created_at, a.live_at, a.removed_at
+       a.state_reason, a.created_at, a.live_at, a.removal_asked_at, a.removed_at
 FROM adapters a JOIN domains d ON d.id = a.domain_id
 """
+COMPARED = """
+SELECT v.adapter_id FROM variants v JOIN experiments e ON e.id = v.experiment_id
+WHERE e.state = 'running' AND v.adapter_id IS NOT NULL
+"""
+WANTED = f"""
+SELECT id FROM adapters WHERE state IN ('live', 'candidate')
+UNION {COMPARED}
+UNION SELECT value FROM json_each(?)
+"""  # the parameter: `_fall_backs`
+WANTED_FIRST = "ORDER BY a.state = 'live' DESC, a.id DESC"
+PROMOTED = "SELECT DISTINCT domain_id FROM promotions"
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class Adapter:
     state_reason: str
     created_at: int
     live_at: int | None
+    removal_asked_at: int | None = None  # from then on it can't come back
     removed_at: int | None = None  # when its files were deleted
     canaries: tuple[Canary, ...] = ()
 
@@ -186,43 +198,138 @@ def previous_live(db: Database, domain_id: int) -> Adapter | None:
 
 def wanted(db: Database) -> list[Adapter]:
     """What every engine should hold: live and candidate adapters, those in a running comparison,
-    and each domain's previous live one, so that a roll-back needs no loading."""
-    sql = (
-        SELECT
-        + """
-        WHERE a.state IN ('live', 'candidate')
-           OR a.id IN (SELECT v.adapter_id FROM variants v
-                       JOIN experiments e ON e.id = v.experiment_id WHERE e.state = 'running')
-           OR a.id IN (SELECT p.previous_id FROM promotions p WHERE p.id IN
-                       (SELECT max(id) FROM promotions GROUP BY domain_id))
-        ORDER BY a.state = 'live' DESC, a.id DESC
-    """
-    )
-    return [_adapter(r) for r in rows(db, sql)]
+    and what each domain's roll-back would bring back, so that it needs no loading. The live ones
+    come first."""
+    found = rows(db, f"{SELECT}WHERE a.id IN ({WANTED}) {WANTED_FIRST}", [_fall_backs(db)])
+    return [_adapter(r) for r in found]
+
+
+def wanted_ids(db: Database) -> frozenset[int]:
+    """The ids of `wanted`: cheap enough to ask after every change of the store."""
+    found = db.execute(f"SELECT a.id FROM adapters a WHERE a.id IN ({WANTED})", [_fall_backs(db)])
+    return frozenset(r[0] for r in found.fetchall())
+
+
+def hot_ids(db: Database) -> frozenset[int]:
+    """Those of `wanted` that people are sent to at any moment: no candidates that only wait."""
+    sql = f"SELECT a.id FROM adapters a WHERE a.state = 'live' OR a.id IN ({COMPARED})"
+    found = db.execute(sql).fetchall()
+    return frozenset(r[0] for r in found) | frozenset(orjson.loads(_fall_backs(db)))
+
+
+def _fall_backs(db: Database) -> str:
+    """The ids of what each domain's roll-back would bring back, as JSON."""
+    steps = [_undone_next(db, r["domain_id"]) for r in rows(db, PROMOTED)]
+    return orjson.dumps([s["previous_id"] for s in steps if s and s["previous_id"]]).decode()
 
 
 def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
-    """Make `adapter` live; the one that was becomes `retired`. Raises Conflict if it is rejected
-    or live already."""
+    """Make `adapter` live; the one that was becomes `retired`. Raises Conflict if it is rejected,
+    removed, or live already."""
     current = by_id(db, adapter.id)
     if current.state == "live":
         raise Conflict(f"{adapter.name} is live already.")
     if current.state == "rejected":
         raise Conflict(f"{adapter.name} was rejected: {current.state_reason}")
+    refuse_removed(current)
     previous = live(db, adapter.domain_id)
     _move_live(db, adapter.domain_id, previous, current, "promote", actor)
     return by_id(db, adapter.id)
 
 
+def refuse_removed(adapter: Adapter) -> None:
+    """Raises Conflict when the adapter's files are gone, or about to be deleted."""
+    if adapter.removal_asked_at is not None:
+        raise Conflict(
+            f"{adapter.name} was removed, and its files with it. Tune a new version, or restore "
+            "a backup."
+        )
+
+
 def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
     """Undo the last promotion that has not been undone; returns what answers now, None meaning
-    the bare base. Raises Conflict when there is nothing to go back to."""
+    the bare base. Raises Conflict when there is nothing to go back to, or it was removed."""
     step = _undone_next(db, domain.id)
     if step is None:
         raise Conflict(f"Nothing was promoted in {domain.name} that could be rolled back.")
     before = None if step["previous_id"] is None else by_id(db, step["previous_id"])
+    if before is not None and before.removal_asked_at is not None:
+        raise Conflict(
+            f"{before.name} was live before and has been removed, so it cannot answer again. "
+            "Promote another version instead."
+        )
     _move_live(db, domain.id, live(db, domain.id), before, "rollback", actor)
     return None if before is None else by_id(db, before.id)
+
+
+def retire(db: Database, adapter: Adapter, actor: str) -> Adapter:
+    """Take a candidate out of service. Raises Conflict when it is live, compared, or out already.
+
+    Answers that it is writing are finished before an engine drops it."""
+    current = by_id(db, adapter.id)
+    if current.state == "live":
+        raise Conflict(
+            f"{adapter.name} is live. Promote another version, or go back to the one before: "
+            f"`understudy adapters rollback {adapter.domain}`."
+        )
+    if current.state != "candidate":
+        raise Conflict(f"{adapter.name} is {current.state} already.")
+    _refuse_compared(db, current)
+    db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
+    audit.record(db, actor, "retire", adapter.name)
+    return by_id(db, adapter.id)
+
+
+def remove(db: Database, adapter: Adapter, actor: str) -> Adapter:
+    """Give up a retired or rejected adapter for good. Its files are deleted once no engine holds
+    it (`serving/removal.py`); its row stays, because answers name it.
+
+    Raises Conflict when it may still be needed: in service, in a running comparison, the parent
+    of an open run, what a roll-back would bring back, or removed already."""
+    current = by_id(db, adapter.id)
+    if current.removal_asked_at is not None:
+        when = "already" if current.removed_at else "already; its files go when no engine holds it"
+        raise Conflict(f"{adapter.name} was removed {when}.")
+    if current.state not in ("retired", "rejected"):
+        hint = "" if current.state == "live" else f" `understudy adapters retire {adapter.name}`"
+        raise Conflict(f"{adapter.name} is {current.state}. Retire it first.{hint}")
+    _refuse_compared(db, current)
+    sql = "SELECT id FROM runs WHERE parent_id = ? AND state IN ('queued', 'running')"
+    if run := row(db, sql, [adapter.id]):
+        raise Conflict(f"Run {run['id']} goes on from {adapter.name}. Wait for it, or cancel it.")
+    fall_back = previous_live(db, adapter.domain_id)
+    if fall_back is not None and fall_back.id == adapter.id:
+        raise Conflict(
+            f"{adapter.name} is what a roll-back of {adapter.domain} would bring back, and answers "
+            "when the live one cannot. It can be removed after the next promotion."
+        )
+    db.execute("UPDATE adapters SET removal_asked_at = ? WHERE id = ?", [now_us(), adapter.id])
+    audit.record(db, actor, "remove", adapter.name)
+    return by_id(db, adapter.id)
+
+
+def to_delete(db: Database) -> list[Adapter]:
+    """Removed ones whose files are still there and that no engine holds, or is being told of.
+    None of them can get to an engine any more: see `placements.lease`."""
+    sql = (
+        "WHERE a.removal_asked_at IS NOT NULL AND a.removed_at IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.adapter_id = a.id)"
+    )
+    return [_adapter(r) for r in rows(db, SELECT + sql)]
+
+
+def files_deleted(db: Database, adapter: Adapter) -> None:
+    """Nothing of its files is left."""
+    db.execute("UPDATE adapters SET removed_at = ? WHERE id = ?", [now_us(), adapter.id])
+    audit.record(db, "serving", "delete files", adapter.name, path=adapter.path)
+
+
+def _refuse_compared(db: Database, adapter: Adapter) -> None:
+    if row(db, f"SELECT 1 FROM ({COMPARED}) WHERE adapter_id = ?", [adapter.id]):
+        raise Conflict(
+            f"{adapter.name} is being compared. Stop that first: "
+            f"`understudy ab stop {adapter.domain}`."
+        )
 
 
 def _undone_next(db: Database, domain_id: int) -> Row | None:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlite_utils import Database
 
-from data import audit
+from data import adapters, audit
 from data.adapters import Adapter
 from data.clock import now_us
 from data.db import Row, insert, row, rows, value
@@ -79,6 +79,8 @@ def start(
             raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
         if adapter is not None and adapter.state == "rejected":
             raise Conflict(f"{adapter.name} was rejected: {adapter.state_reason}")
+        if adapter is not None:
+            adapters.refuse_removed(adapter)
     if not 0 < share < 1:
         raise Invalid("The candidate's share must lie between 0 and 1 (0.5 is half of the people).")
     current = running(db, domain.id)

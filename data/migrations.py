@@ -454,3 +454,9 @@ def m007_questions(db: Database) -> None:
         CREATE INDEX questions_done ON questions (finished_at) WHERE state = 'done'
         """,
     )
+
+
+@migrations()
+def m008_removals(db: Database) -> None:
+    """An adapter whose files are to be deleted, as soon as no engine holds it."""
+    _run(db, "ALTER TABLE adapters ADD COLUMN removal_asked_at INTEGER")

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from data import adapters, audit, domains, experiments
+from data import adapters, audit, domains, experiments, placements, runs
 from data.adapters import Adapter
 from data.db import Store, value
 from data.domains import Domain
@@ -154,6 +154,109 @@ def test_engines_hold_what_may_be_asked_for(
     with store.write() as db:
         experiments.start(db, domain, three[0], candidate, "cli:ann")
     assert "helpdesk@1" in [a.name for a in adapters.wanted(store.db)]
+
+
+def test_what_a_roll_back_would_bring_back_is_held_after_a_roll_back_too(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    for adapter in three:
+        promote(store, adapter)
+    assert roll_back(store, domain) == "helpdesk@2"
+    assert [a.name for a in adapters.wanted(store.db)] == ["helpdesk@2", "helpdesk@1"]
+    assert adapters.wanted_ids(store.db) == {three[0].id, three[1].id}
+
+
+def test_candidates_are_held_but_not_hot_until_they_are_compared(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    promote(store, three[0])
+    promote(store, three[1])
+    assert adapters.wanted_ids(store.db) == {a.id for a in three}
+    assert adapters.hot_ids(store.db) == {three[0].id, three[1].id}
+    with store.write() as db:
+        experiments.start(db, domain, three[1], three[2], "cli:ann")
+    assert adapters.hot_ids(store.db) == {a.id for a in three}
+
+
+def test_a_candidate_is_retired(store: Store, domain: Domain, three: list[Adapter]) -> None:
+    with store.write() as db:
+        assert adapters.retire(db, three[0], "cli:ann").state == "retired"
+        with pytest.raises(Conflict, match="helpdesk@1 is retired already"):
+            adapters.retire(db, three[0], "cli:ann")
+    assert three[0].id not in adapters.wanted_ids(store.db)
+    assert audit.recent(store.db)[0].action == "retire"
+
+
+def test_who_answers_or_is_compared_is_not_retired(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    promote(store, three[0])
+    with store.write() as db:
+        experiments.start(db, domain, three[0], three[1], "cli:ann")
+        with pytest.raises(Conflict, match=r"is live.*understudy adapters rollback helpdesk"):
+            adapters.retire(db, three[0], "cli:ann")
+        with pytest.raises(Conflict, match=r"being compared.*understudy ab stop helpdesk"):
+            adapters.retire(db, three[1], "cli:ann")
+
+
+def test_only_what_is_out_of_service_is_removed(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    first, second, third = three
+    for adapter in (first, second, third):
+        promote(store, adapter)
+    with store.write() as db:
+        candidate = given.adapter(db, domain)
+        for kept, why in (
+            (third, "is live"),
+            (candidate, r"is candidate.*understudy adapters retire"),
+            (second, "what a roll-back of helpdesk would bring back"),
+        ):
+            with pytest.raises(Conflict, match=why):
+                adapters.remove(db, kept, "cli:ann")
+        running = runs.queue(db, domain, "cli:ann", kind="incremental", parent_id=first.id)
+        with pytest.raises(Conflict, match=f"Run {running.id} goes on from helpdesk@1"):
+            adapters.remove(db, first, "cli:ann")
+        runs.cancel(db, running.id, "cli:ann")
+        experiment = experiments.start(db, domain, third, first, "cli:ann")
+        with pytest.raises(Conflict, match="being compared"):
+            adapters.remove(db, first, "cli:ann")
+        experiments.stop(db, experiment, "cli:ann")
+        assert adapters.remove(db, first, "cli:ann").removal_asked_at is not None
+        with pytest.raises(Conflict, match="was removed already"):
+            adapters.remove(db, first, "cli:ann")
+
+
+def test_a_removed_adapter_comes_back_in_no_way(
+    store: Store, domain: Domain, three: list[Adapter]
+) -> None:
+    for adapter in three:
+        promote(store, adapter)
+    with store.write() as db:
+        removed = adapters.remove(db, three[0], "cli:ann")
+        with pytest.raises(Conflict, match="helpdesk@1 was removed"):
+            adapters.promote(db, removed, "cli:ann")
+        with pytest.raises(Conflict, match="helpdesk@1 was removed"):
+            experiments.start(db, domain, three[2], removed, "cli:ann")
+    assert roll_back(store, domain) == "helpdesk@2"
+    with pytest.raises(Conflict, match="helpdesk@1 was live before and has been removed"):
+        roll_back(store, domain)
+
+
+def test_files_may_go_when_no_engine_holds_them(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        bad = given.adapter(db, domain, "rejected")
+        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_loaded(db, "local-1", bad.id, 1.0)
+        adapters.remove(db, bad, "cli:ann")
+    assert adapters.to_delete(store.db) == []
+    with store.write() as db:
+        placements.drop(db, "local-1", bad.id)
+    assert [a.name for a in adapters.to_delete(store.db)] == [bad.name]
+    with store.write() as db:
+        adapters.files_deleted(db, bad)
+    assert adapters.to_delete(store.db) == []
+    assert adapters.by_id(store.db, bad.id).removed_at is not None
 
 
 class Registry(RuleBasedStateMachine):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from data import placements
+from data import adapters, audit, placements
 from data.clock import now_us
 from data.db import Store
 from data.domains import Domain
+from data.errors import Conflict, NotFound
 from tests.data import given
 
 
@@ -42,12 +43,27 @@ def test_what_a_ready_engine_holds_is_routed_to(store: Store, adapter_id: int) -
     assert placements.loaded(store.db) == {adapter_id: ["http://here", "http://there"]}
 
 
-def test_what_an_engine_held_ends_with_its_life(store: Store, adapter_id: int) -> None:
+def test_a_replica_that_is_not_ready_keeps_its_rows_and_is_not_routed_to(
+    store: Store, adapter_id: int
+) -> None:
     beat(store, "ready")
     load(store, adapter_id)
-    beat(store, "down")
-    assert placements.loaded(store.db) == {}
+    for state in ("draining", "asleep", "down", "starting"):
+        beat(store, state)
+        assert placements.loaded(store.db) == {}
+        assert not placements.can_answer(store.db, "here", adapter_id)
+        assert placements.leases(store.db, adapter_id) == ["here"]
     beat(store, "ready")
+    assert placements.can_answer(store.db, "here", adapter_id)
+
+
+def test_in_a_new_life_everything_is_to_be_found_out_again(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.begin_life(db, "here")
+    (placement,) = placements.of_replica(store.db, "here")
+    assert (placement.state, placement.load_ms) == ("loading", None)
     assert placements.loaded(store.db) == {}
 
 
@@ -81,3 +97,75 @@ def test_what_was_dropped_is_gone(store: Store, adapter_id: int) -> None:
     with store.write() as db:
         placements.drop(db, "here", adapter_id)
     assert placements.of_replica(store.db, "here") == []
+
+
+@pytest.mark.parametrize("state", ["loading", "draining", "failed"])
+def test_only_what_is_loaded_may_be_asked(store: Store, adapter_id: int, state: str) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    assert placements.can_answer(store.db, "here", adapter_id)
+    with store.write() as db:
+        if state == "loading":
+            assert placements.lease(db, "here", adapter_id)
+        elif state == "draining":
+            placements.drain(db, "here", adapter_id)
+        else:
+            placements.record_failed(db, "here", adapter_id, "no")
+    assert not placements.can_answer(store.db, "here", adapter_id)
+    assert placements.can_answer(store.db, "here", None)
+
+
+def test_a_removed_adapter_gets_no_lease(store: Store, domain: Domain) -> None:
+    beat(store, "ready")
+    with store.write() as db:
+        adapter = given.adapter(db, domain, "rejected")
+        adapters.remove(db, adapter, "cli:ann")
+        assert not placements.lease(db, "here", adapter.id)
+    assert placements.leases(store.db, adapter.id) == []
+
+
+def test_what_failed_can_be_tried_again(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    with store.write() as db:
+        with pytest.raises(Conflict, match="failed on no replica"):
+            placements.retry(db, adapter_id, "cli:ann", "helpdesk@1")
+        for _ in range(3):
+            placements.record_failed(db, "here", adapter_id, "no room")
+        assert placements.retry(db, adapter_id, "cli:ann", "helpdesk@1") == ["here"]
+    (placement,) = placements.of_replica(store.db, "here")
+    assert placement.attempts == 0
+    assert audit.recent(store.db)[0].action == "retry"
+
+
+def test_replicas_that_nobody_runs_are_forgotten_with_their_leases(
+    store: Store, adapter_id: int
+) -> None:
+    for name in ("local-1", "local-2"):
+        beat(store, "ready", name)
+        load(store, adapter_id, name)
+    with store.write() as db:
+        assert placements.keep_only(db, ["local-1"]) == ["local-2"]
+    assert placements.leases(store.db, adapter_id) == ["local-1"]
+
+
+def test_a_restart_is_asked_for_once_and_ends_when_that_one_is_done(store: Store) -> None:
+    beat(store, "ready", "local-1")
+    with store.write() as db:
+        placements.ask_restart(db, "local-1", "cli:ann")
+        placements.ask_restart(db, "local-1", "cli:bob")
+    asked = placements.replica(store.db, "local-1")
+    assert (asked.restart_asked_by, len(audit.recent(store.db))) == ("cli:ann", 1)
+    with store.write() as db:
+        placements.restart_done(db, "local-1", 1)
+        assert placements.replica(db, "local-1").restart_asked_at is not None
+        placements.restart_done(db, "local-1", asked.restart_asked_at)
+        assert placements.replica(db, "local-1").restart_asked_at is None
+
+
+def test_only_engines_of_ours_can_be_restarted(store: Store) -> None:
+    beat(store, "ready", "gpu1:8000")
+    with store.write() as db:
+        with pytest.raises(Conflict, match="run by somebody else"):
+            placements.ask_restart(db, "gpu1:8000", "cli:ann")
+        with pytest.raises(NotFound, match="there are: gpu1:8000"):
+            placements.ask_restart(db, "local-7", "cli:ann")
