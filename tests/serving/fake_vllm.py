@@ -56,6 +56,12 @@ class FakeVllm:
     say: Callable[[dict[str, Any]], list[Event] | web.Response] = field(
         default=lambda body: words(body["model"], "Hello", " there")
     )
+    goes_on: Callable[[str, list[int], int], list[int]] = field(
+        default=lambda name, prompt, count: [0] * count
+    )  # model, prompt and how many tokens are wanted -> the tokens that /v1/completions answers
+    completed: list[dict[str, Any]] = field(default_factory=list)  # bodies of /v1/completions
+    completes_as: str | None = None  # the name it answers them under; None: the one asked for
+    refuse_completions: int = 0  # the status of a refusal
     keep_alive_s: float = 5.0
     on_load: Callable[[str], object] = field(default=lambda name: None)
 
@@ -116,6 +122,20 @@ class FakeVllm:
             raise
         return response
 
+    async def completions(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.completed.append(body)
+        if self.refuse_completions:
+            return refusal(self.refuse_completions, "it has no time")
+        if body["model"] not in ("base", *self.held):
+            return refusal(404, f"The model `{body['model']}` does not exist.")
+        said = [self.goes_on(body["model"], p, body["max_tokens"]) for p in body["prompt"]]
+        choices = [
+            {"index": i, "text": "", "token_ids": ids if body.get("return_token_ids") else None}
+            for i, ids in enumerate(said)
+        ]
+        return web.json_response({"model": self.completes_as or body["model"], "choices": choices})
+
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/health", self.health)
@@ -123,6 +143,7 @@ class FakeVllm:
         app.router.add_post("/v1/load_lora_adapter", self.load)
         app.router.add_post("/v1/unload_lora_adapter", self.unload)
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/v1/completions", self.completions)
         app.router.add_get("/elsewhere/v1/models", self.something_else)
         return app
 

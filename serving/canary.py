@@ -1,0 +1,95 @@
+"""Whether an engine serves an adapter as it was trained: the questions recorded at training, asked
+again.
+
+The engine goes on greedily from each canary's prompt and is compared with the recorded answer
+token by token. Where it says another token, it is asked again from the recorded one on (teacher
+forcing), so that one early slip does not make the rest look wrong. It answers by the very path
+that people's questions take. vLLM's `prompt_logprobs` would need no second request, but with
+adapters it is wrong or ends the engine, depending on the base and the build
+(https://github.com/vllm-project/vllm/issues/29955 and /issues/51594).
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.adapters import Canary
+from serving.engine_http import EngineRefused, ask
+
+ROUNDS = 4  # requests at most; what is still open after them counts as disagreement
+TIMEOUT_S = 30.0
+
+
+@dataclass
+class _Asked:
+    """How far one canary has come."""
+
+    canary: Canary
+    compared: int = 0  # tokens of its answer
+    agreed: int = 0
+
+    @property
+    def prompt(self) -> list[int]:
+        return [*self.canary.prompt, *self.canary.answer[: self.compared]]
+
+    @property
+    def left(self) -> int:
+        return len(self.canary.answer) - self.compared
+
+    def compare(self, said: Sequence[int]) -> None:
+        """Take what the engine said next into account, up to its first other token."""
+        for expected, token in zip(self.canary.answer[self.compared :], said, strict=False):
+            self.compared += 1
+            if token != expected:
+                return
+            self.agreed += 1
+
+
+def agreement(url: str, served_name: str, canaries: Sequence[Canary]) -> float | None:
+    """The share of the canaries' answer tokens that the engine at `url` finds likeliest under
+    `served_name`, 0 to 1; None when there are no canaries. An engine that agrees on all is asked
+    once. Raises EngineRefused when it does not answer, or not as `served_name`."""
+    open_ones = asked = [_Asked(canary) for canary in canaries if canary.answer]
+    if not asked:
+        return None
+    salt = secrets.token_hex(16)  # no cached prefix: it may come from an earlier load
+    for _ in range(ROUNDS):
+        said = _continued(url, served_name, open_ones, salt)
+        for one, tokens in zip(open_ones, said, strict=True):
+            one.compare(tokens)
+        open_ones = [one for one in open_ones if one.left]
+        if not open_ones:
+            break
+    return sum(one.agreed for one in asked) / sum(len(one.canary.answer) for one in asked)
+
+
+def _continued(url: str, served_name: str, asked: Sequence[_Asked], salt: str) -> list[list[int]]:
+    """The tokens with which the engine goes on from each, in order; at least one each."""
+    body = {
+        "model": served_name,
+        "prompt": [one.prompt for one in asked],
+        "max_tokens": max(one.left for one in asked),
+        "temperature": 0,
+        "ignore_eos": True,  # an answer that ends too early is compared like any other
+        "return_token_ids": True,
+        "cache_salt": salt,
+    }
+    answer = ask(f"{url}/v1/completions", body, TIMEOUT_S)
+    try:
+        model, said = answer["model"], _said(answer["choices"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineRefused(
+            "The engine does not say which tokens it answers, so the adapter cannot be checked. "
+            "It has to be vLLM 0.10.2 or later."
+        ) from error
+    if model != served_name:
+        raise EngineRefused(f"The engine was asked as {served_name} and answered as {model}.")
+    if len(said) != len(asked) or not all(said):
+        raise EngineRefused(f"The engine left canary questions to {served_name} unanswered.")
+    return said
+
+
+def _said(choices: Any) -> list[list[int]]:
+    ordered = sorted(choices, key=lambda choice: choice["index"])
+    return [[int(token) for token in choice["token_ids"]] for choice in ordered]
