@@ -267,14 +267,18 @@ def shown_reply(db: Database, external_id: str) -> str | None:
 
 def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
     """The last messages of a thread that `person` began, oldest first, as they are shown: role,
-    text, reply_id, status, adapter, and the person's own thumb (1 up, 0 down, None)."""
+    text, reply_id, status, adapter, whom it stood in for, and the person's own thumb (1 up, 0 down,
+    None)."""
     found = rows(
         db,
         "SELECT m.role, m.text, m.reply_id, r.status, f.value AS thumb, "
-        "coalesce(d.name || '@' || a.version, 'base') AS adapter "
+        "coalesce(d.name || '@' || a.version, 'base') AS adapter, "
+        "other.name || '@' || absent.version AS instead_of "
         "FROM conversations c JOIN messages m ON m.conversation_id = c.id "
         "JOIN replies r ON r.id = m.reply_id LEFT JOIN adapters a ON a.id = r.adapter_id "
         "LEFT JOIN domains d ON d.id = a.domain_id "
+        "LEFT JOIN adapters absent ON absent.id = r.instead_of "
+        "LEFT JOIN domains other ON other.id = absent.domain_id "
         "LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = c.person "
         "AND f.kind = 'thumb' AND f.live = 1 "
         "WHERE c.thread = ? AND c.person = ? ORDER BY m.id DESC LIMIT ?",

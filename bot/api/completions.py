@@ -1,7 +1,8 @@
 """`POST /v1/chat/completions`: OpenAI's call, as one bare ASGI route.
 
 The answer's `id` is the reply's id, which `POST /v1/feedback` takes; `understudy` beside it, and
-the header `X-Understudy-Adapter`, say which adapter answered.
+the header `X-Understudy-Adapter`, say which adapter answered, with `instead_of` and
+`X-Understudy-Instead-Of` when it stood in for one that could not.
 """
 
 import logging
@@ -153,6 +154,8 @@ def _about(started: Started) -> dict[str, Any]:
     return {
         "adapter": started.adapter,
         "variant": started.variant,
+        "instead_of": started.instead_of,
+        "precision": started.precision,
         "reply_id": started.reply_id,
     }
 
@@ -174,7 +177,7 @@ async def _send_whole(send: Send, completion: dict[str, Any], started: Started) 
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"x-understudy-adapter", started.adapter.encode()),
+        *relay.who_answered(started),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,7 @@
 """Passing an answer on, as it is written, to a caller who may leave at any moment.
 
 - The status is sent after the engine's first word, so an error keeps its own status.
+- Headers say which adapter answered, and in whose place.
 - A caller who leaves, streaming or not, cancels the answer and with it the engine's work.
 - An answer that breaks off ends with an error in the stream, and without the mark of a whole one.
 - A reader who stops reading holds up nobody else, and only until the answer's time is over.
@@ -53,6 +54,14 @@ async def body(receive: Receive) -> bytes:
                     return b"".join(parts)
     except TimeoutError:
         raise Invalid("The body of the request did not arrive.") from None
+
+
+def who_answered(started: Started) -> list[tuple[bytes, bytes]]:
+    """The headers that say it."""
+    named = [(b"x-understudy-adapter", started.adapter.encode())]
+    if started.instead_of is not None:
+        named.append((b"x-understudy-instead-of", started.instead_of.encode()))
+    return named
 
 
 async def whole(events: AsyncGenerator[Event, None]) -> tuple[Started, str, Ended]:
@@ -138,7 +147,7 @@ def _head(encoder: Encoder, started: Started) -> dict[str, Any]:
         (b"content-type", encoder.content_type),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),  # a proxy in front must not collect it
-        (b"x-understudy-adapter", started.adapter.encode()),
+        *who_answered(started),
     ]
     return {"type": "http.response.start", "status": 200, "headers": headers}
 

@@ -54,15 +54,19 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
 
 async def _say(answer: "AsyncGenerator[Event, None]") -> None:
     """Print an answer as it comes."""
-    from bot.chat import Delta, Started
+    from bot.chat import Delta, Started, stand_in
 
+    note = ""
     async with contextlib.aclosing(answer) as events:
         async for event in events:
             if isinstance(event, Started):
+                note = stand_in(event.adapter, event.instead_of)
                 click.secho(f"{event.adapter}: ", bold=True, nl=False)
             elif isinstance(event, Delta):
                 click.echo(event.text, nl=False)
     click.echo()
+    if note:
+        click.secho(note, dim=True)
 
 
 def _question() -> str:

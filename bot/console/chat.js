@@ -96,9 +96,11 @@ function addAnswer() {
   return answer;
 }
 
-function finish(answer, adapter) {
+function finish(answer, adapter, note) {
   answer.element.setAttribute("aria-busy", "false");
   if (!answer.text.trim()) return;
+  answer.part(".note").textContent = note;
+  answer.part(".note").hidden = !note;
   answer.part(".adapter").textContent = adapter;
   answer.part("footer").hidden = false;
 }
@@ -127,14 +129,14 @@ async function ask(text) {
   state.answering = abort;
   setBusy(true);
   toEnd();
-  let adapter = "", ended = false;
+  let adapter = "", note = "", ended = false;
   try {
     const body = { conversation: state.conversation, text, domain: $("subject").value || null };
     for await (const event of lines(await post("/web/ask", body, abort.signal))) {
       const follow = nearEnd();
       if (event.type === "started") {
         answer.replyId = event.reply_id;
-        adapter = event.adapter;
+        ({ adapter, note } = event);
       } else if (event.type === "delta") {
         answer.text += event.text;
         show(answer.part(".text"), answer.text);
@@ -147,15 +149,15 @@ async function ask(text) {
       if (follow) toEnd();
     }
     if (!ended) throw new Error("The connection broke off before the answer was complete.");
-    finish(answer, adapter);
+    finish(answer, adapter, note);
   } catch (error) {
     if (abort.signal.aborted) {
-      finish(answer, adapter);
+      finish(answer, adapter, note);
       answer.part(".said").textContent = "Stopped.";
     } else {
       const message = error instanceof TypeError ? "The service cannot be reached." : error.message;
       fail(answer, message, () => { asked.remove(); answer.element.remove(); ask(text); });
-      if (answer.text) finish(answer, adapter);
+      if (answer.text) finish(answer, adapter, note);
     }
   } finally {
     state.answering = null;
@@ -256,7 +258,7 @@ async function restore() {
     const answer = addAnswer();
     Object.assign(answer, { text: message.text, replyId: message.reply_id });
     show(answer.part(".text"), message.text);
-    finish(answer, message.adapter);
+    finish(answer, message.adapter, message.note);
     if (message.thumb !== null) mark(answer, message.thumb === 1 ? "up" : "down");
   }
   toEnd();

@@ -17,7 +17,7 @@ from bot.api.domain import DomainName, domain_of
 from bot.api.feedback import Judgement
 from bot.api.feedback import store as store_judgement
 from bot.api.problems import Problem
-from bot.chat import Ask, Ended, Started
+from bot.chat import Ask, Ended, Started, stand_in
 from bot.service import Service
 from data import conversations, domains, feedback
 
@@ -124,7 +124,8 @@ async def transcript(request: Request, conversation: str, visitor: Visitor) -> d
     service: Service = request.app.state.service
     thread = f"{visitor}/{conversation}"
     said = await service.store.read(lambda db: conversations.transcript(db, thread, visitor))
-    return {"messages": said}
+    noted = [{**m, "note": stand_in(m["adapter"], m["instead_of"])} for m in said]
+    return {"messages": noted}
 
 
 class Lines:
@@ -133,7 +134,8 @@ class Lines:
     content_type = b"application/x-ndjson; charset=utf-8"
 
     def begin(self, started: Started) -> bytes:
-        return _line(type="started", reply_id=started.reply_id, adapter=started.adapter)
+        note = stand_in(started.adapter, started.instead_of)
+        return _line(type="started", reply_id=started.reply_id, adapter=started.adapter, note=note)
 
     def delta(self, text: str) -> bytes:
         return _line(type="delta", text=text)

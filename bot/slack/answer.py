@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 
-from bot.chat import Ask, Delta, Ended
+from bot.chat import Ask, Delta, Ended, Started, stand_in
 from bot.slack import words
 from bot.slack.accept import Said, shown_at
 from bot.slack.api import Transport
@@ -59,11 +59,13 @@ async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
     """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
     the words stay and a note below says what happened."""
     message: AnswerMessage | None = None
-    note = ""
+    who = note = ""
     try:
         async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
-                if isinstance(event, Delta) and (message is not None or event.text.strip()):
+                if isinstance(event, Started):
+                    who = stand_in(event.adapter, event.instead_of)
+                elif isinstance(event, Delta) and (message is not None or event.text.strip()):
                     if message is None:
                         message = AnswerMessage(desk.api, place, ask.reply_id, desk.pace)
                     message.add(event.text)
@@ -86,17 +88,19 @@ async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
         note = OUR_FAULT
     if message is None:
         raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return await message.finish(note)
+    return await message.finish(_both(note, who))
 
 
 async def answer_privately(desk: Desk, ask: Ask) -> str:
     """The whole answer of `/understudy ask`, with a note when it broke off."""
     parts: list[str] = []
-    note = ""
+    who = note = ""
     try:
         async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, Started):
+                    who = stand_in(event.adapter, event.instead_of)
+                elif isinstance(event, Delta):
                     parts.append(event.text)
                 elif isinstance(event, Ended) and event.finish_reason == "length":
                     note = CUT_AT_LENGTH
@@ -107,7 +111,13 @@ async def answer_privately(desk: Desk, ask: Ask) -> str:
     text = "".join(parts)
     if not text.strip():
         raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return f"{text}\n\n_{note}_" if note else text
+    below = _both(note, who)
+    return f"{text}\n\n_{below}_" if below else text
+
+
+def _both(note: str, who: str) -> str:
+    """What went wrong with an answer, and who stood in for whom; either may be ''."""
+    return f"{note} {who}".strip()
 
 
 async def _show_status(desk: Desk, place: Place, status: str) -> None:

@@ -1,5 +1,7 @@
 """`/v1/chat/completions`, as the official client uses it."""
 
+import json
+
 import openai
 import pytest
 
@@ -21,7 +23,13 @@ def test_an_answer(bot: Bot) -> None:
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (11, 4)
     assert answer.model == "helpdesk"
     about = answer.model_extra["understudy"]
-    assert about == {"adapter": "helpdesk@1", "variant": None, "reply_id": answer.id}
+    assert about == {
+        "adapter": "helpdesk@1",
+        "variant": None,
+        "instead_of": None,
+        "precision": "",
+        "reply_id": answer.id,
+    }
 
 
 def test_a_streamed_answer(bot: Bot) -> None:
@@ -173,3 +181,30 @@ def test_a_wrong_key_is_refused(bot: Bot) -> None:
 
     assert refused.value.code == "invalid_api_key"
     assert bot.vllm.asked == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stand_in_is_named_with_the_one_it_stands_in_for(bot: Bot, stream: bool) -> None:
+    bot.write(lambda db: db.execute("DELETE FROM placements WHERE adapter_id = 1"))
+    bot.write(lambda db: db.execute("UPDATE replicas SET precision = 'nf4'"))
+    body = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}]}
+
+    answer = bot.http("member").post("/v1/chat/completions", json=body | {"stream": stream})
+
+    assert answer.headers["x-understudy-adapter"] == "base"
+    assert answer.headers["x-understudy-instead-of"] == "helpdesk@1"
+    first = answer.text.split("\n\n")[0].removeprefix("data: ")
+    about = json.loads(first)["understudy"]
+    assert (about["adapter"], about["instead_of"], about["precision"]) == (
+        "base",
+        "helpdesk@1",
+        "nf4",
+    )
+
+
+def test_who_should_answer_is_marked_by_nothing(bot: Bot) -> None:
+    body = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}]}
+
+    answer = bot.http("member").post("/v1/chat/completions", json=body)
+
+    assert "x-understudy-instead-of" not in answer.headers

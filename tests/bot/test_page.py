@@ -108,3 +108,23 @@ async def test_nothing_on_a_phone_is_wider_than_it(bot: Bot) -> None:
 
         assert await page.js("document.documentElement.scrollWidth") == 360
         assert await page.js("document.querySelector('main').scrollWidth") <= 360
+
+
+async def test_under_a_stand_ins_answer_a_note_says_so(bot: Bot) -> None:
+    note = "document.querySelector('.from-bot:last-child .note')"
+    async with browser.page() as page:
+        await page.open(bot.url)
+        await page.wait("document.querySelector('#suggestions button')")
+        await page.js("document.querySelector('#suggestions button').click()")
+        await page.wait(ANSWER)
+        assert await page.js(f"{note}.hidden")
+
+        bot.write(lambda db: db.execute("DELETE FROM placements WHERE adapter_id = 1"))
+        await page.js("document.querySelector('#question').focus()")
+        await page.type("And now?")
+        await page.press("Enter", 13, "\r")
+        await page.wait("document.querySelectorAll('.from-bot[aria-busy=false]').length === 2")
+
+        said = "helpdesk@1 could not answer; the bare base did."
+        assert await page.js(f"{note}.textContent") == said
+        assert not await page.js(f"{note}.hidden")

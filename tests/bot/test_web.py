@@ -67,7 +67,7 @@ def test_an_answer_comes_line_by_line(bot: Bot, page: httpx.Client) -> None:
 
     (reply,) = bot.replies()
     assert events == [
-        {"type": "started", "reply_id": reply.id, "adapter": "helpdesk@1"},
+        {"type": "started", "reply_id": reply.id, "adapter": "helpdesk@1", "note": ""},
         {"type": "delta", "text": "Hello"},
         {"type": "delta", "text": " there"},
         {"type": "ended", "finish_reason": "stop"},
@@ -100,6 +100,18 @@ def test_a_conversation_is_shown_again(bot: Bot, page: httpx.Client) -> None:
         ("assistant", "Hello there", "helpdesk@1"),
     ]
     assert said[1]["thumb"] == 0
+
+
+def test_a_stand_ins_answer_says_so_now_and_when_it_is_shown_again(
+    bot: Bot, page: httpx.Client
+) -> None:
+    bot.write(lambda db: db.execute("DELETE FROM placements WHERE adapter_id = 1"))
+
+    started = ask(page)[0]
+    said = page.get(f"/web/conversations/{TALK}").json()["messages"]
+
+    assert started["note"] == "helpdesk@1 could not answer; the bare base did."
+    assert said[1]["note"] == started["note"]
 
 
 def test_nobody_sees_another_sessions_conversation(bot: Bot, page: httpx.Client) -> None:

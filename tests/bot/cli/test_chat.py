@@ -10,8 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.bot.cli.conftest import Run
+from data import adapters
+from data.db import Store
+from tests.bot.cli.conftest import Run, make_adapter
+from tests.bot.conftest import add_replica
 from tests.conftest import wait_until
+from tests.serving.fake_vllm import FakeVllm, running
+
+
+def test_a_stand_ins_answer_says_so(run: Run, home: Path, store: Store) -> None:
+    run("domains", "add", "art")
+    made = make_adapter(store, "art", 1)
+    with running(FakeVllm()) as vllm:
+        with store.write() as db:
+            adapters.promote(db, made, "cli:test")
+            add_replica(db, vllm.url)
+
+        said = run("chat", "art", input="Why?\n\n").output
+
+    assert "base: Hello there\nart@1 could not answer; the bare base did.\n" in said
 
 
 @pytest.mark.timeout(60)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from data import conversations, domains
+from data import adapters, conversations, domains
+from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import MEMBER, Bot
 from tests.fake_slack.workspace import BOT_USER, Message
 
@@ -180,3 +181,13 @@ async def test_an_open_answer_ends_before_the_bot_stops(bot: Bot) -> None:
     await bot.front.stop()
     answer = await bot.slack.answer_to(question)
     assert answer.words == "word " * 40
+
+
+async def test_a_stand_ins_answer_says_so(bot: Bot) -> None:
+    bot.write(lambda db: adapters.promote(db, add_adapter(db, bot.domain, 1), "cli:test"))
+
+    question = await bot.slack.say(MEMBER, "DU2", "Where is it?")
+    answer = await bot.slack.answer_to(question)
+
+    assert "helpdesk@1 could not answer; the bare base did." in str(answer.blocks)
+    assert "could not" not in answer.words

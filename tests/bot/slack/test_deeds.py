@@ -158,3 +158,11 @@ async def test_a_command_that_is_delivered_twice_is_done_once(bot: Bot) -> None:
     await bot.settled()
     assert len(bot.slack.from_bot()) == 1
     assert bot.slack.responses == []
+
+
+async def test_a_stand_ins_private_answer_says_so(bot: Bot) -> None:
+    bot.write(lambda db: adapters.promote(db, add_adapter(db, bot.domain, 1), "test"))
+
+    told = await command(bot, MEMBER, "ask where is it?")
+
+    assert "helpdesk@1 could not answer; the bare base did." in told
