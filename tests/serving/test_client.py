@@ -15,6 +15,7 @@ from serving.client import (
     Chunk,
     EngineClient,
     EngineDown,
+    EngineGone,
     PromptTooLong,
     Sampling,
     StreamCut,
@@ -176,9 +177,62 @@ async def test_a_failing_engine_is_down(fake, client, status):
         await ask(client, fake.url)
 
 
-async def test_an_engine_that_is_not_there_is_down(client):
-    with pytest.raises(EngineDown, match="cannot be reached"):
+async def test_an_engine_that_is_not_there_is_gone(client):
+    with pytest.raises(EngineGone, match="cannot be reached"):
         await ask(client, f"http://127.0.0.1:{free_port()}")
+
+
+async def test_an_engine_that_hangs_up_is_there(fake, client):
+    fake.say = lambda body: [CUT]
+    with pytest.raises(EngineDown) as caught:
+        await ask(client, fake.url)
+    assert not isinstance(caught.value, EngineGone)
+
+
+async def go_on(client: EngineClient, url: str, begun: str) -> str:
+    stream = client.stream(url, NAME, MESSAGES, Sampling(16), "r-1", begun)
+    return "".join([chunk.text async for chunk in stream])
+
+
+async def test_an_answer_is_gone_on_with_from_its_last_word(fake, client):
+    fake.say = lambda body: words(NAME, " the", " door")
+    assert await go_on(client, fake.url, "Behind ") == "the door"
+    (asked,) = fake.asked
+    assert asked["messages"] == [*MESSAGES, {"role": "assistant", "content": "Behind"}]
+    assert (asked["continue_final_message"], asked["add_generation_prompt"]) == (True, False)
+
+
+async def test_nothing_but_white_space_is_no_beginning(fake, client):
+    fake.say = lambda body: words(NAME, "\n", "\nHello")
+    assert await go_on(client, fake.url, "\n") == "\nHello"
+    assert fake.asked[0]["messages"] == MESSAGES
+    assert "continue_final_message" not in fake.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("begun", "comes", "rest"),
+    [
+        ("Hello", [" there"], " there"),
+        ("Hello ", [" ", "there"], "there"),
+        ("Hello \n", [" \n there"], " there"),
+        ("Hello ", ["\nthere"], "\nthere"),
+        ("Hello  ", [" there"], "there"),
+        ("Hello ", ["there"], "there"),
+        ("Hello.\n", [], ""),
+    ],
+)
+async def test_white_space_that_was_shown_is_not_shown_again(fake, client, begun, comes, rest):
+    fake.say = lambda body: words(NAME, *comes)
+    assert await go_on(client, fake.url, begun) == rest
+
+
+async def test_tokens_are_counted_as_they_come_where_the_engine_says_so(fake, client):
+    events = words(NAME, "Hello", " there")
+    for tokens, event in enumerate(events[:3]):
+        event["usage"] = {"prompt_tokens": 5, "completion_tokens": tokens}
+    fake.say = lambda body: events
+    chunks = await ask(client, fake.url)
+    assert [chunk.completion_tokens for chunk in chunks] == [1, 2, 2]
 
 
 async def test_a_connection_is_used_again(fake, client):
