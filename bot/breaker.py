@@ -49,6 +49,14 @@ class Breaker:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._circuits: dict[Key, _Circuit] = {}  # those without a failure have none
+        self._lives: dict[str, int] = {}  # replica -> its engine's generation when last met
+
+    def met(self, replica: str, generation: int) -> None:
+        """An engine that was started anew is not to blame for its former life."""
+        if self._lives.get(replica, generation) != generation:
+            for key in [k for k in self._circuits if k[0] == replica]:
+                del self._circuits[key]
+        self._lives[replica] = generation
 
     def allows(self, replica: str, adapter: str) -> bool:
         """Whether this adapter may be asked on this replica now."""

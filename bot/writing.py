@@ -10,21 +10,20 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlite_utils import Database
 
 from bot import assign, prompt, recording
-from bot.assign import Choice, Order, Route
+from bot.assign import Choice, Route
 from bot.breaker import Attempt, Breaker
+from bot.plan import NobodyCanAnswer, Plan, read
 from bot.prompt import Ask, Prompt
 from bot.recording import Record
-from data import conversations, domains
 from data.config import Settings
-from data.conversations import Message
 from data.db import Store
-from data.domains import Domain
 from data.errors import Unavailable, UnderstudyError
 from data.placements import Replica
 from serving.client import (
@@ -51,29 +50,8 @@ class TooBusy(Unavailable):
     """`max_in_flight` answers are being written already."""
 
 
-class NobodyCanAnswer(EngineDown):
-    """Who should answer has failed, and everyone who could stand in."""
-
-    def __init__(self, order: Order, why: str, retry_after: int) -> None:
-        """`retry_after` in seconds."""
-        self.retry_after = retry_after
-        name = order[0].name
-        who = f"{name} cannot" if len(order) == 1 else f"Neither {name} nor a stand-in can"
-        again = "a second" if retry_after == 1 else f"{retry_after} seconds"
-        super().__init__(f"{who} answer now: {why.rstrip('.')}. Try again in {again}.")
-
-
 class TookTooLong(StreamCut):
     """The time for an answer is over."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything the store knows that decides an answer."""
-
-    domain: Domain
-    order: Order
-    history: Sequence[Message]
 
 
 @dataclass(frozen=True)
@@ -84,6 +62,7 @@ class Engines:
     client: EngineClient
     settings: Settings
     breaker: Breaker
+    busy: Counter[str] = field(default_factory=Counter)  # replica -> answers it is writing
 
 
 class Writing:
@@ -99,6 +78,7 @@ class Writing:
         self._prompt: Prompt | None = None
         self._deadline = asyncio.get_running_loop().time() + self._bot.answer_timeout_s
         self._tried: set[tuple[str, str]] = set()  # replica and adapter
+        self._at: Replica | None = None  # where it has a place
         self._requests = 0
         self._cuts: list[UnderstudyError] = []  # failures after text was shown
 
@@ -136,13 +116,16 @@ class Writing:
 
     def leave(self) -> None:
         """Give the place at the replica back."""
+        if self._at is not None:
+            self._engines.busy[self._at.name] -= 1
+            self._at = None
 
     # -- who answers -------------------------------------------------------------------------
 
     async def _find(self, error: UnderstudyError | None) -> None:
         """Take the first in the order who can be asked; `error` is how the last one failed."""
         for _ in range(PLANS):
-            plan = await self._engines.store.read(self._read)
+            plan = await self._engines.store.read(self._plan)
             choice, able = self._first_able(plan, error)
             replica = await self._enter(able)
             first = plan.order[0]
@@ -154,16 +137,8 @@ class Writing:
             self.leave()
         raise EngineDown("The adapters are being moved just now. Try again in a moment.")
 
-    def _read(self, db: Database) -> Plan:
-        ask = self._ask
-        known = conversations.find(db, ask.thread)
-        domain = ask.domain
-        if known is not None and known.domain_id != domain.id:
-            domain = domains.by_id(db, known.domain_id)  # a conversation keeps its first domain
-        history: Sequence[Message] = ask.history or ()
-        if ask.history is None and known is not None:
-            history = conversations.history(db, known.id, self._bot.history_turns)
-        return Plan(domain, assign.choose(db, domain, ask.person, ask.pinned), history)
+    def _plan(self, db: Database) -> Plan:
+        return read(db, self._ask, self._bot.history_turns)
 
     def _first_able(
         self, plan: Plan, error: UnderstudyError | None
@@ -176,8 +151,11 @@ class Writing:
 
     def _able(self, choice: Choice, replicas: Sequence[Replica]) -> list[Replica]:
         """Where `choice` has not failed in this answer, nor lately in others."""
-        allows, name = self._engines.breaker.allows, choice.name
-        return [r for r in replicas if (r.name, name) not in self._tried and allows(r.name, name)]
+        breaker, name = self._engines.breaker, choice.name
+        for replica in replicas:
+            breaker.met(replica.name, replica.generation)
+        untried = [r for r in replicas if (r.name, name) not in self._tried]
+        return [r for r in untried if breaker.allows(r.name, name)]
 
     def _nobody(self, plan: Plan, error: UnderstudyError | None) -> NobodyCanAnswer:
         """What is wrong, and when to try again."""
@@ -188,8 +166,10 @@ class Writing:
         return NobodyCanAnswer(plan.order, why, max(1, math.ceil(wait_s)))
 
     async def _enter(self, able: Sequence[Replica]) -> Replica:
-        """Wait for a place at one of the replicas."""
-        return able[0]
+        """Take a place at the replica that writes the fewest answers."""
+        self._at = min(able, key=lambda r: self._engines.busy[r.name])
+        self._engines.busy[self._at.name] += 1
+        return self._at
 
     async def _record(self, plan: Plan, route: Route) -> bool:
         """Tell the store who answers; False when that one is not there any more."""
@@ -211,7 +191,7 @@ class Writing:
     async def _request(self, route: Route) -> AsyncGenerator[Chunk, None]:
         """What one replica answers, to the longest prompt that fits; only the rest of an answer
         that was begun elsewhere."""
-        begun, limit = self.record.text, self._first_word_by()
+        begun, limit = self.record.text, self._first_word_by(route)
         while self._prompt is not None:
             sampling = self._rest_of(self._prompt.sampling)
             if sampling.max_tokens <= 0:  # it broke off after its last token
@@ -251,10 +231,13 @@ class Writing:
         again = f"-{self._requests - 1}" if self._requests > 1 else ""
         return f"{self._ask.reply_id}{again}"
 
-    def _first_word_by(self) -> float:
+    def _first_word_by(self, route: Route) -> float:
         """When to give up on one that says nothing: early only where another could be asked."""
         order = () if self.plan is None or self.record.parts else self.plan.order
-        if sum(len(self._able(choice, choice.replicas)) for choice in order) < 2:
+        able = {
+            (r.name, choice.name) for choice in order for r in self._able(choice, choice.replicas)
+        }
+        if not able - {route.key}:
             return self._deadline
         patience_s = FIRST_WORD_SHARE * self._bot.answer_timeout_s
         return min(self._deadline, asyncio.get_running_loop().time() + patience_s)

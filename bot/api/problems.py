@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.auth import Unauthorized
-from bot.writing import NobodyCanAnswer, TooBusy
+from bot.plan import NobodyCanAnswer
+from bot.writing import TooBusy, TookTooLong
 from data.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError
 from serving.client import PromptTooLong
 
@@ -76,6 +77,7 @@ CODES: dict[type[UnderstudyError], str] = {  # names that OpenAI's clients know
     PromptTooLong: "context_length_exceeded",
     BadField: "invalid_value",
     NobodyCanAnswer: "engine_down",
+    TookTooLong: "stream_cut",
 }
 HEADERS: dict[int, dict[str, str]] = {
     401: {"WWW-Authenticate": "Bearer"},

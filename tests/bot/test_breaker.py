@@ -157,6 +157,19 @@ def test_requests_sent_before_it_opened_neither_lengthen_the_pause_nor_close_it(
     assert breaker.wait_s("one", "helpdesk@1") == 1
 
 
+def test_an_engine_that_was_started_anew_begins_anew(breaker: Breaker) -> None:
+    for replica in ("one", "two"):
+        breaker.met(replica, 3)
+        breaker.attempt(replica, "base").replica_failed("It cannot be reached.")
+    breaker.met("one", 3)
+    assert not breaker.allows("one", "base")
+
+    breaker.met("one", 4)
+
+    assert breaker.allows("one", "base")
+    assert not breaker.allows("two", "base")
+
+
 def test_what_is_open_can_be_shown(breaker: Breaker, clock: Clock) -> None:
     breaker.attempt("two", "helpdesk@1").adapter_failed("It answered as helpdesk@2.")
     breaker.attempt("one", "base").replica_failed("It cannot be reached.")

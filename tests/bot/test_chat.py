@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.chat import Ask, Chat, Delta, Ended, Event, Started
-from bot.writing import NobodyCanAnswer
+from bot.plan import NobodyCanAnswer
 from data import adapters, conversations, domains, experiments, placements
 from data.clock import now_us
 from data.config import BotSettings, Settings

@@ -14,7 +14,7 @@ import pytest
 from bot import recording
 from bot.assign import Choice, Route
 from bot.chat import Ask, Chat, Closed, Event, Started, stand_in
-from bot.writing import NobodyCanAnswer
+from bot.plan import NobodyCanAnswer
 from data import adapters, conversations, domains, experiments, placements
 from data.config import BotSettings, Settings
 from data.conversations import Reply
