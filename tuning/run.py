@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,6 +27,7 @@ from data.config import Settings
 from data.db import Store
 from data.errors import Conflict, Unavailable, UnderstudyError
 from data.runs import Run
+from tuning import room
 
 if TYPE_CHECKING:
     from tuning.train import Progress
@@ -94,6 +96,8 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     tokenizer = model.load_tokenizer(settings.base.path)
     lesson = prepare(store.db, settings, run, domain, dataset, parent, tokenizer)
     log.info("recipe: %s %s", lesson.recipe.why, lesson.recipe.model_dump(exclude={"why"}))
+    fitting = room.fitted(settings, lesson.recipe, run.recipe, new=parent is None)
+    lesson = replace(lesson, recipe=fitting)
     base = model.load_base(settings.base.path, lesson.recipe)
     if parent is None:
         tuned = model.new_adapter(base, lesson.recipe)

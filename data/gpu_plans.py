@@ -1,0 +1,37 @@
+"""From the settings and the base model's files to what the memory arithmetic takes."""
+
+from dataclasses import replace
+
+import orjson
+
+from data import adapter_files
+from data.config import Settings
+from data.errors import Unavailable
+from data.gpu_memory import FULL, HALF, ModelShape, ServingPlan, model_shape
+
+BATCHED_TOKENS = 2048  # of the engine's step, where it shares a card: its default on most
+
+
+def base_shape(settings: Settings) -> ModelShape:
+    """The shape of the configured base. Raises Unavailable when it is not on this machine, Invalid
+    when the arithmetic does not know its kind."""
+    folder = adapter_files.base_folder(settings.base.path)
+    try:
+        config = orjson.loads((folder / "config.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise Unavailable(f"The config.json of {settings.base.model} cannot be read.") from error
+    return model_shape(config, adapter_files.base_shapes(folder))
+
+
+def engine_plan(settings: Settings, max_loras: int = 0, max_rank: int = 0) -> ServingPlan:
+    """The engine of these settings. `max_loras` (base@0 included) and `max_rank` are those that it
+    is started with; 0: usual ones."""
+    serving = settings.serving
+    plan = ServingPlan(
+        nf4=serving.quantization == "bitsandbytes",
+        bytes_a_number=FULL if serving.dtype == "float32" else HALF,
+        max_model_len=serving.max_model_len,
+        batched_tokens=max(BATCHED_TOKENS, serving.max_model_len),
+        sequences=settings.bot.max_in_flight,
+    )
+    return replace(plan, max_loras=max_loras or plan.max_loras, max_rank=max_rank or plan.max_rank)
