@@ -1,4 +1,4 @@
-"""What the store knows that decides an answer, in one read; and what is said when that is nobody."""
+"""What the store knows that decides an answer, read at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

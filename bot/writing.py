@@ -234,10 +234,8 @@ class Writing:
     def _first_word_by(self, route: Route) -> float:
         """When to give up on one that says nothing: early only where another could be asked."""
         order = () if self.plan is None or self.record.parts else self.plan.order
-        able = {
-            (r.name, choice.name) for choice in order for r in self._able(choice, choice.replicas)
-        }
-        if not able - {route.key}:
+        able = [(r.name, c.name) for c in order for r in self._able(c, c.replicas)]
+        if not any(key != route.key for key in able):
             return self._deadline
         patience_s = FIRST_WORD_SHARE * self._bot.answer_timeout_s
         return min(self._deadline, asyncio.get_running_loop().time() + patience_s)
