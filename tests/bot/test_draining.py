@@ -17,8 +17,8 @@ from serving.client import EngineClient
 from tests.bot.conftest import add_adapter, add_replica
 from tests.serving.fake_vllm import FakeVllm, running, words
 
-SWAPS = 60
-ASKERS = 6
+SWAPS = 120
+ASKERS = 3
 
 
 def speaking(fake: FakeVllm, faults: list[str]) -> Any:
@@ -43,7 +43,7 @@ def swap(store: Store, name: str, fake: FakeVllm, adapter: Adapter) -> None:
     while conversations.being_written(store.db, name, 0, adapter.id):
         time.sleep(0.001)
     del fake.held[adapter.served_name]
-    time.sleep(0.002)
+    time.sleep(0.02)  # long enough for whoever was sent here wrongly to arrive
     fake.held[adapter.served_name] = "/path"
     with store.write() as db:
         db.execute(
