@@ -51,7 +51,7 @@ class Canary:
 
     pair_id: int | None  # whose words the prompt has; None: nobody's pair
     prompt: tuple[int, ...]  # token ids, the chat template included
-    answer: tuple[int, ...]  # the trainer's greedy answer, its stop token included
+    answer: tuple[int, ...]  # how the trainer's greedy answer begins, as far as it is sure
     logprob: float  # mean natural logarithm of the trainer's probability of the answer's tokens
 
 

@@ -90,9 +90,10 @@ def answer(
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
         longest = max(asked[i].expected_tokens for i in rows)
-        texts = _generate(base, model, [asked[i].prompt for i in rows], longest + longest // 4 + 8)
-        for i, text in zip(rows, texts, strict=True):
-            answers[i] = text
+        said = generate(base, model, [asked[i].prompt for i in rows], longest + longest // 4 + 8)
+        for i, ids in zip(rows, said, strict=True):
+            words = [token for token in ids if token not in base.stops]
+            answers[i] = base.tokenizer.decode(words, skip_special_tokens=True).strip()
         done += len(rows)
         beat(done)
     model.train(was_training)
@@ -110,10 +111,12 @@ def side_by_side(
 
 
 @torch.no_grad()
-def _generate(
+def generate(
     base: Base, model: Any, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
-) -> list[str]:
-    """One batch, padded on the left so that every row goes on from its last token."""
+) -> list[tuple[int, ...]]:
+    """The greedy answers to one batch of prompts as token ids, each up to and with its stop token.
+    The model has to be in evaluation mode. Padded on the left, so that every row goes on from its
+    last token."""
     longest = max(len(p) for p in prompts)
     ids = torch.full((len(prompts), longest), base.pad_id)
     mask = torch.zeros((len(prompts), longest), dtype=torch.long)
@@ -126,15 +129,16 @@ def _generate(
             attention_mask=mask.to(base.device),
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            repetition_penalty=1.0,  # the base's own settings may name one; engines do not use it
             use_cache=True,
             eos_token_id=sorted(base.stops),
             pad_token_id=base.pad_id,
         )
-    texts = []
+    answers = []
     for row in out[:, longest:].tolist():
-        end = next((i for i, token in enumerate(row) if token in base.stops), len(row))
-        texts.append(base.tokenizer.decode(row[:end], skip_special_tokens=True).strip())
-    return texts
+        end = next((i + 1 for i, token in enumerate(row) if token in base.stops), len(row))
+        answers.append(tuple(row[:end]))
+    return answers
 
 
 def _order(question: Question) -> bytes:

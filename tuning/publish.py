@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sqlite_utils import Database
 
 from data import adapter_files, adapters, runs
 from data.adapter_files import AdapterFiles
-from data.adapters import Adapter
+from data.adapters import Adapter, Canary
 from data.clock import iso, now_us
 from data.config import Settings
 from data.datasets import Dataset
@@ -55,7 +55,12 @@ class Lineage:
 
 
 def publish(
-    store: Store, settings: Settings, model: Any, lineage: Lineage, scores: dict[str, Any]
+    store: Store,
+    settings: Settings,
+    model: Any,
+    lineage: Lineage,
+    scores: dict[str, Any],
+    canaries: Sequence[Canary] = (),
 ) -> Adapter:
     """Write, check and register the adapter in `model`, and finish its run.
 
@@ -70,7 +75,7 @@ def publish(
             base_model=settings.base.model,
             max_rank=settings.serving.rank_limit,
         )
-        return _register(store, settings, folder, found, lineage, scores)
+        return _register(store, settings, folder, found, lineage, scores, canaries)
 
 
 def write_files(folder: Path, model: Any, base_model: str) -> None:
@@ -119,6 +124,7 @@ def _register(
     found: AdapterFiles,
     lineage: Lineage,
     scores: dict[str, Any],
+    canaries: Sequence[Canary],
 ) -> Adapter:
     shelf = folder.parent
     final: Path | None = None
@@ -144,6 +150,7 @@ def _register(
                 size_bytes=found.size_bytes,
                 recipe=lineage.recipe.model_dump(mode="json"),
                 scores=scores,
+                canaries=canaries,
                 dataset_id=lineage.dataset.id,
                 parent_id=lineage.parent.id if lineage.parent else None,
                 run_id=lineage.run.id,

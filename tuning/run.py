@@ -90,7 +90,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     parent = adapters.by_id(store.db, run.parent_id) if run.parent_id else None
 
     _phase(store, run, "loading the base model")
-    from tuning import checkpoint, model, publish, scores, train  # torch is loaded here
+    from tuning import canary, checkpoint, model, publish, scores, train  # torch is loaded here
     from tuning.lesson import prepare
 
     tokenizer = model.load_tokenizer(settings.base.path)
@@ -127,10 +127,11 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     _phase(store, run, "evaluating")
     measured = scores.after(base, tuned, lesson, earlier, outcome)
     log.info("scores: %s", {k: v for k, v in measured.items() if k != "samples"})
+    canaries = canary.record(base, tuned, lesson)
     _phase(store, run, "publishing")
     licence = model.licence(settings.base.path)
     lineage = publish.Lineage(run, domain, dataset, parent, lesson.recipe, licence)
-    return publish.publish(store, settings, tuned, lineage, measured)
+    return publish.publish(store, settings, tuned, lineage, measured, canaries)
 
 
 def explain(error: Exception) -> str | None:

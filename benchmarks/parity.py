@@ -1,0 +1,272 @@
+"""How near the engine's numbers are to the trainer's, in bf16 and on the NF4 base.
+
+    python benchmarks/parity.py
+    python benchmarks/parity.py --facts 30 --steps 200
+
+Tunes two adapters on different facts of the demo domain, as runs do (NF4 base). The first one's
+greedy answers to its golden questions, by the trainer with its base in NF4 and in bf16, are put
+to an engine with its base in bf16 and to one in NF4. `agreement` is the share of the trainer's
+tokens that the engine finds likeliest too, each given all before it (teacher forcing); `delta`
+the mean difference between the two natural logarithms of a token's probability; `same answers`
+the share of whole answers that the engine generates token for token. The contrast is the same
+with the other adapter and with the bare base in the right one's place, and `canaries` what
+`serving/canary.py` says at publishing.
+
+Each token is asked for in a prompt of its own, which ends before it: vLLM 0.32's `prompt_logprobs`
+would be one pass, and ends the engine when an adapter is asked.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import report
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from data import adapters, domains, pairs, runs
+from data.adapters import BASE_SERVED_NAME, Adapter
+from data.config import ServingSettings, Settings
+from data.datasets import pairs_of
+from data.db import Store
+from data.domains import Domain
+from serving import adapters as loading
+from serving import base_adapter, canary
+from serving.engine import Engine
+from serving.engine_http import ask
+from tests.conftest import free_port
+from tuning import evaluate, examples, model
+from tuning import run as tuning_run
+from tuning.canary import answer_logprobs
+from tuning.recipe import Recipe
+
+DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
+PROBES = 56
+TOKENS = 24  # of an answer, at most
+AT_ONCE = 16  # vLLM tells at most 20 log probabilities a token
+ENGINES: dict[str, Literal["none", "bitsandbytes"]] = {"bf16": "none", "nf4": "bitsandbytes"}
+TRAINERS: dict[str, Literal["none", "nf4"]] = {"nf4": "nf4", "bf16": "none"}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question's prompt, the trainer's greedy answer and its tokens' log probabilities."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Parity:
+    agreement: float
+    delta: float  # nats, mean of the absolute differences
+    delta_p99: float
+    same: float  # share of whole answers
+
+
+def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: int) -> Adapter:
+    """An adapter of a domain that holds these facts, by a run like any other."""
+    system = json.loads((DEMO / "domain.json").read_text())["system_prompt"]
+    lines = (DEMO / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines if line]
+    known = ("prompt", "response", "fact", "split")
+    drafts = [
+        pairs.Draft(**{k: v for k, v in row.items() if k in known})
+        for row in rows
+        if row["fact"] in facts
+    ]
+    with store.write() as db:
+        domain = domains.create(db, name, system_prompt=system, validation_share=0.0)
+        pairs.add(db, domain, drafts, source="benchmark", status="approved")
+        recipe = {"max_steps": steps} if steps else {}
+        runs.queue(db, domain, "benchmark", kind="full", recipe=recipe)
+        run = runs.claim(db, "benchmark")
+    assert run is not None
+    if tuning_run.carry_out(store, settings, run.id) != tuning_run.DONE:
+        raise SystemExit(runs.get(store.db, run.id).error)
+    return adapters.get(store.db, f"{name}@1")
+
+
+def probes(
+    store: Store, settings: Settings, domain: Domain, adapter: Adapter, trainer: str
+) -> list[Probe]:
+    """What the trainer answers with its base in this precision."""
+    base = model.load_base(settings.base.path, Recipe(quantization=TRAINERS[trainer]))
+    tuned = model.continued_adapter(base, adapter.folder(settings.home))
+    tuned.eval()
+    assert adapter.dataset_id is not None
+    asked = pairs_of(store.db, adapter.dataset_id, "golden")
+    asked += pairs_of(store.db, adapter.dataset_id, "train")
+    prompts = [
+        tuple(examples.prompt_ids(base.tokenizer, examples.messages(pair, domain.system_prompt)))
+        for pair in asked[:PROBES]
+    ]
+    made = []
+    for prompt, answer in zip(
+        prompts, evaluate.generate(base, tuned, prompts, TOKENS), strict=True
+    ):
+        every = answer_logprobs(base, tuned, prompt, answer)
+        own = [float(every[i, token]) for i, token in enumerate(answer)]
+        made.append(Probe(prompt, answer, tuple(own)))
+    return made
+
+
+@contextlib.contextmanager
+def engine(settings: Settings, made: Sequence[Adapter]) -> Iterator[str]:
+    """A vLLM that holds `base@0` and the adapters; yields its URL."""
+    vllm = Engine(settings)
+    vllm.start()
+    try:
+        while vllm.state != "ready":
+            if vllm.failure is not None:
+                raise SystemExit(str(vllm.failure))
+            time.sleep(0.2)
+        loading.load(vllm.url, BASE_SERVED_NAME, base_adapter.ensure(settings))
+        for adapter in made:
+            loading.load(vllm.url, adapter.served_name, adapter.folder(settings.home))
+        yield vllm.url
+    finally:
+        vllm.stop()
+
+
+def compare(url: str, name: str, probed: Sequence[Probe]) -> Parity:
+    """The engine's view of the trainer's answers."""
+    agreed, deltas = 0, []
+    for probe in probed:
+        for own, (logprob, likeliest) in zip(
+            probe.logprobs, _scored(url, name, probe), strict=True
+        ):
+            agreed += likeliest
+            deltas.append(abs(logprob - own))
+    said = _generated(url, name, probed)
+    same = sum(
+        tuple(ids[: len(probe.answer)]) == probe.answer
+        for probe, ids in zip(probed, said, strict=True)
+    )
+    return Parity(
+        agreed / len(deltas),
+        sum(deltas) / len(deltas),
+        report.percentile(deltas, 0.99),
+        same / len(probed),
+    )
+
+
+def _scored(url: str, name: str, probe: Probe) -> list[tuple[float, bool]]:
+    """Log probability of each answer token, and whether the engine finds it the likeliest."""
+    scored = []
+    for start in range(0, len(probe.answer), AT_ONCE):
+        some = probe.answer[start : start + AT_ONCE]
+        body = {
+            "prompt": [[*probe.prompt, *probe.answer[: start + i]] for i in range(len(some))],
+            "max_tokens": 1,
+            "logprobs": len(set(some)),
+            "logprob_token_ids": sorted(set(some)),
+            "return_tokens_as_token_ids": True,
+            "return_token_ids": True,
+        }
+        for token, choice in zip(some, _complete(url, name, body)["choices"], strict=True):
+            (told,) = choice["logprobs"]["top_logprobs"]
+            scored.append((told[f"token_id:{token}"], choice["token_ids"][0] == token))
+    return scored
+
+
+def _generated(url: str, name: str, some: Sequence[Probe]) -> list[list[int]]:
+    longest = max(len(probe.answer) for probe in some)
+    body = {"prompt": [probe.prompt for probe in some], "max_tokens": longest, "ignore_eos": True}
+    answer = _complete(url, name, {**body, "return_token_ids": True})
+    return [choice["token_ids"] for choice in answer["choices"]]
+
+
+def _complete(url: str, name: str, body: dict[str, Any]) -> Any:
+    return ask(f"{url}/v1/completions", {"model": name, "temperature": 0, **body})
+
+
+def timed_agreement(url: str, name: str, adapter: Adapter) -> tuple[float, float]:
+    """The canaries' agreement, and the median of the milliseconds that asking took."""
+    times, found = [], None
+    for _ in range(7):
+        began = time.perf_counter()
+        found = canary.agreement(url, name, adapter.canaries)
+        times.append((time.perf_counter() - began) * 1000)
+    if found is None:
+        raise SystemExit(f"{adapter.name} has no canaries.")
+    return found, report.median(times)
+
+
+def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
+    lines = (DEMO / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    every = sorted({json.loads(line)["fact"] for line in lines if line})
+    began = time.perf_counter()
+    right = tune(store, settings, "right", set(every[:facts]), steps)
+    train_s = time.perf_counter() - began
+    other = tune(store, settings, "other", set(every[facts : 2 * facts]), steps)
+    domain = domains.get(store.db, "right")
+    probed = {t: probes(store, settings, domain, right, t) for t in TRAINERS}
+    names = {
+        right.name: right.served_name, other.name: other.served_name, "base@0": BASE_SERVED_NAME
+    }  # fmt: skip
+    rows, canaries = [], []
+    for kind, quantization in ENGINES.items():
+        serving = settings.serving.model_copy(update={"quantization": quantization})
+        chosen = settings.model_copy(update={"serving": serving})
+        with engine(chosen, (right, other)) as url:
+            for trainer, some in probed.items():
+                for name, served in (
+                    names.items() if trainer == "nf4" else [(right.name, right.served_name)]
+                ):
+                    found = compare(url, served, some)
+                    rows.append((trainer, kind, name, found))
+            for name, served in names.items():
+                canaries.append((kind, name, *timed_agreement(url, served, right)))
+    report.table(
+        ("trainer", "engine", "served", "agreement", "delta, nats", "p99", "same answers"),
+        [(t, e, n, p.agreement, p.delta, p.delta_p99, p.same) for t, e, n, p in rows],
+    )
+    print()
+    report.table(("engine", "served", "canaries", "p50, ms"), canaries)
+    report.finish(
+        benchmark="parity",
+        questions=len(probed["nf4"]),
+        tokens={t: sum(len(p.answer) for p in some) for t, some in probed.items()},
+        train_s=round(train_s, 1),
+        golden=right.scores["golden"],
+        canary_tokens=[len(c.answer) for c in right.canaries],
+        canaries=[
+            {"engine": e, "served": n, "agreement": a, "ms_p50": round(ms, 1)}
+            for e, n, a, ms in canaries
+        ],
+        rows=[
+            {
+                "trainer": t, "engine": e, "served": n, "agreement": round(p.agreement, 4),
+                "delta_nats": round(p.delta, 4), "delta_nats_p99": round(p.delta_p99, 4),
+                "same_answers": round(p.same, 4),
+            }
+            for t, e, n, p in rows
+        ],
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--facts", type=int, default=40, help="of each of the two adapters")
+    parser.add_argument("--steps", type=int, default=0, help="of tuning; 0: as many as a run takes")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), serving=ServingSettings(port=free_port(), threads=1))
+        with Store(settings.store_path) as store:
+            measure(store, settings, options.facts, options.steps)
+
+
+if __name__ == "__main__":
+    main()
