@@ -69,7 +69,7 @@ def load_one(store: Store, settings: Settings, seed: int) -> tuple[float, float]
     began = time.perf_counter()
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'retired' WHERE id < ?", [adapter.id])
-    while (held := placement(store, adapter)) is None:
+    while (held := placement(store, adapter)) is None or held.state == "loading":
         time.sleep(0.002)
     if held.state != "loaded" or held.load_ms is None:
         raise SystemExit(f"{adapter.name} was not loaded: {held.error}")
@@ -77,8 +77,7 @@ def load_one(store: Store, settings: Settings, seed: int) -> tuple[float, float]
 
 
 def placement(store: Store, adapter: Adapter) -> placements.Placement | None:
-    found = [p for p in placements.of_replica(store.db, "local") if p.adapter_id == adapter.id]
-    return found[0] if found else None
+    return next(iter(placements.of_adapter(store.db, adapter.id)), None)
 
 
 async def measure(store: Store, settings: Settings, url: str) -> None:

@@ -17,10 +17,13 @@ from sqlite_utils import Database
 
 from data import audit
 from data.clock import now_us
-from data.db import row, rows
+from data.db import row, rows, value
 from data.errors import Conflict, NotFound
 
 STALE_S = 15
+ATTEMPTS = 3  # to load an adapter, in one life of an engine
+ENDED = "The engine ended while this adapter was being loaded."
+UNKNOWN = "The engine was away; whether it still holds this adapter is being found out."
 OURS = "local-"  # how the names of engines begin that `understudy serve` starts itself
 
 ReplicaState = Literal["starting", "ready", "draining", "asleep", "down"]
@@ -63,6 +66,11 @@ class Placement:
     agreement: float | None  # of its canaries, 0 to 1; None: it has none
     error: str
     updated_at: int
+
+    @property
+    def given_up(self) -> bool:
+        """It failed, and is not tried again by itself in this life of the engine."""
+        return self.state == "failed" and self.attempts >= ATTEMPTS
 
 
 # -- replicas ----------------------------------------------------------------------------------
@@ -201,8 +209,9 @@ def record_loaded(
 
 def record_failed(
     db: Database, replica: str, adapter_id: int, error: str, agreement: float | None = None
-) -> None:
-    """Counts the attempt; the reason is shown by `understudy adapters list` and metrics."""
+) -> int:
+    """Counts the attempt and returns how many there were; the reason is shown by `understudy
+    adapters list` and metrics."""
     db.execute(
         "INSERT INTO placements (replica, adapter_id, state, attempts, agreement, error, "
         "updated_at) VALUES (?, ?, 'failed', 1, ?, ?, ?) "
@@ -211,13 +220,15 @@ def record_failed(
         "updated_at = excluded.updated_at",
         [replica, adapter_id, agreement, error, now_us()],
     )
+    sql = "SELECT attempts FROM placements WHERE replica = ? AND adapter_id = ?"
+    return int(value(db, sql, [replica, adapter_id]))
 
 
 def drain(db: Database, replica: str, adapter_id: int) -> None:
     """Nobody new is sent there from this transaction on."""
     db.execute(
         "UPDATE placements SET state = 'draining', updated_at = ? "
-        "WHERE replica = ? AND adapter_id = ? AND state <> 'draining'",
+        "WHERE replica = ? AND adapter_id = ? AND state = 'loaded'",
         [now_us(), replica, adapter_id],
     )
 
@@ -227,13 +238,25 @@ def drop(db: Database, replica: str, adapter_id: int) -> None:
     db.execute("DELETE FROM placements WHERE replica = ? AND adapter_id = ?", [replica, adapter_id])
 
 
-def begin_life(db: Database, replica: str) -> None:
-    """The engine has started anew, or is about to: what it holds is to be found out, and every
-    adapter gets its attempts again. The leases stay."""
+def begin_life(db: Database, replica: str, *, empty: bool) -> None:
+    """The engine has started anew, and every adapter gets its attempts again; but one that was
+    being loaded when the engine ended may be why, and keeps count.
+
+    `empty`: it is a new process, which holds nothing, so the leases have ended. Otherwise they
+    stay until it has been asked what it holds."""
+    db.execute(
+        "UPDATE placements SET state = 'failed', attempts = attempts + 1, error = ?, "
+        "updated_at = ? WHERE replica = ? AND state = 'loading' AND error = ''",
+        [ENDED, now_us(), replica],
+    )
+    if empty:
+        sql = "DELETE FROM placements WHERE replica = ? AND error <> ?"
+        db.execute(sql, [replica, ENDED])
+        return
     db.execute(
         "UPDATE placements SET state = 'loading', attempts = 0, load_ms = NULL, "
-        "agreement = NULL, error = '', updated_at = ? WHERE replica = ?",
-        [now_us(), replica],
+        "agreement = NULL, error = ?, updated_at = ? WHERE replica = ? AND error <> ?",
+        [UNKNOWN, now_us(), replica, ENDED],
     )
 
 
@@ -262,6 +285,11 @@ def release_ours(db: Database, adapter_id: int) -> None:
 def of_replica(db: Database, replica: str) -> list[Placement]:
     sql = "SELECT * FROM placements WHERE replica = ? ORDER BY adapter_id"
     return [Placement(**r) for r in rows(db, sql, [replica])]
+
+
+def of_adapter(db: Database, adapter_id: int) -> list[Placement]:
+    sql = "SELECT * FROM placements WHERE adapter_id = ? ORDER BY replica"
+    return [Placement(**r) for r in rows(db, sql, [adapter_id])]
 
 
 def leases(db: Database, adapter_id: int) -> list[str]:

@@ -1,52 +1,67 @@
 """Makes one engine hold the adapters that the registry wants, and records what it holds.
 
 `sync` compares and corrects; it keeps nothing between calls, so it is as right after the engine's
-restart (when all adapters are gone) as after a promotion. Adapters are loaded one by one from
-their immutable folders, under names that carry their content's digest, and never reloaded in
-place: vLLM would change weights in the middle of an answer. One that fails is tried `ATTEMPTS`
-times in an engine's life, and never keeps the others from being loaded.
+restart (when all adapters are gone) as after a promotion, or after we died half-way through one.
+
+To publish an adapter is: check its files, load it under the name that carries their digest (never
+in place: vLLM would change weights in the middle of an answer), ask it what it was asked at
+training, and only then let people be sent to it. One that fails is tried `ATTEMPTS` times in an
+engine's life, and never keeps the others out. To withdraw it is: send nobody new, wait for the
+answers that it is writing, unload it, and only then give up the lease on its files.
 """
 
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlite_utils import Database
-
-from data import adapter_files, adapters, placements
-from data.adapter_files import AdapterFiles
+from data import adapter_files, adapters, conversations, placements
 from data.adapters import BASE_SERVED_NAME, Adapter
 from data.clock import now_us
 from data.config import Settings
-from data.db import Store, value
-from data.errors import UnderstudyError
-from data.placements import Placement
-from serving import base_adapter
+from data.db import Store
+from data.errors import Invalid, NotFound, Unavailable, UnderstudyError
+from data.placements import ATTEMPTS, Placement
+from serving import base_adapter, canary
+from serving.engine_http import NO_ANSWER, ask, healthy
 from serving.engine_http import EngineRefused as EngineRefused
-from serving.engine_http import ask
+from serving.sizes import Sizes
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-SERVED_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}@\d{1,9}-[0-9a-f]{12}")
+PAUSES_S = (0.0, 1.0, 2.0)  # before an attempt, by how many there were
+SETTLE_S = 60.0  # an engine that gave no answer to a load may still be at it
+SHORT_S = 10.0  # for requests that read no files
+SERVED_NAME = re.compile(r"([a-z][a-z0-9-]{0,31}@\d{1,9})-[0-9a-f]{12}")
 
 
-@dataclass(frozen=True)
+class AnswersDifferently(Unavailable):
+    """The engine's answers are not those that the adapter gave after its training."""
+
+    def __init__(self, agreement: float, least: float) -> None:
+        self.agreement = agreement
+        super().__init__(
+            f"It answers differently in this engine than after training: {agreement:.0%} of its "
+            f"canary tokens agree, at least {least:.0%} must."
+        )
+
+
+@dataclass
 class Outcome:
     """What one `sync` did, by served name."""
 
     loaded: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()  # for an engine with room for them
     unfinished: bool = False  # something is to be tried again or waits for streams to end
 
 
 def held(url: str) -> dict[str, str]:
     """Served name -> folder, of the adapters that the engine holds. Raises EngineRefused."""
     try:
-        cards = ask(f"{url}/v1/models")["data"]
+        cards = ask(f"{url}/v1/models", timeout=SHORT_S)["data"]
         return {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineRefused(f"What answers at {url} is not a vLLM.") from error
@@ -54,104 +69,231 @@ def held(url: str) -> dict[str, str]:
 
 def ensure_base(url: str, settings: Settings) -> None:
     """See to it that the engine holds `base@0`. Raises Unavailable, BadAdapter."""
-    if BASE_SERVED_NAME in held(url):
+    there = held(url).get(BASE_SERVED_NAME)
+    if there is not None and Path(there).parent == settings.adapters_path:
         return
     folder = base_adapter.ensure(settings)
-    _check(folder, settings, sha256=None)
+    if there is not None:  # another home's, whose files may go at any time
+        unload(url, BASE_SERVED_NAME)
+    files = _check(folder, settings, sha256=None)
     load(url, BASE_SERVED_NAME, folder)
-
-
-def wanted(db: Database) -> frozenset[str]:
-    """The served names that the registry wants now; cheap enough to ask often."""
-    return frozenset(a.served_name for a in adapters.wanted(db))
-
-
-def sync(store: Store, settings: Settings, replica: str, url: str, *, ours: bool) -> Outcome:
-    """Load what is missing, unload what is not wanted, record both. Raises EngineRefused when
-    the engine cannot even be asked what it holds.
-
-    `ours`: nobody else loads adapters into this engine, so unknown ones are unloaded, too.
-    """
-    present = held(url)
-    want = {a.served_name: a for a in adapters.wanted(store.db)}
-    known = {a.served_name: a for a in adapters.every(store.db)}
-    records = {p.adapter_id: p for p in placements.of_replica(store.db, replica)}
-    loaded, failed, unloaded, unfinished = [], [], [], False
-
-    for name, adapter in want.items():
-        record = records.get(adapter.id)
-        if name in present:
-            if record is None or record.state != "loaded":
-                _record_loaded(store, replica, adapter, None)
-            continue
-        attempts = record.attempts if record is not None and record.state == "failed" else 0
-        if attempts >= ATTEMPTS:
-            continue
-        try:
-            load_ms = _publish(url, settings, adapter)
-        except UnderstudyError as error:
-            log.warning("%s could not be loaded: %s", adapter.name, error)
-            with store.write() as db:
-                placements.record_failed(db, replica, adapter.id, str(error))
-            failed.append(name)
-            unfinished = unfinished or attempts + 1 < ATTEMPTS
-        else:
-            log.info("%s is loaded (%.0f ms).", adapter.name, load_ms)
-            _record_loaded(store, replica, adapter, load_ms)
-            loaded.append(name)
-
-    routed = _withdraw(store, replica, records, want, known)
-    for name in present.keys() - want.keys():
-        if not SERVED_NAME.fullmatch(name) or (name not in known and not ours):
-            continue
-        if name in routed or _being_streamed(store.db, settings, known.get(name)):
-            unfinished = True
-        elif _unload_quietly(url, name):
-            unloaded.append(name)
-        else:
-            unfinished = True
-    return Outcome(tuple(loaded), tuple(unloaded), tuple(failed), unfinished)
-
-
-def forget_failures(store: Store, replica: str) -> None:
-    """A new life of the engine: every adapter gets its attempts again."""
-    with store.write() as db:
-        for placement in placements.of_replica(db, replica):
-            placements.drop(db, replica, placement.adapter_id)
+    adapter_files.check_unchanged(folder, files.stamp)
 
 
 def load(url: str, name: str, folder: Path) -> None:
     """Tell the engine to load `folder` under `name`. Raises EngineRefused."""
-    body = {"lora_name": name, "lora_path": str(folder)}
-    ask(f"{url}/v1/load_lora_adapter", body)
+    ask(f"{url}/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
 
 
 def unload(url: str, name: str) -> None:
     """Raises EngineRefused."""
-    ask(f"{url}/v1/unload_lora_adapter", {"lora_name": name})
+    ask(f"{url}/v1/unload_lora_adapter", {"lora_name": name}, timeout=SHORT_S)
 
 
-def _publish(url: str, settings: Settings, adapter: Adapter) -> float:
-    """Check and load one adapter; returns the milliseconds that the engine took."""
-    if adapter.base_model != settings.base.model:
-        raise adapter_files.BadAdapter(
-            f"It was tuned for the base model {adapter.base_model}; this engine serves "
-            f"{settings.base.model}."
+def settled(placement: Placement, wanted: bool) -> bool:
+    """Whether a row is as it should be, so that nothing is to be done about its adapter."""
+    if placement.state == "loaded":
+        return wanted
+    if placement.state == "failed":
+        return wanted and placement.given_up
+    return wanted and placement.state == "loading" and bool(placement.error)  # it waits
+
+
+def sync(
+    store: Store,
+    settings: Settings,
+    replica: str,
+    url: str,
+    *,
+    ours: bool,
+    sizes: Sizes | None = None,
+) -> Outcome:
+    """Load what is missing, unload what is not wanted, record both. Raises EngineRefused when
+    the engine is away, StoreBusy and StoreFull when the store is.
+
+    `ours`: nobody else loads adapters into this engine, so unknown ones are unloaded, too.
+    `sizes` are what the engine was started with, None when they are not known.
+    """
+    want = {a.id: a for a in adapters.wanted(store.db)}
+    records = {p.adapter_id: p for p in placements.of_replica(store.db, replica)}
+    work = _Sync(store, settings, replica, url, ours, sizes, held(url))
+    for adapter in want.values():
+        work.publish(adapter, records.get(adapter.id))
+    for adapter_id in records.keys() - want.keys():
+        work.withdraw(adapters.by_id(store.db, adapter_id), records[adapter_id])
+    names = {a.served_name for a in want.values()} | work.withdrawn
+    for name in work.present.keys() - names:
+        work.unload_stranger(name)
+    return work.outcome
+
+
+@dataclass
+class _Sync:
+    """One comparison of the engine with the registry."""
+
+    store: Store
+    settings: Settings
+    replica: str
+    url: str
+    ours: bool
+    sizes: Sizes | None
+    present: dict[str, str]  # what the engine held when it was asked
+    outcome: Outcome = field(default_factory=Outcome)
+    withdrawn: set[str] = field(default_factory=set)
+    told: bool = False  # the engine has heard of the adapter that is being published
+
+    def publish(self, adapter: Adapter, record: Placement | None) -> None:
+        """Make it answer, unless it does or is not to be tried now."""
+        there = self.present.get(adapter.served_name)
+        if there is not None and there != self._folder(adapter):
+            self.withdraw(adapter, record)  # the name is right, the place is not: load it anew
+            self.outcome.unfinished = True
+            return
+        if record is not None and self._to_be_left(adapter, record):
+            return
+        if why := self._no_room(adapter):
+            with self.store.write() as db:
+                placements.lease(db, self.replica, adapter.id, why)
+            self.outcome.waiting += (adapter.served_name,)
+        else:
+            self._attempt(adapter, there is not None)
+
+    def withdraw(self, adapter: Adapter, record: Placement | None) -> None:
+        """Send nobody new there; unload it when nobody is answered by it any more."""
+        name = adapter.served_name
+        self.withdrawn.add(name)
+        with self.store.write() as db:
+            placements.drain(db, self.replica, adapter.id)
+            oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
+            writing = conversations.being_written(db, self.replica, oldest, adapter.id)
+        if writing or not self._gone(name, record):
+            self.outcome.unfinished = True
+            return
+        with self.store.write() as db:
+            placements.drop(db, self.replica, adapter.id)
+
+    def unload_stranger(self, name: str) -> None:
+        """What no row speaks of: left over from another life of ours, or somebody else's."""
+        match = SERVED_NAME.fullmatch(name)
+        if match is None:
+            return
+        try:
+            known = adapters.get(self.store.db, match[1])
+        except NotFound:
+            known = None
+        if known is not None and known.served_name == name:
+            with self.store.write() as db:
+                placements.lease(db, self.replica, known.id)
+            self.withdraw(known, None)
+        elif self.ours:
+            self._unloaded(name)
+
+    def _attempt(self, adapter: Adapter, there: bool) -> None:
+        with self.store.write() as db:
+            if not placements.lease(db, self.replica, adapter.id):
+                return  # it was removed a moment ago
+        self.told = there
+        try:
+            load_ms, agreement = self._publish(adapter, there)
+        except UnderstudyError as error:
+            if isinstance(error, EngineRefused) and not healthy(self.url):
+                raise  # the engine's trouble, not the adapter's
+            self._failed(adapter, error)
+            return
+        with self.store.write() as db:
+            placements.record_loaded(db, self.replica, adapter.id, load_ms, agreement)
+        if load_ms is not None:
+            log.info("%s holds %s (%.0f ms).", self.replica, adapter.name, load_ms)
+            self.outcome.loaded += (adapter.served_name,)
+
+    def _publish(self, adapter: Adapter, there: bool) -> tuple[float | None, float | None]:
+        """Check it, load it and ask its canaries; returns the milliseconds that the engine took
+        to load it (None: it was there) and the share of canary tokens that agree."""
+        if adapter.base_model != self.settings.base.model:
+            raise adapter_files.BadAdapter(
+                f"It was tuned for the base model {adapter.base_model}; this engine serves "
+                f"{self.settings.base.model}."
+            )
+        folder = adapter.folder(self.settings.home)
+        files = _check(folder, self.settings, sha256=adapter.sha256)
+        load_ms = None
+        if not there:
+            began = time.perf_counter()
+            self.told = True
+            load(self.url, adapter.served_name, folder)
+            load_ms = (time.perf_counter() - began) * 1000
+        adapter_files.check_unchanged(folder, files.stamp)
+        agreement = canary.agreement(self.url, adapter.served_name, adapter.canaries)
+        least = self.settings.serving.canary_agreement
+        if agreement is not None and agreement < least:
+            raise AnswersDifferently(agreement, least)
+        return load_ms, agreement
+
+    def _failed(self, adapter: Adapter, error: UnderstudyError) -> None:
+        """Record why, and see that the engine does not keep it."""
+        log.warning("%s cannot be served by %s: %s", adapter.name, self.replica, error)
+        agreement = error.agreement if isinstance(error, AnswersDifferently) else None
+        with self.store.write() as db:
+            tried = placements.record_failed(db, self.replica, adapter.id, str(error), agreement)
+        self.outcome.failed += (adapter.served_name,)
+        self.outcome.unfinished = self.outcome.unfinished or tried < ATTEMPTS
+        if self.told and adapter.served_name in held(self.url):
+            self._unloaded(adapter.served_name)
+
+    def _to_be_left(self, adapter: Adapter, record: Placement) -> bool:
+        """Whether it answers, or failed and is not to be tried now. One that is not tried again
+        is not left in the engine, either."""
+        there = adapter.served_name in self.present
+        if record.state != "failed":
+            return record.state == "loaded" and there
+        if record.given_up:
+            if there:
+                self._unloaded(adapter.served_name)
+            return True
+        due = now_us() - record.updated_at >= PAUSES_S[record.attempts] * 1_000_000
+        self.outcome.unfinished = self.outcome.unfinished or not due
+        return not due
+
+    def _no_room(self, adapter: Adapter) -> str:
+        """Why this engine cannot take it before it is started anew; '' when it can. A rank beyond
+        what is set, or what any engine takes, is no matter of waiting: the check refuses it."""
+        if self.sizes is None or adapter.rank <= self.sizes.max_rank:
+            return ""
+        if adapter.rank > self.settings.serving.rank_limit:
+            return ""
+        return (
+            f"Its rank is {adapter.rank}, this engine was started for {self.sizes.max_rank}: it "
+            "waits until the engine has been restarted."
         )
-    folder = adapter.folder(settings.home)
-    checked = _check(folder, settings, sha256=adapter.sha256)
-    began = time.perf_counter()
-    load(url, adapter.served_name, folder)
-    load_ms = (time.perf_counter() - began) * 1000
-    try:
-        adapter_files.check_unchanged(folder, checked.stamp)
-    except adapter_files.BadAdapter:
-        unload(url, adapter.served_name)
-        raise
-    return load_ms
+
+    def _gone(self, name: str, record: Placement | None) -> bool:
+        """Whether the engine is known not to hold it, after unloading it if need be."""
+        if name in self.present:
+            return self._unloaded(name)
+        if record is None or record.state in ("loaded", "draining"):
+            return True
+        may_come = record.state == "loading" or NO_ANSWER in record.error
+        return not may_come or now_us() - record.updated_at > SETTLE_S * 1_000_000
+
+    def _unloaded(self, name: str) -> bool:
+        try:
+            unload(self.url, name)
+        except EngineRefused as error:
+            log.warning("%s could not be unloaded from %s: %s", name, self.replica, error)
+            self.outcome.unfinished = True
+            return False
+        log.info("%s has dropped %s.", self.replica, name)
+        self.outcome.unloaded += (name,)
+        return True
+
+    def _folder(self, adapter: Adapter) -> str:
+        try:
+            return str(adapter.folder(self.settings.home))
+        except Invalid:  # publishing it says so, too, in a place where it is recorded
+            return ""
 
 
-def _check(folder: Path, settings: Settings, *, sha256: str | None) -> AdapterFiles:
+def _check(folder: Path, settings: Settings, *, sha256: str | None) -> adapter_files.AdapterFiles:
     try:
         return adapter_files.check(
             folder,
@@ -162,51 +304,3 @@ def _check(folder: Path, settings: Settings, *, sha256: str | None) -> AdapterFi
         )
     except OSError as error:
         raise adapter_files.BadAdapter(f"Its files cannot be read: {error}") from error
-
-
-def _record_loaded(store: Store, replica: str, adapter: Adapter, load_ms: float | None) -> None:
-    with store.write() as db:
-        placements.record_loaded(db, replica, adapter.id, load_ms)
-
-
-def _withdraw(
-    store: Store,
-    replica: str,
-    records: dict[int, Placement],
-    want: dict[str, Adapter],
-    known: dict[str, Adapter],
-) -> set[str]:
-    """Take the records of what is no longer wanted away, so that nobody new is sent there.
-
-    Returns those served names: they are unloaded by a later `sync`, because whoever read the
-    record a moment ago has not yet begun the answer."""
-    kept = {a.id for a in want.values()}
-    gone = records.keys() - kept
-    if gone:
-        with store.write() as db:
-            for adapter_id in gone:
-                placements.drop(db, replica, adapter_id)
-    return {name for name, adapter in known.items() if adapter.id in gone}
-
-
-def _unload_quietly(url: str, name: str) -> bool:
-    try:
-        unload(url, name)
-    except EngineRefused as error:
-        log.warning("%s could not be unloaded: %s", name, error)
-        return False
-    log.info("%s is unloaded.", name)
-    return True
-
-
-def _being_streamed(db: Database, settings: Settings, adapter: Adapter | None) -> bool:
-    """Whether an answer of this adapter is on its way. One that is older than an answer may be
-    belongs to a bot that crashed."""
-    if adapter is None:
-        return False
-    oldest = now_us() - (settings.bot.answer_timeout_s + 10) * 1_000_000
-    sql = (
-        "SELECT 1 FROM replies WHERE status = 'streaming' AND adapter_id = ? AND created_at > ? "
-        "LIMIT 1"
-    )
-    return value(db, sql, [adapter.id, oldest]) is not None

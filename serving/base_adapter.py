@@ -25,7 +25,8 @@ BYTES_A_NUMBER = 2  # BF16
 def ensure(settings: Settings) -> Path:
     """The folder of the all-zero adapter for the present base model, written when missing.
 
-    Raises Unavailable when the base model is not on this machine, or has none of `MODULES`.
+    Raises Unavailable when the base model is not on this machine, or has none of `MODULES`, or
+    the folder cannot be written.
     """
     shapes = _shapes(settings.base.path)
     module = next(iter(shapes)).split(".lora_")[0].rsplit(".", 1)[-1]
@@ -34,7 +35,10 @@ def ensure(settings: Settings) -> Path:
     identity = hashlib.sha256(config + header).hexdigest()[:12]
     folder = settings.adapters_path / f"base-0-{identity}"
     if not folder.is_dir():
-        _write(folder, config, header, zeros)
+        try:
+            _write(folder, config, header, zeros)
+        except OSError as error:
+            raise Unavailable(f"The adapter base@0 cannot be written: {error}") from error
     return folder
 
 

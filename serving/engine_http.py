@@ -15,6 +15,8 @@ import orjson
 from data.errors import Unavailable
 
 TIMEOUT_S = 60.0  # for the longest: an adapter that is read from a slow disk
+HEALTH_TIMEOUT_S = 5.0
+NO_ANSWER = "cannot be reached"  # in the reason, when nobody knows whether it was done
 
 
 class EngineRefused(Unavailable):
@@ -41,7 +43,7 @@ def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S
     except urllib.error.HTTPError as error:
         raise EngineRefused(_reason(error), error.code) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise EngineRefused(f"The engine at {url} cannot be reached: {error}") from error
+        raise EngineRefused(f"The engine at {url} {NO_ANSWER}: {error}") from error
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -60,3 +62,13 @@ def _reason(error: urllib.error.HTTPError) -> str:
         if error.code == 404 and "lora_adapter" in error.url:
             message = "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
     return f"The engine answered {error.code}: {message}"
+
+
+def healthy(url: str, timeout: float = HEALTH_TIMEOUT_S) -> bool:
+    """Whether the engine at `url` answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=timeout) as answer:
+            return bool(answer.status == 200)
+    except (OSError, http.client.HTTPException, ValueError):  # a cut answer is none of OSError
+        return False

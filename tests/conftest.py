@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -43,23 +44,28 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None
 class RunningEngine:
     settings: Settings
     store: Store
-    url: str
+
+    @property
+    def url(self) -> str:
+        """Where the engine answers; a restart may have moved it."""
+        known = [r.url for r in placements.replicas(self.store.db)]
+        return next(iter([*placements.ready_urls(self.store.db), *known]), "")
 
     def ready(self) -> bool:
-        return self.url in placements.ready_urls(self.store.db)
+        return bool(placements.ready_urls(self.store.db))
 
     def wait_ready(self) -> None:
         wait_until(self.ready, "the engine to be ready", 120)
 
     def holds(self, adapter: Adapter) -> bool:
-        return self.url in placements.loaded(self.store.db).get(adapter.id, [])
+        return adapter.id in placements.loaded(self.store.db)
 
     def wait_for(self, adapter: Adapter) -> None:
         wait_until(lambda: self.holds(adapter), f"the engine to hold {adapter.name}")
 
     def pid(self) -> int | None:
         """vLLM's API server, which leads the group of all its processes."""
-        port = f"\0{self.settings.serving.port}\0".encode()
+        port = f"\0{urlsplit(self.url).port}\0".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 line = (folder / "cmdline").read_bytes()
@@ -84,7 +90,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         serving = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
         serving.start()
         try:
-            running = RunningEngine(settings, store, f"http://127.0.0.1:{settings.serving.port}")
+            running = RunningEngine(settings, store)
             wait_until(lambda: running.ready() or not serving.is_alive(), "the engine", 120)
             assert running.ready(), "the engine did not start; see what pytest captured"
             yield running

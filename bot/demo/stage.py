@@ -128,17 +128,16 @@ def followed(stage: Stage, run_id: int) -> Adapter:
 
 
 def wait_until_loaded(stage: Stage, adapter: Adapter) -> placements.Placement:
-    """Wait until the engine holds the adapter. Raises Unavailable when it can't."""
+    """Wait until an engine may be asked for the adapter. Raises Unavailable when none can have
+    it."""
     deadline = time.monotonic() + START_TIMEOUT_S
     with stage.console.status(f"Waiting for vLLM to hold {adapter.name}"):
         while time.monotonic() < deadline:
-            for replica in placements.replicas(stage.store.db):
-                for held in placements.of_replica(stage.store.db, replica.name):
-                    if held.adapter_id != adapter.id:
-                        continue
-                    if held.state == "failed":
-                        raise Unavailable(f"vLLM can't hold {adapter.name}: {held.error}")
-                    return held
+            at = placements.of_adapter(stage.store.db, adapter.id)
+            if adapter.id in placements.loaded(stage.store.db):
+                return next(placement for placement in at if placement.state == "loaded")
+            if at and all(placement.given_up for placement in at):
+                raise Unavailable(f"vLLM can't hold {adapter.name}: {at[0].error}")
             stage.check()
             time.sleep(0.1)
     log = stage.settings.home / "logs" / "serve.log"

@@ -57,14 +57,42 @@ def test_a_replica_that_is_not_ready_keeps_its_rows_and_is_not_routed_to(
     assert placements.can_answer(store.db, "here", adapter_id)
 
 
-def test_in_a_new_life_everything_is_to_be_found_out_again(store: Store, adapter_id: int) -> None:
+def test_a_new_process_holds_nothing(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     load(store, adapter_id)
     with store.write() as db:
-        placements.begin_life(db, "here")
+        placements.begin_life(db, "here", empty=True)
+    assert placements.leases(store.db, adapter_id) == []
+
+
+def test_an_engine_that_was_away_keeps_its_leases_until_it_is_asked(
+    store: Store, adapter_id: int
+) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.begin_life(db, "here", empty=False)
     (placement,) = placements.of_replica(store.db, "here")
     assert (placement.state, placement.load_ms) == ("loading", None)
     assert placements.loaded(store.db) == {}
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_what_was_being_loaded_when_the_engine_ended_keeps_count(
+    store: Store, adapter_id: int, empty: bool
+) -> None:
+    """It may be why. Otherwise an adapter that kills the engine would kill it for ever."""
+    beat(store, "ready")
+    for attempts in (1, 2, 3):
+        with store.write() as db:
+            placements.lease(db, "here", adapter_id)
+            placements.begin_life(db, "here", empty=empty)
+        (placement,) = placements.of_replica(store.db, "here")
+        assert (placement.state, placement.attempts) == ("failed", attempts)
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.begin_life(db, "here", empty=empty)
+    assert [p.attempts for p in placements.of_replica(store.db, "here")] == ([] if empty else [0])
 
 
 def test_a_silent_engine_is_not_asked(store: Store, adapter_id: int) -> None:

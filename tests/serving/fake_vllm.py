@@ -6,18 +6,24 @@ a list of events, each sent as one server-sent event; `CUT` breaks the connectio
 
 import asyncio
 import json
+import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from aiohttp import web
+
+from data.config import POCKET
 
 CUT = "cut"
 HANG = "hang"
 DONE = "[DONE]"
 Event = dict[str, Any] | str
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def words(
@@ -63,13 +69,17 @@ class FakeVllm:
     completes_as: str | None = None  # the name it answers them under; None: the one asked for
     refuse_completions: int = 0  # the status of a refusal
     keep_alive_s: float = 5.0
+    network: Literal["up", "resets", "hangs", "errors"] = "up"  # what happens to all requests
+    loading: str = ""  # the folder of the latest load
+    base: dict[str, str] = field(default_factory=lambda: {"id": "base", "root": str(POCKET)})
+    pause_s: float = 0.0  # between two pieces of an answer
     on_load: Callable[[str], object] = field(default=lambda name: None)
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=200 if self.healthy else 503)
 
     async def models(self, _: web.Request) -> web.Response:
-        cards = [{"id": "base", "root": "/base", "parent": None}]
+        cards: list[dict[str, Any]] = [{**self.base, "parent": None}]
         cards += [{"id": n, "root": p, "parent": "base"} for n, p in self.held.items()]
         return web.json_response({"object": "list", "data": cards})
 
@@ -84,6 +94,9 @@ class FakeVllm:
             return refusal(self.refuse_load.get(name, 500), "it is malformed")
         if name in self.held:
             return refusal(400, f"The lora adapter '{name}' has already been loaded.")
+        if not Path(body["lora_path"]).is_dir():
+            return refusal(404, f"No adapter found for {body['lora_path']}")
+        self.loading = body["lora_path"]
         self.on_load(name)
         self.held[name] = body["lora_path"]
         return web.Response(text="Success")
@@ -116,7 +129,7 @@ class FakeVllm:
                     await response.prepare(request)
                 text = event if isinstance(event, str) else json.dumps(event)
                 await response.write(f"data: {text}\n\n".encode())
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.pause_s)
         except (ConnectionError, asyncio.CancelledError):
             self.broken_off += 1
             raise
@@ -136,8 +149,19 @@ class FakeVllm:
         ]
         return web.json_response({"model": self.completes_as or body["model"], "choices": choices})
 
+    @web.middleware
+    async def disturb(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A partition, as seen from here."""
+        if self.network == "resets" and request.transport is not None:
+            request.transport.abort()
+        while self.network == "hangs":
+            await asyncio.sleep(0.02)
+        if self.network == "errors":
+            return web.Response(status=500, text="Internal Server Error")
+        return await handler(request)
+
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self.disturb])
         app.router.add_get("/health", self.health)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/load_lora_adapter", self.load)
@@ -179,3 +203,26 @@ def running(fake: FakeVllm) -> Iterator[FakeVllm]:
         loop.call_soon_threadsafe(stop.set)
         thread.join(5)
         loop.close()
+
+
+def main() -> None:
+    """As a program in vLLM's place, which `serving/vllm_process.py` starts (`stand_in_for_vllm`):
+    it writes as many words as are asked for, and lets them end when it is told to. An adapter
+    with a `crash.md` beside its files ends it, as one does that is too much for the memory."""
+    fake = FakeVllm(pause_s=0.02)
+    fake.on_load = lambda name: Path(fake.loading, "crash.md").exists() and os._exit(3)
+    fake.say = lambda body: words(body["model"], *[" word"] * body["max_tokens"])
+    given = dict(zip(sys.argv[1::1], sys.argv[2::1], strict=False))
+    web.run_app(
+        fake.app(), host="127.0.0.1", port=int(given["--port"]), shutdown_timeout=8, print=None
+    )
+
+
+def stand_in_for_vllm(folder: Path) -> str:
+    """Write a package `vllm` whose server is `main`; returns the PYTHONPATH that leads to it."""
+    entry = folder / "vllm" / "entrypoints" / "launchers" / "api_server" / "entry.py"
+    entry.parent.mkdir(parents=True)
+    for package in list(entry.parents)[:4]:
+        (package / "__init__.py").touch()
+    entry.write_text("from tests.serving.fake_vllm import main as main")
+    return os.pathsep.join([str(folder), str(Path(__file__).parents[2])])

