@@ -303,6 +303,11 @@ def requeue_silent(db: Database, max_attempts: int) -> list[int]:
     return [r["id"] for r in silent]
 
 
+def any_queued(db: Database) -> bool:
+    """Whether some run waits for a worker."""
+    return row(db, "SELECT 1 FROM runs WHERE state = 'queued'") is not None
+
+
 def any_at_work(db: Database) -> bool:
     """Whether some worker is at a run now."""
     silent = now_us() - SILENT_S * 1_000_000

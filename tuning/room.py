@@ -22,7 +22,7 @@ def fitted(settings: Settings, recipe: Recipe, asked: Mapping[str, Any], *, new:
     """The recipe, in smaller passes where needed. `asked` is what people gave, `new` says that the
     adapter is not continued. Raises CannotFit, or Unavailable when the card cannot be read."""
     sharing = settings.serving.gpu_sharing
-    if sharing == "off" or settings.serving.url:
+    if sharing == "off" or (sharing == "split" and settings.serving.url):
         return recipe
     shape, card = gpu_plans.base_shape(settings), gpu_card.shared()
     kept = gpu_split.ASLEEP

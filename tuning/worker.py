@@ -8,7 +8,9 @@ itself loads no torch. What it promises:
 - a run is cancelled within seconds: the child is asked to end, then its process group is killed;
 - a child that crashes is tried again, `tuning.max_attempts` times in all; then the run fails with
   what killed it, in words;
-- asked to stop (SIGTERM, `stop`), it ends its child and gives the run back to the queue unspent.
+- asked to stop (SIGTERM, `stop`), it ends its child and gives the run back to the queue unspent;
+- on a card that it shares with the engine by turns (`data/turns.py`) it begins when the engine
+  sleeps, and interrupts a run when the hours for that end.
 """
 
 import contextlib
@@ -22,14 +24,15 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from sqlite_utils import Database
 
-from data import adapters, domains, pairs, runs
+from data import adapters, domains, pairs, runs, turns
 from data.config import Settings
 from data.db import Store
 from data.errors import Conflict, Unavailable
@@ -40,6 +43,7 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0  # between looks into the queue
 HEARTBEAT_S = 5.0
 WATCH_S = 0.25  # between looks at the child
+PATIENCE_S = 900.0  # with an engine that does not go to sleep
 GRACE_S = 10.0  # between asking the child to end and killing it
 DONE, FAILED, STOPPED = 0, 1, 3  # exit codes of `tuning.run`
 CHILD = (sys.executable, "-m", "tuning.run")
@@ -47,41 +51,96 @@ AUTOMATIC = "understudy:auto-retrain"  # who asked, for runs that nobody asked f
 LAST_WORDS = 4000  # bytes of a log that are looked at for the reason of a crash
 
 
-def run(settings: Settings, *, stop: threading.Event | None = None, once: bool = False) -> int:
+def run(
+    settings: Settings,
+    *,
+    stop: threading.Event | None = None,
+    once: bool = False,
+    clock: Callable[[], datetime] = datetime.now,
+) -> int:
     """Work until `stop` is set (or SIGTERM, SIGINT, when called in the main thread); with `once`
-    until the queue is empty. Returns the exit code: 1 when `once` met a run that failed."""
+    until the queue is empty. Returns the exit code: 1 when `once` met a run that failed. `clock`
+    gives the local time."""
     stop = stop or threading.Event()
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     failed = False
+    turn = _Turn(settings, clock)
     with Store(settings.store_path) as store, _signals(stop):
         log.info("worker %s waits for runs", name)
         while not stop.is_set():
             try:
-                claimed = _next(store, settings, name)
+                claimed = _next(store, settings, name, turn)
                 if claimed is not None:
-                    ended = _carry_out(store, settings, claimed, stop)
+                    ended = _carry_out(store, turn, claimed, stop)
                     failed = failed or ended.state == "failed"
                     continue
             except Unavailable as error:  # the store is busy or the disk full: not for ever
                 log.warning("%s", error)
                 stop.wait(HEARTBEAT_S)
                 continue
-            if once:
+            if once and not turn.waits:
                 break
             stop.wait(POLL_S)
         log.info("worker %s has stopped", name)
     return int(once and failed)
 
 
-def _next(store: Store, settings: Settings, name: str) -> Run | None:
-    """Bring back lost runs, queue those that are due, take one."""
+class _Turn:
+    """Whether the card is ours now, and how long the engine has kept us waiting for it."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.waits = ""  # what for; '' when for nothing
+        self._since = 0.0
+
+    def look(self, db: Database) -> None:
+        """Find out what the next run has to wait for."""
+        waits = turns.waits(db, self.settings, self.clock()) if runs.any_queued(db) else ""
+        if waits != self.waits:
+            self.waits, self._since = waits, time.monotonic()
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the engine has not gone to sleep for longer than it may take."""
+        return self.waits == turns.ASKING and time.monotonic() - self._since > PATIENCE_S
+
+    @property
+    def over(self) -> str:
+        """What a run at work has to wait for now, '' when it may go on."""
+        return turns.outside(self.settings, self.clock())
+
+
+def _next(store: Store, settings: Settings, name: str, turn: _Turn) -> Run | None:
+    """Bring back lost runs, queue those that are due, take one when the card is free for it."""
     if not _anything_to_do(store.db, settings):
+        turn.look(store.db)
         return None
     with store.write() as db:
         for run_id in runs.requeue_silent(db, settings.tuning.max_attempts):
             log.warning("run %d had lost its worker", run_id)
         queue_due(db, settings.tuning.auto_retrain_pairs)
-        return runs.claim(db, name)
+        turn.look(db)
+        if turn.too_long:
+            _give_up(db, name)
+        elif turn.waits:
+            turns.ask(db, turn.waits)
+        else:
+            return runs.claim(db, name)
+    return None
+
+
+def _give_up(db: Database, name: str) -> None:
+    """Fail the run that waits for an engine which does not sleep."""
+    claimed = runs.claim(db, name)
+    if claimed is not None:
+        log.warning("run %d: the engine did not go to sleep", claimed.id)
+        runs.fail(
+            db,
+            claimed.id,
+            f"The engine did not make room within {PATIENCE_S / 60:.0f} minutes. The log of "
+            "`understudy serve` says why. Ask again when that is mended.",
+        )
 
 
 def _anything_to_do(db: Database, settings: Settings) -> bool:
@@ -113,8 +172,9 @@ def queue_due(db: Database, threshold: int) -> list[Run]:
     return queued
 
 
-def _carry_out(store: Store, settings: Settings, claimed: Run, stop: threading.Event) -> Run:
+def _carry_out(store: Store, turn: _Turn, claimed: Run, stop: threading.Event) -> Run:
     """Do a claimed run in a child process, to whatever end; returns it as the store has it then."""
+    settings = turn.settings
     folder = settings.runs_path / str(claimed.id)
     folder.mkdir(parents=True, exist_ok=True)
     log.info(
@@ -123,10 +183,10 @@ def _carry_out(store: Store, settings: Settings, claimed: Run, stop: threading.E
     with open(folder / "run.log", "ab") as output:
         child = _start(settings, claimed, output)
         try:
-            wish = _watch(store, claimed, child, stop)
+            wish = _watch(store, turn, claimed, child, stop)
         finally:
             _end(child)
-    _record(store, settings, claimed, child.returncode, wish, folder / "run.log")
+    _record(store, turn, claimed, child.returncode, wish, folder / "run.log")
     _tidy(store, settings, claimed.id)
     ended = runs.get(store.db, claimed.id)
     log.info("run %d: %s %s", ended.id, ended.state, ended.error)
@@ -160,14 +220,21 @@ def _start(settings: Settings, claimed: Run, output: IO[bytes]) -> "subprocess.P
 
 
 def _watch(
-    store: Store, claimed: Run, child: "subprocess.Popen[bytes]", stop: threading.Event
+    store: Store,
+    turn: _Turn,
+    claimed: Run,
+    child: "subprocess.Popen[bytes]",
+    stop: threading.Event,
 ) -> str:
     """Wait for the child. Returns '' when it ended by itself, else why it has to be ended:
-    'cancel', 'stop', or 'lost' when the run is another worker's now."""
+    'cancel', 'stop', 'late' when the engine has the card now, or 'lost' when the run is another
+    worker's."""
     beat = 0.0
     while child.poll() is None:
         if stop.is_set():
             return "stop"
+        if turn.over:
+            return "late"
         if time.monotonic() - beat >= HEARTBEAT_S:
             beat = time.monotonic()
             try:
@@ -196,9 +263,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
             break
 
 
-def _record(
-    store: Store, settings: Settings, claimed: Run, code: int, wish: str, log_file: Path
-) -> None:
+def _record(store: Store, turn: _Turn, claimed: Run, code: int, wish: str, log_file: Path) -> None:
     """Write down how the run ended, unless the child has."""
     with store.write() as db:
         now = runs.get(db, claimed.id)
@@ -209,9 +274,11 @@ def _record(
             return
         if wish == "cancel" or now.cancel_requested:
             runs.cancelled(db, claimed.id)
+        elif wish == "late":
+            runs.give_back(db, claimed.id, turn.over or "waiting for a worker", spent=False)
         elif wish == "stop" or code == STOPPED:
             runs.give_back(db, claimed.id, "waiting for a worker", spent=False)
-        elif claimed.attempts < settings.tuning.max_attempts:
+        elif claimed.attempts < turn.settings.tuning.max_attempts:
             why = reason(code, log_file)
             log.warning("run %d: %s; it is tried again", claimed.id, why)
             runs.give_back(db, claimed.id, f"trying again: {why}")
