@@ -25,7 +25,15 @@ MAY_ENTER = {
     "serving": ("serving", "data"),
     "bot": ("bot", "data", "serving.client"),
 }
-LAZILY = {"bot": ("serving.serve", "serving.engine", "tuning.worker", "tuning.recipe")}
+LAZILY = {
+    "bot": (
+        "serving.serve",
+        "serving.engine",
+        "serving.removal",
+        "tuning.worker",
+        "tuning.recipe",
+    )
+}
 HEAVY = (
     "accelerate",
     "bitsandbytes",

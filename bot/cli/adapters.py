@@ -3,17 +3,18 @@
 from pathlib import Path
 
 import click
+from sqlite_utils import Database
 
 from bot import admin, scores
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from data import adapters as store
-from data import datasets, domains
-from data.clock import iso
+from data import conversations, datasets, domains, placements
+from data.clock import iso, now_us
 
 
 @click.group()
 def adapters() -> None:
-    """Adapter versions: list, promote, roll back."""
+    """Adapter versions: list, promote, roll back, retire, remove."""
 
 
 @adapters.command("list")
@@ -34,7 +35,7 @@ def list_(app: App, domain: str | None, as_json: bool) -> None:
             _golden(a),
             store.by_id(db, a.parent_id).name if a.parent_id else "the base",
             iso(a.created_at),
-            failed.get(a.name, a.state_reason),
+            _removal(a) or failed.get(a.name, a.state_reason),
         )
         for a in found
     ]
@@ -62,7 +63,8 @@ def show(app: App, name: str, as_json: bool) -> None:
         "made by": f"run {adapter.run_id}" if adapter.run_id else None,
         "made": iso(adapter.created_at),
         "sha256": adapter.sha256,
-        "folder": str(adapter.folder(app.settings.home)),
+        "removed": _removal(adapter),
+        "folder": None if adapter.removed_at else str(adapter.folder(app.settings.home)),
         "size": f"{adapter.size_bytes / 1e6:.1f} MB, rank {adapter.rank}",
         "recipe": ", ".join(f"{k}={v}" for k, v in adapter.recipe.items()),
     }
@@ -100,6 +102,49 @@ def rollback(app: App, domain: str) -> None:
 @adapters.command()
 @click.argument("name")
 @pass_app
+def retire(app: App, name: str) -> None:
+    """Take the candidate NAME out of service; answers that it is writing end first."""
+    with app.store.write() as db:
+        adapter = store.retire(db, store.get(db, name), app.actor)
+        writing = _writing(app, db, adapter)
+    rest = f" It is still writing {writing} answers, which end first." if writing else ""
+    click.echo(f"{adapter.name} is retired.{rest}")
+
+
+@adapters.command()
+@click.argument("name")
+@pass_app
+def remove(app: App, name: str) -> None:
+    """Delete the files of NAME, which is retired or rejected, for good.
+
+    Its scores and its place in the history stay. The files go once no engine holds them.
+    """
+    from serving import removal
+
+    with app.store.write() as db:
+        adapter = store.remove(db, store.get(db, name), app.actor)
+    if removal.delete_now(app.store, app.settings, adapter):
+        click.echo(f"{adapter.name} is removed, {adapter.size_bytes / 1e6:.1f} MB are free.")
+        return
+    holders = ", ".join(placements.leases(app.store.db, adapter.id))
+    why = f"once {holders} has dropped it" if holders else "in a few seconds"
+    click.echo(f"{adapter.name} is removed; its files are deleted {why}.")
+
+
+@adapters.command()
+@click.argument("name")
+@pass_app
+def retry(app: App, name: str) -> None:
+    """Let the engines try NAME again, which they could not serve."""
+    with app.store.write() as db:
+        adapter = store.get(db, name)
+        at = placements.retry(db, adapter.id, app.actor, adapter.name)
+    click.echo(f"{adapter.name} is tried again on {', '.join(at)}.")
+
+
+@adapters.command()
+@click.argument("name")
+@pass_app
 def check(app: App, name: str) -> None:
     """Look through an adapter's files as is done before an engine gets them."""
     from data import adapter_files
@@ -118,3 +163,16 @@ def check(app: App, name: str) -> None:
 def _golden(adapter: store.Adapter) -> str:
     golden = adapter.scores.get("golden") or {}
     return f"{golden['exact']:.0%} / {golden['f1']:.2f}" if golden.get("n") else ""
+
+
+def _writing(app: App, db: Database, adapter: store.Adapter) -> int:
+    """How many answers it is writing, on all replicas."""
+    since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
+    names = [replica.name for replica in placements.replicas(db)]
+    return sum(conversations.being_written(db, name, since, adapter.id) for name in names)
+
+
+def _removal(adapter: store.Adapter) -> str:
+    if adapter.removal_asked_at is None:
+        return ""
+    return f"removed {iso(adapter.removed_at)}" if adapter.removed_at else "being removed"

@@ -18,7 +18,10 @@ def up(app: App) -> None:
 @click.command()
 @pass_app
 def serve(app: App) -> None:
-    """Run vLLM on loopback and make it hold the adapters that the store says."""
+    """Run vLLM on loopback, or several, and make each hold the adapters that the store says.
+
+    Ends when it is told to, once the answers that are being written have ended.
+    """
     _ = app.store
     from serving import serve as serving
 

@@ -1,6 +1,11 @@
 """`understudy adapters` and `understudy ab`: the live mark and the comparison."""
 
+from pathlib import Path
+
+from data import conversations, placements
+from data.adapters import Adapter
 from data.db import Store
+from serving import lock
 from tests.bot.cli.conftest import Run, json, make_adapter
 
 
@@ -78,3 +83,108 @@ def test_every_deed_is_in_the_audit_log(run: Run, store: Store) -> None:
 
     assert isinstance(entries, list)
     assert [e["action"] for e in entries] == ["rollback", "promote", "domain add"]
+
+
+def on_disk(home: Path, adapter: Adapter) -> Path:
+    """The adapter's folder, with something in it."""
+    folder = adapter.folder(home)
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_a_candidate_is_retired_and_its_answers_are_counted(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    adapter = make_adapter(store, "art", 1)
+    with store.write() as db:
+        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        thread = conversations.open_thread(db, "t", adapter.domain_id, "p")
+        conversations.ask(
+            db,
+            reply_id="r1",
+            conversation=thread,
+            person="p",
+            text="Why?",
+            adapter_id=adapter.id,
+            variant_id=None,
+            replica="local-1",
+        )
+
+    result = run("adapters", "retire", "art@1")
+
+    assert "art@1 is retired. It is still writing 1 answers" in result.output
+    assert run("adapters", "retire", "art@1").exit_code == 1
+
+
+def test_the_live_adapter_is_not_retired_and_it_is_said_what_to_do(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    make_adapter(store, "art", 1)
+    run("adapters", "promote", "art@1")
+
+    result = run("adapters", "retire", "art@1")
+
+    assert result.exit_code == 1
+    assert "understudy adapters rollback art" in result.output
+    assert live(run) == ["art@1"]
+
+
+def test_files_are_deleted_at_once_when_nothing_serves(run: Run, store: Store, home: Path) -> None:
+    run("domains", "add", "art")
+    adapter = make_adapter(store, "art", 1)
+    folder = on_disk(home, adapter)
+    with store.write() as db:  # what a serve that is gone has left
+        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_loaded(db, "local-1", adapter.id, 1.0)
+    run("adapters", "retire", "art@1")
+
+    result = run("adapters", "remove", "art@1")
+
+    assert "art@1 is removed" in result.output
+    assert not folder.exists()
+    assert "removed 20" in " ".join(run("adapters", "show", "art@1").output.split())
+    assert "was removed" in run("adapters", "promote", "art@1").output
+
+
+def test_files_stay_while_an_engine_of_somebody_else_holds_them(
+    run: Run, store: Store, home: Path
+) -> None:
+    run("domains", "add", "art")
+    adapter = make_adapter(store, "art", 1)
+    folder = on_disk(home, adapter)
+    with store.write() as db:
+        placements.beat(db, "gpu1:8000", "http://gpu1:8000", "pocket", "ready")
+        placements.record_loaded(db, "gpu1:8000", adapter.id, 1.0)
+    run("adapters", "retire", "art@1")
+
+    result = run("adapters", "remove", "art@1")
+
+    assert "deleted once gpu1:8000 has dropped it" in result.output
+    assert folder.exists()
+    assert "being removed" in run("adapters", "show", "art@1").output
+
+
+def test_files_are_left_to_the_serve_that_runs(run: Run, store: Store, home: Path) -> None:
+    run("domains", "add", "art")
+    folder = on_disk(home, make_adapter(store, "art", 1))
+    run("adapters", "retire", "art@1")
+
+    with lock.only_one(home):
+        result = run("adapters", "remove", "art@1")
+
+    assert "its files are deleted in a few seconds" in result.output
+    assert folder.exists()
+
+
+def test_a_failed_adapter_is_tried_again_when_asked(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    adapter = make_adapter(store, "art", 1)
+    with store.write() as db:
+        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        for _ in range(placements.ATTEMPTS):
+            placements.record_failed(db, "local-1", adapter.id, "no room")
+    assert placements.of_adapter(store.db, adapter.id)[0].given_up
+
+    result = run("adapters", "retry", "art@1")
+
+    assert "tried again on local-1" in result.output
+    assert not placements.of_adapter(store.db, adapter.id)[0].given_up
