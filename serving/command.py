@@ -15,6 +15,7 @@ from typing import Literal
 import orjson
 
 from data.config import Settings
+from serving import gpu
 from serving.sizes import Sizes
 
 HOST = "127.0.0.1"
@@ -64,7 +65,8 @@ def precision(settings: Settings) -> str:
 
 
 def command(settings: Settings, build: EngineBuild, sizes: Sizes, port: int) -> list[str]:
-    """The command line of vLLM for these settings."""
+    """The command line of vLLM for these settings. Raises as `gpu.flags` does when a card that is
+    shared with tuning is too small."""
     serving = settings.serving
     line = [sys.executable, "-P", str(Path(__file__).with_name("vllm_process.py"))]
     line += ["--model", settings.base.path, "--served-model-name", BASE_MODEL_ID]
@@ -78,9 +80,10 @@ def command(settings: Settings, build: EngineBuild, sizes: Sizes, port: int) -> 
     if serving.quantization != "none":
         line += ["--quantization", serving.quantization]
     if build.device == "cpu":
+        gpu.refuse_cpu(settings)
         line += ["--distributed-executor-backend", "uni", "--enforce-eager"]
     else:
-        line += ["--gpu-memory-utilization", str(serving.gpu_memory_fraction)]
+        line += gpu.flags(settings, sizes.max_loras, sizes.max_rank)
     return line
 
 
@@ -97,6 +100,7 @@ def environment(settings: Settings, build: EngineBuild) -> dict[str, str]:
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
         "UNDERSTUDY_PARENT": str(os.getpid()),
+        **gpu.environment(settings),
     }
     if Path(settings.base.path).is_dir():
         env["HF_HUB_OFFLINE"] = "1"

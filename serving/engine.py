@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.config import Settings
-from data.errors import Unavailable
+from data.errors import Conflict, Invalid, Unavailable
 from data.placements import OURS
 from serving.command import HOST, SHUTDOWN_S, command, environment
 from serving.command import installed as installed
@@ -158,6 +158,8 @@ class Engine:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
+        except (Invalid, Conflict, Unavailable) as error:  # it cannot share its card so
+            raise EngineFailed(str(error)) from error
         except OSError as error:  # no space for the log, no memory: it may pass
             raise EngineFailed(f"The engine could not be started: {error}") from error
         return self._process

@@ -93,6 +93,23 @@ class Replica:
         with self._lock:
             self.draining = False
 
+    def rest(self, why: str) -> None:
+        """It was drained, and its engine sleeps. It is so when this returns."""
+        self._become("asleep", why)
+
+    def rouse(self) -> None:
+        """Its engine is about to wake: nobody may take its card any more. It is so when this
+        returns."""
+        self._become("starting", "waking")
+
+    def renew(self) -> None:
+        """Hold nothing that was known of the engine for true: fill it as at its beginning."""
+        self._keeper = Keeper(self.store, self.settings, self.engine, ours=self.ours)
+        self._life = 0
+        with self._lock:
+            self.state, self.detail = "starting", "starting"
+            self.draining = False
+
     def busy(self) -> bool:
         """Whether it writes an answer. One that is older than an answer may be belongs to a bot
         that crashed. A store that cannot be read says yes."""
@@ -133,6 +150,13 @@ class Replica:
     def _engine_changed(self) -> None:
         if self.engine.state != "ready":  # what it becomes then, it is only when it is filled
             self.set(self.engine.state, self.engine.detail)
+
+    def _become(self, state: ReplicaState, detail: str) -> None:
+        """A state of a drained replica; raises what the store raises."""
+        with self._lock:
+            if (state, detail) != (self.state, self.detail):
+                self.state, self.detail = state, detail
+                self._tell()
 
     def _tell_if_possible(self) -> None:
         try:

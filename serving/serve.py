@@ -1,8 +1,9 @@
 """What `understudy serve` does: engines, kept holding what the registry wants.
 
 Everything is joined here. `fleet.py` has the replicas, each with its own threads (`replica.py`);
-`rolling.py` restarts them one at a time; `removal.py` deletes the files of removed adapters. The
-main thread looks after these three until it is told to stop.
+`rolling.py` restarts them one at a time; `sleep.py` lets them sleep while a run has their card;
+`removal.py` deletes the files of removed adapters. The main thread looks after these four until
+it is told to stop.
 
 With `[serving] url` nothing is started: engines that somebody else runs are watched and kept in
 step. They must see the adapters' folder at the same path.
@@ -16,7 +17,7 @@ import time
 from data.config import Settings
 from data.db import Store, sqlite3
 from data.errors import UnderstudyError
-from serving import lock, removal
+from serving import lock, removal, sleep
 from serving.fleet import Fleet
 from serving.rolling import Rolling
 
@@ -38,6 +39,7 @@ def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
             signal.signal(number, lambda *_: stopping.set())
     settings.home.mkdir(parents=True, exist_ok=True)
     with lock.only_one(settings.home), Store(settings.store_path) as store:
+        sleep.await_card(settings, store, stopping)
         fleet = Fleet(settings, store)
         fleet.start()
         try:
@@ -51,9 +53,12 @@ def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
 def _look_after(fleet: Fleet, stopping: threading.Event) -> None:
     rolling = Rolling(fleet, stopping)
     deleted = 0.0
+    nap = sleep.Sleep(fleet, stopping)
     while not stopping.wait(LOOK_S):
         fleet.check()
-        rolling.look()
+        nap.look()
+        if not nap.on:
+            rolling.look()
         if time.monotonic() - deleted > DELETE_S:
             deleted = time.monotonic()
             _delete(fleet)

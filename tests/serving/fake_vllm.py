@@ -74,6 +74,10 @@ class FakeVllm:
     base: dict[str, str] = field(default_factory=lambda: {"id": "base", "root": str(POCKET)})
     pause_s: float = 0.0  # between two pieces of an answer
     on_load: Callable[[str], object] = field(default=lambda name: None)
+    asleep: bool = False
+    naps: list[str] = field(default_factory=list)  # sleep and wake_up, in order
+    refuse_nap: dict[str, int] = field(default_factory=dict)  # sleep or wake_up -> status
+    disturbed: list[str] = field(default_factory=list)  # what was asked of it while it slept
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=200 if self.healthy else 503)
@@ -89,6 +93,7 @@ class FakeVllm:
     async def load(self, request: web.Request) -> web.Response:
         body = await request.json()
         name = body["lora_name"]
+        self._note_disturbance(f"load {name}")
         self.calls.append(("load", name))
         if self.refuse_all or name in self.refuse_load:
             return refusal(self.refuse_load.get(name, 500), "it is malformed")
@@ -111,6 +116,7 @@ class FakeVllm:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         assert request.transport is not None
+        self._note_disturbance("chat")
         self.asked.append(body)
         self.request_ids.append(request.headers.get("X-Request-Id", ""))
         self.connections.add(id(request.transport))
@@ -160,6 +166,27 @@ class FakeVllm:
             return web.Response(status=500, text="Internal Server Error")
         return await handler(request)
 
+    async def sleep(self, request: web.Request) -> web.Response:
+        assert request.query["level"] == "1"
+        return self._nap("sleep", asleep=True)
+
+    async def wake_up(self, _: web.Request) -> web.Response:
+        return self._nap("wake_up", asleep=False)
+
+    def _nap(self, which: str, *, asleep: bool) -> web.Response:
+        self.naps.append(which)
+        if which in self.refuse_nap:
+            return refusal(self.refuse_nap[which], f"it cannot {which}")
+        self.asleep = asleep
+        return web.json_response({"status": "sleeping" if asleep else "awake"})
+
+    def _note_disturbance(self, what: str) -> None:
+        if self.asleep:
+            self.disturbed.append(what)
+
+    async def is_sleeping(self, _: web.Request) -> web.Response:
+        return web.json_response({"is_sleeping": self.asleep})
+
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self.disturb])
         app.router.add_get("/health", self.health)
@@ -168,6 +195,9 @@ class FakeVllm:
         app.router.add_post("/v1/unload_lora_adapter", self.unload)
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/completions", self.completions)
+        app.router.add_post("/sleep", self.sleep)
+        app.router.add_post("/wake_up", self.wake_up)
+        app.router.add_get("/is_sleeping", self.is_sleeping)
         app.router.add_get("/elsewhere/v1/models", self.something_else)
         return app
 
