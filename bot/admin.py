@@ -11,8 +11,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot import stats
-from data import adapters, audit, domains, experiments, feedback, pairs, placements, runs
+from data import adapters, alerts, audit, domains, experiments, feedback, pairs, placements, runs
 from data.adapters import Adapter
+from data.alerts import Alert
 from data.db import row, rows
 from data.domains import Domain
 from data.errors import Conflict
@@ -37,6 +38,7 @@ class Status:
     domains: list[DomainStatus]
     replicas: list[placements.Replica]
     failed_placements: dict[str, str]  # adapter -> why an engine refused it
+    alerts: list[Alert]  # what somebody should look at
 
 
 def retrain(
@@ -116,6 +118,7 @@ def status(db: Database) -> Status:
         domains=[_domain_status(db, domain) for domain in domains.every(db)],
         replicas=placements.replicas(db),
         failed_placements=_failed_placements(db),
+        alerts=alerts.alerts(db),
     )
 
 

@@ -22,7 +22,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bot import console
-from bot.api import adapters, experiments, feedback, health, models, pairs, problems, runs
+from bot.api import (
+    adapters,
+    experiments,
+    feedback,
+    health,
+    models,
+    pairs,
+    problems,
+    runs,
+    status,
+)
 from bot.api.completions import Completions
 from bot.auth import member
 from bot.chat import Chat
@@ -80,7 +90,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     )
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
-    for part in (models, feedback, runs, adapters, experiments, pairs):
+    for part in (models, feedback, runs, adapters, experiments, pairs, status):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)

@@ -4,17 +4,18 @@ Answers are counted as they end; what the store knows (runs, replicas, refused a
 judgements) is read when somebody asks for `/metrics`, so it is right after a restart, too.
 """
 
-from collections.abc import Iterable
+from collections import Counter as Counts
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from sqlite_utils import Database
 
-from bot.chat import Closed
-from data import domains, feedback, placements
+from bot.chat import Chat, Closed
+from data import alerts, domains, feedback, placements
 from data.db import rows, value
 
 RUN_STATES = ("queued", "running", "done", "failed", "cancelled")
-REPLICA_STATES = ("starting", "ready", "down")
+REPLICA_STATES = ("starting", "ready", "draining", "asleep", "down")
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
 
@@ -28,7 +29,14 @@ class Metrics:
         self._tokens = self._counter("tokens", "Tokens by kind", "kind")
         self._first_token = self._histogram("first_token", "Time to the first piece", FIRST_TOKEN_S)
         self._total = self._histogram("answer", "Time to the end of an answer", ANSWER_S)
+        self._stood_in = self._counter("stand_ins", "Answers by a stand-in", "instead_of")
         self._in_flight = self._gauge("answers_in_flight", "Answers being written")
+        self._waiting = self._gauge("questions_waiting", "Questions that wait for an engine")
+        self._busy = self._gauge("questions_refused", "Questions told to come again, since start")
+        self._circuits = self._gauge(
+            "circuits_open", "What is left alone after failures", "replica"
+        )
+        self._alerts = self._gauge("alerts", "What somebody should look at", "kind")
         self._queue = self._gauge("store_queue", "Writes that wait for the store")
         self._feedback = self._gauge("feedback", "Judgements that count", "domain", "kind")
         self._runs = self._gauge("runs", "Tuning runs", "state")
@@ -43,6 +51,8 @@ class Metrics:
         self._tokens.labels(*who, "prompt").inc(answer.prompt_tokens)
         self._tokens.labels(*who, "completion").inc(answer.completion_tokens)
         self._total.labels(*who).observe(answer.latency_us / 1e6)
+        if answer.instead_of is not None:
+            self._stood_in.labels(*who, answer.instead_of).inc()
         if answer.first_token_us is not None:
             self._first_token.labels(*who).observe(answer.first_token_us / 1e6)
 
@@ -57,10 +67,17 @@ class Metrics:
         _set_all(self._replicas, REPLICA_STATES, {s: states.count(s) for s in states})
         self._refused.set(value(db, "SELECT count(*) FROM placements WHERE state = 'failed'"))
         self._pending.set(value(db, "SELECT count(*) FROM pairs WHERE status = 'pending'"))
+        kinds: Counts[str] = Counts(alert.kind for alert in alerts.alerts(db))
+        _set_all(self._alerts, alerts.KINDS, kinds)
 
-    def page(self, in_flight: int, queue: int) -> bytes:
-        """The text that Prometheus reads."""
-        self._in_flight.set(in_flight)
+    def page(self, chat: Chat, queue: int) -> bytes:
+        """The text that Prometheus reads; `queue` is how many writes wait for the store."""
+        self._in_flight.set(chat.admission.running)
+        self._waiting.set(chat.admission.waiting)
+        self._busy.set(chat.admission.refused)
+        self._circuits.clear()
+        for replica, count in Counts(o.replica for o in chat.breaker.open()).items():
+            self._circuits.labels(replica).set(count)
         self._queue.set(queue)
         return generate_latest(self.registry)
 
@@ -81,7 +98,7 @@ class Metrics:
         return Gauge(f"understudy_{name}", about, labels, registry=self.registry)
 
 
-def _set_all(gauge: Gauge, states: Iterable[str], counts: dict[str, int]) -> None:
+def _set_all(gauge: Gauge, states: Iterable[str], counts: Mapping[str, int]) -> None:
     """Every state has a value; one that nothing is in has 0."""
     for state in states:
         gauge.labels(state).set(counts.get(state, 0))

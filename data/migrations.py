@@ -460,3 +460,12 @@ def m007_questions(db: Database) -> None:
 def m008_removals(db: Database) -> None:
     """An adapter whose files are to be deleted, as soon as no engine holds it."""
     _run(db, "ALTER TABLE adapters ADD COLUMN removal_asked_at INTEGER")
+
+
+@migrations()
+def m009_stand_ins(db: Database) -> None:
+    """Answers by stand-ins are few, and counted whenever somebody looks at the state."""
+    _run(
+        db,
+        "CREATE INDEX replies_by_stand_in ON replies (created_at) WHERE instead_of IS NOT NULL",
+    )

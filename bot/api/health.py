@@ -40,7 +40,7 @@ async def metrics(request: Request) -> Response:
     if not _from_this_machine(request):
         await auth.admin(request)
     await service.store.read(counted.read_store)
-    page = counted.page(service.chat.in_flight, service.store.waiting)
+    page = counted.page(service.chat, service.store.waiting)
     return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

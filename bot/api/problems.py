@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from bot.admission import TooBusy
 from bot.auth import Unauthorized
 from bot.plan import NobodyCanAnswer
-from bot.writing import TooBusy, TookTooLong
+from bot.writing import TookTooLong
 from data.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError
 from serving.client import PromptTooLong
 

@@ -13,6 +13,7 @@ from data.runs import Run
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
 MOST_DOMAINS = 20
 MOST_RUNS = 10
+MOST_ALERTS = 5
 
 
 def help_text(role: Role) -> list[Block]:
@@ -37,8 +38,10 @@ def status(found: Status) -> list[Block]:
     shown = [section(_domain(d)) for d in found.domains[:MOST_DOMAINS]]
     if len(found.domains) > MOST_DOMAINS:
         shown.append(context(f"and {len(found.domains) - MOST_DOMAINS} more domains"))
-    for name, why in list(found.failed_placements.items())[:5]:
-        shown.append(section(f":warning: The engine cannot serve {name}: {escape(why)}"))
+    for alert in found.alerts[:MOST_ALERTS]:
+        shown.append(section(f":warning: {escape(alert.text)}"))
+    if len(found.alerts) > MOST_ALERTS:
+        shown.append(context(f"and {len(found.alerts) - MOST_ALERTS} more: `understudy status`"))
     return [*shown, context(_engines(found))]
 
 
@@ -62,7 +65,7 @@ def _domain(d: DomainStatus) -> str:
 
 def _engines(found: Status) -> str:
     if not found.replicas:
-        return ":warning: No engine is running."
+        return "no engine"
     return ", ".join(
         f"engine {escape(r.name)} {'fell silent' if r.stale else r.state}" for r in found.replicas
     )

@@ -227,3 +227,16 @@ def test_another_domain_has_models_of_its_own(bot: Bot) -> None:
     assert answer.json()["understudy"]["adapter"] == "base"
     assert refused.status_code == 404
     assert "worse" in refused.json()["error"]["message"]
+
+
+def test_the_state_of_everything_with_what_to_look_at(bot: Bot) -> None:
+    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+
+    answer = bot.http("admin").get("/v1/status")
+
+    assert answer.status_code == 200
+    found = answer.json()
+    assert [a["subject"] for a in found["alerts"] if a["kind"] == "replica"] == ["old"]
+    assert found["domains"][0]["live"]["version"] == 1
+    assert {r["name"] for r in found["replicas"]} == {"here", "old"}
+    assert bot.http("reviewer").get("/v1/status").status_code == 403

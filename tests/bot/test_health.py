@@ -3,6 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from data import placements
 from tests.bot.conftest import Bot
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
@@ -65,3 +66,27 @@ def test_metrics_are_not_for_who_only_looks_local(bot: Bot, headers: dict[str, s
     assert bot.http().get("/metrics", headers=headers).status_code == 401
     assert bot.http("member").get("/metrics", headers=headers).status_code == 403
     assert bot.http("admin").get("/metrics", headers=headers).status_code == 200
+
+
+def test_alerts_and_the_queue_are_counted(bot: Bot) -> None:
+    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+
+    found = samples(bot.http().get("/metrics").text)
+
+    assert found["understudy_alerts{kind=replica}"] == 1
+    assert found["understudy_alerts{kind=no_engine}"] == 0
+    assert found["understudy_replicas{state=down}"] == 1
+    assert found["understudy_questions_waiting{}"] == 0
+    assert found["understudy_questions_refused{}"] == 0
+
+
+def test_stand_ins_are_counted_by_who_could_not_answer(bot: Bot) -> None:
+    bot.write(lambda db: placements.record_failed(db, "here", 1, "It is gone."))
+    bot.http("member").post("/v1/chat/completions", json=ASK)
+
+    found = samples(bot.http().get("/metrics").text)
+
+    who = "adapter=base,domain=helpdesk,instead_of=helpdesk@1"
+    assert found[f"understudy_stand_ins_total{{{who}}}"] == 1
+    assert found["understudy_alerts{kind=refused}"] == 1
+    assert found["understudy_alerts{kind=stood_in}"] == 1

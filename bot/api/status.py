@@ -1,0 +1,18 @@
+"""`/v1/status`: everything at a glance, with what somebody should look at."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+
+from bot import admin, auth
+from bot.service import Service
+
+router = APIRouter()
+
+
+@router.get("/status", dependencies=[Depends(auth.admin)])
+async def status(request: Request) -> dict[str, Any]:
+    """Domains, engine replicas and alerts."""
+    service: Service = request.app.state.service
+    return {"object": "status"} | asdict(await service.store.read(admin.status))

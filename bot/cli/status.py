@@ -1,0 +1,57 @@
+"""`understudy status`: how everything is now, on one screen."""
+
+import click
+
+from bot import admin
+from bot.admin import DomainStatus
+from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from data import adapters, placements
+from data.placements import Replica
+
+
+@click.command()
+@json_option
+@pass_app
+def status(app: App, as_json: bool) -> None:
+    """What answers in each domain, how the engines are, and what somebody should look at.
+
+    Exit code 1 when there is something to look at.
+    """
+    found = admin.status(app.store.db)
+    if as_json:
+        print_json(found)
+    else:
+        print_table(
+            ("domain", "live", "run", "comparison", "new pairs", "to review"),
+            [_domain(d) for d in found.domains],
+            "No domain yet: `understudy domains add NAME`.",
+        )
+        print_table(
+            ("engine", "state", "base in", "holds", "address"),
+            [_replica(app, r) for r in found.replicas],
+            "No engine is running.",
+        )
+        for alert in found.alerts:
+            click.secho("! ", fg="red", bold=True, nl=False)
+            click.echo(alert.text)
+        if not found.alerts:
+            click.echo("Nothing needs looking at.")
+    if found.alerts:
+        raise SystemExit(1)
+
+
+def _domain(d: DomainStatus) -> tuple[object, ...]:
+    run = f"{d.run.id}: {d.run.phase if d.run.open else d.run.state}" if d.run else ""
+    sides = " and ".join(v.adapter for v in d.experiment.variants) if d.experiment else ""
+    live = d.live.name if d.live else "the bare base"
+    return (d.domain.name, live, run, sides, d.new_pairs, d.pairs.get("pending", 0))
+
+
+def _replica(app: App, r: Replica) -> tuple[object, ...]:
+    db = app.store.db
+    held = [
+        adapters.by_id(db, p.adapter_id).name
+        for p in placements.of_replica(db, r.name)
+        if p.state == "loaded"
+    ]
+    return (r.name, "silent" if r.stale else r.state, r.precision, ", ".join(held), r.url)

@@ -1,0 +1,133 @@
+"""What somebody should look at, read from the store when they ask: one list for the terminal, for
+Slack, for HTTP and for metrics.
+
+An alert is about people being served: nobody answers, somebody else answers than should, an engine
+refuses an adapter. It stands as long as its cause does; there is nothing to acknowledge.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sqlite_utils import Database
+
+from data import adapters, domains, experiments, placements
+from data.adapters import Adapter
+from data.clock import now_us
+from data.db import rows
+from data.placements import Replica
+
+HOUR_US = 3600 * 1_000_000
+
+Kind = Literal["no_engine", "replica", "refused", "not_held", "stood_in", "unequal"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Alert:
+    kind: Kind
+    subject: str  # a replica's name, or an adapter's
+    text: str  # what is wrong and what to do, in one or two sentences
+
+
+def alerts(db: Database) -> list[Alert]:
+    """All alerts that stand now, the gravest first."""
+    known = placements.replicas(db)
+    able = [r for r in known if r.state == "ready" and not r.stale]
+    return [
+        *_no_engine(known, able),
+        *_replicas(known),
+        *_not_held(db, able),
+        *_refused(db),
+        *_stood_in(db),
+        *_unequal(able),
+    ]
+
+
+def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:
+    if not known:
+        text = "No engine is running, so nobody is answered. Start one: `understudy serve`."
+        yield Alert("no_engine", "", text)
+    elif not able:
+        states = ", ".join(f"{r.name} is {'silent' if r.stale else r.state}" for r in known)
+        yield Alert("no_engine", "", f"No engine is ready, so nobody is answered: {states}.")
+
+
+def _replicas(known: list[Replica]) -> Iterator[Alert]:
+    for r in known:
+        if r.stale:
+            text = f"{r.name} has not been heard of for a while. Is `understudy serve` running?"
+            yield Alert("replica", r.name, text)
+        elif r.state == "down":
+            why = f": {r.detail}" if r.detail else ""
+            yield Alert("replica", r.name, f"{r.name} is down{why}")
+
+
+def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
+    """The adapters that should answer people and are held by no engine."""
+    if not able:
+        return  # said already
+    held = placements.holders(db)
+    for domain in domains.every(db):
+        live = adapters.live(db, domain.id)
+        previous = adapters.previous_live(db, domain.id)
+        instead = previous if previous is not None and previous.id in held else None
+        if live is not None and live.id not in held:
+            who = instead.name if instead else "the bare base"
+            text = f"{live.name} is live and no engine holds it; {who} answers instead."
+            yield Alert("not_held", live.name, text)
+        comparison = experiments.running(db, domain.id)
+        for variant in comparison.variants if comparison else ():
+            if variant.adapter_id is not None and variant.adapter_id not in held:
+                text = (
+                    f"{variant.adapter} is compared in {domain.name} and no engine holds it; "
+                    "its people are answered by a stand-in, which counts for neither side."
+                )
+                yield Alert("not_held", variant.adapter, text)
+
+
+def _refused(db: Database) -> Iterator[Alert]:
+    """What an engine would not load, of all that should be loaded."""
+    wanted = {a.id: a for a in adapters.wanted(db)}
+    found = rows(
+        db,
+        "SELECT replica, adapter_id, attempts, error FROM placements WHERE state = 'failed' "
+        "ORDER BY adapter_id DESC, replica",
+    )
+    for r in sorted(found, key=lambda r: not _is_live(wanted.get(r["adapter_id"]))):
+        adapter = wanted.get(r["adapter_id"])
+        if adapter is not None:
+            times = f", {r['attempts']} times" if r["attempts"] > 1 else ""
+            text = (
+                f"{r['replica']} cannot serve {adapter.name}{times}: {r['error'].rstrip('.')}. "
+                f"Once that is mended: `understudy adapters retry {adapter.name}`."
+            )
+            yield Alert("refused", adapter.name, text)
+
+
+def _stood_in(db: Database) -> Iterator[Alert]:
+    """Who could not answer in the last hour, and how often."""
+    found = rows(
+        db,
+        "SELECT d.name || '@' || a.version AS name, count(*) AS n FROM replies r "
+        "JOIN adapters a ON a.id = r.instead_of JOIN domains d ON d.id = a.domain_id "
+        "WHERE r.instead_of IS NOT NULL AND r.created_at > ? GROUP BY a.id ORDER BY n DESC",
+        [now_us() - HOUR_US],
+    )
+    for r in found:
+        answers = "answer was" if r["n"] == 1 else "answers were"
+        text = f"{r['name']} could not answer: {r['n']} {answers} a stand-in's in the last hour."
+        yield Alert("stood_in", r["name"], text)
+
+
+def _unequal(able: list[Replica]) -> Iterator[Alert]:
+    """Replicas that would answer one question differently."""
+    kinds = {(r.base_model, r.precision) for r in able}
+    if len(kinds) > 1:
+        each = ", ".join(f"{r.name}: {r.base_model} in {r.precision or 'unknown'}" for r in able)
+        text = f"The engines do not serve the same base, so answers depend on chance: {each}."
+        yield Alert("unequal", "", text)
+
+
+def _is_live(adapter: Adapter | None) -> bool:
+    return adapter is not None and adapter.state == "live"

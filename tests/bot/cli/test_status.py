@@ -1,0 +1,49 @@
+"""`understudy status`: one screen, and an exit code that a script can act on."""
+
+from data import adapters, placements
+from data.db import Store
+from tests.bot.cli.conftest import Run, json, make_adapter
+
+
+def served(store: Store) -> None:
+    """art@1 is live and held by a ready engine."""
+    adapter = make_adapter(store, "art", 1)
+    with store.write() as db:
+        adapters.promote(db, adapter, "cli:ann")
+        placements.beat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready", precision="nf4")
+        placements.record_loaded(db, "local-1", adapter.id, 5.0)
+
+
+def test_all_is_well(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    served(store)
+
+    result = run("status")
+
+    assert result.exit_code == 0, result.output
+    for word in ("art@1", "local-1", "ready", "nf4", "Nothing needs looking at."):
+        assert word in result.output
+
+
+def test_what_needs_looking_at_is_said_and_is_the_exit_code(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    served(store)
+    with store.write() as db:
+        placements.beat(db, "local-2", "http://127.0.0.1:8101", "pocket", "down", "it crashed")
+
+    result = run("status")
+
+    assert result.exit_code == 1
+    assert "local-2 is down: it crashed" in result.output
+
+
+def test_a_script_gets_the_same(run: Run) -> None:
+    run("domains", "add", "art")
+
+    result = run("status", "--json")
+
+    assert result.exit_code == 1
+    found = json(result)
+    assert isinstance(found, dict)
+    assert [a["kind"] for a in found["alerts"]] == ["no_engine"]
+    assert [d["domain"]["name"] for d in found["domains"]] == ["art"]
