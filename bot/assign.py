@@ -8,10 +8,11 @@ is no evidence about either side. A pinned adapter has no stand-in: who names on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlite_utils import Database
 
-from data import adapters, experiments, placements
+from data import adapters, experiments, placements, turns
 from data.adapters import Adapter
 from data.db import row
 from data.domains import Domain
@@ -128,10 +129,10 @@ def _why_not_held(db: Database, adapter: Adapter) -> str:
 
 def _why_no_engine(db: Database) -> str:
     known = placements.replicas(db)
+    if any(r.state == "asleep" and not r.stale for r in known):
+        return turns.learning(db, datetime.now())
     if any(r.state == "starting" and not r.stale for r in known):
         return "The engine is starting. Try again in a minute."
-    if any(r.state == "asleep" and not r.stale for r in known):
-        return "The engine sleeps while an adapter is tuned. Try again when the run has ended."
     if known:
         return "The engine is down; it is started again by itself. Try again in a minute."
     return "No engine is running. Start one: `understudy serve`."

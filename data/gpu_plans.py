@@ -1,13 +1,22 @@
-"""From the settings and the base model's files to what the memory arithmetic takes."""
+"""From the settings and the base model's files to what the memory arithmetic takes, and back to
+words."""
 
 from dataclasses import replace
 
 import orjson
 
-from data import adapter_files
+from data import adapter_files, gpu_card, gpu_split
 from data.config import Settings
 from data.errors import Unavailable
-from data.gpu_memory import FULL, HALF, ModelShape, ServingPlan, model_shape
+from data.gpu_memory import (
+    FULL,
+    HALF,
+    ModelShape,
+    ServingPlan,
+    gib,
+    model_shape,
+    serving_need,
+)
 
 BATCHED_TOKENS = 2048  # of the engine's step, where it shares a card: its default on most
 
@@ -35,3 +44,26 @@ def engine_plan(settings: Settings, max_loras: int = 0, max_rank: int = 0) -> Se
         sequences=settings.bot.max_in_flight,
     )
     return replace(plan, max_loras=max_loras or plan.max_loras, max_rank=max_rank or plan.max_rank)
+
+
+def describe(settings: Settings) -> str:
+    """How the card is shared, in numbers, for `understudy doctor`. Raises CannotFit,
+    Unavailable, Invalid."""
+    plan, shape = engine_plan(settings), base_shape(settings)
+    card = gpu_card.shared()
+    if settings.serving.gpu_sharing == "split":
+        share = gpu_split.check_engine(shape, card.total, plan)
+        run = gpu_split.reserved(shape, card.total, plan)
+        return (
+            f"{share:.0%} of {gib(card.total)} for the engine, the rest for runs in passes of up "
+            f"to {run.micro_tokens:,} tokens"
+        )
+    need, given = serving_need(shape, plan), settings.serving.gpu_memory_fraction * card.total
+    if need.nbytes > given:
+        raise gpu_split.CannotFit(
+            f"The engine needs at least {gib(need.nbytes)} ({need.describe()}); "
+            f"gpu_memory_fraction gives it {gib(given)} of {gib(card.total)}.",
+            None,
+        )
+    hours = settings.serving.sleep_hours or "at any time"
+    return f"the engine sleeps while a run is on, {hours}"

@@ -9,8 +9,6 @@ whoever reaches the port: one more reason why it is on loopback alone.
 from data import gpu_card, gpu_plans, gpu_split
 from data.config import Settings
 from data.errors import Invalid
-from data.gpu_memory import gib, serving_need
-from data.gpu_split import CannotFit
 
 DEV_MODE = {"VLLM_SERVER_DEV_MODE": "1"}
 
@@ -53,26 +51,3 @@ def refuse_cpu(settings: Settings) -> None:
             f"[serving] gpu_sharing = '{sharing}' needs vLLM's GPU build (`make install-gpu`): "
             'an engine on the CPU has nothing to share. Set it to "off".'
         )
-
-
-def describe(settings: Settings) -> str:
-    """How the card is shared, in numbers, for `understudy doctor`. Raises as `flags` does, and
-    when not even the engine alone fits."""
-    plan, shape = gpu_plans.engine_plan(settings), gpu_plans.base_shape(settings)
-    card = gpu_card.shared()
-    if settings.serving.gpu_sharing == "split":
-        share = gpu_split.check_engine(shape, card.total, plan)
-        run = gpu_split.reserved(shape, card.total, plan)
-        return (
-            f"{share:.0%} of {gib(card.total)} for the engine, the rest for runs in passes of up "
-            f"to {run.micro_tokens:,} tokens"
-        )
-    need, given = serving_need(shape, plan), settings.serving.gpu_memory_fraction * card.total
-    if need.nbytes > given:
-        raise CannotFit(
-            f"The engine needs at least {gib(need.nbytes)} ({need.describe()}); "
-            f"gpu_memory_fraction gives it {gib(given)} of {gib(card.total)}.",
-            None,
-        )
-    hours = settings.serving.sleep_hours or "at any time"
-    return f"the engine sleeps while a run is on, {hours}"

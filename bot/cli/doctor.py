@@ -3,7 +3,6 @@
 import importlib.util
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -154,16 +153,34 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 
 def _gpu(settings: Settings) -> Iterator[Finding]:
-    tool = shutil.which("nvidia-smi")
-    cards = ""
-    if tool:
-        done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
-        cards = done.stdout.strip() if done.returncode == 0 else ""
+    from data import gpu_card
+    from data.gpu_memory import gib
+
+    try:
+        cards = gpu_card.cards()
+    except UnderstudyError as error:
+        yield Finding("GPU", "missing", str(error), "See to the NVIDIA driver: `nvidia-smi`.")
+        return
     if cards:
-        yield Finding("GPU", "ok", cards.replace("\n", "; "))
+        told = (f"{c.name}, {gib(c.free)} of {gib(c.total)} free" for c in cards)
+        yield Finding("GPU", "ok", "; ".join(told))
     else:
         remedy = "The CPU is enough for the pocket model; a real base model wants a GPU host."
         yield Finding("GPU", "note", "none found", remedy)
+    if settings.serving.gpu_sharing != "off" and not settings.serving.url:
+        yield _sharing(settings)
+
+
+def _sharing(settings: Settings) -> Finding:
+    """Whether engine and tuning both fit on the card, by the arithmetic of memory."""
+    from data import gpu_plans
+
+    subject = f"GPU sharing ({settings.serving.gpu_sharing})"
+    try:
+        return Finding(subject, "ok", gpu_plans.describe(settings))
+    except UnderstudyError as error:
+        remedy = 'Or give each a card of its own: [serving] gpu_sharing = "off".'
+        return Finding(subject, "missing", str(error), remedy)
 
 
 def _bot(settings: Settings) -> Iterator[Finding]:

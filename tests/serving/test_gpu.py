@@ -2,6 +2,7 @@
 
 import pytest
 
+from data import gpu_plans
 from data.config import BotSettings, ServingSettings, Settings
 from data.errors import Invalid, Unavailable
 from data.gpu_split import CannotFit
@@ -38,13 +39,13 @@ def test_split_gives_the_engine_what_a_run_leaves(tmp_path, monkeypatch):
     assert value_of(line, "--max-num-seqs") == "48"
     assert value_of(line, "--max-num-batched-tokens") == "2048"
     assert gpu.environment(settings) == {}
-    assert f"{share:.0%} of 16.0 GiB for the engine" in gpu.describe(settings)
+    assert f"{share:.0%} of 16.0 GiB for the engine" in gpu_plans.describe(settings)
 
 
 def test_split_refuses_what_does_not_fit_with_numbers(tmp_path, monkeypatch):
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(2.1, 2))
     settings = sharing(tmp_path, "split")
-    for ask in (lambda: gpu.flags(settings, 5, 64), lambda: gpu.describe(settings)):
+    for ask in (lambda: gpu.flags(settings, 5, 64), lambda: gpu_plans.describe(settings)):
         with pytest.raises(CannotFit, match=r"The engine needs at least \d\.\d GiB .* has 2\.1"):
             ask()
 
@@ -60,13 +61,13 @@ def test_sleep_opens_the_sleep_mode(tmp_path, monkeypatch):
     settings = sharing(tmp_path, "sleep", sleep_hours="22:00-06:00")
     assert gpu.flags(settings, 5, 64)[-1] == "--enable-sleep-mode"
     assert gpu.environment(settings) == {"VLLM_SERVER_DEV_MODE": "1"}
-    assert gpu.describe(settings) == "the engine sleeps while a run is on, 22:00-06:00"
+    assert gpu_plans.describe(settings) == "the engine sleeps while a run is on, 22:00-06:00"
 
 
 def test_an_engine_that_does_not_fit_alone_is_said_to_be_too_large(tmp_path, monkeypatch):
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(2, 2))
     with pytest.raises(CannotFit, match="gpu_memory_fraction gives it"):
-        gpu.describe(sharing(tmp_path, "sleep"))
+        gpu_plans.describe(sharing(tmp_path, "sleep"))
 
 
 @pytest.mark.parametrize("how", ["split", "sleep"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bot.cli.doctor import examine
 from data.config import load
+from tests import fake_nvidia_smi
 from tests.bot.cli.conftest import Run
 
 
@@ -38,3 +39,41 @@ def test_an_open_web_chat_is_noted(home: Path) -> None:
     found = findings(home, '[bot]\nhost = "0.0.0.0"\n')
 
     assert found["anyone who reaches this port can ask"][0] == "note"
+
+
+def test_cards_are_shown_with_what_is_free(home: Path, tmp_path: Path, monkeypatch) -> None:
+    fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(80, 79.5))
+
+    found = findings(home, "")
+
+    assert found["NVIDIA H100, 79.5 GiB of 80.0 GiB free"] == ("ok", "")
+
+
+def test_a_shared_card_is_divided_on_paper(home: Path, tmp_path: Path, monkeypatch) -> None:
+    fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(16, 16))
+
+    found = findings(home, '[serving]\ngpu_sharing = "split"\n')
+
+    (shared,) = [f for f in found if "for the engine, the rest for runs" in f]
+    assert found[shared] == ("ok", "")
+
+
+def test_a_card_that_is_too_small_is_missing_with_numbers(
+    home: Path, tmp_path: Path, monkeypatch
+) -> None:
+    fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(2, 2))
+
+    found = findings(home, '[serving]\ngpu_sharing = "split"\n')
+
+    (refused,) = [f for f in found if f.startswith("The engine needs at least")]
+    assert "the card has 2.0 GiB" in refused
+    assert found[refused][0] == "missing"
+
+
+def test_sharing_without_a_card_is_missing(home: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    found = findings(home, '[serving]\ngpu_sharing = "sleep"\n')
+
+    (refused,) = [f for f in found if "there is no NVIDIA card here" in f]
+    assert found[refused][0] == "missing"
