@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -37,11 +36,12 @@ from bot.api.completions import Completions
 from bot.auth import member
 from bot.chat import Chat
 from bot.edge import Edge
+from bot.listener import listener
 from bot.metrics import Metrics
 from bot.service import Service
 from data.config import Settings
 from data.db import Store
-from data.errors import Unavailable, UnderstudyError
+from data.errors import UnderstudyError
 from serving.client import EngineClient
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 60
 KEEP_ALIVE_S = 75  # longer than the pools of usual clients keep a connection
-BACKLOG = 2048
 DRAIN_S = 30  # answers that are being written when the service is stopped get so long to end
 
 
@@ -104,7 +103,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
 
     Answers that are being written may end first; a second Ctrl-C cuts them. Raises Unavailable
     when the address is taken, and what the store or Slack find wrong at the start."""
-    with Store(settings.store_path) as store, _listening(settings) as listener:
+    with Store(settings.store_path) as store, listener(settings.bot) as listening:
         app = create_app(settings, store)
         config = uvicorn.Config(
             app,
@@ -122,8 +121,8 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
 
         async def serve() -> None:
             async with app.router.lifespan_context(app):
-                log.info("Answering at http://%s:%d", *listener.getsockname()[:2])
-                await server.serve(sockets=[listener])
+                log.info("Answering at http://%s:%d", *listening.getsockname()[:2])
+                await server.serve(sockets=[listening])
                 await _ended(server.server_state.tasks)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -148,19 +147,6 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or (self._stop is not None and self._stop.is_set())
-
-
-def _listening(settings: Settings) -> socket.socket:
-    """The socket that is answered on."""
-    host, port = settings.bot.host, settings.bot.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise Unavailable(
-            f"Cannot answer at {host}:{port}: {error.strerror or error}. "
-            "Is it running already? `[bot] port` in understudy.toml names another port."
-        ) from error
 
 
 async def _ended(tasks: set[asyncio.Task[None]]) -> None:

@@ -1,14 +1,16 @@
 """`understudy up`: keeps the engine, the tuning worker and the bot running, each a child process.
 
-A child that ends is started again, later each time it ends soon; on SIGINT or SIGTERM all are
-asked to finish, and the engine last, so that answers in flight can end. Children die with us,
-even when we are killed (PR_SET_PDEATHSIG).
+A child that ends is started again, at once and then later each time it ends soon; on SIGINT or
+SIGTERM all are asked to finish, and the engine last, so that answers in flight can end. Children
+die with us, even when we are killed (PR_SET_PDEATHSIG). The bot's socket is ours: while the bot is
+started again, connections wait instead of being refused.
 """
 
 import ctypes
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,14 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from bot.listener import VARIABLE, open_listener
 from data.config import Settings
 
 log = logging.getLogger("understudy.up")
 
 PARTS = ("serve", "worker", "bot")  # started in this order, stopped in the reverse one
-FIRST_DELAY_S = 1.0
+LOOK_S = 0.2  # between looks at the children
+FIRST_DELAY_S = 1.0  # before the second start in a row; the first comes at once
 LONGEST_DELAY_S = 30.0
-STEADY_S = 60.0  # a child that lived so long starts again without delay
+STEADY_S = 60.0  # a child that lived so long starts again at once
 GRACE_S = 40.0  # for a child to finish by itself
 PR_SET_PDEATHSIG = 1
 
@@ -35,7 +39,7 @@ class Child:
     part: str
     process: "subprocess.Popen[bytes]"
     started: float
-    delay: float = FIRST_DELAY_S
+    delay: float = 0.0
     due: float | None = None  # when to start it again, once it has ended
 
 
@@ -48,10 +52,14 @@ class Supervisor:
     log_folder: Path | None = None  # children write to files there; None: to our own output
     environ: dict[str, str] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
+    listener: socket.socket | None = None  # where the bot answers
 
     def start(self, *parts: str) -> None:
-        """Start the given parts, or all."""
-        for part in parts or self.parts:
+        """Start the given parts, or all. Raises Unavailable when the bot's address is taken."""
+        wanted = parts or self.parts
+        if "bot" in wanted and self.listener is None:
+            self.listener = open_listener(self.settings.bot)
+        for part in wanted:
             self.children[part] = Child(part, self._spawn(part), time.monotonic())
 
     def ended(self, part: str) -> int | None:
@@ -65,7 +73,7 @@ class Supervisor:
             signal.signal(number, lambda *_: stopping.set())
         self.start()
         log.info("Starting. The web chat will be at %s", web_address(self.settings))
-        while not stopping.wait(0.5):
+        while not stopping.wait(LOOK_S):
             self.revive()
         log.info("Stopping.")
         self.stop()
@@ -80,7 +88,7 @@ class Supervisor:
                 continue
             if child.due is None:
                 if now - child.started > STEADY_S:
-                    child.delay = FIRST_DELAY_S
+                    child.delay = 0.0
                 child.due = now + child.delay
                 log.warning(
                     "`understudy %s` ended with code %d; again in %.0f s",
@@ -88,12 +96,15 @@ class Supervisor:
                     code,
                     child.delay,
                 )
-                child.delay = min(child.delay * 2, LONGEST_DELAY_S)
-            elif now >= child.due:
+                child.delay = min(max(child.delay * 2, FIRST_DELAY_S), LONGEST_DELAY_S)
+            if now >= child.due:
                 child.process, child.started, child.due = self._spawn(child.part), now, None
 
     def stop(self) -> None:
         """Ask every part to finish, the bot first and the engine last; kill what does not."""
+        if self.listener is not None:
+            self.listener.close()  # the bot closes its own, and nobody new is kept waiting
+            self.listener = None
         for part in reversed(self.parts):
             child = self.children.get(part)
             if child is None or child.process.poll() is not None:
@@ -108,13 +119,19 @@ class Supervisor:
 
     def _spawn(self, part: str) -> "subprocess.Popen[bytes]":
         output: IO[bytes] | None = None
+        handed_over: tuple[int, ...] = ()
+        environ = {**os.environ, **self.environ}
+        if part == "bot" and self.listener is not None:
+            handed_over = (self.listener.fileno(),)
+            environ[VARIABLE] = str(handed_over[0])
         if self.log_folder is not None:
             self.log_folder.mkdir(parents=True, exist_ok=True)
             output = (self.log_folder / f"{part}.log").open("ab")
         try:
             return subprocess.Popen(
                 [sys.executable, "-m", "bot", part],
-                env={**os.environ, **self.environ},
+                env=environ,
+                pass_fds=handed_over,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,

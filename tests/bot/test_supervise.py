@@ -1,18 +1,23 @@
 """`understudy up` starts again what crashes, stops in order, and leaves no orphans."""
 
+import concurrent.futures
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bot.supervise import Supervisor
 from data.config import load
 from data.db import Store
+from data.errors import Unavailable
+from tests.conftest import free_port
 
 
 @pytest.fixture
@@ -81,3 +86,55 @@ def test_parts_end_when_the_supervisor_is_killed(supervisor: Supervisor, tmp_pat
     parent.wait()
 
     assert until(lambda: not alive(child))
+
+
+def test_a_crashed_part_starts_again_at_once_and_then_ever_later(supervisor: Supervisor) -> None:
+    supervisor.start()
+    delays = []
+    try:
+        for _ in range(3):
+            child = supervisor.children["worker"]
+            child.process.kill()
+            child.process.wait()
+            began = child.started
+            delays.append(child.delay)
+            assert until(lambda: supervisor.revive() or child.started != began)  # noqa: B023
+    finally:
+        supervisor.stop()
+    assert delays == [0.0, 1.0, 2.0]
+
+
+def test_connections_wait_while_a_killed_bot_is_started_again(bot_alone: Supervisor) -> None:
+    """A request sent to nobody is answered by the next bot."""
+    bot_alone.start()
+    url = f"http://127.0.0.1:{bot_alone.settings.bot.port}/health"
+    first = bot_alone.children["bot"].process
+    try:
+        assert httpx.get(url, timeout=30).status_code == 503  # no engine, but it answers
+        first.kill()
+        first.wait()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = [pool.submit(httpx.get, url, timeout=30) for _ in range(20)]
+            assert until(lambda: bot_alone.revive() or all(a.done() for a in asked))
+        assert {a.result().status_code for a in asked} == {503}
+        assert bot_alone.children["bot"].process.pid != first.pid
+    finally:
+        bot_alone.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_a_taken_address_is_told_before_anything_is_started(bot_alone: Supervisor) -> None:
+    taken = socket.create_server(("127.0.0.1", bot_alone.settings.bot.port))
+    with taken, pytest.raises(Unavailable, match="Is it running already"):
+        bot_alone.start()
+    assert bot_alone.children == {}
+
+
+@pytest.fixture
+def bot_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    (tmp_path / "understudy.toml").write_text(f"[bot]\nport = {free_port()}\n")
+    monkeypatch.setenv("UNDERSTUDY_CONFIG", str(tmp_path / "understudy.toml"))
+    settings = load()
+    Store(settings.store_path).close()
+    return Supervisor(settings, parts=("bot",), log_folder=tmp_path / "logs")
