@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from bot import prompt, recording
+from bot.admission import Admission
 from bot.assign import BASE
 from bot.breaker import Breaker
 from bot.prompt import Ask
 from bot.recording import Closed
-from bot.writing import Engines, TooBusy, Writing
+from bot.writing import Engines, Writing
 from data import conversations
 from data.clock import now_us
 from data.config import Settings
@@ -28,7 +29,7 @@ from data.db import Store
 from data.errors import UnderstudyError
 from serving.client import EngineClient
 
-__all__ = ["Ask", "Chat", "Closed", "Delta", "Ended", "Event", "Started", "TooBusy", "stand_in"]
+__all__ = ["Ask", "Chat", "Closed", "Delta", "Ended", "Event", "Started", "stand_in"]
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +82,19 @@ class Chat:
         settings: Settings,
         on_closed: Callable[[Closed], None] | None = None,
     ) -> None:
-        self.in_flight = 0
+        bot = settings.bot
         self.breaker = Breaker()
-        self._engines = Engines(store, engine, settings, self.breaker)
+        self.admission = Admission(bot.max_in_flight, bot.max_waiting)
+        self._engines = Engines(store, engine, settings, self.breaker, self.admission)
         self._store = store
         self._settings = settings
         self._on_closed = on_closed
         self._recording: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Answers being written."""
+        return self.admission.running
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Answer `ask`: one Started, any number of Delta, one Ended, in that order.
@@ -97,9 +104,6 @@ class Chat:
         PromptTooLong when it alone does not fit, TooBusy, EngineDown, AdapterMissing; StreamCut
         when the engine broke off and nobody could go on, after the pieces that came."""
         prompt.check(ask, self._settings.bot.max_prompt_chars)
-        if self.in_flight >= self._settings.bot.max_in_flight:
-            raise TooBusy("Too many answers are being written. Try again in a moment.")
-        self.in_flight += 1
         writing = Writing(self._engines, ask)
         record = writing.record
         try:
@@ -124,7 +128,6 @@ class Chat:
             await self._close(ask, writing, "done")
             yield Ended(record.finish_reason, record.prompt_tokens, record.completion_tokens)
         finally:
-            self.in_flight -= 1
             writing.leave()
 
     async def close(self) -> None:

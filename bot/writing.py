@@ -4,19 +4,20 @@
 - Before its first word an answer may move to anyone in that order; the store is told first.
 - After it, only the same adapter with the same precision goes on, from where the text broke off.
 - Whoever has just failed is skipped while its circuit is open (`bot/breaker.py`).
+- Each replica writes so many answers at once; the rest wait (`bot/admission.py`).
 """
 
 import asyncio
 import contextlib
 import logging
 import math
-from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
 from bot import assign, prompt, recording
+from bot.admission import Admission, TooBusy
 from bot.assign import Choice, Route
 from bot.breaker import Attempt, Breaker
 from bot.plan import NobodyCanAnswer, Plan, read
@@ -24,7 +25,7 @@ from bot.prompt import Ask, Prompt
 from bot.recording import Record
 from data.config import Settings
 from data.db import Store
-from data.errors import Unavailable, UnderstudyError
+from data.errors import UnderstudyError
 from data.placements import Replica
 from serving.client import (
     AdapterMissing,
@@ -43,11 +44,10 @@ log = logging.getLogger(__name__)
 PLANS = 5  # so often an adapter may be drained between planning and opening
 RESUMES = 2  # replicas that may break off in the middle of one answer and be replaced
 FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # another may do better
+WAIT_SHARE = 0.5  # of an answer's time, for a place at an engine
+LONG_WAIT_S = 1.0  # what was planned before it is looked at anew
+RETRY_S = 30  # when nothing came free for so long
 FIRST_WORD_SHARE = 0.25  # of an answer's time: then the next one is asked, if there is one
-
-
-class TooBusy(Unavailable):
-    """`max_in_flight` answers are being written already."""
 
 
 class TookTooLong(StreamCut):
@@ -62,7 +62,7 @@ class Engines:
     client: EngineClient
     settings: Settings
     breaker: Breaker
-    busy: Counter[str] = field(default_factory=Counter)  # replica -> answers it is writing
+    admission: Admission
 
 
 class Writing:
@@ -78,7 +78,8 @@ class Writing:
         self._prompt: Prompt | None = None
         self._deadline = asyncio.get_running_loop().time() + self._bot.answer_timeout_s
         self._tried: set[tuple[str, str]] = set()  # replica and adapter
-        self._at: Replica | None = None  # where it has a place
+        self._at = ""  # the replica where it has a place
+        self._entered = 0.0  # when; 0: never yet
         self._requests = 0
         self._cuts: list[UnderstudyError] = []  # failures after text was shown
 
@@ -109,44 +110,47 @@ class Writing:
                 self._judge(attempt, error)
             else:
                 attempt.succeeded()
+                self.leave(asyncio.get_running_loop().time() - self._entered)
                 return
             finally:
                 attempt.release()
             await self._move(failure)
 
-    def leave(self) -> None:
-        """Give the place at the replica back."""
-        if self._at is not None:
-            self._engines.busy[self._at.name] -= 1
-            self._at = None
+    def leave(self, seconds: float | None = None) -> None:
+        """Give the place at the replica back; `seconds` is how long a whole answer took."""
+        if self._at:
+            self._engines.admission.leave(self._ask.person, self._at, seconds)
+            self._at = ""
 
     # -- who answers -------------------------------------------------------------------------
 
     async def _find(self, error: UnderstudyError | None) -> None:
         """Take the first in the order who can be asked; `error` is how the last one failed."""
         for _ in range(PLANS):
-            plan = await self._engines.store.read(self._plan)
-            choice, able = self._first_able(plan, error)
-            replica = await self._enter(able)
+            plan, choice, able = await self._first_able(error)
+            waited_s = await self._enter(able)
+            if waited_s > LONG_WAIT_S:  # another adapter may have been promoted meanwhile
+                plan, choice, able = await self._first_able(error)
+            at = next((r for r in able if r.name == self._at), None)
             first = plan.order[0]
-            route = Route(choice, replica, None if choice is first else first)
-            if await self._record(plan, route):
+            if at and await self._record(
+                plan, Route(choice, at, None if choice is first else first)
+            ):
                 variant, ask = choice.variant, self._ask
                 self._prompt = prompt.of(ask, plan.domain, variant, plan.history, self._bot)
                 return
             self.leave()
         raise EngineDown("The adapters are being moved just now. Try again in a moment.")
 
-    def _plan(self, db: Database) -> Plan:
-        return read(db, self._ask, self._bot.history_turns)
-
-    def _first_able(
-        self, plan: Plan, error: UnderstudyError | None
-    ) -> tuple[Choice, list[Replica]]:
+    async def _first_able(
+        self, error: UnderstudyError | None
+    ) -> tuple[Plan, Choice, list[Replica]]:
         """Who is asked now, and where. Raises NobodyCanAnswer."""
+        turns = self._bot.history_turns
+        plan = await self._engines.store.read(lambda db: read(db, self._ask, turns))
         for choice in plan.order:
             if able := self._able(choice, choice.replicas):
-                return choice, able
+                return plan, choice, able
         raise self._nobody(plan, error) from error
 
     def _able(self, choice: Choice, replicas: Sequence[Replica]) -> list[Replica]:
@@ -165,11 +169,23 @@ class Writing:
         why = str(error or "") or next(filter(None, (breaker.reason(*k) for k in keys)), "")
         return NobodyCanAnswer(plan.order, why, max(1, math.ceil(wait_s)))
 
-    async def _enter(self, able: Sequence[Replica]) -> Replica:
-        """Take a place at the replica that writes the fewest answers."""
-        self._at = min(able, key=lambda r: self._engines.busy[r.name])
-        self._engines.busy[self._at.name] += 1
-        return self._at
+    async def _enter(self, able: Sequence[Replica]) -> float:
+        """Wait for a place at one of the replicas; returns how many seconds. Who has had one
+        before does not queue again. Raises TooBusy."""
+        began = asyncio.get_running_loop().time()
+        names, again = [r.name for r in able], self._entered > 0
+        share = 1.0 if again else WAIT_SHARE
+        try:
+            async with asyncio.timeout_at(
+                self._deadline - (1 - share) * self._bot.answer_timeout_s
+            ):
+                self._at = await self._engines.admission.enter(
+                    self._ask.person, names, goes_on=again
+                )
+        except TimeoutError:
+            raise TooBusy(RETRY_S) from None
+        self._entered = asyncio.get_running_loop().time()
+        return self._entered - began
 
     async def _record(self, plan: Plan, route: Route) -> bool:
         """Tell the store who answers; False when that one is not there any more."""
@@ -294,9 +310,10 @@ class Writing:
         if not able:
             raise cut
         try:
-            new = replace(route, replica=await self._enter(able))
+            await self._enter(able)
         except TooBusy as busy:
             raise cut from busy
+        new = replace(route, replica=next(r for r in able if r.name == self._at))
         if not await self._record(self.plan, new):
             raise cut
         log.warning("%s goes on with %s: %s", new.replica.name, self._ask.reply_id, error)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from bot.admission import TooBusy
 from bot.chat import Ask, Chat, Delta, Ended, Event, Started
 from bot.plan import NobodyCanAnswer
+from bot.writing import LONG_WAIT_S
 from data import adapters, conversations, domains, experiments, placements
 from data.clock import now_us
 from data.config import BotSettings, Settings
@@ -394,3 +396,89 @@ async def test_nothing_stands_in_for_what_a_roll_back_took_away(
 
     assert isinstance(events[0], Started)
     assert events[0].adapter == "base"
+
+
+class TestPlaces:
+    @pytest.fixture
+    async def chat(self, store: Store) -> AsyncIterator[Chat]:
+        """One answer at a time, one that waits, six seconds for each."""
+        engine = EngineClient()
+        bot = BotSettings(max_in_flight=1, max_waiting=1, answer_timeout_s=6)
+        yield Chat(store, engine, Settings(bot=bot))
+        await engine.close()
+
+    async def test_a_question_waits_for_its_turn(
+        self, chat: Chat, domain: Domain, vllm: FakeVllm
+    ) -> None:
+        first = chat.answer(ask(domain))
+        await anext(first)
+        second = asyncio.create_task(answer(chat, ask(domain, person="cli:bob")))
+        while not chat.admission.waiting:
+            await asyncio.sleep(0.01)
+        assert len(vllm.asked) == 1
+
+        await first.aclose()
+
+        assert isinstance((await second)[-1], Ended)
+        assert (chat.admission.running, chat.admission.waiting) == (0, 0)
+
+    async def test_a_question_too_many_is_not_recorded(
+        self, chat: Chat, domain: Domain, store: Store
+    ) -> None:
+        first = chat.answer(ask(domain))
+        await anext(first)
+        second = asyncio.create_task(answer(chat, ask(domain)))
+        while not chat.admission.waiting:
+            await asyncio.sleep(0.01)
+
+        with pytest.raises(TooBusy):
+            await answer(chat, ask(domain))
+
+        second.cancel()
+        await asyncio.wait({second})
+        await first.aclose()
+        assert [r["status"] for r in store.db.query("SELECT status FROM replies")] == ["cancelled"]
+        assert (chat.admission.running, chat.admission.waiting) == (0, 0)
+
+    async def test_who_waited_long_gets_what_was_promoted_meanwhile(
+        self, chat: Chat, domain: Domain, store: Store
+    ) -> None:
+        first = chat.answer(ask(domain))
+        await anext(first)
+        second = asyncio.create_task(answer(chat, ask(domain, person="cli:bob")))
+        await asyncio.sleep(LONG_WAIT_S + 0.1)
+        with store.write() as db:
+            adapters.promote(db, adapters.get(db, "helpdesk@2"), "cli:test")
+
+        await first.aclose()
+
+        started = (await second)[0]
+        assert isinstance(started, Started)
+        assert (started.adapter, started.instead_of) == ("helpdesk@2", None)
+
+    async def test_who_waits_too_long_is_told_when_to_come_back(
+        self, chat: Chat, domain: Domain
+    ) -> None:
+        first = chat.answer(ask(domain))
+        await anext(first)
+
+        with pytest.raises(TooBusy, match="30 seconds"):
+            await answer(chat, ask(domain, person="cli:bob"))
+
+        await first.aclose()
+        assert (chat.admission.running, chat.admission.waiting) == (0, 0)
+
+    async def test_an_answer_that_moves_takes_its_place_along(
+        self, chat: Chat, domain: Domain, vllm: FakeVllm
+    ) -> None:
+        """At every replica one place: whoever fails over must not wait for itself."""
+        vllm.say = lambda body: (
+            words(body["model"], "Hello") if body["model"] == "base@0" else refusal(500, "no")
+        )
+
+        async with asyncio.timeout(5):
+            events = await answer(chat, ask(domain))
+
+        assert isinstance(events[0], Started)
+        assert events[0].instead_of == "helpdesk@1"
+        assert chat.admission.running == 0

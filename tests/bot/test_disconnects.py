@@ -160,7 +160,7 @@ def _asking(bot: Bot) -> socket.socket:
 class TestLimits:
     @pytest.fixture
     def bot_settings(self) -> dict[str, Any]:
-        return {"max_in_flight": 1, "answer_timeout_s": 1}
+        return {"max_in_flight": 1, "max_waiting": 0, "answer_timeout_s": 1}
 
     def test_too_many_at_once_are_told_to_try_again(self, bot: Bot) -> None:
         bot.vllm.say = lambda body: begins(body, HANG)
@@ -173,7 +173,7 @@ class TestLimits:
         with pytest.raises(openai.RateLimitError) as refused:
             bot.openai().chat.completions.create(**BODY)
 
-        assert refused.value.response.headers["retry-after"] == "1"
+        assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
         first.join()
 
     def test_an_answer_that_takes_too_long_is_cut(self, bot: Bot) -> None:
