@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from bot import prompt, recording
-from bot.admission import Admission
+from bot.admission import Admission, TooBusy
 from bot.assign import BASE
 from bot.breaker import Breaker
 from bot.prompt import Ask
@@ -29,7 +29,7 @@ from data.db import Store
 from data.errors import UnderstudyError
 from serving.client import EngineClient
 
-__all__ = ["Ask", "Chat", "Closed", "Delta", "Ended", "Event", "Started", "stand_in"]
+__all__ = ["Ask", "Chat", "Closed", "Delta", "Ended", "Event", "Started", "TooBusy", "stand_in"]
 
 log = logging.getLogger(__name__)
 
