@@ -6,6 +6,7 @@ an engine holds it (`served_name`) carries the content's digest, so that no two 
 share a name.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -335,17 +336,15 @@ def _refuse_compared(db: Database, adapter: Adapter) -> None:
 def _undone_next(db: Database, domain_id: int) -> Row | None:
     """The last promotion that has not been undone, or None."""
     undone = 0
-    for step in rows(
-        db,
-        "SELECT kind, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC",
-        [domain_id],
-    ):
-        if step["kind"] == "rollback":
-            undone += 1
-        elif undone:
-            undone -= 1
-        else:
-            return step
+    sql = "SELECT kind, previous_id FROM promotions WHERE domain_id = ? ORDER BY id DESC"
+    with contextlib.closing(db.execute(sql, [domain_id])) as steps:  # mostly the first is enough
+        for kind, previous_id in steps:
+            if kind == "rollback":
+                undone += 1
+            elif undone:
+                undone -= 1
+            else:
+                return {"kind": kind, "previous_id": previous_id}
     return None
 
 
