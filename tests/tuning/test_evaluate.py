@@ -91,6 +91,16 @@ def test_answering_leaves_training_mode_as_it_was(base: Base) -> None:
     assert tuned.training
 
 
+def test_answers_are_as_plain_as_the_engine_s(base: Base) -> None:
+    """The engine is started without the base's own sampling settings."""
+    tuned = stirred(base)
+    asked = [question(base.tokenizer, "a longer question, with more words in it")]
+    plain = evaluate.answer(base, tuned, asked)
+    base.model.generation_config.repetition_penalty = 50.0
+
+    assert evaluate.answer(base, tuned, asked) == plain
+
+
 def test_samples_show_both_answers(tokenizer: object) -> None:
     assert side_by_side([question(tokenizer, "q", "e")], ["b"], ["a"]) == [
         {"question": "q", "expected": "e", "base": "b", "adapter": "a"}
