@@ -54,6 +54,8 @@ class Earlier:
     text: str
     finish_reason: str
     error: str
+    adapter: str  # helpdesk@3, or base
+    instead_of: str | None  # the adapter that should have answered and could not
 
 
 def add(
@@ -80,6 +82,12 @@ def waits_in(db: Database, team: str, channel: str, thread_ts: str) -> bool:
     """Whether a question of that thread is not answered yet."""
     sql = f"SELECT 1 FROM questions WHERE team = ? AND channel = ? AND thread_ts = ? AND {OPEN}"
     return row(db, sql, [team, channel, thread_ts]) is not None
+
+
+def is_open(db: Database, team: str, channel: str, ts: str) -> bool:
+    """Whether that message is a question that is not answered yet."""
+    sql = f"SELECT 1 FROM questions WHERE team = ? AND channel = ? AND ts = ? AND {OPEN}"
+    return row(db, sql, [team, channel, ts]) is not None
 
 
 CLAIMABLE = f"""
@@ -135,18 +143,23 @@ def release(db: Database, worker: str) -> int:
     return changed(db, sql, [worker])
 
 
+EARLIER = """
+SELECT r.id AS reply_id, m.text, r.finish_reason, r.error,
+coalesce(d.name || '@' || a.version, 'base') AS adapter,
+wd.name || '@' || w.version AS instead_of
+FROM replies r JOIN messages m ON m.reply_id = r.id AND m.role = 'assistant'
+LEFT JOIN adapters a ON a.id = r.adapter_id LEFT JOIN domains d ON d.id = a.domain_id
+LEFT JOIN adapters w ON w.id = r.instead_of LEFT JOIN domains wd ON wd.id = w.domain_id
+WHERE r.id = ? AND r.status IN ('done', 'partial')
+"""
+
+
 def begin(db: Database, question: Question, reply_id: str) -> Earlier | None:
     """Open an attempt. The answer of the one before, when only its showing was missing; otherwise
     that one's reply is closed as failed, and `reply_id` is the question's from now on."""
-    before = row(
-        db,
-        "SELECT r.id, r.finish_reason, r.error, m.text FROM replies r "
-        "JOIN messages m ON m.reply_id = r.id AND m.role = 'assistant' "
-        "WHERE r.id = ? AND r.status IN ('done', 'partial')",
-        [question.reply_id],
-    )
+    before = row(db, EARLIER, [question.reply_id])
     if before is not None and before["text"].strip():
-        return Earlier(before["id"], before["text"], before["finish_reason"], before["error"])
+        return Earlier(**before)
     _close_reply(db, question.reply_id, CRASHED)
     db.execute(f"UPDATE questions SET reply_id = ? WHERE {_ours}", [reply_id, *_key(question)])
     return None

@@ -1,8 +1,9 @@
 """Slack as a front end: one Bolt app over Socket Mode or signed HTTP.
 
-Where to look: `app.py` joins everything; `accept.py` decides, before any work, whether a delivery
-is new; `messages.py` decides what is a question for us and `answer.py` answers it through
-`bot.chat`; `stream.py` is the one place that knows how Slack's streams fail; `feedback.py` takes
-thumbs, reasons and corrections; `commands.py` parses `/understudy`, `deeds.py` does what it says;
-`follow.py` keeps the messages that follow a tuning run; `blocks.py` builds every message.
+Where to look: `app.py` joins everything; `accept.py` decides, before Slack is acknowledged, whether
+a delivery is new, and puts questions into the store's queue; `queue.py` takes them out again and
+`answer.py` answers them through `bot.chat`; `stream.py` is the one place that knows how Slack's
+streams fail, `governor.py` how often Slack may be called; `feedback.py` takes thumbs, reasons and
+corrections; `commands.py` parses `/understudy`, `deeds.py` does what it says; `follow.py` keeps the
+messages that follow a tuning run; `blocks.py` builds every message.
 """

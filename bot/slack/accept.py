@@ -3,8 +3,9 @@
 Slack delivers an event again whenever it did not hear from us in three seconds, a mention comes
 as `message` and as `app_mention`, and buttons can be sent twice. So the first thing that happens
 to a delivery is one transaction that remembers it: by event or trigger id, and for questions by
-their place as well. Only what is new goes on to the listeners, and Slack is acknowledged after
-that commit.
+their place as well. The same transaction puts a question into the queue, changes it there when a
+person edited it, takes it out when it was deleted, and counts a reaction. Only what is new goes
+on to the listeners, and Slack is acknowledged after that commit: what was acknowledged is stored.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt import BoltResponse
-from slack_bolt.context.async_context import AsyncBoltContext
 from sqlite_utils import Database
 
 from bot.slack import words
 from bot.slack.desk import Desk
 from bot.slack.stream import Place
-from data import conversations
+from data import conversations, questions
+from data.db import Store
 
 SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
 KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack gives up after hours
@@ -42,7 +43,7 @@ class Said:
     def thread(self) -> str:
         """The conversation's key. What a thread shows is what the bot remembers: each top-level
         message begins a conversation, in direct messages too, as answers go into its thread."""
-        return f"slack:{self.place.team}/{self.place.channel}/{self.place.thread_ts}"
+        return thread_key(self.place.team, self.place.channel, self.place.thread_ts)
 
     @property
     def external_id(self) -> str:
@@ -56,6 +57,11 @@ def person(team: str, user: str) -> str:
 def shown_at(team: str, channel: str, ts: str) -> str:
     """The external id of a Slack message."""
     return f"{team}/{channel}/{ts}"
+
+
+def thread_key(team: str, channel: str, thread_ts: str) -> str:
+    """The conversation's key of a Slack thread."""
+    return f"slack:{team}/{channel}/{thread_ts}"
 
 
 def team_of(body: dict[str, Any]) -> str:
@@ -92,10 +98,71 @@ def said(body: dict[str, Any], bot_user: str) -> Said | None:
     return Said(place, ts, text, to_us, str(body.get("event_id") or ts))
 
 
+@dataclass(frozen=True)
+class Changed:
+    """A message was edited or deleted, by a person or as Slack shows one with replies."""
+
+    team: str
+    channel: str
+    ts: str
+    text: str  # as it is now
+    deleted: bool
+    event_id: str
+
+
+def changed(body: dict[str, Any], bot_user: str) -> Changed | None:
+    """What became of a person's message; None for any other event. `message_changed` also comes
+    for unfurls and replies: whether the text is another is seen when it is compared with ours."""
+    event = body.get("event", {})
+    message = event.get("message") or {}
+    if message.get("user") == bot_user or message.get("bot_id"):
+        return None
+    deleted = event.get("subtype") == "message_deleted" or message.get("subtype") == "tombstone"
+    if event.get("type") != "message" or not (deleted or event.get("subtype") == "message_changed"):
+        return None
+    ts = str(event.get("deleted_ts") or message.get("ts") or "")
+    team, channel = str(body.get("team_id") or ""), str(event.get("channel") or "")
+    text = str(message.get("text") or "")
+    return Changed(team, channel, ts, text, deleted, str(body.get("event_id") or ""))
+
+
 def accept_words(db: Database, heard: Said) -> bool:
-    """Remember a question; False when it was taken before."""
+    """Remember a question and put it into the queue; False when it was taken before."""
     again = conversations.seen_before(db, "slack:event", f"{heard.place.team}/{heard.event_id}")
-    return not again and not conversations.seen_before(db, "slack:message", heard.external_id)
+    if again or conversations.seen_before(db, "slack:message", heard.external_id):
+        return False
+    place = heard.place
+    return questions.add(
+        db,
+        team=place.team,
+        channel=place.channel,
+        ts=heard.ts,
+        thread_ts=place.thread_ts,
+        user=place.user,
+        text=heard.text,
+    )
+
+
+def concerns_us(db: Database, what: Changed) -> bool:
+    """Whether it is a question that is not answered yet."""
+    return questions.is_open(db, what.team, what.channel, what.ts)
+
+
+def accept_change(db: Database, what: Changed) -> bool:
+    """Change or withdraw a question that is not answered yet; False when there is none."""
+    if conversations.seen_before(db, "slack:event", f"{what.team}/{what.event_id}"):
+        return False
+    if what.deleted:
+        return questions.withdraw(db, what.team, what.channel, what.ts)
+    return questions.edit(db, what.team, what.channel, what.ts, what.text)
+
+
+def takes_part(db: Database, heard: Said) -> bool:
+    """Whether the thread is one in which the bot answers."""
+    place = heard.place
+    return conversations.find(db, heard.thread) is not None or questions.waits_in(
+        db, place.team, place.channel, place.thread_ts
+    )
 
 
 def accept_other(db: Database, body: dict[str, Any]) -> bool:
@@ -107,31 +174,41 @@ def accept_other(db: Database, body: dict[str, Any]) -> bool:
     return not trigger or not conversations.seen_before(db, "slack:trigger", str(trigger))
 
 
-def middleware(desk: Desk) -> Callable[..., Awaitable[BoltResponse | None]]:
-    """The global Bolt middleware that lets only new work for us through."""
+def middleware(
+    desk: Desk, reacted: Callable[[Database, dict[str, Any]], bool]
+) -> Callable[..., Awaitable[BoltResponse | None]]:
+    """The global Bolt middleware that lets only new work for us through. `reacted` counts a
+    reaction."""
     nothing_to_do = BoltResponse(status=200, body="")
 
     async def only_new(
         body: dict[str, Any],
-        context: AsyncBoltContext,
         next: Callable[[], Awaitable[None]],
     ) -> BoltResponse | None:
         store = desk.service.store
         kind = body.get("event", {}).get("type") if body.get("type") == "event_callback" else ""
         if kind in ("message", "app_mention"):
-            heard = said(body, desk.identity.bot_user)
-            if heard is None:
-                return nothing_to_do
-            if not heard.to_us and not await store.read(
-                lambda db: conversations.find(db, heard.thread)
-            ):
-                return nothing_to_do
-            if not await store.submit(lambda db: accept_words(db, heard)):
-                return nothing_to_do
-            context["said"] = heard
-        elif not await store.submit(lambda db: accept_other(db, body)):
+            new = await _is_new_message(store, body, desk.identity.bot_user)
+        elif kind in ("reaction_added", "reaction_removed"):
+            new = await store.submit(lambda db: accept_other(db, body) and reacted(db, body))
+        else:
+            new = await store.submit(lambda db: accept_other(db, body))
+        if not new:
             return nothing_to_do
         await next()
         return None
 
     return only_new
+
+
+async def _is_new_message(store: Store, body: dict[str, Any], bot_user: str) -> bool:
+    """Take in what was said to us, or what became of a question; False when it is neither."""
+    if change := changed(body, bot_user):
+        concerned = await store.read(lambda db: concerns_us(db, change))
+        return concerned and await store.submit(lambda db: accept_change(db, change))
+    heard = said(body, bot_user)
+    if heard is None:
+        return False
+    if not heard.to_us and not await store.read(lambda db: takes_part(db, heard)):
+        return False
+    return await store.submit(lambda db: accept_words(db, heard))

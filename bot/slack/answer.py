@@ -1,63 +1,109 @@
-"""A question in Slack, answered: the status while it waits, the stream, what is said at its end."""
+"""A question of the queue, answered in Slack: the status while it waits, the stream, what is said
+at its end. An attempt that finds the traces of an earlier one goes on where that one stopped."""
 
 import asyncio
 import contextlib
 import logging
 
+from bot.admission import TooBusy
 from bot.chat import Ask, Delta, Ended, Started, stand_in
-from bot.slack import words
-from bot.slack.accept import Said, shown_at
+from bot.slack import blocks, stream, words
+from bot.slack.accept import person, shown_at, thread_key
 from bot.slack.api import Transport
-from bot.slack.desk import Desk
-from bot.slack.stream import AnswerMessage, Place
-from data import conversations, domains
+from bot.slack.desk import OUR_FAULT, Desk
+from bot.slack.queue import Claim
+from bot.slack.stream import AnswerMessage, Lost, NotShown, Place
+from data import conversations, domains, questions
+from data.clock import now_us
 from data.errors import Unavailable, UnderstudyError
+from data.questions import Earlier, Question
 
 log = logging.getLogger(__name__)
 
 WAITING = ("Thinking it over…", "Looking for the words…")
 CUT_AT_LENGTH = "The answer was cut at its greatest length. Ask for the rest to read on."
-STOPPING = "The service stopped during this answer. Please ask again."
-OUR_FAULT = "Something went wrong on our side during this answer. Please ask again."
+STOPPING = "The service is being restarted. The answer goes on here as soon as it is back."
+BROKE_OFF = "Something went wrong on our side during this answer. Please ask again."
+GIVE_UP = "I tried several times to answer this, and was stopped each time. Please ask it anew."
+
+MOST_ATTEMPTS = 10  # that lost their worker: the question itself may be what stops it
+PATIENCE_S = 120  # how long a question waits while too many answers are being written
+WARM_UP_S = 300  # after a start, questions from before it wait so long for an engine
+RETRY_S = 2.0
+SLACK_AWAY_S = 20.0
 
 
 class NoAnswer(Unavailable):
     """The engine ended without a word."""
 
 
-async def answer(desk: Desk, heard: Said) -> None:
-    """Answer what was said, in its thread, after what was said there before it."""
-    async with desk.tasks.in_order(heard.thread), desk.telling(heard.place):
-        names = await desk.names.of(words.people_in(heard.text) - {desk.identity.bot_user})
-        text = words.as_words(heard.text, desk.identity.bot_user, names)
-        team, channel = heard.place.team, heard.place.channel
-        domain = await desk.service.store.read(lambda db: domains.of_channel(db, team, channel))
-        if not text:
-            await desk.tell(heard.place, _hint(domain))
+async def answer(desk: Desk, claim: Claim) -> None:
+    """Answer a claimed question, and finish it or give it back. Raises Lost."""
+    question = claim.question
+    thread_ts = "" if question.response_url else question.thread_ts
+    place = Place(question.team, question.channel, thread_ts, question.user)
+    try:
+        if question.withdrawn:
+            await _clear_away(desk, claim, place)
+        elif question.attempts >= MOST_ATTEMPTS:
+            await desk.tell(place, GIVE_UP, question.response_url)
+            await claim.finish()
+        else:
+            await _answer(desk, claim, place)
+    except Lost:
+        raise
+    except UnderstudyError as error:
+        if wait_s := _worth_waiting(desk, question, error):
+            await claim.give_back(wait_s)
             return
-        ask = Ask(
-            person=heard.person,
-            thread=heard.thread,
-            text=text,
-            domain=domain,
-            external_id=heard.external_id,
-        )
-        await _show_status(desk, heard.place, "is thinking…")
-        try:
-            ts = await _write(desk, heard.place, ask)
-        except UnderstudyError:
-            await _show_status(desk, heard.place, "")
-            raise
-        if ts is not None:
-            where = shown_at(team, channel, ts)
-            await desk.service.store.submit(
-                lambda db: conversations.shown_as(db, ask.reply_id, where)
-            )
+        await _show_status(desk, claim, place, "")
+        await desk.tell(place, str(error), question.response_url)
+        await claim.finish()
+    except Exception:
+        log.exception("The question %d could not be answered", question.id)
+        await desk.tell(place, OUR_FAULT, question.response_url)
+        await claim.finish()
 
 
-async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
+async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
+    """Ask the engine, unless it has answered already, and show what it says."""
+    question, store = claim.question, desk.service.store
+    domain = await store.read(lambda db: domains.of_channel(db, place.team, place.channel))
+    names = await desk.names.of(words.people_in(question.text) - {desk.identity.bot_user})
+    text = words.as_words(question.text, desk.identity.bot_user, names)
+    if not text:
+        await desk.tell(place, _hint(domain))
+        await claim.finish()
+        return
+    ask = Ask(
+        person=person(place.team, place.user),
+        thread=thread_key(place.team, place.channel, question.thread_ts),
+        text=text,
+        domain=domain,
+        external_id=shown_at(place.team, place.channel, question.ts),
+    )
+    earlier = await store.submit(lambda db: questions.begin(db, question, ask.reply_id))
+    if question.response_url:
+        await _whisper(desk, claim, place, ask, earlier)
+        return
+    if earlier is not None:
+        reply_id, ts = earlier.reply_id, await _show_again(desk, claim, place, earlier)
+    else:
+        status = desk.tasks.start(_show_status(desk, claim, place, "is thinking…"), "status")
+        reply_id, ts = ask.reply_id, await _write(desk, claim, place, ask, status)
+    if ts is None:
+        await claim.finish()
+        return
+    where = shown_at(place.team, place.channel, ts)
+    await claim.finish(lambda db: conversations.shown_as(db, reply_id, where))
+
+
+async def _write(
+    desk: Desk, claim: Claim, place: Place, ask: Ask, status: "asyncio.Task[None]"
+) -> str | None:
     """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
-    the words stay and a note below says what happened."""
+    the words stay and a note below says what happened. A status that came after the first words
+    would stay, so these wait for it."""
     message: AnswerMessage | None = None
     who = note = ""
     try:
@@ -67,7 +113,8 @@ async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
                     who = stand_in(event.adapter, event.instead_of)
                 elif isinstance(event, Delta) and (message is not None or event.text.strip()):
                     if message is None:
-                        message = AnswerMessage(desk.api, place, ask.reply_id, desk.pace)
+                        await asyncio.wait([status])
+                        message = _message(desk, claim, place, ask.reply_id)
                     message.add(event.text)
                     if message.stopped:
                         break
@@ -75,7 +122,7 @@ async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
                     note = CUT_AT_LENGTH
     except asyncio.CancelledError:
         if message is not None:
-            await message.finish(STOPPING)
+            await (message.abandon() if claim.lost else message.suspend(STOPPING))
         raise
     except UnderstudyError as error:
         if message is None:
@@ -85,14 +132,63 @@ async def _write(desk: Desk, place: Place, ask: Ask) -> str | None:
         if message is None:
             raise
         log.exception("The answer %s failed", ask.reply_id)
-        note = OUR_FAULT
+        note = BROKE_OFF
     if message is None:
         raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return await message.finish(_both(note, who))
+    return await _finish(claim, message, _both(note, who))
 
 
-async def answer_privately(desk: Desk, ask: Ask) -> str:
-    """The whole answer of `/understudy ask`, with a note when it broke off."""
+async def _show_again(desk: Desk, claim: Claim, place: Place, earlier: Earlier) -> str | None:
+    """Show an answer that an earlier attempt got from the engine."""
+    message = _message(desk, claim, place, earlier.reply_id)
+    message.add(earlier.text)
+    return await _finish(claim, message, _note_of(earlier))
+
+
+async def _finish(claim: Claim, message: AnswerMessage, note: str) -> str | None:
+    try:
+        return await message.finish(note)
+    except asyncio.CancelledError:
+        if not claim.lost:
+            await message.suspend(STOPPING)
+        raise
+
+
+def _message(desk: Desk, claim: Claim, place: Place, reply_id: str) -> AnswerMessage:
+    return AnswerMessage(desk.api, desk.identity.bot_user, place, reply_id, desk.pace, claim)
+
+
+async def _clear_away(desk: Desk, claim: Claim, place: Place) -> None:
+    """The question was deleted: so is what was shown of its answer."""
+    shown = {0: claim.shown_ts} if claim.shown_ts else {}
+    if claim.begun and not shown:
+        shown = await stream.find(
+            desk.api, desk.identity.bot_user, place, claim.question_ts, desk.pace
+        )
+    for ts in shown.values():
+        await stream.delete(desk.api, place.channel, ts)
+    await _show_status(desk, claim, place, "")
+    await claim.finish()
+
+
+async def _whisper(
+    desk: Desk, claim: Claim, place: Place, ask: Ask, earlier: Earlier | None
+) -> None:
+    """The answer of `/understudy ask`, which only the asker sees."""
+    if earlier is not None:
+        text, note, reply_id = earlier.text, _note_of(earlier), earlier.reply_id
+    else:
+        text, note = await _whole(desk, ask)
+        reply_id = ask.reply_id
+    text = f"{text}\n\n_{note}_" if note else text
+    await claim.begin()
+    content = blocks.answers(text[: blocks.MARKDOWN], reply_id)[0]
+    await desk.respond(place, claim.question.response_url, content)
+    await claim.finish()
+
+
+async def _whole(desk: Desk, ask: Ask) -> tuple[str, str]:
+    """A whole answer, and a note when it broke off or somebody stood in."""
     parts: list[str] = []
     who = note = ""
     try:
@@ -111,8 +207,14 @@ async def answer_privately(desk: Desk, ask: Ask) -> str:
     text = "".join(parts)
     if not text.strip():
         raise NoAnswer("The model had nothing to say to that. Try other words.")
-    below = _both(note, who)
-    return f"{text}\n\n_{below}_" if below else text
+    return text, _both(note, who)
+
+
+def _note_of(earlier: Earlier) -> str:
+    note = CUT_AT_LENGTH if earlier.finish_reason == "length" else ""
+    if earlier.error:
+        note = BROKE_OFF if earlier.error == "internal error" else earlier.error
+    return _both(note, stand_in(earlier.adapter, earlier.instead_of))
 
 
 def _both(note: str, who: str) -> str:
@@ -120,8 +222,24 @@ def _both(note: str, who: str) -> str:
     return f"{note} {who}".strip()
 
 
-async def _show_status(desk: Desk, place: Place, status: str) -> None:
+def _worth_waiting(desk: Desk, question: Question, error: UnderstudyError) -> float:
+    """Seconds after which the question is tried again; 0: what went wrong is told now."""
+    now = now_us()
+    if isinstance(error, NotShown):
+        return SLACK_AWAY_S
+    if isinstance(error, TooBusy):
+        waited_us = now - question.created_at
+        return error.retry_after if waited_us < PATIENCE_S * 1_000_000 else 0.0
+    started = desk.queue.started_us
+    from_before = question.created_at < started and now - started < WARM_UP_S * 1_000_000
+    waits_for_engine = isinstance(error, Unavailable) and not isinstance(error, NoAnswer)
+    return RETRY_S if from_before and waits_for_engine else 0.0
+
+
+async def _show_status(desk: Desk, claim: Claim, place: Place, status: str) -> None:
     """What Slack shows while people wait; an answer does not depend on it."""
+    if claim.question.response_url:
+        return
     try:
         await desk.api.quick.assistant_threads_setStatus(
             channel_id=place.channel,

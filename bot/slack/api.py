@@ -4,21 +4,23 @@
 Slack says that there were too many calls. Neither repeats a call whose connection broke: whether
 it happened is not known, and the caller knows whether repeating is safe.
 
-A governor keeps a bucket of calls a minute for each method of the streams, so that a busy hour
-falls back to whole messages before Slack has to refuse.
+`in_turn` is for what must happen: it waits for the governor, and again whenever Slack says that
+there were too many calls.
 """
 
 import asyncio
 import logging
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.slack.clock import Clock
+from bot.slack.governor import Governor
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +36,14 @@ WRONG_TOKEN = {
     "token_expired",
     "token_revoked",
 }
-PER_MINUTE = {"chat.startStream": 20, "chat.stopStream": 20, "chat.appendStream": 100}
+MOST_REFUSALS = 30  # in a row, of one call, before its caller has to know
 
 Transport = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
+
+
+def method_name(method: Callable[..., Any]) -> str:
+    """`chat_postMessage` of a client as Slack spells it."""
+    return str(method.__name__).replace("_", ".")
 
 
 @dataclass(frozen=True)
@@ -73,33 +80,10 @@ def _retry_after(response: Any) -> float:
     return 1.0
 
 
-@dataclass
-class Governor:
-    """A token bucket for each method, `PER_MINUTE` deep and as fast."""
-
-    per_minute: Mapping[str, int] = field(default_factory=lambda: PER_MINUTE)
-    _level: dict[str, tuple[float, float]] = field(default_factory=dict)  # tokens, at
-
-    def take(self, method: str) -> bool:
-        """One call of `method`, if there is room for it now."""
-        most = self.per_minute.get(method)
-        if most is None:
-            return True
-        now = time.monotonic()
-        tokens, at = self._level.get(method, (float(most), now))
-        tokens = min(float(most), tokens + (now - at) * most / 60)
-        self._level[method] = (tokens - 1 if tokens >= 1 else tokens, now)
-        return tokens >= 1
-
-    def limited(self, method: str) -> None:
-        """Slack refused: somebody else used the room; start from empty."""
-        self._level[method] = (0.0, time.monotonic())
-
-
 class Api:
     """The clients, the session that they share, and the governor."""
 
-    def __init__(self, token: str, base_url: str) -> None:
+    def __init__(self, token: str, base_url: str, clock: Clock | None = None) -> None:
         logger = logging.getLogger("bot.slack.web")
         # the SDK formats its debug lines whenever a logger's own level is unset
         logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
@@ -112,7 +96,8 @@ class Api:
         }
         self.quick = AsyncWebClient(retry_handlers=[], **common)
         self.patient = AsyncWebClient(retry_handlers=[waits], **common)
-        self.governor = Governor()
+        self.clock = clock or Clock()
+        self.governor = Governor(clock=self.clock)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -123,6 +108,21 @@ class Api:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    async def in_turn(self, method: Callable[..., Awaitable[Any]], **args: Any) -> Any:
+        """Call `method` of `quick` when its turn comes, again when Slack says later. Raises what
+        else goes wrong."""
+        name, channel = method_name(method), str(args.get("channel", ""))
+        refusals = 0
+        while True:
+            await self.governor.turn(name, channel)
+            try:
+                return await method(**args)
+            except Transport as error:
+                problem, refusals = failure(error), refusals + 1
+                if problem.kind != "limited" or refusals > MOST_REFUSALS:
+                    raise
+                self.governor.limited(name, channel, problem.retry_after_s)
 
     async def respond(self, url: str, message: dict[str, Any]) -> bool:
         """Send `message` to a response_url; False when Slack would not take it."""

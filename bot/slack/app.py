@@ -12,17 +12,18 @@ from typing import Any
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.context.async_context import AsyncBoltContext
 from slack_sdk.errors import SlackApiError
+from sqlite_utils import Database
 from starlette.routing import Route
 
 from bot.service import Service
 from bot.slack import accept, answer, blocks, deeds, feedback, http, manifest
 from bot.slack.api import WRONG_TOKEN, Transport, failure
+from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity
 from bot.slack.follow import Follower
 from bot.slack.stream import Pace
-from data import conversations
+from data import conversations, questions
 from data.clock import now_us
 from data.config import SlackSettings
 from data.errors import Invalid, Unavailable, UnderstudyError
@@ -40,9 +41,11 @@ Listener = Callable[..., Awaitable[None]]
 class Slack:
     """One workspace's front end. Make it with `create`."""
 
-    def __init__(self, service: Service, pace: Pace, follow_s: float) -> None:
+    def __init__(
+        self, service: Service, pace: Pace, follow_s: float, clock: Clock | None = None
+    ) -> None:
         self.service = service
-        self.desk = Desk(service, pace)
+        self.desk = Desk(service, pace, clock)
         self.app = _bolt(self.desk)
         self._follower = Follower(self.desk, follow_s)
         self._background: list[asyncio.Task[None]] = []
@@ -86,12 +89,16 @@ class Slack:
         """Learn who we are, open the socket if that is the way, begin to follow runs."""
         self.desk.identity = await self._who_am_i()
         old = now_us() - accept.KEEP_DELIVERIES_US
-        await self.service.store.submit(lambda db: conversations.forget_deliveries(db, old))
+        await self.service.store.submit(lambda db: _forget(db, old))
         if self.service.settings.slack.mode == "socket":
             await self._connect()
         self.desk.accepting = True
-        self._background.append(asyncio.create_task(self._follower.run()))
+        for forever in (self._follower.run(), self._answer_questions()):
+            self._background.append(asyncio.create_task(forever))
         log.info("In Slack as %s of %s", self.desk.identity.bot_user, self.desk.identity.team)
+
+    async def _answer_questions(self) -> None:
+        await self.desk.queue.run(lambda claim: answer.answer(self.desk, claim))
 
     async def _join_later(self) -> None:
         wait_s = 1.0
@@ -127,7 +134,12 @@ class Slack:
         await self._socket.connect_async()  # type: ignore[no-untyped-call]
 
 
-def create(service: Service, pace: Pace | None = None, follow_s: float = FOLLOW_S) -> Slack:
+def create(
+    service: Service,
+    pace: Pace | None = None,
+    follow_s: float = FOLLOW_S,
+    clock: Clock | None = None,
+) -> Slack:
     """The front end that the settings ask for, not started yet. Raises Invalid when a token that
     its mode needs is missing."""
     settings = service.settings.slack
@@ -137,15 +149,14 @@ def create(service: Service, pace: Pace | None = None, follow_s: float = FOLLOW_
                 f"[slack] mode is {settings.mode!r}, but {name} is missing. "
                 f"Set UNDERSTUDY_SLACK_{name.upper()}, or UNDERSTUDY_SLACK_{name.upper()}_FILE."
             )
-    return Slack(service, pace or Pace(), follow_s)
+    return Slack(service, pace or Pace(), follow_s, clock)
 
 
 def register(app: Any, desk: Desk) -> None:
     """Every listener. Chat comes first: Bolt asks listeners in this order."""
 
-    async def on_words(context: AsyncBoltContext) -> None:
-        heard: accept.Said = context["said"]
-        desk.tasks.start(answer.answer(desk, heard), "answer")
+    async def on_words() -> None:
+        desk.queue.wake()  # the question is in the queue, or changed there
 
     async def on_feedback(ack: Listener, body: dict[str, Any]) -> None:
         await feedback.clicked(desk, ack, body)
@@ -159,9 +170,8 @@ def register(app: Any, desk: Desk) -> None:
     async def on_button(ack: Listener, body: dict[str, Any]) -> None:
         await deeds.pressed(desk, ack, body)
 
-    async def on_reaction(body: dict[str, Any]) -> None:
-        added = body["event"]["type"] == "reaction_added"
-        desk.tasks.start(feedback.reacted(desk, body, added), "reaction")
+    async def on_reaction() -> None:
+        """It was counted before it was acknowledged."""
 
     async def on_home(event: dict[str, Any]) -> None:
         if event.get("tab") == "messages":
@@ -203,10 +213,15 @@ def _bolt(desk: Desk) -> AsyncApp:
         signing_secret=desk.service.settings.slack.signing_secret.get_secret_value(),
         authorize=authorize,
     )
-    app.use(accept.middleware(desk))
+    app.use(accept.middleware(desk, feedback.reacted))
     app.error(on_error)
     register(app, desk)
     return app
+
+
+def _forget(db: Database, older_than_us: int) -> None:
+    conversations.forget_deliveries(db, older_than_us)
+    questions.forget(db, older_than_us)
 
 
 def _needed(settings: SlackSettings) -> tuple[str, ...]:

@@ -11,13 +11,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot import admin, stats
-from bot.chat import Ask
-from bot.slack import answer, blocks, commands, people, reports
+from bot.slack import blocks, commands, people, reports
 from bot.slack.accept import person, place_of
 from bot.slack.blocks import Block
 from bot.slack.desk import Desk
 from bot.slack.stream import Place
-from data import conversations, domains, experiments, runs
+from data import domains, experiments, questions, runs
 from data.clock import now_us
 from data.domains import Domain
 from data.errors import Invalid, UnderstudyError
@@ -44,13 +43,16 @@ async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     try:
         command = commands.parse(str(body.get("text") or ""))
         people.check(desk.service.settings.slack, caller.place.user, command)
+        if isinstance(command, commands.AskPrivately):
+            await _ask(desk, caller, command)
     except UnderstudyError as error:
         await ack(response_type="ephemeral", text=blocks.sentence(str(error)))
         return
     if isinstance(command, commands.AskPrivately):
         await ack(response_type="ephemeral", text=THINKING)
-    else:
-        await ack()
+        desk.queue.wake()
+        return
+    await ack()
     desk.tasks.start(_obey(desk, caller, command), f"command {type(command).__name__}")
 
 
@@ -75,8 +77,6 @@ async def _obey(desk: Desk, caller: Caller, command: commands.Command) -> None:
     async with desk.telling(caller.place, caller.response_url):
         if isinstance(command, commands.Retrain):
             said = await _retrain(desk, caller, command)
-        elif isinstance(command, commands.AskPrivately):
-            said = await _ask(desk, caller, command)
         else:
             said = await _carry_out(desk, caller, command)
         if said:
@@ -156,22 +156,22 @@ async def _retrain(desk: Desk, caller: Caller, command: commands.Retrain) -> lis
     return [blocks.section(f"Run {run.id} is queued; I follow it in our direct messages.")]
 
 
-async def _ask(desk: Desk, caller: Caller, command: commands.AskPrivately) -> list[Block]:
-    """A question whose answer only the asker sees: a conversation of one turn."""
+async def _ask(desk: Desk, caller: Caller, command: commands.AskPrivately) -> None:
+    """Queue a question whose answer only the asker sees: a conversation of one turn."""
     place = caller.place
-    domain = await desk.service.store.read(
-        lambda db: domains.of_channel(db, place.team, place.channel)
+    name = f"ask/{place.user}/{now_us()}"
+    await desk.service.store.submit(
+        lambda db: questions.add(
+            db,
+            team=place.team,
+            channel=place.channel,
+            ts=name,
+            thread_ts=name,
+            user=place.user,
+            text=command.question,
+            response_url=caller.response_url,
+        )
     )
-    thread = f"slack:{place.team}/{place.channel}/ask/{place.user}/{now_us()}"
-    ask = Ask(
-        person=caller.person,
-        thread=thread,
-        text=command.question,
-        domain=domain,
-        reply_id=conversations.new_reply_id(),
-    )
-    text = await answer.answer_privately(desk, ask)
-    return blocks.answers(text[: blocks.MARKDOWN], ask.reply_id)[0]
 
 
 def _domain(db: Database, caller: Caller, name: str | None) -> Domain:

@@ -13,15 +13,19 @@ from bot.service import Service
 from bot.slack import blocks
 from bot.slack.api import Api, Transport, failure
 from bot.slack.blocks import Block
+from bot.slack.clock import Clock
 from bot.slack.people import Names
+from bot.slack.queue import Queue
 from bot.slack.stream import Pace, Place
 from bot.slack.tasks import Tasks
 from data import domains
+from data.config import Settings
 from data.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
 
 MOST_PROMPTS = 4  # that Slack shows
+NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # no answer
 OUR_FAULT = "Something went wrong on our side; it has been logged. Please try again."
 
 
@@ -37,15 +41,16 @@ class Identity:
 class Desk:
     """What every listener and task of one workspace shares."""
 
-    def __init__(self, service: Service, pace: Pace) -> None:
+    def __init__(self, service: Service, pace: Pace, clock: Clock | None = None) -> None:
         settings = service.settings.slack
         self.service = service
         self.pace = pace
         self.identity = Identity()  # known once we have joined
         self.accepting = False
         self.tasks = Tasks()
-        self.api = Api(settings.bot_token.get_secret_value(), settings.api_url)
+        self.api = Api(settings.bot_token.get_secret_value(), settings.api_url, clock)
         self.names = Names(self.api)
+        self.queue = Queue(service.store, self.tasks, _at_once(service.settings))
 
     @contextlib.asynccontextmanager
     async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:
@@ -97,6 +102,7 @@ class Desk:
                 blocks=content,
                 unfurl_links=False,
                 unfurl_media=False,
+                metadata=NOTE,
             )
         except Transport as error:
             log.info("chat.postMessage: %s", failure(error).code)
@@ -115,6 +121,12 @@ class Desk:
             )
         except Transport as error:
             log.info("No prompts were suggested: %s", failure(error).code)
+
+
+def _at_once(settings: Settings) -> int:
+    """How many questions are answered at once; the rest waits in the queue."""
+    serving = settings.serving
+    return settings.bot.max_in_flight * (len(serving.url) or serving.replicas)
 
 
 def _plain(content: list[Block]) -> str:

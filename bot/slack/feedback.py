@@ -24,24 +24,36 @@ log = logging.getLogger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
 THUMBS = {"+1": True, "thumbsup": True, "-1": False, "thumbsdown": False}
+THUMB_WAIT_S = 1.0  # the form behind it has the rest of its trigger's three seconds
 STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
 
 
 async def clicked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """👍 or 👎 under an answer. The form is opened first: its trigger lives for three seconds."""
+    """👍 or 👎 under an answer: stored, then acknowledged, then the form is opened. Its trigger
+    lives for three seconds, so a store that is slow comes second."""
+    direction, _, reply_id = str(body["actions"][0].get("value") or "").partition(":")
+    place, up = place_of(body), direction == "up"
+    who = person(place.team, place.user)
+    storing = asyncio.ensure_future(
+        desk.service.store.submit(lambda db: feedback.thumb(db, reply_id, who, up))
+    )
+    await asyncio.wait([storing], timeout=THUMB_WAIT_S)
     await ack()
-    action = body["actions"][0]
-    direction, _, reply_id = str(action.get("value") or "").partition(":")
-    place = place_of(body)
-    desk.tasks.start(_judge(desk, body, place, reply_id, direction == "up"), "thumb")
+    desk.tasks.start(_judge(desk, body, place, reply_id, up, storing), "thumb")
 
 
-async def _judge(desk: Desk, body: dict[str, Any], place: Place, reply_id: str, up: bool) -> None:
+async def _judge(
+    desk: Desk,
+    body: dict[str, Any],
+    place: Place,
+    reply_id: str,
+    up: bool,
+    storing: "asyncio.Future[feedback.Judgement]",
+) -> None:
     async with desk.telling(place):
         if not up:
             await _open_form(desk, body, place, reply_id)
-        who = person(place.team, place.user)
-        await desk.service.store.submit(lambda db: feedback.thumb(db, reply_id, who, up))
+        await storing
 
 
 async def _open_form(desk: Desk, body: dict[str, Any], place: Place, reply_id: str) -> None:
@@ -97,31 +109,35 @@ async def _thank(desk: Desk, place: Place, corrected: bool) -> None:
         await desk.tell(place, thanks.strip())
 
 
-async def reacted(desk: Desk, body: dict[str, Any], added: bool) -> None:
-    """👍 or 👎 as an emoji on one of our answers; taking it back takes the judgement back."""
+def reacted(db: Database, body: dict[str, Any]) -> bool:
+    """👍 or 👎 as an emoji on one of our answers; taking it back takes the judgement back. Part of
+    the transaction that accepts the event; False when it is no judgement of an answer."""
     event = body["event"]
     up = THUMBS.get(str(event.get("reaction", "")).split("::")[0])
     item = event.get("item", {})
     if up is None or item.get("type") != "message":
-        return
+        return False
     where = shown_at(team_of(body), item.get("channel", ""), item.get("ts", ""))
+    reply_id = conversations.shown_reply(db, where)
+    if reply_id is None:
+        return False
     who = person(team_of(body), event.get("user", ""))
-
-    def judge(db: Database) -> None:
-        reply_id = conversations.shown_reply(db, where)
-        if reply_id is None:
-            return
-        if added:
-            feedback.thumb(db, reply_id, who, up)
-            return
-        before = feedback.live(db, reply_id, who, "thumb")
-        if before is not None and (before.value == 1) == up:
-            feedback.withdraw(db, reply_id, who, "thumb")
-
     try:
-        await desk.service.store.submit(judge)
+        with db.atomic():
+            _judge_by_emoji(db, reply_id, who, up, added=event["type"] == "reaction_added")
     except UnderstudyError as error:
         log.info("A reaction was not counted: %s", error)  # a reaction expects no reply
+        return False
+    return True
+
+
+def _judge_by_emoji(db: Database, reply_id: str, who: str, up: bool, *, added: bool) -> None:
+    if added:
+        feedback.thumb(db, reply_id, who, up)
+        return
+    before = feedback.live(db, reply_id, who, "thumb")
+    if before is not None and (before.value == 1) == up:
+        feedback.withdraw(db, reply_id, who, "thumb")
 
 
 def _value(view: dict[str, Any], block_id: str) -> str:

@@ -79,6 +79,8 @@ class Follower:
 
     async def _update(self, message: Watched, content: list[blocks.Block]) -> bool:
         """Show `content`; False when it has to be tried again."""
+        if not self._desk.api.governor.take("chat.update"):
+            return False
         try:
             await self._desk.api.quick.chat_update(
                 channel=message.channel,
@@ -92,6 +94,9 @@ class Follower:
                 await self._done(message)  # somebody deleted it: nothing to follow
             else:
                 log.info("Run %s: chat.update: %s", message.run.id, problem.code)
+            if problem.kind == "limited":
+                governor = self._desk.api.governor
+                governor.limited("chat.update", message.channel, problem.retry_after_s)
             return False
         return True
 

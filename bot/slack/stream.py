@@ -1,28 +1,46 @@
 """One answer on its way into a Slack thread: streamed where Slack lets us, whole otherwise.
 
+Three ways, chosen when the first words are there, by what the governor has room for:
+- a stream: pieces at a pace that slows down while many streams are open;
+- a message that is updated a few times;
+- one message when the answer is complete.
+
 What Slack does to streams, and what is done here about it:
-- starting is refused or over the limit: the answer becomes one message when it is complete;
+- starting is over the limit: the next of the three ways;
 - appending is over the limit: the text waits and goes with the next piece, at a slower pace;
 - the stream expires (five minutes) or its state is unclear after a broken connection: the text
   that may be doubled or missing is put right at the end by updating the message with all of it;
+- whether a message was made is unclear (a broken connection, or a crash before its ts was stored):
+  the thread is looked through for it, by the metadata that all our messages but open streams have;
 - leading white space of a piece may vanish: a piece always ends before a character that shows.
 
 So whatever happens in between, the message at the end has the whole text once, and the thumbs.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-import uuid
 from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from bot.slack import blocks
-from bot.slack.api import MESSAGE_GONE, Api, Failure, Transport, failure
+from bot.slack.api import MESSAGE_GONE, Api, Failure, Transport, failure, method_name
+from data.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 BOUNDARY = re.compile(r"\s(?=\S)")
-ATTEMPTS = 5
+ATTEMPTS = 8
+ANSWER = "understudy_answer"  # the metadata's event type
+
+
+class NotShown(Unavailable):
+    """Slack could not be reached for so long that the answer is not shown, or not all of it."""
+
+
+class Lost(Unavailable):
+    """The question is somebody else's by now, or was changed: this attempt shows nothing more."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +64,47 @@ class Pace:
     first_s: float = 0.4
     growth: float = 1.25
     longest_s: float = 3.0
-    retry_s: float = 0.2  # after a broken connection; doubles each time
+    retry_s: float = 0.2  # after a broken connection; doubles each time, up to `longest_s`
+
+    def before_retry_s(self, attempt: int) -> float:
+        return min(self.retry_s * 2.0**attempt, self.longest_s)
+
+
+class Showing(Protocol):
+    """Remembers what is shown of an answer, across crashes."""
+
+    question_ts: str
+    begun: bool  # something may be shown already, by an earlier attempt
+    shown_ts: str  # the message, where it is known
+
+    async def begin(self) -> None:
+        """Something is about to be shown. Raises Lost."""
+
+    async def shown(self, ts: str) -> None:
+        """The message is known. Raises Lost."""
 
 
 class AnswerMessage:
-    """Give it text with `add`, then call `finish` exactly once."""
+    """Give it text with `add`, then call `finish`, `suspend` or `abandon` exactly once."""
 
-    def __init__(self, api: Api, place: Place, reply_id: str, pace: Pace) -> None:
+    def __init__(
+        self, api: Api, me: str, place: Place, reply_id: str, pace: Pace, showing: Showing
+    ) -> None:
         self.stopped = False  # the person pressed stop
         self._api = api
+        self._me = me
         self._place = place
         self._reply_id = reply_id
         self._pace = pace
+        self._showing = showing
         self._text = ""
-        self._sent = 0  # characters of it that went into the stream
-        self._ts: str | None = None  # of the stream's message
-        self._may_stream = True
+        self._sent = 0  # characters of it that were shown while text comes
+        self._ts = showing.shown_ts
+        self._resumed = showing.begun
+        self._uncertain = showing.begun and not showing.shown_ts  # there may be a message
+        self._way: Literal["undecided", "stream", "updates", "whole"] = (
+            "whole" if showing.begun else "undecided"
+        )
         self._exact = True  # the stream shows precisely what was sent
         self._interval_s = pace.first_s
         self._more = asyncio.Event()
@@ -75,17 +118,42 @@ class AnswerMessage:
     async def finish(self, note: str = "") -> str | None:
         """Bring the message to its end, with `note` below the text if something went wrong.
 
-        Returns the ts of the message that carries the thumbs, None when nothing could be sent."""
-        self._finishing.set()
-        self._more.set()
-        await self._pump
-        if self.stopped:
-            return self._ts
-        if self._ts is None:
-            return await self._post(blocks.answers(self._text, self._reply_id, note))
-        if await self._stop(note):
-            return self._ts
-        return await self._rewrite(note)
+        Returns the ts of the message that carries the thumbs, None when it was deleted or Slack
+        does not take it. Raises NotShown when Slack can't be reached, Lost when the question is
+        somebody else's."""
+        await self._end_pump()
+        try:
+            if self.stopped:
+                return self._ts
+            if self._way == "stream" and await self._stop(note):
+                return self._ts
+            return await self._settle(blocks.answers(self._text, self._reply_id, note))
+        finally:
+            self._release()
+
+    async def suspend(self, note: str) -> None:
+        """Leave what is shown to a later attempt, and say so below it."""
+        try:
+            with contextlib.suppress(Lost):
+                await self._end_pump()
+            if self._way != "stream":
+                return
+            await self._api.in_turn(
+                self._api.quick.chat_stopStream,
+                channel=self._place.channel,
+                ts=self._ts,
+                blocks=[blocks.context(blocks.escape(note))],
+            )
+        except Transport as error:
+            self._note(failure(error), "chat.stopStream")
+        finally:
+            self._release()
+
+    async def abandon(self) -> None:
+        """Do nothing more: another attempt goes on."""
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
+        self._release()
 
     # -- while text comes --------------------------------------------------------------------
 
@@ -94,23 +162,30 @@ class AnswerMessage:
             await self._more.wait()
             self._more.clear()
             cut = self._ready()
-            if cut == self._sent or not self._may_stream:
+            if cut == self._sent or self._way == "whole":
                 continue
-            if self._ts is None:
-                await self._start(cut)
-            elif self._api.governor.take("chat.appendStream"):
+            if self._way == "undecided":
+                await self._open(cut)
+            elif self._way == "stream":
                 await self._append(cut)
             else:
-                self._slow_down()
-            await self._pause(self._interval_s)
+                await self._grow(cut)
+            await self._api.clock.wait(self._finishing, self._pause_s())
             self._more.set()
 
-    async def _pause(self, seconds: float) -> None:
+    async def _end_pump(self) -> None:
+        self._finishing.set()
+        self._more.set()
         try:
-            async with asyncio.timeout(seconds):
-                await self._finishing.wait()
-        except TimeoutError:
-            pass
+            await self._pump
+        except BaseException:
+            self._release()
+            raise
+
+    def _pause_s(self) -> float:
+        if self._way == "updates":
+            return self._pace.longest_s
+        return max(self._interval_s, self._api.governor.spread_s())
 
     def _ready(self) -> int:
         """How far the text may be sent: up to the last word that is certainly complete, or, where
@@ -125,11 +200,20 @@ class AnswerMessage:
             cut = len(self._text) - 1
         return min(cut, blocks.MARKDOWN)
 
+    async def _open(self, cut: int) -> None:
+        """Show the first words, in the best way that there is room for."""
+        if self._api.governor.may_stream():
+            self._way = "stream"
+            await self._start(cut)
+        elif self._api.governor.may_grow(self._place.channel):
+            self._way = "updates"
+            await self._begin_growing(cut)
+        else:
+            self._way = "whole"
+
     async def _start(self, cut: int) -> None:
         place = self._place
-        if not self._api.governor.take("chat.startStream"):
-            self._may_stream = False
-            return
+        await self._showing.begin()
         try:
             response = await self._api.quick.chat_startStream(
                 channel=place.channel,
@@ -141,29 +225,64 @@ class AnswerMessage:
         except Transport as error:
             problem = failure(error)
             self._note(problem, "chat.startStream")
-            self._may_stream = False
+            self._release()
+            self._way = "undecided" if problem.kind == "limited" else "whole"
+            self._uncertain = problem.kind == "unclear"
             return
-        self._ts, self._sent = str(response["ts"]), cut
+        self._sent = cut
+        await self._is_shown(str(response["ts"]))
 
     async def _append(self, cut: int) -> None:
+        if not self._api.governor.take("chat.appendStream"):
+            self._slow_down()
+            return
         piece = self._text[self._sent : cut]
         try:
             await self._api.quick.chat_appendStream(
-                channel=self._place.channel, ts=str(self._ts), markdown_text=piece
+                channel=self._place.channel, ts=self._ts, markdown_text=piece
             )
         except Transport as error:
             problem = failure(error)
             self._note(problem, "chat.appendStream")
-            if problem.kind == "limited":
-                self._interval_s = max(self._interval_s, problem.retry_after_s)
-            elif problem.kind == "unclear":
+            if problem.kind == "unclear":
                 self._sent, self._exact = cut, False
-            else:
-                self._may_stream = self._exact = False
+            elif problem.kind != "limited":
+                self._exact = False
+                self._way = "whole"
+                self._release()
                 self.stopped = problem.code == "stopped_by_user"
             return
         self._sent = cut
         self._slow_down()
+
+    async def _begin_growing(self, cut: int) -> None:
+        await self._showing.begin()
+        try:
+            response = await self._api.quick.chat_postMessage(**self._message(0, self._so_far(cut)))
+        except Transport as error:
+            problem = failure(error)
+            self._note(problem, "chat.postMessage")
+            self._release()
+            self._way = "whole"
+            self._uncertain = problem.kind == "unclear"
+            return
+        self._sent = cut
+        await self._is_shown(str(response["ts"]))
+
+    async def _grow(self, cut: int) -> None:
+        if not self._api.governor.take("chat.update"):
+            return
+        try:
+            await self._api.quick.chat_update(
+                channel=self._place.channel, ts=self._ts, **_content(self._so_far(cut))
+            )
+        except Transport as error:
+            self._note(failure(error), "chat.update")  # the last update says it all again
+            return
+        self._sent = cut
+
+    def _so_far(self, cut: int) -> list[blocks.Block]:
+        return [blocks.markdown(self._text[:cut].rstrip()[: blocks.MARKDOWN - 2] + " …")]
 
     def _slow_down(self) -> None:
         self._interval_s = min(self._interval_s * self._pace.growth, self._pace.longest_s)
@@ -171,96 +290,185 @@ class AnswerMessage:
     def _note(self, problem: Failure, method: str) -> None:
         log.info("%s for %s: %s", method, self._reply_id, problem.code)
         if problem.kind == "limited":
-            self._api.governor.limited(method)
+            governor = self._api.governor
+            governor.limited(method, self._place.channel, problem.retry_after_s)
+
+    async def _is_shown(self, ts: str) -> None:
+        self._ts = ts
+        await self._showing.shown(ts)
+
+    def _release(self) -> None:
+        """The governor need not think of this message any more."""
+        if self._way == "stream":
+            self._api.governor.stream_ended()
+        elif self._way == "updates":
+            self._api.governor.grown()
+        self._way = "whole"
 
     # -- at the end --------------------------------------------------------------------------
 
     async def _stop(self, note: str) -> bool:
         """End the stream; True when its message is now exactly right."""
-        fits = len(self._text) <= blocks.MARKDOWN
-        below = blocks.below_answer(self._reply_id, note) if fits and self._exact else None
+        exact = len(self._text) <= blocks.MARKDOWN and self._exact
+        below = blocks.below_answer(self._reply_id, note) if exact else None
         for attempt in range(ATTEMPTS):
-            rest = self._text[self._sent :] if fits and self._exact else ""
+            rest = self._text[self._sent :] if exact else ""
             try:
-                await self._api.quick.chat_stopStream(
+                await self._api.in_turn(
+                    self._api.quick.chat_stopStream,
                     channel=self._place.channel,
-                    ts=str(self._ts),
+                    ts=self._ts,
                     markdown_text=rest or None,
                     blocks=below,
+                    metadata=self._metadata(0) if exact else None,
                 )
-                return fits and self._exact
+                return exact
             except Transport as error:
                 problem = failure(error)
                 self._note(problem, "chat.stopStream")
-                if problem.kind == "limited":
-                    if rest.strip():
-                        await self._append(len(self._text))  # to be read while we wait
-                    await asyncio.sleep(problem.retry_after_s)
-                elif problem.kind == "unclear":
-                    self._exact = False
-                    await asyncio.sleep(self._pace.retry_s * 2**attempt)
-                else:
+                if problem.kind in ("over", "refused"):
                     self.stopped = problem.code == "stopped_by_user"
                     return self.stopped
+                exact, below = False, None
+                await self._api.clock.sleep(self._pace.before_retry_s(attempt))
         return False
 
-    async def _rewrite(self, note: str) -> str | None:
-        """Replace what the stream's message shows with the whole answer."""
-        first, *others = blocks.answers(self._text, self._reply_id, note)
+    async def _settle(self, messages: list[list[blocks.Block]]) -> str | None:
+        """Make the thread show the whole answer, whatever it shows of it now."""
+        shown = {0: self._ts} if self._ts else {}
+        if self._uncertain or (self._resumed and len(messages) > 1):
+            shown = await self._found() | shown
+        await self._showing.begin()
+        last: str | None = None
+        for part, content in enumerate(messages):
+            known = shown.get(part)
+            last = await (
+                self._update(part, known, content) if known else self._post(part, content)
+            )
+            if last is None:
+                return None
+            if part == 0 and last != self._ts:
+                await self._is_shown(last)
+        for part in sorted(set(shown) - set(range(len(messages)))):
+            await delete(self._api, self._place.channel, shown[part])
+        return last
+
+    async def _update(self, part: int, ts: str, content: list[blocks.Block]) -> str | None:
+        """Replace what a message shows; None when somebody deleted it."""
         for attempt in range(ATTEMPTS):
             try:
-                await self._api.patient.chat_update(
+                await self._api.in_turn(
+                    self._api.quick.chat_update,
                     channel=self._place.channel,
-                    ts=str(self._ts),
-                    text=blocks.notice(self._text),
-                    blocks=first,
+                    ts=ts,
+                    metadata=self._metadata(part),
+                    **_content(content),
                 )
-                return await self._post(others) if others else self._ts
+                return ts
             except Transport as error:
                 problem = failure(error)
                 self._note(problem, "chat.update")
                 if problem.code in MESSAGE_GONE:
                     return None
                 if problem.code == "streaming_state_conflict":
-                    await self._end_stream()
-                elif problem.kind == "refused":
-                    break
-                await asyncio.sleep(self._pace.retry_s * 2**attempt)
-        return await self._post([first, *others])  # twice is better than not at all
+                    await self._end_stream(ts)
+                elif problem.kind == "refused":  # twice is better than not at all
+                    return await self._post(part, content)
+                await self._api.clock.sleep(self._pace.before_retry_s(attempt))
+        raise NotShown("Slack could not be reached to show an answer.")
 
-    async def _end_stream(self) -> None:
+    async def _end_stream(self, ts: str) -> None:
+        stop = self._api.quick.chat_stopStream
         try:
-            await self._api.quick.chat_stopStream(channel=self._place.channel, ts=str(self._ts))
+            await self._api.in_turn(stop, channel=self._place.channel, ts=ts)
         except Transport as error:
-            self._note(failure(error), "chat.stopStream")
+            self._note(failure(error), method_name(stop))
 
-    async def _post(self, messages: list[list[blocks.Block]]) -> str | None:
-        ts = None
-        for number, content in enumerate(messages):
-            # with the same id, Slack takes a repeated post for the same message
-            message_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{self._reply_id}/{self._ts}/{number}")
-            ts = await self._post_one(content, str(message_id)) or ts
-        return ts
-
-    async def _post_one(self, content: list[blocks.Block], message_id: str) -> str | None:
-        text = next((b["text"] for b in content if b["type"] == "markdown"), "")
+    async def _post(self, part: int, content: list[blocks.Block]) -> str | None:
         for attempt in range(ATTEMPTS):
             try:
-                response = await self._api.patient.chat_postMessage(
-                    channel=self._place.channel,
-                    thread_ts=self._place.thread_ts,
-                    text=blocks.notice(text),
-                    blocks=content,
-                    unfurl_links=False,
-                    unfurl_media=False,
-                    client_msg_id=message_id,
+                response = await self._api.in_turn(
+                    self._api.quick.chat_postMessage, **self._message(part, content)
                 )
                 return str(response["ts"])
             except Transport as error:
                 problem = failure(error)
                 self._note(problem, "chat.postMessage")
                 if problem.kind in ("refused", "over"):
-                    break
-                await asyncio.sleep(self._pace.retry_s * 2**attempt)
-        log.warning("The answer %s could not be sent to Slack.", self._reply_id)
-        return None
+                    log.warning("Slack does not take the answer %s.", self._reply_id)
+                    return None
+                await self._api.clock.sleep(self._pace.before_retry_s(attempt))
+                if made := (await self._found()).get(part):
+                    return made
+        raise NotShown("Slack could not be reached to show an answer.")
+
+    async def _found(self) -> dict[int, str]:
+        """Look through the thread for what shows this answer: part -> ts."""
+        return await find(self._api, self._me, self._place, self._showing.question_ts, self._pace)
+
+    def _message(self, part: int, content: list[blocks.Block]) -> dict[str, Any]:
+        return {
+            "channel": self._place.channel,
+            "thread_ts": self._place.thread_ts,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "metadata": self._metadata(part),
+            **_content(content),
+        }
+
+    def _metadata(self, part: int) -> dict[str, Any]:
+        payload = {"question": self._showing.question_ts, "part": part}
+        return {"event_type": ANSWER, "event_payload": payload}
+
+
+def _content(content: list[blocks.Block]) -> dict[str, Any]:
+    text = next((b["text"] for b in content if b["type"] == "markdown"), "")
+    return {"text": blocks.notice(text), "blocks": content}
+
+
+async def find(api: Api, me: str, place: Place, question_ts: str, pace: Pace) -> dict[int, str]:
+    """The messages of a thread that show the answer to a question: part -> ts.
+
+    All our messages say in their metadata what they are, but for streams that were not ended; a
+    thread has one of these at most. Empty when Slack does not let us look. Raises NotShown."""
+    for attempt in range(ATTEMPTS):
+        try:
+            response = await api.in_turn(
+                api.quick.conversations_replies,
+                channel=place.channel,
+                ts=place.thread_ts,
+                oldest=question_ts,
+                limit=200,
+                include_all_metadata=True,
+            )
+        except Transport as error:
+            problem = failure(error)
+            log.info("conversations.replies: %s", problem.code)
+            if problem.kind in ("refused", "over"):
+                return {}
+            await api.clock.sleep(pace.before_retry_s(attempt))
+            continue
+        return _of_question(response["messages"], me, question_ts)
+    raise NotShown("Slack could not be reached to look for an answer.")
+
+
+def _of_question(messages: list[dict[str, Any]], me: str, question_ts: str) -> dict[int, str]:
+    shown: dict[int, str] = {}
+    for message in messages:
+        if message.get("user") != me:
+            continue
+        metadata = message.get("metadata") or {}
+        payload = metadata.get("event_payload") or {}
+        if metadata.get("event_type") == ANSWER and payload.get("question") == question_ts:
+            shown[int(payload.get("part", 0))] = str(message["ts"])
+        elif not metadata and float(message["ts"]) > float(question_ts):
+            shown.setdefault(0, str(message["ts"]))
+    return shown
+
+
+async def delete(api: Api, channel: str, ts: str) -> None:
+    """Take a message of ours away, if it is still there."""
+    try:
+        await api.in_turn(api.quick.chat_delete, channel=channel, ts=ts)
+    except Transport as error:
+        log.info("chat.delete: %s", failure(error).code)

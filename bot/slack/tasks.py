@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any
-from weakref import WeakValueDictionary
 
 log = logging.getLogger(__name__)
 
@@ -16,25 +15,18 @@ log = logging.getLogger(__name__)
 class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
-        self._orders: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def running(self) -> int:
         """How many are at work."""
         return len(self._running)
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `work` to its end; an error that it lets through is logged as a defect."""
         task = asyncio.create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
-
-    def in_order(self, key: str) -> asyncio.Lock:
-        """A lock for what must happen one after another, such as the questions of a thread."""
-        lock = self._orders.get(key)
-        if lock is None:
-            lock = self._orders[key] = asyncio.Lock()
-        return lock
+        return task
 
     async def drain(self, grace_s: float) -> None:
         """Wait for what is running; after `grace_s` seconds, cancel the rest and wait again."""

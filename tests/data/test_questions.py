@@ -146,7 +146,7 @@ def test_an_answer_that_only_was_not_shown_is_not_asked_for_again(store: Store) 
         conversations.answered(db, "r1", "Because.", status="done", finish_reason="stop")
     (mine,) = claim(store, "b")
     earlier = do(store, questions.begin, mine, "r2")
-    assert earlier == questions.Earlier("r1", "Because.", "stop", "")
+    assert earlier == questions.Earlier("r1", "Because.", "stop", "", "base", None)
     assert status(store, "r1") == "done"
 
 

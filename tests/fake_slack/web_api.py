@@ -5,7 +5,6 @@
 """
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from tests.fake_slack.workspace import (
     Workspace,
 )
 
-Fault = Literal["lost before", "lost after", "limited", "500"] | str
+Fault = Literal["lost before", "lost after", "limited", "500"] | str  # also "lost at 17": bytes
 
 
 class Refused(Exception):
@@ -62,7 +61,7 @@ class WebApi:
             return _break(request)
         if fault == "500":
             return web.Response(status=500, text="internal")
-        if fault == "limited" or self._over(method):
+        if fault == "limited" or self._over(method, str(args.get("channel", ""))):
             self._record(method, args, "ratelimited")
             return web.json_response(
                 {"ok": False, "error": "ratelimited"},
@@ -81,20 +80,26 @@ class WebApi:
         self._record(method, args, "")
         if fault == "lost after":
             return _break(request)
+        if fault.startswith("lost at "):
+            return await _break_off(request, {"ok": True, **answer}, int(fault.split()[2]))
         return web.json_response({"ok": True, **answer})
 
     def _record(self, method: str, args: Json, error: str) -> None:
-        self.workspace.calls.append(Call(method, args, error, time.monotonic()))
+        self.workspace.calls.append(Call(method, args, error, self.workspace.now()))
 
-    def _over(self, method: str) -> bool:
-        most = self.workspace.per_minute.get(method)
+    def _over(self, method: str, channel: str) -> bool:
+        """Whether the app has made too many calls of the method; one that is refused counts not."""
+        space = self.workspace
+        most, seconds, name = space.per_minute.get(method), 60.0, method
+        if method == "chat.postMessage" and most is not None:  # bursts are let through, briefly
+            most, seconds, name = space.posts_at_once, float(space.posts_at_once), method + channel
         if most is None:
             return False
-        now = time.monotonic()
-        self._recent[method] = [at for at in self._recent[method] if now - at < 60]
-        if len(self._recent[method]) >= most:
+        now = space.now()
+        self._recent[name] = [at for at in self._recent[name] if now - at < seconds]
+        if len(self._recent[name]) >= most:
             return True
-        self._recent[method].append(now)
+        self._recent[name].append(now)
         return False
 
     def _call(self, method: str, args: Json, authorization: str, planned: Fault) -> Json:
@@ -130,10 +135,6 @@ class WebApi:
     def do_chat_postMessage(self, args: Json) -> Json:
         space = self.workspace
         channel = self._channel(args)
-        client_id = args.get("client_msg_id")
-        if client_id in space.by_client_id:
-            message = space.by_client_id[client_id]
-            return {"channel": message.channel, "ts": message.ts}
         self._content(args, 40_000)
         if args.get("unfurl_links") is not False or args.get("unfurl_media") is not False:
             space.problems.append("a message would unfurl links")
@@ -145,10 +146,9 @@ class WebApi:
                 text=args.get("text", ""),
                 thread_ts=args.get("thread_ts"),
                 blocks=args.get("blocks", []),
+                metadata=_metadata(args),
             )
         )
-        if client_id:
-            space.by_client_id[client_id] = message
         return {"channel": channel, "ts": message.ts}
 
     def do_chat_postEphemeral(self, args: Json) -> Json:
@@ -166,9 +166,36 @@ class WebApi:
         self._content(args, 4_000)
         message.text = args.get("text", message.text)
         message.blocks = args.get("blocks", [])
+        message.metadata = _metadata(args) or message.metadata
         message.stream = ""
         message.edits += 1
         return {"channel": message.channel, "ts": message.ts}
+
+    def do_chat_delete(self, args: Json) -> Json:
+        message = self._own(args)
+        del self.workspace.messages[message.channel, message.ts]
+        return {"channel": message.channel, "ts": message.ts}
+
+    def do_conversations_replies(self, args: Json) -> Json:
+        space, channel, thread_ts = self.workspace, self._channel(args), _need(args, "ts")
+        if (channel, thread_ts) not in space.messages:
+            raise Refused("thread_not_found")
+        oldest = float(args.get("oldest") or 0)
+        found = [
+            m
+            for m in space.messages.values()
+            if m.channel == channel
+            and (m.ts == thread_ts or (m.thread_ts == thread_ts and float(m.ts) > oldest))
+        ]
+        with_metadata = str(args.get("include_all_metadata")).lower() in ("1", "true")
+        return {"messages": [self._listed(m, with_metadata) for m in found], "has_more": False}
+
+    def _listed(self, message: Message, with_metadata: bool) -> Json:
+        listed: Json = {"type": "message", "user": message.user, "ts": message.ts}
+        listed |= {"text": message.text or message.stream, "blocks": message.blocks}
+        if with_metadata and message.metadata:
+            listed["metadata"] = message.metadata
+        return listed
 
     # -- streams ---------------------------------------------------------------------------
 
@@ -182,7 +209,7 @@ class WebApi:
             raise Refused("thread_not_found")
         message = Message(channel, self.workspace.next_ts(), BOT_USER, thread_ts=thread_ts)
         message.stream = _markdown(args)
-        message.streaming_since = time.monotonic()
+        message.streaming_since = self.workspace.now()
         self.workspace.add(message)
         return {"channel": channel, "ts": message.ts}
 
@@ -202,6 +229,7 @@ class WebApi:
             raise self._invalid(problems)
         message.stream += _markdown(args).lstrip()
         message.blocks = blocks
+        message.metadata = _metadata(args)
         message.streaming_since = None
         return {"channel": message.channel, "ts": message.ts}
 
@@ -211,7 +239,7 @@ class WebApi:
 
     def _streaming(self, message: Message) -> bool:
         since = message.streaming_since
-        if since is not None and time.monotonic() - since > self.workspace.stream_lifetime_s:
+        if since is not None and self.workspace.now() - since > self.workspace.stream_lifetime_s:
             message.streaming_since = None
         return message.streaming_since is not None
 
@@ -221,7 +249,7 @@ class WebApi:
         issued = self.workspace.triggers.pop(_need(args, "trigger_id"), None)
         if issued is None:
             raise Refused("exchanged_trigger_id")
-        if time.monotonic() - issued > self.workspace.trigger_lifetime_s:
+        if self.workspace.now() - issued > self.workspace.trigger_lifetime_s:
             raise Refused("expired_trigger_id")
         view = args.get("view")
         view = json.loads(view) if isinstance(view, str) else view
@@ -275,6 +303,18 @@ class WebApi:
         return Refused("invalid_blocks", "; ".join(problems))
 
 
+async def _break_off(request: web.Request, answer: Json, after: int) -> web.StreamResponse:
+    """The connection drops after so many bytes of the response's body."""
+    body = json.dumps(answer).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    await response.write(body[: min(after, len(body) - 1)])
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
 async def _arguments(request: web.Request) -> Json:
     if request.content_type == "application/json":
         return dict(await request.json())
@@ -286,6 +326,17 @@ def _need(args: Json, name: str) -> str:
     if not args.get(name):
         raise Refused("invalid_arguments", f"[ERROR] missing required field: {name}")
     return str(args[name])
+
+
+def _metadata(args: Json) -> Json:
+    """Slack takes it as JSON text in a form, and refuses what has no event."""
+    given = args.get("metadata")
+    found = json.loads(given) if isinstance(given, str) else given
+    if not found:
+        return {}
+    if not found.get("event_type") or not isinstance(found.get("event_payload"), dict):
+        raise Refused("invalid_metadata_format")
+    return dict(found)
 
 
 def _markdown(args: Json) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ PER_MINUTE = {  # of one app in one workspace
     "chat.stopStream": 20,
     "chat.appendStream": 100,
     "chat.update": 50,
+    "chat.delete": 50,
+    "conversations.replies": 50,
+    "chat.postMessage": 60,  # of one channel, see `posts_at_once`
     "views.open": 100,
     "users.info": 100,
 }
@@ -32,6 +36,7 @@ class Message:
     text: str = ""
     thread_ts: str | None = None
     blocks: list[Json] = field(default_factory=list)
+    metadata: Json = field(default_factory=dict)
     stream: str = ""  # what was streamed into it
     streaming_since: float | None = None  # monotonic seconds; None: no open stream
     edits: int = 0
@@ -87,8 +92,9 @@ class Workspace:
     problems: list[str] = field(default_factory=list)  # what Slack would never have taken
     triggers: dict[str, float] = field(default_factory=dict)  # id -> issued at
     response_urls: dict[str, int] = field(default_factory=dict)  # id -> uses left
-    by_client_id: dict[str, Message] = field(default_factory=dict)
     per_minute: dict[str, int] = field(default_factory=lambda: dict(PER_MINUTE))
+    posts_at_once: int = 10  # to one channel, one a second on average
+    now: Callable[[], float] = time.monotonic  # seconds; tests may let them pass faster
     stream_lifetime_s: float = 300.0
     trigger_lifetime_s: float = 3.0
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
@@ -105,7 +111,7 @@ class Workspace:
 
     def trigger(self) -> str:
         name = f"trigger.{self.next_id()}"
-        self.triggers[name] = time.monotonic()
+        self.triggers[name] = self.now()
         return name
 
     def from_bot(self) -> list[Message]:

@@ -77,7 +77,11 @@ class Bot:
 
     async def settled(self) -> None:
         """Until the bot has nothing left to do."""
-        await self.slack.until(lambda: not self.front.desk.tasks.running, "the bot's work to end")
+        await self.slack.until(self._idle, "the bot's work to end", 20)
+
+    def _idle(self) -> bool:
+        open_ones = "SELECT 1 FROM questions WHERE state <> 'done'"
+        return not self.front.desk.tasks.running and row(self.store.db, open_ones) is None
 
     async def restart(self) -> None:
         """Stop the front end and start it anew over the same store."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.slack.api import Governor
+from bot.slack.governor import Limit
 from tests.bot.slack.conftest import MEMBER, Bot
 from tests.fake_slack.workspace import Message
 from tests.serving.fake_vllm import CUT, HANG, words
@@ -21,6 +21,12 @@ async def ask(bot: Bot, text: str = "Tell me") -> Message:
     return await bot.slack.say(MEMBER, "DU2", text)
 
 
+def without_limits(bot: Bot) -> None:
+    """Neither Slack nor the governor counts calls."""
+    bot.front.desk.api.governor.limits = {}
+    bot.slack.per_minute = {}
+
+
 async def the_only_answer(bot: Bot, question: Message, seconds: float = 20) -> Message:
     answer = await bot.slack.answer_to(question, seconds=seconds)
     await bot.settled()
@@ -29,7 +35,8 @@ async def the_only_answer(bot: Bot, question: Message, seconds: float = 20) -> M
 
 
 @pytest.mark.parametrize(
-    "fault", ["limited", "channel_type_not_supported", "500", "lost before", "invalid_arguments"]
+    "fault",
+    ["limited", "channel_type_not_supported", "500", "lost before", "lost after", "lost at 9"],
 )
 async def test_when_no_stream_can_begin_one_message_has_the_whole_answer(
     bot: Bot, fault: str
@@ -69,7 +76,7 @@ async def test_a_stream_that_slack_long_refuses_to_stop_is_stopped_and_whole(bot
 async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.faults["chat.startStream"] += ["limited"]
-    bot.slack.faults["chat.postMessage"] += ["lost after", "500", "limited"]
+    bot.slack.faults["chat.postMessage"] += ["500", "limited", "lost after"]
     answer = await the_only_answer(bot, await ask(bot))
     assert answer.words == TEXT
 
@@ -77,11 +84,12 @@ async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: 
 async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.per_minute |= {"chat.startStream": 3, "chat.stopStream": 3}
-    bot.front.desk.api.governor.per_minute = {"chat.startStream": 3}
+    bot.front.desk.api.governor.limits |= {"chat.startStream": Limit(3)}
     questions = [await ask(bot, f"Question {n}?") for n in range(8)]
     for question in questions:
         assert (await the_only_answer(bot, question)).words == TEXT
     assert len(bot.slack.called("chat.startStream")) == 3
+    assert {call.error for call in bot.slack.calls} == {""}
 
 
 async def test_an_answer_longer_than_a_message_goes_on_in_the_next(bot: Bot) -> None:
@@ -138,6 +146,7 @@ async def test_an_answer_without_a_word_is_said_in_words(bot: Bot) -> None:
 
 
 async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
+    without_limits(bot)
     bot.says(*in_pieces(TEXT * 40))
     bot.slack.faults["chat.appendStream"] += ["stopped_by_user"]
     await ask(bot)
@@ -145,49 +154,74 @@ async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
     assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
 
 
-async def test_an_answer_that_outlives_the_shutdown_keeps_its_words_and_says_so(bot: Bot) -> None:
+async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.app.GRACE_S", 0.1)
     bot.engine.say = lambda body: [*words(body["model"], "Half an ", "answer")[:3], HANG]
     question = await ask(bot)
     await bot.slack.until(lambda: bot.slack.called("chat.startStream"), "the stream")
-    await bot.front.desk.tasks.drain(0.1)
+    await bot.front.stop()
+    (left,) = bot.slack.in_thread("DU2", question.ts)
+    assert left.words.startswith("Half")
+    assert "being restarted" in left.notes
+    bot.says("The whole answer.")
+    await bot.restart()
     answer = await the_only_answer(bot, question)
-    assert answer.words == "Half an answer"
-    assert "service stopped" in answer.notes
-    assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
+    assert answer is left
+    assert (answer.words, answer.notes) == ("The whole answer.", "")
+    statuses = [r["status"] for r in bot.rows("SELECT status FROM replies ORDER BY created_at")]
+    assert statuses == ["failed", "done"]
 
 
-FAULTS = ["limited", "500", "lost before", "lost after", "message_not_in_streaming_state"]
+METHODS = ["startStream", "appendStream", "stopStream", "update", "postMessage"]
+FAULTS = ["", "limited", "500", "lost before", "lost after", "lost at 1", "lost at 30"]
+STREAMS = ["message_not_in_streaming_state"]  # it expired
+CASES = 40
 
 
 async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot) -> None:
-    """Any mixture of texts, pieces and failures of the stream."""
-    bot.slack.api.faults.retry_after_s = 0
-    plans = st.lists(st.sampled_from(["", *FAULTS]), max_size=4)
+    """Any mixture of texts, pieces, and failures of every call that shows them."""
+    plans = st.fixed_dictionaries(
+        {
+            f"chat.{m}": st.lists(
+                st.sampled_from(FAULTS + (STREAMS if m in METHODS[1:3] else [])), max_size=4
+            )
+            for m in METHODS
+        }
+    )
     texts = st.text(st.sampled_from("abc äß漢字🙂 \n`*|"), min_size=1, max_size=400).filter(
         lambda text: bool(text.strip())
     )
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(texts, st.integers(1, 40), plans, plans)
-    def drawn(text: str, size: int, appends: list[str], stops: list[str]) -> None:
-        cases.append((text, size, appends, stops))
+    @settings(
+        max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    @given(texts, st.integers(1, 40), plans)
+    def drawn(text: str, size: int, plan: dict[str, list[str]]) -> None:
+        cases.append((text, size, plan))
 
-    cases: list[tuple[str, int, list[str], list[str]]] = []
+    cases: list[tuple[str, int, dict[str, list[str]]]] = []
     drawn()
-    bot.front.desk.api.governor.per_minute = {}
-    bot.slack.per_minute = {}
-    for text, size, appends, stops in cases:
+    bot.slack.api.faults.retry_after_s = 0
+    without_limits(bot)
+    for text, size, plan in cases:
         bot.says(*in_pieces(text, size))
-        bot.slack.faults["chat.appendStream"][:] = appends
-        bot.slack.faults["chat.stopStream"][:] = stops
+        for method, faults in plan.items():
+            bot.slack.faults[method][:] = faults
         answer = await the_only_answer(bot, await ask(bot))
         assert answer.words.strip() == text.strip()
+        assert len(answer.elements("feedback")) == 1
 
 
-def test_the_governor_lets_as_many_through_as_a_minute_has() -> None:
-    governor = Governor({"chat.startStream": 3})
-    assert [governor.take("chat.startStream") for _ in range(5)] == [True] * 3 + [False] * 2
-    assert all(governor.take("chat.postMessage") for _ in range(100))
-    governor = Governor({"chat.startStream": 3})
-    governor.limited("chat.startStream")
-    assert not governor.take("chat.startStream")
+async def test_an_outage_of_slack_at_the_end_only_delays_the_answer(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.answer.SLACK_AWAY_S", 0.1)
+    without_limits(bot)
+    bot.says("Here it is.")
+    bot.slack.faults["chat.startStream"] += ["channel_type_not_supported"]
+    bot.slack.faults["chat.postMessage"] += ["lost before"] * 9
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.words == "Here it is."
+    assert len(bot.engine.asked) == 1

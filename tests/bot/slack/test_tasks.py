@@ -48,18 +48,3 @@ async def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         caplog.records[0].getMessage(),
         caplog.records[0].levelno,
     ) == ("the broken work failed", logging.ERROR)
-
-
-async def test_work_under_one_key_happens_one_after_another() -> None:
-    tasks, seen = Tasks(), []
-
-    async def work(number: int) -> None:
-        async with tasks.in_order("thread"):
-            seen.append(number)
-            await asyncio.sleep(0.01)
-            seen.append(number)
-
-    for number in range(3):
-        tasks.start(work(number), "work")
-    await tasks.drain(1)
-    assert seen == [0, 0, 1, 1, 2, 2]
