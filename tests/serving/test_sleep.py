@@ -260,3 +260,20 @@ with Store(settings.store_path) as store:
     assert (sharing.home / "seen").read_text() == "asleep"
     assert fake.naps == ["sleep", "wake_up"]
     assert fake.disturbed == []
+
+
+def test_an_engine_that_ended_in_its_sleep_is_put_to_sleep_again(sharing, store, fake, worker):
+    """It comes back awake and empty, while the run still has the card."""
+    worker.queue()
+    worker.ask()
+    wait_until(lambda: asleep(store), "sleep", 5)
+    run = worker.begin()
+    fake.healthy = False
+    wait_until(lambda: not asleep(store), "its end to be noticed", 10)
+    fake.asleep = False
+    fake.held.clear()
+    fake.healthy = True
+    wait_until(lambda: asleep(store) and fake.asleep, "the second sleep", 15)
+    worker.end(run)
+    wait_until(lambda: ready(store), "waking", 15)
+    assert fake.naps == ["sleep", "sleep", "wake_up"]
