@@ -74,7 +74,7 @@ def choose(db: Database, domain: Domain, person: str, pinned: str | None = None)
     ready = tuple(placements.ready(db))
     if not ready:
         raise EngineDown(_why_no_engine(db))
-    held = placements.holders(db)
+    held = placements.holders(db, ready)
     base = Choice(None, ready)
     if pinned is not None:
         return (base if pinned == f"{domain.name}@base" else _pinned(db, domain, pinned, held),)
@@ -85,7 +85,9 @@ def choose(db: Database, domain: Domain, person: str, pinned: str | None = None)
         adapter = adapters.by_id(db, variant.adapter_id) if variant.adapter_id else None
         able = ready if adapter is None else tuple(held.get(adapter.id, ()))
         order.append(Choice(adapter, able, variant, experiment.id))
-    for adapter in (adapters.live(db, domain.id), adapters.previous_live(db, domain.id)):
+    live = adapters.live(db, domain.id)
+    before = adapters.previous_live(db, domain.id) if live is not None else None
+    for adapter in (live, before):
         if adapter is not None:
             order.append(Choice(adapter, tuple(held.get(adapter.id, ()))))
     return _once_each([*order, base])

@@ -298,9 +298,9 @@ def leases(db: Database, adapter_id: int) -> list[str]:
     return [str(r["replica"]) for r in rows(db, sql, [adapter_id])]
 
 
-def holders(db: Database) -> dict[int, list[Replica]]:
-    """Adapter id -> the ready replicas that hold it."""
-    able = {r.name: r for r in ready(db)}
+def holders(db: Database, among: Collection[Replica] | None = None) -> dict[int, list[Replica]]:
+    """Adapter id -> the ready replicas that hold it; `among` spares asking which are ready."""
+    able = {r.name: r for r in (ready(db) if among is None else among)}
     found: dict[int, list[Replica]] = {}
     for r in rows(db, "SELECT adapter_id, replica FROM placements WHERE state = 'loaded'"):
         if r["replica"] in able:
