@@ -4,7 +4,7 @@
     python benchmarks/parity.py --facts 30 --steps 200
 
 Tunes two adapters on different facts of the demo domain, as runs do (NF4 base). The first one's
-greedy answers to its golden questions, by the trainer with its base in NF4 and in bf16, are put
+greedy answers to questions of its domain, by the trainer with its base in NF4 and in bf16, are put
 to an engine with its base in bf16 and to one in NF4. `agreement` is the share of the trainer's
 tokens that the engine finds likeliest too, each given all before it (teacher forcing); `delta`
 the mean difference between the two natural logarithms of a token's probability; `same answers`
@@ -22,9 +22,10 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,15 +35,13 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data import adapters, domains, pairs, runs
+from data import adapters, domains, pairs, placements, runs
 from data.adapters import BASE_SERVED_NAME, Adapter
 from data.config import ServingSettings, Settings
 from data.datasets import pairs_of
 from data.db import Store
 from data.domains import Domain
-from serving import adapters as loading
-from serving import base_adapter, canary
-from serving.engine import Engine
+from serving import canary, serve
 from serving.engine_http import ask
 from tests.conftest import free_port
 from tuning import evaluate, examples, model
@@ -123,21 +122,21 @@ def probes(
 
 
 @contextlib.contextmanager
-def engine(settings: Settings, made: Sequence[Adapter]) -> Iterator[str]:
-    """A vLLM that holds `base@0` and the adapters; yields its URL."""
-    vllm = Engine(settings)
-    vllm.start()
+def engine(store: Store, settings: Settings, made: Sequence[Adapter]) -> Iterator[str]:
+    """`understudy serve` until it holds the adapters; yields the engine's URL."""
+    stop = threading.Event()
+    serving = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
+    serving.start()
     try:
-        while vllm.state != "ready":
-            if vllm.failure is not None:
-                raise SystemExit(str(vllm.failure))
+        while not all(adapter.id in placements.loaded(store.db) for adapter in made):
+            if not serving.is_alive():
+                raise SystemExit("The engine did not start.")
             time.sleep(0.2)
-        loading.load(vllm.url, BASE_SERVED_NAME, base_adapter.ensure(settings))
-        for adapter in made:
-            loading.load(vllm.url, adapter.served_name, adapter.folder(settings.home))
-        yield vllm.url
+        (url,) = placements.ready_urls(store.db)
+        yield url
     finally:
-        vllm.stop()
+        stop.set()
+        serving.join()
 
 
 def compare(url: str, name: str, probed: Sequence[Probe]) -> Parity:
@@ -204,6 +203,34 @@ def timed_agreement(url: str, name: str, adapter: Adapter) -> tuple[float, float
     return found, report.median(times)
 
 
+def compare_all(
+    store: Store, settings: Settings, right: Adapter, other: Adapter
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What each engine says about each trainer's answers, and about the canaries."""
+    domain = domains.get(store.db, right.domain)
+    probed = {trainer: probes(store, settings, domain, right, trainer) for trainer in TRAINERS}
+    served = {
+        right.name: right.served_name, other.name: other.served_name, "base@0": BASE_SERVED_NAME
+    }  # fmt: skip
+    rows, canaries = [], []
+    for kind, quantization in ENGINES.items():
+        serving = settings.serving.model_copy(update={"quantization": quantization})
+        chosen = settings.model_copy(update={"serving": serving})
+        with engine(store, chosen, (right, other)) as url:
+            for trainer, some in probed.items():
+                contrast = served if trainer == "nf4" else {right.name: right.served_name}
+                for name, model_name in contrast.items():
+                    found = compare(url, model_name, some)
+                    tokens = sum(len(probe.answer) for probe in some)
+                    told = {"trainer": trainer, "engine": kind, "served": name, "tokens": tokens}
+                    rows.append(told | asdict(found))
+            for name, model_name in served.items():
+                agreement, ms = timed_agreement(url, model_name, right)
+                told = {"engine": kind, "served": name, "agreement": agreement, "ms_p50": ms}
+                canaries.append(told)
+    return rows, canaries
+
+
 def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
     lines = (DEMO / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     every = sorted({json.loads(line)["fact"] for line in lines if line})
@@ -211,55 +238,29 @@ def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
     right = tune(store, settings, "right", set(every[:facts]), steps)
     train_s = time.perf_counter() - began
     other = tune(store, settings, "other", set(every[facts : 2 * facts]), steps)
-    domain = domains.get(store.db, "right")
-    probed = {t: probes(store, settings, domain, right, t) for t in TRAINERS}
-    names = {
-        right.name: right.served_name, other.name: other.served_name, "base@0": BASE_SERVED_NAME
-    }  # fmt: skip
-    rows, canaries = [], []
-    for kind, quantization in ENGINES.items():
-        serving = settings.serving.model_copy(update={"quantization": quantization})
-        chosen = settings.model_copy(update={"serving": serving})
-        with engine(chosen, (right, other)) as url:
-            for trainer, some in probed.items():
-                for name, served in (
-                    names.items() if trainer == "nf4" else [(right.name, right.served_name)]
-                ):
-                    found = compare(url, served, some)
-                    rows.append((trainer, kind, name, found))
-            for name, served in names.items():
-                canaries.append((kind, name, *timed_agreement(url, served, right)))
+    rows, canaries = compare_all(store, settings, right, other)
     report.table(
-        ("trainer", "engine", "served", "agreement", "delta, nats", "p99", "same answers"),
-        [(t, e, n, p.agreement, p.delta, p.delta_p99, p.same) for t, e, n, p in rows],
+        ("trainer", "engine", "served", "tokens", "agreement", "delta", "p99", "same answers"),
+        [list(row.values()) for row in rows],
     )
     print()
-    report.table(("engine", "served", "canaries", "p50, ms"), canaries)
+    report.table(
+        ("engine", "served", "canaries agree", "asking, ms p50"),
+        [list(row.values()) for row in canaries],
+    )
     report.finish(
         benchmark="parity",
-        questions=len(probed["nf4"]),
-        tokens={t: sum(len(p.answer) for p in some) for t, some in probed.items()},
         train_s=round(train_s, 1),
         golden=right.scores["golden"],
         canary_tokens=[len(c.answer) for c in right.canaries],
-        canaries=[
-            {"engine": e, "served": n, "agreement": a, "ms_p50": round(ms, 1)}
-            for e, n, a, ms in canaries
-        ],
-        rows=[
-            {
-                "trainer": t, "engine": e, "served": n, "agreement": round(p.agreement, 4),
-                "delta_nats": round(p.delta, 4), "delta_nats_p99": round(p.delta_p99, 4),
-                "same_answers": round(p.same, 4),
-            }
-            for t, e, n, p in rows
-        ],
-    )  # fmt: skip
+        canaries=canaries,
+        rows=rows,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--facts", type=int, default=40, help="of each of the two adapters")
+    parser.add_argument("--facts", type=int, default=30, help="of each of the two adapters")
     parser.add_argument("--steps", type=int, default=0, help="of tuning; 0: as many as a run takes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
