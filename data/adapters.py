@@ -190,11 +190,13 @@ def live(db: Database, domain_id: int) -> Adapter | None:
 
 
 def previous_live(db: Database, domain_id: int) -> Adapter | None:
-    """What a roll-back would bring back; None: the bare base, or there is nothing to undo."""
+    """What a roll-back would bring back; None: the bare base, or it was removed, or there is
+    nothing to undo."""
     step = _undone_next(db, domain_id)
     if step is None or step["previous_id"] is None:
         return None
-    return by_id(db, step["previous_id"])
+    found = by_id(db, step["previous_id"])
+    return found if found.removal_asked_at is None else None
 
 
 def wanted(db: Database) -> list[Adapter]:
@@ -221,7 +223,10 @@ def hot_ids(db: Database) -> frozenset[int]:
 def _fall_backs(db: Database) -> str:
     """The ids of what each domain's roll-back would bring back, as JSON."""
     steps = [_undone_next(db, r["domain_id"]) for r in rows(db, PROMOTED)]
-    return orjson.dumps([s["previous_id"] for s in steps if s and s["previous_id"]]).decode()
+    found = [s["previous_id"] for s in steps if s and s["previous_id"]]
+    sql = "SELECT id FROM adapters WHERE removal_asked_at IS NOT NULL"
+    removed = {r["id"] for r in rows(db, sql)}
+    return orjson.dumps([i for i in found if i not in removed]).decode()
 
 
 def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:

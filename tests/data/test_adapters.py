@@ -239,6 +239,8 @@ def test_a_removed_adapter_comes_back_in_no_way(
         with pytest.raises(Conflict, match="helpdesk@1 was removed"):
             experiments.start(db, domain, three[2], removed, "cli:ann")
     assert roll_back(store, domain) == "helpdesk@2"
+    assert [a.name for a in adapters.wanted(store.db)] == ["helpdesk@2"]  # nothing to fall back on
+    assert adapters.previous_live(store.db, domain.id) is None
     with pytest.raises(Conflict, match="helpdesk@1 was live before and has been removed"):
         roll_back(store, domain)
 
