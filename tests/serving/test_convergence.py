@@ -51,6 +51,10 @@ class Convergence(RuleBasedStateMachine):
         self.made: list[Adapter] = []
         self.bad: set[int] = set()
         self.open: list[str] = []
+        for bad in (False, False, True):
+            self.register(bad)
+        for engine in (0, 1):
+            self.look(engine)
 
     # -- what people do ----------------------------------------------------------------------
 
@@ -65,11 +69,17 @@ class Convergence(RuleBasedStateMachine):
                 fake.refuse_load[made.served_name] = 400
 
     @precondition(lambda self: self.made)
-    @rule(choice=CHOICE, deed=st.sampled_from(["promote", "retire", "remove", "remove"]))
+    @rule(choice=CHOICE, deed=st.sampled_from(["promote", "retire", "remove"]))
     def change(self, choice: int, deed: str) -> None:
         adapter = self.made[choice % len(self.made)]
         with contextlib.suppress(Conflict), self.store.write() as db:
             getattr(adapters, deed)(db, adapter, "cli:test")
+
+    @precondition(lambda self: self.made)
+    @rule(choice=CHOICE)
+    def give_up(self, choice: int) -> None:
+        for deed in ("retire", "remove"):
+            self.change(choice, deed)
 
     @rule()
     def roll_back(self) -> None:
@@ -155,6 +165,7 @@ class Convergence(RuleBasedStateMachine):
             self.unnoticed[engine] = self.unnoticed[engine] and not up
 
     @rule()
+    @precondition(lambda self: any(a.removal_asked_at for a in adapters.every(self.store.db)))
     def delete_files(self) -> None:
         removal.delete_files(self.store, self.settings)
 
@@ -213,8 +224,8 @@ class Convergence(RuleBasedStateMachine):
 
 TestConvergence = Convergence.TestCase
 TestConvergence.settings = hypothesis_settings(
-    max_examples=12,
-    stateful_step_count=25,
+    max_examples=30,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
