@@ -26,7 +26,7 @@ STOPPING = "The service is being restarted. The answer goes on here as soon as i
 BROKE_OFF = "Something went wrong on our side during this answer. Please ask again."
 GIVE_UP = "I tried several times to answer this, and was stopped each time. Please ask it anew."
 
-MOST_ATTEMPTS = 10  # that lost their worker: the question itself may be what stops it
+MOST_ATTEMPTS = 25  # that lost their worker: the question itself may be what stops it
 PATIENCE_S = 120  # how long a question waits while too many answers are being written
 WARM_UP_S = 300  # after a start, questions from before it wait so long for an engine
 RETRY_S = 2.0
@@ -44,8 +44,11 @@ async def answer(desk: Desk, claim: Claim) -> None:
     place = Place(question.team, question.channel, thread_ts, question.user)
     try:
         if question.withdrawn:
-            await _clear_away(desk, claim, place)
+            await _remove_shown(desk, claim, place)
+            await _show_status(desk, claim, place, "")
+            await claim.finish()
         elif question.attempts >= MOST_ATTEMPTS:
+            await _remove_shown(desk, claim, place)
             await desk.tell(place, GIVE_UP, question.response_url)
             await claim.finish()
         else:
@@ -158,8 +161,8 @@ def _message(desk: Desk, claim: Claim, place: Place, reply_id: str) -> AnswerMes
     return AnswerMessage(desk.api, desk.identity.bot_user, place, reply_id, desk.pace, claim)
 
 
-async def _clear_away(desk: Desk, claim: Claim, place: Place) -> None:
-    """The question was deleted: so is what was shown of its answer."""
+async def _remove_shown(desk: Desk, claim: Claim, place: Place) -> None:
+    """Delete what was shown of an answer that will not be: its question was deleted, say."""
     shown = {0: claim.shown_ts} if claim.shown_ts else {}
     if claim.begun and not shown:
         shown = await stream.find(
@@ -167,8 +170,6 @@ async def _clear_away(desk: Desk, claim: Claim, place: Place) -> None:
         )
     for ts in shown.values():
         await stream.delete(desk.api, place.channel, ts)
-    await _show_status(desk, claim, place, "")
-    await claim.finish()
 
 
 async def _whisper(

@@ -25,6 +25,7 @@ class FakeSlack(Workspace):
         self.transport: SignedHttp | Socket = self.socket
         self.acks: list[Ack] = []
         self.retry_pause_s = 0.02
+        self.retries = RETRIES
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -122,7 +123,7 @@ class FakeSlack(Workspace):
         return list(await asyncio.gather(*copies))
 
     async def _deliver_event(self, payload: Json, copy: int) -> Ack:
-        for attempt in range(RETRIES + 1):
+        for attempt in range(self.retries + 1):
             ack = await self._send("events_api", payload, copy + attempt)
             if ack.status == 200:
                 return ack

@@ -90,6 +90,7 @@ class Socket:
     def __init__(self) -> None:
         self.connections: list[web.WebSocketResponse] = []
         self._waiting: dict[str, asyncio.Future[Json]] = {}
+        self._transports: list[asyncio.Transport] = []
         self._connected = asyncio.Event()
         self.connected_times = 0
 
@@ -98,6 +99,9 @@ class Socket:
         await socket.prepare(request)
         await socket.send_json({"type": "hello", "num_connections": 1})
         self.connections.append(socket)
+        transport = request.transport
+        assert transport is not None
+        self._transports.append(transport)
         self.connected_times += 1
         self._connected.set()
         try:
@@ -109,6 +113,7 @@ class Socket:
                         waiting.set_result(answer.get("payload") or {})
         finally:
             self.connections.remove(socket)
+            self._transports.remove(transport)
             if not self.connections:
                 self._connected.clear()
         return socket
@@ -135,6 +140,14 @@ class Socket:
         finally:
             del self._waiting[envelope_id]
         return Ack(200, answer, time.monotonic() - began)
+
+    def drop(self) -> None:
+        """The connections break, without a word; what waits for an acknowledgement gets none."""
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionResetError())
+        for transport in self._transports:
+            transport.abort()
 
     async def ask_to_reconnect(self) -> None:
         """What Slack sends before it closes a connection for maintenance."""

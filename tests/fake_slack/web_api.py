@@ -51,11 +51,15 @@ class WebApi:
         self.workspace = workspace
         self.faults = FaultPlan()
         self.socket_url = ""
+        # asked before and after each call took effect: whether its caller is dead by then
+        self.moment: Callable[[], bool] = lambda: False
         self._recent: dict[str, list[float]] = defaultdict(list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         args = await _arguments(request)
+        if self.moment():
+            return _break(request)
         fault = self.faults.next(method)
         if fault == "lost before":
             return _break(request)
@@ -78,7 +82,7 @@ class WebApi:
                 body["response_metadata"] = {"messages": [refused.detail]}
             return web.json_response(body)
         self._record(method, args, "")
-        if fault == "lost after":
+        if fault == "lost after" or self.moment():
             return _break(request)
         if fault.startswith("lost at "):
             return await _break_off(request, {"ok": True, **answer}, int(fault.split()[2]))

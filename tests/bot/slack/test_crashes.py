@@ -1,0 +1,287 @@
+"""Crashes at any moment: each question is answered exactly once, over both transports.
+
+`Mortal` gives a bot a life that can end in the middle of anything. The end comes where a crash
+could: before or after a commit of the store, and before or after a call took effect in Slack. From
+then on nothing that the dead bot still tries reaches the store or Slack, and a new one starts over
+the same store, as after SIGKILL. `test_a_killed_process…` does it with a real process.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from sqlite_utils import Database
+
+from bot.chat import Chat
+from bot.service import Service
+from bot.slack import app as front
+from bot.slack.manifest import PATH
+from data import domains, placements
+from data.config import BotSettings, Settings
+from data.db import Store, row, rows
+from serving.client import EngineClient
+from tests.bot.slack.conftest import MEMBER, QUICK, serving, slack_settings
+from tests.conftest import free_port
+from tests.fake_slack import FakeSlack
+from tests.fake_slack.transports import SignedHttp
+from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, BOT_USER, Message
+from tests.serving.fake_vllm import HANG, FakeVllm, words
+
+T = TypeVar("T")
+MENTION = f"<@{BOT_USER}>"
+
+
+class Dead(Exception):
+    """What the dead still try comes to nothing."""
+
+
+class MortalStore(Store):
+    """A store in which every commit may be the last thing that its bot does."""
+
+    moment: Callable[[], bool] = staticmethod(lambda: False)  # whether the bot dies here
+    dead = False
+
+    async def submit(self, fn: Callable[[Database], T]) -> T:
+        await self._moment()
+        result = await super().submit(fn)
+        await self._moment()
+        return result
+
+    async def read(self, fn: Callable[[Database], T]) -> T:
+        await self._moment()
+        return await super().read(fn)
+
+    async def _moment(self) -> None:
+        if self.dead or self.moment():
+            raise Dead
+
+
+class Mortal:
+    """A bot that dies at random moments, and is started again."""
+
+    def __init__(
+        self, slack: FakeSlack, engine: FakeVllm, home: Path, mode: str, odds: float, seed: int
+    ) -> None:
+        self.deaths = 0
+        self.odds = odds
+        self._random = random.Random(seed)
+        self._slack, self._engine, self._home = slack, engine, home
+        self._settings = Settings(
+            home=home,
+            slack=slack_settings(slack, mode),
+            bot=BotSettings(answer_timeout_s=30, max_in_flight=16),
+        )
+        self._reviving: asyncio.Task[None] | None = None
+        self.front: front.Slack
+        self.store: MortalStore
+        slack.api.moment = self.moment
+
+    async def start(self) -> None:
+        self.store = MortalStore(self._home / "understudy.db")
+        self.store.moment = self.moment
+        self._client = EngineClient()
+        service = Service(
+            self._settings, self.store, Chat(self.store, self._client, self._settings)
+        )
+        self.front = front.create(service, QUICK, follow_s=60)
+        self.front.desk.api.governor.limits = {}
+        odds, self.odds = self.odds, 0.0  # joining is not what is tested
+        await self.front.start()
+        self.odds = odds
+
+    def moment(self) -> bool:
+        """Whether the bot dies now."""
+        if self.store.dead:
+            return True
+        if self._random.random() >= self.odds:
+            return False
+        self.die()
+        return True
+
+    def die(self) -> None:
+        self.deaths += 1
+        self.store.dead = True
+        desk = self.front.desk
+        desk.accepting = False
+        desk.api.quick.token = desk.api.patient.token = "of a dead bot"
+        self._slack.socket.drop()
+        self._reviving = asyncio.create_task(self._revive(self.front))
+
+    async def _revive(self, dead: front.Slack) -> None:
+        mine = [t for t in [*dead.desk.tasks._running, *dead._background] if not t.done()]
+        for task in mine:
+            task.cancel()
+        if dead._socket is not None:
+            await dead._socket.close_async()  # type: ignore[no-untyped-call]
+        await asyncio.wait(mine)
+        await dead.desk.api.close()
+        await self.start()
+
+    async def stop(self) -> None:
+        self.odds = 0.0
+        while self._reviving is not None and not self._reviving.done():
+            await self._reviving
+        await self.front.stop()
+        await self._client.close()
+        self.store.close()
+
+
+@contextlib.asynccontextmanager
+async def mortal(
+    slack: FakeSlack, engine: FakeVllm, home: Path, mode: str, odds: float, seed: int
+) -> AsyncIterator[Mortal]:
+    with Store(home / "understudy.db") as store, store.write() as db:
+        domains.create(db, "helpdesk", "the help desk", "Answer.")
+        placements.beat(db, "fake", engine.url, "pocket", "ready")
+        db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
+    bot = Mortal(slack, engine, home, mode, odds, seed)
+    async with contextlib.AsyncExitStack() as stack:
+        if mode == "http":
+            url = await stack.enter_async_context(serving(lambda: bot.front))
+            slack.transport = SignedHttp(url + PATH)
+        await bot.start()
+        yield bot
+        await bot.stop()
+
+
+def expected(question: str) -> str:
+    """What the engine answers: long enough to be streamed in pieces."""
+    return f"You asked: {question}. " + " ".join(f"word{n}" for n in range(30)) + " End."
+
+
+def echo(body: dict[str, Any]) -> Any:
+    text = expected(body["messages"][-1]["content"])
+    return words(body["model"], *[text[i : i + 24] for i in range(0, len(text), 24)])
+
+
+async def ask_many(
+    slack: FakeSlack, count: int, seed: int, wave: int = 20
+) -> list[tuple[Message, str]]:
+    """Mentions, direct messages and follow-ups, each delivered one to three times, at once."""
+    rng = random.Random(seed)
+    asked: list[tuple[Message, str]] = []
+    for first in range(0, count, wave):
+        waiting = []
+        for number in range(first, min(first + wave, count)):
+            text, thread = f"question {number}", None
+            channel = rng.choice(["C1", "DU2", "C1", "thread"])
+            if channel == "thread" and asked:
+                before = rng.choice(asked)[0]
+                channel, thread = before.channel, before.thread_ts or before.ts
+            elif channel == "thread":
+                channel = "C1"
+            said = text if channel.startswith("D") else f"{MENTION} {text}"
+            message = slack.add(Message(channel, slack.next_ts(), MEMBER, said, thread))
+            asked.append((message, text))
+            waiting.append(slack.announce(message, times=rng.randint(1, 3)))
+        await asyncio.gather(*waiting)
+    return asked
+
+
+def answers(slack: FakeSlack) -> dict[tuple[str, str], list[Message]]:
+    """The bot's messages by the question whose answer they say they are."""
+    found: dict[tuple[str, str], list[Message]] = {}
+    for message in slack.from_bot():
+        question = message.metadata.get("event_payload", {}).get("question", "?")
+        found.setdefault((message.channel, question), []).append(message)
+    return found
+
+
+async def exactly_one_answer_each(
+    slack: FakeSlack, engine: FakeVllm, home: Path, mode: str, count: int, odds: float
+) -> int:
+    engine.say = echo
+    slack.per_minute = {}
+    slack.retry_pause_s = 0.2
+    slack.retries = 50  # Slack goes on for an hour
+    async with mortal(slack, engine, home, mode, odds, seed=count) as bot:
+        asked = await ask_many(slack, count, seed=7)
+        open_ones = "SELECT 1 FROM questions WHERE state <> 'done'"
+        with Store(home / "understudy.db") as store:
+            await slack.until(
+                lambda: not bot.store.dead and row(store.db, open_ones) is None,
+                "every question to be done",
+                60 + count,
+            )
+        deaths = bot.deaths
+    found = answers(slack)
+    for message, text in asked:
+        (only,) = found.pop((message.channel, message.ts))
+        assert only.words.strip() == expected(text)
+        assert len(only.elements("feedback")) == 1
+        assert only.thread_ts == (message.thread_ts or message.ts)
+    assert found == {}
+    with Store(home / "understudy.db") as store:
+        left = rows(store.db, "SELECT text FROM questions WHERE text <> ''")
+        assert left == []
+        assert rows(store.db, "SELECT id FROM replies WHERE status = 'streaming'") == []
+    return deaths
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_whenever_it_crashes_each_question_is_answered_once(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
+) -> None:
+    deaths = await exactly_one_answer_each(slack, engine, tmp_path, mode, count=40, odds=0.006)
+    assert deaths > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_a_thousand_events_with_crashes_are_answered_once_each(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
+) -> None:
+    deaths = await exactly_one_answer_each(slack, engine, tmp_path, mode, count=1_000, odds=0.002)
+    assert deaths > 20
+
+
+@pytest.mark.slow
+async def test_a_killed_process_leaves_its_answer_to_the_next(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path
+) -> None:
+    """`understudy bot` is killed in the middle of a stream; the next one ends the same message."""
+    port = free_port()
+    (tmp_path / "understudy.toml").write_text(
+        f'[bot]\nport = {port}\n[slack]\nmode = "socket"\nbot_token = "{BOT_TOKEN}"\n'
+        f'app_token = "{APP_TOKEN}"\napi_url = "{slack.api_url}"\n'
+    )
+    with Store(tmp_path / "understudy.db") as store:
+        with store.write() as db:
+            domains.create(db, "helpdesk", "the help desk", "Answer.")
+            placements.beat(db, "fake", engine.url, "pocket", "ready")
+            db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
+        engine.say = lambda body: [*words(body["model"], "Half an ", "answer ", "is")[:4], HANG]
+        first = started(tmp_path)
+        try:
+            question = await slack.say(MEMBER, "DU2", "Why?")
+            await slack.until(lambda: slack.called("chat.startStream"), "the stream")
+            await slack.until(
+                lambda: row(store.db, "SELECT 1 FROM questions WHERE shown_ts <> ''"), "its ts"
+            )
+        finally:
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        engine.say = echo
+        second = started(tmp_path)
+        try:
+            answer = await slack.answer_to(question, seconds=30)
+        finally:
+            second.terminate()
+            second.wait()
+        assert slack.in_thread("DU2", question.ts) == [answer]
+        assert answer.words == expected("Why?")
+        statuses = rows(store.db, "SELECT status FROM replies ORDER BY created_at")
+        assert [r["status"] for r in statuses] == ["failed", "done"]
+
+
+def started(home: Path) -> "subprocess.Popen[bytes]":
+    environment = {**os.environ, "UNDERSTUDY_CONFIG": str(home / "understudy.toml")}
+    return subprocess.Popen([sys.executable, "-m", "bot", "bot"], env=environment)
