@@ -74,6 +74,7 @@ class Convergence(RuleBasedStateMachine):
         adapter = self.made[choice % len(self.made)]
         with contextlib.suppress(Conflict), self.store.write() as db:
             getattr(adapters, deed)(db, adapter, "cli:test")
+        self.delete_files()
 
     @precondition(lambda self: self.made)
     @rule(choice=CHOICE)
@@ -163,10 +164,10 @@ class Convergence(RuleBasedStateMachine):
             assert not up
         else:
             self.unnoticed[engine] = self.unnoticed[engine] and not up
+        self.delete_files()
 
-    @rule()
-    @precondition(lambda self: any(a.removal_asked_at for a in adapters.every(self.store.db)))
     def delete_files(self) -> None:
+        """What the main thread does all the time."""
         removal.delete_files(self.store, self.settings)
 
     @rule()
