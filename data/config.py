@@ -95,7 +95,9 @@ class ServingSettings(Section):
         default="", pattern=HOURS
     )  # gpu_sharing "sleep": local time when runs may stop the answers, 22:00-06:00; "": always
     kv_cache_gib: int = Field(default=1, ge=1)  # CPU engine only
-    threads: int = Field(default=0, ge=0)  # CPU engine only; 0: half of the cores, at least one
+    threads: int = Field(
+        default=0, ge=0
+    )  # CPU engines only, of all replicas together; 0: half of the cores
     start_timeout_s: int = Field(default=300, ge=10)
 
     @property
@@ -119,6 +121,9 @@ class BotSettings(Section):
     max_waiting: int = Field(
         default=64, ge=0
     )  # questions for each replica that wait for their turn; more are told to try again
+    engine_wait_s: int = Field(
+        default=30, ge=0
+    )  # a question waits so long for an engine that is being started again
     web_chat: bool = True  # the page at / answers whoever can reach it; off: API keys only
     answer_timeout_s: int = Field(default=120, ge=1)
 

@@ -30,7 +30,7 @@ from tests.serving.ports import free_ports
 from tests.serving.test_engine import lives
 
 QUESTION = [{"role": "user", "content": "Where is the key?"}]
-WAIT_S = 40  # a busy machine starts programs slowly
+WAIT_S = 120  # a busy machine starts programs slowly
 
 
 @pytest.fixture
