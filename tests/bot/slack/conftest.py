@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from bot.chat import Chat
 from bot.service import Service
 from bot.slack import app as front
+from bot.slack.clock import Clock
 from bot.slack.manifest import PATH
 from bot.slack.stream import Pace
 from data import domains, placements
@@ -77,9 +78,9 @@ class Bot:
 
     async def settled(self) -> None:
         """Until the bot has nothing left to do."""
-        await self.slack.until(self._idle, "the bot's work to end", 20)
+        await self.slack.until(self.idle, "the bot's work to end", 20)
 
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
         open_ones = "SELECT 1 FROM questions WHERE state <> 'done'"
         return not self.front.desk.tasks.running and row(self.store.db, open_ones) is None
 
@@ -132,6 +133,17 @@ def slack_settings(slack: FakeSlack, mode: str) -> SlackSettings:
     )
 
 
+@pytest.fixture
+def clock() -> Clock:
+    """What Slack's limits are kept by."""
+    return Clock()
+
+
+@pytest.fixture
+def pace() -> Pace:
+    return QUICK
+
+
 @pytest.fixture(params=["socket", "http"])
 async def bot(
     request: pytest.FixtureRequest,
@@ -140,14 +152,17 @@ async def bot(
     store: Store,
     domain: Domain,
     tmp_path: Path,
+    clock: Clock,
+    pace: Pace,
 ) -> AsyncIterator[Bot]:
     mode = request.param
     settings = Settings(
-        home=tmp_path, slack=slack_settings(slack, mode), bot=BotSettings(answer_timeout_s=5)
+        home=tmp_path, slack=slack_settings(slack, mode), bot=BotSettings(answer_timeout_s=5, engine_wait_s=0)
     )
     client = EngineClient()
     service = Service(settings, store, Chat(store, client, settings))
-    joined = front.create(service, QUICK, follow_s=0.05)
+    slack.now = clock.now
+    joined = front.create(service, pace, follow_s=0.05, clock=clock)
     made = Bot(slack, engine, store, joined, settings, domain, mode)
     made.beat()
     await joined.start()
