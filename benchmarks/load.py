@@ -33,6 +33,7 @@ class Asked:
     instead_of: str | None = None
     text: str = ""
     error: str = ""  # '' when the answer came whole
+    retry_after: float = 0.0  # seconds; 0: nothing was said
 
     @property
     def seconds(self) -> float:
@@ -81,6 +82,7 @@ class Client:
                 came |= _streamed(raw) if stream else _whole(raw)
             else:
                 came["error"] = orjson.loads(raw)["error"]["message"]
+                came["retry_after"] = float(response.headers.get("Retry-After", 0))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
             came["error"] = f"{type(error).__name__}: {error}"
         return Asked(domain, model, question, began, time.monotonic(), **came)

@@ -16,10 +16,11 @@ For one event loop: nothing here blocks, and nothing is shared between threads.
 """
 
 import asyncio
+import contextlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from data.errors import Unavailable
@@ -65,6 +66,7 @@ class Admission:
         self._next: dict[str, int] = {}  # person -> the turn of the next question
         self._seconds = FIRST_GUESS_S
         self.refused = 0
+        self.hoping = 0  # questions that wait for an engine that is being started again
 
     @property
     def running(self) -> int:
@@ -109,6 +111,15 @@ class Admission:
             elif here.place.done() and not here.place.cancelled() and not here.place.exception():
                 self.leave(person, here.place.result())  # it was called just then
             raise
+
+    @contextlib.contextmanager
+    def hope(self) -> Iterator[None]:
+        """Inside it, a question waits outside of the queue, for there is no engine to queue at."""
+        self.hoping += 1
+        try:
+            yield
+        finally:
+            self.hoping -= 1
 
     def leave(self, person: str, replica: str, seconds: float | None = None) -> None:
         """Give a place back; `seconds` is how long a whole answer took there."""

@@ -24,6 +24,10 @@ from serving.client import AdapterMissing, EngineDown
 BASE = "base"
 
 
+class NoEngine(EngineDown):
+    """No replica is ready."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """One who may answer, and where it can be asked."""
@@ -69,11 +73,11 @@ Holders = Mapping[int, Sequence[Replica]]  # adapter id -> where it is held
 def choose(db: Database, domain: Domain, person: str, pinned: str | None = None) -> Order:
     """Who should answer `person` now, and who stands in.
 
-    Raises EngineDown when no engine is ready; for a pinned adapter Invalid, NotFound or
+    Raises NoEngine when none is ready; for a pinned adapter Invalid, NotFound or
     AdapterMissing when it is of another domain, not there, or not held by any engine."""
     ready = tuple(placements.ready(db))
     if not ready:
-        raise EngineDown(_why_no_engine(db))
+        raise NoEngine(_why_no_engine(db))
     held = placements.holders(db, ready)
     base = Choice(None, ready)
     if pinned is not None:

@@ -3,6 +3,7 @@
 - Who should answer is asked first, on each replica that holds it, then each stand-in in turn.
 - Before its first word an answer may move to anyone in that order; the store is told first.
 - After it, only the same adapter with the same precision goes on, from where the text broke off.
+- While an engine is being started again, questions wait for it, and so do answers it broke off.
 - Whoever has just failed is skipped while its circuit is open (`bot/breaker.py`).
 - Each replica writes so many answers at once; the rest wait (`bot/admission.py`).
 """
@@ -18,11 +19,12 @@ from sqlite_utils import Database
 
 from bot import assign, prompt, recording
 from bot.admission import Admission, TooBusy
-from bot.assign import Choice, Route
+from bot.assign import Choice, NoEngine, Route
 from bot.breaker import Attempt, Breaker
 from bot.plan import NobodyCanAnswer, Plan, read
 from bot.prompt import Ask, Prompt
 from bot.recording import Record
+from data import placements
 from data.config import Settings
 from data.db import Store
 from data.errors import UnderstudyError
@@ -41,6 +43,8 @@ from serving.client import (
 
 log = logging.getLogger(__name__)
 
+BREAKS = 2  # engines that fail at a question: then it waits for no other
+LOOK_S = 0.25  # between looks for an engine that is coming back
 PLANS = 5  # so often an adapter may be drained between planning and opening
 RESUMES = 2  # replicas that may break off in the middle of one answer and be replaced
 FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # another may do better
@@ -82,6 +86,8 @@ class Writing:
         self._entered = 0.0  # when; 0: never yet
         self._requests = 0
         self._cuts: list[UnderstudyError] = []  # failures after text was shown
+        self._broken = 0  # engines that failed at this question; perhaps it is its fault
+        self._patient_until: float | None = None  # for an engine that is being started again
 
     @property
     def route(self) -> Route:
@@ -125,7 +131,15 @@ class Writing:
     # -- who answers -------------------------------------------------------------------------
 
     async def _find(self, error: UnderstudyError | None) -> None:
-        """Take the first in the order who can be asked; `error` is how the last one failed."""
+        """Take the first in the order who can be asked; `error` is how the last one failed. While
+        there is nobody, wait for an engine that is coming back."""
+        while True:
+            try:
+                return await self._find_now(error)
+            except (NobodyCanAnswer, NoEngine) as nobody:
+                await self._be_patient(nobody)
+
+    async def _find_now(self, error: UnderstudyError | None) -> None:
         for _ in range(PLANS):
             plan, choice, able = await self._first_able(error)
             waited_s = await self._enter(able)
@@ -186,6 +200,22 @@ class Writing:
             raise TooBusy(RETRY_S) from None
         self._entered = asyncio.get_running_loop().time()
         return self._entered - began
+
+    async def _be_patient(self, nobody: UnderstudyError) -> None:
+        """Give an engine that is being started again a moment; then everyone may be asked anew.
+        Raises `nobody` when none can be expected, or after `[bot] engine_wait_s`. A question at
+        which engines break is not asked again and again: it may be what breaks them."""
+        engines, now = self._engines, asyncio.get_running_loop().time()
+        if self._patient_until is None:
+            self._patient_until = min(now + self._bot.engine_wait_s, self._deadline)
+        hopeless = now >= self._patient_until or self._broken >= BREAKS
+        if hopeless or engines.admission.hoping >= self._bot.max_waiting:
+            raise nobody
+        if not await engines.store.read(placements.coming_back):
+            raise nobody
+        with engines.admission.hope():
+            await asyncio.sleep(LOOK_S)
+        self._tried.clear()
 
     async def _record(self, plan: Plan, route: Route) -> bool:
         """Tell the store who answers; False when that one is not there any more."""
@@ -277,6 +307,7 @@ class Writing:
             case TookTooLong() if self.record.parts:
                 pass  # a long answer is nobody's fault
             case EngineDown() | StreamCut():
+                self._broken += 1
                 attempt.failed(str(error))
 
     async def _move(self, error: UnderstudyError) -> None:
@@ -304,11 +335,8 @@ class Writing:
             raise error
         if self.plan is None or len(self._cuts) > RESUMES or not isinstance(error, FAILURES):
             raise cut
-        held = await self._engines.store.read(lambda db: assign.holding(db, route.choice))
-        same = [r for r in held if r.precision == route.replica.precision]
-        able = self._able(route.choice, same)
-        if not able:
-            raise cut
+        while not (able := await self._able_to_go_on(route)):
+            await self._be_patient(cut)
         try:
             await self._enter(able)
         except TooBusy as busy:
@@ -318,3 +346,9 @@ class Writing:
             raise cut
         log.warning("%s goes on with %s: %s", new.replica.name, self._ask.reply_id, error)
         self.record.go_on()
+
+    async def _able_to_go_on(self, route: Route) -> list[Replica]:
+        """Where the same adapter is held over the same weights."""
+        held = await self._engines.store.read(lambda db: assign.holding(db, route.choice))
+        same = [r for r in held if r.precision == route.replica.precision]
+        return self._able(route.choice, same)

@@ -24,6 +24,7 @@ STALE_S = 15
 ATTEMPTS = 3  # to load an adapter, in one life of an engine
 ENDED = "The engine ended while this adapter was being loaded."
 UNKNOWN = "The engine was away; whether it still holds this adapter is being found out."
+STOPPED = "stopped"  # what an engine's state says when it was ended on purpose
 OURS = "local-"  # how the names of engines begin that `understudy serve` starts itself
 
 ReplicaState = Literal["starting", "ready", "draining", "asleep", "down"]
@@ -165,6 +166,15 @@ def restart_done(db: Database, name: str, asked_at: int | None) -> None:
 def ready(db: Database) -> list[Replica]:
     """The replicas that can answer now."""
     return [r for r in replicas(db) if r.state == "ready" and not r.stale]
+
+
+def coming_back(db: Database) -> bool:
+    """Whether an engine can be expected to be ready soon: one was heard of a moment ago and was
+    neither stopped on purpose nor put to sleep."""
+    return any(
+        not r.stale and r.state != "asleep" and (r.state, r.detail) != ("down", STOPPED)
+        for r in replicas(db)
+    )
 
 
 def ready_urls(db: Database) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from data.config import Settings
 from data.errors import Conflict, Invalid, Unavailable
-from data.placements import OURS
+from data.placements import OURS, STOPPED
 from serving.command import HOST, SHUTDOWN_S, command, environment
 from serving.command import installed as installed
 from serving.engine_http import healthy
@@ -122,7 +122,7 @@ class Engine:
                 self._change("down", str(error).partition("\n")[0])
             failures = 0 if time.monotonic() - began > STEADY_S else failures + 1
             self._wake.wait(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
-        self._change("down", "stopped")
+        self._change("down", STOPPED)
 
     def _live(self) -> None:
         """One life of the process, from its start to its end. Raises EngineFailed at the end,

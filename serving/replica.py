@@ -15,7 +15,7 @@ from data.clock import now_us
 from data.config import Settings
 from data.db import Store, sqlite3
 from data.errors import UnderstudyError
-from data.placements import ReplicaState
+from data.placements import STOPPED, ReplicaState
 from serving.command import precision
 from serving.engine import Engine
 from serving.keeper import RETRY_S, Keeper
@@ -60,7 +60,7 @@ class Replica:
             self._thread.join()
         with self._lock:
             self.draining = False
-        self.set("down", str(self.engine.failure or "stopped").partition("\n")[0])
+        self.set("down", str(self.engine.failure or STOPPED).partition("\n")[0])
 
     def set(self, state: ReplicaState, detail: str = "") -> None:
         """Change the state, and tell at once. A draining one becomes nothing but `down`."""

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from data.config import Settings
+from data.placements import STOPPED
 from serving.engine import EngineFailed, State
 from serving.engine_http import HEALTH_TIMEOUT_S, EngineRefused, ask, healthy
 from serving.sizes import Sizes
@@ -59,7 +60,7 @@ class Watched:
             elif self.state != "ready":
                 self._meet()
             self._stop.wait(POLL_S)
-        self._change("down", "stopped")
+        self._change("down", STOPPED)
 
     def _meet(self) -> None:
         """It answers again: see whom we have before us."""

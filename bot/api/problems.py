@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.admission import TooBusy
+from bot.assign import NoEngine
 from bot.auth import Unauthorized
 from bot.plan import NobodyCanAnswer
 from bot.writing import TookTooLong
@@ -78,6 +79,7 @@ CODES: dict[type[UnderstudyError], str] = {  # names that OpenAI's clients know
     PromptTooLong: "context_length_exceeded",
     BadField: "invalid_value",
     NobodyCanAnswer: "engine_down",
+    NoEngine: "engine_down",
     TookTooLong: "stream_cut",
 }
 HEADERS: dict[int, dict[str, str]] = {

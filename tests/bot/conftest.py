@@ -128,7 +128,9 @@ def bot(tmp_path: Path, vllm: FakeVllm, bot_settings: dict[str, Any]) -> Iterato
 @contextlib.contextmanager
 def answering(home: Path, vllm: FakeVllm, **bot_settings: Any) -> Iterator[Bot]:
     """The service over a new store."""
-    settings = Settings(home=home, bot=BotSettings(port=free_port(), **bot_settings))
+    settings = Settings(
+        home=home, bot=BotSettings(port=free_port(), **({"engine_wait_s": 0} | bot_settings))
+    )
     with Store(settings.store_path) as store:
         subject = Bot(settings, store, vllm)
         with store.write() as db:

@@ -44,7 +44,7 @@ def domain(store: Store) -> Domain:
 @pytest.fixture
 async def chat(store: Store) -> AsyncIterator[Chat]:
     engine = EngineClient()
-    yield Chat(store, engine, Settings(bot=BotSettings(history_turns=3)))
+    yield Chat(store, engine, Settings(bot=BotSettings(history_turns=3, engine_wait_s=0)))
     await engine.close()
 
 

@@ -92,7 +92,7 @@ def talk(store: Store, engines: list[FakeVllm], say: Any, **more: Any) -> tuple[
 
     async def scenario() -> tuple[list[Event], Any]:
         client = EngineClient()
-        chat = Chat(store, client, Settings(bot=BotSettings(answer_timeout_s=20)))
+        chat = Chat(store, client, Settings(bot=BotSettings(answer_timeout_s=20, engine_wait_s=0)))
         question = Ask(
             "cli:ann", "cli:1", "Why?", domains.get(store.db, "helpdesk"), history=(), **more
         )

@@ -86,7 +86,9 @@ def closed() -> list[Closed]:
 @pytest.fixture
 async def chat(store: Store, closed: list[Closed]) -> AsyncIterator[Chat]:
     engine = EngineClient()
-    yield Chat(store, engine, Settings(bot=BotSettings(answer_timeout_s=2)), closed.append)
+    yield Chat(
+        store, engine, Settings(bot=BotSettings(answer_timeout_s=2, engine_wait_s=0)), closed.append
+    )
     await engine.close()
 
 

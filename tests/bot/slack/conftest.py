@@ -157,7 +157,9 @@ async def bot(
 ) -> AsyncIterator[Bot]:
     mode = request.param
     settings = Settings(
-        home=tmp_path, slack=slack_settings(slack, mode), bot=BotSettings(answer_timeout_s=5, engine_wait_s=0)
+        home=tmp_path,
+        slack=slack_settings(slack, mode),
+        bot=BotSettings(answer_timeout_s=5, engine_wait_s=0),
     )
     client = EngineClient()
     service = Service(settings, store, Chat(store, client, settings))
