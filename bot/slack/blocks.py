@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from bot import scores
+from bot.slack.split import split
 from data.adapters import Adapter
 from data.clock import now_us
 from data.runs import Run
@@ -20,7 +21,6 @@ Block = dict[str, Any]
 MARKDOWN = 12_000  # characters of markdown blocks in one message
 SECTION = 3_000
 INPUT = 3_000  # what a multi-line input takes
-FENCES = ("```", "~~~")
 
 FEEDBACK = "feedback"
 CORRECTION = "correction"
@@ -95,72 +95,10 @@ def below_answer(reply_id: str, note: str = "") -> list[Block]:
 
 def answers(text: str, reply_id: str, note: str = "") -> list[list[Block]]:
     """A whole answer as the blocks of one or more messages; the last has the thumbs."""
-    messages: list[list[Block]] = [[markdown(part)] for part in split(text)] or [[]]
+    parts = [part.text for part in split(text, MARKDOWN) if part.text.strip()]
+    messages: list[list[Block]] = [[markdown(part)] for part in parts] or [[]]
     messages[-1] += below_answer(reply_id, note)
     return messages
-
-
-# -- splitting -----------------------------------------------------------------------------------
-
-
-def split(text: str, limit: int = MARKDOWN) -> list[str]:
-    """Cut markdown into parts of at most `limit` characters, at paragraphs where it can be, never
-    inside a table where it can be helped. A code fence that is cut is closed and opened again."""
-    parts: list[str] = []
-    rest = text
-    while len(rest) > limit:
-        cut = _cut(rest, limit - 8)  # room to close a fence
-        head, rest = rest[:cut], rest[cut:]
-        fence = _open_fence(head)
-        if fence:
-            head = f"{head.rstrip(chr(10))}\n{fence[:3]}"
-            rest = f"{fence}\n{rest}"
-        parts.append(head)
-    if rest.strip():
-        parts.append(rest)
-    return parts
-
-
-def _cut(text: str, limit: int) -> int:
-    """Where to cut: after a blank line, else between lines (best outside fences and tables), else
-    after a space, else at the limit. Only the second half is looked at, so that parts are full."""
-    best: tuple[int, int] = (0, limit)
-    position, fence = 0, ""
-    for line in text[:limit].splitlines(keepends=True):
-        position += len(line)
-        fence = _after_line(line, fence)
-        if position <= limit // 2 or not line.endswith("\n"):
-            continue
-        if fence:
-            rank = 1
-        elif not line.strip():
-            rank = 4
-        elif line.lstrip().startswith("|"):
-            rank = 2
-        else:
-            rank = 3
-        best = max(best, (rank, position))
-    if best[0] == 0:
-        space = text.rfind(" ", limit // 2, limit)
-        return space + 1 if space > 0 else limit
-    return best[1]
-
-
-def _open_fence(text: str) -> str:
-    """The line that opened the fence which is still open at the end, or ''."""
-    fence = ""
-    for line in text.splitlines():
-        fence = _after_line(line, fence)
-    return fence
-
-
-def _after_line(line: str, fence: str) -> str:
-    bare = line.strip()
-    if not bare.startswith(FENCES):
-        return fence
-    if not fence:
-        return bare[:40]
-    return "" if bare.startswith(fence[:3]) and not bare.strip(bare[0]) else fence
 
 
 # -- feedback ------------------------------------------------------------------------------------

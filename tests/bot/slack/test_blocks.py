@@ -59,57 +59,6 @@ ADAPTER = Adapter(
     created_at=1,
     live_at=None,
 )
-LINES = st.sampled_from(
-    [
-        *("", "# Title", "a plain line of words", "- item", "    indented"),
-        *("| a | b |", "|---|---|", "```", "```python", "~~~"),
-        *("漢字" * 40, "x" * 300, "שלום עולם", "🙂🙂 ok"),
-    ]
-)
-MARKDOWN = st.lists(LINES, max_size=80).map("\n".join)
-
-
-def without_fences(parts: list[str]) -> str:
-    """The text without its fence lines and white space, which cutting a fence adds."""
-    lines = [line for part in parts for line in part.splitlines()]
-    kept = [line for line in lines if not line.strip().startswith(("```", "~~~"))]
-    return "".join("".join(kept).split())
-
-
-@given(MARKDOWN, st.integers(350, 1_000))
-def test_splitting_keeps_the_limit_and_the_text(text: str, limit: int) -> None:
-    parts = blocks.split(text, limit)
-    assert all(0 < len(part) <= limit for part in parts)
-    assert without_fences(parts) == without_fences([text])
-
-
-@given(st.text("ab \n", max_size=3_000), st.integers(60, 500))
-def test_without_fences_the_parts_are_exactly_the_text(text: str, limit: int) -> None:
-    parts = blocks.split(text, limit)
-    assert "".join(parts).strip() == text.strip()
-
-
-def test_it_is_cut_at_a_paragraph() -> None:
-    text = "a" * 60 + "\n\n" + "b" * 60
-    assert blocks.split(text, 100) == ["a" * 60 + "\n\n", "b" * 60]
-
-
-def test_a_fence_that_is_cut_is_closed_and_opened_again() -> None:
-    text = "```python\n" + "print(1)\n" * 40 + "```"
-    parts = blocks.split(text, 200)
-    assert len(parts) > 1
-    for part in parts:
-        assert part.startswith("```python\n")
-        assert part.rstrip().endswith("```")
-        assert part.count("```") == 2
-
-
-def test_a_table_stays_together_where_it_can() -> None:
-    table = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 5
-    text = "words\n" * 20 + table
-    first, second = blocks.split(text, 160)
-    assert "|" not in first
-    assert second == table
 
 
 @given(st.text(max_size=30_000), st.text(max_size=4_000))
