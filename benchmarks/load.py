@@ -32,6 +32,7 @@ class Asked:
     adapter: str = ""  # who answered, as the answer says
     instead_of: str | None = None
     text: str = ""
+    finish_reason: str = ""
     error: str = ""  # '' when the answer came whole
     retry_after: float = 0.0  # seconds; 0: nothing was said
 
@@ -119,7 +120,9 @@ def _who(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end(finish_reason: str | None) -> dict[str, str]:
-    return {} if finish_reason in ("stop", "length") else {"error": f"it ended {finish_reason!r}"}
+    if finish_reason in ("stop", "length"):
+        return {"finish_reason": finish_reason}
+    return {"error": f"it ended {finish_reason!r}"}
 
 
 @dataclass

@@ -208,10 +208,10 @@ class Writing:
         engines, now = self._engines, asyncio.get_running_loop().time()
         if self._patient_until is None:
             self._patient_until = min(now + self._bot.engine_wait_s, self._deadline)
-        hopeless = now >= self._patient_until or self._broken >= BREAKS
-        if hopeless or engines.admission.hoping >= self._bot.max_waiting:
+        if now >= self._patient_until or self._broken >= BREAKS:
             raise nobody
-        if not await engines.store.read(placements.coming_back):
+        coming = await engines.store.read(placements.coming_back)
+        if engines.admission.hoping >= self._bot.max_waiting * coming:
             raise nobody
         with engines.admission.hope():
             await asyncio.sleep(LOOK_S)

@@ -168,10 +168,10 @@ def ready(db: Database) -> list[Replica]:
     return [r for r in replicas(db) if r.state == "ready" and not r.stale]
 
 
-def coming_back(db: Database) -> bool:
-    """Whether an engine can be expected to be ready soon: one was heard of a moment ago and was
+def coming_back(db: Database) -> int:
+    """How many engines can be expected to be ready soon: those heard of a moment ago that were
     neither stopped on purpose nor put to sleep."""
-    return any(
+    return sum(
         not r.stale and r.state != "asleep" and (r.state, r.detail) != ("down", STOPPED)
         for r in replicas(db)
     )
