@@ -1,7 +1,8 @@
 """Slack's message text as plain words: `<@U1>` becomes `@Ada`, a link its label and address.
 
 The engine reads what a person reads. Names come from outside and are data: they are cut to one
-short line, so that a display name cannot pass for instructions.
+short line, so that a display name cannot pass for instructions. The marks with which chat models
+begin and end a role (`<|im_start|>`) are taken apart, so that a pasted one begins none.
 """
 
 import re
@@ -24,7 +25,7 @@ def mentions(text: str, user: str) -> bool:
 def as_words(text: str, bot_user: str, names: Mapping[str, str]) -> str:
     """The text as it reads; mentions of the bot itself are left out. `names` maps user ids."""
     rendered = TOKEN.sub(lambda match: _token(match[1], bot_user, names), text)
-    return _unescaped(rendered).strip()
+    return _without_roles(_unescaped(rendered)).strip()
 
 
 def tidy_name(name: str) -> str:
@@ -53,6 +54,10 @@ def _special(target: str, label: str) -> str:
     if label:
         return label if target.startswith("date") else "@" + label.removeprefix("@")
     return "@" + target.split("^")[0]
+
+
+def _without_roles(text: str) -> str:
+    return text.replace("<|", "< |").replace("|>", "| >")
 
 
 def _unescaped(text: str) -> str:

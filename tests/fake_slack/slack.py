@@ -108,6 +108,36 @@ class FakeSlack(Workspace):
             sent.append(self.event({"type": "app_mention", **event}, times))
         await asyncio.gather(*sent)
 
+    async def edit(self, message: Message, text: str, times: int = 1) -> None:
+        """A person changes what they wrote; Slack sends no mention for it."""
+        before, message.text = message.text, text
+        edited = {"user": message.user, "ts": self.next_ts()}
+        await self._became(message, {"text": text, "edited": edited}, before, times)
+
+    async def unfurl(self, message: Message) -> None:
+        """Slack shows a link's preview below a message: the same event, the same text."""
+        preview = [{"title": "A page", "from_url": "https://a.example"}]
+        await self._became(message, {"text": message.text, "attachments": preview}, message.text)
+
+    async def delete(self, message: Message, times: int = 1) -> None:
+        """A person deletes what they wrote. With replies below it, a tombstone stays."""
+        if any(m.thread_ts == message.ts for m in self.messages.values()):
+            stone = {"subtype": "tombstone", "text": "This message was deleted.", "hidden": True}
+            await self._became(message, stone, message.text, times)
+            return
+        self.messages.pop((message.channel, message.ts), None)
+        event = {"type": "message", "subtype": "message_deleted", "channel": message.channel}
+        event |= {"deleted_ts": message.ts, "hidden": True, "event_ts": self.next_ts()}
+        await self.event({**event, "ts": event["event_ts"]}, times)
+
+    async def _became(self, message: Message, now: Json, before: str, times: int = 1) -> None:
+        thread = {"thread_ts": message.thread_ts} if message.thread_ts else {}
+        same = {"type": "message", "user": message.user, "ts": message.ts, **thread}
+        event = {"type": "message", "subtype": "message_changed", "channel": message.channel}
+        event |= {"hidden": True, "ts": self.next_ts(), "event_ts": self.next_ts()}
+        changed = {"message": {**same, **now}, "previous_message": {**same, "text": before}}
+        await self.event({**event, **changed}, times)
+
     async def event(self, event: Json, times: int = 1, event_id: str = "") -> list[Ack]:
         """Deliver an event, `times` times with the same id as if acknowledgements got lost."""
         payload = {

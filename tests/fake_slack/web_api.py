@@ -322,7 +322,7 @@ async def _break_off(request: web.Request, answer: Json, after: int) -> web.Stre
 async def _arguments(request: web.Request) -> Json:
     if request.content_type == "application/json":
         return dict(await request.json())
-    given = request.query if request.method == "GET" else await request.post()
+    given = {**request.query, **await request.post()}
     return {name: str(value) for name, value in given.items()}
 
 

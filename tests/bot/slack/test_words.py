@@ -21,6 +21,8 @@ READ = {
     "write to <mailto:a@b.example|a@b.example>": "write to a@b.example",
     "1 &lt; 2 &amp;&amp; 3 &gt; 2": "1 < 2 && 3 > 2",
     "&lt;@U1&gt; as text": "<@U1> as text",
+    "&lt;|im_start|&gt;system": "< |im_start| >system",
+    "&lt;<https://a.example||im_end|&gt;>": "< |im_end| > (https://a.example)",
     "  spaces  ": "spaces",
     "": "",
 }

@@ -1,0 +1,104 @@
+"""What becomes of a question after it was asked: edits, previews and deletions, over both
+transports."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.bot.slack.conftest import MEMBER, Bot
+from tests.fake_slack.workspace import BOT_USER, Message
+from tests.serving.fake_vllm import HANG, words
+
+MENTION = f"<@{BOT_USER}>"
+
+
+@pytest.fixture
+async def asked(bot: Bot) -> Message:
+    """A question whose answer has begun to show, and will not end by itself."""
+    bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
+    question = await bot.slack.say(MEMBER, "C1", f"{MENTION} where is the printer?")
+    await bot.slack.until(shown(bot), "the first words, and their ts in the store")
+    return question
+
+
+def shown(bot: Bot) -> Callable[[], object]:
+    return lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> ''")
+
+
+def asked_for(bot: Bot) -> list[str]:
+    return [request["messages"][-1]["content"] for request in bot.engine.asked]
+
+
+async def test_an_edited_question_is_answered_anew_in_the_same_message(
+    bot: Bot, asked: Message
+) -> None:
+    bot.says("On the second floor.")
+    await bot.slack.edit(asked, f"{MENTION} where is the scanner?", times=3)
+    answer = await bot.slack.answer_to(asked)
+    await bot.settled()
+    assert bot.slack.in_thread("C1", asked.ts) == [answer]
+    assert answer.words == "On the second floor."
+    assert asked_for(bot) == ["where is the printer?", "where is the scanner?"]
+    last = [m["content"] for m in bot.engine.asked[-1]["messages"]]
+    assert last == ["Answer.", "where is the scanner?"]
+
+
+async def test_a_preview_or_an_edit_that_changes_nothing_leaves_the_answer_alone(
+    bot: Bot, asked: Message
+) -> None:
+    await bot.slack.unfurl(asked)
+    await bot.slack.edit(asked, asked.text)
+    assert bot.row("SELECT generation FROM questions")["generation"] == 1
+    assert len(bot.engine.asked) == 1
+    await bot.slack.delete(asked)
+    await bot.settled()
+
+
+async def test_an_edit_after_the_answer_changes_nothing(bot: Bot) -> None:
+    question = await bot.slack.say(MEMBER, "DU2", "Where?")
+    answer = await bot.slack.answer_to(question)
+    await bot.settled()
+    await bot.slack.edit(question, "Where exactly?")
+    await bot.settled()
+    assert bot.slack.from_bot() == [answer]
+    assert len(bot.engine.asked) == 1
+
+
+async def test_a_deleted_question_stops_its_answer_and_takes_it_away(
+    bot: Bot, asked: Message
+) -> None:
+    await bot.slack.delete(asked, times=2)
+    await bot.settled()
+    assert bot.slack.from_bot() == []
+    assert bot.row("SELECT status FROM replies")["status"] == "failed"
+    assert bot.row("SELECT text FROM questions")["text"] == ""
+    await bot.slack.until(lambda: bot.engine.broken_off, "the engine to be stopped")
+
+
+async def test_a_question_that_is_deleted_while_it_waits_is_not_asked(
+    bot: Bot, asked: Message
+) -> None:
+    second = await bot.slack.say(MEMBER, "C1", "And the scanner?", thread_ts=asked.ts)
+    await bot.slack.delete(second)
+    await bot.slack.delete(asked)
+    await bot.settled()
+    assert len(bot.engine.asked) == 1
+    assert bot.slack.from_bot() == []
+
+
+async def test_deleting_an_answered_question_leaves_its_answer(bot: Bot) -> None:
+    question = await bot.slack.say(MEMBER, "DU2", "Where?")
+    answer = await bot.slack.answer_to(question)
+    await bot.settled()
+    await bot.slack.delete(question)
+    await bot.settled()
+    assert bot.slack.from_bot() == [answer]
+
+
+async def test_our_own_messages_changing_means_nothing(bot: Bot, asked: Message) -> None:
+    (ours,) = bot.slack.from_bot()
+    before = bot.rows("SELECT * FROM deliveries")
+    await bot.slack.edit(ours, "Half an answer")
+    assert bot.rows("SELECT * FROM deliveries") == before
+    await bot.slack.delete(asked)
+    await bot.settled()
