@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.serving.fake_vllm import FakeVllm, running, words
 
 QUICK = Pace(first_s=0.02, growth=1.0, longest_s=0.05, retry_s=0.01)
+TELLING = 8  # characters; shorter texts stand in a log by accident
 ADMIN, REVIEWER, MEMBER = "U1", "U3", "U2"
 
 
@@ -154,8 +156,10 @@ async def bot(
     tmp_path: Path,
     clock: Clock,
     pace: Pace,
+    caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[Bot]:
     mode = request.param
+    caplog.set_level(logging.INFO)
     settings = Settings(
         home=tmp_path,
         slack=slack_settings(slack, mode),
@@ -175,6 +179,20 @@ async def bot(
         yield made
         await made.front.stop()
         await client.close()
+    assert logged_words(caplog, slack) == []
+
+
+def logged_words(caplog: pytest.LogCaptureFixture, slack: FakeSlack) -> list[str]:
+    """What people and the bot said that stands in the log above debug."""
+    lines = [
+        caplog.handler.format(r)
+        for when in ("setup", "call")
+        for r in caplog.get_records(when)
+        if r.levelno > logging.DEBUG and r.name != "aiohttp.access"
+    ]
+    log = "\n".join(lines)
+    said = {m.text for m in slack.messages.values()} | {m.words for m in slack.from_bot()}
+    return [text for text in said if len(text) >= TELLING and text in log]
 
 
 @contextlib.asynccontextmanager

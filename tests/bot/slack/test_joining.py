@@ -15,7 +15,7 @@ from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid
 from serving.client import EngineClient
-from tests.bot.slack.conftest import MEMBER, QUICK, Bot, slack_settings
+from tests.bot.slack.conftest import MEMBER, QUICK, Bot, logged_words, slack_settings
 from tests.fake_slack import FakeSlack
 from tests.serving.fake_vllm import FakeVllm
 
@@ -115,3 +115,16 @@ async def test_the_http_application_carries_it(
     async with app.router.lifespan_context(app):
         question = await slack.say(MEMBER, "DU2", "Anybody?")
         assert (await slack.answer_to(question)).words == "Hello there"
+
+
+async def test_words_in_a_log_would_be_noticed(
+    bot: Bot, caplog: pytest.LogCaptureFixture, slack: FakeSlack
+) -> None:
+    """The check that every test of a bot makes at its end can fail."""
+    question = await bot.slack.say(MEMBER, "DU2", "a whispered question")
+    await bot.slack.answer_to(question)
+    logging.getLogger("bot.slack").debug(question.text)
+    assert logged_words(caplog, slack) == []
+    logging.getLogger("bot.slack").info(question.text)
+    assert logged_words(caplog, slack) == [question.text]
+    question.text = "hush"
