@@ -28,7 +28,14 @@ log = logging.getLogger(__name__)
 
 PARTS: tuple[datasets.Part, ...] = ("train", "validation", "probe", "golden")
 WATCHED = 256  # examples of a part whose loss is measured during training
-SHAPE = ("rank", "alpha", "dropout", "target_modules")  # what a parent's weights decide
+SHAPE = (
+    "rank",
+    "alpha",
+    "dropout",
+    "target_modules",
+    "rslora",
+    "frozen_layers",
+)  # what a parent's weights decide
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,8 @@ def _shape_of(settings: Settings, parent: Adapter) -> dict[str, Any]:
         "alpha": config["lora_alpha"],
         "dropout": config.get("lora_dropout", 0.0),
         "target_modules": tuple(sorted(config["target_modules"])),
+        "rslora": bool(config.get("use_rslora", False)),
+        "frozen_layers": min(config.get("layers_to_transform") or [0]),
     }
 
 

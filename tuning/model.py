@@ -133,6 +133,8 @@ def new_adapter(base: Base, recipe: Recipe) -> Any:
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=targets(base.model, recipe),
+        layers_to_transform=_upper_layers(base.model, recipe),
+        use_rslora=recipe.rslora,
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -170,6 +172,20 @@ def targets(model: nn.Module, recipe: Recipe) -> list[str]:
             f"(it has {', '.join(sorted(linear))})."
         )
     return sorted(wanted)
+
+
+def _upper_layers(model: Any, recipe: Recipe) -> list[int] | None:
+    """The numbers of the blocks that get an adapter, None for all. Raises Invalid when none is
+    left."""
+    if recipe.frozen_layers == 0:
+        return None
+    count = int(model.config.get_text_config().num_hidden_layers)
+    if recipe.frozen_layers >= count:
+        raise Invalid(
+            f"frozen_layers is {recipe.frozen_layers}, but the base model has {count} layers: none "
+            "would be trained."
+        )
+    return list(range(recipe.frozen_layers, count))
 
 
 def licence(path: str) -> str:

@@ -39,13 +39,23 @@ class Recipe(BaseModel):
     rank: int = 16
     """Width of the adapter; one of RANKS, at most `serving.max_lora_rank`."""
     alpha: float = Field(default=32, gt=0)
-    """The adapter's output is scaled by alpha / rank."""
+    """The adapter's output is scaled by alpha / rank (see `rslora`)."""
     dropout: float = Field(default=0.0, ge=0, le=0.9)
     """Share of an adapter's inputs dropped while training."""
     target_modules: Annotated[
         Literal["all-linear", "mlp"] | tuple[str, ...], BeforeValidator(_names)
     ] = "all-linear"
     """Which linear layers get an adapter: every one, those of the MLPs, or named ones."""
+    frozen_layers: int = Field(default=0, ge=0)
+    """So many of the base's lowest blocks get no adapter: less to train, less to forget."""
+    rslora: bool = False
+    """Scale the adapter's output by alpha / sqrt(rank), so that large ranks learn as fast
+    (Kalajdzievski, "A Rank Stabilization Scaling Factor", https://arxiv.org/abs/2312.03732)."""
+    dora: bool = False
+    """Weight-decomposed LoRA. The engine cannot serve it, so it is always refused."""
+    neftune_alpha: float = Field(default=0.0, ge=0, le=100)
+    """Noise on the embeddings while training, 5 to 15 where wanted, against over-fitting on few
+    pairs (Jain et al., "NEFTune", https://arxiv.org/abs/2310.05914); 0: none."""
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
     """The highest rate of AdamW, reached after the warm-up."""
     batch_size: int = Field(default=16, ge=1, le=4096)
@@ -115,6 +125,8 @@ class Recipe(BaseModel):
         if self.rank not in RANKS:
             ranks = ", ".join(str(r) for r in RANKS)
             raise Invalid(f"rank is {self.rank}; the engine serves {ranks}.")
+        if self.dora:
+            raise Invalid("dora is on, and the engine cannot serve DoRA adapters. Leave it off.")
         if self.rank > max_lora_rank:
             raise Invalid(
                 f"rank is {self.rank}, but this deployment serves at most {max_lora_rank}: "

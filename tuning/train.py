@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from data.errors import UnderstudyError
 from tuning.checkpoint import Checkpoints, Memory
@@ -112,6 +113,7 @@ def train(
     done, spent = memory.step, memory.seconds
     began = time.monotonic()
 
+    noise = noisy_embeddings(model, recipe.neftune_alpha)
     for step, window in enumerate(_stream(epoch, recipe), start=1):
         if step > steps or _given_up(memory, recipe):
             break
@@ -141,6 +143,7 @@ def train(
         eta = elapsed / (step - done) * (steps - step)
         report(Progress(step, steps, memory.train_loss, rate_now, eta, losses))
 
+    noise.remove()
     if memory.best:
         with torch.no_grad():
             for name, parameter in weights.items():
@@ -174,6 +177,19 @@ def _learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) ->
         share.backward()
         loss += share.detach()
     return float(loss), sum(batch.ids.numel() for batch in passes)
+
+
+def noisy_embeddings(model: Any, alpha: float) -> RemovableHandle:
+    """While the model trains, add uniform noise of at most alpha / sqrt(tokens x width) to what the
+    embedding gives, (rows, tokens, width); equation 1 of https://arxiv.org/abs/2310.05914."""
+
+    def add(module: Any, _: Any, output: Tensor) -> Tensor:
+        if not (alpha and module.training):
+            return output
+        most = alpha / math.sqrt(output.shape[1] * output.shape[2])
+        return output + torch.empty_like(output).uniform_(-most, most)
+
+    return model.get_input_embeddings().register_forward_hook(add)
 
 
 def _judge(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit, has_avx512bf16
 
+from data import adapter_files
 from data.errors import Invalid, Unavailable
 from tuning import model
 from tuning.examples import IGNORED, Example, batches
@@ -175,3 +176,35 @@ def test_a_base_that_states_no_licence_has_none(tmp_path: Path) -> None:
     assert model.licence(str(tmp_path)) == ""
     (tmp_path / "README.md").write_text("# license: to kill\n")
     assert model.licence(str(tmp_path)) == ""
+
+
+def layers_of(tuned: Any) -> set[int]:
+    return {int(name.split(".layers.")[1].split(".")[0]) for name in trainable(tuned)}
+
+
+def test_the_lowest_layers_can_be_left_as_they_are(base: Base) -> None:
+    assert layers_of(model.new_adapter(base, Recipe(rank=8, frozen_layers=1))) == {1}
+
+
+def test_at_least_one_layer_is_trained(base: Base) -> None:
+    with pytest.raises(Invalid, match="frozen_layers is 2, but the base model has 2 layers"):
+        model.new_adapter(base, Recipe(rank=8, frozen_layers=2))
+
+
+def test_rank_stabilised_scaling_divides_by_the_root_of_the_rank(tiny_base: Path) -> None:
+    def scaling(rslora: bool) -> float:
+        base = model.load_base(str(tiny_base), Recipe(), torch.device("cpu"))
+        tuned = model.new_adapter(base, Recipe(rank=16, alpha=32, rslora=rslora))
+        scalings = (getattr(module, "scaling", None) for module in tuned.modules())
+        return float(next(s for s in scalings if isinstance(s, dict))["default"])
+
+    assert (scaling(False), scaling(True)) == (2.0, 8.0)
+
+
+@pytest.mark.parametrize("changes", [{"frozen_layers": 1}, {"rslora": True}])
+def test_what_it_writes_passes_the_check_of_the_engine(
+    base: Base, tiny_base: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    write_files(tmp_path, model.new_adapter(base, Recipe(rank=8, **changes)), "tiny")
+    found = adapter_files.check(tmp_path, base=tiny_base, base_model="tiny", max_rank=8)
+    assert found.rank == 8

@@ -71,6 +71,7 @@ def test_a_wrong_override_is_refused_by_its_name(overrides: dict[str, object], w
         ({"rank": 128}, "rank is 128, but this deployment serves at most 64"),
         ({"target_modules": "q_proj,lm_head"}, "lm_head, which the engine cannot serve"),
         ({"target_modules": ","}, "names no module"),
+        ({"dora": True}, "the engine cannot serve DoRA"),
     ],
 )
 def test_what_the_engine_cannot_serve_is_refused_before_training(

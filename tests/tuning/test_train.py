@@ -178,3 +178,31 @@ def test_a_ceiling_on_steps_holds() -> None:
     assert total_steps(20, RECIPE) == 5
     assert total_steps(20, RECIPE.model_copy(update={"max_steps": 3})) == 3
     assert total_steps(1, RECIPE.model_copy(update={"epochs": 0.1})) == 1
+
+
+def test_noise_on_the_embeddings_changes_training_and_nothing_else(
+    tiny_base: Path, base: Base
+) -> None:
+    quiet, noisy = (
+        weights_after(tiny_base, RECIPE),
+        weights_after(tiny_base, RECIPE.model_copy(update={"neftune_alpha": 10.0})),
+    )
+    assert not all(torch.equal(quiet[name], noisy[name]) for name in quiet)
+    tuned = new_adapter(base, RECIPE)
+    before = mean_loss(base, tuned, SOME, RECIPE)
+    handle = train.noisy_embeddings(tuned, 10.0)
+    assert mean_loss(base, tuned, SOME, RECIPE) == before
+    handle.remove()
+
+
+def test_the_noise_is_bounded_as_in_the_paper(base: Base) -> None:
+    tuned = new_adapter(base, RECIPE)
+    embed, ids = tuned.get_input_embeddings(), torch.arange(24).reshape(2, 12)
+    tuned.train()
+    plain = embed(ids)
+    handle = train.noisy_embeddings(tuned, 5.0)
+    difference = (embed(ids) - plain).abs().max()
+    handle.remove()
+    most = 5.0 / math.sqrt(12 * plain.shape[2])
+    assert 0.5 * most < difference <= most * 1.05  # bf16 rounds
+    assert torch.equal(embed(ids), plain)
