@@ -2,7 +2,7 @@
 
 Slack delivers an event again whenever it did not hear from us in three seconds, a mention comes
 as `message` and as `app_mention`, and buttons can be sent twice. So the first thing that happens
-to a delivery is one transaction that remembers it: by event or trigger id, and for questions by
+to an event is one transaction that remembers it: by its id, and for questions by
 their place as well. The same transaction puts a question into the queue, changes it there when a
 person edited it, takes it out when it was deleted, and counts a reaction. Only what is new goes
 on to the listeners, and Slack is acknowledged after that commit: what was acknowledged is stored.
@@ -165,13 +165,10 @@ def takes_part(db: Database, heard: Said) -> bool:
     )
 
 
-def accept_other(db: Database, body: dict[str, Any]) -> bool:
-    """Remember any other delivery by its event or trigger id; False when it came before."""
-    if body.get("type") == "event_callback":
-        key = f"{body.get('team_id')}/{body.get('event_id')}"
-        return not conversations.seen_before(db, "slack:event", key)
-    trigger = body.get("trigger_id")
-    return not trigger or not conversations.seen_before(db, "slack:trigger", str(trigger))
+def accept_event(db: Database, body: dict[str, Any]) -> bool:
+    """Remember any other event by its id; False when it came before."""
+    key = f"{body.get('team_id')}/{body.get('event_id')}"
+    return not conversations.seen_before(db, "slack:event", key)
 
 
 def middleware(
@@ -186,13 +183,18 @@ def middleware(
         next: Callable[[], Awaitable[None]],
     ) -> BoltResponse | None:
         store = desk.service.store
-        kind = body.get("event", {}).get("type") if body.get("type") == "event_callback" else ""
+        if body.get("type") != "event_callback":
+            if not desk.triggers.is_new(str(body.get("trigger_id") or "")):
+                return nothing_to_do
+            await next()
+            return None
+        kind = body.get("event", {}).get("type")
         if kind in ("message", "app_mention"):
             new = await _is_new_message(store, body, desk.identity.bot_user)
         elif kind in ("reaction_added", "reaction_removed"):
-            new = await store.submit(lambda db: accept_other(db, body) and reacted(db, body))
+            new = await store.submit(lambda db: accept_event(db, body) and reacted(db, body))
         else:
-            new = await store.submit(lambda db: accept_other(db, body))
+            new = await store.submit(lambda db: accept_event(db, body))
         if not new:
             return nothing_to_do
         await next()

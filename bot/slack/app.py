@@ -55,7 +55,9 @@ class Slack:
     def routes(self) -> list[Route]:
         """What the HTTP application mounts: `/slack/events`, unless the socket is used."""
         return (
-            [http.route(self.app, self.desk)] if self.service.settings.slack.mode == "http" else []
+            [http.route(self.app, self.desk, deeds.commanded)]
+            if self.service.settings.slack.mode == "http"
+            else []
         )
 
     async def start(self) -> None:
@@ -212,6 +214,7 @@ def _bolt(desk: Desk) -> AsyncApp:
         logger=logger,
         signing_secret=desk.service.settings.slack.signing_secret.get_secret_value(),
         authorize=authorize,
+        request_verification_enabled=False,  # `http.py` has done it
     )
     app.use(accept.middleware(desk, feedback.reacted))
     app.error(on_error)

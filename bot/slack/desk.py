@@ -18,6 +18,7 @@ from bot.slack.people import Names
 from bot.slack.queue import Queue
 from bot.slack.stream import Pace, Place
 from bot.slack.tasks import Tasks
+from bot.slack.triggers import Triggers
 from data import domains
 from data.config import Settings
 from data.errors import UnderstudyError
@@ -48,6 +49,7 @@ class Desk:
         self.identity = Identity()  # known once we have joined
         self.accepting = False
         self.tasks = Tasks()
+        self.triggers = Triggers()
         self.api = Api(settings.bot_token.get_secret_value(), settings.api_url, clock)
         self.names = Names(self.api)
         self.queue = Queue(service.store, self.tasks, _at_once(service.settings))

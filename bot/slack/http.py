@@ -2,23 +2,34 @@
 
 Bolt checks the signature too, but answers 500 to a timestamp that is no number, a body that is
 not UTF-8 or JSON that is none, and it logs the body of what was not signed. So those end here.
+
+A command is not given to Bolt at all, which looks for an acknowledgement every 10 ms: many at once
+would wait for one another. It is acknowledged in the same turn of the event loop in which it came.
 """
+
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.slack.desk import Desk
-from bot.slack.manifest import PATH
+from bot.slack.manifest import COMMAND, PATH
 
 MAX_BODY = 1_000_000
 
 
-def route(app: AsyncApp, desk: Desk) -> Route:
-    """The route that the HTTP application mounts when `[slack] mode` is "http"."""
+Commanded = Callable[[Desk, Callable[..., Awaitable[None]], dict[str, Any]], Awaitable[None]]
+
+
+def route(app: AsyncApp, desk: Desk, commanded: Commanded) -> Route:
+    """The route that the HTTP application mounts when `[slack] mode` is "http". `commanded`
+    acknowledges a command and carries it out."""
     verifier = SignatureVerifier(desk.service.settings.slack.signing_secret.get_secret_value())
     handler = AsyncSlackRequestHandler(app)
 
@@ -30,12 +41,38 @@ def route(app: AsyncApp, desk: Desk) -> Route:
             return PlainTextResponse("too large", status_code=413)
         if not signed(verifier, request, body):
             return PlainTextResponse("wrong signature or an old request", status_code=401)
+        if command := _command(body):
+            if not desk.triggers.is_new(command.get("trigger_id", "")):
+                return Response()
+            return await _acknowledged(desk, commanded, command)
         try:
             return await handler.handle(request)
         except (ValueError, AttributeError, TypeError):  # no JSON, or none of an object
             return PlainTextResponse("not a request of Slack's", status_code=400)
 
     return Route(PATH, events, methods=["POST"])
+
+
+def _command(body: bytes) -> dict[str, str] | None:
+    """The fields of our command; None for anything else that Slack sends."""
+    if b"command=" not in body:
+        return None
+    try:
+        found = dict(urllib.parse.parse_qsl(body.decode(), keep_blank_values=True))
+    except UnicodeDecodeError:
+        return None
+    return found if found.get("command") == COMMAND and "payload" not in found else None
+
+
+async def _acknowledged(desk: Desk, commanded: Commanded, command: dict[str, str]) -> Response:
+    response = Response()
+
+    async def ack(**message: str) -> None:
+        nonlocal response
+        response = JSONResponse(message) if message else response
+
+    await commanded(desk, ack, command)
+    return response
 
 
 async def _body(request: Request) -> bytes | None:

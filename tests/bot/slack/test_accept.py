@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.accept import Said, accept_other, accept_words, said
+from bot.slack.accept import (
+    Said,
+    accept_event,
+    accept_words,
+    said,
+)
 from bot.slack.stream import Place
+from bot.slack.triggers import MOST, Triggers
 from data.db import Store
 
 PLACE = Place("T1", "C1", "1.0", "U1")
@@ -29,15 +35,27 @@ def test_words_are_taken_once_by_their_event_and_by_their_place(store: Store) ->
     store.close()
 
 
-def test_other_deliveries_are_taken_once_by_event_or_trigger(store: Store) -> None:
+def test_other_events_are_taken_once(store: Store) -> None:
     event = {"type": "event_callback", "team_id": "T1", "event_id": "Ev1"}
     with store.write() as db:
-        assert accept_other(db, event)
-        assert not accept_other(db, event)
-        assert accept_other(db, event | {"team_id": "T2"})
-        assert accept_other(db, {"trigger_id": "1"})
-        assert not accept_other(db, {"trigger_id": "1"})
+        assert accept_event(db, event)
+        assert not accept_event(db, event)
+        assert accept_event(db, event | {"team_id": "T2"})
     store.close()
+
+
+def test_a_trigger_is_taken_once_and_forgotten_when_there_are_many() -> None:
+    triggers = Triggers()
+    assert [triggers.is_new(name) for name in ("1", "1", "2", "", "")] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+    for number in range(MOST):
+        triggers.is_new(f"other {number}")
+    assert triggers.is_new("1")
 
 
 def test_a_thread_is_one_conversation_and_so_is_each_message_outside_one() -> None:

@@ -1,0 +1,190 @@
+"""How soon Slack is acknowledged, and how soon an answer's first words are there.
+
+    python benchmarks/slack_ack.py [--busy]
+
+`understudy bot` runs over signed HTTP against a small Slack and a small vLLM. COMMANDS signed
+commands are sent at the same moment, each over a connection of its own; measured is the time from
+then until the acknowledgement of each, in several rounds after a small one to warm up. Then
+QUESTIONS direct messages one after another: from the moment when the engine begins its answer
+until the first words reach Slack.
+`--busy` keeps every core busy meanwhile with processes of the priority that tuning runs have.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import report
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from data import domains, placements
+from data.adapters import BASE_SERVED_NAME
+from data.db import Store
+from tests.conftest import free_port
+from tests.fake_slack import FakeSlack
+from tests.fake_slack.transports import SignedHttp, sign
+from tests.fake_slack.workspace import BOT_TOKEN, SIGNING_SECRET
+from tests.serving.fake_vllm import FakeVllm, running, words
+
+COMMANDS = 500
+WARM_UP = 50
+ROUNDS = 9
+QUESTIONS = 18  # as many streams as Slack lets begin in a minute, nearly
+PATH = "/slack/events"
+BUSY = "import os\nos.nice(10)\nwhile True: pass"
+
+
+def request(number: int, slack: FakeSlack, host: str) -> bytes:
+    """A signed command, as bytes."""
+    form = {
+        "command": "/understudy",
+        "text": "help",
+        "user_id": f"U{number}",
+        "team_id": "T1",
+        "channel_id": "C1",
+        "trigger_id": f"trigger{number}.{time.monotonic_ns()}",
+        "response_url": slack.response_url(),
+    }
+    body, at = urllib.parse.urlencode(form).encode(), str(int(time.time()))
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+        f"X-Slack-Request-Timestamp: {at}\r\nX-Slack-Signature: {sign(body, at)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def acknowledged(slack: FakeSlack, port: int, count: int = COMMANDS) -> list[float]:
+    """Milliseconds until each of `count` commands, sent at once, was acknowledged."""
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    requests = [request(n, slack, f"127.0.0.1:{port}") for n in range(count)]
+    began = time.perf_counter()
+    for (_, writer), content in zip(opened, requests, strict=True):
+        writer.write(content)
+
+    async def answer(reader: asyncio.StreamReader) -> float:
+        line = await reader.readline()
+        if b" 200 " not in line:
+            raise SystemExit(f"The bot answered {line!r}")
+        return (time.perf_counter() - began) * 1000
+
+    took = await asyncio.gather(*(answer(reader) for reader, _ in opened))
+    for _, writer in opened:
+        writer.close()
+    return list(took)
+
+
+async def first_words(slack: FakeSlack, engine: FakeVllm) -> list[float]:
+    """Milliseconds from the engine's first word to Slack's, for each of QUESTIONS questions."""
+    begun: list[float] = []
+
+    def say(body: dict[str, Any]) -> Any:
+        begun.append(time.monotonic())
+        return words(body["model"], *["word "] * 20)
+
+    engine.say = say
+    took = []
+    for number in range(QUESTIONS):
+        question = await slack.say("U1", "DU1", f"Question {number}?")
+        await slack.answer_to(question)
+        took.append((slack.called("chat.startStream")[-1].at - begun[-1]) * 1000)
+    return took
+
+
+@contextlib.contextmanager
+def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[None]:
+    (home / "understudy.toml").write_text(
+        f'[bot]\nport = {port}\n[slack]\nmode = "http"\nbot_token = "{BOT_TOKEN}"\n'
+        f'signing_secret = "{SIGNING_SECRET}"\napi_url = "{slack.api_url}"\n'
+    )
+    with Store(home / "understudy.db") as store, store.write() as db:
+        domains.create(db, "bench", system_prompt="Answer briefly.")
+        placements.beat(db, "local", engine.url, "pocket", "ready")
+        db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
+    environment = {**os.environ, "UNDERSTUDY_CONFIG": str(home / "understudy.toml")}
+    process = subprocess.Popen([sys.executable, "-m", "bot", "bot"], env=environment)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def busy() -> Iterator[None]:
+    """Every core has something else to do."""
+    cores = range(os.cpu_count() or 1)
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in cores]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+@contextlib.asynccontextmanager
+async def everything(home: Path) -> AsyncIterator[tuple[FakeSlack, FakeVllm, int]]:
+    port, slack = free_port(), FakeSlack()
+    await slack.start()
+    slack.transport = SignedHttp(f"http://127.0.0.1:{port}{PATH}")
+    with (
+        running(FakeVllm(held={BASE_SERVED_NAME: "/base"})) as engine,
+        bot(home, port, slack, engine),
+    ):
+        while True:
+            with contextlib.suppress(ConnectionError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                break
+            await asyncio.sleep(0.1)
+        yield slack, engine, port
+    await slack.stop()
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as others:
+        async with everything(Path(home)) as (slack, engine, port):
+            if "--busy" in sys.argv:
+                others.enter_context(busy())
+            rounds: list[list[float]] = []
+            await acknowledged(slack, port, WARM_UP)
+            await asyncio.sleep(2)
+            for _ in range(ROUNDS):
+                rounds.append(await acknowledged(slack, port))
+                await asyncio.sleep(2)  # what the commands said is sent
+            shown = await first_words(slack, engine)
+    p99 = [report.percentile(one, 0.99) for one in rounds]
+    report.table(
+        ("what", "p50, ms", "p99, ms", "p99 of the worst round, ms"),
+        [
+            (
+                "acknowledgement",
+                report.median([took for one in rounds for took in one]),
+                report.median(p99),
+                max(p99),
+            ),
+            ("first words", report.median(shown), report.percentile(shown, 0.99), "-"),
+        ],
+    )
+    report.finish(
+        benchmark="slack_ack",
+        busy="--busy" in sys.argv,
+        ack_p99_ms=round(report.median(p99), 1),
+        ack_worst_p99_ms=round(max(p99), 1),
+        first_words_p50_ms=round(report.median(shown), 1),
+        first_words_max_ms=round(max(shown), 1),
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
