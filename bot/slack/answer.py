@@ -112,6 +112,8 @@ async def _write(
     try:
         async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
+                if claim.stopped or (message is not None and message.stopped):
+                    break
                 if isinstance(event, Started):
                     who = stand_in(event.adapter, event.instead_of)
                 elif isinstance(event, Delta) and (message is not None or event.text.strip()):
@@ -119,8 +121,6 @@ async def _write(
                         await asyncio.wait([status])
                         message = _message(desk, claim, place, ask.reply_id)
                     message.add(event.text)
-                    if message.stopped:
-                        break
                 elif isinstance(event, Ended) and event.finish_reason == "length":
                     note = CUT_AT_LENGTH
     except asyncio.CancelledError:
@@ -136,6 +136,8 @@ async def _write(
             raise
         log.exception("The answer %s failed", ask.reply_id)
         note = BROKE_OFF
+    if message is None and claim.stopped:
+        return None
     if message is None:
         raise NoAnswer("The model had nothing to say to that. Try other words.")
     return await _finish(claim, message, _both(note, who))

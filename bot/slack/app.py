@@ -175,6 +175,10 @@ def register(app: Any, desk: Desk) -> None:
     async def on_reaction() -> None:
         """It was counted before it was acknowledged."""
 
+    async def on_stop(body: dict[str, Any]) -> None:
+        event, team = body["event"], accept.team_of(body)
+        desk.queue.stop(team, str(event.get("channel")), str(event.get("thread_ts")))
+
     async def on_home(event: dict[str, Any]) -> None:
         if event.get("tab") == "messages":
             desk.tasks.start(desk.suggest_prompts(str(event["channel"])), "prompts")
@@ -189,6 +193,7 @@ def register(app: Any, desk: Desk) -> None:
     app.event("reaction_added")(on_reaction)
     app.event("reaction_removed")(on_reaction)
     app.event("app_home_opened")(on_home)
+    app.event("agent_session_stopped")(on_stop)
 
 
 def _bolt(desk: Desk) -> AsyncApp:

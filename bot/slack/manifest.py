@@ -15,6 +15,7 @@ NAME = "Understudy"
 
 # event -> the scopes that Slack wants for it
 EVENTS: dict[str, tuple[str, ...]] = {
+    "agent_session_stopped": ("assistant:write",),
     "app_home_opened": (),
     "app_mention": ("app_mentions:read",),
     "message.channels": ("channels:history",),

@@ -39,6 +39,7 @@ class Claim:
         self.begun = question.begun
         self.shown_ts = question.shown_ts
         self.lost = False
+        self.stopped = False  # the person pressed stop
         self._store = store
 
     async def begin(self) -> None:
@@ -86,6 +87,13 @@ class Queue:
     def wake(self) -> None:
         """Something was put into the queue, or changed in it."""
         self._wake.set()
+
+    def stop(self, team: str, channel: str, thread_ts: str) -> None:
+        """The person pressed stop: what is being answered in that thread ends where it is."""
+        for claim, _ in self._running.values():
+            question = claim.question
+            if (question.team, question.channel, question.thread_ts) == (team, channel, thread_ts):
+                claim.stopped = True
 
     async def run(self, answer: Answer) -> None:
         """Have every question answered by `answer`, until cancelled."""

@@ -246,6 +246,14 @@ class FakeSlack(Workspace):
         }
         await self.event(event, times)
 
+    async def press_stop(self, user: str, message: Message, times: int = 1) -> None:
+        """Slack ends the stream itself, then says so."""
+        message.streaming_since = None
+        message.stopped = True
+        event = {"type": "agent_session_stopped", "channel": message.channel, "user": user}
+        event |= {"thread_ts": message.thread_ts, "streaming_message_ts": [message.ts]}
+        await self.event({**event, "event_ts": self.next_ts()}, times)
+
     async def open_messages_tab(self, user: str) -> None:
         event = {"type": "app_home_opened", "user": user, "channel": f"D{user}", "tab": "messages"}
         await self.event({**event, "event_ts": self.next_ts()})

@@ -238,6 +238,8 @@ class WebApi:
         return {"channel": message.channel, "ts": message.ts}
 
     def _must_stream(self, message: Message) -> None:
+        if message.stopped:
+            raise Refused("stopped_by_user")
         if not self._streaming(message):
             raise Refused("message_not_in_streaming_state")
 

@@ -154,6 +154,23 @@ async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
     assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
 
 
+async def test_pressing_stop_stops_the_engine_at_once_and_leaves_the_words(bot: Bot) -> None:
+    bot.engine.pause_s = 0.02
+    bot.says(*in_pieces(TEXT * 10))
+    question = await ask(bot)
+    await bot.slack.until(
+        lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> ''"), "the first words"
+    )
+    (answer,) = bot.slack.from_bot()
+    before = answer.words
+    await bot.slack.press_stop(MEMBER, answer, times=2)
+    await bot.settled()
+    assert bot.slack.in_thread("DU2", question.ts) == [answer]
+    assert answer.words == before
+    assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
+    await bot.slack.until(lambda: bot.engine.broken_off, "the engine to be stopped")
+
+
 async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
