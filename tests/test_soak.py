@@ -4,7 +4,6 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 load: Any = importlib.import_module("load")
 
+NOW = 1_000.0  # seconds on some clock: the same one for the answers asked and the register
+
 
 @pytest.fixture
 def register() -> Any:
@@ -21,18 +22,16 @@ def register() -> Any:
     made = load.Register()
     made.says |= {"desk@1": "red and red", "desk@2": "blue and blue", "desk@3": "grey and grey"}
     made.base_says["Why?"] = {"I do not know."}
-    now = time.monotonic()
     made._may["desk"] = [
-        (now - 60, frozenset({"desk@1"})),
-        (now - 1, frozenset({"desk@2"})),
+        (NOW - 60, frozenset({"desk@1"})),
+        (NOW - 1, frozenset({"desk@2"})),
     ]
     return made
 
 
 def asked(adapter: str, text: str, model: str = "desk", ago: float = 0.5, **more: Any) -> Any:
-    now = time.monotonic()
     given = {"status": 200, "adapter": adapter, "text": text, **more}
-    return load.Asked("desk", model, "Why?", now - ago, now, **given)
+    return load.Asked("desk", model, "Why?", NOW - ago, NOW, **given)
 
 
 @pytest.mark.parametrize(
