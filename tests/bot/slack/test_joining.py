@@ -128,3 +128,18 @@ async def test_words_in_a_log_would_be_noticed(
     logging.getLogger("bot.slack").info(question.text)
     assert logged_words(caplog, slack) == [question.text]
     question.text = "hush"
+
+
+@pytest.mark.parametrize("bot", ["socket"], indirect=True)
+async def test_a_socket_that_drops_during_an_answer_neither_cuts_nor_doubles_it(bot: Bot) -> None:
+    bot.engine.pause_s = 0.02
+    bot.says(*["word "] * 30)
+    question = await bot.slack.say(MEMBER, "DU2", "Long?")
+    await bot.slack.until(lambda: bot.slack.called("chat.startStream"), "the stream")
+    bot.slack.socket.drop()
+    await bot.slack.until(lambda: bot.slack.socket.connected_times == 2, "a new connection", 30)
+    await bot.slack.announce(question, times=2)
+    answer = await bot.slack.answer_to(question)
+    await bot.settled()
+    assert bot.slack.in_thread("DU2", question.ts) == [answer]
+    assert answer.words == "word " * 30
