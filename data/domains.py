@@ -124,6 +124,31 @@ def of_channel(db: Database, team: str, channel: str) -> Domain:
     return default(db) if found is None else by_id(db, found["domain_id"])
 
 
+def choose(db: Database, domain: Domain, person: str) -> None:
+    """From now on `domain` answers that person where no channel says otherwise."""
+    db.execute(
+        "INSERT INTO domain_choices (person, domain_id) VALUES (?, ?) "
+        "ON CONFLICT (person) DO UPDATE SET domain_id = excluded.domain_id",
+        [person, domain.id],
+    )
+
+
+def unchoose(db: Database, person: str) -> bool:
+    """The person falls back to the default domain; False when nothing was chosen."""
+    return changed(db, "DELETE FROM domain_choices WHERE person = ?", [person]) > 0
+
+
+def answering(db: Database, person: str, team: str = "", channel: str = "") -> Domain:
+    """The domain that answers a person in a Slack channel: the one bound to the channel, else the
+    person's choice, else the default. Raises NotFound when there is none."""
+    found = row(
+        db,
+        "SELECT domain_id FROM domain_channels WHERE team = ? AND channel = ?",
+        [team, channel],
+    ) or row(db, "SELECT domain_id FROM domain_choices WHERE person = ?", [person])
+    return default(db) if found is None else by_id(db, found["domain_id"])
+
+
 def _domain(found: Row) -> Domain:
     return Domain(
         **{

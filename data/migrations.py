@@ -13,6 +13,8 @@ How the tables hang together:
                               └─ replies ── feedback
 
     questions                              what Slack's people asked and is not answered yet
+    domain_choices                         which domain answers a person where no channel says
+    slack_installations                    the workspaces that installed the bot, with their tokens
 
 `replies` is narrow, because it is counted; the words are in `messages`. `ratings` is kept in the
 same transaction as the feedback it sums up, so results never scan replies. Exactly one adapter of
@@ -468,4 +470,41 @@ def m009_stand_ins(db: Database) -> None:
     _run(
         db,
         "CREATE INDEX replies_by_stand_in ON replies (created_at) WHERE instead_of IS NOT NULL",
+    )
+
+
+@migrations()
+def m010_follow_ups_choices_and_workspaces(db: Database) -> None:
+    """Answers that are written anew or gone on with, the domain that a person chose, and the Slack
+    workspaces that installed the bot."""
+    _run(
+        db,
+        """
+        ALTER TABLE replies ADD COLUMN again_of TEXT REFERENCES replies (id) ON DELETE SET NULL;
+        ALTER TABLE replies ADD COLUMN continues TEXT REFERENCES replies (id) ON DELETE SET NULL;
+        CREATE INDEX replies_anew ON replies (again_of) WHERE again_of IS NOT NULL;
+        CREATE INDEX replies_continued ON replies (continues) WHERE continues IS NOT NULL;
+
+        ALTER TABLE questions ADD COLUMN asked_ts TEXT NOT NULL DEFAULT '';  -- of what was asked
+        ALTER TABLE questions ADD COLUMN again_of TEXT NOT NULL DEFAULT '';  -- a reply's id
+        ALTER TABLE questions ADD COLUMN continues TEXT NOT NULL DEFAULT ''; -- a reply's id
+        UPDATE questions SET asked_ts = ts;
+        CREATE INDEX questions_asked ON questions (team, channel, asked_ts)
+            WHERE state IN ('waiting', 'answering');
+
+        CREATE TABLE domain_choices (
+            person TEXT PRIMARY KEY,
+            domain_id INTEGER NOT NULL REFERENCES domains (id) ON DELETE CASCADE
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE slack_installations (
+            team TEXT PRIMARY KEY,
+            name TEXT NOT NULL,                             -- of the workspace
+            bot_user TEXT NOT NULL,
+            bot_id TEXT NOT NULL,
+            token TEXT NOT NULL,                            -- encrypted with [slack] token_key
+            installed_by TEXT NOT NULL,                     -- a user id
+            installed_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
     )

@@ -71,7 +71,8 @@ async def answer(desk: Desk, claim: Claim) -> None:
 async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
     """Ask the engine, unless it has answered already, and show what it says."""
     question, store = claim.question, desk.service.store
-    domain = await store.read(lambda db: domains.of_channel(db, place.team, place.channel))
+    who = person(place.team, place.user)
+    domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
     names = await desk.names.of(words.people_in(question.text) - {desk.identity.bot_user})
     text = words.as_words(question.text, desk.identity.bot_user, names)
     if not text:
@@ -79,7 +80,7 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
         await claim.finish()
         return
     ask = Ask(
-        person=person(place.team, place.user),
+        person=who,
         thread=thread_key(place.team, place.channel, question.thread_ts),
         text=text,
         domain=domain,

@@ -77,6 +77,23 @@ def test_a_bound_channel_has_its_domain_and_others_the_default(
     assert domains.of_channel(store.db, "T1", "C1") == domain
 
 
+def test_the_channel_decides_who_answers_then_the_person_then_the_default(
+    store: Store, domain: Domain, hr: Domain
+) -> None:
+    with store.write() as db:
+        legal = domains.create(db, "legal")
+        domains.bind_channel(db, legal, "T1", "C1")
+        domains.choose(db, domain, "slack:T1/U1")
+        domains.choose(db, hr, "slack:T1/U1")  # the last word counts
+    assert domains.answering(store.db, "slack:T1/U1", "T1", "C1") == legal
+    assert domains.answering(store.db, "slack:T1/U1", "T1", "C2") == hr
+    assert domains.answering(store.db, "slack:T1/U2", "T1", "C2") == domain
+    with store.write() as db:
+        assert domains.unchoose(db, "slack:T1/U1") is True
+        assert domains.unchoose(db, "slack:T1/U1") is False
+    assert domains.answering(store.db, "slack:T1/U1", "T1", "C2") == domain
+
+
 def test_a_system_prompt_is_replaced(store: Store, hr: Domain) -> None:
     with store.write() as db:
         domains.set_system_prompt(db, hr, "Be brief.")

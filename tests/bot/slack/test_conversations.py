@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlite_utils import Database
 
 from data import adapters, conversations, domains
 from tests.bot.conftest import add_adapter
@@ -122,6 +123,21 @@ async def test_the_channel_decides_which_domain_answers(bot: Bot) -> None:
     question = await bot.slack.say(MEMBER, "C2", f"{MENTION} may I?")
     await bot.slack.answer_to(question)
     assert bot.engine.asked[0]["messages"][0]["content"] == "Be lawful."
+
+
+async def test_where_no_channel_decides_the_persons_choice_does(bot: Bot) -> None:
+    def choose(db: Database) -> None:
+        hr, legal = (domains.create(db, name, system_prompt=name) for name in ("hr", "legal"))
+        domains.bind_channel(db, legal, "T1", "C2")
+        domains.choose(db, hr, f"slack:T1/{MEMBER}")
+
+    bot.write(choose)
+    places = [(MEMBER, "C2"), (MEMBER, "C1"), (MEMBER, "DU2"), ("U3", "C1")]
+    for user, channel in places:
+        question = await bot.slack.say(user, channel, f"{MENTION} may I?")
+        await bot.slack.answer_to(question)
+    answered = [request["messages"][0]["content"] for request in bot.engine.asked]
+    assert answered == ["legal", "hr", "hr", "Answer."]
 
 
 async def test_names_and_links_reach_the_engine_as_words(bot: Bot) -> None:
