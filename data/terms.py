@@ -1,0 +1,45 @@
+"""The terms of a comparison: how sure is sure, what difference is worth having, what may not break.
+
+They are agreed on before anything is collected, kept with the experiment, and stored with every
+decision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.errors import Invalid
+from data.evidence import METRICS, Metric
+
+GUARDRAILS: dict[Metric, float] = {"failed": 0.02, "latency": 0.25, "correction": 0.05}
+
+
+@dataclass(frozen=True)
+class Terms:
+    alpha: float = 0.05  # chance of ever calling equal sides different, over all looks
+    minimum_effect: float = 0.02  # mean rating, 0..1; less is no difference worth having
+    expected_people: int = 1000  # rated, all variants; the interval is tightest about there
+    least_people: int = 20  # rated, of each side, before anything is decided
+    srm_alpha: float = 0.001  # chance of ever calling a sound split broken
+    # How much worse a candidate may be than the control: of people's answers as a share, and for
+    # latency of the control's time (0.25 is a quarter longer). A metric that is absent has none.
+    guardrails: Mapping[Metric, float] = field(default_factory=lambda: dict(GUARDRAILS))
+    guardrail_alpha: float = 0.01  # chance of ever calling a sound candidate broken, per guardrail
+
+    def __post_init__(self) -> None:
+        """Raises Invalid."""
+        for name in ("alpha", "srm_alpha", "guardrail_alpha"):
+            if not 0 < getattr(self, name) < 0.5:
+                raise Invalid(f"{name} must lie between 0 and 0.5.")
+        if not 0 < self.minimum_effect < 1:
+            raise Invalid("The minimum effect must lie between 0 and 1 (0.02 is two points).")
+        if self.expected_people < 10 or self.least_people < 2:
+            raise Invalid("A comparison needs at least 10 expected people, 2 of each side.")
+        for metric, bound in self.guardrails.items():
+            if metric not in METRICS or metric == "rating" or not bound >= 0:
+                raise Invalid(f"{metric}={bound} is no guardrail.")
+
+
+def from_json(stored: Mapping[str, Any]) -> Terms:
+    """Raises Invalid for terms that can't be."""
+    return Terms(**stored)
