@@ -20,6 +20,9 @@ How the tables hang together:
 
     questions                              what Slack's people asked and is not answered yet
     domain_choices                         which domain answers a person where no channel says
+    deeds                                  Slack's commands and clicks, until they are told
+    roles                                  who was made a reviewer or an admin
+    review_leases                          who is looking at which pending pair
     slack_installations                    the workspaces that installed the bot, with their tokens
 
 `replies` is narrow, because it is counted; the words are in `messages`. `ratings` is kept in the
@@ -640,5 +643,54 @@ def m011_honest_comparisons(db: Database) -> None:
             results TEXT NOT NULL                           -- JSON
         ) STRICT;
         CREATE INDEX decisions_by_experiment ON decisions (experiment_id, id)
+        """,
+    )
+
+
+@migrations()
+def m012_deeds_roles_and_reviews(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE deeds (
+            id INTEGER PRIMARY KEY,
+            team TEXT NOT NULL,
+            key TEXT NOT NULL,                              -- Slack's id of the command or click
+            channel TEXT NOT NULL,
+            thread_ts TEXT NOT NULL,
+            user TEXT NOT NULL,
+            command TEXT NOT NULL,                          -- as it was typed
+            how TEXT NOT NULL CHECK (how IN ('private', 'thread', 'channel')),
+            response_url TEXT NOT NULL,
+            state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'done', 'told')),
+            said TEXT NOT NULL DEFAULT '[]',                -- JSON: the outcome, as blocks
+            run_id INTEGER REFERENCES runs (id) ON DELETE SET NULL,  -- that the message follows
+            begun INTEGER NOT NULL DEFAULT 0,               -- the outcome may be posted
+            created_at INTEGER NOT NULL,
+            touched_at INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (team, key)
+        ) STRICT;
+        CREATE INDEX deeds_unfinished ON deeds (team, id) WHERE state <> 'told';
+        CREATE INDEX deeds_told ON deeds (touched_at) WHERE state = 'told';
+
+        CREATE TABLE roles (
+            person TEXT PRIMARY KEY,
+            role TEXT NOT NULL CHECK (role IN ('reviewer', 'admin')),
+            granted_by TEXT NOT NULL,
+            granted_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE review_leases (
+            pair_id INTEGER PRIMARY KEY REFERENCES pairs (id) ON DELETE CASCADE,
+            reviewer TEXT NOT NULL,
+            until INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX review_leases_by_reviewer ON review_leases (reviewer);
+
+        ALTER TABLE pairs ADD COLUMN review_reason TEXT NOT NULL DEFAULT '';
+        CREATE INDEX pairs_reviewed ON pairs (reviewed_at) WHERE reviewed_at IS NOT NULL;
+
+        -- the loss curve was uploaded below the message, or may have been
+        ALTER TABLE run_watchers ADD COLUMN curve INTEGER NOT NULL DEFAULT 0
         """,
     )

@@ -1,6 +1,6 @@
 """Pairs: a prompt and its response, who it is from, and whether it may be learned.
 
-The text of a pair never changes. An edit adds a new pair and rejects the old one, so a dataset
+The words of a pair never change. An edit adds a new pair and rejects the old one, so a dataset
 that names a pair always means the same words. The fingerprint is what makes a pair the same pair:
 it is taken over normalised text, so case, spacing and Unicode form do not make a second one.
 """
@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from data.clock import now_us
 from data.db import Row, changed, row, rows, value
 from data.domains import Domain
-from data.errors import Invalid, NotFound
+from data.errors import Conflict, Invalid, NotFound
 
 Status = Literal["pending", "approved", "rejected", "quarantined"]
 Split = Literal["auto", "train", "validation", "golden"]
@@ -26,7 +26,7 @@ MAX_CHARS = 32_000  # of a prompt or a response
 
 SELECT = """
 SELECT id, domain_id, prompt, response, system, turns, fact, split, source, source_ref, author,
-       status, fingerprint, created_at
+       status, fingerprint, created_at, reviewed_by, review_reason
 FROM pairs
 """
 
@@ -66,6 +66,8 @@ class Pair:
     status: Status
     fingerprint: str
     created_at: int
+    reviewed_by: str = ""
+    review_reason: str = ""  # of a rejection, in the reviewer's words
 
 
 @dataclass
@@ -203,15 +205,33 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
     return dict.fromkeys(STATUSES, 0) | {r["status"]: r["n"] for r in found}
 
 
-def review(db: Database, pair_id: int, status: Status, reviewer: str) -> Pair:
-    """Approve, reject or quarantine a pair. Raises NotFound."""
+def review(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
+    """Approve, reject or quarantine a pair; `reason` is for its author. Raises NotFound."""
     get(db, pair_id)
     changed(
         db,
-        "UPDATE pairs SET status = ?, reviewed_at = ?, reviewed_by = ? WHERE id = ?",
-        [status, now_us(), reviewer, pair_id],
+        "UPDATE pairs SET status = ?, reviewed_at = ?, reviewed_by = ?, review_reason = ? "
+        "WHERE id = ?",
+        [status, now_us(), reviewer, reason, pair_id],
     )
     return get(db, pair_id)
+
+
+def same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
+    """The pair of the domain that says the same, or None."""
+    sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"
+    found = row(db, sql, [domain_id, fingerprint(draft)])
+    return None if found is None else _pair(found)
+
+
+def respell(db: Database, pair_id: int, draft: Draft) -> None:
+    """Change case and spacing of a pair that no dataset has. Raises Conflict when one has it."""
+    if row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ?", [pair_id]):
+        pair = get(db, pair_id)
+        if (pair.prompt, pair.response) != (draft.prompt.strip(), draft.response.strip()):
+            raise Conflict(f"Pair {pair_id} was trained on, so its text stays as it is.")
+    sql = "UPDATE pairs SET prompt = ?, response = ? WHERE id = ? AND fingerprint = ?"
+    changed(db, sql, [draft.prompt.strip(), draft.response.strip(), pair_id, fingerprint(draft)])
 
 
 def new_since(db: Database, domain: Domain, dataset_id: int | None) -> int:
