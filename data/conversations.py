@@ -51,6 +51,8 @@ class Reply:
     replica: str = ""  # that answered
     precision: str = ""  # of its base's weights
     instead_of: int | None = None  # the adapter that should have answered and could not
+    again_of: str | None = None  # the reply that it was written anew for
+    continues: str | None = None  # the reply that it goes on with
 
 
 def new_reply_id() -> str:
@@ -85,15 +87,17 @@ def find(db: Database, thread: str) -> Conversation | None:
     return None if found is None else Conversation(**found)
 
 
-def history(db: Database, conversation_id: int, turns: int) -> list[Message]:
+def history(
+    db: Database, conversation_id: int, turns: int, before: int | None = None
+) -> list[Message]:
     """The last `turns` questions with their answers, oldest first. Failed answers are left out,
-    with the question that got none."""
+    with the question that got none. `before` is the id of a message: what was said up to it."""
     found = rows(
         db,
         "SELECT m.role, m.text, m.reply_id, r.status "
         "FROM messages m LEFT JOIN replies r ON r.id = m.reply_id "
-        "WHERE m.conversation_id = ? ORDER BY m.id DESC LIMIT ?",
-        [conversation_id, 4 * turns + 4],
+        "WHERE m.conversation_id = ? AND m.id < ? ORDER BY m.id DESC LIMIT ?",
+        [conversation_id, before or 2**62, 4 * turns + 4],
     )
     newest_first: list[Message] = []
     answers: dict[str, str] = {}  # by reply: answers to questions asked at once may overlap
