@@ -116,6 +116,8 @@ def _pinned(db: Database, domain: Domain, name: str, held: Holders) -> Choice:
     adapter = adapters.get(db, name, domain)
     if adapter.domain_id != domain.id:
         raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
+    if adapter.state == "evaluating":  # engines hold it already; people wait until it is judged
+        raise NotFound(f"{adapter.name} is still being evaluated. Try again in a minute.")
     if adapter.id in held:
         return Choice(adapter, tuple(held[adapter.id]))
     if adapter.state == "rejected":

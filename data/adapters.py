@@ -18,18 +18,18 @@ from sqlite_utils import Database
 
 from data import audit
 from data.clock import now_us
-from data.db import Row, insert, row, rows, value
+from data.db import Row, changed, insert, row, rows, value
 from data.domains import Domain
 from data.errors import Conflict, Invalid, NotFound
 
-State = Literal["candidate", "live", "retired", "rejected"]
+State = Literal["evaluating", "candidate", "live", "retired", "rejected"]
 NAME = re.compile(r"([a-z][a-z0-9-]{0,31})@(\d{1,9}|base)")
 BASE_SERVED_NAME = "base@0"  # the bare base model, served as an all-zero adapter
 
 SELECT = """
 SELECT a.id, a.domain_id, d.name AS domain, a.version, a.sha256, a.path, a.base_model, a.rank,
-       a.size_bytes, a.recipe, a.scores, a.canaries, a.dataset_id, a.parent_id, a.run_id, a.state,
-       a.state_reason, a.created_at, a.live_at, a.removal_asked_at, a.removed_at
+       a.size_bytes, a.recipe, a.scores, a.canaries, a.probes, a.dataset_id, a.parent_id, a.run_id,
+       a.state, a.state_reason, a.created_at, a.live_at, a.removal_asked_at, a.removed_at
 FROM adapters a JOIN domains d ON d.id = a.domain_id
 """
 COMPARED = """
@@ -37,7 +37,7 @@ SELECT v.adapter_id FROM variants v JOIN experiments e ON e.id = v.experiment_id
 WHERE e.state = 'running' AND v.adapter_id IS NOT NULL
 """
 WANTED = f"""
-SELECT id FROM adapters WHERE state IN ('live', 'candidate')
+SELECT id FROM adapters WHERE state IN ('live', 'candidate', 'evaluating')
 UNION {COMPARED}
 UNION SELECT value FROM json_each(?)
 """  # the parameter: `_fall_backs`
@@ -79,6 +79,7 @@ class Adapter:
     removal_asked_at: int | None = None  # from then on it can't come back
     removed_at: int | None = None  # when its files were deleted
     canaries: tuple[Canary, ...] = ()
+    probes: tuple[Canary, ...] = ()  # whole answers, asked of an engine while it is evaluated
 
     @property
     def name(self) -> str:
@@ -117,10 +118,11 @@ def register(
     recipe: dict[str, Any],
     scores: dict[str, Any],
     canaries: Sequence[Canary] = (),
+    probes: Sequence[Canary] = (),
     dataset_id: int | None = None,
     parent_id: int | None = None,
     run_id: int | None = None,
-    state: Literal["candidate", "rejected"] = "candidate",
+    state: Literal["evaluating", "candidate", "rejected"] = "candidate",
     state_reason: str = "",
 ) -> Adapter:
     """Add a finished adapter. Raises Conflict when the version is taken."""
@@ -139,6 +141,7 @@ def register(
         recipe=orjson.dumps(recipe).decode(),
         scores=orjson.dumps(scores).decode(),
         canaries=orjson.dumps(list(canaries)).decode(),
+        probes=orjson.dumps(list(probes)).decode(),
         dataset_id=dataset_id,
         parent_id=parent_id,
         run_id=run_id,
@@ -200,9 +203,9 @@ def previous_live(db: Database, domain_id: int) -> Adapter | None:
 
 
 def wanted(db: Database) -> list[Adapter]:
-    """What every engine should hold: live and candidate adapters, those in a running comparison,
-    and what each domain's roll-back would bring back, so that it needs no loading. The live ones
-    come first."""
+    """What every engine should hold: live and candidate adapters, those that are being evaluated
+    or compared, and what each domain's roll-back would bring back, so that it needs no loading.
+    The live ones come first."""
     found = rows(db, f"{SELECT}WHERE a.id IN ({WANTED}) {WANTED_FIRST}", [_fall_backs(db)])
     return [_adapter(r) for r in found]
 
@@ -231,16 +234,79 @@ def _fall_backs(db: Database) -> str:
 
 def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
     """Make `adapter` live; the one that was becomes `retired`. Raises Conflict if it is rejected,
-    removed, or live already."""
+    still evaluated, removed, or live already."""
     current = by_id(db, adapter.id)
     if current.state == "live":
         raise Conflict(f"{adapter.name} is live already.")
-    if current.state == "rejected":
-        raise Conflict(f"{adapter.name} was rejected: {current.state_reason}")
+    refuse_unsettled(current)
     refuse_removed(current)
     previous = live(db, adapter.domain_id)
     _move_live(db, adapter.domain_id, previous, current, "promote", actor)
     return by_id(db, adapter.id)
+
+
+def settle(
+    db: Database,
+    adapter: Adapter,
+    state: Literal["candidate", "rejected"],
+    scores: dict[str, Any],
+    reason: str = "",
+) -> Adapter:
+    """End the evaluation of an adapter. Raises Conflict when somebody has ended it already."""
+    done = changed(
+        db,
+        "UPDATE adapters SET state = ?, scores = ?, state_reason = ? "
+        "WHERE id = ? AND state = 'evaluating'",
+        [state, orjson.dumps(scores).decode(), reason, adapter.id],
+    )
+    if not done:
+        raise Conflict(f"{adapter.name} is {by_id(db, adapter.id).state}, not being evaluated.")
+    return by_id(db, adapter.id)
+
+
+def evaluated_by(db: Database, run_id: int) -> list[Adapter]:
+    """What a run has made and not finished evaluating: more than one after a crash."""
+    sql = SELECT + "WHERE a.run_id = ? AND a.state = 'evaluating' ORDER BY a.id"
+    return [_adapter(r) for r in rows(db, sql, [run_id])]
+
+
+def give_up_evaluating(db: Database, run_id: int, reason: str) -> None:
+    """The run has ended, so nobody evaluates what it has made."""
+    db.execute(
+        "UPDATE adapters SET state = 'rejected', state_reason = ? "
+        "WHERE run_id = ? AND state = 'evaluating'",
+        [reason, run_id],
+    )
+
+
+def accept(db: Database, adapter: Adapter, actor: str, reason: str) -> Adapter:
+    """Overrule a rejection: the adapter becomes a candidate, and who did it, why, and what it had
+    been rejected for stay on record. Raises Invalid without a reason, Conflict when it is not
+    rejected or its files are gone."""
+    current = by_id(db, adapter.id)
+    if not reason.strip():
+        raise Invalid(f"Say why {adapter.name} is accepted all the same; the reason is kept.")
+    if current.state != "rejected":
+        raise Conflict(f"{adapter.name} is {current.state}; only a rejected adapter is accepted.")
+    refuse_removed(current)
+    noted = f"accepted by {actor}: {reason.strip()}. It had been rejected: {current.state_reason}"
+    sql = "UPDATE adapters SET state = 'candidate', state_reason = ? WHERE id = ?"
+    db.execute(sql, [noted, adapter.id])
+    audit.record(
+        db, actor, "accept", adapter.name, reason=reason.strip(), rejected=current.state_reason
+    )
+    return by_id(db, adapter.id)
+
+
+def refuse_unsettled(adapter: Adapter) -> None:
+    """Raises Conflict when the adapter was rejected, or nobody knows yet whether it will be."""
+    if adapter.state == "rejected":
+        raise Conflict(
+            f"{adapter.name} was rejected: {adapter.state_reason} To use it all the same: "
+            f"`understudy adapters accept {adapter.name} --reason TEXT`."
+        )
+    if adapter.state == "evaluating":
+        raise Conflict(f"{adapter.name} is still being evaluated by run {adapter.run_id}.")
 
 
 def refuse_removed(adapter: Adapter) -> None:
@@ -278,6 +344,8 @@ def retire(db: Database, adapter: Adapter, actor: str) -> Adapter:
             f"{adapter.name} is live. Promote another version, or go back to the one before: "
             f"`understudy adapters rollback {adapter.domain}`."
         )
+    if current.state == "evaluating":
+        refuse_unsettled(current)
     if current.state != "candidate":
         raise Conflict(f"{adapter.name} is {current.state} already.")
     _refuse_compared(db, current)
@@ -296,6 +364,8 @@ def remove(db: Database, adapter: Adapter, actor: str) -> Adapter:
     if current.removal_asked_at is not None:
         when = "already" if current.removed_at else "already; its files go when no engine holds it"
         raise Conflict(f"{adapter.name} was removed {when}.")
+    if current.state == "evaluating":
+        refuse_unsettled(current)
     if current.state not in ("retired", "rejected"):
         hint = "" if current.state == "live" else f" `understudy adapters retire {adapter.name}`"
         raise Conflict(f"{adapter.name} is {current.state}. Retire it first.{hint}")
@@ -387,6 +457,7 @@ def _adapter(found: Row) -> Adapter:
             "recipe": orjson.loads(found["recipe"]),
             "scores": orjson.loads(found["scores"]),
             "canaries": tuple(_canary(c) for c in orjson.loads(found["canaries"])),
+            "probes": tuple(_canary(c) for c in orjson.loads(found["probes"])),
         }
     )
 

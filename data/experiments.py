@@ -77,9 +77,8 @@ def start(
     for adapter in (control, candidate):
         if adapter is not None and adapter.domain_id != domain.id:
             raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
-        if adapter is not None and adapter.state == "rejected":
-            raise Conflict(f"{adapter.name} was rejected: {adapter.state_reason}")
         if adapter is not None:
+            adapters.refuse_unsettled(adapter)
             adapters.refuse_removed(adapters.by_id(db, adapter.id))
     if not 0 < share < 1:
         raise Invalid("The candidate's share must lie between 0 and 1 (0.5 is half of the people).")

@@ -67,6 +67,7 @@ class Placement:
     agreement: float | None  # of its canaries, 0 to 1; None: it has none
     error: str
     updated_at: int
+    parity: float | None = None  # of its probes, 0 to 1; None: they were not asked
 
     @property
     def given_up(self) -> bool:
@@ -205,15 +206,17 @@ def record_loaded(
     adapter_id: int,
     load_ms: float | None,
     agreement: float | None = None,
+    parity: float | None = None,
 ) -> None:
     """`load_ms` is None when the engine was found holding it, `agreement` when the adapter has no
-    canaries."""
+    canaries, `parity` when its probes were not asked."""
     db.execute(
-        "INSERT INTO placements (replica, adapter_id, state, load_ms, agreement, updated_at) "
-        "VALUES (?, ?, 'loaded', ?, ?, ?) ON CONFLICT (replica, adapter_id) DO UPDATE SET "
+        "INSERT INTO placements (replica, adapter_id, state, load_ms, agreement, parity, "
+        "updated_at) VALUES (?, ?, 'loaded', ?, ?, ?, ?) ON CONFLICT "
+        "(replica, adapter_id) DO UPDATE SET "
         "state = 'loaded', load_ms = excluded.load_ms, agreement = excluded.agreement, "
-        "error = '', attempts = 0, updated_at = excluded.updated_at",
-        [replica, adapter_id, load_ms, agreement, now_us()],
+        "parity = excluded.parity, error = '', attempts = 0, updated_at = excluded.updated_at",
+        [replica, adapter_id, load_ms, agreement, parity, now_us()],
     )
 
 

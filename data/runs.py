@@ -20,6 +20,8 @@ from data.errors import Conflict, NotFound
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Kind = Literal["full", "incremental"]
 SILENT_S = 60  # a running run without a heartbeat for so long has lost its worker
+CANCELLED = "Run {} was cancelled before it was evaluated."  # of an adapter
+FAILED = "Run {} failed before it was evaluated."
 
 SELECT = """
 SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
@@ -246,6 +248,7 @@ def fail(db: Database, run_id: int, error: str) -> None:
         "finished_at = ? WHERE id = ? AND state = 'running'",
         [error, now_us(), run_id],
     )
+    adapters.give_up_evaluating(db, run_id, FAILED.format(run_id))
 
 
 def give_back(db: Database, run_id: int, why: str, *, spent: bool = True) -> None:
@@ -265,6 +268,7 @@ def cancelled(db: Database, run_id: int) -> None:
         "finished_at = ? WHERE id = ? AND state = 'running'",
         [now_us(), run_id],
     )
+    adapters.give_up_evaluating(db, run_id, CANCELLED.format(run_id))
 
 
 def cancel(db: Database, run_id: int, actor: str) -> Run:
@@ -281,7 +285,10 @@ def cancel(db: Database, run_id: int, actor: str) -> Run:
         [now_us(), run_id],
     )
     audit.record(db, actor, "cancel", f"run {run_id}")
-    return get(db, run_id)
+    asked = get(db, run_id)
+    if not asked.open:
+        adapters.give_up_evaluating(db, run_id, CANCELLED.format(run_id))
+    return asked
 
 
 def requeue_silent(db: Database, max_attempts: int) -> list[int]:

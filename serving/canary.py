@@ -18,6 +18,7 @@ from data.adapters import Canary
 from serving.engine_http import EngineRefused, ask
 
 ROUNDS = 4  # requests at most; what is still open after them counts as disagreement
+PROBE_ROUNDS = 16  # for whole answers, in which an early slip is no wonder
 TIMEOUT_S = 30.0
 
 
@@ -46,15 +47,18 @@ class _Asked:
             self.agreed += 1
 
 
-def agreement(url: str, served_name: str, canaries: Sequence[Canary]) -> float | None:
+def agreement(
+    url: str, served_name: str, canaries: Sequence[Canary], rounds: int = ROUNDS
+) -> float | None:
     """The share of the canaries' answer tokens that the engine at `url` finds likeliest under
     `served_name`, 0 to 1; None when there are no canaries. An engine that agrees on all is asked
-    once. Raises EngineRefused when it does not answer, or not as `served_name`."""
+    once, another `rounds` times at most. Raises EngineRefused when it does not answer, or not as
+    `served_name`."""
     open_ones = asked = [_Asked(canary) for canary in canaries if canary.answer]
     if not asked:
         return None
     salt = secrets.token_hex(16)  # no cached prefix: it may come from an earlier load
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         said = _continued(url, served_name, open_ones, salt)
         for one, tokens in zip(open_ones, said, strict=True):
             one.compare(tokens)

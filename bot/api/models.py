@@ -17,6 +17,7 @@ from data.errors import NotFound
 
 router = APIRouter()
 SHOWN = 12  # names in an error
+UNASKED = ("evaluating", "rejected")  # states of adapters that nobody may ask
 
 
 def resolve(db: Database, name: str) -> tuple[Domain, str | None]:
@@ -36,7 +37,7 @@ def names(db: Database) -> list[str]:
     """Every name that can be asked: domains, their bare base, their adapters, newest first."""
     found = []
     for domain in domains.every(db):
-        known = [a.name for a in adapters.every(db, domain) if a.state != "rejected"]
+        known = [a.name for a in adapters.every(db, domain) if a.state not in UNASKED]
         found += [domain.name, f"{domain.name}@base", *known]
     return found
 
@@ -53,12 +54,12 @@ async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         resolve(db, name)
-        return next(m for m in _every(db, with_rejected=True) if m["id"] == name)
+        return next(m for m in _every(db, unasked=True) if m["id"] == name)
 
     return await service.store.read(find)
 
 
-def _every(db: Database, with_rejected: bool = False) -> list[dict[str, Any]]:
+def _every(db: Database, unasked: bool = False) -> list[dict[str, Any]]:
     held = placements.loaded(db)
     ready = bool(placements.ready_urls(db))
     found = []
@@ -66,7 +67,7 @@ def _every(db: Database, with_rejected: bool = False) -> list[dict[str, Any]]:
         found.append(_model(domain.name, 0, {"routed": True, "ready": ready}))
         found.append(_model(f"{domain.name}@base", 0, {"routed": False, "ready": ready}))
         for adapter in adapters.every(db, domain):
-            if adapter.state == "rejected" and not with_rejected:
+            if adapter.state in UNASKED and not unasked:
                 continue
             about = {"routed": False, "ready": adapter.id in held, "state": adapter.state}
             found.append(_model(adapter.name, adapter.created_at // 1_000_000, about))
