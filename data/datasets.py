@@ -11,7 +11,8 @@ Four splits, decided by rules that give the same answer every time:
 - `train`: the rest.
 
 Content-addressed: the digest covers each pair's fingerprint, fact and split, so equal content is
-one dataset, however often it is frozen.
+one dataset, however often it is frozen. It is a dataset's name, and stays when words of a forgotten
+person leave it: `holes` says how many pairs are gone.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from typing import Literal
 from sqlite_utils import Database
 
 from data.clock import now_us
-from data.db import insert, row, rows
+from data.db import insert, row, rows, value
 from data.domains import Domain
 from data.errors import Invalid, NotFound
 from data.pairs import SELECT, Pair, _pair, every, normal
@@ -91,9 +92,18 @@ def pairs_of(db: Database, dataset_id: int, part: Part) -> list[Pair]:
     """The pairs of one part, by id."""
     sql = SELECT + (
         "WHERE id IN (SELECT pair_id FROM dataset_pairs WHERE dataset_id = ? AND split = ?) "
-        "ORDER BY id"
+        "AND forgotten_at IS NULL ORDER BY id"
     )
     return [_pair(r) for r in rows(db, sql, [dataset_id, part])]
+
+
+def holes(db: Database, dataset_id: int) -> int:
+    """How many of its pairs are gone, with the people whose words they held (`forgetting.py`)."""
+    sql = (
+        "SELECT count(*) FROM dataset_pairs dp JOIN pairs p ON p.id = dp.pair_id "
+        "WHERE dp.dataset_id = ? AND p.forgotten_at IS NOT NULL"
+    )
+    return int(value(db, sql, [dataset_id]))
 
 
 def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:

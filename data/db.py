@@ -2,6 +2,8 @@
 
 - WAL, `foreign_keys=ON`, `synchronous=FULL`, a busy timeout: several processes share the file.
 - Opening applies the pending migrations; a file from a newer Understudy is refused.
+- Deleted bytes are overwritten. `user_version` is 1 in a file in which that was so from the
+  beginning; `forgetting.scrub` rewrites another one when somebody is forgotten.
 - Each thread has a connection of its own (`Store.db`). Plain code writes inside `store.write()`,
   one `BEGIN IMMEDIATE` transaction.
 - Async code never touches SQLite on the event loop. It awaits `store.read(fn)`, which runs on a
@@ -86,6 +88,7 @@ def _connect(path: Path | str) -> Database:
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute("PRAGMA foreign_keys = ON")
+    conn.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     return db
 
 
@@ -136,6 +139,8 @@ class Store:
                 )
             if migrations.pending(self.db):
                 with self.write() as db:  # other processes may open a new file at this moment
+                    if not migrations.applied(db):
+                        db.execute("PRAGMA user_version = 1")
                     migrations.apply(db)
         except sqlite3.DatabaseError as error:
             known = _translated(error)

@@ -172,7 +172,7 @@ def fact_asked(db: Database, domain: Domain, prompt: str) -> str:
 
 def get(db: Database, pair_id: int) -> Pair:
     """Raises NotFound."""
-    found = row(db, SELECT + "WHERE id = ?", [pair_id])
+    found = row(db, SELECT + "WHERE id = ? AND forgotten_at IS NULL", [pair_id])
     if found is None:
         raise NotFound(f"There is no pair {pair_id}.")
     return _pair(found)
@@ -186,7 +186,7 @@ def every(
     source: str | None = None,
 ) -> list[Pair]:
     """The domain's pairs by id (age)."""
-    sql, params = SELECT + "WHERE domain_id = ?", [domain.id]
+    sql, params = SELECT + "WHERE domain_id = ? AND forgotten_at IS NULL", [domain.id]
     given: list[Any] = [*params]
     if status is not None:
         sql, given = sql + " AND status = ?", [*given, status]
@@ -199,7 +199,8 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
     """How many pairs have which status; every status is there."""
     found = rows(
         db,
-        "SELECT status, count(*) AS n FROM pairs WHERE domain_id = ? GROUP BY status",
+        "SELECT status, count(*) AS n FROM pairs WHERE domain_id = ? AND forgotten_at IS NULL "
+        "GROUP BY status",
         [domain.id],
     )
     return dict.fromkeys(STATUSES, 0) | {r["status"]: r["n"] for r in found}
