@@ -7,6 +7,7 @@ it is taken over normalised text, so case, spacing and Unicode form do not make 
 
 import hashlib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -152,6 +153,13 @@ def add(
         else:
             result.duplicates += 1
     return result
+
+
+def hold_words(db: Database, pair_id: int, people: Iterable[str]) -> None:
+    """Remember whose words a pair has, beside its author's: it goes when they are forgotten."""
+    for person in people:
+        sql = "INSERT OR IGNORE INTO pair_words (person, pair_id) VALUES (?, ?)"
+        db.execute(sql, [person, pair_id])
 
 
 def fact_of(response: str) -> str:

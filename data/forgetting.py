@@ -1,0 +1,439 @@
+"""Forgetting a person: their words leave the store, in steps that can be taken up again.
+
+What goes: their questions and the answers to them, what they wrote about answers, what they typed
+as commands, every pair that holds words of theirs (as its author, as who asked, in its earlier
+turns), and what adapters keep of such pairs: canary prompts and sample answers. A pair that a
+frozen dataset names stays as an empty row, so that the dataset says where its hole is; other pairs
+are deleted. A run that is learning from such a pair is cancelled.
+
+What stays: figures. Who was on which side of a comparison, thumbs, and how long answers took stay
+under a random name that is written down nowhere else, because a decision that was made on them
+should not change afterwards. What somebody did as a reviewer or admin stays in the audit log,
+without its details. Being left out of learning stays too: it is kept for the person's sake.
+
+Each step is one small transaction, so nobody's answer waits long. `begin` writes down that somebody
+is to be forgotten; what a crash interrupts goes on with `resume`. Deleted bytes are overwritten
+(`secure_delete`, see `data/db.py`), and `scrub` takes them out of the write-ahead log.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from sqlite_utils import Database
+
+from data import audit, runs
+from data.clock import now_us
+from data.db import Row, Store, changed, insert, row, rows, value
+
+log = logging.getLogger(__name__)
+
+CARD = "README.md"  # of an adapter
+AT_ONCE = 500  # rows of one table in one transaction
+SCRUB_ATTEMPTS = 40
+SCRUB_WAIT_S = 0.25
+EMPTY = "(forgotten)"  # the prompt and the response of a dataset's hole
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was done. It names nobody."""
+
+    receipt: str
+    messages: int  # questions and answers
+    judgements: int  # thumbs, reasons, corrections
+    pairs: int  # that held words of theirs
+    holes: int  # of these, still named by a dataset
+    adapters: tuple[str, ...]  # trained on such pairs, or on from one that was
+    runs: tuple[int, ...]  # that were learning from such pairs, and were cancelled
+
+
+@dataclass(frozen=True)
+class _Order:
+    receipt: str
+    person: str
+    pseudonym: str
+    actor: str
+    counts: dict[str, int]
+    adapters: list[int]
+
+
+def preview(db: Database, person: str) -> Forgotten:
+    """What `forget` would do now; nothing is changed."""
+    found = _pairs(db, person, limit=-1)
+    return Forgotten(
+        receipt="",
+        messages=_count(db, f"SELECT count(*) FROM messages m WHERE {MESSAGES}", person),
+        judgements=_count(db, "SELECT count(*) FROM feedback WHERE person = :person", person),
+        pairs=len(found),
+        holes=sum(_in_dataset(db, pair_id) for pair_id in found),
+        adapters=_names(db, sorted(_trained_on(db, found))),
+        runs=tuple(_learning_from(db, found)),
+    )
+
+
+async def forget(store: Store, home: Path, person: str, actor: str) -> Forgotten:
+    """Forget `person`, whoever asks for it. Ends when their words are out of the files of the
+    store and of the adapters in `home`.
+
+    `actor` stands in the audit entry, unless it is the person. Raises Unavailable when the store
+    can't be written, OSError when an adapter's card can't: what is left is done by `resume`."""
+    receipt = await store.submit(lambda db: begin(db, person, actor))
+    while not await store.submit(lambda db: step(db, receipt)):
+        pass
+    await store.read(lambda db: clean_cards(db, home))
+    done = await store.submit(lambda db: finish(db, receipt))
+    if not await store.read(scrub):
+        log.warning("The store is read all the time; what was deleted leaves its log later.")
+    return done
+
+
+async def resume(store: Store, home: Path) -> list[Forgotten]:
+    """Finish what was begun and interrupted."""
+    found = await store.read(lambda db: rows(db, "SELECT person, actor FROM forgettings"))
+    return [await forget(store, home, r["person"], r["actor"]) for r in found]
+
+
+def begin(db: Database, person: str, actor: str) -> str:
+    """Write down that they are to be forgotten; returns the receipt. Asking twice is once."""
+    known = value(db, "SELECT receipt FROM forgettings WHERE person = ?", [person])
+    if known is not None:
+        return str(known)
+    receipt = secrets.token_hex(6)
+    insert(
+        db,
+        "forgettings",
+        receipt=receipt,
+        person=person,
+        pseudonym=f"forgotten:{secrets.token_hex(8)}",
+        actor="themselves" if actor == person else actor,
+        asked_at=now_us(),
+    )
+    return receipt
+
+
+def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
+    """Do a part of it: at most so many rows of one table. False while there is more to do."""
+    order = _order(db, receipt)
+    for part in (_messages, _questions, _pairs_of, _judgements, _replies, _conversations):
+        if part(db, order, most):
+            _keep(db, order)
+            return False
+    _figures(db, order)
+    _audit(db, order)
+    return True
+
+
+def scrub(db: Database) -> bool:
+    """Take deleted words out of the files: the write-ahead log is copied into the store and
+    emptied. A store from before deleted bytes were overwritten is rewritten, once. False when
+    other readers left no moment for it; then it happens with a later checkpoint."""
+    if value(db, "PRAGMA user_version") == 0:
+        db.execute("VACUUM")
+        db.execute("PRAGMA user_version = 1")
+    for _ in range(SCRUB_ATTEMPTS):
+        if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
+            return True
+        time.sleep(SCRUB_WAIT_S)
+    return False
+
+
+# -- the parts, in order: each returns how many rows it took ----------------------------------
+
+
+MESSAGES = "(m.person = :person OR m.reply_id IN (SELECT id FROM replies WHERE person = :person))"
+
+
+def _messages(db: Database, order: _Order, most: int) -> int:
+    """Questions and answers. An answer that is being written is closed first: what comes of it
+    later finds no reply to belong to."""
+    db.execute(
+        "UPDATE replies SET status = 'failed', error = 'forgotten' "
+        "WHERE person = ? AND status = 'streaming'",
+        [order.person],
+    )
+    count = changed(
+        db,
+        f"DELETE FROM messages WHERE id IN (SELECT m.id FROM messages m WHERE {MESSAGES} "
+        "LIMIT :most)",
+        {"person": order.person, "most": most},
+    )
+    order.counts["messages"] = order.counts.get("messages", 0) + count
+    return count
+
+
+def _questions(db: Database, order: _Order, most: int) -> int:
+    """What waits for an answer in Slack, and what was typed as commands."""
+    front, _, rest = order.person.partition(":")
+    team, _, user = rest.partition("/")
+    if front != "slack":
+        return 0
+    return sum(
+        changed(
+            db,
+            f"DELETE FROM {table} WHERE id IN "
+            f"(SELECT id FROM {table} WHERE team = ? AND user = ? LIMIT ?)",
+            [team, user, most],
+        )
+        for table in ("questions", "deeds")
+    )
+
+
+def _pairs_of(db: Database, order: _Order, most: int) -> int:
+    found = _pairs(db, order.person, most)
+    if not found:
+        return 0
+    order.adapters[:] = sorted({*order.adapters, *_trained_on(db, found)})
+    for run_id in _learning_from(db, found):
+        runs.cancel(db, run_id, f"forget {order.receipt}")
+        order.counts[f"run {run_id}"] = 1
+    kept = {p for p in found if _in_dataset(db, p)}
+    _clean_adapters(db, found)
+    for pair_id in found:
+        _remove_pair(db, pair_id, hollow=pair_id in kept)
+    order.counts["pairs"] = order.counts.get("pairs", 0) + len(found)
+    order.counts["holes"] = order.counts.get("holes", 0) + len(kept)
+    return len(found)
+
+
+def _judgements(db: Database, order: _Order, most: int) -> int:
+    count = changed(
+        db,
+        "UPDATE feedback SET person = ?, text = '', pair_id = NULL WHERE id IN "
+        "(SELECT id FROM feedback WHERE person = ? LIMIT ?)",
+        [order.pseudonym, order.person, most],
+    )
+    order.counts["judgements"] = order.counts.get("judgements", 0) + count
+    return count
+
+
+def _replies(db: Database, order: _Order, most: int) -> int:
+    """The narrow rows that figures are made of."""
+    return changed(
+        db,
+        "UPDATE replies SET person = ? WHERE id IN "
+        "(SELECT id FROM replies WHERE person = ? LIMIT ?)",
+        [order.pseudonym, order.person, most],
+    )
+
+
+def _conversations(db: Database, order: _Order, most: int) -> int:
+    """A conversation of theirs alone can't be found again; one with others goes on."""
+    return changed(
+        db,
+        "UPDATE conversations SET person = :pseudonym, thread = CASE WHEN EXISTS "
+        "(SELECT 1 FROM messages m WHERE m.conversation_id = conversations.id) THEN thread "
+        "ELSE 'forgotten:' || lower(hex(randomblob(12))) END WHERE id IN "
+        "(SELECT id FROM conversations WHERE person = :person LIMIT :most)",
+        {"pseudonym": order.pseudonym, "person": order.person, "most": most},
+    )
+
+
+FIGURES = ("assignments", "ratings", "tallies", "testers", "pairings")
+CHOICES = ("domain_choices", "marks", "voters", "pair_words")
+
+
+def _figures(db: Database, order: _Order) -> None:
+    """One row for each comparison or adapter, so never many."""
+    for table in FIGURES:
+        sql = f"UPDATE {table} SET person = ? WHERE person = ?"
+        db.execute(sql, [order.pseudonym, order.person])
+    for table in CHOICES:
+        db.execute(f"DELETE FROM {table} WHERE person = ?", [order.person])
+
+
+def _audit(db: Database, order: _Order) -> None:
+    """What they did stays, without its details; so do decisions on pairs, without reasons."""
+    db.execute("UPDATE audit SET detail = '{}' WHERE actor = ?", [order.person])
+    sql = "UPDATE pairs SET review_reason = '' WHERE reviewed_by = ? AND review_reason <> ''"
+    db.execute(sql, [order.person])
+
+
+def finish(db: Database, receipt: str) -> Forgotten:
+    """Write into the audit log what was done, and drop the person's name and the receipt's."""
+    order = _order(db, receipt)
+    counts = order.counts
+    done = Forgotten(
+        receipt=order.receipt,
+        messages=counts.get("messages", 0),
+        judgements=counts.get("judgements", 0),
+        pairs=counts.get("pairs", 0),
+        holes=counts.get("holes", 0),
+        adapters=_names(db, order.adapters),
+        runs=tuple(sorted(int(name[4:]) for name in counts if name.startswith("run "))),
+    )
+    audit.record(
+        db,
+        order.actor,
+        "forget",
+        f"receipt {order.receipt}",
+        messages=done.messages,
+        judgements=done.judgements,
+        pairs=done.pairs,
+        adapters=done.adapters,
+        runs=done.runs,
+    )
+    db.execute("DELETE FROM forgettings WHERE receipt = ?", [order.receipt])
+    return done
+
+
+# -- pairs ---------------------------------------------------------------------------------------
+
+
+def _pairs(db: Database, person: str, limit: int) -> list[int]:
+    """The pairs that hold words of theirs."""
+    found = rows(
+        db,
+        "SELECT id FROM pairs WHERE forgotten_at IS NULL AND (author = :person "
+        "OR source_ref IN (SELECT id FROM replies WHERE person = :person) "
+        "OR id IN (SELECT pair_id FROM pair_words WHERE person = :person)) ORDER BY id LIMIT :most",
+        {"person": person, "most": limit},
+    )
+    return [int(r["id"]) for r in found]
+
+
+def _in_dataset(db: Database, pair_id: int) -> bool:
+    return row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ? LIMIT 1", [pair_id]) is not None
+
+
+def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
+    """Delete a pair, or leave an empty row. The fingerprint goes as well: whoever guesses the
+    words could check them by it."""
+    db.execute("UPDATE feedback SET text = '', pair_id = NULL WHERE pair_id = ?", [pair_id])
+    db.execute("UPDATE audit SET detail = '{}' WHERE subject = ?", [f"pair {pair_id}"])
+    db.execute("DELETE FROM pair_words WHERE pair_id = ?", [pair_id])
+    if not hollow:
+        db.execute("DELETE FROM pairs WHERE id = ?", [pair_id])
+        return
+    nobody = f"forgotten {secrets.token_hex(16)}"
+    db.execute(
+        "UPDATE pairs SET prompt = ?, response = ?, system = '', turns = '[]', fact = ?, "
+        "source_ref = '', author = '', status = 'rejected', fingerprint = ?, review_reason = '', "
+        "forgotten_at = ? WHERE id = ?",
+        [EMPTY, EMPTY, nobody, nobody, now_us(), pair_id],
+    )
+
+
+def _trained_on(db: Database, pair_ids: Iterable[int]) -> set[int]:
+    """The adapters that learned from these pairs, and those that go on from such an adapter."""
+    found = rows(
+        db,
+        "WITH RECURSIVE tuned (id) AS ("
+        "SELECT a.id FROM adapters a JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id "
+        "WHERE dp.split = 'train' AND dp.pair_id IN (SELECT value FROM json_each(?)) "
+        "UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id"
+        ") SELECT id FROM tuned",
+        [orjson.dumps(list(pair_ids)).decode()],
+    )
+    return {int(r["id"]) for r in found}
+
+
+def _learning_from(db: Database, pair_ids: Iterable[int]) -> list[int]:
+    """The open runs whose dataset holds one of these pairs."""
+    found = rows(
+        db,
+        "SELECT DISTINCT r.id FROM runs r JOIN dataset_pairs dp ON dp.dataset_id = r.dataset_id "
+        "WHERE r.state IN ('queued', 'running') AND r.cancel_requested = 0 "
+        "AND dp.pair_id IN (SELECT value FROM json_each(?)) ORDER BY r.id",
+        [orjson.dumps(list(pair_ids)).decode()],
+    )
+    return [int(r["id"]) for r in found]
+
+
+def _names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
+    found = rows(
+        db,
+        "SELECT d.name || '@' || a.version AS name FROM adapters a "
+        "JOIN domains d ON d.id = a.domain_id "
+        "WHERE a.removed_at IS NULL AND a.id IN (SELECT value FROM json_each(?)) ORDER BY a.id",
+        [orjson.dumps(adapter_ids).decode()],
+    )
+    return tuple(r["name"] for r in found)
+
+
+# -- what adapters keep of pairs ---------------------------------------------------------------
+
+
+def _clean_adapters(db: Database, pair_ids: list[int]) -> None:
+    """Canaries with the tokens of these pairs, and sample answers to their questions."""
+    gone = set(pair_ids)
+    marks = ", ".join("?" * len(pair_ids))
+    texts = rows(
+        db, f"SELECT domain_id, prompt, response FROM pairs WHERE id IN ({marks})", pair_ids
+    )
+    words = {(r["domain_id"], r[name]) for r in texts for name in ("prompt", "response")}
+    for r in rows(db, "SELECT id, domain_id, canaries, scores FROM adapters"):
+        canaries, scores = orjson.loads(r["canaries"]), orjson.loads(r["scores"])
+        samples = scores.get("samples", [])
+        kept = [c for c in canaries if c.get("pair_id") not in gone]
+        shown = [s for s in samples if not words & {(r["domain_id"], t) for t in s.values()}]
+        if len(kept) == len(canaries) and len(shown) == len(samples):
+            continue
+        left = scores | ({"samples": shown} if samples else {})
+        db.execute(
+            "UPDATE adapters SET canaries = ?, scores = ? WHERE id = ?",
+            [orjson.dumps(kept).decode(), orjson.dumps(left).decode(), r["id"]],
+        )
+
+
+def clean_cards(db: Database, home: Path) -> None:
+    """Take sample answers that the registry has no more out of the adapters' cards."""
+    for r in rows(db, "SELECT path, scores FROM adapters WHERE removed_at IS NULL"):
+        card = home / r["path"] / CARD
+        if not card.is_file():
+            continue
+        before = card.read_text(encoding="utf-8")
+        samples = orjson.loads(r["scores"]).get("samples", [])
+        after = _without_samples(before, {f"- **{_line(s['question'])}**" for s in samples})
+        if after != before:
+            new = card.with_name(f".{CARD}.new")
+            new.write_text(after, encoding="utf-8")
+            new.replace(card)
+
+
+def _without_samples(card: str, kept: set[str]) -> str:
+    """The card (see `tuning/publish.py`) without samples whose question line is not in `kept`."""
+    lines, showing = [], True
+    for line in card.split("\n"):
+        if line.startswith("- **"):
+            showing = line in kept
+        elif not line.startswith("  - "):
+            showing = True
+        if showing:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _order(db: Database, receipt: str) -> _Order:
+    found: Row = rows(db, "SELECT * FROM forgettings WHERE receipt = ?", [receipt])[0]
+    return _Order(
+        receipt=receipt,
+        person=found["person"],
+        pseudonym=found["pseudonym"],
+        actor=found["actor"],
+        counts=orjson.loads(found["counts"]),
+        adapters=orjson.loads(found["adapters"]),
+    )
+
+
+def _keep(db: Database, order: _Order) -> None:
+    db.execute(
+        "UPDATE forgettings SET counts = ?, adapters = ? WHERE receipt = ?",
+        [
+            orjson.dumps(order.counts).decode(),
+            orjson.dumps(order.adapters).decode(),
+            order.receipt,
+        ],
+    )
+
+
+def _count(db: Database, sql: str, person: str) -> int:
+    return int(value(db, sql, {"person": person}))
