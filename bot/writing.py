@@ -137,6 +137,7 @@ class Writing:
             try:
                 return await self._find_now(error)
             except (NobodyCanAnswer, NoEngine) as nobody:
+                self.leave()  # the place may be at an engine that ended while this one queued
                 await self._be_patient(nobody)
 
     async def _find_now(self, error: UnderstudyError | None) -> None:

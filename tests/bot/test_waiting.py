@@ -10,6 +10,7 @@ import pytest
 
 from bot.assign import NoEngine
 from bot.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.writing import LONG_WAIT_S
 from data import adapters, conversations, domains, placements
 from data.config import BotSettings, Settings
 from data.db import Store
@@ -133,6 +134,31 @@ async def test_an_answer_that_broke_off_is_gone_on_with_when_the_engine_is_back(
     await comes
     assert text(events) == "Hello there"
     assert isinstance(events[-1], Ended)
+
+
+async def test_a_question_that_waits_for_an_engine_holds_no_place(
+    domain: Domain, store: Store, vllm: FakeVllm
+) -> None:
+    """It queued for the only place; when that came free, the engine was gone."""
+    vllm.pause_s = 0.4
+    vllm.say = lambda body: words(body["model"], "Hello", " there")
+    engine = EngineClient()
+    bot = BotSettings(answer_timeout_s=20, engine_wait_s=5, max_in_flight=1)
+    chat = Chat(store, engine, Settings(bot=bot))
+    first = asyncio.create_task(answered(chat, ask(domain, external_id="1")))
+    while chat.in_flight == 0:
+        await asyncio.sleep(0.01)
+    second = asyncio.create_task(answered(chat, ask(domain, external_id="2")))
+    while chat.admission.waiting == 0:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(LONG_WAIT_S + 0.1)
+    await asyncio.to_thread(state, store, "starting")
+    assert text(await first) == "Hello there"
+    await later(store, "ready")
+
+    assert text(await second) == "Hello there"
+    assert chat.admission.running == 0
+    await engine.close()
 
 
 @pytest.mark.parametrize(("now", "detail"), [("down", placements.STOPPED), ("asleep", "tuning")])
