@@ -5,6 +5,7 @@ How the tables hang together:
     domains ─┬─ domain_channels            which Slack channels speak to which domain
              ├─ pairs ── dataset_pairs ── datasets
              ├─ runs ─┬─ run_points        the loss curve
+             │        ├─ run_judgements    the rated answers that a run on thumbs learns from
              │        └─ run_watchers      Slack messages that follow the run
              ├─ adapters ── placements     what each engine replica holds
              ├─ experiments ─┬─ variants ─┬─ assignments   who saw which variant first
@@ -763,5 +764,25 @@ def m014_evaluating(db: Database) -> None:
         ALTER TABLE adapters ADD COLUMN probes TEXT NOT NULL DEFAULT '[]';
         -- share of the probes' tokens on which an engine agrees, NULL: not asked
         ALTER TABLE placements ADD COLUMN parity REAL
+        """,
+    )
+
+
+@migrations()
+def m015_preferences(db: Database) -> None:
+    """Runs that learn from thumbs, and from which."""
+    _run(
+        db,
+        """
+        ALTER TABLE runs ADD COLUMN learns TEXT NOT NULL DEFAULT 'pairs'
+            CHECK (learns IN ('pairs', 'preferences'));
+
+        CREATE TABLE run_judgements (
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            reply_id TEXT NOT NULL REFERENCES replies (id) ON DELETE CASCADE,
+            liked INTEGER NOT NULL,
+            PRIMARY KEY (run_id, reply_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX run_judgements_by_reply ON run_judgements (reply_id)
         """,
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 from sqlite_utils import Database
 
-from data import adapters, audit, pairs
+from data import adapters, audit, pairs, preferences
 from data.clock import now_us
 from data.db import Row, insert, row, rows, sqlite3
 from data.domains import Domain
@@ -19,6 +19,7 @@ from data.errors import Conflict, NotFound
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Kind = Literal["full", "incremental"]
+Learns = Literal["pairs", "preferences"]  # approved pairs, or the thumbs that answers got
 SILENT_S = 60  # a running run without a heartbeat for so long has lost its worker
 CANCELLED = "Run {} was cancelled before it was evaluated."  # of an adapter
 FAILED = "Run {} failed before it was evaluated."
@@ -58,6 +59,7 @@ class Run:
     started_at: int | None
     heartbeat_at: int | None
     finished_at: int | None
+    learns: Learns = "pairs"
 
     @property
     def open(self) -> bool:
@@ -80,6 +82,7 @@ def queue(
     kind: Kind,
     parent_id: int | None = None,
     recipe: dict[str, Any] | None = None,
+    learns: Learns = "pairs",
 ) -> Run:
     """Ask for a run. Raises Conflict when the domain has an open one, naming it."""
     try:
@@ -91,6 +94,7 @@ def queue(
             state="queued",
             parent_id=parent_id,
             recipe=orjson.dumps(recipe or {}).decode(),
+            learns=learns,
             requested_by=requested_by,
             queued_at=now_us(),
         )
@@ -106,7 +110,8 @@ def queue(
             f"Run {current['id']} of {domain.name} is {current['state']} already. "
             f"Wait for it, or cancel it: `understudy runs cancel {current['id']}`."
         ) from error
-    audit.record(db, requested_by, "retrain", f"run {run_id}", domain=domain.name, kind=kind)
+    about = {"domain": domain.name, "kind": kind, "learns": learns}
+    audit.record(db, requested_by, "retrain", f"run {run_id}", **about)
     return get(db, run_id)
 
 
@@ -143,6 +148,25 @@ def request(
         parent_id=parent.id if parent else None,
         recipe=recipe,
     )
+
+
+def request_from_thumbs(
+    db: Database, domain: Domain, requested_by: str, recipe: dict[str, Any] | None = None
+) -> Run:
+    """Ask for a run that learns from what people liked and disliked, on from the live adapter.
+
+    Raises Conflict without a live adapter or while a run is open, preferences.TooFewJudged."""
+    parent = adapters.live(db, domain.id)
+    if parent is None:
+        raise Conflict(
+            f"{domain.name} has no live adapter that thumbs could improve. Tune it on pairs first: "
+            f"`understudy tune {domain.name}`."
+        )
+    preferences.check(db, domain)
+    return queue(
+        db, domain, requested_by,
+        kind="incremental", parent_id=parent.id, recipe=recipe, learns="preferences",
+    )  # fmt: skip
 
 
 def get(db: Database, run_id: int) -> Run:

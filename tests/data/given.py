@@ -53,7 +53,7 @@ def reply(
         variant_id=variant.id if variant else None,
     )
     if status != "streaming":
-        conversations.answered(db, reply_id, answer, status=status)
+        conversations.answered(db, reply_id, answer, status=status, finish_reason="stop")
     return reply_id
 
 
