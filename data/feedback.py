@@ -1,8 +1,10 @@
 """Feedback: one live judgement per person, reply and kind; earlier ones stay as history.
 
-A thumb also moves the person's ratings in the comparison that the reply belonged to, in the same
-transaction, so that results are sums over people and never a scan of replies. A correction
-becomes a pending pair that names the reply and the author.
+Kinds: a thumb, a reason in words, a better answer (correction), which of two answers is better
+(pairwise), and whether it helped in the end (follow-up). A judgement is accepted from the moment
+the answer has ended. What counts, and the sums that are kept of it in the same transaction, is in
+`votes.py`; so results are sums over people and never a scan of replies. A correction becomes a
+pending pair that names the reply and the author.
 """
 
 from dataclasses import dataclass
@@ -10,12 +12,15 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from data import conversations, domains, pairs
+from data import conversations, domains, pairings, pairs, voters, votes
 from data.clock import now_us
+from data.conversations import Reply
 from data.db import insert, row, rows, value
 from data.errors import Conflict, Forbidden, Invalid
 
-Kind = Literal["thumb", "reason", "correction"]
+Kind = Literal["thumb", "reason", "correction", "pairwise", "follow_up"]
+Preferred = Literal["first", "second", "tie"]
+PREFERENCES: dict[Preferred, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 MAX_CHARS = 8_000
 ANSWERED = ("done", "partial", "cancelled")
 SUPERSEDED = "superseded by its author"
@@ -28,9 +33,11 @@ class Judgement:
     reply_id: str
     person: str
     kind: Kind
-    value: float | None  # a thumb: 1 up, 0 down
+    value: float | None  # thumb: 1 up, 0 down; follow-up: 1 it helped; pairwise: PREFERENCES
     text: str
     pair_id: int | None
+    counts: bool  # in comparisons; it is stored and shown in any case
+    over_cap: bool  # beyond the person's share of the day
     created_at: int
 
 
@@ -44,16 +51,46 @@ def thumb(db: Database, reply_id: str, person: str, up: bool) -> Judgement:
     if before is not None and before.value == now_value:
         return before
     if before is not None:
-        _rate(db, judged, before.value == 1, -1)
-    _rate(db, judged, up, +1)
-    return _replace(db, before, reply_id, person, "thumb", value=now_value)
+        _sum_up(db, judged, before, -1)
+    after = _replace(db, before, judged, person, "thumb", value=now_value)
+    _sum_up(db, judged, after, +1)
+    if before is None and not after.over_cap:
+        voters.look(db, judged.domain_id, person)
+    return live(db, reply_id, person, "thumb") or after
+
+
+def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Judgement:
+    """Say, some time after an answer, whether it helped. Raises as `thumb` does."""
+    judged = _judged(db, reply_id)
+    before = live(db, reply_id, person, "follow_up")
+    now_value = 1.0 if helped else 0.0
+    if before is not None and before.value == now_value:
+        return before
+    return _replace(db, before, judged, person, "follow_up", value=now_value)
+
+
+def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Judgement:
+    """Say which of two answers to one question is better; `reply_id` is either of the two.
+
+    Raises NotFound when that answer was shown alone, Conflict until both have ended."""
+    pairing = pairings.of_reply(db, reply_id)
+    first, second = (_judged(db, r) for r in (pairing.first_reply, pairing.second_reply))
+    before = live(db, first.id, person, "pairwise")
+    now_value = PREFERENCES[which]
+    if before is not None and before.value == now_value:
+        return before
+    sound = votes.says_something(db, second, "pairwise")
+    judged = _replace(db, before, first, person, "pairwise", value=now_value, sound=sound)
+    if before is None and not judged.over_cap:
+        voters.look_at_sides(db, first.domain_id, person)
+    return live(db, first.id, person, "pairwise") or judged
 
 
 def reason(db: Database, reply_id: str, person: str, text: str) -> Judgement:
     """Say what was wrong or right, in words."""
-    _judged(db, reply_id)
+    judged = _judged(db, reply_id)
     before = live(db, reply_id, person, "reason")
-    return _replace(db, before, reply_id, person, "reason", text=_checked(text))
+    return _replace(db, before, judged, person, "reason", text=_checked(text))
 
 
 def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement:
@@ -75,35 +112,41 @@ def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
     pair_id = added.ids[0] if added.ids else _known_pair(db, domain, draft)
-    return _replace(db, before, reply_id, person, "correction", text=text, pair_id=pair_id)
+    return _replace(db, before, judged, person, "correction", text=text, pair_id=pair_id)
 
 
 def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
     """Take one's own judgement back; nobody else's changes."""
+    if kind == "pairwise":
+        reply_id = pairings.of_reply(db, reply_id).first_reply
     before = live(db, reply_id, person, kind)
     if before is None:
         return
-    judged = conversations.reply(db, reply_id)
-    if kind == "thumb":
-        _rate(db, judged, before.value == 1, -1)
+    _sum_up(db, conversations.reply(db, reply_id), before, -1)
     if kind == "correction":
         _drop_pair(db, before, WITHDRAWN)
     _supersede(db, before)
 
 
+COLUMNS = "id, reply_id, person, kind, value, text, pair_id, counts, over_cap, created_at"
+
+
 def live(db: Database, reply_id: str, person: str, kind: Kind) -> Judgement | None:
-    """The person's judgement that counts, or None."""
+    """The person's judgement that stands, or None."""
     found = row(
         db,
-        "SELECT id, reply_id, person, kind, value, text, pair_id, created_at FROM feedback "
+        f"SELECT {COLUMNS} FROM feedback "
         "WHERE reply_id = ? AND person = ? AND kind = ? AND live = 1",
         [reply_id, person, kind],
     )
-    return None if found is None else Judgement(**found)
+    if found is None:
+        return None
+    flags = {name: bool(found[name]) for name in ("counts", "over_cap")}
+    return Judgement(**{**found, **flags})
 
 
 def counts(db: Database, domain_id: int) -> dict[str, int]:
-    """Live judgements of a domain: thumbs up, thumbs down, corrections."""
+    """Live judgements of a domain, as they are shown: thumbs up, thumbs down, corrections."""
     found = rows(
         db,
         "SELECT f.kind, f.value, count(*) AS n FROM feedback f JOIN replies r ON r.id = f.reply_id "
@@ -118,7 +161,13 @@ def counts(db: Database, domain_id: int) -> dict[str, int]:
     }
 
 
-def _judged(db: Database, reply_id: str) -> conversations.Reply:
+def own(db: Database, reply_id: str, person: str) -> None:
+    """Raise Forbidden unless `person` asked for that reply (HTTP callers may judge only theirs)."""
+    if conversations.reply(db, reply_id).person != person:
+        raise Forbidden("That answer was given to somebody else.")
+
+
+def _judged(db: Database, reply_id: str) -> Reply:
     """The reply, if it can be judged: an outage is nobody's bad answer."""
     found = conversations.reply(db, reply_id)
     if found.status == "failed":
@@ -126,12 +175,6 @@ def _judged(db: Database, reply_id: str) -> conversations.Reply:
     if found.status not in ANSWERED:
         raise Conflict("That answer is still being written; rate it when it has ended.")
     return found
-
-
-def own(db: Database, reply_id: str, person: str) -> None:
-    """Raise Forbidden unless `person` asked for that reply (HTTP callers may judge only theirs)."""
-    if conversations.reply(db, reply_id).person != person:
-        raise Forbidden("That answer was given to somebody else.")
 
 
 def _checked(text: str) -> str:
@@ -145,30 +188,47 @@ def _checked(text: str) -> str:
     return text
 
 
+def _sum_up(db: Database, judged: Reply, judgement: Judgement, change: int) -> None:
+    """Add a thumb to what is kept of it, or take it out."""
+    if judgement.kind != "thumb" or judgement.over_cap:
+        return
+    votes.tally(db, judged, judgement.person, judgement.value == 1, change)
+    if judgement.counts:
+        votes.rate(db, judged, judgement.value == 1, change)
+
+
 def _replace(
     db: Database,
     before: Judgement | None,
-    reply_id: str,
+    judged: Reply,
     person: str,
     kind: Kind,
     value: float | None = None,
     text: str = "",
     pair_id: int | None = None,
+    sound: bool = True,
 ) -> Judgement:
+    """Let a new judgement stand in the place of `before`. A changed mind takes no other share of
+    the day than the judgement it replaces. What is not `sound` does not count."""
+    now = now_us()
+    over = before.over_cap if before else votes.over_cap(db, judged.domain_id, person, kind, now)
+    sound = sound and votes.says_something(db, judged, kind)
     if before is not None:
         _supersede(db, before)
     insert(
         db,
         "feedback",
-        reply_id=reply_id,
+        reply_id=judged.id,
         person=person,
         kind=kind,
         value=value,
         text=text,
         pair_id=pair_id,
-        created_at=now_us(),
+        counts=int(sound and not over and not voters.quarantined(db, judged.domain_id, person)),
+        over_cap=int(over),
+        created_at=now,
     )
-    found = live(db, reply_id, person, kind)
+    found = live(db, judged.id, person, kind)
     if found is None:
         raise Conflict("The judgement was changed at the same moment; try again.")
     return found
@@ -177,19 +237,6 @@ def _replace(
 def _supersede(db: Database, before: Judgement) -> None:
     sql = "UPDATE feedback SET live = 0, superseded_at = ? WHERE id = ?"
     db.execute(sql, [now_us(), before.id])
-
-
-def _rate(db: Database, judged: conversations.Reply, up: bool, change: int) -> None:
-    """Move a person's ratings in a comparison. The unit is who asked, whoever pressed. An answer
-    that the engine broke off is no evidence about its variant."""
-    if judged.variant_id is None or judged.status == "partial":
-        return
-    column = "up" if up else "down"
-    db.execute(
-        f"INSERT INTO ratings (variant_id, person, {column}) VALUES (?, ?, ?) "
-        f"ON CONFLICT (variant_id, person) DO UPDATE SET {column} = {column} + excluded.{column}",
-        [judged.variant_id, judged.person, change],
-    )
 
 
 def _drop_pair(db: Database, before: Judgement, why: str) -> None:
