@@ -75,6 +75,21 @@ class TuningSettings(Section):
     )  # a run that crashed its process is tried again
 
 
+class GateSettings(Section):
+    """`[gate]`: what a new adapter has to show before people may get it."""
+
+    enforce: bool = True  # off: what fails is reported, and the adapter is a candidate all the same
+    margin: float = Field(
+        default=0.02, ge=0, le=1
+    )  # token F1 that may be lost on golden and replay questions
+    chance: float = Field(
+        default=0.05, gt=0, lt=1
+    )  # a loss that luck explains with at least this probability does not count
+    parity: float = Field(
+        default=0.99, ge=0, le=1
+    )  # share of the trainer's answer tokens that an engine must find likeliest
+
+
 class ServingSettings(Section):
     """`[serving]`: the engines. With `url` engines that somebody else runs are used."""
 
@@ -146,6 +161,7 @@ class Settings(Section):
     home: Path = Path(".")  # the store, adapter files and logs; relative to the file's folder
     base: BaseModelSettings = BaseModelSettings()
     tuning: TuningSettings = TuningSettings()
+    gate: GateSettings = GateSettings()
     serving: ServingSettings = ServingSettings()
     bot: BotSettings = BotSettings()
     slack: SlackSettings = SlackSettings()
@@ -181,6 +197,7 @@ class Settings(Section):
 SECTIONS: dict[str, type[Section]] = {
     "base": BaseModelSettings,
     "tuning": TuningSettings,
+    "gate": GateSettings,
     "serving": ServingSettings,
     "bot": BotSettings,
     "slack": SlackSettings,
