@@ -12,7 +12,7 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from data import conversations, domains, pairings, pairs, voters, votes
+from data import conversations, domains, pairings, pairs, privacy, voters, votes
 from data.clock import now_us
 from data.conversations import Reply
 from data.db import insert, row, rows, value
@@ -25,6 +25,7 @@ MAX_CHARS = 8_000
 ANSWERED = ("done", "partial", "cancelled")
 SUPERSEDED = "superseded by its author"
 WITHDRAWN = "withdrawn by its author"
+TAKEN_BACK = (SUPERSEDED, WITHDRAWN, privacy.OPTED_OUT)
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,11 @@ def reason(db: Database, reply_id: str, person: str, text: str) -> Judgement:
     return _replace(db, before, judged, person, "reason", text=_checked(text))
 
 
-def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement:
-    """Give the better answer: it becomes a pending pair of the reply's domain.
+def correction(
+    db: Database, reply_id: str, person: str, text: str, learn: bool = True
+) -> Judgement:
+    """Give the better answer: it becomes a pending pair of the reply's domain. Without `learn`, or
+    when its author or who asked has opted out of learning, it is kept, and no pair is made.
 
     The pair is always for training, and it speaks of the same fact as the pair that asks the same
     question, if there is one: so a retrain gives the new answer to all of that fact's phrasings.
@@ -102,10 +106,13 @@ def correction(db: Database, reply_id: str, person: str, text: str) -> Judgement
     judged = _judged(db, reply_id)
     text = _checked(text)
     before = live(db, reply_id, person, "correction")
-    if before is not None and before.text == text:
+    learn = learn and privacy.may_learn(db, person, judged.person)
+    if before is not None and before.text == text and (before.pair_id is not None) == learn:
         return before
     if before is not None:
-        _drop_pair(db, before, SUPERSEDED)
+        _drop_pair(db, before, SUPERSEDED if learn else WITHDRAWN)
+    if not learn:
+        return _replace(db, before, judged, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
     domain = domains.by_id(db, judged.domain_id)
     fact = pairs.fact_asked(db, domain, question)
@@ -262,6 +269,6 @@ def _known_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int
     )
     if found is None:
         return None
-    if found["status"] == "rejected" and found["reviewed_by"] in (SUPERSEDED, WITHDRAWN):
+    if found["status"] == "rejected" and found["reviewed_by"] in TAKEN_BACK:
         pairs.review(db, found["id"], "pending", "")
     return int(found["id"])

@@ -27,6 +27,7 @@ class Judgement(BaseModel):
     thumb: Literal["up", "down", "none"] | None = None  # none: take it back
     reason: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = None
     correction: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = None
+    learn: bool = True  # false: the correction is kept, and nothing is learned from it
 
     @model_validator(mode="after")
     def _says_something(self) -> "Judgement":
@@ -76,7 +77,7 @@ def store(db: Database, reply_id: str, person: str, given: Judgement) -> dict[st
     if given.reason is not None:
         feedback.reason(db, reply_id, person, given.reason)
     if given.correction is not None:
-        feedback.correction(db, reply_id, person, given.correction)
+        feedback.correction(db, reply_id, person, given.correction, given.learn)
     thumb = feedback.live(db, reply_id, person, "thumb")
     correction = feedback.live(db, reply_id, person, "correction")
     return {
