@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import Literal
 from data.config import Settings
 from data.errors import Conflict, Invalid, Unavailable
 from data.placements import OURS, STOPPED
+from serving import ports
 from serving.command import HOST, SHUTDOWN_S, command, environment
 from serving.command import installed as installed
 from serving.engine_http import healthy
@@ -166,7 +166,7 @@ class Engine:
 
     def _await_ready(self, process: subprocess.Popen[bytes], began: float) -> None:
         limit = self.settings.serving.start_timeout_s
-        while not healthy(self.url):
+        while not (healthy(self.url) and ports.listens(process.pid, self.port)):
             if self._wake.wait(POLL_STARTING_S):
                 return
             if process.poll() is not None:
@@ -198,15 +198,10 @@ class Engine:
         self.on_change()
 
     def _claim_port(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, self.port))
-            except OSError as error:
-                raise EngineFailed(
-                    f"Port {self.port} on {HOST} is in use. Stop what uses it, or set "
-                    "[serving] port."
-                ) from error
+        if not ports.free(self.port):
+            raise EngineFailed(
+                f"Port {self.port} on {HOST} is in use. Stop what uses it, or set [serving] port."
+            )
 
     def _failed(self, what: str) -> EngineFailed:
         lines = last_lines(self.log_path, LOG_LINES_SHOWN)

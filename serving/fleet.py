@@ -6,7 +6,6 @@ while the rest answers: that is how a single engine is restarted without a gap (
 """
 
 import logging
-import socket
 import threading
 import time
 
@@ -14,8 +13,8 @@ from data import placements
 from data.config import Settings
 from data.db import Store
 from data.errors import UnderstudyError
-from serving import sizes
-from serving.command import HOST, SHUTDOWN_S
+from serving import ports, sizes
+from serving.command import SHUTDOWN_S
 from serving.engine import Engine, EngineFailed
 from serving.replica import Replica
 from serving.watched import Watched
@@ -136,7 +135,7 @@ class Fleet:
         first = self.settings.serving.port
         taken = {r.engine.port for r in self.replicas if isinstance(r.engine, Engine)}
         for port in range(first, min(first + PORTS, 65536)):
-            if port not in taken and port != self.settings.bot.port and _free(port):
+            if port not in taken and port != self.settings.bot.port and ports.free(port):
                 return port
         raise EngineFailed(f"No port from {first} on is free for another engine.")
 
@@ -152,13 +151,3 @@ class Fleet:
         while not self._stop.wait(BEAT_S):
             for replica in list(self.replicas):
                 replica.beat()
-
-
-def _free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True

@@ -172,6 +172,21 @@ def test_a_port_in_use_is_said_at_once(settings, program):
             Engine(settings).start()
 
 
+def test_what_answers_on_the_port_meanwhile_is_not_taken_for_the_engine(settings, program):
+    """Another home's engine, say, that was started at the same moment and is up first."""
+    program("import time; time.sleep(1)\n" + textwrap.dedent(HEALTHY))
+    with started(settings) as engine:
+        line = [sys.executable, "-c", textwrap.dedent(HEALTHY), str(settings.serving.port)]
+        with subprocess.Popen(line) as other:
+            try:
+                wait_until(lambda: healthy(engine.url), "the other", 5)
+                wait_until(lambda: engine.failure is not None, "the failure", 10)
+            finally:
+                other.kill()
+    assert engine.lives == 0
+    assert "Address already in use" in str(engine.failure)
+
+
 def test_a_second_serve_of_a_home_is_refused_and_disturbs_nothing(settings, program):
     program(HEALTHY)
     stop = threading.Event()
