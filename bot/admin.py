@@ -134,7 +134,7 @@ def _domain_status(db: Database, domain: Domain) -> DomainStatus:
         new_pairs=pairs.new_since(db, domain, live.dataset_id if live else None),
         run=newest[0] if newest else None,
         experiment=experiment,
-        results=stats.summary(experiments.counts(db, experiment)) if experiment else None,
+        results=stats.look(db, experiment) if experiment else None,
         feedback=feedback.counts(db, domain.id),
     )
 

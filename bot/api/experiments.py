@@ -61,7 +61,7 @@ async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         experiment = experiments.get(db, experiment_id)
-        collected = stats.summary(experiments.counts(db, experiment))
+        collected = stats.look(db, experiment)
         return _shown(experiment) | {"results": asdict(collected)}
 
     return await service.store.read(find)

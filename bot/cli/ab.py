@@ -48,7 +48,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     db = app.store.db
     subject = domains.get(db, domain) if domain else domains.default(db)
     experiment = experiments.latest(db, subject)
-    results = stats.summary(experiments.counts(db, experiment))
+    results = stats.look(db, experiment)
     if as_json:
         return print_json({"experiment": experiment, "results": results})
     click.echo(f"Experiment {experiment.id} of {subject.name}, {experiment.state}")

@@ -191,4 +191,4 @@ def _show(db: Database, domain: Domain) -> list[Block]:
 
 
 def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
-    return reports.comparison(experiment, stats.summary(experiments.counts(db, experiment)))
+    return reports.comparison(experiment, stats.look(db, experiment))

@@ -1,92 +1,154 @@
-"""The results of a comparison, in numbers and in words.
+"""Statistics of comparisons: one pure function that every front end shows.
 
-The unit is the person: someone who rates forty answers counts once, with the mean of their
-ratings. The posterior is a Beta-Binomial over those people; it is shown because people ask for
-it, and must not decide anything: whoever looks at it again and again and stops at "95%" is wrong
-far more often than one time in twenty.
+`summary(evidence, terms)` gives the results: per variant, per candidate, the state in plain words.
+`look` reads the evidence from the store first; `reproduce` works stored results out anew.
+
+    sequence.py     the interval that decides, at any time
+    srm.py          whether people were divided as agreed
+    cuped.py        less noise, with what people thought before
+    posterior.py    the chance to be better, for showing only
+    pairwise.py     votes between two answers
+    adaptive.py     shares that follow what is known, off unless asked for
+    decide.py       what the numbers mean
+    words.py        and in sentences
+
+The unit is the person, everywhere.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from data.experiments import VariantCounts
+from sqlite_utils import Database
 
-FOR_SHOWING = "for showing, not for deciding"
-NODES = 256  # quadrature points; the error is far below what is shown
+from bot.stats import decide, srm, words
+from bot.stats.differences import alpha, differences, side, tuned_for
+from bot.stats.pairwise import strengths
+from bot.stats.posterior import probability_better, standardised
+from bot.stats.remaining import needed
+from bot.stats.results import (
+    Comparison,
+    Difference,
+    Results,
+    Split,
+    State,
+    Strength,
+    VariantResult,
+)
+from data import evidence as store
+from data import terms as agreed
+from data.evidence import Evidence
+from data.experiments import Experiment
+from data.terms import Terms
 
-
-@dataclass(frozen=True)
-class VariantResult:
-    label: str  # A is the control
-    adapter: str  # helpdesk@3, or base
-    people: int  # were answered at least once
-    raters: int  # of them, rated at least one answer
-    replies: int
-    failed: int
-    up: int
-    down: int
-    mean: float | None  # of the raters' mean ratings, 0..1; None: nobody rated
-
-
-@dataclass(frozen=True)
-class Results:
-    variants: tuple[VariantResult, ...]
-    b_better: float | None  # posterior P(B > A), for showing only; None: a side is unrated
-    sentence: str
-
-
-def summary(counts: Sequence[VariantCounts]) -> Results:
-    """What a comparison has collected so far; `counts` has the control first."""
-    results = tuple(_result(c) for c in counts)
-    chance = None
-    if len(counts) == 2 and all(c.ratings for c in counts):
-        chance = probability_better(counts[0].ratings, counts[1].ratings)
-    return Results(results, chance, _sentence(results, chance))
-
-
-def probability_better(a: Sequence[float], b: Sequence[float]) -> float:
-    """P(B > A) for ratings 0..1, one a person, under uniform priors.
-
-    A person's mean counts as that share of one success, which is exact for people who rated once
-    and cautious otherwise. With F the posterior distributions, P(B > A) is the integral of
-    F_A(F_B^-1(u)) over u in 0..1, here by Gauss-Legendre quadrature.
-    """
-    import numpy as np
-    from scipy import special  # half a second to import; only results need it
-
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    u = (nodes + 1) / 2
-    quantiles = special.betaincinv(1 + sum(b), 1 + len(b) - sum(b), u)
-    below = special.betainc(1 + sum(a), 1 + len(a) - sum(a), quantiles)
-    return float(np.dot(weights, below) / 2)
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Results",
+    "Split",
+    "State",
+    "Strength",
+    "VariantResult",
+    "look",
+    "reproduce",
+    "summary",
+]
 
 
-def _result(c: VariantCounts) -> VariantResult:
+def look(db: Database, experiment: Experiment) -> Results:
+    """The results as the store has them now."""
+    return summary(store.collect(db, experiment), Terms())
+
+
+def reproduce(stored: Mapping[str, Any]) -> Results:
+    """Work stored results (`asdict`, then JSON) out anew, from their evidence and terms alone."""
+    return summary(store.from_json(stored["evidence"]), agreed.from_json(stored["terms"]))
+
+
+def summary(evidence: Evidence, terms: Terms) -> Results:
+    """What the evidence says under the terms. Pure: the same arguments, the same results."""
+    variants = tuple(_variant(evidence, i) for i in range(len(evidence.variants)))
+    split = _split(evidence, terms)
+    comparisons = tuple(
+        _comparison(evidence, variants, i, split.sound, terms) for i in range(1, len(variants))
+    )
+    said = dict.fromkeys(c.sentence for c in comparisons)  # a broken split is told once
+    chances = [words.chance(c) for c in comparisons]
+    return Results(
+        state=decide.overall(comparisons),
+        sentence=" ".join([*said, words.rated(variants), *filter(None, chances)]),
+        variants=variants,
+        comparisons=comparisons,
+        split=split,
+        strengths=strengths([v.label for v in variants], evidence.ballots),
+        evidence=evidence,
+        terms=terms,
+    )
+
+
+def _variant(evidence: Evidence, index: int) -> VariantResult:
+    known = evidence.variants[index]
+    cells = [stage.cells[index] for stage in evidence.stages]
+    rated = [cell.of("rating") for cell in cells]
+    raters = sum(r.people for r in rated)
     return VariantResult(
-        label=c.variant.label,
-        adapter=c.variant.adapter,
-        people=c.people,
-        raters=len(c.ratings),
-        replies=c.replies,
-        failed=c.failed,
-        up=c.up,
-        down=c.down,
-        mean=fmean(c.ratings) if c.ratings else None,
+        label=known.label,
+        adapter=known.adapter,
+        people=sum(cell.assigned for cell in cells),
+        raters=raters,
+        replies=known.replies,
+        failed=known.failed,
+        up=known.up,
+        down=known.down,
+        mean=sum(r.total for r in rated) / raters if raters else None,
     )
 
 
-def _sentence(results: Sequence[VariantResult], chance: float | None) -> str:
-    rated = " and ".join(
-        f"{_people(r.raters)} rated {r.label} ({r.adapter}"
-        + (f", {r.mean:.0%} liked" if r.mean is not None else "")
-        + ")"
-        for r in results
+def _split(evidence: Evidence, terms: Terms) -> Split:
+    found = sum(
+        srm.log_evidence(stage.shares, [cell.assigned for cell in stage.cells])
+        for stage in evidence.stages
     )
-    if chance is None:
-        return f"Collecting: {rated}; both sides need ratings."
-    return f"Collecting: {rated}. Chance that B is better: {chance:.0%} ({FOR_SHOWING})."
+    p_value = srm.p_value(found)
+    return Split(found, p_value, p_value > terms.srm_alpha)
 
 
-def _people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count} people"
+def _comparison(
+    evidence: Evidence, variants: tuple[VariantResult, ...], i: int, sound: bool, terms: Terms
+) -> Comparison:
+    found = differences(evidence, i, terms)
+    state, reason = decide.verdict(sound, found, terms)
+    judged = Comparison(
+        label=variants[i].label,
+        adapter=variants[i].adapter,
+        state=state,
+        sentence="",
+        reason=reason,
+        differences=found,
+        needed=None,
+        chance_better=_chance(evidence, i),
+    )
+    missing = sum(max(0, terms.least_people - variants[side].raters) for side in (0, i))
+    if state == "collecting":
+        judged = replace(judged, needed=_needed(judged, variants, i, missing, terms))
+    if reason == "split":
+        return replace(judged, sentence=words.broken_split(variants, evidence.stages))
+    return replace(judged, sentence=words.verdict(judged, variants[0], missing, terms))
+
+
+def _chance(evidence: Evidence, i: int) -> float | None:
+    sides = [side([s.cells[j].of("rating") for s in evidence.stages]) for j in (0, i)]
+    likes = standardised(sides)
+    return None if likes is None else probability_better(*likes)
+
+
+def _needed(
+    judged: Comparison, variants: tuple[VariantResult, ...], i: int, missing: int, terms: Terms
+) -> int:
+    """Early on, the expected sample; then what the difference so far asks for."""
+    count, rating = len(variants), judged.differences.get("rating")
+    tuned = tuned_for("rating", count, terms)
+    if missing or rating is None:
+        return max(missing, round(tuned) - variants[0].raters - variants[i].raters)
+    level = alpha("rating", count, terms)
+    return max(missing, needed(rating, level, tuned, terms.minimum_effect))

@@ -34,7 +34,9 @@ class Difference:
     estimate: float
     low: float  # of the confidence sequence: may be looked at any time
     high: float
-    people: int  # that it rests on, both sides
+    error: float  # standard error of the estimate
+    time: float  # what is known so far, as that many people at equal shares would tell it
+    people: tuple[int, int]  # that it rests on: the control's, the candidate's
     adjusted: float = 0.0  # the share of the variance that earlier ratings took away
 
 
@@ -46,7 +48,7 @@ class Comparison:
     adapter: str
     state: State
     sentence: str
-    reason: str  # "rating", "split", or the guardrail that is broken; "": nothing is decided
+    reason: str  # "rating", "split", or the broken guardrail's metric; "": nothing is decided
     differences: Mapping[Metric, Difference]  # "rating" is the one that decides
     needed: int | None  # rated people still, of both sides; None: no telling, or decided
     chance_better: float | None  # posterior, for showing only
@@ -62,7 +64,7 @@ class Split:
     """Whether people were divided as agreed: a sequential test of the counts."""
 
     log_evidence: float  # natural logarithm of the e-value against the agreed shares
-    p_value: float  # the smallest that any look can have given: 1 / e-value
+    p_value: float  # 1 / e-value: may be looked at any time
     sound: bool
 
 

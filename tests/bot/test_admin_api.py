@@ -152,7 +152,7 @@ def test_a_comparison_from_start_to_stop(bot: Bot) -> None:
     assert seen == {("A", "helpdesk@1"), ("B", "helpdesk@2")}
     shown = client.get(f"/v1/experiments/{started.json()['id']}").json()
     assert sum(v["raters"] for v in shown["results"]["variants"]) == 20
-    assert 0 < shown["results"]["b_better"] < 1
+    assert 0 < shown["results"]["comparisons"][0]["chance_better"] < 1
     assert "not for deciding" in shown["results"]["sentence"]
 
     stopped = client.post(f"/v1/experiments/{started.json()['id']}/stop")

@@ -1,0 +1,59 @@
+"""What the numbers mean: the state of each candidate, and of the comparison.
+
+In this order: a broken split lets nothing be decided; then a broken guardrail; then the interval of
+the ratings. Better or worse: it lies wholly above or below zero. No difference worth having: it
+lies within the minimum effect on both sides. Everything else is collecting, and collecting means
+hold.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import log1p
+
+from bot.stats.results import Comparison, Difference, State
+from data.evidence import Metric
+from data.terms import Terms
+
+HIGHER_IS_BETTER: tuple[Metric, ...] = ("rating", "follow_up")
+UNRELIABLE: tuple[Metric, ...] = ("failed", "latency")  # a breach is a defect, not an opinion
+
+Verdict = tuple[State, str]  # and what it rests on: "split", a metric, or ""
+
+
+def verdict(sound: bool, found: Mapping[Metric, Difference], terms: Terms) -> Verdict:
+    """Of one candidate."""
+    if not sound:
+        return "unhealthy", "split"
+    for metric, bound in terms.guardrails.items():
+        if metric in found and broken(metric, found[metric], bound, terms):
+            return ("unhealthy" if metric in UNRELIABLE else "worse"), metric
+    rating = found.get("rating")
+    if rating is None or min(rating.people) < terms.least_people:
+        return "collecting", ""
+    if -terms.minimum_effect <= rating.low and rating.high <= terms.minimum_effect:
+        return "no difference", "rating"
+    if rating.low > 0:
+        return "better", "rating"
+    if rating.high < 0:
+        return "worse", "rating"
+    return "collecting", ""
+
+
+def broken(metric: Metric, found: Difference, bound: float, terms: Terms) -> bool:
+    """Whether the whole interval lies beyond what is allowed."""
+    if min(found.people) < terms.least_people:
+        return False
+    if metric in HIGHER_IS_BETTER:
+        return found.high < -bound
+    return found.low > (log1p(bound) if metric == "latency" else bound)
+
+
+def overall(comparisons: Sequence[Comparison]) -> State:
+    """Of the comparison. One better candidate is enough; else all have to be decided."""
+    states = {c.state for c in comparisons}
+    if "better" in states:
+        return "better"
+    if "collecting" in states:
+        return "collecting"
+    if len(states) == 1:
+        return comparisons[0].state
+    return "no difference" if "no difference" in states else "worse"

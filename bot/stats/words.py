@@ -1,0 +1,117 @@
+"""The results in sentences that a person can act on."""
+
+from collections.abc import Mapping, Sequence
+from math import exp
+
+from bot.stats.remaining import about
+from bot.stats.results import Comparison, Difference, VariantResult
+from data.evidence import Metric, Stage
+from data.terms import Terms
+
+FOR_SHOWING = "for showing, not for deciding"
+MORE: Mapping[Metric, str] = {
+    "failed": "more of its answers fail",
+    "correction": "more of its answers are corrected",
+    "regenerate": "more of its answers are asked for again",
+    "follow_up": "fewer of the people asked say that it helped",
+}
+
+
+def verdict(found: Comparison, control: VariantResult, missing: int, terms: Terms) -> str:
+    """What is known of a candidate. `missing`: rated people until anything can be decided."""
+    b, a = f"{found.label} ({found.adapter})", f"{control.label} ({control.adapter})"
+    rating = found.differences.get("rating")
+    if found.reason in ("failed", "latency", "correction", "regenerate", "follow_up"):
+        return _broken(found, terms)
+    if rating is None or missing:
+        more = "1 more person" if missing == 1 else f"{missing:,} more people"
+        return f"Collecting: {more} must rate before {found.label} can be judged."
+    if found.state == "collecting":
+        return (
+            f"Collecting: {found.label} is {_apart(rating.estimate)} {control.label} so far, "
+            f"{_interval(rating)}. {_needed(found.needed)}"
+        )
+    if found.state == "no difference":
+        return (
+            f"No difference worth having: {b} is within {_points(terms.minimum_effect)} points "
+            f"of {a}, {_interval(rating)}."
+        )
+    return (
+        f"{b} is {found.state} than {a}: by {_points(abs(rating.estimate))} points, "
+        f"{_interval(rating)}."
+    )
+
+
+def broken_split(variants: Sequence[VariantResult], stages: Sequence[Stage]) -> str:
+    """What was agreed, and what came."""
+    expected = [
+        sum(s.shares[i] * sum(c.assigned for c in s.cells) for s in stages)
+        for i in range(len(variants))
+    ]
+    came = ", ".join(
+        f"{v.label} got {_people(v.people)} and should have about {share:,.0f}"
+        for v, share in zip(variants, expected, strict=True)
+    )
+    return (
+        f"Unhealthy: people are not divided as agreed ({came}), so nothing can be decided. "
+        "Find out who is missing, then start the comparison anew."
+    )
+
+
+def rated(results: Sequence[VariantResult]) -> str:
+    """Who rated what."""
+    parts = [
+        f"{_people(r.raters)} rated {r.label} ({r.adapter}"
+        + (f", {r.mean:.0%} liked" if r.mean is not None else "")
+        + ")"
+        for r in results
+    ]
+    return ", ".join(parts[:-1]) + f" and {parts[-1]}."
+
+
+def chance(found: Comparison) -> str:
+    """The posterior, in words; "" when there is none."""
+    if found.chance_better is None:
+        return ""
+    return f"Chance that {found.label} is better: {found.chance_better:.0%} ({FOR_SHOWING})."
+
+
+def _broken(found: Comparison, terms: Terms) -> str:
+    metric = next(m for m in found.differences if m == found.reason)
+    difference, bound = found.differences[metric], terms.guardrails[metric]
+    head = "Worse" if found.state == "worse" else "Unhealthy"
+    name = f"{found.label} ({found.adapter})"
+    if metric == "latency":
+        slower, low, high = (
+            f"{exp(x) - 1:.0%}" for x in (difference.estimate, difference.low, difference.high)
+        )
+        return (
+            f"{head}: {name} takes {slower} longer to answer (interval {low} to {high}); "
+            f"{bound:.0%} is allowed."
+        )
+    return (
+        f"{head}: {name}: {_points(abs(difference.estimate))} points {MORE[metric]}, "
+        f"{_interval(difference)}; {_points(bound)} points are allowed."
+    )
+
+
+def _apart(difference: float) -> str:
+    return f"{_points(abs(difference))} points {'above' if difference >= 0 else 'below'}"
+
+
+def _interval(found: Difference) -> str:
+    return f"interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0")
+
+
+def _needed(people: int | None) -> str:
+    if people is None:
+        return ""
+    return f"If it stays so, about {about(people)} more rated people decide it."
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people"
