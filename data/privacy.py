@@ -18,7 +18,7 @@ from data.db import Row, changed, row, rows, value
 from data.errors import Invalid
 from data.pairs import STATUSES
 
-PERSON = re.compile(r"(slack|http|web|cli):[^\s\x00]{1,256}")
+PERSON = re.compile(r"(slack|http|web|cli):[^\x00-\x1f\x7f]{1,300}")
 OPTED_OUT = "withdrawn, as its author opted out of learning"
 
 
