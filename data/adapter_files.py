@@ -36,6 +36,8 @@ MAX_OTHER = 64 << 20
 HEADER_PER_TENSOR = 1024  # bytes, name included
 MAX_WIDTH = 1 << 19  # inputs or outputs of a layer whose shape the base does not show
 PREFIX = "base_model.model."
+UNPREFIXED = ("gpt2", "bloom")  # model_type of families
+TRANSPOSED = ("gpt2",)
 
 UNPACKED = (*FLOATS, "F8_E4M3", "F8_E5M2")  # a weight of the base so stored shows its shape
 
@@ -125,6 +127,17 @@ def base_shapes(base: Path | str) -> dict[str, tuple[str, Shape]]:
     for file in files:
         for name, tensor in read_header(file).items():
             shapes[name] = (tensor.dtype, tensor.shape)
+    return _as_loaded(shapes, folder / "config.json")
+
+
+def _as_loaded(shapes: dict[str, tuple[str, Shape]], config: Path) -> dict[str, tuple[str, Shape]]:
+    """The shapes under the names and the way around that a loaded model has them. GPT-2 stores its
+    layers as (in, out), and files of the first families leave out the name that comes first."""
+    kind = orjson.loads(config.read_bytes()).get("model_type") if config.is_file() else None
+    if kind in UNPREFIXED and not any(name.startswith("transformer.") for name in shapes):
+        shapes = {f"transformer.{name}": found for name, found in shapes.items()}
+    if kind in TRANSPOSED:
+        return {name: (dtype, shape[::-1]) for name, (dtype, shape) in shapes.items()}
     return shapes
 
 

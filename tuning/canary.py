@@ -20,6 +20,7 @@ from torch import Tensor
 
 from data.adapters import Canary
 from tuning import evaluate
+from tuning.exam import Exam
 from tuning.examples import Example
 from tuning.lesson import Lesson
 from tuning.model import Base
@@ -27,6 +28,8 @@ from tuning.model import Base
 log = logging.getLogger(__name__)
 
 KEPT = 4  # canaries of an adapter
+PROBES = 48  # answers that an engine is compared on, once, while the adapter is evaluated
+PROBE_TOKENS = 24  # of each, at most
 TRIED = 16  # questions that are answered to choose them from
 TOKENS = 12  # of an answer, at most: each costs an engine one step at every load
 FEWEST = 3  # tokens, below which an answer says nothing
@@ -63,6 +66,25 @@ def record(base: Base, model: Any, lesson: Lesson) -> tuple[Canary, ...]:
     return tuple(one.canary for one in kept)
 
 
+def probes(base: Base, model: Any, exam: Exam, lesson: Lesson) -> tuple[Canary, ...]:
+    """Whole answers of the adapter in `model`, sure of them or not, by which an engine shows that
+    it serves what was trained: to the questions of its exam, and to trained ones where it has few.
+    """
+    examples = [question.example for name in exam.sets for question in exam.asked(name)]
+    order = sorted(examples, key=_hash) + sorted(lesson.epoch(0), key=_hash)
+    chosen = list(dict.fromkeys(order))[:PROBES]
+    was_training = model.training
+    model.eval()
+    try:
+        answers = evaluate.generate(base, model, [e.prompt for e in chosen], PROBE_TOKENS)
+        return tuple(
+            _probe(base, model, example, answer)
+            for example, answer in zip(chosen, answers, strict=True)
+        )
+    finally:
+        model.train(was_training)
+
+
 def candidates(
     new: Sequence[Example], trained: Sequence[Example], max_length: int
 ) -> list[Example]:
@@ -73,12 +95,12 @@ def candidates(
         fitting,
         key=lambda e: (
             e.pair_id not in news,
-            e.trained <= FEWEST,
+            e.answered <= FEWEST,
             len(e.prompt) // SIMILAR,
-            hashlib.sha256(repr(e.ids).encode()).digest(),
+            _hash(e),
         ),
     )
-    one_each = {example.ids[-example.trained :]: example for example in reversed(order)}
+    one_each = {example.ids[-example.answered :]: example for example in reversed(order)}
     chosen = set(one_each.values())
     return [e for e in dict.fromkeys(order) if e in chosen][:TRIED]
 
@@ -107,6 +129,22 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
         canary = Canary(example.pair_id, example.prompt, kept, round(mean, 6))
         tried.append(Tried(canary, example.pair_id in news, agreed / sure))
     return tried
+
+
+def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) -> Canary:
+    """What is compared is what the trainer finds likeliest at each place, given its own answer:
+    generating goes step by step, which can round a near tie to the other side."""
+    logprobs = answer_logprobs(base, model, example.prompt, answer)
+    likeliest = logprobs.argmax(-1).tolist()
+    same = next((i for i, t in enumerate(likeliest) if t != answer[i]), len(answer))
+    kept = answer[: max(1, same)]
+    mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / len(kept)
+    return Canary(example.pair_id, example.prompt, kept, round(mean, 6))
+
+
+def _hash(example: Example) -> bytes:
+    """An order that depends on the example alone."""
+    return hashlib.sha256(repr(example.ids).encode()).digest()
 
 
 def sure_tokens(logprobs: Tensor, answer: Sequence[int]) -> int:

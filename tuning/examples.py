@@ -1,9 +1,10 @@
-"""Examples: a pair as the token ids that are trained on, loss on the response alone.
+"""Examples: a pair as the token ids that are trained on, loss on what is answered alone.
 
 The prompt is rendered by the base model's own chat template exactly as the engine renders it to
 answer (`add_generation_prompt`), and the response is tokenised after it, so what is trained is
 token for token what is generated later. Labels are -100 on the prompt and the ids themselves on
-the response, the stop token included: without it the adapter would never learn to end.
+the response, the stop token included: without it the adapter would never learn to end. Answers in
+the turns before are learned too where `loss_turns` is "all"; the ids are the same either way.
 
 Faults that would waste a run in silence are found here, before the first step, and name the pair.
 """
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from data.errors import Invalid
 from data.pairs import Pair
+from tuning.recipe import LossTurns
 
 IGNORED = -100  # the label that PyTorch's cross entropy skips
 SHOWN = 5  # faults that an error lists
@@ -39,7 +41,12 @@ class Example:
     @property
     def prompt(self) -> tuple[int, ...]:
         """The ids that an engine is given to answer from."""
-        return self.ids[: len(self.ids) - self.trained]
+        return self.ids[: len(self.ids) - self.answered]
+
+    @property
+    def answered(self) -> int:
+        """Tokens of the response: the last labels without a gap."""
+        return next((i for i, label in enumerate(reversed(self.labels)) if label == IGNORED), 0)
 
     @property
     def trained(self) -> int:
@@ -50,12 +57,13 @@ class Example:
 @dataclass(frozen=True)
 class Batch:
     """One forward pass. Padded on the right: causal attention never looks there, so there is no
-    mask. `weights` counts how often a row stands in the window."""
+    mask. `weights` counts how often a token's example stands in the window."""
 
     ids: Tensor  # (rows, tokens)
     labels: Tensor  # (rows, tokens)
-    weights: Tensor  # (rows,)
-    tokens: int  # labelled ones, each counted as often as its row's weight
+    weights: Tensor  # (rows, tokens)
+    tokens: int  # labelled ones, each counted as often as its weight
+    positions: Tensor | None = None  # (rows, tokens), where a row holds several examples
 
 
 def messages(pair: Pair, system_prompt: str) -> list[dict[str, str]]:
@@ -86,6 +94,7 @@ def encode(
     system_prompt: str,
     stops: frozenset[int],
     max_length: int,
+    loss_turns: LossTurns = "last",
 ) -> Example:
     """The example of one pair. Raises Invalid with the reason when it cannot be trained on."""
     said = messages(pair, system_prompt)
@@ -114,11 +123,58 @@ def encode(
             f"it has {len(prompt) + len(response):,} tokens and max_length is {max_length:,}: "
             f"{cut} would be cut off"
         )
-    return Example(
-        pair.id,
-        tuple(prompt + response),
-        tuple([IGNORED] * len(prompt) + response),
-    )
+    _refuse_unknown(tokenizer, response)
+    labels = [IGNORED] * len(prompt)
+    if loss_turns == "all":
+        labels = _earlier_answers(tokenizer, said, before, prompt, stops)
+    return Example(pair.id, tuple(prompt + response), tuple(labels + response))
+
+
+def _earlier_answers(
+    tokenizer: Any,
+    said: list[dict[str, str]],
+    before: str,
+    prompt: list[int],
+    stops: frozenset[int],
+) -> list[int]:
+    """Labels of the prompt: the ids of each answer in it with its stop token, IGNORED elsewhere.
+    `before` is the prompt's text. Raises Invalid where an answer cannot be found in it."""
+    labels = [IGNORED] * len(prompt)
+    if not tokenizer.is_fast:
+        raise Invalid("loss_turns is all, and this tokenizer does not tell where its tokens are")
+    places = tokenizer(before, add_special_tokens=False, return_offsets_mapping=True)
+    for i, message in enumerate(said):
+        if message["role"] != "assistant":
+            continue
+        asked = tokenizer.apply_chat_template(said[:i], tokenize=False, add_generation_prompt=True)
+        answered = tokenizer.apply_chat_template(said[: i + 1], tokenize=False)
+        if not (before.startswith(answered) and answered.startswith(asked)):
+            raise Invalid(
+                "loss_turns is all, but the base model's chat template renders earlier answers "
+                "differently from the last one, so training on them would not match answering"
+            )
+        span = [
+            at
+            for at, (start, end) in enumerate(places["offset_mapping"])
+            if len(asked) <= start < end <= len(answered)
+        ]
+        last = max((at for at in span if prompt[at] in stops), default=None)
+        if last is None:
+            raise Invalid("an earlier answer would be learned without its stop token")
+        for at in span:
+            if at <= last:
+                labels[at] = prompt[at]
+    return labels
+
+
+def _refuse_unknown(tokenizer: Any, response: list[int]) -> None:
+    """What the tokenizer cannot spell would be learned as a token that stands for anything."""
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown != tokenizer.eos_token_id and unknown in response:
+        raise Invalid(
+            f"the response has characters that the base model's tokenizer cannot spell: it would "
+            f"learn to say {tokenizer.unk_token}"
+        )
 
 
 def encode_all(
@@ -128,6 +184,7 @@ def encode_all(
     system_prompt: str,
     stops: frozenset[int],
     max_length: int,
+    loss_turns: LossTurns = "last",
 ) -> list[Example]:
     """The examples of all pairs, in order. Raises BadPairs naming those that cannot be used."""
     if tokenizer.chat_template is None:
@@ -147,6 +204,7 @@ def encode_all(
                     system_prompt=system_prompt,
                     stops=stops,
                     max_length=max_length,
+                    loss_turns=loss_turns,
                 )
             )
         except Invalid as error:
@@ -169,9 +227,11 @@ def check(examples: Sequence[Example], stops: frozenset[int]) -> None:
             raise BadPairs(f"pair {example.pair_id}: no token of it would be learned")
         if example.labels[-1] not in stops:
             raise BadPairs(f"pair {example.pair_id}: the stop token would not be learned")
-        learned = example.labels[-example.trained :]
-        if learned != example.ids[-example.trained :]:
+        learned = zip(example.labels, example.ids, strict=True)
+        if any(label not in (IGNORED, token) for label, token in learned):
             raise BadPairs(f"pair {example.pair_id}: its labels are not its response")
+        if example.labels[0] != IGNORED:
+            raise BadPairs(f"pair {example.pair_id}: there is nothing before its response")
 
 
 def windows(examples: Sequence[Example], batch_size: int, seed: int) -> list[list[Example]]:
@@ -214,7 +274,7 @@ def _batch(
     for i, row in enumerate(rows):
         ids[i, : len(row.ids)] = torch.tensor(row.ids)
         labels[i, : len(row.ids)] = torch.tensor(row.labels)
-    weights = torch.tensor([float(counts[row]) for row in rows])
+    weights = torch.tensor([[float(counts[row])] for row in rows]).expand(ids.shape)
     tokens = sum(row.trained * counts[row] for row in rows)
     return Batch(ids.to(device), labels.to(device), weights.to(device), tokens)
 

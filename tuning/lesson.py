@@ -22,7 +22,7 @@ from data.pairs import Pair
 from data.runs import Run
 from tuning import forgetting, model
 from tuning.examples import Example, check, encode_all, stop_ids
-from tuning.recipe import Recipe
+from tuning.recipe import LossTurns, Recipe
 
 log = logging.getLogger(__name__)
 
@@ -96,16 +96,17 @@ def prepare(
     recipe = choose_recipe(settings, run, len(new_ids), parent)
     stops = stop_ids(tokenizer, generation_config)
 
-    def encoded(some: list[Pair]) -> list[Example]:
+    def encoded(some: list[Pair], loss_turns: LossTurns = "last") -> list[Example]:
         return encode_all(
             some,
             tokenizer,
             system_prompt=domain.system_prompt,
             stops=stops,
             max_length=recipe.max_length,
+            loss_turns=loss_turns,
         )
 
-    train = encoded(kept["train"])
+    train = encoded(kept["train"], recipe.loss_turns)
     check(train, stops)
     measured = {part: encoded(kept[part])[:WATCHED] for part in ("validation", "probe")}
     measured = {part: examples for part, examples in measured.items() if examples}
@@ -174,6 +175,6 @@ def _check_parent(settings: Settings, parent: Adapter) -> None:
 
 def _questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Question]:
     return [
-        Question(example.prompt, pair.prompt, pair.response, example.trained)
+        Question(example.prompt, pair.prompt, pair.response, example.answered)
         for pair, example in zip(pairs, examples, strict=True)
     ]

@@ -11,7 +11,7 @@ Three things here are easy to get wrong and silent when they are:
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from data.errors import Invalid, Unavailable
@@ -105,7 +105,7 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
             local_files_only=_is_folder(path),
             # on CPUs the fused kernel is slow in bf16: a step of the pocket base took 141 ms
             # with it, 90 ms without
-            attn_implementation="eager" if device.type == "cpu" else "sdpa",
+            attn_implementation="eager" if device.type == "cpu" else None,
             **given,
         )
     model.requires_grad_(False)
@@ -125,14 +125,27 @@ def keep_trainable_on_cpu(model: nn.Module) -> int:
     return len(layers)
 
 
+def check_guarded(model: nn.Module) -> None:
+    """Raises Invalid when some 4-bit layer may still be repacked, which would end its gradients at
+    the first evaluation."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, bitsandbytes.nn.Linear4bit) and layer.support_avx512bf16_for_cpu:
+            raise Invalid(
+                f"The 4-bit weights of {name} would be repacked at the first evaluation, and "
+                "training after it would go wrong without a word. Set quantization=none."
+            )
+
+
 def new_adapter(base: Base, recipe: Recipe) -> Any:
     """A fresh adapter on the base: it changes nothing until it is trained."""
     torch.manual_seed(recipe.seed)
+    names = targets(base.model, recipe)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
-        target_modules=targets(base.model, recipe),
+        target_modules=names,
+        fan_in_fan_out=_transposed(base.model, names),
         layers_to_transform=_upper_layers(base.model, recipe),
         use_rslora=recipe.rslora,
         bias="none",
@@ -154,24 +167,57 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
+@contextlib.contextmanager
+def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
+    """Inside it, the output layer sees the `wanted` positions `(rows, tokens)` alone, as one
+    `(positions, hidden)` matrix: works for every architecture that has an output layer."""
+
+    def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0][wanted], *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def layers(model: Any) -> list[nn.Module]:
+    """The blocks of a model, lowest first. Raises Invalid when it is not built of blocks."""
+    count = int(model.config.get_text_config().num_hidden_layers)
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return list(module)
+    raise Invalid("The base model has no list of layers that its settings tell of.")
+
+
 def targets(model: nn.Module, recipe: Recipe) -> list[str]:
     """The names of the layers that get an adapter. Raises Invalid when a name is not in the base,
     or is one the engine serves no adapter on."""
-    linear = _linear_names(model)
+    paths = _linear_paths(model)
+    linear = {path.rsplit(".", 1)[-1] for path in paths}
     if recipe.target_modules == "all-linear":
-        wanted = set(linear)
+        wanted = linear
     elif recipe.target_modules == "mlp":
-        wanted = {n for n, path in linear.items() if any(word in path for word in MLP_WORDS)}
-        wanted = wanted or set(linear)
+        wanted = _mlp_names(paths) or linear
     else:
         wanted = set(recipe.target_modules)
-    missing = sorted(wanted - set(linear))
+    missing = sorted(n for n in wanted if not any(f".{p}".endswith(f".{n}") for p in paths))
     if missing:
         raise Invalid(
             f"target_modules has {missing[0]}, which the base model has not "
             f"(it has {', '.join(sorted(linear))})."
         )
     return sorted(wanted)
+
+
+def _transposed(model: nn.Module, names: Sequence[str]) -> bool:
+    """Whether the layers of `names` hold their weights as (inputs, outputs), as GPT-2 does."""
+    kind = transformers.pytorch_utils.Conv1D
+    return any(
+        isinstance(module, kind) and path.endswith(tuple(names))
+        for path, module in model.named_modules()
+    )
 
 
 def _upper_layers(model: Any, recipe: Recipe) -> list[int] | None:
@@ -205,17 +251,31 @@ def licence(path: str) -> str:
     return found[1].strip("\"'") if found else ""
 
 
-def _linear_names(model: nn.Module) -> dict[str, str]:
-    """Last name -> a full path, of each linear layer but the embeddings."""
+def _mlp_names(paths: Sequence[str]) -> set[str]:
+    """The names of the linear layers between attentions. One that attention has a layer of too
+    (`c_proj` in GPT-2) is named with its parent."""
+    between, others = set(), set()
+    for path in paths:
+        is_mlp = any(word in path for word in MLP_WORDS)
+        (between if is_mlp else others).add(path.rsplit(".", 1)[-1])
+    return {
+        ".".join(path.rsplit(".", 2)[-2:]) if name in others else name
+        for path in paths
+        if (name := path.rsplit(".", 1)[-1]) in between and any(word in path for word in MLP_WORDS)
+    }
+
+
+def _linear_paths(model: nn.Module) -> list[str]:
+    """The full name of each linear layer but the embeddings."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     kinds = (nn.Linear, transformers.pytorch_utils.Conv1D)  # Linear4bit is a Linear
-    return {
-        path.rsplit(".", 1)[-1]: path
+    return [
+        path
         for path, module in model.named_modules()
         if isinstance(module, kinds)
         and module is not head
         and path.rsplit(".", 1)[-1] not in REFUSED_TARGETS
-    }
+    ]
 
 
 def _in_float32(model: Any) -> Any:

@@ -13,9 +13,11 @@ million parameters were measured with `benchmarks/learning_curve.py`.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from data.errors import Invalid
+
+LossTurns = Literal["all", "last"]
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM serves (it also takes 1)
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -62,6 +64,14 @@ class Recipe(BaseModel):
     """Sequences an optimiser step learns from."""
     micro_tokens: int = Field(default=4096, ge=16)
     """Padded tokens in one forward pass; a larger batch is accumulated. Bounds the memory."""
+    packing: bool = False
+    """Several pairs in one row in place of padding. That they do not see each other is shown on
+    the base model at the start of the run, or the run ends there."""
+    gradient_checkpointing: bool = False
+    """Compute each layer a second time instead of remembering what it gave: less memory, about a
+    third more time, the same gradients."""
+    loss_turns: LossTurns = "last"
+    """Learn the `last` answer of a conversation, or `all` of its answers."""
     epochs: float = Field(default=3, gt=0, le=1000)
     """How often each training pair is seen."""
     max_steps: int = Field(default=0, ge=0)
@@ -91,6 +101,14 @@ class Recipe(BaseModel):
     """Decides initial weights, order and dropout: equal seeds give equal adapters."""
     why: str = ""
     """Where the defaults came from, in words."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.packing and self.neftune_alpha:
+            raise ValueError(
+                "packing and neftune_alpha do not go together: the noise depends on a pair's length"
+            )
+        return self
 
     @classmethod
     def for_pairs(
@@ -208,6 +226,9 @@ def _tiny(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
 def _describe(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
+        if not problem["loc"]:  # two values that do not go together
+            lines.append(problem["msg"].removeprefix("Value error, ") + ".")
+            continue
         key = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             lines.append(_unknown(key))

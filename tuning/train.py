@@ -6,7 +6,6 @@ to see when it is written out: loss per labelled token over the whole window, ho
 into passes; the rate; the best weights kept; a clean stop.
 """
 
-import contextlib
 import logging
 import math
 import time
@@ -19,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from data.errors import UnderstudyError
+from data.errors import Invalid, UnderstudyError
+from tuning import packing
 from tuning.checkpoint import Checkpoints, Memory
 from tuning.examples import IGNORED, Batch, Example, batches, check, windows
-from tuning.model import Base, trainable
+from tuning.model import Base, check_guarded, only_positions, trainable
 from tuning.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -93,9 +93,10 @@ def train(
     measured on the way; the checkpoint with the lowest sum over the parts of `judged_by` is kept,
     the last one when there are none. With `checkpoints`, training goes on from the last one, to
     the same bytes as if it had never stopped. Raises Invalid for examples that would be a loss in
-    silence, Diverged when the loss is not a number any more."""
+    silence and for a base model that would be, Diverged when the loss is not a number any more."""
     first = epoch(0)
     check(first, base.stops)
+    check_guarded(base.model)
     steps = total_steps(len(first), recipe)
     due = {round((i + 1) * steps / recipe.evaluations) for i in range(recipe.evaluations)} | {steps}
     weights = trainable(model)
@@ -107,8 +108,7 @@ def train(
         fused=True,
     )
     torch.manual_seed(recipe.seed)  # dropout
-    model.config.use_cache = False
-    model.train()
+    make_ready(base, model, first, recipe)
     memory = checkpoints.restore(weights, optimizer) if checkpoints else Memory()
     done, spent = memory.step, memory.seconds
     began = time.monotonic()
@@ -121,16 +121,21 @@ def train(
             continue
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, step - 1, steps)
-        memory.train_loss, tokens = _learn(base, model, window, recipe)
-        torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_grad_norm)
+        memory.train_loss, tokens = learn(base, model, window, recipe)
+        _refuse_nonsense(memory.train_loss, step)
+        if step == done + 1:
+            check_gradients(weights)
+        norm = torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_grad_norm)
+        _refuse_nonsense(float(norm), step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        _refuse_nonsense(memory.train_loss, step)
         memory.step, memory.tokens = step, memory.tokens + tokens
 
         losses = None
         if step in due:
             losses = {part: mean_loss(base, model, some, recipe) for part, some in measured.items()}
+            for measure in losses.values():
+                _refuse_nonsense(measure, step)
             _judge(memory, losses, judged_by, weights)
         elapsed = time.monotonic() - began
         memory.seconds = spent + elapsed
@@ -166,10 +171,34 @@ def train(
     return outcome
 
 
-def _learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) -> tuple[float, int]:
+def make_ready(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> None:
+    """Put the model into training mode as the recipe says. Raises packing.Leaks when its packed
+    examples would see each other."""
+    model.config.use_cache = False
+    if recipe.gradient_checkpointing:
+        base.model.gradient_checkpointing_enable({"use_reentrant": False})
+    if recipe.packing:
+        proof = packing.prove(base, model, examples)
+        log.info("packed pairs are apart: %s", proof)
+    model.train()
+
+
+def check_gradients(weights: Mapping[str, torch.nn.Parameter]) -> None:
+    """Raises Invalid when the first step would leave a part of the adapter as it is, for ever."""
+    for name, parameter in weights.items():
+        if parameter.grad is None:
+            layer = name.split(".lora_")[0].removeprefix("base_model.model.")
+            raise Invalid(
+                f"The adapter on {layer} gets no gradient from this base model, so it would never "
+                "learn. Name other layers in target_modules."
+            )
+
+
+def learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) -> tuple[float, int]:
     """Add up the gradients of one optimiser step, every labelled token weighing the same however
     the window is cut into passes; returns the mean loss and the padded tokens that it took."""
-    passes = batches(window, recipe.micro_tokens, base.pad_id, base.device)
+    cut = packing.pack if recipe.packing else batches
+    passes = cut(window, recipe.micro_tokens, base.pad_id, base.device)
     labelled = sum(batch.tokens for batch in passes)
     loss = torch.zeros((), device=base.device)
     for batch in passes:
@@ -217,32 +246,17 @@ def _given_up(memory: Memory, recipe: Recipe) -> bool:
 
 
 def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:
-    """Cross entropy over the labelled tokens of a batch, summed, each row times its weight.
+    """Cross entropy over the labelled tokens of a batch, summed, each times its weight.
 
     Only labelled positions go through the output layer: with a large vocabulary the logits of
     the prompts would be most of the memory."""
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
-    with base.precision(), only_positions(model, wanted):
-        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
+    with base.precision(), only_positions(model, wanted), packing.isolated(model, batch) as places:
+        logits = model(input_ids=batch.ids, use_cache=False, **places).logits
+    # (labelled, vocabulary)
     losses = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
-    rows = wanted.nonzero()[:, 0]
-    return (losses * batch.weights[rows]).sum()
-
-
-@contextlib.contextmanager
-def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
-    """Inside it, the output layer sees the `wanted` positions `(rows, tokens)` alone, as one
-    `(positions, hidden)` matrix: works for every architecture that has an output layer."""
-
-    def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0][wanted], *args[1:])
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return (losses * batch.weights[wanted]).sum()
 
 
 def mean_loss(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> float:

@@ -188,6 +188,6 @@ def test_a_repeated_example_is_computed_once_and_counts_as_often() -> None:
     (batch,) = batches([example(5), example(5), example(6, 2)], micro_tokens=64, pad_id=0)
 
     assert tuple(batch.ids.shape) == (2, 6)
-    assert batch.weights.tolist() == [2.0, 1.0]
+    assert batch.weights[:, 0].tolist() == [2.0, 1.0]
     assert batch.tokens == 4 + 4 + 5
     assert torch.equal(batch.labels[0], torch.tensor([IGNORED, 4, 5, 6, 7, IGNORED]))
