@@ -105,7 +105,12 @@ class Fleet:
     def take_away(self, replica: Replica) -> None:
         """End one that is not needed any more, and forget it."""
         self._end([replica], SHUTDOWN_S + 2)
+        replica.forget()
         self.replicas.remove(replica)
+        self.forget_gone()
+
+    def forget_gone(self) -> None:
+        """Delete what the store knows of replicas that are not here any more."""
         with self.store.write() as db:
             placements.keep_only(db, [r.name for r in self.replicas])
 
@@ -122,6 +127,7 @@ class Fleet:
         engine = replica.engine
         assert isinstance(engine, Engine)
         self._end([replica], 0)
+        replica.forget()
         self.replicas.remove(replica)
         anew = self._own(int(replica.name.removeprefix(placements.OURS)), engine.port)
         try:

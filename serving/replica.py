@@ -41,6 +41,7 @@ class Replica:
         self._keeper = Keeper(store, settings, engine, ours=self.ours)
         self._precision = precision(settings) if self.ours else ""
         self._life = 0  # of the engine: the one that was filled last
+        self._forgotten = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"keep {self.name}", daemon=True)
@@ -74,6 +75,11 @@ class Replica:
     def beat(self) -> None:
         with self._lock:
             self._tell_if_possible()
+
+    def forget(self) -> None:
+        """Another one has its place: from now on nothing is told of it, by whomever."""
+        with self._lock:
+            self._forgotten = True
 
     def drain(self, why: str) -> None:
         """Let nobody new be sent here. It is so when this returns; raises what the store raises."""
@@ -161,11 +167,13 @@ class Replica:
     def _tell_if_possible(self) -> None:
         try:
             self._tell()
-        except UnderstudyError as error:
+        except (UnderstudyError, sqlite3.Error) as error:
             log.warning("No heartbeat of %s: %s", self.name, error)
 
     def _tell(self) -> None:
         """By the store's one writing thread: the callers are many, and some short-lived."""
+        if self._forgotten:
+            return
         size = self.engine.sizes
         self.store.submit_soon(
             lambda db: placements.beat(

@@ -45,7 +45,9 @@ class Rolling:
             asked = [r for r in placements.replicas(self.store.db) if self._due(r)]
             for row in sorted(asked, key=lambda r: r.restart_asked_at or 0)[:1]:
                 replica = self.fleet.by_name(row.name)
-                if replica is not None and isinstance(replica.engine, Engine):
+                if replica is None:  # it was taken away while the store was busy
+                    self.fleet.forget_gone()
+                elif isinstance(replica.engine, Engine):
                     log.info("%s is restarted, as %s asked.", row.name, row.restart_asked_by)
                     self._restart(replica, replica.engine)
                 with self.store.write() as db:

@@ -1,0 +1,56 @@
+"""What the store knows of replicas is what there is: neither a late heartbeat nor a busy store
+leaves one behind that nobody runs."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from data import placements
+from data.config import ServingSettings, Settings
+from data.db import Store
+from serving.fleet import Fleet
+from serving.rolling import Rolling
+from tests.conftest import wait_until
+from tests.serving.fake_vllm import FakeVllm
+
+
+@pytest.fixture
+def fleet(settings: Settings, store: Store, fake: FakeVllm) -> Iterator[Fleet]:
+    serving = ServingSettings(url=(fake.url,))
+    fleet = Fleet(settings.model_copy(update={"serving": serving}), store)
+    fleet.start()
+    wait_until(lambda: placements.ready_urls(store.db) == [fake.url], "readiness", 10)
+    yield fleet
+    fleet.stop()
+
+
+def test_a_late_heartbeat_does_not_bring_back_what_was_taken_away(fleet: Fleet, store: Store):
+    (replica,) = fleet.replicas
+    fleet.take_away(replica)
+    replica.beat()
+    assert placements.replicas(store.db) == []
+
+
+def test_one_that_could_not_be_forgotten_is_forgotten_later(
+    fleet: Fleet, store: Store, fake: FakeVllm
+):
+    """The store was busy when another one had taken its place."""
+    with store.write() as db:
+        placements.beat(db, "local-1", "http://127.0.0.1:9", "pocket", "down", "stopped")
+        placements.ask_restart(db, "local-1", "cli:test")
+    Rolling(fleet, threading.Event()).look()
+    assert [r.url for r in placements.replicas(store.db)] == [fake.url]
+
+
+def test_heartbeats_go_on_after_one_that_could_not_be_written(fleet: Fleet, store: Store):
+    (replica,) = fleet.replicas
+    refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON replicas BEGIN SELECT RAISE(ABORT, 'no'); END"
+    with store.write() as db:
+        db.execute(refuse)
+    replica.beat()
+    with store.write() as db:
+        db.execute("DROP TRIGGER refuse")
+        db.execute("UPDATE replicas SET heartbeat_at = 0")
+    replica.beat()
+    assert len(placements.ready(store.db)) == 1
