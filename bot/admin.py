@@ -115,14 +115,15 @@ def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
 def status(db: Database) -> Status:
     """Everything at a glance."""
     return Status(
-        domains=[_domain_status(db, domain) for domain in domains.every(db)],
+        domains=[domain_status(db, domain) for domain in domains.every(db)],
         replicas=placements.replicas(db),
         failed_placements=_failed_placements(db),
         alerts=alerts.alerts(db),
     )
 
 
-def _domain_status(db: Database, domain: Domain) -> DomainStatus:
+def domain_status(db: Database, domain: Domain) -> DomainStatus:
+    """One domain at a glance."""
     live = adapters.live(db, domain.id)
     newest = runs.recent(db, domain, limit=1)
     experiment = experiments.running(db, domain.id)
