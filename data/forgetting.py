@@ -20,7 +20,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
@@ -28,7 +28,8 @@ from sqlite_utils import Database
 
 from data import audit, runs
 from data.clock import now_us
-from data.db import Row, Store, changed, insert, row, rows, value
+from data.db import Store, changed, insert, row, rows, value
+from data.errors import NotFound
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +87,10 @@ async def forget(store: Store, home: Path, person: str, actor: str) -> Forgotten
     while not await store.submit(lambda db: step(db, receipt)):
         pass
     await store.read(lambda db: clean_cards(db, home))
-    done = await store.submit(lambda db: finish(db, receipt))
+    result = await store.submit(lambda db: finish(db, receipt))
     if not await store.read(scrub):
         log.warning("The store is read all the time; what was deleted leaves its log later.")
-    return done
+    return result
 
 
 async def resume(store: Store, home: Path) -> list[Forgotten]:
@@ -119,6 +120,8 @@ def begin(db: Database, person: str, actor: str) -> str:
 def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
     """Do a part of it: at most so many rows of one table. False while there is more to do."""
     order = _order(db, receipt)
+    if order is None:
+        return True
     for part in (_messages, _questions, _pairs_of, _judgements, _replies, _conversations):
         if part(db, order, most):
             _keep(db, order)
@@ -254,10 +257,13 @@ def _audit(db: Database, order: _Order) -> None:
 
 
 def finish(db: Database, receipt: str) -> Forgotten:
-    """Write into the audit log what was done, and drop the person's name and the receipt's."""
+    """Write into the audit log what was done, and drop the note of who was to be forgotten. When
+    somebody else did so at the same time, what they wrote."""
     order = _order(db, receipt)
+    if order is None:
+        return done(db, receipt)
     counts = order.counts
-    done = Forgotten(
+    result = Forgotten(
         receipt=order.receipt,
         messages=counts.get("messages", 0),
         judgements=counts.get("judgements", 0),
@@ -266,19 +272,21 @@ def finish(db: Database, receipt: str) -> Forgotten:
         adapters=_names(db, order.adapters),
         runs=tuple(sorted(int(name[4:]) for name in counts if name.startswith("run "))),
     )
-    audit.record(
-        db,
-        order.actor,
-        "forget",
-        f"receipt {order.receipt}",
-        messages=done.messages,
-        judgements=done.judgements,
-        pairs=done.pairs,
-        adapters=done.adapters,
-        runs=done.runs,
-    )
+    figures = {k: v for k, v in asdict(result).items() if k != "receipt"}
+    audit.record(db, order.actor, "forget", f"receipt {order.receipt}", **figures)
     db.execute("DELETE FROM forgettings WHERE receipt = ?", [order.receipt])
-    return done
+    return result
+
+
+def done(db: Database, receipt: str) -> Forgotten:
+    """What was done under a receipt. Raises NotFound, also while it is not finished."""
+    sql = "SELECT detail FROM audit WHERE subject = ? AND action = 'forget'"
+    found = value(db, sql, [f"receipt {receipt}"])
+    if found is None:
+        raise NotFound(f"There is no receipt {receipt}, or what it stands for is not finished.")
+    detail = orjson.loads(found)
+    lists = {name: tuple(detail[name]) for name in ("adapters", "runs")}
+    return Forgotten(receipt=receipt, **{**detail, **lists})
 
 
 # -- pairs ---------------------------------------------------------------------------------------
@@ -412,8 +420,11 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _order(db: Database, receipt: str) -> _Order:
-    found: Row = rows(db, "SELECT * FROM forgettings WHERE receipt = ?", [receipt])[0]
+def _order(db: Database, receipt: str) -> _Order | None:
+    """None: somebody else has finished it."""
+    found = row(db, "SELECT * FROM forgettings WHERE receipt = ?", [receipt])
+    if found is None:
+        return None
     return _Order(
         receipt=receipt,
         person=found["person"],
