@@ -123,7 +123,6 @@ def encode(
             f"it has {len(prompt) + len(response):,} tokens and max_length is {max_length:,}: "
             f"{cut} would be cut off"
         )
-    _refuse_unknown(tokenizer, response)
     labels = [IGNORED] * len(prompt)
     if loss_turns == "all":
         labels = _earlier_answers(tokenizer, said, before, prompt, stops)
@@ -165,16 +164,6 @@ def _earlier_answers(
             if at <= last:
                 labels[at] = prompt[at]
     return labels
-
-
-def _refuse_unknown(tokenizer: Any, response: list[int]) -> None:
-    """What the tokenizer cannot spell would be learned as a token that stands for anything."""
-    unknown = tokenizer.unk_token_id
-    if unknown is not None and unknown != tokenizer.eos_token_id and unknown in response:
-        raise Invalid(
-            f"the response has characters that the base model's tokenizer cannot spell: it would "
-            f"learn to say {tokenizer.unk_token}"
-        )
 
 
 def encode_all(
@@ -280,10 +269,13 @@ def _batch(
 
 
 def _refuse_control_tokens(tokenizer: Any, message: dict[str, str]) -> None:
-    """A text that spells a control token would end or begin a turn in the middle of a pair."""
+    """A text that spells a control token would end or begin a turn in the middle of a pair; one
+    that cannot be spelled would be learned as a token that stands for anything."""
     found = set(tokenizer(message["content"], add_special_tokens=False)["input_ids"])
     special = found & set(tokenizer.all_special_ids)
     if special:
         spelled = tokenizer.convert_ids_to_tokens(min(special))
         name = "response" if message["role"] == "assistant" else f"{message['role']}'s text"
+        if spelled == tokenizer.unk_token and spelled not in message["content"]:
+            raise Invalid(f"the {name} has characters that the base model's tokenizer cannot spell")
         raise Invalid(f"the {name} contains {spelled}, a control token of the base model")

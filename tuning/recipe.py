@@ -23,6 +23,11 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM serves (it also takes 1
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 REFUSED_TARGETS = ("lm_head", "embed_tokens", "wte", "embed_out")  # vLLM serves no LoRA on these
+UNSERVED = {  # what other trainers know and the engine could not serve
+    "modules_to_save": "the engine refuses adapters that carry whole modules",
+    "init_lora_weights": "PiSSA, LoftQ and the like change the base too, which the engine does not",
+    "bias": "the engine serves no adapter with a bias",
+}
 TINY_BASE = 50_000_000  # parameters; below, a base has to be taught harder
 
 
@@ -238,5 +243,7 @@ def _describe(error: ValidationError) -> str:
 
 
 def _unknown(key: str) -> str:
+    if key in UNSERVED:
+        return f"{key} cannot be set: {UNSERVED[key]}."
     known = ", ".join(name for name in Recipe.model_fields if name != "why")
     return f"A recipe has no {key!r} (it has {known})."

@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
 
 from data.errors import Invalid
 from data.pairs import Pair
@@ -191,3 +195,82 @@ def test_a_repeated_example_is_computed_once_and_counts_as_often() -> None:
     assert batch.weights[:, 0].tolist() == [2.0, 1.0]
     assert batch.tokens == 4 + 4 + 5
     assert torch.equal(batch.labels[0], torch.tensor([IGNORED, 4, 5, 6, 7, IGNORED]))
+
+
+TURNS = [("user", "Hi"), ("assistant", "Hello!"), ("user", "Well?"), ("assistant", "Yes.")]
+
+
+def test_all_answers_of_a_conversation_are_learned_where_asked_each_with_its_stop_token(
+    tokenizer: Any, pair: MakePair
+) -> None:
+    asked = pair("And now?", "Still there.", turns=TURNS)
+    (last,) = encode(tokenizer, asked, system="Be brief.")
+    (every,) = encode_all(
+        [asked], tokenizer, system_prompt="Be brief.", stops=STOPS, max_length=128,
+        loss_turns="all",
+    )  # fmt: skip
+
+    assert every.ids == last.ids
+    assert every.prompt == last.prompt
+    assert tokenizer.decode([t for t in last.labels if t != IGNORED]) == "Still there.<|im_end|>"
+    assert tokenizer.decode([t for t in every.labels if t != IGNORED]) == (
+        "Hello!<|im_end|>Yes.<|im_end|>Still there.<|im_end|>"
+    )
+    examples.check([every], STOPS)
+
+
+def test_a_template_that_renders_earlier_answers_differently_is_refused_for_all_of_them(
+    tokenizer: Any, pair: MakePair
+) -> None:
+    """As those do that drop what a model has thought from all answers but the last."""
+    forgetful = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content if m.role == 'user' or loop.last else m.content | upper }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    asked = pair("And now?", "Still there.", id=6, turns=TURNS)
+
+    with pytest.raises(
+        BadPairs, match=r"pair 6: loss_turns is all, but .* renders earlier answers"
+    ):
+        encode_all(
+            [asked], Templated(tokenizer, forgetful), system_prompt="", stops=STOPS,
+            max_length=128, loss_turns="all",
+        )  # fmt: skip
+
+
+def test_an_earlier_answer_without_its_stop_token_is_refused(
+    tokenizer: Any, pair: MakePair
+) -> None:
+    once = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{% if loop.index == 5 + (messages[0].role == 'system') + 1 %}<|im_end|>{% endif %}\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    asked = pair("And now?", "Still there.", id=6, turns=TURNS)
+
+    with pytest.raises(BadPairs, match="pair 6: an earlier answer would be learned without"):
+        encode_all(
+            [asked], Templated(tokenizer, once), system_prompt="", stops=STOPS,
+            max_length=128, loss_turns="all",
+        )  # fmt: skip
+
+
+def test_a_response_that_the_tokenizer_cannot_spell_is_refused(pair: MakePair) -> None:
+    words = Tokenizer(WordLevel({"<unk>": 0, "<|im_end|>": 2, "a": 3}, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    poor = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        unk_token="<unk>",
+        eos_token="<|im_end|>",
+        chat_template="{% for m in messages %}a {{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}a {% endif %}",
+    )
+
+    with pytest.raises(BadPairs, match="pair 3: the response has characters that"):
+        encode(poor, pair("a", "a b", id=3))
+
+
+def test_labels_without_a_prompt_are_refused() -> None:
+    with pytest.raises(BadPairs, match="pair 4: there is nothing before its response"):
+        examples.check([Example(4, (5, 6, 2), (5, 6, 2))], STOPS)

@@ -55,6 +55,9 @@ def test_what_people_ask_for_wins_and_is_named() -> None:
         ({"learning_rate": float("nan")}, "learning_rate cannot be nan"),
         ({"quantization": "int3"}, "quantization cannot be 'int3'"),
         ({"why": "because"}, "why cannot be set"),
+        ({"loss_turns": "first"}, "loss_turns cannot be 'first'"),
+        ({"modules_to_save": "embed_tokens"}, "modules_to_save cannot be set: the engine refuses"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights cannot be set: PiSSA"),
     ],
 )
 def test_a_wrong_override_is_refused_by_its_name(overrides: dict[str, object], words: str) -> None:

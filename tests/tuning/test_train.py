@@ -159,6 +159,93 @@ def test_a_loss_that_is_no_number_ends_the_run_in_words(base: Base) -> None:
         train.train(base, tuned, lambda n: SOME, {}, (), RECIPE)
 
 
+def test_a_measured_loss_that_is_no_number_ends_the_run_in_words(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "mean_loss", lambda *_: math.nan)
+
+    with pytest.raises(train.Diverged, match="fell apart at step 2"):
+        train.train(
+            base, new_adapter(base, RECIPE), lambda n: SOME, {"probe": SOME}, ("probe",), RECIPE
+        )
+
+
+def test_an_infinite_gradient_ends_the_run_before_it_reaches_the_weights(base: Base) -> None:
+    tuned = new_adapter(base, RECIPE)
+    weights = trainable(tuned)
+    for weight in weights.values():
+        weight.register_hook(lambda gradient: gradient * math.inf)
+
+    with pytest.raises(train.Diverged, match="fell apart at step 1"):
+        train.train(base, tuned, lambda n: SOME, {}, (), RECIPE)
+
+    assert all(weight.isfinite().all() for weight in weights.values())
+
+
+def test_a_layer_that_gets_no_gradient_is_named_at_the_first_step(base: Base) -> None:
+    tuned = new_adapter(base, RECIPE)
+    layer = tuned.base_model.model.model.layers[0].mlp.up_proj
+    layer.forward = layer.base_layer.forward  # as a kernel does that does not know of adapters
+
+    with pytest.raises(
+        Invalid, match=r"adapter on model\.layers\.0\.mlp\.up_proj gets no gradient"
+    ):
+        train.train(base, tuned, lambda n: SOME, {}, (), RECIPE)
+
+
+def test_four_bit_weights_that_could_be_repacked_are_refused(base: Base) -> None:
+    base.model.model.layers[1].mlp.up_proj.support_avx512bf16_for_cpu = True
+
+    with pytest.raises(Invalid, match=r"model\.layers\.1\.mlp\.up_proj.* would be repacked"):
+        train.train(base, new_adapter(base, RECIPE), lambda n: SOME, {}, (), RECIPE)
+
+
+def test_the_last_window_of_an_epoch_weighs_its_tokens_as_every_other_does(base: Base) -> None:
+    """A window that is not full is divided by its own tokens, not by a full one's."""
+    tuned = new_adapter(base, RECIPE)
+    tuned.train()
+    recipe = RECIPE.model_copy(update={"micro_tokens": 16})  # a pass for each example
+
+    def gradient(window: Sequence[Example]) -> torch.Tensor:
+        tuned.zero_grad()
+        train.learn(base, tuned, window, recipe)
+        return torch.cat([p.grad.flatten() for p in trainable(tuned).values()])
+
+    one, three = gradient(SOME[:1]), gradient(SOME[:3])
+    apart = [gradient([e]) * e.trained for e in SOME[:3]]
+
+    assert torch.allclose(one, apart[0] / SOME[0].trained, rtol=1e-3)
+    whole = torch.stack(apart).sum(0) / sum(e.trained for e in SOME[:3])
+    assert torch.nn.functional.cosine_similarity(three, whole, dim=0) > 0.999
+    assert math.isclose(three.norm(), whole.norm(), rel_tol=0.02)
+
+
+def test_layers_computed_twice_give_the_same_gradients_and_remember_less(tiny_base: Path) -> None:
+    def gradient(checkpointing: bool) -> tuple[torch.Tensor, int]:
+        recipe = RECIPE.model_copy(update={"gradient_checkpointing": checkpointing, "dropout": 0.1})
+        base = load_base(str(tiny_base), recipe, torch.device("cpu"))
+        tuned = new_adapter(base, recipe)
+        train.make_ready(base, tuned, SOME, recipe)
+        torch.manual_seed(3)
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            return tensor
+
+        passes = batches(SOME, 10_000, base.pad_id)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = torch.stack([summed_loss(base, tuned, one) for one in passes]).sum()
+        remembered = sum(kept.values())
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in trainable(tuned).values()]), remembered
+
+    (plain, more), (checkpointed, less) = gradient(False), gradient(True)
+
+    assert torch.equal(plain, checkpointed)
+    assert less < 0.6 * more
+
+
 def test_a_bad_example_is_found_before_the_first_step(base: Base) -> None:
     unlearnable = Example(9, (5, 6, 2), (IGNORED,) * 3)
 
