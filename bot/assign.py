@@ -4,6 +4,9 @@ or the bare base; and who stands in, when that one cannot.
 After the one that should answer come the live adapter (when it was a variant's turn), the adapter
 that a roll-back would bring back, and the bare base. A stand-in's answer belongs to no variant: it
 is no evidence about either side. A pinned adapter has no stand-in: who names one wants no other.
+
+Nobody new is given a variant while some variant of the comparison is held by no engine: they are
+answered as if there were none. Otherwise only the people of the others would be counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +15,12 @@ from datetime import datetime
 
 from sqlite_utils import Database
 
-from data import adapters, experiments, placements, turns
+from data import adapters, assignments, experiments, placements, turns
 from data.adapters import Adapter
 from data.db import row
 from data.domains import Domain
 from data.errors import Invalid, NotFound
-from data.experiments import Variant
+from data.experiments import Experiment, Variant
 from data.placements import Replica
 from serving.client import AdapterMissing, EngineDown
 
@@ -36,6 +39,8 @@ class Choice:
     replicas: tuple[Replica, ...]  # the ready ones that hold it, perhaps none
     variant: Variant | None = None
     experiment_id: int | None = None
+    stage: int = 1  # of the experiment, whose shares gave the variant
+    beside: bool = False  # shown beside the person's own variant: no exposure
 
     @property
     def adapter_id(self) -> int | None:
@@ -70,11 +75,19 @@ Order = tuple[Choice, ...]  # who should answer, then who stands in, at least on
 Holders = Mapping[int, Sequence[Replica]]  # adapter id -> where it is held
 
 
-def choose(db: Database, domain: Domain, person: str, pinned: str | None = None) -> Order:
-    """Who should answer `person` now, and who stands in.
+def choose(
+    db: Database,
+    domain: Domain,
+    person: str,
+    pinned: str | None = None,
+    beside: str | None = None,
+) -> Order:
+    """Who should answer `person` now, and who stands in. `beside` is the label of a variant that
+    answers beside the person's own; it has no stand-in.
 
     Raises NoEngine when none is ready; for a pinned adapter Invalid, NotFound or
-    AdapterMissing when it is of another domain, not there, or not held by any engine."""
+    AdapterMissing when it is of another domain, not there, or not held by any engine; for a
+    variant beside, AdapterMissing when it is not there any more."""
     ready = tuple(placements.ready(db))
     if not ready:
         raise NoEngine(_why_no_engine(db))
@@ -82,19 +95,61 @@ def choose(db: Database, domain: Domain, person: str, pinned: str | None = None)
     base = Choice(None, ready)
     if pinned is not None:
         return (base if pinned == f"{domain.name}@base" else _pinned(db, domain, pinned, held),)
-    order = []
     experiment = experiments.running(db, domain.id)
+    if beside is not None:
+        return (_beside(db, experiment, beside, ready, held),)
+    order = []
     if experiment is not None:
-        variant = experiments.assigned(db, experiment, person)
-        adapter = adapters.by_id(db, variant.adapter_id) if variant.adapter_id else None
-        able = ready if adapter is None else tuple(held.get(adapter.id, ()))
-        order.append(Choice(adapter, able, variant, experiment.id))
+        variant = _variant(db, experiment, person, held)
+        if variant is not None:
+            order.append(_choice(db, experiment, variant, ready, held))
     live = adapters.live(db, domain.id)
     before = adapters.previous_live(db, domain.id) if live is not None else None
     for adapter in (live, before):
         if adapter is not None:
             order.append(Choice(adapter, tuple(held.get(adapter.id, ()))))
     return _once_each([*order, base])
+
+
+def all_held(experiment: Experiment, held: Holders) -> bool:
+    """Whether every variant can answer."""
+    return all(v.adapter_id is None or v.adapter_id in held for v in experiment.variants)
+
+
+def _variant(db: Database, experiment: Experiment, person: str, held: Holders) -> Variant | None:
+    """The variant whose turn it is; None: the person is in no comparison, or not yet."""
+    place = assignments.place(db, experiment, person)
+    if place is None or not (place.settled or all_held(experiment, held)):
+        return None
+    return place.variant
+
+
+def _choice(
+    db: Database,
+    experiment: Experiment,
+    variant: Variant,
+    ready: tuple[Replica, ...],
+    held: Holders,
+    *,
+    beside: bool = False,
+) -> Choice:
+    adapter = adapters.by_id(db, variant.adapter_id) if variant.adapter_id else None
+    able = ready if adapter is None else tuple(held.get(adapter.id, ()))
+    return Choice(adapter, able, variant, experiment.id, experiment.stage, beside)
+
+
+def _beside(
+    db: Database,
+    experiment: Experiment | None,
+    label: str,
+    ready: tuple[Replica, ...],
+    held: Holders,
+) -> Choice:
+    variants = experiment.variants if experiment else ()
+    for variant in variants:
+        if experiment is not None and variant.label == label:
+            return _choice(db, experiment, variant, ready, held, beside=True)
+    raise AdapterMissing("The comparison has just ended. Ask again.")
 
 
 def holding(db: Database, choice: Choice) -> Sequence[Replica]:

@@ -43,4 +43,4 @@ def read(db: Database, ask: Ask, turns: int) -> Plan:
     history: Sequence[Message] = ask.history or ()
     if ask.history is None and known is not None:
         history = conversations.history(db, known.id, turns)
-    return Plan(domain, assign.choose(db, domain, ask.person, ask.pinned), history)
+    return Plan(domain, assign.choose(db, domain, ask.person, ask.pinned, ask.beside), history)

@@ -29,6 +29,7 @@ class Ask:
     text: str
     domain: Domain
     pinned: str | None = None  # helpdesk@3, helpdesk@base: not routed, in no comparison
+    beside: str | None = None  # label of the variant that answers beside the person's own
     history: tuple[Message, ...] | None = None  # None: earlier turns come from the store
     system: str | None = None  # instead of the variant's and the domain's system prompt
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of `Sampling`

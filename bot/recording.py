@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
-from bot.assign import Route
+from bot.assign import Choice, Route
 from bot.prompt import Ask
-from data import conversations, experiments, placements
+from data import assignments, conversations, placements
 from data.conversations import Status
 from data.domains import Domain
 from data.errors import UnderstudyError
@@ -71,9 +71,11 @@ class Record:
 
 def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
     """The question, its reply and the person's exposure. False, and nothing is written, when the
-    adapter may not be asked there any more."""
+    adapter may not be asked there any more, or the person is on another variant meanwhile."""
     choice = route.choice
     if not placements.can_answer(db, route.replica.name, choice.adapter_id):
+        return False
+    if not _may_see(db, ask, choice):
         return False
     thread = conversations.open_thread(db, ask.thread, domain.id, ask.person)
     conversations.ask(
@@ -89,8 +91,7 @@ def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
         precision=route.replica.precision,
         instead_of=route.instead_of.adapter_id if route.instead_of else None,
     )
-    if choice.experiment_id is not None and choice.variant is not None:
-        experiments.expose(db, choice.experiment_id, ask.person, choice.variant.id)
+    _expose(db, ask, choice)
     return True
 
 
@@ -98,6 +99,8 @@ def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
     """Another one answers, or the same one elsewhere. False as for `open_reply`."""
     before, choice = old.choice, new.choice
     if not placements.can_answer(db, new.replica.name, choice.adapter_id):
+        return False
+    if choice != before and not _may_see(db, ask, choice):
         return False
     conversations.moved(
         db,
@@ -109,10 +112,22 @@ def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
         instead_of=new.instead_of.adapter_id if new.instead_of else None,
     )
     if before.experiment_id is not None and before.variant is not None and choice.variant is None:
-        experiments.unexpose(db, before.experiment_id, ask.person, before.variant.id)
-    elif choice.experiment_id is not None and choice.variant is not None:
-        experiments.expose(db, choice.experiment_id, ask.person, choice.variant.id)
+        assignments.unexpose(db, before.experiment_id, ask.person, before.variant.id)
+    else:
+        _expose(db, ask, choice)
     return True
+
+
+def _may_see(db: Database, ask: Ask, choice: Choice) -> bool:
+    if choice.experiment_id is None or choice.variant is None or choice.beside:
+        return True
+    return assignments.may_see(db, choice.experiment_id, ask.person, choice.variant.id)
+
+
+def _expose(db: Database, ask: Ask, choice: Choice) -> None:
+    """An answer beside the person's own is no exposure: they are told of neither whose it is."""
+    if choice.experiment_id is not None and choice.variant is not None and not choice.beside:
+        assignments.expose(db, choice.experiment_id, ask.person, choice.variant.id, choice.stage)
 
 
 def close_reply(

@@ -81,7 +81,8 @@ def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
             if variant.adapter_id is not None and variant.adapter_id not in held:
                 text = (
                     f"{variant.adapter} is compared in {domain.name} and no engine holds it; "
-                    "its people are answered by a stand-in, which counts for neither side."
+                    "nobody new is given a variant until one does, and its people are answered by "
+                    "a stand-in, which counts for neither side."
                 )
                 yield Alert("not_held", variant.adapter, text)
 

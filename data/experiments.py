@@ -1,27 +1,33 @@
-"""Experiments: A/B comparisons of adapters within one domain, and who is on which variant.
+"""Experiments: comparisons of variants within one domain, and who is on which variant.
 
-The unit is the person. Assignment is a salted hash, so it needs no look-up and is the same in
-every process; a person's first exposure is written down with the reply, and wins from then on.
-Variants are laid out from the top of the scale, the control 'A' last, so growing a candidate's
-share only ever moves people from the control to the candidate.
+A variant is an adapter, with a system prompt and sampling settings of its own where wanted; 'A' is
+the control, the others are candidates. The unit is the person. Assignment is a salted hash, so it
+needs no look-up and is the same in every process; a person's first exposure is written down with
+the reply, and wins from then on.
+
+Nobody is in two comparisons at once: a domain has one at a time, which a unique index holds. Each
+has a salt of its own, so the sides of one say nothing about the sides of the next; and a
+comparison may leave out those who were given a candidate in an earlier one (`excludes`). People
+held out (`policies.py`) are in none.
 """
 
-import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlite_utils import Database
 
-from data import adapters, audit
+from data import adapters, arms, audit
 from data.adapters import Adapter
+from data.arms import Arm
 from data.clock import now_us
 from data.db import Row, insert, row, rows, value
 from data.domains import Domain
 from data.errors import Conflict, Invalid, NotFound
 
-BUCKETS = 10_000
+LABELS = "ABCDEF"
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,13 @@ class Variant:
     share: float  # of the people, 0..1
     system_prompt: str | None
     sampling: dict[str, Any]
+
+    @property
+    def described(self) -> str:
+        """With all that it differs in: `helpdesk@3 (own prompt, temperature=0.2)`."""
+        more = ["own prompt"] if self.system_prompt is not None else []
+        more += [f"{name}={setting}" for name, setting in self.sampling.items()]
+        return f"{self.adapter} ({', '.join(more)})" if more else self.adapter
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,21 @@ class Experiment:
     started_at: int
     stopped_at: int | None
     variants: tuple[Variant, ...]
+    stopped_by: str = ""
+    stage: int = 1  # counts the times of constant shares, see `ramps.py`
+    pairwise: float = 0.0  # share of the questions that get two blinded answers
+    adaptive: float = 0.0  # the least share of a variant when shares follow results; 0: off
+    excludes: int | None = None  # an experiment whose candidates' people are left out
+    terms: dict[str, Any] = field(default_factory=dict)  # what was agreed on, see `terms.py`
+
+    @property
+    def candidates(self) -> tuple[Variant, ...]:
+        return self.variants[1:]
+
+    @property
+    def candidate_share(self) -> float:
+        """Of the people, who get a candidate, whichever."""
+        return sum(v.share for v in self.candidates)
 
 
 @dataclass(frozen=True)
@@ -69,23 +97,36 @@ def start(
     actor: str,
     share: float = 0.5,
 ) -> Experiment:
-    """Begin a comparison; None stands for the bare base. `share` is the candidate's.
+    """Begin a comparison of two adapters; None stands for the bare base. `share` is the
+    candidate's. Raises as `begin` does."""
+    return begin(db, domain, [Arm(control), Arm(candidate)], actor, share)
 
-    Raises Invalid for two equal sides or a share outside 0..1, Conflict when one is running."""
-    if (control and control.id) == (candidate and candidate.id):
-        raise Invalid("A comparison needs two different adapters.")
-    for adapter in (control, candidate):
-        if adapter is not None and adapter.domain_id != domain.id:
-            raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
-        if adapter is not None:
-            adapters.refuse_unsettled(adapter)
-            adapters.refuse_removed(adapters.by_id(db, adapter.id))
-    if not 0 < share < 1:
-        raise Invalid("The candidate's share must lie between 0 and 1 (0.5 is half of the people).")
+
+def begin(
+    db: Database,
+    domain: Domain,
+    sides: Sequence[Arm],
+    actor: str,
+    share: float | None = None,
+    *,
+    pairwise: float = 0.0,
+    adaptive: float = 0.0,
+    excludes: int | None = None,
+    terms: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Begin a comparison, the control first. `share` of the people get a candidate, in equal
+    parts; None: every variant gets as many. `pairwise` is a share of the questions.
+
+    Raises Invalid for sides that are alike or shares that can't be, Conflict while one runs."""
+    _check_sides(db, domain, sides)
+    count = len(sides)
+    share = 1 - 1 / count if share is None else share
+    _check_shares(share, pairwise, adaptive, count)
     current = running(db, domain.id)
     if current is not None:
         names = " and ".join(v.adapter for v in current.variants)
         raise Conflict(f"{domain.name} is comparing {names} already. Stop that comparison first.")
+    now = now_us()
     experiment_id = insert(
         db,
         "experiments",
@@ -93,21 +134,72 @@ def start(
         salt=secrets.token_hex(16),
         state="running",
         started_by=actor,
-        started_at=now_us(),
+        started_at=now,
+        pairwise=pairwise,
+        adaptive=adaptive,
+        excludes=excludes,
+        terms=orjson.dumps(dict(terms or {})).decode(),
     )
-    for label, adapter, part in (("A", control, 1 - share), ("B", candidate, share)):
+    parts = [1 - share, *[share / (count - 1)] * (count - 1)]
+    for label, side, part in zip(LABELS, sides, parts, strict=False):
         insert(
             db,
             "variants",
             experiment_id=experiment_id,
             label=label,
-            adapter_id=adapter.id if adapter else None,
+            adapter_id=side.adapter.id if side.adapter else None,
             share=part,
+            system_prompt=side.system_prompt,
+            sampling=orjson.dumps(dict(side.sampling)).decode(),
         )
+    shares = dict(zip(LABELS, parts, strict=False))
+    open_stage(db, experiment_id, 1, shares, actor)
     started = get(db, experiment_id)
-    sides = [v.adapter for v in started.variants]
-    audit.record(db, actor, "ab start", f"experiment {experiment_id}", variants=sides)
+    names_ = [v.described for v in started.variants]
+    audit.record(db, actor, "ab start", f"experiment {experiment_id}", variants=names_)
     return started
+
+
+def _check_sides(db: Database, domain: Domain, sides: Sequence[Arm]) -> None:
+    if not 2 <= len(sides) <= len(LABELS):
+        raise Invalid(f"A comparison has 2 to {len(LABELS)} variants.")
+    if len({side.key for side in sides}) < len(sides):
+        raise Invalid(
+            "A comparison needs two different adapters, or sides that differ in prompt or sampling."
+        )
+    for side in sides:
+        arms.check(side)
+        adapter = side.adapter
+        if adapter is not None and adapter.domain_id != domain.id:
+            raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
+        if adapter is not None and adapter.state == "rejected":
+            raise Conflict(f"{adapter.name} was rejected: {adapter.state_reason}")
+        if adapter is not None:
+            adapters.refuse_removed(adapters.by_id(db, adapter.id))
+
+
+def _check_shares(share: float, pairwise: float, adaptive: float, count: int) -> None:
+    if not 0 < share < 1:
+        raise Invalid("The candidate's share must lie between 0 and 1 (0.5 is half of the people).")
+    if not 0 <= pairwise <= 1:
+        raise Invalid("The share of questions with two answers must lie between 0 and 1.")
+    if not 0 <= adaptive < 1 / count:
+        raise Invalid(f"The least share of a variant must lie between 0 and {1 / count:.2f}.")
+
+
+def open_stage(
+    db: Database, experiment_id: int, number: int, shares: Mapping[str, float], actor: str
+) -> None:
+    """Write down the shares that hold from now on."""
+    insert(
+        db,
+        "stages",
+        experiment_id=experiment_id,
+        number=number,
+        shares=orjson.dumps(dict(shares)).decode(),
+        started_by=actor,
+        started_at=now_us(),
+    )
 
 
 def stop(db: Database, experiment: Experiment, actor: str) -> Experiment:
@@ -124,7 +216,8 @@ def stop(db: Database, experiment: Experiment, actor: str) -> Experiment:
 
 SELECT = """
 SELECT e.id, e.domain_id, d.name AS domain, e.salt, e.state, e.started_by, e.started_at,
-       e.stopped_at
+       e.stopped_by, e.stopped_at, e.pairwise, e.adaptive, e.excludes, e.terms,
+       (SELECT max(number) FROM stages WHERE experiment_id = e.id) AS stage
 FROM experiments e JOIN domains d ON d.id = e.domain_id
 """
 
@@ -158,52 +251,6 @@ def every(db: Database, domain: Domain | None = None) -> list[Experiment]:
     return [_experiment(db, r) for r in found]
 
 
-def bucket(salt: str, person: str) -> int:
-    """0..9999, uniform over people and independent between experiments."""
-    digest = hashlib.sha256(f"{salt}:{person}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") % BUCKETS
-
-
-def variant_for(experiment: Experiment, person: str) -> Variant:
-    """The variant that the hash gives a person, before any exposure is known."""
-    place = bucket(experiment.salt, person)
-    edge = 0.0
-    for variant in experiment.variants[1:]:
-        edge += variant.share * BUCKETS
-        if place < round(edge):
-            return variant
-    return experiment.variants[0]
-
-
-def assigned(db: Database, experiment: Experiment, person: str) -> Variant:
-    """The variant a person is on: the one they saw first, else what the hash gives."""
-    first = value(
-        db,
-        "SELECT variant_id FROM assignments WHERE experiment_id = ? AND person = ?",
-        [experiment.id, person],
-    )
-    by_id = {v.id: v for v in experiment.variants}
-    return by_id[first] if first in by_id else variant_for(experiment, person)
-
-
-def expose(db: Database, experiment_id: int, person: str, variant_id: int) -> None:
-    """Write a person's first exposure down, in the transaction that opens the reply."""
-    db.execute(
-        "INSERT OR IGNORE INTO assignments (experiment_id, person, variant_id, at) "
-        "VALUES (?, ?, ?, ?)",
-        [experiment_id, person, variant_id, now_us()],
-    )
-
-
-def unexpose(db: Database, experiment_id: int, person: str, variant_id: int) -> None:
-    """Take an exposure back when nothing that the person was told came from the variant."""
-    db.execute(
-        "DELETE FROM assignments WHERE experiment_id = ? AND person = ? AND variant_id = ? "
-        "AND NOT EXISTS (SELECT 1 FROM replies WHERE person = ? AND variant_id = ?)",
-        [experiment_id, person, variant_id, person, variant_id],
-    )
-
-
 def counts(db: Database, experiment: Experiment) -> list[VariantCounts]:
     """What was collected so far, per variant, the control first."""
     return [_counts(db, variant) for variant in experiment.variants]
@@ -217,7 +264,9 @@ def _counts(db: Database, variant: Variant) -> VariantCounts:
     answers = rows(db, sql, [variant.id])[0]
     sql = "SELECT up, down FROM ratings WHERE variant_id = ? AND up + down > 0 ORDER BY person"
     rated = rows(db, sql, [variant.id])
-    people = value(db, "SELECT count(*) FROM assignments WHERE variant_id = ?", [variant.id])
+    people = value(
+        db, "SELECT count(*) FROM assignments WHERE variant_id = ? AND tester = 0", [variant.id]
+    )
     return VariantCounts(
         variant=variant,
         people=int(people),
@@ -239,4 +288,4 @@ def _experiment(db: Database, found: Row) -> Experiment:
         [found["id"]],
     )
     variants = tuple(Variant(**{**m, "sampling": orjson.loads(m["sampling"])}) for m in members)
-    return Experiment(**found, variants=variants)
+    return Experiment(**{**found, "terms": orjson.loads(found["terms"])}, variants=variants)

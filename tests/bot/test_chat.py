@@ -12,7 +12,7 @@ from bot.admission import TooBusy
 from bot.chat import Ask, Chat, Delta, Ended, Event, Started
 from bot.plan import NobodyCanAnswer
 from bot.writing import LONG_WAIT_S
-from data import adapters, conversations, domains, experiments, placements
+from data import adapters, assignments, conversations, domains, experiments, placements
 from data.clock import now_us
 from data.config import BotSettings, Settings
 from data.conversations import Message
@@ -323,20 +323,25 @@ class TestComparison:
         assert (events[0].adapter, events[0].variant) == ("helpdesk@2", None)
         assert [c.people + c.replies for c in experiments.counts(store.db, experiment)] == [0, 0]
 
-    async def test_a_variant_that_is_not_held_is_not_counted(
+    async def test_nobody_new_is_given_a_variant_while_one_is_not_held(
         self, chat: Chat, domain: Domain, store: Store, experiment: experiments.Experiment
     ) -> None:
+        """Else only the people of the other one would be counted."""
+        people = [f"cli:p{n}" for n in range(20)]
+        placed = {p: assignments.variant_for(experiment, p) for p in people}
+        before = next(p for p in people if placed[p].label == "A")
+        await answer(chat, ask(domain, person=before, thread=before))
         with store.write() as db:
             db.execute("DELETE FROM placements WHERE adapter_id = 2")
 
-        for n in range(20):
-            events = await answer(chat, ask(domain, person=f"cli:p{n}", thread=f"cli:p{n}/1"))
+        for person in people:
+            events = await answer(chat, ask(domain, person=person, thread=f"{person}/1"))
             assert isinstance(events[0], Started)
             assert events[0].adapter == "helpdesk@1"
+            assert events[0].variant == ("A" if person == before else None)
 
         a, b = experiments.counts(store.db, experiment)
-        assert (b.people, b.replies) == (0, 0)
-        assert 0 < a.people < 20
+        assert (a.people, a.replies, b.people, b.replies) == (1, 2, 0, 0)
 
     async def test_a_variants_own_prompt_and_sampling_are_used(
         self, chat: Chat, domain: Domain, store: Store, vllm: FakeVllm

@@ -1,12 +1,10 @@
 """Comparisons: a person stays on a side, a growing share moves people one way, sums are exact."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import audit, domains, experiments, feedback
+from data import assignments, audit, domains, experiments, feedback
 from data.adapters import Adapter
 from data.db import Store, row
 from data.domains import Domain
@@ -36,7 +34,7 @@ def with_share(share: float, salt: str = "salt") -> Experiment:
 
 
 def on_b(experiment: Experiment) -> set[str]:
-    return {p for p in PEOPLE if experiments.variant_for(experiment, p).label == "B"}
+    return {p for p in PEOPLE if assignments.variant_for(experiment, p).label == "B"}
 
 
 # Starting and stopping
@@ -110,39 +108,6 @@ def test_the_latest_is_the_running_one_or_the_last(
         experiments.latest(store.db, other)
 
 
-# Assignment
-
-
-@given(share=st.floats(0.01, 0.98), more=st.floats(0.001, 0.5))
-@settings(max_examples=40, deadline=None)
-def test_a_growing_share_only_moves_people_to_the_candidate(share: float, more: float) -> None:
-    assert on_b(with_share(share)) <= on_b(with_share(min(share + more, 0.99)))
-
-
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
-def test_the_share_is_what_was_asked_for(share: float) -> None:
-    """Within five standard deviations of a binomial."""
-    expected, spread = share * len(PEOPLE), (len(PEOPLE) * share * (1 - share)) ** 0.5
-    assert abs(len(on_b(with_share(share))) - expected) < 5 * spread
-
-
-def test_sides_of_different_comparisons_are_independent() -> None:
-    both = on_b(with_share(0.5, "one")) & on_b(with_share(0.5, "two"))
-    assert abs(len(both) - len(PEOPLE) / 4) < 100
-
-
-def test_a_person_stays_where_they_were_first_answered(store: Store, running: Experiment) -> None:
-    person = next(p for p in PEOPLE if experiments.variant_for(running, p).label == "A")
-    a, b = running.variants
-    assert experiments.assigned(store.db, running, person) == a
-    with store.write() as db:
-        experiments.expose(db, running.id, person, a.id)
-        experiments.expose(db, running.id, person, b.id)  # too late: the first one counts
-    moved = replace(running, variants=(replace(a, share=0.001), replace(b, share=0.999)))
-    assert experiments.variant_for(moved, person).label == "B"
-    assert experiments.assigned(store.db, moved, person).label == "A"
-
-
 # Results
 
 
@@ -150,7 +115,7 @@ def test_results_are_sums_over_people(store: Store, domain: Domain, running: Exp
     a, b = running.variants
     with store.write() as db:
         for person, ups, downs in (("p1", 3, 1), ("p2", 0, 2), ("p3", 0, 0)):
-            experiments.expose(db, running.id, person, a.id)
+            assignments.expose(db, running.id, person, a.id)
             for up in [True] * ups + [False] * downs:
                 feedback.thumb(db, made.reply(db, domain, person, variant=a), person, up)
         made.reply(db, domain, "p3", variant=a)

@@ -9,6 +9,7 @@ import pytest
 
 from data import (
     adapters,
+    assignments,
     audit,
     conversations,
     datasets,
@@ -59,7 +60,7 @@ def life(store: Store, domain: Domain) -> str:
         reply = given.reply(
             db, domain, ANN, f"a {SECRET}?", f"yes, a {SECRET}", variant=begun.variants[1]
         )
-        experiments.expose(db, begun.id, ANN, begun.variants[1].id)
+        assignments.expose(db, begun.id, ANN, begun.variants[1].id)
         feedback.thumb(db, reply, ANN, up=True)
         feedback.reason(db, reply, ANN, f"no {SECRET} here")
         feedback.correction(db, reply, ANN, f"the {SECRET} is red")
@@ -332,6 +333,16 @@ def test_it_goes_on_where_it_was_interrupted(store: Store, domain: Domain, life:
     assert in_files(store, SECRET) == []
     assert rows(store.db, "SELECT * FROM forgettings") == []
     assert asyncio.run(forgetting.resume(store, store.path.parent)) == []
+
+
+def test_two_who_do_it_at_once_say_the_same(store: Store, life: str) -> None:
+    async def both() -> list[Forgotten]:
+        home = store.path.parent
+        return await asyncio.gather(*(forgetting.forget(store, home, ANN, ANN) for _ in range(2)))
+
+    first, second = asyncio.run(both())
+    assert first == second == forgetting.done(store.db, first.receipt)
+    assert len([e for e in audit.recent(store.db) if e.action == "forget"]) == 1
 
 
 def test_asking_twice_is_once(store: Store, life: str) -> None:

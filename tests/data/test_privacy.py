@@ -5,6 +5,7 @@ import pytest
 
 from data import (
     adapters,
+    assignments,
     conversations,
     datasets,
     domains,
