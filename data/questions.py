@@ -90,6 +90,16 @@ def is_open(db: Database, team: str, channel: str, ts: str) -> bool:
     return row(db, sql, [team, channel, ts]) is not None
 
 
+def reply_in(db: Database, team: str, channel: str, ts: str) -> str | None:
+    """The reply that is being shown in that message, or None."""
+    sql = (
+        "SELECT reply_id FROM questions WHERE team = ? AND channel = ? AND shown_ts = ? "
+        f"AND {OPEN} AND reply_id <> ''"
+    )
+    found = row(db, sql, [team, channel, ts])
+    return None if found is None else str(found["reply_id"])
+
+
 CLAIMABLE = f"""
 SELECT q.id FROM questions q
 WHERE (q.state = 'waiting' OR (q.state = 'answering' AND q.lease_until < :now))
