@@ -5,6 +5,8 @@ import asyncio
 import contextlib
 import logging
 
+from sqlite_utils import Database
+
 from bot.admission import TooBusy
 from bot.chat import Ask, Delta, Ended, Started, stand_in
 from bot.slack import blocks, stream, words
@@ -13,7 +15,7 @@ from bot.slack.api import Transport
 from bot.slack.desk import OUR_FAULT, Desk
 from bot.slack.queue import Claim
 from bot.slack.stream import AnswerMessage, Lost, NotShown, Place
-from data import conversations, domains, questions
+from data import conversations, domains, marks, questions
 from data.clock import now_us
 from data.errors import Unavailable, UnderstudyError
 from data.questions import Earlier, Question
@@ -99,7 +101,13 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
         await claim.finish()
         return
     where = shown_at(place.team, place.channel, ts)
-    await claim.finish(lambda db: conversations.shown_as(db, reply_id, where))
+    await claim.finish(lambda db: _shown(db, reply_id, where))
+
+
+def _shown(db: Database, reply_id: str, where: str) -> None:
+    """The answer stands there to its end; what was marked meanwhile counts."""
+    conversations.shown_as(db, reply_id, where)
+    marks.settle(db, reply_id)
 
 
 async def _write(
