@@ -150,9 +150,34 @@ class SlackSettings(Section):
     bot_token: SecretStr = SecretStr("")
     app_token: SecretStr = SecretStr("")  # Socket Mode
     signing_secret: SecretStr = SecretStr("")  # signed HTTP
+    client_id: str = ""  # with the two below: several workspaces install the bot, over HTTP
+    client_secret: SecretStr = SecretStr("")
+    token_key: SecretStr = SecretStr(
+        ""
+    )  # encrypts their tokens; several with commas: the first one does, the others still decrypt
+    workspaces: tuple[str, ...] = ()  # that may install it, T…; none named: all that Slack lets
     admins: tuple[str, ...] = ()  # user ids, U…
     reviewers: tuple[str, ...] = ()
     api_url: str = "https://slack.com/api/"
+
+    @property
+    def needed(self) -> dict[str, SecretStr]:
+        """The secrets without which the mode does not work, by the setting's name."""
+        match self.mode:
+            case "socket":
+                names: tuple[str, ...] = ("bot_token", "app_token")
+            case "http" if self.client_id:
+                names = ("signing_secret", "client_secret", "token_key")
+            case "http":
+                names = ("bot_token", "signing_secret")
+            case _:
+                names = ()
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def installable(self) -> bool:
+        """Whether workspaces may install the bot through Slack's OAuth page."""
+        return self.mode == "http" and bool(self.client_id)
 
 
 class Settings(Section):

@@ -90,16 +90,6 @@ def is_open(db: Database, team: str, channel: str, ts: str) -> bool:
     return row(db, sql, [team, channel, ts]) is not None
 
 
-def reply_in(db: Database, team: str, channel: str, ts: str) -> str | None:
-    """The reply that is being shown in that message, or None."""
-    sql = (
-        "SELECT reply_id FROM questions WHERE team = ? AND channel = ? AND shown_ts = ? "
-        f"AND {OPEN} AND reply_id <> ''"
-    )
-    found = row(db, sql, [team, channel, ts])
-    return None if found is None else str(found["reply_id"])
-
-
 CLAIMABLE = f"""
 SELECT q.id FROM questions q
 WHERE (q.state = 'waiting' OR (q.state = 'answering' AND q.lease_until < :now))
@@ -211,6 +201,17 @@ def withdraw(db: Database, team: str, channel: str, ts: str) -> bool:
     """A question that is not answered yet was deleted: its answer stops, and what was shown of it
     goes. False when there is nothing to do."""
     return _start_over(db, [team, channel, ts], "", "the question was deleted", withdrawn=True)
+
+
+def end_all_of(db: Database, team: str) -> None:
+    """A workspace is not answered any more: its questions end, whoever is at work on them."""
+    for found in rows(
+        db,
+        "UPDATE questions SET state = 'done', text = '', response_url = '', finished_at = ?, "
+        f"generation = generation + 1 WHERE team = ? AND {OPEN} RETURNING reply_id",
+        [now_us(), team],
+    ):
+        _close_reply(db, found["reply_id"], "the workspace left")
 
 
 def forget(db: Database, older_than_us: int) -> int:

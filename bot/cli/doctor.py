@@ -200,15 +200,12 @@ def _slack(settings: Settings) -> Iterator[Finding]:
         remedy = "To connect it: `understudy slack manifest`, then set [slack] mode."
         yield Finding("Slack", "note", "off", remedy)
         return
-    needed = {"bot_token": slack.bot_token}
-    needed |= {"app_token": slack.app_token} if slack.mode == "socket" else {}
-    needed |= {"signing_secret": slack.signing_secret} if slack.mode == "http" else {}
-    for name, secret in needed.items():
+    for name, secret in slack.needed.items():
         if not secret.get_secret_value():
             remedy = f"Set UNDERSTUDY_SLACK_{name.upper()} or UNDERSTUDY_SLACK_{name.upper()}_FILE."
             yield Finding("Slack", "missing", f"no {name}", remedy)
     if not slack.admins:
         remedy = "Set [slack] admins to user ids (U…)."
         yield Finding("Slack", "note", "no admins: nobody may retrain from Slack", remedy)
-    if all(secret.get_secret_value() for secret in needed.values()):
+    if all(secret.get_secret_value() for secret in slack.needed.values()):
         yield Finding("Slack", "ok", f"{slack.mode} mode, tokens given")

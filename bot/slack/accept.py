@@ -8,6 +8,7 @@ person edited it, takes it out when it was deleted, and counts a reaction. Only 
 on to the listeners, and Slack is acknowledged after that commit: what was acknowledged is stored.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,10 @@ from bot.slack.stream import Place
 from data import conversations, questions
 from data.db import Store
 
+log = logging.getLogger(__name__)
+
 SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
+LEAVING = ("app_uninstalled", "tokens_revoked")
 KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack gives up after hours
 
 
@@ -65,7 +69,21 @@ def thread_key(team: str, channel: str, thread_ts: str) -> str:
 
 
 def team_of(body: dict[str, Any]) -> str:
-    return str(body.get("team_id") or (body.get("team") or {}).get("id") or "")
+    """The workspace for which we got a delivery."""
+    return next(iter(teams_of(body)), "")
+
+
+def teams_of(body: dict[str, Any]) -> list[str]:
+    """The workspaces that a delivery names, the likeliest to be the one we are in first: in a
+    channel that is shared between workspaces, an event names the other one as well."""
+    named = [a.get("team_id") for a in body.get("authorizations") or ()]
+    named += [body.get("team_id"), (body.get("team") or {}).get("id")]
+    return list(dict.fromkeys(str(team) for team in named if team))
+
+
+def happened_us(body: dict[str, Any]) -> int:
+    """The end of the second in which an event happened, in microseconds since the epoch."""
+    return (int(body.get("event_time") or 0) + 1) * 1_000_000
 
 
 def place_of(body: dict[str, Any]) -> Place:
@@ -94,7 +112,7 @@ def said(body: dict[str, Any], bot_user: str) -> Said | None:
     thread_ts = str(event.get("thread_ts") or ts)
     if not to_us and (thread_ts == ts or words.people_in(text)):
         return None
-    place = Place(str(body.get("team_id") or ""), channel, thread_ts, user)
+    place = Place(team_of(body), channel, thread_ts, user)
     return Said(place, ts, text, to_us, str(body.get("event_id") or ts))
 
 
@@ -121,7 +139,7 @@ def changed(body: dict[str, Any], bot_user: str) -> Changed | None:
     if event.get("type") != "message" or not (deleted or event.get("subtype") == "message_changed"):
         return None
     ts = str(event.get("deleted_ts") or message.get("ts") or "")
-    team, channel = str(body.get("team_id") or ""), str(event.get("channel") or "")
+    team, channel = team_of(body), str(event.get("channel") or "")
     text = str(message.get("text") or "")
     return Changed(team, channel, ts, text, deleted, str(body.get("event_id") or ""))
 
@@ -167,21 +185,28 @@ def takes_part(db: Database, heard: Said) -> bool:
 
 def accept_event(db: Database, body: dict[str, Any]) -> bool:
     """Remember any other event by its id; False when it came before."""
-    key = f"{body.get('team_id')}/{body.get('event_id')}"
+    key = f"{team_of(body)}/{body.get('event_id')}"
     return not conversations.seen_before(db, "slack:event", key)
 
 
 def middleware(
-    desk: Desk, reacted: Callable[[Database, dict[str, Any]], bool]
+    find: Callable[[dict[str, Any]], Desk | None],
+    reacted: Callable[[Database, dict[str, Any]], bool],
+    leaving: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> Callable[..., Awaitable[BoltResponse | None]]:
-    """The global Bolt middleware that lets only new work for us through. `reacted` counts a
-    reaction."""
+    """The global Bolt middleware that lets only new work for us through. `find` gives the desk of
+    the workspace that a delivery comes from, `reacted` counts a reaction, `leaving` sees to it
+    that a workspace is forgotten."""
     nothing_to_do = BoltResponse(status=200, body="")
 
     async def only_new(
         body: dict[str, Any],
         next: Callable[[], Awaitable[None]],
     ) -> BoltResponse | None:
+        desk = find(body)
+        if desk is None:
+            log.info("A delivery of a workspace that has not installed the bot is left alone")
+            return nothing_to_do
         store = desk.service.store
         if body.get("type") != "event_callback":
             if not desk.triggers.is_new(str(body.get("trigger_id") or "")):
@@ -191,6 +216,9 @@ def middleware(
         kind = body.get("event", {}).get("type")
         if kind in ("message", "app_mention"):
             new = await _is_new_message(store, body, desk.identity.bot_user)
+        elif kind in LEAVING:
+            await leaving(body)
+            new = True
         elif kind in ("reaction_added", "reaction_removed"):
             new = await store.submit(lambda db: accept_event(db, body) and reacted(db, body))
         else:

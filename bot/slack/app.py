@@ -17,15 +17,16 @@ from sqlite_utils import Database
 from starlette.routing import Route
 
 from bot.service import Service
-from bot.slack import accept, answer, blocks, deeds, feedback, http, manifest
+from bot.slack import accept, answer, blocks, deeds, feedback, http, manifest, oauth
 from bot.slack.api import WRONG_TOKEN, Transport, failure
 from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity
 from bot.slack.follow import Follower
+from bot.slack.queue import Claim
 from bot.slack.stream import Pace
+from bot.slack.workspaces import Workspaces
 from data import conversations, questions
 from data.clock import now_us
-from data.config import SlackSettings
 from data.errors import Invalid, Unavailable, UnderstudyError
 
 log = logging.getLogger(__name__)
@@ -39,68 +40,86 @@ Listener = Callable[..., Awaitable[None]]
 
 
 class Slack:
-    """One workspace's front end. Make it with `create`."""
+    """The front end. Make it with `create`."""
 
     def __init__(
         self, service: Service, pace: Pace, follow_s: float, clock: Clock | None = None
     ) -> None:
         self.service = service
-        self.desk = Desk(service, pace, clock)
-        self.app = _bolt(self.desk)
-        self._follower = Follower(self.desk, follow_s)
+        self.workspaces = Workspaces(service, pace, clock)
+        self.app = _bolt(self.workspaces)
+        self._follower = Follower(self.workspaces, follow_s)
         self._background: list[asyncio.Task[None]] = []
         self._socket: AsyncSocketModeHandler | None = None
 
     @property
+    def desk(self) -> Desk:
+        """Of the workspace whose token is in the settings."""
+        if self.workspaces.own is None:
+            raise LookupError("no token is in the settings")
+        return self.workspaces.own
+
+    @property
     def routes(self) -> list[Route]:
-        """What the HTTP application mounts: `/slack/events`, unless the socket is used."""
-        return (
-            [http.route(self.app, self.desk, deeds.commanded)]
-            if self.service.settings.slack.mode == "http"
-            else []
-        )
+        """What the HTTP application mounts: `/slack/events`, unless the socket is used, and the
+        two of an installation through OAuth."""
+        slack = self.service.settings.slack
+        events = [http.route(self.app, self.workspaces, deeds.commanded)]
+        return [
+            *(events if slack.mode == "http" else ()),
+            *(oauth.routes(self.workspaces) if slack.installable else ()),
+        ]
 
     async def start(self) -> None:
-        """Join the workspace; while Slack can't be reached, keep trying in the background.
+        """Join the workspaces; while Slack can't be reached, keep trying in the background.
 
-        Raises Invalid when Slack does not know our tokens."""
-        await self.desk.api.open()
+        Raises Invalid when Slack does not know our tokens, or they can't be decrypted."""
         try:
+            await self.workspaces.open()
             await self._join()
         except Unavailable as error:
             log.warning("%s Trying again.", error)
             self._background.append(asyncio.create_task(self._join_later()))
         except BaseException:
-            await self.desk.api.close()
+            await self.workspaces.close()
             raise
 
     async def stop(self) -> None:
         """Take nothing new, let what is being answered end, then leave."""
-        self.desk.accepting = False
+        self.workspaces.accepting = False
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close_async()  # type: ignore[no-untyped-call]
-        await self.desk.tasks.drain(GRACE_S)
-        await self.desk.api.close()
+        await self.workspaces.office.tasks.drain(GRACE_S)
+        await self.workspaces.close()
 
     # -- joining -----------------------------------------------------------------------------
 
     async def _join(self) -> None:
         """Learn who we are, open the socket if that is the way, begin to follow runs."""
-        self.desk.identity = await self._who_am_i()
+        own = self.workspaces.own
+        if own is not None:
+            own.identity = await _who_am_i(own)
+            log.info("In Slack as %s of %s", own.identity.bot_user, own.identity.team)
         old = now_us() - accept.KEEP_DELIVERIES_US
         await self.service.store.submit(lambda db: _forget(db, old))
         if self.service.settings.slack.mode == "socket":
             await self._connect()
-        self.desk.accepting = True
+        self.workspaces.accepting = True
         for forever in (self._follower.run(), self._answer_questions()):
             self._background.append(asyncio.create_task(forever))
-        log.info("In Slack as %s of %s", self.desk.identity.bot_user, self.desk.identity.team)
 
     async def _answer_questions(self) -> None:
-        await self.desk.queue.run(lambda claim: answer.answer(self.desk, claim))
+        await self.workspaces.office.queue.run(self._answer)
+
+    async def _answer(self, claim: Claim) -> None:
+        desk = self.workspaces.of_team(claim.question.team)
+        if desk is None:
+            await claim.finish()  # the workspace has uninstalled the bot
+        else:
+            await answer.answer(desk, claim)
 
     async def _join_later(self) -> None:
         wait_s = 1.0
@@ -116,13 +135,6 @@ class Slack:
                 log.error("Slack is off: %s", error)  # noqa: TRY400 - a sentence, not a defect
                 return
 
-    async def _who_am_i(self) -> Identity:
-        try:
-            who = await self.desk.api.patient.auth_test()
-        except Transport as error:
-            raise _unusable(error, "bot_token") from error
-        return Identity(who["team_id"], who["user_id"], who.get("bot_id") or "")
-
     async def _connect(self) -> None:
         app_token = self.service.settings.slack.app_token.get_secret_value()
         try:
@@ -136,6 +148,14 @@ class Slack:
         await self._socket.connect_async()  # type: ignore[no-untyped-call]
 
 
+async def _who_am_i(desk: Desk) -> Identity:
+    try:
+        who = await desk.api.patient.auth_test()
+    except Transport as error:
+        raise _unusable(error, "bot_token") from error
+    return Identity(who["team_id"], who["user_id"], who.get("bot_id") or "")
+
+
 def create(
     service: Service,
     pace: Pace | None = None,
@@ -145,8 +165,10 @@ def create(
     """The front end that the settings ask for, not started yet. Raises Invalid when a token that
     its mode needs is missing."""
     settings = service.settings.slack
-    for name in _needed(settings):
-        if not getattr(settings, name).get_secret_value():
+    if settings.mode == "socket" and settings.client_id:
+        raise Invalid('[slack] client_id works only with mode = "http"; remove it.')
+    for name, secret in settings.needed.items():
+        if not secret.get_secret_value():
             raise Invalid(
                 f"[slack] mode is {settings.mode!r}, but {name} is missing. "
                 f"Set UNDERSTUDY_SLACK_{name.upper()}, or UNDERSTUDY_SLACK_{name.upper()}_FILE."
@@ -154,34 +176,40 @@ def create(
     return Slack(service, pace or Pace(), follow_s, clock)
 
 
-def register(app: Any, desk: Desk) -> None:
+def register(app: Any, workspaces: Workspaces) -> None:
     """Every listener. Chat comes first: Bolt asks listeners in this order."""
+    at = workspaces.at  # the desk of the workspace that a delivery comes from
 
-    async def on_words() -> None:
-        desk.queue.wake()  # the question is in the queue, or changed there
+    async def on_words(body: dict[str, Any]) -> None:
+        at(body).queue.wake()  # the question is in the queue, or changed there
 
     async def on_feedback(ack: Listener, body: dict[str, Any]) -> None:
-        await feedback.clicked(desk, ack, body)
+        await feedback.clicked(at(body), ack, body)
 
     async def on_correction(ack: Listener, body: dict[str, Any]) -> None:
-        await feedback.submitted(desk, ack, body)
+        await feedback.submitted(at(body), ack, body)
 
     async def on_command(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.commanded(desk, ack, body)
+        await deeds.commanded(at(body), ack, body)
 
     async def on_button(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.pressed(desk, ack, body)
+        await deeds.pressed(at(body), ack, body)
 
     async def on_reaction() -> None:
         """It was counted before it was acknowledged."""
 
     async def on_stop(body: dict[str, Any]) -> None:
         event, team = body["event"], accept.team_of(body)
-        desk.queue.stop(team, str(event.get("channel")), str(event.get("thread_ts")))
+        at(body).queue.stop(team, str(event.get("channel")), str(event.get("thread_ts")))
 
-    async def on_home(event: dict[str, Any]) -> None:
+    async def on_home(body: dict[str, Any]) -> None:
+        event, desk = body["event"], at(body)
         if event.get("tab") == "messages":
-            desk.tasks.start(desk.suggest_prompts(str(event["channel"])), "prompts")
+            who = accept.person(accept.team_of(body), str(event["user"]))
+            desk.tasks.start(desk.suggest_prompts(str(event["channel"]), who), "prompts")
+
+    async def on_leaving() -> None:
+        """It was honoured before it was acknowledged."""
 
     app.event("message")(on_words)
     app.event("app_mention")(on_words)
@@ -194,21 +222,17 @@ def register(app: Any, desk: Desk) -> None:
     app.event("reaction_removed")(on_reaction)
     app.event("app_home_opened")(on_home)
     app.event("agent_session_stopped")(on_stop)
+    app.event("app_uninstalled")(on_leaving)
+    app.event("tokens_revoked")(on_leaving)
 
 
-def _bolt(desk: Desk) -> AsyncApp:
+def _bolt(workspaces: Workspaces) -> AsyncApp:
     logger = logging.getLogger("bot.slack.bolt")
     logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
     async def authorize() -> AuthorizeResult:
-        who = desk.identity
-        return AuthorizeResult(
-            enterprise_id=None,
-            team_id=who.team,
-            bot_user_id=who.bot_user,
-            bot_id=who.bot_id,
-            bot_token=desk.service.settings.slack.bot_token.get_secret_value(),
-        )
+        # no listener calls Slack with Bolt's client; the desk of the workspace has its own
+        return AuthorizeResult(enterprise_id=None, team_id=None)
 
     async def on_error(error: Exception) -> None:
         # listeners only acknowledge and start tasks: what they raise is a defect of ours
@@ -217,29 +241,19 @@ def _bolt(desk: Desk) -> AsyncApp:
     app = AsyncApp(
         name="understudy",
         logger=logger,
-        signing_secret=desk.service.settings.slack.signing_secret.get_secret_value(),
+        signing_secret=workspaces.service.settings.slack.signing_secret.get_secret_value(),
         authorize=authorize,
         request_verification_enabled=False,  # `http.py` has done it
     )
-    app.use(accept.middleware(desk, feedback.reacted))
+    app.use(accept.middleware(workspaces.find, feedback.reacted, workspaces.leaving))
     app.error(on_error)
-    register(app, desk)
+    register(app, workspaces)
     return app
 
 
 def _forget(db: Database, older_than_us: int) -> None:
     conversations.forget_deliveries(db, older_than_us)
     questions.forget(db, older_than_us)
-
-
-def _needed(settings: SlackSettings) -> tuple[str, ...]:
-    match settings.mode:
-        case "socket":
-            return ("bot_token", "app_token")
-        case "http":
-            return ("bot_token", "signing_secret")
-        case _:
-            return ()
 
 
 def _unusable(error: Exception, setting: str) -> UnderstudyError:

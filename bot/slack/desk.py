@@ -1,7 +1,8 @@
 """The desk that listeners work at: the store, Slack's API, and how a person is told something.
 
-`telling` is the one place where an error becomes a Slack message. `app.py` makes the desk when
-it joins everything; `answer.py`, `feedback.py`, `deeds.py` and `follow.py` are given it.
+Each workspace has a desk of its own, with its token; what all of them share is the `Office`.
+`telling` is the one place where an error becomes a Slack message. `workspaces.py` keeps the desks;
+`answer.py`, `feedback.py`, `deeds.py` and `follow.py` are given the one that they work at.
 """
 
 import contextlib
@@ -39,20 +40,31 @@ class Identity:
     bot_id: str = ""
 
 
+class Office:
+    """What all workspaces of a process share."""
+
+    def __init__(self, service: Service, pace: Pace, clock: Clock | None = None) -> None:
+        self.service = service
+        self.pace = pace
+        self.clock = clock
+        self.tasks = Tasks()
+        self.triggers = Triggers()
+        self.queue = Queue(service.store, self.tasks, _at_once(service.settings))
+
+
 class Desk:
     """What every listener and task of one workspace shares."""
 
-    def __init__(self, service: Service, pace: Pace, clock: Clock | None = None) -> None:
-        settings = service.settings.slack
-        self.service = service
-        self.pace = pace
-        self.identity = Identity()  # known once we have joined
-        self.accepting = False
-        self.tasks = Tasks()
-        self.triggers = Triggers()
-        self.api = Api(settings.bot_token.get_secret_value(), settings.api_url, clock)
+    def __init__(self, office: Office, token: str, identity: Identity | None = None) -> None:
+        self.service = office.service
+        self.pace = office.pace
+        self.tasks = office.tasks
+        self.triggers = office.triggers
+        self.queue = office.queue
+        self.identity = identity or Identity()  # known once we have joined
+        self.token = token
+        self.api = Api(token, office.service.settings.slack.api_url, office.clock)
         self.names = Names(self.api)
-        self.queue = Queue(service.store, self.tasks, _at_once(service.settings))
 
     @contextlib.asynccontextmanager
     async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:
@@ -111,9 +123,12 @@ class Desk:
             return None
         return str(response["channel"]), str(response["ts"])
 
-    async def suggest_prompts(self, channel: str) -> None:
-        """Offer the default domain's questions where a direct message begins."""
-        domain = await self.service.store.read(domains.default)
+    async def suggest_prompts(self, channel: str, person: str) -> None:
+        """Offer questions of the domain that answers this person where a direct message begins."""
+        team = self.identity.team
+        domain = await self.service.store.read(
+            lambda db: domains.answering(db, person, team, channel)
+        )
         prompts = [{"title": q[:75], "message": q} for q in domain.suggested_prompts]
         if not prompts:
             return

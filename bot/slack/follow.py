@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from bot.slack import blocks
 from bot.slack.api import MESSAGE_GONE, Transport, failure
 from bot.slack.desk import Desk
+from bot.slack.workspaces import Workspaces
 from data import adapters, runs
 from data.adapters import Adapter
 from data.errors import UnderstudyError
@@ -28,6 +29,7 @@ AT_ONCE = 2  # messages a round; with a round every 3 s, 40 updates a minute of 
 class Watched:
     """A message, and what it should say."""
 
+    team: str
     channel: str
     ts: str
     run: Run
@@ -42,13 +44,13 @@ def watched(db: Database) -> list[Watched]:
         run = runs.get(db, row["run_id"])
         result = adapters.by_id(db, run.adapter_id) if run.adapter_id is not None else None
         live = adapters.live(db, run.domain_id)
-        found.append(Watched(row["channel"], row["ts"], run, result, live))
+        found.append(Watched(row["team"], row["channel"], row["ts"], run, result, live))
     return found
 
 
 class Follower:
-    def __init__(self, desk: Desk, every_s: float) -> None:
-        self._desk = desk
+    def __init__(self, workspaces: Workspaces, every_s: float) -> None:
+        self._workspaces = workspaces
         self._every_s = every_s
         self._shown: dict[tuple[str, str], list[blocks.Block]] = {}
 
@@ -66,23 +68,26 @@ class Follower:
 
     async def tick(self) -> int:
         """Bring every message up to date once; returns how many there are."""
-        messages = await self._desk.service.store.read(watched)
+        messages = await self._workspaces.service.store.read(watched)
         for message in messages:
             content = blocks.run_message(message.run, message.result, message.live)
-            place = (message.channel, message.ts)
-            if self._shown.get(place) != content and not await self._update(message, content):
+            place, desk = (message.channel, message.ts), self._workspaces.of_team(message.team)
+            if desk is None:  # the workspace has uninstalled the bot
+                await self._done(message)
+                continue
+            if self._shown.get(place) != content and not await self._update(desk, message, content):
                 continue
             self._shown[place] = content
             if not message.run.open:
                 await self._done(message)
         return len(messages)
 
-    async def _update(self, message: Watched, content: list[blocks.Block]) -> bool:
+    async def _update(self, desk: Desk, message: Watched, content: list[blocks.Block]) -> bool:
         """Show `content`; False when it has to be tried again."""
-        if not self._desk.api.governor.take("chat.update"):
+        if not desk.api.governor.take("chat.update"):
             return False
         try:
-            await self._desk.api.quick.chat_update(
+            await desk.api.quick.chat_update(
                 channel=message.channel,
                 ts=message.ts,
                 text=blocks.run_title(message.run),
@@ -95,13 +100,13 @@ class Follower:
             else:
                 log.info("Run %s: chat.update: %s", message.run.id, problem.code)
             if problem.kind == "limited":
-                governor = self._desk.api.governor
+                governor = desk.api.governor
                 governor.limited("chat.update", message.channel, problem.retry_after_s)
             return False
         return True
 
     async def _done(self, message: Watched) -> None:
         self._shown.pop((message.channel, message.ts), None)
-        await self._desk.service.store.submit(
+        await self._workspaces.service.store.submit(
             lambda db: runs.watcher_done(db, message.run.id, message.channel, message.ts)
         )

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from bot.slack.desk import Desk
 from bot.slack.manifest import COMMAND, PATH
+from bot.slack.workspaces import Workspaces
 
 MAX_BODY = 1_000_000
 
@@ -27,14 +28,16 @@ MAX_BODY = 1_000_000
 Commanded = Callable[[Desk, Callable[..., Awaitable[None]], dict[str, Any]], Awaitable[None]]
 
 
-def route(app: AsyncApp, desk: Desk, commanded: Commanded) -> Route:
+def route(app: AsyncApp, workspaces: Workspaces, commanded: Commanded) -> Route:
     """The route that the HTTP application mounts when `[slack] mode` is "http". `commanded`
     acknowledges a command and carries it out."""
-    verifier = SignatureVerifier(desk.service.settings.slack.signing_secret.get_secret_value())
+    verifier = SignatureVerifier(
+        workspaces.service.settings.slack.signing_secret.get_secret_value()
+    )
     handler = AsyncSlackRequestHandler(app)
 
     async def events(request: Request) -> Response:
-        if not desk.accepting:
+        if not workspaces.accepting:
             return PlainTextResponse("not ready, try again", status_code=503)
         body = await _body(request)
         if body is None:
@@ -42,7 +45,8 @@ def route(app: AsyncApp, desk: Desk, commanded: Commanded) -> Route:
         if not signed(verifier, request, body):
             return PlainTextResponse("wrong signature or an old request", status_code=401)
         if command := _command(body):
-            if not desk.triggers.is_new(command.get("trigger_id", "")):
+            desk = workspaces.find(command)
+            if desk is None or not desk.triggers.is_new(command.get("trigger_id", "")):
                 return Response()
             return await _acknowledged(desk, commanded, command)
         try:

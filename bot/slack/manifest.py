@@ -11,6 +11,8 @@ from data.errors import Invalid
 
 COMMAND = "/understudy"
 PATH = "/slack/events"
+INSTALL_PATH = "/slack/install"
+REDIRECT_PATH = "/slack/oauth_redirect"
 NAME = "Understudy"
 
 # event -> the scopes that Slack wants for it
@@ -18,18 +20,21 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "agent_session_stopped": ("assistant:write",),
     "app_home_opened": (),
     "app_mention": ("app_mentions:read",),
+    "app_uninstalled": (),
     "message.channels": ("channels:history",),
     "message.groups": ("groups:history",),
     "message.im": ("im:history",),
     "message.mpim": ("mpim:history",),
     "reaction_added": ("reactions:read",),
     "reaction_removed": ("reactions:read",),
+    "tokens_revoked": (),
 }
 # what is called -> its scope (views.open and auth.test need none)
 METHODS: dict[str, tuple[str, ...]] = {
     "apps.connections.open": (),
     "assistant.threads.setStatus": ("assistant:write",),
     "assistant.threads.setSuggestedPrompts": ("assistant:write",),
+    "auth.revoke": (),
     "auth.test": (),
     "chat.appendStream": ("chat:write",),
     "chat.delete": ("chat:write",),
@@ -44,6 +49,7 @@ METHODS: dict[str, tuple[str, ...]] = {
         "im:history",
         "mpim:history",
     ),
+    "oauth.v2.access": (),
     "users.info": ("users:read",),
     "views.open": (),
 }
@@ -57,8 +63,11 @@ def scopes() -> list[str]:
     return sorted(needed)
 
 
-def manifest(url: str | None) -> dict[str, Any]:
-    """The manifest for Socket Mode, or for signed HTTP at `url` (https://…). Raises Invalid."""
+def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
+    """The manifest for Socket Mode, or for signed HTTP at `url` (https://…); with `oauth`, for an
+    app that several workspaces install. Raises Invalid."""
+    if oauth and not url:
+        raise Invalid("Several workspaces can install the bot only over HTTP: say --url.")
     address = _address(url)
     command: dict[str, Any] = {
         "command": COMMAND,
@@ -72,6 +81,7 @@ def manifest(url: str | None) -> dict[str, Any]:
         command["url"] = address
         subscriptions["request_url"] = address
         interactivity["request_url"] = address
+    sent_back = [address.removesuffix(PATH) + REDIRECT_PATH]
     return {
         "_metadata": {"major_version": 2},
         "display_information": {
@@ -88,7 +98,10 @@ def manifest(url: str | None) -> dict[str, Any]:
             "bot_user": {"display_name": NAME, "always_online": True},
             "slash_commands": [command],
         },
-        "oauth_config": {"scopes": {"bot": scopes()}},
+        "oauth_config": {
+            "scopes": {"bot": scopes()},
+            **({"redirect_urls": sent_back} if oauth else {}),
+        },
         "settings": {
             "event_subscriptions": subscriptions,
             "interactivity": interactivity,

@@ -138,16 +138,18 @@ class FakeSlack(Workspace):
         changed = {"message": {**same, **now}, "previous_message": {**same, "text": before}}
         await self.event({**event, **changed}, times)
 
-    async def event(self, event: Json, times: int = 1, event_id: str = "") -> list[Ack]:
+    async def event(
+        self, event: Json, times: int = 1, event_id: str = "", team: str = TEAM
+    ) -> list[Ack]:
         """Deliver an event, `times` times with the same id as if acknowledgements got lost."""
         payload = {
             "type": "event_callback",
-            "team_id": TEAM,
+            "team_id": team,
             "api_app_id": "A1",
             "event": event,
             "event_id": event_id or f"Ev{self.next_id()}",
             "event_time": int(time.time()),
-            "authorizations": [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}],
+            "authorizations": [{"team_id": team, "user_id": self.bot_of(team), "is_bot": True}],
         }
         copies = [self._deliver_event(payload, copy) for copy in range(times)]
         return list(await asyncio.gather(*copies))

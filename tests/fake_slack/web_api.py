@@ -4,6 +4,7 @@
 500, or by breaking the connection before or after the call took effect.
 """
 
+import base64
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,9 +17,8 @@ from tests.fake_slack import rules
 from tests.fake_slack.workspace import (
     APP_TOKEN,
     BOT_ID,
-    BOT_TOKEN,
-    BOT_USER,
-    TEAM,
+    CLIENT_ID,
+    CLIENT_SECRET,
     Call,
     Json,
     Message,
@@ -51,6 +51,7 @@ class WebApi:
         self.workspace = workspace
         self.faults = FaultPlan()
         self.socket_url = ""
+        self.caller = ""  # the workspace whose token the present call has
         # asked before and after each call took effect: whether its caller is dead by then
         self.moment: Callable[[], bool] = lambda: False
         self._recent: dict[str, list[float]] = defaultdict(list)
@@ -89,7 +90,7 @@ class WebApi:
         return web.json_response({"ok": True, **answer})
 
     def _record(self, method: str, args: Json, error: str) -> None:
-        self.workspace.calls.append(Call(method, args, error, self.workspace.now()))
+        self.workspace.calls.append(Call(method, args, error, self.workspace.now(), self.caller))
 
     def _over(self, method: str, channel: str) -> bool:
         """Whether the app has made too many calls of the method; one that is refused counts not."""
@@ -115,15 +116,41 @@ class WebApi:
         if known is None:
             self.workspace.problems.append(f"{method} is no method of the fake")
             raise Refused("unknown_method")
-        token = APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN
-        if authorization != f"Bearer {token}":
+        token = authorization.removeprefix("Bearer ")
+        self.caller = self.workspace.tokens.get(token, "")
+        if method == "oauth.v2.access":  # the app itself calls it, by its id and secret
+            return known({**args, "basic": authorization.removeprefix("Basic ")})
+        wanted = token == APP_TOKEN if method == "apps.connections.open" else bool(self.caller)
+        if not wanted:
             raise Refused("invalid_auth" if authorization else "not_authed")
         return known(args)
 
     # -- the app ---------------------------------------------------------------------------
 
     def do_auth_test(self, args: Json) -> Json:
-        return {"team_id": TEAM, "user_id": BOT_USER, "bot_id": BOT_ID, "url": "https://fake/"}
+        bot = {"user_id": self._me(), "bot_id": BOT_ID}
+        return {"team_id": self.caller, "url": "https://fake/", **bot}
+
+    def do_auth_revoke(self, args: Json) -> Json:
+        self.workspace.revoke(self.caller)
+        return {"revoked": True}
+
+    def do_oauth_v2_access(self, args: Json) -> Json:
+        if args["basic"] != base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode():
+            raise Refused("bad_client_secret")
+        team = self.workspace.codes.pop(_need(args, "code"), None)
+        if team is None:
+            raise Refused("invalid_code")
+        token = f"xoxb-{team}-{self.workspace.next_id()}"
+        self.workspace.tokens[token] = team
+        return {
+            "access_token": token,
+            "token_type": "bot",
+            "bot_user_id": self.workspace.bot_of(team),
+            "team": {"id": team, "name": f"Workspace {team}"},
+            "authed_user": {"id": "U1"},
+            "is_enterprise_install": False,
+        }
 
     def do_apps_connections_open(self, args: Json) -> Json:
         return {"url": self.socket_url}
@@ -146,7 +173,7 @@ class WebApi:
             Message(
                 channel=channel,
                 ts=space.next_ts(),
-                user=BOT_USER,
+                user=self._me(),
                 text=args.get("text", ""),
                 thread_ts=args.get("thread_ts"),
                 blocks=args.get("blocks", []),
@@ -211,7 +238,7 @@ class WebApi:
                 raise Refused(f"missing_{name}")
         if (channel, thread_ts) not in self.workspace.messages:
             raise Refused("thread_not_found")
-        message = Message(channel, self.workspace.next_ts(), BOT_USER, thread_ts=thread_ts)
+        message = Message(channel, self.workspace.next_ts(), self._me(), thread_ts=thread_ts)
         message.stream = _markdown(args)
         message.streaming_since = self.workspace.now()
         self.workspace.add(message)
@@ -288,11 +315,14 @@ class WebApi:
             return channel
         raise Refused("not_in_channel" if channel.startswith("C") else "channel_not_found")
 
+    def _me(self) -> str:
+        return self.workspace.bot_of(self.caller)
+
     def _own(self, args: Json) -> Message:
         message = self.workspace.messages.get((_need(args, "channel"), _need(args, "ts")))
         if message is None:
             raise Refused("message_not_found")
-        if message.user != BOT_USER:
+        if message.user != self._me():
             raise Refused("cant_update_message")
         return message
 

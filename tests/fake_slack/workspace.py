@@ -14,6 +14,7 @@ BOT_ID = "BBOT"
 BOT_TOKEN = "xoxb-fake"
 APP_TOKEN = "xapp-fake"
 SIGNING_SECRET = "signed by the fake"
+CLIENT_ID, CLIENT_SECRET = "1.2", "secret of the app"
 
 PER_MINUTE = {  # of one app in one workspace
     "chat.startStream": 20,
@@ -75,6 +76,7 @@ class Call:
     args: Json
     error: str  # '' when it went well
     at: float
+    team: str = ""  # whose token it had
 
 
 @dataclass
@@ -82,6 +84,8 @@ class Workspace:
     users: dict[str, str] = field(
         default_factory=lambda: {"U1": "Ada", "U2": "Grace", "U3": "Alan"}
     )
+    tokens: dict[str, str] = field(default_factory=lambda: {BOT_TOKEN: TEAM})  # -> its workspace
+    codes: dict[str, str] = field(default_factory=dict)  # of installations -> its workspace
     channels: set[str] = field(default_factory=lambda: {"C1", "C2"})  # that the bot is in
     messages: dict[tuple[str, str], Message] = field(default_factory=dict)
     ephemerals: list[Json] = field(default_factory=list)
@@ -115,9 +119,17 @@ class Workspace:
         self.triggers[name] = self.now()
         return name
 
+    def revoke(self, team: str) -> None:
+        """None of a workspace's tokens is worth anything any more."""
+        self.tokens = {t: owner for t, owner in self.tokens.items() if owner != team}
+
+    def bot_of(self, team: str) -> str:
+        """Who the bot is in a workspace."""
+        return BOT_USER if team == TEAM else f"{BOT_USER}{team}"
+
     def from_bot(self) -> list[Message]:
         """The bot's messages, oldest first."""
-        return [m for m in self.messages.values() if m.user == BOT_USER]
+        return [m for m in self.messages.values() if m.user.startswith(BOT_USER)]
 
     def in_thread(self, channel: str, thread_ts: str) -> list[Message]:
         """The bot's messages in a thread, oldest first."""

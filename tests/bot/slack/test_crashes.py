@@ -110,7 +110,7 @@ class Mortal:
         self.deaths += 1
         self.store.dead = True
         desk = self.front.desk
-        desk.accepting = False
+        self.front.workspaces.accepting = False
         desk.api.quick.token = desk.api.patient.token = "of a dead bot"
         self._slack.socket.drop()
         self._reviving = asyncio.create_task(self._revive(self.front))

@@ -83,9 +83,9 @@ async def test_the_address_is_verified_when_slack_asks(http: SignedHttp) -> None
 
 
 async def test_before_it_has_joined_slack_is_asked_to_try_again(http: SignedHttp, bot: Bot) -> None:
-    bot.front.desk.accepting = False
+    bot.front.workspaces.accepting = False
     assert (await http.raw(BODY, headers())).status == 503
-    bot.front.desk.accepting = True
+    bot.front.workspaces.accepting = True
 
 
 async def test_nothing_of_it_reached_the_bot(

@@ -59,8 +59,8 @@ async def test_while_slack_is_away_joining_goes_on(
     slack.faults["auth.test"] += ["500"]
     joining = made(store, tmp_path, slack_settings(slack, "socket"))
     await joining.start()
-    assert not joining.desk.accepting
-    await slack.until(lambda: joining.desk.accepting, "the second try")
+    assert not joining.workspaces.accepting
+    await slack.until(lambda: joining.workspaces.accepting, "the second try")
     await joining.stop()
 
 

@@ -3,6 +3,7 @@
 import ast
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ class Registered:
 @pytest.fixture
 def registered() -> dict[str, set[str]]:
     taker = Registered()
-    front.register(taker, None)  # type: ignore[arg-type]
+    front.register(taker, SimpleNamespace(at=None))  # type: ignore[arg-type]
     return taker.found
 
 
@@ -94,6 +95,14 @@ def test_with_an_address_everything_goes_there(url: str) -> None:
     assert found["settings"]["event_subscriptions"]["request_url"] == address
     assert found["settings"]["interactivity"]["request_url"] == address
     assert found["features"]["slash_commands"][0]["url"] == address
+
+
+def test_for_several_workspaces_it_says_where_slack_sends_people_back_to() -> None:
+    found = manifest("https://bot.example", oauth=True)
+    assert found["oauth_config"]["redirect_urls"] == ["https://bot.example/slack/oauth_redirect"]
+    assert "redirect_urls" not in manifest("https://bot.example")["oauth_config"]
+    with pytest.raises(Invalid, match="--url"):
+        manifest(None, oauth=True)
 
 
 @pytest.mark.parametrize(
