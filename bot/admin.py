@@ -94,14 +94,22 @@ def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
 
 
 def start_comparison(
-    db: Database, domain: Domain, a: str, b: str, actor: str, share: float = 0.5
+    db: Database,
+    domain: Domain,
+    a: str,
+    b: str,
+    actor: str,
+    share: float = 0.5,
+    pairwise: float = 0.0,
 ) -> Experiment:
-    """Compare `a` (the control) with `b`, which gets `share` of the people."""
+    """Compare `a` (the control) with `b`, which gets `share` of the people; of the questions,
+    `pairwise` are answered by both, for the person to choose."""
     control, candidate = side(db, domain, a), side(db, domain, b)
     for adapter in (control, candidate):
         if adapter is not None:
             _refuse_unservable(db, adapter)
-    return experiments.start(db, domain, control, candidate, actor, share)
+    sides = [experiments.Arm(control), experiments.Arm(candidate)]
+    return experiments.begin(db, domain, sides, actor, share, pairwise=pairwise)
 
 
 def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
