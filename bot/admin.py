@@ -14,6 +14,7 @@ from bot import stats
 from data import adapters, alerts, audit, domains, experiments, feedback, pairs, placements, runs
 from data.adapters import Adapter
 from data.alerts import Alert
+from data.arms import Arm
 from data.db import row, rows
 from data.domains import Domain
 from data.errors import Conflict
@@ -108,7 +109,7 @@ def start_comparison(
     for adapter in (control, candidate):
         if adapter is not None:
             _refuse_unservable(db, adapter)
-    sides = [experiments.Arm(control), experiments.Arm(candidate)]
+    sides = [Arm(control), Arm(candidate)]
     return experiments.begin(db, domain, sides, actor, share, pairwise=pairwise)
 
 
