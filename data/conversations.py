@@ -269,6 +269,16 @@ def shown_reply(db: Database, external_id: str) -> str | None:
     return None if found is None else str(found["reply_id"])
 
 
+def asked_in(db: Database, external_id: str) -> str | None:
+    """The id of the reply to the question that stands there, or None."""
+    found = row(
+        db,
+        "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'user' ORDER BY id DESC",
+        [external_id],
+    )
+    return None if found is None or found["reply_id"] is None else str(found["reply_id"])
+
+
 def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
     """The last messages of a thread that `person` began, oldest first, as they are shown: role,
     text, reply_id, status, adapter, whom it stood in for, and the person's own thumb (1 up, 0 down,
