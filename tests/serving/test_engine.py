@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from data import placements
-from data.config import ServingSettings, Settings
+from data.config import BaseModelSettings, ServingSettings, Settings
 from data.db import Store
 from serving import engine as engine_module
 from serving import engine_http, serve
@@ -324,6 +324,12 @@ def test_a_missing_plugin_is_said_before_anything_is_started(monkeypatch):
     monkeypatch.setattr(engine_module, "installed", lambda: GPU)
     with pytest.raises(EngineFailed, match="vllm-bnb-plugin"):
         Engine(Settings(serving=ServingSettings(quantization="bitsandbytes")))
+
+
+def test_a_base_model_that_is_not_there_is_said_before_anything_is_started(tmp_path):
+    base = BaseModelSettings(model=str(tmp_path / "none"))
+    with pytest.raises(EngineFailed, match=r"no folder .*/none. Correct \[base\] model"):
+        Engine(Settings(base=base))
 
 
 def test_what_is_installed_is_known_without_importing_it():
