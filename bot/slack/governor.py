@@ -40,6 +40,8 @@ LIMITS: dict[str, Limit] = {
     "chat.postMessage": Limit(1, seconds=1.0),  # of one channel
     "chat.delete": Limit(50),
     "conversations.replies": Limit(50),
+    "views.publish": Limit(100),
+    "views.update": Limit(100),
 }
 OF_A_CHANNEL = {"chat.postMessage"}
 MANY = 1_000  # windows of channels that are kept at most
