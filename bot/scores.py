@@ -4,14 +4,16 @@ from data.adapters import Adapter
 
 
 def sentence(adapter: Adapter) -> str:
-    """What it answered of the golden questions, beside the bare base, and its parent if it has one.
+    """What it answered of the golden questions, beside the bare base and the live adapter.
 
     The keys are those of `tuning/scores.py`."""
     golden = adapter.scores.get("golden") or {}
     if not golden.get("n"):
         return "no golden questions to measure it on"
     beside = f"bare base {golden['base_exact']:.0%}"
-    if "parent_exact" in golden:
+    if "live_exact" in golden:
+        beside += f", the live adapter {golden['live_exact']:.0%}"
+    if "parent_exact" in golden:  # of adapters that were made before the live one was asked
         beside += f", its parent {golden['parent_exact']:.0%}"
     return (
         f"{golden['exact']:.0%} of {golden['n']} held-out questions answered exactly ({beside}), "

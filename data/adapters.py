@@ -252,10 +252,10 @@ def settle(
     scores: dict[str, Any],
     reason: str = "",
 ) -> Adapter:
-    """End the evaluation of an adapter. Raises Conflict when somebody has ended it already."""
+    """End the evaluation of an adapter; its probes have served. Raises Conflict when somebody has ended it already."""
     done = changed(
         db,
-        "UPDATE adapters SET state = ?, scores = ?, state_reason = ? "
+        "UPDATE adapters SET state = ?, scores = ?, state_reason = ?, probes = '[]' "
         "WHERE id = ? AND state = 'evaluating'",
         [state, orjson.dumps(scores).decode(), reason, adapter.id],
     )
@@ -273,7 +273,7 @@ def evaluated_by(db: Database, run_id: int) -> list[Adapter]:
 def give_up_evaluating(db: Database, run_id: int, reason: str) -> None:
     """The run has ended, so nobody evaluates what it has made."""
     db.execute(
-        "UPDATE adapters SET state = 'rejected', state_reason = ? "
+        "UPDATE adapters SET state = 'rejected', state_reason = ?, probes = '[]' "
         "WHERE run_id = ? AND state = 'evaluating'",
         [reason, run_id],
     )

@@ -1,78 +1,26 @@
-"""Measuring an adapter: what it answers to the golden questions, beside the bare base.
+"""What the trainer itself can say about a model: its answers, and how likely it finds the right
+ones.
 
-Answers are generated greedily and compared in two ways, both from SQuAD (Rajpurkar et al. 2016,
-https://arxiv.org/abs/1606.05250, evaluation script v1.1): `exact`, the share of answers equal to
-the expected one after normalising case and spacing, and `f1`, the mean overlap of words.
+The answers that count are those of the engine that will serve the adapter (`ask.py`); the
+trainer's are taken where no engine runs. Losses are always the trainer's: an engine does not tell
+how likely it finds an answer that it did not give.
 """
 
-import hashlib
 import logging
-import re
-import string
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn import functional
 
-from data.pairs import normal
-from tuning.lesson import Question
-from tuning.model import Base
+from tuning.exam import Question
+from tuning.examples import IGNORED, Example, batches
+from tuning.measures import Answer, Loss
+from tuning.model import Base, only_positions
 
 log = logging.getLogger(__name__)
 
-LIMIT = 96  # golden questions that are asked; of a larger set a fixed sample
-SAMPLES = 8  # answers kept side by side with the scores
 ROWS = 48  # answers generated at once
-ARTICLES = re.compile(r"\b(a|an|the)\b")
-PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-@dataclass(frozen=True)
-class Score:
-    """Means over `n` answers, both between 0 and 1."""
-
-    n: int
-    exact: float
-    f1: float
-
-
-def exact(answer: str, expected: str) -> bool:
-    """Equal, but for case, spacing and Unicode form. Punctuation counts: it is part of commands."""
-    return normal(answer) == normal(expected)
-
-
-def f1(answer: str, expected: str) -> float:
-    """Harmonic mean of precision and recall over words, as SQuAD counts them."""
-    got, wanted = _words(answer), _words(expected)
-    if not got or not wanted:
-        return float(got == wanted)
-    common = sum((Counter(got) & Counter(wanted)).values())
-    if common == 0:
-        return 0.0
-    precision, recall = common / len(got), common / len(wanted)
-    return 2 * precision * recall / (precision + recall)
-
-
-def score(answers: Sequence[str], questions: Sequence[Question]) -> Score:
-    pairs = list(zip(answers, (q.expected for q in questions), strict=True))
-    n = max(len(pairs), 1)
-    return Score(
-        len(pairs), sum(exact(a, e) for a, e in pairs) / n, sum(f1(a, e) for a, e in pairs) / n
-    )
-
-
-def sample(golden: Sequence[Question], limit: int = LIMIT) -> list[Question]:
-    """The golden questions to ask: all, or a sample that depends on their words alone, so that
-    every adapter is asked the same ones."""
-    return sorted(golden, key=_order)[:limit]
-
-
-def fingerprint(asked: Sequence[Question]) -> str:
-    """Equal for two runs that asked the same questions and expected the same answers."""
-    lines = (f"{q.prompt}\t{q.expected}" for q in asked)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def answer(
@@ -80,34 +28,38 @@ def answer(
     model: Any,
     asked: Sequence[Question],
     beat: Callable[[int], None] = lambda _: None,
-) -> list[str]:
+) -> list[Answer]:
     """Greedy answers, in order. `beat` is told how many are done, batch by batch."""
     was_training = model.training
     model.eval()
     order = sorted(range(len(asked)), key=lambda i: asked[i].expected_tokens)
-    answers = [""] * len(asked)
+    answers = [Answer("")] * len(asked)
     done = 0
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
-        longest = max(asked[i].expected_tokens for i in rows)
-        said = generate(base, model, [asked[i].prompt for i in rows], longest + longest // 4 + 8)
+        longest = max(asked[i].most_tokens for i in rows)
+        said = generate(base, model, [asked[i].prompt for i in rows], longest)
         for i, ids in zip(rows, said, strict=True):
-            words = [token for token in ids if token not in base.stops]
-            answers[i] = base.tokenizer.decode(words, skip_special_tokens=True).strip()
+            answers[i] = _read(base, ids[: asked[i].most_tokens])
         done += len(rows)
         beat(done)
     model.train(was_training)
     return answers
 
 
-def side_by_side(
-    asked: Sequence[Question], base_answers: Sequence[str], answers: Sequence[str]
-) -> list[dict[str, str]]:
-    """The first few questions with both answers. The order is that of the sample: random."""
-    return [
-        {"question": q.text, "expected": q.expected, "base": b, "adapter": a}
-        for q, b, a in list(zip(asked, base_answers, answers, strict=True))[:SAMPLES]
-    ]
+def losses(base: Base, model: Any, questions: Sequence[Question], micro_tokens: int) -> list[Loss]:
+    """How likely the expected answers are, in order; at most `micro_tokens` padded tokens, or one
+    question, in a forward pass."""
+    was_training = model.training
+    model.eval()
+    order = sorted(range(len(questions)), key=lambda i: len(questions[i].example.ids))
+    found = [Loss(0.0, 0)] * len(questions)
+    for group in _groups(order, questions, micro_tokens):
+        nats = _row_losses(base, model, [questions[i].example for i in group])
+        for i, each in zip(group, nats, strict=True):
+            found[i] = Loss(each, questions[i].example.trained)
+    model.train(was_training)
+    return found
 
 
 @torch.no_grad()
@@ -141,11 +93,33 @@ def generate(
     return answers
 
 
-def _order(question: Question) -> bytes:
-    text = f"{question.text}\n{question.expected}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+def _read(base: Base, ids: Sequence[int]) -> Answer:
+    words = [token for token in ids if token not in base.stops]
+    text = base.tokenizer.decode(words, skip_special_tokens=True).strip()
+    return Answer(text, cut=len(words) == len(ids))
 
 
-def _words(text: str) -> list[str]:
-    bare = text.casefold().translate(PUNCTUATION)
-    return ARTICLES.sub(" ", bare).split()
+def _groups(
+    order: Sequence[int], questions: Sequence[Question], micro_tokens: int
+) -> list[list[int]]:
+    """`order`, from short to long, in pieces of at most `micro_tokens` once padded."""
+    groups: list[list[int]] = []
+    for i in order:
+        length = len(questions[i].example.ids)
+        if not groups or length * (len(groups[-1]) + 1) > micro_tokens:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
+
+
+@torch.no_grad()
+def _row_losses(base: Base, model: Any, rows: list[Example]) -> list[float]:
+    """Nats of each row's expected answer. `rows` go from short to long."""
+    (batch,) = batches(rows, len(rows) * len(rows[-1].ids), base.pad_id, base.device)
+    targets = batch.labels[:, 1:]
+    wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
+    with base.precision(), only_positions(model, wanted):
+        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
+    nats = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
+    summed = torch.zeros(len(rows), device=base.device)
+    return summed.index_add(0, wanted.nonzero()[:, 0], nats).tolist()

@@ -2,9 +2,13 @@
 
 The files are written to a hidden folder beside their place, forced to the disk and checked as the
 engine will check them. Then one store transaction takes the next version number, moves the folder
-to `<version>-<digest>` and registers it together with the end of its run. Whoever holds that
-transaction is alone, so what lies in the domain's folder unregistered is left over from a crash
-and is removed: a version number names one content, ever.
+to `<version>-<digest>` and registers it as `evaluating`. Whoever holds that transaction is alone,
+so what lies in the domain's folder unregistered is left over from a crash and is removed: a
+version number names one content, ever.
+
+Engines load it then, and answer its exam (`scores.py`); people do not get it. `settle` makes it a
+candidate or rejects it, together with the end of its run. A run that crashed in between finds its
+adapter again and goes on from there.
 """
 
 import contextlib
@@ -15,7 +19,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -36,6 +40,7 @@ from tuning.recipe import Recipe
 log = logging.getLogger(__name__)
 
 TEMPORARY = ".making-"  # how a folder begins that is not finished
+CARD = "README.md"
 
 
 class RunLost(Conflict):
@@ -59,10 +64,10 @@ def publish(
     settings: Settings,
     model: Any,
     lineage: Lineage,
-    scores: dict[str, Any],
     canaries: Sequence[Canary] = (),
+    probes: Sequence[Canary] = (),
 ) -> Adapter:
-    """Write, check and register the adapter in `model`, and finish its run.
+    """Write, check and register the adapter in `model`, to be evaluated.
 
     Raises BadAdapter when the engine could not serve it, RunLost when the run is not ours any
     more, OSError when the disk is full. In each case nothing of it is left."""
@@ -75,7 +80,32 @@ def publish(
             base_model=settings.base.model,
             max_rank=settings.serving.rank_limit,
         )
-        return _register(store, settings, folder, found, lineage, scores, canaries)
+        return _register(store, settings, folder, found, lineage, canaries, probes)
+
+
+def settle(
+    store: Store,
+    settings: Settings,
+    lineage: Lineage,
+    adapter: Adapter,
+    scores: dict[str, Any],
+    rejected: str = "",
+) -> Adapter:
+    """End the evaluation, and the run with it: the adapter is a candidate, or rejected for the
+    reason given. Raises RunLost when the run is not ours any more, OSError when the disk is full;
+    then the adapter is still being evaluated."""
+    shelf = settings.adapters_path / lineage.domain.name
+    with _temporary(shelf, lineage.run) as folder:
+        card = folder / CARD
+        _write_synced(card, model_card(settings, adapter, lineage, scores))
+        sync_folder(folder)
+        with store.write() as db:
+            _refuse_lost(db, lineage.run)
+            state: Literal["candidate", "rejected"] = "rejected" if rejected else "candidate"
+            settled = adapters.settle(db, adapter, state, scores, rejected)
+            runs.finish(db, lineage.run.id, adapter.id)
+            card.replace(adapter.folder(settings.home) / CARD)
+    return settled
 
 
 def write_files(folder: Path, model: Any, base_model: str) -> None:
@@ -123,23 +153,23 @@ def _register(
     folder: Path,
     found: AdapterFiles,
     lineage: Lineage,
-    scores: dict[str, Any],
     canaries: Sequence[Canary],
+    probes: Sequence[Canary],
 ) -> Adapter:
     shelf = folder.parent
     final: Path | None = None
     try:
         with store.write() as db:
             _refuse_lost(db, lineage.run)
+            if there := _made_before(db, settings, lineage.run, found):
+                return there
             sweep(db, shelf, lineage.domain)
             version = adapters.next_version(db, lineage.domain)
-            card = model_card(settings, version, found, lineage, scores)
-            _write_synced(folder / "README.md", card)
             final = shelf / f"{version}-{found.sha256[:12]}"
             folder.rename(final)
             sync_folder(final)
             sync_folder(shelf)
-            adapter = adapters.register(
+            return adapters.register(
                 db,
                 lineage.domain,
                 version=version,
@@ -149,18 +179,33 @@ def _register(
                 rank=found.rank,
                 size_bytes=found.size_bytes,
                 recipe=lineage.recipe.model_dump(mode="json"),
-                scores=scores,
+                scores={},
                 canaries=canaries,
+                probes=probes,
                 dataset_id=lineage.dataset.id,
                 parent_id=lineage.parent.id if lineage.parent else None,
                 run_id=lineage.run.id,
+                state="evaluating",
             )
-            runs.finish(db, lineage.run.id, adapter.id)
-        return adapter
     except BaseException:
         if final is not None:
             shutil.rmtree(final, ignore_errors=True)
         raise
+
+
+def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles) -> Adapter | None:
+    """What an earlier attempt of the run has registered, if it is the same; what is not will never
+    be evaluated."""
+    earlier = adapters.evaluated_by(db, run.id)
+    same = [
+        a for a in earlier
+        if a.sha256 == found.sha256 and a.folder(settings.home).is_dir()
+    ]  # fmt: skip
+    for adapter in earlier:
+        if adapter not in same[:1]:
+            why = f"Run {run.id} was interrupted and made another adapter."
+            adapters.settle(db, adapter, "rejected", {}, why)
+    return same[0] if same else None
 
 
 def _refuse_lost(db: Database, run: Run) -> None:
@@ -187,15 +232,13 @@ def _temporary(shelf: Path, run: Run) -> Iterator[Path]:
 
 
 def model_card(
-    settings: Settings,
-    version: int,
-    found: AdapterFiles,
-    lineage: Lineage,
-    scores: dict[str, Any],
+    settings: Settings, adapter: Adapter, lineage: Lineage, scores: dict[str, Any]
 ) -> str:
     """README.md of the adapter: what it is, where it comes from and how well it does."""
     run, dataset, parent = lineage.run, lineage.dataset, lineage.parent
     licence = lineage.licence or "not stated"
+    config = (adapter.folder(settings.home) / adapter_files.CONFIG).read_bytes()
+    modules = sorted(json.loads(config)["target_modules"])
     recipe = {k: v for k, v in lineage.recipe.model_dump(mode="json").items() if k != "why"}
     lines = [
         "---",
@@ -204,7 +247,7 @@ def model_card(
         "pipeline_tag: text-generation",
         *([f"license: {json.dumps(lineage.licence)}"] if lineage.licence else []),
         "---",
-        f"# {lineage.domain.name}@{version}",
+        f"# {adapter.name}",
         "",
         f"A LoRA adapter of the domain {lineage.domain.name}, made by Understudy with QLoRA.",
         "",
@@ -218,8 +261,8 @@ def model_card(
         f"| dataset | `{dataset.sha256}` |",
         f"| pairs | {dataset.train} train, {dataset.validation} validation, {dataset.probe} "
         f"probe, {dataset.golden} golden |",
-        f"| rank | {found.rank} on {', '.join(found.target_modules)} |",
-        f"| digest | `{found.sha256}` |",
+        f"| rank | {adapter.rank} on {', '.join(modules)} |",
+        f"| digest | `{adapter.sha256}` |",
         "",
         "## Scores",
         "",
@@ -236,7 +279,7 @@ def model_card(
         "```",
         "",
     ]
-    for sample in scores.get("samples", []):
+    for sample in (s for s in scores.get("samples", []) if s.get("shown") != "worst"):
         lines += [
             f"- **{_line(sample['question'])}**",
             f"  - expected: {_line(sample['expected'])}",

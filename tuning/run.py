@@ -22,7 +22,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from data import adapters, datasets, domains, runs
+from data import adapters, datasets, domains, run_report, runs
 from data.config import Settings
 from data.db import Store
 from data.errors import Conflict, Unavailable, UnderstudyError
@@ -90,8 +90,9 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     parent = adapters.by_id(store.db, run.parent_id) if run.parent_id else None
 
     _phase(store, run, "loading the base model")
-    from tuning import canary, checkpoint, model, publish, scores, train  # torch is loaded here
+    from tuning import canary, checkpoint, exam, model, publish, train  # torch is loaded here
     from tuning.lesson import prepare
+    from tuning.scores import Examiner, comparable, judged, scores
 
     tokenizer = model.load_tokenizer(settings.base.path)
     lesson = prepare(store.db, settings, run, domain, dataset, parent, tokenizer)
@@ -104,8 +105,6 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     else:
         tuned = model.continued_adapter(base, parent.folder(settings.home))
 
-    _phase(store, run, "measuring what is known already" if parent else "measuring the base model")
-    earlier = scores.before(base, tuned, lesson, parent)
     _phase(store, run, "training")
     decides = checkpoint.identity(
         dataset=dataset.sha256,
@@ -124,14 +123,30 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
         _reporter(store, run),
         checkpoint.Checkpoints(settings.checkpoints_path(run.id), decides),
     )
-    _phase(store, run, "evaluating")
-    measured = scores.after(base, tuned, lesson, earlier, outcome)
-    log.info("scores: %s", {k: v for k, v in measured.items() if k != "samples"})
-    canaries = canary.record(base, tuned, lesson)
     _phase(store, run, "publishing")
+    live = comparable(settings, adapters.live(store.db, domain.id))
+    questions = exam.prepare(
+        store.db, domain, dataset, live, tokenizer, base.stops, lesson.recipe.max_length
+    )
+    canaries = canary.record(base, tuned, lesson)
+    probes = canary.probes(base, tuned, questions, lesson)
     licence = model.licence(settings.base.path)
     lineage = publish.Lineage(run, domain, dataset, parent, lesson.recipe, licence)
-    return publish.publish(store, settings, tuned, lineage, measured, canaries)
+    adapter = publish.publish(store, settings, tuned, lineage, canaries, probes)
+
+    examiner = Examiner(
+        store, settings, base, tuned, questions, live, lesson.recipe.micro_tokens,
+        lambda phase: _phase(store, run, phase),
+    )  # fmt: skip
+    results = examiner.examine(adapter)
+    verdict = judged(settings, questions, results)
+    kept = scores(questions, results, verdict, outcome, lesson)
+    log.info("scores: %s", {k: v for k, v in kept.items() if k != "samples"})
+    rejected = verdict.reason if settings.gate.enforce else ""
+    settled = publish.settle(store, settings, lineage, adapter, kept, rejected)
+    with _best_effort():
+        run_report.write(store.db, settings, run.id)
+    return settled
 
 
 def explain(error: Exception) -> str | None:

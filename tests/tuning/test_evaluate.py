@@ -1,62 +1,25 @@
-"""Scores: what equals what, how much overlaps, and answers that do not depend on their batch."""
+"""What the trainer says about a model does not depend on what else it is asked."""
+
+import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional
 
+from data.pairs import Pair
 from tuning import evaluate
-from tuning.evaluate import Score, exact, f1, sample, score, side_by_side
-from tuning.examples import prompt_ids
-from tuning.lesson import Question
+from tuning.exam import Question
+from tuning.examples import encode, messages
 from tuning.model import Base, new_adapter, trainable
 from tuning.recipe import Recipe
 
-
-@pytest.mark.parametrize(
-    ("answer", "expected", "equal"),
-    [
-        ("Under the  mat.", "under the mat.", True),
-        ("Under the mat", "Under the mat.", False),  # punctuation is part of commands
-        ("run `a --b`", "run `a -b`", False),
-    ],
-)
-def test_exact_ignores_case_and_spacing_alone(answer: str, expected: str, equal: bool) -> None:
-    assert exact(answer, expected) is equal
+Maker = Callable[..., Pair]
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected", "value"),
-    [
-        ("the cat sat", "a cat sat.", 1.0),  # articles and punctuation do not count, as in SQuAD
-        ("cat sat here now", "cat sat", 2 * 0.5 * 1 / 1.5),
-        ("dog", "cat", 0.0),
-        ("", "cat", 0.0),
-        ("", "", 1.0),
-    ],
-)
-def test_f1_is_the_overlap_of_words_that_squad_counts(
-    answer: str, expected: str, value: float
-) -> None:
-    assert f1(answer, expected) == pytest.approx(value)
-
-
-def question(tokenizer: object, text: str, expected: str = "x") -> Question:
-    ids = prompt_ids(tokenizer, [{"role": "user", "content": text}])
-    return Question(tuple(ids), text, expected, 6)
-
-
-def test_a_score_is_the_mean_over_its_answers(tokenizer: object) -> None:
-    asked = [question(tokenizer, "a", "one two"), question(tokenizer, "b", "three")]
-
-    assert score(["one two", "four"], asked) == Score(2, 0.5, 0.5)
-    assert score([], []) == Score(0, 0.0, 0.0)
-
-
-def test_every_adapter_is_asked_the_same_sample_whatever_the_order(tokenizer: object) -> None:
-    golden = [question(tokenizer, f"question {i}") for i in range(30)]
-
-    assert sample(golden, 10) == sample(golden[::-1], 10)
-    assert len(sample(golden, 10)) == 10
-    assert len(sample(golden, 100)) == 30
+def question(base: Base, pair: Pair) -> Question:
+    example = encode(pair, base.tokenizer, system_prompt="", stops=base.stops, max_length=512)
+    return Question(example, tuple(messages(pair, "")), pair.prompt, pair.response)
 
 
 def stirred(base: Base) -> object:
@@ -67,12 +30,15 @@ def stirred(base: Base) -> object:
     return tuned
 
 
-def test_an_answer_does_not_depend_on_what_it_is_generated_beside(
-    base: Base, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tuned = stirred(base)
+def some(base: Base, pair: Maker) -> list[Question]:
     texts = ["hi", "a longer question, with more words in it than the others", "ok?"]
-    asked = [question(base.tokenizer, text) for text in texts]
+    return [question(base, pair(t, f"answer {i} " * (i + 1))) for i, t in enumerate(texts)]
+
+
+def test_an_answer_does_not_depend_on_what_it_is_generated_beside(
+    base: Base, pair: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned, asked = stirred(base), some(base, pair)
 
     together = evaluate.answer(base, tuned, asked)
     monkeypatch.setattr(evaluate, "ROWS", 1)
@@ -82,26 +48,60 @@ def test_an_answer_does_not_depend_on_what_it_is_generated_beside(
     assert len(set(alone)) > 1
 
 
-def test_answering_leaves_training_mode_as_it_was(base: Base) -> None:
+def test_an_answer_that_has_not_ended_by_itself_says_so(base: Base, pair: Maker) -> None:
     tuned = stirred(base)
-    tuned.train()
+    (asked,) = [question(base, pair("hi", "yes"))]
 
-    evaluate.answer(base, tuned, [question(base.tokenizer, "hi")])
+    (said,) = evaluate.answer(base, tuned, [asked])
+    ids = base.tokenizer(said.text, add_special_tokens=False)["input_ids"]
 
-    assert tuned.training
+    assert said.cut is (len(ids) >= asked.most_tokens - 1)  # a random model goes on and on
+    assert said.cut
 
 
-def test_answers_are_as_plain_as_the_engine_s(base: Base) -> None:
+def test_a_loss_is_that_of_the_expected_answer_alone(base: Base, pair: Maker) -> None:
+    tuned, asked = stirred(base), some(base, pair)
+
+    found = evaluate.losses(base, tuned, asked, 10_000)
+
+    for one, loss in zip(asked, found, strict=True):
+        ids = torch.tensor([one.example.ids])
+        tuned.eval()  # type: ignore[attr-defined]
+        with torch.no_grad(), base.precision():
+            logits = tuned(input_ids=ids).logits[0]  # type: ignore[operator]
+        start = len(one.prompt)
+        nats = functional.cross_entropy(
+            logits[start - 1 : -1].float(), ids[0, start:], reduction="sum"
+        )
+        assert loss.tokens == one.expected_tokens
+        assert loss.nats == pytest.approx(float(nats), rel=0.02)
+
+
+def test_losses_do_not_depend_on_how_they_are_batched(base: Base, pair: Maker) -> None:
+    tuned, asked = stirred(base), some(base, pair)
+
+    together = evaluate.losses(base, tuned, asked, 10_000)
+    alone = evaluate.losses(base, tuned, asked, 1)
+
+    for one, other in zip(together, alone, strict=True):
+        assert math.isclose(one.nats, other.nats, rel_tol=0.02)
+
+
+def test_answering_leaves_training_mode_as_it_was(base: Base, pair: Maker) -> None:
+    tuned = stirred(base)
+    tuned.train()  # type: ignore[attr-defined]
+
+    evaluate.answer(base, tuned, some(base, pair))
+    assert tuned.training  # type: ignore[attr-defined]
+    evaluate.losses(base, tuned, some(base, pair), 100)
+
+    assert tuned.training  # type: ignore[attr-defined]
+
+
+def test_answers_are_as_plain_as_the_engine_s(base: Base, pair: Maker) -> None:
     """The engine is started without the base's own sampling settings."""
-    tuned = stirred(base)
-    asked = [question(base.tokenizer, "a longer question, with more words in it")]
+    tuned, asked = stirred(base), some(base, pair)
     plain = evaluate.answer(base, tuned, asked)
     base.model.generation_config.repetition_penalty = 50.0
 
     assert evaluate.answer(base, tuned, asked) == plain
-
-
-def test_samples_show_both_answers(tokenizer: object) -> None:
-    assert side_by_side([question(tokenizer, "q", "e")], ["b"], ["a"]) == [
-        {"question": "q", "expected": "e", "base": "b", "adapter": "a"}
-    ]

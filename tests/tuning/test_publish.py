@@ -9,9 +9,11 @@ import pytest
 
 from data import adapter_files, adapters, datasets, domains, pairs, runs
 from data.adapter_files import BadAdapter
+from data.adapters import Adapter
 from data.config import Settings
 from data.db import Store
 from data.domains import Domain
+from data.errors import Conflict
 from data.pairs import Draft
 from tuning import publish
 from tuning.model import Base, new_adapter, trainable
@@ -37,12 +39,18 @@ def claimed(store: Store, domain: Domain) -> Lineage:
     return Lineage(run, domain, dataset, None, Recipe(rank=8, why="Because."), "apache-2.0")
 
 
+def published(store: Store, settings: Settings, tuned: Any, lineage: Lineage) -> Adapter:
+    """Registered, evaluated and let through."""
+    adapter = publish.publish(store, settings, tuned, lineage)
+    return publish.settle(store, settings, lineage, adapter, SCORES)
+
+
 def test_a_published_adapter_is_what_the_registry_says(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     lineage = claimed(store, domain)
 
-    adapter = publish.publish(store, settings, tuned, lineage, SCORES)
+    adapter = published(store, settings, tuned, lineage)
 
     folder = adapter.folder(settings.home)
     assert adapter.path == f"adapters/helpdesk/1-{adapter.sha256[:12]}"
@@ -63,7 +71,7 @@ def test_the_card_tells_the_whole_lineage(
 ) -> None:
     lineage = claimed(store, domain)
 
-    adapter = publish.publish(store, settings, tuned, lineage, SCORES)
+    adapter = published(store, settings, tuned, lineage)
 
     card = (adapter.folder(settings.home) / "README.md").read_text()
     for words in (
@@ -83,7 +91,7 @@ def test_the_card_tells_the_whole_lineage(
 def test_the_config_names_the_base_as_the_deployment_does(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
-    adapter = publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+    adapter = publish.publish(store, settings, tuned, claimed(store, domain))
 
     config = json.loads((adapter.folder(settings.home) / "adapter_config.json").read_bytes())
     assert config["base_model_name_or_path"] == settings.base.model
@@ -110,14 +118,14 @@ def test_weights_that_are_no_numbers_are_not_published(
     next(iter(trainable(tuned).values())).data[0, 0] = float("nan")
 
     with pytest.raises(BadAdapter, match="contains NaN"):
-        publish.publish(store, settings, tuned, lineage, SCORES)
+        publish.publish(store, settings, tuned, lineage)
 
     assert left_over(settings) == []
     assert adapters.every(store.db) == []
     assert runs.get(store.db, lineage.run.id).state == "running"
 
 
-@pytest.mark.parametrize("step", ["save_file", "_write_synced", "sync_folder"])
+@pytest.mark.parametrize("step", ["save_file", "sync_folder"])
 def test_a_full_disk_leaves_nothing_behind(
     store: Store, settings: Settings, domain: Domain, tuned: Any,
     monkeypatch: pytest.MonkeyPatch, step: str,
@@ -128,7 +136,7 @@ def test_a_full_disk_leaves_nothing_behind(
     monkeypatch.setattr(publish, step, full)
 
     with pytest.raises(OSError, match="No space left"):
-        publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+        publish.publish(store, settings, tuned, claimed(store, domain))
 
     assert left_over(settings) == []
     assert adapters.every(store.db) == []
@@ -137,10 +145,10 @@ def test_a_full_disk_leaves_nothing_behind(
 def test_a_registration_that_fails_takes_its_files_along(
     store: Store, settings: Settings, domain: Domain, tuned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "finish", lambda *_: 1 / 0)
+    monkeypatch.setattr(adapters, "register", lambda *_, **__: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+        publish.publish(store, settings, tuned, claimed(store, domain))
 
     assert left_over(settings) == []
     assert adapters.every(store.db) == []
@@ -156,7 +164,7 @@ def test_what_a_crash_left_is_removed_and_its_number_is_used_for_one_content(
         (shelf / stray).mkdir(parents=True)
         (shelf / stray / "adapter_config.json").write_text("{}")
 
-    adapter = publish.publish(store, settings, tuned, lineage, SCORES)
+    adapter = publish.publish(store, settings, tuned, lineage)
 
     assert left_over(settings) == [Path(adapter.path).name]
 
@@ -164,10 +172,10 @@ def test_what_a_crash_left_is_removed_and_its_number_is_used_for_one_content(
 def test_the_next_version_leaves_the_earlier_ones_alone(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
-    first = publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+    first = published(store, settings, tuned, claimed(store, domain))
     trainable(tuned)[next(iter(trainable(tuned)))].data += 1
 
-    second = publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+    second = publish.publish(store, settings, tuned, claimed(store, domain))
 
     assert (first.version, second.version) == (1, 2)
     assert left_over(settings) == [Path(first.path).name, Path(second.path).name]
@@ -188,7 +196,7 @@ def test_a_run_that_is_no_longer_ours_publishes_nothing(
             runs.claim(db, "another")
 
     with pytest.raises(RunLost):
-        publish.publish(store, settings, tuned, lineage, SCORES)
+        publish.publish(store, settings, tuned, lineage)
 
     assert left_over(settings) == []
     assert adapters.every(store.db) == []
@@ -213,6 +221,85 @@ def test_a_domain_of_its_own_shelf_is_not_swept_by_another(
     stray = settings.adapters_path / "other" / "1-0123456789ab"
     stray.mkdir(parents=True)
 
-    publish.publish(store, settings, tuned, claimed(store, domain), SCORES)
+    publish.publish(store, settings, tuned, claimed(store, domain))
 
     assert stray.is_dir()
+
+
+def test_an_adapter_that_is_evaluated_is_loaded_by_engines_and_is_nobody_s_yet(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+
+    adapter = publish.publish(store, settings, tuned, lineage)
+
+    assert adapter.state == "evaluating"
+    assert [a.id for a in adapters.wanted(store.db)] == [adapter.id]
+    assert runs.get(store.db, lineage.run.id).state == "running"
+    with store.write() as db, pytest.raises(Conflict, match="still being evaluated by run 1"):
+        adapters.promote(db, adapter, "ann")
+
+
+def test_a_rejected_adapter_is_kept_with_the_reason_and_ends_its_run(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+    adapter = publish.publish(store, settings, tuned, lineage)
+
+    settled = publish.settle(store, settings, lineage, adapter, SCORES, "It is worse.")
+
+    assert (settled.state, settled.state_reason) == ("rejected", "It is worse.")
+    assert settled.folder(settings.home).is_dir()
+    run = runs.get(store.db, lineage.run.id)
+    assert (run.state, run.adapter_id) == ("done", adapter.id)
+    assert adapters.wanted(store.db) == []
+
+
+def test_a_run_that_crashed_while_it_was_evaluated_finds_its_adapter_again(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+    first = publish.publish(store, settings, tuned, lineage)
+
+    again = publish.publish(store, settings, tuned, lineage)
+
+    assert again.id == first.id
+    assert left_over(settings) == [Path(first.path).name]
+
+
+def test_a_run_that_crashed_and_came_to_other_weights_rejects_what_it_had_made(
+    store: Store, settings: Settings, domain: Domain, tuned: Any
+) -> None:
+    lineage = claimed(store, domain)
+    first = publish.publish(store, settings, tuned, lineage)
+    trainable(tuned)[next(iter(trainable(tuned)))].data += 1
+
+    second = publish.publish(store, settings, tuned, lineage)
+
+    assert second.version == 2
+    earlier = adapters.by_id(store.db, first.id)
+    assert (earlier.state, "interrupted" in earlier.state_reason) == ("rejected", True)
+
+
+@pytest.mark.parametrize("fate", ["cancelled", "cancel asked for", "failed"])
+def test_a_run_that_ends_while_it_is_evaluated_leaves_no_adapter_for_people(
+    store: Store, settings: Settings, domain: Domain, tuned: Any, fate: str
+) -> None:
+    lineage = claimed(store, domain)
+    adapter = publish.publish(store, settings, tuned, lineage)
+    with store.write() as db:
+        if fate == "cancelled":
+            runs.cancelled(db, lineage.run.id)
+        elif fate == "failed":
+            runs.fail(db, lineage.run.id, "The machine burnt down.")
+        else:
+            runs.cancel(db, lineage.run.id, "ann")
+
+    with pytest.raises(RunLost):
+        publish.settle(store, settings, lineage, adapter, SCORES)
+
+    if fate == "cancel asked for":  # the worker ends the run then
+        with store.write() as db:
+            runs.cancelled(db, lineage.run.id)
+    ended = adapters.by_id(store.db, adapter.id)
+    assert (ended.state, f"Run {lineage.run.id}" in ended.state_reason) == ("rejected", True)

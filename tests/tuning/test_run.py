@@ -60,7 +60,7 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     assert adapter.recipe["rank"] == 8
     assert set(adapter.scores["golden"]) == {"n", "of", "exact", "f1", "base_exact", "base_f1"}
     assert adapter.scores["steps"] == 3
-    (shown,) = adapter.scores["samples"]
+    shown = adapter.scores["samples"][0]
     assert (shown["question"], shown["expected"]) == ("And box 5?", "Box 5 opens with 84.")
     assert [p.step for p in runs.curve(store.db, run.id)][-1] == 3
     adapter_files.check(
@@ -102,8 +102,8 @@ def test_an_incremental_run_goes_on_from_its_parent_and_is_measured_beside_it(
     child, parent = adapters.every(store.db)
     assert (second.kind, child.parent_id, child.version) == ("incremental", parent.id, 2)
     assert child.scores["pairs_new"] == 1
-    assert {"parent_exact", "parent_f1"} <= set(child.scores["golden"])
-    assert child.scores["golden"]["parent_f1"] == parent.scores["golden"]["f1"]
+    assert {"live_exact", "live_f1"} <= set(child.scores["golden"])
+    assert child.scores["golden"]["live_f1"] == parent.scores["golden"]["f1"]
     assert "helpdesk@1" in (child.folder(settings.home) / "README.md").read_text()
 
 

@@ -1,0 +1,129 @@
+"""What an adapter is examined on: sets of questions with the answers they should get.
+
+- `golden`: the domain's frozen questions, which no adapter is ever trained on.
+- `validation`: what this run held out: facts that training never saw, and single phrasings of
+  facts that it did.
+- `new`: what was trained on and the live adapter had not seen: whether the run learned what it was
+  made for.
+- `replay`: a sample of what the live adapter was trained on and is still right: whether it was
+  forgotten.
+
+Which questions of a large set are taken depends on their words alone, so every adapter is asked
+the same ones. The loss is measured on more of them than are answered, because it costs less.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlite_utils import Database
+
+from data import datasets
+from data.adapters import Adapter
+from data.datasets import Dataset, Part
+from data.domains import Domain
+from data.pairs import Pair
+from tuning import forgetting
+from tuning.examples import Example, encode_all, messages
+
+Name = Literal["golden", "validation", "new", "replay"]
+PARTS: tuple[Part, ...] = ("train", "validation", "probe", "golden")
+ANSWERED: dict[Name, int] = {"golden": 96, "validation": 64, "new": 32, "replay": 64}
+MEASURED = 256  # questions of a set whose loss is measured
+
+
+@dataclass(frozen=True)
+class Question:
+    """One pair as a question."""
+
+    example: Example
+    messages: tuple[dict[str, str], ...]  # what an engine is sent
+    text: str  # what is asked, without the turns before
+    expected: str
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """What the trainer is given: the ids that the engine makes of `messages`."""
+        return self.example.prompt
+
+    @property
+    def expected_tokens(self) -> int:
+        return len(self.example.ids) - len(self.example.prompt)
+
+    @property
+    def most_tokens(self) -> int:
+        """How long an answer may become: longer than expected, so that it shows when it does not
+        end by itself."""
+        return self.expected_tokens + self.expected_tokens // 4 + 8
+
+
+@dataclass(frozen=True)
+class Exam:
+    sets: Mapping[Name, Sequence[Question]]  # none of them empty; at most `MEASURED` of each
+    of: Mapping[Name, int]  # how many the domain has
+
+    def asked(self, name: Name) -> Sequence[Question]:
+        """Those of a set that are answered."""
+        return self.sets[name][: ANSWERED[name]]
+
+
+def prepare(
+    db: Database,
+    domain: Domain,
+    dataset: Dataset,
+    live: Adapter | None,
+    tokenizer: Any,
+    stops: frozenset[int],
+    max_length: int,
+) -> Exam:
+    """The exam of the adapter that a run makes from `dataset`, beside the `live` one."""
+    parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
+    today = forgetting.current([pair for part in PARTS for pair in parts[part]])
+    part_of = {pair.id: part for part in PARTS for pair in parts[part]}
+    known: set[int] = set()
+    if live is not None and live.dataset_id is not None:
+        known = {p.id for p in datasets.pairs_of(db, live.dataset_id, "train")}
+        known -= set(today.reworded)
+    chosen: dict[Name, list[Pair]] = {"golden": [], "validation": [], "new": [], "replay": []}
+    for pair in today.pairs:
+        name = _set_of(part_of[pair.id], pair.id in known, live is not None)
+        if name is not None:
+            chosen[name].append(pair)
+    sets: dict[Name, list[Question]] = {}
+    for name, found in chosen.items():
+        some = sorted(found, key=_order)[:MEASURED]
+        examples = encode_all(
+            some,
+            tokenizer,
+            system_prompt=domain.system_prompt,
+            stops=stops,
+            max_length=max_length,
+        )
+        sets[name] = [
+            Question(example, tuple(messages(p, domain.system_prompt)), p.prompt, p.response)
+            for p, example in zip(some, examples, strict=True)
+        ]
+    filled = {name: questions for name, questions in sets.items() if questions}
+    return Exam(filled, {name: len(chosen[name]) for name in filled})
+
+
+def fingerprint(asked: Sequence[Question]) -> str:
+    """Equal for two runs that asked the same questions and expected the same answers."""
+    lines = (f"{q.prompt}\t{q.expected}" for q in asked)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _set_of(part: Part, known: bool, beside_live: bool) -> Name | None:
+    if part in ("validation", "probe"):
+        return "validation"
+    if part == "golden":
+        return "golden"
+    if not beside_live:  # the bare base was taught nothing that could be new or forgotten
+        return None
+    return "replay" if known else "new"
+
+
+def _order(pair: Pair) -> bytes:
+    text = f"{pair.prompt}\n{pair.response}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

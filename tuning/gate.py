@@ -1,0 +1,222 @@
+"""The gate: whether a new adapter may be offered to people.
+
+Four rules, each against the *incumbent*: the live adapter, or the bare base where none is live.
+
+- validation: it must have a lower loss than the bare base on what its run held out; beside a live
+  adapter, which may be as good already, it must not have a higher one.
+- new: beside a live adapter, it must have a lower loss on what that one had not seen.
+- golden, replay: its token F1 may not be lower by more than the margin.
+- parity: the engines must find the trainer's own answers likeliest, token by token.
+
+"Not higher" and "not lower" mean: not unless chance explains it. Small sets differ by luck, so a
+loss counts only where a paired sign-flip test (Fisher 1935; each question is its own pair) gives
+it less than the chance that the settings allow. Intervals, for people to see, are bootstrapped
+(Efron 1979): questions are drawn again with replacement, both models' results together.
+
+A rule that has nothing to be measured on is not failed, and says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from data.config import GateSettings
+from tuning.exam import Name
+from tuning.measures import Loss
+
+DRAWS = 10_000
+EXACT_UP_TO = 12  # pairs whose signs are flipped in every way, instead of at random
+SEED = 7
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How a candidate differs from the incumbent on the same questions."""
+
+    n: int
+    difference: float  # candidate minus incumbent, of the means
+    low: float  # 95% interval
+    high: float
+    chance: float  # of a difference at least so high, if neither were better
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    passed: bool | None  # None: there was nothing to measure
+    sentence: str
+    paired: Paired | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    rules: tuple[Rule, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(rule.passed is not False for rule in self.rules)
+
+    @property
+    def reason(self) -> str:
+        """What failed, in sentences; '' when nothing did."""
+        return " ".join(rule.sentence for rule in self.rules if rule.passed is False)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"passed": self.passed, "rules": [asdict(rule) for rule in self.rules]}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What the engines said to the trainer's answers: the worst of them."""
+
+    agreement: float | None  # of the tokens, 0 to 1; None: nobody was asked
+    tokens: int
+    refused: str = ""  # why no engine can serve the adapter, '' when one does
+    not_asked: str = ""  # why nobody was asked
+
+
+def validation(
+    own: Sequence[Loss], other: Sequence[Loss], incumbent: str, *, live: bool, chance: float
+) -> Rule:
+    """Better than the bare base, or not worse than a live adapter, on what the run held out."""
+    if not own:
+        return Rule("validation", None, "The run held nothing out to validate on.")
+    found = paired_losses(own, other)
+    figures = _loss_words(found, incumbent)
+    if live:
+        passed = not (found.difference > 0 and found.chance < chance)
+        wanted = "is higher than the live adapter's" if not passed else "is not higher"
+    else:
+        passed = found.difference < 0
+        wanted = "is lower" if passed else "is not lower than the bare base's"
+    return Rule("validation", passed, f"The validation loss {wanted}: {figures}.", found)
+
+
+def new(own: Sequence[Loss], other: Sequence[Loss], incumbent: str) -> Rule:
+    """Learned what it was trained for."""
+    if not own:
+        return Rule("new", None, "There was nothing that the live adapter had not seen.")
+    found = paired_losses(own, other)
+    passed = found.difference < 0
+    wanted = "was learned" if passed else "was not learned"
+    return Rule("new", passed, f"What is new {wanted}: {_loss_words(found, incumbent)}.", found)
+
+
+def not_worse(
+    name: str,
+    own: Sequence[float],
+    other: Sequence[float],
+    incumbent: str,
+    *,
+    margin: float,
+    chance: float,
+) -> Rule:
+    """Of golden or replay questions: token F1 for token F1."""
+    if not own:
+        return Rule(name, None, f"There are no {name} questions.")
+    found = paired([-x for x in own], [-x for x in other])  # high is bad, as with losses
+    found = Paired(found.n, -found.difference, -found.high, -found.low, found.chance)
+    passed = not (found.difference < -margin and found.chance < chance)
+    figures = (
+        f"token F1 {found.difference:+.3f} beside {incumbent} on {found.n} questions "
+        f"(95%: {found.low:+.3f} to {found.high:+.3f}; {margin:g} less is allowed)"
+    )
+    verdict = "It is not worse" if passed else "It is worse"
+    return Rule(name, passed, f"{verdict} on the {name} questions: {figures}.", found)
+
+
+def parity(found: Parity, *, least: float, chance: float) -> Rule:
+    """Served as it was trained."""
+    if found.refused:
+        return Rule("parity", False, f"No engine can serve it: {found.refused}")
+    if found.agreement is None:
+        why = found.not_asked or "there were no probes"
+        return Rule("parity", None, f"No engine was asked for parity: {why}.")
+    agreed = round(found.agreement * found.tokens)
+    passed = found.agreement >= least or binom.cdf(agreed, found.tokens, least) >= chance
+    return Rule(
+        "parity",
+        bool(passed),
+        f"The engine agrees with the trainer on {found.agreement:.1%} of {found.tokens} tokens "
+        f"(at least {least:.0%} wanted).",
+    )
+
+
+def judge(
+    settings: GateSettings,
+    losses: Mapping[Name, tuple[Sequence[Loss], Sequence[Loss]]],
+    f1: Mapping[Name, tuple[Sequence[float], Sequence[float]]],
+    incumbent: str,
+    served: Parity,
+    *,
+    live: bool,
+) -> Verdict:
+    """Apply all rules. `losses` and `f1` hold, by set, the candidate's and the incumbent's
+    results question by question; `incumbent` is its name, `live` whether it is an adapter."""
+    chance = settings.chance
+
+    def loss(name: Name) -> tuple[Sequence[Loss], Sequence[Loss]]:
+        return losses.get(name, ((), ()))
+
+    def overlap(name: Name) -> Rule:
+        own, other = f1.get(name, ((), ()))
+        return not_worse(name, own, other, incumbent, margin=settings.margin, chance=chance)
+
+    own, other = loss("validation")
+    rules = [validation(own, other, incumbent, live=live, chance=chance), overlap("golden")]
+    if live:
+        own, other = loss("new")
+        rules += [new(own, other, incumbent), overlap("replay")]
+    return Verdict((*rules, parity(served, least=settings.parity, chance=chance)))
+
+
+def paired(own: Sequence[float], other: Sequence[float]) -> Paired:
+    """Compare results question by question. At least one question."""
+    return _paired(np.asarray(own, float), np.asarray(other, float), np.ones(len(own)))
+
+
+def paired_losses(own: Sequence[Loss], other: Sequence[Loss]) -> Paired:
+    """As `paired`, every token of the expected answers weighing the same."""
+    weights = np.array([loss.tokens for loss in own], float)
+    return _paired(
+        np.array([loss.nats for loss in own]) / weights,
+        np.array([loss.nats for loss in other]) / weights,
+        weights,
+    )
+
+
+def _paired(own: Numbers, other: Numbers, weights: Numbers) -> Paired:
+    random = np.random.default_rng(SEED)
+    shares = weights / weights.sum()
+    differences = own - other
+    mean = float(differences @ shares)
+    drawn = random.integers(0, len(own), (DRAWS, len(own)))
+    means = (differences * weights)[drawn].sum(1) / weights[drawn].sum(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    flipped = _signs(len(own), random) @ (differences * shares)
+    # an observed difference is one of those that chance gives: so the rounding
+    chance = float((flipped >= mean - 1e-12).mean())
+    return Paired(len(own), mean, float(low), float(high), chance)
+
+
+def _signs(n: int, random: np.random.Generator) -> Numbers:
+    """Rows of +1 and -1: all there are, or the observed one and `DRAWS` at random."""
+    if n <= EXACT_UP_TO:
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return bits * 2.0 - 1.0
+    drawn = random.integers(0, 2, (DRAWS, n)) * 2.0 - 1.0
+    return np.vstack([np.ones(n), drawn])  # the observed one, so that no chance is nought
+
+
+def _loss_words(found: Paired, incumbent: str) -> str:
+    return (
+        f"{found.difference:+.3f} nats a token beside {incumbent} on {found.n} questions "
+        f"(95%: {found.low:+.3f} to {found.high:+.3f})"
+    )
