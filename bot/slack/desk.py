@@ -66,10 +66,6 @@ class Desk:
         self.api = Api(token, office.service.settings.slack.api_url, office.clock)
         self.names = Names(self.api)
         self.showing_home: dict[str, bool] = {}  # by user: whether it has to be shown once more
-        slack = office.service.settings.slack
-        own = token == slack.bot_token.get_secret_value()
-        self.roles = Roles(slack, self.api, self.names, own)
-        self.in_hand: set[int] = set()  # deeds at which a task of ours is
 
     @contextlib.asynccontextmanager
     async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:
