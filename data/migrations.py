@@ -786,3 +786,30 @@ def m015_preferences(db: Database) -> None:
         CREATE INDEX run_judgements_by_reply ON run_judgements (reply_id)
         """,
     )
+
+
+@migrations()
+def m016_trials(db: Database) -> None:
+    """The trainings that a run compares before it settles on a recipe."""
+    _run(
+        db,
+        """
+        CREATE TABLE trials (
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,                        -- from 1
+            changes TEXT NOT NULL,                          -- JSON, of the recipe
+            fold INTEGER,
+            state TEXT NOT NULL DEFAULT 'waiting'
+                CHECK (state IN ('waiting', 'running', 'done', 'failed')),
+            attempts INTEGER NOT NULL DEFAULT 0,
+            total_steps INTEGER NOT NULL DEFAULT 0,
+            best_step INTEGER,
+            train_loss REAL,
+            loss REAL,
+            f1 REAL,
+            seconds REAL,
+            error TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (run_id, number)
+        ) STRICT
+        """,
+    )
