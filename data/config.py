@@ -8,10 +8,12 @@ Secrets are never written by `understudy init` and never printed.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -20,6 +22,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -28,7 +31,8 @@ from data.errors import Invalid
 FILE_NAME = "understudy.toml"
 POCKET = Path(__file__).parent / "pocket"
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+LAST_PORT = 65535
+Port = Annotated[int, Field(ge=0, le=LAST_PORT)]
 
 
 def _number(value: Any) -> Any:
@@ -90,12 +94,22 @@ class GateSettings(Section):
     )  # share of the trainer's answer tokens that an engine must find likeliest
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no number, or none that a port may have
+        return False
+
+
 class ServingSettings(Section):
     """`[serving]`: the engines. With `url` engines that somebody else runs are used."""
 
     url: Urls = ()  # one or several; the settings about starting an engine are then without effect
     replicas: int = Field(default=1, ge=1, le=16)  # engines of our own, on ports from `port` on
-    port: Port = 8100  # loopback only: vLLM's own API is open to whoever reaches it
+    port: int = Field(
+        default=8100, ge=1, le=LAST_PORT
+    )  # loopback only: vLLM's own API is open to whoever reaches it
     max_model_len: int = Field(default=1024, ge=128)
     max_loras: int = Field(default=0, ge=0, le=256)  # adapters in one batch; 0: from the registry
     max_lora_rank: Rank = 0  # 0: from the registry
@@ -106,14 +120,32 @@ class ServingSettings(Section):
     )  # share of an adapter's canary tokens that an engine must agree on before people get it
     gpu_memory_fraction: float = Field(default=0.85, gt=0, le=1)
     gpu_sharing: Literal["off", "split", "sleep"] = "off"  # one GPU for serving and tuning
-    sleep_hours: str = Field(
-        default="", pattern=HOURS
-    )  # gpu_sharing "sleep": local time when runs may stop the answers, 22:00-06:00; "": always
+    sleep_hours: str = ""  # gpu_sharing "sleep": local time when runs may stop the answers
     kv_cache_gib: int = Field(default=1, ge=1)  # CPU engine only
     threads: int = Field(
         default=0, ge=0
     )  # CPU engines only, of all replicas together; 0: half of the cores
     start_timeout_s: int = Field(default=300, ge=10)
+
+    @field_validator("url")
+    @classmethod
+    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        """Without a slash at their end. Host and port are the engines' names."""
+        for url in urls:
+            if not _is_address(url):
+                raise ValueError(f"{url!r} is not an address such as http://10.0.0.5:8000")
+        names = [urlsplit(url).netloc for url in urls]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is named twice")
+        return tuple(url.rstrip("/") for url in urls)
+
+    @field_validator("sleep_hours")
+    @classmethod
+    def _hours(cls, text: str) -> str:
+        if not re.fullmatch(HOURS, text):
+            raise ValueError('it must be hours such as "22:00-06:00", or "" for always')
+        return text
 
     @property
     def rank_limit(self) -> int:
@@ -198,6 +230,16 @@ class Settings(Section):
             raise ValueError(
                 f"[bot] max_tokens is {answer}, which leaves no room for a question in the "
                 f"{all_of_it} tokens of [serving] max_model_len"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_port_for_each_engine(self) -> Self:
+        first, count = self.serving.port, self.serving.replicas
+        if not self.serving.url and first + count - 1 > LAST_PORT:
+            raise ValueError(
+                f"[serving] port is {first}, which leaves no port for each of {count} replicas: "
+                f"{LAST_PORT} is the last one"
             )
         return self
 
@@ -309,10 +351,12 @@ def _describe(error: ValidationError, file: Path, origin: Mapping[str, str]) -> 
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
         if not name:  # two settings that don't go together
-            lines.append(problem["msg"].removeprefix("Value error, "))
+            lines.append(message)
             continue
         where = origin.get(name, str(file))
-        message = "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            message = "is not a setting"
         lines.append(f"{name} (in {where}): {message}")
     return "The settings cannot be used:\n  " + "\n  ".join(lines)

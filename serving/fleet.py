@@ -44,7 +44,7 @@ class Fleet:
         serving = self.settings.serving
         made: list[Replica]
         if serving.url:
-            made = [self._watched(url) for url in dict.fromkeys(serving.url)]
+            made = [self._watched(url) for url in serving.url]
         else:
             made = [self._own(n + 1, serving.port + n) for n in range(serving.replicas)]
         with self.store.write() as db:

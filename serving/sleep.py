@@ -66,7 +66,7 @@ def await_card(settings: Settings, store: Store, stopping: threading.Event) -> N
         pass
     for url in settings.serving.url:
         try:
-            wake(url.rstrip("/"))
+            wake(url)
         except EngineRefused as error:  # its replica's state will say what is wrong with it
             log.warning("Nobody knows whether %s sleeps: %s", url, error)
 

@@ -32,7 +32,7 @@ class Watched:
 
     def __init__(self, settings: Settings, url: str) -> None:
         self.settings = settings
-        self.url = url.rstrip("/")
+        self.url = url
         self.name = urlsplit(self.url).netloc
         self.state: State = "starting"
         self.detail = "starting"

@@ -89,6 +89,8 @@ def example_of(section: str, key: str) -> str:
         return str(int(field.default) + 1)
     if key == "sleep_hours":
         return "22:00-06:00"
+    if (section, key) == ("serving", "url"):
+        return "http://10.0.0.5:8000"
     if get_origin(field.annotation) is Literal:
         return str(next(v for v in get_args(field.annotation) if v != field.default))
     kinds = {bool: "false", int: "33", float: "0.5"}
@@ -164,6 +166,13 @@ def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> Non
         ("bot", "web_chat", "perhaps", "valid boolean"),
         ("serving", "max_lora_rank", 24, "8, 16, 32"),
         ("serving", "dtype", "int3", "'auto', 'bfloat16'"),
+        ("serving", "port", 0, "greater than or equal to 1"),
+        ("serving", "sleep_hours", "25:00-06:00", 'hours such as "22:00-06:00"'),
+        ("serving", "url", "10.0.0.5:8000", "such as http://10.0.0.5:8000"),
+        ("serving", "url", "ftp://engine:8000", "is not an address"),
+        ("serving", "url", "http://", "is not an address"),
+        ("serving", "url", "http://engine:99999", "is not an address"),
+        ("serving", "url", ["http://a:1", "http://a:1/"], "a:1 is named twice"),
         ("tuning", "max_attempts", 0, "greater than or equal to 1"),
         ("slack", "mode", "carrier-pigeon", "'off', 'socket' or 'http'"),
         ("slack", "admins", "U1", "tuple"),
@@ -195,6 +204,13 @@ def test_an_answer_must_leave_room_for_its_question(tmp_path: Path) -> None:
     file = write(tmp_path, bot={"max_tokens": 512}, serving={"max_model_len": 512})
 
     assert "[bot] max_tokens is 512, which leaves no room" in problem(file)
+
+
+def test_every_engine_needs_a_port(tmp_path: Path) -> None:
+    file = write(tmp_path, serving={"port": 65_535, "replicas": 2})
+    assert "no port for each of 2 replicas" in problem(file)
+    elsewhere = {"port": 65_535, "replicas": 2, "url": "http://engine:8000/"}
+    assert load(write(tmp_path, serving=elsewhere)).serving.url == ("http://engine:8000",)
 
 
 def test_lora_ranks_can_be_given_in_the_environment(tmp_path: Path) -> None:
