@@ -10,12 +10,11 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot import stats
+from bot import comparisons, stats
 from data import adapters, alerts, audit, domains, experiments, feedback, pairs, placements, runs
 from data.adapters import Adapter
 from data.alerts import Alert
-from data.arms import Arm
-from data.db import row, rows
+from data.db import rows
 from data.domains import Domain
 from data.errors import Conflict
 from data.experiments import Experiment
@@ -64,15 +63,6 @@ def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pair
     return reviewed
 
 
-def side(db: Database, domain: Domain, name: str) -> Adapter | None:
-    """One side of a comparison: `3`, `helpdesk@3`, `live`, or `base` (None). Raises NotFound."""
-    if name in ("base", f"{domain.name}@base"):
-        return None
-    if name == "live":
-        return adapters.live(db, domain.id)
-    return adapters.get(db, name, domain)
-
-
 def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
     """Make an adapter live, from the next message on. A running comparison ends with it.
 
@@ -80,7 +70,7 @@ def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
     adapter = adapters.get(db, name, domain)
     if adapter.domain_id != domain.id:
         raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
-    _refuse_unservable(db, adapter)
+    comparisons.refuse_unservable(db, adapter)
     promoted = adapters.promote(db, adapter, actor)
     _end_comparison(db, domain, actor)
     return promoted
@@ -105,20 +95,13 @@ def start_comparison(
 ) -> Experiment:
     """Compare `a` (the control) with `b`, which gets `share` of the people; of the questions,
     `pairwise` are answered by both, for the person to choose."""
-    control, candidate = side(db, domain, a), side(db, domain, b)
-    for adapter in (control, candidate):
-        if adapter is not None:
-            _refuse_unservable(db, adapter)
-    sides = [Arm(control), Arm(candidate)]
-    return experiments.begin(db, domain, sides, actor, share, pairwise=pairwise)
+    plan = comparisons.Plan(share=share, pairwise=pairwise)
+    return comparisons.begin(db, domain, [a, b], actor, plan)
 
 
 def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
     """End the running comparison. Raises Conflict when none is running."""
-    current = experiments.running(db, domain.id)
-    if current is None:
-        raise Conflict(f"No comparison is running in {domain.name}.")
-    return experiments.stop(db, current, actor)
+    return comparisons.stop(db, domain, actor)
 
 
 def status(db: Database) -> Status:
@@ -157,17 +140,6 @@ def _failed_placements(db: Database) -> dict[str, str]:
         "WHERE p.state = 'failed'",
     )
     return {r["name"]: r["error"] for r in found}
-
-
-def _refuse_unservable(db: Database, adapter: Adapter) -> None:
-    """A refusal counts while no engine holds the adapter: the record of one that is gone stays."""
-    failed = row(
-        db,
-        "SELECT error FROM placements WHERE adapter_id = ? AND state = 'failed'",
-        [adapter.id],
-    )
-    if failed is not None and adapter.id not in placements.loaded(db):
-        raise Conflict(f"The engine cannot serve {adapter.name}: {failed['error']}")
 
 
 def _end_comparison(db: Database, domain: Domain, actor: str) -> None:

@@ -35,6 +35,7 @@ from bot.api import (
 from bot.api.completions import Completions
 from bot.auth import member
 from bot.chat import Chat
+from bot.decide import deciding
 from bot.edge import Edge
 from bot.listener import listener
 from bot.metrics import Metrics
@@ -68,6 +69,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
             stack.push_async_callback(client.close)
             stack.push_async_callback(service.chat.close)
             await stack.enter_async_context(_cleaning_up(service))
+            await stack.enter_async_context(deciding(store))
             if slack is not None:
                 await slack.start()
                 stack.push_async_callback(slack.stop)

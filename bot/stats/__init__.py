@@ -57,7 +57,7 @@ __all__ = [
 
 def look(db: Database, experiment: Experiment) -> Results:
     """The results as the store has them now."""
-    return summary(store.collect(db, experiment), Terms())
+    return summary(store.collect(db, experiment), agreed.from_json(experiment.terms))
 
 
 def reproduce(stored: Mapping[str, Any]) -> Results:

@@ -1,0 +1,225 @@
+"""Looks at the running comparisons, and does what each domain's policy says.
+
+`consider` reads: the evidence, what it says, and what is to be done. `carry_out` writes: the
+decision with its numbers, and the deed, in one transaction that only goes through while the
+comparison runs and nobody has decided since. So any number of bots may look; one of them acts.
+Answers are routed by what the store says, so the next one is the first to go the new way.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import orjson
+from sqlite_utils import Database
+
+from bot import comparisons, policy, stats
+from bot.policy import Verdict
+from bot.stats import Results, adaptive
+from data import audit, decisions, experiments, policies, ramps
+from data.db import Store, rows, value
+from data.decisions import Decision
+from data.errors import Conflict, UnderstudyError
+from data.evidence import Evidence
+from data.experiments import Experiment
+from data.policies import Rules
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5  # between two looks
+EASE = 10  # a look that took so long is followed by a pause of so many times as long
+GIVE_UP_S = 60.0  # after a deed that could not be done, until the next try
+
+
+@dataclass(frozen=True)
+class Considered:
+    """What was read at one moment."""
+
+    experiment: Experiment
+    rules: Rules
+    results: Results
+    promotable: bool  # whether the better candidate can be made the live one
+    verdict: Verdict
+    after: int  # the newest decision then, 0: none
+    shares: tuple[float, ...] | None  # of the next stage; None: this one goes on
+
+
+def consider(db: Database, experiment: Experiment) -> Considered | None:
+    """What is to be decided now; None: the last decision stands."""
+    rules = policies.of(db, experiment.domain_id)
+    last = decisions.latest(db, experiment.id)
+    results = stats.look(db, experiment)
+    best = results.best
+    by_label = {v.label: v for v in experiment.variants}
+    can = best is not None and comparisons.promotable(db, by_label[best.label])
+    verdict = policy.verdict(results, rules, can)
+    shares = _next_shares(experiment, results.evidence) if verdict.action == "hold" else None
+    if shares is None and not _news(verdict, results, last):
+        return None
+    after = last.id if last else 0
+    return Considered(experiment, rules, results, can, verdict, after, shares)
+
+
+def carry_out(db: Database, found: Considered) -> Decision | None:
+    """Write the decision down and do it, inside one transaction. None: somebody else was first, or
+    there is nothing to tell. Raises Conflict, and does nothing, for a deed that can't be done."""
+    experiment, verdict = found.experiment, found.verdict
+    actor = f"policy:{found.rules.policy}"
+    if found.shares is not None:
+        _reshare(db, experiment, found.shares)
+    if not _news(verdict, found.results, decisions.latest(db, experiment.id)):
+        return None
+    added = decisions.add(
+        db,
+        experiment.id,
+        found.after,
+        policy=found.rules.policy,
+        state=found.results.state,
+        variant=verdict.variant,
+        action=verdict.action,
+        sentence=verdict.sentence,
+        results=asdict(found.results) | {"promotable": found.promotable},
+    )
+    if added is None:
+        return None
+    if verdict.action == "promote":
+        winner = next(v for v in experiment.variants if v.label == verdict.variant)
+        comparisons.promote(db, experiment, winner, actor)
+    elif verdict.action == "roll back":
+        comparisons.roll_back(db, experiment, actor)
+    audit.record(db, actor, f"ab {verdict.action}", f"experiment {experiment.id}", decision=added)
+    return decisions.get(db, added)
+
+
+def _news(verdict: Verdict, results: Results, last: Decision | None) -> bool:
+    """Whether the verdict is another than the last decision; to hold at the beginning is none."""
+    now = (results.state, verdict.variant, verdict.action)
+    return now != ((last.state, last.variant, last.action) if last else ("collecting", "", "hold"))
+
+
+def _next_shares(experiment: Experiment, evidence: Evidence) -> tuple[float, ...] | None:
+    """The shares of an adaptive comparison's next stage, once this one has rated people enough."""
+    if not experiment.adaptive or len(evidence.stages) != experiment.stage:
+        return None
+    rated = [cell.of("rating").people for cell in evidence.stages[-1].cells]
+    if sum(rated) < adaptive.STAGE_PEOPLE or min(rated) == 0:
+        return None
+    return adaptive.next_shares(evidence, experiment.adaptive)
+
+
+def _reshare(db: Database, experiment: Experiment, shares: tuple[float, ...]) -> None:
+    labels = [v.label for v in experiment.variants]
+    with contextlib.suppress(Conflict):  # another bot began the stage
+        ramps.change(db, experiment, dict(zip(labels, shares, strict=True)), "policy:adaptive")
+
+
+# Working a decision out anew
+
+
+@dataclass(frozen=True)
+class Explained:
+    decision: Decision
+    again: Verdict  # from the stored numbers
+    differing: tuple[str, ...]  # parts of the results that came out otherwise, none if all is well
+
+
+def explain(decision: Decision) -> Explained:
+    """Work a decision out anew, from its stored evidence, terms and policy alone."""
+    stored = decision.results | {"evidence": decision.evidence, "terms": decision.terms}
+    promotable = bool(stored.pop("promotable"))
+    results = stats.reproduce(stored)
+    again = policy.verdict(results, _rules(decision.policy), promotable)
+    worked_out = orjson.loads(orjson.dumps(asdict(results)))
+    differing = [name for name in stored if stored[name] != worked_out[name]]
+    now = (results.state, again.variant, again.action, again.sentence)
+    then = (decision.state, decision.variant, decision.action, decision.sentence)
+    if now != then:
+        differing.append("decision")
+    return Explained(decision, again, tuple(differing))
+
+
+def _rules(name: str) -> Rules:
+    return Rules(policy=next(p for p in policies.POLICIES if p == name))
+
+
+# The task
+
+
+class Decider:
+    """Looks again and again, as long as the bot runs, on a thread and a connection of its own: a
+    look takes longer than what answers wait for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decide")
+        self._seen = -1  # the version of the store that was looked at
+        self._not_before: dict[int, float] = {}  # experiment -> when to try again
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self.look()
+            except UnderstudyError as error:
+                log.warning("The comparisons could not be looked at: %s", error)
+            except Exception:
+                log.exception("The comparisons could not be looked at")
+            await asyncio.sleep(max(LOOK_S, EASE * (loop.time() - began)))
+
+    async def look(self) -> list[Decision]:
+        """One look at every running comparison; returns what was decided."""
+        loop = asyncio.get_running_loop()
+        made = []
+        for found in await loop.run_in_executor(self._thread, self._consider_all):
+            decision = await self._act(found)
+            if decision is not None:
+                made.append(decision)
+        return made
+
+    async def close(self) -> None:
+        """Wait for the look that is under way."""
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+    def _consider_all(self) -> list[Considered]:
+        db = self._store.db
+        version = int(value(db, "PRAGMA data_version"))
+        if version == self._seen:
+            return []  # nobody has written anything
+        running = rows(db, "SELECT id FROM experiments WHERE state = 'running'")
+        found = [consider(db, experiments.get(db, r["id"])) for r in running]
+        self._seen = version
+        return [f for f in found if f is not None]
+
+    async def _act(self, found: Considered) -> Decision | None:
+        loop, number = asyncio.get_running_loop(), found.experiment.id
+        if loop.time() < self._not_before.get(number, 0.0):
+            self._seen = -1  # look again, even if nothing is written
+            return None
+        try:
+            decision = await self._store.submit(lambda db: carry_out(db, found))
+        except UnderstudyError as error:
+            self._not_before[number] = loop.time() + GIVE_UP_S
+            self._seen = -1
+            log.warning("Experiment %d: %s was not done: %s", number, found.verdict.action, error)
+            return None
+        if decision is not None:
+            log.info("Experiment %d: %s. %s", number, decision.action, decision.sentence)
+        return decision
+
+
+@contextlib.asynccontextmanager
+async def deciding(store: Store) -> AsyncIterator[None]:
+    """A Decider at work."""
+    decider = Decider(store)
+    task = asyncio.create_task(decider.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await decider.close()
