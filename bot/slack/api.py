@@ -124,6 +124,13 @@ class Api:
                     raise
                 self.governor.limited(name, channel, problem.retry_after_s)
 
+    async def send_file(self, url: str, content: bytes) -> bool:
+        """Put a file's bytes where Slack asked for them. Raises what goes wrong on the way."""
+        if self._session is None:
+            return False
+        async with self._session.post(url, data=content) as response:
+            return response.status == 200
+
     async def respond(self, url: str, message: dict[str, Any]) -> bool:
         """Send `message` to a response_url; False when Slack would not take it."""
         if self._session is None:

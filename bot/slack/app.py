@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from starlette.routing import Route
 
 from bot.service import Service
-from bot.slack import accept, answer, blocks, deeds, feedback, http, manifest, oauth
+from bot.slack import accept, answer, blocks, deeds, feedback, http, manifest, members, oauth
 from bot.slack.api import WRONG_TOKEN, Transport, failure
 from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity
@@ -183,12 +183,6 @@ def register(app: Any, workspaces: Workspaces) -> None:
     async def on_words(body: dict[str, Any]) -> None:
         at(body).queue.wake()  # the question is in the queue, or changed there
 
-    async def on_feedback(ack: Listener, body: dict[str, Any]) -> None:
-        await feedback.clicked(at(body), ack, body)
-
-    async def on_correction(ack: Listener, body: dict[str, Any]) -> None:
-        await feedback.submitted(at(body), ack, body)
-
     async def on_command(ack: Listener, body: dict[str, Any]) -> None:
         await deeds.commanded(at(body), ack, body)
 
@@ -202,25 +196,17 @@ def register(app: Any, workspaces: Workspaces) -> None:
         event, team = body["event"], accept.team_of(body)
         at(body).queue.stop(team, str(event.get("channel")), str(event.get("thread_ts")))
 
-    async def on_home(body: dict[str, Any]) -> None:
-        event, desk = body["event"], at(body)
-        if event.get("tab") == "messages":
-            who = accept.person(accept.team_of(body), str(event["user"]))
-            desk.tasks.start(desk.suggest_prompts(str(event["channel"]), who), "prompts")
-
     async def on_leaving() -> None:
         """It was honoured before it was acknowledged."""
 
     app.event("message")(on_words)
     app.event("app_mention")(on_words)
-    app.action(blocks.FEEDBACK)(on_feedback)
-    app.view(blocks.CORRECTION)(on_correction)
+    members.register(app, at)
     app.command(manifest.COMMAND)(on_command)
     app.action(blocks.PROMOTE)(on_button)
     app.action(blocks.COMPARE)(on_button)
     app.event("reaction_added")(on_reaction)
     app.event("reaction_removed")(on_reaction)
-    app.event("app_home_opened")(on_home)
     app.event("agent_session_stopped")(on_stop)
     app.event("app_uninstalled")(on_leaving)
     app.event("tokens_revoked")(on_leaving)

@@ -10,6 +10,7 @@ from bot.slack.commands import USAGE
 from data.errors import Invalid
 
 COMMAND = "/understudy"
+TEACH_THIS = "teach_this"  # the message shortcut
 PATH = "/slack/events"
 INSTALL_PATH = "/slack/install"
 REDIRECT_PATH = "/slack/oauth_redirect"
@@ -52,6 +53,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "oauth.v2.access": (),
     "users.info": ("users:read",),
     "views.open": (),
+    "views.publish": (),
 }
 
 
@@ -90,12 +92,20 @@ def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
         },
         "features": {
             "app_home": {
-                "home_tab_enabled": False,
+                "home_tab_enabled": True,
                 "messages_tab_enabled": True,
                 "messages_tab_read_only_enabled": False,
             },
             "agent_view": {"agent_description": "Answers on your organisation's own subjects."},
             "bot_user": {"display_name": NAME, "always_online": True},
+            "shortcuts": [
+                {
+                    "name": "Teach this",
+                    "type": "message",
+                    "callback_id": TEACH_THIS,
+                    "description": "Suggest this question and answer for the bot to learn",
+                }
+            ],
             "slash_commands": [command],
         },
         "oauth_config": {

@@ -1,0 +1,285 @@
+"""The Home tab: what the bot knows, what became of a person's feedback, and their controls.
+
+It is built anew from the store each time it is opened and after each press, by a pure function of
+what was read. Opening it many times while one is being published makes one.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.slack import fields
+from bot.slack.accept import person, team_of
+from bot.slack.api import Transport, failure
+from bot.slack.blocks import Block, ago, context, escape, section, shorten
+from bot.slack.desk import Desk
+from bot.slack.stream import Place
+from data import adapters, datasets, domains, fates, pairs, privacy
+from data.adapters import Adapter
+from data.db import Row, rows
+from data.domains import Domain
+from data.fates import Fate
+from data.privacy import Seen
+
+log = logging.getLogger(__name__)
+
+Ack = Callable[..., Awaitable[Any]]
+DOMAIN = "home_domain"
+SEE, EXPORT, FORGET, LEARNING = "home_see", "home_export", "home_forget", "home_learning"
+BUTTONS = (SEE, EXPORT, FORGET, LEARNING)
+BY_DEFAULT = "*"  # the choice of no domain; it names none
+MOST_QUESTIONS, MOST_FATES, MOST_DOMAINS = 5, 8, 20
+MOST_OPTIONS = 100  # of a menu
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A domain as people see it."""
+
+    domain: Domain
+    live: Adapter | None
+    trained: int  # pairs that the live adapter learned from
+    waiting: int  # pairs that wait for review
+
+
+@dataclass(frozen=True)
+class Asked:
+    text: str
+    at: int
+    status: str
+    thumb: float | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a person's Home tab shows."""
+
+    seen: Seen
+    subjects: list[Subject]
+    answering: Domain | None  # in direct messages
+    asked: list[Asked]
+    fates: list[Fate]
+
+
+# -- publishing ------------------------------------------------------------------------------
+
+
+async def opened(desk: Desk, team: str, user: str) -> None:
+    """Somebody looks at the Home tab."""
+    place = Place(team, "", "", user)
+    async with desk.telling(place):
+        await publish(desk, team, user)
+
+
+async def publish(desk: Desk, team: str, user: str) -> None:
+    """Show the tab as things are now; a press while it is being shown is in it."""
+    if user in desk.showing_home:
+        desk.showing_home[user] = True
+        return
+    who = person(team, user)
+    desk.showing_home[user] = again = True
+    try:
+        while again:
+            desk.showing_home[user] = False
+            page = await desk.service.store.read(lambda db: read(db, who))
+            await desk.api.in_turn(desk.api.quick.views_publish, user_id=user, view=view(page))
+            again = desk.showing_home[user]
+    except Transport as error:
+        log.info("A Home tab was not shown: %s", failure(error).code)
+    finally:
+        del desk.showing_home[user]
+
+
+async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """Another domain in the menu."""
+    await ack()
+    value = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
+    desk.tasks.start(_choose(desk, team_of(body), str(body["user"]["id"]), value), "choice")
+
+
+async def _choose(desk: Desk, team: str, user: str, name: str) -> None:
+    who = person(team, user)
+
+    def choose(db: Database) -> None:
+        if name == BY_DEFAULT:
+            domains.unchoose(db, who)
+        else:
+            domains.choose(db, domains.get(db, name), who)
+
+    async with desk.telling(Place(team, "", "", user)):
+        await desk.service.store.submit(choose)
+        await publish(desk, team, user)
+
+
+# -- reading ---------------------------------------------------------------------------------
+
+
+ASKED = """
+SELECT m.text, m.created_at AS at, r.status, f.value AS thumb
+FROM messages m JOIN replies r ON r.id = m.reply_id
+LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = m.person AND f.kind = 'thumb'
+AND f.live = 1
+WHERE m.person = ? AND m.role = 'user' ORDER BY m.id DESC LIMIT ?
+"""
+
+
+def read(db: Database, who: str) -> Page:
+    """What the person's tab shows now."""
+    found: list[Row] = rows(db, ASKED, [who, MOST_QUESTIONS])
+    known = domains.every(db)
+    return Page(
+        seen=privacy.see(db, who),
+        subjects=[_subject(db, domain) for domain in known],
+        answering=domains.answering(db, who) if known else None,
+        asked=[Asked(**r) for r in found],
+        fates=fates.of(db, who, MOST_FATES),
+    )
+
+
+def _subject(db: Database, domain: Domain) -> Subject:
+    live = adapters.live(db, domain.id)
+    trained = 0
+    if live is not None and live.dataset_id is not None:
+        trained = datasets.by_id(db, live.dataset_id).train
+    return Subject(domain, live, trained, pairs.counts(db, domain)["pending"])
+
+
+# -- showing ---------------------------------------------------------------------------------
+
+
+def view(page: Page) -> Block:
+    """The tab as Slack takes it: at most 100 blocks."""
+    return {
+        "type": "home",
+        "blocks": [*_knows(page), *_asked(page), *_became(page), *_controls(page.seen)],
+    }
+
+
+def _knows(page: Page) -> list[Block]:
+    shown: list[Block] = [_header("What I know")]
+    if page.answering is None:
+        return [*shown, section("Nothing yet: no domain has been set up.")]
+    shown += [section(_in_words(s)) for s in page.subjects[:MOST_DOMAINS]]
+    if len(page.subjects) > MOST_DOMAINS:
+        shown.append(context(f"… and {len(page.subjects) - MOST_DOMAINS} domains more"))
+    if len(page.subjects) > 1:
+        shown.append(_choice(page))
+    prompts = "\n".join(f"• {escape(shorten(q, 200))}" for q in page.answering.suggested_prompts)
+    if prompts:
+        shown.append(section(f"*Ask me in Messages, for example*\n{prompts}"))
+    return shown
+
+
+def _in_words(subject: Subject) -> str:
+    """`*the help desk*: helpdesk@3 answers. It went live 3 h ago, and learned from 120 pairs.`"""
+    title = f"*{escape(shorten(subject.domain.title, 200))}*"
+    said = "the bare model answers; nothing has been learned yet."
+    if subject.live is not None:
+        learned = f"learned from {_many(subject.trained, 'pair')}"
+        since = f"went live {ago(subject.live.live_at)}, and " if subject.live.live_at else ""
+        said = f"{subject.live.name} answers. It {since}{learned}."
+    if subject.waiting:
+        waits = "waits" if subject.waiting == 1 else "wait"
+        said += f" {_many(subject.waiting, 'suggestion')} {waits} for review."
+    return f"{title}: {said}"
+
+
+def _choice(page: Page) -> Block:
+    default = {"text": fields.plain("The usual one"), "value": BY_DEFAULT}
+    options = [default]
+    for subject in page.subjects[: MOST_OPTIONS - 1]:
+        text = fields.plain(shorten(subject.domain.title, 75))
+        options.append({"text": text, "value": subject.domain.name})
+    initial = next((o for o in options if o["value"] == page.seen.domain), default)
+    menu: Block = {
+        "type": "static_select",
+        "action_id": DOMAIN,
+        "options": options,
+        "initial_option": initial,
+    }
+    text = "*Who answers you* here and where a channel has no domain of its own"
+    return {**section(text), "accessory": menu}
+
+
+def _asked(page: Page) -> list[Block]:
+    shown = [_header("Your recent questions")]
+    if not page.asked:
+        return [*shown, section("None yet.")]
+    return [*shown, section("\n".join(_line(asked) for asked in page.asked))]
+
+
+def _line(asked: Asked) -> str:
+    thumb = {1.0: " :+1:", 0.0: " :-1:"}.get(asked.thumb if asked.thumb is not None else -1, "")
+    failed = ", not answered" if asked.status == "failed" else ""
+    return f"• {_words(asked.text, 200)} _({ago(asked.at)}{failed})_{thumb}"
+
+
+def _became(page: Page) -> list[Block]:
+    shown = [_header("Your feedback, and what became of it")]
+    if not page.fates:
+        text = "Press :-1: below an answer to give a better one, or use *Teach this* on a message."
+        return [*shown, section(text)]
+    for fate in page.fates:
+        what = "your correction" if fate.source == "correction" else "what you taught"
+        said = f"“{_words(fate.answer, 150)}”: {what} {escape(shorten(fate.sentence, 400))}."
+        shown.append(section(f"{said}\n_{_words(fate.question, 150)}_"))
+    return shown
+
+
+def _controls(seen: Seen) -> list[Block]:
+    learning = (
+        "What you suggest may be learned, once a reviewer approves it."
+        if seen.learning
+        else "Nothing that you write is learned from."
+    )
+    kept = f"I keep {_many(seen.questions, 'question')} of yours, with their answers"
+    judged = seen.thumbs + seen.reasons + seen.corrections
+    kept += f", and {_many(judged, 'judgement')}." if judged else "."
+    toggle = _button(
+        LEARNING,
+        "Do not learn from me" if seen.learning else "Learn from me",
+        "off" if seen.learning else "on",
+    )
+    forget = _button(FORGET, "Forget my data", "forget", "danger")
+    forget["confirm"] = {
+        "title": fields.plain("Forget your data?"),
+        "text": fields.plain(
+            "Your questions, their answers, your feedback and every pair with your words are "
+            "deleted. This cannot be undone."
+        ),
+        "confirm": fields.plain("Forget it all"),
+        "deny": fields.plain("Keep it"),
+        "style": "danger",
+    }
+    buttons = [_button(SEE, "See", "see"), _button(EXPORT, "Export", "export"), toggle, forget]
+    return [
+        _header("Your data"),
+        section(f"{kept} {learning}"),
+        {"type": "actions", "elements": buttons},
+    ]
+
+
+def _words(text: str, most: int) -> str:
+    """Somebody's words on one line, as mrkdwn shows them."""
+    return escape(shorten(" ".join(text.split()), most))
+
+
+def _header(text: str) -> Block:
+    return {"type": "header", "text": fields.plain(text)}
+
+
+def _button(action_id: str, text: str, value: str, style: str = "") -> Block:
+    button: Block = {
+        "type": "button",
+        "action_id": action_id,
+        "text": fields.plain(text),
+        "value": value,
+    }
+    return {**button, "style": style} if style else button
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,41 @@
+"""The listeners for what members see and control: feedback, teaching, the Home tab, their data."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bot.slack import blocks, feedback, feedback_forms, home, manifest, privacy, teach
+from bot.slack.accept import person, team_of
+from bot.slack.desk import Desk
+
+Listener = Callable[..., Awaitable[None]]
+
+
+def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
+    """`at` gives the desk of the workspace that a delivery comes from."""
+
+    def listen(
+        handle: Callable[[Desk, Listener, dict[str, Any]], Awaitable[None]],
+    ) -> Callable[..., Awaitable[None]]:
+        async def on(ack: Listener, body: dict[str, Any]) -> None:
+            await handle(at(body), ack, body)
+
+        return on
+
+    async def on_home(body: dict[str, Any]) -> None:
+        event, desk, team = body["event"], at(body), team_of(body)
+        user = str(event["user"])
+        if event.get("tab") == "messages":
+            who = person(team, user)
+            desk.tasks.start(desk.suggest_prompts(str(event["channel"]), who), "prompts")
+        elif event.get("tab") == "home":
+            desk.tasks.start(home.opened(desk, team, user), "home")
+
+    app.action(blocks.FEEDBACK)(listen(feedback.clicked))
+    app.view(feedback_forms.CORRECTION)(listen(feedback.submitted))
+    app.action(feedback_forms.TEACH_MORE)(listen(teach.more))
+    app.message_shortcut(manifest.TEACH_THIS)(listen(teach.shortcut))
+    app.view(teach.TEACH)(listen(teach.submitted))
+    app.event("app_home_opened")(on_home)
+    app.action(home.DOMAIN)(listen(home.chosen))
+    for action_id in home.BUTTONS:
+        app.action(action_id)(listen(privacy.pressed))

@@ -1,0 +1,169 @@
+"""What people decide about their data in Slack: see it, take it along, have it forgotten, be
+learned from or not. The buttons are on the Home tab (`home.py`); answers go to the person's own
+direct messages. Who can be asked to unlearn is told as well: the admins, without saying whose data
+it was.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from bot.slack import fields, home, upload
+from bot.slack.accept import person, team_of
+from bot.slack.api import Transport, failure
+from bot.slack.blocks import Block, context, section
+from bot.slack.desk import Desk
+from bot.slack.stream import Place
+from data import forgetting, privacy, roles
+from data.clock import iso
+from data.errors import Unavailable
+from data.forgetting import Forgotten
+from data.privacy import Seen
+
+log = logging.getLogger(__name__)
+
+Ack = Callable[..., Awaitable[Any]]
+MOST_ADMINS = 5  # that are told
+
+
+async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """One of the buttons on the Home tab."""
+    action_id = str(body["actions"][0].get("action_id"))
+    await ack()
+    do = {home.SEE: _see, home.EXPORT: _export, home.FORGET: _forget, home.LEARNING: _learning}
+    desk.tasks.start(_do(desk, body, do[action_id]), action_id)
+
+
+async def _do(
+    desk: Desk, body: dict[str, Any], do: Callable[[Desk, dict[str, Any], Place], Awaitable[None]]
+) -> None:
+    place = Place(team_of(body), "", "", str(body["user"]["id"]))  # told in direct messages
+    async with desk.telling(place):
+        await do(desk, body, place)
+
+
+async def _see(desk: Desk, body: dict[str, Any], place: Place) -> None:
+    who = person(place.team, place.user)
+    seen = await desk.service.store.read(lambda db: privacy.see(db, who))
+    try:
+        await desk.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=summary(seen))
+    except Transport as error:
+        code = failure(error).code
+        raise Unavailable(f"Slack did not open it ({code}). Please try again.") from error
+
+
+def summary(seen: Seen) -> Block:
+    """What there is of somebody, as a form without inputs."""
+    figures = {
+        "questions": seen.questions,
+        "thumbs": seen.thumbs,
+        "reasons": seen.reasons,
+        "better answers": seen.corrections,
+        **{f"pairs, {status}": count for status, count in seen.pairs.items() if count},
+    }
+    lines = "\n".join(f"• {name}: {count:,}" for name, count in figures.items())
+    since = f" since {iso(seen.since)[:10]}" if seen.since else ""
+    return {
+        "type": "modal",
+        "title": fields.plain("What I keep of you"),
+        "close": fields.plain("Close"),
+        "blocks": [
+            section(f"*Kept{since}*\n{lines}"),
+            section(
+                "Your questions with their answers, what you said about answers, and the pairs "
+                "that were made of it. `Export` sends you every word."
+            ),
+            context(f"You are kept as `{seen.person}`, with no name."),
+        ],
+    }
+
+
+async def _export(desk: Desk, body: dict[str, Any], place: Place) -> None:
+    who = person(place.team, place.user)
+    found = await desk.service.store.read(
+        lambda db: orjson.dumps(privacy.export(db, who), option=orjson.OPT_INDENT_2)
+    )
+    posted = await desk.post(place.user, [section("Here is everything I keep of you, as JSON.")])
+    name = f"understudy-{place.user}.json"
+    if posted is None or not await upload.file(desk, found, name, name, posted[0]):
+        raise Unavailable("Slack did not take the file. Please try again in a minute.")
+
+
+async def _learning(desk: Desk, body: dict[str, Any], place: Place) -> None:
+    """The button's value is what shall be: on or off."""
+    who, on = person(place.team, place.user), body["actions"][0].get("value") == "on"
+
+    def switch(db: Database) -> int:
+        if on:
+            privacy.opt_in(db, who)
+            return 0
+        return privacy.opt_out(db, who)
+
+    withdrawn = await desk.service.store.submit(switch)
+    if withdrawn:
+        suggestions = "suggestion was" if withdrawn == 1 else "suggestions were"
+        await desk.tell(place, f"{withdrawn} waiting {suggestions} withdrawn.")
+    await home.publish(desk, place.team, place.user)
+
+
+async def _forget(desk: Desk, body: dict[str, Any], place: Place) -> None:
+    who = person(place.team, place.user)
+    service = desk.service
+    done = await forgetting.forget(service.store, service.settings.home, who, who)
+    await desk.respond(place, "", forgotten(done))
+    await home.publish(desk, place.team, place.user)
+    if done.adapters or done.runs:
+        for admin in await service.store.read(lambda db: _admins(db, desk, place.team)):
+            await desk.post(admin, to_unlearn(done))
+
+
+def _admins(db: Database, desk: Desk, team: str) -> list[str]:
+    """User ids of the workspace's admins, those of the settings first."""
+    here = f"slack:{team}/"
+    admins = [g.person for g in roles.every(db) if g.role == "admin"]
+    granted = [p.removeprefix(here) for p in admins if p.startswith(here)]
+    slack = desk.service.settings.slack
+    own = slack.admins if desk.token == slack.bot_token.get_secret_value() else ()
+    return list(dict.fromkeys([*own, *granted]))[:MOST_ADMINS]
+
+
+def forgotten(done: Forgotten) -> list[Block]:
+    """What the person is told. It is said what could not be reached."""
+    lines = [
+        f"I have forgotten you: {_count(done.messages, 'question or answer')}, "
+        f"{_count(done.judgements, 'judgement')} and {_count(done.pairs, 'pair')} are removed "
+        "from the store and its files.",
+        "Figures of comparisons stay under a random name that nobody can trace back to you.",
+    ]
+    if done.adapters:
+        names = ", ".join(done.adapters)
+        lines.append(f"{names} learned from your words; the admins know that it has to be redone.")
+    lines.append(
+        "What stands in Slack stays there until you delete it, and I cannot reach backups that "
+        "were made before today."
+    )
+    return [section("\n".join(lines)), context(f"receipt {done.receipt}")]
+
+
+def to_unlearn(done: Forgotten) -> list[Block]:
+    """What admins are told, without saying who it was."""
+    lines = ["Somebody had their data forgotten."]
+    if done.adapters:
+        lines.append(
+            f"These adapters learned from it: {', '.join(done.adapters)}. "
+            "`/understudy retrain --full` makes one that did not; the old ones can be removed then."
+        )
+    if done.runs:
+        numbers = ", ".join(str(number) for number in done.runs)
+        lines.append(f"Run {numbers} was learning from it and is cancelled; ask for it again.")
+    return [section("\n".join(lines)), context(f"receipt {done.receipt}")]
+
+
+def _count(number: int, noun: str) -> str:
+    many = noun.replace("question or answer", "questions and answers")
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {many if many != noun else noun + 's'}"
