@@ -43,6 +43,24 @@ def words(
     return [*events, {"model": model, "choices": [], "usage": counts}, DONE]
 
 
+def whole(events: list[Event]) -> dict[str, Any]:
+    """The same answer, for who does not want it as a stream."""
+    chunks = [e for e in events if isinstance(e, dict)]
+    choices = [choice for e in chunks for choice in e["choices"]]
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    return {
+        "model": chunks[0]["model"],
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": choices[-1]["finish_reason"],
+            }
+        ],
+        "usage": chunks[-1].get("usage"),
+    }
+
+
 def refusal(status: int, message: str) -> web.Response:
     return web.json_response({"error": {"message": message, "code": status}}, status=status)
 
@@ -123,6 +141,8 @@ class FakeVllm:
         events = self.say(body)
         if isinstance(events, web.Response):
             return events
+        if not body.get("stream"):
+            return web.json_response(whole(events))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             for event in events:

@@ -1,0 +1,201 @@
+"""Engines are asked as people ask them, and who cannot be asked is said in a sentence."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from aiohttp import web
+
+from data import adapters, placements
+from data.adapters import Adapter
+from data.config import Settings
+from data.db import Store
+from data.domains import Domain
+from data.pairs import Pair
+from tests.serving.fake_vllm import FakeVllm, refusal, running, words
+from tests.tuning.test_evaluate import question
+from tuning import ask
+from tuning.exam import Question
+from tuning.measures import Answer
+from tuning.model import Base
+
+Maker = Callable[..., Pair]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeVllm]:
+    with running(FakeVllm()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def asked(base: Base, pair: Maker) -> list[Question]:
+    return [question(base, pair(f"question {i}", f"answer {i}")) for i in range(20)]
+
+
+@pytest.fixture
+def adapter(store: Store, domain: Domain, settings: Settings) -> Adapter:
+    with store.write() as db:
+        return adapters.register(
+            db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
+            base_model=settings.base.model, size_bytes=1, recipe={}, scores={},
+            state="evaluating",
+        )  # fmt: skip
+
+
+def engine(store: Store, fake: FakeVllm, name: str = "local-0", state: str = "ready") -> None:
+    with store.write() as db:
+        placements.beat(db, name, fake.url, "pocket", state)
+
+
+def held(store: Store, adapter: Adapter, name: str = "local-0") -> None:
+    with store.write() as db:
+        placements.record_loaded(db, name, adapter.id, 1.0, 1.0, 0.995)
+
+
+def echo(fake: FakeVllm) -> None:
+    fake.say = lambda body: words(body["model"], " to ", body["messages"][-1]["content"])
+
+
+def test_answers_come_in_order_from_the_adapter_that_is_meant(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+    echo(fake)
+
+    said = ask.answers(store, adapter, asked, 512)
+
+    assert said == [Answer(f"to question {i}") for i in range(20)]
+    assert {body["model"] for body in fake.asked} == {adapter.served_name}
+
+
+def test_the_bare_base_is_asked_under_the_name_that_engines_know(
+    store: Store, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+
+    ask.answers(store, None, asked[:1], 512)
+
+    assert [body["model"] for body in fake.asked] == [adapters.BASE_SERVED_NAME]
+
+
+def test_nothing_of_sampling_is_left_to_the_engine(
+    store: Store, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+
+    ask.answers(store, None, asked[:1], 512)
+
+    (body,) = fake.asked
+    assert body["temperature"] == 0
+    assert body["max_tokens"] == asked[0].most_tokens
+    assert {"top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty"} <= set(body)
+    assert body["messages"][-1] == {"role": "user", "content": asked[0].text}
+
+
+def test_an_answer_is_never_asked_to_be_longer_than_fits(
+    store: Store, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    room = len(asked[0].prompt) + 3
+
+    ask.answers(store, None, asked[:1], room)
+
+    assert fake.asked[0]["max_tokens"] == 3
+
+
+def test_an_answer_at_its_limit_is_cut(store: Store, fake: FakeVllm, asked: list[Question]) -> None:
+    engine(store, fake)
+    fake.say = lambda body: words(body["model"], "on and on", finish="length")
+
+    assert ask.answers(store, None, asked[:1], 512) == [Answer("on and on", cut=True)]
+
+
+def test_another_engine_is_asked_when_one_fails(
+    store: Store, fake: FakeVllm, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask, "PAUSE_S", 0.0)
+    engine(store, fake)
+    echo(fake)
+    with running(FakeVllm()) as broken:
+        broken.say = lambda _: refusal(500, "EngineDeadError")
+        engine(store, broken, "local-1")
+
+        said = ask.answers(store, None, asked, 512)
+
+    assert said == [Answer(f"to question {i}") for i in range(20)]
+    assert broken.asked
+
+
+@pytest.mark.parametrize(
+    ("trouble", "sentence"),
+    [
+        ("dead", "answered 500: "),
+        ("away", "cannot be reached"),
+        ("wrong", "answered as 'somebody@9'"),
+        ("other", "is not a vLLM"),
+    ],
+)
+def test_engines_that_all_fail_are_given_up_with_the_reason(
+    store: Store, fake: FakeVllm, asked: list[Question], trouble: str, sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ask, "PAUSE_S", 0.0)
+    engine(store, fake)
+    if trouble == "dead":
+        fake.say = lambda _: refusal(500, "EngineDeadError")
+    elif trouble == "away":
+        fake.network = "resets"
+    elif trouble == "wrong":
+        fake.say = lambda _: words("somebody@9", "Hello")
+    else:
+        fake.say = lambda _: web.Response(text="<html>")
+
+    with pytest.raises(ask.NoEngine, match=sentence):
+        ask.answers(store, None, asked[:2], 512)
+
+
+def test_no_engine_at_all_is_no_reason_to_wait(store: Store, adapter: Adapter) -> None:
+    with pytest.raises(ask.NoEngine, match="no engine is running"):
+        ask.wait_until_held(store, adapter, 60)
+
+
+def test_an_engine_that_sleeps_while_a_run_is_on_is_not_waited_for(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake, state="asleep")
+
+    with pytest.raises(ask.NoEngine, match="no engine is running"):
+        ask.wait_until_held(store, adapter, 60)
+
+
+def test_an_engine_that_starts_is_waited_for_and_not_for_ever(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake, state="starting")
+
+    with pytest.raises(ask.NoEngine, match="had taken it after 0 s"):
+        ask.wait_until_held(store, adapter, 0.1)
+
+
+def test_where_it_is_held_is_known_with_its_parity(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+
+    (place,) = ask.wait_until_held(store, adapter, 60)
+
+    assert (place.replica, place.parity) == ("local-0", 0.995)
+
+
+def test_what_no_engine_can_serve_is_refused_with_what_is_wrong(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake)
+    for _ in range(placements.ATTEMPTS):
+        with store.write() as db:
+            placements.record_failed(db, "local-0", adapter.id, "It answers differently.")
+
+    with pytest.raises(ask.Refused, match="It answers differently"):
+        ask.wait_until_held(store, adapter, 60)
