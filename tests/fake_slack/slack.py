@@ -1,6 +1,8 @@
 """`FakeSlack`: the workspace as people use it, served on a free port of loopback."""
 
 import asyncio
+import html
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -43,18 +45,27 @@ class FakeSlack(Workspace):
         app.router.add_route("*", "/api/{method}", self.api.handle)
         app.router.add_get("/socket", self.socket.handle)
         app.router.add_post("/response/{id}", self._response)
+        app.router.add_post("/upload/{id}", self._upload)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         port = self._runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{port}"
         self.api.socket_url = f"ws://127.0.0.1:{port}/socket"
+        self.api.upload_url = f"{self.url}/upload"
 
     async def stop(self) -> None:
         await self.transport.close()
         await self.socket.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        file = self.files.get(request.match_info["id"])
+        if file is None:
+            return web.Response(status=404)
+        file["content"] = await request.read()
+        return web.Response(text=f"OK - {len(file['content'])}")
 
     async def _response(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -165,7 +176,7 @@ class FakeSlack(Workspace):
     async def command(self, user: str, channel: str, text: str) -> Ack:
         payload = {
             "command": "/understudy",
-            "text": text,
+            "text": _escaped(text),
             "user_id": user,
             "user_name": self.users.get(user, user),
             "team_id": TEAM,
@@ -178,11 +189,18 @@ class FakeSlack(Workspace):
         return await self._send("slash_commands", payload)
 
     async def click(
-        self, user: str, message: Message, action_id: str, value: str, times: int = 1
+        self,
+        user: str,
+        message: Message,
+        action_id: str,
+        value: str,
+        times: int = 1,
+        at: str = "",  # when it was clicked, as Slack says
     ) -> list[Ack]:
         """Press a button of a message, the same click delivered `times` times."""
         kind = "feedback_buttons" if action_id == "feedback" else "button"
         thread = {"thread_ts": message.thread_ts} if message.thread_ts else {}
+        is_ephemeral = (message.channel, message.ts) not in self.messages
         payload = {
             "type": "block_actions",
             "team": {"id": TEAM, "domain": "fake"},
@@ -195,33 +213,41 @@ class FakeSlack(Workspace):
                 "type": "message",
                 "message_ts": message.ts,
                 "channel_id": message.channel,
+                "is_ephemeral": is_ephemeral,
                 **thread,
             },
             "message": {"ts": message.ts, "user": BOT_USER, **thread},
-            "actions": [{"type": kind, "action_id": action_id, "block_id": "b", "value": value}],
+            "actions": [
+                {
+                    "type": kind,
+                    "action_id": action_id,
+                    "block_id": "b",
+                    "value": value,
+                    "action_ts": at or self.next_ts(),
+                }
+            ],
         }
         copies = [self._send("interactive", payload, 0) for _ in range(times)]
         return list(await asyncio.gather(*copies))
 
-    async def thumb(self, user: str, message: Message, up: bool, times: int = 1) -> list[Ack]:
+    async def thumb(
+        self, user: str, message: Message, up: bool, times: int = 1, at: str = ""
+    ) -> list[Ack]:
         element = message.elements("feedback")[0]
         button = element["positive_button" if up else "negative_button"]
-        return await self.click(user, message, "feedback", button["value"], times)
+        return await self.click(user, message, "feedback", button["value"], times, at)
 
     async def press(self, user: str, message: Message, action_id: str, times: int = 1) -> list[Ack]:
         value = message.elements(action_id)[0]["value"]
         return await self.click(user, message, action_id, value, times)
 
-    async def submit(self, user: str, view: Json, **values: str) -> Ack:
-        """Send a form with what was typed into it, by block id."""
+    async def submit(self, user: str, view: Json, **values: str | bool) -> Ack:
+        """Send a form with what was typed into it and ticked, by block id. What is not named
+        stays as the form shows it."""
         inputs = [b for b in view["blocks"] if b["type"] == "input"]
+        assert set(values) <= {b["block_id"] for b in inputs}, "the form has no such input"
         state = {
-            b["block_id"]: {
-                b["element"]["action_id"]: {
-                    "type": "plain_text_input",
-                    "value": values.get(b["block_id"]),
-                }
-            }
+            b["block_id"]: {b["element"]["action_id"]: _filled(b["element"], values, b["block_id"])}
             for b in inputs
         }
         payload = {
@@ -233,10 +259,109 @@ class FakeSlack(Workspace):
             "view": {**view, "state": {"values": state}},
             "response_urls": [],
         }
+        ack = await self._send("interactive", payload)
+        shown = next((v for v in self.views if v["id"] == view.get("id")), None)
+        if shown is not None and ack.status == 200:
+            self._after_submission(shown, ack.payload)
+        return ack
+
+    def _after_submission(self, shown: Json, answer: Json) -> None:
+        """A form that was sent closes, unless the acknowledgement says otherwise."""
+        action = answer.get("response_action")
+        if action == "update":
+            self.problems += rules.view(answer["view"])
+            kept = {"id": shown["id"]}
+            shown.clear()
+            shown.update({**answer["view"], **kept})
+        elif action != "errors":
+            shown["closed"] = True
+
+    async def press_in(
+        self, user: str, view: Json, label: str, times: int = 1, **more: Any
+    ) -> list[Ack]:
+        """Press the button with that label in an open form, or choose in a list of it."""
+        elements = [e for b in view["blocks"] for e in b.get("elements", [])]
+        found = next(
+            e
+            for e in elements
+            if e.get("text", {}).get("text") == label or e.get("action_id") == label
+        )
+        action = {k: found[k] for k in ("type", "action_id", "value") if k in found}
+        payload = {
+            "type": "block_actions",
+            "team": {"id": TEAM, "domain": "fake"},
+            "user": {"id": user, "team_id": TEAM},
+            "api_app_id": "A1",
+            "trigger_id": self.trigger(),
+            "container": {"type": "view", "view_id": view["id"]},
+            "view": dict(view),
+            "actions": [{**action, "block_id": "b", **more}],
+        }
+        return list(
+            await asyncio.gather(*(self._send("interactive", payload, 0) for _ in range(times)))
+        )
+
+    async def shortcut(self, user: str, message: Message, callback_id: str) -> Ack:
+        """Use a shortcut of the bot's on a message."""
+        thread = {"thread_ts": message.thread_ts} if message.thread_ts else {}
+        said = {"type": "message", "user": message.user, "ts": message.ts, **thread}
+        payload = {
+            "type": "message_action",
+            "callback_id": callback_id,
+            "team": {"id": TEAM, "domain": "fake"},
+            "user": {"id": user, "team_id": TEAM},
+            "channel": {"id": message.channel, "name": "general"},
+            "trigger_id": self.trigger(),
+            "action_ts": self.next_ts(),
+            "message_ts": message.ts,
+            "message": {**said, "text": message.text or message.stream},
+            "response_url": self.response_url(),
+        }
         return await self._send("interactive", payload)
 
+    async def press_home(self, user: str, action_id: str, chosen: str = "") -> Ack:
+        """Press a button of one's Home tab, or choose from its menu."""
+        element = next(
+            e for e in _elements(self.homes[user]["blocks"]) if e.get("action_id") == action_id
+        )
+        action: Json = {"type": element["type"], "action_id": action_id, "block_id": "b"}
+        if chosen:
+            option = next(o for o in element["options"] if o["value"] == chosen)
+            action["selected_option"] = option
+        else:
+            action["value"] = element["value"]
+        payload = {
+            "type": "block_actions",
+            "team": {"id": TEAM, "domain": "fake"},
+            "user": {"id": user, "team_id": TEAM},
+            "api_app_id": "A1",
+            "trigger_id": self.trigger(),
+            "container": {"type": "view", "view_id": self.homes[user]["id"]},
+            "view": self.homes[user],
+            "actions": [{**action, "action_ts": self.next_ts()}],
+        }
+        return await self._send("interactive", payload)
+
+    async def open_home(self, user: str) -> None:
+        event = {"type": "app_home_opened", "user": user, "channel": f"D{user}", "tab": "home"}
+        await self.event({**event, "event_ts": self.next_ts()})
+
+    def home_text(self, user: str) -> str:
+        """The words on a Home tab."""
+        return "\n".join(
+            str(b["text"]["text"]) if "text" in b else "\n".join(e["text"] for e in b["elements"])
+            for b in self.homes.get(user, {}).get("blocks", [])
+            if "text" in b or b["type"] == "context"
+        )
+
     async def react(
-        self, user: str, message: Message, reaction: str, added: bool = True, times: int = 1
+        self,
+        user: str,
+        message: Message,
+        reaction: str,
+        added: bool = True,
+        times: int = 1,
+        at: str = "",  # when, as Slack says
     ) -> None:
         event = {
             "type": "reaction_added" if added else "reaction_removed",
@@ -244,7 +369,7 @@ class FakeSlack(Workspace):
             "reaction": reaction,
             "item": {"type": "message", "channel": message.channel, "ts": message.ts},
             "item_user": message.user,
-            "event_ts": self.next_ts(),
+            "event_ts": at or self.next_ts(),
         }
         await self.event(event, times)
 
@@ -294,6 +419,33 @@ class FakeSlack(Workspace):
         """What only that person was told, all of it."""
         private = [e for e in self.ephemerals if e["user"] == user]
         return "\n".join(_words(m) for m in [*private, *self.responses])
+
+
+def _escaped(text: str) -> str:
+    """What people type after a command of an app whose manifest says `should_escape`: people whom
+    they choose from Slack's list come as ids, everything else comes as text."""
+    parts = re.split(r"(<@[UW][A-Z0-9]+(?:\|[^<>]*)?>)", text)
+    parts[::2] = [html.escape(part, quote=False) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _filled(element: Json, values: dict[str, str | bool], block_id: str) -> Json:
+    """An input of a form as Slack sends it."""
+    if element["type"] == "checkboxes":
+        ticked = element.get("initial_options", [])
+        if block_id in values:
+            ticked = element["options"] if values[block_id] else []
+        return {"type": "checkboxes", "selected_options": ticked}
+    value = values.get(block_id, element.get("initial_value"))
+    return {"type": "plain_text_input", "value": value or None}
+
+
+def _elements(blocks: list[Json]) -> list[Json]:
+    return [
+        e
+        for b in blocks
+        for e in [*b.get("elements", []), *([b["accessory"]] if "accessory" in b else [])]
+    ]
 
 
 def _words(message: Json) -> str:

@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -51,6 +51,7 @@ class WebApi:
         self.workspace = workspace
         self.faults = FaultPlan()
         self.socket_url = ""
+        self.upload_url = ""
         self.caller = ""  # the workspace whose token the present call has
         # asked before and after each call took effect: whether its caller is dead by then
         self.moment: Callable[[], bool] = lambda: False
@@ -159,7 +160,14 @@ class WebApi:
         name = self.workspace.users.get(_need(args, "user"))
         if name is None:
             raise Refused("user_not_found")
-        return {"user": {"id": args["user"], "profile": {"display_name": name}}}
+        about = {"id": args["user"], "team_id": self.caller, "profile": {"display_name": name}}
+        return {"user": about | self.workspace.standing.get(args["user"], {})}
+
+    def do_usergroups_users_list(self, args: Json) -> Json:
+        members = self.workspace.groups.get(_need(args, "usergroup"))
+        if members is None:
+            raise Refused("no_such_subteam")
+        return {"users": members}
 
     # -- messages --------------------------------------------------------------------------
 
@@ -206,6 +214,15 @@ class WebApi:
         message = self._own(args)
         del self.workspace.messages[message.channel, message.ts]
         return {"channel": message.channel, "ts": message.ts}
+
+    def do_conversations_history(self, args: Json) -> Json:
+        space, channel = self.workspace, self._channel(args)
+        oldest, most = float(args.get("oldest") or 0), int(args.get("limit") or 100)
+        with_metadata = str(args.get("include_all_metadata")).lower() in ("1", "true")
+        found = [m for m in space.messages.values() if m.channel == channel and not m.thread_ts]
+        newest = sorted((m for m in found if float(m.ts) > oldest), key=lambda m: m.ts)[::-1]
+        listed = [self._listed(m, with_metadata) for m in newest[:most]]
+        return {"messages": listed, "has_more": len(newest) > most}
 
     def do_conversations_replies(self, args: Json) -> Json:
         space, channel, thread_ts = self.workspace, self._channel(args), _need(args, "ts")
@@ -284,13 +301,58 @@ class WebApi:
             raise Refused("exchanged_trigger_id")
         if self.workspace.now() - issued > self.workspace.trigger_lifetime_s:
             raise Refused("expired_trigger_id")
-        view = args.get("view")
-        view = json.loads(view) if isinstance(view, str) else view
-        if problems := rules.view(view or {}):
+        view = _json(args.get("view"))
+        if problems := rules.view(view):
             raise self._invalid(problems)
         opened = {**view, "id": f"V{self.workspace.next_id()}"}
         self.workspace.views.append(opened)
         return {"view": opened}
+
+    def do_views_publish(self, args: Json) -> Json:
+        if _need(args, "user_id") not in self.workspace.users:
+            raise Refused("user_not_found")
+        view = _json(args.get("view"))
+        if problems := rules.home(view):
+            raise self._invalid(problems)
+        self.workspace.homes[args["user_id"]] = {**view, "id": f"V{self.workspace.next_id()}"}
+        return {"view": view}
+
+    def do_views_update(self, args: Json) -> Json:
+        shown = next((v for v in self.workspace.views if v["id"] == args.get("view_id")), None)
+        if shown is None or shown.get("closed"):
+            raise Refused("view_not_found" if shown is None else "not_found")
+        view = _json(args.get("view"))
+        if problems := rules.view(view):
+            raise self._invalid(problems)
+        kept = {"id": shown["id"]}
+        shown.clear()
+        shown.update({**view, **kept})
+        return {"view": shown}
+
+    # -- files -----------------------------------------------------------------------------
+
+    def do_files_getUploadURLExternal(self, args: Json) -> Json:
+        name, length = _need(args, "filename"), int(_need(args, "length"))
+        file_id = f"F{self.workspace.next_id()}"
+        self.workspace.files[file_id] = {"name": name, "length": length, "content": b""}
+        return {"file_id": file_id, "upload_url": f"{self.upload_url}/{file_id}"}
+
+    def do_files_completeUploadExternal(self, args: Json) -> Json:
+        given = args.get("files") or []
+        for wanted in json.loads(given) if isinstance(given, str) else given:
+            file = self.workspace.files.get(wanted["id"])
+            if file is None or len(file["content"]) != file["length"]:
+                raise Refused("file_not_found")
+            if "channel" in file:
+                self.workspace.problems.append("a file was shown twice")
+            file["channel"], file["thread_ts"] = (
+                self._channel({"channel": args.get("channel_id")}),
+                args.get("thread_ts"),
+            )
+            file["title"] = wanted.get("title", "")
+        return {"files": [{"id": "F"}]}
+
+    # -- the rest --------------------------------------------------------------------------
 
     def do_assistant_threads_setStatus(self, args: Json) -> Json:
         for name in ("channel_id", "thread_ts"):
@@ -356,6 +418,11 @@ async def _arguments(request: web.Request) -> Json:
         return dict(await request.json())
     given = {**request.query, **await request.post()}
     return {name: str(value) for name, value in given.items()}
+
+
+def _json(given: Any) -> Any:
+    """An argument that comes as JSON text in a form."""
+    return (json.loads(given) if isinstance(given, str) else given) or {}
 
 
 def _need(args: Json, name: str) -> str:

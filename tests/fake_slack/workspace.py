@@ -25,6 +25,8 @@ PER_MINUTE = {  # of one app in one workspace
     "conversations.replies": 50,
     "chat.postMessage": 60,  # of one channel, see `posts_at_once`
     "views.open": 100,
+    "views.publish": 100,
+    "views.update": 100,
     "users.info": 100,
 }
 
@@ -86,11 +88,15 @@ class Workspace:
     )
     tokens: dict[str, str] = field(default_factory=lambda: {BOT_TOKEN: TEAM})  # -> its workspace
     codes: dict[str, str] = field(default_factory=dict)  # of installations -> its workspace
+    standing: dict[str, Json] = field(default_factory=dict)  # more of what users.info says
+    groups: dict[str, list[str]] = field(default_factory=dict)  # user groups
+    files: dict[str, Json] = field(default_factory=dict)  # id -> name, content, where it is shown
     channels: set[str] = field(default_factory=lambda: {"C1", "C2"})  # that the bot is in
     messages: dict[tuple[str, str], Message] = field(default_factory=dict)
     ephemerals: list[Json] = field(default_factory=list)
     responses: list[Json] = field(default_factory=list)  # sent to a response_url
-    views: list[Json] = field(default_factory=list)
+    views: list[Json] = field(default_factory=list)  # forms, as they are now
+    homes: dict[str, Json] = field(default_factory=dict)  # Home tabs, by user
     statuses: list[Json] = field(default_factory=list)
     prompts: list[Json] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)

@@ -1,8 +1,10 @@
 """Thumbs, reasons, corrections and reactions, over both transports."""
 
+from typing import Any
+
 import pytest
 
-from data import experiments, feedback, pairs
+from data import experiments, feedback, pairs, privacy
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, Bot
 from tests.fake_slack.workspace import Message
@@ -33,6 +35,13 @@ async def test_a_thumb_is_stored(bot: Bot, answer: Message) -> None:
     assert bot.slack.views == []
 
 
+async def test_a_thumb_up_offers_to_teach_more_once(bot: Bot, answer: Message) -> None:
+    await bot.slack.thumb(MEMBER, answer, up=True, times=3)
+    await bot.settled()
+    (offer,) = [e for e in bot.slack.responses if "another question" in e["text"]]
+    assert offer["blocks"][1]["elements"][0]["action_id"] == "teach_more"
+
+
 async def test_the_last_thumb_wins(bot: Bot, answer: Message) -> None:
     for up in (True, False, True, False):
         await bot.slack.thumb(MEMBER, answer, up)
@@ -55,10 +64,18 @@ async def test_a_click_that_is_delivered_twice_counts_once(bot: Bot, answer: Mes
     assert len(bot.slack.views) == 1
 
 
+async def form(bot: Bot, answer: Message, who: str = MEMBER) -> dict[str, Any]:
+    """The form behind 👎, just opened."""
+    count = len(bot.slack.views)
+    await bot.slack.thumb(who, answer, up=False)
+    await bot.slack.until(lambda: len(bot.slack.views) > count, "the form")
+    await bot.settled()
+    return bot.slack.views[-1]
+
+
 async def test_a_correction_becomes_a_pending_pair(bot: Bot, answer: Message) -> None:
-    await bot.slack.thumb(MEMBER, answer, up=False)
-    view = await bot.slack.until(lambda: bot.slack.views, "the form")
-    sent = await bot.slack.submit(MEMBER, view[0], reason="moved", better="In the attic.")
+    view = await form(bot, answer)
+    sent = await bot.slack.submit(MEMBER, view, reason="moved", better="In the attic.", learn=True)
     await bot.settled()
     assert (sent.status, sent.payload) == (200, {})
     (pair,) = pairs.every(bot.store.db, bot.domain)
@@ -67,6 +84,58 @@ async def test_a_correction_becomes_a_pending_pair(bot: Bot, answer: Message) ->
     assert bot.row("SELECT text FROM feedback WHERE kind = 'reason'")["text"] == "moved"
     assert "waits for a reviewer" in bot.slack.told(MEMBER)
     assert thumbs(bot) == [(WHO, 0.0)]
+
+
+async def test_without_consent_nothing_is_learned(bot: Bot, answer: Message) -> None:
+    view = await form(bot, answer)
+    await bot.slack.submit(MEMBER, view, better="In the attic.")
+    await bot.settled()
+    assert pairs.every(bot.store.db, bot.domain) == []
+    assert bot.row("SELECT text FROM feedback WHERE kind = 'correction'")["text"]
+    assert "nothing is learned from it, as you did not agree" in bot.slack.told(MEMBER)
+
+
+async def test_the_form_shows_what_was_said_before_and_can_change_it(
+    bot: Bot, answer: Message
+) -> None:
+    view = await form(bot, answer)
+    await bot.slack.submit(MEMBER, view, reason="moved", better="In the attic.", learn=True)
+    await bot.settled()
+    again = await form(bot, answer)
+    await bot.slack.submit(MEMBER, again)
+    await bot.settled()
+    (pair,) = pairs.every(bot.store.db, bot.domain)
+    assert pair.status == "pending", "sent again unchanged, it stays"
+
+    await bot.slack.submit(MEMBER, await form(bot, answer), learn=False)
+    await bot.settled()
+    assert pairs.get(bot.store.db, pair.id).status == "rejected"
+
+    await bot.slack.submit(MEMBER, await form(bot, answer), reason="", better="")
+    await bot.settled()
+    live = bot.rows("SELECT kind FROM feedback WHERE live = 1")
+    assert [r["kind"] for r in live] == ["thumb"]
+
+
+async def test_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message) -> None:
+    bot.write(lambda db: privacy.opt_out(db, WHO))
+    view = await form(bot, answer)
+    assert "learn" not in [b.get("block_id") for b in view["blocks"]]
+    await bot.slack.submit(MEMBER, view, better="In the attic.")
+    await bot.settled()
+    assert "as you have opted out of learning" in bot.slack.told(MEMBER)
+    await bot.slack.thumb(MEMBER, answer, up=True)
+    await bot.settled()
+    assert "another question" not in bot.slack.told(MEMBER), "nor to teach"
+
+
+async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Message) -> None:
+    bot.write(lambda db: privacy.opt_out(db, WHO))
+    view = await form(bot, answer, ADMIN)
+    await bot.slack.submit(ADMIN, view, better="In the attic.", learn=True)
+    await bot.settled()
+    assert pairs.every(bot.store.db, bot.domain) == []
+    assert "who asked has opted out" in bot.slack.told(ADMIN)
 
 
 async def test_an_empty_form_changes_nothing(bot: Bot, answer: Message) -> None:
@@ -119,6 +188,50 @@ async def test_taking_an_older_reaction_back_leaves_the_newer_opinion(
     await bot.slack.react(MEMBER, answer, "+1", added=False)
     await bot.settled()
     assert thumbs(bot) == [(WHO, 0.0)]
+
+
+MARKS = {
+    "👍": lambda bot, answer, at: bot.slack.thumb(MEMBER, answer, up=True, at=at),
+    "👎": lambda bot, answer, at: bot.slack.thumb(MEMBER, answer, up=False, at=at),
+    "+1": lambda bot, answer, at: bot.slack.react(MEMBER, answer, "+1", at=at),
+    "-1": lambda bot, answer, at: bot.slack.react(MEMBER, answer, "-1", at=at),
+    "no +1": lambda bot, answer, at: bot.slack.react(MEMBER, answer, "+1", added=False, at=at),
+}
+
+
+@pytest.mark.parametrize(
+    ("history", "counts"),
+    [
+        (["+1", "👎"], 0.0),
+        (["👎", "+1"], 1.0),
+        (["👍", "-1"], 0.0),
+        (["+1", "👎", "no +1"], 0.0),
+        (["👎", "+1", "no +1"], 0.0),
+    ],
+)
+async def test_button_and_emoji_come_to_the_same_in_any_order(
+    bot: Bot, answer: Message, history: list[str], counts: float
+) -> None:
+    told = [(name, f"1710000000.{n:06d}") for n, name in enumerate(history)]
+    for name, at in [*told[::-1], *told]:  # the wrong way round, then once more
+        await MARKS[name](bot, answer, at)
+        await bot.settled()
+    assert thumbs(bot) == [(WHO, counts)]
+
+
+async def test_a_reaction_while_the_answer_is_written_counts(bot: Bot) -> None:
+    bot.engine.pause_s = 0.05
+    bot.says(*[f"word {n} " for n in range(40)])
+    question = await bot.slack.say(MEMBER, "C1", "<@UBOT> Where is it?")
+    begun = await bot.slack.until(
+        lambda: bot.rows("SELECT shown_ts FROM questions WHERE shown_ts <> ''"), "its beginning"
+    )
+    message = bot.slack.messages["C1", begun[0]["shown_ts"]]
+    await bot.slack.react(MEMBER, message, "+1")
+    assert thumbs(bot) == [], "it is not written to its end yet"
+    await bot.slack.answer_to(question)
+    await bot.settled()
+    assert thumbs(bot) == [(WHO, 1.0)]
 
 
 @pytest.mark.parametrize("reaction", ["eyes", "tada"])
