@@ -47,6 +47,7 @@ def _listed(value: Any) -> Any:
 
 Rank = Annotated[Literal[0, 8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
 HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"
 
 
@@ -188,8 +189,15 @@ class SlackSettings(Section):
         ""
     )  # encrypts their tokens; several with commas: the first one does, the others still decrypt
     workspaces: tuple[str, ...] = ()  # that may install it, T…; none named: all that Slack lets
-    admins: tuple[str, ...] = ()  # user ids, U…
+    admins: tuple[str, ...] = ()  # user ids, U…, or T…/U… in a workspace that installed the bot
     reviewers: tuple[str, ...] = ()
+    admin_group: str = ""  # a user group, S…, whose people are admins
+    reviewer_group: str = ""
+    workspace_admins: bool = False  # the workspace's own admins and owners are admins here
+    allow_guests: bool = False  # guests may give commands
+    allow_external: bool = False  # so may people of other organisations, in shared channels
+    digest_channel: str = ""  # C…, told once a day what waits for review; "": no digest
+    digest_at: str = Field(default="09:00", pattern=TIME)  # local time
     api_url: str = "https://slack.com/api/"
 
     @property

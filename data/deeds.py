@@ -65,10 +65,10 @@ def add(
     return None if found is None else int(found["id"])
 
 
-def unfinished(db: Database, team: str, older_than_us: int | None = None) -> list[Deed]:
+def unfinished(db: Database, untouched_since_us: int) -> list[Deed]:
     """What is not carried out, or not told yet, the oldest first."""
-    sql = f"{SELECT} WHERE team = ? AND state <> 'told' AND touched_at <= ? ORDER BY id"
-    return [_deed(r) for r in rows(db, sql, [team, older_than_us or now_us()])]
+    sql = f"{SELECT} WHERE state <> 'told' AND touched_at <= ? ORDER BY id"
+    return [_deed(r) for r in rows(db, sql, [untouched_since_us])]
 
 
 def get(db: Database, deed_id: int) -> Deed | None:

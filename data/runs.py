@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from data import adapters, audit, pairs, preferences
 from data.clock import now_us
-from data.db import Row, insert, row, rows, sqlite3
+from data.db import Row, changed, insert, row, rows, sqlite3
 from data.domains import Domain
 from data.errors import Conflict, NotFound
 
@@ -357,6 +357,20 @@ def watch(db: Database, run_id: int, team: str, channel: str, ts: str) -> None:
 def watchers(db: Database) -> list[Row]:
     """The Slack messages that have not shown their run's end: run_id, team, channel, ts."""
     return rows(db, "SELECT run_id, team, channel, ts FROM run_watchers WHERE finished = 0")
+
+
+def watch_again(db: Database, run_id: int) -> None:
+    """What can be done with its result has changed: its messages are brought up to date."""
+    db.execute("UPDATE run_watchers SET finished = 0 WHERE run_id = ?", [run_id])
+
+
+def begin_curve(db: Database, run_id: int, channel: str, ts: str) -> bool:
+    """From now on the loss curve may be below the message; False when it may have been before."""
+    sql = (
+        "UPDATE run_watchers SET curve = 1 WHERE run_id = ? AND channel = ? AND ts = ? "
+        "AND curve = 0"
+    )
+    return changed(db, sql, [run_id, channel, ts]) > 0
 
 
 def watcher_done(db: Database, run_id: int, channel: str, ts: str) -> None:

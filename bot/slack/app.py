@@ -17,7 +17,21 @@ from sqlite_utils import Database
 from starlette.routing import Route
 
 from bot.service import Service
-from bot.slack import accept, answer, blocks, deeds, feedback, http, manifest, members, oauth
+from bot.slack import (
+    accept,
+    answer,
+    blocks,
+    deeds,
+    feedback,
+    forms,
+    http,
+    manifest,
+    members,
+    modals,
+    oauth,
+    outbox,
+    review,
+)
 from bot.slack.api import WRONG_TOKEN, Transport, failure
 from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity
@@ -26,6 +40,7 @@ from bot.slack.queue import Claim
 from bot.slack.stream import Pace
 from bot.slack.workspaces import Workspaces
 from data import conversations, questions
+from data import deeds as deeds_store
 from data.clock import now_us
 from data.errors import Invalid, Unavailable, UnderstudyError
 
@@ -108,7 +123,11 @@ class Slack:
         if self.service.settings.slack.mode == "socket":
             await self._connect()
         self.workspaces.accepting = True
-        for forever in (self._follower.run(), self._answer_questions()):
+        for forever in (
+            self._follower.run(),
+            self._answer_questions(),
+            outbox.run(self.workspaces),
+        ):
             self._background.append(asyncio.create_task(forever))
 
     async def _answer_questions(self) -> None:
@@ -189,6 +208,21 @@ def register(app: Any, workspaces: Workspaces) -> None:
     async def on_button(ack: Listener, body: dict[str, Any]) -> None:
         await deeds.pressed(at(body), ack, body)
 
+    async def on_menu(ack: Listener, body: dict[str, Any]) -> None:
+        await deeds.asked(at(body), ack, body)
+
+    async def on_confirmation(ack: Listener, body: dict[str, Any]) -> None:
+        await deeds.confirmed(at(body), ack, body)
+
+    async def on_domain(ack: Listener, body: dict[str, Any]) -> None:
+        await forms.domain_chosen(at(body), ack, body)
+
+    async def on_review(ack: Listener, body: dict[str, Any]) -> None:
+        await review.pressed(at(body), ack, body)
+
+    async def on_reviewed(ack: Listener, body: dict[str, Any]) -> None:
+        await review.sent(at(body), ack, body)
+
     async def on_reaction() -> None:
         """It was counted before it was acknowledged."""
 
@@ -203,8 +237,13 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.event("app_mention")(on_words)
     members.register(app, at)
     app.command(manifest.COMMAND)(on_command)
-    app.action(blocks.PROMOTE)(on_button)
-    app.action(blocks.COMPARE)(on_button)
+    app.action(deeds.BUTTON)(on_button)
+    app.action(modals.CHOOSE_DOMAIN)(on_domain)
+    app.action(review.BUTTON)(on_review)
+    app.view(modals.MENU)(on_menu)
+    app.view(modals.CONFIRM)(on_confirmation)
+    app.view(modals.EDIT)(on_reviewed)
+    app.view(modals.REJECT)(on_reviewed)
     app.event("reaction_added")(on_reaction)
     app.event("reaction_removed")(on_reaction)
     app.event("agent_session_stopped")(on_stop)
@@ -240,6 +279,7 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
 def _forget(db: Database, older_than_us: int) -> None:
     conversations.forget_deliveries(db, older_than_us)
     questions.forget(db, older_than_us)
+    deeds_store.forget(db, older_than_us)
 
 
 def _unusable(error: Exception, setting: str) -> UnderstudyError:

@@ -4,17 +4,13 @@ Answers are `markdown` blocks (mrkdwn would show a table as pipes); everything t
 itself is a mrkdwn section. Text from outside goes through `escape` before it enters mrkdwn.
 """
 
-import math
 import re
 from typing import Any
 
 import orjson
 
-from bot import scores
 from bot.slack.split import split
-from data.adapters import Adapter
 from data.clock import now_us
-from data.runs import Run
 
 Block = dict[str, Any]
 
@@ -24,8 +20,6 @@ INPUT = 3_000  # what a multi-line input takes
 
 FEEDBACK = "feedback"
 CORRECTION = "correction"
-PROMOTE = "promote"
-COMPARE = "start_comparison"
 REASON_BLOCK, BETTER_BLOCK = "reason", "better"
 
 
@@ -35,8 +29,10 @@ def escape(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """What an error says, as mrkdwn; only mentions of people stay mentions."""
-    return re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(text))
+    """What an error says, as mrkdwn; only mentions of people stay mentions, and people named as
+    `slack:T1/U2` become ones."""
+    mentions = re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(text))
+    return re.sub(r"\bslack:[A-Z0-9]{2,20}/([A-Z0-9]{2,20})\b", r"<@\1>", mentions)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -47,6 +43,16 @@ def shorten(text: str, limit: int) -> str:
 def notice(text: str) -> str:
     """What a notification says of an answer."""
     return shorten(" ".join(text.split()), 300) or "…"
+
+
+def notice_of(content: list[Block]) -> str:
+    """What a notification says of a message: its first words."""
+    for block in content:
+        text = block.get("text", "")
+        words = text if isinstance(text, str) else str(text.get("text", ""))
+        if words:
+            return notice(words)
+    return "…"
 
 
 def section(text: str) -> Block:
@@ -145,96 +151,7 @@ def _input(block_id: str, label: str, placeholder: str, hint: str = "") -> Block
     return block
 
 
-# -- a message that follows a run ----------------------------------------------------------------
-
-
-def progress_bar(run: Run, width: int = 20) -> str:
-    """`▓▓▓▓▓░░░░░ 50 %`."""
-    done = min(1.0, run.step / run.total_steps) if run.total_steps else 0.0
-    filled = math.floor(done * width)
-    return f"`{'▓' * filled}{'░' * (width - filled)}` {math.floor(done * 100)} %"
-
-
-def run_title(run: Run) -> str:
-    return {
-        "queued": f"Retraining {run.domain} waits for a worker",
-        "running": f"Retraining {run.domain}",
-        "done": f"{run.domain} has learned",
-        "failed": f"Retraining {run.domain} failed",
-        "cancelled": f"Retraining {run.domain} was cancelled",
-    }[run.state]
-
-
-def run_message(run: Run, result: Adapter | None, live: Adapter | None) -> list[Block]:
-    """The message that follows a run, in whatever state the run is."""
-    blocks = [section(f"*{escape(run_title(run))}*")]
-    if run.open:
-        blocks.append(section(_progress(run)))
-    elif run.state == "done" and result is not None:
-        blocks.append(section(_outcome(run, result)))
-        blocks += _result_buttons(result, live)
-    elif run.error:
-        blocks.append(section(escape(run.error)))
-    blocks.append(context(f"run {run.id}, {run.kind}, asked for by {mention(run.requested_by)}"))
-    return blocks
-
-
-def _progress(run: Run) -> str:
-    if run.state == "queued":
-        return escape(run.phase)
-    figures = [f"step {run.step} of {run.total_steps}"] if run.total_steps else []
-    if run.loss is not None:
-        figures.append(f"loss {run.loss:.3f}")
-    if run.validation_loss is not None:
-        figures.append(f"validation {run.validation_loss:.3f}")
-    if run.eta_s is not None:
-        figures.append(f"about {duration(run.eta_s)} left")
-    bar = f"{progress_bar(run)}\n" if run.total_steps else ""
-    stopping = " (stopping)" if run.cancel_requested else ""
-    return f"{bar}{escape(run.phase)}{stopping}: {', '.join(figures) or 'just begun'}"
-
-
-def _outcome(run: Run, result: Adapter) -> str:
-    took = ""
-    if run.started_at and run.finished_at:
-        took = f" in {duration((run.finished_at - run.started_at) / 1_000_000)}"
-    lines = [f"*{result.name}* is ready{took}."]
-    if result.state == "rejected":
-        lines = [f"*{result.name}* was made{took}, and rejected: {escape(result.state_reason)}"]
-    lines.append(f"{escape(scores.sentence(result))}.")
-    return "\n".join(lines)
-
-
-def _result_buttons(result: Adapter, live: Adapter | None) -> list[Block]:
-    if result.state != "candidate":
-        return []
-    against = live.name if live is not None else "base"
-    buttons = [
-        {
-            "type": "button",
-            "action_id": COMPARE,
-            "style": "primary",
-            "text": {"type": "plain_text", "text": shorten(f"Compare with {against}", 75)},
-            "value": f"ab start {against} {result.name}",
-        },
-        {
-            "type": "button",
-            "action_id": PROMOTE,
-            "text": {"type": "plain_text", "text": shorten(f"Promote {result.name}", 75)},
-            "value": f"promote {result.name}",
-            "confirm": {
-                "title": {"type": "plain_text", "text": "Promote?"},
-                "text": {
-                    "type": "plain_text",
-                    "text": f"{result.name} will answer everybody from the next message on. "
-                    "`/understudy rollback` undoes it.",
-                },
-                "confirm": {"type": "plain_text", "text": "Promote"},
-                "deny": {"type": "plain_text", "text": "Not yet"},
-            },
-        },
-    ]
-    return [{"type": "actions", "elements": buttons}]
+# -- words ---------------------------------------------------------------------------------------
 
 
 def duration(seconds: float) -> str:

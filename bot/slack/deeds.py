@@ -1,194 +1,184 @@
-"""What `/understudy` and the buttons of the bot's messages do.
+"""What comes in from `/understudy`, from buttons and from forms, and who sees to it.
 
-A button's value is a command, so both go the same way: parsed, the role checked (again, at the
-click), carried out in one transaction, and answered.
+A button's value is a command, so all three go the same way. A command that changes something is a
+deed: it is in the store before Slack is acknowledged, and carried out afterwards, once, with the
+role checked at that moment (`outbox.py`, `effects.py`). What only shows something is looked up and
+told; what opens a form opens it at once, because Slack lets a form be opened for three seconds.
 """
 
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
-from bot import admin, stats
-from bot.slack import blocks, commands, people, reports
-from bot.slack.accept import person, place_of
-from bot.slack.blocks import Block
+from bot.slack import blocks, commands, effects, forms, modals, outbox
+from bot.slack.accept import place_of, team_of
 from bot.slack.desk import Desk
+from bot.slack.effects import Where
+from bot.slack.modals import Origin
 from bot.slack.stream import Place
-from data import domains, experiments, questions, runs
+from data import deeds, questions
 from data.clock import now_us
-from data.domains import Domain
-from data.errors import Invalid, UnderstudyError
+from data.errors import UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
+# `promote` and `start_comparison`: buttons of messages from before buttons were named by commands
+BUTTON = re.compile(rf"^({modals.COMMAND}:.*|promote|start_comparison)$")
 THINKING = "One moment, I am thinking…"
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who gave a command, and where."""
-
-    place: Place
-    response_url: str
-
-    @property
-    def person(self) -> str:
-        return person(self.place.team, self.place.user)
-
-
 async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """`/understudy …`: refused at once where it can be, else acknowledged and carried out."""
-    caller = Caller(place_of(body), str(body.get("response_url") or ""))
+    """`/understudy …`: acknowledged once it is understood and, where it changes something,
+    stored."""
+    place, response_url = place_of(body), str(body.get("response_url") or "")
+    text, trigger = str(body.get("text") or ""), str(body.get("trigger_id") or "")
     try:
-        command = commands.parse(str(body.get("text") or ""))
-        people.check(desk.service.settings.slack, caller.place.user, command)
+        command = commands.parse(text)
         if isinstance(command, commands.AskPrivately):
-            await _ask(desk, caller, command)
+            await ask(desk, place, response_url, command.question)
+            await ack(response_type="ephemeral", text=THINKING)
+            desk.queue.wake()
+            return
+        deed_id = None
+        if effects.changes(command) and not forms.asks_first(command):
+            deed_id = await _take_in(desk, place, f"command:{trigger}", text, response_url)
+            if deed_id is None:
+                await ack()
+                return
     except UnderstudyError as error:
         await ack(response_type="ephemeral", text=blocks.sentence(str(error)))
         return
-    if isinstance(command, commands.AskPrivately):
-        await ack(response_type="ephemeral", text=THINKING)
-        desk.queue.wake()
-        return
     await ack()
-    desk.tasks.start(_obey(desk, caller, command), f"command {type(command).__name__}")
+    where = Origin(place.channel, "", response_url)
+    if deed_id is not None:
+        desk.tasks.start(outbox.finish(desk, deed_id), f"deed {deed_id}")
+    elif forms.opens(command):
+        desk.tasks.start(forms.open_for(desk, place, where, command, trigger), "form")
+    else:
+        desk.tasks.start(_show(desk, place, response_url, command), "command")
 
 
 async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """A button whose value is a command. What it did is said in the message's thread."""
+    """A button whose value is a command. What it did is said in the message's thread, or in the
+    form that the button is in."""
+    view = body.get("view") or {}
+    where = modals.origin(view) if view else None
+    place = place_of(body)
+    if where is not None:
+        place = Place(place.team, where.channel, where.thread_ts, place.user)
+    response_url = where.response_url if where else str(body.get("response_url") or "")
+    text, trigger = str(body["actions"][0].get("value") or ""), str(body.get("trigger_id") or "")
+    try:
+        command = commands.parse(text)
+        deed_id = None
+        if effects.changes(command):
+            how: deeds.How = "private" if where else "thread"
+            key = f"click:{trigger}"
+            deed_id = await _take_in(desk, place, key, text, response_url, how)
+            if deed_id is None:
+                await ack()
+                return
+    except UnderstudyError as error:
+        await ack()
+        desk.tasks.start(desk.tell(place, str(error), response_url), "refusal")
+        return
     await ack()
-    caller = Caller(place_of(body), str(body.get("response_url") or ""))
-    value = str(body["actions"][0].get("value") or "")
-    desk.tasks.start(_press(desk, caller, value), "button")
+    show = forms.shower(desk, place, where, str(view.get("id"))) if where else None
+    if deed_id is not None:
+        desk.tasks.start(outbox.finish(desk, deed_id, show), f"deed {deed_id}")
+    elif forms.opens(command):
+        origin = where or Origin(place.channel, place.thread_ts, response_url)
+        view_id = str(view.get("id") or "")
+        work = forms.open_for(desk, place, origin, command, trigger, view_id)
+        desk.tasks.start(work, "form")
+    else:
+        desk.tasks.start(_show(desk, place, response_url, command, show), "button")
 
 
-async def _press(desk: Desk, caller: Caller, value: str) -> None:
-    async with desk.telling(caller.place):
-        command = commands.parse(value)
-        people.check(desk.service.settings.slack, caller.place.user, command)
-        said = await _carry_out(desk, caller, command)
-        by = blocks.context(f"by <@{caller.place.user}>")
-        await desk.post(caller.place.channel, [*said, by], caller.place.thread_ts)
+async def confirmed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """A form that asked before a command: the deed is stored, then the form closes."""
+    view = body["view"]
+    where, user = modals.origin(view), str(body["user"]["id"])
+    place = Place(team_of(body), where.channel, where.thread_ts, user)
+    key = f"form:{view['id']}"
+    try:
+        deed_id = await _take_in(desk, place, key, where.command, where.response_url)
+    except UnderstudyError as error:
+        failed = [blocks.section(blocks.sentence(str(error)))]
+        again = modals.confirmation(where, "Not done", failed, "Try again")
+        await ack(response_action="update", view=again)
+        return
+    await ack()
+    if deed_id is not None:
+        desk.tasks.start(outbox.finish(desk, deed_id), f"deed {deed_id}")
 
 
-async def _obey(desk: Desk, caller: Caller, command: commands.Command) -> None:
-    async with desk.telling(caller.place, caller.response_url):
-        if isinstance(command, commands.Retrain):
-            said = await _retrain(desk, caller, command)
-        else:
-            said = await _carry_out(desk, caller, command)
-        if said:
-            await desk.respond(caller.place, caller.response_url, said)
+async def asked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """The menu's question, sent."""
+    view = body["view"]
+    where, question = modals.origin(view), modals.typed(view, modals.QUESTION)
+    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+    if not question:
+        await ack()
+        return
+    try:
+        text = blocks.escape(question)  # as Slack writes what is typed elsewhere
+        await ask(desk, place, where.response_url, text, name=str(view["id"]))
+    except UnderstudyError as error:
+        await ack(response_action="errors", errors={modals.QUESTION: str(error)})
+        return
+    await ack()
+    desk.queue.wake()
 
 
-async def _carry_out(desk: Desk, caller: Caller, command: commands.Command) -> list[Block]:
-    """One command, in one transaction."""
-    store = desk.service.store
-    match command:
-        case commands.Help():
-            return reports.help_text(people.role_of(desk.service.settings.slack, caller.place.user))
-        case commands.Status():
-            return reports.status(await store.read(admin.status))
-        case commands.ListRuns():
-            return await store.read(lambda db: _list_runs(db, command.domain))
-        case commands.ShowComparison():
-            return await store.read(lambda db: _show(db, _domain(db, caller, command.domain)))
-        case (
-            commands.StartComparison()
-            | commands.StopComparison()
-            | commands.Promote()
-            | commands.RollBack()
-            | commands.CancelRun()
-        ):
-            return await store.submit(lambda db: _change(db, caller, command))
-    raise Invalid("That is no command for here.")
-
-
-def _change(db: Database, caller: Caller, command: commands.Command) -> list[Block]:
-    """The commands that change what answers."""
-    who = caller.person
-    match command:
-        case commands.Promote():
-            domain = _domain(db, caller, command.domain)
-            return reports.promoted(admin.promote(db, domain, command.version, who))
-        case commands.RollBack():
-            domain = _domain(db, caller, command.domain)
-            return reports.rolled_back(domain, admin.roll_back(db, domain, who))
-        case commands.StartComparison():
-            domain = _domain(db, caller, command.domain)
-            begun = admin.start_comparison(
-                db, domain, command.a, command.b, who, share=command.share
-            )
-            return [blocks.section(f":scales: {reports.comparison_line(begun)}.")]
-        case commands.StopComparison():
-            domain = _domain(db, caller, command.domain)
-            ended = admin.stop_comparison(db, domain, who)
-            return _results(db, ended)
-        case commands.CancelRun():
-            run = runs.cancel(db, command.run_id, who)
-            word = "is cancelled" if not run.open else "stops within a few seconds"
-            return [blocks.section(f":no_entry_sign: Run {run.id} of {run.domain} {word}.")]
-    raise Invalid("That changes nothing.")
-
-
-async def _retrain(desk: Desk, caller: Caller, command: commands.Retrain) -> list[Block]:
-    """Queue a run, and post the message that follows it to its end (see `follow.py`)."""
-
-    def queue(db: Database) -> runs.Run:
-        domain = _domain(db, caller, command.domain)
-        return admin.retrain(db, domain, caller.person, full=command.full)
-
-    store = desk.service.store
-    run = await store.submit(queue)
-    content = blocks.run_message(run, None, None)
-    posted = await desk.post(caller.place.channel, content) or await desk.post(
-        caller.place.user,  # we are not in that channel: follow the run in a direct message
-        content,
-    )
-    if posted is None:
-        return [blocks.section(f"Run {run.id} is queued. `/understudy runs` shows how it goes.")]
-    channel, ts = posted
-    await store.submit(lambda db: runs.watch(db, run.id, caller.place.team, channel, ts))
-    if channel == caller.place.channel:
-        return []
-    return [blocks.section(f"Run {run.id} is queued; I follow it in our direct messages.")]
-
-
-async def _ask(desk: Desk, caller: Caller, command: commands.AskPrivately) -> None:
+async def ask(desk: Desk, place: Place, response_url: str, question: str, name: str = "") -> None:
     """Queue a question whose answer only the asker sees: a conversation of one turn."""
-    place = caller.place
-    name = f"ask/{place.user}/{now_us()}"
+    ts = f"ask/{place.user}/{name or now_us()}"
     await desk.service.store.submit(
         lambda db: questions.add(
             db,
             team=place.team,
             channel=place.channel,
-            ts=name,
-            thread_ts=name,
+            ts=ts,
+            thread_ts=ts,
             user=place.user,
-            text=command.question,
-            response_url=caller.response_url,
+            text=question,
+            response_url=response_url,
         )
     )
 
 
-def _domain(db: Database, caller: Caller, name: str | None) -> Domain:
-    """The domain that is named, else the channel's own."""
-    if name is not None:
-        return domains.get(db, name)
-    return domains.of_channel(db, caller.place.team, caller.place.channel)
+async def _take_in(
+    desk: Desk, place: Place, key: str, text: str, response_url: str, how: deeds.How = "private"
+) -> int | None:
+    """Store a deed; None when it was taken in before. Raises StoreBusy, StoreFull."""
+    return await desk.service.store.submit(
+        lambda db: deeds.add(
+            db,
+            team=place.team,
+            key=key,
+            channel=place.channel,
+            thread_ts=place.thread_ts,
+            user=place.user,
+            command=text,
+            how=how,
+            response_url=response_url,
+        )
+    )
 
 
-def _list_runs(db: Database, name: str | None) -> list[Block]:
-    domain = domains.get(db, name) if name is not None else None
-    return reports.run_list(runs.recent(db, domain, limit=reports.MOST_RUNS))
-
-
-def _show(db: Database, domain: Domain) -> list[Block]:
-    return _results(db, experiments.latest(db, domain))
-
-
-def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
-    return reports.comparison(experiment, stats.look(db, experiment))
+async def _show(
+    desk: Desk,
+    place: Place,
+    response_url: str,
+    command: commands.Command,
+    show: outbox.Show | None = None,
+) -> None:
+    """Look up what a command shows, and tell it."""
+    async with desk.telling(place, response_url):
+        standing = await desk.roles.standing(place.team, place.user)
+        settings, where = desk.service.settings, Where(place.team, place.channel, standing.person)
+        said = await desk.service.store.read(
+            lambda db: effects.shown(db, settings, where, command, standing)
+        )
+        if show is None or not await show(said):
+            await desk.respond(place, response_url, said)

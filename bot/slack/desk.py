@@ -17,6 +17,7 @@ from bot.slack.blocks import Block
 from bot.slack.clock import Clock
 from bot.slack.people import Names
 from bot.slack.queue import Queue
+from bot.slack.roles import Roles
 from bot.slack.stream import Pace, Place
 from bot.slack.tasks import Tasks
 from bot.slack.triggers import Triggers
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MOST_PROMPTS = 4  # that Slack shows
 NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # no answer
+NOT_THERE = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
 OUR_FAULT = "Something went wrong on our side; it has been logged. Please try again."
 
 
@@ -66,6 +68,10 @@ class Desk:
         self.api = Api(token, office.service.settings.slack.api_url, office.clock)
         self.names = Names(self.api)
         self.showing_home: dict[str, bool] = {}  # by user: whether it has to be shown once more
+        slack = office.service.settings.slack
+        own = token == slack.bot_token.get_secret_value()
+        self.roles = Roles(slack, self.api, self.names, own)
+        self.in_hand: set[int] = set()  # deeds at which a task of ours is
 
     @contextlib.asynccontextmanager
     async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:
@@ -82,18 +88,20 @@ class Desk:
         """Say something that only this person sees."""
         await self.respond(place, response_url, [blocks.section(blocks.sentence(text))])
 
-    async def respond(self, place: Place, response_url: str, content: list[Block]) -> None:
+    async def respond(self, place: Place, response_url: str, content: list[Block]) -> bool:
         """Answer a command or click; without its response_url, an ephemeral message, and in a
-        direct message, where nobody else reads, a plain one that stays."""
-        text = _plain(content)
+        direct message, where nobody else reads, a plain one that stays. Where we are not in the
+        channel, a direct message. False when Slack took none of them."""
+        text = blocks.notice_of(content)
         if response_url and await self.api.respond(
             response_url,
             {"response_type": "ephemeral", "text": text, "blocks": content},
         ):
-            return
+            return True
         if place.is_dm:
-            await self.post(place.channel, content, place.thread_ts)
-            return
+            return await self.post(place.channel, content, place.thread_ts) is not None
+        if not place.channel:
+            return await self.post(place.user, content) is not None
         try:
             await self.api.patient.chat_postEphemeral(
                 channel=place.channel,
@@ -103,7 +111,12 @@ class Desk:
                 blocks=content,
             )
         except Transport as error:
-            log.warning("A person could not be told something: %s", failure(error).code)
+            problem = failure(error)
+            log.warning("A person could not be told something: %s", problem.code)
+            if problem.code in NOT_THERE:
+                return await self.post(place.user, content) is not None
+            return False
+        return True
 
     async def post(
         self, channel: str, content: list[Block], thread_ts: str = ""
@@ -113,7 +126,7 @@ class Desk:
             response = await self.api.patient.chat_postMessage(
                 channel=channel,
                 thread_ts=thread_ts or None,
-                text=_plain(content),
+                text=blocks.notice_of(content),
                 blocks=content,
                 unfurl_links=False,
                 unfurl_media=False,
@@ -145,13 +158,3 @@ def _at_once(settings: Settings) -> int:
     """How many questions are answered at once; the rest waits in the queue."""
     serving = settings.serving
     return settings.bot.max_in_flight * (len(serving.url) or serving.replicas)
-
-
-def _plain(content: list[Block]) -> str:
-    """The first words of a message, for notifications."""
-    for block in content:
-        text = block.get("text", "")
-        words = text if isinstance(text, str) else str(text.get("text", ""))
-        if words:
-            return blocks.notice(words)
-    return "…"

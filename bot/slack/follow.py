@@ -2,7 +2,7 @@
 
 Which messages there are is in the store, so a restart of the bot goes on where it was. A message
 is updated only when what it would say has changed, at most every few seconds, and its end is
-marked only after Slack took it.
+marked only after Slack took it. At the end the loss curve is put below it, as a picture.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from bot.slack import blocks
+from bot.slack import blocks, chart, run_message, upload
 from bot.slack.api import MESSAGE_GONE, Transport, failure
 from bot.slack.desk import Desk
+from bot.slack.run_message import Followed
 from bot.slack.workspaces import Workspaces
 from data import adapters, runs
-from data.adapters import Adapter
 from data.errors import UnderstudyError
 from data.runs import Run
 
@@ -32,9 +32,11 @@ class Watched:
     team: str
     channel: str
     ts: str
-    run: Run
-    result: Adapter | None
-    live: Adapter | None
+    about: Followed
+
+    @property
+    def run(self) -> Run:
+        return self.about.run
 
 
 def watched(db: Database) -> list[Watched]:
@@ -43,8 +45,9 @@ def watched(db: Database) -> list[Watched]:
     for row in runs.watchers(db):
         run = runs.get(db, row["run_id"])
         result = adapters.by_id(db, run.adapter_id) if run.adapter_id is not None else None
-        live = adapters.live(db, run.domain_id)
-        found.append(Watched(row["team"], row["channel"], row["ts"], run, result, live))
+        live, curve = adapters.live(db, run.domain_id), runs.curve(db, run.id)
+        about = Followed(run, curve, result, live)
+        found.append(Watched(row["team"], row["channel"], row["ts"], about))
     return found
 
 
@@ -70,7 +73,7 @@ class Follower:
         """Bring every message up to date once; returns how many there are."""
         messages = await self._workspaces.service.store.read(watched)
         for message in messages:
-            content = blocks.run_message(message.run, message.result, message.live)
+            content = run_message.shown(message.about)
             place, desk = (message.channel, message.ts), self._workspaces.of_team(message.team)
             if desk is None:  # the workspace has uninstalled the bot
                 await self._done(message)
@@ -79,6 +82,7 @@ class Follower:
                 continue
             self._shown[place] = content
             if not message.run.open:
+                await self._draw(desk, message)
                 await self._done(message)
         return len(messages)
 
@@ -90,7 +94,7 @@ class Follower:
             await desk.api.quick.chat_update(
                 channel=message.channel,
                 ts=message.ts,
-                text=blocks.run_title(message.run),
+                text=run_message.title(message.run),
                 blocks=content,
             )
         except Transport as error:
@@ -104,6 +108,17 @@ class Follower:
                 governor.limited("chat.update", message.channel, problem.retry_after_s)
             return False
         return True
+
+    async def _draw(self, desk: Desk, message: Watched) -> None:
+        """Put the loss curve below the message, at most once: the figures are in the message."""
+        run, place = message.run, (message.run.id, message.channel, message.ts)
+        curve = await asyncio.to_thread(chart.loss_curve, message.about.curve)
+        store = self._workspaces.service.store
+        if curve is None or not await store.submit(lambda db: runs.begin_curve(db, *place)):
+            return
+        name = f"{run.domain}-run-{run.id}.png"
+        said = f"Loss of run {run.id} of {run.domain}, by step"
+        await upload.picture(desk, curve, name, said, message.channel, message.ts)
 
     async def _done(self, message: Watched) -> None:
         self._shown.pop((message.channel, message.ts), None)

@@ -44,16 +44,26 @@ METHODS: dict[str, tuple[str, ...]] = {
     "chat.startStream": ("chat:write",),
     "chat.stopStream": ("chat:write",),
     "chat.update": ("chat:write",),
+    "conversations.history": (
+        "channels:history",
+        "groups:history",
+        "im:history",
+        "mpim:history",
+    ),
     "conversations.replies": (
         "channels:history",
         "groups:history",
         "im:history",
         "mpim:history",
     ),
+    "files.completeUploadExternal": ("files:write",),
+    "files.getUploadURLExternal": ("files:write",),
     "oauth.v2.access": (),
+    "usergroups.users.list": ("usergroups:read",),
     "users.info": ("users:read",),
     "views.open": (),
     "views.publish": (),
+    "views.update": (),
 }
 
 
@@ -75,7 +85,7 @@ def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
         "command": COMMAND,
         "description": "Ask, see how the bot learns, and run it",
         "usage_hint": " | ".join(usage.split()[0] for _, usage, _ in USAGE[:3]) + " | …",
-        "should_escape": False,
+        "should_escape": True,  # people and channels come as ids
     }
     subscriptions: dict[str, Any] = {"bot_events": sorted(EVENTS)}
     interactivity: dict[str, Any] = {"is_enabled": True}

@@ -1,59 +1,72 @@
-"""What people are called, asked of Slack once an hour at most, and what they may do."""
+"""Who people are: their names, and what Slack says of their standing, asked once in a while."""
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from bot.slack import words
 from bot.slack.api import Api, Transport, failure
-from bot.slack.commands import RANK, Command, Role
-from data.config import SlackSettings
-from data.errors import Forbidden
 
-REMEMBER_S = 3600
+REMEMBER_S = 3600.0  # a name
 MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Slack said of a person, and when (monotonic seconds)."""
+
+    name: str
+    guest: bool  # invited to some channels only
+    team: str  # the workspace they belong to
+    also_in: frozenset[str]  # other workspaces of the same organisation that they belong to
+    stranger: bool  # of another organisation, seen through a shared channel
+    workspace_admin: bool
+    bot: bool
+    at: float
+
+    def external(self, team: str) -> bool:
+        """Whether they come from another organisation than `team`'s."""
+        return self.stranger or bool(self.team and team != self.team and team not in self.also_in)
 
 
 class Names:
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._known: dict[str, tuple[str, float]] = {}
+        self._known: dict[str, Known] = {}
 
     async def of(self, users: Iterable[str]) -> dict[str, str]:
         """Display names by user id; who cannot be looked up is left out."""
-        return {user: name for user in users if (name := await self._name(user))}
+        found = {user: await self.about(user) for user in users}
+        return {user: known.name for user, known in found.items() if known and known.name}
 
-    async def _name(self, user: str) -> str:
-        name, at = self._known.get(user, ("", 0.0))
-        if name and time.monotonic() - at < REMEMBER_S:
-            return name
+    async def about(self, user: str, fresh_s: float = REMEMBER_S) -> Known | None:
+        """What Slack says of a person, at most `fresh_s` seconds old unless it can't be asked:
+        then what it said before, and None when it never said anything."""
+        before = self._known.get(user)
+        if before is not None and time.monotonic() - before.at < fresh_s:
+            return before
         try:
             found = (await self._api.quick.users_info(user=user))["user"]
         except Transport as error:
             failure(error)
-            return name
-        profile = found.get("profile", {})
-        name = profile.get("display_name") or found.get("real_name") or found.get("name") or ""
+            return before
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[user] = words.tidy_name(str(name)), time.monotonic()
-        return self._known[user][0]
+        self._known[user] = _known(found)
+        return self._known[user]
 
 
-def role_of(settings: SlackSettings, user: str) -> Role:
-    if user in settings.admins:
-        return "admin"
-    return "reviewer" if user in settings.reviewers else "member"
-
-
-def check(settings: SlackSettings, user: str, command: Command) -> None:
-    """Raise Forbidden, saying who may, unless `user` may give that command."""
-    if RANK[role_of(settings, user)] >= RANK[command.needs]:
-        return
-    if not settings.admins:
-        raise Forbidden(
-            "Nobody is an admin yet. Whoever runs Understudy can make you one: put your id, "
-            f"{user}, into `admins` under [slack] in understudy.toml, then restart the bot."
-        )
-    admins = ", ".join(f"<@{admin}>" for admin in settings.admins[:5])
-    who = "admins" if command.needs == "admin" else "reviewers and admins"
-    raise Forbidden(f"Only {who} can do that. Ask an admin: {admins}.")
+def _known(found: dict[str, Any]) -> Known:
+    profile = found.get("profile", {})
+    name = profile.get("display_name") or found.get("real_name") or found.get("name") or ""
+    return Known(
+        name=words.tidy_name(str(name)),
+        guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
+        team=str(found.get("team_id") or ""),
+        also_in=frozenset(found.get("enterprise_user", {}).get("teams") or ()),
+        stranger=bool(found.get("is_stranger")),
+        workspace_admin=bool(found.get("is_admin") or found.get("is_owner")),
+        bot=bool(found.get("is_bot")),
+        at=time.monotonic(),
+    )

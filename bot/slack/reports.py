@@ -1,18 +1,29 @@
 """What commands say: the help, the state of everything, runs and comparisons. Pure functions of
 what `bot.admin` and the store return."""
 
+from collections.abc import Sequence
+
+from bot import scores
 from bot.admin import DomainStatus, Status
-from bot.slack.blocks import Block, ago, context, escape, mention, progress_bar, section
+from bot.retraining import Planned
+from bot.slack.blocks import Block, ago, context, escape, mention, section, shorten
 from bot.slack.commands import RANK, USAGE, Role
+from bot.slack.roles import Standing
+from bot.slack.run_message import progress_bar
 from bot.stats import Results
 from data.adapters import Adapter
+from data.config import SlackSettings
 from data.domains import Domain
 from data.experiments import Experiment
+from data.forgetting import Forgotten
+from data.roles import Grant
 from data.runs import Run
 
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
 MOST_DOMAINS = 20
 MOST_RUNS = 10
+MOST_ADAPTERS = 15
+MOST_PEOPLE = 40
 MOST_ALERTS = 5
 
 
@@ -23,6 +34,7 @@ def help_text(role: Role) -> list[Block]:
         for needed, usage, what in USAGE
         if RANK[role] >= RANK[needed]
     ]
+    lines.append("• `/understudy` alone opens a form from which all of it can be done")
     intro = (
         "Ask me in a direct message, or mention me in a channel. In a thread that I take part in, "
         "no mention is needed. I learn from 👍 and 👎 under my answers, and most of all from the "
@@ -35,7 +47,7 @@ def status(found: Status) -> list[Block]:
     """Each domain in a few lines, and the engines."""
     if not found.domains:
         return [section("There is no domain yet. Add one: `understudy domains add NAME`.")]
-    shown = [section(_domain(d)) for d in found.domains[:MOST_DOMAINS]]
+    shown = [block for d in found.domains[:MOST_DOMAINS] for block in domain_state(d)]
     if len(found.domains) > MOST_DOMAINS:
         shown.append(context(f"and {len(found.domains) - MOST_DOMAINS} more domains"))
     for alert in found.alerts[:MOST_ALERTS]:
@@ -45,7 +57,8 @@ def status(found: Status) -> list[Block]:
     return [*shown, context(_engines(found))]
 
 
-def _domain(d: DomainStatus) -> str:
+def domain_state(d: DomainStatus) -> list[Block]:
+    """What answers in a domain, what runs, and what waits."""
     answering = d.live.name if d.live else "the bare base model"
     lines = [f"*{escape(d.domain.title)}* (`{d.domain.name}`): {answering} answers"]
     if d.run is not None and d.run.open:
@@ -60,7 +73,7 @@ def _domain(d: DomainStatus) -> str:
         f"{d.feedback['up']} 👍, {d.feedback['down']} 👎, "
         f"{d.feedback['corrections']} corrections"
     )
-    return "\n".join(lines)
+    return [section("\n".join(lines))]
 
 
 def _engines(found: Status) -> str:
@@ -107,6 +120,151 @@ def comparison(experiment: Experiment, results: Results) -> list[Block]:
     lines.append(escape(results.sentence))
     began = f"begun {ago(experiment.started_at)} by {mention(experiment.started_by)}"
     return [section("\n".join(lines)), context(began)]
+
+
+def cancelled(run: Run) -> list[Block]:
+    word = "is cancelled" if not run.open else "stops within a few seconds"
+    return [section(f":no_entry_sign: Run {run.id} of {run.domain} {word}.")]
+
+
+def planned(found: Planned) -> list[Block]:
+    """What a retrain would do."""
+    start = f"on from {found.parent}" if found.parent else "from the bare base"
+    if found.learns == "preferences":
+        lines = [
+            f"A retrain of *{found.domain}* from thumbs would go {start}, with {found.new} rated "
+            "answers."
+        ]
+    elif found.nothing_new:
+        lines = [f"A retrain of *{found.domain}* would do nothing: no new pair is approved."]
+    else:
+        held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
+        lines = [
+            f"A retrain of *{found.domain}* would go {start}, with {found.new} new approved "
+            f"pairs{held_out}, in about {found.steps} steps.",
+            f"The recipe: {', '.join(_value(k, v) for k, v in found.recipe.items())}.",
+            f"Why: {escape(found.why)}",
+        ]
+    if found.pending:
+        lines.append(f"{found.pending} pairs wait for review: `/understudy review`.")
+    return [section("\n".join(lines)), context("nothing was done")]
+
+
+def _value(name: str, value: object) -> str:
+    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def domain_list(found: Sequence[Domain], here: Domain) -> list[Block]:
+    """The subjects, and which of them answers where this was asked."""
+    lines = [
+        f"• *{escape(d.title)}* (`{d.name}`){', which answers here' if d.id == here.id else ''}"
+        for d in found[:MOST_PEOPLE]
+    ]
+    rest = len(found) - MOST_PEOPLE
+    more = [context(f"and {rest} more: `understudy domains list`")] if rest > 0 else []
+    return [section("\n".join(lines)), *more]
+
+
+def adapter_list(domain: Domain, found: Sequence[Adapter]) -> list[Block]:
+    """The versions of a domain, the newest first, with what each answered of the questions that
+    were held out."""
+    if not found:
+        return [
+            section(
+                f"*{escape(domain.title)}* has no version yet, so the bare base model answers. "
+                "`/understudy retrain` makes the first."
+            )
+        ]
+    lines = [
+        f"• *{a.name}*, {a.state}, made {ago(a.created_at)}: {escape(scores.sentence(a))}"
+        for a in found[:MOST_ADAPTERS]
+    ]
+    rest = len(found) - MOST_ADAPTERS
+    more = [context(f"and {rest} older: `understudy adapters list`")] if rest > 0 else []
+    return [section(shorten("\n".join(lines), 3_000)), *more]
+
+
+def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -> list[Block]:
+    """Who may do what, and where each role comes from."""
+    lines = [f"• {_person(user)}: admin, from the settings" for user in settings.admins]
+    lines += [f"• {_person(user)}: reviewer, from the settings" for user in settings.reviewers]
+    lines += [
+        f"• {mention(g.person)}: {g.role}, given by {mention(g.granted_by)} {ago(g.granted_at)}"
+        for g in grants
+    ]
+    if settings.workspace_admins:
+        lines.append("• owners and admins of this workspace: admin, from Slack")
+    if settings.admin_group:
+        lines.append(f"• the user group {settings.admin_group}: admin, from Slack")
+    if settings.reviewer_group:
+        lines.append(f"• the user group {settings.reviewer_group}: reviewer, from Slack")
+    if not lines:
+        lines = [f"Nobody has a role. Put an id, such as {own.how}, into `admins` under [slack]."]
+    shown = [section("\n".join(lines[:MOST_PEOPLE]))]
+    if len(lines) > MOST_PEOPLE:
+        shown.append(context(f"and {len(lines) - MOST_PEOPLE} more"))
+    about = "Everybody else asks and rates. Reviewers decide what is learned, admins do the rest."
+    return [*shown, context(about)]
+
+
+def _person(user: str) -> str:
+    return f"<@{user.rpartition('/')[2]}>"
+
+
+def role_granted(user: str, role: str) -> list[Block]:
+    kind = "an admin" if role == "admin" else "a reviewer"
+    return [section(f":white_check_mark: <@{user}> is {kind} from now on.")]
+
+
+def role_revoked(user: str) -> list[Block]:
+    return [
+        section(f":white_check_mark: The role that was given to <@{user}> is taken back."),
+        context("A role from the settings or from Slack stays: `/understudy roles`"),
+    ]
+
+
+def before_promotion(
+    adapter: Adapter, live: Adapter | None, running: Experiment | None
+) -> list[Block]:
+    """What somebody should know before a version answers everybody."""
+    now = f"*{live.name}*" if live else "the bare base model"
+    lines = [
+        f"*{adapter.name}* will answer everybody from the next message on, instead of {now}.",
+        f"{adapter.name}: {escape(scores.sentence(adapter))}.",
+    ]
+    if live is not None:
+        lines.append(f"{live.name}: {escape(scores.sentence(live))}.")
+    if running is not None:
+        lines.append("The comparison that is running ends with it.")
+    return [section("\n".join(lines)), context("`/understudy rollback` undoes it")]
+
+
+def before_forgetting(user: str, found: Forgotten) -> list[Block]:
+    """What would go."""
+    lines = [
+        f"Everything that <@{user}> said to me and about my answers will be deleted: "
+        f"{found.messages} questions and answers, {found.judgements} judgements, "
+        f"{found.pairs} pairs that I learn from."
+    ]
+    if found.adapters:
+        names = ", ".join(found.adapters[:8])
+        lines.append(f"{names} learned from such pairs; retrain with `--full` to unlearn them.")
+    if found.runs:
+        lines.append(f"Run {found.runs[0]} is learning from them, and is cancelled.")
+    return [section("\n".join(lines)), context("this can't be undone")]
+
+
+def forgetting(user: str, receipt: str) -> list[Block]:
+    return [
+        section(
+            f":white_check_mark: What I knew of <@{user}> is deleted. The audit log has it under "
+            f"receipt {receipt}, without a name."
+        )
+    ]
+
+
+def retired(adapter: Adapter) -> list[Block]:
+    return [section(f":wastebasket: *{adapter.name}* is discarded, and leaves the engines.")]
 
 
 def promoted(adapter: Adapter) -> list[Block]:

@@ -1,6 +1,5 @@
 """Blocks keep Slack's limits, whatever goes into them, and lose no text."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,56 +8,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SdkBlock
 
 from bot.slack import blocks
-from data.adapters import Adapter
-from data.runs import Run
 from tests.fake_slack import rules
-
-RUN = Run(
-    id=7,
-    domain_id=1,
-    domain="helpdesk",
-    kind="incremental",
-    state="running",
-    recipe={},
-    dataset_id=None,
-    parent_id=None,
-    adapter_id=None,
-    requested_by="slack:T1/U1",
-    cancel_requested=False,
-    attempts=1,
-    worker="w",
-    phase="training",
-    step=30,
-    total_steps=60,
-    loss=1.5,
-    validation_loss=None,
-    eta_s=40.0,
-    error="",
-    queued_at=1,
-    started_at=2_000_000,
-    heartbeat_at=None,
-    finished_at=62_000_000,
-)
-ADAPTER = Adapter(
-    id=1,
-    domain_id=1,
-    domain="helpdesk",
-    version=3,
-    sha256="0" * 64,
-    path="adapters/helpdesk-3",
-    base_model="pocket",
-    rank=8,
-    size_bytes=1,
-    recipe={},
-    scores={"steps": 9},
-    dataset_id=None,
-    parent_id=None,
-    run_id=7,
-    state="candidate",
-    state_reason="",
-    created_at=1,
-    live_at=None,
-)
 
 
 @given(st.text(max_size=30_000), st.text(max_size=4_000))
@@ -75,22 +25,6 @@ def test_a_long_answer_is_several_valid_messages() -> None:
     assert [rules.blocks(m) for m in messages] == [[]] * 9
 
 
-@pytest.mark.parametrize("state", ["queued", "running", "done", "failed", "cancelled"])
-@pytest.mark.parametrize("error", ["", "It broke. " * 2_000])
-def test_a_run_is_a_valid_message_in_every_state(state: Any, error: str) -> None:
-    run = replace(RUN, state=state, error=error)
-    for result in (None, ADAPTER, replace(ADAPTER, state="rejected", state_reason=error)):
-        for live in (None, replace(ADAPTER, version=2, state="live")):
-            assert rules.blocks(blocks.run_message(run, result, live)) == []
-
-
-def test_a_run_shows_how_far_it_is() -> None:
-    shown = str(blocks.run_message(RUN, None, None))
-    assert "▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░" in shown
-    assert "50 %" in shown
-    assert "step 30 of 60, loss 1.500, about 40 s left" in shown
-
-
 def test_text_from_outside_mentions_nobody() -> None:
     assert blocks.sentence("<!channel> & <@U1> <@evil|x>") == (
         "&lt;!channel&gt; &amp; <@U1> &lt;@evil|x&gt;"
@@ -100,7 +34,6 @@ def test_text_from_outside_mentions_nobody() -> None:
 def test_slacks_own_library_takes_every_block() -> None:
     everything = [
         *blocks.answers("text", "chatcmpl-1", "note")[0],
-        *blocks.run_message(replace(RUN, state="done"), ADAPTER, None),
         *blocks.correction_modal("chatcmpl-1", "C1", "1.2")["blocks"],
     ]
     parsed = SdkBlock.parse_all(everything)

@@ -1,15 +1,12 @@
-"""`/understudy` and buttons, over both transports: who may do what, and what happens then."""
+"""`/understudy`, buttons and forms, over both transports: what they do, and what is said."""
 
 import pytest
 
-from data import adapters, experiments, pairs, runs
+from data import adapters, domains, experiments, pairs, roles, runs
 from data.pairs import Draft
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
-
-FOR_ADMINS = ["retrain", "cancel 1", "promote 1", "rollback", "ab start base 1", "ab stop"]
-FOR_REVIEWERS = ["runs", "ab status"]
-FOR_ALL = ["help", "status", "ask why?"]
+from tests.fake_slack.workspace import Json
 
 
 async def command(bot: Bot, user: str, text: str, channel: str = "C1") -> str:
@@ -35,30 +32,20 @@ def with_pairs(bot: Bot) -> None:
     bot.write(lambda db: pairs.add(db, bot.domain, drafts, source="test", status="approved"))
 
 
-@pytest.mark.parametrize("text", [*FOR_ADMINS, *FOR_REVIEWERS])
-async def test_a_member_is_refused_and_told_who_may(bot: Bot, text: str) -> None:
-    told = await command(bot, MEMBER, text)
-    assert "Only" in told
-    assert f"<@{ADMIN}>" in told
-    assert bot.rows("SELECT * FROM audit") == []
+def form(bot: Bot) -> Json:
+    """The form that was opened last."""
+    return bot.slack.views[-1]
 
 
-@pytest.mark.parametrize("text", FOR_ADMINS)
-async def test_a_reviewer_may_not_change_what_answers(bot: Bot, text: str) -> None:
-    assert "Only admins" in await command(bot, REVIEWER, text)
-    assert bot.rows("SELECT * FROM audit") == []
+async def confirm(bot: Bot, user: str, times: int = 1) -> None:
+    """Send the form that asks before a command is carried out."""
+    for _ in range(times):
+        await bot.slack.submit(user, form(bot))
+    await bot.settled()
 
 
-@pytest.mark.parametrize("text", FOR_ALL)
-async def test_everybody_may_ask_for_help_status_and_an_answer(bot: Bot, text: str) -> None:
-    assert "Only" not in await command(bot, MEMBER, text)
-    assert len(bot.slack.responses) == 1
-
-
-@pytest.mark.parametrize("user", [ADMIN, REVIEWER])
-async def test_reviewers_and_admins_see_runs_and_comparisons(bot: Bot, user: str) -> None:
-    assert "Nothing has been tuned yet" in await command(bot, user, "runs")
-    assert "no comparison yet" in await command(bot, user, "ab status")
+def said_in(view: Json) -> str:
+    return str(view["blocks"])
 
 
 async def test_help_lists_what_its_caller_may_do(bot: Bot) -> None:
@@ -86,26 +73,55 @@ async def test_status_says_what_answers_and_what_runs(bot: Bot) -> None:
     assert "engine fake ready" in told
 
 
-async def test_promote_and_rollback_move_what_is_live(bot: Bot) -> None:
+async def test_promote_asks_first_and_rollback_undoes_it(bot: Bot) -> None:
     with_adapters(bot)
-    assert "helpdesk@2" in await command(bot, ADMIN, "promote 2")
-    live = adapters.live(bot.store.db, bot.domain.id)
-    assert live is not None
-    assert live.version == 2
+    await command(bot, ADMIN, "promote 2")
+    assert "instead of *helpdesk@1*" in said_in(form(bot))
+    assert bot.rows("SELECT * FROM deeds") == []
+    assert live_version(bot) == 1
+    await confirm(bot, ADMIN, times=2)
+    assert live_version(bot) == 2
+    assert "helpdesk@2* answers everybody" in bot.slack.told(ADMIN)
     assert "helpdesk@1" in await command(bot, ADMIN, "rollback helpdesk")
-    live = adapters.live(bot.store.db, bot.domain.id)
-    assert live is not None
-    assert live.version == 1
-    actors = {r["actor"] for r in bot.rows("SELECT actor FROM audit WHERE actor <> 'test'")}
-    assert actors == {f"slack:T1/{ADMIN}"}
+    assert live_version(bot) == 1
+    done = bot.rows("SELECT actor, action FROM audit WHERE actor <> 'test' ORDER BY id")
+    assert [d["action"] for d in done] == ["promote", "rollback"]
+    assert {d["actor"] for d in done} == {f"slack:T1/{ADMIN}"}
+
+
+def live_version(bot: Bot) -> int:
+    found = adapters.live(bot.store.db, bot.domain.id)
+    return found.version if found else 0
+
+
+async def test_the_role_is_checked_again_when_the_form_is_sent(bot: Bot) -> None:
+    with_adapters(bot)
+    bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
+    await command(bot, MEMBER, "promote 2")
+    bot.write(lambda db: roles.revoke(db, f"slack:T1/{MEMBER}", "test"))
+    await confirm(bot, MEMBER)
+    assert live_version(bot) == 1
+    assert "Only admins" in bot.slack.told(MEMBER)
+
+
+async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
+    with_adapters(bot)
+    bot.slack.faults["views.open"] += ["expired_trigger_id"]
+    assert "did not open the form" in await command(bot, ADMIN, "promote 2")
+    assert live_version(bot) == 1
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("promote 9", "There is no adapter"),
-        ("promote 1", "is live already"),
         ("promote 2 legal", "There is no domain 'legal'"),
+        ("retire 1", "is live"),
+        ("retire 9", "There is no adapter"),
+        ("adapters legal", "There is no domain 'legal'"),
+        ("review legal", "There is no domain 'legal'"),
+        ("retrain --preferences", "takes at least 4 of each"),
+        ("roles remove <@U2>", "has no role that was given"),
         ("rollback legal", "There is no domain 'legal'"),
         ("ab start 1 1", "two different adapters"),
         ("ab stop", "No comparison is running"),
@@ -120,7 +136,7 @@ async def test_what_cannot_be_done_is_said_in_words(bot: Bot, text: str, sentenc
 
 async def test_what_was_typed_comes_back_as_text_that_calls_nobody(bot: Bot) -> None:
     told = await command(bot, ADMIN, "rollback <!channel>")
-    assert "&lt;!channel&gt;" in told
+    assert "There is no domain '&lt;!channel&gt;'" in told
     assert "<!channel>" not in told
 
 
@@ -158,6 +174,135 @@ async def test_a_command_that_is_delivered_twice_is_done_once(bot: Bot) -> None:
     await bot.settled()
     assert len(bot.slack.from_bot()) == 1
     assert bot.slack.responses == []
+
+
+async def test_what_is_live_already_is_said_when_the_form_is_sent(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "promote 1")
+    await confirm(bot, ADMIN)
+    assert "is live already" in bot.slack.told(ADMIN)
+
+
+async def test_a_candidate_is_discarded(bot: Bot) -> None:
+    with_adapters(bot)
+    assert "helpdesk@2* is discarded" in await command(bot, ADMIN, "retire 2")
+    assert adapters.get(bot.store.db, "helpdesk@2").state == "retired"
+
+
+async def test_subjects_and_versions_are_listed(bot: Bot) -> None:
+    assert "has no version yet" in await command(bot, MEMBER, "adapters")
+    with_adapters(bot)
+    told = await command(bot, MEMBER, "adapters")
+    assert "helpdesk@2*, candidate" in told
+    assert "helpdesk@1*, live" in told
+    assert "the help desk* (`helpdesk`), which answers here" in await command(
+        bot, MEMBER, "domains"
+    )
+
+
+async def test_a_dry_run_says_what_a_retrain_would_do_and_does_nothing(bot: Bot) -> None:
+    assert "no new pair is approved" in await command(bot, REVIEWER, "retrain --dry-run")
+    with_pairs(bot)
+    told = await command(bot, REVIEWER, "retrain --dry-run")
+    assert "from the bare base, with 3 new approved pairs" in told
+    assert "A tiny base learns 3 pairs by rote" in told
+    assert runs.recent(bot.store.db) == []
+
+
+async def test_a_comparison_may_ask_for_answers_in_pairs(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "ab start 1 2 --pairwise")
+    assert bot.row("SELECT pairwise FROM experiments") == {"pairwise": 0.1}
+
+
+async def test_somebody_is_forgotten_after_a_question(bot: Bot) -> None:
+    question = await bot.slack.say(MEMBER, f"D{MEMBER}", "my secret is 42")
+    await bot.slack.answer_to(question)
+    await bot.settled()
+    await command(bot, ADMIN, f"forget <@{MEMBER}|grace>")
+    assert "2 questions and answers" in said_in(form(bot))
+    assert "this can't be undone" in said_in(form(bot))
+    assert bot.rows("SELECT * FROM forgettings") == []
+    await confirm(bot, ADMIN, times=2)
+    assert "Grace" not in bot.slack.told(ADMIN)
+    assert "is deleted" in bot.slack.told(ADMIN)
+    await bot.slack.until(lambda: bot.rows("SELECT * FROM forgettings") == [], "the end of it")
+    assert bot.rows("SELECT * FROM messages WHERE text LIKE '%secret%'") == []
+    (entry,) = bot.rows("SELECT actor FROM audit WHERE action = 'forget'")
+    assert entry["actor"] == f"slack:T1/{ADMIN}"
+
+
+# -- the form that `/understudy` opens -----------------------------------------------------------
+
+
+def labels(view: Json) -> list[str]:
+    elements = [e for b in view["blocks"] for e in b.get("elements", []) if e["type"] == "button"]
+    return [e["text"]["text"] for e in elements]
+
+
+async def test_nothing_typed_opens_a_form_with_what_the_role_may(bot: Bot) -> None:
+    await command(bot, MEMBER, "")
+    assert labels(form(bot)) == ["Status", "Versions", "Domains", "Who may do what"]
+    assert "the bare base model answers" in said_in(form(bot))
+    await command(bot, REVIEWER, "")
+    assert "Review" in labels(form(bot))
+    assert "Retrain" not in labels(form(bot))
+    await command(bot, ADMIN, "")
+    assert {"Review", "Retrain", "Roll back"} <= set(labels(form(bot)))
+
+
+async def test_a_button_of_the_form_shows_its_result_in_the_form(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, MEMBER, "")
+    await bot.slack.press_in(MEMBER, form(bot), "Versions")
+    await bot.settled()
+    assert "helpdesk@2*, candidate" in said_in(form(bot))
+    assert "Status" in labels(form(bot))
+    assert bot.slack.responses == []
+
+
+async def test_a_retrain_from_the_form_is_followed_in_the_channel(bot: Bot) -> None:
+    with_pairs(bot)
+    await command(bot, ADMIN, "", "C2")
+    await bot.slack.press_in(ADMIN, form(bot), "Retrain", times=3)
+    await bot.settled()
+    (message,) = bot.slack.from_bot()
+    assert (message.channel, len(runs.watchers(bot.store.db))) == ("C2", 1)
+    assert "I follow it in <#C2>" in said_in(form(bot))
+
+
+async def test_a_question_in_the_form_is_answered_privately(bot: Bot) -> None:
+    bot.says("Because.")
+    await command(bot, MEMBER, "")
+    await bot.slack.submit(MEMBER, form(bot), question="why is 1 < 2?")
+    await bot.settled()
+    assert "Because." in str(bot.slack.responses)
+    asked = bot.engine.asked[-1]["messages"][-1]["content"]
+    assert asked == "why is 1 < 2?"
+    assert bot.slack.from_bot() == []
+
+
+async def test_another_domain_is_chosen_in_the_form(bot: Bot) -> None:
+    bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
+    await command(bot, ADMIN, "")
+    option = {"text": {"type": "plain_text", "text": "the law (legal)"}, "value": "legal"}
+    await bot.slack.press_in(ADMIN, form(bot), "menu_domain", selected_option=option)
+    await bot.settled()
+    assert "*the law*" in said_in(form(bot))
+    await bot.slack.press_in(ADMIN, form(bot), "Retrain")
+    await bot.settled()
+    assert "legal has no new approved pairs" in said_in(form(bot))
+
+
+async def test_a_promotion_from_a_deleted_form_is_told_all_the_same(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "")
+    form(bot)["closed"] = True  # in Slack; its last press is on the way
+    bot.write(lambda db: adapters.promote(db, adapters.get(db, "helpdesk@2"), "test"))
+    await bot.slack.press_in(ADMIN, form(bot), "Roll back")
+    await bot.settled()
+    assert live_version(bot) == 1
+    assert "helpdesk@1* answers again" in bot.slack.told(ADMIN)
 
 
 async def test_a_stand_ins_private_answer_says_so(bot: Bot) -> None:

@@ -61,7 +61,7 @@ async def test_it_follows_the_run_to_its_end(bot: Bot) -> None:
     finish(bot, run)
     await bot.slack.until(lambda: "helpdesk@1* is ready" in message.notes, "the end")
     assert "75% of 60 held-out questions answered exactly (bare base 0%)" in message.notes
-    assert [b["value"] for b in message.elements("promote")] == ["promote helpdesk@1"]
+    assert [b["value"] for b in message.elements("command:promote")] == ["promote helpdesk@1"]
     await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
     assert len(bot.slack.from_bot()) == 1
 
@@ -71,14 +71,14 @@ async def test_it_says_why_a_run_failed(bot: Bot) -> None:
     run = claim(bot)
     bot.write(lambda db: runs.fail(db, run.id, "The disk is full."))
     await bot.slack.until(lambda: "The disk is full." in message.notes, "the reason")
-    assert message.elements("promote") == []
+    assert message.elements("command:promote") == []
 
 
 async def test_it_says_why_an_adapter_was_rejected(bot: Bot) -> None:
     message = await retrained(bot)
     finish(bot, claim(bot), state="rejected", state_reason="It forgot too much.")
     await bot.slack.until(lambda: "It forgot too much." in message.notes, "the reason")
-    assert message.elements("promote") == []
+    assert message.elements("command:promote") == []
 
 
 async def test_it_goes_on_after_a_restart_of_the_bot(bot: Bot) -> None:
@@ -121,8 +121,8 @@ async def test_where_the_bot_is_not_a_member_it_follows_in_a_direct_message(bot:
 async def test_an_admin_promotes_with_the_button(bot: Bot) -> None:
     message = await retrained(bot)
     made = finish(bot, claim(bot))
-    await bot.slack.until(lambda: message.elements("promote"), "the buttons")
-    await bot.slack.press(ADMIN, message, "promote", times=2)
+    await bot.slack.until(lambda: message.elements("command:promote"), "the buttons")
+    await bot.slack.press(ADMIN, message, "command:promote", times=2)
     await bot.settled()
     assert adapters.by_id(bot.store.db, made.id).state == "live"
     (said,) = bot.slack.in_thread("C1", message.ts)
@@ -133,8 +133,8 @@ async def test_an_admin_promotes_with_the_button(bot: Bot) -> None:
 async def test_an_admin_starts_the_comparison_with_the_button(bot: Bot) -> None:
     message = await retrained(bot)
     finish(bot, claim(bot))
-    await bot.slack.until(lambda: message.elements("start_comparison"), "the buttons")
-    await bot.slack.press(ADMIN, message, "start_comparison")
+    await bot.slack.until(lambda: message.elements("command:ab"), "the buttons")
+    await bot.slack.press(ADMIN, message, "command:ab")
     await bot.settled()
     running = experiments.running(bot.store.db, bot.domain.id)
     assert running is not None
@@ -144,8 +144,58 @@ async def test_an_admin_starts_the_comparison_with_the_button(bot: Bot) -> None:
 async def test_the_role_is_checked_again_at_the_click(bot: Bot) -> None:
     message = await retrained(bot)
     made = finish(bot, claim(bot))
-    await bot.slack.until(lambda: message.elements("promote"), "the buttons")
-    await bot.slack.press(MEMBER, message, "promote")
+    await bot.slack.until(lambda: message.elements("command:promote"), "the buttons")
+    await bot.slack.press(MEMBER, message, "command:promote")
     await bot.settled()
     assert adapters.by_id(bot.store.db, made.id).state == "candidate"
     assert "Only admins" in bot.slack.told(MEMBER)
+
+
+async def test_a_discarded_candidate_leaves_the_message_without_buttons(bot: Bot) -> None:
+    message = await retrained(bot)
+    made = finish(bot, claim(bot))
+    await bot.slack.until(lambda: message.elements("command:retire"), "the buttons")
+    await bot.slack.press(ADMIN, message, "command:retire")
+    await bot.settled()
+    assert adapters.by_id(bot.store.db, made.id).state == "retired"
+    await bot.slack.until(lambda: "was discarded" in message.notes, "the message to say so")
+    assert message.elements("command:promote") == []
+
+
+def trained(bot: Bot) -> Adapter:
+    """A run with a curve, from its claim to its end."""
+    run = claim(bot)
+    for number in range(1, 13):
+        step(bot, run, number, 3.0 / number)
+    return finish(bot, run)
+
+
+async def test_the_loss_is_a_line_of_text_and_at_the_end_a_picture(bot: Bot) -> None:
+    message = await retrained(bot)
+    trained(bot)
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
+    assert "loss `█" in message.notes
+    assert "3.000 → 0.250" in message.notes
+    (picture,) = bot.slack.files.values()
+    assert (picture["channel"], picture["thread_ts"]) == ("C1", message.ts)
+    assert picture["content"].startswith(b"\x89PNG")
+    assert picture["name"] == "helpdesk-run-1.png"
+
+
+async def test_no_picture_comes_twice_whatever_is_lost_on_the_way(bot: Bot) -> None:
+    await retrained(bot)
+    bot.slack.faults["files.completeUploadExternal"] += ["lost after"]
+    trained(bot)
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
+    bot.write(lambda db: runs.watch_again(db, 1))
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked again")
+    assert len(bot.slack.called("files.completeUploadExternal")) == 1
+
+
+async def test_without_a_picture_the_message_still_shows_the_end(bot: Bot) -> None:
+    message = await retrained(bot)
+    bot.slack.faults["files.getUploadURLExternal"] += ["missing_scope"]
+    trained(bot)
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
+    assert "is ready" in message.notes
+    assert bot.slack.files == {}

@@ -1,35 +1,35 @@
-"""Who may do what."""
-
-import pytest
+"""What Slack says of people, and for how long that is believed."""
 
 from bot.slack import people
-from bot.slack.commands import Help, ListRuns, Retrain
-from data.config import SlackSettings
-from data.errors import Forbidden
-
-SETTINGS = SlackSettings(admins=("U1",), reviewers=("U3",))
+from bot.slack.people import Known
+from tests.bot.slack.conftest import MEMBER, Bot
 
 
-def test_roles_come_from_the_settings() -> None:
-    assert [people.role_of(SETTINGS, user) for user in ("U1", "U3", "U2")] == [
-        "admin",
-        "reviewer",
-        "member",
-    ]
+async def test_a_name_is_asked_for_once(bot: Bot) -> None:
+    names = bot.front.desk.names
+    assert await names.of([MEMBER]) == {MEMBER: "Grace"}
+    assert await names.of([MEMBER, "U404"]) == {MEMBER: "Grace"}
+    asked = [c.args["user"] for c in bot.slack.called("users.info")]
+    assert asked == [MEMBER, "U404"]
 
 
-def test_a_higher_role_may_what_a_lower_one_may() -> None:
-    for user in ("U1", "U3"):
-        people.check(SETTINGS, user, ListRuns())
-    for user in ("U1", "U2", "U3"):
-        people.check(SETTINGS, user, Help())
+async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: Bot) -> None:
+    names = bot.front.desk.names
+    first = await names.about(MEMBER)
+    bot.slack.users[MEMBER] = "Hopper"
+    bot.slack.faults["users.info"] += ["500"]
+    assert await names.about(MEMBER, fresh_s=0) == first
+    again = await names.about(MEMBER, fresh_s=0)
+    assert again is not None
+    assert again.name == "Hopper"
 
 
-def test_who_may_not_is_told_whom_to_ask() -> None:
-    with pytest.raises(Forbidden, match="<@U1>"):
-        people.check(SETTINGS, "U3", Retrain())
+def known(**more: object) -> Known:
+    return people._known({"id": "U2", "team_id": "T1", **more})
 
 
-def test_while_nobody_is_admin_people_are_told_how_to_become_one() -> None:
-    with pytest.raises(Forbidden, match="U2, into `admins`"):
-        people.check(SlackSettings(), "U2", Retrain())
+def test_who_comes_from_elsewhere_is_told_by_their_workspace() -> None:
+    assert not known().external("T1")
+    assert known(team_id="T9").external("T1")
+    assert known(is_stranger=True).external("T1")
+    assert not known(team_id="T9", enterprise_user={"teams": ["T1", "T9"]}).external("T1")

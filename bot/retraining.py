@@ -1,0 +1,131 @@
+"""What a retrain would do, worked out without doing it: the dry run of Slack and the terminal."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlite_utils import Database
+
+from data import adapters, datasets, gpu_plans, pairs, preferences, runs
+from data.adapters import Adapter
+from data.config import Settings
+from data.db import rows
+from data.domains import Domain
+from data.errors import Conflict
+
+if TYPE_CHECKING:
+    from tuning.recipe import Recipe
+
+SHOWN = ("rank", "learning_rate", "batch_size", "epochs", "replay_share", "max_steps")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that nobody has asked for yet."""
+
+    domain: str
+    parent: str | None  # it goes on from that adapter; None: from the bare base
+    learns: runs.Learns
+    new: int  # approved pairs that the parent was not trained on, or rated answers
+    held_out: int  # of these, kept back to measure on
+    known: int  # pairs that the parent was trained on
+    pending: int  # pairs that wait for review, and would not be learned
+    recipe: dict[str, Any]  # the values that matter most; empty: decided when it runs
+    why: str  # where they come from
+    steps: int | None  # about so many optimiser steps
+    nothing_new: bool
+
+
+def plan(
+    db: Database,
+    settings: Settings,
+    domain: Domain,
+    *,
+    full: bool = False,
+    thumbs: bool = False,
+    overrides: dict[str, Any] | None = None,
+) -> Planned:
+    """What a retrain would do now. Raises Conflict where none could be asked for, Invalid for
+    overrides that no recipe takes, Unavailable when the base is not on this machine."""
+    newest = runs.recent(db, domain, limit=1)
+    if newest and newest[0].open:
+        raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
+    parent = None if full else adapters.live(db, domain.id)
+    if thumbs:
+        return _from_thumbs(db, domain, parent)
+    new, held_out, known = _counted(db, domain, parent)
+    recipe, steps = _recipe(settings, parent, new - held_out, known, overrides)
+    return Planned(
+        domain=domain.name,
+        parent=parent.name if parent else None,
+        learns="pairs",
+        new=new,
+        held_out=held_out,
+        known=known,
+        pending=pairs.counts(db, domain)["pending"],
+        recipe=recipe.model_dump(include=set(SHOWN), mode="json"),
+        why=recipe.why,
+        steps=steps,
+        nothing_new=new == held_out,
+    )
+
+
+def _from_thumbs(db: Database, domain: Domain, parent: Adapter | None) -> Planned:
+    """Its recipe is worked out when it runs."""
+    if parent is None:
+        raise Conflict(f"{domain.name} has no live adapter that thumbs could improve.")
+    preferences.check(db, domain)
+    return Planned(
+        domain=domain.name,
+        parent=parent.name,
+        learns="preferences",
+        new=sum(preferences.counts(db, domain)),
+        held_out=0,
+        known=0,
+        pending=0,
+        recipe={},
+        why="",
+        steps=None,
+        nothing_new=False,
+    )
+
+
+def _counted(db: Database, domain: Domain, parent: Adapter | None) -> tuple[int, int, int]:
+    """New pairs, those of them that are held out, and what the parent knows already."""
+    approved = pairs.every(db, domain, "approved")
+    parts = datasets.split(approved, domain.validation_share)
+    seen: set[int] = set()
+    if parent is not None and parent.dataset_id is not None:
+        sql = "SELECT pair_id FROM dataset_pairs WHERE dataset_id = ?"
+        seen = {r["pair_id"] for r in rows(db, sql, [parent.dataset_id])}
+    new = [pair.id for pair in approved if pair.id not in seen]
+    trained = [pair_id for pair_id in new if parts[pair_id] == "train"]
+    known = sum(parts[pair.id] == "train" for pair in approved if pair.id in seen)
+    return len(new), len(new) - len(trained), known
+
+
+def _recipe(
+    settings: Settings,
+    parent: Adapter | None,
+    new: int,
+    known: int,
+    overrides: dict[str, Any] | None,
+) -> "tuple[Recipe, int]":
+    """The recipe for so many new pairs, and about how many steps it takes; each pass of an
+    incremental run has old pairs mixed in, as `tuning/forgetting.py` does it."""
+    from tuning.recipe import Recipe  # of light weight, but not every front end's
+
+    recipe = Recipe.for_pairs(
+        new,
+        base_parameters=gpu_plans.base_shape(settings).parameters,
+        incremental=parent is not None,
+        max_length=settings.serving.max_model_len,
+        overrides=overrides,
+    )
+    in_a_pass = new
+    if parent is not None and new:
+        share = recipe.replay_share
+        in_a_pass *= max(1, math.ceil(recipe.batch_size * (1 - share) / new)) if known else 1
+        in_a_pass += min(known, round(in_a_pass * share / (1 - share)))
+    steps = max(1, round(math.ceil(in_a_pass / recipe.batch_size) * recipe.epochs))
+    return recipe, min(steps, recipe.max_steps) if recipe.max_steps else steps

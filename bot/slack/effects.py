@@ -1,0 +1,209 @@
+"""What each command does and says, inside one transaction.
+
+`carry_out` takes a deed from the store, checks the role of who gave it, does it, and writes down
+what is to be told, all in one commit. `shown` is for the commands that change nothing.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from bot import admin, retraining, stats
+from bot.slack import blocks, commands, reports, roles, run_message
+from bot.slack.blocks import Block
+from bot.slack.roles import Standing
+from bot.slack.run_message import Followed
+from data import adapters, deeds, domains, experiments, forgetting, runs
+from data import roles as granted
+from data.config import Settings
+from data.db import sqlite3
+from data.deeds import Deed, How
+from data.domains import Domain
+from data.errors import Invalid, UnderstudyError
+
+log = logging.getLogger(__name__)
+
+PAIRWISE = 0.1  # share of the questions that both sides answer, where that is asked for
+OUR_FAULT = "Something went wrong on our side; it has been logged. Nothing was changed."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a deed came to: what is said, where, and the run that the message follows."""
+
+    said: list[Block]
+    how: How | None = None  # None: where the deed asked for it
+    run_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Where:
+    """Whose domain is meant when none is named."""
+
+    team: str
+    channel: str
+    person: str
+
+    def domain(self, db: Database, name: str | None) -> Domain:
+        """The domain that is named, else the one that answers there. Raises NotFound."""
+        if name is not None:
+            return domains.get(db, name)
+        return domains.answering(db, self.person, self.team, self.channel)
+
+
+def carry_out(db: Database, settings: Settings, deed_id: int, standing: Standing) -> None:
+    """Do what waits to be done; what was done before stays as it is."""
+    deed = deeds.get(db, deed_id)
+    if deed is None or deed.state != "waiting":
+        return
+    try:
+        with db.atomic():
+            outcome = _carry_out(db, settings, deed, standing)
+    except UnderstudyError as error:
+        outcome = Outcome([blocks.section(blocks.sentence(str(error)))], "private")
+    except sqlite3.Error:
+        raise  # the store's trouble: it is tried again
+    except Exception:
+        log.exception("The command of deed %d failed", deed_id)
+        outcome = Outcome([blocks.section(OUR_FAULT)], "private")
+    deeds.done(db, deed_id, outcome.said, outcome.how, outcome.run_id)
+
+
+def _carry_out(db: Database, settings: Settings, deed: Deed, standing: Standing) -> Outcome:
+    command = commands.parse(deed.command)
+    roles.check(db, settings.slack, standing, command.needs)
+    where = Where(deed.team, deed.channel, standing.person)
+    match command:
+        case commands.Retrain():
+            return _retrain(db, where, command, standing.person)
+        case commands.GrantRole() | commands.RevokeRole():
+            return Outcome(_change_role(db, settings, deed.team, command, standing.person))
+        case commands.CancelRun():
+            run = runs.cancel(db, command.run_id, standing.person)
+            return Outcome(reports.cancelled(run))
+        case commands.Forget():
+            receipt = forgetting.begin(db, f"slack:{deed.team}/{command.user}", standing.person)
+            return Outcome(reports.forgetting(command.user, receipt))
+    said = _change(db, where, command, standing.person)
+    if deed.how == "thread":
+        said = [*said, blocks.context(f"by {blocks.mention(standing.person)}")]
+    return Outcome(said)
+
+
+def _change(db: Database, where: Where, command: commands.Command, who: str) -> list[Block]:
+    """The commands that change what answers."""
+    match command:
+        case commands.Promote():
+            domain = where.domain(db, command.domain)
+            promoted = admin.promote(db, domain, command.version, who)
+            _refresh(db, promoted)
+            return reports.promoted(promoted)
+        case commands.RollBack():
+            domain = where.domain(db, command.domain)
+            return reports.rolled_back(domain, admin.roll_back(db, domain, who))
+        case commands.Retire():
+            domain = where.domain(db, command.domain)
+            adapter = adapters.get(db, command.version, domain)
+            _refresh(db, adapter)
+            return reports.retired(adapters.retire(db, adapter, who))
+        case commands.StartComparison():
+            domain = where.domain(db, command.domain)
+            share, pairwise = command.share, PAIRWISE if command.pairwise else 0.0
+            begun = admin.start_comparison(
+                db, domain, command.a, command.b, who, share, pairwise=pairwise
+            )
+            return [blocks.section(f":scales: {reports.comparison_line(begun)}.")]
+        case commands.StopComparison():
+            domain = where.domain(db, command.domain)
+            return _results(db, admin.stop_comparison(db, domain, who))
+    raise Invalid("That is no command for here.")
+
+
+def _refresh(db: Database, adapter: adapters.Adapter) -> None:
+    """The message that followed its run offers what can still be done."""
+    if adapter.run_id is not None:
+        runs.watch_again(db, adapter.run_id)
+
+
+def _retrain(db: Database, where: Where, command: commands.Retrain, who: str) -> Outcome:
+    """Queue a run; the message in the channel follows it to its end (`follow.py`)."""
+    domain = where.domain(db, command.domain)
+    if command.preferences:
+        run = runs.request_from_thumbs(db, domain, who)
+    else:
+        run = admin.retrain(db, domain, who, full=command.full)
+    return Outcome(run_message.shown(Followed(run)), "channel", run.id)
+
+
+def _change_role(
+    db: Database,
+    settings: Settings,
+    team: str,
+    command: commands.GrantRole | commands.RevokeRole,
+    who: str,
+) -> list[Block]:
+    person = f"slack:{team}/{command.user}"
+    if isinstance(command, commands.GrantRole):
+        roles.grant(db, settings.slack, person, command.role, who)
+        return reports.role_granted(command.user, command.role)
+    roles.revoke(db, settings.slack, person, who)
+    return reports.role_revoked(command.user)
+
+
+def shown(
+    db: Database,
+    settings: Settings,
+    where: Where,
+    command: commands.Command,
+    standing: Standing,
+) -> list[Block]:
+    """What a command that changes nothing shows. Raises Forbidden, NotFound."""
+    roles.check(db, settings.slack, standing, command.needs)
+    match command:
+        case commands.Help():
+            return reports.help_text(roles.role_of(db, standing))
+        case commands.Status():
+            return reports.status(admin.status(db))
+        case commands.ListDomains():
+            return reports.domain_list(domains.every(db), where.domain(db, None))
+        case commands.ListAdapters():
+            domain = where.domain(db, command.domain)
+            return reports.adapter_list(domain, adapters.every(db, domain))
+        case commands.ShowRoles():
+            return reports.role_list(settings.slack, granted.every(db), standing)
+        case commands.ListRuns():
+            domain_or_none = domains.get(db, command.domain) if command.domain else None
+            return reports.run_list(runs.recent(db, domain_or_none, limit=reports.MOST_RUNS))
+        case commands.PlanRetrain():
+            domain = where.domain(db, command.domain)
+            planned = retraining.plan(
+                db, settings, domain, full=command.full, thumbs=command.preferences
+            )
+            return reports.planned(planned)
+        case commands.ShowComparison():
+            return _results(db, experiments.latest(db, where.domain(db, command.domain)))
+    raise Invalid("That is no command for here.")
+
+
+CHANGES = (
+    commands.Retrain,
+    commands.CancelRun,
+    commands.StartComparison,
+    commands.StopComparison,
+    commands.Promote,
+    commands.Retire,
+    commands.RollBack,
+    commands.Forget,
+    commands.GrantRole,
+    commands.RevokeRole,
+)
+
+
+def changes(command: commands.Command) -> bool:
+    """Whether it is a deed: it changes something, so it has to survive a crash."""
+    return isinstance(command, CHANGES)
+
+
+def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
+    return reports.comparison(experiment, stats.look(db, experiment))

@@ -1,0 +1,150 @@
+"""Opening forms: the menu, the questions before a promotion and a deletion, the review.
+
+What a form shows is read from the store first, with the role checked; the form itself changes
+nothing. A form that is open already is changed in place.
+"""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot import admin
+from bot.slack import commands, effects, modals, outbox, reports, review, roles, views
+from bot.slack.blocks import Block
+from bot.slack.desk import Desk
+from bot.slack.effects import Where
+from bot.slack.modals import Origin
+from bot.slack.roles import Standing
+from bot.slack.stream import Place
+from data import adapters, domains, experiments, forgetting
+from data.errors import Invalid, Unavailable
+
+log = logging.getLogger(__name__)
+
+ASK_FIRST = (commands.Promote, commands.Forget)
+OPENING = (commands.Menu, commands.Review, *ASK_FIRST)
+
+
+def asks_first(command: commands.Command) -> bool:
+    """Whether a form asks before the command is carried out, when it was typed."""
+    return isinstance(command, ASK_FIRST)
+
+
+def opens(command: commands.Command) -> bool:
+    """Whether the command opens a form."""
+    return isinstance(command, OPENING)
+
+
+async def open_for(
+    desk: Desk,
+    place: Place,
+    where: Origin,
+    command: commands.Command,
+    trigger: str,
+    view_id: str = "",
+) -> None:
+    """Open the form of a command, or change the one that is open into it; who may not is told."""
+    async with desk.telling(place, where.response_url):
+        standing = await desk.roles.standing(place.team, place.user)
+        settings, store = desk.service.settings, desk.service.store
+
+        def build(db: Database) -> Block:
+            roles.check(db, settings.slack, standing, command.needs)
+            return _form(db, desk, place, where, command, standing)
+
+        # a review takes a lease, so it is a write
+        work = store.submit if isinstance(command, commands.Review) else store.read
+        await views.show(desk, await work(build), trigger, view_id)
+
+
+def shower(desk: Desk, place: Place, where: Origin, view_id: str) -> outbox.Show:
+    """Shows an outcome in the menu that is open; False when that is gone."""
+
+    async def shown(said: list[Block]) -> bool:
+        standing = await desk.roles.standing(place.team, place.user)
+        view = await desk.service.store.read(
+            lambda db: _menu(db, desk, place, where, standing, said)
+        )
+        try:
+            await views.show(desk, view, "", view_id)
+        except Unavailable as error:
+            log.info("%s", error)
+            return False
+        return True
+
+    return shown
+
+
+async def domain_chosen(desk: Desk, ack: Any, body: dict[str, Any]) -> None:
+    """Another domain in the menu."""
+    await ack()
+    view, place = body["view"], _place(body)
+    chosen = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
+    where = replace(modals.origin(view), domain=chosen)
+    desk.tasks.start(_redraw(desk, place, where, str(view["id"])), "menu")
+
+
+async def _redraw(desk: Desk, place: Place, where: Origin, view_id: str) -> None:
+    async with desk.telling(place, where.response_url):
+        await shower(desk, place, where, view_id)([])
+
+
+def _place(body: dict[str, Any]) -> Place:
+    where = modals.origin(body["view"])
+    team = str((body.get("team") or {}).get("id") or "")
+    return Place(team, where.channel, where.thread_ts, str(body["user"]["id"]))
+
+
+def _form(
+    db: Database,
+    desk: Desk,
+    place: Place,
+    where: Origin,
+    command: commands.Command,
+    standing: Standing,
+) -> Block:
+    match command:
+        case commands.Menu():
+            return _menu(db, desk, place, where, standing, [])
+        case commands.Promote():
+            return _ask_promotion(db, place, where, command, standing)
+        case commands.Forget():
+            return _ask_deletion(db, place, where, command)
+        case commands.Review():
+            named = domains.get(db, command.domain).name if command.domain else ""
+            return review.next_form(db, replace(where, domain=named), standing.person)
+    raise Invalid("That opens no form.")
+
+
+def _menu(
+    db: Database, desk: Desk, place: Place, where: Origin, standing: Standing, result: list[Block]
+) -> Block:
+    settings = desk.service.settings
+    roles.check(db, settings.slack, standing, "member")
+    here = effects.Where(place.team, place.channel, standing.person)
+    domain = here.domain(db, where.domain or None)
+    head = reports.domain_state(admin.domain_status(db, domain))
+    role = roles.role_of(db, standing)
+    chosen = replace(where, domain=domain.name)
+    return modals.menu(role, chosen, domains.every(db), head, result)
+
+
+def _ask_promotion(
+    db: Database, place: Place, where: Origin, command: commands.Promote, standing: Standing
+) -> Block:
+    domain = Where(place.team, place.channel, standing.person).domain(db, command.domain)
+    adapter = adapters.get(db, command.version, domain)
+    said = reports.before_promotion(
+        adapter, adapters.live(db, domain.id), experiments.running(db, domain.id)
+    )
+    asked = replace(where, command=f"promote {adapter.name}", domain=domain.name)
+    return modals.confirmation(asked, "Promote?", said, "Promote")
+
+
+def _ask_deletion(db: Database, place: Place, where: Origin, command: commands.Forget) -> Block:
+    asked = replace(where, command=f"forget {command.user}")
+    found = forgetting.preview(db, f"slack:{place.team}/{command.user}")
+    said = reports.before_forgetting(command.user, found)
+    return modals.confirmation(asked, "Delete the data?", said, "Delete for good")

@@ -1,0 +1,242 @@
+"""The forms of admins and reviewers, built by pure functions: the menu, a confirmation, and the
+review of a pair. What a form has to know when it is sent is in its `private_metadata`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from bot.slack.blocks import Block, context, escape, mention, section, shorten
+from bot.slack.commands import RANK, Role
+from data.domains import Domain
+from data.pairs import Pair
+
+MENU, CONFIRM, EDIT, REJECT = "menu", "confirm_command", "review_edit", "review_reject"
+COMMAND = "command"  # action ids begin so where a button's value is a command
+DECIDE = "review"  # … and so where it decides on a pair
+CHOOSE_DOMAIN = "menu_domain"
+QUESTION, PROMPT, RESPONSE, REASON = "question", "prompt", "response", "reason"
+LONGEST_INPUT = 3_000  # characters that a form of Slack's takes
+MOST_SHOWN = 8_800  # characters of a text in the review: three sections
+MOST_RESULT = 60  # blocks
+
+# role, label, command, what is asked before it is done ('': it is done at once)
+ACTIONS: tuple[tuple[Role, str, str, str], ...] = (
+    ("member", "Status", "status", ""),
+    ("member", "Versions", "adapters {domain}", ""),
+    ("member", "Domains", "domains", ""),
+    ("member", "Who may do what", "roles", ""),
+    ("reviewer", "Review", "review {domain}", ""),
+    ("reviewer", "Runs", "runs {domain}", ""),
+    ("reviewer", "Comparison", "ab status {domain}", ""),
+    ("reviewer", "Plan a retrain", "retrain {domain} --dry-run", ""),
+    ("admin", "Retrain", "retrain {domain}", "Learn the new approved pairs of {domain} now?"),
+    ("admin", "Stop the comparison", "ab stop {domain}", "End the comparison in {domain}?"),
+    ("admin", "Roll back", "rollback {domain}", "Undo the last promotion in {domain}?"),
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a form was opened from: what it does is told there."""
+
+    channel: str = ""
+    thread_ts: str = ""
+    response_url: str = ""
+    domain: str = ""  # '': the channel's own, or every domain
+    command: str = ""  # that is confirmed
+    pair_id: int = 0  # that is reviewed
+
+    def dump(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+
+def origin(view: dict[str, Any]) -> Origin:
+    """What a form of ours was given."""
+    return Origin(**orjson.loads(view["private_metadata"]))
+
+
+def menu(
+    role: Role, where: Origin, domains: list[Domain], head: list[Block], result: list[Block]
+) -> Block:
+    """What `/understudy` alone opens: how things stand, what this role may do, and below that
+    what was asked for last."""
+    shown: list[Block] = [*head]
+    if len(domains) > 1:
+        shown.append(_domain_choice(domains, where.domain))
+    for needed in ("member", "reviewer", "admin"):
+        if RANK[role] >= RANK[needed]:
+            shown.append({"type": "actions", "elements": _buttons(needed, where.domain)})
+    shown.append(
+        _text_input(QUESTION, "Ask me something", "", optional=True, hint="Only you see the answer")
+    )
+    if result:
+        shown += [{"type": "divider"}, *result[:MOST_RESULT]]
+    return _modal(MENU, "Understudy", shown, where, submit="Ask")
+
+
+def _buttons(role: Role, domain: str) -> list[Block]:
+    found = []
+    for needed, label, command, asked in ACTIONS:
+        if needed != role:
+            continue
+        value = command.format(domain=domain)
+        element: Block = {
+            "type": "button",
+            "action_id": f"{COMMAND}:{value.split()[0]}:{label}",
+            "text": _plain(label),
+            "value": value,
+        }
+        if asked:
+            element["confirm"] = confirm(f"{label}?", asked.format(domain=domain), label)
+        found.append(element)
+    return found
+
+
+def _domain_choice(domains: list[Domain], chosen: str) -> Block:
+    options = [
+        {"text": _plain(shorten(f"{d.title} ({d.name})", 75)), "value": d.name}
+        for d in domains[:100]
+    ]
+    first = next((o for o in options if o["value"] == chosen), options[0])
+    select: Block = {"type": "static_select", "action_id": CHOOSE_DOMAIN, "options": options}
+    select |= {"initial_option": first, "placeholder": _plain("Which domain?")}
+    return {"type": "actions", "elements": [select]}
+
+
+def confirmation(where: Origin, title: str, said: list[Block], submit: str) -> Block:
+    """Asks before a command is carried out."""
+    return _modal(CONFIRM, title, said, where, submit=submit, close="Not now")
+
+
+def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str = "") -> Block:
+    """A pending pair with what can be decided, or that nothing is left."""
+    shown = [context(note)] if note else []
+    if pair is None:
+        others = " Others are looking at the rest." if left else ""
+        shown.append(section(f"Nothing waits for you.{others}"))
+        return _modal(DECIDE, "Review", shown, where, close="Done")
+    by = f" by {mention(pair.author)}" if pair.author else ""
+    shown.append(context(f"pair {pair.id} of *{escape(domain)}*, {pair.source}{by}; {left} wait"))
+    if pair.turns:
+        said = "\n".join(f"_{t.role}_: {escape(t.content)}" for t in pair.turns)
+        shown.append(section(f"*Before that*\n{shorten(said, 2_500)}"))
+    shown += [*_long("Asked", pair.prompt), *_long("Suggested answer", pair.response)]
+    buttons = [
+        _decision("approve", "Approve", pair.id, "primary"),
+        _decision("edit", "Edit", pair.id),
+        _decision("reject", "Reject", pair.id, "danger"),
+        _decision("next", "Next", pair.id),
+    ]
+    shown.append({"type": "actions", "elements": buttons})
+    return _modal(DECIDE, "Review", shown, where, close="Done")
+
+
+def edited(where: Origin, pair: Pair) -> Block:
+    """The pair as it can be written anew."""
+    shown = [
+        _text_input(PROMPT, "Asked", pair.prompt),
+        _text_input(RESPONSE, "Answer", pair.response),
+    ]
+    return _modal(EDIT, "Edit the pair", shown, where, submit="Approve this", close="Back")
+
+
+def rejected(where: Origin, pair: Pair) -> Block:
+    """Why a pair is rejected."""
+    hint = "Who suggested it reads this on their Home tab."
+    shown = [
+        section(f"*Suggested answer*\n{escape(shorten(pair.response, 600))}"),
+        _text_input(REASON, "Why not?", "", optional=True, hint=hint, most=1_000),
+    ]
+    return _modal(REJECT, "Reject the pair", shown, where, submit="Reject", close="Back")
+
+
+def said(where: Origin, text: str) -> Block:
+    """A form of the review that only says something."""
+    return _modal(DECIDE, "Review", [section(text)], where, close="Done")
+
+
+def can_be_edited(pair: Pair) -> bool:
+    """Whether a form of Slack's takes its texts."""
+    return max(len(pair.prompt), len(pair.response)) <= LONGEST_INPUT
+
+
+def confirm(title: str, text: str, yes: str, no: str = "Not now") -> Block:
+    """The dialog that asks before a button does something."""
+    return {
+        "title": _plain(shorten(title, 100)),
+        "text": _plain(shorten(text, 300)),
+        "confirm": _plain(shorten(yes, 30)),
+        "deny": _plain(no),
+    }
+
+
+def _decision(verb: str, label: str, pair_id: int, style: str = "") -> Block:
+    button: Block = {
+        "type": "button",
+        "action_id": f"{DECIDE}:{verb}",
+        "text": _plain(label),
+        "value": f"{verb} {pair_id}",
+    }
+    return {**button, "style": style} if style else button
+
+
+def _long(label: str, text: str) -> list[Block]:
+    """A text in as many sections as it takes; the rest of a very long one is left out."""
+    parts = [text[at : at + 2_800] for at in range(0, min(len(text), MOST_SHOWN), 2_800)]
+    shown = [section(f"*{label}*\n{_literal(parts[0])}")] if parts else []
+    shown += [section(_literal(part)) for part in parts[1:]]
+    if len(text) > MOST_SHOWN:
+        shown.append(context(f"… and {len(text) - MOST_SHOWN:,} characters more"))
+    return shown
+
+
+def _literal(text: str) -> str:
+    """A text as it is, as far as mrkdwn can show that; escaping may make it five times as long."""
+    return shorten(escape(text), 2_950)
+
+
+def _modal(
+    callback_id: str,
+    title: str,
+    blocks: list[Block],
+    where: Origin,
+    submit: str = "",
+    close: str = "Close",
+) -> Block:
+    view: Block = {
+        "type": "modal",
+        "callback_id": callback_id,
+        "private_metadata": where.dump(),
+        "title": _plain(shorten(title, 24)),
+        "close": _plain(close),
+        "blocks": blocks,
+    }
+    return {**view, "submit": _plain(shorten(submit, 24))} if submit else view
+
+
+def _text_input(
+    block_id: str,
+    label: str,
+    initial: str,
+    optional: bool = False,
+    hint: str = "",
+    most: int = LONGEST_INPUT,
+) -> Block:
+    element: Block = {"type": "plain_text_input", "action_id": "text", "multiline": True}
+    element["max_length"] = most
+    if initial:
+        element["initial_value"] = initial
+    block: Block = {"type": "input", "block_id": block_id, "optional": optional}
+    block |= {"label": _plain(label), "element": element}
+    return {**block, "hint": _plain(hint)} if hint else block
+
+
+def typed(view: dict[str, Any], block_id: str) -> str:
+    """What was typed into a form."""
+    state = view.get("state", {}).get("values", {}).get(block_id, {}).get("text", {})
+    return str(state.get("value") or "").strip()
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text}

@@ -1,0 +1,159 @@
+"""Review from Slack: a form with a pending pair, and what a reviewer decides about it.
+
+The queue, its leases and its idempotent decisions are in `data/reviews.py`. Every decision is
+stored before Slack is acknowledged or the next pair is shown, and the role is checked in the same
+transaction.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.slack import modals, roles, views
+from bot.slack.accept import team_of
+from bot.slack.blocks import Block, sentence
+from bot.slack.desk import Desk
+from bot.slack.modals import Origin
+from bot.slack.stream import Place
+from data import domains, pairs, reviews
+from data.errors import Conflict, Invalid, NotFound, UnderstudyError
+
+Ack = Callable[..., Awaitable[Any]]
+BUTTON = re.compile(rf"^{modals.DECIDE}:")
+STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
+Decide = Callable[[Database, str], str]  # what it does for a reviewer; returns a note
+
+
+def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after: int = 0) -> Block:
+    """The form with the next pair that this reviewer is to look at."""
+    domain = domains.get(db, where.domain) if where.domain else None
+    pair = reviews.take_next(db, reviewer, domain, after)
+    left = reviews.pending(db, domain)
+    shown_of = domains.by_id(db, pair.domain_id).title if pair else ""
+    return modals.reviewed(
+        replace(where, pair_id=pair.id if pair else 0), pair, shown_of, left, note
+    )
+
+
+async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """Approve, Edit, Reject or Next under a pair."""
+    verb, _, number = str(body["actions"][0].get("value") or "").partition(" ")
+    view, pair_id = body["view"], int(number)
+    where = replace(modals.origin(view), pair_id=pair_id)
+    match verb:
+        case "approve":
+            storing = _store(desk, body, _form_after(where, _approve(pair_id)))
+        case "next":
+            storing = _store(desk, body, lambda db, who: next_form(db, where, who, "", pair_id))
+        case _:
+            form = modals.edited if verb == "edit" else modals.rejected
+            storing = _store(desk, body, lambda db, who: _opened(db, where, who, form))
+    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+    try:
+        shown = await storing  # before Slack is told that all is well
+    except UnderstudyError as error:
+        shown = modals.said(where, f":warning: {sentence(str(error))}")
+    await ack()
+    desk.tasks.start(_update(desk, place, where, str(view["id"]), shown), "review")
+
+
+async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """A pair's edit or rejection, sent: the form becomes the next pair."""
+    view = body["view"]
+    where, callback = modals.origin(view), view["callback_id"]
+    if callback == modals.EDIT:
+        prompt, response = (modals.typed(view, b) for b in (modals.PROMPT, modals.RESPONSE))
+        decide = _edit(where.pair_id, prompt, response)
+        field = modals.RESPONSE
+    else:
+        decide = _reject(where.pair_id, modals.typed(view, modals.REASON))
+        field = modals.REASON
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            shown = await _store(desk, body, _form_after(where, decide))
+    except TimeoutError:
+        busy = "The store is busy. Send it again in a moment."
+        await ack(response_action="errors", errors={field: busy})
+    except UnderstudyError as error:
+        await ack(response_action="errors", errors={field: str(error)})
+    else:
+        await ack(response_action="update", view=shown)
+
+
+def _approve(pair_id: int) -> Decide:
+    def decide(db: Database, who: str) -> str:
+        reviews.decide(db, pair_id, "approved", who)
+        return f":white_check_mark: Pair {pair_id} is approved; the next retrain learns it."
+
+    return decide
+
+
+def _reject(pair_id: int, reason: str) -> Decide:
+    def decide(db: Database, who: str) -> str:
+        reviews.decide(db, pair_id, "rejected", who, reason)
+        return f":no_entry_sign: Pair {pair_id} is rejected."
+
+    return decide
+
+
+def _edit(pair_id: int, prompt: str, response: str) -> Decide:
+    def decide(db: Database, who: str) -> str:
+        new = reviews.edit(db, pair_id, prompt, response, who)
+        return f":white_check_mark: Approved as edited: pair {new.id}; the next retrain learns it."
+
+    return decide
+
+
+def _form_after(where: Origin, decide: Decide) -> Callable[[Database, str], Block]:
+    """Decide, then the next pair. What somebody else decided meanwhile is said above it."""
+
+    def write(db: Database, who: str) -> Block:
+        try:
+            with db.atomic():
+                note = decide(db, who)
+        except (Conflict, NotFound) as error:
+            note = f":warning: {sentence(str(error))}"
+        return next_form(db, where, who, note, where.pair_id)
+
+    return write
+
+
+def _opened(
+    db: Database, where: Origin, who: str, form: Callable[[Origin, pairs.Pair], Block]
+) -> Block:
+    """A form about a pair that this reviewer holds from now on."""
+    try:
+        pair = reviews.hold(db, where.pair_id, who)
+    except (Conflict, NotFound) as error:
+        note = f":warning: {sentence(str(error))}"
+        return next_form(db, where, who, note, where.pair_id)
+    if form is modals.edited and not modals.can_be_edited(pair):
+        raise Invalid(
+            f"Pair {pair.id} is longer than the {modals.LONGEST_INPUT:,} characters that a form of "
+            "Slack's takes, so it can't be edited here. Approve or reject it as it is."
+        )
+    return form(where, pair)
+
+
+async def _store(
+    desk: Desk, body: dict[str, Any], write: Callable[[Database, str], Block]
+) -> Block:
+    """Run `write` for the reviewer, whose role is checked in the same transaction."""
+    standing = await desk.roles.standing(team_of(body), str(body["user"]["id"]))
+    settings = desk.service.settings.slack
+
+    def checked(db: Database) -> Block:
+        roles.check(db, settings, standing, "reviewer")
+        return write(db, standing.person)
+
+    return await desk.service.store.submit(checked)
+
+
+async def _update(desk: Desk, place: Place, where: Origin, view_id: str, shown: Block) -> None:
+    """What was decided is stored already; opening the review again shows the next pair as well."""
+    async with desk.telling(place, where.response_url):
+        await views.show(desk, shown, "", view_id)

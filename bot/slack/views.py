@@ -1,0 +1,20 @@
+"""A form on somebody's screen: opened while its trigger lives, or changed where it is open."""
+
+from bot.slack.api import Transport, failure
+from bot.slack.blocks import Block
+from bot.slack.desk import Desk
+from data.errors import Unavailable
+
+
+async def show(desk: Desk, view: Block, trigger: str, view_id: str = "") -> None:
+    """Raises Unavailable when Slack would not open it."""
+    try:
+        if view_id:
+            await desk.api.in_turn(desk.api.quick.views_update, view_id=view_id, view=view)
+        else:
+            await desk.api.quick.views_open(trigger_id=trigger, view=view)
+    except Transport as error:
+        code = failure(error).code
+        raise Unavailable(
+            f"Slack did not open the form ({code}). Nothing was changed; please try again."
+        ) from error
