@@ -1,41 +1,98 @@
-"""`understudy ab`: compare two adapters on live traffic."""
+"""`understudy ab`: compare adapters, system prompts and sampling on live traffic."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 
-from bot import admin, stats
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import domains, experiments
+from data import arms, assignments, decisions, domains, experiments, testers
+from data.domains import Domain
+from data.errors import Invalid
+from data.experiments import Experiment
+from data.terms import Terms
 
-HEADERS = ("", "adapter", "people", "who rated", "liked", "answers", "failed", "up", "down")
+HEADERS = ("", "what", "people", "who rated", "liked", "answers", "failed", "up", "down")
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.group()
 def ab() -> None:
-    """Compare two adapters on live traffic."""
+    """Compare adapters, system prompts and sampling on live traffic."""
 
 
 @ab.command()
 @click.argument("domain")
-@click.argument("a")
-@click.argument("b")
+@click.argument("sides", nargs=-1, required=True, metavar="A B [C]...")
+@click.option("--share", type=SHARE, help="The part of the people that gets a candidate.")
+@click.option("--prompt", "prompts", multiple=True, metavar="B=FILE", help="B's own system prompt.")
 @click.option(
-    "--share",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.5,
+    "--sampling",
+    multiple=True,
+    metavar="B=NAME=VALUE",
+    help="B's own setting: temperature, top_p, max_tokens, presence_penalty, frequency_penalty.",
+)
+@click.option(
+    "--pairwise",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="The part of the questions that gets two blinded answers to choose from.",
+)
+@click.option(
+    "--adaptive",
+    type=SHARE,
+    help="Let shares follow the results; no side gets less than this part of the people.",
+)
+@click.option("--fresh", is_flag=True, help="Without those the last comparison gave a candidate.")
+@click.option(
+    "--minimum-effect",
+    type=SHARE,
+    default=Terms.minimum_effect,
     show_default=True,
-    help="The part of the people that gets B.",
+    help="The least difference in ratings (0..1) that is worth having.",
+)
+@click.option(
+    "--expected-people",
+    type=click.IntRange(min=10),
+    default=Terms.expected_people,
+    show_default=True,
+    help="How many people will have rated: the interval is tightest about there.",
 )
 @pass_app
-def start(app: App, domain: str, a: str, b: str, share: float) -> None:
-    """Compare A (the control) with B: versions such as 2 or helpdesk@2, `live`, or `base`.
+def start(
+    app: App,
+    domain: str,
+    sides: tuple[str, ...],
+    share: float | None,
+    prompts: tuple[str, ...],
+    sampling: tuple[str, ...],
+    pairwise: float,
+    adaptive: float | None,
+    fresh: bool,
+    minimum_effect: float,
+    expected_people: int,
+) -> None:
+    """Compare A (the control) with B, or more: versions such as 2 or helpdesk@2, `live`, `base`.
 
-    Everyone stays on one side for as long as it runs.
+    Everyone stays on one side for as long as it runs. By default every side gets as many people.
     """
+    from bot import comparisons
+
+    plan = comparisons.Plan(
+        share=share,
+        prompts=_prompts(prompts),
+        sampling=_sampling(sampling),
+        pairwise=pairwise,
+        adaptive=adaptive or 0.0,
+        fresh=fresh,
+        terms=Terms(minimum_effect=minimum_effect, expected_people=expected_people),
+    )
     with app.store.write() as db:
-        begun = admin.start_comparison(db, domains.get(db, domain), a, b, app.actor, share)
-    sides = " with ".join(v.adapter for v in begun.variants)
+        begun = comparisons.begin(db, domains.get(db, domain), sides, app.actor, plan)
+    shown = " with ".join(v.described for v in begun.variants)
     click.echo(
-        f"Experiment {begun.id} compares {sides}. Watch it: `understudy ab status {domain}`."
+        f"Experiment {begun.id} compares {shown}. Watch it: `understudy ab status {domain}`."
     )
 
 
@@ -45,15 +102,115 @@ def start(app: App, domain: str, a: str, b: str, share: float) -> None:
 @pass_app
 def status(app: App, domain: str | None, as_json: bool) -> None:
     """The comparison that is running in DOMAIN, or the last one."""
+    from bot import stats
+
     db = app.store.db
-    subject = domains.get(db, domain) if domain else domains.default(db)
-    experiment = experiments.latest(db, subject)
+    experiment = experiments.latest(db, _domain(app, domain))
     results = stats.look(db, experiment)
     if as_json:
-        return print_json({"experiment": experiment, "results": results})
-    click.echo(f"Experiment {experiment.id} of {subject.name}, {experiment.state}")
-    print_table(HEADERS, [_line(v) for v in results.variants], "")
-    return click.echo(results.sentence)
+        return print_json({"experiment": _shown(experiment), "results": results})
+    click.echo(_head(experiment))
+    print_table(HEADERS, _lines(experiment, results), "")
+    for found in results.comparisons:
+        rating = found.differences.get("rating")
+        interval = (
+            f", {rating.estimate * 100:+.1f} points ({rating.low * 100:+.1f} to "
+            f"{rating.high * 100:+.1f})"
+            if rating
+            else ""
+        )
+        click.echo(f"{found.label}: {found.state}{interval}")
+    click.echo(results.sentence)
+    if chosen := testers.every(db, experiment):
+        click.echo("Testers, who are not counted: " + ", ".join(chosen))
+    return None
+
+
+@ab.command()
+@click.argument("domain")
+@click.argument("percent", type=click.FloatRange(0, 100, min_open=True, max_open=True))
+@pass_app
+def ramp(app: App, domain: str, percent: float) -> None:
+    """Give PERCENT of the people a candidate from now on. A share only grows, and whoever has been
+    answered stays where they are."""
+    from bot import comparisons
+
+    with app.store.write() as db:
+        after = comparisons.ramp(db, domains.get(db, domain), percent / 100, app.actor)
+    shares = ", ".join(f"{v.label} {v.share:.0%}" for v in after.variants)
+    click.echo(f"Stage {after.stage} of experiment {after.id}: {shares} of the new people.")
+
+
+@ab.command()
+@click.argument("domain")
+@click.argument("person")
+@click.argument("label")
+@pass_app
+def tester(app: App, domain: str, person: str, label: str) -> None:
+    """Let PERSON (such as slack:T1/U2) be answered by variant LABEL (A, B, ...) in the running
+    comparison. They are in no statistic of it from then on."""
+    from bot import comparisons
+
+    with app.store.write() as db:
+        running = comparisons.current(db, domains.get(db, domain))
+        variant = testers.put(db, running, person, label, app.actor)
+    click.echo(f"{person} is answered by {variant.label} ({variant.described}), and not counted.")
+
+
+@ab.command("where")
+@click.argument("domain")
+@click.argument("person")
+@pass_app
+def where(app: App, domain: str, person: str) -> None:
+    """Say which side PERSON (such as slack:T1/U2) is on."""
+    from bot import comparisons
+
+    db = app.store.db
+    running = comparisons.current(db, domains.get(db, domain))
+    place = assignments.place(db, running, person)
+    if place is None:
+        click.echo(f"{person} is in no comparison: held out, or left out for an earlier one.")
+        return
+    how = "for good" if place.settled else "from their first question on"
+    click.echo(f"{person} is on {place.variant.label} ({place.variant.described}), {how}.")
+
+
+@ab.command("decisions")
+@click.argument("domain", required=False)
+@json_option
+@pass_app
+def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
+    """What was decided about the comparison of DOMAIN that runs, or the last one."""
+    db = app.store.db
+    experiment = experiments.latest(db, _domain(app, domain))
+    found = decisions.every(db, experiment.id)
+    if as_json:
+        return print_json(found)
+    click.echo(_head(experiment))
+    return print_table(
+        ("decision", "policy", "state", "", "done", "because"),
+        [(d.id, d.policy, d.state, d.variant, d.action, d.sentence) for d in found],
+        "Nothing has been decided: it holds.",
+    )
+
+
+@ab.command()
+@click.argument("decision", type=click.IntRange(min=1))
+@json_option
+@pass_app
+def explain(app: App, decision: int, as_json: bool) -> None:
+    """Work a DECISION out anew from the numbers it was made with, and show that it comes to the
+    same. Exit code 1 when it does not."""
+    from bot import decide
+
+    made = decisions.get(app.store.db, decision)
+    explained = decide.explain(made)
+    if as_json:
+        print_json(explained)
+    else:
+        _print_explained(app, explained)
+    if explained.differing:
+        raise SystemExit(1)
 
 
 @ab.command()
@@ -61,11 +218,76 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
 @pass_app
 def stop(app: App, domain: str) -> None:
     """End the comparison; everyone gets the live adapter again."""
+    from bot import comparisons
+
     with app.store.write() as db:
-        ended = admin.stop_comparison(db, domains.get(db, domain), app.actor)
+        ended = comparisons.stop(db, domains.get(db, domain), app.actor)
     click.echo(f"Experiment {ended.id} has ended. Its results: `understudy ab status {domain}`.")
 
 
-def _line(v: stats.VariantResult) -> tuple[object, ...]:
-    liked = "" if v.mean is None else f"{v.mean:.0%}"
-    return (v.label, v.adapter, v.people, v.raters, liked, v.replies, v.failed, v.up, v.down)
+def _print_explained(app: App, explained: Any) -> None:
+    from bot import stats
+
+    made = explained.decision
+    experiment = experiments.get(app.store.db, made.experiment_id)
+    stored = made.results | {"evidence": made.evidence, "terms": made.terms}
+    results = stats.reproduce({k: v for k, v in stored.items() if k != "promotable"})
+    click.echo(
+        f"Decision {made.id} about experiment {experiment.id} of {experiment.domain}, under the "
+        f"policy {made.policy}: {made.action} ({made.state})."
+    )
+    click.echo(f"Then: {made.sentence}")
+    print_table(HEADERS, _lines(experiment, results), "")
+    click.echo("Terms: " + ", ".join(f"{name}={value}" for name, value in made.terms.items()))
+    click.echo(f"Worked out anew: {explained.again.action}. {explained.again.sentence}")
+    if explained.differing:
+        click.echo("It does NOT come to the same; what differs: " + ", ".join(explained.differing))
+    else:
+        click.echo("It comes to the same, in every number.")
+
+
+def _domain(app: App, name: str | None) -> Domain:
+    db = app.store.db
+    return domains.get(db, name) if name else domains.default(db)
+
+
+def _head(experiment: Experiment) -> str:
+    by = f" by {experiment.stopped_by}" if experiment.stopped_by else ""
+    stage = f", stage {experiment.stage}" if experiment.stage > 1 else ""
+    return f"Experiment {experiment.id} of {experiment.domain}, {experiment.state}{by}{stage}"
+
+
+def _lines(experiment: Experiment, results: Any) -> Iterable[tuple[object, ...]]:
+    for variant, v in zip(experiment.variants, results.variants, strict=True):
+        liked = "" if v.mean is None else f"{v.mean:.0%}"
+        what = variant.described
+        yield (v.label, what, v.people, v.raters, liked, v.replies, v.failed, v.up, v.down)
+
+
+def _shown(experiment: Experiment) -> dict[str, Any]:
+    """All but the salt: who knows it can tell who is on which side."""
+    from dataclasses import asdict
+
+    shown = asdict(experiment)
+    del shown["salt"]
+    return shown
+
+
+def _prompts(given: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        label, _, name = text.partition("=")
+        try:
+            found[label.upper()] = Path(name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Invalid(f"--prompt {text}: the file cannot be read: {error}") from None
+    return found
+
+
+def _sampling(given: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for text in given:
+        label, _, setting = text.partition("=")
+        name, value = arms.setting(setting)
+        found.setdefault(label.upper(), {})[name] = value
+    return found

@@ -3,9 +3,10 @@
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import audit
+from data import audit, policies
 from data import domains as store
 from data import pairs as pair_store
+from data.policies import POLICIES
 
 
 @click.group()
@@ -107,3 +108,35 @@ def unbind(app: App, team: str, channel: str) -> None:
         if bound:
             audit.record(db, app.actor, "domain unbind", f"{team}/{channel}")
     click.echo("Done." if bound else "That channel was not bound; nothing changed.")
+
+
+@domains.command()
+@click.argument("name")
+@click.argument("policy", required=False, type=click.Choice(POLICIES))
+@pass_app
+def policy(app: App, name: str, policy: str | None) -> None:
+    """Say what may be decided about NAME's comparisons without a person; show it without POLICY.
+
+    auto-promote makes a candidate that is better the live one, auto-roll-back ends a comparison
+    whose candidate is worse, auto does both, advise neither.
+    """
+    if policy is None:
+        rules = policies.of(app.store.db, store.get(app.store.db, name).id)
+        return click.echo(f"{name}: {rules.policy}, {rules.holdout:.0%} of the people held out")
+    with app.store.write() as db:
+        policies.set_policy(db, store.get(db, name), policy, app.actor)
+    return click.echo(f"The policy of {name} is {policy} now.")
+
+
+@domains.command()
+@click.argument("name")
+@click.argument("percent", type=click.FloatRange(0, 50))
+@pass_app
+def holdout(app: App, name: str, percent: float) -> None:
+    """Keep PERCENT of the people on the live adapter, out of every comparison of NAME.
+
+    They are always the same people; a larger holdout only adds some.
+    """
+    with app.store.write() as db:
+        policies.set_holdout(db, store.get(db, name), percent / 100, app.actor)
+    click.echo(f"{percent:g}% of the people are held out of the comparisons of {name}.")

@@ -26,6 +26,9 @@ def status(app: App, as_json: bool) -> None:
             [_domain(d) for d in found.domains],
             "No domain yet: `understudy domains add NAME`.",
         )
+        for d in found.domains:
+            if d.results is not None:
+                click.echo(f"{d.domain.name}: {d.results.sentence}")
         print_table(
             ("engine", "state", "base in", "holds", "address"),
             [_replica(app, r) for r in found.replicas],
@@ -42,9 +45,10 @@ def status(app: App, as_json: bool) -> None:
 
 def _domain(d: DomainStatus) -> tuple[object, ...]:
     run = f"{d.run.id}: {d.run.phase if d.run.open else d.run.state}" if d.run else ""
-    sides = " and ".join(v.adapter for v in d.experiment.variants) if d.experiment else ""
+    sides = " and ".join(v.described for v in d.experiment.variants) if d.experiment else ""
+    state = f": {d.results.state}" if d.results else ""
     live = d.live.name if d.live else "the bare base"
-    return (d.domain.name, live, run, sides, d.new_pairs, d.pairs.get("pending", 0))
+    return (d.domain.name, live, run, sides + state, d.new_pairs, d.pairs.get("pending", 0))
 
 
 def _replica(app: App, r: Replica) -> tuple[object, ...]:

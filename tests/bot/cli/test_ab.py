@@ -1,0 +1,167 @@
+"""`understudy ab`: from the start of a comparison to the decision, worked out anew."""
+
+from pathlib import Path
+
+import pytest
+
+from data import adapters, assignments, decisions, domains, experiments, feedback, placements
+from data.db import Store
+from data.experiments import Experiment
+from tests.bot.cli.conftest import Run, json, make_adapter
+from tests.data import given
+
+
+@pytest.fixture(autouse=True)
+def art(run: Run, store: Store) -> None:
+    """The domain art: art@1 is live, art@2 and art@3 are candidates."""
+    run("domains", "add", "art")
+    made = [make_adapter(store, "art", n) for n in (1, 2, 3)]
+    with store.write() as db:
+        adapters.promote(db, made[0], "cli:ann")
+        placements.beat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready")
+        for adapter in made:
+            placements.record_loaded(db, "local-1", adapter.id, 5.0)
+
+
+def running(store: Store) -> Experiment:
+    found = experiments.running(store.db, domains.get(store.db, "art").id)
+    assert found is not None
+    return found
+
+
+def rate(store: Store, people: int = 200) -> None:
+    """People on A like every answer, those on B every fifth."""
+    experiment = running(store)
+    with store.write() as db:
+        domain = domains.get(db, "art")
+        for n in range(people):
+            person = f"web:{n}"
+            variant = assignments.variant_for(experiment, person)
+            assignments.expose(db, experiment.id, person, variant.id, experiment.stage)
+            reply = given.reply(db, domain, person, variant=variant)
+            feedback.thumb(db, reply, person, variant.label == "A" or n % 5 == 0)
+
+
+def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
+    result = run("ab", "start", "art", "live", "2", "3")
+
+    assert result.exit_code == 0, result.output
+    assert "compares art@1 with art@2 with art@3" in result.output
+    assert [round(v.share, 3) for v in running(store).variants] == [0.333, 0.333, 0.333]
+
+
+def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path) -> None:
+    (home / "kind.txt").write_text("Be kind.\n")
+
+    result = run(
+        *("ab", "start", "art", "live", "live", "--share", "0.2"),
+        *("--prompt", "B=kind.txt", "--sampling", "b=temperature=0.2"),
+        *("--pairwise", "0.1", "--minimum-effect", "0.05"),
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "compares art@1 with art@1 (own prompt, temperature=0.2)" in result.output
+    begun = running(store)
+    assert begun.variants[1].system_prompt == "Be kind."
+    assert (begun.pairwise, begun.terms["minimum_effect"]) == (0.1, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--prompt", "B=nothing.txt"], "cannot be read"),
+        (["--prompt", "X=ab.txt"], "cannot be read"),
+        (["--sampling", "B=heat=2"], "no sampling setting"),
+        (["--sampling", "C=temperature=1"], "no side 'C'; the sides are A, B"),
+        (["--fresh"], "no comparison yet"),
+        (["--adaptive", "0.6"], "between 0 and 0.50"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(run: Run, options: list[str], words: str) -> None:
+    result = run("ab", "start", "art", "1", "2", *options)
+
+    assert result.exit_code != 0
+    assert words in result.output
+
+
+def test_a_ramp_only_grows(run: Run) -> None:
+    run("ab", "start", "art", "1", "2", "--share", "0.05")
+
+    assert (
+        "Stage 2 of experiment 1: A 80%, B 20% of the new" in run("ab", "ramp", "art", "20").output
+    )
+    refused = run("ab", "ramp", "art", "5")
+    assert refused.exit_code == 2
+    assert "20% of the people get a candidate now. A share only grows" in refused.output
+
+
+def test_a_tester_chooses_and_is_told_where_everybody_is(run: Run) -> None:
+    run("ab", "start", "art", "1", "2")
+
+    chosen = run("ab", "tester", "art", "web:me", "B")
+
+    assert "web:me is answered by B (art@2), and not counted." in chosen.output
+    assert "web:me is on B (art@2), for good." in run("ab", "where", "art", "web:me").output
+    assert "from their first question on" in run("ab", "where", "art", "web:you").output
+    assert "Testers, who are not counted: web:me" in run("ab", "status", "art").output
+
+
+def test_the_holdout_is_shown(run: Run) -> None:
+    run("ab", "start", "art", "1", "2")
+    run("domains", "holdout", "art", "50")
+
+    places = [run("ab", "where", "art", f"web:{n}").output for n in range(40)]
+
+    assert 5 < sum("held out" in place for place in places) < 35
+    assert "art: advise, 50% of the people held out" in run("domains", "policy", "art").output
+
+
+def test_status_shows_the_interval_the_state_and_the_sentence(run: Run, store: Store) -> None:
+    run("ab", "start", "art", "1", "2")
+    rate(store)
+
+    shown = run("ab", "status", "art").output
+
+    assert "B: worse, -" in shown
+    assert "B (art@2) is worse than A (art@1)" in shown
+    everything = run("status").output
+    assert "art@1 and art@2: worse" in everything
+    assert "art: B (art@2) is worse than A (art@1)" in everything
+    found = json(run("ab", "status", "art", "--json"))
+    assert isinstance(found, dict)
+    assert found["results"]["state"] == "worse"
+    assert "salt" not in found["experiment"]
+
+
+def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) -> None:
+    from bot import decide
+
+    run("domains", "policy", "art", "auto-roll-back")
+    run("ab", "start", "art", "1", "2")
+    assert "Nothing has been decided: it holds." in run("ab", "decisions", "art").output
+    rate(store)
+    with store.write() as db:
+        found = decide.consider(db, running(store))
+        assert found is not None
+        made = decide.carry_out(db, found)
+    assert made is not None
+
+    assert "roll back" in run("ab", "decisions", "art").output
+    assert "stopped by policy:auto-roll-back" in run("ab", "decisions", "art").output
+    explained = run("ab", "explain", str(made.id))
+    assert explained.exit_code == 0, explained.output
+    assert "It comes to the same, in every number." in explained.output
+
+    with store.write() as db:
+        db.execute("UPDATE decisions SET terms = replace(terms, '0.05', '0.0000001')")
+    tampered = run("ab", "explain", str(made.id))
+    assert tampered.exit_code == 1
+    assert "does NOT come to the same" in tampered.output
+    assert decisions.get(store.db, made.id).action == "roll back"
+
+
+def test_an_unknown_policy_is_refused(run: Run) -> None:
+    result = run("domains", "policy", "art", "brave")
+
+    assert result.exit_code == 2
+    assert "auto-roll-back" in result.output
