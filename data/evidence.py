@@ -13,10 +13,12 @@ stood in for the variant, nobody's opinion counts (`data/feedback.py`); the metr
 both, on both sides alike, for it is what the error guardrail compares.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import orjson
 from sqlite_utils import Database
 
 from data.db import Row, rows
@@ -24,6 +26,8 @@ from data.experiments import Experiment, Variant
 
 Metric = Literal["rating", "correction", "regenerate", "follow_up", "failed", "latency"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+ANSWERED = "r.status IN ('done', 'cancelled')"
+FOREVER_US = 2**62
 
 
 @dataclass(frozen=True)
@@ -103,48 +107,110 @@ class Evidence:
     ballots: tuple[Ballot, ...] = ()
 
 
-# For each metric one value a person, of the variant :variant: (person, value)
-OUTCOMES: Mapping[Metric, str] = {
-    "rating": """
-        SELECT person, up * 1.0 / (up + down) AS value FROM ratings
-        WHERE variant_id = :variant AND up + down > 0
-    """,
-    "correction": """
-        SELECT r.person, avg(f.id IS NOT NULL) AS value FROM replies r
-        LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = r.person
-            AND f.kind = 'correction' AND f.live = 1
-        WHERE r.variant_id = :variant AND r.status IN ('done', 'cancelled') GROUP BY r.person
-    """,
-    "failed": """
-        SELECT person, avg(status IN ('failed', 'partial')) AS value FROM replies
-        WHERE variant_id = :variant AND status <> 'streaming' GROUP BY person
-    """,
-    "latency": """
-        SELECT person, ln(max(avg(latency_us), 1)) AS value FROM replies
-        WHERE variant_id = :variant AND status = 'done' AND latency_us IS NOT NULL GROUP BY person
-    """,
+# What is measured on each answer of a person, and put together into one value a person. `r` is
+# a reply that has ended; NULL is no measurement.
+OF_ANSWERS: Mapping[Metric, str] = {
+    "correction": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
+        SELECT 1 FROM feedback f
+        WHERE f.reply_id = r.id AND f.kind = 'correction' AND f.live = 1 AND f.counts = 1) END)""",
+    "regenerate": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
+        SELECT 1 FROM replies anew WHERE anew.again_of = r.id) END)""",
+    "follow_up": """avg((SELECT f.value FROM feedback f
+        WHERE f.reply_id = r.id AND f.person = r.person AND f.kind = 'follow_up'
+        AND f.live = 1 AND f.counts = 1))""",
+    "failed": "avg(r.stood_in OR r.status IN ('failed', 'partial'))",
+    "latency": "ln(max(avg(CASE WHEN r.status = 'done' THEN r.latency_us END), 1))",
 }
 
-# A person's mean rating as it stood at their exposure, of answers in the domain before it
+
+def _summed(metrics: Iterable[str]) -> str:
+    return ", ".join(
+        f"count({m}) AS {m}_people, total({m}) AS {m}_total, total({m} * {m}) AS {m}_squares"
+        for m in metrics
+    )
+
+
+# CROSS JOIN keeps the order: each person's answers are gone through once
+ANSWERS = f"""
+WITH given AS (
+    SELECT id, person, status, latency_us, 0 AS stood_in FROM replies
+    WHERE variant_id = :variant AND status <> 'streaming'
+    UNION ALL
+    SELECT id, person, status, latency_us, 1 FROM replies
+    WHERE instead_of = :adapter AND variant_id IS NULL AND domain_id = :domain
+    AND created_at BETWEEN :began AND :ended
+), answers AS (
+    SELECT r.person, {", ".join(f"{sql} AS {metric}" for metric, sql in OF_ANSWERS.items())}
+    FROM given r GROUP BY r.person
+)
+SELECT a.stage, {_summed(OF_ANSWERS)} FROM answers
+CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
+    AND a.variant_id = :variant AND a.tester = 0
+GROUP BY a.stage
+"""
+
+RATINGS = f"""
+WITH people AS (
+    SELECT a.stage, CASE WHEN rated.up + rated.down > 0
+        THEN rated.up * 1.0 / (rated.up + rated.down) END AS rating
+    FROM assignments a
+    LEFT JOIN ratings rated ON rated.variant_id = a.variant_id AND rated.person = a.person
+    WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND a.tester = 0
+)
+SELECT stage, count(*) AS assigned, {_summed(["rating"])} FROM people GROUP BY stage
+"""
+
+# The person's own mean rating as it stood at their exposure, of answers in the domain before it
 EARLIER = """
-    SELECT o.value AS y, avg(f.value) AS x
-    FROM assignments a JOIN ({rating}) o ON o.person = a.person
-    JOIN replies r ON r.person = a.person AND r.created_at < a.at AND r.domain_id = :domain
-    JOIN feedback f ON f.reply_id = r.id AND f.kind = 'thumb' AND f.created_at < a.at
-        AND (f.superseded_at IS NULL OR f.superseded_at >= a.at)
-    WHERE a.experiment_id = :experiment AND a.variant_id = :variant GROUP BY a.person
+WITH known AS (
+    SELECT a.stage, rated.up * 1.0 / (rated.up + rated.down) AS y, avg(f.value) AS x
+    FROM ratings rated
+    JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
+        AND a.variant_id = rated.variant_id AND a.tester = 0
+    JOIN feedback f ON f.person = a.person AND f.created_at < a.at AND f.kind = 'thumb'
+        AND f.counts = 1 AND (f.superseded_at IS NULL OR f.superseded_at >= a.at)
+    JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain
+    WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
+)
+SELECT stage, count(*) AS people, total(x) AS x, total(x * x) AS xx, total(x * y) AS xy,
+       total(y) AS y FROM known GROUP BY stage
+"""
+
+# Each person's choices between the answers of two variants
+CHOICES = """
+SELECT p.person, a.label AS a, b.label AS b, sum(f.value = 1) AS a_wins,
+       sum(f.value = 0) AS b_wins, sum(f.value = 0.5) AS ties
+FROM pairings p
+JOIN feedback f ON f.reply_id = p.first_reply AND f.person = p.person AND f.kind = 'pairwise'
+    AND f.live = 1 AND f.counts = 1
+JOIN replies first ON first.id = p.first_reply JOIN variants a ON a.id = first.variant_id
+JOIN replies second ON second.id = p.second_reply JOIN variants b ON b.id = second.variant_id
+WHERE p.experiment_id = :experiment AND a.id <> b.id
+    AND NOT EXISTS (SELECT 1 FROM testers t
+                    WHERE t.experiment_id = :experiment AND t.person = p.person)
+GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
 """
 
 
 def collect(db: Database, experiment: Experiment) -> Evidence:
     """What the store has of a comparison."""
-    stage = Stage(
-        shares=tuple(v.share for v in experiment.variants),
-        cells=tuple(_cell(db, experiment, v) for v in experiment.variants),
+    cells = [_cells(db, experiment, v) for v in experiment.variants]
+    shares = rows(
+        db,
+        "SELECT number, shares FROM stages WHERE experiment_id = ? ORDER BY number",
+        [experiment.id],
     )
+    labels = [v.label for v in experiment.variants]
     return Evidence(
         variants=tuple(_variant(db, v) for v in experiment.variants),
-        stages=(stage,),
+        stages=tuple(
+            Stage(
+                shares=tuple(orjson.loads(stage["shares"])[label] for label in labels),
+                cells=tuple(of_variant.get(stage["number"], Cell()) for of_variant in cells),
+            )
+            for stage in shares
+        ),
+        ballots=_ballots(db, experiment),
     )
 
 
@@ -157,45 +223,46 @@ def _variant(db: Database, variant: Variant) -> VariantEvidence:
         "FROM replies WHERE variant_id = :variant",
         {"variant": variant.id},
     )[0]
-    return VariantEvidence(variant.label, variant.adapter, **found)
+    return VariantEvidence(variant.label, variant.described, **found)
 
 
-def _cell(db: Database, experiment: Experiment, variant: Variant) -> Cell:
+def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, Cell]:
+    """By the number of the stage."""
     bound = {
         "experiment": experiment.id,
         "variant": variant.id,
+        "adapter": variant.adapter_id,
         "domain": experiment.domain_id,
+        "began": experiment.started_at,
+        "ended": experiment.stopped_at or FOREVER_US,
     }
-    assigned = rows(
-        db, "SELECT count(*) AS people FROM assignments WHERE variant_id = :variant", bound
-    )[0]
-    sums = {metric: _sums(db, sql, bound) for metric, sql in OUTCOMES.items()}
-    return Cell(
-        assigned=assigned["people"],
-        sums={metric: found for metric, found in sums.items() if found.people},
-        earlier=_earlier(db, bound),
-    )
+    answers = {r["stage"]: r for r in rows(db, ANSWERS, bound)}
+    earlier = {r.pop("stage"): Earlier(**r) for r in rows(db, EARLIER, bound)}
+    return {
+        r["stage"]: Cell(
+            assigned=r["assigned"],
+            sums=_sums(r | answers.get(r["stage"], {})),
+            earlier=earlier.get(r["stage"], Earlier()),
+        )
+        for r in rows(db, RATINGS, bound)
+    }
 
 
-def _sums(db: Database, sql: str, bound: Row) -> Sums:
-    found = rows(
-        db,
-        "SELECT count(*) AS people, total(o.value) AS total, total(o.value * o.value) AS squares "
-        f"FROM ({sql}) o JOIN assignments a ON a.experiment_id = :experiment "
-        "AND a.person = o.person AND a.variant_id = :variant",
-        bound,
-    )
-    return Sums(**found[0])
+def _sums(found: Row) -> dict[Metric, Sums]:
+    return {
+        m: Sums(found[f"{m}_people"], found[f"{m}_total"], found[f"{m}_squares"])
+        for m in METRICS
+        if found.get(f"{m}_people")
+    }
 
 
-def _earlier(db: Database, bound: Row) -> Earlier:
-    found = rows(
-        db,
-        "SELECT count(*) AS people, total(x) AS x, total(x * x) AS xx, total(x * y) AS xy, "
-        f"total(y) AS y FROM ({EARLIER.format(rating=OUTCOMES['rating'])})",
-        bound,
-    )
-    return Earlier(**found[0])
+def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:
+    """People who voted alike are one ballot."""
+    votes: dict[str, list[Votes]] = {}
+    for choice in rows(db, CHOICES, {"experiment": experiment.id}):
+        votes.setdefault(choice.pop("person"), []).append(Votes(**choice))
+    alike = Counter(tuple(v) for v in votes.values())
+    return tuple(Ballot(cast, people) for cast, people in sorted(alike.items(), key=repr))
 
 
 def from_json(stored: Mapping[str, Any]) -> Evidence:
