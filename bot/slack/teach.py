@@ -163,16 +163,19 @@ def _begin(
         raise Invalid("That message has no words to learn from.")
     here = person(place.team, place.user)
     domain = domains.answering(db, here, place.team, place.channel)
-    authors = {line.user: person(place.team, line.user) for line in lines if line.user != me}
-    kept = [line for line in lines if line.user == me or privacy.may_learn(db, authors[line.user])]
-    note = LEFT_OUT if len(kept) < len(lines) else ""
-    question, answer, turns = thread.read(kept, lines[-1], me)
+    authors = {line.user: person(place.team, line.user) for line in lines}
+    kept = [
+        line if privacy.may_learn(db, authors[line.user]) else replace(line, text="")
+        for line in lines
+    ]
+    note = LEFT_OUT if kept != lines else ""
+    question, answer, turns = thread.read(kept, me)
     begun = Begun(
         channel=place.channel,
         thread_ts=place.thread_ts,
         ts=ts,
         domain=domain.name,
-        people=tuple(sorted({authors[x.user] for x in kept if x.user not in ("", me)})),
+        people=tuple(sorted({authors[x.user] for x in kept if x.text and x.user not in ("", me)})),
         turns=tuple((t.role, t.content) for t in turns),
     )
     return begun, Filled(question, answer, turns, note)

@@ -30,20 +30,19 @@ async def before(desk: Desk, place: Place, ts: str) -> list[Line]:
     return [line for line in lines if line.text][-MOST:]
 
 
-def read(lines: Sequence[Line], last: Line, me: str) -> tuple[str, str, tuple[Turn, ...]]:
-    """Question, answer and earlier turns of a thread that ends with `last`, the message that
-    somebody wants to teach; `lines` are those whose words may be used. It is the answer to the
-    last message of somebody else, or, where there is none, a question itself. `me` is the bot,
-    which is always on the answering side."""
-    used = last if lines and lines[-1] is last else None
-    earlier = list(lines[:-1] if used else lines)
+def read(lines: Sequence[Line], me: str) -> tuple[str, str, tuple[Turn, ...]]:
+    """Question, answer and earlier turns of a thread whose last line somebody wants to teach: it
+    is the answer to the last line of somebody else, or, where there is none, a question itself.
+    A line without text is one whose words may not be used. `me` is the bot, which is always on the
+    answering side."""
+    last, earlier = lines[-1], list(lines[:-1])
     while earlier and earlier[-1].user == last.user:
         earlier.pop()
     if not earlier:
-        return (used.text if used else ""), "", ()
+        return last.text, "", ()
     question = earlier.pop()
     answering = {last.user, me} - {question.user}
-    return question.text, used.text if used else "", _turns(earlier, answering)
+    return question.text, last.text, _turns([x for x in earlier if x.text], answering)
 
 
 def _turns(lines: Sequence[Line], answering: set[str]) -> tuple[Turn, ...]:

@@ -225,14 +225,14 @@ async def test_a_message_without_words_is_told(bot: Bot) -> None:
 
 def test_a_thread_of_several_answers() -> None:
     lines = [Line("A", "1"), Line("B", "2"), Line("A", "3"), Line("C", "4"), Line("B", "5")]
-    question, answer, turns = thread.read(lines, lines[-1], "BOT")
+    question, answer, turns = thread.read(lines, "BOT")
     assert (question, answer) == ("4", "5")
     assert turns == (Turn("user", "1"), Turn("assistant", "2"))
 
 
 def test_the_bot_is_always_on_the_answering_side() -> None:
     lines = [Line("A", "1"), Line("BOT", "2"), Line("A", "3"), Line("B", "4")]
-    _, _, turns = thread.read(lines, lines[-1], "BOT")
+    _, _, turns = thread.read(lines, "BOT")
     assert turns == (Turn("user", "1"), Turn("assistant", "2"))
 
 
