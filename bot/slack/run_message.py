@@ -18,6 +18,7 @@ from bot.slack.blocks import (
     section,
     shorten,
 )
+from bot.slack.chart import HUGE
 from data.adapters import Adapter
 from data.runs import Point, Run
 
@@ -77,7 +78,7 @@ def progress_bar(run: Run, width: int = 20) -> str:
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
     """`█▆▄▃▂▁`: how the values go, each character the mean of its share of them."""
-    finite = [v for v in values if math.isfinite(v)]
+    finite = [v for v in values if math.isfinite(v) and abs(v) < HUGE]
     if not finite:
         return ""
     count = min(width, len(finite))

@@ -71,10 +71,12 @@ def test_the_scopes_are_those_of_the_events_and_methods() -> None:
         "channels:history",
         "chat:write",
         "commands",
+        "files:write",
         "groups:history",
         "im:history",
         "mpim:history",
         "reactions:read",
+        "usergroups:read",
         "users:read",
     ]
 
