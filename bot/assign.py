@@ -191,11 +191,11 @@ def _why_not_held(db: Database, adapter: Adapter) -> str:
 
 
 def _why_no_engine(db: Database) -> str:
-    known = placements.replicas(db)
-    if any(r.state == "asleep" and not r.stale for r in known):
+    known = [r for r in placements.replicas(db) if not r.stale]
+    if any(r.state == "asleep" for r in known):
         return turns.learning(db, datetime.now())
-    if any(r.state == "starting" and not r.stale for r in known):
+    if any(r.state in ("starting", "draining") for r in known):
         return "The engine is starting. Try again in a minute."
-    if known:
+    if any(r.detail != placements.STOPPED for r in known):
         return "The engine is down; it is started again by itself. Try again in a minute."
     return "No engine is running. Start one: `understudy serve`."

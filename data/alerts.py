@@ -49,7 +49,7 @@ def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:
         text = "No engine is running, so nobody is answered. Start one: `understudy serve`."
         yield Alert("no_engine", "", text)
     elif not able:
-        states = ", ".join(f"{r.name} is {'silent' if r.stale else r.state}" for r in known)
+        states = ", ".join(f"{r.name} is {r.condition}" for r in known)
         yield Alert("no_engine", "", f"No engine is ready, so nobody is answered: {states}.")
 
 

@@ -52,6 +52,11 @@ class Replica:
         return now_us() - self.heartbeat_at > STALE_S * 1_000_000
 
     @property
+    def condition(self) -> str:
+        """Its state as it is shown: `silent` when it was not down and nothing is heard of it."""
+        return "silent" if self.stale and self.state != "down" else self.state
+
+    @property
     def ours(self) -> bool:
         """Whether `understudy serve` starts it, so that it ends with that process."""
         return self.name.startswith(OURS)

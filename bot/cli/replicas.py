@@ -26,7 +26,10 @@ def replicas() -> None:
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """Every replica: its state, its sizes, what it holds and how much it writes just now."""
+    """Every replica: its state, its sizes, what it holds and how much it writes just now.
+
+    Addresses and the base's precision are in `understudy status`, and here with --json.
+    """
     db = app.store.db
     since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
     found = [_described(db, replica, since) for replica in placements.replicas(db)]
@@ -36,8 +39,6 @@ def list_(app: App, as_json: bool) -> None:
         (
             r["name"],
             r["state"],
-            r["url"],
-            r["precision"],
             _sizes(r),
             "\n".join(_held(h) for h in r["adapters"]),
             r["streams"],
@@ -45,7 +46,7 @@ def list_(app: App, as_json: bool) -> None:
         )
         for r in found
     ]
-    headers = ("replica", "state", "url", "precision", "room for", "adapters", "writing", "")
+    headers = ("replica", "state", "room for", "adapters", "writing", "")
     return print_table(headers, lines, "No replicas yet: `understudy serve` makes some.")
 
 
@@ -107,7 +108,7 @@ def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
     rows = placements.of_replica(db, replica.name)
     return {
         "name": replica.name,
-        "state": "silent" if replica.stale and replica.state != "down" else replica.state,
+        "state": replica.condition,
         "url": replica.url,
         "base_model": replica.base_model,
         "precision": replica.precision,

@@ -56,6 +56,6 @@ def _replica(app: App, r: Replica) -> tuple[object, ...]:
     held = [
         adapters.by_id(db, p.adapter_id).name
         for p in placements.of_replica(db, r.name)
-        if p.state == "loaded"
+        if p.state == "loaded" and r.condition not in ("down", "silent")
     ]
-    return (r.name, "silent" if r.stale else r.state, r.precision, ", ".join(held), r.url)
+    return (r.name, r.condition, r.precision, ", ".join(held), r.url)

@@ -161,13 +161,29 @@ async def test_a_question_that_waits_for_an_engine_holds_no_place(
     await engine.close()
 
 
-@pytest.mark.parametrize(("now", "detail"), [("down", placements.STOPPED), ("asleep", "tuning")])
+@pytest.mark.parametrize(
+    ("now", "detail", "words"),
+    [
+        ("down", placements.STOPPED, "No engine is running"),
+        ("asleep", "tuning", "The bot is learning"),
+    ],
+)
 async def test_nobody_waits_for_an_engine_that_is_not_coming(
-    chat: Chat, domain: Domain, store: Store, now: str, detail: str
+    chat: Chat, domain: Domain, store: Store, now: str, detail: str, words: str
 ) -> None:
     state(store, now, detail)
     async with asyncio.timeout(2):
-        with pytest.raises(NoEngine):
+        with pytest.raises(NoEngine, match=words):
+            await answered(chat, ask(domain))
+
+
+async def test_nobody_waits_for_an_engine_that_is_not_heard_of(
+    chat: Chat, domain: Domain, store: Store
+) -> None:
+    with store.write() as db:
+        db.execute("UPDATE replicas SET heartbeat_at = 0")
+    async with asyncio.timeout(2):
+        with pytest.raises(NoEngine, match="No engine is running"):
             await answered(chat, ask(domain))
 
 

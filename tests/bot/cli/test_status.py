@@ -1,5 +1,7 @@
 """`understudy status`: one screen, and an exit code that a script can act on."""
 
+import pytest
+
 from data import adapters, placements
 from data.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
@@ -35,6 +37,21 @@ def test_what_needs_looking_at_is_said_and_is_the_exit_code(run: Run, store: Sto
 
     assert result.exit_code == 1
     assert "local-2 is down: it crashed" in result.output
+
+
+@pytest.mark.parametrize(("state", "shown"), [("ready", "silent"), ("down", "down")])
+def test_an_engine_that_is_gone_holds_nothing(
+    run: Run, store: Store, state: str, shown: str
+) -> None:
+    run("domains", "add", "art")
+    served(store)
+    with store.write() as db:
+        db.execute("UPDATE replicas SET heartbeat_at = 0, state = ?", [state])
+
+    (line,) = [line for line in run("status").output.splitlines() if line.startswith(" local-1")]
+
+    assert shown in line
+    assert "art@1" not in line
 
 
 def test_a_script_gets_the_same(run: Run) -> None:
