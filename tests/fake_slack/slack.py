@@ -280,7 +280,8 @@ class FakeSlack(Workspace):
         self, user: str, view: Json, label: str, times: int = 1, **more: Any
     ) -> list[Ack]:
         """Press the button with that label in an open form, or choose in a list of it."""
-        elements = [e for b in view["blocks"] for e in b.get("elements", [])]
+        actions = [b for b in view["blocks"] if b["type"] == "actions"]
+        elements = [e for b in actions for e in b["elements"]]
         found = next(
             e
             for e in elements

@@ -1,0 +1,176 @@
+"""Review from Slack: pairs are approved, edited, rejected and passed over in a form."""
+
+import pytest
+
+from data import domains, pairs, reviews
+from data.pairs import Draft, Pair
+from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
+from tests.bot.slack.test_deeds import command, form, labels, said_in
+from tests.fake_slack.workspace import Json
+
+
+def pending(bot: Bot, count: int = 3) -> None:
+    drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(1, count + 1)]
+    author = f"slack:T1/{MEMBER}"
+    bot.write(lambda db: pairs.add(db, bot.domain, drafts, source="correction", author=author))
+
+
+def pair(bot: Bot, number: int) -> Pair:
+    return pairs.get(bot.store.db, number)
+
+
+async def review(bot: Bot, user: str = REVIEWER) -> Json:
+    """Type `/understudy review`; returns the form that opens."""
+    await command(bot, user, "review")
+    return form(bot)
+
+
+async def press(bot: Bot, user: str, view: Json, label: str, times: int = 1) -> None:
+    await bot.slack.press_in(user, view, label, times)
+    await bot.settled()
+
+
+async def test_pairs_are_approved_one_after_the_other(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    assert "Question 1?" in said_in(view)
+    assert f"by <@{MEMBER}>" in said_in(view)
+    assert labels(view) == ["Approve", "Edit", "Reject", "Next"]
+    await press(bot, REVIEWER, view, "Approve")
+    assert "Pair 1 is approved" in said_in(view)
+    assert "Question 2?" in said_in(view)
+    await press(bot, REVIEWER, view, "Approve")
+    assert "Nothing waits for you" in said_in(view)
+    assert [pair(bot, n).status for n in (1, 2)] == ["approved"] * 2
+    done = bot.rows("SELECT actor, subject FROM audit WHERE action = 'review' ORDER BY id")
+    assert [d["subject"] for d in done] == ["pair 1", "pair 2"]
+    assert {d["actor"] for d in done} == {f"slack:T1/{REVIEWER}"}
+
+
+async def test_a_pair_is_rejected_with_a_reason_for_its_author(bot: Bot) -> None:
+    pending(bot)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Reject")
+    assert "Who suggested it reads this" in said_in(view)
+    await bot.slack.submit(REVIEWER, view, reason="It is out of date.")
+    assert "Pair 1 is rejected" in said_in(view)
+    assert "Question 2?" in said_in(view)
+    rejected = pair(bot, 1)
+    assert (rejected.status, rejected.review_reason) == ("rejected", "It is out of date.")
+    assert rejected.reviewed_by == f"slack:T1/{REVIEWER}"
+
+
+async def test_an_edit_becomes_a_pair_of_its_own(bot: Bot) -> None:
+    pending(bot)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    await bot.slack.submit(REVIEWER, view, response="A better answer.")
+    assert "Approved as edited: pair 4" in said_in(view)
+    old, new = pair(bot, 1), pair(bot, 4)
+    assert (old.status, old.response) == ("rejected", "Answer 1.")
+    assert (new.status, new.prompt, new.response) == ("approved", "Question 1?", "A better answer.")
+    assert (new.author, new.source) == (old.author, "correction")
+
+
+async def test_an_edit_that_cannot_be_a_pair_says_so_in_the_form(bot: Bot) -> None:
+    pending(bot)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    ack = await bot.slack.submit(REVIEWER, view, response="  ")
+    assert "the response is empty" in ack.payload["errors"]["response"]
+    assert pair(bot, 1).status == "pending"
+
+
+async def test_a_pair_that_is_too_long_for_a_form_is_not_edited(bot: Bot) -> None:
+    long = Draft("Question?", "word " * 1_000)
+    bot.write(lambda db: pairs.add(db, bot.domain, [long], source="import"))
+    view = await review(bot)
+    assert "characters more" not in said_in(view)
+    await press(bot, REVIEWER, view, "Edit")
+    assert "longer than the 3,000 characters" in said_in(view)
+    assert pair(bot, 1).status == "pending"
+
+
+@pytest.mark.parametrize("text", ["<&>" * 9_000, "# " * 15_000, "```\n" * 8_000, "漢" * 30_000])
+async def test_any_pair_is_a_valid_form(bot: Bot, text: str) -> None:
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft(text, text)], source="import"))
+    view = await review(bot)
+    assert "Asked" in said_in(view)
+    await press(bot, REVIEWER, view, "Reject")
+    await bot.slack.submit(REVIEWER, view)
+    assert pair(bot, 1).status == "rejected"
+
+
+async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Next")
+    assert "Question 2?" in said_in(view)
+    await press(bot, REVIEWER, view, "Next")
+    assert "Question 1?" in said_in(view)
+
+
+async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:
+    pending(bot, 2)
+    first = dict(await review(bot, REVIEWER))
+    assert "Question 1?" in said_in(first)
+    second = await review(bot, ADMIN)
+    assert "Question 2?" in said_in(second)
+    await press(bot, ADMIN, second, "Next")  # the only one that is free is the same again
+    assert "Question 2?" in said_in(second)
+
+
+async def test_a_lease_that_ran_out_lets_others_go_on(bot: Bot) -> None:
+    pending(bot, 1)
+    first = await review(bot, REVIEWER)
+    assert "Others are looking at the rest" in said_in(await review(bot, ADMIN))
+    bot.write(lambda db: db.execute("UPDATE review_leases SET until = 1"))
+    second = await review(bot, ADMIN)
+    assert "Question 1?" in said_in(second)
+    await press(bot, REVIEWER, first, "Approve")
+    assert f"<@{ADMIN}> is looking at pair 1 now" in said_in(first)
+    await press(bot, ADMIN, second, "Approve")
+    assert pair(bot, 1).reviewed_by == f"slack:T1/{ADMIN}"
+
+
+async def test_a_decision_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
+    pending(bot, 3)
+    view = await review(bot)
+    before = dict(view)
+    await press(bot, REVIEWER, view, "Approve", times=3)
+    await press(bot, REVIEWER, {**before, "id": view["id"]}, "Approve")  # another click, later
+    assert [pair(bot, n).status for n in (1, 2, 3)] == ["approved", "pending", "pending"]
+    assert len(bot.rows("SELECT * FROM audit WHERE action = 'review'")) == 1
+
+
+async def test_what_somebody_decided_otherwise_is_said(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    bot.write(lambda db: db.execute("DELETE FROM review_leases"))
+    bot.write(lambda db: reviews.decide(db, 1, "rejected", f"slack:T1/{ADMIN}"))
+    await press(bot, REVIEWER, view, "Approve")
+    assert f"decided already: rejected, by <@{ADMIN}>" in said_in(view)
+    assert "Question 2?" in said_in(view)
+    assert pair(bot, 1).status == "rejected"
+
+
+async def test_the_role_is_checked_at_every_press(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    await press(bot, MEMBER, view, "Approve")
+    assert "Only reviewers and admins" in said_in(view)
+    await press(bot, REVIEWER, (await review(bot)), "Edit")
+    ack = await bot.slack.submit(MEMBER, form(bot), response="Mine.")
+    assert "Only reviewers and admins" in ack.payload["errors"]["response"]
+    assert [pair(bot, n).status for n in (1, 2)] == ["pending"] * 2
+
+
+async def test_review_can_be_kept_to_one_domain(bot: Bot) -> None:
+    legal = bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
+    pending(bot, 1)
+    bot.write(lambda db: pairs.add(db, legal, [Draft("May I?", "No.")], source="correction"))
+    await command(bot, REVIEWER, "review legal")
+    assert "May I?" in said_in(form(bot))
+    await press(bot, REVIEWER, form(bot), "Approve")
+    assert "Nothing waits for you" in said_in(form(bot))
+    assert pair(bot, 1).status == "pending"
