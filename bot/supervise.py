@@ -7,6 +7,7 @@ started again, connections wait instead of being refused.
 """
 
 import ctypes
+import functools
 import logging
 import os
 import signal
@@ -98,7 +99,14 @@ class Supervisor:
                 )
                 child.delay = min(max(child.delay * 2, FIRST_DELAY_S), LONGEST_DELAY_S)
             if now >= child.due:
-                child.process, child.started, child.due = self._spawn(child.part), now, None
+                self._start_again(child, now)
+
+    def _start_again(self, child: Child, now: float) -> None:
+        try:
+            child.process, child.started, child.due = self._spawn(child.part), now, None
+        except OSError as error:  # no memory for another process just now, say
+            log.warning("`understudy %s` cannot be started: %s", child.part, error)
+            child.due = now + child.delay
 
     def stop(self) -> None:
         """Ask every part to finish, the bot first and the engine last; kill what does not."""
@@ -136,7 +144,7 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop them in order
-                preexec_fn=_die_with_parent,
+                preexec_fn=functools.partial(_die_with_parent, os.getpid()),
             )
         finally:
             if output is not None:
@@ -149,7 +157,9 @@ def web_address(settings: Settings) -> str:
     return f"http://{host}:{settings.bot.port}"
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """In the child: receive SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)

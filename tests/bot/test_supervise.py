@@ -138,3 +138,40 @@ def bot_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     settings = load()
     Store(settings.store_path).close()
     return Supervisor(settings, parts=("bot",), log_folder=tmp_path / "logs")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+def test_a_part_whose_supervisor_died_before_it_could_ask_the_kernel_ends() -> None:
+    code = (
+        "import os, time; from bot.supervise import _die_with_parent\n"
+        "parent = os.getpid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "while os.getppid() == parent: time.sleep(0.01)\n"
+        "_die_with_parent(parent); print('goes on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_part_that_cannot_be_started_just_now_is_started_later(supervisor: Supervisor) -> None:
+    supervisor.start()
+    child = supervisor.children["worker"]
+    first, logs = child.process.pid, supervisor.log_folder
+    assert logs is not None
+    try:
+        logs.rename(logs.with_name("elsewhere"))
+        logs.touch()  # now its log cannot be opened
+        os.kill(first, signal.SIGKILL)
+        child.process.wait()
+        supervisor.revive()
+        assert child.process.pid == first
+
+        logs.unlink()
+
+        def again() -> bool:
+            supervisor.revive()
+            return child.process.pid != first
+
+        assert until(again)
+    finally:
+        supervisor.stop()
