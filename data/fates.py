@@ -39,7 +39,7 @@ class Fate:
     pair_id: int | None
     why: str  # it was rejected, as the reviewer wrote; else ''
     adapter: str  # helpdesk@4, which learned it or is measured on it; else ''
-    adapter_state: str  # live, candidate, retired, rejected; else ''
+    adapter_state: str  # as in `adapters.State`; else ''
 
     @property
     def sentence(self) -> str:
@@ -67,6 +67,7 @@ class Fate:
 
 NOW = {
     "live": ", which answers now",
+    "evaluating": ", which is being measured",
     "candidate": ", which waits to be compared",
     "retired": ", which answered for a while",
     "rejected": ", which was not good enough to answer",
