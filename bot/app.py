@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot import console
+from bot import console, unlearning
 from bot.api import (
     adapters,
     experiments,
@@ -170,7 +170,8 @@ def _slack(service: Service) -> "Slack | None":
 
 @contextlib.asynccontextmanager
 async def _cleaning_up(service: Service) -> AsyncIterator[None]:
-    """Close, now and every minute, answers that a process left open when it died."""
+    """Close, now and every minute, answers that a process left open when it died, and finish
+    forgetting whom it did not."""
 
     async def forever() -> None:
         while True:
@@ -181,12 +182,13 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
                 log.warning("Open answers could not be looked through: %s", error)
             await asyncio.sleep(CLEAN_UP_S)
 
-    task = asyncio.create_task(forever())
+    tasks = {asyncio.create_task(work) for work in (forever(), unlearning.forever(service))}
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
