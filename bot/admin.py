@@ -16,7 +16,7 @@ from data.adapters import Adapter
 from data.alerts import Alert
 from data.db import rows
 from data.domains import Domain
-from data.errors import Conflict
+from data.errors import Conflict, Invalid
 from data.experiments import Experiment
 
 
@@ -47,12 +47,21 @@ def retrain(
     actor: str,
     full: bool = False,
     recipe: dict[str, Any] | None = None,
+    preferences: bool = False,
 ) -> runs.Run:
-    """Queue a run. Raises Invalid for a recipe that can't be, runs.NothingNew, or Conflict."""
+    """Queue a run, on pairs or, with `preferences`, on thumbs. Raises Invalid for a recipe that
+    can't be, runs.NothingNew, preferences.TooFewJudged, or Conflict."""
+    if full and preferences:
+        raise Invalid(
+            "A full run starts from the bare base, and thumbs are learned on from the live "
+            "adapter: ask for one of the two."
+        )
     if recipe:
-        from tuning.recipe import check_overrides  # of light weight, but not every front end's
+        from tuning import search  # of light weight, but not every front end's
 
-        check_overrides(recipe)
+        search.check(recipe)
+    if preferences:
+        return runs.request_from_thumbs(db, domain, actor, recipe)
     return runs.request(db, domain, actor, full=full, recipe=recipe)
 
 

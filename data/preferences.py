@@ -2,7 +2,8 @@
 
 A thumb says nothing about what would have been better, only whether this answer, to this
 question, after these turns, was wanted. So a judged answer is worth something only if what the
-model was asked can be put together again; `tuning/judged.py` compares the number of tokens.
+model was asked can be put together again; `tuning/judged.py` compares the number of tokens with
+the engine's.
 
 What a run learns from is written down when it begins, so that one that goes on after a crash, or
 is looked at years later, is about the same answers.

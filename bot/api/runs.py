@@ -31,6 +31,7 @@ class Retrain(BaseModel):
 
     domain: DomainName | None = None  # None: the default domain
     full: bool = False  # from the bare base, with all pairs
+    preferences: bool = False  # from thumbs instead of pairs, on from the live adapter
     recipe: Annotated[dict[str, Setting], Field(max_length=32)] | None = None
 
 
@@ -56,8 +57,14 @@ async def retrain(
     service: Service = request.app.state.service
 
     def queue(db: Database) -> runs.Run:
-        actor = auth.person(key)
-        return admin.retrain(db, domain_of(db, given.domain), actor, given.full, given.recipe)
+        return admin.retrain(
+            db,
+            domain_of(db, given.domain),
+            auth.person(key),
+            given.full,
+            given.recipe,
+            given.preferences,
+        )
 
     return _shown(await service.store.submit(queue))
 

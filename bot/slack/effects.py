@@ -129,10 +129,7 @@ def _refresh(db: Database, adapter: adapters.Adapter) -> None:
 def _retrain(db: Database, where: Where, command: commands.Retrain, who: str) -> Outcome:
     """Queue a run; the message in the channel follows it to its end (`follow.py`)."""
     domain = where.domain(db, command.domain)
-    if command.preferences:
-        run = runs.request_from_thumbs(db, domain, who)
-    else:
-        run = admin.retrain(db, domain, who, full=command.full)
+    run = admin.retrain(db, domain, who, full=command.full, preferences=command.preferences)
     return Outcome(run_message.shown(Followed(run)), "channel", run.id)
 
 

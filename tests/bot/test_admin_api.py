@@ -1,9 +1,11 @@
 """The routes of admins and reviewers: runs, adapters, experiments, pairs, models."""
 
 import pytest
+from sqlite_utils import Database
 
-from data import adapters, audit, domains, pairs, placements, runs
+from data import adapters, audit, domains, feedback, pairs, placements, runs
 from tests.bot.conftest import Bot, add_adapter
+from tests.data import given
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
 
@@ -44,6 +46,22 @@ def test_a_retrain_with_nothing_new_says_so(bot: Bot) -> None:
     assert answer.status_code == 409
     assert answer.json()["error"]["code"] == "nothing_new"
     assert "no new approved pairs" in answer.json()["error"]["message"]
+
+
+def test_a_retrain_from_thumbs(bot: Bot) -> None:
+    def rate(db: Database) -> None:
+        for number in range(8):
+            person = f"slack:T1/U{number}"
+            feedback.thumb(db, given.reply(db, bot.domain, person), person, up=number < 4)
+
+    assert bot.http("admin").post("/v1/runs", json={"preferences": True}).status_code == 409
+    bot.write(rate)
+
+    answer = bot.http("admin").post("/v1/runs", json={"preferences": True})
+
+    assert (answer.status_code, answer.json()["learns"]) == (202, "preferences")
+    both = bot.http("admin").post("/v1/runs", json={"preferences": True, "full": True})
+    assert both.status_code == 400
 
 
 def test_a_retrain_asked_for_twice_names_the_first(bot: Bot) -> None:
@@ -178,6 +196,11 @@ def test_the_salt_of_a_comparison_is_not_shown(bot: Bot) -> None:
         ({"a": "1", "b": "9"}, 404),
         ({"a": "1", "b": "2", "share": 1.5}, 400),
         ({"a": "1"}, 400),
+        ({"a": "1", "b": "2", "sides": [{"adapter": "1"}, {"adapter": "2"}]}, 400),
+        ({"sides": [{"adapter": "1"}]}, 400),
+        ({"sides": [{"adapter": "1"}, {"adapter": "1", "sampling": {"heat": 1}}]}, 400),
+        ({"a": "1", "b": "2", "adaptive": 0.7}, 400),
+        ({"a": "1", "b": "2", "fresh": True}, 404),
         ({"a": "1", "b": "2", "domain": "nothing"}, 404),
     ],
 )
