@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot import console, unlearning
+from bot import console, erasure
 from bot.api import (
     adapters,
     experiments,
@@ -182,7 +182,7 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
                 log.warning("Open answers could not be looked through: %s", error)
             await asyncio.sleep(CLEAN_UP_S)
 
-    tasks = {asyncio.create_task(work) for work in (forever(), unlearning.forever(service))}
+    tasks = {asyncio.create_task(work) for work in (forever(), erasure.forever(service))}
     try:
         yield
     finally:
