@@ -366,9 +366,13 @@ def remove(db: Database, adapter: Adapter, actor: str) -> Adapter:
         raise Conflict(f"{adapter.name} was removed {when}.")
     if current.state == "evaluating":
         refuse_unsettled(current)
-    if current.state not in ("retired", "rejected"):
-        hint = "" if current.state == "live" else f" `understudy adapters retire {adapter.name}`"
-        raise Conflict(f"{adapter.name} is {current.state}. Retire it first.{hint}")
+    if current.state == "live":
+        raise Conflict(f"{adapter.name} is live. Promote another version before you remove it.")
+    if current.state == "candidate":
+        raise Conflict(
+            f"{adapter.name} is a candidate. Retire it first: "
+            f"`understudy adapters retire {adapter.name}`."
+        )
     _refuse_compared(db, current)
     sql = "SELECT id FROM runs WHERE parent_id = ? AND state IN ('queued', 'running')"
     if run := row(db, sql, [adapter.id]):

@@ -107,7 +107,9 @@ def retire(app: App, name: str) -> None:
     with app.store.write() as db:
         adapter = store.retire(db, store.get(db, name), app.actor)
         writing = _writing(app, db, adapter)
-    rest = f" It is still writing {writing} answers, which end first." if writing else ""
+    rest = " It is still writing an answer, which ends first." if writing else ""
+    if writing > 1:
+        rest = f" It is still writing {writing} answers, which end first."
     click.echo(f"{adapter.name} is retired.{rest}")
 
 

@@ -208,8 +208,8 @@ def test_only_what_is_out_of_service_is_removed(
     with store.write() as db:
         candidate = given.adapter(db, domain)
         for kept, why in (
-            (third, "is live"),
-            (candidate, r"is candidate.*understudy adapters retire"),
+            (third, r"is live\. Promote another version"),
+            (candidate, r"is a candidate.*understudy adapters retire"),
             (second, "what a roll-back of helpdesk would bring back"),
         ):
             with pytest.raises(Conflict, match=why):

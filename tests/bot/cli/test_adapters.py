@@ -112,7 +112,7 @@ def test_a_candidate_is_retired_and_its_answers_are_counted(run: Run, store: Sto
 
     result = run("adapters", "retire", "art@1")
 
-    assert "art@1 is retired. It is still writing 1 answers" in result.output
+    assert "art@1 is retired. It is still writing an answer, which ends first." in result.output
     assert run("adapters", "retire", "art@1").exit_code == 1
 
 
