@@ -1,6 +1,5 @@
 """Who people are: their names, and what Slack says of their standing, asked once in a while."""
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +43,7 @@ class Names:
         """What Slack says of a person, at most `fresh_s` seconds old unless it can't be asked:
         then what it said before, and None when it never said anything."""
         before = self._known.get(user)
-        if before is not None and time.monotonic() - before.at < fresh_s:
+        if before is not None and self._api.clock.now() - before.at < fresh_s:
             return before
         try:
             found = (await self._api.quick.users_info(user=user))["user"]
@@ -53,11 +52,11 @@ class Names:
             return before
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[user] = _known(found)
+        self._known[user] = _known(found, self._api.clock.now())
         return self._known[user]
 
 
-def _known(found: dict[str, Any]) -> Known:
+def _known(found: dict[str, Any], at: float) -> Known:
     profile = found.get("profile", {})
     name = profile.get("display_name") or found.get("real_name") or found.get("name") or ""
     return Known(
@@ -68,5 +67,5 @@ def _known(found: dict[str, Any]) -> Known:
         stranger=bool(found.get("is_stranger")),
         workspace_admin=bool(found.get("is_admin") or found.get("is_owner")),
         bot=bool(found.get("is_bot")),
-        at=time.monotonic(),
+        at=at,
     )

@@ -9,7 +9,6 @@ Guests, and people of other organisations in shared channels, may do nothing her
 settings let them; who is named in the settings always may.
 """
 
-import time
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -54,7 +53,7 @@ class Roles:
         if role := self._named(team, user):
             return Standing(person, role, "the settings", how=how)
         known = await self._names.about(user, FRESH_S)
-        if known is None or time.monotonic() - known.at > FRESH_S + 60:
+        if known is None or self._api.clock.now() - known.at > FRESH_S + 60:
             return Standing(person, refused=UNKNOWN, how=how)
         if refused := self.refused(known, team):
             return Standing(person, refused=refused, how=how)
@@ -93,7 +92,7 @@ class Roles:
     async def _group(self, group: str) -> frozenset[str]:
         """The members of a user group. Raises Unavailable when Slack cannot say."""
         members, at = self._groups.get(group, (frozenset(), -FRESH_S))
-        if time.monotonic() - at < FRESH_S and group in self._groups:
+        if self._api.clock.now() - at < FRESH_S and group in self._groups:
             return members
         try:
             found = await self._api.quick.usergroups_users_list(usergroup=group)
@@ -104,7 +103,7 @@ class Roles:
                 "know whether you may do that. Try again in a minute."
             ) from error
         users: list[str] = found.get("users") or []
-        self._groups[group] = frozenset(users), time.monotonic()
+        self._groups[group] = frozenset(users), self._api.clock.now()
         return self._groups[group][0]
 
     def _named(self, team: str, user: str) -> Role | None:

@@ -25,7 +25,7 @@ async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: 
 
 
 def known(**more: object) -> Known:
-    return people._known({"id": "U2", "team_id": "T1", **more})
+    return people._known({"id": "U2", "team_id": "T1", **more}, at=0.0)
 
 
 def test_who_comes_from_elsewhere_is_told_by_their_workspace() -> None:
