@@ -1,0 +1,81 @@
+"""`/v1/people/me` and `/web/me`: what there is of who asks, to see, take along or forget.
+
+Over the API "me" is the key's `user` of that name, or the key itself without one, as everywhere;
+on the page it is the browser's session. Nobody reaches anybody else's data by this.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict
+from sqlite_utils import Database
+
+from bot import auth
+from bot.service import Service
+from data import forgetting, privacy
+from data.keys import Key
+
+BACKUPS = "Backups that were made before cannot be reached."
+Who = Callable[..., Awaitable[str]]
+
+
+class Learning(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning: bool  # whether what this person writes may become pairs
+
+
+async def _caller(
+    key: Annotated[Key, Depends(auth.member)],
+    user: Annotated[str | None, Query(max_length=256, min_length=1)] = None,
+) -> str:
+    return auth.person(key, user)
+
+
+def _router(path: str, who: Who) -> APIRouter:
+    """The same routes for those whom `who` knows."""
+    router = APIRouter()
+    Person = Annotated[str, Depends(who)]
+
+    @router.get(path)
+    async def see(request: Request, person: Person) -> dict[str, Any]:
+        """What is kept, in figures."""
+        service: Service = request.app.state.service
+        seen = await service.store.read(lambda db: privacy.see(db, person))
+        return {"object": "person"} | asdict(seen)
+
+    @router.get(f"{path}/export")
+    async def export(request: Request, person: Person) -> dict[str, Any]:
+        """Every word that they wrote, and what was made of it."""
+        service: Service = request.app.state.service
+        return await service.store.read(lambda db: privacy.export(db, person))
+
+    @router.put(f"{path}/learning")
+    async def learning(request: Request, person: Person, given: Learning) -> dict[str, Any]:
+        """Whether what they write may be learned; waiting pairs are withdrawn when not."""
+        service: Service = request.app.state.service
+
+        def switch(db: Database) -> int:
+            if given.learning:
+                privacy.opt_in(db, person)
+                return 0
+            return privacy.opt_out(db, person)
+
+        withdrawn = await service.store.submit(switch)
+        return {"object": "person", "learning": given.learning, "withdrawn": withdrawn}
+
+    @router.delete(path)
+    async def forget(request: Request, person: Person) -> dict[str, Any]:
+        """Remove every word. Answers when it is done."""
+        service: Service = request.app.state.service
+        home = service.settings.home
+        done = await forgetting.forget(service.store, home, person, person)
+        return {"object": "forgotten", "note": BACKUPS} | asdict(done)
+
+    return router
+
+
+router = _router("/people/me", _caller)
+web = _router("/web/me", auth.visitor)
