@@ -28,6 +28,7 @@ from bot.api import (
     health,
     models,
     pairs,
+    privacy,
     problems,
     runs,
     status,
@@ -91,12 +92,13 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     )
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
-    for part in (models, feedback, runs, adapters, experiments, pairs, status):
+    for part in (models, feedback, runs, adapters, experiments, pairs, privacy, status):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)
     if settings.bot.web_chat:
         app.include_router(console.router)
+        app.include_router(privacy.web)
     return app
 
 
