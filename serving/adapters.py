@@ -75,7 +75,11 @@ def ensure_base(url: str, settings: Settings) -> None:
     folder = base_adapter.ensure(settings)
     if there is not None:  # another home's, whose files may go at any time
         unload(url, BASE_SERVED_NAME)
-    files = _check(folder, settings, sha256=None)
+    try:
+        files = _check(folder, settings, sha256=None)
+    except adapter_files.BadAdapter as error:
+        log.warning("%s is written anew: %s", BASE_SERVED_NAME, error)
+        files = _check(base_adapter.ensure(settings, anew=True), settings, sha256=None)
     load(url, BASE_SERVED_NAME, folder)
     adapter_files.check_unchanged(folder, files.stamp)
 

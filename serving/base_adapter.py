@@ -22,8 +22,9 @@ MODULES = ("o_proj", "out_proj", "down_proj")  # one of them is in every layer o
 BYTES_A_NUMBER = 2  # BF16
 
 
-def ensure(settings: Settings) -> Path:
-    """The folder of the all-zero adapter for the present base model, written when missing.
+def ensure(settings: Settings, *, anew: bool = False) -> Path:
+    """The folder of the all-zero adapter for the present base model, written when missing; with
+    `anew` its files are replaced by sound ones, which a power cut may have left empty.
 
     Raises Unavailable when the base model is not on this machine, or has none of `MODULES`, or
     the folder cannot be written.
@@ -34,11 +35,11 @@ def ensure(settings: Settings) -> Path:
     header, zeros = _weights(shapes)
     identity = hashlib.sha256(config + header).hexdigest()[:12]
     folder = settings.adapters_path / f"base-0-{identity}"
-    if not folder.is_dir():
-        try:
-            _write(folder, config, header, zeros)
-        except OSError as error:
-            raise Unavailable(f"The adapter base@0 cannot be written: {error}") from error
+    try:
+        if anew or not folder.is_dir():
+            _write(folder, config, header, zeros, anew)
+    except OSError as error:
+        raise Unavailable(f"The adapter base@0 cannot be written: {error}") from error
     return folder
 
 
@@ -86,8 +87,8 @@ def _weights(shapes: dict[str, tuple[int, int]]) -> tuple[bytes, int]:
     return struct.pack("<Q", len(header)) + header, end
 
 
-def _write(folder: Path, config: bytes, header: bytes, zeros: int) -> None:
-    """Write beside, then rename: the folder is there whole or not at all."""
+def _write(folder: Path, config: bytes, header: bytes, zeros: int, anew: bool) -> None:
+    """Write beside, then rename: the folder, or a file in it, is there whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".base-0-", dir=folder.parent))
     try:
@@ -96,8 +97,18 @@ def _write(folder: Path, config: bytes, header: bytes, zeros: int) -> None:
             file.write(header)
             file.truncate(len(header) + zeros)
         beside.chmod(0o755)
+        _put(beside, folder, anew)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put(beside: Path, folder: Path, anew: bool) -> None:
+    """Give it its name. Where the name is taken, an engine may hold the folder: that stays, and
+    with `anew` its files are replaced one by one."""
+    try:
         beside.rename(folder)
     except OSError:
-        shutil.rmtree(beside, ignore_errors=True)
-        if not folder.is_dir():  # somebody else was faster
+        if not folder.is_dir():
             raise
+        for file in beside.iterdir() if anew else ():
+            file.replace(folder / file.name)

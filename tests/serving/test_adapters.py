@@ -416,6 +416,15 @@ def test_the_base_adapter_is_loaded_once(settings, fake):
     assert fake.held[BASE_SERVED_NAME] == str(base_adapter.ensure(settings))
 
 
+@pytest.mark.parametrize("name", adapter_files.READ_BY_ENGINE)
+def test_a_base_adapter_that_a_power_cut_left_empty_is_written_anew(settings, fake, name):
+    folder = base_adapter.ensure(settings)
+    (folder / name).write_bytes(b"")
+    ensure_base(fake.url, settings)
+    assert fake.held[BASE_SERVED_NAME] == str(folder)
+    assert list(settings.adapters_path.iterdir()) == [folder]
+
+
 def test_the_base_adapter_passes_the_check_and_is_all_zero(settings):
     folder = base_adapter.ensure(settings)
     found = adapter_files.check(
