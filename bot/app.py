@@ -28,11 +28,14 @@ from bot.api import (
     health,
     models,
     pairs,
+    policies,
     privacy,
     problems,
     runs,
     status,
+    voters,
 )
+from bot.api.answers import Answers
 from bot.api.completions import Completions
 from bot.auth import member
 from bot.chat import Chat
@@ -90,9 +93,10 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.router.routes.append(
         Route("/v1/chat/completions", Completions(service), methods=["POST"])  # guards itself
     )
+    app.router.routes.append(Route("/v1/chat/answers", Answers(service), methods=["POST"]))
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
-    for part in (models, feedback, runs, adapters, experiments, pairs, privacy, status):
+    for part in (models, feedback, runs, adapters, experiments, policies, voters, pairs, privacy, status):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)

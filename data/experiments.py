@@ -230,6 +230,14 @@ def get(db: Database, experiment_id: int) -> Experiment:
     return _experiment(db, found)
 
 
+def of_variant(db: Database, variant_id: int | None) -> int:
+    """The id of the experiment that a variant belongs to. Raises NotFound."""
+    found = value(db, "SELECT experiment_id FROM variants WHERE id = ?", [variant_id])
+    if found is None:
+        raise NotFound(f"There is no variant {variant_id}.")
+    return int(found)
+
+
 def running(db: Database, domain_id: int) -> Experiment | None:
     """The domain's running comparison, or None."""
     found = row(db, SELECT + "WHERE e.domain_id = ? AND e.state = 'running'", [domain_id])

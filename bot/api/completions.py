@@ -37,7 +37,7 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             secret = auth.bearer(Headers(scope=scope))
-            request, ask = await self._understand(secret, await relay.body(receive))
+            request, ask = await self.understand(secret, await relay.body(receive))
             if request.stream:
                 await relay.unless_gone(receive, self._stream(scope, send, request, ask))
             else:
@@ -54,7 +54,7 @@ class Completions:
         limit_s = self._service.settings.bot.answer_timeout_s
         await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s)
 
-    async def _understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
+    async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
         """The request and what it asks. Whose key is wrong learns nothing else."""
         fault: Invalid | None = None
         request: ChatRequest | None = None

@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: a thumb, a reason, a better answer, for one reply.
+"""`POST /v1/feedback`: a thumb, a reason, a better answer, whether it helped, which of two is best.
 
 All that one call says is stored together or not at all. A member's key judges the replies that
 its own people asked for; a reviewer's judges any.
@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from bot import auth
 from bot.service import Service
-from data import conversations, feedback
+from data import conversations, feedback, pairings, votes
 from data.errors import Forbidden
 from data.keys import Key
 
@@ -27,12 +27,15 @@ class Judgement(BaseModel):
     thumb: Literal["up", "down", "none"] | None = None  # none: take it back
     reason: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = None
     correction: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = None
+    helped: Literal["yes", "no", "none"] | None = None  # some time after the answer
+    prefer: Literal["first", "second", "tie", "none"] | None = None  # of two shown together
     learn: bool = True  # false: the correction is kept, and nothing is learned from it
 
     @model_validator(mode="after")
     def _says_something(self) -> "Judgement":
-        if self.thumb is None and self.reason is None and self.correction is None:
-            raise ValueError("give a thumb, a reason or a correction")
+        given = (self.thumb, self.reason, self.correction, self.helped, self.prefer)
+        if all(part is None for part in given):
+            raise ValueError("give a thumb, a reason or a correction, 'helped' or 'prefer'")
         return self
 
 
@@ -69,19 +72,43 @@ async def judge(
 
 
 def store(db: Database, reply_id: str, person: str, given: Judgement) -> dict[str, Any]:
-    """Store a judgement; returns what counts now, with the pair that a correction became."""
-    if given.thumb == "none":
-        feedback.withdraw(db, reply_id, person, "thumb")
-    elif given.thumb is not None:
-        feedback.thumb(db, reply_id, person, given.thumb == "up")
+    """Store a judgement; returns what stands now, with the pair that a correction became."""
+    _store_votes(db, reply_id, person, given)
     if given.reason is not None:
         feedback.reason(db, reply_id, person, given.reason)
     if given.correction is not None:
         feedback.correction(db, reply_id, person, given.correction, given.learn)
     thumb = feedback.live(db, reply_id, person, "thumb")
+    helped = feedback.live(db, reply_id, person, "follow_up")
     correction = feedback.live(db, reply_id, person, "correction")
     return {
         "reply_id": reply_id,
         "thumb": None if thumb is None else "up" if thumb.value == 1 else "down",
+        "helped": None if helped is None else "yes" if helped.value == 1 else "no",
+        "prefer": _preferred(db, reply_id, person),
         "pair_id": None if correction is None else correction.pair_id,
     }
+
+
+def _store_votes(db: Database, reply_id: str, person: str, given: Judgement) -> None:
+    if given.thumb == "none":
+        feedback.withdraw(db, reply_id, person, "thumb")
+    elif given.thumb is not None:
+        feedback.thumb(db, reply_id, person, given.thumb == "up")
+    if given.helped == "none":
+        feedback.withdraw(db, reply_id, person, "follow_up")
+    elif given.helped is not None:
+        feedback.follow_up(db, reply_id, person, given.helped == "yes")
+    if given.prefer == "none":
+        feedback.withdraw(db, reply_id, person, "pairwise")
+    elif given.prefer is not None:
+        feedback.prefer(db, reply_id, person, given.prefer)
+
+
+def _preferred(db: Database, reply_id: str, person: str) -> str | None:
+    """first, second, tie; None: shown alone, or not chosen yet."""
+    if not votes.in_a_pairing(db, reply_id):
+        return None
+    chosen = feedback.live(db, pairings.of_reply(db, reply_id).first_reply, person, "pairwise")
+    names = {value: name for name, value in feedback.PREFERENCES.items()}
+    return None if chosen is None or chosen.value is None else names[chosen.value]

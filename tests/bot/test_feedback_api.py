@@ -1,5 +1,7 @@
 """`POST /v1/feedback`: who may judge what, and what is stored."""
 
+import subprocess
+import sys
 from typing import Any
 
 from data import experiments, feedback, keys, pairs
@@ -25,7 +27,13 @@ def test_a_thumb(bot: Bot) -> None:
     answer = judge(bot, id=reply_id, thumb="up")
 
     assert answer.status_code == 201
-    assert answer.json() == {"reply_id": reply_id, "thumb": "up", "pair_id": None}
+    assert answer.json() == {
+        "reply_id": reply_id,
+        "thumb": "up",
+        "helped": None,
+        "prefer": None,
+        "pair_id": None,
+    }
     stored = feedback.live(bot.store.db, reply_id, "http:1/alice", "thumb")
     assert stored is not None
     assert stored.value == 1
@@ -48,6 +56,50 @@ def test_a_thumb_taken_back_counts_no_more(bot: Bot) -> None:
 
     assert answer.json()["thumb"] is None
     assert feedback.counts(bot.store.db, 1)["down"] == 0
+
+
+def test_whether_it_helped_is_asked_later_and_counted_beside_the_thumb(bot: Bot) -> None:
+    reply_id = asked(bot)
+    judge(bot, id=reply_id, thumb="up")
+
+    assert judge(bot, id=reply_id, helped="no").json()["helped"] == "no"
+    assert judge(bot, id=reply_id, helped="yes").json()["thumb"] == "up"
+    assert judge(bot, id=reply_id, helped="none").json()["helped"] is None
+
+
+def test_what_was_acknowledged_is_on_disk(bot: Bot) -> None:
+    """Another process that opens the file finds it, though the service has not been stopped."""
+    reply_id = asked(bot)
+
+    assert judge(bot, id=reply_id, thumb="down").status_code == 201
+
+    sql = f"SELECT value FROM feedback WHERE reply_id = '{reply_id}' AND live = 1"
+    code = (
+        "import sys; from data.db import sqlite3\n"
+        f"print(sqlite3.connect(sys.argv[1]).execute({sql!r}).fetchall())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(bot.settings.store_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[(0.0,)]"
+
+
+def test_an_answer_can_be_judged_the_moment_it_has_ended(bot: Bot) -> None:
+    """The last event of the stream comes after the record, so no judgement is ever too early."""
+    for _ in range(20):
+        with bot.openai().chat.completions.create(**ASK, stream=True) as stream:
+            reply_id = [chunk.id for chunk in stream][-1]
+        assert judge(bot, id=reply_id, thumb="up").status_code == 201
+
+
+def test_nothing_is_preferred_where_one_answer_was_shown(bot: Bot) -> None:
+    answer = judge(bot, id=asked(bot), prefer="first")
+
+    assert answer.status_code == 404
+    assert "shown alone" in answer.json()["error"]["message"]
 
 
 def test_a_correction_becomes_a_pending_pair(bot: Bot) -> None:
@@ -126,7 +178,10 @@ def test_saying_nothing_is_refused(bot: Bot) -> None:
     answer = judge(bot, id="chatcmpl-0")
 
     assert answer.status_code == 400
-    assert "a thumb, a reason or a correction" in answer.json()["error"]["message"]
+    assert (
+        "a thumb, a reason or a correction, 'helped' or 'prefer'"
+        in answer.json()["error"]["message"]
+    )
 
 
 def test_naming_no_reply_is_refused(bot: Bot) -> None:

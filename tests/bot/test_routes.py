@@ -1,5 +1,6 @@
 """Every route, asked without a key and with too weak a one. A new route is in here by itself."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -21,9 +22,14 @@ OPEN = {
 FROM_HERE = {("GET", "/metrics")}  # open to this machine: tests/bot/test_health.py
 MEMBERS = {
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/chat/answers"),
     ("POST", "/v1/feedback"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
+    ("GET", "/v1/people/me"),
+    ("GET", "/v1/people/me/export"),
+    ("PUT", "/v1/people/me/learning"),
+    ("DELETE", "/v1/people/me"),
 }
 REVIEWERS = {
     ("GET", "/v1/runs"),
@@ -31,6 +37,11 @@ REVIEWERS = {
     ("GET", "/v1/adapters"),
     ("GET", "/v1/experiments"),
     ("GET", "/v1/experiments/{experiment_id}"),
+    ("GET", "/v1/experiments/{experiment_id}/decisions"),
+    ("GET", "/v1/experiments/{experiment_id}/voters"),
+    ("GET", "/v1/decisions/{decision_id}"),
+    ("GET", "/v1/policies"),
+    ("GET", "/v1/voters"),
     ("GET", "/v1/pairs"),
     ("POST", "/v1/pairs/{pair_id}/review"),
 }
@@ -50,10 +61,7 @@ def _flat(found: list[BaseRoute]) -> Iterator[tuple[str, str]]:
 
 
 def fill(path: str) -> str:
-    for name in ("name", "run_id", "experiment_id", "pair_id", "domain", "conversation"):
-        path = path.replace(f"{{{name}}}", "1")
-    assert "{" not in path
-    return path
+    return re.sub(r"{\w+}", "1", path)
 
 
 def test_every_route_but_the_open_ones_needs_a_key(bot: Bot) -> None:

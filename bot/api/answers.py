@@ -1,0 +1,58 @@
+"""`POST /v1/chat/answers`: an answer, or two blinded ones to choose from.
+
+The request is that of `/v1/chat/completions`, without streaming. Where a comparison asks for it,
+another variant answers beside the caller's own, and nothing says whose answer is whose until
+`POST /v1/feedback` with `prefer` has chosen.
+"""
+
+import logging
+from typing import Any
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from bot import auth, beside
+from bot.api import relay
+from bot.api.completions import Completions
+from bot.api.problems import BadField
+from bot.beside import Answer
+from bot.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """The route; one per application."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._completions = Completions(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            secret = auth.bearer(Headers(scope=scope))
+            request, ask = await self._completions.understand(secret, await relay.body(receive))
+            if request.stream:
+                raise BadField("stream", "Two answers are not streamed; leave 'stream' out.")
+            service = self._service
+            turns = service.settings.bot.history_turns
+            found = await relay.unless_gone(
+                receive, beside.answer(service.chat, service.store, ask, turns)
+            )
+            await _send(send, {"object": "list", "data": [_shown(a, found) for a in found]})
+        except relay.CallerGone:
+            log.info("The caller left before the answers were complete")
+
+
+def _shown(answer: Answer, among: list[Answer]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
+    if len(among) == 1:
+        shown["adapter"] = answer.started.adapter
+    return shown
+
+
+async def _send(send: Send, given: dict[str, Any]) -> None:
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps(given)})

@@ -1,0 +1,54 @@
+"""`/v1/policies`: what may be decided about comparisons without a person, and who is in none."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlite_utils import Database
+
+from bot import auth
+from bot.api.domain import DomainName, domain_of
+from bot.service import Service
+from data import domains, policies
+from data.keys import Key
+from data.policies import MOST_HELD_OUT, Policy
+
+router = APIRouter()
+
+
+class Rules(BaseModel):
+    """What is to change; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    domain: DomainName | None = None  # None: the default domain
+    policy: Policy | None = None
+    holdout: Annotated[float, Field(ge=0, le=MOST_HELD_OUT)] | None = None  # of the people
+
+
+@router.get("/policies", dependencies=[Depends(auth.reviewer)])
+async def list_policies(request: Request) -> dict[str, Any]:
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> list[dict[str, Any]]:
+        return [{"domain": d.name} | asdict(policies.of(db, d.id)) for d in domains.every(db)]
+
+    return {"object": "list", "data": await service.store.read(find)}
+
+
+@router.post("/policies")
+async def change(
+    request: Request, given: Rules, key: Annotated[Key, Depends(auth.admin)]
+) -> dict[str, Any]:
+    service: Service = request.app.state.service
+
+    def write(db: Database) -> dict[str, Any]:
+        domain, actor = domain_of(db, given.domain), auth.person(key)
+        if given.policy is not None:
+            policies.set_policy(db, domain, given.policy, actor)
+        if given.holdout is not None:
+            policies.set_holdout(db, domain, given.holdout, actor)
+        return {"domain": domain.name} | asdict(policies.of(db, domain.id))
+
+    return await service.store.submit(write)
