@@ -29,7 +29,7 @@ class Learning(BaseModel):
 
 async def _caller(
     key: Annotated[Key, Depends(auth.member)],
-    user: Annotated[str | None, Query(max_length=256, min_length=1)] = None,
+    user: Annotated[str, Query(max_length=256)] = "",
 ) -> str:
     return auth.person(key, user)
 
