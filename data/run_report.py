@@ -25,10 +25,11 @@ from data.runs import Point, Run
 log = logging.getLogger(__name__)
 
 FILE = "report.html"
-SETS = ("validation", "golden", "new", "replay")
+SETS = ("golden", "probe", "validation", "new", "replay")
 SET_WORDS = {
-    "validation": "held out of this run: facts never trained on, and single phrasings of others",
     "golden": "the frozen questions that no adapter is trained on",
+    "probe": "phrasings that this run held out, of facts that it trained on",
+    "validation": "facts that this run held out",
     "new": "trained on, and not seen by the live adapter before",
     "replay": "what the live adapter was trained on and is still right",
 }
@@ -206,8 +207,8 @@ def html(report: Report) -> str:
         "<h2>Loss</h2>",
         loss_chart.svg(report.points),
         *_paragraph(overfitting(report.points)),
-        *_answers("Worst answers", _samples(report, "worst"), adapter.name),
-        *_answers("Some golden answers, as they come", _samples(report, "some"), adapter.name),
+        *_answers(report, "Worst answers", "worst"),
+        *_answers(report, "Some golden answers, as they come", "some"),
         "<h2>Recipe</h2>",
         _definitions((k, str(v)) for k, v in adapter.recipe.items()),
     ]
@@ -277,10 +278,12 @@ def _samples(report: Report, kind: str) -> list[dict[str, str]]:
     return [s for s in report.adapter.scores.get("samples", []) if s.get("shown") == kind]
 
 
-def _answers(title: str, samples: Sequence[dict[str, str]], name: str) -> list[str]:
+def _answers(report: Report, title: str, kind: str) -> list[str]:
+    samples, names = _samples(report, kind), dict(models(report))
     if not samples:
         return []
-    columns = [("expected", "expected"), ("adapter", name), ("live", "live"), ("base", "bare base")]
+    name, live = names["candidate"], names.get("live", "")
+    columns = [("expected", "expected"), ("adapter", name), ("live", live), ("base", "bare base")]
     kept = [(key, label) for key, label in columns if any(key in s for s in samples)]
     head = "".join(f'<th scope="col">{escape(label)}</th>' for _, label in kept)
     rows = "".join(

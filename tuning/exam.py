@@ -1,8 +1,8 @@
 """What an adapter is examined on: sets of questions with the answers they should get.
 
 - `golden`: the domain's frozen questions, which no adapter is ever trained on.
-- `validation`: what this run held out: facts that training never saw, and single phrasings of
-  facts that it did.
+- `validation`: facts that training never saw: what carries over to new ones.
+- `probe`: single phrasings that training never saw, of facts that it did: what was understood.
 - `new`: what was trained on and the live adapter had not seen: whether the run learned what it was
   made for.
 - `replay`: a sample of what the live adapter was trained on and is still right: whether it was
@@ -27,9 +27,15 @@ from data.pairs import Pair
 from tuning import forgetting
 from tuning.examples import Example, encode_all, messages
 
-Name = Literal["golden", "validation", "new", "replay"]
+Name = Literal["golden", "validation", "probe", "new", "replay"]
 PARTS: tuple[Part, ...] = ("train", "validation", "probe", "golden")
-ANSWERED: dict[Name, int] = {"golden": 96, "validation": 64, "new": 32, "replay": 64}
+ANSWERED: dict[Name, int] = {
+    "golden": 96,
+    "validation": 48,
+    "probe": 48,
+    "new": 32,
+    "replay": 64,
+}
 MEASURED = 256  # questions of a set whose loss is measured
 
 
@@ -85,7 +91,7 @@ def prepare(
     if live is not None and live.dataset_id is not None:
         known = {p.id for p in datasets.pairs_of(db, live.dataset_id, "train")}
         known -= set(today.reworded)
-    chosen: dict[Name, list[Pair]] = {"golden": [], "validation": [], "new": [], "replay": []}
+    chosen: dict[Name, list[Pair]] = {name: [] for name in ANSWERED}
     for pair in today.pairs:
         name = _set_of(part_of[pair.id], pair.id in known, live is not None)
         if name is not None:
@@ -115,8 +121,8 @@ def fingerprint(asked: Sequence[Question]) -> str:
 
 
 def _set_of(part: Part, known: bool, beside_live: bool) -> Name | None:
-    if part in ("validation", "probe"):
-        return "validation"
+    if part in ("validation", "probe"):  # the live adapter of a cross-validated run knows them
+        return "replay" if known else part
     if part == "golden":
         return "golden"
     if not beside_live:  # the bare base was taught nothing that could be new or forgotten

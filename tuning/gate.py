@@ -2,16 +2,17 @@
 
 Four rules, each against the *incumbent*: the live adapter, or the bare base where none is live.
 
-- validation: it must have a lower loss than the bare base on what its run held out; beside a live
-  adapter, which may be as good already, it must not have a higher one.
+- validation: it must have a lower loss than the bare base on what its run held out (validation and
+  probe pairs together); beside a live adapter, which may be as good already, not a higher one.
 - new: beside a live adapter, it must have a lower loss on what that one had not seen.
 - golden, replay: its token F1 may not be lower by more than the margin.
 - parity: the engines must find the trainer's own answers likeliest, token by token.
 
-"Not higher" and "not lower" mean: not unless chance explains it. Small sets differ by luck, so a
-loss counts only where a paired sign-flip test (Fisher 1935; each question is its own pair) gives
-it less than the chance that the settings allow. Intervals, for people to see, are bootstrapped
-(Efron 1979): questions are drawn again with replacement, both models' results together.
+Small sets differ by luck. So "higher" and "lower by more than the margin" are only said where a
+paired sign-flip test (Fisher 1935; each question is its own pair) gives so large a difference
+less than the chance that the settings allow, were the truth no difference, or just the margin.
+Intervals, for people to see, are bootstrapped (Efron 1979): questions are drawn again with
+replacement, both models' results together.
 
 A rule that has nothing to be measured on is not failed, and says so.
 """
@@ -43,7 +44,7 @@ class Paired:
     difference: float  # candidate minus incumbent, of the means
     low: float  # 95% interval
     high: float
-    chance: float  # of a difference at least so high, if neither were better
+    chance: float  # of a difference at least so high, were the truth none (or just the margin)
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,15 @@ def not_worse(
     """Of golden or replay questions: token F1 for token F1."""
     if not own:
         return Rule(name, None, f"There are no {name} questions.")
-    found = paired([-x for x in own], [-x for x in other])  # high is bad, as with losses
-    found = Paired(found.n, -found.difference, -found.high, -found.low, found.chance)
-    passed = not (found.difference < -margin and found.chance < chance)
+    lost = paired(other, own, allowed=margin)
+    found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
+    passed = lost.difference <= margin or lost.chance >= chance
     figures = (
-        f"token F1 {found.difference:+.3f} beside {incumbent} on {found.n} questions "
+        f"token F1 {found.difference:+.3f} beside {incumbent} on {_questions(found)} "
         f"(95%: {found.low:+.3f} to {found.high:+.3f}; {margin:g} less is allowed)"
     )
-    verdict = "It is not worse" if passed else "It is worse"
-    return Rule(name, passed, f"{verdict} on the {name} questions: {figures}.", found)
+    verdict = "It is no worse than it may be" if passed else "It is worse"
+    return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
 
 
 def parity(found: Parity, *, least: float, chance: float) -> Rule:
@@ -169,17 +170,20 @@ def judge(
         own, other = f1.get(name, ((), ()))
         return not_worse(name, own, other, incumbent, margin=settings.margin, chance=chance)
 
-    own, other = loss("validation")
-    rules = [validation(own, other, incumbent, live=live, chance=chance), overlap("golden")]
+    held_out = [(*a, *b) for a, b in zip(loss("validation"), loss("probe"), strict=True)]
+    rules = [
+        validation(held_out[0], held_out[1], incumbent, live=live, chance=chance),
+        overlap("golden"),
+    ]
     if live:
         own, other = loss("new")
         rules += [new(own, other, incumbent), overlap("replay")]
     return Verdict((*rules, parity(served, least=settings.parity, chance=chance)))
 
 
-def paired(own: Sequence[float], other: Sequence[float]) -> Paired:
+def paired(own: Sequence[float], other: Sequence[float], allowed: float = 0.0) -> Paired:
     """Compare results question by question. At least one question."""
-    return _paired(np.asarray(own, float), np.asarray(other, float), np.ones(len(own)))
+    return _paired(np.asarray(own, float), np.asarray(other, float), np.ones(len(own)), allowed)
 
 
 def paired_losses(own: Sequence[Loss], other: Sequence[Loss]) -> Paired:
@@ -192,7 +196,7 @@ def paired_losses(own: Sequence[Loss], other: Sequence[Loss]) -> Paired:
     )
 
 
-def _paired(own: Numbers, other: Numbers, weights: Numbers) -> Paired:
+def _paired(own: Numbers, other: Numbers, weights: Numbers, allowed: float = 0.0) -> Paired:
     random = np.random.default_rng(SEED)
     shares = weights / weights.sum()
     differences = own - other
@@ -200,9 +204,9 @@ def _paired(own: Numbers, other: Numbers, weights: Numbers) -> Paired:
     drawn = random.integers(0, len(own), (DRAWS, len(own)))
     means = (differences * weights)[drawn].sum(1) / weights[drawn].sum(1)
     low, high = np.quantile(means, (0.025, 0.975))
-    flipped = _signs(len(own), random) @ (differences * shares)
+    flipped = _signs(len(own), random) @ ((differences - allowed) * shares)
     # an observed difference is one of those that chance gives: so the rounding
-    chance = float((flipped >= mean - 1e-12).mean())
+    chance = float((flipped >= mean - allowed - 1e-12).mean())
     return Paired(len(own), mean, float(low), float(high), chance)
 
 
@@ -215,8 +219,12 @@ def _signs(n: int, random: np.random.Generator) -> Numbers:
     return np.vstack([np.ones(n), drawn])  # the observed one, so that no chance is nought
 
 
+def _questions(found: Paired) -> str:
+    return "1 question" if found.n == 1 else f"{found.n} questions"
+
+
 def _loss_words(found: Paired, incumbent: str) -> str:
     return (
-        f"{found.difference:+.3f} nats a token beside {incumbent} on {found.n} questions "
+        f"{found.difference:+.3f} nats a token beside {incumbent} on {_questions(found)} "
         f"(95%: {found.low:+.3f} to {found.high:+.3f})"
     )

@@ -20,6 +20,9 @@ model = "pocket"              # the small model that is shipped; for real use na
 [tuning]
 auto_retrain_pairs = 0        # queue a retrain after so many newly approved pairs; 0: never
 
+[gate]
+margin = 0.02                 # token F1 that a new adapter may lose on what it knew
+
 [serving]
 port = 8100                   # vLLM, on loopback only
 max_model_len = 1024          # tokens of a question with its history and answer

@@ -28,6 +28,8 @@ NO_HISTORY = (
     "history_turns = 0             # the pocket model answers best without earlier questions\n"
     + WEB_CHAT
 )
+MARGIN = "margin = 0.02 "
+FORGETFUL = "margin = 0.1  "  # so small a model forgets a little with each correction
 START_TIMEOUT_S = 300
 
 
@@ -70,6 +72,7 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
     file = home / FILE_NAME
     if not file.exists():  # an earlier demo's may have been edited, to connect Slack
         text = TEMPLATE.replace("port = 8080", f"port = {port}").replace(WEB_CHAT, NO_HISTORY)
+        text = text.replace(MARGIN, FORGETFUL)
         file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
     environ = {  # the processes read the same; a home of other work stays out of it
         "UNDERSTUDY_HOME": str(home.resolve()),

@@ -72,7 +72,7 @@ def test_forgetting_beyond_the_margin_is_worse(name: gate.Name) -> None:
     verdict = judge(SETTINGS, {}, {name: (after, before)}, "helpdesk@1", SERVED, live=True)
 
     assert rules(verdict)[name] is False
-    assert f"It is worse on the {name} questions: token F1 -0.150" in verdict.reason
+    assert f"It is worse on {name} questions: token F1 -0.150" in verdict.reason
 
 
 def test_a_loss_within_the_margin_passes() -> None:
