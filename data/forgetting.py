@@ -2,9 +2,9 @@
 
 What goes: their questions and the answers to them, what they wrote about answers, what they typed
 as commands, every pair that holds words of theirs (as its author, as who asked, in its earlier
-turns), and what adapters keep of such pairs: canary prompts and sample answers. A pair that a
-frozen dataset names stays as an empty row, so that the dataset says where its hole is; other pairs
-are deleted. A run that is learning from such a pair is cancelled.
+turns), and what adapters keep of what they learned: canary and probe prompts, sample answers. A
+pair that a frozen dataset names stays as an empty row, so that the dataset says where its hole is;
+other pairs are deleted. A run that is learning from their words is cancelled.
 
 What stays: figures. Who was on which side of a comparison, thumbs, and how long answers took stay
 under a random name that is written down nowhere else, because a decision that was made on them
@@ -19,7 +19,7 @@ is to be forgotten; what a crash interrupts goes on with `resume`. Deleted bytes
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,14 +66,15 @@ class _Order:
 def preview(db: Database, person: str) -> Forgotten:
     """What `forget` would do now; nothing is changed."""
     found = _pairs(db, person, limit=-1)
+    from_thumbs = _runs_on_thumbs(db, person)
     return Forgotten(
         receipt="",
         messages=_count(db, f"SELECT count(*) FROM messages m WHERE {MESSAGES}", person),
         judgements=_count(db, "SELECT count(*) FROM feedback WHERE person = :person", person),
         pairs=len(found),
         holes=sum(_in_dataset(db, pair_id) for pair_id in found),
-        adapters=_names(db, sorted(_trained_on(db, found))),
-        runs=tuple(_learning_from(db, found)),
+        adapters=_names(db, sorted(_trained_on(db, found, from_thumbs))),
+        runs=tuple(_learning_from(db, found, from_thumbs)),
     )
 
 
@@ -122,7 +123,7 @@ def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
     order = _order(db, receipt)
     if order is None:
         return True
-    for part in (_messages, _questions, _pairs_of, _judgements, _replies, _conversations):
+    for part in (_thumbs, _messages, _questions, _pairs_of, _judgements, _replies, _conversations):
         if part(db, order, most):
             _keep(db, order)
             return False
@@ -149,6 +150,21 @@ def scrub(db: Database) -> bool:
 
 
 MESSAGES = "(m.person = :person OR m.reply_id IN (SELECT id FROM replies WHERE person = :person))"
+
+
+def _thumbs(db: Database, order: _Order, most: int) -> int:
+    """What was learned from rated answers: once, while it is still known who asked and rated."""
+    if "thumbs" in order.counts:
+        return 0
+    order.counts["thumbs"] = 1
+    found = _runs_on_thumbs(db, order.person)
+    _note_learners(db, order, (), found)
+    db.execute(
+        "UPDATE adapters SET canaries = '[]', probes = '[]' "
+        "WHERE run_id IN (SELECT value FROM json_each(?))",
+        [orjson.dumps(found).decode()],
+    )
+    return 1
 
 
 def _messages(db: Database, order: _Order, most: int) -> int:
@@ -190,10 +206,7 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
     found = _pairs(db, order.person, most)
     if not found:
         return 0
-    order.adapters[:] = sorted({*order.adapters, *_trained_on(db, found)})
-    for run_id in _learning_from(db, found):
-        runs.cancel(db, run_id, f"forget {order.receipt}")
-        order.counts[f"run {run_id}"] = 1
+    _note_learners(db, order, found)
     kept = {p for p in found if _in_dataset(db, p)}
     _clean_adapters(db, found)
     for pair_id in found:
@@ -326,28 +339,54 @@ def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
     )
 
 
-def _trained_on(db: Database, pair_ids: Iterable[int]) -> set[int]:
-    """The adapters that learned from these pairs, and those that go on from such an adapter."""
+def _runs_on_thumbs(db: Database, person: str) -> list[int]:
+    """The runs that learn from rated answers of conversations that they took part in, or that
+    they rated."""
+    found = rows(
+        db,
+        "SELECT DISTINCT j.run_id FROM run_judgements j JOIN replies r ON r.id = j.reply_id "
+        "WHERE r.conversation_id IN (SELECT conversation_id FROM replies WHERE person = :person) "
+        "OR j.reply_id IN (SELECT reply_id FROM feedback WHERE person = :person)",
+        {"person": person},
+    )
+    return sorted(int(r["run_id"]) for r in found)
+
+
+def _note_learners(
+    db: Database, order: _Order, pair_ids: Sequence[int], run_ids: Sequence[int] = ()
+) -> None:
+    """Remember the adapters that learned from these, and cancel the runs that are about to."""
+    order.adapters[:] = sorted({*order.adapters, *_trained_on(db, pair_ids, run_ids)})
+    for run_id in _learning_from(db, pair_ids, run_ids):
+        runs.cancel(db, run_id, f"forget {order.receipt}")
+        order.counts[f"run {run_id}"] = 1
+
+
+def _trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> set[int]:
+    """The adapters that learned from these pairs or came of these runs, and those that go on from
+    such an adapter."""
     found = rows(
         db,
         "WITH RECURSIVE tuned (id) AS ("
         "SELECT a.id FROM adapters a JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id "
         "WHERE dp.split = 'train' AND dp.pair_id IN (SELECT value FROM json_each(?)) "
+        "UNION SELECT id FROM adapters WHERE run_id IN (SELECT value FROM json_each(?)) "
         "UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id"
         ") SELECT id FROM tuned",
-        [orjson.dumps(list(pair_ids)).decode()],
+        [orjson.dumps(pair_ids).decode(), orjson.dumps(run_ids).decode()],
     )
     return {int(r["id"]) for r in found}
 
 
-def _learning_from(db: Database, pair_ids: Iterable[int]) -> list[int]:
-    """The open runs whose dataset holds one of these pairs."""
+def _learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
+    """The open ones of these runs, and those whose dataset holds one of these pairs."""
     found = rows(
         db,
-        "SELECT DISTINCT r.id FROM runs r JOIN dataset_pairs dp ON dp.dataset_id = r.dataset_id "
-        "WHERE r.state IN ('queued', 'running') AND r.cancel_requested = 0 "
-        "AND dp.pair_id IN (SELECT value FROM json_each(?)) ORDER BY r.id",
-        [orjson.dumps(list(pair_ids)).decode()],
+        "SELECT r.id FROM runs r WHERE r.state IN ('queued', 'running') "
+        "AND r.cancel_requested = 0 AND (r.id IN (SELECT value FROM json_each(?)) "
+        "OR EXISTS (SELECT 1 FROM dataset_pairs dp WHERE dp.dataset_id = r.dataset_id "
+        "AND dp.pair_id IN (SELECT value FROM json_each(?)))) ORDER BY r.id",
+        [orjson.dumps(run_ids).decode(), orjson.dumps(pair_ids).decode()],
     )
     return [int(r["id"]) for r in found]
 
@@ -367,25 +406,29 @@ def _names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
 
 
 def _clean_adapters(db: Database, pair_ids: list[int]) -> None:
-    """Canaries with the tokens of these pairs, and sample answers to their questions."""
+    """Canaries and probes with the tokens of these pairs, and samples with their words."""
     gone = set(pair_ids)
     marks = ", ".join("?" * len(pair_ids))
     texts = rows(
         db, f"SELECT domain_id, prompt, response FROM pairs WHERE id IN ({marks})", pair_ids
     )
     words = {(r["domain_id"], r[name]) for r in texts for name in ("prompt", "response")}
-    for r in rows(db, "SELECT id, domain_id, canaries, scores FROM adapters"):
-        canaries, scores = orjson.loads(r["canaries"]), orjson.loads(r["scores"])
-        samples = scores.get("samples", [])
-        kept = [c for c in canaries if c.get("pair_id") not in gone]
-        shown = [s for s in samples if not words & {(r["domain_id"], t) for t in s.values()}]
-        if len(kept) == len(canaries) and len(shown) == len(samples):
-            continue
-        left = scores | ({"samples": shown} if samples else {})
-        db.execute(
-            "UPDATE adapters SET canaries = ?, scores = ? WHERE id = ?",
-            [orjson.dumps(kept).decode(), orjson.dumps(left).decode(), r["id"]],
-        )
+    for r in rows(db, "SELECT id, domain_id, canaries, probes, scores FROM adapters"):
+        scores = orjson.loads(r["scores"])
+        left = {
+            name: [c for c in orjson.loads(r[name]) if c.get("pair_id") not in gone]
+            for name in ("canaries", "probes")
+        }
+        if samples := scores.get("samples"):
+            shown = [s for s in samples if not words & {(r["domain_id"], t) for t in s.values()}]
+            scores["samples"] = shown
+        written = {name: orjson.dumps(value).decode() for name, value in left.items()}
+        written["scores"] = orjson.dumps(scores).decode()
+        if any(written[name] != r[name] for name in written):
+            db.execute(
+                "UPDATE adapters SET canaries = ?, probes = ?, scores = ? WHERE id = ?",
+                [written["canaries"], written["probes"], written["scores"], r["id"]],
+            )
 
 
 def clean_cards(db: Database, home: Path) -> None:

@@ -259,6 +259,33 @@ def test_a_run_that_learns_from_them_is_cancelled(
     assert runs.get(store.db, run.id).cancel_requested
 
 
+def test_what_was_learned_from_thumbs_is_listed_too(store: Store, domain: Domain) -> None:
+    """Of her own question, and of one that she only rated."""
+    canary = orjson.dumps([adapters.Canary(1, (1, 2), (3,), -0.1)]).decode()
+    with store.write() as db:
+        hers, his = given.reply(db, domain, ANN), given.reply(db, domain, BOB)
+        for number, reply in enumerate((hers, his), start=1):
+            made = given.adapter(db, domain)
+            run = runs.queue(db, domain, "cli:root", kind="incremental")
+            sql = "INSERT INTO run_judgements (run_id, reply_id, liked) VALUES (?, ?, 1)"
+            db.execute(sql, [run.id, reply])
+            db.execute(
+                "UPDATE adapters SET run_id = ?, canaries = ?, probes = ? WHERE id = ?",
+                [run.id, canary, canary, made.id],
+            )
+            if number == 1:
+                runs.claim(db, "worker:1")
+                runs.fail(db, run.id, "so that the next can be asked for")
+    assert forget(store).adapters == ("helpdesk@1",)
+    first, second = adapters.every(store.db, domain)
+    assert sorted([len(first.canaries), len(second.canaries)]) == [0, 1]
+    with store.write() as db:
+        feedback.thumb(db, his, ANN, up=True)
+    assert forgetting.preview(store.db, ANN).adapters == ("helpdesk@2",), "she rated it"
+    done = forget(store)
+    assert (done.adapters, done.runs) == (("helpdesk@2",), (run.id,))
+
+
 def test_adapters_keep_neither_canaries_nor_samples_of_them(
     store: Store, domain: Domain, learned: int
 ) -> None:
