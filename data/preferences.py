@@ -27,7 +27,8 @@ SELECT r.id AS reply_id, avg(f.value) > 0.5 AS liked
 FROM feedback f JOIN replies r ON r.id = f.reply_id
 WHERE r.domain_id = ? AND r.status = 'done' AND r.finish_reason = 'stop'
   AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
-  AND NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.person IN (f.person, r.person))
+  AND NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.person = f.person OR o.person IN
+    (SELECT e.person FROM replies e WHERE e.conversation_id = r.conversation_id))
 GROUP BY r.id HAVING avg(f.value) <> 0.5 ORDER BY r.created_at DESC LIMIT ?
 """
 
@@ -53,8 +54,9 @@ class Judged:
 def counts(db: Database, domain: Domain) -> tuple[int, int]:
     """How many answers of the domain people like, and dislike, on the whole.
 
-    Answers judged by or given to people who opted out of learning do not count, nor do votes in
-    quarantine; an answer with as many thumbs up as down is neither."""
+    Answers judged by people who opted out of learning do not count, nor those of conversations
+    that they took part in, nor votes in quarantine; an answer with as many thumbs up as down is
+    neither."""
     found = rows(db, JUDGED, [domain.id, MOST])
     liked = sum(r["liked"] for r in found)
     return liked, len(found) - liked
