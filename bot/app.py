@@ -96,7 +96,8 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.router.routes.append(Route("/v1/chat/answers", Answers(service), methods=["POST"]))
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
-    for part in (models, feedback, runs, adapters, experiments, policies, voters, pairs, privacy, status):
+    compared = (experiments, policies, voters)
+    for part in (models, feedback, runs, adapters, *compared, pairs, privacy, status):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)

@@ -11,10 +11,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from sqlite_utils import Database
 
 from bot.chat import Chat, Closed
-from data import alerts, domains, feedback, placements
+from data import alerts, decisions, domains, experiments, feedback, placements, voters
 from data.db import rows, value
+from data.domains import Domain
 
 RUN_STATES = ("queued", "running", "done", "failed", "cancelled")
+STATES = ("collecting", "better", "worse", "no difference", "unhealthy")  # of a comparison
 REPLICA_STATES = ("starting", "ready", "draining", "asleep", "down")
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
@@ -42,6 +44,9 @@ class Metrics:
         self._runs = self._gauge("runs", "Tuning runs", "state")
         self._replicas = self._gauge("replicas", "Engine replicas", "state")
         self._refused = self._gauge("placements_failed", "Adapters that a replica refused")
+        self._compared = self._gauge("comparisons", "Running comparisons", "domain", "state")
+        self._decided = self._gauge("decisions", "Decided so far", "domain", "action")
+        self._odd = self._gauge("voters_quarantined", "Whose votes do not count", "domain")
         self._pending = self._gauge("pairs_pending", "Pairs that wait for review")
 
     def closed(self, answer: Closed) -> None:
@@ -61,6 +66,7 @@ class Metrics:
         for domain in domains.every(db):
             for kind, count in feedback.counts(db, domain.id).items():
                 self._feedback.labels(domain.name, kind).set(count)
+            self._read_comparisons(db, domain)
         found = rows(db, "SELECT state, count(*) AS n FROM runs GROUP BY state")
         _set_all(self._runs, RUN_STATES, {r["state"]: r["n"] for r in found})
         states = ["down" if r.stale else r.state for r in placements.replicas(db)]
@@ -69,6 +75,17 @@ class Metrics:
         self._pending.set(value(db, "SELECT count(*) FROM pairs WHERE status = 'pending'"))
         kinds: Counts[str] = Counts(alert.kind for alert in alerts.alerts(db))
         _set_all(self._alerts, alerts.KINDS, kinds)
+
+    def _read_comparisons(self, db: Database, domain: Domain) -> None:
+        """As they were last decided on: what is not decided yet is collecting."""
+        running = experiments.running(db, domain.id)
+        last = decisions.latest(db, running.id) if running else None
+        state = (last.state if last else "collecting") if running else ""
+        for known in STATES:
+            self._compared.labels(domain.name, known).set(int(state == known))
+        for action, count in decisions.counts(db, domain.id).items():
+            self._decided.labels(domain.name, action).set(count)
+        self._odd.labels(domain.name).set(voters.count_quarantined(db, domain.id))
 
     def page(self, chat: Chat, queue: int) -> bytes:
         """The text that Prometheus reads; `queue` is how many writes wait for the store."""

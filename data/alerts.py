@@ -2,7 +2,8 @@
 Slack, for HTTP and for metrics.
 
 An alert is about people being served: nobody answers, somebody else answers than should, an engine
-refuses an adapter. It stands as long as its cause does; there is nothing to acknowledge.
+refuses an adapter, a comparison gives people what they should not get. It stands as long as its
+cause does; there is nothing to acknowledge.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Literal, get_args
 
 from sqlite_utils import Database
 
-from data import adapters, domains, experiments, placements
+from data import adapters, decisions, domains, experiments, placements
 from data.adapters import Adapter
 from data.clock import now_us
 from data.db import rows
@@ -19,7 +20,7 @@ from data.placements import Replica
 
 HOUR_US = 3600 * 1_000_000
 
-Kind = Literal["no_engine", "replica", "refused", "not_held", "stood_in", "unequal"]
+Kind = Literal["no_engine", "replica", "refused", "not_held", "stood_in", "unequal", "comparison"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -41,6 +42,7 @@ def alerts(db: Database) -> list[Alert]:
         *_refused(db),
         *_stood_in(db),
         *_unequal(able),
+        *_comparisons(db),
     ]
 
 
@@ -128,6 +130,20 @@ def _unequal(able: list[Replica]) -> Iterator[Alert]:
         each = ", ".join(f"{r.name}: {r.base_model} in {r.precision or 'unknown'}" for r in able)
         text = f"The engines do not serve the same base, so answers depend on chance: {each}."
         yield Alert("unequal", "", text)
+
+
+def _comparisons(db: Database) -> Iterator[Alert]:
+    """Where a candidate is worse, breaks a guardrail, or people are not divided as agreed, and the
+    domain's policy leaves it to a person."""
+    for domain in domains.every(db):
+        running = experiments.running(db, domain.id)
+        last = decisions.latest(db, running.id) if running else None
+        if running is None or last is None or last.action != "advise":
+            continue
+        states = {c["state"] for c in last.results["comparisons"]}
+        if states & {"worse", "unhealthy"}:
+            text = f"Comparison {running.id} of {domain.name}: {last.sentence}"
+            yield Alert("comparison", domain.name, f"{text} `understudy ab stop {domain.name}`.")
 
 
 def _is_live(adapter: Adapter | None) -> bool:

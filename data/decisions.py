@@ -7,7 +7,7 @@ since the numbers were read: so two bots do not decide twice.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import orjson
 from sqlite_utils import Database
@@ -17,6 +17,7 @@ from data.db import Row, changed, row, rows
 from data.errors import NotFound
 
 Action = Literal["hold", "advise", "promote", "roll back"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,17 @@ def every(db: Database, experiment_id: int) -> list[Decision]:
     """All decisions about an experiment, the oldest first."""
     sql = "SELECT * FROM decisions WHERE experiment_id = ? ORDER BY id"
     return [_decision(r) for r in rows(db, sql, [experiment_id])]
+
+
+def counts(db: Database, domain_id: int) -> dict[str, int]:
+    """How often each action was decided in a domain."""
+    found = rows(
+        db,
+        "SELECT d.action, count(*) AS n FROM decisions d JOIN experiments e "
+        "ON e.id = d.experiment_id WHERE e.domain_id = ? GROUP BY d.action",
+        [domain_id],
+    )
+    return dict.fromkeys(ACTIONS, 0) | {r["action"]: r["n"] for r in found}
 
 
 def _decision(found: Row) -> Decision:

@@ -112,6 +112,12 @@ def quarantined(db: Database, domain_id: int, person: str) -> bool:
     return _state(db, domain_id, person) == "quarantined"
 
 
+def count_quarantined(db: Database, domain_id: int) -> int:
+    """How many people's votes do not count now."""
+    sql = "SELECT count(*) FROM voters WHERE domain_id = ? AND state = 'quarantined'"
+    return int(value(db, sql, [domain_id]))
+
+
 def quarantine(db: Database, domain: Domain, person: str, why: str, actor: str) -> None:
     """Let a person's votes not count, by hand. Raises NotFound for who never judged here."""
     if not _judged_here(db, domain.id, person):

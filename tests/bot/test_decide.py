@@ -11,8 +11,10 @@ from sqlite_utils import Database
 from bot import comparisons, decide
 from bot.comparisons import Plan
 from bot.decide import Decider
+from bot.metrics import Metrics
 from data import (
     adapters,
+    alerts,
     assignments,
     audit,
     decisions,
@@ -21,6 +23,7 @@ from data import (
     feedback,
     policies,
     ramps,
+    voters,
 )
 from data.db import Store, value
 from data.domains import Domain
@@ -200,6 +203,53 @@ def test_what_was_agreed_on_at_the_start_holds(store: Store, domain: Domain) -> 
         begun = comparisons.begin(db, domain, ["1", "2"], "cli:ann", plan)
         rate(db, begun, WORSE, 200)
     assert look(store) == []
+
+
+def test_what_is_left_to_a_person_is_an_alert_until_it_is_done(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    def found() -> list[str]:
+        return [a.text for a in alerts.alerts(store.db) if a.kind == "comparison"]
+
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    assert found() == []
+    look(store)
+    (text,) = found()
+    assert text.startswith("Comparison 1 of helpdesk: B (helpdesk@2) is worse than A")
+    assert text.endswith("`understudy ab stop helpdesk`.")
+    with store.write() as db:
+        experiments.stop(db, running, "cli:ann")
+    assert found() == []
+
+
+def test_a_better_candidate_is_advised_without_an_alert(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    assert [d.action for d in look(store)] == ["advise"]
+    assert [a for a in alerts.alerts(store.db) if a.kind == "comparison"] == []
+
+
+def test_states_and_decisions_are_metrics(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    def shown(name: str, **labels: str) -> float | None:
+        metrics = Metrics()
+        metrics.read_store(store.db)
+        return metrics.registry.get_sample_value(
+            f"understudy_{name}", {"domain": "helpdesk"} | labels
+        )
+
+    assert shown("comparisons", state="collecting") == 1
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+        voters.quarantine(db, domain, "slack:T1/U0", "a bot", "cli:ann")
+    look(store)
+    assert shown("comparisons", state="worse") == 1
+    assert shown("comparisons", state="collecting") == 0
+    assert shown("decisions", action="advise") == 1
+    assert shown("decisions", action="promote") == 0
+    assert shown("voters_quarantined") == 1
 
 
 # Once
