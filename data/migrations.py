@@ -813,3 +813,16 @@ def m016_trials(db: Database) -> None:
         ) STRICT
         """,
     )
+
+
+@migrations()
+def m017_broken_off(db: Database) -> None:
+    """What was said of answers that the engine broke off never counted; now it is written down."""
+    _run(
+        db,
+        """
+        UPDATE feedback SET counts = 0
+            WHERE reply_id IN (SELECT id FROM replies WHERE status = 'partial');
+        CREATE INDEX feedback_over_cap ON feedback (person) WHERE over_cap = 1
+        """,
+    )
