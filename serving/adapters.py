@@ -261,7 +261,8 @@ class _Sync:
             if there:
                 self._unloaded(adapter.served_name)
             return True
-        due = now_us() - record.updated_at >= PAUSES_S[record.attempts] * 1_000_000
+        since = now_us() - record.updated_at  # below 0 when the clock was put back
+        due = not 0 <= since < PAUSES_S[record.attempts] * 1_000_000
         self.outcome.unfinished = self.outcome.unfinished or not due
         return not due
 

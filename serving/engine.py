@@ -110,6 +110,9 @@ class Engine:
                     self._change("down", str(error))
                     return
                 self._change("down", str(error).partition("\n")[0])
+            except Exception:  # a defect of ours; perhaps the next life has better luck
+                log.exception("%s could not be supervised.", self.name)
+                self._change("down", "it failed in a way that nobody expected; see the log")
             failures = 0 if time.monotonic() - began > STEADY_S else failures + 1
             self._wake.wait(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
         self._change("down", STOPPED)

@@ -57,6 +57,14 @@ def is_sleeping(url: str) -> bool:
     return bool(answer["is_sleeping"])
 
 
+def _sleeps(url: str) -> bool:
+    """Whether an engine that did not say so has gone to sleep nevertheless."""
+    try:
+        return is_sleeping(url)
+    except EngineRefused:
+        return False
+
+
 def await_card(settings: Settings, store: Store, stopping: threading.Event) -> None:
     """Before engines are started or watched: let a run that has the card end, and wake engines of
     somebody else's that were left asleep."""
@@ -131,9 +139,10 @@ class Sleep:
             put_to_sleep(replica.engine.url)
         except EngineRefused as error:
             log.warning("%s does not go to sleep: %s", replica.name, error)
-            self._not_before = time.monotonic() + AGAIN_S
-            replica.renew()
-            return
+            if not _sleeps(replica.engine.url):
+                self._not_before = time.monotonic() + AGAIN_S
+                replica.renew()
+                return
         log.info("%s sleeps.", replica.name)
         self._asleep[replica.name] = life
         replica.rest(self._sentence())

@@ -95,6 +95,7 @@ class FakeVllm:
     asleep: bool = False
     naps: list[str] = field(default_factory=list)  # sleep and wake_up, in order
     refuse_nap: dict[str, int] = field(default_factory=dict)  # sleep or wake_up -> status
+    naps_anyway: bool = False  # it does what it refuses
     disturbed: list[str] = field(default_factory=list)  # what was asked of it while it slept
 
     async def health(self, _: web.Request) -> web.Response:
@@ -196,6 +197,7 @@ class FakeVllm:
     def _nap(self, which: str, *, asleep: bool) -> web.Response:
         self.naps.append(which)
         if which in self.refuse_nap:
+            self.asleep = asleep if self.naps_anyway else self.asleep
             return refusal(self.refuse_nap[which], f"it cannot {which}")
         self.asleep = asleep
         return web.json_response({"status": "sleeping" if asleep else "awake"})

@@ -145,6 +145,14 @@ def test_attempts_have_pauses_between_them(store, settings, fake, adapter):
     assert len(fake.calls) == 2  # the second pause is longer
 
 
+def test_a_clock_that_is_put_back_does_not_lengthen_the_pauses(store, settings, fake, adapter):
+    fake.refuse_load[adapter.served_name] = 500
+    run(store, settings, fake)
+    later(store, -3600)
+    run(store, settings, fake)
+    assert len(fake.calls) == 2
+
+
 @pytest.mark.parametrize("again", ["a new life of the engine", "somebody asks for it"])
 def test_a_failed_adapter_gets_its_attempts_again(store, settings, fake, adapter, again):
     fake.refuse_load[adapter.served_name] = 500

@@ -115,6 +115,18 @@ def test_a_log_that_cannot_be_written_is_no_end_of_supervision(settings, program
         wait_until(lambda: engine.lives == 2, "the second life", 5)
 
 
+def test_what_nobody_expected_is_no_end_of_supervision(settings, program, monkeypatch):
+    program(HEALTHY)
+    right = engine_module.command
+    with started(settings) as engine:
+        wait_until(lambda: engine.state == "ready", "readiness", 5)
+        monkeypatch.setattr(engine_module, "command", lambda *_: {}["no such key"])
+        os.kill(engine.pid, signal.SIGKILL)
+        wait_until(lambda: "nobody expected" in engine.detail, "the sentence", 5)
+        monkeypatch.setattr(engine_module, "command", right)
+        wait_until(lambda: engine.lives == 2, "the second life", 5)
+
+
 def test_what_does_not_speak_http_is_not_healthy():
     def answer() -> None:
         caller, _ = listener.accept()

@@ -184,6 +184,18 @@ def test_an_engine_that_cannot_sleep_goes_on_answering(sharing, store, fake, wor
     assert fake.naps == ["sleep"]  # not again at once
 
 
+def test_an_engine_that_sleeps_though_it_said_no_is_woken_in_its_time(sharing, store, fake, worker):
+    """Its answer was late, or came from a proxy."""
+    fake.refuse_nap["sleep"] = 500
+    fake.naps_anyway = True
+    worker.queue()
+    worker.ask()
+    wait_until(lambda: asleep(store), "sleep", 5)
+    worker.fall_silent()
+    wait_until(lambda: ready(store), "waking", 10)
+    assert fake.disturbed == []
+
+
 def test_an_engine_that_does_not_wake_at_once_is_asked_again(sharing, store, fake, worker):
     worker.queue()
     worker.ask()
