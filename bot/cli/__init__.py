@@ -34,6 +34,8 @@ COMMANDS = {
     "feedback": ("bot.cli.feedback", "Whose votes count, and why others' do not."),
     "chat": ("bot.cli.chat", "Talk to a domain from the terminal."),
     "keys": ("bot.cli.keys", "API keys: create, list, revoke."),
+    "people": ("bot.cli.people", "What is kept of somebody: show, export, opt out."),
+    "forget": ("bot.cli.people", "Remove every word of somebody, for good."),
     "slack": ("bot.cli.slack", "Set Slack up."),
     "backup": ("bot.cli.backup", "Save the store and the adapters to one file."),
     "audit": ("bot.cli.audit", "Who did what, and when."),
