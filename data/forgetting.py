@@ -52,6 +52,18 @@ class Forgotten:
     adapters: tuple[str, ...]  # trained on such pairs, or on from one that was
     runs: tuple[int, ...]  # that were learning from such pairs, and were cancelled
 
+    @property
+    def figures(self) -> str:
+        """`2 messages, 1 judgement and 3 pairs`."""
+        return (
+            f"{_many(self.messages, 'message')}, {_many(self.judgements, 'judgement')} "
+            f"and {_many(self.pairs, 'pair')}"
+        )
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
 
 @dataclass(frozen=True)
 class _Order:

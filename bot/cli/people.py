@@ -131,10 +131,7 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
 
 
 def _tell(done: "Forgotten", verb: str) -> None:
-    click.echo(
-        f"{done.messages} questions and answers, {done.judgements} judgements and {done.pairs} "
-        f"pairs {verb}."
-    )
+    click.echo(f"{done.figures} {verb}.")
     if done.holes:
         click.echo(f"{done.holes} of the pairs are in frozen datasets, which keep a hole.")
     if done.adapters:

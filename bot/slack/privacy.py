@@ -133,9 +133,7 @@ def _admins(db: Database, desk: Desk, team: str) -> list[str]:
 def forgotten(done: Forgotten) -> list[Block]:
     """What the person is told. It is said what could not be reached."""
     lines = [
-        f"I have forgotten you: {_count(done.messages, 'question or answer')}, "
-        f"{_count(done.judgements, 'judgement')} and {_count(done.pairs, 'pair')} are removed "
-        "from the store and its files.",
+        f"I have forgotten you: {done.figures} are removed from the store and its files.",
         "Figures of comparisons stay under a random name that nobody can trace back to you.",
     ]
     if done.adapters:
@@ -160,10 +158,3 @@ def to_unlearn(done: Forgotten) -> list[Block]:
         numbers = ", ".join(str(number) for number in done.runs)
         lines.append(f"Run {numbers} was learning from it and is cancelled; ask for it again.")
     return [section("\n".join(lines)), context(f"receipt {done.receipt}")]
-
-
-def _count(number: int, noun: str) -> str:
-    many = noun.replace("question or answer", "questions and answers")
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number:,} {many if many != noun else noun + 's'}"

@@ -92,7 +92,7 @@ async def test_forgetting_asks_first_and_then_removes_every_word(bot: Bot, store
     assert "cannot be undone" in forget["confirm"]["text"]["text"]
     assert in_files(store, SECRET) == []
     said = told(bot, MEMBER)[-1].notes
-    assert "I have forgotten you: 2 questions and answers, 1 judgement and 1 pair" in said
+    assert "I have forgotten you: 2 messages, 1 judgement and 1 pair" in said
     assert "I cannot reach backups" in said
     assert SECRET not in bot.slack.home_text(MEMBER)
     assert "None yet." in bot.slack.home_text(MEMBER)
@@ -133,6 +133,4 @@ def test_what_is_told_is_what_slack_takes() -> None:
     for message in (done, none):
         assert rules.blocks(privacy.forgotten(message)) == []
         assert rules.blocks(privacy.to_unlearn(message)) == []
-    assert "1 question or answer, 0 judgements and 1 pair are removed" in str(
-        privacy.forgotten(none)
-    )
+    assert "1 message, 0 judgements and 1 pair are removed" in str(privacy.forgotten(none))

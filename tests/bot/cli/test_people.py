@@ -1,0 +1,99 @@
+"""`understudy people` and `understudy forget`."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlite_utils import Database
+
+from data import audit, datasets, domains, feedback, pairs, privacy
+from data.db import Store
+from tests.bot.cli.conftest import Run, json, make_adapter
+from tests.data import given
+from tests.data.test_forgetting import in_files
+
+ANN, SECRET = "slack:T1/UANN", "xylophone"
+
+
+@pytest.fixture
+def ann(run: Run, store: Store) -> str:
+    """Somebody who asked, and whose correction an adapter has learned."""
+    run("domains", "add", "helpdesk")
+
+    def live(db: Database) -> int:
+        domain = domains.get(db, "helpdesk")
+        reply = given.reply(db, domain, ANN, f"Where is the {SECRET}?")
+        pair_id = feedback.correction(db, reply, ANN, f"The {SECRET} is upstairs.").pair_id
+        assert pair_id is not None
+        pairs.review(db, pair_id, "approved", "cli:test")
+        return datasets.freeze(db, domain).id
+
+    with store.write() as db:
+        dataset = live(db)
+    made = make_adapter(store, "helpdesk", 1)
+    with store.write() as db:
+        db.execute("UPDATE adapters SET dataset_id = ? WHERE id = ?", [dataset, made.id])
+    return ANN
+
+
+def test_what_is_kept_is_shown(run: Run, ann: str) -> None:
+    output = run("people", "show", ann).output
+    assert "better answers" in output
+    assert "is in helpdesk@1" in output
+    found = json(run("people", "show", ann, "--json"))
+    assert found["person"]["questions"] == 1  # type: ignore[index]
+    assert "They have taught nothing." in run("people", "show", "web:nobody").output
+
+
+def test_everything_is_exported(run: Run, ann: str, home: Path) -> None:
+    shown = orjson.loads(run("people", "export", ann).stdout)
+    assert run("people", "export", ann, "ann.json").exit_code == 0
+    saved = orjson.loads((home / "ann.json").read_bytes())
+    assert saved["conversations"] == shown["conversations"]
+    assert SECRET in str(saved)
+    again = run("people", "export", ann, "ann.json")
+    assert (again.exit_code, "is there already" in again.output) == (1, True)
+    assert "could not be written" in run("people", "export", ann, "no/such/folder.json").output
+
+
+def test_learning_is_switched_off_and_on(run: Run, store: Store, ann: str) -> None:
+    assert "Nothing is learned from" in run("people", "opt-out", ann).output
+    assert not privacy.may_learn(store.db, ann)
+    run("people", "opt-in", ann)
+    assert privacy.may_learn(store.db, ann)
+
+
+def test_a_dry_run_says_what_would_go_and_changes_nothing(run: Run, store: Store, ann: str) -> None:
+    result = run("forget", ann, "--dry-run")
+    assert "2 messages, 1 judgement and 1 pair would be removed" in result.output
+    assert "Adapters that learned from them: helpdesk@1" in result.output
+    assert privacy.see(store.db, ann).questions == 1
+    assert json(run("forget", ann, "--dry-run", "--json"))["pairs"] == 1  # type: ignore[index]
+
+
+def test_it_asks_before_it_forgets(run: Run, store: Store, ann: str) -> None:
+    refused = run("forget", ann, input="n\n")
+    assert refused.exit_code == 1
+    assert privacy.see(store.db, ann).questions == 1
+
+    done = run("forget", ann, input="y\n")
+    assert done.exit_code == 0
+    assert "Forget slack:T1/UANN? This cannot be undone" in done.output
+    assert "helpdesk@1" in done.output
+    assert "understudy tune helpdesk --full" in done.output
+    assert "Backups made before today" in done.output
+    assert privacy.see(store.db, ann).questions == 0
+    assert in_files(store, SECRET) == []
+
+
+def test_with_yes_it_does_not_ask(run: Run, store: Store, ann: str) -> None:
+    found = json(run("forget", ann, "--yes", "--json"))
+    entry = next(e for e in audit.recent(store.db) if e.action == "forget")
+    assert entry.subject == f"receipt {found['receipt']}"  # type: ignore[index]
+    assert entry.actor.startswith("cli:")
+
+
+@pytest.mark.parametrize("command", [("people", "show"), ("people", "export"), ("forget",)])
+def test_what_names_no_person_is_refused(run: Run, command: tuple[str, ...]) -> None:
+    result = run(*command, "ann")
+    assert (result.exit_code, "names no person" in result.output) == (2, True)
