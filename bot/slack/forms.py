@@ -19,7 +19,7 @@ from bot.slack.modals import Origin
 from bot.slack.roles import Standing
 from bot.slack.stream import Place
 from data import adapters, domains, experiments, forgetting
-from data.errors import Invalid, Unavailable
+from data.errors import Invalid, UnderstudyError
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +64,11 @@ def shower(desk: Desk, place: Place, where: Origin, view_id: str) -> outbox.Show
 
     async def shown(said: list[Block]) -> bool:
         standing = await desk.roles.standing(place.team, place.user)
-        view = await desk.service.store.read(
-            lambda db: _menu(db, desk, place, where, standing, said)
-        )
+        read = desk.service.store.read
         try:
+            view = await read(lambda db: _menu(db, desk, place, where, standing, said))
             await views.show(desk, view, "", view_id)
-        except Unavailable as error:
+        except UnderstudyError as error:  # the form is gone, or nothing is shown to this person
             log.info("%s", error)
             return False
         return True

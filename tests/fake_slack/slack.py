@@ -173,7 +173,7 @@ class FakeSlack(Workspace):
             await asyncio.sleep(self.retry_pause_s)
         return ack
 
-    async def command(self, user: str, channel: str, text: str) -> Ack:
+    async def command(self, user: str, channel: str, text: str, times: int = 1) -> Ack:
         payload = {
             "command": "/understudy",
             "text": _escaped(text),
@@ -186,7 +186,8 @@ class FakeSlack(Workspace):
             "trigger_id": self.trigger(),
             "response_url": self.response_url(),
         }
-        return await self._send("slash_commands", payload)
+        sent = [self._send("slash_commands", payload) for _ in range(times)]
+        return (await asyncio.gather(*sent))[0]
 
     async def click(
         self,
@@ -241,7 +242,7 @@ class FakeSlack(Workspace):
         value = message.elements(action_id)[0]["value"]
         return await self.click(user, message, action_id, value, times)
 
-    async def submit(self, user: str, view: Json, **values: str | bool) -> Ack:
+    async def submit(self, user: str, view: Json, times: int = 1, **values: str | bool) -> Ack:
         """Send a form with what was typed into it and ticked, by block id. What is not named
         stays as the form shows it."""
         inputs = [b for b in view["blocks"] if b["type"] == "input"]
@@ -259,7 +260,8 @@ class FakeSlack(Workspace):
             "view": {**view, "state": {"values": state}},
             "response_urls": [],
         }
-        ack = await self._send("interactive", payload)
+        sent = [self._send("interactive", payload) for _ in range(times)]
+        ack = (await asyncio.gather(*sent))[0]
         shown = next((v for v in self.views if v["id"] == view.get("id")), None)
         if shown is not None and ack.status == 200:
             self._after_submission(shown, ack.payload)

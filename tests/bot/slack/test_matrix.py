@@ -1,0 +1,198 @@
+"""Role x command x way x transport x replay: nobody does what they may not, and nothing is done
+twice, whichever way it comes and however often Slack delivers it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bot.slack.modals import Origin
+from data import adapters, pairs, placements, roles
+from data.pairs import Draft
+from tests.bot.conftest import add_adapter
+from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
+from tests.fake_slack.workspace import BOT_USER, Message
+
+TIMES = 3  # each delivery comes so often
+RANK = {"nobody": 0, "member": 1, "reviewer": 2, "admin": 3}
+PEOPLE = {  # user -> what they may do, and what Slack says of them
+    ADMIN: ("admin", {}),
+    REVIEWER: ("reviewer", {}),
+    MEMBER: ("member", {}),
+    "U4": ("admin", {}),  # by a grant
+    "U5": ("nobody", {"is_restricted": True}),  # with a grant
+    "U6": ("nobody", {"team_id": "T9", "is_stranger": True}),  # with a grant
+    "U7": ("nobody", {"is_bot": True}),  # with a grant
+}
+# command -> the role that it needs, and what the audit log says of it, in an order in which each
+# can be done once
+DEEDS = {
+    "retrain": ("admin", "retrain"),
+    "cancel 1": ("admin", "cancel"),
+    "retrain --full": ("admin", "retrain"),
+    "cancel 2": ("admin", "cancel"),
+    "ab start 1 2 --split 20": ("admin", "ab start"),
+    "ab stop": ("admin", "ab stop"),
+    "promote 2": ("admin", "promote"),
+    "rollback": ("admin", "rollback"),
+    "retire 3": ("admin", "retire"),
+    "roles add <@U8> reviewer": ("admin", "grant role"),
+    "roles remove <@U8>": ("admin", "revoke role"),
+    "forget <@U8>": ("admin", "forget"),
+}
+LOOKS = {
+    "help": "member",
+    "status": "member",
+    "domains": "member",
+    "adapters": "member",
+    "roles": "member",
+    "runs": "reviewer",
+    "retrain --dry-run": "reviewer",
+    "ab status": "reviewer",
+}
+REFUSED = ("Only admins", "Only reviewers", "You are a guest", "from another one", "from apps")
+CHANGED = (
+    "audit", "adapters", "promotions", "runs", "experiments", "variants", "roles", "forgettings",
+    "pairs", "review_leases",
+)  # fmt: skip
+
+Way = Callable[[Bot, str, str], Awaitable[None]]
+
+
+async def typed(bot: Bot, user: str, text: str) -> None:
+    before = len(bot.slack.views)
+    await bot.slack.command(user, "C1", text, TIMES)
+    await bot.settled()
+    if len(bot.slack.views) > before:  # it asks first
+        await bot.slack.submit(user, bot.slack.views[-1], TIMES)
+
+
+async def clicked(bot: Bot, user: str, text: str) -> None:
+    """A button of one of our messages, with whatever value."""
+    message = bot.slack.add(Message("C1", bot.slack.next_ts(), BOT_USER))
+    await bot.slack.click(user, message, f"command:{text}", text, TIMES)
+
+
+async def pressed(bot: Bot, user: str, text: str) -> None:
+    """A button of the menu, with whatever value."""
+    button = {"type": "button", "action_id": "command:x:X", "value": text}
+    button["text"] = {"type": "plain_text", "text": "X"}  # type: ignore[assignment]
+    where = Origin("C1", "", bot.slack.response_url()).dump()
+    view = {"id": "V0", "type": "modal", "callback_id": "menu", "private_metadata": where}
+    shown: dict[str, Any] = {**view, "blocks": [{"type": "actions", "elements": [button]}]}
+    await bot.slack.press_in(user, shown, "X", TIMES)
+
+
+async def sent(bot: Bot, user: str, text: str) -> None:
+    """The form that asks before a command, with whatever command in it."""
+    where = Origin("C1", "", bot.slack.response_url(), command=text).dump()
+    view = {"id": f"V{bot.slack.next_id()}", "callback_id": "confirm_command"}
+    view |= {"type": "modal", "private_metadata": where}
+    await bot.slack.submit(user, {**view, "blocks": []}, TIMES)
+
+
+def state(bot: Bot) -> dict[str, list[dict[str, Any]]]:
+    """Everything that commands can change."""
+    return {table: bot.rows(f"SELECT * FROM {table}") for table in CHANGED}
+
+
+def prepare(bot: Bot) -> None:
+    bot.slack.per_minute = {}  # all in one channel, at once
+    bot.slack.users |= {user: f"Person {user}" for user in PEOPLE}
+    bot.slack.standing = {user: about for user, (_, about) in PEOPLE.items()}
+    drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(3)]
+
+    def write(db: Any) -> None:
+        for user in ("U4", "U5", "U6", "U7"):
+            roles.grant(db, f"slack:T1/{user}", "admin", "test")
+        made = [add_adapter(db, bot.domain, version) for version in (1, 2, 3)]
+        adapters.promote(db, made[0], "test")
+        pairs.add(db, bot.domain, drafts, source="test", status="approved")
+        db.execute("DELETE FROM audit")
+        for adapter in made:
+            placements.record_loaded(db, "fake", adapter.id, 1.0)
+
+    bot.write(write)
+
+
+@pytest.mark.parametrize("way", [typed, clicked, pressed, sent])
+@pytest.mark.parametrize("user", PEOPLE)
+async def test_a_deed_is_done_once_by_who_may_and_never_by_who_may_not(
+    bot: Bot, user: str, way: Way
+) -> None:
+    prepare(bot)
+    has = RANK[PEOPLE[user][0]]
+    for text, (needs, action) in DEEDS.items():
+        before = state(bot)
+        await way(bot, user, text)
+        await bot.settled()
+        done = state(bot)
+        entries = done["audit"][len(before["audit"]) :]
+        if has >= RANK[needs]:
+            assert [(e["actor"], e["action"]) for e in entries] == [(f"slack:T1/{user}", action)]
+        else:
+            assert done == before, text
+    said = bot.slack.told(user) + "".join(str(v["blocks"]) for v in bot.slack.views)
+    refusals = [sentence for sentence in REFUSED if sentence in said]
+    assert bool(refusals) == (has < RANK["admin"])
+    assert bot.rows("SELECT * FROM deeds WHERE state <> 'told'") == []
+
+
+@pytest.mark.parametrize("way", [typed, clicked, pressed])
+@pytest.mark.parametrize("user", PEOPLE)
+async def test_what_is_shown_is_shown_to_who_may_see_it_and_changes_nothing(
+    bot: Bot, user: str, way: Way
+) -> None:
+    prepare(bot)
+    before, has = state(bot), RANK[PEOPLE[user][0]]
+    for text, needs in LOOKS.items():
+        told = len(bot.slack.responses)
+        await way(bot, user, text)
+        await bot.settled()
+        (answer,) = bot.slack.responses[told:]
+        refused = any(sentence in str(answer) for sentence in REFUSED)
+        assert refused == (has < RANK[needs]), text
+    assert state(bot) == before
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+async def test_a_pair_is_decided_once_by_who_may(bot: Bot, user: str) -> None:
+    prepare(bot)
+    drafts = [Draft(f"How {n}?", f"So {n}.") for n in range(2)]
+    bot.write(lambda db: pairs.add(db, bot.domain, drafts, source="correction"))
+    where = Origin(pair_id=4).dump()
+    view: dict[str, Any] = {"id": "V0", "type": "modal", "private_metadata": where, "blocks": []}
+    before = state(bot)
+    button = {"type": "button", "action_id": "review:approve", "value": "approve 4"}
+    button["text"] = {"type": "plain_text", "text": "X"}  # type: ignore[assignment]
+    shown = {**view, "blocks": [{"type": "actions", "elements": [button]}]}
+    await bot.slack.press_in(user, shown, "X", TIMES)
+    reject = {**view, "callback_id": "review_reject"}
+    reject["private_metadata"] = Origin(pair_id=5).dump()
+    await bot.slack.submit(user, reject, TIMES)
+    await bot.settled()
+    if RANK[PEOPLE[user][0]] < RANK["reviewer"]:
+        assert state(bot) == before
+        return
+    statuses = [pairs.get(bot.store.db, number).status for number in (4, 5)]
+    assert statuses == ["approved", "rejected"]
+    entries = bot.rows("SELECT actor, subject FROM audit ORDER BY id")
+    assert [(e["actor"], e["subject"]) for e in entries] == [
+        (f"slack:T1/{user}", "pair 4"),
+        (f"slack:T1/{user}", "pair 5"),
+    ]
+
+
+async def test_a_click_that_comes_again_after_a_restart_is_not_done_again(bot: Bot) -> None:
+    prepare(bot)
+    payload = {
+        "command": "/understudy", "text": "roles add <@U8> reviewer", "user_id": ADMIN,
+        "team_id": "T1", "channel_id": "C1", "trigger_id": "the same",
+        "response_url": bot.slack.response_url(),
+    }  # fmt: skip
+    await bot.slack.transport.send("slash_commands", payload, 0, "")
+    await bot.settled()
+    await bot.restart()
+    await bot.slack.transport.send("slash_commands", payload, 0, "")
+    await bot.settled()
+    assert len(bot.rows("SELECT * FROM audit WHERE action = 'grant role'")) == 1
