@@ -826,3 +826,12 @@ def m017_broken_off(db: Database) -> None:
         CREATE INDEX feedback_over_cap ON feedback (person) WHERE over_cap = 1
         """,
     )
+
+
+@migrations()
+def m018_holes(db: Database) -> None:
+    """Pairs whose words are gone are few, and asked for whenever somebody looks at the state."""
+    _run(
+        db,
+        "CREATE INDEX pairs_forgotten ON pairs (domain_id, status) WHERE forgotten_at IS NOT NULL",
+    )
