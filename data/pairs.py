@@ -205,13 +205,11 @@ def every(
 
 def counts(db: Database, domain: Domain) -> dict[str, int]:
     """How many pairs have which status; every status is there."""
-    found = rows(
-        db,
-        "SELECT status, count(*) AS n FROM pairs WHERE domain_id = ? AND forgotten_at IS NULL "
-        "GROUP BY status",
-        [domain.id],
-    )
-    return dict.fromkeys(STATUSES, 0) | {r["status"]: r["n"] for r in found}
+    sql = "SELECT status, count(*) AS n FROM pairs WHERE domain_id = ? {} GROUP BY status"
+    found = {r["status"]: r["n"] for r in rows(db, sql.format(""), [domain.id])}
+    for hole in rows(db, sql.format("AND forgotten_at IS NOT NULL"), [domain.id]):
+        found[hole["status"]] -= hole["n"]  # two indexes answer this, and no row is read
+    return dict.fromkeys(STATUSES, 0) | found
 
 
 def review(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
