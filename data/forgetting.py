@@ -90,6 +90,29 @@ def preview(db: Database, person: str) -> Forgotten:
     )
 
 
+def to_redo(db: Database) -> list[str]:
+    """The adapters that answer people and have learned from somebody who was forgotten since."""
+    found = rows(db, TO_REDO)
+    return [r["name"] for r in found]
+
+
+TO_REDO = """
+WITH RECURSIVE tuned (id) AS (
+    SELECT a.id FROM pairs p CROSS JOIN dataset_pairs dp ON dp.pair_id = p.id
+    JOIN adapters a ON a.dataset_id = dp.dataset_id
+    WHERE p.forgotten_at IS NOT NULL AND dp.split = 'train'
+    UNION SELECT a.id FROM run_judgements j JOIN adapters a ON a.run_id = j.run_id
+    WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = j.reply_id)
+    UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id
+)
+SELECT d.name || '@' || a.version AS name FROM adapters a JOIN domains d ON d.id = a.domain_id
+WHERE a.id IN (SELECT id FROM tuned) AND (a.state = 'live' OR a.id IN (
+    SELECT v.adapter_id FROM variants v JOIN experiments e ON e.id = v.experiment_id
+    WHERE e.state = 'running'
+)) ORDER BY a.id
+"""
+
+
 async def forget(store: Store, home: Path, person: str, actor: str) -> Forgotten:
     """Forget `person`, whoever asks for it. Ends when their words are out of the files of the
     store and of the adapters in `home`.
