@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from sqlite_utils import Database
 
-from data import adapters, decisions, domains, experiments, placements
+from data import adapters, decisions, domains, experiments, forgetting, placements
 from data.adapters import Adapter
 from data.clock import now_us
 from data.db import rows
@@ -20,7 +20,16 @@ from data.placements import Replica
 
 HOUR_US = 3600 * 1_000_000
 
-Kind = Literal["no_engine", "replica", "refused", "not_held", "stood_in", "unequal", "comparison"]
+Kind = Literal[
+    "no_engine",
+    "replica",
+    "refused",
+    "not_held",
+    "stood_in",
+    "unequal",
+    "comparison",
+    "unforgotten",
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -43,6 +52,7 @@ def alerts(db: Database) -> list[Alert]:
         *_stood_in(db),
         *_unequal(able),
         *_comparisons(db),
+        *_unforgotten(db),
     ]
 
 
@@ -144,6 +154,16 @@ def _comparisons(db: Database) -> Iterator[Alert]:
         if states & {"worse", "unhealthy"}:
             text = f"Comparison {running.id} of {domain.name}: {last.sentence}"
             yield Alert("comparison", domain.name, f"{text} `understudy ab stop {domain.name}`.")
+
+
+def _unforgotten(db: Database) -> Iterator[Alert]:
+    """Who answers with what was learned from people that were forgotten since."""
+    for name in forgetting.to_redo(db):
+        text = (
+            f"{name} answers people, and learned from somebody who was forgotten since. "
+            f"`understudy tune {name.partition('@')[0]} --full` makes one that did not."
+        )
+        yield Alert("unforgotten", name, text)
 
 
 def _is_live(adapter: Adapter | None) -> bool:
