@@ -20,6 +20,7 @@ from data import (
     questions,
     runs,
 )
+from data.alerts import alerts
 from data.db import Store, rows, value
 from data.domains import Domain
 from data.errors import NotFound
@@ -245,6 +246,27 @@ def test_the_adapters_that_learned_from_them_are_listed_with_their_heirs(
         db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, third.id])
     assert forgetting.preview(store.db, ANN).adapters == ("helpdesk@1", "helpdesk@3")
     assert forget(store).adapters == ("helpdesk@1", "helpdesk@3")
+
+
+def test_whoever_answers_with_what_was_forgotten_has_to_be_redone(
+    store: Store, domain: Domain, learned: int
+) -> None:
+    with store.write() as db:
+        first = given.adapter(db, domain, "live", dataset_id=learned)
+        given.adapter(db, domain, dataset_id=learned)  # answers nobody
+    assert forgetting.to_redo(store.db) == []
+    forget(store)
+    assert forgetting.to_redo(store.db) == ["helpdesk@1"]
+    assert ("unforgotten", "helpdesk@1") in [(a.kind, a.subject) for a in alerts(store.db)]
+    with store.write() as db:
+        heir = given.adapter(db, domain)
+        db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, heir.id])
+        adapters.promote(db, heir, "cli:root")
+    assert forgetting.to_redo(store.db) == ["helpdesk@3"], "it went on from the other"
+    with store.write() as db:
+        pure = given.adapter(db, domain, "live", dataset_id=datasets.freeze(db, domain).id)
+    assert adapters.live(store.db, domain.id) == pure
+    assert forgetting.to_redo(store.db) == []
 
 
 def test_a_run_that_learns_from_them_is_cancelled(
