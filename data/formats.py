@@ -10,7 +10,7 @@ import csv
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -20,6 +20,7 @@ from data import pairs
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid, NotFound
+from data.golden import Guard, Leak
 from data.pairs import Draft, Pair, Status
 from data.parsing import (
     PROMPT_NAMES,
@@ -81,9 +82,12 @@ def import_file(
     format: Format = "auto",
     author: str = "",
     status: Status = "approved",
+    golden: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    """Add a file's pairs to the domain. `progress` is told the bytes read.
+    """Add a file's pairs to the domain; with `golden` all of them as golden questions. `progress`
+    is told the bytes read. A row that would have the same question measured and trained is left
+    out like one that cannot be read.
 
     Raises what `read` raises, and StoreFull or StoreBusy; rows that were committed before stay,
     and running the import again adds the rest."""
@@ -92,23 +96,33 @@ def import_file(
     with _open(path) as file:
         lines = _Lines(file)
         numbered = _numbered(lines, path, format)
+        guard = Guard(store.db, domain)
         while batch := list(itertools.islice(numbered, TOGETHER)):
             with store.write() as db:
+                wrong = []
                 for line, found in batch:
                     if isinstance(found, BadRow):
+                        wrong.append(found)
+                        continue
+                    draft = replace(found, split="golden") if golden else found
+                    try:
+                        guard.refuse(draft)
+                    except Leak as leak:
+                        wrong.append(BadRow(line, str(leak)))
                         continue
                     result = pairs.add(
                         db,
                         domain,
-                        [found],
+                        [draft],
                         source="import",
                         source_ref=f"{path.name}:{line}",
                         author=author,
                         status=status,
                     )
+                    for pair_id in result.ids:
+                        guard.note(pair_id, draft)
                     added += len(result.ids)
                     duplicates += result.duplicates
-            wrong = [found for _, found in batch if isinstance(found, BadRow)]
             bad_total += len(wrong)
             bad += wrong[: SHOWN_BAD - len(bad)]
             if progress is not None:

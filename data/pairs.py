@@ -213,8 +213,13 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
 
 
 def review(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
-    """Approve, reject or quarantine a pair; `reason` is for its author. Raises NotFound."""
-    get(db, pair_id)
+    """Approve, reject or quarantine a pair; `reason` is for its author. Raises NotFound, or
+    golden.Leak when it would be trained though it asks a golden question, or the other way."""
+    pair = get(db, pair_id)
+    if status == "approved":
+        from data import golden  # which is made of pairs
+
+        golden.refuse_approval(db, pair)
     changed(
         db,
         "UPDATE pairs SET status = ?, reviewed_at = ?, reviewed_by = ?, review_reason = ? "

@@ -11,9 +11,10 @@ from data import audit, domains
 from data import pairs as store
 from data.clock import iso
 from data.errors import UnderstudyError
+from data.golden import Leak
 
 if TYPE_CHECKING:
-    from data.formats import Format
+    from data.formats import Format, ImportReport
 
 SHOWN_BAD_ROWS = 10
 
@@ -67,21 +68,8 @@ def import_(
     if report.added:
         with app.store.write() as db:
             audit.record(db, app.actor, "pairs import", subject.name, added=report.added)
-    if as_json:
-        print_json(report)
-    else:
-        click.echo(
-            f"{report.added} pairs added to {subject.name}, {report.duplicates} were there "
-            f"already, {report.bad_total} rows could not be read."
-        )
-        for bad in report.bad[:SHOWN_BAD_ROWS]:
-            click.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
-        if report.bad_total > SHOWN_BAD_ROWS:
-            click.echo(f"  … and {report.bad_total - SHOWN_BAD_ROWS} more", err=True)
-        if report.added and not pending:
-            click.echo(f"Learn them: `understudy tune {subject.name}`.")
-    if report.bad_total:
-        raise SystemExit(1)
+    hint = f"Learn them: `understudy tune {subject.name}`." if not pending else ""
+    _tell_import(subject, file, report, as_json, hint)
 
 
 @pairs.command()
@@ -149,7 +137,10 @@ def review(app: App, domain: str) -> None:
         if choice == "q":
             break
         if choice in "ar":
-            _decide(app, (pair.id,), "approved" if choice == "a" else "rejected")
+            try:
+                _decide(app, (pair.id,), "approved" if choice == "a" else "rejected")
+            except Leak as leak:  # it stays pending; the others go on
+                click.echo(f"  {leak}", err=True)
 
 
 @pairs.command()
@@ -180,6 +171,118 @@ def python_docs(app: App, file: Path) -> None:
     from data import python_docs as source
 
     click.echo(f"Wrote {formats.write(source.build(), file, 'jsonl')} pairs to {file}.")
+
+
+@pairs.group()
+def golden() -> None:
+    """Questions that every adapter is measured on and none is trained on: add, list, import."""
+
+
+@golden.command("add")
+@click.argument("domain")
+@click.argument("question")
+@click.argument("answer")
+@click.option("--fact", default="", help="What it is about, as in the pairs that are trained.")
+@pass_app
+def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> None:
+    """Add QUESTION and the ANSWER that it should get to the golden set of DOMAIN.
+
+    Refused when a pair that is trained on asks the same, in nearly the same words.
+    """
+    from data import golden as golden_set
+
+    with app.store.write() as db:
+        subject = domains.get(db, domain)
+        added = golden_set.add(db, subject, question, answer, app.actor, fact)
+    click.echo(f"Golden question {added.pair.id} is added to {subject.name}.")
+    if added.seen_by:
+        click.echo(_seen(added.seen_by))
+
+
+@golden.command("list")
+@click.argument("domain")
+@json_option
+@pass_app
+def golden_list(app: App, domain: str, as_json: bool) -> None:
+    """The golden set of DOMAIN, oldest first."""
+    from data import golden as golden_set
+
+    db = app.store.db
+    subject = domains.get(db, domain)
+    found = golden_set.every(db, subject)
+    seen = golden_set.seen_by(db, subject, found)
+    if as_json:
+        return print_json([{"pair": p, "seen_by": seen[p.id]} for p in found])
+    lines = [(p.id, p.prompt, p.response, ", ".join(seen[p.id])) for p in found]
+    empty = f"None yet: `understudy pairs golden add {subject.name} QUESTION ANSWER`."
+    return print_table(("id", "asked", "expected", "was trained by"), lines, empty)
+
+
+@golden.command("import")
+@click.argument("domain")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@json_option
+@pass_app
+def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
+    """Import golden questions from FILE: the formats of `pairs import`, all rows golden.
+
+    A row that asks what is trained on is left out and reported with its line.
+    """
+    from data import formats
+    from data import golden as golden_set
+
+    subject = domains.get(app.store.db, domain)
+    report = formats.import_file(app.store, subject, file, author=app.actor, golden=True)
+    if report.added:
+        with app.store.write() as db:
+            audit.record(db, app.actor, "golden import", subject.name, added=report.added)
+    seen = golden_set.seen_by(app.store.db, subject, golden_set.every(app.store.db, subject))
+    names = tuple(dict.fromkeys(name for some in seen.values() for name in some))
+    hint = _seen(names, sum(bool(some) for some in seen.values())) if names else ""
+    _tell_import(subject, file, report, as_json, hint)
+
+
+@golden.command("release")
+@click.argument("domain")
+@click.argument("number", type=int)
+@pass_app
+def golden_release(app: App, domain: str, number: int) -> None:
+    """Make golden question NUMBER of DOMAIN an ordinary pair, which may be trained on."""
+    from data import golden as golden_set
+
+    with app.store.write() as db:
+        subject = domains.get(db, domain)
+        golden_set.release(db, subject, number, app.actor)
+    click.echo(f"Pair {number} is golden no more: the next retrain may learn it.")
+
+
+def _seen(names: tuple[str, ...], questions: int = 1) -> str:
+    what = "it" if questions == 1 else f"{questions} of the golden questions"
+    return (
+        f"Before, {', '.join(names)} had been trained on {what}: figures of these adapters on the "
+        "golden set are too good."
+    )
+
+
+def _tell_import(
+    subject: domains.Domain, file: Path, report: "ImportReport", as_json: bool, hint: str
+) -> None:
+    """What became of a file's rows; ends with code 1 when some were left out."""
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(
+            f"{report.added} pairs added to {subject.name}, {report.duplicates} were there "
+            f"already, {report.bad_total} rows could not be used."
+        )
+        for bad in report.bad[:SHOWN_BAD_ROWS]:
+            click.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
+        if report.bad_total > SHOWN_BAD_ROWS:
+            click.echo(f"  … and {report.bad_total - SHOWN_BAD_ROWS} more", err=True)
+        if report.added and hint:
+            click.echo(hint)
+    if report.bad_total:
+        raise SystemExit(1)
 
 
 def _decide(app: App, ids: tuple[int, ...], status: store.Status) -> None:

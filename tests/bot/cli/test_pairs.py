@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data import audit
+from data import audit, domains, golden
 from data.db import Store
 from tests.bot.cli.conftest import Run, json
 
@@ -57,7 +57,7 @@ def test_what_is_exported_can_be_imported_elsewhere(run: Run, home: Path) -> Non
 
     result = run("pairs", "import", "twin", "out.jsonl")
 
-    assert "1 pairs added to twin, 0 were there already, 0 rows could not be read" in result.output
+    assert "1 pairs added to twin, 0 were there already, 0 rows could not be used" in result.output
 
 
 def test_approving_an_unknown_pair_changes_nothing(run: Run, home: Path) -> None:
@@ -70,3 +70,60 @@ def test_approving_an_unknown_pair_changes_nothing(run: Run, home: Path) -> None
     assert result.exit_code == 1
     assert "Nothing was changed" in result.output
     assert json(run("pairs", "counts", "art", "--json"))["pending"] == 1  # type: ignore[index]
+
+
+def test_golden_questions_are_added_listed_and_released(run: Run, home: Path) -> None:
+    run("domains", "add", "art")
+
+    added = run("pairs", "golden", "add", "art", "What is red?", "A colour.")
+    listed = json(run("pairs", "golden", "list", "art", "--json"))
+    released = run("pairs", "golden", "release", "art", "1")
+
+    assert added.output == "Golden question 1 is added to art.\n"
+    assert [(g["pair"]["prompt"], g["pair"]["split"]) for g in listed] == [
+        ("What is red?", "golden")
+    ]
+    assert "Pair 1 is golden no more" in released.output
+    assert "None yet" in run("pairs", "golden", "list", "art").output
+
+
+def test_a_golden_question_that_is_trained_is_refused_by_name(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl")
+
+    result = run("pairs", "golden", "add", "art", "What is the red?", "A colour.")
+
+    assert result.exit_code == 1
+    assert "is nearly the same as pair 1, “What is red?”, which is trained on" in result.output
+
+
+def test_golden_questions_are_imported_and_leaks_named_with_their_line(
+    run: Run, home: Path
+) -> None:
+    (home / "p.jsonl").write_text(GOOD)
+    (home / "g.jsonl").write_text(GOOD.replace("red", "blue") + GOOD)
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl")
+
+    result = run("pairs", "golden", "import", "art", "g.jsonl")
+
+    assert result.exit_code == 1
+    assert "1 pairs added to art, 0 were there already, 1 rows could not be used" in result.output
+    assert "g.jsonl:2: The golden question “What is red?” is the same as pair 1" in result.output
+
+
+def test_a_review_goes_on_after_a_pair_that_cannot_be_approved(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text(GOOD + GOOD.replace("red", "blue"))
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "p.jsonl", "--pending")
+    with Store(home / "understudy.db") as store, store.write() as db:
+        db.execute("UPDATE pairs SET prompt = 'what is red' WHERE id = 1")
+        golden.add(db, domains.get(db, "art"), "What is the colour red?", "A colour.", "ann")
+        db.execute("UPDATE pairs SET prompt = 'What is red?' WHERE id = 3")
+
+    result = run("pairs", "review", "art", input="a\na\n")
+
+    assert result.exit_code == 0, result.output
+    assert "Pair 1 cannot be approved" in result.output
+    assert json(run("pairs", "counts", "art", "--json"))["pending"] == 1

@@ -1,0 +1,188 @@
+"""Golden questions are measured and never trained: whoever tries is told which two are the same."""
+
+from pathlib import Path
+
+import pytest
+
+from data import adapters, audit, datasets, domains, formats, golden, pairs
+from data.db import Store
+from data.domains import Domain
+from data.errors import Conflict, Invalid, NotFound
+from data.golden import Guard, Leak
+from data.pairs import Draft, Pair
+
+QUESTION = "How do I start a retrain?"
+NEAR = "How do I start the retrain, please?"
+OTHER = "What makes the bot learn anew?"
+
+
+@pytest.fixture
+def domain(store: Store) -> Domain:
+    with store.write() as db:
+        return domains.create(db, "helpdesk", validation_share=0.0)
+
+
+def taught(store: Store, domain: Domain, *prompts: str, status: pairs.Status = "approved") -> Pair:
+    with store.write() as db:
+        drafts = [Draft(prompt, f"answer to {prompt}") for prompt in prompts]
+        added = pairs.add(db, domain, drafts, source="test", status=status)
+        return pairs.get(db, added.ids[0])
+
+
+def gold(store: Store, domain: Domain, prompt: str = QUESTION) -> golden.Added:
+    with store.write() as db:
+        return golden.add(db, domain, prompt, "Type it.", "ann")
+
+
+def test_a_golden_question_is_measured_and_not_trained(store: Store, domain: Domain) -> None:
+    taught(store, domain, OTHER)
+    added = gold(store, domain)
+
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+
+    assert [p.id for p in datasets.pairs_of(store.db, dataset.id, "golden")] == [added.pair.id]
+    assert [p.prompt for p in datasets.pairs_of(store.db, dataset.id, "train")] == [OTHER]
+    assert [p.id for p in golden.every(store.db, domain)] == [added.pair.id]
+    assert added.seen_by == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "how"), [(QUESTION, "is the same as"), (NEAR, "is nearly the same as")]
+)
+def test_what_is_trained_cannot_become_golden(
+    store: Store, domain: Domain, prompt: str, how: str
+) -> None:
+    pair = taught(store, domain, prompt)
+
+    with pytest.raises(Leak) as refused:
+        gold(store, domain)
+
+    for words in (QUESTION, how, f"pair {pair.id}", prompt, f"pairs reject {pair.id}"):
+        assert words in str(refused.value)
+    assert golden.every(store.db, domain) == []
+
+
+@pytest.mark.parametrize("prompt", [QUESTION.upper(), NEAR])
+def test_what_is_golden_cannot_be_approved_for_training(
+    store: Store, domain: Domain, prompt: str
+) -> None:
+    added = gold(store, domain)
+    pending = taught(store, domain, prompt, status="pending")
+
+    with store.write() as db, pytest.raises(Leak) as refused:
+        pairs.review(db, pending.id, "approved", "ann")
+
+    for words in (f"Pair {pending.id}", f"golden question {added.pair.id}", QUESTION, "release"):
+        assert words in str(refused.value)
+    assert pairs.get(store.db, pending.id).status == "pending"
+
+
+def test_a_golden_question_cannot_be_approved_beside_a_trained_one(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        drafts = [Draft(QUESTION, "Type it.", split="golden")]
+        (pending,) = pairs.add(db, domain, drafts, source="test").ids
+    taught(store, domain, NEAR)
+
+    with store.write() as db, pytest.raises(Leak, match="which is trained on"):
+        pairs.review(db, pending, "approved", "ann")
+
+
+def test_paraphrases_are_welcome(store: Store, domain: Domain) -> None:
+    taught(store, domain, OTHER)
+
+    assert gold(store, domain).pair.prompt == QUESTION
+
+
+def test_another_domain_s_questions_are_its_own(store: Store, domain: Domain) -> None:
+    gold(store, domain)
+    with store.write() as db:
+        other = domains.create(db, "other")
+        Guard(db, other).refuse(Draft(QUESTION, "x"))
+
+
+def test_a_rejected_pair_is_in_nobody_s_way(store: Store, domain: Domain) -> None:
+    pair = taught(store, domain, QUESTION)
+    with store.write() as db:
+        pairs.review(db, pair.id, "rejected", "ann")
+
+    assert gold(store, domain).pair.split == "golden"
+
+
+def test_who_was_trained_on_it_before_is_said(store: Store, domain: Domain) -> None:
+    pair = taught(store, domain, NEAR, OTHER)
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+        adapters.register(
+            db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
+            base_model="pocket", size_bytes=1, recipe={}, scores={}, dataset_id=dataset.id,
+        )  # fmt: skip
+        pairs.review(db, pair.id, "rejected", "ann")
+
+    assert gold(store, domain).seen_by == ("helpdesk@1",)
+
+
+def test_a_released_question_may_be_trained(store: Store, domain: Domain) -> None:
+    added = gold(store, domain)
+    with store.write() as db:
+        released = golden.release(db, domain, added.pair.id, "ann")
+        Guard(db, domain).refuse(Draft(QUESTION, "Another answer."))
+
+    assert released.split == "auto"
+    assert golden.every(store.db, domain) == []
+    assert [e.action for e in audit.recent(store.db, 2)] == ["golden release", "golden add"]
+
+
+def test_only_golden_questions_of_the_domain_are_released(store: Store, domain: Domain) -> None:
+    pair = taught(store, domain, OTHER)
+
+    with store.write() as db, pytest.raises(NotFound, match="no golden question of helpdesk"):
+        golden.release(db, domain, pair.id, "ann")
+
+
+def test_the_same_golden_question_twice_is_said(store: Store, domain: Domain) -> None:
+    gold(store, domain)
+
+    with pytest.raises(Conflict, match="has a pair with these words already"):
+        gold(store, domain)
+
+
+def test_rows_of_a_file_that_leak_are_left_out_by_their_line(
+    store: Store, domain: Domain, tmp_path: Path
+) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(
+        f'{{"prompt": "{QUESTION}", "response": "Type it.", "split": "golden"}}\n'
+        f'{{"prompt": "{NEAR}", "response": "Type it."}}\n'
+        f'{{"prompt": "{OTHER}", "response": "Type it."}}\n'
+        f'{{"prompt": "What makes the bot learn anew", "response": "It.", "split": "golden"}}\n'
+    )
+
+    report = formats.import_file(store, domain, file)
+
+    assert (report.added, report.bad_total) == (2, 2)
+    assert [row.line for row in report.bad] == [2, 4]
+    assert "nearly the same as golden question 1" in report.bad[0].reason
+    assert "is the same as pair 2" in report.bad[1].reason
+    assert formats.import_file(store, domain, file).duplicates == 2
+
+
+def test_a_file_of_golden_questions(store: Store, domain: Domain, tmp_path: Path) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_text(f'{{"prompt": "{QUESTION}", "response": "Type it."}}\n')
+
+    assert formats.import_file(store, domain, file, golden=True).added == 1
+    assert [p.prompt for p in golden.every(store.db, domain)] == [QUESTION]
+
+
+def test_a_leak_that_is_there_all_the_same_stops_the_run(store: Store, domain: Domain) -> None:
+    """Of a store that was filled before leaks were refused."""
+    gold(store, domain)
+    pair = taught(store, domain, NEAR)
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+
+    with pytest.raises(Invalid, match=rf"pair {pair.id} .* asks golden question 1"):
+        golden.refuse_leaks(store.db, dataset.id)
