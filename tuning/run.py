@@ -22,7 +22,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from data import adapters, datasets, domains, run_report, runs
+from data import adapters, datasets, domains, golden, run_report, runs
 from data.config import Settings
 from data.db import Store
 from data.errors import Conflict, Unavailable, UnderstudyError
@@ -87,6 +87,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
         runs.set_phase(db, run.id, "freezing the dataset")
         dataset = datasets.freeze(db, domain)
         runs.set_dataset(db, run.id, dataset.id)
+    golden.refuse_leaks(store.db, dataset.id)
     parent = adapters.by_id(store.db, run.parent_id) if run.parent_id else None
 
     _phase(store, run, "loading the base model")
