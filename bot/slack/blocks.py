@@ -7,8 +7,6 @@ itself is a mrkdwn section. Text from outside goes through `escape` before it en
 import re
 from typing import Any
 
-import orjson
-
 from bot.slack.split import split
 from data.clock import now_us
 
@@ -16,11 +14,8 @@ Block = dict[str, Any]
 
 MARKDOWN = 12_000  # characters of markdown blocks in one message
 SECTION = 3_000
-INPUT = 3_000  # what a multi-line input takes
 
 FEEDBACK = "feedback"
-CORRECTION = "correction"
-REASON_BLOCK, BETTER_BLOCK = "reason", "better"
 
 
 def escape(text: str) -> str:
@@ -105,50 +100,6 @@ def answers(text: str, reply_id: str, note: str = "") -> list[list[Block]]:
     messages: list[list[Block]] = [[markdown(part)] for part in parts] or [[]]
     messages[-1] += below_answer(reply_id, note)
     return messages
-
-
-# -- feedback ------------------------------------------------------------------------------------
-
-
-def correction_modal(reply_id: str, channel: str, thread_ts: str) -> Block:
-    """What 👎 opens: what was wrong, and the better answer. Both may stay empty."""
-    where = orjson.dumps([reply_id, channel, thread_ts]).decode()
-    return {
-        "type": "modal",
-        "callback_id": CORRECTION,
-        "private_metadata": where,
-        "title": {"type": "plain_text", "text": "What would be better?"},
-        "submit": {"type": "plain_text", "text": "Send"},
-        "close": {"type": "plain_text", "text": "Not now"},
-        "blocks": [
-            _input(REASON_BLOCK, "What was wrong?", "Out of date, too long, made up, …"),
-            _input(
-                BETTER_BLOCK,
-                "The better answer",
-                "As you would have liked to read it",
-                "A reviewer reads it; once approved, the bot learns from it.",
-            ),
-        ],
-    }
-
-
-def _input(block_id: str, label: str, placeholder: str, hint: str = "") -> Block:
-    block: Block = {
-        "type": "input",
-        "block_id": block_id,
-        "optional": True,
-        "label": {"type": "plain_text", "text": label},
-        "element": {
-            "type": "plain_text_input",
-            "action_id": "text",
-            "multiline": True,
-            "max_length": INPUT,
-            "placeholder": {"type": "plain_text", "text": placeholder},
-        },
-    }
-    if hint:
-        block["hint"] = {"type": "plain_text", "text": hint}
-    return block
 
 
 # -- words ---------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SdkBlock
 
-from bot.slack import blocks
+from bot.slack import blocks, feedback_forms
+from bot.slack.feedback_forms import Earlier
 from tests.fake_slack import rules
 
 
@@ -34,14 +35,18 @@ def test_text_from_outside_mentions_nobody() -> None:
 def test_slacks_own_library_takes_every_block() -> None:
     everything = [
         *blocks.answers("text", "chatcmpl-1", "note")[0],
-        *blocks.correction_modal("chatcmpl-1", "C1", "1.2")["blocks"],
+        *feedback_forms.correction("chatcmpl-1", "C1", "1.2", Earlier())["blocks"],
     ]
     parsed = SdkBlock.parse_all(everything)
     assert [b.to_dict()["type"] for b in parsed] == [b["type"] for b in everything]
 
 
 def test_the_form_is_a_valid_view() -> None:
-    assert rules.view(blocks.correction_modal("chatcmpl-" + "0" * 30, "C" * 12, "1.2")) == []
+    long = Earlier("é & " * 900, "<b>" * 1_000, learn=True)
+    for earlier in (Earlier(), long, Earlier("x" * 8_000, "y" * 8_000, opted_out=True)):
+        form = feedback_forms.correction("chatcmpl-" + "0" * 30, "C" * 12, "1.2", earlier)
+        assert rules.view(form) == []
+    assert rules.blocks(feedback_forms.teach_more("chatcmpl-" + "0" * 30)) == []
 
 
 @pytest.mark.parametrize(
