@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 DEED = "understudy_deed"  # the metadata's event type
 GIVE_UP_S = 1800.0
+ATTEMPTS = 5  # at once; then it rests
 REST_S = 10.0  # before what failed is tried again
 CLOCKS_APART_S = 300.0
 Show = Callable[[list[Block]], Awaitable[bool]]
@@ -42,9 +43,13 @@ async def finish(desk: Desk, deed_id: int, show: Show | None = None) -> None:
         return
     desk.in_hand.add(deed_id)
     try:
-        await _finish(desk, deed_id, show)
-    except UnderstudyError as error:
-        log.info("Deed %d is not finished yet: %s", deed_id, error)
+        for attempt in range(ATTEMPTS):
+            try:
+                await _finish(desk, deed_id, show)
+                return
+            except UnderstudyError as error:
+                log.info("Deed %d is not finished yet: %s", deed_id, error)
+                await desk.api.clock.sleep(desk.pace.before_retry_s(attempt))
     finally:
         desk.in_hand.discard(deed_id)
 

@@ -1,0 +1,196 @@
+"""Crashes at any moment: each command and click is carried out exactly once, whole, and told, over
+both transports. How the bot dies is in `test_crashes.py`."""
+
+import asyncio
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bot.slack import effects
+from bot.slack.roles import Standing
+from data import deeds, domains, pairs
+from data.clock import now_us
+from data.config import Settings, SlackSettings
+from data.db import Store, row, rows
+from data.pairs import Draft
+from tests.bot.slack.conftest import ADMIN
+from tests.bot.slack.test_crashes import mortal
+from tests.fake_slack import FakeSlack
+from tests.fake_slack.workspace import BOT_USER, TEAM, Json, Message
+from tests.serving.fake_vllm import FakeVllm
+
+DOMAINS = 6
+
+
+def typed(slack: FakeSlack, text: str) -> tuple[str, Json]:
+    return "slash_commands", {
+        "command": "/understudy",
+        "text": text,
+        "user_id": ADMIN,
+        "team_id": TEAM,
+        "channel_id": "C1",
+        "trigger_id": slack.trigger(),
+        "response_url": slack.response_url(),
+    }
+
+
+def clicked(slack: FakeSlack, text: str) -> tuple[str, Json]:
+    message = slack.add(Message("C1", slack.next_ts(), BOT_USER))
+    return "interactive", {
+        "type": "block_actions",
+        "team": {"id": TEAM},
+        "user": {"id": ADMIN, "team_id": TEAM},
+        "trigger_id": slack.trigger(),
+        "response_url": slack.response_url(),
+        "channel": {"id": "C1"},
+        "container": {"type": "message", "message_ts": message.ts, "channel_id": "C1"},
+        "message": {"ts": message.ts, "user": BOT_USER},
+        "actions": [{"type": "button", "action_id": "command:x", "block_id": "b", "value": text}],
+    }
+
+
+async def give(slack: FakeSlack, count: int, seed: int) -> dict[str, str]:
+    """Commands and clicks, each delivered one to three times, five at once; what was not
+    acknowledged is given again, as people do. Returns the text of what was acknowledged, by its
+    trigger."""
+    rng = random.Random(seed)
+    acknowledged: dict[str, str] = {}
+
+    async def one(number: int) -> None:
+        text = f"roles add <@U{1000 + number}> reviewer"
+        if number < DOMAINS:
+            text = f"retrain domain{number}"
+        make = clicked if number % 3 == 2 else typed
+        while True:
+            kind, payload = make(slack, text)
+            times = rng.randint(1, 3)
+            acks = [await slack.transport.send(kind, payload, 0, "") for _ in range(times)]
+            if any(ack.status == 200 for ack in acks):
+                acknowledged[payload["trigger_id"]] = text
+                return
+            await asyncio.sleep(0.1)
+
+    for first in range(0, count, 5):
+        await asyncio.gather(*(one(n) for n in range(first, min(first + 5, count))))
+    return acknowledged
+
+
+def prepare(home: Path) -> None:
+    with Store(home / "understudy.db") as store, store.write() as db:
+        for number in range(DOMAINS):
+            made = domains.create(db, f"domain{number}", f"Domain {number}", "Answer.")
+            draft = Draft("A question?", "An answer.")
+            pairs.add(db, made, [draft], source="test", status="approved")
+
+
+async def each_is_done_once(
+    slack: FakeSlack, engine: FakeVllm, home: Path, mode: str, count: int, odds: float
+) -> int:
+    slack.per_minute = {}
+    prepare(home)
+    async with mortal(slack, engine, home, mode, odds, seed=count) as bot:
+        acknowledged = await give(slack, count, seed=11)
+        unfinished = "SELECT 1 FROM deeds WHERE state <> 'told'"
+        with Store(home / "understudy.db") as store:
+            await slack.until(
+                lambda: not bot.store.dead and row(store.db, unfinished) is None,
+                "every deed to be told",
+                60 + count,
+            )
+        deaths = bot.deaths
+    with Store(home / "understudy.db") as store:
+        taken_in = rows(store.db, "SELECT id, key, command, how FROM deeds")
+        audit = rows(store.db, "SELECT actor, action, subject FROM audit")
+        runs = rows(store.db, "SELECT id FROM runs")
+        watched = rows(store.db, "SELECT run_id, channel, ts FROM run_watchers")
+    # what was acknowledged was taken in
+    assert set(acknowledged) <= {d["key"].split(":", 1)[1] for d in taken_in}
+    # what was taken in was done once: as many entries in the audit log as deeds
+    done = Counter(e["subject"] for e in audit if e["action"] == "grant role")
+    asked = Counter(
+        f"slack:{TEAM}/{d['command'].split('@')[1].split('>')[0]}"
+        for d in taken_in
+        if d["command"].startswith("roles")
+    )
+    assert done == asked
+    assert len(runs) == DOMAINS
+    # each run is followed by one message, and nothing that all can see was said twice
+    assert sorted(w["run_id"] for w in watched) == sorted(r["id"] for r in runs)
+    shown = Counter(m.metadata["event_payload"]["deed"] for m in said(slack))
+    assert set(shown.values()) <= {1}
+    assert {(w["channel"], w["ts"]) for w in watched} <= {(m.channel, m.ts) for m in said(slack)}
+    public = {d["id"] for d in taken_in if d["how"] != "private"}
+    assert public == set(shown)
+    return deaths
+
+
+def said(slack: FakeSlack) -> list[Message]:
+    """What the bot posted about deeds."""
+    return [m for m in slack.from_bot() if "deed" in m.metadata.get("event_payload", {})]
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_whenever_it_crashes_each_command_is_done_once(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
+) -> None:
+    deaths = await each_is_done_once(slack, engine, tmp_path, mode, count=30, odds=0.02)
+    assert deaths > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_five_hundred_commands_with_crashes_are_done_once_each(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
+) -> None:
+    deaths = await each_is_done_once(slack, engine, tmp_path, mode, count=500, odds=0.01)
+    assert deaths > 30
+
+
+@pytest.mark.parametrize("fault", ["lost before", "lost after", "500", "limited"])
+async def test_what_everybody_sees_is_said_once_whatever_slack_does(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path, fault: str
+) -> None:
+    prepare(tmp_path)
+    async with mortal(slack, engine, tmp_path, "socket", 0.0, seed=1) as bot:
+        slack.faults["chat.postMessage"] += [fault] * 2
+        kind, payload = typed(slack, "retrain domain0")
+        await slack.transport.send(kind, payload, 0, "")
+        unfinished = "SELECT 1 FROM deeds WHERE state <> 'told'"
+        await slack.until(lambda: row(bot.store.db, unfinished) is None, "it to be told", 20)
+        watched = rows(bot.store.db, "SELECT ts FROM run_watchers")
+    (message,) = said(slack)
+    assert watched == [{"ts": message.ts}]
+
+
+async def test_two_processes_at_one_deed_do_it_once(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path
+) -> None:
+    prepare(tmp_path)
+    settings = Settings(home=tmp_path, slack=SlackSettings(admins=(ADMIN,)))
+    standing = Standing(f"slack:{TEAM}/{ADMIN}", "admin")
+    with Store(tmp_path / "understudy.db") as one, Store(tmp_path / "understudy.db") as two:
+        with one.write() as db:
+            text = "roles add <@U9> reviewer"
+            deed_id = deeds.add(db, team=TEAM, key="k", channel="C1", user=ADMIN, command=text)
+        assert deed_id is not None
+        for store in (one, two):
+            await store.submit(lambda db: effects.carry_out(db, settings, deed_id, standing))
+        assert len(rows(one.db, "SELECT 1 FROM audit")) == 1
+
+
+def test_a_deed_is_taken_in_once_and_forgotten_when_it_is_old(store: Store) -> None:
+    given = {"team": TEAM, "key": "k", "channel": "C1", "user": ADMIN, "command": "status"}
+    with store.write() as db:
+        deed_id = deeds.add(db, **given)
+        assert deed_id is not None
+        assert deeds.add(db, **given) is None
+        assert deeds.add(db, **{**given, "team": "T2"}) is not None
+        assert deeds.done(db, deed_id, [{"type": "divider"}])
+        assert not deeds.done(db, deed_id, [])
+        assert deeds.told(db, deed_id)
+        assert not deeds.told(db, deed_id)
+        assert deeds.forget(db, now_us() + 1) == 1
+        assert deeds.get(db, deed_id) is None
+        assert [d.team for d in deeds.unfinished(db, now_us())] == ["T2"]
