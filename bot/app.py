@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -126,7 +127,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        server = _Server(config, stop)
+        server = _Server(config, stop, app.state.service)
 
         async def serve() -> None:
             async with app.router.lifespan_context(app):
@@ -142,9 +143,12 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
 class _Server(uvicorn.Server):
     """uvicorn that ends quietly on a signal, or on an event, where it would raise again."""
 
-    def __init__(self, config: uvicorn.Config, stop: threading.Event | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, stop: threading.Event | None, service: Service
+    ) -> None:
         super().__init__(config)
         self._stop = stop
+        self._service = service
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -156,6 +160,10 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or (self._stop is not None and self._stop.is_set())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.chat.stopping = True
+        await super().shutdown(sockets)
 
 
 async def _ended(tasks: set[asyncio.Task[None]]) -> None:

@@ -84,6 +84,7 @@ class Chat:
     ) -> None:
         bot = settings.bot
         self.breaker = Breaker()
+        self.stopping = False  # the service ends: an answer that is cut is not its reader's doing
         self.admission = Admission(bot.max_in_flight, bot.max_waiting)
         self._engines = Engines(store, engine, settings, self.breaker, self.admission)
         self._store = store
@@ -118,7 +119,7 @@ class Chat:
                         if chunk.text:
                             yield Delta(chunk.text)
             except (GeneratorExit, asyncio.CancelledError):
-                await self._close(ask, writing, "cancelled")
+                await self._close(ask, writing, "partial" if self.stopping else "cancelled")
                 raise
             except Exception as error:
                 status: Status = "partial" if record.parts else "failed"

@@ -109,7 +109,7 @@ def test_a_second_interrupt_cuts_the_answers_and_records_them_as_cut(
         assert process.popen.wait(20) == 0
 
     (reply,) = bot.replies()
-    assert reply.status == "cancelled"
+    assert reply.status == "partial"  # not its reader's doing, so evidence about nobody
     assert conversations.exchange(bot.store.db, reply.id) == ("What is a run?", "One")
 
 
