@@ -34,6 +34,9 @@ class Ask:
     system: str | None = None  # instead of the variant's and the domain's system prompt
     sampling: Mapping[str, Any] = field(default_factory=dict)  # fields of `Sampling`
     external_id: str = ""  # the front end's own id of the question, Slack's ts
+    again_of: str | None = None  # the reply in whose place this answer is written
+    continues: str | None = None  # the reply whose rest is asked for
+    begun: str = ""  # its text so far: only what comes after it is written
     reply_id: str = field(default_factory=conversations.new_reply_id)
 
 

@@ -90,6 +90,8 @@ def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
         replica=route.replica.name,
         precision=route.replica.precision,
         instead_of=route.instead_of.adapter_id if route.instead_of else None,
+        again_of=ask.again_of,
+        continues=ask.continues,
     )
     _expose(db, ask, choice)
     return True

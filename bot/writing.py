@@ -238,7 +238,7 @@ class Writing:
     async def _request(self, route: Route) -> AsyncGenerator[Chunk, None]:
         """What one replica answers, to the longest prompt that fits; only the rest of an answer
         that was begun elsewhere."""
-        begun, limit = self.record.text, self._first_word_by(route)
+        shown, limit = self.record.text, self._first_word_by(route)
         while self._prompt is not None:
             sampling = self._rest_of(self._prompt.sampling)
             if sampling.max_tokens <= 0:  # it broke off after its last token
@@ -250,7 +250,7 @@ class Writing:
                 self._prompt.messages,
                 sampling,
                 self._request_id(),
-                begun,
+                self._ask.begun + shown,
             )
             try:
                 async with contextlib.aclosing(stream) as chunks:
@@ -265,7 +265,7 @@ class Writing:
                 raise self._too_late(route) from None
             except PromptTooLong:
                 self._prompt = self._prompt.shorter()
-                if begun or self._prompt is None:
+                if shown or self._prompt is None:
                     raise
 
     def _rest_of(self, sampling: Sampling) -> Sampling:

@@ -94,22 +94,37 @@ def history(
     with the question that got none. `before` is the id of a message: what was said up to it."""
     found = rows(
         db,
-        "SELECT m.role, m.text, m.reply_id, r.status "
+        "SELECT m.role, m.text, m.reply_id, r.status, r.again_of, r.continues "
         "FROM messages m LEFT JOIN replies r ON r.id = m.reply_id "
         "WHERE m.conversation_id = ? AND m.id < ? ORDER BY m.id DESC LIMIT ?",
-        [conversation_id, before or 2**62, 4 * turns + 4],
+        [conversation_id, before or 2**62, 8 * turns + 8],
     )
-    newest_first: list[Message] = []
+    return _newest_turns(found, turns)[::-1]
+
+
+def _newest_turns(newest_first: list[Row], turns: int) -> list[Message]:
+    """An answer that was written anew stands where the first one did, and the rest of one that
+    was cut behind it."""
+    taken: list[Message] = []
     answers: dict[str, str] = {}  # by reply: answers to questions asked at once may overlap
-    for r in found:
+    anew: dict[str, str] = {}  # by the reply in whose place it stands
+    rest: dict[str, str] = {}  # by the reply that it goes on with
+    for r in newest_first:
+        if len(taken) >= 2 * turns:
+            break
         if r["role"] == "assistant":
             if r["status"] in ("done", "partial", "cancelled"):
                 answers[r["reply_id"]] = r["text"]
-        elif (answer := answers.get(r["reply_id"], "")).strip():
-            newest_first += [Message("assistant", answer), Message("user", r["text"])]
-        if len(newest_first) >= 2 * turns:
-            break
-    return newest_first[::-1]
+            continue
+        own = answers.get(r["reply_id"], "") + rest.get(r["reply_id"], "")
+        answer = anew.get(r["reply_id"], own)
+        if not answer.strip():
+            continue
+        if r["again_of"] or r["continues"]:
+            (anew if r["again_of"] else rest).setdefault(r["again_of"] or r["continues"], answer)
+            continue
+        taken += [Message("assistant", answer), Message("user", r["text"])]
+    return taken
 
 
 def ask(
@@ -125,6 +140,8 @@ def ask(
     replica: str = "",
     precision: str = "",
     instead_of: int | None = None,
+    again_of: str | None = None,
+    continues: str | None = None,
 ) -> None:
     """Record a question and open its reply, in state `streaming`."""
     now = now_us()
@@ -140,6 +157,8 @@ def ask(
         replica=replica,
         precision=precision,
         instead_of=instead_of,
+        again_of=again_of,
+        continues=continues,
         status="streaming",
         created_at=now,
     )
@@ -249,6 +268,39 @@ def exchange(db: Database, reply_id: str) -> tuple[str, str]:
     found = rows(db, "SELECT role, text FROM messages WHERE reply_id = ? ORDER BY id", [reply_id])
     texts = {r["role"]: r["text"] for r in found}
     return texts.get("user", ""), texts.get("assistant", "")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A reply with what led to it: what is needed to write it anew, or to go on with it."""
+
+    reply: Reply
+    thread: str
+    question: str
+    asked_at: str  # the external id of the message that asked
+    message_id: int  # of the question: what was said before has smaller ones
+    text: str  # of the answer so far, from its beginning
+
+
+def answered_with(db: Database, reply_id: str) -> Answered:
+    """Raises NotFound."""
+    found = first = reply(db, reply_id)
+    texts = [exchange(db, first.id)[1]]
+    while first.continues is not None:
+        first = reply(db, first.continues)
+        texts.append(exchange(db, first.id)[1])
+    while first.again_of is not None:
+        first = reply(db, first.again_of)
+    asked = row(
+        db,
+        "SELECT m.id, m.text, m.external_id, c.thread FROM messages m "
+        "JOIN conversations c ON c.id = m.conversation_id WHERE m.reply_id = ? AND m.role = 'user'",
+        [first.id],
+    )
+    if asked is None:
+        raise NotFound("The question to that answer is gone.")
+    text = "".join(reversed(texts))
+    return Answered(found, asked["thread"], asked["text"], asked["external_id"], asked["id"], text)
 
 
 def shown_as(db: Database, reply_id: str, external_id: str) -> None:

@@ -9,6 +9,9 @@ lost its question can do no harm. A thread's questions are claimed one after ano
 What was shown of an answer is remembered as soon as it is known (`begun`, then `shown_ts`), so
 that the next attempt goes on with the same message. The text is removed at the end; the
 conversation has it.
+
+A question may also ask for an answer anew (`again_of`) or for the rest of one that was cut
+(`continues`). Its `ts` names the answer, so each answer is asked for anew, or gone on with, once.
 """
 
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from data.clock import now_us
 from data.db import Row, changed, row, rows
 
 OPEN = "state IN ('waiting', 'answering')"
+FIRST = "again_of = '' AND continues = ''"  # no follow-up
 CRASHED = "the service stopped during the answer"
 
 
@@ -30,7 +34,7 @@ class Question:
     id: int
     team: str
     channel: str
-    ts: str  # of the message that asks
+    ts: str  # of the message that asks; of a follow-up, which answer it is about
     thread_ts: str
     user: str
     text: str  # as Slack writes it; '' when it is done
@@ -44,6 +48,9 @@ class Question:
     begun: bool  # something may be shown in Slack
     shown_ts: str  # the message that shows it, '' while that is not known
     created_at: int
+    asked_ts: str = ""  # the message with the question
+    again_of: str = ""  # the reply that is to be written anew
+    continues: str = ""  # the reply that is to be gone on with
 
 
 @dataclass(frozen=True)
@@ -72,10 +79,32 @@ def add(
     """Put a question into the queue; False when its message was taken before."""
     sql = (
         "INSERT OR IGNORE INTO questions "
-        "(team, channel, ts, thread_ts, user, text, response_url, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        "(team, channel, ts, asked_ts, thread_ts, user, text, response_url, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    return changed(db, sql, [team, channel, ts, thread_ts, user, text, response_url, now_us()]) > 0
+    given = [team, channel, ts, ts, thread_ts, user, text, response_url, now_us()]
+    return changed(db, sql, given) > 0
+
+
+def add_follow_up(
+    db: Database,
+    kind: Literal["again_of", "continues"],
+    reply_id: str,
+    *,
+    team: str,
+    channel: str,
+    asked_ts: str,
+    thread_ts: str,
+    user: str,
+    response_url: str = "",
+) -> bool:
+    """Ask for a reply anew, or for the rest of it; False when that was asked for before."""
+    sql = (
+        "INSERT OR IGNORE INTO questions (team, channel, ts, asked_ts, thread_ts, user, text, "
+        f"response_url, created_at, {kind}) VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?)"
+    )
+    given = [team, channel, f"{kind}/{reply_id}", asked_ts, thread_ts, user, response_url]
+    return changed(db, sql, [*given, now_us(), reply_id]) > 0
 
 
 def waits_in(db: Database, team: str, channel: str, thread_ts: str) -> bool:
@@ -85,9 +114,19 @@ def waits_in(db: Database, team: str, channel: str, thread_ts: str) -> bool:
 
 
 def is_open(db: Database, team: str, channel: str, ts: str) -> bool:
-    """Whether that message is a question that is not answered yet."""
-    sql = f"SELECT 1 FROM questions WHERE team = ? AND channel = ? AND ts = ? AND {OPEN}"
+    """Whether that message is a question with an answer on the way."""
+    sql = f"SELECT 1 FROM questions WHERE team = ? AND channel = ? AND asked_ts = ? AND {OPEN}"
     return row(db, sql, [team, channel, ts]) is not None
+
+
+def reply_in(db: Database, team: str, channel: str, ts: str) -> str | None:
+    """The reply that is being shown in that message, or None."""
+    sql = (
+        "SELECT reply_id FROM questions WHERE team = ? AND channel = ? AND shown_ts = ? "
+        f"AND {OPEN} AND reply_id <> ''"
+    )
+    found = row(db, sql, [team, channel, ts])
+    return None if found is None else str(found["reply_id"])
 
 
 CLAIMABLE = f"""
@@ -222,21 +261,20 @@ def forget(db: Database, older_than_us: int) -> int:
 
 
 def _start_over(db: Database, place: list[str], text: str, why: str, *, withdrawn: bool) -> bool:
-    found = row(
+    found = rows(
         db,
-        f"SELECT id, reply_id FROM questions WHERE team = ? AND channel = ? AND ts = ? AND {OPEN} "
-        "AND withdrawn = 0 AND text <> ?",
-        [*place, text],
+        "SELECT id, reply_id FROM questions WHERE team = ? AND channel = ? AND asked_ts = ? "
+        f"AND {OPEN} AND withdrawn = 0 AND (? OR (text <> ? AND {FIRST}))",
+        [*place, withdrawn, text],
     )
-    if found is None:
-        return False
-    _close_reply(db, found["reply_id"], why)
-    db.execute(
-        "UPDATE questions SET state = 'waiting', worker = '', generation = generation + 1, "
-        "not_before = 0, reply_id = '', text = ?, withdrawn = ? WHERE id = ?",
-        [text, int(withdrawn), found["id"]],
-    )
-    return True
+    for question in found:
+        _close_reply(db, question["reply_id"], why)
+        db.execute(
+            "UPDATE questions SET state = 'waiting', worker = '', generation = generation + 1, "
+            "not_before = 0, reply_id = '', text = ?, withdrawn = ? WHERE id = ?",
+            [text, int(withdrawn), question["id"]],
+        )
+    return bool(found)
 
 
 def _close_reply(db: Database, reply_id: str, why: str) -> None:

@@ -9,11 +9,13 @@ from sqlite_utils import Database
 
 from bot.admission import TooBusy
 from bot.chat import Ask, Delta, Ended, Started, stand_in
-from bot.slack import blocks, stream, words
+from bot.slack import again, blocks, stream, words
 from bot.slack.accept import person, shown_at, thread_key
 from bot.slack.api import Transport
+from bot.slack.blocks import Block
 from bot.slack.desk import OUR_FAULT, Desk
 from bot.slack.queue import Claim
+from bot.slack.split import reopened
 from bot.slack.stream import AnswerMessage, Lost, NotShown, Place
 from data import conversations, domains, marks, questions
 from data.clock import now_us
@@ -23,7 +25,8 @@ from data.questions import Earlier, Question
 log = logging.getLogger(__name__)
 
 WAITING = ("Thinking it over…", "Looking for the words…")
-CUT_AT_LENGTH = "The answer was cut at its greatest length. Ask for the rest to read on."
+CUT_AT_LENGTH = "The answer was cut at its greatest length. Press Continue to read on."
+LENGTH = "length"  # why the engine ended it
 STOPPING = "The service is being restarted. The answer goes on here as soon as it is back."
 BROKE_OFF = "Something went wrong on our side during this answer. Please ask again."
 GIVE_UP = "I tried several times to answer this, and was stopped each time. Please ask it anew."
@@ -75,25 +78,29 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
     question, store = claim.question, desk.service.store
     who = person(place.team, place.user)
     domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
-    names = await desk.names.of(words.people_in(question.text) - {desk.identity.bot_user})
-    text = words.as_words(question.text, desk.identity.bot_user, names)
-    if not text:
-        await desk.tell(place, _hint(domain))
-        await claim.finish()
-        return
-    ask = Ask(
-        person=who,
-        thread=thread_key(place.team, place.channel, question.thread_ts),
-        text=text,
-        domain=domain,
-        external_id=shown_at(place.team, place.channel, question.ts),
-    )
+    if question.again_of or question.continues:
+        bot = desk.service.settings.bot
+        ask = await store.read(lambda db: again.follow_up(db, question, who, domain, bot))
+    else:
+        names = await desk.names.of(words.people_in(question.text) - {desk.identity.bot_user})
+        text = words.as_words(question.text, desk.identity.bot_user, names)
+        if not text:
+            await desk.tell(place, _hint(domain))
+            await claim.finish()
+            return
+        ask = Ask(
+            person=who,
+            thread=thread_key(place.team, place.channel, question.thread_ts),
+            text=text,
+            domain=domain,
+            external_id=shown_at(place.team, place.channel, question.ts),
+        )
     earlier = await store.submit(lambda db: questions.begin(db, question, ask.reply_id))
     if question.response_url:
         await _whisper(desk, claim, place, ask, earlier)
         return
     if earlier is not None:
-        reply_id, ts = earlier.reply_id, await _show_again(desk, claim, place, earlier)
+        reply_id, ts = earlier.reply_id, await _show_again(desk, claim, place, ask, earlier)
     else:
         status = desk.tasks.start(_show_status(desk, claim, place, "is thinking…"), "status")
         reply_id, ts = ask.reply_id, await _write(desk, claim, place, ask, status)
@@ -117,7 +124,7 @@ async def _write(
     the words stay and a note below says what happened. A status that came after the first words
     would stay, so these wait for it."""
     message: AnswerMessage | None = None
-    who = note = ""
+    who = note = reason = ""
     try:
         async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
@@ -128,10 +135,10 @@ async def _write(
                 elif isinstance(event, Delta) and (message is not None or event.text.strip()):
                     if message is None:
                         await asyncio.wait([status])
-                        message = _message(desk, claim, place, ask.reply_id)
+                        message = _message(desk, claim, place, ask, ask.reply_id)
                     message.add(event.text)
-                elif isinstance(event, Ended) and event.finish_reason == "length":
-                    note = CUT_AT_LENGTH
+                elif isinstance(event, Ended):
+                    reason = event.finish_reason
     except asyncio.CancelledError:
         if message is not None:
             await (message.abandon() if claim.lost else message.suspend(STOPPING))
@@ -149,36 +156,53 @@ async def _write(
         return None
     if message is None:
         raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return await _finish(claim, message, _both(note, who))
+    return await _finish(claim, message, _below(ask, ask.reply_id, note, who, reason))
 
 
-async def _show_again(desk: Desk, claim: Claim, place: Place, earlier: Earlier) -> str | None:
+async def _show_again(
+    desk: Desk, claim: Claim, place: Place, ask: Ask, earlier: Earlier
+) -> str | None:
     """Show an answer that an earlier attempt got from the engine."""
-    message = _message(desk, claim, place, earlier.reply_id)
+    message = _message(desk, claim, place, ask, earlier.reply_id)
     message.add(earlier.text)
-    return await _finish(claim, message, _note_of(earlier))
+    return await _finish(claim, message, _below_earlier(ask, earlier))
 
 
-async def _finish(claim: Claim, message: AnswerMessage, note: str) -> str | None:
+async def _finish(claim: Claim, message: AnswerMessage, below: list[Block]) -> str | None:
     try:
-        return await message.finish(note)
+        return await message.finish(below)
     except asyncio.CancelledError:
         if not claim.lost:
             await message.suspend(STOPPING)
         raise
 
 
-def _message(desk: Desk, claim: Claim, place: Place, reply_id: str) -> AnswerMessage:
-    return AnswerMessage(desk.api, desk.identity.bot_user, place, reply_id, desk.pace, claim)
+def _message(desk: Desk, claim: Claim, place: Place, ask: Ask, reply_id: str) -> AnswerMessage:
+    """A message for an answer; one that goes on with a fence or a table opens it again."""
+    message = AnswerMessage(desk.api, desk.identity.bot_user, place, reply_id, desk.pace, claim)
+    if opening := reopened(ask.begun, blocks.MARKDOWN):
+        message.add(opening)
+    return message
+
+
+def _below(ask: Ask, reply_id: str, note: str, who: str, finish_reason: str) -> list[Block]:
+    """What stands under an answer: what went wrong, who stood in for whom, thumbs and buttons."""
+    cut = finish_reason == LENGTH and not note
+    said = f"{CUT_AT_LENGTH if cut else note} {who}".strip()
+    return blocks.below_answer(reply_id, said, cut=cut, rest=ask.continues is not None)
+
+
+def _below_earlier(ask: Ask, earlier: Earlier) -> list[Block]:
+    note = BROKE_OFF if earlier.error == "internal error" else earlier.error
+    who = stand_in(earlier.adapter, earlier.instead_of)
+    return _below(ask, earlier.reply_id, note, who, earlier.finish_reason)
 
 
 async def _remove_shown(desk: Desk, claim: Claim, place: Place) -> None:
     """Delete what was shown of an answer that will not be: its question was deleted, say."""
     shown = {0: claim.shown_ts} if claim.shown_ts else {}
     if claim.begun and not shown:
-        shown = await stream.find(
-            desk.api, desk.identity.bot_user, place, claim.question_ts, desk.pace
-        )
+        shown = await stream.find(desk.api, desk.identity.bot_user, place, claim, desk.pace)
     for ts in shown.values():
         await stream.delete(desk.api, place.channel, ts)
 
@@ -188,21 +212,19 @@ async def _whisper(
 ) -> None:
     """The answer of `/understudy ask`, which only the asker sees."""
     if earlier is not None:
-        text, note, reply_id = earlier.text, _note_of(earlier), earlier.reply_id
+        text, below = earlier.text, _below_earlier(ask, earlier)
     else:
-        text, note = await _whole(desk, ask)
-        reply_id = ask.reply_id
-    text = f"{text}\n\n_{note}_" if note else text
+        text, below = await _whole(desk, ask)
     await claim.begin()
-    content = blocks.answers(text[: blocks.MARKDOWN], reply_id)[0]
-    await desk.respond(place, claim.question.response_url, content)
+    for content in blocks.answers(reopened(ask.begun, blocks.MARKDOWN) + text, below):
+        await desk.respond(place, claim.question.response_url, content)
     await claim.finish()
 
 
-async def _whole(desk: Desk, ask: Ask) -> tuple[str, str]:
-    """A whole answer, and a note when it broke off or somebody stood in."""
+async def _whole(desk: Desk, ask: Ask) -> tuple[str, list[Block]]:
+    """A whole answer, and what stands under it."""
     parts: list[str] = []
-    who = note = ""
+    who = note = reason = ""
     try:
         async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
             async for event in events:
@@ -210,8 +232,8 @@ async def _whole(desk: Desk, ask: Ask) -> tuple[str, str]:
                     who = stand_in(event.adapter, event.instead_of)
                 elif isinstance(event, Delta):
                     parts.append(event.text)
-                elif isinstance(event, Ended) and event.finish_reason == "length":
-                    note = CUT_AT_LENGTH
+                elif isinstance(event, Ended):
+                    reason = event.finish_reason
     except UnderstudyError as error:
         if not parts:
             raise
@@ -219,19 +241,7 @@ async def _whole(desk: Desk, ask: Ask) -> tuple[str, str]:
     text = "".join(parts)
     if not text.strip():
         raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return text, _both(note, who)
-
-
-def _note_of(earlier: Earlier) -> str:
-    note = CUT_AT_LENGTH if earlier.finish_reason == "length" else ""
-    if earlier.error:
-        note = BROKE_OFF if earlier.error == "internal error" else earlier.error
-    return _both(note, stand_in(earlier.adapter, earlier.instead_of))
-
-
-def _both(note: str, who: str) -> str:
-    """What went wrong with an answer, and who stood in for whom; either may be ''."""
-    return f"{note} {who}".strip()
+    return text, _below(ask, ask.reply_id, note, who, reason)
 
 
 def _worth_waiting(desk: Desk, question: Question, error: UnderstudyError) -> float:

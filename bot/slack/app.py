@@ -19,6 +19,7 @@ from starlette.routing import Route
 from bot.service import Service
 from bot.slack import (
     accept,
+    again,
     answer,
     blocks,
     deeds,
@@ -223,6 +224,9 @@ def register(app: Any, workspaces: Workspaces) -> None:
     async def on_reviewed(ack: Listener, body: dict[str, Any]) -> None:
         await review.sent(at(body), ack, body)
 
+    async def on_again(ack: Listener, body: dict[str, Any]) -> None:
+        await again.pressed(at(body), ack, body)
+
     async def on_reaction() -> None:
         """It was counted before it was acknowledged."""
 
@@ -235,6 +239,8 @@ def register(app: Any, workspaces: Workspaces) -> None:
 
     app.event("message")(on_words)
     app.event("app_mention")(on_words)
+    app.action(blocks.AGAIN)(on_again)
+    app.action(blocks.CONTINUE)(on_again)
     members.register(app, at)
     app.command(manifest.COMMAND)(on_command)
     app.action(deeds.BUTTON)(on_button)

@@ -16,6 +16,7 @@ MARKDOWN = 12_000  # characters of markdown blocks in one message
 SECTION = 3_000
 
 FEEDBACK = "feedback"
+AGAIN, CONTINUE = "again", "continue"
 
 
 def escape(text: str) -> str:
@@ -88,17 +89,34 @@ def feedback(reply_id: str) -> Block:
     }
 
 
-def below_answer(reply_id: str, note: str = "") -> list[Block]:
-    """What stands under an answer: what went wrong with it, if anything, and the thumbs."""
+def below_answer(
+    reply_id: str, note: str = "", *, cut: bool = False, rest: bool = False
+) -> list[Block]:
+    """What stands under an answer: what went wrong with it, if anything, the thumbs, and the
+    buttons for another one; for its rest, where it was `cut`. What is itself the `rest` of an
+    answer is not written anew."""
     noted = [context(f":warning: {escape(note)}")] if note else []
-    return [*noted, feedback(reply_id)]
+    more = [_button(CONTINUE, "Continue", reply_id, "primary")] if cut else []
+    anew = [] if rest else [_button(AGAIN, "Regenerate", reply_id)]
+    buttons: list[Block] = [{"type": "actions", "elements": [*more, *anew]}] if more + anew else []
+    return [*noted, feedback(reply_id), *buttons]
 
 
-def answers(text: str, reply_id: str, note: str = "") -> list[list[Block]]:
-    """A whole answer as the blocks of one or more messages; the last has the thumbs."""
+def _button(action_id: str, text: str, value: str, style: str = "") -> Block:
+    return {
+        "type": "button",
+        "action_id": action_id,
+        "text": {"type": "plain_text", "text": text},
+        "value": value,
+        **({"style": style} if style else {}),
+    }
+
+
+def answers(text: str, below: list[Block]) -> list[list[Block]]:
+    """A whole answer as the blocks of one or more messages; `below` stands under the last."""
     parts = [part.text for part in split(text, MARKDOWN) if part.text.strip()]
     messages: list[list[Block]] = [[markdown(part)] for part in parts] or [[]]
-    messages[-1] += below_answer(reply_id, note)
+    messages[-1] += below
     return messages
 
 

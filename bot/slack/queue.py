@@ -36,6 +36,7 @@ class Claim:
     def __init__(self, store: Store, question: Question) -> None:
         self.question = question
         self.question_ts = question.ts
+        self.asked_ts = question.asked_ts
         self.begun = question.begun
         self.shown_ts = question.shown_ts
         self.lost = False

@@ -7,6 +7,7 @@ what was added apart from the text, which is in the bodies, every character of i
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,6 +60,15 @@ def split(text: str, limit: int) -> list[Part]:
         start, opening = cut.at, _opening(cut, limit)
     parts.append(Part(opening, text[start:], ""))
     return parts
+
+
+def reopened(text: str, limit: int) -> str:
+    """What has to stand in front of what follows `text` in another message: the line that opens
+    the fence, or the header of the table, in which it broke off; '' elsewhere."""
+    last = next(iter(deque(_cuts(text), maxlen=1)), None)
+    if last is None or not (last.fence or text.endswith("\n")):
+        return ""
+    return _opening(last, limit)
 
 
 def _best(text: str, cuts: list[_Cut], first: int, start: int, room: int) -> _Cut:

@@ -73,7 +73,8 @@ class Pace:
 class Showing(Protocol):
     """Remembers what is shown of an answer, across crashes."""
 
-    question_ts: str
+    question_ts: str  # of the question, or what else names it
+    asked_ts: str  # the message below which the answer stands
     begun: bool  # something may be shown already, by an earlier attempt
     shown_ts: str  # the message, where it is known
 
@@ -115,19 +116,20 @@ class AnswerMessage:
         self._text += text
         self._more.set()
 
-    async def finish(self, note: str = "") -> str | None:
-        """Bring the message to its end, with `note` below the text if something went wrong.
+    async def finish(self, below: list[blocks.Block]) -> str | None:
+        """Bring the message to its end, with `below` under the text.
 
-        Returns the ts of the message that carries the thumbs, None when it was deleted or Slack
-        does not take it. Raises NotShown when Slack can't be reached, Lost when the question is
+        Returns the ts of the message that carries them, None when it was deleted or Slack does
+        not take it. Raises NotShown when Slack can't be reached, Lost when the question is
         somebody else's."""
         await self._end_pump()
         try:
+            if self._way == "stream" and not self.stopped and await self._stop(below):
+                return self._ts
             if self.stopped:
+                await self._put_below_stopped(below)
                 return self._ts
-            if self._way == "stream" and await self._stop(note):
-                return self._ts
-            return await self._settle(blocks.answers(self._text, self._reply_id, note))
+            return await self._settle(blocks.answers(self._text, below))
         finally:
             self._release()
 
@@ -307,10 +309,9 @@ class AnswerMessage:
 
     # -- at the end --------------------------------------------------------------------------
 
-    async def _stop(self, note: str) -> bool:
+    async def _stop(self, below: list[blocks.Block]) -> bool:
         """End the stream; True when its message is now exactly right."""
         exact = len(self._text) <= blocks.MARKDOWN and self._exact
-        below = blocks.below_answer(self._reply_id, note) if exact else None
         for attempt in range(ATTEMPTS):
             rest = self._text[self._sent :] if exact else ""
             try:
@@ -319,7 +320,7 @@ class AnswerMessage:
                     channel=self._place.channel,
                     ts=self._ts,
                     markdown_text=rest or None,
-                    blocks=below,
+                    blocks=below if exact else None,
                     metadata=self._metadata(0) if exact else None,
                 )
                 return exact
@@ -328,10 +329,25 @@ class AnswerMessage:
                 self._note(problem, "chat.stopStream")
                 if problem.kind in ("over", "refused"):
                     self.stopped = problem.code == "stopped_by_user"
-                    return self.stopped
-                exact, below = False, None
+                    return False
+                exact = False
                 await self._api.clock.sleep(self._pace.before_retry_s(attempt))
         return False
+
+    async def _put_below_stopped(self, below: list[blocks.Block]) -> None:
+        """What the person has stopped stays as it is, and can be judged all the same."""
+        (content,) = blocks.answers(self._text[: self._sent], below)
+        update = self._api.quick.chat_update
+        try:
+            await self._api.in_turn(
+                update,
+                channel=self._place.channel,
+                ts=self._ts,
+                metadata=self._metadata(0),
+                **_content(content),
+            )
+        except Transport as error:
+            self._note(failure(error), method_name(update))
 
     async def _settle(self, messages: list[list[blocks.Block]]) -> str | None:
         """Make the thread show the whole answer, whatever it shows of it now."""
@@ -404,7 +420,7 @@ class AnswerMessage:
 
     async def _found(self) -> dict[int, str]:
         """Look through the thread for what shows this answer: part -> ts."""
-        return await find(self._api, self._me, self._place, self._showing.question_ts, self._pace)
+        return await find(self._api, self._me, self._place, self._showing, self._pace)
 
     def _message(self, part: int, content: list[blocks.Block]) -> dict[str, Any]:
         return {
@@ -426,7 +442,7 @@ def _content(content: list[blocks.Block]) -> dict[str, Any]:
     return {"text": blocks.notice(text), "blocks": content}
 
 
-async def find(api: Api, me: str, place: Place, question_ts: str, pace: Pace) -> dict[int, str]:
+async def find(api: Api, me: str, place: Place, showing: Showing, pace: Pace) -> dict[int, str]:
     """The messages of a thread that show the answer to a question: part -> ts.
 
     All our messages say in their metadata what they are, but for streams that were not ended; a
@@ -437,7 +453,7 @@ async def find(api: Api, me: str, place: Place, question_ts: str, pace: Pace) ->
                 api.quick.conversations_replies,
                 channel=place.channel,
                 ts=place.thread_ts,
-                oldest=question_ts,
+                oldest=showing.asked_ts,
                 limit=200,
                 include_all_metadata=True,
             )
@@ -448,20 +464,20 @@ async def find(api: Api, me: str, place: Place, question_ts: str, pace: Pace) ->
                 return {}
             await api.clock.sleep(pace.before_retry_s(attempt))
             continue
-        return _of_question(response["messages"], me, question_ts)
+        return _of_question(response["messages"], me, showing)
     raise NotShown("Slack could not be reached to look for an answer.")
 
 
-def _of_question(messages: list[dict[str, Any]], me: str, question_ts: str) -> dict[int, str]:
+def _of_question(messages: list[dict[str, Any]], me: str, showing: Showing) -> dict[int, str]:
     shown: dict[int, str] = {}
     for message in messages:
         if message.get("user") != me:
             continue
         metadata = message.get("metadata") or {}
         payload = metadata.get("event_payload") or {}
-        if metadata.get("event_type") == ANSWER and payload.get("question") == question_ts:
+        if metadata.get("event_type") == ANSWER and payload.get("question") == showing.question_ts:
             shown[int(payload.get("part", 0))] = str(message["ts"])
-        elif not metadata and float(message["ts"]) > float(question_ts):
+        elif not metadata and float(message["ts"]) > float(showing.asked_ts):
             shown.setdefault(0, str(message["ts"]))
     return shown
 

@@ -14,14 +14,14 @@ from tests.fake_slack import rules
 
 @given(st.text(max_size=30_000), st.text(max_size=4_000))
 def test_answers_of_any_text_are_valid_messages(text: str, note: str) -> None:
-    messages = blocks.answers(text, "chatcmpl-1", note)
+    messages = blocks.answers(text, blocks.below_answer("chatcmpl-1", note, cut=True))
     for message in messages:
         assert rules.blocks(message) == []
     assert sum(len(m.elements) for m in _feedback(messages)) == 1
 
 
 def test_a_long_answer_is_several_valid_messages() -> None:
-    messages = blocks.answers("word " * 20_000, "chatcmpl-1")
+    messages = blocks.answers("word " * 20_000, blocks.below_answer("chatcmpl-1"))
     assert len(messages) == 9
     assert [rules.blocks(m) for m in messages] == [[]] * 9
 
@@ -34,7 +34,7 @@ def test_text_from_outside_mentions_nobody() -> None:
 
 def test_slacks_own_library_takes_every_block() -> None:
     everything = [
-        *blocks.answers("text", "chatcmpl-1", "note")[0],
+        *blocks.answers("text", blocks.below_answer("chatcmpl-1", "note", cut=True))[0],
         *feedback_forms.correction("chatcmpl-1", "C1", "1.2", Earlier())["blocks"],
     ]
     parsed = SdkBlock.parse_all(everything)

@@ -147,7 +147,8 @@ async def test_an_answer_without_a_word_is_said_in_words(bot: Bot) -> None:
 
 async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
     without_limits(bot)
-    bot.says(*in_pieces(TEXT * 40))
+    bot.engine.pause_s = 0.02
+    bot.says(*in_pieces(TEXT))
     bot.slack.faults["chat.appendStream"] += ["stopped_by_user"]
     await ask(bot)
     await bot.settled()
@@ -167,6 +168,7 @@ async def test_pressing_stop_stops_the_engine_at_once_and_leaves_the_words(bot: 
     await bot.settled()
     assert bot.slack.in_thread("DU2", question.ts) == [answer]
     assert answer.words == before
+    assert len(answer.elements("feedback")) == 1
     assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
     await bot.slack.until(lambda: bot.engine.broken_off, "the engine to be stopped")
 
