@@ -6,7 +6,7 @@ person's own variant. The two are shown in random order without a word on whose 
 is `feedback.prefer`. Where either did not come from its variant, whole, the own answer is shown
 alone.
 
-`wanted` and `pair` are for front ends that show answers their own way; `answer` does it all.
+`wanted` and `both` are for front ends that show one answer their own way; `answer` does it all.
 """
 
 import asyncio
@@ -84,6 +84,11 @@ async def answer(chat: Chat, store: Store, ask: Ask, turns: int) -> list[Answer]
     other = await store.read(lambda db: wanted(db, ask, turns))
     if other is None:
         return [await _whole(chat, ask)]
+    return await both(chat, store, ask, other)
+
+
+async def both(chat: Chat, store: Store, ask: Ask, other: Ask) -> list[Answer]:
+    """As `answer`, when it is known what another variant is to be asked."""
     beside = asyncio.create_task(_quietly(chat, other))
     try:
         own = await _whole(chat, ask)
