@@ -835,3 +835,9 @@ def m018_holes(db: Database) -> None:
         db,
         "CREATE INDEX pairs_forgotten ON pairs (domain_id, status) WHERE forgotten_at IS NOT NULL",
     )
+
+
+@migrations()
+def m019_feedback_by_time(db: Database) -> None:
+    """What people thought this week is read whenever somebody looks at the Home tab."""
+    _run(db, "CREATE INDEX feedback_by_time ON feedback (created_at) WHERE live = 1")
