@@ -196,12 +196,18 @@ WHERE r.id = ? AND r.status IN ('done', 'partial')
 def begin(db: Database, question: Question, reply_id: str) -> Earlier | None:
     """Open an attempt. The answer of the one before, when only its showing was missing; otherwise
     that one's reply is closed as failed, and `reply_id` is the question's from now on."""
-    before = row(db, EARLIER, [question.reply_id])
-    if before is not None and before["text"].strip():
-        return Earlier(**before)
+    before = earlier(db, question.reply_id)
+    if before is not None:
+        return before
     _close_reply(db, question.reply_id, CRASHED)
     db.execute(f"UPDATE questions SET reply_id = ? WHERE {_ours}", [reply_id, *_key(question)])
     return None
+
+
+def earlier(db: Database, reply_id: str) -> Earlier | None:
+    """An answer with words that the engine has ended; None when there is none."""
+    found = row(db, EARLIER, [reply_id])
+    return Earlier(**found) if found is not None and found["text"].strip() else None
 
 
 def begin_showing(db: Database, question: Question) -> bool:

@@ -4,12 +4,15 @@ at its end. An attempt that finds the traces of an earlier one goes on where tha
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from sqlite_utils import Database
 
+from bot import beside
 from bot.admission import TooBusy
 from bot.chat import Ask, Delta, Ended, Started, stand_in
-from bot.slack import again, blocks, stream, words
+from bot.slack import again, blocks, choice, stream, words
 from bot.slack.accept import person, shown_at, thread_key
 from bot.slack.api import Transport
 from bot.slack.blocks import Block
@@ -17,7 +20,7 @@ from bot.slack.desk import OUR_FAULT, Desk
 from bot.slack.queue import Claim
 from bot.slack.split import reopened
 from bot.slack.stream import AnswerMessage, Lost, NotShown, Place
-from data import conversations, domains, marks, questions
+from data import conversations, domains, marks, questions, votes
 from data.clock import now_us
 from data.errors import Unavailable, UnderstudyError
 from data.questions import Earlier, Question
@@ -36,6 +39,7 @@ PATIENCE_S = 120  # how long a question waits while too many answers are being w
 WARM_UP_S = 300  # after a start, questions from before it wait so long for an engine
 RETRY_S = 2.0
 SLACK_AWAY_S = 20.0
+STOP_S = 0.2  # between two looks whether the person pressed stop
 
 
 class NoAnswer(Unavailable):
@@ -103,7 +107,7 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
         reply_id, ts = earlier.reply_id, await _show_again(desk, claim, place, ask, earlier)
     else:
         status = desk.tasks.start(_show_status(desk, claim, place, "is thinking…"), "status")
-        reply_id, ts = ask.reply_id, await _write(desk, claim, place, ask, status)
+        reply_id, ts = ask.reply_id, await _ask(desk, claim, place, ask, status)
     if ts is None:
         await claim.finish()
         return
@@ -112,9 +116,56 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
 
 
 def _shown(db: Database, reply_id: str, where: str) -> None:
-    """The answer stands there to its end; what was marked meanwhile counts."""
-    conversations.shown_as(db, reply_id, where)
-    marks.settle(db, reply_id)
+    """The answer stands there to its end; what was marked meanwhile counts. Where two stand, an
+    emoji says nothing about one of them."""
+    if not votes.in_a_pairing(db, reply_id):
+        conversations.shown_as(db, reply_id, where)
+        marks.settle(db, reply_id)
+
+
+async def _ask(
+    desk: Desk, claim: Claim, place: Place, ask: Ask, status: "asyncio.Task[None]"
+) -> str | None:
+    """Show an answer as it is written, or two whole ones when a comparison wants a choice."""
+    other = None
+    if ask.again_of is None and ask.continues is None:
+        turns = desk.service.settings.bot.history_turns
+        other = await desk.service.store.read(lambda db: beside.wanted(db, ask, turns))
+    if other is None:
+        return await _write(desk, claim, place, ask, status)
+    return await _write_both(desk, claim, place, ask, other, status)
+
+
+async def _write_both(
+    desk: Desk, claim: Claim, place: Place, ask: Ask, other: Ask, status: "asyncio.Task[None]"
+) -> str | None:
+    """Two answers, or what came of the person's own one; returns the ts. Raises as `_write`."""
+    service, problem = desk.service, None
+    try:
+        await _unless_stopped(claim, beside.both(service.chat, service.store, ask, other))
+    except UnderstudyError as error:
+        problem = error
+    ended = await service.store.read(lambda db: questions.earlier(db, ask.reply_id))
+    if ended is None:
+        if claim.stopped:
+            return None
+        raise problem or NoAnswer("The model had nothing to say to that. Try other words.")
+    await asyncio.wait([status])
+    return await _show_again(desk, claim, place, ask, ended)
+
+
+async def _unless_stopped(claim: Claim, work: Coroutine[Any, Any, object]) -> None:
+    """Wait for `work`, or cancel it when the person presses stop. Raises what it raises."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done() and not claim.stopped:
+            await asyncio.wait({task}, timeout=STOP_S)
+        if task.done():
+            task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
 
 
 async def _write(
@@ -162,8 +213,12 @@ async def _write(
 async def _show_again(
     desk: Desk, claim: Claim, place: Place, ask: Ask, earlier: Earlier
 ) -> str | None:
-    """Show an answer that an earlier attempt got from the engine."""
+    """Show an answer that the engine has ended, or both of two."""
+    pair = await desk.service.store.read(lambda db: choice.of(db, earlier.reply_id))
     message = _message(desk, claim, place, ask, earlier.reply_id)
+    if pair is not None:
+        message.add(pair.text)
+        return await _finish(claim, message, pair.below)
     message.add(earlier.text)
     return await _finish(claim, message, _below_earlier(ask, earlier))
 

@@ -1,9 +1,10 @@
 """The listeners for what members see and control: feedback, teaching, the Home tab, their data."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack import blocks, feedback, feedback_forms, home, manifest, privacy, teach
+from bot.slack import blocks, choice, feedback, feedback_forms, home, manifest, privacy, teach
 from bot.slack.accept import person, team_of
 from bot.slack.desk import Desk
 
@@ -32,6 +33,7 @@ def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
 
     app.action(blocks.FEEDBACK)(listen(feedback.clicked))
     app.view(feedback_forms.CORRECTION)(listen(feedback.submitted))
+    app.action(re.compile(f"^{choice.PREFER}"))(listen(choice.pressed))
     app.action(feedback_forms.TEACH_MORE)(listen(teach.more))
     app.message_shortcut(manifest.TEACH_THIS)(listen(teach.shortcut))
     app.view(teach.TEACH)(listen(teach.submitted))
