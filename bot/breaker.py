@@ -2,19 +2,20 @@
 
 There is a circuit for each replica, and one for each adapter on it: an adapter that fails does not
 shut out its neighbours, and a replica that is gone shuts out all of them. A circuit opens after a
-few failures in a row, or at once where one failure says enough (nobody listens, the wrong adapter
-answered). It stays open for a pause that doubles each time; then one request, the probe, finds out
-whether it may close. Each process learns for itself, in memory: nothing here outlives a restart.
+few failures in a row (a replica's: of so many adapters, for one adapter may fail a hundred people
+at once), or at once where one failure says enough (nobody listens, the wrong adapter answered). It
+stays open for a pause that doubles each time; then one request, the probe, finds out whether it
+may close. Each process learns for itself, in memory: nothing here outlives a restart.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from data.clock import now_us
 
-REPLICA_LIMIT = 5  # failures in a row of whatever was asked there
+REPLICA_LIMIT = 5  # adapters that failed there, with no success in between
 ADAPTER_LIMIT = 3  # failures in a row of one adapter there
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -32,7 +33,8 @@ class Open(NamedTuple):
 
 @dataclass
 class _Circuit:
-    failures: int = 0  # in a row
+    failed: set[object] = field(default_factory=set)  # in a row: each failure, or each adapter
+    on_trial: bool = False  # the next failure opens it
     openings: int = 0  # in a row; 0: closed
     opened_at: float = 0.0  # the first of them
     until: float = 0.0
@@ -101,19 +103,21 @@ class Breaker:
             if key in self._circuits:
                 yield self._circuits[key]
 
-    def _failed(self, key: Key, limit: int, reason: str, at_once: bool, probe: bool) -> None:
+    def _failed(self, key: Key, what: object, limit: int, reason: str, probe: bool) -> None:
+        """`what` failed, of which `limit` open the circuit; an opened one only hears its probe."""
         circuit = self._circuits.setdefault(key, _Circuit())
         if circuit.openings and not probe:
             return  # it was sent before the circuit opened, and says nothing new
-        circuit.failures += 1
-        if not (at_once or probe or circuit.failures >= limit):
+        circuit.failed.add(what)
+        if not (probe or circuit.on_trial or len(circuit.failed) >= limit):
             return
         now = self._clock()
         if circuit.openings == 0:
             circuit.opened_at = now
         pause = min(FIRST_PAUSE_S * 2.0**circuit.openings, LONGEST_PAUSE_S)
         circuit.openings = min(circuit.openings + 1, 10)  # the pause has long stopped growing
-        circuit.until, circuit.reason, circuit.probing = now + pause, reason, False
+        circuit.until, circuit.reason = now + pause, reason
+        circuit.probing = circuit.on_trial = False
 
     def _succeeded(self, key: Key, probe: bool) -> None:
         circuit = self._circuits.get(key)
@@ -135,8 +139,7 @@ class Attempt:
     def answers(self) -> None:
         """The first word came: others may ask again. One more failure opens the circuit anew."""
         for circuit in self._probed:
-            circuit.openings, circuit.probing = 0, False
-            circuit.failures = REPLICA_LIMIT  # of which there are more
+            circuit.openings, circuit.probing, circuit.on_trial = 0, False, True
         self._probed = []
 
     def succeeded(self) -> None:
@@ -146,16 +149,16 @@ class Attempt:
 
     def failed(self, reason: str) -> None:
         """It failed in a way that may be the adapter's or the replica's fault."""
-        self._fail(self._adapter, ADAPTER_LIMIT, reason)
-        self._fail(self._replica, REPLICA_LIMIT, reason)
+        self._fail(self._adapter, object(), ADAPTER_LIMIT, reason)
+        self._fail(self._replica, self._adapter, REPLICA_LIMIT, reason)
 
     def adapter_failed(self, reason: str) -> None:
         """The replica does not have this adapter, or has another one in its place."""
-        self._fail(self._adapter, 1, reason)
+        self._fail(self._adapter, object(), 1, reason)
 
     def replica_failed(self, reason: str) -> None:
         """Nobody listens there."""
-        self._fail(self._replica, 1, reason)
+        self._fail(self._replica, self._adapter, 1, reason)
 
     def release(self) -> None:
         """It ended, perhaps without saying anything: the next request may be the probe."""
@@ -163,8 +166,8 @@ class Attempt:
             circuit.probing = False
         self._probed = []
 
-    def _fail(self, key: Key, limit: int, reason: str) -> None:
-        self._breaker._failed(key, limit, reason, limit == 1, self._is_probe(key))
+    def _fail(self, key: Key, what: object, limit: int, reason: str) -> None:
+        self._breaker._failed(key, what, limit, reason, self._is_probe(key))
 
     def _is_probe(self, key: Key) -> bool:
         return any(c is self._breaker._circuits.get(key) for c in self._probed)

@@ -83,6 +83,7 @@ class Writing:
         self._deadline = asyncio.get_running_loop().time() + self._bot.answer_timeout_s
         self._tried: set[tuple[str, str]] = set()  # replica and adapter
         self._at = ""  # the replica where it has a place
+        self._attempt: Attempt | None = None  # there, for the circuit breaker
         self._entered = 0.0  # when; 0: never yet
         self._requests = 0
         self._cuts: list[UnderstudyError] = []  # failures after text was shown
@@ -104,7 +105,8 @@ class Writing:
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """The answer, from whoever can give it. Raises what the last one failed with."""
         while True:
-            attempt = self._engines.breaker.attempt(*self.route.key)
+            attempt = self._attempt
+            assert attempt is not None, "nobody was found yet"
             try:
                 async with contextlib.aclosing(self._request(self.route)) as chunks:
                     async for chunk in chunks:
@@ -124,6 +126,9 @@ class Writing:
 
     def leave(self, seconds: float | None = None) -> None:
         """Give the place at the replica back; `seconds` is how long a whole answer took."""
+        if self._attempt is not None:
+            self._attempt.release()
+            self._attempt = None
         if self._at:
             self._engines.admission.leave(self._ask.person, self._at, seconds)
             self._at = ""
@@ -146,11 +151,9 @@ class Writing:
             waited_s = await self._enter(able)
             if waited_s > LONG_WAIT_S:  # another adapter may have been promoted meanwhile
                 plan, choice, able = await self._first_able(error)
-            at = next((r for r in able if r.name == self._at), None)
-            first = plan.order[0]
-            if at and await self._record(
-                plan, Route(choice, at, None if choice is first else first)
-            ):
+            instead_of = None if choice is plan.order[0] else plan.order[0]
+            route = next((Route(choice, r, instead_of) for r in able if r.name == self._at), None)
+            if route and self._may_ask(route) and await self._record(plan, route):
                 variant, ask = choice.variant, self._ask
                 self._prompt = prompt.of(ask, plan.domain, variant, plan.history, self._bot)
                 return
@@ -201,6 +204,14 @@ class Writing:
             raise TooBusy(RETRY_S) from None
         self._entered = asyncio.get_running_loop().time()
         return self._entered - began
+
+    def _may_ask(self, route: Route) -> bool:
+        """Begin an attempt; False when somebody else's is the one that finds out whether what had
+        failed there works again."""
+        if not self._engines.breaker.allows(*route.key):
+            return False
+        self._attempt = self._engines.breaker.attempt(*route.key)
+        return True
 
     async def _be_patient(self, nobody: UnderstudyError) -> None:
         """Give an engine that is being started again a moment; then everyone may be asked anew.
@@ -336,17 +347,26 @@ class Writing:
             raise error
         if self.plan is None or len(self._cuts) > RESUMES or not isinstance(error, FAILURES):
             raise cut
-        while not (able := await self._able_to_go_on(route)):
-            await self._be_patient(cut)
-        try:
-            await self._enter(able)
-        except TooBusy as busy:
-            raise cut from busy
-        new = replace(route, replica=next(r for r in able if r.name == self._at))
+        new = await self._place_to_go_on(route, cut)
         if not await self._record(self.plan, new):
             raise cut
         log.warning("%s goes on with %s: %s", new.replica.name, self._ask.reply_id, error)
         self.record.go_on()
+
+    async def _place_to_go_on(self, route: Route, cut: UnderstudyError) -> Route:
+        """A place at one that may be asked; waits for an engine that is coming back. Raises `cut`
+        when there is none."""
+        while True:
+            while not (able := await self._able_to_go_on(route)):
+                await self._be_patient(cut)
+            try:
+                await self._enter(able)
+            except TooBusy as busy:
+                raise cut from busy
+            new = replace(route, replica=next(r for r in able if r.name == self._at))
+            if self._may_ask(new):
+                return new
+            self.leave()
 
     async def _able_to_go_on(self, route: Route) -> list[Replica]:
         """Where the same adapter is held over the same weights."""

@@ -65,6 +65,15 @@ def test_failures_of_several_adapters_are_the_replicas(breaker: Breaker) -> None
     assert not breaker.allows("one", "base")
 
 
+def test_one_adapter_that_fails_a_crowd_shuts_out_no_other(breaker: Breaker) -> None:
+    at_once = [breaker.attempt("one", "helpdesk@1") for _ in range(100)]
+    for attempt in at_once:
+        attempt.failed("It answered 500.")
+
+    assert not breaker.allows("one", "helpdesk@1")
+    assert breaker.allows("one", "base")
+
+
 def test_a_replica_that_answers_others_is_not_to_blame(breaker: Breaker) -> None:
     for _ in range(20):
         fail(breaker, adapter="helpdesk@1")

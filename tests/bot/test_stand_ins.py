@@ -335,3 +335,27 @@ def test_the_note_under_a_stand_ins_answer_is_one_sentence() -> None:
     assert stand_in("helpdesk@2", None) == ""
     assert stand_in("helpdesk@2", "helpdesk@3") == "helpdesk@3 could not answer; helpdesk@2 did."
     assert stand_in("base", "helpdesk@3") == "helpdesk@3 could not answer; the bare base did."
+
+
+async def test_many_at_once_are_answered_by_who_can_and_one_finds_out_whether_it_works_again(
+    chat: Chat, domain: Domain, one: FakeVllm, two: FakeVllm
+) -> None:
+    """Two adapters that fail a crowd shut out neither the base nor the engine."""
+    one.say = two.say = failing(FAILURES["500"], "helpdesk@1", "helpdesk@2")
+
+    async def crowd() -> list[str]:
+        people = [ask(domain, person=f"cli:{n}", thread=f"cli:{n}") for n in range(30)]
+        return [s.adapter for s in await asyncio.gather(*(started(chat, p) for p in people))]
+
+    assert await crowd() == ["base"] * 30
+    assert [o.adapter for o in chat.breaker.open()] == ["helpdesk@1", "helpdesk@2"] * 2
+
+    while any(chat.breaker.wait_s(o.replica, o.adapter or "") for o in chat.breaker.open()):
+        await asyncio.sleep(0.05)
+    for vllm in (one, two):
+        vllm.asked.clear()
+    assert await crowd() == ["base"] * 30
+    for vllm in (one, two):
+        asked = [body["model"].split("-")[0] for body in vllm.asked]
+        assert asked.count("helpdesk@2") == 1
+        assert asked.count("helpdesk@1") == 1

@@ -76,18 +76,23 @@ async def later(store: Store, now: str) -> None:
     await asyncio.to_thread(state, store, now)
 
 
+async def hoping(chat: Chat, count: int) -> None:
+    """Until so many wait for an engine."""
+    async with asyncio.timeout(10):
+        while chat.admission.hoping < count:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_question_waits_for_an_engine_that_starts(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
     state(store, "starting")
-    comes = asyncio.create_task(later(store, "ready"))
     asking = asyncio.create_task(answered(chat, ask(domain)))
-    await asyncio.sleep(SOON_S / 2)
-    assert chat.admission.hoping == 1
+    await hoping(chat, 1)
+    await asyncio.to_thread(state, store, "ready")
 
     events = await asking
 
-    await comes
     assert isinstance(events[0], Started)
     assert (events[0].adapter, text(events)) == ("helpdesk@1", "Hello there")
     assert chat.admission.hoping == 0
@@ -201,7 +206,7 @@ async def test_only_so_many_wait(chat: Chat, domain: Domain, store: Store) -> No
     waiting = [
         asyncio.create_task(answered(chat, ask(domain, external_id=str(i)))) for i in range(2)
     ]
-    await asyncio.sleep(SOON_S / 2)
+    await hoping(chat, 2)
     with pytest.raises(NoEngine):
         await answered(chat, ask(domain))
     state(store, "ready")
