@@ -1,22 +1,15 @@
 """From trained weights to a registered adapter, all or nothing.
 
-The files are written to a hidden folder beside their place, forced to the disk and checked as the
-engine will check them. Then one store transaction takes the next version number, moves the folder
-to `<version>-<digest>` and registers it as `evaluating`. Whoever holds that transaction is alone,
-so what lies in the domain's folder unregistered is left over from a crash and is removed: a
-version number names one content, ever.
-
-Engines load it then, and answer its exam (`scores.py`); people do not get it. `settle` makes it a
-candidate or rejects it, together with the end of its run. A run that crashed in between finds its
-adapter again and goes on from there.
+The files are written to a hidden folder of the shelf (`shelf.py`), checked as the engine will check
+them, and registered as `evaluating`. Engines load the adapter then and answer its exam
+(`scores.py`); people do not get it. `settle` makes it a candidate or rejects it, together with the
+end of its run. A run that crashed in between finds its adapter again and goes on from there.
 """
 
-import contextlib
 import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,11 +28,11 @@ from data.db import Store
 from data.domains import Domain
 from data.errors import Conflict
 from data.runs import Run
+from tuning import shelf
 from tuning.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-TEMPORARY = ".making-"  # how a folder begins that is not finished
 CARD = "README.md"
 
 
@@ -71,8 +64,7 @@ def publish(
 
     Raises BadAdapter when the engine could not serve it, RunLost when the run is not ours any
     more, OSError when the disk is full. In each case nothing of it is left."""
-    shelf = settings.adapters_path / lineage.domain.name
-    with _temporary(shelf, lineage.run) as folder:
+    with shelf.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
         write_files(folder, model, settings.base.model)
         found = adapter_files.check(
             folder,
@@ -80,7 +72,26 @@ def publish(
             base_model=settings.base.model,
             max_rank=settings.serving.rank_limit,
         )
-        return _register(store, settings, folder, found, lineage, canaries, probes)
+
+        def before(db: Database) -> Adapter | None:
+            _refuse_lost(db, lineage.run)
+            return _made_before(db, settings, lineage.run, found)
+
+        return shelf.place(
+            store,
+            settings,
+            lineage.domain,
+            folder,
+            found,
+            before,
+            recipe=lineage.recipe.model_dump(mode="json"),
+            canaries=canaries,
+            probes=probes,
+            dataset_id=lineage.dataset.id,
+            parent_id=lineage.parent.id if lineage.parent else None,
+            run_id=lineage.run.id,
+            state="evaluating",
+        )
 
 
 def settle(
@@ -94,11 +105,10 @@ def settle(
     """End the evaluation, and the run with it: the adapter is a candidate, or rejected for the
     reason given. Raises RunLost when the run is not ours any more, OSError when the disk is full;
     then the adapter is still being evaluated."""
-    shelf = settings.adapters_path / lineage.domain.name
-    with _temporary(shelf, lineage.run) as folder:
+    with shelf.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
         card = folder / CARD
         _write_synced(card, model_card(settings, adapter, lineage, scores))
-        sync_folder(folder)
+        shelf.sync_folder(folder)
         with store.write() as db:
             _refuse_lost(db, lineage.run)
             state: Literal["candidate", "rejected"] = "rejected" if rejected else "candidate"
@@ -131,68 +141,6 @@ def write_files(folder: Path, model: Any, base_model: str) -> None:
     (folder / adapter_files.CONFIG).chmod(0o444 & ~mask)
 
 
-def sweep(db: Database, shelf: Path, domain: Domain) -> list[Path]:
-    """Remove the finished folders of a domain that no adapter owns. Only inside a transaction of
-    the caller's: nobody else is between moving a folder and registering it then."""
-    if not shelf.is_dir():
-        return []
-    owned = {Path(a.path).name for a in adapters.every(db, domain)}
-    stray = [
-        path for path in shelf.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and path.name not in owned
-    ]  # fmt: skip
-    for path in stray:
-        log.warning("removing %s, left over from a run that did not finish", path)
-        shutil.rmtree(path)
-    return stray
-
-
-def _register(
-    store: Store,
-    settings: Settings,
-    folder: Path,
-    found: AdapterFiles,
-    lineage: Lineage,
-    canaries: Sequence[Canary],
-    probes: Sequence[Canary],
-) -> Adapter:
-    shelf = folder.parent
-    final: Path | None = None
-    try:
-        with store.write() as db:
-            _refuse_lost(db, lineage.run)
-            if there := _made_before(db, settings, lineage.run, found):
-                return there
-            sweep(db, shelf, lineage.domain)
-            version = adapters.next_version(db, lineage.domain)
-            final = shelf / f"{version}-{found.sha256[:12]}"
-            folder.rename(final)
-            sync_folder(final)
-            sync_folder(shelf)
-            return adapters.register(
-                db,
-                lineage.domain,
-                version=version,
-                sha256=found.sha256,
-                path=str(final.relative_to(settings.home)),
-                base_model=settings.base.model,
-                rank=found.rank,
-                size_bytes=found.size_bytes,
-                recipe=lineage.recipe.model_dump(mode="json"),
-                scores={},
-                canaries=canaries,
-                probes=probes,
-                dataset_id=lineage.dataset.id,
-                parent_id=lineage.parent.id if lineage.parent else None,
-                run_id=lineage.run.id,
-                state="evaluating",
-            )
-    except BaseException:
-        if final is not None:
-            shutil.rmtree(final, ignore_errors=True)
-        raise
-
-
 def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles) -> Adapter | None:
     """What an earlier attempt of the run has registered, if it is the same; what is not will never
     be evaluated."""
@@ -214,21 +162,6 @@ def _refuse_lost(db: Database, run: Run) -> None:
         raise RunLost(f"Run {run.id} is {now.state} in other hands; this adapter is dropped.")
     if now.cancel_requested:
         raise RunLost(f"Run {run.id} was cancelled.")
-
-
-@contextlib.contextmanager
-def _temporary(shelf: Path, run: Run) -> Iterator[Path]:
-    """A folder of this run alone, gone afterwards unless it was renamed. What an earlier attempt
-    of the same run left is removed first."""
-    shelf.mkdir(parents=True, exist_ok=True)
-    for old in shelf.glob(f"{TEMPORARY}{run.id}-*"):
-        shutil.rmtree(old, ignore_errors=True)
-    folder = shelf / f"{TEMPORARY}{run.id}-{os.getpid()}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def model_card(
@@ -286,18 +219,6 @@ def model_card(
             f"  - adapter: {_line(sample['adapter'])}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the files of a folder, and its list of them, to the disk."""
-    for path in [*folder.iterdir(), folder]:
-        if path.is_dir() and path != folder:
-            continue
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _write_synced(path: Path, text: str) -> None:

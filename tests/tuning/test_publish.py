@@ -15,7 +15,7 @@ from data.db import Store
 from data.domains import Domain
 from data.errors import Conflict
 from data.pairs import Draft
-from tuning import publish
+from tuning import publish, shelf
 from tuning.model import Base, new_adapter, trainable
 from tuning.publish import Lineage, RunLost
 from tuning.recipe import Recipe
@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish, step, full)
+    monkeypatch.setattr(publish if step == "save_file" else shelf, step, full)
 
     with pytest.raises(OSError, match="No space left"):
         publish.publish(store, settings, tuned, claimed(store, domain))
