@@ -119,10 +119,11 @@ async def _choose(desk: Desk, team: str, user: str, name: str) -> None:
 
 ASKED = """
 SELECT m.text, m.created_at AS at, r.status, f.value AS thumb
-FROM messages m JOIN replies r ON r.id = m.reply_id
+FROM messages m JOIN replies r ON r.id = m.reply_id JOIN conversations c ON c.id = m.conversation_id
 LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = m.person AND f.kind = 'thumb'
 AND f.live = 1
-WHERE m.person = ? AND m.role = 'user' ORDER BY m.id DESC LIMIT ?
+WHERE m.person = ? AND m.role = 'user' AND c.thread NOT LIKE '%/beside/%' -- asked a second time
+ORDER BY m.id DESC LIMIT ?
 """
 
 
