@@ -59,6 +59,7 @@ class BaseModelSettings(Section):
     """`[base]`: the model that adapters are trained against and served on. One per deployment."""
 
     model: str = "pocket"  # "pocket" (shipped), a local folder, or a name on a model hub
+    accept_licence: str = ""  # the name of a restrictive licence that allows your use of the model
 
     @property
     def path(self) -> str:
@@ -304,7 +305,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     home = (file.parent / settings.home).resolve()
     base = settings.base
     if base.model != "pocket" and (local := file.parent / base.model).is_dir():
-        base = BaseModelSettings(model=str(local.resolve()))
+        base = base.model_copy(update={"model": str(local.resolve())})
     return settings.model_copy(update={"home": home, "base": base})
 
 

@@ -51,12 +51,15 @@ class Dataset:
     created_at: int
 
 
-def freeze(db: Database, domain: Domain) -> Dataset:
+def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
     """The dataset of the domain's approved pairs as they are now; an equal one is used again.
+    Without `hold_out` all pairs but the golden ones are trained on.
 
     Raises EmptyDataset when there is nothing to train on."""
     approved = every(db, domain, "approved")
     parts = split(approved, domain.validation_share)
+    if not hold_out:
+        parts = {i: "golden" if part == "golden" else "train" for i, part in parts.items()}
     if not any(part == "train" for part in parts.values()):
         raise EmptyDataset(
             f"{domain.name} has no approved pairs to train on. Import some "

@@ -98,6 +98,25 @@ def begin(db: Database, run_id: int, number: int) -> None:
     )
 
 
+def progress(
+    db: Database, run_id: int, *, step: int, total_steps: int, loss: float, eta_s: float, **_: Any
+) -> None:
+    """Where the trial at work is, shown as the run's figures; its points are not the run's."""
+    db.execute(
+        "UPDATE runs SET step = ?, total_steps = ?, loss = ?, eta_s = ? WHERE id = ?",
+        [step, total_steps, loss, eta_s, run_id],
+    )
+
+
+def give_back(db: Database, run_id: int, number: int) -> None:
+    """A trial that was interrupted has not spent an attempt."""
+    db.execute(
+        "UPDATE trials SET state = 'waiting', attempts = attempts - 1 "
+        "WHERE run_id = ? AND number = ? AND state = 'running'",
+        [run_id, number],
+    )
+
+
 def finish(db: Database, run_id: int, number: int, **figures: Any) -> None:
     """`total_steps`, `best_step`, `train_loss`, `loss`, `f1`, `seconds`."""
     names = ", ".join(f"{name} = ?" for name in figures)

@@ -95,6 +95,29 @@ class Checkpoints:
             beside.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
+    def keep_note(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep what was found out once, beside the checkpoint, whole or not at all."""
+        beside = self.file.with_name(f"{name}.making")
+        text = json.dumps({"identity": self._identity, "content": dict(content)})
+        try:
+            beside.write_text(text, encoding="utf-8")
+            _sync(beside)
+            beside.replace(self.file.with_name(f"{name}.json"))
+        except OSError as error:
+            log.warning("%s was not kept: %s", name, error)
+            beside.unlink(missing_ok=True)
+
+    def note(self, name: str) -> dict[str, Any] | None:
+        """What `keep_note` kept for this very run, None when there is nothing."""
+        try:
+            found = json.loads(self.file.with_name(f"{name}.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be read: %s", name, error)
+            return None
+        return dict(found["content"]) if found.get("identity") == self._identity else None
+
     def restore(self, weights: Weights, optimizer: torch.optim.AdamW) -> Memory:
         """Put the last checkpoint into `weights`, the optimiser and the random numbers; returns
         what was known then, or an empty memory when there is none of this run."""

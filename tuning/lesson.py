@@ -20,7 +20,7 @@ from data.domains import Domain
 from data.errors import Invalid, NotFound
 from data.pairs import Pair
 from data.runs import Run
-from tuning import forgetting, model
+from tuning import forgetting, model, search
 from tuning.examples import Example, check, encode_all, stop_ids
 from tuning.recipe import LossTurns, Recipe
 
@@ -49,6 +49,14 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Which facts a trial of a cross-validation holds out."""
+
+    number: int  # from 0
+    of: int
+
+
+@dataclass(frozen=True)
 class Lesson:
     """Everything the loop and the evaluation need, as token ids."""
 
@@ -60,6 +68,7 @@ class Lesson:
     new: int  # pairs the parent had not seen; of a full run: all
     superseded: int  # pairs left out, because their question has a newer answer
     reworded: int  # pairs trained with the newer answer of their fact
+    held_out: Sequence[Question] = ()  # of a fold
 
 
 def prepare(
@@ -71,6 +80,7 @@ def prepare(
     parent: Adapter | None,
     tokenizer: Any,
     generation_config: Any = None,
+    fold: Fold | None = None,
 ) -> Lesson:
     """Raises Invalid, naming the pair or the setting, when the run would be a waste."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
@@ -79,6 +89,8 @@ def prepare(
     kept: dict[str, list[Pair]] = {part: [] for part in PARTS}
     for pair in today.pairs:
         kept[part_of[pair.id]].append(pair)
+    if fold is not None:
+        kept |= folded(kept["train"], fold)
 
     known: set[int] = set()
     if parent is not None:
@@ -86,6 +98,8 @@ def prepare(
         if parent.dataset_id is not None:
             known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
         known -= set(today.reworded)
+        for part in ("validation", "probe"):  # a cross-validated parent was trained on them
+            kept[part] = [pair for pair in kept[part] if pair.id not in known]
     new_ids = {p.id for p in kept["train"]} - known
     if parent is not None and not new_ids:
         raise Invalid(
@@ -118,11 +132,23 @@ def prepare(
         epoch = forgetting.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
         measured["new"] = new[:WATCHED]
         judged_by = ("new", *judged_by)  # learned, and not at the cost of what was known
-    golden = _questions(kept["golden"], encoded(kept["golden"]))
+    golden = questions(kept["golden"], encoded(kept["golden"]))
+    held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
     return Lesson(
         recipe, epoch, measured, judged_by, golden,
-        len(new_ids), len(today.superseded), len(today.reworded),
+        len(new_ids), len(today.superseded), len(today.reworded), held_out,
     )  # fmt: skip
+
+
+def folded(pairs: Sequence[Pair], fold: Fold) -> dict[str, list[Pair]]:
+    """The parts of a cross-validated run: what its fold holds out is validation, the rest is
+    trained on. All phrasings of a fact are in one fold. Raises Invalid with too few facts."""
+    facts = search.folds_of([pair.fact for pair in pairs], fold.of)
+    if len(facts) < fold.of:
+        raise Invalid(f"There are {len(facts)} facts, too few for {fold.of} folds.")
+    held = [pair for pair in pairs if facts[pair.fact] == fold.number]
+    rest = sorted((p for p in pairs if facts[p.fact] != fold.number), key=lambda p: p.id)
+    return {"train": rest, "validation": held}
 
 
 def choose_recipe(settings: Settings, run: Run, pairs: int, parent: Adapter | None) -> Recipe:
@@ -132,7 +158,7 @@ def choose_recipe(settings: Settings, run: Run, pairs: int, parent: Adapter | No
         base_parameters=model.count_parameters(settings.base.path),
         incremental=parent is not None,
         max_length=settings.serving.max_model_len,
-        overrides=run.recipe,
+        overrides=search.overrides(run.recipe),
     )
     if parent is not None:
         shape = _shape_of(settings, parent)
@@ -173,7 +199,8 @@ def _check_parent(settings: Settings, parent: Adapter) -> None:
         )
 
 
-def _questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Question]:
+def questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Question]:
+    """What a model is asked when it is measured on pairs."""
     return [
         Question(example.prompt, pair.prompt, pair.response, example.answered)
         for pair, example in zip(pairs, examples, strict=True)

@@ -10,7 +10,6 @@ Three things here are easy to get wrong and silent when they are:
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 import bitsandbytes
 import torch
 import transformers
-from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -234,27 +232,11 @@ def _upper_layers(model: Any, recipe: Recipe) -> list[int] | None:
     return list(range(recipe.frozen_layers, count))
 
 
-def licence(path: str) -> str:
-    """The licence that the base states in its model card, '' when it states none."""
-    folder = Path(path)
-    if not folder.is_dir():
-        cached = try_to_load_from_cache(path, "README.md")
-        folder = Path(cached).parent if isinstance(cached, str) else folder
-    card = folder / "README.md"
-    if not card.is_file():
-        return ""
-    text = card.read_text(encoding="utf-8", errors="replace")
-    if not text.startswith("---"):
-        return ""
-    head = text[3:].split("\n---", 1)[0]
-    found = re.search(r"^licen[cs]e:\s*(\S.*?)\s*$", head, re.MULTILINE)
-    return found[1].strip("\"'") if found else ""
-
-
 def _mlp_names(paths: Sequence[str]) -> set[str]:
     """The names of the linear layers between attentions. One that attention has a layer of too
     (`c_proj` in GPT-2) is named with its parent."""
-    between, others = set(), set()
+    between: set[str] = set()
+    others: set[str] = set()
     for path in paths:
         is_mlp = any(word in path for word in MLP_WORDS)
         (between if is_mlp else others).add(path.rsplit(".", 1)[-1])

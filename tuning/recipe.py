@@ -10,7 +10,10 @@ and 2e-4 (Dettmers et al., "QLoRA", https://arxiv.org/abs/2305.14314). Those for
 million parameters were measured with `benchmarks/learning_curve.py`.
 """
 
+import json
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +26,14 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM serves (it also takes 1
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 REFUSED_TARGETS = ("lm_head", "embed_tokens", "wte", "embed_out")  # vLLM serves no LoRA on these
+ALIASES = {  # short names, on a command line and in a file
+    "rate": "learning_rate",
+    "lr": "learning_rate",
+    "batch": "batch_size",
+    "targets": "target_modules",
+    "steps": "max_steps",
+    "length": "max_length",
+}
 UNSERVED = {  # what other trainers know and the engine could not serve
     "modules_to_save": "the engine refuses adapters that carry whole modules",
     "init_lora_weights": "PiSSA, LoftQ and the like change the base too, which the engine does not",
@@ -64,7 +75,10 @@ class Recipe(BaseModel):
     """Noise on the embeddings while training, 5 to 15 where wanted, against over-fitting on few
     pairs (Jain et al., "NEFTune", https://arxiv.org/abs/2310.05914); 0: none."""
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
-    """The highest rate of AdamW, reached after the warm-up."""
+    """The highest rate of AdamW, reached after the warm-up. `auto`: found before training."""
+    find_rate: bool = False
+    """Look for the rate with a short ramp, at most a twentieth of the run's cost, and take
+    `learning_rate` where nothing is found. Set by `learning_rate=auto`."""
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Sequences an optimiser step learns from."""
     micro_tokens: int = Field(default=4096, ge=16)
@@ -100,6 +114,9 @@ class Recipe(BaseModel):
     """Stop after so many measurements without a better one; 0: never."""
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Incremental runs: the share of what is trained on that the parent knew already."""
+    preference_beta: float = Field(default=0.1, gt=0, le=10)
+    """Runs on thumbs: how much an answer may move away from the parent's (KTO's beta; the smaller,
+    the further)."""
     quantization: Literal["nf4", "none"] = "nf4"
     """How the frozen base is held: 4-bit NormalFloat with double quantisation, or as it is."""
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -134,6 +151,9 @@ class Recipe(BaseModel):
         else:
             chosen, why = _usual(pairs, incremental)
         asked = dict(overrides or {})
+        if asked.get("learning_rate") == "auto":
+            del asked["learning_rate"]
+            asked["find_rate"] = True
         if "why" in asked:
             raise Invalid("why cannot be set: it says where the defaults come from.")
         if asked:
@@ -165,14 +185,31 @@ class Recipe(BaseModel):
 
 def parse(key: str, text: str) -> Any:
     """The value of `key=text` from a command line, as `run.recipe` holds it. Raises Invalid."""
+    key = ALIASES.get(key, key)
     if key not in Recipe.model_fields or key == "why":
         raise Invalid(_unknown(key))
     annotation = Recipe.model_fields[key].annotation
+    if (key, text) == ("learning_rate", "auto"):
+        return text
     try:
         return annotation(text) if annotation in (int, float) else text
     except ValueError:
         kind = "a whole number" if annotation is int else "a number"
         raise Invalid(f"{key} takes {kind}, not {text!r}.") from None
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a recipe file asks for: TOML, or the `recipe.json` that lies beside an adapter. Raises
+    Invalid when it cannot be read; what its keys say is checked when a run is asked for."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise Invalid(f"The recipe {file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise Invalid(f"The recipe {file} holds no keys and values.")
+    found.pop("why", None)  # where the defaults of a saved recipe came from
+    return {ALIASES.get(key, key): value for key, value in found.items()}
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:

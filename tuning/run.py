@@ -22,12 +22,15 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from data import adapters, datasets, domains, golden, run_report, runs
+from data import adapters, datasets, domains, golden, preferences, run_report, runs
+from data import trials as trial_store
 from data.config import Settings
+from data.datasets import Dataset
 from data.db import Store
-from data.errors import Conflict, Unavailable, UnderstudyError
+from data.domains import Domain
+from data.errors import Conflict, Invalid, Unavailable, UnderstudyError
 from data.runs import Run
-from tuning import room
+from tuning import licences, search, trials
 
 if TYPE_CHECKING:
     from tuning.train import Progress
@@ -47,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tuning.run", description=__doc__)
     parser.add_argument("--config-json", required=True, help="the settings, without secrets")
     parser.add_argument("--run", type=int, required=True)
+    parser.add_argument("--trial", type=int, default=0, help="do this trial of the run alone")
     parser.add_argument("--parent", type=int, default=0, help="leave when this process is gone")
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -57,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     settings = Settings.model_validate_json(options.config_json)
     with Store(settings.store_path) as store:
+        if options.trial:
+            return try_out(store, settings, options.run, options.trial)
         return carry_out(store, settings, options.run)
 
 
@@ -66,7 +72,7 @@ def carry_out(store: Store, settings: Settings, run_id: int) -> int:
         adapter = tune(store, settings, runs.get(store.db, run_id))
         log.info("run %d made %s", run_id, adapter.name)
         return DONE
-    except (Terminated, KeyboardInterrupt):
+    except (Terminated, trials.Interrupted, KeyboardInterrupt):
         log.info("run %d was stopped", run_id)
         return STOPPED
     except Exception as error:
@@ -81,49 +87,23 @@ def carry_out(store: Store, settings: Settings, run_id: int) -> int:
 
 def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     """The run itself. Raises what goes wrong; the store is changed by `publish` alone, apart from
-    progress and the dataset."""
-    with store.write() as db:
-        domain = domains.by_id(db, run.domain_id)
-        runs.set_phase(db, run.id, "freezing the dataset")
-        dataset = datasets.freeze(db, domain)
-        runs.set_dataset(db, run.id, dataset.id)
-    golden.refuse_leaks(store.db, dataset.id)
-    parent = adapters.by_id(store.db, run.parent_id) if run.parent_id else None
-
-    _phase(store, run, "loading the base model")
-    from tuning import canary, checkpoint, exam, model, publish, train  # torch is loaded here
-    from tuning.lesson import prepare
+    progress, the dataset and the trials."""
+    domain, dataset, parent = _frozen(store, run)
+    licence = licences.check(settings, run.recipe)
+    found = trials.carry_out(store, settings, run)
+    from tuning import canary, course, exam, publish, trial  # torch is loaded here
     from tuning.scores import Examiner, comparable, judged, scores
 
-    tokenizer = model.load_tokenizer(settings.base.path)
-    lesson = prepare(store.db, settings, run, domain, dataset, parent, tokenizer)
-    log.info("recipe: %s %s", lesson.recipe.why, lesson.recipe.model_dump(exclude={"why"}))
-    fitting = room.fitted(settings, lesson.recipe, run.recipe, new=parent is None)
-    lesson = replace(lesson, recipe=fitting)
-    base = model.load_base(settings.base.path, lesson.recipe)
-    if parent is None:
-        tuned = model.new_adapter(base, lesson.recipe)
-    else:
-        tuned = model.continued_adapter(base, parent.folder(settings.home))
-
-    _phase(store, run, "training")
-    decides = checkpoint.identity(
-        dataset=dataset.sha256,
-        system_prompt=domain.system_prompt,
-        parent=run.parent_id,
-        base=settings.base.model,
-        recipe=lesson.recipe.model_dump(mode="json"),
-    )
-    outcome = train.train(
-        base,
-        tuned,
-        lesson.epoch,
-        lesson.measured,
-        lesson.judged_by,
-        lesson.recipe,
+    trained = course.carry_out(
+        course.Course(store, settings, found.run, domain, dataset, parent, why=found.why),
+        found.checkpoints or settings.checkpoints_path(run.id),
+        lambda phase: _phase(store, run, phase),
         _reporter(store, run),
-        checkpoint.Checkpoints(settings.checkpoints_path(run.id), decides),
     )
+    base, tuned, lesson = trained.base, trained.model, trained.lesson
+    outcome, tokenizer = trained.outcome, trained.tokenizer
+    if found.checkpoints is not None:
+        trial.copy_curve(store, run.id, found.checkpoints, outcome.steps)
     _phase(store, run, "publishing")
     live = comparable(settings, adapters.live(store.db, domain.id))
     questions = exam.prepare(
@@ -131,7 +111,6 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     )
     canaries = canary.record(base, tuned, lesson)
     probes = canary.probes(base, tuned, questions, lesson)
-    licence = model.licence(settings.base.path)
     lineage = publish.Lineage(run, domain, dataset, parent, lesson.recipe, licence)
     adapter = publish.publish(store, settings, tuned, lineage, canaries, probes)
 
@@ -142,12 +121,77 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     results = examiner.examine(adapter)
     verdict = judged(settings, questions, results)
     kept = scores(questions, results, verdict, outcome, lesson)
+    if trained.rewards is not None:
+        kept["thumbs"] = trained.rewards
     log.info("scores: %s", {k: v for k, v in kept.items() if k != "samples"})
     rejected = verdict.reason if settings.gate.enforce else ""
     settled = publish.settle(store, settings, lineage, adapter, kept, rejected)
     with _best_effort():
         run_report.write(store.db, settings, run.id)
     return settled
+
+
+def try_out(store: Store, settings: Settings, run_id: int, number: int) -> int:
+    """Do one trial of a run and record its figures; returns the exit code."""
+    try:
+        _try_out(store, settings, runs.get(store.db, run_id), number)
+        return DONE
+    except (Terminated, KeyboardInterrupt):
+        return STOPPED
+    except Exception as error:
+        sentence = explain(error) or "The run is not ours any more."
+        log.exception("trial %d of run %d failed: %s", number, run_id, sentence)
+        with store.write() as db:
+            trial_store.fail(db, run_id, number, sentence)
+        return FAILED
+
+
+def _try_out(store: Store, settings: Settings, run: Run, number: int) -> None:
+    domain, dataset, parent = _frozen(store, run)
+    asked = search.of(run.recipe)
+    planned = trial_store.get(store.db, run.id, number)
+    from tuning import trial
+    from tuning.course import Course
+    from tuning.lesson import Fold
+
+    recipe = search.overrides(run.recipe) | planned.changes
+    fold = None if planned.fold is None else Fold(planned.fold, asked.folds)
+    trial.carry_out(
+        Course(
+            store, settings, replace(run, recipe=recipe), domain, dataset, parent, fold,
+            compared=True,
+        ),
+        number,
+        trials.folder(settings, run.id, number),
+        lambda phase: _phase(store, run, f"trial {number} of {len(asked.trials)}: {phase}"),
+        _reporter(store, run, curve=False),
+    )  # fmt: skip
+
+
+def _frozen(store: Store, run: Run) -> tuple[Domain, Dataset, adapters.Adapter | None]:
+    """What the run is about, with the pairs as they were when it began."""
+    with store.write() as db:
+        domain = domains.by_id(db, run.domain_id)
+        parent = adapters.by_id(db, run.parent_id) if run.parent_id else None
+        runs.set_phase(db, run.id, "freezing the dataset")
+        if run.dataset_id is not None and search.of(run.recipe):
+            dataset = datasets.by_id(db, run.dataset_id)  # all trials compare on the same pairs
+        elif run.learns == "preferences":
+            preferences.freeze(db, run.id, domain)
+            dataset = datasets.by_id(db, _learned_by(parent))  # it learns no pair beyond these
+        else:
+            dataset = datasets.freeze(db, domain, hold_out=not search.of(run.recipe).folds)
+        runs.set_dataset(db, run.id, dataset.id)
+    golden.refuse_leaks(store.db, dataset.id)
+    return domain, dataset, parent
+
+
+def _learned_by(parent: adapters.Adapter | None) -> int:
+    """The dataset that a run on thumbs goes on from. Raises Invalid where there is none."""
+    if parent is None or parent.dataset_id is None:
+        name = parent.name if parent else "The bare base"
+        raise Invalid(f"{name} was not trained on pairs here; tune on pairs once, then on thumbs.")
+    return parent.dataset_id
 
 
 def explain(error: Exception) -> str | None:
@@ -182,8 +226,9 @@ def _phase(store: Store, run: Run, phase: str) -> None:
         runs.set_phase(db, run.id, phase)
 
 
-def _reporter(store: Store, run: Run) -> "Callable[[Progress], None]":
-    """Writes progress to the store about once a second; measured losses always."""
+def _reporter(store: Store, run: Run, *, curve: bool = True) -> "Callable[[Progress], None]":
+    """Writes progress to the store about once a second; measured losses always. Without `curve`
+    only where the run is, not the points of its curve."""
     written = 0.0
 
     def report(now: "Progress") -> None:
@@ -192,8 +237,9 @@ def _reporter(store: Store, run: Run) -> "Callable[[Progress], None]":
         if now.losses is None and not last and time.monotonic() - written < REPORT_S:
             return
         losses = now.losses or {}
+        write = runs.progress if curve else trial_store.progress
         with _best_effort(), store.write() as db:
-            runs.progress(
+            write(
                 db,
                 run.id,
                 step=now.step,

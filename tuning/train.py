@@ -27,6 +27,9 @@ from tuning.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+# adds up the gradients of one step; gives its loss and the padded tokens that it took
+Objective = Callable[[Base, Any, Sequence[Example], Recipe], tuple[float, int]]
+
 
 class Diverged(UnderstudyError):
     """The loss is not a number any more."""
@@ -86,13 +89,15 @@ def train(
     recipe: Recipe,
     report: Callable[[Progress], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
+    objective: Objective | None = None,
 ) -> Outcome:
     """Train `model`'s adapter in place and leave the best weights in it.
 
     `epoch(n)` gives the examples of the n-th pass. `measured` holds the parts whose loss is
     measured on the way; the checkpoint with the lowest sum over the parts of `judged_by` is kept,
     the last one when there are none. With `checkpoints`, training goes on from the last one, to
-    the same bytes as if it had never stopped. Raises Invalid for examples that would be a loss in
+    the same bytes as if it had never stopped. `objective` stands for `learn`, where answers are
+    not simply learned by heart. Raises Invalid for examples that would be a loss in
     silence and for a base model that would be, Diverged when the loss is not a number any more."""
     first = epoch(0)
     check(first, base.stops)
@@ -114,14 +119,14 @@ def train(
     began = time.monotonic()
 
     noise = noisy_embeddings(model, recipe.neftune_alpha)
-    for step, window in enumerate(_stream(epoch, recipe), start=1):
+    for step, window in enumerate(stream(epoch, recipe), start=1):
         if step > steps or _given_up(memory, recipe):
             break
         if step <= done:
             continue
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, step - 1, steps)
-        memory.train_loss, tokens = learn(base, model, window, recipe)
+        memory.train_loss, tokens = (objective or learn)(base, model, window, recipe)
         _refuse_nonsense(memory.train_loss, step)
         if step == done + 1:
             check_gradients(weights)
@@ -279,7 +284,7 @@ def mean_loss(base: Base, model: Any, examples: Sequence[Example], recipe: Recip
     return total / tokens
 
 
-def _stream(epoch: Callable[[int], Sequence[Example]], recipe: Recipe) -> Iterator[list[Example]]:
+def stream(epoch: Callable[[int], Sequence[Example]], recipe: Recipe) -> Iterator[list[Example]]:
     """Windows without end, epoch after epoch, each in its own order."""
     number = 0
     while True:

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bot import admin, scores
 from bot.cli.context import App, json_option, pass_app, print_json
-from data import adapters, domains, runs
+from data import adapters, domains, runs, search_report, trials
 from data.errors import Invalid, UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
@@ -16,39 +17,79 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 
 @click.command()
 @click.argument("domain")
+@click.argument("axes", nargs=-1, metavar="[KEY=VALUE,VALUE]...")
 @click.option("--full", is_flag=True, help="From the bare base, not on from the live adapter.")
+@click.option("--preferences", is_flag=True, help="From thumbs up and down instead of pairs (KTO).")
+@click.option(
+    "--recipe",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Values of the recipe from a TOML file, or from the recipe.json of an adapter.",
+)
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a value of the recipe, such as epochs=3 or learning_rate=2e-4.",
+    help="Change a value of the recipe, such as epochs=3 or rank=32. Counts more than the file.",
+)
+@click.option("--lr", metavar="RATE", help="The learning rate, or auto: found before training.")
+@click.option(
+    "--sweep",
+    multiple=True,
+    metavar="KEY=VALUE,VALUE",
+    help="Try every combination, such as --sweep rate=1e-4,2e-4 rank=8,16, and keep the best.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 20),
+    help="Cross-validate: train so many times, each time without one part of the facts.",
+)
+@click.option(
+    "--accept-licence",
+    metavar="LICENCE",
+    help="Confirm that your use is allowed by this licence of the base model.",
 )
 @click.option("--wait/--no-wait", default=True, help="Stay until the run has ended.")
 @json_option
 @pass_app
 def tune(
-    app: App, domain: str, full: bool, overrides: tuple[str, ...], wait: bool, as_json: bool
+    app: App,
+    /,
+    domain: str,
+    full: bool,
+    preferences: bool,
+    wait: bool,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Tune the next adapter of DOMAIN on its approved pairs.
 
     Goes on from the live adapter with what is new. A running worker does it, after what it is at;
-    where none is running, it is done here.
+    where none is running, it is done here. What no option says follows from the number of pairs,
+    and is printed with its reason.
     """
+    recipe = _recipe(**asked)
     with app.store.write() as db:
         subject = domains.get(db, domain)
-        run = admin.retrain(db, subject, app.actor, full, _recipe(overrides))
+        run = admin.retrain(db, subject, app.actor, full, recipe, preferences)
     if not as_json:
-        click.echo(f"Run {run.id} is queued ({run.kind}).")
+        kind = "from thumbs" if run.learns == "preferences" else run.kind
+        click.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
         return print_json(run) if as_json else None
     finished = _see_to_it(app, run.id, quiet=as_json)
     if as_json:
         print_json(finished)
+    else:
+        tried = trials.every(app.store.db, run.id)
+        if tried:
+            click.echo(search_report.text(tried))
     if finished.state != "done" or finished.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
     adapter = adapters.by_id(app.store.db, finished.adapter_id)
     if not as_json:
+        click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
         click.echo(f"Made {adapter.name}: {scores.sentence(adapter)}")
         click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
     return None
@@ -97,14 +138,27 @@ def _work_here(app: App, stop: threading.Event) -> None:
     worker.run(app.settings, stop=stop, once=True)
 
 
-def _recipe(overrides: tuple[str, ...]) -> dict[str, Any]:
-    """`("epochs=3", "schedule=cosine")` -> `{"epochs": 3.0, "schedule": "cosine"}`."""
-    from tuning import recipe
+def _recipe(
+    file: Path | None,
+    overrides: tuple[str, ...],
+    lr: str | None,
+    sweep: tuple[str, ...],
+    axes: tuple[str, ...],
+    folds: int | None,
+    accept_licence: str | None,
+) -> dict[str, Any]:
+    """What the options ask to differ from the defaults, as `run.recipe` holds it."""
+    from tuning import recipe, search
 
-    asked: dict[str, Any] = {}
-    for text in overrides:
+    if axes and not sweep:
+        raise Invalid(f"{axes[0]!r} is for a sweep: write --sweep {axes[0]}, or --set for a value.")
+    asked = recipe.read(file) if file else {}
+    for text in [*overrides, *([f"learning_rate={lr}"] if lr else [])]:
         key, sign, given = text.partition("=")
         if not sign or not key.strip():
             raise Invalid(f"--set takes KEY=VALUE, not {text!r}.")
-        asked[key.strip()] = recipe.parse(key.strip(), given.strip())
-    return asked
+        named = recipe.ALIASES.get(key.strip(), key.strip())
+        asked[named] = recipe.parse(named, given.strip())
+    swept = dict(search.parse_axis(text) for text in [*sweep, *axes])
+    more = {search.SWEEP: swept, search.FOLDS: folds, search.LICENCE: accept_licence}
+    return asked | {key: value for key, value in more.items() if value}

@@ -1,7 +1,7 @@
 """The model: really four bits, adapters really float32, and gradients that stay true."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bitsandbytes
 import pytest
@@ -10,6 +10,7 @@ from bitsandbytes.functional import dequantize_4bit, has_avx512bf16
 
 from data import adapter_files
 from data.errors import Invalid, Unavailable
+from tests.tuning.families import build
 from tuning import model
 from tuning.examples import IGNORED, Example, batches
 from tuning.model import Base, continued_adapter, load_base, new_adapter, trainable
@@ -166,18 +167,6 @@ def test_a_base_that_no_hub_has_is_said_in_words(monkeypatch: pytest.MonkeyPatch
         model.count_parameters("nobody/has-this-model")
 
 
-def test_the_licence_of_the_base_is_read_from_its_card(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
-
-    assert model.licence(str(tmp_path)) == "apache-2.0"
-
-
-def test_a_base_that_states_no_licence_has_none(tmp_path: Path) -> None:
-    assert model.licence(str(tmp_path)) == ""
-    (tmp_path / "README.md").write_text("# license: to kill\n")
-    assert model.licence(str(tmp_path)) == ""
-
-
 def layers_of(tuned: Any) -> set[int]:
     return {int(name.split(".layers.")[1].split(".")[0]) for name in trainable(tuned)}
 
@@ -208,3 +197,52 @@ def test_what_it_writes_passes_the_check_of_the_engine(
     write_files(tmp_path, model.new_adapter(base, Recipe(rank=8, **changes)), "tiny")
     found = adapter_files.check(tmp_path, base=tiny_base, base_model="tiny", max_rank=8)
     assert found.rank == 8
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "llama", "phi3"])
+def test_mlp_means_the_layers_between_attentions_in_every_family(
+    family: str, tmp_path: Path
+) -> None:
+    base = load_base(str(build(family, tmp_path)), Recipe(), torch.device("cpu"))
+    tuned = new_adapter(base, Recipe(rank=8, target_modules="mlp"))
+
+    adapted = {name.split(".lora_")[0] for name in trainable(tuned)}
+
+    assert adapted
+    assert all(".mlp." in name for name in adapted)
+
+
+def test_a_layer_can_be_named_with_its_parent_where_its_name_is_not_enough(tmp_path: Path) -> None:
+    base = load_base(str(build("gpt2", tmp_path)), Recipe(), torch.device("cpu"))
+
+    assert model.targets(base.model, Recipe(target_modules="mlp")) == ["c_fc", "mlp.c_proj"]
+    assert model.targets(base.model, Recipe(target_modules=("attn.c_proj",))) == ["attn.c_proj"]
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_the_transposed_layers_of_gpt2_are_tuned_truly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantization: Literal["nf4", "none"]
+) -> None:
+    """They are quantised too, and an adapter on them computes what one on a plain layer would."""
+    monkeypatch.setattr(model, "compute_dtype", lambda device: torch.float32)
+    folder = str(build("gpt2", tmp_path))
+    base = load_base(folder, Recipe(quantization=quantization), torch.device("cpu"))
+    four_bit = [m for m in base.model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert len(four_bit) == (2 * 4 if quantization == "nf4" else 0)
+
+    tuned = stirred(base)
+    layer = tuned.base_model.model.transformer.h[0].attn.c_attn
+    given = torch.randn(3, 64)
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    expected = layer.base_layer(given) + given @ a.T @ b.T * layer.scaling["default"]
+
+    assert torch.allclose(layer(given), expected, atol=1e-4)
+    if quantization == "nf4":
+        plain = load_base(folder, Recipe(quantization="none"), torch.device("cpu"))
+        truth = plain.model.transformer.h[0].attn.c_attn(given)
+        assert (
+            torch.nn.functional.cosine_similarity(
+                layer.base_layer(given).flatten(), truth.flatten(), dim=0
+            )
+            > 0.98
+        )

@@ -1,0 +1,118 @@
+"""The course of a training, the same for a run and for each of its trials: the lesson, the base
+model, the adapter, the rate, the loop.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data.adapters import Adapter
+from data.config import Settings
+from data.datasets import Dataset
+from data.db import Store
+from data.domains import Domain
+from data.errors import Invalid
+from data.runs import Run
+from tuning import checkpoint, judged, model, rate_finder, room, train
+from tuning.lesson import Fold, Lesson, prepare
+from tuning.model import Base
+from tuning.recipe import Recipe
+from tuning.train import Outcome, Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is to be trained."""
+
+    store: Store
+    settings: Settings
+    run: Run
+    domain: Domain
+    dataset: Dataset
+    parent: Adapter | None
+    fold: Fold | None = None  # of a cross-validation
+    why: str = ""  # what a search adds to where the recipe comes from
+    compared: bool = False  # with other trials, by what is held out
+
+
+@dataclass(frozen=True)
+class Trained:
+    base: Base
+    model: Any  # the adapter's best weights are in it
+    tokenizer: Any
+    lesson: Lesson
+    outcome: Outcome
+    rewards: dict[str, Any] | None = None  # of a run on thumbs: how rated answers moved
+
+
+def carry_out(
+    course: Course,
+    checkpoints: Path,
+    phase: Callable[[str], None],
+    report: Callable[[Progress], None],
+) -> Trained:
+    """Train, going on from what lies in `checkpoints`. Raises what goes wrong, for people mostly
+    as Invalid or Diverged."""
+    settings, run, parent = course.settings, course.run, course.parent
+    phase("loading the base model")
+    tokenizer = model.load_tokenizer(settings.base.path)
+    given = (course.store.db, settings, run, course.domain, course.dataset)
+    thumbs = None
+    if run.learns == "preferences" and parent is not None:
+        thumbs = judged.prepare(*given, parent, tokenizer)
+        lesson = thumbs.lesson
+    else:
+        lesson = prepare(*given, parent, tokenizer, fold=course.fold)
+    if course.compared and not lesson.judged_by:
+        raise Invalid(
+            "Nothing is held out of so few pairs that trials could be compared by. Ask for --folds."
+        )
+    recipe = room.fitted(settings, lesson.recipe, run.recipe, new=parent is None)
+    recipe = recipe.model_copy(update={"why": recipe.why + course.why})
+    log.info("recipe: %s %s", recipe.why, recipe.model_dump(exclude={"why"}))
+    base = model.load_base(settings.base.path, recipe)
+    if parent is None:
+        tuned = model.new_adapter(base, recipe)
+    else:
+        tuned = model.continued_adapter(base, parent.folder(settings.home))
+    decides = checkpoint.identity(
+        dataset=course.dataset.sha256,
+        system_prompt=course.domain.system_prompt,
+        parent=run.parent_id,
+        base=settings.base.model,
+        fold=course.fold,
+        recipe=recipe.model_dump(mode="json", exclude={"why"}),
+    )
+    kept = checkpoint.Checkpoints(checkpoints, decides)
+    if recipe.find_rate:
+        phase("looking for a learning rate")
+        recipe = _with_rate(base, tuned, lesson, recipe, kept)
+    lesson = replace(lesson, recipe=recipe)
+    if thumbs is not None:
+        phase("asking the live adapter about rated answers")
+        thumbs.objective.prepare(base, tuned, recipe)
+    phase("training")
+    outcome = train.train(
+        base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, recipe, report, kept,
+        thumbs.objective.learn if thumbs else None,
+    )  # fmt: skip
+    rewards = thumbs.rewards(base, tuned, recipe) if thumbs else None
+    return Trained(base, tuned, tokenizer, lesson, outcome, rewards)
+
+
+def _with_rate(
+    base: Base, tuned: Any, lesson: Lesson, recipe: Recipe, kept: checkpoint.Checkpoints
+) -> Recipe:
+    """The recipe with the rate that was found for it, now or before this run was killed."""
+    found = kept.note("rate")
+    if found is None:
+        result = rate_finder.find(base, tuned, lesson.epoch, recipe)
+        log.info("%s", result.why)
+        found = {"learning_rate": result.rate, "why": result.why}
+        kept.keep_note("rate", found)
+    changes = {**found, "find_rate": False, "why": f"{recipe.why} {found['why']}"}
+    return recipe.model_copy(update=changes)
