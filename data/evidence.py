@@ -1,10 +1,13 @@
 """Evidence: all that a comparison has collected, as the sums that every statistic is made of.
 
-The unit is the person. Someone who rates forty answers counts once, with the mean of their
-ratings; so with every other metric. People carry the stage in which they were first exposed: within
-a stage the shares never change, so who is on which variant is a coin's choice and nothing else's,
-whatever ramps or adaptive shares did between stages. Sums over people, by stage and variant, are
-all that the statistics need: they are small, are stored with a decision, and give it again.
+The unit is the person. Someone who rates forty answers is one value, the mean of their ratings,
+that weighs at most as much as those of five people who rated once; why it does not weigh the same
+is said in `bot/stats/sequence.py`. In all other metrics everybody weighs alike.
+
+People carry the stage in which they were first exposed: within a stage the shares never change, so
+who is on which variant is a coin's choice and nothing else's, whatever ramps or adaptive shares did
+between stages. Sums over people, by stage and variant, are all that the statistics need: they are
+small, are stored with a decision, and give it again.
 
 Testers who chose their variant, people held out, and quarantined voters are in no sum.
 
@@ -14,8 +17,8 @@ both, on both sides alike, for it is what the error guardrail compares.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 import orjson
@@ -29,26 +32,42 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 ANSWERED = "r.status IN ('done', 'cancelled')"
 FOREVER_US = 2**62
 
+# Between two votes of one person, as it is assumed for the weights. The variance of a person's mean
+# of n votes is proportional to (1 + CORRELATION (n - 1)) / n; its inverse is the weight: 1 for one
+# vote, and never more than 1 / CORRELATION = 5.
+CORRELATION = 0.2
+
 
 @dataclass(frozen=True)
 class Sums:
-    """Of one value a person: the mean of what was measured on that person's answers."""
+    """Over people: y is a person's mean of what was measured on their answers, w their weight."""
 
     people: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    w: float = 0.0
+    wy: float = 0.0
+    ww: float = 0.0
+    wwy: float = 0.0
+    wwyy: float = 0.0
+
+
+def alike(people: int, total: float, squares: float) -> Sums:
+    """The sums of people who weigh one each, from the sum of their values and of the squares."""
+    return Sums(people, people, total, people, total, squares)
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """Of the rated people whose ratings before their exposure are known, as x, beside y, theirs
-    in the comparison."""
+    """Over the rated people whose ratings before their exposure are known: x is the mean of
+    those, y and w as in the sums of the ratings."""
 
     people: int = 0
-    x: float = 0.0
-    xx: float = 0.0
-    xy: float = 0.0
-    y: float = 0.0
+    w: float = 0.0
+    wx: float = 0.0
+    ww: float = 0.0
+    wwx: float = 0.0
+    wwxx: float = 0.0
+    wwy: float = 0.0
+    wwxy: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,11 +142,18 @@ OF_ANSWERS: Mapping[Metric, str] = {
 }
 
 
-def _summed(metrics: Iterable[str]) -> str:
-    return ", ".join(
-        f"count({m}) AS {m}_people, total({m}) AS {m}_total, total({m} * {m}) AS {m}_squares"
-        for m in metrics
-    )
+def _summed(metric: str, weight: str = "1") -> str:
+    """The columns of a metric's sums."""
+    y, ww = metric, f"{weight} * {weight}"
+    columns = {
+        "people": f"count({y})",
+        "w": f"total(iif({y} IS NULL, NULL, {weight}))",
+        "wy": f"total({weight} * {y})",
+        "ww": f"total(iif({y} IS NULL, NULL, {ww}))",
+        "wwy": f"total({ww} * {y})",
+        "wwyy": f"total({ww} * {y} * {y})",
+    }
+    return ", ".join(f"{sql} AS {metric}_{name}" for name, sql in columns.items())
 
 
 # CROSS JOIN keeps the order: each person's answers are gone through once
@@ -143,27 +169,33 @@ WITH given AS (
     SELECT r.person, {", ".join(f"{sql} AS {metric}" for metric, sql in OF_ANSWERS.items())}
     FROM given r GROUP BY r.person
 )
-SELECT a.stage, {_summed(OF_ANSWERS)} FROM answers
+SELECT a.stage, {", ".join(_summed(metric) for metric in OF_ANSWERS)} FROM answers
 CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
     AND a.variant_id = :variant AND a.tester = 0
 GROUP BY a.stage
 """
 
+# How much of a person is known: votes n and the correlation between them give the weight
+WEIGHT = f"n / (1 + {CORRELATION} * (n - 1))"
+
 RATINGS = f"""
 WITH people AS (
-    SELECT a.stage, CASE WHEN rated.up + rated.down > 0
-        THEN rated.up * 1.0 / (rated.up + rated.down) END AS rating
+    SELECT a.stage, rated.up * 1.0 / nullif(rated.up + rated.down, 0) AS rating,
+        rated.up + rated.down AS n
     FROM assignments a
     LEFT JOIN ratings rated ON rated.variant_id = a.variant_id AND rated.person = a.person
     WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND a.tester = 0
+), weighed AS (
+    SELECT stage, rating, {WEIGHT} AS weight FROM people
 )
-SELECT stage, count(*) AS assigned, {_summed(["rating"])} FROM people GROUP BY stage
+SELECT stage, count(*) AS assigned, {_summed("rating", "weight")} FROM weighed GROUP BY stage
 """
 
 # The person's own mean rating as it stood at their exposure, of answers in the domain before it
-EARLIER = """
+EARLIER = f"""
 WITH known AS (
-    SELECT a.stage, rated.up * 1.0 / (rated.up + rated.down) AS y, avg(f.value) AS x
+    SELECT a.stage, rated.up * 1.0 / (rated.up + rated.down) AS y, rated.up + rated.down AS n,
+        avg(f.value) AS x
     FROM ratings rated
     JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
         AND a.variant_id = rated.variant_id AND a.tester = 0
@@ -171,9 +203,13 @@ WITH known AS (
         AND f.counts = 1 AND (f.superseded_at IS NULL OR f.superseded_at >= a.at)
     JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain
     WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
+), weighed AS (
+    SELECT stage, x, y, {WEIGHT} AS w FROM known
 )
-SELECT stage, count(*) AS people, total(x) AS x, total(x * x) AS xx, total(x * y) AS xy,
-       total(y) AS y FROM known GROUP BY stage
+SELECT stage, count(*) AS people, total(w) AS w, total(w * x) AS wx, total(w * w) AS ww,
+       total(w * w * x) AS wwx, total(w * w * x * x) AS wwxx, total(w * w * y) AS wwy,
+       total(w * w * x * y) AS wwxy
+FROM weighed GROUP BY stage
 """
 
 # Each person's choices between the answers of two variants
@@ -250,9 +286,9 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
 
 def _sums(found: Row) -> dict[Metric, Sums]:
     return {
-        m: Sums(found[f"{m}_people"], found[f"{m}_total"], found[f"{m}_squares"])
-        for m in METRICS
-        if found.get(f"{m}_people")
+        metric: Sums(*(found[f"{metric}_{f.name}"] for f in fields(Sums)))
+        for metric in METRICS
+        if found.get(f"{metric}_people")
     }
 
 

@@ -100,7 +100,7 @@ def _variant(evidence: Evidence, index: int) -> VariantResult:
         failed=known.failed,
         up=known.up,
         down=known.down,
-        mean=sum(r.total for r in rated) / raters if raters else None,
+        mean=sum(r.wy for r in rated) / sum(r.w for r in rated) if raters else None,
     )
 
 

@@ -15,7 +15,7 @@ shrinks by at least LEAST_GAIN. Before that, theta is a guess that adds noise.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.evidence import Earlier, Sums
 
@@ -33,31 +33,47 @@ class Adjustment:
 
     def adjusted(self, sums: Sums, earlier: Earlier) -> Sums:
         """The sums of y - theta (x - mean)."""
-        x, xx, xy = _centred(earlier, self.mean)
-        return Sums(
-            people=sums.people,
-            total=sums.total - self.theta * x,
-            squares=sums.squares - 2 * self.theta * xy + self.theta**2 * xx,
+        x, theta = _centred(earlier, self.mean), self.theta
+        return replace(
+            sums,
+            wy=sums.wy - theta * x.w,
+            wwy=sums.wwy - theta * x.ww,
+            wwyy=sums.wwyy - 2 * theta * x.wwy + theta**2 * x.wwx,
         )
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Over people, of x - mean: with w, with w^2, and with w^2 times itself, and times y."""
+
+    w: float
+    ww: float
+    wwx: float
+    wwy: float
 
 
 def adjustment(cells: Sequence[Rated]) -> Adjustment | None:
     """What earlier ratings can take away; None: it would not help, or not yet."""
-    known = sum(e.people for _, e in cells)
-    if known < LEAST_PEOPLE:
+    if sum(e.people for _, e in cells) < LEAST_PEOPLE:
         return None
-    mean = sum(e.x for _, e in cells) / known
+    mean = sum(e.wx for _, e in cells) / sum(e.w for _, e in cells)
     sxx = sxy = syy = 0.0
-    for sums, earlier in cells:
-        if sums.people:
-            x, xx, xy = _centred(earlier, mean)
-            sxx += xx - x * x / sums.people
-            sxy += xy - x * sums.total / sums.people
-            syy += sums.squares - sums.total**2 / sums.people
-    gain = sxy * sxy / (sxx * syy) if sxx > 0 and syy > 0 else 0.0
+    for s, earlier in cells:
+        if s.people:
+            x = _centred(earlier, mean)
+            mean_x, mean_y = x.w / s.w, s.wy / s.w
+            sxx += x.wwx - 2 * mean_x * x.ww + mean_x**2 * s.ww
+            sxy += x.wwy - mean_y * x.ww - mean_x * s.wwy + mean_x * mean_y * s.ww
+            syy += s.wwyy - 2 * mean_y * s.wwy + mean_y**2 * s.ww
+    gain = sxy * sxy / (sxx * syy) if sxx > 1e-9 and syy > 1e-9 else 0.0
     return Adjustment(sxy / sxx, mean, min(gain, 1.0)) if gain >= LEAST_GAIN else None
 
 
-def _centred(e: Earlier, mean: float) -> tuple[float, float, float]:
-    """The sums of x - mean, of its square, and of it times y; people without x add nothing."""
-    return e.x - e.people * mean, e.xx - 2 * mean * e.x + e.people * mean**2, e.xy - mean * e.y
+def _centred(e: Earlier, mean: float) -> _Centred:
+    """People without x add nothing."""
+    return _Centred(
+        w=e.wx - mean * e.w,
+        ww=e.wwx - mean * e.ww,
+        wwx=e.wwxx - 2 * mean * e.wwx + mean**2 * e.ww,
+        wwy=e.wwxy - mean * e.wwy,
+    )

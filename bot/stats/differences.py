@@ -1,6 +1,7 @@
 """A candidate against the control in every metric, from the sums of the evidence."""
 
 from collections.abc import Mapping
+from dataclasses import astuple
 
 from bot.stats import cuped, sequence
 from bot.stats.results import Difference
@@ -34,11 +35,7 @@ def side(sums: list[Sums]) -> Side:
     """The sums of one variant's stages as arrays."""
     import numpy as np
 
-    return Side(
-        np.array([s.people for s in sums], float),
-        np.array([s.total for s in sums], float),
-        np.array([s.squares for s in sums], float),
-    )
+    return Side(*np.array([astuple(s) for s in sums], float).reshape(-1, 6).T)
 
 
 def _difference(

@@ -28,16 +28,20 @@ def standardised(sides: Sequence[Side]) -> list[Likes] | None:
     stays as it is. None: no stage has rated people on every side."""
     import numpy as np
 
-    people = np.stack([np.asarray(s.people, float) for s in sides])  # (sides, stages)
-    rated = (people > 0).all(0)
+    w, wy, ww = (
+        np.stack([np.asarray(getattr(s, name), float) for s in sides]) for name in ("w", "wy", "ww")
+    )  # (sides, stages)
+    rated = (w > 0).all(0)
     if not rated.any():
         return None
-    people = people[:, rated]
-    means = np.stack([np.asarray(s.total)[rated] for s in sides]) / people
-    weights = 1 / (1 / people).sum(0)
+    w, wy, ww = w[:, rated], wy[:, rated], ww[:, rated]
+    weights = 1 / (1 / w).sum(0)
     weights = weights / weights.sum()
-    found = zip((means * weights).sum(1), 1 / (weights**2 / people).sum(1), strict=True)
-    return [Likes(float(n), float(n * min(max(mean, 0.0), 1.0))) for mean, n in found]
+    means, people = (weights * wy / w).sum(1), 1 / (weights**2 * ww / w**2).sum(1)
+    return [
+        Likes(float(n), float(n * min(max(m, 0.0), 1.0)))
+        for m, n in zip(means, people, strict=True)
+    ]
 
 
 def probability_better(a: Likes, b: Likes) -> float:

@@ -24,7 +24,7 @@ class VariantResult:
     failed: int
     up: int
     down: int
-    mean: float | None  # of the raters' mean ratings, 0..1; None: nobody rated
+    mean: float | None  # of the raters' mean ratings, 0..1, weighed; None: nobody rated
 
 
 @dataclass(frozen=True)

@@ -330,7 +330,7 @@ def test_other_numbers_come_to_something_else(store: Store, running: Experiment)
     with store.write() as db:
         rate(db, running, WORSE, 200)
     (made,) = look(store)
-    made.evidence["stages"][0]["cells"][1]["sums"]["rating"]["total"] += 40
+    made.evidence["stages"][0]["cells"][1]["sums"]["rating"]["wy"] += 40
     differing = decide.explain(made).differing
     assert "decision" in differing
     assert "comparisons" in differing

@@ -6,7 +6,7 @@ import pytest
 
 from bot import policy, stats
 from bot.policy import Verdict
-from data.evidence import Cell, Evidence, Metric, Stage, Sums, VariantEvidence
+from data.evidence import Cell, Evidence, Metric, Stage, Sums, VariantEvidence, alike
 from data.policies import Policy, Rules
 from data.terms import Terms
 
@@ -16,8 +16,8 @@ PEOPLE = 400
 def side(likes: float, failed: float = 0.0, people: int = PEOPLE) -> Cell:
     """So many people; each rated once and was answered once."""
     sums: dict[Metric, Sums] = {
-        "rating": Sums(people, likes * people, likes * people),
-        "failed": Sums(people, failed * people, failed * people),
+        "rating": alike(people, likes * people, likes * people),
+        "failed": alike(people, failed * people, failed * people),
     }
     return Cell(people, sums)
 

@@ -12,7 +12,7 @@ from data.adapters import Adapter
 from data.clock import now_us
 from data.db import Store
 from data.domains import Domain
-from data.evidence import Ballot, Evidence, Sums, Votes
+from data.evidence import CORRELATION, Ballot, Evidence, Votes, alike
 from data.experiments import Experiment, Variant
 from tests.data import given as made
 
@@ -53,7 +53,7 @@ def collected(store: Store, running: Experiment) -> Evidence:
     return evidence.collect(store.db, experiments.get(store.db, running.id))
 
 
-def test_a_person_is_one_however_often_they_rate(
+def test_a_person_is_one_value_however_often_they_rate(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     a, b = running.variants
@@ -65,7 +65,19 @@ def test_a_person_is_one_however_often_they_rate(
     (stage,) = found.stages
     assert stage.shares == (0.5, 0.5)
     assert [c.assigned for c in stage.cells] == [3, 1]
-    assert [c.of("rating") for c in stage.cells] == [Sums(2, 0.75, 0.5625), Sums(1, 1.0, 1.0)]
+    of_a, of_b = (c.of("rating") for c in stage.cells)
+    four, two = 4 / (1 + 3 * CORRELATION), 2 / (1 + CORRELATION)  # weights of p1 and p2
+    assert asdict(of_a) == pytest.approx(
+        {
+            "people": 2,
+            "w": four + two,
+            "wy": 0.75 * four,
+            "ww": four**2 + two**2,
+            "wwy": 0.75 * four**2,
+            "wwyy": (0.75 * four) ** 2,
+        }
+    )
+    assert of_b == alike(1, 1.0, 1.0)
     control = found.variants[0]
     assert (control.adapter, control.replies, control.up, control.down) == ("helpdesk@1", 8, 3, 3)
 
@@ -84,7 +96,7 @@ def test_people_carry_the_stage_in_which_they_were_first_exposed(
     assert (first.shares, second.shares) == ((0.5, 0.5), pytest.approx((0.2, 0.8)))
     assert [c.of("rating").people for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
     assert [c.assigned for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
-    assert first.cells[1].of("failed") == Sums(1, 0.0, 0.0)
+    assert first.cells[1].of("failed") == alike(1, 0.0, 0.0)
 
 
 def test_testers_are_in_no_sum(store: Store, domain: Domain, running: Experiment) -> None:
@@ -114,12 +126,12 @@ def test_what_happened_to_the_answers(store: Store, domain: Domain, running: Exp
         db.execute("UPDATE replies SET latency_us = 2000000 WHERE id = ?", [third])
         db.execute("UPDATE replies SET latency_us = 4000000 WHERE id = ?", [fourth])
     cell = collected(store, running).stages[0].cells[1]
-    assert cell.of("correction") == Sums(1, 0.25, 0.0625)
-    assert cell.of("regenerate") == Sums(1, 0.25, 0.0625)
-    assert cell.of("follow_up") == Sums(1, 0.5, 0.25)
-    assert cell.of("failed") == Sums(3, 2.0, 2.0)
+    assert cell.of("correction") == alike(1, 0.25, 0.0625)
+    assert cell.of("regenerate") == alike(1, 0.25, 0.0625)
+    assert cell.of("follow_up") == alike(1, 0.5, 0.25)
+    assert cell.of("failed") == alike(3, 2.0, 2.0)
     assert cell.of("latency").people == 1
-    assert cell.of("latency").total == pytest.approx(log(3_000_000))
+    assert cell.of("latency").wy == pytest.approx(log(3_000_000))
     assert cell.assigned == 4
 
 
@@ -136,9 +148,9 @@ def test_an_answer_in_the_variants_place_is_a_failure_of_the_variant_alone(
             db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [b.adapter_id, stand_in])
             feedback.thumb(db, stand_in, person, False)
     control, candidate = collected(store, running).stages[0].cells
-    assert candidate.of("failed") == Sums(1, 0.5, 0.25)
-    assert candidate.of("rating") == Sums(1, 1.0, 1.0)
-    assert (control.of("failed"), control.of("rating")) == (Sums(1, 0.0, 0.0), Sums(1, 1.0, 1.0))
+    assert candidate.of("failed") == alike(1, 0.5, 0.25)
+    assert candidate.of("rating") == alike(1, 1.0, 1.0)
+    assert (control.of("failed"), control.of("rating")) == (alike(1, 0.0, 0.0), alike(1, 1.0, 1.0))
 
 
 def test_votes_that_do_not_count_are_in_no_sum(
@@ -152,7 +164,7 @@ def test_votes_that_do_not_count_are_in_no_sum(
         db.execute("UPDATE feedback SET counts = 0")
     cell = collected(store, running).stages[0].cells[1]
     assert cell.of("follow_up").people == 0
-    assert cell.of("correction") == Sums(1, 0.0, 0.0)
+    assert cell.of("correction") == alike(1, 0.0, 0.0)
 
 
 def test_what_a_person_thought_before_is_what_stood_at_their_exposure(
@@ -171,7 +183,26 @@ def test_what_a_person_thought_before_is_what_stood_at_their_exposure(
     answers(store, domain, running, "p2", b, None)  # rated before, not in the comparison
     answers(store, domain, running, "p3", b, True)  # rated in the comparison, not before
     earlier = collected(store, running).stages[0].cells[1].earlier
-    assert asdict(earlier) == {"people": 1, "x": 1.0, "xx": 1.0, "xy": 0.0, "y": 0.0}
+    assert asdict(earlier) == {
+        "people": 1,
+        "w": 1.0,
+        "wx": 1.0,
+        "ww": 1.0,
+        "wwx": 1.0,
+        "wwxx": 1.0,
+        "wwy": 0.0,
+        "wwxy": 0.0,
+    }
+
+
+def test_someone_who_votes_for_ever_weighs_as_five(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    answers(store, domain, running, "p1", b, *[True] * 45)
+    rating = collected(store, running).stages[0].cells[1].of("rating")
+    assert rating.w == pytest.approx(45 / (1 + 44 * CORRELATION))
+    assert rating.w < 1 / CORRELATION == 5
 
 
 def test_choices_between_two_answers_are_ballots(
@@ -217,7 +248,7 @@ def test_a_stopped_comparison_collects_no_later_stand_ins(
             "UPDATE replies SET instead_of = ?, created_at = ? WHERE id = ?",
             [b.adapter_id, now_us() + 1_000_000, late],
         )
-    assert collected(store, ended).stages[0].cells[1].of("failed") == Sums(1, 0.0, 0.0)
+    assert collected(store, ended).stages[0].cells[1].of("failed") == alike(1, 0.0, 0.0)
 
 
 def test_json_keeps_evidence_as_it_is(store: Store, domain: Domain, running: Experiment) -> None:

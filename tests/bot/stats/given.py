@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
-from data.evidence import Ballot, Cell, Earlier, Evidence, Metric, Stage, Sums, VariantEvidence
+from data.evidence import (
+    Ballot,
+    Cell,
+    Earlier,
+    Evidence,
+    Metric,
+    Stage,
+    Sums,
+    VariantEvidence,
+    alike,
+)
 
 
 def sums(values: Sequence[float]) -> Sums:
-    return Sums(len(values), sum(values), sum(v * v for v in values))
+    return alike(len(values), sum(values), sum(v * v for v in values))
 
 
 def cell(
@@ -22,11 +32,14 @@ def cell(
         assigned=len(ratings) if assigned is None else assigned,
         sums={metric: sums(values) for metric, values in metrics.items() if values},
         earlier=Earlier(
-            len(known),
-            sum(x for x, _ in known),
-            sum(x * x for x, _ in known),
-            sum(x * y for x, y in known),
-            sum(y for _, y in known),
+            people=len(known),
+            w=len(known),
+            wx=sum(x for x, _ in known),
+            ww=len(known),
+            wwx=sum(x for x, _ in known),
+            wwxx=sum(x * x for x, _ in known),
+            wwy=sum(y for _, y in known),
+            wwxy=sum(x * y for x, y in known),
         ),
     )
 

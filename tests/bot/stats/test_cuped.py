@@ -37,7 +37,7 @@ def test_it_is_the_regression_within_variants() -> None:
     residuals = np.array(targets) - np.array(lines, float)[:, 2] * theta
     for i, (sums, earlier) in enumerate(cells):
         adjusted, own = found.adjusted(sums, earlier), residuals[200 * i : 200 * (i + 1)]
-        assert (adjusted.total, adjusted.squares) == pytest.approx((own.sum(), (own**2).sum()))
+        assert (adjusted.wy, adjusted.wwyy) == pytest.approx((own.sum(), (own**2).sum()))
 
 
 def test_the_gain_is_the_variance_that_goes_away() -> None:
@@ -48,7 +48,7 @@ def test_the_gain_is_the_variance_that_goes_away() -> None:
     found = adjustment([(made.of("rating"), made.earlier)])
     assert found is not None
     after = found.adjusted(made.of("rating"), made.earlier)
-    left = after.squares / 400 - (after.total / 400) ** 2
+    left = after.wwyy / 400 - (after.wy / 400) ** 2
     assert 1 - left / np.var(y) == pytest.approx(found.gain)
     assert found.gain > 0.5
 

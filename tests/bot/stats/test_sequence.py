@@ -1,5 +1,6 @@
 """The interval that decides: the formula, and what stages do to it."""
 
+from dataclasses import fields
 from math import log, sqrt
 
 import pytest
@@ -77,7 +78,43 @@ def test_equal_ratings_of_a_handful_are_not_certainty() -> None:
 def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
     import numpy as np
 
-    many = Side(np.array([[5.0], [9.0]]), np.array([[3.0], [4.0]]), np.array([[3.0], [4.0]]))
-    found = difference(many, many, 0.05, 1000)
-    one = difference(Side([9.0], [4.0], [4.0]), Side([9.0], [4.0], [4.0]), 0.05, 1000)
-    assert found.high[1] == pytest.approx(float(one.high))
+    a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
+    many = [
+        Side(*(np.stack([getattr(s, f.name), getattr(s, f.name) / 2]) for f in fields(Side)))
+        for s in (a, b)
+    ]
+    found = difference(*many, 0.05, 1000)
+    one = difference(a, b, 0.05, 1000)
+    assert (found.low[0], found.high[0]) == (one.low, one.high)
+    assert found.high[1] - found.low[1] > one.high - one.low
+
+
+def test_the_error_is_that_between_people_whatever_the_weights_assume() -> None:
+    """Ten people who always vote alike, a hundred times: their weights claim more than there is."""
+    import numpy as np
+
+    draw = np.random.default_rng(1)
+    y = draw.integers(0, 2, (2_000, 2, 50)).astype(float)  # comparisons, sides, people
+    w = np.where(np.arange(50) % 2, 1.0, 5.0)
+    estimates, errors = [], []
+    for two in y:
+        sides = [
+            Side(
+                *(
+                    np.array([s])
+                    for s in (
+                        50,
+                        w.sum(),
+                        (w * v).sum(),
+                        (w * w).sum(),
+                        (w * w * v).sum(),
+                        (w * w * v * v).sum(),
+                    )
+                )
+            )
+            for v in two
+        ]
+        found = difference(*sides, 0.05, 1000)
+        estimates.append(found.estimate)
+        errors.append(found.error)
+    assert np.mean(errors) == pytest.approx(np.std(estimates), rel=0.05)
