@@ -76,19 +76,6 @@ class Experiment:
         return sum(v.share for v in self.candidates)
 
 
-@dataclass(frozen=True)
-class VariantCounts:
-    """Exact sums for one variant. `ratings` holds each rated person's mean in 0..1."""
-
-    variant: Variant
-    people: int  # were answered at least once
-    replies: int
-    failed: int
-    up: int
-    down: int
-    ratings: tuple[float, ...]
-
-
 def start(
     db: Database,
     domain: Domain,
@@ -257,33 +244,6 @@ def every(db: Database, domain: Domain | None = None) -> list[Experiment]:
     where, params = ("WHERE e.domain_id = ? ", [domain.id]) if domain else ("", [])
     found = rows(db, SELECT + where + "ORDER BY e.id DESC", params)
     return [_experiment(db, r) for r in found]
-
-
-def counts(db: Database, experiment: Experiment) -> list[VariantCounts]:
-    """What was collected so far, per variant, the control first."""
-    return [_counts(db, variant) for variant in experiment.variants]
-
-
-def _counts(db: Database, variant: Variant) -> VariantCounts:
-    sql = (
-        "SELECT count(*) AS replies, coalesce(sum(status = 'failed'), 0) AS failed "
-        "FROM replies WHERE variant_id = ?"
-    )
-    answers = rows(db, sql, [variant.id])[0]
-    sql = "SELECT up, down FROM ratings WHERE variant_id = ? AND up + down > 0 ORDER BY person"
-    rated = rows(db, sql, [variant.id])
-    people = value(
-        db, "SELECT count(*) FROM assignments WHERE variant_id = ? AND tester = 0", [variant.id]
-    )
-    return VariantCounts(
-        variant=variant,
-        people=int(people),
-        replies=answers["replies"],
-        failed=answers["failed"],
-        up=sum(r["up"] for r in rated),
-        down=sum(r["down"] for r in rated),
-        ratings=tuple(r["up"] / (r["up"] + r["down"]) for r in rated),
-    )
 
 
 def _experiment(db: Database, found: Row) -> Experiment:

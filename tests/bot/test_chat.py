@@ -21,6 +21,7 @@ from data.domains import Domain
 from data.errors import Invalid
 from serving.client import EngineClient, PromptTooLong, StreamCut
 from tests.bot.conftest import add_adapter, add_replica
+from tests.data import given
 from tests.serving.fake_vllm import HANG, FakeVllm, refusal, words
 
 
@@ -309,7 +310,7 @@ class TestComparison:
         for n in range(20):
             await answer(chat, ask(domain, person=f"cli:p{n}", thread=f"cli:p{n}/1"))
 
-        a, b = experiments.counts(store.db, experiment)
+        a, b = given.counts(store.db, experiment)
         assert a.people + b.people == a.replies + b.replies == 20
         assert a.people > 0
         assert b.people > 0
@@ -321,7 +322,7 @@ class TestComparison:
 
         assert isinstance(events[0], Started)
         assert (events[0].adapter, events[0].variant) == ("helpdesk@2", None)
-        assert [c.people + c.replies for c in experiments.counts(store.db, experiment)] == [0, 0]
+        assert [c.people + c.replies for c in given.counts(store.db, experiment)] == [0, 0]
 
     async def test_nobody_new_is_given_a_variant_while_one_is_not_held(
         self, chat: Chat, domain: Domain, store: Store, experiment: experiments.Experiment
@@ -340,7 +341,7 @@ class TestComparison:
             assert events[0].adapter == "helpdesk@1"
             assert events[0].variant == ("A" if person == before else None)
 
-        a, b = experiments.counts(store.db, experiment)
+        a, b = given.counts(store.db, experiment)
         assert (a.people, a.replies, b.people, b.replies) == (1, 2, 0, 0)
 
     async def test_a_variants_own_prompt_and_sampling_are_used(

@@ -200,7 +200,7 @@ def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
         pairing = pairings.of_reply(bot.store.db, two[0]["id"])
         assert (pairing.first_reply, pairing.second_reply) == (two[0]["id"], two[1]["id"])
     assert len(firsts) == 2  # whose answer comes first is a coin's choice
-    counted = experiments.counts(bot.store.db, experiment)
+    counted = given.counts(bot.store.db, experiment)
     assert sum(c.people for c in counted) == 12  # each on one variant, shown both
 
 
@@ -242,7 +242,7 @@ def test_a_stand_ins_answer_is_not_put_beside_another(bot: Bot) -> None:
     (only,) = answers(bot, user=on(experiment, "B"))
 
     assert only["adapter"] == "helpdesk@1"
-    assert experiments.counts(bot.store.db, experiment)[1].people == 0
+    assert given.counts(bot.store.db, experiment)[1].people == 0
 
 
 def test_two_answers_are_not_streamed(bot: Bot) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from data import experiments, feedback, keys, pairs
 from tests.bot.conftest import Bot
+from tests.data import given
 from tests.serving.fake_vllm import CUT, words
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
@@ -127,7 +128,7 @@ def test_a_thumb_moves_the_comparison(bot: Bot) -> None:
 
     judge(bot, id=reply_id, thumb="up")
 
-    sides = experiments.counts(bot.store.db, experiments.get(bot.store.db, started["id"]))
+    sides = given.counts(bot.store.db, experiments.get(bot.store.db, started["id"]))
     assert sorted(s.ratings for s in sides) == [(), (1.0,)]
 
 

@@ -23,6 +23,7 @@ from data.domains import Domain
 from data.errors import Invalid
 from serving.client import EngineClient, EngineDown
 from tests.bot.conftest import add_adapter, add_replica
+from tests.data import given
 from tests.serving.fake_vllm import CUT, HANG, FakeVllm, refusal, running, words
 
 Say = Callable[[dict[str, Any]], Any]
@@ -248,7 +249,7 @@ async def test_a_variants_stand_in_is_in_no_comparison(
     marked = [s for s in seen if s.instead_of == "helpdesk@3"]
     assert 0 < len(marked) < 12
     assert {(s.adapter, s.variant) for s in marked} == {("helpdesk@2", None)}
-    a, b = experiments.counts(store.db, experiment)
+    a, b = given.counts(store.db, experiment)
     assert (b.people, b.replies) == (0, 0)
     assert a.people == a.replies == 12 - len(marked)
 

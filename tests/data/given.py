@@ -1,9 +1,12 @@
 """What a test starts from: an adapter, an answer, some pairs, in as few words as possible."""
 
+from dataclasses import dataclass
+
 from sqlite_utils import Database
 
-from data import adapters, conversations, experiments, pairs
+from data import adapters, conversations, evidence, experiments, pairs
 from data.adapters import Adapter
+from data.db import rows
 from data.domains import Domain
 from data.pairs import Draft
 
@@ -60,3 +63,34 @@ def reply(
 def approved(db: Database, domain: Domain, *drafts: Draft) -> list[int]:
     """Approved pairs; returns their ids."""
     return pairs.add(db, domain, list(drafts), source="import", status="approved").ids
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a variant has collected."""
+
+    people: int
+    replies: int
+    failed: int
+    up: int
+    down: int
+    ratings: tuple[float, ...]  # the mean of each person who rated
+
+
+def counts(db: Database, experiment: experiments.Experiment) -> list[Counts]:
+    """Of each variant, the control first, as comparisons read them."""
+    collected = evidence.collect(db, experiment)
+    sql = "SELECT up, down FROM ratings WHERE variant_id = ? AND up + down > 0 ORDER BY person"
+    return [
+        Counts(
+            people=sum(stage.cells[n].assigned for stage in collected.stages),
+            replies=known.replies,
+            failed=known.failed,
+            up=known.up,
+            down=known.down,
+            ratings=tuple(r["up"] / (r["up"] + r["down"]) for r in rows(db, sql, [variant.id])),
+        )
+        for n, (variant, known) in enumerate(
+            zip(experiment.variants, collected.variants, strict=True)
+        )
+    ]

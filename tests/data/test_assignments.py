@@ -274,7 +274,7 @@ def test_a_tester_gets_what_they_chose_and_is_in_no_statistic(
     assert label(store.db, running, person) == "B"
     assert testers.every(store.db, running) == {person: "B", "new": "A"}
     assert value(store.db, "SELECT count(*) FROM assignments WHERE tester = 1") == 2
-    counted = experiments.counts(store.db, running)
+    counted = given.counts(store.db, running)
     assert [c.people for c in counted] == [0, 0]
 
 

@@ -121,7 +121,7 @@ def test_results_are_sums_over_people(store: Store, domain: Domain, running: Exp
         made.reply(db, domain, "p3", variant=a)
         made.reply(db, domain, "p4", variant=b, status="failed")
         made.reply(db, domain, "p5")  # in no comparison
-    control, candidate = experiments.counts(store.db, running)
+    control, candidate = made.counts(store.db, running)
     assert (control.people, control.replies, control.failed) == (3, 7, 0)
     assert (control.up, control.down) == (3, 3)
     assert control.ratings == (0.75, 0.0)
@@ -154,7 +154,7 @@ def test_ratings_are_always_the_sum_of_the_live_thumbs(
             else:
                 feedback.thumb(db, replies[number], who, bool(thumb))
         summed = row(db, "SELECT coalesce(sum(up), 0) AS up, sum(down) AS down FROM ratings")
-        counted = experiments.counts(db, begun)[1]
+        counted = made.counts(db, begun)[1]
         assert summed is not None
         live = feedback.counts(db, domain.id)
         assert (counted.up, counted.down) == (live["up"], live["down"])

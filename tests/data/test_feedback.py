@@ -71,7 +71,7 @@ def test_ratings_follow_a_changed_mind(store: Store, domain: Domain) -> None:
         reply = given.reply(db, domain, ANN, variant=begun.variants[1])
 
         def ratings() -> tuple[int, int]:
-            counted = experiments.counts(db, begun)[1]
+            counted = given.counts(db, begun)[1]
             return counted.up, counted.down
 
         feedback.thumb(db, reply, ANN, up=True)
@@ -92,7 +92,7 @@ def test_an_answer_that_broke_off_says_nothing_about_its_variant(
         feedback.thumb(db, broken, ANN, up=True)
         feedback.withdraw(db, broken, ANN, "thumb")
         feedback.thumb(db, broken, ANN, up=False)
-        counted = experiments.counts(db, begun)[1]
+        counted = given.counts(db, begun)[1]
 
     assert (counted.up, counted.down, counted.ratings) == (0, 0, ())
     assert feedback.counts(store.db, domain.id)["down"] == 1

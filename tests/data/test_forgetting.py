@@ -135,9 +135,9 @@ def test_what_others_wrote_stays(store: Store, life: str, domain: Domain) -> Non
 
 
 def test_figures_stay_and_name_nobody(store: Store, life: str, domain: Domain) -> None:
-    before = experiments.counts(store.db, experiments.latest(store.db, domain))
+    before = given.counts(store.db, experiments.latest(store.db, domain))
     forget(store)
-    after = experiments.counts(store.db, experiments.latest(store.db, domain))
+    after = given.counts(store.db, experiments.latest(store.db, domain))
     assert after == before
     assert sum(c.up for c in after) == 1
     people = {r["person"] for r in rows(store.db, "SELECT person FROM assignments")}

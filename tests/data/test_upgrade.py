@@ -7,6 +7,7 @@ from sqlite_utils import Database
 from data import domains, experiments, feedback, voters
 from data.db import Store, rows, sqlite3
 from data.migrations import migrations
+from tests.data import given
 
 PERSON = "slack:T1/U1"
 
@@ -51,5 +52,5 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path) -> None:
 
         feedback.thumb(db, "whole", PERSON, True)
         feedback.thumb(db, "broken", PERSON, True)
-        candidate = experiments.counts(db, running)[1]
+        candidate = given.counts(db, running)[1]
         assert (candidate.up, candidate.down, candidate.people) == (1, 0, 1)

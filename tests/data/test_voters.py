@@ -59,7 +59,7 @@ def test_who_always_presses_the_same_button_is_quarantined_and_not_dropped(
     assert states(store.db, domain) == {ODD: ("quarantined", "same_button")}
     assert not after.counts
     assert feedback.counts(store.db, domain.id)["up"] == 12 * 3 + 40
-    assert experiments.counts(store.db, running)[1].up == 12 * 3
+    assert given.counts(store.db, running)[1].up == 12 * 3
     (line,) = voters.page(store.db, domain)
     assert line.why.startswith("pressed 👍 40 times out of 40, 12 others like 73% of the same ")
     assert audit.recent(store.db)[0].action == "voter quarantine"
@@ -184,8 +184,8 @@ def test_an_admin_can_release_somebody_for_good(
         with pytest.raises(Conflict, match="is not quarantined"):
             voters.release(db, domain, ODD, "cli:ann")
     assert states(store.db, domain) == {ODD: ("released", "same_button")}
-    assert experiments.counts(store.db, running)[1].up == 12 * 3 + 49
-    assert experiments.counts(store.db, running)[1].down == 12 + 1
+    assert given.counts(store.db, running)[1].up == 12 * 3 + 49
+    assert given.counts(store.db, running)[1].down == 12 + 1
 
 
 def test_an_admin_can_quarantine_somebody_who_has_judged(store: Store, domain: Domain) -> None:

@@ -7,6 +7,7 @@ import pytest
 from data import experiments, feedback, pairs, privacy
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, Bot
+from tests.data import given
 from tests.fake_slack.workspace import Message
 
 WHO = f"slack:T1/{MEMBER}"
@@ -260,6 +261,6 @@ async def test_a_thumb_moves_the_comparison_it_belongs_to(bot: Bot) -> None:
     answer = await bot.slack.answer_to(question)
     await bot.slack.thumb(MEMBER, answer, up=True)
     await bot.settled()
-    counts = experiments.counts(bot.store.db, experiment)
+    counts = given.counts(bot.store.db, experiment)
     assert sum(c.up for c in counts) == 1
     assert feedback.counts(bot.store.db, bot.domain.id)["up"] == 1
