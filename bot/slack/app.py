@@ -80,11 +80,10 @@ class Slack:
         """What the HTTP application mounts: `/slack/events`, unless the socket is used, and the
         two of an installation through OAuth."""
         slack = self.service.settings.slack
-        events = [http.route(self.app, self.workspaces, deeds.commanded)]
-        return [
-            *(events if slack.mode == "http" else ()),
-            *(oauth.routes(self.workspaces) if slack.installable else ()),
-        ]
+        if slack.mode != "http":
+            return []
+        events = http.route(self.app, self.workspaces, deeds.commanded)
+        return [events, *(oauth.routes(self.workspaces) if slack.installable else ())]
 
     async def start(self) -> None:
         """Join the workspaces; while Slack can't be reached, keep trying in the background.
