@@ -63,21 +63,32 @@ def worst(db: Database, since_us: int, most: int) -> list[Bad]:
         [since_us, most],
     )
     return [
-        Bad(**{k: r[k] for k in r if k != "reply_id"}, **_said(db, r["reply_id"])) for r in found
+        Bad(
+            domain=r["domain"],
+            adapter=r["adapter"],
+            question=r["question"],
+            answer=r["answer"],
+            down=r["down"],
+            reason=_reason(db, r["reply_id"]),
+            pending=_better_waits(db, r["reply_id"]),
+        )
+        for r in found
     ]
 
 
-def _said(db: Database, reply_id: str) -> dict[str, str | bool]:
-    """Why it was disliked, and whether a better answer waits."""
+def _reason(db: Database, reply_id: str) -> str:
+    """Why somebody disliked it, the newest that was said."""
     sql = (
         "SELECT text FROM feedback WHERE reply_id = ? AND kind = 'reason' AND live = 1 "
         "ORDER BY id DESC LIMIT 1"
     )
-    pending = (
+    return str(value(db, sql, [reply_id]) or "")
+
+
+def _better_waits(db: Database, reply_id: str) -> bool:
+    """Whether a correction of it waits for review."""
+    sql = (
         "SELECT 1 FROM feedback f JOIN pairs p ON p.id = f.pair_id "
         "WHERE f.reply_id = ? AND f.live = 1 AND p.status = 'pending'"
     )
-    return {
-        "reason": str(value(db, sql, [reply_id]) or ""),
-        "pending": value(db, pending, [reply_id]) is not None,
-    }
+    return value(db, sql, [reply_id]) is not None

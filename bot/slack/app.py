@@ -23,6 +23,7 @@ from bot.slack import (
     answer,
     blocks,
     deeds,
+    digest,
     feedback,
     forms,
     http,
@@ -127,6 +128,7 @@ class Slack:
             self._follower.run(),
             self._answer_questions(),
             outbox.run(self.workspaces),
+            digest.run(self.workspaces),
         ):
             self._background.append(asyncio.create_task(forever))
 

@@ -58,10 +58,10 @@ async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
 
 
 async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """A button whose value is a command. What it did is said in the message's thread, or in the
-    form that the button is in."""
+    """A button whose value is a command. What it did is said in the message's thread, in the
+    form that the button is in, or, from the Home tab, in direct messages."""
     view = body.get("view") or {}
-    where = modals.origin(view) if view else None
+    where = modals.origin(view) if view.get("type") == "modal" else None
     place = place_of(body)
     if where is not None:
         place = Place(place.team, where.channel, where.thread_ts, place.user)
@@ -71,7 +71,7 @@ async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         command = commands.parse(text)
         deed_id = None
         if effects.changes(command):
-            how: deeds.How = "private" if where else "thread"
+            how: deeds.How = "thread" if body.get("message") else "private"
             key = f"click:{trigger}"
             deed_id = await _take_in(desk, place, key, text, response_url, how)
             if deed_id is None:
@@ -87,7 +87,7 @@ async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         desk.tasks.start(outbox.finish(desk, deed_id, show), f"deed {deed_id}")
     elif forms.opens(command):
         origin = where or Origin(place.channel, place.thread_ts, response_url)
-        view_id = str(view.get("id") or "")
+        view_id = str(view["id"]) if where else ""
         work = forms.open_for(desk, place, origin, command, trigger, view_id)
         desk.tasks.start(work, "form")
     else:

@@ -5,13 +5,13 @@ what was read. Opening it many times while one is being published makes one.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlite_utils import Database
 
-from bot.slack import fields
+from bot.slack import admin_home, fields
 from bot.slack.accept import person, team_of
 from bot.slack.api import Transport, failure
 from bot.slack.blocks import Block, ago, context, escape, section, shorten
@@ -85,7 +85,8 @@ async def publish(desk: Desk, team: str, user: str) -> None:
         while again:
             desk.showing_home[user] = False
             page = await desk.service.store.read(lambda db: read(db, who))
-            await desk.api.in_turn(desk.api.quick.views_publish, user_id=user, view=view(page))
+            shown = view(page, await admin_home.part(desk, team, user))
+            await desk.api.in_turn(desk.api.quick.views_publish, user_id=user, view=shown)
             again = desk.showing_home[user]
     except Transport as error:
         log.info("A Home tab was not shown: %s", failure(error).code)
@@ -151,12 +152,10 @@ def _subject(db: Database, domain: Domain) -> Subject:
 # -- showing ---------------------------------------------------------------------------------
 
 
-def view(page: Page) -> Block:
-    """The tab as Slack takes it: at most 100 blocks."""
-    return {
-        "type": "home",
-        "blocks": [*_knows(page), *_asked(page), *_became(page), *_controls(page.seen)],
-    }
+def view(page: Page, more: Sequence[Block] = ()) -> Block:
+    """The tab as Slack takes it: at most 100 blocks. `more` is for reviewers and admins."""
+    own = [*_knows(page), *_asked(page), *_became(page), *_controls(page.seen)]
+    return {"type": "home", "blocks": [*own, *more]}
 
 
 def _knows(page: Page) -> list[Block]:

@@ -80,17 +80,22 @@ def _buttons(role: Role, domain: str) -> list[Block]:
     for needed, label, command, asked in ACTIONS:
         if needed != role:
             continue
-        value = command.format(domain=domain)
-        element: Block = {
-            "type": "button",
-            "action_id": f"{COMMAND}:{value.split()[0]}:{label}",
-            "text": _plain(label),
-            "value": value,
-        }
+        element = button(label, command.format(domain=domain))
         if asked:
             element["confirm"] = confirm(f"{label}?", asked.format(domain=domain), label)
         found.append(element)
     return found
+
+
+def button(label: str, command: str, style: str = "") -> Block:
+    """A button that gives a command."""
+    made: Block = {
+        "type": "button",
+        "action_id": f"{COMMAND}:{command.split()[0]}:{label}",
+        "text": _plain(label),
+        "value": command,
+    }
+    return {**made, "style": style} if style else made
 
 
 def _domain_choice(domains: list[Domain], chosen: str) -> Block:

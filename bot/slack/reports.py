@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from bot import scores
 from bot.admin import DomainStatus, Status
 from bot.retraining import Planned
+from bot.slack import modals
 from bot.slack.blocks import Block, ago, context, escape, mention, section, shorten
 from bot.slack.commands import RANK, USAGE, Role
 from bot.slack.roles import Standing
@@ -16,8 +17,10 @@ from data.config import SlackSettings
 from data.domains import Domain
 from data.experiments import Experiment
 from data.forgetting import Forgotten
+from data.reviews import Waiting
 from data.roles import Grant
 from data.runs import Run
+from data.week import Judged
 
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
 MOST_DOMAINS = 20
@@ -54,7 +57,7 @@ def status(found: Status) -> list[Block]:
         shown.append(section(f":warning: {escape(alert.text)}"))
     if len(found.alerts) > MOST_ALERTS:
         shown.append(context(f"and {len(found.alerts) - MOST_ALERTS} more: `understudy status`"))
-    return [*shown, context(_engines(found))]
+    return [*shown, context(engines(found))]
 
 
 def domain_state(d: DomainStatus) -> list[Block]:
@@ -76,7 +79,8 @@ def domain_state(d: DomainStatus) -> list[Block]:
     return [section("\n".join(lines))]
 
 
-def _engines(found: Status) -> str:
+def engines(found: Status) -> str:
+    """How each engine is."""
     if not found.replicas:
         return "no engine"
     return ", ".join(
@@ -152,6 +156,27 @@ def planned(found: Planned) -> list[Block]:
 
 def _value(name: str, value: object) -> str:
     return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def digest(waiting: Sequence[Waiting], decided: dict[str, int], judged: Judged) -> list[Block]:
+    """What waits for review, and what happened since yesterday."""
+    lines = [
+        f"• *{escape(w.title)}*: {w.pending} pairs"
+        + (f", the oldest from {ago(w.oldest_at)}" if w.oldest_at else "")
+        for w in waiting[:MOST_DOMAINS]
+    ]
+    count = sum(w.pending for w in waiting)
+    head = f"*{count} suggested answers wait for review*" if count else "*Nothing waits for review*"
+    since = (
+        f"since yesterday: {decided['approved']} approved, {decided['rejected']} rejected, "
+        f"{judged.up} 👍, {judged.down} 👎, {judged.corrections} corrections"
+    )
+    shown = [section("\n".join([head, *lines]))]
+    if count:
+        shown.append(
+            {"type": "actions", "elements": [modals.button("Review", "review", "primary")]}
+        )
+    return [*shown, context(since)]
 
 
 def domain_list(found: Sequence[Domain], here: Domain) -> list[Block]:
