@@ -87,7 +87,7 @@ class GateSettings(Section):
     enforce: bool = True  # off: what fails is reported, and the adapter is a candidate all the same
     margin: float = Field(
         default=0.02, ge=0, le=1
-    )  # token F1 that may be lost on golden and replay questions
+    )  # token F1 that may be lost on golden and replay questions, and share of validation loss
     chance: float = Field(
         default=0.05, gt=0, lt=1
     )  # a loss that luck explains with at least this probability does not count

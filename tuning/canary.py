@@ -35,6 +35,7 @@ TOKENS = 12  # of an answer, at most: each costs an engine one step at every loa
 FEWEST = 3  # tokens, below which an answer says nothing
 SIMILAR = 32  # tokens of a prompt that count as nothing when short ones are preferred
 MARGIN = 1.5  # nats between a token and the next likely one, for it to be sure
+TIE = 0.25  # nats, below which rounding decides: between a base in 4 bit and in bf16, for one
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def record(base: Base, model: Any, lesson: Lesson) -> tuple[Canary, ...]:
 
 
 def probes(base: Base, model: Any, exam: Exam, lesson: Lesson) -> tuple[Canary, ...]:
-    """Whole answers of the adapter in `model`, sure of them or not, by which an engine shows that
+    """Longer answers of the adapter in `model`, sure of them or not, by which an engine shows that
     it serves what was trained: half of them to golden questions, the others to trained ones. What
     was not taught is left out: between many likely words rounding alone decides.
     """
@@ -133,12 +134,9 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
 
 
 def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) -> Canary:
-    """What is compared is what the trainer finds likeliest at each place, given its own answer:
-    generating goes step by step, which can round a near tie to the other side."""
+    """The answer up to its first near tie, where nobody could say which token is right."""
     logprobs = answer_logprobs(base, model, example.prompt, answer)
-    likeliest = logprobs.argmax(-1).tolist()
-    same = next((i for i, t in enumerate(likeliest) if t != answer[i]), len(answer))
-    kept = answer[: max(1, same)]
+    kept = answer[: max(1, sure_tokens(logprobs, answer, TIE))]
     mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / len(kept)
     return Canary(example.pair_id, example.prompt, kept, round(mean, 6))
 
@@ -148,13 +146,13 @@ def _hash(example: Example) -> bytes:
     return hashlib.sha256(repr(example.ids).encode()).digest()
 
 
-def sure_tokens(logprobs: Tensor, answer: Sequence[int]) -> int:
-    """How many tokens of `answer`, from its first on, lead the next likely one by `MARGIN`.
+def sure_tokens(logprobs: Tensor, answer: Sequence[int], margin: float = MARGIN) -> int:
+    """How many tokens of `answer`, from its first on, lead the next likely one by `margin`.
     `logprobs`: (tokens, vocabulary)."""
     top = logprobs.topk(2, dim=-1)
     for i, token in enumerate(answer):
         lead = float(top.values[i, 0] - top.values[i, 1])
-        if int(top.indices[i, 0]) != token or lead < MARGIN:
+        if int(top.indices[i, 0]) != token or lead < margin:
             return i
     return len(answer)
 

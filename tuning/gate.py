@@ -3,7 +3,8 @@
 Four rules, each against the *incumbent*: the live adapter, or the bare base where none is live.
 
 - validation: it must have a lower loss than the bare base on what its run held out (validation and
-  probe pairs together); beside a live adapter, which may be as good already, not a higher one.
+  probe pairs together); beside a live adapter, which may be as good already, not one that is
+  higher by more than the margin, as a share of that adapter's.
 - new: beside a live adapter, it must have a lower loss on what that one had not seen.
 - golden, replay: its token F1 may not be lower by more than the margin.
 - parity: the engines must find the trainer's own answers likeliest, token by token.
@@ -27,7 +28,7 @@ from scipy.stats import binom
 
 from data.config import GateSettings
 from tuning.exam import Name
-from tuning.measures import Loss
+from tuning.measures import Loss, mean_loss
 
 DRAWS = 10_000
 EXACT_UP_TO = 12  # pairs whose signs are flipped in every way, instead of at random
@@ -84,16 +85,24 @@ class Parity:
 
 
 def validation(
-    own: Sequence[Loss], other: Sequence[Loss], incumbent: str, *, live: bool, chance: float
+    own: Sequence[Loss],
+    other: Sequence[Loss],
+    incumbent: str,
+    *,
+    live: bool,
+    margin: float,
+    chance: float,
 ) -> Rule:
     """Better than the bare base, or not worse than a live adapter, on what the run held out."""
     if not own:
         return Rule("validation", None, "The run held nothing out to validate on.")
-    found = paired_losses(own, other)
+    allowed = margin * mean_loss(other) if live else 0.0
+    found = paired_losses(own, other, allowed)
     figures = _loss_words(found, incumbent)
     if live:
-        passed = not (found.difference > 0 and found.chance < chance)
-        wanted = "is higher than the live adapter's" if not passed else "is not higher"
+        passed = found.difference <= allowed or found.chance >= chance
+        wanted = "is no higher than it may be" if passed else "is higher than the live adapter's"
+        figures += f"; {allowed:.3f} more are allowed"
     else:
         passed = found.difference < 0
         wanted = "is lower" if passed else "is not lower than the bare base's"
@@ -170,9 +179,11 @@ def judge(
         own, other = f1.get(name, ((), ()))
         return not_worse(name, own, other, incumbent, margin=settings.margin, chance=chance)
 
-    held_out = [(*a, *b) for a, b in zip(loss("validation"), loss("probe"), strict=True)]
+    mine, theirs = ((*a, *b) for a, b in zip(loss("validation"), loss("probe"), strict=True))
     rules = [
-        validation(held_out[0], held_out[1], incumbent, live=live, chance=chance),
+        validation(
+            mine, theirs, incumbent, live=live, margin=settings.margin, chance=settings.chance
+        ),
         overlap("golden"),
     ]
     if live:
@@ -186,13 +197,14 @@ def paired(own: Sequence[float], other: Sequence[float], allowed: float = 0.0) -
     return _paired(np.asarray(own, float), np.asarray(other, float), np.ones(len(own)), allowed)
 
 
-def paired_losses(own: Sequence[Loss], other: Sequence[Loss]) -> Paired:
+def paired_losses(own: Sequence[Loss], other: Sequence[Loss], allowed: float = 0.0) -> Paired:
     """As `paired`, every token of the expected answers weighing the same."""
     weights = np.array([loss.tokens for loss in own], float)
     return _paired(
         np.array([loss.nats for loss in own]) / weights,
         np.array([loss.nats for loss in other]) / weights,
         weights,
+        allowed,
     )
 
 

@@ -123,11 +123,15 @@ def tune(stage: Stage) -> Adapter:
 
 
 def followed(stage: Stage, run_id: int) -> Adapter:
-    """Show a run's progress to its end; returns what it made. Raises UnderstudyError if nothing."""
+    """Show a run's progress to its end; returns what it made. Raises UnderstudyError if it made
+    nothing, or what the gate rejects."""
     run = follow(stage.store, run_id, stage.console, stage.check)
     if run.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {run.state}: {run.error or run.phase}")
-    return adapters.by_id(stage.store.db, run.adapter_id)
+    made = adapters.by_id(stage.store.db, run.adapter_id)
+    if made.state == "rejected":
+        raise UnderstudyError(f"{made.name} was rejected: {made.state_reason}")
+    return made
 
 
 def wait_until_loaded(stage: Stage, adapter: Adapter) -> placements.Placement:

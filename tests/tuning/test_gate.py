@@ -39,7 +39,7 @@ def test_a_first_adapter_must_be_better_than_the_bare_base() -> None:
 def test_beside_a_live_adapter_only_what_chance_does_not_explain_counts_as_worse() -> None:
     random = np.random.default_rng(0)
     live = random.normal(1.0, 0.3, 60)
-    noise = random.normal(0.005, 0.2, 60)
+    noise = random.normal(0.03, 0.2, 60)
 
     lucky = judge(
         SETTINGS,
@@ -55,6 +55,29 @@ def test_beside_a_live_adapter_only_what_chance_does_not_explain_counts_as_worse
     assert rules(lucky)["validation"] is True
     assert rules(worse)["validation"] is False
     assert "higher than the live adapter's" in worse.reason
+
+
+def test_a_loss_that_is_higher_by_no_more_than_the_margin_passes() -> None:
+    live = [1.0, 2.0, 3.0, 4.0] * 10
+
+    def passed(more: float) -> bool:
+        candidate = losses(*(loss + more for loss in live))
+        found = {"validation": (candidate, losses(*live))}
+        return judge(SETTINGS, found, {}, "helpdesk@1", SERVED, live=True).passed
+
+    assert passed(0.049)  # 2% of 2.5
+    assert not passed(0.051)
+
+
+def test_unseen_facts_and_unseen_phrasings_are_validated_together() -> None:
+    worse, better = (losses(3.0), losses(1.0)), (losses(1.0, 1.0, 1.0), losses(3.0, 3.0, 3.0))
+
+    verdict = judge(
+        SETTINGS, {"validation": worse, "probe": better}, {}, "the bare base", SERVED, live=False
+    )
+
+    assert verdict.rules[0].paired is not None
+    assert verdict.rules[0].paired.difference == -1.0
 
 
 def test_what_is_new_must_have_been_learned() -> None:
