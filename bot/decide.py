@@ -9,6 +9,7 @@ Answers are routed by what the store says, so the next one is the first to go th
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -191,19 +192,30 @@ class Decider:
         if version == self._seen:
             return []  # nobody has written anything
         running = rows(db, "SELECT id FROM experiments WHERE state = 'running'")
-        found = [consider(db, experiments.get(db, r["id"])) for r in running]
+        found = [self._consider(db, r["id"]) for r in running]
         self._seen = version
+        if self._not_before:
+            self._seen = -1  # look again, even if nothing is written
         return [f for f in found if f is not None]
 
-    async def _act(self, found: Considered) -> Decision | None:
-        loop, number = asyncio.get_running_loop(), found.experiment.id
-        if loop.time() < self._not_before.get(number, 0.0):
-            self._seen = -1  # look again, even if nothing is written
+    def _consider(self, db: Database, number: int) -> Considered | None:
+        """One comparison that cannot be considered keeps nobody from the others."""
+        if time.monotonic() < self._not_before.get(number, 0.0):
             return None
+        self._not_before.pop(number, None)
+        try:
+            return consider(db, experiments.get(db, number))
+        except Exception:
+            log.exception("Experiment %d cannot be considered; next try in a minute", number)
+            self._not_before[number] = time.monotonic() + GIVE_UP_S
+            return None
+
+    async def _act(self, found: Considered) -> Decision | None:
+        number = found.experiment.id
         try:
             decision = await self._store.submit(lambda db: carry_out(db, found))
         except UnderstudyError as error:
-            self._not_before[number] = loop.time() + GIVE_UP_S
+            self._not_before[number] = time.monotonic() + GIVE_UP_S
             self._seen = -1
             log.warning("Experiment %d: %s was not done: %s", number, found.verdict.action, error)
             return None

@@ -73,8 +73,11 @@ def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Judgeme
 def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Judgement:
     """Say which of two answers to one question is better; `reply_id` is either of the two.
 
-    Raises NotFound when that answer was shown alone, Conflict until both have ended."""
+    Raises NotFound when that answer was shown alone, Forbidden for others than who asked, Conflict
+    until both have ended."""
     pairing = pairings.of_reply(db, reply_id)
+    if pairing.person != person:
+        raise Forbidden("Only who asked can choose between these two answers.")
     first, second = (_judged(db, r) for r in (pairing.first_reply, pairing.second_reply))
     before = live(db, first.id, person, "pairwise")
     now_value = PREFERENCES[which]

@@ -312,6 +312,21 @@ async def test_the_bots_own_task_decides_and_goes_on(
     assert [d.action for d in decisions.every(store.db, running.id)] == ["promote"]
 
 
+def test_one_comparison_that_cannot_be_considered_stops_no_other(
+    store: Store, domain: Domain, running: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Terms that an older version wrote, say, and this one does not know."""
+    with store.write() as db:
+        other = domains.create(db, "hr")
+        given.adapter(db, other, "live")
+        given.adapter(db, other)
+        begun = comparisons.begin(db, other, ["1", "2"], "cli:ann")
+        db.execute("UPDATE experiments SET terms = '{\"odds\": 2}' WHERE id = ?", [running.id])
+        rate(db, begun, WORSE, 200)
+    assert [d.experiment_id for d in look(store)] == [begun.id]
+    assert f"Experiment {running.id} cannot be considered" in caplog.text
+
+
 # Again
 
 

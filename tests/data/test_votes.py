@@ -10,7 +10,7 @@ from data import domains, experiments, feedback, pairings, voters, votes
 from data.conversations import Status
 from data.db import Store, rows, value
 from data.domains import Domain
-from data.errors import Conflict, NotFound
+from data.errors import Conflict, Forbidden, NotFound
 from data.experiments import Experiment
 from tests.data import given
 
@@ -140,6 +140,13 @@ def test_a_choice_is_stored_once_for_the_two(
     with store.write() as db:
         feedback.withdraw(db, second, ANN, "pairwise")
     assert feedback.live(store.db, first, ANN, "pairwise") is None
+
+
+def test_only_who_asked_chooses(store: Store, domain: Domain, running: Experiment) -> None:
+    with store.write() as db:
+        first, _ = paired(db, domain, running)
+        with pytest.raises(Forbidden, match="Only who asked"):
+            feedback.prefer(db, first, BOB, "first")
 
 
 def test_only_the_choice_counts_where_two_answers_were_shown(
