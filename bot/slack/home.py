@@ -200,8 +200,8 @@ def _choice(page: Page) -> Block:
         "options": options,
         "initial_option": initial,
     }
-    text = "*Who answers you* here and where a channel has no domain of its own"
-    return {**section(text), "accessory": menu}
+    where = "*Who answers you* here and where a channel has no domain of its own"
+    return {**section(where), "accessory": menu}
 
 
 def _asked(page: Page) -> list[Block]:
