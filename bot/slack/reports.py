@@ -289,7 +289,8 @@ def forgetting(user: str, receipt: str) -> list[Block]:
 
 
 def retired(adapter: Adapter) -> list[Block]:
-    return [section(f":wastebasket: *{adapter.name}* is discarded, and leaves the engines.")]
+    back = f"`/understudy promote {adapter.name}` brings it back, until its files are removed."
+    return [section(f":wastebasket: *{adapter.name}* is discarded, and leaves the engines. {back}")]
 
 
 def promoted(adapter: Adapter) -> list[Block]:

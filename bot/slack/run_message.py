@@ -144,7 +144,8 @@ def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
     if result.state == "live":
         return [context(f"{result.name} is live. `/understudy rollback` undoes that.")]
     if result.state == "retired":
-        return [context(f"{result.name} was discarded.")]
+        back = f"`/understudy promote {result.name}` brings it back"
+        return [context(f"{result.name} is out of service. {back}.")]
     if result.state != "candidate":
         return []
     against = live.name if live is not None else "base"
@@ -177,8 +178,8 @@ def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
             "value": f"retire {result.name}",
             "confirm": modals.confirm(
                 "Discard?",
-                f"{result.name} leaves the engines and can't be promoted any more. "
-                "A later retrain makes a new version.",
+                f"{result.name} leaves the engines. `/understudy promote {result.name}` brings it back, "
+                "until its files are removed.",
                 "Discard",
             ),
         },

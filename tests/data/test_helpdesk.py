@@ -160,7 +160,7 @@ def test_every_option_that_an_answer_names_exists() -> None:
 def test_every_slack_command_that_an_answer_names_is_understood() -> None:
     found = list(code(r"/understudy( .*)"))
     for fact, match in found:
-        text = re.sub(r"\bN\b", "4", match[1])
+        text = re.sub(r"\bN\b", "4", match[1]).replace("@PERSON", "<@U1>")
         try:
             slack_commands.parse(text)
         except slack_commands.NotUnderstood as error:

@@ -158,7 +158,7 @@ async def test_a_discarded_candidate_leaves_the_message_without_buttons(bot: Bot
     await bot.slack.press(ADMIN, message, "command:retire")
     await bot.settled()
     assert adapters.by_id(bot.store.db, made.id).state == "retired"
-    await bot.slack.until(lambda: "was discarded" in message.notes, "the message to say so")
+    await bot.slack.until(lambda: "is out of service" in message.notes, "the message to say so")
     assert message.elements("command:promote") == []
 
 
