@@ -120,10 +120,11 @@ def is_open(db: Database, team: str, channel: str, ts: str) -> bool:
 
 
 def reply_in(db: Database, team: str, channel: str, ts: str) -> str | None:
-    """The reply that is being shown in that message, or None."""
+    """The reply that is being shown in that message, or begins there; None when it is none, or was
+    shown long ago."""
     sql = (
         "SELECT reply_id FROM questions WHERE team = ? AND channel = ? AND shown_ts = ? "
-        f"AND {OPEN} AND reply_id <> ''"
+        "AND reply_id <> ''"
     )
     found = row(db, sql, [team, channel, ts])
     return None if found is None else str(found["reply_id"])

@@ -20,7 +20,7 @@ from bot.slack.api import Transport, failure
 from bot.slack.desk import Desk
 from bot.slack.feedback_forms import BETTER, LEARN, REASON, Earlier
 from bot.slack.stream import Place
-from data import conversations, feedback, marks, privacy, questions
+from data import conversations, feedback, marks, privacy, questions, votes
 from data.clock import now_us
 from data.errors import Invalid, UnderstudyError
 
@@ -183,8 +183,8 @@ def reacted(db: Database, body: dict[str, Any]) -> bool:
     team, channel, ts = team_of(body), str(item.get("channel", "")), str(item.get("ts", ""))
     reply_id = conversations.shown_reply(db, shown_at(team, channel, ts))
     reply_id = reply_id or questions.reply_in(db, team, channel, ts)
-    if reply_id is None:
-        return False
+    if reply_id is None or votes.in_a_pairing(db, reply_id):
+        return False  # of two answers an emoji does not say which it means
     who, at = person(team, str(event.get("user", ""))), time_us(str(event.get("event_ts") or ""))
     standing = event["type"] == "reaction_added"
     try:
