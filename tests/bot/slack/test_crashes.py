@@ -32,7 +32,7 @@ from tests.bot.slack.conftest import MEMBER, QUICK, serving, slack_settings
 from tests.conftest import free_port
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp
-from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, BOT_USER, Message
+from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, BOT_USER, SIGNING_SECRET, Message
 from tests.serving.fake_vllm import HANG, FakeVllm, words
 
 T = TypeVar("T")
@@ -195,6 +195,16 @@ def answers(slack: FakeSlack) -> dict[tuple[str, str], list[Message]]:
     return found
 
 
+def each_has_its_only_answer(slack: FakeSlack, asked: list[tuple[Message, str]]) -> None:
+    found = answers(slack)
+    for message, text in asked:
+        (only,) = found.pop((message.channel, message.ts))
+        assert only.words.strip() == expected(text)
+        assert len(only.elements("feedback")) == 1
+        assert only.thread_ts == (message.thread_ts or message.ts)
+    assert found == {}
+
+
 async def exactly_one_answer_each(
     slack: FakeSlack, engine: FakeVllm, home: Path, mode: str, count: int, odds: float
 ) -> int:
@@ -212,13 +222,7 @@ async def exactly_one_answer_each(
                 60 + count,
             )
         deaths = bot.deaths
-    found = answers(slack)
-    for message, text in asked:
-        (only,) = found.pop((message.channel, message.ts))
-        assert only.words.strip() == expected(text)
-        assert len(only.elements("feedback")) == 1
-        assert only.thread_ts == (message.thread_ts or message.ts)
-    assert found == {}
+    each_has_its_only_answer(slack, asked)
     with Store(home / "understudy.db") as store:
         left = rows(store.db, "SELECT text FROM questions WHERE text <> ''")
         assert left == []
@@ -248,16 +252,8 @@ async def test_a_killed_process_leaves_its_answer_to_the_next(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path
 ) -> None:
     """`understudy bot` is killed in the middle of a stream; the next one ends the same message."""
-    port = free_port()
-    (tmp_path / "understudy.toml").write_text(
-        f'[bot]\nport = {port}\n[slack]\nmode = "socket"\nbot_token = "{BOT_TOKEN}"\n'
-        f'app_token = "{APP_TOKEN}"\napi_url = "{slack.api_url}"\n'
-    )
+    settle(tmp_path, slack, engine, "socket", free_port())
     with Store(tmp_path / "understudy.db") as store:
-        with store.write() as db:
-            domains.create(db, "helpdesk", "the help desk", "Answer.")
-            placements.beat(db, "fake", engine.url, "pocket", "ready")
-            db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
         engine.say = lambda body: [*words(body["model"], "Half an ", "answer ", "is")[:4], HANG]
         first = started(tmp_path)
         try:
@@ -280,6 +276,64 @@ async def test_a_killed_process_leaves_its_answer_to_the_next(
         assert answer.words == expected("Why?")
         statuses = rows(store.db, "SELECT status FROM replies ORDER BY created_at")
         assert [r["status"] for r in statuses] == ["failed", "done"]
+
+
+KILLS = 5
+OFTEN = 48
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_a_process_that_is_killed_again_and_again_answers_each_question_once(
+    slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
+) -> None:
+    """SIGKILL at random moments, while questions keep coming, each one to three times."""
+    rng, port = random.Random(mode), free_port()
+    settle(tmp_path, slack, engine, mode, port)
+    engine.say, engine.pause_s = echo, 0.01
+    slack.per_minute, slack.retries, slack.retry_pause_s = {}, 300, 0.2
+    slack.channels |= {f"C{n}" for n in range(10, 22)}  # each takes one message a second
+    if mode == "http":
+        slack.transport = SignedHttp(f"http://127.0.0.1:{port}{PATH}")
+
+    async def ask(number: int) -> tuple[Message, str]:
+        await asyncio.sleep(number * 0.25)
+        text, channel = f"question {number}", f"C{10 + number % 12}"
+        message = slack.add(Message(channel, slack.next_ts(), MEMBER, f"{MENTION} {text}"))
+        await slack.announce(message, times=rng.randint(1, 3))
+        return message, text
+
+    process, asking = started(tmp_path), asyncio.gather(*map(ask, range(OFTEN)))
+    try:
+        with Store(tmp_path / "understudy.db") as store:
+            at_work = "SELECT 1 FROM questions WHERE state = 'answering'"
+            for _ in range(KILLS):
+                await slack.until(lambda: row(store.db, at_work), "work", 60)
+                await asyncio.sleep(rng.uniform(0, 1.5))
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                process = started(tmp_path)
+            asked = await asking
+            left = "SELECT 1 FROM questions WHERE state <> 'done'"
+            await slack.until(lambda: row(store.db, left) is None, "every answer", 180)
+    finally:
+        process.terminate()
+        process.wait()
+    each_has_its_only_answer(slack, asked)
+    slack.problems.clear()  # while it was dead, nobody acknowledged anything
+
+
+def settle(home: Path, slack: FakeSlack, engine: FakeVllm, mode: str, port: int) -> None:
+    """The settings and the store of an `understudy bot` in that workspace."""
+    (home / "understudy.toml").write_text(
+        f'[bot]\nport = {port}\n[slack]\nmode = "{mode}"\nbot_token = "{BOT_TOKEN}"\n'
+        f'app_token = "{APP_TOKEN}"\nsigning_secret = "{SIGNING_SECRET}"\n'
+        f'api_url = "{slack.api_url}"\n'
+    )
+    with Store(home / "understudy.db") as store, store.write() as db:
+        domains.create(db, "helpdesk", "the help desk", "Answer.")
+        placements.beat(db, "fake", engine.url, "pocket", "ready")
+        db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
 
 
 def started(home: Path) -> "subprocess.Popen[bytes]":

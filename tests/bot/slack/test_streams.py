@@ -194,37 +194,46 @@ async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
 
 
 METHODS = ["startStream", "appendStream", "stopStream", "update", "postMessage"]
-FAULTS = ["", "limited", "500", "lost before", "lost after", "lost at 1", "lost at 30"]
-STREAMS = ["message_not_in_streaming_state"]  # it expired
-CASES = 40
+FAULTS = st.sampled_from(["", "", "limited", "500", "lost before", "lost after"])
+DROPS = st.integers(0, 200).map("lost at {}".format)  # the bytes of the response that still came
+EXPIRED = st.just("message_not_in_streaming_state")
+TEXTS = st.text(st.sampled_from("abc äß漢字🙂 שלום\n`*|-#"), min_size=1, max_size=400)
+CASES = [40, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+Case = tuple[str, int, dict[str, list[str]]]
 
 
-async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot) -> None:
-    """Any mixture of texts, pieces, and failures of every call that shows them."""
+def drawn(count: int) -> list[Case]:
+    """Texts, the size of their pieces, and what happens to the calls that show them."""
     plans = st.fixed_dictionaries(
         {
             f"chat.{m}": st.lists(
-                st.sampled_from(FAULTS + (STREAMS if m in METHODS[1:3] else [])), max_size=4
+                st.one_of(FAULTS, DROPS, EXPIRED if m in METHODS[1:3] else FAULTS), max_size=4
             )
             for m in METHODS
         }
     )
-    texts = st.text(st.sampled_from("abc äß漢字🙂 \n`*|"), min_size=1, max_size=400).filter(
-        lambda text: bool(text.strip())
-    )
+    cases: list[Case] = []
 
     @settings(
-        max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
-    @given(texts, st.integers(1, 40), plans)
-    def drawn(text: str, size: int, plan: dict[str, list[str]]) -> None:
+    @given(TEXTS.filter(lambda text: bool(text.strip())), st.integers(1, 40), plans)
+    def draw(text: str, size: int, plan: dict[str, list[str]]) -> None:
         cases.append((text, size, plan))
 
-    cases: list[tuple[str, int, dict[str, list[str]]]] = []
-    drawn()
+    draw()
+    return cases
+
+
+@pytest.mark.parametrize("count", CASES)
+async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot, count: int) -> None:
+    """Any mixture of texts, pieces, and failures of every call that shows them: limits, errors of
+    Slack's, streams that expire, and connections that drop at any byte."""
+    cases = drawn(count)
     bot.slack.api.faults.retry_after_s = 0
     without_limits(bot)
     for text, size, plan in cases:
+        bot.beat()
         bot.says(*in_pieces(text, size))
         for method, faults in plan.items():
             bot.slack.faults[method][:] = faults
