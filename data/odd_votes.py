@@ -1,16 +1,20 @@
 """Odd votes: the tests that tell a person who votes about the answers from one who does not.
 
 Pure functions of counts. Everyone is looked at when they have given 10, 20, 40, ... votes, at a
-level that is halved from look to look, so each rule meets at most one honest voter in a thousand,
-however long they vote:
+level that is halved from look to look.
 
-- **same button**: `n` votes, all alike, where the others press that button with probability `p`:
-  met when `p ** n` is below the level (from 20 votes on). With two answers side by side, always
-  the first or always the second, `p` is a half, since their order is a coin's choice.
 - **outlier**: `k` of `n` votes are up where the others' rate is `p`. People differ, so the count of
   an honest voter is not binomial but beta-binomial (Skellam, JRSS B 10, 1948), with the others'
   intra-person correlation, estimated by analysis of variance (Donner, Int. Stat. Review 54, 1986).
-  Met when the tail beyond `k` is below half of the level.
+  Met when the tail beyond `k` is below half of the level: at most one honest voter in a thousand,
+  however long they vote.
+- **same button**: `n` votes, all alike, where the others press that button with probability `p`:
+  met when `p ** n` is below the level. Some honest people like everything they are given, and more
+  of them do on the better variant, so this takes 80 votes: nearly nobody gives as many, and who
+  does is one person among all in any case.
+- **same side**: of two answers side by side, always the first, or always the second, `n` times:
+  met when `0.5 ** n` is below the level, from 20 on. Their order is a coin's choice, so it says
+  nothing about the answers.
 
 As in "Detecting anomalous users" of Chatbot Arena (Chiang et al., arXiv 2403.04132), what others
 voted on the *same* adapter and variant is what a vote is held against: who was given the worse
@@ -25,8 +29,9 @@ from typing import Literal
 Rule = Literal["same_button", "same_side", "outlier", "by_hand"]
 
 FIRST_LOOK = 10  # votes
-SAME_FROM = 20  # votes: fewer that are all alike say little
-LEVEL = 0.001  # of honest voters that a rule may meet, over all looks
+SAME_BUTTON_FROM = 80  # votes
+SAME_SIDE_FROM = 20  # choices
+LEVEL = 0.001  # of chance, over all looks
 OTHERS = 10  # voters on the same answers that a person can be held against
 CORRELATION = 0.4  # within a person, where there are too few votes to estimate it
 LEAST_CORRELATION = 0.05  # people never are all the same
@@ -67,7 +72,7 @@ def verdict(own: Tally, peers: Peers, level: float) -> tuple[Rule, str] | None:
     """Which rule meets somebody who voted so, in a sentence; None: they count."""
     n = own.votes
     usual = f"{peers.voters} others like {peers.rate:.0%} of the same answers"
-    if n in (own.up, own.down) and n >= SAME_FROM:
+    if n in (own.up, own.down) and n >= SAME_BUTTON_FROM:
         share = peers.rate if own.up else 1 - peers.rate
         if (chance := share**n) < level:
             button = "👍" if own.up else "👎"
@@ -104,7 +109,7 @@ def correlation(tallies: Sequence[Tally]) -> float:
 def same_side(own: Tally) -> str | None:
     """Whether somebody always takes the first of two answers, or always the second, in words."""
     level = level_at(own.votes)
-    if level is None or own.votes < SAME_FROM or own.votes not in (own.up, own.down):
+    if level is None or own.votes < SAME_SIDE_FROM or own.votes not in (own.up, own.down):
         return None
     if 0.5**own.votes >= level:
         return None

@@ -16,6 +16,7 @@ from data.conversations import reply
 from data.db import Row, row, rows, value
 from data.domains import Domain
 from data.errors import Conflict, NotFound
+from data.experiments import Experiment
 from data.odd_votes import OTHERS, Peers, Rule, Tally
 
 State = Literal["counted", "quarantined", "released"]
@@ -110,6 +111,19 @@ def _others(db: Database, domain_id: int, person: str, side: Side) -> list[Tally
 def quarantined(db: Database, domain_id: int, person: str) -> bool:
     """Whether what the person says does not count now."""
     return _state(db, domain_id, person) == "quarantined"
+
+
+def quarantined_in(db: Database, experiment: Experiment) -> dict[str, int]:
+    """Label of a variant -> how many of its people are quarantined: about as many on each side, or
+    something about the sides is behind it."""
+    found = rows(
+        db,
+        "SELECT v.label, count(*) AS n FROM assignments a JOIN variants v ON v.id = a.variant_id "
+        "JOIN voters q ON q.person = a.person AND q.domain_id = ? AND q.state = 'quarantined' "
+        "WHERE a.experiment_id = ? GROUP BY v.label",
+        [experiment.domain_id, experiment.id],
+    )
+    return {v.label: 0 for v in experiment.variants} | {r["label"]: r["n"] for r in found}
 
 
 def count_quarantined(db: Database, domain_id: int) -> int:

@@ -50,7 +50,8 @@ async def of_experiment(
 
     def find(db: Database) -> dict[str, Any]:
         experiment = experiments.get(db, experiment_id)
-        return _page(db, domains.by_id(db, experiment.domain_id), everyone=False)
+        found = _page(db, domains.by_id(db, experiment.domain_id), everyone=False)
+        return found | {"quarantined_by_variant": voters.quarantined_in(db, experiment)}
 
     return await service.store.read(find)
 

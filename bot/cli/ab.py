@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import arms, assignments, decisions, domains, experiments, testers
+from data import arms, assignments, decisions, domains, experiments, testers, voters
 from data.domains import Domain
 from data.errors import Invalid
 from data.experiments import Experiment
@@ -121,6 +121,9 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
         )
         click.echo(f"{found.label}: {found.state}{interval}")
     click.echo(results.sentence)
+    odd = voters.quarantined_in(db, experiment)
+    if any(odd.values()):
+        click.echo("Quarantined: " + ", ".join(f"{n} on {label}" for label, n in odd.items()))
     if chosen := testers.every(db, experiment):
         click.echo("Testers, who are not counted: " + ", ".join(chosen))
     return None
