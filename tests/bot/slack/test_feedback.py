@@ -235,6 +235,21 @@ async def test_a_reaction_while_the_answer_is_written_counts(bot: Bot) -> None:
     assert thumbs(bot) == [(WHO, 1.0)]
 
 
+async def test_a_reaction_on_either_part_of_a_long_answer_counts(bot: Bot) -> None:
+    bot.says("A long line of words. \n\n" * 700)
+    question = await bot.slack.say(MEMBER, "C1", "<@UBOT> Tell me all.")
+    last = await bot.slack.answer_to(question)
+    await bot.settled()
+    first, *_ = bot.slack.in_thread("C1", question.ts)
+    assert first is not last
+    await bot.slack.react(MEMBER, first, "-1")
+    await bot.settled()
+    assert thumbs(bot) == [(WHO, 0.0)]
+    await bot.slack.react(MEMBER, last, "+1")
+    await bot.settled()
+    assert thumbs(bot) == [(WHO, 1.0)]
+
+
 @pytest.mark.parametrize("reaction", ["eyes", "tada"])
 async def test_other_reactions_mean_nothing(bot: Bot, answer: Message, reaction: str) -> None:
     await bot.slack.react(MEMBER, answer, reaction)
