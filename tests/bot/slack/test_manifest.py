@@ -60,6 +60,14 @@ def test_the_command_is_the_one_that_is_listened_to(registered: dict[str, set[st
     assert {c["command"] for c in commands} == registered["command"]
 
 
+def test_the_shortcut_is_the_one_that_is_listened_to(registered: dict[str, set[str]]) -> None:
+    shortcuts = manifest(None)["features"]["shortcuts"]
+    assert {s["callback_id"] for s in shortcuts} == registered["message_shortcut"]
+    assert {s["type"] for s in shortcuts} == {"message"}
+    assert all(len(s["name"]) <= 24 and len(s["description"]) <= 150 for s in shortcuts)
+    assert manifest(None)["features"]["app_home"]["home_tab_enabled"] is True
+
+
 def test_the_methods_are_those_that_are_called() -> None:
     assert set(METHODS) == called()
 
