@@ -22,7 +22,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.stats import decide, srm, words
-from bot.stats.differences import alpha, differences, side, tuned_for
+from bot.stats.differences import against_a, alpha, side, tuned_for
 from bot.stats.pairwise import strengths
 from bot.stats.posterior import probability_better, standardised
 from bot.stats.remaining import needed
@@ -116,7 +116,7 @@ def _split(evidence: Evidence, terms: Terms) -> Split:
 def _comparison(
     evidence: Evidence, variants: tuple[VariantResult, ...], i: int, sound: bool, terms: Terms
 ) -> Comparison:
-    found = differences(evidence, i, terms)
+    found = against_a(evidence, i, terms)
     state, reason = decide.verdict(sound, found, terms)
     judged = Comparison(
         label=variants[i].label,

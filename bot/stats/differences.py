@@ -13,7 +13,7 @@ UNBOUNDED: tuple[Metric, ...] = ("latency",)  # the others are shares and means 
 GUARDRAILS_TUNED_FOR = 0.1  # of the expected people: what is broken should show early
 
 
-def differences(evidence: Evidence, candidate: int, terms: Terms) -> Mapping[Metric, Difference]:
+def against_a(evidence: Evidence, candidate: int, terms: Terms) -> Mapping[Metric, Difference]:
     """Of the variant at that place, in the metrics that both sides have."""
     found = {metric: _difference(evidence, candidate, metric, terms) for metric in METRICS}
     return {metric: difference for metric, difference in found.items() if difference is not None}
