@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from data import audit, domains, pairs
+from data import audit, domains, pairs, privacy
 from data.clock import now_us
 from data.db import row, rows, value
 from data.domains import Domain
@@ -117,9 +117,9 @@ def decided_since(db: Database, since_us: int) -> dict[str, int]:
     found = rows(
         db,
         "SELECT status, count(*) AS n FROM pairs WHERE reviewed_at >= ? "
-        "AND reviewed_by NOT IN ('', 'superseded by its author', 'withdrawn by its author') "
+        "AND reviewed_by NOT IN ('', 'superseded by its author', 'withdrawn by its author', ?) "
         "GROUP BY status",
-        [since_us],
+        [since_us, privacy.OPTED_OUT],
     )
     return {"approved": 0, "rejected": 0} | {r["status"]: r["n"] for r in found}
 
@@ -141,6 +141,10 @@ def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
     pairs.review(db, new.id, "approved", reviewer)
     pairs.review(db, old.id, "rejected", reviewer, f"A reviewer edited it: see pair {new.id}.")
     db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
+    db.execute(
+        "INSERT OR IGNORE INTO pair_words SELECT person, ? FROM pair_words WHERE pair_id = ?",
+        [new.id, old.id],
+    )
     for pair_id in (old.id, new.id):
         _let_go(db, pair_id)
     return new.id
