@@ -1,0 +1,267 @@
+"""What docs/slack.md shows: every message and form for reviewers and admins, made by the builders
+that the bot uses, from a small store in which something has happened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot import admin, retraining, stats
+from bot.slack import admin_home, blocks, commands, modals, reports, roles, run_message
+from bot.slack.modals import Origin
+from bot.slack.roles import Standing
+from bot.slack.run_message import Followed
+from data import adapters, domains, experiments, forgetting, pairs, placements, reviews, runs
+from data import roles as granted
+from data.config import Settings, SlackSettings
+from data.db import Store
+from data.errors import UnderstudyError
+from data.pairs import Draft
+from data.week import Bad, Judged
+from tests.bot.conftest import add_adapter
+from tests.bot.slack.pictures import Block, form, home, message
+
+ADA, GRACE, ALAN = "slack:T1/U1", "slack:T1/U2", "slack:T1/U3"
+HOUR, DAY = 3_600_000_000, 24 * 3_600_000_000  # microseconds
+SCORES = (
+    '{"golden": {"n": 60, "exact": 0.75, "f1": 0.81, "base_exact": 0.0, "base_f1": 0.12},'
+    ' "gate": {"passed": true, "rules": ['
+    '{"name": "golden", "passed": true, "sentence": "Golden: token F1 0.81, live 0.74."},'
+    '{"name": "new", "passed": true, "sentence": "New pairs: loss 0.31, live 1.92."},'
+    '{"name": "parity", "passed": true, "sentence": "Engines agree on 98% of its tokens."}]}}'
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    name: str  # of the picture's file
+    title: str
+    said: str  # when it is shown, and to whom
+    svg: str
+    asks: tuple[str, ...] = ()  # what dialogs of its buttons ask
+
+
+def scenes(folder: Path) -> list[Scene]:
+    """All of them, in the order in which the page shows them."""
+    with Store(folder / "understudy.db") as store:
+        with store.write() as db:
+            _happen(db)
+        return [
+            *_commands(store.db),
+            *_forms(store.db),
+            *_runs(store.db),
+            *_outcomes(store.db),
+            *_for_admins(store.db),
+        ]
+
+
+def _happen(db: Database) -> None:
+    """A domain with a live version, a candidate, a comparison and pairs to review."""
+    domain = domains.create(db, "helpdesk", "the help desk", "Answer.", ("How do I begin?",))
+    domains.create(db, "legal", "the law", "Answer.")
+    for version in (1, 2, 3):
+        made = add_adapter(db, domain, version)
+        placements.beat(db, "gpu-0", "http://127.0.0.1:8100", "pocket", "ready")
+        placements.record_loaded(db, "gpu-0", made.id, 1.0)
+        if version < 3:
+            adapters.promote(db, made, ADA)
+    db.execute(
+        "UPDATE adapters SET scores = ?, created_at = created_at - ? * (4 - version)", [SCORES, DAY]
+    )
+    drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(12)]
+    pairs.add(db, domain, drafts, source="import", status="approved")
+    said = [
+        Draft("How do I reset my password?", "Open *Settings → Account* and choose *Reset*."),
+        Draft("Where is the log?", "In the folder `logs` of the home folder."),
+    ]
+    pairs.add(db, domain, said, source="correction", author=GRACE)
+    db.execute("UPDATE pairs SET created_at = created_at - ?", [2 * DAY])
+    granted.grant(db, GRACE, "reviewer", ADA)
+    db.execute("UPDATE roles SET granted_at = granted_at - ?", [DAY])
+    experiments.start(
+        db, domain, adapters.get(db, "helpdesk@2"), adapters.get(db, "helpdesk@3"), ADA, 0.2
+    )
+    db.execute("UPDATE experiments SET started_at = started_at - ?", [DAY])
+
+
+# -- what commands show --------------------------------------------------------------------------
+
+
+def _commands(db: Database) -> list[Scene]:
+    domain, settings = domains.get(db, "helpdesk"), Settings()
+    slack = SlackSettings(admins=("U1",), reviewers=("U3",), reviewer_group="S0REVIEW")
+    running = experiments.running(db, domain.id)
+    assert running is not None
+    member = Standing(GRACE)
+    shown: list[tuple[str, str, str, list[Block]]] = [
+        ("help", "`/understudy help`", "to an admin; others see what they may do",
+         reports.help_text("admin")),
+        ("typo", "`/understudy promte 3`", "a typing mistake gets the nearest command",
+         _refused(lambda: commands.parse("promte 3"))),
+        ("refused", "`/understudy promote 3`", "to who may not",
+         _refused(lambda: roles.check(db, slack, member, "admin"))),
+        ("status", "`/understudy status`", "to everybody", reports.status(admin.status(db))),
+        ("domains", "`/understudy domains`", "to everybody",
+         reports.domain_list(domains.every(db), domain)),
+        ("adapters", "`/understudy adapters`", "to everybody",
+         reports.adapter_list(domain, adapters.every(db, domain))),
+        ("roles", "`/understudy roles`", "to everybody",
+         reports.role_list(slack, granted.every(db), member)),
+        ("runs", "`/understudy runs`", "to reviewers and admins", reports.run_list(_past_runs())),
+        ("dry-run", "`/understudy retrain --dry-run`", "to reviewers and admins",
+         reports.planned(retraining.plan(db, settings, domain))),
+        ("ab-status", "`/understudy ab status`", "to reviewers and admins",
+         reports.comparison(running, stats.look(db, running))),
+    ]  # fmt: skip
+    return [Scene(n, title, said, message(b, private=True)) for n, title, said, b in shown]
+
+
+def _refused(what: Callable[[], object]) -> list[Block]:
+    try:
+        what()
+    except UnderstudyError as error:
+        return [blocks.section(blocks.sentence(str(error)))]
+    raise AssertionError("it was not refused")
+
+
+# -- forms ---------------------------------------------------------------------------------------
+
+
+def _forms(db: Database) -> list[Scene]:
+    domain = domains.get(db, "helpdesk")
+    head = reports.domain_state(admin.domain_status(db, domain))
+    where = Origin(domain="helpdesk")
+    pair = pairs.every(db, domain, "pending")[0]
+    left = reviews.pending(db)
+    live, candidate = adapters.live(db, domain.id), adapters.get(db, "helpdesk@3")
+    promotion = reports.before_promotion(candidate, live, experiments.running(db, domain.id))
+    forgotten = replace(forgetting.preview(db, GRACE), messages=42, judgements=7)
+    note = ":white_check_mark: Pair 12 is approved; the next retrain learns it."
+    shown: list[tuple[str, str, str, Block]] = [
+        ("menu", "`/understudy`", "what an admin may do; a result is shown in the same form",
+         modals.menu("admin", where, domains.every(db), head, [])),
+        ("promote", "`/understudy promote 3`", "asks first",
+         modals.confirmation(where, "Promote?", promotion, "Promote")),
+        ("forget", "`/understudy forget @Grace`", "asks first",
+         modals.confirmation(where, "Delete the data?",
+                             reports.before_forgetting("U2", forgotten), "Delete for good")),
+        ("review", "`/understudy review`", "one pair after the other",
+         modals.reviewed(where, pair, domain.title, left, note)),
+        ("review-edit", "*Edit*", "what is sent is approved in the pair's place",
+         modals.edited(where, pair)),
+        ("review-reject", "*Reject*", "the reason is shown to the author",
+         modals.rejected(where, pair)),
+        ("review-end", "The last pair", "or the others are with somebody else",
+         modals.reviewed(where, None, "", 1, note)),
+        ("review-refused", "A press that is refused", "the role is checked at every press",
+         modals.said(where, "Only reviewers and admins can do that. Ask an admin: <@U1>.")),
+    ]  # fmt: skip
+    return [Scene(n, title, said, form(v), _asks(v["blocks"])) for n, title, said, v in shown]
+
+
+# -- the message that follows a run --------------------------------------------------------------
+
+
+def _run(**more: Any) -> runs.Run:
+    given: dict[str, Any] = {
+        "id": 7, "domain_id": 1, "domain": "helpdesk", "kind": "incremental", "state": "running",
+        "recipe": {}, "dataset_id": None, "parent_id": None, "adapter_id": None,
+        "requested_by": ADA, "cancel_requested": False, "attempts": 1, "worker": "w",
+        "phase": "training", "step": 30, "total_steps": 60, "loss": 0.62,
+        "validation_loss": 0.9, "eta_s": 40.0, "error": "", "queued_at": 1,
+        "started_at": 2_000_000, "heartbeat_at": None, "finished_at": 62_000_000,
+    }  # fmt: skip
+    return runs.Run(**{**given, **more})
+
+
+def _past_runs() -> list[runs.Run]:
+    ended = {"step": 60, "finished_at": None}
+    return [
+        _run(),
+        _run(id=6, state="done", phase="done", **ended),
+        _run(id=5, state="failed", phase="failed", error="The disk is full.", **ended),
+        _run(id=4, state="cancelled", phase="cancelled", **ended),
+    ]
+
+
+def _runs(db: Database) -> list[Scene]:
+    domain = domains.get(db, "helpdesk")
+    live, candidate = adapters.live(db, domain.id), adapters.get(db, "helpdesk@3")
+    rejected = replace(candidate, state="rejected", state_reason="It forgot too much.")
+    retired = replace(candidate, state="retired")
+    curve = [
+        runs.Point(s, 3.2 / s**0.5, 3.5 / s**0.4 if s % 10 == 0 else None, None)
+        for s in range(1, 61)
+    ]
+    queued = _run(state="queued", phase="waiting for a worker", step=0, total_steps=0, loss=None)
+    done, failed = _run(state="done"), _run(state="failed", error="The disk is full.")
+    shown: list[tuple[str, str, str, Followed]] = [
+        ("run-queued", "`/understudy retrain`", "posted in the channel", Followed(queued)),
+        ("run-running", "While it runs", "the same message, every few seconds",
+         Followed(_run(), curve[:30])),
+        ("run-done", "At its end", "with a picture of the loss below it",
+         Followed(done, curve, candidate, live)),
+        ("run-rejected", "When the gate refuses it", "", Followed(done, curve, rejected, live)),
+        ("run-retired", "Once it was discarded", "", Followed(done, curve, retired, live)),
+        ("run-failed", "When it fails", "", Followed(failed, curve[:12])),
+    ]  # fmt: skip
+    drawn = [(n, title, said, run_message.shown(about)) for n, title, said, about in shown]
+    return [Scene(n, title, said, message(b), _asks(b)) for n, title, said, b in drawn]
+
+
+# -- what was done -------------------------------------------------------------------------------
+
+
+def _outcomes(db: Database) -> list[Scene]:
+    domain, made = domains.get(db, "helpdesk"), adapters.get(db, "helpdesk@3")
+    running = experiments.running(db, domain.id)
+    assert running is not None
+    cancelled = _run(state="cancelled", finished_at=None)
+    begun = [blocks.section(f":scales: {reports.comparison_line(running)}.")]
+    shown: list[tuple[str, str, list[Block]]] = [
+        ("promoted", "Promoted", reports.promoted(made)),
+        ("rolled-back", "Rolled back", reports.rolled_back(domain, adapters.live(db, domain.id))),
+        ("retired", "Discarded", reports.retired(made)),
+        ("compared", "A comparison begun", begun),
+        ("cancelled", "Cancelled", reports.cancelled(cancelled)),
+        ("role-granted", "A role given", reports.role_granted("U2", "reviewer")),
+        ("role-revoked", "A role taken back", reports.role_revoked("U2")),
+        ("forgotten", "Somebody forgotten", reports.forgetting("U2", "5f0c1d2e3a4b")),
+    ]
+    by = blocks.context("by <@U1>")
+    return [Scene(n, title, "", message([*b, by])) for n, title, b in shown]
+
+
+# -- the digest and the Home tab -----------------------------------------------------------------
+
+
+def _for_admins(db: Database) -> list[Scene]:
+    judged = Judged(31, 6, 4, 12)
+    bad = Bad(
+        "helpdesk", "helpdesk@2", "Where do I see my invoices?", "There are no invoices.", 3,
+        "They are under Billing.", True,
+    )  # fmt: skip
+    read = admin_home.read(db, "admin")
+    found = replace(read, judged=judged, before=Judged(24, 9, 2, 10), worst=[bad])
+    digest = reports.digest(reviews.waiting(db), {"approved": 8, "rejected": 2}, judged)
+    return [
+        Scene("digest", "The daily digest", "in `digest_channel`", message(digest)),
+        Scene(
+            "home",
+            "The Home tab",
+            "below what everybody sees there",
+            home(admin_home.shown(found)[1:]),
+        ),
+    ]
+
+
+def _asks(found: list[Block]) -> tuple[str, ...]:
+    """The dialogs behind buttons."""
+    elements = [e for b in found for e in b.get("elements", []) if isinstance(e, dict)]
+    return tuple(
+        f"{e['text']['text']}: {e['confirm']['title']['text']} {e['confirm']['text']['text']}"
+        for e in elements
+        if "confirm" in e
+    )

@@ -1,0 +1,93 @@
+"""docs/slack.md and its pictures are what the bot really shows.
+
+python -m tests.bot.slack.test_docs        # draws them anew
+"""
+
+import inspect
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bot.slack import modals, reports
+from bot.slack.commands import USAGE
+from tests.bot.slack import scenes
+from tests.bot.slack.scenes import Scene
+
+DOCS = Path(__file__).parents[3] / "docs"
+PARTS = {
+    "help": "What commands show",
+    "menu": "Forms",
+    "run-queued": "The message that follows a run",
+    "promoted": "What was done",
+    "digest": "Without being asked",
+}
+ABOUT = """\
+# Slack, for reviewers and admins
+
+Every message and form that `/understudy` shows, drawn from the blocks that the bot sends, about as
+Slack shows them. `python -m tests.bot.slack.test_docs` draws them anew; a test fails when they are
+out of date.
+
+Answers to commands are seen only by who gave them. What changes what answers is said in the thread
+of the message whose button was pressed. Each command is checked again at the moment when it is
+carried out, is carried out once however often Slack delivers it, and stands in the audit log
+(`understudy audit`) with who gave it.
+"""
+
+
+def page(found: list[Scene]) -> str:
+    """The Markdown of docs/slack.md."""
+    lines = [ABOUT, "## The commands", "", "| who | `/understudy …` | what it does |"]
+    lines += ["| --- | --- | --- |"]
+    lines += [
+        f"| {'everybody' if role == 'member' else role} | `{usage}` | {what.replace('|', '/')} |"
+        for role, usage, what in USAGE
+    ]
+    for scene in found:
+        if scene.name in PARTS:
+            lines += ["", f"## {PARTS[scene.name]}"]
+        lines += ["", f"**{scene.title}**" + (f", {scene.said}" if scene.said else ""), ""]
+        lines += [f"![{scene.name}](slack/{scene.name}.svg)"]
+        for asked in scene.asks:
+            lines += ["", f"> asks first: {asked}"]
+    return "\n".join(lines) + "\n"
+
+
+def drawn() -> dict[str, str]:
+    """The files by their path in docs/."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = scenes.scenes(Path(folder))
+    files = {f"slack/{scene.name}.svg": scene.svg for scene in found}
+    return {"slack.md": page(found), **files}
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, str]:
+    return drawn()
+
+
+def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None:
+    there = {f"slack/{p.name}": p for p in (DOCS / "slack").glob("*")} | {
+        "slack.md": DOCS / "slack.md"
+    }
+    assert set(there) == set(files)
+    old = [name for name, text in files.items() if there[name].read_text("utf-8") != text]
+    assert old == [], "draw them anew: python -m tests.bot.slack.test_docs"
+
+
+def test_every_message_and_form_is_shown() -> None:
+    source = inspect.getsource(scenes)
+    for module in (reports, modals):
+        for name, made in inspect.getmembers(module, inspect.isfunction):
+            shows = "Block" in str(inspect.signature(made).return_annotation)
+            ours = made.__module__ == module.__name__ and not name.startswith("_")
+            if ours and shows and name not in ("button", "confirm"):
+                assert f"{module.__name__.split('.')[-1]}.{name}(" in source, name
+
+
+if __name__ == "__main__":
+    for name, text in drawn().items():
+        path = DOCS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
