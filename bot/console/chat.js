@@ -145,6 +145,10 @@ async function ask(text) {
         if (event.finish_reason === "length") answer.part(".said").textContent = "The answer was cut at its length limit.";
       } else if (event.type === "error") {
         throw new Error(event.message);
+      } else if (event.type === "two") {
+        answer.element.remove();
+        showTwo(event.answers);
+        return;
       }
       if (follow) toEnd();
     }
@@ -207,6 +211,42 @@ async function correct(answer) {
   }
 }
 
+// Two answers, without a word on whose they are: the service says which is the first.
+function showTwo(answers) {
+  const element = add("two-template");
+  element.querySelectorAll(".text").forEach((side, i) => show(side, answers[i].text));
+  const buttons = element.querySelectorAll("[data-prefer]");
+  const said = element.querySelector(".said");
+  for (const button of buttons) {
+    button.addEventListener("click", async () => {
+      try {
+        await post("/web/feedback", { reply_id: answers[0].reply_id, prefer: button.dataset.prefer });
+        for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+        said.textContent = "Thank you. It counts.";
+      } catch (error) {
+        said.textContent = error.message;
+      }
+    });
+  }
+}
+
+// Whoever comes back is asked whether the last answer helped.
+function askWhetherItHelped(answer) {
+  const row = answer.part(".helped");
+  row.hidden = false;
+  for (const button of row.querySelectorAll("[data-helped]")) {
+    button.addEventListener("click", async () => {
+      try {
+        await post("/web/feedback", { reply_id: answer.replyId, helped: button.dataset.helped });
+        row.hidden = true;
+        answer.part(".said").textContent = "Thank you.";
+      } catch (error) {
+        answer.part(".said").textContent = error.message;
+      }
+    });
+  }
+}
+
 async function copy(answer) {
   try {
     await navigator.clipboard.writeText(answer.text);
@@ -260,6 +300,7 @@ async function restore() {
     show(answer.part(".text"), message.text);
     finish(answer, message.adapter, message.note);
     if (message.thumb !== null) mark(answer, message.thumb === 1 ? "up" : "down");
+    if (message.helped === null && message.status === "done") askWhetherItHelped(answer);
   }
   toEnd();
 }

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot import auth
+from bot import auth, beside
 from bot.api import relay
 from bot.api.domain import DomainName, domain_of
 from bot.api.feedback import Judgement
@@ -99,7 +99,10 @@ async def ask(request: Request, given: WebAsk, visitor: Visitor) -> Response:
     service: Service = request.app.state.service
     domain = await service.store.read(lambda db: domain_of(db, given.domain))
     thread = f"{visitor}/{given.conversation}"
-    return Answer(service, Ask(person=visitor, thread=thread, text=given.text, domain=domain))
+    question = Ask(person=visitor, thread=thread, text=given.text, domain=domain)
+    turns = service.settings.bot.history_turns
+    other = await service.store.read(lambda db: beside.wanted(db, question, turns))
+    return Answer(service, question) if other is None else Two(service, question, other)
 
 
 class WebJudgement(Judgement):
@@ -123,9 +126,16 @@ async def transcript(request: Request, conversation: str, visitor: Visitor) -> d
     """What was said in a conversation of this session; empty when there is none."""
     service: Service = request.app.state.service
     thread = f"{visitor}/{conversation}"
-    said = await service.store.read(lambda db: conversations.transcript(db, thread, visitor))
-    noted = [{**m, "note": stand_in(m["adapter"], m["instead_of"])} for m in said]
-    return {"messages": noted}
+
+    def find(db: Database) -> list[dict[str, Any]]:
+        said = conversations.transcript(db, thread, visitor)
+        noted = [{**m, "note": stand_in(m["adapter"], m["instead_of"])} for m in said]
+        if noted and noted[-1]["role"] == "assistant":  # the page asks whether that one helped
+            helped = feedback.live(db, noted[-1]["reply_id"], visitor, "follow_up")
+            noted[-1]["helped"] = None if helped is None else helped.value == 1
+        return noted
+
+    return {"messages": await service.store.read(find)}
 
 
 class Lines:
@@ -160,6 +170,29 @@ class Answer(Response):
         limit_s = self._service.settings.bot.answer_timeout_s
         work = relay.stream(scope, send, events, Lines(), limit_s)
         await relay.unless_gone(receive, work)
+
+
+class Two(Response):
+    """Two blinded answers, when both are whole; the person's own one when there is no other."""
+
+    def __init__(self, service: Service, question: Ask, other: Ask) -> None:
+        self.background = None
+        self._service = service
+        self._asks = question, other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = beside.both(self._service.chat, self._service.store, *self._asks)
+        found = await relay.unless_gone(receive, work)
+        encoder = Lines()
+        if len(found) == 1:
+            (only,) = found
+            parts = [encoder.begin(only.started), encoder.delta(only.text), encoder.end(only.ended)]
+        else:
+            shown = [{"reply_id": a.started.reply_id, "text": a.text} for a in found]
+            parts = [_line(type="two", answers=shown)]
+        whole = Response(b"".join(parts), media_type=encoder.content_type.decode())
+        whole.headers["cache-control"] = "no-store"
+        await whole(scope, receive, send)
 
 
 def _line(**event: Any) -> bytes:

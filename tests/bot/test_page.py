@@ -128,3 +128,48 @@ async def test_under_a_stand_ins_answer_a_note_says_so(bot: Bot) -> None:
         said = "helpdesk@1 could not answer; the bare base did."
         assert await page.js(f"{note}.textContent") == said
         assert not await page.js(f"{note}.hidden")
+
+
+async def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
+    bot.vllm.say = lambda body: words(body["model"], body["model"].split("-")[0])
+    bot.http("admin").post("/v1/experiments", json={"a": "1", "b": "2", "pairwise": 1.0})
+    async with browser.page() as page:
+        await page.open(bot.url)
+        await page.wait("document.querySelector('#suggestions button')")
+        await page.js("document.querySelector('#suggestions button').click()")
+        await page.wait("document.querySelectorAll('.two .text').length === 2")
+        shown = "[...document.querySelectorAll('.two .text')].map((t) => t.textContent)"
+        assert sorted(await page.js(shown)) == ["helpdesk@1", "helpdesk@2"]
+        assert await page.js("document.querySelectorAll('.adapter').length") == 0
+
+        await page.js("document.querySelector('[data-prefer=second]').click()")
+        await page.wait("document.querySelector('.two .said').textContent.includes('counts')")
+        pressed = "document.querySelector('[data-prefer=second]').getAttribute('aria-pressed')"
+        assert await page.js(pressed) == "true"
+        await page.js("document.querySelector('[data-prefer=tie]').click()")
+        await page.wait(f"{pressed} === 'false'")
+
+        assert page.complaints == []
+    sql = "SELECT value, live FROM feedback WHERE kind = 'pairwise' ORDER BY id"
+    assert list(bot.store.db.query(sql)) == [{"value": 0.0, "live": 0}, {"value": 0.5, "live": 1}]
+
+
+async def test_who_comes_back_is_asked_once_whether_it_helped(bot: Bot) -> None:
+    async with browser.page() as page:
+        await page.open(bot.url)
+        await page.wait("document.querySelector('#suggestions button')")
+        await page.js("document.querySelector('#suggestions button').click()")
+        await page.wait(ANSWER)
+        assert await page.js("document.querySelector('.from-bot .helped').hidden") is True
+
+        await page.open(bot.url)
+        await page.wait("document.querySelector('.from-bot .helped:not([hidden])')")
+        await page.js("document.querySelector('[data-helped=yes]').click()")
+        await page.wait(f"{SAID} === 'Thank you.'")
+        await page.open(bot.url)
+        await page.wait(ANSWER)
+        assert await page.js("document.querySelector('.from-bot .helped').hidden") is True
+
+        assert page.complaints == []
+    sql = "SELECT value FROM feedback WHERE kind = 'follow_up' AND live = 1"
+    assert list(bot.store.db.query(sql)) == [{"value": 1.0}]
