@@ -18,7 +18,9 @@ from data import (
     forgetting,
     pairs,
     questions,
+    reviews,
     runs,
+    teaching,
 )
 from data.alerts import alerts
 from data.db import Store, rows, value
@@ -358,6 +360,17 @@ def test_a_pair_whose_earlier_turns_are_theirs_goes(store: Store, domain: Domain
         ).ids
         pairs.hold_words(db, pair_id, [ANN, BOB])
     assert forget(store).pairs == 1
+    assert in_tables(store, SECRET) == []
+
+
+def test_a_pair_that_a_reviewer_edited_goes_with_its_first_words(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        lesson = teaching.Lesson(f"my {SECRET}?", "Upstairs.", people=(ANN,))
+        first = teaching.teach(db, domain, BOB, lesson).pair
+        reviews.edit(db, first.id, "cli:root", f"Where is the {SECRET}?", "Upstairs, left.")
+    assert forget(store).pairs == 2
     assert in_tables(store, SECRET) == []
 
 
