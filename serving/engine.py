@@ -22,7 +22,7 @@ from serving import ports
 from serving.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
 from serving.command import installed as installed
 from serving.engine_http import healthy
-from serving.sizes import SMALLEST, Sizes
+from serving.sizes import SMALLEST, Sizes, roomy
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,21 @@ class Engine:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def make_room(self, need: Sizes) -> str:
+        """Let the next life have room for `need`, and some more where that fits. Returns why it
+        cannot, when its share of a card is too small; then it stays as large as it is."""
+        why = ""
+        for larger in (roomy(need, self.settings.serving), need):
+            try:
+                command(self.settings, self.build, larger, self.port)
+            except (Invalid, Conflict, Unavailable) as error:
+                why = why or str(error)
+            else:
+                self.next_sizes = larger
+                return ""
+        self.next_sizes = self.sizes
+        return why
 
     def restart(self) -> None:
         """End this life gently and begin the next, with `next_sizes`; returns at once."""

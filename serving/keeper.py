@@ -80,13 +80,16 @@ class Keeper:
 
     def _grow(self) -> None:
         """Ask for a restart when more is wanted than the engine has room for."""
-        if self.engine.sizes is None:
+        if not isinstance(self.engine, Engine):
             return
         serving = self.settings.serving
         self.note = sizes.crowded(self.store.db, serving)
         need = sizes.needed(self.store.db, serving)
         why = sizes.outgrown(self.engine.sizes, need)
-        if why:
-            self.engine.next_sizes = sizes.roomy(need, serving)
+        if not why:
+            return
+        if too_large := self.engine.make_room(need):
+            self.note = f"it cannot grow, though {why}: {too_large}"
+        else:
             with self.store.write() as db:
                 placements.ask_restart(db, self.engine.name, ACTOR, why)

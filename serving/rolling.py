@@ -64,7 +64,8 @@ class Rolling:
 
     def _restart(self, replica: Replica, engine: Engine) -> None:
         serving = self.settings.serving
-        engine.next_sizes = sizes.roomy(sizes.needed(self.store.db, serving), serving)
+        if too_large := engine.make_room(sizes.needed(self.store.db, serving)):
+            log.warning("%s stays as large as it is: %s", replica.name, too_large)
         if replica.state == "ready" and not self.fleet.others_ready(replica):
             if engine.build.device == "cpu" and memory.room_for_another(engine.pid):
                 self._replace(replica)

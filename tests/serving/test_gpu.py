@@ -9,7 +9,7 @@ from data.gpu_split import CannotFit
 from serving import gpu
 from serving.command import EngineBuild, command, environment
 from serving.engine import Engine
-from serving.sizes import SMALLEST
+from serving.sizes import SMALLEST, Sizes
 from tests import fake_nvidia_smi
 from tests.conftest import wait_until
 
@@ -100,6 +100,18 @@ def test_vllm_is_in_development_mode_only_to_sleep(tmp_path, monkeypatch, how, o
     assert ("--enable-sleep-mode" in line) is opened
     assert value_of(line, "--host") == "127.0.0.1"
     assert line.count("--gpu-memory-utilization") == 1
+
+
+def test_an_engine_grows_only_as_far_as_its_share_goes(tmp_path, monkeypatch):
+    """One that was ended to become larger than the card could not be started again."""
+    fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(16, 16))
+    engine = Engine(sharing(tmp_path, "split"))
+    engine.build = EngineBuild("vllm", "0.32.0", "gpu", bitsandbytes=True)
+
+    assert engine.make_room(Sizes(6, 33, 64)) == ""
+    assert engine.next_sizes == Sizes(9, 128, 64)  # and some more
+    assert "adapters" in engine.make_room(Sizes(2000, 2000, 512))
+    assert engine.next_sizes == engine.sizes == SMALLEST
 
 
 def test_the_cpu_build_is_not_started_with_a_card_to_share(tmp_path):
