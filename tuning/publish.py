@@ -34,6 +34,7 @@ from tuning.recipe import Recipe
 log = logging.getLogger(__name__)
 
 CARD = "README.md"
+RECIPE = "recipe.json"
 
 
 class RunLost(Conflict):
@@ -66,6 +67,7 @@ def publish(
     more, OSError when the disk is full. In each case nothing of it is left."""
     with shelf.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
         write_files(folder, model, settings.base.model)
+        write_recipe(folder, lineage.recipe)
         found = adapter_files.check(
             folder,
             base=settings.base.path,
@@ -116,6 +118,12 @@ def settle(
             runs.finish(db, lineage.run.id, adapter.id)
             card.replace(adapter.folder(settings.home) / CARD)
     return settled
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """The recipe that was used, for `understudy tune --recipe` to read again."""
+    text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
+    (folder / RECIPE).write_text(text, encoding="utf-8")
 
 
 def write_files(folder: Path, model: Any, base_model: str) -> None:

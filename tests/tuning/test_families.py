@@ -21,7 +21,7 @@ from tuning import evaluate, examples, model
 from tuning import run as tuning_run
 from tuning.recipe import Recipe
 
-ASKED = {"epochs": 60, "learning_rate": 1e-2, "rank": 16, "evaluations": 1, "batch_size": 4}
+ASKED = {"epochs": 100, "learning_rate": 1e-2, "rank": 16, "evaluations": 1, "batch_size": 4}
 
 
 def tuned(family: str, home: Path, **recipe: Any) -> tuple[Store, Settings, Adapter]:

@@ -58,7 +58,10 @@ def test_a_published_adapter_is_what_the_registry_says(
         "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
+        "recipe.json",
     ]
+    kept = Recipe.model_validate(json.loads((folder / "recipe.json").read_bytes()))
+    assert kept == lineage.recipe
     assert adapter_files.digest(folder) == adapter.sha256
     assert (adapter.state, adapter.rank, adapter.scores) == ("candidate", 8, SCORES)
     assert adapter.recipe["why"] == "Because."

@@ -72,3 +72,57 @@ def test_a_worker_that_is_busy_is_waited_for(run: Run, store: Store) -> None:
     thread.join()
 
     assert "done by the worker" in result.output
+
+
+def asked_for(store: Store) -> dict[str, object]:
+    return runs.recent(store.db)[0].recipe
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_recipe_comes_from_a_file_and_options_count_more(
+    run: Run, store: Store, home: Path
+) -> None:
+    (home / "mine.toml").write_text("rank = 8\nepochs = 5\n[sweep]\ndropout = [0.0, 0.1]\n")
+
+    result = run(
+        "tune", "art", "--recipe", "mine.toml", "--set", "rank=16", "--lr", "auto", "--no-wait"
+    )
+
+    assert result.exit_code == 0
+    assert asked_for(store) == {
+        "rank": 16, "epochs": 5, "learning_rate": "auto", "sweep": {"dropout": [0.0, 0.1]},
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_sweep_is_written_as_one_would_say_it(run: Run, store: Store) -> None:
+    result = run(
+        "tune", "art", "--no-wait", "--sweep", "rate=1e-4,2e-4", "rank=8,16", "--folds", "3"
+    )
+
+    assert result.exit_code == 0
+    assert asked_for(store) == {
+        "sweep": {"learning_rate": [1e-4, 2e-4], "rank": [8, 16]}, "folds": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("taught")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["rank=8,16"], "is for a sweep"),
+        (["--sweep", "rank=8,big"], "rank takes a whole number"),
+        (["--sweep", "rank=8", "--set", "rank=16"], "both set and swept"),
+        (["--sweep", "seed=" + ",".join(str(i) for i in range(70))], "at most 64"),
+        (["--lr", "fast"], "learning_rate takes a number"),
+        (["--recipe", "p.jsonl"], "cannot be read"),
+    ],
+)
+def test_what_no_run_could_do_is_refused_at_once(
+    run: Run, store: Store, options: list[str], words: str
+) -> None:
+    result = run("tune", "art", "--no-wait", *options)
+
+    assert result.exit_code != 0
+    assert words in result.output
+    assert not runs.recent(store.db)
