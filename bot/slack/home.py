@@ -21,6 +21,7 @@ from data import adapters, datasets, domains, fates, pairs, privacy
 from data.adapters import Adapter
 from data.db import Row, rows
 from data.domains import Domain
+from data.errors import UnderstudyError
 from data.fates import Fate
 from data.privacy import Seen
 
@@ -95,23 +96,29 @@ async def publish(desk: Desk, team: str, user: str) -> None:
 
 
 async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """Another domain in the menu."""
+    """Another domain in the menu: stored, then acknowledged."""
+    name = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
+    team, user = team_of(body), str(body["user"]["id"])
+    problem = None
+    try:
+        await desk.service.store.submit(lambda db: _choose(db, person(team, user), name))
+    except UnderstudyError as error:
+        problem = error
     await ack()
-    value = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
-    desk.tasks.start(_choose(desk, team_of(body), str(body["user"]["id"]), value), "choice")
+    desk.tasks.start(_show_choice(desk, team, user, problem), "choice")
 
 
-async def _choose(desk: Desk, team: str, user: str, name: str) -> None:
-    who = person(team, user)
+def _choose(db: Database, who: str, name: str) -> None:
+    if name == BY_DEFAULT:
+        domains.unchoose(db, who)
+    else:
+        domains.choose(db, domains.get(db, name), who)
 
-    def choose(db: Database) -> None:
-        if name == BY_DEFAULT:
-            domains.unchoose(db, who)
-        else:
-            domains.choose(db, domains.get(db, name), who)
 
+async def _show_choice(desk: Desk, team: str, user: str, problem: UnderstudyError | None) -> None:
     async with desk.telling(Place(team, "", "", user)):
-        await desk.service.store.submit(choose)
+        if problem is not None:
+            raise problem
         await publish(desk, team, user)
 
 

@@ -19,7 +19,7 @@ from bot.slack.desk import Desk
 from bot.slack.stream import Place
 from data import forgetting, privacy, roles
 from data.clock import iso
-from data.errors import Unavailable
+from data.errors import Unavailable, UnderstudyError
 from data.forgetting import Forgotten
 from data.privacy import Seen
 
@@ -27,22 +27,56 @@ log = logging.getLogger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
 MOST_ADMINS = 5  # that are told
+DECIDING = (home.FORGET, home.LEARNING)
 
 
 async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """One of the buttons on the Home tab."""
-    action_id = str(body["actions"][0].get("action_id"))
-    await ack()
-    do = {home.SEE: _see, home.EXPORT: _export, home.FORGET: _forget, home.LEARNING: _learning}
-    desk.tasks.start(_do(desk, body, do[action_id]), action_id)
-
-
-async def _do(
-    desk: Desk, body: dict[str, Any], do: Callable[[Desk, dict[str, Any], Place], Awaitable[None]]
-) -> None:
+    """One of the buttons on the Home tab. What it decides is stored before it is acknowledged."""
+    action = body["actions"][0]
+    action_id, value = str(action.get("action_id")), str(action.get("value") or "")
     place = Place(team_of(body), "", "", str(body["user"]["id"]))  # told in direct messages
+    problem, withdrawn = None, 0
+    if action_id in DECIDING:
+        try:
+            withdrawn = await desk.service.store.submit(
+                lambda db: _decide(db, person(place.team, place.user), action_id, value)
+            )
+        except UnderstudyError as error:
+            problem = error
+    await ack()
+    desk.tasks.start(_go_on(desk, body, place, action_id, withdrawn, problem), action_id)
+
+
+def _decide(db: Database, who: str, action_id: str, value: str) -> int:
+    """Returns how many waiting pairs were withdrawn."""
+    if action_id == home.FORGET:
+        forgetting.begin(db, who, who)
+    elif value == "on":
+        privacy.opt_in(db, who)
+    else:
+        return privacy.opt_out(db, who)
+    return 0
+
+
+async def _go_on(
+    desk: Desk,
+    body: dict[str, Any],
+    place: Place,
+    action_id: str,
+    withdrawn: int,
+    problem: UnderstudyError | None,
+) -> None:
     async with desk.telling(place):
-        await do(desk, body, place)
+        if problem is not None:
+            raise problem
+        if action_id == home.SEE:
+            await _see(desk, body, place)
+        elif action_id == home.EXPORT:
+            await _export(desk, place)
+        elif action_id == home.FORGET:
+            await _forget(desk, place)
+        else:
+            await _tell_learning(desk, place, withdrawn)
 
 
 async def _see(desk: Desk, body: dict[str, Any], place: Place) -> None:
@@ -81,7 +115,7 @@ def summary(seen: Seen) -> Block:
     }
 
 
-async def _export(desk: Desk, body: dict[str, Any], place: Place) -> None:
+async def _export(desk: Desk, place: Place) -> None:
     who = person(place.team, place.user)
     found = await desk.service.store.read(
         lambda db: orjson.dumps(privacy.export(db, who), option=orjson.OPT_INDENT_2)
@@ -92,24 +126,14 @@ async def _export(desk: Desk, body: dict[str, Any], place: Place) -> None:
         raise Unavailable("Slack did not take the file. Please try again in a minute.")
 
 
-async def _learning(desk: Desk, body: dict[str, Any], place: Place) -> None:
-    """The button's value is what shall be: on or off."""
-    who, on = person(place.team, place.user), body["actions"][0].get("value") == "on"
-
-    def switch(db: Database) -> int:
-        if on:
-            privacy.opt_in(db, who)
-            return 0
-        return privacy.opt_out(db, who)
-
-    withdrawn = await desk.service.store.submit(switch)
+async def _tell_learning(desk: Desk, place: Place, withdrawn: int) -> None:
     if withdrawn:
         suggestions = "suggestion was" if withdrawn == 1 else "suggestions were"
         await desk.tell(place, f"{withdrawn} waiting {suggestions} withdrawn.")
     await home.publish(desk, place.team, place.user)
 
 
-async def _forget(desk: Desk, body: dict[str, Any], place: Place) -> None:
+async def _forget(desk: Desk, place: Place) -> None:
     who = person(place.team, place.user)
     service = desk.service
     done = await forgetting.forget(service.store, service.settings.home, who, who)
