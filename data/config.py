@@ -171,7 +171,7 @@ class BotSettings(Section):
         default=64, ge=0
     )  # questions for each replica that wait for their turn; more are told to try again
     engine_wait_s: int = Field(
-        default=30, ge=0
+        default=60, ge=0
     )  # a question waits so long for an engine that is being started again
     web_chat: bool = True  # the page at / answers whoever can reach it; off: API keys only
     answer_timeout_s: int = Field(default=120, ge=1)
