@@ -70,6 +70,31 @@ def plan(
     )
 
 
+def in_words(found: Planned) -> list[str]:
+    """The plan in a few sentences, the same in Slack and in the terminal."""
+    start = f"on from {found.parent}" if found.parent else "from the bare base"
+    if found.learns == "preferences":
+        return [
+            f"A retrain of {found.domain} from thumbs would go {start}, with {found.new} rated "
+            "answers."
+        ]
+    if found.nothing_new:
+        return [f"A retrain of {found.domain} would do nothing: no new pair is approved."]
+    held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
+    values = ", ".join(_value(name, given) for name, given in found.recipe.items() if given != 0)
+    return [
+        f"A retrain of {found.domain} would go {start}, with {found.new} new approved "
+        f"pairs{held_out}, in about {found.steps} steps.",
+        f"The recipe: {values}.",
+        f"Why: {found.why}",
+    ]
+
+
+def _value(name: str, given: object) -> str:
+    shown = f"{given:g}" if isinstance(given, float) else str(given)
+    return f"{name.replace('_', ' ')} {shown}"
+
+
 def _from_thumbs(db: Database, domain: Domain, parent: Adapter | None) -> Planned:
     """Its recipe is worked out when it runs."""
     if parent is None:

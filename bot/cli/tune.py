@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bot import admin, scores
+from bot import admin, retraining, scores
 from bot.cli.context import App, json_option, pass_app, print_json
 from data import adapters, domains, runs, search_report, trials
 from data.errors import Invalid, UnderstudyError
@@ -50,6 +50,7 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
     metavar="LICENCE",
     help="Confirm that your use is allowed by this licence of the base model.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what the run would do, and do nothing.")
 @click.option("--wait/--no-wait", default=True, help="Stay until the run has ended.")
 @json_option
 @pass_app
@@ -59,6 +60,7 @@ def tune(
     domain: str,
     full: bool,
     preferences: bool,
+    dry_run: bool,
     wait: bool,
     as_json: bool,
     **asked: Any,
@@ -70,6 +72,8 @@ def tune(
     and is printed with its reason.
     """
     recipe = _recipe(**asked)
+    if dry_run:
+        return _plan(app, domain, full, preferences, recipe, as_json)
     with app.store.write() as db:
         subject = domains.get(db, domain)
         run = admin.retrain(db, subject, app.actor, full, recipe, preferences)
@@ -92,6 +96,26 @@ def tune(
         click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
         click.echo(f"Made {adapter.name}: {scores.sentence(adapter)}")
         click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
+    return None
+
+
+def _plan(
+    app: App, domain: str, full: bool, thumbs: bool, recipe: dict[str, Any], as_json: bool
+) -> None:
+    """What the run would do."""
+    from tuning.recipe import Recipe
+
+    db = app.store.db
+    known = {key: value for key, value in recipe.items() if key in Recipe.model_fields}
+    found = retraining.plan(
+        db, app.settings, domains.get(db, domain), full=full, thumbs=thumbs, overrides=known
+    )
+    if as_json:
+        return print_json(found)
+    for line in retraining.in_words(found):
+        click.echo(line)
+    if found.pending:
+        click.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")
     return None
 
 

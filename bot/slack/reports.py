@@ -3,7 +3,7 @@ what `bot.admin` and the store return."""
 
 from collections.abc import Sequence
 
-from bot import scores
+from bot import retraining, scores
 from bot.admin import DomainStatus, Status
 from bot.retraining import Planned
 from bot.slack import modals
@@ -123,7 +123,8 @@ def comparison(experiment: Experiment, results: Results) -> list[Block]:
         )
     lines.append(escape(results.sentence))
     began = f"begun {ago(experiment.started_at)} by {mention(experiment.started_by)}"
-    return [section("\n".join(lines)), context(began)]
+    details = [context("\n".join(escape(line) for line in results.details))]
+    return [section("\n".join(lines)), *details, context(began)]
 
 
 def cancelled(run: Run) -> list[Block]:
@@ -133,29 +134,10 @@ def cancelled(run: Run) -> list[Block]:
 
 def planned(found: Planned) -> list[Block]:
     """What a retrain would do."""
-    start = f"on from {found.parent}" if found.parent else "from the bare base"
-    if found.learns == "preferences":
-        lines = [
-            f"A retrain of *{found.domain}* from thumbs would go {start}, with {found.new} rated "
-            "answers."
-        ]
-    elif found.nothing_new:
-        lines = [f"A retrain of *{found.domain}* would do nothing: no new pair is approved."]
-    else:
-        held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
-        lines = [
-            f"A retrain of *{found.domain}* would go {start}, with {found.new} new approved "
-            f"pairs{held_out}, in about {found.steps} steps.",
-            f"The recipe: {', '.join(_value(k, v) for k, v in found.recipe.items())}.",
-            f"Why: {escape(found.why)}",
-        ]
+    lines = [escape(line) for line in retraining.in_words(found)]
     if found.pending:
         lines.append(f"{found.pending} pairs wait for review: `/understudy review`.")
     return [section("\n".join(lines)), context("nothing was done")]
-
-
-def _value(name: str, value: object) -> str:
-    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def digest(waiting: Sequence[Waiting], decided: dict[str, int], judged: Judged) -> list[Block]:

@@ -178,8 +178,8 @@ def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
             "value": f"retire {result.name}",
             "confirm": modals.confirm(
                 "Discard?",
-                f"{result.name} leaves the engines. `/understudy promote {result.name}` brings it back, "
-                "until its files are removed.",
+                f"{result.name} leaves the engines. `/understudy promote {result.name}` brings it "
+                "back, until its files are removed.",
                 "Discard",
             ),
         },

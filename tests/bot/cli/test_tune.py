@@ -126,3 +126,13 @@ def test_what_no_run_could_do_is_refused_at_once(
     assert result.exit_code != 0
     assert words in result.output
     assert not runs.recent(store.db)
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_dry_run_says_what_the_run_would_do_and_does_nothing(run: Run, store: Store) -> None:
+    result = run("tune", "art", "--dry-run", "--set", "epochs=2")
+
+    assert "would go from the bare base, with 1 new approved pairs" in result.output
+    assert "epochs 2" in result.output
+    assert "Why: A tiny base" in result.output
+    assert runs.recent(store.db) == []

@@ -1,0 +1,64 @@
+"""What a dry run says (`bot/retraining.py`) is what the run then does."""
+
+from typing import Any
+
+import pytest
+
+from bot import retraining
+from data import adapters, runs
+from data.config import Settings
+from data.db import Store
+from data.domains import Domain
+from data.errors import Conflict
+from tests.tuning.conftest import teach
+from tests.tuning.test_lesson import lesson, parent_of
+from tuning.train import total_steps
+
+
+@pytest.mark.parametrize("count", [3, 40, 120])
+def test_a_full_run_takes_the_steps_that_were_planned(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, count: int
+) -> None:
+    teach(store, domain, count)
+
+    planned = retraining.plan(store.db, settings, domain)
+
+    made = lesson(store, settings, domain, tokenizer)
+    assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
+    assert planned.new - planned.held_out == made.new
+    assert planned.why == made.recipe.why
+    assert planned.recipe["learning_rate"] == made.recipe.learning_rate
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+def test_an_incremental_run_takes_the_steps_that_were_planned(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, count: int
+) -> None:
+    teach(store, domain, 50)
+    parent = parent_of(store, settings, domain)
+    with store.write() as db:
+        adapters.promote(db, parent, "ann")
+    teach(store, domain, count, start=50)
+
+    planned = retraining.plan(store.db, settings, domain)
+
+    made = lesson(store, settings, domain, tokenizer, parent)
+    assert planned.parent == "helpdesk@1"
+    assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
+    assert planned.new - planned.held_out == made.new
+
+
+def test_nothing_is_planned_while_a_run_is_open(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    teach(store, domain, 3)
+    with store.write() as db:
+        runs.request(db, domain, "ann")
+    with pytest.raises(Conflict, match="Run 1 of helpdesk is queued already"):
+        retraining.plan(store.db, settings, domain)
+
+
+def test_a_plan_changes_nothing(store: Store, settings: Settings, domain: Domain) -> None:
+    before = store.db.conn.total_changes
+    retraining.plan(store.db, settings, domain)
+    assert store.db.conn.total_changes == before
