@@ -1,12 +1,10 @@
-"""How soon Slack is acknowledged, and how soon an answer's first words are there.
+"""How soon Slack is acknowledged.
 
     python benchmarks/slack_ack.py [--busy]
 
 `understudy bot` runs over signed HTTP against a small Slack and a small vLLM. COMMANDS signed
 commands are sent at the same moment, each over a connection of its own; measured is the time from
-then until the acknowledgement of each, in several rounds after a small one to warm up. Then
-QUESTIONS direct messages one after another: from the moment when the engine begins its answer
-until the first words reach Slack.
+then until the acknowledgement of each, in several rounds after a small one to warm up.
 `--busy` keeps every core busy meanwhile with processes of the priority that tuning runs have.
 """
 
@@ -20,7 +18,6 @@ import time
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import report
 
@@ -33,12 +30,11 @@ from tests.conftest import free_port
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp, sign
 from tests.fake_slack.workspace import BOT_TOKEN, SIGNING_SECRET
-from tests.serving.fake_vllm import FakeVllm, running, words
+from tests.serving.fake_vllm import FakeVllm, running
 
 COMMANDS = 500
 WARM_UP = 50
 ROUNDS = 9
-QUESTIONS = 18  # as many streams as Slack lets begin in a minute, nearly
 PATH = "/slack/events"
 BUSY = "import os\nos.nice(10)\nwhile True: pass"
 
@@ -81,23 +77,6 @@ async def acknowledged(slack: FakeSlack, port: int, count: int = COMMANDS) -> li
     for _, writer in opened:
         writer.close()
     return list(took)
-
-
-async def first_words(slack: FakeSlack, engine: FakeVllm) -> list[float]:
-    """Milliseconds from the engine's first word to Slack's, for each of QUESTIONS questions."""
-    begun: list[float] = []
-
-    def say(body: dict[str, Any]) -> Any:
-        begun.append(time.monotonic())
-        return words(body["model"], *["word "] * 20)
-
-    engine.say = say
-    took = []
-    for number in range(QUESTIONS):
-        question = await slack.say("U1", "DU1", f"Question {number}?")
-        await slack.answer_to(question)
-        took.append((slack.called("chat.startStream")[-1].at - begun[-1]) * 1000)
-    return took
 
 
 @contextlib.contextmanager
@@ -153,7 +132,7 @@ async def everything(home: Path) -> AsyncIterator[tuple[FakeSlack, FakeVllm, int
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as others:
-        async with everything(Path(home)) as (slack, engine, port):
+        async with everything(Path(home)) as (slack, _, port):
             if "--busy" in sys.argv:
                 others.enter_context(busy())
             rounds: list[list[float]] = []
@@ -162,7 +141,6 @@ async def main() -> None:
             for _ in range(ROUNDS):
                 rounds.append(await acknowledged(slack, port))
                 await asyncio.sleep(2)  # what the commands said is sent
-            shown = await first_words(slack, engine)
     p99 = [report.percentile(one, 0.99) for one in rounds]
     report.table(
         ("what", "p50, ms", "p99, ms", "p99 of the worst round, ms"),
@@ -173,7 +151,6 @@ async def main() -> None:
                 report.median(p99),
                 max(p99),
             ),
-            ("first words", report.median(shown), report.percentile(shown, 0.99), "-"),
         ],
     )
     report.finish(
@@ -181,8 +158,6 @@ async def main() -> None:
         busy="--busy" in sys.argv,
         ack_p99_ms=round(report.median(p99), 1),
         ack_worst_p99_ms=round(max(p99), 1),
-        first_words_p50_ms=round(report.median(shown), 1),
-        first_words_max_ms=round(max(shown), 1),
     )
 
 

@@ -61,6 +61,7 @@ class Place:
 class Pace:
     """Seconds between the pieces of a stream; each is `growth` times later than the one before."""
 
+    half_word_s: float = 0.15  # so long the very first piece waits for its word to be whole
     first_s: float = 0.4
     growth: float = 1.25
     longest_s: float = 3.0
@@ -100,6 +101,7 @@ class AnswerMessage:
         self._showing = showing
         self._text = ""
         self._sent = 0  # characters of it that were shown while text comes
+        self._began_s = 0.0  # when there was something to see; 0: there is nothing yet
         self._ts = showing.shown_ts
         self._resumed = showing.begun
         self._uncertain = showing.begun and not showing.shown_ts  # there may be a message
@@ -114,6 +116,8 @@ class AnswerMessage:
 
     def add(self, text: str) -> None:
         self._text += text
+        if not self._began_s and self._text.strip():
+            self._began_s = self._api.clock.now()
         self._more.set()
 
     async def finish(self, below: list[blocks.Block]) -> str | None:
@@ -161,8 +165,7 @@ class AnswerMessage:
 
     async def _keep_sending(self) -> None:
         while not self._finishing.is_set():
-            await self._more.wait()
-            self._more.clear()
+            await self._news()
             cut = self._ready()
             if cut == self._sent or self._way == "whole":
                 continue
@@ -174,6 +177,14 @@ class AnswerMessage:
                 await self._grow(cut)
             await self._api.clock.wait(self._finishing, self._pause_s())
             self._more.set()
+
+    async def _news(self) -> None:
+        """Wait for more text; while nothing is shown, only until half a word has to do."""
+        if self._began_s and self._way == "undecided":
+            await self._api.clock.wait(self._more, self._pace.half_word_s)
+        else:
+            await self._more.wait()
+        self._more.clear()
 
     async def _end_pump(self) -> None:
         self._finishing.set()
@@ -190,16 +201,18 @@ class AnswerMessage:
         return max(self._interval_s, self._api.governor.spread_s())
 
     def _ready(self) -> int:
-        """How far the text may be sent: up to the last word that is certainly complete, or, where
-        there are no spaces, all but the last character."""
+        """How far the text may be sent: up to the last word that is certainly complete. Where
+        there are no spaces, or the first word takes long, all but the last character."""
         waiting = self._text[self._sent :]
         if not waiting.strip():
             return self._sent
         cut = self._sent
         for match in BOUNDARY.finditer(waiting):
             cut = self._sent + match.end()
-        if cut == self._sent and len(waiting) > 40 and not waiting[-1].isspace():
-            cut = len(self._text) - 1
+        if cut == self._sent and not waiting[-1].isspace():
+            late = self._api.clock.now() - self._began_s >= self._pace.half_word_s
+            if len(waiting) > 40 or (not self._sent and late and waiting[:-1].strip()):
+                cut = len(self._text) - 1
         return min(cut, blocks.MARKDOWN)
 
     async def _open(self, cut: int) -> None:

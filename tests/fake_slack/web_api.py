@@ -4,6 +4,7 @@
 500, or by breaking the connection before or after the call took effect.
 """
 
+import asyncio
 import base64
 import json
 from collections import defaultdict
@@ -52,6 +53,7 @@ class WebApi:
         self.faults = FaultPlan()
         self.socket_url = ""
         self.upload_url = ""
+        self.latency_s = 0.0  # of a call, half of it on the way there
         self.caller = ""  # the workspace whose token the present call has
         # asked before and after each call took effect: whether its caller is dead by then
         self.moment: Callable[[], bool] = lambda: False
@@ -60,6 +62,7 @@ class WebApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         args = await _arguments(request)
+        await asyncio.sleep(self.latency_s / 2)
         if self.moment():
             return _break(request)
         fault = self.faults.next(method)
@@ -88,6 +91,7 @@ class WebApi:
             return _break(request)
         if fault.startswith("lost at "):
             return await _break_off(request, {"ok": True, **answer}, int(fault.split()[2]))
+        await asyncio.sleep(self.latency_s / 2)
         return web.json_response({"ok": True, **answer})
 
     def _record(self, method: str, args: Json, error: str) -> None:

@@ -59,6 +59,17 @@ async def test_a_stream_that_fails_half_way_ends_whole(bot: Bot, method: str, fa
     assert answer.words == TEXT
 
 
+async def test_a_first_word_that_takes_long_is_begun_to_be_shown(bot: Bot) -> None:
+    bot.engine.say = lambda body: [*words(body["model"], "Inter", "nation")[:3], HANG]
+    question = await ask(bot)
+    await bot.slack.until(lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> ''"), "it")
+    (answer,) = bot.slack.in_thread("DU2", question.ts)
+    assert answer.words == "Internatio"
+    bot.says("International ", "affairs.")
+    await bot.slack.edit(question, "Tell me more")
+    assert (await the_only_answer(bot, question)).words == "International affairs."
+
+
 async def test_a_stream_that_expires_ends_whole(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.stream_lifetime_s = 0.0
