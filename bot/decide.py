@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
-import orjson
 from sqlite_utils import Database
 
 from bot import comparisons, policy, stats
@@ -115,38 +114,6 @@ def _reshare(db: Database, experiment: Experiment, shares: tuple[float, ...]) ->
     labels = [v.label for v in experiment.variants]
     with contextlib.suppress(Conflict):  # another bot began the stage
         ramps.change(db, experiment, dict(zip(labels, shares, strict=True)), "policy:adaptive")
-
-
-# Working a decision out anew
-
-
-@dataclass(frozen=True)
-class Explained:
-    decision: Decision
-    again: Verdict  # from the stored numbers
-    differing: tuple[str, ...]  # parts of the results that came out otherwise, none if all is well
-
-
-def explain(decision: Decision) -> Explained:
-    """Work a decision out anew, from its stored evidence, terms and policy alone."""
-    stored = decision.results | {"evidence": decision.evidence, "terms": decision.terms}
-    promotable = bool(stored.pop("promotable"))
-    results = stats.reproduce(stored)
-    again = policy.verdict(results, _rules(decision.policy), promotable)
-    worked_out = orjson.loads(orjson.dumps(asdict(results)))
-    differing = [name for name in stored if stored[name] != worked_out[name]]
-    now = (results.state, again.variant, again.action, again.sentence)
-    then = (decision.state, decision.variant, decision.action, decision.sentence)
-    if now != then:
-        differing.append("decision")
-    return Explained(decision, again, tuple(differing))
-
-
-def _rules(name: str) -> Rules:
-    return Rules(policy=next(p for p in policies.POLICIES if p == name))
-
-
-# The task
 
 
 class Decider:

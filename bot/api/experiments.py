@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlite_utils import Database
 
-from bot import auth, comparisons, decide, stats
+from bot import auth, comparisons, stats
 from bot.api.domain import DomainName, domain_of
 from bot.comparisons import Plan
+from bot.explain import explain
 from bot.service import Service
 from data import decisions, domains, experiments, ramps, testers
 from data.errors import Conflict
@@ -130,13 +131,13 @@ async def list_decisions(request: Request, experiment_id: Id) -> dict[str, Any]:
 
 
 @router.get("/decisions/{decision_id}", dependencies=[Depends(auth.reviewer)])
-async def explain(request: Request, decision_id: Id) -> dict[str, Any]:
+async def explain_decision(request: Request, decision_id: Id) -> dict[str, Any]:
     """A decision, worked out anew from its stored numbers; `differing` is empty when it comes to
     the same."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:
-        return asdict(decide.explain(decisions.get(db, decision_id)))
+        return asdict(explain(decisions.get(db, decision_id)))
 
     return await service.store.read(find)
 

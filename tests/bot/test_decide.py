@@ -11,6 +11,7 @@ from sqlite_utils import Database
 from bot import comparisons, decide
 from bot.comparisons import Plan
 from bot.decide import Decider
+from bot.explain import explain
 from bot.metrics import Metrics
 from data import (
     adapters,
@@ -336,9 +337,20 @@ def test_a_decision_is_worked_out_anew_from_its_numbers(store: Store, running: E
     (made,) = look(store)
     with store.write() as db:
         rate(db, running, BETTER, 100)  # what comes later changes nothing
-    explained = decide.explain(decisions.get(store.db, made.id))
+    explained = explain(decisions.get(store.db, made.id))
     assert explained.differing == ()
     assert explained.again.action == "advise"
+
+
+def test_other_words_and_new_numbers_are_no_difference(store: Store, running: Experiment) -> None:
+    """A later version may say the same otherwise, and work out more."""
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    (made,) = look(store)
+    made.results["sentence"] = "B is the lesser one."
+    made.results["comparisons"][0]["sentence"] = "B is the lesser one."
+    del made.results["comparisons"][0]["needed"]
+    assert explain(replace(made, sentence="B is the lesser one.")).differing == ()
 
 
 def test_other_numbers_come_to_something_else(store: Store, running: Experiment) -> None:
@@ -346,11 +358,11 @@ def test_other_numbers_come_to_something_else(store: Store, running: Experiment)
         rate(db, running, WORSE, 200)
     (made,) = look(store)
     made.evidence["stages"][0]["cells"][1]["sums"]["rating"]["wy"] += 40
-    differing = decide.explain(made).differing
+    differing = explain(made).differing
     assert "decision" in differing
     assert "comparisons" in differing
     other_terms = replace(made, terms=made.terms | {"least_people": 500})
-    assert "decision" in decide.explain(other_terms).differing
+    assert "decision" in explain(other_terms).differing
 
 
 # Shares that follow the results
