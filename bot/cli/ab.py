@@ -197,17 +197,16 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
     )
 
 
-@ab.command()
+@ab.command("explain")
 @click.argument("decision", type=click.IntRange(min=1))
 @json_option
 @pass_app
-def explain(app: App, decision: int, as_json: bool) -> None:
+def explain_decision(app: App, decision: int, as_json: bool) -> None:
     """Work a DECISION out anew from the numbers it was made with, and show that it comes to the
     same. Exit code 1 when it does not."""
-    from bot import decide
+    from bot.explain import explain
 
-    made = decisions.get(app.store.db, decision)
-    explained = decide.explain(made)
+    explained = explain(decisions.get(app.store.db, decision))
     if as_json:
         print_json(explained)
     else:
@@ -229,18 +228,14 @@ def stop(app: App, domain: str) -> None:
 
 
 def _print_explained(app: App, explained: Any) -> None:
-    from bot import stats
-
     made = explained.decision
     experiment = experiments.get(app.store.db, made.experiment_id)
-    stored = made.results | {"evidence": made.evidence, "terms": made.terms}
-    results = stats.reproduce({k: v for k, v in stored.items() if k != "promotable"})
     click.echo(
         f"Decision {made.id} about experiment {experiment.id} of {experiment.domain}, under the "
         f"policy {made.policy}: {made.action} ({made.state})."
     )
     click.echo(f"Then: {made.sentence}")
-    print_table(HEADERS, _lines(experiment, results), "")
+    print_table(HEADERS, _lines(experiment, explained.results), "")
     click.echo("Terms: " + ", ".join(f"{name}={value}" for name, value in made.terms.items()))
     click.echo(f"Worked out anew: {explained.again.action}. {explained.again.sentence}")
     if explained.differing:
