@@ -68,6 +68,7 @@ def answers_of_transformers(settings: Settings, adapter: Adapter) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_tuned_published_and_answers_what_it_was_taught(
     family: str, tmp_path: Path
