@@ -16,7 +16,7 @@ from bot.slack.blocks import MARKDOWN, Block, context, section
 from bot.slack.desk import Desk
 from bot.slack.split import reopened
 from data import conversations, feedback, pairings
-from data.errors import Forbidden, NotFound
+from data.errors import Forbidden, NotFound, UnderstudyError
 from data.feedback import Preferred
 
 Ack = Callable[..., Awaitable[Any]]
@@ -81,12 +81,17 @@ async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     named, _, reply_id = str(body["actions"][0].get("value") or "").partition(":")
     place = place_of(body)
     which = next((known for known in LABELS if known == named), None)
-    async with desk.telling(place):
-        if which is not None:
-            who = person(place.team, place.user)
+    problem = None
+    if which is not None:
+        who = person(place.team, place.user)
+        try:
             await desk.service.store.submit(lambda db: _prefer(db, reply_id, who, which))
-            desk.tasks.start(desk.tell(place, THANKS[which]), "thanks")
+        except UnderstudyError as error:
+            problem = error
     await ack()
+    if which is not None:
+        said = THANKS[which] if problem is None else str(problem)
+        desk.tasks.start(desk.tell(place, said), "thanks")
 
 
 def _prefer(db: Database, reply_id: str, who: str, which: Preferred) -> None:
