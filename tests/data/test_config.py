@@ -87,13 +87,15 @@ def example_of(section: str, key: str) -> str:
     field = SECTIONS[section].model_fields[key]
     if key in ("max_attempts", "max_model_len", "replicas"):  # these have bounds of their own
         return str(int(field.default) + 1)
-    if key == "sleep_hours":
-        return "22:00-06:00"
+    if key in ("sleep_hours", "digest_at"):
+        return {"sleep_hours": "22:00-06:00", "digest_at": "07:30"}[key]
+    if isinstance(field.default, bool):
+        return str(not field.default).lower()
     if (section, key) == ("serving", "url"):
         return "http://10.0.0.5:8000"
     if get_origin(field.annotation) is Literal:
         return str(next(v for v in get_args(field.annotation) if v != field.default))
-    kinds = {bool: "false", int: "33", float: "0.5"}
+    kinds = {int: "33", float: "0.5"}
     return kinds.get(type(field.default), "text")
 
 
