@@ -74,13 +74,15 @@ def summary(evidence: Evidence, terms: Terms) -> Results:
     )
     said = dict.fromkeys(c.sentence for c in comparisons)  # a broken split is told once
     chances = [words.chance(c) for c in comparisons]
+    stronger = strengths([v.label for v in variants], evidence.ballots)
     return Results(
         state=decide.overall(comparisons),
         sentence=" ".join([*said, words.rated(variants), *filter(None, chances)]),
+        details=words.details(comparisons, split, stronger, terms),
         variants=variants,
         comparisons=comparisons,
         split=split,
-        strengths=strengths([v.label for v in variants], evidence.ballots),
+        strengths=stronger,
         evidence=evidence,
         terms=terms,
     )

@@ -3,7 +3,7 @@
 from math import ceil, sqrt
 
 from bot.stats.results import Difference
-from bot.stats.sequence import boundary
+from bot.stats.sequence import SPENT, boundary
 
 
 def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: float) -> int:
@@ -14,7 +14,7 @@ def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: fl
     spread = found.error * sqrt(found.time)  # what one person at equal shares would leave open
 
     def half(time: float) -> float:
-        return spread / sqrt(time) * float(boundary(time, alpha, tuned_for))
+        return spread / sqrt(time) * float(boundary(time, SPENT * alpha, tuned_for))
 
     low, high = 1.0, 2.0
     while half(high) > target:

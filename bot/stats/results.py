@@ -82,6 +82,7 @@ class Strength:
 class Results:
     state: State
     sentence: str
+    details: tuple[str, ...]  # a line for each guardrail and other metric, the split, the choices
     variants: tuple[VariantResult, ...]  # the control first
     comparisons: tuple[Comparison, ...]  # one for every candidate
     split: Split

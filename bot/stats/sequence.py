@@ -31,6 +31,9 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+# Of alpha; the rest is kept back, because the sequence is asymptotic and the means of people move.
+SPENT = 0.9
+
 Array = Any  # numpy's, or a number; numpy is imported when results are worked out, not before
 
 
@@ -78,7 +81,7 @@ def difference(a: Side, b: Side, alpha: float, tuned_for: float, bounded: bool =
         spent = spent + variance_b * (weight * (1 - share_b)).sum(-1)
         time = 4 * spent / ((variance_a + variance_b) / 2)
         error = np.sqrt(spent) / weights
-        half = error * boundary(time, alpha, tuned_for)
+        half = error * boundary(time, SPENT * alpha, tuned_for)
     return Interval(estimate, estimate - half, estimate + half, error, time)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 
 from bot.stats.remaining import about
-from bot.stats.results import Comparison, Difference, VariantResult
+from bot.stats.results import Comparison, Difference, Split, Strength, VariantResult
 from data.evidence import Metric, Stage
 from data.terms import Terms
 
@@ -14,6 +14,14 @@ MORE: Mapping[Metric, str] = {
     "correction": "more of its answers are corrected",
     "regenerate": "more of its answers are asked for again",
     "follow_up": "fewer of the people asked say that it helped",
+}
+
+MEASURED: Mapping[Metric, str] = {
+    "failed": "answers that fail",
+    "latency": "time to answer",
+    "correction": "answers corrected",
+    "regenerate": "answers asked for again",
+    "follow_up": "people asked who say that it helped",
 }
 
 
@@ -76,6 +84,43 @@ def chance(found: Comparison) -> str:
     return f"Chance that {found.label} is better: {found.chance_better:.0%} ({FOR_SHOWING})."
 
 
+def details(
+    comparisons: Sequence[Comparison], split: Split, strengths: Sequence[Strength], terms: Terms
+) -> tuple[str, ...]:
+    """What does not decide, or only when it breaks: a line each."""
+    found = [
+        f"{c.label}: {_measured(metric, difference, terms)}"
+        for c in comparisons
+        for metric, difference in c.differences.items()
+        if metric != "rating"
+    ]
+    for c in comparisons:
+        rating = c.differences.get("rating")
+        if rating is not None and rating.adjusted:
+            found.append(
+                f"{c.label}: earlier ratings take {rating.adjusted:.0%} of the noise away."
+            )
+    found += [
+        f"{s.label}: preferred to the control in {s.win_rate:.0%} of choices "
+        f"({s.low:.0%} to {s.high:.0%}, {FOR_SHOWING})."
+        for s in strengths
+    ]
+    divided = "as agreed" if split.sound else "not as agreed"
+    return (*found, f"People are divided {divided} (p = {split.p_value:.2g}).")
+
+
+def _measured(metric: Metric, found: Difference, terms: Terms) -> str:
+    bound = terms.guardrails.get(metric)
+    values = (found.estimate, found.low, found.high)
+    if metric == "latency":
+        much, low, high = (f"{100 * (exp(x) - 1):+.0f}%" for x in values)
+        limit = "" if bound is None else f"; at most {100 * bound:+.0f}% is allowed"
+        return f"{MEASURED[metric]} {much} ({low} to {high}){limit}."
+    much, low, high = (_signed(x) for x in values)
+    limit = "" if bound is None else f"; at most {_points(bound)} worse is allowed"
+    return f"{MEASURED[metric]} {much} points ({low} to {high}){limit}."
+
+
 def _broken(found: Comparison, terms: Terms) -> str:
     metric = next(m for m in found.differences if m == found.reason)
     difference, bound = found.differences[metric], terms.guardrails[metric]
@@ -100,7 +145,11 @@ def _apart(difference: float) -> str:
 
 
 def _interval(found: Difference) -> str:
-    return f"interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    return f"interval {_signed(found.low)} to {_signed(found.high)}"
+
+
+def _signed(share: float) -> str:
+    return f"{round(100 * share, 1) + 0:+.1f}"  # + 0: without a sign that means nothing
 
 
 def _points(share: float) -> str:

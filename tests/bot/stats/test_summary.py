@@ -1,6 +1,7 @@
 """The results of a comparison: states, sentences, and that a stored decision can be given again."""
 
 from dataclasses import asdict, replace
+from math import exp
 
 import orjson
 import pytest
@@ -161,8 +162,8 @@ def test_without_ratings_on_a_side_nothing_is_claimed() -> None:
 def test_while_collecting() -> None:
     found = stats.summary(two((70, 30), (75, 25)), TERMS)
     assert found.sentence.startswith(
-        "Collecting: B is 5 points above A so far, interval -16.3 to +26.3. If it stays so, about "
-        "3,000 more rated people decide it. 100 people rated A"
+        "Collecting: B is 5 points above A so far, interval -16.5 to +26.5. If it stays so, about "
+        "3,100 more rated people decide it. 100 people rated A"
     )
 
 
@@ -171,7 +172,7 @@ def test_when_it_is_decided() -> None:
     worse = stats.summary(two((800, 200), (700, 300)), TERMS)
     none = stats.summary(two((17_500, 7_500), (17_500, 7_500)), TERMS)
     assert better.sentence.startswith(
-        "B (helpdesk@2) is better than A (helpdesk@1): by 10 points, interval +4.1 to +15.9."
+        "B (helpdesk@2) is better than A (helpdesk@1): by 10 points, interval +4.0 to +16.0."
     )
     assert worse.sentence.startswith("B (helpdesk@2) is worse than A (helpdesk@1): by 10 points")
     assert none.sentence.startswith(
@@ -188,6 +189,36 @@ def test_a_broken_guardrail_in_words() -> None:
     said = stats.summary(slow, TERMS).sentence
     assert said.startswith("Unhealthy: B (helpdesk@2) takes 172% longer to answer (interval 16")
     assert "; 25% is allowed. 0 people rated A" in said
+
+
+def test_what_is_measured_beside_the_ratings() -> None:
+    control = cell(votes(120, 80), earlier=[0.1, 0.9] * 100, failed=[0.0, 0.1] * 100)
+    candidate = cell(
+        [0.1, 0.9] * 100,
+        earlier=[0.1, 0.9] * 100,
+        failed=[0.0, 0.12] * 100,
+        latency=[1.0, 1.2] * 100,
+        regenerate=[0.0, 0.2] * 100,
+    )
+    control.sums.update(  # type: ignore[attr-defined]
+        cell(latency=[1.0, 1.1] * 100, regenerate=[0.1] * 200).sums
+    )
+    ballots = [Ballot((Votes("A", "B", 0, 1),), people=30), Ballot((Votes("A", "B", 1),), 20)]
+    found = stats.summary(evidence([control, candidate], ballots=ballots), TERMS)
+    failed, latency, regenerate = (
+        found.comparisons[0].differences[m] for m in ("failed", "latency", "regenerate")
+    )
+    assert found.details[:3] == (
+        f"B: answers asked for again +0.0 points ({100 * regenerate.low:+.1f} to "
+        f"{100 * regenerate.high:+.1f}).",
+        f"B: answers that fail +1.0 points ({100 * failed.low:+.1f} to {100 * failed.high:+.1f}); "
+        "at most 2 worse is allowed.",
+        f"B: time to answer +5% ({100 * (exp(latency.low) - 1):+.0f}% to "
+        f"{100 * (exp(latency.high) - 1):+.0f}%); at most +25% is allowed.",
+    )
+    assert found.details[3].startswith("B: earlier ratings take ")
+    assert found.details[4].startswith("B: preferred to the control in 60% of choices (4")
+    assert found.details[5] == "People are divided as agreed (p = 1)."
 
 
 # Remaining people
