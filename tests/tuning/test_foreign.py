@@ -29,11 +29,11 @@ def plain_base(settings: Settings) -> Any:
     return AutoModelForCausalLM.from_pretrained(settings.base.path, dtype=torch.float32).eval()
 
 
-def stirred(model: Any) -> Any:
+def stirred(model: Any, strength: float = 0.05) -> Any:
     generator = torch.Generator().manual_seed(1)
     for name, weight in model.named_parameters():
         if "lora_" in name:
-            weight.data = torch.randn(weight.shape, generator=generator) * 0.05
+            weight.data = torch.randn(weight.shape, generator=generator) * strength
     return model.eval()
 
 
@@ -44,12 +44,16 @@ def logits(model: Any) -> Tensor:
 
 
 def peft_folder(
-    settings: Settings, folder: Path, targets: Any = ("q_proj", "down_proj"), **more: Any
+    settings: Settings,
+    folder: Path,
+    targets: Any = ("q_proj", "down_proj"),
+    strength: float = 0.05,
+    **more: Any,
 ) -> Tensor:
     """What PEFT itself writes, as TRL and Axolotl do; returns the logits that it gives."""
     given = targets if isinstance(targets, str) else list(targets)
     config = LoraConfig(r=8, lora_alpha=12, target_modules=given, task_type="CAUSAL_LM", **more)
-    model = stirred(get_peft_model(plain_base(settings), config))
+    model = stirred(get_peft_model(plain_base(settings), config), strength)
     model.save_pretrained(folder)
     return logits(model)
 

@@ -1,0 +1,199 @@
+"""Adapters taken out of the house answer there as they do here."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import AutoPeftModelForCausalLM
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from data import adapters
+from data.adapters import Adapter
+from data.config import Settings
+from data.db import Store
+from data.domains import Domain
+from data.errors import Conflict
+from data.tensor_file import BadAdapter
+from tests.tuning.test_foreign import logits, peft_folder
+from tuning import export, foreign, model, ollama
+from tuning.recipe import Recipe
+
+
+def made(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, quantization: str = "nf4"
+) -> Adapter:
+    """An adapter that was trained on a base held as `quantization` says."""
+    peft_folder(settings, tmp_path / "theirs", strength=0.3)
+    adapter = foreign.bring_in(store, settings, domain, tmp_path / "theirs", "ann")
+    with store.write() as db:
+        db.execute("UPDATE adapters SET recipe = ?", [json.dumps({"quantization": quantization})])
+    return adapters.by_id(store.db, adapter.id)
+
+
+def as_trained(settings: Settings, adapter: Adapter, quantization: Any = "nf4") -> Tensor:
+    """What the trainer computes with the adapter."""
+    base = model.load_base(
+        settings.base.path, Recipe(quantization=quantization), torch.device("cpu")
+    )
+    tuned = model.continued_adapter(base, adapter.folder(settings.home))
+    with base.precision():
+        return logits(tuned.eval()).float()
+
+
+def test_peft_s_form_is_loaded_by_peft_alone(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path
+) -> None:
+    expected = peft_folder(settings, tmp_path / "first", strength=0.3)
+    adapter = made(store, settings, domain, tmp_path)
+
+    export.write(settings, domain, adapter, "peft", tmp_path / "out")
+
+    loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert torch.equal(logits(loaded.eval()), expected)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_merged_weights_compute_what_the_adapter_on_its_base_does(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, quantization: str
+) -> None:
+    adapter = made(store, settings, domain, tmp_path, quantization)
+
+    export.write(settings, domain, adapter, "merged", tmp_path / "out")
+
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    expected = as_trained(settings, adapter, quantization)
+    assert merged.dtype == torch.bfloat16
+    assert not hasattr(merged, "peft_config")
+    found, bare = logits(merged).float(), bare_logits(settings)
+    assert (found - expected).abs().max() < 0.02 * (bare - expected).abs().max()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert (
+        tokenizer.chat_template == AutoTokenizer.from_pretrained(settings.base.path).chat_template
+    )
+
+
+def bare_logits(settings: Settings) -> Tensor:
+    return logits(AutoModelForCausalLM.from_pretrained(settings.base.path).eval()).float()
+
+
+def test_weights_merged_into_the_base_as_it_was_in_4_bit_are_nearer_than_into_the_bf16_one(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path
+) -> None:
+    """The rounding of the base is part of what the adapter learned to correct."""
+    adapter = made(store, settings, domain, tmp_path)
+    expected = as_trained(settings, adapter)
+    for name, quantization in (("rounded", "nf4"), ("plain", "none")):
+        with store.write() as db:
+            recipe = json.dumps({"quantization": quantization})
+            db.execute("UPDATE adapters SET recipe = ?", [recipe])
+        again = adapters.by_id(store.db, adapter.id)
+        export.write(settings, domain, again, "merged", tmp_path / name)
+
+    def distance(name: str) -> float:
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / name).eval()
+        return float((logits(merged).float() - expected).abs().max())
+
+    assert distance("rounded") < distance("plain") / 3
+
+
+def rendered(template: str, system: str, prompt: str) -> str:
+    """As Go's text/template renders it up to the answer, which is where Ollama begins to write."""
+    shown = re.sub(
+        r"\{\{ if \.System \}\}(.*?)\{\{ end \}\}",
+        lambda m: m[1] if system else "",
+        template,
+        flags=re.DOTALL,
+    )
+    shown = shown.split("{{ .Response }}")[0]
+    return shown.replace("{{ .System }}", system).replace("{{ .Prompt }}", prompt)
+
+
+@pytest.mark.parametrize("system", ["", "Be brief."])
+def test_the_modelfile_renders_what_was_trained(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, system: str, tokenizer: Any
+) -> None:
+    template = ollama.go_template(tokenizer)
+
+    assert template is not None
+    said = [{"role": "system", "content": system}] if system else []
+    said.append({"role": "user", "content": "What is new?"})
+    assert rendered(template, system, "What is new?") == tokenizer.apply_chat_template(
+        said, tokenize=False, add_generation_prompt=True
+    )
+
+
+def test_the_modelfile_says_all_that_decides_about_answers(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path
+) -> None:
+    adapter = made(store, settings, domain, tmp_path)
+
+    export.write(settings, domain, adapter, "ollama", tmp_path / "out")
+
+    lines = (tmp_path / "out" / "Modelfile").read_text()
+    for words in (
+        f"FROM {settings.base.path}\n",
+        "ADAPTER .\n",
+        'TEMPLATE """',
+        'SYSTEM """Be brief."""\n',
+        "PARAMETER temperature 0\n",
+        "PARAMETER repeat_penalty 1\n",
+        "PARAMETER num_ctx 512\n",
+        'PARAMETER stop "<|im_end|>"\n',
+    ):
+        assert words in lines
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+
+LLAMA_3 = (
+    "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + "
+    "'<|end_header_id|>\n\n' + m['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
+    "{% endif %}"
+)
+GEMMA = (  # the system prompt is part of the first turn
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set first = messages[0]['content'] "
+    "+ '\n\n' %}{% set rest = messages[1:] %}{% else %}{% set first = '' %}{% set rest = messages "
+    "%}{% endif %}{% for m in rest %}{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' "
+    "else m['role']) + '\n' + (first if loop.first else '') + m['content'] | trim + "
+    "'<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}"
+    "{% endif %}"
+)
+SHOUTING = "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}"
+
+
+@pytest.mark.parametrize(("chat_template", "can"), [(LLAMA_3, 1), (GEMMA, 1), (SHOUTING, 0)])
+def test_templates_of_other_families(tiny_base: Path, chat_template: str, can: bool) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.chat_template = chat_template
+    tokenizer.bos_token = "<|begin|>"
+
+    template = ollama.go_template(tokenizer)
+
+    assert (template is not None) == can
+    if template is not None:
+        for system in ("", "Be brief."):
+            said = [{"role": "system", "content": system}] if system else []
+            said.append({"role": "user", "content": "What is new?"})
+            whole = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+            assert tokenizer.bos_token + rendered(template, system, "What is new?") == whole
+
+
+def test_nothing_is_overwritten_and_nothing_half_done_is_left(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path
+) -> None:
+    adapter = made(store, settings, domain, tmp_path)
+    (tmp_path / "out").mkdir()
+
+    with pytest.raises(Conflict, match="is there already"):
+        export.write(settings, domain, adapter, "peft", tmp_path / "out")
+
+    spoiled = adapter.folder(settings.home) / "adapter_config.json"
+    spoiled.chmod(0o644)
+    spoiled.write_text(spoiled.read_text() + " ")
+    with pytest.raises(BadAdapter, match="have changed"):
+        export.write(settings, domain, adapter, "peft", tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,119 @@
+"""Takes an adapter out of the house, in the form in which others want it.
+
+- `peft`: the adapter alone, with the base named so that PEFT finds it.
+- `merged`: the base with the adapter in it, in bf16, for engines without LoRA. Where the adapter
+  was trained on a base in 4 bit, the base is rounded as it was then: that is what the adapter
+  corrects. In 4 bit nothing is saved again, because it would be rounded once more.
+- `ollama`: the adapter and a Modelfile, which names the base, the template that the adapter was
+  trained with, the domain's system prompt and how answers are sampled and end.
+
+The folder is written beside its place and renamed, so there is a whole one or none.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Linear4bit
+from transformers import AutoModelForCausalLM
+
+from data import adapter_files, adapters
+from data.adapters import Adapter
+from data.config import Settings
+from data.domains import Domain
+from data.errors import Conflict, Invalid
+from tuning import model, ollama
+from tuning.recipe import Recipe
+
+Format = Literal["peft", "merged", "ollama"]
+
+
+def write(settings: Settings, domain: Domain, adapter: Adapter, form: Format, out: Path) -> None:
+    """Write the adapter to the new folder `out`. Raises Conflict when there is something already,
+    or its files are gone, BadAdapter when they have changed, Invalid when the form cannot hold
+    it."""
+    adapters.refuse_removed(adapter)
+    folder = adapter.folder(settings.home)
+    adapter_files.check(
+        folder,
+        base=settings.base.path,
+        base_model=adapter.base_model,
+        max_rank=settings.serving.rank_limit,
+        sha256=adapter.sha256,
+    )
+    with _whole(out) as part:
+        if form == "merged":
+            _merged(settings, adapter, folder, part)
+        else:
+            _adapter(settings, folder, part)
+        if form == "ollama":
+            text = ollama.modelfile(settings, domain, adapter)
+            (part / "Modelfile").write_text(text, encoding="utf-8")
+
+
+def _adapter(settings: Settings, folder: Path, part: Path) -> None:
+    """The two files of an adapter. Here the base goes by the deployment's name for it, which is
+    nobody else's when it is the shipped one."""
+    shutil.copyfile(folder / adapter_files.WEIGHTS, part / adapter_files.WEIGHTS)
+    config = json.loads((folder / adapter_files.CONFIG).read_bytes())
+    config["base_model_name_or_path"] = settings.base.path
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (part / adapter_files.CONFIG).write_text(text, encoding="utf-8")
+    if (folder / "README.md").is_file():
+        shutil.copyfile(folder / "README.md", part / "README.md")
+
+
+def _merged(settings: Settings, adapter: Adapter, folder: Path, part: Path) -> None:
+    quantization = adapter.recipe.get("quantization", "none")
+    base = model.load_base(settings.base.path, Recipe(quantization=quantization))
+    tuned = model.continued_adapter(base, folder)
+    merged = AutoModelForCausalLM.from_pretrained(settings.base.path, dtype=torch.bfloat16)
+    weights = {name: w.to(merged.dtype) for name, w in merged_weights(tuned).items()}
+    missing = merged.load_state_dict(weights, strict=False).unexpected_keys
+    if missing:
+        raise Invalid(f"The base model has no {missing[0]}, so the adapter cannot be merged.")
+    merged.save_pretrained(part)
+    base.tokenizer.save_pretrained(part)
+
+
+@torch.no_grad()
+def merged_weights(tuned: Any) -> dict[str, torch.Tensor]:
+    """Name -> float32 weight (out, in), of each layer of the base that is in 4 bit or has an
+    adapter: as the trainer computes with them."""
+    found = {}
+    for name, layer in tuned.get_base_model().named_modules():
+        linear = getattr(layer, "base_layer", layer)
+        has_adapter = hasattr(layer, "get_delta_weight")
+        if name.endswith(".base_layer") or not (has_adapter or isinstance(layer, Linear4bit)):
+            continue
+        weight = linear.weight
+        if isinstance(linear, Linear4bit):
+            weight = dequantize_4bit(weight.data, weight.quant_state)
+        weight = weight.detach().float().cpu()
+        if has_adapter:
+            weight = weight + layer.get_delta_weight(tuned.active_adapter).float().cpu()
+        found[f"{name}.weight"] = weight
+    return found
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out` when all went well, and is gone otherwise."""
+    if out.exists():
+        raise Conflict(f"{out} is there already; name a folder that is not.")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise Invalid(f"{out} cannot be written: {error.strerror or error}") from error
+    try:
+        yield part
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
