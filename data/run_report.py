@@ -5,6 +5,7 @@ run's folder is a copy for whoever has no server at hand. The page needs nothing
 script, no font, no picture from elsewhere. What people wrote is shown as text, whatever is in it.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -99,7 +100,8 @@ def write(db: Database, settings: Settings, run_id: int) -> Path | None:
         part.replace(file)
     except OSError as error:
         log.warning("the report of run %d was not written: %s", run_id, error)
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         return None
     return file
 

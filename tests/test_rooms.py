@@ -32,6 +32,8 @@ LAZILY = {
         "serving.removal",
         "tuning.worker",
         "tuning.recipe",
+        "tuning.foreign",
+        "tuning.export",
     )
 }
 HEAVY = (

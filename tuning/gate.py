@@ -135,8 +135,8 @@ def not_worse(
     found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
     passed = lost.difference <= margin or lost.chance >= chance
     figures = (
-        f"token F1 {found.difference:+.3f} beside {incumbent} on {_questions(found)} "
-        f"(95%: {found.low:+.3f} to {found.high:+.3f}; {margin:g} less is allowed)"
+        f"token F1 {_signed(found.difference)} beside {incumbent} on {_questions(found)} "
+        f"(95%: {_signed(found.low)} to {_signed(found.high)}; {margin:g} less is allowed)"
     )
     verdict = "It is no worse than it may be" if passed else "It is worse"
     return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
@@ -231,12 +231,17 @@ def _signs(n: int, random: np.random.Generator) -> Numbers:
     return np.vstack([np.ones(n), drawn])  # the observed one, so that no chance is nought
 
 
+def _signed(value: float) -> str:
+    """Never minus nothing."""
+    return f"{round(value, 3) + 0.0:+.3f}"
+
+
 def _questions(found: Paired) -> str:
     return "1 question" if found.n == 1 else f"{found.n} questions"
 
 
 def _loss_words(found: Paired, incumbent: str) -> str:
     return (
-        f"{found.difference:+.3f} nats a token beside {incumbent} on {_questions(found)} "
-        f"(95%: {found.low:+.3f} to {found.high:+.3f})"
+        f"{_signed(found.difference)} nats a token beside {incumbent} on {_questions(found)} "
+        f"(95%: {_signed(found.low)} to {_signed(found.high)})"
     )

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
 from bot import admin, auth
@@ -41,6 +42,25 @@ async def promote(
         return admin.promote(db, domain, name, auth.person(key))
 
     return _shown(await service.store.submit(move))
+
+
+class Acceptance(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+@router.post("/adapters/{name}/accept")
+async def accept(
+    request: Request, name: Name, given: Acceptance, key: Annotated[Key, Depends(auth.admin)]
+) -> dict[str, Any]:
+    """Overrule the gate: a rejected adapter becomes a candidate, and the reason is kept."""
+    service: Service = request.app.state.service
+
+    def overrule(db: Database) -> Adapter:
+        return adapters.accept(db, adapters.get(db, name), auth.person(key), given.reason)
+
+    return _shown(await service.store.submit(overrule))
 
 
 @router.post("/domains/{domain}/rollback")

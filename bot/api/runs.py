@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlite_utils import Database
+from starlette.responses import HTMLResponse
 
 from bot import admin, auth
 from bot.api.domain import DomainName, domain_of
 from bot.service import Service
-from data import runs
+from data import run_report, runs
 from data.keys import Key
 
 router = APIRouter()
@@ -80,6 +81,18 @@ async def get_run(request: Request, run_id: Id) -> dict[str, Any]:
         }
 
     return await service.store.read(find)
+
+
+@router.get("/runs/{run_id}/report", dependencies=[Depends(auth.reviewer)])
+async def report(request: Request, run_id: Id) -> HTMLResponse:
+    """What the run showed, as a page: figures, loss curve, the gate, the worst answers."""
+    service: Service = request.app.state.service
+    page = await service.store.read(lambda db: run_report.page(db, run_id))
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "Cache-Control": "no-store",
+    }
+    return HTMLResponse(page, headers=headers)
 
 
 @router.post("/runs/{run_id}/cancel")

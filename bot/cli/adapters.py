@@ -1,6 +1,7 @@
 """`understudy adapters`: versions, their lineage and scores, and which one is live."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from sqlite_utils import Database
@@ -14,7 +15,7 @@ from data.clock import iso, now_us
 
 @click.group()
 def adapters() -> None:
-    """Adapter versions: list, promote, roll back, retire, remove."""
+    """Adapter versions: list, promote, roll back, accept, import, export, retire, remove."""
 
 
 @adapters.command("list")
@@ -56,6 +57,7 @@ def show(app: App, name: str, as_json: bool) -> None:
     dataset = datasets.by_id(db, adapter.dataset_id) if adapter.dataset_id else None
     facts = {
         "state": adapter.state,
+        "because": adapter.state_reason or None,
         "scores": scores.sentence(adapter),
         "base model": adapter.base_model,
         "grown from": store.by_id(db, adapter.parent_id).name if adapter.parent_id else "the base",
@@ -69,6 +71,8 @@ def show(app: App, name: str, as_json: bool) -> None:
         "recipe": ", ".join(f"{k}={v}" for k, v in adapter.recipe.items()),
     }
     print_table(("", ""), [(k, v) for k, v in facts.items() if v], "")
+    if adapter.run_id and adapter.scores.get("evaluation"):
+        click.echo(f"All figures: `understudy runs show {adapter.run_id}`.")
     samples = [
         (s["question"], s["expected"], s["base"], s["adapter"])
         for s in adapter.scores.get("samples", [])[:5]
@@ -97,6 +101,65 @@ def rollback(app: App, domain: str) -> None:
     with app.store.write() as db:
         before = admin.roll_back(db, domains.get(db, domain), app.actor)
     click.echo(f"{before.name if before else 'The bare base'} answers again.")
+
+
+@adapters.command()
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; it is kept with the adapter.")
+@pass_app
+def accept(app: App, name: str, reason: str) -> None:
+    """Overrule the gate: make NAME, which it rejected, a candidate. The reason is kept."""
+    with app.store.write() as db:
+        adapter = store.accept(db, store.get(db, name), app.actor, reason)
+    click.echo(f"{adapter.name} is a candidate now. Engines load it within seconds.")
+
+
+@adapters.command("import")
+@click.argument("path", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--domain", help="Whose adapter it becomes. Default: the default domain's.")
+@click.option("--same-base", is_flag=True, help="The base has another name here and is the same.")
+@pass_app
+def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
+    """Bring in the adapter in folder PATH: of PEFT, TRL, Unsloth, Axolotl, or of MLX.
+
+    It is checked like every adapter. No gate sees it: compare it before you promote it.
+    """
+    from tuning import foreign
+
+    db = app.store.db
+    subject = domains.get(db, domain) if domain else domains.default(db)
+    adapter = foreign.bring_in(
+        app.store, app.settings, subject, path, app.actor, same_base=same_base
+    )
+    click.echo(
+        f"{adapter.name} is a candidate: rank {adapter.rank}, {adapter.size_bytes / 1e6:.1f} MB. "
+        f"Compare it: `understudy ab start {subject.name} live {adapter.version}`."
+    )
+
+
+@adapters.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("peft", "merged", "ollama")),
+    default="peft",
+    show_default=True,
+    help="The adapter alone, in the base as bf16, or with an Ollama Modelfile.",
+)
+@pass_app
+def export(app: App, name: str, folder: Path, format_: Literal["peft", "merged", "ollama"]) -> None:
+    """Write NAME to the new FOLDER, for use elsewhere."""
+    from tuning import export as writer
+
+    adapter = store.get(app.store.db, name)
+    subject = domains.by_id(app.store.db, adapter.domain_id)
+    writer.write(app.settings, subject, adapter, format_, folder)
+    click.echo(f"{adapter.name} is in {folder}.")
+    if format_ == "ollama":
+        made = adapter.name.replace("@", "-")
+        click.echo(f"Not tried with Ollama yet: `ollama create {made} -f {folder}/Modelfile`.")
 
 
 @adapters.command()

@@ -4,7 +4,7 @@ import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from bot.cli.follow import figures
-from data import adapters, domains
+from data import adapters, domains, run_report
 from data import runs as store
 from data.clock import iso, now_us
 from data.errors import NotFound
@@ -48,13 +48,14 @@ def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
 @json_option
 @pass_app
 def show(app: App, number: int, as_json: bool) -> None:
-    """One run with its loss curve."""
-    db = app.store.db
-    run, points = store.get(db, number), store.curve(db, number)
+    """One run: its loss curve, what was measured, and what the gate said."""
+    report = run_report.gather(app.store.db, number)
+    run, points, evaluation = report.run, report.points, report.evaluation
     if as_json:
-        return print_json({"run": run, "curve": points})
+        measured = {"evaluation": evaluation or None, "gate": report.rules}
+        return print_json({"run": run, "curve": points, **measured})
     lasted = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
-    made = adapters.by_id(db, run.adapter_id).name if run.adapter_id else None
+    made = f"{report.adapter.name}, {run_report.verdict(report)}" if report.adapter else None
     facts = {
         "domain": run.domain,
         "kind": run.kind,
@@ -72,7 +73,26 @@ def show(app: App, number: int, as_json: bool) -> None:
     print_table(("", ""), [(k, v) for k, v in facts.items() if v is not None], "")
     held_out = [p for p in points if p.validation_loss is not None]
     lines = [(p.step, _loss(p.loss), _loss(p.validation_loss)) for p in held_out]
-    return print_table(("step", "loss", "held-out loss"), lines, "No measurements yet.")
+    print_table(("step", "loss", "held-out loss"), lines, "No measurements yet.")
+    if note := run_report.overfitting(points):
+        click.echo(note)
+    if evaluation:
+        _tell_evaluation(app, report)
+    return None
+
+
+def _tell_evaluation(app: App, report: run_report.Report) -> None:
+    """The report's figures, as tables."""
+    click.echo(f"Answered by {run_report.answered(report)}.")
+    names = [name for _, name in run_report.models(report)]
+    for name in report.sets:
+        asked = report.evaluation["sets"][name]
+        headers = (f"{name}, {asked['n']} of {asked['of']}", *names)
+        print_table(headers, run_report.table(report, name), "")
+    print_table(("", "gate", ""), run_report.gate_lines(report), "")
+    page = app.settings.runs_path / str(report.run.id) / run_report.FILE
+    if page.is_file():
+        click.echo(f"With the worst answers: {page}")
 
 
 @runs.command()

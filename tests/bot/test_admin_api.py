@@ -6,6 +6,7 @@ from sqlite_utils import Database
 from data import adapters, audit, domains, feedback, pairs, placements, runs
 from tests.bot.conftest import Bot, add_adapter
 from tests.data import given
+from tests.evaluated import evaluated
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
 
@@ -263,3 +264,43 @@ def test_the_state_of_everything_with_what_to_look_at(bot: Bot) -> None:
     assert found["domains"][0]["live"]["version"] == 1
     assert {r["name"] for r in found["replicas"]} == {"here", "old"}
     assert bot.http("reviewer").get("/v1/status").status_code == 403
+
+
+def test_reviewers_read_the_report_of_a_run(bot: Bot) -> None:
+    run, _ = bot.write(lambda db: evaluated(db, "helpdesk", version=7))
+
+    answer = bot.http("reviewer").get(f"/v1/runs/{run.id}/report")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "helpdesk@7" in answer.text
+    assert "<script" not in answer.text
+    assert bot.http("member").get(f"/v1/runs/{run.id}/report").status_code == 403
+    assert bot.http("reviewer").get("/v1/runs/99/report").status_code == 404
+
+
+def test_an_admin_overrules_the_gate_on_record(bot: Bot) -> None:
+    bot.write(lambda db: evaluated(db, "helpdesk", version=7, passed=False, reason="It is worse."))
+    admin = bot.http("admin")
+
+    refused = admin.post("/v1/adapters/helpdesk@7/promote")
+    empty = admin.post("/v1/adapters/helpdesk@7/accept", json={"reason": ""})
+    member = bot.http("reviewer").post("/v1/adapters/helpdesk@7/accept", json={"reason": "x"})
+    accepted = admin.post("/v1/adapters/helpdesk@7/accept", json={"reason": "Golden is wrong."})
+
+    assert (refused.status_code, empty.status_code, member.status_code) == (409, 400, 403)
+    assert accepted.json()["state"] == "candidate"
+    assert "Golden is wrong." in accepted.json()["state_reason"]
+    assert [e.action for e in audit.recent(bot.store.db, 1)] == ["accept"]
+
+
+def test_nobody_asks_an_adapter_that_is_still_evaluated(bot: Bot) -> None:
+    bot.write(lambda db: add_adapter(db, bot.domain, 7, state="evaluating"))
+
+    names = [m["id"] for m in bot.http("member").get("/v1/models").json()["data"]]
+    answer = bot.http("member").post("/v1/chat/completions", json=ASK | {"model": "helpdesk@7"})
+
+    assert "helpdesk@7" not in names
+    assert answer.status_code == 404
+    assert "still being evaluated" in answer.json()["error"]["message"]

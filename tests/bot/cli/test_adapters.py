@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
-from data import conversations, placements
+import pytest
+from safetensors.numpy import load_file
+
+from data import adapters, audit, conversations, placements
 from data.adapters import Adapter
+from data.config import Settings
 from data.db import Store
 from serving import lock
+from tests import adapter_maker
 from tests.bot.cli.conftest import Run, json, make_adapter
+from tests.evaluated import evaluated
 
 
 def live(run: Run) -> list[str]:
@@ -188,3 +194,63 @@ def test_a_failed_adapter_is_tried_again_when_asked(run: Run, store: Store) -> N
 
     assert "tried again on local-1" in result.output
     assert not placements.of_adapter(store.db, adapter.id)[0].given_up
+
+
+def test_a_rejected_adapter_is_accepted_on_record(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    with store.write() as db:
+        evaluated(db, passed=False, reason="It is worse.")
+
+    refused = run("adapters", "promote", "art@2")
+    without = run("adapters", "accept", "art@2")
+    accepted = run("adapters", "accept", "art@2", "--reason", "The golden set was wrong.")
+    promoted = run("adapters", "promote", "art@2")
+
+    assert "was rejected: It is worse. To use it all the same" in refused.output
+    assert without.exit_code == 2
+    assert accepted.output.startswith("art@2 is a candidate now.")
+    assert promoted.exit_code == 0, promoted.output
+    (entry,) = [e for e in audit.recent(store.db) if e.action == "accept"]
+    assert entry.subject == "art@2"
+    assert entry.detail == {"reason": "The golden set was wrong.", "rejected": "It is worse."}
+    assert "The golden set was wrong" in run("adapters", "show", "art@2").output
+
+
+def test_only_what_was_rejected_is_accepted(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    make_adapter(store, "art", 1)
+
+    result = run("adapters", "accept", "art@1", "--reason", "why not")
+
+    assert result.exit_code == 1
+    assert "art@1 is candidate; only a rejected adapter is accepted" in result.output
+
+
+@pytest.mark.slow
+def test_an_adapter_goes_out_and_comes_in_again(run: Run, store: Store, home: Path) -> None:
+    run("domains", "add", "art")
+    first = adapter_maker.register(store, Settings(home=home), "art")
+
+    out = run("adapters", "export", "art@1", "elsewhere")
+    back = run("adapters", "import", "elsewhere", "--domain", "art")
+
+    assert out.output == "art@1 is in elsewhere.\n"
+    assert "art@2 is a candidate: rank 8" in back.output
+    again = adapters.get(store.db, "art@2")
+    one, two = (load_file(a.folder(home) / "adapter_model.safetensors") for a in (first, again))
+    assert {name: t.tolist() for name, t in one.items()} == {
+        name: t.tolist() for name, t in two.items()
+    }
+
+
+@pytest.mark.slow
+def test_an_export_for_ollama_says_what_is_not_known(run: Run, store: Store, home: Path) -> None:
+    run("domains", "add", "art")
+    adapter_maker.register(store, Settings(home=home), "art")
+
+    result = run("adapters", "export", "art@1", "elsewhere", "--format", "ollama")
+
+    assert (
+        "Not tried with Ollama yet: `ollama create art-1 -f elsewhere/Modelfile`" in result.output
+    )
+    assert (home / "elsewhere" / "Modelfile").is_file()

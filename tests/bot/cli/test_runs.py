@@ -1,0 +1,44 @@
+"""`understudy runs show`: the figures of the report, in a terminal."""
+
+import pytest
+
+from data import domains, run_report
+from data.config import Settings
+from data.db import Store
+from tests.bot.cli.conftest import Run, json
+from tests.evaluated import evaluated
+
+
+@pytest.fixture(autouse=True)
+def made(run: Run, store: Store) -> None:
+    with store.write() as db:
+        domains.create(db, "art")
+        evaluated(db, passed=False, reason="It is worse.")
+
+
+def test_it_shows_what_the_report_does(run: Run, store: Store) -> None:
+    shown = run("runs", "show", "1").output
+
+    report = run_report.gather(store.db, 1)
+    for label, *values in run_report.table(report, "golden"):
+        assert label in shown
+        assert [v for v in values if v not in shown] == []
+    for words in ("rejected: It is worse.", "Answered by the engine", "golden, 2 of 9", "art@1 (li",
+                  "Over-fitting: after step 20", "✗"):  # fmt: skip
+        assert words in shown
+
+
+def test_json_has_the_figures(run: Run) -> None:
+    found = json(run("runs", "show", "1", "--json"))
+
+    assert isinstance(found, dict)
+    assert found["evaluation"]["sets"]["golden"]["candidate"]["f1"] == 0.6
+    assert [rule["passed"] for rule in found["gate"]] == [None, False]
+
+
+def test_it_says_where_the_page_is(run: Run, store: Store) -> None:
+    settings = Settings(home=store.path.parent)
+    file = run_report.write(store.db, settings, 1)
+
+    assert file is not None
+    assert "report.html" in "".join(run("runs", "show", "1").output.split())

@@ -1,0 +1,166 @@
+"""The report of a run: its figures, people's words as text, nothing from elsewhere."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from data import domains, loss_chart, run_report, runs
+from data.config import Settings
+from data.db import Store
+from data.errors import NotFound
+from data.runs import Point
+from tests.evaluated import HOSTILE, evaluated
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def run(store: Store) -> runs.Run:
+    with store.write() as db:
+        domains.create(db, "art")
+        return evaluated(db)[0]
+
+
+class Page(HTMLParser):
+    """What a browser would make of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "circle", "line", "polyline"):
+            self.open.append(tag)
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "action", "data")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_it_says_what_was_measured_and_decided(store: Store, run: runs.Run) -> None:
+    page = Page(run_report.page(store.db, run.id))
+    text = " ".join(page.words)
+
+    assert page.open == []
+    for words in (
+        "Run 1: art@2", "art@2 is candidate", "art@1 (live)", "the engine", "0.600", "chrF",
+        "It is no worse on golden questions", "∞", "2 of 9 were asked",
+    ):  # fmt: skip
+        assert words in text
+    assert page.tags.count("svg") == 1
+
+
+def test_words_of_people_are_text_whatever_they_are(store: Store, run: runs.Run) -> None:
+    raw = run_report.page(store.db, run.id)
+    page = Page(raw)
+
+    assert "script" not in page.tags
+    assert HOSTILE in page.words
+    assert "<script" not in raw
+
+
+def test_it_needs_nothing_from_elsewhere(store: Store, run: runs.Run) -> None:
+    raw = run_report.page(store.db, run.id)
+
+    assert Page(raw).addresses == []
+    assert "http" not in raw.replace("http-equiv", "")
+    assert "default-src 'none'" in raw
+
+
+def test_a_rejection_comes_with_its_reason(store: Store) -> None:
+    with store.write() as db:
+        domains.create(db, "art")
+        run, _ = evaluated(db, passed=False, reason="It is worse.")
+
+    assert "art@2 is rejected: It is worse." in Page(run_report.page(store.db, run.id)).words
+
+
+def test_the_copy_in_the_folder_is_the_page(
+    store: Store, run: runs.Run, settings: Settings
+) -> None:
+    file = run_report.write(store.db, settings, run.id)
+
+    assert file == settings.runs_path / "1" / "report.html"
+    assert file.read_text(encoding="utf-8") == run_report.page(store.db, run.id)
+    assert [p.name for p in file.parent.iterdir()] == ["report.html"]
+
+
+def test_copies_follow_the_store(store: Store, run: runs.Run, settings: Settings) -> None:
+    """Somebody's words were forgotten."""
+    file = run_report.write(store.db, settings, run.id)
+    assert file is not None
+    with store.write() as db:
+        db.execute("UPDATE adapters SET scores = json_set(scores, '$.samples', json('[]'))")
+
+    run_report.rewrite(store.db, settings.runs_path)
+
+    assert "A fish." not in file.read_text(encoding="utf-8")
+    assert "art@2" in file.read_text(encoding="utf-8")
+
+
+def test_a_disk_that_is_full_costs_no_run(store: Store, run: runs.Run, settings: Settings) -> None:
+    settings.runs_path.parent.mkdir(parents=True, exist_ok=True)
+    settings.runs_path.write_text("in the way")
+
+    assert run_report.write(store.db, settings, run.id) is None
+
+
+def test_a_run_that_was_not_evaluated_has_no_report(store: Store) -> None:
+    with store.write() as db:
+        domains.create(db, "art")
+        run = runs.queue(db, domains.get(db, "art"), "ann", kind="full")
+
+    with pytest.raises(NotFound, match="Run 1 has no report"):
+        run_report.page(store.db, run.id)
+
+
+def points(*held_out: float, training: float = 0.5) -> list[Point]:
+    return [Point(10 * i, training - i / 100, v, None) for i, v in enumerate(held_out, 1)]
+
+
+def test_over_fitting_is_named() -> None:
+    sentence = run_report.overfitting(points(1.0, 0.5, 0.8))
+
+    assert sentence.startswith("Over-fitting: after step 20 the held-out loss rose from 0.500")
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [],
+        points(1.0, 0.5, 0.51),  # hardly
+        points(1.0, 0.8, 0.5),
+        [*points(1.0, 0.5), Point(30, 0.9, 0.8, None)],  # the training loss rose, too
+    ],
+)
+def test_what_is_no_over_fitting_is_not_called_so(curve: list[Point]) -> None:
+    assert run_report.overfitting(curve) == ""
+
+
+def test_a_curve_of_one_point_or_of_none_is_drawn() -> None:
+    assert loss_chart.svg([]) == "<p>No loss was recorded.</p>"
+    assert "polyline" in loss_chart.svg([Point(1, 2.0, None, None)])
+    assert "No loss" in loss_chart.svg([Point(1, float("nan"), None, None)])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(0.3, 6.0, [0.5, 1, 2, 5]), (0.001, 10.0, [0.001, 0.01, 0.1, 1, 10])],
+)
+def test_the_scale_has_round_numbers(low: float, high: float, found: list[float]) -> None:
+    assert loss_chart.ticks(low, high) == pytest.approx(found)
