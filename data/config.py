@@ -195,8 +195,8 @@ class SlackSettings(Section):
     admin_group: str = ""  # a user group, S…, whose people are admins
     reviewer_group: str = ""
     workspace_admins: bool = False  # the workspace's own admins and owners are admins here
-    allow_guests: bool = False  # guests may give commands
-    allow_external: bool = False  # so may people of other organisations, in shared channels
+    allow_guests: bool = False  # guests are answered, and may give commands
+    allow_external: bool = False  # so are people of other organisations, in shared channels
     digest_channel: str = ""  # C…, told once a day what waits for review; "": no digest
     digest_at: str = Field(default="09:00", pattern=TIME)  # local time
     api_url: str = "https://slack.com/api/"

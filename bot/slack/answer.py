@@ -81,6 +81,10 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
     """Ask the engine, unless it has answered already, and show what it says."""
     question, store = claim.question, desk.service.store
     who = person(place.team, place.user)
+    if refused := await desk.roles.refused_to_ask(place.team, place.user):
+        await desk.tell(place, refused, question.response_url)
+        await claim.finish()
+        return
     domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
     if question.again_of or question.continues:
         bot = desk.service.settings.bot

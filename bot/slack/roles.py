@@ -5,8 +5,8 @@ admins that the settings name, and what `/understudy roles add` gave. What Slack
 five minutes old; where it cannot be asked, nobody is given a role for it. What was granted is read
 in the transaction of the deed itself, so a role that was taken away counts no more.
 
-Guests, and people of other organisations in shared channels, may do nothing here unless the
-settings let them; who is named in the settings always may.
+Guests, and people of other organisations in shared channels, may do nothing here, not even ask,
+unless the settings let them; who is named in the settings always may.
 """
 
 from dataclasses import dataclass
@@ -62,6 +62,14 @@ class Roles:
         except Unavailable as error:
             return Standing(person, unsure=str(error), how=how)
         return Standing(person, role, by, how=how)
+
+    async def refused_to_ask(self, team: str, user: str) -> str:
+        """Why somebody is not answered; '' when they are. What Slack says of them may be an hour
+        old here, and who cannot be looked up is answered: a role is never given that way."""
+        if self._named(team, user):
+            return ""
+        known = await self._names.about(user)
+        return self.refused(known, team) if known is not None else ""
 
     def refused(self, known: Known, team: str) -> str:
         """Why somebody may do nothing at all; '' when they may."""

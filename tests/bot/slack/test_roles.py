@@ -12,6 +12,7 @@ from data import roles
 from data.config import SlackSettings
 from tests.bot.slack.conftest import ADMIN, MEMBER, QUICK, REVIEWER, Bot
 from tests.bot.slack.test_deeds import command
+from tests.fake_slack.workspace import BOT_USER
 
 GUEST: dict[str, Any] = {"is_restricted": True}
 SINGLE_CHANNEL_GUEST: dict[str, Any] = {"is_ultra_restricted": True, "is_restricted": True}
@@ -116,6 +117,29 @@ async def test_guests_and_outsiders_may_do_nothing_unless_they_are_let(
     await settle(bot, **{setting: True})
     assert "bare base" in await command(bot, MEMBER, "status")
     assert "no new approved pairs" in await command(bot, MEMBER, "retrain")
+
+
+@pytest.mark.parametrize(
+    ("standing", "setting"), [(GUEST, "allow_guests"), (EXTERNAL, "allow_external")]
+)
+async def test_guests_and_outsiders_are_not_answered_unless_they_are_let(
+    bot: Bot, standing: dict[str, Any], setting: str
+) -> None:
+    bot.slack.standing[MEMBER] = standing
+    await bot.slack.say(MEMBER, "C1", f"<@{BOT_USER}> What is our secret?")
+    await bot.settled()
+    assert bot.slack.from_bot() == []
+    assert "Whoever runs me can allow it" in bot.slack.told(MEMBER)
+    assert bot.engine.asked == []
+    await settle(bot, **{setting: True})
+    question = await bot.slack.say(MEMBER, "C1", f"<@{BOT_USER}> What is our secret?")
+    assert (await bot.slack.answer_to(question)).words == "Hello there"
+
+
+async def test_a_member_is_answered_while_slack_cannot_be_asked_about_them(bot: Bot) -> None:
+    bot.slack.faults["users.info"] += ["500"]
+    question = await bot.slack.say(MEMBER, f"D{MEMBER}", "Hello?")
+    assert (await bot.slack.answer_to(question)).words == "Hello there"
 
 
 async def test_somebody_of_whom_slack_says_nothing_is_told_to_try_again(bot: Bot) -> None:
