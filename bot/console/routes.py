@@ -48,8 +48,8 @@ class File:
         return Response(self.body, headers=headers, media_type=self.type)
 
 
-PAGE, SCRIPT, STYLE, ICON = (
-    File(name) for name in ("chat.html", "chat.js", "chat.css", "icon.svg")
+PAGE, SCRIPT, MINE, STYLE, ICON = (
+    File(name) for name in ("chat.html", "chat.js", "mine.js", "chat.css", "icon.svg")
 )
 
 
@@ -63,6 +63,11 @@ async def page(request: Request) -> Response:
 @router.get("/web/chat.js")
 async def script(request: Request) -> Response:
     return SCRIPT.response(request)
+
+
+@router.get("/web/mine.js")
+async def own_data_script(request: Request) -> Response:
+    return MINE.response(request)
 
 
 @router.get("/web/chat.css")

@@ -16,6 +16,7 @@ OPEN = {
     ("GET", "/"),
     ("GET", "/health"),
     ("GET", "/web/chat.js"),
+    ("GET", "/web/mine.js"),
     ("GET", "/web/chat.css"),
     ("GET", "/web/icon.svg"),
 }
