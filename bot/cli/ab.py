@@ -120,7 +120,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
             else ""
         )
         click.echo(f"{found.label}: {found.state}{interval}")
-    click.echo(results.sentence)
+    click.echo("\n".join([results.sentence, *results.details]))
     odd = voters.quarantined_in(db, experiment)
     if any(odd.values()):
         click.echo("Quarantined: " + ", ".join(f"{n} on {label}" for label, n in odd.items()))
