@@ -11,7 +11,7 @@ CORRECTION = "correction"
 TEACH_MORE = "teach_more"
 REASON, BETTER, LEARN = "reason", "better", "learn"
 
-SAID_BY = "What I write here may be learned"
+CONSENT = "What I write here may be learned"
 OPTED_OUT = (
     "You have opted out of learning, so nothing is learned from this. Your Home tab changes that."
 )
@@ -42,7 +42,7 @@ def correction(reply_id: str, channel: str, thread_ts: str, earlier: Earlier) ->
         shown.append(context(OPTED_OUT))
     else:
         hint = "A reviewer reads it first. Without the tick it is kept as feedback only."
-        shown.append(fields.checkbox(LEARN, "Learning", SAID_BY, earlier.learn, hint))
+        shown.append(fields.checkbox(LEARN, "Learning", CONSENT, earlier.learn, hint))
     where = orjson.dumps([reply_id, channel, thread_ts]).decode()
     return fields.modal(CORRECTION, "What would be better?", shown, where, "Send", "Not now")
 
