@@ -27,7 +27,7 @@ def verdict(sound: bool, found: Mapping[Metric, Difference], terms: Terms) -> Ve
         if metric in found and broken(metric, found[metric], bound, terms):
             return ("unhealthy" if metric in UNRELIABLE else "worse"), metric
     rating = found.get("rating")
-    if rating is None or min(rating.people) < terms.least_people:
+    if rating is None or few(rating, terms):
         return "collecting", ""
     if -terms.minimum_effect <= rating.low and rating.high <= terms.minimum_effect:
         return "no difference", "rating"
@@ -40,11 +40,17 @@ def verdict(sound: bool, found: Mapping[Metric, Difference], terms: Terms) -> Ve
 
 def broken(metric: Metric, found: Difference, bound: float, terms: Terms) -> bool:
     """Whether the whole interval lies beyond what is allowed."""
-    if min(found.people) < terms.least_people:
+    if few(found, terms):
         return False
     if metric in HIGHER_IS_BETTER:
         return found.high < -bound
     return found.low > (log1p(bound) if metric == "latency" else bound)
+
+
+def few(found: Difference, terms: Terms) -> bool:
+    """Too few people on a side, or too few in the same stages as people of the other side, for
+    means to be nearly normal."""
+    return min(found.people) < terms.least_people or found.time < 2 * terms.least_people
 
 
 def overall(comparisons: Sequence[Comparison]) -> State:

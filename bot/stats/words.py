@@ -31,9 +31,11 @@ def verdict(found: Comparison, control: VariantResult, missing: int, terms: Term
     rating = found.differences.get("rating")
     if found.reason in ("failed", "latency", "correction", "regenerate", "follow_up"):
         return _broken(found, terms)
-    if rating is None or missing:
+    if missing:
         more = "1 more person" if missing == 1 else f"{missing:,} more people"
         return f"Collecting: {more} must rate before {found.label} can be judged."
+    if rating is None:
+        return f"Collecting: {found.label} and {control.label} have no people of the same stage."
     if found.state == "collecting":
         return (
             f"Collecting: {found.label} is {_apart(rating.estimate)} {control.label} so far, "

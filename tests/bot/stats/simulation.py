@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.stats import sequence
+from bot.stats.differences import GUARDRAILS_TUNED_FOR
 from bot.stats.sequence import Side
 from data.evidence import CORRELATION
 from data.terms import Terms
@@ -74,10 +75,12 @@ def simulated(world: World, comparisons: int, seed: int) -> Iterator[Looks]:
 
 def outcomes(world: World, comparisons: int, seed: int, terms: Terms | None = None) -> Outcomes:
     """What the interval decides first, looking after every vote."""
-    parts = [
-        first(states(looks, terms or Terms()), rated(looks))
-        for looks in simulated(world, comparisons, seed)
-    ]
+    agreed = terms or Terms()
+    found = simulated(world, comparisons, seed)
+    return _joined([first(states(looks, agreed), rated(looks)) for looks in found])
+
+
+def _joined(parts: Sequence[Outcomes]) -> Outcomes:
     return Outcomes(
         np.concatenate([p.state for p in parts]), np.concatenate([p.people for p in parts])
     )
@@ -86,7 +89,8 @@ def outcomes(world: World, comparisons: int, seed: int, terms: Terms | None = No
 def states(looks: Looks, terms: Terms) -> NDArray[np.int64]:
     """As `bot.stats.decide.verdict` judges ratings, for every look at once."""
     found = sequence.difference(looks.a, looks.b, terms.alpha, terms.expected_people)
-    enough = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1)) >= terms.least_people
+    fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
+    enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
     within = (found.low >= -terms.minimum_effect) & (found.high <= terms.minimum_effect)
     conditions = [~enough, within, found.low > 0, found.high < 0]
     return np.select(conditions, [COLLECTING, NO_DIFFERENCE, BETTER, WORSE], COLLECTING)
@@ -103,6 +107,19 @@ def first(state: NDArray[np.int64], people: NDArray[np.int64]) -> Outcomes:
     at = np.where(decided.any(1), decided.argmax(1), state.shape[1] - 1)
     each = np.arange(len(state))
     return Outcomes(state[each, at], people[each, at])
+
+
+def guarded(world: World, comparisons: int, seed: int) -> Outcomes:
+    """As `outcomes`, when the votes are failures: `WORSE` where the guardrail is broken."""
+    terms, parts = Terms(), []
+    tuned = terms.expected_people * GUARDRAILS_TUNED_FOR
+    for looks in simulated(world, comparisons, seed):
+        found = sequence.difference(looks.a, looks.b, terms.guardrail_alpha, tuned)
+        fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
+        enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
+        broken = enough & (found.low > terms.guardrails["failed"])
+        parts.append(first(np.where(broken, WORSE, COLLECTING), rated(looks)))
+    return _joined(parts)
 
 
 def z_test_on_rows(looks: Looks) -> NDArray[np.int64]:

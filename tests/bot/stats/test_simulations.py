@@ -148,6 +148,16 @@ def test_adaptive_shares_spare_people_the_worse_answers() -> None:
     assert found.outcomes.share(BETTER) == 0
 
 
+@pytest.mark.slow
+def test_a_candidate_that_fails_often_is_found_early_and_a_sound_one_never() -> None:
+    """One answer in ten against one in a hundred; and three in a hundred on both sides."""
+    broken = simulation.guarded(World(a=0.01, b=0.1, people=1_500), 500, seed=17)
+    sound = simulation.guarded(World(a=0.03, b=0.03, people=1_500), 500, seed=18)
+    assert broken.share(WORSE) > 0.95
+    assert broken.median < 600
+    assert sound.share(WORSE) <= 0.01
+
+
 # Earlier ratings
 
 

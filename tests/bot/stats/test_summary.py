@@ -1,5 +1,7 @@
 """The results of a comparison: states, sentences, and that a stored decision can be given again."""
 
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from math import exp
 
@@ -99,6 +101,32 @@ def test_fewer_who_say_that_it_helped_breaks_a_guardrail() -> None:
 def test_few_answers_break_no_guardrail() -> None:
     found = stats.summary(evidence([cell(failed=[0.0] * 19), cell(failed=[1.0] * 19)]), TERMS)
     assert found.state == "collecting"
+
+
+def test_people_who_cannot_be_compared_decide_nothing() -> None:
+    """Two hundred of the control came before the candidate; only two beside it."""
+    found = stats.summary(
+        evidence(
+            [cell(votes(0, 200)), cell()],
+            [cell(votes(0, 2)), cell(votes(40, 0))],
+            shares=[[0.95, 0.05], [0.05, 0.95]],
+        ),
+        Terms(srm_alpha=1e-9),
+    )
+    assert found.state == "collecting"
+
+
+def test_sides_without_a_common_stage_are_not_compared() -> None:
+    found = stats.summary(
+        evidence(
+            [cell(votes(10, 10)), cell()],
+            [cell(), cell(votes(15, 5))],
+            shares=[[0.9, 0.1], [0.1, 0.9]],
+        ),
+        TERMS,
+    )
+    assert found.comparisons[0].differences == {}
+    assert found.sentence.startswith("Collecting: B and A have no people of the same stage.")
 
 
 # More than two
@@ -285,6 +313,13 @@ def test_earlier_ratings_narrow_the_interval() -> None:
     assert wide.adjusted == 0
     assert narrow.adjusted > 0.9
     assert narrow.high - narrow.low < (wide.high - wide.low) / 2
+
+
+def test_scipy_is_loaded_only_when_results_are_worked_out() -> None:
+    """It takes longer than all of `understudy --help`."""
+    program = "import sys, bot.stats; print('scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
 
 
 # Terms
