@@ -50,11 +50,15 @@ class Begun:
     turns: tuple[tuple[str, str], ...] = ()  # of a thread that the store does not have
 
     def dump(self) -> str:
-        """As JSON that a form can carry: the oldest turns go first."""
+        """As JSON that a form carries."""
+        return orjson.dumps(asdict(self)).decode()
+
+    def fitting(self) -> "Begun":
+        """Without the oldest turns, as far as a form cannot carry them."""
         kept = self
-        while len(text := orjson.dumps(asdict(kept)).decode()) > MOST_METADATA:
+        while kept.turns and len(kept.dump()) > MOST_METADATA:
             kept = replace(kept, turns=kept.turns[2:])
-        return text
+        return kept
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,13 @@ class Filled:
 
 
 async def shortcut(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """ "Teach this" on a message."""
+    """Somebody uses *Teach this* on a message."""
     await ack()
     desk.tasks.start(_teach_this(desk, body), "teach this")
 
 
 async def more(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
-    """ "Teach more" below an answer."""
+    """Somebody who liked an answer wants to teach more."""
     await ack()
     desk.tasks.start(_teach_more(desk, body), "teach more")
 
@@ -177,8 +181,9 @@ def _begin(
         domain=domain.name,
         people=tuple(sorted({authors[x.user] for x in kept if x.text and x.user not in ("", me)})),
         turns=tuple((t.role, t.content) for t in turns),
-    )
-    return begun, Filled(question, answer, turns, note)
+    ).fitting()
+    carried = turns[len(turns) - len(begun.turns) :]
+    return begun, Filled(question, answer, carried, note)
 
 
 # -- the form --------------------------------------------------------------------------------

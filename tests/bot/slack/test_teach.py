@@ -163,6 +163,23 @@ async def test_an_answer_among_people_becomes_a_pair_with_what_was_said_before(b
     assert people == {WHO, f"slack:T1/{ADMIN}"}
 
 
+async def test_of_a_long_thread_the_form_shows_what_it_carries(bot: Bot) -> None:
+    first = bot.slack.add(Message("C1", bot.slack.next_ts(), MEMBER, "question 0"))
+    for number in range(1, 12):
+        who = ADMIN if number % 2 else MEMBER
+        text = f"line {number} " + "and so on " * 60
+        last = bot.slack.add(Message("C1", bot.slack.next_ts(), who, text, first.ts))
+    view = await form(bot, REVIEWER, last)
+    await bot.slack.submit(REVIEWER, view)
+    await bot.settled()
+    turns = only_pair(bot).turns
+    assert 2 <= len(turns) < 10
+    shown = next(b for b in view["blocks"] if "Said before" in str(b))["text"]["text"]
+    assert [f"line {n} " in shown for n in range(1, 10)] == [
+        any(f"line {n} " in t.content for t in turns) for n in range(1, 10)
+    ]
+
+
 async def test_a_message_that_begins_a_thread_is_a_question(bot: Bot) -> None:
     first = (await people_talk(bot))[0]
     view = await form(bot, MEMBER, first)
@@ -243,7 +260,8 @@ def test_every_form_is_one_that_slack_takes(length: int, turns: int) -> None:
     said = tuple(Turn("user" if n % 2 == 0 else "assistant", text) for n in range(turns))
     begun = teach.Begun(
         "C1", "1.0", "1.0", "d" * 32, "chatcmpl-1", turns=tuple((t.role, t.content) for t in said)
-    )
+    ).fitting()
+    assert len(begun.turns) % 2 == 0 or turns == 1
     view = teach.form(begun, teach.Filled(text, text, said, teach.LEFT_OUT))
     assert rules.view(view) == []
     assert len(text) <= fields.MOST or filled(view) == {"question": "", "answer": ""}
