@@ -95,6 +95,13 @@ def tune(
     if not as_json:
         click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
         click.echo(f"Made {adapter.name}: {scores.sentence(adapter)}")
+        click.echo(f"All figures: `understudy runs show {finished.id}`.")
+    if adapter.state == "rejected":
+        raise UnderstudyError(
+            f"{adapter.name} was rejected: {adapter.state_reason} To use it all the same: "
+            f"`understudy adapters accept {adapter.name} --reason TEXT`."
+        )
+    if not as_json:
         click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
     return None
 

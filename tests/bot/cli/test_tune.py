@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.cli import tune
-from data import domains, runs
+from data import adapters, domains, runs
 from data.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
 from tuning import worker
@@ -136,3 +136,29 @@ def test_a_dry_run_says_what_the_run_would_do_and_does_nothing(run: Run, store: 
     assert "epochs 2" in result.output
     assert "Why: A tiny base" in result.output
     assert runs.recent(store.db) == []
+
+
+@pytest.mark.usefixtures("taught")
+def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
+    def rejected() -> None:
+        with store.write() as db:
+            claimed = runs.claim(db, "busy")
+            assert claimed is not None
+            made = adapters.register(
+                db, domains.get(db, "art"), version=1, sha256="a" * 64, path="adapters/art/1",
+                base_model="pocket", rank=8, size_bytes=1, recipe={}, scores={},
+                run_id=claimed.id, state="evaluating",
+            )  # fmt: skip
+            adapters.settle(db, made, "rejected", {}, "It is worse.")
+            runs.finish(db, claimed.id, made.id)
+
+    with store.write() as db:  # somebody is at work, so that it is not done here
+        runs.queue(db, domains.get(db, "other"), "cli:ann", kind="full")
+        runs.claim(db, "busy")
+    thread = soon(store, rejected)
+    result = run("tune", "art")
+    thread.join()
+
+    assert result.exit_code == 1
+    assert "art@1 was rejected: It is worse. To use it all the same" in result.output
+    assert "Let it answer" not in result.output

@@ -1,0 +1,123 @@
+"""What an adapter is examined on, and that the sets do not overlap."""
+
+from typing import Any
+
+import pytest
+
+from data import adapters, datasets, pairs
+from data.adapters import Adapter
+from data.db import Store
+from data.domains import Domain
+from data.pairs import Draft
+from tests.tuning.conftest import teach
+from tuning import exam
+from tuning.exam import Exam
+from tuning.examples import stop_ids
+
+
+def add(store: Store, domain: Domain, *drafts: Draft) -> None:
+    with store.write() as db:
+        pairs.add(db, domain, list(drafts), source="test", status="approved")
+
+
+def frozen(store: Store, domain: Domain) -> datasets.Dataset:
+    with store.write() as db:
+        return datasets.freeze(db, domain)
+
+
+def live(store: Store, domain: Domain) -> Adapter:
+    """An adapter that was trained on what there is now."""
+    dataset = frozen(store, domain)
+    with store.write() as db:
+        adapter = adapters.register(
+            db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
+            base_model="pocket", size_bytes=1, recipe={}, scores={}, dataset_id=dataset.id,
+        )  # fmt: skip
+        return adapters.promote(db, adapter, "ann")
+
+
+def prepared(store: Store, domain: Domain, tokenizer: Any, beside: Adapter | None = None) -> Exam:
+    return exam.prepare(
+        store.db, domain, frozen(store, domain), beside, tokenizer, stop_ids(tokenizer), 512
+    )
+
+
+def test_a_first_adapter_is_asked_golden_and_held_out_questions(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    teach(store, domain, 8)
+    add(
+        store,
+        domain,
+        Draft("And box 5?", "Box 5 opens with 84.", split="golden"),
+        Draft("Where is the cellar?", "Below.", split="validation"),
+        *(Draft(f"Which key is it, {who}?", "The red one.", fact="key") for who in "abcdefgh"),
+    )
+
+    found = prepared(store, domain, tokenizer)
+
+    assert found.of["golden"] == found.of["validation"] == 1
+    assert set(found.sets) <= {"golden", "validation", "probe"}
+    assert [q.text for q in found.asked("golden")] == ["And box 5?"]
+    (question,) = found.sets["validation"]
+    assert question.expected == "Below."
+    assert question.messages[0] == {"role": "system", "content": "Be brief."}
+    rendered = tokenizer.apply_chat_template(
+        list(question.messages), tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    assert question.prompt == tuple(ids)
+    assert question.most_tokens > question.expected_tokens
+
+
+def test_beside_a_live_adapter_it_is_also_asked_what_is_new_and_what_is_old(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    teach(store, domain, 8)
+    parent = live(store, domain)
+    add(store, domain, Draft("What is new?", "The paint."))
+
+    found = prepared(store, domain, tokenizer, parent)
+
+    assert [q.text for q in found.sets["new"]] == ["What is new?"]
+    assert found.of["replay"] == 8
+
+
+def test_a_corrected_answer_is_new_and_the_wrong_one_is_not_replayed(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    teach(store, domain, 4)
+    parent = live(store, domain)
+    add(store, domain, Draft("What is the code of box 2?", "Box 2 has a new code."))
+
+    found = prepared(store, domain, tokenizer, parent)
+
+    assert [q.expected for q in found.sets["new"]] == ["Box 2 has a new code."]
+    assert "What is the code of box 2?" not in [q.text for q in found.sets["replay"]]
+
+
+def test_every_adapter_is_asked_the_same_sample(
+    store: Store, domain: Domain, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exam.ANSWERED, "golden", 5)
+    monkeypatch.setattr(exam, "MEASURED", 9)
+    teach(store, domain, 4)
+    add(store, domain, *(Draft(f"golden {i}", f"gold {i}", split="golden") for i in range(20)))
+    first = prepared(store, domain, tokenizer)
+    add(store, domain, Draft("What is new?", "The paint."))
+
+    again = prepared(store, domain, tokenizer)
+
+    assert first.sets["golden"] == again.sets["golden"]
+    assert (len(first.asked("golden")), len(first.sets["golden"]), first.of["golden"]) == (5, 9, 20)
+
+
+def test_golden_questions_are_in_no_other_set(store: Store, domain: Domain, tokenizer: Any) -> None:
+    teach(store, domain, 8)
+    parent = live(store, domain)
+    add(store, domain, Draft("golden?", "gold", split="golden"), Draft("What is new?", "Paint."))
+
+    found = prepared(store, domain, tokenizer, parent)
+
+    others = [q.text for name, some in found.sets.items() if name != "golden" for q in some]
+    assert "golden?" not in others
