@@ -189,8 +189,7 @@ async def _write(
                     who = stand_in(event.adapter, event.instead_of)
                 elif isinstance(event, Delta) and (message is not None or event.text.strip()):
                     if message is None:
-                        await asyncio.wait([status])
-                        message = _message(desk, claim, place, ask, ask.reply_id)
+                        message = _message(desk, claim, place, ask, ask.reply_id, status)
                     message.add(event.text)
                 elif isinstance(event, Ended):
                     reason = event.finish_reason
@@ -236,9 +235,18 @@ async def _finish(claim: Claim, message: AnswerMessage, below: list[Block]) -> s
         raise
 
 
-def _message(desk: Desk, claim: Claim, place: Place, ask: Ask, reply_id: str) -> AnswerMessage:
-    """A message for an answer; one that goes on with a fence or a table opens it again."""
-    message = AnswerMessage(desk.api, desk.identity.bot_user, place, reply_id, desk.pace, claim)
+def _message(
+    desk: Desk,
+    claim: Claim,
+    place: Place,
+    ask: Ask,
+    reply_id: str,
+    after: "asyncio.Task[None] | None" = None,
+) -> AnswerMessage:
+    """A message for an answer, shown when `after` has ended; one that goes on with a fence or a
+    table opens it again."""
+    me = desk.identity.bot_user
+    message = AnswerMessage(desk.api, me, place, reply_id, desk.pace, claim, after)
     if opening := reopened(ask.begun, blocks.MARKDOWN):
         message.add(opening)
     return message

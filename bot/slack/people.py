@@ -1,5 +1,6 @@
 """Who people are: their names, and what Slack says of their standing, asked once in a while."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ class Names:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._known: dict[str, Known] = {}
+        self._asking: dict[str, asyncio.Task[Known | None]] = {}
 
     async def of(self, users: Iterable[str]) -> dict[str, str]:
         """Display names by user id; who cannot be looked up is left out."""
@@ -45,11 +47,17 @@ class Names:
         before = self._known.get(user)
         if before is not None and self._api.clock.now() - before.at < fresh_s:
             return before
+        if user not in self._asking:  # many wait for the same answer
+            asking = self._asking[user] = asyncio.create_task(self._ask(user))
+            asking.add_done_callback(lambda _: self._asking.pop(user))
+        return await asyncio.shield(self._asking[user]) or before
+
+    async def _ask(self, user: str) -> Known | None:
         try:
             found = (await self._api.quick.users_info(user=user))["user"]
         except Transport as error:
             failure(error)
-            return before
+            return None
         if len(self._known) >= MOST:
             self._known.clear()
         self._known[user] = _known(found, self._api.clock.now())

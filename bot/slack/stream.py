@@ -61,7 +61,7 @@ class Place:
 class Pace:
     """Seconds between the pieces of a stream; each is `growth` times later than the one before."""
 
-    half_word_s: float = 0.15  # so long the very first piece waits for its word to be whole
+    half_word_s: float = 0.1  # so long the very first piece waits for its word to be whole
     first_s: float = 0.4
     growth: float = 1.25
     longest_s: float = 3.0
@@ -90,8 +90,16 @@ class AnswerMessage:
     """Give it text with `add`, then call `finish`, `suspend` or `abandon` exactly once."""
 
     def __init__(
-        self, api: Api, me: str, place: Place, reply_id: str, pace: Pace, showing: Showing
+        self,
+        api: Api,
+        me: str,
+        place: Place,
+        reply_id: str,
+        pace: Pace,
+        showing: Showing,
+        after: "asyncio.Task[None] | None" = None,
     ) -> None:
+        """Nothing is shown before `after` has ended."""
         self.stopped = False  # the person pressed stop
         self._api = api
         self._me = me
@@ -112,6 +120,7 @@ class AnswerMessage:
         self._interval_s = pace.first_s
         self._more = asyncio.Event()
         self._finishing = asyncio.Event()
+        self._after = after
         self._pump = asyncio.create_task(self._keep_sending(), name=f"stream {reply_id}")
 
     def add(self, text: str) -> None:
@@ -164,6 +173,8 @@ class AnswerMessage:
     # -- while text comes --------------------------------------------------------------------
 
     async def _keep_sending(self) -> None:
+        if self._after is not None:
+            await asyncio.wait([self._after])
         while not self._finishing.is_set():
             await self._news()
             cut = self._ready()

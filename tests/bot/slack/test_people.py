@@ -1,5 +1,7 @@
 """What Slack says of people, and for how long that is believed."""
 
+import asyncio
+
 from bot.slack import people
 from bot.slack.people import Known
 from tests.bot.slack.conftest import MEMBER, Bot
@@ -11,6 +13,13 @@ async def test_a_name_is_asked_for_once(bot: Bot) -> None:
     assert await names.of([MEMBER, "U404"]) == {MEMBER: "Grace"}
     asked = [c.args["user"] for c in bot.slack.called("users.info")]
     assert asked == [MEMBER, "U404"]
+
+
+async def test_many_who_want_to_know_at_once_ask_once(bot: Bot) -> None:
+    names = bot.front.desk.names
+    found = await asyncio.gather(*(names.of([MEMBER]) for _ in range(9)))
+    assert found == [{MEMBER: "Grace"}] * 9
+    assert len(bot.slack.called("users.info")) == 1
 
 
 async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: Bot) -> None:
