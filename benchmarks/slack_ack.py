@@ -1,11 +1,13 @@
 """How soon Slack is acknowledged.
 
-    python benchmarks/slack_ack.py [--busy]
+    python benchmarks/slack_ack.py [--busy] [--changing]
 
 `understudy bot` runs over signed HTTP against a small Slack and a small vLLM. COMMANDS signed
 commands are sent at the same moment, each over a connection of its own; measured is the time from
 then until the acknowledgement of each, in several rounds after a small one to warm up.
-`--busy` keeps every core busy meanwhile with processes of the priority that tuning runs have.
+`--changing` sends commands that change something, which are in the store before they are
+acknowledged; the others only show something. `--busy` keeps every core busy meanwhile with
+processes of the priority that tuning runs have.
 """
 
 import asyncio
@@ -36,6 +38,7 @@ COMMANDS = 500
 WARM_UP = 50
 ROUNDS = 9
 PATH = "/slack/events"
+CHANGING = "--changing" in sys.argv
 BUSY = "import os\nos.nice(10)\nwhile True: pass"
 
 
@@ -43,7 +46,7 @@ def request(number: int, slack: FakeSlack, host: str) -> bytes:
     """A signed command, as bytes."""
     form = {
         "command": "/understudy",
-        "text": "help",
+        "text": "rollback" if CHANGING else "help",
         "user_id": f"U{number}",
         "team_id": "T1",
         "channel_id": "C1",
@@ -156,6 +159,7 @@ async def main() -> None:
     report.finish(
         benchmark="slack_ack",
         busy="--busy" in sys.argv,
+        changing=CHANGING,
         ack_p99_ms=round(report.median(p99), 1),
         ack_worst_p99_ms=round(max(p99), 1),
     )

@@ -5,6 +5,7 @@ Each workspace has a desk of its own, with its token; what all of them share is 
 `answer.py`, `feedback.py`, `deeds.py` and `follow.py` are given the one that they work at.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MOST_PROMPTS = 4  # that Slack shows
 NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # no answer
+HANDS = 4  # commands that are carried out at once: those that come in go first
 NOT_THERE = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
 OUR_FAULT = "Something went wrong on our side; it has been logged. Please try again."
 
@@ -71,7 +73,8 @@ class Desk:
         slack = office.service.settings.slack
         own = token == slack.bot_token.get_secret_value()
         self.roles = Roles(slack, self.api, self.names, own)
-        self.in_hand: set[int] = set()  # deeds at which a task of ours is
+        self.in_hand: set[int] = set()  # deeds at which a task of ours is, or will be
+        self.hands = asyncio.Semaphore(HANDS)
 
     @contextlib.asynccontextmanager
     async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:

@@ -43,15 +43,20 @@ async def finish(desk: Desk, deed_id: int, show: Show | None = None) -> None:
         return
     desk.in_hand.add(deed_id)
     try:
-        for attempt in range(ATTEMPTS):
-            try:
-                await _finish(desk, deed_id, show)
-                return
-            except UnderstudyError as error:
-                log.info("Deed %d is not finished yet: %s", deed_id, error)
-                await desk.api.clock.sleep(desk.pace.before_retry_s(attempt))
+        async with desk.hands:
+            await _attempts(desk, deed_id, show)
     finally:
         desk.in_hand.discard(deed_id)
+
+
+async def _attempts(desk: Desk, deed_id: int, show: Show | None) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            await _finish(desk, deed_id, show)
+            return
+        except UnderstudyError as error:
+            log.info("Deed %d is not finished yet: %s", deed_id, error)
+            await desk.api.clock.sleep(desk.pace.before_retry_s(attempt))
 
 
 async def sweep(workspaces: Workspaces, rest_s: float) -> None:
