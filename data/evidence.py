@@ -12,7 +12,7 @@ small, are stored with a decision, and give it again.
 Testers who chose their variant, people held out, and quarantined voters are in no sum.
 
 A reply counts for the variant that gave it. Where the engine broke an answer off, or something
-stood in for the variant, nobody's opinion counts (`data/feedback.py`); the metric `failed` counts
+stood in for the variant, nobody's opinion counts (`data/votes.py`); the metric `failed` counts
 both, on both sides alike, for it is what the error guardrail compares.
 """
 

@@ -6,7 +6,8 @@ with x the person's mean rating before the comparison, m the mean of x, and
 
     theta = cov(x, y) / var(x)
 
-within variants and stages, so that no difference between them gets into it. What a person thought
+within variants and stages, so that no difference between them gets into it, with the people's
+squared weights, as in the variance that it is to make small. What a person thought
 before cannot depend on the variant, so the comparison stays the same and only its noise shrinks,
 by the squared correlation. People without earlier ratings count as average: x = m.
 
