@@ -28,16 +28,20 @@ from sqlite_utils import Database
 
 from data import audit, runs
 from data.clock import now_us
-from data.db import Store, changed, insert, row, rows, value
-from data.errors import NotFound
+from data.db import BUSY_TIMEOUT_MS, Store, changed, insert, row, rows, value
+from data.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
 CARD = "README.md"  # of an adapter
 AT_ONCE = 500  # rows of one table in one transaction
 SCRUB_ATTEMPTS = 40
-SCRUB_WAIT_S = 0.25
+SCRUB_WAIT_MS = 250
 EMPTY = "(forgotten)"  # the prompt and the response of a dataset's hole
+
+
+class StillThere(Unavailable):
+    """The words are deleted, but their bytes could not be overwritten yet."""
 
 
 @dataclass(frozen=True)
@@ -113,19 +117,26 @@ WHERE a.id IN (SELECT id FROM tuned) AND (a.state = 'live' OR a.id IN (
 """
 
 
-async def forget(store: Store, home: Path, person: str, actor: str) -> Forgotten:
+async def forget(
+    store: Store, home: Path, person: str, actor: str, attempts: int = SCRUB_ATTEMPTS
+) -> Forgotten:
     """Forget `person`, whoever asks for it. Ends when their words are out of the files of the
     store and of the adapters in `home`.
 
-    `actor` stands in the audit entry, unless it is the person. Raises Unavailable when the store
-    can't be written, OSError when an adapter's card can't: what is left is done by `resume`."""
+    `actor` stands in the audit entry, unless it is the person. Raises StillThere when others read
+    the store all the time, another Unavailable when it can't be written, OSError when an adapter's
+    card can't: what is left is done by `resume`."""
     receipt = await store.submit(lambda db: begin(db, person, actor))
     while not await store.submit(lambda db: step(db, receipt)):
         pass
     await store.read(lambda db: clean_cards(db, home))
+    if not await store.read(lambda db: scrub(db, attempts)):
+        raise StillThere(
+            "Every word is deleted, but something reads the store all the time, a backup say, so "
+            "the bytes are not overwritten yet. The bot does that as soon as it can."
+        )
     result = await store.submit(lambda db: finish(db, receipt))
-    if not await store.read(scrub):
-        log.warning("The store is read all the time; what was deleted leaves its log later.")
+    await store.read(lambda db: scrub(db, attempts=1))  # the note of who it was
     return result
 
 
@@ -167,17 +178,23 @@ def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
     return True
 
 
-def scrub(db: Database) -> bool:
+def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
     """Take deleted words out of the files: the write-ahead log is copied into the store and
     emptied. A store from before deleted bytes were overwritten is rewritten, once. False when
-    other readers left no moment for it; then it happens with a later checkpoint."""
+    other readers left no moment for it.
+
+    Nobody can write while it waits for readers, so it waits a moment at a time."""
     if value(db, "PRAGMA user_version") == 0:
         db.execute("VACUUM")
         db.execute("PRAGMA user_version = 1")
-    for _ in range(SCRUB_ATTEMPTS):
-        if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
-            return True
-        time.sleep(SCRUB_WAIT_S)
+    db.execute(f"PRAGMA busy_timeout = {SCRUB_WAIT_MS}")
+    try:
+        for _ in range(attempts):
+            if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
+                return True
+            time.sleep(SCRUB_WAIT_MS / 1000)
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     return False
 
 

@@ -23,7 +23,7 @@ from data import (
     teaching,
 )
 from data.alerts import alerts
-from data.db import Store, rows, value
+from data.db import Store, rows, sqlite3, value
 from data.domains import Domain
 from data.errors import NotFound
 from data.forgetting import Forgotten
@@ -104,6 +104,23 @@ def test_a_store_from_before_deleted_bytes_were_overwritten(store: Store, life: 
     forget(store)
     assert in_files(store, SECRET) == []
     assert value(store.db, "PRAGMA user_version") == 1
+
+
+def test_somebody_who_reads_for_long_delays_it_and_stops_nobody(store: Store, life: str) -> None:
+    reading = sqlite3.connect(store.path)
+    reading.execute("BEGIN")
+    reading.execute("SELECT count(*) FROM messages").fetchone()
+    with store.write() as db:
+        db.execute("DELETE FROM feedback")
+    assert not forgetting.scrub(store.db, attempts=2)
+    assert value(store.db, "PRAGMA busy_timeout") > 1_000
+    with pytest.raises(forgetting.StillThere):
+        asyncio.run(forgetting.forget(store, store.path.parent, ANN, ANN, attempts=1))
+    assert in_files(store, SECRET)
+    reading.close()
+    (done,) = asyncio.run(forgetting.resume(store, store.path.parent))
+    assert done.messages == 2
+    assert in_files(store, SECRET) == []
 
 
 def test_no_byte_is_left_however_the_pages_were_filled(store: Store, domain: Domain) -> None:
