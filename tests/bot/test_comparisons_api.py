@@ -13,11 +13,13 @@ from tests.serving.fake_vllm import refusal, words
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
 
 
-def start(bot: Bot, **given: Any) -> Experiment:
-    body = {"a": "1", "b": "2"} | given
+def start(bot: Bot, **more: Any) -> Experiment:
+    body = {"a": "1", "b": "2"} | more
     answer = bot.http("admin").post("/v1/experiments", json=body)
     assert answer.status_code == 201, answer.text
-    return experiments.get(bot.store.db, answer.json()["id"])
+    begun = experiments.get(bot.store.db, answer.json()["id"])
+    same: Experiment = bot.write(lambda db: given.same_sides(db, begun))
+    return same
 
 
 def rate(bot: Bot, experiment: Experiment, people: int = 200) -> None:
@@ -188,7 +190,7 @@ def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], body["model"].split("-")[0])
     experiment = start(bot, pairwise=1.0)
     firsts = set()
-    for n in range(12):
+    for n in range(24):
         two = answers(bot, user=f"u{n}")
         assert [set(a) for a in two] == [{"id", "content"}] * 2
         assert {a["content"] for a in two} == {"helpdesk@1", "helpdesk@2"}
@@ -201,7 +203,7 @@ def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
         assert (pairing.first_reply, pairing.second_reply) == (two[0]["id"], two[1]["id"])
     assert len(firsts) == 2  # whose answer comes first is a coin's choice
     counted = given.counts(bot.store.db, experiment)
-    assert sum(c.people for c in counted) == 12  # each on one variant, shown both
+    assert sum(c.people for c in counted) == 24  # each on one variant, shown both
 
 
 def test_a_share_of_the_questions_gets_two_answers(bot: Bot) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_utils import Database
@@ -52,7 +53,11 @@ def running(store: Store, domain: Domain) -> Experiment:
     with store.write() as db:
         given.adapter(db, domain, "live")
         given.adapter(db, domain)
-        return comparisons.begin(db, domain, ["1", "2"], "cli:ann")
+        return begin(db, domain, ["1", "2"], "cli:ann")
+
+
+def begin(db: Database, domain: Domain, sides: list[str], *more: Any) -> Experiment:
+    return given.same_sides(db, comparisons.begin(db, domain, sides, *more))
 
 
 def rate(db: Database, running: Experiment, likes: dict[str, float], people: int) -> None:
@@ -149,7 +154,7 @@ def test_a_live_candidate_that_is_worse_makes_way_for_the_control(
     with store.write() as db:
         given.adapter(db, domain)
         given.adapter(db, domain, "live")
-        begun = comparisons.begin(db, domain, ["1", "live"], "cli:ann")
+        begun = begin(db, domain, ["1", "live"], "cli:ann")
         rate(db, begun, WORSE, 200)
     assert [d.action for d in look(store)] == ["roll back"]
     live = adapters.live(store.db, domain.id)
@@ -162,7 +167,7 @@ def test_a_better_system_prompt_becomes_the_domains(store: Store, domain: Domain
     with store.write() as db:
         given.adapter(db, domain, "live")
         plan = Plan(prompts={"B": "Be kind."})
-        begun = comparisons.begin(db, domain, ["live", "live"], "cli:ann", plan)
+        begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
         rate(db, begun, BETTER, 200)
     assert [d.action for d in look(store)] == ["promote"]
     assert domains.get(store.db, "helpdesk").system_prompt == "Be kind."
@@ -173,7 +178,7 @@ def test_better_sampling_is_left_to_a_person(store: Store, domain: Domain) -> No
     with store.write() as db:
         given.adapter(db, domain, "live")
         plan = Plan(sampling={"B": {"temperature": 0.7}})
-        begun = comparisons.begin(db, domain, ["live", "live"], "cli:ann", plan)
+        begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
         rate(db, begun, BETTER, 200)
     assert [d.action for d in look(store)] == ["advise"]
     assert experiments.running(store.db, domain.id) is not None
@@ -201,7 +206,7 @@ def test_what_was_agreed_on_at_the_start_holds(store: Store, domain: Domain) -> 
         given.adapter(db, domain, "live")
         given.adapter(db, domain)
         plan = Plan(terms=Terms(least_people=150))
-        begun = comparisons.begin(db, domain, ["1", "2"], "cli:ann", plan)
+        begun = begin(db, domain, ["1", "2"], "cli:ann", plan)
         rate(db, begun, WORSE, 200)
     assert look(store) == []
 
@@ -321,7 +326,7 @@ def test_one_comparison_that_cannot_be_considered_stops_no_other(
         other = domains.create(db, "hr")
         given.adapter(db, other, "live")
         given.adapter(db, other)
-        begun = comparisons.begin(db, other, ["1", "2"], "cli:ann")
+        begun = begin(db, other, ["1", "2"], "cli:ann")
         db.execute("UPDATE experiments SET terms = '{\"odds\": 2}' WHERE id = ?", [running.id])
         rate(db, begun, WORSE, 200)
     assert [d.experiment_id for d in look(store)] == [begun.id]
@@ -374,7 +379,7 @@ def test_adaptive_shares_begin_a_stage_when_people_enough_have_rated(
     with store.write() as db:
         given.adapter(db, domain, "live")
         given.adapter(db, domain)
-        begun = comparisons.begin(db, domain, ["1", "2"], "cli:ann", Plan(adaptive=0.2))
+        begun = begin(db, domain, ["1", "2"], "cli:ann", Plan(adaptive=0.2))
         rate(db, begun, {"A": 0.6, "B": 0.7}, 90)
     assert look(store) == []
     assert experiments.get(store.db, begun.id).stage == 1

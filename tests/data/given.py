@@ -65,6 +65,12 @@ def approved(db: Database, domain: Domain, *drafts: Draft) -> list[int]:
     return pairs.add(db, domain, list(drafts), source="import", status="approved").ids
 
 
+def same_sides(db: Database, experiment: experiments.Experiment) -> experiments.Experiment:
+    """The comparison, with the same people on the same sides every time a test runs."""
+    db.execute("UPDATE experiments SET salt = 'the same' WHERE id = ?", [experiment.id])
+    return experiments.get(db, experiment.id)
+
+
 @dataclass(frozen=True)
 class Counts:
     """What a variant has collected."""

@@ -31,8 +31,8 @@ def running(store: Store) -> Experiment:
 
 def rate(store: Store, people: int = 200) -> None:
     """People on A like every answer, those on B every fifth."""
-    experiment = running(store)
     with store.write() as db:
+        experiment = given.same_sides(db, running(store))
         domain = domains.get(db, "art")
         for n in range(people):
             person = f"web:{n}"
