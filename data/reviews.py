@@ -18,6 +18,7 @@ from data.pairs import Draft, Pair
 
 LEASE_S = 600
 MAX_REASON = 1_000  # characters
+REWORDED = "A reviewer approved it in other words."
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
     if new is None:
         raise Conflict("The pair was changed at the same moment. Try again.")
     pairs.review(db, new.id, "approved", reviewer)
-    pairs.review(db, old.id, "rejected", reviewer, f"A reviewer edited it: see pair {new.id}.")
+    pairs.review(db, old.id, "rejected", reviewer, REWORDED)
     db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
     db.execute(
         "INSERT OR IGNORE INTO pair_words SELECT person, ? FROM pair_words WHERE pair_id = ?",

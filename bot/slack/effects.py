@@ -16,14 +16,16 @@ from bot.slack.roles import Standing
 from bot.slack.run_message import Followed
 from data import adapters, deeds, domains, experiments, forgetting, runs
 from data import roles as granted
+from data.clock import now_us
 from data.config import Settings
 from data.db import sqlite3
 from data.deeds import Deed, How
 from data.domains import Domain
-from data.errors import Invalid, UnderstudyError
+from data.errors import Conflict, Invalid, UnderstudyError
 
 log = logging.getLogger(__name__)
 
+STALE_S = 3600  # a deed that waited longer, because the bot was stopped, is not done any more
 PAIRWISE = 0.1  # share of the questions that both sides answer, where that is asked for
 OUR_FAULT = "Something went wrong on our side; it has been logged. Nothing was changed."
 
@@ -59,6 +61,7 @@ def carry_out(db: Database, settings: Settings, deed_id: int, standing: Standing
         return
     try:
         with db.atomic():
+            _refuse_stale(deed)
             outcome = _carry_out(db, settings, deed, standing)
     except UnderstudyError as error:
         outcome = Outcome([blocks.section(blocks.sentence(str(error)))], "private")
@@ -68,6 +71,17 @@ def carry_out(db: Database, settings: Settings, deed_id: int, standing: Standing
         log.exception("The command of deed %d failed", deed_id)
         outcome = Outcome([blocks.section(OUR_FAULT)], "private")
     deeds.done(db, deed_id, outcome.said, outcome.how, outcome.run_id)
+
+
+def _refuse_stale(deed: Deed) -> None:
+    """Nobody expects that what they typed yesterday is done when the bot is started today."""
+    age_s = (now_us() - deed.created_at) / 1_000_000
+    if age_s > STALE_S:
+        shown = deed.command.strip()[:80].replace("`", "'")
+        raise Conflict(
+            f"{blocks.duration(age_s)} ago you asked for `{shown}`, and I was stopped before I "
+            "could do it. Nothing was changed. Ask again if you still want it."
+        )
 
 
 def _carry_out(db: Database, settings: Settings, deed: Deed, standing: Standing) -> Outcome:

@@ -56,7 +56,7 @@ def test_an_edit_keeps_the_fact_and_the_correction_that_it_came_from(
     pairs.add(db, domain, [Draft("How?", "So.", fact="how")], source="correction", author="ada")
     new = reviews.edit(db, 4, "How then?", "Like this.", "a")
     assert (new.fact, new.status, new.author) == ("how", "approved", "ada")
-    assert pairs.get(db, 4).review_reason == f"A reviewer edited it: see pair {new.id}."
+    assert pairs.get(db, 4).review_reason == reviews.REWORDED
     again = reviews.edit(db, 4, "How then?", "Like this.", "a")
     assert again == new
 

@@ -1,8 +1,9 @@
 """`/understudy`, buttons and forms, over both transports: what they do, and what is said."""
 
 import pytest
+from sqlite_utils import Database
 
-from data import adapters, domains, experiments, pairs, roles, runs
+from data import adapters, deeds, domains, experiments, pairs, roles, runs
 from data.pairs import Draft
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
@@ -230,6 +231,24 @@ async def test_somebody_is_forgotten_after_a_question(bot: Bot) -> None:
     assert bot.rows("SELECT * FROM messages WHERE text LIKE '%secret%'") == []
     (entry,) = bot.rows("SELECT actor FROM audit WHERE action = 'forget'")
     assert entry["actor"] == f"slack:T1/{ADMIN}"
+
+
+async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bot) -> None:
+    with_adapters(bot)
+    await bot.front.stop()
+
+    def left_over(db: Database) -> None:
+        for key, text in (("1", "retire 2"), ("2", "roles add <@U2> reviewer")):
+            deeds.add(db, team="T1", key=key, channel="C1", user=ADMIN, command=text)
+        db.execute("UPDATE deeds SET created_at = created_at - 7200000000 WHERE key = '1'")
+
+    bot.write(left_over)
+    await bot.restart()
+    untold = "SELECT 1 FROM deeds WHERE state <> 'told'"
+    await bot.slack.until(lambda: bot.rows(untold) == [], "both to be told")
+    assert adapters.get(bot.store.db, "helpdesk@2").state == "candidate"
+    assert "2 h 0 min ago you asked for `retire 2`" in bot.slack.told(ADMIN)
+    assert "is a reviewer" in bot.slack.told(ADMIN)
 
 
 # -- the form that `/understudy` opens -----------------------------------------------------------
