@@ -5,7 +5,7 @@ Each function is called inside one transaction and checks everything before it c
 An adapter that the engine refused can be neither promoted nor compared.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlite_utils import Database
@@ -39,6 +39,15 @@ class Status:
     replicas: list[placements.Replica]
     failed_placements: dict[str, str]  # adapter -> why an engine refused it
     alerts: list[Alert]  # what somebody should look at
+
+
+def as_json(found: Status) -> dict[str, Any]:
+    """Everything but what tells who is on which side of a comparison."""
+    shown = asdict(found)
+    for domain, known in zip(shown["domains"], found.domains, strict=True):
+        if known.experiment is not None:
+            domain["experiment"] = experiments.public(known.experiment)
+    return shown
 
 
 def retrain(

@@ -13,7 +13,7 @@ held out (`policies.py`) are in none.
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -244,6 +244,13 @@ def every(db: Database, domain: Domain | None = None) -> list[Experiment]:
     where, params = ("WHERE e.domain_id = ? ", [domain.id]) if domain else ("", [])
     found = rows(db, SELECT + where + "ORDER BY e.id DESC", params)
     return [_experiment(db, r) for r in found]
+
+
+def public(experiment: Experiment) -> dict[str, Any]:
+    """All but the salt, as JSON has it: who knows the salt can tell who is on which side."""
+    shown = asdict(experiment)
+    del shown["salt"]
+    return shown
 
 
 def _experiment(db: Database, found: Row) -> Experiment:

@@ -193,7 +193,4 @@ def _running(db: Database, experiment_id: int) -> Experiment:
 
 
 def _shown(experiment: Experiment) -> dict[str, Any]:
-    """All but the salt: who knows it can tell who is on which side."""
-    shown = {"object": "experiment"} | asdict(experiment)
-    del shown["salt"]
-    return shown
+    return {"object": "experiment"} | experiments.public(experiment)

@@ -1,6 +1,5 @@
 """`/v1/status`: everything at a glance, with what somebody should look at."""
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -15,4 +14,4 @@ router = APIRouter()
 async def status(request: Request) -> dict[str, Any]:
     """Domains, engine replicas and alerts."""
     service: Service = request.app.state.service
-    return {"object": "status"} | asdict(await service.store.read(admin.status))
+    return {"object": "status"} | admin.as_json(await service.store.read(admin.status))

@@ -108,7 +108,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     experiment = experiments.latest(db, _domain(app, domain))
     results = stats.look(db, experiment)
     if as_json:
-        return print_json({"experiment": _shown(experiment), "results": results})
+        return print_json({"experiment": experiments.public(experiment), "results": results})
     click.echo(_head(experiment))
     print_table(HEADERS, _lines(experiment, results), "")
     for found in results.comparisons:
@@ -260,15 +260,6 @@ def _lines(experiment: Experiment, results: Any) -> Iterable[tuple[object, ...]]
         liked = "" if v.mean is None else f"{v.mean:.0%}"
         what = variant.described
         yield (v.label, what, v.people, v.raters, liked, v.replies, v.failed, v.up, v.down)
-
-
-def _shown(experiment: Experiment) -> dict[str, Any]:
-    """All but the salt: who knows it can tell who is on which side."""
-    from dataclasses import asdict
-
-    shown = asdict(experiment)
-    del shown["salt"]
-    return shown
 
 
 def _prompts(given: tuple[str, ...]) -> dict[str, str]:

@@ -19,7 +19,7 @@ def status(app: App, as_json: bool) -> None:
     """
     found = admin.status(app.store.db)
     if as_json:
-        print_json(found)
+        print_json(admin.as_json(found))
     else:
         print_table(
             ("domain", "live", "run", "comparison", "new pairs", "to review"),

@@ -185,9 +185,11 @@ def test_a_comparison_from_start_to_stop(bot: Bot) -> None:
 def test_the_salt_of_a_comparison_is_not_shown(bot: Bot) -> None:
     started = bot.http("admin").post("/v1/experiments", json={"a": "1", "b": "2"})
     listed = bot.http("reviewer").get("/v1/experiments")
+    everything = bot.http("admin").get("/v1/status")
 
     assert started.status_code == 201
-    assert "salt" not in started.text + listed.text
+    assert everything.json()["domains"][0]["experiment"]["state"] == "running"
+    assert "salt" not in started.text + listed.text + everything.text
 
 
 @pytest.mark.parametrize(
