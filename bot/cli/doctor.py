@@ -204,8 +204,8 @@ def _slack(settings: Settings) -> Iterator[Finding]:
         if not secret.get_secret_value():
             remedy = f"Set UNDERSTUDY_SLACK_{name.upper()} or UNDERSTUDY_SLACK_{name.upper()}_FILE."
             yield Finding("Slack", "missing", f"no {name}", remedy)
-    if not slack.admins:
-        remedy = "Set [slack] admins to user ids (U…)."
+    if not (slack.admins or slack.admin_group or slack.workspace_admins):
+        remedy = "Set [slack] admins to user ids (U…), or admin_group to a user group (S…)."
         yield Finding("Slack", "note", "no admins: nobody may retrain from Slack", remedy)
     if all(secret.get_secret_value() for secret in slack.needed.values()):
         yield Finding("Slack", "ok", f"{slack.mode} mode, tokens given")
