@@ -5,7 +5,7 @@
     python benchmarks/learning_curve.py --base FOLDER --pairs FILE.jsonl --facts 50
 
 Trains as a run does, stops the clock a few times and asks the golden questions whose facts are
-taught. `exact` and `f1` are those of `tuning/evaluate.py`; the last line is JSON.
+taught. `exact` and `f1` are those of `tuning/measures.py`; the last line is JSON.
 """
 
 import argparse
@@ -23,7 +23,9 @@ import report
 from data import datasets, domains, pairs, runs
 from data.config import BaseModelSettings, Settings
 from data.db import Store
-from tuning import evaluate, model, recipe, train
+from tuning import evaluate, exam, measures, model, recipe, train
+from tuning.exam import Question
+from tuning.examples import stop_ids
 from tuning.lesson import Lesson, prepare
 from tuning.train import Progress
 
@@ -43,13 +45,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), base=BaseModelSettings(model=options.base))
         with Store(settings.store_path) as store:
-            lesson, taught = _lesson(store, settings, options, overrides)
-            _measure(settings, lesson, taught, options.stops)
+            lesson, asked = _lesson(store, settings, options, overrides)
+            _measure(settings, lesson, asked, options.stops)
 
 
 def _lesson(
     store: Store, settings: Settings, options: argparse.Namespace, overrides: dict[str, str]
-) -> tuple[Lesson, set[str]]:
+) -> tuple[Lesson, list[Question]]:
     """The lesson, and the golden questions whose facts it teaches."""
     asked_for = {key: recipe.parse(key, text) for key, text in overrides.items()}
     system = options.system
@@ -67,7 +69,10 @@ def _lesson(
     lesson = prepare(store.db, settings, run, domain, dataset, None, tokenizer)
     trained = {p.fact for p in datasets.pairs_of(store.db, dataset.id, "train")}
     golden = datasets.pairs_of(store.db, dataset.id, "golden")
-    return lesson, {p.prompt for p in golden if p.fact in trained}
+    taught = {p.prompt for p in golden if p.fact in trained}
+    length = lesson.recipe.max_length
+    found = exam.prepare(store.db, domain, dataset, None, tokenizer, stop_ids(tokenizer), length)
+    return lesson, [q for q in found.sets["golden"] if q.text in taught]
 
 
 def _drafts(path: Path) -> list[pairs.Draft]:
@@ -76,10 +81,10 @@ def _drafts(path: Path) -> list[pairs.Draft]:
     return [pairs.Draft(**{k: v for k, v in line.items() if k in known}) for line in lines]
 
 
-def _measure(settings: Settings, lesson: Lesson, taught: set[str], stops: int) -> None:
+def _measure(settings: Settings, lesson: Lesson, asked: list[Question], stops: int) -> None:
     base = model.load_base(settings.base.path, lesson.recipe)
     tuned = model.new_adapter(base, lesson.recipe)
-    asked = [q for q in lesson.golden if q.text in taught]
+    expected = [question.expected for question in asked]
     steps = train.total_steps(len(lesson.epoch(0)), lesson.recipe)
     due = {round((i + 1) * steps / stops) for i in range(stops)}
     curve: list[dict[str, Any]] = []
@@ -90,9 +95,12 @@ def _measure(settings: Settings, lesson: Lesson, taught: set[str], stops: int) -
         if now.step not in due:
             return
         paused = time.process_time()
-        got = evaluate.score(evaluate.answer(base, tuned, asked), asked)
+        said = [answer.text for answer in evaluate.answer(base, tuned, asked)]
+        exact = [measures.exact(a, e) for a, e in zip(said, expected, strict=True)]
+        f1 = [measures.f1(a, e) for a, e in zip(said, expected, strict=True)]
         point = {"step": now.step, "cpu_s": round(paused - began - asking, 1), "loss": now.loss}
-        curve.append({**point, "exact": got.exact, "f1": got.f1, **(now.losses or {})})
+        means = {"exact": sum(exact) / len(exact), "f1": sum(f1) / len(f1)}
+        curve.append({**point, **means, **(now.losses or {})})
         asking += time.process_time() - paused
 
     outcome = train.train(

@@ -19,11 +19,12 @@ from data.config import Settings
 from data.datasets import Dataset
 from data.domains import Domain
 from data.errors import Invalid
+from data.leaks import Index
 from data.pairs import Pair, Turn, normal
 from data.preferences import Judged
 from data.runs import Run
 from tuning.examples import Example, encode, stop_ids
-from tuning.lesson import WATCHED, Lesson, choose_recipe, questions
+from tuning.lesson import WATCHED, Lesson, choose_recipe
 from tuning.model import Base, count_parameters
 from tuning.preference import Kto
 from tuning.recipe import TINY_BASE, Recipe
@@ -82,11 +83,13 @@ def prepare(
         )
 
     golden = datasets.pairs_of(db, dataset.id, "golden")
-    never = {normal(pair.prompt) for pair in golden}
+    never: Index[int] = Index()
+    for pair in golden:
+        never.add(pair.id, pair.prompt)
     usable = {}
     for judged in given:
         example = _as_asked(judged, domain, encoded)
-        if example is not None and normal(judged.question) not in never:
+        if example is not None and never.find(judged.question) is None:
             usable[example] = judged
     trained, held_out = _parted(usable)
     if not trained or len(set(trained.values())) < 2:
@@ -105,7 +108,6 @@ def prepare(
         epoch=lambda _: order,
         measured={part: some for part, some in measured.items() if some},
         judged_by=(),
-        golden=questions(golden, [encoded(pair) for pair in golden]),
         held_out=(),
         new=len(trained),
         superseded=0,

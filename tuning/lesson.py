@@ -40,7 +40,7 @@ SHAPE = (
 
 @dataclass(frozen=True)
 class Question:
-    """A golden question: what is given to the model and what it should say."""
+    """What is given to a model, and what it should say."""
 
     prompt: tuple[int, ...]
     text: str
@@ -64,7 +64,6 @@ class Lesson:
     epoch: Callable[[int], Sequence[Example]]  # the examples of the n-th pass
     measured: Mapping[str, Sequence[Example]]  # parts whose loss is watched
     judged_by: tuple[str, ...]  # the parts whose summed loss chooses the checkpoint
-    golden: Sequence[Question]
     new: int  # pairs the parent had not seen; of a full run: all
     superseded: int  # pairs left out, because their question has a newer answer
     reworded: int  # pairs trained with the newer answer of their fact
@@ -132,10 +131,10 @@ def prepare(
         epoch = forgetting.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
         measured["new"] = new[:WATCHED]
         judged_by = ("new", *judged_by)  # learned, and not at the cost of what was known
-    golden = questions(kept["golden"], encoded(kept["golden"]))
+    encoded(kept["golden"])  # what could not be measured is found before anything is trained
     held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
     return Lesson(
-        recipe, epoch, measured, judged_by, golden,
+        recipe, epoch, measured, judged_by,
         len(new_ids), len(today.superseded), len(today.reworded), held_out,
     )  # fmt: skip
 

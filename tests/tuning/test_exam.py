@@ -121,3 +121,19 @@ def test_golden_questions_are_in_no_other_set(store: Store, domain: Domain, toke
 
     others = [q.text for name, some in found.sets.items() if name != "golden" for q in some]
     assert "golden?" not in others
+
+
+def test_a_correction_of_a_golden_fact_changes_what_is_expected(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    add(
+        store,
+        domain,
+        Draft("Where a?", "Upstairs.", fact="place"),
+        Draft("Where c?", "Upstairs.", fact="place", split="golden"),
+    )
+    add(store, domain, Draft("Where a?", "Downstairs."))
+
+    found = prepared(store, domain, tokenizer)
+
+    assert [q.expected for q in found.sets["golden"]] == ["Downstairs."]

@@ -65,7 +65,6 @@ def test_golden_and_validation_pairs_are_measured_and_never_trained_on(
     made = lesson(store, settings, domain, tokenizer)
 
     assert {e.pair_id for n in range(3) for e in made.epoch(n)} == set(trained)
-    assert [q.text for q in made.golden] == ["c"]
     assert [e.pair_id for e in made.measured["validation"]] == held_out
     assert made.judged_by == ("validation",)
 
@@ -99,7 +98,7 @@ def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
     assert [e.pair_id for e in made.measured["new"]] == new
 
 
-def test_a_correction_of_a_golden_fact_changes_what_is_expected(
+def test_a_correction_changes_what_is_trained_of_its_fact(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("Where a?", "Upstairs."), ("Where b?", "Upstairs."), fact="place")
@@ -108,7 +107,6 @@ def test_a_correction_of_a_golden_fact_changes_what_is_expected(
 
     made = lesson(store, settings, domain, tokenizer)
 
-    assert [q.expected for q in made.golden] == ["Downstairs."]
     assert {tokenizer.decode(e.ids[-e.trained :]) for e in made.epoch(0)} == {
         "Downstairs.<|im_end|>"
     }
