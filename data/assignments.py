@@ -82,12 +82,6 @@ def _held_out(known: Row, person: str) -> bool:
     return share > 0 and bucket(known["holdout_salt"], person) < round(share * BUCKETS)
 
 
-def assigned(db: Database, experiment: Experiment, person: str) -> Variant | None:
-    """The variant a person is on, or None: in no comparison."""
-    found = place(db, experiment, person)
-    return None if found is None else found.variant
-
-
 def expose(
     db: Database, experiment_id: int, person: str, variant_id: int, stage: int | None = None
 ) -> None:
