@@ -26,7 +26,7 @@ from pathlib import Path
 import orjson
 from sqlite_utils import Database
 
-from data import audit, runs
+from data import audit, run_report, runs
 from data.clock import now_us
 from data.db import BUSY_TIMEOUT_MS, Store, changed, insert, row, rows, value
 from data.errors import NotFound, Unavailable
@@ -484,7 +484,8 @@ def _clean_adapters(db: Database, pair_ids: list[int]) -> None:
 
 
 def clean_cards(db: Database, home: Path) -> None:
-    """Take sample answers that the registry has no more out of the adapters' cards."""
+    """Take sample answers that the registry has no more out of the adapters' cards and the runs'
+    reports."""
     for r in rows(db, "SELECT path, scores FROM adapters WHERE removed_at IS NULL"):
         card = home / r["path"] / CARD
         if not card.is_file():
@@ -496,6 +497,7 @@ def clean_cards(db: Database, home: Path) -> None:
             new = card.with_name(f".{CARD}.new")
             new.write_text(after, encoding="utf-8")
             new.replace(card)
+    run_report.rewrite(db, home / "runs")
 
 
 def _without_samples(card: str, kept: set[str]) -> str:

@@ -109,8 +109,11 @@ def write(db: Database, settings: Settings, run_id: int) -> Path | None:
 def rewrite(db: Database, settings_runs: Path) -> None:
     """Make the copies anew that differ from what the store says now: somebody was forgotten."""
     for file in settings_runs.glob(f"*/{FILE}"):
-        name = file.parent.name
-        if name.isdigit() and (text := page(db, int(name))) != file.read_text(encoding="utf-8"):
+        try:
+            text = page(db, int(file.parent.name))
+        except (NotFound, ValueError):  # of a run that the store does not know: nobody's report
+            text = ""
+        if text != file.read_text(encoding="utf-8"):
             part = file.with_name(f".{FILE}.{os.getpid()}")
             part.write_text(text, encoding="utf-8")
             part.replace(file)
