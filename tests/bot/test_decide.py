@@ -306,6 +306,24 @@ def test_a_deed_that_cannot_be_done_is_no_decision(
     assert experiments.running(store.db, domain.id) == running
 
 
+async def test_two_bots_at_work_decide_once(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """Each with a store of its own, as two processes have."""
+    policy(store, domain, "auto")
+    with Store(store.path) as other:
+        async with decide.deciding(store), decide.deciding(other):
+            for _ in range(8):
+                await store.submit(lambda db: rate(db, running, BETTER, 25))
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                while experiments.running(store.db, domain.id) is not None:
+                    await asyncio.sleep(0.05)
+    assert [d.action for d in decisions.every(store.db, running.id)] == ["promote"]
+    sql = "SELECT count(*) FROM promotions WHERE kind = 'promote'"
+    assert value(store.db, sql) == 2  # helpdesk@1 at first, then helpdesk@2 once
+
+
 async def test_the_bots_own_task_decides_and_goes_on(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
