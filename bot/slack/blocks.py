@@ -124,11 +124,16 @@ def answers(text: str, below: list[Block]) -> list[list[Block]]:
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `1 h 20 min`."""
+    """`42 s`, `3 min`, `1 h 20 min`, `5 days`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    hours, rest = divmod(minutes, 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if hours >= 48:
+        return f"{round(hours / 24)} days"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def ago(us: int) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack import blocks, commands, effects, forms, modals, outbox
+from bot.slack import blocks, commands, effects, fields, forms, modals, outbox
 from bot.slack.accept import place_of, team_of
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
@@ -115,7 +115,7 @@ async def confirmed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
 async def asked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     """The menu's question, sent."""
     view = body["view"]
-    where, question = modals.origin(view), modals.typed(view, modals.QUESTION)
+    where, question = modals.origin(view), fields.typed(view, modals.QUESTION)
     place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
     if not question:
         await ack()

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from bot.slack import fields
 from bot.slack.blocks import Block, context, escape, mention, section, shorten
 from bot.slack.commands import RANK, Role
 from data.domains import Domain
@@ -92,7 +93,7 @@ def button(label: str, command: str, style: str = "") -> Block:
     made: Block = {
         "type": "button",
         "action_id": f"{COMMAND}:{command.split()[0]}:{label}",
-        "text": _plain(label),
+        "text": fields.plain(label),
         "value": command,
     }
     return {**made, "style": style} if style else made
@@ -100,12 +101,12 @@ def button(label: str, command: str, style: str = "") -> Block:
 
 def _domain_choice(domains: list[Domain], chosen: str) -> Block:
     options = [
-        {"text": _plain(shorten(f"{d.title} ({d.name})", 75)), "value": d.name}
+        {"text": fields.plain(shorten(f"{d.title} ({d.name})", 75)), "value": d.name}
         for d in domains[:100]
     ]
     first = next((o for o in options if o["value"] == chosen), options[0])
     select: Block = {"type": "static_select", "action_id": CHOOSE_DOMAIN, "options": options}
-    select |= {"initial_option": first, "placeholder": _plain("Which domain?")}
+    select |= {"initial_option": first, "placeholder": fields.plain("Which domain?")}
     return {"type": "actions", "elements": [select]}
 
 
@@ -169,10 +170,10 @@ def can_be_edited(pair: Pair) -> bool:
 def confirm(title: str, text: str, yes: str, no: str = "Not now") -> Block:
     """The dialog that asks before a button does something."""
     return {
-        "title": _plain(shorten(title, 100)),
-        "text": _plain(shorten(text, 300)),
-        "confirm": _plain(shorten(yes, 30)),
-        "deny": _plain(no),
+        "title": fields.plain(shorten(title, 100)),
+        "text": fields.plain(shorten(text, 300)),
+        "confirm": fields.plain(shorten(yes, 30)),
+        "deny": fields.plain(no),
     }
 
 
@@ -180,7 +181,7 @@ def _decision(verb: str, label: str, pair_id: int, style: str = "") -> Block:
     button: Block = {
         "type": "button",
         "action_id": f"{DECIDE}:{verb}",
-        "text": _plain(label),
+        "text": fields.plain(label),
         "value": f"{verb} {pair_id}",
     }
     return {**button, "style": style} if style else button
@@ -213,11 +214,11 @@ def _modal(
         "type": "modal",
         "callback_id": callback_id,
         "private_metadata": where.dump(),
-        "title": _plain(shorten(title, 24)),
-        "close": _plain(close),
+        "title": fields.plain(shorten(title, 24)),
+        "close": fields.plain(close),
         "blocks": blocks,
     }
-    return {**view, "submit": _plain(shorten(submit, 24))} if submit else view
+    return {**view, "submit": fields.plain(shorten(submit, 24))} if submit else view
 
 
 def _text_input(
@@ -233,15 +234,5 @@ def _text_input(
     if initial:
         element["initial_value"] = initial
     block: Block = {"type": "input", "block_id": block_id, "optional": optional}
-    block |= {"label": _plain(label), "element": element}
-    return {**block, "hint": _plain(hint)} if hint else block
-
-
-def typed(view: dict[str, Any], block_id: str) -> str:
-    """What was typed into a form."""
-    state = view.get("state", {}).get("values", {}).get(block_id, {}).get("text", {})
-    return str(state.get("value") or "").strip()
-
-
-def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text}
+    block |= {"label": fields.plain(label), "element": element}
+    return {**block, "hint": fields.plain(hint)} if hint else block

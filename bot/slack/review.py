@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.slack import modals, roles, views
+from bot.slack import fields, modals, roles, views
 from bot.slack.accept import team_of
 from bot.slack.blocks import Block, sentence
 from bot.slack.desk import Desk
@@ -66,11 +66,11 @@ async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     view = body["view"]
     where, callback = modals.origin(view), view["callback_id"]
     if callback == modals.EDIT:
-        prompt, response = (modals.typed(view, b) for b in (modals.PROMPT, modals.RESPONSE))
+        prompt, response = (fields.typed(view, b) for b in (modals.PROMPT, modals.RESPONSE))
         decide = _edit(where.pair_id, prompt, response)
         field = modals.RESPONSE
     else:
-        decide = _reject(where.pair_id, modals.typed(view, modals.REASON))
+        decide = _reject(where.pair_id, fields.typed(view, modals.REASON))
         field = modals.REASON
     try:
         async with asyncio.timeout(STORE_WAIT_S):

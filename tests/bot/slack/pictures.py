@@ -70,8 +70,11 @@ def reckoned(text: str, size: float, bold: bool = False, mono: bool = False) -> 
     return width * size * (1.05 if bold else 1.0)
 
 
-def words(text: str) -> Iterator[tuple[str, str]]:
-    """mrkdwn as words with their style; a line break is `("\\n", "")`."""
+def words(text: str, literal: bool = False) -> Iterator[tuple[str, str]]:
+    """mrkdwn as words with their style; a line break is `("\\n", "")`. `literal`: no mrkdwn."""
+    if literal:
+        yield from ((part, "") for part in re.findall(r"\n|[^\s]+[ \t]*|[ \t]+", text))
+        return
     text = re.sub(r"<@(\w+)>", lambda m: f"@{PEOPLE.get(m[1], m[1])}", text)
     text = re.sub(r"<#(\w+)>", lambda m: f"#{CHANNELS.get(m[1], m[1])}", text)
     text = re.sub(r":([a-z_+\d-]+):", lambda m: EMOJI.get(m[1], m[0]), text)
@@ -87,14 +90,21 @@ def words(text: str) -> Iterator[tuple[str, str]]:
 
 
 def paragraph(
-    page: Page, text: str, size: float, fill: str = INK, left: float = PAD, right: float = PAD
+    page: Page,
+    text: str,
+    size: float,
+    fill: str = INK,
+    left: float = PAD,
+    right: float = PAD,
+    literal: bool = False,
 ) -> None:
-    """Words, broken into lines."""
-    x, line = left, size * 1.45
+    """Words, broken into lines where there is a space."""
+    x, line, space = left, size * 1.45, True
     page.y += line
-    for word, style in words(text):
+    for word, style in words(text, literal):
         width = reckoned(word.rstrip(), size, style == "bold", style == "mono")
-        if word == "\n" or (x + width > WIDTH - right and x > left):
+        too_long = x + width > WIDTH - right and x > left and space
+        if word == "\n" or too_long:
             x = left
             page.y += line
         if word == "\n":
@@ -102,6 +112,7 @@ def paragraph(
         colour = BLUE if word.startswith(("@", "#")) else RED if style == "mono" else fill
         page.text(x, word.rstrip(), size, colour, style)
         trailing = len(word) - len(word.rstrip())
+        space = trailing > 0
         x += width + trailing * size * 0.28
     page.y += size * 0.35
 
@@ -180,10 +191,8 @@ def text_input(page: Page, block: Block) -> None:
         top = page.y + 8
         typed = element.get("initial_value", "")
         inside = Page(top)
-        paragraph(
-            inside, html.escape(typed or element.get("placeholder", {}).get("text", "")) or " ",
-            14, INK if typed else GREY, PAD + 12, PAD + 12,
-        )  # fmt: skip
+        shown = typed or element.get("placeholder", {}).get("text", "")
+        paragraph(inside, shown, 14, INK if typed else GREY, PAD + 12, PAD + 12, literal=True)
         height = max(56, inside.y - top + 10)
         page.box(PAD, top, WIDTH - 2 * PAD, height, rx=4, fill="#ffffff", stroke="#888888")
         page.parts += inside.parts

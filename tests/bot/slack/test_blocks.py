@@ -51,7 +51,16 @@ def test_the_form_is_a_valid_view() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (4_800, "80 min"), (6_000, "1 h 40 min")],
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (4_800, "80 min"),
+        (6_000, "1 h 40 min"),
+        (7_200, "2 h"),
+        (172_790, "2 days"),
+        (259_200, "3 days"),
+    ],
 )
 def test_durations_read_well(seconds: float, words: str) -> None:
     assert blocks.duration(seconds) == words

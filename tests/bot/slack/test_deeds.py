@@ -247,7 +247,7 @@ async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bo
     untold = "SELECT 1 FROM deeds WHERE state <> 'told'"
     await bot.slack.until(lambda: bot.rows(untold) == [], "both to be told")
     assert adapters.get(bot.store.db, "helpdesk@2").state == "candidate"
-    assert "2 h 0 min ago you asked for `retire 2`" in bot.slack.told(ADMIN)
+    assert "2 h ago you asked for `retire 2`" in bot.slack.told(ADMIN)
     assert "is a reviewer" in bot.slack.told(ADMIN)
 
 
