@@ -4,7 +4,8 @@
 
 `understudy bot` runs over signed HTTP against a small Slack and a small vLLM. COMMANDS signed
 commands are sent at the same moment, each over a connection of its own; measured is the time from
-then until the acknowledgement of each, in several rounds after a small one to warm up.
+then until the acknowledgement of each, in several rounds after a small one to warm up. Where other
+things run as well, the CPU time that the bot takes until the last one says more.
 `--changing` sends commands that change something, which are in the store before they are
 acknowledged; the others only show something. `--busy` keeps every core busy meanwhile with
 processes of the priority that tuning runs have.
@@ -19,6 +20,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import report
@@ -82,8 +84,24 @@ async def acknowledged(slack: FakeSlack, port: int, count: int = COMMANDS) -> li
     return list(took)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What is measured, and what it works with."""
+
+    slack: FakeSlack
+    engine: FakeVllm
+    port: int  # of the bot
+    pid: int  # of the bot
+
+    def cpu_ms(self) -> float:
+        """What all threads of the bot have had of the cores so far. Linux only."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
+
+
 @contextlib.contextmanager
-def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[None]:
+def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[int]:
+    """An `understudy bot`; its process id."""
     (home / "understudy.toml").write_text(
         f'[bot]\nport = {port}\n[slack]\nmode = "http"\nbot_token = "{BOT_TOKEN}"\n'
         f'signing_secret = "{SIGNING_SECRET}"\napi_url = "{slack.api_url}"\n'
@@ -95,7 +113,7 @@ def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[N
     environment = {**os.environ, "UNDERSTUDY_CONFIG": str(home / "understudy.toml")}
     process = subprocess.Popen([sys.executable, "-m", "bot", "bot"], env=environment)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
@@ -115,13 +133,13 @@ def busy() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def everything(home: Path) -> AsyncIterator[tuple[FakeSlack, FakeVllm, int]]:
+async def everything(home: Path) -> AsyncIterator[Stage]:
     port, slack = free_port(), FakeSlack()
     await slack.start()
     slack.transport = SignedHttp(f"http://127.0.0.1:{port}{PATH}")
     with (
         running(FakeVllm(held={BASE_SERVED_NAME: "/base"})) as engine,
-        bot(home, port, slack, engine),
+        bot(home, port, slack, engine) as pid,
     ):
         while True:
             with contextlib.suppress(ConnectionError):
@@ -129,20 +147,23 @@ async def everything(home: Path) -> AsyncIterator[tuple[FakeSlack, FakeVllm, int
                 writer.close()
                 break
             await asyncio.sleep(0.1)
-        yield slack, engine, port
+        yield Stage(slack, engine, port, pid)
     await slack.stop()
 
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as others:
-        async with everything(Path(home)) as (slack, _, port):
+        async with everything(Path(home)) as stage:
             if "--busy" in sys.argv:
                 others.enter_context(busy())
             rounds: list[list[float]] = []
-            await acknowledged(slack, port, WARM_UP)
+            cpu_ms: list[float] = []
+            await acknowledged(stage.slack, stage.port, WARM_UP)
             await asyncio.sleep(2)
             for _ in range(ROUNDS):
-                rounds.append(await acknowledged(slack, port))
+                before = stage.cpu_ms()
+                rounds.append(await acknowledged(stage.slack, stage.port))
+                cpu_ms.append(stage.cpu_ms() - before)
                 await asyncio.sleep(2)  # what the commands said is sent
     p99 = [report.percentile(one, 0.99) for one in rounds]
     report.table(
@@ -156,12 +177,14 @@ async def main() -> None:
             ),
         ],
     )
+    print(f"CPU time of the bot until the last of {COMMANDS}: {report.median(cpu_ms):.0f} ms")
     report.finish(
         benchmark="slack_ack",
         busy="--busy" in sys.argv,
         changing=CHANGING,
         ack_p99_ms=round(report.median(p99), 1),
         ack_worst_p99_ms=round(max(p99), 1),
+        bot_cpu_ms_until_the_last=round(report.median(cpu_ms), 1),
     )
 
 

@@ -71,15 +71,16 @@ async def measured(slack: FakeSlack, engine: FakeVllm, texts: list[str]) -> list
 
 async def series(latency_s: float) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as home:
-        async with everything(Path(home)) as (slack, engine, _):
-            slack.api.latency_s = latency_s
+        async with everything(Path(home)) as stage:
+            stage.slack.api.latency_s = latency_s
             alone: list[float] = []
             for number in range(ONE_BY_ONE):
-                alone += await measured(slack, engine, [f"Question {number}?"])
+                alone += await measured(stage.slack, stage.engine, [f"Question {number}?"])
     with tempfile.TemporaryDirectory() as home:  # a minute of its own: Slack allows 20 streams
-        async with everything(Path(home)) as (slack, engine, _):
-            slack.api.latency_s = latency_s
-            together = await measured(slack, engine, [f"Question {n}?" for n in range(AT_ONCE)])
+        async with everything(Path(home)) as stage:
+            stage.slack.api.latency_s = latency_s
+            asked = [f"Question {n}?" for n in range(AT_ONCE)]
+            together = await measured(stage.slack, stage.engine, asked)
     return alone, together
 
 
