@@ -158,8 +158,9 @@ class Decider:
         version = int(value(db, "PRAGMA data_version"))
         if version == self._seen:
             return []  # nobody has written anything
-        running = rows(db, "SELECT id FROM experiments WHERE state = 'running'")
-        found = [self._consider(db, r["id"]) for r in running]
+        running = [r["id"] for r in rows(db, "SELECT id FROM experiments WHERE state = 'running'")]
+        self._not_before = {n: at for n, at in self._not_before.items() if n in running}
+        found = [self._consider(db, number) for number in running]
         self._seen = version
         if self._not_before:
             self._seen = -1  # look again, even if nothing is written
