@@ -236,8 +236,8 @@ class _Sync:
             raise AnswersDifferently(agreement, least)
         parity = None
         if adapter.state == "evaluating":
-            rounds = canary.PROBE_ROUNDS
-            parity = canary.agreement(self.url, adapter.served_name, adapter.probes, rounds)
+            limits = canary.PROBES
+            parity = canary.agreement(self.url, adapter.served_name, adapter.probes, limits)
         return load_ms, agreement, parity
 
     def _failed(self, adapter: Adapter, error: UnderstudyError) -> None:

@@ -17,9 +17,15 @@ from typing import Any
 from data.adapters import Canary
 from serving.engine_http import EngineRefused, ask
 
-ROUNDS = 4  # requests at most; what is still open after them counts as disagreement
-PROBE_ROUNDS = 16  # for whole answers, in which an early slip is no wonder
-TIMEOUT_S = 30.0
+
+@dataclass(frozen=True)
+class Limits:
+    rounds: int  # requests at most; what is still open after them counts as disagreement
+    timeout_s: float  # of each
+
+
+CANARIES = Limits(4, 30.0)
+PROBES = Limits(16, 300.0)  # many long answers, in which an early slip is no wonder
 
 
 @dataclass
@@ -48,18 +54,18 @@ class _Asked:
 
 
 def agreement(
-    url: str, served_name: str, canaries: Sequence[Canary], rounds: int = ROUNDS
+    url: str, served_name: str, canaries: Sequence[Canary], limits: Limits = CANARIES
 ) -> float | None:
     """The share of the canaries' answer tokens that the engine at `url` finds likeliest under
     `served_name`, 0 to 1; None when there are no canaries. An engine that agrees on all is asked
-    once, another `rounds` times at most. Raises EngineRefused when it does not answer, or not as
+    once, another as often as `limits` say. Raises EngineRefused when it does not answer, or not as
     `served_name`."""
     open_ones = asked = [_Asked(canary) for canary in canaries if canary.answer]
     if not asked:
         return None
     salt = secrets.token_hex(16)  # no cached prefix: it may come from an earlier load
-    for _ in range(rounds):
-        said = _continued(url, served_name, open_ones, salt)
+    for _ in range(limits.rounds):
+        said = _continued(url, served_name, open_ones, salt, limits.timeout_s)
         for one, tokens in zip(open_ones, said, strict=True):
             one.compare(tokens)
         open_ones = [one for one in open_ones if one.left]
@@ -68,7 +74,9 @@ def agreement(
     return sum(one.agreed for one in asked) / sum(len(one.canary.answer) for one in asked)
 
 
-def _continued(url: str, served_name: str, asked: Sequence[_Asked], salt: str) -> list[list[int]]:
+def _continued(
+    url: str, served_name: str, asked: Sequence[_Asked], salt: str, timeout_s: float
+) -> list[list[int]]:
     """The tokens with which the engine goes on from each, in order; at least one each."""
     body = {
         "model": served_name,
@@ -79,7 +87,7 @@ def _continued(url: str, served_name: str, asked: Sequence[_Asked], salt: str) -
         "return_token_ids": True,
         "cache_salt": salt,
     }
-    answer = ask(f"{url}/v1/completions", body, TIMEOUT_S)
+    answer = ask(f"{url}/v1/completions", body, timeout_s)
     try:
         model, said = answer["model"], _said(answer["choices"])
     except (KeyError, TypeError, ValueError) as error:

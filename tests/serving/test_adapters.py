@@ -204,6 +204,29 @@ def test_how_much_the_canaries_agree_is_recorded(store, settings, fake, adapter)
     assert placed(store)[adapter.id].agreement == 1.0
 
 
+def test_what_is_evaluated_is_loaded_and_its_probes_are_asked(store, settings, fake, adapter):
+    remember_canary(store, adapter, [5, 6, 7, 8], column="probes", state="evaluating")
+    fake.goes_on = lambda name, prompt, count: [5, 6, 0, 8][len(prompt) - 3 :]
+    assert run(store, settings, fake).loaded == (adapter.served_name,)
+    assert (placed(store)[adapter.id].agreement, placed(store)[adapter.id].parity) == (None, 0.75)
+
+
+def test_probes_are_asked_only_while_an_adapter_is_evaluated(store, settings, fake, adapter):
+    remember_canary(store, adapter, [5, 6, 7, 8], column="probes")
+    assert run(store, settings, fake).loaded == (adapter.served_name,)
+    assert placed(store)[adapter.id].parity is None
+    assert fake.completed == []
+
+
+def test_what_the_gate_rejects_leaves_the_engine(store, settings, fake, adapter):
+    remember_canary(store, adapter, [], state="evaluating")
+    run(store, settings, fake)
+    with store.write() as db:
+        adapters.settle(db, adapters.by_id(db, adapter.id), "rejected", {}, "It is worse.")
+    assert run(store, settings, fake).unloaded == (adapter.served_name,)
+    assert fake.held == {}
+
+
 def test_how_much_must_agree_is_a_setting(store, settings, fake, adapter):
     remember_canary(store, adapter, [5, 6, 7, 8])
     fake.goes_on = lambda name, prompt, count: [0] * count
@@ -222,11 +245,17 @@ def test_what_is_found_in_the_engine_is_not_trusted_before_its_canaries(
     assert fake.held == {}
 
 
-def remember_canary(store: Store, adapter: Adapter, answer: list[int]) -> None:
+def remember_canary(
+    store: Store,
+    adapter: Adapter,
+    answer: list[int],
+    column: str = "canaries",
+    state: str = "candidate",
+) -> None:
     canary = Canary(None, (1, 2, 3), tuple(answer), -0.1)
     with store.write() as db:
-        sql = "UPDATE adapters SET canaries = ? WHERE id = ?"
-        db.execute(sql, [orjson.dumps([canary]).decode(), adapter.id])
+        sql = f"UPDATE adapters SET {column} = ?, state = ? WHERE id = ?"
+        db.execute(sql, [orjson.dumps([canary]).decode(), state, adapter.id])
 
 
 def test_an_adapter_of_another_base_model_is_refused(store, settings, fake, adapter):
