@@ -3,7 +3,8 @@
 import pytest
 
 from data.adapters import Canary
-from serving.canary import CANARIES, agreement
+from serving import canary
+from serving.canary import agreement
 from serving.engine_http import EngineRefused
 from tests.serving.fake_vllm import FakeVllm
 
@@ -68,7 +69,7 @@ def test_an_engine_that_agrees_nowhere_is_not_asked_for_ever(fake: FakeVllm) -> 
     long = Canary(3, (1,), tuple(range(100, 132)), -0.1)
 
     assert agreement(fake.url, NAME, [long]) == 0
-    assert len(fake.completed) == CANARIES.rounds
+    assert len(fake.completed) == canary.CANARIES.rounds
 
 
 def test_what_was_not_compared_counts_against_the_engine(fake: FakeVllm) -> None:
@@ -77,7 +78,7 @@ def test_what_was_not_compared_counts_against_the_engine(fake: FakeVllm) -> None
         99 + i if i % 2 else 0 for i in range(len(prompt), len(prompt) + count)
     ]
 
-    assert agreement(fake.url, NAME, [long]) == CANARIES.rounds / 32
+    assert agreement(fake.url, NAME, [long]) == canary.CANARIES.rounds / 32
 
 
 def test_no_cached_prefix_of_an_earlier_check_is_used(fake: FakeVllm) -> None:
