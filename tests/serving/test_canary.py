@@ -26,11 +26,11 @@ def other_at(*places: tuple[int, int]):
     after the end of an answer it says 99."""
 
     def goes_on(_: str, prompt: list[int], count: int) -> list[int]:
-        for number, canary in enumerate(CANARIES):
-            said = len(prompt) - len(canary.prompt)
-            if tuple(prompt) == canary.prompt + canary.answer[:said]:
+        for number, one in enumerate(CANARIES):
+            said = len(prompt) - len(one.prompt)
+            if tuple(prompt) == one.prompt + one.answer[:said]:
                 whole = [
-                    0 if (number, at) in places else token for at, token in enumerate(canary.answer)
+                    0 if (number, at) in places else token for at, token in enumerate(one.answer)
                 ]
                 return (whole[said:] + [99] * count)[:count]
         raise AssertionError(f"asked about {prompt}")
