@@ -48,6 +48,12 @@ def keep(db: Database, found: Installation, sealed: str) -> None:
     )
 
 
+def reseal(db: Database, team: str, before: str, sealed: str) -> None:
+    """The same token, encrypted with another key."""
+    sql = "UPDATE slack_installations SET token = ? WHERE team = ? AND token = ?"
+    db.execute(sql, [sealed, team, before])
+
+
 def remove(db: Database, team: str, at_us: int) -> bool:
     """Delete a workspace and its token; False when there is none, or it was installed after
     `at_us`."""

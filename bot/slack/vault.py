@@ -19,11 +19,13 @@ class Vault:
     def __init__(self, keys: str) -> None:
         """`keys` are one or more with commas between, the newest first. Raises Invalid."""
         try:
-            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
+            fernets = [Fernet(key.strip()) for key in keys.split(",")]
         except ValueError as error:
             raise Invalid(
                 "[slack] token_key is not a key. `understudy slack key` makes one."
             ) from error
+
+        self._newest, self._fernet = fernets[0], MultiFernet(fernets)
 
     def seal(self, text: str) -> str:
         return self._fernet.encrypt(text.encode()).decode()
@@ -37,6 +39,14 @@ class Vault:
                 f"The token of the Slack workspace {whose} was encrypted with another "
                 "[slack] token_key. Add that key, after a comma, or install the bot there anew."
             ) from error
+
+    def resealed(self, sealed: str) -> str | None:
+        """What was encrypted with an older key, encrypted with the newest one; None when it is."""
+        try:
+            self._newest.decrypt(sealed)
+        except InvalidToken:
+            return self._fernet.rotate(sealed).decode()
+        return None
 
     def opened_within(self, sealed: str, seconds: int) -> str | None:
         """What was sealed at most so many seconds ago; None for anything else."""

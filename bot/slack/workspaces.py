@@ -45,6 +45,7 @@ class Workspaces:
         if self._vault is not None:
             for found in await self.service.store.read(installations.every):
                 await self._take_up(found, self._vault.open(found.token, found.team))
+                await self._reseal(found)
 
     async def close(self) -> None:
         for desk in [*self._installed.values(), *self._left, *([self.own] if self.own else [])]:
@@ -110,6 +111,13 @@ class Workspaces:
             self._left.append(self._installed.pop(team))
         self.office.queue.wake()
         log.warning("The workspace %s has uninstalled the bot, or revoked its token", team)
+
+    async def _reseal(self, found: Installation) -> None:
+        """Encrypt its token with the newest key, so that the older ones may go."""
+        if sealed := self.vault.resealed(found.token):
+            await self.service.store.submit(
+                lambda db: installations.reseal(db, found.team, found.token, sealed)
+            )
 
     async def _take_up(self, found: Installation, token: str) -> None:
         if self.own is not None and found.team == self.own.identity.team:

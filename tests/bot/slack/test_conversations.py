@@ -182,6 +182,18 @@ async def test_prompts_are_suggested_where_a_direct_message_begins(bot: Bot) -> 
     assert [{"title": question, "message": question}] == bot.slack.prompts[0]["prompts"]
 
 
+async def test_the_prompts_are_those_of_the_domain_that_the_person_chose(bot: Bot) -> None:
+    def choose(db: Database) -> None:
+        hr = domains.create(db, "hr", "People", suggested_prompts=("How much leave is left?",))
+        domains.choose(db, hr, f"slack:T1/{MEMBER}")
+
+    bot.write(choose)
+    await bot.slack.open_messages_tab(MEMBER)
+    await bot.slack.until(lambda: bot.slack.prompts, "the prompts")
+    (shown,) = bot.slack.prompts[0]["prompts"]
+    assert shown["message"] == "How much leave is left?"
+
+
 async def test_every_delivery_is_acknowledged_at_once(bot: Bot) -> None:
     bot.says(*["word "] * 50)
     for n in range(5):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from slack_sdk.models.blocks import Block as SdkBlock
 
 from bot.slack import blocks
 from bot.slack.split import Part, split
@@ -150,8 +151,10 @@ def check(number: int) -> None:
     text = document(random.Random(number))
     parts = split(text, blocks.MARKDOWN)
     assert whole(parts) == text
-    for message in blocks.answers(text, blocks.below_answer("chatcmpl-1")):
+    for message in blocks.answers(text, blocks.below_answer("chatcmpl-1", cut=True)):
         assert rules.blocks(message) == []
+        for block in SdkBlock.parse_all(message):
+            block.validate_json()
     if number % 25 == 0 and len(parts) > 1:
         texts = [part.text for part in parts]
         assert code(texts) == code([text])

@@ -369,6 +369,18 @@ def test_a_key_is_replaced_while_the_old_one_still_decrypts() -> None:
         Vault(OTHER_KEY).open(sealed, "T1")
 
 
+async def test_a_start_with_a_new_key_in_front_lets_the_old_one_go(
+    open_bot: Bot, browser: Browser, tmp_path: Path
+) -> None:
+    await browser.install(open_bot.slack, "T2")
+    for keys in (f"{OTHER_KEY},{KEY}", OTHER_KEY):
+        settings = open_to_all(open_bot.slack, token_key=SecretStr(keys))
+        again = made(open_bot.store, tmp_path, settings)
+        await again.start()
+        assert again.workspaces.of_team("T2") is not None
+        await again.stop()
+
+
 async def test_with_another_key_the_bot_says_whose_token_it_cannot_read(
     open_bot: Bot, browser: Browser, tmp_path: Path
 ) -> None:
