@@ -111,15 +111,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
         return print_json({"experiment": experiments.public(experiment), "results": results})
     click.echo(_head(experiment))
     print_table(HEADERS, _lines(experiment, results), "")
-    for found in results.comparisons:
-        rating = found.differences.get("rating")
-        interval = (
-            f", {rating.estimate * 100:+.1f} points ({rating.low * 100:+.1f} to "
-            f"{rating.high * 100:+.1f})"
-            if rating
-            else ""
-        )
-        click.echo(f"{found.label}: {found.state}{interval}")
+    _print_intervals(results)
     click.echo("\n".join([results.sentence, *results.details]))
     odd = voters.quarantined_in(db, experiment)
     if any(odd.values()):
@@ -227,6 +219,16 @@ def stop(app: App, domain: str) -> None:
     click.echo(f"Experiment {ended.id} has ended. Its results: `understudy ab status {domain}`.")
 
 
+def _print_intervals(results: Any) -> None:
+    """The state of each candidate, with the interval that decides it."""
+    for found in results.comparisons:
+        line, rating = f"{found.label}: {found.state}", found.differences.get("rating")
+        if rating:
+            low, high = rating.low * 100, rating.high * 100
+            line += f", {rating.estimate * 100:+.1f} points ({low:+.1f} to {high:+.1f})"
+        click.echo(line)
+
+
 def _print_explained(app: App, explained: Any) -> None:
     made = explained.decision
     experiment = experiments.get(app.store.db, made.experiment_id)
@@ -236,6 +238,7 @@ def _print_explained(app: App, explained: Any) -> None:
     )
     click.echo(f"Then: {made.sentence}")
     print_table(HEADERS, _lines(experiment, explained.results), "")
+    _print_intervals(explained.results)
     click.echo("Terms: " + ", ".join(f"{name}={value}" for name, value in made.terms.items()))
     click.echo(f"Worked out anew: {explained.again.action}. {explained.again.sentence}")
     if explained.differing:
