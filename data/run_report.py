@@ -293,7 +293,9 @@ def _answers(report: Report, title: str, kind: str) -> list[str]:
     head = "".join(f'<th scope="col">{escape(label)}</th>' for _, label in kept)
     rows = "".join(
         f'<tr><th scope="row">{escape(s["question"])}<span>{escape(s.get("set", ""))}</span></th>'
-        + "".join(f"<td>{escape(s.get(key, ''))}</td>" for key, _ in kept)
+        + "".join(
+            f'<td data-of="{escape(label)}">{escape(s.get(key, ""))}</td>' for key, label in kept
+        )
         + "</tr>"
         for s in samples
     )
@@ -337,7 +339,9 @@ svg .training { stroke: var(--one); } svg .held-out { stroke: var(--two); }
 svg circle { fill: var(--two); } svg text.training { fill: var(--one); stroke: none; }
 svg text.held-out { fill: var(--two); stroke: none; }
 @media (max-width: 40rem) { .answers, .answers tbody, .answers tr, .answers td, .answers th
-  { display: block; } .answers thead { display: none; } dl { grid-template-columns: 1fr; } }
+  { display: block; } .answers thead { display: none; } dl { grid-template-columns: 1fr; }
+  .answers td::before { content: attr(data-of); display: block; color: var(--soft);
+  font-size: .8rem; } }
 """
 
 PAGE = """<!doctype html>

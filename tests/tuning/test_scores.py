@@ -19,6 +19,7 @@ from serving import base_adapter
 from tests.serving.fake_vllm import Event, FakeVllm, refusal, running, words
 from tests.tuning.conftest import teach
 from tuning import run as tuning_run
+from tuning import scores
 
 QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
 GOLDEN = Draft("And box 5?", "Box 5 opens with 84.", split="golden")
@@ -216,3 +217,27 @@ def test_an_engine_that_dies_in_the_exam_hands_over_to_the_trainer(
     assert evaluation["answered_by"] == "the trainer"
     assert "EngineDeadError" in evaluation["why"]
     assert rules(adapter)["parity"] is True  # it was asked before
+
+
+def test_a_run_stopped_in_its_exam_goes_on_with_the_adapter_that_it_made(
+    store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught(store, domain)
+    with store.write() as db:
+        run = runs.request(db, domain, "ann", recipe=dict(QUICK))
+        runs.claim(db, "worker")
+
+    def stopped(*_: object) -> None:
+        raise tuning_run.Terminated
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scores.Examiner, "examine", stopped)
+        assert tuning_run.carry_out(store, settings, run.id) == tuning_run.STOPPED
+    (waiting,) = adapters.every(store.db)
+    assert (waiting.state, waiting.version) == ("evaluating", 1)
+
+    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+
+    (adapter,) = adapters.every(store.db)
+    assert (adapter.id, adapter.state) == (waiting.id, "candidate")
+    assert runs.get(store.db, run.id).adapter_id == waiting.id
