@@ -78,13 +78,12 @@ def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Judgem
     pairing = pairings.of_reply(db, reply_id)
     if pairing.person != person:
         raise Forbidden("Only who asked can choose between these two answers.")
-    first, second = (_judged(db, r) for r in (pairing.first_reply, pairing.second_reply))
+    first, _ = (_judged(db, r) for r in (pairing.first_reply, pairing.second_reply))
     before = live(db, first.id, person, "pairwise")
     now_value = PREFERENCES[which]
     if before is not None and before.value == now_value:
         return before
-    sound = votes.says_something(db, second, "pairwise")
-    judged = _replace(db, before, first, person, "pairwise", value=now_value, sound=sound)
+    judged = _replace(db, before, first, person, "pairwise", value=now_value)
     if before is None and not judged.over_cap:
         voters.look_at_sides(db, first.domain_id, person)
     return live(db, first.id, person, "pairwise") or judged
@@ -216,13 +215,12 @@ def _replace(
     value: float | None = None,
     text: str = "",
     pair_id: int | None = None,
-    sound: bool = True,
 ) -> Judgement:
     """Let a new judgement stand in the place of `before`. A changed mind takes no other share of
-    the day than the judgement it replaces. What is not `sound` does not count."""
+    the day than the judgement it replaces."""
     now = now_us()
     over = before.over_cap if before else votes.over_cap(db, judged.domain_id, person, kind, now)
-    sound = sound and votes.says_something(db, judged, kind)
+    sound = votes.says_something(db, judged, kind)
     if before is not None:
         _supersede(db, before)
     insert(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from sqlite_utils import Database
 
+from data import pairings
 from data.conversations import Reply
 from data.db import row, value
 
@@ -39,10 +40,13 @@ def over_cap(db: Database, domain_id: int, person: str, kind: str, at_us: int) -
 
 
 def says_something(db: Database, judged: Reply, kind: str) -> bool:
-    """Whether a judgement of that kind is evidence about who wrote the answer."""
-    if judged.status == "partial":
-        return False
-    return kind == "pairwise" or not in_a_pairing(db, judged.id)
+    """Whether a judgement of that kind is evidence about who wrote the answer; a choice between
+    two needs both of them whole."""
+    if kind == "pairwise":
+        sql = "SELECT 1 FROM replies WHERE id IN (?, ?) AND status = 'partial'"
+        pairing = pairings.of_reply(db, judged.id)
+        return row(db, sql, [pairing.first_reply, pairing.second_reply]) is None
+    return judged.status != "partial" and not in_a_pairing(db, judged.id)
 
 
 def in_a_pairing(db: Database, reply_id: str) -> bool:

@@ -113,6 +113,22 @@ def test_who_always_takes_the_same_side_of_two_answers_is_quarantined(
     )
 
 
+def test_a_choice_beside_an_answer_that_broke_off_does_not_count_after_a_release_either(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        first = given.reply(db, domain, ODD, variant=a)
+        second = given.reply(db, domain, ODD, variant=b, status="partial")
+        pairings.open_pairing(db, running.id, ODD, first, second)
+        assert not feedback.prefer(db, first, ODD, "first").counts
+        voters.quarantine(db, domain, ODD, "a bot", "cli:ann")
+        voters.release(db, domain, ODD, "cli:ann")
+        choice = feedback.live(db, first, ODD, "pairwise")
+    assert choice is not None
+    assert not choice.counts
+
+
 # The tests themselves
 
 
