@@ -121,8 +121,11 @@ def may_see(db: Database, experiment_id: int, person: str, variant_id: int) -> b
 
 def unexpose(db: Database, experiment_id: int, person: str, variant_id: int) -> None:
     """Take an exposure back when nothing that the person was told came from the variant."""
-    db.execute(
-        "DELETE FROM assignments WHERE experiment_id = ? AND person = ? AND variant_id = ? "
-        "AND NOT EXISTS (SELECT 1 FROM replies WHERE person = ? AND variant_id = ?)",
-        [experiment_id, person, variant_id, person, variant_id],
-    )
+    db.execute(UNEXPOSE, [experiment_id, person, variant_id, person, variant_id])
+
+
+# the plus lets SQLite look through the person's answers, not through all of the variant's
+UNEXPOSE = """
+DELETE FROM assignments WHERE experiment_id = ? AND person = ? AND variant_id = ?
+    AND NOT EXISTS (SELECT 1 FROM replies WHERE person = ? AND +variant_id = ?)
+"""
