@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from sqlite_utils import Database
@@ -176,41 +177,64 @@ async def _write(
     desk: Desk, claim: Claim, place: Place, ask: Ask, status: "asyncio.Task[None]"
 ) -> str | None:
     """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
-    the words stay and a note below says what happened. A status that came after the first words
-    would stay, so these wait for it."""
-    message: AnswerMessage | None = None
-    who = note = reason = ""
+    the words stay and a note below says what happened."""
+    said, note = _Said(), ""
     try:
-        async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
-            async for event in events:
-                if claim.stopped or (message is not None and message.stopped):
-                    break
-                if isinstance(event, Started):
-                    who = stand_in(event.adapter, event.instead_of)
-                elif isinstance(event, Delta) and (message is not None or event.text.strip()):
-                    if message is None:
-                        message = _message(desk, claim, place, ask, ask.reply_id, status)
-                    message.add(event.text)
-                elif isinstance(event, Ended):
-                    reason = event.finish_reason
+        await _unless_stopped(claim, _listen(desk, claim, place, ask, status, said))
     except asyncio.CancelledError:
-        if message is not None:
-            await (message.abandon() if claim.lost else message.suspend(STOPPING))
+        if said.message is not None:
+            await (said.message.abandon() if claim.lost else said.message.suspend(STOPPING))
         raise
     except UnderstudyError as error:
-        if message is None:
+        if said.message is None:
             raise
         note = str(error)
     except Exception:
-        if message is None:
+        if said.message is None:
             raise
         log.exception("The answer %s failed", ask.reply_id)
         note = BROKE_OFF
-    if message is None and claim.stopped:
+    if said.message is not None:
+        below = _below(ask, ask.reply_id, note, said.who, said.reason)
+        return await _finish(claim, said.message, below)
+    if claim.stopped:
+        await asyncio.wait([status])
+        await _show_status(desk, claim, place, "")
         return None
-    if message is None:
-        raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return await _finish(claim, message, _below(ask, ask.reply_id, note, who, reason))
+    raise NoAnswer("The model had nothing to say to that. Try other words.")
+
+
+@dataclass
+class _Said:
+    """What has come of an answer."""
+
+    message: AnswerMessage | None = None  # where its words go; None before the first one
+    who: str = ""  # stood in for whom
+    reason: str = ""  # why it ended
+
+
+async def _listen(
+    desk: Desk,
+    claim: Claim,
+    place: Place,
+    ask: Ask,
+    status: "asyncio.Task[None]",
+    said: _Said,
+) -> None:
+    """Read what the engine writes, into a message that begins when there is a word, and is shown
+    after the status: one that came later would stay."""
+    async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
+        async for event in events:
+            if claim.stopped or (said.message is not None and said.message.stopped):
+                return
+            if isinstance(event, Started):
+                said.who = stand_in(event.adapter, event.instead_of)
+            elif isinstance(event, Delta) and (said.message is not None or event.text.strip()):
+                if said.message is None:
+                    said.message = _message(desk, claim, place, ask, ask.reply_id, status)
+                said.message.add(event.text)
+            elif isinstance(event, Ended):
+                said.reason = event.finish_reason
 
 
 async def _show_again(

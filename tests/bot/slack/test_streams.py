@@ -184,6 +184,29 @@ async def test_pressing_stop_stops_the_engine_at_once_and_leaves_the_words(bot: 
     await bot.slack.until(lambda: bot.engine.broken_off, "the engine to be stopped")
 
 
+async def test_pressing_stop_ends_an_answer_in_which_the_engine_is_stuck(bot: Bot) -> None:
+    bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
+    question = await ask(bot)
+    await bot.slack.until(lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> ''"), "it")
+    (answer,) = bot.slack.from_bot()
+    await bot.slack.press_stop(MEMBER, answer)
+    await bot.settled()
+    assert bot.slack.in_thread("DU2", question.ts) == [answer]
+    assert answer.words.startswith("Half")
+    assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
+
+
+async def test_pressing_stop_before_the_first_word_leaves_nothing(bot: Bot) -> None:
+    bot.engine.say = lambda body: [HANG]
+    question = await ask(bot)
+    await bot.slack.until(lambda: bot.engine.asked, "the engine to be asked")
+    await bot.slack.press_stop(MEMBER, Message("DU2", "0.0", "UBOT", thread_ts=question.ts))
+    await bot.settled()
+    assert bot.slack.from_bot() == []
+    assert bot.slack.statuses[-1]["status"] == ""
+    assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
+
+
 async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
