@@ -108,6 +108,15 @@ def told(db: Database, deed_id: int) -> bool:
     return changed(db, sql, [now_us(), deed_id]) > 0
 
 
+def end_all_of(db: Database, team: str) -> int:
+    """The workspace is gone: nothing is done or told there any more; returns how many there were."""
+    sql = (
+        "UPDATE deeds SET state = 'told', said = '[]', response_url = '', touched_at = ? "
+        "WHERE team = ? AND state <> 'told'"
+    )
+    return changed(db, sql, [now_us(), team])
+
+
 def forget(db: Database, older_than_us: int) -> int:
     """Drop what was told before then; returns how many."""
     sql = "DELETE FROM deeds WHERE state = 'told' AND touched_at < ?"

@@ -184,13 +184,14 @@ def recent(db: Database, domain: Domain | None = None, limit: int = 20) -> list[
     return [_run(r) for r in rows(db, sql, [*params, limit])]
 
 
-def curve(db: Database, run_id: int) -> list[Point]:
-    """The loss curve, by step."""
+def curve(db: Database, run_id: int, every: int = 1) -> list[Point]:
+    """The loss curve, by step. Of the training losses only each `every`-th, and the last."""
     sql = (
-        "SELECT step, loss, validation_loss, learning_rate FROM run_points "
-        "WHERE run_id = ? ORDER BY step"
+        "SELECT step, loss, validation_loss, learning_rate FROM run_points WHERE run_id = :run "
+        "AND (step % :every = 0 OR validation_loss IS NOT NULL OR step = "
+        "(SELECT max(step) FROM run_points WHERE run_id = :run)) ORDER BY step"
     )
-    return [Point(**r) for r in rows(db, sql, [run_id])]
+    return [Point(**r) for r in rows(db, sql, {"run": run_id, "every": max(1, every)})]
 
 
 def claim(db: Database, worker: str) -> Run | None:

@@ -14,7 +14,7 @@ from bot.slack import modals, reports, roles
 from bot.slack.blocks import Block, context, escape, section, shorten
 from bot.slack.commands import RANK, Role
 from bot.slack.desk import Desk
-from bot.slack.run_message import sparkline
+from bot.slack.run_message import SPARK_WIDTH, sparkline
 from data import reviews, runs, week
 from data.clock import now_us
 from data.week import Bad, Judged
@@ -50,9 +50,7 @@ async def part(desk: Desk, team: str, user: str) -> list[Block]:
 def read(db: Database, role: Role) -> Overview:
     now, status = now_us(), admin.status(db)
     at_work = [d.run for d in status.domains if d.run is not None and d.run.open]
-    losses = {
-        run.id: [p.loss for p in runs.curve(db, run.id) if p.loss is not None] for run in at_work
-    }
+    losses = {run.id: _losses(db, run) for run in at_work}
     return Overview(
         role=role,
         status=status,
@@ -62,6 +60,12 @@ def read(db: Database, role: Role) -> Overview:
         before=week.judged(db, now - 2 * WEEK_US, now - WEEK_US),
         worst=week.worst(db, now - WEEK_US, MOST_BAD),
     )
+
+
+def _losses(db: Database, run: runs.Run) -> list[float]:
+    """Of the training, as many as a line of text shows."""
+    curve = runs.curve(db, run.id, every=run.step // SPARK_WIDTH)
+    return [point.loss for point in curve if point.loss is not None]
 
 
 def shown(found: Overview) -> list[Block]:

@@ -34,7 +34,7 @@ async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     try:
         command = commands.parse(text)
         if isinstance(command, commands.AskPrivately):
-            await ask(desk, place, response_url, command.question)
+            await ask(desk, place, response_url, command.question, trigger)
             await ack(response_type="ephemeral", text=THINKING)
             desk.queue.wake()
             return
@@ -131,7 +131,8 @@ async def asked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
 
 
 async def ask(desk: Desk, place: Place, response_url: str, question: str, name: str = "") -> None:
-    """Queue a question whose answer only the asker sees: a conversation of one turn."""
+    """Queue a question whose answer only the asker sees: a conversation of one turn. `name` is
+    Slack's id of what asked it, so that it is asked once."""
     ts = f"ask/{place.user}/{name or now_us()}"
     await desk.service.store.submit(
         lambda db: questions.add(

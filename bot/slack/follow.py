@@ -22,6 +22,7 @@ from data.runs import Run
 
 log = logging.getLogger(__name__)
 
+MOST_POINTS = 600  # of a curve, about: a picture has as many pixels
 AT_ONCE = 2  # messages a round; with a round every 3 s, 40 updates a minute of Slack's 50
 
 
@@ -45,7 +46,8 @@ def watched(db: Database) -> list[Watched]:
     for row in runs.watchers(db):
         run = runs.get(db, row["run_id"])
         result = adapters.by_id(db, run.adapter_id) if run.adapter_id is not None else None
-        live, curve = adapters.live(db, run.domain_id), runs.curve(db, run.id)
+        live = adapters.live(db, run.domain_id)
+        curve = runs.curve(db, run.id, every=run.step // MOST_POINTS)
         about = Followed(run, curve, result, live)
         found.append(Watched(row["team"], row["channel"], row["ts"], about))
     return found

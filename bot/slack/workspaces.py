@@ -17,7 +17,7 @@ from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity, Office
 from bot.slack.stream import Pace
 from bot.slack.vault import Vault
-from data import installations, questions
+from data import deeds, installations, questions
 from data.installations import Installation
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class Workspaces:
             gone = installations.remove(db, team, at_us) or installations.of(db, team) is None
             if gone:
                 questions.end_all_of(db, team)
+                deeds.end_all_of(db, team)
             return gone
 
         if not await self.service.store.submit(end):

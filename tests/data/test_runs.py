@@ -215,6 +215,17 @@ def test_progress_draws_one_curve(store: Store, queued: Run) -> None:
     assert (now.step, now.total_steps, now.loss, now.validation_loss) == (2, 9, 1.5, 1.8)
 
 
+def test_a_long_curve_is_thinned_and_keeps_its_end(store: Store, queued: Run) -> None:
+    with store.write() as db:
+        for step in range(1, 24):
+            held_out = 2.0 if step == 7 else None
+            runs.progress(
+                db, queued.id, step=step, total_steps=23, loss=1.0, validation_loss=held_out
+            )
+    points = runs.curve(store.db, queued.id, every=10)
+    assert [point.step for point in points] == [7, 10, 20, 23]
+
+
 def test_a_finished_run_names_its_adapter(store: Store, domain: Domain, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:

@@ -194,3 +194,5 @@ def test_a_deed_is_taken_in_once_and_forgotten_when_it_is_old(store: Store) -> N
         assert deeds.forget(db, now_us() + 1) == 1
         assert deeds.get(db, deed_id) is None
         assert [d.team for d in deeds.unfinished(db, now_us())] == ["T2"]
+        assert deeds.end_all_of(db, "T2") == 1
+        assert deeds.unfinished(db, now_us()) == []

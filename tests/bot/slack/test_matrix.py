@@ -196,3 +196,15 @@ async def test_a_click_that_comes_again_after_a_restart_is_not_done_again(bot: B
     await bot.slack.transport.send("slash_commands", payload, 0, "")
     await bot.settled()
     assert len(bot.rows("SELECT * FROM audit WHERE action = 'grant role'")) == 1
+
+
+async def test_a_question_that_comes_again_after_a_restart_is_not_asked_again(bot: Bot) -> None:
+    payload = {
+        "command": "/understudy", "text": "ask why?", "user_id": MEMBER, "team_id": "T1",
+        "channel_id": "C1", "trigger_id": "the same", "response_url": bot.slack.response_url(),
+    }  # fmt: skip
+    for _ in range(2):
+        await bot.slack.transport.send("slash_commands", payload, 0, "")
+        await bot.settled()
+        await bot.restart()
+    assert len(bot.engine.asked) == 1
