@@ -32,6 +32,7 @@ LAZILY = {
         "serving.removal",
         "tuning.worker",
         "tuning.recipe",
+        "tuning.search",
         "tuning.foreign",
         "tuning.export",
     )
@@ -52,7 +53,7 @@ HEAVY = (
 class Import:
     module: str  # as dotted as can be told: `from serving import serve` is serving.serve
     line: int
-    lazy: bool  # inside a function
+    lazy: bool  # inside a function, or for the type checker alone
 
 
 def imports(source: str, package: str) -> Iterator[Import]:
@@ -60,9 +61,10 @@ def imports(source: str, package: str) -> Iterator[Import]:
     tree = ast.parse(source)
     lazy = {
         id(inner)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for inner in ast.walk(function)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        or (isinstance(outer, ast.If) and getattr(outer.test, "id", "") == "TYPE_CHECKING")
+        for inner in ast.walk(outer)
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
