@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from sqlite_utils import Database
 
-from data import adapters, decisions, domains, experiments, forgetting, placements
+from data import adapters, decisions, domains, experiments, placements, traces
 from data.adapters import Adapter
 from data.clock import now_us
 from data.db import rows
@@ -158,7 +158,7 @@ def _comparisons(db: Database) -> Iterator[Alert]:
 
 def _unforgotten(db: Database) -> Iterator[Alert]:
     """Who answers with what was learned from people that were forgotten since."""
-    for name in forgetting.to_redo(db):
+    for name in traces.to_redo(db):
         text = (
             f"{name} answers people, and learned from somebody who was forgotten since. "
             f"`understudy tune {name.partition('@')[0]} --full` makes one that did not."

@@ -16,7 +16,6 @@ is to be forgotten; what a crash interrupts goes on with `resume`. Deleted bytes
 (`secure_delete`, see `data/db.py`), and `scrub` takes them out of the write-ahead log.
 """
 
-import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -26,14 +25,11 @@ from pathlib import Path
 import orjson
 from sqlite_utils import Database
 
-from data import audit, run_report, runs
+from data import audit, runs, traces
 from data.clock import now_us
 from data.db import BUSY_TIMEOUT_MS, Store, changed, insert, row, rows, value
 from data.errors import NotFound, Unavailable
 
-log = logging.getLogger(__name__)
-
-CARD = "README.md"  # of an adapter
 AT_ONCE = 500  # rows of one table in one transaction
 SCRUB_ATTEMPTS = 40
 SCRUB_WAIT_MS = 250
@@ -82,39 +78,16 @@ class _Order:
 def preview(db: Database, person: str) -> Forgotten:
     """What `forget` would do now; nothing is changed."""
     found = _pairs(db, person, limit=-1)
-    from_thumbs = _runs_on_thumbs(db, person)
+    from_thumbs = traces.runs_on_thumbs(db, person)
     return Forgotten(
         receipt="",
         messages=_count(db, f"SELECT count(*) FROM messages m WHERE {MESSAGES}", person),
         judgements=_count(db, "SELECT count(*) FROM feedback WHERE person = :person", person),
         pairs=len(found),
         holes=sum(_in_dataset(db, pair_id) for pair_id in found),
-        adapters=_names(db, sorted(_trained_on(db, found, from_thumbs))),
-        runs=tuple(_learning_from(db, found, from_thumbs)),
+        adapters=traces.names(db, sorted(traces.trained_on(db, found, from_thumbs))),
+        runs=tuple(traces.learning_from(db, found, from_thumbs)),
     )
-
-
-def to_redo(db: Database) -> list[str]:
-    """The adapters that answer people and have learned from somebody who was forgotten since."""
-    found = rows(db, TO_REDO)
-    return [r["name"] for r in found]
-
-
-TO_REDO = """
-WITH RECURSIVE tuned (id) AS (
-    SELECT a.id FROM pairs p CROSS JOIN dataset_pairs dp ON dp.pair_id = p.id
-    JOIN adapters a ON a.dataset_id = dp.dataset_id
-    WHERE p.forgotten_at IS NOT NULL AND dp.split = 'train'
-    UNION SELECT a.id FROM run_judgements j JOIN adapters a ON a.run_id = j.run_id
-    WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = j.reply_id)
-    UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id
-)
-SELECT d.name || '@' || a.version AS name FROM adapters a JOIN domains d ON d.id = a.domain_id
-WHERE a.id IN (SELECT id FROM tuned) AND (a.state = 'live' OR a.id IN (
-    SELECT v.adapter_id FROM variants v JOIN experiments e ON e.id = v.experiment_id
-    WHERE e.state = 'running'
-)) ORDER BY a.id
-"""
 
 
 async def forget(
@@ -129,7 +102,7 @@ async def forget(
     receipt = await store.submit(lambda db: begin(db, person, actor))
     while not await store.submit(lambda db: step(db, receipt)):
         pass
-    await store.read(lambda db: clean_cards(db, home))
+    await store.read(lambda db: traces.clean_cards(db, home))
     if not await store.read(lambda db: scrub(db, attempts)):
         raise StillThere(
             "Every word is deleted, but something reads the store all the time, a backup say, so "
@@ -209,13 +182,9 @@ def _thumbs(db: Database, order: _Order, most: int) -> int:
     if "thumbs" in order.counts:
         return 0
     order.counts["thumbs"] = 1
-    found = _runs_on_thumbs(db, order.person)
+    found = traces.runs_on_thumbs(db, order.person)
     _note_learners(db, order, (), found)
-    db.execute(
-        "UPDATE adapters SET canaries = '[]', probes = '[]' "
-        "WHERE run_id IN (SELECT value FROM json_each(?))",
-        [orjson.dumps(found).decode()],
-    )
+    traces.take_out_of_runs(db, found)
     return 1
 
 
@@ -260,7 +229,7 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
         return 0
     _note_learners(db, order, found)
     kept = {p for p in found if _in_dataset(db, p)}
-    _clean_adapters(db, found)
+    traces.take_out(db, found)
     for pair_id in found:
         _remove_pair(db, pair_id, hollow=pair_id in kept)
     order.counts["pairs"] = order.counts.get("pairs", 0) + len(found)
@@ -334,7 +303,7 @@ def finish(db: Database, receipt: str) -> Forgotten:
         judgements=counts.get("judgements", 0),
         pairs=counts.get("pairs", 0),
         holes=counts.get("holes", 0),
-        adapters=_names(db, order.adapters),
+        adapters=traces.names(db, order.adapters),
         runs=tuple(sorted(int(name[4:]) for name in counts if name.startswith("run "))),
     )
     figures = {k: v for k, v in asdict(result).items() if k != "receipt"}
@@ -391,130 +360,14 @@ def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
     )
 
 
-def _runs_on_thumbs(db: Database, person: str) -> list[int]:
-    """The runs that learn from rated answers of conversations that they took part in, or that
-    they rated."""
-    found = rows(
-        db,
-        "SELECT DISTINCT j.run_id FROM run_judgements j JOIN replies r ON r.id = j.reply_id "
-        "WHERE r.conversation_id IN (SELECT conversation_id FROM replies WHERE person = :person) "
-        "OR j.reply_id IN (SELECT reply_id FROM feedback WHERE person = :person)",
-        {"person": person},
-    )
-    return sorted(int(r["run_id"]) for r in found)
-
-
 def _note_learners(
     db: Database, order: _Order, pair_ids: Sequence[int], run_ids: Sequence[int] = ()
 ) -> None:
     """Remember the adapters that learned from these, and cancel the runs that are about to."""
-    order.adapters[:] = sorted({*order.adapters, *_trained_on(db, pair_ids, run_ids)})
-    for run_id in _learning_from(db, pair_ids, run_ids):
+    order.adapters[:] = sorted({*order.adapters, *traces.trained_on(db, pair_ids, run_ids)})
+    for run_id in traces.learning_from(db, pair_ids, run_ids):
         runs.cancel(db, run_id, f"forget {order.receipt}")
         order.counts[f"run {run_id}"] = 1
-
-
-def _trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> set[int]:
-    """The adapters that learned from these pairs or came of these runs, and those that go on from
-    such an adapter."""
-    found = rows(
-        db,
-        "WITH RECURSIVE tuned (id) AS ("
-        "SELECT a.id FROM adapters a JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id "
-        "WHERE dp.split = 'train' AND dp.pair_id IN (SELECT value FROM json_each(?)) "
-        "UNION SELECT id FROM adapters WHERE run_id IN (SELECT value FROM json_each(?)) "
-        "UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id"
-        ") SELECT id FROM tuned",
-        [orjson.dumps(pair_ids).decode(), orjson.dumps(run_ids).decode()],
-    )
-    return {int(r["id"]) for r in found}
-
-
-def _learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
-    """The open ones of these runs, and those whose dataset holds one of these pairs."""
-    found = rows(
-        db,
-        "SELECT r.id FROM runs r WHERE r.state IN ('queued', 'running') "
-        "AND r.cancel_requested = 0 AND (r.id IN (SELECT value FROM json_each(?)) "
-        "OR EXISTS (SELECT 1 FROM dataset_pairs dp WHERE dp.dataset_id = r.dataset_id "
-        "AND dp.pair_id IN (SELECT value FROM json_each(?)))) ORDER BY r.id",
-        [orjson.dumps(run_ids).decode(), orjson.dumps(pair_ids).decode()],
-    )
-    return [int(r["id"]) for r in found]
-
-
-def _names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
-    found = rows(
-        db,
-        "SELECT d.name || '@' || a.version AS name FROM adapters a "
-        "JOIN domains d ON d.id = a.domain_id "
-        "WHERE a.removed_at IS NULL AND a.id IN (SELECT value FROM json_each(?)) ORDER BY a.id",
-        [orjson.dumps(adapter_ids).decode()],
-    )
-    return tuple(r["name"] for r in found)
-
-
-# -- what adapters keep of pairs ---------------------------------------------------------------
-
-
-def _clean_adapters(db: Database, pair_ids: list[int]) -> None:
-    """Canaries and probes with the tokens of these pairs, and samples with their words."""
-    gone = set(pair_ids)
-    marks = ", ".join("?" * len(pair_ids))
-    texts = rows(
-        db, f"SELECT domain_id, prompt, response FROM pairs WHERE id IN ({marks})", pair_ids
-    )
-    words = {(r["domain_id"], r[name]) for r in texts for name in ("prompt", "response")}
-    for r in rows(db, "SELECT id, domain_id, canaries, probes, scores FROM adapters"):
-        scores = orjson.loads(r["scores"])
-        left = {
-            name: [c for c in orjson.loads(r[name]) if c.get("pair_id") not in gone]
-            for name in ("canaries", "probes")
-        }
-        if samples := scores.get("samples"):
-            shown = [s for s in samples if not words & {(r["domain_id"], t) for t in s.values()}]
-            scores["samples"] = shown
-        written = {name: orjson.dumps(value).decode() for name, value in left.items()}
-        written["scores"] = orjson.dumps(scores).decode()
-        if any(written[name] != r[name] for name in written):
-            db.execute(
-                "UPDATE adapters SET canaries = ?, probes = ?, scores = ? WHERE id = ?",
-                [written["canaries"], written["probes"], written["scores"], r["id"]],
-            )
-
-
-def clean_cards(db: Database, home: Path) -> None:
-    """Take sample answers that the registry has no more out of the adapters' cards and the runs'
-    reports."""
-    for r in rows(db, "SELECT path, scores FROM adapters WHERE removed_at IS NULL"):
-        card = home / r["path"] / CARD
-        if not card.is_file():
-            continue
-        before = card.read_text(encoding="utf-8")
-        samples = orjson.loads(r["scores"]).get("samples", [])
-        after = _without_samples(before, {f"- **{_line(s['question'])}**" for s in samples})
-        if after != before:
-            new = card.with_name(f".{CARD}.new")
-            new.write_text(after, encoding="utf-8")
-            new.replace(card)
-    run_report.rewrite(db, home / "runs")
-
-
-def _without_samples(card: str, kept: set[str]) -> str:
-    """The card (see `tuning/publish.py`) without samples whose question line is not in `kept`."""
-    lines, showing = [], True
-    for line in card.split("\n"):
-        if line.startswith("- **"):
-            showing = line in kept
-        elif not line.startswith("  - "):
-            showing = True
-        if showing:
-            lines.append(line)
-    return "\n".join(lines)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _order(db: Database, receipt: str) -> _Order | None:

@@ -21,6 +21,7 @@ from data import (
     reviews,
     runs,
     teaching,
+    traces,
 )
 from data.alerts import alerts
 from data.db import Store, rows, sqlite3, value
@@ -273,19 +274,19 @@ def test_whoever_answers_with_what_was_forgotten_has_to_be_redone(
     with store.write() as db:
         first = given.adapter(db, domain, "live", dataset_id=learned)
         given.adapter(db, domain, dataset_id=learned)  # answers nobody
-    assert forgetting.to_redo(store.db) == []
+    assert traces.to_redo(store.db) == []
     forget(store)
-    assert forgetting.to_redo(store.db) == ["helpdesk@1"]
+    assert traces.to_redo(store.db) == ["helpdesk@1"]
     assert ("unforgotten", "helpdesk@1") in [(a.kind, a.subject) for a in alerts(store.db)]
     with store.write() as db:
         heir = given.adapter(db, domain)
         db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, heir.id])
         adapters.promote(db, heir, "cli:root")
-    assert forgetting.to_redo(store.db) == ["helpdesk@3"], "it went on from the other"
+    assert traces.to_redo(store.db) == ["helpdesk@3"], "it went on from the other"
     with store.write() as db:
         pure = given.adapter(db, domain, "live", dataset_id=datasets.freeze(db, domain).id)
     assert adapters.live(store.db, domain.id) == pure
-    assert forgetting.to_redo(store.db) == []
+    assert traces.to_redo(store.db) == []
 
 
 def test_a_run_that_learns_from_them_is_cancelled(

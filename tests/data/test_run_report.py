@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data import domains, forgetting, loss_chart, run_report, runs
+from data import domains, loss_chart, run_report, runs, traces
 from data.config import Settings
 from data.db import Store
 from data.errors import NotFound
@@ -107,7 +107,7 @@ def test_copies_follow_the_store(store: Store, run: runs.Run, settings: Settings
     with store.write() as db:
         db.execute("UPDATE adapters SET scores = json_set(scores, '$.samples', json('[]'))")
 
-    forgetting.clean_cards(store.db, settings.home)
+    traces.clean_cards(store.db, settings.home)
 
     assert "A fish." not in file.read_text(encoding="utf-8")
     assert "art@2" in file.read_text(encoding="utf-8")
