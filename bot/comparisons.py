@@ -137,14 +137,24 @@ def promote(db: Database, experiment: Experiment, variant: Variant, actor: str) 
         audit.record(db, actor, "domain prompt", domain.name)
 
 
+def heir(db: Database, experiment: Experiment) -> Adapter | None:
+    """Who answers everybody once the comparison is rolled back, None: the bare base. That is who
+    is live; where a candidate is, the control, unless it is none that can be made live."""
+    live, control = adapters.live(db, experiment.domain_id), experiment.variants[0]
+    if live is None or live.id not in {v.adapter_id for v in experiment.candidates}:
+        return live
+    if control.adapter_id is None:
+        return None
+    return adapters.by_id(db, control.adapter_id) if promotable(db, control) else live
+
+
 def roll_back(db: Database, experiment: Experiment, actor: str) -> None:
-    """End the comparison, and let everybody be answered by the control; by what is live when the
-    control cannot be made live."""
-    control = experiment.variants[0]
+    """End the comparison, and let everybody be answered by its `heir`."""
+    live, left = adapters.live(db, experiment.domain_id), heir(db, experiment)
     experiments.stop(db, experiment, actor)
-    live = adapters.live(db, experiment.domain_id)
-    candidates = {v.adapter_id for v in experiment.candidates}
-    if live is None or live.id not in candidates or control.adapter_id in (None, live.id):
+    if live is None or (left is not None and left.id == live.id):
         return
-    if promotable(db, control):
-        adapters.promote(db, adapters.by_id(db, control.adapter_id), actor)
+    if left is None:
+        adapters.step_down(db, live, actor)
+    else:
+        adapters.promote(db, left, actor)

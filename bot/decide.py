@@ -42,6 +42,7 @@ class Considered:
     rules: Rules
     results: Results
     promotable: bool  # whether the better candidate can be made the live one
+    heir: str  # who would answer everybody after a roll-back
     verdict: Verdict
     after: int  # the newest decision then, 0: none
     shares: tuple[float, ...] | None  # of the next stage; None: this one goes on
@@ -55,18 +56,23 @@ def consider(db: Database, experiment: Experiment) -> Considered | None:
     best = results.best
     by_label = {v.label: v for v in experiment.variants}
     can = best is not None and comparisons.promotable(db, by_label[best.label])
-    verdict = policy.verdict(results, rules, can)
+    left = comparisons.heir(db, experiment)
+    heir = left.name if left else "the bare base"
+    verdict = policy.verdict(results, rules, can, heir)
     shares = _next_shares(experiment, results.evidence) if verdict.action == "hold" else None
     if shares is None and not _news(verdict, results, last):
         return None
     after = last.id if last else 0
-    return Considered(experiment, rules, results, can, verdict, after, shares)
+    return Considered(experiment, rules, results, can, heir, verdict, after, shares)
 
 
 def carry_out(db: Database, found: Considered) -> Decision | None:
     """Write the decision down and do it, inside one transaction. None: somebody else was first, or
-    there is nothing to tell. Raises Conflict, and does nothing, for a deed that can't be done."""
+    there is nothing to tell, or the rules have changed. Raises Conflict, and does nothing, for a
+    deed that can't be done."""
     experiment, verdict = found.experiment, found.verdict
+    if policies.of(db, experiment.domain_id) != found.rules:
+        return None
     actor = f"policy:{found.rules.policy}"
     if found.shares is not None:
         _reshare(db, experiment, found.shares)
@@ -81,7 +87,7 @@ def carry_out(db: Database, found: Considered) -> Decision | None:
         variant=verdict.variant,
         action=verdict.action,
         sentence=verdict.sentence,
-        results=asdict(found.results) | {"promotable": found.promotable},
+        results=asdict(found.results) | {"promotable": found.promotable, "heir": found.heir},
     )
     if added is None:
         return None

@@ -31,10 +31,10 @@ class Explained:
 def explain(decision: Decision) -> Explained:
     """Work a decision out anew."""
     stored = decision.results | {"evidence": decision.evidence, "terms": decision.terms}
-    promotable = bool(stored.pop("promotable"))
+    promotable, heir = bool(stored.pop("promotable")), stored.pop("heir", "the control")
     results = stats.reproduce(stored)
     rules = Rules(policy=next(p for p in POLICIES if p == decision.policy))
-    again = policy.verdict(results, rules, promotable)
+    again = policy.verdict(results, rules, promotable, heir)
     worked_out = orjson.loads(orjson.dumps(asdict(results)))
     differing = [
         name

@@ -22,14 +22,17 @@ class Verdict:
     sentence: str
 
 
-def verdict(results: Results, rules: Rules, promotable: bool = True) -> Verdict:
-    """What to do now. `promotable`: whether the better candidate can be made the live one."""
+def verdict(
+    results: Results, rules: Rules, promotable: bool = True, heir: str = "the control"
+) -> Verdict:
+    """What to do now. `promotable`: whether the better candidate can be made the live one;
+    `heir`: who answers after a roll-back."""
     best, harmful = results.best, results.harmful
     if best is not None and rules.may_promote and promotable:
         return Verdict("promote", best.label, f"{best.sentence} It is live now.")
     if harmful and any(_ends(c, rules) for c in harmful):
         worst = next(c for c in harmful if _ends(c, rules))
-        ended = "The comparison has ended, and everybody is answered by the control."
+        ended = f"The comparison has ended, and everybody is answered by {heir}."
         return Verdict("roll back", worst.label, f"{worst.sentence} {ended}")
     if not results.split.sound:
         return Verdict("advise", "", results.comparisons[0].sentence)

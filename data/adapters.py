@@ -245,6 +245,15 @@ def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
     return by_id(db, adapter.id)
 
 
+def step_down(db: Database, adapter: Adapter, actor: str) -> None:
+    """Let the bare base answer instead of the live `adapter`; a roll-back brings it back. Raises
+    Conflict when it is not live."""
+    current = by_id(db, adapter.id)
+    if current.state != "live":
+        raise Conflict(f"{adapter.name} is {current.state}, not live.")
+    _move_live(db, adapter.domain_id, current, None, "promote", actor)
+
+
 def settle(
     db: Database,
     adapter: Adapter,

@@ -162,6 +162,53 @@ def test_a_live_candidate_that_is_worse_makes_way_for_the_control(
     assert live.name == "helpdesk@1"
 
 
+def test_a_live_candidate_that_is_worse_than_the_bare_base_makes_way_for_it(
+    store: Store, domain: Domain
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain, "live")
+        begun = begin(db, domain, ["base", "live"], "cli:ann")
+        rate(db, begun, WORSE, 200)
+    (made,) = look(store)
+    assert made.sentence.endswith("ended, and everybody is answered by the bare base.")
+    assert adapters.live(store.db, domain.id) is None
+    with store.write() as db:  # and a person may think otherwise
+        before = adapters.roll_back(db, domain, "cli:ann")
+    assert before is not None
+    assert before.name == "helpdesk@2"
+
+
+def test_what_answers_after_a_roll_back_is_told_as_it_is(store: Store, domain: Domain) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain)
+        given.adapter(db, domain)
+        given.adapter(db, domain, "live")
+        rate(db, begin(db, domain, ["1", "2"], "cli:ann"), WORSE, 200)
+    (made,) = look(store)
+    live = adapters.live(store.db, domain.id)
+    assert live is not None
+    assert live.name == "helpdesk@3"
+    assert made.sentence.endswith("ended, and everybody is answered by helpdesk@3.")
+    assert explain(made).again.sentence == made.sentence
+
+
+def test_a_policy_that_was_changed_at_the_last_moment_is_the_one_that_counts(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    found = decide.consider(store.db, running)
+    assert found is not None
+    policy(store, domain, "advise")
+    with store.write() as db:
+        assert decide.carry_out(db, found) is None
+    assert [d.action for d in look(store)] == ["advise"]
+
+
 def test_a_better_system_prompt_becomes_the_domains(store: Store, domain: Domain) -> None:
     policy(store, domain, "auto")
     with store.write() as db:
