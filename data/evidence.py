@@ -18,7 +18,7 @@ both, on both sides alike, for it is what the error guardrail compares.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import orjson
@@ -126,8 +126,8 @@ class Evidence:
     ballots: tuple[Ballot, ...] = ()
 
 
-# What is measured on each answer of a person, and put together into one value a person. `r` is
-# a reply that has ended; NULL is no measurement.
+# What is measured on the answers of a person and put together into one value. `r` is a reply that
+# has ended, `stood_in` how often something answered in the variant's place; NULL: no measurement.
 OF_ANSWERS: Mapping[Metric, str] = {
     "correction": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
         SELECT 1 FROM feedback f
@@ -137,39 +137,29 @@ OF_ANSWERS: Mapping[Metric, str] = {
     "follow_up": """avg((SELECT f.value FROM feedback f
         WHERE f.reply_id = r.id AND f.person = r.person AND f.kind = 'follow_up'
         AND f.live = 1 AND f.counts = 1))""",
-    "failed": "avg(r.stood_in OR r.status IN ('failed', 'partial'))",
+    "failed": """(total(r.status IN ('failed', 'partial')) + coalesce(stood_in, 0))
+        / (count(*) + coalesce(stood_in, 0))""",
     "latency": "ln(max(avg(CASE WHEN r.status = 'done' THEN r.latency_us END), 1))",
 }
 
 
-def _summed(metric: str, weight: str = "1") -> str:
-    """The columns of a metric's sums."""
-    y, ww = metric, f"{weight} * {weight}"
-    columns = {
-        "people": f"count({y})",
-        "w": f"total(iif({y} IS NULL, NULL, {weight}))",
-        "wy": f"total({weight} * {y})",
-        "ww": f"total(iif({y} IS NULL, NULL, {ww}))",
-        "wwy": f"total({ww} * {y})",
-        "wwyy": f"total({ww} * {y} * {y})",
-    }
-    return ", ".join(f"{sql} AS {metric}_{name}" for name, sql in columns.items())
-
+SUMMED = ", ".join(
+    f"count({m}) AS {m}_people, total({m}) AS {m}_total, total({m} * {m}) AS {m}_squares"
+    for m in OF_ANSWERS
+)
 
 # CROSS JOIN keeps the order: each person's answers are gone through once
 ANSWERS = f"""
-WITH given AS (
-    SELECT id, person, status, latency_us, 0 AS stood_in FROM replies
-    WHERE variant_id = :variant AND status <> 'streaming'
-    UNION ALL
-    SELECT id, person, status, latency_us, 1 FROM replies
+WITH stand_ins AS MATERIALIZED (
+    SELECT person, count(*) AS stood_in FROM replies
     WHERE instead_of = :adapter AND variant_id IS NULL AND domain_id = :domain
-    AND created_at BETWEEN :began AND :ended
+    AND status <> 'streaming' AND created_at BETWEEN :began AND :ended GROUP BY person
 ), answers AS (
     SELECT r.person, {", ".join(f"{sql} AS {metric}" for metric, sql in OF_ANSWERS.items())}
-    FROM given r GROUP BY r.person
+    FROM replies r LEFT JOIN stand_ins ON stand_ins.person = r.person
+    WHERE r.variant_id = :variant AND r.status <> 'streaming' GROUP BY r.person
 )
-SELECT a.stage, {", ".join(_summed(metric) for metric in OF_ANSWERS)} FROM answers
+SELECT a.stage, {SUMMED} FROM answers
 CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
     AND a.variant_id = :variant AND a.tester = 0
 GROUP BY a.stage
@@ -180,15 +170,17 @@ WEIGHT = f"n / (1 + {CORRELATION} * (n - 1))"
 
 RATINGS = f"""
 WITH people AS (
-    SELECT a.stage, rated.up * 1.0 / nullif(rated.up + rated.down, 0) AS rating,
+    SELECT a.stage, rated.up * 1.0 / nullif(rated.up + rated.down, 0) AS y,
         rated.up + rated.down AS n
     FROM assignments a
     LEFT JOIN ratings rated ON rated.variant_id = a.variant_id AND rated.person = a.person
     WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND a.tester = 0
 ), weighed AS (
-    SELECT stage, rating, {WEIGHT} AS weight FROM people
+    SELECT stage, y, iif(y IS NULL, NULL, {WEIGHT}) AS w FROM people
 )
-SELECT stage, count(*) AS assigned, {_summed("rating", "weight")} FROM weighed GROUP BY stage
+SELECT stage, count(*) AS assigned, count(y) AS people, total(w) AS w, total(w * y) AS wy,
+       total(w * w) AS ww, total(w * w * y) AS wwy, total(w * w * y * y) AS wwyy
+FROM weighed GROUP BY stage
 """
 
 # The person's own mean rating as it stood at their exposure, of answers in the domain before it
@@ -272,23 +264,23 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
         "began": experiment.started_at,
         "ended": experiment.stopped_at or FOREVER_US,
     }
-    answers = {r["stage"]: r for r in rows(db, ANSWERS, bound)}
+    answers = {r["stage"]: _of_answers(r) for r in rows(db, ANSWERS, bound)}
     earlier = {r.pop("stage"): Earlier(**r) for r in rows(db, EARLIER, bound)}
-    return {
-        r["stage"]: Cell(
-            assigned=r["assigned"],
-            sums=_sums(r | answers.get(r["stage"], {})),
-            earlier=earlier.get(r["stage"], Earlier()),
-        )
-        for r in rows(db, RATINGS, bound)
-    }
+    found = {}
+    for ratings in rows(db, RATINGS, bound):
+        stage, assigned = ratings.pop("stage"), ratings.pop("assigned")
+        sums = answers.get(stage, {})
+        if ratings["people"]:
+            sums["rating"] = Sums(**ratings)
+        found[stage] = Cell(assigned, sums, earlier.get(stage, Earlier()))
+    return found
 
 
-def _sums(found: Row) -> dict[Metric, Sums]:
+def _of_answers(found: Row) -> dict[Metric, Sums]:
     return {
-        metric: Sums(*(found[f"{metric}_{f.name}"] for f in fields(Sums)))
-        for metric in METRICS
-        if found.get(f"{metric}_people")
+        m: alike(found[f"{m}_people"], found[f"{m}_total"], found[f"{m}_squares"])
+        for m in OF_ANSWERS
+        if found[f"{m}_people"]
     }
 
 

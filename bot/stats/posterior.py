@@ -7,6 +7,8 @@ it again and again and stops at "95%" is wrong far more often than one time in t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from bot.stats.sequence import Side
 
@@ -57,12 +59,20 @@ def chances_best(sides: Sequence[Likes]) -> list[float]:
     import numpy as np
     from scipy import special  # half a second to import; only results need it
 
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    u = (nodes + 1) / 2
+    u, weights = _quadrature()
     shapes = [(1 + s.total, 1 + s.people - s.total) for s in sides]
     found = []
     for i, (up, down) in enumerate(shapes):
         quantiles = special.betaincinv(up, down, u)
         below = [special.betainc(*shape, quantiles) for j, shape in enumerate(shapes) if j != i]
-        found.append(float(np.dot(weights, np.prod(below, axis=0)) / 2))
+        found.append(float(np.dot(weights, np.prod(below, axis=0))))
     return found
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[Any, Any]:
+    """Places in 0..1 and their weights."""
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    return (nodes + 1) / 2, weights / 2

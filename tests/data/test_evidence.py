@@ -147,9 +147,15 @@ def test_an_answer_in_the_variants_place_is_a_failure_of_the_variant_alone(
             stand_in = made.reply(db, domain, person)
             db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [b.adapter_id, stand_in])
             feedback.thumb(db, stand_in, person, False)
+            feedback.correction(db, stand_in, person, "Better so.")
+        db.execute("UPDATE replies SET latency_us = 9000000 WHERE variant_id IS NULL")
+        db.execute("UPDATE replies SET latency_us = 3000000 WHERE variant_id = ?", [b.id])
     control, candidate = collected(store, running).stages[0].cells
     assert candidate.of("failed") == alike(1, 0.5, 0.25)
+    assert candidate.of("latency").people == 1
+    assert candidate.of("latency").wy == pytest.approx(log(3_000_000))
     assert candidate.of("rating") == alike(1, 1.0, 1.0)
+    assert candidate.of("correction") == alike(1, 0.0, 0.0)
     assert (control.of("failed"), control.of("rating")) == (alike(1, 0.0, 0.0), alike(1, 1.0, 1.0))
 
 
