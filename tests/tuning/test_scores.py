@@ -18,8 +18,8 @@ from serving import adapters as engine_adapters
 from serving import base_adapter
 from tests.serving.fake_vllm import Event, FakeVllm, refusal, running, words
 from tests.tuning.conftest import teach
+from tuning import examiner
 from tuning import run as tuning_run
-from tuning import scores
 
 QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
 GOLDEN = Draft("And box 5?", "Box 5 opens with 84.", split="golden")
@@ -231,7 +231,7 @@ def test_a_run_stopped_in_its_exam_goes_on_with_the_adapter_that_it_made(
         raise tuning_run.Terminated
 
     with monkeypatch.context() as patched:
-        patched.setattr(scores.Examiner, "examine", stopped)
+        patched.setattr(examiner.Examiner, "examine", stopped)
         assert tuning_run.carry_out(store, settings, run.id) == tuning_run.STOPPED
     (waiting,) = adapters.every(store.db)
     assert (waiting.state, waiting.version) == ("evaluating", 1)
