@@ -109,7 +109,7 @@ def told(db: Database, deed_id: int) -> bool:
 
 
 def end_all_of(db: Database, team: str) -> int:
-    """The workspace is gone: nothing is done or told there any more; returns how many there were."""
+    """The workspace is gone: nothing is done or told there any more. Returns how many were left."""
     sql = (
         "UPDATE deeds SET state = 'told', said = '[]', response_url = '', touched_at = ? "
         "WHERE team = ? AND state <> 'told'"
