@@ -35,6 +35,7 @@ MEMBERS = {
 REVIEWERS = {
     ("GET", "/v1/runs"),
     ("GET", "/v1/runs/{run_id}"),
+    ("GET", "/v1/runs/{run_id}/report"),
     ("GET", "/v1/adapters"),
     ("GET", "/v1/experiments"),
     ("GET", "/v1/experiments/{experiment_id}"),
