@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack import commands, effects
+from bot.slack import effects
 from bot.slack.api import Transport, failure
 from bot.slack.blocks import Block, notice_of, section
 from bot.slack.desk import Desk
@@ -65,8 +65,12 @@ async def sweep(workspaces: Workspaces, rest_s: float) -> None:
     store = workspaces.service.store
     for deed in await store.read(lambda db: deeds.unfinished(db, before)):
         desk = workspaces.of_team(deed.team)
-        if desk is not None:
+        if desk is None:
+            continue
+        try:
             await finish(desk, deed.id)
+        except Exception:
+            log.exception("Deed %d failed; trying again", deed.id)
 
 
 async def run(workspaces: Workspaces) -> None:
@@ -92,7 +96,7 @@ async def _finish(desk: Desk, deed_id: int, show: Show | None) -> None:
         deed = await store.read(lambda db: deeds.get(db, deed_id))
     if deed is None or deed.state == "told":
         return
-    if isinstance(commands.parse(deed.command), commands.Forget):
+    if deed.command.lower().startswith("forget"):
         await forgetting.resume(store, settings.home)  # which the deed has only begun
     try:
         await _tell(desk, deed, show)
