@@ -96,7 +96,7 @@ async def _finish(desk: Desk, deed_id: int, show: Show | None) -> None:
         deed = await store.read(lambda db: deeds.get(db, deed_id))
     if deed is None or deed.state == "told":
         return
-    if deed.command.lower().startswith("forget"):
+    if deed.command.strip().lower().startswith("forget"):
         await forgetting.resume(store, settings.home)  # which the deed has only begun
     try:
         await _tell(desk, deed, show)
