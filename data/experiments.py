@@ -235,7 +235,8 @@ def latest(db: Database, domain: Domain) -> Experiment:
     """The running comparison, else the last one. Raises NotFound."""
     found = row(db, SELECT + "WHERE e.domain_id = ? ORDER BY e.id DESC", [domain.id])
     if found is None:
-        raise NotFound(f"{domain.name} has had no comparison yet: `understudy ab start A B`.")
+        how = f"`understudy ab start {domain.name} A B`"
+        raise NotFound(f"{domain.name} has had no comparison yet: {how}.")
     return _experiment(db, found)
 
 

@@ -25,7 +25,7 @@ def ramp(db: Database, experiment: Experiment, share: float, actor: str) -> Expe
     if share <= now + 1e-9:
         raise Invalid(
             f"{now:.0%} of the people get a candidate now. A share only grows, since nobody is "
-            "moved back; to end the comparison: `understudy ab stop`."
+            f"moved back; to end the comparison: `understudy ab stop {experiment.domain}`."
         )
     shares = {v.label: v.share / now * share for v in experiment.candidates}
     return change(db, experiment, {"A": 1 - share, **shares}, actor)

@@ -6,7 +6,7 @@ know what they saw.
 
 from sqlite_utils import Database
 
-from data import audit
+from data import audit, privacy
 from data.db import rows, value
 from data.errors import Invalid
 from data.experiments import Experiment, Variant
@@ -14,6 +14,7 @@ from data.experiments import Experiment, Variant
 
 def put(db: Database, experiment: Experiment, person: str, label: str, actor: str) -> Variant:
     """Let a person be answered by the variant of that label from now on. Raises Invalid."""
+    privacy.check(person)
     variant = next((v for v in experiment.variants if v.label == label.upper()), None)
     if variant is None:
         labels = ", ".join(v.label for v in experiment.variants)

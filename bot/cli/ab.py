@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import arms, assignments, decisions, domains, experiments, testers, voters
+from data import arms, assignments, decisions, domains, experiments, privacy, testers, voters
 from data.domains import Domain
 from data.errors import Invalid
 from data.experiments import Experiment
@@ -162,7 +162,7 @@ def where(app: App, domain: str, person: str) -> None:
 
     db = app.store.db
     running = comparisons.current(db, domains.get(db, domain))
-    place = assignments.place(db, running, person)
+    place = assignments.place(db, running, privacy.check(person))
     if place is None:
         click.echo(f"{person} is in no comparison: held out, or left out for an earlier one.")
         return
@@ -272,7 +272,8 @@ def _prompts(given: tuple[str, ...]) -> dict[str, str]:
         try:
             found[label.upper()] = Path(name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Invalid(f"--prompt {text}: the file cannot be read: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise Invalid(f"--prompt {text}: the file cannot be read: {why}.") from None
     return found
 
 

@@ -12,6 +12,8 @@ from data import adapters as store
 from data import conversations, datasets, domains, placements
 from data.clock import iso, now_us
 
+SHOWN_REASON = 80  # characters of why an adapter is what it is, in the list
+
 
 @click.group()
 def adapters() -> None:
@@ -36,7 +38,7 @@ def list_(app: App, domain: str | None, as_json: bool) -> None:
             _golden(a),
             store.by_id(db, a.parent_id).name if a.parent_id else "the base",
             iso(a.created_at),
-            _removal(a) or failed.get(a.name, a.state_reason),
+            _removal(a) or _short(failed.get(a.name, a.state_reason)),
         )
         for a in found
     ]
@@ -223,6 +225,11 @@ def check(app: App, name: str) -> None:
         sha256=adapter.sha256,
     )
     click.echo(f"{adapter.name} is sound: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
+
+
+def _short(reason: str) -> str:
+    """What fits into a line of the list; `adapters show` has it all."""
+    return reason if len(reason) <= SHOWN_REASON else f"{reason[: SHOWN_REASON - 1].rstrip()}…"
 
 
 def _golden(adapter: store.Adapter) -> str:

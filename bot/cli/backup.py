@@ -34,7 +34,8 @@ def backup(app: App, file: Path) -> None:
                     tar.add(adapters, adapters.name)
         unfinished.rename(file)
     except (OSError, sqlite3.Error) as error:  # the copy of the store is SQLite's own work
-        raise Unavailable(f"The backup could not be written: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise Unavailable(f"The backup could not be written: {why}.") from error
     finally:
         unfinished.unlink(missing_ok=True)
     click.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")

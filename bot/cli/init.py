@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from data.errors import Conflict
+from data.errors import Conflict, Unavailable
 
 TEMPLATE = """\
 # Understudy's settings. Every one can also be given as UNDERSTUDY_SECTION_KEY in the environment,
@@ -52,8 +52,11 @@ def init(folder: Path) -> None:
     file = folder / FILE_NAME
     if file.exists():
         raise Conflict(f"{file} is there already; nothing was changed.")
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(TEMPLATE, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(TEMPLATE, encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"{file} cannot be written: {error.strerror}.") from error
     settings = load(file)
     Store(settings.store_path).close()
     click.echo(f"Wrote {file} and made the store {settings.store_path}.")

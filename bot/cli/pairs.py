@@ -10,7 +10,7 @@ from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from data import audit, domains
 from data import pairs as store
 from data.clock import iso
-from data.errors import UnderstudyError
+from data.errors import Invalid, UnderstudyError
 from data.golden import Leak
 
 if TYPE_CHECKING:
@@ -271,6 +271,8 @@ def _tell_import(
     if as_json:
         print_json(report)
     else:
+        if not (report.added or report.duplicates or report.bad_total):
+            raise Invalid(f"{file} has no rows.")
         click.echo(
             f"{report.added} pairs added to {subject.name}, {report.duplicates} were there "
             f"already, {report.bad_total} rows could not be used."

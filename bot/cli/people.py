@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def people() -> None:
     """People: show, export, opt out of learning, opt in.
 
-    People are named by where they ask from: slack:TEAM/USER, http:KEY/USER or web:SESSION.
+    People are named by where they ask from: slack:TEAM/USER, http:KEY/USER (KEY is the number
+    in `understudy keys list`) or web:SESSION.
     """
 
 

@@ -272,12 +272,12 @@ def test_a_tester_gets_what_they_chose_and_is_in_no_statistic(
         assignments.expose(db, running.id, person, running.variants[0].id)
         testers.put(db, running, person, "b", "cli:ann")
         assert assignments.may_see(db, running.id, person, running.variants[1].id)
-        testers.put(db, running, "new", "A", "cli:ann")
-        assignments.expose(db, running.id, "new", running.variants[0].id)
+        testers.put(db, running, "web:new", "A", "cli:ann")
+        assignments.expose(db, running.id, "web:new", running.variants[0].id)
         with pytest.raises(Invalid, match=r"no variant 'C' \(there are: A, B\)"):
             testers.put(db, running, person, "C", "cli:ann")
     assert label(store.db, running, person) == "B"
-    assert testers.every(store.db, running) == {person: "B", "new": "A"}
+    assert testers.every(store.db, running) == {person: "B", "web:new": "A"}
     assert value(store.db, "SELECT count(*) FROM assignments WHERE tester = 1") == 2
     counted = given.counts(store.db, running)
     assert [c.people for c in counted] == [0, 0]

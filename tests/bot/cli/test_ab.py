@@ -42,6 +42,21 @@ def rate(store: Store, people: int = 200) -> None:
             feedback.thumb(db, reply, person, variant.label == "A" or n % 5 == 0)
 
 
+def test_hints_name_the_domain(run: Run) -> None:
+    assert "`understudy ab start art A B`" in run("ab", "status", "art").output
+    run("ab", "start", "art", "live", "2")
+    assert "`understudy ab stop art`" in run("ab", "ramp", "art", "5").output
+
+
+@pytest.mark.parametrize("command", [("tester", "art", "Ann", "B"), ("where", "art", "Ann")])
+def test_who_is_no_person_is_on_no_side(run: Run, command: tuple[str, ...]) -> None:
+    run("ab", "start", "art", "live", "2")
+
+    result = run("ab", *command)
+
+    assert (result.exit_code, "'Ann' names no person" in result.output) == (2, True)
+
+
 def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
     result = run("ab", "start", "art", "live", "2", "3")
 

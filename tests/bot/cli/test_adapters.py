@@ -35,6 +35,16 @@ def test_promote_and_roll_back_move_the_live_mark(run: Run, store: Store) -> Non
     assert seen == [["art@1"], ["art@2"], ["art@1"]]
 
 
+def test_the_list_shows_the_beginning_of_a_long_reason(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    made = make_adapter(store, "art", 1)
+    with store.write() as db:
+        db.execute("UPDATE adapters SET state_reason = ? WHERE id = ?", ["so " * 90, made.id])
+
+    assert run("adapters", "list").output.count("so") < 30
+    assert run("adapters", "show", "art@1").output.count("so") >= 90
+
+
 def test_the_first_promotion_can_be_undone_too(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     make_adapter(store, "art", 1)

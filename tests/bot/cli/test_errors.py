@@ -19,6 +19,8 @@ from tests.bot.cli.conftest import Run
         (["keys", "revoke", "3"], 1, "There is no key 3"),
         (["ab", "status"], 1, "There is no domain yet"),
         (["chat"], 1, "There is no domain yet"),
+        (["init", "/proc/nowhere"], 1, "cannot be written: No such file or directory."),
+        (["backup", "/proc/x.tar"], 1, "could not be written: No such file or directory."),
     ],
 )
 def test_a_mistake_gets_a_sentence(

@@ -30,6 +30,16 @@ def test_importing_again_adds_nothing(run: Run, home: Path) -> None:
     assert "0 pairs added to art, 1 were there already" in result.output
 
 
+def test_a_file_without_rows_is_a_mistake(run: Run, home: Path) -> None:
+    (home / "p.jsonl").write_text("\n")
+    run("domains", "add", "art")
+
+    for command in (["pairs", "import"], ["pairs", "golden", "import"]):
+        result = run(*command, "art", "p.jsonl")
+
+        assert (result.exit_code, result.output.strip()) == (2, "Error: p.jsonl has no rows.")
+
+
 def test_review_approves_and_rejects(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text(GOOD + GOOD.replace("red", "blue") + GOOD.replace("red", "tan"))
     run("domains", "add", "art")
