@@ -34,6 +34,7 @@ class Planned:
     why: str  # where they come from
     steps: int | None  # about so many optimiser steps
     nothing_new: bool
+    trainings: int = 0  # that a sweep, or cross-validation, takes to choose; 0: nothing to choose
 
 
 def plan(
@@ -45,8 +46,14 @@ def plan(
     thumbs: bool = False,
     overrides: dict[str, Any] | None = None,
 ) -> Planned:
-    """What a retrain would do now. Raises Conflict where none could be asked for, Invalid for
-    overrides that no recipe takes, Unavailable when the base is not on this machine."""
+    """What a retrain would do now. `overrides` are those of a run: of the recipe, and a search.
+    Raises Conflict where none could be asked for, Invalid for overrides that no run takes,
+    Unavailable when the base is not on this machine."""
+    from tuning import search  # of light weight, but not every front end's
+
+    asked = overrides or {}
+    search.check(asked)
+    tried = search.of(asked)
     newest = runs.recent(db, domain, limit=1)
     if newest and newest[0].open:
         raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
@@ -54,7 +61,7 @@ def plan(
     if thumbs:
         return _from_thumbs(db, domain, parent)
     new, held_out, known = _counted(db, domain, parent)
-    recipe, steps = _recipe(settings, parent, new - held_out, known, overrides)
+    recipe, steps = _recipe(settings, parent, new - held_out, known, search.overrides(asked))
     return Planned(
         domain=domain.name,
         parent=parent.name if parent else None,
@@ -67,6 +74,7 @@ def plan(
         why=recipe.why,
         steps=steps,
         nothing_new=new == held_out,
+        trainings=len(tried.trials) if tried else 0,
     )
 
 
@@ -82,12 +90,15 @@ def in_words(found: Planned) -> list[str]:
         return [f"A retrain of {found.domain} would do nothing: no new pair is approved."]
     held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
     values = ", ".join(_value(name, given) for name, given in found.recipe.items() if given != 0)
-    return [
+    said = [
         f"A retrain of {found.domain} would go {start}, with {found.new} new approved "
         f"pairs{held_out}, in about {found.steps} steps.",
         f"The recipe: {values}.",
         f"Why: {found.why}",
     ]
+    if found.trainings:
+        said.append(f"It would train {found.trainings} times to choose, each about as long.")
+    return said
 
 
 def _value(name: str, given: object) -> str:
@@ -147,6 +158,7 @@ def _recipe(
         max_length=settings.serving.max_model_len,
         overrides=overrides,
     )
+    recipe.check_servable(settings.serving.rank_limit)
     in_a_pass = new
     if parent is not None and new:
         share = recipe.replay_share

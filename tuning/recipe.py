@@ -213,9 +213,10 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
-    """Raises Invalid for overrides that no recipe takes: said when a run is asked for, rather
-    than when it starts."""
-    Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=overrides)
+    """Raises Invalid for overrides that no recipe takes, or no engine could serve: said when a
+    run is asked for, rather than when it starts."""
+    asked = Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=overrides)
+    asked.check_servable(max(RANKS))
 
 
 def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:

@@ -9,7 +9,7 @@ from data import adapters, runs
 from data.config import Settings
 from data.db import Store
 from data.domains import Domain
-from data.errors import Conflict
+from data.errors import Conflict, Invalid
 from tests.tuning.conftest import teach
 from tests.tuning.test_lesson import lesson, parent_of
 from tuning.train import total_steps
@@ -46,6 +46,33 @@ def test_an_incremental_run_takes_the_steps_that_were_planned(
     assert planned.parent == "helpdesk@1"
     assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
     assert planned.new - planned.held_out == made.new
+
+
+def test_a_search_is_planned_with_the_number_of_its_trainings(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    teach(store, domain, 40)
+    asked = {"sweep": {"rank": [8, 16, 32]}, "folds": 2, "epochs": 3}
+
+    planned = retraining.plan(store.db, settings, domain, overrides=asked)
+
+    assert (planned.trainings, planned.recipe["epochs"]) == (6, 3)
+    assert "It would train 6 times to choose" in retraining.in_words(planned)[-1]
+
+
+def test_what_a_run_would_refuse_is_refused_before(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    teach(store, domain, 40)
+    with pytest.raises(Invalid, match="rank is both set and swept"):
+        retraining.plan(
+            store.db, settings, domain, overrides={"sweep": {"rank": [8, 16]}, "rank": 8}
+        )
+    small = settings.model_copy(
+        update={"serving": settings.serving.model_copy(update={"max_lora_rank": 16})}
+    )
+    with pytest.raises(Invalid, match="this deployment serves at most 16"):
+        retraining.plan(store.db, small, domain, overrides={"rank": 32})
 
 
 def test_nothing_is_planned_while_a_run_is_open(

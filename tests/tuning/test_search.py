@@ -64,6 +64,21 @@ def test_a_search_that_cannot_be_done_is_refused_when_it_is_asked_for(
         search.check(asked)
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"rank": 100_000}, "rank is 100000; the engine serves 8, 16, 32"),
+        ({"sweep": {"rank": [8, 9]}}, "rank is 9; the engine serves"),
+        ({"dora": True}, "cannot serve DoRA"),
+    ],
+)
+def test_what_no_engine_serves_is_refused_when_it_is_asked_for(
+    asked: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Invalid, match=words):
+        search.check(asked)
+
+
 def test_all_facts_are_dealt_to_folds_of_one_size_whatever_their_order() -> None:
     facts = [f"fact {i}" for i in range(13)]
 
