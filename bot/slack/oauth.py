@@ -11,6 +11,7 @@ import hmac
 import logging
 import secrets
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
 from slack_sdk.errors import SlackApiError
@@ -91,10 +92,12 @@ async def _install(workspaces: Workspaces, code: str) -> str:
         )
         client.token = str(given["access_token"])
         who = await client.auth_test()
-        found = _installation(dict(given.data), who["user_id"], who.get("bot_id") or "")  # type: ignore[arg-type]
-        if slack.workspaces and found.team not in slack.workspaces:
+        try:
+            found = _installation(dict(given.data), who["user_id"], who.get("bot_id") or "")  # type: ignore[arg-type]
+            _check_allowed(found, slack.workspaces)
+        except UnderstudyError:
             await client.auth_revoke()
-            raise Forbidden(f"The bot is not meant for the workspace {found.name}.")
+            raise
     except Transport as error:
         raise _failed(error) from error
     await workspaces.installed(found, client.token)
@@ -114,6 +117,11 @@ def _installation(given: dict[str, Any], bot_user: str, bot_id: str) -> Installa
         bot_id=bot_id,
         installed_by=str((given.get("authed_user") or {}).get("id") or ""),
     )
+
+
+def _check_allowed(found: Installation, allowed: Sequence[str]) -> None:
+    if allowed and found.team not in allowed:
+        raise Forbidden(f"The bot is not meant for the workspace {found.name}.")
 
 
 def _failed(error: Exception) -> UnderstudyError:

@@ -52,5 +52,5 @@ class Vault:
         """What was sealed at most so many seconds ago; None for anything else."""
         try:
             return self._fernet.decrypt(sealed, ttl=seconds).decode()
-        except (InvalidToken, UnicodeDecodeError):
+        except (InvalidToken, ValueError):  # ValueError: not even ASCII
             return None

@@ -62,10 +62,8 @@ class Workspaces:
 
     def find(self, body: dict[str, Any]) -> Desk | None:
         """The desk of the workspace that a delivery comes from; None when it is not ours."""
-        for team in teams_of(body):
-            if desk := self.of_team(team):
-                return desk
-        return self.own if not self._installed and self._vault is None else None
+        desks = (self.of_team(team) for team in teams_of(body))
+        return next((desk for desk in desks if desk is not None), None)
 
     def at(self, body: dict[str, Any]) -> Desk:
         """As `find`, for what `accept.middleware` has let through."""
@@ -75,7 +73,9 @@ class Workspaces:
         return desk
 
     def of_team(self, team: str) -> Desk | None:
-        if self.own is not None and team == self.own.identity.team:
+        """The desk of a workspace. Where nobody can install the bot, whatever comes is for the one
+        that we are in: in shared channels, under the name of the other one."""
+        if self.own is not None and (self._vault is None or team == self.own.identity.team):
             return self.own
         return self._installed.get(team)
 

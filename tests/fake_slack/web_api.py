@@ -155,6 +155,7 @@ class WebApi:
             "team": {"id": team, "name": f"Workspace {team}"},
             "authed_user": {"id": "U1"},
             "is_enterprise_install": False,
+            **self.workspace.granted,
         }
 
     def do_apps_connections_open(self, args: Json) -> Json:

@@ -257,6 +257,7 @@ async def test_a_killed_process_leaves_its_answer_to_the_next(
         engine.say = lambda body: [*words(body["model"], "Half an ", "answer ", "is")[:4], HANG]
         first = started(tmp_path)
         try:
+            await slack.until(lambda: slack.socket.connections, "the socket", 60)
             question = await slack.say(MEMBER, "DU2", "Why?")
             await slack.until(lambda: slack.called("chat.startStream"), "the stream")
             await slack.until(

@@ -183,7 +183,9 @@ async def test_no_token_is_in_the_store_in_the_clear(
     assert Vault(KEY).open(sealed, "T2") == token
 
 
-@pytest.mark.parametrize("forged", ["", "no state", "cookie", "other cookie", "other key"])
+@pytest.mark.parametrize(
+    "forged", ["", "no state", "kein Wört", "cookie", "other cookie", "other key"]
+)
 async def test_an_installation_that_this_browser_did_not_begin_is_refused(
     open_bot: Bot, browser: Browser, forged: str
 ) -> None:
@@ -248,6 +250,24 @@ async def test_a_workspace_that_is_not_named_is_sent_away_without_a_token(
     )
     assert "T2" not in open_bot.slack.tokens.values()
     assert (await browser.install(open_bot.slack, "T1"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("granted", "sentence"),
+    [
+        ({"is_enterprise_install": True, "team": None}, "a single workspace"),
+        ({"refresh_token": "xoxe-1"}, "token rotation"),
+    ],
+)
+async def test_a_token_that_is_of_no_use_is_given_back(
+    open_bot: Bot, browser: Browser, granted: dict[str, Any], sentence: str
+) -> None:
+    open_bot.slack.granted = granted
+    status, page = await browser.install(open_bot.slack, "T2")
+    assert status == 502
+    assert sentence in page
+    assert "T2" not in open_bot.slack.tokens.values()
+    assert installations.every(open_bot.store.db) == []
 
 
 @pytest.mark.parametrize("bot", ["http"], indirect=True)
