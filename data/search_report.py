@@ -31,8 +31,18 @@ def text(tried: Sequence[Trial]) -> str:
         f"{label(p):<{width}}  {_figures(p):<24} {_bar(p, points)}".rstrip()
         for p in points
     ]
-    lines += [f"    {label(p)}: {error}" for p in points for error in _errors(p)]
+    failed: dict[str, list[str]] = {}
+    for point in points:
+        for error in _errors(point):
+            failed.setdefault(error, []).append(label(point))
+    lines += [f"    {', '.join(labels)}: {error}" for error, labels in failed.items()]
     return "\n".join(lines)
+
+
+def told(tried: Sequence[Trial], folder: Path) -> str:
+    """The table and the plot, and where the drawing is."""
+    drawn = folder / FILE
+    return text(tried) + (f"\nDrawn: {drawn}" if drawn.is_file() else "")
 
 
 def svg(tried: Sequence[Trial]) -> str:

@@ -13,7 +13,6 @@ from data.config import Settings
 from data.datasets import Dataset
 from data.db import Store
 from data.domains import Domain
-from data.errors import Invalid
 from data.runs import Run
 from tuning import checkpoint, judged, model, rate_finder, room, train
 from tuning.lesson import Fold, Lesson, prepare
@@ -36,7 +35,6 @@ class Course:
     parent: Adapter | None
     fold: Fold | None = None  # of a cross-validation
     why: str = ""  # what a search adds to where the recipe comes from
-    compared: bool = False  # with other trials, by what is held out
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,6 @@ def carry_out(
         lesson = thumbs.lesson
     else:
         lesson = prepare(*given, parent, tokenizer, fold=course.fold)
-    if course.compared and not lesson.judged_by:
-        raise Invalid(
-            "Nothing is held out of so few pairs that trials could be compared by. Ask for --folds."
-        )
     recipe = room.fitted(settings, lesson.recipe, run.recipe, new=parent is None)
     recipe = recipe.model_copy(update={"why": recipe.why + course.why})
     log.info("recipe: %s %s", recipe.why, recipe.model_dump(exclude={"why"}))

@@ -3,14 +3,15 @@
 After Smith, "Cyclical Learning Rates" (https://arxiv.org/abs/1506.01186, section 3.3): train for a
 few steps at rates that grow by a constant factor and watch the loss. The rate is chosen as fastai
 does by its `minimum` rule (https://docs.fast.ai/callback.schedule.html): a tenth of the one at
-which the loss was lowest. Two things are different, because the ramp has to be short:
+which the loss was lowest; here, of the first one at which it was nearly so. Two more things are
+different, because the ramp has to be short:
 
 - The loss of a step is taken less what the adapter gave before the ramp on the very same examples,
   since the difference between examples would drown the rest.
 - The ramp's batches are smaller than the run's. The rates that Adam bears grow with the square root
   of the batch (Malladi et al., https://arxiv.org/abs/2205.10287), so the choice grows by that.
 
-The ramp costs at most SHARE of the run and leaves nothing behind: the weights are put back.
+The ramp costs at most a twentieth of the run and leaves nothing behind: the weights are put back.
 """
 
 import contextlib
@@ -31,12 +32,14 @@ from tuning.recipe import Recipe
 log = logging.getLogger(__name__)
 
 SHARE = 0.05  # of the run's cost, at most
-FEWEST, MOST = 24, 64  # steps of a ramp; with fewer there is nothing to see
+PASS = 120  # tokens that a pass costs beside its own: weights are read whatever the batch
+FEWEST, MOST = 24, 48  # steps of a ramp; with fewer there is nothing to see
 LOWEST, HIGHEST = 1 / 10, 300.0  # where the ramp begins and ends, times the default rate
 MEASURE = 1 / 3  # what a forward pass costs, of a step
 BELOW = 10  # the rate is chosen so far below the one with the lowest loss
 NEAR = 2  # steps to each side that a loss is averaged with
 TURNED = 0.3  # of the largest gain: below it the loss has turned
+PLATEAU = 0.9  # of it: from here on larger rates gain nothing and risk more
 LEAST_GAIN = 0.05  # nats a token; less is no sign of learning
 
 
@@ -60,15 +63,24 @@ def find(
 ) -> Found:
     """The rate for this run, and why; the recipe's own where the run is too short for a ramp or the
     ramp shows nothing. The model is left as it was."""
-    total = train.total_steps(len(epoch(0)), recipe)
-    affordable = int(SHARE * total * recipe.batch_size / (1 + MEASURE))  # examples
-    if affordable < FEWEST:
+    examples = epoch(0)
+    total = train.total_steps(len(examples), recipe)
+    mean = sum(len(e.ids) for e in examples) / len(examples)
+    affordable = SHARE * total * cost(mean, recipe.batch_size) / (1 + MEASURE)
+    steps = min(MOST, int(affordable / cost(mean, 1)))
+    if steps < FEWEST:
         why = f"A run of {total} steps is too short to look for a rate: the default is taken."
         return Found(recipe.learning_rate, why, ())
-    steps = min(MOST, affordable)
-    size = min(recipe.batch_size, affordable // steps)
+    size = 1
+    while size < recipe.batch_size and steps * cost(mean, size + 1) <= affordable:
+        size += 1
     tried = tuple(_ramp(base, model, epoch, recipe, steps, size))
     return _chosen(tried, recipe, size)
+
+
+def cost(mean_tokens: float, examples: int) -> float:
+    """Of a step on so many examples, in tokens."""
+    return mean_tokens * examples + PASS
 
 
 def _ramp(
@@ -120,22 +132,25 @@ def _chosen(tried: Sequence[Tried], recipe: Recipe, size: int) -> Found:
     peak = tried[best].rate
     rate = float(f"{min(1.0, peak / BELOW * math.sqrt(recipe.batch_size / size)):.2g}")
     why = (
-        f"Learning rate {rate:g} was found by {len(tried)} steps at growing rates: the loss was "
-        f"lowest at {peak:.2g} with {size} pairs a step."
+        f"Learning rate {rate:g} was found by {len(tried)} steps at growing rates: the loss had "
+        f"come near its lowest at {peak:.2g} with {size} pairs a step."
     )
     return Found(rate, why, tuple(tried))
 
 
 def _first_peak(gains: Sequence[float]) -> int | None:
-    """Where the gain was largest before it fell for the first time by most of itself; None when
-    there was none. What comes later is not looked at: a model that fell apart may seem to learn."""
+    """Where the gain first came near its largest, before it fell for the first time by most of
+    itself; None when there was none. What comes later is not looked at: a model that fell apart
+    may seem to learn."""
     best = None
     for i, gain in enumerate(gains):
         if gain >= LEAST_GAIN and (best is None or gain > gains[best]):
             best = i
         elif best is not None and gain < TURNED * gains[best]:
             break
-    return best
+    if best is None:
+        return None
+    return next(i for i, gain in enumerate(gains) if gain >= PLATEAU * gains[best])
 
 
 @contextlib.contextmanager

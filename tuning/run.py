@@ -90,7 +90,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     progress, the dataset and the trials."""
     domain, dataset, parent = _frozen(store, run)
     licence = licences.check(settings, run.recipe)
-    found = trials.carry_out(store, settings, run)
+    found = trials.carry_out(store, settings, run, dataset)
     from tuning import canary, course, exam, publish, trial  # torch is loaded here
     from tuning.examiner import Examiner, comparable
     from tuning.scores import judged, scores
@@ -158,10 +158,7 @@ def _try_out(store: Store, settings: Settings, run: Run, number: int) -> None:
     recipe = search.overrides(run.recipe) | planned.changes
     fold = None if planned.fold is None else Fold(planned.fold, asked.folds)
     trial.carry_out(
-        Course(
-            store, settings, replace(run, recipe=recipe), domain, dataset, parent, fold,
-            compared=True,
-        ),
+        Course(store, settings, replace(run, recipe=recipe), domain, dataset, parent, fold),
         number,
         trials.folder(settings, run.id, number),
         lambda phase: _phase(store, run, f"trial {number} of {len(asked.trials)}: {phase}"),

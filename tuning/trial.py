@@ -29,7 +29,7 @@ def carry_out(
     phase: Callable[[str], None],
     report: Callable[[Progress], None],
 ) -> None:
-    """Train, measure and write down. Raises what goes wrong, Invalid where nothing is held out."""
+    """Train, measure and write down. Raises what goes wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / CURVE, "a", encoding="utf-8") as curve:
 
@@ -42,6 +42,7 @@ def carry_out(
         trained = course.carry_out(what, folder, phase, remember)
     phase("measuring")
     outcome = trained.outcome
+    judged = [outcome.losses[part] for part in trained.lesson.judged_by]
     with what.store.write() as db:
         trials.finish(
             db,
@@ -50,7 +51,7 @@ def carry_out(
             total_steps=outcome.steps,
             best_step=outcome.best_step,
             train_loss=outcome.train_loss,
-            loss=sum(outcome.losses.values()) / len(outcome.losses),
+            loss=sum(judged) / len(judged),
             f1=held_out_f1(trained),
             seconds=outcome.seconds,
         )

@@ -21,6 +21,7 @@ from typing import Any
 
 from data import search_report, trials
 from data.config import Settings
+from data.datasets import Dataset
 from data.db import Store
 from data.errors import Invalid
 from data.runs import Run
@@ -46,12 +47,17 @@ class Settled:
     why: str
 
 
-def carry_out(store: Store, settings: Settings, run: Run) -> Settled:
-    """Do every trial that is not done yet. Raises Invalid when none could be done."""
+def carry_out(store: Store, settings: Settings, run: Run, dataset: Dataset) -> Settled:
+    """Do every trial that is not done yet. Raises Invalid when none could be done, or compared."""
     asked = search.of(run.recipe)
     plain = search.overrides(run.recipe)
     if not asked:
         return Settled(replace(run, recipe=plain), None, "")
+    held_out = asked.folds or run.parent_id or dataset.validation or dataset.probe
+    if not held_out:
+        raise Invalid(
+            "Nothing is held out of so few pairs that trials could be compared by. Ask for --folds."
+        )
     with store.write() as db:
         planned = [(trial.number, trial.changes, trial.fold) for trial in asked.trials]
         trials.plan(db, run.id, planned)

@@ -4,7 +4,7 @@ import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from bot.cli.follow import figures
-from data import adapters, domains, run_report
+from data import adapters, domains, run_report, search_report, trials
 from data import runs as store
 from data.clock import iso, now_us
 from data.errors import NotFound
@@ -53,7 +53,8 @@ def show(app: App, number: int, as_json: bool) -> None:
     run, points, evaluation = report.run, report.points, report.evaluation
     if as_json:
         measured = {"evaluation": evaluation or None, "gate": report.rules}
-        return print_json({"run": run, "curve": points, **measured})
+        tried = trials.every(app.store.db, number)
+        return print_json({"run": run, "curve": points, "trials": tried, **measured})
     lasted = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
     made = f"{report.adapter.name}, {run_report.verdict(report)}" if report.adapter else None
     facts = {
@@ -63,6 +64,7 @@ def show(app: App, number: int, as_json: bool) -> None:
         "phase": run.phase,
         "made": made,
         "error": run.error or None,
+        "recipe": report.adapter.recipe.get("why") if report.adapter else None,
         "progress": figures(run) or None,
         "asked by": run.requested_by,
         "queued": iso(run.queued_at),
@@ -74,6 +76,8 @@ def show(app: App, number: int, as_json: bool) -> None:
     held_out = [p for p in points if p.validation_loss is not None]
     lines = [(p.step, _loss(p.loss), _loss(p.validation_loss)) for p in held_out]
     print_table(("step", "loss", "held-out loss"), lines, "No measurements yet.")
+    if tried := trials.every(app.store.db, number):
+        click.echo(search_report.told(tried, app.settings.runs_path / str(number)))
     if note := run_report.overfitting(points):
         click.echo(note)
     if evaluation:

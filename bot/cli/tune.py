@@ -88,7 +88,7 @@ def tune(
     else:
         tried = trials.every(app.store.db, run.id)
         if tried:
-            click.echo(search_report.text(tried))
+            click.echo(search_report.told(tried, app.settings.runs_path / str(run.id)))
     if finished.state != "done" or finished.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
     adapter = adapters.by_id(app.store.db, finished.adapter_id)

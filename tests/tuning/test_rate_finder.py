@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+from data.config import POCKET
 from tests.tuning.families import build
 from tests.tuning.test_train import example
 from tuning import rate_finder, train
-from tuning.examples import IGNORED, Example
-from tuning.model import Base, load_base, new_adapter, trainable
+from tuning.examples import IGNORED, Example, prompt_ids, windows
+from tuning.model import Base, load_base, load_tokenizer, new_adapter, trainable
 from tuning.rate_finder import Tried
 from tuning.recipe import Recipe
 from tuning.train import mean_loss
 
 SOME = [example(i, 8 + i % 5) for i in range(40)]
-RECIPE = Recipe(rank=8, batch_size=4, epochs=40, evaluations=1, warmup_share=0, find_rate=True)
+RECIPE = Recipe(rank=8, batch_size=4, epochs=80, evaluations=1, warmup_share=0, find_rate=True)
 
 
 def same(_: int) -> Sequence[Example]:
@@ -28,18 +29,21 @@ def same(_: int) -> Sequence[Example]:
 def test_it_costs_at_most_a_twentieth_of_the_run(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted in examples: one that is learned from costs 1, one that is only measured a third."""
-    cost = 0.0
+    """Counted in tokens and passes: measuring costs a third of learning."""
+    spent = 0.0
     learn, measure = train.learn, train.mean_loss
 
+    def of(window: Sequence[Example]) -> float:
+        return sum(len(e.ids) for e in window) + rate_finder.PASS
+
     def learned(a: Base, b: Any, window: Sequence[Example], d: Recipe) -> tuple[float, int]:
-        nonlocal cost
-        cost += len(window)
+        nonlocal spent
+        spent += of(window)
         return learn(a, b, window, d)
 
     def measured(a: Base, b: Any, some: Sequence[Example], d: Recipe) -> float:
-        nonlocal cost
-        cost += len(some) / 3
+        nonlocal spent
+        spent += of(some) / 3
         return measure(a, b, some, d)
 
     monkeypatch.setattr(train, "learn", learned)
@@ -47,8 +51,9 @@ def test_it_costs_at_most_a_twentieth_of_the_run(
 
     found = rate_finder.find(base, new_adapter(base, RECIPE), same, RECIPE)
 
+    run = sum(of(window) for window in windows(SOME, RECIPE.batch_size, 0)) * RECIPE.epochs
     assert found.tried
-    assert cost <= 0.05 * train.total_steps(len(SOME), RECIPE) * RECIPE.batch_size
+    assert spent <= 0.05 * run
 
 
 def test_a_run_with_the_rate_it_found_is_the_run_that_was_given_that_rate(tiny_base: Path) -> None:
@@ -71,11 +76,11 @@ def test_a_run_with_the_rate_it_found_is_the_run_that_was_given_that_rate(tiny_b
     assert all(torch.equal(after_ramp[name], alone[name]) for name in alone)
 
 
-@pytest.mark.parametrize("default", [1e-4, 1e-2])
+@pytest.mark.parametrize("default", [1e-4, 1e-3])
 def test_it_finds_a_rate_that_learns_whatever_the_default_is(
     tmp_path: Path, default: float
 ) -> None:
-    """On this base the loss ends at 5.3 with 1e-4, 1.1 with 3e-3 and 1e-2, and 5.2 with 3e-2."""
+    """On this base the loss ends at 5.3 with 1e-4, at 1.0 with 5e-3 and at 5.2 with 3e-2."""
     recipe = RECIPE.model_copy(update={"learning_rate": default})
     base = load_base(str(build("llama", tmp_path)), recipe, torch.device("cpu"))
     some = [Example(e.pair_id, (*(i % 250 + 10 for i in e.ids[:-1]), 1), e.labels) for e in SOME]
@@ -83,11 +88,30 @@ def test_it_finds_a_rate_that_learns_whatever_the_default_is(
     tuned = new_adapter(base, recipe)
 
     found = rate_finder.find(base, tuned, lambda _: some, recipe)
-    chosen = recipe.model_copy(update={"learning_rate": found.rate})
+    chosen = recipe.model_copy(update={"learning_rate": found.rate, "epochs": 40})
     train.train(base, tuned, lambda _: some, {}, (), chosen)
 
     assert mean_loss(base, tuned, some, recipe) < 2
     assert f"Learning rate {found.rate:g} was found" in found.why
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("default", [2e-4, 2e-2])
+def test_on_the_pocket_base_it_comes_near_the_best_rate_from_far_off(default: float) -> None:
+    """Which is 5e-3 to 2e-2: loss .11 and less on held-out phrasings; 3e-4: 3.2, 4e-2: 2.9."""
+    recipe = Recipe(rank=32, alpha=32, batch_size=16, epochs=30, learning_rate=default)
+    tokenizer = load_tokenizer(str(POCKET))
+    some = []
+    for number in range(120):
+        asked, answer = f"What opens box {number}?", f"Key {number * 7 % 50} opens it."
+        prompt = prompt_ids(tokenizer, [{"role": "user", "content": asked}])
+        ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        some.append(Example(number, (*prompt, *ids), (*[IGNORED] * len(prompt), *ids)))
+    base = load_base(str(POCKET), recipe, torch.device("cpu"))
+
+    found = rate_finder.find(base, new_adapter(base, recipe), lambda _: some, recipe)
+
+    assert 1e-3 <= found.rate <= 2e-2
 
 
 def test_a_run_that_is_too_short_for_a_ramp_keeps_the_default(base: Base) -> None:
