@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot import comparisons, stats
+from bot import comparisons, retraining, stats
 from data import adapters, alerts, audit, domains, experiments, feedback, pairs, placements, runs
 from data.adapters import Adapter
 from data.alerts import Alert
 from data.db import rows
 from data.domains import Domain
-from data.errors import Conflict, Invalid
+from data.errors import Conflict
 from data.experiments import Experiment
 
 
@@ -60,15 +60,7 @@ def retrain(
 ) -> runs.Run:
     """Queue a run, on pairs or, with `preferences`, on thumbs. Raises Invalid for a recipe that
     can't be, runs.NothingNew, preferences.TooFewJudged, or Conflict."""
-    if full and preferences:
-        raise Invalid(
-            "A full run starts from the bare base, and thumbs are learned on from the live "
-            "adapter: ask for one of the two."
-        )
-    if recipe:
-        from tuning import search  # of light weight, but not every front end's
-
-        search.check(recipe)
+    retraining.check(recipe or {}, full=full, thumbs=preferences)
     if preferences:
         return runs.request_from_thumbs(db, domain, actor, recipe)
     return runs.request(db, domain, actor, full=full, recipe=recipe)

@@ -11,7 +11,7 @@ from data.adapters import Adapter
 from data.config import Settings
 from data.db import rows
 from data.domains import Domain
-from data.errors import Conflict
+from data.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
     from tuning.recipe import Recipe
@@ -37,6 +37,28 @@ class Planned:
     trainings: int = 0  # that a sweep, or cross-validation, takes to choose; 0: nothing to choose
 
 
+def check(asked: dict[str, Any], *, full: bool, thumbs: bool) -> None:
+    """Raises Invalid for what no run could do, before it is asked for."""
+    if full and thumbs:
+        raise Invalid(
+            "A full run starts from the bare base, and thumbs are learned on from the live "
+            "adapter: ask for one of the two."
+        )
+    if not asked:
+        return
+    from tuning import search  # of light weight, but not every front end's
+
+    search.check(asked)
+    for_pairs = {
+        "folds": search.of(asked).folds,
+        "packing": asked.get("packing"),
+        "learning_rate=auto": asked.get("find_rate") or asked.get("learning_rate") == "auto",
+    }
+    if thumbs and any(for_pairs.values()):
+        name = next(key for key, given in for_pairs.items() if given)
+        raise Invalid(f"{name} is for runs on pairs, not for one on rated answers.")
+
+
 def plan(
     db: Database,
     settings: Settings,
@@ -49,10 +71,10 @@ def plan(
     """What a retrain would do now. `overrides` are those of a run: of the recipe, and a search.
     Raises Conflict where none could be asked for, Invalid for overrides that no run takes,
     Unavailable when the base is not on this machine."""
-    from tuning import search  # of light weight, but not every front end's
+    from tuning import search
 
     asked = overrides or {}
-    search.check(asked)
+    check(asked, full=full, thumbs=thumbs)
     tried = search.of(asked)
     newest = runs.recent(db, domain, limit=1)
     if newest and newest[0].open:

@@ -110,12 +110,9 @@ def _plan(
     app: App, domain: str, full: bool, thumbs: bool, recipe: dict[str, Any], as_json: bool
 ) -> None:
     """What the run would do."""
-    from tuning.recipe import Recipe
-
     db = app.store.db
-    known = {key: value for key, value in recipe.items() if key in Recipe.model_fields}
     found = retraining.plan(
-        db, app.settings, domains.get(db, domain), full=full, thumbs=thumbs, overrides=known
+        db, app.settings, domains.get(db, domain), full=full, thumbs=thumbs, overrides=recipe
     )
     if as_json:
         return print_json(found)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot import retraining
+from bot import admin, retraining
 from data import adapters, runs
 from data.config import Settings
 from data.db import Store
@@ -73,6 +73,25 @@ def test_what_a_run_would_refuse_is_refused_before(
     )
     with pytest.raises(Invalid, match="this deployment serves at most 16"):
         retraining.plan(store.db, small, domain, overrides={"rank": 32})
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"folds": 3}, "folds is for runs on pairs"),
+        ({"packing": True}, "packing is for runs on pairs"),
+        ({"learning_rate": "auto"}, "learning_rate=auto is for runs on pairs"),
+    ],
+)
+def test_what_a_run_on_thumbs_cannot_do_is_refused_before(
+    store: Store, settings: Settings, domain: Domain, asked: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Invalid, match=words):
+        retraining.plan(store.db, settings, domain, thumbs=True, overrides=asked)
+    with store.write() as db, pytest.raises(Invalid, match=words):
+        admin.retrain(db, domain, "ann", recipe=asked, preferences=True)
+    with pytest.raises(Invalid, match="ask for one of the two"):
+        retraining.plan(store.db, settings, domain, thumbs=True, full=True)
 
 
 def test_nothing_is_planned_while_a_run_is_open(

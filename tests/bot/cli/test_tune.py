@@ -162,3 +162,10 @@ def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
     assert result.exit_code == 1
     assert "art@1 was rejected: It is worse. To use it all the same" in result.output
     assert "Let it answer" not in result.output
+
+
+@pytest.mark.usefixtures("taught")
+def test_a_dry_run_tells_of_a_search(run: Run) -> None:
+    result = run("tune", "art", "--dry-run", "--sweep", "rate=1e-4,2e-4", "--folds", "2")
+
+    assert (result.exit_code, "It would train 4 times to choose" in result.output) == (0, True)
