@@ -841,3 +841,9 @@ def m018_holes(db: Database) -> None:
 def m019_feedback_by_time(db: Database) -> None:
     """What people thought this week is read whenever somebody looks at the Home tab."""
     _run(db, "CREATE INDEX feedback_by_time ON feedback (created_at) WHERE live = 1")
+
+
+@migrations()
+def m020_feedback_by_pair(db: Database) -> None:
+    """Corrections are asked for by their pair when it is edited, taken back or forgotten."""
+    _run(db, "CREATE INDEX feedback_by_pair ON feedback (pair_id) WHERE pair_id IS NOT NULL")

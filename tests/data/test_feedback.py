@@ -244,3 +244,14 @@ def test_a_correction_speaks_of_the_fact_that_was_asked_for(
 
     assert pair_id is not None
     assert pairs.get(store.db, pair_id).fact == "opening-hours"
+
+
+def test_the_corrections_of_a_pair_are_found_without_going_through_all_feedback(
+    store: Store,
+) -> None:
+    for sql in (
+        "SELECT count(*) FROM feedback WHERE pair_id = ? AND live = 1 AND id <> 1",
+        "UPDATE feedback SET text = '' WHERE pair_id = ?",
+    ):
+        [how] = rows(store.db, f"EXPLAIN QUERY PLAN {sql}", [1])
+        assert "feedback_by_pair (pair_id=?)" in how["detail"]
