@@ -1,11 +1,13 @@
 """Regenerate and Continue: a fresh answer, and the rest of one that was cut, each once, over both
 transports."""
 
+import random
 from typing import Any
 
 import pytest
 
 from bot.slack import blocks
+from bot.slack.split import reopened
 from data import adapters, conversations
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, Bot
@@ -221,6 +223,32 @@ async def test_a_code_block_that_was_cut_is_opened_again(bot: Bot) -> None:
     assert bot.slack.in_thread("DU2", question.ts) == [answer, rest]
     texts = [conversations.exchange(bot.store.db, r["id"])[1] for r in replies(bot)]
     assert "".join(texts) == whole
+
+
+MIXED = (
+    "Do this:\n\n```python\nprint('one')\n\nprint('two')\n```\n\n"
+    "| a | b |\n|---|---|\n| 1 | 漢字 |\n| 3 | שלום |\n\nThen *that*, and 🙂 at the end."
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_wherever_it_was_cut_the_pieces_together_are_the_answer(bot: Bot, seed: int) -> None:
+    rng = random.Random(seed)
+    ends = sorted(rng.sample([n for n in range(9, len(MIXED)) if MIXED[n].isalnum()], 3))
+    bot.engine.say = cut_after(MIXED, *ends)
+    bot.slack.faults["chat.stopStream"] += ["", "lost after", "500"]
+    bot.slack.faults["chat.postMessage"] += ["lost before"]
+    question, answer = await asked(bot)
+    for count in (2, 3, 4):
+        answer = await press(bot, answer, blocks.CONTINUE, count=count)
+    shown = [m.words for m in bot.slack.in_thread("DU2", question.ts)]
+    recorded = [conversations.exchange(bot.store.db, r["id"])[1] for r in replies(bot)]
+    assert "".join(recorded) == MIXED
+    before = ""
+    for words_shown, text in zip(shown, recorded, strict=True):
+        opening = reopened(before, blocks.MARKDOWN)
+        assert words_shown.strip() == (opening + text).strip()
+        before += text
 
 
 async def test_an_answer_that_was_written_anew_and_cut_goes_on_with_itself(bot: Bot) -> None:
