@@ -201,7 +201,7 @@ def html(report: Report) -> str:
     good = "bad" if adapter.state == "rejected" else "good"
     parts = [
         f"<h1>{escape(report.title)}</h1>",
-        f'<p class="verdict {good}">{escape(adapter.name)} is {escape(verdict(report))}</p>',
+        f'<p class="verdict {good}">{escape(adapter.name)}: {escape(verdict(report))}</p>',
         _definitions(_facts(report)),
         "<h2>The gate</h2>",
         _gate(report),

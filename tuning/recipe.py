@@ -156,12 +156,15 @@ class Recipe(BaseModel):
             asked["find_rate"] = True
         if "why" in asked:
             raise Invalid("why cannot be set: it says where the defaults come from.")
-        if asked:
-            why += f" Asked for: {', '.join(sorted(asked))}."
+        usual = cls.model_validate({"max_length": max_length, **chosen})
         try:
-            return cls.model_validate({"max_length": max_length, **chosen, **asked, "why": why})
+            made = cls.model_validate({"max_length": max_length, **chosen, **asked})
         except ValidationError as error:
             raise Invalid(_describe(error)) from error
+        other = [key for key in sorted(asked) if getattr(made, key) != getattr(usual, key)]
+        if other:
+            why += f" Asked for: {', '.join(other)}."
+        return made.model_copy(update={"why": why})
 
     def check_servable(self, max_lora_rank: int) -> None:
         """Raises Invalid when the engine could not serve what this recipe makes."""

@@ -151,6 +151,10 @@ def first_fault(error: RequestValidationError | ValidationError) -> tuple[str, s
         return param, f"{_name(param)} is missing." if param else "The body is missing."
     if not param and fault["type"] in ("model_attributes_type", "model_type", "dict_type"):
         return "", "The body must be a JSON object, sent with `Content-Type: application/json`."
+    if fault["type"] == "too_short":
+        least = fault["ctx"]["min_length"]
+        entries = "one entry" if least == 1 else f"{least} entries"
+        return param, f"{_name(param)} must have at least {entries}."
     message = str(fault["msg"]).removeprefix("Value error, ").split(", unable")[0].rstrip(".")
     if message.startswith("Input should "):
         return param, f"{_name(param)} {message.replace('Input should', 'must', 1)}."

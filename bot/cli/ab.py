@@ -221,11 +221,13 @@ def stop(app: App, domain: str) -> None:
 
 def _print_intervals(results: Any) -> None:
     """The state of each candidate, with the interval that decides it."""
+    from bot.stats.words import signed
+
     for found in results.comparisons:
         line, rating = f"{found.label}: {found.state}", found.differences.get("rating")
         if rating:
-            low, high = rating.low * 100, rating.high * 100
-            line += f", {rating.estimate * 100:+.1f} points ({low:+.1f} to {high:+.1f})"
+            low, high = signed(rating.low), signed(rating.high)
+            line += f", {signed(rating.estimate)} points ({low} to {high})"
         click.echo(line)
 
 

@@ -75,7 +75,7 @@ def show(app: App, number: int, as_json: bool) -> None:
     print_table(("", ""), [(k, v) for k, v in facts.items() if v is not None], "")
     held_out = [p for p in points if p.validation_loss is not None]
     lines = [(p.step, _loss(p.loss), _loss(p.validation_loss)) for p in held_out]
-    print_table(("step", "loss", "held-out loss"), lines, "No measurements yet.")
+    print_table(("step", "loss", "held-out loss"), lines, _unmeasured(run))
     if tried := trials.every(app.store.db, number):
         click.echo(search_report.told(tried, app.settings.runs_path / str(number)))
     if note := run_report.overfitting(points):
@@ -119,6 +119,10 @@ def log(app: App, number: int) -> None:
     if not file.is_file():
         raise NotFound(f"Run {number} has written no log on this machine.")
     click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+
+
+def _unmeasured(run: store.Run) -> str:
+    return "No measurements yet." if run.open else "Nothing was measured on the way."
 
 
 def _loss(value: float | None) -> str:

@@ -118,7 +118,7 @@ def _measured(metric: Metric, found: Difference, terms: Terms) -> str:
         much, low, high = (f"{100 * (exp(x) - 1):+.0f}%" for x in values)
         limit = "" if bound is None else f"; at most {100 * bound:+.0f}% is allowed"
         return f"{MEASURED[metric]} {much} ({low} to {high}){limit}."
-    much, low, high = (_signed(x) for x in values)
+    much, low, high = (signed(x) for x in values)
     limit = "" if bound is None else f"; at most {_points(bound)} worse is allowed"
     return f"{MEASURED[metric]} {much} points ({low} to {high}){limit}."
 
@@ -147,11 +147,13 @@ def _apart(difference: float) -> str:
 
 
 def _interval(found: Difference) -> str:
-    return f"interval {_signed(found.low)} to {_signed(found.high)}"
+    return f"interval {signed(found.low)} to {signed(found.high)}"
 
 
-def _signed(share: float) -> str:
-    return f"{round(100 * share, 1) + 0:+.1f}"  # + 0: without a sign that means nothing
+def signed(share: float) -> str:
+    """In points. No share differs from another by more than 100 of them, whatever the interval."""
+    shown = 100 * max(-1.0, min(1.0, share))
+    return f"{round(shown, 1) + 0:+.1f}"  # + 0: without a sign that means nothing
 
 
 def _points(share: float) -> str:

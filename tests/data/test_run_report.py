@@ -58,7 +58,7 @@ def test_it_says_what_was_measured_and_decided(store: Store, run: runs.Run) -> N
 
     assert page.open == []
     for words in (
-        "Run 1: art@2", "art@2 is candidate", "art@1 (live)", "the engine", "0.600", "chrF",
+        "Run 1: art@2", "art@2: candidate", "art@1 (live)", "the engine", "0.600", "chrF",
         "It is no worse on golden questions", "∞", "2 of 9 were asked",
     ):  # fmt: skip
         assert words in text
@@ -87,7 +87,7 @@ def test_a_rejection_comes_with_its_reason(store: Store) -> None:
         domains.create(db, "art")
         run, _ = evaluated(db, passed=False, reason="It is worse.")
 
-    assert "art@2 is rejected: It is worse." in Page(run_report.page(store.db, run.id)).words
+    assert "art@2: rejected: It is worse." in Page(run_report.page(store.db, run.id)).words
 
 
 def test_the_copy_in_the_folder_is_the_page(

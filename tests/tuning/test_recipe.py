@@ -46,6 +46,15 @@ def test_what_people_ask_for_wins_and_is_named() -> None:
     assert "Asked for: rank, target_modules." in chosen.why
 
 
+def test_what_is_asked_for_and_usual_all_the_same_is_not_named() -> None:
+    usual = Recipe.for_pairs(1_000, base_parameters=REAL)
+    asked = usual.model_dump(mode="json", exclude={"why"}) | {"epochs": 7}
+
+    assert Recipe.for_pairs(1_000, base_parameters=REAL, overrides=asked).why == (
+        f"{usual.why} Asked for: epochs."
+    )
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from bot import stats
+from bot.stats import words
 from data.errors import Invalid
 from data.evidence import Ballot, Evidence, Votes
 from data.terms import Terms
@@ -344,3 +345,14 @@ def test_scipy_is_loaded_only_when_results_are_worked_out() -> None:
 def test_terms_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         Terms(**wrong)  # type: ignore[arg-type]
+
+
+def test_no_interval_is_shown_beyond_what_shares_can_differ() -> None:
+    found = stats.summary(two((8, 8), (8, 8)), replace(TERMS, least_people=5))
+    rating = found.comparisons[0].differences["rating"]
+    assert rating.low < -1
+    assert [words.signed(x) for x in (rating.low, -rating.low, 0.5)] == [
+        "-100.0",
+        "+100.0",
+        "+50.0",
+    ]
