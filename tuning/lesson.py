@@ -20,7 +20,7 @@ from data.domains import Domain
 from data.errors import Invalid, NotFound
 from data.pairs import Pair
 from data.runs import Run
-from tuning import forgetting, model, search
+from tuning import forgetting, model, search, template
 from tuning.examples import Example, check, encode_all, stop_ids
 from tuning.recipe import LossTurns, Recipe
 
@@ -94,6 +94,7 @@ def prepare(
     known: set[int] = set()
     if parent is not None:
         _check_parent(settings, parent)
+        template.check(parent.folder(settings.home), parent.name, tokenizer)
         if parent.dataset_id is not None:
             known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
         known -= set(today.reworded)

@@ -28,7 +28,7 @@ from data.db import Store
 from data.domains import Domain
 from data.errors import Conflict
 from data.runs import Run
-from tuning import shelf
+from tuning import shelf, template
 from tuning.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Lineage:
     parent: Adapter | None
     recipe: Recipe
     licence: str  # of the base, '' when it states none
+    template: str = ""  # the chat template; '' is not kept
 
 
 def publish(
@@ -68,6 +69,8 @@ def publish(
     with shelf.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
         write_files(folder, model, settings.base.model)
         write_recipe(folder, lineage.recipe)
+        if lineage.template:
+            template.freeze(folder, lineage.template)
         found = adapter_files.check(
             folder,
             base=settings.base.path,

@@ -91,7 +91,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     domain, dataset, parent = _frozen(store, run)
     licence = licences.check(settings, run.recipe)
     found = trials.carry_out(store, settings, run, dataset)
-    from tuning import canary, course, exam, publish, trial  # torch is loaded here
+    from tuning import canary, course, exam, publish, template, trial  # torch is loaded here
     from tuning.examiner import Examiner, comparable
     from tuning.scores import judged, scores
 
@@ -112,7 +112,9 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     )
     canaries = canary.record(base, tuned, lesson)
     probes = canary.probes(base, tuned, questions, lesson)
-    lineage = publish.Lineage(run, domain, dataset, parent, lesson.recipe, licence)
+    lineage = publish.Lineage(
+        run, domain, dataset, parent, lesson.recipe, licence, template.of(tokenizer)
+    )
     adapter = publish.publish(store, settings, tuned, lineage, canaries, probes)
 
     examiner = Examiner(
