@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3 as sqlite3  # type: ignore[attr-defined] # the same one
 
-from data.errors import Unavailable, UnderstudyError
+from data.errors import Invalid, Unavailable, UnderstudyError
 from data.migrations import migrations
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ Row = dict[str, Any]
 QUEUE_LENGTH = 10_000
 COMMIT_TOGETHER = 256
 BUSY_TIMEOUT_MS = 10_000
+TOO_LARGE = "That number is too large."
 
 
 class StoreTooNew(UnderstudyError):
@@ -48,18 +49,27 @@ class StoreBusy(Unavailable):
 
 
 def rows(db: Database, sql: str, params: Any = ()) -> list[Row]:
-    """All rows of a query, as dicts."""
-    return list(db.query(sql, params))
+    """All rows of a query, as dicts. Raises Invalid for a number that SQLite cannot hold."""
+    try:
+        return list(db.query(sql, params))
+    except OverflowError as error:
+        raise Invalid(TOO_LARGE) from error
 
 
 def row(db: Database, sql: str, params: Any = ()) -> Row | None:
-    """The first row of a query, or None."""
-    return next(iter(db.query(sql, params)), None)
+    """The first row of a query, or None. Raises as `rows` does."""
+    try:
+        return next(iter(db.query(sql, params)), None)
+    except OverflowError as error:
+        raise Invalid(TOO_LARGE) from error
 
 
 def value(db: Database, sql: str, params: Any = ()) -> Any:
-    """The first column of the first row, or None."""
-    found = db.execute(sql, params).fetchone()
+    """The first column of the first row, or None. Raises as `rows` does."""
+    try:
+        found = db.execute(sql, params).fetchone()
+    except OverflowError as error:
+        raise Invalid(TOO_LARGE) from error
     return None if found is None else found[0]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from data.errors import Invalid
 from data.evidence import METRICS, Metric
 
+MOST_PEOPLE = 10**9
 GUARDRAILS: dict[Metric, float] = {"failed": 0.02, "latency": 0.25, "correction": 0.05}
 
 
@@ -35,6 +36,8 @@ class Terms:
             raise Invalid("The minimum effect must lie between 0 and 1 (0.02 is two points).")
         if self.expected_people < 10 or self.least_people < 2:
             raise Invalid("A comparison needs at least 10 expected people, 2 of each side.")
+        if self.expected_people > MOST_PEOPLE:
+            raise Invalid(f"At most {MOST_PEOPLE:,} people can be expected.")
         for metric, bound in self.guardrails.items():
             if metric not in METRICS or metric == "rating" or not bound >= 0:
                 raise Invalid(f"{metric}={bound} is no guardrail.")

@@ -93,7 +93,7 @@ class Recipe(BaseModel):
     """Learn the `last` answer of a conversation, or `all` of its answers."""
     epochs: float = Field(default=3, gt=0, le=1000)
     """How often each training pair is seen."""
-    max_steps: int = Field(default=0, ge=0)
+    max_steps: int = Field(default=0, ge=0, le=100_000_000)
     """A ceiling on optimiser steps; 0: none."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps in which the rate climbs from nothing."""

@@ -110,6 +110,7 @@ def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
     if not verbose:
         for chatty in ("aiohttp", "httpx", "slack_bolt", "slack_sdk", "asyncio"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of extras it could use
     if config is not None:
         os.environ["UNDERSTUDY_CONFIG"] = str(config.resolve())  # our children read the same file
     ctx.obj = App(config)

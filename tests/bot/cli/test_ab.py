@@ -57,6 +57,12 @@ def test_who_is_no_person_is_on_no_side(run: Run, command: tuple[str, ...]) -> N
     assert (result.exit_code, "'Ann' names no person" in result.output) == (2, True)
 
 
+def test_no_more_people_are_expected_than_there_are(run: Run) -> None:
+    result = run("ab", "start", "art", "live", "2", "--expected-people", "9" * 25)
+
+    assert (result.exit_code, "At most 1,000,000,000 people" in result.output) == (2, True)
+
+
 def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
     result = run("ab", "start", "art", "live", "2", "3")
 
