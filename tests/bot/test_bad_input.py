@@ -87,11 +87,6 @@ def test_a_wrong_field_is_named(bot: Bot, change: dict[str, Any], param: str) ->
     assert (len(bot.vllm.asked), len(bot.replies())) == before
 
 
-def test_a_number_that_nothing_can_have_is_a_mistake_and_no_defect(bot: Bot) -> None:
-    answer = bot.http("admin").get(f"/v1/runs/{'9' * 25}")
-    assert (answer.status_code, error_of(answer)["message"]) == (400, "That number is too large.")
-
-
 def test_a_list_that_is_too_short_is_told_in_plain_words(bot: Bot) -> None:
     error = error_of(bot.http("member").post(CHAT, json=ASK | {"messages": []}))
     assert error["message"] == "'messages' must have at least one entry."
