@@ -102,11 +102,11 @@ def test_people_carry_the_stage_in_which_they_were_first_exposed(
 def test_testers_are_in_no_sum(store: Store, domain: Domain, running: Experiment) -> None:
     a, b = running.variants
     answers(store, domain, running, "p1", a, True)
-    answers(store, domain, running, "p2", b, True)
+    answers(store, domain, running, "web:p2", b, True)
     with store.write() as db:
-        choosers.put(db, running, "p2", "B", "cli:ann")
-        choosers.put(db, running, "p3", "B", "cli:ann")
-    answers(store, domain, running, "p3", b, True)
+        choosers.put(db, running, "web:p2", "B", "cli:ann")
+        choosers.put(db, running, "web:p3", "B", "cli:ann")
+    answers(store, domain, running, "web:p3", b, True)
     (stage,) = collected(store, running).stages
     assert [c.assigned for c in stage.cells] == [1, 0]
     assert stage.cells[1].sums == {}
