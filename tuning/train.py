@@ -145,7 +145,7 @@ def train(
         elapsed = time.monotonic() - began
         memory.seconds = spent + elapsed
         if checkpoints is not None:
-            if step == steps:
+            if step == steps or _given_up(memory, recipe):
                 checkpoints.save(memory, weights, optimizer)
             else:
                 checkpoints.save_if_due(memory, weights, optimizer)

@@ -53,6 +53,8 @@ def carry_out(store: Store, settings: Settings, run: Run, dataset: Dataset) -> S
     plain = search.overrides(run.recipe)
     if not asked:
         return Settled(replace(run, recipe=plain), None, "")
+    if run.learns != "pairs":
+        raise Invalid("A sweep or folds are for runs on pairs, not for one on rated answers.")
     held_out = asked.folds or run.parent_id or dataset.validation or dataset.probe
     if not held_out:
         raise Invalid(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from data import adapters, datasets, pairs, runs, search_report, trials
 from data.config import Settings
 from data.db import Store
 from data.domains import Domain
+from data.errors import Invalid
 from data.pairs import Draft
 from data.runs import Run
 from tests.tuning.conftest import teach
 from tuning import run as tuning_run
 from tuning import search
+from tuning import trials as tuning_trials
 from tuning.lesson import Fold, folded
 from tuning.trials import _steps
 
@@ -136,7 +139,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was(
 
 @pytest.mark.slow
 def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_goes_on(
-    store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+    store: Store, settings: Settings, domain: Domain
 ) -> None:
     """As the kernel kills one that takes too much memory."""
     run = requested(store, domain, sweep={"rank": [8, 16]}, max_steps=10**6, epochs=1000)
@@ -155,7 +158,6 @@ def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_goes_on(
     assert adapters.every(store.db)[0].rank == 16
 
 
-@pytest.mark.slow
 def test_a_sweep_with_nothing_to_compare_by_says_so(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
@@ -168,6 +170,17 @@ def test_a_sweep_with_nothing_to_compare_by_says_so(
     assert tuning_run.carry_out(store, settings, run.id) == tuning_run.FAILED
 
     assert "Ask for --folds" in runs.get(store.db, run.id).error
+
+
+def test_a_search_on_rated_answers_is_refused(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    run = requested(store, domain, sweep={"learning_rate": [1e-3, 1e-2]})
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+
+    with pytest.raises(Invalid, match="for runs on pairs"):
+        tuning_trials.carry_out(store, settings, replace(run, learns="preferences"), dataset)
 
 
 def test_every_pair_is_held_out_in_one_fold_and_all_phrasings_of_a_fact_together(
