@@ -60,7 +60,7 @@ def test_a_person_is_one_value_however_often_they_rate(
     answers(store, domain, running, "p1", a, True, True, True, False)
     answers(store, domain, running, "p2", a, False, False, None)
     answers(store, domain, running, "p3", a, None)
-    answers(store, domain, running, "p4", b, True)
+    answers(store, domain, running, "web:p4", b, True)
     found = collected(store, running)
     (stage,) = found.stages
     assert stage.shares == (0.5, 0.5)
@@ -117,7 +117,7 @@ def test_what_happened_to_the_answers(store: Store, domain: Domain, running: Exp
     first, second, third, fourth = answers(store, domain, running, "p1", b, True, None, None, None)
     answers(store, domain, running, "p2", b, None, status="failed")
     answers(store, domain, running, "p3", b, None, status="partial")
-    answers(store, domain, running, "p4", b, None, status="streaming")
+    answers(store, domain, running, "web:p4", b, None, status="streaming")
     with store.write() as db:
         feedback.correction(db, first, "p1", "Better so.")
         feedback.follow_up(db, first, "p1", True)
@@ -228,8 +228,8 @@ def test_choices_between_two_answers_are_ballots(
     choose("p2", "first", "second", "second", "tie")
     choose("p3", "first", swapped=True)
     with store.write() as db:
-        choosers.put(db, running, "p4", "B", "cli:ann")
-    choose("p4", "first")
+        choosers.put(db, running, "web:p4", "B", "cli:ann")
+    choose("web:p4", "first")
     assert collected(store, running).ballots == (
         Ballot((Votes("A", "B", 1, 2, 1),), people=2),
         Ballot((Votes("B", "A", 1, 0, 0),), people=1),
