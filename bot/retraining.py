@@ -50,6 +50,7 @@ def check(asked: dict[str, Any], *, full: bool, thumbs: bool) -> None:
 
     search.check(asked)
     for_pairs = {
+        "sweep": search.of(asked).axes,
         "folds": search.of(asked).folds,
         "packing": asked.get("packing"),
         "learning_rate=auto": asked.get("find_rate") or asked.get("learning_rate") == "auto",

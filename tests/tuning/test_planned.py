@@ -79,6 +79,7 @@ def test_what_a_run_would_refuse_is_refused_before(
     ("asked", "words"),
     [
         ({"folds": 3}, "folds is for runs on pairs"),
+        ({"sweep": {"epochs": [1, 2]}}, "sweep is for runs on pairs"),
         ({"packing": True}, "packing is for runs on pairs"),
         ({"learning_rate": "auto"}, "learning_rate=auto is for runs on pairs"),
     ],
