@@ -261,7 +261,8 @@ def settle(
     scores: dict[str, Any],
     reason: str = "",
 ) -> Adapter:
-    """End the evaluation of an adapter; its probes have served. Raises Conflict when somebody has ended it already."""
+    """End the evaluation of an adapter; its probes have served. Raises Conflict when somebody has
+    ended it already."""
     done = changed(
         db,
         "UPDATE adapters SET state = ?, scores = ?, state_reason = ?, probes = '[]' "
