@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 SHARE = 0.04  # of the run's cost as counted here; by the clock it stays below a twentieth
 PASS = 250  # tokens that a pass costs beside its own: weights are read whatever the batch
-FEWEST, MOST = 24, 48  # steps of a ramp; with fewer there is nothing to see
+FEWEST, MOST = 20, 48  # steps of a ramp; with fewer there is nothing to see
 LOWEST, HIGHEST = 1 / 10, 300.0  # where the ramp begins and ends, times the default rate
 MEASURE = 1 / 3  # what a forward pass costs, of a step
 BELOW = 10  # the rate is chosen so far below the one with the lowest loss
