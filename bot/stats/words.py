@@ -83,7 +83,7 @@ def chance(found: Comparison) -> str:
     """The posterior, in words; "" when there is none."""
     if found.chance_better is None:
         return ""
-    return f"Chance that {found.label} is better: {found.chance_better:.0%} ({FOR_SHOWING})."
+    return f"Chance that {found.label} is better: {_chance(found.chance_better)} ({FOR_SHOWING})."
 
 
 def details(
@@ -168,3 +168,10 @@ def _needed(people: int | None) -> str:
 
 def _people(count: int) -> str:
     return "1 person" if count == 1 else f"{count:,} people"
+
+
+def _chance(chance: float) -> str:
+    """A percentage; a posterior is never certain."""
+    if 0.005 <= chance < 0.995:
+        return f"{chance:.0%}"
+    return "over 99%" if chance > 0.5 else "under 1%"
