@@ -359,6 +359,16 @@ def seen_before(db: Database, source: str, key: str) -> bool:
     return changed(db, sql, [source, key, now_us()]) == 0
 
 
+def is_newest(db: Database, source: str, key: str, at: int) -> bool:
+    """False when (source, key) was told of at `at` (microseconds since the epoch) or later before;
+    remembers `at` otherwise."""
+    sql = (
+        "INSERT INTO deliveries (source, key, at) VALUES (?, ?, ?) "
+        "ON CONFLICT (source, key) DO UPDATE SET at = excluded.at WHERE excluded.at > at"
+    )
+    return changed(db, sql, [source, key, at]) == 1
+
+
 def forget_deliveries(db: Database, older_than_us: int) -> int:
     """Drop the memory of deliveries that can't come again; returns how many."""
     return changed(db, "DELETE FROM deliveries WHERE at < ?", [older_than_us])

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from bot import admin
 from bot.slack import modals, reports, roles
-from bot.slack.blocks import Block, context, escape, section, shorten
+from bot.slack.blocks import Block, context, escape, one_line, section
 from bot.slack.commands import RANK, Role
 from bot.slack.desk import Desk
 from bot.slack.run_message import SPARK_WIDTH, sparkline
@@ -124,10 +124,10 @@ def _bad(worst: Sequence[Bad]) -> list[Block]:
     for bad in worst:
         notes = [f"{bad.down} 👎", bad.adapter]
         if bad.reason:
-            notes.append(f"“{_line(bad.reason, 150)}”")
+            notes.append(f"“{one_line(bad.reason, 150)}”")
         if bad.pending:
             notes.append("a better answer waits for review")
-        blocks.append(section(f"*{_line(bad.question, 200)}*\n{_line(bad.answer, 300)}"))
+        blocks.append(section(f"*{one_line(bad.question, 200)}*\n{one_line(bad.answer, 300)}"))
         blocks.append(context(" · ".join(notes)))
     return blocks
 
@@ -143,7 +143,3 @@ def _engines(status: admin.Status) -> list[Block]:
 
 def _header(text: str) -> Block:
     return {"type": "header", "text": {"type": "plain_text", "text": text}}
-
-
-def _line(text: str, most: int) -> str:
-    return escape(shorten(" ".join(text.split()), most))

@@ -36,6 +36,11 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def one_line(text: str, limit: int) -> str:
+    """Somebody's words on one line, as mrkdwn shows them."""
+    return escape(shorten(" ".join(text.split()), limit))
+
+
 def notice(text: str) -> str:
     """What a notification says of an answer."""
     return shorten(" ".join(text.split()), 300) or "…"

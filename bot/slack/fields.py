@@ -83,5 +83,10 @@ def _state(view: dict[str, Any], block_id: str, action_id: str) -> dict[str, Any
     return dict(values.get(block_id, {}).get(action_id) or {})
 
 
+def button(action_id: str, text: str, value: str, style: str = "") -> Block:
+    found: Block = {"type": "button", "action_id": action_id, "text": plain(text), "value": value}
+    return {**found, "style": style} if style else found
+
+
 def plain(text: str) -> Block:
     return {"type": "plain_text", "text": text}

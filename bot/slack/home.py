@@ -4,6 +4,7 @@ It is built anew from the store each time it is opened and after each press, by 
 what was read. Opening it many times while one is being published makes one.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.slack import admin_home, fields
+from bot.slack import admin_home, asked, fields
 from bot.slack.accept import person, team_of
 from bot.slack.api import Transport, failure
-from bot.slack.blocks import Block, ago, context, escape, section, shorten
+from bot.slack.asked import Asked
+from bot.slack.blocks import Block, ago, context, escape, one_line, section, shorten
 from bot.slack.desk import Desk
+from bot.slack.feedback import time_us
 from bot.slack.stream import Place
 from data import adapters, datasets, domains, fates, pairs, privacy
 from data.adapters import Adapter
-from data.db import Row, rows
 from data.domains import Domain
 from data.errors import UnderstudyError
 from data.fates import Fate
@@ -32,8 +34,9 @@ DOMAIN = "home_domain"
 SEE, EXPORT, FORGET, LEARNING = "home_see", "home_export", "home_forget", "home_learning"
 BUTTONS = (SEE, EXPORT, FORGET, LEARNING)
 BY_DEFAULT = "*"  # the choice of no domain; it names none
-MOST_QUESTIONS, MOST_FATES, MOST_DOMAINS = 5, 8, 20
+MOST_FATES, MOST_DOMAINS = 8, 20
 MOST_OPTIONS = 100  # of a menu
+STORE_WAIT_S = 1.0  # then a press is acknowledged, stored or not yet: Slack waits three seconds
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,6 @@ class Subject:
     live: Adapter | None
     trained: int  # pairs that the live adapter learned from
     waiting: int  # pairs that wait for review
-
-
-@dataclass(frozen=True)
-class Asked:
-    text: str
-    at: int
-    status: str
-    thumb: float | None
 
 
 @dataclass(frozen=True)
@@ -122,28 +117,40 @@ async def _show_choice(desk: Desk, team: str, user: str, problem: UnderstudyErro
         await publish(desk, team, user)
 
 
+async def judged(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """Whether an answer helped, said with one of the buttons: stored, acknowledged, shown."""
+    action, team, user = body["actions"][0], team_of(body), str(body["user"]["id"])
+    at = time_us(str(action.get("action_ts") or ""))
+
+    def write(db: Database) -> None:
+        reply_id, helped = asked.pressed(action)
+        asked.say(db, reply_id, person(team, user), helped, at)
+
+    storing = asyncio.ensure_future(desk.service.store.submit(write))
+    await asyncio.wait([storing], timeout=STORE_WAIT_S)
+    await ack()
+    desk.tasks.start(_show_judged(desk, team, user, storing), "helped")
+
+
+async def _show_judged(desk: Desk, team: str, user: str, storing: "asyncio.Future[None]") -> None:
+    async with desk.telling(Place(team, "", "", user)):
+        try:
+            await storing
+        finally:
+            await publish(desk, team, user)
+
+
 # -- reading ---------------------------------------------------------------------------------
-
-
-ASKED = """
-SELECT m.text, m.created_at AS at, r.status, f.value AS thumb
-FROM messages m JOIN replies r ON r.id = m.reply_id JOIN conversations c ON c.id = m.conversation_id
-LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = m.person AND f.kind = 'thumb'
-AND f.live = 1
-WHERE m.person = ? AND m.role = 'user' AND c.thread NOT LIKE '%/beside/%' -- asked a second time
-ORDER BY m.id DESC LIMIT ?
-"""
 
 
 def read(db: Database, who: str) -> Page:
     """What the person's tab shows now."""
-    found: list[Row] = rows(db, ASKED, [who, MOST_QUESTIONS])
     known = domains.every(db)
     return Page(
         seen=privacy.see(db, who),
         subjects=[_subject(db, domain) for domain in known],
         answering=domains.answering(db, who) if known else None,
-        asked=[Asked(**r) for r in found],
+        asked=asked.read(db, who),
         fates=fates.of(db, who, MOST_FATES),
     )
 
@@ -161,7 +168,13 @@ def _subject(db: Database, domain: Domain) -> Subject:
 
 def view(page: Page, more: Sequence[Block] = ()) -> Block:
     """The tab as Slack takes it: at most 100 blocks. `more` is for reviewers and admins."""
-    own = [*_knows(page), *_asked(page), *_became(page), *_controls(page.seen)]
+    own = [
+        *_knows(page),
+        _header("Your recent questions"),
+        *asked.shown(page.asked),
+        *_became(page),
+        *_controls(page.seen),
+    ]
     return {"type": "home", "blocks": [*own, *more]}
 
 
@@ -211,19 +224,6 @@ def _choice(page: Page) -> Block:
     return {**section(where), "accessory": menu}
 
 
-def _asked(page: Page) -> list[Block]:
-    shown = [_header("Your recent questions")]
-    if not page.asked:
-        return [*shown, section("None yet.")]
-    return [*shown, section("\n".join(_line(asked) for asked in page.asked))]
-
-
-def _line(asked: Asked) -> str:
-    thumb = {1.0: " :+1:", 0.0: " :-1:"}.get(asked.thumb if asked.thumb is not None else -1, "")
-    failed = ", not answered" if asked.status == "failed" else ""
-    return f"• {_words(asked.text, 200)} _({ago(asked.at)}{failed})_{thumb}"
-
-
 def _became(page: Page) -> list[Block]:
     shown = [_header("Your feedback, and what became of it")]
     if not page.fates:
@@ -231,8 +231,8 @@ def _became(page: Page) -> list[Block]:
         return [*shown, section(text)]
     for fate in page.fates:
         what = "your correction" if fate.source == "correction" else "what you taught"
-        said = f"“{_words(fate.answer, 150)}”: {what} {escape(shorten(fate.sentence, 400))}."
-        shown.append(section(f"{said}\n_{_words(fate.question, 150)}_"))
+        said = f"“{one_line(fate.answer, 150)}”: {what} {escape(shorten(fate.sentence, 400))}."
+        shown.append(section(f"{said}\n_{one_line(fate.question, 150)}_"))
     return shown
 
 
@@ -245,12 +245,12 @@ def _controls(seen: Seen) -> list[Block]:
     kept = f"I keep {_many(seen.questions, 'question')} of yours, with their answers"
     judged = seen.thumbs + seen.reasons + seen.corrections
     kept += f", and {_many(judged, 'judgement')}." if judged else "."
-    toggle = _button(
+    toggle = fields.button(
         LEARNING,
         "Do not learn from me" if seen.learning else "Learn from me",
         "off" if seen.learning else "on",
     )
-    forget = _button(FORGET, "Forget my data", "forget", "danger")
+    forget = fields.button(FORGET, "Forget my data", "forget", "danger")
     forget["confirm"] = {
         "title": fields.plain("Forget your data?"),
         "text": fields.plain(
@@ -261,7 +261,12 @@ def _controls(seen: Seen) -> list[Block]:
         "deny": fields.plain("Keep it"),
         "style": "danger",
     }
-    buttons = [_button(SEE, "See", "see"), _button(EXPORT, "Export", "export"), toggle, forget]
+    buttons = [
+        fields.button(SEE, "See", "see"),
+        fields.button(EXPORT, "Export", "export"),
+        toggle,
+        forget,
+    ]
     return [
         _header("Your data"),
         section(f"{kept} {learning}"),
@@ -269,23 +274,8 @@ def _controls(seen: Seen) -> list[Block]:
     ]
 
 
-def _words(text: str, most: int) -> str:
-    """Somebody's words on one line, as mrkdwn shows them."""
-    return escape(shorten(" ".join(text.split()), most))
-
-
 def _header(text: str) -> Block:
     return {"type": "header", "text": fields.plain(text)}
-
-
-def _button(action_id: str, text: str, value: str, style: str = "") -> Block:
-    button: Block = {
-        "type": "button",
-        "action_id": action_id,
-        "text": fields.plain(text),
-        "value": value,
-    }
-    return {**button, "style": style} if style else button
 
 
 def _many(number: int, noun: str) -> str:

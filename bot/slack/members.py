@@ -4,7 +4,17 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack import blocks, choice, feedback, feedback_forms, home, manifest, privacy, teach
+from bot.slack import (
+    asked,
+    blocks,
+    choice,
+    feedback,
+    feedback_forms,
+    home,
+    manifest,
+    privacy,
+    teach,
+)
 from bot.slack.accept import person, team_of
 from bot.slack.desk import Desk
 
@@ -39,5 +49,6 @@ def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
     app.view(teach.TEACH)(listen(teach.submitted))
     app.event("app_home_opened")(on_home)
     app.action(home.DOMAIN)(listen(home.chosen))
+    app.action(re.compile(f"^{asked.HELPED}"))(listen(home.judged))
     for action_id in home.BUTTONS:
         app.action(action_id)(listen(privacy.pressed))

@@ -322,8 +322,11 @@ class FakeSlack(Workspace):
         }
         return await self._send("interactive", payload)
 
-    async def press_home(self, user: str, action_id: str, chosen: str = "") -> Ack:
-        """Press a button of one's Home tab, or choose from its menu."""
+    async def press_home(
+        self, user: str, action_id: str, chosen: str = "", *, times: int = 1, **more: str
+    ) -> Ack:
+        """Press a button of one's Home tab, or choose from its menu; `more` changes what Slack
+        tells of the press."""
         element = next(
             e for e in _elements(self.homes[user]["blocks"]) if e.get("action_id") == action_id
         )
@@ -341,9 +344,10 @@ class FakeSlack(Workspace):
             "trigger_id": self.trigger(),
             "container": {"type": "view", "view_id": self.homes[user]["id"]},
             "view": self.homes[user],
-            "actions": [{**action, "action_ts": self.next_ts()}],
+            "actions": [{**action, "action_ts": self.next_ts(), **more}],
         }
-        return await self._send("interactive", payload)
+        copies = [self._send("interactive", payload, 0) for _ in range(times)]
+        return (await asyncio.gather(*copies))[0]
 
     async def open_home(self, user: str) -> None:
         event = {"type": "app_home_opened", "user": user, "channel": f"D{user}", "tab": "home"}

@@ -6,9 +6,10 @@ from typing import get_args
 import pytest
 from sqlite_utils import Database
 
-from bot.slack import home
+from bot.slack import asked, home
+from bot.slack.asked import Asked
 from bot.slack.clock import Clock
-from bot.slack.home import Asked, Page, Subject
+from bot.slack.home import Page, Subject
 from data import adapters, datasets, domains, fates, feedback, pairs, privacy
 from data.domains import Domain
 from data.fates import Fate
@@ -143,18 +144,21 @@ def domain(number: int, long: str) -> Domain:
 
 @pytest.mark.parametrize("many", [0, 1, 2, 300])
 @pytest.mark.parametrize("long", ["x", "& <b> " * 2_000])
-def test_every_tab_is_one_that_slack_takes(many: int, long: str) -> None:
+@pytest.mark.parametrize("helped", [None, 1.0, 0.0])
+def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float | None) -> None:
     counts = dict.fromkeys(pairs.STATUSES, many)
     subjects = [Subject(domain(n, long), None, many, many) for n in range(many)]
     page = Page(
         seen=privacy.Seen(WHO, many, many, many, many, counts, None, many % 2 == 0, f"d{many - 1}"),
         subjects=subjects,
         answering=subjects[0].domain if subjects else None,
-        asked=[Asked(long, 0, "failed", 0.0)] * min(many, home.MOST_QUESTIONS),
+        asked=[Asked(long, 0, "done", 0.0, helped, "r" * 40)] * min(many, asked.MOST),
         fates=[Fate(long, long, "teach", 0, "rejected", 1, long, "", "")]
         * min(many, home.MOST_FATES),
     )
-    assert rules.home(home.view(page)) == []
+    shown = home.view(page)
+    assert rules.home(shown) == []
+    assert len(shown["blocks"]) <= 100 - 45, "reviewers and admins have 45 more"
 
 
 def test_every_state_of_an_adapter_has_its_words() -> None:
