@@ -162,6 +162,7 @@ async def test_the_home_tab_lists_the_question_once(compared: Bot) -> None:
     await compared.slack.open_home(MEMBER)
     await compared.settled()
     assert compared.slack.home_text(MEMBER).count("Where is it?") == 1
+    assert "Did it help?" not in compared.slack.home_text(MEMBER), "which of the two would it be?"
 
 
 def _own(bot: Bot) -> Adapter:

@@ -1,6 +1,7 @@
 """Whether an answer helped, said on the Home tab, over both transports."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -181,3 +182,27 @@ async def test_pressing_many_at_once_is_all_shown(bot: Bot) -> None:
     await bot.settled()
     assert bot.slack.home_text(MEMBER).count("You said it helped.") == asked.MOST
     assert [live(bot, r) for r in replies] == [[1.0]] * len(replies)
+
+
+async def test_a_store_that_is_busy_delays_no_acknowledgement(bot: Bot) -> None:
+    reply = answer(bot)
+    await opened(bot)
+    free = threading.Event()
+    busy = asyncio.create_task(bot.store.submit(lambda _: free.wait(20)))
+    await asyncio.sleep(0)
+    try:
+        ack = await bot.slack.press_home(MEMBER, YES)
+        assert (ack.status, kept(bot, reply)) == (200, [])
+    finally:
+        free.set()
+    await busy
+    await bot.settled()
+    assert live(bot, reply) == [1.0]
+    assert "You said it helped." in bot.slack.home_text(MEMBER)
+
+
+async def test_a_limit_of_slacks_is_waited_for(bot: Bot) -> None:
+    answer(bot)
+    await opened(bot)
+    bot.slack.faults["views.publish"] = ["limited"]
+    assert "You said it helped." in await press(bot, YES)
