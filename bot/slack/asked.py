@@ -39,7 +39,9 @@ ASKED = """
 SELECT m.text, m.created_at AS at, r.status, t.value AS thumb, h.value AS helped,
        CASE WHEN r.status = 'done' AND r.created_at >= :since AND r.continues IS NULL
             AND NOT EXISTS (SELECT 1 FROM replies anew WHERE anew.again_of = r.id)
-            AND NOT EXISTS (SELECT 1 FROM pairings p WHERE r.id IN (p.first_reply, p.second_reply))
+            AND NOT EXISTS (
+                SELECT 1 FROM pairings p WHERE p.first_reply = r.id OR p.second_reply = r.id
+            )
        THEN r.id ELSE '' END AS reply_id
 FROM messages m JOIN replies r ON r.id = m.reply_id JOIN conversations c ON c.id = m.conversation_id
 LEFT JOIN feedback t ON t.reply_id = r.id AND t.person = m.person AND t.kind = 'thumb'
