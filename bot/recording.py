@@ -93,7 +93,7 @@ def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
         again_of=ask.again_of,
         continues=ask.continues,
     )
-    _expose(db, ask, choice)
+    _expose(db, ask, route)
     return True
 
 
@@ -113,10 +113,7 @@ def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
         precision=new.replica.precision,
         instead_of=new.instead_of.adapter_id if new.instead_of else None,
     )
-    if before.experiment_id is not None and before.variant is not None and choice.variant is None:
-        assignments.unexpose(db, before.experiment_id, ask.person, before.variant.id)
-    else:
-        _expose(db, ask, choice)
+    _expose(db, ask, new)
     return True
 
 
@@ -126,10 +123,14 @@ def _may_see(db: Database, ask: Ask, choice: Choice) -> bool:
     return assignments.may_see(db, choice.experiment_id, ask.person, choice.variant.id)
 
 
-def _expose(db: Database, ask: Ask, choice: Choice) -> None:
-    """An answer beside the person's own is no exposure: they are told of neither whose it is."""
-    if choice.experiment_id is not None and choice.variant is not None and not choice.beside:
-        assignments.expose(db, choice.experiment_id, ask.person, choice.variant.id, choice.stage)
+def _expose(db: Database, ask: Ask, route: Route) -> None:
+    """Who should answer is what the person is on, also where something stands in: were they left
+    out, a variant that fails would lose people and nobody could tell why. An answer beside the
+    person's own is no exposure: they are told of neither whose it is."""
+    due = route.instead_of or route.choice
+    if due.experiment_id is None or due.variant is None or due.beside or not _may_see(db, ask, due):
+        return
+    assignments.expose(db, due.experiment_id, ask.person, due.variant.id, due.stage)
 
 
 def close_reply(

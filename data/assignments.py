@@ -117,15 +117,3 @@ def may_see(db: Database, experiment_id: int, person: str, variant_id: int) -> b
     if found is None or found["state"] != "running":
         return False
     return found["variant_id"] in (None, variant_id)
-
-
-def unexpose(db: Database, experiment_id: int, person: str, variant_id: int) -> None:
-    """Take an exposure back when nothing that the person was told came from the variant."""
-    db.execute(UNEXPOSE, [experiment_id, person, variant_id, person, variant_id])
-
-
-# the plus lets SQLite look through the person's answers, not through all of the variant's
-UNEXPOSE = """
-DELETE FROM assignments WHERE experiment_id = ? AND person = ? AND variant_id = ?
-    AND NOT EXISTS (SELECT 1 FROM replies WHERE person = ? AND +variant_id = ?)
-"""

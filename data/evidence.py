@@ -13,7 +13,8 @@ Testers who chose their variant, people held out, and quarantined voters are in 
 
 A reply counts for the variant that gave it. Where the engine broke an answer off, or something
 stood in for the variant, nobody's opinion counts (`data/votes.py`); the metric `failed` counts
-both, on both sides alike, for it is what the error guardrail compares.
+both, on both sides alike, for it is what the error guardrail compares. Who met a stand-in alone is
+among the assigned: were they not, a variant that fails would look like a broken split.
 """
 
 from collections import Counter
@@ -148,7 +149,8 @@ SUMMED = ", ".join(
     for m in OF_ANSWERS
 )
 
-# CROSS JOIN keeps the order: each person's answers are gone through once
+# CROSS JOIN keeps the order: each person's answers are gone through once. Who was answered by
+# stand-ins alone has failures and nothing else.
 ANSWERS = f"""
 WITH stand_ins AS MATERIALIZED (
     SELECT person, count(*) AS stood_in FROM replies
@@ -158,6 +160,11 @@ WITH stand_ins AS MATERIALIZED (
     SELECT r.person, {", ".join(f"{sql} AS {metric}" for metric, sql in OF_ANSWERS.items())}
     FROM replies r LEFT JOIN stand_ins ON stand_ins.person = r.person
     WHERE r.variant_id = :variant AND r.status <> 'streaming' GROUP BY r.person
+    UNION ALL
+    SELECT person, {", ".join("1.0" if metric == "failed" else "NULL" for metric in OF_ANSWERS)}
+    FROM stand_ins WHERE NOT EXISTS (
+        SELECT 1 FROM replies r WHERE r.person = stand_ins.person AND +r.variant_id = :variant
+        AND r.status <> 'streaming')
 )
 SELECT a.stage, {SUMMED} FROM answers
 CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person

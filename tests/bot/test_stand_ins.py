@@ -15,12 +15,21 @@ from bot import recording
 from bot.assign import Choice, Route
 from bot.chat import Ask, Chat, Closed, Event, Started, stand_in
 from bot.plan import NobodyCanAnswer
-from data import adapters, conversations, domains, experiments, placements
+from data import (
+    adapters,
+    conversations,
+    domains,
+    evidence,
+    experiments,
+    feedback,
+    placements,
+)
 from data.config import BotSettings, Settings
 from data.conversations import Reply
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid
+from data.evidence import alike
 from serving.client import EngineClient, EngineDown
 from tests.bot.conftest import add_adapter, add_replica
 from tests.data import given
@@ -232,9 +241,10 @@ async def test_a_failing_adapter_comes_back_when_it_answers_again(
             await asyncio.sleep(0.1)
 
 
-async def test_a_variants_stand_in_is_in_no_comparison(
+async def test_who_is_answered_by_a_variants_stand_in_is_divided_as_agreed_and_rates_nobody(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
+    """Were they left out, a failing variant would lose its people: a broken split, no guardrail."""
     with store.write() as db:
         third = add_adapter(db, domain, 3)
         placements.record_loaded(db, "one", third.id, 1.0)
@@ -249,9 +259,16 @@ async def test_a_variants_stand_in_is_in_no_comparison(
     marked = [s for s in seen if s.instead_of == "helpdesk@3"]
     assert 0 < len(marked) < 12
     assert {(s.adapter, s.variant) for s in marked} == {("helpdesk@2", None)}
+    with store.write() as db:
+        for s in marked:
+            judge = conversations.reply(db, s.reply_id).person
+            feedback.thumb(db, s.reply_id, judge, up=False)
     a, b = given.counts(store.db, experiment)
-    assert (b.people, b.replies) == (0, 0)
+    assert (b.people, b.replies, b.ratings) == (len(marked), 0, ())
     assert a.people == a.replies == 12 - len(marked)
+    ((control, candidate),) = [s.cells for s in evidence.collect(store.db, experiment).stages]
+    assert candidate.sums == {"failed": alike(len(marked), len(marked), len(marked))}
+    assert control.of("failed") == alike(a.people, 0, 0)
 
 
 async def test_what_is_drained_between_planning_and_opening_is_planned_anew(

@@ -329,9 +329,3 @@ def test_a_setting_is_read_from_text() -> None:
     for text in ("heat=1", "temperature=hot", "temperature", "max_tokens=1.5"):
         with pytest.raises(Invalid):
             arms.setting(text)
-
-
-def test_taking_an_exposure_back_looks_at_the_persons_own_answers_alone(store: Store) -> None:
-    plan = rows(store.db, f"EXPLAIN QUERY PLAN {assignments.UNEXPOSE}", [1, "p", 1, "p", 1])
-    [how] = [r["detail"] for r in plan if "replies" in r["detail"]]
-    assert "replies_by_person (person=?)" in how
