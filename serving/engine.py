@@ -7,6 +7,7 @@ Once it has been up, a crash is answered by starting it again, after a pause tha
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from typing import Literal
 from data.config import Settings
 from data.errors import Conflict, Invalid, Unavailable
 from data.placements import OURS, STOPPED
-from serving import ports
+from serving import engine_files, ports
 from serving.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
 from serving.command import installed as installed
 from serving.engine_http import healthy
@@ -31,7 +32,6 @@ POLL_READY_S = 0.5
 UNHEALTHY_AFTER = 3  # failed polls in a row
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60  # a life as long as this starts the pauses anew
-LOGS_KEPT = 3
 LOG_LINES_SHOWN = 12
 
 State = Literal["starting", "ready", "down"]
@@ -52,6 +52,7 @@ class Engine:
         Raises EngineFailed when no vLLM is installed that could serve the base model."""
         self.settings = settings
         self.build = _usable_build(settings)
+        self.number = number
         self.name = f"{OURS}{number}"
         self.port = port or settings.serving.port
         self.url = f"http://{HOST}:{self.port}"
@@ -156,11 +157,15 @@ class Engine:
         self._claim_port()
         self.sizes = self.next_sizes
         try:
-            rotate(self.log_path)
-            with self.log_path.open("wb") as output:
+            line = command(self.settings, self.build, self.sizes, self.port)
+            sockets = engine_files.sockets(self.settings.home, self.number)
+            engine_files.make_empty(sockets)
+            engine_files.rotate(self.log_path)
+            with self.log_path.open("ab") as output:
                 self._process = subprocess.Popen(
-                    command(self.settings, self.build, self.sizes, self.port),
-                    env=environment(self.settings, self.build),
+                    line,
+                    env=environment(self.settings, self.build)
+                    | {"VLLM_RPC_BASE_PATH": str(sockets)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -187,6 +192,7 @@ class Engine:
         while not self._wake.wait(POLL_READY_S):
             if process.poll() is not None:
                 raise self._failed(f"The engine has crashed ({_ending(process)})")
+            engine_files.shorten(self.log_path)
             unhealthy = 0 if healthy(self.url) else unhealthy + 1
             if unhealthy >= UNHEALTHY_AFTER:
                 raise self._failed("The engine does not answer any more")
@@ -200,6 +206,8 @@ class Engine:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        sockets = engine_files.sockets(self.settings.home, self.number)
+        shutil.rmtree(sockets, ignore_errors=True)
 
     def _change(self, state: State, detail: str) -> None:
         self.state, self.detail = state, detail
@@ -212,7 +220,7 @@ class Engine:
             )
 
     def _failed(self, what: str) -> EngineFailed:
-        lines = last_lines(self.log_path, LOG_LINES_SHOWN)
+        lines = engine_files.last_lines(self.log_path, LOG_LINES_SHOWN)
         return EngineFailed(f"{what}. The end of {self.log_path}:\n{lines}")
 
 
@@ -237,24 +245,3 @@ def _usable_build(settings: Settings) -> EngineBuild:
 def _ending(process: subprocess.Popen[bytes]) -> str:
     code = process.returncode
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def rotate(path: Path) -> None:
-    """Make room for a new log: `engine.log` becomes `engine.log.1`, and so on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for number in range(LOGS_KEPT - 1, -1, -1):
-        old = path if number == 0 else path.with_name(f"{path.name}.{number}")
-        if old.exists():
-            old.replace(path.with_name(f"{path.name}.{number + 1}"))
-
-
-def last_lines(path: Path, count: int) -> str:
-    """The end of a log, indented."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError as error:
-        return f"  (it cannot be read: {error.strerror})"
-    said = [line[:300] for line in lines if line.strip()]
-    return "\n".join(f"  {line}" for line in said[-count:]) or "  (it said nothing)"

@@ -316,16 +316,6 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
     wait_until(lambda: not any(lives(pid) for pid in pids), "the end of them all", 5)
 
 
-def test_logs_are_rotated_at_each_start(tmp_path):
-    log = tmp_path / "logs" / "engine.log"
-    for number in range(6):
-        engine_module.rotate(log)
-        log.write_text(f"life {number}")
-    found = {file.name: file.read_text() for file in log.parent.iterdir()}
-    expected = {"engine.log": "life 5", "engine.log.1": "life 4", "engine.log.2": "life 3"}
-    assert found == {**expected, "engine.log.3": "life 2"}
-
-
 def test_no_engine_is_a_clear_error(settings, monkeypatch):
     monkeypatch.setattr(engine_module, "installed", lambda: None)
     with pytest.raises(EngineFailed, match="No engine is installed"):

@@ -14,6 +14,7 @@ from data import adapters, placements
 from data.adapters import BASE_SERVED_NAME, Adapter
 from data.clock import now_us
 from data.db import insert
+from serving import engine_files
 from serving.adapters import held
 from serving.client import EngineClient, EngineDown, PromptTooLong, Sampling, StreamCut
 from tests import adapter_maker
@@ -180,6 +181,12 @@ async def test_a_prompt_beyond_the_context_says_so(client, engine):
     with pytest.raises(PromptTooLong, match="at most 1024") as caught:
         await anext(stream)
     assert caught.value.limit == 1024
+
+
+def test_its_sockets_lie_in_the_folder_that_goes_with_it(engine):
+    replica = placements.ready(engine.store.db)[0].name
+    folder = engine_files.sockets(engine.settings.home, int(replica.removeprefix(placements.OURS)))
+    assert [file.is_socket() for file in folder.iterdir()] == [True] * 3
 
 
 async def test_a_crash_cuts_the_stream_and_the_next_life_has_every_adapter(
