@@ -78,12 +78,21 @@ def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
 
     Raises NotFound, or Conflict when it is live already, rejected, or refused by the engine."""
     adapter = adapters.get(db, name, domain)
-    if adapter.domain_id != domain.id:
-        raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
-    comparisons.refuse_unservable(db, adapter)
+    refuse_promotion(db, domain, adapter)
     promoted = adapters.promote(db, adapter, actor)
     _end_comparison(db, domain, actor)
     return promoted
+
+
+def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
+    """Raises Conflict for an adapter that cannot be made live as things are."""
+    if adapter.domain_id != domain.id:
+        raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
+    if adapter.state == "live":
+        raise Conflict(f"{adapter.name} is live already.")
+    adapters.refuse_unsettled(adapter)
+    adapters.refuse_removed(adapter)
+    comparisons.refuse_unservable(db, adapter)
 
 
 def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
