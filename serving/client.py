@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 4.0  # uvicorn closes idle connections after five
 CONNECT_S = 5.0
 READ_S = 120.0  # between two tokens, and until the first
+QUOTED = 12  # characters in a row that an engine and a conversation do not share by chance
+LEFT_OUT = "its words are left out, as they repeat the conversation."
 
 Messages = list[dict[str, str]]
 
@@ -109,11 +111,11 @@ class EngineClient:
         StreamCut after it, WrongAdapter at any time.
         """
         body = orjson.dumps(_request(served_name, messages, sampling, begun.rstrip()))
-        answer = _Answer(served_name, begun[len(begun.rstrip()) :])
+        answer = _Answer(served_name, messages, begun[len(begun.rstrip()) :])
         response = await self._post(url, body, request_id)
         try:
             if response.status != 200:
-                raise await _refusal(response, served_name)
+                raise await _refusal(response, served_name, messages)
             rest = b""
             async for piece in response.content.iter_any():
                 *events, rest = (rest + piece).split(b"\n\n")
@@ -171,9 +173,10 @@ async def _note_reuse(_session: Any, context: SimpleNamespace, _params: Any) -> 
 class _Answer:
     """What has come of one answer."""
 
-    def __init__(self, served_name: str, shown: str = "") -> None:
+    def __init__(self, served_name: str, messages: Messages, shown: str = "") -> None:
         """`shown` is the white space at the end of the text that is gone on with."""
         self.served_name = served_name
+        self._messages = messages
         self.begun = False  # there was text
         self._shown = shown
         self.done = False
@@ -192,7 +195,8 @@ class _Answer:
         except orjson.JSONDecodeError as error:
             raise self.broken("The engine sent what is not an answer.") from error
         if "error" in data:
-            log.warning("The engine failed while it answered: %s", data["error"])
+            said = _unquoted(str(data["error"]), self._messages)
+            log.warning("The engine failed while it answered: %s", said)
             raise self.broken("The engine failed before it answered.")
         if data.get("model") != self.served_name:
             raise WrongAdapter(
@@ -263,7 +267,9 @@ def _request(
     return body
 
 
-async def _refusal(response: aiohttp.ClientResponse, served_name: str) -> Exception:
+async def _refusal(
+    response: aiohttp.ClientResponse, served_name: str, messages: Messages
+) -> Exception:
     """The error that a status other than 200 means."""
     raw = await response.read()
     try:
@@ -272,9 +278,19 @@ async def _refusal(response: aiohttp.ClientResponse, served_name: str) -> Except
         message = raw[:300].decode(errors="replace")
     if response.status == 404:
         return AdapterMissing(f"The engine does not hold {served_name}.")
+    said = _unquoted(message, messages)
     if response.status in (400, 413, 422):
-        return _too_long(message) or Invalid(f"The engine refused the question: {message}")
-    return EngineDown(f"The engine answered {response.status}: {message}")
+        return _too_long(message) or Invalid(f"The engine refused the question: {said}")
+    return EngineDown(f"The engine answered {response.status}: {said}")
+
+
+def _unquoted(said: str, messages: Messages) -> str:
+    """What an engine says, unless it repeats what people said: that belongs in no log, and an
+    engine's failure is told to others as well."""
+    texts = [m["content"] for m in messages]
+    runs = (said[at : at + QUOTED] for at in range(len(said) - QUOTED + 1))
+    whole = any(len(text.strip()) >= QUOTED // 2 and text.strip() in said for text in texts)
+    return LEFT_OUT if whole or any(run in text for run in runs for text in texts) else said
 
 
 def _too_long(message: str) -> PromptTooLong | None:

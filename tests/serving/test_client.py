@@ -177,6 +177,25 @@ async def test_a_failing_engine_is_down(fake, client, status):
         await ask(client, fake.url)
 
 
+@pytest.mark.parametrize("status", [400, 422, 500])
+@pytest.mark.parametrize("quoted", ["input_value='Where is the k...'", "Where is the key?"])
+async def test_words_of_the_question_are_in_no_error(fake, client, status, quoted):
+    fake.say = lambda body: refusal(status, f"1 validation error: {quoted}")
+    with pytest.raises((EngineDown, Invalid), match="left out") as caught:
+        await ask(client, fake.url)
+    assert "Where" not in str(caught.value)
+
+
+async def test_words_of_the_question_are_not_logged_when_the_engine_repeats_them(
+    fake, client, caplog
+):
+    fake.say = lambda body: [*words(NAME, "Half")[:2], {"error": {"message": "Where is the key?"}}]
+    with pytest.raises(StreamCut):
+        await ask(client, fake.url)
+    assert "The engine failed while it answered" in caplog.text
+    assert "Where" not in caplog.text
+
+
 async def test_an_engine_that_is_not_there_is_gone(client):
     with pytest.raises(EngineGone, match="cannot be reached"):
         await ask(client, f"http://127.0.0.1:{free_port()}")
