@@ -47,7 +47,7 @@ def _listed(value: Any) -> Any:
 
 Rank = Annotated[Literal[0, 8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-TIME = r"^([01]\d|2[0-3]):[0-5]\d$"
+TIME = r"([01]\d|2[0-3]):[0-5]\d"
 HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"
 
 
@@ -58,7 +58,9 @@ class Section(BaseModel):
 class BaseModelSettings(Section):
     """`[base]`: the model that adapters are trained against and served on. One per deployment."""
 
-    model: str = "pocket"  # "pocket" (shipped), a local folder, or a name on a model hub
+    model: str = Field(
+        default="pocket", min_length=1
+    )  # "pocket" (shipped), a local folder, or a name on a model hub
     accept_licence: str = ""  # the name of a restrictive licence that allows your use of the model
 
     @property
@@ -198,8 +200,15 @@ class SlackSettings(Section):
     allow_guests: bool = False  # guests are answered, and may give commands
     allow_external: bool = False  # so are people of other organisations, in shared channels
     digest_channel: str = ""  # C…, told once a day what waits for review; "": no digest
-    digest_at: str = Field(default="09:00", pattern=TIME)  # local time
+    digest_at: str = "09:00"  # local time
     api_url: str = "https://slack.com/api/"
+
+    @field_validator("digest_at")
+    @classmethod
+    def _time(cls, text: str) -> str:
+        if not re.fullmatch(TIME, text):
+            raise ValueError('it must be a time of the day such as "09:00"')
+        return text
 
     @property
     def needed(self) -> dict[str, SecretStr]:
@@ -295,8 +304,12 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if file.is_file():
         try:
             given = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Invalid(f"{file} is not valid TOML: {error}") from error
+        except OSError as error:
+            raise Invalid(f"{file} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise Invalid(f"{file} is not valid TOML: it is not text in UTF-8.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise Invalid(f"{file} is not valid TOML: {error}.") from error
     origin = _apply_environment(given, environ)
     try:
         settings = Settings.model_validate(given)
@@ -352,20 +365,61 @@ def _variable(name: str, environ: Mapping[str, str]) -> str | None:
         raise Invalid(f"Both {name} and {name}_FILE are set; keep one of them.")
     try:
         return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"{name}_FILE names {file}, which cannot be read: {error}") from error
+    except OSError as error:
+        raise Invalid(f"{name}_FILE: {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{name}_FILE: {file} is not text in UTF-8.") from error
+
+
+WANTED = {  # what pydantic says of a value that does not fit, as a person would say it
+    "int_type": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_type": "it must be a number",
+    "float_parsing": "it must be a number",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+    "string_type": "it must be text, in quotes",
+    "string_too_short": "it must not be empty",
+    "path_type": "it must be the path of a folder, in quotes",
+    "tuple_type": 'it must be a list, such as ["one", "two"]',
+    "model_type": "it must be a section: its name in brackets on a line, its settings below",
+    "literal_error": "it must be {expected}",
+    "greater_than": "it must be more than {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be less than {lt}",
+    "less_than_equal": "it must be at most {le}",
+}
 
 
 def _describe(error: ValidationError, file: Path, origin: Mapping[str, str]) -> str:
+    """A line for each mistake. Never shows a value: it may be a secret."""
     lines = []
     for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"])
+        place = tuple(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        if not name:  # two settings that don't go together
+        if not place:  # two settings that don't go together
             lines.append(message)
             continue
-        where = origin.get(name, str(file))
+        where = origin.get(".".join(place), str(file))
         if problem["type"] == "extra_forbidden":
-            message = "is not a setting"
-        lines.append(f"{name} (in {where}): {message}")
+            message = f"is not a setting.{_nearest(place)}"
+        elif problem["type"] in WANTED:
+            message = WANTED[problem["type"]].format(**problem.get("ctx", {}))
+        lines.append(f"{_shown(place)} (in {where}): {message}")
     return "The settings cannot be used:\n  " + "\n  ".join(lines)
+
+
+def _shown(place: tuple[str, ...]) -> str:
+    """A setting as the file and the README write it: `[bot] port`; a section as `[bot]`."""
+    first, *rest = place
+    if not rest:
+        return f"[{first}]" if first in SECTIONS else first
+    return f"[{first}] {' '.join(rest)}"
+
+
+def _nearest(place: tuple[str, ...]) -> str:
+    """A question that names what a misspelt section or setting may have meant, or ''."""
+    model: type[Section] = Settings if len(place) == 1 else SECTIONS[place[0]]
+    near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
+    return f" Did you mean {_shown((*place[:-1], near[0]))}?" if near else ""

@@ -140,7 +140,7 @@ def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     said = problem(write(tmp_path), UNDERSTUDY_SLACK_APP_TOKEN_FILE=str(tmp_path / "none"))
-    assert said.startswith("UNDERSTUDY_SLACK_APP_TOKEN_FILE names ")
+    assert said.startswith("UNDERSTUDY_SLACK_APP_TOKEN_FILE: ")
     assert str(tmp_path / "none") in said
 
 
@@ -152,7 +152,7 @@ def test_secrets_are_not_printed(tmp_path: Path) -> None:
 
 def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> None:
     said = problem(write(tmp_path, slack={"bot_token": ["xoxb-hush"]}))
-    assert "slack.bot_token" in said
+    assert "[slack] bot_token" in said
     assert "hush" not in said
 
 
@@ -162,23 +162,27 @@ def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("section", "key", "value", "words"),
     [
-        ("bot", "port", "high", "valid integer"),
-        ("bot", "port", 70_000, "less than or equal to 65535"),
-        ("bot", "temperature", 3.5, "less than or equal to 2"),
-        ("bot", "web_chat", "perhaps", "valid boolean"),
+        ("bot", "port", "high", "a whole number"),
+        ("bot", "port", 70_000, "at most 65535"),
+        ("bot", "temperature", 3.5, "at most 2"),
+        ("bot", "web_chat", "perhaps", "true or false"),
         ("serving", "max_lora_rank", 24, "8, 16, 32"),
         ("serving", "dtype", "int3", "'auto', 'bfloat16'"),
-        ("serving", "port", 0, "greater than or equal to 1"),
+        ("serving", "port", 0, "at least 1"),
         ("serving", "sleep_hours", "25:00-06:00", 'hours such as "22:00-06:00"'),
         ("serving", "url", "10.0.0.5:8000", "such as http://10.0.0.5:8000"),
         ("serving", "url", "ftp://engine:8000", "is not an address"),
         ("serving", "url", "http://", "is not an address"),
         ("serving", "url", "http://engine:99999", "is not an address"),
         ("serving", "url", ["http://a:1", "http://a:1/"], "a:1 is named twice"),
-        ("tuning", "max_attempts", 0, "greater than or equal to 1"),
+        ("tuning", "max_attempts", 0, "at least 1"),
         ("slack", "mode", "carrier-pigeon", "'off', 'socket' or 'http'"),
-        ("slack", "admins", "U1", "tuple"),
-        ("base", "model", 7, "valid string"),
+        ("slack", "admins", "U1", "a list, such as"),
+        ("slack", "admins", [7], "text, in quotes"),
+        ("slack", "digest_at", "9:00", 'such as "09:00"'),
+        ("base", "model", 7, "text, in quotes"),
+        ("base", "model", "", "must not be empty"),
+        ("gate", "chance", 1, "less than 1"),
     ],
 )
 def test_a_wrong_value_names_the_setting_its_place_and_what_it_takes(
@@ -186,16 +190,17 @@ def test_a_wrong_value_names_the_setting_its_place_and_what_it_takes(
 ) -> None:
     file = write(tmp_path, **{section: {key: value}})
     said = problem(file)
-    assert f"{section}.{key} (in {file}): " in said
+    assert f"[{section}] {key}" in said
+    assert f"(in {file}): " in said
     assert words in said
 
 
 @pytest.mark.parametrize(
     ("variable", "setting"),
     [
-        ("UNDERSTUDY_BOT_PORT", "bot.port"),
-        ("UNDERSTUDY_SERVING_MAX_LORA_RANK", "serving.max_lora_rank"),
-        ("UNDERSTUDY_SLACK_MODE", "slack.mode"),
+        ("UNDERSTUDY_BOT_PORT", "[bot] port"),
+        ("UNDERSTUDY_SERVING_MAX_LORA_RANK", "[serving] max_lora_rank"),
+        ("UNDERSTUDY_SLACK_MODE", "[slack] mode"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, setting: str) -> None:
@@ -223,18 +228,18 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     file = write(tmp_path, bot={"port": -1, "hots": "x"}, tunning={"threads": 1})
     said = problem(file, UNDERSTUDY_TUNING_THREADS="-2")
     for expected in (
-        f"bot.port (in {file})",
-        f"bot.hots (in {file}): is not a setting",
-        f"tunning (in {file}): is not a setting",
-        "tuning.threads (in UNDERSTUDY_TUNING_THREADS)",
+        f"[bot] port (in {file}): it must be at least 0",
+        f"[bot] hots (in {file}): is not a setting. Did you mean [bot] host?",
+        f"tunning (in {file}): is not a setting. Did you mean [tuning]?",
+        "[tuning] threads (in UNDERSTUDY_TUNING_THREADS)",
     ):
         assert expected in said
 
 
 def test_a_section_that_is_no_table_is_named(tmp_path: Path) -> None:
     file = write(tmp_path, bot=7)
-    assert f"bot (in {file})" in problem(file)
-    assert f"bot (in {file})" in problem(file, UNDERSTUDY_BOT_PORT="9000")
+    assert f"[bot] (in {file}): it must be a section" in problem(file)
+    assert f"[bot] (in {file})" in problem(file, UNDERSTUDY_BOT_PORT="9000")
 
 
 def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
