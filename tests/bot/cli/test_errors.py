@@ -56,5 +56,5 @@ def test_wrong_settings_are_named(run: Run, home: Path) -> None:
     result = run("runs", "list")
 
     assert result.exit_code == 2
-    assert "bot.port" in result.output
-    assert "bot.colour" in result.output
+    assert "[bot] port" in result.output
+    assert "[bot] colour" in result.output
