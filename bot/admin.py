@@ -60,7 +60,8 @@ def retrain(
 ) -> runs.Run:
     """Queue a run, on pairs or, with `preferences`, on thumbs. Raises Invalid for a recipe that
     can't be, runs.NothingNew, preferences.TooFewJudged, or Conflict."""
-    retraining.check(recipe or {}, full=full, thumbs=preferences)
+    parent = adapters.live(db, domain.id)
+    retraining.check(recipe or {}, full=full, thumbs=preferences, parent=parent)
     if preferences:
         return runs.request_from_thumbs(db, domain, actor, recipe)
     return runs.request(db, domain, actor, full=full, recipe=recipe)

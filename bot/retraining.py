@@ -37,8 +37,9 @@ class Planned:
     trainings: int = 0  # that a sweep, or cross-validation, takes to choose; 0: nothing to choose
 
 
-def check(asked: dict[str, Any], *, full: bool, thumbs: bool) -> None:
-    """Raises Invalid for what no run could do, before it is asked for."""
+def check(asked: dict[str, Any], *, full: bool, thumbs: bool, parent: Adapter | None) -> None:
+    """Raises Invalid for what no run could do, before it is asked for. A run that is not full goes
+    on from `parent`."""
     if full and thumbs:
         raise Invalid(
             "A full run starts from the bare base, and thumbs are learned on from the live "
@@ -46,9 +47,13 @@ def check(asked: dict[str, Any], *, full: bool, thumbs: bool) -> None:
         )
     if not asked:
         return
-    from tuning import search  # of light weight, but not every front end's
+    from tuning import recipe, search  # of light weight, but not every front end's
 
     search.check(asked)
+    if parent is not None and not full:
+        shape = {"rank": parent.rank, **parent.recipe}
+        for changes in search.of(asked).points or [{}]:
+            recipe.check_shape(search.overrides(asked) | changes, shape, parent.name)
     for_pairs = {
         "sweep": search.of(asked).axes,
         "folds": search.of(asked).folds,
@@ -75,12 +80,13 @@ def plan(
     from tuning import search
 
     asked = overrides or {}
-    check(asked, full=full, thumbs=thumbs)
+    live = adapters.live(db, domain.id)
+    check(asked, full=full, thumbs=thumbs, parent=live)
     tried = search.of(asked)
     newest = runs.recent(db, domain, limit=1)
     if newest and newest[0].open:
         raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
-    parent = None if full else adapters.live(db, domain.id)
+    parent = None if full else live
     if thumbs:
         return _from_thumbs(db, domain, parent)
     new, held_out, known = _counted(db, domain, parent)

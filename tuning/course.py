@@ -3,8 +3,8 @@ model, the adapter, the rate, the loop.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Course:
     dataset: Dataset
     parent: Adapter | None
     fold: Fold | None = None  # of a cross-validation
-    why: str = ""  # what a search adds to where the recipe comes from
+    found: Mapping[str, Any] = field(default_factory=dict)  # values of the recipe, by a search
+    why: str = ""  # what the search adds to where the recipe comes from
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,16 @@ def carry_out(
         thumbs = judged.prepare(*given, parent, tokenizer)
         lesson = thumbs.lesson
     else:
-        lesson = prepare(*given, parent, tokenizer, fold=course.fold)
-    recipe = room.fitted(settings, lesson.recipe, run.recipe, new=parent is None)
+        lesson = prepare(*given, parent, tokenizer, fold=course.fold, found=course.found)
+    asked = {**run.recipe, **course.found}
+    recipe = room.fitted(settings, lesson.recipe, asked, new=parent is None)
     recipe = recipe.model_copy(update={"why": recipe.why + course.why})
     log.info("recipe: %s %s", recipe.why, recipe.model_dump(exclude={"why"}))
     base = model.load_base(settings.base.path, recipe)
     if parent is None:
         tuned = model.new_adapter(base, recipe)
     else:
-        tuned = model.continued_adapter(base, parent.folder(settings.home))
+        tuned = model.continued_adapter(base, parent.folder(settings.home), recipe.dropout)
     decides = checkpoint.identity(
         dataset=course.dataset.sha256,
         system_prompt=course.domain.system_prompt,

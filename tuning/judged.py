@@ -23,11 +23,12 @@ from data.leaks import Index
 from data.pairs import Pair, Turn, normal
 from data.preferences import Judged
 from data.runs import Run
+from tuning import search
 from tuning.examples import Example, encode, stop_ids
 from tuning.lesson import WATCHED, Lesson, choose_recipe
 from tuning.model import Base, count_parameters
 from tuning.preference import Kto
-from tuning.recipe import TINY_BASE, Recipe
+from tuning.recipe import TINY_BASE, Recipe, asked_for
 
 log = logging.getLogger(__name__)
 
@@ -120,15 +121,14 @@ def prepare(
 def preference_recipe(settings: Settings, run: Run, answers: int, parent: Adapter) -> Recipe:
     """The parent's shape, a small rate and few passes, changed by what people asked for."""
     tiny = count_parameters(settings.base.path) < TINY_BASE
-    usual = TINY if tiny else USUAL
-    recipe = choose_recipe(settings, replace(run, recipe=usual | run.recipe), answers, parent)
+    values, asked = TINY if tiny else USUAL, search.overrides(run.recipe)
+    usual = choose_recipe(settings, replace(run, recipe=values), answers, parent)
+    recipe = choose_recipe(settings, replace(run, recipe=values | asked), answers, parent)
     for key in ("packing", "find_rate"):
         if getattr(recipe, key):
             raise Invalid(f"{key} is for runs on pairs, not for one on rated answers.")
     why = f"{answers} rated answers: KTO on from {parent.name}, a small rate, few passes."
-    if run.recipe:
-        why += f" Asked for: {', '.join(sorted(run.recipe))}."
-    return recipe.model_copy(update={"why": why})
+    return recipe.model_copy(update={"why": why + asked_for(recipe, usual, asked)})
 
 
 def _as_asked(judged: Judged, domain: Domain, encoded: Callable[[Pair], Example]) -> Example | None:

@@ -22,20 +22,12 @@ from data.pairs import Pair
 from data.runs import Run
 from tuning import forgetting, model, search, template
 from tuning.examples import Example, check, encode_all, stop_ids
-from tuning.recipe import LossTurns, Recipe
+from tuning.recipe import LossTurns, Recipe, check_shape
 
 log = logging.getLogger(__name__)
 
 PARTS: tuple[datasets.Part, ...] = ("train", "validation", "probe", "golden")
 WATCHED = 256  # examples of a part whose loss is measured during training
-SHAPE = (
-    "rank",
-    "alpha",
-    "dropout",
-    "target_modules",
-    "rslora",
-    "frozen_layers",
-)  # what a parent's weights decide
 
 
 @dataclass(frozen=True)
@@ -80,8 +72,10 @@ def prepare(
     tokenizer: Any,
     generation_config: Any = None,
     fold: Fold | None = None,
+    found: Mapping[str, Any] | None = None,
 ) -> Lesson:
-    """Raises Invalid, naming the pair or the setting, when the run would be a waste."""
+    """`found` is what a search says of the recipe. Raises Invalid, naming the pair or the setting,
+    when the run would be a waste."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     today = forgetting.current([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
@@ -107,7 +101,7 @@ def prepare(
             "or validation set, which adapters are measured on and never trained on."
         )
 
-    recipe = choose_recipe(settings, run, len(new_ids), parent)
+    recipe = choose_recipe(settings, run, len(new_ids), parent, found)
     stops = stop_ids(tokenizer, generation_config)
 
     def encoded(some: list[Pair], loss_turns: LossTurns = "last") -> list[Example]:
@@ -151,26 +145,56 @@ def folded(pairs: Sequence[Pair], fold: Fold) -> dict[str, list[Pair]]:
     return {"train": rest, "validation": held}
 
 
-def choose_recipe(settings: Settings, run: Run, pairs: int, parent: Adapter | None) -> Recipe:
-    """The run's recipe: defaults for so many pairs, what was asked for, the parent's shape."""
+def choose_recipe(
+    settings: Settings,
+    run: Run,
+    pairs: int,
+    parent: Adapter | None,
+    found: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """The run's recipe: defaults for so many pairs, what was asked for, what a search `found`, the
+    parent's shape. Raises Invalid for what does not go with the base or with the parent."""
+    asked = search.overrides(run.recipe)
     recipe = Recipe.for_pairs(
         pairs,
         base_parameters=model.count_parameters(settings.base.path),
         incremental=parent is not None,
         max_length=settings.serving.max_model_len,
-        overrides=search.overrides(run.recipe),
+        overrides=asked,
+        found=found,
     )
+    given = asked | dict(found or {})
+    recipe = _as_long_as_the_base(settings, recipe, asked="max_length" in given)
     if parent is not None:
-        shape = _shape_of(settings, parent)
-        other = [key for key in SHAPE if key in run.recipe and run.recipe[key] != shape[key]]
-        if other:
-            raise Invalid(
-                f"{other[0]} cannot change in a run that goes on from {parent.name} "
-                f"({shape[other[0]]}). Ask for a full run instead."
-            )
-        recipe = Recipe.model_validate(recipe.model_dump() | shape)
+        recipe = _shaped(settings, recipe, given, parent)
     recipe.check_servable(settings.serving.rank_limit)
     return recipe
+
+
+def _as_long_as_the_base(settings: Settings, recipe: Recipe, *, asked: bool) -> Recipe:
+    """No pair may be longer than what the base was made for: it would be learned badly, or end the
+    run in the middle."""
+    most = model.positions(settings.base.path)
+    if most is None or recipe.max_length <= most:
+        return recipe
+    if asked:
+        raise Invalid(
+            f"max_length is {recipe.max_length:,}, and the base model was made for {most:,} tokens."
+        )
+    return recipe.model_copy(update={"max_length": most})
+
+
+def _shaped(
+    settings: Settings, recipe: Recipe, given: Mapping[str, Any], parent: Adapter
+) -> Recipe:
+    """The recipe in the parent's shape. Its dropout is kept, too, unless another is asked for."""
+    shape = _shape_of(settings, parent)
+    if "target_modules" in given:
+        given = {**given, "target_modules": model.target_names(settings.base.path, recipe)}
+    check_shape(given, shape, parent.name)
+    if "dropout" in given:
+        del shape["dropout"]
+    return Recipe.model_validate(recipe.model_dump() | shape)
 
 
 def _shape_of(settings: Settings, parent: Adapter) -> dict[str, Any]:

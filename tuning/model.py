@@ -19,6 +19,7 @@ import bitsandbytes
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -72,6 +73,23 @@ def count_parameters(path: str) -> int:
         config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
     with torch.device("meta"):
         return int(AutoModelForCausalLM.from_config(config).num_parameters())
+
+
+def target_names(path: str, recipe: Recipe) -> tuple[str, ...]:
+    """The layers that get an adapter, without loading the base. Raises Invalid or Unavailable."""
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+    with torch.device("meta"):
+        return tuple(targets(AutoModelForCausalLM.from_config(config), recipe))
+
+
+def positions(path: str) -> int | None:
+    """How many tokens the base was made for, None where its settings do not say (such as BLOOM's,
+    which has no limit). Raises Invalid or Unavailable."""
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def load_tokenizer(path: str) -> Any:
@@ -152,11 +170,17 @@ def new_adapter(base: Base, recipe: Recipe) -> Any:
     return _in_float32(get_peft_model(base.model, config))
 
 
-def continued_adapter(base: Base, folder: Path) -> Any:
-    """The adapter of `folder`, to be trained further. Its shape is what it was made with."""
+def continued_adapter(base: Base, folder: Path, dropout: float | None = None) -> Any:
+    """The adapter of `folder`, to be trained further, with its own dropout or another. Its shape is
+    what it was made with."""
     model = PeftModel.from_pretrained(
         base.model, folder, is_trainable=True, local_files_only=True, use_safetensors=True
     )
+    if dropout is not None:
+        model.peft_config["default"].lora_dropout = dropout
+        for module in model.modules():
+            if isinstance(module, LoraLayer):
+                module.lora_dropout["default"] = nn.Dropout(dropout) if dropout else nn.Identity()
     return _in_float32(model)
 
 

@@ -133,7 +133,8 @@ def _chosen(tried: Sequence[Tried], recipe: Recipe, size: int) -> Found:
     rate = float(f"{min(1.0, peak / BELOW * math.sqrt(recipe.batch_size / size)):.2g}")
     why = (
         f"Learning rate {rate:g} was found by {len(tried)} steps at growing rates: the loss had "
-        f"come near its lowest at {peak:.2g} with {size} pairs a step."
+        f"come near its lowest at {peak:.2g} with {'1 pair' if size == 1 else f'{size} pairs'} a "
+        "step."
     )
     return Found(rate, why, tuple(tried))
 

@@ -12,7 +12,7 @@ million parameters were measured with `benchmarks/learning_curve.py`.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -40,6 +40,7 @@ UNSERVED = {  # what other trainers know and the engine could not serve
     "bias": "the engine serves no adapter with a bias",
 }
 TINY_BASE = 50_000_000  # parameters; below, a base has to be taught harder
+SHAPE = ("rank", "alpha", "target_modules", "rslora", "frozen_layers")  # a parent's weights decide
 
 
 def _names(value: Any) -> Any:
@@ -141,16 +142,17 @@ class Recipe(BaseModel):
         incremental: bool = False,
         max_length: int = 1024,
         overrides: Mapping[str, Any] | None = None,
+        found: Mapping[str, Any] | None = None,
     ) -> Self:
         """The recipe for `pairs` training pairs (of an incremental run: new ones) on a base of
-        `base_parameters` weights, changed by what people asked for.
+        `base_parameters` weights, changed by what people asked for, and by what a search `found`.
 
         Raises Invalid, naming each key that is unknown or out of range."""
         if base_parameters < TINY_BASE:
             chosen, why = _tiny(pairs, incremental)
         else:
             chosen, why = _usual(pairs, incremental)
-        asked = dict(overrides or {})
+        asked = {**(overrides or {}), **(found or {})}
         if asked.get("learning_rate") == "auto":
             del asked["learning_rate"]
             asked["find_rate"] = True
@@ -161,10 +163,8 @@ class Recipe(BaseModel):
             made = cls.model_validate({"max_length": max_length, **chosen, **asked})
         except ValidationError as error:
             raise Invalid(_describe(error)) from error
-        other = [key for key in sorted(asked) if getattr(made, key) != getattr(usual, key)]
-        if other:
-            why += f" Asked for: {', '.join(other)}."
-        return made.model_copy(update={"why": why})
+        own = asked.keys() - (found or {}).keys()
+        return made.model_copy(update={"why": why + asked_for(made, usual, own)})
 
     def check_servable(self, max_lora_rank: int) -> None:
         """Raises Invalid when the engine could not serve what this recipe makes."""
@@ -184,6 +184,45 @@ class Recipe(BaseModel):
             refused = [n for n in self.target_modules if n.split(".")[-1] in REFUSED_TARGETS]
             if refused:
                 raise Invalid(f"target_modules has {refused[0]}, which the engine cannot serve.")
+
+
+def asked_for(made: Recipe, usual: Recipe, keys: Collection[str]) -> str:
+    """` Asked for: epochs=3, rank=8.`, of the `keys` that differ from what is usual; '' of none."""
+    other = [key for key in sorted(keys) if getattr(made, key) != getattr(usual, key)]
+    named = [
+        "learning_rate=auto" if key == "find_rate" else f"{key}={plain(getattr(made, key))}"
+        for key in other
+    ]
+    return f" Asked for: {', '.join(named)}." if named else ""
+
+
+def plain(value: Any) -> str:
+    """A value as one would write it on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(value) if isinstance(value, tuple | list) else str(value)
+
+
+def check_shape(asked: Mapping[str, Any], shape: Mapping[str, Any], parent: str) -> None:
+    """Raises Invalid when `asked` names another shape than the adapter `parent` has, from which a
+    run is to go on; `shape` holds what is known of it. Words such as `mlp`, which mean other layers
+    in each base, are not compared with names of layers."""
+    made = Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=asked)
+    for key in SHAPE:
+        if key not in asked or key not in shape:
+            continue
+        wanted, has = getattr(made, key), shape[key]
+        if key == "target_modules":
+            if isinstance(wanted, str) != isinstance(has, str):
+                continue
+            wanted, has = (v if isinstance(v, str) else tuple(sorted(v)) for v in (wanted, has))
+        if wanted != has:
+            raise Invalid(
+                f"{key} cannot change in a run that goes on from {parent} ({plain(has)}). Ask for "
+                "a full run instead (--full)."
+            )
 
 
 def parse(key: str, text: str) -> Any:

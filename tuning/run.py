@@ -96,7 +96,9 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     from tuning.scores import judged, scores
 
     trained = course.carry_out(
-        course.Course(store, settings, found.run, domain, dataset, parent, why=found.why),
+        course.Course(
+            store, settings, found.run, domain, dataset, parent, found=found.found, why=found.why
+        ),
         found.checkpoints or settings.checkpoints_path(run.id),
         lambda phase: _phase(store, run, phase),
         _reporter(store, run),
@@ -157,10 +159,10 @@ def _try_out(store: Store, settings: Settings, run: Run, number: int) -> None:
     from tuning.course import Course
     from tuning.lesson import Fold
 
-    recipe = search.overrides(run.recipe) | planned.changes
+    plain = replace(run, recipe=search.overrides(run.recipe))
     fold = None if planned.fold is None else Fold(planned.fold, asked.folds)
     trial.carry_out(
-        Course(store, settings, replace(run, recipe=recipe), domain, dataset, parent, fold),
+        Course(store, settings, plain, domain, dataset, parent, fold, planned.changes),
         number,
         trials.folder(settings, run.id, number),
         lambda phase: _phase(store, run, f"trial {number} of {len(asked.trials)}: {phase}"),

@@ -42,7 +42,8 @@ class Interrupted(BaseException):
 class Settled:
     """What a search says about the run itself."""
 
-    run: Run  # as it is to be done: without a search, with what won
+    run: Run  # as it is to be done, without a search
+    found: dict[str, Any]  # values of the recipe that won
     checkpoints: Path | None  # where the winner's training ended; None: it trains anew
     why: str
 
@@ -52,7 +53,7 @@ def carry_out(store: Store, settings: Settings, run: Run, dataset: Dataset) -> S
     asked = search.of(run.recipe)
     plain = search.overrides(run.recipe)
     if not asked:
-        return Settled(replace(run, recipe=plain), None, "")
+        return Settled(replace(run, recipe=plain), {}, None, "")
     if run.learns != "pairs":
         raise Invalid("A sweep or folds are for runs on pairs, not for one on rated answers.")
     held_out = asked.folds or run.parent_id or dataset.validation or dataset.probe
@@ -89,7 +90,7 @@ def _settled(
         (trial,) = won.trials
         why = f" {name} was the best{among} trials: held-out loss {won.loss:.3f}."
         where = folder(settings, run.id, trial.number)
-        return Settled(replace(run, recipe=plain | won.changes), where, why)
+        return Settled(replace(run, recipe=plain), won.changes, where, why)
     steps = _steps(won, asked.folds)
     spread = 0.0 if won.loss_spread is None else won.loss_spread
     best = f" {name} was the best{among}:" if among else ""
@@ -99,8 +100,8 @@ def _settled(
         + f"; trained on all pairs for the {steps} steps that were best on average."
     )
     # epochs only has to be large enough for the steps, and the last of them is kept
-    final = plain | won.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
-    return Settled(replace(run, recipe=final), None, why)
+    final = won.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
+    return Settled(replace(run, recipe=plain), final, None, why)
 
 
 def _steps(won: Point, folds: int) -> int:

@@ -1,6 +1,7 @@
 """What a run teaches: parts kept apart, the parent's shape kept, waste refused."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,17 @@ def lesson(
     return prepare(store.db, settings, run, domain, dataset, parent, tokenizer)
 
 
-def parent_of(store: Store, settings: Settings, domain: Domain, **differs: Any) -> adapters.Adapter:
+def parent_of(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    targets: Sequence[str] = ("v_proj", "q_proj"),
+    **differs: Any,
+) -> adapters.Adapter:
     """An adapter trained on what is approved now."""
     folder = settings.adapters_path / "helpdesk" / "1-x"
     folder.mkdir(parents=True)
-    shape = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": ["v_proj", "q_proj"]}
+    shape = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": [*targets]}
     (folder / "adapter_config.json").write_text(json.dumps(shape))
     with store.write() as db:
         adapter = adapters.register(
@@ -134,6 +141,49 @@ def test_a_parents_shape_cannot_be_changed(
 
     with pytest.raises(Invalid, match=r"rank cannot change .* helpdesk@1 \(8\)"):
         lesson(store, settings, domain, tokenizer, parent, rank=16)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"rank": 8, "target_modules": "v_proj, q_proj"}, {"dropout": 0.3}]
+)
+def test_a_parents_shape_may_be_named_and_its_dropout_be_changed(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, asked: dict[str, Any]
+) -> None:
+    add(store, domain, ("a", "one"))
+    parent = parent_of(store, settings, domain)
+    add(store, domain, ("b", "two"))
+
+    recipe = lesson(store, settings, domain, tokenizer, parent, **asked).recipe
+
+    assert (recipe.rank, recipe.target_modules) == (8, ("q_proj", "v_proj"))
+    assert recipe.dropout == asked.get("dropout", 0.0)
+
+
+def test_words_for_layers_are_looked_up_in_the_base(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    mlp = ["up_proj", "down_proj", "gate_proj"]
+    parent = parent_of(store, settings, domain, targets=mlp)
+    add(store, domain, ("b", "two"))
+
+    recipe = lesson(store, settings, domain, tokenizer, parent, target_modules="mlp").recipe
+
+    assert recipe.target_modules == tuple(sorted(mlp))
+    with pytest.raises(Invalid, match="target_modules cannot change"):
+        lesson(store, settings, domain, tokenizer, parent, target_modules="all-linear")
+
+
+def test_no_pair_may_be_longer_than_the_base_was_made_for(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    add(store, domain, ("a", "one"))
+    serving = settings.serving.model_copy(update={"max_model_len": 1024})
+    long = settings.model_copy(update={"serving": serving})
+
+    assert lesson(store, long, domain, tokenizer).recipe.max_length == 512
+    with pytest.raises(Invalid, match="max_length is 600, and the base model was made for 512"):
+        lesson(store, long, domain, tokenizer, max_length=600)
 
 
 def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(

@@ -155,6 +155,26 @@ def test_an_adapter_is_continued_from_the_bytes_it_was_written_as(
         assert torch.equal(weight, trainable(parent)[name])
 
 
+def test_a_continued_adapter_drops_what_it_is_told_to_and_says_so(
+    tiny_base: Path, base: Base, tmp_path: Path
+) -> None:
+    (tmp_path / "parent").mkdir()
+    write_files(tmp_path / "parent", stirred(base), "tiny")
+    ids = torch.tensor([EXAMPLE.ids])
+
+    def twice(dropout: float | None) -> tuple[Any, bool]:
+        again = load_base(str(tiny_base), Recipe(), torch.device("cpu"))
+        child = continued_adapter(again, tmp_path / "parent", dropout).train()
+        with torch.no_grad():
+            return child, torch.equal(child(ids).logits, child(ids).logits)
+
+    child, same = twice(0.3)
+    _, same_without = twice(None)
+
+    assert (same, same_without) == (False, True)
+    assert child.peft_config["default"].lora_dropout == 0.3
+
+
 def test_a_base_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"The base model in .* cannot be loaded"):
         model.load_tokenizer(str(tmp_path))

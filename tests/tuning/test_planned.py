@@ -95,6 +95,30 @@ def test_what_a_run_on_thumbs_cannot_do_is_refused_before(
         retraining.plan(store.db, settings, domain, thumbs=True, full=True)
 
 
+@pytest.mark.parametrize(
+    ("asked", "thumbs"),
+    [({"rank": 16}, False), ({"sweep": {"rank": [8, 16]}}, False), ({"rank": 16}, True)],
+)
+def test_another_shape_than_the_live_adapters_is_refused_before(
+    store: Store, settings: Settings, domain: Domain, asked: dict[str, Any], thumbs: bool
+) -> None:
+    teach(store, domain, 20)
+    parent = parent_of(store, settings, domain)
+    with store.write() as db:
+        adapters.promote(db, parent, "ann")
+    teach(store, domain, 1, start=20)
+
+    words = r"rank cannot change in a run that goes on from helpdesk@1 \(8\)"
+    with pytest.raises(Invalid, match=words):
+        retraining.plan(store.db, settings, domain, thumbs=thumbs, overrides=asked)
+    with store.write() as db, pytest.raises(Invalid, match=words):
+        admin.retrain(db, domain, "ann", recipe=asked, preferences=thumbs)
+    assert runs.recent(store.db) == []
+    if not thumbs:
+        with store.write() as db:
+            assert admin.retrain(db, domain, "ann", full=True, recipe=asked).kind == "full"
+
+
 def test_nothing_is_planned_while_a_run_is_open(
     store: Store, settings: Settings, domain: Domain
 ) -> None:

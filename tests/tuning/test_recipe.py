@@ -43,7 +43,7 @@ def test_what_people_ask_for_wins_and_is_named() -> None:
     )
 
     assert (chosen.rank, chosen.target_modules) == (32, ("q_proj", "v_proj"))
-    assert "Asked for: rank, target_modules." in chosen.why
+    assert "Asked for: rank=32, target_modules=q_proj,v_proj." in chosen.why
 
 
 def test_what_is_asked_for_and_usual_all_the_same_is_not_named() -> None:
@@ -51,8 +51,51 @@ def test_what_is_asked_for_and_usual_all_the_same_is_not_named() -> None:
     asked = usual.model_dump(mode="json", exclude={"why"}) | {"epochs": 7}
 
     assert Recipe.for_pairs(1_000, base_parameters=REAL, overrides=asked).why == (
-        f"{usual.why} Asked for: epochs."
+        f"{usual.why} Asked for: epochs=7."
     )
+
+
+def test_what_a_search_found_counts_and_is_not_named_as_asked_for() -> None:
+    chosen = Recipe.for_pairs(
+        1_000,
+        base_parameters=REAL,
+        overrides={"learning_rate": "auto", "max_steps": 9, "packing": True},
+        found={"max_steps": 12, "rank": 8},
+    )
+
+    assert (chosen.max_steps, chosen.rank) == (12, 8)
+    assert chosen.why.endswith("Asked for: learning_rate=auto, packing=true.")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"rank": 16}, r"rank cannot change in a run that goes on from helpdesk@1 \(8\).*--full"),
+        ({"alpha": 8}, r"alpha cannot change .* \(16\)"),
+        ({"rslora": True}, r"rslora cannot change .* \(false\)"),
+        ({"target_modules": "k_proj"}, r"target_modules cannot change .* \(q_proj,v_proj\)"),
+    ],
+)
+def test_another_shape_than_the_parents_is_refused(asked: dict[str, object], words: str) -> None:
+    has = {"rank": 8, "alpha": 16.0, "rslora": False, "target_modules": ["v_proj", "q_proj"]}
+
+    with pytest.raises(Invalid, match=words):
+        recipe.check_shape(asked, has, "helpdesk@1")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"rank": 8, "target_modules": "q_proj, v_proj"},  # as it is
+        {"dropout": 0.3, "epochs": 4},  # decided anew for each run
+        {"target_modules": "all-linear"},  # what that is only the base tells
+        {"frozen_layers": 1},  # not known of this adapter
+    ],
+)
+def test_what_may_be_the_parents_shape_is_not_refused(asked: dict[str, object]) -> None:
+    has = {"rank": 8, "target_modules": ["v_proj", "q_proj"]}
+
+    recipe.check_shape(asked, has, "helpdesk@1")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_a_sweep_keeps_its_best_point_and_survives_one_that_falls_apart(
     (adapter,) = adapters.every(store.db)
     assert adapter.recipe["learning_rate"] == 1e-2
     assert "learning_rate=0.01 rank=8 was the best of 4 trials" in adapter.recipe["why"]
+    assert "Asked for: evaluations=2, max_steps=6. learning_rate" in adapter.recipe["why"]
     assert adapter.scores["steps"] == 6
     assert [p.step for p in runs.curve(store.db, run.id)] == [1, 2, 3, 4, 5, 6]
     drawing = (settings.runs_path / str(run.id) / search_report.FILE).read_text()
@@ -103,6 +104,7 @@ def test_a_cross_validation_tells_mean_and_spread_and_ends_with_all_pairs(
     assert point.loss_spread is not None
     (adapter,) = adapters.every(store.db)
     assert f"Over 2 folds the held-out loss was {point.loss:.3f} ±" in adapter.recipe["why"]
+    assert "Asked for: evaluations=2, rank=8. Over" in adapter.recipe["why"]
     assert adapter.dataset_id is not None
     dataset = datasets.by_id(store.db, adapter.dataset_id)
     assert (dataset.train, dataset.validation, dataset.probe) == (10, 0, 0)
