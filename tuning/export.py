@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from transformers import AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from data import adapter_files, adapters
 from data.adapters import Adapter
@@ -74,10 +75,7 @@ def _merged(settings: Settings, adapter: Adapter, folder: Path, part: Path) -> N
     base = model.load_base(settings.base.path, Recipe(quantization=quantization))
     tuned = model.continued_adapter(base, folder)
     merged = AutoModelForCausalLM.from_pretrained(settings.base.path, dtype=torch.bfloat16)
-    weights = {name: w.to(merged.dtype) for name, w in merged_weights(tuned).items()}
-    missing = merged.load_state_dict(weights, strict=False).unexpected_keys
-    if missing:
-        raise Invalid(f"The base model has no {missing[0]}, so the adapter cannot be merged.")
+    put_into(merged, merged_weights(tuned))
     merged.save_pretrained(part)
     base.tokenizer.save_pretrained(part)
 
@@ -98,8 +96,24 @@ def merged_weights(tuned: Any) -> dict[str, torch.Tensor]:
         weight = weight.detach().float().cpu()
         if has_adapter:
             weight = weight + layer.get_delta_weight(tuned.active_adapter).float().cpu()
-        found[f"{name}.weight"] = weight
+        found[f"{name}.weight"] = weight.T if isinstance(linear, Conv1D) else weight
     return found
+
+
+def put_into(plain: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load `weights`, (out, in) each, into a plain model of the same base. Raises Invalid for one
+    that it does not have."""
+    turned = {}
+    for name, weight in weights.items():
+        try:
+            layer = plain.get_submodule(name.removesuffix(".weight"))
+        except AttributeError:
+            raise Invalid(
+                f"The base model has no {name}, so the adapter cannot be merged."
+            ) from None
+        # GPT-2 holds (in, out), until its layers are rounded to 4 bit
+        turned[name] = (weight.T if isinstance(layer, Conv1D) else weight).to(plain.dtype)
+    plain.load_state_dict(turned, strict=False)
 
 
 @contextlib.contextmanager

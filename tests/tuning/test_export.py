@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,13 +13,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data import adapters
 from data.adapters import Adapter
-from data.config import Settings
+from data.config import BaseModelSettings, Settings
 from data.db import Store
 from data.domains import Domain
 from data.errors import Conflict
 from data.tensor_file import BadAdapter
-from tests.tuning.test_foreign import logits, peft_folder
-from tuning import export, foreign, model, ollama
+from tests.tuning.families import FAMILIES, build
+from tests.tuning.test_foreign import logits, peft_folder, stirred
+from tuning import export, foreign, model, ollama, publish
 from tuning.recipe import Recipe
 
 
@@ -74,6 +75,31 @@ def test_merged_weights_compute_what_the_adapter_on_its_base_does(
     assert (
         tokenizer.chat_template == AutoTokenizer.from_pretrained(settings.base.path).chat_template
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_every_family_is_merged(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, family: str,
+    quantization: Literal["nf4", "none"],
+) -> None:  # fmt: skip
+    """All linear layers, also those of GPT-2, which turn over when they are rounded."""
+    path = str(build(family, tmp_path / "base"))
+    settings = settings.model_copy(update={"base": BaseModelSettings(model=path)})
+    recipe = Recipe(rank=8, quantization=quantization)
+    tuned = stirred(model.new_adapter(model.load_base(path, recipe, torch.device("cpu")), recipe))
+    (tmp_path / "theirs").mkdir()
+    publish.write_files(tmp_path / "theirs", tuned, path)
+    adapter = foreign.bring_in(store, settings, domain, tmp_path / "theirs", "ann")
+    with store.write() as db:
+        db.execute("UPDATE adapters SET recipe = ?", [json.dumps({"quantization": quantization})])
+
+    adapter = adapters.by_id(store.db, adapter.id)
+    export.write(settings, domain, adapter, "merged", tmp_path / "out")
+
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    expected, bare = as_trained(settings, adapter, quantization), bare_logits(settings)
+    assert (logits(merged).float() - expected).abs().max() < 0.06 * (bare - expected).abs().max()
 
 
 def bare_logits(settings: Settings) -> Tensor:
