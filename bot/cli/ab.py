@@ -111,8 +111,11 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
         return print_json({"experiment": experiments.public(experiment), "results": results})
     click.echo(_head(experiment))
     print_table(HEADERS, _lines(experiment, results), "")
+    ended = experiment.state != "running"
+    if ended:
+        click.echo(_ending(decisions.latest(db, experiment.id)))
     _print_intervals(results)
-    click.echo("\n".join([results.sentence, *results.details]))
+    click.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
     odd = voters.quarantined_in(db, experiment)
     if any(odd.values()):
         click.echo("Quarantined: " + ", ".join(f"{n} on {label}" for label, n in odd.items()))
@@ -182,10 +185,11 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
     if as_json:
         return print_json(found)
     click.echo(_head(experiment))
+    running = experiment.state == "running"
     return print_table(
         ("decision", "policy", "state", "", "done", "because"),
         [(d.id, d.policy, d.state, d.variant, d.action, d.sentence) for d in found],
-        "Nothing has been decided: it holds.",
+        "Nothing has been decided: it holds." if running else "Nothing was decided.",
     )
 
 
@@ -258,6 +262,13 @@ def _head(experiment: Experiment) -> str:
     by = f" by {experiment.stopped_by}" if experiment.stopped_by else ""
     stage = f", stage {experiment.stage}" if experiment.stage > 1 else ""
     return f"Experiment {experiment.id} of {experiment.domain}, {experiment.state}{by}{stage}"
+
+
+def _ending(last: decisions.Decision | None) -> str:
+    """What an ended comparison came to. Votes may still have come in afterwards."""
+    if last is None:
+        return "It was ended before anything was decided. With all votes:"
+    return f"Decision {last.id}, {last.action}: {last.sentence} With all votes, later ones too:"
 
 
 def _lines(experiment: Experiment, results: Any) -> Iterable[tuple[object, ...]]:

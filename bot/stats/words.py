@@ -163,7 +163,12 @@ def _points(share: float) -> str:
 def _needed(people: int | None) -> str:
     if people is None:
         return ""
-    return f"If it stays so, about {about(people)} more rated people decide it."
+    more = (
+        "one more rated person decides"
+        if people == 1
+        else (f"about {about(people)} more rated people decide")
+    )
+    return f"If it stays so, {more} it."
 
 
 def _people(count: int) -> str:

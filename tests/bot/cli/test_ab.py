@@ -181,6 +181,39 @@ def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) ->
     assert decisions.get(store.db, made.id).action == "roll back"
 
 
+def test_an_ended_comparison_is_told_as_it_was_decided(run: Run, store: Store) -> None:
+    """A vote that comes in later may open the interval again; nobody is waited for any more."""
+    from bot import decide
+
+    run("domains", "policy", "art", "auto-roll-back")
+    run("ab", "start", "art", "1", "2")
+    rate(store)
+    with store.write() as db:
+        experiment = running(store)
+        found = decide.consider(db, experiment)
+        assert found is not None
+        made = decide.carry_out(db, found)
+        db.execute("UPDATE experiments SET terms = json_set(terms, '$.least_people', 100000)")
+    assert made is not None
+
+    shown = " ".join(run("ab", "status", "art").output.split())
+
+    assert f"Decision {made.id}, roll back: {made.sentence} With all votes" in shown
+    assert "B: collecting" in shown
+    assert "more people must rate" not in shown
+
+
+def test_a_comparison_that_was_stopped_early_says_so(run: Run) -> None:
+    run("ab", "start", "art", "1", "2")
+    run("ab", "stop", "art")
+
+    shown = run("ab", "status", "art").output
+
+    assert "It was ended before anything was decided." in shown
+    assert "more people must rate" not in shown
+    assert "Nothing was decided." in run("ab", "decisions", "art").output
+
+
 def test_an_unknown_policy_is_refused(run: Run) -> None:
     result = run("domains", "policy", "art", "brave")
 

@@ -196,6 +196,10 @@ def test_while_collecting() -> None:
     )
 
 
+def test_one_person_who_is_missing_is_one_person() -> None:
+    assert words._needed(1) == "If it stays so, one more rated person decides it."
+
+
 def test_when_it_is_decided() -> None:
     better = stats.summary(two((700, 300), (800, 200)), TERMS)
     worse = stats.summary(two((800, 200), (700, 300)), TERMS)
