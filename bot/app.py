@@ -102,8 +102,9 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)
+    app.include_router(console.pages)
     if settings.bot.web_chat:
-        app.include_router(console.router)
+        app.include_router(console.chat)
         app.include_router(privacy.web)
     return app
 

@@ -1,7 +1,5 @@
 """The routes of the web chat: the page's files, and what its script calls under `/web`."""
 
-import hashlib
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -18,39 +16,15 @@ from bot.api.feedback import Judgement
 from bot.api.feedback import store as store_judgement
 from bot.api.problems import Problem
 from bot.chat import Ask, Ended, Started, stand_in
+from bot.console.files import File
 from bot.service import Service
 from data import conversations, domains, feedback
-
-HERE = Path(__file__).parent
-TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
 
 router = APIRouter()
 Visitor = Annotated[str, Depends(auth.visitor)]
 
 
-class File:
-    """A file of the page, in memory, with an ETag."""
-
-    def __init__(self, name: str) -> None:
-        self.body = (HERE / name).read_bytes()
-        self.type = f"{TYPES[Path(name).suffix]}; charset=utf-8"
-        self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
-
-    def response(self, request: Request) -> Response:
-        headers = {"Cache-Control": "no-cache", "ETag": self.etag}
-        if request.headers.get("if-none-match") == self.etag:
-            return Response(status_code=304, headers=headers)
-        return Response(self.body, headers=headers, media_type=self.type)
-
-
-PAGE, SCRIPT, MINE, STYLE, ICON = (
-    File(name) for name in ("chat.html", "chat.js", "mine.js", "chat.css", "icon.svg")
-)
+PAGE, SCRIPT, MINE = (File(name) for name in ("chat.html", "chat.js", "mine.js"))
 
 
 @router.get("/")
@@ -68,16 +42,6 @@ async def script(request: Request) -> Response:
 @router.get("/web/mine.js")
 async def own_data_script(request: Request) -> Response:
     return MINE.response(request)
-
-
-@router.get("/web/chat.css")
-async def style(request: Request) -> Response:
-    return STYLE.response(request)
-
-
-@router.get("/web/icon.svg")
-async def icon(request: Request) -> Response:
-    return ICON.response(request)
 
 
 @router.get("/web/domains")

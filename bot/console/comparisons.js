@@ -1,0 +1,160 @@
+// How a comparison stands: what the API says, and the interval that decides as a picture.
+// Every number and sentence is the service's; nothing is worked out here.
+
+const $ = (id) => document.getElementById(id);
+const KEY = "understudy-key";
+const EVERY_MS = 15_000;
+const SVG = "http://www.w3.org/2000/svg";
+let shown = 0; // which look is the newest
+
+async function call(path) {
+  const response = await fetch(`/v1${path}`, { headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
+  const answer = await response.json();
+  if (response.ok) return answer;
+  const error = new Error(answer.error?.message ?? `The service answered with status ${response.status}.`);
+  error.signIn = response.status === 401 || response.status === 403;
+  throw error;
+}
+
+function element(name, text = "", attributes = {}) {
+  const made = name === name.toUpperCase() ? document.createElementNS(SVG, name.toLowerCase()) : document.createElement(name);
+  made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const percent = (share) => `${Math.round(100 * share)}%`;
+const when = (microseconds) => new Date(microseconds / 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+const points = (share) => {
+  const value = (100 * Math.max(-1, Math.min(1, share))).toFixed(1);
+  return Number(value) < 0 ? value.replace("-", "−") : `+${value.replace("-", "")}`;
+};
+
+// The interval on a line that is as long on both sides of zero; the band is what nobody would notice.
+function picture(rating, least) {
+  const reach = Math.min(1, Math.max(Math.abs(rating.low), Math.abs(rating.high), 2 * least)) * 1.05;
+  const at = (share) => 50 + (50 * Math.max(-reach, Math.min(reach, share))) / reach;
+  const where = (share) => `${at(share)}%`;
+  const drawn = element("SVG", "", { role: "img", "aria-label": `interval ${points(rating.low)} to ${points(rating.high)} points` });
+  drawn.append(
+    element("RECT", "", { class: "band", x: where(-least), y: 4, width: `${at(least) - at(-least)}%`, height: 24 }),
+    element("LINE", "", { class: "zero", x1: "50%", x2: "50%", y1: 0, y2: 32 }),
+    element("LINE", "", { class: "reach", x1: where(rating.low), x2: where(rating.high), y1: 16, y2: 16 }),
+    element("CIRCLE", "", { class: "estimate", cx: where(rating.estimate), cy: 16, r: 6 }),
+    element("TEXT", "worse", { x: 0, y: 46 }),
+    element("TEXT", "no difference", { x: "50%", y: 46, "text-anchor": "middle" }),
+    element("TEXT", "better", { x: "100%", y: 46, "text-anchor": "end" }),
+  );
+  return drawn;
+}
+
+function candidate(found, terms) {
+  const box = element("div", "", { class: "interval" });
+  box.append(element("h3", `${found.label} (${found.adapter}): ${found.state}`));
+  const rating = found.differences.rating;
+  if (rating) {
+    box.append(element("p", `${points(rating.estimate)} points in the mean rating, interval ${points(rating.low)} to ${points(rating.high)}.`));
+    box.append(picture(rating, terms.minimum_effect));
+  } else {
+    box.append(element("p", found.sentence, { class: "quiet" }));
+  }
+  return box;
+}
+
+function row(variant, result) {
+  const line = element("tr");
+  const liked = result.mean === null ? "" : percent(result.mean);
+  const cells = [result.label, result.adapter, percent(variant.share), result.people, result.raters, liked, result.replies, result.failed, result.up, result.down];
+  line.append(...cells.map((cell) => element("td", typeof cell === "number" ? cell.toLocaleString("en") : cell)));
+  return line;
+}
+
+function decision(made) {
+  const line = element("li", `${when(made.at)}: ${made.action} (${made.state}, policy ${made.policy}). ${made.sentence} `);
+  const button = element("button", "Work it out anew", { type: "button", class: "plain" });
+  button.addEventListener("click", trying(async () => {
+    const { differing } = await call(`/decisions/${made.id}`);
+    button.replaceWith(differing.length ? `It does NOT come to the same: ${differing.join(", ")}.` : "It comes to the same, in every number.");
+  }));
+  line.append(button);
+  return line;
+}
+
+const orNone = (lines, none) => (lines.length ? lines : [element("li", none, { class: "quiet" })]);
+
+async function show() {
+  const look = ++shown;
+  const id = $("experiment").value;
+  const [found, decisions, voters] = await Promise.all([
+    call(`/experiments/${id}`), call(`/experiments/${id}/decisions`), call(`/experiments/${id}/voters`),
+  ]);
+  if (look !== shown) return; // another one was chosen meanwhile
+  const { results } = found;
+  $("about").textContent = `Comparison ${found.id} of ${found.domain}, ${found.state}, begun ${when(found.started_at)} by ${found.started_by}`
+    + (found.stage > 1 ? `, stage ${found.stage}` : "");
+  $("state").textContent = capital(results.state === "no difference" ? "no difference worth having" : results.state);
+  $("state").dataset.state = results.state;
+  $("sentence").textContent = results.sentence;
+  $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
+  $("variants").tBodies[0].replaceChildren(...found.variants.map((v, i) => row(v, results.variants[i])));
+  $("details").replaceChildren(...results.details.map((line) => element("li", line)));
+  const newest = `${id}/${decisions.data.length}`;
+  if ($("decisions").dataset.newest !== newest) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), "Nothing has been decided: it holds."));
+  $("decisions").dataset.newest = newest; // what was worked out anew stays to be read
+  const odd = voters.data.filter((v) => v.state !== "counted" || v.over_cap);
+  $("voters").replaceChildren(...orNone(odd.map(voter), "Every vote counts."));
+  $("results").hidden = false;
+}
+
+function voter(v) {
+  const why = v.why ? `: ${v.why}` : "";
+  const over = v.over_cap ? `, ${v.over_cap} beyond the daily cap` : "";
+  return element("li", `${v.person}, ${v.state}${why}${over}`);
+}
+
+async function begin() {
+  const { data } = await call("/experiments");
+  $("experiment").replaceChildren(...data.map((e) => element("option", `${e.domain}: ${e.variants.map((v) => v.adapter).join(" / ")} (${e.state})`, { value: e.id })));
+  $("sign-in").hidden = true;
+  $("leave").hidden = false;
+  $("which").hidden = !data.length;
+  if (!data.length) throw new Error("There has been no comparison yet. `understudy ab start DOMAIN A B` begins one.");
+  await show();
+}
+
+function leave() {
+  shown += 1;
+  sessionStorage.removeItem(KEY);
+  for (const id of ["which", "leave", "results", "problem"]) $(id).hidden = true;
+  $("sign-in").hidden = false;
+  $("key").focus();
+}
+
+// What goes wrong is said on the page; a key that does not work is asked for again.
+function trying(work) {
+  return async (event) => {
+    event?.preventDefault();
+    try {
+      await work();
+      $("problem").hidden = true;
+    } catch (error) {
+      if (error.signIn) leave();
+      $("problem").textContent = error instanceof TypeError ? "The service cannot be reached." : error.message;
+      $("problem").hidden = false;
+    }
+  };
+}
+
+$("sign-in").addEventListener("submit", trying(async () => {
+  sessionStorage.setItem(KEY, $("key").value.trim());
+  $("key").value = "";
+  await begin();
+}));
+$("leave").addEventListener("click", leave);
+$("experiment").addEventListener("change", trying(show));
+setInterval(() => {
+  if (!document.hidden && !$("results").hidden) trying(show)();
+}, EVERY_MS);
+if (sessionStorage.getItem(KEY)) trying(begin)();
+else leave();

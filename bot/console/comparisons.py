@@ -1,0 +1,28 @@
+"""The page that shows how comparisons stand, to reviewers and admins.
+
+The files hold nothing: the page's script asks for a key and reads `/v1/experiments` with it, so it
+shows what the API shows, to those whom the API tells it.
+"""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from bot.console.files import File
+
+router = APIRouter()
+PAGE, SCRIPT, STYLE = (File(f"comparisons.{kind}") for kind in ("html", "js", "css"))
+
+
+@router.get("/comparisons")
+async def page(request: Request) -> Response:
+    return PAGE.response(request)
+
+
+@router.get("/web/comparisons.js")
+async def script(request: Request) -> Response:
+    return SCRIPT.response(request)
+
+
+@router.get("/web/comparisons.css")
+async def style(request: Request) -> Response:
+    return STYLE.response(request)

@@ -1,0 +1,99 @@
+"""The page that shows how comparisons stand, in a real browser."""
+
+import pytest
+from sqlite_utils import Database
+
+from bot import decide, stats
+from data import experiments, voters
+from data.experiments import Experiment
+from tests.bot import browser
+from tests.bot.conftest import Bot
+from tests.bot.test_comparisons_api import rate, start
+
+pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no Chromium here")
+
+SHOWN = "!document.getElementById('results').hidden"
+ROWS = "document.querySelectorAll('#variants tbody tr')"
+PROBLEM = "document.getElementById('problem').textContent"
+
+
+async def sign_in(page: browser.Page, secret: str) -> None:
+    await page.wait("document.activeElement?.id === 'key'")
+    await page.type(secret)
+    await page.press("Enter", 13, "\r")
+
+
+def text(place: str) -> str:
+    return f"document.getElementById('{place}').innerText"
+
+
+def decided(bot: Bot, experiment: Experiment) -> None:
+    def write(db: Database) -> None:
+        found = decide.consider(db, experiments.get(db, experiment.id))
+        assert found is None or decide.carry_out(db, found) is not None
+
+    bot.write(write)
+
+
+async def test_it_shows_what_everybody_is_shown_and_why(bot: Bot) -> None:
+    experiment = start(bot)
+    rate(bot, experiment)
+    decided(bot, experiment)
+    bot.write(lambda db: voters.quarantine(db, bot.domain, "web:1", "pressed at random", "cli:ann"))
+    async with browser.page() as page:
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, bot.secrets["reviewer"])
+        await page.wait(SHOWN)
+
+        results = stats.look(bot.store.db, experiment)
+        assert await page.js(text("state")) == "Worse"
+        assert await page.js(text("sentence")) == results.sentence
+        assert (await page.js(text("details"))).splitlines() == list(results.details)
+        rating = results.comparisons[0].differences["rating"]
+        assert f"{100 * rating.low:.1f}".replace("-", "−") in await page.js(text("intervals"))
+        lines = [r.split("\t") for r in await page.js(f"[...{ROWS}].map((r) => r.innerText)")]
+        assert [line[:2] for line in lines] == [["A", "helpdesk@1"], ["B", "helpdesk@2"]]
+        assert [int(line[4]) for line in lines] == [v.raters for v in results.variants]
+        assert "web:1, quarantined: pressed at random" in await page.js(text("voters"))
+
+        await page.js("document.querySelector('#decisions button').click()")
+        await page.wait(f"{text('decisions')}.includes('It comes to the same, in every number.')")
+        assert page.complaints == []
+
+
+async def test_a_members_key_is_told_nothing(bot: Bot) -> None:
+    start(bot)
+    async with browser.page() as page:
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, bot.secrets["member"])
+        await page.wait(PROBLEM)
+
+        assert "needs a key of role reviewer" in await page.js(PROBLEM)
+        assert not await page.js(SHOWN)
+        assert await page.js("document.querySelectorAll('#experiment option').length") == 0
+        assert await page.js("sessionStorage.length") == 0
+
+
+async def test_without_a_comparison_it_says_how_to_begin_one(bot: Bot) -> None:
+    async with browser.page() as page:
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, bot.secrets["admin"])
+        await page.wait(PROBLEM)
+
+        assert "no comparison yet" in await page.js(PROBLEM)
+        assert page.complaints == []
+
+
+async def test_signing_out_leaves_nothing_in_the_tab(bot: Bot) -> None:
+    start(bot)
+    async with browser.page() as page:
+        await page.open(f"{bot.url}/comparisons", width=360, height=700)
+        await sign_in(page, bot.secrets["admin"])
+        await page.wait(SHOWN)
+        assert await page.js("document.documentElement.scrollWidth") == 360
+        assert "Nothing has been decided: it holds." in await page.js(text("decisions"))
+
+        await page.js("document.getElementById('leave').click()")
+
+        assert not await page.js(SHOWN)
+        assert await page.js("sessionStorage.length") == 0
