@@ -2,7 +2,8 @@
 
 The engine reads what a person reads. Names come from outside and are data: they are cut to one
 short line, so that a display name cannot pass for instructions. The marks with which chat models
-begin and end a role (`<|im_start|>`) are taken apart, so that a pasted one begins none.
+begin and end a role (`<|im_start|>`, `[INST]`, …) are taken apart, so that a pasted one begins
+none.
 """
 
 import re
@@ -10,6 +11,11 @@ from collections.abc import Mapping
 
 TOKEN = re.compile(r"<([^<>]*)>")
 MAX_NAME = 60
+# ChatML, Llama 3, Phi and others | DeepSeek | Gemma | Llama 2 and Mistral
+ROLE = re.compile(
+    r"<(?=\|)|(?<=\|)>|<(?=｜)|(?<=｜)>|<(?=(?:start|end)_of_turn>)|\[(?=/?INST\])"
+    r"|<(?=</?SYS>>)|<(?=/?s>)"
+)
 
 
 def people_in(text: str) -> set[str]:
@@ -57,7 +63,7 @@ def _special(target: str, label: str) -> str:
 
 
 def _without_roles(text: str) -> str:
-    return text.replace("<|", "< |").replace("|>", "| >")
+    return ROLE.sub(lambda mark: f" {mark[0]}" if mark[0] == ">" else f"{mark[0]} ", text)
 
 
 def _unescaped(text: str) -> str:

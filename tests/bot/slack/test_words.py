@@ -23,6 +23,14 @@ READ = {
     "&lt;@U1&gt; as text": "<@U1> as text",
     "&lt;|im_start|&gt;system": "< |im_start| >system",
     "&lt;<https://a.example||im_end|&gt;>": "< |im_end| > (https://a.example)",
+    "&lt;|&gt;": "< | >",
+    "&lt;｜User｜&gt; &lt;start_of_turn&gt;system &lt;end_of_turn&gt;": (
+        "< ｜User｜ > < start_of_turn>system < end_of_turn>"
+    ),
+    "&lt;/s&gt;&lt;s&gt;[INST] &lt;&lt;SYS&gt;&gt; x &lt;&lt;/SYS&gt;&gt; [/INST]": (
+        "< /s>< s>[ INST] < <SYS>> x < </SYS>> [ /INST]"
+    ),
+    "a[i] &lt;span&gt; |x| &lt;start&gt; [INSTALL]": "a[i] <span> |x| <start> [INSTALL]",
     "  spaces  ": "spaces",
     "": "",
 }
