@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from bot import beside
 from bot.admission import TooBusy
 from bot.chat import Ask, Delta, Ended, Started, stand_in
+from bot.plan import NobodyCanAnswer
 from bot.slack import again, blocks, choice, stream, words
 from bot.slack.accept import person, shown_at, thread_key
 from bot.slack.api import Transport
@@ -25,6 +26,7 @@ from data import conversations, domains, marks, questions, votes
 from data.clock import now_us
 from data.errors import Unavailable, UnderstudyError
 from data.questions import Earlier, Question
+from serving.client import EngineDown, EngineGone, WrongAdapter
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ CUT_AT_LENGTH = "The answer was cut at its greatest length. Press Continue to re
 LENGTH = "length"  # why the engine ended it
 STOPPING = "The service is being restarted. The answer goes on here as soon as it is back."
 BROKE_OFF = "Something went wrong on our side during this answer. Please ask again."
+ENGINE_AWAY = "I can't answer just now: my engine does not respond. Please ask again in {}."
 GIVE_UP = "I tried several times to answer this, and was stopped each time. Please ask it anew."
 
 MOST_ATTEMPTS = 25  # that lost their worker: the question itself may be what stops it
@@ -40,6 +43,7 @@ PATIENCE_S = 120  # how long a question waits while too many answers are being w
 WARM_UP_S = 300  # after a start, questions from before it wait so long for an engine
 RETRY_S = 2.0
 SLACK_AWAY_S = 20.0
+A_MOMENT_S = 10  # and less is "a moment"
 STOP_S = 0.2  # between two looks whether the person pressed stop
 
 
@@ -70,7 +74,7 @@ async def answer(desk: Desk, claim: Claim) -> None:
             await claim.give_back(wait_s)
             return
         await _show_status(desk, claim, place, "")
-        await desk.tell(place, str(error), question.response_url)
+        await desk.tell(place, _in_words(error), question.response_url)
         await claim.finish()
     except Exception:
         log.exception("The question %d could not be answered", question.id)
@@ -83,7 +87,8 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
     question, store = claim.question, desk.service.store
     who = person(place.team, place.user)
     if refused := await desk.roles.refused_to_ask(place.team, place.user):
-        await desk.tell(place, refused, question.response_url)
+        if _said_to_us(question, desk.identity.bot_user):
+            await desk.tell(place, refused, question.response_url)
         await claim.finish()
         return
     domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
@@ -118,6 +123,12 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
         return
     where = shown_at(place.team, place.channel, ts)
     await claim.finish(lambda db: _shown(db, reply_id, where))
+
+
+def _said_to_us(question: Question, me: str) -> bool:
+    """False for what was said in a thread in which we take part, without a mention."""
+    pressed = question.again_of or question.continues or question.response_url
+    return bool(pressed) or question.channel.startswith("D") or words.mentions(question.text, me)
 
 
 def _shown(db: Database, reply_id: str, where: str) -> None:
@@ -333,6 +344,17 @@ async def _whole(desk: Desk, ask: Ask) -> tuple[str, list[Block]]:
     if not text.strip():
         raise NoAnswer("The model had nothing to say to that. Try other words.")
     return text, _below(ask, ask.reply_id, note, who, reason)
+
+
+def _in_words(error: UnderstudyError) -> str:
+    """What is told of a failure. Where an engine is and how it failed stands in the log, for who
+    runs it."""
+    if isinstance(error, NobodyCanAnswer):
+        many = error.retry_after >= A_MOMENT_S
+        return ENGINE_AWAY.format(blocks.duration(error.retry_after) if many else "a moment")
+    if type(error) in (EngineDown, EngineGone, WrongAdapter):
+        return ENGINE_AWAY.format("a minute")
+    return str(error)
 
 
 def _worth_waiting(desk: Desk, question: Question, error: UnderstudyError) -> float:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlite_utils import Database
 
+from bot.slack.answer import WAITING
 from data import adapters, conversations, domains
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import MEMBER, Bot
@@ -114,6 +115,20 @@ async def test_what_is_not_said_to_us_is_left_alone(
     assert {200} == {ack.status for ack in bot.slack.acks}
 
 
+async def test_a_guest_who_talks_in_a_thread_without_meaning_us_is_left_alone(bot: Bot) -> None:
+    first = await bot.slack.say(MEMBER, "C1", f"{MENTION} first")
+    await bot.slack.answer_to(first)
+    bot.slack.users["U4"] = "Guest"
+    bot.slack.standing["U4"] = {"is_restricted": True}
+    await bot.slack.say("U4", "C1", "I see, thanks", thread_ts=first.ts)
+    await bot.settled()
+    assert bot.slack.told("U4") == ""
+    await bot.slack.say("U4", "C1", f"{MENTION} and me?", thread_ts=first.ts)
+    await bot.settled()
+    assert "You are a guest" in bot.slack.told("U4")
+    assert len(bot.engine.asked) == 1
+
+
 async def test_the_channel_decides_which_domain_answers(bot: Bot) -> None:
     def bind(db: object) -> None:
         legal = domains.create(db, "legal", system_prompt="Be lawful.")
@@ -170,9 +185,9 @@ async def test_the_answer_is_found_again_by_its_message(bot: Bot) -> None:
 async def test_a_status_is_shown_while_people_wait(bot: Bot) -> None:
     question = await bot.slack.say(MEMBER, "DU2", "Where?")
     await bot.slack.answer_to(question)
-    assert [("DU2", question.ts, "is thinking…")] == [
-        (s["channel_id"], s["thread_ts"], s["status"]) for s in bot.slack.statuses
-    ]
+    (status,) = bot.slack.statuses
+    assert (status["channel_id"], status["thread_ts"]) == ("DU2", question.ts)
+    assert (status["status"], status["loading_messages"]) == ("is thinking…", list(WAITING))
 
 
 async def test_prompts_are_suggested_where_a_direct_message_begins(bot: Bot) -> None:

@@ -134,7 +134,9 @@ async def test_an_engine_that_is_down_is_said_in_words_and_recorded(bot: Bot) ->
     question = await ask(bot)
     await bot.settled()
     (told,) = bot.slack.in_thread("DU2", question.ts)
-    assert "engine" in told.notes
+    assert told.notes == (
+        "I can't answer just now: my engine does not respond. Please ask again in a moment."
+    )
     assert bot.row("SELECT status FROM replies")["status"] == "failed"
     assert bot.slack.statuses[-1]["status"] == ""
 
