@@ -16,12 +16,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from data import adapters, loss_chart, runs
+from data import adapters, loss_chart, runs, search_report, trials
 from data.adapters import Adapter
 from data.clock import iso
 from data.config import Settings
 from data.errors import NotFound
 from data.runs import Point, Run
+from data.trials import Trial
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Report:
     run: Run
     points: Sequence[Point]
     adapter: Adapter | None  # None: the run has made none
+    tried: Sequence[Trial] = ()  # what a search did before
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def gather(db: Database, run_id: int) -> Report:
     """What the store knows about a run. Raises NotFound."""
     run = runs.get(db, run_id)
     adapter = adapters.by_id(db, run.adapter_id) if run.adapter_id else None
-    return Report(run, runs.curve(db, run_id), adapter)
+    return Report(run, runs.curve(db, run_id), adapter, trials.every(db, run_id))
 
 
 def page(db: Database, run_id: int) -> str:
@@ -212,6 +214,7 @@ def html(report: Report) -> str:
         "<h2>Loss</h2>",
         loss_chart.svg(report.points),
         *_paragraph(overfitting(report.points)),
+        *_search(report),
         *_answers(report, "Worst answers", "worst"),
         *_answers(report, "Some golden answers, as they come", "some"),
         "<h2>Recipe</h2>",
@@ -278,6 +281,14 @@ def _paragraph(text: str) -> list[str]:
     return [f'<p class="note">{escape(text)}</p>'] if text else []
 
 
+def _search(report: Report) -> list[str]:
+    """What a sweep, or a cross-validation, tried before it settled."""
+    if not report.tried:
+        return []
+    failed = [part for text in search_report.failures(report.tried) for part in _paragraph(text)]
+    return ["<h2>Trials</h2>", search_report.svg(report.tried), *failed]
+
+
 def _samples(report: Report, kind: str) -> list[dict[str, str]]:
     assert report.adapter is not None
     return [s for s in report.adapter.scores.get("samples", []) if s.get("shown") == kind]
@@ -338,6 +349,10 @@ svg .grid { stroke: var(--line); } svg polyline { fill: none; stroke-width: 1.5;
 svg .training { stroke: var(--one); } svg .held-out { stroke: var(--two); }
 svg circle { fill: var(--two); } svg text.training { fill: var(--one); stroke: none; }
 svg text.held-out { fill: var(--two); stroke: none; }
+svg.search { max-width: 52rem; } svg.search .tried { stroke: var(--one); stroke-width: 2; }
+svg.search .kept { stroke: var(--good); stroke-width: 2; } svg.search circle.tried {
+  fill: var(--one); } svg.search circle.kept { fill: var(--good); }
+svg.search text.failed { fill: var(--bad); }
 @media (max-width: 40rem) { .answers, .answers tbody, .answers tr, .answers td, .answers th
   { display: block; } .answers thead { display: none; } dl { grid-template-columns: 1fr; }
   .answers td::before { content: attr(data-of); display: block; color: var(--soft);

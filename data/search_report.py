@@ -15,7 +15,14 @@ from data.trials import Point, Trial
 
 FILE = "search.svg"
 BAR = 32  # characters of the longest bar
-WIDTH, ROW, LABEL, VALUE, TOP = 720, 26, 240, 150, 34  # of the drawing, in pixels
+ROOM, ROW, LABEL, VALUE, TOP = 330, 26, 240, 150, 34  # of the drawing, in pixels
+LETTER = 7  # pixels, of a label
+XMLNS = "http://www.w3.org/2000/svg"
+COLOURS = (  # of the drawing by itself
+    "text{font:13px sans-serif}.failed{fill:#a33}.grid{stroke:#ddd}"
+    ".kept{fill:#0a7d33;stroke:#0a7d33;stroke-width:2}.tried{fill:#30507a;stroke:#30507a;"
+    "stroke-width:2}"
+)
 
 
 def text(tried: Sequence[Trial]) -> str:
@@ -31,11 +38,7 @@ def text(tried: Sequence[Trial]) -> str:
         f"{label(p):<{width}}  {_figures(p):<24} {_bar(p, points)}".rstrip()
         for p in points
     ]
-    failed: dict[str, list[str]] = {}
-    for point in points:
-        for error in _errors(point):
-            failed.setdefault(error, []).append(label(point))
-    lines += [f"    {', '.join(labels)}: {error}" for error, labels in failed.items()]
+    lines += [f"    {sentence}" for sentence in failures(tried)]
     return "\n".join(lines)
 
 
@@ -46,43 +49,59 @@ def told(tried: Sequence[Trial], folder: Path) -> str:
 
 
 def svg(tried: Sequence[Trial]) -> str:
-    """The same as a drawing, a row for each point. Stands for itself in a browser."""
+    """The same as a drawing, a row for each point. Part of a page, which gives it its colours."""
     points = trials.points(tried)
     kept = trials.best(tried)
+    left = max(LABEL, LETTER * max((len(label(p)) for p in points), default=0) + 20)
+    width = left + ROOM + VALUE
     height = TOP + ROW * len(points) + 10
     scale = _scale(points)
     body = []
     for i, point in enumerate(points):
         y = TOP + ROW * i + ROW // 2
-        colour = "#0a7d33" if kept is not None and point.changes == kept.changes else "#30507a"
-        body.append(f'<text x="{LABEL - 10}" y="{y + 4}" text-anchor="end">{_safe(point)}</text>')
+        mark = "kept" if kept is not None and point.changes == kept.changes else "tried"
+        body.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{_safe(point)}</text>')
         if point.loss is None:
-            body.append(f'<text x="{LABEL}" y="{y + 4}" fill="#a33">failed</text>')
+            body.append(f'<text class="failed" x="{left}" y="{y + 4}">{_figures(point)}</text>')
             continue
-        x, spread = LABEL + scale(point.loss), point.loss_spread or 0.0
-        left, right = (LABEL + scale(point.loss + s) for s in (-spread, spread))
-        body.append(f'<line x1="{LABEL}" y1="{y}" x2="{x:.1f}" y2="{y}" stroke="#ddd"/>')
-        body.append(
-            f'<line x1="{left:.1f}" y1="{y}" x2="{right:.1f}" y2="{y}" stroke="{colour}" '
-            'stroke-width="2"/>'
-        )
-        body.append(f'<circle cx="{x:.1f}" cy="{y}" r="5" fill="{colour}"/>')
-        body.append(f'<text x="{WIDTH - VALUE + 16}" y="{y + 4}">{_figures(point)}</text>')
+        x, spread = left + scale(point.loss), point.loss_spread or 0.0
+        low, high = (left + scale(point.loss + s) for s in (-spread, spread))
+        body.append(f'<line class="grid" x1="{left}" y1="{y}" x2="{x:.1f}" y2="{y}"/>')
+        body.append(f'<line class="{mark}" x1="{low:.1f}" y1="{y}" x2="{high:.1f}" y2="{y}"/>')
+        body.append(f'<circle class="{mark}" cx="{x:.1f}" cy="{y}" r="5"/>')
+        body.append(f'<text x="{left + ROOM + 16}" y="{y + 4}">{_figures(point)}</text>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        'font-family="sans-serif" font-size="13">'
-        '<rect width="100%" height="100%" fill="#fff"/>'
-        f'<text x="{LABEL}" y="18">held-out loss, nats a token (lower is better)</text>'
+        f'<svg class="search" viewBox="0 0 {width} {height}" role="img" '
+        'aria-label="Held-out loss of each trial">'
+        f'<text x="{left}" y="18">held-out loss, nats a token (lower is better)</text>'
         + "".join(body)
-        + "</svg>\n"
+        + "</svg>"
     )
+
+
+def page(tried: Sequence[Trial]) -> str:
+    """The drawing as a file of its own, for a browser or a paper."""
+    inside = svg(tried)
+    end = inside.index(">") + 1
+    opened = inside[:end].replace("<svg ", f'<svg xmlns="{XMLNS}" ', 1)
+    paper = '<rect width="100%" height="100%" fill="#fff"/>'
+    return f"{opened}<style>{COLOURS}</style>{paper}{inside[end:]}\n"
+
+
+def failures(tried: Sequence[Trial]) -> list[str]:
+    """Why points failed, a sentence for each reason, with the points that it befell."""
+    failed: dict[str, list[str]] = {}
+    for point in trials.points(tried):
+        for error in _errors(point):
+            failed.setdefault(error, []).append(label(point))
+    return [f"{', '.join(labels)}: {error}" for error, labels in failed.items()]
 
 
 def write(folder: Path, tried: Sequence[Trial]) -> Path:
     """The drawing as a file of the run's folder. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / FILE
-    file.write_text(svg(tried), encoding="utf-8")
+    file.write_text(page(tried), encoding="utf-8")
     return file
 
 
@@ -125,6 +144,5 @@ def _scale(points: Sequence[Point]) -> Any:
     ends = [p.loss + s for p in points if p.loss is not None
             for s in (-(p.loss_spread or 0.0), p.loss_spread or 0.0)]  # fmt: skip
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
-    room = WIDTH - LABEL - VALUE
     span = high - low if math.isfinite(high - low) and high > low else 1.0
-    return lambda loss: 12 + (room - 24) * (loss - low) / span
+    return lambda loss: 12 + (ROOM - 24) * (loss - low) / span

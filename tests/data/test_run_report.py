@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data import domains, loss_chart, run_report, runs, traces
+from data import domains, loss_chart, run_report, runs, traces, trials
 from data.config import Settings
 from data.db import Store
 from data.errors import NotFound
@@ -63,6 +63,25 @@ def test_it_says_what_was_measured_and_decided(store: Store, run: runs.Run) -> N
     ):  # fmt: skip
         assert words in text
     assert page.tags.count("svg") == 1
+
+
+def test_a_search_is_drawn_on_it_with_what_failed(store: Store, run: runs.Run) -> None:
+    with store.write() as db:
+        planned = [(1, {"rank": 8}, None), (2, {"rank": 16}, None), (3, {"rank": 32}, None)]
+        trials.plan(db, run.id, planned)
+        for number, loss in ((1, 0.5), (2, 0.25)):
+            trials.finish(db, run.id, number, loss=loss)
+        trials.fail(db, run.id, 3, "No memory.")
+
+    raw = run_report.page(store.db, run.id)
+    page = Page(raw)
+
+    assert page.open == []
+    assert page.tags.count("svg") == 2
+    for words in ("Trials", "rank=8", "rank=16", "0.250", "rank=32: No memory."):
+        assert words in page.words
+    assert raw.count('circle class="kept"') == raw.count('circle class="tried"') == 1
+    assert "http" not in raw.replace("http-equiv", "")
 
 
 def test_words_of_people_are_text_whatever_they_are(store: Store, run: runs.Run) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data import adapters, datasets, pairs, runs, search_report, trials
+from data import adapters, datasets, pairs, run_report, runs, search_report, trials
 from data.config import Settings
 from data.db import Store
 from data.domains import Domain
@@ -70,7 +70,10 @@ def test_a_sweep_keeps_its_best_point_and_survives_one_that_falls_apart(
     assert [p.step for p in runs.curve(store.db, run.id)] == [1, 2, 3, 4, 5, 6]
     drawing = (settings.runs_path / str(run.id) / search_report.FILE).read_text()
     assert drawing.count("<circle") == 2
-    assert "failed" in drawing
+    assert ">failed</text>" in drawing
+    told = run_report.page(store.db, run.id)
+    assert search_report.svg(tried) in told
+    assert "learning_rate=0.0001 rank=12, learning_rate=0.01 rank=12: rank is 12" in told
 
 
 @pytest.mark.slow
@@ -235,7 +238,7 @@ def test_the_plot_gives_the_worst_point_the_longest_bar() -> None:
 
 
 def test_what_people_gave_is_text_in_the_drawing() -> None:
-    drawing = search_report.svg([trial(1, {"schedule": "<script>"})])
+    drawing = search_report.page([trial(1, {"schedule": "<script>"})])
 
     assert "&lt;script&gt;" in drawing
     assert "<script>" not in drawing
