@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
-from data import adapter_files, adapters, placements
+from data import adapter_files, adapters, domains, placements
 from data.adapters import BASE_SERVED_NAME, Adapter, Canary
 from data.clock import now_us
 from data.config import POCKET, ServingSettings, Settings
@@ -313,6 +313,33 @@ def test_an_adapter_stays_while_it_answers_and_nobody_new_is_sent_there(
     with store.write() as db:
         db.execute("UPDATE replies SET status = 'done'")
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
+
+
+@pytest.mark.parametrize("deed", ["promote", "roll back", "retire"])
+def test_streams_on_the_old_adapter_end_before_it_goes(store, settings, fake, adapter, deed):
+    second, third = (adapter_maker.register(store, settings, seed=n) for n in (2, 3))
+    domain = domains.by_id(store.db, adapter.domain_id)
+    with store.write() as db:
+        adapters.promote(db, adapter, "cli:test")
+        adapters.promote(db, second, "cli:test")
+    run(store, settings, fake)
+    old = {"promote": adapter, "roll back": second, "retire": third}[deed]
+    begin_reply(store, old, age_s=1)
+    with store.write() as db:
+        if deed == "promote":  # the one before the last is not what a roll-back brings back
+            adapters.promote(db, third, "cli:test")
+        elif deed == "roll back":
+            assert adapters.roll_back(db, domain, "cli:test") == adapters.by_id(db, adapter.id)
+        else:
+            adapters.retire(db, third, "cli:test")
+    for _ in range(3):
+        assert run(store, settings, fake).unfinished
+    assert old.served_name in fake.held
+    assert not placements.can_answer(store.db, "local-1", old.id)
+    with store.write() as db:
+        db.execute("UPDATE replies SET status = 'done'")
+    assert run(store, settings, fake).unloaded == (old.served_name,)
+    assert len(fake.held) == 2
 
 
 def test_an_answer_on_another_replica_holds_nothing_here(store, settings, fake, adapter):

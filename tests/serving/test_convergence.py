@@ -1,5 +1,6 @@
 """Whatever happens, and in whatever order: in the end every engine holds exactly what is wanted,
-and at no moment were files deleted that an engine holds, or people sent to what it does not hold.
+and at no moment were files deleted that an engine holds, people sent to what it does not hold, or
+what writes an answer unloaded.
 
 Two replicas over fake engines, stepped by hand, so that a failing sequence can be repeated.
 """
@@ -7,6 +8,7 @@ Two replicas over fake engines, stepped by hand, so that a failing sequence can 
 import contextlib
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import HealthCheck
@@ -30,6 +32,16 @@ ENGINES = st.integers(0, 1)
 CHOICE = st.integers(0, 99)
 
 
+@dataclass
+class Answer:
+    """One that is being written."""
+
+    reply_id: str
+    engine: int
+    served_name: str
+    cut: bool = False  # by the engine's end
+
+
 class Convergence(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +62,7 @@ class Convergence(RuleBasedStateMachine):
         self.unnoticed = [False, False]  # the engine lost adapters since the last look at it
         self.made: list[Adapter] = []
         self.bad: set[int] = set()
-        self.open: list[str] = []
+        self.open: list[Answer] = []
         for bad in (False, False, True):
             self.register(bad)
         for engine in (0, 1):
@@ -104,10 +116,11 @@ class Convergence(RuleBasedStateMachine):
         adapter, name = self.made[choice % len(self.made)], self.replicas[engine].name
         with self.store.write() as db:
             if placements.can_answer(db, name, adapter.id):
-                self.open.append(conversations.new_reply_id())
+                reply_id, lost = conversations.new_reply_id(), self.unnoticed[engine]
+                self.open.append(Answer(reply_id, engine, adapter.served_name, cut=lost))
                 conversations.ask(
                     db,
-                    reply_id=self.open[-1],
+                    reply_id=reply_id,
                     conversation=conversations.open_thread(db, "t", self.domain.id, "p"),
                     person="p",
                     text="Why?",
@@ -120,7 +133,7 @@ class Convergence(RuleBasedStateMachine):
     @rule()
     def end_an_answer(self) -> None:
         with self.store.write() as db:
-            conversations.answered(db, self.open.pop(0), "So.", status="done")
+            conversations.answered(db, self.open.pop(0).reply_id, "So.", status="done")
 
     # -- what goes wrong ---------------------------------------------------------------------
 
@@ -131,13 +144,18 @@ class Convergence(RuleBasedStateMachine):
         if stale and self.made:
             self.fakes[engine].held[self.made[0].served_name] = str(self.settings.home)
         self.replicas[engine].engine.lives += 1
-        self.unnoticed[engine] = True
+        self.lost(engine)
 
     @rule(engine=ENGINES)
     def lose_quietly(self, engine: int) -> None:
         """As `crash`, and nobody saw the engine being away."""
         self.fakes[engine].held.clear()
+        self.lost(engine)
+
+    def lost(self, engine: int) -> None:
         self.unnoticed[engine] = True
+        for answer in self.open:
+            answer.cut = answer.cut or answer.engine == engine
 
     @rule(engine=ENGINES, kind=st.sampled_from(["resets", "errors"]))
     def partition(self, engine: int, kind: str) -> None:
@@ -193,6 +211,11 @@ class Convergence(RuleBasedStateMachine):
                     adapter = adapters.by_id(self.store.db, row.adapter_id)
                     folder = str(adapter.folder(self.settings.home))
                     assert fake.held.get(adapter.served_name) == folder
+
+    @invariant()
+    def what_writes_an_answer_is_not_unloaded(self) -> None:
+        for answer in self.open:
+            assert answer.cut or answer.served_name in self.fakes[answer.engine].held
 
     def teardown(self) -> None:
         with self.stack:
