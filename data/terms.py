@@ -12,6 +12,8 @@ from data.errors import Invalid
 from data.evidence import METRICS, Metric
 
 MOST_PEOPLE = 10**9
+MOST_ALLOWED = 100.0  # of a guardrail; who wants more wants none
+GUARDABLE: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric != "rating")
 GUARDRAILS: dict[Metric, float] = {"failed": 0.02, "latency": 0.25, "correction": 0.05}
 
 
@@ -39,8 +41,23 @@ class Terms:
         if self.expected_people > MOST_PEOPLE:
             raise Invalid(f"At most {MOST_PEOPLE:,} people can be expected.")
         for metric, bound in self.guardrails.items():
-            if metric not in METRICS or metric == "rating" or not bound >= 0:
-                raise Invalid(f"{metric}={bound} is no guardrail.")
+            guarded(metric)
+            if not 0 <= bound <= MOST_ALLOWED:
+                raise Invalid(f"{metric}={bound:g}: a bound lies between 0 and {MOST_ALLOWED:g}.")
+
+
+def guardrails(changes: Mapping[Metric, float | None]) -> Mapping[Metric, float]:
+    """The usual guardrails with those bounds in their place; None takes one away."""
+    found: Mapping[Metric, float | None] = {**GUARDRAILS, **changes}
+    return {metric: bound for metric, bound in found.items() if bound is not None}
+
+
+def guarded(name: str) -> Metric:
+    """The metric that a guardrail is named after. Raises Invalid."""
+    for metric in GUARDABLE:
+        if metric == name:
+            return metric
+    raise Invalid(f"{name!r} is no guardrail (there are: {', '.join(GUARDABLE)}).")
 
 
 def from_json(stored: Mapping[str, Any]) -> Terms:

@@ -14,9 +14,10 @@ from bot.explain import explain
 from bot.service import Service
 from data import decisions, domains, experiments, ramps, testers
 from data.errors import Conflict
+from data.evidence import Metric
 from data.experiments import LABELS, Experiment
 from data.keys import Key
-from data.terms import Terms
+from data.terms import Terms, guardrails
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -47,6 +48,7 @@ class Comparison(Given):
     fresh: bool = False  # without those whom the last comparison gave a candidate
     minimum_effect: Share = Terms.minimum_effect
     expected_people: Annotated[int, Field(ge=10)] = Terms.expected_people
+    guardrails: dict[Metric, float | None] = {}  # bounds in place of the usual; null: none
 
     @model_validator(mode="after")
     def _names_its_sides(self) -> "Comparison":
@@ -69,7 +71,11 @@ class Comparison(Given):
             pairwise=self.pairwise,
             adaptive=self.adaptive,
             fresh=self.fresh,
-            terms=Terms(minimum_effect=self.minimum_effect, expected_people=self.expected_people),
+            terms=Terms(
+                minimum_effect=self.minimum_effect,
+                expected_people=self.expected_people,
+                guardrails=guardrails(self.guardrails),
+            ),
         )
 
 

@@ -10,8 +10,9 @@ from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from data import arms, assignments, decisions, domains, experiments, privacy, testers, voters
 from data.domains import Domain
 from data.errors import Invalid
+from data.evidence import Metric
 from data.experiments import Experiment
-from data.terms import Terms
+from data.terms import Terms, guarded, guardrails
 
 HEADERS = ("", "what", "people", "who rated", "liked", "answers", "failed", "up", "down")
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -59,6 +60,14 @@ def ab() -> None:
     show_default=True,
     help="How many people will have rated: the interval is tightest about there.",
 )
+@click.option(
+    "--guardrail",
+    "bounds",
+    multiple=True,
+    metavar="NAME=BOUND",
+    help="How much worse a candidate may be, such as failed=0.05, latency=0.5 (of the time) or "
+    "correction=none: failed, latency, correction, regenerate, follow_up.",
+)
 @pass_app
 def start(
     app: App,
@@ -72,6 +81,7 @@ def start(
     fresh: bool,
     minimum_effect: float,
     expected_people: int,
+    bounds: tuple[str, ...],
 ) -> None:
     """Compare A (the control) with B, or more: versions such as 2 or helpdesk@2, `live`, `base`.
 
@@ -86,7 +96,11 @@ def start(
         pairwise=pairwise,
         adaptive=adaptive or 0.0,
         fresh=fresh,
-        terms=Terms(minimum_effect=minimum_effect, expected_people=expected_people),
+        terms=Terms(
+            minimum_effect=minimum_effect,
+            expected_people=expected_people,
+            guardrails=guardrails(_bounds(bounds)),
+        ),
     )
     with app.store.write() as db:
         begun = comparisons.begin(db, domains.get(db, domain), sides, app.actor, plan)
@@ -296,4 +310,15 @@ def _sampling(given: tuple[str, ...]) -> dict[str, dict[str, float]]:
         label, _, setting = text.partition("=")
         name, value = arms.setting(setting)
         found.setdefault(label.upper(), {})[name] = value
+    return found
+
+
+def _bounds(given: tuple[str, ...]) -> dict[Metric, float | None]:
+    found: dict[Metric, float | None] = {}
+    for text in given:
+        name, _, bound = text.partition("=")
+        try:
+            found[guarded(name.replace("-", "_"))] = None if bound == "none" else float(bound)
+        except ValueError:
+            raise Invalid(f"--guardrail {text}: say NAME=BOUND, such as failed=0.05.") from None
     return found

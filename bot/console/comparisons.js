@@ -91,20 +91,29 @@ async function show() {
   ]);
   if (look !== shown) return; // another one was chosen meanwhile
   const { results } = found;
+  const running = found.state === "running";
   $("about").textContent = `Comparison ${found.id} of ${found.domain}, ${found.state}, begun ${when(found.started_at)} by ${found.started_by}`
     + (found.stage > 1 ? `, stage ${found.stage}` : "");
-  $("state").textContent = capital(results.state === "no difference" ? "no difference worth having" : results.state);
-  $("state").dataset.state = results.state;
-  $("sentence").textContent = results.sentence;
+  const last = decisions.data.at(-1);
+  const state = running ? results.state : (last?.state ?? "ended");
+  $("state").textContent = capital(state === "no difference" ? "no difference worth having" : state);
+  $("state").dataset.state = state;
+  $("sentence").textContent = running ? results.sentence : ending(last);
   $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
   $("variants").tBodies[0].replaceChildren(...found.variants.map((v, i) => row(v, results.variants[i])));
   $("details").replaceChildren(...results.details.map((line) => element("li", line)));
   const newest = `${id}/${decisions.data.length}`;
-  if ($("decisions").dataset.newest !== newest) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), "Nothing has been decided: it holds."));
+  if ($("decisions").dataset.newest !== newest) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), running ? "Nothing has been decided: it holds." : "Nothing was decided."));
   $("decisions").dataset.newest = newest; // what was worked out anew stays to be read
   const odd = voters.data.filter((v) => v.state !== "counted" || v.over_cap);
   $("voters").replaceChildren(...orNone(odd.map(voter), "Every vote counts."));
   $("results").hidden = false;
+}
+
+// What an ended comparison came to; votes may still have come in afterwards.
+function ending(last) {
+  if (!last) return "It was ended before anything was decided. With all votes:";
+  return `Decision ${last.id}, ${last.action}: ${last.sentence} With all votes, later ones too:`;
 }
 
 function voter(v) {

@@ -68,6 +68,15 @@ def test_sides_may_differ_in_prompt_and_sampling_alone(bot: Bot) -> None:
     }
 
 
+def test_guardrails_are_agreed_on_at_the_start(bot: Bot) -> None:
+    begun = start(bot, guardrails={"failed": 0.1, "latency": None})
+
+    assert begun.terms["guardrails"] == {"failed": 0.1, "correction": 0.05}
+    for wrong in ({"rating": 0.1}, {"heat": 1}, {"failed": -1}):
+        body = {"a": "1", "b": "2", "guardrails": wrong}
+        assert bot.http("admin").post("/v1/experiments", json=body).status_code in (400, 422)
+
+
 def test_a_ramp_moves_nobody_who_was_answered(bot: Bot) -> None:
     experiment = start(bot, share=0.05)
     client = bot.http("member")
@@ -244,7 +253,7 @@ def test_a_stand_ins_answer_is_not_put_beside_another(bot: Bot) -> None:
     (only,) = answers(bot, user=on(experiment, "B"))
 
     assert only["adapter"] == "helpdesk@1"
-    assert given.counts(bot.store.db, experiment)[1].people == 0
+    assert given.counts(bot.store.db, experiment)[1].replies == 0
 
 
 def test_two_answers_are_not_streamed(bot: Bot) -> None:

@@ -97,3 +97,16 @@ async def test_signing_out_leaves_nothing_in_the_tab(bot: Bot) -> None:
 
         assert not await page.js(SHOWN)
         assert await page.js("sessionStorage.length") == 0
+
+
+async def test_an_ended_comparison_is_told_as_it_was_decided(bot: Bot) -> None:
+    experiment = start(bot)
+    bot.http("admin").post(f"/v1/experiments/{experiment.id}/stop")
+    async with browser.page() as page:
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, bot.secrets["admin"])
+        await page.wait(SHOWN)
+
+        assert await page.js(text("state")) == "Ended"
+        assert "ended before anything was decided" in await page.js(text("sentence"))
+        assert await page.js(text("decisions")) == "Nothing was decided."

@@ -105,6 +105,35 @@ def test_what_cannot_be_compared_is_refused(run: Run, options: list[str], words:
     assert words in result.output
 
 
+def test_guardrails_are_agreed_on_at_the_start(run: Run, store: Store) -> None:
+    result = run(
+        *("ab", "start", "art", "live", "2", "--guardrail", "failed=0.05"),
+        *("--guardrail", "latency=none", "--guardrail", "follow-up=0.1"),
+    )
+
+    assert result.exit_code == 0, result.output
+    agreed = running(store).terms["guardrails"]
+    assert agreed == {"failed": 0.05, "correction": 0.05, "follow_up": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ("failed", "say NAME=BOUND"),
+        ("failed=few", "say NAME=BOUND"),
+        ("failed=-0.1", "between 0 and 100"),
+        ("failed=nan", "between 0 and 100"),
+        ("failed=inf", "between 0 and 100"),
+        ("rating=0.1", "'rating' is no guardrail (there are: correction, regenerate"),
+        ("heat=1", "'heat' is no guardrail"),
+    ],
+)
+def test_what_is_no_guardrail_is_refused(run: Run, bound: str, words: str) -> None:
+    result = run("ab", "start", "art", "live", "2", "--guardrail", bound)
+
+    assert (result.exit_code, words in " ".join(result.output.split())) == (2, True), result.output
+
+
 def test_a_ramp_only_grows(run: Run) -> None:
     run("ab", "start", "art", "1", "2", "--share", "0.05")
 
