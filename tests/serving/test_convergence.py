@@ -38,7 +38,7 @@ class Answer:
 
     reply_id: str
     engine: int
-    served_name: str
+    adapter: Adapter
     cut: bool = False  # by the engine's end
 
 
@@ -117,7 +117,7 @@ class Convergence(RuleBasedStateMachine):
         with self.store.write() as db:
             if placements.can_answer(db, name, adapter.id):
                 reply_id, lost = conversations.new_reply_id(), self.unnoticed[engine]
-                self.open.append(Answer(reply_id, engine, adapter.served_name, cut=lost))
+                self.open.append(Answer(reply_id, engine, adapter, cut=lost))
                 conversations.ask(
                     db,
                     reply_id=reply_id,
@@ -134,6 +134,13 @@ class Convergence(RuleBasedStateMachine):
     def end_an_answer(self) -> None:
         with self.store.write() as db:
             conversations.answered(db, self.open.pop(0).reply_id, "So.", status="done")
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def give_up_what_writes(self) -> None:
+        with contextlib.suppress(Conflict), self.store.write() as db:
+            adapters.retire(db, self.open[-1].adapter, "cli:test")
+        self.look(self.open[-1].engine)
 
     # -- what goes wrong ---------------------------------------------------------------------
 
@@ -215,7 +222,7 @@ class Convergence(RuleBasedStateMachine):
     @invariant()
     def what_writes_an_answer_is_not_unloaded(self) -> None:
         for answer in self.open:
-            assert answer.cut or answer.served_name in self.fakes[answer.engine].held
+            assert answer.cut or answer.adapter.served_name in self.fakes[answer.engine].held
 
     def teardown(self) -> None:
         with self.stack:
