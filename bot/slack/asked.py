@@ -35,15 +35,20 @@ class Asked:
 
 
 # Asked about is what was whole, shown alone, not written anew since, and no rest of another answer.
+# An answer without a word was none.
 ASKED = """
-SELECT m.text, m.created_at AS at, r.status, t.value AS thumb, h.value AS helped,
-       CASE WHEN r.status = 'done' AND r.created_at >= :since AND r.continues IS NULL
+SELECT m.text, m.created_at AS at, t.value AS thumb, h.value AS helped,
+       CASE WHEN r.status = 'done' AND a.id IS NULL THEN 'failed' ELSE r.status END AS status,
+       CASE WHEN r.status = 'done' AND a.id IS NOT NULL AND r.created_at >= :since
+            AND r.continues IS NULL
             AND NOT EXISTS (SELECT 1 FROM replies anew WHERE anew.again_of = r.id)
             AND NOT EXISTS (
                 SELECT 1 FROM pairings p WHERE p.first_reply = r.id OR p.second_reply = r.id
             )
        THEN r.id ELSE '' END AS reply_id
 FROM messages m JOIN replies r ON r.id = m.reply_id JOIN conversations c ON c.id = m.conversation_id
+LEFT JOIN messages a ON a.reply_id = r.id AND a.role = 'assistant'
+AND trim(a.text, ' ' || char(9, 10, 13)) <> ''
 LEFT JOIN feedback t ON t.reply_id = r.id AND t.person = m.person AND t.kind = 'thumb'
 AND t.live = 1
 LEFT JOIN feedback h ON h.reply_id = r.id AND h.person = m.person AND h.kind = 'follow_up'

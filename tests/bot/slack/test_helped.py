@@ -130,6 +130,14 @@ async def test_it_is_never_asked_of_an_answer_that_is_not_whole(bot: Bot, status
     assert buttons(bot) == []
 
 
+@pytest.mark.parametrize("words", ["", " \n"])
+async def test_an_answer_without_a_word_is_none(bot: Bot, words: str) -> None:
+    answer(bot, answer=words)
+    text = await opened(bot)
+    assert "Did it help?" not in text
+    assert "not answered" in text
+
+
 async def test_a_failed_answer_takes_no_judgement_all_the_same(bot: Bot) -> None:
     reply = answer(bot)
     await opened(bot)
