@@ -463,7 +463,7 @@ class AnswerMessage:
 
 def _content(content: list[blocks.Block]) -> dict[str, Any]:
     text = next((b["text"] for b in content if b["type"] == "markdown"), "")
-    return {"text": blocks.notice(text), "blocks": content}
+    return {"text": blocks.escape(blocks.notice(text)), "blocks": content}
 
 
 async def find(api: Api, me: str, place: Place, showing: Showing, pace: Pace) -> dict[int, str]:

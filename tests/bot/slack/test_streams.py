@@ -92,6 +92,15 @@ async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: 
     assert answer.words == TEXT
 
 
+async def test_what_an_answer_says_of_people_calls_nobody(bot: Bot) -> None:
+    """Slack reads the text beside the blocks, for the notification, with its own marks."""
+    bot.says("Ask <!channel> & <@U1>.")
+    bot.slack.faults["chat.startStream"] += ["limited"]
+    answer = await the_only_answer(bot, await ask(bot))
+    assert answer.text == "Ask &lt;!channel&gt; &amp; &lt;@U1&gt;."
+    assert answer.words == "Ask <!channel> & <@U1>."
+
+
 async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.per_minute |= {"chat.startStream": 3, "chat.stopStream": 3}
