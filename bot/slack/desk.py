@@ -29,6 +29,7 @@ from data.errors import UnderstudyError
 log = logging.getLogger(__name__)
 
 MOST_PROMPTS = 4  # that Slack shows
+LONGEST_TITLE = 75  # characters above them
 NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # no answer
 HANDS = 4  # commands that are carried out at once: those that come in go first
 NOT_THERE = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
@@ -151,7 +152,9 @@ class Desk:
             return
         try:
             await self.api.quick.assistant_threads_setSuggestedPrompts(
-                channel_id=channel, prompts=prompts[:MOST_PROMPTS]
+                channel_id=channel,
+                title=blocks.shorten(f"Ask me about {domain.title}", LONGEST_TITLE),
+                prompts=prompts[:MOST_PROMPTS],
             )
         except Transport as error:
             log.info("No prompts were suggested: %s", failure(error).code)

@@ -63,7 +63,7 @@ def thanks(better: str, learning: str) -> str:
     """What is said when the form was sent; `learning` is '' when a pair was made of it, else why
     not."""
     if not better:
-        return "Thank you."
+        return "Thank you. I have noted what was wrong with the answer."
     if not learning:
         return (
             "Thank you. Your answer waits for a reviewer; once approved, I learn from it. "

@@ -242,9 +242,12 @@ def _controls(seen: Seen) -> list[Block]:
         if seen.learning
         else "Nothing that you write is learned from."
     )
-    kept = f"I keep {_many(seen.questions, 'question')} of yours, with their answers"
     judged = seen.thumbs + seen.reasons + seen.corrections
-    kept += f", and {_many(judged, 'judgement')}." if judged else "."
+    parts = [
+        f"{_many(seen.questions, 'question')} of yours, with the answers" if seen.questions else "",
+        f"{_many(judged, 'judgement')} of yours" if judged else "",
+    ]
+    kept = f"I keep {' and '.join(filter(None, parts)) or 'nothing of yours yet'}."
     toggle = fields.button(
         LEARNING,
         "Do not learn from me" if seen.learning else "Learn from me",

@@ -128,8 +128,9 @@ async def _export(desk: Desk, place: Place) -> None:
 
 async def _tell_learning(desk: Desk, place: Place, withdrawn: int) -> None:
     if withdrawn:
-        suggestions = "suggestion was" if withdrawn == 1 else "suggestions were"
-        await desk.tell(place, f"{withdrawn} waiting {suggestions} withdrawn.")
+        many = "A suggestion of yours" if withdrawn == 1 else f"{withdrawn} suggestions of yours"
+        waited = "waited for review and is" if withdrawn == 1 else "waited for review and are"
+        await desk.tell(place, f"I no longer learn from you. {many} {waited} withdrawn.")
     await home.publish(desk, place.team, place.user)
 
 

@@ -272,7 +272,7 @@ def thanks(taught: Taught) -> str:
     """What is said when the form was sent."""
     if not taught.known or taught.pair.status == "pending":
         return (
-            "Thank you. It waits for a reviewer; once approved, I learn from it. "
+            "Thank you. What you taught waits for a reviewer; once approved, I learn from it. "
             "Your Home tab shows what becomes of it."
         )
     came: dict[pairs.Status, str] = {

@@ -194,7 +194,9 @@ async def test_prompts_are_suggested_where_a_direct_message_begins(bot: Bot) -> 
     await bot.slack.open_messages_tab(MEMBER)
     await bot.settled()
     question = "How do I reset my password?"
-    assert [{"title": question, "message": question}] == bot.slack.prompts[0]["prompts"]
+    (shown,) = bot.slack.prompts
+    assert [{"title": question, "message": question}] == shown["prompts"]
+    assert shown["title"] == "Ask me about the help desk"
 
 
 async def test_the_prompts_are_those_of_the_domain_that_the_person_chose(bot: Bot) -> None:
@@ -207,6 +209,7 @@ async def test_the_prompts_are_those_of_the_domain_that_the_person_chose(bot: Bo
     await bot.slack.until(lambda: bot.slack.prompts, "the prompts")
     (shown,) = bot.slack.prompts[0]["prompts"]
     assert shown["message"] == "How much leave is left?"
+    assert bot.slack.prompts[0]["title"] == "Ask me about People"
 
 
 async def test_every_delivery_is_acknowledged_at_once(bot: Bot) -> None:

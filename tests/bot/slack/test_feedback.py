@@ -139,6 +139,13 @@ async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Me
     assert "who asked has opted out" in bot.slack.told(ADMIN)
 
 
+async def test_a_reason_alone_is_noted(bot: Bot, answer: Message) -> None:
+    await bot.slack.submit(MEMBER, await form(bot, answer), reason="Out of date")
+    await bot.settled()
+    assert "I have noted what was wrong" in bot.slack.told(MEMBER)
+    assert bot.row("SELECT text FROM feedback WHERE kind = 'reason'")["text"] == "Out of date"
+
+
 async def test_an_empty_form_changes_nothing(bot: Bot, answer: Message) -> None:
     await bot.slack.thumb(MEMBER, answer, up=False)
     view = await bot.slack.until(lambda: bot.slack.views, "the form")

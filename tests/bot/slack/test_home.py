@@ -44,6 +44,7 @@ async def test_somebody_new_sees_what_the_bot_knows(bot: Bot) -> None:
     assert "the help desk*: the bare model answers; nothing has been learned yet." in text
     assert "How do I reset my password?" in text
     assert "None yet." in text
+    assert "I keep nothing of yours yet." in text
     assert "What you suggest may be learned" in text
     assert home.DOMAIN not in str(bot.slack.homes), "one domain leaves no choice"
 

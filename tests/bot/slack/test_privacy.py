@@ -70,7 +70,9 @@ async def test_learning_can_be_switched_off_and_on(bot: Bot) -> None:
     bot.write(lambda db: feedback.correction(db, reply, WHO, "In the attic."))
     await press(bot, home.LEARNING)
     assert not store.may_learn(bot.store.db, WHO)
-    assert "1 waiting suggestion was withdrawn" in told(bot, MEMBER)[-1].notes
+    assert told(bot, MEMBER)[-1].notes == (
+        "I no longer learn from you. A suggestion of yours waited for review and is withdrawn."
+    )
     text = bot.slack.home_text(MEMBER)
     assert "Nothing that you write is learned from." in text
     assert "your correction was taken back" in text
