@@ -93,6 +93,7 @@ class TuningPlan:
     nf4: bool = True
     dropout: bool = True
     recompute: bool = False  # activations, layer by layer, in the backward pass
+    packed: bool = False  # several pairs in a row, kept apart by a mask
     evaluated: int = 48  # golden questions that are answered at once
 
     @property
@@ -192,13 +193,16 @@ def tuning_need(shape: ModelShape, plan: TuningPlan) -> Need:
              "AdamW, best so far, bfloat16 copy"),
         Part("activations", _up(kept * (1 + FRAGMENTS)),
              f"{plan.tokens:,} tokens in a pass, and {FRAGMENTS:.0%} that fragments"),
+        Part("masks", _masks(shape, plan) if plan.packed else 0,
+             f"{plan.tokens:,} tokens x rows of {plan.max_length:,}, to tell packed pairs apart"),
         Part("logits", plan.tokens * shape.vocabulary * LOGITS,
              f"{plan.tokens:,} tokens x {shape.vocabulary:,} words x {LOGITS} bytes"),
         Part("one layer unpacked", largest * HALF * 2 if plan.nf4 else 0,
              "the largest weight in bfloat16, and the next"),
         Part("CUDA", CONTEXT, "context and workspaces"),
     ]  # fmt: skip
-    working = sum(part.nbytes for part in parts if part.name in ("activations", "logits"))
+    passing = ("activations", "masks", "logits")
+    working = sum(part.nbytes for part in parts if part.name in passing)
     answering = plan.evaluated * 2 * plan.max_length * kv_bytes(shape)
     more = max(0, answering - working)  # one after the other: the larger counts
     parts.append(Part("evaluation", more, f"{plan.evaluated} answers at once"))
@@ -211,6 +215,13 @@ def _activations(shape: ModelShape, plan: TuningPlan) -> int:
     if not plan.recompute:
         return shape.layers * a_layer
     return shape.layers * plan.tokens * shape.hidden * HALF + a_layer
+
+
+def _masks(shape: ModelShape, plan: TuningPlan) -> int:
+    """Bytes of what hides the pairs of a row from each other: true or false, once, and what each
+    layer's attention makes of it, in bfloat16, which it keeps for the backward pass."""
+    seen = plan.tokens * plan.max_length
+    return seen * (1 + HALF * (1 if plan.recompute else shape.layers))
 
 
 def _bytes_a_token(shape: ModelShape, plan: TuningPlan) -> int:

@@ -59,6 +59,8 @@ def plan_of(recipe: Recipe, shape: ModelShape) -> TuningPlan:
         max_length=recipe.max_length,
         nf4=recipe.quantization == "nf4",
         dropout=recipe.dropout > 0,
+        recompute=recipe.gradient_checkpointing,
+        packed=recipe.packing,
     )
 
 

@@ -31,6 +31,7 @@ tuning_plans = st.builds(
     nf4=st.booleans(),
     dropout=st.booleans(),
     recompute=st.booleans(),
+    packed=st.booleans(),
 )
 serving_plans = st.builds(
     ServingPlan,
@@ -107,6 +108,14 @@ def test_recomputing_keeps_one_block_and_the_inputs_of_the_others():
     assert part(less, "activations") == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("recompute", "layers"), [(False, 32), (True, 1)])
+def test_by_hand_the_masks_of_packed_pairs(recompute, layers):
+    """4,096 tokens in rows of 1,024: a byte each, and two in each layer that is remembered."""
+    plan = TuningPlan(packed=True, recompute=recompute)
+    assert part(tuning_need(LLAMA, plan), "masks") == 4096 * 1024 * (1 + 2 * layers)
+    assert part(tuning_need(LLAMA, TuningPlan()), "masks") == 0
+
+
 def test_the_slots_of_adapters_are_places_times_rank():
     need = serving_need(QWEN, ServingPlan(max_loras=3, max_rank=16))
     assert part(need, "adapters") == 3 * 33_030_144 * 2
@@ -125,10 +134,11 @@ def test_a_larger_run_never_needs_less(plan, key, times):
 
 @given(tuning_plans)
 def test_four_bits_and_recomputing_never_need_more(plan):
-    for key, better in (("nf4", True), ("recompute", True), ("dropout", False)):
+    best = (("nf4", True), ("recompute", True), ("dropout", False), ("packed", False))
+    for key, better in best:
         worse = dataclasses.replace(plan, **{key: not better})
-        best = dataclasses.replace(plan, **{key: better})
-        assert tuning_need(LLAMA, best).nbytes <= tuning_need(LLAMA, worse).nbytes
+        better_plan = dataclasses.replace(plan, **{key: better})
+        assert tuning_need(LLAMA, better_plan).nbytes <= tuning_need(LLAMA, worse).nbytes
 
 
 @given(
