@@ -13,11 +13,13 @@ from sqlite_utils import Database
 
 from bot.service import Service
 from bot.slack.accept import happened_us, team_of, teams_of
+from bot.slack.api import WRONG_TOKEN, Transport, failure
 from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity, Office
 from bot.slack.stream import Pace
 from bot.slack.vault import Vault
 from data import deeds, installations, questions
+from data.clock import now_us
 from data.installations import Installation
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Workspaces:
             for found in await self.service.store.read(installations.every):
                 await self._take_up(found, self._vault.open(found.token, found.team))
                 await self._reseal(found)
+                self.office.tasks.start(self._check(found.team), f"check {found.team}")
 
     async def close(self) -> None:
         for desk in [*self._installed.values(), *self._left, *([self.own] if self.own else [])]:
@@ -94,7 +97,22 @@ class Workspaces:
         event = body["event"]
         if event["type"] == "tokens_revoked" and not event.get("tokens", {}).get("bot"):
             return  # a person's own token, of which we have none
-        team, at_us = team_of(body), happened_us(body)
+        await self._leave(team_of(body), happened_us(body))
+
+    async def _check(self, team: str) -> None:
+        """Slack gives up telling us after a while: who took its token back while we were away is
+        known by that token being refused."""
+        began, desk = now_us(), self._installed.get(team)
+        if desk is None:
+            return
+        try:
+            await desk.api.quick.auth_test()
+        except Transport as error:
+            if failure(error).code in WRONG_TOKEN:
+                await self._leave(team, began)
+
+    async def _leave(self, team: str, at_us: int) -> None:
+        """Forget a workspace's token, unless it has installed the bot since `at_us`."""
 
         def end(db: Database) -> bool:
             gone = installations.remove(db, team, at_us) or installations.of(db, team) is None

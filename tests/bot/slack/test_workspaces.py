@@ -336,6 +336,28 @@ async def test_a_late_word_of_leaving_does_not_undo_an_installation_after_it(
     await open_bot.slack.answer_to(await ask(open_bot, "T2"))
 
 
+async def restarted(bot: Bot) -> list[str]:
+    """The workspaces whose tokens are kept after a restart, once each was tried."""
+    await bot.front.stop()
+    bot.front = front.create(bot.front.service, QUICK, follow_s=0.05)
+    await bot.front.start()
+    await bot.slack.until(lambda: idle(bot), "the tokens to be tried")
+    return [found.team for found in installations.every(bot.store.db)]
+
+
+async def test_a_token_that_was_taken_back_while_we_were_away_is_deleted(
+    open_bot: Bot, browser: Browser
+) -> None:
+    for team in ("T1", "T2"):
+        await browser.install(open_bot.slack, team)
+    open_bot.slack.revoke("T2")  # and nobody hears of it
+    open_bot.slack.faults["auth.test"] += ["500", "500"]  # which says nothing of a token
+    assert await restarted(open_bot) == ["T1", "T2"]
+    assert await restarted(open_bot) == ["T1"]
+    assert open_bot.front.workspaces.of_team("T2") is None
+    await open_bot.slack.answer_to(await ask(open_bot, "T1"))
+
+
 async def test_who_comes_back_is_answered_again(open_bot: Bot, browser: Browser) -> None:
     await browser.install(open_bot.slack, "T2")
     await leave(open_bot, "T2", "app_uninstalled")
