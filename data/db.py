@@ -267,6 +267,16 @@ class Store:
         for future, problem in failed:
             _resolve(future, error=problem)
 
+    def release(self) -> None:
+        """Close this thread's own connection, for one that ends before the store does."""
+        db: Database | None = getattr(self._local, "db", None)
+        if db is None:
+            return
+        self._local.db = None
+        with self._lock:
+            self._connections.remove(db)
+        db.conn.close()
+
     def close(self) -> None:
         """Finish the queued writes, then close every connection."""
         with self._lock:
@@ -278,8 +288,9 @@ class Store:
             self._writer.join()
         self._readers.shutdown(wait=True)
         self._gone = True
-        for db in self._connections:
-            db.conn.close()
+        with self._lock:
+            for db in self._connections:
+                db.conn.close()
 
     def __enter__(self) -> "Store":
         return self

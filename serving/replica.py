@@ -127,6 +127,12 @@ class Replica:
             return True
 
     def _run(self) -> None:
+        try:
+            self._keep()
+        finally:
+            self.store.release()
+
+    def _keep(self) -> None:
         while not self._stop.is_set():
             try:
                 if not self.draining:

@@ -3,6 +3,7 @@ leaves one behind that nobody runs."""
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,26 @@ def test_one_that_could_not_be_forgotten_is_forgotten_later(
         placements.ask_restart(db, "local-1", "cli:test")
     Rolling(fleet, threading.Event()).look()
     assert [r.url for r in placements.replicas(store.db)] == [fake.url]
+
+
+def test_what_was_taken_away_leaves_no_file_open(fleet: Fleet, store: Store, fake: FakeVllm):
+    """An engine that is restarted every night may not use up the files of the process."""
+    (kept,) = fleet.replicas
+    counts = []
+    for _ in range(5):
+        another = fleet._watched(fake.url)
+        fleet.replicas.append(another)
+        another.start()
+        wait_until(lambda one=another: one.state == "ready", "readiness", 10)
+        fleet.take_away(another)
+        counts.append(open_files(store))
+    assert counts[-1] == counts[0]
+    assert fleet.replicas == [kept]
+
+
+def open_files(store: Store) -> int:
+    paths = [file.readlink() for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    return sum(path.name.startswith(store.path.name) for path in paths)
 
 
 def test_heartbeats_go_on_after_one_that_could_not_be_written(fleet: Fleet, store: Store):
