@@ -10,7 +10,7 @@ from data import adapter_files, adapters, domains, placements
 from data.adapters import BASE_SERVED_NAME, Adapter, Canary
 from data.clock import now_us
 from data.config import POCKET, ServingSettings, Settings
-from data.db import Store, insert
+from data.db import Store, insert, sqlite3
 from data.errors import Unavailable
 from data.placements import ATTEMPTS
 from serving import base_adapter
@@ -27,6 +27,8 @@ from serving.engine_http import NO_ANSWER
 from serving.sizes import Sizes
 from tests import adapter_maker
 from tests.serving.fake_vllm import FakeVllm
+
+FULL = "SELECT RAISE(ROLLBACK, 'database or disk is full')"
 
 
 @pytest.fixture(autouse=True)
@@ -465,6 +467,34 @@ def test_a_base_adapter_of_another_home_is_replaced(settings, fake, tmp_path):
     fake.held[BASE_SERVED_NAME] = "/other/adapters/base-0-0a1b2c3d4e5f"
     ensure_base(fake.url, settings)
     assert fake.held[BASE_SERVED_NAME] == str(base_adapter.ensure(settings))
+
+
+def test_a_publish_that_a_full_disk_interrupts_is_finished_when_there_is_space(
+    store, settings, fake, adapter
+):
+    """The engine is told of nothing that could not be leased, and people are sent to nothing that
+    could not be recorded."""
+    with store.write() as db:
+        db.execute(f"CREATE TRIGGER full BEFORE INSERT ON placements BEGIN {FULL}; END")
+    with pytest.raises(sqlite3.Error):
+        run(store, settings, fake)
+    assert fake.calls == []
+    with store.write() as db:
+        db.execute("DROP TRIGGER full")
+        db.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON placements WHEN new.state = 'loaded' "
+            f"BEGIN {FULL}; END"
+        )
+    with pytest.raises(sqlite3.Error):
+        run(store, settings, fake)
+    assert adapter.served_name in fake.held
+    assert placed(store)[adapter.id].state == "loading"
+    assert placements.holders(store.db) == {}
+    with store.write() as db:
+        db.execute("DROP TRIGGER full")
+    run(store, settings, fake)
+    assert placed(store)[adapter.id].state == "loaded"
+    assert fake.calls == [("load", adapter.served_name)]
 
 
 def test_a_disk_that_is_full_is_a_sentence(settings, tmp_path):

@@ -223,6 +223,37 @@ class TestOutsideOfTheHours:
         assert fake.naps == []
 
 
+class TestAtTheEndOfTheHours:
+    @pytest.fixture
+    def hours(self) -> str:
+        return "22:00-06:00"
+
+    @pytest.fixture(autouse=True)
+    def clock(self, monkeypatch) -> list[datetime]:
+        """What time it is: the last."""
+        times = [datetime(2026, 5, 4, 23, 0)]
+        monkeypatch.setattr(sleep, "_now", lambda: times[-1])
+        return times
+
+    @pytest.mark.parametrize("lets_go", [True, False])
+    def test_it_wakes_though_a_run_is_at_work(
+        self, sharing, store, fake, worker, clock, monkeypatch, lets_go
+    ):
+        """When the run has let go of the card, or has had its time for that."""
+        monkeypatch.setattr(sleep, "RELEASE_S", 60.0 if lets_go else 0.5)
+        worker.queue()
+        worker.ask()
+        wait_until(lambda: asleep(store), "sleep", 5)
+        run = worker.begin()
+        clock.append(datetime(2026, 5, 5, 6, 0))
+        threading.Event().wait(0.3)
+        assert asleep(store)
+        if lets_go:
+            worker.end(run)
+        wait_until(lambda: ready(store), "waking", 10)
+        assert fake.naps == ["sleep", "wake_up"]
+
+
 def test_an_engine_that_was_left_asleep_is_woken_at_the_start(settings, store, fake):
     fake.asleep = True
     fake.held["helpdesk@1-0a1b2c3d4e5f"] = "/there"
