@@ -45,6 +45,7 @@ EQUAL = {
     "ours: A/A, 1 vote a person": World(),
     "ours: A/A, 5 votes, correlation .1": World(people=2_000, votes=5, correlation=0.1),
     "ours: A/A, 5 votes, correlation 0": World(people=2_000, votes=5, correlation=0.0),
+    "ours: A/A, 50 votes, correlation 0": World(people=300, votes=50, correlation=0.0, gap=5.0),
     "ours: A/A, 2 votes, ramp 5-20-50%, opinions fall": World(
         people=3_000, votes=2, stages=RAMP, drift=-0.2
     ),

@@ -51,6 +51,7 @@ def _difference(
         alpha(metric, count, terms),
         tuned_for(metric, count, terms),
         bounded=metric not in UNBOUNDED,
+        of_votes=1 - gain if metric == "rating" else 0.0,
     )
     return Difference(
         estimate=float(found.estimate),

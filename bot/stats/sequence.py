@@ -13,7 +13,10 @@ voting. Were all people weighed alike, what a first vote added would be taken ba
 the sum would be no martingale, and looks in between would be wrong too often: up to 9% in place of
 5%, where the votes of one person have little in common. With the weight n / (1 + r (n - 1)) for n
 votes whose correlation is r, each vote adds what could not be foretold (it is the weight of the
-best linear prediction). The variance is that between people, so the interval does not rest on r.
+best linear prediction). The variance is that between people, so the interval does not rest on r;
+but nobody is taken to tell more than as many people as they weigh, who voted once. Where votes of
+a person have less in common than r, the mean of many would keep moving while the interval closed
+around it: with 200 votes each it was wrong up to 7% of the time.
 
 **Stages.** People carry the stage in which they were first exposed, and within a stage the shares
 are constant and were fixed by what came before it. So each stage's difference of means is, given
@@ -60,12 +63,20 @@ class Interval:
     time: Array  # in people at equal shares
 
 
-def difference(a: Side, b: Side, alpha: float, tuned_for: float, bounded: bool = True) -> Interval:
+def difference(
+    a: Side,
+    b: Side,
+    alpha: float,
+    tuned_for: float,
+    bounded: bool = True,
+    of_votes: float = 0.0,
+) -> Interval:
     """The mean of b minus that of a, at any time; narrowest when `tuned_for` people are rated.
 
     `bounded`: the values lie in 0..1. Each side's variance is worked out with two more people, at
     0 and 1, or one above and below the mean, so that a handful of equal values is not taken for
-    certainty."""
+    certainty. `of_votes`: the least that a person of weight one varies, as a part (0..1) of what
+    one vote does; for values that are means of votes and move with each."""
     import numpy as np
 
     w_a, w_b = np.asarray(a.w, float), np.asarray(b.w, float)
@@ -74,7 +85,7 @@ def difference(a: Side, b: Side, alpha: float, tuned_for: float, bounded: bool =
         weight = np.where(both, w_a * w_b / (w_a + w_b), 0.0)
         step = np.where(both, np.asarray(b.wy) / w_b - np.asarray(a.wy) / w_a, 0.0)
         share_b = np.where(both, w_b / (w_a + w_b), 0.0)
-        variance_a, variance_b = variance(a, bounded), variance(b, bounded)
+        variance_a, variance_b = (variance(side, bounded, of_votes) for side in (a, b))
         weights = weight.sum(-1)
         estimate = (weight * step).sum(-1) / weights
         spent = variance_a * (weight * share_b).sum(-1)
@@ -102,7 +113,7 @@ def rho_squared(alpha: float, tuned_for: float) -> float:
     return x / tuned_for
 
 
-def variance(side: Side, bounded: bool) -> Array:
+def variance(side: Side, bounded: bool, of_votes: float = 0.0) -> Array:
     """Of a person of weight one, over all stages: between stages it is counted as well, which is
     cautious when the mean drifts. It is worked out over people, whatever their weights assume."""
     import numpy as np
@@ -115,4 +126,7 @@ def variance(side: Side, bounded: bool) -> Array:
     spread = np.maximum(wwyy - 2 * mean * wwy + mean**2 * ww, 0)
     if not bounded:
         n, w, spread = n + 2, w + 2, spread + 2
-    return spread / w * n / (n - 1)
+    found = spread / w * n / (n - 1)
+    if not of_votes:
+        return found
+    return np.maximum(found, of_votes * mean * (1 - mean))

@@ -88,7 +88,7 @@ def _joined(parts: Sequence[Outcomes]) -> Outcomes:
 
 def states(looks: Looks, terms: Terms) -> NDArray[np.int64]:
     """As `bot.stats.decide.verdict` judges ratings, for every look at once."""
-    found = sequence.difference(looks.a, looks.b, terms.alpha, terms.expected_people)
+    found = sequence.difference(looks.a, looks.b, terms.alpha, terms.expected_people, of_votes=1.0)
     fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
     enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
     within = (found.low >= -terms.minimum_effect) & (found.high <= terms.minimum_effect)

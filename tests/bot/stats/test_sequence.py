@@ -3,6 +3,7 @@
 from dataclasses import fields
 from math import log, sqrt
 
+import numpy as np
 import pytest
 
 from bot.stats.differences import side
@@ -76,8 +77,6 @@ def test_equal_ratings_of_a_handful_are_not_certainty() -> None:
 
 
 def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
-    import numpy as np
-
     a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
     many = [
         Side(*(np.stack([getattr(s, f.name), getattr(s, f.name) / 2]) for f in fields(Side)))
@@ -89,10 +88,17 @@ def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
     assert found.high[1] - found.low[1] > one.high - one.low
 
 
+def test_nobody_tells_more_than_as_many_people_as_they_weigh() -> None:
+    """A hundred people whose means are all alike, with the weight of five: as five hundred."""
+    alike = Side(*(np.array([x]) for x in (100, 500, 350, 2_500, 1_750, 1_225)))
+    once = side([sums(votes(350, 150))])
+    found, other = (difference(s, s, 0.05, 1000, of_votes=1.0) for s in (alike, once))
+    assert found.error == pytest.approx(other.error, rel=0.05)
+    assert difference(alike, alike, 0.05, 1000).error < 0.5 * other.error
+
+
 def test_the_error_is_that_between_people_whatever_the_weights_assume() -> None:
     """Ten people who always vote alike, a hundred times: their weights claim more than there is."""
-    import numpy as np
-
     draw = np.random.default_rng(1)
     y = draw.integers(0, 2, (2_000, 2, 50)).astype(float)  # comparisons, sides, people
     w = np.where(np.arange(50) % 2, 1.0, 5.0)

@@ -62,6 +62,13 @@ def test_also_when_the_votes_of_a_person_have_little_in_common(correlation: floa
 
 
 @pytest.mark.slow
+def test_also_when_few_people_vote_often_and_have_nothing_of_their_own() -> None:
+    """Fifty votes each: their means keep moving, and the interval must not close around them."""
+    world = World(people=300, votes=50, correlation=0.0, gap=5.0)
+    assert wrong(outcomes(world, 300, seed=19)) <= 0.02
+
+
+@pytest.mark.slow
 def test_also_under_a_ramp_while_opinions_fall() -> None:
     world = World(people=3_000, votes=2, stages=RAMP, drift=-0.2)
     assert wrong(outcomes(world, 800, seed=4)) <= 0.05
