@@ -30,6 +30,8 @@ BASE = "base"
 class NoEngine(EngineDown):
     """No replica is ready."""
 
+    retry_after = 30  # seconds: an engine takes so long to start, and longer with a large base
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -195,7 +197,7 @@ def _why_no_engine(db: Database) -> str:
     if any(r.state == "asleep" for r in known):
         return turns.learning(db, datetime.now())
     if any(r.state in ("starting", "draining") for r in known):
-        return "The engine is starting. Try again in a minute."
+        return "The engine is starting. Try again in half a minute."
     if any(r.detail != placements.STOPPED for r in known):
-        return "The engine is down; it is started again by itself. Try again in a minute."
+        return "The engine is down; it is started again by itself. Try again in half a minute."
     return "No engine is running. Start one: `understudy serve`."

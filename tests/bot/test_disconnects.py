@@ -157,6 +157,22 @@ def _asking(bot: Bot) -> socket.socket:
     return connection
 
 
+class TestNoEngine:
+    @pytest.fixture
+    def bot_settings(self) -> dict[str, Any]:
+        return {"engine_wait_s": 0}
+
+    def test_clients_come_again_when_the_engine_can_have_started(self, bot: Bot) -> None:
+        """What the header says is what the sentence says: OpenAI's clients wait so long."""
+        bot.write(lambda db: db.execute("UPDATE replicas SET state = 'starting'"))
+
+        answer = bot.http("member").post("/v1/chat/completions", json=BODY)
+
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "30"
+        assert "The engine is starting. Try again in half a minute." in answer.text
+
+
 class TestLimits:
     @pytest.fixture
     def bot_settings(self) -> dict[str, Any]:
