@@ -1,7 +1,10 @@
 """Assignment: a person stays on a variant, whatever happens around them."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 
 import pytest
 from hypothesis import given as draw
@@ -9,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from data import arms, assignments, experiments, policies, ramps, testers
+from data import arms, assignments, conversations, experiments, policies, ramps, testers
 from data.adapters import Adapter
 from data.arms import Arm
 from data.db import Store, rows, value
@@ -117,42 +120,70 @@ def test_an_answer_is_only_begun_on_the_persons_variant_while_it_runs(
         assert not assignments.may_see(db, running.id, "p", a.id)
 
 
+def ask(path: Path, domain: Domain, questions: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each (person, thread) is planned, and then opened, over a store of its own, as a bot does:
+    others open and ramp in between. Returns who was answered by which label."""
+    found = []
+    with Store(path) as store:
+        for begin in range(0, len(questions), 500):
+            some = questions[begin : begin + 500]
+            planned = now(store.db, domain)
+            variants = [assigned(store.db, planned, person) for person, _ in some]
+            with store.write() as db:
+                for (person, thread), variant in zip(some, variants, strict=True):
+                    stage = planned.stage
+                    assert variant is not None
+                    if not assignments.may_see(db, planned.id, person, variant.id):
+                        again = now(db, domain)  # somebody else was first: planned anew
+                        variant, stage = assigned(db, again, person), again.stage
+                        assert variant is not None
+                    conversations.open_thread(db, thread, domain.id, person)
+                    assignments.expose(db, planned.id, person, variant.id, stage)
+                    found.append((person, variant.label))
+    return found
+
+
+def now(db: Database, domain: Domain) -> Experiment:
+    running = experiments.running(db, domain.id)
+    assert running is not None
+    return running
+
+
 @pytest.mark.slow
 def test_nobody_of_100_000_people_is_moved_by_threads_restarts_or_ramps(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
-    """5 -> 20 -> 50%, people coming and coming back in random order, the store opened anew."""
+    """5 -> 20 -> 50%: people come and come back in random order, each time in another thread, to
+    four bots at once; in the middle of each stage all bots begin anew, and the ramp comes while
+    they answer."""
     rng = random.Random(5)
     people = [f"slack:T1/U{n}" for n in range(100_000)]
     with store.write() as db:
         experiment = experiments.begin(db, domain, [Arm(a) for a in two], "cli:ann", 0.05)
-    seen: dict[str, str] = {}
-    moved = 0
-    for share in (None, 0.2, 0.5):
-        if share is not None:
-            with store.write() as db:
-                experiment = ramps.ramp(db, experiment, share, "cli:ann")
-        store.close()
-        with Store(store.path) as again, again.write() as db:  # a restart
-            running = experiments.running(db, domain.id)
-            assert running is not None
-            for person in rng.choices(people, k=150_000):  # each a question, in some thread
-                variant = assigned(db, running, person)
-                assert variant is not None
-                moved += seen.setdefault(person, variant.label) != variant.label
-                assignments.expose(db, running.id, person, variant.id, running.stage)
-        store = Store(store.path)
+    labels: dict[str, set[str]] = {}
+    questions = iter(range(10**9))
+    for share in (0.2, 0.5, None):
+        for half in (1, 2):
+            asked = [(p, f"C1/{next(questions)}") for p in rng.choices(people, k=40_000)]
+            with ThreadPoolExecutor(4) as bots:
+                answers = [bots.submit(ask, store.path, domain, asked[i::4]) for i in range(4)]
+                if half == 2 and share is not None:
+                    with store.write() as db:
+                        experiment = ramps.ramp(db, experiment, share, "cli:ann")
+            for person, side in chain.from_iterable(a.result() for a in answers):
+                labels.setdefault(person, set()).add(side)
     stored = {
-        r["person"]: r["label"]
+        r["person"]: {r["label"]}
         for r in rows(
             store.db,
             "SELECT a.person, v.label FROM assignments a JOIN variants v ON v.id = a.variant_id",
         )
     }
-    store.close()
-    assert len(seen) > 90_000
-    assert moved == 0
-    assert stored == seen
+    assert len(labels) > 90_000
+    assert [person for person, seen in labels.items() if len(seen) > 1] == []
+    assert stored == labels
+    assert value(store.db, "SELECT count(*) FROM conversations") == 240_000
+    assert value(store.db, "SELECT count(DISTINCT stage) FROM assignments") == 3
 
 
 # Ramps
