@@ -101,7 +101,9 @@ def validation(
     figures = _loss_words(found, incumbent)
     if live:
         passed = found.difference <= allowed or found.chance >= chance
-        wanted = "is no higher than it may be" if passed else "is higher than the live adapter's"
+        wanted = "is higher than the live adapter's"
+        if passed:
+            wanted = "is no higher than " + _may_be(found.difference <= allowed)
         figures += f"; {allowed:.3f} more are allowed"
     else:
         passed = found.difference < 0
@@ -138,7 +140,9 @@ def not_worse(
         f"token F1 {_signed(found.difference)} beside {incumbent} on {_questions(found)} "
         f"(95%: {_signed(found.low)} to {_signed(found.high)}; {margin:g} less is allowed)"
     )
-    verdict = "It is no worse than it may be" if passed else "It is worse"
+    verdict = "It is worse"
+    if passed:
+        verdict = "It is no worse than " + _may_be(lost.difference <= margin)
     return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
 
 
@@ -234,6 +238,11 @@ def _signs(n: int, random: np.random.Generator) -> Numbers:
 def _signed(value: float) -> str:
     """Never minus nothing."""
     return f"{round(value, 3) + 0.0:+.3f}"
+
+
+def _may_be(allowed: bool) -> str:
+    """Why what passes does: the margin allows it, or luck on so few questions explains it."""
+    return "it may be" if allowed else "chance explains"
 
 
 def _questions(found: Paired) -> str:

@@ -158,6 +158,13 @@ def test_a_small_domain_trains_on_all_it_has() -> None:
         assert set(datasets.split(found, 0.5).values()) == {"train"}
 
 
+def test_thirty_plain_pairs_are_all_learned() -> None:
+    """A first domain: whoever writes thirty pairs expects thirty answers, not twenty-seven."""
+    found = stored([Draft(f"q{n}", f"a{n}") for n in range(30)])
+    assert set(datasets.split(found, 0.1).values()) == {"train"}
+    assert datasets.VALIDATION_FACTS == 50
+
+
 def test_the_share_is_about_what_was_asked_for() -> None:
     found = stored([Draft(f"q{f}", f"a{f}", fact=f"f{f}") for f in range(1000)])
     kept_out = list(datasets.split(found, 0.2).values()).count("validation")

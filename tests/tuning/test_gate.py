@@ -53,6 +53,7 @@ def test_beside_a_live_adapter_only_what_chance_does_not_explain_counts_as_worse
     )  # fmt: skip
 
     assert rules(lucky)["validation"] is True
+    assert "is no higher than chance explains" in lucky.rules[0].sentence
     assert rules(worse)["validation"] is False
     assert "higher than the live adapter's" in worse.reason
 
@@ -112,6 +113,7 @@ def test_a_handful_of_golden_questions_cannot_fail_anybody_by_bad_luck() -> None
     assert rule.paired is not None
     assert rule.paired.chance == 1 / 8
     assert rule.passed
+    assert rule.sentence.startswith("It is no worse than chance explains on golden questions")
 
 
 def test_parity_is_failed_by_other_answers_and_not_by_a_token_too_few() -> None:
