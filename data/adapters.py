@@ -302,6 +302,7 @@ def accept(db: Database, adapter: Adapter, actor: str, reason: str) -> Adapter:
     noted = f"accepted by {actor}: {reason.strip()}. It had been rejected: {current.state_reason}"
     sql = "UPDATE adapters SET state = 'candidate', state_reason = ? WHERE id = ?"
     db.execute(sql, [noted, adapter.id])
+    _follow_again(db, current)
     audit.record(
         db, actor, "accept", adapter.name, reason=reason.strip(), rejected=current.state_reason
     )
@@ -360,6 +361,7 @@ def retire(db: Database, adapter: Adapter, actor: str) -> Adapter:
         raise Conflict(f"{adapter.name} is {current.state} already.")
     _refuse_compared(db, current)
     db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
+    _follow_again(db, current)
     audit.record(db, actor, "retire", adapter.name)
     return by_id(db, adapter.id)
 
@@ -450,6 +452,8 @@ def _move_live(
     if new is not None:
         sql = "UPDATE adapters SET state = 'live', live_at = ? WHERE id = ?"
         db.execute(sql, [now_us(), new.id])
+    for moved in filter(None, (old, new)):
+        _follow_again(db, moved)
     insert(
         db,
         "promotions",
@@ -462,6 +466,16 @@ def _move_live(
     )
     subject = new.name if new else "the bare base"
     audit.record(db, actor, kind, subject, previous=old.name if old else None)
+
+
+def _follow_again(db: Database, adapter: Adapter) -> None:
+    """What can be done with it, or beside it, has changed: the messages that followed its run, and
+    those of the domain's candidates, are brought up to date."""
+    db.execute(
+        "UPDATE run_watchers SET finished = 0 WHERE run_id IN (SELECT run_id FROM adapters "
+        "WHERE domain_id = ? AND (id = ? OR state = 'candidate'))",
+        [adapter.domain_id, adapter.id],
+    )
 
 
 def _adapter(found: Row) -> Adapter:

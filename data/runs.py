@@ -360,11 +360,6 @@ def watchers(db: Database) -> list[Row]:
     return rows(db, "SELECT run_id, team, channel, ts FROM run_watchers WHERE finished = 0")
 
 
-def watch_again(db: Database, run_id: int) -> None:
-    """What can be done with its result has changed: its messages are brought up to date."""
-    db.execute("UPDATE run_watchers SET finished = 0 WHERE run_id = ?", [run_id])
-
-
 def begin_curve(db: Database, run_id: int, channel: str, ts: str) -> bool:
     """From now on the loss curve may be below the message; False when it may have been before."""
     sql = (

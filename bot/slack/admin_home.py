@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from bot import admin
 from bot.slack import modals, reports, roles
-from bot.slack.blocks import Block, context, escape, one_line, section
+from bot.slack.blocks import Block, context, one_line, section, sentence
 from bot.slack.commands import RANK, Role
 from bot.slack.desk import Desk
 from bot.slack.run_message import SPARK_WIDTH, sparkline
@@ -133,7 +133,7 @@ def _bad(worst: Sequence[Bad]) -> list[Block]:
 
 
 def _engines(status: admin.Status) -> list[Block]:
-    blocks = [section(f":warning: {escape(a.text)}") for a in status.alerts[:MOST_ALERTS]]
+    blocks = [section(f":warning: {sentence(a.text)}") for a in status.alerts[:MOST_ALERTS]]
     if len(status.alerts) > MOST_ALERTS:
         blocks.append(context(f"and {len(status.alerts) - MOST_ALERTS} more: `understudy status`"))
     if not blocks:

@@ -22,6 +22,7 @@ from bot.slack import (
     again,
     answer,
     blocks,
+    choices,
     deeds,
     digest,
     feedback,
@@ -216,6 +217,9 @@ def register(app: Any, workspaces: Workspaces) -> None:
     async def on_confirmation(ack: Listener, body: dict[str, Any]) -> None:
         await deeds.confirmed(at(body), ack, body)
 
+    async def on_choice(ack: Listener, body: dict[str, Any]) -> None:
+        await deeds.chosen(at(body), ack, body)
+
     async def on_domain(ack: Listener, body: dict[str, Any]) -> None:
         await forms.domain_chosen(at(body), ack, body)
 
@@ -249,6 +253,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.action(review.BUTTON)(on_review)
     app.view(modals.MENU)(on_menu)
     app.view(modals.CONFIRM)(on_confirmation)
+    app.view(choices.CHOOSE)(on_choice)
     app.view(modals.EDIT)(on_reviewed)
     app.view(modals.REJECT)(on_reviewed)
     app.event("reaction_added")(on_reaction)

@@ -7,6 +7,7 @@ itself is a mrkdwn section. Text from outside goes through `escape` before it en
 import re
 from typing import Any
 
+from bot.slack.shell import in_slack
 from bot.slack.split import split
 from data.clock import now_us
 
@@ -25,9 +26,9 @@ def escape(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """What an error says, as mrkdwn; only mentions of people stay mentions, and people named as
-    `slack:T1/U2` become ones."""
-    mentions = re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(text))
+    """What an error says, as mrkdwn and with the commands that Slack has; only mentions of people
+    stay mentions, and people named as `slack:T1/U2` become ones."""
+    mentions = re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(in_slack(text)))
     return re.sub(r"\bslack:[A-Z0-9]{2,20}/([A-Z0-9]{2,20})\b", r"<@\1>", mentions)
 
 

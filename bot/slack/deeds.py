@@ -6,11 +6,12 @@ role checked at that moment (`outbox.py`, `effects.py`). What only shows somethi
 told; what opens a form opens it at once, because Slack lets a form be opened for three seconds.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack import blocks, commands, effects, fields, forms, modals, outbox
+from bot.slack import blocks, choices, commands, effects, fields, forms, grammar, modals, outbox
 from bot.slack.accept import place_of, team_of
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
@@ -23,6 +24,7 @@ from data.errors import UnderstudyError
 Ack = Callable[..., Awaitable[Any]]
 # `promote` and `start_comparison`: buttons of messages from before buttons were named by commands
 BUTTON = re.compile(rf"^({modals.COMMAND}:.*|promote|start_comparison)$")
+FORM_S = 2.0  # for the next form: Slack waits three seconds in all
 THINKING = "One moment, I am thinking…"
 
 
@@ -32,7 +34,7 @@ async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     place, response_url = place_of(body), str(body.get("response_url") or "")
     text, trigger = str(body.get("text") or ""), str(body.get("trigger_id") or "")
     try:
-        command = commands.parse(text)
+        command = grammar.parse(text)
         if isinstance(command, commands.AskPrivately):
             await ask(desk, place, response_url, command.question, trigger)
             await ack(response_type="ephemeral", text=THINKING)
@@ -68,7 +70,7 @@ async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     response_url = where.response_url if where else str(body.get("response_url") or "")
     text, trigger = str(body["actions"][0].get("value") or ""), str(body.get("trigger_id") or "")
     try:
-        command = commands.parse(text)
+        command = grammar.parse(text)
         deed_id = None
         if effects.changes(command):
             how: deeds.How = "thread" if body.get("message") else "private"
@@ -106,6 +108,31 @@ async def confirmed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         failed = [blocks.section(blocks.sentence(str(error)))]
         again = modals.confirmation(where, "Not done", failed, "Try again")
         await ack(response_action="update", view=again)
+        return
+    await ack()
+    if deed_id is not None:
+        desk.tasks.start(outbox.finish(desk, deed_id), f"deed {deed_id}")
+
+
+async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """A form in which the rest of a command was chosen: the deed is stored, then the form closes;
+    what asks first becomes the form that asks."""
+    view = body["view"]
+    where, text = modals.origin(view), choices.command(view)
+    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+    deed_id = None
+    try:
+        command = grammar.parse(text)
+        if forms.asks_first(command):
+            async with asyncio.timeout(FORM_S):
+                asking = await forms.asking(desk, place, where, command)
+            await ack(response_action="update", view=asking)
+            return
+        deed_id = await _take_in(desk, place, f"form:{view['id']}", text, where.response_url)
+    except (UnderstudyError, TimeoutError) as error:
+        said = "That took too long. Send it again in a moment."
+        problem = said if isinstance(error, TimeoutError) else str(error)
+        await ack(response_action="errors", errors={choices.first_input(view): problem})
         return
     await ack()
     if deed_id is not None:

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from bot import admin, retraining, stats
-from bot.slack import blocks, commands, reports, roles, run_message
+from bot import admin, comparisons, retraining, stats
+from bot.explain import explain
+from bot.slack import blocks, commands, comparison_reports, grammar, reports, roles, run_message
 from bot.slack.blocks import Block
 from bot.slack.roles import Standing
 from bot.slack.run_message import Followed
-from data import adapters, deeds, domains, experiments, forgetting, runs
+from data import (
+    adapters,
+    decisions,
+    deeds,
+    domains,
+    experiments,
+    forgetting,
+    policies,
+    runs,
+    testers,
+)
 from data import roles as granted
 from data.clock import now_us
 from data.config import Settings
@@ -85,7 +96,7 @@ def _refuse_stale(deed: Deed) -> None:
 
 
 def _carry_out(db: Database, settings: Settings, deed: Deed, standing: Standing) -> Outcome:
-    command = commands.parse(deed.command)
+    command = grammar.parse(deed.command)
     roles.check(db, settings.slack, standing, command.needs)
     where = Where(deed.team, deed.channel, standing.person)
     match command:
@@ -110,16 +121,14 @@ def _change(db: Database, where: Where, command: commands.Command, who: str) -> 
     match command:
         case commands.Promote():
             domain = where.domain(db, command.domain)
-            promoted = admin.promote(db, domain, command.version, who)
-            _refresh(db, promoted)
-            return reports.promoted(promoted)
+            return reports.promoted(admin.promote(db, domain, command.version, who))
         case commands.RollBack():
             domain = where.domain(db, command.domain)
-            return reports.rolled_back(domain, admin.roll_back(db, domain, who))
+            undone = adapters.live(db, domain.id)
+            return reports.rolled_back(domain, admin.roll_back(db, domain, who), undone)
         case commands.Retire():
             domain = where.domain(db, command.domain)
             adapter = adapters.get(db, command.version, domain)
-            _refresh(db, adapter)
             return reports.retired(adapters.retire(db, adapter, who))
         case commands.StartComparison():
             domain = where.domain(db, command.domain)
@@ -127,17 +136,25 @@ def _change(db: Database, where: Where, command: commands.Command, who: str) -> 
             begun = admin.start_comparison(
                 db, domain, command.a, command.b, who, share, pairwise=pairwise
             )
-            return [blocks.section(f":scales: {reports.comparison_line(begun)}.")]
+            return comparison_reports.started(begun)
         case commands.StopComparison():
             domain = where.domain(db, command.domain)
             return _results(db, admin.stop_comparison(db, domain, who))
+        case commands.RampComparison():
+            domain = where.domain(db, command.domain)
+            return comparison_reports.ramped(comparisons.ramp(db, domain, command.share, who))
+        case commands.PutTester():
+            domain = where.domain(db, command.domain)
+            running = comparisons.current(db, domain)
+            person = f"slack:{where.team}/{command.user}"
+            variant = testers.put(db, running, person, command.label, who)
+            return comparison_reports.tester(command.user, variant)
+        case commands.SetPolicy():
+            domain = where.domain(db, command.domain)
+            return comparison_reports.policy(
+                domain, policies.set_policy(db, domain, command.policy, who)
+            )
     raise Invalid("That is no command for here.")
-
-
-def _refresh(db: Database, adapter: adapters.Adapter) -> None:
-    """The message that followed its run offers what can still be done."""
-    if adapter.run_id is not None:
-        runs.watch_again(db, adapter.run_id)
 
 
 def _retrain(db: Database, where: Where, command: commands.Retrain, who: str) -> Outcome:
@@ -194,6 +211,16 @@ def shown(
             return reports.planned(planned)
         case commands.ShowComparison():
             return _results(db, experiments.latest(db, where.domain(db, command.domain)))
+        case commands.ListDecisions():
+            experiment = experiments.latest(db, where.domain(db, command.domain))
+            return comparison_reports.decisions(experiment, decisions.every(db, experiment.id))
+        case commands.ExplainDecision():
+            explained = explain(decisions.get(db, command.decision))
+            experiment = experiments.get(db, explained.decision.experiment_id)
+            return comparison_reports.explained(experiment, explained)
+        case commands.ShowPolicy():
+            domain = where.domain(db, command.domain)
+            return comparison_reports.policy(domain, policies.of(db, domain.id))
     raise Invalid("That is no command for here.")
 
 
@@ -201,7 +228,10 @@ CHANGES = (
     commands.Retrain,
     commands.CancelRun,
     commands.StartComparison,
+    commands.RampComparison,
+    commands.PutTester,
     commands.StopComparison,
+    commands.SetPolicy,
     commands.Promote,
     commands.Retire,
     commands.RollBack,
@@ -217,4 +247,4 @@ def changes(command: commands.Command) -> bool:
 
 
 def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
-    return reports.comparison(experiment, stats.look(db, experiment))
+    return comparison_reports.comparison(experiment, stats.look(db, experiment))

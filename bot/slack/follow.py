@@ -44,13 +44,16 @@ def watched(db: Database) -> list[Watched]:
     """The messages that do not show their run's end yet."""
     found = []
     for row in runs.watchers(db):
-        run = runs.get(db, row["run_id"])
-        result = adapters.by_id(db, run.adapter_id) if run.adapter_id is not None else None
-        live = adapters.live(db, run.domain_id)
-        curve = runs.curve(db, run.id, every=run.step // MOST_POINTS)
-        about = Followed(run, curve, result, live)
+        about = _about(db, row["run_id"])
         found.append(Watched(row["team"], row["channel"], row["ts"], about))
     return found
+
+
+def _about(db: Database, run_id: int) -> Followed:
+    run = runs.get(db, run_id)
+    result = adapters.by_id(db, run.adapter_id) if run.adapter_id is not None else None
+    curve = runs.curve(db, run.id, every=run.step // MOST_POINTS)
+    return Followed(run, curve, result, adapters.live(db, run.domain_id))
 
 
 class Follower:
@@ -85,7 +88,7 @@ class Follower:
             self._shown[place] = content
             if not message.run.open:
                 await self._draw(desk, message)
-                await self._done(message)
+                await self._done(message, content)
         return len(messages)
 
     async def _update(self, desk: Desk, message: Watched, content: list[blocks.Block]) -> bool:
@@ -96,7 +99,7 @@ class Follower:
             await desk.api.quick.chat_update(
                 channel=message.channel,
                 ts=message.ts,
-                text=run_message.title(message.run),
+                text=run_message.title(message.about),
                 blocks=content,
             )
         except Transport as error:
@@ -122,8 +125,12 @@ class Follower:
         said = f"Loss of run {run.id} of {run.domain}, by step"
         await upload.picture(desk, curve, name, said, message.channel, message.ts)
 
-    async def _done(self, message: Watched) -> None:
+    async def _done(self, message: Watched, shown: list[blocks.Block] | None = None) -> None:
+        """Nothing more is to be said there; `shown`: unless something else is, by now."""
+
+        def mark(db: Database) -> None:
+            if shown in (None, run_message.shown(_about(db, message.run.id))):
+                runs.watcher_done(db, message.run.id, message.channel, message.ts)
+
         self._shown.pop((message.channel, message.ts), None)
-        await self._workspaces.service.store.submit(
-            lambda db: runs.watcher_done(db, message.run.id, message.channel, message.ts)
-        )
+        await self._workspaces.service.store.submit(mark)

@@ -1,4 +1,4 @@
-"""Opening forms: the menu, the questions before a promotion and a deletion, the review.
+"""Opening forms: the menu, choices, the questions before a promotion and a deletion, the review.
 
 What a form shows is read from the store first, with the role checked; the form itself changes
 nothing. A form that is open already is changed in place.
@@ -11,7 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot import admin
-from bot.slack import commands, effects, modals, outbox, reports, review, roles, views
+from bot.slack import choices, commands, effects, modals, outbox, reports, review, roles, views
 from bot.slack.blocks import Block
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
@@ -24,7 +24,7 @@ from data.errors import Invalid, UnderstudyError
 log = logging.getLogger(__name__)
 
 ASK_FIRST = (commands.Promote, commands.Forget)
-OPENING = (commands.Menu, commands.Review, *ASK_FIRST)
+OPENING = (commands.Menu, commands.Review, commands.Choose, *ASK_FIRST)
 
 
 def asks_first(command: commands.Command) -> bool:
@@ -57,6 +57,18 @@ async def open_for(
         # a review takes a lease, so it is a write
         work = store.submit if isinstance(command, commands.Review) else store.read
         await views.show(desk, await work(build), trigger, view_id)
+
+
+async def asking(desk: Desk, place: Place, where: Origin, command: commands.Command) -> Block:
+    """The form that asks before a command that was chosen in a form. Raises as `open_for` tells."""
+    standing = await desk.roles.standing(place.team, place.user)
+    settings = desk.service.settings
+
+    def build(db: Database) -> Block:
+        roles.check(db, settings.slack, standing, command.needs)
+        return _form(db, desk, place, where, command, standing)
+
+    return await desk.service.store.read(build)
 
 
 def shower(desk: Desk, place: Place, where: Origin, view_id: str) -> outbox.Show:
@@ -111,6 +123,9 @@ def _form(
             return _ask_promotion(db, place, where, command, standing)
         case commands.Forget():
             return _ask_deletion(db, place, where, command)
+        case commands.Choose():
+            here = Where(place.team, place.channel, standing.person)
+            return choices.form(db, where, here.domain(db, command.domain), command)
         case commands.Review():
             named = domains.get(db, command.domain).name if command.domain else ""
             return review.next_form(db, replace(where, domain=named), standing.person)
@@ -135,6 +150,7 @@ def _ask_promotion(
 ) -> Block:
     domain = Where(place.team, place.channel, standing.person).domain(db, command.domain)
     adapter = adapters.get(db, command.version, domain)
+    admin.refuse_promotion(db, domain, adapter)
     said = reports.before_promotion(
         adapter, adapters.live(db, domain.id), experiments.running(db, domain.id)
     )

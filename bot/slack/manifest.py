@@ -6,7 +6,7 @@ test compares it with the listeners that are registered and the methods that are
 
 from typing import Any
 
-from bot.slack.commands import USAGE
+from bot.slack.grammar import USAGE
 from data.errors import Invalid
 
 COMMAND = "/understudy"

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from bot.slack import fields
+from bot.slack import fields, pieces
 from bot.slack.blocks import Block, context, escape, mention, section, shorten
 from bot.slack.commands import RANK, Role
 from data.domains import Domain
@@ -30,10 +30,24 @@ ACTIONS: tuple[tuple[Role, str, str, str], ...] = (
     ("reviewer", "Review", "review {domain}", ""),
     ("reviewer", "Runs", "runs {domain}", ""),
     ("reviewer", "Comparison", "ab status {domain}", ""),
+    ("reviewer", "Decisions", "ab decisions {domain}", ""),
+    ("reviewer", "Policy", "policy {domain}", ""),
     ("reviewer", "Plan a retrain", "retrain {domain} --dry-run", ""),
     ("admin", "Retrain", "retrain {domain}", "Learn the new approved pairs of {domain} now?"),
+    ("admin", "Retrain in full", "retrain {domain} --full", "Learn all of {domain} from the base?"),
+    ("admin", "Learn from thumbs", "retrain {domain} --preferences", "Learn from 👍 and 👎 now?"),
+    ("admin", "Stop a run", "cancel", ""),
+    ("admin", "Promote", "promote {domain}", ""),
+    ("admin", "Discard", "retire {domain}", ""),
+    ("admin", "Compare", "ab start {domain}", ""),
+    ("admin", "More get B", "ab ramp {domain}", ""),
+    ("admin", "Show a side", "ab tester", ""),
     ("admin", "Stop the comparison", "ab stop {domain}", "End the comparison in {domain}?"),
     ("admin", "Roll back", "rollback {domain}", "Undo the last promotion in {domain}?"),
+    ("admin", "Who decides", "policy set {domain}", ""),
+    ("admin", "Give a role", "roles add", ""),
+    ("admin", "Take a role back", "roles remove", ""),
+    ("admin", "Forget somebody", "forget", ""),
 )
 
 
@@ -139,12 +153,29 @@ def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str
 
 
 def edited(where: Origin, pair: Pair) -> Block:
-    """The pair as it can be written anew."""
-    shown = [
-        _text_input(PROMPT, "Asked", pair.prompt),
-        _text_input(RESPONSE, "Answer", pair.response),
-    ]
+    """The pair as it can be written anew; a long text in several inputs, see `pieces.py`."""
+    shown = [*_pieces(PROMPT, "Asked", pair.prompt), *_pieces(RESPONSE, "Answer", pair.response)]
     return _modal(EDIT, "Edit the pair", shown, where, submit="Approve this", close="Back")
+
+
+def _pieces(block_id: str, label: str, text: str) -> list[Block]:
+    parts = pieces.cut(text)
+    if len(parts) == 1:
+        return [_text_input(block_id, label, text)]
+    return [
+        _text_input(
+            f"{block_id}{i}", f"{label}, part {i + 1} of {len(parts)}", part.text, optional=True
+        )
+        for i, part in enumerate(parts)
+    ]
+
+
+def written(view: dict[str, Any], block_id: str, before: str) -> str:
+    """What a text of a pair, `before` when the form was opened, was written into."""
+    parts = pieces.cut(before)
+    if len(parts) == 1:
+        return fields.typed(view, block_id)
+    return pieces.joined(parts, [fields.typed(view, f"{block_id}{i}") for i in range(len(parts))])
 
 
 def rejected(where: Origin, pair: Pair) -> Block:
@@ -160,11 +191,6 @@ def rejected(where: Origin, pair: Pair) -> Block:
 def said(where: Origin, text: str) -> Block:
     """A form of the review that only says something."""
     return _modal(DECIDE, "Review", [section(text)], where, close="Done")
-
-
-def can_be_edited(pair: Pair) -> bool:
-    """Whether a form of Slack's takes its texts."""
-    return max(len(pair.prompt), len(pair.response)) <= LONGEST_INPUT
 
 
 def confirm(title: str, text: str, yes: str, no: str = "Not now") -> Block:

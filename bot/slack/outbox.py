@@ -11,9 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack import effects
+from bot.slack import effects, reports
 from bot.slack.api import Transport, failure
-from bot.slack.blocks import Block, notice_of, section
+from bot.slack.blocks import Block, notice_of
 from bot.slack.desk import Desk
 from bot.slack.stream import Place
 from bot.slack.workspaces import Workspaces
@@ -133,14 +133,10 @@ async def _say_where(
     desk: Desk, deed: Deed, posted: tuple[str, str] | None, show: Show | None
 ) -> None:
     """To who asked for a run elsewhere than its message is."""
-    text = f"Run {deed.run_id} is queued. `/understudy runs` shows how it goes."
-    if posted is not None and posted[0] != deed.channel:
-        text = f"Run {deed.run_id} is queued; I follow it in our direct messages."
-    elif posted is not None:
-        text = f"Run {deed.run_id} is queued; I follow it in <#{deed.channel}>."
-    if show is None or not await show([section(text)]):
+    said = reports.followed(deed.run_id or 0, posted and posted[0], deed.channel)
+    if show is None or not await show(said):
         place = Place(deed.team, deed.channel, deed.thread_ts, deed.user)
-        await desk.respond(place, deed.response_url, [section(text)])
+        await desk.respond(place, deed.response_url, said)
 
 
 async def _post(desk: Desk, deed: Deed) -> tuple[str, str] | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from bot import retraining, scores
 from bot.admin import DomainStatus, Status
 from bot.retraining import Planned
-from bot.slack import modals
-from bot.slack.blocks import Block, ago, context, escape, mention, section, shorten
-from bot.slack.commands import RANK, USAGE, Role
+from bot.slack import comparison_reports, modals
+from bot.slack.blocks import Block, ago, context, escape, mention, section, sentence, shorten
+from bot.slack.commands import RANK, Role
+from bot.slack.grammar import USAGE
 from bot.slack.roles import Standing
 from bot.slack.run_message import progress_bar
-from bot.stats import Results
 from data.adapters import Adapter
 from data.config import SlackSettings
 from data.domains import Domain
@@ -23,6 +23,11 @@ from data.runs import Run
 from data.week import Judged
 
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
+HEADS: dict[Role, str] = {
+    "member": "Everybody may give these commands",
+    "reviewer": "Reviewers, these as well",
+    "admin": "Admins, these as well",
+}
 MOST_DOMAINS = 20
 MOST_RUNS = 10
 MOST_ADAPTERS = 15
@@ -32,18 +37,18 @@ MOST_ALERTS = 5
 
 def help_text(role: Role) -> list[Block]:
     """How to talk to the bot, and the commands that this role may use."""
-    lines = [
-        f"• `/understudy {usage}`: {escape(what)}"
-        for needed, usage, what in USAGE
-        if RANK[role] >= RANK[needed]
-    ]
-    lines.append("• `/understudy` alone opens a form from which all of it can be done")
     intro = (
         "Ask me in a direct message, or mention me in a channel. In a thread that I take part in, "
         "no mention is needed. I learn from 👍 and 👎 under my answers, and most of all from the "
         "better answer that 👎 asks you for."
     )
-    return [section(intro), section("\n".join(lines))]
+    shown = [section(intro)]
+    for needed, head in HEADS.items():
+        if RANK[role] >= RANK[needed]:
+            lines = [f"• `/understudy {u}`: {escape(what)}" for r, u, what in USAGE if r == needed]
+            shown.append(section("\n".join([f"*{head}*", *lines])))
+    form = "`/understudy` alone opens a form from which all of it can be done by pressing buttons."
+    return [*shown, section(form)]
 
 
 def status(found: Status) -> list[Block]:
@@ -54,7 +59,7 @@ def status(found: Status) -> list[Block]:
     if len(found.domains) > MOST_DOMAINS:
         shown.append(context(f"and {len(found.domains) - MOST_DOMAINS} more domains"))
     for alert in found.alerts[:MOST_ALERTS]:
-        shown.append(section(f":warning: {escape(alert.text)}"))
+        shown.append(section(f":warning: {sentence(alert.text)}"))
     if len(found.alerts) > MOST_ALERTS:
         shown.append(context(f"and {len(found.alerts) - MOST_ALERTS} more: `understudy status`"))
     return [*shown, context(engines(found))]
@@ -67,7 +72,7 @@ def domain_state(d: DomainStatus) -> list[Block]:
     if d.run is not None and d.run.open:
         lines.append(run_line(d.run))
     if d.experiment is not None:
-        lines.append(comparison_line(d.experiment))
+        lines.append(comparison_reports.line(d.experiment))
     if d.results is not None:
         lines.append(escape(d.results.sentence))
     pending = d.pairs.get("pending", 0)
@@ -104,32 +109,18 @@ def run_list(found: list[Run]) -> list[Block]:
     return [section(run_line(run)) for run in found[:MOST_RUNS]]
 
 
-def comparison_line(experiment: Experiment) -> str:
-    sides = " and ".join(
-        f"{v.label}: {v.adapter} ({v.share * 100:.0f} %)" for v in experiment.variants
-    )
-    return f"Comparing {sides}"
-
-
-def comparison(experiment: Experiment, results: Results) -> list[Block]:
-    """How a comparison stands: counts for each side, and the sentence that sums it up."""
-    state = "running" if experiment.state == "running" else "stopped"
-    lines = [f"*{experiment.domain}*, comparison {experiment.id}, {state}"]
-    for v in results.variants:
-        failed = f", {v.failed} failed" if v.failed else ""
-        lines.append(
-            f"*{v.label}* {v.adapter}: {v.people} people, {v.replies} answers{failed}, "
-            f"{v.up} 👍, {v.down} 👎 from {v.raters} people"
-        )
-    lines.append(escape(results.sentence))
-    began = f"begun {ago(experiment.started_at)} by {mention(experiment.started_by)}"
-    details = [context("\n".join(escape(line) for line in results.details))]
-    return [section("\n".join(lines)), *details, context(began)]
-
-
 def cancelled(run: Run) -> list[Block]:
     word = "is cancelled" if not run.open else "stops within a few seconds"
     return [section(f":no_entry_sign: Run {run.id} of {run.domain} {word}.")]
+
+
+def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
+    """Where a run is followed, to who asked for it elsewhere: in the channel `posted`; None: Slack
+    took the message nowhere."""
+    if posted is None:
+        return [section(f"Run {run_id} is queued. `/understudy runs` shows how it goes.")]
+    where = f"in <#{posted}>" if posted == asked_in else "in our direct messages"
+    return [section(f"Run {run_id} is queued; I follow it {where}.")]
 
 
 def planned(found: Planned) -> list[Block]:
@@ -184,11 +175,16 @@ def adapter_list(domain: Domain, found: Sequence[Adapter]) -> list[Block]:
         ]
     lines = [
         f"• *{a.name}*, {a.state}, made {ago(a.created_at)}: {escape(scores.sentence(a))}"
+        + (f". {_because(a)}" if a.state == "rejected" else "")
         for a in found[:MOST_ADAPTERS]
     ]
     rest = len(found) - MOST_ADAPTERS
     more = [context(f"and {rest} older: `understudy adapters list`")] if rest > 0 else []
     return [section(shorten("\n".join(lines), 3_000)), *more]
+
+
+def _because(rejected: Adapter) -> str:
+    return f"Rejected: {sentence(shorten(rejected.state_reason, 200))}"
 
 
 def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -> list[Block]:
@@ -284,6 +280,11 @@ def promoted(adapter: Adapter) -> list[Block]:
     ]
 
 
-def rolled_back(domain: Domain, adapter: Adapter | None) -> list[Block]:
+def rolled_back(domain: Domain, adapter: Adapter | None, undone: Adapter | None) -> list[Block]:
+    """What answers now, and how what was undone comes back."""
     answering = f"*{adapter.name}*" if adapter else "the bare base model"
-    return [section(f":leftwards_arrow_with_hook: {domain.name}: {answering} answers again.")]
+    said = f":leftwards_arrow_with_hook: {domain.name}: {answering} answers again"
+    if undone is None or (adapter is not None and undone.id == adapter.id):
+        return [section(f"{said}.")]
+    back = context(f"`/understudy promote {undone.name}` brings it back")
+    return [section(f"{said}, instead of *{undone.name}*."), back]

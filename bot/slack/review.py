@@ -20,7 +20,7 @@ from bot.slack.desk import Desk
 from bot.slack.modals import Origin
 from bot.slack.stream import Place
 from data import domains, pairs, reviews
-from data.errors import Conflict, Invalid, NotFound, UnderstudyError
+from data.errors import Conflict, NotFound, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
 BUTTON = re.compile(rf"^{modals.DECIDE}:")
@@ -32,6 +32,8 @@ def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after:
     """The form with the next pair that this reviewer is to look at."""
     domain = domains.get(db, where.domain) if where.domain else None
     pair = reviews.take_next(db, reviewer, domain, after)
+    if pair is not None and pair.id == after:
+        note = note or "That is the only one left for you."
     left = reviews.pending(db, domain)
     shown_of = domains.by_id(db, pair.domain_id).title if pair else ""
     return modals.reviewed(
@@ -66,9 +68,8 @@ async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     view = body["view"]
     where, callback = modals.origin(view), view["callback_id"]
     if callback == modals.EDIT:
-        prompt, response = (fields.typed(view, b) for b in (modals.PROMPT, modals.RESPONSE))
-        decide = _edit(where.pair_id, prompt, response)
-        field = modals.RESPONSE
+        decide = _edit(where.pair_id, view)
+        field = _last_input(view)
     else:
         decide = _reject(where.pair_id, fields.typed(view, modals.REASON))
         field = modals.REASON
@@ -100,8 +101,16 @@ def _reject(pair_id: int, reason: str) -> Decide:
     return decide
 
 
-def _edit(pair_id: int, prompt: str, response: str) -> Decide:
+def _last_input(view: dict[str, Any]) -> str:
+    """Where a form says what is wrong with it."""
+    return [str(block["block_id"]) for block in view["blocks"] if block["type"] == "input"][-1]
+
+
+def _edit(pair_id: int, view: dict[str, Any]) -> Decide:
     def decide(db: Database, who: str) -> str:
+        old = pairs.get(db, pair_id)
+        prompt = modals.written(view, modals.PROMPT, old.prompt)
+        response = modals.written(view, modals.RESPONSE, old.response)
         new = reviews.edit(db, pair_id, prompt, response, who)
         return f":white_check_mark: Approved as edited: pair {new.id}; the next retrain learns it."
 
@@ -131,11 +140,6 @@ def _opened(
     except (Conflict, NotFound) as error:
         note = f":warning: {sentence(str(error))}"
         return next_form(db, where, who, note, where.pair_id)
-    if form is modals.edited and not modals.can_be_edited(pair):
-        raise Invalid(
-            f"Pair {pair.id} is longer than the {modals.LONGEST_INPUT:,} characters that a form of "
-            "Slack's takes, so it can't be edited here. Approve or reject it as it is."
-        )
     return form(where, pair)
 
 

@@ -9,7 +9,7 @@ Guests, and people of other organisations in shared channels, may do nothing her
 unless the settings let them; who is named in the settings always may.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
@@ -50,18 +50,25 @@ class Roles:
     async def standing(self, team: str, user: str) -> Standing:
         """What is known of a person outside of the store."""
         person, how = f"slack:{team}/{user}", self._id(team, user)
-        if role := self._named(team, user):
-            return Standing(person, role, "the settings", how=how)
+        named = self._named(team, user)
+        settled = Standing(person, named or "member", "the settings" if named else "", how=how)
+        if named == "admin" or (named and not self._higher_in_slack):
+            return settled
         known = await self._names.about(user, FRESH_S)
         if known is None or self._api.clock.now() - known.at > FRESH_S + 60:
-            return Standing(person, refused=UNKNOWN, how=how)
+            return replace(settled, unsure=UNKNOWN) if named else replace(settled, refused=UNKNOWN)
         if refused := self.refused(known, team):
-            return Standing(person, refused=refused, how=how)
+            return settled if named else replace(settled, refused=refused)
         try:
             role, by = await self._of_slack(user, known)
         except Unavailable as error:
-            return Standing(person, unsure=str(error), how=how)
-        return Standing(person, role, by, how=how)
+            return replace(settled, unsure=str(error))
+        return settled if RANK[role] <= RANK[settled.role] else replace(settled, role=role, by=by)
+
+    @property
+    def _higher_in_slack(self) -> bool:
+        """Whether Slack may make an admin of a reviewer."""
+        return self._settings.workspace_admins or bool(self._settings.admin_group)
 
     async def refused_to_ask(self, team: str, user: str) -> str:
         """Why somebody is not answered; '' when they are. What Slack says of them may be an hour

@@ -16,6 +16,7 @@ from bot.slack.blocks import (
     escape,
     mention,
     section,
+    sentence,
     shorten,
 )
 from bot.slack.chart import HUGE
@@ -23,6 +24,7 @@ from data.adapters import Adapter
 from data.runs import Point, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
+WAITING = "waiting for a worker"  # a queued run's phase while there is nothing to add
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 24
 MARK = {True: ":white_check_mark:", False: ":x:", None: ":heavy_minus_sign:"}
@@ -38,7 +40,10 @@ class Followed:
     live: Adapter | None = None
 
 
-def title(run: Run) -> str:
+def title(about: Followed) -> str:
+    run = about.run
+    if run.state == "done" and about.result is not None and about.result.state == "rejected":
+        return f"Retraining {run.domain}: the result was rejected"
     return {
         "queued": f"Retraining {run.domain} waits for a worker",
         "running": f"Retraining {run.domain}",
@@ -51,22 +56,31 @@ def title(run: Run) -> str:
 def shown(about: Followed) -> list[Block]:
     """The message, in whatever state the run is."""
     run = about.run
-    blocks = [section(f"*{escape(title(run))}*")]
+    blocks = [section(f"*{escape(title(about))}*")]
     if run.open:
         blocks.append(section(_progress(run)))
     elif run.state == "done" and about.result is not None:
         blocks.append(section(_outcome(run, about.result)))
         blocks += _gate(about.result)
     elif run.error:
-        blocks.append(section(escape(run.error)))
+        blocks.append(section(sentence(run.error)))
     if losses := _losses(about.curve):
         blocks.append(section(losses))
     if run.state == "done" and about.result is not None:
         blocks += _buttons(about.result, about.live)
-    source = "thumbs" if run.learns == "preferences" else "pairs"
+    stop = f"; `/understudy cancel {run.id}` stops it" if run.open else ""
     by = f"asked for by {mention(run.requested_by)}"
-    blocks.append(context(f"run {run.id}, {run.kind}, from {source}, {by}"))
+    blocks.append(context(f"run {run.id}, {_how(run)}, {by}{stop}"))
     return blocks
+
+
+def _how(run: Run) -> str:
+    """What it learns from, and what it begins with."""
+    if run.learns == "preferences":
+        return "from thumbs, on from the live version"
+    if run.kind == "full":
+        return "from all approved pairs, beginning with the bare base"
+    return "from the new approved pairs, on from the live version"
 
 
 def progress_bar(run: Run, width: int = 20) -> str:
@@ -105,7 +119,8 @@ def _losses(curve: Sequence[Point]) -> str:
 
 def _progress(run: Run) -> str:
     if run.state == "queued":
-        return escape(run.phase)
+        why = "" if run.phase == WAITING else f"{escape(run.phase)}\n"
+        return f"{why}It begins as soon as a worker is free."
     figures = [f"step {run.step} of {run.total_steps}"] if run.total_steps else []
     if run.loss is not None:
         figures.append(f"loss {run.loss:.3f}")
@@ -124,7 +139,7 @@ def _outcome(run: Run, result: Adapter) -> str:
         took = f" in {duration((run.finished_at - run.started_at) / 1_000_000)}"
     lines = [f"*{result.name}* is ready{took}."]
     if result.state == "rejected":
-        lines = [f"*{result.name}* was made{took}, and rejected: {escape(result.state_reason)}"]
+        lines = [f"*{result.name}* was made{took}, and rejected: {sentence(result.state_reason)}"]
     lines.append(f"{escape(scores.sentence(result))}.")
     return "\n".join(lines)
 
@@ -146,6 +161,15 @@ def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
     if result.state == "retired":
         back = f"`/understudy promote {result.name}` brings it back"
         return [context(f"{result.name} is out of service. {back}.")]
+    if result.state == "rejected":
+        goes_on = live.name if live is not None else "the bare base model"
+        accept = f"`understudy adapters accept {result.name} --reason TEXT`"
+        return [
+            context(
+                f"Nobody gets {result.name}; {goes_on} goes on answering. Better pairs and another "
+                f"retrain are the usual way. To overrule the gate: {accept}, on a command line."
+            )
+        ]
     if result.state != "candidate":
         return []
     against = live.name if live is not None else "base"

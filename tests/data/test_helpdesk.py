@@ -13,7 +13,7 @@ from starlette.routing import Match
 import data
 from bot.app import create_app
 from bot.cli import main
-from bot.slack import commands as slack_commands
+from bot.slack import grammar as slack_grammar
 from data import config, datasets, domains, formats, pairs
 from data.config import SECTIONS, Settings
 from data.db import Store
@@ -149,7 +149,7 @@ def test_every_option_that_an_answer_names_exists() -> None:
     for fact, match in code(r"(--[\w-]+)(?:[ =].*)?"):
         shown = re.findall(r"`(/?understudy [^`]*)`", answers()[fact])
         if any(name.startswith("/") for name in shown):
-            usages = " ".join(usage for _, usage, _ in slack_commands.USAGE)
+            usages = " ".join(usage for _, usage, _ in slack_grammar.USAGE)
             assert match[1] in usages, fact
             continue
         commands = [walk(name.split()[1:])[0] for name in shown]
@@ -160,16 +160,16 @@ def test_every_option_that_an_answer_names_exists() -> None:
 def test_every_slack_command_that_an_answer_names_is_understood() -> None:
     found = list(code(r"/understudy( .*)"))
     for fact, match in found:
-        text = re.sub(r"\bN\b", "4", match[1]).replace("@PERSON", "<@U1>")
+        text = re.sub(r"\bN\b", "4", match[1]).replace("@PERSON", "<@U1>").replace(" A B", " 1 2")
         try:
-            slack_commands.parse(text)
-        except slack_commands.NotUnderstood as error:
+            slack_grammar.parse(text)
+        except slack_grammar.NotUnderstood as error:
             pytest.fail(f"{fact}: {error}")
 
 
 def test_every_slack_command_is_explained() -> None:
     named = " ".join(match[0] for _, match in code(r"/understudy .*"))
-    for _, usage, _ in slack_commands.USAGE:
+    for _, usage, _ in slack_grammar.USAGE:
         verb = re.match(r"[a-z ]+", usage)
         assert verb is not None
         assert f"/understudy {verb[0].strip()}" in named, usage

@@ -10,6 +10,7 @@ Json = dict[str, Any]
 IN_MESSAGES = {"section", "context", "markdown", "actions", "context_actions", "divider", "header"}
 IN_MODALS = {"section", "context", "actions", "divider", "header", "input", "image"}
 IN_HOME = {"section", "context", "actions", "divider", "header", "input", "image"}
+IN_INPUTS = {"checkboxes", "static_select", "radio_buttons", "users_select"}  # and text
 MARKDOWN_IN_ALL = 12_000
 
 
@@ -123,6 +124,10 @@ def _select(element: Json) -> list[str]:
     )
 
 
+def _users(element: Json) -> list[str]:
+    return _plain(element["placeholder"], 150, "placeholder") if "placeholder" in element else []
+
+
 def _options(element: Json, most: int) -> list[str]:
     options = element.get("options", [])
     problems = [] if 1 <= len(options) <= most else [f"1 to {most} options"]
@@ -183,7 +188,7 @@ def _input(block: Json) -> list[str]:
     if element.get("type") != "plain_text_input":
         return problems + (
             _element(element)
-            if element.get("type") in ("checkboxes", "static_select", "radio_buttons")
+            if element.get("type") in IN_INPUTS
             else [f"no {element.get('type')!r} here"]
         )
     most = element.get("max_length", 3_000)
@@ -229,6 +234,7 @@ def _image(block: Json) -> list[str]:
 ELEMENTS = {
     "button": _button,
     "static_select": _select,
+    "users_select": _users,
     "overflow": _overflow,
     "checkboxes": _checkboxes,
     "radio_buttons": _checkboxes,

@@ -26,6 +26,7 @@ class FakeSlack(Workspace):
         self.socket = Socket()
         self.transport: SignedHttp | Socket = self.socket
         self.acks: list[Ack] = []
+        self.typed: set[str] = set()  # what people wrote, wherever it was
         self.retry_pause_s = 0.02
         self.retries = RETRIES
         self.url = ""
@@ -393,6 +394,7 @@ class FakeSlack(Workspace):
         await self.event({**event, "event_ts": self.next_ts()})
 
     async def _send(self, kind: str, payload: Json, retry: int = 0) -> Ack:
+        self.typed |= _typed(payload)
         reason = "timeout" if retry else ""
         ack = await self.transport.send(kind, payload, retry, reason)
         self.acks.append(ack)
@@ -428,6 +430,16 @@ class FakeSlack(Workspace):
         return "\n".join(_words(m) for m in [*private, *self.responses])
 
 
+def _typed(payload: Json) -> set[str]:
+    """The words in a delivery that somebody wrote: a message, a question, the inputs of a form."""
+    event, view = payload.get("event", {}), payload.get("view", {})
+    inputs = view.get("state", {}).get("values", {}).values()
+    found = {str(i.get("value") or "") for block in inputs for i in block.values()}
+    texts = (event.get("text"), event.get("message", {}).get("text"), payload.get("text"))
+    found |= {str(text or "").removeprefix("ask ") for text in texts}
+    return found - {""}
+
+
 def _escaped(text: str) -> str:
     """What people type after a command of an app whose manifest says `should_escape`: people whom
     they choose from Slack's list come as ids, everything else comes as text."""
@@ -443,6 +455,13 @@ def _filled(element: Json, values: dict[str, str | bool], block_id: str) -> Json
         if block_id in values:
             ticked = element["options"] if values[block_id] else []
         return {"type": "checkboxes", "selected_options": ticked}
+    if element["type"] == "static_select":
+        option = element.get("initial_option")
+        if block_id in values:
+            option = next(o for o in element["options"] if o["value"] == values[block_id])
+        return {"type": "static_select", "selected_option": option}
+    if element["type"] == "users_select":
+        return {"type": "users_select", "selected_user": values.get(block_id)}
     value = values.get(block_id, element.get("initial_value"))
     return {"type": "plain_text_input", "value": value or None}
 

@@ -120,6 +120,8 @@ def paragraph(
 def button(page: Page, x: float, top: float, element: Block) -> float:
     """Returns where the next one goes."""
     label = str(element.get("text", {}).get("text") or "…")
+    if element["type"] == "users_select":
+        label = element["placeholder"]["text"] + "  ▾"
     if element["type"] == "static_select":
         label = element.get("initial_option", element["options"][0])["text"]["text"] + "  ▾"
     style = element.get("style")
@@ -187,6 +189,9 @@ def text_input(page: Page, block: Block) -> None:
         for option in element["options"]:
             page.box(PAD, page.y + 8, 14, 14, rx=3, fill="#ffffff", stroke="#888888")
             paragraph(page, option["text"]["text"], 14, left=PAD + 24)
+    elif element["type"] in ("static_select", "users_select"):
+        button(page, PAD, page.y + 8, element)
+        page.y += 44
     else:
         top = page.y + 8
         typed = element.get("initial_value", "")

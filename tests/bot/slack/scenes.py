@@ -8,20 +8,48 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot import admin, retraining, stats
-from bot.slack import admin_home, blocks, commands, modals, reports, roles, run_message
+from bot import admin, decide, retraining, stats
+from bot.explain import explain
+from bot.slack import (
+    admin_home,
+    blocks,
+    choices,
+    comparison_reports,
+    effects,
+    grammar,
+    modals,
+    reports,
+    roles,
+    run_message,
+)
+from bot.slack.commands import Choose
 from bot.slack.modals import Origin
 from bot.slack.roles import Standing
 from bot.slack.run_message import Followed
-from data import adapters, domains, experiments, forgetting, pairs, placements, reviews, runs
+from data import (
+    adapters,
+    assignments,
+    decisions,
+    deeds,
+    domains,
+    experiments,
+    feedback,
+    forgetting,
+    pairs,
+    placements,
+    policies,
+    reviews,
+    runs,
+)
 from data import roles as granted
 from data.config import Settings, SlackSettings
-from data.db import Store
+from data.db import Store, StoreFull
 from data.errors import UnderstudyError
 from data.pairs import Draft
 from data.week import Bad, Judged
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.pictures import Block, form, home, message
+from tests.data import given
 
 ADA, GRACE, ALAN = "slack:T1/U1", "slack:T1/U2", "slack:T1/U3"
 HOUR, DAY = 3_600_000_000, 24 * 3_600_000_000  # microseconds
@@ -32,6 +60,11 @@ SCORES = (
     '{"name": "new", "passed": true, "sentence": "New pairs: loss 0.31, live 1.92."},'
     '{"name": "parity", "passed": true, "sentence": "Engines agree on 98% of its tokens."}]}}'
 )
+
+REFUSED = [
+    {"name": "golden", "passed": False, "sentence": "Golden: token F1 0.58, live 0.74."},
+    {"name": "new", "passed": True, "sentence": "New pairs: loss 0.31, live 1.92."},
+]
 
 
 @dataclass(frozen=True)
@@ -60,7 +93,10 @@ def scenes(folder: Path) -> list[Scene]:
 def _happen(db: Database) -> None:
     """A domain with a live version, a candidate, a comparison and pairs to review."""
     domain = domains.create(db, "helpdesk", "the help desk", "Answer.", ("How do I begin?",))
-    domains.create(db, "legal", "the law", "Answer.")
+    law = domains.create(db, "legal", "the law", "Answer.")
+    add_adapter(db, law, 1)
+    pairs.add(db, law, [Draft("May I?", "No.")], source="import", status="approved")
+    runs.request(db, law, ADA)
     for version in (1, 2, 3):
         made = add_adapter(db, domain, version)
         placements.beat(db, "gpu-0", "http://127.0.0.1:8100", "pocket", "ready")
@@ -84,6 +120,23 @@ def _happen(db: Database) -> None:
         db, domain, adapters.get(db, "helpdesk@2"), adapters.get(db, "helpdesk@3"), ADA, 0.2
     )
     db.execute("UPDATE experiments SET started_at = started_at - ?", [DAY])
+    running = experiments.running(db, domain.id)
+    assert running is not None
+    _rate(db, running)
+    considered = decide.consider(db, running)
+    assert considered is not None
+    assert decide.carry_out(db, considered) is not None
+    db.execute("UPDATE decisions SET at = at - ?", [HOUR])
+
+
+def _rate(db: Database, running: experiments.Experiment) -> None:
+    """People rate: of those whom A answers 60 %, of those whom B answers 90 %."""
+    for number in range(120):
+        variant = running.variants[number % 5 == 0]
+        person, likes = f"slack:T1/U{100 + number}", {"A": 0.6, "B": 0.9}[variant.label]
+        assignments.expose(db, running.id, person, variant.id, running.stage)
+        reply_id = given.reply(db, domains.by_id(db, running.domain_id), person, variant=variant)
+        feedback.thumb(db, reply_id, person, number % 10 / 10 < likes)
 
 
 # -- what commands show --------------------------------------------------------------------------
@@ -94,12 +147,13 @@ def _commands(db: Database) -> list[Scene]:
     slack = SlackSettings(admins=("U1",), reviewers=("U3",), reviewer_group="S0REVIEW")
     running = experiments.running(db, domain.id)
     assert running is not None
+    made = decisions.every(db, running.id)[0]
     member = Standing(GRACE)
     shown: list[tuple[str, str, str, list[Block]]] = [
         ("help", "`/understudy help`", "to an admin; others see what they may do",
          reports.help_text("admin")),
         ("typo", "`/understudy promte 3`", "a typing mistake gets the nearest command",
-         _refused(lambda: commands.parse("promte 3"))),
+         _refused(lambda: grammar.parse("promte 3"))),
         ("refused", "`/understudy promote 3`", "to who may not",
          _refused(lambda: roles.check(db, slack, member, "admin"))),
         ("status", "`/understudy status`", "to everybody", reports.status(admin.status(db))),
@@ -112,8 +166,16 @@ def _commands(db: Database) -> list[Scene]:
         ("runs", "`/understudy runs`", "to reviewers and admins", reports.run_list(_past_runs())),
         ("dry-run", "`/understudy retrain --dry-run`", "to reviewers and admins",
          reports.planned(retraining.plan(db, settings, domain))),
+        ("dry-run-preferences", "`/understudy retrain --preferences --dry-run`", "the same",
+         reports.planned(retraining.plan(db, settings, domain, thumbs=True))),
         ("ab-status", "`/understudy ab status`", "to reviewers and admins",
-         reports.comparison(running, stats.look(db, running))),
+         comparison_reports.comparison(running, stats.look(db, running))),
+        ("ab-decisions", "`/understudy ab decisions`", "to reviewers and admins",
+         comparison_reports.decisions(running, [made])),
+        ("ab-explain", "`/understudy ab explain 1`", "to reviewers and admins",
+         comparison_reports.explained(running, explain(made))),
+        ("policy", "`/understudy policy`", "to reviewers and admins",
+         comparison_reports.policy(domain, policies.of(db, domain.id))),
     ]  # fmt: skip
     return [Scene(n, title, said, message(b, private=True)) for n, title, said, b in shown]
 
@@ -135,6 +197,7 @@ def _forms(db: Database) -> list[Scene]:
     where = Origin(domain="helpdesk")
     pair = pairs.every(db, domain, "pending")[0]
     left = reviews.pending(db)
+    free = domains.get(db, "legal")
     live, candidate = adapters.live(db, domain.id), adapters.get(db, "helpdesk@3")
     promotion = reports.before_promotion(candidate, live, experiments.running(db, domain.id))
     forgotten = replace(forgetting.preview(db, GRACE), messages=42, judgements=7)
@@ -142,15 +205,27 @@ def _forms(db: Database) -> list[Scene]:
     shown: list[tuple[str, str, str, Block]] = [
         ("menu", "`/understudy`", "what an admin may do; a result is shown in the same form",
          modals.menu("admin", where, domains.every(db), head, [])),
+        ("menu-result", "… and what its buttons show", "here *Versions*, for a member",
+         modals.menu("member", where, domains.every(db), head,
+                     reports.adapter_list(domain, adapters.every(db, domain)[:2]))),
         ("promote", "`/understudy promote 3`", "asks first",
          modals.confirmation(where, "Promote?", promotion, "Promote")),
+        ("not-done", "When the store is full", "nothing was done, and it can be sent again",
+         modals.confirmation(where, "Not done", _refused(_busy), "Try again")),
         ("forget", "`/understudy forget @Grace`", "asks first",
          modals.confirmation(where, "Delete the data?",
                              reports.before_forgetting("U2", forgotten), "Delete for good")),
+        *(
+            (f"choose-{what.replace(' ', '-')}", f"`/understudy {what}`", "",
+             choices.form(db, where, free if what == "ab start" else domain, Choose(what)))
+            for what in choices.TITLES
+        ),
         ("review", "`/understudy review`", "one pair after the other",
          modals.reviewed(where, pair, domain.title, left, note)),
         ("review-edit", "*Edit*", "what is sent is approved in the pair's place",
          modals.edited(where, pair)),
+        ("review-edit-long", "*Edit*, a long one", "in several inputs",
+         modals.edited(where, replace(pair, response="A long answer. " * 400))),
         ("review-reject", "*Reject*", "the reason is shown to the author",
          modals.rejected(where, pair)),
         ("review-end", "The last pair", "or the others are with somebody else",
@@ -159,6 +234,10 @@ def _forms(db: Database) -> list[Scene]:
          modals.said(where, "Only reviewers and admins can do that. Ask an admin: <@U1>.")),
     ]  # fmt: skip
     return [Scene(n, title, said, form(v), _asks(v["blocks"])) for n, title, said, v in shown]
+
+
+def _busy() -> None:
+    raise StoreFull("The disk is full, so nothing was written. Free some space and try again.")
 
 
 # -- the message that follows a run --------------------------------------------------------------
@@ -190,7 +269,9 @@ def _runs(db: Database) -> list[Scene]:
     domain = domains.get(db, "helpdesk")
     live, candidate = adapters.live(db, domain.id), adapters.get(db, "helpdesk@3")
     rejected = replace(candidate, state="rejected", state_reason="It forgot too much.")
-    retired = replace(candidate, state="retired")
+    retired, promoted = replace(candidate, state="retired"), replace(candidate, state="live")
+    about = {"passed": False, "rules": REFUSED}
+    rejected = replace(rejected, scores=candidate.scores | {"gate": about})
     curve = [
         runs.Point(s, 3.2 / s**0.5, 3.5 / s**0.4 if s % 10 == 0 else None, None)
         for s in range(1, 61)
@@ -204,8 +285,10 @@ def _runs(db: Database) -> list[Scene]:
         ("run-done", "At its end", "with a picture of the loss below it",
          Followed(done, curve, candidate, live)),
         ("run-rejected", "When the gate refuses it", "", Followed(done, curve, rejected, live)),
+        ("run-live", "Once it was promoted", "", Followed(done, curve, promoted, promoted)),
         ("run-retired", "Once it was discarded", "", Followed(done, curve, retired, live)),
         ("run-failed", "When it fails", "", Followed(failed, curve[:12])),
+        ("run-cancelled", "When it is cancelled", "", Followed(_run(state="cancelled"), curve[:5])),
     ]  # fmt: skip
     drawn = [(n, title, said, run_message.shown(about)) for n, title, said, about in shown]
     return [Scene(n, title, said, message(b), _asks(b)) for n, title, said, b in drawn]
@@ -216,15 +299,22 @@ def _runs(db: Database) -> list[Scene]:
 
 def _outcomes(db: Database) -> list[Scene]:
     domain, made = domains.get(db, "helpdesk"), adapters.get(db, "helpdesk@3")
-    running = experiments.running(db, domain.id)
+    running, live = experiments.running(db, domain.id), adapters.live(db, domain.id)
     assert running is not None
     cancelled = _run(state="cancelled", finished_at=None)
-    begun = [blocks.section(f":scales: {reports.comparison_line(running)}.")]
     shown: list[tuple[str, str, list[Block]]] = [
         ("promoted", "Promoted", reports.promoted(made)),
-        ("rolled-back", "Rolled back", reports.rolled_back(domain, adapters.live(db, domain.id))),
+        (
+            "rolled-back",
+            "Rolled back",
+            reports.rolled_back(domain, live, made),
+        ),
         ("retired", "Discarded", reports.retired(made)),
-        ("compared", "A comparison begun", begun),
+        ("compared", "A comparison begun", comparison_reports.started(running)),
+        ("ramped", "More people get B", comparison_reports.ramped(running)),
+        ("tester", "A tester", comparison_reports.tester("U2", running.variants[1])),
+        ("followed", "A retrain asked for where I am not", reports.followed(7, "D1", "C9")),
+        ("stale", "A command from before a long stop", _stale(db)),
         ("cancelled", "Cancelled", reports.cancelled(cancelled)),
         ("role-granted", "A role given", reports.role_granted("U2", "reviewer")),
         ("role-revoked", "A role taken back", reports.role_revoked("U2")),
@@ -232,6 +322,17 @@ def _outcomes(db: Database) -> list[Scene]:
     ]
     by = blocks.context("by <@U1>")
     return [Scene(n, title, "", message([*b, by])) for n, title, b in shown]
+
+
+def _stale(db: Database) -> list[Block]:
+    given = {"team": "T1", "key": "k", "channel": "C1", "user": "U1", "command": "retire 3"}
+    deed_id = deeds.add(db, **given)
+    assert deed_id is not None
+    db.execute("UPDATE deeds SET created_at = created_at - ?", [2 * HOUR])
+    effects.carry_out(db, Settings(), deed_id, Standing(ADA, "admin"))
+    told = deeds.get(db, deed_id)
+    assert told is not None
+    return list(told.said)
 
 
 # -- the digest and the Home tab -----------------------------------------------------------------

@@ -3,10 +3,13 @@
 import pytest
 from sqlite_utils import Database
 
-from data import adapters, deeds, domains, experiments, pairs, roles, runs
+from bot import decide
+from data import adapters, deeds, domains, experiments, pairs, policies, roles, runs
 from data.pairs import Draft
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
+from tests.bot.test_decide import rate
+from tests.data import given
 from tests.fake_slack.workspace import Json
 
 
@@ -83,7 +86,9 @@ async def test_promote_asks_first_and_rollback_undoes_it(bot: Bot) -> None:
     await confirm(bot, ADMIN, times=2)
     assert live_version(bot) == 2
     assert "helpdesk@2* answers everybody" in bot.slack.told(ADMIN)
-    assert "helpdesk@1" in await command(bot, ADMIN, "rollback helpdesk")
+    told = await command(bot, ADMIN, "rollback helpdesk")
+    assert "*helpdesk@1* answers again, instead of *helpdesk@2*" in told
+    assert "`/understudy promote helpdesk@2` brings it back" in told
     assert live_version(bot) == 1
     done = bot.rows("SELECT actor, action FROM audit WHERE actor <> 'test' ORDER BY id")
     assert [d["action"] for d in done] == ["promote", "rollback"]
@@ -126,6 +131,13 @@ async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
         ("rollback legal", "There is no domain 'legal'"),
         ("ab start 1 1", "two different adapters"),
         ("ab stop", "No comparison is running"),
+        ("ab ramp 40", "No comparison is running"),
+        ("ab ramp", "No comparison is running"),
+        ("ab tester <@U2> B", "No comparison is running"),
+        ("ab decisions", "has had no comparison yet: `/understudy ab start A B helpdesk`"),
+        ("ab explain 4", "There is no decision 4"),
+        ("policy legal", "There is no domain 'legal'"),
+        ("cancel", "No run is queued or at work"),
         ("cancel 5", "There is no run 5"),
         ("retrain", "no new approved pairs"),
     ],
@@ -150,6 +162,54 @@ async def test_a_comparison_is_started_shown_and_stopped(bot: Bot) -> None:
     assert "running" in await command(bot, ADMIN, "ab status")
     assert "stopped" in await command(bot, ADMIN, "ab stop")
     assert experiments.running(bot.store.db, bot.domain.id) is None
+
+
+async def test_a_comparison_grows_and_shows_testers_without_counting_them(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "ab start 1 2 --split 20")
+    assert "B: helpdesk@2 (40 %)" in await command(bot, ADMIN, "ab ramp 40")
+    told = await command(bot, ADMIN, "ab ramp 30")
+    assert "A share only grows" in told
+    assert "`/understudy ab stop helpdesk`" in told
+    told = await command(bot, ADMIN, f"ab tester <@{MEMBER}> b")
+    assert f"<@{MEMBER}> is answered by B (helpdesk@2)" in told
+    assert "There is no variant 'C'" in await command(bot, ADMIN, f"ab tester <@{MEMBER}> C")
+    bot.says("Because.")
+    question = await bot.slack.say(MEMBER, f"D{MEMBER}", "Why?")
+    await bot.slack.answer_to(question)
+    assert bot.engine.asked[-1]["model"].startswith("helpdesk@2-")
+    assert "helpdesk@2: 0 people" in await command(bot, REVIEWER, "ab status")
+
+
+async def test_the_policy_of_a_domain_is_shown_and_changed(bot: Bot) -> None:
+    assert "have the policy *advise*" in await command(bot, REVIEWER, "policy")
+    assert "Only admins" in await command(bot, REVIEWER, "policy auto")
+    assert "have the policy *auto*: both, a better" in await command(
+        bot, ADMIN, "policy auto helpdesk"
+    )
+    assert policies.of(bot.store.db, bot.domain.id).policy == "auto"
+
+
+async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "ab start 1 2")
+    assert "Nothing has been decided yet" in await command(bot, REVIEWER, "ab decisions")
+    running = experiments.running(bot.store.db, bot.domain.id)
+    assert running is not None
+    running = bot.write(lambda db: given.same_sides(db, running))
+    bot.write(lambda db: rate(db, running, {"A": 0.2, "B": 0.9}, 60))
+    found = decide.consider(bot.store.db, running)
+    assert found is not None
+    made = bot.write(lambda db: decide.carry_out(db, found))
+    told = await command(bot, REVIEWER, "ab decisions")
+    assert f"decision {made.id}, " in told
+    assert f"under the policy advise: *advise*. {made.sentence}" in told
+    told = await command(bot, REVIEWER, f"ab explain {made.id}")
+    assert "It comes to the same, in every number" in told
+    sql = "UPDATE decisions SET state = 'worse'"
+    bot.write(lambda db: db.execute(sql))
+    told = await command(bot, REVIEWER, f"ab explain {made.id}")
+    assert "It does not come to the same; what differs: decision." in told
 
 
 async def test_a_run_is_cancelled(bot: Bot) -> None:
@@ -177,11 +237,24 @@ async def test_a_command_that_is_delivered_twice_is_done_once(bot: Bot) -> None:
     assert bot.slack.responses == []
 
 
-async def test_what_is_live_already_is_said_when_the_form_is_sent(bot: Bot) -> None:
+async def test_what_went_live_meanwhile_is_said_when_the_form_is_sent(bot: Bot) -> None:
     with_adapters(bot)
-    await command(bot, ADMIN, "promote 1")
+    await command(bot, ADMIN, "promote 2")
+    bot.write(lambda db: adapters.promote(db, adapters.get(db, "helpdesk@2"), "test"))
     await confirm(bot, ADMIN)
     assert "is live already" in bot.slack.told(ADMIN)
+
+
+async def test_what_cannot_be_promoted_is_said_before_it_is_asked(bot: Bot) -> None:
+    with_adapters(bot)
+    assert "is live already" in await command(bot, ADMIN, "promote 1")
+    sql = "UPDATE adapters SET state = 'rejected', state_reason = 'It forgot.' WHERE version = 2"
+    bot.write(lambda db: db.execute(sql))
+    told = await command(bot, ADMIN, "promote 2")
+    assert "was rejected: It forgot." in told
+    assert "adapters accept helpdesk@2 --reason TEXT` (" not in told
+    assert "is for whoever runs me, on a command line" in told
+    assert bot.slack.views == []
 
 
 async def test_a_candidate_is_discarded(bot: Bot) -> None:

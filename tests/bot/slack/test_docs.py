@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack import modals, reports
-from bot.slack.commands import USAGE
+from bot.slack import choices, comparison_reports, modals, reports, run_message
+from bot.slack.grammar import USAGE
 from tests.bot.slack import scenes
 from tests.bot.slack.scenes import Scene
 
@@ -78,7 +78,7 @@ def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None
 
 def test_every_message_and_form_is_shown() -> None:
     source = inspect.getsource(scenes)
-    for module in (reports, modals):
+    for module in (reports, comparison_reports, modals, choices, run_message):
         for name, made in inspect.getmembers(module, inspect.isfunction):
             shows = "Block" in str(inspect.signature(made).return_annotation)
             ours = made.__module__ == module.__name__ and not name.startswith("_")

@@ -51,6 +51,7 @@ def finish(bot: Bot, run: Run, **more: object) -> Adapter:
 async def test_it_follows_the_run_to_its_end(bot: Bot) -> None:
     message = await retrained(bot)
     assert "waits for a worker" in message.notes
+    assert "`/understudy cancel 1` stops it" in message.notes
     run = claim(bot)
     step(bot, run, 15, 2.5)
     await bot.slack.until(lambda: "25 %" in message.notes, "a quarter")
@@ -162,6 +163,41 @@ async def test_a_discarded_candidate_leaves_the_message_without_buttons(bot: Bot
     assert message.elements("command:promote") == []
 
 
+async def test_whoever_changes_what_is_live_the_message_says_it(bot: Bot) -> None:
+    message = await retrained(bot)
+    first = finish(bot, claim(bot))
+    await bot.slack.until(lambda: "Compare with base" in str(message.blocks), "the buttons")
+    bot.write(lambda db: adapters.promote(db, first, "cli"))
+    await bot.slack.until(lambda: "helpdesk@1 is live" in message.notes, "it to be live")
+    second = bot.write(lambda db: add_adapter(db, bot.domain, 2))
+    bot.write(lambda db: adapters.promote(db, second, "policy:auto"))
+    await bot.slack.until(lambda: "helpdesk@1 is out of service" in message.notes, "it to be out")
+    bot.write(lambda db: adapters.roll_back(db, bot.domain, "web"))
+    await bot.slack.until(lambda: "helpdesk@1 is live" in message.notes, "it to be back")
+
+
+async def test_a_candidates_message_compares_it_with_what_is_live_now(bot: Bot) -> None:
+    other = bot.write(lambda db: add_adapter(db, bot.domain, 2))
+    message = await retrained(bot)
+    finish(bot, claim(bot))
+    await bot.slack.until(lambda: message.elements("command:ab"), "the buttons")
+    await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
+    bot.write(lambda db: adapters.promote(db, other, "cli"))
+    await bot.slack.until(
+        lambda: message.elements("command:ab")[0]["value"] == "ab start helpdesk@2 helpdesk@1",
+        "the button to compare it with the new live one",
+    )
+
+
+async def test_an_overruled_rejection_brings_the_buttons(bot: Bot) -> None:
+    message = await retrained(bot)
+    made = finish(bot, claim(bot), state="rejected", state_reason="It forgot too much.")
+    await bot.slack.until(lambda: "result was rejected" in message.notes, "the reason")
+    assert "Nobody gets helpdesk@1; the bare base model goes on answering" in message.notes
+    bot.write(lambda db: adapters.accept(db, made, "cli", "It will do."))
+    await bot.slack.until(lambda: message.elements("command:promote"), "the buttons")
+
+
 def trained(bot: Bot) -> Adapter:
     """A run with a curve, from its claim to its end."""
     run = claim(bot)
@@ -187,7 +223,8 @@ async def test_no_picture_comes_twice_whatever_is_lost_on_the_way(bot: Bot) -> N
     bot.slack.faults["files.completeUploadExternal"] += ["lost after"]
     trained(bot)
     await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
-    bot.write(lambda db: runs.watch_again(db, 1))
+    made = adapters.get(bot.store.db, "helpdesk@1")
+    bot.write(lambda db: adapters.promote(db, made, "test"))
     await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked again")
     assert len(bot.slack.called("files.completeUploadExternal")) == 1
 

@@ -1,16 +1,22 @@
 """Role x command x way x transport x replay: nobody does what they may not, and nothing is done
 twice, whichever way it comes and however often Slack delivers it."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from bot import decide
+from bot.slack import commands, effects, grammar
+from bot.slack import forms as forms_of
 from bot.slack.modals import Origin
-from data import adapters, pairs, placements, roles
+from data import adapters, experiments, feedback, pairs, placements, roles
 from data.pairs import Draft
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
+from tests.bot.test_decide import rate
+from tests.data import given
 from tests.fake_slack.workspace import BOT_USER, Message
 
 TIMES = 3  # each delivery comes so often
@@ -31,8 +37,15 @@ DEEDS = {
     "cancel 1": ("admin", "cancel"),
     "retrain --full": ("admin", "retrain"),
     "cancel 2": ("admin", "cancel"),
+    "retrain --preferences": ("admin", "retrain"),
+    "cancel 3": ("admin", "cancel"),
     "ab start 1 2 --split 20": ("admin", "ab start"),
+    "ab ramp 40": ("admin", "ab ramp"),
+    "ab tester <@U8> B": ("admin", "ab tester"),
     "ab stop": ("admin", "ab stop"),
+    "ab start live helpdesk@3 --pairwise": ("admin", "ab start"),
+    "ab stop helpdesk": ("admin", "ab stop"),
+    "policy auto": ("admin", "domain policy"),
     "promote 2": ("admin", "promote"),
     "rollback": ("admin", "rollback"),
     "retire 3": ("admin", "retire"),
@@ -42,6 +55,10 @@ DEEDS = {
 }
 LOOKS = {
     "help": "member",
+    "ab decisions": "reviewer",
+    "ab explain 1": "reviewer",
+    "policy": "reviewer",
+    "retrain --preferences --dry-run": "reviewer",
     "status": "member",
     "domains": "member",
     "adapters": "member",
@@ -50,10 +67,31 @@ LOOKS = {
     "retrain --dry-run": "reviewer",
     "ab status": "reviewer",
 }
+# each command as the help names it, with something for what stands in capitals
+CAPITALS = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1", "DECISION": "1"}
+CAPITALS |= {"@PERSON": "<@U8>", "ROLE": "reviewer", "PERCENT": "40", "SIDE": "B", "NAME": "auto"}
+# command -> the role that it needs; each opens a form
+OPEN = {
+    "": "member",
+    "review": "reviewer",
+    "promote": "admin",
+    "promote 2": "admin",
+    "retire": "admin",
+    "ab start": "admin",
+    "policy set": "admin",
+    "forget": "admin",
+    "forget <@U8>": "admin",
+    "roles add": "admin",
+    "roles remove": "admin",
+}
+EVERY = ["", "promote"]
+for _, usage, _ in grammar.USAGE:
+    words = re.sub(r"\[[^\]]*\]", "", usage).split()
+    EVERY.append(" ".join(CAPITALS.get(word, word) for word in words))
 REFUSED = ("Only admins", "Only reviewers", "You are a guest", "from another one", "from apps")
 CHANGED = (
-    "audit", "adapters", "promotions", "runs", "experiments", "variants", "roles", "forgettings",
-    "pairs", "review_leases",
+    "audit", "adapters", "promotions", "runs", "experiments", "variants", "stages", "testers",
+    "experiment_policies", "roles", "forgettings", "pairs", "review_leases",
 )  # fmt: skip
 
 Way = Callable[[Bot, str, str], Awaitable[None]]
@@ -65,6 +103,10 @@ async def typed(bot: Bot, user: str, text: str) -> None:
     await bot.settled()
     if len(bot.slack.views) > before:  # it asks first
         await bot.slack.submit(user, bot.slack.views[-1], TIMES)
+
+
+async def opened(bot: Bot, user: str, text: str) -> None:
+    await bot.slack.command(user, "C1", text, TIMES)
 
 
 async def clicked(bot: Bot, user: str, text: str) -> None:
@@ -111,8 +153,33 @@ def prepare(bot: Bot) -> None:
         db.execute("DELETE FROM audit")
         for adapter in made:
             placements.record_loaded(db, "fake", adapter.id, 1.0)
+        judged(db, bot, made)
+        db.execute("DELETE FROM audit")
 
     bot.write(write)
+
+
+def judged(db: Any, bot: Bot, made: list[Any]) -> None:
+    """Enough thumbs to learn from, and a comparison of before about which something was decided."""
+    for number in range(8):
+        person = f"slack:T1/U{100 + number}"
+        reply = given.reply(db, bot.domain, person, f"Thumb {number}?", f"Answer {number}.")
+        feedback.thumb(db, reply, person, number % 2 == 0)
+    before = given.same_sides(db, experiments.start(db, bot.domain, made[0], made[1], "test"))
+    rate(db, before, {"A": 0.2, "B": 0.9}, 60)
+    considered = decide.consider(db, before)
+    assert considered is not None
+    assert decide.carry_out(db, considered) is not None
+    experiments.stop(db, before, "test")
+
+
+def test_every_command_is_in_the_matrix() -> None:
+    assert {type(grammar.parse(text)) for text in DEEDS} == set(effects.CHANGES)
+    known = {type(grammar.parse(text)) for text in (*DEEDS, *LOOKS, *OPEN)}
+    every = {type(grammar.parse(usage)) for usage in EVERY}
+    assert known == every - {commands.AskPrivately}  # which has a test of its own, below
+    for text, needs in {**LOOKS, **OPEN, **{d: needs for d, (needs, _) in DEEDS.items()}}.items():
+        assert needs == grammar.parse(text).needs
 
 
 @pytest.mark.parametrize("way", [typed, clicked, pressed, sent])
@@ -153,6 +220,72 @@ async def test_what_is_shown_is_shown_to_who_may_see_it_and_changes_nothing(
         refused = any(sentence in str(answer) for sentence in REFUSED)
         assert refused == (has < RANK[needs]), text
     assert state(bot) == before
+
+
+@pytest.mark.parametrize("way", [opened, clicked])
+@pytest.mark.parametrize("user", PEOPLE)
+async def test_a_form_is_opened_once_for_who_may_see_it_and_changes_nothing(
+    bot: Bot, user: str, way: Way
+) -> None:
+    prepare(bot)
+    before, has = state(bot), RANK[PEOPLE[user][0]]
+    for text, needs in OPEN.items():
+        if way is clicked and forms_of.asks_first(grammar.parse(text)):
+            continue  # the button has asked already
+        forms, told = len(bot.slack.views), len(bot.slack.responses)
+        await way(bot, user, text)
+        await bot.settled()
+        assert len(bot.slack.views) - forms == (has >= RANK[needs]), text
+        refused = [r for r in bot.slack.responses[told:] if any(s in str(r) for s in REFUSED)]
+        assert len(refused) == (has < RANK[needs]), text
+    assert state(bot) == before
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+async def test_a_question_is_asked_once_by_who_may_ask(bot: Bot, user: str) -> None:
+    prepare(bot)
+    await bot.slack.command(user, "C1", "ask why?", TIMES)
+    await bot.settled()
+    assert len(bot.engine.asked) == (RANK[PEOPLE[user][0]] >= RANK["member"])
+
+
+# a form with what was chosen in it -> what the audit log says of it
+CHOSEN: dict[str, tuple[dict[str, str], str]] = {
+    "promote": ({"version": "helpdesk@2"}, "promote"),
+    "ab start": ({"a": "helpdesk@2", "b": "helpdesk@1", "split": "20"}, "ab start"),
+    "ab ramp": ({"split": "40"}, "ab ramp"),
+    "ab tester": ({"person": "U8", "b": "B"}, "ab tester"),
+    "policy set": ({"policy": "auto"}, "domain policy"),
+    "roles add": ({"person": "U8", "role": "admin"}, "grant role"),
+    "roles remove": ({"person": "U8"}, "revoke role"),
+    "retire": ({"version": "helpdesk@3"}, "retire"),
+    "forget": ({"person": "U8"}, "forget"),
+}
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+async def test_what_is_chosen_is_done_once_by_who_may_and_never_by_who_may_not(
+    bot: Bot, user: str
+) -> None:
+    """Whoever opened the form: an admin."""
+    prepare(bot)
+    has = RANK[PEOPLE[user][0]]
+    for what, (chosen, action) in CHOSEN.items():
+        before = state(bot)
+        if what in ("ab ramp", "ab tester") and has < RANK["admin"]:
+            continue  # no comparison has begun, so no form opens
+        await bot.slack.command(ADMIN, "C1", what)
+        await bot.settled()
+        ack = await bot.slack.submit(user, bot.slack.views[-1], TIMES, **chosen)
+        if ack.payload.get("response_action") == "update":
+            await bot.slack.submit(user, bot.slack.views[-1], TIMES)
+        await bot.settled()
+        done = state(bot)
+        entries = done["audit"][len(before["audit"]) :]
+        if has >= RANK["admin"]:
+            assert [(e["actor"], e["action"]) for e in entries] == [(f"slack:T1/{user}", action)]
+        else:
+            assert done == before, what
 
 
 @pytest.mark.parametrize("user", PEOPLE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data import domains, pairs, reviews
+from data import domains, golden, pairs, reviews
 from data.pairs import Draft, Pair
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.bot.slack.test_deeds import command, form, labels, said_in
@@ -72,6 +72,16 @@ async def test_an_edit_becomes_a_pair_of_its_own(bot: Bot) -> None:
     assert (new.author, new.source) == (old.author, "correction")
 
 
+async def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> None:
+    bot.write(lambda db: golden.add(db, bot.domain, "Where is the key?", "Below.", "cli:ann"))
+    pending(bot, 1)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    await bot.slack.submit(REVIEWER, view, prompt="Where is my key, please?")
+    assert "is nearly the same as golden question 1" in said_in(view)
+    assert [pair(bot, 2).status, len(pairs.every(bot.store.db, bot.domain))] == ["pending", 2]
+
+
 async def test_an_edit_that_cannot_be_a_pair_says_so_in_the_form(bot: Bot) -> None:
     pending(bot)
     view = await review(bot)
@@ -81,14 +91,29 @@ async def test_an_edit_that_cannot_be_a_pair_says_so_in_the_form(bot: Bot) -> No
     assert pair(bot, 1).status == "pending"
 
 
-async def test_a_pair_that_is_too_long_for_a_form_is_not_edited(bot: Bot) -> None:
-    long = Draft("Question?", "word " * 1_000)
-    bot.write(lambda db: pairs.add(db, bot.domain, [long], source="import"))
+async def test_a_pair_that_is_too_long_for_one_input_is_edited_in_several(bot: Bot) -> None:
+    long = "word " * 499 + "end\n\n" + "other " * 400 + "end\n\nlast"
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft("Question?", long)], source="import"))
     view = await review(bot)
-    assert "characters more" not in said_in(view)
     await press(bot, REVIEWER, view, "Edit")
-    assert "longer than the 3,000 characters" in said_in(view)
-    assert pair(bot, 1).status == "pending"
+    found = [b["label"]["text"] for b in view["blocks"]]
+    assert found == ["Asked", "Answer, part 1 of 2", "Answer, part 2 of 2"]
+    ack = await bot.slack.submit(REVIEWER, view, response0="", response1="")
+    assert "the response is empty" in ack.payload["errors"]["response1"]
+    await bot.slack.submit(REVIEWER, view, response1="A better end.")
+    assert "Approved as edited" in said_in(view)
+    new = pair(bot, 2)
+    assert (new.prompt, new.response) == ("Question?", "word " * 499 + "end\n\nA better end.")
+
+
+async def test_a_long_pair_that_is_not_changed_is_approved_as_it_is(bot: Bot) -> None:
+    long = "line of it\n\n" * 2_600
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft(long, long)], source="import"))
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    await bot.slack.submit(REVIEWER, view)
+    assert [p.status for p in pairs.every(bot.store.db, bot.domain)] == ["approved"]
+    assert pair(bot, 1).response == long.strip()
 
 
 @pytest.mark.parametrize("text", ["<&>" * 9_000, "# " * 15_000, "```\n" * 8_000, "漢" * 30_000])
@@ -96,7 +121,10 @@ async def test_any_pair_is_a_valid_form(bot: Bot, text: str) -> None:
     bot.write(lambda db: pairs.add(db, bot.domain, [Draft(text, text)], source="import"))
     view = await review(bot)
     assert "Asked" in said_in(view)
-    await press(bot, REVIEWER, view, "Reject")
+    await press(bot, REVIEWER, view, "Edit")
+    assert "Answer, part 1 of" in said_in(view)
+    await press(bot, REVIEWER, await review(bot), "Reject")
+    view = form(bot)
     await bot.slack.submit(REVIEWER, view)
     assert pair(bot, 1).status == "rejected"
 
@@ -108,6 +136,10 @@ async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
     assert "Question 2?" in said_in(view)
     await press(bot, REVIEWER, view, "Next")
     assert "Question 1?" in said_in(view)
+    await press(bot, REVIEWER, view, "Approve")
+    await press(bot, REVIEWER, view, "Next")
+    assert "Question 2?" in said_in(view)
+    assert "That is the only one left for you." in said_in(view)
 
 
 async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:

@@ -89,6 +89,27 @@ async def test_user_groups_give_roles(bot: Bot, clock: Patience) -> None:
     assert await role(bot, MEMBER) == "admin"
 
 
+async def test_the_highest_of_several_roles_counts(bot: Bot) -> None:
+    bot.slack.standing[REVIEWER] = {"is_admin": True}
+    await settle(bot, workspace_admins=True, reviewer_group="S2")
+    bot.slack.groups = {"S2": [MEMBER]}
+    assert await role(bot, REVIEWER) == "admin"  # a reviewer by the settings
+    bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
+    assert await role(bot, MEMBER) == "admin"  # a reviewer by a group
+
+
+async def test_a_reviewer_of_the_settings_stays_one_when_slack_says_less_or_nothing(
+    bot: Bot,
+) -> None:
+    await settle(bot, workspace_admins=True)
+    bot.slack.faults["users.info"] += ["500"] * 3
+    assert await role(bot, REVIEWER) == "reviewer"
+    assert "Try again in a minute" in await command(bot, REVIEWER, "rollback")
+    bot.slack.standing[REVIEWER] = GUEST
+    bot.slack.faults["users.info"].clear()
+    assert await role(bot, REVIEWER) == "reviewer"
+
+
 async def test_a_group_that_slack_cannot_tell_gives_nobody_a_role(bot: Bot) -> None:
     await settle(bot, admin_group="S404")
     assert "could not tell me who is in the user group S404" in await command(
