@@ -136,6 +136,29 @@ def refuse_leaks(db: Database, dataset_id: int) -> None:
         )
 
 
+def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> None:
+    """For a run that learns every answer of a conversation: raises Invalid, naming pairs, when an
+    earlier one of them is to a golden question, asked by itself or after the same turns."""
+    index: Index[int] = Index()
+    for pair in golden:
+        index.add(pair.id, asked(pair))
+    found = []
+    for pair in trained:
+        said = [turn.content for turn in pair.turns]
+        for i, (turn, after) in enumerate(zip(pair.turns, pair.turns[1:], strict=False)):
+            if (turn.role, after.role) != ("user", "assistant"):
+                continue
+            if match := index.find("\n".join(said[: i + 1])) or index.find(turn.content):
+                found.append(f"pair {pair.id} ({_short(turn.content)}) asks golden question "
+                             f"{match.key}")  # fmt: skip
+    if found:
+        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise Invalid(
+            f"What is measured would be trained: in an earlier turn {'; '.join(found[:SHOWN])}"
+            f"{more}. Reject the pairs, or ask for loss_turns=last."
+        )
+
+
 def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, tuple[str, ...]]:
     """Golden pair id -> the adapters that were trained on the same question, before it was golden:
     their figures on it say little."""

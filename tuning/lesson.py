@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from data import adapter_files, datasets
+from data import adapter_files, datasets, golden
 from data.adapters import Adapter
 from data.config import Settings
 from data.datasets import Dataset
@@ -114,6 +114,8 @@ def prepare(
             loss_turns=loss_turns,
         )
 
+    if recipe.loss_turns == "all":
+        golden.refuse_earlier_answers(kept["golden"], kept["train"])
     train = encoded(kept["train"], recipe.loss_turns)
     check(train, stops)
     measured = {part: encoded(kept[part])[:WATCHED] for part in ("validation", "probe")}

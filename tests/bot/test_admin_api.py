@@ -3,7 +3,7 @@
 import pytest
 from sqlite_utils import Database
 
-from data import adapters, audit, domains, feedback, pairs, placements, runs
+from data import adapters, audit, domains, feedback, golden, pairs, placements, runs
 from tests.bot.conftest import Bot, add_adapter
 from tests.data import given
 from tests.evaluated import evaluated
@@ -210,6 +210,17 @@ def test_the_salt_of_a_comparison_is_not_shown(bot: Bot) -> None:
 def test_a_comparison_that_cannot_be(bot: Bot, given: dict[str, object], status: int) -> None:
     assert bot.http("admin").post("/v1/experiments", json=given).status_code == status
     assert bot.http("admin").get("/v1/experiments").json()["data"] == []
+
+
+def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> None:
+    bot.write(lambda db: golden.add(db, bot.domain, "What is a pair?", "Two things.", "cli:ann"))
+    waiting = add_pair(bot, "What is the pair, please?", "pending")
+
+    answer = bot.http("reviewer").post(f"/v1/pairs/{waiting}/review", json={"status": "approved"})
+
+    assert answer.status_code == 409
+    assert "nearly the same as golden question 1" in answer.json()["error"]["message"]
+    assert pairs.get(bot.store.db, waiting).status == "pending"
 
 
 def test_a_pair_is_reviewed(bot: Bot) -> None:

@@ -1,15 +1,30 @@
 """Golden questions are measured and never trained: whoever tries is told which two are the same."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
-from data import adapters, audit, datasets, domains, formats, golden, pairs
+from data import (
+    adapters,
+    audit,
+    datasets,
+    domains,
+    feedback,
+    formats,
+    golden,
+    pairs,
+    reviews,
+    teaching,
+)
 from data.db import Store
 from data.domains import Domain
 from data.errors import Conflict, Invalid, NotFound
 from data.golden import Guard, Leak
 from data.pairs import Draft, Pair
+from data.teaching import Lesson
+from tests.data import given
 
 QUESTION = "How do I start a retrain?"
 NEAR = "How do I start the retrain, please?"
@@ -88,6 +103,49 @@ def test_a_golden_question_cannot_be_approved_beside_a_trained_one(
 
     with store.write() as db, pytest.raises(Leak, match="which is trained on"):
         pairs.review(db, pending, "approved", "ann")
+
+
+def corrected(db: Database, domain: Domain) -> None:
+    """Somebody corrects the answer to a golden question, and a reviewer approves it."""
+    reply = given.reply(db, domain, "slack:T1/U1", NEAR)
+    feedback.correction(db, reply, "slack:T1/U1", "A better answer.")
+    waiting = reviews.take_next(db, "bob")
+    assert waiting is not None
+    assert waiting.prompt == NEAR
+    reviews.decide(db, waiting.id, "approved", "bob")
+
+
+def taught_by_somebody(db: Database, domain: Domain) -> None:
+    """As Slack's "Teach this", and 👍's, do."""
+    made = teaching.teach(db, domain, "slack:T1/U1", Lesson(NEAR, "Another answer."))
+    reviews.decide(db, made.pair.id, "approved", "bob")
+
+
+def edited(db: Database, domain: Domain) -> None:
+    """A reviewer's own words turn another question into a golden one."""
+    (number,) = pairs.add(db, domain, [Draft(OTHER, "Type it.")], source="correction").ids
+    reviews.edit(db, number, NEAR, "Type it.", "bob")
+
+
+def respelled(db: Database, domain: Domain) -> None:
+    (number,) = pairs.add(db, domain, [Draft(QUESTION, "Other.")], source="correction").ids
+    reviews.edit(db, number, QUESTION.upper(), "Other.", "bob")
+
+
+@pytest.mark.parametrize("way", [corrected, taught_by_somebody, edited, respelled])
+def test_no_way_of_the_loop_leads_a_golden_question_into_training(
+    store: Store, domain: Domain, way: Callable[[Database, Domain], None]
+) -> None:
+    gold(store, domain)
+    taught(store, domain, "Where is the key?")
+
+    with pytest.raises(Leak, match="golden question 1"), store.write() as db:
+        way(db, domain)
+
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+    trained = datasets.pairs_of(store.db, dataset.id, "train")
+    assert [p.prompt for p in trained] == ["Where is the key?"]
 
 
 def test_paraphrases_are_welcome(store: Store, domain: Domain) -> None:

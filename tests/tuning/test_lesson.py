@@ -13,7 +13,7 @@ from data.config import ServingSettings, Settings
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid, NotFound
-from data.pairs import Draft, Split
+from data.pairs import Draft, Split, Turn
 from tuning.lesson import Lesson, prepare
 
 
@@ -184,6 +184,33 @@ def test_no_pair_may_be_longer_than_the_base_was_made_for(
     assert lesson(store, long, domain, tokenizer).recipe.max_length == 512
     with pytest.raises(Invalid, match="max_length is 600, and the base model was made for 512"):
         lesson(store, long, domain, tokenizer, max_length=600)
+
+
+@pytest.mark.parametrize(
+    ("before", "alone"),
+    [((), "Where is it kept?"), (("Hi", "Hello!"), "where is it kept"), (("Hi", "Hello!"), "")],
+)
+def test_an_earlier_answer_to_a_golden_question_is_not_learned(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, before: tuple[str, ...],
+    alone: str,
+) -> None:  # fmt: skip
+    """It stands in a conversation: alone, after other turns, or after the golden one's own."""
+    started = tuple(
+        Turn(role, text)
+        for role, text in zip(("user", "assistant")[: len(before)], before, strict=True)
+    )
+    gold = Draft("Where is it kept?", "Below.", split="golden", turns=() if alone else started)
+    turns = (*started, Turn("user", alone or "Where is it kept?"), Turn("assistant", "Below."))
+    told = Draft("And who has the key?", "Ann.", turns=turns)
+    with store.write() as db:
+        first, second = pairs.add(
+            db, domain, [gold, told], source="test", status="approved"
+        ).ids  # fmt: skip
+
+    assert lesson(store, settings, domain, tokenizer).new == 1
+    words = rf"in an earlier turn pair {second} .* golden question {first}.*loss_turns=last"
+    with pytest.raises(Invalid, match=words):
+        lesson(store, settings, domain, tokenizer, loss_turns="all")
 
 
 def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(
