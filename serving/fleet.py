@@ -11,7 +11,7 @@ import time
 
 from data import placements
 from data.config import Settings
-from data.db import Store
+from data.db import Store, sqlite3
 from data.errors import UnderstudyError
 from serving import ports, sizes
 from serving.command import SHUTDOWN_S
@@ -126,10 +126,14 @@ class Fleet:
     def _try_anew(self, replica: Replica) -> None:
         engine = replica.engine
         assert isinstance(engine, Engine)
+        try:
+            anew = self._own(engine.number, engine.port)
+        except (UnderstudyError, sqlite3.Error) as error:  # the others answer on
+            log.warning("%s is not tried anew: %s", replica.name, error)
+            return
         self._end([replica], 0)
         replica.forget()
         self.replicas.remove(replica)
-        anew = self._own(int(replica.name.removeprefix(placements.OURS)), engine.port)
         try:
             anew.start()
         except EngineFailed as error:

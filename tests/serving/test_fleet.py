@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from data import placements
-from data.config import ServingSettings, Settings
+from data.config import BaseModelSettings, ServingSettings, Settings
 from data.db import Store
+from serving import fleet as fleet_module
+from serving.engine import EngineFailed
 from serving.fleet import Fleet
 from serving.rolling import Rolling
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 from tests.serving.fake_vllm import FakeVllm
 
 
@@ -62,6 +64,22 @@ def test_what_was_taken_away_leaves_no_file_open(fleet: Fleet, store: Store, fak
 def open_files(store: Store) -> int:
     paths = [file.readlink() for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
     return sum(path.name.startswith(store.path.name) for path in paths)
+
+
+def test_one_that_cannot_even_be_tried_anew_ends_no_other(
+    fleet: Fleet, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """Its base model's disk is away, say, while another engine has it in memory."""
+    monkeypatch.setattr(fleet_module, "AGAIN_S", 0.0)
+    failed = fleet._own(1, free_port())
+    failed.engine.failure = EngineFailed("It was not ready in time.")
+    fleet.replicas.append(failed)
+    gone = BaseModelSettings(model=str(store.path.parent / "gone"))
+    fleet.settings = fleet.settings.model_copy(update={"base": gone})
+    for _ in range(3):
+        fleet.check()
+    assert failed in fleet.replicas
+    assert len(placements.ready(store.db)) == 1
 
 
 def test_heartbeats_go_on_after_one_that_could_not_be_written(fleet: Fleet, store: Store):
