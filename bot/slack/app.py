@@ -261,6 +261,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.event("agent_session_stopped")(on_stop)
     app.event("app_uninstalled")(on_leaving)
     app.event("tokens_revoked")(on_leaving)
+    members.register_last(app, at)
 
 
 def _bolt(workspaces: Workspaces) -> AsyncApp:

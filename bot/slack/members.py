@@ -15,10 +15,11 @@ from bot.slack import (
     privacy,
     teach,
 )
-from bot.slack.accept import person, team_of
+from bot.slack.accept import person, place_of, team_of
 from bot.slack.desk import Desk
 
 Listener = Callable[..., Awaitable[None]]
+OUTDATED = "That is of an earlier version of mine, and does nothing any more. Nothing was changed."
 
 
 def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
@@ -52,3 +53,15 @@ def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
     app.action(re.compile(f"^{asked.HELPED}"))(listen(home.judged))
     for action_id in home.BUTTONS:
         app.action(action_id)(listen(privacy.pressed))
+
+
+def register_last(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
+    """Buttons, forms and shortcuts of messages from before an update: what nobody else takes."""
+
+    async def on_outdated(ack: Listener, body: dict[str, Any]) -> None:
+        await ack()
+        desk, url = at(body), str(body.get("response_url") or "")
+        desk.tasks.start(desk.tell(place_of(body), OUTDATED, url), "outdated")
+
+    for kind in (app.action, app.view, app.shortcut):
+        kind(re.compile(""))(on_outdated)
