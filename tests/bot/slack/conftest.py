@@ -192,6 +192,7 @@ def logged_words(caplog: pytest.LogCaptureFixture, slack: FakeSlack) -> list[str
     ]
     log = "\n".join(lines)
     said = {m.text for m in slack.messages.values()} | {m.words for m in slack.from_bot()}
+    said |= slack.typed | set(slack.users.values())
     return [text for text in said if len(text) >= TELLING and text in log]
 
 

@@ -128,6 +128,7 @@ async def test_words_in_a_log_would_be_noticed(
     logging.getLogger("bot.slack").info(question.text)
     assert logged_words(caplog, slack) == [question.text]
     question.text = "hush"
+    slack.typed.clear()
 
 
 @pytest.mark.parametrize("bot", ["socket"], indirect=True)
