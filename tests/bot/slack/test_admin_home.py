@@ -6,12 +6,16 @@ import pytest
 
 from bot import stats
 from bot.slack import admin_home
-from data import adapters, experiments, feedback, runs
+from bot.slack.blocks import sentence
+from bot.stats.words import signed
+from data import adapters, alerts, experiments, feedback, runs
 from data.week import Bad, Judged
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.bot.slack.test_deeds import command, with_adapters, with_pairs
 from tests.bot.slack.test_follow import claim, step
 from tests.bot.slack.test_review import pending
+from tests.bot.test_decide import rate
+from tests.data import given
 from tests.fake_slack import rules
 
 
@@ -28,14 +32,22 @@ async def test_only_who_has_a_role_sees_it(bot: Bot) -> None:
     assert "How things stand" not in await home(bot, MEMBER)
 
 
-async def test_it_shows_what_answers_and_the_comparison_as_everywhere(bot: Bot) -> None:
+async def test_it_shows_what_answers_and_the_interval_as_everywhere(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "ab start 1 2")
     running = experiments.running(bot.store.db, bot.domain.id)
     assert running is not None
+    running = bot.write(lambda db: given.same_sides(db, running))
+    bot.write(lambda db: rate(db, running, {"A": 0.4, "B": 0.9}, 120))
+    results = stats.look(bot.store.db, running)
+    rating = results.comparisons[0].differences["rating"]
+    interval = f"interval {signed(rating.low)} to {signed(rating.high)}"
+    assert interval in results.sentence
     shown = await home(bot, ADMIN)
     assert "helpdesk@1 answers" in shown
-    assert stats.look(bot.store.db, running).sentence in shown
+    assert results.sentence in shown
+    for text in ("status", "ab status"):
+        assert results.sentence in await command(bot, ADMIN, text)
 
 
 async def test_it_shows_the_run_at_work_with_its_loss(bot: Bot) -> None:
@@ -73,12 +85,20 @@ async def test_it_shows_the_week_and_the_answers_that_were_liked_least(bot: Bot)
 
 
 async def test_it_shows_alerts_and_engines(bot: Bot) -> None:
-    assert "Nothing needs looking at" in await home(bot, ADMIN)
+    shown = await home(bot, ADMIN)
+    assert "Nothing needs looking at" in shown
+    assert "engine fake ready" in shown
     with_adapters(bot)
     bot.write(lambda db: db.execute("DELETE FROM placements"))
     bot.write(lambda db: db.execute("UPDATE adapters SET live_at = live_at - 3600000000"))
+    bot.write(lambda db: db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at - 3600000000"))
     shown = await home(bot, ADMIN)
-    assert "engine fake ready" in shown
+    found = alerts.alerts(bot.store.db)
+    assert len(found) > 1
+    for alert in found:
+        assert f":warning: {sentence(alert.text)}" in shown
+    assert "Nothing needs looking at" not in shown
+    assert "engine fake fell silent" in shown
 
 
 async def test_its_buttons_do_what_they_say(bot: Bot) -> None:

@@ -1,5 +1,5 @@
-"""Crashes at any moment: each command and click is carried out exactly once, whole, and told, over
-both transports. How the bot dies is in `test_crashes.py`."""
+"""Crashes at any moment: each command, click and form is carried out exactly once, whole, and told,
+over both transports. How the bot dies is in `test_crashes.py`."""
 
 import asyncio
 import random
@@ -7,21 +7,26 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
-from bot.slack import effects
+from bot.slack import choices, effects, modals
+from bot.slack.modals import Origin
 from bot.slack.roles import Standing
 from data import deeds, domains, pairs
 from data.clock import now_us
 from data.config import Settings, SlackSettings
 from data.db import Store, row, rows
 from data.pairs import Draft
-from tests.bot.slack.conftest import ADMIN
+from tests.bot.slack.conftest import ADMIN, Bot
 from tests.bot.slack.test_crashes import mortal
+from tests.bot.slack.test_matrix import DEEDS, state
+from tests.bot.slack.test_matrix import prepare as prepare_all
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.workspace import BOT_USER, TEAM, Json, Message
 from tests.serving.fake_vllm import FakeVllm
 
 DOMAINS = 6
+UNFINISHED = "SELECT 1 FROM deeds WHERE state <> 'told'"
 
 
 def typed(slack: FakeSlack, text: str) -> tuple[str, Json]:
@@ -51,10 +56,48 @@ def clicked(slack: FakeSlack, text: str) -> tuple[str, Json]:
     }
 
 
+def confirmed(slack: FakeSlack, text: str) -> tuple[str, Json]:
+    """The form that asks before a command."""
+    where = Origin("C1", "", slack.response_url(), command=text).dump()
+    return "interactive", _sent(slack, {"callback_id": modals.CONFIRM, "private_metadata": where})
+
+
+def chosen(slack: FakeSlack, text: str) -> tuple[str, Json]:
+    """The form in which the rest of a command is chosen; for others than roles, as `confirmed`."""
+    person = text.partition("@")[2].partition(">")[0]
+    if not person:
+        return confirmed(slack, text)
+    values = {
+        "person": {"chosen": {"type": "users_select", "selected_user": person}},
+        "role": {"chosen": {"type": "static_select", "selected_option": {"value": "reviewer"}}},
+    }
+    where = Origin("C1", "", slack.response_url(), command="roles add").dump()
+    view = {"callback_id": choices.CHOOSE, "private_metadata": where, "state": {"values": values}}
+    return "interactive", _sent(slack, view)
+
+
+def _sent(slack: FakeSlack, view: Json) -> Json:
+    return {
+        "type": "view_submission",
+        "team": {"id": TEAM},
+        "user": {"id": ADMIN, "team_id": TEAM},
+        "trigger_id": slack.trigger(),
+        "view": {"id": f"V{slack.next_id()}", "type": "modal", "blocks": [], **view},
+    }
+
+
+def name_of(payload: Json) -> str:
+    """Slack's own id of what somebody did."""
+    return str(payload.get("view", {}).get("id") or payload["trigger_id"])
+
+
+WAYS = (typed, confirmed, clicked, chosen)
+
+
 async def give(slack: FakeSlack, count: int, seed: int) -> dict[str, str]:
-    """Commands and clicks, each delivered one to three times, five at once; what was not
+    """Commands, clicks and forms, each delivered one to three times, five at once; what was not
     acknowledged is given again, as people do. Returns the text of what was acknowledged, by its
-    trigger."""
+    name."""
     rng = random.Random(seed)
     acknowledged: dict[str, str] = {}
 
@@ -62,13 +105,13 @@ async def give(slack: FakeSlack, count: int, seed: int) -> dict[str, str]:
         text = f"roles add <@U{1000 + number}> reviewer"
         if number < DOMAINS:
             text = f"retrain domain{number}"
-        make = clicked if number % 3 == 2 else typed
+        make = WAYS[number % len(WAYS)]
         while True:
             kind, payload = make(slack, text)
             times = rng.randint(1, 3)
             acks = [await slack.transport.send(kind, payload, 0, "") for _ in range(times)]
             if any(ack.status == 200 for ack in acks):
-                acknowledged[payload["trigger_id"]] = text
+                acknowledged[name_of(payload)] = text
                 return
             await asyncio.sleep(0.1)
 
@@ -92,10 +135,9 @@ async def each_is_done_once(
     prepare(home)
     async with mortal(slack, engine, home, mode, odds, seed=count) as bot:
         acknowledged = await give(slack, count, seed=11)
-        unfinished = "SELECT 1 FROM deeds WHERE state <> 'told'"
         with Store(home / "understudy.db") as store:
             await slack.until(
-                lambda: not bot.store.dead and row(store.db, unfinished) is None,
+                lambda: not bot.store.dead and row(store.db, UNFINISHED) is None,
                 "every deed to be told",
                 60 + count,
             )
@@ -148,6 +190,43 @@ async def test_five_hundred_commands_with_crashes_are_done_once_each(
     assert deaths > 30
 
 
+class DiedError(Exception):
+    """The process is no more."""
+
+
+def die_in(db: Database, bot: Bot, deed_id: int, standing: Standing) -> None:
+    """In the transaction that carries it out, when all but its commit is done."""
+    before = db.conn.total_changes
+    effects.carry_out(db, bot.settings, deed_id, standing)
+    assert db.conn.total_changes > before + 1  # more than the mark that it is done
+    raise DiedError
+
+
+@pytest.mark.parametrize("moment", ["before it begins", "in its midst", "before it is told"])
+async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, moment: str) -> None:
+    prepare_all(bot)
+    admin = Standing(f"slack:{TEAM}/{ADMIN}", "admin")
+    for number, (text, (_, action)) in enumerate(DEEDS.items()):
+        before = state(bot)
+        await bot.front.stop()
+        given = {"team": TEAM, "key": str(number), "channel": "C1", "user": ADMIN}
+        deed_id = bot.write(lambda db, g=given, t=text: deeds.add(db, **g, command=t))
+        if moment == "in its midst":
+            with pytest.raises(DiedError):
+                bot.write(lambda db, i=deed_id: die_in(db, bot, i, admin))
+            assert state(bot) == before, text
+        if moment == "before it is told":
+            bot.write(lambda db, i=deed_id: effects.carry_out(db, bot.settings, i, admin))
+        assert deeds.get(bot.store.db, deed_id).state != "told"
+        told = len(bot.slack.from_bot()) + len(bot.slack.ephemerals)
+        await bot.restart()
+        await bot.slack.until(lambda: bot.rows(UNFINISHED) == [], f"{text} to be told")
+        entries = state(bot)["audit"][len(before["audit"]) :]
+        assert [(e["actor"], e["action"]) for e in entries] == [(admin.person, action)]
+        assert len(bot.slack.from_bot()) + len(bot.slack.ephemerals) == told + 1, text
+    assert bot.rows("SELECT 1 FROM forgettings") == []  # the last one, which goes on in the files
+
+
 @pytest.mark.parametrize("fault", ["lost before", "lost after", "500", "limited"])
 async def test_what_everybody_sees_is_said_once_whatever_slack_does(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path, fault: str
@@ -157,8 +236,7 @@ async def test_what_everybody_sees_is_said_once_whatever_slack_does(
         slack.faults["chat.postMessage"] += [fault] * 2
         kind, payload = typed(slack, "retrain domain0")
         await slack.transport.send(kind, payload, 0, "")
-        unfinished = "SELECT 1 FROM deeds WHERE state <> 'told'"
-        await slack.until(lambda: row(bot.store.db, unfinished) is None, "it to be told", 20)
+        await slack.until(lambda: row(bot.store.db, UNFINISHED) is None, "it to be told", 20)
         watched = rows(bot.store.db, "SELECT ts FROM run_watchers")
     (message,) = said(slack)
     assert watched == [{"ts": message.ts}]
