@@ -200,4 +200,4 @@ def _why_no_engine(db: Database) -> str:
         return "The engine is starting. Try again in half a minute."
     if any(r.detail != placements.STOPPED for r in known):
         return "The engine is down; it is started again by itself. Try again in half a minute."
-    return "No engine is running. Start one: `understudy serve`."
+    return "No engine is running. Start one: `understudy up`, or `understudy serve` alone."

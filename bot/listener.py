@@ -27,7 +27,8 @@ def open_listener(bot: BotSettings) -> socket.socket:
     try:
         return socket.create_server((bot.host, bot.port), family=family, backlog=BACKLOG)
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         raise Unavailable(
-            f"Cannot answer at {bot.host}:{bot.port}: {error.strerror or error}. "
+            f"Cannot answer at {bot.host}:{bot.port}: {why}. "
             "Is it running already? `[bot] port` in understudy.toml names another port."
         ) from error

@@ -58,7 +58,10 @@ def alerts(db: Database) -> list[Alert]:
 
 def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:
     if not known:
-        text = "No engine is running, so nobody is answered. Start one: `understudy serve`."
+        text = (
+            "No engine is running, so nobody is answered. Start one: `understudy up`, or "
+            "`understudy serve` alone."
+        )
         yield Alert("no_engine", "", text)
     elif not able:
         states = ", ".join(f"{r.name} is {r.condition}" for r in known)

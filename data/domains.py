@@ -99,6 +99,14 @@ def set_system_prompt(db: Database, domain: Domain, system_prompt: str) -> None:
     db.execute("UPDATE domains SET system_prompt = ? WHERE id = ?", [system_prompt, domain.id])
 
 
+def set_suggested_prompts(db: Database, domain: Domain, questions: tuple[str, ...]) -> None:
+    """What is shown to whoever begins. Raises Invalid for an empty question."""
+    if not all(question.strip() for question in questions):
+        raise Invalid("A suggested question must have words.")
+    stored = orjson.dumps(tuple(question.strip() for question in questions)).decode()
+    db.execute("UPDATE domains SET suggested_prompts = ? WHERE id = ?", [stored, domain.id])
+
+
 def bind_channel(db: Database, domain: Domain, team: str, channel: str) -> None:
     """From now on `domain` answers in that Slack channel."""
     db.execute(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import arms, assignments, decisions, domains, experiments, privacy, testers, voters
 from data.domains import Domain
 from data.errors import Invalid
@@ -18,7 +18,7 @@ HEADERS = ("", "what", "people", "who rated", "liked", "answers", "failed", "up"
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def ab() -> None:
     """Compare adapters, system prompts and sampling on live traffic."""
 

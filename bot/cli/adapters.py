@@ -7,7 +7,7 @@ import click
 from sqlite_utils import Database
 
 from bot import admin, scores
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import adapters as store
 from data import conversations, datasets, domains, placements
 from data.clock import iso, now_us
@@ -15,7 +15,7 @@ from data.clock import iso, now_us
 SHOWN_REASON = 80  # characters of why an adapter is what it is, in the list
 
 
-@click.group()
+@click.group(cls=Group)
 def adapters() -> None:
     """Adapter versions: list, promote, roll back, accept, import, export, retire, remove."""
 

@@ -16,7 +16,8 @@ from data.errors import Conflict, Unavailable
 def backup(app: App, file: Path) -> None:
     """Save the store and the adapters to FILE (.tar), while everything goes on running.
 
-    To restore, unpack it into an empty home folder.
+    To restore, unpack it into an empty home folder. understudy.toml, logs and the reports of runs
+    are not in it.
     """
     from data.db import sqlite3
 
@@ -35,7 +36,7 @@ def backup(app: App, file: Path) -> None:
         unfinished.rename(file)
     except (OSError, sqlite3.Error) as error:  # the copy of the store is SQLite's own work
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise Unavailable(f"The backup could not be written: {why}.") from error
+        raise Unavailable(f"{file} could not be written: {why}.") from error
     finally:
         unfinished.unlink(missing_ok=True)
     click.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")

@@ -55,6 +55,17 @@ class App:
 pass_app = click.make_pass_decorator(App)
 
 
+class Group(click.Group):
+    """A group whose help shows the first sentence of each command whole, however long."""
+
+    group_class = type  # groups in it are such groups, too
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, c.get_short_help_str(limit=1000)) for n, c in found if c])
+
+
 def json_option(command: F) -> F:
     """`--json`: print one JSON document instead of a table."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)

@@ -2,14 +2,14 @@
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import audit, policies
 from data import domains as store
 from data import pairs as pair_store
 from data.policies import POLICIES
 
 
-@click.group()
+@click.group(cls=Group)
 def domains() -> None:
     """The subjects that are answered on."""
 
@@ -49,11 +49,25 @@ def list_(app: App, as_json: bool) -> None:
     show_default=True,
     help="Share of the facts that is kept out of training to measure on, from 50 facts on.",
 )
+@click.option(
+    "--suggest",
+    "suggested",
+    multiple=True,
+    metavar="QUESTION",
+    help="Shown on the web page and in Slack to whoever begins. May be given several times.",
+)
 @pass_app
-def add(app: App, name: str, title: str, system_prompt: str, validation_share: float) -> None:
+def add(
+    app: App,
+    name: str,
+    title: str,
+    system_prompt: str,
+    validation_share: float,
+    suggested: tuple[str, ...],
+) -> None:
     """Add a domain. The first one is the default."""
     with app.store.write() as db:
-        domain = store.create(db, name, title, system_prompt, validation_share=validation_share)
+        domain = store.create(db, name, title, system_prompt, suggested, validation_share)
         audit.record(db, app.actor, "domain add", name)
     click.echo(f"Added {domain.name}. Teach it: `understudy pairs import {domain.name} FILE`.")
 
@@ -82,6 +96,22 @@ def prompt(app: App, name: str, text: str) -> None:
         f"The system prompt of {name} is set. Adapters trained with another one answer best "
         f"after a retrain: `understudy tune {name} --full`."
     )
+
+
+@domains.command()
+@click.argument("name")
+@click.argument("questions", nargs=-1, metavar="[QUESTION]...")
+@click.option("--none", is_flag=True, help="Suggest nothing any more.")
+@pass_app
+def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None:
+    """Suggest each QUESTION to whoever begins, on the web page and in Slack, instead of those
+    before; show them without any."""
+    if questions or none:
+        with app.store.write() as db:
+            store.set_suggested_prompts(db, store.get(db, name), questions)
+            audit.record(db, app.actor, "domain suggest", name, count=len(questions))
+    suggested = store.get(app.store.db, name).suggested_prompts
+    click.echo("\n".join(suggested) or f"{name} suggests nothing.")
 
 
 @domains.command()

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import domains, voters, votes
 from data.voters import Voter
 
 
-@click.group()
+@click.group(cls=Group)
 def feedback() -> None:
     """Whose votes count, and why others' do not."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot import admin
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import audit, domains
 from data import pairs as store
 from data.clock import iso
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOWN_BAD_ROWS = 10
 
 
-@click.group()
+@click.group(cls=Group)
 def pairs() -> None:
     """Import, export and review what is learned from."""
 
@@ -274,8 +274,8 @@ def _tell_import(
         if not (report.added or report.duplicates or report.bad_total):
             raise Invalid(f"{file} has no rows.")
         click.echo(
-            f"{report.added} pairs added to {subject.name}, {report.duplicates} were there "
-            f"already, {report.bad_total} rows could not be used."
+            f"Added to {subject.name}: {report.added}. There already: {report.duplicates}. "
+            f"Rows that could not be used: {report.bad_total}."
         )
         for bad in report.bad[:SHOWN_BAD_ROWS]:
             click.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 
 if TYPE_CHECKING:
     from data.forgetting import Forgotten
 
 
-@click.group()
+@click.group(cls=Group)
 def people() -> None:
     """People: show, export, opt out of learning, opt in.
 
@@ -134,7 +134,7 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
 def _tell(done: "Forgotten", verb: str) -> None:
     click.echo(f"{done.figures} {verb}.")
     if done.holes:
-        click.echo(f"{done.holes} of the pairs are in frozen datasets, which keep a hole.")
+        click.echo(f"In frozen datasets, which keep a hole for each: {done.holes}.")
     if done.adapters:
         names = ", ".join(done.adapters)
         first = done.adapters[0].partition("@")[0]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from sqlite_utils import Database
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import adapters, conversations, placements
 from data.clock import now_us
 from data.db import Store
@@ -17,7 +17,7 @@ POLL_S = 0.3
 LONGEST_S = 1800.0  # that `--wait` waits for each
 
 
-@click.group()
+@click.group(cls=Group)
 def replicas() -> None:
     """Engine replicas: list, restart."""
 
@@ -77,8 +77,12 @@ def restart(app: App, names: tuple[str, ...], wait: bool) -> None:
     if not wait:
         click.echo(f"Asked for: {asked}. See `understudy replicas list`.")
         return
-    for replica in chosen:
-        _follow(app.store, replica.name)
+    try:
+        for replica in chosen:
+            _follow(app.store, replica.name)
+    except KeyboardInterrupt:
+        click.echo("\nThe restart goes on. See `understudy replicas list`.", err=True)
+        raise
 
 
 def _follow(store: Store, name: str) -> None:

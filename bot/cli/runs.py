@@ -2,7 +2,7 @@
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.follow import figures
 from data import adapters, domains, run_report, search_report, trials
 from data import runs as store
@@ -10,7 +10,7 @@ from data.clock import iso, now_us
 from data.errors import NotFound
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """Tuning runs: list, show, cancel."""
 

@@ -2,12 +2,12 @@
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import installations
 from data.clock import iso
 
 
-@click.group()
+@click.group(cls=Group)
 def slack() -> None:
     """Set Slack up."""
 

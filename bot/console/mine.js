@@ -26,7 +26,7 @@ const many = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 async function look() {
   const seen = await call("GET");
   const judged = seen.thumbs + seen.reasons + seen.corrections;
-  $("-figures").textContent = `${many(seen.questions, "question")} with their answers, ${many(judged, "judgement")}.`;
+  $("-figures").textContent = `${many(seen.questions, "question")} and what was answered, ${many(judged, "judgement")}.`;
   $("-learning").checked = seen.learning;
 }
 

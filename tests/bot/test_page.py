@@ -39,6 +39,21 @@ async def test_asking_reading_rating_and_correcting_by_keyboard(bot: Bot) -> Non
     assert feedback.counts(bot.store.db, 1) == {"up": 0, "down": 1, "corrections": 1}
 
 
+@pytest.mark.parametrize("width", [320, 360, 390])
+async def test_the_head_of_a_narrow_page_breaks_no_label(bot: Bot, width: int) -> None:
+    """A label in two lines is twice as high as one."""
+    async with browser.page() as page:
+        await page.open(bot.url, width=width, height=640)
+        await page.wait("document.querySelector('#suggestions button')")
+        heights = await page.js(
+            "['mine', 'new'].map((id) => { const r = document.createRange(); "
+            "r.selectNodeContents(document.getElementById(id)); return r.getClientRects().length })"
+        )
+
+        assert heights == [1, 1]
+        assert await page.js("document.documentElement.scrollWidth") == width
+
+
 async def test_a_thumb_pressed_again_is_taken_back(bot: Bot) -> None:
     async with browser.page() as page:
         await page.open(bot.url)

@@ -30,7 +30,7 @@ async def test_a_person_sees_their_data_and_has_it_forgotten(bot: Bot) -> None:
         bot.write(lambda db: feedback.correction(db, reply.id, reply.person, "Below."))
 
         await page.js("document.getElementById('mine').click()")
-        await page.wait(f"{text('figures')}.startsWith('1 question with their answers, 1 judg')")
+        await page.wait(f"{text('figures')}.startsWith('1 question and what was answered, 1 judg')")
         await page.js("document.getElementById('mine-learning').click()")
         await page.wait(f"{text('said')} === '1 waiting suggestion withdrawn.'")
         export = "fetch(document.getElementById('mine-export').href).then(r => r.text())"

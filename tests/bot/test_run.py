@@ -141,7 +141,9 @@ def test_a_port_that_is_taken(tmp_path_factory: pytest.TempPathFactory) -> None:
         port = taken.getsockname()[1]
         settings = Settings(home=tmp_path_factory.mktemp("home"), bot=BotSettings(port=port))
 
-        with pytest.raises(Unavailable, match=f"Cannot answer at 127.0.0.1:{port}"):
+        with pytest.raises(
+            Unavailable, match=f"Cannot answer at 127.0.0.1:{port}: Address already in use. Is"
+        ):
             app.run(settings)
 
 

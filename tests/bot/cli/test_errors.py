@@ -26,7 +26,11 @@ from tests.bot.cli.conftest import Run
         (["ab", "explain", "9" * 25], 2, "That number is too large"),
         (["audit", "--limit", "9" * 25], 2, "That number is too large"),
         (["init", "/proc/nowhere"], 1, "cannot be written: No such file or directory."),
-        (["backup", "/proc/x.tar"], 1, "could not be written: No such file or directory."),
+        (
+            ["backup", "/proc/x.tar"],
+            1,
+            "/proc/x.tar could not be written: No such file or directory.",
+        ),
     ],
 )
 def test_a_mistake_gets_a_sentence(

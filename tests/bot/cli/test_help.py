@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from bot.cli import COMMANDS, main
 
+GROUPS = ("domains", "pairs", "runs", "adapters", "replicas", "ab", "feedback", "keys", "people")
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
@@ -19,6 +20,14 @@ def test_every_command_has_help(name: str) -> None:
 
     assert result.exit_code == 0, result.output
     assert f"Usage: main {name}" in result.output
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "slack", "pairs golden"])
+def test_a_group_shows_what_each_command_does_to_the_end(group: str) -> None:
+    output = CliRunner().invoke(main, [*group.split(), "--help"]).output
+
+    listed = output.split("Commands:")[1].splitlines()
+    assert [line for line in listed if line.endswith("...")] == []
 
 
 def test_help_lists_every_command() -> None:

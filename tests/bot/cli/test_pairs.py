@@ -16,7 +16,7 @@ def test_good_rows_are_kept_and_bad_ones_named_with_their_line(run: Run, home: P
     result = run("pairs", "import", "art", "p.jsonl")
 
     assert result.exit_code == 1
-    assert "1 pairs added to art" in result.output
+    assert "Added to art: 1." in result.output
     assert "p.jsonl:2:" in result.output
 
 
@@ -27,7 +27,7 @@ def test_importing_again_adds_nothing(run: Run, home: Path) -> None:
 
     result = run("pairs", "import", "art", "p.jsonl")
 
-    assert "0 pairs added to art, 1 were there already" in result.output
+    assert "Added to art: 0. There already: 1." in result.output
 
 
 def test_a_file_without_rows_is_a_mistake(run: Run, home: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_is_exported_can_be_imported_elsewhere(run: Run, home: Path) -> Non
 
     result = run("pairs", "import", "twin", "out.jsonl")
 
-    assert "1 pairs added to twin, 0 were there already, 0 rows could not be used" in result.output
+    assert "Added to twin: 1. There already: 0. Rows that could not be used: 0." in result.output
 
 
 def test_approving_an_unknown_pair_changes_nothing(run: Run, home: Path) -> None:
@@ -119,7 +119,7 @@ def test_golden_questions_are_imported_and_leaks_named_with_their_line(
     result = run("pairs", "golden", "import", "art", "g.jsonl")
 
     assert result.exit_code == 1
-    assert "1 pairs added to art, 0 were there already, 1 rows could not be used" in result.output
+    assert "Added to art: 1. There already: 0. Rows that could not be used: 1." in result.output
     assert "g.jsonl:2: The golden question “What is red?” is the same as pair 1" in result.output
 
 

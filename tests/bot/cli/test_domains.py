@@ -1,0 +1,34 @@
+"""`understudy domains`: what is suggested to whoever begins."""
+
+from data import domains
+from data.db import Store
+from tests.bot.cli.conftest import Run
+
+
+def suggested(store: Store) -> tuple[str, ...]:
+    return domains.get(store.db, "travel").suggested_prompts
+
+
+def test_questions_can_be_suggested_from_the_start(run: Run, store: Store) -> None:
+    run("domains", "add", "travel", "--suggest", "May I fly?", "--suggest", "Who books?")
+
+    assert suggested(store) == ("May I fly?", "Who books?")
+
+
+def test_suggested_questions_are_replaced_shown_and_taken_away(run: Run, store: Store) -> None:
+    run("domains", "add", "travel", "--suggest", "May I fly?")
+
+    assert run("domains", "suggest", "travel", " Who books? ").output == "Who books?\n"
+    assert run("domains", "suggest", "travel").output == "Who books?\n"
+    assert suggested(store) == ("Who books?",)
+    assert run("domains", "suggest", "travel", "--none").output == "travel suggests nothing.\n"
+    assert suggested(store) == ()
+
+
+def test_a_suggestion_without_words_is_refused(run: Run, store: Store) -> None:
+    run("domains", "add", "travel", "--suggest", "May I fly?")
+
+    result = run("domains", "suggest", "travel", "  ")
+
+    assert (result.exit_code, "must have words" in result.output) == (2, True)
+    assert suggested(store) == ("May I fly?",)
