@@ -196,6 +196,8 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
                     log.warning("%d answers were left open by a process that stopped", count)
             except UnderstudyError as error:
                 log.warning("Open answers could not be looked through: %s", error)
+            except Exception:  # a defect of ours, or SQLite's own word: the next look goes on
+                log.exception("Open answers could not be looked through")
             await asyncio.sleep(CLEAN_UP_S)
 
     tasks = {asyncio.create_task(work) for work in (forever(), erasure.forever(service))}

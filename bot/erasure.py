@@ -22,4 +22,6 @@ async def forever(service: Service) -> None:
                 log.info("Receipt %s: forgotten. Adapters to redo: %s", done.receipt, adapters)
         except (UnderstudyError, OSError) as error:
             log.warning("Somebody is not forgotten yet: %s", error)
+        except Exception:  # a defect of ours, or SQLite's own word: the next look goes on
+            log.exception("Somebody is not forgotten yet")
         await asyncio.sleep(REST_S)
