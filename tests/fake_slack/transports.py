@@ -93,9 +93,11 @@ class Socket:
         self._transports: list[asyncio.Transport] = []
         self._connected = asyncio.Event()
         self.connected_times = 0
+        self.dies = False  # whether a new connection stays open, and nothing comes of it
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        dead = self.dies
+        socket = web.WebSocketResponse(autoping=not dead)
         await socket.prepare(request)
         await socket.send_json({"type": "hello", "num_connections": 1})
         self.connections.append(socket)
@@ -106,7 +108,8 @@ class Socket:
         self._connected.set()
         try:
             async for message in socket:
-                if message.type == aiohttp.WSMsgType.TEXT and message.data.startswith("{"):
+                is_text = message.type == aiohttp.WSMsgType.TEXT
+                if is_text and message.data.startswith("{") and not dead:
                     answer = json.loads(message.data)
                     waiting = self._waiting.get(answer.get("envelope_id", ""))
                     if waiting is not None and not waiting.done():

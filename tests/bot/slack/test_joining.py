@@ -72,6 +72,26 @@ async def test_the_socket_comes_back_when_slack_asks_for_it(bot: Bot) -> None:
     await bot.slack.answer_to(question)
 
 
+@pytest.fixture
+def dying(slack: FakeSlack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first connection is dead from the beginning, and never closed."""
+    monkeypatch.setattr("bot.slack.app.PING_S", 0.2)
+    slack.socket.dies = True
+
+
+@pytest.mark.usefixtures("dying")
+@pytest.mark.parametrize("bot", ["socket"], indirect=True)
+async def test_a_socket_that_dies_in_silence_is_noticed(bot: Bot) -> None:
+    bot.slack.socket.dies = False
+    await bot.slack.until(lambda: bot.slack.socket.connected_times == 2, "a new connection")
+    question = await bot.slack.say(MEMBER, "DU2", "Still there?")
+    await bot.slack.answer_to(question)
+
+
+def test_a_silent_socket_is_given_up_within_a_minute() -> None:
+    assert 45 <= 4 * front.PING_S <= 60
+
+
 async def test_the_route_is_there_only_when_requests_come_to_it(bot: Bot) -> None:
     paths = ["/slack/events"] if bot.transport == "http" else []
     assert [route.path for route in bot.front.routes] == paths
