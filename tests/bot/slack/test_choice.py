@@ -4,13 +4,14 @@ import pytest
 from aiohttp import web
 from markdown_it import MarkdownIt
 
-from bot import admin
+from bot import admin, beside
 from bot.slack import blocks
 from bot.slack.choice import Pair
 from data import adapters, assignments, experiments
 from data.adapters import Adapter
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import MEMBER, Bot
+from tests.data import given
 from tests.fake_slack import rules
 from tests.fake_slack.workspace import Message
 from tests.serving.fake_vllm import words
@@ -57,6 +58,20 @@ async def test_both_answers_are_shown_without_saying_whose_they_are(compared: Bo
     assert answer.words == f"**Answer 1**\n\n{texts[0]}\n\n---\n\n**Answer 2**\n\n{texts[1]}"
     assert "helpdesk" not in str(answer.blocks)
     assert answer.elements("feedback") == []
+
+
+async def test_which_answer_stands_first_is_left_to_chance(compared: Bot) -> None:
+    running = experiments.running(compared.store.db, compared.domain.id)
+    assert running is not None
+    firsts = set()
+    for _ in range(40):
+        own, other = (
+            compared.write(lambda db, v=v: given.reply(db, compared.domain, WHO, variant=v))
+            for v in running.variants
+        )
+        made = compared.write(lambda db, own=own, other=other: beside.pair(db, own, other))
+        firsts.add(made.first_reply == own)
+    assert firsts == {True, False}
 
 
 @pytest.mark.parametrize(("which", "value"), [("first", 1.0), ("second", 0.0), ("tie", 0.5)])

@@ -165,20 +165,25 @@ def echo(body: dict[str, Any]) -> Any:
 async def ask_many(
     slack: FakeSlack, count: int, seed: int, wave: int = 20
 ) -> list[tuple[Message, str]]:
-    """Mentions, direct messages and follow-ups, each delivered one to three times, at once."""
+    """Mentions, direct messages and follow-ups with and without a mention, each delivered one to
+    three times, at once."""
     rng = random.Random(seed)
     asked: list[tuple[Message, str]] = []
     for first in range(0, count, wave):
         waiting = []
         for number in range(first, min(first + wave, count)):
             text, thread = f"question {number}", None
-            channel = rng.choice(["C1", "DU2", "C1", "thread"])
-            if channel == "thread" and asked:
+            channel, mention = rng.choice(["C1", "DU2", "C1", "thread", "heard"]), MENTION
+            if channel == "heard" and first:  # in a thread in which the bot takes part by now
+                before = rng.choice(asked[:first])[0]
+                channel, thread = before.channel, before.thread_ts or before.ts
+                mention = ""
+            elif channel == "thread" and asked:
                 before = rng.choice(asked)[0]
                 channel, thread = before.channel, before.thread_ts or before.ts
-            elif channel == "thread":
+            elif channel in ("thread", "heard"):
                 channel = "C1"
-            said = text if channel.startswith("D") else f"{MENTION} {text}"
+            said = text if channel.startswith("D") else f"{mention} {text}".strip()
             message = slack.add(Message(channel, slack.next_ts(), MEMBER, said, thread))
             asked.append((message, text))
             waiting.append(slack.announce(message, times=rng.randint(1, 3)))

@@ -68,6 +68,15 @@ def test_the_shortcut_is_the_one_that_is_listened_to(registered: dict[str, set[s
     assert manifest(None)["features"]["app_home"]["home_tab_enabled"] is True
 
 
+def test_it_is_an_agent_of_the_kind_that_new_apps_may_be() -> None:
+    """https://docs.slack.dev: `agent_view` took the place of `assistant_view`."""
+    features = manifest(None)["features"]
+    assert features["agent_view"]["agent_description"]
+    assert "assistant_view" not in features
+    assert features["app_home"]["messages_tab_enabled"] is True
+    assert features["app_home"]["messages_tab_read_only_enabled"] is False
+
+
 def test_the_methods_are_those_that_are_called() -> None:
     assert set(METHODS) == called()
 
