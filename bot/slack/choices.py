@@ -173,7 +173,7 @@ def _sides(db: Database, domain: Domain) -> list[Block]:
 def _ramp(db: Database, domain: Domain) -> list[Block]:
     running = _running(db, domain)
     now = round(running.candidate_share * 100)
-    more = min(99, max(now * 2, now + 1))
+    more = min(99, max(now + 1, min(now * 2, (now + 100) // 2)))
     return [
         section(
             f"{now} % of the people get a candidate. A share only grows: nobody is moved back."

@@ -17,7 +17,7 @@ POLICY = {  # short: they stand in a menu as well
     "advise": "I say what the numbers say, a person decides",
     "auto-promote": "a better candidate goes live by itself",
     "auto-roll-back": "a worse candidate is taken out by itself",
-    "auto": "both, a better one goes live, a worse one goes",
+    "auto": "a better one goes live, a worse one is taken out, by itself",
 }
 
 

@@ -125,7 +125,8 @@ def _form(
             return _ask_deletion(db, place, where, command)
         case commands.Choose():
             here = Where(place.team, place.channel, standing.person)
-            return choices.form(db, where, here.domain(db, command.domain), command)
+            domain = here.domain(db, command.domain or where.domain or None)
+            return choices.form(db, where, domain, command)
         case commands.Review():
             named = domains.get(db, command.domain).name if command.domain else ""
             return review.next_form(db, replace(where, domain=named), standing.person)

@@ -1,6 +1,7 @@
 """The forms of admins and reviewers, built by pure functions: the menu, a confirmation, and the
 review of a pair. What a form has to know when it is sent is in its `private_metadata`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,34 +22,56 @@ LONGEST_INPUT = 3_000  # characters that a form of Slack's takes
 MOST_SHOWN = 8_800  # characters of a text in the review: three sections
 MOST_RESULT = 60  # blocks
 
-# role, label, command, what is asked before it is done ('': it is done at once)
-ACTIONS: tuple[tuple[Role, str, str, str], ...] = (
-    ("member", "Status", "status", ""),
-    ("member", "Versions", "adapters {domain}", ""),
-    ("member", "Domains", "domains", ""),
-    ("member", "Who may do what", "roles", ""),
-    ("reviewer", "Review", "review {domain}", ""),
-    ("reviewer", "Runs", "runs {domain}", ""),
-    ("reviewer", "Comparison", "ab status {domain}", ""),
-    ("reviewer", "Decisions", "ab decisions {domain}", ""),
-    ("reviewer", "Policy", "policy {domain}", ""),
-    ("reviewer", "Plan a retrain", "retrain {domain} --dry-run", ""),
-    ("admin", "Retrain", "retrain {domain}", "Learn the new approved pairs of {domain} now?"),
-    ("admin", "Retrain in full", "retrain {domain} --full", "Learn all of {domain} from the base?"),
-    ("admin", "Learn from thumbs", "retrain {domain} --preferences", "Learn from 👍 and 👎 now?"),
-    ("admin", "Stop a run", "cancel", ""),
-    ("admin", "Promote", "promote {domain}", ""),
-    ("admin", "Discard", "retire {domain}", ""),
-    ("admin", "Compare", "ab start {domain}", ""),
-    ("admin", "More get B", "ab ramp {domain}", ""),
-    ("admin", "Show a side", "ab tester", ""),
-    ("admin", "Stop the comparison", "ab stop {domain}", "End the comparison in {domain}?"),
-    ("admin", "Roll back", "rollback {domain}", "Undo the last promotion in {domain}?"),
-    ("admin", "Who decides", "policy set {domain}", ""),
-    ("admin", "Give a role", "roles add", ""),
-    ("admin", "Take a role back", "roles remove", ""),
-    ("admin", "Forget somebody", "forget", ""),
-)
+Action = tuple[Role, str, str, str]
+# group -> role, label, command, what is asked before it is done ('': it is done at once, or asks
+# in a form)
+ACTIONS: dict[str, tuple[Action, ...]] = {
+    "Look": (
+        ("member", "Status", "status", ""),
+        ("member", "Versions", "adapters {domain}", ""),
+        ("member", "Domains", "domains", ""),
+        ("member", "Who may do what", "roles", ""),
+        ("reviewer", "Runs", "runs {domain}", ""),
+    ),
+    "Learning": (
+        ("reviewer", "Review", "review {domain}", ""),
+        ("reviewer", "Plan a retrain", "retrain {domain} --dry-run", ""),
+        ("admin", "Retrain", "retrain {domain}", "Learn the new approved pairs of {domain} now?"),
+        (
+            "admin",
+            "Retrain in full",
+            "retrain {domain} --full",
+            "Learn all pairs of {domain}?",
+        ),
+        (
+            "admin",
+            "Learn from thumbs",
+            "retrain {domain} --preferences",
+            "Learn from the thumbs?",
+        ),
+        ("admin", "Stop a run", "cancel", ""),
+    ),
+    "Comparing": (
+        ("reviewer", "Comparison", "ab status {domain}", ""),
+        ("reviewer", "Decisions", "ab decisions {domain}", ""),
+        ("reviewer", "Policy", "policy {domain}", ""),
+        ("admin", "Compare", "ab start {domain}", ""),
+        ("admin", "More get B", "ab ramp {domain}", ""),
+        ("admin", "Show a side", "ab tester", ""),
+        ("admin", "Stop the comparison", "ab stop {domain}", "End the comparison in {domain}?"),
+        ("admin", "Who decides", "policy set {domain}", ""),
+    ),
+    "What answers": (
+        ("admin", "Promote", "promote {domain}", ""),
+        ("admin", "Roll back", "rollback {domain}", "Undo the last promotion in {domain}?"),
+        ("admin", "Discard", "retire {domain}", ""),
+    ),
+    "People": (
+        ("admin", "Give a role", "roles add", ""),
+        ("admin", "Take a role back", "roles remove", ""),
+        ("admin", "Forget somebody", "forget", ""),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -79,9 +102,9 @@ def menu(
     shown: list[Block] = [*head]
     if len(domains) > 1:
         shown.append(_domain_choice(domains, where.domain))
-    for needed in ("member", "reviewer", "admin"):
-        if RANK[role] >= RANK[needed]:
-            shown.append({"type": "actions", "elements": _buttons(needed, where.domain)})
+    for group, actions in ACTIONS.items():
+        if found := _buttons(role, actions, where.domain):
+            shown += [context(f"*{group}*"), {"type": "actions", "elements": found}]
     shown.append(
         _text_input(QUESTION, "Ask me something", "", optional=True, hint="Only you see the answer")
     )
@@ -90,10 +113,11 @@ def menu(
     return _modal(MENU, "Understudy", shown, where, submit="Ask")
 
 
-def _buttons(role: Role, domain: str) -> list[Block]:
+def _buttons(role: Role, actions: Sequence[Action], domain: str) -> list[Block]:
+    """Those that the role may press."""
     found = []
-    for needed, label, command, asked in ACTIONS:
-        if needed != role:
+    for needed, label, command, asked in actions:
+        if RANK[role] < RANK[needed]:
             continue
         element = button(label, command.format(domain=domain))
         if asked:

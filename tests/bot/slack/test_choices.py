@@ -4,7 +4,8 @@ import pytest
 
 from bot.slack import grammar
 from bot.slack.commands import Choose
-from data import adapters, experiments, policies, roles, runs
+from data import adapters, domains, experiments, policies, roles, runs
+from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.bot.slack.test_deeds import (
     command,
@@ -117,6 +118,20 @@ async def test_what_was_not_said_of_is_chosen_from_the_menu(bot: Bot) -> None:
     await confirm(bot, ADMIN)
     assert live_version(bot) == 2
     assert len(bot.slack.views) == 1  # all in one form
+
+
+async def test_what_is_chosen_from_the_menu_is_of_the_domain_that_it_shows(bot: Bot) -> None:
+    law = bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
+    made = [bot.write(lambda db, v=v: add_adapter(db, law, v)) for v in (1, 2)]
+    bot.hold(*made)
+    await command(bot, ADMIN, "ab start legal 1 2")
+    await command(bot, ADMIN, "")
+    option = {"text": {"type": "plain_text", "text": "the law (legal)"}, "value": "legal"}
+    await bot.slack.press_in(ADMIN, form(bot), "menu_domain", selected_option=option)
+    await bot.settled()
+    await bot.slack.press_in(ADMIN, form(bot), "Show a side")
+    await bot.settled()
+    assert "B: legal@2" in said_in(form(bot))
 
 
 async def test_the_menu_offers_every_command_that_its_reader_may_give(bot: Bot) -> None:

@@ -184,7 +184,7 @@ async def test_a_comparison_grows_and_shows_testers_without_counting_them(bot: B
 async def test_the_policy_of_a_domain_is_shown_and_changed(bot: Bot) -> None:
     assert "have the policy *advise*" in await command(bot, REVIEWER, "policy")
     assert "Only admins" in await command(bot, REVIEWER, "policy auto")
-    assert "have the policy *auto*: both, a better" in await command(
+    assert "have the policy *auto*: a better one goes live" in await command(
         bot, ADMIN, "policy auto helpdesk"
     )
     assert policies.of(bot.store.db, bot.domain.id).policy == "auto"
