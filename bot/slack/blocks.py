@@ -15,6 +15,7 @@ Block = dict[str, Any]
 
 MARKDOWN = 12_000  # characters of markdown blocks in one message
 SECTION = 3_000
+A_MOMENT_S = 10
 
 FEEDBACK = "feedback"
 AGAIN, CONTINUE = "again", "continue"
@@ -144,7 +145,8 @@ def duration(seconds: float) -> str:
 
 def ago(us: int) -> str:
     """How long ago `us` (epoch microseconds) was."""
-    return f"{duration(max(0, now_us() - us) / 1_000_000)} ago"
+    seconds = (now_us() - us) / 1_000_000
+    return f"{duration(seconds)} ago" if seconds >= A_MOMENT_S else "just now"
 
 
 def mention(person: str) -> str:

@@ -243,11 +243,10 @@ def _controls(seen: Seen) -> list[Block]:
         else "Nothing that you write is learned from."
     )
     judged = seen.thumbs + seen.reasons + seen.corrections
-    parts = [
-        f"{_many(seen.questions, 'question')} of yours, with the answers" if seen.questions else "",
-        f"{_many(judged, 'judgement')} of yours" if judged else "",
-    ]
-    kept = f"I keep {' and '.join(filter(None, parts)) or 'nothing of yours yet'}."
+    counted = ((seen.questions, "question"), (judged, "judgement"))
+    parts = " and ".join(_many(number, noun) for number, noun in counted if number)
+    answers = ", with the answers" if seen.questions else ""
+    kept = f"I keep {parts} of yours{answers}." if parts else "I keep nothing of yours yet."
     toggle = fields.button(
         LEARNING,
         "Do not learn from me" if seen.learning else "Learn from me",

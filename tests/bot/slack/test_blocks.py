@@ -9,6 +9,7 @@ from slack_sdk.models.blocks import Block as SdkBlock
 
 from bot.slack import blocks, feedback_forms
 from bot.slack.feedback_forms import Earlier
+from data.clock import now_us
 from tests.fake_slack import rules
 
 
@@ -64,6 +65,13 @@ def test_the_form_is_a_valid_view() -> None:
 )
 def test_durations_read_well(seconds: float, words: str) -> None:
     assert blocks.duration(seconds) == words
+
+
+def test_what_has_just_been_is_now() -> None:
+    assert [blocks.ago(now_us() - s * 1_000_000) for s in (-5, 0, 9, 11)] == [
+        *["just now"] * 3,
+        "11 s ago",
+    ]
 
 
 class _Elements:

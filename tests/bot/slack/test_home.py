@@ -84,6 +84,13 @@ async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
     assert "your correction was rejected: it is the cellar." in await opened(bot)
 
 
+async def test_what_is_kept_is_counted_in_words(bot: Bot) -> None:
+    reply = await ask(bot)
+    assert "I keep 1 question of yours, with the answers." in await opened(bot)
+    bot.write(lambda db: feedback.thumb(db, reply, WHO, up=True))
+    assert "I keep 1 question and 1 judgement of yours, with the answers." in await opened(bot)
+
+
 async def test_nobody_sees_anything_of_somebody_else(bot: Bot) -> None:
     await ask(bot, "A private matter?")
     assert "private matter" not in await opened(bot, "U3")
