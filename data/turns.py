@@ -7,7 +7,8 @@ the worker begins. Each side believes the other only while its heartbeats are fr
 one never leaves the engine asleep, or a run waiting, for ever.
 
 Outside of `sleep_hours` the engine never sleeps: runs wait in the queue, and one that is still at
-work then is interrupted and goes on from its checkpoint when the hours begin again.
+work two minutes before the end is interrupted, so that the engine is awake then, and goes on from
+its checkpoint when the hours begin again.
 """
 
 from datetime import datetime, time, timedelta
@@ -22,6 +23,7 @@ from data.db import row
 ASKING = "waiting for the engine to sleep"
 ASK_S = 2  # between two signs of a worker that waits
 ASKING_S = 15  # a worker that gave no sign for so long has gone
+WAKING = timedelta(minutes=2)  # for a run to let go of the card, and for the engine to wake
 AWAKE = ("starting", "ready", "draining")  # states of an engine that may hold the card
 
 
@@ -53,9 +55,12 @@ def _times(hours: str) -> tuple[time, time]:
 def outside(settings: Settings, now: datetime) -> str:
     """What a run waits for when now is not the time for it, as its phase; '' when it is."""
     serving = settings.serving
-    if serving.gpu_sharing != "sleep" or within(serving.sleep_hours, now):
+    if serving.gpu_sharing != "sleep":
         return ""
-    return f"waiting for {opens(serving.sleep_hours, now):%H:%M}"
+    for at in (now, now + WAKING):
+        if not within(serving.sleep_hours, at):
+            return f"waiting for {opens(serving.sleep_hours, at):%H:%M}"
+    return ""
 
 
 def waits(db: Database, settings: Settings, now: datetime) -> str:

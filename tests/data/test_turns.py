@@ -83,9 +83,16 @@ def test_they_last_when_they_begin_and_until_then_they_do_not(begin, end, now):
         assert not turns.within(hours, opening - timedelta(microseconds=1))
 
 
-def test_outside_of_the_hours_a_run_waits_for_them(store, settings, run):
-    assert turns.waits(store.db, settings, at("12:00")) == "waiting for 22:00"
-    assert not turns.wanted(store.db, settings, at("12:00"))
+@pytest.mark.parametrize("clock", ["12:00", "06:00", "05:59", "05:58"])
+def test_outside_of_the_hours_and_just_before_their_end_a_run_waits(store, settings, run, clock):
+    """The engine needs a moment to wake, and has to be awake when the hours end."""
+    with store.write() as db:
+        turns.ask(db, turns.ASKING)
+    assert turns.waits(store.db, settings, at(clock)) == "waiting for 22:00"
+    assert turns.outside(settings, at(clock)) == "waiting for 22:00"
+    assert not turns.wanted(store.db, settings, at(clock))
+    assert turns.wanted(store.db, settings, at("05:57:59"))
+    assert turns.outside(settings, at("22:00")) == ""
 
 
 @pytest.mark.parametrize("sharing", ["off", "split"])
@@ -140,10 +147,10 @@ def test_a_worker_that_asks_is_heard_while_it_gives_signs(store, settings, run):
 def test_a_run_at_work_is_left_alone_while_its_worker_gives_signs(store, settings, run):
     with store.write() as db:
         runs.claim(db, "w1")
-    assert turns.wanted(store.db, settings, at("05:59"))
-    assert not turns.wanted(store.db, settings, at("06:00"))
+    assert turns.wanted(store.db, settings, at("05:57"))
+    assert not turns.wanted(store.db, settings, at("05:58"))
     age(store, "runs", runs.SILENT_S + 1)
-    assert not turns.wanted(store.db, settings, at("05:59"))
+    assert not turns.wanted(store.db, settings, at("05:57"))
 
 
 def test_a_run_that_waits_for_its_hours_gives_no_sign(store, settings, run):

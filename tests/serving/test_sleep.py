@@ -245,7 +245,7 @@ class TestAtTheEndOfTheHours:
         worker.ask()
         wait_until(lambda: asleep(store), "sleep", 5)
         run = worker.begin()
-        clock.append(datetime(2026, 5, 5, 6, 0))
+        clock.append(datetime(2026, 5, 5, 5, 58))  # awake by six
         threading.Event().wait(0.3)
         assert asleep(store)
         if lets_go:
