@@ -6,8 +6,10 @@ refuses an adapter, a comparison gives people what they should not get. It stand
 cause does; there is nothing to acknowledge.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from sqlite_utils import Database
@@ -15,12 +17,14 @@ from sqlite_utils import Database
 from data import adapters, decisions, domains, experiments, placements, traces
 from data.adapters import Adapter
 from data.clock import now_us
-from data.db import rows
+from data.db import row, rows
 from data.placements import Replica
 
 HOUR_US = 3600 * 1_000_000
+LEAST_FREE = 200_000_000  # bytes of the store's disk; no answer is given that cannot be recorded
 
 Kind = Literal[
+    "disk",
     "no_engine",
     "replica",
     "refused",
@@ -45,6 +49,7 @@ def alerts(db: Database) -> list[Alert]:
     known = placements.replicas(db)
     able = [r for r in known if r.state == "ready" and not r.stale]
     return [
+        *_disk(db),
         *_no_engine(known, able),
         *_replicas(known),
         *_not_held(db, able),
@@ -54,6 +59,20 @@ def alerts(db: Database) -> list[Alert]:
         *_comparisons(db),
         *_unforgotten(db),
     ]
+
+
+def _disk(db: Database, least: int = LEAST_FREE) -> Iterator[Alert]:
+    found = row(db, "SELECT file FROM pragma_database_list WHERE name = 'main'")
+    if found is None or not found["file"]:
+        return  # in memory
+    folder = Path(found["file"]).parent
+    free = shutil.disk_usage(folder).free
+    if free < least:
+        text = (
+            f"{folder} has {free / 1e6:,.0f} MB of disk left. Nobody is answered when there is "
+            "none. Free some."
+        )
+        yield Alert("disk", str(folder), text)
 
 
 def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:

@@ -106,7 +106,9 @@ def _translated(error: Exception) -> Exception:
     """SQLite's operational errors in our words; anything else as it is."""
     text = str(error).lower()
     if isinstance(error, sqlite3.OperationalError):
-        if "full" in text or "i/o error" in text or "readonly" in text:
+        if "readonly" in text:
+            return StoreFull("The store cannot be written: its file or folder is read-only here.")
+        if "full" in text or "i/o error" in text:
             return StoreFull(f"The store cannot be written ({error}). Free some disk space.")
         if "locked" in text or "busy" in text:
             return StoreBusy("The store is busy; nothing was changed. Try again in a moment.")
@@ -168,7 +170,10 @@ class Store:
             try:
                 db = _connect(self.path)
             except sqlite3.OperationalError as error:
-                raise UnderstudyError(f"Cannot open the store {self.path}: {error}") from error
+                known = _translated(error)
+                if known is error:
+                    known = UnderstudyError(f"Cannot open the store {self.path}: {error}")
+                raise known from error
             except sqlite3.DatabaseError as error:
                 raise UnderstudyError(f"{self.path} is not a usable store: {error}") from error
             self._local.db = db

@@ -3,6 +3,7 @@
 import pytest
 
 from data import adapters, experiments, placements
+from data import alerts as kinds_of_alerts
 from data.adapters import Adapter
 from data.alerts import alerts
 from data.clock import now_us
@@ -36,6 +37,13 @@ def live(store: Store, domain: Domain) -> Adapter:
 
 def test_all_is_well(store: Store, live: Adapter) -> None:
     assert alerts(store.db) == []
+
+
+def test_a_disk_that_runs_full_is_told(store: Store, live: Adapter) -> None:
+    (told,) = kinds_of_alerts._disk(store.db, least=10**18)
+
+    assert (told.kind, told.subject) == ("disk", str(store.path.resolve().parent))
+    assert "MB of disk left. Nobody is answered when there is none." in told.text
 
 
 def test_no_engine_was_ever_started(store: Store, domain: Domain) -> None:

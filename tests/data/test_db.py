@@ -88,6 +88,24 @@ def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+def test_a_store_that_is_read_only_is_said_to_be(tmp_path: Path) -> None:
+    """Not that the disk is full."""
+    with Store(tmp_path / "a.db") as store:
+        store.db.execute("PRAGMA query_only = 1")
+        with pytest.raises(StoreFull, match="is read-only here"), store.write() as db:
+            domains.create(db, "one")
+
+
+def test_a_full_disk_is_named_when_the_store_is_opened(tmp_path: Path) -> None:
+    """Opening makes files beside the store: where none may grow, SQLite has an I/O error."""
+    with Store(tmp_path / "a.db"):
+        pass
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_FULL, str(tmp_path / "a.db")], capture_output=True, text=True
+    )
+    assert "Free some disk space" in done.stdout, done
+
+
 def _open(path: Path, start: Any, told: Any) -> None:
     start.wait()
     try:
@@ -332,6 +350,14 @@ def test_a_transaction_that_sqlite_gave_up_is_acknowledged_to_nobody(store: Stor
     assert store.submit_soon(add("four")).result(10) == "four"
 
 
+OPEN_FULL = """
+import resource, signal, sys
+from data.db import Store, StoreFull
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try: Store(sys.argv[1])
+except StoreFull as error: print(error)
+"""
 FULL = """
 import resource, sys
 from data import domains
