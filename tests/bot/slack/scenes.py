@@ -61,6 +61,9 @@ SCORES = (
     '{"name": "parity", "passed": true, "sentence": "Engines agree on 98% of its tokens."}]}}'
 )
 
+CURVE = [
+    runs.Point(s, 3.2 / s**0.5, 3.5 / s**0.4 if s % 10 == 0 else None, None) for s in range(1, 61)
+]
 REFUSED = [
     {"name": "golden", "passed": False, "sentence": "Golden: token F1 0.58, live 0.74."},
     {"name": "new", "passed": True, "sentence": "New pairs: loss 0.31, live 1.92."},
@@ -272,23 +275,19 @@ def _runs(db: Database) -> list[Scene]:
     retired, promoted = replace(candidate, state="retired"), replace(candidate, state="live")
     about = {"passed": False, "rules": REFUSED}
     rejected = replace(rejected, scores=candidate.scores | {"gate": about})
-    curve = [
-        runs.Point(s, 3.2 / s**0.5, 3.5 / s**0.4 if s % 10 == 0 else None, None)
-        for s in range(1, 61)
-    ]
     queued = _run(state="queued", phase="waiting for a worker", step=0, total_steps=0, loss=None)
     done, failed = _run(state="done"), _run(state="failed", error="The disk is full.")
     shown: list[tuple[str, str, str, Followed]] = [
         ("run-queued", "`/understudy retrain`", "posted in the channel", Followed(queued)),
         ("run-running", "While it runs", "the same message, every few seconds",
-         Followed(_run(), curve[:30])),
+         Followed(_run(), CURVE[:30])),
         ("run-done", "At its end", "with a picture of the loss below it",
-         Followed(done, curve, candidate, live)),
-        ("run-rejected", "When the gate refuses it", "", Followed(done, curve, rejected, live)),
-        ("run-live", "Once it was promoted", "", Followed(done, curve, promoted, promoted)),
-        ("run-retired", "Once it was discarded", "", Followed(done, curve, retired, live)),
-        ("run-failed", "When it fails", "", Followed(failed, curve[:12])),
-        ("run-cancelled", "When it is cancelled", "", Followed(_run(state="cancelled"), curve[:5])),
+         Followed(done, CURVE, candidate, live)),
+        ("run-rejected", "When the gate refuses it", "", Followed(done, CURVE, rejected, live)),
+        ("run-live", "Once it was promoted", "", Followed(done, CURVE, promoted, promoted)),
+        ("run-retired", "Once it was discarded", "", Followed(done, CURVE, retired, live)),
+        ("run-failed", "When it fails", "", Followed(failed, CURVE[:12])),
+        ("run-cancelled", "When it is cancelled", "", Followed(_run(state="cancelled"), CURVE[:5])),
     ]  # fmt: skip
     drawn = [(n, title, said, run_message.shown(about)) for n, title, said, about in shown]
     return [Scene(n, title, said, message(b), _asks(b)) for n, title, said, b in drawn]

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack import choices, comparison_reports, modals, reports, run_message
+from bot.slack import chart, choices, comparison_reports, modals, reports, run_message
 from bot.slack.grammar import USAGE
 from tests.bot.slack import scenes
 from tests.bot.slack.scenes import Scene
+from tests.bot.slack.test_run_message import pixels
 
+PICTURE = "slack/loss-curve.png"
 DOCS = Path(__file__).parents[3] / "docs"
 PARTS = {
     "help": "What commands show",
@@ -49,9 +51,18 @@ def page(found: list[Scene]) -> str:
             lines += ["", f"## {PARTS[scene.name]}"]
         lines += ["", f"**{scene.title}**" + (f", {scene.said}" if scene.said else ""), ""]
         lines += [f"![{scene.name}](slack/{scene.name}.svg)"]
+        if scene.name == "run-done":
+            lines += ["", f"![the loss curve]({PICTURE})"]
         for asked in scene.asks:
             lines += ["", f"> asks first: {asked}"]
     return "\n".join(lines) + "\n"
+
+
+def picture() -> bytes:
+    """The loss curve that stands below the message of a run."""
+    png = chart.loss_curve(scenes.CURVE)
+    assert png is not None
+    return png
 
 
 def drawn() -> dict[str, str]:
@@ -71,6 +82,7 @@ def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None
     there = {f"slack/{p.name}": p for p in (DOCS / "slack").glob("*")} | {
         "slack.md": DOCS / "slack.md"
     }
+    assert pixels(there.pop(PICTURE).read_bytes()) == pixels(picture())
     assert set(there) == set(files)
     old = [name for name, text in files.items() if there[name].read_text("utf-8") != text]
     assert old == [], "draw them anew: python -m tests.bot.slack.test_docs"
@@ -87,6 +99,7 @@ def test_every_message_and_form_is_shown() -> None:
 
 
 if __name__ == "__main__":
+    (DOCS / PICTURE).write_bytes(picture())
     for name, text in drawn().items():
         path = DOCS / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -222,6 +222,22 @@ async def test_what_is_shown_is_shown_to_who_may_see_it_and_changes_nothing(
     assert state(bot) == before
 
 
+async def test_only_who_gave_a_command_sees_its_answer_but_for_the_message_of_a_run(
+    bot: Bot,
+) -> None:
+    prepare(bot)
+    for text in (*LOOKS, *DEEDS, "promte 3", "ask", "promote 9", "ask why?"):
+        answers, acks = len(bot.slack.responses), len(bot.slack.acks)
+        messages = len(bot.slack.from_bot())
+        await typed(bot, ADMIN, text)
+        await bot.settled()
+        said = [a.payload for a in bot.slack.acks[acks:] if a.payload.get("text")]
+        said += bot.slack.responses[answers:]
+        in_channel = text in DEEDS and text.startswith("retrain")
+        assert {m["response_type"] for m in said} == (set() if in_channel else {"ephemeral"}), text
+        assert len(bot.slack.from_bot()) - messages == in_channel, text
+
+
 @pytest.mark.parametrize("way", [opened, clicked])
 @pytest.mark.parametrize("user", PEOPLE)
 async def test_a_form_is_opened_once_for_who_may_see_it_and_changes_nothing(
