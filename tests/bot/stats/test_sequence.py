@@ -97,6 +97,14 @@ def test_nobody_tells_more_than_as_many_people_as_they_weigh() -> None:
     assert difference(alike, alike, 0.05, 1000).error < 0.5 * other.error
 
 
+def test_a_few_who_all_agree_vary_as_the_others_do() -> None:
+    a, b = side([sums(votes(768, 32))]), side([sums(votes(70, 0))])
+    liked = 838 / 870
+    expected = sqrt(liked * (1 - liked) * (1 / 800 + 1 / 70))
+    assert difference(a, b, 0.05, 1000, of_votes=1.0).error == pytest.approx(expected)
+    assert difference(a, b, 0.05, 1000).error < 0.75 * expected
+
+
 def test_the_error_is_that_between_people_whatever_the_weights_assume() -> None:
     """Ten people who always vote alike, a hundred times: their weights claim more than there is."""
     draw = np.random.default_rng(1)

@@ -69,6 +69,13 @@ def test_also_when_few_people_vote_often_and_have_nothing_of_their_own() -> None
 
 
 @pytest.mark.slow
+def test_also_when_nearly_everybody_likes_both_and_few_get_the_candidate() -> None:
+    """Fifty people who all like their answers are no proof that they vary less than the others."""
+    world = World(a=0.96, b=0.96, people=3_000, stages=((0, 0.08),))
+    assert wrong(outcomes(world, 800, seed=37)) <= 0.02
+
+
+@pytest.mark.slow
 def test_also_under_a_ramp_while_opinions_fall() -> None:
     world = World(people=3_000, votes=2, stages=RAMP, drift=-0.2)
     assert wrong(outcomes(world, 800, seed=4)) <= 0.05
