@@ -39,6 +39,22 @@ def test_what_needs_looking_at_is_said_and_is_the_exit_code(run: Run, store: Sto
     assert "local-2 is down: it crashed" in result.output
 
 
+def test_an_adapter_that_was_given_up_is_shown_with_its_reason(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    served(store)
+    refused = make_adapter(store, "art", 2)
+    with store.write() as db:
+        for _ in range(placements.ATTEMPTS):
+            placements.record_failed(db, "local-1", refused.id, "It contains NaN.")
+
+    result = run("status")
+
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "local-1 cannot serve art@2, 3 times: It contains NaN." in said
+    assert "understudy adapters retry art@2" in said
+
+
 @pytest.mark.parametrize(("state", "shown"), [("ready", "silent"), ("down", "down")])
 def test_an_engine_that_is_gone_holds_nothing(
     run: Run, store: Store, state: str, shown: str
