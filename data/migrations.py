@@ -847,3 +847,9 @@ def m019_feedback_by_time(db: Database) -> None:
 def m020_feedback_by_pair(db: Database) -> None:
     """Corrections are asked for by their pair when it is edited, taken back or forgotten."""
     _run(db, "CREATE INDEX feedback_by_pair ON feedback (pair_id) WHERE pair_id IS NOT NULL")
+
+
+@migrations()
+def m021_parity_leads(db: Database) -> None:
+    """By how much an engine preferred another token than the trainer, wherever it did."""
+    _run(db, "ALTER TABLE placements ADD COLUMN parity_leads TEXT NOT NULL DEFAULT '[]'")

@@ -9,10 +9,11 @@ hears of them and deleted when the engine is known not to hold them, and only th
 be deleted.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import orjson
 from sqlite_utils import Database
 
 from data import audit
@@ -73,6 +74,13 @@ class Placement:
     error: str
     updated_at: int
     parity: float | None = None  # of its probes, 0 to 1; None: they were not asked
+    parity_leads: str = "[]"  # `leads`, in JSON
+
+    @property
+    def leads(self) -> tuple[float | None, ...]:
+        """Where the engine found another token likelier than the trainer: by how many nats; None:
+        by more than it told."""
+        return tuple(orjson.loads(self.parity_leads))
 
     @property
     def given_up(self) -> bool:
@@ -212,16 +220,19 @@ def record_loaded(
     load_ms: float | None,
     agreement: float | None = None,
     parity: float | None = None,
+    leads: Sequence[float | None] = (),
 ) -> None:
     """`load_ms` is None when the engine was found holding it, `agreement` when the adapter has no
-    canaries, `parity` when its probes were not asked."""
+    canaries, `parity` when its probes were not asked; `leads` are of their tokens that differ."""
+    told = orjson.dumps(list(leads)).decode()
     db.execute(
         "INSERT INTO placements (replica, adapter_id, state, load_ms, agreement, parity, "
-        "updated_at) VALUES (?, ?, 'loaded', ?, ?, ?, ?) ON CONFLICT "
+        "parity_leads, updated_at) VALUES (?, ?, 'loaded', ?, ?, ?, ?, ?) ON CONFLICT "
         "(replica, adapter_id) DO UPDATE SET "
         "state = 'loaded', load_ms = excluded.load_ms, agreement = excluded.agreement, "
-        "parity = excluded.parity, error = '', attempts = 0, updated_at = excluded.updated_at",
-        [replica, adapter_id, load_ms, agreement, parity, now_us()],
+        "parity = excluded.parity, parity_leads = excluded.parity_leads, error = '', "
+        "attempts = 0, updated_at = excluded.updated_at",
+        [replica, adapter_id, load_ms, agreement, parity, told, now_us()],
     )
 
 

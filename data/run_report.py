@@ -233,6 +233,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("kind", f"{run.kind}, asked for by {run.requested_by}"),
         ("compared with", str(report.evaluation["compared_with"])),
         ("answered by", answered(report)),
+        *([("prompts", str(said))] if (said := report.evaluation.get("prompts")) else []),
         ("base model", adapter.base_model),
         ("steps", f"{scores.get('steps')}, kept step {scores.get('best_step')} "
                   f"(chosen by {scores.get('chosen_by')})"),

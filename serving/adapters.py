@@ -198,24 +198,27 @@ class _Sync:
                 return  # it was removed a moment ago
         self.told = there
         try:
-            load_ms, agreement, parity = self._publish(adapter, there)
+            load_ms, agreement, probed = self._publish(adapter, there)
         except UnderstudyError as error:
             if isinstance(error, EngineRefused) and not healthy(self.url):
                 raise  # the engine's trouble, not the adapter's
             self._failed(adapter, error)
             return
         with self.store.write() as db:
-            placements.record_loaded(db, self.replica, adapter.id, load_ms, agreement, parity)
+            placements.record_loaded(
+                db, self.replica, adapter.id, load_ms, agreement,
+                probed.agreement if probed else None, probed.leads if probed else (),
+            )  # fmt: skip
         if load_ms is not None:
             log.info("%s holds %s (%.0f ms).", self.replica, adapter.name, load_ms)
             self.outcome.loaded += (adapter.served_name,)
 
     def _publish(
         self, adapter: Adapter, there: bool
-    ) -> tuple[float | None, float | None, float | None]:
+    ) -> tuple[float | None, float | None, canary.Compared | None]:
         """Check it, load it and ask its canaries; returns the milliseconds that the engine took
-        to load it (None: it was there), the share of canary tokens that agree, and that of the
-        probes' tokens, which are asked once, while it is evaluated."""
+        to load it (None: it was there), the share of canary tokens that agree, and what it made of
+        the probes, which are asked once, while it is evaluated."""
         if adapter.base_model != self.settings.base.model:
             raise adapter_files.BadAdapter(
                 f"It was tuned for the base model {adapter.base_model}; this engine serves "
@@ -234,11 +237,11 @@ class _Sync:
         least = self.settings.serving.canary_agreement
         if agreement is not None and agreement < least:
             raise AnswersDifferently(agreement, least)
-        parity = None
+        probed = None
         if adapter.state == "evaluating":
             limits = canary.PROBES
-            parity = canary.agreement(self.url, adapter.served_name, adapter.probes, limits)
-        return load_ms, agreement, parity
+            probed = canary.compare(self.url, adapter.served_name, adapter.probes, limits)
+        return load_ms, agreement, probed
 
     def _failed(self, adapter: Adapter, error: UnderstudyError) -> None:
         """Record why, and see that the engine does not keep it."""

@@ -11,7 +11,7 @@ adapters it ends the engine of the CPU build (0.32, any base) and leaves layers 
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from data.adapters import Canary
@@ -22,10 +22,28 @@ from serving.engine_http import EngineRefused, ask
 class Limits:
     rounds: int  # requests at most; what is still open after them counts as disagreement
     timeout_s: float  # of each
+    likeliest: int = 0  # tokens whose probability the engine tells, at each place
 
 
 CANARIES = Limits(4, 30.0)
-PROBES = Limits(16, 300.0)  # many long answers, in which an early slip is no wonder
+PROBES = Limits(16, 300.0, 5)  # many long answers, in which an early slip is no wonder
+TOKEN = "token_id:"  # noqa: S105 - how vLLM writes a token's number
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an engine went on with, and how likely it found it and its rivals."""
+
+    tokens: Sequence[int]
+    likely: Sequence[dict[int, float]]  # log probabilities at each place, where it told them
+
+
+@dataclass(frozen=True)
+class Compared:
+    agreement: float  # share of the tokens, 0 to 1
+    leads: tuple[float | None, ...]
+    """Where the engine said another token: by how many nats it found that likelier than the
+    recorded one; None: the recorded one is not among its likeliest, or it did not tell."""
 
 
 @dataclass
@@ -35,6 +53,7 @@ class _Asked:
     canary: Canary
     compared: int = 0  # tokens of its answer
     agreed: int = 0
+    leads: list[float | None] = field(default_factory=list)
 
     @property
     def prompt(self) -> list[int]:
@@ -44,11 +63,15 @@ class _Asked:
     def left(self) -> int:
         return len(self.canary.answer) - self.compared
 
-    def compare(self, said: Sequence[int]) -> None:
+    def compare(self, said: Said) -> None:
         """Take what the engine said next into account, up to its first other token."""
-        for expected, token in zip(self.canary.answer[self.compared :], said, strict=False):
+        left = self.canary.answer[self.compared :]
+        for at, (expected, token) in enumerate(zip(left, said.tokens, strict=False)):
             self.compared += 1
             if token != expected:
+                likely = said.likely[at] if at < len(said.likely) else {}
+                both = token in likely and expected in likely
+                self.leads.append(likely[token] - likely[expected] if both else None)
                 return
             self.agreed += 1
 
@@ -60,25 +83,35 @@ def agreement(
     `served_name`, 0 to 1; None when there are no canaries. An engine that agrees on all is asked
     once, another as often as `limits` say. Raises EngineRefused when it does not answer, or not as
     `served_name`."""
+    found = compare(url, served_name, canaries, limits)
+    return None if found is None else found.agreement
+
+
+def compare(
+    url: str, served_name: str, canaries: Sequence[Canary], limits: Limits
+) -> Compared | None:
+    """As `agreement`, with what the engine told where it said another token."""
     open_ones = asked = [_Asked(canary) for canary in canaries if canary.answer]
     if not asked:
         return None
     salt = secrets.token_hex(16)  # no cached prefix: it may come from an earlier load
     for _ in range(limits.rounds):
-        said = _continued(url, served_name, open_ones, salt, limits.timeout_s)
-        for one, tokens in zip(open_ones, said, strict=True):
-            one.compare(tokens)
+        answers = _continued(url, served_name, open_ones, salt, limits)
+        for one, said in zip(open_ones, answers, strict=True):
+            one.compare(said)
         open_ones = [one for one in open_ones if one.left]
         if not open_ones:
             break
-    return sum(one.agreed for one in asked) / sum(len(one.canary.answer) for one in asked)
+    tokens = sum(len(one.canary.answer) for one in asked)
+    leads = tuple(lead for one in asked for lead in one.leads)
+    return Compared(sum(one.agreed for one in asked) / tokens, leads)
 
 
 def _continued(
-    url: str, served_name: str, asked: Sequence[_Asked], salt: str, timeout_s: float
-) -> list[list[int]]:
-    """The tokens with which the engine goes on from each, in order; at least one each."""
-    body = {
+    url: str, served_name: str, asked: Sequence[_Asked], salt: str, limits: Limits
+) -> list[Said]:
+    """What the engine goes on with from each, in order; at least one token each."""
+    body: dict[str, Any] = {
         "model": served_name,
         "prompt": [one.prompt for one in asked],
         "max_tokens": max(one.left for one in asked),
@@ -87,7 +120,9 @@ def _continued(
         "return_token_ids": True,
         "cache_salt": salt,
     }
-    answer = ask(f"{url}/v1/completions", body, timeout_s)
+    if limits.likeliest:
+        body |= {"logprobs": limits.likeliest, "return_tokens_as_token_ids": True}
+    answer = ask(f"{url}/v1/completions", body, limits.timeout_s)
     try:
         model, said = answer["model"], _said(answer["choices"])
     except (KeyError, TypeError, ValueError) as error:
@@ -97,11 +132,21 @@ def _continued(
         ) from error
     if model != served_name:
         raise EngineRefused(f"The engine was asked as {served_name} and answered as {model}.")
-    if len(said) != len(asked) or not all(said):
+    if len(said) != len(asked) or not all(one.tokens for one in said):
         raise EngineRefused(f"The engine left canary questions to {served_name} unanswered.")
     return said
 
 
-def _said(choices: Any) -> list[list[int]]:
+def _said(choices: Any) -> list[Said]:
     ordered = sorted(choices, key=lambda choice: choice["index"])
-    return [[int(token) for token in choice["token_ids"]] for choice in ordered]
+    return [
+        Said(
+            [int(token) for token in choice["token_ids"]],
+            [_likely(place) for place in (choice.get("logprobs") or {}).get("top_logprobs") or ()],
+        )
+        for choice in ordered
+    ]
+
+
+def _likely(place: Any) -> dict[int, float]:
+    return {int(name.removeprefix(TOKEN)): float(p) for name, p in (place or {}).items()}

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -96,6 +97,55 @@ def answers(
     return found
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """Whether engines make of a conversation the very token ids that were trained on."""
+
+    compared: int  # questions, by every engine that holds the adapter
+    differs: str = ""  # a sentence about the first that differs, '' when none does
+    not_compared: str = ""  # why an engine was not asked
+
+
+def rendering(store: Store, adapter: Adapter, asked: Sequence[Question]) -> Rendering:
+    """Hold the ids that engines make of questions against those that were trained on: another chat
+    template in an engine would ask the adapter what it never learned, and nothing would say so."""
+    ready = placements.holders(store.db, placements.ready(store.db)).get(adapter.id, [])
+    for engine in ready:
+        for question in asked:
+            try:
+                ids = _ids(engine.url, adapter.served_name, question)
+            except NoEngine as error:
+                return Rendering(0, not_compared=str(error))
+            if ids != question.prompt:
+                return Rendering(
+                    len(asked),
+                    f"{engine.name} makes other tokens of a conversation than were trained on, "
+                    f"from token {_parted(ids, question.prompt) + 1} of {len(question.prompt)} on: "
+                    "its chat template is not the base model's.",
+                )
+    return Rendering(len(asked))
+
+
+def _ids(url: str, served_name: str, question: Question) -> tuple[int, ...]:
+    """What an engine makes of a question, with the beginning of an answer."""
+    body = {
+        "model": served_name,
+        "messages": list(question.messages),
+        "add_generation_prompt": True,
+    }
+    found = _posted(f"{url}/tokenize", body)
+    try:
+        return tuple(int(token) for token in found["tokens"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NoEngine(f"what answers at {url} is not a vLLM") from error
+
+
+def _parted(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both have in common at the beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def _request(served_name: str, question: Question, max_model_len: int) -> dict[str, Any]:
     """As `serving/client.py` asks, but for the stream: every parameter is sent, so that no default
     of a model or an engine leaks in."""
@@ -128,26 +178,32 @@ def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> Ans
 
 
 def _answer(url: str, body: dict[str, Any]) -> Answer:
-    request = urllib.request.Request(  # noqa: S310 - an engine's own URL, from the store
-        f"{url}/v1/chat/completions",
-        data=orjson.dumps(body),
-        headers={"Content-Type": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    found = _posted(f"{url}/v1/chat/completions", body)
     try:
-        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
-            found = orjson.loads(response.read())
         choice, model = found["choices"][0], found["model"]
         answer = Answer(str(choice["message"]["content"] or "").strip(),
                         choice["finish_reason"] == "length")  # fmt: skip
-    except urllib.error.HTTPError as error:
-        with error:
-            words = error.read()[:300].decode(errors="replace")
-        raise NoEngine(f"the engine answered {error.code}: {words}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise NoEngine(f"the engine at {url} cannot be reached: {error}") from error
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError) as error:
         raise NoEngine(f"what answers at {url} is not a vLLM") from error
     if model != body["model"]:
         raise NoEngine(f"the engine answered as {model!r} instead of {body['model']!r}")
     return answer
+
+
+def _posted(url: str, body: dict[str, Any]) -> Any:
+    """The JSON that an engine answers. Raises NoEngine."""
+    request = urllib.request.Request(  # noqa: S310 - an engine's own URL, from the store
+        url, data=orjson.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
+            return orjson.loads(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            words = error.read()[:300].decode(errors="replace")
+        raise NoEngine(f"the engine answered {error.code}: {words}") from error
+    except orjson.JSONDecodeError as error:
+        raise NoEngine(f"what answers at {url} is not a vLLM") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise NoEngine(f"the engine at {url} cannot be reached: {error}") from error

@@ -8,7 +8,7 @@ live adapter.
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from data.adapters import Adapter
 from data.config import Settings
 from data.db import Store
 from tuning import ask, evaluate
-from tuning.exam import Exam, Name
+from tuning.exam import Exam, Name, Question
 from tuning.gate import Parity
 from tuning.measures import Answer, Loss
 from tuning.model import Base
@@ -36,6 +36,7 @@ class Results:
     answered_by: str
     why: str  # the trainer answered, '' when the engine did
     parity: Parity
+    rendering: ask.Rendering
     live: Adapter | None
 
     @property
@@ -60,11 +61,13 @@ class Examiner:
     def examine(self, adapter: Adapter) -> Results:
         """All sets, of the `adapter` that is registered as being evaluated, whose weights are
         those in `model`, and of whom it is compared with."""
-        why, parity = "", Parity(None, 0)
+        why, parity, rendering = "", Parity(None, 0), ask.Rendering(0)
         answered_by = "the engine"
         try:
             self.tell("evaluating: waiting for the engine")
             parity = self._parity(adapter)
+            rendering = ask.rendering(self.store, adapter, self._few())
+            parity = replace(parity, rendered=rendering.differs)
             answers = {name: self._by_engine(name, adapter) for name in self.exam.sets}
         except (ask.NoEngine, ask.Refused) as error:
             answered_by, why = "the trainer", str(error)
@@ -76,14 +79,23 @@ class Examiner:
             answers = {name: self._by_trainer(name) for name in self.exam.sets}
         self.tell("evaluating: measuring losses")
         losses = {name: self._losses(name) for name in self.exam.sets}
-        return Results(answers, losses, answered_by, why, parity, self.live)
+        return Results(answers, losses, answered_by, why, parity, rendering, self.live)
+
+    def _few(self) -> list[Question]:
+        """Questions whose tokens are compared: the longest and the shortest of each set."""
+        found = []
+        for name in self.exam.sets:
+            order = sorted(self.exam.sets[name], key=lambda question: len(question.prompt))
+            found += [order[0], order[-1]]
+        return found
 
     def _parity(self, adapter: Adapter) -> Parity:
         patience = float(self.settings.serving.start_timeout_s)
         held = ask.wait_until_held(self.store, adapter, patience)
-        told = [p.parity for p in held if p.parity is not None]
+        told = [(p.parity, p.leads) for p in held if p.parity is not None]
         tokens = sum(len(probe.answer) for probe in adapter.probes)
-        return Parity(min(told, default=None), tokens)
+        worst, leads = min(told, key=lambda one: one[0], default=(None, ()))
+        return Parity(worst, tokens, leads)
 
     def _by_engine(self, name: Name, adapter: Adapter) -> dict[Who, list[Answer]]:
         asked, most = self.exam.asked(name), self.settings.serving.max_model_len

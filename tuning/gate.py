@@ -7,7 +7,8 @@ Four rules, each against the *incumbent*: the live adapter, or the bare base whe
   higher by more than the margin, as a share of that adapter's.
 - new: beside a live adapter, it must have a lower loss on what that one had not seen.
 - golden, replay: its token F1 may not be lower by more than the margin.
-- parity: the engines must find the trainer's own answers likeliest, token by token.
+- parity: the engines must make the same tokens of a conversation as the trainer, and find its own
+  answers likeliest, token by token.
 
 Small sets differ by luck. So "higher" and "lower by more than the margin" are only said where a
 paired sign-flip test (Fisher 1935; each question is its own pair) gives so large a difference
@@ -80,8 +81,10 @@ class Parity:
 
     agreement: float | None  # of the tokens, 0 to 1; None: nobody was asked
     tokens: int
+    leads: tuple[float | None, ...] = ()  # of tokens that differ: the engine's over the trainer's
     refused: str = ""  # why no engine can serve the adapter, '' when one does
     not_asked: str = ""  # why nobody was asked
+    rendered: str = ""  # how an engine makes other tokens of a conversation; '' when none does
 
 
 def validation(
@@ -150,17 +153,35 @@ def parity(found: Parity, *, least: float, chance: float) -> Rule:
     """Served as it was trained."""
     if found.refused:
         return Rule("parity", False, f"No engine can serve it: {found.refused}")
+    if found.rendered:
+        return Rule("parity", False, found.rendered)
     if found.agreement is None:
         why = found.not_asked or "there were no probes"
         return Rule("parity", None, f"No engine was asked for parity: {why}.")
     agreed = round(found.agreement * found.tokens)
-    passed = found.agreement >= least or binom.cdf(agreed, found.tokens, least) >= chance
+    enough = found.agreement >= least
+    passed = enough or binom.cdf(agreed, found.tokens, least) >= chance
+    luck = "; chance explains so few that differ" if passed and not enough else ""
     return Rule(
         "parity",
         bool(passed),
         f"The engine agrees with the trainer on {found.agreement:.1%} of {found.tokens} tokens "
-        f"(at least {least:.0%} wanted).",
+        f"(at least {least:.0%} wanted{luck}).{_leads(found.leads)}",
     )
+
+
+def _leads(leads: Sequence[float | None]) -> str:
+    """How sure the engine was of its own tokens: near ties are rounding, others are not."""
+    told = sorted(lead for lead in leads if lead is not None)
+    words = []
+    if told:
+        by = f"{told[0]:.2f} nats"
+        if len(told) > 1:
+            by = f"{told[0]:.2f} to {told[-1]:.2f} nats ({told[len(told) // 2]:.2f} in the middle)"
+        words.append(f" Where they differ, the engine finds its own token likelier by {by}.")
+    if far := len(leads) - len(told):
+        words.append(f" {far} of the trainer's tokens are not among its likeliest.")
+    return "".join(words)
 
 
 def judge(

@@ -1,6 +1,6 @@
 """The scores of a run: what the registry keeps about an adapter beside its bytes.
 
-    {"evaluation": {"answered_by", "why", "compared_with", "signatures",
+    {"evaluation": {"answered_by", "why", "prompts", "compared_with", "signatures",
                     "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
                                         "candidate": {...}, "live": {...}, "base": {...}}, ...}},
      "gate": {"passed", "rules": [{"name", "passed", "sentence", "paired"}]},
@@ -18,6 +18,7 @@ from typing import Any
 
 from data.config import Settings
 from tuning import gate, measures, train
+from tuning.ask import Rendering
 from tuning.exam import Exam, Name
 from tuning.examiner import Results
 from tuning.gate import Verdict
@@ -51,6 +52,7 @@ def scores(
         "evaluation": {
             "answered_by": results.answered_by,
             "why": results.why,
+            "prompts": _prompts(results.rendering),
             "compared_with": results.incumbent[1],
             "signatures": measures.signatures(),
             "sets": sets,
@@ -73,6 +75,15 @@ def scores(
         "pairs_superseded": lesson.superseded,
         "samples": _samples(exam, results),
     }
+
+
+def _prompts(found: Rendering) -> str:
+    """Whether the engine asks as training did; '' when no engine answered."""
+    if found.not_compared:
+        return f"not compared with training's: {found.not_compared}"
+    if found.differs:
+        return found.differs
+    return f"token for token as in training ({found.compared} compared)" if found.compared else ""
 
 
 def _set(exam: Exam, name: Name, results: Results) -> dict[str, Any]:

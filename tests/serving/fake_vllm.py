@@ -83,6 +83,10 @@ class FakeVllm:
     goes_on: Callable[[str, list[int], int], list[int]] = field(
         default=lambda name, prompt, count: [0] * count
     )  # model, prompt and how many tokens are wanted -> the tokens that /v1/completions answers
+    renders: Callable[[list[dict[str, str]]], list[int]] | None = None  # a conversation's tokens
+    likely: Callable[[int], dict[int, float]] = field(
+        default=lambda said: {said: -0.1}
+    )  # a token that it says -> the log probabilities that it tells there
     completed: list[dict[str, Any]] = field(default_factory=list)  # bodies of /v1/completions
     completes_as: str | None = None  # the name it answers them under; None: the one asked for
     refuse_completions: int = 0  # the status of a refusal
@@ -170,11 +174,27 @@ class FakeVllm:
         if body["model"] not in ("base", *self.held):
             return refusal(404, f"The model `{body['model']}` does not exist.")
         said = [self.goes_on(body["model"], p, body["max_tokens"]) for p in body["prompt"]]
+        told = body.get("logprobs") and body.get("return_tokens_as_token_ids")
         choices = [
-            {"index": i, "text": "", "token_ids": ids if body.get("return_token_ids") else None}
+            {
+                "index": i,
+                "text": "",
+                "token_ids": ids if body.get("return_token_ids") else None,
+                "logprobs": {"top_logprobs": [self._likely(t) for t in ids]} if told else None,
+            }
             for i, ids in enumerate(said)
         ]
         return web.json_response({"model": self.completes_as or body["model"], "choices": choices})
+
+    def _likely(self, said: int) -> dict[str, float]:
+        return {f"token_id:{token}": p for token, p in self.likely(said).items()}
+
+    async def tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        assert body["add_generation_prompt"] is True
+        if self.renders is None:
+            return refusal(404, "Not Found")
+        return web.json_response({"tokens": self.renders(body["messages"])})
 
     @web.middleware
     async def disturb(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -217,6 +237,7 @@ class FakeVllm:
         app.router.add_post("/v1/unload_lora_adapter", self.unload)
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/completions", self.completions)
+        app.router.add_post("/tokenize", self.tokenize)
         app.router.add_post("/sleep", self.sleep)
         app.router.add_post("/wake_up", self.wake_up)
         app.router.add_get("/is_sleeping", self.is_sleeping)

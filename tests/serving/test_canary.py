@@ -4,7 +4,7 @@ import pytest
 
 from data.adapters import Canary
 from serving import canary
-from serving.canary import agreement
+from serving.canary import agreement, compare
 from serving.engine_http import EngineRefused
 from tests.serving.fake_vllm import FakeVllm
 
@@ -79,6 +79,29 @@ def test_what_was_not_compared_counts_against_the_engine(fake: FakeVllm) -> None
     ]
 
     assert agreement(fake.url, NAME, [long]) == canary.CANARIES.rounds / 32
+
+
+def test_of_probes_it_is_told_how_sure_the_engine_was_of_another_token(fake: FakeVllm) -> None:
+    """0 in place of 12 by a hair, in place of 22, which it did not even think of."""
+    fake.goes_on = other_at((0, 1), (1, 1))
+    fake.likely = lambda said: {said: -0.7, 12: -0.75} if said == 0 else {said: -0.1}
+
+    found = compare(fake.url, NAME, CANARIES, canary.PROBES)
+
+    assert found is not None
+    assert found.agreement == 4 / 6
+    assert found.leads == (pytest.approx(0.05), None)
+    assert {asked["logprobs"] for asked in fake.completed} == {5}
+
+
+def test_an_engine_that_tells_no_probabilities_is_compared_all_the_same(fake: FakeVllm) -> None:
+    fake.goes_on = other_at((0, 1))
+
+    found = compare(fake.url, NAME, CANARIES, canary.CANARIES)
+
+    assert found is not None
+    assert (found.agreement, found.leads) == (5 / 6, (None,))
+    assert "logprobs" not in fake.completed[0]
 
 
 def test_no_cached_prefix_of_an_earlier_check_is_used(fake: FakeVllm) -> None:

@@ -69,6 +69,42 @@ def test_answers_come_in_order_from_the_adapter_that_is_meant(
     assert {body["model"] for body in fake.asked} == {adapter.served_name}
 
 
+def test_an_engine_that_makes_the_same_tokens_of_a_conversation_is_told_so(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+    known = {question.text: list(question.prompt) for question in asked}
+    fake.renders = lambda said: known[said[-1]["content"]]
+
+    assert ask.rendering(store, adapter, asked) == ask.Rendering(20)
+
+
+def test_an_engine_with_another_template_is_found_at_the_first_token(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+    fake.renders = lambda said: [*asked[0].prompt[:3], 9, *asked[0].prompt[3:]]
+
+    found = ask.rendering(store, adapter, asked)
+
+    assert f"from token 4 of {len(asked[0].prompt)} on" in found.differs
+    assert "local-0 makes other tokens" in found.differs
+
+
+def test_an_engine_that_tells_no_tokens_is_not_compared(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+
+    found = ask.rendering(store, adapter, asked)
+
+    assert (found.compared, found.differs) == (0, "")
+    assert "the engine answered 404" in found.not_compared
+
+
 def test_the_bare_base_is_asked_under_the_name_that_engines_know(
     store: Store, fake: FakeVllm, asked: list[Question]
 ) -> None:

@@ -128,6 +128,34 @@ def test_parity_is_failed_by_other_answers_and_not_by_a_token_too_few() -> None:
     assert passed(None, refused="Its rank is 3.") is False
 
 
+@pytest.mark.parametrize(
+    ("leads", "words"),
+    [
+        ((), "99% wanted)."),
+        ((0.31, 0.02, 0.12), "likelier by 0.02 to 0.31 nats (0.12 in the middle)."),
+        ((0.5, None), "likelier by 0.50 nats. 1 of the trainer's tokens are not among"),
+        ((None, None), "wanted). 2 of the trainer's tokens are not among its likeliest."),
+    ],
+)
+def test_parity_says_whether_the_tokens_that_differ_are_near_ties(
+    leads: tuple[float | None, ...], words: str
+) -> None:
+    rule = gate.parity(Parity(0.97, 1000, leads), least=0.99, chance=0.05)
+
+    assert words in rule.sentence
+    assert rule.passed is False
+
+
+def test_parity_says_when_it_is_only_by_chance_that_it_passes() -> None:
+    def sentence(agreement: float) -> str:
+        rule = gate.parity(Parity(agreement, 331), least=0.99, chance=0.05)
+        assert rule.passed
+        return rule.sentence
+
+    assert "at least 99% wanted; chance explains so few that differ)" in sentence(0.979)
+    assert "at least 99% wanted)" in sentence(0.994)
+
+
 def test_an_interval_covers_the_difference_that_is_there() -> None:
     random = np.random.default_rng(3)
     covered = 0

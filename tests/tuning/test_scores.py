@@ -20,6 +20,8 @@ from tests.serving.fake_vllm import Event, FakeVllm, refusal, running, words
 from tests.tuning.conftest import teach
 from tuning import examiner
 from tuning import run as tuning_run
+from tuning.examples import prompt_ids
+from tuning.model import load_tokenizer
 
 QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
 GOLDEN = Draft("And box 5?", "Box 5 opens with 84.", split="golden")
@@ -49,7 +51,9 @@ class Engine:
         self.store, self.settings, self.fake = store, settings, fake
         fake.goes_on = self._goes_on
         fake.say = self._say
+        fake.renders = self.rendered
         self.right = True  # whether it serves what was trained
+        self.slips = 0  # probes that it goes on with otherwise by one token
         self.knows: dict[str, str] = {}  # question -> its answer by the candidate
 
     def keep(self, stop: threading.Event) -> None:
@@ -70,8 +74,14 @@ class Engine:
                     and len(prompt) < len(whole)
                 ):
                     left = list(whole[len(prompt) :])
+                    if self.slips and told in adapter.probes:
+                        self.slips -= 1
+                        left[0] = 7 if left[0] != 7 else 8
                     return (left + [0] * count)[:count]
         return [7] * count
+
+    def rendered(self, said: list[dict[str, str]]) -> list[int]:
+        return prompt_ids(load_tokenizer(self.settings.base.path), said)
 
     def _say(self, body: dict[str, object]) -> list[Event]:
         messages = body["messages"]
@@ -119,7 +129,9 @@ def test_the_engine_that_will_serve_it_answers(
     assert rules(adapter)["parity"] is True
     assert adapter.state == "candidate"
     assert adapter.probes == ()
-    assert "answered by</dt><dd>the engine" in run_report.page(store.db, adapter.run_id or 0)
+    page = run_report.page(store.db, adapter.run_id or 0)
+    assert "answered by</dt><dd>the engine" in page
+    assert "prompts</dt><dd>token for token as in training (2 compared)" in page
     asked = {str(body["model"]) for body in engine.fake.asked}
     assert asked == {adapters.BASE_SERVED_NAME, adapter.served_name}
 
@@ -155,6 +167,39 @@ def test_an_engine_that_answers_otherwise_than_the_trainer_fails_the_gate(
     assert rules(adapter)["parity"] is False
     assert "%" in adapter.state_reason or "answers differently" in adapter.state_reason
     assert adapters.wanted(store.db) == []
+
+
+def test_an_engine_with_another_chat_template_fails_the_gate(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    taught(store, domain)
+    engine.fake.renders = lambda said: [*engine.rendered(said), 9]
+
+    adapter = carried_out(store, settings, domain)
+
+    assert adapter.state == "rejected"
+    assert "local-1 makes other tokens of a conversation" in adapter.state_reason
+    assert rules(adapter)["parity"] is False
+
+
+def test_a_token_that_differs_is_told_with_how_much_likelier_the_engine_found_it(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    """A near tie: it passes, and the report says so."""
+    taught(store, domain)
+    engine.slips = 1
+    engine.fake.likely = lambda said: {said: -0.70, **{t: -0.73 for t in range(2_000) if t != said}}
+
+    adapter = carried_out(store, settings, domain)
+
+    (place,) = placements.of_adapter(store.db, adapter.id)
+    assert place.leads == (pytest.approx(0.03),)
+    assert place.parity is not None
+    assert 0.8 < place.parity < 1
+    assert rules(adapter)["parity"] is True
+    page = run_report.page(store.db, adapter.run_id or 0)
+    assert "chance explains so few" in page
+    assert "the engine finds its own token likelier by 0.03 nats." in page
 
 
 def test_an_adapter_that_forgets_is_kept_as_rejected(
