@@ -144,6 +144,29 @@ def test_a_worse_candidate_is_gone_from_the_next_answer_on(bot: Bot) -> None:
     assert again["again"]["action"] == "roll back"
 
 
+def test_a_candidate_that_never_answers_is_rolled_back_as_failing(bot: Bot) -> None:
+    """Its people are answered by a stand-in and told so; that is no vote, and no broken split."""
+    from tests.conftest import wait_until
+
+    bot.http("admin").post("/v1/policies", json={"policy": "auto-promote"})
+    bot.vllm.say = lambda body: (
+        refusal(500, "broken") if body["model"].startswith("helpdesk@2") else words(body["model"])
+    )
+    experiment = start(bot)
+    client = bot.http("member")
+    for n in range(100):
+        answer = client.post("/v1/chat/completions", json=ASK | {"user": f"u{n}"})
+        assert answer.json()["understudy"]["adapter"] == "helpdesk@1"
+
+    ended = f"/v1/experiments/{experiment.id}/decisions"
+    reviewer = bot.http("reviewer")
+    wait_until(lambda: bool(reviewer.get(ended).json()["data"]), "a decision", 20)
+
+    (made,) = reviewer.get(ended).json()["data"]
+    assert (made["action"], made["state"]) == ("roll back", "unhealthy")
+    assert "more of its answers fail" in made["sentence"]
+
+
 def test_the_holdout_gets_the_live_adapter(bot: Bot) -> None:
     bot.http("admin").post("/v1/policies", json={"holdout": 0.5})
     start(bot)
