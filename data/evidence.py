@@ -9,7 +9,8 @@ who is on which variant is a coin's choice and nothing else's, whatever ramps or
 between stages. Sums over people, by stage and variant, are all that the statistics need: they are
 small, are stored with a decision, and give it again.
 
-Testers who chose their variant, people held out, and quarantined voters are in no sum.
+Testers who chose their variant and people held out are in no sum, and no judgement of a quarantined
+voter is; answers to quarantined people fail and take time as others do.
 
 A reply counts for the variant that gave it. Where the engine broke an answer off, or something
 stood in for the variant, nobody's opinion counts (`data/votes.py`); the metric `failed` counts
