@@ -114,7 +114,10 @@ def explained(experiment: Experiment, found: Explained) -> list[Block]:
         lines.append(f":x: It does not come to the same; what differs: {escape(parts)}.")
     else:
         lines.append(":white_check_mark: It comes to the same, in every number.")
-    return [section("\n".join(lines)), context("`understudy ab explain` shows the terms, too")]
+    return [
+        section("\n".join(lines)),
+        context("`understudy ab explain` on a command line shows the terms as well"),
+    ]
 
 
 def _decision(made: Decision) -> str:

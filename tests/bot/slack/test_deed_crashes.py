@@ -4,6 +4,7 @@ over both transports. How the bot dies is in `test_crashes.py`."""
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,18 @@ async def test_five_hundred_commands_with_crashes_are_done_once_each(
 ) -> None:
     deaths = await each_is_done_once(slack, engine, tmp_path, mode, count=500, odds=0.01)
     assert deaths > 30
+
+
+@pytest.mark.parametrize("make", WAYS)
+async def test_what_comes_again_after_a_restart_is_not_done_again(
+    bot: Bot, make: Callable[[FakeSlack, str], tuple[str, Json]]
+) -> None:
+    kind, payload = make(bot.slack, "roles add <@U8> reviewer")
+    for _ in range(2):
+        await bot.slack.transport.send(kind, payload, 0, "")
+        await bot.settled()
+        await bot.restart()
+    assert len(bot.rows("SELECT 1 FROM audit WHERE action = 'grant role'")) == 1
 
 
 class DiedError(Exception):

@@ -332,21 +332,6 @@ async def test_a_pair_is_decided_once_by_who_may(bot: Bot, user: str) -> None:
     ]
 
 
-async def test_a_click_that_comes_again_after_a_restart_is_not_done_again(bot: Bot) -> None:
-    prepare(bot)
-    payload = {
-        "command": "/understudy", "text": "roles add <@U8> reviewer", "user_id": ADMIN,
-        "team_id": "T1", "channel_id": "C1", "trigger_id": "the same",
-        "response_url": bot.slack.response_url(),
-    }  # fmt: skip
-    await bot.slack.transport.send("slash_commands", payload, 0, "")
-    await bot.settled()
-    await bot.restart()
-    await bot.slack.transport.send("slash_commands", payload, 0, "")
-    await bot.settled()
-    assert len(bot.rows("SELECT * FROM audit WHERE action = 'grant role'")) == 1
-
-
 async def test_a_question_that_comes_again_after_a_restart_is_not_asked_again(bot: Bot) -> None:
     payload = {
         "command": "/understudy", "text": "ask why?", "user_id": MEMBER, "team_id": "T1",
