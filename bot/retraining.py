@@ -30,7 +30,7 @@ class Planned:
     held_out: int  # of these, kept back to measure on
     known: int  # pairs that the parent was trained on
     pending: int  # pairs that wait for review, and would not be learned
-    recipe: dict[str, Any]  # the values that matter most; empty: decided when it runs
+    recipe: dict[str, Any]  # what was asked for and what matters most; empty: decided when it runs
     why: str  # where they come from
     steps: int | None  # about so many optimiser steps
     nothing_new: bool
@@ -99,7 +99,7 @@ def plan(
         held_out=held_out,
         known=known,
         pending=pairs.counts(db, domain)["pending"],
-        recipe=recipe.model_dump(include=set(SHOWN), mode="json"),
+        recipe=_told(recipe, search.overrides(asked), parent),
         why=recipe.why,
         steps=steps,
         nothing_new=new == held_out,
@@ -118,7 +118,8 @@ def in_words(found: Planned) -> list[str]:
     if found.nothing_new:
         return [f"A retrain of {found.domain} would do nothing: no new pair is approved."]
     held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
-    values = ", ".join(_value(name, given) for name, given in found.recipe.items() if given != 0)
+    no_ceiling = ("max_steps", 0)
+    values = ", ".join(_value(*one) for one in found.recipe.items() if one != no_ceiling)
     said = [
         f"A retrain of {found.domain} would go {start}, with {found.new} new approved "
         f"pairs{held_out}, in about {found.steps} steps.",
@@ -130,9 +131,19 @@ def in_words(found: Planned) -> list[str]:
     return said
 
 
+def _told(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:
+    """The values that matter most, and those that were asked for."""
+    keys = dict.fromkeys([*SHOWN, *(key for key in asked if key != "find_rate")])
+    told = {key: value for key, value in recipe.model_dump(mode="json").items() if key in keys}
+    if parent is None:
+        told.pop("replay_share", None)
+    return told | ({"learning_rate": "auto"} if recipe.find_rate else {})
+
+
 def _value(name: str, given: object) -> str:
-    shown = f"{given:g}" if isinstance(given, float) else str(given)
-    return f"{name.replace('_', ' ')} {shown}"
+    from tuning.recipe import plain
+
+    return f"{name.replace('_', ' ')} {plain(given)}"
 
 
 def _from_thumbs(db: Database, domain: Domain, parent: Adapter | None) -> Planned:

@@ -111,6 +111,43 @@ def test_what_trainers_leave_beside_it_stays_behind(
     ]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"peft_version": "0.18.1", "corda_config": None, "arrow_config": None},  # TRL
+        {  # Unsloth
+            "auto_mapping": {
+                "base_model_class": "Qwen3ForCausalLM",
+                "parent_library": "transformers.models.qwen3.modeling_qwen3",
+                "unsloth_fixed": True,
+            },
+            "use_qalora": False,
+            "qalora_group_size": 16,
+        },
+        {  # Axolotl
+            "loftq_config": {},
+            "megatron_core": "megatron.core",
+            "layers_to_transform": None,
+            "exclude_modules": None,
+            "fan_in_fan_out": None,
+            "eva_config": None,
+        },
+        {"velora_config": None, "monteclora_config": None, "use_bdlora": None},  # a later PEFT
+    ],
+    ids=["trl", "unsloth", "axolotl", "later"],
+)
+def test_what_trainers_write_into_the_settings_is_understood(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    expected = peft_folder(settings, tmp_path / "theirs")
+    file = tmp_path / "theirs" / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | more))
+
+    adapter = brought_in(store, settings, domain, tmp_path / "theirs")
+
+    assert torch.equal(as_served(settings, adapter), expected)
+
+
 def test_a_pattern_of_target_modules_becomes_their_names(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:

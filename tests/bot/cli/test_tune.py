@@ -139,6 +139,17 @@ def test_a_dry_run_says_what_the_run_would_do_and_does_nothing(run: Run, store: 
 
 
 @pytest.mark.usefixtures("taught")
+def test_a_dry_run_names_what_was_asked_for_with_its_value(run: Run) -> None:
+    asked = ["--lr", "auto", "--set", "dropout=0", "--set", "packing=true", "--set", "targets=mlp"]
+    recipe = run("tune", "art", "--dry-run", *asked).output.splitlines()[1]
+
+    for words in ("learning rate auto", "dropout 0,", "packing true", "target modules mlp"):
+        assert words in recipe
+    assert "replay" not in recipe
+    assert "max steps" not in recipe
+
+
+@pytest.mark.usefixtures("taught")
 def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
     def rejected() -> None:
         with store.write() as db:
