@@ -60,6 +60,8 @@ def init(folder: Path) -> None:
     settings = load(file)
     Store(settings.store_path).close()
     click.echo(f"Wrote {file} and made the store {settings.store_path}.")
+    if folder.resolve() != Path.cwd():
+        click.echo(f"Go there first:  cd {folder}")
     click.echo("Next:  understudy domains add NAME        a subject to answer on")
     click.echo("       understudy pairs import NAME FILE  what it should know")
     click.echo("       understudy tune NAME               its first adapter")
