@@ -44,6 +44,7 @@ WARM_UP_S = 300  # after a start, questions from before it wait so long for an e
 RETRY_S = 2.0
 SLACK_AWAY_S = 20.0
 A_MOMENT_S = 10  # and less is "a moment"
+STATUS_S = 100.0  # after that a status is shown anew: Slack's last two minutes
 STOP_S = 0.2  # between two looks whether the person pressed stop
 
 
@@ -116,8 +117,7 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
     if earlier is not None:
         reply_id, ts = earlier.reply_id, await _show_again(desk, claim, place, ask, earlier)
     else:
-        status = desk.tasks.start(_show_status(desk, claim, place, "is thinking…"), "status")
-        reply_id, ts = ask.reply_id, await _ask(desk, claim, place, ask, status)
+        reply_id, ts = ask.reply_id, await _ask(desk, claim, place, ask)
     if ts is None:
         await claim.finish()
         return
@@ -139,21 +139,43 @@ def _shown(db: Database, reply_id: str, where: str) -> None:
         marks.settle(db, reply_id)
 
 
-async def _ask(
-    desk: Desk, claim: Claim, place: Place, ask: Ask, status: "asyncio.Task[None]"
-) -> str | None:
+class _Status:
+    """What Slack shows while people wait: shown anew before it expires, until `end`."""
+
+    def __init__(self, desk: Desk, claim: Claim, place: Place) -> None:
+        self._over = asyncio.Event()
+        self._task = desk.tasks.start(self._keep(desk, claim, place), "status")
+
+    def end(self) -> "asyncio.Task[None]":
+        """Show it no more; the task ends when the last call has."""
+        self._over.set()
+        return self._task
+
+    async def _keep(self, desk: Desk, claim: Claim, place: Place) -> None:
+        while not self._over.is_set():
+            await _show_status(desk, claim, place, "is thinking…")
+            await desk.api.clock.wait(self._over, STATUS_S)
+
+
+async def _ask(desk: Desk, claim: Claim, place: Place, ask: Ask) -> str | None:
     """Show an answer as it is written, or two whole ones when a comparison wants a choice."""
-    other = None
-    if ask.again_of is None and ask.continues is None:
-        turns = desk.service.settings.bot.history_turns
-        other = await desk.service.store.read(lambda db: beside.wanted(db, ask, turns))
-    if other is None:
-        return await _write(desk, claim, place, ask, status)
-    return await _write_both(desk, claim, place, ask, other, status)
+    status, other = _Status(desk, claim, place), None
+    try:
+        if ask.again_of is None and ask.continues is None:
+            turns = desk.service.settings.bot.history_turns
+            other = await desk.service.store.read(lambda db: beside.wanted(db, ask, turns))
+        if other is None:
+            return await _write(desk, claim, place, ask, status)
+        return await _write_both(desk, claim, place, ask, other, status)
+    except UnderstudyError:
+        await asyncio.wait([status.end()])  # a call that came later would stay
+        raise
+    finally:
+        status.end()
 
 
 async def _write_both(
-    desk: Desk, claim: Claim, place: Place, ask: Ask, other: Ask, status: "asyncio.Task[None]"
+    desk: Desk, claim: Claim, place: Place, ask: Ask, other: Ask, status: _Status
 ) -> str | None:
     """Two answers, or what came of the person's own one; returns the ts. Raises as `_write`."""
     service, problem = desk.service, None
@@ -166,7 +188,7 @@ async def _write_both(
         if claim.stopped:
             return None
         raise problem or NoAnswer("The model had nothing to say to that. Try other words.")
-    await asyncio.wait([status])
+    await asyncio.wait([status.end()])
     return await _show_again(desk, claim, place, ask, ended)
 
 
@@ -184,9 +206,7 @@ async def _unless_stopped(claim: Claim, work: Coroutine[Any, Any, object]) -> No
             await asyncio.wait({task})
 
 
-async def _write(
-    desk: Desk, claim: Claim, place: Place, ask: Ask, status: "asyncio.Task[None]"
-) -> str | None:
+async def _write(desk: Desk, claim: Claim, place: Place, ask: Ask, status: _Status) -> str | None:
     """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
     the words stay and a note below says what happened."""
     said, note = _Said(), ""
@@ -209,7 +229,7 @@ async def _write(
         below = _below(ask, ask.reply_id, note, said.who, said.reason)
         return await _finish(claim, said.message, below)
     if claim.stopped:
-        await asyncio.wait([status])
+        await asyncio.wait([status.end()])
         await _show_status(desk, claim, place, "")
         return None
     raise NoAnswer("The model had nothing to say to that. Try other words.")
@@ -229,7 +249,7 @@ async def _listen(
     claim: Claim,
     place: Place,
     ask: Ask,
-    status: "asyncio.Task[None]",
+    status: _Status,
     said: _Said,
 ) -> None:
     """Read what the engine writes, into a message that begins when there is a word, and is shown
@@ -242,7 +262,7 @@ async def _listen(
                 said.who = stand_in(event.adapter, event.instead_of)
             elif isinstance(event, Delta) and (said.message is not None or event.text.strip()):
                 if said.message is None:
-                    said.message = _message(desk, claim, place, ask, ask.reply_id, status)
+                    said.message = _message(desk, claim, place, ask, ask.reply_id, status.end())
                 said.message.add(event.text)
             elif isinstance(event, Ended):
                 said.reason = event.finish_reason

@@ -190,6 +190,21 @@ async def test_a_status_is_shown_while_people_wait(bot: Bot) -> None:
     assert (status["status"], status["loading_messages"]) == ("is thinking…", list(WAITING))
 
 
+async def test_the_status_is_shown_anew_until_there_is_a_word(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack.answer.STATUS_S", 0.05)
+    bot.engine.pause_s = 0.3
+    bot.says("At ", "last.", " It is there.")
+    question = await bot.slack.say(MEMBER, "DU2", "Where?")
+    await bot.slack.until(lambda: bot.slack.called("chat.startStream"), "the first word")
+    shown = len(bot.slack.statuses)
+    await bot.slack.answer_to(question)
+    await bot.settled()
+    assert shown >= 3
+    assert [s["status"] for s in bot.slack.statuses] == ["is thinking…"] * shown
+
+
 async def test_prompts_are_suggested_where_a_direct_message_begins(bot: Bot) -> None:
     await bot.slack.open_messages_tab(MEMBER)
     await bot.settled()
