@@ -139,6 +139,24 @@ async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Me
     assert "who asked has opted out" in bot.slack.told(ADMIN)
 
 
+async def test_an_answer_that_only_one_person_saw_is_judged_like_any_other(bot: Bot) -> None:
+    bot.says("In the cellar.")
+    await bot.slack.command(MEMBER, "C1", "ask Where is it?")
+    await bot.settled()
+    private = Message("C1", "private.1", "UBOT", blocks=bot.slack.responses[-1]["blocks"])
+    await bot.slack.submit(MEMBER, await form(bot, private), better="In the attic.", learn=True)
+    await bot.settled()
+    assert thumbs(bot) == [(WHO, 0.0)]
+    (pair,) = pairs.every(bot.store.db, bot.domain)
+    assert (pair.prompt, pair.response, pair.status) == (
+        "Where is it?",
+        "In the attic.",
+        "pending",
+    )
+    assert bot.slack.from_bot() == [], "nobody else sees a word of it"
+    assert "waits for a reviewer" in bot.slack.told(MEMBER)
+
+
 async def test_a_reason_alone_is_noted(bot: Bot, answer: Message) -> None:
     await bot.slack.submit(MEMBER, await form(bot, answer), reason="Out of date")
     await bot.settled()
