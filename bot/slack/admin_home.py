@@ -103,7 +103,7 @@ def _domains(found: Overview) -> list[Block]:
     if len(found.status.domains) > MOST_DOMAINS:
         rest = len(found.status.domains) - MOST_DOMAINS
         blocks.append(context(f"and {rest} more domains: `/understudy status`"))
-    return blocks or [section("There is no domain yet. Add one: `understudy domains add NAME`.")]
+    return blocks or [section(sentence(reports.NO_DOMAIN))]
 
 
 def _week(found: Overview) -> list[Block]:

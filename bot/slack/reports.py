@@ -23,6 +23,7 @@ from data.runs import Run
 from data.week import Judged
 
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
+NO_DOMAIN = "There is no domain yet. Add one: `understudy domains add NAME`."
 HEADS: dict[Role, str] = {
     "member": "Everybody may give these commands",
     "reviewer": "Reviewers, these as well",
@@ -54,7 +55,7 @@ def help_text(role: Role) -> list[Block]:
 def status(found: Status) -> list[Block]:
     """Each domain in a few lines, and the engines."""
     if not found.domains:
-        return [section("There is no domain yet. Add one: `understudy domains add NAME`.")]
+        return [section(sentence(NO_DOMAIN))]
     shown = [block for d in found.domains[:MOST_DOMAINS] for block in domain_state(d)]
     if len(found.domains) > MOST_DOMAINS:
         shown.append(context(f"and {len(found.domains) - MOST_DOMAINS} more domains"))

@@ -8,7 +8,7 @@ from bot import stats
 from bot.slack import admin_home
 from bot.slack.blocks import sentence
 from bot.stats.words import signed
-from data import adapters, alerts, experiments, feedback, runs
+from data import adapters, alerts, experiments, feedback, roles, runs
 from data.week import Bad, Judged
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.bot.slack.test_deeds import command, with_adapters, with_pairs
@@ -29,6 +29,12 @@ async def home(bot: Bot, user: str) -> str:
 async def test_only_who_has_a_role_sees_it(bot: Bot) -> None:
     assert "How things stand" in await home(bot, ADMIN)
     assert "How things stand" in await home(bot, REVIEWER)
+    assert "How things stand" not in await home(bot, MEMBER)
+
+
+async def test_a_guest_sees_nothing_of_it_whatever_role_was_given(bot: Bot) -> None:
+    bot.slack.standing[MEMBER] = {"is_restricted": True}
+    bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
     assert "How things stand" not in await home(bot, MEMBER)
 
 
