@@ -83,7 +83,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app = FastAPI(
         title="Understudy",
         lifespan=lifespan,
-        openapi_url=None,  # its pages load scripts from elsewhere; the README has the routes
+        openapi_url=None,  # its pages load scripts from elsewhere; docs/http.md has the routes
         redirect_slashes=False,
     )
     app.state.service = service
