@@ -39,6 +39,7 @@ RETRIES = 2  # of OpenAI's clients
 AGAIN = (0, 429, 503)  # statuses after which they try again
 MOST_LOST = 0.005
 BACK_S = 5.0
+END_S = 5.0  # for the kernel to end what a killed process had started
 
 
 @dataclass
@@ -103,7 +104,10 @@ class Killer:
                 break
             time.sleep(0.05)
         children = {pid for pid in before if pid != killed and _started_by(pid, killed)}
-        kill.orphans = len(children)
+        deadline = time.monotonic() + END_S
+        while any(map(_lives, children)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        kill.orphans = sum(map(_lives, children))
 
 
 def _parent(pid: int) -> int:
@@ -114,8 +118,12 @@ def _parent(pid: int) -> int:
 
 
 def _started_by(pid: int, killed: int) -> bool:
-    """Whether a process of the one that was killed is still there, adopted by somebody else."""
-    return _family.get(pid) == killed and Path(f"/proc/{pid}").exists()
+    """Whether a process was one of the killed one's, as it was first seen."""
+    return _family.get(pid) == killed
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 _family: dict[int, int] = {}  # process -> its parent when it was first seen
