@@ -16,6 +16,7 @@ from bot.slack.accept import place_of, team_of
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
 from bot.slack.modals import Origin
+from bot.slack.shell import in_slack
 from bot.slack.stream import Place
 from data import deeds, questions
 from data.clock import now_us
@@ -131,7 +132,7 @@ async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         deed_id = await _take_in(desk, place, f"form:{view['id']}", text, where.response_url)
     except (UnderstudyError, TimeoutError) as error:
         said = "That took too long. Send it again in a moment."
-        problem = said if isinstance(error, TimeoutError) else str(error)
+        problem = said if isinstance(error, TimeoutError) else in_slack(str(error))
         await ack(response_action="errors", errors={choices.first_input(view): problem})
         return
     await ack()

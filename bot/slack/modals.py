@@ -243,7 +243,7 @@ def _long(label: str, text: str) -> list[Block]:
     shown = [section(f"*{label}*\n{_literal(parts[0])}")] if parts else []
     shown += [section(_literal(part)) for part in parts[1:]]
     if len(text) > MOST_SHOWN:
-        shown.append(context(f"… and {len(text) - MOST_SHOWN:,} characters more"))
+        shown.append(context(f"… and {len(text) - MOST_SHOWN:,} characters more; *Edit* shows all"))
     return shown
 
 

@@ -18,6 +18,7 @@ from bot.slack.accept import team_of
 from bot.slack.blocks import Block, sentence
 from bot.slack.desk import Desk
 from bot.slack.modals import Origin
+from bot.slack.shell import in_slack
 from bot.slack.stream import Place
 from data import domains, pairs, reviews
 from data.errors import Conflict, NotFound, UnderstudyError
@@ -80,7 +81,7 @@ async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         busy = "The store is busy. Send it again in a moment."
         await ack(response_action="errors", errors={field: busy})
     except UnderstudyError as error:
-        await ack(response_action="errors", errors={field: str(error)})
+        await ack(response_action="errors", errors={field: in_slack(str(error))})
     else:
         await ack(response_action="update", view=shown)
 

@@ -39,6 +39,16 @@ async def test_a_version_is_chosen_and_promoted_once_it_is_confirmed(bot: Bot) -
     assert len(bot.rows("SELECT 1 FROM audit WHERE action = 'promote' AND actor <> 'test'")) == 1
 
 
+async def test_what_was_rejected_meanwhile_is_said_in_the_form(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "promote")
+    sql = "UPDATE adapters SET state = 'rejected', state_reason = 'It forgot.' WHERE version = 2"
+    bot.write(lambda db: db.execute(sql))
+    ack = await bot.slack.submit(ADMIN, form(bot))
+    assert "was rejected: It forgot." in ack.payload["errors"]["version"]
+    assert "is for whoever runs me, on a command line" in ack.payload["errors"]["version"]
+
+
 async def test_somebody_is_chosen_and_forgotten_once_it_is_confirmed(bot: Bot) -> None:
     await choose(bot, "forget", person=MEMBER)
     assert f"Everything that <@{MEMBER}> said" in said_in(form(bot))

@@ -34,7 +34,7 @@ out of date.
 Answers to commands are seen only by who gave them. What changes what answers is said in the thread
 of the message whose button was pressed. Each command is checked again at the moment when it is
 carried out, is carried out once however often Slack delivers it, and stands in the audit log
-(`understudy audit`) with who gave it.
+(`understudy audit`) with who gave it. A command without its details asks for them in a form.
 """
 
 
