@@ -1,7 +1,8 @@
-"""Loss curves as an SVG drawing: the training loss of each step, and the held-out loss beside it.
+"""Loss curves as an SVG drawing: the training loss of each step, and beside it the losses on what
+was held out: facts that training never sees, and single phrasings of facts that it does.
 
 The scale is logarithmic, because a loss falls by orders of magnitude. Colours are left to the page
-that the drawing is part of: classes `training`, `held-out` and `grid`.
+that the drawing is part of: classes `training`, `held-out`, `probe` and `grid`.
 """
 
 import math
@@ -21,10 +22,12 @@ def svg(points: Sequence[Point]) -> str:
     """The drawing, or a sentence when there is nothing to draw."""
     training = [(p.step, p.loss) for p in points if _drawable(p.loss)]
     held_out = [(p.step, p.validation_loss) for p in points if _drawable(p.validation_loss)]
-    losses = [max(y, LEAST) for _, y in [*training, *held_out] if y is not None]
+    probe = [(p.step, p.probe_loss) for p in points if _drawable(p.probe_loss)]
+    every = [*training, *held_out, *probe]
+    losses = [max(y, LEAST) for _, y in every if y is not None]
     if not losses:
         return "<p>No loss was recorded.</p>"
-    steps = [x for x, _ in [*training, *held_out]]
+    steps = [x for x, _ in every]
     low, high = min(losses), max(losses)
     if high / low < 2:
         low, high = low / math.sqrt(2), high * math.sqrt(2)
@@ -36,12 +39,17 @@ def svg(points: Sequence[Point]) -> str:
             *(_level(value, y(value)) for value in ticks(low, high)),
             *_steps(steps, x),
             _line("training", training, x, y),
-            _line("held-out", held_out, x, y),
-            *(f'<circle cx="{x(s):.1f}" cy="{y(v or 0):.1f}" r="2.5"/>' for s, v in held_out),
+            *_measured("held-out", held_out, x, y),
+            *_measured("probe", probe, x, y),
             f'<text class="training" x="{LEFT}" y="14">training loss</text>',
-            f'<text class="held-out" x="{LEFT + 100}" y="14">held-out loss</text>'
-            if held_out
-            else "",
+            *(
+                f'<text class="{name}" x="{at}" y="14">{words}</text>'
+                for name, curve, at, words in (
+                    ("held-out", held_out, LEFT + 100, "held-out facts"),
+                    ("probe", probe, LEFT + 200, "held-out phrasings"),
+                )
+                if curve
+            ),
             "</svg>",
         ]
     )
@@ -85,6 +93,16 @@ def _steps(steps: Sequence[int], x: Place) -> list[str]:
         f'text-anchor="{anchors.get(step, "middle")}">step {step}</text>'
         for step in shown
     ]
+
+
+def _measured(
+    name: str, curve: Sequence[tuple[int, float | None]], x: Place, y: Place
+) -> list[str]:
+    """A line with a dot wherever it was measured."""
+    dots = [
+        f'<circle class="{name}" cx="{x(s):.1f}" cy="{y(v or 0):.1f}" r="2.5"/>' for s, v in curve
+    ]
+    return [_line(name, curve, x, y), *dots]
 
 
 def _line(name: str, curve: Sequence[tuple[int, float | None]], x: Place, y: Place) -> str:

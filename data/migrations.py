@@ -853,3 +853,10 @@ def m020_feedback_by_pair(db: Database) -> None:
 def m021_parity_leads(db: Database) -> None:
     """By how much an engine preferred another token than the trainer, wherever it did."""
     _run(db, "ALTER TABLE placements ADD COLUMN parity_leads TEXT NOT NULL DEFAULT '[]'")
+
+
+@migrations()
+def m022_probe_loss(db: Database) -> None:
+    """Held-out phrasings are what training is judged by where there are some: their loss is shown,
+    too."""
+    _run(db, "ALTER TABLE run_points ADD COLUMN probe_loss REAL")

@@ -8,7 +8,7 @@ script, no font, no picture from elsewhere. What people wrote is shown as text, 
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -132,23 +132,37 @@ def answered(report: Report) -> str:
 
 
 def overfitting(points: Sequence[Point]) -> str:
-    """A sentence when the held-out loss rose again while the training loss went on falling, ''
-    when it did not."""
-    seen = [p for p in points if p.validation_loss is not None and p.loss is not None]
-    if not seen:
-        return ""
-    best = min(seen, key=lambda p: p.validation_loss or 0.0)
-    last = seen[-1]
-    assert best.validation_loss is not None
-    assert last.validation_loss is not None
-    assert best.loss is not None
-    assert last.loss is not None
-    if last.validation_loss < OVERFITTED * best.validation_loss or last.loss >= best.loss:
-        return ""
+    """A sentence when a held-out loss rose again while the training loss went on falling, '' when
+    none did. Where phrasings are held out, they are what training is judged by, and facts that it
+    never saw are another matter."""
+    phrasings = _risen([(p.step, p.loss, p.probe_loss) for p in points])
+    facts = _risen([(p.step, p.loss, p.validation_loss) for p in points])
+    if phrasings:
+        return f"Over-fitting: {phrasings('phrasings')} Fewer epochs, or more dropout, would do."
+    if facts and any(p.probe_loss is not None for p in points):
+        return (
+            f"What is learned does not carry over to facts that training never saw: "
+            f"{facts('facts')} Held-out phrasings show no over-fitting."
+        )
     return (
-        f"Over-fitting: after step {best.step} the held-out loss rose from "
-        f"{best.validation_loss:.3f} to {last.validation_loss:.3f}, while the training loss fell "
-        f"from {best.loss:.3f} to {last.loss:.3f}. Fewer epochs, or more dropout, would do."
+        f"Over-fitting: {facts('facts')} Fewer epochs, or more dropout, would do." if facts else ""
+    )
+
+
+def _risen(
+    curve: Sequence[tuple[int, float | None, float | None]],
+) -> Callable[[str], str] | None:
+    """What says so of a step, its training loss and its held-out loss when these part; None when
+    they do not."""
+    seen = [(s, loss, held) for s, loss, held in curve if loss is not None and held is not None]
+    if not seen:
+        return None
+    best, last = min(seen, key=lambda point: point[2]), seen[-1]
+    if last[2] < OVERFITTED * best[2] or last[1] >= best[1]:
+        return None
+    return lambda what: (
+        f"after step {best[0]} the loss on held-out {what} rose from {best[2]:.3f} to "
+        f"{last[2]:.3f}, while the training loss fell from {best[1]:.3f} to {last[1]:.3f}."
     )
 
 
@@ -350,6 +364,8 @@ svg .grid { stroke: var(--line); } svg polyline { fill: none; stroke-width: 1.5;
 svg .training { stroke: var(--one); } svg .held-out { stroke: var(--two); }
 svg circle { fill: var(--two); } svg text.training { fill: var(--one); stroke: none; }
 svg text.held-out { fill: var(--two); stroke: none; }
+svg .probe { stroke: var(--good); } svg circle.probe { fill: var(--good); }
+svg text.probe { fill: var(--good); stroke: none; }
 svg.search { max-width: 52rem; } svg.search .tried { stroke: var(--one); stroke-width: 2; }
 svg.search .kept { stroke: var(--good); stroke-width: 2; } svg.search circle.tried {
   fill: var(--one); } svg.search circle.kept { fill: var(--good); }

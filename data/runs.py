@@ -70,8 +70,9 @@ class Run:
 class Point:
     step: int
     loss: float | None
-    validation_loss: float | None
+    validation_loss: float | None  # on facts that were held out
     learning_rate: float | None
+    probe_loss: float | None = None
 
 
 def queue(
@@ -187,9 +188,10 @@ def recent(db: Database, domain: Domain | None = None, limit: int = 20) -> list[
 def curve(db: Database, run_id: int, every: int = 1) -> list[Point]:
     """The loss curve, by step. Of the training losses only each `every`-th, and the last."""
     sql = (
-        "SELECT step, loss, validation_loss, learning_rate FROM run_points WHERE run_id = :run "
-        "AND (step % :every = 0 OR validation_loss IS NOT NULL OR step = "
-        "(SELECT max(step) FROM run_points WHERE run_id = :run)) ORDER BY step"
+        "SELECT step, loss, validation_loss, learning_rate, probe_loss FROM run_points "
+        "WHERE run_id = :run AND (step % :every = 0 OR validation_loss IS NOT NULL "
+        "OR probe_loss IS NOT NULL "
+        "OR step = (SELECT max(step) FROM run_points WHERE run_id = :run)) ORDER BY step"
     )
     return [Point(**r) for r in rows(db, sql, {"run": run_id, "every": max(1, every)})]
 
@@ -239,16 +241,19 @@ def progress(
     loss: float | None = None,
     validation_loss: float | None = None,
     learning_rate: float | None = None,
+    probe_loss: float | None = None,
     eta_s: float | None = None,
 ) -> None:
     """One point of the curve, and the run's present figures. Losses are nats a token."""
     db.execute(
-        "INSERT INTO run_points (run_id, step, loss, validation_loss, learning_rate, at) "
-        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, step) DO UPDATE SET "
+        "INSERT INTO run_points "
+        "(run_id, step, loss, validation_loss, learning_rate, probe_loss, at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, step) DO UPDATE SET "
         "loss = coalesce(excluded.loss, loss), "
         "validation_loss = coalesce(excluded.validation_loss, validation_loss), "
-        "learning_rate = coalesce(excluded.learning_rate, learning_rate), at = excluded.at",
-        [run_id, step, loss, validation_loss, learning_rate, now_us()],
+        "learning_rate = coalesce(excluded.learning_rate, learning_rate), "
+        "probe_loss = coalesce(excluded.probe_loss, probe_loss), at = excluded.at",
+        [run_id, step, loss, validation_loss, learning_rate, probe_loss, now_us()],
     )
     db.execute(
         "UPDATE runs SET step = ?, total_steps = ?, loss = coalesce(?, loss), "

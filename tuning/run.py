@@ -248,6 +248,7 @@ def _reporter(store: Store, run: Run, *, curve: bool = True) -> "Callable[[Progr
                 total_steps=now.total_steps,
                 loss=now.loss,
                 validation_loss=losses.get("validation"),
+                probe_loss=losses.get("probe"),
                 learning_rate=now.learning_rate,
                 eta_s=now.eta_s,
             )

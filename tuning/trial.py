@@ -34,8 +34,11 @@ def carry_out(
     with open(folder / CURVE, "a", encoding="utf-8") as curve:
 
         def remember(now: Progress) -> None:
-            held_out = (now.losses or {}).get("validation")
-            point = Point(now.step, now.loss, held_out, now.learning_rate)
+            measured = now.losses or {}
+            point = Point(
+                now.step, now.loss, measured.get("validation"), now.learning_rate,
+                measured.get("probe"),
+            )  # fmt: skip
             curve.write(json.dumps(asdict(point)) + "\n")
             report(now)
 

@@ -73,9 +73,12 @@ def show(app: App, number: int, as_json: bool) -> None:
         "attempts": run.attempts,
     }
     print_table(("", ""), [(k, v) for k, v in facts.items() if v is not None], "")
-    held_out = [p for p in points if p.validation_loss is not None]
-    lines = [(p.step, _loss(p.loss), _loss(p.validation_loss)) for p in held_out]
-    print_table(("step", "loss", "held-out loss"), lines, _unmeasured(run))
+    held_out = [p for p in points if (p.validation_loss, p.probe_loss) != (None, None)]
+    lines = [
+        (p.step, _loss(p.loss), _loss(p.validation_loss), _loss(p.probe_loss)) for p in held_out
+    ]
+    headers = ("step", "training loss", "held-out facts", "held-out phrasings")
+    print_table(headers, lines, _unmeasured(run))
     if tried := trials.every(app.store.db, number):
         click.echo(search_report.told(tried, app.settings.runs_path / str(number)))
     if note := run_report.overfitting(points):

@@ -1,5 +1,6 @@
 """The report of a run: its figures, people's words as text, nothing from elsewhere."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,7 +156,24 @@ def points(*held_out: float, training: float = 0.5) -> list[Point]:
 def test_over_fitting_is_named() -> None:
     sentence = run_report.overfitting(points(1.0, 0.5, 0.8))
 
-    assert sentence.startswith("Over-fitting: after step 20 the held-out loss rose from 0.500")
+    start = "Over-fitting: after step 20 the loss on held-out facts rose from 0.500 to 0.800"
+    assert sentence.startswith(start)
+
+
+def test_where_phrasings_are_held_out_they_tell_of_over_fitting() -> None:
+    """Facts that nobody taught get less likely whenever others are learned by rote."""
+
+    def told(*probe: float) -> str:
+        held = points(5.0, 5.5, 6.9)
+        return run_report.overfitting(
+            [replace(p, probe_loss=v) for p, v in zip(held, probe, strict=True)]
+        )
+
+    assert told(3.0, 0.5, 0.9).startswith("Over-fitting: after step 20 the loss on held-out phras")
+    fine = told(3.0, 0.5, 0.4)
+    assert "Over-fitting" not in fine
+    assert "does not carry over to facts that training never saw: after step 10" in fine
+    assert "rose from 5.000 to 6.900" in fine
 
 
 @pytest.mark.parametrize(
@@ -174,6 +192,9 @@ def test_what_is_no_over_fitting_is_not_called_so(curve: list[Point]) -> None:
 def test_a_curve_of_one_point_or_of_none_is_drawn() -> None:
     assert loss_chart.svg([]) == "<p>No loss was recorded.</p>"
     assert "polyline" in loss_chart.svg([Point(1, 2.0, None, None)])
+    drawn = loss_chart.svg([Point(1, 2.0, 3.0, None, 1.0), Point(2, 1.0, 4.0, None, 0.5)])
+    assert drawn.count("<polyline") == 3
+    assert "held-out phrasings" in drawn
     assert "No loss" in loss_chart.svg([Point(1, float("nan"), None, None)])
 
 

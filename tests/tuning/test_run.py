@@ -72,6 +72,24 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     )
 
 
+def test_what_is_held_out_is_measured_on_the_way(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    """Facts, and phrasings of facts that are trained."""
+    for fact in "abcdefghijklmnop":
+        said = [Draft(f"{fact} {i}?", f"It is {fact}.", fact=fact) for i in range(5)]
+        add(store, domain, *said)
+    add(store, domain, Draft("Where is the lid?", "Off.", split="validation"))
+    run = requested(store, domain)
+
+    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+
+    measured = [p for p in runs.curve(store.db, run.id) if p.probe_loss is not None]
+    assert [p.step for p in measured] == [2, 3]
+    assert all(p.validation_loss is not None for p in measured)
+    assert adapters.every(store.db)[0].scores["chosen_by"] == "probe"
+
+
 def test_the_same_run_makes_the_same_bytes(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
