@@ -359,15 +359,16 @@ def _no_command(words: list[str], known: list[str], within: str = "") -> NotUnde
     group = within.count(" ")  # words that name the group
     typed = [word[:40] for word in words]
     tried = [(" ".join(typed[:count]).lower(), count) for count in (group + 1, group + 2)]
+    names = [name.removeprefix(within) for name in known]
     ranked = [
-        (difflib.SequenceMatcher(None, name[len(within) :], text[len(within) :]).ratio(), -n, name)
-        for text, n in tried
-        for name in known
+        (difflib.SequenceMatcher(None, near, text).ratio(), -count, f"{within}{near}")
+        for text, count in ((text[len(within) :], count) for text, count in tried)
+        for near in difflib.get_close_matches(text, names, n=1, cutoff=0.51)
     ]
-    likeness, count, nearest = max(ranked)
     shown = _shown(tried[0][0])
-    if likeness <= 0.5:
+    if not ranked:
         return NotUnderstood(f"There is no command `{shown}`. `/understudy help` lists all.")
+    _, count, nearest = max(ranked)
     rest = _shown(" ".join(words[-count:]))
     also = f" {rest}" if rest and "<" not in rest else ""
     return NotUnderstood(
