@@ -4,6 +4,7 @@ import pytest
 from sqlite_utils import Database
 
 from bot import decide, stats
+from bot.stats.words import signed
 from data import experiments, voters
 from data.experiments import Experiment
 from tests.bot import browser
@@ -50,7 +51,8 @@ async def test_it_shows_what_everybody_is_shown_and_why(bot: Bot) -> None:
         assert await page.js(text("sentence")) == results.sentence
         assert (await page.js(text("details"))).splitlines() == list(results.details)
         rating = results.comparisons[0].differences["rating"]
-        assert f"{100 * rating.low:.1f}".replace("-", "−") in await page.js(text("intervals"))
+        low, high = (signed(share).replace("-", "−") for share in (rating.low, rating.high))
+        assert f"interval {low} to {high}." in await page.js(text("intervals"))
         lines = [r.split("\t") for r in await page.js(f"[...{ROWS}].map((r) => r.innerText)")]
         assert [line[:2] for line in lines] == [["A", "helpdesk@1"], ["B", "helpdesk@2"]]
         assert [int(line[4]) for line in lines] == [v.raters for v in results.variants]
