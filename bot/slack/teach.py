@@ -190,6 +190,11 @@ def _begin(
 
 
 LEFT_OUT = "Something is not filled in: whoever wrote it has opted out of learning."
+SAID = {"user": "asked", "assistant": "answered"}
+WAITS = (
+    "Thank you. What you taught waits for a reviewer; once approved, I learn from it. Your Home "
+    "tab shows what becomes of it."
+)
 TOO_LONG = "Leave it empty to keep it as it is: it is too long for a form."
 
 
@@ -208,9 +213,13 @@ def form(begun: Begun, filled: Filled) -> Block:
             fields.text_input(block_id, label, placeholder, text, hint=hint, optional=long)
         )
     if filled.turns:
-        said = "\n".join(f"_{t.role}_: {escape(shorten(t.content, 150))}" for t in filled.turns)
+        said = "\n".join(
+            f"_{SAID[t.role]}_: {escape(shorten(t.content, 150))}" for t in filled.turns
+        )
         shown.append(section(shorten(f"*Said before that*\n{said}", 2_900)))
-        shown.append(fields.checkbox(BEFORE, "Earlier turns", "They belong to the question", True))
+        shown.append(
+            fields.checkbox(BEFORE, "What was said before", "It belongs to the question", True)
+        )
     return fields.modal(TEACH, "Teach", shown, begun.dump(), "Teach", "Not now")
 
 
@@ -271,10 +280,7 @@ async def _thank(desk: Desk, place: Place, taught: Taught) -> None:
 def thanks(taught: Taught) -> str:
     """What is said when the form was sent."""
     if not taught.known or taught.pair.status == "pending":
-        return (
-            "Thank you. What you taught waits for a reviewer; once approved, I learn from it. "
-            "Your Home tab shows what becomes of it."
-        )
+        return WAITS
     came: dict[pairs.Status, str] = {
         "approved": "I have these words already, and a reviewer approved them.",
         "rejected": "These words were suggested before, and a reviewer rejected them.",

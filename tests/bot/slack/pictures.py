@@ -188,6 +188,10 @@ def text_input(page: Page, block: Block) -> None:
         page.y += 4
         for option in element["options"]:
             page.box(PAD, page.y + 8, 14, 14, rx=3, fill="#ffffff", stroke="#888888")
+            if option in element.get("initial_options", ()):
+                page.y += 20
+                page.text(PAD + 2, "✓", 13, INK, "bold")
+                page.y -= 20
             paragraph(page, option["text"]["text"], 14, left=PAD + 24)
     elif element["type"] in ("static_select", "users_select"):
         button(page, PAD, page.y + 8, element)

@@ -1,0 +1,74 @@
+"""docs/slack-members.md and its pictures are what members really see.
+
+python -m tests.bot.slack.test_member_docs        # draws them anew
+"""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from bot.slack import choice, feedback_forms, home, privacy, teach
+from tests.bot.slack import member_scenes
+
+DOCS = Path(__file__).parents[3] / "docs"
+FOLDER, PAGE = "slack-members", "slack-members.md"
+PARTS = {
+    "answer": "Answers",
+    "hint": "What only who asked is told",
+    "down": "What people think of an answer",
+    "teach": "Teaching",
+    "home": "The Home tab, and what is kept of people",
+}
+ABOUT = """\
+# Slack, for members
+
+Every message and form that members see, drawn from the blocks that the bot sends, about as Slack
+shows them; [slack.md](slack.md) has those of reviewers and admins. `python -m
+tests.bot.slack.test_member_docs` draws them anew; a test fails when they are out of date.
+
+Write to the bot, mention it, or ask `/understudy ask …` for an answer that only you see. In a
+thread in which it takes part no mention is needed, and it remembers what was said there. Where you
+begin, it suggests questions of its subject. An answer appears as it is written, and Slack's stop
+button ends it. An emoji thumb says the same as a button, and the last opinion stands.
+"""
+
+
+def drawn() -> dict[str, str]:
+    """The files by their path in docs/."""
+    lines, files = [ABOUT.rstrip()], {}
+    for scene in member_scenes.scenes():
+        if scene.name in PARTS:
+            lines += ["", f"## {PARTS[scene.name]}"]
+        lines += ["", f"**{scene.title}**" + (f", {scene.said}" if scene.said else ""), ""]
+        lines += [f"![{scene.name}]({FOLDER}/{scene.name}.svg)"]
+        files[f"{FOLDER}/{scene.name}.svg"] = scene.svg
+    return {PAGE: "\n".join(lines) + "\n", **files}
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, str]:
+    return drawn()
+
+
+def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None:
+    there = {f"{FOLDER}/{p.name}" for p in (DOCS / FOLDER).glob("*")} | {PAGE}
+    assert there == set(files)
+    old = [name for name, text in files.items() if (DOCS / name).read_text("utf-8") != text]
+    assert old == [], "draw them anew: python -m tests.bot.slack.test_member_docs"
+
+
+def test_every_message_and_form_is_shown() -> None:
+    source = inspect.getsource(member_scenes)
+    for module in (choice, feedback_forms, home, privacy, teach):
+        for name, made in inspect.getmembers(module, inspect.isfunction):
+            shows = "Block" in str(inspect.signature(made).return_annotation)
+            if shows and made.__module__ == module.__name__ and not name.startswith("_"):
+                assert f"{module.__name__.split('.')[-1]}.{name}(" in source, name
+
+
+if __name__ == "__main__":
+    for name, text in drawn().items():
+        path = DOCS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
