@@ -6,6 +6,7 @@ The real command, supervision and `vllm_process.py`, with the fake vLLM in the p
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from data import adapters, audit, conversations, domains, placements
 from data.adapters import BASE_SERVED_NAME, Adapter
 from data.config import ServingSettings, Settings
 from data.db import Store
-from serving import serve
+from serving import engine_files, serve
 from serving.adapters import held
 from serving.client import EngineClient, Sampling
 from tests import adapter_maker
@@ -250,7 +251,7 @@ def test_serve_that_is_killed_leaves_no_engine(settings, store):
     program = """
         import sys
         from data.config import ServingSettings, Settings
-        from serving import serve
+        from serving import engine_files, serve
         serving = ServingSettings(port=int(sys.argv[2]), replicas=2, threads=1)
         serve.run(Settings(home=sys.argv[1], serving=serving))
     """
@@ -265,3 +266,5 @@ def test_serve_that_is_killed_leaves_no_engine(settings, store):
         finally:
             process.kill()
     wait_until(lambda: engines(settings) == [], "the end of all engines", 10)
+    for number in (1, 2):  # the next start would empty them
+        shutil.rmtree(engine_files.sockets(settings.home, number))
