@@ -27,7 +27,6 @@ class FakeSlack(Workspace):
         self.transport: SignedHttp | Socket = self.socket
         self.acks: list[Ack] = []
         self.typed: set[str] = set()  # what people wrote, wherever it was
-        self.typed: set[str] = set()  # what people wrote, wherever it was
         self.retry_pause_s = 0.02
         self.retries = RETRIES
         self.url = ""
@@ -396,7 +395,6 @@ class FakeSlack(Workspace):
 
     async def _send(self, kind: str, payload: Json, retry: int = 0) -> Ack:
         self.typed |= _typed(payload)
-        self.typed |= _typed(payload)
         reason = "timeout" if retry else ""
         ack = await self.transport.send(kind, payload, retry, reason)
         self.acks.append(ack)
@@ -430,16 +428,6 @@ class FakeSlack(Workspace):
         """What only that person was told, all of it."""
         private = [e for e in self.ephemerals if e["user"] == user]
         return "\n".join(_words(m) for m in [*private, *self.responses])
-
-
-def _typed(payload: Json) -> set[str]:
-    """The words in a delivery that somebody wrote: a message, a question, the inputs of a form."""
-    event, view = payload.get("event", {}), payload.get("view", {})
-    inputs = view.get("state", {}).get("values", {}).values()
-    found = {str(i.get("value") or "") for block in inputs for i in block.values()}
-    texts = (event.get("text"), event.get("message", {}).get("text"), payload.get("text"))
-    found |= {str(text or "").removeprefix("ask ") for text in texts}
-    return found - {""}
 
 
 def _typed(payload: Json) -> set[str]:
