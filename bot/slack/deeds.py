@@ -206,8 +206,11 @@ async def _show(
     async with desk.telling(place, response_url):
         standing = await desk.roles.standing(place.team, place.user)
         settings, where = desk.service.settings, Where(place.team, place.channel, standing.person)
-        said = await desk.service.store.read(
-            lambda db: effects.shown(db, settings, where, command, standing)
-        )
+        try:
+            said = await desk.service.store.read(
+                lambda db: effects.shown(db, settings, where, command, standing)
+            )
+        except UnderstudyError as error:
+            said = [blocks.section(blocks.sentence(str(error)))]
         if show is None or not await show(said):
             await desk.respond(place, response_url, said)

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from bot import admin
 from bot.slack import choices, commands, effects, modals, outbox, reports, review, roles, views
-from bot.slack.blocks import Block
+from bot.slack.blocks import Block, section, sentence
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
 from bot.slack.modals import Origin
@@ -45,7 +45,8 @@ async def open_for(
     trigger: str,
     view_id: str = "",
 ) -> None:
-    """Open the form of a command, or change the one that is open into it; who may not is told."""
+    """Open the form of a command, or change the one that is open into it. Why it can't be opened is
+    told; in the menu, where that is open."""
     async with desk.telling(place, where.response_url):
         standing = await desk.roles.standing(place.team, place.user)
         settings, store = desk.service.settings, desk.service.store
@@ -56,7 +57,14 @@ async def open_for(
 
         # a review takes a lease, so it is a write
         work = store.submit if isinstance(command, commands.Review) else store.read
-        await views.show(desk, await work(build), trigger, view_id)
+        try:
+            view = await work(build)
+        except UnderstudyError as error:
+            said = [section(sentence(str(error)))]
+            if not view_id or not await shower(desk, place, where, view_id)(said):
+                raise
+            return
+        await views.show(desk, view, trigger, view_id)
 
 
 async def asking(desk: Desk, place: Place, where: Origin, command: commands.Command) -> Block:

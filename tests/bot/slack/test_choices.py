@@ -130,6 +130,26 @@ async def test_what_was_not_said_of_is_chosen_from_the_menu(bot: Bot) -> None:
     assert len(bot.slack.views) == 1  # all in one form
 
 
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        ("More get B", "No comparison is running in helpdesk"),
+        ("Comparison", "has had no comparison yet"),
+        ("Stop the comparison", "No comparison is running in helpdesk"),
+        ("Stop a run", "No run is queued or at work"),
+    ],
+)
+async def test_what_cannot_be_done_from_the_menu_is_said_in_it(
+    bot: Bot, label: str, sentence: str
+) -> None:
+    await command(bot, ADMIN, "")
+    await bot.slack.press_in(ADMIN, form(bot), label)
+    await bot.settled()
+    assert sentence in said_in(form(bot))
+    assert "Promote" in labels(form(bot))  # it is the menu still
+    assert bot.slack.responses == []
+
+
 async def test_what_is_chosen_from_the_menu_is_of_the_domain_that_it_shows(bot: Bot) -> None:
     law = bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
     made = [bot.write(lambda db, v=v: add_adapter(db, law, v)) for v in (1, 2)]
