@@ -140,6 +140,7 @@ class Engine:
         if self._stopping:
             return
         began = time.monotonic()
+        log.info("%s is starting, which takes a while.", self.name)
         process = self._launch()
         try:
             self._await_ready(process, began)

@@ -6,6 +6,7 @@ from bot.cli.context import App, Group, json_option, pass_app, print_json, print
 from bot.cli.follow import figures
 from data import adapters, domains, run_report, search_report, trials
 from data import runs as store
+from data.adapters import Adapter
 from data.clock import iso, now_us
 from data.errors import NotFound
 
@@ -71,6 +72,7 @@ def show(app: App, number: int, as_json: bool) -> None:
         "lasted": f"{lasted / 1e6:.0f} s",
         "dataset": run.dataset_id,
         "attempts": run.attempts,
+        "left out": _superseded(report.adapter),
     }
     print_table(("", ""), [(k, v) for k, v in facts.items() if v is not None], "")
     held_out = [p for p in points if (p.validation_loss, p.probe_loss) != (None, None)]
@@ -122,6 +124,15 @@ def log(app: App, number: int) -> None:
     if not file.is_file():
         raise NotFound(f"Run {number} has written no log on this machine.")
     click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+
+
+def _superseded(adapter: Adapter | None) -> str | None:
+    """Pairs that were not trained on, None when all were."""
+    count = adapter.scores.get("pairs_superseded", 0) if adapter else 0
+    if not count:
+        return None
+    pairs = "1 pair" if count == 1 else f"{count} pairs"
+    return f"{pairs}: what is asked has a newer answer"
 
 
 def _unmeasured(run: store.Run) -> str:

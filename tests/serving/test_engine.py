@@ -1,6 +1,7 @@
 """Supervision, with small programs in vLLM's place: starts, crashes, stops, and leaves nobody."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -81,10 +82,12 @@ def lives(pid: int) -> bool:
         return False
 
 
-def test_it_becomes_ready_and_stops(settings, program):
+def test_it_becomes_ready_and_stops(settings, program, caplog):
+    caplog.set_level(logging.INFO)
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
+        assert "is starting, which takes a while" in caplog.messages[0]
         pid = engine.pid
         assert lives(pid)
     assert engine.state == "down"

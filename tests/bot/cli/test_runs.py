@@ -28,6 +28,16 @@ def test_it_shows_what_the_report_does(run: Run, store: Store) -> None:
         assert words in shown
 
 
+def test_pairs_that_were_not_trained_on_are_told(run: Run, store: Store) -> None:
+    assert "left out" not in run("runs", "show", "1").output
+    with store.write() as db:
+        db.execute("UPDATE adapters SET scores = json_set(scores, '$.pairs_superseded', 1)")
+
+    shown = " ".join(run("runs", "show", "1").output.split())
+
+    assert "left out 1 pair: what is asked has a newer answer" in shown
+
+
 def test_json_has_the_figures(run: Run) -> None:
     found = json(run("runs", "show", "1", "--json"))
 
