@@ -30,6 +30,7 @@ from data.pairs import SELECT, Pair, _pair, every, normal
 
 Part = Literal["train", "validation", "probe", "golden"]
 VALIDATION_FACTS = 50  # with fewer, all are trained on: so few say little, and none can be spared
+VALIDATION_MOST = 1000  # facts; more would cost training, and tell no more
 PROBE_PHRASINGS = 4  # a fact with at least so many trained phrasings can spare one
 PROBE_SHARE = 0.25  # of those facts
 PROBE_LIMIT = 64  # pairs
@@ -124,7 +125,8 @@ def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:
         else:
             facts.setdefault(group, []).append(pair)
     spare: list[tuple[str, Pair]] = []
-    share = validation_share if len(facts) >= VALIDATION_FACTS else 0.0
+    share = min(validation_share, VALIDATION_MOST / max(1, len(facts)))
+    share = share if len(facts) >= VALIDATION_FACTS else 0.0
     for fact, members in facts.items():
         part = _part_of(fact, members, share)
         parts.update({p.id: part for p in members})

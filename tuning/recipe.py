@@ -40,6 +40,7 @@ UNSERVED = {  # what other trainers know and the engine could not serve
     "bias": "the engine serves no adapter with a bias",
 }
 TINY_BASE = 50_000_000  # parameters; below, a base has to be taught harder
+FEW = 300  # pairs; below, a validation set of their own would say little
 SHAPE = ("rank", "alpha", "target_modules", "rslora", "frozen_layers")  # a parent's weights decide
 
 
@@ -264,7 +265,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
 def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
     """Defaults for a base that people deploy, and why."""
     chosen: dict[str, Any]
-    if pairs < 300:
+    if pairs < FEW:
         chosen = {
             "rank": 8, "alpha": 16, "target_modules": "mlp", "learning_rate": 3e-4,
             "batch_size": 4, "epochs": 8, "dropout": 0.05, "patience": 2, "evaluations": 8,
@@ -288,6 +289,8 @@ def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
     if incremental:
         chosen["learning_rate"] /= 3
         why += " On from its parent: a third of the rate, old pairs mixed in."
+    elif pairs < FEW:
+        why += " What so few carry over, --folds 5 tells."
     return chosen, why
 
 

@@ -108,6 +108,12 @@ def test_a_larger_share_only_adds_to_validation(found: list[Draft], share: float
     assert kept_out <= {pair_id for pair_id, part in more.items() if part == "validation"}
 
 
+def test_of_very_many_facts_no_more_are_held_out_than_tell_something() -> None:
+    many = [Draft(f"question {n}?", f"answer {n}", fact=f"fact {n}") for n in range(20_000)]
+    parts = datasets.split(stored(many), 0.1)
+    assert 850 < list(parts.values()).count("validation") < 1_150
+
+
 @given(selections)
 @settings(deadline=None)
 def test_without_a_share_only_marked_facts_are_validation(found: list[Draft]) -> None:

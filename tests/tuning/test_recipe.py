@@ -22,6 +22,14 @@ def test_defaults_follow_the_number_of_pairs(
     assert f"{pairs:,} pairs" in chosen.why
 
 
+def test_of_few_pairs_it_says_how_to_measure_what_they_carry_over() -> None:
+    def why(pairs: int, *, incremental: bool = False) -> str:
+        return Recipe.for_pairs(pairs, base_parameters=REAL, incremental=incremental).why
+
+    assert "--folds 5" in why(50)
+    assert "--folds" not in why(50, incremental=True) + why(1_000)
+
+
 def test_a_tiny_base_is_taught_harder_than_a_real_one() -> None:
     tiny = Recipe.for_pairs(600, base_parameters=3_000_000)
     real = Recipe.for_pairs(600, base_parameters=REAL)
