@@ -2,9 +2,9 @@
 ones.
 
 The answers that count are those of the engine that will serve the adapter (`ask.py`); the
-trainer's are taken where no engine runs. Losses are always the trainer's: how likely an engine finds
-an answer that it did not give it tells by `prompt_logprobs` alone, which ends vLLM's CPU build when
-adapters are served (see `serving/canary.py`). That both mean the same is what parity shows.
+trainer's are taken where no engine runs. Losses are always the trainer's: how likely an engine
+finds an answer that it did not give it tells by `prompt_logprobs` alone, which ends vLLM's CPU
+build when adapters are served (see `serving/canary.py`). That both mean the same, parity shows.
 """
 
 import logging
