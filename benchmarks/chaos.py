@@ -59,11 +59,12 @@ class Killer:
 
     running: Service
     every_s: float
+    victims: tuple[str, ...] = VICTIMS
     kills: list[Kill] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        for victim in itertools.cycle(VICTIMS):
+        for victim in itertools.cycle(self.victims):
             if self.stop.wait(self.every_s):
                 return
             kill = Kill(victim, time.monotonic())
@@ -183,6 +184,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--rate", type=float, default=10, help="requests a second")
     parser.add_argument("--every", type=float, default=15, help="seconds between kills, at least")
+    parser.add_argument(
+        "--only", choices=VICTIMS, action="append", help="kill only these; may be given again"
+    )
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "one-word")
     options = parser.parse_args()
@@ -199,7 +203,7 @@ def main() -> None:
                 with running.store.write() as db:
                     adapters.promote(db, made, "benchmark")
             register.may_answer(domain.name, made.name)
-            killer = Killer(running, options.every)
+            killer = Killer(running, options.every, tuple(options.only or VICTIMS))
             thread = threading.Thread(target=killer.run)
             thread.start()
             until = time.monotonic() + options.minutes * 60

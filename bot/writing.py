@@ -223,7 +223,8 @@ class Writing:
         if now >= self._patient_until or self._broken >= BREAKS:
             raise nobody
         coming = await engines.store.read(placements.coming_back)
-        if engines.admission.hoping >= self._bot.max_waiting * coming:
+        room = self._bot.max_in_flight + self._bot.max_waiting  # of an engine when it is back
+        if engines.admission.hoping >= room * coming:
             raise nobody
         with engines.admission.hope():
             await asyncio.sleep(LOOK_S)

@@ -170,7 +170,7 @@ class BotSettings(Section):
     max_prompt_chars: int = Field(default=8_000, ge=1)
     max_in_flight: int = Field(default=64, ge=1)  # answers at once from one engine replica
     max_waiting: int = Field(
-        default=64, ge=0
+        default=256, ge=0
     )  # questions for each replica that wait for their turn; more are told to try again
     engine_wait_s: int = Field(
         default=60, ge=0

@@ -47,7 +47,7 @@ def domain(store: Store) -> Domain:
 @pytest.fixture
 async def chat(store: Store) -> AsyncIterator[Chat]:
     engine = EngineClient()
-    bot = BotSettings(answer_timeout_s=20, engine_wait_s=5, max_waiting=2)
+    bot = BotSettings(answer_timeout_s=20, engine_wait_s=5, max_in_flight=1, max_waiting=1)
     yield Chat(store, engine, Settings(bot=bot))
     await engine.close()
 
