@@ -177,6 +177,20 @@ def test_too_little_that_can_be_used_is_refused_in_words(
         thumbs(store, settings, domain, tokenizer, live)
 
 
+def test_only_values_of_the_recipe_are_named_as_asked_for(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+
+    made = thumbs(
+        store, settings, domain, tokenizer, live, epochs=2, rank=8, accept_licence="mit"
+    )  # fmt: skip
+
+    assert made.lesson.recipe.why.endswith("a small rate, few passes. Asked for: epochs=2.")
+
+
 def test_what_is_only_for_pairs_is_refused(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
 ) -> None:

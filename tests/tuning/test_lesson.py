@@ -186,6 +186,26 @@ def test_no_pair_may_be_longer_than_the_base_was_made_for(
         lesson(store, long, domain, tokenizer, max_length=600)
 
 
+def test_a_run_learns_the_turns_that_it_asks_for_and_is_measured_on_the_last(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    turns = (Turn("user", "Hi"), Turn("assistant", "Hello!"))
+    with store.write() as db:
+        for prompt, split in (("Where is it?", "auto"), ("Where was it?", "validation")):
+            draft = Draft(prompt, f"Below {split}.", turns=turns, split=split)  # type: ignore[arg-type]
+            pairs.add(db, domain, [draft], source="test", status="approved")
+
+    def learned(part: str, **recipe: Any) -> str:
+        made = lesson(store, settings, domain, tokenizer, **recipe)
+        (one,) = made.epoch(0) if part == "train" else made.measured[part]
+        return str(tokenizer.decode([t for t in one.labels if t >= 0]))
+
+    end = "<|im_end|>"
+    assert learned("train") == f"Below auto.{end}"
+    assert learned("train", loss_turns="all") == f"Hello!{end}Below auto.{end}"
+    assert learned("validation", loss_turns="all") == f"Below validation.{end}"
+
+
 @pytest.mark.parametrize(
     ("before", "alone"),
     [((), "Where is it kept?"), (("Hi", "Hello!"), "where is it kept"), (("Hi", "Hello!"), "")],

@@ -1,5 +1,8 @@
 """The recipe: its defaults, what people may change, and what is refused in which words."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from data.errors import Invalid
@@ -61,6 +64,18 @@ def test_what_is_asked_for_and_usual_all_the_same_is_not_named() -> None:
     assert Recipe.for_pairs(1_000, base_parameters=REAL, overrides=asked).why == (
         f"{usual.why} Asked for: epochs=7."
     )
+
+
+def test_a_saved_recipe_asks_for_itself(tmp_path: Path) -> None:
+    """`--recipe recipe.json` of an adapter: the same values, whatever is usual for other pairs."""
+    asked = {"rank": 32, "target_modules": "q_proj,v_proj", "packing": True, "dropout": 0.2}
+    made = Recipe.for_pairs(1_000, base_parameters=REAL, overrides=asked)
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(made.model_dump(mode="json")))
+
+    again = Recipe.for_pairs(50, base_parameters=10**6, overrides=recipe.read(file))
+
+    assert again.model_dump(exclude={"why"}) == made.model_dump(exclude={"why"})
 
 
 def test_what_a_search_found_counts_and_is_not_named_as_asked_for() -> None:
