@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import arms, assignments, decisions, domains, experiments, privacy, testers, voters
+from data import arms, assignments, decisions, domains, experiments, privacy, terms, testers, voters
 from data.domains import Domain
 from data.errors import Invalid
 from data.evidence import Metric
@@ -259,12 +259,36 @@ def _print_explained(app: App, explained: Any) -> None:
     click.echo(f"Then: {made.sentence}")
     print_table(HEADERS, _lines(experiment, explained.results), "")
     _print_intervals(explained.results)
-    click.echo("Terms: " + ", ".join(f"{name}={value}" for name, value in made.terms.items()))
+    click.echo("\n".join(_agreed(terms.from_json(made.terms))))
     click.echo(f"Worked out anew: {explained.again.action}. {explained.again.sentence}")
     if explained.differing:
         click.echo("It does NOT come to the same; what differs: " + ", ".join(explained.differing))
+        click.echo(
+            "Either what was stored has been changed, or another version of Understudy decided, "
+            "which worked it out otherwise: see CHANGELOG.md."
+        )
     else:
         click.echo("It comes to the same, in every number.")
+
+
+def _agreed(agreed: Terms) -> tuple[str, ...]:
+    """The terms that a comparison was begun with, a line each."""
+    bounds = ", ".join(
+        f"{metric} {100 * bound:g}{'%' if metric == 'latency' else ' points'}"
+        for metric, bound in agreed.guardrails.items()
+    )
+    return (
+        "Agreed on at the start:",
+        f"  Of equal sides, one is called better or worse at most {100 * agreed.alpha:g}% of the "
+        "time.",
+        f"  A difference of {100 * agreed.minimum_effect:g} points is worth having; about "
+        f"{agreed.expected_people:,} people are expected to rate, {agreed.least_people} of each "
+        "side at least.",
+        f"  Guardrails, how much worse a candidate may be: {bounds or 'none'}; a sound one is "
+        f"called broken at most {100 * agreed.guardrail_alpha:g}% of the time.",
+        f"  A sound split of the people is called broken at most {100 * agreed.srm_alpha:g}% of "
+        "the time.",
+    )
 
 
 def _domain(app: App, name: str | None) -> Domain:

@@ -201,12 +201,16 @@ def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) ->
     explained = run("ab", "explain", str(made.id))
     assert explained.exit_code == 0, explained.output
     assert "It comes to the same, in every number." in explained.output
+    assert "one is called better or worse at most 5% of the time." in explained.output
+    assert "failed 2 points, latency 25%, correction 5 points; a sound" in explained.output
+    assert "alpha" not in explained.output
 
     with store.write() as db:
         db.execute("UPDATE decisions SET terms = replace(terms, '0.05', '0.0000001')")
     tampered = run("ab", "explain", str(made.id))
     assert tampered.exit_code == 1
     assert "does NOT come to the same" in tampered.output
+    assert "or another version of Understudy decided" in tampered.output
     assert decisions.get(store.db, made.id).action == "roll back"
 
 
