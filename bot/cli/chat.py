@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,8 @@ from data.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from bot.chat import Event
+
+SILENCE_S = 3.0  # without a word, before somebody wonders
 
 
 @click.command()
@@ -52,13 +55,18 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
             runner.run(engine.close())
 
 
-async def _say(answer: "AsyncGenerator[Event, None]") -> None:
-    """Print an answer as it comes."""
+async def _say(answer: "AsyncGenerator[Event, None]", silence_s: float = SILENCE_S) -> None:
+    """Print an answer as it comes. Whoever waits `silence_s` for its first word is told so."""
     from bot.chat import Delta, Started, stand_in
 
     note = ""
-    async with contextlib.aclosing(answer) as events:
+    waits = "Waiting for an engine; `understudy status` in another terminal shows how they are."
+    told = asyncio.get_running_loop().call_later(silence_s, partial(click.secho, waits, dim=True))
+    async with contextlib.AsyncExitStack() as leaving:
+        leaving.callback(told.cancel)
+        events = await leaving.enter_async_context(contextlib.aclosing(answer))
         async for event in events:
+            told.cancel()
             if isinstance(event, Started):
                 note = stand_in(event.adapter, event.instead_of)
                 click.secho(f"{event.adapter}: ", bold=True, nl=False)

@@ -1,15 +1,19 @@
 """`understudy chat`, at a real terminal."""
 
+import asyncio
 import os
 import pty
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
+from bot.chat import Delta, Event
+from bot.cli.chat import _say
 from data import adapters
 from data.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
@@ -29,6 +33,21 @@ def test_a_stand_ins_answer_says_so(run: Run, home: Path, store: Store) -> None:
         said = run("chat", "art", input="Why?\n\n").output
 
     assert "base: Hello there\nart@1 could not answer; the bare base did.\n" in said
+
+
+@pytest.mark.parametrize(("pause", "told"), [(0.2, True), (0.0, False)])
+async def test_whoever_waits_is_told_so(
+    pause: float, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answer() -> AsyncGenerator[Event, None]:
+        await asyncio.sleep(pause)
+        yield Delta("Because.")
+
+    await _say(answer(), silence_s=0.1)
+    await asyncio.sleep(0.2)
+
+    said = capsys.readouterr().out
+    assert ("Waiting for an engine" in said, said.endswith("Because.\n")) == (told, True)
 
 
 @pytest.mark.timeout(60)
