@@ -30,7 +30,7 @@ PARTS = ("serve", "worker", "bot")  # started in this order, stopped in the reve
 LOOK_S = 0.2  # between looks at the children
 FIRST_DELAY_S = 1.0  # before the second start in a row; the first comes at once
 LONGEST_DELAY_S = 30.0
-STEADY_S = 60.0  # a child that lived so long starts again at once
+STEADY_S = 10.0  # a child that lived so long starts again at once
 GRACE_S = 40.0  # for a child to finish by itself
 PR_SET_PDEATHSIG = 1
 

@@ -104,6 +104,21 @@ def test_a_crashed_part_starts_again_at_once_and_then_ever_later(supervisor: Sup
     assert delays == [0.0, 1.0, 2.0]
 
 
+def test_a_part_that_has_run_for_a_while_starts_again_at_once(supervisor: Supervisor) -> None:
+    """However often it was killed before, as when memory runs short again and again."""
+    supervisor.start()
+    child = supervisor.children["worker"]
+    try:
+        child.delay, child.started = 30.0, time.monotonic() - 11
+        child.process.kill()
+        child.process.wait()
+        began = child.started
+        supervisor.revive()
+        assert child.started != began
+    finally:
+        supervisor.stop()
+
+
 def test_connections_wait_while_a_killed_bot_is_started_again(bot_alone: Supervisor) -> None:
     """A request sent to nobody is answered by the next bot."""
     bot_alone.start()
