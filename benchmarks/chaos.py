@@ -67,22 +67,26 @@ class Killer:
         for victim in itertools.cycle(self.victims):
             if self.stop.wait(self.every_s):
                 return
+            pid, before = self._find(victim)
             kill = Kill(victim, time.monotonic())
             self.kills.append(kill)
-            before = service.processes(self.running.settings.home)
-            pid = self._find(victim, before)
             os.kill(pid, signal.SIGKILL)
             self._watch(kill, pid, before)
 
-    def _find(self, victim: str, found: dict[int, str]) -> int:
-        """The process to kill; of two engines the second, then the first, and so on."""
-        part = "engine" if victim.startswith("engine") else victim
-        pids = [pid for pid, name in found.items() if name == part]
-        if part == "engine":
-            cores = [pid for pid in pids if _parent(pid) in pids]
-            servers = [pid for pid in pids if pid not in cores]
-            pids = sorted(cores if victim == "engine core" and cores else servers)
-        return pids[len(self.kills) % len(pids)]
+    def _find(self, victim: str) -> tuple[int, dict[int, str]]:
+        """The process to kill, once it runs, and all that run; of two engines the second, then
+        the first, and so on."""
+        while True:
+            found = service.processes(self.running.settings.home)
+            part = "engine" if victim.startswith("engine") else victim
+            pids = [pid for pid, name in found.items() if name == part]
+            if part == "engine":
+                cores = [pid for pid in pids if _parent(pid) in pids]
+                servers = [pid for pid in pids if pid not in cores]
+                pids = sorted(cores if victim == "engine core" and cores else servers)
+            if pids:
+                return pids[(len(self.kills) + 1) % len(pids)], found
+            time.sleep(0.05)
 
     def _watch(self, kill: Kill, killed: int, before: dict[int, str]) -> None:
         """Wait until all replicas are ready and hold everything; count what was left behind."""
