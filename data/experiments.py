@@ -167,11 +167,11 @@ def _check_sides(db: Database, domain: Domain, sides: Sequence[Arm]) -> None:
 
 def _check_shares(share: float, pairwise: float, adaptive: float, count: int) -> None:
     if not 0 < share < 1:
-        raise Invalid("The candidate's share must lie between 0 and 1 (0.5 is half of the people).")
+        raise Invalid("The candidate's share must lie between 0 and 100% of the people.")
     if not 0 <= pairwise <= 1:
-        raise Invalid("The share of questions with two answers must lie between 0 and 1.")
+        raise Invalid("The share of questions with two answers must lie between 0 and 100%.")
     if not 0 <= adaptive < 1 / count:
-        raise Invalid(f"The least share of a variant must lie between 0 and {1 / count:.2f}.")
+        raise Invalid(f"The least share of a variant must lie between 0 and {1 / count:.0%}.")
 
 
 def open_stage(

@@ -15,7 +15,8 @@ from data.experiments import Experiment
 from data.terms import Terms, guarded, guardrails
 
 HEADERS = ("", "what", "people", "who rated", "liked", "answers", "failed", "up", "down")
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+EFFECT = click.FloatRange(0, 1, min_open=True, max_open=True)
+PERCENT = click.FloatRange(1, 99)  # below one, somebody meant a fraction
 
 
 @click.group(cls=Group)
@@ -26,7 +27,9 @@ def ab() -> None:
 @ab.command()
 @click.argument("domain")
 @click.argument("sides", nargs=-1, required=True, metavar="A B [C]...")
-@click.option("--share", type=SHARE, help="The part of the people that gets a candidate.")
+@click.option(
+    "--split", type=PERCENT, metavar="PERCENT", help="How many of the people get a candidate."
+)
 @click.option("--prompt", "prompts", multiple=True, metavar="B=FILE", help="B's own system prompt.")
 @click.option(
     "--sampling",
@@ -36,19 +39,20 @@ def ab() -> None:
 )
 @click.option(
     "--pairwise",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    help="The part of the questions that gets two blinded answers to choose from.",
+    type=PERCENT,
+    metavar="PERCENT",
+    help="How many of the questions get two blinded answers to choose from.",
 )
 @click.option(
     "--adaptive",
-    type=SHARE,
-    help="Let shares follow the results; no side gets less than this part of the people.",
+    type=PERCENT,
+    metavar="PERCENT",
+    help="Let shares follow the results; no side gets fewer of the people than this.",
 )
 @click.option("--fresh", is_flag=True, help="Without those the last comparison gave a candidate.")
 @click.option(
     "--minimum-effect",
-    type=SHARE,
+    type=EFFECT,
     default=Terms.minimum_effect,
     show_default=True,
     help="The least difference in ratings (0..1) that is worth having.",
@@ -73,10 +77,10 @@ def start(
     app: App,
     domain: str,
     sides: tuple[str, ...],
-    share: float | None,
+    split: float | None,
     prompts: tuple[str, ...],
     sampling: tuple[str, ...],
-    pairwise: float,
+    pairwise: float | None,
     adaptive: float | None,
     fresh: bool,
     minimum_effect: float,
@@ -90,11 +94,11 @@ def start(
     from bot import comparisons
 
     plan = comparisons.Plan(
-        share=share,
+        share=split / 100 if split else None,
         prompts=_prompts(prompts),
         sampling=_sampling(sampling),
-        pairwise=pairwise,
-        adaptive=adaptive or 0.0,
+        pairwise=(pairwise or 0.0) / 100,
+        adaptive=(adaptive or 0.0) / 100,
         fresh=fresh,
         terms=Terms(
             minimum_effect=minimum_effect,

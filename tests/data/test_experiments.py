@@ -74,7 +74,7 @@ def test_what_makes_no_comparison_is_refused(
         with pytest.raises(Conflict, match="helpdesk@3 was rejected"):
             experiments.start(db, domain, a, bad, "cli:ann")
         for share in (0.0, 1.0, -1.0, 2.0):
-            with pytest.raises(Invalid, match="between 0 and 1"):
+            with pytest.raises(Invalid, match="between 0 and 100%"):
                 experiments.start(db, domain, a, b, "cli:ann", share=share)
     assert experiments.every(store.db) == []
 

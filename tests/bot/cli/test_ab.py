@@ -75,9 +75,9 @@ def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path
     (home / "kind.txt").write_text("Be kind.\n")
 
     result = run(
-        *("ab", "start", "art", "live", "live", "--share", "0.2"),
+        *("ab", "start", "art", "live", "live", "--split", "20"),
         *("--prompt", "B=kind.txt", "--sampling", "b=temperature=0.2"),
-        *("--pairwise", "0.1", "--minimum-effect", "0.05"),
+        *("--pairwise", "10", "--minimum-effect", "0.05"),
     )
 
     assert result.exit_code == 0, result.output
@@ -95,7 +95,8 @@ def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path
         (["--sampling", "B=heat=2"], "no sampling setting"),
         (["--sampling", "C=temperature=1"], "no side 'C'; the sides are A, B"),
         (["--fresh"], "no comparison yet"),
-        (["--adaptive", "0.6"], "between 0 and 0.50"),
+        (["--split", "0.2"], "0.2 is not in the range 1<=x<=99"),
+        (["--adaptive", "60"], "between 0 and 50%"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(run: Run, options: list[str], words: str) -> None:
@@ -135,7 +136,7 @@ def test_what_is_no_guardrail_is_refused(run: Run, bound: str, words: str) -> No
 
 
 def test_a_ramp_only_grows(run: Run) -> None:
-    run("ab", "start", "art", "1", "2", "--share", "0.05")
+    run("ab", "start", "art", "1", "2", "--split", "5")
 
     assert (
         "Stage 2 of experiment 1: A 80%, B 20% of the new" in run("ab", "ramp", "art", "20").output
