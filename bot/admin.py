@@ -11,7 +11,18 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot import comparisons, retraining, stats
-from data import adapters, alerts, audit, domains, experiments, feedback, pairs, placements, runs
+from data import (
+    adapters,
+    alerts,
+    audit,
+    domains,
+    experiments,
+    feedback,
+    pairs,
+    placements,
+    runs,
+    verdicts,
+)
 from data.adapters import Adapter
 from data.alerts import Alert
 from data.db import rows
@@ -69,7 +80,7 @@ def retrain(
 
 def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pairs.Pair:
     """Decide on a pair. Raises NotFound."""
-    reviewed = pairs.review(db, pair_id, status, actor)
+    reviewed = verdicts.give(db, pair_id, status, actor)
     audit.record(db, actor, "review", f"pair {pair_id}", status=status)
     return reviewed
 

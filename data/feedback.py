@@ -12,7 +12,7 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from data import conversations, domains, pairings, pairs, privacy, voters, votes
+from data import conversations, domains, pairings, pairs, privacy, verdicts, voters, votes
 from data.clock import now_us
 from data.conversations import Reply
 from data.db import insert, row, rows, value
@@ -258,7 +258,7 @@ def _drop_pair(db: Database, before: Judgement, why: str) -> None:
         [pair.id, before.id],
     )
     if pair.status == "pending" and pair.source == "correction" and not others:
-        pairs.review(db, pair.id, "rejected", why)
+        verdicts.give(db, pair.id, "rejected", why)
 
 
 def _known_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int | None:
@@ -271,5 +271,5 @@ def _known_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int
     if found is None:
         return None
     if found["status"] == "rejected" and found["reviewed_by"] in TAKEN_BACK:
-        pairs.review(db, found["id"], "pending", "")
+        verdicts.give(db, found["id"], "pending", "")
     return int(found["id"])

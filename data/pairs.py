@@ -212,23 +212,6 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
     return dict.fromkeys(STATUSES, 0) | found
 
 
-def review(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
-    """Approve, reject or quarantine a pair; `reason` is for its author. Raises NotFound, or
-    golden.Leak when it would be trained though it asks a golden question, or the other way."""
-    pair = get(db, pair_id)
-    if status == "approved":
-        from data import golden  # which is made of pairs
-
-        golden.refuse_approval(db, pair)
-    changed(
-        db,
-        "UPDATE pairs SET status = ?, reviewed_at = ?, reviewed_by = ?, review_reason = ? "
-        "WHERE id = ?",
-        [status, now_us(), reviewer, reason, pair_id],
-    )
-    return get(db, pair_id)
-
-
 def same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
     """The pair of the domain that says the same, or None."""
     sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from data import audit, domains, pairs, privacy
+from data import audit, domains, pairs, privacy, verdicts
 from data.clock import now_us
 from data.db import row, rows, value
 from data.domains import Domain
@@ -74,7 +74,7 @@ def decide(
         return pair
     _refuse_decided(pair)
     _refuse_held(db, pair_id, reviewer)
-    decided = pairs.review(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
+    decided = verdicts.give(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
     _let_go(db, pair_id)
     detail = {"reason": reason.strip()[:MAX_REASON]} if reason.strip() else {}
     audit.record(db, reviewer, "review", f"pair {pair_id}", status=status, **detail)
@@ -139,8 +139,8 @@ def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
     new = pairs.same_words(db, old.domain_id, draft)
     if new is None:
         raise Conflict("The pair was changed at the same moment. Try again.")
-    pairs.review(db, new.id, "approved", reviewer)
-    pairs.review(db, old.id, "rejected", reviewer, REWORDED)
+    verdicts.give(db, new.id, "approved", reviewer)
+    verdicts.give(db, old.id, "rejected", reviewer, REWORDED)
     db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
     db.execute(
         "INSERT OR IGNORE INTO pair_words SELECT person, ? FROM pair_words WHERE pair_id = ?",

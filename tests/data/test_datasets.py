@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from data import datasets, domains, pairs
+from data import datasets, domains, pairs, verdicts
 from data.datasets import EmptyDataset, Part
 from data.db import Store
 from data.domains import Domain
@@ -241,7 +241,7 @@ def test_only_approved_pairs_are_frozen(store: Store, domain: Domain) -> None:
     with store.write() as db:
         pairs.add(db, domain, [Draft("p", "pending")], source="correction")
         (rejected,) = made.approved(db, domain, Draft("r", "rejected"))
-        pairs.review(db, rejected, "rejected", "cli:ann")
+        verdicts.give(db, rejected, "rejected", "cli:ann")
         with pytest.raises(EmptyDataset, match="no approved pairs to train on"):
             datasets.freeze(db, domain)
 

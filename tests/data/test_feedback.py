@@ -2,7 +2,7 @@
 
 import pytest
 
-from data import conversations, experiments, feedback, pairs
+from data import conversations, experiments, feedback, pairs, verdicts
 from data.db import Store, rows, value
 from data.domains import Domain
 from data.errors import Conflict, Forbidden, Invalid, NotFound
@@ -179,7 +179,7 @@ def test_a_correction_that_was_approved_stays_when_its_author_thinks_again(
 ) -> None:
     first = correct(store, reply, "With a badge.")
     with store.write() as db:
-        pairs.review(db, first.id, "approved", "cli:rita")
+        verdicts.give(db, first.id, "approved", "cli:rita")
     correct(store, reply, "With a PIN.")
     assert pairs.get(store.db, first.id).status == "approved"
 
@@ -187,7 +187,7 @@ def test_a_correction_that_was_approved_stays_when_its_author_thinks_again(
 def test_a_reviewers_rejection_stands(store: Store, reply: str) -> None:
     first = correct(store, reply, "With a badge.")
     with store.write() as db:
-        pairs.review(db, first.id, "rejected", "cli:rita")
+        verdicts.give(db, first.id, "rejected", "cli:rita")
     assert correct(store, reply, "With a badge.", BOB).status == "rejected"
 
 

@@ -22,6 +22,7 @@ from data import (
     runs,
     teaching,
     traces,
+    verdicts,
 )
 from data.alerts import alerts
 from data.db import Store, rows, sqlite3, value
@@ -224,7 +225,7 @@ def learned(store: Store, domain: Domain) -> int:
         reply = given.reply(db, domain, ANN, f"Where is the {SECRET}?")
         pair_id = feedback.correction(db, reply, ANN, f"The {SECRET} is upstairs.").pair_id
         assert pair_id is not None
-        pairs.review(db, pair_id, "approved", "cli:root")
+        verdicts.give(db, pair_id, "approved", "cli:root")
         given.approved(db, domain, Draft("Who?", "Me."))
         return datasets.freeze(db, domain).id
 

@@ -17,6 +17,7 @@ from data import (
     pairs,
     reviews,
     teaching,
+    verdicts,
 )
 from data.db import Store
 from data.domains import Domain
@@ -86,7 +87,7 @@ def test_what_is_golden_cannot_be_approved_for_training(
     pending = taught(store, domain, prompt, status="pending")
 
     with store.write() as db, pytest.raises(Leak) as refused:
-        pairs.review(db, pending.id, "approved", "ann")
+        verdicts.give(db, pending.id, "approved", "ann")
 
     for words in (f"Pair {pending.id}", f"golden question {added.pair.id}", QUESTION, "release"):
         assert words in str(refused.value)
@@ -102,7 +103,7 @@ def test_a_golden_question_cannot_be_approved_beside_a_trained_one(
     taught(store, domain, NEAR)
 
     with store.write() as db, pytest.raises(Leak, match="which is trained on"):
-        pairs.review(db, pending, "approved", "ann")
+        verdicts.give(db, pending, "approved", "ann")
 
 
 def corrected(db: Database, domain: Domain) -> None:
@@ -164,7 +165,7 @@ def test_another_domain_s_questions_are_its_own(store: Store, domain: Domain) ->
 def test_a_rejected_pair_is_in_nobody_s_way(store: Store, domain: Domain) -> None:
     pair = taught(store, domain, QUESTION)
     with store.write() as db:
-        pairs.review(db, pair.id, "rejected", "ann")
+        verdicts.give(db, pair.id, "rejected", "ann")
 
     assert gold(store, domain).pair.split == "golden"
 
@@ -177,7 +178,7 @@ def test_who_was_trained_on_it_before_is_said(store: Store, domain: Domain) -> N
             db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
             base_model="pocket", size_bytes=1, recipe={}, scores={}, dataset_id=dataset.id,
         )  # fmt: skip
-        pairs.review(db, pair.id, "rejected", "ann")
+        verdicts.give(db, pair.id, "rejected", "ann")
 
     assert gold(store, domain).seen_by == ("helpdesk@1",)
 

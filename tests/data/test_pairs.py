@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import datasets, domains, pairs
+from data import datasets, domains, pairs, verdicts
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid, NotFound
@@ -134,12 +134,12 @@ def test_pairs_are_listed_by_status_source_and_number(store: Store, domain: Doma
 def test_a_review_decides_and_says_who(store: Store, domain: Domain) -> None:
     with store.write() as db:
         (pair_id,) = pairs.add(db, domain, [Draft("a", "b")], source="import").ids
-        assert pairs.review(db, pair_id, "approved", "cli:ann").status == "approved"
-        assert pairs.review(db, pair_id, "rejected", "cli:bob").status == "rejected"
+        assert verdicts.give(db, pair_id, "approved", "cli:ann").status == "approved"
+        assert verdicts.give(db, pair_id, "rejected", "cli:bob").status == "rejected"
     sql = "SELECT reviewed_by, reviewed_at IS NOT NULL FROM pairs"
     assert store.db.execute(sql).fetchone() == ("cli:bob", 1)
     with pytest.raises(NotFound, match="no pair 99"), store.write() as db:
-        pairs.review(db, 99, "approved", "cli:ann")
+        verdicts.give(db, 99, "approved", "cli:ann")
 
 
 def test_new_are_the_approved_pairs_that_a_dataset_lacks(store: Store, domain: Domain) -> None:

@@ -15,6 +15,7 @@ from data import (
     pairs,
     privacy,
     questions,
+    verdicts,
 )
 from data.db import Store
 from data.domains import Domain
@@ -54,7 +55,7 @@ def test_from_a_correction_to_the_adapter_that_has_it(
     assert (found.stage, found.sentence) == ("pending", "is waiting for review")
 
     with store.write() as db:
-        pairs.review(db, pair_id, "approved", "cli:root")
+        verdicts.give(db, pair_id, "approved", "cli:root")
     assert fate(store).sentence == "is approved; the next retrain learns it"
 
     with store.write() as db:
@@ -85,7 +86,7 @@ def test_what_a_reviewer_said(
 ) -> None:
     pair_id = correct(store, reply, "With a badge.")
     with store.write() as db:
-        pairs.review(db, pair_id, status, "cli:root")
+        verdicts.give(db, pair_id, status, "cli:root")
         db.execute("UPDATE pairs SET review_reason = ?", [reason])
     assert fate(store).sentence == sentence
 
@@ -164,7 +165,7 @@ def test_what_waits_is_withdrawn_and_what_was_approved_stays(
     approved, waiting = correct(store, his, "Below."), correct(store, reply, "With a badge.")
     others = correct(store, reply, "With a PIN.", BOB)
     with store.write() as db:
-        pairs.review(db, approved, "approved", "cli:root")
+        verdicts.give(db, approved, "approved", "cli:root")
         assert privacy.opt_out(db, ANN) == 2
         assert privacy.opt_out(db, ANN) == 0
     status = {n: pairs.get(store.db, n).status for n in (approved, waiting, others)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data import conversations, forgetting, pairs, privacy, teaching
+from data import conversations, forgetting, pairs, privacy, teaching, verdicts
 from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid
@@ -47,7 +47,7 @@ def test_what_its_author_took_back_waits_again(store: Store, domain: Domain) -> 
 def test_what_a_reviewer_rejected_stays_rejected(store: Store, domain: Domain) -> None:
     first = teach(store, domain, Lesson("Who?", "Me."))
     with store.write() as db:
-        pairs.review(db, first.pair.id, "rejected", "cli:root")
+        verdicts.give(db, first.pair.id, "rejected", "cli:root")
     assert teach(store, domain, Lesson("Who?", "Me.")).pair.status == "rejected"
 
 

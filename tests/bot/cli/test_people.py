@@ -6,7 +6,7 @@ import orjson
 import pytest
 from sqlite_utils import Database
 
-from data import audit, datasets, domains, feedback, pairs, privacy
+from data import audit, datasets, domains, feedback, privacy, verdicts
 from data.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
 from tests.data import given
@@ -25,7 +25,7 @@ def ann(run: Run, store: Store) -> str:
         reply = given.reply(db, domain, ANN, f"Where is the {SECRET}?")
         pair_id = feedback.correction(db, reply, ANN, f"The {SECRET} is upstairs.").pair_id
         assert pair_id is not None
-        pairs.review(db, pair_id, "approved", "cli:test")
+        verdicts.give(db, pair_id, "approved", "cli:test")
         return datasets.freeze(db, domain).id
 
     with store.write() as db:

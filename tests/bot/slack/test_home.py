@@ -10,7 +10,7 @@ from bot.slack import asked, home
 from bot.slack.asked import Asked
 from bot.slack.clock import Clock
 from bot.slack.home import Page, Subject
-from data import adapters, datasets, domains, fates, feedback, pairs, privacy
+from data import adapters, datasets, domains, fates, feedback, pairs, privacy, verdicts
 from data.domains import Domain
 from data.fates import Fate
 from data.pairs import Draft
@@ -72,14 +72,14 @@ async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
     assert "“In the attic.”: your correction is waiting for review." in text
 
     def learn(db: Database) -> None:
-        pairs.review(db, judged.pair_id, "approved", "cli:test")
+        verdicts.give(db, judged.pair_id, "approved", "cli:test")
         dataset = datasets.freeze(db, bot.domain)
         adapters.promote(db, add_adapter(db, bot.domain, 4, dataset_id=dataset.id), "cli:test")
 
     bot.write(learn)
     assert "your correction is in helpdesk@4, which answers now." in await opened(bot)
 
-    bot.write(lambda db: pairs.review(db, judged.pair_id, "rejected", "cli:test"))
+    bot.write(lambda db: verdicts.give(db, judged.pair_id, "rejected", "cli:test"))
     bot.write(lambda db: db.execute("UPDATE pairs SET review_reason = 'it is the cellar'"))
     assert "your correction was rejected: it is the cellar." in await opened(bot)
 

@@ -4,7 +4,7 @@ import orjson
 from sqlite_utils import Database
 
 from bot.slack import home, privacy
-from data import audit, datasets, feedback, forgetting, pairs
+from data import audit, datasets, feedback, forgetting, verdicts
 from data import privacy as store
 from data.db import Store
 from data.forgetting import Forgotten
@@ -109,7 +109,7 @@ async def test_the_admins_hear_which_adapters_have_to_unlearn(bot: Bot) -> None:
     def learn(db: Database) -> None:
         pair_id = feedback.correction(db, reply, WHO, f"The {SECRET}!").pair_id
         assert pair_id is not None
-        pairs.review(db, pair_id, "approved", "cli:test")
+        verdicts.give(db, pair_id, "approved", "cli:test")
         add_adapter(db, bot.domain, 1, dataset_id=datasets.freeze(db, bot.domain).id)
 
     bot.write(learn)

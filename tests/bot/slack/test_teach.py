@@ -6,7 +6,7 @@ import pytest
 
 from bot.slack import fields, teach, thread
 from bot.slack.thread import Line
-from data import pairs, privacy
+from data import pairs, privacy, verdicts
 from data.pairs import Pair, Turn
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.fake_slack import rules
@@ -98,7 +98,7 @@ async def test_the_same_lesson_twice_is_one_pair(bot: Bot, answer: Message) -> N
         await bot.slack.submit(MEMBER, await form(bot, MEMBER, answer))
         await bot.settled()
     assert only_pair(bot).status == "pending"
-    bot.write(lambda db: pairs.review(db, only_pair(bot).id, "approved", "cli:root"))
+    bot.write(lambda db: verdicts.give(db, only_pair(bot).id, "approved", "cli:root"))
     await bot.slack.submit(MEMBER, await form(bot, MEMBER, answer))
     await bot.settled()
     assert "a reviewer approved them" in bot.slack.told(MEMBER)
