@@ -95,7 +95,7 @@ class GateSettings(Section):
     )  # a loss that luck explains with at least this probability does not count
     parity: float = Field(
         default=0.99, ge=0, le=1
-    )  # share of the trainer's answer tokens that an engine must find likeliest
+    )  # share of the trainer's answer tokens that an engine must find likeliest, near ties aside
 
 
 def _is_address(url: str) -> bool:

@@ -8,7 +8,7 @@ Four rules, each against the *incumbent*: the live adapter, or the bare base whe
 - new: beside a live adapter, it must have a lower loss on what that one had not seen.
 - golden, replay: its token F1 may not be lower by more than the margin.
 - parity: the engines must make the same tokens of a conversation as the trainer, and find its own
-  answers likeliest, token by token.
+  answers likeliest, token by token, near ties aside.
 
 Small sets differ by luck. So "higher" and "lower by more than the margin" are only said where a
 paired sign-flip test (Fisher 1935; each question is its own pair) gives so large a difference
@@ -19,15 +19,16 @@ replacement, both models' results together.
 A rule that has nothing to be measured on is not failed, and says so.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from data.config import GateSettings
+from tuning.canary import TIE
 from tuning.exam import Name
 from tuning.measures import Loss, mean_loss
 
@@ -149,8 +150,9 @@ def not_worse(
     return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
 
 
-def parity(found: Parity, *, least: float, chance: float) -> Rule:
-    """Served as it was trained."""
+def parity(found: Parity, *, least: float) -> Rule:
+    """Served as it was trained. Tokens that differ where the engine can hardly tell the two apart
+    are rounding, as the trainer's own near ties are, and left out; luck is no excuse here."""
     if found.refused:
         return Rule("parity", False, f"No engine can serve it: {found.refused}")
     if found.rendered:
@@ -158,15 +160,16 @@ def parity(found: Parity, *, least: float, chance: float) -> Rule:
     if found.agreement is None:
         why = found.not_asked or "there were no probes"
         return Rule("parity", None, f"No engine was asked for parity: {why}.")
-    agreed = round(found.agreement * found.tokens)
-    enough = found.agreement >= least
-    passed = enough or binom.cdf(agreed, found.tokens, least) >= chance
-    luck = "; chance explains so few that differ" if passed and not enough else ""
+    ties = sum(lead is not None and lead < TIE for lead in found.leads)
+    counted, agreed = found.tokens - ties, round(found.agreement * found.tokens)
+    agreement = agreed / counted if counted else 1.0
+    shown = math.floor(agreement * 1000) / 10  # never rounded up to what is wanted
+    left_out = f"; {ties} more {'is a near tie' if ties == 1 else 'are near ties'}" if ties else ""
     return Rule(
         "parity",
-        bool(passed),
-        f"The engine agrees with the trainer on {found.agreement:.1%} of {found.tokens} tokens "
-        f"(at least {least:.0%} wanted{luck}).{_leads(found.leads)}",
+        agreement >= least,
+        f"The engine agrees with the trainer on {shown:.1f}% of {counted} tokens (at least "
+        f"{least:.0%} wanted{left_out}).{_leads(found.leads)}",
     )
 
 
@@ -214,7 +217,7 @@ def judge(
     if live:
         own, other = loss("new")
         rules += [new(own, other, incumbent), overlap("replay")]
-    return Verdict((*rules, parity(served, least=settings.parity, chance=chance)))
+    return Verdict((*rules, parity(served, least=settings.parity)))
 
 
 def paired(own: Sequence[float], other: Sequence[float], allowed: float = 0.0) -> Paired:

@@ -116,16 +116,34 @@ def test_a_handful_of_golden_questions_cannot_fail_anybody_by_bad_luck() -> None
     assert rule.sentence.startswith("It is no worse than chance explains on golden questions")
 
 
-def test_parity_is_failed_by_other_answers_and_not_by_a_token_too_few() -> None:
+def test_parity_is_failed_by_other_answers() -> None:
     def passed(agreement: float | None, tokens: int = 1000, **more: str) -> bool | None:
-        return gate.parity(Parity(agreement, tokens, **more), least=0.99, chance=0.05).passed
+        return gate.parity(Parity(agreement, tokens, **more), least=0.99).passed
 
-    assert passed(0.995)
-    assert passed(0.985)  # 985 of 1000 where 990 are wanted: chance
-    assert passed(0.97) is False
+    assert passed(0.99)
+    assert passed(0.989) is False
     assert passed(0.24) is False
+    assert passed(59 / 60, 60) is False  # however few they are
     assert passed(None, not_asked="no engine is running") is None
     assert passed(None, refused="Its rank is 3.") is False
+
+
+@pytest.mark.parametrize(
+    ("leads", "passed", "words"),
+    [
+        ((0.1,) * 20, True, "on 100.0% of 980 tokens (at least 99% wanted; 20 more are near ties)"),
+        ((0.2, *[0.25] * 9), True, "on 99.0% of 999 tokens (at least 99% wanted; 1 more is a near"),
+        ((0.2, *[0.25] * 10), False, "on 98.9% of 999 tokens"),
+        ((None,) * 20, False, "on 98.0% of 1000 tokens (at least 99% wanted)"),
+    ],
+)
+def test_near_ties_are_no_tokens_that_differ(
+    leads: tuple[float | None, ...], passed: bool, words: str
+) -> None:
+    rule = gate.parity(Parity(1 - len(leads) / 1000, 1000, leads), least=0.99)
+
+    assert rule.passed is passed
+    assert words in rule.sentence
 
 
 @pytest.mark.parametrize(
@@ -140,20 +158,10 @@ def test_parity_is_failed_by_other_answers_and_not_by_a_token_too_few() -> None:
 def test_parity_says_whether_the_tokens_that_differ_are_near_ties(
     leads: tuple[float | None, ...], words: str
 ) -> None:
-    rule = gate.parity(Parity(0.97, 1000, leads), least=0.99, chance=0.05)
+    rule = gate.parity(Parity(0.97, 1000, leads), least=0.99)
 
     assert words in rule.sentence
     assert rule.passed is False
-
-
-def test_parity_says_when_it_is_only_by_chance_that_it_passes() -> None:
-    def sentence(agreement: float) -> str:
-        rule = gate.parity(Parity(agreement, 331), least=0.99, chance=0.05)
-        assert rule.passed
-        return rule.sentence
-
-    assert "at least 99% wanted; chance explains so few that differ)" in sentence(0.979)
-    assert "at least 99% wanted)" in sentence(0.994)
 
 
 def test_an_interval_covers_the_difference_that_is_there() -> None:
