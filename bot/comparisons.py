@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from data import adapters, audit, domains, experiments, placements, ramps
+from data import adapters, audit, decisions, domains, experiments, placements, ramps
 from data.adapters import Adapter
 from data.arms import Arm
 from data.db import row
@@ -158,3 +158,11 @@ def roll_back(db: Database, experiment: Experiment, actor: str) -> None:
         adapters.step_down(db, live, actor)
     else:
         adapters.promote(db, left, actor)
+
+
+def ending(db: Database, experiment: Experiment) -> str:
+    """What an ended comparison came to. Votes may still have come in afterwards."""
+    last = decisions.latest(db, experiment.id)
+    if last is None:
+        return "It was ended before anything was decided. With all votes:"
+    return f"Decision {last.id}, {last.action}: {last.sentence} With all votes, later ones too:"

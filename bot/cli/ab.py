@@ -120,7 +120,7 @@ def start(
 @pass_app
 def status(app: App, domain: str | None, as_json: bool) -> None:
     """The comparison that is running in DOMAIN, or the last one."""
-    from bot import stats
+    from bot import comparisons, stats
 
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
@@ -131,7 +131,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     print_table(HEADERS, _lines(experiment, results), "")
     ended = experiment.state != "running"
     if ended:
-        click.echo(_ending(decisions.latest(db, experiment.id)))
+        click.echo(comparisons.ending(db, experiment))
     _print_intervals(results)
     click.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
     odd = voters.quarantined_in(db, experiment)
@@ -304,13 +304,6 @@ def _head(experiment: Experiment) -> str:
     by = f" by {experiment.stopped_by}" if experiment.stopped_by else ""
     stage = f", stage {experiment.stage}" if experiment.stage > 1 else ""
     return f"Experiment {experiment.id} of {experiment.domain}, {experiment.state}{by}{stage}"
-
-
-def _ending(last: decisions.Decision | None) -> str:
-    """What an ended comparison came to. Votes may still have come in afterwards."""
-    if last is None:
-        return "It was ended before anything was decided. With all votes:"
-    return f"Decision {last.id}, {last.action}: {last.sentence} With all votes, later ones too:"
 
 
 def _lines(experiment: Experiment, results: Any) -> Iterable[tuple[object, ...]]:

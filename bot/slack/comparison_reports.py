@@ -37,16 +37,20 @@ def started(experiment: Experiment) -> list[Block]:
     return [section(said), context("`/understudy ab status` shows how it stands")]
 
 
-def comparison(experiment: Experiment, results: Results) -> list[Block]:
-    """How a comparison stands: counts for each side, and the sentence that sums it up."""
+def comparison(experiment: Experiment, results: Results, ending: str = "") -> list[Block]:
+    """How a comparison stands: counts for each side, and the sentence that sums it up; for one
+    that has ended, what it came to (`ending`)."""
     lines = [f"*{experiment.domain}*, comparison {experiment.id}, {_state(experiment)}"]
+    if ending:
+        lines.append(escape(ending))
     for v, variant in zip(results.variants, experiment.variants, strict=True):
         failed = f", {v.failed} failed" if v.failed else ""
         lines.append(
             f"*{v.label}* {escape(variant.described)}: {v.people} people got {v.replies} answers"
             f"{failed}; {v.raters} of them rated, {v.up} 👍, {v.down} 👎"
         )
-    lines.append(escape(results.sentence))
+    if not ending:
+        lines.append(escape(results.sentence))
     began = f"begun {ago(experiment.started_at)} by {mention(experiment.started_by)}"
     details = [context("\n".join(escape(detail) for detail in results.details))]
     return [section("\n".join(lines)), *details, context(began)]

@@ -139,7 +139,8 @@ def _change(db: Database, where: Where, command: commands.Command, who: str) -> 
             return comparison_reports.started(begun)
         case commands.StopComparison():
             domain = where.domain(db, command.domain)
-            return _results(db, admin.stop_comparison(db, domain, who))
+            stopped = admin.stop_comparison(db, domain, who)
+            return comparison_reports.comparison(stopped, stats.look(db, stopped))
         case commands.RampComparison():
             domain = where.domain(db, command.domain)
             return comparison_reports.ramped(comparisons.ramp(db, domain, command.share, who))
@@ -247,4 +248,5 @@ def changes(command: commands.Command) -> bool:
 
 
 def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
-    return comparison_reports.comparison(experiment, stats.look(db, experiment))
+    ending = "" if experiment.state == "running" else comparisons.ending(db, experiment)
+    return comparison_reports.comparison(experiment, stats.look(db, experiment), ending)

@@ -62,3 +62,14 @@ async def test_the_same_is_told_everywhere(
     for line in (told.sentence, *told.details):
         assert line in on_the_line.output
         assert line in in_slack
+
+
+async def test_an_ended_comparison_is_told_as_it_ended(bot: Bot) -> None:
+    """Not as one that still collects."""
+    bot.write(lambda db: compared(db, bot, 7))
+    assert "Collecting" in await command(bot, ADMIN, "ab stop")
+
+    later = await command(bot, ADMIN, "ab status")
+
+    assert "It was ended before anything was decided. With all votes:" in later
+    assert "Collecting" not in later
