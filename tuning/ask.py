@@ -110,12 +110,14 @@ def rendering(store: Store, adapter: Adapter, asked: Sequence[Question]) -> Rend
     """Hold the ids that engines make of questions against those that were trained on: another chat
     template in an engine would ask the adapter what it never learned, and nothing would say so."""
     ready = placements.holders(store.db, placements.ready(store.db)).get(adapter.id, [])
+    not_compared = "" if ready else f"no engine holds {adapter.name} any more"
     for engine in ready:
         for question in asked:
             try:
                 ids = _ids(engine.url, adapter.served_name, question)
             except NoEngine as error:
-                return Rendering(0, not_compared=str(error))
+                not_compared = f"{engine.name}: {error}"
+                break
             if ids != question.prompt:
                 return Rendering(
                     len(asked),
@@ -123,7 +125,7 @@ def rendering(store: Store, adapter: Adapter, asked: Sequence[Question]) -> Rend
                     f"from token {_parted(ids, question.prompt) + 1} of {len(question.prompt)} on: "
                     "its chat template is not the base model's.",
                 )
-    return Rendering(len(asked))
+    return Rendering(0 if not_compared else len(asked), not_compared=not_compared)
 
 
 def _ids(url: str, served_name: str, question: Question) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ class Examiner:
             if isinstance(error, ask.Refused):
                 parity = Parity(None, 0, refused=why)
             elif parity.agreement is None:
-                parity = Parity(None, 0, not_asked=why)
+                parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.exam.sets}
         self.tell("evaluating: measuring losses")
         losses = {name: self._losses(name) for name in self.exam.sets}
@@ -92,10 +92,9 @@ class Examiner:
     def _parity(self, adapter: Adapter) -> Parity:
         patience = float(self.settings.serving.start_timeout_s)
         held = ask.wait_until_held(self.store, adapter, patience)
-        told = [(p.parity, p.leads) for p in held if p.parity is not None]
         tokens = sum(len(probe.answer) for probe in adapter.probes)
-        worst, leads = min(told, key=lambda one: one[0], default=(None, ()))
-        return Parity(worst, tokens, leads)
+        told = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
+        return min(told, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
 
     def _by_engine(self, name: Name, adapter: Adapter) -> dict[Who, list[Answer]]:
         asked, most = self.exam.asked(name), self.settings.serving.max_model_len

@@ -78,7 +78,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Parity:
-    """What the engines said to the trainer's answers: the worst of them."""
+    """What an engine said to the trainer's answers."""
 
     agreement: float | None  # of the tokens, 0 to 1; None: nobody was asked
     tokens: int
@@ -86,6 +86,17 @@ class Parity:
     refused: str = ""  # why no engine can serve the adapter, '' when one does
     not_asked: str = ""  # why nobody was asked
     rendered: str = ""  # how an engine makes other tokens of a conversation; '' when none does
+
+    @property
+    def ties(self) -> int:
+        """Tokens that differ where the engine can hardly tell the two apart."""
+        return sum(lead is not None and lead < TIE for lead in self.leads)
+
+    @property
+    def agreed(self) -> float:
+        """The share of the tokens that the engine finds likeliest, without near ties, 0 to 1."""
+        counted = self.tokens - self.ties
+        return round((self.agreement or 0.0) * self.tokens) / counted if counted else 1.0
 
 
 def validation(
@@ -160,16 +171,13 @@ def parity(found: Parity, *, least: float) -> Rule:
     if found.agreement is None:
         why = found.not_asked or "there were no probes"
         return Rule("parity", None, f"No engine was asked for parity: {why}.")
-    ties = sum(lead is not None and lead < TIE for lead in found.leads)
-    counted, agreed = found.tokens - ties, round(found.agreement * found.tokens)
-    agreement = agreed / counted if counted else 1.0
-    shown = math.floor(agreement * 1000) / 10  # never rounded up to what is wanted
+    ties, shown = found.ties, math.floor(found.agreed * 1000) / 10  # never up to what is wanted
     left_out = f"; {ties} more {'is a near tie' if ties == 1 else 'are near ties'}" if ties else ""
     return Rule(
         "parity",
-        agreement >= least,
-        f"The engine agrees with the trainer on {shown:.1f}% of {counted} tokens (at least "
-        f"{least:.0%} wanted{left_out}).{_leads(found.leads)}",
+        found.agreed >= least,
+        f"The engine agrees with the trainer on {shown:.1f}% of {found.tokens - ties} tokens (at "
+        f"least {100 * least:g}% wanted{left_out}).{_leads(found.leads)}",
     )
 
 
@@ -183,7 +191,8 @@ def _leads(leads: Sequence[float | None]) -> str:
             by = f"{told[0]:.2f} to {told[-1]:.2f} nats ({told[len(told) // 2]:.2f} in the middle)"
         words.append(f" Where they differ, the engine finds its own token likelier by {by}.")
     if far := len(leads) - len(told):
-        words.append(f" {far} of the trainer's tokens are not among its likeliest.")
+        what = "tokens is" if far == 1 else "tokens are"
+        words.append(f" {far} of the trainer's {what} not among its likeliest.")
     return "".join(words)
 
 

@@ -1,20 +1,22 @@
 """Engines are asked as people ask them, and who cannot be asked is said in a sentence."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from data import adapters, placements
-from data.adapters import Adapter
+from data.adapters import Adapter, Canary
 from data.config import Settings
 from data.db import Store
 from data.domains import Domain
 from data.pairs import Pair
 from tests.serving.fake_vllm import FakeVllm, refusal, running, words
 from tests.tuning.test_evaluate import question
-from tuning import ask
-from tuning.exam import Question
+from tuning import ask, gate
+from tuning.exam import Exam, Question
+from tuning.examiner import Examiner
 from tuning.measures import Answer
 from tuning.model import Base
 
@@ -103,6 +105,49 @@ def test_an_engine_that_tells_no_tokens_is_not_compared(
 
     assert (found.compared, found.differs) == (0, "")
     assert "the engine answered 404" in found.not_compared
+
+
+def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    with running(FakeVllm()) as other:
+        engine(store, fake)
+        engine(store, other, "local-1")
+        held(store, adapter)
+        held(store, adapter, "local-1")
+        other.renders = lambda _: [9]
+
+        found = ask.rendering(store, adapter, asked)
+
+    assert "local-1 makes other tokens" in found.differs
+
+
+def test_where_no_engine_holds_it_any_more_nothing_was_compared(
+    store: Store, adapter: Adapter, asked: list[Question]
+) -> None:
+    found = ask.rendering(store, adapter, asked)
+
+    assert found.compared == 0
+    assert "no engine holds helpdesk@1 any more" in found.not_compared
+
+
+def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
+    store: Store, settings: Settings, adapter: Adapter, fake: FakeVllm
+) -> None:
+    probes = tuple(Canary(i, (1, 2), (3,) * 100, -0.1) for i in range(10))
+    with store.write() as db:
+        for name, agreement, leads in (
+            ("local-0", 0.97, [0.01] * 30),
+            ("local-1", 0.98, [2.0] * 20),
+        ):
+            placements.beat(db, name, fake.url, "pocket", "ready")
+            placements.record_loaded(db, name, adapter.id, 1.0, 1.0, agreement, leads)
+    examiner = Examiner(store, settings, None, None, Exam({}, {}), None, 64)  # type: ignore[arg-type]
+
+    found = examiner._parity(replace(adapter, probes=probes))
+
+    assert found.agreed == 0.98
+    assert gate.parity(found, least=0.99).passed is False
 
 
 def test_the_bare_base_is_asked_under_the_name_that_engines_know(

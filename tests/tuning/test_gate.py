@@ -146,12 +146,19 @@ def test_near_ties_are_no_tokens_that_differ(
     assert words in rule.sentence
 
 
+def test_parity_names_the_very_share_that_is_wanted() -> None:
+    rule = gate.parity(Parity(0.994, 1000), least=0.995)
+
+    assert rule.passed is False
+    assert "on 99.4% of 1000 tokens (at least 99.5% wanted)" in rule.sentence
+
+
 @pytest.mark.parametrize(
     ("leads", "words"),
     [
         ((), "99% wanted)."),
         ((0.31, 0.02, 0.12), "likelier by 0.02 to 0.31 nats (0.12 in the middle)."),
-        ((0.5, None), "likelier by 0.50 nats. 1 of the trainer's tokens are not among"),
+        ((0.5, None), "likelier by 0.50 nats. 1 of the trainer's tokens is not among"),
         ((None, None), "wanted). 2 of the trainer's tokens are not among its likeliest."),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_token_that_differs_is_told_with_how_much_likelier_the_engine_found_it
     assert 0.8 < place.parity < 1
     assert rules(adapter)["parity"] is True
     page = run_report.page(store.db, adapter.run_id or 0)
-    assert "chance explains so few" in page
+    assert "wanted; 1 more is a near tie)" in page
     assert "the engine finds its own token likelier by 0.03 nats." in page
 
 
