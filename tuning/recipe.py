@@ -10,6 +10,7 @@ and 2e-4 (Dettmers et al., "QLoRA", https://arxiv.org/abs/2305.14314). Those for
 million parameters were measured with `benchmarks/learning_curve.py`.
 """
 
+import difflib
 import json
 import tomllib
 from collections.abc import Collection, Mapping
@@ -238,6 +239,7 @@ def parse(key: str, text: str) -> Any:
         return annotation(text) if annotation in (int, float) else text
     except ValueError:
         kind = "a whole number" if annotation is int else "a number"
+        kind += " or auto" if key == "learning_rate" else ""
         raise Invalid(f"{key} takes {kind}, not {text!r}.") from None
 
 
@@ -328,5 +330,7 @@ def _describe(error: ValidationError) -> str:
 def _unknown(key: str) -> str:
     if key in UNSERVED:
         return f"{key} cannot be set: {UNSERVED[key]}."
-    known = ", ".join(name for name in Recipe.model_fields if name != "why")
-    return f"A recipe has no {key!r} (it has {known})."
+    known = [name for name in Recipe.model_fields if name != "why"]
+    near = difflib.get_close_matches(key, [*known, *ALIASES], n=1)
+    meant = f" Did you mean {ALIASES.get(near[0], near[0])}?" if near else ""
+    return f"A recipe has no {key!r}.{meant} It has {', '.join(known)}."

@@ -72,6 +72,7 @@ def tune(
     and is printed with its reason.
     """
     recipe = _recipe(**asked)
+    _warn_of_length(app, recipe)
     if dry_run:
         return _plan(app, domain, full, preferences, recipe, as_json)
     with app.store.write() as db:
@@ -104,6 +105,22 @@ def tune(
     if not as_json:
         click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
     return None
+
+
+def _warn_of_length(app: App, asked: dict[str, Any]) -> None:
+    """Say beforehand when longer pairs would be learned than engines can be asked."""
+    from tuning import search
+
+    lengths = [asked.get("max_length"), *search.of(asked).axes.get("max_length", [])]
+    longest = max((n for n in lengths if isinstance(n, int)), default=0)
+    most = app.settings.serving.max_model_len
+    if longest > most:
+        click.echo(
+            f"Warning: max_length is {longest:,}, and the engine takes {most:,} tokens, question "
+            "and answer together: it could not give the answers of longer pairs. To change that, "
+            "raise max_model_len under [serving].",
+            err=True,
+        )
 
 
 def _plan(
@@ -181,12 +198,17 @@ def _recipe(
     if axes and not sweep:
         raise Invalid(f"{axes[0]!r} is for a sweep: write --sweep {axes[0]}, or --set for a value.")
     asked = recipe.read(file) if file else {}
-    for text in [*overrides, *([f"learning_rate={lr}"] if lr else [])]:
+    for text in overrides:
         key, sign, given = text.partition("=")
         if not sign or not key.strip():
             raise Invalid(f"--set takes KEY=VALUE, not {text!r}.")
         named = recipe.ALIASES.get(key.strip(), key.strip())
         asked[named] = recipe.parse(named, given.strip())
+    if lr is not None:
+        try:
+            asked["learning_rate"] = recipe.parse("learning_rate", lr.strip())
+        except Invalid:
+            raise Invalid(f"--lr takes a number or auto, not {lr!r}.") from None
     swept = dict(search.parse_axis(text) for text in [*sweep, *axes])
     more = {search.SWEEP: swept, search.FOLDS: folds, search.LICENCE: accept_licence}
     return asked | {key: value for key, value in more.items() if value}

@@ -10,6 +10,7 @@ import pytest
 
 from bot.cli import tune
 from data import adapters, domains, runs
+from data.config import ServingSettings
 from data.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
 from tuning import worker
@@ -114,7 +115,10 @@ def test_a_sweep_is_written_as_one_would_say_it(run: Run, store: Store) -> None:
         (["--sweep", "rank=8,big"], "rank takes a whole number"),
         (["--sweep", "rank=8", "--set", "rank=16"], "both set and swept"),
         (["--sweep", "seed=" + ",".join(str(i) for i in range(70))], "at most 64"),
-        (["--lr", "fast"], "learning_rate takes a number"),
+        (["--lr", "fast"], "--lr takes a number or auto, not 'fast'."),
+        (["--lr", ""], "--lr takes a number or auto, not ''."),
+        (["--set", "rate=fast"], "learning_rate takes a number or auto, not 'fast'."),
+        (["--set", "epoch=3"], "A recipe has no 'epoch'. Did you mean epochs?"),
         (["--recipe", "p.jsonl"], "cannot be read"),
     ],
 )
@@ -147,6 +151,20 @@ def test_a_dry_run_names_what_was_asked_for_with_its_value(run: Run) -> None:
         assert words in recipe
     assert "replay" not in recipe
     assert "max steps" not in recipe
+
+
+@pytest.mark.usefixtures("taught")
+@pytest.mark.parametrize("option", [["--set"], ["--sweep"]])
+def test_pairs_that_are_longer_than_the_engine_takes_are_warned_of(
+    run: Run, option: list[str]
+) -> None:
+    most = ServingSettings().max_model_len
+
+    said = run("tune", "art", "--dry-run", *option, f"length={most + 1}").output
+    silent = run("tune", "art", "--dry-run", *option, f"length={most}").output
+
+    assert f"Warning: max_length is {most + 1:,}, and the engine takes {most:,} tokens" in said
+    assert "Warning" not in silent
 
 
 @pytest.mark.usefixtures("taught")
