@@ -7,6 +7,7 @@ log is begun anew when it has become large. The folder is not in the home folder
 takes a socket's path of 107 bytes at most, and homes may lie deep.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -53,7 +54,8 @@ def rotate(path: Path) -> None:
 
 def shorten(path: Path) -> None:
     """Begin a log anew that has become large, as `rotate` does, while it is being appended to. A
-    few lines may be lost; all of them are when there is no space for a copy."""
+    few lines may be lost; all of them are when there is no space for a copy. What fails is only
+    warned of: an engine that answers is not ended for its log."""
     try:
         if path.stat().st_size <= LOG_BYTES:
             return
@@ -64,8 +66,12 @@ def shorten(path: Path) -> None:
         shutil.copyfile(path, _earlier(path, 1))
     except OSError as error:
         log.warning("%s is begun anew without a copy: %s", path, error)
-        _earlier(path, 1).unlink(missing_ok=True)
-    os.truncate(path, 0)
+        with contextlib.suppress(OSError):
+            _earlier(path, 1).unlink()
+    try:
+        os.truncate(path, 0)
+    except OSError as error:
+        log.warning("%s cannot be begun anew: %s", path, error)
 
 
 def last_lines(path: Path, count: int) -> str:

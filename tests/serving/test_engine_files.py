@@ -68,6 +68,20 @@ def test_a_log_that_cannot_be_copied_is_begun_anew_nevertheless(
     assert contents(log) == {"engine.log": ""}
 
 
+def test_a_log_that_cannot_be_begun_anew_is_no_reason_to_end_its_engine(
+    log: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deleted(from_: Path, _: Path) -> None:
+        from_.unlink()
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(engine_files.shutil, "copyfile", deleted)
+    engine_files.rotate(log)
+    log.write_text("more than ten bytes")
+    engine_files.shorten(log)
+    assert "cannot be begun anew" in caplog.text
+
+
 def test_a_log_that_somebody_deleted_is_left_alone(log: Path) -> None:
     engine_files.shorten(log)
     assert not log.exists()
