@@ -35,6 +35,7 @@ def create(
     validation_share: float = 0.1,
 ) -> Domain:
     """Add a domain; the first one is the default. Raises Invalid or Conflict."""
+    suggested = _suggested(suggested_prompts)
     if not NAME.fullmatch(name) or name in RESERVED:
         raise Invalid(
             f"{name!r} cannot name a domain: use up to 32 lower-case letters, digits and '-', "
@@ -51,7 +52,7 @@ def create(
         name=name,
         title=title or name,
         system_prompt=system_prompt,
-        suggested_prompts=orjson.dumps(suggested_prompts).decode(),
+        suggested_prompts=suggested,
         validation_share=validation_share,
         is_default=int(first),
         created_at=now_us(),
@@ -101,10 +102,16 @@ def set_system_prompt(db: Database, domain: Domain, system_prompt: str) -> None:
 
 def set_suggested_prompts(db: Database, domain: Domain, questions: tuple[str, ...]) -> None:
     """What is shown to whoever begins. Raises Invalid for an empty question."""
-    if not all(question.strip() for question in questions):
-        raise Invalid("A suggested question must have words.")
-    stored = orjson.dumps(tuple(question.strip() for question in questions)).decode()
+    stored = _suggested(questions)
     db.execute("UPDATE domains SET suggested_prompts = ? WHERE id = ?", [stored, domain.id])
+
+
+def _suggested(questions: tuple[str, ...]) -> str:
+    """As they are stored. Raises Invalid for an empty one."""
+    stripped = tuple(question.strip() for question in questions)
+    if not all(stripped):
+        raise Invalid("A suggested question must have words.")
+    return orjson.dumps(stripped).decode()
 
 
 def bind_channel(db: Database, domain: Domain, team: str, channel: str) -> None:

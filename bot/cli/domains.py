@@ -6,6 +6,7 @@ from bot.cli.context import App, Group, json_option, pass_app, print_json, print
 from data import audit, policies
 from data import domains as store
 from data import pairs as pair_store
+from data.errors import Invalid
 from data.policies import POLICIES
 
 
@@ -106,6 +107,8 @@ def prompt(app: App, name: str, text: str) -> None:
 def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None:
     """Suggest each QUESTION to whoever begins, on the web page and in Slack, instead of those
     before; show them without any."""
+    if questions and none:
+        raise Invalid("Give either questions or --none.")
     if questions or none:
         with app.store.write() as db:
             store.set_suggested_prompts(db, store.get(db, name), questions)

@@ -32,3 +32,19 @@ def test_a_suggestion_without_words_is_refused(run: Run, store: Store) -> None:
 
     assert (result.exit_code, "must have words" in result.output) == (2, True)
     assert suggested(store) == ("May I fly?",)
+
+
+def test_nor_is_it_taken_at_the_start(run: Run) -> None:
+    result = run("domains", "add", "travel", "--suggest", "May I fly?", "--suggest", " ")
+
+    assert (result.exit_code, "must have words" in result.output) == (2, True)
+    assert "travel" not in run("domains", "list").output
+
+
+def test_to_suggest_something_and_nothing_is_refused(run: Run, store: Store) -> None:
+    run("domains", "add", "travel", "--suggest", "May I fly?")
+
+    result = run("domains", "suggest", "travel", "Who books?", "--none")
+
+    assert (result.exit_code, "either questions or --none" in result.output) == (2, True)
+    assert suggested(store) == ("May I fly?",)
