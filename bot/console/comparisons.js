@@ -84,12 +84,12 @@ function decision(made) {
 const orNone = (lines, none) => (lines.length ? lines : [element("li", none, { class: "quiet" })]);
 
 async function show() {
-  const look = ++shown;
+  const newest = ++shown;
   const id = $("experiment").value;
   const [found, decisions, voters] = await Promise.all([
     call(`/experiments/${id}`), call(`/experiments/${id}/decisions`), call(`/experiments/${id}/voters`),
   ]);
-  if (look !== shown) return; // another one was chosen meanwhile
+  if (newest !== shown) return; // another one was chosen meanwhile
   const { results } = found;
   const running = found.state === "running";
   $("about").textContent = `Comparison ${found.id} of ${found.domain}, ${found.state}, begun ${when(found.started_at)} by ${found.started_by}`
@@ -102,9 +102,9 @@ async function show() {
   $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
   $("variants").tBodies[0].replaceChildren(...found.variants.map((v, i) => row(v, results.variants[i])));
   $("details").replaceChildren(...results.details.map((line) => element("li", line)));
-  const newest = `${id}/${decisions.data.length}`;
-  if ($("decisions").dataset.newest !== newest) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), running ? "Nothing has been decided: it holds." : "Nothing was decided."));
-  $("decisions").dataset.newest = newest; // what was worked out anew stays to be read
+  const told = `${id}/${found.state}/${decisions.data.length}`;
+  if ($("decisions").dataset.newest !== told) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), running ? "Nothing has been decided: it holds." : "Nothing was decided."));
+  $("decisions").dataset.newest = told; // what was worked out anew stays to be read
   const odd = voters.data.filter((v) => v.state !== "counted" || v.over_cap);
   $("voters").replaceChildren(...orNone(odd.map(voter), "Every vote counts."));
   $("results").hidden = false;
@@ -122,14 +122,28 @@ function voter(v) {
   return element("li", `${v.person}, ${v.state}${why}${over}`);
 }
 
-async function begin() {
+// Looks anew at all: comparisons begin and end while somebody looks on.
+async function look() {
+  const newest = ++shown;
   const { data } = await call("/experiments");
-  $("experiment").replaceChildren(...data.map((e) => element("option", `${e.domain}: ${e.variants.map((v) => v.adapter).join(" / ")} (${e.state})`, { value: e.id })));
+  if (newest !== shown) return; // signed out, or another one was chosen meanwhile
+  list(data.map((e) => [String(e.id), `${e.domain}: ${e.variants.map((v) => v.adapter).join(" / ")} (${e.state})`]));
   $("sign-in").hidden = true;
   $("leave").hidden = false;
   $("which").hidden = !data.length;
   if (!data.length) throw new Error("There has been no comparison yet. `understudy ab start DOMAIN A B` begins one.");
   await show();
+}
+
+// The comparisons to choose from. What is chosen stays so, and an open list stays open while nothing changed.
+function list(comparisons) {
+  const select = $("experiment");
+  const chosen = select.value;
+  const newest = JSON.stringify(comparisons);
+  if (select.dataset.newest === newest) return;
+  select.dataset.newest = newest;
+  select.replaceChildren(...comparisons.map(([value, words]) => element("option", words, { value })));
+  if (comparisons.some(([value]) => value === chosen)) select.value = chosen;
 }
 
 function leave() {
@@ -158,12 +172,12 @@ function trying(work) {
 $("sign-in").addEventListener("submit", trying(async () => {
   sessionStorage.setItem(KEY, $("key").value.trim());
   $("key").value = "";
-  await begin();
+  await look();
 }));
 $("leave").addEventListener("click", leave);
 $("experiment").addEventListener("change", trying(show));
 setInterval(() => {
-  if (!document.hidden && !$("results").hidden) trying(show)();
+  if (!document.hidden && !$("leave").hidden) trying(look)();
 }, EVERY_MS);
-if (sessionStorage.getItem(KEY)) trying(begin)();
+if (sessionStorage.getItem(KEY)) trying(look)();
 else leave();

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no Ch
 
 SHOWN = "!document.getElementById('results').hidden"
 ROWS = "document.querySelectorAll('#variants tbody tr')"
+PROBLEM_SHOWN = "!document.getElementById('problem').hidden"
+OPTIONS = "[...document.querySelectorAll('#experiment option')].map((o) => o.innerText)"
 PROBLEM = "document.getElementById('problem').textContent"
 
 
@@ -83,6 +85,31 @@ async def test_without_a_comparison_it_says_how_to_begin_one(bot: Bot) -> None:
         await page.wait(PROBLEM)
 
         assert "no comparison yet" in await page.js(PROBLEM)
+        assert page.complaints == []
+
+
+# the page looks every 15 seconds
+OFTEN = "const every = setInterval; window.setInterval = (work) => every(work, 50)"
+
+
+async def test_whoever_looks_on_sees_comparisons_begin_and_end(bot: Bot) -> None:
+    async with browser.page() as page:
+        await page.send("Page.addScriptToEvaluateOnNewDocument", source=OFTEN)
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, bot.secrets["reviewer"])
+        await page.wait(PROBLEM)
+
+        first = start(bot)
+        await page.wait(f"{SHOWN} && !{PROBLEM_SHOWN}")
+        assert await page.js(text("decisions")) == "Nothing has been decided: it holds."
+
+        bot.http("admin").post(f"/v1/experiments/{first.id}/stop")
+        await page.wait(f"{text('decisions')} === 'Nothing was decided.'")
+        assert await page.js(OPTIONS) == ["helpdesk: helpdesk@1 / helpdesk@2 (stopped)"]
+
+        start(bot)
+        await page.wait(f"{OPTIONS}.length === 2")
+        assert await page.js("document.getElementById('experiment').value") == str(first.id)
         assert page.complaints == []
 
 
