@@ -95,13 +95,16 @@ def decisions(experiment: Experiment, found: Sequence[Decision]) -> list[Block]:
     """What was decided about a comparison, the newest last."""
     head = f"*{experiment.domain}*, comparison {experiment.id}, {_state(experiment)}"
     if not found:
-        return [section(f"{head}\nNothing has been decided yet: it goes on as it is.")]
-    lines = [f"• {_decision(d)}" for d in found[-MOST_DECISIONS:]]
+        yet = "has been decided yet: it goes on as it is"
+        said = yet if experiment.state == "running" else "was decided about it"
+        return [section(f"{head}\nNothing {said}.")]
+    shown = [section(f"• {_decision(d)}") for d in found[-MOST_DECISIONS:]]
     rest = len(found) - MOST_DECISIONS
-    more = [context(f"and {rest} before: `understudy ab decisions`")] if rest > 0 else []
+    before = f"{rest} before these: `understudy ab decisions` on a command line"
+    more = [context(before)] if rest > 0 else []
     newest = [modals.button(f"Explain {d.id}", f"ab explain {d.id}") for d in found[-MOST_BUTTONS:]]
     explain: Block = {"type": "actions", "elements": newest}
-    return [section("\n".join([head, *lines])), *more, explain]
+    return [section(head), *more, *shown, explain]
 
 
 def explained(experiment: Experiment, found: Explained) -> list[Block]:

@@ -339,7 +339,7 @@ def _options(
 
 def _share(percent: str) -> float:
     text = percent.rstrip("%")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 99):
+    if not re.fullmatch(r"0?[1-9]|[1-9][0-9]", text):
         raise NotUnderstood("The share of the people who get B lies between 1 and 99 per cent.")
     return int(text) / 100
 

@@ -120,7 +120,8 @@ def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
     took the message nowhere."""
     if posted is None:
         return [section(f"Run {run_id} is queued. `/understudy runs` shows how it goes.")]
-    where = f"in <#{posted}>" if posted == asked_in else "in our direct messages"
+    here = posted == asked_in and not posted.startswith("D")
+    where = f"in <#{posted}>" if here else "in our direct messages"
     return [section(f"Run {run_id} is queued; I follow it {where}.")]
 
 

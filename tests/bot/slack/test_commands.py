@@ -177,6 +177,8 @@ NOT_UNDERSTOOD = {
     "ab start 2 3 --split 0": "between 1 and 99",
     "ab start 2 3 --split 100": "between 1 and 99",
     "ab start 2 3 --split half": "between 1 and 99",
+    "ab ramp 00500": "between 1 and 99",
+    f"ab ramp 0010{'0' * 5_000}": "between 1 and 99",
     "ab start 2 3 --split 99999999999999999999": "between 1 and 99",
 }
 

@@ -363,6 +363,16 @@ async def test_a_retrain_from_the_form_is_followed_in_the_channel(bot: Bot) -> N
     assert "I follow it in <#C2>" in said_in(form(bot))
 
 
+async def test_a_retrain_asked_for_in_direct_messages_is_followed_there(bot: Bot) -> None:
+    """Slack shows no link to a direct message."""
+    with_pairs(bot)
+    await command(bot, ADMIN, "", "DU1")
+    await bot.slack.press_in(ADMIN, form(bot), "Retrain")
+    await bot.settled()
+    assert [message.channel for message in bot.slack.from_bot()] == ["DU1"]
+    assert "I follow it in our direct messages" in said_in(form(bot))
+
+
 async def test_a_question_in_the_form_is_answered_privately(bot: Bot) -> None:
     bot.says("Because.")
     await command(bot, MEMBER, "")
