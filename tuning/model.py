@@ -30,6 +30,7 @@ from tuning.recipe import REFUSED_TARGETS, Recipe
 log = logging.getLogger(__name__)
 
 MLP_WORDS = ("mlp", "feed_forward", "ffn")  # how families call the block between attentions
+STRETCHED = ("yarn", "linear", "dynamic")  # ways to take more tokens than a base was first made for
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,19 @@ def target_names(path: str, recipe: Recipe) -> tuple[str, ...]:
 
 def positions(path: str) -> int | None:
     """How many tokens the base was made for, None where its settings do not say (such as BLOOM's,
-    which has no limit). Raises Invalid or Unavailable."""
+    which has no limit). One whose rotary positions are stretched takes as many as vLLM reckons
+    then (`_get_and_verify_max_len`). Raises Invalid or Unavailable."""
     with _explained(path):
         config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
-    found = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return found if isinstance(found, int) and found > 0 else None
+    text = config.get_text_config()
+    found = getattr(text, "max_position_embeddings", None)
+    if not isinstance(found, int) or found <= 0:
+        return None
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in STRETCHED:
+        return found
+    begun = rope.get("original_max_position_embeddings") or found
+    return max(found, int(begun * rope.get("factor", 1.0)))
 
 
 def load_tokenizer(path: str) -> Any:

@@ -1,5 +1,6 @@
 """The model: really four bits, adapters really float32, and gradients that stay true."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,6 +186,31 @@ def test_a_base_that_no_hub_has_is_said_in_words(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(Unavailable, match="name a local folder"):
         model.count_parameters("nobody/has-this-model")
+
+
+@pytest.mark.parametrize(
+    ("rope", "most"),
+    [
+        (None, 4096),
+        ({"rope_type": "default"}, 4096),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}, 16_384),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}, 4096),
+        ({"type": "linear", "factor": 2.0}, 8192),
+        ({"rope_type": "dynamic", "factor": 2.0}, 8192),
+        (  # whose settings name the stretched length themselves
+            {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 512,
+             "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+            4096,
+        ),
+    ],
+)  # fmt: skip
+def test_a_base_with_stretched_positions_was_made_for_more_tokens(
+    tmp_path: Path, rope: dict[str, Any] | None, most: int
+) -> None:
+    settings = {"model_type": "qwen2", "max_position_embeddings": 4096, "rope_scaling": rope}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+
+    assert model.positions(str(tmp_path)) == most
 
 
 def layers_of(tuned: Any) -> set[int]:
