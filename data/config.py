@@ -48,6 +48,7 @@ def _listed(value: Any) -> Any:
 Rank = Annotated[Literal[0, 8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 TIME = r"([01]\d|2[0-3]):[0-5]\d"
+LEAST_MINUTES = 10  # of the hours in which an engine may sleep
 HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"
 
 
@@ -149,6 +150,11 @@ class ServingSettings(Section):
     def _hours(cls, text: str) -> str:
         if not re.fullmatch(HOURS, text):
             raise ValueError('it must be hours such as "22:00-06:00", or "" for always')
+        minutes = [int(at[:2]) * 60 + int(at[3:]) for at in text.split("-") if at]
+        if minutes and 0 < (minutes[-1] - minutes[0]) % (24 * 60) < LEAST_MINUTES:
+            raise ValueError(
+                f"it must be at least {LEAST_MINUTES} minutes: an engine wakes before they end"
+            )
         return text
 
     @property

@@ -170,6 +170,7 @@ def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> Non
         ("serving", "dtype", "int3", "'auto', 'bfloat16'"),
         ("serving", "port", 0, "at least 1"),
         ("serving", "sleep_hours", "25:00-06:00", 'hours such as "22:00-06:00"'),
+        ("serving", "sleep_hours", "23:59-00:01", "at least 10 minutes"),
         ("serving", "url", "10.0.0.5:8000", "such as http://10.0.0.5:8000"),
         ("serving", "url", "ftp://engine:8000", "is not an address"),
         ("serving", "url", "http://", "is not an address"),
