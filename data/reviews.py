@@ -91,10 +91,13 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
         replaced = pairs.same_words(db, old.domain_id, _draft(old, prompt, response))
         if replaced is not None and replaced.status == "approved":
             return replaced
+    draft = _draft(old, prompt, response)
+    same = pairs.fingerprint(draft) == old.fingerprint  # at most case and spacing are other
+    if same and old.status == "approved" and old.reviewed_by == reviewer:
+        return old
     _refuse_decided(old)
     _refuse_held(db, pair_id, reviewer)
-    draft = _draft(old, prompt, response)
-    if pairs.fingerprint(draft) == old.fingerprint:  # at most case and spacing are other
+    if same:
         pairs.respell(db, pair_id, draft)
         return decide(db, pair_id, "approved", reviewer)
     new_id = _replace(db, old, draft, reviewer)

@@ -16,6 +16,7 @@ Block = dict[str, Any]
 MARKDOWN = 12_000  # characters of markdown blocks in one message
 SECTION = 3_000
 A_MOMENT_S = 10
+PERSON = re.compile(r"\bslack:[A-Z0-9]{2,20}/([A-Z0-9]{2,20})\b")
 
 FEEDBACK = "feedback"
 AGAIN, CONTINUE = "again", "continue"
@@ -30,7 +31,12 @@ def sentence(text: str) -> str:
     """What an error says, as mrkdwn and with the commands that Slack has; only mentions of people
     stay mentions, and people named as `slack:T1/U2` become ones."""
     mentions = re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(in_slack(text)))
-    return re.sub(r"\bslack:[A-Z0-9]{2,20}/([A-Z0-9]{2,20})\b", r"<@\1>", mentions)
+    return PERSON.sub(r"<@\1>", mentions)
+
+
+def plain(text: str) -> str:
+    """What an error says below an input of a form, where Slack shows nobody's name."""
+    return PERSON.sub("somebody else", in_slack(text))
 
 
 def shorten(text: str, limit: int) -> str:

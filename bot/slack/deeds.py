@@ -16,7 +16,6 @@ from bot.slack.accept import place_of, team_of
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
 from bot.slack.modals import Origin
-from bot.slack.shell import in_slack
 from bot.slack.stream import Place
 from data import deeds, questions
 from data.clock import now_us
@@ -132,7 +131,7 @@ async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         deed_id = await _take_in(desk, place, f"form:{view['id']}", text, where.response_url)
     except (UnderstudyError, TimeoutError) as error:
         said = "That took too long. Send it again in a moment."
-        problem = said if isinstance(error, TimeoutError) else in_slack(str(error))
+        problem = said if isinstance(error, TimeoutError) else blocks.plain(str(error))
         await ack(response_action="errors", errors={choices.first_input(view): problem})
         return
     await ack()
@@ -152,7 +151,7 @@ async def asked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         text = blocks.escape(question)  # as Slack writes what is typed elsewhere
         await ask(desk, place, where.response_url, text, name=str(view["id"]))
     except UnderstudyError as error:
-        await ack(response_action="errors", errors={modals.QUESTION: str(error)})
+        await ack(response_action="errors", errors={modals.QUESTION: blocks.plain(str(error))})
         return
     await ack()
     desk.queue.wake()

@@ -15,17 +15,17 @@ from sqlite_utils import Database
 
 from bot.slack import fields, modals, roles, views
 from bot.slack.accept import team_of
-from bot.slack.blocks import Block, sentence
+from bot.slack.blocks import Block, plain, sentence
 from bot.slack.desk import Desk
 from bot.slack.modals import Origin
-from bot.slack.shell import in_slack
 from bot.slack.stream import Place
 from data import domains, pairs, reviews
-from data.errors import Conflict, NotFound, UnderstudyError
+from data.errors import Conflict, Invalid, NotFound, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
 BUTTON = re.compile(rf"^{modals.DECIDE}:")
 STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
+STANDS = "Nothing was changed; what you wrote stands here until you close this form."
 Decide = Callable[[Database, str], str]  # what it does for a reviewer; returns a note
 
 
@@ -81,7 +81,7 @@ async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         busy = "The store is busy. Send it again in a moment."
         await ack(response_action="errors", errors={field: busy})
     except UnderstudyError as error:
-        await ack(response_action="errors", errors={field: in_slack(str(error))})
+        await ack(response_action="errors", errors={field: plain(str(error))})
     else:
         await ack(response_action="update", view=shown)
 
@@ -112,7 +112,10 @@ def _edit(pair_id: int, view: dict[str, Any]) -> Decide:
         old = pairs.get(db, pair_id)
         prompt = modals.written(view, modals.PROMPT, old.prompt)
         response = modals.written(view, modals.RESPONSE, old.response)
-        new = reviews.edit(db, pair_id, prompt, response, who)
+        try:
+            new = reviews.edit(db, pair_id, prompt, response, who)
+        except Conflict as error:
+            raise Invalid(f"{error} {STANDS}") from error  # the next pair would wipe it out
         return f":white_check_mark: Approved as edited: pair {new.id}; the next retrain learns it."
 
     return decide

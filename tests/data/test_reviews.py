@@ -61,6 +61,13 @@ def test_an_edit_keeps_the_fact_and_the_correction_that_it_came_from(
     assert again == new
 
 
+def test_an_edit_that_changed_nothing_can_be_sent_again(db: Database) -> None:
+    approved = reviews.edit(db, 1, "Question 1?", "Answer 1.", "a")
+    assert reviews.edit(db, 1, "Question 1?", "Answer 1.", "a") == approved
+    with pytest.raises(Conflict, match="approved, by a"):
+        reviews.edit(db, 1, "Question 1?", "Better.", "a")
+
+
 def test_an_edit_of_an_answer_that_is_its_own_fact_makes_another_fact(db: Database) -> None:
     new = reviews.edit(db, 1, "Question 1?", "Better.", "a")
     assert new.fact == pairs.fact_of("Better.")

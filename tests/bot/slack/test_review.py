@@ -77,8 +77,8 @@ async def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> N
     pending(bot, 1)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
-    await bot.slack.submit(REVIEWER, view, prompt="Where is my key, please?")
-    assert "is nearly the same as golden question 1" in said_in(view)
+    ack = await bot.slack.submit(REVIEWER, view, prompt="Where is my key, please?")
+    assert "nearly the same as golden question 1" in ack.payload["errors"]["response"]
     assert [pair(bot, 2).status, len(pairs.every(bot.store.db, bot.domain))] == ["pending", 2]
 
 
@@ -184,6 +184,32 @@ async def test_what_somebody_decided_otherwise_is_said(bot: Bot) -> None:
     assert f"decided already: rejected, by <@{ADMIN}>" in said_in(view)
     assert "Question 2?" in said_in(view)
     assert pair(bot, 1).status == "rejected"
+
+
+@pytest.mark.parametrize("decided", [True, False])
+async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    bot.write(lambda db: db.execute("DELETE FROM review_leases"))
+    if decided:
+        bot.write(lambda db: reviews.decide(db, 1, "rejected", f"slack:T1/{ADMIN}"))
+    else:
+        bot.write(lambda db: reviews.hold(db, 1, f"slack:T1/{ADMIN}"))
+    ack = await bot.slack.submit(REVIEWER, view, response="Written for an hour.")
+    said = ack.payload["errors"]["response"]
+    assert ("rejected, by somebody else" if decided else "somebody else is looking") in said
+    assert "what you wrote stands here" in said
+    assert len(pairs.every(bot.store.db, bot.domain)) == 2
+
+
+async def test_an_edit_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
+    pending(bot, 3)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    ack = await bot.slack.submit(REVIEWER, view, times=3)
+    assert ack.payload["response_action"] == "update"
+    assert [pair(bot, n).status for n in (1, 2, 3)] == ["approved", "pending", "pending"]
 
 
 async def test_the_role_is_checked_at_every_press(bot: Bot) -> None:
