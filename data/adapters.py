@@ -186,6 +186,20 @@ def every(db: Database, domain: Domain | None = None) -> list[Adapter]:
     return [_adapter(r) for r in rows(db, SELECT + where + "ORDER BY a.id DESC", params)]
 
 
+def taught(db: Database, adapter: Adapter) -> set[int]:
+    """The pairs that an adapter or one that it went on from was trained on."""
+    found = rows(
+        db,
+        "WITH RECURSIVE line (parent_id, dataset_id) AS ("
+        "SELECT parent_id, dataset_id FROM adapters WHERE id = ? UNION "
+        "SELECT a.parent_id, a.dataset_id FROM adapters a JOIN line ON a.id = line.parent_id) "
+        "SELECT DISTINCT pair_id FROM dataset_pairs "
+        "WHERE split = 'train' AND dataset_id IN (SELECT dataset_id FROM line)",
+        [adapter.id],
+    )
+    return {r["pair_id"] for r in found}
+
+
 def live(db: Database, domain_id: int) -> Adapter | None:
     """The adapter that answers, or None: the bare base does."""
     found = row(db, SELECT + "WHERE a.domain_id = ? AND a.state = 'live'", [domain_id])

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
-from data import datasets
+from data import adapters, datasets
 from data.adapters import Adapter
 from data.datasets import Dataset, Part
 from data.domains import Domain
@@ -88,12 +88,16 @@ def prepare(
     today = forgetting.current([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     known: set[int] = set()
+    taught: set[int] = set()  # to those before it, too
     if live is not None and live.dataset_id is not None:
         known = {p.id for p in datasets.pairs_of(db, live.dataset_id, "train")}
         known -= set(today.reworded)
+        taught = adapters.taught(db, live) - set(today.reworded)
     chosen: dict[Name, list[Pair]] = {name: [] for name in ANSWERED}
     for pair in today.pairs:
-        name = _set_of(part_of[pair.id], pair.id in known, live is not None)
+        part = part_of[pair.id]
+        seen = pair.id in (known if part == "train" else taught)
+        name = _set_of(part, seen, live is not None)
         if name is not None:
             chosen[name].append(pair)
     sets: dict[Name, list[Question]] = {}
@@ -121,7 +125,7 @@ def fingerprint(asked: Sequence[Question]) -> str:
 
 
 def _set_of(part: Part, known: bool, beside_live: bool) -> Name | None:
-    if part in ("validation", "probe"):  # the live adapter of a cross-validated run knows them
+    if part in ("validation", "probe"):  # the live adapter may know them from before they were
         return "replay" if known else part
     if part == "golden":
         return "golden"

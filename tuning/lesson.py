@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from data import adapter_files, datasets, golden
+from data import adapter_files, adapters, datasets, golden
 from data.adapters import Adapter
 from data.config import Settings
 from data.datasets import Dataset
@@ -92,8 +92,9 @@ def prepare(
         if parent.dataset_id is not None:
             known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
         known -= set(today.reworded)
-        for part in ("validation", "probe"):  # a cross-validated parent was trained on them
-            kept[part] = [pair for pair in kept[part] if pair.id not in known]
+        taught = adapters.taught(db, parent) - set(today.reworded)
+        for part in ("validation", "probe"):  # such as when there were too few to hold any out
+            kept[part] = [pair for pair in kept[part] if pair.id not in taught]
     new_ids = {p.id for p in kept["train"]} - known
     if parent is not None and not new_ids:
         raise Invalid(

@@ -1,5 +1,6 @@
 """What an adapter is examined on, and that the sets do not overlap."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,13 +26,14 @@ def frozen(store: Store, domain: Domain) -> datasets.Dataset:
         return datasets.freeze(db, domain)
 
 
-def live(store: Store, domain: Domain) -> Adapter:
+def live(store: Store, domain: Domain, version: int = 1, parent_id: int | None = None) -> Adapter:
     """An adapter that was trained on what there is now."""
     dataset = frozen(store, domain)
     with store.write() as db:
         adapter = adapters.register(
-            db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
-            base_model="pocket", size_bytes=1, recipe={}, scores={}, dataset_id=dataset.id,
+            db, domain, version=version, sha256="a" * 64, path=f"adapters/helpdesk/{version}",
+            rank=8, base_model="pocket", size_bytes=1, recipe={}, scores={},
+            dataset_id=dataset.id, parent_id=parent_id,
         )  # fmt: skip
         return adapters.promote(db, adapter, "ann")
 
@@ -81,6 +83,24 @@ def test_beside_a_live_adapter_it_is_also_asked_what_is_new_and_what_is_old(
 
     assert [q.text for q in found.sets["new"]] == ["What is new?"]
     assert found.of["replay"] == 8
+
+
+def test_what_was_learned_before_it_was_held_out_is_no_unseen_question(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    held_out = replace(domain, validation_share=0.5)
+    teach(store, domain, 40)
+    first = live(store, held_out)
+    teach(store, domain, 20, start=40)
+    second = live(store, held_out, version=2, parent_id=first.id)
+    teach(store, domain, 20, start=60)
+
+    found = prepared(store, held_out, tokenizer, second)
+
+    old = {f"What is the code of box {i}?" for i in range(40)}
+    assert found.sets["validation"]
+    assert not old & {question.text for question in found.sets["validation"]}
+    assert old <= {question.text for question in found.sets["replay"]}
 
 
 def test_a_corrected_answer_is_new_and_the_wrong_one_is_not_replayed(

@@ -14,6 +14,7 @@ from data.db import Store
 from data.domains import Domain
 from data.errors import Invalid, NotFound
 from data.pairs import Draft, Split, Turn
+from tests.tuning.conftest import teach
 from tuning.lesson import Lesson, prepare
 
 
@@ -46,18 +47,20 @@ def parent_of(
     settings: Settings,
     domain: Domain,
     targets: Sequence[str] = ("v_proj", "q_proj"),
+    version: int = 1,
+    before: adapters.Adapter | None = None,
     **differs: Any,
 ) -> adapters.Adapter:
-    """An adapter trained on what is approved now."""
-    folder = settings.adapters_path / "helpdesk" / "1-x"
+    """An adapter trained on what is approved now, on from the one `before`."""
+    folder = settings.adapters_path / "helpdesk" / f"{version}-x"
     folder.mkdir(parents=True)
     shape = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "target_modules": [*targets]}
     (folder / "adapter_config.json").write_text(json.dumps(shape))
     with store.write() as db:
         adapter = adapters.register(
-            db, domain, version=1, sha256="x", path="adapters/helpdesk/1-x",
+            db, domain, version=version, sha256="x", path=f"adapters/helpdesk/{version}-x",
             base_model=settings.base.model, rank=8, size_bytes=1, recipe={}, scores={},
-            dataset_id=datasets.freeze(db, domain).id,
+            dataset_id=datasets.freeze(db, domain).id, parent_id=before.id if before else None,
         )  # fmt: skip
     return replace(adapter, **differs)
 
@@ -103,6 +106,25 @@ def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
         assert len(set(ids) & set(old)) == 3
     assert made.judged_by[0] == "new"
     assert [e.pair_id for e in made.measured["new"]] == new
+
+
+def test_what_an_adapter_before_the_parent_learned_is_not_held_out_as_unseen(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    """Below 50 facts all were learned; with the next ones some of these are held out."""
+    held_out = replace(domain, validation_share=0.5)
+    teach(store, domain, 40)
+    first = parent_of(store, settings, held_out)
+    teach(store, domain, 20, start=40)
+    second = parent_of(store, settings, held_out, version=2, before=first)
+    teach(store, domain, 20, start=60)
+
+    made = lesson(store, settings, held_out, tokenizer, second)
+
+    seen = adapters.taught(store.db, second)
+    assert len(seen) > 40
+    assert made.measured["validation"]
+    assert not seen & {example.pair_id for example in made.measured["validation"]}
 
 
 def test_a_correction_changes_what_is_trained_of_its_fact(
