@@ -67,16 +67,19 @@ class Killer:
         for victim in itertools.cycle(self.victims):
             if self.stop.wait(self.every_s):
                 return
-            pid, before = self._find(victim)
+            found = self._find(victim)
+            if found is None:
+                return
+            pid, before = found
             kill = Kill(victim, time.monotonic())
             self.kills.append(kill)
             os.kill(pid, signal.SIGKILL)
             self._watch(kill, pid, before)
 
-    def _find(self, victim: str) -> tuple[int, dict[int, str]]:
+    def _find(self, victim: str) -> tuple[int, dict[int, str]] | None:
         """The process to kill, once it runs, and all that run; of two engines the second, then
-        the first, and so on."""
-        while True:
+        the first, and so on. None when it is not back at the end."""
+        while not self.stop.wait(0.05):
             found = service.processes(self.running.settings.home)
             part = "engine" if victim.startswith("engine") else victim
             pids = [pid for pid, name in found.items() if name == part]
@@ -86,7 +89,7 @@ class Killer:
                 pids = sorted(cores if victim == "engine core" and cores else servers)
             if pids:
                 return pids[(len(self.kills) + 1) % len(pids)], found
-            time.sleep(0.05)
+        return None
 
     def _watch(self, kill: Kill, killed: int, before: dict[int, str]) -> None:
         """Wait until all replicas are ready and hold everything; count what was left behind."""
