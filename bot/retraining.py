@@ -89,7 +89,7 @@ def plan(
     parent = None if full else live
     if thumbs:
         return _from_thumbs(db, domain, parent)
-    new, held_out, known = _counted(db, domain, parent)
+    new, held_out, known = _counted(db, domain, parent, hold_out=not tried.folds)
     recipe, steps = _recipe(settings, parent, new - held_out, known, search.overrides(asked))
     return Planned(
         domain=domain.name,
@@ -166,14 +166,22 @@ def _from_thumbs(db: Database, domain: Domain, parent: Adapter | None) -> Planne
     )
 
 
-def _counted(db: Database, domain: Domain, parent: Adapter | None) -> tuple[int, int, int]:
-    """New pairs, those of them that are held out, and what the parent knows already."""
+def _counted(
+    db: Database, domain: Domain, parent: Adapter | None, *, hold_out: bool
+) -> tuple[int, int, int]:
+    """New pairs, those of them that are held out, and what the parent knows already. What was held
+    out from the parent is new when it is to be trained now."""
     approved = pairs.every(db, domain, "approved")
-    parts = datasets.split(approved, domain.validation_share)
+    parts = datasets.split(approved, domain.validation_share, hold_out=hold_out)
     seen: set[int] = set()
     if parent is not None and parent.dataset_id is not None:
-        sql = "SELECT pair_id FROM dataset_pairs WHERE dataset_id = ?"
-        seen = {r["pair_id"] for r in rows(db, sql, [parent.dataset_id])}
+        sql = "SELECT pair_id, split FROM dataset_pairs WHERE dataset_id = ?"
+        found = rows(db, sql, [parent.dataset_id])
+        seen = {
+            r["pair_id"]
+            for r in found
+            if r["split"] == "train" or parts.get(r["pair_id"]) != "train"
+        }
     new = [pair.id for pair in approved if pair.id not in seen]
     trained = [pair_id for pair_id in new if parts[pair_id] == "train"]
     known = sum(parts[pair.id] == "train" for pair in approved if pair.id in seen)

@@ -58,9 +58,7 @@ def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
 
     Raises EmptyDataset when there is nothing to train on."""
     approved = every(db, domain, "approved")
-    parts = split(approved, domain.validation_share)
-    if not hold_out:
-        parts = {i: "golden" if part == "golden" else "train" for i, part in parts.items()}
+    parts = split(approved, domain.validation_share, hold_out=hold_out)
     if not any(part == "train" for part in parts.values()):
         raise EmptyDataset(
             f"{domain.name} has no approved pairs to train on. Import some "
@@ -110,8 +108,9 @@ def holes(db: Database, dataset_id: int) -> int:
     return int(value(db, sql, [dataset_id]))
 
 
-def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:
+def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) -> dict[int, Part]:
     """Pair id -> part. Depends on the pairs' words, facts and marks only, never on order or ids.
+    Without `hold_out` all pairs but the golden ones are trained on.
 
     Facts that are phrased alike are one fact: two pairs with the same prompt share their group,
     so that a prompt can't be both trained on and measured. A golden prompt is never trained on,
@@ -137,6 +136,8 @@ def split(pairs: list[Pair], validation_share: float) -> dict[int, Part]:
                 spare.append((fact, min(free, key=lambda p: p.fingerprint)))
     for _, pair in sorted(spare, key=lambda item: _hash01(item[0], "probe"))[:PROBE_LIMIT]:
         parts[pair.id] = "probe"
+    if not hold_out:
+        return {i: "golden" if part == "golden" else "train" for i, part in parts.items()}
     return parts
 
 

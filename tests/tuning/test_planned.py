@@ -1,11 +1,12 @@
 """What a dry run says (`bot/retraining.py`) is what the run then does."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot import admin, retraining
-from data import adapters, runs
+from data import adapters, datasets, runs
 from data.config import Settings
 from data.db import Store
 from data.domains import Domain
@@ -58,6 +59,44 @@ def test_a_search_is_planned_with_the_number_of_its_trainings(
 
     assert (planned.trainings, planned.recipe["epochs"]) == (6, 3)
     assert "It would train 6 times to choose" in retraining.in_words(planned)[-1]
+
+
+def test_a_cross_validation_is_planned_to_hold_nothing_out(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    held_out = replace(domain, validation_share=0.5)
+    teach(store, domain, 60)
+
+    planned = retraining.plan(store.db, settings, held_out)
+    crossed = retraining.plan(store.db, settings, held_out, overrides={"folds": 2})
+
+    assert planned.held_out > 0
+    assert (crossed.new, crossed.held_out) == (60, 0)
+
+
+def test_what_the_parent_was_not_trained_on_is_planned_as_new(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was held out from the parent, and is not held out any more."""
+    held_out = replace(domain, validation_share=0.5)
+    teach(store, domain, 40)
+    monkeypatch.setattr(datasets, "VALIDATION_FACTS", 10)
+    parent = parent_of(store, settings, held_out)
+    monkeypatch.undo()
+    with store.write() as db:
+        adapters.promote(db, parent, "ann")
+    teach(store, domain, 1, start=40)
+
+    planned = retraining.plan(store.db, settings, held_out)
+
+    made = lesson(store, settings, held_out, tokenizer, parent)
+    assert made.new > 1
+    assert planned.new - planned.held_out == made.new
+    assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
 
 
 def test_what_a_run_would_refuse_is_refused_before(
