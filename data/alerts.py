@@ -116,7 +116,7 @@ def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
                 text = (
                     f"{variant.adapter} is compared in {domain.name} and no engine holds it; "
                     "nobody new is given a variant until one does, and its people are answered by "
-                    "a stand-in, which counts for neither side."
+                    "a stand-in, which counts as its failure."
                 )
                 yield Alert("not_held", variant.adapter, text)
 
