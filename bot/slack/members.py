@@ -59,6 +59,10 @@ def register_last(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
     """Buttons, forms and shortcuts of messages from before an update: what nobody else takes."""
 
     async def on_outdated(ack: Listener, body: dict[str, Any]) -> None:
+        inputs = [b for b in (body.get("view") or {}).get("blocks") or [] if b["type"] == "input"]
+        if body["type"] == "view_submission" and inputs:  # what was typed stays there to be copied
+            await ack(response_action="errors", errors={inputs[-1]["block_id"]: OUTDATED})
+            return
         await ack()
         desk, url = at(body), str(body.get("response_url") or "")
         desk.tasks.start(desk.tell(place_of(body), OUTDATED, url), "outdated")

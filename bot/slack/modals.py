@@ -1,7 +1,7 @@
 """The forms of admins and reviewers, built by pure functions: the menu, a confirmation, and the
 review of a pair. What a form has to know when it is sent is in its `private_metadata`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ DECIDE = "review"  # … and so where it decides on a pair
 CHOOSE_DOMAIN = "menu_domain"
 QUESTION, PROMPT, RESPONSE, REASON = "question", "prompt", "response", "reason"
 LONGEST_INPUT = 3_000  # characters that a form of Slack's takes
-MOST_SHOWN = 8_800  # characters of a text in the review: three sections
+MOST_SHOWN = 8_800  # characters of a text in the review
+MOST_LITERAL = 2_900  # … and of a section of it, as it is written for Slack
 MOST_RESULT = 60  # blocks
 
 Action = tuple[Role, str, str, str]
@@ -239,17 +240,21 @@ def _decision(verb: str, label: str, pair_id: int, style: str = "") -> Block:
 
 def _long(label: str, text: str) -> list[Block]:
     """A text in as many sections as it takes; the rest of a very long one is left out."""
-    parts = [text[at : at + 2_800] for at in range(0, min(len(text), MOST_SHOWN), 2_800)]
-    shown = [section(f"*{label}*\n{_literal(parts[0])}")] if parts else []
-    shown += [section(_literal(part)) for part in parts[1:]]
+    shown = [section(part) for part in _literal(f"*{label}*\n", text[:MOST_SHOWN])]
     if len(text) > MOST_SHOWN:
         shown.append(context(f"… and {len(text) - MOST_SHOWN:,} characters more; *Edit* shows all"))
     return shown
 
 
-def _literal(text: str) -> str:
-    """A text as it is, as far as mrkdwn can show that; escaping may make it five times as long."""
-    return shorten(escape(text), 2_950)
+def _literal(part: str, text: str) -> Iterator[str]:
+    """A text as it is, behind `part`, as far as mrkdwn can show that; escaping may make it five
+    times as long, so it is cut afterwards."""
+    for char in map(escape, text):
+        if len(part) + len(char) > MOST_LITERAL:
+            yield part
+            part = ""
+        part += char
+    yield part
 
 
 def _modal(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from bot.slack import blocks, home, members
+from bot.slack import blocks, fields, home, members
 from data.db import StoreBusy
 from tests.bot.slack.conftest import MEMBER, Bot, logged_words
 from tests.fake_slack.workspace import BOT_USER, Message
@@ -161,3 +161,10 @@ async def test_deliveries_that_nobody_expects(bot: Bot, quiet: Callable[[], str]
     quiet()
     assert bot.slack.told(MEMBER).count(members.OUTDATED) == 2, "of the button and the shortcut"
     assert bot.slack.from_bot()[-1].notes == members.OUTDATED, "of the form"
+
+
+async def test_what_was_typed_into_a_form_of_another_version_stays_there(bot: Bot) -> None:
+    typed = fields.text_input("of_another_version", "Words", "…")
+    view = {"id": "V0", "type": "modal", "callback_id": "of_another_version", "blocks": [typed]}
+    ack = await bot.slack.submit(MEMBER, view, of_another_version="Written for an hour.")
+    assert ack.payload["errors"] == {"of_another_version": members.OUTDATED}

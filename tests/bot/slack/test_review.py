@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.slack.blocks import escape
 from data import domains, golden, pairs, reviews
 from data.pairs import Draft, Pair
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
@@ -127,6 +128,14 @@ async def test_any_pair_is_a_valid_form(bot: Bot, text: str) -> None:
     view = form(bot)
     await bot.slack.submit(REVIEWER, view)
     assert pair(bot, 1).status == "rejected"
+
+
+async def test_a_text_that_is_longer_as_it_is_written_for_slack_is_shown_whole(bot: Bot) -> None:
+    text = "".join(f"<b>&{n}</b>\n" for n in range(600))
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft("Why?", text)], source="import"))
+    view = await review(bot)
+    shown = "".join(b["text"]["text"] for b in view["blocks"] if b["type"] == "section")
+    assert escape(text.strip()) in shown
 
 
 async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
