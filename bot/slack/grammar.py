@@ -67,7 +67,7 @@ USAGE: tuple[tuple[Role, str, str], ...] = (
     ("admin", "retrain [DOMAIN] [--full]", "learn the new pairs; --full starts from the base"),
     ("admin", "retrain [DOMAIN] --preferences", "learn from thumbs up and down"),
     ("admin", "cancel RUN", "stop a run"),
-    ("admin", "ab start A B [DOMAIN] [--split 20]", "compare two versions; 20 % of people get B"),
+    ("admin", "ab start A B [DOMAIN] [--split 20]", "compare two versions; half get B, or 20 %"),
     ("admin", "ab start A B --pairwise", "… and now and then let people choose between both"),
     ("admin", "ab ramp PERCENT [DOMAIN]", "let more people get B; nobody is moved back"),
     ("admin", "ab tester @PERSON SIDE [DOMAIN]", "let somebody see A or B, without being counted"),

@@ -319,8 +319,12 @@ def _outcomes(db: Database) -> list[Scene]:
         ("role-revoked", "A role taken back", reports.role_revoked("U2")),
         ("forgotten", "Somebody forgotten", reports.forgetting("U2", "5f0c1d2e3a4b")),
     ]
-    by = blocks.context("by <@U1>")
-    return [Scene(n, title, "", message([*b, by])) for n, title, b in shown]
+    pressed = ("promoted", "retired", "compared")  # buttons below a run: told in its thread
+    by = [blocks.context("by <@U1>")]
+    return [
+        Scene(n, title, "", message([*b, *by] if n in pressed else b, private=n not in pressed))
+        for n, title, b in shown
+    ]
 
 
 def _stale(db: Database) -> list[Block]:
