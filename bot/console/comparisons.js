@@ -9,7 +9,7 @@ let shown = 0; // which look is the newest
 
 async function call(path) {
   const response = await fetch(`/v1${path}`, { headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
-  const answer = await response.json();
+  const answer = await response.json().catch(() => ({})); // a proxy's page, where the service is away
   if (response.ok) return answer;
   const error = new Error(answer.error?.message ?? `The service answered with status ${response.status}.`);
   error.signIn = response.status === 401 || response.status === 403;
@@ -170,8 +170,10 @@ function trying(work) {
 }
 
 $("sign-in").addEventListener("submit", trying(async () => {
-  sessionStorage.setItem(KEY, $("key").value.trim());
+  const key = $("key").value.trim();
   $("key").value = "";
+  if (!/^[!-~]+$/.test(key)) throw new Error("That is no API key. It is shown whole only once, by `understudy keys create`.");
+  sessionStorage.setItem(KEY, key);
   await look();
 }));
 $("leave").addEventListener("click", leave);

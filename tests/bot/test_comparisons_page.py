@@ -78,6 +78,28 @@ async def test_a_members_key_is_told_nothing(bot: Bot) -> None:
         assert await page.js("sessionStorage.length") == 0
 
 
+async def test_the_beginning_of_a_key_is_called_no_key(bot: Bot) -> None:
+    """As `understudy keys list` shows it; with such a character nothing could be sent."""
+    async with browser.page() as page:
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, "us-Vxa1g…")
+        await page.wait(PROBLEM)
+
+        assert "That is no API key" in await page.js(PROBLEM)
+        assert await page.js("sessionStorage.length") == 0
+
+
+async def test_a_proxy_that_answers_in_the_services_place_is_told_by_its_status(bot: Bot) -> None:
+    away = "window.fetch = async () => new Response('<html>', { status: 502 })"
+    async with browser.page() as page:
+        await page.send("Page.addScriptToEvaluateOnNewDocument", source=away)
+        await page.open(f"{bot.url}/comparisons")
+        await sign_in(page, bot.secrets["admin"])
+        await page.wait(PROBLEM)
+
+        assert await page.js(PROBLEM) == "The service answered with status 502."
+
+
 async def test_without_a_comparison_it_says_how_to_begin_one(bot: Bot) -> None:
     async with browser.page() as page:
         await page.open(f"{bot.url}/comparisons")
