@@ -1,7 +1,8 @@
 """The status that a pair is given by a reviewer, or by the loop itself.
 
-Every way into training goes through here: what would teach an answer to a golden question is never
-approved.
+Every pair that is there already and is approved goes through here: what would teach an answer to a
+golden question never is. Those that are imported as approved are checked as they are read
+(`data/formats.py`).
 """
 
 from sqlite_utils import Database
