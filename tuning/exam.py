@@ -68,10 +68,11 @@ class Question:
 class Exam:
     sets: Mapping[Name, Sequence[Question]]  # none of them empty; at most `MEASURED` of each
     of: Mapping[Name, int]  # how many the domain has
+    withheld: frozenset[int] = frozenset()  # pairs that the live adapter was taught, the run not
 
     def asked(self, name: Name) -> Sequence[Question]:
         """Those of a set that are answered."""
-        return self.sets[name][: ANSWERED[name]]
+        return self.sets.get(name, ())[: ANSWERED[name]]
 
 
 def prepare(
@@ -82,8 +83,10 @@ def prepare(
     tokenizer: Any,
     stops: frozenset[int],
     max_length: int,
+    parent: Adapter | None = None,
 ) -> Exam:
-    """The exam of the adapter that a run makes from `dataset`, beside the `live` one."""
+    """The exam of the adapter that a run makes from `dataset`, on from `parent`, beside the `live`
+    one."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     today = forgetting.current([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
@@ -115,7 +118,10 @@ def prepare(
             for p, example in zip(some, examples, strict=True)
         ]
     filled = {name: questions for name, questions in sets.items() if questions}
-    return Exam(filled, {name: len(chosen[name]) for name in filled})
+    learned = {pair_id for pair_id, part in part_of.items() if part == "train"}
+    learned |= adapters.taught(db, parent) if parent else set()
+    withheld = frozenset(pair.id for pair in chosen["replay"]) - learned
+    return Exam(filled, {name: len(chosen[name]) for name in filled}, withheld)
 
 
 def fingerprint(asked: Sequence[Question]) -> str:

@@ -21,7 +21,7 @@ A rule that has nothing to be measured on is not failed, and says so.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -204,9 +204,11 @@ def judge(
     served: Parity,
     *,
     live: bool,
+    withheld: int = 0,
 ) -> Verdict:
     """Apply all rules. `losses` and `f1` hold, by set, the candidate's and the incumbent's
-    results question by question; `incumbent` is its name, `live` whether it is an adapter."""
+    results question by question; `incumbent` is its name, `live` whether it is an adapter;
+    `withheld` counts the replay questions that the run held out."""
     chance = settings.chance
 
     def loss(name: Name) -> tuple[Sequence[Loss], Sequence[Loss]]:
@@ -225,7 +227,10 @@ def judge(
     ]
     if live:
         own, other = loss("new")
-        rules += [new(own, other, incumbent), overlap("replay")]
+        replay = overlap("replay")
+        if withheld and replay.passed is False:
+            replay = replace(replay, sentence=replay.sentence + _withheld(withheld, incumbent))
+        rules += [new(own, other, incumbent), replay]
     return Verdict((*rules, parity(served, least=settings.parity)))
 
 
@@ -276,6 +281,15 @@ def _signed(value: float) -> str:
 def _may_be(allowed: bool) -> str:
     """Why what passes does: the margin allows it, or luck on so few questions explains it."""
     return "it may be" if allowed else "chance explains"
+
+
+def _withheld(count: int, incumbent: str) -> str:
+    """A full run holds out anew, perhaps what a smaller domain could not spare."""
+    which = "1 of them" if count == 1 else f"{count} of them"
+    return (
+        f" This run held {which} out to measure on, and {incumbent} was trained on them: with "
+        "--folds 5 a full run learns all."
+    )
 
 
 def _questions(found: Paired) -> str:

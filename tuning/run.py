@@ -110,7 +110,7 @@ def tune(store: Store, settings: Settings, run: Run) -> adapters.Adapter:
     _phase(store, run, "publishing")
     live = comparable(settings, adapters.live(store.db, domain.id))
     questions = exam.prepare(
-        store.db, domain, dataset, live, tokenizer, base.stops, lesson.recipe.max_length
+        store.db, domain, dataset, live, tokenizer, base.stops, lesson.recipe.max_length, parent
     )
     canaries = canary.record(base, tuned, lesson)
     probes = canary.probes(base, tuned, questions, lesson)

@@ -40,7 +40,8 @@ def judged(settings: Settings, exam: Exam, results: Results) -> Verdict:
         part: (found["candidate"], found[who]) for part, found in results.losses.items()
     }
     live = results.live is not None
-    return gate.judge(settings.gate, losses, f1, name, results.parity, live=live)
+    withheld = sum(q.example.pair_id in exam.withheld for q in exam.asked("replay")) if live else 0
+    return gate.judge(settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld)
 
 
 def scores(

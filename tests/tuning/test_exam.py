@@ -38,10 +38,15 @@ def live(store: Store, domain: Domain, version: int = 1, parent_id: int | None =
         return adapters.promote(db, adapter, "ann")
 
 
-def prepared(store: Store, domain: Domain, tokenizer: Any, beside: Adapter | None = None) -> Exam:
-    return exam.prepare(
-        store.db, domain, frozen(store, domain), beside, tokenizer, stop_ids(tokenizer), 512
-    )
+def prepared(
+    store: Store,
+    domain: Domain,
+    tokenizer: Any,
+    beside: Adapter | None = None,
+    parent: Adapter | None = None,
+) -> Exam:
+    dataset, stops = frozen(store, domain), stop_ids(tokenizer)
+    return exam.prepare(store.db, domain, dataset, beside, tokenizer, stops, 512, parent)
 
 
 def test_a_first_adapter_is_asked_golden_and_held_out_questions(
@@ -101,6 +106,24 @@ def test_what_was_learned_before_it_was_held_out_is_no_unseen_question(
     assert found.sets["validation"]
     assert not old & {question.text for question in found.sets["validation"]}
     assert old <= {question.text for question in found.sets["replay"]}
+
+
+def test_a_full_run_may_hold_out_what_the_live_adapter_was_taught(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    held_out = replace(domain, validation_share=0.5)
+    teach(store, domain, 40)
+    first = live(store, held_out)
+    teach(store, domain, 20, start=40)
+    dataset = frozen(store, held_out)
+    spared = {p.id for p in datasets.pairs_of(store.db, dataset.id, "validation")}
+
+    full = prepared(store, held_out, tokenizer, first)
+    further = prepared(store, held_out, tokenizer, first, parent=first)
+
+    assert full.withheld == spared & adapters.taught(store.db, first)
+    assert full.withheld
+    assert not further.withheld
 
 
 def test_a_corrected_answer_is_new_and_the_wrong_one_is_not_replayed(

@@ -5,6 +5,7 @@ import pytest
 
 from data.config import GateSettings
 from tuning import gate
+from tuning.exam import Name
 from tuning.gate import Parity, judge, paired, paired_losses
 from tuning.measures import Loss
 
@@ -114,6 +115,19 @@ def test_a_handful_of_golden_questions_cannot_fail_anybody_by_bad_luck() -> None
     assert rule.paired.chance == 1 / 8
     assert rule.passed
     assert rule.sentence.startswith("It is no worse than chance explains on golden questions")
+
+
+@pytest.mark.parametrize(("lost", "said"), [(20, True), (0, False)])
+def test_what_a_full_run_held_out_is_named_where_it_is_missed(lost: int, said: bool) -> None:
+    f1: dict[Name, tuple[list[float], list[float]]] = {
+        "replay": ([0.0] * lost + [1.0] * (40 - lost), [1.0] * 40)
+    }
+    served = Parity(None, 0, not_asked="none")
+
+    verdict = gate.judge(GateSettings(), {}, f1, "helpdesk@1", served, live=True, withheld=20)
+
+    words = "held 20 of them out to measure on, and helpdesk@1 was trained on them: with --folds 5"
+    assert (words in verdict.reason) is said
 
 
 def test_parity_is_failed_by_other_answers() -> None:
