@@ -1,6 +1,11 @@
 """Commands of which nothing but the name was said: a form asks for the rest."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from sqlite_utils import Database
 
 from bot.slack import grammar
 from bot.slack.commands import Choose
@@ -94,6 +99,27 @@ async def test_a_run_is_chosen_and_stopped(bot: Bot) -> None:
     await command(bot, ADMIN, "retrain")
     assert "Run 1 of helpdesk is cancelled" in await choose(bot, "cancel", 2)
     assert runs.get(bot.store.db, 1).state == "cancelled"
+
+
+async def test_what_takes_longer_than_slack_waits_can_be_sent_again(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "promote")
+    go_on = asyncio.Event()
+
+    async def slow(fn: Callable[[Database], Any]) -> Any:
+        await go_on.wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.slack.deeds.FORM_S", 0.1)
+        patch.setattr(bot.store, "read", slow)
+        ack = await bot.slack.submit(ADMIN, form(bot))
+    go_on.set()
+    assert "Send it again" in ack.payload["errors"]["version"]
+    await bot.slack.submit(ADMIN, form(bot))
+    await confirm(bot, ADMIN)
+    assert live_version(bot) == 2
 
 
 async def test_a_role_is_chosen_and_taken_back(bot: Bot) -> None:
