@@ -129,6 +129,9 @@ def prepare(
         epoch = forgetting.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
         measured["new"] = new[:WATCHED]
         judged_by = ("new", *judged_by)  # learned, and not at the cost of what was known
+    if recipe.patience and not judged_by:
+        why = f"{recipe.why} Nothing is held out, so it does not stop early."
+        recipe = recipe.model_copy(update={"why": why})
     encoded(kept["golden"])  # what could not be measured is found before anything is trained
     held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
     return Lesson(

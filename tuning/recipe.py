@@ -292,7 +292,7 @@ def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
         chosen["learning_rate"] /= 3
         why += " On from its parent: a third of the rate, old pairs mixed in."
     elif pairs < FEW:
-        why += " What so few carry over, --folds 5 tells."
+        why += " How much carries over to other questions, --folds 5 measures."
     return chosen, why
 
 

@@ -91,6 +91,18 @@ def test_the_probe_judges_where_there_is_one(
     assert not {e.pair_id for e in made.measured["probe"]} & {e.pair_id for e in made.epoch(0)}
 
 
+@pytest.mark.parametrize("split", ["auto", "validation"])
+def test_a_run_that_cannot_stop_early_says_so(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, split: Split
+) -> None:
+    add(store, domain, ("a", "one"), ("b", "two"))
+    add(store, domain, ("c", "three"), split=split)
+
+    why = lesson(store, settings, domain, tokenizer, patience=2).recipe.why
+
+    assert ("Nothing is held out, so it does not stop early." in why) is (split == "auto")
+
+
 def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
