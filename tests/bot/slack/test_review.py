@@ -138,6 +138,16 @@ async def test_a_text_that_is_longer_as_it_is_written_for_slack_is_shown_whole(b
     assert escape(text.strip()) in shown
 
 
+async def test_a_pair_that_no_form_takes_is_not_tried_again(bot: Bot) -> None:
+    pending(bot, 1)
+    view = await review(bot)
+    bot.slack.faults["views.update"] += ["view_too_large"]
+    await press(bot, REVIEWER, view, "Edit")
+    assert "more than a form of Slack's takes" in bot.slack.told(REVIEWER)
+    await press(bot, REVIEWER, view, "Approve")
+    assert pair(bot, 1).status == "approved"
+
+
 async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
     pending(bot, 2)
     view = await review(bot)
