@@ -30,7 +30,8 @@ PARTS = ("serve", "worker", "bot")  # started in this order, stopped in the reve
 LOOK_S = 0.2  # between looks at the children
 FIRST_DELAY_S = 1.0  # before the second start in a row; the first comes at once
 LONGEST_DELAY_S = 30.0
-STEADY_S = 10.0  # a child that lived so long starts again at once
+STEADY_S = 60.0  # a child that lived so long starts again at once
+KILLED_S = 10.0  # the same where a signal ended it, memory that ran out, say: it did not give up
 GRACE_S = 40.0  # for a child to finish by itself
 PR_SET_PDEATHSIG = 1
 
@@ -88,7 +89,7 @@ class Supervisor:
             if code is None:
                 continue
             if child.due is None:
-                if now - child.started > STEADY_S:
+                if now - child.started > (KILLED_S if code < 0 else STEADY_S):
                     child.delay = 0.0
                 child.due = now + child.delay
                 log.warning(

@@ -104,17 +104,24 @@ def test_a_crashed_part_starts_again_at_once_and_then_ever_later(supervisor: Sup
     assert delays == [0.0, 1.0, 2.0]
 
 
-def test_a_part_that_has_run_for_a_while_starts_again_at_once(supervisor: Supervisor) -> None:
-    """However often it was killed before, as when memory runs short again and again."""
+@pytest.mark.parametrize(
+    ("ended_by", "lived", "at_once"),
+    [(signal.SIGKILL, 11, True), (signal.SIGKILL, 9, False), (0, 11, False), (0, 61, True)],
+)
+def test_when_a_part_starts_again_at_once_however_often_it_ended(
+    supervisor: Supervisor, ended_by: int, lived: float, at_once: bool
+) -> None:
+    """A signal is not its own doing; one that ends by itself, soon each time, gets ever later."""
     supervisor.start()
     child = supervisor.children["worker"]
     try:
-        child.delay, child.started = 30.0, time.monotonic() - 11
-        child.process.kill()
+        time.sleep(2)  # past its start, so that SIGTERM is taken as a request
+        child.process.send_signal(ended_by or signal.SIGTERM)
         child.process.wait()
+        child.delay, child.started = 30.0, time.monotonic() - lived
         began = child.started
         supervisor.revive()
-        assert child.started != began
+        assert (child.started != began) is at_once
     finally:
         supervisor.stop()
 
