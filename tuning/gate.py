@@ -287,8 +287,8 @@ def _withheld(count: int, incumbent: str) -> str:
     """A full run holds out anew, perhaps what a smaller domain could not spare."""
     which = "1 of them" if count == 1 else f"{count} of them"
     return (
-        f" This run held {which} out to measure on, and {incumbent} was trained on them: with "
-        "--folds 5 a full run learns all."
+        f" This run held {which} out to measure on, and {incumbent} was trained on them; a run "
+        "without --full goes on from what it knows."
     )
 
 

@@ -126,7 +126,7 @@ def test_what_a_full_run_held_out_is_named_where_it_is_missed(lost: int, said: b
 
     verdict = gate.judge(GateSettings(), {}, f1, "helpdesk@1", served, live=True, withheld=20)
 
-    words = "held 20 of them out to measure on, and helpdesk@1 was trained on them: with --folds 5"
+    words = "held 20 of them out to measure on, and helpdesk@1 was trained on them"
     assert (words in verdict.reason) is said
 
 
