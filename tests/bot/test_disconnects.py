@@ -107,7 +107,7 @@ def test_a_caller_who_leaves_stops_the_engine(bot: Bot, stream: bool) -> None:
     bot.vllm.say = lambda body: begins(body, HANG)
 
     with pytest.raises(httpx.ReadTimeout):
-        bot.http("member", timeout=0.5).post("/v1/chat/completions", json=BODY | {"stream": stream})
+        bot.http("member", timeout=2).post("/v1/chat/completions", json=BODY | {"stream": stream})
 
     wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left", 5)
     (reply,) = bot.wait_closed()
