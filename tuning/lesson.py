@@ -121,7 +121,10 @@ def prepare(
     check(train, stops)
     measured = {part: encoded(kept[part])[:WATCHED] for part in ("validation", "probe")}
     measured = {part: examples for part, examples in measured.items() if examples}
-    judged_by = next(((part,) for part in ("probe", "validation") if part in measured), ())
+    # Facts that nobody could guess say little of when a base that learns by rote is at its best:
+    # without early stopping they are measured, and held-out phrasings alone choose the weights.
+    judges = ("probe", "validation") if recipe.patience else ("probe",)
+    judged_by = next(((part,) for part in judges if part in measured), ())
     epoch: Callable[[int], Sequence[Example]] = lambda _: train  # noqa: E731
     if parent is not None:
         new = [e for e in train if e.pair_id in new_ids]

@@ -114,7 +114,8 @@ class Recipe(BaseModel):
     evaluations: int = Field(default=5, ge=1, le=100)
     """How often a run measures its validation loss, the last step included."""
     patience: int = Field(default=0, ge=0)
-    """Stop after so many measurements without a better one; 0: never."""
+    """Stop after so many measurements without a better one; 0: never, and then held-out phrasings
+    choose the weights that are kept, or, without any, the last ones are."""
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Incremental runs: the share of what is trained on that the parent knew already."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)

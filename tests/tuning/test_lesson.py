@@ -76,7 +76,22 @@ def test_golden_and_validation_pairs_are_measured_and_never_trained_on(
 
     assert {e.pair_id for n in range(3) for e in made.epoch(n)} == set(trained)
     assert [e.pair_id for e in made.measured["validation"]] == held_out
-    assert made.judged_by == ("validation",)
+
+
+@pytest.mark.parametrize(("patience", "judges"), [(2, ("validation",)), (0, ())])
+def test_facts_that_nobody_could_guess_choose_the_weights_only_of_a_run_that_stops_early(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    tokenizer: Any,
+    patience: int,
+    judges: tuple[str, ...],
+) -> None:
+    """A tiny base learns by rote, for many passes: it would be cut short after the first few."""
+    add(store, domain, ("a", "one"), ("b", "two"))
+    add(store, domain, ("c", "three"), split="validation")
+
+    assert lesson(store, settings, domain, tokenizer, patience=patience).judged_by == judges
 
 
 def test_the_probe_judges_where_there_is_one(
