@@ -15,10 +15,11 @@ demo: $(CPU) ## install, then see the whole loop on this machine (Ctrl-C ends it
 	@$(BIN)/understudy demo $(DEMO_ARGS)
 
 test: $(DEV) ## install, then run all tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-fast
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-test-fast: $(DEV) ## the tests that take seconds: none that tunes or starts vLLM
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+test-fast: $(DEV) ## the tests that take seconds, two at a time: none that tunes or starts vLLM
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 check: $(DEV) ## style and types
 	@$(BIN)/ruff check .

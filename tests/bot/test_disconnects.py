@@ -120,7 +120,7 @@ def test_a_caller_who_leaves_before_the_first_word_stops_the_engine(bot: Bot) ->
     bot.vllm.say = lambda body: [*words(body["model"])[:1], HANG]
 
     with pytest.raises(httpx.ReadTimeout):
-        bot.http("member", timeout=0.5).post("/v1/chat/completions", json=BODY | {"stream": True})
+        bot.http("member", timeout=2).post("/v1/chat/completions", json=BODY | {"stream": True})
 
     wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left", 5)
     assert [r.status for r in bot.wait_closed()] == ["cancelled"]
