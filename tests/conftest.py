@@ -26,6 +26,11 @@ from data.config import ServingSettings, Settings
 from data.db import Store
 from serving import serve
 
+# A shell that runs the tests in its background ignores Ctrl-C for them, and for every process that
+# they start: those that are to end by it would run on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def free_port() -> int:
     with socket.socket() as probe:
