@@ -109,6 +109,7 @@ def prepare(
         epoch=lambda _: order,
         measured={part: some for part, some in measured.items() if some},
         judged_by=(),
+        compared_by=(),
         held_out=(),
         new=len(trained),
         superseded=0,

@@ -45,7 +45,7 @@ def carry_out(
         trained = course.carry_out(what, folder, phase, remember)
     phase("measuring")
     outcome = trained.outcome
-    judged = [outcome.losses[part] for part in trained.lesson.judged_by]
+    judged = [outcome.losses[part] for part in trained.lesson.compared_by]
     with what.store.write() as db:
         trials.finish(
             db,
