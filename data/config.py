@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from data import config_errors
 from data.errors import Invalid
 
 FILE_NAME = "understudy.toml"
@@ -320,7 +321,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        raise Invalid(_describe(error, file, origin)) from error
+        said = config_errors.describe(error, file, origin, Settings, SECTIONS)
+        raise Invalid(said) from error
     home = (file.parent / settings.home).resolve()
     base = settings.base
     if base.model != "pocket" and (local := file.parent / base.model).is_dir():
@@ -375,57 +377,3 @@ def _variable(name: str, environ: Mapping[str, str]) -> str | None:
         raise Invalid(f"{name}_FILE: {file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise Invalid(f"{name}_FILE: {file} is not text in UTF-8.") from error
-
-
-WANTED = {  # what pydantic says of a value that does not fit, as a person would say it
-    "int_type": "it must be a whole number",
-    "int_parsing": "it must be a whole number",
-    "int_from_float": "it must be a whole number",
-    "float_type": "it must be a number",
-    "float_parsing": "it must be a number",
-    "bool_type": "it must be true or false",
-    "bool_parsing": "it must be true or false",
-    "string_type": "it must be text, in quotes",
-    "string_too_short": "it must not be empty",
-    "path_type": "it must be the path of a folder, in quotes",
-    "tuple_type": 'it must be a list, such as ["one", "two"]',
-    "model_type": "it must be a section: its name in brackets on a line, its settings below",
-    "literal_error": "it must be {expected}",
-    "greater_than": "it must be more than {gt}",
-    "greater_than_equal": "it must be at least {ge}",
-    "less_than": "it must be less than {lt}",
-    "less_than_equal": "it must be at most {le}",
-}
-
-
-def _describe(error: ValidationError, file: Path, origin: Mapping[str, str]) -> str:
-    """A line for each mistake. Never shows a value: it may be a secret."""
-    lines = []
-    for problem in error.errors():
-        place = tuple(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        if not place:  # two settings that don't go together
-            lines.append(message)
-            continue
-        where = origin.get(".".join(place), str(file))
-        if problem["type"] == "extra_forbidden":
-            message = f"is not a setting.{_nearest(place)}"
-        elif problem["type"] in WANTED:
-            message = WANTED[problem["type"]].format(**problem.get("ctx", {}))
-        lines.append(f"{_shown(place)} (in {where}): {message}")
-    return "The settings cannot be used:\n  " + "\n  ".join(lines)
-
-
-def _shown(place: tuple[str, ...]) -> str:
-    """A setting as the file and the README write it: `[bot] port`; a section as `[bot]`."""
-    first, *rest = place
-    if not rest:
-        return f"[{first}]" if first in SECTIONS else first
-    return f"[{first}] {' '.join(rest)}"
-
-
-def _nearest(place: tuple[str, ...]) -> str:
-    """A question that names what a misspelt section or setting may have meant, or ''."""
-    model: type[Section] = Settings if len(place) == 1 else SECTIONS[place[0]]
-    near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
-    return f" Did you mean {_shown((*place[:-1], near[0]))}?" if near else ""

@@ -144,9 +144,12 @@ def overfitting(points: Sequence[Point]) -> str:
             f"What is learned does not carry over to facts that training never saw: "
             f"{facts('facts')} Held-out phrasings show no over-fitting."
         )
-    return (
-        f"Over-fitting: {facts('facts')} Fewer epochs, or more dropout, would do." if facts else ""
-    )
+    if facts:
+        return (
+            f"Over-fitting: {facts('facts')} Fewer epochs, or more dropout, help with facts that "
+            "it was not taught; how well it knows its own, this does not tell."
+        )
+    return ""
 
 
 def _risen(

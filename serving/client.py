@@ -31,6 +31,7 @@ KEEP_ALIVE_S = 4.0  # uvicorn closes idle connections after five
 CONNECT_S = 5.0
 READ_S = 120.0  # between two tokens, and until the first
 QUOTED = 12  # characters in a row that an engine and a conversation do not share by chance
+MOST_SAID = 500  # characters of what an engine says of a failure
 LEFT_OUT = "its words are left out, as they repeat the conversation."
 
 Messages = list[dict[str, str]]
@@ -287,7 +288,7 @@ async def _refusal(
 def _unquoted(said: str, messages: Messages) -> str:
     """What an engine says, unless it repeats what people said: that belongs in no log, and an
     engine's failure is told to others as well."""
-    texts = [m["content"] for m in messages]
+    texts, said = [m["content"] for m in messages], said[:MOST_SAID]
     runs = (said[at : at + QUOTED] for at in range(len(said) - QUOTED + 1))
     whole = any(len(text.strip()) >= QUOTED // 2 and text.strip() in said for text in texts)
     return LEFT_OUT if whole or any(run in text for run in runs for text in texts) else said

@@ -97,7 +97,7 @@ def _settled(
     why = (
         f"{best} Over {asked.folds} folds the held-out loss was {won.loss:.3f} ± {spread:.3f}"
         + (f", F1 {won.f1:.2f} ± {won.f1_spread or 0.0:.2f}" if won.f1 is not None else "")
-        + f"; trained on all pairs for the {steps} steps that were best on average."
+        + f"; trained on all pairs for the {steps} steps that the folds kept on average."
     )
     # epochs only has to be large enough for the steps, and the last of them is kept
     final = won.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
@@ -105,7 +105,7 @@ def _settled(
 
 
 def _steps(won: Point, folds: int) -> int:
-    """The mean of the best steps; on all pairs a pass is longer than on those of a fold."""
+    """The mean of the steps kept; on all pairs a pass is longer than on those of a fold."""
     best = statistics.fmean(trial.best_step or 1 for trial in won.trials)
     return max(1, round(best * folds / (folds - 1)))
 
