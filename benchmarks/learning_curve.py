@@ -25,8 +25,8 @@ from data.config import BaseModelSettings, Settings
 from data.db import Store
 from tuning import evaluate, exam, measures, model, recipe, train
 from tuning.exam import Question
-from tuning.examples import stop_ids
 from tuning.lesson import Lesson, prepare
+from tuning.template import stop_ids
 from tuning.train import Progress
 
 DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"

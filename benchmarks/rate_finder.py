@@ -24,8 +24,9 @@ from learning_curve import DEMO, _drafts
 from data.config import POCKET
 from data.pairs import Pair
 from tuning import model, rate_finder, train
-from tuning.examples import Example, encode_all, stop_ids
+from tuning.examples import Example, encode_all
 from tuning.recipe import Recipe
+from tuning.template import stop_ids
 
 TINY, USUAL = 5e-3, 2e-4  # defaults for bases of a few million parameters, and for real ones
 

@@ -80,13 +80,6 @@ def prompt_ids(tokenizer: Any, said: list[dict[str, str]]) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def stop_ids(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
-    """The tokens that end an answer: the tokenizer's and those the base model's settings name."""
-    named = getattr(generation_config, "eos_token_id", None)
-    ids = named if isinstance(named, list) else [named]
-    return frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)
-
-
 def encode(
     pair: Pair,
     tokenizer: Any,

@@ -24,11 +24,12 @@ from data.pairs import Pair, Turn, normal
 from data.preferences import Judged
 from data.runs import Run
 from tuning import search
-from tuning.examples import Example, encode, stop_ids
+from tuning.examples import Example, encode
 from tuning.lesson import WATCHED, Lesson, choose_recipe
 from tuning.model import Base, count_parameters
 from tuning.preference import Kto
 from tuning.recipe import TINY_BASE, Recipe, asked_for
+from tuning.template import stop_ids
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from data.errors import Invalid, NotFound
 from data.pairs import Pair
 from data.runs import Run
 from tuning import forgetting, model, search, template
-from tuning.examples import Example, check, encode_all, stop_ids
+from tuning.examples import Example, check, encode_all
 from tuning.recipe import LossTurns, Recipe, check_shape
+from tuning.template import stop_ids
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from data.errors import Invalid, Unavailable
-from tuning.examples import stop_ids
 from tuning.recipe import REFUSED_TARGETS, Recipe
+from tuning.template import stop_ids
 
 log = logging.getLogger(__name__)
 

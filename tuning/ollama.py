@@ -13,7 +13,7 @@ from data.adapters import Adapter
 from data.config import Settings
 from data.domains import Domain
 from tuning import model
-from tuning.examples import stop_ids
+from tuning.template import stop_ids
 
 SYSTEM, PROMPT, ANSWER = "\ue000system\ue000", "\ue000prompt\ue000", "\ue000answer\ue000"
 NOTE = """\

@@ -21,6 +21,13 @@ def of(tokenizer: Any) -> str:
     return template if isinstance(template, str) else json.dumps(template or "", sort_keys=True)
 
 
+def stop_ids(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
+    """The tokens that end an answer: the tokenizer's and those the base model's settings name."""
+    named = getattr(generation_config, "eos_token_id", None)
+    ids = named if isinstance(named, list) else [named]
+    return frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
 def freeze(folder: Path, template: str) -> None:
     """Keep the template in an adapter's folder."""
     digest = hashlib.sha256(template.encode("utf-8")).hexdigest()

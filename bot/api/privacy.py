@@ -14,7 +14,7 @@ from sqlite_utils import Database
 
 from bot import auth
 from bot.service import Service
-from data import forgetting, privacy
+from data import forgetting, personal_data, privacy
 from data.keys import Key
 
 BACKUPS = "Backups that were made before cannot be reached."
@@ -43,14 +43,14 @@ def _router(path: str, who: Who) -> APIRouter:
     async def see(request: Request, person: Person) -> dict[str, Any]:
         """What is kept, in figures."""
         service: Service = request.app.state.service
-        seen = await service.store.read(lambda db: privacy.see(db, person))
+        seen = await service.store.read(lambda db: personal_data.see(db, person))
         return {"object": "person"} | asdict(seen)
 
     @router.get(f"{path}/export")
     async def export(request: Request, person: Person) -> dict[str, Any]:
         """Every word that they wrote, and what was made of it."""
         service: Service = request.app.state.service
-        return await service.store.read(lambda db: privacy.export(db, person))
+        return await service.store.read(lambda db: personal_data.export(db, person))
 
     @router.put(f"{path}/learning")
     async def learning(request: Request, person: Person, given: Learning) -> dict[str, Any]:

@@ -26,10 +26,10 @@ def people() -> None:
 @pass_app
 def show(app: App, person: str, as_json: bool) -> None:
     """What is kept of PERSON, in figures, and what became of what they taught."""
-    from data import fates, privacy
+    from data import fates, personal_data, privacy
     from data.clock import iso
 
-    seen = privacy.see(app.store.db, privacy.check(person))
+    seen = personal_data.see(app.store.db, privacy.check(person))
     became = fates.of(app.store.db, person, -1)
     if as_json:
         return print_json({"person": seen, "taught": became})
@@ -56,10 +56,11 @@ def export(app: App, person: str, file: Path | None) -> None:
     """Everything that PERSON wrote and what was made of it, as JSON, to FILE or here."""
     import orjson
 
+    from data import personal_data as data_personal_data
     from data import privacy
     from data.errors import Conflict, Unavailable
 
-    found = privacy.export(app.store.db, privacy.check(person))
+    found = data_personal_data.export(app.store.db, privacy.check(person))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n"
     if file is None:
         click.echo(text.decode(), nl=False)

@@ -15,8 +15,8 @@ from sqlite_utils import Database
 
 from bot.chat import Ask
 from bot.slack import blocks
-from bot.slack.accept import place_of, shown_at, thread_key
 from bot.slack.desk import Desk
+from bot.slack.payloads import place_of, shown_at, thread_key
 from bot.slack.stream import Place
 from data import adapters, conversations, domains, experiments, questions
 from data.config import BotSettings

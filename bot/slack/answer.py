@@ -15,10 +15,10 @@ from bot.admission import TooBusy
 from bot.chat import Ask, Delta, Ended, Started, stand_in
 from bot.plan import NobodyCanAnswer
 from bot.slack import again, blocks, choice, stream, words
-from bot.slack.accept import person, shown_at, thread_key
 from bot.slack.api import Transport
 from bot.slack.blocks import Block
 from bot.slack.desk import OUR_FAULT, Desk
+from bot.slack.payloads import person, shown_at, thread_key
 from bot.slack.queue import Claim
 from bot.slack.split import reopened
 from bot.slack.stream import AnswerMessage, Lost, NotShown, Place

@@ -33,6 +33,7 @@ from bot.slack import (
     modals,
     oauth,
     outbox,
+    payloads,
     review,
 )
 from bot.slack.api import WRONG_TOKEN, Transport, failure
@@ -236,7 +237,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
         """It was counted before it was acknowledged."""
 
     async def on_stop(body: dict[str, Any]) -> None:
-        event, team = body["event"], accept.team_of(body)
+        event, team = body["event"], payloads.team_of(body)
         at(body).queue.stop(team, str(event.get("channel")), str(event.get("thread_ts")))
 
     async def on_leaving() -> None:

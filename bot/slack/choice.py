@@ -11,9 +11,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.slack import fields
-from bot.slack.accept import person, place_of
 from bot.slack.blocks import MARKDOWN, Block, context, section
 from bot.slack.desk import Desk
+from bot.slack.payloads import person, place_of
 from bot.slack.split import reopened
 from data import conversations, feedback, pairings
 from data.errors import Forbidden, NotFound, UnderstudyError

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.slack import blocks, choices, commands, effects, fields, forms, grammar, modals, outbox
-from bot.slack.accept import place_of, team_of
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
 from bot.slack.modals import Origin
+from bot.slack.payloads import place_of, team_of
 from bot.slack.stream import Place
 from data import deeds, questions
 from data.clock import now_us

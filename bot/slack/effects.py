@@ -13,8 +13,8 @@ from bot import admin, comparisons, retraining, stats
 from bot.explain import explain
 from bot.slack import blocks, commands, comparison_reports, grammar, reports, roles, run_message
 from bot.slack.blocks import Block
-from bot.slack.roles import Standing
 from bot.slack.run_message import Followed
+from bot.standing import Standing
 from data import (
     adapters,
     decisions,

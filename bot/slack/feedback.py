@@ -15,10 +15,10 @@ import orjson
 from sqlite_utils import Database
 
 from bot.slack import feedback_forms, fields
-from bot.slack.accept import person, place_of, shown_at, team_of
 from bot.slack.api import Transport, failure
 from bot.slack.desk import Desk
 from bot.slack.feedback_forms import BETTER, LEARN, REASON, Earlier
+from bot.slack.payloads import person, place_of, shown_at, team_of
 from bot.slack.stream import Place
 from data import conversations, feedback, marks, privacy, questions, votes
 from data.clock import now_us

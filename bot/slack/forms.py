@@ -16,8 +16,8 @@ from bot.slack.blocks import Block, section, sentence
 from bot.slack.desk import Desk
 from bot.slack.effects import Where
 from bot.slack.modals import Origin
-from bot.slack.roles import Standing
 from bot.slack.stream import Place
+from bot.standing import Standing
 from data import adapters, domains, experiments, forgetting
 from data.errors import Invalid, UnderstudyError
 

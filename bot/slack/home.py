@@ -13,19 +13,19 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.slack import admin_home, asked, fields
-from bot.slack.accept import person, team_of
 from bot.slack.api import Transport, failure
 from bot.slack.asked import Asked
 from bot.slack.blocks import Block, ago, context, escape, one_line, section, shorten
 from bot.slack.desk import Desk
 from bot.slack.feedback import time_us
+from bot.slack.payloads import person, team_of
 from bot.slack.stream import Place
-from data import adapters, datasets, domains, fates, pairs, privacy
+from data import adapters, datasets, domains, fates, pairs, personal_data
 from data.adapters import Adapter
 from data.domains import Domain
 from data.errors import UnderstudyError
 from data.fates import Fate
-from data.privacy import Seen
+from data.personal_data import Seen
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def read(db: Database, who: str) -> Page:
     """What the person's tab shows now."""
     known = domains.every(db)
     return Page(
-        seen=privacy.see(db, who),
+        seen=personal_data.see(db, who),
         subjects=[_subject(db, domain) for domain in known],
         answering=domains.answering(db, who) if known else None,
         asked=asked.read(db, who),

@@ -15,8 +15,8 @@ from bot.slack import (
     privacy,
     teach,
 )
-from bot.slack.accept import person, place_of, team_of
 from bot.slack.desk import Desk
+from bot.slack.payloads import person, place_of, team_of
 
 Listener = Callable[..., Awaitable[None]]
 OUTDATED = "That is of an earlier version of mine, and does nothing any more. Nothing was changed."

@@ -12,16 +12,16 @@ import orjson
 from sqlite_utils import Database
 
 from bot.slack import fields, home, upload
-from bot.slack.accept import person, team_of
 from bot.slack.api import Transport, failure
 from bot.slack.blocks import Block, context, section
 from bot.slack.desk import Desk
+from bot.slack.payloads import person, team_of
 from bot.slack.stream import Place
-from data import forgetting, privacy, roles
+from data import forgetting, personal_data, privacy, roles
 from data.clock import iso
 from data.errors import Unavailable, UnderstudyError
 from data.forgetting import Forgotten
-from data.privacy import Seen
+from data.personal_data import Seen
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ async def _go_on(
 
 async def _see(desk: Desk, body: dict[str, Any], place: Place) -> None:
     who = person(place.team, place.user)
-    seen = await desk.service.store.read(lambda db: privacy.see(db, who))
+    seen = await desk.service.store.read(lambda db: personal_data.see(db, who))
     try:
         await desk.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=summary(seen))
     except Transport as error:
@@ -118,7 +118,7 @@ def summary(seen: Seen) -> Block:
 async def _export(desk: Desk, place: Place) -> None:
     who = person(place.team, place.user)
     found = await desk.service.store.read(
-        lambda db: orjson.dumps(privacy.export(db, who), option=orjson.OPT_INDENT_2)
+        lambda db: orjson.dumps(personal_data.export(db, who), option=orjson.OPT_INDENT_2)
     )
     posted = await desk.post(place.user, [section("Here is everything I keep of you, as JSON.")])
     name = f"understudy-{place.user}.json"

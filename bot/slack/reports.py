@@ -10,8 +10,8 @@ from bot.slack import comparison_reports, modals
 from bot.slack.blocks import Block, ago, context, escape, mention, section, sentence, shorten
 from bot.slack.commands import RANK, Role
 from bot.slack.grammar import USAGE
-from bot.slack.roles import Standing
 from bot.slack.run_message import progress_bar
+from bot.standing import Standing
 from data.adapters import Adapter
 from data.config import SlackSettings
 from data.domains import Domain

@@ -14,10 +14,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.slack import fields, modals, roles, views
-from bot.slack.accept import team_of
 from bot.slack.blocks import Block, plain, sentence
 from bot.slack.desk import Desk
 from bot.slack.modals import Origin
+from bot.slack.payloads import team_of
 from bot.slack.stream import Place
 from data import domains, pairs, reviews
 from data.errors import Conflict, Invalid, NotFound, UnderstudyError

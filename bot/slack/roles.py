@@ -9,31 +9,20 @@ Guests, and people of other organisations in shared channels, may do nothing her
 unless the settings let them; who is named in the settings always may.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlite_utils import Database
 
 from bot.slack.api import Api, Transport, failure
 from bot.slack.commands import RANK, Role
 from bot.slack.people import Known, Names
+from bot.standing import Standing
 from data import roles
 from data.config import SlackSettings
 from data.errors import Conflict, Forbidden, Unavailable, UnderstudyError
 
 FRESH_S = 300.0
 MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What the settings and Slack say of a person."""
-
-    person: str  # slack:T1/U2
-    role: Role = "member"
-    by: str = ""  # where the role comes from
-    refused: str = ""  # why they may do nothing at all, in a sentence
-    unsure: str = ""  # what Slack could not be asked, in a sentence
-    how: str = ""  # how to become an admin while nobody is
 
 
 class Roles:

@@ -16,10 +16,10 @@ import orjson
 from sqlite_utils import Database
 
 from bot.slack import fields, thread, words
-from bot.slack.accept import person, place_of, shown_at, team_of
 from bot.slack.api import Transport, failure
 from bot.slack.blocks import Block, context, escape, section, shorten
 from bot.slack.desk import Desk
+from bot.slack.payloads import person, place_of, shown_at, team_of
 from bot.slack.stream import Place
 from data import conversations, domains, pairs, privacy, teaching
 from data.errors import Invalid, Unavailable, UnderstudyError

@@ -12,10 +12,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.service import Service
-from bot.slack.accept import happened_us, team_of, teams_of
 from bot.slack.api import WRONG_TOKEN, Transport, failure
 from bot.slack.clock import Clock
 from bot.slack.desk import Desk, Identity, Office
+from bot.slack.payloads import happened_us, team_of, teams_of
 from bot.slack.stream import Pace
 from bot.slack.vault import Vault
 from data import deeds, installations, questions

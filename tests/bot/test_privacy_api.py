@@ -4,7 +4,7 @@ import httpx
 import pytest
 from sqlite_utils import Database
 
-from data import audit, conversations, feedback, forgetting, pairs
+from data import audit, conversations, feedback, forgetting, pairs, personal_data
 from data import privacy as store
 from data.domains import Domain
 from tests.bot.conftest import Bot
@@ -70,7 +70,7 @@ def test_another_key_has_other_people(bot: Bot, ann: str, role: str) -> None:
     client = bot.http(role)
     assert client.get("/v1/people/me", params=ANN).json()["questions"] == 0
     assert client.delete("/v1/people/me", params=ANN).json()["messages"] == 0
-    assert store.see(bot.store.db, ann).questions == 1
+    assert personal_data.see(bot.store.db, ann).questions == 1
 
 
 def test_learning_is_switched_off_and_on(bot: Bot, ann: str) -> None:

@@ -13,6 +13,7 @@ from data import (
     fates,
     feedback,
     pairs,
+    personal_data,
     privacy,
     questions,
     verdicts,
@@ -192,7 +193,7 @@ def test_what_is_seen_of_a_person(store: Store, domain: Domain, reply: str) -> N
         feedback.thumb(db, reply, ANN, up=False)
         feedback.reason(db, reply, ANN, "old")
         domains.choose(db, domain, ANN)
-    seen = privacy.see(store.db, ANN)
+    seen = personal_data.see(store.db, ANN)
     assert (seen.questions, seen.thumbs, seen.reasons, seen.corrections) == (1, 1, 1, 1)
     assert seen.pairs == {"pending": 1, "approved": 0, "rejected": 0, "quarantined": 0}
     assert (seen.learning, seen.domain) == (True, "helpdesk")
@@ -200,7 +201,7 @@ def test_what_is_seen_of_a_person(store: Store, domain: Domain, reply: str) -> N
 
 
 def test_nobody_is_all_zeros(store: Store, domain: Domain) -> None:
-    seen = privacy.see(store.db, BOB)
+    seen = personal_data.see(store.db, BOB)
     assert (seen.questions, seen.thumbs, seen.since, seen.domain) == (0, 0, None, None)
 
 
@@ -215,7 +216,7 @@ def test_an_export_has_every_word_of_theirs_and_no_one_elses(
         given.reply(db, domain, BOB, "Bob's question", "Bob's answer")
         turn = {"team": "T1", "channel": "C1", "ts": "1.0", "thread_ts": "1.0"}
         questions.add(db, **turn, user="UANN", text="still waiting")
-    found = privacy.export(store.db, ANN)
+    found = personal_data.export(store.db, ANN)
     text = orjson.dumps(found).decode()
     assert "Bob's" not in text
     (conversation,) = found["conversations"]

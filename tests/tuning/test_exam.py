@@ -13,7 +13,7 @@ from data.pairs import Draft
 from tests.tuning.conftest import teach
 from tuning import exam
 from tuning.exam import Exam
-from tuning.examples import stop_ids
+from tuning.template import stop_ids
 
 
 def add(store: Store, domain: Domain, *drafts: Draft) -> None:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from sqlite_utils import Database
 
-from data import audit, datasets, domains, feedback, privacy, verdicts
+from data import audit, datasets, domains, feedback, personal_data, privacy, verdicts
 from data.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
 from tests.data import given
@@ -67,14 +67,14 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(run: Run, store: Store
     result = run("forget", ann, "--dry-run")
     assert "2 messages, 1 judgement and 1 pair would be removed" in result.output
     assert "Adapters that learned from them: helpdesk@1" in result.output
-    assert privacy.see(store.db, ann).questions == 1
+    assert personal_data.see(store.db, ann).questions == 1
     assert json(run("forget", ann, "--dry-run", "--json"))["pairs"] == 1  # type: ignore[index]
 
 
 def test_it_asks_before_it_forgets(run: Run, store: Store, ann: str) -> None:
     refused = run("forget", ann, input="n\n")
     assert refused.exit_code == 1
-    assert privacy.see(store.db, ann).questions == 1
+    assert personal_data.see(store.db, ann).questions == 1
 
     done = run("forget", ann, input="y\n")
     assert done.exit_code == 0
@@ -82,7 +82,7 @@ def test_it_asks_before_it_forgets(run: Run, store: Store, ann: str) -> None:
     assert "helpdesk@1" in done.output
     assert "understudy tune helpdesk --full" in done.output
     assert "Backups made before today" in done.output
-    assert privacy.see(store.db, ann).questions == 0
+    assert personal_data.see(store.db, ann).questions == 0
     assert in_files(store, SECRET) == []
 
 

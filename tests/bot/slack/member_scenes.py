@@ -30,7 +30,7 @@ from data.domains import Domain
 from data.fates import Fate
 from data.forgetting import Forgotten
 from data.pairs import Turn
-from data.privacy import Seen
+from data.personal_data import Seen
 from tests.bot.conftest import add_adapter
 from tests.bot.slack import pictures
 from tests.bot.slack.pictures import Block

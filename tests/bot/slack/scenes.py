@@ -24,8 +24,8 @@ from bot.slack import (
 )
 from bot.slack.commands import Choose
 from bot.slack.modals import Origin
-from bot.slack.roles import Standing
 from bot.slack.run_message import Followed
+from bot.standing import Standing
 from data import (
     adapters,
     assignments,

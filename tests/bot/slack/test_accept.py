@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.accept import (
-    Said,
-    accept_event,
-    accept_words,
-    said,
-)
+from bot.slack.accept import accept_event, accept_words
+from bot.slack.payloads import Said, said
 from bot.slack.stream import Place
 from bot.slack.triggers import MOST, Triggers
 from data.db import Store

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from bot.slack import choices, effects, modals
 from bot.slack.modals import Origin
-from bot.slack.roles import Standing
+from bot.standing import Standing
 from data import deeds, domains, pairs
 from data.clock import now_us
 from data.config import Settings, SlackSettings

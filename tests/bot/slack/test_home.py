@@ -10,7 +10,16 @@ from bot.slack import asked, home
 from bot.slack.asked import Asked
 from bot.slack.clock import Clock
 from bot.slack.home import Page, Subject
-from data import adapters, datasets, domains, fates, feedback, pairs, privacy, verdicts
+from data import (
+    adapters,
+    datasets,
+    domains,
+    fates,
+    feedback,
+    pairs,
+    personal_data,
+    verdicts,
+)
 from data.domains import Domain
 from data.fates import Fate
 from data.pairs import Draft
@@ -157,7 +166,9 @@ def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float |
     counts = dict.fromkeys(pairs.STATUSES, many)
     subjects = [Subject(domain(n, long), None, many, many) for n in range(many)]
     page = Page(
-        seen=privacy.Seen(WHO, many, many, many, many, counts, None, many % 2 == 0, f"d{many - 1}"),
+        seen=personal_data.Seen(
+            WHO, many, many, many, many, counts, None, many % 2 == 0, f"d{many - 1}"
+        ),
         subjects=subjects,
         answering=subjects[0].domain if subjects else None,
         asked=[Asked(long, 0, "done", 0.0, helped, "r" * 40)] * min(many, asked.MOST),

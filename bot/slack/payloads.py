@@ -1,0 +1,124 @@
+"""What a delivery of Slack's says: who did what, where, and in which words. Pure functions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bot.slack import words
+from bot.slack.stream import Place
+
+SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something a person said where we can hear it."""
+
+    place: Place
+    ts: str
+    text: str  # as Slack writes it
+    to_us: bool  # a direct message, or we are mentioned
+    event_id: str
+
+    @property
+    def person(self) -> str:
+        return person(self.place.team, self.place.user)
+
+    @property
+    def thread(self) -> str:
+        """The conversation's key. What a thread shows is what the bot remembers: each top-level
+        message begins a conversation, in direct messages too, as answers go into its thread."""
+        return thread_key(self.place.team, self.place.channel, self.place.thread_ts)
+
+    @property
+    def external_id(self) -> str:
+        return shown_at(self.place.team, self.place.channel, self.ts)
+
+
+def person(team: str, user: str) -> str:
+    return f"slack:{team}/{user}"
+
+
+def shown_at(team: str, channel: str, ts: str) -> str:
+    """The external id of a Slack message."""
+    return f"{team}/{channel}/{ts}"
+
+
+def thread_key(team: str, channel: str, thread_ts: str) -> str:
+    """The conversation's key of a Slack thread."""
+    return f"slack:{team}/{channel}/{thread_ts}"
+
+
+def team_of(body: dict[str, Any]) -> str:
+    """The workspace for which we got a delivery."""
+    return next(iter(teams_of(body)), "")
+
+
+def teams_of(body: dict[str, Any]) -> list[str]:
+    """The workspaces that a delivery names, the likeliest to be the one we are in first: in a
+    channel that is shared between workspaces, an event names the other one as well."""
+    named = [a.get("team_id") for a in body.get("authorizations") or ()]
+    named += [body.get("team_id"), (body.get("team") or {}).get("id")]
+    return list(dict.fromkeys(str(team) for team in named if team))
+
+
+def happened_us(body: dict[str, Any]) -> int:
+    """The end of the second in which an event happened, in microseconds since the epoch."""
+    return (int(body.get("event_time") or 0) + 1) * 1_000_000
+
+
+def place_of(body: dict[str, Any]) -> Place:
+    """Where a click or a command happened, and who did it."""
+    container, message = body.get("container", {}), body.get("message", {})
+    channel = (body.get("channel") or {}).get("id") or body.get("channel_id")
+    ts = container.get("message_ts") or message.get("ts") or ""
+    thread_ts = container.get("thread_ts") or message.get("thread_ts") or ts
+    user = (body.get("user") or {}).get("id") or body.get("user_id")
+    channel = container.get("channel_id") or channel
+    return Place(team_of(body), str(channel or ""), str(thread_ts), str(user or ""))
+
+
+def said(body: dict[str, Any], bot_user: str) -> Said | None:
+    """What a `message` or `app_mention` event says to us or in a thread; None for everything
+    that is no person's new words, or meant for somebody else."""
+    event = body.get("event", {})
+    user, channel, ts = (str(event.get(key) or "") for key in ("user", "channel", "ts"))
+    if event.get("type") not in ("message", "app_mention") or not (user and channel and ts):
+        return None
+    from_people = event.get("subtype") in SPOKEN and not event.get("bot_id")
+    if not from_people or event.get("hidden") or user in (bot_user, "USLACKBOT"):
+        return None
+    text = str(event.get("text") or "")
+    to_us = channel.startswith("D") or words.mentions(text, bot_user)
+    thread_ts = str(event.get("thread_ts") or ts)
+    if not to_us and (thread_ts == ts or words.people_in(text)):
+        return None
+    place = Place(team_of(body), channel, thread_ts, user)
+    return Said(place, ts, text, to_us, str(body.get("event_id") or ts))
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A message was edited or deleted, by a person or as Slack shows one with replies."""
+
+    team: str
+    channel: str
+    ts: str
+    text: str  # as it is now
+    deleted: bool
+    event_id: str
+
+
+def changed(body: dict[str, Any], bot_user: str) -> Changed | None:
+    """What became of a person's message; None for any other event. `message_changed` also comes
+    for unfurls and replies: whether the text is another is seen when it is compared with ours."""
+    event = body.get("event", {})
+    message = event.get("message") or {}
+    if message.get("user") == bot_user or message.get("bot_id"):
+        return None
+    deleted = event.get("subtype") == "message_deleted" or message.get("subtype") == "tombstone"
+    if event.get("type") != "message" or not (deleted or event.get("subtype") == "message_changed"):
+        return None
+    ts = str(event.get("deleted_ts") or message.get("ts") or "")
+    team, channel = team_of(body), str(event.get("channel") or "")
+    text = str(message.get("text") or "")
+    return Changed(team, channel, ts, text, deleted, str(body.get("event_id") or ""))
