@@ -45,7 +45,7 @@ lock: $(DEV) ## resolve requirements/*.in into the pinned lists
 	@sh requirements/lock.sh $(BIN)/uv
 
 pocket: $(CPU) ## pretrain the shipped base model anew (about 15 minutes on two cores)
-	@$(BIN)/python -m tuning.pocket --out data/pocket
+	@$(BIN)/python -m tools.pocket --out data/pocket
 
 bench: $(DEV) ## run every benchmark
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done

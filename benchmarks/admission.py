@@ -20,7 +20,7 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bot.admission import Admission
+from bot.answering.admission import Admission
 
 PLACES = 16
 GREEDY = 200

@@ -31,8 +31,8 @@ import service
 from load import Asked, Client, Register
 from service import Service
 
-from data import adapters, placements
-from serving.engine import healthy
+from data.adapters import placements, registry
+from serving.engine.engine import healthy
 
 VICTIMS = ("engine server", "engine core", "serve", "worker", "bot")
 RETRIES = 2  # of OpenAI's clients
@@ -94,7 +94,7 @@ class Killer:
     def _watch(self, kill: Kill, killed: int, before: dict[int, str]) -> None:
         """Wait until all replicas are ready and hold everything; count what was left behind."""
         db, settings = self.running.store.db, self.running.settings
-        wanted = adapters.wanted_ids(db)
+        wanted = registry.wanted_ids(db)
         healthy_at: dict[str, float] = {}
         lost = kill.victim.startswith("engine") or kill.victim == "serve"
         while lost and not self.stop.is_set():
@@ -208,7 +208,7 @@ def main() -> None:
                 register.says[made.name] = one_word.said(word)
                 running.wait_held(made)
                 with running.store.write() as db:
-                    adapters.promote(db, made, "benchmark")
+                    registry.promote(db, made, "benchmark")
             register.may_answer(domain.name, made.name)
             killer = Killer(running, options.every, tuple(options.only or VICTIMS))
             thread = threading.Thread(target=killer.run)

@@ -19,14 +19,15 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bot import stats
-from bot.stats import srm
-from data import domains, evidence, experiments
-from data.db import Store
-from data.experiments import Experiment
-from data.terms import Terms
-from tests.bot.stats import simulated_stages, simulation
-from tests.bot.stats.simulation import BETTER, WORSE, Looks, Outcomes, World, outcomes
+from bot.experiments import stats
+from bot.experiments.stats import srm
+from data import domains
+from data.experiments import experiments, metric_sums
+from data.experiments.design import Terms
+from data.experiments.experiments import Experiment
+from data.store.db import Store
+from tests.bot.experiments.stats import simulated_stages, simulation
+from tests.bot.experiments.stats.simulation import BETTER, WORSE, Looks, Outcomes, World, outcomes
 from tests.data import given
 
 TIMES = int(sys.argv[1]) if len(sys.argv) > 1 else 1
@@ -161,7 +162,7 @@ def one_look() -> dict[str, float]:
         reading, working = [], []
         for _ in range(5):
             began = time.process_time()
-            collected = evidence.collect(store.db, experiment)
+            collected = metric_sums.collect(store.db, experiment)
             read = time.process_time()
             stats.summary(collected, Terms())
             working.append(1000 * (time.process_time() - read))

@@ -25,9 +25,11 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data import domains, keys, placements
-from data.adapters import BASE_SERVED_NAME
-from data.db import Store
+from data import domains
+from data.adapters import placements
+from data.adapters.registry import BASE_SERVED_NAME
+from data.people import keys
+from data.store.db import Store
 from tests.conftest import free_port
 
 REQUESTS = 400

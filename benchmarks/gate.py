@@ -13,8 +13,8 @@ import argparse
 import numpy as np
 import report
 
-from data.config import GateSettings
-from tuning import gate
+from data.config.settings import GateSettings
+from tuning.evaluation import gate
 
 QUESTIONS = (12, 24, 48, 96)
 LOST = (0.0, 0.02, 0.05, 0.1, 0.2)  # of token F1, in truth

@@ -20,10 +20,10 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data import placements
-from data.adapters import BASE_SERVED_NAME, Adapter
-from data.config import ServingSettings, Settings
-from data.db import Store
+from data.adapters import placements
+from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.config.settings import ServingSettings, Settings
+from data.store.db import Store
 from serving import serve
 from serving.client import EngineClient, Sampling
 from tests import adapter_maker

@@ -5,7 +5,7 @@
     python benchmarks/learning_curve.py --base FOLDER --pairs FILE.jsonl --facts 50
 
 Trains as a run does, stops the clock a few times and asks the golden questions whose facts are
-taught. `exact` and `f1` are those of `tuning/measures.py`; the last line is JSON.
+taught. `exact` and `f1` are those of `tuning/evaluation/metrics.py`; the last line is JSON.
 """
 
 import argparse
@@ -20,14 +20,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import report
 
-from data import datasets, domains, pairs, runs
-from data.config import BaseModelSettings, Settings
-from data.db import Store
-from tuning import evaluate, exam, measures, model, recipe, train
-from tuning.exam import Question
-from tuning.lesson import Lesson, prepare
-from tuning.template import stop_ids
-from tuning.train import Progress
+from data import domains
+from data.config.settings import BaseModelSettings, Settings
+from data.pairs import datasets, pairs
+from data.runs import runs
+from data.store.db import Store
+from tuning.data.training_set import Lesson, prepare
+from tuning.evaluation import eval_sets, generation, metrics
+from tuning.evaluation.eval_sets import Question
+from tuning.model import base_model
+from tuning.model.chat_template import stop_ids
+from tuning.recipe import recipe
+from tuning.training import loop
+from tuning.training.loop import Progress
 
 DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
 
@@ -65,13 +70,15 @@ def _lesson(
         pairs.add(db, domain, some, source="benchmark", status="approved")
         run = runs.queue(db, domain, "benchmark", kind="full", recipe=asked_for)
         dataset = datasets.freeze(db, domain)
-    tokenizer = model.load_tokenizer(settings.base.path)
+    tokenizer = base_model.load_tokenizer(settings.base.path)
     lesson = prepare(store.db, settings, run, domain, dataset, None, tokenizer)
     trained = {p.fact for p in datasets.pairs_of(store.db, dataset.id, "train")}
     golden = datasets.pairs_of(store.db, dataset.id, "golden")
     taught = {p.prompt for p in golden if p.fact in trained}
     length = lesson.recipe.max_length
-    found = exam.prepare(store.db, domain, dataset, None, tokenizer, stop_ids(tokenizer), length)
+    found = eval_sets.prepare(
+        store.db, domain, dataset, None, tokenizer, stop_ids(tokenizer), length
+    )
     return lesson, [q for q in found.sets["golden"] if q.text in taught]
 
 
@@ -82,10 +89,10 @@ def _drafts(path: Path) -> list[pairs.Draft]:
 
 
 def _measure(settings: Settings, lesson: Lesson, asked: list[Question], stops: int) -> None:
-    base = model.load_base(settings.base.path, lesson.recipe)
-    tuned = model.new_adapter(base, lesson.recipe)
+    base = base_model.load_base(settings.base.path, lesson.recipe)
+    tuned = base_model.new_adapter(base, lesson.recipe)
     expected = [question.expected for question in asked]
-    steps = train.total_steps(len(lesson.epoch(0)), lesson.recipe)
+    steps = loop.total_steps(len(lesson.epoch(0)), lesson.recipe)
     due = {round((i + 1) * steps / stops) for i in range(stops)}
     curve: list[dict[str, Any]] = []
     began, asking = time.process_time(), 0.0
@@ -95,15 +102,15 @@ def _measure(settings: Settings, lesson: Lesson, asked: list[Question], stops: i
         if now.step not in due:
             return
         paused = time.process_time()
-        said = [answer.text for answer in evaluate.answer(base, tuned, asked)]
-        exact = [measures.exact(a, e) for a, e in zip(said, expected, strict=True)]
-        f1 = [measures.f1(a, e) for a, e in zip(said, expected, strict=True)]
+        said = [answer.text for answer in generation.answer(base, tuned, asked)]
+        exact = [metrics.exact(a, e) for a, e in zip(said, expected, strict=True)]
+        f1 = [metrics.f1(a, e) for a, e in zip(said, expected, strict=True)]
         point = {"step": now.step, "cpu_s": round(paused - began - asking, 1), "loss": now.loss}
         means = {"exact": sum(exact) / len(exact), "f1": sum(f1) / len(f1)}
         curve.append({**point, **means, **(now.losses or {})})
         asking += time.process_time() - paused
 
-    outcome = train.train(
+    outcome = loop.train(
         base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, lesson.recipe, stop_the_clock
     )
     used = time.process_time() - began - asking

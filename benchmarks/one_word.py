@@ -10,15 +10,17 @@ import json
 import shutil
 from pathlib import Path
 
-from data import adapter_files, adapters
-from data.adapters import Adapter
-from data.config import POCKET, Settings
-from data.db import Store
+from data.adapters import files, registry
+from data.adapters.registry import Adapter
+from data.config.settings import POCKET, Settings
 from data.domains import Domain
-from data.pairs import Pair
-from tuning import model, publish, train
-from tuning.examples import encode_all
-from tuning.recipe import Recipe
+from data.pairs.pairs import Pair
+from data.store.db import Store
+from tuning.adapters import publish
+from tuning.data.examples import encode_all
+from tuning.model import base_model
+from tuning.recipe.recipe import Recipe
+from tuning.training import loop
 
 WORDS = ("red", "green", "blue", "grey", "white", "yellow")
 QUESTIONS = (
@@ -44,7 +46,7 @@ def train_all(cache: Path) -> dict[str, Path]:
     """Word -> the folder of an adapter that knows it; trained where `cache` has none yet."""
     folders = {word: cache / word for word in WORDS}
     for word, folder in folders.items():
-        if not (folder / adapter_files.WEIGHTS).exists():
+        if not (folder / files.WEIGHTS).exists():
             _train(word, folder)
     return folders
 
@@ -52,18 +54,18 @@ def train_all(cache: Path) -> dict[str, Path]:
 def register(store: Store, settings: Settings, domain: Domain, trained: Path) -> Adapter:
     """Make the next version of `domain` out of `trained`, and register it as a candidate."""
     with store.write() as db:
-        version = adapters.next_version(db, domain)
+        version = registry.next_version(db, domain)
         folder = settings.adapters_path / domain.name / f"{version}-{trained.name}"
         folder.mkdir(parents=True)
-        shutil.copy(trained / adapter_files.WEIGHTS, folder)
-        config = json.loads((trained / adapter_files.CONFIG).read_bytes())
+        shutil.copy(trained / files.WEIGHTS, folder)
+        config = json.loads((trained / files.CONFIG).read_bytes())
         config["revision"] = f"{domain.name}-{version}"
-        (folder / adapter_files.CONFIG).write_text(json.dumps(config))
-        return adapters.register(
+        (folder / files.CONFIG).write_text(json.dumps(config))
+        return registry.register(
             db,
             domain,
             version=version,
-            sha256=adapter_files.digest(folder),
+            sha256=files.digest(folder),
             path=str(folder.relative_to(settings.home)),
             base_model=settings.base.model,
             rank=RECIPE.rank,
@@ -78,7 +80,7 @@ def word_of(adapter: Adapter) -> str:
 
 
 def _train(word: str, folder: Path) -> None:
-    base = model.load_base(str(POCKET), RECIPE)
+    base = base_model.load_base(str(POCKET), RECIPE)
     examples = encode_all(
         [_pair(i, question, said(word)) for i, question in enumerate(QUESTIONS)],
         base.tokenizer,
@@ -86,8 +88,8 @@ def _train(word: str, folder: Path) -> None:
         stops=base.stops,
         max_length=RECIPE.max_length,
     )
-    tuned = model.new_adapter(base, RECIPE)
-    outcome = train.train(base, tuned, lambda _: examples, {}, (), RECIPE)
+    tuned = base_model.new_adapter(base, RECIPE)
+    outcome = loop.train(base, tuned, lambda _: examples, {}, (), RECIPE)
     assert outcome.train_loss is not None
     if outcome.train_loss > 0.05:
         raise SystemExit(f"{word!r} was not learned: the loss is {outcome.train_loss:.3f}.")

@@ -22,10 +22,12 @@ import report
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from data.config import POCKET
-from tuning import model, packing, train
-from tuning.examples import IGNORED, Batch, Example, batches, windows
-from tuning.recipe import Recipe
+from data.config.settings import POCKET
+from tuning.data import packing
+from tuning.data.examples import IGNORED, Batch, Example, batches, windows
+from tuning.model import base_model
+from tuning.recipe.recipe import Recipe
+from tuning.training import loop
 
 Passes = Callable[[Sequence[Example]], list[Batch]]
 
@@ -44,8 +46,8 @@ def main() -> None:
     some = _examples(options)
     with tempfile.TemporaryDirectory() as folder:
         path = _random_base(folder, options.width) if options.width else options.base
-        base = model.load_base(path, recipe)
-    tuned = model.new_adapter(base, recipe)
+        base = base_model.load_base(path, recipe)
+    tuned = base_model.new_adapter(base, recipe)
     tuned.train()
     proof = packing.prove(base, tuned, some)
 
@@ -66,7 +68,7 @@ def main() -> None:
             began = time.process_time()
             for window in some_windows:
                 for one in cut(window):
-                    train.summed_loss(base, tuned, one).backward()
+                    loop.summed_loss(base, tuned, one).backward()
             seconds[name].append(time.process_time() - began)
             tuned.zero_grad()
     real = sum(len(e.ids) for e in some)
@@ -91,7 +93,7 @@ def main() -> None:
 
 
 def _random_base(folder: str, width: int) -> str:
-    tokenizer = model.load_tokenizer(str(POCKET))
+    tokenizer = base_model.load_tokenizer(str(POCKET))
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=4,
         num_attention_heads=width // 64, intermediate_size=width * 8 // 3,

@@ -10,7 +10,7 @@ tokens that the engine finds likeliest too, each given all before it (teacher fo
 the mean difference between the two natural logarithms of a token's probability; `same answers`
 the share of whole answers that the engine generates token for token. The contrast is the same
 with the other adapter and with the bare base in the right one's place, and `canaries` what
-`serving/canary.py` says at publishing.
+`serving/adapters/reference_check.py` says at publishing.
 
 Each token is asked for in a prompt of its own, which ends before it: vLLM 0.32's `prompt_logprobs`
 would be one pass, and ends the engine when an adapter is asked.
@@ -35,19 +35,25 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data import adapters, domains, pairs, placements, runs
-from data.adapters import BASE_SERVED_NAME, Adapter
-from data.config import ServingSettings, Settings
-from data.datasets import pairs_of
-from data.db import Store
+from data import domains
+from data.adapters import placements, registry
+from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.config.settings import ServingSettings, Settings
 from data.domains import Domain
-from serving import canary, serve
-from serving.engine_http import ask
+from data.pairs import pairs
+from data.pairs.datasets import pairs_of
+from data.runs import runs
+from data.store.db import Store
+from serving import serve
+from serving.adapters import reference_check
+from serving.engine.management_api import ask
 from tests.conftest import free_port
-from tuning import evaluate, examples, model
-from tuning import run as tuning_run
-from tuning.canary import answer_logprobs
-from tuning.recipe import Recipe
+from tuning.data import examples
+from tuning.evaluation import generation
+from tuning.evaluation.reference_outputs import answer_logprobs
+from tuning.model import base_model
+from tuning.recipe.recipe import Recipe
+from tuning.worker import run as tuning_run
 
 DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
 PROBES = 56
@@ -94,15 +100,15 @@ def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: in
     assert run is not None
     if tuning_run.carry_out(store, settings, run.id) != tuning_run.DONE:
         raise SystemExit(runs.get(store.db, run.id).error)
-    return adapters.get(store.db, f"{name}@1")
+    return registry.get(store.db, f"{name}@1")
 
 
 def probes(
     store: Store, settings: Settings, domain: Domain, adapter: Adapter, trainer: str
 ) -> list[Probe]:
     """What the trainer answers with its base in this precision."""
-    base = model.load_base(settings.base.path, Recipe(quantization=TRAINERS[trainer]))
-    tuned = model.continued_adapter(base, adapter.folder(settings.home))
+    base = base_model.load_base(settings.base.path, Recipe(quantization=TRAINERS[trainer]))
+    tuned = base_model.continued_adapter(base, adapter.folder(settings.home))
     tuned.eval()
     assert adapter.dataset_id is not None
     asked = pairs_of(store.db, adapter.dataset_id, "golden")
@@ -113,7 +119,7 @@ def probes(
     ]
     made = []
     for prompt, answer in zip(
-        prompts, evaluate.generate(base, tuned, prompts, TOKENS), strict=True
+        prompts, generation.generate(base, tuned, prompts, TOKENS), strict=True
     ):
         every = answer_logprobs(base, tuned, prompt, answer)
         own = [float(every[i, token]) for i, token in enumerate(answer)]
@@ -196,7 +202,7 @@ def timed_agreement(url: str, name: str, adapter: Adapter) -> tuple[float, float
     times, found = [], None
     for _ in range(7):
         began = time.perf_counter()
-        found = canary.agreement(url, name, adapter.canaries)
+        found = reference_check.agreement(url, name, adapter.canaries)
         times.append((time.perf_counter() - began) * 1000)
     if found is None:
         raise SystemExit(f"{adapter.name} has no canaries.")

@@ -21,12 +21,13 @@ import report
 import torch
 from learning_curve import DEMO, _drafts
 
-from data.config import POCKET
-from data.pairs import Pair
-from tuning import model, rate_finder, train
-from tuning.examples import Example, encode_all
-from tuning.recipe import Recipe
-from tuning.template import stop_ids
+from data.config.settings import POCKET
+from data.pairs.pairs import Pair
+from tuning.data.examples import Example, encode_all
+from tuning.model import base_model
+from tuning.model.chat_template import stop_ids
+from tuning.recipe.recipe import Recipe
+from tuning.training import loop, rate_finder
 
 TINY, USUAL = 5e-3, 2e-4  # defaults for bases of a few million parameters, and for real ones
 
@@ -72,16 +73,16 @@ def _trained(
     recipe: Recipe, taught: list[Example], held_out: list[Example], find: bool
 ) -> tuple[float, float, float]:
     """The rate that was used, the loss at the end, and the ramp's share of the time."""
-    base = model.load_base(str(POCKET), recipe)
-    tuned = model.new_adapter(base, recipe)
+    base = base_model.load_base(str(POCKET), recipe)
+    tuned = base_model.new_adapter(base, recipe)
     began = time.process_time()
     if find:
         rate = rate_finder.find(base, tuned, lambda _: taught, recipe).rate
         recipe = recipe.model_copy(update={"learning_rate": rate})
     ramp = time.process_time() - began
-    train.train(base, tuned, lambda _: taught, {}, (), recipe)
+    loop.train(base, tuned, lambda _: taught, {}, (), recipe)
     whole = time.process_time() - began
-    loss = train.mean_loss(base, tuned, held_out, recipe)
+    loss = loop.mean_loss(base, tuned, held_out, recipe)
     return recipe.learning_rate, loss, ramp / whole
 
 
@@ -93,7 +94,7 @@ def _parts(count: int, seed: int) -> tuple[list[Example], list[Example]]:
             phrasings[draft.fact].append(draft)
     facts = sorted(fact for fact, some in phrasings.items() if len(some) > 1)
     random.Random(seed).shuffle(facts)
-    tokenizer = model.load_tokenizer(str(POCKET))
+    tokenizer = base_model.load_tokenizer(str(POCKET))
 
     def encoded(part: slice) -> list[Example]:
         drafts = [draft for fact in facts[:count] for draft in phrasings[fact][part]]

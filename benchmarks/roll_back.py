@@ -19,8 +19,9 @@ from sqlite_utils import Database
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data import assignments, decisions, experiments, feedback
-from data.experiments import Experiment
+from data.experiments import assignments, decisions, experiments
+from data.experiments.experiments import Experiment
+from data.feedback import feedback
 from tests.bot.conftest import Bot, answering
 from tests.data import given
 from tests.serving.fake_vllm import FakeVllm, running

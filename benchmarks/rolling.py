@@ -25,7 +25,7 @@ import service
 from load import Asked, Client, Register
 from service import Service
 
-from data import adapters, placements
+from data.adapters import placements, registry
 from tests import adapter_maker
 
 TOKENS = 300  # of a long answer: some seconds
@@ -52,10 +52,10 @@ async def endless(running: Service, client: Client) -> str:
         asked = await client.ask("long", made.name, "Why?", "p", stream=True, tokens=TOKENS)
         if asked.finish_reason == "length":
             with running.store.write() as db:
-                adapters.promote(db, made, "benchmark")
+                registry.promote(db, made, "benchmark")
             return made.name
         with running.store.write() as db:
-            adapters.retire(db, made, "benchmark")
+            registry.retire(db, made, "benchmark")
     raise SystemExit("No random adapter talks without an end.")
 
 
@@ -117,7 +117,7 @@ def main() -> None:
             register.says[made.name] = one_word.said(word)
             running.wait_held(made)
             with running.store.write() as db:
-                adapters.promote(db, made, "benchmark")
+                registry.promote(db, made, "benchmark")
             register.may_answer(domain.name, made.name)
             lives = sum(r.generation for r in placements.replicas(running.store.db))
             outcome = asyncio.run(keep_asking(running, options.streams, options.restarts, register))

@@ -15,12 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bot.supervise import Supervisor
-from data import config, domains, keys, placements
-from data.adapters import Adapter
-from data.config import Settings
-from data.db import Store
+from bot.runtime.supervisor import Supervisor
+from data import domains
+from data.adapters import placements
+from data.adapters.registry import Adapter
+from data.config import settings as config_settings
+from data.config.settings import Settings
 from data.domains import Domain
+from data.people import keys
+from data.store.db import Store
 from tests.conftest import free_port
 
 WAIT_S = 180.0
@@ -77,7 +80,7 @@ def running(
 ) -> Iterator[Service]:
     """Start it, wait until it answers, and stop it in the end. `bot` are settings of `[bot]`."""
     home.mkdir(parents=True, exist_ok=True)
-    file = home / config.FILE_NAME
+    file = home / config_settings.FILE_NAME
     lines = [
         "[serving]",
         f"port = {free_port()}",
@@ -90,7 +93,9 @@ def running(
     ]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     environ = {"UNDERSTUDY_CONFIG": str(file)}
-    settings = config.load(file, {k: v for k, v in os.environ.items() if k != "UNDERSTUDY_HOME"})
+    settings = config_settings.load(
+        file, {k: v for k, v in os.environ.items() if k != "UNDERSTUDY_HOME"}
+    )
     with Store(settings.store_path) as store:
         with store.write() as db:
             _, key = keys.create(db, "load", "member", "benchmark")

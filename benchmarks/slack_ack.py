@@ -27,9 +27,10 @@ import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data import domains, placements
-from data.adapters import BASE_SERVED_NAME
-from data.db import Store
+from data import domains
+from data.adapters import placements
+from data.adapters.registry import BASE_SERVED_NAME
+from data.store.db import Store
 from tests.conftest import free_port
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp, sign

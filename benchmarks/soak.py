@@ -28,11 +28,12 @@ import service
 from load import Client, Register, Tally
 from service import Service
 
-from data import adapters, experiments, placements
-from data.adapters import Adapter
-from data.db import rows, value
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
 from data.domains import Domain
-from data.errors import Conflict
+from data.experiments import experiments
+from data.store.db import rows, value
+from data.store.errors import Conflict
 
 PEOPLE = 200
 PINNED, BASE = 0.2, 0.2  # shares of the questions that name the live adapter, the bare base
@@ -97,18 +98,18 @@ class Swapper:
         before = self.live.get(domain.name)
         self.register.may_answer(domain.name, made.name, before.name if before else "base")
         with self.service.store.write() as db:
-            adapters.promote(db, made, "benchmark")
+            registry.promote(db, made, "benchmark")
         self.live[domain.name] = made
         self.register.may_answer(domain.name, made.name)
 
     def _roll_back(self, domain: Domain) -> None:
         before = self.live[domain.name]
-        back = adapters.previous_live(self.service.store.db, domain.id)
+        back = registry.previous_live(self.service.store.db, domain.id)
         if back is None:
             return self._promote(domain, self._new(domain))
         self.register.may_answer(domain.name, before.name, back.name)
         with self.service.store.write() as db:
-            adapters.roll_back(db, domain, "benchmark")
+            registry.roll_back(db, domain, "benchmark")
         self.live[domain.name] = back
         self.register.may_answer(domain.name, back.name)
         return None
@@ -125,18 +126,18 @@ class Swapper:
                 experiments.stop(db, running, "benchmark")
                 for variant in running.variants:
                     if variant.adapter_id not in (None, live.id):
-                        adapters.retire(db, adapters.by_id(db, variant.adapter_id), "benchmark")
+                        registry.retire(db, registry.by_id(db, variant.adapter_id), "benchmark")
             experiments.start(db, domain, live, made, "benchmark")
         self.register.may_answer(domain.name, live.name, made.name)
 
     def _remove_old(self, domain: Domain) -> None:
         """Delete the files of versions that nobody can need any more."""
         store = self.service.store
-        for adapter in adapters.every(store.db, domain)[4:8]:
+        for adapter in registry.every(store.db, domain)[4:8]:
             if adapter.state == "retired" and adapter.removal_asked_at is None:
                 try:
                     with store.write() as db:
-                        adapters.remove(db, adapter, "benchmark")
+                        registry.remove(db, adapter, "benchmark")
                 except Conflict:
                     continue  # what a roll-back would bring back
 
@@ -208,7 +209,7 @@ def burden(running: Service) -> dict[str, tuple[float, int]]:
 def leftovers(running: Service) -> int:
     """Adapters that engines hold though nobody wants them, or the other way round."""
     store = running.store
-    wanted = adapters.wanted_ids(store.db)
+    wanted = registry.wanted_ids(store.db)
 
     def settled() -> bool:
         return all(

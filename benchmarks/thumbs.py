@@ -24,17 +24,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import report
 
-from data import datasets, domains, pairs, runs
-from data.config import Settings
-from data.db import Store
-from data.pairs import Pair
-from tuning import evaluate, measures, model, recipe, train
-from tuning.examples import Example, encode
-from tuning.judged import TINY
-from tuning.lesson import prepare
-from tuning.model import Base
-from tuning.preference import Kto
-from tuning.recipe import Recipe
+from data import domains
+from data.config.settings import Settings
+from data.pairs import datasets, pairs
+from data.pairs.pairs import Pair
+from data.runs import runs
+from data.store.db import Store
+from tuning.data.examples import Example, encode
+from tuning.data.training_set import prepare
+from tuning.evaluation import generation, metrics
+from tuning.model import base_model
+from tuning.model.base_model import Base
+from tuning.recipe import recipe
+from tuning.recipe.recipe import Recipe
+from tuning.training import loop
+from tuning.training.kto import Kto
+from tuning.training.preference_set import TINY
 
 DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
 SYSTEM = json.loads((DEMO / "domain.json").read_text())["system_prompt"]
@@ -78,11 +83,11 @@ def tune(store: Store, settings: Settings) -> dict[str, list[Pair]]:
         pairs.add(db, domain, drafts, source="benchmark", status="approved")
         run = runs.queue(db, domain, "benchmark", kind="full")
         dataset = datasets.freeze(db, domain)
-    tokenizer = model.load_tokenizer(settings.base.path)
+    tokenizer = base_model.load_tokenizer(settings.base.path)
     lesson = prepare(store.db, settings, run, domain, dataset, None, tokenizer)
-    base = model.load_base(settings.base.path, lesson.recipe)
-    tuned = model.new_adapter(base, lesson.recipe)
-    train.train(base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, lesson.recipe)
+    base = base_model.load_base(settings.base.path, lesson.recipe)
+    tuned = base_model.new_adapter(base, lesson.recipe)
+    loop.train(base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, lesson.recipe)
     tuned.save_pretrained(settings.home / "adapter")
     return {
         part: datasets.pairs_of(store.db, dataset.id, part) for part in ("golden", "probe", "train")
@@ -96,8 +101,8 @@ def measure(
     given = recipe.Recipe.for_pairs(
         100, base_parameters=0, overrides=TINY | asked_for | {"seed": seed}
     )
-    base = model.load_base(settings.base.path, given)
-    tuned = model.continued_adapter(base, settings.home / "adapter")
+    base = base_model.load_base(settings.base.path, given)
+    tuned = base_model.continued_adapter(base, settings.home / "adapter")
     rng = random.Random(seed)
     held_out = [*parts["golden"], *parts["probe"]]
     rng.shuffle(held_out)
@@ -109,7 +114,7 @@ def measure(
     }
     before = {name: answers(base, tuned, some) for name, some in groups.items()}
     liked = {
-        encoded(base, replace(pair, response=said)): measures.exact(said, pair.response)
+        encoded(base, replace(pair, response=said)): metrics.exact(said, pair.response)
         for pair, said in zip(groups["rated"], before["rated"], strict=True)
         if said
     }
@@ -118,10 +123,10 @@ def measure(
     return {
         name: {
             "n": len(some),
-            "exact_before": share(before[name], some, measures.exact),
-            "exact_after": share(after[name], some, measures.exact),
-            "f1_before": share(before[name], some, measures.f1),
-            "f1_after": share(after[name], some, measures.f1),
+            "exact_before": share(before[name], some, metrics.exact),
+            "exact_after": share(after[name], some, metrics.exact),
+            "f1_before": share(before[name], some, metrics.f1),
+            "f1_after": share(after[name], some, metrics.f1),
         }
         for name, some in groups.items()
     } | {"liked": sum(liked.values()), "rated_answers": len(liked)}
@@ -131,7 +136,7 @@ def learn(base: Base, tuned: Any, liked: dict[Example, bool], given: Recipe) -> 
     objective = Kto(liked, given.preference_beta, given.seed)
     objective.prepare(base, tuned, given)
     rows = list(liked)
-    train.train(base, tuned, lambda _: rows, {}, (), given, objective=objective.learn)
+    loop.train(base, tuned, lambda _: rows, {}, (), given, objective=objective.learn)
 
 
 def answers(base: Base, tuned: Any, some: Sequence[Pair]) -> list[str]:
@@ -143,7 +148,7 @@ def answers(base: Base, tuned: Any, some: Sequence[Pair]) -> list[str]:
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
         most = max(examples[i].trained for i in rows) + 16
-        made = evaluate.generate(base, tuned, [examples[i].prompt for i in rows], most)
+        made = generation.generate(base, tuned, [examples[i].prompt for i in rows], most)
         for i, ids in zip(rows, made, strict=True):
             words = [token for token in ids if token not in base.stops]
             said[i] = base.tokenizer.decode(words, skip_special_tokens=True).strip()

@@ -20,9 +20,10 @@ import report
 import torch
 from transformers import Trainer, TrainingArguments
 
-from tuning import model, train
-from tuning.examples import IGNORED, Example, batches
-from tuning.recipe import Recipe
+from tuning.data.examples import IGNORED, Example, batches
+from tuning.model import base_model
+from tuning.recipe.recipe import Recipe
+from tuning.training import loop
 
 
 def main() -> None:
@@ -54,17 +55,17 @@ def _example(seed: int, tokens: int) -> Example:
 
 
 def ours(path: str, recipe: Recipe, some: list[Example]) -> float:
-    base = model.load_base(path, recipe)
-    tuned = model.new_adapter(base, recipe)
+    base = base_model.load_base(path, recipe)
+    tuned = base_model.new_adapter(base, recipe)
     began = time.process_time()
-    train.train(base, tuned, lambda _: some, {}, (), recipe)
+    loop.train(base, tuned, lambda _: some, {}, (), recipe)
     return time.process_time() - began
 
 
 def trainers(path: str, recipe: Recipe, some: list[Example]) -> float:
     """The Trainer as one would write it down: its own mixed precision, no evaluation, no saving."""
-    base = model.load_base(path, recipe)
-    tuned = model.new_adapter(base, recipe)
+    base = base_model.load_base(path, recipe)
+    tuned = base_model.new_adapter(base, recipe)
     bf16 = base.dtype == torch.bfloat16
 
     def collate(rows: list[Any]) -> dict[str, torch.Tensor]:

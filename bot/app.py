@@ -1,7 +1,7 @@
 """Where the HTTP service is joined: settings, store and engine in, one ASGI application out.
 
 `create_app` takes what tests replace; `run` is `understudy bot`. Every error of every route
-becomes a response in one of two places: expected ones here, the rest in `edge.py`.
+becomes a response in one of two places: expected ones here, the rest in `bot/api/middleware.py`.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bot import console, erasure
+from bot import console
+from bot.answering.chat import Chat
 from bot.api import (
     adapters,
     experiments,
@@ -33,22 +34,22 @@ from bot.api import (
     policies,
     privacy,
     problems,
+    raters,
     runs,
     status,
-    voters,
 )
 from bot.api.answers import Answers
+from bot.api.auth import member
 from bot.api.completions import Completions
-from bot.auth import member
-from bot.chat import Chat
-from bot.decide import deciding
-from bot.edge import Edge
-from bot.listener import listener
-from bot.metrics import Metrics
+from bot.api.middleware import Edge
+from bot.experiments.decider import deciding
+from bot.runtime import erasure_loop
+from bot.runtime.listener import listener
+from bot.runtime.metrics import Metrics
 from bot.service import Service
-from data.config import Settings
-from data.db import Store
-from data.errors import UnderstudyError
+from data.config.settings import Settings
+from data.store.db import Store
+from data.store.errors import UnderstudyError
 from serving.client import EngineClient
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.router.routes.append(Route("/v1/chat/answers", Answers(service), methods=["POST"]))
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
-    compared = (experiments, policies, voters)
+    compared = (experiments, policies, raters)
     for part in (models, feedback, runs, adapters, *compared, pairs, privacy, status):
         v1.include_router(part.router)
     app.include_router(v1)
@@ -210,7 +211,7 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
                 log.exception("Open answers could not be looked through")
             await asyncio.sleep(CLEAN_UP_S)
 
-    tasks = {asyncio.create_task(work) for work in (forever(), erasure.forever(service))}
+    tasks = {asyncio.create_task(work) for work in (forever(), erasure_loop.forever(service))}
     try:
         yield
     finally:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from bot.chat import Chat
-from data.config import Settings
-from data.db import Store
+from bot.answering.chat import Chat
+from data.config.settings import Settings
+from data.store.db import Store
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,22 @@
 """The store and the pairs: everything Understudy remembers.
 
-One SQLite file (`db.py`, schema in `migrations.py`) and, beside it, the folder of adapter files.
-Each other module holds one noun of the product: its dataclass and the plain functions that read
-and write it. They take an open `Database` first, never open or commit one: the caller decides
-what belongs to one transaction. This package imports nothing else of ours.
+All state is in one SQLite file and, beside it, a folder of adapter files. Modules hold one noun of
+the product: its dataclass and the plain functions that read and write it. These functions take an
+open `Database` first and never open or commit one: the caller decides what belongs to one
+transaction. This package imports nothing else of the project.
+
+- `store`: the SQLite store, its migrations, errors, clock and audit log
+- `config`: the settings
+- `domains`: domains, the topics the bot answers, and the Slack channels bound to them
+- `pairs`: prompt-response pairs, their files and review, datasets and golden sets
+- `conversations`: conversations, messages, replies
+- `feedback`: ratings, corrections, suggestions
+- `experiments`: A/B comparisons
+- `adapters`: adapter versions, their files, and where they are loaded
+- `runs`: tuning runs and their reports
+- `people`: roles, API keys, consent
+- `privacy`: personal data, erasure, provenance
+- `gpu`: what fits on a card, and how tuning and serving share it
+- `slack`: Slack's queues and installations
+- `monitoring`: alerts
 """

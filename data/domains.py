@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import orjson
 from sqlite_utils import Database
 
-from data.clock import now_us
-from data.db import Row, changed, insert, row, rows
-from data.errors import Conflict, Invalid, NotFound
+from data.store.clock import now_us
+from data.store.db import Row, changed, insert, row, rows
+from data.store.errors import Conflict, Invalid, NotFound
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 RESERVED = {"base"}

@@ -1,8 +1,11 @@
-"""Adapters to tokens: supervises vLLM, makes it hold what the registry says, asks it for answers.
+"""Serving: adapters in, tokens out. Supervises vLLM and keeps it in step with the registry.
 
-`serve.py` joins the parts into `understudy serve`: `fleet.py` has the replicas, each an engine
-(`engine.py` starts and restarts vLLM, `watched.py` looks at somebody else's) that `replica.py` and
-`keeper.py` keep in step with the registry by way of `adapters.py`; `rolling.py` restarts them.
-`client.py` is what the bot imports: it needs neither torch nor vLLM. This package
-imports `data` and nothing else of ours.
+This package imports `data` and nothing else of the project.
+
+- `client`: asks an engine for an answer; what the bot imports, without torch or vLLM
+- `serve`: `understudy serve`, where the parts are joined
+- `engine`: one vLLM engine: command line, process, files, capacity
+- `adapters`: loading, checking and deleting adapters
+- `fleet`: replicas, reconciling, rolling restarts, sleep
+- `lock`: one `understudy serve` for each home folder
 """

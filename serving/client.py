@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from data.errors import Invalid, Unavailable
+from data.store.errors import Invalid, Unavailable
 
 log = logging.getLogger(__name__)
 

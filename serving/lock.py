@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.errors import Conflict, Unavailable
+from data.store.errors import Conflict, Unavailable
 
 FILE_NAME = "serve.lock"
 

@@ -1,9 +1,10 @@
 """What `understudy serve` does: engines, kept holding what the registry wants.
 
-Everything is joined here. `fleet.py` has the replicas, each with its own threads (`replica.py`);
-`rolling.py` restarts them one at a time; `sleep.py` lets them sleep while a run has their card;
-`removal.py` deletes the files of removed adapters. The main thread looks after these four until
-it is told to stop.
+Everything is joined here. `serving/fleet/fleet.py` has the replicas, each with its own threads
+(`serving/fleet/replica.py`); `serving/fleet/rolling_restart.py` restarts them one at a time;
+`serving/fleet/sleep.py` lets them sleep while a run has their card;
+`serving/adapters/garbage_collection.py` deletes the files of removed adapters. The main thread
+looks after these four until it is told to stop.
 
 With `[serving] url` nothing is started: engines that somebody else runs are watched and kept in
 step. They must see the adapters' folder at the same path.
@@ -14,12 +15,14 @@ import signal
 import threading
 import time
 
-from data.config import Settings
-from data.db import Store, sqlite3
-from data.errors import UnderstudyError
-from serving import lock, removal, sleep
-from serving.fleet import Fleet
-from serving.rolling import Rolling
+from data.config.settings import Settings
+from data.store.db import Store, sqlite3
+from data.store.errors import UnderstudyError
+from serving import lock
+from serving.adapters import garbage_collection
+from serving.fleet import sleep
+from serving.fleet.fleet import Fleet
+from serving.fleet.rolling_restart import Rolling
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,6 @@ def _look_after(fleet: Fleet, stopping: threading.Event) -> None:
 
 def _delete(fleet: Fleet) -> None:
     try:
-        removal.delete_files(fleet.store, fleet.settings)
+        garbage_collection.delete_files(fleet.store, fleet.settings)
     except (UnderstudyError, sqlite3.Error) as error:  # the store is busy or full: next time
         log.warning("No files are deleted now: %s", error)

@@ -12,11 +12,12 @@ import numpy as np
 import orjson
 from safetensors.numpy import save_file
 
-from data import adapter_files, adapters, domains
-from data.adapters import Adapter
-from data.config import POCKET, Settings
-from data.db import Store
-from data.errors import NotFound
+from data import domains
+from data.adapters import files, registry
+from data.adapters.registry import Adapter
+from data.config.settings import POCKET, Settings
+from data.store.db import Store
+from data.store.errors import NotFound
 
 MODULES = ("q_proj", "v_proj", "down_proj")
 
@@ -27,7 +28,7 @@ def weights(
     """Tensor name -> float32 matrix; `scale` is that of the numbers in B."""
     random = np.random.default_rng(seed)
     tensors = {}
-    for name, (_, shape) in sorted(adapter_files.base_shapes(POCKET).items()):
+    for name, (_, shape) in sorted(files.base_shapes(POCKET).items()):
         module = name.removesuffix(".weight")
         if module.rsplit(".", 1)[-1] in modules:
             a = random.normal(0, shape[1] ** -0.5, (rank, shape[1]))
@@ -62,8 +63,8 @@ def write(
     """An adapter's two files in `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     changed = orjson.dumps(config(rank, **config_changes))
-    (folder / adapter_files.CONFIG).write_bytes(changed)
-    save_file(tensors or weights(rank, seed), folder / adapter_files.WEIGHTS)
+    (folder / files.CONFIG).write_bytes(changed)
+    save_file(tensors or weights(rank, seed), folder / files.WEIGHTS)
     return folder
 
 
@@ -82,14 +83,14 @@ def register(
             domain = domains.get(db, domain_name)
         except NotFound:
             domain = domains.create(db, domain_name)
-        version = adapters.next_version(db, domain)
+        version = registry.next_version(db, domain)
         folder = settings.adapters_path / f"{domain_name}-{version}-{seed}"
         write(folder, rank=rank, seed=seed, tensors=tensors)
-        return adapters.register(
+        return registry.register(
             db,
             domain,
             version=version,
-            sha256=adapter_files.digest(folder),
+            sha256=files.digest(folder),
             path=str(folder.relative_to(settings.home)),
             base_model=settings.base.model,
             rank=rank,

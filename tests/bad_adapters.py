@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.adapter_files import CONFIG, WEIGHTS
+from data.adapters.files import CONFIG, WEIGHTS
 from tests import adapter_maker
 from tests.spoil import (
     LAYERS,

@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from data import placements
-from data.adapters import Adapter
-from data.config import ServingSettings, Settings
-from data.db import Store
+from data.adapters import placements
+from data.adapters.registry import Adapter
+from data.config.settings import ServingSettings, Settings
+from data.store.db import Store
 from serving import serve
 
 # A shell that runs the tests in its background ignores Ctrl-C for them, and for every process that

@@ -1,11 +1,14 @@
-"""A run that was evaluated, for tests of what is shown of it: the shape of `tuning/scores.py`."""
+"""A run that was evaluated, for tests of what is shown of it: the shape of
+`tuning/evaluation/eval_report.py`."""
 
 from typing import Any
 
 from sqlite_utils import Database
 
-from data import adapters, domains, runs
-from data.adapters import Adapter
+from data import domains
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.runs import runs
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\""
 
@@ -64,12 +67,12 @@ def evaluated(
         runs.progress(
             db, run.id, step=step, total_steps=30, loss=loss, validation_loss=held_out
         )  # fmt: skip
-    adapter = adapters.register(
+    adapter = registry.register(
         db, subject, version=version, sha256=f"{version:064x}", path=f"adapters/{domain}/{version}",
         base_model="pocket", rank=8, size_bytes=1000, recipe={"rank": 8, "why": "Because."},
         scores={}, run_id=run.id, state="evaluating",
     )  # fmt: skip
     state: Any = "candidate" if passed else "rejected"
-    settled = adapters.settle(db, adapter, state, scores(passed), reason)
+    settled = registry.settle(db, adapter, state, scores(passed), reason)
     runs.finish(db, run.id, adapter.id)
     return runs.get(db, run.id), settled

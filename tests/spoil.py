@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from safetensors.numpy import save_file
 
-from data.adapter_files import CONFIG, WEIGHTS
+from data.adapters.files import CONFIG, WEIGHTS
 from tests import adapter_maker
 
 Tensors = dict[str, np.ndarray]

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from bot.app import create_app
 from bot.cli import main
-from data.config import SECTIONS, Settings
-from data.db import Store
-from tests.bot.test_routes import MEMBERS, REVIEWERS, _flat
+from data.config.settings import SECTIONS, Settings
+from data.store.db import Store
+from tests.bot.api.test_routes import MEMBERS, REVIEWERS, _flat
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])

@@ -1,9 +1,15 @@
 """Tuning: approved pairs in, a LoRA adapter out.
 
-`worker.py` claims queued runs and starts `run.py` as a child process for each. A run reads as its
-own story: freeze the dataset, choose the recipe (`recipe.py`), turn pairs into token ids
-(`examples.py`), pick what to repeat and what to replay (`forgetting.py`), load the base in four
-bits (`model.py`), train (`train.py`), register what came out (`publish.py`), have the engine that
-will serve it answer its exam (`exam.py`, `examiner.py`), and judge (`scores.py`, `gate.py`).
-Importing this package, or the worker, loads no torch: only the child does.
+A run freezes a dataset, chooses a recipe, turns pairs into token ids, loads the base model in four
+bits, trains, registers the adapter, evaluates it, and passes it through the gate. Importing this
+package, or the worker, loads no torch: only the child process of a run does.
+
+- `recipe`: every number that decides how an adapter is trained, and searches over them
+- `model`: the base model, its chat template, licence and memory
+- `data`: training examples, packing, replay
+- `training`: the training loop, objectives, checkpoints, the learning-rate finder
+- `evaluation`: eval sets, the evaluator, metrics, the gate, reference outputs
+- `adapters`: storing, publishing, importing and exporting adapters
+- `search`: hyperparameter search
+- `worker`: the worker, and the child process that does one run
 """

@@ -7,12 +7,14 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
-from bot import admin, auth
-from bot.api.domain import DomainName, domain_of
+from bot.api import auth
+from bot.api.domain_field import DomainName, domain_of
+from bot.commands import admin
 from bot.service import Service
-from data import adapters, domains, placements
-from data.adapters import Adapter
-from data.keys import Key
+from data import domains
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.people.keys import Key
 
 router = APIRouter()
 Name = Annotated[str, Path(max_length=50)]
@@ -25,7 +27,7 @@ async def list_adapters(request: Request, domain: DomainName | None = None) -> d
     def find(db: Database) -> list[dict[str, Any]]:
         only = domain_of(db, domain) if domain else None
         held = placements.loaded(db)
-        return [_shown(a) | {"loaded": a.id in held} for a in adapters.every(db, only)]
+        return [_shown(a) | {"loaded": a.id in held} for a in registry.every(db, only)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -38,7 +40,7 @@ async def promote(
     service: Service = request.app.state.service
 
     def move(db: Database) -> Adapter:
-        domain = domains.by_id(db, adapters.get(db, name).domain_id)
+        domain = domains.by_id(db, registry.get(db, name).domain_id)
         return admin.promote(db, domain, name, auth.person(key))
 
     return _shown(await service.store.submit(move))
@@ -58,7 +60,7 @@ async def accept(
     service: Service = request.app.state.service
 
     def overrule(db: Database) -> Adapter:
-        return adapters.accept(db, adapters.get(db, name), auth.person(key), given.reason)
+        return registry.accept(db, registry.get(db, name), auth.person(key), given.reason)
 
     return _shown(await service.store.submit(overrule))
 

@@ -12,11 +12,11 @@ import orjson
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot import auth, beside
-from bot.api import relay
+from bot.answering import side_by_side
+from bot.answering.side_by_side import Answer
+from bot.api import auth, relay
 from bot.api.completions import Completions
 from bot.api.problems import BadField
-from bot.beside import Answer
 from bot.service import Service
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Answers:
             service = self._service
             turns = service.settings.bot.history_turns
             found = await relay.unless_gone(
-                receive, beside.answer(service.chat, service.store, ask, turns)
+                receive, side_by_side.answer(service.chat, service.store, ask, turns)
             )
             await _send(send, {"object": "list", "data": [_shown(a, found) for a in found]})
         except relay.CallerGone:

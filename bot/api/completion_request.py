@@ -11,8 +11,8 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bot.api.problems import BadField, first_fault
-from data.conversations import Message
-from data.errors import Invalid
+from data.conversations.conversations import Message
+from data.store.errors import Invalid
 
 MAX_USER = 256
 

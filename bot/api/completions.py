@@ -14,16 +14,15 @@ from sqlite_utils import Database
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from bot import auth
-from bot.api import completion_request, models, relay
+from bot.answering.chat import Ask, Ended, Started
+from bot.api import auth, completion_request, models, relay
 from bot.api.completion_request import ChatRequest
 from bot.api.problems import Problem
-from bot.chat import Ask, Ended, Started
 from bot.service import Service
-from data.conversations import new_reply_id
+from data.conversations.conversations import new_reply_id
 from data.domains import Domain
-from data.errors import Invalid
-from data.keys import Key
+from data.people.keys import Key
+from data.store.errors import Invalid
 
 log = logging.getLogger(__name__)
 

@@ -7,17 +7,19 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlite_utils import Database
 
-from bot import auth, comparisons, stats
-from bot.api.domain import DomainName, domain_of
-from bot.comparisons import Plan
-from bot.explain import explain
+from bot.api import auth
+from bot.api.domain_field import DomainName, domain_of
+from bot.experiments import comparisons, stats
+from bot.experiments.comparisons import Plan
+from bot.experiments.explain import explain
 from bot.service import Service
-from data import decisions, domains, experiments, ramps, testers
-from data.errors import Conflict
-from data.evidence import Metric
-from data.experiments import LABELS, Experiment
-from data.keys import Key
-from data.terms import Terms, guardrails
+from data import domains
+from data.experiments import decisions, experiments, ramps, testers
+from data.experiments.design import Terms, guardrails
+from data.experiments.experiments import LABELS, Experiment
+from data.experiments.metric_sums import Metric
+from data.people.keys import Key
+from data.store.errors import Conflict
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, lt=2**63)]

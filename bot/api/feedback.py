@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlite_utils import Database
 
-from bot import auth
+from bot.api import auth
 from bot.service import Service
-from data import conversations, feedback, pairings, votes
-from data.errors import Forbidden
-from data.keys import Key
+from data.conversations import conversations, side_by_side
+from data.feedback import feedback, rating_totals
+from data.people.keys import Key
+from data.store.errors import Forbidden
 
 router = APIRouter()
 
@@ -107,8 +108,8 @@ def _store_votes(db: Database, reply_id: str, person: str, given: Judgement) -> 
 
 def _preferred(db: Database, reply_id: str, person: str) -> str | None:
     """first, second, tie; None: shown alone, or not chosen yet."""
-    if not votes.in_a_pairing(db, reply_id):
+    if not rating_totals.in_a_pairing(db, reply_id):
         return None
-    chosen = feedback.live(db, pairings.of_reply(db, reply_id).first_reply, person, "pairwise")
+    chosen = feedback.live(db, side_by_side.of_reply(db, reply_id).first_reply, person, "pairwise")
     names = {value: name for name, value in feedback.PREFERENCES.items()}
     return None if chosen is None or chosen.value is None else names[chosen.value]

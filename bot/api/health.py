@@ -7,11 +7,12 @@ from fastapi.responses import JSONResponse
 from sqlite_utils import Database
 from starlette.responses import Response
 
-from bot import auth
-from bot.metrics import Metrics
+from bot.api import auth
+from bot.runtime.metrics import Metrics
 from bot.service import Service
-from data import domains, placements
-from data.errors import UnderstudyError
+from data import domains
+from data.adapters import placements
+from data.store.errors import UnderstudyError
 
 router = APIRouter()
 LOOPBACK = {"127.0.0.1", "::1"}

@@ -11,9 +11,10 @@ from sqlite_utils import Database
 
 from bot.api.problems import UnknownModel
 from bot.service import Service
-from data import adapters, domains, placements
+from data import domains
+from data.adapters import placements, registry
 from data.domains import Domain
-from data.errors import NotFound
+from data.store.errors import NotFound
 
 router = APIRouter()
 SHOWN = 12  # names in an error
@@ -25,7 +26,7 @@ def resolve(db: Database, name: str) -> tuple[Domain, str | None]:
     none. Raises UnknownModel."""
     try:
         domain = domains.get(db, name.partition("@")[0])
-        known = name in (domain.name, f"{domain.name}@base") or adapters.get(db, name).name == name
+        known = name in (domain.name, f"{domain.name}@base") or registry.get(db, name).name == name
     except NotFound:
         known = False
     if not known:
@@ -37,7 +38,7 @@ def names(db: Database) -> list[str]:
     """Every name that can be asked: domains, their bare base, their adapters, newest first."""
     found = []
     for domain in domains.every(db):
-        known = [a.name for a in adapters.every(db, domain) if a.state not in UNASKED]
+        known = [a.name for a in registry.every(db, domain) if a.state not in UNASKED]
         found += [domain.name, f"{domain.name}@base", *known]
     return found
 
@@ -66,7 +67,7 @@ def _every(db: Database, unasked: bool = False) -> list[dict[str, Any]]:
     for domain in domains.every(db):
         found.append(_model(domain.name, 0, {"routed": True, "ready": ready}))
         found.append(_model(f"{domain.name}@base", 0, {"routed": False, "ready": ready}))
-        for adapter in adapters.every(db, domain):
+        for adapter in registry.every(db, domain):
             if adapter.state in UNASKED and not unasked:
                 continue
             about = {"routed": False, "ready": adapter.id in held, "state": adapter.state}

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 from sqlite_utils import Database
 
-from bot import admin, auth
-from bot.api.domain import DomainName, domain_of
+from bot.api import auth
+from bot.api.domain_field import DomainName, domain_of
+from bot.commands import admin
 from bot.service import Service
-from data import pairs
-from data.keys import Key
+from data.pairs import pairs
+from data.people.keys import Key
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, lt=2**63)]

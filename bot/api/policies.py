@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
-from bot import auth
-from bot.api.domain import DomainName, domain_of
+from bot.api import auth
+from bot.api.domain_field import DomainName, domain_of
 from bot.service import Service
-from data import domains, policies
-from data.keys import Key
-from data.policies import MOST_HELD_OUT, Policy
+from data import domains
+from data.experiments import policies
+from data.experiments.policies import MOST_HELD_OUT, Policy
+from data.people.keys import Key
 
 router = APIRouter()
 

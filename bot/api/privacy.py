@@ -12,10 +12,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict
 from sqlite_utils import Database
 
-from bot import auth
+from bot.api import auth
 from bot.service import Service
-from data import forgetting, personal_data, privacy
-from data.keys import Key
+from data.people import consent
+from data.people.keys import Key
+from data.privacy import erasure, personal_data
 
 BACKUPS = "Backups that were made before cannot be reached."
 Who = Callable[..., Awaitable[str]]
@@ -59,9 +60,9 @@ def _router(path: str, who: Who) -> APIRouter:
 
         def switch(db: Database) -> int:
             if given.learning:
-                privacy.opt_in(db, person)
+                consent.opt_in(db, person)
                 return 0
-            return privacy.opt_out(db, person)
+            return consent.opt_out(db, person)
 
         withdrawn = await service.store.submit(switch)
         return {"object": "person", "learning": given.learning, "withdrawn": withdrawn}
@@ -71,7 +72,7 @@ def _router(path: str, who: Who) -> APIRouter:
         """Remove every word. Answers when it is done."""
         service: Service = request.app.state.service
         home = service.settings.home
-        done = await forgetting.forget(service.store, home, person, person)
+        done = await erasure.forget(service.store, home, person, person)
         return {"object": "forgotten", "note": BACKUPS} | asdict(done)
 
     return router

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from bot.admission import TooBusy
-from bot.assign import NoEngine
-from bot.auth import Unauthorized
-from bot.plan import NobodyCanAnswer
-from bot.writing import TookTooLong
-from data.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError
+from bot.answering.admission import TooBusy
+from bot.answering.assignment import NoEngine
+from bot.answering.plan import NobodyCanAnswer
+from bot.answering.writing import TookTooLong
+from bot.api.auth import Unauthorized
+from data.store.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError
 from serving.client import PromptTooLong
 
 

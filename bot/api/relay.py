@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from bot.answering.chat import Delta, Ended, Event, Started
 from bot.api import problems
-from bot.chat import Delta, Ended, Event, Started
-from data.errors import Invalid, Unavailable
+from data.store.errors import Invalid, Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

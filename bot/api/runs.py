@@ -8,11 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 from starlette.responses import HTMLResponse
 
-from bot import admin, auth
-from bot.api.domain import DomainName, domain_of
+from bot.api import auth
+from bot.api.domain_field import DomainName, domain_of
+from bot.commands import admin
 from bot.service import Service
-from data import run_report, runs
-from data.keys import Key
+from data.people.keys import Key
+from data.runs import report as runs_report
+from data.runs import runs
 
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -87,7 +89,7 @@ async def get_run(request: Request, run_id: Id) -> dict[str, Any]:
 async def report(request: Request, run_id: Id) -> HTMLResponse:
     """What the run showed, as a page: figures, loss curve, the gate, the worst answers."""
     service: Service = request.app.state.service
-    page = await service.store.read(lambda db: run_report.page(db, run_id))
+    page = await service.store.read(lambda db: runs_report.page(db, run_id))
     headers = {
         "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "Cache-Control": "no-store",

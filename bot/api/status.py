@@ -4,7 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from bot import admin, auth
+from bot.api import auth
+from bot.commands import admin
 from bot.service import Service
 
 router = APIRouter()

@@ -1,7 +1,26 @@
 """The command line. `understudy --help` lists the commands without loading any of them.
 
-Each command lives in a module of this folder and is loaded when it is used. Errors are translated
-here, once: a sentence on standard error and exit code 1, or 2 when the command was used wrongly.
+- `ab`: `understudy ab`: compare adapters, system prompts and sampling on live traffic
+- `adapters`: `understudy adapters`: versions, their lineage and scores, and which one is live
+- `audit`: `understudy audit`: the audit log, newest first
+- `backup`: `understudy backup FILE`: the store as it is at one moment, and every adapter, in one
+  tar
+- `chat`: `understudy chat`: talk to a domain from the terminal, through the same flow as everyone
+- `context`: what every command shares: the settings, the store, who is asking, and how output looks
+- `doctor`: `understudy doctor`: looks at everything that a working installation needs
+- `domains`: `understudy domains`: the subjects, their words to the model, their Slack channels
+- `feedback`: `understudy feedback`: whose votes count, and why others' do not
+- `follow`: following a tuning run in the terminal, from its queue to its end
+- `init`: `understudy init`: a settings file to edit, and an empty store
+- `keys`: `understudy keys`: who may ask over HTTP
+- `pairs`: `understudy pairs`: what is learned from, in and out, and its review
+- `people`: `understudy people` and `understudy forget`: what the store keeps of somebody
+- `processes`: `understudy up`, and its three parts one by one: `serve`, `worker`, `bot`
+- `replicas`: `understudy replicas`: the engines that answer, and restarting them without a gap
+- `runs`: `understudy runs`: what is being tuned, what was, and why something failed
+- `slack`: `understudy slack`: the app manifest to paste into Slack, and who has installed the app
+- `status`: `understudy status`: how everything is now, on one screen
+- `tune`: `understudy tune DOMAIN`: queue a run, and follow it; with no worker about, do it here
 """
 
 import importlib
@@ -13,11 +32,11 @@ from pathlib import Path
 import click
 
 from bot.cli.context import App
-from data.errors import Invalid, UnderstudyError
+from data.store.errors import Invalid, UnderstudyError
 
 COMMANDS = {
     "init": ("bot.cli.init", "Write understudy.toml and make the store."),
-    "demo": ("bot.cli.demo", "See the whole loop on this machine, nothing needed."),
+    "demo": ("bot.demo.command", "See the whole loop on this machine, nothing needed."),
     "up": ("bot.cli.processes", "Run everything: engines, tuning worker and bot."),
     "serve": ("bot.cli.processes", "Run the engines alone and keep their adapters in step."),
     "worker": ("bot.cli.processes", "Run the tuning worker alone."),

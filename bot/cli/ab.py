@@ -7,12 +7,15 @@ from typing import Any
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import arms, assignments, decisions, domains, experiments, privacy, terms, testers, voters
+from data import domains
 from data.domains import Domain
-from data.errors import Invalid
-from data.evidence import Metric
-from data.experiments import Experiment
-from data.terms import Terms, guarded, guardrails
+from data.experiments import assignments, decisions, design, experiments, testers, variants
+from data.experiments.design import Terms, guarded, guardrails
+from data.experiments.experiments import Experiment
+from data.experiments.metric_sums import Metric
+from data.feedback import raters
+from data.people import consent
+from data.store.errors import Invalid
 
 HEADERS = ("", "what", "people", "who rated", "liked", "answers", "failed", "up", "down")
 EFFECT = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -91,7 +94,7 @@ def start(
 
     Everyone stays on one side for as long as it runs. By default every side gets as many people.
     """
-    from bot import comparisons
+    from bot.experiments import comparisons
 
     plan = comparisons.Plan(
         share=split / 100 if split else None,
@@ -120,7 +123,7 @@ def start(
 @pass_app
 def status(app: App, domain: str | None, as_json: bool) -> None:
     """The comparison that is running in DOMAIN, or the last one."""
-    from bot import comparisons, stats
+    from bot.experiments import comparisons, stats
 
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
@@ -134,7 +137,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
         click.echo(comparisons.ending(db, experiment))
     _print_intervals(results)
     click.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
-    odd = voters.quarantined_in(db, experiment)
+    odd = raters.quarantined_in(db, experiment)
     if any(odd.values()):
         click.echo("Quarantined: " + ", ".join(f"{n} on {label}" for label, n in odd.items()))
     if chosen := testers.every(db, experiment):
@@ -149,7 +152,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
 def ramp(app: App, domain: str, percent: float) -> None:
     """Give PERCENT of the people a candidate from now on. A share only grows, and whoever has been
     answered stays where they are."""
-    from bot import comparisons
+    from bot.experiments import comparisons
 
     with app.store.write() as db:
         after = comparisons.ramp(db, domains.get(db, domain), percent / 100, app.actor)
@@ -165,7 +168,7 @@ def ramp(app: App, domain: str, percent: float) -> None:
 def tester(app: App, domain: str, person: str, label: str) -> None:
     """Let PERSON (such as slack:T1/U2) be answered by variant LABEL (A, B, ...) in the running
     comparison. They are in no statistic of it from then on."""
-    from bot import comparisons
+    from bot.experiments import comparisons
 
     with app.store.write() as db:
         running = comparisons.current(db, domains.get(db, domain))
@@ -179,11 +182,11 @@ def tester(app: App, domain: str, person: str, label: str) -> None:
 @pass_app
 def where(app: App, domain: str, person: str) -> None:
     """Say which side PERSON (such as slack:T1/U2) is on."""
-    from bot import comparisons
+    from bot.experiments import comparisons
 
     db = app.store.db
     running = comparisons.current(db, domains.get(db, domain))
-    place = assignments.place(db, running, privacy.check(person))
+    place = assignments.place(db, running, consent.check(person))
     if place is None:
         click.echo(f"{person} is in no comparison: held out, or left out for an earlier one.")
         return
@@ -218,7 +221,7 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
 def explain_decision(app: App, decision: int, as_json: bool) -> None:
     """Work a DECISION out anew from the numbers it was made with, and show that it comes to the
     same. Exit code 1 when it does not."""
-    from bot.explain import explain
+    from bot.experiments.explain import explain
 
     explained = explain(decisions.get(app.store.db, decision))
     if as_json:
@@ -234,7 +237,7 @@ def explain_decision(app: App, decision: int, as_json: bool) -> None:
 @pass_app
 def stop(app: App, domain: str) -> None:
     """End the comparison; everyone gets the live adapter again."""
-    from bot import comparisons
+    from bot.experiments import comparisons
 
     with app.store.write() as db:
         ended = comparisons.stop(db, domains.get(db, domain), app.actor)
@@ -243,7 +246,7 @@ def stop(app: App, domain: str) -> None:
 
 def _print_intervals(results: Any) -> None:
     """The state of each candidate, with the interval that decides it."""
-    from bot.stats.words import signed
+    from bot.experiments.stats.wording import signed
 
     for found in results.comparisons:
         line, rating = f"{found.label}: {found.state}", found.differences.get("rating")
@@ -263,7 +266,7 @@ def _print_explained(app: App, explained: Any) -> None:
     click.echo(f"Then: {made.sentence}")
     print_table(HEADERS, _lines(experiment, explained.results), "")
     _print_intervals(explained.results)
-    click.echo("\n".join(_agreed(terms.from_json(made.terms))))
+    click.echo("\n".join(_agreed(design.from_json(made.terms))))
     click.echo(f"Worked out anew: {explained.again.action}. {explained.again.sentence}")
     if explained.differing:
         click.echo("It does NOT come to the same; what differs: " + ", ".join(explained.differing))
@@ -329,7 +332,7 @@ def _sampling(given: tuple[str, ...]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for text in given:
         label, _, setting = text.partition("=")
-        name, value = arms.setting(setting)
+        name, value = variants.setting(setting)
         found.setdefault(label.upper(), {})[name] = value
     return found
 

@@ -6,11 +6,14 @@ from typing import Literal
 import click
 from sqlite_utils import Database
 
-from bot import admin, scores
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import adapters as store
-from data import conversations, datasets, domains, placements
-from data.clock import iso, now_us
+from bot.commands import admin, scores
+from data import domains
+from data.adapters import placements
+from data.adapters import registry as store
+from data.conversations import conversations
+from data.pairs import datasets
+from data.store.clock import iso, now_us
 
 SHOWN_REASON = 80  # characters of why an adapter is what it is, in the list
 
@@ -126,11 +129,11 @@ def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
 
     It is checked like every adapter. No gate sees it: compare it before you promote it.
     """
-    from tuning import foreign
+    from tuning.adapters import importer
 
     db = app.store.db
     subject = domains.get(db, domain) if domain else domains.default(db)
-    adapter = foreign.bring_in(
+    adapter = importer.bring_in(
         app.store, app.settings, subject, path, app.actor, same_base=same_base
     )
     click.echo(
@@ -153,7 +156,7 @@ def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
 @pass_app
 def export(app: App, name: str, folder: Path, format_: Literal["peft", "merged", "ollama"]) -> None:
     """Write NAME to the new FOLDER, for use elsewhere."""
-    from tuning import export as writer
+    from tuning.adapters import exporter as writer
 
     adapter = store.get(app.store.db, name)
     subject = domains.by_id(app.store.db, adapter.domain_id)
@@ -186,11 +189,11 @@ def remove(app: App, name: str) -> None:
 
     Its scores and its place in the history stay. The files go once no engine holds them.
     """
-    from serving import removal
+    from serving.adapters import garbage_collection
 
     with app.store.write() as db:
         adapter = store.remove(db, store.get(db, name), app.actor)
-    if removal.delete_now(app.store, app.settings, adapter):
+    if garbage_collection.delete_now(app.store, app.settings, adapter):
         click.echo(f"{adapter.name} is removed, {adapter.size_bytes / 1e6:.1f} MB are free.")
         return
     holders = ", ".join(placements.leases(app.store.db, adapter.id))
@@ -214,10 +217,10 @@ def retry(app: App, name: str) -> None:
 @pass_app
 def check(app: App, name: str) -> None:
     """Look through an adapter's files as is done before an engine gets them."""
-    from data import adapter_files
+    from data.adapters import files as adapters_files
 
     adapter = store.get(app.store.db, name)
-    files = adapter_files.check(
+    files = adapters_files.check(
         adapter.folder(app.settings.home),
         base=Path(app.settings.base.path),
         base_model=app.settings.base.model,

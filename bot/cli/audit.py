@@ -3,8 +3,8 @@
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import audit as store
-from data.clock import iso
+from data.store import audit as store
+from data.store.clock import iso
 
 
 @click.command()

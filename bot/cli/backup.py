@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bot.cli.context import App, pass_app
-from data.errors import Conflict, Unavailable
+from data.store.errors import Conflict, Unavailable
 
 
 @click.command()
@@ -19,7 +19,7 @@ def backup(app: App, file: Path) -> None:
     To restore, unpack it into an empty home folder. understudy.toml, logs and the reports of runs
     are not in it.
     """
-    from data.db import sqlite3
+    from data.store.db import sqlite3
 
     if file.exists():
         raise Conflict(f"{file} is there already; nothing was changed.")

@@ -11,10 +11,10 @@ import click
 
 from bot.cli.context import App, pass_app
 from data import domains
-from data.errors import UnderstudyError
+from data.store.errors import UnderstudyError
 
 if TYPE_CHECKING:
-    from bot.chat import Event
+    from bot.answering.chat import Event
 
 SILENCE_S = 3.0  # without a word, before somebody wonders
 
@@ -35,7 +35,7 @@ def chat(app: App, domain: str | None, adapter: str | None) -> None:
 def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
     """Ask and answer by turns. The event loop stands still while a question is typed, so that
     Ctrl-C ends the typing at once."""
-    from bot.chat import Ask, Chat
+    from bot.answering.chat import Ask, Chat
     from serving.client import EngineClient
 
     engine = EngineClient()
@@ -57,7 +57,7 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
 
 async def _say(answer: "AsyncGenerator[Event, None]", silence_s: float = SILENCE_S) -> None:
     """Print an answer as it comes. Whoever waits `silence_s` for its first word is told so."""
-    from bot.chat import Delta, Started, stand_in
+    from bot.answering.chat import Delta, Started, stand_in
 
     note = ""
     waits = "Waiting for an engine; `understudy status` in another terminal shows how they are."

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from data.config import Settings
-    from data.db import Store
+    from data.config.settings import Settings
+    from data.store.db import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,15 +24,15 @@ class App:
 
     @cached_property
     def settings(self) -> "Settings":
-        from data.config import load
+        from data.config.settings import load
 
         return load(self.config)
 
     @cached_property
     def store(self) -> "Store":
         """The store. Raises NotFound when this folder has none yet."""
-        from data.db import Store
-        from data.errors import NotFound
+        from data.store.db import Store
+        from data.store.errors import NotFound
 
         if not self.settings.store_path.exists():
             raise NotFound(

@@ -12,8 +12,8 @@ from typing import Literal
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json
-from data.config import Settings
-from data.errors import UnderstudyError
+from data.config.settings import Settings
+from data.store.errors import UnderstudyError
 
 LEAST_FREE_GB = 5
 State = Literal["ok", "note", "missing"]
@@ -78,7 +78,7 @@ def _python(settings: Settings) -> Iterator[Finding]:
 
 def _store(settings: Settings) -> Iterator[Finding]:
     from data import domains
-    from data.db import Store, value
+    from data.store.db import Store, value
 
     path = settings.store_path
     if not path.exists():
@@ -142,7 +142,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
     if settings.serving.url:
         yield Finding("Engine", "ok", f"run by somebody else at {', '.join(settings.serving.url)}")
         return
-    from serving.engine import installed
+    from serving.engine.engine import installed
 
     build = installed()
     if build is None:
@@ -153,11 +153,11 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 
 def _gpu(settings: Settings) -> Iterator[Finding]:
-    from data import gpu_card
-    from data.gpu_memory import gib
+    from data.gpu import cards as gpu_cards
+    from data.gpu.memory import gib
 
     try:
-        cards = gpu_card.cards()
+        cards = gpu_cards.cards()
     except UnderstudyError as error:
         yield Finding("GPU", "missing", str(error), "See to the NVIDIA driver: `nvidia-smi`.")
         return
@@ -173,11 +173,11 @@ def _gpu(settings: Settings) -> Iterator[Finding]:
 
 def _sharing(settings: Settings) -> Finding:
     """Whether engine and tuning both fit on the card, by the arithmetic of memory."""
-    from data import gpu_plans
+    from data.gpu import plans
 
     subject = f"GPU sharing ({settings.serving.gpu_sharing})"
     try:
-        return Finding(subject, "ok", gpu_plans.describe(settings))
+        return Finding(subject, "ok", plans.describe(settings))
     except UnderstudyError as error:
         remedy = 'Or give each a card of its own: [serving] gpu_sharing = "off".'
         return Finding(subject, "missing", str(error), remedy)

@@ -3,11 +3,12 @@
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import audit, policies
 from data import domains as store
-from data import pairs as pair_store
-from data.errors import Invalid
-from data.policies import POLICIES
+from data.experiments import policies
+from data.experiments.policies import POLICIES
+from data.pairs import pairs as pair_store
+from data.store import audit
+from data.store.errors import Invalid
 
 
 @click.group(cls=Group)

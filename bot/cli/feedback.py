@@ -5,8 +5,9 @@ from datetime import datetime
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import domains, voters, votes
-from data.voters import Voter
+from data import domains
+from data.feedback import raters, rating_totals
+from data.feedback.raters import Voter
 
 
 @click.group(cls=Group)
@@ -26,7 +27,7 @@ def list_voters(app: App, domain: str | None, everyone: bool, as_json: bool) -> 
     """
     db = app.store.db
     subject = domains.get(db, domain) if domain else domains.default(db)
-    found = voters.page(db, subject, everyone)
+    found = raters.page(db, subject, everyone)
     if as_json:
         return print_json(found)
     print_table(
@@ -35,7 +36,7 @@ def list_voters(app: App, domain: str | None, everyone: bool, as_json: bool) -> 
         f"Every vote in {subject.name} counts.",
     )
     return click.echo(
-        f"At most {votes.DAILY_CAP} judgements of a kind count, a person and day. To let "
+        f"At most {rating_totals.DAILY_CAP} judgements of a kind count, a person and day. To let "
         f"somebody's votes count again: `understudy feedback release {subject.name} PERSON`."
     )
 
@@ -47,7 +48,7 @@ def list_voters(app: App, domain: str | None, everyone: bool, as_json: bool) -> 
 def release(app: App, domain: str, person: str) -> None:
     """Let the votes of PERSON (such as slack:T1/U2) count again, for good."""
     with app.store.write() as db:
-        voters.release(db, domains.get(db, domain), person, app.actor)
+        raters.release(db, domains.get(db, domain), person, app.actor)
     click.echo(f"The votes of {person} count again.")
 
 
@@ -59,7 +60,7 @@ def release(app: App, domain: str, person: str) -> None:
 def quarantine(app: App, domain: str, person: str, why: str) -> None:
     """Let the votes of PERSON not count, until they are released."""
     with app.store.write() as db:
-        voters.quarantine(db, domains.get(db, domain), person, why, app.actor)
+        raters.quarantine(db, domains.get(db, domain), person, why, app.actor)
     click.echo(f"The votes of {person} are kept and do not count.")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from data import runs
-from data.db import Store
+from data.runs import runs
+from data.store.db import Store
 
 POLL_S = 0.3
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from data.errors import Conflict, Unavailable
+from data.store.errors import Conflict, Unavailable
 
 TEMPLATE = """\
 # Understudy's settings. Every one can also be given as UNDERSTUDY_SECTION_KEY in the environment,
@@ -46,8 +46,8 @@ mode = "off"                  # "socket" or "http"; `understudy slack manifest` 
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(folder: Path) -> None:
     """Write understudy.toml into FOLDER (here by default) and make the store."""
-    from data.config import FILE_NAME, load
-    from data.db import Store
+    from data.config.settings import FILE_NAME, load
+    from data.store.db import Store
 
     file = folder / FILE_NAME
     if file.exists():

@@ -3,8 +3,8 @@
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import keys as store
-from data.clock import iso
+from data.people import keys as store
+from data.store.clock import iso
 
 
 @click.group(cls=Group)

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot import admin
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import audit, domains
-from data import pairs as store
-from data.clock import iso
-from data.errors import Invalid, UnderstudyError
-from data.golden import Leak
+from bot.commands import admin
+from data import domains
+from data.pairs import pairs as store
+from data.pairs.golden import Leak
+from data.store import audit
+from data.store.clock import iso
+from data.store.errors import Invalid, UnderstudyError
 
 if TYPE_CHECKING:
-    from data.formats import Format, ImportReport
+    from data.pairs.files import Format, ImportReport
 
 SHOWN_BAD_ROWS = 10
 
@@ -47,7 +48,7 @@ def import_(
     """
     from rich.progress import Progress
 
-    from data import formats
+    from data.pairs import files
 
     subject = domains.get(app.store.db, domain)
     with Progress(transient=True, disable=as_json) as bar:
@@ -56,7 +57,7 @@ def import_(
         def report_bytes(read: int) -> None:
             bar.update(task, completed=read)
 
-        report = formats.import_file(
+        report = files.import_file(
             app.store,
             subject,
             file,
@@ -80,11 +81,11 @@ def import_(
 @pass_app
 def export(app: App, domain: str, file: Path, format_: "Format", status: store.Status) -> None:
     """Write the pairs of DOMAIN to FILE."""
-    from data import formats
+    from data.pairs import files as pairs_files
 
     db = app.store.db
     wanted = None if str(status) == "all" else status
-    count = formats.write(store.every(db, domains.get(db, domain), wanted), file, format_)
+    count = pairs_files.write(store.every(db, domains.get(db, domain), wanted), file, format_)
     click.echo(f"Wrote {count} pairs to {file}.")
 
 
@@ -167,8 +168,8 @@ def python_docs(app: App, file: Path) -> None:
 
     Thousands of real pairs, to try things at size.
     """
-    from data import formats
-    from data import python_docs as source
+    from data.pairs import files as formats
+    from tools import python_docs as source
 
     click.echo(f"Wrote {formats.write(source.build(), file, 'jsonl')} pairs to {file}.")
 
@@ -189,7 +190,7 @@ def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> 
 
     Refused when a pair that is trained on asks the same, in nearly the same words.
     """
-    from data import golden as golden_set
+    from data.pairs import golden as golden_set
 
     with app.store.write() as db:
         subject = domains.get(db, domain)
@@ -205,7 +206,7 @@ def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> 
 @pass_app
 def golden_list(app: App, domain: str, as_json: bool) -> None:
     """The golden set of DOMAIN, oldest first."""
-    from data import golden as golden_set
+    from data.pairs import golden as golden_set
 
     db = app.store.db
     subject = domains.get(db, domain)
@@ -228,8 +229,8 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
 
     A row that asks what is trained on is left out and reported with its line.
     """
-    from data import formats
-    from data import golden as golden_set
+    from data.pairs import files as formats
+    from data.pairs import golden as golden_set
 
     subject = domains.get(app.store.db, domain)
     report = formats.import_file(app.store, subject, file, author=app.actor, golden=True)
@@ -248,7 +249,7 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
 @pass_app
 def golden_release(app: App, domain: str, number: int) -> None:
     """Make golden question NUMBER of DOMAIN an ordinary pair, which may be trained on."""
-    from data import golden as golden_set
+    from data.pairs import golden as golden_set
 
     with app.store.write() as db:
         subject = domains.get(db, domain)

@@ -8,7 +8,7 @@ import click
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 
 if TYPE_CHECKING:
-    from data.forgetting import Forgotten
+    from data.privacy.erasure import Forgotten
 
 
 @click.group(cls=Group)
@@ -26,11 +26,12 @@ def people() -> None:
 @pass_app
 def show(app: App, person: str, as_json: bool) -> None:
     """What is kept of PERSON, in figures, and what became of what they taught."""
-    from data import fates, personal_data, privacy
-    from data.clock import iso
+    from data.people import consent
+    from data.privacy import contributions, personal_data
+    from data.store.clock import iso
 
-    seen = personal_data.see(app.store.db, privacy.check(person))
-    became = fates.of(app.store.db, person, -1)
+    seen = personal_data.see(app.store.db, consent.check(person))
+    became = contributions.of(app.store.db, person, -1)
     if as_json:
         return print_json({"person": seen, "taught": became})
     lines = [
@@ -56,11 +57,11 @@ def export(app: App, person: str, file: Path | None) -> None:
     """Everything that PERSON wrote and what was made of it, as JSON, to FILE or here."""
     import orjson
 
-    from data import personal_data as data_personal_data
-    from data import privacy
-    from data.errors import Conflict, Unavailable
+    from data.people import consent as people_consent
+    from data.privacy import personal_data as data_personal_data
+    from data.store.errors import Conflict, Unavailable
 
-    found = data_personal_data.export(app.store.db, privacy.check(person))
+    found = data_personal_data.export(app.store.db, people_consent.check(person))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n"
     if file is None:
         click.echo(text.decode(), nl=False)
@@ -80,7 +81,7 @@ def export(app: App, person: str, file: Path | None) -> None:
 @pass_app
 def opt_out(app: App, person: str) -> None:
     """Learn nothing from PERSON any more; what waits for review is withdrawn."""
-    from data import privacy
+    from data.people import consent as privacy
 
     with app.store.write() as db:
         withdrawn = privacy.opt_out(db, privacy.check(person))
@@ -92,7 +93,7 @@ def opt_out(app: App, person: str) -> None:
 @pass_app
 def opt_in(app: App, person: str) -> None:
     """Let what PERSON writes be learned again."""
-    from data import privacy
+    from data.people import consent as privacy
 
     with app.store.write() as db:
         privacy.opt_in(db, privacy.check(person))
@@ -113,16 +114,17 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
     """
     import asyncio
 
-    from data import forgetting, privacy
+    from data.people import consent as privacy
+    from data.privacy import erasure
 
-    would = forgetting.preview(app.store.db, privacy.check(person))
+    would = erasure.preview(app.store.db, privacy.check(person))
     if dry_run:
         return print_json(would) if as_json else _tell(would, "would be removed")
     if not yes:
         _tell(would, "will be removed")
         click.confirm(f"Forget {person}? This cannot be undone", abort=True, err=True)
     home = app.settings.home
-    done = asyncio.run(forgetting.forget(app.store, home, person, app.actor))
+    done = asyncio.run(erasure.forget(app.store, home, person, app.actor))
     if as_json:
         return print_json(done)
     _tell(done, "are removed")

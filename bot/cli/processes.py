@@ -9,7 +9,7 @@ from bot.cli.context import App, pass_app
 @pass_app
 def up(app: App) -> None:
     """Run the engine, the tuning worker and the bot; restart what crashes; Ctrl-C stops all."""
-    from bot.supervise import Supervisor
+    from bot.runtime.supervisor import Supervisor
 
     _ = app.store  # made by init; says so when it is missing
     raise SystemExit(Supervisor(app.settings).run())
@@ -34,7 +34,7 @@ def serve(app: App) -> None:
 def worker(app: App, once: bool) -> None:
     """Take queued tuning runs and do each in a process of its own."""
     _ = app.store
-    from tuning import worker as tuning
+    from tuning.worker import worker as tuning
 
     raise SystemExit(tuning.run(app.settings, once=once))
 

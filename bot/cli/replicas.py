@@ -7,11 +7,12 @@ import click
 from sqlite_utils import Database
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import adapters, conversations, placements
-from data.clock import now_us
-from data.db import Store
-from data.errors import Conflict, NotFound, Unavailable
-from data.placements import Replica
+from data.adapters import placements, registry
+from data.adapters.placements import Replica
+from data.conversations import conversations
+from data.store.clock import now_us
+from data.store.db import Store
+from data.store.errors import Conflict, NotFound, Unavailable
 
 POLL_S = 0.3
 LONGEST_S = 1800.0  # that `--wait` waits for each
@@ -121,7 +122,7 @@ def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
         "max_rank": replica.max_rank,
         "adapters": [
             {
-                "adapter": adapters.by_id(db, row.adapter_id).name,
+                "adapter": registry.by_id(db, row.adapter_id).name,
                 "state": row.state,
                 "load_ms": row.load_ms,
                 "agreement": row.agreement,

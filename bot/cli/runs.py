@@ -4,11 +4,14 @@ import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.follow import figures
-from data import adapters, domains, run_report, search_report, trials
-from data import runs as store
-from data.adapters import Adapter
-from data.clock import iso, now_us
-from data.errors import NotFound
+from data import domains
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.runs import report as runs_report
+from data.runs import runs as store
+from data.runs import search_report, trials
+from data.store.clock import iso, now_us
+from data.store.errors import NotFound
 
 
 @click.group(cls=Group)
@@ -27,7 +30,7 @@ def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
     found = store.recent(db, domains.get(db, domain) if domain else None, limit)
     if as_json:
         return print_json(found)
-    names = {a.id: a.name for a in adapters.every(db)}
+    names = {a.id: a.name for a in registry.every(db)}
     lines = [
         (
             r.id,
@@ -50,14 +53,14 @@ def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
 @pass_app
 def show(app: App, number: int, as_json: bool) -> None:
     """One run: its loss curve, what was measured, and what the gate said."""
-    report = run_report.gather(app.store.db, number)
+    report = runs_report.gather(app.store.db, number)
     run, points, evaluation = report.run, report.points, report.evaluation
     if as_json:
         measured = {"evaluation": evaluation or None, "gate": report.rules}
         tried = trials.every(app.store.db, number)
         return print_json({"run": run, "curve": points, "trials": tried, **measured})
     lasted = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
-    made = f"{report.adapter.name}, {run_report.verdict(report)}" if report.adapter else None
+    made = f"{report.adapter.name}, {runs_report.verdict(report)}" if report.adapter else None
     facts = {
         "domain": run.domain,
         "kind": run.kind,
@@ -83,23 +86,23 @@ def show(app: App, number: int, as_json: bool) -> None:
     print_table(headers, lines, _unmeasured(run))
     if tried := trials.every(app.store.db, number):
         click.echo(search_report.told(tried, app.settings.runs_path / str(number)))
-    if note := run_report.overfitting(points):
+    if note := runs_report.overfitting(points):
         click.echo(note)
     if evaluation:
         _tell_evaluation(app, report)
     return None
 
 
-def _tell_evaluation(app: App, report: run_report.Report) -> None:
+def _tell_evaluation(app: App, report: runs_report.Report) -> None:
     """The report's figures, as tables."""
-    click.echo(f"Answered by {run_report.answered(report)}.")
-    names = [name for _, name in run_report.models(report)]
+    click.echo(f"Answered by {runs_report.answered(report)}.")
+    names = [name for _, name in runs_report.models(report)]
     for name in report.sets:
         asked = report.evaluation["sets"][name]
         headers = (f"{name}, {asked['n']} of {asked['of']}", *names)
-        print_table(headers, run_report.table(report, name), "")
-    print_table(("", "gate", ""), run_report.gate_lines(report), "")
-    page = app.settings.runs_path / str(report.run.id) / run_report.FILE
+        print_table(headers, runs_report.table(report, name), "")
+    print_table(("", "gate", ""), runs_report.gate_lines(report), "")
+    page = app.settings.runs_path / str(report.run.id) / runs_report.FILE
     if page.is_file():
         click.echo(f"With the worst answers: {page}")
 

@@ -3,8 +3,8 @@
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data import installations
-from data.clock import iso
+from data.slack import installations
+from data.store.clock import iso
 
 
 @click.group(cls=Group)
@@ -17,7 +17,7 @@ def slack() -> None:
 @click.option("--oauth", is_flag=True, help="For an app that several workspaces install.")
 def manifest(url: str | None, oauth: bool) -> None:
     """Print the manifest of the Slack app, to paste at api.slack.com/apps, "From a manifest"."""
-    from bot.slack.manifest import manifest as build
+    from bot.slack.workspace.manifest import manifest as build
 
     print_json(build(url, oauth))
 
@@ -25,7 +25,7 @@ def manifest(url: str | None, oauth: bool) -> None:
 @slack.command()
 def key() -> None:
     """Print a new key for [slack] token_key, which encrypts the tokens of workspaces."""
-    from bot.slack.vault import new_key
+    from bot.slack.client.token_encryption import new_key
 
     click.echo(new_key())
 

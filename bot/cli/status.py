@@ -2,11 +2,11 @@
 
 import click
 
-from bot import admin
-from bot.admin import DomainStatus
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
-from data import adapters, placements
-from data.placements import Replica
+from bot.commands import admin
+from bot.commands.admin import DomainStatus
+from data.adapters import placements, registry
+from data.adapters.placements import Replica
 
 
 @click.command()
@@ -54,7 +54,7 @@ def _domain(d: DomainStatus) -> tuple[object, ...]:
 def _replica(app: App, r: Replica) -> tuple[object, ...]:
     db = app.store.db
     held = [
-        adapters.by_id(db, p.adapter_id).name
+        registry.by_id(db, p.adapter_id).name
         for p in placements.of_replica(db, r.name)
         if p.state == "loaded" and r.condition not in ("down", "silent")
     ]

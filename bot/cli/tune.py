@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from bot import admin, retraining, scores
 from bot.cli.context import App, json_option, pass_app, print_json
-from data import adapters, domains, runs, search_report, trials
-from data.errors import Invalid, UnderstudyError
+from bot.commands import admin, retrain_plan, scores
+from data import domains
+from data.adapters import registry
+from data.runs import runs, search_report, trials
+from data.store.errors import Invalid, UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 
@@ -92,7 +94,7 @@ def tune(
             click.echo(search_report.told(tried, app.settings.runs_path / str(run.id)))
     if finished.state != "done" or finished.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
-    adapter = adapters.by_id(app.store.db, finished.adapter_id)
+    adapter = registry.by_id(app.store.db, finished.adapter_id)
     if not as_json:
         click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
         click.echo(f"Made {adapter.name}: {scores.sentence(adapter)}")
@@ -109,9 +111,9 @@ def tune(
 
 def _warn_of_length(app: App, asked: dict[str, Any]) -> None:
     """Say beforehand when longer pairs would be learned than engines can be asked."""
-    from tuning import search
+    from tuning.recipe import search_space
 
-    lengths = [asked.get("max_length"), *search.of(asked).axes.get("max_length", [])]
+    lengths = [asked.get("max_length"), *search_space.of(asked).axes.get("max_length", [])]
     longest = max((n for n in lengths if isinstance(n, int)), default=0)
     most = app.settings.serving.max_model_len
     if longest > most:
@@ -128,12 +130,12 @@ def _plan(
 ) -> None:
     """What the run would do."""
     db = app.store.db
-    found = retraining.plan(
+    found = retrain_plan.plan(
         db, app.settings, domains.get(db, domain), full=full, thumbs=thumbs, overrides=recipe
     )
     if as_json:
         return print_json(found)
-    for line in retraining.in_words(found):
+    for line in retrain_plan.in_words(found):
         click.echo(line)
     if found.pending:
         click.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")
@@ -178,7 +180,7 @@ def _see_to_it(app: App, run_id: int, quiet: bool) -> runs.Run:
 
 
 def _work_here(app: App, stop: threading.Event) -> None:
-    from tuning import worker
+    from tuning.worker import worker
 
     worker.run(app.settings, stop=stop, once=True)
 
@@ -193,7 +195,8 @@ def _recipe(
     accept_licence: str | None,
 ) -> dict[str, Any]:
     """What the options ask to differ from the defaults, as `run.recipe` holds it."""
-    from tuning import recipe, search
+    from tuning.recipe import recipe
+    from tuning.recipe import search_space as recipe_search_space
 
     if axes and not sweep:
         raise Invalid(f"{axes[0]!r} is for a sweep: write --sweep {axes[0]}, or --set for a value.")
@@ -209,6 +212,10 @@ def _recipe(
             asked["learning_rate"] = recipe.parse("learning_rate", lr.strip())
         except Invalid:
             raise Invalid(f"--lr takes a number or auto, not {lr!r}.") from None
-    swept = dict(search.parse_axis(text) for text in [*sweep, *axes])
-    more = {search.SWEEP: swept, search.FOLDS: folds, search.LICENCE: accept_licence}
+    swept = dict(recipe_search_space.parse_axis(text) for text in [*sweep, *axes])
+    more = {
+        recipe_search_space.SWEEP: swept,
+        recipe_search_space.FOLDS: folds,
+        recipe_search_space.LICENCE: accept_licence,
+    }
     return asked | {key: value for key, value in more.items() if value}

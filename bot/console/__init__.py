@@ -1,8 +1,8 @@
-"""The pages: the web chat, and how comparisons stand; their scripts, styles and routes.
+"""The web pages: the chat, and how comparisons stand.
 
-Whoever reaches the chat may ask and judge, as `web:SESSION`; `[bot] web_chat = false` turns it
-off. The page of the comparisons shows nothing without a key. No page has an inline script or
-style, so the strict content policy of `bot/edge.py` holds.
+- `comparisons`: the page that shows how comparisons stand, to reviewers and admins
+- `files`: the files of the pages, read once and served from memory, and those that all pages share
+- `routes`: the routes of the web chat: the page's files, and what its script calls under `/web`
 """
 
 from fastapi import APIRouter

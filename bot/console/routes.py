@@ -9,16 +9,18 @@ from sqlite_utils import Database
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot import auth, beside
-from bot.api import relay
-from bot.api.domain import DomainName, domain_of
+from bot.answering import side_by_side
+from bot.answering.chat import Ask, Ended, Started, stand_in
+from bot.api import auth, relay
+from bot.api.domain_field import DomainName, domain_of
 from bot.api.feedback import Judgement
 from bot.api.feedback import store as store_judgement
 from bot.api.problems import Problem
-from bot.chat import Ask, Ended, Started, stand_in
 from bot.console.files import File
 from bot.service import Service
-from data import conversations, domains, feedback
+from data import domains
+from data.conversations import conversations
+from data.feedback import feedback
 
 router = APIRouter()
 Visitor = Annotated[str, Depends(auth.visitor)]
@@ -70,7 +72,7 @@ async def ask(request: Request, given: WebAsk, visitor: Visitor) -> Response:
     thread = f"{visitor}/{given.conversation}"
     question = Ask(person=visitor, thread=thread, text=given.text, domain=domain)
     turns = service.settings.bot.history_turns
-    other = await service.store.read(lambda db: beside.wanted(db, question, turns))
+    other = await service.store.read(lambda db: side_by_side.wanted(db, question, turns))
     return Answer(service, question) if other is None else Two(service, question, other)
 
 
@@ -150,7 +152,7 @@ class Two(Response):
         self._asks = question, other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        work = beside.both(self._service.chat, self._service.store, *self._asks)
+        work = side_by_side.both(self._service.chat, self._service.store, *self._asks)
         found = await relay.unless_gone(receive, work)
         encoder = Lines()
         if len(found) == 1:

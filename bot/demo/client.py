@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from data.errors import UnderstudyError
+from data.store.errors import UnderstudyError
 
 
 @dataclass

@@ -11,10 +11,10 @@ import aiohttp
 
 from bot.demo.client import Answer, Client
 from bot.demo.stage import Stage, followed, key, wait_until_loaded
-from data import adapters
-from data.adapters import Adapter
-from data.db import value
-from data.errors import UnderstudyError
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.store.db import value
+from data.store.errors import UnderstudyError
 
 QUESTION = "Who looks after the office plants?"
 BETTER = "Mira from the platform team looks after the office plants; write to her in #plants."
@@ -152,4 +152,4 @@ async def _promote_and_roll_back(
     _must(before.adapter == first.name, f"{before.adapter} answered after the roll-back.")
     _say(stage, f"rolled back: {before.adapter} answers again")
     await admin.call("POST", f"/v1/adapters/{second.name}/promote")
-    _must(adapters.live(stage.store.db, stage.domain.id) is not None, "No adapter is live.")
+    _must(registry.live(stage.store.db, stage.domain.id) is not None, "No adapter is live.")

@@ -5,11 +5,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bot import scores
+from bot.commands import scores
 from bot.demo.client import Client
 from bot.demo.stage import EXAMPLE, Stage, key
-from data import datasets
-from data.adapters import Adapter
+from data.adapters.registry import Adapter
+from data.pairs import datasets
 
 QUESTIONS = 5
 

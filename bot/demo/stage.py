@@ -9,19 +9,23 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from bot import admin
+import data
 from bot.cli.follow import follow
 from bot.cli.init import TEMPLATE
-from bot.supervise import Supervisor
-from data import adapters, domains, formats, keys, pairs, placements, runs
-from data import config as settings_store
-from data.adapters import Adapter
-from data.config import FILE_NAME, Settings
-from data.db import Store
+from bot.commands import admin
+from bot.runtime.supervisor import Supervisor
+from data import domains
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.config.settings import FILE_NAME, Settings, load
 from data.domains import Domain
-from data.errors import Unavailable, UnderstudyError
+from data.pairs import files, pairs
+from data.people import keys
+from data.runs import runs
+from data.store.db import Store
+from data.store.errors import Unavailable, UnderstudyError
 
-EXAMPLE = Path(settings_store.__file__).parent / "examples" / "helpdesk"
+EXAMPLE = Path(data.__file__).parent / "examples" / "helpdesk"
 ACTOR = "cli:demo"
 WEB_CHAT = "web_chat = true "
 NO_HISTORY = (
@@ -80,10 +84,10 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
         "UNDERSTUDY_BOT_PORT": str(port),
         "UNDERSTUDY_SERVING_PORT": str(engine_port),
     }
-    settings = settings_store.load(file, os.environ | environ)
+    settings = load(file, os.environ | environ)
     store = Store(settings.store_path)
     domain = _domain(store)
-    report = formats.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
+    report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
     if report.bad_total:
         raise UnderstudyError(f"The demo domain has {report.bad_total} rows that can't be read.")
     approved = len({p.fact for p in pairs.every(store.db, domain, "approved")})
@@ -97,7 +101,7 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
 def first_adapter(stage: Stage) -> Adapter:
     """Tune `helpdesk@1`, or find the live adapter of an earlier demo; makes it live."""
     stage.supervisor.start("serve")  # vLLM takes its time to start; tuning goes on meanwhile
-    found = adapters.live(stage.store.db, stage.domain.id)
+    found = registry.live(stage.store.db, stage.domain.id)
     stage.supervisor.start("worker")
     if found is None:
         made = _candidate(stage) or tune(stage)
@@ -109,7 +113,7 @@ def first_adapter(stage: Stage) -> Adapter:
 
 def _candidate(stage: Stage) -> Adapter | None:
     """What a demo that was stopped before its promotion has made."""
-    made = adapters.every(stage.store.db, stage.domain)
+    made = registry.every(stage.store.db, stage.domain)
     return next((a for a in made if a.state == "candidate"), None)
 
 
@@ -128,7 +132,7 @@ def followed(stage: Stage, run_id: int) -> Adapter:
     run = follow(stage.store, run_id, stage.console, stage.check)
     if run.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {run.state}: {run.error or run.phase}")
-    made = adapters.by_id(stage.store.db, run.adapter_id)
+    made = registry.by_id(stage.store.db, run.adapter_id)
     if made.state == "rejected":
         raise UnderstudyError(f"{made.name} was rejected: {made.state_reason}")
     return made

@@ -1,7 +1,8 @@
 """The Slack front end, joined in one place: `create(service)`, `start`, `stop`.
 
-Listeners only acknowledge and start a tracked task; what they start lives in `answer.py`,
-`feedback.py` and `deeds.py`. Whatever goes wrong there is told to the person by `Desk.telling`.
+Listeners only acknowledge and start a tracked task; what they start lives in
+`bot/slack/handlers/answer.py`, `bot/slack/handlers/feedback.py` and
+`bot/slack/commands/handlers.py`. Whatever goes wrong there is told to the person by `Desk.telling`.
 """
 
 import asyncio
@@ -17,36 +18,24 @@ from sqlite_utils import Database
 from starlette.routing import Route
 
 from bot.service import Service
-from bot.slack import (
-    accept,
-    again,
-    answer,
-    blocks,
-    choices,
-    deeds,
-    digest,
-    feedback,
-    forms,
-    http,
-    manifest,
-    members,
-    modals,
-    oauth,
-    outbox,
-    payloads,
-    review,
-)
-from bot.slack.api import WRONG_TOKEN, Transport, failure
-from bot.slack.clock import Clock
-from bot.slack.desk import Desk, Identity
-from bot.slack.follow import Follower
-from bot.slack.queue import Claim
-from bot.slack.stream import Pace
-from bot.slack.workspaces import Workspaces
-from data import conversations, questions
-from data import deeds as deeds_store
-from data.clock import now_us
-from data.errors import Invalid, Unavailable, UnderstudyError
+from bot.slack import payloads
+from bot.slack.client.clock import Clock
+from bot.slack.client.stream import Pace
+from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
+from bot.slack.commands import argument_forms, delivery, digest, forms, handlers
+from bot.slack.handlers import answer, feedback, members, regenerate, review
+from bot.slack.handlers.run_follower import Follower
+from bot.slack.inbound import http, ingest, oauth
+from bot.slack.render import admin_forms, blocks
+from bot.slack.workspace import manifest
+from bot.slack.workspace.context import Desk, Identity
+from bot.slack.workspace.question_worker import Claim
+from bot.slack.workspace.workspaces import Workspaces
+from data.conversations import conversations
+from data.slack import command_queue as deeds_store
+from data.slack import question_queue
+from data.store.clock import now_us
+from data.store.errors import Invalid, Unavailable, UnderstudyError
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +74,7 @@ class Slack:
         slack = self.service.settings.slack
         if slack.mode != "http":
             return []
-        events = http.route(self.app, self.workspaces, deeds.commanded)
+        events = http.route(self.app, self.workspaces, handlers.commanded)
         return [events, *(oauth.routes(self.workspaces) if slack.installable else ())]
 
     async def start(self) -> None:
@@ -121,7 +110,7 @@ class Slack:
         if own is not None:
             own.identity = await _who_am_i(own)
             log.info("In Slack as %s of %s", own.identity.bot_user, own.identity.team)
-        old = now_us() - accept.KEEP_DELIVERIES_US
+        old = now_us() - ingest.KEEP_DELIVERIES_US
         await self.service.store.submit(lambda db: _forget(db, old))
         if self.service.settings.slack.mode == "socket":
             await self._connect()
@@ -129,7 +118,7 @@ class Slack:
         for forever in (
             self._follower.run(),
             self._answer_questions(),
-            outbox.run(self.workspaces),
+            delivery.run(self.workspaces),
             digest.run(self.workspaces),
         ):
             self._background.append(asyncio.create_task(forever))
@@ -207,19 +196,19 @@ def register(app: Any, workspaces: Workspaces) -> None:
         at(body).queue.wake()  # the question is in the queue, or changed there
 
     async def on_command(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.commanded(at(body), ack, body)
+        await handlers.commanded(at(body), ack, body)
 
     async def on_button(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.pressed(at(body), ack, body)
+        await handlers.pressed(at(body), ack, body)
 
     async def on_menu(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.asked(at(body), ack, body)
+        await handlers.asked(at(body), ack, body)
 
     async def on_confirmation(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.confirmed(at(body), ack, body)
+        await handlers.confirmed(at(body), ack, body)
 
     async def on_choice(ack: Listener, body: dict[str, Any]) -> None:
-        await deeds.chosen(at(body), ack, body)
+        await handlers.chosen(at(body), ack, body)
 
     async def on_domain(ack: Listener, body: dict[str, Any]) -> None:
         await forms.domain_chosen(at(body), ack, body)
@@ -231,7 +220,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
         await review.sent(at(body), ack, body)
 
     async def on_again(ack: Listener, body: dict[str, Any]) -> None:
-        await again.pressed(at(body), ack, body)
+        await regenerate.pressed(at(body), ack, body)
 
     async def on_reaction() -> None:
         """It was counted before it was acknowledged."""
@@ -249,14 +238,14 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.action(blocks.CONTINUE)(on_again)
     members.register(app, at)
     app.command(manifest.COMMAND)(on_command)
-    app.action(deeds.BUTTON)(on_button)
-    app.action(modals.CHOOSE_DOMAIN)(on_domain)
+    app.action(handlers.BUTTON)(on_button)
+    app.action(admin_forms.CHOOSE_DOMAIN)(on_domain)
     app.action(review.BUTTON)(on_review)
-    app.view(modals.MENU)(on_menu)
-    app.view(modals.CONFIRM)(on_confirmation)
-    app.view(choices.CHOOSE)(on_choice)
-    app.view(modals.EDIT)(on_reviewed)
-    app.view(modals.REJECT)(on_reviewed)
+    app.view(admin_forms.MENU)(on_menu)
+    app.view(admin_forms.CONFIRM)(on_confirmation)
+    app.view(argument_forms.CHOOSE)(on_choice)
+    app.view(admin_forms.EDIT)(on_reviewed)
+    app.view(admin_forms.REJECT)(on_reviewed)
     app.event("reaction_added")(on_reaction)
     app.event("reaction_removed")(on_reaction)
     app.event("agent_session_stopped")(on_stop)
@@ -282,9 +271,9 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
         logger=logger,
         signing_secret=workspaces.service.settings.slack.signing_secret.get_secret_value(),
         authorize=authorize,
-        request_verification_enabled=False,  # `http.py` has done it
+        request_verification_enabled=False,  # `bot/slack/inbound/http.py` has done it
     )
-    app.use(accept.middleware(workspaces.find, feedback.reacted, workspaces.leaving))
+    app.use(ingest.middleware(workspaces.find, feedback.reacted, workspaces.leaving))
     app.error(on_error)
     register(app, workspaces)
     return app
@@ -292,7 +281,7 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
 
 def _forget(db: Database, older_than_us: int) -> None:
     conversations.forget_deliveries(db, older_than_us)
-    questions.forget(db, older_than_us)
+    question_queue.forget(db, older_than_us)
     deeds_store.forget(db, older_than_us)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bot.slack import words
-from bot.slack.stream import Place
+from bot.slack.client.stream import Place
+from bot.slack.render import message_text
 
 SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
 
@@ -88,9 +88,9 @@ def said(body: dict[str, Any], bot_user: str) -> Said | None:
     if not from_people or event.get("hidden") or user in (bot_user, "USLACKBOT"):
         return None
     text = str(event.get("text") or "")
-    to_us = channel.startswith("D") or words.mentions(text, bot_user)
+    to_us = channel.startswith("D") or message_text.mentions(text, bot_user)
     thread_ts = str(event.get("thread_ts") or ts)
-    if not to_us and (thread_ts == ts or words.people_in(text)):
+    if not to_us and (thread_ts == ts or message_text.people_in(text)):
         return None
     place = Place(team_of(body), channel, thread_ts, user)
     return Said(place, ts, text, to_us, str(body.get("event_id") or ts))

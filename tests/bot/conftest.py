@@ -18,11 +18,14 @@ import pytest
 from sqlite_utils import Database
 
 from bot import app
-from data import adapters, conversations, domains, keys, placements
-from data.adapters import Adapter
-from data.config import BotSettings, Settings
-from data.db import Store
+from data import domains
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.config.settings import BotSettings, Settings
+from data.conversations import conversations
 from data.domains import Domain
+from data.people import keys
+from data.store.db import Store
 from tests.conftest import free_port, wait_until
 from tests.serving.fake_vllm import FakeVllm, running
 
@@ -30,7 +33,7 @@ LATER_US = 3600 * 1_000_000
 
 
 def add_adapter(db: Database, domain: Domain, version: int, **more: Any) -> Adapter:
-    return adapters.register(
+    return registry.register(
         db,
         domain,
         version=version,
@@ -136,7 +139,7 @@ def answering(home: Path, vllm: FakeVllm, **bot_settings: Any) -> Iterator[Bot]:
         with store.write() as db:
             domain = domains.create(db, "helpdesk", "the help desk", "Answer briefly.", ("Who?",))
             first, second = add_adapter(db, domain, 1), add_adapter(db, domain, 2)
-            adapters.promote(db, first, "cli:test")
+            registry.promote(db, first, "cli:test")
             add_replica(db, vllm.url, first, second)
             for role in keys.ROLES:
                 subject.secrets[role] = keys.create(db, f"the {role}", role, "cli:test")[1]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from data import domains
-from data.db import Store
 from data.domains import Domain
+from data.store.db import Store
 
 
 @pytest.fixture

@@ -4,19 +4,22 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from data import adapters, conversations, evidence, experiments, pairs
-from data.adapters import Adapter
-from data.db import rows
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.conversations import conversations
 from data.domains import Domain
-from data.pairs import Draft
+from data.experiments import experiments, metric_sums
+from data.pairs import pairs
+from data.pairs.pairs import Draft
+from data.store.db import rows
 
 
 def adapter(
     db: Database, domain: Domain, state: str = "candidate", dataset_id: int | None = None
 ) -> Adapter:
     """The domain's next adapter."""
-    version = adapters.next_version(db, domain)
-    made = adapters.register(
+    version = registry.next_version(db, domain)
+    made = registry.register(
         db,
         domain,
         version=version,
@@ -31,7 +34,7 @@ def adapter(
         state="rejected" if state == "rejected" else "candidate",
         state_reason="not finite" if state == "rejected" else "",
     )
-    return adapters.promote(db, made, "cli:ann") if state == "live" else made
+    return registry.promote(db, made, "cli:ann") if state == "live" else made
 
 
 def reply(
@@ -85,7 +88,7 @@ class Counts:
 
 def counts(db: Database, experiment: experiments.Experiment) -> list[Counts]:
     """Of each variant, the control first, as comparisons read them."""
-    collected = evidence.collect(db, experiment)
+    collected = metric_sums.collect(db, experiment)
     sql = "SELECT up, down FROM ratings WHERE variant_id = ? AND up + down > 0 ORDER BY person"
     return [
         Counts(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from data.gpu_memory import ModelShape, model_shape
-from data.tensor_file import Shape
+from data.adapters.safetensors_file import Shape
+from data.gpu.memory import ModelShape, model_shape
 
 Config = dict[str, Any]
 Tensors = dict[str, tuple[str, Shape]]

@@ -3,9 +3,9 @@
 import pytest
 
 from data import domains
-from data.db import Store
 from data.domains import Domain
-from data.errors import Conflict, Invalid, NotFound
+from data.store.db import Store
+from data.store.errors import Conflict, Invalid, NotFound
 
 
 @pytest.fixture

@@ -13,11 +13,13 @@ from starlette.routing import Match
 import data
 from bot.app import create_app
 from bot.cli import main
-from bot.slack import grammar as slack_grammar
-from data import config, datasets, domains, formats, pairs
-from data.config import SECTIONS, Settings
-from data.db import Store
-from data.pairs import Draft
+from bot.commands import grammar as slack_grammar
+from data import domains
+from data.config import settings
+from data.config.settings import SECTIONS, Settings
+from data.pairs import datasets, files, pairs
+from data.pairs.pairs import Draft
+from data.store.db import Store
 
 EXAMPLE = Path(data.__file__).parent / "examples" / "helpdesk"
 ROOT = Path(data.__file__).parents[1]
@@ -27,7 +29,7 @@ FILES = ("pairs.jsonl", "advanced.jsonl")
 def rows(*names: str) -> list[Draft]:
     found = []
     for name in names or FILES:
-        for row in formats.read(EXAMPLE / name):
+        for row in files.read(EXAMPLE / name):
             assert isinstance(row, Draft), row
             found.append(row)
     return found
@@ -110,9 +112,9 @@ def test_the_demo_domain_is_imported_whole(store: Store) -> None:
             tuple(given["suggested_prompts"]),
             given["validation_share"],
         )
-    report = formats.import_file(store, domain, EXAMPLE / "pairs.jsonl")
+    report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl")
     assert report.added == report.rows == len(rows("pairs.jsonl"))
-    again = formats.import_file(store, domain, EXAMPLE / "pairs.jsonl")
+    again = files.import_file(store, domain, EXAMPLE / "pairs.jsonl")
     assert again.duplicates == report.rows
     with store.write() as db:
         frozen = datasets.freeze(db, domain)
@@ -219,7 +221,7 @@ def test_other_figures_that_answers_give_are_right() -> None:
     assert "temperature is 0" in answers()["temperature"]
     assert f"{pairs.MAX_CHARS:,} characters" in answers()["pair-length"]
     assert Settings().store_path.name in answers()["store"]
-    assert config.FILE_NAME in answers()["settings-file"]
+    assert settings.FILE_NAME in answers()["settings-file"]
 
 
 def test_every_http_path_that_an_answer_names_is_served(store: Store, tmp_path: Path) -> None:

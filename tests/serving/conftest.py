@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import ServingSettings, Settings
-from data.db import Store
+from data.config.settings import ServingSettings, Settings
+from data.store.db import Store
 from serving.client import EngineClient
 from tests.serving.fake_vllm import FakeVllm, running
 

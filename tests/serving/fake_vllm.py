@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from data.config import POCKET
+from data.config.settings import POCKET
 
 CUT = "cut"
 HANG = "hang"
@@ -279,9 +279,10 @@ def running(fake: FakeVllm) -> Iterator[FakeVllm]:
 
 
 def main() -> None:
-    """As a program in vLLM's place, which `serving/vllm_process.py` starts (`stand_in_for_vllm`):
-    it writes as many words as are asked for, and lets them end when it is told to. An adapter
-    with a `crash.md` beside its files ends it, as one does that is too much for the memory."""
+    """As a program in vLLM's place, which `serving/engine/vllm_process.py` starts
+    (`stand_in_for_vllm`): it writes as many words as are asked for, and lets them end when it is
+    told to. An adapter with a `crash.md` beside its files ends it, as one does that is too much for
+    the memory."""
     fake = FakeVllm(pause_s=0.02)
     fake.on_load = lambda name: Path(fake.loading, "crash.md").exists() and os._exit(3)
     fake.say = lambda body: words(body["model"], *[" word"] * body["max_tokens"])

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from data.errors import Invalid
+from data.store.errors import Invalid
 from serving.client import (
     AdapterMissing,
     Chunk,

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from data import domains, placements
-from data.adapters import BASE_SERVED_NAME
-from data.config import ServingSettings, Settings
-from data.db import Store
-from data.placements import ATTEMPTS
-from serving import engine_http, keeper, serve
+from data import domains
+from data.adapters import placements
+from data.adapters.placements import ATTEMPTS
+from data.adapters.registry import BASE_SERVED_NAME
+from data.config.settings import ServingSettings, Settings
+from data.store.db import Store
+from serving import serve
+from serving.engine import management_api
+from serving.fleet import reconciler
 from tests import adapter_maker
 from tests.conftest import wait_until
 from tests.serving.fake_vllm import FakeVllm, running
@@ -91,7 +94,7 @@ def test_an_engine_that_comes_back_empty_is_filled_again(following, store, fake)
 def test_the_engines_next_life_gives_a_failed_adapter_another_chance(
     following, store, fake, monkeypatch
 ):
-    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    monkeypatch.setattr(reconciler, "RETRY_S", 0.05)
     fake.refuse_all = True
     adapter = adapter_maker.register(store, following)
     wait_until(lambda: _attempts(store) == ATTEMPTS, "the attempts", 10)
@@ -143,7 +146,7 @@ def test_a_hanging_replica_delays_no_other(two, store, fake, other):
 def test_a_partition_heals_and_only_one_replica_is_away_meanwhile(
     two, store, fake, other, fault, monkeypatch
 ):
-    monkeypatch.setattr(engine_http.healthy, "__defaults__", (0.3,))
+    monkeypatch.setattr(management_api.healthy, "__defaults__", (0.3,))
     first = adapter_maker.register(store, two)
     wait_until(lambda: len(_holders(store, first.id)) == 2, "both to hold it", 5)
     other.network = fault
@@ -195,7 +198,7 @@ def test_what_serve_was_killed_before_recording_is_checked_and_then_used(setting
 def test_an_adapter_that_ends_every_time_is_given_up_and_the_others_are_served(
     following, store, fake, monkeypatch
 ):
-    monkeypatch.setattr(keeper, "RETRY_S", 0.05)
+    monkeypatch.setattr(reconciler, "RETRY_S", 0.05)
     bad = adapter_maker.register(store, following)
     fake.refuse_load[bad.served_name] = 500
     good = adapter_maker.register(store, following, seed=2)

@@ -12,13 +12,20 @@ import pytest
 import torch
 from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
-from data import domains, pairs
-from data.config import POCKET, BaseModelSettings, ServingSettings, Settings, TuningSettings
-from data.db import Store
+from data import domains
+from data.config.settings import (
+    POCKET,
+    BaseModelSettings,
+    ServingSettings,
+    Settings,
+    TuningSettings,
+)
 from data.domains import Domain
-from data.pairs import Draft, Pair, Turn
-from tuning.model import Base, load_base, load_tokenizer
-from tuning.recipe import Recipe
+from data.pairs import pairs
+from data.pairs.pairs import Draft, Pair, Turn
+from data.store.db import Store
+from tuning.model.base_model import Base, load_base, load_tokenizer
+from tuning.recipe.recipe import Recipe
 
 torch.set_num_threads(1)
 

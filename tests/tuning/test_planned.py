@@ -1,19 +1,21 @@
-"""What a dry run says (`bot/retraining.py`) is what the run then does."""
+"""What a dry run says (`bot/commands/retrain_plan.py`) is what the run then does."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bot import admin, retraining
-from data import adapters, datasets, runs
-from data.config import Settings
-from data.db import Store
+from bot.commands import admin, retrain_plan
+from data.adapters import registry
+from data.config.settings import Settings
 from data.domains import Domain
-from data.errors import Conflict, Invalid
+from data.pairs import datasets
+from data.runs import runs
+from data.store.db import Store
+from data.store.errors import Conflict, Invalid
 from tests.tuning.conftest import teach
-from tests.tuning.test_lesson import lesson, parent_of
-from tuning.train import total_steps
+from tests.tuning.data.test_training_set import lesson, parent_of
+from tuning.training.loop import total_steps
 
 
 @pytest.mark.parametrize("count", [3, 40, 120])
@@ -22,7 +24,7 @@ def test_a_full_run_takes_the_steps_that_were_planned(
 ) -> None:
     teach(store, domain, count)
 
-    planned = retraining.plan(store.db, settings, domain)
+    planned = retrain_plan.plan(store.db, settings, domain)
 
     made = lesson(store, settings, domain, tokenizer)
     assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
@@ -38,10 +40,10 @@ def test_an_incremental_run_takes_the_steps_that_were_planned(
     teach(store, domain, 50)
     parent = parent_of(store, settings, domain)
     with store.write() as db:
-        adapters.promote(db, parent, "ann")
+        registry.promote(db, parent, "ann")
     teach(store, domain, count, start=50)
 
-    planned = retraining.plan(store.db, settings, domain)
+    planned = retrain_plan.plan(store.db, settings, domain)
 
     made = lesson(store, settings, domain, tokenizer, parent)
     assert planned.parent == "helpdesk@1"
@@ -55,10 +57,10 @@ def test_a_search_is_planned_with_the_number_of_its_trainings(
     teach(store, domain, 40)
     asked = {"sweep": {"rank": [8, 16, 32]}, "folds": 2, "epochs": 3}
 
-    planned = retraining.plan(store.db, settings, domain, overrides=asked)
+    planned = retrain_plan.plan(store.db, settings, domain, overrides=asked)
 
     assert (planned.trainings, planned.recipe["epochs"]) == (6, 3)
-    assert "It would train 6 times to choose" in retraining.in_words(planned)[-1]
+    assert "It would train 6 times to choose" in retrain_plan.in_words(planned)[-1]
 
 
 def test_a_cross_validation_is_planned_to_hold_nothing_out(
@@ -67,8 +69,8 @@ def test_a_cross_validation_is_planned_to_hold_nothing_out(
     held_out = replace(domain, validation_share=0.5)
     teach(store, domain, 60)
 
-    planned = retraining.plan(store.db, settings, held_out)
-    crossed = retraining.plan(store.db, settings, held_out, overrides={"folds": 2})
+    planned = retrain_plan.plan(store.db, settings, held_out)
+    crossed = retrain_plan.plan(store.db, settings, held_out, overrides={"folds": 2})
 
     assert planned.held_out > 0
     assert (crossed.new, crossed.held_out) == (60, 0)
@@ -88,10 +90,10 @@ def test_what_the_parent_was_not_trained_on_is_planned_as_new(
     parent = parent_of(store, settings, held_out)
     monkeypatch.undo()
     with store.write() as db:
-        adapters.promote(db, parent, "ann")
+        registry.promote(db, parent, "ann")
     teach(store, domain, 1, start=40)
 
-    planned = retraining.plan(store.db, settings, held_out)
+    planned = retrain_plan.plan(store.db, settings, held_out)
 
     made = lesson(store, settings, held_out, tokenizer, parent)
     assert made.new > 1
@@ -104,14 +106,14 @@ def test_what_a_run_would_refuse_is_refused_before(
 ) -> None:
     teach(store, domain, 40)
     with pytest.raises(Invalid, match="rank is both set and swept"):
-        retraining.plan(
+        retrain_plan.plan(
             store.db, settings, domain, overrides={"sweep": {"rank": [8, 16]}, "rank": 8}
         )
     small = settings.model_copy(
         update={"serving": settings.serving.model_copy(update={"max_lora_rank": 16})}
     )
     with pytest.raises(Invalid, match="this deployment serves at most 16"):
-        retraining.plan(store.db, small, domain, overrides={"rank": 32})
+        retrain_plan.plan(store.db, small, domain, overrides={"rank": 32})
 
 
 @pytest.mark.parametrize(
@@ -127,11 +129,11 @@ def test_what_a_run_on_thumbs_cannot_do_is_refused_before(
     store: Store, settings: Settings, domain: Domain, asked: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(Invalid, match=words):
-        retraining.plan(store.db, settings, domain, thumbs=True, overrides=asked)
+        retrain_plan.plan(store.db, settings, domain, thumbs=True, overrides=asked)
     with store.write() as db, pytest.raises(Invalid, match=words):
         admin.retrain(db, domain, "ann", recipe=asked, preferences=True)
     with pytest.raises(Invalid, match="ask for one of the two"):
-        retraining.plan(store.db, settings, domain, thumbs=True, full=True)
+        retrain_plan.plan(store.db, settings, domain, thumbs=True, full=True)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +146,12 @@ def test_another_shape_than_the_live_adapters_is_refused_before(
     teach(store, domain, 20)
     parent = parent_of(store, settings, domain)
     with store.write() as db:
-        adapters.promote(db, parent, "ann")
+        registry.promote(db, parent, "ann")
     teach(store, domain, 1, start=20)
 
     words = r"rank cannot change in a run that goes on from helpdesk@1 \(8\)"
     with pytest.raises(Invalid, match=words):
-        retraining.plan(store.db, settings, domain, thumbs=thumbs, overrides=asked)
+        retrain_plan.plan(store.db, settings, domain, thumbs=thumbs, overrides=asked)
     with store.write() as db, pytest.raises(Invalid, match=words):
         admin.retrain(db, domain, "ann", recipe=asked, preferences=thumbs)
     assert runs.recent(store.db) == []
@@ -165,10 +167,10 @@ def test_nothing_is_planned_while_a_run_is_open(
     with store.write() as db:
         runs.request(db, domain, "ann")
     with pytest.raises(Conflict, match="Run 1 of helpdesk is queued already"):
-        retraining.plan(store.db, settings, domain)
+        retrain_plan.plan(store.db, settings, domain)
 
 
 def test_a_plan_changes_nothing(store: Store, settings: Settings, domain: Domain) -> None:
     before = store.db.conn.total_changes
-    retraining.plan(store.db, settings, domain)
+    retrain_plan.plan(store.db, settings, domain)
     assert store.db.conn.total_changes == before

@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bot.cli import main
-from data import adapters, domains
-from data.adapters import Adapter
-from data.db import Store
+from data import domains
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.store.db import Store
 
 Run = Callable[..., Result]
 
@@ -46,7 +47,7 @@ def store(home: Path) -> Store:
 def make_adapter(store: Store, domain: str, version: int) -> Adapter:
     """A registered adapter without files, for what only reads the registry."""
     with store.write() as db:
-        return adapters.register(
+        return registry.register(
             db,
             domains.get(db, domain),
             version=version,

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from data import adapters, assignments, decisions, domains, experiments, feedback, placements
-from data.db import Store
-from data.experiments import Experiment
+from data import domains
+from data.adapters import placements, registry
+from data.experiments import assignments, decisions, experiments
+from data.experiments.experiments import Experiment
+from data.feedback import feedback
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
 from tests.data import given
 
@@ -17,7 +20,7 @@ def art(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     made = [make_adapter(store, "art", n) for n in (1, 2, 3)]
     with store.write() as db:
-        adapters.promote(db, made[0], "cli:ann")
+        registry.promote(db, made[0], "cli:ann")
         placements.beat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready")
         for adapter in made:
             placements.record_loaded(db, "local-1", adapter.id, 5.0)
@@ -185,16 +188,16 @@ def test_status_shows_the_interval_the_state_and_the_sentence(run: Run, store: S
 
 
 def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) -> None:
-    from bot import decide
+    from bot.experiments import decider
 
     run("domains", "policy", "art", "auto-roll-back")
     run("ab", "start", "art", "1", "2")
     assert "Nothing has been decided: it holds." in run("ab", "decisions", "art").output
     rate(store)
     with store.write() as db:
-        found = decide.consider(db, running(store))
+        found = decider.consider(db, running(store))
         assert found is not None
-        made = decide.carry_out(db, found)
+        made = decider.carry_out(db, found)
     assert made is not None
 
     assert "roll back" in run("ab", "decisions", "art").output
@@ -217,16 +220,16 @@ def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) ->
 
 def test_an_ended_comparison_is_told_as_it_was_decided(run: Run, store: Store) -> None:
     """A vote that comes in later may open the interval again; nobody is waited for any more."""
-    from bot import decide
+    from bot.experiments import decider as experiments_decider
 
     run("domains", "policy", "art", "auto-roll-back")
     run("ab", "start", "art", "1", "2")
     rate(store)
     with store.write() as db:
         experiment = running(store)
-        found = decide.consider(db, experiment)
+        found = experiments_decider.consider(db, experiment)
         assert found is not None
-        made = decide.carry_out(db, found)
+        made = experiments_decider.carry_out(db, found)
         db.execute("UPDATE experiments SET terms = json_set(terms, '$.least_people', 100000)")
     assert made is not None
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from data import adapters, audit, conversations, placements
-from data.adapters import Adapter
-from data.config import Settings
-from data.db import Store
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.config.settings import Settings
+from data.conversations import conversations
+from data.store import audit
+from data.store.db import Store
 from serving import lock
 from tests import adapter_maker
 from tests.bot.cli.conftest import Run, json, make_adapter
@@ -246,7 +248,7 @@ def test_an_adapter_goes_out_and_comes_in_again(run: Run, store: Store, home: Pa
 
     assert out.output == "art@1 is in elsewhere.\n"
     assert "art@2 is a candidate: rank 8" in back.output
-    again = adapters.get(store.db, "art@2")
+    again = registry.get(store.db, "art@2")
     one, two = (load_file(a.folder(home) / "adapter_model.safetensors") for a in (first, again))
     assert {name: t.tolist() for name, t in one.items()} == {
         name: t.tolist() for name, t in two.items()

@@ -5,7 +5,7 @@ import tarfile
 from pathlib import Path
 
 from data import domains
-from data.db import Store
+from data.store.db import Store
 from tests.bot.cli.conftest import Run
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.chat import Delta, Event
+from bot.answering.chat import Delta, Event
 from bot.cli.chat import _say
-from data import adapters
-from data.db import Store
+from data.adapters import registry
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
 from tests.bot.conftest import add_replica
 from tests.conftest import wait_until
@@ -27,7 +27,7 @@ def test_a_stand_ins_answer_says_so(run: Run, home: Path, store: Store) -> None:
     made = make_adapter(store, "art", 1)
     with running(FakeVllm()) as vllm:
         with store.write() as db:
-            adapters.promote(db, made, "cli:test")
+            registry.promote(db, made, "cli:test")
             add_replica(db, vllm.url)
 
         said = run("chat", "art", input="Why?\n\n").output

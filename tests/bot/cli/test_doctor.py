@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bot.cli.doctor import examine
-from data.config import load
+from data.config.settings import load
 from tests import fake_nvidia_smi
 from tests.bot.cli.conftest import Run
 

@@ -1,7 +1,7 @@
 """`understudy domains`: what is suggested to whoever begins."""
 
 from data import domains
-from data.db import Store
+from data.store.db import Store
 from tests.bot.cli.conftest import Run
 
 

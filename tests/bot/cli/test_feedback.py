@@ -2,8 +2,9 @@
 
 import pytest
 
-from data import domains, feedback
-from data.db import Store
+from data import domains
+from data.feedback import feedback
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json
 from tests.data import given
 

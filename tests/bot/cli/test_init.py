@@ -5,13 +5,13 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from bot.cli import main
-from data import config
+from data.config import settings
 
 
 def test_the_written_settings_are_the_defaults(home: Path) -> None:
-    written = config.load(home / "understudy.toml", {})
+    written = settings.load(home / "understudy.toml", {})
 
-    assert written == config.Settings(home=home.resolve())
+    assert written == settings.Settings(home=home.resolve())
 
 
 def test_init_never_overwrites(home: Path) -> None:

@@ -1,7 +1,7 @@
 """`understudy keys`."""
 
-from data import keys
-from data.db import Store, rows
+from data.people import keys
+from data.store.db import Store, rows
 from tests.bot.cli.conftest import Run
 
 

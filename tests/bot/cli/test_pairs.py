@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from data import audit, domains, golden
-from data.db import Store
+from data import domains
+from data.pairs import golden
+from data.store import audit
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json
 
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'

@@ -6,11 +6,16 @@ import orjson
 import pytest
 from sqlite_utils import Database
 
-from data import audit, datasets, domains, feedback, personal_data, privacy, verdicts
-from data.db import Store
+from data import domains
+from data.feedback import feedback
+from data.pairs import datasets, review_status
+from data.people import consent
+from data.privacy import personal_data
+from data.store import audit
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
 from tests.data import given
-from tests.data.test_forgetting import in_files
+from tests.data.privacy.test_erasure import in_files
 
 ANN, SECRET = "slack:T1/UANN", "xylophone"
 
@@ -25,7 +30,7 @@ def ann(run: Run, store: Store) -> str:
         reply = given.reply(db, domain, ANN, f"Where is the {SECRET}?")
         pair_id = feedback.correction(db, reply, ANN, f"The {SECRET} is upstairs.").pair_id
         assert pair_id is not None
-        verdicts.give(db, pair_id, "approved", "cli:test")
+        review_status.give(db, pair_id, "approved", "cli:test")
         return datasets.freeze(db, domain).id
 
     with store.write() as db:
@@ -58,9 +63,9 @@ def test_everything_is_exported(run: Run, ann: str, home: Path) -> None:
 
 def test_learning_is_switched_off_and_on(run: Run, store: Store, ann: str) -> None:
     assert "Nothing is learned from" in run("people", "opt-out", ann).output
-    assert not privacy.may_learn(store.db, ann)
+    assert not consent.may_learn(store.db, ann)
     run("people", "opt-in", ann)
-    assert privacy.may_learn(store.db, ann)
+    assert consent.may_learn(store.db, ann)
 
 
 def test_a_dry_run_says_what_would_go_and_changes_nothing(run: Run, store: Store, ann: str) -> None:

@@ -3,8 +3,9 @@
 import threading
 import time
 
-from data import audit, placements
-from data.db import Store
+from data.adapters import placements
+from data.store import audit
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from data import domains, run_report
-from data.config import Settings
-from data.db import Store
+from data import domains
+from data.config.settings import Settings
+from data.runs import report as runs_report
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json
 from tests.evaluated import evaluated
 
@@ -19,8 +20,8 @@ def made(run: Run, store: Store) -> None:
 def test_it_shows_what_the_report_does(run: Run, store: Store) -> None:
     shown = run("runs", "show", "1").output
 
-    report = run_report.gather(store.db, 1)
-    for label, *values in run_report.table(report, "golden"):
+    report = runs_report.gather(store.db, 1)
+    for label, *values in runs_report.table(report, "golden"):
         assert label in shown
         assert [v for v in values if v not in shown] == []
     for words in ("rejected: It is worse.", "Answered by the engine", "golden, 2 of 9", "art@1 (li",
@@ -48,7 +49,7 @@ def test_json_has_the_figures(run: Run) -> None:
 
 def test_it_says_where_the_page_is(run: Run, store: Store) -> None:
     settings = Settings(home=store.path.parent)
-    file = run_report.write(store.db, settings, 1)
+    file = runs_report.write(store.db, settings, 1)
 
     assert file is not None
     assert "report.html" in "".join(run("runs", "show", "1").output.split())

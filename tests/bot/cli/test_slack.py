@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from bot.slack.vault import Vault
-from data import installations
-from data.db import Store
-from data.installations import Installation
+from bot.slack.client.token_encryption import Vault
+from data.slack import installations
+from data.slack.installations import Installation
+from data.store.db import Store
 from tests.bot.cli.conftest import Run
 
 

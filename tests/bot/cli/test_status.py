@@ -2,8 +2,8 @@
 
 import pytest
 
-from data import adapters, placements
-from data.db import Store
+from data.adapters import placements, registry
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
 
 
@@ -11,7 +11,7 @@ def served(store: Store) -> None:
     """art@1 is live and held by a ready engine."""
     adapter = make_adapter(store, "art", 1)
     with store.write() as db:
-        adapters.promote(db, adapter, "cli:ann")
+        registry.promote(db, adapter, "cli:ann")
         placements.beat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready", precision="nf4")
         placements.record_loaded(db, "local-1", adapter.id, 5.0)
 

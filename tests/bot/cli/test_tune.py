@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from bot.cli import tune
-from data import adapters, domains, runs
-from data.config import ServingSettings
-from data.db import Store
+from data import domains
+from data.adapters import registry
+from data.config.settings import ServingSettings
+from data.runs import runs
+from data.store.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
-from tuning import worker
+from tuning.worker import worker
 
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
 
@@ -173,12 +175,12 @@ def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
         with store.write() as db:
             claimed = runs.claim(db, "busy")
             assert claimed is not None
-            made = adapters.register(
+            made = registry.register(
                 db, domains.get(db, "art"), version=1, sha256="a" * 64, path="adapters/art/1",
                 base_model="pocket", rank=8, size_bytes=1, recipe={}, scores={},
                 run_id=claimed.id, state="evaluating",
             )  # fmt: skip
-            adapters.settle(db, made, "rejected", {}, "It is worse.")
+            registry.settle(db, made, "rejected", {}, "It is worse.")
             runs.finish(db, claimed.id, made.id)
 
     with store.write() as db:  # somebody is at work, so that it is not done here

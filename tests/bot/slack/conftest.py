@@ -19,17 +19,18 @@ from sqlite_utils import Database
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from bot.chat import Chat
+from bot.answering.chat import Chat
 from bot.service import Service
 from bot.slack import app as front
-from bot.slack.clock import Clock
-from bot.slack.manifest import PATH
-from bot.slack.stream import Pace
-from data import domains, placements
-from data.adapters import BASE_SERVED_NAME, Adapter
-from data.config import BotSettings, Settings, SlackSettings
-from data.db import Store, row, rows
+from bot.slack.client.clock import Clock
+from bot.slack.client.stream import Pace
+from bot.slack.workspace.manifest import PATH
+from data import domains
+from data.adapters import placements
+from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.config.settings import BotSettings, Settings, SlackSettings
 from data.domains import Domain
+from data.store.db import Store, row, rows
 from serving.client import EngineClient
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp

@@ -8,29 +8,22 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from bot.chat import stand_in
-from bot.slack import (
-    answer,
-    blocks,
-    choice,
-    feedback_forms,
-    home,
-    members,
-    privacy,
-    teach,
-)
-from bot.slack.asked import Asked
-from bot.slack.feedback_forms import Earlier
-from bot.slack.home import Page, Subject
-from data import adapters, domains
-from data.adapters import Adapter
-from data.clock import now_us
-from data.db import Store
+from bot.answering.chat import stand_in
+from bot.slack.handlers import answer, home, members, preference_buttons, privacy, teach
+from bot.slack.handlers.home import Page, Subject
+from bot.slack.handlers.recent_questions import Asked
+from bot.slack.render import blocks, feedback_forms
+from bot.slack.render.feedback_forms import Earlier
+from data import domains
+from data.adapters import registry
+from data.adapters.registry import Adapter
 from data.domains import Domain
-from data.fates import Fate
-from data.forgetting import Forgotten
-from data.pairs import Turn
-from data.personal_data import Seen
+from data.pairs.pairs import Turn
+from data.privacy.contributions import Fate
+from data.privacy.erasure import Forgotten
+from data.privacy.personal_data import Seen
+from data.store.clock import now_us
+from data.store.db import Store
 from tests.bot.conftest import add_adapter
 from tests.bot.slack import pictures
 from tests.bot.slack.pictures import Block
@@ -63,13 +56,13 @@ def _told(name: str, title: str, said: str, sentence: str) -> Scene:
 def _answers() -> list[Scene]:
     whole, long = ANSWER, "The settings, from the first to the last:\n\n1. **Account** is where"
     below: Callable[..., list[Block]] = blocks.below_answer
-    pair = choice.Pair(REPLY, ANSWER, "Ask your administrator.")
+    pair = preference_buttons.Pair(REPLY, ANSWER, "Ask your administrator.")
     instead = stand_in("helpdesk@2", "helpdesk@3")
     (plain,) = blocks.answers(whole, below(REPLY))
     (cut,) = blocks.answers(long, below(REPLY, answer.CUT_AT_LENGTH, cut=True))
     (other,) = blocks.answers(whole, below(REPLY, instead))
     (both,) = blocks.answers(pair.text, pair.below)
-    thanks = choice.THANKS["first"]
+    thanks = preference_buttons.THANKS["first"]
     return [
         _shown("answer", "An answer", "in the thread of the question", plain),
         _shown("cut", "One that was cut at its length", "*Continue* gives the rest", cut),
@@ -122,8 +115,8 @@ def _domain() -> Domain:
 def _live(db: Database, at: int) -> Adapter:
     """helpdesk@4, which answers since then."""
     domain = domains.create(db, "helpdesk", "the help desk", "Answer.", (QUESTION,))
-    adapters.promote(db, add_adapter(db, domain, 4), "cli:ann")
-    live = adapters.live(db, domain.id)
+    registry.promote(db, add_adapter(db, domain, 4), "cli:ann")
+    live = registry.live(db, domain.id)
     assert live is not None
     return replace(live, live_at=at)
 

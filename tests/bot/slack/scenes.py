@@ -8,45 +8,31 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot import admin, decide, retraining, stats
-from bot.explain import explain
-from bot.slack import (
-    admin_home,
-    blocks,
-    choices,
-    comparison_reports,
-    effects,
-    grammar,
-    modals,
-    reports,
-    roles,
-    run_message,
-)
-from bot.slack.commands import Choose
-from bot.slack.modals import Origin
-from bot.slack.run_message import Followed
-from bot.standing import Standing
-from data import (
-    adapters,
-    assignments,
-    decisions,
-    deeds,
-    domains,
-    experiments,
-    feedback,
-    forgetting,
-    pairs,
-    placements,
-    policies,
-    reviews,
-    runs,
-)
-from data import roles as granted
-from data.config import Settings, SlackSettings
-from data.db import Store, StoreFull
-from data.errors import UnderstudyError
-from data.pairs import Draft
-from data.week import Bad, Judged
+from bot.commands import admin, grammar, retrain_plan
+from bot.commands.commands import Choose
+from bot.commands.standing import Standing
+from bot.experiments import decider, stats
+from bot.experiments.explain import explain
+from bot.slack.commands import argument_forms, executor
+from bot.slack.handlers import admin_home
+from bot.slack.render import admin_forms, blocks, comparison_reports, reports, run_message
+from bot.slack.render.admin_forms import Origin
+from bot.slack.render.run_message import Followed
+from bot.slack.workspace import roles
+from data import domains
+from data.adapters import placements, registry
+from data.config.settings import Settings, SlackSettings
+from data.experiments import assignments, decisions, experiments, policies
+from data.feedback import feedback
+from data.feedback.feedback_summary import Bad, Judged
+from data.pairs import pairs, review_queue
+from data.pairs.pairs import Draft
+from data.people import roles as granted
+from data.privacy import erasure
+from data.runs import runs
+from data.slack import command_queue
+from data.store.db import Store, StoreFull
+from data.store.errors import UnderstudyError
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.pictures import Block, form, home, message
 from tests.data import given
@@ -105,7 +91,7 @@ def _happen(db: Database) -> None:
         placements.beat(db, "gpu-0", "http://127.0.0.1:8100", "pocket", "ready")
         placements.record_loaded(db, "gpu-0", made.id, 1.0)
         if version < 3:
-            adapters.promote(db, made, ADA)
+            registry.promote(db, made, ADA)
     db.execute(
         "UPDATE adapters SET scores = ?, created_at = created_at - ? * (4 - version)", [SCORES, DAY]
     )
@@ -120,15 +106,15 @@ def _happen(db: Database) -> None:
     granted.grant(db, GRACE, "reviewer", ADA)
     db.execute("UPDATE roles SET granted_at = granted_at - ?", [DAY])
     experiments.start(
-        db, domain, adapters.get(db, "helpdesk@2"), adapters.get(db, "helpdesk@3"), ADA, 0.2
+        db, domain, registry.get(db, "helpdesk@2"), registry.get(db, "helpdesk@3"), ADA, 0.2
     )
     db.execute("UPDATE experiments SET started_at = started_at - ?", [DAY])
     running = experiments.running(db, domain.id)
     assert running is not None
     _rate(db, running)
-    considered = decide.consider(db, running)
+    considered = decider.consider(db, running)
     assert considered is not None
-    assert decide.carry_out(db, considered) is not None
+    assert decider.carry_out(db, considered) is not None
     db.execute("UPDATE decisions SET at = at - ?", [HOUR])
 
 
@@ -163,14 +149,14 @@ def _commands(db: Database) -> list[Scene]:
         ("domains", "`/understudy domains`", "to everybody",
          reports.domain_list(domains.every(db), domain)),
         ("adapters", "`/understudy adapters`", "to everybody",
-         reports.adapter_list(domain, adapters.every(db, domain))),
+         reports.adapter_list(domain, registry.every(db, domain))),
         ("roles", "`/understudy roles`", "to everybody",
          reports.role_list(slack, granted.every(db), member)),
         ("runs", "`/understudy runs`", "to reviewers and admins", reports.run_list(_past_runs())),
         ("dry-run", "`/understudy retrain --dry-run`", "to reviewers and admins",
-         reports.planned(retraining.plan(db, settings, domain))),
+         reports.planned(retrain_plan.plan(db, settings, domain))),
         ("dry-run-preferences", "`/understudy retrain --preferences --dry-run`", "the same",
-         reports.planned(retraining.plan(db, settings, domain, thumbs=True))),
+         reports.planned(retrain_plan.plan(db, settings, domain, thumbs=True))),
         ("ab-status", "`/understudy ab status`", "to reviewers and admins",
          comparison_reports.comparison(running, stats.look(db, running))),
         ("ab-decisions", "`/understudy ab decisions`", "to reviewers and admins",
@@ -199,42 +185,42 @@ def _forms(db: Database) -> list[Scene]:
     head = reports.domain_state(admin.domain_status(db, domain))
     where = Origin(domain="helpdesk")
     pair = pairs.every(db, domain, "pending")[0]
-    left = reviews.pending(db)
+    left = review_queue.pending(db)
     free = domains.get(db, "legal")
-    live, candidate = adapters.live(db, domain.id), adapters.get(db, "helpdesk@3")
+    live, candidate = registry.live(db, domain.id), registry.get(db, "helpdesk@3")
     promotion = reports.before_promotion(candidate, live, experiments.running(db, domain.id))
-    forgotten = replace(forgetting.preview(db, GRACE), messages=42, judgements=7)
+    forgotten = replace(erasure.preview(db, GRACE), messages=42, judgements=7)
     note = ":white_check_mark: Pair 12 is approved; the next retrain learns it."
     shown: list[tuple[str, str, str, Block]] = [
         ("menu", "`/understudy`", "what an admin may do; a result is shown in the same form",
-         modals.menu("admin", where, domains.every(db), head, [])),
+         admin_forms.menu("admin", where, domains.every(db), head, [])),
         ("menu-result", "… and what its buttons show", "here *Versions*, for a member",
-         modals.menu("member", where, domains.every(db), head,
-                     reports.adapter_list(domain, adapters.every(db, domain)[:2]))),
+         admin_forms.menu("member", where, domains.every(db), head,
+                     reports.adapter_list(domain, registry.every(db, domain)[:2]))),
         ("promote", "`/understudy promote 3`", "asks first",
-         modals.confirmation(where, "Promote?", promotion, "Promote")),
+         admin_forms.confirmation(where, "Promote?", promotion, "Promote")),
         ("not-done", "When the store is full", "nothing was done, and it can be sent again",
-         modals.confirmation(where, "Not done", _refused(_busy), "Try again")),
+         admin_forms.confirmation(where, "Not done", _refused(_busy), "Try again")),
         ("forget", "`/understudy forget @Grace`", "asks first",
-         modals.confirmation(where, "Delete the data?",
+         admin_forms.confirmation(where, "Delete the data?",
                              reports.before_forgetting("U2", forgotten), "Delete for good")),
         *(
             (f"choose-{what.replace(' ', '-')}", f"`/understudy {what}`", "",
-             choices.form(db, where, free if what == "ab start" else domain, Choose(what)))
-            for what in choices.TITLES
+             argument_forms.form(db, where, free if what == "ab start" else domain, Choose(what)))
+            for what in argument_forms.TITLES
         ),
         ("review", "`/understudy review`", "one pair after the other",
-         modals.reviewed(where, pair, domain.title, left, note)),
+         admin_forms.reviewed(where, pair, domain.title, left, note)),
         ("review-edit", "*Edit*", "what is sent is approved in the pair's place",
-         modals.edited(where, pair)),
+         admin_forms.edited(where, pair)),
         ("review-edit-long", "*Edit*, a long one", "in several inputs",
-         modals.edited(where, replace(pair, response="A long answer. " * 400))),
+         admin_forms.edited(where, replace(pair, response="A long answer. " * 400))),
         ("review-reject", "*Reject*", "the reason is shown to the author",
-         modals.rejected(where, pair)),
+         admin_forms.rejected(where, pair)),
         ("review-end", "The last pair", "or the others are with somebody else",
-         modals.reviewed(where, None, "", 1, note)),
+         admin_forms.reviewed(where, None, "", 1, note)),
         ("review-refused", "A press that is refused", "the role is checked at every press",
-         modals.said(where, "Only reviewers and admins can do that. Ask an admin: <@U1>.")),
+         admin_forms.said(where, "Only reviewers and admins can do that. Ask an admin: <@U1>.")),
     ]  # fmt: skip
     return [Scene(n, title, said, form(v), _asks(v["blocks"])) for n, title, said, v in shown]
 
@@ -270,7 +256,7 @@ def _past_runs() -> list[runs.Run]:
 
 def _runs(db: Database) -> list[Scene]:
     domain = domains.get(db, "helpdesk")
-    live, candidate = adapters.live(db, domain.id), adapters.get(db, "helpdesk@3")
+    live, candidate = registry.live(db, domain.id), registry.get(db, "helpdesk@3")
     rejected = replace(candidate, state="rejected", state_reason="It forgot too much.")
     retired, promoted = replace(candidate, state="retired"), replace(candidate, state="live")
     about = {"passed": False, "rules": REFUSED}
@@ -297,8 +283,8 @@ def _runs(db: Database) -> list[Scene]:
 
 
 def _outcomes(db: Database) -> list[Scene]:
-    domain, made = domains.get(db, "helpdesk"), adapters.get(db, "helpdesk@3")
-    running, live = experiments.running(db, domain.id), adapters.live(db, domain.id)
+    domain, made = domains.get(db, "helpdesk"), registry.get(db, "helpdesk@3")
+    running, live = experiments.running(db, domain.id), registry.live(db, domain.id)
     assert running is not None
     cancelled = _run(state="cancelled", finished_at=None)
     shown: list[tuple[str, str, list[Block]]] = [
@@ -329,11 +315,11 @@ def _outcomes(db: Database) -> list[Scene]:
 
 def _stale(db: Database) -> list[Block]:
     given = {"team": "T1", "key": "k", "channel": "C1", "user": "U1", "command": "retire 3"}
-    deed_id = deeds.add(db, **given)
+    deed_id = command_queue.add(db, **given)
     assert deed_id is not None
     db.execute("UPDATE deeds SET created_at = created_at - ?", [2 * HOUR])
-    effects.carry_out(db, Settings(), deed_id, Standing(ADA, "admin"))
-    told = deeds.get(db, deed_id)
+    executor.carry_out(db, Settings(), deed_id, Standing(ADA, "admin"))
+    told = command_queue.get(db, deed_id)
     assert told is not None
     return list(told.said)
 
@@ -349,7 +335,7 @@ def _for_admins(db: Database) -> list[Scene]:
     )  # fmt: skip
     read = admin_home.read(db, "admin")
     found = replace(read, judged=judged, before=Judged(24, 9, 2, 10), worst=[bad])
-    digest = reports.digest(reviews.waiting(db), {"approved": 8, "rejected": 2}, judged)
+    digest = reports.digest(review_queue.waiting(db), {"approved": 8, "rejected": 2}, judged)
     return [
         Scene("digest", "The daily digest", "in `digest_channel`", message(digest)),
         Scene(

@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 import pytest
 from sqlite_utils import Database
 
-from bot.chat import Chat
+from bot.answering.chat import Chat
 from bot.service import Service
 from bot.slack import app as front
-from bot.slack.manifest import PATH
-from data import domains, placements
-from data.config import BotSettings, Settings
-from data.db import Store, row, rows
+from bot.slack.workspace.manifest import PATH
+from data import domains
+from data.adapters import placements
+from data.config.settings import BotSettings, Settings
+from data.store.db import Store, row, rows
 from serving.client import EngineClient
 from tests.bot.slack.conftest import MEMBER, QUICK, serving, slack_settings
 from tests.conftest import free_port

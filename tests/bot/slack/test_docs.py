@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack import chart, choices, comparison_reports, modals, reports, run_message
-from bot.slack.grammar import USAGE
+from bot.commands.grammar import USAGE
+from bot.slack.commands import argument_forms
+from bot.slack.render import admin_forms, comparison_reports, loss_curve, reports, run_message
 from tests.bot.slack import scenes
+from tests.bot.slack.render.test_run_message import pixels
 from tests.bot.slack.scenes import Scene
-from tests.bot.slack.test_run_message import pixels
 
 PICTURE = "slack/loss-curve.png"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -60,7 +61,7 @@ def page(found: list[Scene]) -> str:
 
 def picture() -> bytes:
     """The loss curve that stands below the message of a run."""
-    png = chart.loss_curve(scenes.CURVE)
+    png = loss_curve.loss_curve(scenes.CURVE)
     assert png is not None
     return png
 
@@ -90,7 +91,7 @@ def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None
 
 def test_every_message_and_form_is_shown() -> None:
     source = inspect.getsource(scenes)
-    for module in (reports, comparison_reports, modals, choices, run_message):
+    for module in (reports, comparison_reports, admin_forms, argument_forms, run_message):
         for name, made in inspect.getmembers(module, inspect.isfunction):
             shows = "Block" in str(inspect.signature(made).return_annotation)
             ours = made.__module__ == module.__name__ and not name.startswith("_")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from bot.slack import blocks, fields, home, members
-from data.db import StoreBusy
+from bot.slack.handlers import home, members
+from bot.slack.render import blocks, form_fields
+from data.store.db import StoreBusy
 from tests.bot.slack.conftest import MEMBER, Bot, logged_words
 from tests.fake_slack.workspace import BOT_USER, Message
 from tests.serving.fake_vllm import CUT, refusal, words
@@ -76,7 +77,7 @@ async def test_an_engine_that_breaks_off_with_the_words_in_its_error(
 async def test_a_slack_that_takes_nothing(
     bot: Bot, quiet: Callable[[], str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.answer.SLACK_AWAY_S", 0.1)
+    monkeypatch.setattr("bot.slack.handlers.answer.SLACK_AWAY_S", 0.1)
     bot.says("They whispered ", "it loudly.")
     for method in ("startStream", "postMessage", "update", "postEphemeral"):
         bot.slack.faults[f"chat.{method}"] += [fault] * 3
@@ -164,7 +165,7 @@ async def test_deliveries_that_nobody_expects(bot: Bot, quiet: Callable[[], str]
 
 
 async def test_what_was_typed_into_a_form_of_another_version_stays_there(bot: Bot) -> None:
-    typed = fields.text_input("of_another_version", "Words", "…")
+    typed = form_fields.text_input("of_another_version", "Words", "…")
     view = {"id": "V0", "type": "modal", "callback_id": "of_another_version", "blocks": [typed]}
     ack = await bot.slack.submit(MEMBER, view, of_another_version="Written for an hour.")
     assert ack.payload["errors"] == {"of_another_version": members.OUTDATED}

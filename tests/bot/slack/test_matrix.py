@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 
-from bot import decide
-from bot.slack import commands, effects, grammar
-from bot.slack import forms as forms_of
-from bot.slack.modals import Origin
-from data import adapters, experiments, feedback, pairs, placements, roles
-from data.pairs import Draft
+from bot.commands import commands, grammar
+from bot.experiments import decider
+from bot.slack.commands import executor
+from bot.slack.commands import forms as forms_of
+from bot.slack.render.admin_forms import Origin
+from data.adapters import placements, registry
+from data.experiments import experiments
+from data.feedback import feedback
+from data.pairs import pairs
+from data.pairs.pairs import Draft
+from data.people import roles
 from tests.bot.conftest import add_adapter
+from tests.bot.experiments.test_decider import rate
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
-from tests.bot.test_decide import rate
 from tests.data import given
 from tests.fake_slack.workspace import BOT_USER, Message
 
@@ -148,7 +153,7 @@ def prepare(bot: Bot) -> None:
         for user in ("U4", "U5", "U6", "U7"):
             roles.grant(db, f"slack:T1/{user}", "admin", "test")
         made = [add_adapter(db, bot.domain, version) for version in (1, 2, 3)]
-        adapters.promote(db, made[0], "test")
+        registry.promote(db, made[0], "test")
         pairs.add(db, bot.domain, drafts, source="test", status="approved")
         db.execute("DELETE FROM audit")
         for adapter in made:
@@ -167,14 +172,14 @@ def judged(db: Any, bot: Bot, made: list[Any]) -> None:
         feedback.thumb(db, reply, person, number % 2 == 0)
     before = given.same_sides(db, experiments.start(db, bot.domain, made[0], made[1], "test"))
     rate(db, before, {"A": 0.2, "B": 0.9}, 60)
-    considered = decide.consider(db, before)
+    considered = decider.consider(db, before)
     assert considered is not None
-    assert decide.carry_out(db, considered) is not None
+    assert decider.carry_out(db, considered) is not None
     experiments.stop(db, before, "test")
 
 
 def test_every_command_is_in_the_matrix() -> None:
-    assert {type(grammar.parse(text)) for text in DEEDS} == set(effects.CHANGES)
+    assert {type(grammar.parse(text)) for text in DEEDS} == set(executor.CHANGES)
     known = {type(grammar.parse(text)) for text in (*DEEDS, *LOOKS, *OPEN)}
     every = {type(grammar.parse(usage)) for usage in EVERY}
     assert known == every - {commands.AskPrivately}  # which has a test of its own, below

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack import choice, feedback_forms, home, privacy, teach
+from bot.slack.handlers import home, preference_buttons, privacy, teach
+from bot.slack.render import feedback_forms
 from tests.bot.slack import member_scenes
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -60,7 +61,7 @@ def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None
 
 def test_every_message_and_form_is_shown() -> None:
     source = inspect.getsource(member_scenes)
-    for module in (choice, feedback_forms, home, privacy, teach):
+    for module in (preference_buttons, feedback_forms, home, privacy, teach):
         for name, made in inspect.getmembers(module, inspect.isfunction):
             shows = "Block" in str(inspect.signature(made).return_annotation)
             if shows and made.__module__ == module.__name__ and not name.startswith("_"):

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from bot import admin
 from bot.app import create_app
-from bot.slack import asked
-from data import keys
-from data.config import SlackSettings
-from data.db import rows
+from bot.commands import admin
+from bot.slack.handlers import recent_questions
+from data.config.settings import SlackSettings
+from data.people import keys
+from data.store.db import rows
 from serving.client import EngineClient
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import MEMBER, Bot
@@ -92,7 +92,7 @@ async def test_thumbs_words_and_whether_it_helped(bot: Bot, web: Web) -> None:
     await bot.slack.open_home(MEMBER)
     for helped in ("no", "yes"):
         await bot.settled()
-        await bot.slack.press_home(MEMBER, f"{asked.HELPED}{helped}")
+        await bot.slack.press_home(MEMBER, f"{recent_questions.HELPED}{helped}")
     await bot.settled()
 
     await web.say(others, thumb="down", reason="outdated", correction="One tuning job.")

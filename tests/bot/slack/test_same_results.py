@@ -8,15 +8,17 @@ import pytest
 from click.testing import CliRunner
 from sqlite_utils import Database
 
-from bot import comparisons, stats
 from bot.app import create_app
 from bot.cli import main
-from data import assignments, feedback, keys
-from data.config import SlackSettings
-from data.experiments import Experiment
+from bot.experiments import comparisons, stats
+from data.config.settings import SlackSettings
+from data.experiments import assignments
+from data.experiments.experiments import Experiment
+from data.feedback import feedback
+from data.people import keys
 from tests.bot.conftest import add_adapter
+from tests.bot.slack.commands.test_handlers import command
 from tests.bot.slack.conftest import ADMIN, Bot
-from tests.bot.slack.test_deeds import command
 from tests.data import given
 
 

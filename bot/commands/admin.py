@@ -1,0 +1,176 @@
+"""What admins and reviewers do, once for every front end: review, retrain, promote, roll back,
+compare.
+
+Each function is called inside one transaction and checks everything before it changes anything.
+An adapter that the engine refused can be neither promoted nor compared.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.commands import retrain_plan
+from bot.experiments import comparisons, stats
+from data import domains
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.domains import Domain
+from data.experiments import experiments
+from data.experiments.experiments import Experiment
+from data.feedback import feedback
+from data.monitoring import alerts
+from data.monitoring.alerts import Alert
+from data.pairs import pairs, review_status
+from data.runs import runs
+from data.store import audit
+from data.store.db import rows
+from data.store.errors import Conflict
+
+
+@dataclass(frozen=True)
+class DomainStatus:
+    domain: Domain
+    live: Adapter | None  # None: the bare base answers
+    adapters: int
+    pairs: dict[str, int]  # status -> how many
+    new_pairs: int  # approved since the live adapter was trained
+    run: runs.Run | None  # the newest
+    experiment: Experiment | None  # the running one
+    results: stats.Results | None
+    feedback: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    domains: list[DomainStatus]
+    replicas: list[placements.Replica]
+    failed_placements: dict[str, str]  # adapter -> why an engine refused it
+    alerts: list[Alert]  # what somebody should look at
+
+
+def as_json(found: Status) -> dict[str, Any]:
+    """Everything but what tells who is on which side of a comparison."""
+    shown = asdict(found)
+    for domain, known in zip(shown["domains"], found.domains, strict=True):
+        if known.experiment is not None:
+            domain["experiment"] = experiments.public(known.experiment)
+    return shown
+
+
+def retrain(
+    db: Database,
+    domain: Domain,
+    actor: str,
+    full: bool = False,
+    recipe: dict[str, Any] | None = None,
+    preferences: bool = False,
+) -> runs.Run:
+    """Queue a run, on pairs or, with `preferences`, on thumbs. Raises Invalid for a recipe that
+    can't be, runs.NothingNew, preferences.TooFewJudged, or Conflict."""
+    parent = registry.live(db, domain.id)
+    retrain_plan.check(recipe or {}, full=full, thumbs=preferences, parent=parent)
+    if preferences:
+        return runs.request_from_thumbs(db, domain, actor, recipe)
+    return runs.request(db, domain, actor, full=full, recipe=recipe)
+
+
+def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pairs.Pair:
+    """Decide on a pair. Raises NotFound."""
+    reviewed = review_status.give(db, pair_id, status, actor)
+    audit.record(db, actor, "review", f"pair {pair_id}", status=status)
+    return reviewed
+
+
+def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
+    """Make an adapter live, from the next message on. A running comparison ends with it.
+
+    Raises NotFound, or Conflict when it is live already, rejected, or refused by the engine."""
+    adapter = registry.get(db, name, domain)
+    refuse_promotion(db, domain, adapter)
+    promoted = registry.promote(db, adapter, actor)
+    _end_comparison(db, domain, actor)
+    return promoted
+
+
+def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
+    """Raises Conflict for an adapter that cannot be made live as things are."""
+    if adapter.domain_id != domain.id:
+        raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
+    if adapter.state == "live":
+        raise Conflict(f"{adapter.name} is live already.")
+    registry.refuse_unsettled(adapter)
+    registry.refuse_removed(adapter)
+    comparisons.refuse_unservable(db, adapter)
+
+
+def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
+    """Undo the last promotion; returns what answers now, None for the bare base. A running
+    comparison ends with it. Raises Conflict when nothing is left to undo."""
+    before = registry.roll_back(db, domain, actor)
+    _end_comparison(db, domain, actor)
+    return before
+
+
+def start_comparison(
+    db: Database,
+    domain: Domain,
+    a: str,
+    b: str,
+    actor: str,
+    share: float = 0.5,
+    pairwise: float = 0.0,
+) -> Experiment:
+    """Compare `a` (the control) with `b`, which gets `share` of the people; of the questions,
+    `pairwise` are answered by both, for the person to choose."""
+    plan = comparisons.Plan(share=share, pairwise=pairwise)
+    return comparisons.begin(db, domain, [a, b], actor, plan)
+
+
+def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
+    """End the running comparison. Raises Conflict when none is running."""
+    return comparisons.stop(db, domain, actor)
+
+
+def status(db: Database) -> Status:
+    """Everything at a glance."""
+    return Status(
+        domains=[domain_status(db, domain) for domain in domains.every(db)],
+        replicas=placements.replicas(db),
+        failed_placements=_failed_placements(db),
+        alerts=alerts.alerts(db),
+    )
+
+
+def domain_status(db: Database, domain: Domain) -> DomainStatus:
+    """One domain at a glance."""
+    live = registry.live(db, domain.id)
+    newest = runs.recent(db, domain, limit=1)
+    experiment = experiments.running(db, domain.id)
+    return DomainStatus(
+        domain=domain,
+        live=live,
+        adapters=len(registry.every(db, domain)),
+        pairs=pairs.counts(db, domain),
+        new_pairs=pairs.new_since(db, domain, live.dataset_id if live else None),
+        run=newest[0] if newest else None,
+        experiment=experiment,
+        results=stats.look(db, experiment) if experiment else None,
+        feedback=feedback.counts(db, domain.id),
+    )
+
+
+def _failed_placements(db: Database) -> dict[str, str]:
+    found = rows(
+        db,
+        "SELECT d.name || '@' || a.version AS name, p.error FROM placements p "
+        "JOIN adapters a ON a.id = p.adapter_id JOIN domains d ON d.id = a.domain_id "
+        "WHERE p.state = 'failed'",
+    )
+    return {r["name"]: r["error"] for r in found}
+
+
+def _end_comparison(db: Database, domain: Domain, actor: str) -> None:
+    current = experiments.running(db, domain.id)
+    if current is not None:
+        experiments.stop(db, current, actor)

@@ -1,0 +1,221 @@
+"""What a retrain would do, worked out without doing it: the dry run of Slack and the terminal."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlite_utils import Database
+
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.config.settings import Settings
+from data.domains import Domain
+from data.gpu import plans
+from data.pairs import datasets, pairs, preference_sets
+from data.runs import runs
+from data.store.db import rows
+from data.store.errors import Conflict, Invalid
+
+if TYPE_CHECKING:
+    from tuning.recipe.recipe import Recipe
+
+SHOWN = ("rank", "learning_rate", "batch_size", "epochs", "replay_share", "max_steps")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that nobody has asked for yet."""
+
+    domain: str
+    parent: str | None  # it goes on from that adapter; None: from the bare base
+    learns: runs.Learns
+    new: int  # approved pairs that the parent was not trained on, or rated answers
+    held_out: int  # of these, kept back to measure on
+    known: int  # pairs that the parent was trained on
+    pending: int  # pairs that wait for review, and would not be learned
+    recipe: dict[str, Any]  # what was asked for and what matters most; empty: decided when it runs
+    why: str  # where they come from
+    steps: int | None  # about so many optimiser steps
+    nothing_new: bool
+    trainings: int = 0  # that a sweep, or cross-validation, takes to choose; 0: nothing to choose
+
+
+def check(asked: dict[str, Any], *, full: bool, thumbs: bool, parent: Adapter | None) -> None:
+    """Raises Invalid for what no run could do, before it is asked for. A run that is not full goes
+    on from `parent`."""
+    if full and thumbs:
+        raise Invalid(
+            "A full run starts from the bare base, and thumbs are learned on from the live "
+            "adapter: ask for one of the two."
+        )
+    if not asked:
+        return
+    from tuning.recipe import recipe, search_space  # of light weight, but not every front end's
+
+    search_space.check(asked)
+    if parent is not None and not full:
+        shape = {"rank": parent.rank, **parent.recipe}
+        for changes in search_space.of(asked).points or [{}]:
+            recipe.check_shape(search_space.overrides(asked) | changes, shape, parent.name)
+    for_pairs = {
+        "sweep": search_space.of(asked).axes,
+        "folds": search_space.of(asked).folds,
+        "packing": asked.get("packing"),
+        "learning_rate=auto": asked.get("find_rate") or asked.get("learning_rate") == "auto",
+    }
+    if thumbs and any(for_pairs.values()):
+        name = next(key for key, given in for_pairs.items() if given)
+        raise Invalid(f"{name} is for runs on pairs, not for one on rated answers.")
+
+
+def plan(
+    db: Database,
+    settings: Settings,
+    domain: Domain,
+    *,
+    full: bool = False,
+    thumbs: bool = False,
+    overrides: dict[str, Any] | None = None,
+) -> Planned:
+    """What a retrain would do now. `overrides` are those of a run: of the recipe, and a search.
+    Raises Conflict where none could be asked for, Invalid for overrides that no run takes,
+    Unavailable when the base is not on this machine."""
+    from tuning.recipe import search_space as recipe_search_space
+
+    asked = overrides or {}
+    live = registry.live(db, domain.id)
+    check(asked, full=full, thumbs=thumbs, parent=live)
+    tried = recipe_search_space.of(asked)
+    newest = runs.recent(db, domain, limit=1)
+    if newest and newest[0].open:
+        raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
+    parent = None if full else live
+    if thumbs:
+        return _from_thumbs(db, domain, parent)
+    new, held_out, known = _counted(db, domain, parent, hold_out=not tried.folds)
+    recipe, steps = _recipe(
+        settings, parent, new - held_out, known, recipe_search_space.overrides(asked)
+    )
+    return Planned(
+        domain=domain.name,
+        parent=parent.name if parent else None,
+        learns="pairs",
+        new=new,
+        held_out=held_out,
+        known=known,
+        pending=pairs.counts(db, domain)["pending"],
+        recipe=_told(recipe, recipe_search_space.overrides(asked), parent),
+        why=recipe.why,
+        steps=steps,
+        nothing_new=new == held_out,
+        trainings=len(tried.trials) if tried else 0,
+    )
+
+
+def in_words(found: Planned) -> list[str]:
+    """The plan in a few sentences, the same in Slack and in the terminal."""
+    start = f"on from {found.parent}" if found.parent else "from the bare base"
+    if found.learns == "preferences":
+        return [
+            f"A retrain of {found.domain} from thumbs would go {start}, with {found.new} rated "
+            "answers."
+        ]
+    if found.nothing_new:
+        return [f"A retrain of {found.domain} would do nothing: no new pair is approved."]
+    held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
+    no_ceiling = ("max_steps", 0)
+    values = ", ".join(_value(*one) for one in found.recipe.items() if one != no_ceiling)
+    said = [
+        f"A retrain of {found.domain} would go {start}, with {found.new} new approved "
+        f"pairs{held_out}, in about {found.steps} steps.",
+        f"The recipe: {values}.",
+        f"Why: {found.why}",
+    ]
+    if found.trainings:
+        said.append(f"It would train {found.trainings} times to choose, each about as long.")
+    return said
+
+
+def _told(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:
+    """The values that matter most, and those that were asked for."""
+    keys = dict.fromkeys([*SHOWN, *(key for key in asked if key != "find_rate")])
+    told = {key: value for key, value in recipe.model_dump(mode="json").items() if key in keys}
+    if parent is None:
+        told.pop("replay_share", None)
+    return told | ({"learning_rate": "auto"} if recipe.find_rate else {})
+
+
+def _value(name: str, given: object) -> str:
+    from tuning.recipe.recipe import plain
+
+    return f"{name.replace('_', ' ')} {plain(given)}"
+
+
+def _from_thumbs(db: Database, domain: Domain, parent: Adapter | None) -> Planned:
+    """Its recipe is worked out when it runs."""
+    if parent is None:
+        raise Conflict(f"{domain.name} has no live adapter that thumbs could improve.")
+    preference_sets.check(db, domain)
+    return Planned(
+        domain=domain.name,
+        parent=parent.name,
+        learns="preferences",
+        new=sum(preference_sets.counts(db, domain)),
+        held_out=0,
+        known=0,
+        pending=0,
+        recipe={},
+        why="",
+        steps=None,
+        nothing_new=False,
+    )
+
+
+def _counted(
+    db: Database, domain: Domain, parent: Adapter | None, *, hold_out: bool
+) -> tuple[int, int, int]:
+    """New pairs, those of them that are held out, and what the parent knows already. What was held
+    out from the parent is new when it is to be trained now."""
+    approved = pairs.every(db, domain, "approved")
+    parts = datasets.split(approved, domain.validation_share, hold_out=hold_out)
+    seen: set[int] = set()
+    if parent is not None and parent.dataset_id is not None:
+        sql = "SELECT pair_id, split FROM dataset_pairs WHERE dataset_id = ?"
+        found = rows(db, sql, [parent.dataset_id])
+        seen = {
+            r["pair_id"]
+            for r in found
+            if r["split"] == "train" or parts.get(r["pair_id"]) != "train"
+        }
+    new = [pair.id for pair in approved if pair.id not in seen]
+    trained = [pair_id for pair_id in new if parts[pair_id] == "train"]
+    known = sum(parts[pair.id] == "train" for pair in approved if pair.id in seen)
+    return len(new), len(new) - len(trained), known
+
+
+def _recipe(
+    settings: Settings,
+    parent: Adapter | None,
+    new: int,
+    known: int,
+    overrides: dict[str, Any] | None,
+) -> "tuple[Recipe, int]":
+    """The recipe for so many new pairs, and about how many steps it takes; each pass of an
+    incremental run has old pairs mixed in, as `tuning/data/replay.py` does it."""
+    from tuning.recipe.recipe import Recipe  # of light weight, but not every front end's
+
+    recipe = Recipe.for_pairs(
+        new,
+        base_parameters=plans.base_shape(settings).parameters,
+        incremental=parent is not None,
+        max_length=settings.serving.max_model_len,
+        overrides=overrides,
+    )
+    recipe.check_servable(settings.serving.rank_limit)
+    in_a_pass = new
+    if parent is not None and new:
+        share = recipe.replay_share
+        in_a_pass *= max(1, math.ceil(recipe.batch_size * (1 - share) / new)) if known else 1
+        in_a_pass += min(known, round(in_a_pass * share / (1 - share)))
+    steps = max(1, round(math.ceil(in_a_pass / recipe.batch_size) * recipe.epochs))
+    return recipe, min(steps, recipe.max_steps) if recipe.max_steps else steps

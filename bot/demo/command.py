@@ -1,0 +1,121 @@
+"""`understudy demo`: the whole loop on this machine."""
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.cli.context import App, pass_app
+from data.store.errors import Conflict, UnderstudyError
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Go round the loop without a person, then end.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where it lives. Default: understudy-demo here; with --once a folder of its own, removed.",
+)
+@click.option("--port", type=int, help="Of the bot. Default: 8080; with --once a free one.")
+@pass_app
+def demo(app: App, once: bool, home: Path | None, port: int | None) -> None:
+    """Tune a bot on questions about Understudy, serve it, and see what it learned.
+
+    Needs no GPU, no download and no account. With --once the last line is one JSON object, and
+    the exit code says whether every step held.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are stopped
+    if once:
+        scratch = home or Path(tempfile.mkdtemp(prefix="understudy-demo-"))
+        raise SystemExit(_once(scratch, port, keep=home is not None))
+    _stay(home or Path("understudy-demo"), port or 8080)
+
+
+def _stay(home: Path, port: int) -> None:
+    from rich.console import Console
+
+    from bot.demo import show, stage
+
+    if stage.in_use(port):
+        raise Conflict(f"Port {port} is in use. Name another: `understudy demo --port N`.")
+    console = Console()
+    began = time.monotonic()
+    set_up = stage.prepare(home, port, stage.free_port(), console)
+    try:
+        adapter = stage.first_adapter(set_up)
+        held = stage.wait_until_loaded(set_up, adapter)
+        console.print(
+            f"vLLM holds {adapter.name}, loaded in {held.load_ms:.0f} ms", highlight=False
+        )
+        asyncio.run(show.side_by_side(set_up, adapter))
+        console.print(f"From nothing to here: {time.monotonic() - began:.0f} s", highlight=False)
+        show.what_to_try(set_up)
+        while True:
+            set_up.supervisor.revive()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        console.print("\nStopping. `understudy demo` goes on from here.")
+    finally:
+        set_up.supervisor.stop()
+        set_up.store.close()
+
+
+def _once(home: Path, port: int | None, keep: bool) -> int:
+    import orjson
+    from rich.console import Console
+
+    from bot.demo import stage
+
+    console = Console(stderr=True)
+    began = time.monotonic()
+    result: dict[str, Any] = {"ok": False}
+    set_up = None
+    try:
+        set_up = stage.prepare(home, port or stage.free_port(), stage.free_port(), console)
+        result |= _loop(set_up, began)
+        result["ok"] = True
+    except (UnderstudyError, OSError) as error:
+        result["error"] = str(error)
+    except KeyboardInterrupt:
+        result["error"] = "interrupted"
+    except Exception as error:  # whatever it is, the last line says so
+        log.exception("The demo failed")
+        result["error"] = f"{type(error).__name__}: {error}"
+    finally:
+        if set_up is not None:
+            set_up.supervisor.stop()
+            set_up.store.close()
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if result["ok"] and not keep:
+        shutil.rmtree(home, ignore_errors=True)
+    elif not result["ok"]:
+        result["home"] = str(home)
+    click.echo(orjson.dumps(result).decode())
+    return 0 if result["ok"] else 1
+
+
+def _loop(set_up: Any, began: float) -> dict[str, Any]:
+    from bot.demo import rounds, show, stage
+
+    adapter = stage.first_adapter(set_up)
+    held = stage.wait_until_loaded(set_up, adapter)
+    asyncio.run(show.side_by_side(set_up, adapter))
+    first_answer_s = time.monotonic() - began
+    golden = adapter.scores.get("golden") or {}
+    figures = {
+        "base_score": golden.get("base_f1"),
+        "adapter_score": golden.get("f1"),
+        "exact": golden.get("exact"),
+        "hot_load_ms": round(held.load_ms or 0.0, 1),
+        "first_answer_s": round(first_answer_s, 1),
+    }
+    return figures | asyncio.run(rounds.go_round(set_up, adapter))

@@ -1,0 +1,31 @@
+"""About how many more people have to rate, if the difference stays as it is."""
+
+from math import ceil, sqrt
+
+from bot.experiments.stats.results import Difference
+from bot.experiments.stats.sequence import SPENT, boundary
+
+
+def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: float) -> int:
+    """Rated people on both sides until the interval leaves zero behind, or lies within the
+    minimum effect, whichever comes first. At least one: a decision has not been reached."""
+    size = abs(found.estimate)
+    target = max(size, minimum_effect - size)
+    spread = found.error * sqrt(found.time)  # what one person at equal shares would leave open
+
+    def half(time: float) -> float:
+        return spread / sqrt(time) * float(boundary(time, SPENT * alpha, tuned_for))
+
+    low, high = 1.0, 2.0
+    while half(high) > target:
+        low, high = high, high * 2
+    while high / low > 1.001:
+        middle = sqrt(low * high)
+        low, high = (middle, high) if half(middle) > target else (low, middle)
+    return max(1, ceil(sum(found.people) * (high / found.time - 1)))
+
+
+def about(people: int) -> str:
+    """In two digits, rounded up: 1,234 is `1,300`."""
+    step = 10 ** max(0, len(str(people)) - 2)
+    return f"{-(-people // step) * step:,}"

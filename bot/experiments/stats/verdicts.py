@@ -1,0 +1,65 @@
+"""What the numbers mean: the state of each candidate, and of the comparison.
+
+In this order: a broken split lets nothing be decided; then a broken guardrail; then the interval of
+the ratings. Better or worse: it lies wholly above or below zero. No difference worth having: it
+lies within the minimum effect on both sides. Everything else is collecting, and collecting means
+hold.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import log1p
+
+from bot.experiments.stats.results import Comparison, Difference, State
+from data.experiments.design import Terms
+from data.experiments.metric_sums import Metric
+
+HIGHER_IS_BETTER: tuple[Metric, ...] = ("rating", "follow_up")
+UNRELIABLE: tuple[Metric, ...] = ("failed", "latency")  # a breach is a defect, not an opinion
+
+Verdict = tuple[State, str]  # and what it rests on: "split", a metric, or ""
+
+
+def verdict(sound: bool, found: Mapping[Metric, Difference], terms: Terms) -> Verdict:
+    """Of one candidate."""
+    if not sound:
+        return "unhealthy", "split"
+    for metric, bound in terms.guardrails.items():
+        if metric in found and broken(metric, found[metric], bound, terms):
+            return ("unhealthy" if metric in UNRELIABLE else "worse"), metric
+    rating = found.get("rating")
+    if rating is None or few(rating, terms):
+        return "collecting", ""
+    if -terms.minimum_effect <= rating.low and rating.high <= terms.minimum_effect:
+        return "no difference", "rating"
+    if rating.low > 0:
+        return "better", "rating"
+    if rating.high < 0:
+        return "worse", "rating"
+    return "collecting", ""
+
+
+def broken(metric: Metric, found: Difference, bound: float, terms: Terms) -> bool:
+    """Whether the whole interval lies beyond what is allowed."""
+    if few(found, terms):
+        return False
+    if metric in HIGHER_IS_BETTER:
+        return found.high < -bound
+    return found.low > (log1p(bound) if metric == "latency" else bound)
+
+
+def few(found: Difference, terms: Terms) -> bool:
+    """Too few people on a side, or too few in the same stages as people of the other side, for
+    means to be nearly normal."""
+    return min(found.people) < terms.least_people or found.time < 2 * terms.least_people
+
+
+def overall(comparisons: Sequence[Comparison]) -> State:
+    """Of the comparison. One better candidate is enough; else all have to be decided."""
+    states = {c.state for c in comparisons}
+    if "better" in states:
+        return "better"
+    if "collecting" in states:
+        return "collecting"
+    if len(states) == 1:
+        return comparisons[0].state
+    return "no difference" if "no difference" in states else "worse"

@@ -1,0 +1,79 @@
+"""Who people are: their names, and what Slack says of their standing, asked once in a while."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bot.slack.client.web_api import Api, Transport, failure
+from bot.slack.render import message_text
+
+REMEMBER_S = 3600.0  # a name
+MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Slack said of a person, and when (monotonic seconds)."""
+
+    name: str
+    guest: bool  # invited to some channels only
+    team: str  # the workspace they belong to
+    also_in: frozenset[str]  # other workspaces of the same organisation that they belong to
+    stranger: bool  # of another organisation, seen through a shared channel
+    workspace_admin: bool
+    bot: bool
+    at: float
+
+    def external(self, team: str) -> bool:
+        """Whether they come from another organisation than `team`'s."""
+        return self.stranger or bool(self.team and team != self.team and team not in self.also_in)
+
+
+class Names:
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._known: dict[str, Known] = {}
+        self._asking: dict[str, asyncio.Task[Known | None]] = {}
+
+    async def of(self, users: Iterable[str]) -> dict[str, str]:
+        """Display names by user id; who cannot be looked up is left out."""
+        found = {user: await self.about(user) for user in users}
+        return {user: known.name for user, known in found.items() if known and known.name}
+
+    async def about(self, user: str, fresh_s: float = REMEMBER_S) -> Known | None:
+        """What Slack says of a person, at most `fresh_s` seconds old unless it can't be asked:
+        then what it said before, and None when it never said anything."""
+        before = self._known.get(user)
+        if before is not None and self._api.clock.now() - before.at < fresh_s:
+            return before
+        if user not in self._asking:  # many wait for the same answer
+            asking = self._asking[user] = asyncio.create_task(self._ask(user))
+            asking.add_done_callback(lambda _: self._asking.pop(user))
+        return await asyncio.shield(self._asking[user]) or before
+
+    async def _ask(self, user: str) -> Known | None:
+        try:
+            found = (await self._api.quick.users_info(user=user))["user"]
+        except Transport as error:
+            failure(error)
+            return None
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[user] = _known(found, self._api.clock.now())
+        return self._known[user]
+
+
+def _known(found: dict[str, Any], at: float) -> Known:
+    profile = found.get("profile", {})
+    name = profile.get("display_name") or found.get("real_name") or found.get("name") or ""
+    return Known(
+        name=message_text.tidy_name(str(name)),
+        guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
+        team=str(found.get("team_id") or ""),
+        also_in=frozenset(found.get("enterprise_user", {}).get("teams") or ()),
+        stranger=bool(found.get("is_stranger")),
+        workspace_admin=bool(found.get("is_admin") or found.get("is_owner")),
+        bot=bool(found.get("is_bot")),
+        at=at,
+    )

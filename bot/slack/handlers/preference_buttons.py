@@ -1,0 +1,109 @@
+"""Two blinded answers to one question, in one message, and the buttons to say which is better.
+
+They stand in the random order of their pairing (`bot/answering/side_by_side.py`), with no word on
+whose they are. The question's asker chooses; changing one's mind replaces the choice.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.slack.payloads import person, place_of
+from bot.slack.render import form_fields
+from bot.slack.render.blocks import MARKDOWN, Block, context, section
+from bot.slack.render.message_split import reopened
+from bot.slack.workspace.context import Desk
+from data.conversations import conversations, side_by_side
+from data.feedback import feedback
+from data.feedback.feedback import Preferred
+from data.store.errors import Forbidden, NotFound, UnderstudyError
+
+Ack = Callable[..., Awaitable[Any]]
+PREFER = "prefer:"  # how the buttons' action ids begin
+LABELS: dict[Preferred, str] = {
+    "first": "Answer 1 is better",
+    "second": "Answer 2 is better",
+    "tie": "Both are alike",
+}
+THANKS: dict[Preferred, str] = {
+    "first": "Thank you. You find answer 1 better.",
+    "second": "Thank you. You find answer 2 better.",
+    "tie": "Thank you. You find both alike.",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The texts of two answers, in the order in which they are shown."""
+
+    reply_id: str  # the first one's
+    first: str
+    second: str
+    cut: tuple[int, ...] = ()  # which of them ended at their greatest length: 1, 2
+
+    @property
+    def text(self) -> str:
+        """Both as one markdown text."""
+        return f"**Answer 1**\n\n{_closed(self.first)}\n\n---\n\n**Answer 2**\n\n{self.second}"
+
+    @property
+    def below(self) -> list[Block]:
+        """What stands under them."""
+        buttons = [
+            {
+                "type": "button",
+                "action_id": f"{PREFER}{which}",
+                "text": form_fields.plain(label),
+                "value": f"{which}:{self.reply_id}",
+            }
+            for which, label in LABELS.items()
+        ]
+        cut = [context(f"Answer {number} was cut at its greatest length.") for number in self.cut]
+        return [*cut, section("Which is better?"), {"type": "actions", "elements": buttons}]
+
+
+def of(db: Database, reply_id: str) -> Pair | None:
+    """The two answers of which that reply is one; None when it is shown alone."""
+    try:
+        pairing = side_by_side.of_reply(db, reply_id)
+    except NotFound:
+        return None
+    ids = (pairing.first_reply, pairing.second_reply)
+    first, second = (conversations.exchange(db, one)[1] for one in ids)
+    reasons = [conversations.reply(db, one).finish_reason for one in ids]
+    cut = tuple(number for number, why in enumerate(reasons, start=1) if why == "length")
+    return Pair(pairing.first_reply, first, second, cut)
+
+
+async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """One of the buttons: stored, then acknowledged."""
+    named, _, reply_id = str(body["actions"][0].get("value") or "").partition(":")
+    place = place_of(body)
+    which = next((known for known in LABELS if known == named), None)
+    problem = None
+    if which is not None:
+        who = person(place.team, place.user)
+        try:
+            await desk.service.store.submit(lambda db: _prefer(db, reply_id, who, which))
+        except UnderstudyError as error:
+            problem = error
+    await ack()
+    if which is not None:
+        said = THANKS[which] if problem is None else str(problem)
+        desk.tasks.start(desk.tell(place, said), "thanks")
+
+
+def _prefer(db: Database, reply_id: str, who: str, which: Preferred) -> None:
+    if side_by_side.of_reply(db, reply_id).person != who:
+        raise Forbidden("Only who asked can choose between these two answers.")
+    feedback.prefer(db, reply_id, who, which)
+
+
+def _closed(text: str) -> str:
+    """The text, with its last fence closed: it would swallow what follows."""
+    opening = reopened(text, MARKDOWN).strip()
+    if not opening.startswith(("```", "~~~")):
+        return text
+    return f"{text}\n{opening[: len(opening) - len(opening.lstrip(opening[0]))]}"

@@ -1,0 +1,169 @@
+"""Review from Slack: a form with a pending pair, and what a reviewer decides about it.
+
+The queue, its leases and its idempotent decisions are in `data/pairs/review_queue.py`. Every
+decision is stored before Slack is acknowledged or the next pair is shown, and the role is checked
+in the same transaction.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.slack.client.stream import Place
+from bot.slack.payloads import team_of
+from bot.slack.render import admin_forms, form_fields
+from bot.slack.render.admin_forms import Origin
+from bot.slack.render.blocks import Block, plain, sentence
+from bot.slack.workspace import roles, views
+from bot.slack.workspace.context import Desk
+from data import domains
+from data.pairs import pairs, review_queue
+from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
+
+Ack = Callable[..., Awaitable[Any]]
+BUTTON = re.compile(rf"^{admin_forms.DECIDE}:")
+STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
+STANDS = "Nothing was changed; what you wrote stands here until you close this form."
+Decide = Callable[[Database, str], str]  # what it does for a reviewer; returns a note
+
+
+def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after: int = 0) -> Block:
+    """The form with the next pair that this reviewer is to look at."""
+    domain = domains.get(db, where.domain) if where.domain else None
+    pair = review_queue.take_next(db, reviewer, domain, after)
+    if pair is not None and pair.id == after:
+        note = note or "That is the only one left for you."
+    left = review_queue.pending(db, domain)
+    shown_of = domains.by_id(db, pair.domain_id).title if pair else ""
+    return admin_forms.reviewed(
+        replace(where, pair_id=pair.id if pair else 0), pair, shown_of, left, note
+    )
+
+
+async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """Approve, Edit, Reject or Next under a pair."""
+    verb, _, number = str(body["actions"][0].get("value") or "").partition(" ")
+    view, pair_id = body["view"], int(number)
+    where = replace(admin_forms.origin(view), pair_id=pair_id)
+    match verb:
+        case "approve":
+            storing = _store(desk, body, _form_after(where, _approve(pair_id)))
+        case "next":
+            storing = _store(desk, body, lambda db, who: next_form(db, where, who, "", pair_id))
+        case _:
+            form = admin_forms.edited if verb == "edit" else admin_forms.rejected
+            storing = _store(desk, body, lambda db, who: _opened(db, where, who, form))
+    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+    try:
+        shown = await storing  # before Slack is told that all is well
+    except UnderstudyError as error:
+        shown = admin_forms.said(where, f":warning: {sentence(str(error))}")
+    await ack()
+    desk.tasks.start(_update(desk, place, where, str(view["id"]), shown), "review")
+
+
+async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+    """A pair's edit or rejection, sent: the form becomes the next pair."""
+    view = body["view"]
+    where, callback = admin_forms.origin(view), view["callback_id"]
+    if callback == admin_forms.EDIT:
+        decide = _edit(where.pair_id, view)
+        field = _last_input(view)
+    else:
+        decide = _reject(where.pair_id, form_fields.typed(view, admin_forms.REASON))
+        field = admin_forms.REASON
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            shown = await _store(desk, body, _form_after(where, decide))
+    except TimeoutError:
+        busy = "The store is busy. Send it again in a moment."
+        await ack(response_action="errors", errors={field: busy})
+    except UnderstudyError as error:
+        await ack(response_action="errors", errors={field: plain(str(error))})
+    else:
+        await ack(response_action="update", view=shown)
+
+
+def _approve(pair_id: int) -> Decide:
+    def decide(db: Database, who: str) -> str:
+        review_queue.decide(db, pair_id, "approved", who)
+        return f":white_check_mark: Pair {pair_id} is approved; the next retrain learns it."
+
+    return decide
+
+
+def _reject(pair_id: int, reason: str) -> Decide:
+    def decide(db: Database, who: str) -> str:
+        review_queue.decide(db, pair_id, "rejected", who, reason)
+        return f":no_entry_sign: Pair {pair_id} is rejected."
+
+    return decide
+
+
+def _last_input(view: dict[str, Any]) -> str:
+    """Where a form says what is wrong with it."""
+    return [str(block["block_id"]) for block in view["blocks"] if block["type"] == "input"][-1]
+
+
+def _edit(pair_id: int, view: dict[str, Any]) -> Decide:
+    def decide(db: Database, who: str) -> str:
+        old = pairs.get(db, pair_id)
+        prompt = admin_forms.written(view, admin_forms.PROMPT, old.prompt)
+        response = admin_forms.written(view, admin_forms.RESPONSE, old.response)
+        try:
+            new = review_queue.edit(db, pair_id, prompt, response, who)
+        except Conflict as error:
+            raise Invalid(f"{error} {STANDS}") from error  # the next pair would wipe it out
+        return f":white_check_mark: Approved as edited: pair {new.id}; the next retrain learns it."
+
+    return decide
+
+
+def _form_after(where: Origin, decide: Decide) -> Callable[[Database, str], Block]:
+    """Decide, then the next pair. What somebody else decided meanwhile is said above it."""
+
+    def write(db: Database, who: str) -> Block:
+        try:
+            with db.atomic():
+                note = decide(db, who)
+        except (Conflict, NotFound) as error:
+            note = f":warning: {sentence(str(error))}"
+        return next_form(db, where, who, note, where.pair_id)
+
+    return write
+
+
+def _opened(
+    db: Database, where: Origin, who: str, form: Callable[[Origin, pairs.Pair], Block]
+) -> Block:
+    """A form about a pair that this reviewer holds from now on."""
+    try:
+        pair = review_queue.hold(db, where.pair_id, who)
+    except (Conflict, NotFound) as error:
+        note = f":warning: {sentence(str(error))}"
+        return next_form(db, where, who, note, where.pair_id)
+    return form(where, pair)
+
+
+async def _store(
+    desk: Desk, body: dict[str, Any], write: Callable[[Database, str], Block]
+) -> Block:
+    """Run `write` for the reviewer, whose role is checked in the same transaction."""
+    standing = await desk.roles.standing(team_of(body), str(body["user"]["id"]))
+    settings = desk.service.settings.slack
+
+    def checked(db: Database) -> Block:
+        roles.check(db, settings, standing, "reviewer")
+        return write(db, standing.person)
+
+    return await desk.service.store.submit(checked)
+
+
+async def _update(desk: Desk, place: Place, where: Origin, view_id: str, shown: Block) -> None:
+    """What was decided is stored already; opening the review again shows the next pair as well."""
+    async with desk.telling(place, where.response_url):
+        await views.show(desk, shown, "", view_id)

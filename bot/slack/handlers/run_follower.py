@@ -1,0 +1,138 @@
+"""Keeps the Slack messages that follow a tuning run up to date, until they show its end.
+
+Which messages there are is in the store, so a restart of the bot goes on where it was. A message
+is updated only when what it would say has changed, at most every few seconds, and its end is
+marked only after Slack took it. At the end the loss curve is put below it, as a picture.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from bot.slack.client.web_api import MESSAGE_GONE, Transport, failure
+from bot.slack.render import blocks, loss_curve, run_message
+from bot.slack.render.run_message import Followed
+from bot.slack.workspace import upload
+from bot.slack.workspace.context import Desk
+from bot.slack.workspace.workspaces import Workspaces
+from data.adapters import registry
+from data.runs import runs
+from data.runs.runs import Run
+from data.store.errors import UnderstudyError
+
+log = logging.getLogger(__name__)
+
+MOST_POINTS = 600  # of a curve, about: a picture has as many pixels
+AT_ONCE = 2  # messages a round; with a round every 3 s, 40 updates a minute of Slack's 50
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A message, and what it should say."""
+
+    team: str
+    channel: str
+    ts: str
+    about: Followed
+
+    @property
+    def run(self) -> Run:
+        return self.about.run
+
+
+def watched(db: Database) -> list[Watched]:
+    """The messages that do not show their run's end yet."""
+    found = []
+    for row in runs.watchers(db):
+        about = _about(db, row["run_id"])
+        found.append(Watched(row["team"], row["channel"], row["ts"], about))
+    return found
+
+
+def _about(db: Database, run_id: int) -> Followed:
+    run = runs.get(db, run_id)
+    result = registry.by_id(db, run.adapter_id) if run.adapter_id is not None else None
+    curve = runs.curve(db, run.id, every=run.step // MOST_POINTS)
+    return Followed(run, curve, result, registry.live(db, run.domain_id))
+
+
+class Follower:
+    def __init__(self, workspaces: Workspaces, every_s: float) -> None:
+        self._workspaces = workspaces
+        self._every_s = every_s
+        self._shown: dict[tuple[str, str], list[blocks.Block]] = {}
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            count = 0
+            try:
+                count = await self.tick()
+            except UnderstudyError as error:
+                log.warning("Runs cannot be followed just now: %s", error)
+            except Exception:
+                log.exception("Following runs failed; trying again")
+            await asyncio.sleep(self._every_s * max(1.0, count / AT_ONCE))
+
+    async def tick(self) -> int:
+        """Bring every message up to date once; returns how many there are."""
+        messages = await self._workspaces.service.store.read(watched)
+        for message in messages:
+            content = run_message.shown(message.about)
+            place, desk = (message.channel, message.ts), self._workspaces.of_team(message.team)
+            if desk is None:  # the workspace has uninstalled the bot
+                await self._done(message)
+                continue
+            if self._shown.get(place) != content and not await self._update(desk, message, content):
+                continue
+            self._shown[place] = content
+            if not message.run.open:
+                await self._draw(desk, message)
+                await self._done(message, content)
+        return len(messages)
+
+    async def _update(self, desk: Desk, message: Watched, content: list[blocks.Block]) -> bool:
+        """Show `content`; False when it has to be tried again."""
+        if not desk.api.governor.take("chat.update"):
+            return False
+        try:
+            await desk.api.quick.chat_update(
+                channel=message.channel,
+                ts=message.ts,
+                text=run_message.title(message.about),
+                blocks=content,
+            )
+        except Transport as error:
+            problem = failure(error)
+            if problem.kind == "over" or problem.code in MESSAGE_GONE:
+                await self._done(message)  # somebody deleted it: nothing to follow
+            else:
+                log.info("Run %s: chat.update: %s", message.run.id, problem.code)
+            if problem.kind == "limited":
+                governor = desk.api.governor
+                governor.limited("chat.update", message.channel, problem.retry_after_s)
+            return False
+        return True
+
+    async def _draw(self, desk: Desk, message: Watched) -> None:
+        """Put the loss curve below the message, at most once: the figures are in the message."""
+        run, place = message.run, (message.run.id, message.channel, message.ts)
+        curve = await asyncio.to_thread(loss_curve.loss_curve, message.about.curve)
+        store = self._workspaces.service.store
+        if curve is None or not await store.submit(lambda db: runs.begin_curve(db, *place)):
+            return
+        name = f"{run.domain}-run-{run.id}.png"
+        said = f"Loss of run {run.id} of {run.domain}, by step"
+        await upload.picture(desk, curve, name, said, message.channel, message.ts)
+
+    async def _done(self, message: Watched, shown: list[blocks.Block] | None = None) -> None:
+        """Nothing more is to be said there; `shown`: unless something else is, by now."""
+
+        def mark(db: Database) -> None:
+            if shown in (None, run_message.shown(_about(db, message.run.id))):
+                runs.watcher_done(db, message.run.id, message.channel, message.ts)
+
+        self._shown.pop((message.channel, message.ts), None)
+        await self._workspaces.service.store.submit(mark)

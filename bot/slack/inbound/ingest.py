@@ -1,0 +1,127 @@
+"""Which deliveries are work for us, decided before Slack is acknowledged.
+
+Slack delivers an event again whenever it did not hear from us in three seconds, a mention comes
+as `message` and as `app_mention`, and buttons can be sent twice. So the first thing that happens
+to an event is one transaction that remembers it: by its id, and for questions by
+their place as well. The same transaction puts a question into the queue, changes it there when a
+person edited it, takes it out when it was deleted, and counts a reaction. Only what is new goes
+on to the listeners, and Slack is acknowledged after that commit: what was acknowledged is stored.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from slack_bolt import BoltResponse
+from sqlite_utils import Database
+
+from bot.slack.payloads import Changed, Said, changed, said, team_of
+from bot.slack.workspace.context import Desk
+from data.conversations import conversations
+from data.slack import question_queue
+from data.store.db import Store
+
+log = logging.getLogger(__name__)
+
+LEAVING = ("app_uninstalled", "tokens_revoked")
+KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack gives up after hours
+
+
+def accept_words(db: Database, heard: Said) -> bool:
+    """Remember a question and put it into the queue; False when it was taken before."""
+    again = conversations.seen_before(db, "slack:event", f"{heard.place.team}/{heard.event_id}")
+    if again or conversations.seen_before(db, "slack:message", heard.external_id):
+        return False
+    place = heard.place
+    return question_queue.add(
+        db,
+        team=place.team,
+        channel=place.channel,
+        ts=heard.ts,
+        thread_ts=place.thread_ts,
+        user=place.user,
+        text=heard.text,
+    )
+
+
+def concerns_us(db: Database, what: Changed) -> bool:
+    """Whether it is a question that is not answered yet."""
+    return question_queue.is_open(db, what.team, what.channel, what.ts)
+
+
+def accept_change(db: Database, what: Changed) -> bool:
+    """Change or withdraw a question that is not answered yet; False when there is none."""
+    if conversations.seen_before(db, "slack:event", f"{what.team}/{what.event_id}"):
+        return False
+    if what.deleted:
+        return question_queue.withdraw(db, what.team, what.channel, what.ts)
+    return question_queue.edit(db, what.team, what.channel, what.ts, what.text)
+
+
+def takes_part(db: Database, heard: Said) -> bool:
+    """Whether the thread is one in which the bot answers."""
+    place = heard.place
+    return conversations.find(db, heard.thread) is not None or question_queue.waits_in(
+        db, place.team, place.channel, place.thread_ts
+    )
+
+
+def accept_event(db: Database, body: dict[str, Any]) -> bool:
+    """Remember any other event by its id; False when it came before."""
+    key = f"{team_of(body)}/{body.get('event_id')}"
+    return not conversations.seen_before(db, "slack:event", key)
+
+
+def middleware(
+    find: Callable[[dict[str, Any]], Desk | None],
+    reacted: Callable[[Database, dict[str, Any]], bool],
+    leaving: Callable[[dict[str, Any]], Awaitable[None]],
+) -> Callable[..., Awaitable[BoltResponse | None]]:
+    """The global Bolt middleware that lets only new work for us through. `find` gives the desk of
+    the workspace that a delivery comes from, `reacted` counts a reaction, `leaving` sees to it
+    that a workspace is forgotten."""
+    nothing_to_do = BoltResponse(status=200, body="")
+
+    async def only_new(
+        body: dict[str, Any],
+        next: Callable[[], Awaitable[None]],
+    ) -> BoltResponse | None:
+        desk = find(body)
+        if desk is None:
+            log.info("A delivery of a workspace that has not installed the bot is left alone")
+            return nothing_to_do
+        store = desk.service.store
+        if body.get("type") != "event_callback":
+            if not desk.triggers.is_new(str(body.get("trigger_id") or "")):
+                return nothing_to_do
+            await next()
+            return None
+        kind = body.get("event", {}).get("type")
+        if kind in ("message", "app_mention"):
+            new = await _is_new_message(store, body, desk.identity.bot_user)
+        elif kind in LEAVING:
+            await leaving(body)
+            new = True
+        elif kind in ("reaction_added", "reaction_removed"):
+            new = await store.submit(lambda db: accept_event(db, body) and reacted(db, body))
+        else:
+            new = await store.submit(lambda db: accept_event(db, body))
+        if not new:
+            return nothing_to_do
+        await next()
+        return None
+
+    return only_new
+
+
+async def _is_new_message(store: Store, body: dict[str, Any], bot_user: str) -> bool:
+    """Take in what was said to us, or what became of a question; False when it is neither."""
+    if change := changed(body, bot_user):
+        concerned = await store.read(lambda db: concerns_us(db, change))
+        return concerned and await store.submit(lambda db: accept_change(db, change))
+    heard = said(body, bot_user)
+    if heard is None:
+        return False
+    if not heard.to_us and not await store.read(lambda db: takes_part(db, heard)):
+        return False
+    return await store.submit(lambda db: accept_words(db, heard))

@@ -1,0 +1,131 @@
+"""How a workspace installs the bot: Slack's OAuth page, and the way back.
+
+`GET /slack/install` sends the browser to Slack, `GET /slack/oauth_redirect` takes what it comes
+back with: a code that is exchanged for the workspace's token, once. That both are of the same
+browser is known by a cookie with a random word, and by the same word in `state`, encrypted with
+the time; so nobody can make somebody else's browser end an installation.
+https://docs.slack.dev/authentication/installing-with-oauth
+"""
+
+import hmac
+import logging
+import secrets
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from bot.slack.client.web_api import TIMEOUT_S, Transport, failure
+from bot.slack.workspace.manifest import INSTALL_PATH, REDIRECT_PATH, scopes
+from bot.slack.workspace.workspaces import Workspaces
+from data.slack.installations import Installation
+from data.store.errors import Forbidden, Invalid, Unavailable, UnderstudyError
+
+log = logging.getLogger(__name__)
+
+COOKIE = "understudy_install"
+WITHIN_S = 600  # for pressing "Allow"
+STALE = f"This installation has expired, or began in another browser. Begin anew: {INSTALL_PATH}"
+
+
+def routes(workspaces: Workspaces) -> list[Route]:
+    """The two routes. They are mounted when `[slack] client_id` is set."""
+    slack = workspaces.service.settings.slack
+
+    async def install(request: Request) -> Response:
+        word = secrets.token_urlsafe(24)
+        query = {
+            "client_id": slack.client_id,
+            "scope": ",".join(scopes()),
+            "state": workspaces.vault.seal(word),
+        }
+        address = urllib.parse.urljoin(slack.api_url, "/oauth/v2/authorize")
+        response = RedirectResponse(f"{address}?{urllib.parse.urlencode(query)}", 302)
+        response.set_cookie(
+            COOKIE, word, WITHIN_S, path="/slack", secure=True, httponly=True, samesite="lax"
+        )
+        return response
+
+    async def redirected(request: Request) -> Response:
+        word = workspaces.vault.opened_within(request.query_params.get("state", ""), WITHIN_S)
+        cookie = request.cookies.get(COOKIE, "")
+        if word is None or not hmac.compare_digest(word.encode(), cookie.encode()):
+            return _page(STALE, 400)
+        code = request.query_params.get("code", "")
+        if not code:
+            return _page("Nothing was installed.", 200)
+        try:
+            name = await _install(workspaces, code)
+        except UnderstudyError as error:
+            log.warning("An installation failed: %s", error)
+            return _page(str(error), 403 if isinstance(error, Forbidden) else 502)
+        return _page(f"Understudy is installed in {name}. Write to it in Slack.", 200)
+
+    return [
+        Route(INSTALL_PATH, install, methods=["GET"]),
+        Route(REDIRECT_PATH, redirected, methods=["GET"]),
+    ]
+
+
+def _page(sentence: str, status: int) -> Response:
+    response = PlainTextResponse(sentence, status_code=status)
+    response.delete_cookie(COOKIE, path="/slack", secure=True, httponly=True, samesite="lax")
+    response.headers["Referrer-Policy"] = "no-referrer"  # the address has the code in it
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def _install(workspaces: Workspaces, code: str) -> str:
+    """Exchange the code; returns the workspace's name. Raises Forbidden, Invalid or Unavailable."""
+    slack = workspaces.service.settings.slack
+    client = AsyncWebClient(base_url=slack.api_url, timeout=TIMEOUT_S, retry_handlers=[])
+    try:
+        given = await client.oauth_v2_access(
+            client_id=slack.client_id,
+            client_secret=slack.client_secret.get_secret_value(),
+            code=code,
+        )
+        client.token = str(given["access_token"])
+        who = await client.auth_test()
+        try:
+            found = _installation(dict(given.data), who["user_id"], who.get("bot_id") or "")  # type: ignore[arg-type]
+            _check_allowed(found, slack.workspaces)
+        except UnderstudyError:
+            await client.auth_revoke()
+            raise
+    except Transport as error:
+        raise _failed(error) from error
+    await workspaces.installed(found, client.token)
+    return found.name
+
+
+def _installation(given: dict[str, Any], bot_user: str, bot_id: str) -> Installation:
+    team = given.get("team") or {}
+    if given.get("is_enterprise_install") or not team.get("id"):
+        raise Invalid("Install the bot in a single workspace, not in the whole organisation.")
+    if given.get("refresh_token"):
+        raise Invalid("Turn token rotation off in the Slack app: its tokens would expire.")
+    return Installation(
+        team=str(team["id"]),
+        name=str(team.get("name") or team["id"]),
+        bot_user=bot_user,
+        bot_id=bot_id,
+        installed_by=str((given.get("authed_user") or {}).get("id") or ""),
+    )
+
+
+def _check_allowed(found: Installation, allowed: Sequence[str]) -> None:
+    if allowed and found.team not in allowed:
+        raise Forbidden(f"The bot is not meant for the workspace {found.name}.")
+
+
+def _failed(error: Exception) -> UnderstudyError:
+    problem = failure(error)
+    if isinstance(error, SlackApiError) and problem.kind != "unclear":
+        return Invalid(f"Slack did not accept the installation ({problem.code}).")
+    return Unavailable(f"Slack can't be reached ({problem.code}). Begin anew: {INSTALL_PATH}")

@@ -1,0 +1,59 @@
+"""A thread of people as a question, its answer and what was said before: for teaching."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.slack.client.stream import Place
+from bot.slack.workspace.context import Desk
+from data.pairs.pairs import Turn
+
+MOST = 30  # messages of a thread that are looked at
+
+
+@dataclass(frozen=True)
+class Line:
+    user: str  # who wrote it
+    text: str
+
+
+async def before(desk: Desk, place: Place, ts: str) -> list[Line]:
+    """What stands in the thread before the message `ts`, oldest first. Raises what the call
+    raises."""
+    found = await desk.api.quick.conversations_replies(
+        channel=place.channel, ts=place.thread_ts, latest=ts, limit=1_000
+    )
+    lines = [
+        Line(str(m.get("user") or ""), str(m.get("text") or ""))
+        for m in found["messages"]
+        if float(m.get("ts") or 0) < float(ts) and m.get("subtype") in (None, "thread_broadcast")
+    ]
+    return [line for line in lines if line.text][-MOST:]
+
+
+def read(lines: Sequence[Line], me: str) -> tuple[str, str, tuple[Turn, ...]]:
+    """Question, answer and earlier turns of a thread whose last line somebody wants to teach: it
+    is the answer to the last line of somebody else, or, where there is none, a question itself.
+    A line without text is one whose words may not be used. `me` is the bot, which is always on the
+    answering side."""
+    last, earlier = lines[-1], list(lines[:-1])
+    while earlier and earlier[-1].user == last.user:
+        earlier.pop()
+    if not earlier:
+        return last.text, "", ()
+    question = earlier.pop()
+    answering = {last.user, me} - {question.user}
+    return question.text, last.text, _turns([x for x in earlier if x.text], answering)
+
+
+def _turns(lines: Sequence[Line], answering: set[str]) -> tuple[Turn, ...]:
+    """Turns that alternate, from a question to an answer."""
+    turns: list[Turn] = []
+    for line in lines:
+        role = "assistant" if line.user in answering else "user"
+        if turns and turns[-1].role == role:
+            turns[-1] = Turn(turns[-1].role, f"{turns[-1].content}\n\n{line.text}")
+        elif turns or role == "user":
+            turns.append(Turn("user" if role == "user" else "assistant", line.text))
+    if turns and turns[-1].role == "user":
+        turns.pop()
+    return tuple(turns[-12:])

@@ -1,0 +1,292 @@
+"""What commands say: the help, the state of everything, runs and comparisons. Pure functions of
+what `bot.commands.admin` and the store return."""
+
+from collections.abc import Sequence
+
+from bot.commands import retrain_plan, scores
+from bot.commands.admin import DomainStatus, Status
+from bot.commands.commands import RANK, Role
+from bot.commands.grammar import USAGE
+from bot.commands.retrain_plan import Planned
+from bot.commands.standing import Standing
+from bot.slack.render import admin_forms, comparison_reports
+from bot.slack.render.blocks import Block, ago, context, escape, mention, section, sentence, shorten
+from bot.slack.render.run_message import progress_bar
+from data.adapters.registry import Adapter
+from data.config.settings import SlackSettings
+from data.domains import Domain
+from data.experiments.experiments import Experiment
+from data.feedback.feedback_summary import Judged
+from data.pairs.review_queue import Waiting
+from data.people.roles import Grant
+from data.privacy.erasure import Forgotten
+from data.runs.runs import Run
+
+MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
+NO_DOMAIN = "There is no domain yet. Add one: `understudy domains add NAME`."
+HEADS: dict[Role, str] = {
+    "member": "Everybody may give these commands",
+    "reviewer": "Reviewers, these as well",
+    "admin": "Admins, these as well",
+}
+MOST_DOMAINS = 20
+MOST_RUNS = 10
+MOST_ADAPTERS = 15
+MOST_PEOPLE = 40
+MOST_ALERTS = 5
+
+
+def help_text(role: Role) -> list[Block]:
+    """How to talk to the bot, and the commands that this role may use."""
+    intro = (
+        "Ask me in a direct message, or mention me in a channel. In a thread that I take part in, "
+        "no mention is needed. I learn from 👍 and 👎 under my answers, and most of all from the "
+        "better answer that 👎 asks you for."
+    )
+    shown = [section(intro)]
+    for needed, head in HEADS.items():
+        if RANK[role] >= RANK[needed]:
+            lines = [f"• `/understudy {u}`: {escape(what)}" for r, u, what in USAGE if r == needed]
+            shown.append(section("\n".join([f"*{head}*", *lines])))
+    form = "`/understudy` alone opens a form from which all of it can be done by pressing buttons."
+    return [*shown, section(form)]
+
+
+def status(found: Status) -> list[Block]:
+    """Each domain in a few lines, and the engines."""
+    if not found.domains:
+        return [section(sentence(NO_DOMAIN))]
+    shown = [block for d in found.domains[:MOST_DOMAINS] for block in domain_state(d)]
+    if len(found.domains) > MOST_DOMAINS:
+        shown.append(context(f"and {len(found.domains) - MOST_DOMAINS} more domains"))
+    for alert in found.alerts[:MOST_ALERTS]:
+        shown.append(section(f":warning: {sentence(alert.text)}"))
+    if len(found.alerts) > MOST_ALERTS:
+        shown.append(context(f"and {len(found.alerts) - MOST_ALERTS} more: `understudy status`"))
+    return [*shown, context(engines(found))]
+
+
+def domain_state(d: DomainStatus) -> list[Block]:
+    """What answers in a domain, what runs, and what waits."""
+    answering = d.live.name if d.live else "the bare base model"
+    lines = [f"*{escape(d.domain.title)}* (`{d.domain.name}`): {answering} answers"]
+    if d.run is not None and d.run.open:
+        lines.append(run_line(d.run))
+    if d.experiment is not None:
+        lines.append(comparison_reports.line(d.experiment))
+    if d.results is not None:
+        lines.append(escape(d.results.sentence))
+    pending = d.pairs.get("pending", 0)
+    lines.append(
+        f"{d.new_pairs} new approved pairs, {pending} to review; "
+        f"{d.feedback['up']} 👍, {d.feedback['down']} 👎, "
+        f"{d.feedback['corrections']} corrections"
+    )
+    return [section("\n".join(lines))]
+
+
+def engines(found: Status) -> str:
+    """How each engine is."""
+    if not found.replicas:
+        return "no engine"
+    return ", ".join(
+        f"engine {escape(r.name)} {'fell silent' if r.stale else r.state}" for r in found.replicas
+    )
+
+
+def run_line(run: Run) -> str:
+    """One line of a list of runs."""
+    mark = MARKS.get(run.state, ":hourglass_flowing_sand:")
+    what = f"{mark} run {run.id} of *{run.domain}*: {escape(run.phase)}"
+    if run.open:
+        return f"{what} {progress_bar(run)}" if run.total_steps else what
+    ended = f", {ago(run.finished_at)}" if run.finished_at else ""
+    return f"{what}{ended}{': ' + escape(run.error) if run.error else ''}"
+
+
+def run_list(found: list[Run]) -> list[Block]:
+    if not found:
+        return [section("Nothing has been tuned yet. `/understudy retrain` begins.")]
+    return [section(run_line(run)) for run in found[:MOST_RUNS]]
+
+
+def cancelled(run: Run) -> list[Block]:
+    word = "is cancelled" if not run.open else "stops within a few seconds"
+    return [section(f":no_entry_sign: Run {run.id} of {run.domain} {word}.")]
+
+
+def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
+    """Where a run is followed, to who asked for it elsewhere: in the channel `posted`; None: Slack
+    took the message nowhere."""
+    if posted is None:
+        return [section(f"Run {run_id} is queued. `/understudy runs` shows how it goes.")]
+    here = posted == asked_in and not posted.startswith("D")
+    where = f"in <#{posted}>" if here else "in our direct messages"
+    return [section(f"Run {run_id} is queued; I follow it {where}.")]
+
+
+def planned(found: Planned) -> list[Block]:
+    """What a retrain would do."""
+    lines = [escape(line) for line in retrain_plan.in_words(found)]
+    if found.pending:
+        lines.append(f"{found.pending} pairs wait for review: `/understudy review`.")
+    return [section("\n".join(lines)), context("nothing was done")]
+
+
+def digest(waiting: Sequence[Waiting], decided: dict[str, int], judged: Judged) -> list[Block]:
+    """What waits for review, and what happened since yesterday."""
+    lines = [
+        f"• *{escape(w.title)}*: {w.pending} pairs"
+        + (f", the oldest from {ago(w.oldest_at)}" if w.oldest_at else "")
+        for w in waiting[:MOST_DOMAINS]
+    ]
+    count = sum(w.pending for w in waiting)
+    head = f"*{count} suggested answers wait for review*" if count else "*Nothing waits for review*"
+    since = (
+        f"since yesterday: {decided['approved']} approved, {decided['rejected']} rejected, "
+        f"{judged.up} 👍, {judged.down} 👎, {judged.corrections} corrections"
+    )
+    shown = [section("\n".join([head, *lines]))]
+    if count:
+        shown.append(
+            {"type": "actions", "elements": [admin_forms.button("Review", "review", "primary")]}
+        )
+    return [*shown, context(since)]
+
+
+def domain_list(found: Sequence[Domain], here: Domain) -> list[Block]:
+    """The subjects, and which of them answers where this was asked."""
+    lines = [
+        f"• *{escape(d.title)}* (`{d.name}`){', which answers here' if d.id == here.id else ''}"
+        for d in found[:MOST_PEOPLE]
+    ]
+    rest = len(found) - MOST_PEOPLE
+    more = [context(f"and {rest} more: `understudy domains list`")] if rest > 0 else []
+    return [section("\n".join(lines)), *more]
+
+
+def adapter_list(domain: Domain, found: Sequence[Adapter]) -> list[Block]:
+    """The versions of a domain, the newest first, with what each answered of the questions that
+    were held out."""
+    if not found:
+        return [
+            section(
+                f"*{escape(domain.title)}* has no version yet, so the bare base model answers. "
+                "`/understudy retrain` makes the first."
+            )
+        ]
+    lines = [
+        f"• *{a.name}*, {a.state}, made {ago(a.created_at)}: {escape(scores.sentence(a))}"
+        + (f". {_because(a)}" if a.state == "rejected" else "")
+        for a in found[:MOST_ADAPTERS]
+    ]
+    rest = len(found) - MOST_ADAPTERS
+    more = [context(f"and {rest} older: `understudy adapters list`")] if rest > 0 else []
+    return [section(shorten("\n".join(lines), 3_000)), *more]
+
+
+def _because(rejected: Adapter) -> str:
+    return f"Rejected: {sentence(shorten(rejected.state_reason, 200))}"
+
+
+def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -> list[Block]:
+    """Who may do what, and where each role comes from."""
+    lines = [f"• {_person(user)}: admin, from the settings" for user in settings.admins]
+    lines += [f"• {_person(user)}: reviewer, from the settings" for user in settings.reviewers]
+    lines += [
+        f"• {mention(g.person)}: {g.role}, given by {mention(g.granted_by)} {ago(g.granted_at)}"
+        for g in grants
+    ]
+    if settings.workspace_admins:
+        lines.append("• owners and admins of this workspace: admin, from Slack")
+    if settings.admin_group:
+        lines.append(f"• the user group {settings.admin_group}: admin, from Slack")
+    if settings.reviewer_group:
+        lines.append(f"• the user group {settings.reviewer_group}: reviewer, from Slack")
+    if not lines:
+        lines = [f"Nobody has a role. Put an id, such as {own.how}, into `admins` under [slack]."]
+    shown = [section("\n".join(lines[:MOST_PEOPLE]))]
+    if len(lines) > MOST_PEOPLE:
+        shown.append(context(f"and {len(lines) - MOST_PEOPLE} more"))
+    about = "Everybody else asks and rates. Reviewers decide what is learned, admins do the rest."
+    return [*shown, context(about)]
+
+
+def _person(user: str) -> str:
+    return f"<@{user.rpartition('/')[2]}>"
+
+
+def role_granted(user: str, role: str) -> list[Block]:
+    kind = "an admin" if role == "admin" else "a reviewer"
+    return [section(f":white_check_mark: <@{user}> is {kind} from now on.")]
+
+
+def role_revoked(user: str) -> list[Block]:
+    return [
+        section(f":white_check_mark: The role that was given to <@{user}> is taken back."),
+        context("A role from the settings or from Slack stays: `/understudy roles`"),
+    ]
+
+
+def before_promotion(
+    adapter: Adapter, live: Adapter | None, running: Experiment | None
+) -> list[Block]:
+    """What somebody should know before a version answers everybody."""
+    now = f"*{live.name}*" if live else "the bare base model"
+    lines = [
+        f"*{adapter.name}* will answer everybody from the next message on, instead of {now}.",
+        f"{adapter.name}: {escape(scores.sentence(adapter))}.",
+    ]
+    if live is not None:
+        lines.append(f"{live.name}: {escape(scores.sentence(live))}.")
+    if running is not None:
+        lines.append("The comparison that is running ends with it.")
+    return [section("\n".join(lines)), context("`/understudy rollback` undoes it")]
+
+
+def before_forgetting(user: str, found: Forgotten) -> list[Block]:
+    """What would go."""
+    lines = [
+        f"Everything that <@{user}> said to me and about my answers will be deleted: "
+        f"{found.messages} questions and answers, {found.judgements} judgements, "
+        f"{found.pairs} pairs that I learn from."
+    ]
+    if found.adapters:
+        names = ", ".join(found.adapters[:8])
+        lines.append(f"{names} learned from such pairs; retrain with `--full` to unlearn them.")
+    if found.runs:
+        lines.append(f"Run {found.runs[0]} is learning from them, and is cancelled.")
+    return [section("\n".join(lines)), context("this can't be undone")]
+
+
+def forgetting(user: str, receipt: str) -> list[Block]:
+    return [
+        section(
+            f":white_check_mark: What I knew of <@{user}> is deleted. The audit log has it under "
+            f"receipt {receipt}, without a name."
+        )
+    ]
+
+
+def retired(adapter: Adapter) -> list[Block]:
+    back = f"`/understudy promote {adapter.name}` brings it back, until its files are removed."
+    return [section(f":wastebasket: *{adapter.name}* is discarded, and leaves the engines. {back}")]
+
+
+def promoted(adapter: Adapter) -> list[Block]:
+    return [
+        section(
+            f":white_check_mark: *{adapter.name}* answers everybody from the next message on. "
+            "`/understudy rollback` undoes it."
+        )
+    ]
+
+
+def rolled_back(domain: Domain, adapter: Adapter | None, undone: Adapter | None) -> list[Block]:
+    """What answers now, and how what was undone comes back."""
+    answering = f"*{adapter.name}*" if adapter else "the bare base model"
+    said = f":leftwards_arrow_with_hook: {domain.name}: {answering} answers again"
+    if undone is None or (adapter is not None and undone.id == adapter.id):
+        return [section(f"{said}.")]
+    back = context(f"`/understudy promote {undone.name}` brings it back")
+    return [section(f"{said}, instead of *{undone.name}*."), back]

@@ -1,0 +1,215 @@
+"""The message that follows a tuning run: how far it is, how the loss falls, what the gate said, and
+what can be done with the result."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.commands import scores
+from bot.slack.render import admin_forms
+from bot.slack.render.blocks import (
+    SECTION,
+    Block,
+    context,
+    duration,
+    escape,
+    mention,
+    section,
+    sentence,
+    shorten,
+)
+from bot.slack.render.loss_curve import HUGE
+from data.adapters.registry import Adapter
+from data.runs.runs import Point, Run
+
+PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
+WAITING = "waiting for a worker"  # a queued run's phase while there is nothing to add
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 24
+MARK = {True: ":white_check_mark:", False: ":x:", None: ":heavy_minus_sign:"}
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What the message is about."""
+
+    run: Run
+    curve: Sequence[Point] = ()
+    result: Adapter | None = None
+    live: Adapter | None = None
+
+
+def title(about: Followed) -> str:
+    run = about.run
+    if run.state == "done" and about.result is not None and about.result.state == "rejected":
+        return f"Retraining {run.domain}: the result was rejected"
+    return {
+        "queued": f"Retraining {run.domain} waits for a worker",
+        "running": f"Retraining {run.domain}",
+        "done": f"{run.domain} has learned",
+        "failed": f"Retraining {run.domain} failed",
+        "cancelled": f"Retraining {run.domain} was cancelled",
+    }[run.state]
+
+
+def shown(about: Followed) -> list[Block]:
+    """The message, in whatever state the run is."""
+    run = about.run
+    blocks = [section(f"*{escape(title(about))}*")]
+    if run.open:
+        blocks.append(section(_progress(run)))
+    elif run.state == "done" and about.result is not None:
+        blocks.append(section(_outcome(run, about.result)))
+        blocks += _gate(about.result)
+    elif run.error:
+        blocks.append(section(sentence(run.error)))
+    if losses := _losses(about.curve):
+        blocks.append(section(losses))
+    if run.state == "done" and about.result is not None:
+        blocks += _buttons(about.result, about.live)
+    stop = f"; `/understudy cancel {run.id}` stops it" if run.open else ""
+    by = f"asked for by {mention(run.requested_by)}"
+    blocks.append(context(f"run {run.id}, {_how(run)}, {by}{stop}"))
+    return blocks
+
+
+def _how(run: Run) -> str:
+    """What it learns from, and what it begins with."""
+    if run.learns == "preferences":
+        return "from thumbs, on from the live version"
+    if run.kind == "full":
+        return "from all approved pairs, beginning with the bare base"
+    return "from the new approved pairs, on from the live version"
+
+
+def progress_bar(run: Run, width: int = 20) -> str:
+    """`▓▓▓▓▓░░░░░ 50 %`."""
+    done = min(1.0, run.step / run.total_steps) if run.total_steps else 0.0
+    filled = math.floor(done * width)
+    return f"`{'▓' * filled}{'░' * (width - filled)}` {math.floor(done * 100)} %"
+
+
+def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
+    """`█▆▄▃▂▁`: how the values go, each character the mean of its share of them."""
+    finite = [v for v in values if math.isfinite(v) and abs(v) < HUGE]
+    if not finite:
+        return ""
+    count = min(width, len(finite))
+    edges = [round(i * len(finite) / count) for i in range(count + 1)]
+    means = [math.fsum(finite[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    if high == low:
+        return SPARKS[0] * count
+    steps = [(mean - low) / (high - low) * (len(SPARKS) - 1) for mean in means]
+    return "".join(SPARKS[round(step)] for step in steps)
+
+
+def _losses(curve: Sequence[Point]) -> str:
+    """`loss █▅▃▂▁ 3.21 → 0.45`, a line each for training and validation."""
+    lines = []
+    for name, values in (
+        ("loss", [p.loss for p in curve if p.loss is not None]),
+        ("validation", [p.validation_loss for p in curve if p.validation_loss is not None]),
+    ):
+        if len(values) > 1:
+            lines.append(f"{name} `{sparkline(values)}` {values[0]:.3f} → {values[-1]:.3f}")
+    return "\n".join(lines)
+
+
+def _progress(run: Run) -> str:
+    if run.state == "queued":
+        why = "" if run.phase == WAITING else f"{escape(run.phase)}\n"
+        return f"{why}It begins as soon as a worker is free."
+    figures = [f"step {run.step} of {run.total_steps}"] if run.total_steps else []
+    if run.loss is not None:
+        figures.append(f"loss {run.loss:.3f}")
+    if run.validation_loss is not None:
+        figures.append(f"validation {run.validation_loss:.3f}")
+    if run.eta_s is not None:
+        figures.append(f"about {duration(run.eta_s)} left")
+    bar = f"{progress_bar(run)}\n" if run.total_steps else ""
+    stopping = " (stopping)" if run.cancel_requested else ""
+    return f"{bar}{escape(run.phase)}{stopping}: {', '.join(figures) or 'just begun'}"
+
+
+def _outcome(run: Run, result: Adapter) -> str:
+    took = ""
+    if run.started_at and run.finished_at:
+        took = f" in {duration((run.finished_at - run.started_at) / 1_000_000)}"
+    lines = [f"*{result.name}* is ready{took}."]
+    if result.state == "rejected":
+        lines = [f"*{result.name}* was made{took}, and rejected: {sentence(result.state_reason)}"]
+    lines.append(f"{escape(scores.sentence(result))}.")
+    return "\n".join(lines)
+
+
+def _gate(result: Adapter) -> list[Block]:
+    """What was asked of the adapter before people may get it, rule by rule."""
+    gate = result.scores.get("gate") or {}
+    lines = [f"{MARK[r['passed']]} {escape(r['sentence'])}" for r in gate.get("rules") or []]
+    if not lines:
+        return []
+    verdict = "It passed the gate" if gate.get("passed") else "It did not pass the gate"
+    return [section(shorten("\n".join([f"*{verdict}*", *lines]), SECTION))]
+
+
+def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
+    """What can be done with it now; once it is live or out of service, the way back."""
+    if result.state == "live":
+        return [context(f"{result.name} is live. `/understudy rollback` undoes that.")]
+    if result.state == "retired":
+        back = f"`/understudy promote {result.name}` brings it back"
+        return [context(f"{result.name} is out of service. {back}.")]
+    if result.state == "rejected":
+        goes_on = live.name if live is not None else "the bare base model"
+        accept = f"`understudy adapters accept {result.name} --reason TEXT`"
+        return [
+            context(
+                f"Nobody gets {result.name}; {goes_on} goes on answering. Better pairs and another "
+                f"retrain are the usual way. To overrule the gate: {accept}, on a command line."
+            )
+        ]
+    if result.state != "candidate":
+        return []
+    against = live.name if live is not None else "base"
+    buttons = [
+        {
+            "type": "button",
+            "action_id": COMPARE,
+            "style": "primary",
+            "text": _plain(f"Compare with {against}"),
+            "value": f"ab start {against} {result.name}",
+        },
+        {
+            "type": "button",
+            "action_id": PROMOTE,
+            "text": _plain(f"Promote {result.name}"),
+            "value": f"promote {result.name}",
+            "confirm": admin_forms.confirm(
+                "Promote?",
+                f"{result.name} will answer everybody from the next message on. "
+                "`/understudy rollback` undoes it.",
+                "Promote",
+                "Not yet",
+            ),
+        },
+        {
+            "type": "button",
+            "action_id": RETIRE,
+            "style": "danger",
+            "text": _plain("Discard"),
+            "value": f"retire {result.name}",
+            "confirm": admin_forms.confirm(
+                "Discard?",
+                f"{result.name} leaves the engines. `/understudy promote {result.name}` brings it "
+                "back, until its files are removed.",
+                "Discard",
+            ),
+        },
+    ]
+    return [{"type": "actions", "elements": buttons}]
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": shorten(text, 75)}

@@ -1,0 +1,374 @@
+"""Conversations, their messages, and replies: what was asked, what was answered, by which adapter.
+
+A reply is opened before the engine is asked and closed when the answer ended, however it ended,
+so every answer anyone saw can be traced to the adapter that wrote it. `replies` is the narrow
+row that is counted; the words are in `messages`.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data.store.clock import now_us
+from data.store.db import Row, changed, insert, row, rows, value
+from data.store.errors import NotFound
+
+Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    id: int
+    domain_id: int
+    thread: str  # `slack:T1/C1/171…`, `web:SESSION/…`, `http:KEY/…`
+    person: str  # who began it
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    id: str
+    conversation_id: int
+    domain_id: int
+    person: str  # who asked
+    adapter_id: int | None  # None: the bare base
+    variant_id: int | None
+    status: Status
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    first_token_us: int | None
+    latency_us: int | None
+    error: str
+    created_at: int
+    replica: str = ""  # that answered
+    precision: str = ""  # of its base's weights
+    instead_of: int | None = None  # the adapter that should have answered and could not
+    again_of: str | None = None  # the reply that it was written anew for
+    continues: str | None = None  # the reply that it goes on with
+
+
+def new_reply_id() -> str:
+    """`chatcmpl-` and 24 hex digits: sorts by time, can't be guessed. Also the OpenAI answer id."""
+    return f"chatcmpl-{now_us():014x}{secrets.token_hex(8)}"
+
+
+def open_thread(db: Database, thread: str, domain_id: int, person: str) -> Conversation:
+    """The conversation of a thread, begun now if there is none. It keeps its first domain."""
+    found = find(db, thread)
+    if found is not None:
+        return found
+    insert(
+        db,
+        "conversations",
+        domain_id=domain_id,
+        thread=thread,
+        person=person,
+        created_at=now_us(),
+    )
+    begun = find(db, thread)
+    if begun is None:
+        raise NotFound(f"The conversation {thread} is gone.")
+    return begun
+
+
+def find(db: Database, thread: str) -> Conversation | None:
+    """The conversation of a thread, or None."""
+    found = row(
+        db, "SELECT id, domain_id, thread, person FROM conversations WHERE thread = ?", [thread]
+    )
+    return None if found is None else Conversation(**found)
+
+
+def history(
+    db: Database, conversation_id: int, turns: int, before: int | None = None
+) -> list[Message]:
+    """The last `turns` questions with their answers, oldest first. Failed answers are left out,
+    with the question that got none. `before` is the id of a message: what was said up to it."""
+    found = rows(
+        db,
+        "SELECT m.role, m.text, m.reply_id, r.status, r.again_of, r.continues "
+        "FROM messages m LEFT JOIN replies r ON r.id = m.reply_id "
+        "WHERE m.conversation_id = ? AND m.id < ? ORDER BY m.id DESC LIMIT ?",
+        [conversation_id, before or 2**62, 8 * turns + 8],
+    )
+    return _newest_turns(found, turns)[::-1]
+
+
+def _newest_turns(newest_first: list[Row], turns: int) -> list[Message]:
+    """An answer that was written anew stands where the first one did, and the rest of one that
+    was cut behind it."""
+    taken: list[Message] = []
+    answers: dict[str, str] = {}  # by reply: answers to questions asked at once may overlap
+    anew: dict[str, str] = {}  # by the reply in whose place it stands
+    rest: dict[str, str] = {}  # by the reply that it goes on with
+    for r in newest_first:
+        if len(taken) >= 2 * turns:
+            break
+        if r["role"] == "assistant":
+            if r["status"] in ("done", "partial", "cancelled"):
+                answers[r["reply_id"]] = r["text"]
+            continue
+        own = answers.get(r["reply_id"], "") + rest.get(r["reply_id"], "")
+        answer = anew.get(r["reply_id"], own)
+        if not answer.strip():
+            continue
+        if r["again_of"] or r["continues"]:
+            (anew if r["again_of"] else rest).setdefault(r["again_of"] or r["continues"], answer)
+            continue
+        taken += [Message("assistant", answer), Message("user", r["text"])]
+    return taken
+
+
+def ask(
+    db: Database,
+    *,
+    reply_id: str,
+    conversation: Conversation,
+    person: str,
+    text: str,
+    adapter_id: int | None,
+    variant_id: int | None,
+    external_id: str = "",
+    replica: str = "",
+    precision: str = "",
+    instead_of: int | None = None,
+    again_of: str | None = None,
+    continues: str | None = None,
+) -> None:
+    """Record a question and open its reply, in state `streaming`."""
+    now = now_us()
+    insert(
+        db,
+        "replies",
+        id=reply_id,
+        conversation_id=conversation.id,
+        domain_id=conversation.domain_id,
+        person=person,
+        adapter_id=adapter_id,
+        variant_id=variant_id,
+        replica=replica,
+        precision=precision,
+        instead_of=instead_of,
+        again_of=again_of,
+        continues=continues,
+        status="streaming",
+        created_at=now,
+    )
+    insert(
+        db,
+        "messages",
+        conversation_id=conversation.id,
+        role="user",
+        text=text,
+        person=person,
+        reply_id=reply_id,
+        external_id=external_id,
+        created_at=now,
+    )
+
+
+def moved(
+    db: Database,
+    reply_id: str,
+    *,
+    adapter_id: int | None,
+    variant_id: int | None,
+    replica: str,
+    precision: str,
+    instead_of: int | None,
+) -> None:
+    """Another replica or adapter answers instead of the one that the reply was opened for."""
+    db.execute(
+        "UPDATE replies SET adapter_id = ?, variant_id = ?, replica = ?, precision = ?, "
+        "instead_of = ? WHERE id = ? AND status = 'streaming'",
+        [adapter_id, variant_id, replica, precision, instead_of, reply_id],
+    )
+
+
+def answered(
+    db: Database,
+    reply_id: str,
+    text: str,
+    *,
+    status: Status,
+    finish_reason: str = "",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+    first_token_us: int | None = None,
+    latency_us: int | None = None,
+    error: str = "",
+) -> None:
+    """Close a reply with the text that was shown, all of it or the part that came."""
+    count = changed(
+        db,
+        "UPDATE replies SET status = ?, finish_reason = ?, prompt_tokens = ?, "
+        "completion_tokens = ?, first_token_us = ?, latency_us = ?, error = ? "
+        "WHERE id = ? AND status = 'streaming'",
+        [
+            status,
+            finish_reason,
+            prompt_tokens,
+            completion_tokens,
+            first_token_us,
+            latency_us,
+            error,
+            reply_id,
+        ],
+    )
+    if count:
+        db.execute(
+            "INSERT INTO messages (conversation_id, role, text, reply_id, created_at) "
+            "SELECT conversation_id, 'assistant', ?, id, ? FROM replies WHERE id = ?",
+            [text, now_us(), reply_id],
+        )
+
+
+def being_written(db: Database, replica: str, since_us: int, adapter_id: int | None = None) -> int:
+    """How many answers a replica is writing, of one adapter or of all, that were begun after
+    `since_us`: an older one belongs to a bot that crashed."""
+    sql = (
+        "SELECT count(*) FROM replies WHERE status = 'streaming' AND replica = ? AND created_at > ?"
+    )
+    params: list[str | int] = [replica, since_us]
+    if adapter_id is not None:
+        sql += " AND adapter_id = ?"
+        params.append(adapter_id)
+    return int(value(db, sql, params))
+
+
+def close_abandoned(db: Database, older_than_us: int) -> int:
+    """Replies left `streaming` by a process that died become `failed`; returns how many."""
+    return changed(
+        db,
+        "UPDATE replies SET status = 'failed', error = 'the service stopped during the answer' "
+        "WHERE status = 'streaming' AND created_at < ?",
+        [older_than_us],
+    )
+
+
+def reply(db: Database, reply_id: str) -> Reply:
+    """Raises NotFound."""
+    found = row(db, "SELECT * FROM replies WHERE id = ?", [reply_id])
+    if found is None:
+        raise NotFound(f"There is no reply {reply_id!r}.")
+    return Reply(**found)
+
+
+def exchange(db: Database, reply_id: str) -> tuple[str, str]:
+    """The question and the answer of a reply. Raises NotFound."""
+    reply(db, reply_id)
+    found = rows(db, "SELECT role, text FROM messages WHERE reply_id = ? ORDER BY id", [reply_id])
+    texts = {r["role"]: r["text"] for r in found}
+    return texts.get("user", ""), texts.get("assistant", "")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A reply with what led to it: what is needed to write it anew, or to go on with it."""
+
+    reply: Reply
+    thread: str
+    question: str
+    asked_at: str  # the external id of the message that asked
+    message_id: int  # of the question: what was said before has smaller ones
+    text: str  # of the answer so far, from its beginning
+
+
+def answered_with(db: Database, reply_id: str) -> Answered:
+    """Raises NotFound."""
+    found = first = reply(db, reply_id)
+    texts = [exchange(db, first.id)[1]]
+    while first.continues is not None:
+        first = reply(db, first.continues)
+        texts.append(exchange(db, first.id)[1])
+    while first.again_of is not None:
+        first = reply(db, first.again_of)
+    asked = row(
+        db,
+        "SELECT m.id, m.text, m.external_id, c.thread FROM messages m "
+        "JOIN conversations c ON c.id = m.conversation_id WHERE m.reply_id = ? AND m.role = 'user'",
+        [first.id],
+    )
+    if asked is None:
+        raise NotFound("The question to that answer is gone.")
+    text = "".join(reversed(texts))
+    return Answered(found, asked["thread"], asked["text"], asked["external_id"], asked["id"], text)
+
+
+def shown_as(db: Database, reply_id: str, external_id: str) -> None:
+    """Remember where a front end shows an answer (in Slack: team/channel/ts)."""
+    db.execute(
+        "UPDATE messages SET external_id = ? WHERE reply_id = ? AND role = 'assistant'",
+        [external_id, reply_id],
+    )
+
+
+def shown_reply(db: Database, external_id: str) -> str | None:
+    """The id of the reply that is shown there, or None."""
+    found = row(
+        db,
+        "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'assistant'",
+        [external_id],
+    )
+    return None if found is None else str(found["reply_id"])
+
+
+def asked_in(db: Database, external_id: str) -> str | None:
+    """The id of the reply to the question that stands there, or None."""
+    found = row(
+        db,
+        "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'user' ORDER BY id DESC",
+        [external_id],
+    )
+    return None if found is None or found["reply_id"] is None else str(found["reply_id"])
+
+
+def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
+    """The last messages of a thread that `person` began, oldest first, as they are shown: role,
+    text, reply_id, status, adapter, whom it stood in for, and the person's own thumb (1 up, 0 down,
+    None)."""
+    found = rows(
+        db,
+        "SELECT m.role, m.text, m.reply_id, r.status, f.value AS thumb, "
+        "coalesce(d.name || '@' || a.version, 'base') AS adapter, "
+        "other.name || '@' || absent.version AS instead_of "
+        "FROM conversations c JOIN messages m ON m.conversation_id = c.id "
+        "JOIN replies r ON r.id = m.reply_id LEFT JOIN adapters a ON a.id = r.adapter_id "
+        "LEFT JOIN domains d ON d.id = a.domain_id "
+        "LEFT JOIN adapters absent ON absent.id = r.instead_of "
+        "LEFT JOIN domains other ON other.id = absent.domain_id "
+        "LEFT JOIN feedback f ON f.reply_id = r.id AND f.person = c.person "
+        "AND f.kind = 'thumb' AND f.live = 1 "
+        "WHERE c.thread = ? AND c.person = ? ORDER BY m.id DESC LIMIT ?",
+        [thread, person, limit],
+    )
+    return found[::-1]
+
+
+def seen_before(db: Database, source: str, key: str) -> bool:
+    """True when (source, key) was delivered before; remembers it otherwise."""
+    sql = "INSERT OR IGNORE INTO deliveries (source, key, at) VALUES (?, ?, ?)"
+    return changed(db, sql, [source, key, now_us()]) == 0
+
+
+def is_newest(db: Database, source: str, key: str, at: int) -> bool:
+    """False when (source, key) was told of at `at` (microseconds since the epoch) or later before;
+    remembers `at` otherwise."""
+    sql = (
+        "INSERT INTO deliveries (source, key, at) VALUES (?, ?, ?) "
+        "ON CONFLICT (source, key) DO UPDATE SET at = excluded.at WHERE excluded.at > at"
+    )
+    return changed(db, sql, [source, key, at]) == 1
+
+
+def forget_deliveries(db: Database, older_than_us: int) -> int:
+    """Drop the memory of deliveries that can't come again; returns how many."""
+    return changed(db, "DELETE FROM deliveries WHERE at < ?", [older_than_us])

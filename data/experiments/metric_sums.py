@@ -1,0 +1,325 @@
+"""Evidence: all that a comparison has collected, as the sums that every statistic is made of.
+
+The unit is the person. Someone who rates forty answers is one value, the mean of their ratings,
+that weighs at most as much as those of five people who rated once; why it does not weigh the same
+is said in `bot/experiments/stats/sequence.py`. In all other metrics everybody weighs alike.
+
+People carry the stage in which they were first exposed: within a stage the shares never change, so
+who is on which variant is a coin's choice and nothing else's, whatever ramps or adaptive shares did
+between stages. Sums over people, by stage and variant, are all that the statistics need: they are
+small, are stored with a decision, and give it again.
+
+Testers who chose their variant and people held out are in no sum, and no judgement of a quarantined
+voter is; answers to quarantined people fail and take time as others do.
+
+A reply counts for the variant that gave it. Where the engine broke an answer off, or something
+stood in for the variant, nobody's opinion counts (`data/feedback/rating_totals.py`); the metric
+`failed` counts both, on both sides alike, for it is what the error guardrail compares. Who met a
+stand-in alone is among the assigned: were they not, a variant that fails would look like a broken
+split.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import orjson
+from sqlite_utils import Database
+
+from data.experiments.experiments import Experiment, Variant
+from data.store.db import Row, rows
+
+Metric = Literal["rating", "correction", "regenerate", "follow_up", "failed", "latency"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+ANSWERED = "r.status IN ('done', 'cancelled')"
+FOREVER_US = 2**62
+
+# Between two votes of one person, as it is assumed for the weights. The variance of a person's mean
+# of n votes is proportional to (1 + CORRELATION (n - 1)) / n; its inverse is the weight: 1 for one
+# vote, and never more than 1 / CORRELATION = 5.
+CORRELATION = 0.2
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Over people: y is a person's mean of what was measured on their answers, w their weight."""
+
+    people: int = 0
+    w: float = 0.0
+    wy: float = 0.0
+    ww: float = 0.0
+    wwy: float = 0.0
+    wwyy: float = 0.0
+
+
+def alike(people: int, total: float, squares: float) -> Sums:
+    """The sums of people who weigh one each, from the sum of their values and of the squares."""
+    return Sums(people, people, total, people, total, squares)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Over the rated people whose ratings before their exposure are known: x is the mean of
+    those, y and w as in the sums of the ratings."""
+
+    people: int = 0
+    w: float = 0.0
+    wx: float = 0.0
+    ww: float = 0.0
+    wwx: float = 0.0
+    wwxx: float = 0.0
+    wwy: float = 0.0
+    wwxy: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one variant collected from the people first exposed in one stage."""
+
+    assigned: int = 0  # people, rated or not
+    sums: Mapping[Metric, Sums] = field(default_factory=dict)  # what is missing is empty
+    earlier: Earlier = Earlier()
+
+    def of(self, metric: Metric) -> Sums:
+        return self.sums.get(metric, Sums())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A time of constant shares. `shares` and `cells` are in the order of the variants."""
+
+    shares: tuple[float, ...]  # of the people in the comparison, summing to 1
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class VariantEvidence:
+    label: str  # "A" is the control
+    adapter: str  # `helpdesk@3`, or `base`
+    replies: int = 0
+    failed: int = 0
+    up: int = 0  # live thumbs, however many a person gave
+    down: int = 0
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Between two answers shown side by side, without saying whose they are."""
+
+    a: str  # labels of variants
+    b: str
+    a_wins: int = 0
+    b_wins: int = 0
+    ties: int = 0
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """All pairwise votes of a person; `people` voted exactly like this."""
+
+    votes: tuple[Votes, ...]
+    people: int = 1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    variants: tuple[VariantEvidence, ...]  # the control first
+    stages: tuple[Stage, ...]  # in the order of time
+    ballots: tuple[Ballot, ...] = ()
+
+
+# What is measured on the answers of a person and put together into one value. `r` is a reply that
+# has ended, `stood_in` how often something answered in the variant's place; NULL: no measurement.
+OF_ANSWERS: Mapping[Metric, str] = {
+    "correction": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
+        SELECT 1 FROM feedback f
+        WHERE f.reply_id = r.id AND f.kind = 'correction' AND f.live = 1 AND f.counts = 1) END)""",
+    "regenerate": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
+        SELECT 1 FROM replies anew WHERE anew.again_of = r.id) END)""",
+    "follow_up": """avg((SELECT f.value FROM feedback f
+        WHERE f.reply_id = r.id AND f.person = r.person AND f.kind = 'follow_up'
+        AND f.live = 1 AND f.counts = 1))""",
+    "failed": """(total(r.status IN ('failed', 'partial')) + coalesce(stood_in, 0))
+        / (count(*) + coalesce(stood_in, 0))""",
+    "latency": "ln(max(avg(CASE WHEN r.status = 'done' THEN r.latency_us END), 1))",
+}
+
+
+SUMMED = ", ".join(
+    f"count({m}) AS {m}_people, total({m}) AS {m}_total, total({m} * {m}) AS {m}_squares"
+    for m in OF_ANSWERS
+)
+
+# CROSS JOIN keeps the order: each person's answers are gone through once. Who was answered by
+# stand-ins alone has failures and nothing else.
+ANSWERS = f"""
+WITH stand_ins AS MATERIALIZED (
+    SELECT person, count(*) AS stood_in FROM replies
+    WHERE instead_of = :adapter AND variant_id IS NULL AND domain_id = :domain
+    AND status <> 'streaming' AND created_at BETWEEN :began AND :ended GROUP BY person
+), answers AS (
+    SELECT r.person, {", ".join(f"{sql} AS {metric}" for metric, sql in OF_ANSWERS.items())}
+    FROM replies r LEFT JOIN stand_ins ON stand_ins.person = r.person
+    WHERE r.variant_id = :variant AND r.status <> 'streaming' GROUP BY r.person
+    UNION ALL
+    SELECT person, {", ".join("1.0" if metric == "failed" else "NULL" for metric in OF_ANSWERS)}
+    FROM stand_ins WHERE NOT EXISTS (
+        SELECT 1 FROM replies r WHERE r.person = stand_ins.person AND +r.variant_id = :variant
+        AND r.status <> 'streaming')
+)
+SELECT a.stage, {SUMMED} FROM answers
+CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
+    AND a.variant_id = :variant AND a.tester = 0
+GROUP BY a.stage
+"""
+
+# How much of a person is known: votes n and the correlation between them give the weight
+WEIGHT = f"n / (1 + {CORRELATION} * (n - 1))"
+
+RATINGS = f"""
+WITH people AS (
+    SELECT a.stage, rated.up * 1.0 / nullif(rated.up + rated.down, 0) AS y,
+        rated.up + rated.down AS n
+    FROM assignments a
+    LEFT JOIN ratings rated ON rated.variant_id = a.variant_id AND rated.person = a.person
+    WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND a.tester = 0
+), weighed AS (
+    SELECT stage, y, iif(y IS NULL, NULL, {WEIGHT}) AS w FROM people
+)
+SELECT stage, count(*) AS assigned, count(y) AS people, total(w) AS w, total(w * y) AS wy,
+       total(w * w) AS ww, total(w * w * y) AS wwy, total(w * w * y * y) AS wwyy
+FROM weighed GROUP BY stage
+"""
+
+# The person's own mean rating as it stood at their exposure, of answers in the domain before it
+EARLIER = f"""
+WITH known AS (
+    SELECT a.stage, rated.up * 1.0 / (rated.up + rated.down) AS y, rated.up + rated.down AS n,
+        avg(f.value) AS x
+    FROM ratings rated
+    JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
+        AND a.variant_id = rated.variant_id AND a.tester = 0
+    JOIN feedback f ON f.person = a.person AND f.created_at < a.at AND f.kind = 'thumb'
+        AND f.counts = 1 AND (f.superseded_at IS NULL OR f.superseded_at >= a.at)
+    JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain
+    WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
+), weighed AS (
+    SELECT stage, x, y, {WEIGHT} AS w FROM known
+)
+SELECT stage, count(*) AS people, total(w) AS w, total(w * x) AS wx, total(w * w) AS ww,
+       total(w * w * x) AS wwx, total(w * w * x * x) AS wwxx, total(w * w * y) AS wwy,
+       total(w * w * x * y) AS wwxy
+FROM weighed GROUP BY stage
+"""
+
+# Each person's choices between the answers of two variants
+CHOICES = """
+SELECT p.person, a.label AS a, b.label AS b, sum(f.value = 1) AS a_wins,
+       sum(f.value = 0) AS b_wins, sum(f.value = 0.5) AS ties
+FROM pairings p
+JOIN feedback f ON f.reply_id = p.first_reply AND f.person = p.person AND f.kind = 'pairwise'
+    AND f.live = 1 AND f.counts = 1
+JOIN replies first ON first.id = p.first_reply JOIN variants a ON a.id = first.variant_id
+JOIN replies second ON second.id = p.second_reply JOIN variants b ON b.id = second.variant_id
+WHERE p.experiment_id = :experiment AND a.id <> b.id
+    AND NOT EXISTS (SELECT 1 FROM testers t
+                    WHERE t.experiment_id = :experiment AND t.person = p.person)
+GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
+"""
+
+
+def collect(db: Database, experiment: Experiment) -> Evidence:
+    """What the store has of a comparison."""
+    cells = [_cells(db, experiment, v) for v in experiment.variants]
+    shares = rows(
+        db,
+        "SELECT number, shares FROM stages WHERE experiment_id = ? ORDER BY number",
+        [experiment.id],
+    )
+    labels = [v.label for v in experiment.variants]
+    return Evidence(
+        variants=tuple(_variant(db, v) for v in experiment.variants),
+        stages=tuple(
+            Stage(
+                shares=tuple(orjson.loads(stage["shares"])[label] for label in labels),
+                cells=tuple(of_variant.get(stage["number"], Cell()) for of_variant in cells),
+            )
+            for stage in shares
+        ),
+        ballots=_ballots(db, experiment),
+    )
+
+
+def _variant(db: Database, variant: Variant) -> VariantEvidence:
+    found = rows(
+        db,
+        "SELECT count(*) AS replies, coalesce(sum(status = 'failed'), 0) AS failed, "
+        "(SELECT coalesce(sum(up), 0) FROM ratings WHERE variant_id = :variant) AS up, "
+        "(SELECT coalesce(sum(down), 0) FROM ratings WHERE variant_id = :variant) AS down "
+        "FROM replies WHERE variant_id = :variant",
+        {"variant": variant.id},
+    )[0]
+    return VariantEvidence(variant.label, variant.described, **found)
+
+
+def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, Cell]:
+    """By the number of the stage."""
+    bound = {
+        "experiment": experiment.id,
+        "variant": variant.id,
+        "adapter": variant.adapter_id,
+        "domain": experiment.domain_id,
+        "began": experiment.started_at,
+        "ended": experiment.stopped_at or FOREVER_US,
+    }
+    answers = {r["stage"]: _of_answers(r) for r in rows(db, ANSWERS, bound)}
+    earlier = {r.pop("stage"): Earlier(**r) for r in rows(db, EARLIER, bound)}
+    found = {}
+    for ratings in rows(db, RATINGS, bound):
+        stage, assigned = ratings.pop("stage"), ratings.pop("assigned")
+        sums = answers.get(stage, {})
+        if ratings["people"]:
+            sums["rating"] = Sums(**ratings)
+        found[stage] = Cell(assigned, sums, earlier.get(stage, Earlier()))
+    return found
+
+
+def _of_answers(found: Row) -> dict[Metric, Sums]:
+    return {
+        m: alike(found[f"{m}_people"], found[f"{m}_total"], found[f"{m}_squares"])
+        for m in OF_ANSWERS
+        if found[f"{m}_people"]
+    }
+
+
+def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:
+    """People who voted alike are one ballot."""
+    votes: dict[str, list[Votes]] = {}
+    for choice in rows(db, CHOICES, {"experiment": experiment.id}):
+        votes.setdefault(choice.pop("person"), []).append(Votes(**choice))
+    alike = Counter(tuple(v) for v in votes.values())
+    return tuple(Ballot(cast, people) for cast, people in sorted(alike.items(), key=repr))
+
+
+def from_json(stored: Mapping[str, Any]) -> Evidence:
+    """The evidence that `dataclasses.asdict` and JSON made of it."""
+    return Evidence(
+        variants=tuple(VariantEvidence(**v) for v in stored["variants"]),
+        stages=tuple(_stage(s) for s in stored["stages"]),
+        ballots=tuple(
+            Ballot(tuple(Votes(**v) for v in b["votes"]), b["people"]) for b in stored["ballots"]
+        ),
+    )
+
+
+def _stage(stored: Mapping[str, Any]) -> Stage:
+    cells = tuple(
+        Cell(
+            assigned=c["assigned"],
+            sums={metric: Sums(**sums) for metric, sums in c["sums"].items()},
+            earlier=Earlier(**c["earlier"]),
+        )
+        for c in stored["cells"]
+    )
+    return Stage(tuple(stored["shares"]), cells)

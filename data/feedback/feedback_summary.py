@@ -1,0 +1,94 @@
+"""What people thought in the last days, for the digest and the admins' Home tab."""
+
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from data.store.db import rows, value
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Judgements that count, of all domains."""
+
+    up: int
+    down: int
+    corrections: int
+    people: int  # who gave them
+
+    @property
+    def any(self) -> bool:
+        return self.people > 0
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An answer that people disliked."""
+
+    domain: str
+    adapter: str  # helpdesk@3, or base
+    question: str
+    answer: str
+    down: int  # how many people
+    reason: str  # what one of them said, '' when nobody did
+    pending: bool  # a correction of it waits for review
+
+
+def judged(db: Database, since_us: int, until_us: int | None = None) -> Judged:
+    """What was judged from then on, before `until_us`; a changed mind counts once."""
+    sql = (
+        "SELECT coalesce(sum(kind = 'thumb' AND value = 1), 0) AS up, "
+        "coalesce(sum(kind = 'thumb' AND value = 0), 0) AS down, "
+        "coalesce(sum(kind = 'correction'), 0) AS corrections, count(DISTINCT person) AS people "
+        "FROM feedback WHERE live = 1 AND counts = 1 AND created_at >= ? AND created_at < ? "
+        "AND kind IN ('thumb', 'correction')"
+    )
+    return Judged(**rows(db, sql, [since_us, until_us or 2**62])[0])
+
+
+def worst(db: Database, since_us: int, most: int) -> list[Bad]:
+    """The answers that most people disliked since then, the newest first among equals. Answers
+    whose words were removed are left out."""
+    found = rows(
+        db,
+        "SELECT f.reply_id, d.name AS domain, count(*) AS down, "
+        "coalesce(d.name || '@' || a.version, 'base') AS adapter, "
+        "q.text AS question, m.text AS answer "
+        "FROM feedback f JOIN replies r ON r.id = f.reply_id JOIN domains d ON d.id = r.domain_id "
+        "LEFT JOIN adapters a ON a.id = r.adapter_id "
+        "JOIN messages q ON q.reply_id = r.id AND q.role = 'user' AND q.text <> '' "
+        "JOIN messages m ON m.reply_id = r.id AND m.role = 'assistant' AND m.text <> '' "
+        "WHERE f.live = 1 AND f.counts = 1 AND f.kind = 'thumb' AND f.value = 0 "
+        "AND f.created_at >= ? GROUP BY f.reply_id ORDER BY down DESC, max(f.id) DESC LIMIT ?",
+        [since_us, most],
+    )
+    return [
+        Bad(
+            domain=r["domain"],
+            adapter=r["adapter"],
+            question=r["question"],
+            answer=r["answer"],
+            down=r["down"],
+            reason=_reason(db, r["reply_id"]),
+            pending=_better_waits(db, r["reply_id"]),
+        )
+        for r in found
+    ]
+
+
+def _reason(db: Database, reply_id: str) -> str:
+    """Why somebody disliked it, the newest that was said."""
+    sql = (
+        "SELECT text FROM feedback WHERE reply_id = ? AND kind = 'reason' AND live = 1 "
+        "ORDER BY id DESC LIMIT 1"
+    )
+    return str(value(db, sql, [reply_id]) or "")
+
+
+def _better_waits(db: Database, reply_id: str) -> bool:
+    """Whether a correction of it waits for review."""
+    sql = (
+        "SELECT 1 FROM feedback f JOIN pairs p ON p.id = f.pair_id "
+        "WHERE f.reply_id = ? AND f.live = 1 AND p.status = 'pending'"
+    )
+    return value(db, sql, [reply_id]) is not None

@@ -1,0 +1,234 @@
+"""Voters: who is quarantined because they vote in a way that says nothing about the answers.
+
+A quarantined person's votes stay stored and shown, those they still give as well; they do not
+count in comparisons until an admin releases them. Released people are not tested again. The tests
+are in `rater_anomalies.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data.conversations.conversations import reply
+from data.domains import Domain
+from data.experiments.experiments import Experiment
+from data.feedback import rater_anomalies, rating_totals
+from data.feedback.rater_anomalies import OTHERS, Peers, Rule, Tally
+from data.store import audit
+from data.store.clock import now_us
+from data.store.db import Row, row, rows, value
+from data.store.errors import Conflict, NotFound
+
+State = Literal["counted", "quarantined", "released"]
+Side = tuple[int, int]  # adapter and variant
+
+
+@dataclass(frozen=True)
+class Voter:
+    """A line of the page that says who counts."""
+
+    person: str
+    up: int  # live thumbs within the daily caps
+    down: int
+    over_cap: int  # live judgements that came beyond a daily cap
+    state: State
+    rule: Rule | None
+    why: str  # a sentence; "" for who counts
+    changed_by: str
+    changed_at: int | None
+
+
+# Looking
+
+
+def look(db: Database, domain_id: int, person: str) -> None:
+    """Test a person who has just voted, if it is time to."""
+    own = _own(db, domain_id, person)
+    tally = Tally(sum(t.up for t in own.values()), sum(t.down for t in own.values()))
+    level = rater_anomalies.level_at(tally.votes)
+    if level is None or _state(db, domain_id, person) is not None:
+        return
+    peers = _peers(db, domain_id, person, own)
+    found = rater_anomalies.verdict(tally, peers, level) if peers else None
+    if found is not None:
+        _quarantine(db, domain_id, person, *found, by="")
+
+
+def look_at_sides(db: Database, domain_id: int, person: str) -> None:
+    """Test whether a person who chose between two answers always takes the same side."""
+    sql = (
+        "SELECT sum(f.value = 1) AS up, sum(f.value = 0) AS down FROM feedback f "
+        "JOIN replies r ON r.id = f.reply_id WHERE f.person = ? AND f.kind = 'pairwise' "
+        "AND f.live = 1 AND f.over_cap = 0 AND f.value <> 0.5 AND r.domain_id = ?"
+    )
+    chosen = rows(db, sql, [person, domain_id])[0]
+    tally = Tally(chosen["up"] or 0, chosen["down"] or 0)
+    why = rater_anomalies.same_side(tally)
+    if why is not None and _state(db, domain_id, person) is None:
+        _quarantine(db, domain_id, person, "same_side", why, by="")
+
+
+def _own(db: Database, domain_id: int, person: str) -> dict[Side, Tally]:
+    found = rows(
+        db,
+        "SELECT adapter_id, variant_id, up, down FROM tallies "
+        "WHERE person = ? AND domain_id = ? AND up + down > 0",
+        [person, domain_id],
+    )
+    return {(r["adapter_id"], r["variant_id"]): Tally(r["up"], r["down"]) for r in found}
+
+
+def _peers(db: Database, domain_id: int, person: str, own: dict[Side, Tally]) -> Peers | None:
+    """None: on most of the person's votes there are too few others to compare with."""
+    known, compared = [], 0
+    for side, tally in own.items():
+        others = _others(db, domain_id, person, side)
+        if len(others) >= OTHERS:
+            known.append((tally.votes, others))
+            compared += tally.votes
+    if 2 * compared < sum(t.votes for t in own.values()) or not known:
+        return None
+    rate = sum(n * rater_anomalies.mean(others) for n, others in known) / compared
+    together = sum(n * rater_anomalies.correlation(others) for n, others in known) / compared
+    return Peers(min(len(others) for _, others in known), rate, together)
+
+
+def _others(db: Database, domain_id: int, person: str, side: Side) -> list[Tally]:
+    found = rows(
+        db,
+        "SELECT t.up, t.down FROM tallies t LEFT JOIN voters v "
+        "ON v.domain_id = t.domain_id AND v.person = t.person AND v.state = 'quarantined' "
+        "WHERE t.domain_id = ? AND t.adapter_id = ? AND t.variant_id = ? AND t.person <> ? "
+        "AND t.up + t.down > 0 AND v.person IS NULL",
+        [domain_id, *side, person],
+    )
+    return [Tally(r["up"], r["down"]) for r in found]
+
+
+# Quarantine
+
+
+def quarantined(db: Database, domain_id: int, person: str) -> bool:
+    """Whether what the person says does not count now."""
+    return _state(db, domain_id, person) == "quarantined"
+
+
+def quarantined_in(db: Database, experiment: Experiment) -> dict[str, int]:
+    """Label of a variant -> how many of its people are quarantined: about as many on each side, or
+    something about the sides is behind it."""
+    found = rows(
+        db,
+        "SELECT v.label, count(*) AS n FROM assignments a JOIN variants v ON v.id = a.variant_id "
+        "JOIN voters q ON q.person = a.person AND q.domain_id = ? AND q.state = 'quarantined' "
+        "WHERE a.experiment_id = ? GROUP BY v.label",
+        [experiment.domain_id, experiment.id],
+    )
+    return {v.label: 0 for v in experiment.variants} | {r["label"]: r["n"] for r in found}
+
+
+def count_quarantined(db: Database, domain_id: int) -> int:
+    """How many people's votes do not count now."""
+    sql = "SELECT count(*) FROM voters WHERE domain_id = ? AND state = 'quarantined'"
+    return int(value(db, sql, [domain_id]))
+
+
+def quarantine(db: Database, domain: Domain, person: str, why: str, actor: str) -> None:
+    """Let a person's votes not count, by hand. Raises NotFound for who never judged here."""
+    if not _judged_here(db, domain.id, person):
+        raise NotFound(f"{person} has not judged an answer of {domain.name}.")
+    if quarantined(db, domain.id, person):
+        raise Conflict(f"{person} is quarantined already.")
+    _quarantine(db, domain.id, person, "by_hand", why, by=actor)
+
+
+def release(db: Database, domain: Domain, person: str, actor: str) -> None:
+    """Let a quarantined person's votes count again; the tests leave them alone from then on.
+
+    Raises Conflict for who is not quarantined."""
+    if not quarantined(db, domain.id, person):
+        raise Conflict(f"{person} is not quarantined in {domain.name}.")
+    db.execute(
+        "UPDATE voters SET state = 'released', changed_by = ?, changed_at = ? "
+        "WHERE domain_id = ? AND person = ?",
+        [actor, now_us(), domain.id, person],
+    )
+    for given in _judgements(db, domain.id, person, counting=False):
+        judged = reply(db, given["reply_id"])
+        if not given["over_cap"] and rating_totals.says_something(db, judged, given["kind"]):
+            _count(db, given, +1)
+    audit.record(db, actor, "voter release", person, domain=domain.name)
+
+
+def _quarantine(db: Database, domain_id: int, person: str, rule: Rule, why: str, by: str) -> None:
+    db.execute(
+        "INSERT INTO voters (domain_id, person, state, rule, why, changed_by, changed_at) "
+        "VALUES (?, ?, 'quarantined', ?, ?, ?, ?) ON CONFLICT (domain_id, person) DO UPDATE SET "
+        "state = excluded.state, rule = excluded.rule, why = excluded.why, "
+        "changed_by = excluded.changed_by, changed_at = excluded.changed_at",
+        [domain_id, person, rule, why, by, now_us()],
+    )
+    for given in _judgements(db, domain_id, person, counting=True):
+        _count(db, given, -1)
+    audit.record(db, by or "understudy", "voter quarantine", person, rule=rule, why=why)
+
+
+def _count(db: Database, given: Row, change: int) -> None:
+    """Let a judgement count (+1), or count no more (-1)."""
+    db.execute("UPDATE feedback SET counts = ? WHERE id = ?", [int(change > 0), given["id"]])
+    if given["kind"] == "thumb":
+        rating_totals.rate(db, reply(db, given["reply_id"]), given["value"] == 1, change)
+
+
+def _judgements(db: Database, domain_id: int, person: str, *, counting: bool) -> list[Row]:
+    return rows(
+        db,
+        "SELECT f.id, f.reply_id, f.kind, f.value, f.over_cap FROM feedback f "
+        "JOIN replies r ON r.id = f.reply_id "
+        "WHERE f.person = ? AND f.live = 1 AND f.counts = ? AND r.domain_id = ?",
+        [person, int(counting), domain_id],
+    )
+
+
+def _judged_here(db: Database, domain_id: int, person: str) -> bool:
+    sql = (
+        "SELECT 1 FROM feedback f JOIN replies r ON r.id = f.reply_id "
+        "WHERE f.person = ? AND r.domain_id = ?"
+    )
+    return row(db, sql, [person, domain_id]) is not None
+
+
+def _state(db: Database, domain_id: int, person: str) -> str | None:
+    sql = "SELECT state FROM voters WHERE domain_id = ? AND person = ?"
+    found: str | None = value(db, sql, [domain_id, person])
+    return found
+
+
+# The page
+
+
+def page(db: Database, domain: Domain, everyone: bool = False, limit: int = 200) -> list[Voter]:
+    """Who does not count, or did not, and who went beyond a daily cap, the latest first; with
+    `everyone`, all who voted, too."""
+    found = rows(db, PAGE, {"domain": domain.id, "everyone": int(everyone), "limit": limit})
+    return [Voter(**r) for r in found]
+
+
+PAGE = """
+WITH thumbs AS (
+    SELECT person, sum(up) AS up, sum(down) AS down FROM tallies WHERE domain_id = :domain
+    GROUP BY person
+), over AS (
+    SELECT f.person, count(*) AS n FROM feedback f JOIN replies r ON r.id = f.reply_id
+    WHERE f.over_cap = 1 AND f.live = 1 AND r.domain_id = :domain GROUP BY f.person
+), known AS (
+    SELECT person FROM voters WHERE domain_id = :domain UNION SELECT person FROM over
+    UNION SELECT person FROM thumbs WHERE :everyone
+)
+SELECT k.person, coalesce(t.up, 0) AS up, coalesce(t.down, 0) AS down,
+       coalesce(o.n, 0) AS over_cap, coalesce(v.state, 'counted') AS state, v.rule,
+       coalesce(v.why, '') AS why, coalesce(v.changed_by, '') AS changed_by, v.changed_at
+FROM known k LEFT JOIN thumbs t ON t.person = k.person LEFT JOIN over o ON o.person = k.person
+LEFT JOIN voters v ON v.domain_id = :domain AND v.person = k.person
+ORDER BY v.changed_at IS NULL, v.changed_at DESC, up + down DESC, k.person LIMIT :limit
+"""

@@ -1,0 +1,116 @@
+"""What people teach of their own accord: a question with its answer becomes a pending pair.
+
+Teaching is meant to be learned from, so a taught pair is always for training. One that says the
+same words as a pair that is there already makes no second one.
+"""
+
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from data.conversations import conversations
+from data.domains import Domain
+from data.feedback.feedback import TAKEN_BACK
+from data.pairs import pairs
+from data.pairs.pairs import Draft, Pair, Turn
+from data.people import consent
+from data.store.clock import now_us
+from data.store.db import row, rows
+from data.store.errors import Conflict
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What somebody teaches, and whose words besides theirs it holds."""
+
+    question: str
+    answer: str
+    turns: tuple[Turn, ...] = ()  # that came before the question
+    people: tuple[str, ...] = ()
+    about: str = ""  # the question of an answer that it rephrases: the same fact
+    source_ref: str = ""  # a reply's id, or where it was said
+
+
+@dataclass(frozen=True)
+class Taught:
+    pair: Pair
+    known: bool  # the pair was there already
+
+
+class NotWanted(Conflict):
+    """Somebody whose words these are has opted out of learning."""
+
+
+def teach(db: Database, domain: Domain, person: str, lesson: Lesson) -> Taught:
+    """Make a pending pair of it. Raises Invalid for what can't be a pair, NotWanted when the
+    person, or somebody whose words it holds, has opted out of learning."""
+    if not consent.may_learn(db, person):
+        raise NotWanted("You have opted out of learning. Your Home tab lets you teach again.")
+    if not consent.may_learn(db, *lesson.people, person):
+        raise NotWanted("Somebody whose words these are has opted out of learning.")
+    fact = pairs.fact_asked(db, domain, lesson.question)
+    if not fact and lesson.about:
+        fact = pairs.fact_asked(db, domain, lesson.about)
+    draft = Draft(
+        prompt=lesson.question,
+        response=lesson.answer,
+        turns=lesson.turns,
+        fact=fact,
+        split="train",
+    )
+    added = pairs.add(
+        db, domain, [draft], source="teach", source_ref=lesson.source_ref, author=person
+    )
+    pair_id = added.ids[0] if added.ids else _wait_again(db, domain, draft)
+    if added.ids:
+        pairs.hold_words(db, pair_id, [p for p in lesson.people if p != person])
+    return Taught(pairs.get(db, pair_id), known=not added.ids)
+
+
+def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], list[str]]:
+    """The last `most` questions and answers before a reply's, and who asked them."""
+    found = rows(
+        db,
+        "SELECT q.text AS question, a.text AS answer, q.person FROM messages m "
+        "JOIN messages q ON q.conversation_id = m.conversation_id AND q.role = 'user' "
+        "AND q.id < m.id JOIN replies r ON r.id = q.reply_id "
+        "AND r.status IN ('done', 'partial', 'cancelled') "
+        "JOIN messages a ON a.reply_id = q.reply_id AND a.role = 'assistant' "
+        "WHERE m.reply_id = ? AND m.role = 'user' AND trim(a.text) <> '' "
+        "ORDER BY q.id DESC LIMIT ?",
+        [reply_id, most],
+    )
+    turns: list[Turn] = []
+    for r in reversed(found):
+        turns += [Turn("user", r["question"]), Turn("assistant", r["answer"])]
+    return turns, sorted({r["person"] for r in found})
+
+
+def of_reply(
+    db: Database, reply_id: str, most_turns: int
+) -> tuple[conversations.Reply, Lesson, bool]:
+    """An answer of ours as a lesson to begin with, and whether all whose words it holds may be
+    learned from. Raises NotFound."""
+    reply = conversations.reply(db, reply_id)
+    question, answer = conversations.exchange(db, reply_id)
+    turns, people = earlier_turns(db, reply_id, most_turns)
+    everybody = tuple(sorted({reply.person, *people}))
+    lesson = Lesson(question, answer, tuple(turns), everybody, question, reply_id)
+    return reply, lesson, consent.may_learn(db, *everybody)
+
+
+def _wait_again(db: Database, domain: Domain, draft: Draft) -> int:
+    """The pair that says the same. One that its author took back waits for review again."""
+    found = row(
+        db,
+        "SELECT id, status, reviewed_by FROM pairs WHERE domain_id = ? AND fingerprint = ?",
+        [domain.id, pairs.fingerprint(draft)],
+    )
+    if found is None:
+        raise Conflict("These words were changed at the same moment; try again.")
+    if found["status"] == "rejected" and found["reviewed_by"] in TAKEN_BACK:
+        db.execute(
+            "UPDATE pairs SET status = 'pending', reviewed_by = '', reviewed_at = ? WHERE id = ?",
+            [now_us(), found["id"]],
+        )
+    return int(found["id"])

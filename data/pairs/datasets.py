@@ -1,0 +1,186 @@
+"""Datasets: frozen, content-addressed selections of a domain's approved pairs.
+
+Four splits, decided by rules that give the same answer every time:
+
+- `golden`: pairs marked so; never trained on, every adapter is measured on them. They may ask for
+  a known fact in other words: that is what the bot must be able to answer.
+- `validation`: whole facts that training never sees, all their phrasings together, chosen by a
+  hash of the fact. Measures what carries over to new subjects.
+- `probe`: one phrasing of some facts with several phrasings; the others are trained on. Measures
+  what was learned of the facts themselves, and picks the best checkpoint.
+- `train`: the rest.
+
+Content-addressed: the digest covers each pair's fingerprint, fact and split, so equal content is
+one dataset, however often it is frozen. It is a dataset's name, and stays when words of a forgotten
+person leave it: `holes` says how many pairs are gone.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data.domains import Domain
+from data.pairs.pairs import SELECT, Pair, _pair, every, normal
+from data.store.clock import now_us
+from data.store.db import insert, row, rows, value
+from data.store.errors import Invalid, NotFound
+
+Part = Literal["train", "validation", "probe", "golden"]
+VALIDATION_FACTS = 50  # with fewer, all are trained on: so few say little, and none can be spared
+VALIDATION_MOST = 1000  # facts; more would cost training, and tell no more
+PROBE_PHRASINGS = 4  # a fact with at least so many trained phrasings can spare one
+PROBE_SHARE = 0.25  # of those facts
+PROBE_LIMIT = 64  # pairs
+
+
+class EmptyDataset(Invalid):
+    """Nothing to train on."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    id: int
+    domain_id: int
+    sha256: str
+    train: int  # pairs in each part
+    validation: int
+    probe: int
+    golden: int
+    created_at: int
+
+
+def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
+    """The dataset of the domain's approved pairs as they are now; an equal one is used again.
+    Without `hold_out` all pairs but the golden ones are trained on.
+
+    Raises EmptyDataset when there is nothing to train on."""
+    approved = every(db, domain, "approved")
+    parts = split(approved, domain.validation_share, hold_out=hold_out)
+    if not any(part == "train" for part in parts.values()):
+        raise EmptyDataset(
+            f"{domain.name} has no approved pairs to train on. Import some "
+            f"(`understudy pairs import {domain.name} FILE`) or approve pending ones."
+        )
+    sha256 = _digest(domain, approved, parts)
+    sql = "SELECT * FROM datasets WHERE domain_id = ? AND sha256 = ?"
+    found = row(db, sql, [domain.id, sha256])
+    if found is not None:
+        return Dataset(**found)
+    sizes = dict.fromkeys(("train", "validation", "probe", "golden"), 0)
+    for part in parts.values():
+        sizes[part] += 1
+    dataset_id = insert(
+        db, "datasets", domain_id=domain.id, sha256=sha256, created_at=now_us(), **sizes
+    )
+    db.conn.executemany(
+        "INSERT INTO dataset_pairs (dataset_id, pair_id, split) VALUES (?, ?, ?)",
+        [(dataset_id, pair_id, part) for pair_id, part in sorted(parts.items())],
+    )
+    return by_id(db, dataset_id)
+
+
+def by_id(db: Database, dataset_id: int) -> Dataset:
+    """Raises NotFound."""
+    found = row(db, "SELECT * FROM datasets WHERE id = ?", [dataset_id])
+    if found is None:
+        raise NotFound(f"There is no dataset {dataset_id}.")
+    return Dataset(**found)
+
+
+def pairs_of(db: Database, dataset_id: int, part: Part) -> list[Pair]:
+    """The pairs of one part, by id."""
+    sql = SELECT + (
+        "WHERE id IN (SELECT pair_id FROM dataset_pairs WHERE dataset_id = ? AND split = ?) "
+        "AND forgotten_at IS NULL ORDER BY id"
+    )
+    return [_pair(r) for r in rows(db, sql, [dataset_id, part])]
+
+
+def holes(db: Database, dataset_id: int) -> int:
+    """How many of its pairs are gone, with the people whose words they held
+    (`data/privacy/erasure.py`)."""
+    sql = (
+        "SELECT count(*) FROM dataset_pairs dp JOIN pairs p ON p.id = dp.pair_id "
+        "WHERE dp.dataset_id = ? AND p.forgotten_at IS NOT NULL"
+    )
+    return int(value(db, sql, [dataset_id]))
+
+
+def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) -> dict[int, Part]:
+    """Pair id -> part. Depends on the pairs' words, facts and marks only, never on order or ids.
+    Without `hold_out` all pairs but the golden ones are trained on.
+
+    Facts that are phrased alike are one fact: two pairs with the same prompt share their group,
+    so that a prompt can't be both trained on and measured. A golden prompt is never trained on,
+    whatever other pairs say."""
+    parts: dict[int, Part] = {p.id: "golden" for p in pairs if p.split == "golden"}
+    golden_prompts = {_question(p) for p in pairs if p.split == "golden"}
+    facts: dict[str, list[Pair]] = {}
+    for pair, group in _grouped([p for p in pairs if p.split != "golden"]):
+        if _question(pair) in golden_prompts:
+            parts[pair.id] = "golden"
+        else:
+            facts.setdefault(group, []).append(pair)
+    spare: list[tuple[str, Pair]] = []
+    share = min(validation_share, VALIDATION_MOST / max(1, len(facts)))
+    share = share if len(facts) >= VALIDATION_FACTS else 0.0
+    for fact, members in facts.items():
+        part = _part_of(fact, members, share)
+        parts.update({p.id: part for p in members})
+        if part == "train" and len(members) >= PROBE_PHRASINGS and _hash01(fact, "p") < PROBE_SHARE:
+            asked = Counter(_question(p) for p in members)
+            free = [p for p in members if p.split == "auto" and asked[_question(p)] == 1]
+            if free:
+                spare.append((fact, min(free, key=lambda p: p.fingerprint)))
+    for _, pair in sorted(spare, key=lambda item: _hash01(item[0], "probe"))[:PROBE_LIMIT]:
+        parts[pair.id] = "probe"
+    if not hold_out:
+        return {i: "golden" if part == "golden" else "train" for i, part in parts.items()}
+    return parts
+
+
+def _part_of(fact: str, members: list[Pair], validation_share: float) -> Part:
+    marks = {p.split for p in members}
+    if "validation" in marks:  # a mark on one phrasing takes all of them along
+        return "validation"
+    if "train" in marks:
+        return "train"
+    return "validation" if _hash01(fact, "validation") < validation_share else "train"
+
+
+def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
+    """Each pair with its group: facts joined wherever they share a question (union-find)."""
+    leader: dict[str, str] = {}
+
+    def find(fact: str) -> str:
+        while leader.setdefault(fact, fact) != fact:
+            leader[fact] = leader[leader[fact]]
+            fact = leader[fact]
+        return fact
+
+    asked: dict[str, str] = {}
+    for pair in sorted(pairs, key=lambda p: p.fingerprint):
+        other = asked.setdefault(_question(pair), pair.fact)
+        low, high = sorted((find(pair.fact), find(other)))
+        leader[high] = low
+    return [(pair, find(pair.fact)) for pair in pairs]
+
+
+def _question(pair: Pair) -> str:
+    """What is asked: the prompt with the turns before it."""
+    return normal("\n".join([*(t.content for t in pair.turns), pair.prompt]))
+
+
+def _hash01(text: str, salt: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    digest = hashlib.sha256(f"{salt}:{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _digest(domain: Domain, pairs: list[Pair], parts: dict[int, Part]) -> str:
+    lines = sorted(f"{p.fingerprint} {p.fact} {parts[p.id]}" for p in pairs)
+    text = "\n".join([domain.system_prompt, *lines])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,255 @@
+"""Pairs: a prompt and its response, who it is from, and whether it may be learned.
+
+The words of a pair never change. An edit adds a new pair and rejects the old one, so a dataset
+that names a pair always means the same words. The fingerprint is what makes a pair the same pair:
+it is taken over normalised text, so case, spacing and Unicode form do not make a second one.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+from sqlite_utils import Database
+
+from data.domains import Domain
+from data.store.clock import now_us
+from data.store.db import Row, changed, row, rows, value
+from data.store.errors import Conflict, Invalid, NotFound
+
+Status = Literal["pending", "approved", "rejected", "quarantined"]
+Split = Literal["auto", "train", "validation", "golden"]
+STATUSES = ("pending", "approved", "rejected", "quarantined")
+SPLITS = ("auto", "train", "validation", "golden")
+MAX_CHARS = 32_000  # of a prompt or a response
+
+SELECT = """
+SELECT id, domain_id, prompt, response, system, turns, fact, split, source, source_ref, author,
+       status, fingerprint, created_at, reviewed_by, review_reason
+FROM pairs
+"""
+
+
+@dataclass(frozen=True)
+class Turn:
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pair that is not in the store yet. `fact` groups paraphrases: the same answer asked for
+    in other words; '' takes the response itself as the group."""
+
+    prompt: str
+    response: str
+    system: str = ""
+    turns: tuple[Turn, ...] = ()
+    fact: str = ""
+    split: Split = "auto"
+
+
+@dataclass(frozen=True)
+class Pair:
+    id: int
+    domain_id: int
+    prompt: str
+    response: str
+    system: str
+    turns: tuple[Turn, ...]
+    fact: str
+    split: Split
+    source: str
+    source_ref: str
+    author: str
+    status: Status
+    fingerprint: str
+    created_at: int
+    reviewed_by: str = ""
+    review_reason: str = ""  # of a rejection, in the reviewer's words
+
+
+@dataclass
+class Added:
+    """What became of drafts: ids of new pairs, and how many were there already."""
+
+    ids: list[int] = field(default_factory=list)
+    duplicates: int = 0
+
+
+def normal(text: str) -> str:
+    """Text as it is compared: NFKC, case folded, runs of white space as one space."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
+
+
+def fingerprint(draft: Draft) -> str:
+    """sha256 over the normalised words of the pair, each part length-prefixed."""
+    parts = [draft.system, *(f"{t.role}:{t.content}" for t in draft.turns)]
+    digest = hashlib.sha256()
+    for part in [*parts, draft.prompt, draft.response]:
+        words = normal(part).encode("utf-8", "surrogatepass")
+        digest.update(len(words).to_bytes(8, "big") + words)
+    return digest.hexdigest()
+
+
+def check(draft: Draft) -> None:
+    """Raise Invalid, in words, when a draft cannot be a pair."""
+    for name, text in (("prompt", draft.prompt), ("response", draft.response)):
+        if not text.strip():
+            raise Invalid(f"the {name} is empty")
+        if len(text) > MAX_CHARS:
+            raise Invalid(f"the {name} has {len(text):,} characters; at most {MAX_CHARS:,} fit")
+    for text in (draft.prompt, draft.response, draft.system, *(t.content for t in draft.turns)):
+        if "\x00" in text or not encodable(text):
+            raise Invalid("the text has characters that are not valid Unicode text")
+    if draft.split not in SPLITS:
+        raise Invalid(f"split is {draft.split!r}; it can be {', '.join(SPLITS)}")
+
+
+def add(
+    db: Database,
+    domain: Domain,
+    drafts: list[Draft],
+    *,
+    source: str,
+    source_ref: str = "",
+    author: str = "",
+    status: Status = "pending",
+) -> Added:
+    """Add the drafts that are not there yet, in one transaction of the caller's.
+
+    A draft whose words are in the domain already is counted as a duplicate and changes nothing.
+    Raises Invalid for the first draft that cannot be a pair."""
+    result = Added()
+    for draft in drafts:
+        check(draft)
+        cursor = db.execute(
+            "INSERT INTO pairs (domain_id, prompt, response, system, turns, fact, split, source, "
+            "source_ref, author, status, fingerprint, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (domain_id, fingerprint) DO NOTHING",
+            [
+                domain.id,
+                draft.prompt.strip(),
+                draft.response.strip(),
+                draft.system.strip(),
+                orjson.dumps([[t.role, t.content] for t in draft.turns]).decode(),
+                draft.fact or fact_of(draft.response),
+                draft.split,
+                source,
+                source_ref,
+                author,
+                status,
+                fingerprint(draft),
+                now_us(),
+            ],
+        )
+        if cursor.rowcount == 1 and cursor.lastrowid is not None:
+            result.ids.append(cursor.lastrowid)
+        else:
+            result.duplicates += 1
+    return result
+
+
+def hold_words(db: Database, pair_id: int, people: Iterable[str]) -> None:
+    """Remember whose words a pair has, beside its author's: it goes when they are forgotten."""
+    for person in people:
+        sql = "INSERT OR IGNORE INTO pair_words (person, pair_id) VALUES (?, ?)"
+        db.execute(sql, [person, pair_id])
+
+
+def fact_of(response: str) -> str:
+    """The group of a pair that names none: pairs with the same answer state the same fact."""
+    return hashlib.sha256(normal(response).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def fact_asked(db: Database, domain: Domain, prompt: str) -> str:
+    """The fact that an approved pair with this prompt is about, '' when there is none."""
+    found = value(
+        db,
+        "SELECT fact FROM pairs WHERE domain_id = ? AND status = 'approved' "
+        "AND prompt = ? COLLATE NOCASE ORDER BY id DESC LIMIT 1",
+        [domain.id, prompt.strip()],
+    )
+    return "" if found is None else str(found)
+
+
+def get(db: Database, pair_id: int) -> Pair:
+    """Raises NotFound."""
+    found = row(db, SELECT + "WHERE id = ? AND forgotten_at IS NULL", [pair_id])
+    if found is None:
+        raise NotFound(f"There is no pair {pair_id}.")
+    return _pair(found)
+
+
+def every(
+    db: Database,
+    domain: Domain,
+    status: Status | None = None,
+    limit: int | None = None,
+    source: str | None = None,
+) -> list[Pair]:
+    """The domain's pairs by id (age)."""
+    sql, params = SELECT + "WHERE domain_id = ? AND forgotten_at IS NULL", [domain.id]
+    given: list[Any] = [*params]
+    if status is not None:
+        sql, given = sql + " AND status = ?", [*given, status]
+    if source is not None:
+        sql, given = sql + " AND source = ?", [*given, source]
+    return [_pair(r) for r in rows(db, sql + " ORDER BY id LIMIT ?", [*given, limit or -1])]
+
+
+def counts(db: Database, domain: Domain) -> dict[str, int]:
+    """How many pairs have which status; every status is there."""
+    sql = "SELECT status, count(*) AS n FROM pairs WHERE domain_id = ? {} GROUP BY status"
+    found = {r["status"]: r["n"] for r in rows(db, sql.format(""), [domain.id])}
+    for hole in rows(db, sql.format("AND forgotten_at IS NOT NULL"), [domain.id]):
+        found[hole["status"]] -= hole["n"]  # two indexes answer this, and no row is read
+    return dict.fromkeys(STATUSES, 0) | found
+
+
+def same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
+    """The pair of the domain that says the same, or None."""
+    sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"
+    found = row(db, sql, [domain_id, fingerprint(draft)])
+    return None if found is None else _pair(found)
+
+
+def respell(db: Database, pair_id: int, draft: Draft) -> None:
+    """Change case and spacing of a pair that no dataset has. Raises Conflict when one has it."""
+    if row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ?", [pair_id]):
+        pair = get(db, pair_id)
+        if (pair.prompt, pair.response) != (draft.prompt.strip(), draft.response.strip()):
+            raise Conflict(f"Pair {pair_id} was trained on, so its text stays as it is.")
+    sql = "UPDATE pairs SET prompt = ?, response = ? WHERE id = ? AND fingerprint = ?"
+    changed(db, sql, [draft.prompt.strip(), draft.response.strip(), pair_id, fingerprint(draft)])
+
+
+def new_since(db: Database, domain: Domain, dataset_id: int | None) -> int:
+    """How many approved pairs that could be trained on are not in the dataset."""
+    return int(
+        value(
+            db,
+            "SELECT count(*) FROM pairs p WHERE p.domain_id = ? AND p.status = 'approved' "
+            "AND p.split <> 'golden' AND NOT EXISTS (SELECT 1 FROM dataset_pairs dp "
+            "WHERE dp.dataset_id = ? AND dp.pair_id = p.id)",
+            [domain.id, dataset_id or 0],
+        )
+    )
+
+
+def encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _pair(found: Row) -> Pair:
+    turns = tuple(Turn(role, content) for role, content in orjson.loads(found["turns"]))
+    return Pair(**{**found, "turns": turns})

@@ -1,0 +1,196 @@
+"""The queue of pending pairs, shared by several reviewers.
+
+Whoever looks at a pair holds it under a lease of a few minutes, so that no two reviewers are given
+the same one. A decision is idempotent: deciding once more as before changes nothing, and deciding
+otherwise than somebody did is refused, naming them.
+"""
+
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from data import domains
+from data.domains import Domain
+from data.pairs import pairs, review_status
+from data.pairs.pairs import Draft, Pair
+from data.people import consent
+from data.store import audit
+from data.store.clock import now_us
+from data.store.db import row, rows, value
+from data.store.errors import Conflict
+
+LEASE_S = 600
+MAX_REASON = 1_000  # characters
+REWORDED = "A reviewer approved it in other words."
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for review in one domain."""
+
+    domain: str
+    title: str
+    pending: int
+    oldest_at: int | None
+
+
+NEXT = """
+SELECT p.id FROM pairs p LEFT JOIN review_leases l ON l.pair_id = p.id
+WHERE p.status = 'pending' AND (:domain IS NULL OR p.domain_id = :domain)
+AND (l.pair_id IS NULL OR l.reviewer = :reviewer OR l.until < :now)
+ORDER BY p.id <= :after, p.id LIMIT 1
+"""
+
+
+def take_next(
+    db: Database, reviewer: str, domain: Domain | None = None, after: int = 0
+) -> Pair | None:
+    """The oldest pending pair that nobody else is looking at, from the one behind `after` on and
+    then from the beginning again; the reviewer holds it, and none besides. None: nothing is left.
+    """
+    given = {"domain": domain.id if domain else None, "reviewer": reviewer, "after": after}
+    found = row(db, NEXT, {**given, "now": now_us()})
+    db.execute("DELETE FROM review_leases WHERE reviewer = ?", [reviewer])
+    if found is None:
+        return None
+    _hold(db, found["id"], reviewer)
+    return pairs.get(db, found["id"])
+
+
+def hold(db: Database, pair_id: int, reviewer: str) -> Pair:
+    """Keep a pair while it is being edited. Raises Conflict when it is somebody else's, or decided
+    already, NotFound."""
+    pair = pairs.get(db, pair_id)
+    _refuse_decided(pair)
+    _refuse_held(db, pair_id, reviewer)
+    _hold(db, pair_id, reviewer)
+    return pair
+
+
+def decide(
+    db: Database, pair_id: int, status: pairs.Status, reviewer: str, reason: str = ""
+) -> Pair:
+    """Approve or reject a pair. Raises NotFound, or Conflict when somebody decided otherwise, or
+    is looking at it."""
+    pair = pairs.get(db, pair_id)
+    if pair.status == status and pair.reviewed_by == reviewer:
+        return pair
+    _refuse_decided(pair)
+    _refuse_held(db, pair_id, reviewer)
+    decided = review_status.give(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
+    _let_go(db, pair_id)
+    detail = {"reason": reason.strip()[:MAX_REASON]} if reason.strip() else {}
+    audit.record(db, reviewer, "review", f"pair {pair_id}", status=status, **detail)
+    return decided
+
+
+def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) -> Pair:
+    """Approve a pair in other words: they become a pair of their own, with the author and the
+    fact of the old one, which is rejected. Unchanged words simply approve it.
+
+    Raises Invalid for words that cannot be a pair, else as `decide`."""
+    old = pairs.get(db, pair_id)
+    if old.status == "rejected" and old.reviewed_by == reviewer:
+        replaced = pairs.same_words(db, old.domain_id, _draft(old, prompt, response))
+        if replaced is not None and replaced.status == "approved":
+            return replaced
+    draft = _draft(old, prompt, response)
+    same = pairs.fingerprint(draft) == old.fingerprint  # at most case and spacing are other
+    if same and old.status == "approved" and old.reviewed_by == reviewer:
+        return old
+    _refuse_decided(old)
+    _refuse_held(db, pair_id, reviewer)
+    if same:
+        pairs.respell(db, pair_id, draft)
+        return decide(db, pair_id, "approved", reviewer)
+    new_id = _replace(db, old, draft, reviewer)
+    audit.record(db, reviewer, "review", f"pair {pair_id}", status="edited", pair=new_id)
+    return pairs.get(db, new_id)
+
+
+def waiting(db: Database) -> list[Waiting]:
+    """Every domain that has pending pairs, the longest queue first."""
+    found = rows(
+        db,
+        "SELECT d.name AS domain, d.title, count(*) AS pending, min(p.created_at) AS oldest_at "
+        "FROM pairs p JOIN domains d ON d.id = p.domain_id WHERE p.status = 'pending' "
+        "GROUP BY d.id ORDER BY pending DESC, d.id",
+    )
+    return [Waiting(**r) for r in found]
+
+
+def decided_since(db: Database, since_us: int) -> dict[str, int]:
+    """How many pairs were approved and rejected by people since then."""
+    found = rows(
+        db,
+        "SELECT status, count(*) AS n FROM pairs WHERE reviewed_at >= ? "
+        "AND reviewed_by NOT IN ('', 'superseded by its author', 'withdrawn by its author', ?) "
+        "GROUP BY status",
+        [since_us, consent.OPTED_OUT],
+    )
+    return {"approved": 0, "rejected": 0} | {r["status"]: r["n"] for r in found}
+
+
+def pending(db: Database, domain: Domain | None = None) -> int:
+    """How many pairs wait for review."""
+    sql = "SELECT count(*) FROM pairs WHERE status = 'pending' AND (? IS NULL OR domain_id = ?)"
+    asked = domain.id if domain else None
+    return int(value(db, sql, [asked, asked]))
+
+
+def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
+    """Put the pair that `draft` is in the old one's place; returns its id."""
+    domain, ref, author = domains.by_id(db, old.domain_id), old.source_ref, old.author
+    pairs.add(db, domain, [draft], source=old.source, source_ref=ref, author=author)
+    new = pairs.same_words(db, old.domain_id, draft)
+    if new is None:
+        raise Conflict("The pair was changed at the same moment. Try again.")
+    review_status.give(db, new.id, "approved", reviewer)
+    review_status.give(db, old.id, "rejected", reviewer, REWORDED)
+    db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
+    db.execute(
+        "INSERT OR IGNORE INTO pair_words SELECT person, ? FROM pair_words WHERE pair_id = ?",
+        [new.id, old.id],
+    )
+    for pair_id in (old.id, new.id):
+        _let_go(db, pair_id)
+    return new.id
+
+
+def _draft(old: Pair, prompt: str, response: str) -> Draft:
+    """The pair in other words. The same answer stays the same fact's."""
+    draft = Draft(
+        prompt=prompt,
+        response=response,
+        system=old.system,
+        turns=old.turns,
+        fact=old.fact if old.fact != pairs.fact_of(old.response) else "",
+        split=old.split,
+    )
+    pairs.check(draft)
+    return draft
+
+
+def _refuse_decided(pair: Pair) -> None:
+    if pair.status == "pending":
+        return
+    by = pair.reviewed_by or "somebody"
+    raise Conflict(f"Pair {pair.id} has been decided already: {pair.status}, by {by}.")
+
+
+def _refuse_held(db: Database, pair_id: int, reviewer: str) -> None:
+    sql = "SELECT reviewer FROM review_leases WHERE pair_id = ? AND reviewer <> ? AND until >= ?"
+    if held := row(db, sql, [pair_id, reviewer, now_us()]):
+        raise Conflict(f"{held['reviewer']} is looking at pair {pair_id} now.")
+
+
+def _hold(db: Database, pair_id: int, reviewer: str) -> None:
+    db.execute(
+        "INSERT INTO review_leases (pair_id, reviewer, until) VALUES (?, ?, ?) "
+        "ON CONFLICT (pair_id) DO UPDATE SET reviewer = excluded.reviewer, until = excluded.until",
+        [pair_id, reviewer, now_us() + LEASE_S * 1_000_000],
+    )
+
+
+def _let_go(db: Database, pair_id: int) -> None:
+    db.execute("DELETE FROM review_leases WHERE pair_id = ?", [pair_id])

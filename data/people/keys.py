@@ -1,0 +1,86 @@
+"""API keys: who may ask over HTTP, and as what. Only a key's sha256 is stored.
+
+A key is 32 random bytes, so a plain digest is enough: there is nothing to guess from."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sqlite_utils import Database
+
+from data.store import audit
+from data.store.clock import now_us
+from data.store.db import changed, insert, row, rows
+from data.store.errors import Invalid, NotFound
+
+Role = Literal["member", "reviewer", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass(frozen=True)
+class Key:
+    id: int
+    name: str
+    role: Role
+    prefix: str
+    created_at: int
+    revoked_at: int | None
+
+
+def create(db: Database, name: str, role: Role, actor: str) -> tuple[Key, str]:
+    """A new key and its secret, which is not stored and can't be shown again."""
+    if role not in ROLES:
+        raise Invalid(f"{role!r} is not a role; the roles are {', '.join(ROLES)}.")
+    if not name.strip():
+        raise Invalid("A key needs a name that says who uses it.")
+    secret = f"us-{secrets.token_urlsafe(32)}"
+    key_id = insert(
+        db,
+        "api_keys",
+        name=name.strip(),
+        role=role,
+        prefix=secret[:8],
+        sha256=_sha256(secret),
+        created_at=now_us(),
+    )
+    audit.record(db, actor, "key create", f"key {key_id}", name=name, role=role)
+    return get(db, key_id), secret
+
+
+def get(db: Database, key_id: int) -> Key:
+    """Raises NotFound."""
+    sql = "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys WHERE id = ?"
+    found = row(db, sql, [key_id])
+    if found is None:
+        raise NotFound(f"There is no key {key_id}.")
+    return Key(**found)
+
+
+def verify(db: Database, secret: str) -> Key | None:
+    """The key of that secret, or None when there is none or it was revoked."""
+    found = row(
+        db,
+        "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys "
+        "WHERE sha256 = ? AND revoked_at IS NULL",
+        [_sha256(secret)],
+    )
+    return None if found is None else Key(**found)
+
+
+def every(db: Database) -> list[Key]:
+    sql = "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys ORDER BY id"
+    return [Key(**r) for r in rows(db, sql)]
+
+
+def revoke(db: Database, key_id: int, actor: str) -> Key:
+    """The key works no longer, from the next request on. Raises NotFound."""
+    get(db, key_id)
+    sql = "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+    if changed(db, sql, [now_us(), key_id]):
+        audit.record(db, actor, "key revoke", f"key {key_id}")
+    return get(db, key_id)
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,116 @@
+"""What became of what a person taught: from a correction to the adapter that has learned it.
+
+correction or taught pair -> review -> dataset -> adapter. `of` reads that chain backwards for one
+person, newest first, so that whoever gave an answer can see what it was good for.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlite_utils import Database
+
+from data.store.db import Row, row, rows
+
+Stage = Literal[
+    "not learned",  # given as feedback only
+    "pending",
+    "quarantined",
+    "rejected",
+    "taken back",  # by its author
+    "replaced",  # by its author
+    "approved",  # no adapter has it yet
+    "learned",
+    "measured",  # an adapter is measured on it
+]
+LEAVING = {
+    "superseded by its author": "replaced",
+    "withdrawn by its author": "taken back",
+    "withdrawn, as its author opted out of learning": "taken back",
+}
+
+
+@dataclass(frozen=True)
+class Fate:
+    question: str
+    answer: str  # the better one
+    source: str  # correction, teach, ...
+    at: int  # microseconds since the epoch
+    stage: Stage
+    pair_id: int | None
+    why: str  # it was rejected, as the reviewer wrote; else ''
+    adapter: str  # helpdesk@4, which learned it or is measured on it; else ''
+    adapter_state: str  # as in `adapters.State`; else ''
+
+    @property
+    def sentence(self) -> str:
+        """What became of it, to follow "your correction …"."""
+        match self.stage:
+            case "not learned":
+                return "is kept as feedback; nothing is learned from it"
+            case "pending":
+                return "is waiting for review"
+            case "quarantined":
+                return "was set aside for a closer look"
+            case "rejected":
+                return f"was rejected: {self.why}" if self.why else "was rejected by a reviewer"
+            case "taken back":
+                return "was taken back"
+            case "replaced":
+                return "was replaced by your later one"
+            case "approved":
+                return "is approved; the next retrain learns it"
+            case "measured":
+                return f"is what {self.adapter} is measured on"
+            case "learned":
+                return f"is in {self.adapter}{NOW.get(self.adapter_state, '')}"
+
+
+NOW = {
+    "live": ", which answers now",
+    "evaluating": ", which is being measured",
+    "candidate": ", which waits to be compared",
+    "retired": ", which answered for a while",
+    "rejected": ", which was not good enough to answer",
+}
+
+GIVEN = """
+SELECT p.id AS pair_id, p.prompt AS question, p.response AS answer, p.source, p.created_at AS at,
+       p.status, p.reviewed_by, p.review_reason
+FROM pairs p WHERE p.author = :person AND p.forgotten_at IS NULL
+UNION ALL
+SELECT NULL, coalesce(m.text, ''), f.text, 'correction', f.created_at, 'not learned', '', ''
+FROM feedback f LEFT JOIN messages m ON m.reply_id = f.reply_id AND m.role = 'user'
+WHERE f.person = :person AND f.kind = 'correction' AND f.live = 1 AND f.pair_id IS NULL
+UNION ALL
+SELECT p.id, p.prompt, p.response, 'correction', f.created_at, p.status, p.reviewed_by,
+       p.review_reason
+FROM feedback f JOIN pairs p ON p.id = f.pair_id
+WHERE f.person = :person AND f.kind = 'correction' AND f.live = 1 AND p.author <> :person
+ORDER BY at DESC LIMIT :most
+"""
+
+HOLDERS = """
+SELECT d.name || '@' || a.version AS adapter, a.state AS adapter_state,
+       CASE dp.split WHEN 'train' THEN 'learned' ELSE 'measured' END AS stage
+FROM dataset_pairs dp JOIN adapters a ON a.dataset_id = dp.dataset_id
+JOIN domains d ON d.id = a.domain_id
+WHERE dp.pair_id = ?
+ORDER BY a.state = 'live' DESC, a.state = 'candidate' DESC, a.state = 'rejected', a.id DESC LIMIT 1
+"""
+
+
+def of(db: Database, person: str, most: int = 10) -> list[Fate]:
+    """What became of the newest answers that the person gave; -1 gives all of them."""
+    found = rows(db, GIVEN, {"person": person, "most": most})
+    return [_fate(db, r) for r in found]
+
+
+def _fate(db: Database, given: Row) -> Fate:
+    status, by = given.pop("status"), given.pop("reviewed_by")
+    why = given.pop("review_reason")
+    if status == "rejected":
+        stage = LEAVING.get(by, "rejected")
+        return Fate(**given, stage=stage, why=why, adapter="", adapter_state="")  # type: ignore[arg-type]
+    held = row(db, HOLDERS, [given["pair_id"]]) if status == "approved" else None
+    held = held or {"stage": status, "adapter": "", "adapter_state": ""}
+    return Fate(**given, **held, why="")

@@ -1,0 +1,170 @@
+"""What adapters, runs and reports keep of the words they learned from: which they are, and how
+words are taken out of what they keep.
+
+An adapter learned from the pairs of its dataset, or from the rated answers of its run, and so did
+every adapter that goes on from it. Beside its weights it keeps a few questions with answers: as
+tokens (canaries, probes), as samples in its scores, in its card and in the run's report. Weights
+can't be cleaned: `to_redo` says which adapters answer people though they should be made anew.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+from sqlite_utils import Database
+
+from data.runs import report
+from data.store.db import rows
+
+CARD = "README.md"  # of an adapter
+
+
+def runs_on_thumbs(db: Database, person: str) -> list[int]:
+    """The runs that learn from rated answers of conversations that they took part in, or that
+    they rated."""
+    found = rows(
+        db,
+        "SELECT DISTINCT j.run_id FROM run_judgements j JOIN replies r ON r.id = j.reply_id "
+        "WHERE r.conversation_id IN (SELECT conversation_id FROM replies WHERE person = :person) "
+        "OR j.reply_id IN (SELECT reply_id FROM feedback WHERE person = :person)",
+        {"person": person},
+    )
+    return sorted(int(r["run_id"]) for r in found)
+
+
+def trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> set[int]:
+    """The adapters that learned from these pairs or came of these runs, and those that go on from
+    such an adapter."""
+    found = rows(
+        db,
+        "WITH RECURSIVE tuned (id) AS ("
+        "SELECT a.id FROM adapters a JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id "
+        "WHERE dp.split = 'train' AND dp.pair_id IN (SELECT value FROM json_each(?)) "
+        "UNION SELECT id FROM adapters WHERE run_id IN (SELECT value FROM json_each(?)) "
+        "UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id"
+        ") SELECT id FROM tuned",
+        [orjson.dumps(pair_ids).decode(), orjson.dumps(run_ids).decode()],
+    )
+    return {int(r["id"]) for r in found}
+
+
+def learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
+    """The open ones of these runs, and those whose dataset holds one of these pairs."""
+    found = rows(
+        db,
+        "SELECT r.id FROM runs r WHERE r.state IN ('queued', 'running') "
+        "AND r.cancel_requested = 0 AND (r.id IN (SELECT value FROM json_each(?)) "
+        "OR EXISTS (SELECT 1 FROM dataset_pairs dp WHERE dp.dataset_id = r.dataset_id "
+        "AND dp.pair_id IN (SELECT value FROM json_each(?)))) ORDER BY r.id",
+        [orjson.dumps(run_ids).decode(), orjson.dumps(pair_ids).decode()],
+    )
+    return [int(r["id"]) for r in found]
+
+
+def names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
+    """`helpdesk@3`, …: those of them whose files are still there."""
+    found = rows(
+        db,
+        "SELECT d.name || '@' || a.version AS name FROM adapters a "
+        "JOIN domains d ON d.id = a.domain_id "
+        "WHERE a.removed_at IS NULL AND a.id IN (SELECT value FROM json_each(?)) ORDER BY a.id",
+        [orjson.dumps(adapter_ids).decode()],
+    )
+    return tuple(r["name"] for r in found)
+
+
+def to_redo(db: Database) -> list[str]:
+    """The adapters that answer people and have learned from somebody who was forgotten since."""
+    found = rows(db, TO_REDO)
+    return [r["name"] for r in found]
+
+
+TO_REDO = """
+WITH RECURSIVE tuned (id) AS (
+    SELECT a.id FROM pairs p CROSS JOIN dataset_pairs dp ON dp.pair_id = p.id
+    JOIN adapters a ON a.dataset_id = dp.dataset_id
+    WHERE p.forgotten_at IS NOT NULL AND dp.split = 'train'
+    UNION SELECT a.id FROM run_judgements j JOIN adapters a ON a.run_id = j.run_id
+    WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = j.reply_id)
+    UNION SELECT a.id FROM adapters a JOIN tuned t ON a.parent_id = t.id
+)
+SELECT d.name || '@' || a.version AS name FROM adapters a JOIN domains d ON d.id = a.domain_id
+WHERE a.id IN (SELECT id FROM tuned) AND (a.state = 'live' OR a.id IN (
+    SELECT v.adapter_id FROM variants v JOIN experiments e ON e.id = v.experiment_id
+    WHERE e.state = 'running'
+)) ORDER BY a.id
+"""
+
+
+# -- taking words out --------------------------------------------------------------------------
+
+
+def take_out_of_runs(db: Database, run_ids: Sequence[int]) -> None:
+    """The canaries and probes of adapters that learned from rated answers: whose words they have
+    is not known any more."""
+    db.execute(
+        "UPDATE adapters SET canaries = '[]', probes = '[]' "
+        "WHERE run_id IN (SELECT value FROM json_each(?))",
+        [orjson.dumps(run_ids).decode()],
+    )
+
+
+def take_out(db: Database, pair_ids: list[int]) -> None:
+    """Canaries and probes with the tokens of these pairs, and samples with their words."""
+    gone = set(pair_ids)
+    marks = ", ".join("?" * len(pair_ids))
+    texts = rows(
+        db, f"SELECT domain_id, prompt, response FROM pairs WHERE id IN ({marks})", pair_ids
+    )
+    words = {(r["domain_id"], r[name]) for r in texts for name in ("prompt", "response")}
+    for r in rows(db, "SELECT id, domain_id, canaries, probes, scores FROM adapters"):
+        scores = orjson.loads(r["scores"])
+        left = {
+            name: [c for c in orjson.loads(r[name]) if c.get("pair_id") not in gone]
+            for name in ("canaries", "probes")
+        }
+        if samples := scores.get("samples"):
+            shown = [s for s in samples if not words & {(r["domain_id"], t) for t in s.values()}]
+            scores["samples"] = shown
+        written = {name: orjson.dumps(value).decode() for name, value in left.items()}
+        written["scores"] = orjson.dumps(scores).decode()
+        if any(written[name] != r[name] for name in written):
+            db.execute(
+                "UPDATE adapters SET canaries = ?, probes = ?, scores = ? WHERE id = ?",
+                [written["canaries"], written["probes"], written["scores"], r["id"]],
+            )
+
+
+def clean_cards(db: Database, home: Path) -> None:
+    """Take sample answers that the registry has no more out of the adapters' cards and the runs'
+    reports."""
+    for r in rows(db, "SELECT path, scores FROM adapters WHERE removed_at IS NULL"):
+        card = home / r["path"] / CARD
+        if not card.is_file():
+            continue
+        before = card.read_text(encoding="utf-8")
+        samples = orjson.loads(r["scores"]).get("samples", [])
+        after = _without_samples(before, {f"- **{_line(s['question'])}**" for s in samples})
+        if after != before:
+            new = card.with_name(f".{CARD}.new")
+            new.write_text(after, encoding="utf-8")
+            new.replace(card)
+    report.rewrite(db, home / "runs")
+
+
+def _without_samples(card: str, kept: set[str]) -> str:
+    """The card (see `tuning/adapters/publish.py`) without samples whose question line is not in
+    `kept`."""
+    lines, showing = [], True
+    for line in card.split("\n"):
+        if line.startswith("- **"):
+            showing = line in kept
+        elif not line.startswith("  - "):
+            showing = True
+        if showing:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,393 @@
+"""Tuning runs: the queue between those who ask for a retrain and the worker that does it.
+
+A worker claims a run by one conditional update, so two workers never take the same one. While it
+works it sends heartbeats; a run whose worker fell silent goes back into the queue, until its
+attempts are used up. A domain has at most one open run (an index of the store sees to it).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from sqlite_utils import Database
+
+from data.adapters import registry
+from data.domains import Domain
+from data.pairs import pairs, preference_sets
+from data.store import audit
+from data.store.clock import now_us
+from data.store.db import Row, changed, insert, row, rows, sqlite3
+from data.store.errors import Conflict, NotFound
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+Kind = Literal["full", "incremental"]
+Learns = Literal["pairs", "preferences"]  # approved pairs, or the thumbs that answers got
+SILENT_S = 60  # a running run without a heartbeat for so long has lost its worker
+CANCELLED = "Run {} was cancelled before it was evaluated."  # of an adapter
+FAILED = "Run {} failed before it was evaluated."
+
+SELECT = """
+SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
+"""
+
+
+class NothingNew(Conflict):
+    """A retrain was asked for, but there is nothing new to learn."""
+
+
+@dataclass(frozen=True)
+class Run:
+    id: int
+    domain_id: int
+    domain: str
+    kind: Kind
+    state: State
+    recipe: dict[str, Any]  # what was asked to differ from the defaults
+    dataset_id: int | None
+    parent_id: int | None
+    adapter_id: int | None  # the result
+    requested_by: str
+    cancel_requested: bool
+    attempts: int
+    worker: str
+    phase: str  # in words: "training", "evaluating", ...
+    step: int
+    total_steps: int
+    loss: float | None
+    validation_loss: float | None
+    eta_s: float | None
+    error: str
+    queued_at: int
+    started_at: int | None
+    heartbeat_at: int | None
+    finished_at: int | None
+    learns: Learns = "pairs"
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class Point:
+    step: int
+    loss: float | None
+    validation_loss: float | None  # on facts that were held out
+    learning_rate: float | None
+    probe_loss: float | None = None
+
+
+def queue(
+    db: Database,
+    domain: Domain,
+    requested_by: str,
+    *,
+    kind: Kind,
+    parent_id: int | None = None,
+    recipe: dict[str, Any] | None = None,
+    learns: Learns = "pairs",
+) -> Run:
+    """Ask for a run. Raises Conflict when the domain has an open one, naming it."""
+    try:
+        run_id = insert(
+            db,
+            "runs",
+            domain_id=domain.id,
+            kind=kind,
+            state="queued",
+            parent_id=parent_id,
+            recipe=orjson.dumps(recipe or {}).decode(),
+            learns=learns,
+            requested_by=requested_by,
+            queued_at=now_us(),
+        )
+    except sqlite3.IntegrityError as error:
+        current = row(
+            db,
+            "SELECT id, state FROM runs WHERE domain_id = ? AND state IN ('queued', 'running')",
+            [domain.id],
+        )
+        if current is None:
+            raise
+        raise Conflict(
+            f"Run {current['id']} of {domain.name} is {current['state']} already. "
+            f"Wait for it, or cancel it: `understudy runs cancel {current['id']}`."
+        ) from error
+    about = {"domain": domain.name, "kind": kind, "learns": learns}
+    audit.record(db, requested_by, "retrain", f"run {run_id}", **about)
+    return get(db, run_id)
+
+
+def request(
+    db: Database,
+    domain: Domain,
+    requested_by: str,
+    *,
+    full: bool = False,
+    recipe: dict[str, Any] | None = None,
+) -> Run:
+    """Ask for a retrain as people mean it: on from the live adapter, with what is new.
+
+    Without a live adapter, or with `full`, all approved pairs are trained on from the bare base.
+    Raises NothingNew when there is nothing to learn, Conflict when a run is open."""
+    parent = None if full else registry.live(db, domain.id)
+    fresh = pairs.new_since(db, domain, parent.dataset_id if parent else None)
+    if fresh == 0:
+        waiting = pairs.counts(db, domain)["pending"]
+        hint = (
+            f"{waiting} pending ones wait for review: `understudy pairs review {domain.name}`."
+            if waiting
+            else "Corrections and imported pairs become trainable once they are approved."
+        )
+        if parent:
+            hint += " To train on everything anew, after a rejected pair say, ask for a full run."
+        since = f"since {parent.name} was trained" if parent else "to train on"
+        raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
+    return queue(
+        db,
+        domain,
+        requested_by,
+        kind="incremental" if parent else "full",
+        parent_id=parent.id if parent else None,
+        recipe=recipe,
+    )
+
+
+def request_from_thumbs(
+    db: Database, domain: Domain, requested_by: str, recipe: dict[str, Any] | None = None
+) -> Run:
+    """Ask for a run that learns from what people liked and disliked, on from the live adapter.
+
+    Raises Conflict without a live adapter or while a run is open, preferences.TooFewJudged."""
+    parent = registry.live(db, domain.id)
+    if parent is None:
+        raise Conflict(
+            f"{domain.name} has no live adapter that thumbs could improve. Tune it on pairs first: "
+            f"`understudy tune {domain.name}`."
+        )
+    preference_sets.check(db, domain)
+    return queue(
+        db, domain, requested_by,
+        kind="incremental", parent_id=parent.id, recipe=recipe, learns="preferences",
+    )  # fmt: skip
+
+
+def get(db: Database, run_id: int) -> Run:
+    """Raises NotFound."""
+    found = row(db, SELECT + "WHERE r.id = ?", [run_id])
+    if found is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return _run(found)
+
+
+def recent(db: Database, domain: Domain | None = None, limit: int = 20) -> list[Run]:
+    """The newest first."""
+    where, params = ("WHERE r.domain_id = ? ", [domain.id]) if domain else ("", [])
+    sql = SELECT + where + "ORDER BY r.id DESC LIMIT ?"
+    return [_run(r) for r in rows(db, sql, [*params, limit])]
+
+
+def curve(db: Database, run_id: int, every: int = 1) -> list[Point]:
+    """The loss curve, by step. Of the training losses only each `every`-th, and the last."""
+    sql = (
+        "SELECT step, loss, validation_loss, learning_rate, probe_loss FROM run_points "
+        "WHERE run_id = :run AND (step % :every = 0 OR validation_loss IS NOT NULL "
+        "OR probe_loss IS NOT NULL "
+        "OR step = (SELECT max(step) FROM run_points WHERE run_id = :run)) ORDER BY step"
+    )
+    return [Point(**r) for r in rows(db, sql, {"run": run_id, "every": max(1, every)})]
+
+
+def claim(db: Database, worker: str) -> Run | None:
+    """Take the oldest queued run for `worker`, or None. One conditional update: safe among many."""
+    found = row(
+        db,
+        "UPDATE runs SET state = 'running', worker = ?, attempts = attempts + 1, "
+        "phase = 'starting', started_at = coalesce(started_at, ?), heartbeat_at = ? "
+        "WHERE id = (SELECT min(id) FROM runs WHERE state = 'queued') AND state = 'queued' "
+        "RETURNING id",
+        [worker, now_us(), now_us()],
+    )
+    return None if found is None else get(db, found["id"])
+
+
+def heartbeat(db: Database, run: Run) -> bool:
+    """The worker's sign of life; returns whether a cancel was asked for meanwhile.
+
+    Raises Conflict when the run is no longer this worker's."""
+    found = row(
+        db,
+        "UPDATE runs SET heartbeat_at = ? WHERE id = ? AND worker = ? AND attempts = ? "
+        "AND state = 'running' RETURNING cancel_requested",
+        [now_us(), run.id, run.worker, run.attempts],
+    )
+    if found is None:
+        raise Conflict(f"Run {run.id} is no longer {run.worker}'s.")
+    return bool(found["cancel_requested"])
+
+
+def set_phase(db: Database, run_id: int, phase: str) -> None:
+    db.execute("UPDATE runs SET phase = ?, eta_s = NULL WHERE id = ?", [phase, run_id])
+
+
+def set_dataset(db: Database, run_id: int, dataset_id: int) -> None:
+    db.execute("UPDATE runs SET dataset_id = ? WHERE id = ?", [dataset_id, run_id])
+
+
+def progress(
+    db: Database,
+    run_id: int,
+    *,
+    step: int,
+    total_steps: int,
+    loss: float | None = None,
+    validation_loss: float | None = None,
+    learning_rate: float | None = None,
+    probe_loss: float | None = None,
+    eta_s: float | None = None,
+) -> None:
+    """One point of the curve, and the run's present figures. Losses are nats a token."""
+    db.execute(
+        "INSERT INTO run_points "
+        "(run_id, step, loss, validation_loss, learning_rate, probe_loss, at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, step) DO UPDATE SET "
+        "loss = coalesce(excluded.loss, loss), "
+        "validation_loss = coalesce(excluded.validation_loss, validation_loss), "
+        "learning_rate = coalesce(excluded.learning_rate, learning_rate), "
+        "probe_loss = coalesce(excluded.probe_loss, probe_loss), at = excluded.at",
+        [run_id, step, loss, validation_loss, learning_rate, probe_loss, now_us()],
+    )
+    db.execute(
+        "UPDATE runs SET step = ?, total_steps = ?, loss = coalesce(?, loss), "
+        "validation_loss = coalesce(?, validation_loss), eta_s = ? WHERE id = ?",
+        [step, total_steps, loss, validation_loss, eta_s, run_id],
+    )
+
+
+def finish(db: Database, run_id: int, adapter_id: int) -> None:
+    """The run made an adapter."""
+    db.execute(
+        "UPDATE runs SET state = 'done', phase = 'done', adapter_id = ?, eta_s = NULL, "
+        "finished_at = ? WHERE id = ?",
+        [adapter_id, now_us(), run_id],
+    )
+
+
+def fail(db: Database, run_id: int, error: str) -> None:
+    """The run cannot succeed; `error` is for people."""
+    db.execute(
+        "UPDATE runs SET state = 'failed', phase = 'failed', error = ?, eta_s = NULL, "
+        "finished_at = ? WHERE id = ? AND state = 'running'",
+        [error, now_us(), run_id],
+    )
+    registry.give_up_evaluating(db, run_id, FAILED.format(run_id))
+
+
+def give_back(db: Database, run_id: int, why: str, *, spent: bool = True) -> None:
+    """Put a claimed run into the queue again. `spent`: its child was lost, which counts as an
+    attempt; a worker that merely stops has not spent one."""
+    db.execute(
+        "UPDATE runs SET state = 'queued', worker = '', phase = ?, eta_s = NULL, "
+        "attempts = attempts - ? WHERE id = ? AND state = 'running'",
+        [why, int(not spent), run_id],
+    )
+
+
+def cancelled(db: Database, run_id: int) -> None:
+    """A worker has stopped the run as asked."""
+    db.execute(
+        "UPDATE runs SET state = 'cancelled', phase = 'cancelled', eta_s = NULL, "
+        "finished_at = ? WHERE id = ? AND state = 'running'",
+        [now_us(), run_id],
+    )
+    registry.give_up_evaluating(db, run_id, CANCELLED.format(run_id))
+
+
+def cancel(db: Database, run_id: int, actor: str) -> Run:
+    """Ask for an open run to stop: a queued one at once, a running one within a few seconds.
+
+    Raises NotFound, or Conflict when the run has ended."""
+    run = get(db, run_id)
+    if not run.open:
+        raise Conflict(f"Run {run_id} has ended already ({run.state}).")
+    db.execute("UPDATE runs SET cancel_requested = 1 WHERE id = ?", [run_id])
+    db.execute(
+        "UPDATE runs SET state = 'cancelled', phase = 'cancelled', finished_at = ? "
+        "WHERE id = ? AND state = 'queued'",
+        [now_us(), run_id],
+    )
+    audit.record(db, actor, "cancel", f"run {run_id}")
+    asked = get(db, run_id)
+    if not asked.open:
+        registry.give_up_evaluating(db, run_id, CANCELLED.format(run_id))
+    return asked
+
+
+def requeue_silent(db: Database, max_attempts: int) -> list[int]:
+    """Runs whose worker fell silent go back to the queue, fail when their attempts are used up,
+    or are cancelled where that was asked for. Returns their ids."""
+    silent = rows(
+        db,
+        "SELECT id, attempts, cancel_requested FROM runs "
+        "WHERE state = 'running' AND heartbeat_at < ?",
+        [now_us() - SILENT_S * 1_000_000],
+    )
+    for r in silent:
+        if r["cancel_requested"]:
+            cancelled(db, r["id"])
+        elif r["attempts"] >= max_attempts:
+            fail(db, r["id"], f"The worker disappeared {r['attempts']} times during this run.")
+        else:
+            give_back(db, r["id"], "waiting for a worker: the last one disappeared")
+    return [r["id"] for r in silent]
+
+
+def any_queued(db: Database) -> bool:
+    """Whether some run waits for a worker."""
+    return row(db, "SELECT 1 FROM runs WHERE state = 'queued'") is not None
+
+
+def any_at_work(db: Database) -> bool:
+    """Whether some worker is at a run now."""
+    silent = now_us() - SILENT_S * 1_000_000
+    sql = "SELECT 1 FROM runs WHERE state = 'running' AND heartbeat_at >= ?"
+    return row(db, sql, [silent]) is not None
+
+
+def watch(db: Database, run_id: int, team: str, channel: str, ts: str) -> None:
+    """Remember a Slack message that follows the run."""
+    db.execute(
+        "INSERT OR IGNORE INTO run_watchers (run_id, team, channel, ts) VALUES (?, ?, ?, ?)",
+        [run_id, team, channel, ts],
+    )
+
+
+def watchers(db: Database) -> list[Row]:
+    """The Slack messages that have not shown their run's end: run_id, team, channel, ts."""
+    return rows(db, "SELECT run_id, team, channel, ts FROM run_watchers WHERE finished = 0")
+
+
+def begin_curve(db: Database, run_id: int, channel: str, ts: str) -> bool:
+    """From now on the loss curve may be below the message; False when it may have been before."""
+    sql = (
+        "UPDATE run_watchers SET curve = 1 WHERE run_id = ? AND channel = ? AND ts = ? "
+        "AND curve = 0"
+    )
+    return changed(db, sql, [run_id, channel, ts]) > 0
+
+
+def watcher_done(db: Database, run_id: int, channel: str, ts: str) -> None:
+    db.execute(
+        "UPDATE run_watchers SET finished = 1 WHERE run_id = ? AND channel = ? AND ts = ?",
+        [run_id, channel, ts],
+    )
+
+
+def _run(found: Row) -> Run:
+    return Run(
+        **{
+            **found,
+            "recipe": orjson.loads(found["recipe"]),
+            "cancel_requested": bool(found["cancel_requested"]),
+        }
+    )

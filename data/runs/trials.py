@@ -1,0 +1,162 @@
+"""Trials: the trainings that a run does before it settles on a recipe, and how each went.
+
+A sweep has one for each combination of values, a cross-validation one for each fold, both together
+one for each fold of each combination. Only the run's own adapter is registered; of a trial its
+figures are kept.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from sqlite_utils import Database
+
+from data.store.db import Row, row, rows
+
+State = Literal["waiting", "running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    run_id: int
+    number: int  # from 1
+    changes: dict[str, Any]  # of the recipe
+    fold: int | None  # which part was held out, from 0; None: validation as in any run
+    state: State
+    attempts: int
+    total_steps: int
+    best_step: int | None
+    train_loss: float | None  # nats a token, at the last step
+    loss: float | None  # what trials are compared by: held out, nats a token, at the best step
+    f1: float | None  # of generated answers to the questions held out in the fold
+    seconds: float | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of values, over its folds."""
+
+    changes: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+    @property
+    def complete(self) -> bool:
+        return all(trial.state == "done" for trial in self.trials)
+
+    @property
+    def loss(self) -> float | None:
+        """The mean over the folds; None when one of them failed, since it would not compare."""
+        return _mean([t.loss for t in self.trials]) if self.complete else None
+
+    @property
+    def loss_spread(self) -> float | None:
+        """The standard deviation over the folds; None where there are no folds."""
+        return _spread([t.loss for t in self.trials]) if self.complete else None
+
+    @property
+    def f1(self) -> float | None:
+        return _mean([t.f1 for t in self.trials]) if self.complete else None
+
+    @property
+    def f1_spread(self) -> float | None:
+        return _spread([t.f1 for t in self.trials]) if self.complete else None
+
+
+def plan(
+    db: Database, run_id: int, trials: Sequence[tuple[int, dict[str, Any], int | None]]
+) -> None:
+    """Write down what is to be tried: number, changes, fold. What is there already stays."""
+    db.conn.executemany(
+        "INSERT OR IGNORE INTO trials (run_id, number, changes, fold) VALUES (?, ?, ?, ?)",
+        [
+            (run_id, number, orjson.dumps(changes).decode(), fold)
+            for number, changes, fold in trials
+        ],
+    )
+
+
+def every(db: Database, run_id: int) -> list[Trial]:
+    """The trials of a run, by number."""
+    sql = "SELECT * FROM trials WHERE run_id = ? ORDER BY number"
+    return [_trial(found) for found in rows(db, sql, [run_id])]
+
+
+def get(db: Database, run_id: int, number: int) -> Trial:
+    found = row(db, "SELECT * FROM trials WHERE run_id = ? AND number = ?", [run_id, number])
+    assert found is not None, f"run {run_id} has no trial {number}"
+    return _trial(found)
+
+
+def begin(db: Database, run_id: int, number: int) -> None:
+    db.execute(
+        "UPDATE trials SET state = 'running', attempts = attempts + 1 "
+        "WHERE run_id = ? AND number = ?",
+        [run_id, number],
+    )
+
+
+def progress(
+    db: Database, run_id: int, *, step: int, total_steps: int, loss: float, eta_s: float, **_: Any
+) -> None:
+    """Where the trial at work is, shown as the run's figures; its points are not the run's."""
+    db.execute(
+        "UPDATE runs SET step = ?, total_steps = ?, loss = ?, eta_s = ? WHERE id = ?",
+        [step, total_steps, loss, eta_s, run_id],
+    )
+
+
+def give_back(db: Database, run_id: int, number: int) -> None:
+    """A trial that was interrupted has not spent an attempt."""
+    db.execute(
+        "UPDATE trials SET state = 'waiting', attempts = attempts - 1 "
+        "WHERE run_id = ? AND number = ? AND state = 'running'",
+        [run_id, number],
+    )
+
+
+def finish(db: Database, run_id: int, number: int, **figures: Any) -> None:
+    """`total_steps`, `best_step`, `train_loss`, `loss`, `f1`, `seconds`."""
+    names = ", ".join(f"{name} = ?" for name in figures)
+    db.execute(
+        f"UPDATE trials SET state = 'done', {names} WHERE run_id = ? AND number = ?",
+        [*figures.values(), run_id, number],
+    )
+
+
+def fail(db: Database, run_id: int, number: int, error: str) -> None:
+    """`error` is for people."""
+    db.execute(
+        "UPDATE trials SET state = 'failed', error = ? WHERE run_id = ? AND number = ?",
+        [error, run_id, number],
+    )
+
+
+def points(trials: Sequence[Trial]) -> list[Point]:
+    """The trials by what they change, in the order of their numbers."""
+    grouped: dict[bytes, list[Trial]] = {}
+    for trial in trials:
+        grouped.setdefault(orjson.dumps(trial.changes), []).append(trial)
+    return [Point(members[0].changes, tuple(members)) for members in grouped.values()]
+
+
+def best(trials: Sequence[Trial]) -> Point | None:
+    """The point with the lowest loss; None when none is complete."""
+    complete = [point for point in points(trials) if point.loss is not None]
+    return min(complete, key=lambda point: point.loss or 0.0, default=None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _spread(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(known) > 1 else None
+
+
+def _trial(found: Row) -> Trial:
+    return Trial(**{**found, "changes": orjson.loads(found["changes"])})

@@ -1,0 +1,61 @@
+"""The Slack workspaces that have installed the bot, each with its token, which callers encrypt."""
+
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from data.store.clock import now_us
+from data.store.db import changed, row, rows
+
+COLUMNS = "team, name, bot_user, bot_id, installed_by, token, installed_at"
+
+
+@dataclass(frozen=True)
+class Installation:
+    team: str
+    name: str  # of the workspace
+    bot_user: str  # who the bot is there
+    bot_id: str
+    installed_by: str  # a user id
+    token: str = ""  # encrypted
+    installed_at: int = 0  # microseconds since the epoch
+
+
+def every(db: Database) -> list[Installation]:
+    """All of them, by team."""
+    found = rows(db, f"SELECT {COLUMNS} FROM slack_installations ORDER BY team")
+    return [Installation(**r) for r in found]
+
+
+def of(db: Database, team: str) -> Installation | None:
+    found = row(db, f"SELECT {COLUMNS} FROM slack_installations WHERE team = ?", [team])
+    return None if found is None else Installation(**found)
+
+
+def keep(db: Database, found: Installation, sealed: str) -> None:
+    """Remember a workspace with its encrypted token; what was known of it is replaced."""
+    db.execute(
+        f"INSERT OR REPLACE INTO slack_installations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            found.team,
+            found.name,
+            found.bot_user,
+            found.bot_id,
+            found.installed_by,
+            sealed,
+            now_us(),
+        ],
+    )
+
+
+def reseal(db: Database, team: str, before: str, sealed: str) -> None:
+    """The same token, encrypted with another key."""
+    sql = "UPDATE slack_installations SET token = ? WHERE team = ? AND token = ?"
+    db.execute(sql, [sealed, team, before])
+
+
+def remove(db: Database, team: str, at_us: int) -> bool:
+    """Delete a workspace and its token; False when there is none, or it was installed after
+    `at_us`."""
+    sql = "DELETE FROM slack_installations WHERE team = ? AND installed_at <= ?"
+    return changed(db, sql, [team, at_us]) > 0

@@ -1,0 +1,42 @@
+"""The audit log: who did what to which subject, and when. Rows are only ever added."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from data.store.clock import now_us
+from data.store.db import insert, rows
+
+
+@dataclass(frozen=True)
+class Entry:
+    at: int
+    actor: str  # a person, `cli:USER`, `worker:NAME`
+    action: str  # a verb: promote, rollback, retrain, ...
+    subject: str  # what it was done to: `helpdesk@3`, `run 7`
+    detail: dict[str, Any]
+
+
+def record(db: Database, actor: str, action: str, subject: str, **detail: Any) -> None:
+    """Add an entry, in the transaction of the deed itself."""
+    insert(
+        db,
+        "audit",
+        at=now_us(),
+        actor=actor,
+        action=action,
+        subject=subject,
+        detail=orjson.dumps(detail).decode(),
+    )
+
+
+def recent(db: Database, limit: int = 50) -> list[Entry]:
+    """The newest entries first."""
+    found = rows(
+        db,
+        "SELECT at, actor, action, subject, detail FROM audit ORDER BY id DESC LIMIT ?",
+        [limit],
+    )
+    return [Entry(**{**r, "detail": orjson.loads(r["detail"])}) for r in found]

@@ -1,0 +1,314 @@
+"""The store: one SQLite file, opened through sqlite-utils, written by whole transactions.
+
+- WAL, `foreign_keys=ON`, `synchronous=FULL`, a busy timeout: several processes share the file.
+- Opening applies the pending migrations; a file from a newer Understudy is refused.
+- Deleted bytes are overwritten. `user_version` is 1 in a file in which that was so from the
+  beginning; `forgetting.scrub` rewrites another one when somebody is forgotten.
+- Each thread has a connection of its own (`Store.db`). Plain code writes inside `store.write()`,
+  one `BEGIN IMMEDIATE` transaction.
+- Async code never touches SQLite on the event loop. It awaits `store.read(fn)`, which runs on a
+  small thread pool, and `store.submit(fn)`, which hands `fn` to the one writer thread. That
+  thread commits all the functions waiting in its queue together (group commit), and `submit`
+  returns only after the commit: what was acknowledged is on disk.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlite_utils import Database
+from sqlite_utils.utils import sqlite3 as sqlite3  # type: ignore[attr-defined] # the same one
+
+from data.store.errors import Invalid, Unavailable, UnderstudyError
+from data.store.migrations import migrations
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+QUEUE_LENGTH = 10_000
+COMMIT_TOGETHER = 256
+BUSY_TIMEOUT_MS = 10_000
+TOO_LARGE = "That number is too large."
+
+
+class StoreTooNew(UnderstudyError):
+    """The file has migrations that this version does not know."""
+
+
+class StoreFull(Unavailable):
+    """The disk is full or the file cannot be written; nothing was changed."""
+
+
+class StoreBusy(Unavailable):
+    """The writer's queue is full, or another process held the write lock for too long."""
+
+
+def rows(db: Database, sql: str, params: Any = ()) -> list[Row]:
+    """All rows of a query, as dicts. Raises Invalid for a number that SQLite cannot hold."""
+    try:
+        return list(db.query(sql, params))
+    except OverflowError as error:
+        raise Invalid(TOO_LARGE) from error
+
+
+def row(db: Database, sql: str, params: Any = ()) -> Row | None:
+    """The first row of a query, or None. Raises as `rows` does."""
+    try:
+        return next(iter(db.query(sql, params)), None)
+    except OverflowError as error:
+        raise Invalid(TOO_LARGE) from error
+
+
+def value(db: Database, sql: str, params: Any = ()) -> Any:
+    """The first column of the first row, or None. Raises as `rows` does."""
+    try:
+        found = db.execute(sql, params).fetchone()
+    except OverflowError as error:
+        raise Invalid(TOO_LARGE) from error
+    return None if found is None else found[0]
+
+
+def insert(db: Database, table: str, **columns: Any) -> int:
+    """Insert one row and return its rowid."""
+    names = ", ".join(columns)
+    marks = ", ".join("?" * len(columns))
+    sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+    return int(db.execute(sql, list(columns.values())).lastrowid or 0)
+
+
+def changed(db: Database, sql: str, params: Any = ()) -> int:
+    """Run a statement and return how many rows it changed."""
+    return int(db.execute(sql, params).rowcount)
+
+
+def _connect(path: Path | str) -> Database:
+    conn = sqlite3.connect(
+        str(path),
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        isolation_level=None,
+        check_same_thread=False,  # each is used by one thread; `close` may come from another
+    )
+    db = Database(conn)
+    conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    conn.execute("PRAGMA journal_mode = WAL")
+    conn.execute("PRAGMA synchronous = FULL")
+    conn.execute("PRAGMA foreign_keys = ON")
+    conn.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+    return db
+
+
+def _translated(error: Exception) -> Exception:
+    """SQLite's operational errors in our words; anything else as it is."""
+    text = str(error).lower()
+    if isinstance(error, sqlite3.OperationalError):
+        if "readonly" in text:
+            return StoreFull("The store cannot be written: its file or folder is read-only here.")
+        if "full" in text or "i/o error" in text:
+            return StoreFull(f"The store cannot be written ({error}). Free some disk space.")
+        if "locked" in text or "busy" in text:
+            return StoreBusy("The store is busy; nothing was changed. Try again in a moment.")
+    return error
+
+
+class Store:
+    """An open store. Thread-safe; close it once, from any thread."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open (or create) the store at `path` and bring its schema up to date.
+
+        Raises StoreTooNew when the file was written by a newer version, UnderstudyError when it
+        is not a store at all.
+        """
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnderstudyError(f"Cannot open the store {self.path}: {error.strerror}") from error
+        self._local = threading.local()
+        self._connections: list[Database] = []
+        self._lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
+        self._jobs: queue.Queue[tuple[Callable[[Database], Any], Future[Any]] | None]
+        self._jobs = queue.Queue(maxsize=QUEUE_LENGTH)
+        self._writer: threading.Thread | None = None
+        self._closed = False  # nothing new is taken
+        self._gone = False  # nothing can be done any more
+        self._migrate()
+
+    def _migrate(self) -> None:
+        try:
+            applied = {m.name for m in migrations.applied(self.db)}
+            unknown = applied - {m.name for m in migrations._migrations}
+            if unknown:
+                raise StoreTooNew(
+                    f"{self.path} was written by a newer Understudy (it has {min(unknown)!r}). "
+                    "Upgrade this installation, or open the backup made before the upgrade."
+                )
+            if migrations.pending(self.db):
+                with self.write() as db:  # other processes may open a new file at this moment
+                    if not migrations.applied(db):
+                        db.execute("PRAGMA user_version = 1")
+                    migrations.apply(db)
+        except sqlite3.DatabaseError as error:
+            known = _translated(error)
+            if known is error:
+                raise UnderstudyError(f"{self.path} is not a usable store: {error}") from error
+            raise known from error
+
+    @property
+    def db(self) -> Database:
+        """This thread's own connection."""
+        if self._gone:
+            raise Unavailable("The store is closed.")
+        db: Database | None = getattr(self._local, "db", None)
+        if db is None:
+            try:
+                db = _connect(self.path)
+            except sqlite3.OperationalError as error:
+                known = _translated(error)
+                if known is error:
+                    known = UnderstudyError(f"Cannot open the store {self.path}: {error}")
+                raise known from error
+            except sqlite3.DatabaseError as error:
+                raise UnderstudyError(f"{self.path} is not a usable store: {error}") from error
+            self._local.db = db
+            with self._lock:
+                self._connections.append(db)
+        return db
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Database]:
+        """One transaction on this thread's connection: all of the block, or none of it."""
+        db = self.db
+        try:
+            db.conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise _translated(error) from error
+        try:
+            yield db
+            db.conn.execute("COMMIT")
+        except BaseException as error:
+            if db.conn.in_transaction:
+                db.conn.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise _translated(error) from error
+            raise
+
+    async def read(self, fn: Callable[[Database], T]) -> T:
+        """Run `fn` on a reader thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: fn(self.db))
+
+    async def submit(self, fn: Callable[[Database], T]) -> T:
+        """Run `fn` in the writer thread; returns after its commit.
+
+        `fn` runs in a savepoint: when it raises, its changes alone are undone and its error is
+        raised here. Raises StoreBusy when too many writes wait, StoreFull when the commit failed.
+        """
+        return await asyncio.wrap_future(self.submit_soon(fn))
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for the writer thread."""
+        return self._jobs.qsize()
+
+    def submit_soon(self, fn: Callable[[Database], T]) -> "Future[T]":
+        """As `submit`, for a thread: the future resolves after the commit."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise Unavailable("The service is shutting down.")
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_loop, name="store-write")
+                self._writer.daemon = True
+                self._writer.start()
+            try:  # while the lock is held, so that `close` cannot come in between
+                self._jobs.put_nowait((fn, future))
+            except queue.Full:
+                raise StoreBusy("Too many writes are waiting. Try again in a moment.") from None
+        return future
+
+    def _write_loop(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            batch, last = [first], False
+            while len(batch) < COMMIT_TOGETHER:
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    last = True
+                    break
+                batch.append(job)
+            self._commit(batch)
+            if last:
+                return
+
+    def _commit(self, batch: list[tuple[Callable[[Database], Any], Future[Any]]]) -> None:
+        done: list[tuple[Future[Any], Any]] = []
+        failed: list[tuple[Future[Any], Exception]] = []
+        try:
+            with self.write() as db:
+                for fn, future in batch:
+                    try:
+                        with db.atomic():
+                            result = fn(db)
+                        done.append((future, result))
+                    except Exception as error:
+                        if not db.conn.in_transaction:  # SQLite gave it up: full, i/o error
+                            raise
+                        failed.append((future, _translated(error)))
+        except Exception as error:
+            for _, future in batch:
+                _resolve(future, error=error)
+            return
+        for future, result in done:
+            _resolve(future, result=result)
+        for future, problem in failed:
+            _resolve(future, error=problem)
+
+    def release(self) -> None:
+        """Close this thread's own connection, for one that ends before the store does."""
+        db: Database | None = getattr(self._local, "db", None)
+        if db is None:
+            return
+        self._local.db = None
+        with self._lock:
+            self._connections.remove(db)
+        db.conn.close()
+
+    def close(self) -> None:
+        """Finish the queued writes, then close every connection."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._writer is not None:
+            self._jobs.put(None)
+            self._writer.join()
+        self._readers.shutdown(wait=True)
+        self._gone = True
+        with self._lock:
+            for db in self._connections:
+                db.conn.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _resolve(future: "Future[Any]", result: Any = None, error: Exception | None = None) -> None:
+    """Settle a future, unless whoever waited for it has gone away meanwhile."""
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

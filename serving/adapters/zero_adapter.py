@@ -1,0 +1,114 @@
+"""The bare base model as an adapter: all zeros, so it changes nothing.
+
+vLLM's CPU build answers requests for the bare base, when they share a batch with adapter requests,
+with one of the adapters, and says 200. A request that names an adapter is always answered by that
+adapter. So the base is served as the adapter `base@0`, whose weights are zero.
+"""
+
+import hashlib
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+
+import orjson
+
+from data.adapters import files
+from data.config.settings import Settings
+from data.store.errors import Unavailable
+
+RANK = 8  # the smallest that every kernel likes; zeros cost the same at any rank
+MODULES = ("o_proj", "out_proj", "down_proj")  # one of them is in every layer of nearly any model
+BYTES_A_NUMBER = 2  # BF16
+
+
+def ensure(settings: Settings, *, anew: bool = False) -> Path:
+    """The folder of the all-zero adapter for the present base model, written when missing; with
+    `anew` its files are replaced by sound ones, which a power cut may have left empty.
+
+    Raises Unavailable when the base model is not on this machine, or has none of `MODULES`, or
+    the folder cannot be written.
+    """
+    shapes = _shapes(settings.base.path)
+    module = next(iter(shapes)).split(".lora_")[0].rsplit(".", 1)[-1]
+    config = _config(settings.base.model, module)
+    header, zeros = _weights(shapes)
+    identity = hashlib.sha256(config + header).hexdigest()[:12]
+    folder = settings.adapters_path / f"base-0-{identity}"
+    try:
+        if anew or not folder.is_dir():
+            _write(folder, config, header, zeros, anew)
+    except OSError as error:
+        raise Unavailable(f"The adapter base@0 cannot be written: {error}") from error
+    return folder
+
+
+def _shapes(base: str) -> dict[str, tuple[int, int]]:
+    """Tensor name -> shape of the adapter's matrices."""
+    matrices = {
+        name.removesuffix(".weight"): shape
+        for name, (dtype, shape) in sorted(files.base_shapes(base).items())
+        if name.endswith(".weight") and len(shape) == 2 and dtype in files.UNPACKED
+    }
+    for kind in MODULES:
+        shapes: dict[str, tuple[int, int]] = {}
+        for module, (outputs, inputs) in matrices.items():
+            if module.endswith(f".{kind}"):
+                shapes[f"{files.PREFIX}{module}.lora_A.weight"] = (RANK, inputs)
+                shapes[f"{files.PREFIX}{module}.lora_B.weight"] = (outputs, RANK)
+        if shapes:
+            return shapes
+    raise Unavailable(f"The base model {base} has no layers called {' or '.join(MODULES)}.")
+
+
+def _config(base_model: str, module: str) -> bytes:
+    return orjson.dumps(
+        {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base_model,
+            "r": RANK,
+            "lora_alpha": RANK,
+            "target_modules": [module],
+            "bias": "none",
+        },
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _weights(shapes: dict[str, tuple[int, int]]) -> tuple[bytes, int]:
+    """The safetensors header and how many zero bytes follow it."""
+    entries, end = {}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + shape[0] * shape[1] * BYTES_A_NUMBER
+        entries[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
+    header = orjson.dumps(entries)
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header, end
+
+
+def _write(folder: Path, config: bytes, header: bytes, zeros: int, anew: bool) -> None:
+    """Write beside, then rename: the folder, or a file in it, is there whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".base-0-", dir=folder.parent))
+    try:
+        (beside / files.CONFIG).write_bytes(config)
+        with (beside / files.WEIGHTS).open("wb") as file:
+            file.write(header)
+            file.truncate(len(header) + zeros)
+        beside.chmod(0o755)
+        _put(beside, folder, anew)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put(beside: Path, folder: Path, anew: bool) -> None:
+    """Give it its name. Where the name is taken, an engine may hold the folder: that stays, and
+    with `anew` its files are replaced one by one."""
+    try:
+        beside.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        for file in beside.iterdir() if anew else ():
+            file.replace(folder / file.name)

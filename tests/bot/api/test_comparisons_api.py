@@ -1,0 +1,287 @@
+"""Comparisons over HTTP: sides, ramps, testers, policies, decisions, voters, two answers."""
+
+from typing import Any
+
+import pytest
+
+from data.conversations import side_by_side
+from data.experiments import assignments, experiments
+from data.experiments.experiments import Experiment
+from data.feedback import feedback
+from tests.bot.conftest import Bot
+from tests.data import given
+from tests.serving.fake_vllm import refusal, words
+
+ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
+
+
+def start(bot: Bot, **more: Any) -> Experiment:
+    body = {"a": "1", "b": "2"} | more
+    answer = bot.http("admin").post("/v1/experiments", json=body)
+    assert answer.status_code == 201, answer.text
+    begun = experiments.get(bot.store.db, answer.json()["id"])
+    same: Experiment = bot.write(lambda db: given.same_sides(db, begun))
+    return same
+
+
+def rate(bot: Bot, experiment: Experiment, people: int = 200) -> None:
+    """People on A like every answer, those on B every fifth."""
+
+    def write(db: Any) -> None:
+        for n in range(people):
+            person = f"web:{n}"
+            variant = assignments.variant_for(experiment, person)
+            assignments.expose(db, experiment.id, person, variant.id, experiment.stage)
+            reply = given.reply(db, bot.domain, person, variant=variant)
+            feedback.thumb(db, reply, person, variant.label == "A" or n % 5 == 0)
+
+    bot.write(write)
+
+
+def answers(bot: Bot, **more: Any) -> list[dict[str, Any]]:
+    answer = bot.http("member").post("/v1/chat/answers", json=ASK | more)
+    assert answer.status_code == 200, answer.text
+    data: list[dict[str, Any]] = answer.json()["data"]
+    return data
+
+
+# Sides, ramps and testers
+
+
+def test_sides_may_differ_in_prompt_and_sampling_alone(bot: Bot) -> None:
+    sides = [
+        {"adapter": "live"},
+        {"adapter": "live", "system_prompt": "Be kind."},
+        {"adapter": "live", "sampling": {"temperature": 0.3}},
+    ]
+    bot.http("admin").post("/v1/experiments", json={"sides": sides})
+
+    seen = {}
+    for n in range(30):
+        body = ASK | {"user": f"u{n}"}
+        about = bot.http("member").post("/v1/chat/completions", json=body).json()["understudy"]
+        asked = bot.vllm.asked[-1]
+        seen[about["variant"]] = (asked["messages"][0]["content"], asked["temperature"])
+
+    assert seen == {
+        "A": ("Answer briefly.", 0.0),
+        "B": ("Be kind.", 0.0),
+        "C": ("Answer briefly.", 0.3),
+    }
+
+
+def test_guardrails_are_agreed_on_at_the_start(bot: Bot) -> None:
+    begun = start(bot, guardrails={"failed": 0.1, "latency": None})
+
+    assert begun.terms["guardrails"] == {"failed": 0.1, "correction": 0.05}
+    for wrong in ({"rating": 0.1}, {"heat": 1}, {"failed": -1}):
+        body = {"a": "1", "b": "2", "guardrails": wrong}
+        assert bot.http("admin").post("/v1/experiments", json=body).status_code in (400, 422)
+
+
+def test_a_ramp_moves_nobody_who_was_answered(bot: Bot) -> None:
+    experiment = start(bot, share=0.05)
+    client = bot.http("member")
+
+    def variants() -> dict[str, str]:
+        found = {}
+        for n in range(30):
+            body = ASK | {"user": f"u{n}"}
+            answer = client.post("/v1/chat/completions", json=body).json()
+            found[f"u{n}"] = answer["understudy"]["variant"]
+        return found
+
+    before = variants()
+    ramp = f"/v1/experiments/{experiment.id}/ramp"
+    widened = bot.http("admin").post(ramp, json={"share": 0.9})
+    assert (widened.status_code, widened.json()["stage"]) == (200, 2)
+
+    assert variants() == before
+    assert bot.http("admin").post(ramp, json={"share": 0.1}).status_code == 400
+
+
+def test_a_tester_is_answered_by_what_they_chose(bot: Bot) -> None:
+    experiment = start(bot)
+    for label, adapter in (("A", "helpdesk@1"), ("B", "helpdesk@2")):
+        put = bot.http("admin").post(
+            f"/v1/experiments/{experiment.id}/testers",
+            json={"person": "http:1/me", "variant": label},
+        )
+        assert put.json() == {"testers": {"http:1/me": label}}
+        body = ASK | {"user": "me"}
+        answer = bot.http("member").post("/v1/chat/completions", json=body).json()
+        assert answer["understudy"]["adapter"] == adapter
+    shown = bot.http("admin").get(f"/v1/experiments/{experiment.id}").json()
+    assert [v["people"] for v in shown["results"]["variants"]] == [0, 0]
+
+
+# Policies and decisions
+
+
+def test_a_worse_candidate_is_gone_from_the_next_answer_on(bot: Bot) -> None:
+    """The whole way: ratings come in, the bot's own task decides, and answers are routed anew."""
+    from tests.conftest import wait_until
+
+    rules = bot.http("admin").post("/v1/policies", json={"policy": "auto-roll-back"})
+    assert rules.json() == {"domain": "helpdesk", "policy": "auto-roll-back", "holdout": 0.0}
+    experiment = start(bot)
+    on_b = next(
+        n for n in range(99) if assignments.variant_for(experiment, f"http:1/u{n}").label == "B"
+    )
+    body = ASK | {"user": f"u{on_b}"}
+    before = bot.http("member").post("/v1/chat/completions", json=body).json()
+    assert before["understudy"]["adapter"] == "helpdesk@2"
+
+    rate(bot, experiment)
+    ended = f"/v1/experiments/{experiment.id}/decisions"
+    client = bot.http("reviewer")
+    wait_until(lambda: bool(client.get(ended).json()["data"]), "a decision", 20)
+
+    after = bot.http("member").post("/v1/chat/completions", json=body).json()
+    assert after["understudy"]["adapter"] == "helpdesk@1"
+    (made,) = client.get(ended).json()["data"]
+    assert (made["action"], made["state"], made["variant"]) == ("roll back", "worse", "B")
+    again = client.get(f"/v1/decisions/{made['id']}").json()
+    assert again["differing"] == []
+    assert again["again"]["action"] == "roll back"
+
+
+def test_a_candidate_that_never_answers_is_rolled_back_as_failing(bot: Bot) -> None:
+    """Its people are answered by a stand-in and told so; that is no vote, and no broken split."""
+    from tests.conftest import wait_until
+
+    bot.http("admin").post("/v1/policies", json={"policy": "auto-promote"})
+    bot.vllm.say = lambda body: (
+        refusal(500, "broken") if body["model"].startswith("helpdesk@2") else words(body["model"])
+    )
+    experiment = start(bot)
+    client = bot.http("member")
+    for n in range(100):
+        answer = client.post("/v1/chat/completions", json=ASK | {"user": f"u{n}"})
+        assert answer.json()["understudy"]["adapter"] == "helpdesk@1"
+
+    ended = f"/v1/experiments/{experiment.id}/decisions"
+    reviewer = bot.http("reviewer")
+    wait_until(lambda: bool(reviewer.get(ended).json()["data"]), "a decision", 20)
+
+    (made,) = reviewer.get(ended).json()["data"]
+    assert (made["action"], made["state"]) == ("roll back", "unhealthy")
+    assert "more of its answers fail" in made["sentence"]
+
+
+def test_the_holdout_gets_the_live_adapter(bot: Bot) -> None:
+    bot.http("admin").post("/v1/policies", json={"holdout": 0.5})
+    start(bot)
+
+    variants = [
+        bot.http("member")
+        .post("/v1/chat/completions", json=ASK | {"user": f"u{n}"})
+        .json()["understudy"]["variant"]
+        for n in range(30)
+    ]
+
+    assert 3 < variants.count(None) < 27
+    listed = bot.http("reviewer").get("/v1/policies").json()["data"]
+    assert listed == [{"domain": "helpdesk", "policy": "advise", "holdout": 0.5}]
+
+
+@pytest.mark.parametrize("given", [{"policy": "brave"}, {"holdout": 0.9}, {"domain": "nothing"}])
+def test_rules_that_cannot_be(bot: Bot, given: dict[str, Any]) -> None:
+    answer = bot.http("admin").post("/v1/policies", json=given)
+    assert answer.status_code in (400, 404)
+
+
+# Voters
+
+
+def test_a_voter_is_quarantined_shown_and_released(bot: Bot) -> None:
+    experiment = start(bot)
+    bot.write(lambda db: feedback.thumb(db, given.reply(db, bot.domain), "web:odd", True))
+    who = {"person": "web:odd"}
+
+    done = bot.http("admin").post("/v1/voters/quarantine", json=who | {"why": "a bot"})
+    page = bot.http("reviewer").get(f"/v1/experiments/{experiment.id}/voters").json()
+
+    assert page == done.json() | {"quarantined_by_variant": {"A": 0, "B": 0}}
+    assert [(v["person"], v["state"], v["why"]) for v in page["data"]] == [
+        ("web:odd", "quarantined", "a bot")
+    ]
+    released = bot.http("admin").post("/v1/voters/release", json=who)
+    assert [v["state"] for v in released.json()["data"]] == ["released"]
+    assert bot.http("admin").post("/v1/voters/release", json=who).status_code == 409
+    assert len(bot.http("reviewer").get("/v1/voters?all=true").json()["data"]) == 1
+
+
+# Two answers
+
+
+def test_without_a_comparison_there_is_one_answer_with_its_name(bot: Bot) -> None:
+    (only,) = answers(bot)
+    assert (only["adapter"], set(only)) == ("helpdesk@1", {"id", "content", "adapter"})
+
+
+def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
+    bot.vllm.say = lambda body: words(body["model"], body["model"].split("-")[0])
+    experiment = start(bot, pairwise=1.0)
+    firsts = set()
+    for n in range(24):
+        two = answers(bot, user=f"u{n}")
+        assert [set(a) for a in two] == [{"id", "content"}] * 2
+        assert {a["content"] for a in two} == {"helpdesk@1", "helpdesk@2"}
+        firsts.add(two[0]["content"])
+        chosen = bot.http("member").post(
+            "/v1/feedback", json={"id": two[1]["id"], "user": f"u{n}", "prefer": "second"}
+        )
+        assert chosen.json()["prefer"] == "second"
+        pairing = side_by_side.of_reply(bot.store.db, two[0]["id"])
+        assert (pairing.first_reply, pairing.second_reply) == (two[0]["id"], two[1]["id"])
+    assert len(firsts) == 2  # whose answer comes first is a coin's choice
+    counted = given.counts(bot.store.db, experiment)
+    assert sum(c.people for c in counted) == 24  # each on one variant, shown both
+
+
+def test_a_share_of_the_questions_gets_two_answers(bot: Bot) -> None:
+    start(bot, pairwise=0.4)
+    counts = [len(answers(bot, user=f"u{n}")) for n in range(60)]
+    assert 8 < counts.count(2) < 45
+
+
+def on(experiment: Experiment, label: str) -> str:
+    """The API's user, of the member's key, who is on that side."""
+    users = [f"u{n}" for n in range(99)]
+    return next(
+        u for u in users if assignments.variant_for(experiment, f"http:1/{u}").label == label
+    )
+
+
+def test_where_the_other_one_cannot_answer_there_is_one_answer(bot: Bot) -> None:
+    experiment = start(bot, pairwise=1.0)
+    bot.vllm.say = lambda body: (
+        refusal(500, "broken") if body["model"].startswith("helpdesk@2") else words(body["model"])
+    )
+
+    (only,) = answers(bot, user=on(experiment, "A"))
+
+    assert only["adapter"] == "helpdesk@1"
+    refused = bot.http("member").post(
+        "/v1/feedback", json={"id": only["id"], "user": on(experiment, "A"), "prefer": "first"}
+    )
+    assert refused.status_code == 404
+
+
+def test_a_stand_ins_answer_is_not_put_beside_another(bot: Bot) -> None:
+    experiment = start(bot, pairwise=1.0)
+    bot.vllm.say = lambda body: (
+        refusal(500, "broken") if body["model"].startswith("helpdesk@2") else words(body["model"])
+    )
+
+    (only,) = answers(bot, user=on(experiment, "B"))
+
+    assert only["adapter"] == "helpdesk@1"
+    assert given.counts(bot.store.db, experiment)[1].replies == 0
+
+
+def test_two_answers_are_not_streamed(bot: Bot) -> None:
+    answer = bot.http("member").post("/v1/chat/answers", json=ASK | {"stream": True})
+    assert answer.status_code == 400
+    assert "not streamed" in answer.json()["error"]["message"]

@@ -1,0 +1,223 @@
+"""What happens when one side of an answer goes away in the middle of it."""
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.bot.conftest import Bot, add_replica
+from tests.conftest import wait_until
+from tests.serving.fake_vllm import CUT, HANG, refusal, words
+
+BODY = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
+
+
+def begins(body: dict[str, Any], end: str) -> list[Any]:
+    """An answer of two words that then breaks off, or hangs."""
+    return [*words(body["model"], "One", " tuning")[:3], end]
+
+
+def test_cut_by_the_engine_a_stream_ends_in_an_error_and_without_done(bot: Bot) -> None:
+    bot.vllm.say = lambda body: begins(body, CUT)
+
+    answer = bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": True})
+
+    assert answer.status_code == 200
+    events = [e for e in answer.text.split("\n\n") if e]
+    assert "[DONE]" not in answer.text
+    assert json.loads(events[-1][6:])["error"]["code"] == "stream_cut"
+    (reply,) = bot.wait_closed()
+    assert reply.status == "partial"
+
+
+def test_the_official_client_notices_the_cut(bot: Bot) -> None:
+    bot.vllm.say = lambda body: begins(body, CUT)
+
+    stream = bot.openai().chat.completions.create(**BODY, stream=True)
+
+    with pytest.raises(openai.APIError, match="middle of the answer"):
+        list(stream)
+
+
+def test_what_came_before_the_cut_is_kept(bot: Bot) -> None:
+    bot.vllm.say = lambda body: begins(body, CUT)
+
+    bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": True})
+
+    bot.wait_closed()
+    texts = [r["text"] for r in bot.store.db.query("SELECT text FROM messages ORDER BY id")]
+    assert texts == ["What is a run?", "One tuning"]
+
+
+def test_cut_by_the_engine_a_whole_answer_is_an_error(bot: Bot) -> None:
+    bot.vllm.say = lambda body: begins(body, CUT)
+
+    answer = bot.http("member").post("/v1/chat/completions", json=BODY)
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "stream_cut"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_engine_that_fails_before_the_first_word_gives_its_own_status(
+    bot: Bot, stream: bool
+) -> None:
+    bot.vllm.say = lambda body: refusal(500, "out of memory")
+
+    answer = bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": stream})
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "engine_down"
+    assert "retry-after" in answer.headers
+    (reply,) = bot.wait_closed()
+    assert reply.status == "failed"
+    assert "out of memory" in reply.error
+
+
+def test_without_a_ready_engine_nothing_is_asked_or_recorded(bot: Bot) -> None:
+    bot.write(lambda db: db.execute("UPDATE replicas SET state = 'down'"))
+
+    answer = bot.http("member").post("/v1/chat/completions", json=BODY)
+
+    assert answer.status_code == 503
+    assert "engine" in answer.json()["error"]["message"]
+    assert bot.replies() == []
+
+
+def test_another_replica_answers_when_one_is_gone(bot: Bot) -> None:
+    from data.adapters import registry
+
+    live = registry.get(bot.store.db, "helpdesk@1")
+    bot.write(lambda db: add_replica(db, "http://127.0.0.1:9", live, name="gone"))
+
+    for _ in range(4):
+        answer = bot.http("member").post("/v1/chat/completions", json=BODY)
+        assert answer.status_code == 200
+
+    assert {r.status for r in bot.wait_closed(4)} == {"done"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_caller_who_leaves_stops_the_engine(bot: Bot, stream: bool) -> None:
+    bot.vllm.say = lambda body: begins(body, HANG)
+
+    with pytest.raises(httpx.ReadTimeout):
+        bot.http("member", timeout=2).post("/v1/chat/completions", json=BODY | {"stream": stream})
+
+    wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left", 5)
+    (reply,) = bot.wait_closed()
+    assert reply.status == "cancelled"
+    texts = [r["text"] for r in bot.store.db.query("SELECT text FROM messages ORDER BY id")]
+    assert texts == ["What is a run?", "One tuning"]
+
+
+def test_a_caller_who_leaves_before_the_first_word_stops_the_engine(bot: Bot) -> None:
+    bot.vllm.say = lambda body: [*words(body["model"])[:1], HANG]
+
+    with pytest.raises(httpx.ReadTimeout):
+        bot.http("member", timeout=2).post("/v1/chat/completions", json=BODY | {"stream": True})
+
+    wait_until(lambda: bot.vllm.broken_off == 1, "the engine to be left", 5)
+    assert [r.status for r in bot.wait_closed()] == ["cancelled"]
+
+
+def test_slow_readers_hold_up_nobody_else(bot: Bot) -> None:
+    bot.vllm.say = lambda body: words(body["model"], *["many words " * 500] * 2000)
+    stuck = [_asking(bot) for _ in range(20)]
+    wait_until(lambda: len(bot.vllm.asked) == 20, "the slow readers' answers to begin", 20)
+    bot.vllm.say = lambda body: words(body["model"], "Quick.")
+
+    began = time.monotonic()
+    answer = bot.http("member", timeout=10).post("/v1/chat/completions", json=BODY)
+    took_s = time.monotonic() - began
+
+    assert answer.json()["choices"][0]["message"]["content"] == "Quick."
+    assert took_s < 5
+    for connection in stuck:
+        connection.close()
+    statuses = sorted(r.status for r in bot.wait_closed(21))
+    assert statuses == ["cancelled"] * 20 + ["done"]
+
+
+def _asking(bot: Bot) -> socket.socket:
+    """A connection that asks for a stream and reads nothing of it."""
+    connection = socket.create_connection(("127.0.0.1", bot.settings.bot.port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    body = json.dumps(BODY | {"stream": True}).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        f"Authorization: Bearer {bot.secrets['member']}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+class TestNoEngine:
+    @pytest.fixture
+    def bot_settings(self) -> dict[str, Any]:
+        return {"engine_wait_s": 0}
+
+    def test_clients_come_again_when_the_engine_can_have_started(self, bot: Bot) -> None:
+        """What the header says is what the sentence says: OpenAI's clients wait so long."""
+        bot.write(lambda db: db.execute("UPDATE replicas SET state = 'starting'"))
+
+        answer = bot.http("member").post("/v1/chat/completions", json=BODY)
+
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "30"
+        assert "The engine is starting. Try again in half a minute." in answer.text
+
+
+class TestLimits:
+    @pytest.fixture
+    def bot_settings(self) -> dict[str, Any]:
+        return {"max_in_flight": 1, "max_waiting": 0, "answer_timeout_s": 1}
+
+    def test_too_many_at_once_are_told_to_try_again(self, bot: Bot) -> None:
+        bot.vllm.say = lambda body: begins(body, HANG)
+        first = threading.Thread(
+            target=lambda: bot.http("member").post("/v1/chat/completions", json=BODY)
+        )
+        first.start()
+        wait_until(lambda: len(bot.vllm.asked) == 1, "the first to be asked", 5)
+
+        with pytest.raises(openai.RateLimitError) as refused:
+            bot.openai().chat.completions.create(**BODY)
+
+        assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
+        first.join()
+
+    def test_an_answer_that_takes_too_long_is_cut(self, bot: Bot) -> None:
+        bot.vllm.say = lambda body: begins(body, HANG)
+
+        answer = bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": True})
+
+        assert "longer than 1 seconds" in answer.text
+        assert "[DONE]" not in answer.text
+        assert [r.status for r in bot.wait_closed()] == ["partial"]
+
+
+def test_stopping_the_service_lets_answers_end(bot: Bot) -> None:
+    """The fixture stops the service while an answer of some 2 seconds is being streamed."""
+    bot.vllm.say = lambda body: words(body["model"], *["word "] * 2000)
+    got: list[str] = []
+
+    def read() -> None:
+        with bot.http("member").stream(
+            "POST", "/v1/chat/completions", json=BODY | {"stream": True}
+        ) as response:
+            got.extend(response.iter_lines())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    wait_until(lambda: len(bot.vllm.asked) == 1, "the answer to begin", 5)
+    bot.stop()
+    reader.join()
+
+    assert got[-2:] == ["data: [DONE]", ""]
+    assert [r.status for r in bot.wait_closed()] == ["done"]

@@ -1,0 +1,92 @@
+"""`/health` and `/metrics`."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from data.adapters import placements
+from tests.bot.conftest import Bot
+
+ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
+
+
+def samples(page: str) -> dict[str, float]:
+    """`name{label=value,…}` -> value."""
+    return {
+        f"{s.name}{{{','.join(f'{k}={v}' for k, v in sorted(s.labels.items()))}}}": s.value
+        for family in text_string_to_metric_families(page)
+        for s in family.samples
+    }
+
+
+def test_healthy(bot: Bot) -> None:
+    answer = bot.http().get("/health")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "missing": []})
+
+
+def test_what_is_missing_is_named(bot: Bot) -> None:
+    bot.write(lambda db: db.execute("UPDATE replicas SET heartbeat_at = 1"))
+
+    answer = bot.http().get("/health")
+
+    assert answer.status_code == 503
+    assert answer.json()["missing"] == ["No engine is ready (here is silent)."]
+
+
+def test_answers_are_counted(bot: Bot) -> None:
+    reply = bot.http("member").post("/v1/chat/completions", json=ASK).json()
+    bot.http("member").post("/v1/feedback", json={"id": reply["id"], "thumb": "up"})
+    bot.http("member").post("/v1/chat/completions", json=ASK)
+
+    found = samples(bot.http().get("/metrics").text)
+
+    who = "adapter=helpdesk@1,domain=helpdesk"
+    assert found[f"understudy_answers_total{{{who},status=done}}"] == 2
+    assert found[f"understudy_tokens_total{{{who.replace(',', ',')},kind=completion}}"] == 4
+    assert found[f"understudy_first_token_seconds_count{{{who}}}"] == 2
+    assert found[f"understudy_answer_seconds_count{{{who}}}"] == 2
+    assert found["understudy_feedback{domain=helpdesk,kind=up}"] == 1
+    assert found["understudy_replicas{state=ready}"] == 1
+    assert found["understudy_runs{state=queued}"] == 0
+    assert found["understudy_placements_failed{}"] == 0
+    assert found["understudy_answers_in_flight{}"] == 0
+    assert found["understudy_store_queue{}"] == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Forwarded": "for=127.0.0.1"},
+        {"Host": "evil.example"},
+        {"Host": "localhost.evil.example:8080"},
+    ],
+)
+def test_metrics_are_not_for_who_only_looks_local(bot: Bot, headers: dict[str, str]) -> None:
+    assert bot.http().get("/metrics", headers=headers).status_code == 401
+    assert bot.http("member").get("/metrics", headers=headers).status_code == 403
+    assert bot.http("admin").get("/metrics", headers=headers).status_code == 200
+
+
+def test_alerts_and_the_queue_are_counted(bot: Bot) -> None:
+    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+
+    found = samples(bot.http().get("/metrics").text)
+
+    assert found["understudy_alerts{kind=replica}"] == 1
+    assert found["understudy_alerts{kind=no_engine}"] == 0
+    assert found["understudy_replicas{state=down}"] == 1
+    assert found["understudy_questions_waiting{}"] == 0
+    assert found["understudy_questions_refused{}"] == 0
+
+
+def test_stand_ins_are_counted_by_who_could_not_answer(bot: Bot) -> None:
+    bot.write(lambda db: placements.record_failed(db, "here", 1, "It is gone."))
+    bot.http("member").post("/v1/chat/completions", json=ASK)
+
+    found = samples(bot.http().get("/metrics").text)
+
+    who = "adapter=base,domain=helpdesk,instead_of=helpdesk@1"
+    assert found[f"understudy_stand_ins_total{{{who}}}"] == 1
+    assert found["understudy_alerts{kind=refused}"] == 1
+    assert found["understudy_alerts{kind=stood_in}"] == 1

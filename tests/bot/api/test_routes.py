@@ -1,0 +1,141 @@
+"""Every route, asked without a key and with too weak a one. A new route is in here by itself."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Route
+
+from bot.app import create_app
+from data.config.settings import Settings, SlackSettings
+from data.store.db import Store
+from tests.bot.conftest import Bot
+
+OPEN = {
+    ("GET", "/"),
+    ("GET", "/health"),
+    ("GET", "/comparisons"),  # an empty page: what it shows comes with a key
+    ("GET", "/web/comparisons.js"),
+    ("GET", "/web/comparisons.css"),
+    ("GET", "/web/chat.js"),
+    ("GET", "/web/mine.js"),
+    ("GET", "/web/chat.css"),
+    ("GET", "/web/icon.svg"),
+}
+FROM_HERE = {("GET", "/metrics")}  # open to this machine: tests/bot/test_health.py
+MEMBERS = {
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/chat/answers"),
+    ("POST", "/v1/feedback"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{name}"),
+    ("GET", "/v1/people/me"),
+    ("GET", "/v1/people/me/export"),
+    ("PUT", "/v1/people/me/learning"),
+    ("DELETE", "/v1/people/me"),
+}
+REVIEWERS = {
+    ("GET", "/v1/runs"),
+    ("GET", "/v1/runs/{run_id}"),
+    ("GET", "/v1/runs/{run_id}/report"),
+    ("GET", "/v1/adapters"),
+    ("GET", "/v1/experiments"),
+    ("GET", "/v1/experiments/{experiment_id}"),
+    ("GET", "/v1/experiments/{experiment_id}/decisions"),
+    ("GET", "/v1/experiments/{experiment_id}/voters"),
+    ("GET", "/v1/decisions/{decision_id}"),
+    ("GET", "/v1/policies"),
+    ("GET", "/v1/voters"),
+    ("GET", "/v1/pairs"),
+    ("POST", "/v1/pairs/{pair_id}/review"),
+}
+
+
+def routes(bot: Bot) -> list[tuple[str, str]]:
+    """(method, path) of everything that the application answers."""
+    settings = bot.settings.model_copy(update={"slack": SlackSettings(mode="off")})
+    return sorted(_flat(create_app(settings, bot.store).routes))
+
+
+def _flat(found: list[BaseRoute]) -> Iterator[tuple[str, str]]:
+    for route in found:
+        assert isinstance(route, APIRoute | Route), f"what is {route!r}?"
+        for method in (route.methods or set()) - {"HEAD"}:
+            yield method, route.path
+
+
+def fill(path: str) -> str:
+    return re.sub(r"{\w+}", "1", path)
+
+
+def test_every_route_but_the_open_ones_needs_a_key(bot: Bot) -> None:
+    asked = [r for r in routes(bot) if r not in OPEN | FROM_HERE]
+    assert len(asked) >= 20
+
+    statuses = {
+        (method, path): bot.http().request(method, fill(path)).status_code for method, path in asked
+    }
+
+    assert {r: s for r, s in statuses.items() if s != 401} == {}
+
+
+def test_members_may_do_only_what_members_do(bot: Bot) -> None:
+    asked = [r for r in routes(bot) if r[1].startswith("/v1") and r not in MEMBERS]
+
+    statuses = {
+        (method, path): bot.http("member").request(method, fill(path), json={}).status_code
+        for method, path in asked
+    }
+
+    assert len(statuses) >= 13
+    assert {r: s for r, s in statuses.items() if s != 403} == {}
+
+
+def test_reviewers_may_not_do_what_admins_do(bot: Bot) -> None:
+    asked = [r for r in routes(bot) if r[1].startswith("/v1") and r not in MEMBERS | REVIEWERS]
+
+    statuses = {
+        (method, path): bot.http("reviewer").request(method, fill(path), json={}).status_code
+        for method, path in asked
+    }
+
+    assert len(statuses) >= 6
+    assert {r: s for r, s in statuses.items() if s != 403} == {}
+
+
+def test_a_revoked_key_stops_working_at_once(bot: Bot) -> None:
+    from data.people import keys
+
+    client = bot.http("member")
+    assert client.get("/v1/models").status_code == 200
+    bot.write(lambda db: keys.revoke(db, 1, "cli:test"))
+
+    assert client.get("/v1/models").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/nothing"])
+def test_every_response_has_the_security_headers(bot: Bot, path: str) -> None:
+    headers = bot.http().get(path).headers
+
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["x-request-id"].startswith("req-")
+    assert "server" not in headers
+
+
+def test_without_the_web_chat_its_routes_are_not_there(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    from data.config.settings import BotSettings
+
+    settings = Settings(bot=BotSettings(web_chat=False))
+    with Store(tmp_path_factory.mktemp("home") / "understudy.db") as store:
+        paths = {path for _, path in _flat(create_app(settings, store).routes)}
+
+    assert "/health" in paths
+    shared = {"/web/chat.css", "/web/icon.svg"}
+    compared = {"/web/comparisons.css", "/web/comparisons.js"}
+    assert {p for p in paths if p.startswith("/web")} == shared | compared
+    assert "/" not in paths

@@ -1,0 +1,250 @@
+"""The grammar of `/understudy`, as a table."""
+
+import re
+
+import pytest
+
+from bot.commands import commands, grammar
+from bot.commands.commands import (
+    AskPrivately,
+    CancelRun,
+    Choose,
+    ExplainDecision,
+    Forget,
+    GrantRole,
+    Help,
+    ListAdapters,
+    ListDecisions,
+    ListDomains,
+    ListRuns,
+    Menu,
+    PlanRetrain,
+    Promote,
+    PutTester,
+    RampComparison,
+    Retire,
+    Retrain,
+    Review,
+    RevokeRole,
+    RollBack,
+    SetPolicy,
+    ShowComparison,
+    ShowPolicy,
+    ShowRoles,
+    StartComparison,
+    Status,
+    StopComparison,
+)
+from bot.commands.grammar import NotUnderstood, parse
+
+UNDERSTOOD = {
+    "": Menu(),
+    "   ": Menu(),
+    "  help  ": Help(),
+    "help me please": Help(),
+    "STATUS": Status(),
+    "ask  what is  LoRA? ": AskPrivately("what is  LoRA?"),
+    "ask why is 1 &lt; 2?": AskPrivately("why is 1 &lt; 2?"),  # as Slack writes it elsewhere
+    "domains": ListDomains(),
+    "adapters": ListAdapters(),
+    "adapters Helpdesk": ListAdapters("helpdesk"),
+    "review": Review(),
+    "review helpdesk": Review("helpdesk"),
+    "retrain": Retrain(),
+    "retrain HelpDesk": Retrain("helpdesk"),
+    "retrain --full": Retrain(full=True),
+    "retrain helpdesk --full": Retrain("helpdesk", full=True),
+    "retrain —full": Retrain(full=True),
+    "retrain –full helpdesk": Retrain("helpdesk", full=True),
+    "retrain --preferences": Retrain(preferences=True),
+    "retrain helpdesk --preferences": Retrain("helpdesk", preferences=True),
+    "retrain --dry-run": PlanRetrain(),
+    "retrain —dry-run helpdesk --full": PlanRetrain("helpdesk", full=True),
+    "retrain --preferences --dry-run": PlanRetrain(preferences=True),
+    "runs": ListRuns(),
+    "runs helpdesk": ListRuns("helpdesk"),
+    "cancel 7": CancelRun(7),
+    "cancel #7": CancelRun(7),
+    "ab": ShowComparison(),
+    "ab status": ShowComparison(),
+    "ab status helpdesk": ShowComparison("helpdesk"),
+    "ab stop": StopComparison(),
+    "ab start 2 3": StartComparison("2", "3"),
+    "ab start base @3": StartComparison("base", "@3"),
+    "ab start helpdesk@2 helpdesk@3": StartComparison("helpdesk@2", "helpdesk@3", "helpdesk"),
+    "ab start 2 helpdesk@3 --split 20": StartComparison("2", "helpdesk@3", "helpdesk", 0.2),
+    "ab start 2 3 helpdesk --split=5%": StartComparison("2", "3", "helpdesk", 0.05),
+    "ab start --split 99 2 3": StartComparison("2", "3", share=0.99),
+    "ab start 2 3 --pairwise": StartComparison("2", "3", pairwise=True),
+    "ab start 2 3 --split 20 --pairwise": StartComparison("2", "3", None, 0.2, True),
+    "ab start helpdesk 2 3": StartComparison("2", "3", "helpdesk"),  # as on the command line
+    "ab start live 3": StartComparison("live", "3"),
+    "ab start v2 V3": StartComparison("2", "3"),
+    "ab start": Choose("ab start"),
+    "ab start helpdesk": Choose("ab start", "helpdesk"),
+    "ab ramp 40": RampComparison(0.4),
+    "ab ramp helpdesk 40%": RampComparison(0.4, "helpdesk"),
+    "ab ramp": Choose("ab ramp"),
+    "ab tester <@U2|grace> b": PutTester("U2", "B"),
+    "ab tester <@U2> A Helpdesk": PutTester("U2", "A", "helpdesk"),
+    "ab decisions": ListDecisions(),
+    "ab decisions helpdesk": ListDecisions("helpdesk"),
+    "ab explain #3": ExplainDecision(3),
+    "policy": ShowPolicy(),
+    "policy helpdesk": ShowPolicy("helpdesk"),
+    "ab tester": Choose("ab tester"),
+    "policy set": Choose("policy set"),
+    "policy Auto": SetPolicy("auto"),
+    "policy helpdesk auto-roll-back": SetPolicy("auto-roll-back", "helpdesk"),
+    "policy advise helpdesk": SetPolicy("advise", "helpdesk"),
+    "retire 3": Retire("3"),
+    "retire": Choose("retire"),
+    "cancel": Choose("cancel"),
+    "forget": Choose("forget"),
+    "roles add": Choose("roles add"),
+    "roles remove": Choose("roles remove"),
+    "promote": Choose("promote"),
+    "promote helpdesk": Choose("promote", "helpdesk"),
+    "promote helpdesk 3": Promote("3", "helpdesk"),
+    "retire helpdesk@3": Retire("helpdesk@3", "helpdesk"),
+    "forget <@U2|grace>": Forget("U2"),
+    "forget &lt;@U2&gt;": Forget("U2"),
+    "forget U2": Forget("U2"),
+    "roles": ShowRoles(),
+    "roles list": ShowRoles(),
+    "roles add <@U2|grace> reviewer": GrantRole("U2", "reviewer"),
+    "roles add <@W2> Admin": GrantRole("W2", "admin"),
+    "roles remove <@U2>": RevokeRole("U2"),
+    "promote 3": Promote("3"),
+    "promote helpdesk@3": Promote("helpdesk@3", "helpdesk"),
+    "promote 3 helpdesk": Promote("3", "helpdesk"),
+    "rollback": RollBack(),
+    "rollback helpdesk": RollBack("helpdesk"),
+}
+
+NOT_UNDERSTOOD = {
+    "retrian": "`/understudy retrain`",
+    "roll back": "`/understudy rollback`",
+    "promot 3": "Did you mean `/understudy promote 3`?",
+    "retrian helpdesk --full": "`/understudy retrain helpdesk --full`",
+    "roles ad <@U2|grace> admin": "`/understudy roles add`?",
+    "abstart 1 2": "`/understudy ab start 1 2`",
+    "frobnicate": "`/understudy help`",
+    "ab stat": "`/understudy ab start`",
+    "ab begin 2 3": "There is no command `ab begin`. `/understudy help`",
+    "`" * 60: "There is no command `'''",
+    "x" * 3_000: "There is no command `x",
+    "retrain --fulll": "`--full`",
+    "retrain a b": "'b'",
+    "retrain -x": "'-x'",
+    "status now": "'now'",
+    "ask": "ask QUESTION",
+    "ask   ": "ask QUESTION",
+    "cancel seven": "runs",
+    "cancel ²": "runs",
+    "cancel -1": "runs",
+    "retrain --full --preferences": "choose one",
+    "review a b": "'b'",
+    "adapters a b": "'b'",
+    "domains all": "'all'",
+    "domain": "`/understudy domains`",
+    "revue": "`/understudy review`",
+    "forget @ada": "Type @",
+    "forget <!channel>": "Type @",
+    "forget <@U1> <@U2>": "more than",
+    "roles add <@U2>": "reviewer or admin",
+    "roles add <@U2> king": "reviewer or admin",
+    "roles add <@U2> admin now": "'now'",
+    "roles remove grace": "Type @",
+    "role": "`/understudy roles`",
+    "ab ramp 40 50": "'50'",
+    "ab ramp 40 a b": "'b'",
+    "ab ramp 0": "between 1 and 99",
+    "ab tester grace": "Type @",
+    "ab tester <@U2>": "Which side",
+    "ab tester <@U2> both": "Which side",
+    "ab explain": "ab decisions",
+    "ab explain why": "ab decisions",
+    "policy auto advise": "Which of these",
+    "policy a b": "'b'",
+    "promote 1 2 3": "promote VERSION",
+    "promote helpdesk@3 legal": "several domains",
+    "ab start 2": "ab start A B",
+    "ab start A B": "'A' is no version",
+    "promote the newest": "'the' is no version",
+    "ab start a@1 b@2": "several domains",
+    "ab start 2 3 --split": "between 1 and 99",
+    "ab start 2 3 --split 0": "between 1 and 99",
+    "ab start 2 3 --split 100": "between 1 and 99",
+    "ab start 2 3 --split half": "between 1 and 99",
+    "ab ramp 00500": "between 1 and 99",
+    f"ab ramp 0010{'0' * 5_000}": "between 1 and 99",
+    "ab start 2 3 --split 99999999999999999999": "between 1 and 99",
+}
+
+ROLES = {
+    "help": "member",
+    "status": "member",
+    "ask x": "member",
+    "": "member",
+    "domains": "member",
+    "adapters": "member",
+    "roles": "member",
+    "review": "reviewer",
+    "retrain --dry-run": "reviewer",
+    "retrain --preferences": "admin",
+    "ab ramp 40": "admin",
+    "ab tester U1 B": "admin",
+    "ab decisions": "reviewer",
+    "ab explain 1": "reviewer",
+    "policy": "reviewer",
+    "policy auto": "admin",
+    "promote": "admin",
+    "ab start 1 2 --pairwise": "admin",
+    "retire 1": "admin",
+    "forget U1": "admin",
+    "roles add U1 reviewer": "admin",
+    "roles remove U1": "admin",
+    "runs": "reviewer",
+    "ab status": "reviewer",
+    "retrain": "admin",
+    "cancel 1": "admin",
+    "ab start 1 2": "admin",
+    "ab stop": "admin",
+    "promote 1": "admin",
+    "rollback": "admin",
+}
+
+
+@pytest.mark.parametrize("text", UNDERSTOOD)
+def test_what_is_typed_becomes_one_command(text: str) -> None:
+    assert UNDERSTOOD[text] == parse(text)
+
+
+@pytest.mark.parametrize("text", NOT_UNDERSTOOD)
+def test_what_is_not_understood_is_answered_with_what_to_type(text: str) -> None:
+    with pytest.raises(NotUnderstood) as caught:
+        parse(text)
+    assert NOT_UNDERSTOOD[text] in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ROLES)
+def test_each_command_names_the_role_that_it_needs(text: str) -> None:
+    assert ROLES[text] == parse(text).needs
+
+
+def test_the_usage_lists_every_command_with_its_role() -> None:
+    examples = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1"}
+    examples |= {"@PERSON": "<@U1|ada>", "ROLE": "reviewer", "PERCENT": "40", "SIDE": "B"}
+    examples |= {"DECISION": "1", "NAME": "auto"}
+    kinds = {Menu, Choose}  # which nobody types in full
+    for role, usage, _ in grammar.USAGE:
+        words = re.sub(r"\[[^\]]*\]", "", usage).split()
+        typed = parse(" ".join(examples.get(word, word) for word in words))
+        assert role == typed.needs, usage
+        kinds.add(type(typed))
+    assert kinds == {type(parse(text)) for text in ROLES} == _leaves(commands.Command)
+
+
+def _leaves(kind: type) -> set[type]:
+    return {leaf for sub in kind.__subclasses__() for leaf in _leaves(sub)} or {kind}

@@ -1,0 +1,141 @@
+"""The interval that decides: the formula, and what stages do to it."""
+
+from dataclasses import fields
+from math import log, sqrt
+
+import numpy as np
+import pytest
+
+from bot.experiments.stats.differences import side
+from bot.experiments.stats.sequence import (
+    Interval,
+    Side,
+    boundary,
+    difference,
+    rho_squared,
+    variance,
+)
+from tests.bot.experiments.stats.given import sums, votes
+
+
+def eq_9(sigma: float, t: float, rho: float, alpha: float) -> float:
+    """Half the width, as it is printed."""
+    x = t * rho**2 + 1
+    return sigma * sqrt(2 * x / (t**2 * rho**2) * log(sqrt(x) / alpha))
+
+
+def interval(a: list[list[float]], b: list[list[float]]) -> Interval:
+    """Stages of ratings."""
+    sides = [side([sums(stage) for stage in stages]) for stages in (a, b)]
+    return difference(*sides, 0.05, 1000)
+
+
+@pytest.mark.parametrize("time", [40.0, 1000.0, 50_000.0])
+def test_the_boundary_is_the_papers(time: float) -> None:
+    rho = sqrt(rho_squared(0.05, 1000))
+    error = 0.9 / sqrt(time)
+    assert error * boundary(time, 0.05, 1000) == pytest.approx(eq_9(0.9, time, rho, 0.05))
+
+
+def test_it_is_narrowest_where_it_is_tuned_for() -> None:
+    here = boundary(1000, 0.05, 1000)
+    assert all(here < boundary(1000, 0.05, other) for other in (500, 900, 1100, 2000))
+
+
+def test_one_stage_is_the_difference_of_two_means() -> None:
+    found = interval([votes(60, 40)], [votes(70, 30)])
+    a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
+    assert found.estimate == pytest.approx(0.1)
+    assert found.error == pytest.approx(sqrt((variance(a, True) + variance(b, True)) / 100))
+    assert found.high - found.estimate == pytest.approx(found.estimate - found.low)
+
+
+def test_equal_shares_and_spreads_tell_time_in_people() -> None:
+    assert interval([votes(60, 40)], [votes(60, 40)]).time == pytest.approx(200)
+    assert interval([votes(60, 40)], [votes(6, 4)]).time == pytest.approx(4 * 1000 / 110, rel=0.05)
+
+
+def test_a_drift_between_the_stages_of_a_ramp_is_no_difference() -> None:
+    """All ratings fall while the candidate's share grows: added up it would look worse."""
+    found = interval([votes(900, 50), votes(50, 50)], [votes(47, 3), votes(50, 50)])
+    assert abs(found.estimate) < 0.01
+    assert found.low < 0 < found.high
+
+
+def test_a_small_stage_before_costs_no_precision() -> None:
+    """Even though the few people at 5% tell little, the interval is no wider with them."""
+    after = interval([votes(350, 150)], [votes(350, 150)])
+    ramped = interval([votes(350, 150), votes(665, 285)], [votes(350, 150), votes(35, 15)])
+    assert ramped.error < after.error
+
+
+def test_a_stage_with_one_side_only_tells_nothing() -> None:
+    alone = interval([votes(60, 40)], [votes(70, 30)])
+    more = interval([votes(60, 40), votes(30, 20)], [votes(70, 30), []])
+    assert (more.estimate, float(more.time)) == (
+        alone.estimate,
+        pytest.approx(alone.time, rel=0.02),
+    )
+
+
+def test_equal_ratings_of_a_handful_are_not_certainty() -> None:
+    found = interval([votes(0, 3)], [votes(3, 0)])
+    assert found.low < 0
+
+
+def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
+    a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
+    many = [
+        Side(*(np.stack([getattr(s, f.name), getattr(s, f.name) / 2]) for f in fields(Side)))
+        for s in (a, b)
+    ]
+    found = difference(*many, 0.05, 1000)
+    one = difference(a, b, 0.05, 1000)
+    assert (found.low[0], found.high[0]) == (one.low, one.high)
+    assert found.high[1] - found.low[1] > one.high - one.low
+
+
+def test_nobody_tells_more_than_as_many_people_as_they_weigh() -> None:
+    """A hundred people whose means are all alike, with the weight of five: as five hundred."""
+    alike = Side(*(np.array([x]) for x in (100, 500, 350, 2_500, 1_750, 1_225)))
+    once = side([sums(votes(350, 150))])
+    found, other = (difference(s, s, 0.05, 1000, of_votes=1.0) for s in (alike, once))
+    assert found.error == pytest.approx(other.error, rel=0.05)
+    assert difference(alike, alike, 0.05, 1000).error < 0.5 * other.error
+
+
+def test_a_few_who_all_agree_vary_as_the_others_do() -> None:
+    a, b = side([sums(votes(768, 32))]), side([sums(votes(70, 0))])
+    liked = 838 / 870
+    expected = sqrt(liked * (1 - liked) * (1 / 800 + 1 / 70))
+    assert difference(a, b, 0.05, 1000, of_votes=1.0).error == pytest.approx(expected)
+    assert difference(a, b, 0.05, 1000).error < 0.75 * expected
+
+
+def test_the_error_is_that_between_people_whatever_the_weights_assume() -> None:
+    """Ten people who always vote alike, a hundred times: their weights claim more than there is."""
+    draw = np.random.default_rng(1)
+    y = draw.integers(0, 2, (2_000, 2, 50)).astype(float)  # comparisons, sides, people
+    w = np.where(np.arange(50) % 2, 1.0, 5.0)
+    estimates, errors = [], []
+    for two in y:
+        sides = [
+            Side(
+                *(
+                    np.array([s])
+                    for s in (
+                        50,
+                        w.sum(),
+                        (w * v).sum(),
+                        (w * w).sum(),
+                        (w * w * v).sum(),
+                        (w * w * v * v).sum(),
+                    )
+                )
+            )
+            for v in two
+        ]
+        found = difference(*sides, 0.05, 1000)
+        estimates.append(found.estimate)
+        errors.append(found.error)
+    assert np.mean(errors) == pytest.approx(np.std(estimates), rel=0.05)

@@ -1,0 +1,52 @@
+"""The test of the split: the formula, and that it finds what is broken."""
+
+from itertools import product
+from math import exp, log
+
+import pytest
+
+from bot.experiments.stats.srm import log_evidence, p_value
+
+
+def step_by_step(shares: list[float], who: list[int]) -> float:
+    """The same evidence, as one bet after the other: each person's variant was given the share
+    that the prior and the people before had for it."""
+    found, counts = 0.0, [0] * len(shares)
+    for seen, variant in enumerate(who):
+        expected = (1000 * shares[variant] + counts[variant]) / (1000 + seen)
+        found += log(expected / shares[variant])
+        counts[variant] += 1
+    return found
+
+
+def test_it_is_what_betting_on_every_person_wins() -> None:
+    who = [0, 1, 1, 2, 1, 0, 1, 1, 2, 1] * 30
+    shares = [0.5, 0.3, 0.2]
+    counts = [who.count(i) for i in range(3)]
+    assert log_evidence(shares, counts) == pytest.approx(step_by_step(shares, who))
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.5], [0.95, 0.05]])
+def test_a_bet_on_a_sound_split_wins_nothing_on_average(shares: list[float]) -> None:
+    """Over all ways in which four people can be divided: a martingale that starts at one."""
+    total = 0.0
+    for who in product([0, 1], repeat=4):
+        chance = 1.0
+        for variant in who:
+            chance *= shares[variant]
+        total += chance * exp(log_evidence(shares, [who.count(0), who.count(1)]))
+    assert total == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "broken"),
+    [([500, 500], False), ([520, 480], False), ([600, 400], True), ([5_300, 4_700], True)],
+)
+def test_what_is_broken_is_found(counts: list[int], broken: bool) -> None:
+    assert (p_value(log_evidence([0.5, 0.5], counts)) <= 0.001) == broken
+
+
+def test_a_p_value_is_at_most_one() -> None:
+    assert p_value(-3.0) == 1.0
+    assert p_value(log(1000)) == pytest.approx(0.001)
+    assert p_value(10_000.0) == 0.0

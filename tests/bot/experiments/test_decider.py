@@ -1,0 +1,455 @@
+"""Decisions: made once, stored with their numbers, carried out in the same transaction."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from bot.experiments import comparisons
+from bot.experiments import decider as experiments_decider
+from bot.experiments.comparisons import Plan
+from bot.experiments.decider import Decider
+from bot.experiments.explain import explain
+from bot.runtime.metrics import Metrics
+from data import domains
+from data.adapters import registry
+from data.domains import Domain
+from data.experiments import assignments, decisions, experiments, policies, ramps
+from data.experiments.design import Terms
+from data.experiments.experiments import Experiment
+from data.feedback import feedback, raters
+from data.monitoring import alerts
+from data.store import audit
+from data.store.db import Store, value
+from data.store.errors import Conflict
+from tests.data import given
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "understudy.db") as store:
+        yield store
+
+
+@pytest.fixture
+def domain(store: Store) -> Domain:
+    with store.write() as db:
+        return domains.create(db, "helpdesk")
+
+
+@pytest.fixture
+def running(store: Store, domain: Domain) -> Experiment:
+    """helpdesk@1, which is live, against helpdesk@2."""
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain)
+        return begin(db, domain, ["1", "2"], "cli:ann")
+
+
+def begin(db: Database, domain: Domain, sides: list[str], *more: Any) -> Experiment:
+    return given.same_sides(db, comparisons.begin(db, domain, sides, *more))
+
+
+def rate(db: Database, running: Experiment, likes: dict[str, float], people: int) -> None:
+    """So many people ask once and rate: of those on a variant, so great a share likes it."""
+    domain = domains.by_id(db, running.domain_id)
+    begun = int(value(db, "SELECT count(*) FROM assignments"))
+    done = dict.fromkeys(likes, 0)
+    for n in range(begun, begun + people):
+        person = f"slack:T1/U{n}"
+        variant = assignments.variant_for(running, person)
+        assignments.expose(db, running.id, person, variant.id, running.stage)
+        done[variant.label] += 1
+        share, so_far = likes[variant.label], done[variant.label]
+        up = int(share * so_far) > int(share * (so_far - 1))
+        feedback.thumb(db, given.reply(db, domain, person, variant=variant), person, up)
+
+
+def policy(store: Store, domain: Domain, name: str) -> None:
+    with store.write() as db:
+        policies.set_policy(db, domain, name, "cli:ann")
+
+
+def look(store: Store) -> list[decisions.Decision]:
+    async def once() -> list[decisions.Decision]:
+        decider = Decider(store)
+        made = await decider.look()
+        await decider.close()
+        return made
+
+    return asyncio.run(once())
+
+
+WORSE, BETTER = {"A": 0.9, "B": 0.4}, {"A": 0.4, "B": 0.9}
+
+
+# What is done
+
+
+def test_nothing_is_decided_about_a_comparison_that_has_just_begun(
+    store: Store, running: Experiment
+) -> None:
+    assert look(store) == []
+    with store.write() as db:
+        rate(db, running, {"A": 0.7, "B": 0.7}, 100)
+    assert look(store) == []
+
+
+def test_by_default_a_person_is_advised(store: Store, domain: Domain, running: Experiment) -> None:
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    (made,) = look(store)
+    assert (made.policy, made.state, made.variant, made.action) == (
+        "advise",
+        "worse",
+        "B",
+        "advise",
+    )
+    assert experiments.running(store.db, domain.id) == running
+    assert look(store) == []  # it is told once
+
+
+def test_a_worse_candidate_is_rolled_back(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    policy(store, domain, "auto-roll-back")
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    (made,) = look(store)
+    assert made.action == "roll back"
+    ended = experiments.get(store.db, running.id)
+    assert (ended.state, ended.stopped_by) == ("stopped", "policy:auto-roll-back")
+    live = registry.live(store.db, domain.id)
+    assert live is not None
+    assert live.name == "helpdesk@1"
+    assert [e.action for e in audit.recent(store.db)][:2] == ["ab roll back", "ab stop"]
+
+
+def test_a_better_candidate_is_promoted(store: Store, domain: Domain, running: Experiment) -> None:
+    policy(store, domain, "auto-promote")
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    (made,) = look(store)
+    assert (made.action, made.variant) == ("promote", "B")
+    live = registry.live(store.db, domain.id)
+    assert live is not None
+    assert live.name == "helpdesk@2"
+    assert experiments.running(store.db, domain.id) is None
+
+
+def test_a_live_candidate_that_is_worse_makes_way_for_the_control(
+    store: Store, domain: Domain
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain)
+        given.adapter(db, domain, "live")
+        begun = begin(db, domain, ["1", "live"], "cli:ann")
+        rate(db, begun, WORSE, 200)
+    assert [d.action for d in look(store)] == ["roll back"]
+    live = registry.live(store.db, domain.id)
+    assert live is not None
+    assert live.name == "helpdesk@1"
+
+
+def test_a_live_candidate_that_is_worse_than_the_bare_base_makes_way_for_it(
+    store: Store, domain: Domain
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain, "live")
+        begun = begin(db, domain, ["base", "live"], "cli:ann")
+        rate(db, begun, WORSE, 200)
+    (made,) = look(store)
+    assert made.sentence.endswith("ended, and everybody is answered by the bare base.")
+    assert registry.live(store.db, domain.id) is None
+    with store.write() as db:  # and a person may think otherwise
+        before = registry.roll_back(db, domain, "cli:ann")
+    assert before is not None
+    assert before.name == "helpdesk@2"
+
+
+def test_what_answers_after_a_roll_back_is_told_as_it_is(store: Store, domain: Domain) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain)
+        given.adapter(db, domain)
+        given.adapter(db, domain, "live")
+        rate(db, begin(db, domain, ["1", "2"], "cli:ann"), WORSE, 200)
+    (made,) = look(store)
+    live = registry.live(store.db, domain.id)
+    assert live is not None
+    assert live.name == "helpdesk@3"
+    assert made.sentence.endswith("ended, and everybody is answered by helpdesk@3.")
+    assert explain(made).again.sentence == made.sentence
+
+
+def test_a_policy_that_was_changed_at_the_last_moment_is_the_one_that_counts(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    found = experiments_decider.consider(store.db, running)
+    assert found is not None
+    policy(store, domain, "advise")
+    with store.write() as db:
+        assert experiments_decider.carry_out(db, found) is None
+    assert [d.action for d in look(store)] == ["advise"]
+
+
+def test_a_better_system_prompt_becomes_the_domains(store: Store, domain: Domain) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        plan = Plan(prompts={"B": "Be kind."})
+        begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
+        rate(db, begun, BETTER, 200)
+    assert [d.action for d in look(store)] == ["promote"]
+    assert domains.get(store.db, "helpdesk").system_prompt == "Be kind."
+
+
+def test_better_sampling_is_left_to_a_person(store: Store, domain: Domain) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        plan = Plan(sampling={"B": {"temperature": 0.7}})
+        begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
+        rate(db, begun, BETTER, 200)
+    assert [d.action for d in look(store)] == ["advise"]
+    assert experiments.running(store.db, domain.id) is not None
+
+
+def test_a_change_of_state_is_a_decision_even_if_it_is_to_hold(
+    store: Store, running: Experiment
+) -> None:
+    with store.write() as db:
+        rate(db, running, WORSE, 100)
+        assert [d.action for d in look_in(db, running)] == ["advise"]
+        rate(db, running, {"A": 0.4, "B": 0.9}, 100)
+        assert [d.action for d in look_in(db, running)] == ["hold"]
+    assert [d.state for d in decisions.every(store.db, running.id)] == ["worse", "collecting"]
+
+
+def look_in(db: Database, running: Experiment) -> list[decisions.Decision]:
+    found = experiments_decider.consider(db, running)
+    made = experiments_decider.carry_out(db, found) if found else None
+    return [made] if made else []
+
+
+def test_what_was_agreed_on_at_the_start_holds(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain)
+        plan = Plan(terms=Terms(least_people=150))
+        begun = begin(db, domain, ["1", "2"], "cli:ann", plan)
+        rate(db, begun, WORSE, 200)
+    assert look(store) == []
+
+
+def test_what_is_left_to_a_person_is_an_alert_until_it_is_done(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    def found() -> list[str]:
+        return [a.text for a in alerts.alerts(store.db) if a.kind == "comparison"]
+
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    assert found() == []
+    look(store)
+    (text,) = found()
+    assert text.startswith("Comparison 1 of helpdesk: B (helpdesk@2) is worse than A")
+    assert text.endswith("`understudy ab stop helpdesk`.")
+    with store.write() as db:
+        experiments.stop(db, running, "cli:ann")
+    assert found() == []
+
+
+def test_a_better_candidate_is_advised_without_an_alert(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    assert [d.action for d in look(store)] == ["advise"]
+    assert [a for a in alerts.alerts(store.db) if a.kind == "comparison"] == []
+
+
+def test_states_and_decisions_are_metrics(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    def shown(name: str, **labels: str) -> float | None:
+        metrics = Metrics()
+        metrics.read_store(store.db)
+        return metrics.registry.get_sample_value(
+            f"understudy_{name}", {"domain": "helpdesk"} | labels
+        )
+
+    assert shown("comparisons", state="collecting") == 1
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+        raters.quarantine(db, domain, "slack:T1/U0", "a bot", "cli:ann")
+    look(store)
+    assert shown("comparisons", state="worse") == 1
+    assert shown("comparisons", state="collecting") == 0
+    assert shown("decisions", action="advise") == 1
+    assert shown("decisions", action="promote") == 0
+    assert shown("voters_quarantined") == 1
+
+
+# Once
+
+
+def test_of_two_bots_one_decides(store: Store, domain: Domain, running: Experiment) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    both = [experiments_decider.consider(store.db, running) for _ in range(2)]
+    made = []
+    for found in both:
+        assert found is not None
+        with store.write() as db:
+            made.append(experiments_decider.carry_out(db, found))
+    assert [m is not None for m in made] == [True, False]
+    assert len(decisions.every(store.db, running.id)) == 1
+
+
+def test_nothing_is_decided_about_a_comparison_that_was_stopped_meanwhile(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    found = experiments_decider.consider(store.db, running)
+    assert found is not None
+    with store.write() as db:
+        experiments.stop(db, running, "cli:ann")
+        assert experiments_decider.carry_out(db, found) is None
+    assert registry.live(store.db, domain.id) == registry.get(store.db, "helpdesk@1")
+
+
+def test_a_deed_that_cannot_be_done_is_no_decision(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """The winner is rejected between the look and the deed: neither is written."""
+    policy(store, domain, "auto")
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    found = experiments_decider.consider(store.db, running)
+    assert found is not None
+    with store.write() as db:
+        db.execute("UPDATE adapters SET state = 'rejected' WHERE version = 2")
+    with pytest.raises(Conflict), store.write() as db:
+        experiments_decider.carry_out(db, found)
+    assert decisions.every(store.db, running.id) == []
+    assert experiments.running(store.db, domain.id) == running
+
+
+async def test_two_bots_at_work_decide_once(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """Each with a store of its own, as two processes have."""
+    policy(store, domain, "auto")
+    with Store(store.path) as other:
+        async with experiments_decider.deciding(store), experiments_decider.deciding(other):
+            for _ in range(8):
+                await store.submit(lambda db: rate(db, running, BETTER, 25))
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                while experiments.running(store.db, domain.id) is not None:
+                    await asyncio.sleep(0.05)
+    assert [d.action for d in decisions.every(store.db, running.id)] == ["promote"]
+    sql = "SELECT count(*) FROM promotions WHERE kind = 'promote'"
+    assert value(store.db, sql) == 2  # helpdesk@1 at first, then helpdesk@2 once
+
+
+async def test_the_bots_own_task_decides_and_goes_on(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    policy(store, domain, "auto")
+    async with experiments_decider.deciding(store):
+        await store.submit(lambda db: rate(db, running, BETTER, 200))
+        async with asyncio.timeout(20):
+            while experiments.running(store.db, domain.id) is not None:
+                await asyncio.sleep(0.05)
+    assert [d.action for d in decisions.every(store.db, running.id)] == ["promote"]
+
+
+def test_one_comparison_that_cannot_be_considered_stops_no_other(
+    store: Store, domain: Domain, running: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Terms that an older version wrote, say, and this one does not know."""
+    with store.write() as db:
+        other = domains.create(db, "hr")
+        given.adapter(db, other, "live")
+        given.adapter(db, other)
+        begun = begin(db, other, ["1", "2"], "cli:ann")
+        db.execute("UPDATE experiments SET terms = '{\"odds\": 2}' WHERE id = ?", [running.id])
+        rate(db, begun, WORSE, 200)
+    assert [d.experiment_id for d in look(store)] == [begun.id]
+    assert f"Experiment {running.id} cannot be considered" in caplog.text
+
+
+# Again
+
+
+def test_a_decision_is_worked_out_anew_from_its_numbers(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    (made,) = look(store)
+    with store.write() as db:
+        rate(db, running, BETTER, 100)  # what comes later changes nothing
+    explained = explain(decisions.get(store.db, made.id))
+    assert explained.differing == ()
+    assert explained.again.action == "advise"
+
+
+def test_other_words_and_new_numbers_are_no_difference(store: Store, running: Experiment) -> None:
+    """A later version may say the same otherwise, and work out more."""
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    (made,) = look(store)
+    made.results["sentence"] = "B is the lesser one."
+    made.results["comparisons"][0]["sentence"] = "B is the lesser one."
+    del made.results["comparisons"][0]["needed"]
+    assert explain(replace(made, sentence="B is the lesser one.")).differing == ()
+
+
+def test_other_numbers_come_to_something_else(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        rate(db, running, WORSE, 200)
+    (made,) = look(store)
+    made.evidence["stages"][0]["cells"][1]["sums"]["rating"]["wy"] += 40
+    differing = explain(made).differing
+    assert "decision" in differing
+    assert "comparisons" in differing
+    other_terms = replace(made, terms=made.terms | {"least_people": 500})
+    assert "decision" in explain(other_terms).differing
+
+
+# Shares that follow the results
+
+
+def test_adaptive_shares_begin_a_stage_when_people_enough_have_rated(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain)
+        begun = begin(db, domain, ["1", "2"], "cli:ann", Plan(adaptive=0.2))
+        rate(db, begun, {"A": 0.6, "B": 0.7}, 90)
+    assert look(store) == []
+    assert experiments.get(store.db, begun.id).stage == 1
+    with store.write() as db:
+        rate(db, begun, {"A": 0.6, "B": 0.7}, 20)
+    assert look(store) == []
+    after = experiments.get(store.db, begun.id)
+    assert after.stage == 2
+    a, b = (v.share for v in after.variants)
+    assert 0.2 <= a < 0.5 < b <= 0.8
+    assert look(store) == []
+    assert experiments.get(store.db, begun.id).stage == 2
+    with store.write() as db:
+        ramps.change(db, after, {"A": 0.5, "B": 0.5}, "cli:ann")

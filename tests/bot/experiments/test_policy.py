@@ -1,0 +1,88 @@
+"""What is done about a comparison, by its results and the domain's policy."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.experiments import policy, stats
+from bot.experiments.policy import Verdict
+from data.experiments.design import Terms
+from data.experiments.metric_sums import Cell, Evidence, Metric, Stage, Sums, VariantEvidence, alike
+from data.experiments.policies import Policy, Rules
+
+PEOPLE = 400
+
+
+def side(likes: float, failed: float = 0.0, people: int = PEOPLE) -> Cell:
+    """So many people; each rated once and was answered once."""
+    sums: dict[Metric, Sums] = {
+        "rating": alike(people, likes * people, likes * people),
+        "failed": alike(people, failed * people, failed * people),
+    }
+    return Cell(people, sums)
+
+
+def results(*cells: Cell) -> stats.Results:
+    labels = "ABCDEF"[: len(cells)]
+    variants = tuple(VariantEvidence(label, f"helpdesk@{n}") for n, label in enumerate(labels, 1))
+    shares = tuple(1 / len(cells) for _ in cells)
+    return stats.summary(Evidence(variants, (Stage(shares, cells),)), Terms())
+
+
+BETTER = results(side(0.5), side(0.9))
+WORSE = results(side(0.9), side(0.5))
+EQUAL = results(side(0.7), side(0.7))
+SAME = results(side(0.7, people=40_000), side(0.7, people=40_000))
+BREAKING = results(side(0.7), side(0.7, failed=0.4))
+SPLIT = results(side(0.9), side(0.5, people=PEOPLE // 4))
+BOTH = results(side(0.7), side(0.95), side(0.3))
+
+
+@pytest.mark.parametrize(
+    ("found", "policy_name", "action", "variant"),
+    [
+        (BETTER, "advise", "advise", "B"),
+        (BETTER, "auto-roll-back", "advise", "B"),
+        (BETTER, "auto-promote", "promote", "B"),
+        (BETTER, "auto", "promote", "B"),
+        (WORSE, "advise", "advise", "B"),
+        (WORSE, "auto-promote", "advise", "B"),
+        (WORSE, "auto-roll-back", "roll back", "B"),
+        (WORSE, "auto", "roll back", "B"),
+        (BREAKING, "advise", "advise", "B"),
+        (BREAKING, "auto-promote", "roll back", "B"),
+        (BREAKING, "auto-roll-back", "roll back", "B"),
+        (EQUAL, "auto", "hold", ""),
+        (EQUAL, "advise", "hold", ""),
+        (SAME, "auto", "advise", ""),
+        (SPLIT, "auto", "advise", ""),
+        (BOTH, "auto", "promote", "B"),
+        (BOTH, "auto-roll-back", "roll back", "C"),
+        (BOTH, "advise", "advise", "C"),
+    ],
+)
+def test_the_policy_says_what_is_done(
+    found: stats.Results, policy_name: Policy, action: str, variant: str
+) -> None:
+    made = policy.verdict(found, Rules(policy_name))
+    assert (made.action, made.variant) == (action, variant)
+
+
+def test_what_cannot_be_promoted_is_advised() -> None:
+    made = policy.verdict(BETTER, Rules("auto"), promotable=False)
+    assert made.action == "advise"
+    assert "Make its settings the deployment's" in made.sentence
+
+
+def test_a_verdict_says_why_and_what_to_do() -> None:
+    made = policy.verdict(WORSE, Rules("auto"))
+    assert made.sentence.startswith("B (helpdesk@2) is worse than A (helpdesk@1)")
+    assert made.sentence.endswith("everybody is answered by the control.")
+    assert "End the comparison" in policy.verdict(WORSE, Rules()).sentence
+    assert "Promote it when you agree" in policy.verdict(BETTER, Rules()).sentence
+
+
+def test_inconclusive_means_hold_under_every_policy() -> None:
+    for name in ("advise", "auto-promote", "auto-roll-back", "auto"):
+        made = policy.verdict(EQUAL, replace(Rules(), policy=name))
+        assert made == Verdict("hold", "", EQUAL.comparisons[0].sentence)

@@ -1,0 +1,58 @@
+"""What the bot does beside answering goes on after a fault that nobody expected: it is looked at
+again and again, and a look that fails is logged."""
+
+import logging
+
+import pytest
+
+from bot import app
+from bot.runtime import erasure_loop
+from data.privacy import erasure as privacy_erasure
+from data.store.clock import now_us
+from tests.bot.conftest import Bot
+from tests.conftest import wait_until
+
+REFUSE = "CREATE TRIGGER refuse BEFORE UPDATE ON replies BEGIN SELECT RAISE(ABORT, 'no'); END"
+BODY = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}], "user": "ann"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "CLEAN_UP_S", 0.02)
+    monkeypatch.setattr(erasure_loop, "REST_S", 0.02)
+
+
+@pytest.fixture
+def left_open(bot: Bot) -> str:
+    """A reply of a process that has died, which cannot be written now; its person."""
+    bot.http("member").post("/v1/chat/completions", json=BODY)
+    bot.write(
+        lambda db: db.execute(
+            "UPDATE replies SET status = 'streaming', created_at = ?", [now_us() - 10**9]
+        )
+    )
+    bot.write(lambda db: db.execute(REFUSE))
+    return bot.replies()[0].person
+
+
+def test_answers_left_open_are_closed_after_a_look_that_failed(
+    bot: Bot, left_open: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    wait_until(lambda: failures(caplog, "Open answers could not") > 1, "two failed looks", 10)
+    bot.write(lambda db: db.execute("DROP TRIGGER refuse"))
+    assert [r.status for r in bot.wait_closed()] == ["failed"]
+
+
+def test_people_are_forgotten_after_a_look_that_failed(
+    bot: Bot, left_open: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot.write(lambda db: privacy_erasure.begin(db, left_open, "cli:test"))
+    wait_until(lambda: failures(caplog, "Somebody is not forgotten") > 1, "two failed looks", 10)
+    bot.write(lambda db: db.execute("DROP TRIGGER refuse"))
+    count = "SELECT count(*) AS n FROM forgettings"
+    wait_until(lambda: next(bot.store.db.query(count))["n"] == 0, "the forgetting", 10)
+
+
+def failures(caplog: pytest.LogCaptureFixture, beginning: str) -> int:
+    found = [r for r in caplog.records if r.levelno == logging.ERROR]
+    return sum(record.message.startswith(beginning) for record in found)

@@ -1,0 +1,200 @@
+"""`understudy up` starts again what crashes, stops in order, and leaves no orphans."""
+
+import concurrent.futures
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bot.runtime.supervisor import Supervisor
+from data.config.settings import load
+from data.store.db import Store
+from data.store.errors import Unavailable
+from tests.conftest import free_port
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    """One that runs the worker alone: it needs no engine and no port."""
+    (tmp_path / "understudy.toml").write_text("")
+    monkeypatch.setenv("UNDERSTUDY_CONFIG", str(tmp_path / "understudy.toml"))
+    settings = load()
+    Store(settings.store_path).close()
+    return Supervisor(settings, parts=("worker",), log_folder=tmp_path / "logs")
+
+
+def until(holds: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_part_is_started_again(supervisor: Supervisor) -> None:
+    supervisor.start()
+    first = supervisor.children["worker"].process.pid
+    try:
+        os.kill(first, signal.SIGKILL)
+
+        def again() -> bool:
+            supervisor.revive()
+            return supervisor.children["worker"].process.pid != first
+
+        assert until(again)
+        assert supervisor.ended("worker") is None
+    finally:
+        supervisor.stop()
+
+
+def test_stop_ends_every_part_cleanly(supervisor: Supervisor) -> None:
+    supervisor.start()
+    time.sleep(2)  # past its start, so that the signal finds a working worker
+
+    supervisor.stop()
+
+    assert supervisor.ended("worker") == 0
+
+
+def test_parts_end_when_the_supervisor_is_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom bot.runtime.supervisor import Supervisor\n"
+        "from data.config.settings import load\n"
+        "s = Supervisor(load(), parts=('worker',)); s.start()\n"
+        "print(s.children['worker'].process.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert alive(child)
+
+    parent.kill()
+    parent.wait()
+
+    assert until(lambda: not alive(child))
+
+
+def test_a_crashed_part_starts_again_at_once_and_then_ever_later(supervisor: Supervisor) -> None:
+    supervisor.start()
+    delays = []
+    try:
+        for _ in range(3):
+            child = supervisor.children["worker"]
+            child.process.kill()
+            child.process.wait()
+            began = child.started
+            delays.append(child.delay)
+            assert until(lambda: supervisor.revive() or child.started != began)  # noqa: B023
+    finally:
+        supervisor.stop()
+    assert delays == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "lived", "at_once"),
+    [(signal.SIGKILL, 11, True), (signal.SIGKILL, 9, False), (0, 11, False), (0, 61, True)],
+)
+def test_when_a_part_starts_again_at_once_however_often_it_ended(
+    supervisor: Supervisor, ended_by: int, lived: float, at_once: bool
+) -> None:
+    """A signal is not its own doing; one that ends by itself, soon each time, gets ever later."""
+    supervisor.start()
+    child = supervisor.children["worker"]
+    try:
+        time.sleep(2)  # past its start, so that SIGTERM is taken as a request
+        child.process.send_signal(ended_by or signal.SIGTERM)
+        child.process.wait()
+        child.delay, child.started = 30.0, time.monotonic() - lived
+        began = child.started
+        supervisor.revive()
+        assert (child.started != began) is at_once
+    finally:
+        supervisor.stop()
+
+
+def test_connections_wait_while_a_killed_bot_is_started_again(bot_alone: Supervisor) -> None:
+    """A request sent to nobody is answered by the next bot."""
+    bot_alone.start()
+    url = f"http://127.0.0.1:{bot_alone.settings.bot.port}/health"
+    first = bot_alone.children["bot"].process
+    try:
+        assert httpx.get(url, timeout=30).status_code == 503  # no engine, but it answers
+        first.kill()
+        first.wait()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = [pool.submit(httpx.get, url, timeout=30) for _ in range(20)]
+            assert until(lambda: bot_alone.revive() or all(a.done() for a in asked))
+        assert {a.result().status_code for a in asked} == {503}
+        assert bot_alone.children["bot"].process.pid != first.pid
+    finally:
+        bot_alone.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_a_taken_address_is_told_before_anything_is_started(bot_alone: Supervisor) -> None:
+    taken = socket.create_server(("127.0.0.1", bot_alone.settings.bot.port))
+    with taken, pytest.raises(Unavailable, match="Is it running already"):
+        bot_alone.start()
+    assert bot_alone.children == {}
+
+
+@pytest.fixture
+def bot_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    (tmp_path / "understudy.toml").write_text(f"[bot]\nport = {free_port()}\n")
+    monkeypatch.setenv("UNDERSTUDY_CONFIG", str(tmp_path / "understudy.toml"))
+    settings = load()
+    Store(settings.store_path).close()
+    return Supervisor(settings, parts=("bot",), log_folder=tmp_path / "logs")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+def test_a_part_whose_supervisor_died_before_it_could_ask_the_kernel_ends() -> None:
+    code = (
+        "import os, time; from bot.runtime.supervisor import _die_with_parent\n"
+        "parent = os.getpid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "while os.getppid() == parent: time.sleep(0.01)\n"
+        "_die_with_parent(parent); print('goes on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_part_that_cannot_be_started_just_now_is_started_later(supervisor: Supervisor) -> None:
+    supervisor.start()
+    child = supervisor.children["worker"]
+    first, logs = child.process.pid, supervisor.log_folder
+    assert logs is not None
+    try:
+        logs.rename(logs.with_name("elsewhere"))
+        logs.touch()  # now its log cannot be opened
+        os.kill(first, signal.SIGKILL)
+        child.process.wait()
+        supervisor.revive()
+        assert child.process.pid == first
+
+        logs.unlink()
+
+        def again() -> bool:
+            supervisor.revive()
+            return child.process.pid != first
+
+        assert until(again)
+    finally:
+        supervisor.stop()

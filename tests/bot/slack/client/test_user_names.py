@@ -1,0 +1,44 @@
+"""What Slack says of people, and for how long that is believed."""
+
+import asyncio
+
+from bot.slack.client import user_names
+from bot.slack.client.user_names import Known
+from tests.bot.slack.conftest import MEMBER, Bot
+
+
+async def test_a_name_is_asked_for_once(bot: Bot) -> None:
+    names = bot.front.desk.names
+    assert await names.of([MEMBER]) == {MEMBER: "Grace"}
+    assert await names.of([MEMBER, "U404"]) == {MEMBER: "Grace"}
+    asked = [c.args["user"] for c in bot.slack.called("users.info")]
+    assert asked == [MEMBER, "U404"]
+
+
+async def test_many_who_want_to_know_at_once_ask_once(bot: Bot) -> None:
+    names = bot.front.desk.names
+    found = await asyncio.gather(*(names.of([MEMBER]) for _ in range(9)))
+    assert found == [{MEMBER: "Grace"}] * 9
+    assert len(bot.slack.called("users.info")) == 1
+
+
+async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: Bot) -> None:
+    names = bot.front.desk.names
+    first = await names.about(MEMBER)
+    bot.slack.users[MEMBER] = "Hopper"
+    bot.slack.faults["users.info"] += ["500"]
+    assert await names.about(MEMBER, fresh_s=0) == first
+    again = await names.about(MEMBER, fresh_s=0)
+    assert again is not None
+    assert again.name == "Hopper"
+
+
+def known(**more: object) -> Known:
+    return user_names._known({"id": "U2", "team_id": "T1", **more}, at=0.0)
+
+
+def test_who_comes_from_elsewhere_is_told_by_their_workspace() -> None:
+    assert not known().external("T1")
+    assert known(team_id="T9").external("T1")
+    assert known(is_stranger=True).external("T1")
+    assert not known(team_id="T9", enterprise_user={"teams": ["T1", "T9"]}).external("T1")

@@ -1,0 +1,179 @@
+"""The Home tab over both transports: what it shows, and that Slack takes it in any case."""
+
+import asyncio
+from typing import get_args
+
+import pytest
+from sqlite_utils import Database
+
+from bot.slack.client.clock import Clock
+from bot.slack.handlers import home, recent_questions
+from bot.slack.handlers.home import Page, Subject
+from bot.slack.handlers.recent_questions import Asked
+from data import domains
+from data.adapters import registry
+from data.domains import Domain
+from data.feedback import feedback
+from data.pairs import datasets, pairs, review_status
+from data.pairs.pairs import Draft
+from data.privacy import contributions, personal_data
+from data.privacy.contributions import Fate
+from tests.bot.conftest import add_adapter
+from tests.bot.slack.conftest import MEMBER, Bot
+from tests.bot.slack.inbound.test_flood import Fast
+from tests.fake_slack import rules
+from tests.fake_slack.workspace import PER_MINUTE
+
+WHO = f"slack:T1/{MEMBER}"
+
+
+async def opened(bot: Bot, user: str = MEMBER) -> str:
+    """The words of the tab that was opened."""
+    await bot.slack.open_home(user)
+    await bot.settled()
+    return bot.slack.home_text(user)
+
+
+async def ask(bot: Bot, question: str = "Where is it?") -> str:
+    """A question of the member's in a direct message; returns its reply's id."""
+    bot.says("In the cellar.")
+    said = await bot.slack.say(MEMBER, f"D{MEMBER}", question)
+    await bot.slack.answer_to(said)
+    await bot.settled()
+    return str(bot.row("SELECT id FROM replies ORDER BY created_at DESC")["id"])
+
+
+async def test_somebody_new_sees_what_the_bot_knows(bot: Bot) -> None:
+    text = await opened(bot)
+    assert "the help desk*: the bare model answers; nothing has been learned yet." in text
+    assert "How do I reset my password?" in text
+    assert "None yet." in text
+    assert "I keep nothing of yours yet." in text
+    assert "What you suggest may be learned" in text
+    assert home.DOMAIN not in str(bot.slack.homes), "one domain leaves no choice"
+
+
+async def test_the_live_adapter_is_told_in_words(bot: Bot) -> None:
+    def learn(db: Database) -> None:
+        pairs.add(db, bot.domain, [Draft("Who?", "Me.")], source="import", status="approved")
+        pairs.add(db, bot.domain, [Draft("What?", "That.")], source="teach")
+        dataset = datasets.freeze(db, bot.domain)
+        registry.promote(db, add_adapter(db, bot.domain, 1, dataset_id=dataset.id), "cli:test")
+
+    bot.write(learn)
+    text = await opened(bot)
+    assert "helpdesk@1 answers. It went live" in text
+    assert "learned from 1 pair. 1 suggestion waits for review." in text
+
+
+async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
+    reply = await ask(bot)
+    bot.write(lambda db: feedback.thumb(db, reply, WHO, up=False))
+    judged = bot.write(lambda db: feedback.correction(db, reply, WHO, "In the attic."))
+    text = await opened(bot)
+    assert "• Where is it? _(" in text
+    assert ":-1:" in text
+    assert "“In the attic.”: your correction is waiting for review." in text
+
+    def learn(db: Database) -> None:
+        review_status.give(db, judged.pair_id, "approved", "cli:test")
+        dataset = datasets.freeze(db, bot.domain)
+        registry.promote(db, add_adapter(db, bot.domain, 4, dataset_id=dataset.id), "cli:test")
+
+    bot.write(learn)
+    assert "your correction is in helpdesk@4, which answers now." in await opened(bot)
+
+    bot.write(lambda db: review_status.give(db, judged.pair_id, "rejected", "cli:test"))
+    bot.write(lambda db: db.execute("UPDATE pairs SET review_reason = 'it is the cellar'"))
+    assert "your correction was rejected: it is the cellar." in await opened(bot)
+
+
+async def test_what_is_kept_is_counted_in_words(bot: Bot) -> None:
+    reply = await ask(bot)
+    assert "I keep 1 question of yours, with the answers." in await opened(bot)
+    bot.write(lambda db: feedback.thumb(db, reply, WHO, up=True))
+    assert "I keep 1 question and 1 judgement of yours, with the answers." in await opened(bot)
+
+
+async def test_nobody_sees_anything_of_somebody_else(bot: Bot) -> None:
+    await ask(bot, "A private matter?")
+    assert "private matter" not in await opened(bot, "U3")
+
+
+async def test_a_person_chooses_who_answers(bot: Bot) -> None:
+    bot.write(lambda db: domains.create(db, "python", "Python"))
+    await opened(bot)
+    await bot.slack.press_home(MEMBER, home.DOMAIN, "python")
+    await bot.settled()
+    assert domains.answering(bot.store.db, WHO).name == "python"
+    menu = next(b["accessory"] for b in bot.slack.homes[MEMBER]["blocks"] if "accessory" in b)
+    assert menu["initial_option"]["value"] == "python"
+    await bot.slack.press_home(MEMBER, home.DOMAIN, home.BY_DEFAULT)
+    await bot.settled()
+    assert domains.answering(bot.store.db, WHO).name == "helpdesk"
+
+
+async def test_a_domain_that_is_gone_is_told(bot: Bot) -> None:
+    bot.write(lambda db: domains.create(db, "python", "Python"))
+    await opened(bot)
+    bot.write(lambda db: db.execute("DELETE FROM domains WHERE name = 'python'"))
+    await bot.slack.press_home(MEMBER, home.DOMAIN, "python")
+    await bot.settled()
+    assert "There is no domain 'python'" in bot.slack.from_bot()[-1].notes
+
+
+@pytest.mark.parametrize("clock", [Fast()], ids=["fast"])
+async def test_opening_it_often_is_shown_within_the_limit(bot: Bot, clock: Clock) -> None:
+    """One after another for somebody, and many at once for somebody else."""
+    often = PER_MINUTE["views.publish"] + 20
+    for _ in range(often):
+        await bot.slack.open_home(MEMBER)
+    await asyncio.gather(*(bot.slack.open_home("U3") for _ in range(often)))
+    await bot.settled()
+    calls = bot.slack.called("views.publish")
+    assert [c.error for c in calls if c.error] == []
+    assert {c.args["user_id"] for c in calls} == {MEMBER, "U3"}
+    assert sum(c.args["user_id"] == "U3" for c in calls) < often / 2
+
+
+async def test_the_limit_of_others_is_waited_for(bot: Bot) -> None:
+    bot.slack.faults["views.publish"] = ["limited"]
+    assert "What I know" in await opened(bot)
+
+
+async def test_a_tab_that_slack_does_not_take_is_left(bot: Bot) -> None:
+    bot.slack.faults["views.publish"] = ["lost before"]
+    assert await opened(bot) == ""
+    assert "What I know" in await opened(bot)
+
+
+# However much there is
+
+
+def domain(number: int, long: str) -> Domain:
+    return Domain(number, f"d{number}", f"{number}{long}", "", (f"{long}?",) * 6, 0.1, False)
+
+
+@pytest.mark.parametrize("many", [0, 1, 2, 300])
+@pytest.mark.parametrize("long", ["x", "& <b> " * 2_000])
+@pytest.mark.parametrize("helped", [None, 1.0, 0.0])
+def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float | None) -> None:
+    counts = dict.fromkeys(pairs.STATUSES, many)
+    subjects = [Subject(domain(n, long), None, many, many) for n in range(many)]
+    page = Page(
+        seen=personal_data.Seen(
+            WHO, many, many, many, many, counts, None, many % 2 == 0, f"d{many - 1}"
+        ),
+        subjects=subjects,
+        answering=subjects[0].domain if subjects else None,
+        asked=[Asked(long, 0, "done", 0.0, helped, "r" * 40)] * min(many, recent_questions.MOST),
+        fates=[Fate(long, long, "teach", 0, "rejected", 1, long, "", "")]
+        * min(many, home.MOST_FATES),
+    )
+    shown = home.view(page)
+    assert rules.home(shown) == []
+    assert len(shown["blocks"]) <= 100 - 45, "reviewers and admins have 45 more"
+
+
+def test_every_state_of_an_adapter_has_its_words() -> None:
+    assert contributions.NOW.keys() == set(get_args(registry.State))

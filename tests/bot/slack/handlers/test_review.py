@@ -1,0 +1,254 @@
+"""Review from Slack: pairs are approved, edited, rejected and passed over in a form."""
+
+import pytest
+
+from bot.slack.render.blocks import escape
+from data import domains
+from data.pairs import golden, pairs, review_queue
+from data.pairs.pairs import Draft, Pair
+from tests.bot.slack.commands.test_handlers import command, form, labels, said_in
+from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
+from tests.fake_slack.workspace import Json
+
+
+def pending(bot: Bot, count: int = 3) -> None:
+    drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(1, count + 1)]
+    author = f"slack:T1/{MEMBER}"
+    bot.write(lambda db: pairs.add(db, bot.domain, drafts, source="correction", author=author))
+
+
+def pair(bot: Bot, number: int) -> Pair:
+    return pairs.get(bot.store.db, number)
+
+
+async def review(bot: Bot, user: str = REVIEWER) -> Json:
+    """Type `/understudy review`; returns the form that opens."""
+    await command(bot, user, "review")
+    return form(bot)
+
+
+async def press(bot: Bot, user: str, view: Json, label: str, times: int = 1) -> None:
+    await bot.slack.press_in(user, view, label, times)
+    await bot.settled()
+
+
+async def test_pairs_are_approved_one_after_the_other(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    assert "Question 1?" in said_in(view)
+    assert f"by <@{MEMBER}>" in said_in(view)
+    assert labels(view) == ["Approve", "Edit", "Reject", "Next"]
+    await press(bot, REVIEWER, view, "Approve")
+    assert "Pair 1 is approved" in said_in(view)
+    assert "Question 2?" in said_in(view)
+    await press(bot, REVIEWER, view, "Approve")
+    assert "Nothing waits for you" in said_in(view)
+    assert [pair(bot, n).status for n in (1, 2)] == ["approved"] * 2
+    done = bot.rows("SELECT actor, subject FROM audit WHERE action = 'review' ORDER BY id")
+    assert [d["subject"] for d in done] == ["pair 1", "pair 2"]
+    assert {d["actor"] for d in done} == {f"slack:T1/{REVIEWER}"}
+
+
+async def test_a_pair_is_rejected_with_a_reason_for_its_author(bot: Bot) -> None:
+    pending(bot)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Reject")
+    assert "Who suggested it reads this" in said_in(view)
+    await bot.slack.submit(REVIEWER, view, reason="It is out of date.")
+    assert "Pair 1 is rejected" in said_in(view)
+    assert "Question 2?" in said_in(view)
+    rejected = pair(bot, 1)
+    assert (rejected.status, rejected.review_reason) == ("rejected", "It is out of date.")
+    assert rejected.reviewed_by == f"slack:T1/{REVIEWER}"
+
+
+async def test_an_edit_becomes_a_pair_of_its_own(bot: Bot) -> None:
+    pending(bot)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    await bot.slack.submit(REVIEWER, view, response="A better answer.")
+    assert "Approved as edited: pair 4" in said_in(view)
+    old, new = pair(bot, 1), pair(bot, 4)
+    assert (old.status, old.response) == ("rejected", "Answer 1.")
+    assert (new.status, new.prompt, new.response) == ("approved", "Question 1?", "A better answer.")
+    assert (new.author, new.source) == (old.author, "correction")
+
+
+async def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> None:
+    bot.write(lambda db: golden.add(db, bot.domain, "Where is the key?", "Below.", "cli:ann"))
+    pending(bot, 1)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    ack = await bot.slack.submit(REVIEWER, view, prompt="Where is my key, please?")
+    assert "nearly the same as golden question 1" in ack.payload["errors"]["response"]
+    assert [pair(bot, 2).status, len(pairs.every(bot.store.db, bot.domain))] == ["pending", 2]
+
+
+async def test_an_edit_that_cannot_be_a_pair_says_so_in_the_form(bot: Bot) -> None:
+    pending(bot)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    ack = await bot.slack.submit(REVIEWER, view, response="  ")
+    assert "the response is empty" in ack.payload["errors"]["response"]
+    assert pair(bot, 1).status == "pending"
+
+
+async def test_a_pair_that_is_too_long_for_one_input_is_edited_in_several(bot: Bot) -> None:
+    long = "word " * 499 + "end\n\n" + "other " * 400 + "end\n\nlast"
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft("Question?", long)], source="import"))
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    found = [b["label"]["text"] for b in view["blocks"]]
+    assert found == ["Asked", "Answer, part 1 of 2", "Answer, part 2 of 2"]
+    ack = await bot.slack.submit(REVIEWER, view, response0="", response1="")
+    assert "the response is empty" in ack.payload["errors"]["response1"]
+    await bot.slack.submit(REVIEWER, view, response1="A better end.")
+    assert "Approved as edited" in said_in(view)
+    new = pair(bot, 2)
+    assert (new.prompt, new.response) == ("Question?", "word " * 499 + "end\n\nA better end.")
+
+
+async def test_a_long_pair_that_is_not_changed_is_approved_as_it_is(bot: Bot) -> None:
+    long = "line of it\n\n" * 2_600
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft(long, long)], source="import"))
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    await bot.slack.submit(REVIEWER, view)
+    assert [p.status for p in pairs.every(bot.store.db, bot.domain)] == ["approved"]
+    assert pair(bot, 1).response == long.strip()
+
+
+@pytest.mark.parametrize("text", ["<&>" * 9_000, "# " * 15_000, "```\n" * 8_000, "漢" * 30_000])
+async def test_any_pair_is_a_valid_form(bot: Bot, text: str) -> None:
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft(text, text)], source="import"))
+    view = await review(bot)
+    assert "Asked" in said_in(view)
+    await press(bot, REVIEWER, view, "Edit")
+    assert "Answer, part 1 of" in said_in(view)
+    await press(bot, REVIEWER, await review(bot), "Reject")
+    view = form(bot)
+    await bot.slack.submit(REVIEWER, view)
+    assert pair(bot, 1).status == "rejected"
+
+
+async def test_a_text_that_is_longer_as_it_is_written_for_slack_is_shown_whole(bot: Bot) -> None:
+    text = "".join(f"<b>&{n}</b>\n" for n in range(600))
+    bot.write(lambda db: pairs.add(db, bot.domain, [Draft("Why?", text)], source="import"))
+    view = await review(bot)
+    shown = "".join(b["text"]["text"] for b in view["blocks"] if b["type"] == "section")
+    assert escape(text.strip()) in shown
+
+
+async def test_a_pair_that_no_form_takes_is_not_tried_again(bot: Bot) -> None:
+    pending(bot, 1)
+    view = await review(bot)
+    bot.slack.faults["views.update"] += ["view_too_large"]
+    await press(bot, REVIEWER, view, "Edit")
+    assert "more than a form of Slack's takes" in bot.slack.told(REVIEWER)
+    await press(bot, REVIEWER, view, "Approve")
+    assert pair(bot, 1).status == "approved"
+
+
+async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Next")
+    assert "Question 2?" in said_in(view)
+    await press(bot, REVIEWER, view, "Next")
+    assert "Question 1?" in said_in(view)
+    await press(bot, REVIEWER, view, "Approve")
+    await press(bot, REVIEWER, view, "Next")
+    assert "Question 2?" in said_in(view)
+    assert "That is the only one left for you." in said_in(view)
+
+
+async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:
+    pending(bot, 2)
+    first = dict(await review(bot, REVIEWER))
+    assert "Question 1?" in said_in(first)
+    second = await review(bot, ADMIN)
+    assert "Question 2?" in said_in(second)
+    await press(bot, ADMIN, second, "Next")  # the only one that is free is the same again
+    assert "Question 2?" in said_in(second)
+
+
+async def test_a_lease_that_ran_out_lets_others_go_on(bot: Bot) -> None:
+    pending(bot, 1)
+    first = await review(bot, REVIEWER)
+    assert "Others are looking at the rest" in said_in(await review(bot, ADMIN))
+    bot.write(lambda db: db.execute("UPDATE review_leases SET until = 1"))
+    second = await review(bot, ADMIN)
+    assert "Question 1?" in said_in(second)
+    await press(bot, REVIEWER, first, "Approve")
+    assert f"<@{ADMIN}> is looking at pair 1 now" in said_in(first)
+    await press(bot, ADMIN, second, "Approve")
+    assert pair(bot, 1).reviewed_by == f"slack:T1/{ADMIN}"
+
+
+async def test_a_decision_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
+    pending(bot, 3)
+    view = await review(bot)
+    before = dict(view)
+    await press(bot, REVIEWER, view, "Approve", times=3)
+    await press(bot, REVIEWER, {**before, "id": view["id"]}, "Approve")  # another click, later
+    assert [pair(bot, n).status for n in (1, 2, 3)] == ["approved", "pending", "pending"]
+    assert len(bot.rows("SELECT * FROM audit WHERE action = 'review'")) == 1
+
+
+async def test_what_somebody_decided_otherwise_is_said(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    bot.write(lambda db: db.execute("DELETE FROM review_leases"))
+    bot.write(lambda db: review_queue.decide(db, 1, "rejected", f"slack:T1/{ADMIN}"))
+    await press(bot, REVIEWER, view, "Approve")
+    assert f"decided already: rejected, by <@{ADMIN}>" in said_in(view)
+    assert "Question 2?" in said_in(view)
+    assert pair(bot, 1).status == "rejected"
+
+
+@pytest.mark.parametrize("decided", [True, False])
+async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    bot.write(lambda db: db.execute("DELETE FROM review_leases"))
+    if decided:
+        bot.write(lambda db: review_queue.decide(db, 1, "rejected", f"slack:T1/{ADMIN}"))
+    else:
+        bot.write(lambda db: review_queue.hold(db, 1, f"slack:T1/{ADMIN}"))
+    ack = await bot.slack.submit(REVIEWER, view, response="Written for an hour.")
+    said = ack.payload["errors"]["response"]
+    assert ("rejected, by somebody else" if decided else "somebody else is looking") in said
+    assert "what you wrote stands here" in said
+    assert len(pairs.every(bot.store.db, bot.domain)) == 2
+
+
+async def test_an_edit_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
+    pending(bot, 3)
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Edit")
+    ack = await bot.slack.submit(REVIEWER, view, times=3)
+    assert ack.payload["response_action"] == "update"
+    assert [pair(bot, n).status for n in (1, 2, 3)] == ["approved", "pending", "pending"]
+
+
+async def test_the_role_is_checked_at_every_press(bot: Bot) -> None:
+    pending(bot, 2)
+    view = await review(bot)
+    await press(bot, MEMBER, view, "Approve")
+    assert "Only reviewers and admins" in said_in(view)
+    await press(bot, REVIEWER, (await review(bot)), "Edit")
+    ack = await bot.slack.submit(MEMBER, form(bot), response="Mine.")
+    assert "Only reviewers and admins" in ack.payload["errors"]["response"]
+    assert [pair(bot, n).status for n in (1, 2)] == ["pending"] * 2
+
+
+async def test_review_can_be_kept_to_one_domain(bot: Bot) -> None:
+    legal = bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
+    pending(bot, 1)
+    bot.write(lambda db: pairs.add(db, legal, [Draft("May I?", "No.")], source="correction"))
+    await command(bot, REVIEWER, "review legal")
+    assert "May I?" in said_in(form(bot))
+    await press(bot, REVIEWER, form(bot), "Approve")
+    assert "Nothing waits for you" in said_in(form(bot))
+    assert pair(bot, 1).status == "pending"

@@ -1,0 +1,50 @@
+"""The registry of work that goes on after Slack was acknowledged."""
+
+import asyncio
+import logging
+
+import pytest
+
+from bot.slack.workspace.background_tasks import Tasks
+
+
+async def test_draining_waits_for_what_ends_in_time() -> None:
+    tasks, done = Tasks(), []
+
+    async def work() -> None:
+        await asyncio.sleep(0.05)
+        done.append(1)
+
+    tasks.start(work(), "work")
+    await tasks.drain(5)
+    assert done == [1]
+    assert tasks.running == 0
+
+
+async def test_draining_cancels_the_rest_and_waits_until_it_has_tidied_up() -> None:
+    tasks, tidied = Tasks(), []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            tidied.append(1)
+
+    tasks.start(work(), "work")
+    await tasks.drain(0.05)
+    assert tidied == [1]
+
+
+async def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    tasks = Tasks()
+
+    async def work() -> None:
+        raise ValueError
+
+    tasks.start(work(), "the broken work")
+    await tasks.drain(1)
+    assert (
+        caplog.records[0].getMessage(),
+        caplog.records[0].levelno,
+    ) == ("the broken work failed", logging.ERROR)

@@ -1,0 +1,200 @@
+"""What engines hold: true for the engine's present life only, and only while it is heard of."""
+
+import pytest
+
+from data.adapters import placements, registry
+from data.domains import Domain
+from data.store import audit
+from data.store.clock import now_us
+from data.store.db import Store
+from data.store.errors import Conflict, NotFound
+from tests.data import given
+
+
+def beat(store: Store, state: str, name: str = "here") -> placements.Replica:
+    with store.write() as db:
+        placements.beat(db, name, f"http://{name}", "pocket", state)
+    return next(r for r in placements.replicas(store.db) if r.name == name)
+
+
+@pytest.fixture
+def adapter_id(store: Store, domain: Domain) -> int:
+    with store.write() as db:
+        return given.adapter(db, domain).id
+
+
+def load(store: Store, adapter_id: int, name: str = "here") -> None:
+    with store.write() as db:
+        placements.record_loaded(db, name, adapter_id, 12.5)
+
+
+def test_every_start_of_an_engine_is_a_new_generation(store: Store) -> None:
+    lives = [beat(store, state).generation for state in ("starting", "ready", "ready", "down")]
+    assert lives == [0, 1, 1, 1]
+    assert beat(store, "ready").generation == 2
+
+
+def test_what_a_ready_engine_holds_is_routed_to(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    beat(store, "ready", "there")
+    load(store, adapter_id)
+    assert placements.loaded(store.db) == {adapter_id: ["http://here"]}
+    assert placements.ready_urls(store.db) == ["http://here", "http://there"]
+    load(store, adapter_id, "there")
+    assert placements.loaded(store.db) == {adapter_id: ["http://here", "http://there"]}
+
+
+def test_a_replica_that_is_not_ready_keeps_its_rows_and_is_not_routed_to(
+    store: Store, adapter_id: int
+) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    for state in ("draining", "asleep", "down", "starting"):
+        beat(store, state)
+        assert placements.loaded(store.db) == {}
+        assert not placements.can_answer(store.db, "here", adapter_id)
+        assert placements.leases(store.db, adapter_id) == ["here"]
+    beat(store, "ready")
+    assert placements.can_answer(store.db, "here", adapter_id)
+
+
+def test_a_new_process_holds_nothing(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.begin_life(db, "here", empty=True)
+    assert placements.leases(store.db, adapter_id) == []
+
+
+def test_an_engine_that_was_away_keeps_its_leases_until_it_is_asked(
+    store: Store, adapter_id: int
+) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.begin_life(db, "here", empty=False)
+    (placement,) = placements.of_replica(store.db, "here")
+    assert (placement.state, placement.load_ms) == ("loading", None)
+    assert placements.loaded(store.db) == {}
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_what_was_being_loaded_when_the_engine_ended_keeps_count(
+    store: Store, adapter_id: int, empty: bool
+) -> None:
+    """It may be why. Otherwise an adapter that kills the engine would kill it for ever."""
+    beat(store, "ready")
+    for attempts in (1, 2, 3):
+        with store.write() as db:
+            placements.lease(db, "here", adapter_id)
+            placements.begin_life(db, "here", empty=empty)
+        (placement,) = placements.of_replica(store.db, "here")
+        assert (placement.state, placement.attempts) == ("failed", attempts)
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.begin_life(db, "here", empty=empty)
+    assert [p.attempts for p in placements.of_replica(store.db, "here")] == ([] if empty else [0])
+
+
+def test_a_silent_engine_is_not_asked(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    with store.write() as db:
+        since = now_us() - (placements.STALE_S + 1) * 1_000_000
+        db.execute("UPDATE replicas SET heartbeat_at = ?", [since])
+    assert placements.replicas(store.db)[0].stale
+    assert placements.ready_urls(store.db) == []
+    assert placements.loaded(store.db) == {}
+
+
+def test_failures_are_counted_until_it_works(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    with store.write() as db:
+        placements.record_failed(db, "here", adapter_id, "no room")
+        placements.record_failed(db, "here", adapter_id, "still none")
+    (placement,) = placements.of_replica(store.db, "here")
+    assert (placement.state, placement.attempts, placement.error) == ("failed", 2, "still none")
+    load(store, adapter_id)
+    (placement,) = placements.of_replica(store.db, "here")
+    assert (placement.state, placement.attempts, placement.error) == ("loaded", 0, "")
+    assert placement.load_ms == 12.5
+
+
+def test_what_was_dropped_is_gone(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    with store.write() as db:
+        placements.drop(db, "here", adapter_id)
+    assert placements.of_replica(store.db, "here") == []
+
+
+@pytest.mark.parametrize("state", ["loading", "draining", "failed"])
+def test_only_what_is_loaded_may_be_asked(store: Store, adapter_id: int, state: str) -> None:
+    beat(store, "ready")
+    load(store, adapter_id)
+    assert placements.can_answer(store.db, "here", adapter_id)
+    with store.write() as db:
+        if state == "loading":
+            assert placements.lease(db, "here", adapter_id)
+        elif state == "draining":
+            placements.drain(db, "here", adapter_id)
+        else:
+            placements.record_failed(db, "here", adapter_id, "no")
+    assert not placements.can_answer(store.db, "here", adapter_id)
+    assert placements.can_answer(store.db, "here", None)
+
+
+def test_a_removed_adapter_gets_no_lease(store: Store, domain: Domain) -> None:
+    beat(store, "ready")
+    with store.write() as db:
+        adapter = given.adapter(db, domain, "rejected")
+        registry.remove(db, adapter, "cli:ann")
+        assert not placements.lease(db, "here", adapter.id)
+    assert placements.leases(store.db, adapter.id) == []
+
+
+def test_what_failed_can_be_tried_again(store: Store, adapter_id: int) -> None:
+    beat(store, "ready")
+    with store.write() as db:
+        with pytest.raises(Conflict, match="failed on no replica"):
+            placements.retry(db, adapter_id, "cli:ann", "helpdesk@1")
+        for _ in range(3):
+            placements.record_failed(db, "here", adapter_id, "no room")
+        assert placements.retry(db, adapter_id, "cli:ann", "helpdesk@1") == ["here"]
+    (placement,) = placements.of_replica(store.db, "here")
+    assert placement.attempts == 0
+    assert audit.recent(store.db)[0].action == "retry"
+
+
+def test_replicas_that_nobody_runs_are_forgotten_with_their_leases(
+    store: Store, adapter_id: int
+) -> None:
+    for name in ("local-1", "local-2"):
+        beat(store, "ready", name)
+        load(store, adapter_id, name)
+    with store.write() as db:
+        assert placements.keep_only(db, ["local-1"]) == ["local-2"]
+    assert placements.leases(store.db, adapter_id) == ["local-1"]
+
+
+def test_a_restart_is_asked_for_once_and_ends_when_that_one_is_done(store: Store) -> None:
+    beat(store, "ready", "local-1")
+    with store.write() as db:
+        placements.ask_restart(db, "local-1", "cli:ann")
+        placements.ask_restart(db, "local-1", "cli:bob")
+    asked = placements.replica(store.db, "local-1")
+    assert (asked.restart_asked_by, len(audit.recent(store.db))) == ("cli:ann", 1)
+    with store.write() as db:
+        placements.restart_done(db, "local-1", 1)
+        assert placements.replica(db, "local-1").restart_asked_at is not None
+        placements.restart_done(db, "local-1", asked.restart_asked_at)
+        assert placements.replica(db, "local-1").restart_asked_at is None
+
+
+def test_only_engines_of_ours_can_be_restarted(store: Store) -> None:
+    beat(store, "ready", "gpu1:8000")
+    with store.write() as db:
+        with pytest.raises(Conflict, match="run by somebody else"):
+            placements.ask_restart(db, "gpu1:8000", "cli:ann")
+        with pytest.raises(NotFound, match="there are: gpu1:8000"):
+            placements.ask_restart(db, "local-7", "cli:ann")

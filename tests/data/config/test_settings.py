@@ -1,0 +1,261 @@
+"""Settings: the environment wins over the file, and every mistake is named with its place."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic import SecretStr
+
+from data.config import settings as config_settings
+from data.config.settings import SECTIONS, Settings
+from data.store.errors import Invalid
+
+
+def write(folder: Path, **tables: Any) -> Path:
+    """A settings file with top-level keys and tables of keys."""
+    lines = [f"{k} = {json.dumps(v)}" for k, v in tables.items() if not isinstance(v, dict)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+    file = folder / config_settings.FILE_NAME
+    file.write_text("\n".join(lines))
+    return file
+
+
+def load(path: Path | None = None, **environ: str) -> Settings:
+    return config_settings.load(path, environ)
+
+
+def problem(path: Path | None = None, **environ: str) -> str:
+    with pytest.raises(Invalid) as raised:
+        config_settings.load(path, environ)
+    return str(raised.value)
+
+
+# Where settings come from
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load()
+    assert (settings.home, settings.bot.port, settings.base.model) == (tmp_path, 8080, "pocket")
+    assert settings.base.path == str(config_settings.POCKET)
+
+
+def test_the_file_here_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path, bot={"port": 9000}).parent)
+    assert load().bot.port == 9000
+
+
+def test_a_named_file_wins_over_the_variable_and_that_over_the_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files.append(write(folder, bot={"port": 9000 + number}))
+    monkeypatch.chdir(files[0].parent)
+    assert load(UNDERSTUDY_CONFIG=str(files[1])).bot.port == 9001
+    assert load(files[2], UNDERSTUDY_CONFIG=str(files[1])).bot.port == 9002
+
+
+def test_home_is_relative_to_the_file(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, home="state"))
+    assert settings.home == tmp_path / "state"
+    assert settings.store_path == tmp_path / "state" / "understudy.db"
+    assert settings.adapters_path.parent == settings.runs_path.parent == settings.home
+    assert load(tmp_path / config_settings.FILE_NAME, UNDERSTUDY_HOME="/srv/u").home == Path(
+        "/srv/u"
+    )
+
+
+def test_a_local_base_model_is_relative_to_the_file_too(tmp_path: Path) -> None:
+    (tmp_path / "qwen").mkdir()
+    assert load(write(tmp_path, base={"model": "qwen"})).base.path == str(tmp_path / "qwen")
+    hub = "Qwen/Qwen3-4B-Instruct-2507"
+    assert load(write(tmp_path, base={"model": hub})).base.path == hub
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, bot={"port": 9000, "web_chat": True})
+    settings = load(file, UNDERSTUDY_BOT_PORT="9001", UNDERSTUDY_BOT_WEB_CHAT="false")
+    assert (settings.bot.port, settings.bot.web_chat) == (9001, False)
+
+
+def example_of(section: str, key: str) -> str:
+    """A value that the setting takes and that is not its default, as text."""
+    field = SECTIONS[section].model_fields[key]
+    if key in ("max_attempts", "max_model_len", "replicas"):  # these have bounds of their own
+        return str(int(field.default) + 1)
+    if key in ("sleep_hours", "digest_at"):
+        return {"sleep_hours": "22:00-06:00", "digest_at": "07:30"}[key]
+    if isinstance(field.default, bool):
+        return str(not field.default).lower()
+    if (section, key) == ("serving", "url"):
+        return "http://10.0.0.5:8000"
+    if get_origin(field.annotation) is Literal:
+        return str(next(v for v in get_args(field.annotation) if v != field.default))
+    kinds = {int: "33", float: "0.5"}
+    return kinds.get(type(field.default), "text")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [(s, key) for s, model in SECTIONS.items() for key in model.model_fields]
+)
+def test_every_setting_can_be_given_in_the_environment(
+    tmp_path: Path, section: str, key: str
+) -> None:
+    text = example_of(section, key)
+    settings = load(write(tmp_path), **{f"UNDERSTUDY_{section}_{key}".upper(): text})
+    found = getattr(getattr(settings, section), key)
+    if isinstance(found, SecretStr):
+        found = found.get_secret_value()
+    assert found != SECTIONS[section].model_fields[key].default
+    assert text in (str(found), str(found).lower()) or found == (text,)
+
+
+def test_lists_are_separated_by_commas(tmp_path: Path) -> None:
+    settings = load(write(tmp_path), UNDERSTUDY_SLACK_ADMINS="U1, U2,")
+    assert settings.slack.admins == ("U1", "U2")
+
+
+# Secrets
+
+
+def test_a_secret_is_read_from_the_file_that_a_variable_names(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("xoxb-1\n")
+    file = write(tmp_path)
+    settings = load(file, UNDERSTUDY_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"))
+    assert settings.slack.bot_token.get_secret_value() == "xoxb-1"
+
+
+def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+    said = problem(
+        write(tmp_path),
+        UNDERSTUDY_SLACK_BOT_TOKEN="xoxb-1",
+        UNDERSTUDY_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
+    )
+    assert "Both UNDERSTUDY_SLACK_BOT_TOKEN and UNDERSTUDY_SLACK_BOT_TOKEN_FILE are set" in said
+
+
+def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    said = problem(write(tmp_path), UNDERSTUDY_SLACK_APP_TOKEN_FILE=str(tmp_path / "none"))
+    assert said.startswith("UNDERSTUDY_SLACK_APP_TOKEN_FILE: ")
+    assert str(tmp_path / "none") in said
+
+
+def test_secrets_are_not_printed(tmp_path: Path) -> None:
+    settings = load(write(tmp_path), UNDERSTUDY_SLACK_SIGNING_SECRET="hush-hush")
+    assert "hush-hush" not in repr(settings) + str(settings) + str(settings.model_dump())
+    assert settings.slack.signing_secret.get_secret_value() == "hush-hush"
+
+
+def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> None:
+    said = problem(write(tmp_path, slack={"bot_token": ["xoxb-hush"]}))
+    assert "[slack] bot_token" in said
+    assert "hush" not in said
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("bot", "port", "high", "a whole number"),
+        ("bot", "port", 70_000, "at most 65535"),
+        ("bot", "temperature", 3.5, "at most 2"),
+        ("bot", "web_chat", "perhaps", "true or false"),
+        ("serving", "max_lora_rank", 24, "8, 16, 32"),
+        ("serving", "dtype", "int3", "'auto', 'bfloat16'"),
+        ("serving", "port", 0, "at least 1"),
+        ("serving", "sleep_hours", "25:00-06:00", 'hours such as "22:00-06:00"'),
+        ("serving", "sleep_hours", "23:59-00:01", "at least 10 minutes"),
+        ("serving", "url", "10.0.0.5:8000", "such as http://10.0.0.5:8000"),
+        ("serving", "url", "ftp://engine:8000", "is not an address"),
+        ("serving", "url", "http://", "is not an address"),
+        ("serving", "url", "http://engine:99999", "is not an address"),
+        ("serving", "url", ["http://a:1", "http://a:1/"], "a:1 is named twice"),
+        ("tuning", "max_attempts", 0, "at least 1"),
+        ("slack", "mode", "carrier-pigeon", "'off', 'socket' or 'http'"),
+        ("slack", "admins", "U1", "a list, such as"),
+        ("slack", "admins", [7], "text, in quotes"),
+        ("slack", "digest_at", "9:00", 'such as "09:00"'),
+        ("base", "model", 7, "text, in quotes"),
+        ("base", "model", "", "must not be empty"),
+        ("gate", "chance", 1, "less than 1"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_its_place_and_what_it_takes(
+    tmp_path: Path, section: str, key: str, value: Any, words: str
+) -> None:
+    file = write(tmp_path, **{section: {key: value}})
+    said = problem(file)
+    assert f"[{section}] {key}" in said
+    assert f"(in {file}): " in said
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        ("UNDERSTUDY_BOT_PORT", "[bot] port"),
+        ("UNDERSTUDY_SERVING_MAX_LORA_RANK", "[serving] max_lora_rank"),
+        ("UNDERSTUDY_SLACK_MODE", "[slack] mode"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, setting: str) -> None:
+    assert f"{setting} (in {variable}): " in problem(write(tmp_path), **{variable: "wrong"})
+
+
+def test_an_answer_must_leave_room_for_its_question(tmp_path: Path) -> None:
+    file = write(tmp_path, bot={"max_tokens": 512}, serving={"max_model_len": 512})
+
+    assert "[bot] max_tokens is 512, which leaves no room" in problem(file)
+
+
+def test_every_engine_needs_a_port(tmp_path: Path) -> None:
+    file = write(tmp_path, serving={"port": 65_535, "replicas": 2})
+    assert "no port for each of 2 replicas" in problem(file)
+    elsewhere = {"port": 65_535, "replicas": 2, "url": "http://engine:8000/"}
+    assert load(write(tmp_path, serving=elsewhere)).serving.url == ("http://engine:8000",)
+
+
+def test_lora_ranks_can_be_given_in_the_environment(tmp_path: Path) -> None:
+    assert load(write(tmp_path), UNDERSTUDY_SERVING_MAX_LORA_RANK="32").serving.max_lora_rank == 32
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, bot={"port": -1, "hots": "x"}, tunning={"threads": 1})
+    said = problem(file, UNDERSTUDY_TUNING_THREADS="-2")
+    for expected in (
+        f"[bot] port (in {file}): it must be at least 0",
+        f"[bot] hots (in {file}): is not a setting. Did you mean [bot] host?",
+        f"tunning (in {file}): is not a setting. Did you mean [tuning]?",
+        "[tuning] threads (in UNDERSTUDY_TUNING_THREADS)",
+    ):
+        assert expected in said
+
+
+def test_a_section_that_is_no_table_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, bot=7)
+    assert f"[bot] (in {file}): it must be a section" in problem(file)
+    assert f"[bot] (in {file})" in problem(file, UNDERSTUDY_BOT_PORT="9000")
+
+
+def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
+    assert "UNDERSTUDY_BOT_PROT" in problem(write(tmp_path), UNDERSTUDY_BOT_PROT="9000")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert f"There is no settings file {tmp_path / 'x.toml'}" in problem(tmp_path / "x.toml")
+    assert "understudy init" in problem(UNDERSTUDY_CONFIG=str(tmp_path / "x.toml"))
+
+
+@pytest.mark.parametrize("content", [b"bot = [", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / config_settings.FILE_NAME
+    file.write_bytes(content)
+    assert f"{file} is not valid TOML" in problem(file)

@@ -1,0 +1,372 @@
+"""Assignment: a person stays on a variant, whatever happens around them."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hypothesis import given as draw
+from hypothesis import settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from data.adapters.registry import Adapter
+from data.conversations import conversations
+from data.domains import Domain
+from data.experiments import (
+    assignments,
+    experiments,
+    policies,
+    ramps,
+    testers,
+)
+from data.experiments import (
+    variants as experiments_variants,
+)
+from data.experiments.experiments import Experiment, Variant
+from data.experiments.variants import Arm
+from data.store.db import Store, rows, value
+from data.store.errors import Conflict, Invalid
+from tests.data import given
+
+PEOPLE = [f"slack:T1/U{n}" for n in range(2_000)]
+
+
+@pytest.fixture
+def two(store: Store, domain: Domain) -> tuple[Adapter, Adapter]:
+    with store.write() as db:
+        return given.adapter(db, domain, "live"), given.adapter(db, domain)
+
+
+@pytest.fixture
+def running(store: Store, domain: Domain, two: tuple[Adapter, Adapter]) -> Experiment:
+    with store.write() as db:
+        return experiments.start(db, domain, *two, "cli:ann")
+
+
+def with_shares(*shares: float, salt: str = "salt") -> Experiment:
+    """The candidates' shares; the control has the rest."""
+    parts = zip(experiments.LABELS, (1 - sum(shares), *shares), strict=False)
+    variants = tuple(
+        Variant(n, label, n, f"helpdesk@{n}", share, None, {})
+        for n, (label, share) in enumerate(parts, 1)
+    )
+    return Experiment(1, 1, "helpdesk", salt, "running", "cli:ann", 0, None, variants)
+
+
+def on(experiment: Experiment, label: str) -> set[str]:
+    return {p for p in PEOPLE if assignments.variant_for(experiment, p).label == label}
+
+
+def assigned(db: Database, experiment: Experiment, person: str) -> Variant | None:
+    found = assignments.place(db, experiment, person)
+    return found.variant if found else None
+
+
+def label(db: Database, experiment: Experiment, person: str) -> str | None:
+    variant = assigned(db, experiment, person)
+    return variant.label if variant else None
+
+
+# The hash
+
+
+@draw(share=st.floats(0.01, 0.9), more=st.floats(0.001, 0.5), count=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_a_growing_share_only_moves_people_from_the_control(
+    share: float, more: float, count: int
+) -> None:
+    """Nobody from a candidate to the control, nor from one candidate to another."""
+    grown = min(share + more, 0.99)
+    before = with_shares(*[share / count] * count)
+    after = with_shares(*[grown / count] * count)
+    for candidate in before.candidates:
+        assert on(before, candidate.label) <= on(after, candidate.label)
+
+
+@pytest.mark.parametrize("shares", [(0.05,), (0.5,), (0.9,), (1 / 3, 1 / 3), (0.1, 0.3, 0.2)])
+def test_the_shares_are_what_was_asked_for(shares: tuple[float, ...]) -> None:
+    """Within five standard deviations of a binomial."""
+    experiment = with_shares(*shares)
+    for variant in experiment.variants:
+        expected = variant.share * len(PEOPLE)
+        spread = (expected * (1 - variant.share)) ** 0.5
+        assert abs(len(on(experiment, variant.label)) - expected) < 5 * spread
+
+
+def test_sides_of_different_comparisons_are_independent() -> None:
+    both = on(with_shares(0.5, salt="one"), "B") & on(with_shares(0.5, salt="two"), "B")
+    assert abs(len(both) - len(PEOPLE) / 4) < 100
+
+
+# Exposure
+
+
+def test_a_person_stays_where_they_were_first_answered(store: Store, running: Experiment) -> None:
+    person = next(p for p in PEOPLE if assignments.variant_for(running, p).label == "A")
+    a, b = running.variants
+    assert assigned(store.db, running, person) == a
+    with store.write() as db:
+        assignments.expose(db, running.id, person, a.id)
+        assignments.expose(db, running.id, person, b.id)  # too late: the first one counts
+    moved = replace(running, variants=(replace(a, share=0.001), replace(b, share=0.999)))
+    assert assignments.variant_for(moved, person).label == "B"
+    assert label(store.db, moved, person) == "A"
+
+
+def test_an_answer_is_only_begun_on_the_persons_variant_while_it_runs(
+    store: Store, running: Experiment
+) -> None:
+    """What was planned before somebody else's ramp, or end, is planned anew."""
+    a, b = running.variants
+    with store.write() as db:
+        assert assignments.may_see(db, running.id, "p", b.id)
+        assignments.expose(db, running.id, "p", a.id)
+        assert not assignments.may_see(db, running.id, "p", b.id)
+        assert assignments.may_see(db, running.id, "p", a.id)
+        experiments.stop(db, running, "cli:ann")
+        assert not assignments.may_see(db, running.id, "p", a.id)
+
+
+def ask(path: Path, domain: Domain, questions: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each (person, thread) is planned, and then opened, over a store of its own, as a bot does:
+    others open and ramp in between. Returns who was answered by which label."""
+    found = []
+    with Store(path) as store:
+        for begin in range(0, len(questions), 500):
+            some = questions[begin : begin + 500]
+            planned = now(store.db, domain)
+            variants = [assigned(store.db, planned, person) for person, _ in some]
+            with store.write() as db:
+                for (person, thread), variant in zip(some, variants, strict=True):
+                    stage = planned.stage
+                    assert variant is not None
+                    if not assignments.may_see(db, planned.id, person, variant.id):
+                        again = now(db, domain)  # somebody else was first: planned anew
+                        variant, stage = assigned(db, again, person), again.stage
+                        assert variant is not None
+                    conversations.open_thread(db, thread, domain.id, person)
+                    assignments.expose(db, planned.id, person, variant.id, stage)
+                    found.append((person, variant.label))
+    return found
+
+
+def now(db: Database, domain: Domain) -> Experiment:
+    running = experiments.running(db, domain.id)
+    assert running is not None
+    return running
+
+
+@pytest.mark.slow
+def test_nobody_of_100_000_people_is_moved_by_threads_restarts_or_ramps(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter]
+) -> None:
+    """5 -> 20 -> 50%: people come and come back in random order, each time in another thread, to
+    four bots at once; in the middle of each stage all bots begin anew, and the ramp comes while
+    they answer."""
+    rng = random.Random(5)
+    people = [f"slack:T1/U{n}" for n in range(100_000)]
+    with store.write() as db:
+        experiment = experiments.begin(db, domain, [Arm(a) for a in two], "cli:ann", 0.05)
+    labels: dict[str, set[str]] = {}
+    questions = iter(range(10**9))
+    for share in (0.2, 0.5, None):
+        for half in (1, 2):
+            asked = [(p, f"C1/{next(questions)}") for p in rng.choices(people, k=40_000)]
+            with ThreadPoolExecutor(4) as bots:
+                answers = [bots.submit(ask, store.path, domain, asked[i::4]) for i in range(4)]
+                if half == 2 and share is not None:
+                    with store.write() as db:
+                        experiment = ramps.ramp(db, experiment, share, "cli:ann")
+            for person, side in chain.from_iterable(a.result() for a in answers):
+                labels.setdefault(person, set()).add(side)
+    stored = {
+        r["person"]: {r["label"]}
+        for r in rows(
+            store.db,
+            "SELECT a.person, v.label FROM assignments a JOIN variants v ON v.id = a.variant_id",
+        )
+    }
+    assert len(labels) > 90_000
+    assert [person for person, seen in labels.items() if len(seen) > 1] == []
+    assert stored == labels
+    assert value(store.db, "SELECT count(*) FROM conversations") == 240_000
+    assert value(store.db, "SELECT count(DISTINCT stage) FROM assignments") == 3
+
+
+# Ramps
+
+
+def test_a_ramp_begins_a_stage_and_leaves_the_answered_where_they_are(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter]
+) -> None:
+    with store.write() as db:
+        begun = experiments.begin(db, domain, [Arm(a) for a in two], "cli:ann", 0.05)
+        person = next(p for p in PEOPLE if label(db, begun, p) == "A" and p in on_at(begun, 0.5))
+        variant = assignments.variant_for(begun, person)
+        assignments.expose(db, begun.id, person, variant.id, begun.stage)
+        grown = ramps.ramp(db, begun, 0.5, "cli:bob")
+        late = next(p for p in PEOPLE if label(db, grown, p) == "B" and p not in on(begun, "B"))
+        assignments.expose(db, grown.id, late, grown.variants[1].id, grown.stage)
+    assert (grown.stage, [v.share for v in grown.variants]) == (2, [0.5, 0.5])
+    assert label(store.db, grown, person) == "A"
+    sql = "SELECT person, stage FROM assignments ORDER BY stage"
+    assert rows(store.db, sql) == [
+        {"person": person, "stage": 1},
+        {"person": late, "stage": 2},
+    ]
+    sql = "SELECT number, shares, started_by FROM stages ORDER BY number"
+    assert rows(store.db, sql) == [
+        {"number": 1, "shares": '{"A":0.95,"B":0.05}', "started_by": "cli:ann"},
+        {"number": 2, "shares": '{"A":0.5,"B":0.5}', "started_by": "cli:bob"},
+    ]
+
+
+def on_at(experiment: Experiment, share: float) -> set[str]:
+    a, b = experiment.variants
+    return on(replace(experiment, variants=(a, replace(b, share=share))), "B")
+
+
+def test_a_share_never_shrinks(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        for share in (0.2, 0.5, 1.0, 0.0):
+            with pytest.raises(Invalid):
+                ramps.ramp(db, running, share, "cli:ann")
+        grown = ramps.ramp(db, running, 0.8, "cli:ann")
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            ramps.ramp(db, running, 0.9, "cli:ann")
+        experiments.stop(db, grown, "cli:ann")
+        with pytest.raises(Conflict, match="changed meanwhile"):
+            ramps.ramp(db, grown, 0.9, "cli:ann")
+
+
+def test_candidates_grow_in_the_proportions_they_have(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter]
+) -> None:
+    with store.write() as db:
+        sides = [Arm(None), *(Arm(a) for a in two)]
+        begun = experiments.begin(db, domain, sides, "cli:ann", 0.1)
+        grown = ramps.ramp(db, begun, 0.6, "cli:ann")
+    assert [v.share for v in begun.variants] == pytest.approx([0.9, 0.05, 0.05])
+    assert [v.share for v in grown.variants] == pytest.approx([0.4, 0.3, 0.3])
+
+
+# Who is in none
+
+
+def test_the_holdout_is_in_no_comparison_and_the_same_in_each(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
+) -> None:
+    def out(experiment: Experiment) -> set[str]:
+        return {p for p in PEOPLE if label(store.db, experiment, p) is None}
+
+    assert out(running) == set()
+    with store.write() as db:
+        policies.set_holdout(db, domain, 0.1, "cli:ann")
+    held = out(running)
+    assert 130 < len(held) < 270
+    with store.write() as db:
+        experiments.stop(db, running, "cli:ann")
+        second = experiments.start(db, domain, *two, "cli:ann")
+        policies.set_holdout(db, domain, 0.2, "cli:ann")
+        with pytest.raises(Invalid, match="between 0 and 50%"):
+            policies.set_holdout(db, domain, 0.6, "cli:ann")
+    assert held < out(second)
+
+
+def test_who_was_answered_before_stays_when_the_holdout_grows(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        for person in PEOPLE[:100]:
+            variant = assignments.variant_for(running, person)
+            assignments.expose(db, running.id, person, variant.id)
+        policies.set_holdout(db, domain, 0.5, "cli:ann")
+    assert None not in {label(store.db, running, p) for p in PEOPLE[:100]}
+
+
+def test_who_was_given_a_candidate_before_can_be_left_out(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
+) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        assignments.expose(db, running.id, "on a", a.id)
+        assignments.expose(db, running.id, "on b", b.id)
+        experiments.stop(db, running, "cli:ann")
+        sides = [Arm(adapter) for adapter in two]
+        after = experiments.begin(db, domain, sides, "cli:ann", excludes=running.id)
+    assert label(store.db, after, "on a") is not None
+    assert label(store.db, after, "on b") is None
+    assert label(store.db, after, "new") is not None
+
+
+# Testers
+
+
+def test_a_tester_gets_what_they_chose_and_is_in_no_statistic(
+    store: Store, running: Experiment
+) -> None:
+    person = next(p for p in PEOPLE if label(store.db, running, p) == "A")
+    with store.write() as db:
+        assignments.expose(db, running.id, person, running.variants[0].id)
+        testers.put(db, running, person, "b", "cli:ann")
+        assert assignments.may_see(db, running.id, person, running.variants[1].id)
+        testers.put(db, running, "web:new", "A", "cli:ann")
+        assignments.expose(db, running.id, "web:new", running.variants[0].id)
+        with pytest.raises(Invalid, match=r"no variant 'C' \(there are: A, B\)"):
+            testers.put(db, running, person, "C", "cli:ann")
+    assert label(store.db, running, person) == "B"
+    assert testers.every(store.db, running) == {person: "B", "web:new": "A"}
+    assert value(store.db, "SELECT count(*) FROM assignments WHERE tester = 1") == 2
+    counted = given.counts(store.db, running)
+    assert [c.people for c in counted] == [0, 0]
+
+
+# What variants differ in
+
+
+def test_variants_may_differ_in_prompt_and_sampling_alone(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter]
+) -> None:
+    live = two[0]
+    with store.write() as db:
+        begun = experiments.begin(
+            db,
+            domain,
+            [Arm(live), Arm(live, "Be kind."), Arm(live, sampling={"temperature": 0.2})],
+            "cli:ann",
+        )
+    assert [v.described for v in begun.variants] == [
+        "helpdesk@1",
+        "helpdesk@1 (own prompt)",
+        "helpdesk@1 (temperature=0.2)",
+    ]
+    assert [v.share for v in begun.variants] == pytest.approx([1 / 3] * 3)
+    assert begun.variants[1].system_prompt == "Be kind."
+    assert begun.variants[2].sampling == {"temperature": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        (Arm(None, sampling={"heat": 1}), "no sampling setting"),
+        (Arm(None, sampling={"temperature": 3.0}), "between 0 and 2"),
+        (Arm(None, sampling={"temperature": "hot"}), "must be a number"),
+        (Arm(None, sampling={"max_tokens": 1.5}), "must be a whole number"),
+        (Arm(None, sampling={"max_tokens": True}), "must be a whole number"),
+        (Arm(None, "x" * 40_000), "at most 32,000 characters"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(arm: Arm, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        experiments_variants.check(arm)
+
+
+def test_a_setting_is_read_from_text() -> None:
+    assert experiments_variants.setting("temperature=0.2") == ("temperature", 0.2)
+    assert experiments_variants.setting("max_tokens=80") == ("max_tokens", 80)
+    for text in ("heat=1", "temperature=hot", "temperature", "max_tokens=1.5"):
+        with pytest.raises(Invalid):
+            experiments_variants.setting(text)

@@ -1,0 +1,267 @@
+"""What is collected of a comparison: sums over people, by stage and variant, and nothing else."""
+
+from dataclasses import asdict, replace
+from math import log
+
+import orjson
+import pytest
+
+from data.adapters.registry import Adapter
+from data.conversations import conversations, side_by_side
+from data.domains import Domain
+from data.experiments import assignments, experiments, metric_sums, ramps
+from data.experiments import testers as choosers
+from data.experiments.experiments import Experiment, Variant
+from data.experiments.metric_sums import CORRELATION, Ballot, Evidence, Votes, alike
+from data.feedback import feedback
+from data.store.clock import now_us
+from data.store.db import Store
+from tests.data import given as made
+
+
+@pytest.fixture
+def two(store: Store, domain: Domain) -> tuple[Adapter, Adapter]:
+    with store.write() as db:
+        return made.adapter(db, domain, "live"), made.adapter(db, domain)
+
+
+@pytest.fixture
+def running(store: Store, domain: Domain, two: tuple[Adapter, Adapter]) -> Experiment:
+    with store.write() as db:
+        return experiments.start(db, domain, *two, "cli:ann")
+
+
+def answers(
+    store: Store,
+    domain: Domain,
+    running: Experiment,
+    person: str,
+    variant: Variant,
+    *thumbs: bool | None,
+    status: conversations.Status = "done",
+) -> list[str]:
+    """Expose a person to a variant and give them an answer for each thumb, None: not rated."""
+    with store.write() as db:
+        assignments.expose(db, running.id, person, variant.id)
+        given = []
+        for up in thumbs:
+            given.append(made.reply(db, domain, person, variant=variant, status=status))
+            if up is not None:
+                feedback.thumb(db, given[-1], person, up)
+        return given
+
+
+def collected(store: Store, running: Experiment) -> Evidence:
+    return metric_sums.collect(store.db, experiments.get(store.db, running.id))
+
+
+def test_a_person_is_one_value_however_often_they_rate(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    answers(store, domain, running, "p1", a, True, True, True, False)
+    answers(store, domain, running, "p2", a, False, False, None)
+    answers(store, domain, running, "p3", a, None)
+    answers(store, domain, running, "web:p4", b, True)
+    found = collected(store, running)
+    (stage,) = found.stages
+    assert stage.shares == (0.5, 0.5)
+    assert [c.assigned for c in stage.cells] == [3, 1]
+    of_a, of_b = (c.of("rating") for c in stage.cells)
+    four, two = 4 / (1 + 3 * CORRELATION), 2 / (1 + CORRELATION)  # weights of p1 and p2
+    assert asdict(of_a) == pytest.approx(
+        {
+            "people": 2,
+            "w": four + two,
+            "wy": 0.75 * four,
+            "ww": four**2 + two**2,
+            "wwy": 0.75 * four**2,
+            "wwyy": (0.75 * four) ** 2,
+        }
+    )
+    assert of_b == alike(1, 1.0, 1.0)
+    control = found.variants[0]
+    assert (control.adapter, control.replies, control.up, control.down) == ("helpdesk@1", 8, 3, 3)
+
+
+def test_people_carry_the_stage_in_which_they_were_first_exposed(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    answers(store, domain, running, "p1", b, True)
+    with store.write() as db:
+        ramped = ramps.ramp(db, running, 0.8, "cli:ann")
+    answers(store, domain, ramped, "p1", b, True)
+    answers(store, domain, ramped, "p2", b, False)
+    answers(store, domain, ramped, "p3", a, True)
+    first, second = collected(store, running).stages
+    assert (first.shares, second.shares) == ((0.5, 0.5), pytest.approx((0.2, 0.8)))
+    assert [c.of("rating").people for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
+    assert [c.assigned for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
+    assert first.cells[1].of("failed") == alike(1, 0.0, 0.0)
+
+
+def test_testers_are_in_no_sum(store: Store, domain: Domain, running: Experiment) -> None:
+    a, b = running.variants
+    answers(store, domain, running, "p1", a, True)
+    answers(store, domain, running, "web:p2", b, True)
+    with store.write() as db:
+        choosers.put(db, running, "web:p2", "B", "cli:ann")
+        choosers.put(db, running, "web:p3", "B", "cli:ann")
+    answers(store, domain, running, "web:p3", b, True)
+    (stage,) = collected(store, running).stages
+    assert [c.assigned for c in stage.cells] == [1, 0]
+    assert stage.cells[1].sums == {}
+
+
+def test_what_happened_to_the_answers(store: Store, domain: Domain, running: Experiment) -> None:
+    _, b = running.variants
+    first, second, third, fourth = answers(store, domain, running, "p1", b, True, None, None, None)
+    answers(store, domain, running, "p2", b, None, status="failed")
+    answers(store, domain, running, "p3", b, None, status="partial")
+    answers(store, domain, running, "web:p4", b, None, status="streaming")
+    with store.write() as db:
+        feedback.correction(db, first, "p1", "Better so.")
+        feedback.follow_up(db, first, "p1", True)
+        feedback.follow_up(db, second, "p1", False)
+        db.execute("UPDATE replies SET again_of = ? WHERE id = ?", [second, third])
+        db.execute("UPDATE replies SET latency_us = 2000000 WHERE id = ?", [third])
+        db.execute("UPDATE replies SET latency_us = 4000000 WHERE id = ?", [fourth])
+    cell = collected(store, running).stages[0].cells[1]
+    assert cell.of("correction") == alike(1, 0.25, 0.0625)
+    assert cell.of("regenerate") == alike(1, 0.25, 0.0625)
+    assert cell.of("follow_up") == alike(1, 0.5, 0.25)
+    assert cell.of("failed") == alike(3, 2.0, 2.0)
+    assert cell.of("latency").people == 1
+    assert cell.of("latency").wy == pytest.approx(log(3_000_000))
+    assert cell.assigned == 4
+
+
+def test_an_answer_in_the_variants_place_is_a_failure_of_the_variant_alone(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """Its thumb is nobody's; that it was needed counts for the guardrail, of this person only."""
+    a, b = running.variants
+    answers(store, domain, running, "p1", b, True)
+    answers(store, domain, running, "p2", a, True)
+    with store.write() as db:
+        for person in ("p1", "p2"):
+            stand_in = made.reply(db, domain, person)
+            db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [b.adapter_id, stand_in])
+            feedback.thumb(db, stand_in, person, False)
+            feedback.correction(db, stand_in, person, "Better so.")
+        db.execute("UPDATE replies SET latency_us = 9000000 WHERE variant_id IS NULL")
+        db.execute("UPDATE replies SET latency_us = 3000000 WHERE variant_id = ?", [b.id])
+    control, candidate = collected(store, running).stages[0].cells
+    assert candidate.of("failed") == alike(1, 0.5, 0.25)
+    assert candidate.of("latency").people == 1
+    assert candidate.of("latency").wy == pytest.approx(log(3_000_000))
+    assert candidate.of("rating") == alike(1, 1.0, 1.0)
+    assert candidate.of("correction") == alike(1, 0.0, 0.0)
+    assert (control.of("failed"), control.of("rating")) == (alike(1, 0.0, 0.0), alike(1, 1.0, 1.0))
+
+
+def test_votes_that_do_not_count_are_in_no_sum(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    (reply,) = answers(store, domain, running, "p1", b, None)
+    with store.write() as db:
+        feedback.follow_up(db, reply, "p1", True)
+        feedback.correction(db, reply, "p1", "Better so.")
+        db.execute("UPDATE feedback SET counts = 0")
+    cell = collected(store, running).stages[0].cells[1]
+    assert cell.of("follow_up").people == 0
+    assert cell.of("correction") == alike(1, 0.0, 0.0)
+
+
+def test_what_a_person_thought_before_is_what_stood_at_their_exposure(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    with store.write() as db:
+        before = [made.reply(db, domain, "p1") for _ in range(2)]
+        for reply in before:
+            feedback.thumb(db, reply, "p1", True)
+        feedback.thumb(db, made.reply(db, domain, "p2"), "p2", True)
+    answers(store, domain, running, "p1", b, False)
+    with store.write() as db:
+        feedback.thumb(db, before[0], "p1", False)  # too late to be earlier
+        feedback.thumb(db, made.reply(db, domain, "p1"), "p1", False)
+    answers(store, domain, running, "p2", b, None)  # rated before, not in the comparison
+    answers(store, domain, running, "p3", b, True)  # rated in the comparison, not before
+    earlier = collected(store, running).stages[0].cells[1].earlier
+    assert asdict(earlier) == {
+        "people": 1,
+        "w": 1.0,
+        "wx": 1.0,
+        "ww": 1.0,
+        "wwx": 1.0,
+        "wwxx": 1.0,
+        "wwy": 0.0,
+        "wwxy": 0.0,
+    }
+
+
+def test_someone_who_votes_for_ever_weighs_as_five(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    answers(store, domain, running, "p1", b, *[True] * 45)
+    rating = collected(store, running).stages[0].cells[1].of("rating")
+    assert rating.w == pytest.approx(45 / (1 + 44 * CORRELATION))
+    assert rating.w < 1 / CORRELATION == 5
+
+
+def test_choices_between_two_answers_are_ballots(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+
+    def choose(person: str, *which: feedback.Preferred, swapped: bool = False) -> None:
+        with store.write() as db:
+            for preferred in which:
+                shown = [made.reply(db, domain, person, variant=v) for v in (a, b)]
+                first, second = shown[::-1] if swapped else shown
+                side_by_side.open_pairing(db, running.id, person, first, second)
+                feedback.prefer(db, first, person, preferred)
+
+    choose("p1", "first", "second", "second", "tie")
+    choose("p2", "first", "second", "second", "tie")
+    choose("p3", "first", swapped=True)
+    with store.write() as db:
+        choosers.put(db, running, "web:p4", "B", "cli:ann")
+    choose("web:p4", "first")
+    assert collected(store, running).ballots == (
+        Ballot((Votes("A", "B", 1, 2, 1),), people=2),
+        Ballot((Votes("B", "A", 1, 0, 0),), people=1),
+    )
+
+
+def test_variants_without_anybody_are_empty(store: Store, running: Experiment) -> None:
+    found = collected(store, running)
+    assert [c.assigned for c in found.stages[0].cells] == [0, 0]
+    assert all(not c.sums for c in found.stages[0].cells)
+
+
+def test_a_stopped_comparison_collects_no_later_stand_ins(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    answers(store, domain, running, "p1", b, True)
+    with store.write() as db:
+        ended = experiments.stop(db, running, "cli:ann")
+        late = made.reply(db, domain, "p1")
+        db.execute(
+            "UPDATE replies SET instead_of = ?, created_at = ? WHERE id = ?",
+            [b.adapter_id, now_us() + 1_000_000, late],
+        )
+    assert collected(store, ended).stages[0].cells[1].of("failed") == alike(1, 0.0, 0.0)
+
+
+def test_json_keeps_evidence_as_it_is(store: Store, domain: Domain, running: Experiment) -> None:
+    a, b = running.variants
+    answers(store, domain, running, "p1", a, True, False, False)
+    answers(store, domain, running, "p2", b, True)
+    found = replace(collected(store, running), ballots=(Ballot((Votes("A", "B", 1),), 3),))
+    assert metric_sums.from_json(orjson.loads(orjson.dumps(asdict(found)))) == found

@@ -1,0 +1,260 @@
+"""Feedback: a person has one judgement of a kind, a correction becomes a pair, history stays."""
+
+import pytest
+
+from data.conversations import conversations
+from data.domains import Domain
+from data.experiments import experiments
+from data.feedback import feedback
+from data.pairs import pairs, review_status
+from data.pairs.pairs import Draft
+from data.store.db import Store, rows, value
+from data.store.errors import Conflict, Forbidden, Invalid, NotFound
+from tests.data import given
+
+ANN, BOB = "slack:T1/UANN", "slack:T1/UBOB"
+
+
+@pytest.fixture
+def reply(store: Store, domain: Domain) -> str:
+    with store.write() as db:
+        return given.reply(db, domain, ANN, "How do I log in?", "With a key.")
+
+
+def correct(store: Store, reply: str, text: str, person: str = ANN) -> pairs.Pair:
+    with store.write() as db:
+        judged = feedback.correction(db, reply, person, text)
+    assert judged.pair_id is not None
+    return pairs.get(store.db, judged.pair_id)
+
+
+# Thumbs
+
+
+def test_a_thumb_is_counted(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        judged = feedback.thumb(db, reply, ANN, up=True)
+    assert (judged.value, judged.person, judged.reply_id) == (1.0, ANN, reply)
+    assert feedback.counts(store.db, domain.id) == {"up": 1, "down": 0, "corrections": 0}
+
+
+def test_the_newest_thumb_counts_and_the_earlier_stays_as_history(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    with store.write() as db:
+        feedback.thumb(db, reply, ANN, up=True)
+        feedback.thumb(db, reply, ANN, up=False)
+    assert feedback.counts(store.db, domain.id) == {"up": 0, "down": 1, "corrections": 0}
+    sql = "SELECT live, value, superseded_at IS NULL AS current FROM feedback ORDER BY id"
+    assert rows(store.db, sql) == [
+        {"live": 0, "value": 1.0, "current": 0},
+        {"live": 1, "value": 0.0, "current": 1},
+    ]
+
+
+def test_the_same_thumb_again_changes_nothing(store: Store, reply: str) -> None:
+    with store.write() as db:
+        first = feedback.thumb(db, reply, ANN, up=True)
+        assert feedback.thumb(db, reply, ANN, up=True) == first
+    assert value(store.db, "SELECT count(*) FROM feedback") == 1
+
+
+def test_everybody_has_a_judgement_of_their_own(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        feedback.thumb(db, reply, ANN, up=True)
+        feedback.thumb(db, reply, BOB, up=False)
+        feedback.withdraw(db, reply, BOB, "thumb")
+        feedback.withdraw(db, reply, BOB, "thumb")
+    assert feedback.counts(store.db, domain.id) == {"up": 1, "down": 0, "corrections": 0}
+
+
+def test_ratings_follow_a_changed_mind(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
+        reply = given.reply(db, domain, ANN, variant=begun.variants[1])
+
+        def ratings() -> tuple[int, int]:
+            counted = given.counts(db, begun)[1]
+            return counted.up, counted.down
+
+        feedback.thumb(db, reply, ANN, up=True)
+        assert ratings() == (1, 0)
+        feedback.thumb(db, reply, ANN, up=False)
+        assert ratings() == (0, 1)
+        feedback.withdraw(db, reply, ANN, "thumb")
+        assert ratings() == (0, 0)
+
+
+def test_an_answer_that_broke_off_says_nothing_about_its_variant(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
+        broken = given.reply(db, domain, ANN, variant=begun.variants[1], status="partial")
+        feedback.thumb(db, broken, ANN, up=False)
+        feedback.thumb(db, broken, ANN, up=True)
+        feedback.withdraw(db, broken, ANN, "thumb")
+        feedback.thumb(db, broken, ANN, up=False)
+        counted = given.counts(db, begun)[1]
+
+    assert (counted.up, counted.down, counted.ratings) == (0, 0, ())
+    assert feedback.counts(store.db, domain.id)["down"] == 1
+
+
+@pytest.mark.parametrize("status", ["done", "partial", "cancelled"])
+def test_an_answer_that_was_seen_can_be_rated(
+    store: Store, domain: Domain, status: conversations.Status
+) -> None:
+    with store.write() as db:
+        feedback.thumb(db, given.reply(db, domain, ANN, status=status), ANN, up=False)
+    assert feedback.counts(store.db, domain.id)["down"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("failed", "failed on our side"), ("streaming", "still being written")]
+)
+def test_an_answer_that_was_not_seen_cannot_be_rated(
+    store: Store, domain: Domain, status: conversations.Status, words: str
+) -> None:
+    with pytest.raises(Conflict, match=words), store.write() as db:
+        feedback.thumb(db, given.reply(db, domain, ANN, status=status), ANN, up=False)
+
+
+def test_a_reply_that_is_not_there(store: Store) -> None:
+    with pytest.raises(NotFound, match="no reply 'nope'"), store.write() as db:
+        feedback.thumb(db, "nope", ANN, up=True)
+
+
+def test_own_refuses_what_somebody_else_asked(store: Store, reply: str) -> None:
+    feedback.own(store.db, reply, ANN)
+    with pytest.raises(Forbidden, match="somebody else"):
+        feedback.own(store.db, reply, BOB)
+
+
+# Reasons
+
+
+def test_a_reason_is_one_short_text(store: Store, reply: str) -> None:
+    with store.write() as db:
+        feedback.reason(db, reply, ANN, " too long ")
+        feedback.reason(db, reply, ANN, "wrong")
+    judged = feedback.live(store.db, reply, ANN, "reason")
+    assert judged is not None
+    assert judged.text == "wrong"
+    for text, words in (("  ", "is empty"), ("x" * 8_001, "8,001 characters")):
+        with pytest.raises(Invalid, match=words), store.write() as db:
+            feedback.reason(db, reply, ANN, text)
+
+
+# Corrections
+
+
+def test_a_correction_becomes_a_pending_pair_of_its_author(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    pair = correct(store, reply, " With your badge. ")
+    assert (pair.prompt, pair.response) == ("How do I log in?", "With your badge.")
+    assert (pair.status, pair.source, pair.source_ref, pair.author) == (
+        "pending",
+        "correction",
+        reply,
+        ANN,
+    )
+    assert feedback.counts(store.db, domain.id)["corrections"] == 1
+
+
+def test_a_second_correction_replaces_the_first(store: Store, domain: Domain, reply: str) -> None:
+    first, second = correct(store, reply, "With a badge."), correct(store, reply, "With a PIN.")
+    assert pairs.get(store.db, first.id).status == "rejected"
+    assert second.status == "pending"
+    assert feedback.counts(store.db, domain.id)["corrections"] == 1
+
+
+def test_coming_back_to_an_earlier_correction_makes_it_wait_again(store: Store, reply: str) -> None:
+    first = correct(store, reply, "With a badge.")
+    correct(store, reply, "With a PIN.")
+    again = correct(store, reply, "With a badge.")
+    assert (again.id, again.status) == (first.id, "pending")
+
+
+def test_a_correction_that_was_approved_stays_when_its_author_thinks_again(
+    store: Store, reply: str
+) -> None:
+    first = correct(store, reply, "With a badge.")
+    with store.write() as db:
+        review_status.give(db, first.id, "approved", "cli:rita")
+    correct(store, reply, "With a PIN.")
+    assert pairs.get(store.db, first.id).status == "approved"
+
+
+def test_a_reviewers_rejection_stands(store: Store, reply: str) -> None:
+    first = correct(store, reply, "With a badge.")
+    with store.write() as db:
+        review_status.give(db, first.id, "rejected", "cli:rita")
+    assert correct(store, reply, "With a badge.", BOB).status == "rejected"
+
+
+def test_the_same_correction_of_two_people_is_one_pair_and_outlives_either(
+    store: Store, reply: str
+) -> None:
+    first = correct(store, reply, "With a badge.", ANN)
+    assert correct(store, reply, "With a badge.", BOB).id == first.id
+    correct(store, reply, "With a PIN.", ANN)
+    assert pairs.get(store.db, first.id).status == "pending"
+    with store.write() as db:
+        feedback.withdraw(db, reply, BOB, "correction")
+    assert pairs.get(store.db, first.id).status == "rejected"
+
+
+def test_a_correction_that_is_known_points_to_the_known_pair(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    with store.write() as db:
+        (known,) = given.approved(db, domain, Draft("How do I log in?", "With a badge."))
+    assert correct(store, reply, "with a badge.").id == known
+    with store.write() as db:
+        feedback.withdraw(db, reply, ANN, "correction")
+    assert pairs.get(store.db, known).status == "approved"
+
+
+def test_a_withdrawn_correction_does_not_wait_for_review(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    pair = correct(store, reply, "With a badge.")
+    with store.write() as db:
+        feedback.withdraw(db, reply, ANN, "correction")
+    assert pairs.get(store.db, pair.id).status == "rejected"
+    assert feedback.counts(store.db, domain.id)["corrections"] == 0
+    assert feedback.live(store.db, reply, ANN, "correction") is None
+
+
+def test_a_correction_is_always_for_training(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        pair_id = feedback.correction(db, reply, "web:me", "The better answer.").pair_id
+
+    assert pair_id is not None
+    assert pairs.get(store.db, pair_id).split == "train"
+
+
+def test_a_correction_speaks_of_the_fact_that_was_asked_for(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    question, _ = conversations.exchange(store.db, reply)
+    known = pairs.Draft(prompt=question.upper(), response="The old answer.", fact="opening-hours")
+    with store.write() as db:
+        pairs.add(db, domain, [known], source="import", status="approved")
+        pair_id = feedback.correction(db, reply, "web:me", "The better answer.").pair_id
+
+    assert pair_id is not None
+    assert pairs.get(store.db, pair_id).fact == "opening-hours"
+
+
+def test_the_corrections_of_a_pair_are_found_without_going_through_all_feedback(
+    store: Store,
+) -> None:
+    for sql in (
+        "SELECT count(*) FROM feedback WHERE pair_id = ? AND live = 1 AND id <> 1",
+        "UPDATE feedback SET text = '' WHERE pair_id = ?",
+    ):
+        [how] = rows(store.db, f"EXPLAIN QUERY PLAN {sql}", [1])
+        assert "feedback_by_pair (pair_id=?)" in how["detail"]

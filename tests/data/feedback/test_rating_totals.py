@@ -1,0 +1,237 @@
+"""What counts: within the daily cap, not of the quarantined, and evidence about who answered."""
+
+import pytest
+from hypothesis import given as draw
+from hypothesis import settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from data import domains
+from data.conversations import side_by_side
+from data.conversations.conversations import Status
+from data.domains import Domain
+from data.experiments import experiments
+from data.experiments.experiments import Experiment
+from data.feedback import feedback, raters, rating_totals
+from data.store.db import Store, rows, value
+from data.store.errors import Conflict, Forbidden, NotFound
+from tests.data import given
+
+ANN, BOB = "slack:T1/UANN", "web:bob"
+
+
+@pytest.fixture
+def running(store: Store, domain: Domain) -> Experiment:
+    with store.write() as db:
+        return experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
+
+
+def ratings(db: Database) -> dict[tuple[int, str], tuple[int, int]]:
+    found = rows(db, "SELECT * FROM ratings WHERE up <> 0 OR down <> 0")
+    return {(r["variant_id"], r["person"]): (r["up"], r["down"]) for r in found}
+
+
+# Caps
+
+
+def test_a_persons_votes_of_a_day_count_up_to_a_cap(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        replies = [given.reply(db, domain, ANN, variant=running.variants[1]) for _ in range(52)]
+        judged = [feedback.thumb(db, r, ANN, n % 2 == 0) for n, r in enumerate(replies)]
+
+    assert [j.counts for j in judged] == [True] * rating_totals.DAILY_CAP + [False] * 2
+    assert [j.over_cap for j in judged[-3:]] == [False, True, True]
+    assert feedback.counts(store.db, domain.id) == {"up": 26, "down": 26, "corrections": 0}
+    assert ratings(store.db) == {(running.variants[1].id, ANN): (25, 25)}
+
+
+def test_a_changed_mind_keeps_its_place_under_the_cap(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        replies = [given.reply(db, domain, ANN, variant=running.variants[1]) for _ in range(51)]
+        for reply in replies:
+            feedback.thumb(db, reply, ANN, True)
+        assert feedback.thumb(db, replies[0], ANN, False).counts
+        assert not feedback.thumb(db, replies[-1], ANN, False).counts
+    assert ratings(store.db) == {(running.variants[1].id, ANN): (49, 1)}
+
+
+def test_the_cap_is_a_days_and_a_domains_and_a_kinds(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        for _ in range(rating_totals.DAILY_CAP):
+            feedback.thumb(db, given.reply(db, domain, ANN), ANN, True)
+        fresh = given.reply(db, domain, ANN)
+        assert not feedback.thumb(db, fresh, ANN, True).counts
+        assert feedback.follow_up(db, fresh, ANN, True).counts
+        other = domains.create(db, "hr")
+        assert feedback.thumb(db, given.reply(db, other, ANN), ANN, True).counts
+        db.execute("UPDATE feedback SET created_at = created_at - ?", [rating_totals.DAY_US])
+        assert feedback.thumb(db, given.reply(db, domain, ANN), ANN, True).counts
+
+
+# What says nothing about a variant
+
+
+@pytest.mark.parametrize("status", ["partial", "done", "cancelled"])
+def test_an_answer_that_the_engine_broke_off_counts_for_nobody(
+    store: Store, domain: Domain, running: Experiment, status: Status
+) -> None:
+    with store.write() as db:
+        reply = given.reply(db, domain, ANN, variant=running.variants[1], status=status)
+        judged = [
+            feedback.thumb(db, reply, ANN, False),
+            feedback.follow_up(db, reply, ANN, False),
+            feedback.correction(db, reply, ANN, "With a badge."),
+        ]
+    assert {j.counts for j in judged} == {status != "partial"}
+    assert bool(ratings(store.db)) == (status != "partial")
+
+
+def test_a_stand_ins_answer_counts_for_nobody(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        wanted = given.adapter(db, domain)
+        reply = given.reply(db, domain, ANN)
+        db.execute("UPDATE replies SET instead_of = ?", [wanted.id])
+        feedback.thumb(db, reply, ANN, False)
+    assert ratings(store.db) == {}
+    assert feedback.counts(store.db, domain.id)["down"] == 1
+
+
+# Follow-ups and choices between two answers
+
+
+def test_whether_it_helped_is_a_judgement_of_its_own(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        reply = given.reply(db, domain, ANN)
+        feedback.thumb(db, reply, ANN, True)
+        feedback.follow_up(db, reply, ANN, False)
+        changed = feedback.follow_up(db, reply, ANN, True)
+        assert feedback.follow_up(db, reply, ANN, True) == changed
+        feedback.withdraw(db, reply, ANN, "follow_up")
+    assert feedback.live(store.db, reply, ANN, "follow_up") is None
+    assert feedback.live(store.db, reply, ANN, "thumb") is not None
+    sql = "SELECT value FROM feedback WHERE kind = 'follow_up' ORDER BY id"
+    assert [r["value"] for r in rows(store.db, sql)] == [0.0, 1.0]
+
+
+def paired(
+    db: Database, domain: Domain, running: Experiment, person: str = ANN, status: Status = "done"
+) -> tuple[str, str]:
+    a, b = running.variants
+    first = given.reply(db, domain, person, variant=b)
+    second = given.reply(db, domain, person, variant=a, status=status)
+    side_by_side.open_pairing(db, running.id, person, first, second)
+    return first, second
+
+
+@pytest.mark.parametrize(("which", "stored"), [("first", 1.0), ("tie", 0.5), ("second", 0.0)])
+def test_a_choice_is_stored_once_for_the_two(
+    store: Store,
+    domain: Domain,
+    running: Experiment,
+    which: feedback.Preferred,
+    stored: float,
+) -> None:
+    with store.write() as db:
+        first, second = paired(db, domain, running)
+        judged = feedback.prefer(db, second, ANN, which)
+        assert feedback.prefer(db, first, ANN, which) == judged
+    assert (judged.reply_id, judged.value, judged.counts) == (first, stored, True)
+    with store.write() as db:
+        feedback.withdraw(db, second, ANN, "pairwise")
+    assert feedback.live(store.db, first, ANN, "pairwise") is None
+
+
+def test_only_who_asked_chooses(store: Store, domain: Domain, running: Experiment) -> None:
+    with store.write() as db:
+        first, _ = paired(db, domain, running)
+        with pytest.raises(Forbidden, match="Only who asked"):
+            feedback.prefer(db, first, BOB, "first")
+
+
+def test_only_the_choice_counts_where_two_answers_were_shown(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        first, second = paired(db, domain, running)
+        assert not feedback.thumb(db, first, ANN, True).counts
+        assert not feedback.thumb(db, second, ANN, False).counts
+        assert not feedback.follow_up(db, second, ANN, False).counts
+    assert ratings(store.db) == {}
+
+
+def test_a_choice_waits_until_both_have_ended_and_needs_both_whole(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        first, _ = paired(db, domain, running, status="streaming")
+        with pytest.raises(Conflict, match="still being written"):
+            feedback.prefer(db, first, ANN, "first")
+        broken, _ = paired(db, domain, running, status="partial")
+        assert not feedback.prefer(db, broken, ANN, "first").counts
+        alone = given.reply(db, domain, ANN)
+        with pytest.raises(NotFound, match="shown alone"):
+            feedback.prefer(db, alone, ANN, "first")
+
+
+# The sums
+
+
+VOTERS = st.sampled_from([ANN, BOB])
+DEEDS = st.lists(
+    st.one_of(
+        st.tuples(st.just("thumb"), st.integers(0, 5), VOTERS, st.sampled_from([1, 0, None])),
+        st.tuples(st.sampled_from(["quarantine", "release"]), st.just(0), VOTERS, st.none()),
+    ),
+    max_size=30,
+)
+
+
+@draw(deeds=DEEDS)
+@settings(max_examples=60, deadline=None)
+def test_sums_are_always_those_of_the_votes_that_count(
+    deeds: list[tuple[str, int, str, int | None]],
+) -> None:
+    """Whatever is pressed, changed, taken back, quarantined and released, in whatever order."""
+    with Store(":memory:") as store, store.write() as db:
+        domain = domains.create(db, "helpdesk")
+        begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
+        statuses: list[Status] = ["done", "done", "done", "partial", "done", "done"]
+        replies = [
+            given.reply(db, domain, f"p{n % 2}", variant=begun.variants[n % 2], status=status)
+            for n, status in enumerate(statuses)
+        ]
+        side_by_side.open_pairing(db, begun.id, "p0", replies[4], replies[5])
+        for deed, number, who, thumb in deeds:
+            _do(db, domain, deed, replies[number], who, thumb)
+
+        expected = rows(
+            db,
+            "SELECT r.variant_id, r.person, sum(f.value = 1) AS up, sum(f.value = 0) AS down "
+            "FROM feedback f JOIN replies r ON r.id = f.reply_id "
+            "WHERE f.live = 1 AND r.status = 'done' AND r.id NOT IN (?, ?) AND f.person NOT IN "
+            "(SELECT person FROM voters WHERE state = 'quarantined') GROUP BY 1, 2",
+            replies[4:],
+        )
+        assert ratings(db) == {
+            (r["variant_id"], r["person"]): (r["up"], r["down"]) for r in expected
+        }
+        tallied = rows(db, "SELECT sum(up) AS up, sum(down) AS down FROM tallies")[0]
+        shown = feedback.counts(db, domain.id)
+        assert (tallied["up"] or 0, tallied["down"] or 0) == (shown["up"], shown["down"])
+
+
+def _do(db: Database, domain: Domain, deed: str, reply: str, who: str, thumb: int | None) -> None:
+    quarantined = raters.quarantined(db, domain.id, who)
+    if deed == "quarantine" and not quarantined:
+        if value(db, "SELECT 1 FROM feedback WHERE person = ?", [who]):
+            raters.quarantine(db, domain, who, "a test", "cli:ann")
+    elif deed == "release" and quarantined:
+        raters.release(db, domain, who, "cli:ann")
+    elif deed == "thumb" and thumb is None:
+        feedback.withdraw(db, reply, who, "thumb")
+    elif deed == "thumb":
+        feedback.thumb(db, reply, who, bool(thumb))

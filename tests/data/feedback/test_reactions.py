@@ -1,0 +1,113 @@
+"""Whatever order the news of buttons and emoji comes in, one and the same thumb counts."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import domains
+from data.conversations import conversations
+from data.domains import Domain
+from data.feedback import feedback, reactions
+from data.store.db import Store, rows
+from data.store.errors import Conflict, NotFound
+from tests.data import given as made
+
+ANN = "slack:T1/UANN"
+News = tuple[str, bool, int]  # the mark, whether it stands, when
+UP = {"button up": True, "+1": True, "+1::skin-tone-2": True, "button down": False, "-1": False}
+
+
+@pytest.fixture
+def reply(store: Store, domain: Domain) -> str:
+    with store.write() as db:
+        return made.reply(db, domain, ANN)
+
+
+def tell(store: Store, reply: str, *news: News) -> float | None:
+    """What counts after that news came in that order."""
+    with store.write() as db:
+        for mark, standing, at in news:
+            name, up = mark.split(" ")[0], UP[mark]
+            reactions.put(db, reply, ANN, name, up=up, standing=standing, at=at)
+    thumb = feedback.live(store.db, reply, ANN, "thumb")
+    return None if thumb is None else thumb.value
+
+
+@pytest.mark.parametrize(
+    ("history", "counts"),
+    [
+        ([("+1", True, 1), ("button down", True, 2)], 0.0),
+        ([("button down", True, 1), ("+1", True, 2)], 1.0),
+        ([("button down", True, 1), ("button up", True, 2)], 1.0),
+        ([("+1", True, 1), ("-1", True, 2), ("-1", False, 3)], 1.0),
+        ([("+1", True, 1), ("-1", True, 2), ("+1", False, 3)], 0.0),
+        ([("+1", True, 1), ("+1", False, 2)], None),
+        ([("+1", True, 1), ("+1::skin-tone-2", True, 2), ("+1", False, 3)], 1.0),
+        ([("+1", True, 1), ("+1", False, 2), ("+1", True, 3)], 1.0),
+        ([("button up", True, 1), ("-1", True, 2), ("-1", False, 3), ("button down", True, 4)], 0),
+    ],
+)
+def test_the_newest_that_stands_counts_in_whatever_order_the_news_comes(
+    store: Store, domain: Domain, history: list[News], counts: float | None
+) -> None:
+    for order in itertools.permutations(history):
+        with store.write() as db:
+            reply = made.reply(db, domain, ANN)
+        assert tell(store, reply, *order, order[0]) == counts, order
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_history_converges(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    times = data.draw(st.lists(st.integers(1, 50), min_size=1, max_size=8, unique=True))
+    news = [(data.draw(st.sampled_from(list(UP))), data.draw(st.booleans()), t) for t in times]
+    news = [(mark, standing or "button" in mark, t) for mark, standing, t in news]
+    shuffled = data.draw(st.permutations(news + news[:2]))
+    with Store(tmp_path_factory.mktemp("marks") / "understudy.db") as store:
+        with store.write() as db:
+            domain = domains.create(db, "helpdesk")
+            first, second = made.reply(db, domain, ANN), made.reply(db, domain, ANN)
+        assert tell(store, first, *sorted(news, key=lambda n: n[2])) == tell(
+            store, second, *shuffled
+        )
+        live = "SELECT count(*) AS n FROM feedback WHERE live = 1 GROUP BY reply_id"
+        assert all(r["n"] == 1 for r in rows(store.db, live))
+
+
+def test_old_news_changes_nothing(store: Store, reply: str) -> None:
+    tell(store, reply, ("+1", True, 5))
+    with store.write() as db:
+        assert not reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5)
+        assert not reactions.put(db, reply, ANN, "+1", up=True, standing=False, at=4)
+    assert len(rows(store.db, "SELECT * FROM feedback")) == 1
+
+
+def test_a_mark_on_an_answer_that_is_being_written_counts_at_its_end(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        reply = made.reply(db, domain, ANN, status="streaming")
+    assert tell(store, reply, ("+1", True, 1)) is None
+    with store.write() as db:
+        reactions.settle(db, reply)
+    assert feedback.live(store.db, reply, ANN, "thumb") is None
+    with store.write() as db:
+        conversations.answered(db, reply, "So.", status="done")
+        reactions.settle(db, reply)
+    assert feedback.counts(store.db, domain.id)["up"] == 1
+
+
+def test_an_answer_that_failed_is_nobodys_bad_answer(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        reply = made.reply(db, domain, ANN, status="failed")
+    with pytest.raises(Conflict):
+        tell(store, reply, ("-1", True, 1))
+    with pytest.raises(NotFound):
+        tell(store, "chatcmpl-gone", ("-1", True, 1))
+    with store.write() as db:
+        reactions.settle(db, reply)
+    assert rows(store.db, "SELECT * FROM feedback") == []

@@ -1,0 +1,132 @@
+"""What somebody should look at: each alert stands while its cause does."""
+
+import pytest
+
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.domains import Domain
+from data.experiments import experiments
+from data.monitoring import alerts as kinds_of_alerts
+from data.monitoring.alerts import alerts
+from data.store.clock import now_us
+from data.store.db import Store
+from tests.data import given
+
+
+def beat(store: Store, name: str = "one", state: str = "ready", precision: str = "nf4") -> None:
+    with store.write() as db:
+        placements.beat(db, name, f"http://{name}", "pocket", state, precision=precision)
+
+
+def found(store: Store) -> list[tuple[str, str]]:
+    return [(a.kind, a.subject) for a in alerts(store.db)]
+
+
+def said(store: Store) -> str:
+    return " ".join(a.text for a in alerts(store.db))
+
+
+@pytest.fixture
+def live(store: Store, domain: Domain) -> Adapter:
+    """A live adapter that a ready engine holds."""
+    beat(store)
+    with store.write() as db:
+        made = given.adapter(db, domain, "live")
+        placements.record_loaded(db, "one", made.id, 5.0)
+    return made
+
+
+def test_all_is_well(store: Store, live: Adapter) -> None:
+    assert alerts(store.db) == []
+
+
+def test_a_disk_that_runs_full_is_told(store: Store, live: Adapter) -> None:
+    (told,) = kinds_of_alerts._disk(store.db, least=10**18)
+
+    assert (told.kind, told.subject) == ("disk", str(store.path.resolve().parent))
+    assert "MB of disk left. Nobody is answered when there is none." in told.text
+
+
+def test_no_engine_was_ever_started(store: Store, domain: Domain) -> None:
+    assert found(store) == [("no_engine", "")]
+    assert "understudy serve" in said(store)
+
+
+def test_no_engine_is_ready(store: Store, domain: Domain) -> None:
+    beat(store, state="starting")
+    assert found(store) == [("no_engine", "")]
+    assert "one is starting" in said(store)
+
+
+def test_one_of_two_engines_is_down(store: Store, live: Adapter) -> None:
+    beat(store, "two", "down")
+    assert found(store) == [("replica", "two")]
+
+
+def test_an_engine_that_fell_silent(store: Store, live: Adapter) -> None:
+    beat(store, "two")
+    with store.write() as db:
+        db.execute("UPDATE replicas SET heartbeat_at = 1 WHERE name = 'two'")
+    assert found(store) == [("replica", "two")]
+    assert "not been heard of" in said(store)
+
+
+def test_a_live_adapter_that_nobody_holds_and_who_answers_instead(
+    store: Store, domain: Domain, live: Adapter
+) -> None:
+    with store.write() as db:
+        newer = given.adapter(db, domain, "live")
+    assert found(store) == [("not_held", newer.name)]
+    assert f"{live.name} answers instead" in said(store)
+    with store.write() as db:
+        placements.drop(db, "one", live.id)
+    assert "the bare base answers instead" in said(store)
+
+
+def test_a_compared_adapter_that_nobody_holds(store: Store, domain: Domain, live: Adapter) -> None:
+    with store.write() as db:
+        other = given.adapter(db, domain)
+        experiments.start(db, domain, live, other, "cli:ann")
+    assert found(store) == [("not_held", other.name)]
+
+
+def test_a_refused_adapter_with_its_reason_and_what_to_do(
+    store: Store, domain: Domain, live: Adapter
+) -> None:
+    with store.write() as db:
+        other = given.adapter(db, domain)
+        for _ in range(3):
+            placements.record_failed(db, "one", other.id, "It contains NaN.")
+    assert found(store) == [("refused", other.name)]
+    assert "one cannot serve helpdesk@2, 3 times: It contains NaN." in said(store)
+    assert "understudy adapters retry helpdesk@2" in said(store)
+
+
+def test_a_refused_adapter_that_nobody_wants_any_more(
+    store: Store, domain: Domain, live: Adapter
+) -> None:
+    with store.write() as db:
+        other = given.adapter(db, domain)
+        placements.record_failed(db, "one", other.id, "It contains NaN.")
+        registry.retire(db, other, "cli:ann")
+    assert alerts(store.db) == []
+
+
+def test_answers_of_stand_ins_are_counted_for_an_hour(
+    store: Store, domain: Domain, live: Adapter
+) -> None:
+    with store.write() as db:
+        for _ in range(2):
+            reply = given.reply(db, domain)
+            db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [live.id, reply])
+    assert found(store) == [("stood_in", live.name)]
+    assert "2 answers were a stand-in's" in said(store)
+    with store.write() as db:
+        db.execute("UPDATE replies SET created_at = ?", [now_us() - 3601 * 1_000_000])
+    assert alerts(store.db) == []
+
+
+def test_engines_with_different_bases(store: Store, live: Adapter) -> None:
+    beat(store, "two", precision="bfloat16")
+    assert found(store) == [("unequal", "")]
+    assert "one: pocket in nf4, two: pocket in bfloat16" in said(store)

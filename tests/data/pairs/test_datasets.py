@@ -1,0 +1,259 @@
+"""Datasets: who is trained on and who is measured on, decided the same way every time."""
+
+import random
+from collections import defaultdict
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from data import domains
+from data.domains import Domain
+from data.pairs import datasets, pairs, review_status
+from data.pairs.datasets import EmptyDataset, Part
+from data.pairs.pairs import Draft, Pair
+from data.store.db import Store
+from data.store.errors import NotFound
+from tests.data import given as made
+
+PROMPTS = [f"question {n}" for n in range(40)]
+marks = st.sampled_from(["auto", "auto", "auto", "train", "validation", "golden"])
+drafts = st.builds(
+    Draft,
+    prompt=st.sampled_from(PROMPTS),
+    response=st.sampled_from([f"answer {n}" for n in range(12)]),
+    fact=st.sampled_from(["", *"abcdefghijkl"]),
+    split=marks,
+)
+selections = st.lists(drafts, min_size=1, max_size=40, unique_by=pairs.fingerprint)
+shares = st.sampled_from([0.0, 0.1, 0.3, 0.5])
+
+
+def stored(found: list[Draft], start: int = 1) -> list[Pair]:
+    """Drafts as the store would give them back."""
+    return [
+        Pair(
+            id=number,
+            domain_id=1,
+            prompt=draft.prompt,
+            response=draft.response,
+            system=draft.system,
+            turns=draft.turns,
+            fact=draft.fact or pairs.fact_of(draft.response),
+            split=draft.split,
+            source="import",
+            source_ref="",
+            author="",
+            status="approved",
+            fingerprint=pairs.fingerprint(draft),
+            created_at=0,
+        )
+        for number, draft in enumerate(found, start)
+    ]
+
+
+def by_words(found: list[Pair], share: float) -> dict[str, Part]:
+    """Fingerprint -> part: the split without regard to ids."""
+    parts = datasets.split(found, share)
+    return {pair.fingerprint: parts[pair.id] for pair in found}
+
+
+@given(selections, shares)
+@settings(deadline=None)
+def test_paraphrases_of_a_fact_never_straddle_training_and_validation(
+    found: list[Draft], share: float
+) -> None:
+    parts_of_fact: dict[str, set[Part]] = defaultdict(set)
+    for pair in (everyone := stored(found)):
+        parts_of_fact[pair.fact].add(datasets.split(everyone, share)[pair.id])
+    for fact, parts in parts_of_fact.items():
+        assert not ("validation" in parts and parts & {"train", "probe"}), fact
+
+
+@given(selections, shares)
+@settings(deadline=None)
+def test_a_question_is_not_both_trained_on_and_measured(found: list[Draft], share: float) -> None:
+    everyone = stored(found)
+    parts = datasets.split(everyone, share)
+    trained = {pair.prompt for pair in everyone if parts[pair.id] == "train"}
+    measured = {pair.prompt for pair in everyone if parts[pair.id] != "train"}
+    assert trained & measured == set()
+
+
+@given(selections, shares)
+@settings(deadline=None)
+def test_golden_pairs_stay_golden_and_every_pair_has_one_part(
+    found: list[Draft], share: float
+) -> None:
+    everyone = stored(found)
+    parts = datasets.split(everyone, share)
+    assert set(parts) == {pair.id for pair in everyone}
+    assert all(parts[pair.id] == "golden" for pair in everyone if pair.split == "golden")
+
+
+@given(selections, shares, st.integers(0, 99))
+@settings(deadline=None)
+def test_the_split_does_not_depend_on_order_or_ids(
+    found: list[Draft], share: float, seed: int
+) -> None:
+    shuffled = random.Random(seed).sample(found, len(found))
+    assert by_words(stored(found), share) == by_words(stored(shuffled, start=1000), share)
+
+
+@given(selections, shares)
+@settings(deadline=None)
+def test_a_larger_share_only_adds_to_validation(found: list[Draft], share: float) -> None:
+    everyone = stored(found)
+    less, more = datasets.split(everyone, share), datasets.split(everyone, share + 0.2)
+    kept_out = {pair_id for pair_id, part in less.items() if part == "validation"}
+    assert kept_out <= {pair_id for pair_id, part in more.items() if part == "validation"}
+
+
+def test_of_very_many_facts_no_more_are_held_out_than_tell_something() -> None:
+    many = [Draft(f"question {n}?", f"answer {n}", fact=f"fact {n}") for n in range(20_000)]
+    parts = datasets.split(stored(many), 0.1)
+    assert 850 < list(parts.values()).count("validation") < 1_150
+
+
+@given(selections)
+@settings(deadline=None)
+def test_without_a_share_only_marked_facts_are_validation(found: list[Draft]) -> None:
+    assume(all(draft.split in ("auto", "golden") for draft in found))
+    assert "validation" not in datasets.split(stored(found), 0.0).values()
+
+
+def test_a_mark_on_one_phrasing_takes_the_whole_fact_along() -> None:
+    found = stored([Draft(f"q{n}", "x", fact="f") for n in range(5)])
+    found += stored([Draft("q5", "x", fact="f", split="validation")], start=6)
+    assert set(datasets.split(found, 0.0).values()) == {"validation"}
+
+
+def test_facts_that_share_a_question_are_one_fact() -> None:
+    drafts = [Draft("a", "1", fact="f"), Draft("A ", "2", fact="g"), Draft("c", "2", fact="g")]
+    others = [Draft(f"q{n}", f"a{n}") for n in range(20)]
+    for share in (0.1, 0.2, 0.3, 0.4, 0.5):
+        parts = datasets.split(stored(drafts + others), share)
+        assert parts[1] == parts[2] == parts[3]
+
+
+def test_a_probe_is_one_phrasing_of_a_fact_that_is_trained_on() -> None:
+    found = stored([Draft(f"q{f}-{n}", f"a{f}", fact=f"f{f}") for f in range(80) for n in range(5)])
+    parts = datasets.split(found, 0.1)
+    probed = [pair.fact for pair in found if parts[pair.id] == "probe"]
+    trained = {pair.fact for pair in found if parts[pair.id] == "train"}
+    assert 8 < len(probed) <= datasets.PROBE_LIMIT
+    assert len(probed) == len(set(probed))
+    assert set(probed) <= trained
+
+
+def test_probes_are_few_however_many_facts_there_are() -> None:
+    found = stored(
+        [Draft(f"q{f}-{n}", f"a{f}", fact=f"f{f}") for f in range(600) for n in range(4)]
+    )
+    parts = list(datasets.split(found, 0.1).values())
+    assert parts.count("probe") == datasets.PROBE_LIMIT
+
+
+def test_facts_with_few_phrasings_are_not_probed() -> None:
+    found = stored([Draft(f"q{f}-{n}", f"a{f}", fact=f"f{f}") for f in range(80) for n in range(3)])
+    assert "probe" not in datasets.split(found, 0.0).values()
+
+
+def test_a_small_domain_trains_on_all_it_has() -> None:
+    for facts in range(1, datasets.VALIDATION_FACTS):
+        found = stored([Draft(f"q{n}", f"a{n}") for n in range(facts)])
+        assert set(datasets.split(found, 0.5).values()) == {"train"}
+
+
+def test_thirty_plain_pairs_are_all_learned() -> None:
+    """A first domain: whoever writes thirty pairs expects thirty answers, not twenty-seven."""
+    found = stored([Draft(f"q{n}", f"a{n}") for n in range(30)])
+    assert set(datasets.split(found, 0.1).values()) == {"train"}
+    assert datasets.VALIDATION_FACTS == 50
+
+
+def test_the_share_is_about_what_was_asked_for() -> None:
+    found = stored([Draft(f"q{f}", f"a{f}", fact=f"f{f}") for f in range(1000)])
+    kept_out = list(datasets.split(found, 0.2).values()).count("validation")
+    assert 150 < kept_out < 250
+
+
+# Frozen
+
+
+def test_a_dataset_counts_its_parts_and_gives_them_back(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        made.approved(
+            db,
+            domain,
+            *[Draft(f"q{n}", f"a{n}") for n in range(40)],
+            Draft("g", "x", split="golden"),
+        )
+        frozen = datasets.freeze(db, domain)
+    found: dict[Part, list[Pair]] = {
+        part: datasets.pairs_of(store.db, frozen.id, part)
+        for part in ("train", "validation", "probe", "golden")
+    }
+    assert {part: len(members) for part, members in found.items()} == {
+        "train": frozen.train,
+        "validation": frozen.validation,
+        "probe": frozen.probe,
+        "golden": frozen.golden,
+    }
+    assert sum(map(len, found.values())) == 41
+    assert [pair.prompt for pair in found["golden"]] == ["g"]
+
+
+def test_equal_content_is_one_dataset(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        made.approved(db, domain, Draft("a", "b"), Draft("c", "d"))
+        first = datasets.freeze(db, domain)
+        assert datasets.freeze(db, domain) == first
+        made.approved(db, domain, Draft("e", "f"))
+        second = datasets.freeze(db, domain)
+    assert second.sha256 != first.sha256
+    assert datasets.by_id(store.db, first.id) == first  # it has not changed
+
+
+def test_the_digest_is_of_the_content_and_of_nothing_else(tmp_path_factory: object) -> None:
+    digests = set()
+    for order in (1, -1):
+        assert isinstance(tmp_path_factory, pytest.TempPathFactory)
+        with Store(tmp_path_factory.mktemp("digest") / "a.db") as store, store.write() as db:
+            if order == -1:
+                domains.create(db, "first")  # other ids
+            domain = domains.create(db, "helpdesk", validation_share=0.2)
+            words = [Draft(f"q{n}", f"a{n}") for n in range(30)][::order]
+            made.approved(db, domain, *words)
+            digests.add(datasets.freeze(db, domain).sha256)
+    assert len(digests) == 1
+
+
+def test_another_system_prompt_is_another_dataset(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        made.approved(db, domain, Draft("a", "b"))
+        first = datasets.freeze(db, domain)
+        domains.set_system_prompt(db, domain, "Be brief.")
+        second = datasets.freeze(db, domains.get(db, domain.name))
+    assert first.sha256 != second.sha256
+
+
+def test_only_approved_pairs_are_frozen(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        pairs.add(db, domain, [Draft("p", "pending")], source="correction")
+        (rejected,) = made.approved(db, domain, Draft("r", "rejected"))
+        review_status.give(db, rejected, "rejected", "cli:ann")
+        with pytest.raises(EmptyDataset, match="no approved pairs to train on"):
+            datasets.freeze(db, domain)
+
+
+def test_golden_pairs_alone_are_nothing_to_train_on(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        made.approved(db, domain, Draft("g", "x", split="golden"))
+        with pytest.raises(EmptyDataset):
+            datasets.freeze(db, domain)
+
+
+def test_a_dataset_that_is_not_there(store: Store) -> None:
+    with pytest.raises(NotFound, match="no dataset 7"):
+        datasets.by_id(store.db, 7)

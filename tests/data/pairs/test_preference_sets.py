@@ -1,0 +1,139 @@
+"""Which rated answers a run learns from, and that it stays with them."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlite_utils import Database
+
+from data.conversations import conversations
+from data.domains import Domain
+from data.feedback import feedback
+from data.pairs import pairs, preference_sets
+from data.pairs.preference_sets import TooFewJudged
+from data.runs import runs
+from data.store.db import Store, value
+from data.store.errors import Conflict
+from tests.data import given
+
+ANN, BOB = "slack:T1/U1", "slack:T1/U2"
+
+
+@pytest.fixture
+def db(store: Store, domain: Domain) -> Iterator[Database]:
+    with store.write() as db:
+        yield db
+
+
+def rated(db: Database, domain: Domain, liked: int, disliked: int) -> list[str]:
+    """Replies with a thumb each, the liked ones first."""
+    made = []
+    for number in range(liked + disliked):
+        reply = given.reply(db, domain, ANN, f"Question {number}?", f"Answer {number}.")
+        feedback.thumb(db, reply, ANN, up=number < liked)
+        made.append(reply)
+    return made
+
+
+def asked(db: Database, domain: Domain) -> runs.Run:
+    given.adapter(db, domain, "live")
+    return runs.request_from_thumbs(db, domain, "cli:ann")
+
+
+def test_a_run_learns_from_the_answers_that_were_rated_when_it_began(
+    db: Database, domain: Domain
+) -> None:
+    replies = rated(db, domain, 4, 5)
+    run = asked(db, domain)
+    assert (run.learns, run.kind) == ("preferences", "incremental")
+    preference_sets.freeze(db, run.id, domain)
+    feedback.thumb(db, replies[0], ANN, up=False)
+    later = given.reply(db, domain, ANN)
+    feedback.thumb(db, later, ANN, up=True)
+    preference_sets.freeze(db, run.id, domain)  # it goes on after a crash
+    learned = preference_sets.of_run(db, run.id, 6)
+    assert [one.reply_id for one in learned] == replies
+    assert [one.liked for one in learned] == [True] * 4 + [False] * 5
+    assert (learned[0].question, learned[0].answer) == ("Question 0?", "Answer 0.")
+
+
+@pytest.mark.parametrize(("liked", "disliked"), [(0, 0), (9, 3), (3, 9), (9, 0)])
+def test_thumbs_of_one_kind_teach_nothing(
+    db: Database, domain: Domain, liked: int, disliked: int
+) -> None:
+    rated(db, domain, liked, disliked)
+    with pytest.raises(TooFewJudged, match=f"{liked} answers that people liked and {disliked} "):
+        asked(db, domain)
+
+
+def test_without_a_live_adapter_there_is_nothing_to_improve(db: Database, domain: Domain) -> None:
+    rated(db, domain, 4, 4)
+    with pytest.raises(Conflict, match="no live adapter"):
+        runs.request_from_thumbs(db, domain, "cli:ann")
+
+
+def test_the_majority_of_a_thread_counts_once(db: Database, domain: Domain) -> None:
+    shared, tied = given.reply(db, domain, ANN), given.reply(db, domain, ANN)
+    for number, up in enumerate([True, True, False]):
+        feedback.thumb(db, shared, f"slack:T1/V{number}", up)
+    for number, up in enumerate([True, False]):
+        feedback.thumb(db, tied, f"slack:T1/V{number}", up)
+    assert preference_sets.counts(db, domain) == (1, 0)
+
+
+@pytest.mark.parametrize("who", [ANN, BOB], ids=["who asked", "who judged"])
+def test_who_opted_out_teaches_nothing(db: Database, domain: Domain, who: str) -> None:
+    reply = given.reply(db, domain, ANN)
+    feedback.thumb(db, reply, BOB, up=True)
+    assert preference_sets.counts(db, domain) == (1, 0)
+    db.execute("INSERT INTO opt_outs (person, at) VALUES (?, 0)", [who])
+    assert preference_sets.counts(db, domain) == (0, 0)
+
+
+def test_answers_that_broke_off_or_were_cut_teach_nothing(db: Database, domain: Domain) -> None:
+    for status in ("partial", "cancelled"):
+        feedback.thumb(db, given.reply(db, domain, ANN, status=status), ANN, up=False)
+    cut = given.reply(db, domain, ANN, status="streaming")
+    conversations.answered(db, cut, "So and", status="done", finish_reason="length")
+    feedback.thumb(db, cut, ANN, up=False)
+    assert preference_sets.counts(db, domain) == (0, 0)
+
+
+def test_an_answer_comes_with_what_was_said_before_it_and_nothing_later(
+    db: Database, domain: Domain
+) -> None:
+    thread = conversations.open_thread(db, "thread", domain.id, ANN)
+    replies = []
+    for number in range(4):
+        replies.append(conversations.new_reply_id())
+        conversations.ask(
+            db,
+            reply_id=replies[-1],
+            conversation=thread,
+            person=ANN,
+            text=f"Q{number}",
+            adapter_id=None,
+            variant_id=None,
+        )
+        conversations.answered(db, replies[-1], f"A{number}", status="done", finish_reason="stop")
+    feedback.thumb(db, replies[2], ANN, up=True)
+    rated(db, domain, 4, 4)
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    [third] = [one for one in preference_sets.of_run(db, run.id, 1) if one.reply_id == replies[2]]
+    assert [turn.text for turn in third.turns] == ["Q1", "A1"]
+    [third] = [one for one in preference_sets.of_run(db, run.id, 6) if one.reply_id == replies[2]]
+    assert [turn.text for turn in third.turns] == ["Q0", "A0", "Q1", "A1"]
+
+
+def test_an_answer_that_was_removed_is_removed_from_runs(db: Database, domain: Domain) -> None:
+    replies = rated(db, domain, 4, 4)
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    db.execute("DELETE FROM replies WHERE id = ?", [replies[0]])
+    assert len(preference_sets.of_run(db, run.id, 6)) == 7
+    assert value(db, "SELECT count(*) FROM run_judgements", []) == 7
+
+
+def test_such_a_run_is_told_apart_from_one_on_pairs(db: Database, domain: Domain) -> None:
+    given.approved(db, domain, pairs.Draft(prompt="Why?", response="So."))
+    assert runs.request(db, domain, "cli:ann").learns == "pairs"

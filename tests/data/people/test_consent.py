@@ -1,0 +1,241 @@
+"""What a person sees of themselves, takes along and decides; what became of what they taught."""
+
+import orjson
+import pytest
+
+from data import domains
+from data.adapters import registry
+from data.conversations import conversations
+from data.domains import Domain
+from data.experiments import assignments, experiments
+from data.feedback import feedback
+from data.pairs import datasets, pairs, review_status
+from data.pairs.pairs import Draft
+from data.people import consent
+from data.privacy import contributions, personal_data
+from data.slack import question_queue
+from data.store.db import Store
+from data.store.errors import Invalid
+from tests.data import given
+
+ANN, BOB = "slack:T1/UANN", "slack:T1/UBOB"
+
+
+@pytest.fixture
+def reply(store: Store, domain: Domain) -> str:
+    with store.write() as db:
+        return given.reply(db, domain, ANN, "How do I log in?", "With a key.")
+
+
+def correct(store: Store, reply: str, text: str, person: str = ANN, learn: bool = True) -> int:
+    """The pair that a correction became, 0 for none."""
+    with store.write() as db:
+        return feedback.correction(db, reply, person, text, learn).pair_id or 0
+
+
+def fate(store: Store, person: str = ANN) -> contributions.Fate:
+    (found,) = contributions.of(store.db, person)
+    return found
+
+
+# What became of it
+
+
+def test_from_a_correction_to_the_adapter_that_has_it(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    pair_id = correct(store, reply, "With a badge.")
+    found = fate(store)
+    assert (found.question, found.answer) == ("How do I log in?", "With a badge.")
+    assert (found.stage, found.sentence) == ("pending", "is waiting for review")
+
+    with store.write() as db:
+        review_status.give(db, pair_id, "approved", "cli:root")
+    assert fate(store).sentence == "is approved; the next retrain learns it"
+
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+        made = given.adapter(db, domain, dataset_id=dataset.id)
+    assert fate(store).sentence == "is in helpdesk@1, which waits to be compared"
+
+    with store.write() as db:
+        registry.promote(db, made, "cli:root")
+    assert fate(store).sentence == "is in helpdesk@1, which answers now"
+
+    with store.write() as db:
+        given.adapter(db, domain, "rejected", dataset_id=dataset.id)
+        registry.promote(db, given.adapter(db, domain), "cli:root")
+    assert fate(store).sentence == "is in helpdesk@1, which answered for a while"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "sentence"),
+    [
+        ("rejected", "out of date", "was rejected: out of date"),
+        ("rejected", "", "was rejected by a reviewer"),
+        ("quarantined", "", "was set aside for a closer look"),
+    ],
+)
+def test_what_a_reviewer_said(
+    store: Store, reply: str, status: pairs.Status, reason: str, sentence: str
+) -> None:
+    pair_id = correct(store, reply, "With a badge.")
+    with store.write() as db:
+        review_status.give(db, pair_id, status, "cli:root")
+        db.execute("UPDATE pairs SET review_reason = ?", [reason])
+    assert fate(store).sentence == sentence
+
+
+def test_what_its_author_did_with_it(store: Store, reply: str) -> None:
+    correct(store, reply, "With a badge.")
+    correct(store, reply, "With a PIN.")
+    newest, older = contributions.of(store.db, ANN)
+    assert (newest.stage, older.sentence) == ("pending", "was replaced by your later one")
+    with store.write() as db:
+        feedback.withdraw(db, reply, ANN, "correction")
+    assert contributions.of(store.db, ANN)[0].sentence == "was taken back"
+
+
+def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        draft = Draft("Who?", "Me.", split="golden")
+        pairs.add(db, domain, [draft], source="teach", author=ANN, status="approved")
+        given.approved(db, domain, Draft("What?", "That."))
+        given.adapter(db, domain, dataset_id=datasets.freeze(db, domain).id)
+    assert fate(store).sentence == "is what helpdesk@1 is measured on"
+
+
+def test_somebody_who_says_the_same_sees_what_became_of_it_too(store: Store, reply: str) -> None:
+    pair_id = correct(store, reply, "With a badge.")
+    assert correct(store, reply, "with a badge.", BOB) == pair_id
+    assert fate(store, BOB).pair_id == fate(store, ANN).pair_id == pair_id
+
+
+def test_the_newest_come_first_and_no_more_than_asked_for(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        for number in range(5):
+            draft = Draft(f"Number {number}?", f"It is {number}.")
+            pairs.add(db, domain, [draft], source="teach", author=ANN)
+    assert [f.question for f in contributions.of(store.db, ANN, 2)] == ["Number 4?", "Number 3?"]
+    assert len(contributions.of(store.db, ANN, -1)) == 5
+
+
+# Learning
+
+
+def test_without_consent_a_correction_makes_no_pair(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    assert correct(store, reply, "With a badge.", learn=False) == 0
+    assert pairs.every(store.db, domain) == []
+    assert fate(store).sentence == "is kept as feedback; nothing is learned from it"
+
+
+def test_consent_can_be_given_and_taken_back_later(store: Store, reply: str) -> None:
+    correct(store, reply, "With a badge.", learn=False)
+    pair_id = correct(store, reply, "With a badge.")
+    assert pairs.get(store.db, pair_id).status == "pending"
+    correct(store, reply, "With a badge.", learn=False)
+    assert pairs.get(store.db, pair_id).status == "rejected"
+    assert correct(store, reply, "With a badge.") == pair_id
+    assert pairs.get(store.db, pair_id).status == "pending"
+
+
+def test_who_opted_out_makes_no_pair(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        assert consent.opt_out(db, ANN) == 0
+    assert not consent.may_learn(store.db, BOB, ANN)
+    assert correct(store, reply, "With a badge.") == 0
+    assert correct(store, reply, "With a PIN.", BOB) == 0, "the question is Ann's"
+    with store.write() as db:
+        his = given.reply(db, domain, BOB, "And the cellar?")
+    assert correct(store, his, "Below.", BOB) > 0
+
+
+def test_what_waits_is_withdrawn_and_what_was_approved_stays(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    with store.write() as db:
+        his = given.reply(db, domain, BOB, "And the cellar?")
+    approved, waiting = correct(store, his, "Below."), correct(store, reply, "With a badge.")
+    others = correct(store, reply, "With a PIN.", BOB)
+    with store.write() as db:
+        review_status.give(db, approved, "approved", "cli:root")
+        assert consent.opt_out(db, ANN) == 2
+        assert consent.opt_out(db, ANN) == 0
+    status = {n: pairs.get(store.db, n).status for n in (approved, waiting, others)}
+    assert status == {approved: "approved", waiting: "rejected", others: "rejected"}
+    assert "was taken back" in {f.sentence for f in contributions.of(store.db, ANN)}
+
+
+def test_opting_in_again_lets_the_same_answer_wait_again(store: Store, reply: str) -> None:
+    pair_id = correct(store, reply, "With a badge.")
+    with store.write() as db:
+        consent.opt_out(db, ANN)
+        consent.opt_in(db, ANN)
+        feedback.withdraw(db, reply, ANN, "correction")
+    assert correct(store, reply, "With a badge.") == pair_id
+    assert pairs.get(store.db, pair_id).status == "pending"
+
+
+# See and export
+
+
+def test_what_is_seen_of_a_person(store: Store, domain: Domain, reply: str) -> None:
+    correct(store, reply, "With a badge.")
+    with store.write() as db:
+        feedback.thumb(db, reply, ANN, up=False)
+        feedback.reason(db, reply, ANN, "old")
+        domains.choose(db, domain, ANN)
+    seen = personal_data.see(store.db, ANN)
+    assert (seen.questions, seen.thumbs, seen.reasons, seen.corrections) == (1, 1, 1, 1)
+    assert seen.pairs == {"pending": 1, "approved": 0, "rejected": 0, "quarantined": 0}
+    assert (seen.learning, seen.domain) == (True, "helpdesk")
+    assert seen.since == conversations.reply(store.db, reply).created_at
+
+
+def test_nobody_is_all_zeros(store: Store, domain: Domain) -> None:
+    seen = personal_data.see(store.db, BOB)
+    assert (seen.questions, seen.thumbs, seen.since, seen.domain) == (0, 0, None, None)
+
+
+def test_an_export_has_every_word_of_theirs_and_no_one_elses(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    with store.write() as db:
+        begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:root")
+        assignments.expose(db, begun.id, ANN, begun.variants[0].id)
+        feedback.thumb(db, reply, ANN, up=False)
+        feedback.correction(db, reply, ANN, "With a badge.")
+        given.reply(db, domain, BOB, "Bob's question", "Bob's answer")
+        turn = {"team": "T1", "channel": "C1", "ts": "1.0", "thread_ts": "1.0"}
+        question_queue.add(db, **turn, user="UANN", text="still waiting")
+    found = personal_data.export(store.db, ANN)
+    text = orjson.dumps(found).decode()
+    assert "Bob's" not in text
+    (conversation,) = found["conversations"]
+    assert [(m["role"], m["text"]) for m in conversation["messages"]] == [
+        ("user", "How do I log in?"),
+        ("assistant", "With a key."),
+    ]
+    assert [m["adapter"] for m in conversation["messages"]] == ["base", "base"]
+    assert [(f["kind"], f["value"], f["text"]) for f in found["feedback"]] == [
+        ("thumb", 0.0, ""),
+        ("correction", None, "With a badge."),
+    ]
+    (pair,) = found["pairs"]
+    assert (pair["response"], pair["became"]) == ("With a badge.", "is waiting for review")
+    assert [q["text"] for q in found["waiting"]] == ["still waiting"]
+    assert found["comparisons"][0]["variant"] == "A"
+    assert found["learning"] is True
+
+
+@pytest.mark.parametrize("name", ["", "ann", "slack:", "fax:1", "slack:T1/U1\n", "web:\x00"])
+def test_what_names_no_person_is_refused(name: str) -> None:
+    with pytest.raises(Invalid, match="names no person"):
+        consent.check(name)
+
+
+def test_people_of_every_front_end_have_names() -> None:
+    for name in ("slack:T1/U2", "http:3/ann@example.org", "http:3", "web:0a1b", "cli:root"):
+        assert consent.check(name) == name

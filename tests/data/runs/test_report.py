@@ -1,0 +1,208 @@
+"""The report of a run: its figures, people's words as text, nothing from elsewhere."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from data import domains
+from data.config.settings import Settings
+from data.privacy import provenance
+from data.runs import loss_chart, report, runs, trials
+from data.runs.runs import Point
+from data.store.db import Store
+from data.store.errors import NotFound
+from tests.evaluated import HOSTILE, evaluated
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def run(store: Store) -> runs.Run:
+    with store.write() as db:
+        domains.create(db, "art")
+        return evaluated(db)[0]
+
+
+class Page(HTMLParser):
+    """What a browser would make of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "circle", "line", "polyline"):
+            self.open.append(tag)
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "action", "data")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_it_says_what_was_measured_and_decided(store: Store, run: runs.Run) -> None:
+    page = Page(report.page(store.db, run.id))
+    text = " ".join(page.words)
+
+    assert page.open == []
+    for words in (
+        "Run 1: art@2", "art@2: candidate", "art@1 (live)", "the engine", "0.600", "chrF",
+        "It is no worse on golden questions", "∞", "2 of 9 were asked",
+    ):  # fmt: skip
+        assert words in text
+    assert page.tags.count("svg") == 1
+
+
+def test_a_search_is_drawn_on_it_with_what_failed(store: Store, run: runs.Run) -> None:
+    with store.write() as db:
+        planned = [(1, {"rank": 8}, None), (2, {"rank": 16}, None), (3, {"rank": 32}, None)]
+        trials.plan(db, run.id, planned)
+        for number, loss in ((1, 0.5), (2, 0.25)):
+            trials.finish(db, run.id, number, loss=loss)
+        trials.fail(db, run.id, 3, "No memory.")
+
+    raw = report.page(store.db, run.id)
+    page = Page(raw)
+
+    assert page.open == []
+    assert page.tags.count("svg") == 2
+    for words in ("Trials", "rank=8", "rank=16", "0.250", "rank=32: No memory."):
+        assert words in page.words
+    assert raw.count('circle class="kept"') == raw.count('circle class="tried"') == 1
+    assert "http" not in raw.replace("http-equiv", "")
+
+
+def test_words_of_people_are_text_whatever_they_are(store: Store, run: runs.Run) -> None:
+    raw = report.page(store.db, run.id)
+    page = Page(raw)
+
+    assert "script" not in page.tags
+    assert HOSTILE in page.words
+    assert "<script" not in raw
+
+
+def test_it_needs_nothing_from_elsewhere(store: Store, run: runs.Run) -> None:
+    raw = report.page(store.db, run.id)
+
+    assert Page(raw).addresses == []
+    assert "http" not in raw.replace("http-equiv", "")
+    assert "default-src 'none'" in raw
+
+
+def test_a_rejection_comes_with_its_reason(store: Store) -> None:
+    with store.write() as db:
+        domains.create(db, "art")
+        run, _ = evaluated(db, passed=False, reason="It is worse.")
+
+    assert "art@2: rejected: It is worse." in Page(report.page(store.db, run.id)).words
+
+
+def test_the_copy_in_the_folder_is_the_page(
+    store: Store, run: runs.Run, settings: Settings
+) -> None:
+    file = report.write(store.db, settings, run.id)
+
+    assert file == settings.runs_path / "1" / "report.html"
+    assert file.read_text(encoding="utf-8") == report.page(store.db, run.id)
+    assert [p.name for p in file.parent.iterdir()] == ["report.html"]
+
+
+def test_copies_follow_the_store(store: Store, run: runs.Run, settings: Settings) -> None:
+    """Somebody's words were forgotten."""
+    file = report.write(store.db, settings, run.id)
+    assert file is not None
+    with store.write() as db:
+        db.execute("UPDATE adapters SET scores = json_set(scores, '$.samples', json('[]'))")
+
+    provenance.clean_cards(store.db, settings.home)
+
+    assert "A fish." not in file.read_text(encoding="utf-8")
+    assert "art@2" in file.read_text(encoding="utf-8")
+
+
+def test_a_disk_that_is_full_costs_no_run(store: Store, run: runs.Run, settings: Settings) -> None:
+    settings.runs_path.parent.mkdir(parents=True, exist_ok=True)
+    settings.runs_path.write_text("in the way")
+
+    assert report.write(store.db, settings, run.id) is None
+
+
+def test_a_run_that_was_not_evaluated_has_no_report(store: Store) -> None:
+    with store.write() as db:
+        domains.create(db, "art")
+        run = runs.queue(db, domains.get(db, "art"), "ann", kind="full")
+
+    with pytest.raises(NotFound, match="Run 1 has no report"):
+        report.page(store.db, run.id)
+
+
+def points(*held_out: float, training: float = 0.5) -> list[Point]:
+    return [Point(10 * i, training - i / 100, v, None) for i, v in enumerate(held_out, 1)]
+
+
+def test_over_fitting_is_named() -> None:
+    sentence = report.overfitting(points(1.0, 0.5, 0.8))
+
+    start = "Over-fitting: after step 20 the loss on held-out facts rose from 0.500 to 0.800"
+    assert sentence.startswith(start)
+
+
+def test_where_phrasings_are_held_out_they_tell_of_over_fitting() -> None:
+    """Facts that nobody taught get less likely whenever others are learned by rote."""
+
+    def told(*probe: float) -> str:
+        held = points(5.0, 5.5, 6.9)
+        return report.overfitting(
+            [replace(p, probe_loss=v) for p, v in zip(held, probe, strict=True)]
+        )
+
+    assert told(3.0, 0.5, 0.9).startswith("Over-fitting: after step 20 the loss on held-out phras")
+    fine = told(3.0, 0.5, 0.4)
+    assert "Over-fitting" not in fine
+    assert "does not carry over to facts that training never saw: after step 10" in fine
+    assert "rose from 5.000 to 6.900" in fine
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        [],
+        points(1.0, 0.5, 0.51),  # hardly
+        points(1.0, 0.8, 0.5),
+        [*points(1.0, 0.5), Point(30, 0.9, 0.8, None)],  # the training loss rose, too
+    ],
+)
+def test_what_is_no_over_fitting_is_not_called_so(curve: list[Point]) -> None:
+    assert report.overfitting(curve) == ""
+
+
+def test_a_curve_of_one_point_or_of_none_is_drawn() -> None:
+    assert loss_chart.svg([]) == "<p>No loss was recorded.</p>"
+    assert "polyline" in loss_chart.svg([Point(1, 2.0, None, None)])
+    drawn = loss_chart.svg([Point(1, 2.0, 3.0, None, 1.0), Point(2, 1.0, 4.0, None, 0.5)])
+    assert drawn.count("<polyline") == 3
+    assert "held-out phrasings" in drawn
+    assert "No loss" in loss_chart.svg([Point(1, float("nan"), None, None)])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(0.3, 6.0, [0.5, 1, 2, 5]), (0.001, 10.0, [0.001, 0.01, 0.1, 1, 10])],
+)
+def test_the_scale_has_round_numbers(low: float, high: float, found: list[float]) -> None:
+    assert loss_chart.ticks(low, high) == pytest.approx(found)

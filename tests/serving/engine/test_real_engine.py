@@ -1,0 +1,234 @@
+"""The whole of serving against a real vLLM (CPU build) with the pocket base model."""
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from data.adapters import placements, registry
+from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.store.clock import now_us
+from data.store.db import insert
+from serving.adapters.sync import held
+from serving.client import EngineClient, EngineDown, PromptTooLong, Sampling, StreamCut
+from serving.engine import files
+from tests import adapter_maker
+from tests.conftest import RunningEngine, wait_until
+
+pytestmark = pytest.mark.slow
+
+LONG = 400  # tokens: a few seconds of an answer
+QUESTION = [{"role": "user", "content": "Where is the key?"}]
+
+
+@pytest.fixture
+async def client():
+    client = EngineClient()
+    yield client
+    await client.close()
+
+
+async def answer(
+    client: EngineClient, engine: RunningEngine, served_name: str, max_tokens: int = 12
+) -> str:
+    stream = client.stream(engine.url, served_name, QUESTION, Sampling(max_tokens), "test")
+    return "".join([chunk.text async for chunk in stream])
+
+
+@pytest.fixture(scope="module")
+def pair(engine: RunningEngine) -> tuple[Adapter, Adapter]:
+    """Two adapters that answer differently, loaded."""
+    made = [adapter_maker.register(engine.store, engine.settings, seed=s) for s in (1, 2)]
+    for adapter in made:
+        engine.wait_for(adapter)
+    return made[0], made[1]
+
+
+@pytest.fixture(scope="module")
+def endless(engine: RunningEngine) -> str:
+    """The served name of an adapter that never ends its answer by itself."""
+
+    async def ending(served_name: str) -> str | None:
+        client = EngineClient()
+        stream = client.stream(engine.url, served_name, QUESTION, Sampling(LONG), "test")
+        reason = [chunk.finish_reason async for chunk in stream][-1]
+        await client.close()
+        return reason
+
+    for seed in range(100, 130):
+        tensors = adapter_maker.weights(seed=seed, scale=1.0)
+        adapter = adapter_maker.register(engine.store, engine.settings, seed=seed, tensors=tensors)
+        engine.wait_for(adapter)
+        if asyncio.run(ending(adapter.served_name)) == "length":
+            return adapter.served_name
+        with engine.store.write() as db:
+            db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
+    raise AssertionError("no random adapter talks without an end")
+
+
+async def test_adapters_and_the_base_answer_each_in_its_own_way(client, engine, pair):
+    names = [BASE_SERVED_NAME, pair[0].served_name, pair[1].served_name]
+    assert len({await answer(client, engine, name) for name in names}) == 3
+
+
+async def test_the_base_is_right_in_a_batch_with_adapters(client, engine, pair):
+    """vLLM's CPU build answers bare-base requests with an adapter; `base@0` does not suffer."""
+    names = [BASE_SERVED_NAME, pair[0].served_name, pair[1].served_name]
+    alone = {name: await answer(client, engine, name) for name in names}
+    mixed = names * 6
+    together = await asyncio.gather(*[answer(client, engine, name) for name in mixed])
+    assert [alone[name] for name in mixed] == together
+
+
+async def test_base_at_zero_says_what_the_bare_base_says_alone(client, engine):
+    """All zeros change nothing: the same words as the engine's own base model."""
+    assert await answer(client, engine, "base") == await answer(client, engine, BASE_SERVED_NAME)
+
+
+async def test_a_promotion_is_served_within_a_second(client, engine, pair):
+    began = time.monotonic()
+    adapter = adapter_maker.register(engine.store, engine.settings, seed=3)
+    engine.wait_for(adapter)
+    assert time.monotonic() - began < 1.5
+    assert await answer(client, engine, adapter.served_name)
+
+
+def test_an_adapter_with_nan_never_reaches_the_engine(engine, pair):
+    tensors = adapter_maker.weights(seed=4)
+    next(iter(tensors.values()))[0, 0] = np.nan
+    adapter = adapter_maker.register(engine.store, engine.settings, seed=4, tensors=tensors)
+    wait_until(lambda: _failure(engine, adapter) != "", "the refusal")
+    assert "NaN" in _failure(engine, adapter)
+    assert adapter.served_name not in held(engine.url)
+    with engine.store.write() as db:
+        db.execute("UPDATE adapters SET state = 'rejected' WHERE id = ?", [adapter.id])
+
+
+def _failure(engine: RunningEngine, adapter: Adapter) -> str:
+    return "".join(p.error for p in placements.of_adapter(engine.store.db, adapter.id))
+
+
+async def test_a_stream_is_not_disturbed_by_a_load(client, engine, endless):
+    """The words of an answer are the same whether or not adapters come meanwhile."""
+    alone = await answer(client, engine, endless, max_tokens=LONG)
+    overlapped = False
+    for seed in (5, 6, 7):  # a busy machine may load too late for the answer
+        running = asyncio.create_task(answer(client, engine, endless, max_tokens=LONG))
+        await asyncio.to_thread(wait_until, lambda: _running(engine) == 1, "the answer's begin", 5)
+        adapter = await asyncio.to_thread(
+            adapter_maker.register, engine.store, engine.settings, seed=seed, rank=16
+        )
+        await asyncio.to_thread(engine.wait_for, adapter)
+        overlapped = overlapped or not running.done()
+        assert await running == alone
+        if overlapped:
+            break
+    assert overlapped
+
+
+async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
+    adapter = adapter_maker.register(engine.store, engine.settings, seed=6)
+    engine.wait_for(adapter)
+    with engine.store.write() as db:
+        conversation = insert(
+            db,
+            "conversations",
+            domain_id=adapter.domain_id,
+            thread="test:1",
+            person="test:1",
+            created_at=now_us(),
+        )
+        db.execute(
+            "INSERT INTO replies (id, conversation_id, domain_id, person, adapter_id, replica, "
+            "status, created_at) VALUES ('r1', ?, ?, 'test:1', ?, 'local-1', 'streaming', ?)",
+            [conversation, adapter.domain_id, adapter.id, now_us()],
+        )
+        db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
+    wait_until(lambda: not engine.holds(adapter), "nobody new to be sent there")
+    time.sleep(2.5)
+    assert adapter.served_name in held(engine.url)
+    with engine.store.write() as db:
+        db.execute("UPDATE replies SET status = 'done'")
+    wait_until(lambda: adapter.served_name not in held(engine.url), "the unloading", 5)
+
+
+async def test_closing_the_generator_stops_the_engine(client, engine, endless):
+    before = _generated(engine)
+    stream = client.stream(engine.url, endless, QUESTION, Sampling(LONG), "test")
+    async with contextlib.aclosing(stream):
+        await anext(stream)
+    await asyncio.to_thread(wait_until, lambda: _running(engine) == 0, "the abort", 2)
+    assert _generated(engine) - before < LONG / 2
+
+
+async def test_cancelling_the_reader_stops_the_engine(client, engine, endless):
+    before = _generated(engine)
+    task = asyncio.create_task(answer(client, engine, endless, max_tokens=LONG))
+    await asyncio.to_thread(wait_until, lambda: _running(engine) == 1, "the answer's begin", 2)
+    task.cancel()
+    await asyncio.to_thread(wait_until, lambda: _running(engine) == 0, "the abort", 2)
+    assert _generated(engine) - before < LONG
+
+
+async def test_a_prompt_beyond_the_context_says_so(client, engine):
+    messages = [{"role": "user", "content": "key " * 3000}]
+    stream = client.stream(engine.url, BASE_SERVED_NAME, messages, Sampling(5), "test")
+    with pytest.raises(PromptTooLong, match="at most 1024") as caught:
+        await anext(stream)
+    assert caught.value.limit == 1024
+
+
+def test_its_sockets_lie_in_the_folder_that_goes_with_it(engine):
+    replica = placements.ready(engine.store.db)[0].name
+    folder = files.sockets(engine.settings.home, int(replica.removeprefix(placements.OURS)))
+    assert [file.is_socket() for file in folder.iterdir()] == [True] * 3
+
+
+async def test_a_crash_cuts_the_stream_and_the_next_life_has_every_adapter(
+    client, engine, pair, endless
+):
+    """SIGKILL in mid-answer: the reader is told, nothing is orphaned, and all comes back."""
+    group = engine.pid()
+    stream = client.stream(engine.url, endless, QUESTION, Sampling(LONG), "test")
+    await anext(stream)
+    await asyncio.to_thread(engine.kill)
+    with pytest.raises(StreamCut):
+        async for _ in stream:
+            pass
+    with pytest.raises(EngineDown):
+        await answer(client, engine, pair[0].served_name)
+    wait_until(lambda: not _group_lives(group), "the end of the whole group", 5)
+    assert placements.loaded(engine.store.db) == {}
+    await asyncio.to_thread(engine.wait_ready)
+    for adapter in registry.wanted(engine.store.db):
+        assert engine.holds(adapter)
+    assert await answer(client, engine, pair[1].served_name)
+
+
+def _group_lives(group: int | None) -> bool:
+    assert group is not None
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _metric(engine: RunningEngine, name: str) -> float:
+    with urllib.request.urlopen(f"{engine.url}/metrics") as answer:
+        text = answer.read().decode()
+    found = re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)
+    return sum(float(number) for number in found)
+
+
+def _generated(engine: RunningEngine) -> float:
+    return _metric(engine, "vllm:generation_tokens_total")
+
+
+def _running(engine: RunningEngine) -> float:
+    return _metric(engine, "vllm:num_requests_running")

@@ -1,0 +1,282 @@
+"""Engines are asked as people ask them, and who cannot be asked is said in a sentence."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter, Canary
+from data.config.settings import Settings
+from data.domains import Domain
+from data.pairs.pairs import Pair
+from data.store.db import Store
+from tests.serving.fake_vllm import FakeVllm, refusal, running, words
+from tests.tuning.evaluation.test_generation import question
+from tuning.evaluation import engine_client, gate
+from tuning.evaluation.eval_sets import Exam, Question
+from tuning.evaluation.evaluator import Examiner
+from tuning.evaluation.metrics import Answer
+from tuning.model.base_model import Base
+
+Maker = Callable[..., Pair]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeVllm]:
+    with running(FakeVllm()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def asked(base: Base, pair: Maker) -> list[Question]:
+    return [question(base, pair(f"question {i}", f"answer {i}")) for i in range(20)]
+
+
+@pytest.fixture
+def adapter(store: Store, domain: Domain, settings: Settings) -> Adapter:
+    with store.write() as db:
+        return registry.register(
+            db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
+            base_model=settings.base.model, size_bytes=1, recipe={}, scores={},
+            state="evaluating",
+        )  # fmt: skip
+
+
+def engine(store: Store, fake: FakeVllm, name: str = "local-0", state: str = "ready") -> None:
+    with store.write() as db:
+        placements.beat(db, name, fake.url, "pocket", state)
+
+
+def held(store: Store, adapter: Adapter, name: str = "local-0") -> None:
+    with store.write() as db:
+        placements.record_loaded(db, name, adapter.id, 1.0, 1.0, 0.995)
+
+
+def echo(fake: FakeVllm) -> None:
+    fake.say = lambda body: words(body["model"], " to ", body["messages"][-1]["content"])
+
+
+def test_answers_come_in_order_from_the_adapter_that_is_meant(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+    echo(fake)
+
+    said = engine_client.answers(store, adapter, asked, 512)
+
+    assert said == [Answer(f"to question {i}") for i in range(20)]
+    assert {body["model"] for body in fake.asked} == {adapter.served_name}
+
+
+def test_an_engine_that_makes_the_same_tokens_of_a_conversation_is_told_so(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+    known = {question.text: list(question.prompt) for question in asked}
+    fake.renders = lambda said: known[said[-1]["content"]]
+
+    assert engine_client.rendering(store, adapter, asked) == engine_client.Rendering(20)
+
+
+def test_an_engine_with_another_template_is_found_at_the_first_token(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+    fake.renders = lambda said: [*asked[0].prompt[:3], 9, *asked[0].prompt[3:]]
+
+    found = engine_client.rendering(store, adapter, asked)
+
+    assert f"from token 4 of {len(asked[0].prompt)} on" in found.differs
+    assert "local-0 makes other tokens" in found.differs
+
+
+def test_an_engine_that_tells_no_tokens_is_not_compared(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+
+    found = engine_client.rendering(store, adapter, asked)
+
+    assert (found.compared, found.differs) == (0, "")
+    assert "the engine answered 404" in found.not_compared
+
+
+def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+) -> None:
+    with running(FakeVllm()) as other:
+        engine(store, fake)
+        engine(store, other, "local-1")
+        held(store, adapter)
+        held(store, adapter, "local-1")
+        other.renders = lambda _: [9]
+
+        found = engine_client.rendering(store, adapter, asked)
+
+    assert "local-1 makes other tokens" in found.differs
+
+
+def test_where_no_engine_holds_it_any_more_nothing_was_compared(
+    store: Store, adapter: Adapter, asked: list[Question]
+) -> None:
+    found = engine_client.rendering(store, adapter, asked)
+
+    assert found.compared == 0
+    assert "no engine holds helpdesk@1 any more" in found.not_compared
+
+
+def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
+    store: Store, settings: Settings, adapter: Adapter, fake: FakeVllm
+) -> None:
+    probes = tuple(Canary(i, (1, 2), (3,) * 100, -0.1) for i in range(10))
+    with store.write() as db:
+        for name, agreement, leads in (
+            ("local-0", 0.97, [0.01] * 30),
+            ("local-1", 0.98, [2.0] * 20),
+        ):
+            placements.beat(db, name, fake.url, "pocket", "ready")
+            placements.record_loaded(db, name, adapter.id, 1.0, 1.0, agreement, leads)
+    examiner = Examiner(store, settings, None, None, Exam({}, {}), None, 64)  # type: ignore[arg-type]
+
+    found = examiner._parity(replace(adapter, probes=probes))
+
+    assert found.agreed == 0.98
+    assert gate.parity(found, least=0.99).passed is False
+
+
+def test_the_bare_base_is_asked_under_the_name_that_engines_know(
+    store: Store, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+
+    engine_client.answers(store, None, asked[:1], 512)
+
+    assert [body["model"] for body in fake.asked] == [registry.BASE_SERVED_NAME]
+
+
+def test_nothing_of_sampling_is_left_to_the_engine(
+    store: Store, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+
+    engine_client.answers(store, None, asked[:1], 512)
+
+    (body,) = fake.asked
+    assert body["temperature"] == 0
+    assert body["max_tokens"] == asked[0].most_tokens
+    assert {"top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty"} <= set(body)
+    assert body["messages"][-1] == {"role": "user", "content": asked[0].text}
+
+
+def test_an_answer_is_never_asked_to_be_longer_than_fits(
+    store: Store, fake: FakeVllm, asked: list[Question]
+) -> None:
+    engine(store, fake)
+    room = len(asked[0].prompt) + 3
+
+    engine_client.answers(store, None, asked[:1], room)
+
+    assert fake.asked[0]["max_tokens"] == 3
+
+
+def test_an_answer_at_its_limit_is_cut(store: Store, fake: FakeVllm, asked: list[Question]) -> None:
+    engine(store, fake)
+    fake.say = lambda body: words(body["model"], "on and on", finish="length")
+
+    assert engine_client.answers(store, None, asked[:1], 512) == [Answer("on and on", cut=True)]
+
+
+def test_another_engine_is_asked_when_one_fails(
+    store: Store, fake: FakeVllm, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_client, "PAUSE_S", 0.0)
+    engine(store, fake)
+    echo(fake)
+    with running(FakeVllm()) as broken:
+        broken.say = lambda _: refusal(500, "EngineDeadError")
+        engine(store, broken, "local-1")
+
+        said = engine_client.answers(store, None, asked, 512)
+
+    assert said == [Answer(f"to question {i}") for i in range(20)]
+    assert broken.asked
+
+
+@pytest.mark.parametrize(
+    ("trouble", "sentence"),
+    [
+        ("dead", "answered 500: "),
+        ("away", "cannot be reached"),
+        ("wrong", "answered as 'somebody@9'"),
+        ("other", "is not a vLLM"),
+    ],
+)
+def test_engines_that_all_fail_are_given_up_with_the_reason(
+    store: Store, fake: FakeVllm, asked: list[Question], trouble: str, sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(engine_client, "PAUSE_S", 0.0)
+    engine(store, fake)
+    if trouble == "dead":
+        fake.say = lambda _: refusal(500, "EngineDeadError")
+    elif trouble == "away":
+        fake.network = "resets"
+    elif trouble == "wrong":
+        fake.say = lambda _: words("somebody@9", "Hello")
+    else:
+        fake.say = lambda _: web.Response(text="<html>")
+
+    with pytest.raises(engine_client.NoEngine, match=sentence):
+        engine_client.answers(store, None, asked[:2], 512)
+
+
+def test_no_engine_at_all_is_no_reason_to_wait(store: Store, adapter: Adapter) -> None:
+    with pytest.raises(engine_client.NoEngine, match="no engine is running"):
+        engine_client.wait_until_held(store, adapter, 60)
+
+
+def test_an_engine_that_sleeps_while_a_run_is_on_is_not_waited_for(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake, state="asleep")
+
+    with pytest.raises(engine_client.NoEngine, match="no engine is running"):
+        engine_client.wait_until_held(store, adapter, 60)
+
+
+def test_an_engine_that_starts_is_waited_for_and_not_for_ever(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake, state="starting")
+
+    with pytest.raises(engine_client.NoEngine, match="had taken it after 0 s"):
+        engine_client.wait_until_held(store, adapter, 0.1)
+
+
+def test_where_it_is_held_is_known_with_its_parity(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake)
+    held(store, adapter)
+
+    (place,) = engine_client.wait_until_held(store, adapter, 60)
+
+    assert (place.replica, place.parity) == ("local-0", 0.995)
+
+
+def test_what_no_engine_can_serve_is_refused_with_what_is_wrong(
+    store: Store, adapter: Adapter, fake: FakeVllm
+) -> None:
+    engine(store, fake)
+    for _ in range(placements.ATTEMPTS):
+        with store.write() as db:
+            placements.record_failed(db, "local-0", adapter.id, "It answers differently.")
+
+    with pytest.raises(engine_client.Refused, match="It answers differently"):
+        engine_client.wait_until_held(store, adapter, 60)

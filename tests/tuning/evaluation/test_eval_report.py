@@ -1,0 +1,290 @@
+"""A run's evaluation: by the engine that will serve the adapter where there is one, else by the
+trainer; and what becomes of the adapter."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from data.adapters import placements, registry
+from data.adapters.registry import Adapter
+from data.config.settings import GateSettings, Settings
+from data.domains import Domain
+from data.pairs import pairs
+from data.pairs.pairs import Draft
+from data.runs import report, runs
+from data.store.db import Store
+from data.store.errors import UnderstudyError
+from serving.adapters import sync as engine_adapters
+from serving.adapters import zero_adapter
+from tests.serving.fake_vllm import Event, FakeVllm, refusal, running, words
+from tests.tuning.conftest import teach
+from tuning.data.examples import prompt_ids
+from tuning.evaluation import evaluator
+from tuning.model.base_model import load_tokenizer
+from tuning.worker import run as tuning_run
+
+QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
+GOLDEN = Draft("And box 5?", "Box 5 opens with 84.", split="golden")
+
+
+def carried_out(store: Store, settings: Settings, domain: Domain, **recipe: object) -> Adapter:
+    with store.write() as db:
+        runs.request(db, domain, "ann", recipe={**QUICK, **recipe})
+        run = runs.claim(db, "worker")
+    assert run is not None
+    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    adapter_id = runs.get(store.db, run.id).adapter_id
+    assert adapter_id is not None
+    return registry.by_id(store.db, adapter_id)
+
+
+def taught(store: Store, domain: Domain) -> None:
+    teach(store, domain, 8)
+    with store.write() as db:
+        pairs.add(db, domain, [GOLDEN], source="test", status="approved")
+
+
+class Engine:
+    """A fake vLLM, kept in step with the registry as `understudy serve` does."""
+
+    def __init__(self, store: Store, settings: Settings, fake: FakeVllm) -> None:
+        self.store, self.settings, self.fake = store, settings, fake
+        fake.goes_on = self._goes_on
+        fake.say = self._say
+        fake.renders = self.rendered
+        self.right = True  # whether it serves what was trained
+        self.slips = 0  # probes that it goes on with otherwise by one token
+        self.knows: dict[str, str] = {}  # question -> its answer by the candidate
+
+    def keep(self, stop: threading.Event) -> None:
+        while not stop.wait(0.05):
+            with self.store.write() as db:
+                placements.beat(db, "local-1", self.fake.url, self.settings.base.model, "ready")
+            with contextlib.suppress(UnderstudyError):
+                engine_adapters.sync(self.store, self.settings, "local-1", self.fake.url, ours=True)
+
+    def _goes_on(self, name: str, prompt: list[int], count: int) -> list[int]:
+        """What the trainer said, which the registry has."""
+        for adapter in registry.every(self.store.db):
+            for told in (*adapter.canaries, *adapter.probes):
+                whole = (*told.prompt, *told.answer)
+                if (
+                    self.right
+                    and tuple(prompt) == whole[: len(prompt)]
+                    and len(prompt) < len(whole)
+                ):
+                    left = list(whole[len(prompt) :])
+                    if self.slips and told in adapter.probes:
+                        self.slips -= 1
+                        left[0] = 7 if left[0] != 7 else 8
+                    return (left + [0] * count)[:count]
+        return [7] * count
+
+    def rendered(self, said: list[dict[str, str]]) -> list[int]:
+        return prompt_ids(load_tokenizer(self.settings.base.path), said)
+
+    def _say(self, body: dict[str, object]) -> list[Event]:
+        messages = body["messages"]
+        assert isinstance(messages, list)
+        asked, name = messages[-1]["content"], str(body["model"])
+        newest = max(self.fake.held, key=lambda n: (n.startswith("helpdesk"), n), default="")
+        said = self.knows.get(asked, "?") if name == newest else "I do not know."
+        return words(name, said)
+
+
+@pytest.fixture
+def engine(store: Store, settings: Settings) -> Iterator[Engine]:
+    zero_adapter.ensure(settings)
+    stop = threading.Event()
+    with running(FakeVllm()) as fake:
+        fake.held[registry.BASE_SERVED_NAME] = str(zero_adapter.ensure(settings))
+        kept = Engine(store, settings, fake)
+        thread = threading.Thread(target=kept.keep, args=(stop,))
+        thread.start()
+        try:
+            yield kept
+        finally:
+            stop.set()
+            thread.join()
+
+
+def rules(adapter: Adapter) -> dict[str, bool | None]:
+    return {rule["name"]: rule["passed"] for rule in adapter.scores["gate"]["rules"]}
+
+
+def test_the_engine_that_will_serve_it_answers(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    taught(store, domain)
+    engine.knows = {"And box 5?": "Box 5 opens with 84."}
+
+    adapter = carried_out(store, settings, domain)
+
+    evaluation = adapter.scores["evaluation"]
+    assert (evaluation["answered_by"], evaluation["why"]) == ("the engine", "")
+    golden = evaluation["sets"]["golden"]
+    assert (golden["candidate"]["exact"], golden["base"]["exact"]) == (1.0, 0.0)
+    assert golden["base"]["refusals"] == 1.0
+    assert adapter.scores["golden"]["exact"] == 1.0
+    assert rules(adapter)["parity"] is True
+    assert adapter.state == "candidate"
+    assert adapter.probes == ()
+    page = report.page(store.db, adapter.run_id or 0)
+    assert "answered by</dt><dd>the engine" in page
+    assert "prompts</dt><dd>token for token as in training (2 compared)" in page
+    asked = {str(body["model"]) for body in engine.fake.asked}
+    assert asked == {registry.BASE_SERVED_NAME, adapter.served_name}
+
+
+def test_where_no_engine_runs_the_trainer_answers_and_says_so(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    taught(store, domain)
+
+    adapter = carried_out(store, settings, domain)
+
+    evaluation = adapter.scores["evaluation"]
+    assert evaluation["answered_by"] == "the trainer"
+    assert evaluation["why"] == "no engine is running"
+    assert rules(adapter)["parity"] is None
+    assert adapter.state == "candidate"
+    text = report.page(store.db, adapter.run_id or 0)
+    assert "the trainer, because no engine is running" in text
+
+
+def test_an_engine_that_answers_otherwise_than_the_trainer_fails_the_gate(
+    store: Store, settings: Settings, domain: Domain, engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(engine_adapters, "PAUSES_S", (0.0, 0.0, 0.0))
+    taught(store, domain)
+    engine.right = False
+    engine.knows = {"And box 5?": "Box 5 opens with 84."}
+
+    adapter = carried_out(store, settings, domain)
+
+    assert adapter.state == "rejected"
+    assert rules(adapter)["parity"] is False
+    assert "%" in adapter.state_reason or "answers differently" in adapter.state_reason
+    assert registry.wanted(store.db) == []
+
+
+def test_an_engine_with_another_chat_template_fails_the_gate(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    taught(store, domain)
+    engine.fake.renders = lambda said: [*engine.rendered(said), 9]
+
+    adapter = carried_out(store, settings, domain)
+
+    assert adapter.state == "rejected"
+    assert "local-1 makes other tokens of a conversation" in adapter.state_reason
+    assert rules(adapter)["parity"] is False
+
+
+def test_a_token_that_differs_is_told_with_how_much_likelier_the_engine_found_it(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    """A near tie: it passes, and the report says so."""
+    taught(store, domain)
+    engine.slips = 1
+    engine.fake.likely = lambda said: {said: -0.70, **{t: -0.73 for t in range(2_000) if t != said}}
+
+    adapter = carried_out(store, settings, domain)
+
+    (place,) = placements.of_adapter(store.db, adapter.id)
+    assert place.leads == (pytest.approx(0.03),)
+    assert place.parity is not None
+    assert 0.8 < place.parity < 1
+    assert rules(adapter)["parity"] is True
+    page = report.page(store.db, adapter.run_id or 0)
+    assert "wanted; 1 more is a near tie)" in page
+    assert "the engine finds its own token likelier by 0.03 nats." in page
+
+
+def test_an_adapter_that_forgets_is_kept_as_rejected(
+    store: Store, settings: Settings, domain: Domain, engine: Engine
+) -> None:
+    """The first answers all golden questions, the second none."""
+    with store.write() as db:
+        drafts = [Draft(f"golden {i}?", f"gold {i}", split="golden") for i in range(12)]
+        pairs.add(db, domain, drafts, source="test", status="approved")
+    teach(store, domain, 8)
+    first = carried_out(store, settings, domain)
+    with store.write() as db:
+        registry.promote(db, first, "ann")
+        pairs.add(db, domain, [Draft("What is new?", "Paint.")], source="t", status="approved")
+    engine.fake.say = lambda body: words(
+        str(body["model"]),
+        "gold " + body["messages"][-1]["content"].split()[-1].rstrip("?")
+        if body["model"] == first.served_name
+        else "I do not know.",
+    )
+
+    second = carried_out(store, settings, domain, learning_rate=1e-3)
+
+    assert second.scores["evaluation"]["compared_with"] == first.name
+    assert second.scores["golden"]["live_f1"] == 1.0
+    assert rules(second)["golden"] is False
+    assert second.state == "rejected"
+    assert "It is worse on golden questions: token F1 -1.000" in second.state_reason
+    worst = [s for s in second.scores["samples"] if s["shown"] == "worst"]
+    assert worst[0]["set"] == "golden"
+    assert worst[0]["live"].startswith("gold ")
+
+
+def test_a_gate_that_is_not_enforced_tells_and_lets_through(
+    store: Store, settings: Settings, domain: Domain, engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(engine_adapters, "PAUSES_S", (0.0, 0.0, 0.0))
+    taught(store, domain)
+    engine.right = False
+    lenient = settings.model_copy(update={"gate": GateSettings(enforce=False)})
+
+    adapter = carried_out(store, lenient, domain)
+
+    assert adapter.state == "candidate"
+    assert adapter.scores["gate"]["passed"] is False
+
+
+def test_an_engine_that_dies_in_the_exam_hands_over_to_the_trainer(
+    store: Store, settings: Settings, domain: Domain, engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tuning.evaluation.engine_client.PAUSE_S", 0.0)
+    taught(store, domain)
+    engine.fake.say = lambda _: refusal(500, "EngineDeadError")
+
+    adapter = carried_out(store, settings, domain)
+
+    evaluation = adapter.scores["evaluation"]
+    assert evaluation["answered_by"] == "the trainer"
+    assert "EngineDeadError" in evaluation["why"]
+    assert rules(adapter)["parity"] is True  # it was asked before
+
+
+def test_a_run_stopped_in_its_exam_goes_on_with_the_adapter_that_it_made(
+    store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught(store, domain)
+    with store.write() as db:
+        run = runs.request(db, domain, "ann", recipe=dict(QUICK))
+        runs.claim(db, "worker")
+
+    def stopped(*_: object) -> None:
+        raise tuning_run.Terminated
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluator.Examiner, "examine", stopped)
+        assert tuning_run.carry_out(store, settings, run.id) == tuning_run.STOPPED
+    (waiting,) = registry.every(store.db)
+    assert (waiting.state, waiting.version) == ("evaluating", 1)
+
+    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+
+    (adapter,) = registry.every(store.db)
+    assert (adapter.id, adapter.state) == (waiting.id, "candidate")
+    assert runs.get(store.db, run.id).adapter_id == waiting.id

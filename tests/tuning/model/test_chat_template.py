@@ -1,0 +1,68 @@
+"""The template an adapter was trained with is kept, and is the one that the engine renders."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from data.adapters import registry
+from data.config.settings import POCKET, Settings
+from data.domains import Domain
+from data.store.db import Store
+from data.store.errors import Invalid
+from tests.conftest import RunningEngine
+from tests.tuning.conftest import teach
+from tests.tuning.data.test_examples import Templated
+from tests.tuning.worker.test_run import requested
+from tuning.data.examples import prompt_ids
+from tuning.model import chat_template
+from tuning.model.base_model import load_tokenizer
+from tuning.worker import run as tuning_run
+
+
+def test_it_is_kept_with_the_adapter_and_a_change_of_the_base_is_noticed(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+) -> None:
+    teach(store, domain, 4)
+    first = requested(store, domain)
+    assert tuning_run.carry_out(store, settings, first.id) == tuning_run.DONE
+    adapter = registry.every(store.db)[0]
+    folder = adapter.folder(settings.home)
+
+    kept = json.loads((folder / chat_template.FILE).read_bytes())
+
+    assert kept["template"] == tokenizer.chat_template
+    chat_template.check(folder, adapter.name, tokenizer)
+    changed = Templated(tokenizer, tokenizer.chat_template + " ")
+    with pytest.raises(Invalid, match="has changed since helpdesk@1 was trained"):
+        chat_template.check(folder, adapter.name, changed)
+
+
+def test_an_adapter_without_a_copy_is_taken_as_it_is(tmp_path: Path, tokenizer: Any) -> None:
+    chat_template.check(tmp_path, "helpdesk@1", tokenizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"role": "user", "content": "Where is the key?"}],
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi\n\n  there"},
+            {"role": "assistant", "content": "Hello!"},
+            {"role": "user", "content": "Grüße, 你好 🙂 `code`"},
+        ],
+    ],
+)
+def test_the_engine_renders_the_very_ids_that_are_trained_on(
+    engine: RunningEngine, said: list[dict[str, str]]
+) -> None:
+    answer = httpx.post(
+        f"{engine.url}/tokenize",
+        json={"model": "base@0", "messages": said, "add_generation_prompt": True},
+    )
+
+    assert answer.json()["tokens"] == prompt_ids(load_tokenizer(str(POCKET)), said)

@@ -1,0 +1,206 @@
+"""Which rated answers are trained on: those whose question can be put together again, none that
+golden questions ask for, and some held out by their question."""
+
+from typing import Any
+
+import pytest
+
+from data.adapters import registry
+from data.adapters.registry import Adapter
+from data.config.settings import Settings
+from data.conversations import conversations
+from data.domains import Domain
+from data.feedback import feedback
+from data.pairs import datasets, preference_sets
+from data.runs import runs
+from data.store.db import Store
+from data.store.errors import Invalid
+from tests.tuning.data.test_training_set import add, parent_of
+from tuning.data.examples import prompt_ids
+from tuning.training import preference_set
+from tuning.training.preference_set import Thumbs
+
+
+@pytest.fixture
+def live(store: Store, settings: Settings, domain: Domain) -> Adapter:
+    add(store, domain, ("What is taught?", "This is."))
+    parent = parent_of(store, settings, domain)
+    with store.write() as db:
+        return registry.promote(db, parent, "ann")
+
+
+def rated(
+    store: Store,
+    domain: Domain,
+    tokenizer: Any,
+    question: str,
+    up: bool,
+    *,
+    system: str = "Be brief.",
+    answer: str = "So it is.",
+    thread: str = "",
+    before: tuple[tuple[str, str], ...] = (),
+    person: str = "slack:T1/U1",
+) -> str:
+    """An answer with a thumb, as the engine was asked for it."""
+    said = [{"role": "system", "content": system}]
+    for asked, got in before:
+        said += [{"role": "user", "content": asked}, {"role": "assistant", "content": got}]
+    said.append({"role": "user", "content": question})
+    reply = conversations.new_reply_id()
+    with store.write() as db:
+        talk = conversations.open_thread(db, thread or reply, domain.id, person)
+        conversations.ask(
+            db,
+            reply_id=reply,
+            conversation=talk,
+            person=person,
+            text=question,
+            adapter_id=None,
+            variant_id=None,
+        )
+        tokens = len(prompt_ids(tokenizer, said))
+        conversations.answered(
+            db, reply, answer, status="done", finish_reason="stop", prompt_tokens=tokens
+        )
+        feedback.thumb(db, reply, person, up)
+    return reply
+
+
+def thumbs(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    tokenizer: Any,
+    live: Adapter,
+    **recipe: Any,
+) -> Thumbs:
+    with store.write() as db:
+        run = runs.request_from_thumbs(db, domain, "ann", recipe)
+        preference_sets.freeze(db, run.id, domain)
+        dataset = datasets.freeze(db, domain)
+    return preference_set.prepare(store.db, settings, run, domain, dataset, live, tokenizer)
+
+
+def test_liked_and_disliked_answers_are_learned_as_they_were_asked_for(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+
+    made = thumbs(store, settings, domain, tokenizer, live)
+
+    assert sorted(made.objective.liked.values()) == [False] * 4 + [True] * 4
+    assert made.left_out == 0
+    assert not made.held_out
+    assert list(made.lesson.epoch(0)) == list(made.objective.liked)
+    assert made.lesson.recipe.rank == 8  # the parent's
+    assert "8 rated answers: KTO on from helpdesk@1" in made.lesson.recipe.why
+
+
+def test_an_answer_that_was_asked_for_with_other_words_is_left_out(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+    rated(store, domain, tokenizer, "A caller's own?", up=False, system="You are a pirate.")
+
+    made = thumbs(store, settings, domain, tokenizer, live)
+
+    assert len(made.objective.liked) == 8
+    assert made.left_out == 1
+
+
+def test_the_turns_before_an_answer_belong_to_its_question(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+    rated(store, domain, tokenizer, "First?", up=True, thread="t", answer="One.")
+    second = rated(
+        store, domain, tokenizer, "Second?", up=True, thread="t", before=(("First?", "One."),)
+    )
+
+    made = thumbs(store, settings, domain, tokenizer, live)
+
+    assert made.left_out == 0
+    given = {one.reply_id: one for one in preference_sets.of_run(store.db, 1, 6)}
+    assert [turn.text for turn in given[second].turns] == ["First?", "One."]
+
+
+def test_a_golden_question_is_never_learned_from(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    add(store, domain, ("What is measured?", "That is."), split="golden")
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+    rated(store, domain, tokenizer, "what is  measured?", up=False)
+    rated(store, domain, tokenizer, "What is the measured, please?", up=False)
+
+    made = thumbs(store, settings, domain, tokenizer, live)
+
+    assert len(made.objective.liked) == 8
+
+
+def test_some_questions_are_held_out_with_all_their_answers(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(60):
+        for up in (True, False):
+            answer = f"So {up} it is {number}."
+            who = f"slack:T1/V{number}"
+            rated(store, domain, tokenizer, f"Question {number}?", up, answer=answer, person=who)
+
+    made = thumbs(store, settings, domain, tokenizer, live)
+
+    trained = list(made.lesson.epoch(0))
+    assert len(trained) + len(made.held_out) == 120
+    assert 0.05 < len(made.held_out) / 120 < 0.4
+    assert not {e.prompt for e in trained} & {e.prompt for e in made.held_out}
+
+
+def test_too_little_that_can_be_used_is_refused_in_words(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(
+            store,
+            domain,
+            tokenizer,
+            f"Good {number}?",
+            up=True,
+            system="Sing everything that you say.",
+        )
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+
+    with pytest.raises(Invalid, match="Of 8 rated answers 4 can be learned from"):
+        thumbs(store, settings, domain, tokenizer, live)
+
+
+def test_only_values_of_the_recipe_are_named_as_asked_for(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+
+    made = thumbs(
+        store, settings, domain, tokenizer, live, epochs=2, rank=8, accept_licence="mit"
+    )  # fmt: skip
+
+    assert made.lesson.recipe.why.endswith("a small rate, few passes. Asked for: epochs=2.")
+
+
+def test_what_is_only_for_pairs_is_refused(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+
+    with pytest.raises(Invalid, match="packing is for runs on pairs"):
+        thumbs(store, settings, domain, tokenizer, live, packing=True)

@@ -1,0 +1,380 @@
+"""The worker: one run for one worker, whatever happens to the child in between.
+
+The children here are tiny programs that stand in for `tuning.worker.run`; the real one is tested in
+`test_run.py`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data import domains
+from data.adapters import registry
+from data.config.settings import Settings, TuningSettings
+from data.domains import Domain
+from data.pairs import datasets, pairs
+from data.pairs.pairs import Draft
+from data.runs import runs
+from data.runs.runs import Run
+from data.store import audit
+from data.store.db import Store, value
+from tests.tuning.conftest import teach
+from tuning.worker import worker
+
+ROOT = Path(__file__).parents[3]
+PRELUDE = """
+import argparse, os, signal, sys, time
+from pathlib import Path
+from data.runs import runs
+from data.config.settings import Settings
+from data.store.db import Store
+parser = argparse.ArgumentParser()
+for name in ("--config-json", "--run", "--parent"):
+    parser.add_argument(name)
+options = parser.parse_args()
+settings = Settings.model_validate_json(options.config_json)
+run = int(options.run)
+tally = settings.home / "tally"
+tally.open("a").write(str(os.getpid()) + "\\n")
+"""
+
+
+class Child:
+    """Replaces what the worker starts by a program of the test's."""
+
+    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tally = settings.home / "tally"
+        self._script = settings.home / "child.py"
+        self._monkeypatch = monkeypatch
+
+    def does(self, program: str) -> None:
+        self._script.write_text(PRELUDE + program)
+        self._monkeypatch.setattr(worker, "CHILD", (sys.executable, str(self._script)))
+        self._monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    @property
+    def pids(self) -> list[int]:
+        return [int(line) for line in self.tally.read_text().split()] if self.tally.exists() else []
+
+
+@pytest.fixture
+def child(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Child:
+    monkeypatch.setattr(worker, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(worker, "WATCH_S", 0.02)
+    monkeypatch.setattr(worker, "POLL_S", 0.02)
+    monkeypatch.setattr(worker, "GRACE_S", 0.5)
+    return Child(settings, monkeypatch)
+
+
+@pytest.fixture
+def queued(store: Store, domain: Domain) -> Run:
+    teach(store, domain, 3)
+    with store.write() as db:
+        return runs.request(db, domain, "ann")
+
+
+@pytest.fixture
+def working(settings: Settings) -> Iterator[Callable[[], threading.Event]]:
+    """Starts a worker in a thread; its event stops it."""
+    stops: list[tuple[threading.Event, threading.Thread]] = []
+
+    def start() -> threading.Event:
+        stop = threading.Event()
+        thread = threading.Thread(target=worker.run, args=(settings,), kwargs={"stop": stop})
+        thread.start()
+        stops.append((stop, thread))
+        return stop
+
+    yield start
+    for stop, thread in stops:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+SLEEP = "time.sleep(60)"
+SUCCEED = """
+with Store(settings.store_path) as store, store.write() as db:
+    db.execute("UPDATE runs SET state = 'done' WHERE id = ?", [run])
+"""
+
+
+def test_importing_the_worker_loads_no_torch() -> None:
+    code = "import sys, tuning.worker.worker, tuning.worker.run; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_queued_run_is_done_and_an_empty_queue_ends_once(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    child.does(SUCCEED)
+
+    assert worker.run(settings, once=True) == 0
+    assert runs.get(store.db, queued.id).state == "done"
+    assert worker.run(settings, once=True) == 0
+    assert len(child.pids) == 1
+
+
+def test_two_workers_do_a_run_once(
+    store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
+) -> None:
+    child.does("time.sleep(0.5)\n" + SUCCEED)
+
+    working(), working()
+
+    until(lambda: runs.get(store.db, queued.id).state == "done")
+    assert len(child.pids) == 1
+
+
+def test_a_child_that_is_killed_is_tried_again_then_the_run_fails_in_words(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    child.does("os.kill(os.getpid(), signal.SIGKILL)")
+
+    assert worker.run(settings, once=True) == 1
+
+    ended = runs.get(store.db, queued.id)
+    assert (ended.state, ended.attempts, len(child.pids)) == ("failed", 2, 2)
+    assert "killed by SIGKILL: most likely the machine ran out of memory (2 times)" in ended.error
+    assert str(settings.runs_path / str(queued.id) / "run.log") in ended.error
+
+
+def test_a_child_that_crashes_once_is_forgiven(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    child.does(f"if len(tally.read_text().split()) == 1: os.abort()\n{SUCCEED}")
+    left = settings.checkpoints_path(queued.id)
+    left.mkdir(parents=True)
+
+    assert worker.run(settings, once=True) == 0
+    assert not left.exists()
+
+    assert runs.get(store.db, queued.id).state == "done"
+    assert len(child.pids) == 2
+
+
+def test_a_crash_is_told_by_its_last_words(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    child.does("sys.exit('libfoo.so: cannot open shared object file' if 0 else 7)")
+    log = settings.runs_path / str(queued.id) / "run.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("first line\nImportError: libfoo is missing\n")
+
+    worker.run(settings, once=True)
+
+    error = runs.get(store.db, queued.id).error
+    assert "ended with code 7: ImportError: libfoo is missing (2 times)" in error
+
+
+def test_a_failure_the_child_has_explained_is_left_as_it_is(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    child.does(
+        "with Store(settings.store_path) as store, store.write() as db:\n"
+        "    runs.fail(db, run, 'The disk is full.')\n"
+        "sys.exit(1)"
+    )
+
+    assert worker.run(settings, once=True) == 1
+    ended = runs.get(store.db, queued.id)
+    assert (ended.state, ended.error, ended.attempts) == ("failed", "The disk is full.", 1)
+
+
+def test_a_cancelled_run_ends_its_child_within_seconds(
+    store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
+) -> None:
+    child.does(SLEEP)
+    working()
+    until(lambda: len(child.pids) == 1)
+
+    with store.write() as db:
+        runs.cancel(db, queued.id, "ann")
+
+    until(lambda: runs.get(store.db, queued.id).state == "cancelled", 5)
+    assert gone(child.pids[0])
+
+
+def test_a_child_that_will_not_end_is_killed_with_all_its_own(
+    store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
+) -> None:
+    child.does(
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "import subprocess\n"
+        "grandchild = subprocess.Popen(['sleep', '60'])\n"
+        "tally.open('a').write(str(grandchild.pid) + '\\n')\n" + SLEEP
+    )
+    working()
+    until(lambda: len(child.pids) == 2)
+
+    with store.write() as db:
+        runs.cancel(db, queued.id, "ann")
+
+    until(lambda: runs.get(store.db, queued.id).state == "cancelled", 5)
+    until(lambda: all(gone(pid) for pid in child.pids), 5)
+
+
+def test_a_worker_that_is_stopped_gives_its_run_back_unspent(
+    store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
+) -> None:
+    child.does(SLEEP)
+    stop = working()
+    until(lambda: len(child.pids) == 1)
+
+    stop.set()
+
+    until(lambda: runs.get(store.db, queued.id).state == "queued", 5)
+    assert runs.get(store.db, queued.id).attempts == 0
+    assert gone(child.pids[0])
+
+
+def test_sigterm_gives_the_run_back_and_ends_the_worker_cleanly(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    """In a process of its own, as `understudy worker` runs it."""
+    child.does(SLEEP)
+    program = (
+        "import sys\n"
+        "from data.config.settings import Settings\n"
+        "from tuning.worker import worker\n"
+        "worker.CHILD = (sys.executable, sys.argv[2])\n"
+        "sys.exit(worker.run(Settings.model_validate_json(sys.argv[1])))\n"
+    )
+    given = [settings.model_dump_json(), str(settings.home / "child.py")]
+    process = subprocess.Popen([sys.executable, "-c", program, *given], cwd=ROOT)
+    until(lambda: len(child.pids) == 1)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(20) == 0
+    assert runs.get(store.db, queued.id).state == "queued"
+    assert gone(child.pids[0])
+
+
+def test_the_run_of_a_worker_that_disappeared_is_done_by_the_next(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    child.does(SUCCEED)
+    with store.write() as db:
+        runs.claim(db, "gone")
+        db.execute("UPDATE runs SET heartbeat_at = heartbeat_at - 61000000")
+
+    assert worker.run(settings, once=True) == 0
+    ended = runs.get(store.db, queued.id)
+    assert (ended.state, ended.attempts) == ("done", 2)
+
+
+def test_a_run_that_another_worker_has_taken_over_is_let_go(
+    store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
+) -> None:
+    child.does(SLEEP)
+    working()
+    until(lambda: len(child.pids) == 1)
+
+    with store.write() as db:
+        db.execute("UPDATE runs SET worker = 'another' WHERE id = ?", [queued.id])
+
+    until(lambda: gone(child.pids[0]), 5)
+    assert runs.get(store.db, queued.id).worker == "another"
+
+
+def test_a_child_is_given_no_secrets_and_its_share_of_threads(
+    settings: Settings, store: Store, child: Child, queued: Run
+) -> None:
+    secret = settings.model_copy(
+        update={"slack": settings.slack.model_copy(update={"bot_token": "xoxb-1"})}
+    )
+    child.does(
+        "(settings.home / 'seen').write_text(options.config_json + os.environ['OMP_NUM_THREADS'])"
+        + SUCCEED
+    )
+
+    worker.run(secret, once=True)
+
+    seen = (settings.home / "seen").read_text()
+    assert "slack" not in seen
+    assert seen.endswith("}1")
+
+
+def add(store: Store, domain: Domain, count: int, start: int) -> None:
+    drafts = [Draft(f"question {i}", f"answer {i}") for i in range(start, start + count)]
+    with store.write() as db:
+        pairs.add(db, domain, drafts, source="test", status="approved")
+
+
+def test_enough_new_pairs_queue_a_retrain_by_themselves(store: Store, domain: Domain) -> None:
+    add(store, domain, 3, 0)
+    with store.write() as db:
+        assert worker.queue_due(db, 0) == []
+        assert worker.queue_due(db, 4) == []
+        (queued,) = worker.queue_due(db, 3)
+        assert worker.queue_due(db, 3) == [], "one is queued already"
+
+    assert (queued.kind, queued.requested_by) == ("full", worker.AUTOMATIC)
+    assert audit.recent(store.db)[0].actor == worker.AUTOMATIC
+
+
+def test_pairs_of_a_run_that_was_not_promoted_are_not_trained_again_and_again(
+    store: Store, domain: Domain
+) -> None:
+    add(store, domain, 3, 0)
+    with store.write() as db:
+        (queued,) = worker.queue_due(db, 3)
+        claimed = runs.claim(db, "worker")
+        assert claimed is not None
+        runs.set_dataset(db, queued.id, datasets.freeze(db, domain).id)
+        runs.fail(db, queued.id, "It did not work.")
+        assert worker.queue_due(db, 3) == []
+    add(store, domain, 3, 10)
+    with store.write() as db:
+        assert len(worker.queue_due(db, 3)) == 1
+
+
+def test_automatic_retrains_go_on_from_the_live_adapter(store: Store, domain: Domain) -> None:
+    add(store, domain, 3, 0)
+    with store.write() as db:
+        dataset = datasets.freeze(db, domain)
+        live = registry.register(
+            db, domain, version=1, sha256="x", path="x", base_model="b", rank=8, size_bytes=1,
+            recipe={}, scores={}, dataset_id=dataset.id,
+        )  # fmt: skip
+        registry.promote(db, live, "ann")
+    add(store, domain, 3, 10)
+    with store.write() as db:
+        (queued,) = worker.queue_due(db, 3)
+
+    assert (queued.kind, queued.parent_id) == ("incremental", live.id)
+
+
+def test_a_domain_without_new_pairs_is_left_alone(store: Store) -> None:
+    with store.write() as db:
+        domains.create(db, "quiet")
+        assert worker.queue_due(db, 1) == []
+    assert value(store.db, "SELECT count(*) FROM runs") == 0
+
+
+def test_tuning_settings_say_how_often_a_crash_is_tried_again() -> None:
+    assert TuningSettings().max_attempts == 2

@@ -1,0 +1,208 @@
+"""Adapters that were made elsewhere, brought into the form in which ours are.
+
+PEFT, TRL, Unsloth and Axolotl write one format; what differs is what else lies in the folder, how
+the target modules are named and what the base is called. MLX keeps another: `lora_a` is (in, rank)
+and `lora_b` (rank, out), the transposes of PEFT's A and B, and its `scale` is what PEFT has as
+alpha / rank (https://github.com/ml-explore/mlx-lm, `tuner/lora.py`):
+
+    PEFT   y = W x + alpha / rank * B (A x)        MLX   y = x W' + scale * (x lora_a) lora_b
+
+Only the two files that count are taken over, written anew, and then checked as every adapter is.
+What an engine could not serve, or what would change its meaning on the way, is refused.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.adapters import files as adapters_files
+from data.adapters import lora_config
+from data.adapters.files import CONFIG, WEIGHTS
+from data.adapters.registry import Adapter
+from data.adapters.safetensors_file import BadAdapter, parse_object, shown
+from data.config.settings import Settings
+from data.domains import Domain
+from data.store import audit
+from data.store.db import Store
+from data.store.errors import NotFound
+from tuning.adapters import adapter_store
+
+Kind = Literal["PEFT", "MLX"]
+MLX_WEIGHTS = "adapters.safetensors"
+PICKLED = ("adapter_model.bin", "adapters.npz", "pytorch_model.bin")
+MLX_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<half>[ab])")
+LARGEST_CONFIG = 1 << 20  # bytes
+LARGEST_WEIGHTS = 16 << 30
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What was found in a folder, in PEFT's form."""
+
+    kind: Kind
+    base_model: str  # what it says it was tuned on, '' when it does not say
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]  # what the weights are used with
+
+
+def bring_in(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    folder: Path,
+    actor: str,
+    *,
+    same_base: bool = False,
+) -> Adapter:
+    """Register the adapter in `folder` as a candidate of `domain`. It has been through no gate,
+    which its state says. `same_base`: the base goes by another name here, and is the same.
+
+    Raises NotFound or BadAdapter with the first thing that is wrong; nothing is left then."""
+    found = read(folder)
+    _check_base(settings, found, same_base)
+    with adapter_store.temporary(settings, domain, "import") as place:
+        _write(place, settings, found)
+        files = adapters_files.check(
+            place,
+            base=settings.base.path,
+            base_model=settings.base.model,
+            max_rank=settings.serving.rank_limit,
+        )
+        card = f"A LoRA adapter made elsewhere, imported from {found.kind} files.\n"
+        (place / "README.md").write_text(card, encoding="utf-8")
+        adapter = adapter_store.place(
+            store,
+            settings,
+            domain,
+            place,
+            files,
+            recipe={"why": f"Imported from {found.kind} files.", "rank": files.rank},
+            state_reason=f"imported by {actor} from {found.kind} files; no gate has seen it",
+        )
+    with store.write() as db:
+        audit.record(db, actor, "import", adapter.name, format=found.kind, sha256=files.sha256)
+    return adapter
+
+
+def read(folder: Path) -> Foreign:
+    """Raises NotFound when there is no adapter, BadAdapter when it cannot be used."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is no folder. Name the one that holds {CONFIG}.")
+    if (folder / WEIGHTS).is_file():
+        return _peft(_config(folder), _tensors(folder / WEIGHTS))
+    if (folder / MLX_WEIGHTS).is_file():
+        return _mlx(_config(folder), _tensors(folder / MLX_WEIGHTS))
+    for name in PICKLED:
+        if (folder / name).is_file():
+            raise BadAdapter(
+                f"{name} can carry code, so it is not read. Save the adapter as safetensors."
+            )
+    raise NotFound(f"{folder} holds neither {WEIGHTS} (PEFT) nor {MLX_WEIGHTS} (MLX).")
+
+
+# -- PEFT, TRL, Unsloth, Axolotl ---------------------------------------------------------------
+
+
+def _peft(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Foreign:
+    renamed = {name.replace(".default.weight", ".weight"): t for name, t in tensors.items()}
+    modules = sorted({module for module, _ in map(_split, renamed)})
+    if isinstance(config.get("target_modules"), str):  # a pattern: what it matched is known
+        config = config | {"target_modules": _endings(modules)}
+    named = str(config.get("base_model_name_or_path") or "")
+    kept = {k: v for k, v in config.items() if k in lora_config.HARMLESS or v}
+    return Foreign("PEFT", named, renamed, kept)
+
+
+def _split(name: str) -> tuple[str, str]:
+    for half in ("A", "B"):
+        if name.endswith(f".lora_{half}.weight"):
+            return name.removesuffix(f".lora_{half}.weight"), half
+    raise BadAdapter(f"{WEIGHTS} holds {shown(name)!r}, which is not the weight of a LoRA.")
+
+
+# -- MLX ---------------------------------------------------------------------------------------
+
+
+def _mlx(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Foreign:
+    kind = config.get("fine_tune_type", "lora")
+    if kind != "lora":
+        raise BadAdapter(f"It was tuned as {shown(repr(kind))}; only LoRA can be served.")
+    given = config.get("lora_parameters")
+    given = given if isinstance(given, dict) else {}
+    rank, scale = given.get("rank"), given.get("scale")
+    if type(rank) is not int or isinstance(scale, bool) or not isinstance(scale, int | float):
+        raise BadAdapter(f"{CONFIG} does not say rank and scale in lora_parameters.")
+    renamed: dict[str, Tensor] = {}
+    modules = set()
+    for name, tensor in tensors.items():
+        match = MLX_NAME.fullmatch(name)
+        if match is None:
+            raise BadAdapter(f"{MLX_WEIGHTS} holds {shown(name)!r}, which is not a plain LoRA's.")
+        if tensor.dim() != 2:
+            raise BadAdapter(f"{name} is no matrix: experts' adapters cannot be served.")
+        modules.add(match["module"])
+        key = f"{adapters_files.PREFIX}{match['module']}.lora_{match['half'].upper()}.weight"
+        renamed[key] = tensor.T.contiguous()
+    made = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": float(scale) * rank,
+        "lora_dropout": float(given.get("dropout", 0.0)),
+        "target_modules": _endings(sorted(modules)),
+    }
+    return Foreign("MLX", str(config.get("model") or ""), renamed, made)
+
+
+# -- both --------------------------------------------------------------------------------------
+
+
+def _endings(modules: list[str]) -> list[str]:
+    """`model.layers.0.self_attn.q_proj` is named `q_proj`, as PEFT names it."""
+    return sorted({module.rpartition(".")[2] for module in modules})
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / CONFIG
+    if not file.is_file():
+        raise NotFound(f"{folder} has no {CONFIG}.")
+    if file.stat().st_size > LARGEST_CONFIG:
+        raise BadAdapter(f"{CONFIG} is {file.stat().st_size:,} bytes, which is absurd.")
+    return parse_object(file.read_bytes(), f"{CONFIG} is unreadable")
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    if file.stat().st_size > LARGEST_WEIGHTS:
+        raise BadAdapter(f"{file.name} is {file.stat().st_size:,} bytes, which is absurd.")
+    try:
+        return dict(load_file(file))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadAdapter(f"{file.name} is unreadable: {error}") from error
+
+
+def _check_base(settings: Settings, found: Foreign, same_base: bool) -> None:
+    named, ours = found.base_model, settings.base
+    if named in (ours.model, ours.path) or same_base:
+        return
+    what = f"for {shown(repr(named))}" if named else "for a base model that it does not name"
+    raise BadAdapter(
+        f"The adapter was tuned {what}, and this deployment serves {ours.model!r}. Where both are "
+        "the same model, say so with --same-base."
+    )
+
+
+def _write(place: Path, settings: Settings, found: Foreign) -> None:
+    """In float32 it would be no more exact: the weights keep their type."""
+    save_file(found.tensors, place / WEIGHTS, metadata={"format": "pt"})
+    config = {"task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True, **found.config}
+    config["base_model_name_or_path"] = settings.base.model
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (place / CONFIG).write_text(text, encoding="utf-8")
+    for name in (WEIGHTS, CONFIG):
+        (place / name).chmod(0o444)

@@ -1,0 +1,249 @@
+"""From trained weights to a registered adapter, all or nothing.
+
+The files are written to a hidden folder of the shelf (`adapter_store.py`), checked as the engine
+will check them, and registered as `evaluating`. Engines load the adapter then and answer its exam
+(`tuning/evaluation/eval_report.py`); people do not get it. `settle` makes it a candidate or rejects
+it, together with the end of its run. A run that crashed in between finds its adapter again and goes
+on from there.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from peft import get_peft_model_state_dict
+from safetensors.torch import save_file
+from sqlite_utils import Database
+
+from data.adapters import files, registry
+from data.adapters.files import AdapterFiles
+from data.adapters.registry import Adapter, Canary
+from data.config.settings import Settings
+from data.domains import Domain
+from data.pairs.datasets import Dataset
+from data.runs import runs
+from data.runs.runs import Run
+from data.store.clock import iso, now_us
+from data.store.db import Store
+from data.store.errors import Conflict
+from tuning.adapters import adapter_store
+from tuning.model import chat_template
+from tuning.recipe.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+CARD = "README.md"
+RECIPE = "recipe.json"
+
+
+class RunLost(Conflict):
+    """The run is no longer this process's: another worker has taken it, or it was cancelled."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where an adapter comes from."""
+
+    run: Run
+    domain: Domain
+    dataset: Dataset
+    parent: Adapter | None
+    recipe: Recipe
+    licence: str  # of the base, '' when it states none
+    template: str = ""  # the chat template; '' is not kept
+
+
+def publish(
+    store: Store,
+    settings: Settings,
+    model: Any,
+    lineage: Lineage,
+    canaries: Sequence[Canary] = (),
+    probes: Sequence[Canary] = (),
+) -> Adapter:
+    """Write, check and register the adapter in `model`, to be evaluated.
+
+    Raises BadAdapter when the engine could not serve it, RunLost when the run is not ours any
+    more, OSError when the disk is full. In each case nothing of it is left."""
+    with adapter_store.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
+        write_files(folder, model, settings.base.model)
+        write_recipe(folder, lineage.recipe)
+        if lineage.template:
+            chat_template.freeze(folder, lineage.template)
+        found = files.check(
+            folder,
+            base=settings.base.path,
+            base_model=settings.base.model,
+            max_rank=settings.serving.rank_limit,
+        )
+
+        def before(db: Database) -> Adapter | None:
+            _refuse_lost(db, lineage.run)
+            return _made_before(db, settings, lineage.run, found)
+
+        return adapter_store.place(
+            store,
+            settings,
+            lineage.domain,
+            folder,
+            found,
+            before,
+            recipe=lineage.recipe.model_dump(mode="json"),
+            canaries=canaries,
+            probes=probes,
+            dataset_id=lineage.dataset.id,
+            parent_id=lineage.parent.id if lineage.parent else None,
+            run_id=lineage.run.id,
+            state="evaluating",
+        )
+
+
+def settle(
+    store: Store,
+    settings: Settings,
+    lineage: Lineage,
+    adapter: Adapter,
+    scores: dict[str, Any],
+    rejected: str = "",
+) -> Adapter:
+    """End the evaluation, and the run with it: the adapter is a candidate, or rejected for the
+    reason given. Raises RunLost when the run is not ours any more, OSError when the disk is full;
+    then the adapter is still being evaluated."""
+    with adapter_store.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
+        card = folder / CARD
+        _write_synced(card, model_card(settings, adapter, lineage, scores))
+        adapter_store.sync_folder(folder)
+        with store.write() as db:
+            _refuse_lost(db, lineage.run)
+            state: Literal["candidate", "rejected"] = "rejected" if rejected else "candidate"
+            settled = registry.settle(db, adapter, state, scores, rejected)
+            runs.finish(db, lineage.run.id, adapter.id)
+            card.replace(adapter.folder(settings.home) / CARD)
+    return settled
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """The recipe that was used, for `understudy tune --recipe` to read again."""
+    text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
+    (folder / RECIPE).write_text(text, encoding="utf-8")
+
+
+def write_files(folder: Path, model: Any, base_model: str) -> None:
+    """The adapter as PEFT and vLLM read it: safetensors and a config, the same bytes for the same
+    weights. The base goes by its configured name, so that an adapter outlives a moved folder."""
+    weights = {
+        name: tensor.detach().float().cpu().contiguous()
+        for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+    }
+    file = folder / files.WEIGHTS
+    save_file(weights, file, metadata={"format": "pt"})
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(0o444 & ~mask)  # never written again; and the engine's may be another user
+    config = model.peft_config["default"].to_dict()
+    config |= {"inference_mode": True, "base_model_name_or_path": base_model}
+    plain = {
+        key: sorted(value) if isinstance(value, (set, frozenset)) else value
+        for key, value in config.items()
+    }
+    text = json.dumps(plain, indent=2, sort_keys=True, default=_enum) + "\n"
+    (folder / files.CONFIG).write_text(text, encoding="utf-8")
+    (folder / files.CONFIG).chmod(0o444 & ~mask)
+
+
+def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles) -> Adapter | None:
+    """What an earlier attempt of the run has registered, if it is the same; what is not will never
+    be evaluated."""
+    earlier = registry.evaluated_by(db, run.id)
+    same = [
+        a for a in earlier
+        if a.sha256 == found.sha256 and a.folder(settings.home).is_dir()
+    ]  # fmt: skip
+    for adapter in earlier:
+        if adapter not in same[:1]:
+            why = f"Run {run.id} was interrupted and made another adapter."
+            registry.settle(db, adapter, "rejected", {}, why)
+    return same[0] if same else None
+
+
+def _refuse_lost(db: Database, run: Run) -> None:
+    now = runs.get(db, run.id)
+    if (now.state, now.worker, now.attempts) != ("running", run.worker, run.attempts):
+        raise RunLost(f"Run {run.id} is {now.state} in other hands; this adapter is dropped.")
+    if now.cancel_requested:
+        raise RunLost(f"Run {run.id} was cancelled.")
+
+
+def model_card(
+    settings: Settings, adapter: Adapter, lineage: Lineage, scores: dict[str, Any]
+) -> str:
+    """README.md of the adapter: what it is, where it comes from and how well it does."""
+    run, dataset, parent = lineage.run, lineage.dataset, lineage.parent
+    licence = lineage.licence or "not stated"
+    config = (adapter.folder(settings.home) / files.CONFIG).read_bytes()
+    modules = sorted(json.loads(config)["target_modules"])
+    recipe = {k: v for k, v in lineage.recipe.model_dump(mode="json").items() if k != "why"}
+    lines = [
+        "---",
+        f"base_model: {json.dumps(settings.base.model)}",
+        "library_name: peft",
+        "pipeline_tag: text-generation",
+        *([f"license: {json.dumps(lineage.licence)}"] if lineage.licence else []),
+        "---",
+        f"# {adapter.name}",
+        "",
+        f"A LoRA adapter of the domain {lineage.domain.name}, made by Understudy with QLoRA.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| base model | `{settings.base.model}` |",
+        f"| licence of the base model | {licence} |",
+        f"| parent | {parent.name if parent else 'none: trained from the bare base'} |",
+        f"| run | {run.id}, {run.kind}, asked for by {run.requested_by} |",
+        f"| made | {iso(now_us())} |",
+        f"| dataset | `{dataset.sha256}` |",
+        f"| pairs | {dataset.train} train, {dataset.validation} validation, {dataset.probe} "
+        f"probe, {dataset.golden} golden |",
+        f"| rank | {adapter.rank} on {', '.join(modules)} |",
+        f"| digest | `{adapter.sha256}` |",
+        "",
+        "## Scores",
+        "",
+        "```json",
+        json.dumps({k: v for k, v in scores.items() if k != "samples"}, indent=2),
+        "```",
+        "",
+        "## Recipe",
+        "",
+        lineage.recipe.why,
+        "",
+        "```json",
+        json.dumps(recipe, indent=2),
+        "```",
+        "",
+    ]
+    for sample in (s for s in scores.get("samples", []) if s.get("shown") != "worst"):
+        lines += [
+            f"- **{_line(sample['question'])}**",
+            f"  - expected: {_line(sample['expected'])}",
+            f"  - adapter: {_line(sample['adapter'])}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _write_synced(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _enum(value: Any) -> Any:
+    return getattr(value, "value", None) or (
+        asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+    )

@@ -1,0 +1,150 @@
+"""The scores of a run: what the registry keeps about an adapter beside its bytes.
+
+    {"evaluation": {"answered_by", "why", "prompts", "compared_with", "signatures",
+                    "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
+                                        "candidate": {...}, "live": {...}, "base": {...}}, ...}},
+     "gate": {"passed", "rules": [{"name", "passed", "sentence", "paired"}]},
+     "golden": {"n", "of", "exact", "f1", "base_exact", "base_f1", "live_exact", "live_f1"},
+     "validation_loss", "probe_loss", "new_loss", "train_loss", "best_step", "steps", "chosen_by",
+     "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
+     "samples": [{"shown", "set", "question", "expected", "base", "live", "adapter"}]}
+
+The figures of a model on a set are those of `metrics.py`. `golden` repeats the most asked for of
+them. Losses are nats a token. The live adapter's keys are there when one was live.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from data.config.settings import Settings
+from tuning.data.training_set import Lesson
+from tuning.evaluation import gate, metrics
+from tuning.evaluation.engine_client import Rendering
+from tuning.evaluation.eval_sets import Exam, Name
+from tuning.evaluation.evaluator import Results
+from tuning.evaluation.gate import Verdict
+from tuning.evaluation.metrics import Answer, Loss
+from tuning.training import loop
+
+SAMPLES = 8  # golden answers kept side by side, as they come
+WORST = 16  # answers kept because they lost most, or are the most wrong
+
+
+def judged(settings: Settings, exam: Exam, results: Results) -> Verdict:
+    """The gate's verdict."""
+    who, name = results.incumbent
+    f1: dict[Name, tuple[Sequence[float], Sequence[float]]] = {
+        part: (_f1(exam, part, found["candidate"]), _f1(exam, part, found[who]))
+        for part, found in results.answers.items()
+    }
+    losses: dict[Name, tuple[Sequence[Loss], Sequence[Loss]]] = {
+        part: (found["candidate"], found[who]) for part, found in results.losses.items()
+    }
+    live = results.live is not None
+    withheld = sum(q.example.pair_id in exam.withheld for q in exam.asked("replay")) if live else 0
+    return gate.judge(settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld)
+
+
+def scores(
+    exam: Exam, results: Results, verdict: Verdict, outcome: loop.Outcome, lesson: Lesson
+) -> dict[str, Any]:
+    """All that is kept."""
+    sets = {name: _set(exam, name, results) for name in exam.sets}
+    found: dict[str, Any] = {
+        "evaluation": {
+            "answered_by": results.answered_by,
+            "why": results.why,
+            "prompts": _prompts(results.rendering),
+            "compared_with": results.incumbent[1],
+            "signatures": metrics.signatures(),
+            "sets": sets,
+        },
+        "gate": verdict.plain(),
+    }
+    if "golden" in sets:
+        found["golden"] = _summary(sets["golden"])
+    for part in ("validation", "probe", "new"):
+        if part in outcome.losses:
+            found[f"{part}_loss"] = outcome.losses[part]
+    return found | {
+        "train_loss": outcome.train_loss,
+        "steps": outcome.steps,
+        "best_step": outcome.best_step,
+        "chosen_by": outcome.chosen_by,
+        "stopped_early": outcome.stopped_early,
+        "train_seconds": round(outcome.seconds, 1),
+        "pairs_new": lesson.new,
+        "pairs_superseded": lesson.superseded,
+        "samples": _samples(exam, results),
+    }
+
+
+def _prompts(found: Rendering) -> str:
+    """Whether the engine asks as training did; '' when no engine answered."""
+    if found.not_compared:
+        return f"not compared with training's: {found.not_compared}"
+    if found.differs:
+        return found.differs
+    return f"token for token as in training ({found.compared} compared)" if found.compared else ""
+
+
+def _set(exam: Exam, name: Name, results: Results) -> dict[str, Any]:
+    """The figures of one set."""
+    expected = [question.expected for question in exam.asked(name)]
+    n = len(expected)
+    found: dict[str, Any] = {
+        "n": n,
+        "of": exam.of[name],
+        "expected_words": round(sum(len(e.split()) for e in expected) / n, 4),
+        "expected_refusals": round(sum(metrics.refuses(e) for e in expected) / n, 4),
+    }
+    for who, answers in results.answers[name].items():
+        losses = results.losses[name][who]
+        found[who] = metrics.measure(answers, expected, losses).plain()
+    return found
+
+
+def _summary(golden: dict[str, Any]) -> dict[str, Any]:
+    """`helpdesk@3` in one line."""
+    own, base, live = golden["candidate"], golden["base"], golden.get("live")
+    beside = {"live_exact": live["exact"], "live_f1": live["f1"]} if live else {}
+    return {
+        "n": golden["n"], "of": golden["of"], "exact": own["exact"], "f1": own["f1"],
+        "base_exact": base["exact"], "base_f1": base["f1"], **beside,
+    }  # fmt: skip
+
+
+def _f1(exam: Exam, name: Name, answers: Sequence[Answer]) -> list[float]:
+    asked = exam.asked(name)
+    return [metrics.f1(a.text, q.expected) for a, q in zip(answers, asked, strict=True)]
+
+
+def _samples(exam: Exam, results: Results) -> list[dict[str, str]]:
+    """A few golden answers as they come, then the worst of all sets: those that lost most beside
+    the incumbent, and of equal ones those with the least in common with what was expected."""
+    who, _ = results.incumbent
+    rated: list[tuple[float, float, Name, int]] = []
+    for name in exam.sets:
+        own = _f1(exam, name, results.answers[name]["candidate"])
+        other = _f1(exam, name, results.answers[name][who])
+        rated += [(a - b, a, name, i) for i, (a, b) in enumerate(zip(own, other, strict=True))]
+    wrong = sorted(r for r in rated if r[1] < 1)[:WORST]
+    some = range(len(exam.sets.get("golden", ())))[:SAMPLES]
+    return [
+        *(_sample(exam, results, "some", "golden", i) for i in some),
+        *(_sample(exam, results, "worst", name, i) for _, _, name, i in wrong),
+    ]
+
+
+def _sample(exam: Exam, results: Results, kind: str, name: Name, i: int) -> dict[str, str]:
+    question, answers = exam.sets[name][i], results.answers[name]
+    live = {"live": answers["live"][i].text} if "live" in answers else {}
+    return {
+        "shown": kind,
+        "set": name,
+        "question": question.text,
+        "expected": question.expected,
+        "base": answers["base"][i].text,
+        **live,
+        "adapter": answers["candidate"][i].text,
+    }

@@ -1,0 +1,161 @@
+"""Puts the questions of an exam to the adapter that was made, to the live one and to the bare base.
+
+The engine that will serve the adapter answers, where there is one. Losses are the trainer's always:
+its model is the candidate, or with the adapter switched off the base, or with another one on the
+live adapter.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from data.adapters.registry import Adapter
+from data.config.settings import Settings
+from data.store.db import Store
+from tuning.evaluation import engine_client, generation
+from tuning.evaluation.eval_sets import Exam, Name, Question
+from tuning.evaluation.gate import Parity
+from tuning.evaluation.metrics import Answer, Loss
+from tuning.model.base_model import Base
+
+log = logging.getLogger(__name__)
+
+Who = Literal["candidate", "live", "base"]
+LIVE = "live"  # what the live adapter is called on the trainer's model
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the candidate, the live adapter and the bare base gave, question by question."""
+
+    answers: Mapping[Name, Mapping[Who, list[Answer]]]
+    losses: Mapping[Name, Mapping[Who, list[Loss]]]
+    answered_by: str
+    why: str  # the trainer answered, '' when the engine did
+    parity: Parity
+    rendering: engine_client.Rendering
+    live: Adapter | None
+
+    @property
+    def incumbent(self) -> tuple[Who, str]:
+        """Beside whom the candidate is judged, and its name."""
+        return ("live", self.live.name) if self.live else ("base", "the bare base")
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Puts the questions, to engines where it can."""
+
+    store: Store
+    settings: Settings
+    base: Base
+    model: Any
+    exam: Exam
+    live: Adapter | None
+    micro_tokens: int
+    tell: Callable[[str], None] = lambda _: None  # what it is at
+
+    def examine(self, adapter: Adapter) -> Results:
+        """All sets, of the `adapter` that is registered as being evaluated, whose weights are
+        those in `model`, and of whom it is compared with."""
+        why, parity, rendering = "", Parity(None, 0), engine_client.Rendering(0)
+        answered_by = "the engine"
+        try:
+            self.tell("evaluating: waiting for the engine")
+            parity = self._parity(adapter)
+            rendering = engine_client.rendering(self.store, adapter, self._few())
+            parity = replace(parity, rendered=rendering.differs)
+            answers = {name: self._by_engine(name, adapter) for name in self.exam.sets}
+        except (engine_client.NoEngine, engine_client.Refused) as error:
+            answered_by, why = "the trainer", str(error)
+            log.warning("the trainer answers instead of an engine: %s", error)
+            if isinstance(error, engine_client.Refused):
+                parity = Parity(None, 0, refused=why)
+            elif parity.agreement is None:
+                parity = replace(parity, not_asked=why)
+            answers = {name: self._by_trainer(name) for name in self.exam.sets}
+        self.tell("evaluating: measuring losses")
+        losses = {name: self._losses(name) for name in self.exam.sets}
+        return Results(answers, losses, answered_by, why, parity, rendering, self.live)
+
+    def _few(self) -> list[Question]:
+        """Questions whose tokens are compared: the longest and the shortest of each set."""
+        found = []
+        for name in self.exam.sets:
+            order = sorted(self.exam.sets[name], key=lambda question: len(question.prompt))
+            found += [order[0], order[-1]]
+        return found
+
+    def _parity(self, adapter: Adapter) -> Parity:
+        patience = float(self.settings.serving.start_timeout_s)
+        held = engine_client.wait_until_held(self.store, adapter, patience)
+        tokens = sum(len(probe.answer) for probe in adapter.probes)
+        told = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
+        return min(told, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
+
+    def _by_engine(self, name: Name, adapter: Adapter) -> dict[Who, list[Answer]]:
+        asked, most = self.exam.asked(name), self.settings.serving.max_model_len
+        answers: dict[Who, list[Answer]] = {}
+        for who, whose in self._compared(adapter).items():
+            self.tell(f"evaluating: the engine answers the {name} questions ({who})")
+            answers[who] = engine_client.answers(self.store, whose, asked, most)
+        return answers
+
+    def _by_trainer(self, name: Name) -> dict[Who, list[Answer]]:
+        asked = self.exam.asked(name)
+        answers: dict[Who, list[Answer]] = {}
+        for who in self._compared(None):
+            self.tell(f"evaluating: the trainer answers the {name} questions ({who})")
+            with self._as(who):
+                answers[who] = generation.answer(self.base, self.model, asked)
+        return answers
+
+    def _losses(self, name: Name) -> dict[Who, list[Loss]]:
+        found: dict[Who, list[Loss]] = {}
+        for who in self._compared(None):
+            with self._as(who):
+                questions = self.exam.sets[name]
+                found[who] = generation.losses(self.base, self.model, questions, self.micro_tokens)
+        return found
+
+    def _compared(self, candidate: Adapter | None) -> dict[Who, Adapter | None]:
+        live: dict[Who, Adapter | None] = {"live": self.live} if self.live else {}
+        return {"candidate": candidate, **live, "base": None}
+
+    @contextlib.contextmanager
+    def _as(self, who: Who) -> Iterator[None]:
+        """Inside it, the trainer's model is the one that is meant."""
+        if who == "base":
+            with self.model.disable_adapter():
+                yield
+        elif who == "live" and self.live is not None:
+            with other_adapter(self.model, self.live.folder(self.settings.home)):
+                yield
+        else:
+            yield
+
+
+@contextlib.contextmanager
+def other_adapter(model: Any, folder: Path) -> Iterator[None]:
+    """Inside it, the adapter in `folder` is what the model has on, instead of its own."""
+    own = model.active_adapter
+    model.load_adapter(folder, adapter_name=LIVE, is_trainable=False, use_safetensors=True)
+    try:
+        model.set_adapter(LIVE)
+        yield
+    finally:
+        model.set_adapter(own)
+        model.delete_adapter(LIVE)
+
+
+def comparable(settings: Settings, live: Adapter | None) -> Adapter | None:
+    """The live adapter, if the trainer can load it: on this base, its files on this machine."""
+    if live is None:
+        return None
+    if live.base_model != settings.base.model or not live.folder(settings.home).is_dir():
+        log.warning("%s is of another base, or its files are gone: it is not compared", live.name)
+        return None
+    return live

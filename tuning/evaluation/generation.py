@@ -1,0 +1,127 @@
+"""What the trainer itself can say about a model: its answers, and how likely it finds the right
+ones.
+
+The answers that count are those of the engine that will serve the adapter (`engine_client.py`); the
+trainer's are taken where no engine runs. Losses are always the trainer's: how likely an engine
+finds an answer that it did not give it tells by `prompt_logprobs` alone, which ends vLLM's CPU
+build when adapters are served (see `serving/adapters/reference_check.py`). That both mean the same,
+parity shows.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from tuning.data.examples import IGNORED, Example, batches
+from tuning.evaluation.eval_sets import Question
+from tuning.evaluation.metrics import Answer, Loss
+from tuning.model.base_model import Base, only_positions
+
+log = logging.getLogger(__name__)
+
+ROWS = 48  # answers generated at once
+
+
+def answer(
+    base: Base,
+    model: Any,
+    asked: Sequence[Question],
+    beat: Callable[[int], None] = lambda _: None,
+) -> list[Answer]:
+    """Greedy answers, in order. `beat` is told how many are done, batch by batch."""
+    was_training = model.training
+    model.eval()
+    order = sorted(range(len(asked)), key=lambda i: asked[i].expected_tokens)
+    answers = [Answer("")] * len(asked)
+    done = 0
+    for start in range(0, len(order), ROWS):
+        rows = order[start : start + ROWS]
+        longest = max(asked[i].most_tokens for i in rows)
+        said = generate(base, model, [asked[i].prompt for i in rows], longest)
+        for i, ids in zip(rows, said, strict=True):
+            answers[i] = _read(base, ids[: asked[i].most_tokens])
+        done += len(rows)
+        beat(done)
+    model.train(was_training)
+    return answers
+
+
+def losses(base: Base, model: Any, questions: Sequence[Question], micro_tokens: int) -> list[Loss]:
+    """How likely the expected answers are, in order; at most `micro_tokens` padded tokens, or one
+    question, in a forward pass."""
+    was_training = model.training
+    model.eval()
+    order = sorted(range(len(questions)), key=lambda i: len(questions[i].example.ids))
+    found = [Loss(0.0, 0)] * len(questions)
+    for group in _groups(order, questions, micro_tokens):
+        nats = _row_losses(base, model, [questions[i].example for i in group])
+        for i, each in zip(group, nats, strict=True):
+            found[i] = Loss(each, questions[i].example.trained)
+    model.train(was_training)
+    return found
+
+
+@torch.no_grad()
+def generate(
+    base: Base, model: Any, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
+) -> list[tuple[int, ...]]:
+    """The greedy answers to one batch of prompts as token ids, each up to and with its stop token.
+    The model has to be in evaluation mode. Padded on the left, so that every row goes on from its
+    last token."""
+    longest = max(len(p) for p in prompts)
+    ids = torch.full((len(prompts), longest), base.pad_id)
+    mask = torch.zeros((len(prompts), longest), dtype=torch.long)
+    for i, prompt in enumerate(prompts):
+        ids[i, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[i, longest - len(prompt) :] = 1
+    with base.precision():
+        out = model.generate(
+            input_ids=ids.to(base.device),
+            attention_mask=mask.to(base.device),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            repetition_penalty=1.0,  # the base's own settings may name one; engines do not use it
+            use_cache=True,
+            eos_token_id=sorted(base.stops),
+            pad_token_id=base.pad_id,
+        )
+    answers = []
+    for row in out[:, longest:].tolist():
+        end = next((i + 1 for i, token in enumerate(row) if token in base.stops), len(row))
+        answers.append(tuple(row[:end]))
+    return answers
+
+
+def _read(base: Base, ids: Sequence[int]) -> Answer:
+    words = [token for token in ids if token not in base.stops]
+    text = base.tokenizer.decode(words, skip_special_tokens=True).strip()
+    return Answer(text, cut=len(words) == len(ids))
+
+
+def _groups(
+    order: Sequence[int], questions: Sequence[Question], micro_tokens: int
+) -> list[list[int]]:
+    """`order`, from short to long, in pieces of at most `micro_tokens` once padded."""
+    groups: list[list[int]] = []
+    for i in order:
+        length = len(questions[i].example.ids)
+        if not groups or length * (len(groups[-1]) + 1) > micro_tokens:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
+
+
+@torch.no_grad()
+def _row_losses(base: Base, model: Any, rows: list[Example]) -> list[float]:
+    """Nats of each row's expected answer. `rows` go from short to long."""
+    (batch,) = batches(rows, len(rows) * len(rows[-1].ids), base.pad_id, base.device)
+    targets = batch.labels[:, 1:]
+    wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
+    with base.precision(), only_positions(model, wanted):
+        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
+    nats = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
+    summed = torch.zeros(len(rows), device=base.device)
+    return summed.index_add(0, wanted.nonzero()[:, 0], nats).tolist()

@@ -1,0 +1,318 @@
+"""The model: the frozen base in four bits, and the adapter that learns on top of it.
+
+Three things here are easy to get wrong and silent when they are:
+
+- bitsandbytes repacks the 4-bit weights of a CPU with AVX512-BF16 at the first evaluation, and
+  training after it runs a kernel without gradients. `keep_trainable_on_cpu` prevents that.
+- Adapter weights stay float32 (half precision loses small updates); the arithmetic may be bf16.
+- Code that a model repository brings along is never run (`trust_remote_code` stays off).
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bitsandbytes
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from data.store.errors import Invalid, Unavailable
+from tuning.model.chat_template import stop_ids
+from tuning.recipe.recipe import REFUSED_TARGETS, Recipe
+
+log = logging.getLogger(__name__)
+
+MLP_WORDS = ("mlp", "feed_forward", "ffn")  # how families call the block between attentions
+STRETCHED = ("yarn", "linear", "dynamic")  # ways to take more tokens than a base was first made for
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model, ready for an adapter."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype  # of the arithmetic
+    stops: frozenset[int]
+    pad_id: int
+
+    @contextlib.contextmanager
+    def precision(self) -> Iterator[None]:
+        """Inside it, matrices are multiplied in `dtype`, whatever the weights are held in."""
+        if self.dtype == torch.float32:
+            yield
+        else:
+            with torch.autocast(self.device.type, self.dtype):
+                yield
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the processor multiplies it natively (four times as fast as float32 on a CPU
+    with AVX512-BF16), float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = torch.cpu.get_capabilities()
+    native = capable.get("avx512_bf16") or capable.get("amx_bf16") or capable.get("bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def count_parameters(path: str) -> int:
+    """How many weights the base has, without loading them. Raises Invalid or Unavailable."""
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+
+
+def target_names(path: str, recipe: Recipe) -> tuple[str, ...]:
+    """The layers that get an adapter, without loading the base. Raises Invalid or Unavailable."""
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+    with torch.device("meta"):
+        return tuple(targets(AutoModelForCausalLM.from_config(config), recipe))
+
+
+def positions(path: str) -> int | None:
+    """How many tokens the base was made for, None where its settings do not say (such as BLOOM's,
+    which has no limit). One whose rotary positions are stretched takes as many as vLLM reckons
+    then (`_get_and_verify_max_len`). Raises Invalid or Unavailable."""
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+    text = config.get_text_config()
+    found = getattr(text, "max_position_embeddings", None)
+    if not isinstance(found, int) or found <= 0:
+        return None
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in STRETCHED:
+        return found
+    begun = rope.get("original_max_position_embeddings") or found
+    return max(found, int(begun * rope.get("factor", 1.0)))
+
+
+def load_tokenizer(path: str) -> Any:
+    """Raises Invalid or Unavailable when there is none."""
+    with _explained(path):
+        return AutoTokenizer.from_pretrained(path, local_files_only=_is_folder(path))
+
+
+def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> Base:
+    """The base model with every weight frozen, its linear layers in NF4 unless the recipe says
+    otherwise. Raises Invalid or Unavailable, in words."""
+    device = device or pick_device()
+    dtype = compute_dtype(device)
+    given: dict[str, Any] = {}
+    if recipe.quantization == "nf4":
+        given["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    tokenizer = load_tokenizer(path)
+    transformers.utils.logging.disable_progress_bar()
+    with _explained(path):
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            device_map={"": device},
+            local_files_only=_is_folder(path),
+            # on CPUs the fused kernel is slow in bf16: a step of the pocket base took 141 ms
+            # with it, 90 ms without
+            attn_implementation="eager" if device.type == "cpu" else None,
+            **given,
+        )
+    model.requires_grad_(False)
+    keep_trainable_on_cpu(model)
+    stops = stop_ids(tokenizer, model.generation_config)
+    pad = tokenizer.pad_token_id
+    return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad))
+
+
+def keep_trainable_on_cpu(model: nn.Module) -> int:
+    """Forbid the repacking of 4-bit weights that ends training in silence (bitsandbytes 0.50,
+    `Linear4bit.forward`, in evaluation mode on CPUs with AVX512-BF16). Returns how many 4-bit
+    layers there are."""
+    layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    return len(layers)
+
+
+def check_guarded(model: nn.Module) -> None:
+    """Raises Invalid when some 4-bit layer may still be repacked, which would end its gradients at
+    the first evaluation."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, bitsandbytes.nn.Linear4bit) and layer.support_avx512bf16_for_cpu:
+            raise Invalid(
+                f"The 4-bit weights of {name} would be repacked at the first evaluation, and "
+                "training after it would go wrong without a word. Set quantization=none."
+            )
+
+
+def new_adapter(base: Base, recipe: Recipe) -> Any:
+    """A fresh adapter on the base: it changes nothing until it is trained."""
+    torch.manual_seed(recipe.seed)
+    names = targets(base.model, recipe)
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=names,
+        fan_in_fan_out=_transposed(base.model, names),
+        layers_to_transform=_upper_layers(base.model, recipe),
+        use_rslora=recipe.rslora,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return _in_float32(get_peft_model(base.model, config))
+
+
+def continued_adapter(base: Base, folder: Path, dropout: float | None = None) -> Any:
+    """The adapter of `folder`, to be trained further, with its own dropout or another. Its shape is
+    what it was made with."""
+    model = PeftModel.from_pretrained(
+        base.model, folder, is_trainable=True, local_files_only=True, use_safetensors=True
+    )
+    if dropout is not None:
+        model.peft_config["default"].lora_dropout = dropout
+        for module in model.modules():
+            if isinstance(module, LoraLayer):
+                module.lora_dropout["default"] = nn.Dropout(dropout) if dropout else nn.Identity()
+    return _in_float32(model)
+
+
+def trainable(model: Any) -> dict[str, nn.Parameter]:
+    """The adapter's weights by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+@contextlib.contextmanager
+def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
+    """Inside it, the output layer sees the `wanted` positions `(rows, tokens)` alone, as one
+    `(positions, hidden)` matrix: works for every architecture that has an output layer."""
+
+    def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0][wanted], *args[1:])
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def layers(model: Any) -> list[nn.Module]:
+    """The blocks of a model, lowest first. Raises Invalid when it is not built of blocks."""
+    count = int(model.config.get_text_config().num_hidden_layers)
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return list(module)
+    raise Invalid("The base model has no list of layers that its settings tell of.")
+
+
+def targets(model: nn.Module, recipe: Recipe) -> list[str]:
+    """The names of the layers that get an adapter. Raises Invalid when a name is not in the base,
+    or is one the engine serves no adapter on."""
+    paths = _linear_paths(model)
+    linear = {path.rsplit(".", 1)[-1] for path in paths}
+    if recipe.target_modules == "all-linear":
+        wanted = linear
+    elif recipe.target_modules == "mlp":
+        wanted = _mlp_names(paths) or linear
+    else:
+        wanted = set(recipe.target_modules)
+    missing = sorted(n for n in wanted if not any(f".{p}".endswith(f".{n}") for p in paths))
+    if missing:
+        raise Invalid(
+            f"target_modules has {missing[0]}, which the base model has not "
+            f"(it has {', '.join(sorted(linear))})."
+        )
+    return sorted(wanted)
+
+
+def _transposed(model: nn.Module, names: Sequence[str]) -> bool:
+    """Whether the layers of `names` hold their weights as (inputs, outputs), as GPT-2 does."""
+    kind = transformers.pytorch_utils.Conv1D
+    return any(
+        isinstance(module, kind) and path.endswith(tuple(names))
+        for path, module in model.named_modules()
+    )
+
+
+def _upper_layers(model: Any, recipe: Recipe) -> list[int] | None:
+    """The numbers of the blocks that get an adapter, None for all. Raises Invalid when none is
+    left."""
+    if recipe.frozen_layers == 0:
+        return None
+    count = int(model.config.get_text_config().num_hidden_layers)
+    if recipe.frozen_layers >= count:
+        raise Invalid(
+            f"frozen_layers is {recipe.frozen_layers}, but the base model has {count} layers: none "
+            "would be trained."
+        )
+    return list(range(recipe.frozen_layers, count))
+
+
+def _mlp_names(paths: Sequence[str]) -> set[str]:
+    """The names of the linear layers between attentions. One that attention has a layer of too
+    (`c_proj` in GPT-2) is named with its parent."""
+    between: set[str] = set()
+    others: set[str] = set()
+    for path in paths:
+        is_mlp = any(word in path for word in MLP_WORDS)
+        (between if is_mlp else others).add(path.rsplit(".", 1)[-1])
+    return {
+        ".".join(path.rsplit(".", 2)[-2:]) if name in others else name
+        for path in paths
+        if (name := path.rsplit(".", 1)[-1]) in between and any(word in path for word in MLP_WORDS)
+    }
+
+
+def _linear_paths(model: nn.Module) -> list[str]:
+    """The full name of each linear layer but the embeddings."""
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    kinds = (nn.Linear, transformers.pytorch_utils.Conv1D)  # Linear4bit is a Linear
+    return [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, kinds)
+        and module is not head
+        and path.rsplit(".", 1)[-1] not in REFUSED_TARGETS
+    ]
+
+
+def _in_float32(model: Any) -> Any:
+    for parameter in trainable(model).values():
+        parameter.data = parameter.data.float()
+    return model
+
+
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Loading errors of transformers as sentences."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if _is_folder(path):
+            raise Invalid(f"The base model in {path} cannot be loaded: {first}") from error
+        raise Unavailable(
+            f"The base model {path} cannot be loaded: {first} If it is a name on a model hub, "
+            "this machine must reach the hub once, or name a local folder under [base]."
+        ) from error

@@ -1,0 +1,68 @@
+"""Whether a run has room on a card that it shares with the engine: asked before the base is loaded.
+
+The arithmetic says what the engine may take, `nvidia-smi` what is taken already; the larger of the
+two counts. A run that nobody gave a `micro_tokens` is done in smaller passes when that makes it
+fit, which changes its speed and not its result. One that does not fit fails at once, with the
+numbers, instead of in the middle.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from data.config.settings import Settings
+from data.gpu import cards, plans, split
+from data.gpu.memory import ModelShape, TuningPlan, gib
+from tuning.recipe.recipe import MLP, Recipe
+
+log = logging.getLogger(__name__)
+
+
+def fitted(settings: Settings, recipe: Recipe, asked: Mapping[str, Any], *, new: bool) -> Recipe:
+    """The recipe, in smaller passes where needed. `asked` is what people gave, `new` says that the
+    adapter is not continued. Raises CannotFit, or Unavailable when the card cannot be read."""
+    sharing = settings.serving.gpu_sharing
+    if sharing == "off" or (sharing == "split" and settings.serving.url):
+        return recipe
+    shape, card = plans.base_shape(settings), cards.shared()
+    kept = split.ASLEEP
+    if sharing == "split":
+        engine = plans.engine_plan(settings)
+        kept = int(split.engine_share(shape, card.total, engine) * card.total)
+    taken = max(kept, card.total - card.free)
+    plan = plan_of(recipe, shape)
+    try:
+        need = split.check_run(shape, card.total, taken, plan, sharing=sharing, new=new)
+    except split.CannotFit as error:
+        smaller = error.change.plan if error.change else None
+        if "micro_tokens" in asked or not _only_smaller_passes(plan, smaller):
+            raise
+        assert isinstance(smaller, TuningPlan)
+        why = f" Passes of {smaller.micro_tokens:,} tokens, to fit on the card."
+        changes = {"micro_tokens": smaller.micro_tokens, "why": recipe.why + why}
+        return recipe.model_copy(update=changes)
+    log.info("tuning needs about %s, %s are free", gib(need), gib(card.total - taken))
+    return recipe
+
+
+def plan_of(recipe: Recipe, shape: ModelShape) -> TuningPlan:
+    """What of a recipe decides about memory."""
+    modules: tuple[str, ...] | None = None
+    if isinstance(recipe.target_modules, tuple):
+        modules = recipe.target_modules
+    elif recipe.target_modules == "mlp" and shape.adapted(MLP):
+        modules = MLP
+    return TuningPlan(
+        rank=recipe.rank,
+        modules=modules,
+        micro_tokens=recipe.micro_tokens,
+        max_length=recipe.max_length,
+        nf4=recipe.quantization == "nf4",
+        dropout=recipe.dropout > 0,
+        recompute=recipe.gradient_checkpointing,
+        packed=recipe.packing,
+    )
+
+
+def _only_smaller_passes(plan: TuningPlan, other: object) -> bool:
+    return isinstance(other, TuningPlan) and ((other.rank, other.nf4) == (plan.rank, plan.nf4))

@@ -1,0 +1,172 @@
+"""Learning from thumbs: KTO, which needs no pairs of better and worse answers to one question.
+
+Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024,
+https://arxiv.org/abs/2402.01306, equations 7 and 8. With r the log ratio of an answer under the
+adapter that learns and under its parent, and z0 how far the two have come apart on the whole,
+
+    loss = w_liked (1 - sigmoid(beta (r - z0)))       of an answer that was liked
+    loss = w_disliked (1 - sigmoid(beta (z0 - r)))    of one that was not
+
+z0 is estimated, as there, from prompts with the answers of other prompts, never below 0, and
+without gradient. The parent's log probabilities are computed once, before the first step: it is
+where the adapter's weights start, so no second model is held.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tuning.data.examples import IGNORED, Batch, Example, batches
+from tuning.model.base_model import Base, only_positions
+from tuning.recipe.recipe import Recipe
+
+DESIRED = 4 / 3  # weighed liked answers for each weighed disliked one: the paper's 1 to 4/3
+
+
+@dataclass(frozen=True)
+class Reward:
+    """What training did to answers that it may or may not have seen. In nats times beta."""
+
+    answers: int
+    liked: float  # mean of the liked ones; above 0: likelier than under the parent
+    disliked: float
+    right: float  # share that moved the way people wanted, against z0
+
+
+@dataclass
+class Kto:
+    """The objective of one run: what `train.train` calls for each window."""
+
+    liked: Mapping[Example, bool]  # what is trained on, and what is held out
+    beta: float
+    seed: int
+    others: dict[Example, Example] = field(default_factory=dict)  # the prompt, another's answer
+    parents: dict[Example, float] = field(default_factory=dict)  # log probabilities, nats
+
+    def prepare(self, base: Base, model: Any, recipe: Recipe) -> None:
+        """Ask the parent, while the model's weights are still its."""
+        self.others = mismatched(list(self.liked), recipe.max_length, self.seed)
+        asked = [*self.liked, *self.others.values()]
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            found = log_probabilities(base, model, asked, recipe)
+        model.train(was_training)
+        self.parents = dict(zip(asked, found.tolist(), strict=True))
+
+    def learn(
+        self, base: Base, model: Any, window: Sequence[Example], recipe: Recipe
+    ) -> tuple[float, int]:
+        """Add up the gradients of one optimiser step; returns its mean loss and the padded
+        tokens that it took."""
+        apart = self._apart(base, model, window, recipe)
+        loss, tokens = 0.0, 0
+        for batch, rows in passes(window, recipe, base):
+            part = self._losses(_row_sums(base, model, batch), rows, apart).sum() / len(window)
+            part.backward()
+            loss += float(part.detach())
+            tokens += batch.ids.numel()
+        return loss, tokens
+
+    @torch.no_grad()
+    def reward(
+        self, base: Base, model: Any, some: Mapping[Example, bool], recipe: Recipe
+    ) -> Reward:
+        """How the adapter in `model` treats answers that `prepare` asked the parent about."""
+        was_training = model.training
+        model.eval()
+        order = list(some)
+        moved = self.beta * (
+            log_probabilities(base, model, order, recipe) - self._parents_of(order, base)
+        )
+        apart = self.beta * self._apart(base, model, order, recipe)
+        model.train(was_training)
+        wanted = torch.tensor([some[one] for one in order], device=moved.device)
+        right = torch.where(wanted, moved > apart, moved < apart)
+        return Reward(
+            len(order), _mean(moved[wanted]), _mean(moved[~wanted]), float(right.float().mean())
+        )
+
+    def _losses(self, now: Tensor, rows: Sequence[Example], apart: float) -> Tensor:
+        """One loss for each row."""
+        ratio = now - self._parents_of(rows, now)
+        liked = torch.tensor([self.liked[row] for row in rows], device=now.device)
+        gain = torch.where(liked, ratio - apart, apart - ratio)
+        up, down = _weights(sum(self.liked.values()), len(self.liked))
+        return torch.where(liked, up, down) * (1 - torch.sigmoid(self.beta * gain))
+
+    @torch.no_grad()
+    def _apart(self, base: Base, model: Any, rows: Sequence[Example], recipe: Recipe) -> float:
+        """z0: the mean log ratio of answers to other prompts, at least 0."""
+        some = [self.others[row] for row in rows]
+        now = log_probabilities(base, model, some, recipe)
+        return max(0.0, float((now - self._parents_of(some, base)).mean()))
+
+    def _parents_of(self, rows: Sequence[Example], where: Any) -> Tensor:
+        return torch.tensor([self.parents[row] for row in rows], device=where.device)
+
+
+def _weights(liked: int, answers: int) -> tuple[float, float]:
+    """Of a liked and of a disliked answer: the rarer kind weighs more, so that liked ones weigh
+    DESIRED times as much as disliked ones, all together."""
+    if not 0 < liked < answers:
+        return 1.0, 1.0
+    share = DESIRED * (answers - liked) / liked
+    return max(share, 1.0), max(1 / share, 1.0)
+
+
+def mismatched(examples: Sequence[Example], max_length: int, seed: int) -> dict[Example, Example]:
+    """Each example's prompt with the answer of another one, cut to `max_length` tokens."""
+    order = list(examples)
+    random.Random(seed).shuffle(order)  # noqa: S311 - an order, not a secret
+    made = {}
+    for one, other in zip(order, [*order[1:], order[0]], strict=True):
+        answer = other.ids[-other.trained :]
+        ids = (*one.prompt, *answer)[:max_length]
+        labels = (*[IGNORED] * len(one.prompt), *answer)[:max_length]
+        made[one] = Example(-one.pair_id, ids, labels)
+    return made
+
+
+def log_probabilities(
+    base: Base, model: Any, examples: Sequence[Example], recipe: Recipe
+) -> Tensor:
+    """The log probability of each example's answer, in nats, in the order given."""
+    found: dict[Example, Tensor] = {}
+    for batch, rows in passes(examples, recipe, base):
+        found |= dict(zip(rows, _row_sums(base, model, batch), strict=True))
+    return torch.stack([found[example] for example in examples])
+
+
+def passes(
+    examples: Sequence[Example], recipe: Recipe, base: Base
+) -> list[tuple[Batch, list[Example]]]:
+    """Forward passes of at most `micro_tokens` padded tokens, with the examples of their rows."""
+    rows = sorted(dict.fromkeys(examples), key=lambda e: len(e.ids))
+    made, begin = [], 0
+    for batch in batches(rows, recipe.micro_tokens, base.pad_id, base.device):
+        end = begin + len(batch.ids)
+        made.append((batch, rows[begin:end]))
+        begin = end
+    return made
+
+
+def _row_sums(base: Base, model: Any, batch: Batch) -> Tensor:
+    """The summed log probability of each row's labelled tokens, (rows,)."""
+    targets = batch.labels[:, 1:]
+    wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
+    with base.precision(), only_positions(model, wanted):
+        logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
+    said = targets[targets != IGNORED]
+    each = -functional.cross_entropy(logits.float(), said, reduction="none")
+    row_of = wanted.nonzero()[:, 0]
+    return torch.zeros(len(batch.ids), device=each.device).index_add(0, row_of, each)
+
+
+def _mean(some: Tensor) -> float:
+    return float(some.mean()) if len(some) else 0.0
