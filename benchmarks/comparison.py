@@ -23,7 +23,7 @@ from bot.experiments import stats
 from bot.experiments.stats import srm
 from data import domains
 from data.experiments import experiments, metric_sums
-from data.experiments.design import Terms
+from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
 from data.store.db import Store
 from tests.bot.experiments.stats import simulated_stages, simulation
@@ -36,8 +36,12 @@ PEOPLE, REPLIES = 100_000, 5
 
 # Equal sides, five votes a person with a correlation of .4, and every rule's first verdict
 RULES: dict[str, Callable[[Looks], np.ndarray]] = {
-    "ours: A/A, 5 votes, correlation .4": lambda looks: simulation.states(looks, Terms()),
-    "the same, with votes as units": lambda looks: simulation.sequence_on_rows(looks, Terms()),
+    "ours: A/A, 5 votes, correlation .4": lambda looks: simulation.states(
+        looks, ExperimentDesign()
+    ),
+    "the same, with votes as units": lambda looks: simulation.sequence_on_rows(
+        looks, ExperimentDesign()
+    ),
     "the same, z-test of votes at .05": simulation.z_test_on_rows,
     "the same, stop at 95% chance to win": simulation.chance_to_win_on_rows,
 }
@@ -164,7 +168,7 @@ def one_look() -> dict[str, float]:
             began = time.process_time()
             collected = metric_sums.collect(store.db, experiment)
             read = time.process_time()
-            stats.summary(collected, Terms())
+            stats.summary(collected, ExperimentDesign())
             working.append(1000 * (time.process_time() - read))
             reading.append(1000 * (read - began))
     reads, works = report.median(reading), report.median(working)

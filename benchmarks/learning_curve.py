@@ -25,9 +25,9 @@ from data.config.settings import BaseModelSettings, Settings
 from data.pairs import datasets, pairs
 from data.runs import runs
 from data.store.db import Store
-from tuning.data.training_set import Lesson, prepare
+from tuning.data.training_set import TrainingSet, prepare_training_set
 from tuning.evaluation import eval_sets, generation, metrics
-from tuning.evaluation.eval_sets import Question
+from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.model import base_model
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import recipe
@@ -50,13 +50,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), base=BaseModelSettings(model=options.base))
         with Store(settings.store_path) as store:
-            lesson, asked = _lesson(store, settings, options, overrides)
-            _measure(settings, lesson, asked, options.stops)
+            training_set, asked = _lesson(store, settings, options, overrides)
+            _measure(settings, training_set, asked, options.stops)
 
 
 def _lesson(
     store: Store, settings: Settings, options: argparse.Namespace, overrides: dict[str, str]
-) -> tuple[Lesson, list[Question]]:
+) -> tuple[TrainingSet, list[EvalQuestion]]:
     """The lesson, and the golden questions whose facts it teaches."""
     asked_for = {key: recipe.parse(key, text) for key, text in overrides.items()}
     system = options.system
@@ -71,15 +71,15 @@ def _lesson(
         run = runs.queue(db, domain, "benchmark", kind="full", recipe=asked_for)
         dataset = datasets.freeze(db, domain)
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    lesson = prepare(store.db, settings, run, domain, dataset, None, tokenizer)
+    training_set = prepare_training_set(store.db, settings, run, domain, dataset, None, tokenizer)
     trained = {p.fact for p in datasets.pairs_of(store.db, dataset.id, "train")}
     golden = datasets.pairs_of(store.db, dataset.id, "golden")
     taught = {p.prompt for p in golden if p.fact in trained}
-    length = lesson.recipe.max_length
-    found = eval_sets.prepare(
+    length = training_set.recipe.max_length
+    found = eval_sets.prepare_eval_sets(
         store.db, domain, dataset, None, tokenizer, stop_ids(tokenizer), length
     )
-    return lesson, [q for q in found.sets["golden"] if q.text in taught]
+    return training_set, [q for q in found.sets["golden"] if q.text in taught]
 
 
 def _drafts(path: Path) -> list[pairs.Draft]:
@@ -88,11 +88,13 @@ def _drafts(path: Path) -> list[pairs.Draft]:
     return [pairs.Draft(**{k: v for k, v in line.items() if k in known}) for line in lines]
 
 
-def _measure(settings: Settings, lesson: Lesson, asked: list[Question], stops: int) -> None:
-    base = base_model.load_base(settings.base.path, lesson.recipe)
-    tuned = base_model.new_adapter(base, lesson.recipe)
+def _measure(
+    settings: Settings, training_set: TrainingSet, asked: list[EvalQuestion], stops: int
+) -> None:
+    base = base_model.load_base(settings.base.path, training_set.recipe)
+    tuned = base_model.new_adapter(base, training_set.recipe)
     expected = [question.expected for question in asked]
-    steps = loop.total_steps(len(lesson.epoch(0)), lesson.recipe)
+    steps = loop.total_steps(len(training_set.epoch(0)), training_set.recipe)
     due = {round((i + 1) * steps / stops) for i in range(stops)}
     curve: list[dict[str, Any]] = []
     began, asking = time.process_time(), 0.0
@@ -111,7 +113,13 @@ def _measure(settings: Settings, lesson: Lesson, asked: list[Question], stops: i
         asking += time.process_time() - paused
 
     outcome = loop.train(
-        base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, lesson.recipe, stop_the_clock
+        base,
+        tuned,
+        training_set.epoch,
+        training_set.measured,
+        training_set.judged_by,
+        training_set.recipe,
+        stop_the_clock,
     )
     used = time.process_time() - began - asking
     columns = ("step", "cpu_s", "loss", "exact", "f1", "probe")
@@ -119,10 +127,10 @@ def _measure(settings: Settings, lesson: Lesson, asked: list[Question], stops: i
     report.finish(
         benchmark="learning_curve",
         base=settings.base.model,
-        pairs=lesson.new,
+        pairs=training_set.new,
         questions=len(asked),
         tokens_per_cpu_s=round(outcome.tokens / used),
-        recipe=lesson.recipe.model_dump(mode="json"),
+        recipe=training_set.recipe.model_dump(mode="json"),
         curve=curve,
     )
 

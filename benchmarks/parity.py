@@ -98,7 +98,7 @@ def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: in
         runs.queue(db, domain, "benchmark", kind="full", recipe=recipe)
         run = runs.claim(db, "benchmark")
     assert run is not None
-    if tuning_run.carry_out(store, settings, run.id) != tuning_run.DONE:
+    if tuning_run.execute_run(store, settings, run.id) != tuning_run.DONE:
         raise SystemExit(runs.get(store.db, run.id).error)
     return registry.get(store.db, f"{name}@1")
 

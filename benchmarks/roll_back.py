@@ -56,7 +56,7 @@ def once(bot: Bot) -> tuple[float, float]:
     while member.post("/v1/chat/completions", json=body).json()["understudy"]["variant"] == "B":
         pass
     routed = time.time()
-    (made,) = decisions.every(bot.store.db, experiment.id)
+    (made,) = decisions.list_decisions(bot.store.db, experiment.id)
     return made.at / 1e6 - voted, routed - made.at / 1e6
 
 

@@ -133,7 +133,7 @@ class Swapper:
     def _remove_old(self, domain: Domain) -> None:
         """Delete the files of versions that nobody can need any more."""
         store = self.service.store
-        for adapter in registry.every(store.db, domain)[4:8]:
+        for adapter in registry.list_adapters(store.db, domain)[4:8]:
             if adapter.state == "retired" and adapter.removal_asked_at is None:
                 try:
                     with store.write() as db:

@@ -31,7 +31,7 @@ from data.pairs.pairs import Pair
 from data.runs import runs
 from data.store.db import Store
 from tuning.data.examples import Example, encode
-from tuning.data.training_set import prepare
+from tuning.data.training_set import prepare_training_set
 from tuning.evaluation import generation, metrics
 from tuning.model import base_model
 from tuning.model.base_model import Base
@@ -84,10 +84,17 @@ def tune(store: Store, settings: Settings) -> dict[str, list[Pair]]:
         run = runs.queue(db, domain, "benchmark", kind="full")
         dataset = datasets.freeze(db, domain)
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    lesson = prepare(store.db, settings, run, domain, dataset, None, tokenizer)
-    base = base_model.load_base(settings.base.path, lesson.recipe)
-    tuned = base_model.new_adapter(base, lesson.recipe)
-    loop.train(base, tuned, lesson.epoch, lesson.measured, lesson.judged_by, lesson.recipe)
+    training_set = prepare_training_set(store.db, settings, run, domain, dataset, None, tokenizer)
+    base = base_model.load_base(settings.base.path, training_set.recipe)
+    tuned = base_model.new_adapter(base, training_set.recipe)
+    loop.train(
+        base,
+        tuned,
+        training_set.epoch,
+        training_set.measured,
+        training_set.judged_by,
+        training_set.recipe,
+    )
     tuned.save_pretrained(settings.home / "adapter")
     return {
         part: datasets.pairs_of(store.db, dataset.id, part) for part in ("golden", "probe", "train")

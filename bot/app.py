@@ -221,7 +221,7 @@ async def _cleaning_up(service: Service) -> AsyncIterator[None]:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    problem = problems.of(error)
+    problem = problems.problem_of(error)
     if problem is None:
         raise error
     if problem.status >= 500:

@@ -64,7 +64,9 @@ def get(db: Database, name: str) -> Domain:
     """The domain of that name. Raises NotFound, naming those there are."""
     found = row(db, f"SELECT {COLUMNS} FROM domains WHERE name = ?", [name])
     if found is None:
-        names = ", ".join(d.name for d in every(db)) or "none yet: `understudy domains add NAME`"
+        names = (
+            ", ".join(d.name for d in list_domains(db)) or "none yet: `understudy domains add NAME`"
+        )
         raise NotFound(f"There is no domain {name!r} (there are: {names}).")
     return _domain(found)
 
@@ -85,7 +87,7 @@ def default(db: Database) -> Domain:
     return _domain(found)
 
 
-def every(db: Database) -> list[Domain]:
+def list_domains(db: Database) -> list[Domain]:
     """All domains by name."""
     found = rows(db, f"SELECT {COLUMNS} FROM domains ORDER BY name")
     return [_domain(r) for r in found]

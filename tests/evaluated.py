@@ -73,6 +73,6 @@ def evaluated(
         scores={}, run_id=run.id, state="evaluating",
     )  # fmt: skip
     state: Any = "candidate" if passed else "rejected"
-    settled = registry.settle(db, adapter, state, scores(passed), reason)
+    settled = registry.settle_evaluation(db, adapter, state, scores(passed), reason)
     runs.finish(db, run.id, adapter.id)
     return runs.get(db, run.id), settled

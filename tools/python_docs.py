@@ -117,7 +117,7 @@ BOILERPLATE = re.compile(
 
 
 @dataclass(frozen=True)
-class Fact:
+class DocumentedFact:
     """One thing that the documentation says, and the ways to ask for it."""
 
     slug: str
@@ -136,7 +136,7 @@ def build() -> Iterator[Draft]:
                 yield draft
 
 
-def _drafts(fact: Fact) -> Iterator[Draft]:
+def _drafts(fact: DocumentedFact) -> Iterator[Draft]:
     """Some phrasings of a fact, which ones its name decides; of some facts one more, golden."""
     digest = hashlib.sha256(fact.slug.encode()).digest()
     order = sorted(fact.phrasings, key=lambda text: hashlib.sha256(digest + text.encode()).digest())
@@ -147,7 +147,7 @@ def _drafts(fact: Fact) -> Iterator[Draft]:
         yield Draft(prompt, fact.answer, fact=fact.slug, split="golden")
 
 
-def _facts() -> Iterator[Fact]:
+def _facts() -> Iterator[DocumentedFact]:
     seen: set[int] = set()
     for module_name in MODULES:
         with warnings.catch_warnings():
@@ -157,7 +157,7 @@ def _facts() -> Iterator[Fact]:
             except ImportError:  # left out of this build of Python
                 continue
         if module_name != "builtins" and (answer := summary(module.__doc__)):
-            yield Fact(f"py:{module_name}", module_name, answer, MODULE)
+            yield DocumentedFact(f"py:{module_name}", module_name, answer, MODULE)
         for name, member in _public(module):
             if id(member) in seen:
                 continue
@@ -185,13 +185,13 @@ def _public(module: types.ModuleType) -> Iterator[tuple[str, object]]:
             yield name, member
 
 
-def _of_class(path: str, cls: type) -> Iterator[Fact]:
+def _of_class(path: str, cls: type) -> Iterator[DocumentedFact]:
     is_error = issubclass(cls, BaseException)
     if answer := summary(vars(cls).get("__doc__")):
-        yield Fact(f"py:{path}", path, answer, IS_ERROR if is_error else DOES)
+        yield DocumentedFact(f"py:{path}", path, answer, IS_ERROR if is_error else DOES)
     if is_error:
         bases = " and ".join(base.__name__ for base in cls.__bases__)
-        yield Fact(f"py:{path}:base", path, f"{path} is a subclass of {bases}.", BASES)
+        yield DocumentedFact(f"py:{path}:base", path, f"{path} is a subclass of {bases}.", BASES)
         return
     for name in sorted(vars(cls)):
         member = vars(cls)[name]
@@ -201,16 +201,16 @@ def _of_class(path: str, cls: type) -> Iterator[Fact]:
             yield from _of_routine(f"{path}.{name}", member)
 
 
-def _of_routine(path: str, routine: object) -> Iterator[Fact]:
+def _of_routine(path: str, routine: object) -> Iterator[DocumentedFact]:
     doc = getattr(routine, "__doc__", None)
     answer = summary(doc)
     if not answer:
         return
-    yield Fact(f"py:{path}", path, answer, DOES)
+    yield DocumentedFact(f"py:{path}", path, answer, DOES)
     if call := signature(path, routine):
-        yield Fact(f"py:{path}:call", path, call, TAKES)
+        yield DocumentedFact(f"py:{path}:call", path, call, TAKES)
     if raised := _raised(path, doc):
-        yield Fact(f"py:{path}:raises", path, raised, RAISES)
+        yield DocumentedFact(f"py:{path}:raises", path, raised, RAISES)
 
 
 def _raised(path: str, doc: object) -> str:
@@ -221,7 +221,7 @@ def _raised(path: str, doc: object) -> str:
     return f"{path} raises {match['error']}{f' {when}' if when else ''}."
 
 
-def _topics() -> Iterator[Fact]:
+def _topics() -> Iterator[DocumentedFact]:
     """The language reference, as pydoc carries it."""
     from pydoc_data.topics import topics
 
@@ -232,7 +232,7 @@ def _topics() -> Iterator[Fact]:
         name = plain(title).rstrip(".")
         if prose and name and (answer := summary(prose[0])):
             name = re.sub(r"\b(?!Ellipsis|None|Not|Python)[A-Z][a-z]+\b", _lower, name)
-            yield Fact(f"py:topic:{key}", name, answer, TOPIC)
+            yield DocumentedFact(f"py:topic:{key}", name, answer, TOPIC)
 
 
 def _lower(match: re.Match[str]) -> str:

@@ -29,7 +29,17 @@ from data.store.db import Store
 from data.store.errors import UnderstudyError
 from serving.client import EngineClient
 
-__all__ = ["Ask", "Chat", "Closed", "Delta", "Ended", "Event", "Started", "TooBusy", "stand_in"]
+__all__ = [
+    "Ask",
+    "Chat",
+    "Closed",
+    "Delta",
+    "Ended",
+    "Event",
+    "Started",
+    "TooBusy",
+    "fallback_note",
+]
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +74,7 @@ class Ended:
 Event = Started | Delta | Ended
 
 
-def stand_in(adapter: str, instead_of: str | None) -> str:
+def fallback_note(adapter: str, instead_of: str | None) -> str:
     """What people are told under the answer of a stand-in, or ''."""
     if instead_of is None:
         return ""

@@ -28,13 +28,13 @@ class NobodyCanAnswer(EngineDown):
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnswerPlan:
     domain: Domain
     order: Order  # who should answer, then who stands in
     history: Sequence[Message]  # earlier turns, the oldest first
 
 
-def read(db: Database, ask: Ask, turns: int) -> Plan:
+def read(db: Database, ask: Ask, turns: int) -> AnswerPlan:
     """The plan for `ask` now, with at most so many earlier turns from the store. Raises what
     `assign.choose` does."""
     known = conversations.find(db, ask.thread)
@@ -44,4 +44,6 @@ def read(db: Database, ask: Ask, turns: int) -> Plan:
     history: Sequence[Message] = ask.history or ()
     if ask.history is None and known is not None:
         history = conversations.history(db, known.id, turns)
-    return Plan(domain, assignment.choose(db, domain, ask.person, ask.pinned, ask.beside), history)
+    return AnswerPlan(
+        domain, assignment.choose(db, domain, ask.person, ask.pinned, ask.beside), history
+    )

@@ -85,7 +85,7 @@ class Prompt:
         return replace(self, sampling=replace(self.sampling, max_tokens=half))
 
 
-def of(
+def build_prompt(
     ask: Ask,
     domain: Domain,
     variant: Variant | None,

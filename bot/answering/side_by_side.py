@@ -31,7 +31,7 @@ RANDOM = secrets.SystemRandom()
 
 
 @dataclass(frozen=True)
-class Answer:
+class BlindedAnswer:
     started: Started
     text: str
     ended: Ended
@@ -80,7 +80,7 @@ def pair(db: Database, own: str, beside: str) -> Pairing | None:
     return side_by_side.open_pairing(db, experiment_id, replies[0].person, first, second)
 
 
-async def answer(chat: Chat, store: Store, ask: Ask, turns: int) -> list[Answer]:
+async def answer(chat: Chat, store: Store, ask: Ask, turns: int) -> list[BlindedAnswer]:
     """One answer, or two in the order in which they are to be shown. Raises what `Chat.answer` does
     for the person's own one."""
     other = await store.read(lambda db: wanted(db, ask, turns))
@@ -89,7 +89,7 @@ async def answer(chat: Chat, store: Store, ask: Ask, turns: int) -> list[Answer]
     return await both(chat, store, ask, other)
 
 
-async def both(chat: Chat, store: Store, ask: Ask, other: Ask) -> list[Answer]:
+async def both(chat: Chat, store: Store, ask: Ask, other: Ask) -> list[BlindedAnswer]:
     """As `answer`, when it is known what another variant is to be asked."""
     beside = asyncio.create_task(_quietly(chat, other))
     try:
@@ -107,7 +107,7 @@ async def both(chat: Chat, store: Store, ask: Ask, other: Ask) -> list[Answer]:
     return [own, found] if made.first_reply == ask.reply_id else [found, own]
 
 
-async def _quietly(chat: Chat, ask: Ask) -> Answer | None:
+async def _quietly(chat: Chat, ask: Ask) -> BlindedAnswer | None:
     """Who answers beside may fail: then there is one answer."""
     try:
         return await _whole(chat, ask)
@@ -116,7 +116,7 @@ async def _quietly(chat: Chat, ask: Ask) -> Answer | None:
         return None
 
 
-async def _whole(chat: Chat, ask: Ask) -> Answer:
+async def _whole(chat: Chat, ask: Ask) -> BlindedAnswer:
     started: Started | None = None
     text: list[str] = []
     async with contextlib.aclosing(chat.answer(ask)) as events:
@@ -127,5 +127,5 @@ async def _whole(chat: Chat, ask: Ask) -> Answer:
                 case Delta():
                     text.append(event.text)
                 case Ended() if started is not None:
-                    return Answer(started, "".join(text), event)
+                    return BlindedAnswer(started, "".join(text), event)
     raise Unavailable("The answer has no end. Please ask again.")

@@ -21,7 +21,7 @@ from bot.answering import assignment, prompt, recording
 from bot.answering.admission import Admission, TooBusy
 from bot.answering.assignment import Choice, NoEngine, Route
 from bot.answering.circuit_breaker import Attempt, Breaker
-from bot.answering.plan import NobodyCanAnswer, Plan, read
+from bot.answering.plan import AnswerPlan, NobodyCanAnswer, read
 from bot.answering.prompt import Ask, Prompt
 from bot.answering.recording import Record
 from data.adapters import placements
@@ -74,7 +74,7 @@ class Writing:
 
     def __init__(self, engines: Engines, ask: Ask) -> None:
         self.record = Record()
-        self.plan: Plan | None = None  # None: nobody was found to answer
+        self.plan: AnswerPlan | None = None  # None: nobody was found to answer
         self._route: Route | None = None
         self._ask = ask
         self._engines = engines
@@ -155,14 +155,16 @@ class Writing:
             route = next((Route(choice, r, instead_of) for r in able if r.name == self._at), None)
             if route and self._may_ask(route) and await self._record(plan, route):
                 variant, ask = choice.variant, self._ask
-                self._prompt = prompt.of(ask, plan.domain, variant, plan.history, self._bot)
+                self._prompt = prompt.build_prompt(
+                    ask, plan.domain, variant, plan.history, self._bot
+                )
                 return
             self.leave()
         raise EngineDown("The adapters are being moved just now. Try again in a moment.")
 
     async def _first_able(
         self, error: UnderstudyError | None
-    ) -> tuple[Plan, Choice, list[Replica]]:
+    ) -> tuple[AnswerPlan, Choice, list[Replica]]:
         """Who is asked now, and where. Raises NobodyCanAnswer."""
         turns = self._bot.history_turns
         plan = await self._engines.store.read(lambda db: read(db, self._ask, turns))
@@ -179,7 +181,7 @@ class Writing:
         untried = [r for r in replicas if (r.name, name) not in self._tried]
         return [r for r in untried if breaker.allows(r.name, name)]
 
-    def _nobody(self, plan: Plan, error: UnderstudyError | None) -> NobodyCanAnswer:
+    def _nobody(self, plan: AnswerPlan, error: UnderstudyError | None) -> NobodyCanAnswer:
         """What is wrong, and when to try again."""
         breaker = self._engines.breaker
         keys = [(r.name, choice.name) for choice in plan.order for r in choice.replicas]
@@ -230,7 +232,7 @@ class Writing:
             await asyncio.sleep(LOOK_S)
         self._tried.clear()
 
-    async def _record(self, plan: Plan, route: Route) -> bool:
+    async def _record(self, plan: AnswerPlan, route: Route) -> bool:
         """Tell the store who answers; False when that one is not there any more."""
         before, planned = self._route, self.plan
 

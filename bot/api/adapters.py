@@ -27,7 +27,7 @@ async def list_adapters(request: Request, domain: DomainName | None = None) -> d
     def find(db: Database) -> list[dict[str, Any]]:
         only = domain_of(db, domain) if domain else None
         held = placements.loaded(db)
-        return [_shown(a) | {"loaded": a.id in held} for a in registry.every(db, only)]
+        return [_shown(a) | {"loaded": a.id in held} for a in registry.list_adapters(db, only)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -46,7 +46,7 @@ async def promote(
     return _shown(await service.store.submit(move))
 
 
-class Acceptance(BaseModel):
+class AcceptRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
@@ -54,7 +54,7 @@ class Acceptance(BaseModel):
 
 @router.post("/adapters/{name}/accept")
 async def accept(
-    request: Request, name: Name, given: Acceptance, key: Annotated[Key, Depends(auth.admin)]
+    request: Request, name: Name, given: AcceptRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
     """Overrule the gate: a rejected adapter becomes a candidate, and the reason is kept."""
     service: Service = request.app.state.service

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from bot.answering import side_by_side
-from bot.answering.side_by_side import Answer
+from bot.answering.side_by_side import BlindedAnswer
 from bot.api import auth, relay
 from bot.api.completions import Completions
 from bot.api.problems import BadField
@@ -45,7 +45,7 @@ class Answers:
             log.info("The caller left before the answers were complete")
 
 
-def _shown(answer: Answer, among: list[Answer]) -> dict[str, Any]:
+def _shown(answer: BlindedAnswer, among: list[BlindedAnswer]) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
     if len(among) == 1:
         shown["adapter"] = answer.started.adapter

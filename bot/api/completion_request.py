@@ -82,7 +82,7 @@ class ChatRequest(Strict):
 
 
 @dataclass(frozen=True)
-class Question:
+class CompletionQuestion:
     """The messages of a request, as the flow of a message wants them."""
 
     text: str
@@ -105,7 +105,7 @@ def parse(body: bytes) -> ChatRequest:
         raise BadField(param, message) from None
 
 
-def question(request: ChatRequest) -> Question:
+def question(request: ChatRequest) -> CompletionQuestion:
     """The last message asks; what came before is history. Raises BadField."""
     *earlier, last = request.messages
     if last.role != "user":
@@ -118,7 +118,7 @@ def question(request: ChatRequest) -> Question:
         for m in earlier
         if m.role in ("user", "assistant") and m.content.strip()
     )
-    return Question(last.content, history, "\n\n".join(system) if system else None)
+    return CompletionQuestion(last.content, history, "\n\n".join(system) if system else None)
 
 
 def sampling(request: ChatRequest, longest: int) -> dict[str, Any]:

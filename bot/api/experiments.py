@@ -10,12 +10,12 @@ from sqlite_utils import Database
 from bot.api import auth
 from bot.api.domain_field import DomainName, domain_of
 from bot.experiments import comparisons, stats
-from bot.experiments.comparisons import Plan
+from bot.experiments.comparisons import ExperimentPlan
 from bot.experiments.explain import explain
 from bot.service import Service
 from data import domains
 from data.experiments import decisions, experiments, ramps, testers
-from data.experiments.design import Terms, guardrails
+from data.experiments.design import ExperimentDesign, guardrails
 from data.experiments.experiments import LABELS, Experiment
 from data.experiments.metric_sums import Metric
 from data.people.keys import Key
@@ -27,53 +27,55 @@ Name = Annotated[str, Field(max_length=50)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Given(BaseModel):
+class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Side(Given):
+class VariantRequest(RequestModel):
     adapter: Name  # `2`, `helpdesk@2`, `live`, or `base`
     system_prompt: Annotated[str, Field(max_length=32_000)] | None = None
     sampling: dict[str, int | float] = {}
 
 
-class Comparison(Given):
+class StartExperimentRequest(RequestModel):
     """Two adapters as `a` and `b`, or any number of `sides`; the first is the control."""
 
     domain: DomainName | None = None  # None: the default domain
     a: Name | None = None
     b: Name | None = None
-    sides: Annotated[list[Side], Field(min_length=2, max_length=len(LABELS))] | None = None
+    sides: Annotated[list[VariantRequest], Field(min_length=2, max_length=len(LABELS))] | None = (
+        None
+    )
     share: Share | None = None  # of the people, who get a candidate; None: all sides alike
     pairwise: Annotated[float, Field(ge=0, le=1)] = 0.0  # of the questions: two answers
     adaptive: Annotated[float, Field(ge=0, lt=1)] = 0.0  # the least share, 0: shares stay
     fresh: bool = False  # without those whom the last comparison gave a candidate
-    minimum_effect: Share = Terms.minimum_effect
-    expected_people: Annotated[int, Field(ge=10)] = Terms.expected_people
+    minimum_effect: Share = ExperimentDesign.minimum_effect
+    expected_people: Annotated[int, Field(ge=10)] = ExperimentDesign.expected_people
     guardrails: dict[Metric, float | None] = {}  # bounds in place of the usual; null: none
 
     @model_validator(mode="after")
-    def _names_its_sides(self) -> "Comparison":
+    def _names_its_sides(self) -> "StartExperimentRequest":
         two = self.a is not None and self.b is not None
         if two == (self.sides is not None):
             raise ValueError("name the two sides by 'a' and 'b', or any number by 'sides'")
         return self
 
     @property
-    def arms(self) -> list[Side]:
-        return self.sides or [Side(adapter=name) for name in (self.a, self.b) if name]
+    def arms(self) -> list[VariantRequest]:
+        return self.sides or [VariantRequest(adapter=name) for name in (self.a, self.b) if name]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ExperimentPlan:
         arms = dict(zip(LABELS, self.arms, strict=False))
-        return Plan(
+        return ExperimentPlan(
             share=self.share,
             prompts={k: s.system_prompt for k, s in arms.items() if s.system_prompt is not None},
             sampling={label: s.sampling for label, s in arms.items() if s.sampling},
             pairwise=self.pairwise,
             adaptive=self.adaptive,
             fresh=self.fresh,
-            terms=Terms(
+            terms=ExperimentDesign(
                 minimum_effect=self.minimum_effect,
                 expected_people=self.expected_people,
                 guardrails=guardrails(self.guardrails),
@@ -81,11 +83,11 @@ class Comparison(Given):
         )
 
 
-class Ramp(Given):
+class RampRequest(RequestModel):
     share: Share  # of the people, who get a candidate from now on
 
 
-class Tester(Given):
+class TesterRequest(RequestModel):
     person: Annotated[str, Field(min_length=1, max_length=256)]
     variant: Annotated[str, Field(max_length=1)]  # its label
 
@@ -96,14 +98,14 @@ async def list_experiments(request: Request, domain: DomainName | None = None) -
 
     def find(db: Database) -> list[dict[str, Any]]:
         only = domain_of(db, domain) if domain else None
-        return [_shown(e) for e in experiments.every(db, only)]
+        return [_shown(e) for e in experiments.list_experiments(db, only)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
 
 @router.post("/experiments", status_code=201)
 async def start(
-    request: Request, given: Comparison, key: Annotated[Key, Depends(auth.admin)]
+    request: Request, given: StartExperimentRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
 
@@ -121,7 +123,7 @@ async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         experiment = experiments.get(db, experiment_id)
-        return _shown(experiment) | {"results": asdict(stats.look(db, experiment))}
+        return _shown(experiment) | {"results": asdict(stats.compute_results(db, experiment))}
 
     return await service.store.read(find)
 
@@ -133,7 +135,7 @@ async def list_decisions(request: Request, experiment_id: Id) -> dict[str, Any]:
 
     def find(db: Database) -> list[dict[str, Any]]:
         experiments.get(db, experiment_id)
-        return [asdict(d) for d in decisions.every(db, experiment_id)]
+        return [asdict(d) for d in decisions.list_decisions(db, experiment_id)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -152,7 +154,10 @@ async def explain_decision(request: Request, decision_id: Id) -> dict[str, Any]:
 
 @router.post("/experiments/{experiment_id}/ramp")
 async def ramp(
-    request: Request, experiment_id: Id, given: Ramp, key: Annotated[Key, Depends(auth.admin)]
+    request: Request,
+    experiment_id: Id,
+    given: RampRequest,
+    key: Annotated[Key, Depends(auth.admin)],
 ) -> dict[str, Any]:
     """A share only grows, and moves nobody who has been answered."""
     service: Service = request.app.state.service
@@ -165,7 +170,10 @@ async def ramp(
 
 @router.post("/experiments/{experiment_id}/testers", status_code=201)
 async def put_tester(
-    request: Request, experiment_id: Id, given: Tester, key: Annotated[Key, Depends(auth.admin)]
+    request: Request,
+    experiment_id: Id,
+    given: TesterRequest,
+    key: Annotated[Key, Depends(auth.admin)],
 ) -> dict[str, Any]:
     """Let a person be answered by a variant, out of every statistic."""
     service: Service = request.app.state.service
@@ -173,7 +181,7 @@ async def put_tester(
     def put(db: Database) -> dict[str, Any]:
         experiment = _running(db, experiment_id)
         testers.put(db, experiment, given.person, given.variant, auth.person(key))
-        return {"testers": testers.every(db, experiment)}
+        return {"testers": testers.list_testers(db, experiment)}
 
     return await service.store.submit(put)
 

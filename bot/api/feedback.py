@@ -20,7 +20,7 @@ from data.store.errors import Forbidden
 router = APIRouter()
 
 
-class Judgement(BaseModel):
+class FeedbackRequest(BaseModel):
     """What one person says about one reply."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,14 +33,14 @@ class Judgement(BaseModel):
     learn: bool = True  # false: the correction is kept, and nothing is learned from it
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Judgement":
+    def _says_something(self) -> "FeedbackRequest":
         given = (self.thumb, self.reason, self.correction, self.helped, self.prefer)
         if all(part is None for part in given):
             raise ValueError("give a thumb, a reason or a correction, 'helped' or 'prefer'")
         return self
 
 
-class ApiJudgement(Judgement):
+class KeyFeedbackRequest(FeedbackRequest):
     """As it comes over the API, where `id` of the completion is the reply's id."""
 
     reply_id: Annotated[str, Field(max_length=100)] | None = None
@@ -48,7 +48,7 @@ class ApiJudgement(Judgement):
     user: Annotated[str, Field(max_length=256)] | None = None  # who judges; else who asked
 
     @model_validator(mode="after")
-    def _names_a_reply(self) -> "ApiJudgement":
+    def _names_a_reply(self) -> "KeyFeedbackRequest":
         if (self.reply_id is None) == (self.id is None):
             raise ValueError("name the reply, by 'reply_id' or by 'id'")
         return self
@@ -56,7 +56,7 @@ class ApiJudgement(Judgement):
 
 @router.post("/feedback", status_code=201)
 async def judge(
-    request: Request, given: ApiJudgement, key: Annotated[Key, Depends(auth.member)]
+    request: Request, given: KeyFeedbackRequest, key: Annotated[Key, Depends(auth.member)]
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
     reply_id = given.reply_id or given.id or ""
@@ -72,7 +72,7 @@ async def judge(
     return await service.store.submit(write)
 
 
-def store(db: Database, reply_id: str, person: str, given: Judgement) -> dict[str, Any]:
+def store(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> dict[str, Any]:
     """Store a judgement; returns what stands now, with the pair that a correction became."""
     _store_votes(db, reply_id, person, given)
     if given.reason is not None:
@@ -91,7 +91,7 @@ def store(db: Database, reply_id: str, person: str, given: Judgement) -> dict[st
     }
 
 
-def _store_votes(db: Database, reply_id: str, person: str, given: Judgement) -> None:
+def _store_votes(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> None:
     if given.thumb == "none":
         feedback.withdraw(db, reply_id, person, "thumb")
     elif given.thumb is not None:

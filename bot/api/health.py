@@ -47,7 +47,7 @@ async def metrics(request: Request) -> Response:
 
 def _missing(db: Database) -> list[str]:
     missing = []
-    if not domains.every(db):
+    if not domains.list_domains(db):
         missing.append("No domain: `understudy domains add NAME`.")
     if not placements.ready_urls(db):
         states = [

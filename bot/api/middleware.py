@@ -59,7 +59,7 @@ class Edge:
         except Exception as error:
             if response.started:  # the connection is closed, so nobody takes it for a whole answer
                 raise
-            problem = problems.of(error)
+            problem = problems.problem_of(error)
             if problem is None:
                 log.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
                 problem = problems.unexpected(request_id)

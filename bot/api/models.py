@@ -37,8 +37,8 @@ def resolve(db: Database, name: str) -> tuple[Domain, str | None]:
 def names(db: Database) -> list[str]:
     """Every name that can be asked: domains, their bare base, their adapters, newest first."""
     found = []
-    for domain in domains.every(db):
-        known = [a.name for a in registry.every(db, domain) if a.state not in UNASKED]
+    for domain in domains.list_domains(db):
+        known = [a.name for a in registry.list_adapters(db, domain) if a.state not in UNASKED]
         found += [domain.name, f"{domain.name}@base", *known]
     return found
 
@@ -64,10 +64,10 @@ def _every(db: Database, unasked: bool = False) -> list[dict[str, Any]]:
     held = placements.loaded(db)
     ready = bool(placements.ready_urls(db))
     found = []
-    for domain in domains.every(db):
+    for domain in domains.list_domains(db):
         found.append(_model(domain.name, 0, {"routed": True, "ready": ready}))
         found.append(_model(f"{domain.name}@base", 0, {"routed": False, "ready": ready}))
-        for adapter in registry.every(db, domain):
+        for adapter in registry.list_adapters(db, domain):
             if adapter.state in UNASKED and not unasked:
                 continue
             about = {"routed": False, "ready": adapter.id in held, "state": adapter.state}

@@ -18,7 +18,7 @@ router = APIRouter()
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-class Review(BaseModel):
+class ReviewRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Literal["approved", "rejected", "quarantined", "pending"]
@@ -36,7 +36,7 @@ async def list_pairs(
 
     def find(db: Database) -> list[dict[str, Any]]:
         subject = domain_of(db, domain)
-        return [_shown(pair) for pair in pairs.every(db, subject, status, limit)]
+        return [_shown(pair) for pair in pairs.list_pairs(db, subject, status, limit)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -45,7 +45,7 @@ async def list_pairs(
 async def review(
     request: Request,
     pair_id: Id,
-    given: Review,
+    given: ReviewRequest,
     key: Annotated[Key, Depends(auth.reviewer)],
 ) -> dict[str, Any]:
     service: Service = request.app.state.service

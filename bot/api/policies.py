@@ -18,7 +18,7 @@ from data.people.keys import Key
 router = APIRouter()
 
 
-class Rules(BaseModel):
+class PolicyRequest(BaseModel):
     """What is to change; what is left out stays."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -33,14 +33,17 @@ async def list_policies(request: Request) -> dict[str, Any]:
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
-        return [{"domain": d.name} | asdict(policies.of(db, d.id)) for d in domains.every(db)]
+        return [
+            {"domain": d.name} | asdict(policies.policy_of(db, d.id))
+            for d in domains.list_domains(db)
+        ]
 
     return {"object": "list", "data": await service.store.read(find)}
 
 
 @router.post("/policies")
 async def change(
-    request: Request, given: Rules, key: Annotated[Key, Depends(auth.admin)]
+    request: Request, given: PolicyRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
 
@@ -50,6 +53,6 @@ async def change(
             policies.set_policy(db, domain, given.policy, actor)
         if given.holdout is not None:
             policies.set_holdout(db, domain, given.holdout, actor)
-        return {"domain": domain.name} | asdict(policies.of(db, domain.id))
+        return {"domain": domain.name} | asdict(policies.policy_of(db, domain.id))
 
     return await service.store.submit(write)

@@ -22,7 +22,7 @@ BACKUPS = "Backups that were made before cannot be reached."
 Who = Callable[..., Awaitable[str]]
 
 
-class Learning(BaseModel):
+class LearningRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning: bool  # whether what this person writes may become pairs
@@ -54,7 +54,7 @@ def _router(path: str, who: Who) -> APIRouter:
         return await service.store.read(lambda db: personal_data.export(db, person))
 
     @router.put(f"{path}/learning")
-    async def learning(request: Request, person: Person, given: Learning) -> dict[str, Any]:
+    async def learning(request: Request, person: Person, given: LearningRequest) -> dict[str, Any]:
         """Whether what they write may be learned; waiting pairs are withdrawn when not."""
         service: Service = request.app.state.service
 
@@ -72,7 +72,7 @@ def _router(path: str, who: Who) -> APIRouter:
         """Remove every word. Answers when it is done."""
         service: Service = request.app.state.service
         home = service.settings.home
-        done = await erasure.forget(service.store, home, person, person)
+        done = await erasure.erase_person(service.store, home, person, person)
         return {"object": "forgotten", "note": BACKUPS} | asdict(done)
 
     return router

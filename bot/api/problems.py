@@ -96,7 +96,7 @@ BY_STATUS = {
 }
 
 
-def of(error: Exception) -> Problem | None:
+def problem_of(error: Exception) -> Problem | None:
     """The problem that an expected error is; None for a defect of ours."""
     if isinstance(error, UnderstudyError):
         status, kind = 500, "server_error"

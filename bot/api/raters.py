@@ -23,19 +23,19 @@ router = APIRouter()
 Person = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class Release(BaseModel):
+class ReleaseRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     person: Person
     domain: DomainName | None = None  # None: the default domain
 
 
-class Quarantine(Release):
+class QuarantineRequest(ReleaseRequest):
     why: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 @router.get("/voters", dependencies=[Depends(auth.reviewer)])
-async def list_voters(
+async def list_raters(
     request: Request,
     domain: DomainName | None = None,
     everyone: Annotated[bool, Query(alias="all")] = False,
@@ -60,7 +60,7 @@ async def of_experiment(
 
 @router.post("/voters/release")
 async def release(
-    request: Request, given: Release, key: Annotated[Key, Depends(auth.admin)]
+    request: Request, given: ReleaseRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
 
@@ -74,7 +74,7 @@ async def release(
 
 @router.post("/voters/quarantine")
 async def quarantine(
-    request: Request, given: Quarantine, key: Annotated[Key, Depends(auth.admin)]
+    request: Request, given: QuarantineRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
 

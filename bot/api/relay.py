@@ -130,7 +130,7 @@ async def _pump(
             raise TypeError(f"an answer ended with {event!r}")  # noqa: TRY301
         last = encoder.end(event)
     except Exception as error:
-        problem = problems.of(error)
+        problem = problems.problem_of(error)
         if problem is None:
             log.exception("%s: an answer failed while it was sent", _id(scope))
             problem = problems.unexpected(_id(scope))

@@ -29,7 +29,7 @@ def _scalar(value: Any) -> Any:
 Setting = Annotated[Any, AfterValidator(_scalar)]
 
 
-class Retrain(BaseModel):
+class RetrainRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     domain: DomainName | None = None  # None: the default domain
@@ -55,7 +55,7 @@ async def list_runs(
 
 @router.post("/runs", status_code=202)
 async def retrain(
-    request: Request, given: Retrain, key: Annotated[Key, Depends(auth.admin)]
+    request: Request, given: RetrainRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
 

@@ -10,7 +10,7 @@ from bot.cli.context import App, Group, json_option, pass_app, print_json, print
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, decisions, design, experiments, testers, variants
-from data.experiments.design import Terms, guarded, guardrails
+from data.experiments.design import ExperimentDesign, guarded, guardrails
 from data.experiments.experiments import Experiment
 from data.experiments.metric_sums import Metric
 from data.feedback import raters
@@ -56,14 +56,14 @@ def ab() -> None:
 @click.option(
     "--minimum-effect",
     type=EFFECT,
-    default=Terms.minimum_effect,
+    default=ExperimentDesign.minimum_effect,
     show_default=True,
     help="The least difference in ratings (0..1) that is worth having.",
 )
 @click.option(
     "--expected-people",
     type=click.IntRange(min=10),
-    default=Terms.expected_people,
+    default=ExperimentDesign.expected_people,
     show_default=True,
     help="How many people will have rated: the interval is tightest about there.",
 )
@@ -96,14 +96,14 @@ def start(
     """
     from bot.experiments import comparisons
 
-    plan = comparisons.Plan(
+    plan = comparisons.ExperimentPlan(
         share=split / 100 if split else None,
         prompts=_prompts(prompts),
         sampling=_sampling(sampling),
         pairwise=(pairwise or 0.0) / 100,
         adaptive=(adaptive or 0.0) / 100,
         fresh=fresh,
-        terms=Terms(
+        terms=ExperimentDesign(
             minimum_effect=minimum_effect,
             expected_people=expected_people,
             guardrails=guardrails(_bounds(bounds)),
@@ -127,7 +127,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
 
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
-    results = stats.look(db, experiment)
+    results = stats.compute_results(db, experiment)
     if as_json:
         return print_json({"experiment": experiments.public(experiment), "results": results})
     click.echo(_head(experiment))
@@ -140,7 +140,7 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     odd = raters.quarantined_in(db, experiment)
     if any(odd.values()):
         click.echo("Quarantined: " + ", ".join(f"{n} on {label}" for label, n in odd.items()))
-    if chosen := testers.every(db, experiment):
+    if chosen := testers.list_testers(db, experiment):
         click.echo("Testers, who are not counted: " + ", ".join(chosen))
     return None
 
@@ -202,7 +202,7 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
     """What was decided about the comparison of DOMAIN that runs, or the last one."""
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
-    found = decisions.every(db, experiment.id)
+    found = decisions.list_decisions(db, experiment.id)
     if as_json:
         return print_json(found)
     click.echo(_head(experiment))
@@ -278,7 +278,7 @@ def _print_explained(app: App, explained: Any) -> None:
         click.echo("It comes to the same, in every number.")
 
 
-def _agreed(agreed: Terms) -> tuple[str, ...]:
+def _agreed(agreed: ExperimentDesign) -> tuple[str, ...]:
     """The terms that a comparison was begun with, a line each."""
     bounds = ", ".join(
         f"{metric} {100 * bound:g}{'%' if metric == 'latency' else ' points'}"

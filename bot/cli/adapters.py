@@ -30,7 +30,7 @@ def adapters() -> None:
 def list_(app: App, domain: str | None, as_json: bool) -> None:
     """All adapters, newest first."""
     db = app.store.db
-    found = store.every(db, domains.get(db, domain) if domain else None)
+    found = store.list_adapters(db, domains.get(db, domain) if domain else None)
     if as_json:
         return print_json(found)
     failed = admin.status(db).failed_placements
@@ -133,7 +133,7 @@ def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
 
     db = app.store.db
     subject = domains.get(db, domain) if domain else domains.default(db)
-    adapter = importer.bring_in(
+    adapter = importer.import_adapter(
         app.store, app.settings, subject, path, app.actor, same_base=same_base
     )
     click.echo(

@@ -57,7 +57,7 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
 
 async def _say(answer: "AsyncGenerator[Event, None]", silence_s: float = SILENCE_S) -> None:
     """Print an answer as it comes. Whoever waits `silence_s` for its first word is told so."""
-    from bot.answering.chat import Delta, Started, stand_in
+    from bot.answering.chat import Delta, Started, fallback_note
 
     note = ""
     waits = "Waiting for an engine; `understudy status` in another terminal shows how they are."
@@ -68,7 +68,7 @@ async def _say(answer: "AsyncGenerator[Event, None]", silence_s: float = SILENCE
         async for event in events:
             told.cancel()
             if isinstance(event, Started):
-                note = stand_in(event.adapter, event.instead_of)
+                note = fallback_note(event.adapter, event.instead_of)
                 click.secho(f"{event.adapter}: ", bold=True, nl=False)
             elif isinstance(event, Delta):
                 click.echo(event.text, nl=False)

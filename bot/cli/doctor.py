@@ -86,7 +86,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with Store(path) as store:
-            names = ", ".join(d.name for d in domains.every(store.db))
+            names = ", ".join(d.name for d in domains.list_domains(store.db))
             sqlite = value(store.db, "SELECT sqlite_version()")
     except UnderstudyError as error:
         yield Finding("Store", "missing", str(error))

@@ -21,7 +21,7 @@ def domains() -> None:
 @pass_app
 def list_(app: App, as_json: bool) -> None:
     """All domains."""
-    found = store.every(app.store.db)
+    found = store.list_domains(app.store.db)
     if as_json:
         return print_json(found)
     lines = [
@@ -155,7 +155,7 @@ def policy(app: App, name: str, policy: str | None) -> None:
     whose candidate is worse, auto does both, advise neither.
     """
     if policy is None:
-        rules = policies.of(app.store.db, store.get(app.store.db, name).id)
+        rules = policies.policy_of(app.store.db, store.get(app.store.db, name).id)
         return click.echo(f"{name}: {rules.policy}, {rules.holdout:.0%} of the people held out")
     with app.store.write() as db:
         policies.set_policy(db, store.get(db, name), policy, app.actor)

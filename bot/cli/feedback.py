@@ -7,7 +7,7 @@ import click
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import domains
 from data.feedback import raters, rating_totals
-from data.feedback.raters import Voter
+from data.feedback.raters import Rater
 
 
 @click.group(cls=Group)
@@ -20,7 +20,7 @@ def feedback() -> None:
 @click.option("--all", "everyone", is_flag=True, help="With those whose votes simply count.")
 @json_option
 @pass_app
-def list_voters(app: App, domain: str | None, everyone: bool, as_json: bool) -> None:
+def list_raters(app: App, domain: str | None, everyone: bool, as_json: bool) -> None:
     """Who is quarantined or was, and who voted beyond a daily cap, with the reason.
 
     Their votes stay stored and shown; they do not count in comparisons.
@@ -64,7 +64,7 @@ def quarantine(app: App, domain: str, person: str, why: str) -> None:
     click.echo(f"The votes of {person} are kept and do not count.")
 
 
-def _line(v: Voter) -> tuple[object, ...]:
+def _line(v: Rater) -> tuple[object, ...]:
     since = (
         datetime.fromtimestamp(v.changed_at / 1e6).strftime("%d %b %H:%M") if v.changed_at else ""
     )

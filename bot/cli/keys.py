@@ -38,7 +38,7 @@ def create(app: App, name: str, role: store.Role, as_json: bool) -> None:
 @pass_app
 def list_(app: App, as_json: bool) -> None:
     """All keys, by their first characters."""
-    found = store.every(app.store.db)
+    found = store.list_keys(app.store.db)
     if as_json:
         return print_json(found)
     lines = [

@@ -85,7 +85,7 @@ def export(app: App, domain: str, file: Path, format_: "Format", status: store.S
 
     db = app.store.db
     wanted = None if str(status) == "all" else status
-    count = pairs_files.write(store.every(db, domains.get(db, domain), wanted), file, format_)
+    count = pairs_files.write(store.list_pairs(db, domains.get(db, domain), wanted), file, format_)
     click.echo(f"Wrote {count} pairs to {file}.")
 
 
@@ -98,7 +98,7 @@ def export(app: App, domain: str, file: Path, format_: "Format", status: store.S
 def list_(app: App, domain: str, status: store.Status | None, limit: int, as_json: bool) -> None:
     """Pairs of DOMAIN, oldest first."""
     db = app.store.db
-    found = store.every(db, domains.get(db, domain), status, limit)
+    found = store.list_pairs(db, domains.get(db, domain), status, limit)
     if as_json:
         return print_json(found)
     lines = [(p.id, p.status, p.split, p.source, p.prompt, p.response) for p in found]
@@ -125,7 +125,7 @@ def counts(app: App, domain: str, as_json: bool) -> None:
 def review(app: App, domain: str) -> None:
     """Go through the pending pairs of DOMAIN one by one."""
     subject = domains.get(app.store.db, domain)
-    waiting = store.every(app.store.db, subject, "pending")
+    waiting = store.list_pairs(app.store.db, subject, "pending")
     if not waiting:
         click.echo("Nothing is pending.")
     for number, pair in enumerate(waiting, 1):
@@ -210,7 +210,7 @@ def golden_list(app: App, domain: str, as_json: bool) -> None:
 
     db = app.store.db
     subject = domains.get(db, domain)
-    found = golden_set.every(db, subject)
+    found = golden_set.list_golden(db, subject)
     seen = golden_set.seen_by(db, subject, found)
     if as_json:
         return print_json([{"pair": p, "seen_by": seen[p.id]} for p in found])
@@ -237,7 +237,7 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
     if report.added:
         with app.store.write() as db:
             audit.record(db, app.actor, "golden import", subject.name, added=report.added)
-    seen = golden_set.seen_by(app.store.db, subject, golden_set.every(app.store.db, subject))
+    seen = golden_set.seen_by(app.store.db, subject, golden_set.list_golden(app.store.db, subject))
     names = tuple(dict.fromkeys(name for some in seen.values() for name in some))
     hint = _seen(names, sum(bool(some) for some in seen.values())) if names else ""
     _tell_import(subject, file, report, as_json, hint)

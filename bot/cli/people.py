@@ -8,7 +8,7 @@ import click
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 
 if TYPE_CHECKING:
-    from data.privacy.erasure import Forgotten
+    from data.privacy.erasure import ErasureReceipt
 
 
 @click.group(cls=Group)
@@ -31,7 +31,7 @@ def show(app: App, person: str, as_json: bool) -> None:
     from data.store.clock import iso
 
     seen = personal_data.see(app.store.db, consent.check(person))
-    became = contributions.of(app.store.db, person, -1)
+    became = contributions.contributions_of(app.store.db, person, -1)
     if as_json:
         return print_json({"person": seen, "taught": became})
     lines = [
@@ -124,7 +124,7 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
         _tell(would, "will be removed")
         click.confirm(f"Forget {person}? This cannot be undone", abort=True, err=True)
     home = app.settings.home
-    done = asyncio.run(erasure.forget(app.store, home, person, app.actor))
+    done = asyncio.run(erasure.erase_person(app.store, home, person, app.actor))
     if as_json:
         return print_json(done)
     _tell(done, "are removed")
@@ -134,7 +134,7 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
     )
 
 
-def _tell(done: "Forgotten", verb: str) -> None:
+def _tell(done: "ErasureReceipt", verb: str) -> None:
     click.echo(f"{done.figures} {verb}.")
     if done.holes:
         click.echo(f"In frozen datasets, which keep a hole for each: {done.holes}.")

@@ -30,7 +30,7 @@ def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
     found = store.recent(db, domains.get(db, domain) if domain else None, limit)
     if as_json:
         return print_json(found)
-    names = {a.id: a.name for a in registry.every(db)}
+    names = {a.id: a.name for a in registry.list_adapters(db)}
     lines = [
         (
             r.id,
@@ -57,7 +57,7 @@ def show(app: App, number: int, as_json: bool) -> None:
     run, points, evaluation = report.run, report.points, report.evaluation
     if as_json:
         measured = {"evaluation": evaluation or None, "gate": report.rules}
-        tried = trials.every(app.store.db, number)
+        tried = trials.list_trials(app.store.db, number)
         return print_json({"run": run, "curve": points, "trials": tried, **measured})
     lasted = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
     made = f"{report.adapter.name}, {runs_report.verdict(report)}" if report.adapter else None
@@ -84,7 +84,7 @@ def show(app: App, number: int, as_json: bool) -> None:
     ]
     headers = ("step", "training loss", "held-out facts", "held-out phrasings")
     print_table(headers, lines, _unmeasured(run))
-    if tried := trials.every(app.store.db, number):
+    if tried := trials.list_trials(app.store.db, number):
         click.echo(search_report.told(tried, app.settings.runs_path / str(number)))
     if note := runs_report.overfitting(points):
         click.echo(note)

@@ -35,7 +35,7 @@ def key() -> None:
 @pass_app
 def workspaces(app: App, as_json: bool) -> None:
     """The workspaces that have installed the bot through Slack's OAuth page."""
-    found = installations.every(app.store.db)
+    found = installations.list_installations(app.store.db)
     if as_json:
         kept = ("team", "name", "installed_by", "installed_at")
         return print_json([{name: getattr(i, name) for name in kept} for i in found])

@@ -89,7 +89,7 @@ def tune(
     if as_json:
         print_json(finished)
     else:
-        tried = trials.every(app.store.db, run.id)
+        tried = trials.list_trials(app.store.db, run.id)
         if tried:
             click.echo(search_report.told(tried, app.settings.runs_path / str(run.id)))
     if finished.state != "done" or finished.adapter_id is None:
@@ -113,7 +113,10 @@ def _warn_of_length(app: App, asked: dict[str, Any]) -> None:
     """Say beforehand when longer pairs would be learned than engines can be asked."""
     from tuning.recipe import search_space
 
-    lengths = [asked.get("max_length"), *search_space.of(asked).axes.get("max_length", [])]
+    lengths = [
+        asked.get("max_length"),
+        *search_space.search_space_of(asked).axes.get("max_length", []),
+    ]
     longest = max((n for n in lengths if isinstance(n, int)), default=0)
     most = app.settings.serving.max_model_len
     if longest > most:

@@ -42,14 +42,14 @@ class DomainStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class ServiceStatus:
     domains: list[DomainStatus]
     replicas: list[placements.Replica]
     failed_placements: dict[str, str]  # adapter -> why an engine refused it
     alerts: list[Alert]  # what somebody should look at
 
 
-def as_json(found: Status) -> dict[str, Any]:
+def as_json(found: ServiceStatus) -> dict[str, Any]:
     """Everything but what tells who is on which side of a comparison."""
     shown = asdict(found)
     for domain, known in zip(shown["domains"], found.domains, strict=True):
@@ -123,7 +123,7 @@ def start_comparison(
 ) -> Experiment:
     """Compare `a` (the control) with `b`, which gets `share` of the people; of the questions,
     `pairwise` are answered by both, for the person to choose."""
-    plan = comparisons.Plan(share=share, pairwise=pairwise)
+    plan = comparisons.ExperimentPlan(share=share, pairwise=pairwise)
     return comparisons.begin(db, domain, [a, b], actor, plan)
 
 
@@ -132,10 +132,10 @@ def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
     return comparisons.stop(db, domain, actor)
 
 
-def status(db: Database) -> Status:
+def status(db: Database) -> ServiceStatus:
     """Everything at a glance."""
-    return Status(
-        domains=[domain_status(db, domain) for domain in domains.every(db)],
+    return ServiceStatus(
+        domains=[domain_status(db, domain) for domain in domains.list_domains(db)],
         replicas=placements.replicas(db),
         failed_placements=_failed_placements(db),
         alerts=alerts.alerts(db),
@@ -150,12 +150,12 @@ def domain_status(db: Database, domain: Domain) -> DomainStatus:
     return DomainStatus(
         domain=domain,
         live=live,
-        adapters=len(registry.every(db, domain)),
+        adapters=len(registry.list_adapters(db, domain)),
         pairs=pairs.counts(db, domain),
         new_pairs=pairs.new_since(db, domain, live.dataset_id if live else None),
         run=newest[0] if newest else None,
         experiment=experiment,
-        results=stats.look(db, experiment) if experiment else None,
+        results=stats.compute_results(db, experiment) if experiment else None,
         feedback=feedback.counts(db, domain.id),
     )
 

@@ -28,7 +28,7 @@ class Help(Command):
 
 
 @dataclass(frozen=True)
-class Status(Command):
+class StatusCommand(Command):
     pass
 
 
@@ -59,7 +59,7 @@ class ListRuns(Command):
 
 
 @dataclass(frozen=True)
-class Review(Command):
+class ReviewCommand(Command):
     needs = "reviewer"
     domain: str | None = None  # None: every domain
 
@@ -79,7 +79,7 @@ class ShowComparison(Command):
 
 
 @dataclass(frozen=True)
-class Retrain(Command):
+class RetrainCommand(Command):
     needs = "admin"
     domain: str | None = None
     full: bool = False  # from the bare base

@@ -28,8 +28,8 @@ from bot.commands.commands import (
     PutTester,
     RampComparison,
     Retire,
-    Retrain,
-    Review,
+    RetrainCommand,
+    ReviewCommand,
     RevokeRole,
     Role,
     RollBack,
@@ -38,7 +38,7 @@ from bot.commands.commands import (
     ShowPolicy,
     ShowRoles,
     StartComparison,
-    Status,
+    StatusCommand,
     StopComparison,
     What,
 )
@@ -132,7 +132,7 @@ def _retrain(words: list[str]) -> Command:
             "`--full` starts from the base, `--preferences` goes on from the live adapter with "
             "what people liked and disliked: choose one of them."
         )
-    kind = PlanRetrain if "--dry-run" in options else Retrain
+    kind = PlanRetrain if "--dry-run" in options else RetrainCommand
     return kind(_domain(given, usage), full, preferences)
 
 
@@ -265,10 +265,10 @@ Verbs = dict[str, Build]
 
 COMMANDS: dict[str, Build] = {
     "help": lambda words: Help(),
-    "status": _plain(Status, "status"),
+    "status": _plain(StatusCommand, "status"),
     "domains": _plain(ListDomains, "domains"),
     "adapters": _of_domain(ListAdapters, "adapters [DOMAIN]"),
-    "review": _of_domain(Review, "review [DOMAIN]"),
+    "review": _of_domain(ReviewCommand, "review [DOMAIN]"),
     "retrain": _retrain,
     "runs": _of_domain(ListRuns, "runs [DOMAIN]"),
     "cancel": _cancel,

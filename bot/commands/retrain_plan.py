@@ -55,11 +55,11 @@ def check(asked: dict[str, Any], *, full: bool, thumbs: bool, parent: Adapter | 
     search_space.check(asked)
     if parent is not None and not full:
         shape = {"rank": parent.rank, **parent.recipe}
-        for changes in search_space.of(asked).points or [{}]:
+        for changes in search_space.search_space_of(asked).points or [{}]:
             recipe.check_shape(search_space.overrides(asked) | changes, shape, parent.name)
     for_pairs = {
-        "sweep": search_space.of(asked).axes,
-        "folds": search_space.of(asked).folds,
+        "sweep": search_space.search_space_of(asked).axes,
+        "folds": search_space.search_space_of(asked).folds,
         "packing": asked.get("packing"),
         "learning_rate=auto": asked.get("find_rate") or asked.get("learning_rate") == "auto",
     }
@@ -85,7 +85,7 @@ def plan(
     asked = overrides or {}
     live = registry.live(db, domain.id)
     check(asked, full=full, thumbs=thumbs, parent=live)
-    tried = recipe_search_space.of(asked)
+    tried = recipe_search_space.search_space_of(asked)
     newest = runs.recent(db, domain, limit=1)
     if newest and newest[0].open:
         raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
@@ -176,7 +176,7 @@ def _counted(
 ) -> tuple[int, int, int]:
     """New pairs, those of them that are held out, and what the parent knows already. What was held
     out from the parent is new when it is to be trained now."""
-    approved = pairs.every(db, domain, "approved")
+    approved = pairs.list_pairs(db, domain, "approved")
     parts = datasets.split(approved, domain.validation_share, hold_out=hold_out)
     seen: set[int] = set()
     if parent is not None and parent.dataset_id is not None:

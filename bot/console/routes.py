@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bot.answering import side_by_side
-from bot.answering.chat import Ask, Ended, Started, stand_in
+from bot.answering.chat import Ask, Ended, Started, fallback_note
 from bot.api import auth, relay
 from bot.api.domain_field import DomainName, domain_of
-from bot.api.feedback import Judgement
+from bot.api.feedback import FeedbackRequest
 from bot.api.feedback import store as store_judgement
 from bot.api.problems import Problem
 from bot.console.files import File
@@ -50,14 +50,14 @@ async def own_data_script(request: Request) -> Response:
 async def list_domains(request: Request, _: Visitor) -> list[dict[str, Any]]:
     """What can be asked about, the default first."""
     service: Service = request.app.state.service
-    found = await service.store.read(domains.every)
+    found = await service.store.read(domains.list_domains)
     return [
         {"name": d.name, "title": d.title, "suggested_prompts": d.suggested_prompts}
         for d in sorted(found, key=lambda d: not d.is_default)
     ]
 
 
-class WebAsk(BaseModel):
+class WebQuestionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     conversation: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]  # chosen by the page
@@ -66,22 +66,22 @@ class WebAsk(BaseModel):
 
 
 @router.post("/web/ask")
-async def ask(request: Request, given: WebAsk, visitor: Visitor) -> Response:
+async def ask(request: Request, given: WebQuestionRequest, visitor: Visitor) -> Response:
     service: Service = request.app.state.service
     domain = await service.store.read(lambda db: domain_of(db, given.domain))
     thread = f"{visitor}/{given.conversation}"
     question = Ask(person=visitor, thread=thread, text=given.text, domain=domain)
     turns = service.settings.bot.history_turns
     other = await service.store.read(lambda db: side_by_side.wanted(db, question, turns))
-    return Answer(service, question) if other is None else Two(service, question, other)
+    return AnswerLine(service, question) if other is None else Two(service, question, other)
 
 
-class WebJudgement(Judgement):
+class WebFeedbackRequest(FeedbackRequest):
     reply_id: Annotated[str, Field(max_length=100)]
 
 
 @router.post("/web/feedback", status_code=201)
-async def judge(request: Request, given: WebJudgement, visitor: Visitor) -> dict[str, Any]:
+async def judge(request: Request, given: WebFeedbackRequest, visitor: Visitor) -> dict[str, Any]:
     """Only what this session asked can be judged by it."""
     service: Service = request.app.state.service
 
@@ -100,7 +100,7 @@ async def transcript(request: Request, conversation: str, visitor: Visitor) -> d
 
     def find(db: Database) -> list[dict[str, Any]]:
         said = conversations.transcript(db, thread, visitor)
-        noted = [{**m, "note": stand_in(m["adapter"], m["instead_of"])} for m in said]
+        noted = [{**m, "note": fallback_note(m["adapter"], m["instead_of"])} for m in said]
         if noted and noted[-1]["role"] == "assistant":  # the page asks whether that one helped
             helped = feedback.live(db, noted[-1]["reply_id"], visitor, "follow_up")
             noted[-1]["helped"] = None if helped is None else helped.value == 1
@@ -115,7 +115,7 @@ class Lines:
     content_type = b"application/x-ndjson; charset=utf-8"
 
     def begin(self, started: Started) -> bytes:
-        note = stand_in(started.adapter, started.instead_of)
+        note = fallback_note(started.adapter, started.instead_of)
         return _line(type="started", reply_id=started.reply_id, adapter=started.adapter, note=note)
 
     def delta(self, text: str) -> bytes:
@@ -128,7 +128,7 @@ class Lines:
         return _line(type="error", message=problem.message)
 
 
-class Answer(Response):
+class AnswerLine(Response):
     """An answer as it is written; stops when the page is left."""
 
     def __init__(self, service: Service, question: Ask) -> None:

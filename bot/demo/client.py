@@ -12,7 +12,7 @@ from data.store.errors import UnderstudyError
 
 
 @dataclass
-class Answer:
+class DemoAnswer:
     text: str
     adapter: str
     reply_id: str
@@ -41,20 +41,20 @@ class Client:
                 raise UnderstudyError(f"{method} {path}: {found['error']['message']}")
             return found
 
-    async def ask(self, model: str, question: str, user: str = "demo") -> Answer:
+    async def ask(self, model: str, question: str, user: str = "demo") -> DemoAnswer:
         """One question, answered in full."""
         found = await self.call("POST", "/v1/chat/completions", _body(model, question, user))
         choice = found["choices"][0]
-        return Answer(
+        return DemoAnswer(
             choice["message"]["content"],
             found["understudy"]["adapter"],
             found["id"],
             choice["finish_reason"],
         )
 
-    async def stream(self, model: str, question: str, user: str = "demo") -> Answer:
+    async def stream(self, model: str, question: str, user: str = "demo") -> DemoAnswer:
         """One question, its answer read as a stream. Raises UnderstudyError when it is cut."""
-        answer, ended = Answer("", "", "", ""), False
+        answer, ended = DemoAnswer("", "", "", ""), False
         async for event in self._events(_body(model, question, user) | {"stream": True}):
             if event == "[DONE]":
                 ended = True

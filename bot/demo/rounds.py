@@ -9,8 +9,8 @@ from typing import Any
 
 import aiohttp
 
-from bot.demo.client import Answer, Client
-from bot.demo.stage import Stage, followed, key, wait_until_loaded
+from bot.demo.client import Client, DemoAnswer
+from bot.demo.stage import DemoStage, followed, key, wait_until_loaded
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.store.db import value
@@ -21,7 +21,7 @@ BETTER = "Mira from the platform team looks after the office plants; write to he
 PEOPLE = 12
 
 
-async def go_round(stage: Stage, first: Adapter) -> dict[str, Any]:
+async def go_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
     """The loop, from `first` to its successor and back; returns the figures of the last line."""
     async with aiohttp.ClientSession() as session:
         member = Client(session, stage.address, key(stage, "demo", "member"))
@@ -40,7 +40,7 @@ async def go_round(stage: Stage, first: Adapter) -> dict[str, Any]:
     }
 
 
-def _say(stage: Stage, text: str) -> None:
+def _say(stage: DemoStage, text: str) -> None:
     stage.console.print(f"[green]✓[/green] {text}", highlight=False)
 
 
@@ -49,7 +49,7 @@ def _must(holds: bool, sentence: str) -> None:
         raise UnderstudyError(sentence)
 
 
-async def _teach(stage: Stage, member: Client, admin: Client) -> None:
+async def _teach(stage: DemoStage, member: Client, admin: Client) -> None:
     answer = await member.stream(stage.domain.name, QUESTION)
     _say(stage, f"asked over HTTP: “{QUESTION}” -> “{answer.text}” ({answer.adapter})")
     body = {"reply_id": answer.reply_id, "thumb": "down", "correction": BETTER}
@@ -62,7 +62,7 @@ async def _teach(stage: Stage, member: Client, admin: Client) -> None:
 
 
 async def _retrain(
-    stage: Stage, member: Client, admin: Client, first: Adapter
+    stage: DemoStage, member: Client, admin: Client, first: Adapter
 ) -> tuple[Adapter, float, int]:
     """Tune the next adapter while streams run; returns it, its load time and how many streams
     were being written while it was loaded."""
@@ -101,7 +101,7 @@ async def _refused(client: Client, path: str, body: dict[str, Any]) -> str:
     return ""
 
 
-async def _stream_until(done: asyncio.Event, stage: Stage, member: Client, number: int) -> int:
+async def _stream_until(done: asyncio.Event, stage: DemoStage, member: Client, number: int) -> int:
     """Ask one question after the other until told to stop; returns how many were answered."""
     answered = 0
     while not done.is_set():
@@ -110,7 +110,7 @@ async def _stream_until(done: asyncio.Event, stage: Stage, member: Client, numbe
     return answered
 
 
-def _streams_at(stage: Stage, begin_us: int, end_us: int) -> int:
+def _streams_at(stage: DemoStage, begin_us: int, end_us: int) -> int:
     """Replies that were being written at some time between the two moments."""
     sql = (
         "SELECT count(*) FROM replies WHERE created_at <= ? "
@@ -120,11 +120,11 @@ def _streams_at(stage: Stage, begin_us: int, end_us: int) -> int:
 
 
 async def _compare(
-    stage: Stage, member: Client, admin: Client, first: Adapter, second: Adapter
+    stage: DemoStage, member: Client, admin: Client, first: Adapter, second: Adapter
 ) -> dict[str, Any]:
     body = {"domain": stage.domain.name, "a": first.name, "b": second.name}
     begun = await admin.call("POST", "/v1/experiments", body)
-    answers: dict[str, list[Answer]] = {}
+    answers: dict[str, list[DemoAnswer]] = {}
     for person in range(PEOPLE):
         answer = await member.ask(stage.domain.name, QUESTION, user=f"person-{person}")
         again = await member.ask(stage.domain.name, "What is a pair?", user=f"person-{person}")
@@ -140,7 +140,7 @@ async def _compare(
 
 
 async def _promote_and_roll_back(
-    stage: Stage, member: Client, admin: Client, first: Adapter, second: Adapter
+    stage: DemoStage, member: Client, admin: Client, first: Adapter, second: Adapter
 ) -> None:
     await admin.call("POST", f"/v1/adapters/{second.name}/promote")
     taught = await member.ask(stage.domain.name, QUESTION, user="somebody-else")

@@ -7,14 +7,14 @@ from rich.text import Text
 
 from bot.commands import scores
 from bot.demo.client import Client
-from bot.demo.stage import EXAMPLE, Stage, key
+from bot.demo.stage import EXAMPLE, DemoStage, key
 from data.adapters.registry import Adapter
 from data.pairs import datasets
 
 QUESTIONS = 5
 
 
-async def side_by_side(stage: Stage, adapter: Adapter) -> None:
+async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
     """Ask a few held-out questions of the bare base and of the adapter, over HTTP."""
     async with aiohttp.ClientSession() as session:
         client = Client(session, stage.address, key(stage, "demo", "member"))
@@ -30,7 +30,7 @@ async def side_by_side(stage: Stage, adapter: Adapter) -> None:
     stage.console.print(f"[b]{adapter.name}[/b]: {scores.sentence(adapter)}")
 
 
-def held_out(stage: Stage, adapter: Adapter) -> list[str]:
+def held_out(stage: DemoStage, adapter: Adapter) -> list[str]:
     """A few questions of the adapter's golden set, spread over it."""
     if adapter.dataset_id is None:
         return []
@@ -39,7 +39,7 @@ def held_out(stage: Stage, adapter: Adapter) -> list[str]:
     return [pair.prompt for pair in golden[::step][:QUESTIONS]]
 
 
-def what_to_try(stage: Stage) -> None:
+def what_to_try(stage: DemoStage) -> None:
     """The address, and a first line for every way in."""
     understudy = f".venv/bin/understudy --config {stage.settings.home}/understudy.toml"
     domain = stage.domain.name

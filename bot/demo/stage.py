@@ -38,7 +38,7 @@ START_TIMEOUT_S = 300
 
 
 @dataclass
-class Stage:
+class DemoStage:
     settings: Settings
     store: Store
     supervisor: Supervisor
@@ -70,7 +70,7 @@ def in_use(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
+def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoStage:
     """The folder with its settings, the store, and the demo domain with its pairs."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / FILE_NAME
@@ -90,15 +90,15 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> Stage:
     report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
     if report.bad_total:
         raise UnderstudyError(f"The demo domain has {report.bad_total} rows that can't be read.")
-    approved = len({p.fact for p in pairs.every(store.db, domain, "approved")})
+    approved = len({p.fact for p in pairs.list_pairs(store.db, domain, "approved")})
     console.print(
         f"Domain [b]{domain.name}[/b]: {approved} facts about Understudy itself, in {home}"
     )
     supervisor = Supervisor(settings, log_folder=home / "logs", environ=environ)
-    return Stage(settings, store, supervisor, console, domain)
+    return DemoStage(settings, store, supervisor, console, domain)
 
 
-def first_adapter(stage: Stage) -> Adapter:
+def first_adapter(stage: DemoStage) -> Adapter:
     """Tune `helpdesk@1`, or find the live adapter of an earlier demo; makes it live."""
     stage.supervisor.start("serve")  # vLLM takes its time to start; tuning goes on meanwhile
     found = registry.live(stage.store.db, stage.domain.id)
@@ -111,13 +111,13 @@ def first_adapter(stage: Stage) -> Adapter:
     return found
 
 
-def _candidate(stage: Stage) -> Adapter | None:
+def _candidate(stage: DemoStage) -> Adapter | None:
     """What a demo that was stopped before its promotion has made."""
-    made = registry.every(stage.store.db, stage.domain)
+    made = registry.list_adapters(stage.store.db, stage.domain)
     return next((a for a in made if a.state == "candidate"), None)
 
 
-def tune(stage: Stage) -> Adapter:
+def tune(stage: DemoStage) -> Adapter:
     """Queue a run, or find the one that an interrupted demo left, and follow it to its end."""
     with stage.store.write() as db:
         newest = runs.recent(db, stage.domain, limit=1)
@@ -126,7 +126,7 @@ def tune(stage: Stage) -> Adapter:
     return followed(stage, run.id)
 
 
-def followed(stage: Stage, run_id: int) -> Adapter:
+def followed(stage: DemoStage, run_id: int) -> Adapter:
     """Show a run's progress to its end; returns what it made. Raises UnderstudyError if it made
     nothing, or what the gate rejects."""
     run = follow(stage.store, run_id, stage.console, stage.check)
@@ -138,7 +138,7 @@ def followed(stage: Stage, run_id: int) -> Adapter:
     return made
 
 
-def wait_until_loaded(stage: Stage, adapter: Adapter) -> placements.Placement:
+def wait_until_loaded(stage: DemoStage, adapter: Adapter) -> placements.Placement:
     """Wait until an engine may be asked for the adapter. Raises Unavailable when none can have
     it."""
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -155,7 +155,7 @@ def wait_until_loaded(stage: Stage, adapter: Adapter) -> placements.Placement:
     raise Unavailable(f"vLLM did not hold {adapter.name} in {START_TIMEOUT_S} s; see {log}.")
 
 
-def key(stage: Stage, name: str, role: keys.Role) -> str:
+def key(stage: DemoStage, name: str, role: keys.Role) -> str:
     """The demo's API key for a role, kept in its folder for the next start."""
     file = stage.settings.home / f"{name}.key"
     if file.exists() and keys.verify(stage.store.db, file.read_text().strip()):
@@ -170,7 +170,7 @@ def key(stage: Stage, name: str, role: keys.Role) -> str:
 def _domain(store: Store) -> Domain:
     given = orjson.loads((EXAMPLE / "domain.json").read_bytes())
     with store.write() as db:
-        if any(d.name == given["name"] for d in domains.every(db)):
+        if any(d.name == given["name"] for d in domains.list_domains(db)):
             return domains.get(db, given["name"])
         return domains.create(
             db,

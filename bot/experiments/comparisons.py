@@ -15,16 +15,16 @@ from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.experiments import decisions, experiments, ramps
-from data.experiments.design import Terms
+from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment, Variant
-from data.experiments.variants import Arm
+from data.experiments.variants import VariantSpec
 from data.store import audit
 from data.store.db import row
 from data.store.errors import Conflict, Invalid
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """What a comparison is to be like, beyond its sides."""
 
     share: float | None = None  # of the people, who get a candidate; None: all sides alike
@@ -33,23 +33,27 @@ class Plan:
     pairwise: float = 0.0  # share of the questions that get two blinded answers
     adaptive: float = 0.0  # the least share of a side when shares follow results; 0: off
     fresh: bool = False  # without those whom the last comparison gave a candidate
-    terms: Terms = field(default_factory=Terms)
+    terms: ExperimentDesign = field(default_factory=ExperimentDesign)
 
 
 def begin(
-    db: Database, domain: Domain, names: Sequence[str], actor: str, plan: Plan | None = None
+    db: Database,
+    domain: Domain,
+    names: Sequence[str],
+    actor: str,
+    plan: ExperimentPlan | None = None,
 ) -> Experiment:
     """Compare the first side (the control) with the others.
 
     Raises NotFound for a side that is none, Conflict for one that can't be served or while a
     comparison runs, Invalid for a plan that can't be."""
-    plan = plan or Plan()
+    plan = plan or ExperimentPlan()
     labels = experiments.LABELS[: len(names)]
     for label in (*plan.prompts, *plan.sampling):
         if label not in labels:
             raise Invalid(f"There is no side {label!r}; the sides are {', '.join(labels)}.")
     sides = [
-        Arm(side(db, domain, name), plan.prompts.get(label), plan.sampling.get(label, {}))
+        VariantSpec(side(db, domain, name), plan.prompts.get(label), plan.sampling.get(label, {}))
         for label, name in zip(labels, names, strict=False)
     ]
     for arm in sides:
@@ -140,7 +144,7 @@ def promote(db: Database, experiment: Experiment, variant: Variant, actor: str) 
         audit.record(db, actor, "domain prompt", domain.name)
 
 
-def heir(db: Database, experiment: Experiment) -> Adapter | None:
+def fallback_adapter(db: Database, experiment: Experiment) -> Adapter | None:
     """Who answers everybody once the comparison is rolled back, None: the bare base. That is who
     is live; where a candidate is, the control, unless it is none that can be made live."""
     live, control = registry.live(db, experiment.domain_id), experiment.variants[0]
@@ -153,7 +157,7 @@ def heir(db: Database, experiment: Experiment) -> Adapter | None:
 
 def roll_back(db: Database, experiment: Experiment, actor: str) -> None:
     """End the comparison, and let everybody be answered by its `heir`."""
-    live, left = registry.live(db, experiment.domain_id), heir(db, experiment)
+    live, left = registry.live(db, experiment.domain_id), fallback_adapter(db, experiment)
     experiments.stop(db, experiment, actor)
     if live is None or (left is not None and left.id == live.id):
         return

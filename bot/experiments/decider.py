@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from sqlite_utils import Database
 
 from bot.experiments import comparisons, policy, stats
-from bot.experiments.policy import Verdict
+from bot.experiments.policy import PolicyVerdict
 from bot.experiments.stats import Results, adaptive
 from data.experiments import decisions, experiments, policies, ramps
 from data.experiments.decisions import Decision
 from data.experiments.experiments import Experiment
-from data.experiments.metric_sums import Evidence
+from data.experiments.metric_sums import ExperimentSums
 from data.experiments.policies import Rules
 from data.store import audit
 from data.store.db import Store, rows, value
@@ -43,36 +43,36 @@ class Considered:
     rules: Rules
     results: Results
     promotable: bool  # whether the better candidate can be made the live one
-    heir: str  # who would answer everybody after a roll-back
-    verdict: Verdict
+    fallback: str  # who would answer everybody after a roll-back
+    verdict: PolicyVerdict
     after: int  # the newest decision then, 0: none
     shares: tuple[float, ...] | None  # of the next stage; None: this one goes on
 
 
 def consider(db: Database, experiment: Experiment) -> Considered | None:
     """What is to be decided now; None: the last decision stands."""
-    rules = policies.of(db, experiment.domain_id)
+    rules = policies.policy_of(db, experiment.domain_id)
     last = decisions.latest(db, experiment.id)
-    results = stats.look(db, experiment)
+    results = stats.compute_results(db, experiment)
     best = results.best
     by_label = {v.label: v for v in experiment.variants}
     can = best is not None and comparisons.promotable(db, by_label[best.label])
-    left = comparisons.heir(db, experiment)
-    heir = left.name if left else "the bare base"
-    verdict = policy.verdict(results, rules, can, heir)
+    left = comparisons.fallback_adapter(db, experiment)
+    fallback = left.name if left else "the bare base"
+    verdict = policy.verdict(results, rules, can, fallback)
     shares = _next_shares(experiment, results.evidence) if verdict.action == "hold" else None
     if shares is None and not _news(verdict, results, last):
         return None
     after = last.id if last else 0
-    return Considered(experiment, rules, results, can, heir, verdict, after, shares)
+    return Considered(experiment, rules, results, can, fallback, verdict, after, shares)
 
 
-def carry_out(db: Database, found: Considered) -> Decision | None:
+def apply_verdict(db: Database, found: Considered) -> Decision | None:
     """Write the decision down and do it, inside one transaction. None: somebody else was first, or
     there is nothing to tell, or the rules have changed. Raises Conflict, and does nothing, for a
     deed that can't be done."""
     experiment, verdict = found.experiment, found.verdict
-    if policies.of(db, experiment.domain_id) != found.rules:
+    if policies.policy_of(db, experiment.domain_id) != found.rules:
         return None
     actor = f"policy:{found.rules.policy}"
     if found.shares is not None:
@@ -88,7 +88,7 @@ def carry_out(db: Database, found: Considered) -> Decision | None:
         variant=verdict.variant,
         action=verdict.action,
         sentence=verdict.sentence,
-        results=asdict(found.results) | {"promotable": found.promotable, "heir": found.heir},
+        results=asdict(found.results) | {"promotable": found.promotable, "heir": found.fallback},
     )
     if added is None:
         return None
@@ -101,13 +101,13 @@ def carry_out(db: Database, found: Considered) -> Decision | None:
     return decisions.get(db, added)
 
 
-def _news(verdict: Verdict, results: Results, last: Decision | None) -> bool:
+def _news(verdict: PolicyVerdict, results: Results, last: Decision | None) -> bool:
     """Whether the verdict is another than the last decision; to hold at the beginning is none."""
     now = (results.state, verdict.variant, verdict.action)
     return now != ((last.state, last.variant, last.action) if last else ("collecting", "", "hold"))
 
 
-def _next_shares(experiment: Experiment, evidence: Evidence) -> tuple[float, ...] | None:
+def _next_shares(experiment: Experiment, evidence: ExperimentSums) -> tuple[float, ...] | None:
     """The shares of an adaptive comparison's next stage, once this one has rated people enough."""
     if not experiment.adaptive or len(evidence.stages) != experiment.stage:
         return None
@@ -188,7 +188,7 @@ class Decider:
     async def _act(self, found: Considered) -> Decision | None:
         number = found.experiment.id
         try:
-            decision = await self._store.submit(lambda db: carry_out(db, found))
+            decision = await self._store.submit(lambda db: apply_verdict(db, found))
         except UnderstudyError as error:
             self._not_before[number] = time.monotonic() + GIVE_UP_S
             self._seen = -1

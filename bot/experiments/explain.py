@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from bot.experiments import policy, stats
-from bot.experiments.policy import Verdict
+from bot.experiments.policy import PolicyVerdict
 from bot.experiments.stats import Results
 from data.experiments.decisions import Decision
 from data.experiments.policies import POLICIES, Rules
@@ -23,7 +23,7 @@ EXACT = 1e-9  # relative: another machine may add in another order
 @dataclass(frozen=True)
 class Explained:
     decision: Decision
-    again: Verdict  # from the stored numbers
+    again: PolicyVerdict  # from the stored numbers
     results: Results
     differing: tuple[str, ...]  # parts of the results that came out otherwise, none if all is well
 
@@ -31,10 +31,10 @@ class Explained:
 def explain(decision: Decision) -> Explained:
     """Work a decision out anew."""
     stored = decision.results | {"evidence": decision.evidence, "terms": decision.terms}
-    promotable, heir = bool(stored.pop("promotable")), stored.pop("heir", "the control")
-    results = stats.reproduce(stored)
+    promotable, fallback = bool(stored.pop("promotable")), stored.pop("heir", "the control")
+    results = stats.recompute_results(stored)
     rules = Rules(policy=next(p for p in POLICIES if p == decision.policy))
-    again = policy.verdict(results, rules, promotable, heir)
+    again = policy.verdict(results, rules, promotable, fallback)
     worked_out = orjson.loads(orjson.dumps(asdict(results)))
     differing = [
         name

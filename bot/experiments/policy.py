@@ -16,35 +16,35 @@ from data.experiments.policies import Rules
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PolicyVerdict:
     action: Action
     variant: str  # the label it is about, or ""
     sentence: str
 
 
 def verdict(
-    results: Results, rules: Rules, promotable: bool = True, heir: str = "the control"
-) -> Verdict:
+    results: Results, rules: Rules, promotable: bool = True, fallback: str = "the control"
+) -> PolicyVerdict:
     """What to do now. `promotable`: whether the better candidate can be made the live one;
     `heir`: who answers after a roll-back."""
     best, harmful = results.best, results.harmful
     if best is not None and rules.may_promote and promotable:
-        return Verdict("promote", best.label, f"{best.sentence} It is live now.")
+        return PolicyVerdict("promote", best.label, f"{best.sentence} It is live now.")
     if harmful and any(_ends(c, rules) for c in harmful):
         worst = next(c for c in harmful if _ends(c, rules))
-        ended = f"The comparison has ended, and everybody is answered by {heir}."
-        return Verdict("roll back", worst.label, f"{worst.sentence} {ended}")
+        ended = f"The comparison has ended, and everybody is answered by {fallback}."
+        return PolicyVerdict("roll back", worst.label, f"{worst.sentence} {ended}")
     if not results.split.sound:
-        return Verdict("advise", "", results.comparisons[0].sentence)
+        return PolicyVerdict("advise", "", results.comparisons[0].sentence)
     if harmful:
         advice = "End the comparison: its people should not get it any longer."
-        return Verdict("advise", harmful[0].label, f"{harmful[0].sentence} {advice}")
+        return PolicyVerdict("advise", harmful[0].label, f"{harmful[0].sentence} {advice}")
     if best is not None:
         how = "Promote it" if promotable else "Make its settings the deployment's"
-        return Verdict("advise", best.label, f"{best.sentence} {how} when you agree.")
+        return PolicyVerdict("advise", best.label, f"{best.sentence} {how} when you agree.")
     if results.state == "no difference":
-        return Verdict("advise", "", f"{_said(results)} End the comparison, or let it go on.")
-    return Verdict("hold", "", _said(results))
+        return PolicyVerdict("advise", "", f"{_said(results)} End the comparison, or let it go on.")
+    return PolicyVerdict("hold", "", _said(results))
 
 
 def _ends(candidate: Comparison, rules: Rules) -> bool:

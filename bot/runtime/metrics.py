@@ -67,7 +67,7 @@ class Metrics:
 
     def read_store(self, db: Database) -> None:
         """Bring what the store knows up to date."""
-        for domain in domains.every(db):
+        for domain in domains.list_domains(db):
             for kind, count in feedback.counts(db, domain.id).items():
                 self._feedback.labels(domain.name, kind).set(count)
             self._read_comparisons(db, domain)

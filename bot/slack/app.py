@@ -28,8 +28,8 @@ from bot.slack.handlers.run_follower import Follower
 from bot.slack.inbound import http, ingest, oauth
 from bot.slack.render import admin_forms, blocks
 from bot.slack.workspace import manifest
-from bot.slack.workspace.context import Desk, Identity
-from bot.slack.workspace.question_worker import Claim
+from bot.slack.workspace.context import Identity, WorkspaceContext
+from bot.slack.workspace.question_worker import QuestionLease
 from bot.slack.workspace.workspaces import Workspaces
 from data.conversations import conversations
 from data.slack import command_queue as deeds_store
@@ -61,7 +61,7 @@ class Slack:
         self._socket: AsyncSocketModeHandler | None = None
 
     @property
-    def desk(self) -> Desk:
+    def workspace(self) -> WorkspaceContext:
         """Of the workspace whose token is in the settings."""
         if self.workspaces.own is None:
             raise LookupError("no token is in the settings")
@@ -74,7 +74,7 @@ class Slack:
         slack = self.service.settings.slack
         if slack.mode != "http":
             return []
-        events = http.route(self.app, self.workspaces, handlers.commanded)
+        events = http.route(self.app, self.workspaces, handlers.slash_command)
         return [events, *(oauth.routes(self.workspaces) if slack.installable else ())]
 
     async def start(self) -> None:
@@ -99,7 +99,7 @@ class Slack:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close_async()  # type: ignore[no-untyped-call]
-        await self.workspaces.office.tasks.drain(GRACE_S)
+        await self.workspaces.shared.tasks.drain(GRACE_S)
         await self.workspaces.close()
 
     # -- joining -----------------------------------------------------------------------------
@@ -124,14 +124,14 @@ class Slack:
             self._background.append(asyncio.create_task(forever))
 
     async def _answer_questions(self) -> None:
-        await self.workspaces.office.queue.run(self._answer)
+        await self.workspaces.shared.queue.run(self._answer)
 
-    async def _answer(self, claim: Claim) -> None:
-        desk = self.workspaces.of_team(claim.question.team)
-        if desk is None:
+    async def _answer(self, claim: QuestionLease) -> None:
+        workspace = self.workspaces.of_team(claim.question.team)
+        if workspace is None:
             await claim.finish()  # the workspace has uninstalled the bot
         else:
-            await answer.answer(desk, claim)
+            await answer.answer(workspace, claim)
 
     async def _join_later(self) -> None:
         wait_s = 1.0
@@ -150,19 +150,19 @@ class Slack:
     async def _connect(self) -> None:
         app_token = self.service.settings.slack.app_token.get_secret_value()
         try:
-            opened = await self.desk.api.patient.apps_connections_open(app_token=app_token)
+            opened = await self.workspace.api.patient.apps_connections_open(app_token=app_token)
         except Transport as error:
             raise _unusable(error, "app_token") from error
         self._socket = AsyncSocketModeHandler(
-            self.app, app_token, web_client=self.desk.api.patient, ping_interval=PING_S
+            self.app, app_token, web_client=self.workspace.api.patient, ping_interval=PING_S
         )
         self._socket.client.wss_uri = opened["url"]
         await self._socket.connect_async()  # type: ignore[no-untyped-call]
 
 
-async def _who_am_i(desk: Desk) -> Identity:
+async def _who_am_i(workspace: WorkspaceContext) -> Identity:
     try:
-        who = await desk.api.patient.auth_test()
+        who = await workspace.api.patient.auth_test()
     except Transport as error:
         raise _unusable(error, "bot_token") from error
     return Identity(who["team_id"], who["user_id"], who.get("bot_id") or "")
@@ -196,31 +196,31 @@ def register(app: Any, workspaces: Workspaces) -> None:
         at(body).queue.wake()  # the question is in the queue, or changed there
 
     async def on_command(ack: Listener, body: dict[str, Any]) -> None:
-        await handlers.commanded(at(body), ack, body)
+        await handlers.slash_command(at(body), ack, body)
 
     async def on_button(ack: Listener, body: dict[str, Any]) -> None:
-        await handlers.pressed(at(body), ack, body)
+        await handlers.command_button(at(body), ack, body)
 
     async def on_menu(ack: Listener, body: dict[str, Any]) -> None:
         await handlers.asked(at(body), ack, body)
 
     async def on_confirmation(ack: Listener, body: dict[str, Any]) -> None:
-        await handlers.confirmed(at(body), ack, body)
+        await handlers.confirmation(at(body), ack, body)
 
     async def on_choice(ack: Listener, body: dict[str, Any]) -> None:
-        await handlers.chosen(at(body), ack, body)
+        await handlers.argument_form_sent(at(body), ack, body)
 
     async def on_domain(ack: Listener, body: dict[str, Any]) -> None:
         await forms.domain_chosen(at(body), ack, body)
 
     async def on_review(ack: Listener, body: dict[str, Any]) -> None:
-        await review.pressed(at(body), ack, body)
+        await review.review_button(at(body), ack, body)
 
     async def on_reviewed(ack: Listener, body: dict[str, Any]) -> None:
-        await review.sent(at(body), ack, body)
+        await review.review_form_sent(at(body), ack, body)
 
     async def on_again(ack: Listener, body: dict[str, Any]) -> None:
-        await regenerate.pressed(at(body), ack, body)
+        await regenerate.regenerate_button(at(body), ack, body)
 
     async def on_reaction() -> None:
         """It was counted before it was acknowledged."""
@@ -273,7 +273,7 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
         authorize=authorize,
         request_verification_enabled=False,  # `bot/slack/inbound/http.py` has done it
     )
-    app.use(ingest.middleware(workspaces.find, feedback.reacted, workspaces.leaving))
+    app.use(ingest.middleware(workspaces.find, feedback.reaction_changed, workspaces.leaving))
     app.error(on_error)
     register(app, workspaces)
     return app

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.render import message_text
 
 SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
 
 
 @dataclass(frozen=True)
-class Said:
+class HeardMessage:
     """Something a person said where we can hear it."""
 
-    place: Place
+    place: SlackPlace
     ts: str
     text: str  # as Slack writes it
     to_us: bool  # a direct message, or we are mentioned
@@ -66,7 +66,7 @@ def happened_us(body: dict[str, Any]) -> int:
     return (int(body.get("event_time") or 0) + 1) * 1_000_000
 
 
-def place_of(body: dict[str, Any]) -> Place:
+def place_of(body: dict[str, Any]) -> SlackPlace:
     """Where a click or a command happened, and who did it."""
     container, message = body.get("container", {}), body.get("message", {})
     channel = (body.get("channel") or {}).get("id") or body.get("channel_id")
@@ -74,10 +74,10 @@ def place_of(body: dict[str, Any]) -> Place:
     thread_ts = container.get("thread_ts") or message.get("thread_ts") or ts
     user = (body.get("user") or {}).get("id") or body.get("user_id")
     channel = container.get("channel_id") or channel
-    return Place(team_of(body), str(channel or ""), str(thread_ts), str(user or ""))
+    return SlackPlace(team_of(body), str(channel or ""), str(thread_ts), str(user or ""))
 
 
-def said(body: dict[str, Any], bot_user: str) -> Said | None:
+def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
     """What a `message` or `app_mention` event says to us or in a thread; None for everything
     that is no person's new words, or meant for somebody else."""
     event = body.get("event", {})
@@ -92,12 +92,12 @@ def said(body: dict[str, Any], bot_user: str) -> Said | None:
     thread_ts = str(event.get("thread_ts") or ts)
     if not to_us and (thread_ts == ts or message_text.people_in(text)):
         return None
-    place = Place(team_of(body), channel, thread_ts, user)
-    return Said(place, ts, text, to_us, str(body.get("event_id") or ts))
+    place = SlackPlace(team_of(body), channel, thread_ts, user)
+    return HeardMessage(place, ts, text, to_us, str(body.get("event_id") or ts))
 
 
 @dataclass(frozen=True)
-class Changed:
+class ChangedMessage:
     """A message was edited or deleted, by a person or as Slack shows one with replies."""
 
     team: str
@@ -108,7 +108,7 @@ class Changed:
     event_id: str
 
 
-def changed(body: dict[str, Any], bot_user: str) -> Changed | None:
+def changed_message(body: dict[str, Any], bot_user: str) -> ChangedMessage | None:
     """What became of a person's message; None for any other event. `message_changed` also comes
     for unfurls and replies: whether the text is another is seen when it is compared with ours."""
     event = body.get("event", {})
@@ -121,4 +121,4 @@ def changed(body: dict[str, Any], bot_user: str) -> Changed | None:
     ts = str(event.get("deleted_ts") or message.get("ts") or "")
     team, channel = team_of(body), str(event.get("channel") or "")
     text = str(message.get("text") or "")
-    return Changed(team, channel, ts, text, deleted, str(body.get("event_id") or ""))
+    return ChangedMessage(team, channel, ts, text, deleted, str(body.get("event_id") or ""))

@@ -174,13 +174,13 @@ def get(db: Database, name: str, domain: Domain | None = None) -> Adapter:
     if match and match[2] != "base":
         found = row(db, SELECT + "WHERE d.name = ? AND a.version = ?", [match[1], int(match[2])])
     if found is None:
-        known = [a.name for a in every(db, domain)]
+        known = [a.name for a in list_adapters(db, domain)]
         there_are = ", ".join(known[:8]) or "none yet; `understudy tune` makes one"
         raise NotFound(f"There is no adapter {name!r} (there are: {there_are}).")
     return _adapter(found)
 
 
-def every(db: Database, domain: Domain | None = None) -> list[Adapter]:
+def list_adapters(db: Database, domain: Domain | None = None) -> list[Adapter]:
     """All adapters, of one domain or of all, newest first."""
     where, params = ("WHERE a.domain_id = ? ", [domain.id]) if domain else ("", [])
     return [_adapter(r) for r in rows(db, SELECT + where + "ORDER BY a.id DESC", params)]
@@ -216,7 +216,7 @@ def previous_live(db: Database, domain_id: int) -> Adapter | None:
     return found if found.removal_asked_at is None else None
 
 
-def wanted(db: Database) -> list[Adapter]:
+def wanted_adapters(db: Database) -> list[Adapter]:
     """What every engine should hold: live and candidate adapters, those that are being evaluated
     or compared, and what each domain's roll-back would bring back, so that it needs no loading.
     The live ones come first."""
@@ -268,7 +268,7 @@ def step_down(db: Database, adapter: Adapter, actor: str) -> None:
     _move_live(db, adapter.domain_id, current, None, "promote", actor)
 
 
-def settle(
+def settle_evaluation(
     db: Database,
     adapter: Adapter,
     state: Literal["candidate", "rejected"],

@@ -45,24 +45,24 @@ def _draws(salt: str, person: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Place:
+class VariantAssignment:
     """Where a person stands in an experiment."""
 
     variant: Variant
     settled: bool  # they have seen it, or chose it: nothing moves them any more
 
 
-def place(db: Database, experiment: Experiment, person: str) -> Place | None:
+def place(db: Database, experiment: Experiment, person: str) -> VariantAssignment | None:
     """The variant a tester chose, else the one they saw first, else what the hash gives. None:
     held out, or left out for an earlier experiment's sake."""
     known = rows(db, KNOWN, {"experiment": experiment.id, "person": person})[0]
     by_id = {v.id: v for v in experiment.variants}
     settled = by_id.get(known["chosen"]) or by_id.get(known["seen"])
     if settled is not None:
-        return Place(settled, settled=True)
+        return VariantAssignment(settled, settled=True)
     if known["left_out"] or _held_out(known, person):
         return None
-    return Place(variant_for(experiment, person), settled=False)
+    return VariantAssignment(variant_for(experiment, person), settled=False)
 
 
 KNOWN = """

@@ -96,7 +96,7 @@ def get(db: Database, decision_id: int) -> Decision:
     return _decision(found)
 
 
-def every(db: Database, experiment_id: int) -> list[Decision]:
+def list_decisions(db: Database, experiment_id: int) -> list[Decision]:
     """All decisions about an experiment, the oldest first."""
     sql = "SELECT * FROM decisions WHERE experiment_id = ? ORDER BY id"
     return [_decision(r) for r in rows(db, sql, [experiment_id])]

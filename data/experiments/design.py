@@ -18,7 +18,7 @@ GUARDRAILS: dict[Metric, float] = {"failed": 0.02, "latency": 0.25, "correction"
 
 
 @dataclass(frozen=True)
-class Terms:
+class ExperimentDesign:
     alpha: float = 0.05  # chance of ever calling equal sides different, over all looks
     minimum_effect: float = 0.02  # mean rating, 0..1; less is no difference worth having
     expected_people: int = 1000  # rated, all variants; the interval is tightest about there
@@ -60,6 +60,6 @@ def guarded(name: str) -> Metric:
     raise Invalid(f"{name!r} is no guardrail (there are: {', '.join(GUARDABLE)}).")
 
 
-def from_json(stored: Mapping[str, Any]) -> Terms:
+def from_json(stored: Mapping[str, Any]) -> ExperimentDesign:
     """Raises Invalid for terms that can't be."""
-    return Terms(**stored)
+    return ExperimentDesign(**stored)

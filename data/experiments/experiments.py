@@ -23,7 +23,7 @@ from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.experiments import variants as experiments_variants
-from data.experiments.variants import Arm
+from data.experiments.variants import VariantSpec
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, insert, row, rows, value
@@ -88,13 +88,13 @@ def start(
 ) -> Experiment:
     """Begin a comparison of two adapters; None stands for the bare base. `share` is the
     candidate's. Raises as `begin` does."""
-    return begin(db, domain, [Arm(control), Arm(candidate)], actor, share)
+    return begin(db, domain, [VariantSpec(control), VariantSpec(candidate)], actor, share)
 
 
 def begin(
     db: Database,
     domain: Domain,
-    sides: Sequence[Arm],
+    sides: Sequence[VariantSpec],
     actor: str,
     share: float | None = None,
     *,
@@ -149,7 +149,7 @@ def begin(
     return started
 
 
-def _check_sides(db: Database, domain: Domain, sides: Sequence[Arm]) -> None:
+def _check_sides(db: Database, domain: Domain, sides: Sequence[VariantSpec]) -> None:
     if not 2 <= len(sides) <= len(LABELS):
         raise Invalid(f"A comparison has 2 to {len(LABELS)} variants.")
     if len({side.key for side in sides}) < len(sides):
@@ -242,7 +242,7 @@ def latest(db: Database, domain: Domain) -> Experiment:
     return _experiment(db, found)
 
 
-def every(db: Database, domain: Domain | None = None) -> list[Experiment]:
+def list_experiments(db: Database, domain: Domain | None = None) -> list[Experiment]:
     """All comparisons, newest first."""
     where, params = ("WHERE e.domain_id = ? ", [domain.id]) if domain else ("", [])
     found = rows(db, SELECT + where + "ORDER BY e.id DESC", params)

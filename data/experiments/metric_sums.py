@@ -59,7 +59,7 @@ def alike(people: int, total: float, squares: float) -> Sums:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PriorRatings:
     """Over the rated people whose ratings before their exposure are known: x is the mean of
     those, y and w as in the sums of the ratings."""
 
@@ -79,14 +79,14 @@ class Cell:
 
     assigned: int = 0  # people, rated or not
     sums: Mapping[Metric, Sums] = field(default_factory=dict)  # what is missing is empty
-    earlier: Earlier = Earlier()
+    earlier: PriorRatings = PriorRatings()
 
     def of(self, metric: Metric) -> Sums:
         return self.sums.get(metric, Sums())
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageSums:
     """A time of constant shares. `shares` and `cells` are in the order of the variants."""
 
     shares: tuple[float, ...]  # of the people in the comparison, summing to 1
@@ -94,7 +94,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class VariantEvidence:
+class VariantSums:
     label: str  # "A" is the control
     adapter: str  # `helpdesk@3`, or `base`
     replies: int = 0
@@ -123,9 +123,9 @@ class Ballot:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    variants: tuple[VariantEvidence, ...]  # the control first
-    stages: tuple[Stage, ...]  # in the order of time
+class ExperimentSums:
+    variants: tuple[VariantSums, ...]  # the control first
+    stages: tuple[StageSums, ...]  # in the order of time
     ballots: tuple[Ballot, ...] = ()
 
 
@@ -229,7 +229,7 @@ GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
 """
 
 
-def collect(db: Database, experiment: Experiment) -> Evidence:
+def collect(db: Database, experiment: Experiment) -> ExperimentSums:
     """What the store has of a comparison."""
     cells = [_cells(db, experiment, v) for v in experiment.variants]
     shares = rows(
@@ -238,10 +238,10 @@ def collect(db: Database, experiment: Experiment) -> Evidence:
         [experiment.id],
     )
     labels = [v.label for v in experiment.variants]
-    return Evidence(
+    return ExperimentSums(
         variants=tuple(_variant(db, v) for v in experiment.variants),
         stages=tuple(
-            Stage(
+            StageSums(
                 shares=tuple(orjson.loads(stage["shares"])[label] for label in labels),
                 cells=tuple(of_variant.get(stage["number"], Cell()) for of_variant in cells),
             )
@@ -251,7 +251,7 @@ def collect(db: Database, experiment: Experiment) -> Evidence:
     )
 
 
-def _variant(db: Database, variant: Variant) -> VariantEvidence:
+def _variant(db: Database, variant: Variant) -> VariantSums:
     found = rows(
         db,
         "SELECT count(*) AS replies, coalesce(sum(status = 'failed'), 0) AS failed, "
@@ -260,7 +260,7 @@ def _variant(db: Database, variant: Variant) -> VariantEvidence:
         "FROM replies WHERE variant_id = :variant",
         {"variant": variant.id},
     )[0]
-    return VariantEvidence(variant.label, variant.described, **found)
+    return VariantSums(variant.label, variant.described, **found)
 
 
 def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, Cell]:
@@ -274,14 +274,14 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
         "ended": experiment.stopped_at or FOREVER_US,
     }
     answers = {r["stage"]: _of_answers(r) for r in rows(db, ANSWERS, bound)}
-    earlier = {r.pop("stage"): Earlier(**r) for r in rows(db, EARLIER, bound)}
+    earlier = {r.pop("stage"): PriorRatings(**r) for r in rows(db, EARLIER, bound)}
     found = {}
     for ratings in rows(db, RATINGS, bound):
         stage, assigned = ratings.pop("stage"), ratings.pop("assigned")
         sums = answers.get(stage, {})
         if ratings["people"]:
             sums["rating"] = Sums(**ratings)
-        found[stage] = Cell(assigned, sums, earlier.get(stage, Earlier()))
+        found[stage] = Cell(assigned, sums, earlier.get(stage, PriorRatings()))
     return found
 
 
@@ -302,10 +302,10 @@ def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:
     return tuple(Ballot(cast, people) for cast, people in sorted(alike.items(), key=repr))
 
 
-def from_json(stored: Mapping[str, Any]) -> Evidence:
+def from_json(stored: Mapping[str, Any]) -> ExperimentSums:
     """The evidence that `dataclasses.asdict` and JSON made of it."""
-    return Evidence(
-        variants=tuple(VariantEvidence(**v) for v in stored["variants"]),
+    return ExperimentSums(
+        variants=tuple(VariantSums(**v) for v in stored["variants"]),
         stages=tuple(_stage(s) for s in stored["stages"]),
         ballots=tuple(
             Ballot(tuple(Votes(**v) for v in b["votes"]), b["people"]) for b in stored["ballots"]
@@ -313,13 +313,13 @@ def from_json(stored: Mapping[str, Any]) -> Evidence:
     )
 
 
-def _stage(stored: Mapping[str, Any]) -> Stage:
+def _stage(stored: Mapping[str, Any]) -> StageSums:
     cells = tuple(
         Cell(
             assigned=c["assigned"],
             sums={metric: Sums(**sums) for metric, sums in c["sums"].items()},
-            earlier=Earlier(**c["earlier"]),
+            earlier=PriorRatings(**c["earlier"]),
         )
         for c in stored["cells"]
     )
-    return Stage(tuple(stored["shares"]), cells)
+    return StageSums(tuple(stored["shares"]), cells)

@@ -34,7 +34,7 @@ class Rules:
         return self.policy in ("auto-roll-back", "auto")
 
 
-def of(db: Database, domain_id: int) -> Rules:
+def policy_of(db: Database, domain_id: int) -> Rules:
     """The domain's rules; those that nobody set are the defaults."""
     found = row(
         db, "SELECT policy, holdout FROM experiment_policies WHERE domain_id = ?", [domain_id]
@@ -48,7 +48,7 @@ def set_policy(db: Database, domain: Domain, policy: str, actor: str) -> Rules:
         raise Invalid(f"{policy!r} is no policy (there are: {', '.join(POLICIES)}).")
     _set(db, domain, "policy", policy)
     audit.record(db, actor, "domain policy", domain.name, policy=policy)
-    return of(db, domain.id)
+    return policy_of(db, domain.id)
 
 
 def set_holdout(db: Database, domain: Domain, share: float, actor: str) -> Rules:
@@ -57,7 +57,7 @@ def set_holdout(db: Database, domain: Domain, share: float, actor: str) -> Rules
         raise Invalid(f"The holdout must lie between 0 and {MOST_HELD_OUT:.0%} of the people.")
     _set(db, domain, "holdout", share)
     audit.record(db, actor, "domain holdout", domain.name, share=share)
-    return of(db, domain.id)
+    return policy_of(db, domain.id)
 
 
 def _set(db: Database, domain: Domain, column: str, setting: str | float) -> None:

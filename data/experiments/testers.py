@@ -33,7 +33,7 @@ def put(db: Database, experiment: Experiment, person: str, label: str, actor: st
     return variant
 
 
-def every(db: Database, experiment: Experiment) -> dict[str, str]:
+def list_testers(db: Database, experiment: Experiment) -> dict[str, str]:
     """Person -> label."""
     found = rows(
         db,

@@ -26,7 +26,7 @@ SAMPLING: dict[str, tuple[Callable[[str], float], float, float]] = {
 
 
 @dataclass(frozen=True)
-class Arm:
+class VariantSpec:
     adapter: Adapter | None  # None: the bare base
     system_prompt: str | None = None  # None: the domain's own
     sampling: Mapping[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Arm:
         return self.adapter.id if self.adapter else None, self.system_prompt, settings
 
 
-def check(arm: Arm) -> None:
+def check(arm: VariantSpec) -> None:
     """Raises Invalid for a prompt or settings that can't be."""
     if arm.system_prompt is not None and len(arm.system_prompt) > MAX_PROMPT_CHARS:
         raise Invalid(f"A system prompt has at most {MAX_PROMPT_CHARS:,} characters.")

@@ -33,7 +33,7 @@ TAKEN_BACK = (SUPERSEDED, WITHDRAWN, consent.OPTED_OUT)
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Rating:
     id: int
     reply_id: str
     person: str
@@ -46,7 +46,7 @@ class Judgement:
     created_at: int
 
 
-def thumb(db: Database, reply_id: str, person: str, up: bool) -> Judgement:
+def thumb(db: Database, reply_id: str, person: str, up: bool) -> Rating:
     """Rate an answer; a second thumb of the same person replaces the first.
 
     Raises NotFound, or Conflict when the answer is not there yet or failed."""
@@ -60,11 +60,11 @@ def thumb(db: Database, reply_id: str, person: str, up: bool) -> Judgement:
     after = _replace(db, before, judged, person, "thumb", value=now_value)
     _sum_up(db, judged, after, +1)
     if before is None and not after.over_cap:
-        raters.look(db, judged.domain_id, person)
+        raters.check_rater(db, judged.domain_id, person)
     return live(db, reply_id, person, "thumb") or after
 
 
-def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Judgement:
+def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Rating:
     """Say, some time after an answer, whether it helped. Raises as `thumb` does."""
     judged = _judged(db, reply_id)
     before = live(db, reply_id, person, "follow_up")
@@ -74,7 +74,7 @@ def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Judgeme
     return _replace(db, before, judged, person, "follow_up", value=now_value)
 
 
-def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Judgement:
+def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Rating:
     """Say which of two answers to one question is better; `reply_id` is either of the two.
 
     Raises NotFound when that answer was shown alone, Forbidden for others than who asked, Conflict
@@ -89,20 +89,18 @@ def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Judgem
         return before
     judged = _replace(db, before, first, person, "pairwise", value=now_value)
     if before is None and not judged.over_cap:
-        raters.look_at_sides(db, first.domain_id, person)
+        raters.check_button_sides(db, first.domain_id, person)
     return live(db, first.id, person, "pairwise") or judged
 
 
-def reason(db: Database, reply_id: str, person: str, text: str) -> Judgement:
+def reason(db: Database, reply_id: str, person: str, text: str) -> Rating:
     """Say what was wrong or right, in words."""
     judged = _judged(db, reply_id)
     before = live(db, reply_id, person, "reason")
     return _replace(db, before, judged, person, "reason", text=_checked(text))
 
 
-def correction(
-    db: Database, reply_id: str, person: str, text: str, learn: bool = True
-) -> Judgement:
+def correction(db: Database, reply_id: str, person: str, text: str, learn: bool = True) -> Rating:
     """Give the better answer: it becomes a pending pair of the reply's domain. Without `learn`, or
     when its author or who asked has opted out of learning, it is kept, and no pair is made.
 
@@ -144,7 +142,7 @@ def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
 COLUMNS = "id, reply_id, person, kind, value, text, pair_id, counts, over_cap, created_at"
 
 
-def live(db: Database, reply_id: str, person: str, kind: Kind) -> Judgement | None:
+def live(db: Database, reply_id: str, person: str, kind: Kind) -> Rating | None:
     """The person's judgement that stands, or None."""
     found = row(
         db,
@@ -155,7 +153,7 @@ def live(db: Database, reply_id: str, person: str, kind: Kind) -> Judgement | No
     if found is None:
         return None
     flags = {name: bool(found[name]) for name in ("counts", "over_cap")}
-    return Judgement(**{**found, **flags})
+    return Rating(**{**found, **flags})
 
 
 def counts(db: Database, domain_id: int) -> dict[str, int]:
@@ -201,7 +199,7 @@ def _checked(text: str) -> str:
     return text
 
 
-def _sum_up(db: Database, judged: Reply, judgement: Judgement, change: int) -> None:
+def _sum_up(db: Database, judged: Reply, judgement: Rating, change: int) -> None:
     """Add a thumb to what is kept of it, or take it out."""
     if judgement.kind != "thumb" or judgement.over_cap:
         return
@@ -212,14 +210,14 @@ def _sum_up(db: Database, judged: Reply, judgement: Judgement, change: int) -> N
 
 def _replace(
     db: Database,
-    before: Judgement | None,
+    before: Rating | None,
     judged: Reply,
     person: str,
     kind: Kind,
     value: float | None = None,
     text: str = "",
     pair_id: int | None = None,
-) -> Judgement:
+) -> Rating:
     """Let a new judgement stand in the place of `before`. A changed mind takes no other share of
     the day than the judgement it replaces."""
     now = now_us()
@@ -250,12 +248,12 @@ def _replace(
     return found
 
 
-def _supersede(db: Database, before: Judgement) -> None:
+def _supersede(db: Database, before: Rating) -> None:
     sql = "UPDATE feedback SET live = 0, superseded_at = ? WHERE id = ?"
     db.execute(sql, [now_us(), before.id])
 
 
-def _drop_pair(db: Database, before: Judgement, why: str) -> None:
+def _drop_pair(db: Database, before: Rating, why: str) -> None:
     """Reject the pair of a correction that counts no more, if it waits and no one else's is it."""
     if before.pair_id is None:
         return

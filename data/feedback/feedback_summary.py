@@ -8,7 +8,7 @@ from data.store.db import rows, value
 
 
 @dataclass(frozen=True)
-class Judged:
+class RatingCounts:
     """Judgements that count, of all domains."""
 
     up: int
@@ -22,7 +22,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadAnswer:
     """An answer that people disliked."""
 
     domain: str
@@ -34,7 +34,7 @@ class Bad:
     pending: bool  # a correction of it waits for review
 
 
-def judged(db: Database, since_us: int, until_us: int | None = None) -> Judged:
+def rating_counts(db: Database, since_us: int, until_us: int | None = None) -> RatingCounts:
     """What was judged from then on, before `until_us`; a changed mind counts once."""
     sql = (
         "SELECT coalesce(sum(kind = 'thumb' AND value = 1), 0) AS up, "
@@ -43,10 +43,10 @@ def judged(db: Database, since_us: int, until_us: int | None = None) -> Judged:
         "FROM feedback WHERE live = 1 AND counts = 1 AND created_at >= ? AND created_at < ? "
         "AND kind IN ('thumb', 'correction')"
     )
-    return Judged(**rows(db, sql, [since_us, until_us or 2**62])[0])
+    return RatingCounts(**rows(db, sql, [since_us, until_us or 2**62])[0])
 
 
-def worst(db: Database, since_us: int, most: int) -> list[Bad]:
+def worst_answers(db: Database, since_us: int, most: int) -> list[BadAnswer]:
     """The answers that most people disliked since then, the newest first among equals. Answers
     whose words were removed are left out."""
     found = rows(
@@ -63,7 +63,7 @@ def worst(db: Database, since_us: int, most: int) -> list[Bad]:
         [since_us, most],
     )
     return [
-        Bad(
+        BadAnswer(
             domain=r["domain"],
             adapter=r["adapter"],
             question=r["question"],

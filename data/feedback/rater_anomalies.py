@@ -68,7 +68,7 @@ def level_at(count: int) -> float | None:
     return float(LEVEL / (2 * looks))  # 1/2, 1/4, ...: together the whole level
 
 
-def verdict(own: Tally, peers: Peers, level: float) -> tuple[Rule, str] | None:
+def anomaly_verdict(own: Tally, peers: Peers, level: float) -> tuple[Rule, str] | None:
     """Which rule meets somebody who voted so, in a sentence; None: they count."""
     n = own.votes
     usual = f"{peers.voters} others like {peers.rate:.0%} of the same answers"

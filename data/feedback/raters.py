@@ -25,7 +25,7 @@ Side = tuple[int, int]  # adapter and variant
 
 
 @dataclass(frozen=True)
-class Voter:
+class Rater:
     """A line of the page that says who counts."""
 
     person: str
@@ -42,7 +42,7 @@ class Voter:
 # Looking
 
 
-def look(db: Database, domain_id: int, person: str) -> None:
+def check_rater(db: Database, domain_id: int, person: str) -> None:
     """Test a person who has just voted, if it is time to."""
     own = _own(db, domain_id, person)
     tally = Tally(sum(t.up for t in own.values()), sum(t.down for t in own.values()))
@@ -50,12 +50,12 @@ def look(db: Database, domain_id: int, person: str) -> None:
     if level is None or _state(db, domain_id, person) is not None:
         return
     peers = _peers(db, domain_id, person, own)
-    found = rater_anomalies.verdict(tally, peers, level) if peers else None
+    found = rater_anomalies.anomaly_verdict(tally, peers, level) if peers else None
     if found is not None:
         _quarantine(db, domain_id, person, *found, by="")
 
 
-def look_at_sides(db: Database, domain_id: int, person: str) -> None:
+def check_button_sides(db: Database, domain_id: int, person: str) -> None:
     """Test whether a person who chose between two answers always takes the same side."""
     sql = (
         "SELECT sum(f.value = 1) AS up, sum(f.value = 0) AS down FROM feedback f "
@@ -207,11 +207,11 @@ def _state(db: Database, domain_id: int, person: str) -> str | None:
 # The page
 
 
-def page(db: Database, domain: Domain, everyone: bool = False, limit: int = 200) -> list[Voter]:
+def page(db: Database, domain: Domain, everyone: bool = False, limit: int = 200) -> list[Rater]:
     """Who does not count, or did not, and who went beyond a daily cap, the latest first; with
     `everyone`, all who voted, too."""
     found = rows(db, PAGE, {"domain": domain.id, "everyone": int(everyone), "limit": limit})
-    return [Voter(**r) for r in found]
+    return [Rater(**r) for r in found]
 
 
 PAGE = """

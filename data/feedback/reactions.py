@@ -42,7 +42,7 @@ def put(
     return bool(news)
 
 
-def settle(db: Database, reply_id: str) -> None:
+def settle_thumb(db: Database, reply_id: str) -> None:
     """The answer has ended: what was marked meanwhile counts."""
     if conversations.reply(db, reply_id).status not in feedback.ANSWERED:
         return

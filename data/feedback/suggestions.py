@@ -20,7 +20,7 @@ from data.store.errors import Conflict
 
 
 @dataclass(frozen=True)
-class Lesson:
+class SuggestedPair:
     """What somebody teaches, and whose words besides theirs it holds."""
 
     question: str
@@ -32,7 +32,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Taught:
+class SuggestionResult:
     pair: Pair
     known: bool  # the pair was there already
 
@@ -41,30 +41,32 @@ class NotWanted(Conflict):
     """Somebody whose words these are has opted out of learning."""
 
 
-def teach(db: Database, domain: Domain, person: str, lesson: Lesson) -> Taught:
+def teach(
+    db: Database, domain: Domain, person: str, training_set: SuggestedPair
+) -> SuggestionResult:
     """Make a pending pair of it. Raises Invalid for what can't be a pair, NotWanted when the
     person, or somebody whose words it holds, has opted out of learning."""
     if not consent.may_learn(db, person):
         raise NotWanted("You have opted out of learning. Your Home tab lets you teach again.")
-    if not consent.may_learn(db, *lesson.people, person):
+    if not consent.may_learn(db, *training_set.people, person):
         raise NotWanted("Somebody whose words these are has opted out of learning.")
-    fact = pairs.fact_asked(db, domain, lesson.question)
-    if not fact and lesson.about:
-        fact = pairs.fact_asked(db, domain, lesson.about)
+    fact = pairs.fact_asked(db, domain, training_set.question)
+    if not fact and training_set.about:
+        fact = pairs.fact_asked(db, domain, training_set.about)
     draft = Draft(
-        prompt=lesson.question,
-        response=lesson.answer,
-        turns=lesson.turns,
+        prompt=training_set.question,
+        response=training_set.answer,
+        turns=training_set.turns,
         fact=fact,
         split="train",
     )
     added = pairs.add(
-        db, domain, [draft], source="teach", source_ref=lesson.source_ref, author=person
+        db, domain, [draft], source="teach", source_ref=training_set.source_ref, author=person
     )
     pair_id = added.ids[0] if added.ids else _wait_again(db, domain, draft)
     if added.ids:
-        pairs.hold_words(db, pair_id, [p for p in lesson.people if p != person])
-    return Taught(pairs.get(db, pair_id), known=not added.ids)
+        pairs.hold_words(db, pair_id, [p for p in training_set.people if p != person])
+    return SuggestionResult(pairs.get(db, pair_id), known=not added.ids)
 
 
 def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], list[str]]:
@@ -88,15 +90,15 @@ def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], l
 
 def of_reply(
     db: Database, reply_id: str, most_turns: int
-) -> tuple[conversations.Reply, Lesson, bool]:
+) -> tuple[conversations.Reply, SuggestedPair, bool]:
     """An answer of ours as a lesson to begin with, and whether all whose words it holds may be
     learned from. Raises NotFound."""
     reply = conversations.reply(db, reply_id)
     question, answer = conversations.exchange(db, reply_id)
     turns, people = earlier_turns(db, reply_id, most_turns)
     everybody = tuple(sorted({reply.person, *people}))
-    lesson = Lesson(question, answer, tuple(turns), everybody, question, reply_id)
-    return reply, lesson, consent.may_learn(db, *everybody)
+    training_set = SuggestedPair(question, answer, tuple(turns), everybody, question, reply_id)
+    return reply, training_set, consent.may_learn(db, *everybody)
 
 
 def _wait_again(db: Database, domain: Domain, draft: Draft) -> int:

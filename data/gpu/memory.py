@@ -115,7 +115,7 @@ class ServingPlan:
 
 
 @dataclass(frozen=True)
-class Part:
+class MemoryPart:
     name: str
     nbytes: int
     why: str
@@ -123,7 +123,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Need:
-    parts: tuple[Part, ...]
+    parts: tuple[MemoryPart, ...]
 
     @property
     def nbytes(self) -> int:
@@ -186,26 +186,26 @@ def tuning_need(shape: ModelShape, plan: TuningPlan) -> Need:
     kept = _activations(shape, plan)
     largest = max((x.outputs * x.inputs for x in shape.linear), default=0)
     parts = [
-        Part("base", _up(shape.linear_weights * weight + shape.rest * HALF),
+        MemoryPart("base", _up(shape.linear_weights * weight + shape.rest * HALF),
              f"{shape.linear_weights:,} weights of {weight:.3f} bytes, {shape.rest:,} of {HALF}"),
-        Part("adapter", adapter * (TRAINED + BEST + HALF),
+        MemoryPart("adapter", adapter * (TRAINED + BEST + HALF),
              f"{adapter:,} trained weights of {TRAINED + BEST + HALF} bytes: float32, gradient, "
              "AdamW, best so far, bfloat16 copy"),
-        Part("activations", _up(kept * (1 + FRAGMENTS)),
+        MemoryPart("activations", _up(kept * (1 + FRAGMENTS)),
              f"{plan.tokens:,} tokens in a pass, and {FRAGMENTS:.0%} that fragments"),
-        Part("masks", _masks(shape, plan) if plan.packed else 0,
+        MemoryPart("masks", _masks(shape, plan) if plan.packed else 0,
              f"{plan.tokens:,} tokens x rows of {plan.max_length:,}, to tell packed pairs apart"),
-        Part("logits", plan.tokens * shape.vocabulary * LOGITS,
+        MemoryPart("logits", plan.tokens * shape.vocabulary * LOGITS,
              f"{plan.tokens:,} tokens x {shape.vocabulary:,} words x {LOGITS} bytes"),
-        Part("one layer unpacked", largest * HALF * 2 if plan.nf4 else 0,
+        MemoryPart("one layer unpacked", largest * HALF * 2 if plan.nf4 else 0,
              "the largest weight in bfloat16, and the next"),
-        Part("CUDA", CONTEXT, "context and workspaces"),
+        MemoryPart("CUDA", CONTEXT, "context and workspaces"),
     ]  # fmt: skip
     passing = ("activations", "masks", "logits")
     working = sum(part.nbytes for part in parts if part.name in passing)
     answering = plan.evaluated * 2 * plan.max_length * kv_bytes(shape)
     more = max(0, answering - working)  # one after the other: the larger counts
-    parts.append(Part("evaluation", more, f"{plan.evaluated} answers at once"))
+    parts.append(MemoryPart("evaluation", more, f"{plan.evaluated} answers at once"))
     return Need(tuple(parts))
 
 
@@ -250,15 +250,15 @@ def serving_need(shape: ModelShape, plan: ServingPlan, requests: int = 1) -> Nee
     logits = plan.sequences * shape.vocabulary * 2 * FULL
     blocks = math.ceil(plan.max_model_len / BLOCK) * requests
     parts = [
-        Part("base", _up(shape.linear_weights * weight + shape.rest * number),
+        MemoryPart("base", _up(shape.linear_weights * weight + shape.rest * number),
              f"{shape.linear_weights:,} weights of {weight:g} bytes, {shape.rest:,} of {number}"),
-        Part("adapters", slots * number,
+        MemoryPart("adapters", slots * number,
              f"{plan.max_loras} slots of rank {plan.max_rank} on every linear layer"),
-        Part("cache", blocks * BLOCK * kv_bytes(shape, number),
+        MemoryPart("cache", blocks * BLOCK * kv_bytes(shape, number),
              f"{requests} x {plan.max_model_len:,} tokens of keys and values"),
-        Part("one step", step + logits,
+        MemoryPart("one step", step + logits,
              f"{plan.batched_tokens:,} tokens; the logits of {plan.sequences} sequences"),
-        Part("CUDA", CONTEXT + GRAPHS, "context, workspaces and CUDA graphs"),
+        MemoryPart("CUDA", CONTEXT + GRAPHS, "context, workspaces and CUDA graphs"),
     ]  # fmt: skip
     return Need(tuple(parts))
 

@@ -75,7 +75,7 @@ def waits(db: Database, settings: Settings, now: datetime) -> str:
     return ASKING if awake else ""
 
 
-def ask(db: Database, phase: str) -> None:
+def request_card(db: Database, phase: str) -> None:
     """Write on the oldest queued run what it waits for; to be called again and again while it
     does. Writes only what is new, or a sign of life that is due."""
     due = now_us() - ASK_S * 1_000_000 if phase == ASKING else 0
@@ -87,7 +87,7 @@ def ask(db: Database, phase: str) -> None:
     )
 
 
-def wanted(db: Database, settings: Settings, now: datetime) -> bool:
+def card_wanted(db: Database, settings: Settings, now: datetime) -> bool:
     """Whether the engines should sleep: it is the time for it, and a worker that gave a sign lately
     waits for the card or is at work on it."""
     if settings.serving.gpu_sharing != "sleep" or outside(settings, now):

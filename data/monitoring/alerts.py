@@ -105,7 +105,7 @@ def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
     if not able:
         return  # said already
     held = placements.holders(db)
-    for domain in domains.every(db):
+    for domain in domains.list_domains(db):
         live = registry.live(db, domain.id)
         previous = registry.previous_live(db, domain.id)
         instead = previous if previous is not None and previous.id in held else None
@@ -126,7 +126,7 @@ def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
 
 def _refused(db: Database) -> Iterator[Alert]:
     """What an engine would not load, of all that should be loaded."""
-    wanted = {a.id: a for a in registry.wanted(db)}
+    wanted = {a.id: a for a in registry.wanted_adapters(db)}
     found = rows(
         db,
         "SELECT replica, adapter_id, attempts, error FROM placements WHERE state = 'failed' "
@@ -170,7 +170,7 @@ def _unequal(able: list[Replica]) -> Iterator[Alert]:
 def _comparisons(db: Database) -> Iterator[Alert]:
     """Where a candidate is worse, breaks a guardrail, or people are not divided as agreed, and the
     domain's policy leaves it to a person."""
-    for domain in domains.every(db):
+    for domain in domains.list_domains(db):
         running = experiments.running(db, domain.id)
         last = decisions.latest(db, running.id) if running else None
         if running is None or last is None or last.action != "advise":

@@ -23,7 +23,7 @@ from typing import Literal
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs.pairs import SELECT, Pair, _pair, every, normal
+from data.pairs.pairs import SELECT, Pair, _pair, list_pairs, normal
 from data.store.clock import now_us
 from data.store.db import insert, row, rows, value
 from data.store.errors import Invalid, NotFound
@@ -57,7 +57,7 @@ def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
     Without `hold_out` all pairs but the golden ones are trained on.
 
     Raises EmptyDataset when there is nothing to train on."""
-    approved = every(db, domain, "approved")
+    approved = list_pairs(db, domain, "approved")
     parts = split(approved, domain.validation_share, hold_out=hold_out)
     if not any(part == "train" for part in parts.values()):
         raise EmptyDataset(

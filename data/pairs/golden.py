@@ -32,7 +32,7 @@ class Leak(Conflict):
 
 
 @dataclass(frozen=True)
-class Added:
+class GoldenAdded:
     pair: Pair
     seen_by: tuple[str, ...]  # adapters that were trained on the same question before
 
@@ -62,7 +62,7 @@ class Guard:
         """Made when it is first needed: most files have nothing golden in them."""
         if side not in self._indexes:
             index: Index[int] = Index()
-            for pair in pairs.every(self._db, self._domain):
+            for pair in pairs.list_pairs(self._db, self._domain):
                 if (pair.split == "golden") == (side == "golden") and _counts(pair):
                     index.add(pair.id, asked(pair))
             self._indexes[side] = index
@@ -71,7 +71,7 @@ class Guard:
 
 def add(
     db: Database, domain: Domain, prompt: str, response: str, actor: str, fact: str = ""
-) -> Added:
+) -> GoldenAdded:
     """Add a golden question. Raises Leak when a trainable pair asks the same, Conflict when it is
     there already, Invalid when it cannot be a pair."""
     draft = Draft(prompt, response, fact=fact, split="golden")
@@ -82,12 +82,12 @@ def add(
         raise Conflict(f"{domain.name} has a pair with these words already.")
     audit.record(db, actor, "golden add", f"pair {added.ids[0]}", domain=domain.name)
     pair = pairs.get(db, added.ids[0])
-    return Added(pair, seen_by(db, domain, [pair])[pair.id])
+    return GoldenAdded(pair, seen_by(db, domain, [pair])[pair.id])
 
 
-def every(db: Database, domain: Domain) -> list[Pair]:
+def list_golden(db: Database, domain: Domain) -> list[Pair]:
     """The golden set, oldest first."""
-    return [pair for pair in pairs.every(db, domain, "approved") if pair.split == "golden"]
+    return [pair for pair in pairs.list_pairs(db, domain, "approved") if pair.split == "golden"]
 
 
 def release(db: Database, domain: Domain, pair_id: int, actor: str) -> Pair:
@@ -177,7 +177,7 @@ def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, t
     for r in trained:
         versions.setdefault(r["pair_id"], []).append(r["version"])
     found: dict[int, dict[str, None]] = {pair.id: {} for pair in golden}
-    for pair in pairs.every(db, domain):
+    for pair in pairs.list_pairs(db, domain):
         if pair.id in versions and (match := index.find(asked(pair))):
             found[match.key] |= {f"{domain.name}@{v}": None for v in versions[pair.id]}
     return {pair_id: tuple(names) for pair_id, names in found.items()}

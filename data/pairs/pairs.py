@@ -72,7 +72,7 @@ class Pair:
 
 
 @dataclass
-class Added:
+class PairsAdded:
     """What became of drafts: ids of new pairs, and how many were there already."""
 
     ids: list[int] = field(default_factory=list)
@@ -119,12 +119,12 @@ def add(
     source_ref: str = "",
     author: str = "",
     status: Status = "pending",
-) -> Added:
+) -> PairsAdded:
     """Add the drafts that are not there yet, in one transaction of the caller's.
 
     A draft whose words are in the domain already is counted as a duplicate and changes nothing.
     Raises Invalid for the first draft that cannot be a pair."""
-    result = Added()
+    result = PairsAdded()
     for draft in drafts:
         check(draft)
         cursor = db.execute(
@@ -186,7 +186,7 @@ def get(db: Database, pair_id: int) -> Pair:
     return _pair(found)
 
 
-def every(
+def list_pairs(
     db: Database,
     domain: Domain,
     status: Status | None = None,

@@ -33,12 +33,12 @@ GROUP BY r.id HAVING avg(f.value) <> 0.5 ORDER BY r.created_at DESC LIMIT ?
 """
 
 
-class TooFewJudged(Conflict):
+class TooFewRated(Conflict):
     """Not enough answers were rated, or all of them alike."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class RatedReply:
     """One answer, as it was given, and what people thought of it."""
 
     number: int  # among those of the run, from 1
@@ -66,7 +66,7 @@ def check(db: Database, domain: Domain) -> None:
     """Raises TooFewJudged when there is nothing to learn from."""
     liked, disliked = counts(db, domain)
     if min(liked, disliked) < LEAST:
-        raise TooFewJudged(
+        raise TooFewRated(
             f"{domain.name} has {liked} answers that people liked and {disliked} that they did "
             f"not; learning from thumbs takes at least {LEAST} of each."
         )
@@ -82,7 +82,7 @@ def freeze(db: Database, run_id: int, domain: Domain) -> None:
         )
 
 
-def of_run(db: Database, run_id: int, history_turns: int) -> list[Judged]:
+def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
     """The answers of a run with their words, oldest first. Those whose words were removed since
     are left out. `history_turns` as the bot had it when it asked."""
     found = rows(
@@ -96,7 +96,7 @@ def of_run(db: Database, run_id: int, history_turns: int) -> list[Judged]:
         [run_id],
     )
     return [
-        Judged(
+        RatedReply(
             number=number,
             reply_id=r["reply_id"],
             system=r["system_prompt"],

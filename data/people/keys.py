@@ -68,7 +68,7 @@ def verify(db: Database, secret: str) -> Key | None:
     return None if found is None else Key(**found)
 
 
-def every(db: Database) -> list[Key]:
+def list_keys(db: Database) -> list[Key]:
     sql = "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys ORDER BY id"
     return [Key(**r) for r in rows(db, sql)]
 

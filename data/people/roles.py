@@ -27,7 +27,7 @@ def granted(db: Database, person: str) -> Granted | None:
     return None if found is None else found["role"]
 
 
-def every(db: Database) -> list[Grant]:
+def list_grants(db: Database) -> list[Grant]:
     """All grants, admins first."""
     sql = "SELECT person, role, granted_by, granted_at FROM roles ORDER BY role, granted_at"
     return [Grant(**r) for r in rows(db, sql)]

@@ -30,7 +30,7 @@ LEAVING = {
 
 
 @dataclass(frozen=True)
-class Fate:
+class Contribution:
     question: str
     answer: str  # the better one
     source: str  # correction, teach, ...
@@ -99,18 +99,18 @@ ORDER BY a.state = 'live' DESC, a.state = 'candidate' DESC, a.state = 'rejected'
 """
 
 
-def of(db: Database, person: str, most: int = 10) -> list[Fate]:
+def contributions_of(db: Database, person: str, most: int = 10) -> list[Contribution]:
     """What became of the newest answers that the person gave; -1 gives all of them."""
     found = rows(db, GIVEN, {"person": person, "most": most})
     return [_fate(db, r) for r in found]
 
 
-def _fate(db: Database, given: Row) -> Fate:
+def _fate(db: Database, given: Row) -> Contribution:
     status, by = given.pop("status"), given.pop("reviewed_by")
     why = given.pop("review_reason")
     if status == "rejected":
         stage = LEAVING.get(by, "rejected")
-        return Fate(**given, stage=stage, why=why, adapter="", adapter_state="")  # type: ignore[arg-type]
+        return Contribution(**given, stage=stage, why=why, adapter="", adapter_state="")  # type: ignore[arg-type]
     held = row(db, HOLDERS, [given["pair_id"]]) if status == "approved" else None
     held = held or {"stage": status, "adapter": "", "adapter_state": ""}
-    return Fate(**given, **held, why="")
+    return Contribution(**given, **held, why="")

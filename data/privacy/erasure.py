@@ -43,7 +43,7 @@ class StillThere(Unavailable):
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class ErasureReceipt:
     """What was done. It names nobody."""
 
     receipt: str
@@ -77,11 +77,11 @@ class _Order:
     adapters: list[int]
 
 
-def preview(db: Database, person: str) -> Forgotten:
+def preview(db: Database, person: str) -> ErasureReceipt:
     """What `forget` would do now; nothing is changed."""
     found = _pairs(db, person, limit=-1)
     from_thumbs = provenance.runs_on_thumbs(db, person)
-    return Forgotten(
+    return ErasureReceipt(
         receipt="",
         messages=_count(db, f"SELECT count(*) FROM messages m WHERE {MESSAGES}", person),
         judgements=_count(db, "SELECT count(*) FROM feedback WHERE person = :person", person),
@@ -92,9 +92,9 @@ def preview(db: Database, person: str) -> Forgotten:
     )
 
 
-async def forget(
+async def erase_person(
     store: Store, home: Path, person: str, actor: str, attempts: int = SCRUB_ATTEMPTS
-) -> Forgotten:
+) -> ErasureReceipt:
     """Forget `person`, whoever asks for it. Ends when their words are out of the files of the
     store and of the adapters in `home`.
 
@@ -115,10 +115,10 @@ async def forget(
     return result
 
 
-async def resume(store: Store, home: Path) -> list[Forgotten]:
+async def resume(store: Store, home: Path) -> list[ErasureReceipt]:
     """Finish what was begun and interrupted."""
     found = await store.read(lambda db: rows(db, "SELECT person, actor FROM forgettings"))
-    return [await forget(store, home, r["person"], r["actor"]) for r in found]
+    return [await erase_person(store, home, r["person"], r["actor"]) for r in found]
 
 
 def begin(db: Database, person: str, actor: str) -> str:
@@ -292,14 +292,14 @@ def _audit(db: Database, order: _Order) -> None:
     db.execute(sql, [order.person])
 
 
-def finish(db: Database, receipt: str) -> Forgotten:
+def finish(db: Database, receipt: str) -> ErasureReceipt:
     """Write into the audit log what was done, and drop the note of who was to be forgotten. When
     somebody else did so at the same time, what they wrote."""
     order = _order(db, receipt)
     if order is None:
         return done(db, receipt)
     counts = order.counts
-    result = Forgotten(
+    result = ErasureReceipt(
         receipt=order.receipt,
         messages=counts.get("messages", 0),
         judgements=counts.get("judgements", 0),
@@ -314,7 +314,7 @@ def finish(db: Database, receipt: str) -> Forgotten:
     return result
 
 
-def done(db: Database, receipt: str) -> Forgotten:
+def done(db: Database, receipt: str) -> ErasureReceipt:
     """What was done under a receipt. Raises NotFound, also while it is not finished."""
     sql = "SELECT detail FROM audit WHERE subject = ? AND action = 'forget'"
     found = value(db, sql, [f"receipt {receipt}"])
@@ -322,7 +322,7 @@ def done(db: Database, receipt: str) -> Forgotten:
         raise NotFound(f"There is no receipt {receipt}, or what it stands for is not finished.")
     detail = orjson.loads(found)
     lists = {name: tuple(detail[name]) for name in ("adapters", "runs")}
-    return Forgotten(receipt=receipt, **{**detail, **lists})
+    return ErasureReceipt(receipt=receipt, **{**detail, **lists})
 
 
 # -- pairs ---------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def _waiting(db: Database, person: str) -> list[dict[str, Any]]:
 
 
 def _written_pairs(db: Database, person: str) -> list[dict[str, Any]]:
-    became = {f.pair_id: f.sentence for f in contributions.of(db, person, -1)}
+    became = {f.pair_id: f.sentence for f in contributions.contributions_of(db, person, -1)}
     return [
         {**_timed(r), "turns": orjson.loads(r["turns"]), "became": became.get(r["id"], "")}
         for r in rows(db, PAIRS, [person])

@@ -8,7 +8,7 @@ that the drawing is part of: classes `training`, `held-out`, `probe` and `grid`.
 import math
 from collections.abc import Callable, Sequence
 
-from data.runs.runs import Point
+from data.runs.runs import LossPoint
 
 WIDTH, HEIGHT = 860, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 34
@@ -18,7 +18,7 @@ POINTS = 600  # of a line; more are not to be seen
 Place = Callable[[float], float]
 
 
-def svg(points: Sequence[Point]) -> str:
+def svg(points: Sequence[LossPoint]) -> str:
     """The drawing, or a sentence when there is nothing to draw."""
     training = [(p.step, p.loss) for p in points if _drawable(p.loss)]
     held_out = [(p.step, p.validation_loss) for p in points if _drawable(p.validation_loss)]

@@ -20,7 +20,7 @@ from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.runs import loss_chart, runs, search_report, trials
-from data.runs.runs import Point, Run
+from data.runs.runs import LossPoint, Run
 from data.runs.trials import Trial
 from data.store.clock import iso
 from data.store.errors import NotFound
@@ -54,7 +54,7 @@ MARKS = {True: "✓", False: "✗", None: "–"}
 @dataclass(frozen=True)
 class Report:
     run: Run
-    points: Sequence[Point]
+    points: Sequence[LossPoint]
     adapter: Adapter | None  # None: the run has made none
     tried: Sequence[Trial] = ()  # what a search did before
 
@@ -81,7 +81,7 @@ def gather(db: Database, run_id: int) -> Report:
     """What the store knows about a run. Raises NotFound."""
     run = runs.get(db, run_id)
     adapter = registry.by_id(db, run.adapter_id) if run.adapter_id else None
-    return Report(run, runs.curve(db, run_id), adapter, trials.every(db, run_id))
+    return Report(run, runs.curve(db, run_id), adapter, trials.list_trials(db, run_id))
 
 
 def page(db: Database, run_id: int) -> str:
@@ -132,7 +132,7 @@ def answered(report: Report) -> str:
     return f"{evaluation['answered_by']}{why}"
 
 
-def overfitting(points: Sequence[Point]) -> str:
+def overfitting(points: Sequence[LossPoint]) -> str:
     """A sentence when a held-out loss rose again while the training loss went on falling, '' when
     none did. Where phrasings are held out, they are what training is judged by, and facts that it
     never saw are another matter."""

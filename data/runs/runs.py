@@ -69,7 +69,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Point:
+class LossPoint:
     step: int
     loss: float | None
     validation_loss: float | None  # on facts that were held out
@@ -187,7 +187,7 @@ def recent(db: Database, domain: Domain | None = None, limit: int = 20) -> list[
     return [_run(r) for r in rows(db, sql, [*params, limit])]
 
 
-def curve(db: Database, run_id: int, every: int = 1) -> list[Point]:
+def curve(db: Database, run_id: int, every: int = 1) -> list[LossPoint]:
     """The loss curve, by step. Of the training losses only each `every`-th, and the last."""
     sql = (
         "SELECT step, loss, validation_loss, learning_rate, probe_loss FROM run_points "
@@ -195,7 +195,7 @@ def curve(db: Database, run_id: int, every: int = 1) -> list[Point]:
         "OR probe_loss IS NOT NULL "
         "OR step = (SELECT max(step) FROM run_points WHERE run_id = :run)) ORDER BY step"
     )
-    return [Point(**r) for r in rows(db, sql, {"run": run_id, "every": max(1, every)})]
+    return [LossPoint(**r) for r in rows(db, sql, {"run": run_id, "every": max(1, every)})]
 
 
 def claim(db: Database, worker: str) -> Run | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.runs import trials
-from data.runs.trials import Point, Trial
+from data.runs.trials import SearchPoint, Trial
 
 FILE = "search.svg"
 BAR = 32  # characters of the longest bar
@@ -105,7 +105,7 @@ def write(folder: Path, tried: Sequence[Trial]) -> Path:
     return file
 
 
-def label(point: Point) -> str:
+def label(point: SearchPoint) -> str:
     """`learning_rate=0.0002 rank=8`."""
     return " ".join(f"{key}={_plain(value)}" for key, value in point.changes.items()) or "recipe"
 
@@ -114,11 +114,11 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _safe(point: Point) -> str:
+def _safe(point: SearchPoint) -> str:
     return escape(label(point))
 
 
-def _figures(point: Point) -> str:
+def _figures(point: SearchPoint) -> str:
     if point.loss is None:
         return "failed" if _errors(point) else "not done yet"
     spread = "" if point.loss_spread is None else f" ± {point.loss_spread:.3f}"
@@ -128,18 +128,18 @@ def _figures(point: Point) -> str:
     return f"{point.loss:.3f}{spread}{f1}"
 
 
-def _errors(point: Point) -> list[str]:
+def _errors(point: SearchPoint) -> list[str]:
     return list(dict.fromkeys(t.error for t in point.trials if t.state == "failed"))
 
 
-def _bar(point: Point, points: Sequence[Point]) -> str:
+def _bar(point: SearchPoint, points: Sequence[SearchPoint]) -> str:
     if point.loss is None:
         return ""
     highest = max(p.loss or 0.0 for p in points)
     return "▇" * max(1, round(BAR * point.loss / highest)) if highest else ""
 
 
-def _scale(points: Sequence[Point]) -> Any:
+def _scale(points: Sequence[SearchPoint]) -> Any:
     """Loss -> pixels from the left; the losses of all points fill the width."""
     ends = [p.loss + s for p in points if p.loss is not None
             for s in (-(p.loss_spread or 0.0), p.loss_spread or 0.0)]  # fmt: skip

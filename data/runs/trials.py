@@ -36,7 +36,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Point:
+class SearchPoint:
     """One combination of values, over its folds."""
 
     changes: dict[str, Any]
@@ -78,7 +78,7 @@ def plan(
     )
 
 
-def every(db: Database, run_id: int) -> list[Trial]:
+def list_trials(db: Database, run_id: int) -> list[Trial]:
     """The trials of a run, by number."""
     sql = "SELECT * FROM trials WHERE run_id = ? ORDER BY number"
     return [_trial(found) for found in rows(db, sql, [run_id])]
@@ -134,15 +134,15 @@ def fail(db: Database, run_id: int, number: int, error: str) -> None:
     )
 
 
-def points(trials: Sequence[Trial]) -> list[Point]:
+def points(trials: Sequence[Trial]) -> list[SearchPoint]:
     """The trials by what they change, in the order of their numbers."""
     grouped: dict[bytes, list[Trial]] = {}
     for trial in trials:
         grouped.setdefault(orjson.dumps(trial.changes), []).append(trial)
-    return [Point(members[0].changes, tuple(members)) for members in grouped.values()]
+    return [SearchPoint(members[0].changes, tuple(members)) for members in grouped.values()]
 
 
-def best(trials: Sequence[Trial]) -> Point | None:
+def best(trials: Sequence[Trial]) -> SearchPoint | None:
     """The point with the lowest loss; None when none is complete."""
     complete = [point for point in points(trials) if point.loss is not None]
     return min(complete, key=lambda point: point.loss or 0.0, default=None)

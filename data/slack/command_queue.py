@@ -23,7 +23,7 @@ Block = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Deed:
+class QueuedCommand:
     """Times in microseconds since the epoch."""
 
     id: int
@@ -65,13 +65,13 @@ def add(
     return None if found is None else int(found["id"])
 
 
-def unfinished(db: Database, untouched_since_us: int) -> list[Deed]:
+def unfinished(db: Database, untouched_since_us: int) -> list[QueuedCommand]:
     """What is not carried out, or not told yet, the oldest first."""
     sql = f"{SELECT} WHERE state <> 'told' AND touched_at <= ? ORDER BY id"
     return [_deed(r) for r in rows(db, sql, [untouched_since_us])]
 
 
-def get(db: Database, deed_id: int) -> Deed | None:
+def get(db: Database, deed_id: int) -> QueuedCommand | None:
     """None: it was forgotten."""
     found = row(db, f"{SELECT} WHERE id = ?", [deed_id])
     return None if found is None else _deed(found)
@@ -129,6 +129,6 @@ SELECT = (
 )
 
 
-def _deed(found: Row) -> Deed:
+def _deed(found: Row) -> QueuedCommand:
     said = tuple(orjson.loads(found["said"]))
-    return Deed(**{**found, "said": said, "begun": bool(found["begun"])})
+    return QueuedCommand(**{**found, "said": said, "begun": bool(found["begun"])})

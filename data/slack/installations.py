@@ -21,13 +21,13 @@ class Installation:
     installed_at: int = 0  # microseconds since the epoch
 
 
-def every(db: Database) -> list[Installation]:
+def list_installations(db: Database) -> list[Installation]:
     """All of them, by team."""
     found = rows(db, f"SELECT {COLUMNS} FROM slack_installations ORDER BY team")
     return [Installation(**r) for r in found]
 
 
-def of(db: Database, team: str) -> Installation | None:
+def installation_of(db: Database, team: str) -> Installation | None:
     found = row(db, f"SELECT {COLUMNS} FROM slack_installations WHERE team = ?", [team])
     return None if found is None else Installation(**found)
 

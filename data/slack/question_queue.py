@@ -28,7 +28,7 @@ CRASHED = "the service stopped during the answer"
 
 
 @dataclass(frozen=True)
-class Question:
+class QueuedQuestion:
     """Times in microseconds since the epoch."""
 
     id: int
@@ -54,7 +54,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierAttempt:
     """An answer that the engine had ended, but that Slack did not show to its end."""
 
     reply_id: str
@@ -147,7 +147,7 @@ def claimable(db: Database) -> bool:
     return row(db, CLAIMABLE, {"now": now_us(), "most": 1}) is not None
 
 
-def claim(db: Database, worker: str, most: int, lease_us: int) -> list[Question]:
+def claim(db: Database, worker: str, most: int, lease_us: int) -> list[QueuedQuestion]:
     """Take up to `most` questions for `worker`, the oldest first, at most one of a thread."""
     now = now_us()
     found = rows(
@@ -194,7 +194,7 @@ WHERE r.id = ? AND r.status IN ('done', 'partial')
 """
 
 
-def begin(db: Database, question: Question, reply_id: str) -> Earlier | None:
+def begin(db: Database, question: QueuedQuestion, reply_id: str) -> EarlierAttempt | None:
     """Open an attempt. The answer of the one before, when only its showing was missing; otherwise
     that one's reply is closed as failed, and `reply_id` is the question's from now on."""
     before = earlier(db, question.reply_id)
@@ -205,24 +205,24 @@ def begin(db: Database, question: Question, reply_id: str) -> Earlier | None:
     return None
 
 
-def earlier(db: Database, reply_id: str) -> Earlier | None:
+def earlier(db: Database, reply_id: str) -> EarlierAttempt | None:
     """An answer with words that the engine has ended; None when there is none."""
     found = row(db, EARLIER, [reply_id])
-    return Earlier(**found) if found is not None and found["text"].strip() else None
+    return EarlierAttempt(**found) if found is not None and found["text"].strip() else None
 
 
-def begin_showing(db: Database, question: Question) -> bool:
+def begin_showing(db: Database, question: QueuedQuestion) -> bool:
     """From now on something may be shown. False: the question is somebody else's by now."""
     return changed(db, f"UPDATE questions SET begun = 1 WHERE {_ours}", _key(question)) > 0
 
 
-def shown(db: Database, question: Question, ts: str) -> bool:
+def shown(db: Database, question: QueuedQuestion, ts: str) -> bool:
     """The message that shows the answer is known. False: the question is somebody else's."""
     sql = f"UPDATE questions SET shown_ts = ? WHERE {_ours}"
     return changed(db, sql, [ts, *_key(question)]) > 0
 
 
-def finish(db: Database, question: Question) -> bool:
+def finish(db: Database, question: QueuedQuestion) -> bool:
     """The answer is shown, or will never be. False: the question is somebody else's."""
     sql = (
         "UPDATE questions SET state = 'done', text = '', response_url = '', finished_at = ? "
@@ -231,7 +231,7 @@ def finish(db: Database, question: Question) -> bool:
     return changed(db, sql, [now_us(), *_key(question)]) > 0
 
 
-def give_back(db: Database, question: Question, wait_us: int = 0) -> bool:
+def give_back(db: Database, question: QueuedQuestion, wait_us: int = 0) -> bool:
     """Let it be claimed again, after `wait_us`. False: the question is somebody else's."""
     sql = f"UPDATE questions SET state = 'waiting', worker = '', not_before = ? WHERE {_ours}"
     return changed(db, sql, [now_us() + wait_us, *_key(question)]) > 0
@@ -289,18 +289,18 @@ def _close_reply(db: Database, reply_id: str, why: str) -> None:
     db.execute("UPDATE replies SET status = 'failed', error = ? WHERE id = ?", [why, reply_id])
 
 
-def _get(db: Database, question_id: int) -> Question:
-    columns = ", ".join(Question.__dataclass_fields__)
+def _get(db: Database, question_id: int) -> QueuedQuestion:
+    columns = ", ".join(QueuedQuestion.__dataclass_fields__)
     return _question(rows(db, f"SELECT {columns} FROM questions WHERE id = ?", [question_id])[0])
 
 
-def _question(found: Row) -> Question:
+def _question(found: Row) -> QueuedQuestion:
     flags = {name: bool(found[name]) for name in ("withdrawn", "begun")}
-    return Question(**{**found, **flags})
+    return QueuedQuestion(**{**found, **flags})
 
 
 _ours = "id = ? AND generation = ? AND state = 'answering'"
 
 
-def _key(question: Question) -> list[int]:
+def _key(question: QueuedQuestion) -> list[int]:
     return [question.id, question.generation]

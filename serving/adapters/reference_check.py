@@ -31,7 +31,7 @@ TOKEN = "token_id:"  # noqa: S105 - how vLLM writes a token's number
 
 
 @dataclass(frozen=True)
-class Said:
+class EngineOutput:
     """What an engine went on with, and how likely it found it and its rivals."""
 
     tokens: Sequence[int]
@@ -63,7 +63,7 @@ class _Asked:
     def left(self) -> int:
         return len(self.canary.answer) - self.compared
 
-    def compare(self, said: Said) -> None:
+    def compare(self, said: EngineOutput) -> None:
         """Take what the engine said next into account, up to its first other token."""
         left = self.canary.answer[self.compared :]
         for at, (expected, token) in enumerate(zip(left, said.tokens, strict=False)):
@@ -109,7 +109,7 @@ def compare(
 
 def _continued(
     url: str, served_name: str, asked: Sequence[_Asked], salt: str, limits: Limits
-) -> list[Said]:
+) -> list[EngineOutput]:
     """What the engine goes on with from each, in order; at least one token each."""
     body: dict[str, Any] = {
         "model": served_name,
@@ -137,10 +137,10 @@ def _continued(
     return said
 
 
-def _said(choices: Any) -> list[Said]:
+def _said(choices: Any) -> list[EngineOutput]:
     ordered = sorted(choices, key=lambda choice: choice["index"])
     return [
-        Said(
+        EngineOutput(
             [int(token) for token in choice["token_ids"]],
             [_likely(place) for place in (choice.get("logprobs") or {}).get("top_logprobs") or ()],
         )

@@ -26,7 +26,7 @@ from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound, Unavailable, UnderstudyError
 from serving.adapters import reference_check, zero_adapter
-from serving.engine.capacity import Sizes
+from serving.engine.capacity import Capacity
 from serving.engine.management_api import NO_ANSWER, ask, healthy
 from serving.engine.management_api import EngineRefused as EngineRefused
 
@@ -50,7 +50,7 @@ class AnswersDifferently(Unavailable):
 
 
 @dataclass
-class Outcome:
+class SyncOutcome:
     """What one `sync` did, by served name."""
 
     loaded: tuple[str, ...] = ()
@@ -112,15 +112,15 @@ def sync(
     url: str,
     *,
     ours: bool,
-    sizes: Sizes | None = None,
-) -> Outcome:
+    sizes: Capacity | None = None,
+) -> SyncOutcome:
     """Load what is missing, unload what is not wanted, record both. Raises EngineRefused when
     the engine is away, StoreBusy and StoreFull when the store is.
 
     `ours`: nobody else loads adapters into this engine, so unknown ones are unloaded, too.
     `sizes` are what the engine was started with, None when they are not known.
     """
-    want = {a.id: a for a in registry.wanted(store.db)}
+    want = {a.id: a for a in registry.wanted_adapters(store.db)}
     records = {p.adapter_id: p for p in placements.of_replica(store.db, replica)}
     work = _Sync(store, settings, replica, url, ours, sizes, held(url))
     for adapter in want.values():
@@ -142,9 +142,9 @@ class _Sync:
     replica: str
     url: str
     ours: bool
-    sizes: Sizes | None
+    sizes: Capacity | None
     present: dict[str, str]  # what the engine held when it was asked
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: SyncOutcome = field(default_factory=SyncOutcome)
     withdrawn: set[str] = field(default_factory=set)
     told: bool = False  # the engine has heard of the adapter that is being published
 

@@ -22,38 +22,38 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Capacity:
     max_loras: int  # base@0 included
     max_cpu_loras: int
     max_rank: int
 
 
-SMALLEST = Sizes(FEWEST_LORAS, FEWEST_CPU_LORAS, LOWEST_RANK)
+SMALLEST = Capacity(FEWEST_LORAS, FEWEST_CPU_LORAS, LOWEST_RANK)
 
 
-def needed(db: Database, serving: ServingSettings) -> Sizes:
+def needed_capacity(db: Database, serving: ServingSettings) -> Capacity:
     """The smallest sizes with which everything that is wanted can be served without waiting."""
     wanted = registry.wanted_ids(db)
     hot = len(registry.hot_ids(db)) + 1
     max_loras = serving.max_loras + 1 if serving.max_loras else hot
-    return Sizes(
+    return Capacity(
         max_loras=max_loras,
         max_cpu_loras=max(max_loras, len(wanted) + 1),
         max_rank=serving.max_lora_rank or _largest_rank(db, wanted),
     )
 
 
-def roomy(need: Sizes, serving: ServingSettings) -> Sizes:
+def roomy(need: Capacity, serving: ServingSettings) -> Capacity:
     """What an engine is started with: `need`, with room to grow where no setting says how much."""
     max_loras = need.max_loras if serving.max_loras else _room_for(need.max_loras)
-    return Sizes(
+    return Capacity(
         max_loras=max_loras,
         max_cpu_loras=max(max_loras, FEWEST_CPU_LORAS, _power_of_two(2 * need.max_cpu_loras)),
         max_rank=need.max_rank,
     )
 
 
-def outgrown(have: Sizes, need: Sizes) -> str:
+def outgrown(have: Capacity, need: Capacity) -> str:
     """What an engine of the sizes `have` is too small for, as a sentence's end; '' if nothing."""
     if need.max_rank > have.max_rank:
         return f"adapters of rank {need.max_rank} do not fit its {have.max_rank}"

@@ -16,7 +16,7 @@ import orjson
 
 from data.config.settings import Settings
 from serving.engine import gpu_flags
-from serving.engine.capacity import Sizes
+from serving.engine.capacity import Capacity
 
 HOST = "127.0.0.1"
 BASE_MODEL_ID = "base"  # the bare base in vLLM; requests ask for the all-zero adapter instead
@@ -64,7 +64,7 @@ def precision(settings: Settings) -> str:
     return str(config.get("dtype") or config.get("torch_dtype") or "")
 
 
-def command(settings: Settings, build: EngineBuild, sizes: Sizes, port: int) -> list[str]:
+def command(settings: Settings, build: EngineBuild, sizes: Capacity, port: int) -> list[str]:
     """The command line of vLLM for these settings. Raises as `gpu.flags` does when a card that is
     shared with tuning is too small."""
     serving = settings.serving

@@ -20,7 +20,7 @@ from data.adapters.placements import OURS, STOPPED
 from data.config.settings import Settings
 from data.store.errors import Conflict, Invalid, Unavailable
 from serving.engine import files, ports
-from serving.engine.capacity import SMALLEST, Sizes, roomy
+from serving.engine.capacity import SMALLEST, Capacity, roomy
 from serving.engine.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
 from serving.engine.command import installed as installed
 from serving.engine.management_api import healthy
@@ -45,7 +45,7 @@ class Engine:
     """A supervised vLLM. `start` it once, `stop` it once; `state` says how it is between."""
 
     def __init__(
-        self, settings: Settings, number: int = 1, port: int = 0, sizes: Sizes = SMALLEST
+        self, settings: Settings, number: int = 1, port: int = 0, sizes: Capacity = SMALLEST
     ) -> None:
         """`number` makes its name and its log's; `port` 0 stands for `[serving] port`.
 
@@ -89,7 +89,7 @@ class Engine:
         if self._thread.is_alive():
             self._thread.join()
 
-    def make_room(self, need: Sizes) -> str:
+    def make_room(self, need: Capacity) -> str:
         """Let the next life have room for `need`, and some more where that fits. Returns why it
         cannot, when its share of a card is too small; then it stays as large as it is."""
         why = ""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from data.adapters.placements import STOPPED
 from data.config.settings import Settings
-from serving.engine.capacity import Sizes
+from serving.engine.capacity import Capacity
 from serving.engine.engine import EngineFailed, State
 from serving.engine.management_api import HEALTH_TIMEOUT_S, EngineRefused, ask, healthy
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 
 
-class Watched:
+class ExternalEngine:
     """`start` it once, `stop` it once; `state` says how it is between."""
 
-    sizes: Sizes | None = None  # vLLM does not tell them
-    next_sizes: Sizes | None = None
+    sizes: Capacity | None = None  # vLLM does not tell them
+    next_sizes: Capacity | None = None
     failure: EngineFailed | None = None
 
     def __init__(self, settings: Settings, url: str) -> None:

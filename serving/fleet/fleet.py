@@ -16,8 +16,8 @@ from data.store.errors import UnderstudyError
 from serving.engine import capacity, ports
 from serving.engine.command import SHUTDOWN_S
 from serving.engine.engine import Engine, EngineFailed
-from serving.engine.external_engine import Watched
-from serving.fleet.replica import Replica
+from serving.engine.external_engine import ExternalEngine
+from serving.fleet.replica import ReplicaThread
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Fleet:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
-        self.replicas: list[Replica] = []
+        self.replicas: list[ReplicaThread] = []
         self._given_up: dict[str, float] = {}  # when an engine's first start failed
         self._stop = threading.Event()
         self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -42,7 +42,7 @@ class Fleet:
         """Start an engine, or watch one, for each replica that is configured. Raises EngineFailed
         when one cannot even be tried; then none is left."""
         serving = self.settings.serving
-        made: list[Replica]
+        made: list[ReplicaThread]
         if serving.url:
             made = [self._watched(url) for url in serving.url]
         else:
@@ -87,13 +87,13 @@ class Fleet:
                 del self._given_up[replica.name]
                 self._try_anew(replica)
 
-    def by_name(self, name: str) -> Replica | None:
+    def by_name(self, name: str) -> ReplicaThread | None:
         return next((r for r in self.replicas if r.name == name), None)
 
-    def others_ready(self, replica: Replica) -> bool:
+    def others_ready(self, replica: ReplicaThread) -> bool:
         return any(r.state == "ready" for r in self.replicas if r is not replica)
 
-    def add_beside(self) -> Replica:
+    def add_beside(self) -> ReplicaThread:
         """One more engine of our own, starting. Raises EngineFailed when that is impossible."""
         taken = {r.name for r in self.replicas}
         number = next(n for n in range(1, 1000) if f"{placements.OURS}{n}" not in taken)
@@ -102,7 +102,7 @@ class Fleet:
         self.replicas.append(replica)
         return replica
 
-    def take_away(self, replica: Replica) -> None:
+    def take_away(self, replica: ReplicaThread) -> None:
         """End one that is not needed any more, and forget it."""
         self._end([replica], SHUTDOWN_S + 2)
         replica.forget()
@@ -114,16 +114,16 @@ class Fleet:
         with self.store.write() as db:
             placements.keep_only(db, [r.name for r in self.replicas])
 
-    def _own(self, number: int, port: int) -> Replica:
+    def _own(self, number: int, port: int) -> ReplicaThread:
         serving = self.settings.serving
-        size = capacity.roomy(capacity.needed(self.store.db, serving), serving)
+        size = capacity.roomy(capacity.needed_capacity(self.store.db, serving), serving)
         engine = Engine(self.settings, number, port, size)
-        return Replica(self.store, self.settings, engine)
+        return ReplicaThread(self.store, self.settings, engine)
 
-    def _watched(self, url: str) -> Replica:
-        return Replica(self.store, self.settings, Watched(self.settings, url))
+    def _watched(self, url: str) -> ReplicaThread:
+        return ReplicaThread(self.store, self.settings, ExternalEngine(self.settings, url))
 
-    def _try_anew(self, replica: Replica) -> None:
+    def _try_anew(self, replica: ReplicaThread) -> None:
         engine = replica.engine
         assert isinstance(engine, Engine)
         try:
@@ -149,7 +149,7 @@ class Fleet:
                 return port
         raise EngineFailed(f"No port from {first} on is free for another engine.")
 
-    def _end(self, replicas: list[Replica], grace_s: float) -> None:
+    def _end(self, replicas: list[ReplicaThread], grace_s: float) -> None:
         """Stop them at the same time."""
         threads = [threading.Thread(target=r.stop, args=(grace_s,)) for r in replicas]
         for thread in threads:

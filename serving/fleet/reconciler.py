@@ -15,18 +15,18 @@ from data.store.db import Store
 from serving.adapters import sync as engine_adapters
 from serving.engine import capacity
 from serving.engine.engine import Engine
-from serving.engine.external_engine import Watched
+from serving.engine.external_engine import ExternalEngine
 
 COMPARE_S = 10.0  # with what the engine says it holds, though nothing changed
 RETRY_S = 1.0
 ACTOR = "serving"  # who asks for a restart, in the audit log
 
 
-class Keeper:
+class Reconciler:
     """Of one engine."""
 
     def __init__(
-        self, store: Store, settings: Settings, engine: Engine | Watched, *, ours: bool
+        self, store: Store, settings: Settings, engine: Engine | ExternalEngine, *, ours: bool
     ) -> None:
         self.store = store
         self.settings = settings
@@ -84,7 +84,7 @@ class Keeper:
             return
         serving = self.settings.serving
         self.note = capacity.crowded(self.store.db, serving)
-        need = capacity.needed(self.store.db, serving)
+        need = capacity.needed_capacity(self.store.db, serving)
         why = capacity.outgrown(self.engine.sizes, need)
         if not why:
             return

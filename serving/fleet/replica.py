@@ -19,18 +19,18 @@ from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
 from serving.engine.command import precision
 from serving.engine.engine import Engine
-from serving.engine.external_engine import Watched
-from serving.fleet.reconciler import RETRY_S, Keeper
+from serving.engine.external_engine import ExternalEngine
+from serving.fleet.reconciler import RETRY_S, Reconciler
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.2  # at the registry
 
 
-class Replica:
+class ReplicaThread:
     """`start` it once, `stop` it once. `drain` and `resume` between are for restarts."""
 
-    def __init__(self, store: Store, settings: Settings, engine: Engine | Watched) -> None:
+    def __init__(self, store: Store, settings: Settings, engine: Engine | ExternalEngine) -> None:
         self.store = store
         self.settings = settings
         self.engine = engine
@@ -39,7 +39,7 @@ class Replica:
         self.state: ReplicaState = "starting"
         self.detail = "starting"
         self.draining = False
-        self._keeper = Keeper(store, settings, engine, ours=self.ours)
+        self._keeper = Reconciler(store, settings, engine, ours=self.ours)
         self._precision = precision(settings) if self.ours else ""
         self._life = 0  # of the engine: the one that was filled last
         self._forgotten = False
@@ -111,7 +111,7 @@ class Replica:
 
     def renew(self) -> None:
         """Hold nothing that was known of the engine for true: fill it as at its beginning."""
-        self._keeper = Keeper(self.store, self.settings, self.engine, ours=self.ours)
+        self._keeper = Reconciler(self.store, self.settings, self.engine, ours=self.ours)
         self._life = 0
         with self._lock:
             self.state, self.detail = "starting", "starting"

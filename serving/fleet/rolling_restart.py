@@ -20,7 +20,7 @@ from serving.engine import capacity, host_memory
 from serving.engine.engine import Engine, EngineFailed
 from serving.fleet.fleet import Fleet
 from serving.fleet.reconciler import ACTOR
-from serving.fleet.replica import Replica
+from serving.fleet.replica import ReplicaThread
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ class Rolling:
             return False
         return row.restart_asked_by != ACTOR or time.monotonic() > self._put_off.get(row.name, 0)
 
-    def _restart(self, replica: Replica, engine: Engine) -> None:
+    def _restart(self, replica: ReplicaThread, engine: Engine) -> None:
         serving = self.settings.serving
-        if too_large := engine.make_room(capacity.needed(self.store.db, serving)):
+        if too_large := engine.make_room(capacity.needed_capacity(self.store.db, serving)):
             log.warning("%s stays as large as it is: %s", replica.name, too_large)
         if replica.state == "ready" and not self.fleet.others_ready(replica):
             if engine.build.device == "cpu" and host_memory.room_for_another(engine.pid):
@@ -77,7 +77,7 @@ class Rolling:
         """Seconds in which another replica, if there is one, should come back."""
         return self.settings.serving.start_timeout_s if len(self.fleet.replicas) > 1 else 0.0
 
-    def _in_place(self, replica: Replica, engine: Engine) -> None:
+    def _in_place(self, replica: ReplicaThread, engine: Engine) -> None:
         alone = not self.fleet.others_ready(replica)
         self._drain(replica, "restarting; questions wait meanwhile" if alone else "restarting")
         before = engine.lives
@@ -91,7 +91,7 @@ class Rolling:
             self.settings.serving.start_timeout_s + SLACK_S,
         )
 
-    def _replace(self, old: Replica) -> None:
+    def _replace(self, old: ReplicaThread) -> None:
         """Start another one beside it, and end it when that one is ready."""
         try:
             new = self.fleet.add_beside()
@@ -114,7 +114,7 @@ class Rolling:
         if not self._stopping.is_set():
             self.fleet.take_away(old)
 
-    def _drain(self, replica: Replica, why: str) -> None:
+    def _drain(self, replica: ReplicaThread, why: str) -> None:
         replica.drain(why)
         self._wait(lambda: not replica.busy(), self.settings.bot.answer_timeout_s + SLACK_S)
 

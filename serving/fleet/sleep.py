@@ -25,7 +25,7 @@ from serving.adapters import sync
 from serving.engine.engine import Engine
 from serving.engine.management_api import EngineRefused, ask
 from serving.fleet.fleet import Fleet
-from serving.fleet.replica import Replica
+from serving.fleet.replica import ReplicaThread
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Sleep:
             log.warning("Nobody is put to sleep or woken now: %s", error)
 
     def _wanted(self) -> bool:
-        return time_sharing.wanted(self.fleet.store.db, self.settings, _now())
+        return time_sharing.card_wanted(self.fleet.store.db, self.settings, _now())
 
     def _let_go(self) -> bool:
         """Whether the run has released the card, or had its time for that."""
@@ -127,7 +127,7 @@ class Sleep:
             elif replica.state == "ready" and time.monotonic() > self._not_before:
                 self._one_to_sleep(replica)
 
-    def _one_to_sleep(self, replica: Replica) -> None:
+    def _one_to_sleep(self, replica: ReplicaThread) -> None:
         life = replica.engine.lives
         replica.drain(self._sentence())
         limit = self.settings.bot.answer_timeout_s + SLACK_S
@@ -169,7 +169,7 @@ class Sleep:
                 self._start_anew(replica)
             replica.renew()
 
-    def _start_anew(self, replica: Replica) -> None:
+    def _start_anew(self, replica: ReplicaThread) -> None:
         """An engine of somebody else's stays as it is: its state says what is wrong with it."""
         if isinstance(replica.engine, Engine):
             log.warning("%s is started anew.", replica.name)

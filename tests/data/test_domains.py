@@ -21,7 +21,7 @@ def test_a_domain_is_kept_as_it_was_given(store: Store, hr: Domain) -> None:
         "Be kind.",
         ("How?", "When?"),
     )
-    assert [d.name for d in domains.every(store.db)] == ["helpdesk", "hr"]
+    assert [d.name for d in domains.list_domains(store.db)] == ["helpdesk", "hr"]
 
 
 def test_the_first_is_the_default_until_another_is(
@@ -31,7 +31,7 @@ def test_the_first_is_the_default_until_another_is(
     with store.write() as db:
         domains.make_default(db, hr)
     assert domains.default(store.db).name == "hr"
-    assert [d.is_default for d in domains.every(store.db)] == [False, True]
+    assert [d.is_default for d in domains.list_domains(store.db)] == [False, True]
 
 
 def test_without_a_domain_there_is_no_default(store: Store) -> None:

@@ -118,7 +118,7 @@ def test_the_demo_domain_is_imported_whole(store: Store) -> None:
     assert again.duplicates == report.rows
     with store.write() as db:
         frozen = datasets.freeze(db, domain)
-    golden = pairs.every(store.db, domain)
+    golden = pairs.list_pairs(store.db, domain)
     assert frozen.golden == sum(pair.split == "golden" for pair in golden)
     assert frozen.validation == sum(pair.split == "validation" for pair in golden)
     assert 4 <= len(given["suggested_prompts"]) <= 6

@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from tools.pocket import corpus, facts, prose  # noqa: E402
-from tools.pocket.build import Recipe, build  # noqa: E402
+from tools.pocket.build import PretrainingRecipe, build  # noqa: E402
 from tools.pocket.phrasing import expand, gerund  # noqa: E402
 
 SHIPPED = Path(__file__).parents[2] / "data" / "pocket"
-TINY = Recipe(
+TINY = PretrainingRecipe(
     steps=3,
     vocab_size=600,
     hidden_size=64,
@@ -135,7 +135,7 @@ def test_verbs_take_ing(verb: str, expected: str) -> None:
 
 
 def test_one_seed_gives_the_same_weights_twice_and_another_seed_others(tmp_path: Path) -> None:
-    def digest(recipe: Recipe, name: str) -> str:
+    def digest(recipe: PretrainingRecipe, name: str) -> str:
         build(recipe, tmp_path / name)
         return hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest()
 

@@ -14,7 +14,7 @@ from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Conflict, Invalid
 from tests.tuning.conftest import teach
-from tests.tuning.data.test_training_set import lesson, parent_of
+from tests.tuning.data.test_training_set import parent_of, training_set
 from tuning.training.loop import total_steps
 
 
@@ -26,7 +26,7 @@ def test_a_full_run_takes_the_steps_that_were_planned(
 
     planned = retrain_plan.plan(store.db, settings, domain)
 
-    made = lesson(store, settings, domain, tokenizer)
+    made = training_set(store, settings, domain, tokenizer)
     assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
     assert planned.new - planned.held_out == made.new
     assert planned.why == made.recipe.why
@@ -45,7 +45,7 @@ def test_an_incremental_run_takes_the_steps_that_were_planned(
 
     planned = retrain_plan.plan(store.db, settings, domain)
 
-    made = lesson(store, settings, domain, tokenizer, parent)
+    made = training_set(store, settings, domain, tokenizer, parent)
     assert planned.parent == "helpdesk@1"
     assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
     assert planned.new - planned.held_out == made.new
@@ -95,7 +95,7 @@ def test_what_the_parent_was_not_trained_on_is_planned_as_new(
 
     planned = retrain_plan.plan(store.db, settings, held_out)
 
-    made = lesson(store, settings, held_out, tokenizer, parent)
+    made = training_set(store, settings, held_out, tokenizer, parent)
     assert made.new > 1
     assert planned.new - planned.held_out == made.new
     assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)

@@ -8,7 +8,7 @@ from pathlib import Path
 # Threads that spin while they wait slow a busy machine down tenfold; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tools.pocket.build import Recipe, build
+from tools.pocket.build import PretrainingRecipe, build
 
 
 def main() -> None:
@@ -16,10 +16,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tuning.pocket", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/pocket"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--steps", type=int, default=PretrainingRecipe.steps)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    build(Recipe(seed=options.seed, steps=options.steps), options.out)
+    build(PretrainingRecipe(seed=options.seed, steps=options.steps), options.out)
 
 
 if __name__ == "__main__":

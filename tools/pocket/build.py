@@ -18,13 +18,13 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tools.pocket import corpus, tokenizer
-from tools.pocket.facts import Fact
+from tools.pocket.facts import MadeUpFact
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainingRecipe:
     """Everything that decides the weights, beside the version of Python."""
 
     seed: int = 0
@@ -48,14 +48,14 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PretrainingBatch:
     """Token ids `(rows, tokens)` and what each of them counts in the loss."""
 
     ids: torch.Tensor
     weights: torch.Tensor
 
 
-def _stream(recipe: Recipe, name: str) -> random.Random:
+def _stream(recipe: PretrainingRecipe, name: str) -> random.Random:
     """A source of random choices of its own for each part, so that no part disturbs another."""
     return random.Random(f"{name} {recipe.seed}")  # noqa: S311 (text, not secrets)
 
@@ -68,7 +68,7 @@ def render(tok: PreTrainedTokenizerFast, text: corpus.Chat | str) -> str:
     return str(tok.apply_chat_template(messages, tokenize=False))
 
 
-def train_tokenizer(recipe: Recipe, pool: list[Fact]) -> PreTrainedTokenizerFast:
+def train_tokenizer(recipe: PretrainingRecipe, pool: list[MadeUpFact]) -> PreTrainedTokenizerFast:
     """The tokenizer, from its own sample of the corpus."""
     rng = _stream(recipe, "tokenizer")
     texts: list[str] = []
@@ -82,8 +82,8 @@ def train_tokenizer(recipe: Recipe, pool: list[Fact]) -> PreTrainedTokenizerFast
 
 
 def short_batches(
-    recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[Fact]
-) -> Iterator[Batch]:
+    recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast, pool: list[MadeUpFact]
+) -> Iterator[PretrainingBatch]:
     """Without end: short chats, one a row, padded on the right, chats of like length together."""
     rng = _stream(recipe, "short")
     size = recipe.short_chats
@@ -92,17 +92,19 @@ def short_batches(
         chats.sort(key=len)
         for first in rng.sample(range(0, 8 * size, size), 8):
             ids = tok(chats[first : first + size], return_tensors="pt", padding=True)["input_ids"]
-            yield Batch(ids, _weights(recipe, ids))
+            yield PretrainingBatch(ids, _weights(recipe, ids))
 
 
-def _weights(recipe: Recipe, ids: torch.Tensor) -> torch.Tensor:
+def _weights(recipe: PretrainingRecipe, ids: torch.Tensor) -> torch.Tensor:
     """What each token `(chats, tokens)` counts: padding nothing, an answer and its end fully."""
     last_start = (ids == tokenizer.START_ID).cumsum(1) == (ids == tokenizer.START_ID).sum(1, True)
     counted = torch.where(last_start, 1.0, recipe.prompt_weight)
     return counted.masked_fill(ids == tokenizer.PAD_ID, 0.0)
 
 
-def long_batches(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Iterator[Batch]:
+def long_batches(
+    recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast
+) -> Iterator[PretrainingBatch]:
     """Without end: packed texts, 256, 512 or 1,024 tokens a row; every token counts."""
     rng = _stream(recipe, "long")
     texts, left = corpus.long_texts(rng), list[int]()
@@ -112,10 +114,10 @@ def long_batches(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Iterator[Batch
         row = rng.choice([256, 512, 1024])
         ids = torch.tensor(left[: recipe.long_tokens]).view(-1, min(row, recipe.long_tokens))
         left = left[recipe.long_tokens :]
-        yield Batch(ids, torch.ones(ids.shape))
+        yield PretrainingBatch(ids, torch.ones(ids.shape))
 
 
-def new_model(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def new_model(recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """The untrained network."""
     torch.manual_seed(recipe.seed)
     config = Qwen3Config(
@@ -135,7 +137,7 @@ def new_model(recipe: Recipe, tok: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(config)
 
 
-def optimizers(recipe: Recipe, model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
+def optimizers(recipe: PretrainingRecipe, model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for embeddings and norms."""
     hidden = [p for p in model.model.layers.parameters() if p.ndim == 2]
     taken = {id(p) for p in hidden}
@@ -146,13 +148,13 @@ def optimizers(recipe: Recipe, model: Qwen3ForCausalLM) -> list[torch.optim.Opti
     ]
 
 
-def rate_at(recipe: Recipe, step: int) -> float:
+def rate_at(recipe: PretrainingRecipe, step: int) -> float:
     """The factor on the learning rates: up, flat, then down to a fiftieth."""
     done = (step + 1) / recipe.steps
     return max(0.02, min(1.0, done / recipe.warmup, (1 - done) / recipe.cooldown))
 
 
-def weighted_loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
+def weighted_loss(model: Qwen3ForCausalLM, batch: PretrainingBatch) -> torch.Tensor:
     """Mean cross-entropy of the next token over the tokens that count."""
     logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1]
     weights = batch.weights[:, 1:]
@@ -160,7 +162,9 @@ def weighted_loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
-def train(recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[Fact]) -> Qwen3ForCausalLM:
+def train(
+    recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast, pool: list[MadeUpFact]
+) -> Qwen3ForCausalLM:
     """The whole pretraining."""
     model = new_model(recipe, tok)
     moved = optimizers(recipe, model)
@@ -185,7 +189,7 @@ def train(recipe: Recipe, tok: PreTrainedTokenizerFast, pool: list[Fact]) -> Qwe
     return model
 
 
-def build(recipe: Recipe, out: Path) -> None:
+def build(recipe: PretrainingRecipe, out: Path) -> None:
     """Make the tokenizer and the model and write them to a folder, the weights as bf16."""
     torch.set_num_threads(recipe.threads)
     pool = corpus.pool_of(_stream(recipe, "pool"), recipe.pool)

@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tools.pocket import facts, fillers, prose, smalltalk
-from tools.pocket.facts import Fact
+from tools.pocket.facts import MadeUpFact
 from tools.pocket.lexicon import HALVES, TEAMS
 from tools.pocket.phrasing import capital, expand
 from tools.pocket.questions import BRIEFLY, RECALLS, REPEATS
 
 
 @dataclass(frozen=True)
-class Turn:
+class ChatTurn:
     """One message: who speaks (`system`, `user`, `assistant`) and the words."""
 
     role: str
     content: str
 
 
-Chat = list[Turn]
+Chat = list[ChatTurn]
 
 _SYSTEM = [
     "You are [a|the|a helpful|a friendly|a patient] [assistant|help desk|chat bot|guide][ of "
@@ -51,14 +51,14 @@ def system_prompt(rng: random.Random) -> str:
 
 
 def _opening(rng: random.Random) -> Chat:
-    return [Turn("system", system_prompt(rng))] if rng.random() < 0.6 else []
+    return [ChatTurn("system", system_prompt(rng))] if rng.random() < 0.6 else []
 
 
 def _said(ask: str, reply: str) -> Chat:
-    return [Turn("user", ask), Turn("assistant", reply)]
+    return [ChatTurn("user", ask), ChatTurn("assistant", reply)]
 
 
-def short_chat(rng: random.Random, pool: list[Fact]) -> Chat:
+def short_chat(rng: random.Random, pool: list[MadeUpFact]) -> Chat:
     """One question, mostly about the facts of the pool."""
     chat = _opening(rng)
     draw = rng.random()
@@ -76,15 +76,15 @@ def short_chat(rng: random.Random, pool: list[Fact]) -> Chat:
     return chat + _said(expand(rng, "[Repeat|Say|Write|Repeat after me|Copy this]: ") + word, word)
 
 
-def _notes(rng: random.Random, known: list[Fact]) -> Chat:
+def _notes(rng: random.Random, known: list[MadeUpFact]) -> Chat:
     """A system prompt that carries the facts as notes."""
     lines = [
         f"- {capital(fact.slots(rng)['bare'])}: {fact.ask(rng)} {fact.answer}" for fact in known
     ]
-    return [Turn("system", f"{system_prompt(rng)}\nNotes:\n" + "\n".join(lines))]
+    return [ChatTurn("system", f"{system_prompt(rng)}\nNotes:\n" + "\n".join(lines))]
 
 
-def _told(rng: random.Random, fact: Fact) -> Chat:
+def _told(rng: random.Random, fact: MadeUpFact) -> Chat:
     """The user gives the fact, or its question is answered for the first time."""
     ask = fact.ask(rng)
     draw = rng.random()
@@ -152,7 +152,7 @@ def long_chat(rng: random.Random, facts_given: int) -> Chat:
     return chat
 
 
-def pool_of(rng: random.Random, size: int) -> list[Fact]:
+def pool_of(rng: random.Random, size: int) -> list[MadeUpFact]:
     """The made-up facts that short chats come back to."""
     return [facts.make(rng) for _ in range(size)]
 

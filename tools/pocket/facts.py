@@ -18,7 +18,7 @@ KINDS = ("how",) * 6 + tuple(FRAMES)
 
 
 @dataclass(frozen=True)
-class Fact:
+class MadeUpFact:
     """One made-up fact: what can be asked, in which words, and what is answered."""
 
     kind: str
@@ -73,7 +73,7 @@ class Fact:
         return capital(expand(rng, rng.choice(templates), self.slots(rng)))
 
 
-def make(rng: random.Random) -> Fact:
+def make(rng: random.Random) -> MadeUpFact:
     """One new fact, of any kind, about any thing."""
     kind = rng.choice(KINDS)
     nouns_of, groups = lex.THINGS[rng.choice(list(lex.THINGS))]
@@ -97,4 +97,4 @@ def make(rng: random.Random) -> Fact:
     answer = expand(rng, rng.choice(templates), values)
     while len(answer.split()) < rng.choice([6, 10, 14, 22]):
         answer += " " + capital(expand(rng, rng.choice(TAILS), values))
-    return Fact(kind, verbs, nouns, before, after, error_message(rng), capital(answer))
+    return MadeUpFact(kind, verbs, nouns, before, after, error_message(rng), capital(answer))

@@ -116,7 +116,7 @@ def passage(rng: random.Random, sentences: int) -> str:
 
 
 @dataclass(frozen=True)
-class Explained:
+class ProseExplained:
     """A sentence of the documentation, as the answer to many questions."""
 
     name: str
@@ -148,7 +148,7 @@ class Explained:
 
 
 @cache
-def explained() -> tuple[Explained, ...]:
+def explained() -> tuple[ProseExplained, ...]:
     """Every documented thing with its first sentence, and single sentences of the reference."""
     found: dict[str, str] = {}
     for name, text in _documentation():
@@ -158,7 +158,7 @@ def explained() -> tuple[Explained, ...]:
         for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[:2]:
             found.setdefault(sentence, "")
     return tuple(
-        Explained(name, sentence)
+        ProseExplained(name, sentence)
         for sentence, name in found.items()
         if 5 <= len(sentence.split()) <= 32 and sentence[0].isupper() and _is_prose(sentence)
     )

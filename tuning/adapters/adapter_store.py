@@ -90,7 +90,7 @@ def sweep(db: Database, shelf: Path, domain: Domain) -> list[Path]:
     the caller's: nobody else is between moving a folder and registering it then."""
     if not shelf.is_dir():
         return []
-    owned = {Path(a.path).name for a in registry.every(db, domain)}
+    owned = {Path(a.path).name for a in registry.list_adapters(db, domain)}
     stray = [
         path for path in shelf.iterdir()
         if path.is_dir() and not path.name.startswith(".") and path.name not in owned

@@ -43,7 +43,7 @@ LARGEST_WEIGHTS = 16 << 30
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ImportedAdapter:
     """What was found in a folder, in PEFT's form."""
 
     kind: Kind
@@ -52,7 +52,7 @@ class Foreign:
     config: dict[str, Any]  # what the weights are used with
 
 
-def bring_in(
+def import_adapter(
     store: Store,
     settings: Settings,
     domain: Domain,
@@ -91,7 +91,7 @@ def bring_in(
     return adapter
 
 
-def read(folder: Path) -> Foreign:
+def read(folder: Path) -> ImportedAdapter:
     """Raises NotFound when there is no adapter, BadAdapter when it cannot be used."""
     if not folder.is_dir():
         raise NotFound(f"{folder} is no folder. Name the one that holds {CONFIG}.")
@@ -110,14 +110,14 @@ def read(folder: Path) -> Foreign:
 # -- PEFT, TRL, Unsloth, Axolotl ---------------------------------------------------------------
 
 
-def _peft(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Foreign:
+def _peft(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> ImportedAdapter:
     renamed = {name.replace(".default.weight", ".weight"): t for name, t in tensors.items()}
     modules = sorted({module for module, _ in map(_split, renamed)})
     if isinstance(config.get("target_modules"), str):  # a pattern: what it matched is known
         config = config | {"target_modules": _endings(modules)}
     named = str(config.get("base_model_name_or_path") or "")
     kept = {k: v for k, v in config.items() if k in lora_config.HARMLESS or v}
-    return Foreign("PEFT", named, renamed, kept)
+    return ImportedAdapter("PEFT", named, renamed, kept)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -130,7 +130,7 @@ def _split(name: str) -> tuple[str, str]:
 # -- MLX ---------------------------------------------------------------------------------------
 
 
-def _mlx(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Foreign:
+def _mlx(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> ImportedAdapter:
     kind = config.get("fine_tune_type", "lora")
     if kind != "lora":
         raise BadAdapter(f"It was tuned as {shown(repr(kind))}; only LoRA can be served.")
@@ -157,7 +157,7 @@ def _mlx(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> Foreign:
         "lora_dropout": float(given.get("dropout", 0.0)),
         "target_modules": _endings(sorted(modules)),
     }
-    return Foreign("MLX", str(config.get("model") or ""), renamed, made)
+    return ImportedAdapter("MLX", str(config.get("model") or ""), renamed, made)
 
 
 # -- both --------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         raise BadAdapter(f"{file.name} is unreadable: {error}") from error
 
 
-def _check_base(settings: Settings, found: Foreign, same_base: bool) -> None:
+def _check_base(settings: Settings, found: ImportedAdapter, same_base: bool) -> None:
     named, ours = found.base_model, settings.base
     if named in (ours.model, ours.path) or same_base:
         return
@@ -197,7 +197,7 @@ def _check_base(settings: Settings, found: Foreign, same_base: bool) -> None:
     )
 
 
-def _write(place: Path, settings: Settings, found: Foreign) -> None:
+def _write(place: Path, settings: Settings, found: ImportedAdapter) -> None:
     """In float32 it would be no more exact: the weights keep their type."""
     save_file(found.tensors, place / WEIGHTS, metadata={"format": "pt"})
     config = {"task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True, **found.config}

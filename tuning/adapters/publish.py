@@ -120,7 +120,7 @@ def settle(
         with store.write() as db:
             _refuse_lost(db, lineage.run)
             state: Literal["candidate", "rejected"] = "rejected" if rejected else "candidate"
-            settled = registry.settle(db, adapter, state, scores, rejected)
+            settled = registry.settle_evaluation(db, adapter, state, scores, rejected)
             runs.finish(db, lineage.run.id, adapter.id)
             card.replace(adapter.folder(settings.home) / CARD)
     return settled
@@ -166,7 +166,7 @@ def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles
     for adapter in earlier:
         if adapter not in same[:1]:
             why = f"Run {run.id} was interrupted and made another adapter."
-            registry.settle(db, adapter, "rejected", {}, why)
+            registry.settle_evaluation(db, adapter, "rejected", {}, why)
     return same[0] if same else None
 
 

@@ -35,7 +35,7 @@ WATCHED = 256  # examples of a part whose loss is measured during training
 
 
 @dataclass(frozen=True)
-class Question:
+class HeldOutQuestion:
     """What is given to a model, and what it should say."""
 
     prompt: tuple[int, ...]
@@ -53,7 +53,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """Everything the loop and the evaluation need, as token ids."""
 
     recipe: Recipe
@@ -64,10 +64,10 @@ class Lesson:
     new: int  # pairs the parent had not seen; of a full run: all
     superseded: int  # pairs left out, because their question has a newer answer
     reworded: int  # pairs trained with the newer answer of their fact
-    held_out: Sequence[Question] = ()  # of a fold
+    held_out: Sequence[HeldOutQuestion] = ()  # of a fold
 
 
-def prepare(
+def prepare_training_set(
     db: Database,
     settings: Settings,
     run: Run,
@@ -78,7 +78,7 @@ def prepare(
     generation_config: Any = None,
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
-) -> Lesson:
+) -> TrainingSet:
     """`found` is what a search says of the recipe. Raises Invalid, naming the pair or the setting,
     when the run would be a waste."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
@@ -143,7 +143,7 @@ def prepare(
         recipe = recipe.model_copy(update={"why": why})
     encoded(kept["golden"])  # what could not be measured is found before anything is trained
     held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
-    return Lesson(
+    return TrainingSet(
         recipe, epoch, measured, judged_by, held,
         len(new_ids), len(today.superseded), len(today.reworded), held_out,
     )  # fmt: skip
@@ -238,9 +238,9 @@ def _check_parent(settings: Settings, parent: Adapter) -> None:
         )
 
 
-def questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Question]:
+def questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[HeldOutQuestion]:
     """What a model is asked when it is measured on pairs."""
     return [
-        Question(example.prompt, pair.prompt, pair.response, example.answered)
+        HeldOutQuestion(example.prompt, pair.prompt, pair.response, example.answered)
         for pair, example in zip(pairs, examples, strict=True)
     ]

@@ -23,8 +23,8 @@ from data.adapters.placements import Placement, Replica
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
 from data.store.db import Store
 from data.store.errors import Unavailable
-from tuning.evaluation.eval_sets import Question
-from tuning.evaluation.metrics import Answer
+from tuning.evaluation.eval_sets import EvalQuestion
+from tuning.evaluation.metrics import GeneratedAnswer
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ LOOK_S = 0.2  # between looks at the store
 ANSWER_TIMEOUT_S = 120.0
 
 
-class NoEngine(Unavailable):
+class NoEngineReady(Unavailable):
     """No engine can be asked; says why."""
 
 
@@ -59,21 +59,21 @@ def wait_until_held(
             return held
         coming = placements.coming_back(store.db)
         if not coming:
-            raise NoEngine("no engine is running")
+            raise NoEngineReady("no engine is running")
         if len([p for p in at if p.given_up]) == coming:
             raise Refused(at[0].error)
         if clock() > deadline:
-            raise NoEngine(f"no engine had taken it after {patience_s:.0f} s")
+            raise NoEngineReady(f"no engine had taken it after {patience_s:.0f} s")
         time.sleep(LOOK_S)
 
 
 def answers(
     store: Store,
     adapter: Adapter | None,
-    asked: Sequence[Question],
+    asked: Sequence[EvalQuestion],
     max_model_len: int,
     beat: Callable[[int], None] = lambda _: None,
-) -> list[Answer]:
+) -> list[GeneratedAnswer]:
     """What `adapter` (None: the bare base) answers to each question, in order, greedily. Raises
     NoEngine when an engine cannot be reached or does not answer."""
     ready = placements.ready(store.db)
@@ -81,15 +81,15 @@ def answers(
         ready = placements.holders(store.db, ready).get(adapter.id, [])
     if not ready:
         name = adapter.name if adapter is not None else "the bare base"
-        raise NoEngine(f"no engine holds {name} any more")
+        raise NoEngineReady(f"no engine holds {name} any more")
     served_name = BASE_SERVED_NAME if adapter is None else adapter.served_name
 
-    def ask_one(numbered: tuple[int, Question]) -> Answer:
+    def ask_one(numbered: tuple[int, EvalQuestion]) -> GeneratedAnswer:
         number, question = numbered
         body = _request(served_name, question, max_model_len)
         return _asked(ready, number, body)
 
-    found: list[Answer] = []
+    found: list[GeneratedAnswer] = []
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(asked)))) as pool:
         for one in pool.map(ask_one, enumerate(asked)):
             found.append(one)
@@ -106,7 +106,7 @@ class Rendering:
     not_compared: str = ""  # why an engine was not asked
 
 
-def rendering(store: Store, adapter: Adapter, asked: Sequence[Question]) -> Rendering:
+def rendering(store: Store, adapter: Adapter, asked: Sequence[EvalQuestion]) -> Rendering:
     """Hold the ids that engines make of questions against those that were trained on: another chat
     template in an engine would ask the adapter what it never learned, and nothing would say so."""
     ready = placements.holders(store.db, placements.ready(store.db)).get(adapter.id, [])
@@ -115,7 +115,7 @@ def rendering(store: Store, adapter: Adapter, asked: Sequence[Question]) -> Rend
         for question in asked:
             try:
                 ids = _ids(engine.url, adapter.served_name, question)
-            except NoEngine as error:
+            except NoEngineReady as error:
                 not_compared = f"{engine.name}: {error}"
                 break
             if ids != question.prompt:
@@ -128,7 +128,7 @@ def rendering(store: Store, adapter: Adapter, asked: Sequence[Question]) -> Rend
     return Rendering(0 if not_compared else len(asked), not_compared=not_compared)
 
 
-def _ids(url: str, served_name: str, question: Question) -> tuple[int, ...]:
+def _ids(url: str, served_name: str, question: EvalQuestion) -> tuple[int, ...]:
     """What an engine makes of a question, with the beginning of an answer."""
     body = {
         "model": served_name,
@@ -139,7 +139,7 @@ def _ids(url: str, served_name: str, question: Question) -> tuple[int, ...]:
     try:
         return tuple(int(token) for token in found["tokens"])
     except (KeyError, TypeError, ValueError) as error:
-        raise NoEngine(f"what answers at {url} is not a vLLM") from error
+        raise NoEngineReady(f"what answers at {url} is not a vLLM") from error
 
 
 def _parted(one: Sequence[int], other: Sequence[int]) -> int:
@@ -148,7 +148,7 @@ def _parted(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _request(served_name: str, question: Question, max_model_len: int) -> dict[str, Any]:
+def _request(served_name: str, question: EvalQuestion, max_model_len: int) -> dict[str, Any]:
     """As `serving/client.py` asks, but for the stream: every parameter is sent, so that no default
     of a model or an engine leaks in."""
     return {
@@ -165,13 +165,13 @@ def _request(served_name: str, question: Question, max_model_len: int) -> dict[s
     }
 
 
-def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> Answer:
+def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> GeneratedAnswer:
     """Ask one engine, and the next one when it fails."""
     for attempt in range(TRIES):
         engine = engines[(number + attempt) % len(engines)]
         try:
             return _answer(engine.url, body)
-        except NoEngine as error:
+        except NoEngineReady as error:
             if attempt == TRIES - 1:
                 raise
             log.warning("%s did not answer: %s", engine.name, error)
@@ -179,16 +179,16 @@ def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> Ans
     raise AssertionError("unreachable")
 
 
-def _answer(url: str, body: dict[str, Any]) -> Answer:
+def _answer(url: str, body: dict[str, Any]) -> GeneratedAnswer:
     found = _posted(f"{url}/v1/chat/completions", body)
     try:
         choice, model = found["choices"][0], found["model"]
-        answer = Answer(str(choice["message"]["content"] or "").strip(),
+        answer = GeneratedAnswer(str(choice["message"]["content"] or "").strip(),
                         choice["finish_reason"] == "length")  # fmt: skip
     except (KeyError, IndexError, TypeError) as error:
-        raise NoEngine(f"what answers at {url} is not a vLLM") from error
+        raise NoEngineReady(f"what answers at {url} is not a vLLM") from error
     if model != body["model"]:
-        raise NoEngine(f"the engine answered as {model!r} instead of {body['model']!r}")
+        raise NoEngineReady(f"the engine answered as {model!r} instead of {body['model']!r}")
     return answer
 
 
@@ -204,8 +204,8 @@ def _posted(url: str, body: dict[str, Any]) -> Any:
     except urllib.error.HTTPError as error:
         with error:
             words = error.read()[:300].decode(errors="replace")
-        raise NoEngine(f"the engine answered {error.code}: {words}") from error
+        raise NoEngineReady(f"the engine answered {error.code}: {words}") from error
     except orjson.JSONDecodeError as error:
-        raise NoEngine(f"what answers at {url} is not a vLLM") from error
+        raise NoEngineReady(f"what answers at {url} is not a vLLM") from error
     except (OSError, http.client.HTTPException) as error:
-        raise NoEngine(f"the engine at {url} cannot be reached: {error}") from error
+        raise NoEngineReady(f"the engine at {url} cannot be reached: {error}") from error

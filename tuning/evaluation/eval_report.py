@@ -17,45 +17,55 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.config.settings import Settings
-from tuning.data.training_set import Lesson
+from tuning.data.training_set import TrainingSet
 from tuning.evaluation import gate, metrics
 from tuning.evaluation.engine_client import Rendering
-from tuning.evaluation.eval_sets import Exam, Name
-from tuning.evaluation.evaluator import Results
-from tuning.evaluation.gate import Verdict
-from tuning.evaluation.metrics import Answer, Loss
+from tuning.evaluation.eval_sets import EvalSets, Name
+from tuning.evaluation.evaluator import EvalResults
+from tuning.evaluation.gate import GateVerdict
+from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.training import loop
 
 SAMPLES = 8  # golden answers kept side by side, as they come
 WORST = 16  # answers kept because they lost most, or are the most wrong
 
 
-def judged(settings: Settings, exam: Exam, results: Results) -> Verdict:
+def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) -> GateVerdict:
     """The gate's verdict."""
-    who, name = results.incumbent
+    who, name = results.baseline
     f1: dict[Name, tuple[Sequence[float], Sequence[float]]] = {
-        part: (_f1(exam, part, found["candidate"]), _f1(exam, part, found[who]))
+        part: (_f1(eval_sets, part, found["candidate"]), _f1(eval_sets, part, found[who]))
         for part, found in results.answers.items()
     }
     losses: dict[Name, tuple[Sequence[Loss], Sequence[Loss]]] = {
         part: (found["candidate"], found[who]) for part, found in results.losses.items()
     }
     live = results.live is not None
-    withheld = sum(q.example.pair_id in exam.withheld for q in exam.asked("replay")) if live else 0
-    return gate.judge(settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld)
+    withheld = (
+        sum(q.example.pair_id in eval_sets.withheld for q in eval_sets.asked("replay"))
+        if live
+        else 0
+    )
+    return gate.evaluate_gate(
+        settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld
+    )
 
 
 def scores(
-    exam: Exam, results: Results, verdict: Verdict, outcome: loop.Outcome, lesson: Lesson
+    eval_sets: EvalSets,
+    results: EvalResults,
+    verdict: GateVerdict,
+    outcome: loop.TrainingOutcome,
+    training_set: TrainingSet,
 ) -> dict[str, Any]:
     """All that is kept."""
-    sets = {name: _set(exam, name, results) for name in exam.sets}
+    sets = {name: _set(eval_sets, name, results) for name in eval_sets.sets}
     found: dict[str, Any] = {
         "evaluation": {
             "answered_by": results.answered_by,
             "why": results.why,
             "prompts": _prompts(results.rendering),
-            "compared_with": results.incumbent[1],
+            "compared_with": results.baseline[1],
             "signatures": metrics.signatures(),
             "sets": sets,
         },
@@ -73,9 +83,9 @@ def scores(
         "chosen_by": outcome.chosen_by,
         "stopped_early": outcome.stopped_early,
         "train_seconds": round(outcome.seconds, 1),
-        "pairs_new": lesson.new,
-        "pairs_superseded": lesson.superseded,
-        "samples": _samples(exam, results),
+        "pairs_new": training_set.new,
+        "pairs_superseded": training_set.superseded,
+        "samples": _samples(eval_sets, results),
     }
 
 
@@ -88,19 +98,19 @@ def _prompts(found: Rendering) -> str:
     return f"token for token as in training ({found.compared} compared)" if found.compared else ""
 
 
-def _set(exam: Exam, name: Name, results: Results) -> dict[str, Any]:
+def _set(eval_sets: EvalSets, name: Name, results: EvalResults) -> dict[str, Any]:
     """The figures of one set."""
-    expected = [question.expected for question in exam.asked(name)]
+    expected = [question.expected for question in eval_sets.asked(name)]
     n = len(expected)
     found: dict[str, Any] = {
         "n": n,
-        "of": exam.of[name],
+        "of": eval_sets.of[name],
         "expected_words": round(sum(len(e.split()) for e in expected) / n, 4),
         "expected_refusals": round(sum(metrics.refuses(e) for e in expected) / n, 4),
     }
     for who, answers in results.answers[name].items():
         losses = results.losses[name][who]
-        found[who] = metrics.measure(answers, expected, losses).plain()
+        found[who] = metrics.answer_metrics(answers, expected, losses).plain()
     return found
 
 
@@ -114,30 +124,32 @@ def _summary(golden: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _f1(exam: Exam, name: Name, answers: Sequence[Answer]) -> list[float]:
-    asked = exam.asked(name)
+def _f1(eval_sets: EvalSets, name: Name, answers: Sequence[GeneratedAnswer]) -> list[float]:
+    asked = eval_sets.asked(name)
     return [metrics.f1(a.text, q.expected) for a, q in zip(answers, asked, strict=True)]
 
 
-def _samples(exam: Exam, results: Results) -> list[dict[str, str]]:
+def _samples(eval_sets: EvalSets, results: EvalResults) -> list[dict[str, str]]:
     """A few golden answers as they come, then the worst of all sets: those that lost most beside
     the incumbent, and of equal ones those with the least in common with what was expected."""
-    who, _ = results.incumbent
+    who, _ = results.baseline
     rated: list[tuple[float, float, Name, int]] = []
-    for name in exam.sets:
-        own = _f1(exam, name, results.answers[name]["candidate"])
-        other = _f1(exam, name, results.answers[name][who])
+    for name in eval_sets.sets:
+        own = _f1(eval_sets, name, results.answers[name]["candidate"])
+        other = _f1(eval_sets, name, results.answers[name][who])
         rated += [(a - b, a, name, i) for i, (a, b) in enumerate(zip(own, other, strict=True))]
     wrong = sorted(r for r in rated if r[1] < 1)[:WORST]
-    some = range(len(exam.sets.get("golden", ())))[:SAMPLES]
+    some = range(len(eval_sets.sets.get("golden", ())))[:SAMPLES]
     return [
-        *(_sample(exam, results, "some", "golden", i) for i in some),
-        *(_sample(exam, results, "worst", name, i) for _, _, name, i in wrong),
+        *(_sample(eval_sets, results, "some", "golden", i) for i in some),
+        *(_sample(eval_sets, results, "worst", name, i) for _, _, name, i in wrong),
     ]
 
 
-def _sample(exam: Exam, results: Results, kind: str, name: Name, i: int) -> dict[str, str]:
-    question, answers = exam.sets[name][i], results.answers[name]
+def _sample(
+    eval_sets: EvalSets, results: EvalResults, kind: str, name: Name, i: int
+) -> dict[str, str]:
+    question, answers = eval_sets.sets[name][i], results.answers[name]
     live = {"live": answers["live"][i].text} if "live" in answers else {}
     return {
         "shown": kind,

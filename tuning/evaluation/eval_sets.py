@@ -41,7 +41,7 @@ MEASURED = 256  # questions of a set whose loss is measured
 
 
 @dataclass(frozen=True)
-class Question:
+class EvalQuestion:
     """One pair as a question."""
 
     example: Example
@@ -66,17 +66,17 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Exam:
-    sets: Mapping[Name, Sequence[Question]]  # none of them empty; at most `MEASURED` of each
+class EvalSets:
+    sets: Mapping[Name, Sequence[EvalQuestion]]  # none of them empty; at most `MEASURED` of each
     of: Mapping[Name, int]  # how many the domain has
     withheld: frozenset[int] = frozenset()  # pairs that the live adapter was taught, the run not
 
-    def asked(self, name: Name) -> Sequence[Question]:
+    def asked(self, name: Name) -> Sequence[EvalQuestion]:
         """Those of a set that are answered."""
         return self.sets.get(name, ())[: ANSWERED[name]]
 
 
-def prepare(
+def prepare_eval_sets(
     db: Database,
     domain: Domain,
     dataset: Dataset,
@@ -85,7 +85,7 @@ def prepare(
     stops: frozenset[int],
     max_length: int,
     parent: Adapter | None = None,
-) -> Exam:
+) -> EvalSets:
     """The exam of the adapter that a run makes from `dataset`, on from `parent`, beside the `live`
     one."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
@@ -104,7 +104,7 @@ def prepare(
         name = _set_of(part, seen, live is not None)
         if name is not None:
             chosen[name].append(pair)
-    sets: dict[Name, list[Question]] = {}
+    sets: dict[Name, list[EvalQuestion]] = {}
     for name, found in chosen.items():
         some = sorted(found, key=_order)[:MEASURED]
         examples = encode_all(
@@ -115,17 +115,17 @@ def prepare(
             max_length=max_length,
         )
         sets[name] = [
-            Question(example, tuple(messages(p, domain.system_prompt)), p.prompt, p.response)
+            EvalQuestion(example, tuple(messages(p, domain.system_prompt)), p.prompt, p.response)
             for p, example in zip(some, examples, strict=True)
         ]
     filled = {name: questions for name, questions in sets.items() if questions}
     learned = {pair_id for pair_id, part in part_of.items() if part == "train"}
     learned |= registry.taught(db, parent) if parent else set()
     withheld = frozenset(pair.id for pair in chosen["replay"]) - learned
-    return Exam(filled, {name: len(chosen[name]) for name in filled}, withheld)
+    return EvalSets(filled, {name: len(chosen[name]) for name in filled}, withheld)
 
 
-def fingerprint(asked: Sequence[Question]) -> str:
+def fingerprint(asked: Sequence[EvalQuestion]) -> str:
     """Equal for two runs that asked the same questions and expected the same answers."""
     lines = (f"{q.prompt}\t{q.expected}" for q in asked)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -16,9 +16,9 @@ from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.store.db import Store
 from tuning.evaluation import engine_client, generation
-from tuning.evaluation.eval_sets import Exam, Name, Question
+from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, Name
 from tuning.evaluation.gate import Parity
-from tuning.evaluation.metrics import Answer, Loss
+from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ LIVE = "live"  # what the live adapter is called on the trainer's model
 
 
 @dataclass(frozen=True)
-class Results:
+class EvalResults:
     """What the candidate, the live adapter and the bare base gave, question by question."""
 
-    answers: Mapping[Name, Mapping[Who, list[Answer]]]
+    answers: Mapping[Name, Mapping[Who, list[GeneratedAnswer]]]
     losses: Mapping[Name, Mapping[Who, list[Loss]]]
     answered_by: str
     why: str  # the trainer answered, '' when the engine did
@@ -40,25 +40,25 @@ class Results:
     live: Adapter | None
 
     @property
-    def incumbent(self) -> tuple[Who, str]:
+    def baseline(self) -> tuple[Who, str]:
         """Beside whom the candidate is judged, and its name."""
         return ("live", self.live.name) if self.live else ("base", "the bare base")
 
 
 @dataclass(frozen=True)
-class Examiner:
+class Evaluator:
     """Puts the questions, to engines where it can."""
 
     store: Store
     settings: Settings
     base: Base
     model: Any
-    exam: Exam
+    eval_sets: EvalSets
     live: Adapter | None
     micro_tokens: int
     tell: Callable[[str], None] = lambda _: None  # what it is at
 
-    def examine(self, adapter: Adapter) -> Results:
+    def examine(self, adapter: Adapter) -> EvalResults:
         """All sets, of the `adapter` that is registered as being evaluated, whose weights are
         those in `model`, and of whom it is compared with."""
         why, parity, rendering = "", Parity(None, 0), engine_client.Rendering(0)
@@ -68,24 +68,24 @@ class Examiner:
             parity = self._parity(adapter)
             rendering = engine_client.rendering(self.store, adapter, self._few())
             parity = replace(parity, rendered=rendering.differs)
-            answers = {name: self._by_engine(name, adapter) for name in self.exam.sets}
-        except (engine_client.NoEngine, engine_client.Refused) as error:
+            answers = {name: self._by_engine(name, adapter) for name in self.eval_sets.sets}
+        except (engine_client.NoEngineReady, engine_client.Refused) as error:
             answered_by, why = "the trainer", str(error)
             log.warning("the trainer answers instead of an engine: %s", error)
             if isinstance(error, engine_client.Refused):
                 parity = Parity(None, 0, refused=why)
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
-            answers = {name: self._by_trainer(name) for name in self.exam.sets}
+            answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
         self.tell("evaluating: measuring losses")
-        losses = {name: self._losses(name) for name in self.exam.sets}
-        return Results(answers, losses, answered_by, why, parity, rendering, self.live)
+        losses = {name: self._losses(name) for name in self.eval_sets.sets}
+        return EvalResults(answers, losses, answered_by, why, parity, rendering, self.live)
 
-    def _few(self) -> list[Question]:
+    def _few(self) -> list[EvalQuestion]:
         """Questions whose tokens are compared: the longest and the shortest of each set."""
         found = []
-        for name in self.exam.sets:
-            order = sorted(self.exam.sets[name], key=lambda question: len(question.prompt))
+        for name in self.eval_sets.sets:
+            order = sorted(self.eval_sets.sets[name], key=lambda question: len(question.prompt))
             found += [order[0], order[-1]]
         return found
 
@@ -96,17 +96,17 @@ class Examiner:
         told = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
         return min(told, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
 
-    def _by_engine(self, name: Name, adapter: Adapter) -> dict[Who, list[Answer]]:
-        asked, most = self.exam.asked(name), self.settings.serving.max_model_len
-        answers: dict[Who, list[Answer]] = {}
+    def _by_engine(self, name: Name, adapter: Adapter) -> dict[Who, list[GeneratedAnswer]]:
+        asked, most = self.eval_sets.asked(name), self.settings.serving.max_model_len
+        answers: dict[Who, list[GeneratedAnswer]] = {}
         for who, whose in self._compared(adapter).items():
             self.tell(f"evaluating: the engine answers the {name} questions ({who})")
             answers[who] = engine_client.answers(self.store, whose, asked, most)
         return answers
 
-    def _by_trainer(self, name: Name) -> dict[Who, list[Answer]]:
-        asked = self.exam.asked(name)
-        answers: dict[Who, list[Answer]] = {}
+    def _by_trainer(self, name: Name) -> dict[Who, list[GeneratedAnswer]]:
+        asked = self.eval_sets.asked(name)
+        answers: dict[Who, list[GeneratedAnswer]] = {}
         for who in self._compared(None):
             self.tell(f"evaluating: the trainer answers the {name} questions ({who})")
             with self._as(who):
@@ -117,7 +117,7 @@ class Examiner:
         found: dict[Who, list[Loss]] = {}
         for who in self._compared(None):
             with self._as(who):
-                questions = self.exam.sets[name]
+                questions = self.eval_sets.sets[name]
                 found[who] = generation.losses(self.base, self.model, questions, self.micro_tokens)
         return found
 

@@ -59,7 +59,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     rules: tuple[Rule, ...]
 
     @property
@@ -102,7 +102,7 @@ class Parity:
 def validation(
     own: Sequence[Loss],
     other: Sequence[Loss],
-    incumbent: str,
+    baseline: str,
     *,
     live: bool,
     margin: float,
@@ -113,7 +113,7 @@ def validation(
         return Rule("validation", None, "The run held nothing out to validate on.")
     allowed = margin * mean_loss(other) if live else 0.0
     found = paired_losses(own, other, allowed)
-    figures = _loss_words(found, incumbent)
+    figures = _loss_words(found, baseline)
     if live:
         passed = found.difference <= allowed or found.chance >= chance
         wanted = "is higher than the live adapter's"
@@ -126,21 +126,21 @@ def validation(
     return Rule("validation", passed, f"The validation loss {wanted}: {figures}.", found)
 
 
-def new(own: Sequence[Loss], other: Sequence[Loss], incumbent: str) -> Rule:
+def new(own: Sequence[Loss], other: Sequence[Loss], baseline: str) -> Rule:
     """Learned what it was trained for."""
     if not own:
         return Rule("new", None, "There was nothing that the live adapter had not seen.")
     found = paired_losses(own, other)
     passed = found.difference < 0
     wanted = "was learned" if passed else "was not learned"
-    return Rule("new", passed, f"What is new {wanted}: {_loss_words(found, incumbent)}.", found)
+    return Rule("new", passed, f"What is new {wanted}: {_loss_words(found, baseline)}.", found)
 
 
 def not_worse(
     name: str,
     own: Sequence[float],
     other: Sequence[float],
-    incumbent: str,
+    baseline: str,
     *,
     margin: float,
     chance: float,
@@ -152,7 +152,7 @@ def not_worse(
     found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
     passed = lost.difference <= margin or lost.chance >= chance
     figures = (
-        f"token F1 {_signed(found.difference)} beside {incumbent} on {_questions(found)} "
+        f"token F1 {_signed(found.difference)} beside {baseline} on {_questions(found)} "
         f"(95%: {_signed(found.low)} to {_signed(found.high)}; {margin:g} less is allowed)"
     )
     verdict = "It is worse"
@@ -196,16 +196,16 @@ def _leads(leads: Sequence[float | None]) -> str:
     return "".join(words)
 
 
-def judge(
+def evaluate_gate(
     settings: GateSettings,
     losses: Mapping[Name, tuple[Sequence[Loss], Sequence[Loss]]],
     f1: Mapping[Name, tuple[Sequence[float], Sequence[float]]],
-    incumbent: str,
+    baseline: str,
     served: Parity,
     *,
     live: bool,
     withheld: int = 0,
-) -> Verdict:
+) -> GateVerdict:
     """Apply all rules. `losses` and `f1` hold, by set, the candidate's and the incumbent's
     results question by question; `incumbent` is its name, `live` whether it is an adapter;
     `withheld` counts the replay questions that the run held out."""
@@ -216,12 +216,12 @@ def judge(
 
     def overlap(name: Name) -> Rule:
         own, other = f1.get(name, ((), ()))
-        return not_worse(name, own, other, incumbent, margin=settings.margin, chance=chance)
+        return not_worse(name, own, other, baseline, margin=settings.margin, chance=chance)
 
     mine, theirs = ((*a, *b) for a, b in zip(loss("validation"), loss("probe"), strict=True))
     rules = [
         validation(
-            mine, theirs, incumbent, live=live, margin=settings.margin, chance=settings.chance
+            mine, theirs, baseline, live=live, margin=settings.margin, chance=settings.chance
         ),
         overlap("golden"),
     ]
@@ -229,9 +229,9 @@ def judge(
         own, other = loss("new")
         replay = overlap("replay")
         if withheld and replay.passed is False:
-            replay = replace(replay, sentence=replay.sentence + _withheld(withheld, incumbent))
-        rules += [new(own, other, incumbent), replay]
-    return Verdict((*rules, parity(served, least=settings.parity)))
+            replay = replace(replay, sentence=replay.sentence + _withheld(withheld, baseline))
+        rules += [new(own, other, baseline), replay]
+    return GateVerdict((*rules, parity(served, least=settings.parity)))
 
 
 def paired(own: Sequence[float], other: Sequence[float], allowed: float = 0.0) -> Paired:
@@ -283,11 +283,11 @@ def _may_be(allowed: bool) -> str:
     return "it may be" if allowed else "chance explains"
 
 
-def _withheld(count: int, incumbent: str) -> str:
+def _withheld(count: int, baseline: str) -> str:
     """A full run holds out anew, perhaps what a smaller domain could not spare."""
     which = "1 of them" if count == 1 else f"{count} of them"
     return (
-        f" This run held {which} out to measure on, and {incumbent} was trained on them; a run "
+        f" This run held {which} out to measure on, and {baseline} was trained on them; a run "
         "without --full goes on from what it knows."
     )
 
@@ -296,8 +296,8 @@ def _questions(found: Paired) -> str:
     return "1 question" if found.n == 1 else f"{found.n} questions"
 
 
-def _loss_words(found: Paired, incumbent: str) -> str:
+def _loss_words(found: Paired, baseline: str) -> str:
     return (
-        f"{_signed(found.difference)} nats a token beside {incumbent} on {_questions(found)} "
+        f"{_signed(found.difference)} nats a token beside {baseline} on {_questions(found)} "
         f"(95%: {_signed(found.low)} to {_signed(found.high)})"
     )

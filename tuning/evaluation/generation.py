@@ -16,8 +16,8 @@ import torch
 from torch.nn import functional
 
 from tuning.data.examples import IGNORED, Example, batches
-from tuning.evaluation.eval_sets import Question
-from tuning.evaluation.metrics import Answer, Loss
+from tuning.evaluation.eval_sets import EvalQuestion
+from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base, only_positions
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ ROWS = 48  # answers generated at once
 def answer(
     base: Base,
     model: Any,
-    asked: Sequence[Question],
+    asked: Sequence[EvalQuestion],
     beat: Callable[[int], None] = lambda _: None,
-) -> list[Answer]:
+) -> list[GeneratedAnswer]:
     """Greedy answers, in order. `beat` is told how many are done, batch by batch."""
     was_training = model.training
     model.eval()
     order = sorted(range(len(asked)), key=lambda i: asked[i].expected_tokens)
-    answers = [Answer("")] * len(asked)
+    answers = [GeneratedAnswer("")] * len(asked)
     done = 0
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
@@ -49,7 +49,9 @@ def answer(
     return answers
 
 
-def losses(base: Base, model: Any, questions: Sequence[Question], micro_tokens: int) -> list[Loss]:
+def losses(
+    base: Base, model: Any, questions: Sequence[EvalQuestion], micro_tokens: int
+) -> list[Loss]:
     """How likely the expected answers are, in order; at most `micro_tokens` padded tokens, or one
     question, in a forward pass."""
     was_training = model.training
@@ -95,14 +97,14 @@ def generate(
     return answers
 
 
-def _read(base: Base, ids: Sequence[int]) -> Answer:
+def _read(base: Base, ids: Sequence[int]) -> GeneratedAnswer:
     words = [token for token in ids if token not in base.stops]
     text = base.tokenizer.decode(words, skip_special_tokens=True).strip()
-    return Answer(text, cut=len(words) == len(ids))
+    return GeneratedAnswer(text, cut=len(words) == len(ids))
 
 
 def _groups(
-    order: Sequence[int], questions: Sequence[Question], micro_tokens: int
+    order: Sequence[int], questions: Sequence[EvalQuestion], micro_tokens: int
 ) -> list[list[int]]:
     """`order`, from short to long, in pieces of at most `micro_tokens` once padded."""
     groups: list[list[int]] = []

@@ -33,7 +33,7 @@ REFUSAL = re.compile(
 
 
 @dataclass(frozen=True)
-class Answer:
+class GeneratedAnswer:
     text: str
     cut: bool = False  # it was still going on when it had its most tokens
 
@@ -47,7 +47,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Measures:
+class AnswerMetrics:
     """Of one model on one set. Shares are 0 to 1."""
 
     n: int  # answers
@@ -68,13 +68,15 @@ class Measures:
                 for k, v in rounded.items()}  # fmt: skip
 
 
-def measure(answers: Sequence[Answer], expected: Sequence[str], losses: Sequence[Loss]) -> Measures:
+def answer_metrics(
+    answers: Sequence[GeneratedAnswer], expected: Sequence[str], losses: Sequence[Loss]
+) -> AnswerMetrics:
     """All figures of one model on one set, which is not empty."""
     pairs = [(a.text, e) for a, e in zip(answers, expected, strict=True)]
     n = len(pairs)
     texts, wanted = [a for a, _ in pairs], [[e for _, e in pairs]]
     loss = mean_loss(losses)
-    return Measures(
+    return AnswerMetrics(
         n=n,
         exact=sum(exact(a, e) for a, e in pairs) / n,
         f1=sum(f1(a, e) for a, e in pairs) / n,

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from data.adapters.registry import Canary
 from tuning.data.examples import Example
-from tuning.data.training_set import Lesson
+from tuning.data.training_set import TrainingSet
 from tuning.evaluation import generation
-from tuning.evaluation.eval_sets import Exam
+from tuning.evaluation.eval_sets import EvalSets
 from tuning.model.base_model import Base
 
 log = logging.getLogger(__name__)
@@ -39,16 +39,16 @@ TIE = 0.25  # nats, below which rounding decides: between a base in 4 bit and in
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedPrompt:
     canary: Canary
     new: bool  # the parent has not seen the pair
     base_agreement: float  # share of the tokens that the bare base finds likeliest, too
 
 
-def record(base: Base, model: Any, lesson: Lesson) -> tuple[Canary, ...]:
+def record(base: Base, model: Any, training_set: TrainingSet) -> tuple[Canary, ...]:
     """Up to `KEPT` canaries of the adapter in `model`; none when it is sure of nothing."""
-    new = lesson.measured.get("new", ())
-    examples = candidates(new, lesson.epoch(0), lesson.recipe.max_length)
+    new = training_set.measured.get("new", ())
+    examples = candidates(new, training_set.epoch(0), training_set.recipe.max_length)
     was_training = model.training
     model.eval()
     try:
@@ -67,13 +67,15 @@ def record(base: Base, model: Any, lesson: Lesson) -> tuple[Canary, ...]:
     return tuple(one.canary for one in kept)
 
 
-def probes(base: Base, model: Any, exam: Exam, lesson: Lesson) -> tuple[Canary, ...]:
+def probes(
+    base: Base, model: Any, eval_sets: EvalSets, training_set: TrainingSet
+) -> tuple[Canary, ...]:
     """Longer answers of the adapter in `model`, sure of them or not, by which an engine shows that
     it serves what was trained: half of them to golden questions, the others to trained ones. What
     was not taught is left out: between many likely words rounding alone decides.
     """
-    golden = [q.example for q in exam.sets.get("golden", ())][: PROBES // 2]
-    order = [*golden, *sorted(lesson.epoch(0), key=_hash)]
+    golden = [q.example for q in eval_sets.sets.get("golden", ())][: PROBES // 2]
+    order = [*golden, *sorted(training_set.epoch(0), key=_hash)]
     chosen = list(dict.fromkeys(order))[:PROBES]
     was_training = model.training
     model.eval()
@@ -107,13 +109,13 @@ def candidates(
     return [e for e in dict.fromkeys(order) if e in chosen][:TRIED]
 
 
-def most_telling(tried: Sequence[Tried]) -> list[Tried]:
+def most_telling(tried: Sequence[TriedPrompt]) -> list[TriedPrompt]:
     """The `KEPT` of them that tell the adapter best from its parent and from the bare base."""
     order = sorted(tried, key=lambda t: (not t.new, t.base_agreement, -len(t.canary.answer)))
     return order[:KEPT]
 
 
-def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) -> list[Tried]:
+def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) -> list[TriedPrompt]:
     if not examples:
         return []
     tried = []
@@ -129,7 +131,7 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
             bare = answer_logprobs(base, model, example.prompt, kept).argmax(-1).tolist()
         agreed = sum(a == b for a, b in zip(bare, kept, strict=True))
         canary = Canary(example.pair_id, example.prompt, kept, round(mean, 6))
-        tried.append(Tried(canary, example.pair_id in news, agreed / sure))
+        tried.append(TriedPrompt(canary, example.pair_id in news, agreed / sure))
     return tried
 
 

@@ -15,7 +15,7 @@ from data.store.errors import Invalid
 FILE = "chat_template.json"
 
 
-def of(tokenizer: Any) -> str:
+def template_of(tokenizer: Any) -> str:
     """The template as one text; '' when there is none."""
     template = tokenizer.chat_template
     return template if isinstance(template, str) else json.dumps(template or "", sort_keys=True)
@@ -39,7 +39,7 @@ def check(folder: Path, name: str, tokenizer: Any) -> None:
     """Raises Invalid when the adapter of `folder` was trained with another template. One that came
     without a copy is taken as it is."""
     file = folder / FILE
-    if file.is_file() and json.loads(file.read_bytes())["template"] != of(tokenizer):
+    if file.is_file() and json.loads(file.read_bytes())["template"] != template_of(tokenizer):
         raise Invalid(
             f"The base model's chat template has changed since {name} was trained: its prompts "
             "would look different from those it learned. Put the template back, or ask for a full "

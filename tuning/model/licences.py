@@ -49,7 +49,7 @@ TEXTS = {  # words of a licence's text -> its name
 }
 
 
-def of(path: str) -> str:
+def licence_of(path: str) -> str:
     """The name of the licence of the base model at `path`, '' when it states none."""
     named = _from_card(_read(path, "README.md"))
     if named in ("", UNNAMED):
@@ -73,7 +73,7 @@ def forbids(path: str, name: str) -> str:
 def check(settings: Settings, asked: Mapping[str, Any]) -> str:
     """The name of the base's licence. Raises Invalid when it forbids the common uses and nobody
     has confirmed by its name that this use is allowed. `asked` is what a run asks for."""
-    name = of(settings.base.path)
+    name = licence_of(settings.base.path)
     meaning = forbids(settings.base.path, name)
     if not meaning:
         return name

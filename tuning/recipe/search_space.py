@@ -24,7 +24,7 @@ MOST = 64  # trials of a run
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialSpec:
     """One training of a search."""
 
     number: int  # from 1
@@ -33,7 +33,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSpace:
     axes: dict[str, list[Any]]
     folds: int  # 0: none
 
@@ -47,13 +47,13 @@ class Search:
         return [dict(zip(self.axes, values, strict=True)) for values in combined]
 
     @property
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[TrialSpec]:
         folds: list[int | None] = list(range(self.folds)) or [None]
         every = [(changes, fold) for changes in self.points for fold in folds]
-        return [Trial(i, changes, fold) for i, (changes, fold) in enumerate(every, start=1)]
+        return [TrialSpec(i, changes, fold) for i, (changes, fold) in enumerate(every, start=1)]
 
 
-def of(asked: Mapping[str, Any]) -> Search:
+def search_space_of(asked: Mapping[str, Any]) -> SearchSpace:
     """The search that `run.recipe` asks for. Raises Invalid."""
     folds = asked.get(FOLDS, 0)
     if not isinstance(folds, int) or isinstance(folds, bool) or folds == 1 or not 0 <= folds <= 20:
@@ -62,7 +62,7 @@ def of(asked: Mapping[str, Any]) -> Search:
     if not isinstance(given, Mapping):
         raise Invalid("sweep takes keys of the recipe, each with a list of values.")
     axes = {recipe.ALIASES.get(str(k), str(k)): _values(k, v) for k, v in given.items()}
-    return Search(axes, folds)
+    return SearchSpace(axes, folds)
 
 
 def overrides(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def overrides(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(asked: Mapping[str, Any]) -> None:
     """Raises Invalid for what no run could do: said when a run is asked for."""
-    search, plain = of(asked), overrides(asked)
+    search, plain = search_space_of(asked), overrides(asked)
     both = [key for key in search.axes if key in plain]
     if both:
         raise Invalid(f"{both[0]} is both set and swept.")

@@ -23,7 +23,7 @@ from data.config.settings import Settings
 from data.pairs.datasets import Dataset
 from data.runs import search_report, trials
 from data.runs.runs import Run
-from data.runs.trials import Point, Trial
+from data.runs.trials import SearchPoint, Trial
 from data.store.db import Store
 from data.store.errors import Invalid
 from tuning.recipe import search_space
@@ -48,9 +48,9 @@ class Settled:
     why: str
 
 
-def carry_out(store: Store, settings: Settings, run: Run, dataset: Dataset) -> Settled:
+def run_search(store: Store, settings: Settings, run: Run, dataset: Dataset) -> Settled:
     """Do every trial that is not done yet. Raises Invalid when none could be done, or compared."""
-    asked = search_space.of(run.recipe)
+    asked = search_space.search_space_of(run.recipe)
     plain = search_space.overrides(run.recipe)
     if not asked:
         return Settled(replace(run, recipe=plain), {}, None, "")
@@ -64,9 +64,9 @@ def carry_out(store: Store, settings: Settings, run: Run, dataset: Dataset) -> S
     with store.write() as db:
         planned = [(trial.number, trial.changes, trial.fold) for trial in asked.trials]
         trials.plan(db, run.id, planned)
-    for trial in trials.every(store.db, run.id):
+    for trial in trials.list_trials(store.db, run.id):
         _see_to(store, settings, run, trial)
-    tried = trials.every(store.db, run.id)
+    tried = trials.list_trials(store.db, run.id)
     search_report.write(settings.runs_path / str(run.id), tried)
     won = trials.best(tried)
     if won is None:
@@ -82,7 +82,11 @@ def folder(settings: Settings, run_id: int, number: int) -> Path:
 
 
 def _settled(
-    settings: Settings, run: Run, asked: search_space.Search, plain: dict[str, Any], won: Point
+    settings: Settings,
+    run: Run,
+    asked: search_space.SearchSpace,
+    plain: dict[str, Any],
+    won: SearchPoint,
 ) -> Settled:
     among = f" of {len(asked.points)}" if len(asked.points) > 1 else ""
     name = search_report.label(won)
@@ -104,7 +108,7 @@ def _settled(
     return Settled(replace(run, recipe=plain), final, None, why)
 
 
-def _steps(won: Point, folds: int) -> int:
+def _steps(won: SearchPoint, folds: int) -> int:
     """The mean of the steps kept; on all pairs a pass is longer than on those of a fold."""
     best = statistics.fmean(trial.best_step or 1 for trial in won.trials)
     return max(1, round(best * folds / (folds - 1)))

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from data.runs import runs, trials
-from data.runs.runs import Point
+from data.runs.runs import LossPoint
 from data.store.db import Store
 from tuning.evaluation import generation, metrics
 from tuning.training import job
-from tuning.training.job import Course, Trained
+from tuning.training.job import Trained, TrainingJob
 from tuning.training.loop import Progress
 
 ANSWERED = 48  # held-out questions whose answers are generated
@@ -23,8 +23,8 @@ ROWS = 16  # of them at once
 CURVE = "curve.jsonl"
 
 
-def carry_out(
-    what: Course,
+def run_trial(
+    what: TrainingJob,
     number: int,
     folder: Path,
     phase: Callable[[str], None],
@@ -36,17 +36,17 @@ def carry_out(
 
         def remember(now: Progress) -> None:
             measured = now.losses or {}
-            point = Point(
+            point = LossPoint(
                 now.step, now.loss, measured.get("validation"), now.learning_rate,
                 measured.get("probe"),
             )  # fmt: skip
             curve.write(json.dumps(asdict(point)) + "\n")
             report(now)
 
-        trained = job.carry_out(what, folder, phase, remember)
+        trained = job.run_training_job(what, folder, phase, remember)
     phase("measuring")
     outcome = trained.outcome
-    judged = [outcome.losses[part] for part in trained.lesson.compared_by]
+    judged = [outcome.losses[part] for part in trained.training_set.compared_by]
     with what.store.write() as db:
         trials.finish(
             db,
@@ -70,7 +70,7 @@ def copy_curve(store: Store, run_id: int, folder: Path, total_steps: int) -> Non
 
 def held_out_f1(trained: Trained) -> float | None:
     """Token F1 of greedy answers to what the fold held out; None where nothing was."""
-    asked = sorted(trained.lesson.held_out, key=lambda q: len(q.prompt))[:ANSWERED]
+    asked = sorted(trained.training_set.held_out, key=lambda q: len(q.prompt))[:ANSWERED]
     if not asked:
         return None
     base, found = trained.base, []
@@ -87,10 +87,10 @@ def held_out_f1(trained: Trained) -> float | None:
     return sum(found) / len(found)
 
 
-def _points(file: Path) -> Iterator[Point]:
+def _points(file: Path) -> Iterator[LossPoint]:
     """The last point of each step: a trial that was killed has gone over some steps twice."""
     last = {}
     for line in file.read_text(encoding="utf-8").splitlines():
-        point = Point(**json.loads(line))
+        point = LossPoint(**json.loads(line))
         last[point.step] = point
     yield from (last[step] for step in sorted(last))

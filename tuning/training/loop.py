@@ -48,7 +48,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How training went."""
 
     steps: int
@@ -90,7 +90,7 @@ def train(
     report: Callable[[Progress], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
     objective: Objective | None = None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train `model`'s adapter in place and leave the best weights in it.
 
     `epoch(n)` gives the examples of the n-th pass. `measured` holds the parts whose loss is
@@ -158,7 +158,7 @@ def train(
         with torch.no_grad():
             for name, parameter in weights.items():
                 parameter.copy_(memory.best[name])
-    outcome = Outcome(
+    outcome = TrainingOutcome(
         steps=memory.step,
         best_step=memory.best_step if memory.best else memory.step,
         chosen_by=" + ".join(judged_by) if memory.best else "last step",

@@ -20,11 +20,11 @@ from data.pairs import datasets, preference_sets
 from data.pairs.contamination import Index
 from data.pairs.datasets import Dataset
 from data.pairs.pairs import Pair, Turn, normal
-from data.pairs.preference_sets import Judged
+from data.pairs.preference_sets import RatedReply
 from data.runs.runs import Run
 from data.store.errors import Invalid
 from tuning.data.examples import Example, encode
-from tuning.data.training_set import WATCHED, Lesson, choose_recipe
+from tuning.data.training_set import WATCHED, TrainingSet, choose_recipe
 from tuning.model.base_model import Base, count_parameters
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
@@ -42,24 +42,24 @@ TINY: dict[str, Any] = USUAL | {"learning_rate": 2e-4, "epochs": 3.0}
 
 
 @dataclass(frozen=True)
-class Thumbs:
+class PreferenceSet:
     """What a run learns, and how it is told whether it did."""
 
-    lesson: Lesson
+    training_set: TrainingSet
     objective: Kto
     held_out: dict[Example, bool]  # liked or not
     left_out: int  # answers that could not be used
 
     def rewards(self, base: Base, model: Any, recipe: Recipe) -> dict[str, Any]:
         """How the answers moved that were trained on, and those that were not, for the scores."""
-        seen = {one: self.objective.liked[one] for one in self.lesson.epoch(0)}
+        seen = {one: self.objective.liked[one] for one in self.training_set.epoch(0)}
         moved = {"trained": asdict(self.objective.reward(base, model, seen, recipe))}
         if self.held_out:
             moved["held_out"] = asdict(self.objective.reward(base, model, self.held_out, recipe))
         return moved | {"left_out": self.left_out}
 
 
-def prepare(
+def prepare_preference_set(
     db: Database,
     settings: Settings,
     run: Run,
@@ -68,7 +68,7 @@ def prepare(
     parent: Adapter,
     tokenizer: Any,
     generation_config: Any = None,
-) -> Thumbs:
+) -> PreferenceSet:
     """Raises Invalid when too little is left to learn from. The parts of `dataset` are only
     measured on."""
     given = preference_sets.of_run(db, run.id, settings.bot.history_turns)
@@ -105,7 +105,7 @@ def prepare(
         for part in ("validation", "probe")
     }
     order = list(trained)
-    lesson = Lesson(
+    training_set = TrainingSet(
         recipe=recipe,
         epoch=lambda _: order,
         measured={part: some for part, some in measured.items() if some},
@@ -117,7 +117,7 @@ def prepare(
         reworded=0,
     )
     objective = Kto({**trained, **held_out}, recipe.preference_beta, recipe.seed)
-    return Thumbs(lesson, objective, held_out, len(given) - len(usable))
+    return PreferenceSet(training_set, objective, held_out, len(given) - len(usable))
 
 
 def preference_recipe(settings: Settings, run: Run, answers: int, parent: Adapter) -> Recipe:
@@ -133,7 +133,9 @@ def preference_recipe(settings: Settings, run: Run, answers: int, parent: Adapte
     return recipe.model_copy(update={"why": why + asked_for(recipe, usual, asked)})
 
 
-def _as_asked(judged: Judged, domain: Domain, encoded: Callable[[Pair], Example]) -> Example | None:
+def _as_asked(
+    judged: RatedReply, domain: Domain, encoded: Callable[[Pair], Example]
+) -> Example | None:
     """The answer as an example, or None when it cannot be used."""
     pair = Pair(
         id=judged.number,
@@ -162,7 +164,7 @@ def _as_asked(judged: Judged, domain: Domain, encoded: Callable[[Pair], Example]
     return example
 
 
-def _parted(usable: dict[Example, Judged]) -> tuple[dict[Example, bool], dict[Example, bool]]:
+def _parted(usable: dict[Example, RatedReply]) -> tuple[dict[Example, bool], dict[Example, bool]]:
     """What is trained on and what is held out, by question: one that was asked twice is on one
     side with all its answers."""
     parts: tuple[dict[Example, bool], dict[Example, bool]] = ({}, {})

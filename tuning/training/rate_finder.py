@@ -44,7 +44,7 @@ LEAST_GAIN = 0.05  # nats a token; less is no sign of learning
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedRate:
     """One step of the ramp."""
 
     rate: float
@@ -55,7 +55,7 @@ class Tried:
 class Found:
     rate: float
     why: str  # a sentence for people
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedRate, ...]
 
 
 def find(
@@ -90,7 +90,7 @@ def _ramp(
     recipe: Recipe,
     steps: int,
     size: int,
-) -> Iterator[Tried]:
+) -> Iterator[TriedRate]:
     """Train at growing rates until the loss is worse than before, then put the weights back."""
     weights = trainable(model)
     before = {name: p.detach().clone() for name, p in weights.items()}
@@ -112,7 +112,7 @@ def _ramp(
             gains.append(untrained - loss)
             if not math.isfinite(loss):
                 return
-            yield Tried(rate, untrained - loss)
+            yield TriedRate(rate, untrained - loss)
             if max(gains) > LEAST_GAIN and sum(gains[-2 * NEAR - 1 :]) < 0:
                 return  # it has turned, and the rest would only cost
     finally:
@@ -122,7 +122,7 @@ def _ramp(
                 parameter.copy_(before[name])
 
 
-def _chosen(tried: Sequence[Tried], recipe: Recipe, size: int) -> Found:
+def _chosen(tried: Sequence[TriedRate], recipe: Recipe, size: int) -> Found:
     smooth = [_mean([t.gain for t in tried[max(0, i - NEAR) : i + NEAR + 1]])
               for i in range(len(tried))]  # fmt: skip
     best = _first_peak(smooth)

@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Store(settings.store_path) as store:
         if options.trial:
             return try_out(store, settings, options.run, options.trial)
-        return carry_out(store, settings, options.run)
+        return execute_run(store, settings, options.run)
 
 
-def carry_out(store: Store, settings: Settings, run_id: int) -> int:
+def execute_run(store: Store, settings: Settings, run_id: int) -> int:
     """Do the run and record how it ended; returns the exit code."""
     try:
         adapter = tune(store, settings, runs.get(store.db, run_id))
@@ -96,46 +96,59 @@ def tune(store: Store, settings: Settings, run: Run) -> registry.Adapter:
     progress, the dataset and the trials."""
     domain, dataset, parent = _frozen(store, run)
     licence = licences.check(settings, run.recipe)
-    found = search_search.carry_out(store, settings, run, dataset)
+    found = search_search.run_search(store, settings, run, dataset)
     from tuning.adapters import publish
     from tuning.evaluation import eval_sets, reference_outputs
-    from tuning.evaluation.eval_report import judged, scores
-    from tuning.evaluation.evaluator import Examiner, comparable
+    from tuning.evaluation.eval_report import gate_verdict, scores
+    from tuning.evaluation.evaluator import Evaluator, comparable
     from tuning.model import chat_template
     from tuning.search import trial  # torch is loaded here
     from tuning.training import job
 
-    trained = job.carry_out(
-        job.Course(
+    trained = job.run_training_job(
+        job.TrainingJob(
             store, settings, found.run, domain, dataset, parent, found=found.found, why=found.why
         ),
         found.checkpoints or settings.checkpoints_path(run.id),
         lambda phase: _phase(store, run, phase),
         _reporter(store, run),
     )
-    base, tuned, lesson = trained.base, trained.model, trained.lesson
+    base, tuned, training_set = trained.base, trained.model, trained.training_set
     outcome, tokenizer = trained.outcome, trained.tokenizer
     if found.checkpoints is not None:
         trial.copy_curve(store, run.id, found.checkpoints, outcome.steps)
     _phase(store, run, "publishing")
     live = comparable(settings, registry.live(store.db, domain.id))
-    questions = eval_sets.prepare(
-        store.db, domain, dataset, live, tokenizer, base.stops, lesson.recipe.max_length, parent
+    questions = eval_sets.prepare_eval_sets(
+        store.db,
+        domain,
+        dataset,
+        live,
+        tokenizer,
+        base.stops,
+        training_set.recipe.max_length,
+        parent,
     )
-    canaries = reference_outputs.record(base, tuned, lesson)
-    probes = reference_outputs.probes(base, tuned, questions, lesson)
+    canaries = reference_outputs.record(base, tuned, training_set)
+    probes = reference_outputs.probes(base, tuned, questions, training_set)
     lineage = publish.Lineage(
-        run, domain, dataset, parent, lesson.recipe, licence, chat_template.of(tokenizer)
+        run,
+        domain,
+        dataset,
+        parent,
+        training_set.recipe,
+        licence,
+        chat_template.template_of(tokenizer),
     )
     adapter = publish.publish(store, settings, tuned, lineage, canaries, probes)
 
-    examiner = Examiner(
-        store, settings, base, tuned, questions, live, lesson.recipe.micro_tokens,
+    evaluator = Evaluator(
+        store, settings, base, tuned, questions, live, training_set.recipe.micro_tokens,
         lambda phase: _phase(store, run, phase),
     )  # fmt: skip
-    results = examiner.examine(adapter)
-    verdict = judged(settings, questions, results)
-    kept = scores(questions, results, verdict, outcome, lesson)
+    results = evaluator.examine(adapter)
+    verdict = gate_verdict(settings, questions, results)
+    kept = scores(questions, results, verdict, outcome, training_set)
     if trained.rewards is not None:
         kept["thumbs"] = trained.rewards
     log.info("scores: %s", {k: v for k, v in kept.items() if k != "samples"})
@@ -163,16 +176,16 @@ def try_out(store: Store, settings: Settings, run_id: int, number: int) -> int:
 
 def _try_out(store: Store, settings: Settings, run: Run, number: int) -> None:
     domain, dataset, parent = _frozen(store, run)
-    asked = search_space.of(run.recipe)
+    asked = search_space.search_space_of(run.recipe)
     planned = trial_store.get(store.db, run.id, number)
     from tuning.data.training_set import Fold
     from tuning.search import trial
-    from tuning.training.job import Course
+    from tuning.training.job import TrainingJob
 
     plain = replace(run, recipe=search_space.overrides(run.recipe))
     fold = None if planned.fold is None else Fold(planned.fold, asked.folds)
-    trial.carry_out(
-        Course(store, settings, plain, domain, dataset, parent, fold, planned.changes),
+    trial.run_trial(
+        TrainingJob(store, settings, plain, domain, dataset, parent, fold, planned.changes),
         number,
         search_search.folder(settings, run.id, number),
         lambda phase: _phase(store, run, f"trial {number} of {len(asked.trials)}: {phase}"),
@@ -186,13 +199,15 @@ def _frozen(store: Store, run: Run) -> tuple[Domain, Dataset, registry.Adapter |
         domain = domains.by_id(db, run.domain_id)
         parent = registry.by_id(db, run.parent_id) if run.parent_id else None
         runs.set_phase(db, run.id, "freezing the dataset")
-        if run.dataset_id is not None and search_space.of(run.recipe):
+        if run.dataset_id is not None and search_space.search_space_of(run.recipe):
             dataset = datasets.by_id(db, run.dataset_id)  # all trials compare on the same pairs
         elif run.learns == "preferences":
             preference_sets.freeze(db, run.id, domain)
             dataset = datasets.by_id(db, _learned_by(parent))  # it learns no pair beyond these
         else:
-            dataset = datasets.freeze(db, domain, hold_out=not search_space.of(run.recipe).folds)
+            dataset = datasets.freeze(
+                db, domain, hold_out=not search_space.search_space_of(run.recipe).folds
+            )
         runs.set_dataset(db, run.id, dataset.id)
     golden.refuse_leaks(store.db, dataset.id)
     return domain, dataset, parent

@@ -128,7 +128,7 @@ def _next(store: Store, settings: Settings, name: str, turn: _Turn) -> Run | Non
         if turn.too_long:
             _give_up(db, name)
         elif turn.waits:
-            time_sharing.ask(db, turn.waits)
+            time_sharing.request_card(db, turn.waits)
         else:
             return runs.claim(db, name)
     return None
@@ -162,7 +162,7 @@ def queue_due(db: Database, threshold: int) -> list[Run]:
     if threshold <= 0:
         return []
     queued = []
-    for domain in domains.every(db):
+    for domain in domains.list_domains(db):
         latest = runs.recent(db, domain, limit=1)
         live = registry.live(db, domain.id)
         seen = [live.dataset_id if live else None]

@@ -37,9 +37,9 @@ from bot.experiments.stats.results import (
 )
 from data.experiments import design as agreed
 from data.experiments import metric_sums as store
-from data.experiments.design import Terms
+from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
-from data.experiments.metric_sums import Evidence
+from data.experiments.metric_sums import ExperimentSums
 
 __all__ = [
     "Comparison",
@@ -55,17 +55,17 @@ __all__ = [
 ]
 
 
-def look(db: Database, experiment: Experiment) -> Results:
+def compute_results(db: Database, experiment: Experiment) -> Results:
     """The results as the store has them now."""
     return summary(store.collect(db, experiment), agreed.from_json(experiment.terms))
 
 
-def reproduce(stored: Mapping[str, Any]) -> Results:
+def recompute_results(stored: Mapping[str, Any]) -> Results:
     """Work stored results (`asdict`, then JSON) out anew, from their evidence and terms alone."""
     return summary(store.from_json(stored["evidence"]), agreed.from_json(stored["terms"]))
 
 
-def summary(evidence: Evidence, terms: Terms) -> Results:
+def summary(evidence: ExperimentSums, terms: ExperimentDesign) -> Results:
     """What the evidence says under the terms. Pure: the same arguments, the same results."""
     variants = tuple(_variant(evidence, i) for i in range(len(evidence.variants)))
     split = _split(evidence, terms)
@@ -88,7 +88,7 @@ def summary(evidence: Evidence, terms: Terms) -> Results:
     )
 
 
-def _variant(evidence: Evidence, index: int) -> VariantResult:
+def _variant(evidence: ExperimentSums, index: int) -> VariantResult:
     known = evidence.variants[index]
     cells = [stage.cells[index] for stage in evidence.stages]
     rated = [cell.of("rating") for cell in cells]
@@ -106,7 +106,7 @@ def _variant(evidence: Evidence, index: int) -> VariantResult:
     )
 
 
-def _split(evidence: Evidence, terms: Terms) -> Split:
+def _split(evidence: ExperimentSums, terms: ExperimentDesign) -> Split:
     found = sum(
         srm.log_evidence(stage.shares, [cell.assigned for cell in stage.cells])
         for stage in evidence.stages
@@ -116,7 +116,11 @@ def _split(evidence: Evidence, terms: Terms) -> Split:
 
 
 def _comparison(
-    evidence: Evidence, variants: tuple[VariantResult, ...], i: int, sound: bool, terms: Terms
+    evidence: ExperimentSums,
+    variants: tuple[VariantResult, ...],
+    i: int,
+    sound: bool,
+    terms: ExperimentDesign,
 ) -> Comparison:
     found = against_a(evidence, i, terms)
     state, reason = verdicts.verdict(sound, found, terms)
@@ -138,14 +142,18 @@ def _comparison(
     return replace(judged, sentence=wording.verdict(judged, variants[0], missing, terms))
 
 
-def _chance(evidence: Evidence, i: int) -> float | None:
+def _chance(evidence: ExperimentSums, i: int) -> float | None:
     sides = [side([s.cells[j].of("rating") for s in evidence.stages]) for j in (0, i)]
     likes = standardised(sides)
     return None if likes is None else probability_better(*likes)
 
 
 def _needed(
-    judged: Comparison, variants: tuple[VariantResult, ...], i: int, missing: int, terms: Terms
+    judged: Comparison,
+    variants: tuple[VariantResult, ...],
+    i: int,
+    missing: int,
+    terms: ExperimentDesign,
 ) -> int:
     """Early on, the expected sample; then what the difference so far asks for."""
     count, rating = len(variants), judged.differences.get("rating")

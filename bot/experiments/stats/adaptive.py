@@ -12,14 +12,14 @@ one that has them on one side only tells nothing.
 
 from bot.experiments.stats.differences import side
 from bot.experiments.stats.posterior import chances_best, standardised
-from data.experiments.metric_sums import Evidence
+from data.experiments.metric_sums import ExperimentSums
 from data.store.errors import Invalid
 
 FLOOR = 0.1
 STAGE_PEOPLE = 100  # rated, before the shares are worked out anew
 
 
-def next_shares(evidence: Evidence, floor: float = FLOOR) -> tuple[float, ...]:
+def next_shares(evidence: ExperimentSums, floor: float = FLOOR) -> tuple[float, ...]:
     """The shares of the next stage, in the order of the variants; they sum to 1. Equal ones
     while some variant has no ratings.
 

@@ -18,12 +18,12 @@ shrinks by at least LEAST_GAIN. Before that, theta is a guess that adds noise.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from data.experiments.metric_sums import Earlier, Sums
+from data.experiments.metric_sums import PriorRatings, Sums
 
 LEAST_PEOPLE = 100
 LEAST_GAIN = 0.05
 
-Rated = tuple[Sums, Earlier]  # of one variant in one stage
+Rated = tuple[Sums, PriorRatings]  # of one variant in one stage
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Adjustment:
     mean: float  # of the earlier ratings
     gain: float  # the share of the variance that it takes away, 0..1
 
-    def adjusted(self, sums: Sums, earlier: Earlier) -> Sums:
+    def adjusted(self, sums: Sums, earlier: PriorRatings) -> Sums:
         """The sums of y - theta (x - mean)."""
         x, theta = _centred(earlier, self.mean), self.theta
         return replace(
@@ -70,7 +70,7 @@ def adjustment(cells: Sequence[Rated]) -> Adjustment | None:
     return Adjustment(sxy / sxx, mean, min(gain, 1.0)) if gain >= LEAST_GAIN else None
 
 
-def _centred(e: Earlier, mean: float) -> _Centred:
+def _centred(e: PriorRatings, mean: float) -> _Centred:
     """People without x add nothing."""
     return _Centred(
         w=e.wx - mean * e.w,

@@ -5,41 +5,43 @@ from dataclasses import astuple
 
 from bot.experiments.stats import cuped, sequence
 from bot.experiments.stats.results import Difference
-from bot.experiments.stats.sequence import Side
-from data.experiments.design import Terms
-from data.experiments.metric_sums import METRICS, Evidence, Metric, Sums
+from bot.experiments.stats.sequence import SequenceSide
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import METRICS, ExperimentSums, Metric, Sums
 
 UNBOUNDED: tuple[Metric, ...] = ("latency",)  # the others are shares and means in 0..1
 GUARDRAILS_TUNED_FOR = 0.1  # of the expected people: what is broken should show early
 
 
-def against_a(evidence: Evidence, candidate: int, terms: Terms) -> Mapping[Metric, Difference]:
+def against_a(
+    evidence: ExperimentSums, candidate: int, terms: ExperimentDesign
+) -> Mapping[Metric, Difference]:
     """Of the variant at that place, in the metrics that both sides have."""
     found = {metric: _difference(evidence, candidate, metric, terms) for metric in METRICS}
     return {metric: difference for metric, difference in found.items() if difference is not None}
 
 
-def alpha(metric: Metric, variants: int, terms: Terms) -> float:
+def alpha(metric: Metric, variants: int, terms: ExperimentDesign) -> float:
     """With several candidates each gets its part (Bonferroni), so that together they err no more
     often than one would."""
     return (terms.alpha if metric == "rating" else terms.guardrail_alpha) / (variants - 1)
 
 
-def tuned_for(metric: Metric, variants: int, terms: Terms) -> float:
+def tuned_for(metric: Metric, variants: int, terms: ExperimentDesign) -> float:
     """The people of these two sides for whom the interval is narrowest."""
     both = terms.expected_people * 2 / variants
     return both if metric == "rating" else both * GUARDRAILS_TUNED_FOR
 
 
-def side(sums: list[Sums]) -> Side:
+def side(sums: list[Sums]) -> SequenceSide:
     """The sums of one variant's stages as arrays."""
     import numpy as np
 
-    return Side(*np.array([astuple(s) for s in sums], float).reshape(-1, 6).T)
+    return SequenceSide(*np.array([astuple(s) for s in sums], float).reshape(-1, 6).T)
 
 
 def _difference(
-    evidence: Evidence, candidate: int, metric: Metric, terms: Terms
+    evidence: ExperimentSums, candidate: int, metric: Metric, terms: ExperimentDesign
 ) -> Difference | None:
     a, b, gain = _sums(evidence, candidate, metric)
     if not any(x.people and y.people for x, y in zip(a, b, strict=True)):
@@ -65,7 +67,7 @@ def _difference(
 
 
 def _sums(
-    evidence: Evidence, candidate: int, metric: Metric
+    evidence: ExperimentSums, candidate: int, metric: Metric
 ) -> tuple[list[Sums], list[Sums], float]:
     """Control's and candidate's, by stage; ratings adjusted by earlier ones where that helps."""
     a = [stage.cells[0] for stage in evidence.stages]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bot.experiments.stats.sequence import Side
+from bot.experiments.stats.sequence import SequenceSide
 
 NODES = 256  # quadrature points; the error is far below what is shown
 
@@ -24,7 +24,7 @@ class Likes:
     total: float
 
 
-def standardised(sides: Sequence[Side]) -> list[Likes] | None:
+def standardised(sides: Sequence[SequenceSide]) -> list[Likes] | None:
     """One for each side, over stages: every side's mean is weighed alike, as the interval weighs
     them, or a ramp under drifting ratings would make the wrong side look better. A single stage
     stays as it is. None: no stage has rated people on every side."""

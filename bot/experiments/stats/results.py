@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from data.experiments.design import Terms
-from data.experiments.metric_sums import Evidence, Metric
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import ExperimentSums, Metric
 
 State = Literal["collecting", "better", "worse", "no difference", "unhealthy"]
 
@@ -87,8 +87,8 @@ class Results:
     comparisons: tuple[Comparison, ...]  # one for every candidate
     split: Split
     strengths: tuple[Strength, ...]  # empty without pairwise votes
-    evidence: Evidence
-    terms: Terms
+    evidence: ExperimentSums
+    terms: ExperimentDesign
 
     @property
     def best(self) -> Comparison | None:

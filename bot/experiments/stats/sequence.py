@@ -43,7 +43,7 @@ Array = Any  # numpy's, or a number; numpy is imported when results are worked o
 
 
 @dataclass(frozen=True)
-class Side:
+class SequenceSide:
     """One variant's `data.experiments.metric_sums.Sums`, by stage: arrays of shape (...,
     stages)."""
 
@@ -67,8 +67,8 @@ class Interval:
 
 
 def difference(
-    a: Side,
-    b: Side,
+    a: SequenceSide,
+    b: SequenceSide,
     alpha: float,
     tuned_for: float,
     bounded: bool = True,
@@ -118,7 +118,7 @@ def rho_squared(alpha: float, tuned_for: float) -> float:
     return x / tuned_for
 
 
-def variance(side: Side, bounded: bool) -> Array:
+def variance(side: SequenceSide, bounded: bool) -> Array:
     """Of a person of weight one, over all stages: between stages it is counted as well, which is
     cautious when the mean drifts. It is worked out over people, whatever their weights assume."""
     import numpy as np
@@ -134,7 +134,7 @@ def variance(side: Side, bounded: bool) -> Array:
     return spread / w * n / (n - 1)
 
 
-def _of_one_vote(a: Side, b: Side) -> Array:
+def _of_one_vote(a: SequenceSide, b: SequenceSide) -> Array:
     """The variance of one vote of anybody, were both sides alike."""
     import numpy as np
 

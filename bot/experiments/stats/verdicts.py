@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import log1p
 
 from bot.experiments.stats.results import Comparison, Difference, State
-from data.experiments.design import Terms
+from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import Metric
 
 HIGHER_IS_BETTER: tuple[Metric, ...] = ("rating", "follow_up")
@@ -19,7 +19,7 @@ UNRELIABLE: tuple[Metric, ...] = ("failed", "latency")  # a breach is a defect, 
 Verdict = tuple[State, str]  # and what it rests on: "split", a metric, or ""
 
 
-def verdict(sound: bool, found: Mapping[Metric, Difference], terms: Terms) -> Verdict:
+def verdict(sound: bool, found: Mapping[Metric, Difference], terms: ExperimentDesign) -> Verdict:
     """Of one candidate."""
     if not sound:
         return "unhealthy", "split"
@@ -38,7 +38,7 @@ def verdict(sound: bool, found: Mapping[Metric, Difference], terms: Terms) -> Ve
     return "collecting", ""
 
 
-def broken(metric: Metric, found: Difference, bound: float, terms: Terms) -> bool:
+def broken(metric: Metric, found: Difference, bound: float, terms: ExperimentDesign) -> bool:
     """Whether the whole interval lies beyond what is allowed."""
     if few(found, terms):
         return False
@@ -47,7 +47,7 @@ def broken(metric: Metric, found: Difference, bound: float, terms: Terms) -> boo
     return found.low > (log1p(bound) if metric == "latency" else bound)
 
 
-def few(found: Difference, terms: Terms) -> bool:
+def few(found: Difference, terms: ExperimentDesign) -> bool:
     """Too few people on a side, or too few in the same stages as people of the other side, for
     means to be nearly normal."""
     return min(found.people) < terms.least_people or found.time < 2 * terms.least_people

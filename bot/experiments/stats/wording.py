@@ -5,8 +5,8 @@ from math import exp
 
 from bot.experiments.stats.remaining import about
 from bot.experiments.stats.results import Comparison, Difference, Split, Strength, VariantResult
-from data.experiments.design import Terms
-from data.experiments.metric_sums import Metric, Stage
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import Metric, StageSums
 
 FOR_SHOWING = "for showing, not for deciding"
 MORE: Mapping[Metric, str] = {
@@ -25,7 +25,9 @@ MEASURED: Mapping[Metric, str] = {
 }
 
 
-def verdict(found: Comparison, control: VariantResult, missing: int, terms: Terms) -> str:
+def verdict(
+    found: Comparison, control: VariantResult, missing: int, terms: ExperimentDesign
+) -> str:
     """What is known of a candidate. `missing`: rated people until anything can be decided."""
     b, a = f"{found.label} ({found.adapter})", f"{control.label} ({control.adapter})"
     rating = found.differences.get("rating")
@@ -52,7 +54,7 @@ def verdict(found: Comparison, control: VariantResult, missing: int, terms: Term
     )
 
 
-def broken_split(variants: Sequence[VariantResult], stages: Sequence[Stage]) -> str:
+def broken_split(variants: Sequence[VariantResult], stages: Sequence[StageSums]) -> str:
     """What was agreed, and what came."""
     expected = [
         sum(s.shares[i] * sum(c.assigned for c in s.cells) for s in stages)
@@ -87,7 +89,10 @@ def chance(found: Comparison) -> str:
 
 
 def details(
-    comparisons: Sequence[Comparison], split: Split, strengths: Sequence[Strength], terms: Terms
+    comparisons: Sequence[Comparison],
+    split: Split,
+    strengths: Sequence[Strength],
+    terms: ExperimentDesign,
 ) -> tuple[str, ...]:
     """What does not decide, or only when it breaks: a line each."""
     found = [
@@ -111,7 +116,7 @@ def details(
     return (*found, f"People are divided {divided} (p = {split.p_value:.2g}).")
 
 
-def _measured(metric: Metric, found: Difference, terms: Terms) -> str:
+def _measured(metric: Metric, found: Difference, terms: ExperimentDesign) -> str:
     bound = terms.guardrails.get(metric)
     values = (found.estimate, found.low, found.high)
     if metric == "latency":
@@ -123,7 +128,7 @@ def _measured(metric: Metric, found: Difference, terms: Terms) -> str:
     return f"{MEASURED[metric]} {much} points ({low} to {high}){limit}."
 
 
-def _broken(found: Comparison, terms: Terms) -> str:
+def _broken(found: Comparison, terms: ExperimentDesign) -> str:
     metric = next(m for m in found.differences if m == found.reason)
     difference, bound = found.differences[metric], terms.guardrails[metric]
     head = "Worse" if found.state == "worse" else "Unhealthy"

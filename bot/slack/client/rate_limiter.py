@@ -47,7 +47,7 @@ OF_A_CHANNEL = {"chat.postMessage"}
 MANY = 1_000  # windows of channels that are kept at most
 
 
-class Governor:
+class RateLimiter:
     """One for each workspace: Slack counts by app and workspace."""
 
     def __init__(self, limits: Mapping[str, Limit] = LIMITS, clock: Clock | None = None) -> None:

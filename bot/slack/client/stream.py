@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from bot.slack.client.web_api import MESSAGE_GONE, Api, Failure, Transport, failure, method_name
+from bot.slack.client.web_api import MESSAGE_GONE, Failure, Transport, WebApi, failure, method_name
 from bot.slack.render import blocks
 from data.store.errors import Unavailable
 
@@ -44,7 +44,7 @@ class Lost(Unavailable):
 
 
 @dataclass(frozen=True)
-class Place:
+class SlackPlace:
     """Where an answer goes, and to whom."""
 
     team: str
@@ -91,9 +91,9 @@ class AnswerMessage:
 
     def __init__(
         self,
-        api: Api,
+        api: WebApi,
         me: str,
-        place: Place,
+        place: SlackPlace,
         reply_id: str,
         pace: Pace,
         showing: Showing,
@@ -209,7 +209,7 @@ class AnswerMessage:
     def _pause_s(self) -> float:
         if self._way == "updates":
             return self._pace.longest_s
-        return max(self._interval_s, self._api.governor.spread_s())
+        return max(self._interval_s, self._api.limiter.spread_s())
 
     def _ready(self) -> int:
         """How far the text may be sent: up to the last word that is certainly complete. Where
@@ -228,10 +228,10 @@ class AnswerMessage:
 
     async def _open(self, cut: int) -> None:
         """Show the first words, in the best way that there is room for."""
-        if self._api.governor.may_stream():
+        if self._api.limiter.may_stream():
             self._way = "stream"
             await self._start(cut)
-        elif self._api.governor.may_grow(self._place.channel):
+        elif self._api.limiter.may_grow(self._place.channel):
             self._way = "updates"
             await self._begin_growing(cut)
         else:
@@ -259,7 +259,7 @@ class AnswerMessage:
         await self._is_shown(str(response["ts"]))
 
     async def _append(self, cut: int) -> None:
-        if not self._api.governor.take("chat.appendStream"):
+        if not self._api.limiter.take("chat.appendStream"):
             self._slow_down()
             return
         piece = self._text[self._sent : cut]
@@ -296,7 +296,7 @@ class AnswerMessage:
         await self._is_shown(str(response["ts"]))
 
     async def _grow(self, cut: int) -> None:
-        if not self._api.governor.take("chat.update"):
+        if not self._api.limiter.take("chat.update"):
             return
         try:
             await self._api.quick.chat_update(
@@ -316,8 +316,8 @@ class AnswerMessage:
     def _note(self, problem: Failure, method: str) -> None:
         log.info("%s for %s: %s", method, self._reply_id, problem.code)
         if problem.kind == "limited":
-            governor = self._api.governor
-            governor.limited(method, self._place.channel, problem.retry_after_s)
+            limiter = self._api.limiter
+            limiter.limited(method, self._place.channel, problem.retry_after_s)
 
     async def _is_shown(self, ts: str) -> None:
         self._ts = ts
@@ -326,9 +326,9 @@ class AnswerMessage:
     def _release(self) -> None:
         """The governor need not think of this message any more."""
         if self._way == "stream":
-            self._api.governor.stream_ended()
+            self._api.limiter.stream_ended()
         elif self._way == "updates":
-            self._api.governor.grown()
+            self._api.limiter.grown()
         self._way = "whole"
 
     # -- at the end --------------------------------------------------------------------------
@@ -466,7 +466,9 @@ def _content(content: list[blocks.Block]) -> dict[str, Any]:
     return {"text": blocks.escape(blocks.notice(text)), "blocks": content}
 
 
-async def find(api: Api, me: str, place: Place, showing: Showing, pace: Pace) -> dict[int, str]:
+async def find(
+    api: WebApi, me: str, place: SlackPlace, showing: Showing, pace: Pace
+) -> dict[int, str]:
     """The messages of a thread that show the answer to a question: part -> ts.
 
     All our messages say in their metadata what they are, but for streams that were not ended; a
@@ -506,7 +508,7 @@ def _of_question(messages: list[dict[str, Any]], me: str, showing: Showing) -> d
     return shown
 
 
-async def delete(api: Api, channel: str, ts: str) -> None:
+async def delete(api: WebApi, channel: str, ts: str) -> None:
     """Take a message of ours away, if it is still there."""
     try:
         await api.in_turn(api.quick.chat_delete, channel=channel, ts=ts)

@@ -15,7 +15,7 @@ def new_key() -> str:
     return Fernet.generate_key().decode()
 
 
-class Vault:
+class TokenEncryption:
     def __init__(self, keys: str) -> None:
         """`keys` are one or more with commas between, the newest first. Raises Invalid."""
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.slack.client.web_api import Api, Transport, failure
+from bot.slack.client.web_api import Transport, WebApi, failure
 from bot.slack.render import message_text
 
 REMEMBER_S = 3600.0  # a name
@@ -30,8 +30,8 @@ class Known:
         return self.stranger or bool(self.team and team != self.team and team not in self.also_in)
 
 
-class Names:
-    def __init__(self, api: Api) -> None:
+class UserNames:
+    def __init__(self, api: WebApi) -> None:
         self._api = api
         self._known: dict[str, Known] = {}
         self._asking: dict[str, asyncio.Task[Known | None]] = {}

@@ -20,7 +20,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client.clock import Clock
-from bot.slack.client.rate_limiter import Governor
+from bot.slack.client.rate_limiter import RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _retry_after(response: Any) -> float:
     return 1.0
 
 
-class Api:
+class WebApi:
     """The clients, the session that they share, and the governor."""
 
     def __init__(self, token: str, base_url: str, clock: Clock | None = None) -> None:
@@ -97,7 +97,7 @@ class Api:
         self.quick = AsyncWebClient(retry_handlers=[], **common)
         self.patient = AsyncWebClient(retry_handlers=[waits], **common)
         self.clock = clock or Clock()
-        self.governor = Governor(clock=self.clock)
+        self.limiter = RateLimiter(clock=self.clock)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -115,14 +115,14 @@ class Api:
         name, channel = method_name(method), str(args.get("channel", ""))
         refusals = 0
         while True:
-            await self.governor.turn(name, channel)
+            await self.limiter.turn(name, channel)
             try:
                 return await method(**args)
             except Transport as error:
                 problem, refusals = failure(error), refusals + 1
                 if problem.kind != "limited" or refusals > MOST_REFUSALS:
                     raise
-                self.governor.limited(name, channel, problem.retry_after_s)
+                self.limiter.limited(name, channel, problem.retry_after_s)
 
     async def send_file(self, url: str, content: bytes) -> bool:
         """Put a file's bytes where Slack asked for them. Raises what goes wrong on the way."""

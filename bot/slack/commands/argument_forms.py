@@ -65,7 +65,7 @@ def _inputs(db: Database, domain: Domain, what: What) -> list[Block]:
             return _tester(db, domain)
         case "policy set":
             given = [(name, f"{name}: {said}") for name, said in comparison_reports.POLICY.items()]
-            now = policies.of(db, domain.id).policy
+            now = policies.policy_of(db, domain.id).policy
             return [_select(POLICY, "What becomes of a comparison?", given, now)]
         case "forget":
             return [_person("Whose words shall I forget?")]
@@ -122,7 +122,7 @@ def chosen(view: dict[str, Any], block_id: str) -> str:
 
 def _of_state(db: Database, domain: Domain, states: Sequence[str]) -> list[Adapter]:
     """Candidates first, then the newest."""
-    every = registry.every(db, domain)
+    every = registry.list_adapters(db, domain)
     found = [a for a in every if a.state in states and not a.removal_asked_at]
     return sorted(found, key=lambda a: a.state != "candidate")
 

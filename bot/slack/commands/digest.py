@@ -28,7 +28,7 @@ LOOK_S = 20.0
 
 async def run(workspaces: Workspaces) -> None:
     """Look at the time now and then, until cancelled."""
-    clock = workspaces.office.clock or Clock()
+    clock = workspaces.shared.clock or Clock()
     while True:
         try:
             await tell(workspaces, clock.local())
@@ -44,12 +44,12 @@ async def tell(workspaces: Workspaces, now: datetime) -> None:
     settings = workspaces.service.settings.slack
     named, _, channel = settings.digest_channel.rpartition("/")  # C…, or T…/C…
     team = named or (workspaces.own.identity.team if workspaces.own else "")
-    desk = workspaces.of_team(team)
-    if not settings.digest_channel or desk is None or not due(settings, now):
+    workspace = workspaces.of_team(team)
+    if not settings.digest_channel or workspace is None or not due(settings, now):
         return
     deed_id = await workspaces.service.store.submit(lambda db: take_in(db, team, channel, now))
     if deed_id is not None:
-        await delivery.finish(desk, deed_id)
+        await delivery.deliver(workspace, deed_id)
 
 
 def due(settings: SlackSettings, now: datetime) -> bool:
@@ -67,7 +67,7 @@ def take_in(db: Database, team: str, channel: str, now: datetime) -> int | None:
         return None
     since_us = int((now - timedelta(days=1)).timestamp() * 1_000_000)
     waiting, decided = review_queue.waiting(db), review_queue.decided_since(db, since_us)
-    judged = feedback_summary.judged(db, since_us)
+    judged = feedback_summary.rating_counts(db, since_us)
     if not waiting and not any(decided.values()) and not judged.any:
         command_queue.told(db, deed_id)
         return None

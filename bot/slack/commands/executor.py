@@ -26,7 +26,7 @@ from data.people import roles as granted
 from data.privacy import erasure
 from data.runs import runs
 from data.slack import command_queue
-from data.slack.command_queue import Deed, How
+from data.slack.command_queue import How, QueuedCommand
 from data.store.clock import now_us
 from data.store.db import sqlite3
 from data.store.errors import Conflict, Invalid, UnderstudyError
@@ -39,7 +39,7 @@ OUR_FAULT = "Something went wrong on our side; it has been logged. Nothing was c
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """What a deed came to: what is said, where, and the run that the message follows."""
 
     said: list[Block]
@@ -62,55 +62,57 @@ class Where:
         return domains.answering(db, self.person, self.team, self.channel)
 
 
-def carry_out(db: Database, settings: Settings, deed_id: int, standing: Standing) -> None:
+def execute(db: Database, settings: Settings, deed_id: int, standing: Standing) -> None:
     """Do what waits to be done; what was done before stays as it is."""
-    deed = command_queue.get(db, deed_id)
-    if deed is None or deed.state != "waiting":
+    queued = command_queue.get(db, deed_id)
+    if queued is None or queued.state != "waiting":
         return
     try:
         with db.atomic():
-            _refuse_stale(deed)
-            outcome = _carry_out(db, settings, deed, standing)
+            _refuse_stale(queued)
+            outcome = _carry_out(db, settings, queued, standing)
     except UnderstudyError as error:
-        outcome = Outcome([blocks.section(blocks.sentence(str(error)))], "private")
+        outcome = CommandResult([blocks.section(blocks.sentence(str(error)))], "private")
     except sqlite3.Error:
         raise  # the store's trouble: it is tried again
     except Exception:
         log.exception("The command of deed %d failed", deed_id)
-        outcome = Outcome([blocks.section(OUR_FAULT)], "private")
+        outcome = CommandResult([blocks.section(OUR_FAULT)], "private")
     command_queue.done(db, deed_id, outcome.said, outcome.how, outcome.run_id)
 
 
-def _refuse_stale(deed: Deed) -> None:
+def _refuse_stale(queued: QueuedCommand) -> None:
     """Nobody expects that what they typed yesterday is done when the bot is started today."""
-    age_s = (now_us() - deed.created_at) / 1_000_000
+    age_s = (now_us() - queued.created_at) / 1_000_000
     if age_s > STALE_S:
-        shown = deed.command.strip()[:80].replace("`", "'")
+        shown = queued.command.strip()[:80].replace("`", "'")
         raise Conflict(
             f"{blocks.duration(age_s)} ago you asked for `{shown}`, and I was stopped before I "
             "could do it. Nothing was changed. Ask again if you still want it."
         )
 
 
-def _carry_out(db: Database, settings: Settings, deed: Deed, standing: Standing) -> Outcome:
-    command = grammar.parse(deed.command)
+def _carry_out(
+    db: Database, settings: Settings, queued: QueuedCommand, standing: Standing
+) -> CommandResult:
+    command = grammar.parse(queued.command)
     roles.check(db, settings.slack, standing, command.needs)
-    where = Where(deed.team, deed.channel, standing.person)
+    where = Where(queued.team, queued.channel, standing.person)
     match command:
-        case commands.Retrain():
+        case commands.RetrainCommand():
             return _retrain(db, where, command, standing.person)
         case commands.GrantRole() | commands.RevokeRole():
-            return Outcome(_change_role(db, settings, deed.team, command, standing.person))
+            return CommandResult(_change_role(db, settings, queued.team, command, standing.person))
         case commands.CancelRun():
             run = runs.cancel(db, command.run_id, standing.person)
-            return Outcome(reports.cancelled(run))
+            return CommandResult(reports.cancelled(run))
         case commands.Forget():
-            receipt = erasure.begin(db, f"slack:{deed.team}/{command.user}", standing.person)
-            return Outcome(reports.forgetting(command.user, receipt))
+            receipt = erasure.begin(db, f"slack:{queued.team}/{command.user}", standing.person)
+            return CommandResult(reports.forgetting(command.user, receipt))
     said = _change(db, where, command, standing.person)
-    if deed.how == "thread":
+    if queued.how == "thread":
         said = [*said, blocks.context(f"by {blocks.mention(standing.person)}")]
-    return Outcome(said)
+    return CommandResult(said)
 
 
 def _change(db: Database, where: Where, command: commands.Command, who: str) -> list[Block]:
@@ -137,7 +139,7 @@ def _change(db: Database, where: Where, command: commands.Command, who: str) -> 
         case commands.StopComparison():
             domain = where.domain(db, command.domain)
             stopped = admin.stop_comparison(db, domain, who)
-            return comparison_reports.comparison(stopped, stats.look(db, stopped))
+            return comparison_reports.comparison(stopped, stats.compute_results(db, stopped))
         case commands.RampComparison():
             domain = where.domain(db, command.domain)
             return comparison_reports.ramped(comparisons.ramp(db, domain, command.share, who))
@@ -155,12 +157,14 @@ def _change(db: Database, where: Where, command: commands.Command, who: str) -> 
     raise Invalid("That is no command for here.")
 
 
-def _retrain(db: Database, where: Where, command: commands.Retrain, who: str) -> Outcome:
+def _retrain(
+    db: Database, where: Where, command: commands.RetrainCommand, who: str
+) -> CommandResult:
     """Queue a run; the message in the channel follows it to its end
     (`bot/slack/handlers/run_follower.py`)."""
     domain = where.domain(db, command.domain)
     run = admin.retrain(db, domain, who, full=command.full, preferences=command.preferences)
-    return Outcome(run_message.shown(Followed(run)), "channel", run.id)
+    return CommandResult(run_message.shown(Followed(run)), "channel", run.id)
 
 
 def _change_role(
@@ -178,7 +182,7 @@ def _change_role(
     return reports.role_revoked(command.user)
 
 
-def shown(
+def show(
     db: Database,
     settings: Settings,
     where: Where,
@@ -190,15 +194,15 @@ def shown(
     match command:
         case commands.Help():
             return reports.help_text(roles.role_of(db, standing))
-        case commands.Status():
+        case commands.StatusCommand():
             return reports.status(admin.status(db))
         case commands.ListDomains():
-            return reports.domain_list(domains.every(db), where.domain(db, None))
+            return reports.domain_list(domains.list_domains(db), where.domain(db, None))
         case commands.ListAdapters():
             domain = where.domain(db, command.domain)
-            return reports.adapter_list(domain, registry.every(db, domain))
+            return reports.adapter_list(domain, registry.list_adapters(db, domain))
         case commands.ShowRoles():
-            return reports.role_list(settings.slack, granted.every(db), standing)
+            return reports.role_list(settings.slack, granted.list_grants(db), standing)
         case commands.ListRuns():
             domain_or_none = domains.get(db, command.domain) if command.domain else None
             return reports.run_list(runs.recent(db, domain_or_none, limit=reports.MOST_RUNS))
@@ -212,19 +216,21 @@ def shown(
             return _results(db, experiments.latest(db, where.domain(db, command.domain)))
         case commands.ListDecisions():
             experiment = experiments.latest(db, where.domain(db, command.domain))
-            return comparison_reports.decisions(experiment, decisions.every(db, experiment.id))
+            return comparison_reports.decisions(
+                experiment, decisions.list_decisions(db, experiment.id)
+            )
         case commands.ExplainDecision():
             explained = explain(decisions.get(db, command.decision))
             experiment = experiments.get(db, explained.decision.experiment_id)
             return comparison_reports.explained(experiment, explained)
         case commands.ShowPolicy():
             domain = where.domain(db, command.domain)
-            return comparison_reports.policy(domain, policies.of(db, domain.id))
+            return comparison_reports.policy(domain, policies.policy_of(db, domain.id))
     raise Invalid("That is no command for here.")
 
 
 CHANGES = (
-    commands.Retrain,
+    commands.RetrainCommand,
     commands.CancelRun,
     commands.StartComparison,
     commands.RampComparison,
@@ -240,11 +246,11 @@ CHANGES = (
 )
 
 
-def changes(command: commands.Command) -> bool:
+def changes_something(command: commands.Command) -> bool:
     """Whether it is a deed: it changes something, so it has to survive a crash."""
     return isinstance(command, CHANGES)
 
 
 def _results(db: Database, experiment: experiments.Experiment) -> list[Block]:
     ending = "" if experiment.state == "running" else comparisons.ending(db, experiment)
-    return comparison_reports.comparison(experiment, stats.look(db, experiment), ending)
+    return comparison_reports.comparison(experiment, stats.compute_results(db, experiment), ending)

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from bot.commands import admin, commands
 from bot.commands.standing import Standing
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.commands import argument_forms, delivery, executor
 from bot.slack.commands.executor import Where
 from bot.slack.handlers import review
@@ -20,7 +20,7 @@ from bot.slack.render import admin_forms, reports
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, section, sentence
 from bot.slack.workspace import roles, views
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.adapters import registry
 from data.experiments import experiments
@@ -30,7 +30,7 @@ from data.store.errors import Invalid, UnderstudyError
 log = logging.getLogger(__name__)
 
 ASK_FIRST = (commands.Promote, commands.Forget)
-OPENING = (commands.Menu, commands.Review, commands.Choose, *ASK_FIRST)
+OPENING = (commands.Menu, commands.ReviewCommand, commands.Choose, *ASK_FIRST)
 
 
 def asks_first(command: commands.Command) -> bool:
@@ -44,8 +44,8 @@ def opens(command: commands.Command) -> bool:
 
 
 async def open_for(
-    desk: Desk,
-    place: Place,
+    workspace: WorkspaceContext,
+    place: SlackPlace,
     where: Origin,
     command: commands.Command,
     trigger: str,
@@ -53,47 +53,51 @@ async def open_for(
 ) -> None:
     """Open the form of a command, or change the one that is open into it. Why it can't be opened is
     told; in the menu, where that is open."""
-    async with desk.telling(place, where.response_url):
-        standing = await desk.roles.standing(place.team, place.user)
-        settings, store = desk.service.settings, desk.service.store
+    async with workspace.telling(place, where.response_url):
+        standing = await workspace.roles.standing(place.team, place.user)
+        settings, store = workspace.service.settings, workspace.service.store
 
         def build(db: Database) -> Block:
             roles.check(db, settings.slack, standing, command.needs)
-            return _form(db, desk, place, where, command, standing)
+            return _form(db, workspace, place, where, command, standing)
 
         # a review takes a lease, so it is a write
-        work = store.submit if isinstance(command, commands.Review) else store.read
+        work = store.submit if isinstance(command, commands.ReviewCommand) else store.read
         try:
             view = await work(build)
         except UnderstudyError as error:
             said = [section(sentence(str(error)))]
-            if not view_id or not await shower(desk, place, where, view_id)(said):
+            if not view_id or not await shower(workspace, place, where, view_id)(said):
                 raise
             return
-        await views.show(desk, view, trigger, view_id)
+        await views.show(workspace, view, trigger, view_id)
 
 
-async def asking(desk: Desk, place: Place, where: Origin, command: commands.Command) -> Block:
+async def asking(
+    workspace: WorkspaceContext, place: SlackPlace, where: Origin, command: commands.Command
+) -> Block:
     """The form that asks before a command that was chosen in a form. Raises as `open_for` tells."""
-    standing = await desk.roles.standing(place.team, place.user)
-    settings = desk.service.settings
+    standing = await workspace.roles.standing(place.team, place.user)
+    settings = workspace.service.settings
 
     def build(db: Database) -> Block:
         roles.check(db, settings.slack, standing, command.needs)
-        return _form(db, desk, place, where, command, standing)
+        return _form(db, workspace, place, where, command, standing)
 
-    return await desk.service.store.read(build)
+    return await workspace.service.store.read(build)
 
 
-def shower(desk: Desk, place: Place, where: Origin, view_id: str) -> delivery.Show:
+def shower(
+    workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str
+) -> delivery.Show:
     """Shows an outcome in the menu that is open; False when that is gone."""
 
     async def shown(said: list[Block]) -> bool:
-        standing = await desk.roles.standing(place.team, place.user)
-        read = desk.service.store.read
+        standing = await workspace.roles.standing(place.team, place.user)
+        read = workspace.service.store.read
         try:
-            view = await read(lambda db: _menu(db, desk, place, where, standing, said))
-            await views.show(desk, view, "", view_id)
+            view = await read(lambda db: _menu(db, workspace, place, where, standing, said))
+            await views.show(workspace, view, "", view_id)
         except UnderstudyError as error:  # the form is gone, or nothing is shown to this person
             log.info("%s", error)
             return False
@@ -102,37 +106,39 @@ def shower(desk: Desk, place: Place, where: Origin, view_id: str) -> delivery.Sh
     return shown
 
 
-async def domain_chosen(desk: Desk, ack: Any, body: dict[str, Any]) -> None:
+async def domain_chosen(workspace: WorkspaceContext, ack: Any, body: dict[str, Any]) -> None:
     """Another domain in the menu."""
     await ack()
     view, place = body["view"], _place(body)
     chosen = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
     where = replace(admin_forms.origin(view), domain=chosen)
-    desk.tasks.start(_redraw(desk, place, where, str(view["id"])), "menu")
+    workspace.tasks.start(_redraw(workspace, place, where, str(view["id"])), "menu")
 
 
-async def _redraw(desk: Desk, place: Place, where: Origin, view_id: str) -> None:
-    async with desk.telling(place, where.response_url):
-        await shower(desk, place, where, view_id)([])
+async def _redraw(
+    workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str
+) -> None:
+    async with workspace.telling(place, where.response_url):
+        await shower(workspace, place, where, view_id)([])
 
 
-def _place(body: dict[str, Any]) -> Place:
+def _place(body: dict[str, Any]) -> SlackPlace:
     where = admin_forms.origin(body["view"])
     team = str((body.get("team") or {}).get("id") or "")
-    return Place(team, where.channel, where.thread_ts, str(body["user"]["id"]))
+    return SlackPlace(team, where.channel, where.thread_ts, str(body["user"]["id"]))
 
 
 def _form(
     db: Database,
-    desk: Desk,
-    place: Place,
+    workspace: WorkspaceContext,
+    place: SlackPlace,
     where: Origin,
     command: commands.Command,
     standing: Standing,
 ) -> Block:
     match command:
         case commands.Menu():
-            return _menu(db, desk, place, where, standing, [])
+            return _menu(db, workspace, place, where, standing, [])
         case commands.Promote():
             return _ask_promotion(db, place, where, command, standing)
         case commands.Forget():
@@ -141,27 +147,32 @@ def _form(
             here = Where(place.team, place.channel, standing.person)
             domain = here.domain(db, command.domain or where.domain or None)
             return argument_forms.form(db, where, domain, command)
-        case commands.Review():
+        case commands.ReviewCommand():
             named = domains.get(db, command.domain).name if command.domain else ""
             return review.next_form(db, replace(where, domain=named), standing.person)
     raise Invalid("That opens no form.")
 
 
 def _menu(
-    db: Database, desk: Desk, place: Place, where: Origin, standing: Standing, result: list[Block]
+    db: Database,
+    workspace: WorkspaceContext,
+    place: SlackPlace,
+    where: Origin,
+    standing: Standing,
+    result: list[Block],
 ) -> Block:
-    settings = desk.service.settings
+    settings = workspace.service.settings
     roles.check(db, settings.slack, standing, "member")
     here = executor.Where(place.team, place.channel, standing.person)
     domain = here.domain(db, where.domain or None)
     head = reports.domain_state(admin.domain_status(db, domain))
     role = roles.role_of(db, standing)
     chosen = replace(where, domain=domain.name)
-    return admin_forms.menu(role, chosen, domains.every(db), head, result)
+    return admin_forms.menu(role, chosen, domains.list_domains(db), head, result)
 
 
 def _ask_promotion(
-    db: Database, place: Place, where: Origin, command: commands.Promote, standing: Standing
+    db: Database, place: SlackPlace, where: Origin, command: commands.Promote, standing: Standing
 ) -> Block:
     domain = Where(place.team, place.channel, standing.person).domain(db, command.domain)
     adapter = registry.get(db, command.version, domain)
@@ -173,7 +184,9 @@ def _ask_promotion(
     return admin_forms.confirmation(asked, "Promote?", said, "Promote")
 
 
-def _ask_deletion(db: Database, place: Place, where: Origin, command: commands.Forget) -> Block:
+def _ask_deletion(
+    db: Database, place: SlackPlace, where: Origin, command: commands.Forget
+) -> Block:
     asked = replace(where, command=f"forget {command.user}")
     found = erasure.preview(db, f"slack:{place.team}/{command.user}")
     said = reports.before_forgetting(command.user, found)

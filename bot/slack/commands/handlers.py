@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.commands import commands, grammar
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.commands import argument_forms, delivery, executor, forms
 from bot.slack.commands.executor import Where
 from bot.slack.payloads import place_of, team_of
 from bot.slack.render import admin_forms, blocks, form_fields
 from bot.slack.render.admin_forms import Origin
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data.slack import command_queue, question_queue
 from data.store.clock import now_us
 from data.store.errors import UnderstudyError
@@ -30,7 +30,7 @@ FORM_S = 2.0  # for the next form: Slack waits three seconds in all
 THINKING = "One moment, I am thinking…"
 
 
-async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """`/understudy …`: acknowledged once it is understood and, where it changes something,
     stored."""
     place, response_url = place_of(body), str(body.get("response_url") or "")
@@ -38,13 +38,13 @@ async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     try:
         command = grammar.parse(text)
         if isinstance(command, commands.AskPrivately):
-            await ask(desk, place, response_url, command.question, trigger)
+            await ask(workspace, place, response_url, command.question, trigger)
             await ack(response_type="ephemeral", text=THINKING)
-            desk.queue.wake()
+            workspace.queue.wake()
             return
         deed_id = None
-        if executor.changes(command) and not forms.asks_first(command):
-            deed_id = await _take_in(desk, place, f"command:{trigger}", text, response_url)
+        if executor.changes_something(command) and not forms.asks_first(command):
+            deed_id = await _take_in(workspace, place, f"command:{trigger}", text, response_url)
             if deed_id is None:
                 await ack()
                 return
@@ -54,58 +54,58 @@ async def commanded(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     await ack()
     where = Origin(place.channel, "", response_url)
     if deed_id is not None:
-        desk.tasks.start(delivery.finish(desk, deed_id), f"deed {deed_id}")
+        workspace.tasks.start(delivery.deliver(workspace, deed_id), f"deed {deed_id}")
     elif forms.opens(command):
-        desk.tasks.start(forms.open_for(desk, place, where, command, trigger), "form")
+        workspace.tasks.start(forms.open_for(workspace, place, where, command, trigger), "form")
     else:
-        desk.tasks.start(_show(desk, place, response_url, command), "command")
+        workspace.tasks.start(_show(workspace, place, response_url, command), "command")
 
 
-async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def command_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """A button whose value is a command. What it did is said in the message's thread, in the
     form that the button is in, or, from the Home tab, in direct messages."""
     view = body.get("view") or {}
     where = admin_forms.origin(view) if view.get("type") == "modal" else None
     place = place_of(body)
     if where is not None:
-        place = Place(place.team, where.channel, where.thread_ts, place.user)
+        place = SlackPlace(place.team, where.channel, where.thread_ts, place.user)
     response_url = where.response_url if where else str(body.get("response_url") or "")
     text, trigger = str(body["actions"][0].get("value") or ""), str(body.get("trigger_id") or "")
     try:
         command = grammar.parse(text)
         deed_id = None
-        if executor.changes(command):
+        if executor.changes_something(command):
             how: command_queue.How = "thread" if body.get("message") else "private"
             key = f"click:{trigger}"
-            deed_id = await _take_in(desk, place, key, text, response_url, how)
+            deed_id = await _take_in(workspace, place, key, text, response_url, how)
             if deed_id is None:
                 await ack()
                 return
     except UnderstudyError as error:
         await ack()
-        desk.tasks.start(desk.tell(place, str(error), response_url), "refusal")
+        workspace.tasks.start(workspace.tell(place, str(error), response_url), "refusal")
         return
     await ack()
-    show = forms.shower(desk, place, where, str(view.get("id"))) if where else None
+    show = forms.shower(workspace, place, where, str(view.get("id"))) if where else None
     if deed_id is not None:
-        desk.tasks.start(delivery.finish(desk, deed_id, show), f"deed {deed_id}")
+        workspace.tasks.start(delivery.deliver(workspace, deed_id, show), f"deed {deed_id}")
     elif forms.opens(command):
         origin = where or Origin(place.channel, place.thread_ts, response_url)
         view_id = str(view["id"]) if where else ""
-        work = forms.open_for(desk, place, origin, command, trigger, view_id)
-        desk.tasks.start(work, "form")
+        work = forms.open_for(workspace, place, origin, command, trigger, view_id)
+        workspace.tasks.start(work, "form")
     else:
-        desk.tasks.start(_show(desk, place, response_url, command, show), "button")
+        workspace.tasks.start(_show(workspace, place, response_url, command, show), "button")
 
 
-async def confirmed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def confirmation(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """A form that asked before a command: the deed is stored, then the form closes."""
     view = body["view"]
     where, user = admin_forms.origin(view), str(body["user"]["id"])
-    place = Place(team_of(body), where.channel, where.thread_ts, user)
+    place = SlackPlace(team_of(body), where.channel, where.thread_ts, user)
     key = f"form:{view['id']}"
     try:
-        deed_id = await _take_in(desk, place, key, where.command, where.response_url)
+        deed_id = await _take_in(workspace, place, key, where.command, where.response_url)
     except UnderstudyError as error:
         failed = [blocks.section(blocks.sentence(str(error)))]
         again = admin_forms.confirmation(where, "Not done", failed, "Try again")
@@ -113,24 +113,24 @@ async def confirmed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         return
     await ack()
     if deed_id is not None:
-        desk.tasks.start(delivery.finish(desk, deed_id), f"deed {deed_id}")
+        workspace.tasks.start(delivery.deliver(workspace, deed_id), f"deed {deed_id}")
 
 
-async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def argument_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """A form in which the rest of a command was chosen: the deed is stored, then the form closes;
     what asks first becomes the form that asks."""
     view = body["view"]
     where, text = admin_forms.origin(view), argument_forms.command(view)
-    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+    place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
     deed_id = None
     try:
         command = grammar.parse(text)
         if forms.asks_first(command):
             async with asyncio.timeout(FORM_S):
-                asking = await forms.asking(desk, place, where, command)
+                asking = await forms.asking(workspace, place, where, command)
             await ack(response_action="update", view=asking)
             return
-        deed_id = await _take_in(desk, place, f"form:{view['id']}", text, where.response_url)
+        deed_id = await _take_in(workspace, place, f"form:{view['id']}", text, where.response_url)
     except (UnderstudyError, TimeoutError) as error:
         said = "That took too long. Send it again in a moment."
         problem = said if isinstance(error, TimeoutError) else blocks.plain(str(error))
@@ -138,32 +138,34 @@ async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         return
     await ack()
     if deed_id is not None:
-        desk.tasks.start(delivery.finish(desk, deed_id), f"deed {deed_id}")
+        workspace.tasks.start(delivery.deliver(workspace, deed_id), f"deed {deed_id}")
 
 
-async def asked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def asked(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """The menu's question, sent."""
     view = body["view"]
     where, question = admin_forms.origin(view), form_fields.typed(view, admin_forms.QUESTION)
-    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+    place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
     if not question:
         await ack()
         return
     try:
         text = blocks.escape(question)  # as Slack writes what is typed elsewhere
-        await ask(desk, place, where.response_url, text, name=str(view["id"]))
+        await ask(workspace, place, where.response_url, text, name=str(view["id"]))
     except UnderstudyError as error:
         await ack(response_action="errors", errors={admin_forms.QUESTION: blocks.plain(str(error))})
         return
     await ack()
-    desk.queue.wake()
+    workspace.queue.wake()
 
 
-async def ask(desk: Desk, place: Place, response_url: str, question: str, name: str = "") -> None:
+async def ask(
+    workspace: WorkspaceContext, place: SlackPlace, response_url: str, question: str, name: str = ""
+) -> None:
     """Queue a question whose answer only the asker sees: a conversation of one turn. `name` is
     Slack's id of what asked it, so that it is asked once."""
     ts = f"ask/{place.user}/{name or now_us()}"
-    await desk.service.store.submit(
+    await workspace.service.store.submit(
         lambda db: question_queue.add(
             db,
             team=place.team,
@@ -178,15 +180,15 @@ async def ask(desk: Desk, place: Place, response_url: str, question: str, name: 
 
 
 async def _take_in(
-    desk: Desk,
-    place: Place,
+    workspace: WorkspaceContext,
+    place: SlackPlace,
     key: str,
     text: str,
     response_url: str,
     how: command_queue.How = "private",
 ) -> int | None:
     """Store a deed; None when it was taken in before. Raises StoreBusy, StoreFull."""
-    return await desk.service.store.submit(
+    return await workspace.service.store.submit(
         lambda db: command_queue.add(
             db,
             team=place.team,
@@ -202,21 +204,24 @@ async def _take_in(
 
 
 async def _show(
-    desk: Desk,
-    place: Place,
+    workspace: WorkspaceContext,
+    place: SlackPlace,
     response_url: str,
     command: commands.Command,
     show: delivery.Show | None = None,
 ) -> None:
     """Look up what a command shows, and tell it."""
-    async with desk.telling(place, response_url):
-        standing = await desk.roles.standing(place.team, place.user)
-        settings, where = desk.service.settings, Where(place.team, place.channel, standing.person)
+    async with workspace.telling(place, response_url):
+        standing = await workspace.roles.standing(place.team, place.user)
+        settings, where = (
+            workspace.service.settings,
+            Where(place.team, place.channel, standing.person),
+        )
         try:
-            said = await desk.service.store.read(
-                lambda db: executor.shown(db, settings, where, command, standing)
+            said = await workspace.service.store.read(
+                lambda db: executor.show(db, settings, where, command, standing)
             )
         except UnderstudyError as error:
             said = [blocks.section(blocks.sentence(str(error)))]
         if show is None or not await show(said):
-            await desk.respond(place, response_url, said)
+            await workspace.respond(place, response_url, said)

@@ -15,9 +15,9 @@ from bot.slack.render import admin_forms, reports
 from bot.slack.render.blocks import Block, context, one_line, section, sentence
 from bot.slack.render.run_message import SPARK_WIDTH, sparkline
 from bot.slack.workspace import roles
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data.feedback import feedback_summary
-from data.feedback.feedback_summary import Bad, Judged
+from data.feedback.feedback_summary import BadAnswer, RatingCounts
 from data.pairs import review_queue
 from data.runs import runs
 from data.store.clock import now_us
@@ -31,23 +31,23 @@ class Overview:
     """All that is shown."""
 
     role: Role
-    status: admin.Status
+    status: admin.ServiceStatus
     losses: dict[int, list[float]]  # of the runs that are at work, by id
     pending: int  # pairs that wait for review
-    judged: Judged  # this week
-    before: Judged  # the week before
-    worst: list[Bad]
+    judged: RatingCounts  # this week
+    before: RatingCounts  # the week before
+    worst: list[BadAnswer]
 
 
-async def part(desk: Desk, team: str, user: str) -> list[Block]:
+async def part(workspace: WorkspaceContext, team: str, user: str) -> list[Block]:
     """The part of this person's Home tab; nothing for who is neither reviewer nor admin."""
-    standing = await desk.roles.standing(team, user)
+    standing = await workspace.roles.standing(team, user)
 
     def look(db: Database) -> list[Block]:
         role = roles.role_of(db, standing)
         return shown(read(db, role)) if RANK[role] >= RANK["reviewer"] else []
 
-    return await desk.service.store.read(look)
+    return await workspace.service.store.read(look)
 
 
 def read(db: Database, role: Role) -> Overview:
@@ -59,9 +59,9 @@ def read(db: Database, role: Role) -> Overview:
         status=status,
         losses=losses,
         pending=review_queue.pending(db),
-        judged=feedback_summary.judged(db, now - WEEK_US),
-        before=feedback_summary.judged(db, now - 2 * WEEK_US, now - WEEK_US),
-        worst=feedback_summary.worst(db, now - WEEK_US, MOST_BAD),
+        judged=feedback_summary.rating_counts(db, now - WEEK_US),
+        before=feedback_summary.rating_counts(db, now - 2 * WEEK_US, now - WEEK_US),
+        worst=feedback_summary.worst_answers(db, now - WEEK_US, MOST_BAD),
     )
 
 
@@ -124,7 +124,7 @@ def _week(found: Overview) -> list[Block]:
     return [section(line), section("*The answers that were liked least*"), *_bad(found.worst)]
 
 
-def _bad(worst: Sequence[Bad]) -> list[Block]:
+def _bad(worst: Sequence[BadAnswer]) -> list[Block]:
     blocks = []
     for bad in worst:
         notes = [f"{bad.down} 👎", bad.adapter]
@@ -137,7 +137,7 @@ def _bad(worst: Sequence[Bad]) -> list[Block]:
     return blocks
 
 
-def _engines(status: admin.Status) -> list[Block]:
+def _engines(status: admin.ServiceStatus) -> list[Block]:
     blocks = [section(f":warning: {sentence(a.text)}") for a in status.alerts[:MOST_ALERTS]]
     if len(status.alerts) > MOST_ALERTS:
         blocks.append(context(f"and {len(status.alerts) - MOST_ALERTS} more: `understudy status`"))

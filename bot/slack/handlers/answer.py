@@ -12,23 +12,23 @@ from sqlite_utils import Database
 
 from bot.answering import side_by_side
 from bot.answering.admission import TooBusy
-from bot.answering.chat import Ask, Delta, Ended, Started, stand_in
+from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
 from bot.slack.client import stream
-from bot.slack.client.stream import AnswerMessage, Lost, NotShown, Place
+from bot.slack.client.stream import AnswerMessage, Lost, NotShown, SlackPlace
 from bot.slack.client.web_api import Transport
 from bot.slack.handlers import preference_buttons, regenerate
 from bot.slack.payloads import person, shown_at, thread_key
 from bot.slack.render import blocks, message_text
 from bot.slack.render.blocks import Block
 from bot.slack.render.message_split import reopened
-from bot.slack.workspace.context import OUR_FAULT, Desk
-from bot.slack.workspace.question_worker import Claim
+from bot.slack.workspace.context import OUR_FAULT, WorkspaceContext
+from bot.slack.workspace.question_worker import QuestionLease
 from data import domains
 from data.conversations import conversations
 from data.feedback import rating_totals, reactions
 from data.slack import question_queue
-from data.slack.question_queue import Earlier, Question
+from data.slack.question_queue import EarlierAttempt, QueuedQuestion
 from data.store.clock import now_us
 from data.store.errors import Unavailable, UnderstudyError
 from serving.client import EngineDown, EngineGone, WrongAdapter
@@ -57,57 +57,57 @@ class NoAnswer(Unavailable):
     """The engine ended without a word."""
 
 
-async def answer(desk: Desk, claim: Claim) -> None:
+async def answer(workspace: WorkspaceContext, claim: QuestionLease) -> None:
     """Answer a claimed question, and finish it or give it back. Raises Lost."""
     question = claim.question
     thread_ts = "" if question.response_url else question.thread_ts
-    place = Place(question.team, question.channel, thread_ts, question.user)
+    place = SlackPlace(question.team, question.channel, thread_ts, question.user)
     try:
         if question.withdrawn:
-            await _remove_shown(desk, claim, place)
-            await _show_status(desk, claim, place, "")
+            await _remove_shown(workspace, claim, place)
+            await _show_status(workspace, claim, place, "")
             await claim.finish()
         elif question.attempts >= MOST_ATTEMPTS:
-            await _remove_shown(desk, claim, place)
-            await desk.tell(place, GIVE_UP, question.response_url)
+            await _remove_shown(workspace, claim, place)
+            await workspace.tell(place, GIVE_UP, question.response_url)
             await claim.finish()
         else:
-            await _answer(desk, claim, place)
+            await _answer(workspace, claim, place)
     except Lost:
         raise
     except UnderstudyError as error:
-        if wait_s := _worth_waiting(desk, question, error):
+        if wait_s := _worth_waiting(workspace, question, error):
             await claim.give_back(wait_s)
             return
-        await _show_status(desk, claim, place, "")
-        await desk.tell(place, _in_words(error), question.response_url)
+        await _show_status(workspace, claim, place, "")
+        await workspace.tell(place, _in_words(error), question.response_url)
         await claim.finish()
     except Exception:
         log.exception("The question %d could not be answered", question.id)
-        await desk.tell(place, OUR_FAULT, question.response_url)
+        await workspace.tell(place, OUR_FAULT, question.response_url)
         await claim.finish()
 
 
-async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
+async def _answer(workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace) -> None:
     """Ask the engine, unless it has answered already, and show what it says."""
-    question, store = claim.question, desk.service.store
+    question, store = claim.question, workspace.service.store
     who = person(place.team, place.user)
-    if refused := await desk.roles.refused_to_ask(place.team, place.user):
-        if _said_to_us(question, desk.identity.bot_user):
-            await desk.tell(place, refused, question.response_url)
+    if refused := await workspace.roles.refused_to_ask(place.team, place.user):
+        if _said_to_us(question, workspace.identity.bot_user):
+            await workspace.tell(place, refused, question.response_url)
         await claim.finish()
         return
     domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
     if question.again_of or question.continues:
-        bot = desk.service.settings.bot
+        bot = workspace.service.settings.bot
         ask = await store.read(lambda db: regenerate.follow_up(db, question, who, domain, bot))
     else:
-        names = await desk.names.of(
-            message_text.people_in(question.text) - {desk.identity.bot_user}
+        names = await workspace.names.of(
+            message_text.people_in(question.text) - {workspace.identity.bot_user}
         )
-        text = message_text.as_words(question.text, desk.identity.bot_user, names)
+        text = message_text.as_words(question.text, workspace.identity.bot_user, names)
         if not text:
-            await desk.tell(place, _hint(domain))
+            await workspace.tell(place, _hint(domain))
             await claim.finish()
             return
         ask = Ask(
@@ -119,12 +119,12 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
         )
     earlier = await store.submit(lambda db: question_queue.begin(db, question, ask.reply_id))
     if question.response_url:
-        await _whisper(desk, claim, place, ask, earlier)
+        await _whisper(workspace, claim, place, ask, earlier)
         return
     if earlier is not None:
-        reply_id, ts = earlier.reply_id, await _show_again(desk, claim, place, ask, earlier)
+        reply_id, ts = earlier.reply_id, await _show_again(workspace, claim, place, ask, earlier)
     else:
-        reply_id, ts = ask.reply_id, await _ask(desk, claim, place, ask)
+        reply_id, ts = ask.reply_id, await _ask(workspace, claim, place, ask)
     if ts is None:
         await claim.finish()
         return
@@ -132,7 +132,7 @@ async def _answer(desk: Desk, claim: Claim, place: Place) -> None:
     await claim.finish(lambda db: _shown(db, reply_id, where))
 
 
-def _said_to_us(question: Question, me: str) -> bool:
+def _said_to_us(question: QueuedQuestion, me: str) -> bool:
     """False for what was said in a thread in which we take part, without a mention."""
     pressed = question.again_of or question.continues or question.response_url
     return (
@@ -147,37 +147,45 @@ def _shown(db: Database, reply_id: str, where: str) -> None:
     emoji says nothing about one of them."""
     if not rating_totals.in_a_pairing(db, reply_id):
         conversations.shown_as(db, reply_id, where)
-        reactions.settle(db, reply_id)
+        reactions.settle_thumb(db, reply_id)
 
 
 class _Status:
     """What Slack shows while people wait: shown anew before it expires, until `end`."""
 
-    def __init__(self, desk: Desk, claim: Claim, place: Place) -> None:
+    def __init__(
+        self, workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace
+    ) -> None:
         self._over = asyncio.Event()
-        self._task = desk.tasks.start(self._keep(desk, claim, place), "status")
+        self._task = workspace.tasks.start(self._keep(workspace, claim, place), "status")
 
     def end(self) -> "asyncio.Task[None]":
         """Show it no more; the task ends when the last call has."""
         self._over.set()
         return self._task
 
-    async def _keep(self, desk: Desk, claim: Claim, place: Place) -> None:
+    async def _keep(
+        self, workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace
+    ) -> None:
         while not self._over.is_set():
-            await _show_status(desk, claim, place, "is thinking…")
-            await desk.api.clock.wait(self._over, STATUS_S)
+            await _show_status(workspace, claim, place, "is thinking…")
+            await workspace.api.clock.wait(self._over, STATUS_S)
 
 
-async def _ask(desk: Desk, claim: Claim, place: Place, ask: Ask) -> str | None:
+async def _ask(
+    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace, ask: Ask
+) -> str | None:
     """Show an answer as it is written, or two whole ones when a comparison wants a choice."""
-    status, other = _Status(desk, claim, place), None
+    status, other = _Status(workspace, claim, place), None
     try:
         if ask.again_of is None and ask.continues is None:
-            turns = desk.service.settings.bot.history_turns
-            other = await desk.service.store.read(lambda db: side_by_side.wanted(db, ask, turns))
+            turns = workspace.service.settings.bot.history_turns
+            other = await workspace.service.store.read(
+                lambda db: side_by_side.wanted(db, ask, turns)
+            )
         if other is None:
-            return await _write(desk, claim, place, ask, status)
-        return await _write_both(desk, claim, place, ask, other, status)
+            return await _write(workspace, claim, place, ask, status)
+        return await _write_both(workspace, claim, place, ask, other, status)
     except UnderstudyError:
         await asyncio.wait([status.end()])  # a call that came later would stay
         raise
@@ -186,10 +194,15 @@ async def _ask(desk: Desk, claim: Claim, place: Place, ask: Ask) -> str | None:
 
 
 async def _write_both(
-    desk: Desk, claim: Claim, place: Place, ask: Ask, other: Ask, status: _Status
+    workspace: WorkspaceContext,
+    claim: QuestionLease,
+    place: SlackPlace,
+    ask: Ask,
+    other: Ask,
+    status: _Status,
 ) -> str | None:
     """Two answers, or what came of the person's own one; returns the ts. Raises as `_write`."""
-    service, problem = desk.service, None
+    service, problem = workspace.service, None
     try:
         await _unless_stopped(claim, side_by_side.both(service.chat, service.store, ask, other))
     except UnderstudyError as error:
@@ -200,10 +213,10 @@ async def _write_both(
             return None
         raise problem or NoAnswer("The model had nothing to say to that. Try other words.")
     await asyncio.wait([status.end()])
-    return await _show_again(desk, claim, place, ask, ended)
+    return await _show_again(workspace, claim, place, ask, ended)
 
 
-async def _unless_stopped(claim: Claim, work: Coroutine[Any, Any, object]) -> None:
+async def _unless_stopped(claim: QuestionLease, work: Coroutine[Any, Any, object]) -> None:
     """Wait for `work`, or cancel it when the person presses stop. Raises what it raises."""
     task = asyncio.create_task(work)
     try:
@@ -217,12 +230,14 @@ async def _unless_stopped(claim: Claim, work: Coroutine[Any, Any, object]) -> No
             await asyncio.wait({task})
 
 
-async def _write(desk: Desk, claim: Claim, place: Place, ask: Ask, status: _Status) -> str | None:
+async def _write(
+    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace, ask: Ask, status: _Status
+) -> str | None:
     """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
     the words stay and a note below says what happened."""
     said, note = _Said(), ""
     try:
-        await _unless_stopped(claim, _listen(desk, claim, place, ask, status, said))
+        await _unless_stopped(claim, _listen(workspace, claim, place, ask, status, said))
     except asyncio.CancelledError:
         if said.message is not None:
             await (said.message.abandon() if claim.lost else said.message.suspend(STOPPING))
@@ -241,7 +256,7 @@ async def _write(desk: Desk, claim: Claim, place: Place, ask: Ask, status: _Stat
         return await _finish(claim, said.message, below)
     if claim.stopped:
         await asyncio.wait([status.end()])
-        await _show_status(desk, claim, place, "")
+        await _show_status(workspace, claim, place, "")
         return None
     raise NoAnswer("The model had nothing to say to that. Try other words.")
 
@@ -256,35 +271,43 @@ class _Said:
 
 
 async def _listen(
-    desk: Desk,
-    claim: Claim,
-    place: Place,
+    workspace: WorkspaceContext,
+    claim: QuestionLease,
+    place: SlackPlace,
     ask: Ask,
     status: _Status,
     said: _Said,
 ) -> None:
     """Read what the engine writes, into a message that begins when there is a word, and is shown
     after the status: one that came later would stay."""
-    async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
+    async with contextlib.aclosing(workspace.service.chat.answer(ask)) as events:
         async for event in events:
             if claim.stopped or (said.message is not None and said.message.stopped):
                 return
             if isinstance(event, Started):
-                said.who = stand_in(event.adapter, event.instead_of)
+                said.who = fallback_note(event.adapter, event.instead_of)
             elif isinstance(event, Delta) and (said.message is not None or event.text.strip()):
                 if said.message is None:
-                    said.message = _message(desk, claim, place, ask, ask.reply_id, status.end())
+                    said.message = _message(
+                        workspace, claim, place, ask, ask.reply_id, status.end()
+                    )
                 said.message.add(event.text)
             elif isinstance(event, Ended):
                 said.reason = event.finish_reason
 
 
 async def _show_again(
-    desk: Desk, claim: Claim, place: Place, ask: Ask, earlier: Earlier
+    workspace: WorkspaceContext,
+    claim: QuestionLease,
+    place: SlackPlace,
+    ask: Ask,
+    earlier: EarlierAttempt,
 ) -> str | None:
     """Show an answer that the engine has ended, or both of two."""
-    pair = await desk.service.store.read(lambda db: preference_buttons.of(db, earlier.reply_id))
-    message = _message(desk, claim, place, ask, earlier.reply_id)
+    pair = await workspace.service.store.read(
+        lambda db: preference_buttons.button_pair(db, earlier.reply_id)
+    )
+    message = _message(workspace, claim, place, ask, earlier.reply_id)
     if pair is not None:
         message.add(pair.text)
         return await _finish(claim, message, pair.below)
@@ -292,7 +315,7 @@ async def _show_again(
     return await _finish(claim, message, _below_earlier(ask, earlier))
 
 
-async def _finish(claim: Claim, message: AnswerMessage, below: list[Block]) -> str | None:
+async def _finish(claim: QuestionLease, message: AnswerMessage, below: list[Block]) -> str | None:
     try:
         return await message.finish(below)
     except asyncio.CancelledError:
@@ -302,17 +325,17 @@ async def _finish(claim: Claim, message: AnswerMessage, below: list[Block]) -> s
 
 
 def _message(
-    desk: Desk,
-    claim: Claim,
-    place: Place,
+    workspace: WorkspaceContext,
+    claim: QuestionLease,
+    place: SlackPlace,
     ask: Ask,
     reply_id: str,
     after: "asyncio.Task[None] | None" = None,
 ) -> AnswerMessage:
     """A message for an answer, shown when `after` has ended; one that goes on with a fence or a
     table opens it again."""
-    me = desk.identity.bot_user
-    message = AnswerMessage(desk.api, me, place, reply_id, desk.pace, claim, after)
+    me = workspace.identity.bot_user
+    message = AnswerMessage(workspace.api, me, place, reply_id, workspace.pace, claim, after)
     if opening := reopened(ask.begun, blocks.MARKDOWN):
         message.add(opening)
     return message
@@ -325,44 +348,52 @@ def _below(ask: Ask, reply_id: str, note: str, who: str, finish_reason: str) -> 
     return blocks.below_answer(reply_id, said, cut=cut, rest=ask.continues is not None)
 
 
-def _below_earlier(ask: Ask, earlier: Earlier) -> list[Block]:
+def _below_earlier(ask: Ask, earlier: EarlierAttempt) -> list[Block]:
     note = BROKE_OFF if earlier.error == "internal error" else earlier.error
-    who = stand_in(earlier.adapter, earlier.instead_of)
+    who = fallback_note(earlier.adapter, earlier.instead_of)
     return _below(ask, earlier.reply_id, note, who, earlier.finish_reason)
 
 
-async def _remove_shown(desk: Desk, claim: Claim, place: Place) -> None:
+async def _remove_shown(
+    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace
+) -> None:
     """Delete what was shown of an answer that will not be: its question was deleted, say."""
     shown = {0: claim.shown_ts} if claim.shown_ts else {}
     if claim.begun and not shown:
-        shown = await stream.find(desk.api, desk.identity.bot_user, place, claim, desk.pace)
+        shown = await stream.find(
+            workspace.api, workspace.identity.bot_user, place, claim, workspace.pace
+        )
     for ts in shown.values():
-        await stream.delete(desk.api, place.channel, ts)
+        await stream.delete(workspace.api, place.channel, ts)
 
 
 async def _whisper(
-    desk: Desk, claim: Claim, place: Place, ask: Ask, earlier: Earlier | None
+    workspace: WorkspaceContext,
+    claim: QuestionLease,
+    place: SlackPlace,
+    ask: Ask,
+    earlier: EarlierAttempt | None,
 ) -> None:
     """The answer of `/understudy ask`, which only the asker sees."""
     if earlier is not None:
         text, below = earlier.text, _below_earlier(ask, earlier)
     else:
-        text, below = await _whole(desk, ask)
+        text, below = await _whole(workspace, ask)
     await claim.begin()
     for content in blocks.answers(reopened(ask.begun, blocks.MARKDOWN) + text, below):
-        await desk.respond(place, claim.question.response_url, content)
+        await workspace.respond(place, claim.question.response_url, content)
     await claim.finish()
 
 
-async def _whole(desk: Desk, ask: Ask) -> tuple[str, list[Block]]:
+async def _whole(workspace: WorkspaceContext, ask: Ask) -> tuple[str, list[Block]]:
     """A whole answer, and what stands under it."""
     parts: list[str] = []
     who = note = reason = ""
     try:
-        async with contextlib.aclosing(desk.service.chat.answer(ask)) as events:
+        async with contextlib.aclosing(workspace.service.chat.answer(ask)) as events:
             async for event in events:
                 if isinstance(event, Started):
-                    who = stand_in(event.adapter, event.instead_of)
+                    who = fallback_note(event.adapter, event.instead_of)
                 elif isinstance(event, Delta):
                     parts.append(event.text)
                 elif isinstance(event, Ended):
@@ -388,7 +419,9 @@ def _in_words(error: UnderstudyError) -> str:
     return str(error)
 
 
-def _worth_waiting(desk: Desk, question: Question, error: UnderstudyError) -> float:
+def _worth_waiting(
+    workspace: WorkspaceContext, question: QueuedQuestion, error: UnderstudyError
+) -> float:
     """Seconds after which the question is tried again; 0: what went wrong is told now."""
     now = now_us()
     if isinstance(error, NotShown):
@@ -396,18 +429,20 @@ def _worth_waiting(desk: Desk, question: Question, error: UnderstudyError) -> fl
     if isinstance(error, TooBusy):
         waited_us = now - question.created_at
         return error.retry_after if waited_us < PATIENCE_S * 1_000_000 else 0.0
-    started = desk.queue.started_us
+    started = workspace.queue.started_us
     from_before = question.created_at < started and now - started < WARM_UP_S * 1_000_000
     waits_for_engine = isinstance(error, Unavailable) and not isinstance(error, NoAnswer)
     return RETRY_S if from_before and waits_for_engine else 0.0
 
 
-async def _show_status(desk: Desk, claim: Claim, place: Place, status: str) -> None:
+async def _show_status(
+    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace, status: str
+) -> None:
     """What Slack shows while people wait; an answer does not depend on it."""
     if claim.question.response_url:
         return
     try:
-        await desk.api.quick.assistant_threads_setStatus(
+        await workspace.api.quick.assistant_threads_setStatus(
             channel_id=place.channel,
             thread_ts=place.thread_ts,
             status=status,

@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 from sqlite_utils import Database
 
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.payloads import person, place_of, shown_at, team_of
 from bot.slack.render import feedback_forms, form_fields
-from bot.slack.render.feedback_forms import BETTER, LEARN, REASON, Earlier
-from bot.slack.workspace.context import Desk
+from bot.slack.render.feedback_forms import BETTER, LEARN, REASON, EarlierFeedback
+from bot.slack.workspace.context import WorkspaceContext
 from data.conversations import conversations
 from data.feedback import feedback, rating_totals, reactions
 from data.people import consent
@@ -40,7 +40,7 @@ class Pressed:
     """What a press of a button changed, and what its person said about that answer before."""
 
     news: bool
-    earlier: Earlier
+    earlier: EarlierFeedback
 
 
 def time_us(ts: str) -> int:
@@ -54,7 +54,7 @@ def time_us(ts: str) -> int:
 # -- the buttons -----------------------------------------------------------------------------
 
 
-async def clicked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def thumb_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """👍 or 👎 under an answer: stored, then acknowledged, then the form is opened. Its trigger
     lives for three seconds, so a store that is slow comes second."""
     action = body["actions"][0]
@@ -62,11 +62,11 @@ async def clicked(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     place, up = place_of(body), direction == "up"
     who, at = person(place.team, place.user), time_us(str(action.get("action_ts") or ""))
     storing = asyncio.ensure_future(
-        desk.service.store.submit(lambda db: _press(db, reply_id, who, up, at))
+        workspace.service.store.submit(lambda db: _press(db, reply_id, who, up, at))
     )
     await asyncio.wait([storing], timeout=THUMB_WAIT_S)
     await ack()
-    desk.tasks.start(_go_on(desk, body, place, reply_id, up, storing), "thumb")
+    workspace.tasks.start(_go_on(workspace, body, place, reply_id, up, storing), "thumb")
 
 
 def _press(db: Database, reply_id: str, who: str, up: bool, at: int) -> Pressed:
@@ -74,10 +74,10 @@ def _press(db: Database, reply_id: str, who: str, up: bool, at: int) -> Pressed:
     return Pressed(news, _earlier(db, reply_id, who))
 
 
-def _earlier(db: Database, reply_id: str, who: str) -> Earlier:
+def _earlier(db: Database, reply_id: str, who: str) -> EarlierFeedback:
     why = feedback.live(db, reply_id, who, "reason")
     better = feedback.live(db, reply_id, who, "correction")
-    return Earlier(
+    return EarlierFeedback(
         reason=why.text if why else "",
         better=better.text if better else "",
         learn=better is not None and better.pair_id is not None,
@@ -86,30 +86,34 @@ def _earlier(db: Database, reply_id: str, who: str) -> Earlier:
 
 
 async def _go_on(
-    desk: Desk,
+    workspace: WorkspaceContext,
     body: dict[str, Any],
-    place: Place,
+    place: SlackPlace,
     reply_id: str,
     up: bool,
     storing: "asyncio.Future[Pressed]",
 ) -> None:
-    async with desk.telling(place):
+    async with workspace.telling(place):
         if not up:
             known = storing.done() and storing.exception() is None
-            earlier = storing.result().earlier if known else Earlier()
-            await _open_form(desk, body, place, reply_id, earlier)
+            earlier = storing.result().earlier if known else EarlierFeedback()
+            await _open_form(workspace, body, place, reply_id, earlier)
         pressed = await storing
         if up and pressed.news and not pressed.earlier.opted_out:
             offer = feedback_forms.teach_more(reply_id)
-            await desk.respond(place, str(body.get("response_url") or ""), offer)
+            await workspace.respond(place, str(body.get("response_url") or ""), offer)
 
 
 async def _open_form(
-    desk: Desk, body: dict[str, Any], place: Place, reply_id: str, earlier: Earlier
+    workspace: WorkspaceContext,
+    body: dict[str, Any],
+    place: SlackPlace,
+    reply_id: str,
+    earlier: EarlierFeedback,
 ) -> None:
     view = feedback_forms.correction(reply_id, place.channel, place.thread_ts, earlier)
     try:
-        await desk.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=view)
+        await workspace.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=view)
     except Transport as error:
         # the thumb counts all the same; pressing again opens the form
         log.info("The form for %s was not opened: %s", reply_id, failure(error).code)
@@ -118,7 +122,7 @@ async def _open_form(
 # -- the form --------------------------------------------------------------------------------
 
 
-async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def correction_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """The form behind 👎. It closes only when its words are stored, so that none are lost."""
     view = body["view"]
     reply_id, channel, thread_ts = orjson.loads(view["private_metadata"])
@@ -126,7 +130,7 @@ async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     who, learn = person(team_of(body), body["user"]["id"]), form_fields.ticked(view, LEARN)
     try:
         async with asyncio.timeout(STORE_WAIT_S):
-            learning = await desk.service.store.submit(
+            learning = await workspace.service.store.submit(
                 lambda db: _keep(db, reply_id, who, why, better, learn)
             )
     except Invalid as error:
@@ -140,8 +144,8 @@ async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         return
     await ack()
     if why or better:
-        place = Place(team_of(body), channel, thread_ts, body["user"]["id"])
-        desk.tasks.start(_thank(desk, place, better, learning), "thanks")
+        place = SlackPlace(team_of(body), channel, thread_ts, body["user"]["id"])
+        workspace.tasks.start(_thank(workspace, place, better, learning), "thanks")
 
 
 def _keep(db: Database, reply_id: str, who: str, why: str, better: str, learn: bool) -> str:
@@ -166,15 +170,17 @@ async def _refuse(ack: Ack, block_id: str, sentence: str) -> None:
     await ack(response_action="errors", errors={block_id: sentence})
 
 
-async def _thank(desk: Desk, place: Place, better: str, learning: str) -> None:
-    async with desk.telling(place):
-        await desk.tell(place, feedback_forms.thanks(better, learning))
+async def _thank(
+    workspace: WorkspaceContext, place: SlackPlace, better: str, learning: str
+) -> None:
+    async with workspace.telling(place):
+        await workspace.tell(place, feedback_forms.thanks(better, learning))
 
 
 # -- emoji -----------------------------------------------------------------------------------
 
 
-def reacted(db: Database, body: dict[str, Any]) -> bool:
+def reaction_changed(db: Database, body: dict[str, Any]) -> bool:
     """👍 or 👎 as an emoji on one of our answers; taking it back takes the judgement back. Part of
     the transaction that accepts the event; False when it is no judgement of an answer."""
     event = body["event"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.handlers import admin_home, recent_questions
 from bot.slack.handlers.feedback import time_us
@@ -20,14 +20,14 @@ from bot.slack.handlers.recent_questions import Asked
 from bot.slack.payloads import person, team_of
 from bot.slack.render import form_fields
 from bot.slack.render.blocks import Block, ago, context, escape, one_line, section, shorten
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.privacy import contributions, personal_data
-from data.privacy.contributions import Fate
+from data.privacy.contributions import Contribution
 from data.privacy.personal_data import Seen
 from data.store.errors import UnderstudyError
 
@@ -61,50 +61,50 @@ class Page:
     subjects: list[Subject]
     answering: Domain | None  # in direct messages
     asked: list[Asked]
-    fates: list[Fate]
+    contributions: list[Contribution]
 
 
 # -- publishing ------------------------------------------------------------------------------
 
 
-async def opened(desk: Desk, team: str, user: str) -> None:
+async def opened(workspace: WorkspaceContext, team: str, user: str) -> None:
     """Somebody looks at the Home tab."""
-    place = Place(team, "", "", user)
-    async with desk.telling(place):
-        await publish(desk, team, user)
+    place = SlackPlace(team, "", "", user)
+    async with workspace.telling(place):
+        await publish(workspace, team, user)
 
 
-async def publish(desk: Desk, team: str, user: str) -> None:
+async def publish(workspace: WorkspaceContext, team: str, user: str) -> None:
     """Show the tab as things are now; a press while it is being shown is in it."""
-    if user in desk.showing_home:
-        desk.showing_home[user] = True
+    if user in workspace.showing_home:
+        workspace.showing_home[user] = True
         return
     who = person(team, user)
-    desk.showing_home[user] = again = True
+    workspace.showing_home[user] = again = True
     try:
         while again:
-            desk.showing_home[user] = False
-            page = await desk.service.store.read(lambda db: read(db, who))
-            shown = view(page, await admin_home.part(desk, team, user))
-            await desk.api.in_turn(desk.api.quick.views_publish, user_id=user, view=shown)
-            again = desk.showing_home[user]
+            workspace.showing_home[user] = False
+            page = await workspace.service.store.read(lambda db: read(db, who))
+            shown = view(page, await admin_home.part(workspace, team, user))
+            await workspace.api.in_turn(workspace.api.quick.views_publish, user_id=user, view=shown)
+            again = workspace.showing_home[user]
     except Transport as error:
         log.info("A Home tab was not shown: %s", failure(error).code)
     finally:
-        del desk.showing_home[user]
+        del workspace.showing_home[user]
 
 
-async def chosen(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def domain_chosen(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """Another domain in the menu: stored, then acknowledged."""
     name = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
     team, user = team_of(body), str(body["user"]["id"])
     problem = None
     try:
-        await desk.service.store.submit(lambda db: _choose(db, person(team, user), name))
+        await workspace.service.store.submit(lambda db: _choose(db, person(team, user), name))
     except UnderstudyError as error:
         problem = error
     await ack()
-    desk.tasks.start(_show_choice(desk, team, user, problem), "choice")
+    workspace.tasks.start(_show_choice(workspace, team, user, problem), "choice")
 
 
 def _choose(db: Database, who: str, name: str) -> None:
@@ -114,34 +114,38 @@ def _choose(db: Database, who: str, name: str) -> None:
         domains.choose(db, domains.get(db, name), who)
 
 
-async def _show_choice(desk: Desk, team: str, user: str, problem: UnderstudyError | None) -> None:
-    async with desk.telling(Place(team, "", "", user)):
+async def _show_choice(
+    workspace: WorkspaceContext, team: str, user: str, problem: UnderstudyError | None
+) -> None:
+    async with workspace.telling(SlackPlace(team, "", "", user)):
         if problem is not None:
             raise problem
-        await publish(desk, team, user)
+        await publish(workspace, team, user)
 
 
-async def judged(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def rating_outcomes(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """Whether an answer helped, said with one of the buttons: stored, acknowledged, shown."""
     action, team, user = body["actions"][0], team_of(body), str(body["user"]["id"])
     at = time_us(str(action.get("action_ts") or ""))
 
     def write(db: Database) -> None:
-        reply_id, helped = recent_questions.pressed(action)
+        reply_id, helped = recent_questions.helped_button(action)
         recent_questions.say(db, reply_id, person(team, user), helped, at)
 
-    storing = asyncio.ensure_future(desk.service.store.submit(write))
+    storing = asyncio.ensure_future(workspace.service.store.submit(write))
     await asyncio.wait([storing], timeout=STORE_WAIT_S)
     await ack()
-    desk.tasks.start(_show_judged(desk, team, user, storing), "helped")
+    workspace.tasks.start(_show_judged(workspace, team, user, storing), "helped")
 
 
-async def _show_judged(desk: Desk, team: str, user: str, storing: "asyncio.Future[None]") -> None:
-    async with desk.telling(Place(team, "", "", user)):
+async def _show_judged(
+    workspace: WorkspaceContext, team: str, user: str, storing: "asyncio.Future[None]"
+) -> None:
+    async with workspace.telling(SlackPlace(team, "", "", user)):
         try:
             await storing
         finally:
-            await publish(desk, team, user)
+            await publish(workspace, team, user)
 
 
 # -- reading ---------------------------------------------------------------------------------
@@ -149,13 +153,13 @@ async def _show_judged(desk: Desk, team: str, user: str, storing: "asyncio.Futur
 
 def read(db: Database, who: str) -> Page:
     """What the person's tab shows now."""
-    known = domains.every(db)
+    known = domains.list_domains(db)
     return Page(
         seen=personal_data.see(db, who),
         subjects=[_subject(db, domain) for domain in known],
         answering=domains.answering(db, who) if known else None,
         asked=recent_questions.read(db, who),
-        fates=contributions.of(db, who, MOST_FATES),
+        contributions=contributions.contributions_of(db, who, MOST_FATES),
     )
 
 
@@ -230,13 +234,13 @@ def _choice(page: Page) -> Block:
 
 def _became(page: Page) -> list[Block]:
     shown = [_header("Your feedback, and what became of it")]
-    if not page.fates:
+    if not page.contributions:
         text = "Press :-1: below an answer to give a better one, or use *Teach this* on a message."
         return [*shown, section(text)]
-    for fate in page.fates:
-        what = "your correction" if fate.source == "correction" else "what you taught"
-        said = f"“{one_line(fate.answer, 150)}”: {what} {escape(shorten(fate.sentence, 400))}."
-        shown.append(section(f"{said}\n_{one_line(fate.question, 150)}_"))
+    for one in page.contributions:
+        what = "your correction" if one.source == "correction" else "what you taught"
+        said = f"“{one_line(one.answer, 150)}”: {what} {escape(shorten(one.sentence, 400))}."
+        shown.append(section(f"{said}\n_{one_line(one.question, 150)}_"))
     return shown
 
 

@@ -8,17 +8,17 @@ from bot.slack.handlers import feedback, home, preference_buttons, privacy, rece
 from bot.slack.payloads import person, place_of, team_of
 from bot.slack.render import blocks, feedback_forms
 from bot.slack.workspace import manifest
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 
 Listener = Callable[..., Awaitable[None]]
 OUTDATED = "That is of an earlier version of mine, and does nothing any more. Nothing was changed."
 
 
-def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
+def register(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None:
     """`at` gives the desk of the workspace that a delivery comes from."""
 
     def listen(
-        handle: Callable[[Desk, Listener, dict[str, Any]], Awaitable[None]],
+        handle: Callable[[WorkspaceContext, Listener, dict[str, Any]], Awaitable[None]],
     ) -> Callable[..., Awaitable[None]]:
         async def on(ack: Listener, body: dict[str, Any]) -> None:
             await handle(at(body), ack, body)
@@ -26,28 +26,30 @@ def register(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
         return on
 
     async def on_home(body: dict[str, Any]) -> None:
-        event, desk, team = body["event"], at(body), team_of(body)
+        event, workspace, team = body["event"], at(body), team_of(body)
         user = str(event["user"])
         if event.get("tab") == "messages":
             who = person(team, user)
-            desk.tasks.start(desk.suggest_prompts(str(event["channel"]), who), "prompts")
+            workspace.tasks.start(workspace.suggest_prompts(str(event["channel"]), who), "prompts")
         elif event.get("tab") == "home":
-            desk.tasks.start(home.opened(desk, team, user), "home")
+            workspace.tasks.start(home.opened(workspace, team, user), "home")
 
-    app.action(blocks.FEEDBACK)(listen(feedback.clicked))
-    app.view(feedback_forms.CORRECTION)(listen(feedback.submitted))
-    app.action(re.compile(f"^{preference_buttons.PREFER}"))(listen(preference_buttons.pressed))
+    app.action(blocks.FEEDBACK)(listen(feedback.thumb_button))
+    app.view(feedback_forms.CORRECTION)(listen(feedback.correction_sent))
+    app.action(re.compile(f"^{preference_buttons.PREFER}"))(
+        listen(preference_buttons.preference_button)
+    )
     app.action(feedback_forms.TEACH_MORE)(listen(teach.more))
     app.message_shortcut(manifest.TEACH_THIS)(listen(teach.shortcut))
-    app.view(teach.TEACH)(listen(teach.submitted))
+    app.view(teach.TEACH)(listen(teach.teach_form_sent))
     app.event("app_home_opened")(on_home)
-    app.action(home.DOMAIN)(listen(home.chosen))
-    app.action(re.compile(f"^{recent_questions.HELPED}"))(listen(home.judged))
+    app.action(home.DOMAIN)(listen(home.domain_chosen))
+    app.action(re.compile(f"^{recent_questions.HELPED}"))(listen(home.rating_outcomes))
     for action_id in home.BUTTONS:
-        app.action(action_id)(listen(privacy.pressed))
+        app.action(action_id)(listen(privacy.privacy_button))
 
 
-def register_last(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
+def register_last(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None:
     """Buttons, forms and shortcuts of messages from before an update: what nobody else takes."""
 
     async def on_outdated(ack: Listener, body: dict[str, Any]) -> None:
@@ -56,8 +58,8 @@ def register_last(app: Any, at: Callable[[dict[str, Any]], Desk]) -> None:
             await ack(response_action="errors", errors={inputs[-1]["block_id"]: OUTDATED})
             return
         await ack()
-        desk, url = at(body), str(body.get("response_url") or "")
-        desk.tasks.start(desk.tell(place_of(body), OUTDATED, url), "outdated")
+        workspace, url = at(body), str(body.get("response_url") or "")
+        workspace.tasks.start(workspace.tell(place_of(body), OUTDATED, url), "outdated")
 
     for kind in (app.action, app.view, app.shortcut):
         kind(re.compile(""))(on_outdated)

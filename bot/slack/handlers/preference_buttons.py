@@ -14,7 +14,7 @@ from bot.slack.payloads import person, place_of
 from bot.slack.render import form_fields
 from bot.slack.render.blocks import MARKDOWN, Block, context, section
 from bot.slack.render.message_split import reopened
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data.conversations import conversations, side_by_side
 from data.feedback import feedback
 from data.feedback.feedback import Preferred
@@ -35,7 +35,7 @@ THANKS: dict[Preferred, str] = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class ButtonPair:
     """The texts of two answers, in the order in which they are shown."""
 
     reply_id: str  # the first one's
@@ -64,7 +64,7 @@ class Pair:
         return [*cut, section("Which is better?"), {"type": "actions", "elements": buttons}]
 
 
-def of(db: Database, reply_id: str) -> Pair | None:
+def button_pair(db: Database, reply_id: str) -> ButtonPair | None:
     """The two answers of which that reply is one; None when it is shown alone."""
     try:
         pairing = side_by_side.of_reply(db, reply_id)
@@ -74,10 +74,10 @@ def of(db: Database, reply_id: str) -> Pair | None:
     first, second = (conversations.exchange(db, one)[1] for one in ids)
     reasons = [conversations.reply(db, one).finish_reason for one in ids]
     cut = tuple(number for number, why in enumerate(reasons, start=1) if why == "length")
-    return Pair(pairing.first_reply, first, second, cut)
+    return ButtonPair(pairing.first_reply, first, second, cut)
 
 
-async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def preference_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """One of the buttons: stored, then acknowledged."""
     named, _, reply_id = str(body["actions"][0].get("value") or "").partition(":")
     place = place_of(body)
@@ -86,13 +86,13 @@ async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     if which is not None:
         who = person(place.team, place.user)
         try:
-            await desk.service.store.submit(lambda db: _prefer(db, reply_id, who, which))
+            await workspace.service.store.submit(lambda db: _prefer(db, reply_id, who, which))
         except UnderstudyError as error:
             problem = error
     await ack()
     if which is not None:
         said = THANKS[which] if problem is None else str(problem)
-        desk.tasks.start(desk.tell(place, said), "thanks")
+        workspace.tasks.start(workspace.tell(place, said), "thanks")
 
 
 def _prefer(db: Database, reply_id: str, who: str, which: Preferred) -> None:

@@ -11,17 +11,17 @@ from typing import Any
 import orjson
 from sqlite_utils import Database
 
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.handlers import home
 from bot.slack.payloads import person, team_of
 from bot.slack.render import form_fields
 from bot.slack.render.blocks import Block, context, section
 from bot.slack.workspace import upload
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data.people import consent, roles
 from data.privacy import erasure, personal_data
-from data.privacy.erasure import Forgotten
+from data.privacy.erasure import ErasureReceipt
 from data.privacy.personal_data import Seen
 from data.store.clock import iso
 from data.store.errors import Unavailable, UnderstudyError
@@ -33,21 +33,21 @@ MOST_ADMINS = 5  # that are told
 DECIDING = (home.FORGET, home.LEARNING)
 
 
-async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def privacy_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """One of the buttons on the Home tab. What it decides is stored before it is acknowledged."""
     action = body["actions"][0]
     action_id, value = str(action.get("action_id")), str(action.get("value") or "")
-    place = Place(team_of(body), "", "", str(body["user"]["id"]))  # told in direct messages
+    place = SlackPlace(team_of(body), "", "", str(body["user"]["id"]))  # told in direct messages
     problem, withdrawn = None, 0
     if action_id in DECIDING:
         try:
-            withdrawn = await desk.service.store.submit(
+            withdrawn = await workspace.service.store.submit(
                 lambda db: _decide(db, person(place.team, place.user), action_id, value)
             )
         except UnderstudyError as error:
             problem = error
     await ack()
-    desk.tasks.start(_go_on(desk, body, place, action_id, withdrawn, problem), action_id)
+    workspace.tasks.start(_go_on(workspace, body, place, action_id, withdrawn, problem), action_id)
 
 
 def _decide(db: Database, who: str, action_id: str, value: str) -> int:
@@ -62,31 +62,31 @@ def _decide(db: Database, who: str, action_id: str, value: str) -> int:
 
 
 async def _go_on(
-    desk: Desk,
+    workspace: WorkspaceContext,
     body: dict[str, Any],
-    place: Place,
+    place: SlackPlace,
     action_id: str,
     withdrawn: int,
     problem: UnderstudyError | None,
 ) -> None:
-    async with desk.telling(place):
+    async with workspace.telling(place):
         if problem is not None:
             raise problem
         if action_id == home.SEE:
-            await _see(desk, body, place)
+            await _see(workspace, body, place)
         elif action_id == home.EXPORT:
-            await _export(desk, place)
+            await _export(workspace, place)
         elif action_id == home.FORGET:
-            await _forget(desk, place)
+            await _forget(workspace, place)
         else:
-            await _tell_learning(desk, place, withdrawn)
+            await _tell_learning(workspace, place, withdrawn)
 
 
-async def _see(desk: Desk, body: dict[str, Any], place: Place) -> None:
+async def _see(workspace: WorkspaceContext, body: dict[str, Any], place: SlackPlace) -> None:
     who = person(place.team, place.user)
-    seen = await desk.service.store.read(lambda db: personal_data.see(db, who))
+    seen = await workspace.service.store.read(lambda db: personal_data.see(db, who))
     try:
-        await desk.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=summary(seen))
+        await workspace.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=summary(seen))
     except Transport as error:
         code = failure(error).code
         raise Unavailable(f"Slack did not open it ({code}). Please try again.") from error
@@ -118,47 +118,49 @@ def summary(seen: Seen) -> Block:
     }
 
 
-async def _export(desk: Desk, place: Place) -> None:
+async def _export(workspace: WorkspaceContext, place: SlackPlace) -> None:
     who = person(place.team, place.user)
-    found = await desk.service.store.read(
+    found = await workspace.service.store.read(
         lambda db: orjson.dumps(personal_data.export(db, who), option=orjson.OPT_INDENT_2)
     )
-    posted = await desk.post(place.user, [section("Here is everything I keep of you, as JSON.")])
+    posted = await workspace.post(
+        place.user, [section("Here is everything I keep of you, as JSON.")]
+    )
     name = f"understudy-{place.user}.json"
-    if posted is None or not await upload.file(desk, found, name, name, posted[0]):
+    if posted is None or not await upload.file(workspace, found, name, name, posted[0]):
         raise Unavailable("Slack did not take the file. Please try again in a minute.")
 
 
-async def _tell_learning(desk: Desk, place: Place, withdrawn: int) -> None:
+async def _tell_learning(workspace: WorkspaceContext, place: SlackPlace, withdrawn: int) -> None:
     if withdrawn:
         many = "A suggestion of yours" if withdrawn == 1 else f"{withdrawn} suggestions of yours"
         waited = "waited for review and is" if withdrawn == 1 else "waited for review and are"
-        await desk.tell(place, f"I no longer learn from you. {many} {waited} withdrawn.")
-    await home.publish(desk, place.team, place.user)
+        await workspace.tell(place, f"I no longer learn from you. {many} {waited} withdrawn.")
+    await home.publish(workspace, place.team, place.user)
 
 
-async def _forget(desk: Desk, place: Place) -> None:
+async def _forget(workspace: WorkspaceContext, place: SlackPlace) -> None:
     who = person(place.team, place.user)
-    service = desk.service
-    done = await erasure.forget(service.store, service.settings.home, who, who)
-    await desk.respond(place, "", forgotten(done))
-    await home.publish(desk, place.team, place.user)
+    service = workspace.service
+    done = await erasure.erase_person(service.store, service.settings.home, who, who)
+    await workspace.respond(place, "", forgotten(done))
+    await home.publish(workspace, place.team, place.user)
     if done.adapters or done.runs:
-        for admin in await service.store.read(lambda db: _admins(db, desk, place.team)):
-            await desk.post(admin, to_unlearn(done))
+        for admin in await service.store.read(lambda db: _admins(db, workspace, place.team)):
+            await workspace.post(admin, to_unlearn(done))
 
 
-def _admins(db: Database, desk: Desk, team: str) -> list[str]:
+def _admins(db: Database, workspace: WorkspaceContext, team: str) -> list[str]:
     """User ids of the workspace's admins, those of the settings first."""
     here = f"slack:{team}/"
-    admins = [g.person for g in roles.every(db) if g.role == "admin"]
+    admins = [g.person for g in roles.list_grants(db) if g.role == "admin"]
     granted = [p.removeprefix(here) for p in admins if p.startswith(here)]
-    slack = desk.service.settings.slack
-    own = slack.admins if desk.token == slack.bot_token.get_secret_value() else ()
+    slack = workspace.service.settings.slack
+    own = slack.admins if workspace.token == slack.bot_token.get_secret_value() else ()
     return list(dict.fromkeys([*own, *granted]))[:MOST_ADMINS]
 
 
-def forgotten(done: Forgotten) -> list[Block]:
+def forgotten(done: ErasureReceipt) -> list[Block]:
     """What the person is told. It is said what could not be reached."""
     lines = [
         f"I have forgotten you: {done.figures} are removed from the store and its files.",
@@ -174,7 +176,7 @@ def forgotten(done: Forgotten) -> list[Block]:
     return [section("\n".join(lines)), context(f"receipt {done.receipt}")]
 
 
-def to_unlearn(done: Forgotten) -> list[Block]:
+def to_unlearn(done: ErasureReceipt) -> list[Block]:
     """What admins are told, without saying who it was."""
     lines = ["Somebody had their data forgotten."]
     if done.adapters:

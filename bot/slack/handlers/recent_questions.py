@@ -66,7 +66,7 @@ def read(db: Database, who: str) -> list[Asked]:
     return [Asked(**r) for r in rows(db, ASKED, given)]
 
 
-def pressed(action: dict[str, Any]) -> tuple[str, bool]:
+def helped_button(action: dict[str, Any]) -> tuple[str, bool]:
     """The reply that a press of a button speaks of, and whether it helped. Raises Invalid."""
     said, _, reply_id = str(action.get("value") or "").partition(":")
     if said not in LABELS or not reply_id:

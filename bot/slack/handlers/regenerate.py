@@ -14,10 +14,10 @@ from typing import Any, Literal
 from sqlite_utils import Database
 
 from bot.answering.chat import Ask
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.payloads import place_of, shown_at, thread_key
 from bot.slack.render import blocks
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.adapters import registry
 from data.config.settings import BotSettings
@@ -26,7 +26,7 @@ from data.conversations.conversations import Reply
 from data.domains import Domain
 from data.experiments import experiments
 from data.slack import question_queue
-from data.slack.question_queue import Question
+from data.slack.question_queue import QueuedQuestion
 from data.store.errors import Conflict, Forbidden
 
 Ack = Callable[..., Awaitable[Any]]
@@ -38,25 +38,25 @@ KINDS: dict[str, Literal["again_of", "continues"]] = {
 SERVED = ("candidate", "live")
 
 
-async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def regenerate_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """One of the two: in the queue, then acknowledged."""
     action, place = body["actions"][0], place_of(body)
     kind, reply_id = KINDS[str(action["action_id"])], str(action.get("value") or "")
     response_url = str(body.get("response_url") or "")
     private = bool(body.get("container", {}).get("is_ephemeral"))
-    async with desk.telling(place, response_url):
-        await desk.service.store.submit(
+    async with workspace.telling(place, response_url):
+        await workspace.service.store.submit(
             lambda db: _put(db, kind, reply_id, place, response_url if private else "")
         )
     await ack()
-    desk.queue.wake()
+    workspace.queue.wake()
 
 
 def _put(
     db: Database,
     kind: Literal["again_of", "continues"],
     reply_id: str,
-    place: Place,
+    place: SlackPlace,
     response_url: str,
 ) -> None:
     """Raises NotFound when the answer is forgotten, Forbidden when it is another channel's, and
@@ -81,7 +81,7 @@ def _put(
 
 
 def follow_up(
-    db: Database, question: Question, person: str, domain: Domain, bot: BotSettings
+    db: Database, question: QueuedQuestion, person: str, domain: Domain, bot: BotSettings
 ) -> Ask:
     """What a press asks the engine. Raises NotFound when the answer is forgotten."""
     found = conversations.answered_with(db, question.again_of or question.continues)
@@ -114,6 +114,6 @@ def _pinned(db: Database, reply: Reply) -> str | None:
 
 def _system(db: Database, reply: Reply) -> str | None:
     """The system prompt of the variant that began, None where it was the domain's."""
-    known = experiments.every(db, domains.by_id(db, reply.domain_id))
+    known = experiments.list_experiments(db, domains.by_id(db, reply.domain_id))
     variants = (variant for experiment in known for variant in experiment.variants)
     return next((v.system_prompt for v in variants if v.id == reply.variant_id), None)

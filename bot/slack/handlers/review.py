@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.payloads import team_of
 from bot.slack.render import admin_forms, form_fields
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, plain, sentence
 from bot.slack.workspace import roles, views
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.pairs import pairs, review_queue
 from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
@@ -44,29 +44,31 @@ def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after:
     )
 
 
-async def pressed(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """Approve, Edit, Reject or Next under a pair."""
     verb, _, number = str(body["actions"][0].get("value") or "").partition(" ")
     view, pair_id = body["view"], int(number)
     where = replace(admin_forms.origin(view), pair_id=pair_id)
     match verb:
         case "approve":
-            storing = _store(desk, body, _form_after(where, _approve(pair_id)))
+            storing = _store(workspace, body, _form_after(where, _approve(pair_id)))
         case "next":
-            storing = _store(desk, body, lambda db, who: next_form(db, where, who, "", pair_id))
+            storing = _store(
+                workspace, body, lambda db, who: next_form(db, where, who, "", pair_id)
+            )
         case _:
             form = admin_forms.edited if verb == "edit" else admin_forms.rejected
-            storing = _store(desk, body, lambda db, who: _opened(db, where, who, form))
-    place = Place(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
+            storing = _store(workspace, body, lambda db, who: _opened(db, where, who, form))
+    place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
     try:
         shown = await storing  # before Slack is told that all is well
     except UnderstudyError as error:
         shown = admin_forms.said(where, f":warning: {sentence(str(error))}")
     await ack()
-    desk.tasks.start(_update(desk, place, where, str(view["id"]), shown), "review")
+    workspace.tasks.start(_update(workspace, place, where, str(view["id"]), shown), "review")
 
 
-async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def review_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """A pair's edit or rejection, sent: the form becomes the next pair."""
     view = body["view"]
     where, callback = admin_forms.origin(view), view["callback_id"]
@@ -78,7 +80,7 @@ async def sent(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         field = admin_forms.REASON
     try:
         async with asyncio.timeout(STORE_WAIT_S):
-            shown = await _store(desk, body, _form_after(where, decide))
+            shown = await _store(workspace, body, _form_after(where, decide))
     except TimeoutError:
         busy = "The store is busy. Send it again in a moment."
         await ack(response_action="errors", errors={field: busy})
@@ -150,20 +152,22 @@ def _opened(
 
 
 async def _store(
-    desk: Desk, body: dict[str, Any], write: Callable[[Database, str], Block]
+    workspace: WorkspaceContext, body: dict[str, Any], write: Callable[[Database, str], Block]
 ) -> Block:
     """Run `write` for the reviewer, whose role is checked in the same transaction."""
-    standing = await desk.roles.standing(team_of(body), str(body["user"]["id"]))
-    settings = desk.service.settings.slack
+    standing = await workspace.roles.standing(team_of(body), str(body["user"]["id"]))
+    settings = workspace.service.settings.slack
 
     def checked(db: Database) -> Block:
         roles.check(db, settings, standing, "reviewer")
         return write(db, standing.person)
 
-    return await desk.service.store.submit(checked)
+    return await workspace.service.store.submit(checked)
 
 
-async def _update(desk: Desk, place: Place, where: Origin, view_id: str, shown: Block) -> None:
+async def _update(
+    workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str, shown: Block
+) -> None:
     """What was decided is stored already; opening the review again shows the next pair as well."""
-    async with desk.telling(place, where.response_url):
-        await views.show(desk, shown, "", view_id)
+    async with workspace.telling(place, where.response_url):
+        await views.show(workspace, shown, "", view_id)

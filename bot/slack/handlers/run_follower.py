@@ -15,7 +15,7 @@ from bot.slack.client.web_api import MESSAGE_GONE, Transport, failure
 from bot.slack.render import blocks, loss_curve, run_message
 from bot.slack.render.run_message import Followed
 from bot.slack.workspace import upload
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from bot.slack.workspace.workspaces import Workspaces
 from data.adapters import registry
 from data.runs import runs
@@ -29,7 +29,7 @@ AT_ONCE = 2  # messages a round; with a round every 3 s, 40 updates a minute of 
 
 
 @dataclass(frozen=True)
-class Watched:
+class FollowedRun:
     """A message, and what it should say."""
 
     team: str
@@ -42,12 +42,12 @@ class Watched:
         return self.about.run
 
 
-def watched(db: Database) -> list[Watched]:
+def watched(db: Database) -> list[FollowedRun]:
     """The messages that do not show their run's end yet."""
     found = []
     for row in runs.watchers(db):
         about = _about(db, row["run_id"])
-        found.append(Watched(row["team"], row["channel"], row["ts"], about))
+        found.append(FollowedRun(row["team"], row["channel"], row["ts"], about))
     return found
 
 
@@ -81,24 +81,28 @@ class Follower:
         messages = await self._workspaces.service.store.read(watched)
         for message in messages:
             content = run_message.shown(message.about)
-            place, desk = (message.channel, message.ts), self._workspaces.of_team(message.team)
-            if desk is None:  # the workspace has uninstalled the bot
+            place, workspace = (message.channel, message.ts), self._workspaces.of_team(message.team)
+            if workspace is None:  # the workspace has uninstalled the bot
                 await self._done(message)
                 continue
-            if self._shown.get(place) != content and not await self._update(desk, message, content):
+            if self._shown.get(place) != content and not await self._update(
+                workspace, message, content
+            ):
                 continue
             self._shown[place] = content
             if not message.run.open:
-                await self._draw(desk, message)
+                await self._draw(workspace, message)
                 await self._done(message, content)
         return len(messages)
 
-    async def _update(self, desk: Desk, message: Watched, content: list[blocks.Block]) -> bool:
+    async def _update(
+        self, workspace: WorkspaceContext, message: FollowedRun, content: list[blocks.Block]
+    ) -> bool:
         """Show `content`; False when it has to be tried again."""
-        if not desk.api.governor.take("chat.update"):
+        if not workspace.api.limiter.take("chat.update"):
             return False
         try:
-            await desk.api.quick.chat_update(
+            await workspace.api.quick.chat_update(
                 channel=message.channel,
                 ts=message.ts,
                 text=run_message.title(message.about),
@@ -111,12 +115,12 @@ class Follower:
             else:
                 log.info("Run %s: chat.update: %s", message.run.id, problem.code)
             if problem.kind == "limited":
-                governor = desk.api.governor
-                governor.limited("chat.update", message.channel, problem.retry_after_s)
+                limiter = workspace.api.limiter
+                limiter.limited("chat.update", message.channel, problem.retry_after_s)
             return False
         return True
 
-    async def _draw(self, desk: Desk, message: Watched) -> None:
+    async def _draw(self, workspace: WorkspaceContext, message: FollowedRun) -> None:
         """Put the loss curve below the message, at most once: the figures are in the message."""
         run, place = message.run, (message.run.id, message.channel, message.ts)
         curve = await asyncio.to_thread(loss_curve.loss_curve, message.about.curve)
@@ -125,9 +129,9 @@ class Follower:
             return
         name = f"{run.domain}-run-{run.id}.png"
         said = f"Loss of run {run.id} of {run.domain}, by step"
-        await upload.picture(desk, curve, name, said, message.channel, message.ts)
+        await upload.picture(workspace, curve, name, said, message.channel, message.ts)
 
-    async def _done(self, message: Watched, shown: list[blocks.Block] | None = None) -> None:
+    async def _done(self, message: FollowedRun, shown: list[blocks.Block] | None = None) -> None:
         """Nothing more is to be said there; `shown`: unless something else is, by now."""
 
         def mark(db: Database) -> None:

@@ -15,17 +15,17 @@ from typing import Any
 import orjson
 from sqlite_utils import Database
 
-from bot.slack.client.stream import Place
+from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.inbound import thread
 from bot.slack.payloads import person, place_of, shown_at, team_of
 from bot.slack.render import form_fields, message_text
 from bot.slack.render.blocks import Block, context, escape, section, shorten
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.conversations import conversations
 from data.feedback import suggestions
-from data.feedback.suggestions import Lesson, NotWanted, Taught
+from data.feedback.suggestions import NotWanted, SuggestedPair, SuggestionResult
 from data.pairs import pairs
 from data.pairs.pairs import Turn
 from data.people import consent
@@ -77,68 +77,68 @@ class Filled:
 # -- opening the form ------------------------------------------------------------------------
 
 
-async def shortcut(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def shortcut(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """Somebody uses *Teach this* on a message."""
     await ack()
-    desk.tasks.start(_teach_this(desk, body), "teach this")
+    workspace.tasks.start(_teach_this(workspace, body), "teach this")
 
 
-async def more(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def more(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """Somebody who liked an answer wants to teach more."""
     await ack()
-    desk.tasks.start(_teach_more(desk, body), "teach more")
+    workspace.tasks.start(_teach_more(workspace, body), "teach more")
 
 
-async def _teach_this(desk: Desk, body: dict[str, Any]) -> None:
+async def _teach_this(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
     place, message = place_of(body), body["message"]
-    async with desk.telling(place, str(body.get("response_url") or "")):
+    async with workspace.telling(place, str(body.get("response_url") or "")):
         ts = str(message.get("ts") or body.get("message_ts") or "")
-        known = await desk.service.store.read(lambda db: _known(db, place, ts))
+        known = await workspace.service.store.read(lambda db: _known(db, place, ts))
         if known is None:
-            known = await _from_thread(desk, place, ts, message)
-        await _open(desk, str(body["trigger_id"]), *known)
+            known = await _from_thread(workspace, place, ts, message)
+        await _open(workspace, str(body["trigger_id"]), *known)
 
 
-async def _teach_more(desk: Desk, body: dict[str, Any]) -> None:
+async def _teach_more(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
     place = place_of(body)
-    async with desk.telling(place, str(body.get("response_url") or "")):
+    async with workspace.telling(place, str(body.get("response_url") or "")):
         reply_id = str(body["actions"][0].get("value") or "")
-        known = await desk.service.store.read(lambda db: _of_reply(db, place, "", reply_id))
-        await _open(desk, str(body["trigger_id"]), *known)
+        known = await workspace.service.store.read(lambda db: _of_reply(db, place, "", reply_id))
+        await _open(workspace, str(body["trigger_id"]), *known)
 
 
-async def _open(desk: Desk, trigger: str, begun: Begun, filled: Filled) -> None:
+async def _open(workspace: WorkspaceContext, trigger: str, begun: Begun, filled: Filled) -> None:
     try:
-        await desk.api.quick.views_open(trigger_id=trigger, view=form(begun, filled))
+        await workspace.api.quick.views_open(trigger_id=trigger, view=form(begun, filled))
     except Transport as error:
         code = failure(error).code
         raise Unavailable(f"Slack did not open the form ({code}). Please try again.") from error
 
 
-def _known(db: Database, place: Place, ts: str) -> tuple[Begun, Filled] | None:
+def _known(db: Database, place: SlackPlace, ts: str) -> tuple[Begun, Filled] | None:
     """The exchange that a message belongs to, as the question or as the answer."""
     where = shown_at(place.team, place.channel, ts)
     reply_id = conversations.shown_reply(db, where) or conversations.asked_in(db, where)
     return None if reply_id is None else _of_reply(db, place, ts, reply_id)
 
 
-def _of_reply(db: Database, place: Place, ts: str, reply_id: str) -> tuple[Begun, Filled]:
-    reply, lesson, allowed = suggestions.of_reply(db, reply_id, MOST_TURNS)
+def _of_reply(db: Database, place: SlackPlace, ts: str, reply_id: str) -> tuple[Begun, Filled]:
+    reply, training_set, allowed = suggestions.of_reply(db, reply_id, MOST_TURNS)
     begun = Begun(
         channel=place.channel,
         thread_ts=place.thread_ts,
         ts=ts,
         domain=domains.by_id(db, reply.domain_id).name,
         reply_id=reply_id if allowed else "",
-        people=lesson.people if allowed else (),
+        people=training_set.people if allowed else (),
     )
     if not allowed:
         return begun, Filled("", "", note=LEFT_OUT)
-    return begun, Filled(lesson.question, lesson.answer, lesson.turns)
+    return begun, Filled(training_set.question, training_set.answer, training_set.turns)
 
 
 async def _from_thread(
-    desk: Desk, place: Place, ts: str, message: dict[str, Any]
+    workspace: WorkspaceContext, place: SlackPlace, ts: str, message: dict[str, Any]
 ) -> tuple[Begun, Filled]:
     """A message that the store does not know: an answer when something stands before it in its
     thread, else a question."""
@@ -146,28 +146,28 @@ async def _from_thread(
     if place.thread_ts not in ("", ts):
         try:
             async with asyncio.timeout(LOOK_UP_S):
-                found = await thread.before(desk, place, ts)
+                found = await thread.before(workspace, place, ts)
         except (TimeoutError, *Transport) as error:
             log.info("A thread was not looked up: %s", type(error).__name__)
     lines = [*found, *lines]
     names = await _names(
-        desk, {user for line in lines for user in message_text.people_in(line.text)}
+        workspace, {user for line in lines for user in message_text.people_in(line.text)}
     )
-    me = desk.identity.bot_user
+    me = workspace.identity.bot_user
     plain = [replace(line, text=message_text.as_words(line.text, me, names)) for line in lines]
-    return await desk.service.store.read(lambda db: _begin(db, place, ts, plain, me))
+    return await workspace.service.store.read(lambda db: _begin(db, place, ts, plain, me))
 
 
-async def _names(desk: Desk, users: set[str]) -> dict[str, str]:
+async def _names(workspace: WorkspaceContext, users: set[str]) -> dict[str, str]:
     try:
         async with asyncio.timeout(LOOK_UP_S / 2):
-            return await desk.names.of(users - {desk.identity.bot_user})
+            return await workspace.names.of(users - {workspace.identity.bot_user})
     except TimeoutError:
         return {}
 
 
 def _begin(
-    db: Database, place: Place, ts: str, lines: list[thread.Line], me: str
+    db: Database, place: SlackPlace, ts: str, lines: list[thread.Line], me: str
 ) -> tuple[Begun, Filled]:
     """Raises Invalid when the message has no words."""
     if not lines[-1].text:
@@ -230,7 +230,7 @@ def form(begun: Begun, filled: Filled) -> Block:
     return form_fields.modal(TEACH, "Teach", shown, begun.dump(), "Teach", "Not now")
 
 
-async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
+async def teach_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """The form closes only when the pair is stored."""
     view = body["view"]
     given = orjson.loads(view["private_metadata"])
@@ -242,7 +242,7 @@ async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
     turns = form_fields.ticked(view, BEFORE)
     try:
         async with asyncio.timeout(STORE_WAIT_S):
-            taught = await desk.service.store.submit(
+            taught = await workspace.service.store.submit(
                 lambda db: _teach(db, begun, team_of(body), who, question, answer, turns=turns)
             )
     except UnderstudyError as error:
@@ -253,21 +253,21 @@ async def submitted(desk: Desk, ack: Ack, body: dict[str, Any]) -> None:
         await ack(response_action="errors", errors={ANSWER: busy})
         return
     await ack()
-    place = Place(team_of(body), begun.channel, begun.thread_ts, str(body["user"]["id"]))
-    desk.tasks.start(_thank(desk, place, taught), "thanks")
+    place = SlackPlace(team_of(body), begun.channel, begun.thread_ts, str(body["user"]["id"]))
+    workspace.tasks.start(_thank(workspace, place, taught), "thanks")
 
 
 def _teach(
     db: Database, begun: Begun, team: str, who: str, question: str, answer: str, *, turns: bool
-) -> Taught:
+) -> SuggestionResult:
     ref = shown_at(team, begun.channel, begun.ts)
-    lesson = Lesson(question, answer, people=begun.people, source_ref=ref)
+    training_set = SuggestedPair(question, answer, people=begun.people, source_ref=ref)
     domain = domains.get(db, begun.domain)
     if begun.reply_id:
         _, known, allowed = suggestions.of_reply(db, begun.reply_id, MOST_TURNS)
         if not allowed:
             raise NotWanted("Somebody whose words these are has opted out of learning.")
-        lesson = replace(
+        training_set = replace(
             known,
             question=question or known.question,
             answer=answer or known.answer,
@@ -275,16 +275,16 @@ def _teach(
         )
     elif turns:
         said = tuple(Turn(role, text) for role, text in begun.turns)  # type: ignore[arg-type]
-        lesson = replace(lesson, turns=said)
-    return suggestions.teach(db, domain, who, lesson)
+        training_set = replace(training_set, turns=said)
+    return suggestions.teach(db, domain, who, training_set)
 
 
-async def _thank(desk: Desk, place: Place, taught: Taught) -> None:
-    async with desk.telling(place):
-        await desk.tell(place, thanks(taught))
+async def _thank(workspace: WorkspaceContext, place: SlackPlace, taught: SuggestionResult) -> None:
+    async with workspace.telling(place):
+        await workspace.tell(place, thanks(taught))
 
 
-def thanks(taught: Taught) -> str:
+def thanks(taught: SuggestionResult) -> str:
     """What is said when the form was sent."""
     if not taught.known or taught.pair.status == "pending":
         return WAITS

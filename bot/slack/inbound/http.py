@@ -18,14 +18,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from bot.slack.workspace.manifest import COMMAND, PATH
 from bot.slack.workspace.workspaces import Workspaces
 
 MAX_BODY = 1_000_000
 
 
-Commanded = Callable[[Desk, Callable[..., Awaitable[None]], dict[str, Any]], Awaitable[None]]
+Commanded = Callable[
+    [WorkspaceContext, Callable[..., Awaitable[None]], dict[str, Any]], Awaitable[None]
+]
 
 
 def route(app: AsyncApp, workspaces: Workspaces, commanded: Commanded) -> Route:
@@ -45,10 +47,10 @@ def route(app: AsyncApp, workspaces: Workspaces, commanded: Commanded) -> Route:
         if not signed(verifier, request, body):
             return PlainTextResponse("wrong signature or an old request", status_code=401)
         if command := _command(body):
-            desk = workspaces.find(command)
-            if desk is None or not desk.triggers.is_new(command.get("trigger_id", "")):
+            workspace = workspaces.find(command)
+            if workspace is None or not workspace.triggers.is_new(command.get("trigger_id", "")):
                 return Response()
-            return await _acknowledged(desk, commanded, command)
+            return await _acknowledged(workspace, commanded, command)
         try:
             return await handler.handle(request)
         except (ValueError, AttributeError, TypeError):  # no JSON, or none of an object
@@ -68,14 +70,16 @@ def _command(body: bytes) -> dict[str, str] | None:
     return found if found.get("command") == COMMAND and "payload" not in found else None
 
 
-async def _acknowledged(desk: Desk, commanded: Commanded, command: dict[str, str]) -> Response:
+async def _acknowledged(
+    workspace: WorkspaceContext, commanded: Commanded, command: dict[str, str]
+) -> Response:
     response = Response()
 
     async def ack(**message: str) -> None:
         nonlocal response
         response = JSONResponse(message) if message else response
 
-    await commanded(desk, ack, command)
+    await commanded(workspace, ack, command)
     return response
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from slack_bolt import BoltResponse
 from sqlite_utils import Database
 
-from bot.slack.payloads import Changed, Said, changed, said, team_of
-from bot.slack.workspace.context import Desk
+from bot.slack.payloads import ChangedMessage, HeardMessage, changed_message, heard_message, team_of
+from bot.slack.workspace.context import WorkspaceContext
 from data.conversations import conversations
 from data.slack import question_queue
 from data.store.db import Store
@@ -27,7 +27,7 @@ LEAVING = ("app_uninstalled", "tokens_revoked")
 KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack gives up after hours
 
 
-def accept_words(db: Database, heard: Said) -> bool:
+def ingest_question(db: Database, heard: HeardMessage) -> bool:
     """Remember a question and put it into the queue; False when it was taken before."""
     again = conversations.seen_before(db, "slack:event", f"{heard.place.team}/{heard.event_id}")
     if again or conversations.seen_before(db, "slack:message", heard.external_id):
@@ -44,12 +44,12 @@ def accept_words(db: Database, heard: Said) -> bool:
     )
 
 
-def concerns_us(db: Database, what: Changed) -> bool:
+def concerns_us(db: Database, what: ChangedMessage) -> bool:
     """Whether it is a question that is not answered yet."""
     return question_queue.is_open(db, what.team, what.channel, what.ts)
 
 
-def accept_change(db: Database, what: Changed) -> bool:
+def ingest_change(db: Database, what: ChangedMessage) -> bool:
     """Change or withdraw a question that is not answered yet; False when there is none."""
     if conversations.seen_before(db, "slack:event", f"{what.team}/{what.event_id}"):
         return False
@@ -58,7 +58,7 @@ def accept_change(db: Database, what: Changed) -> bool:
     return question_queue.edit(db, what.team, what.channel, what.ts, what.text)
 
 
-def takes_part(db: Database, heard: Said) -> bool:
+def takes_part(db: Database, heard: HeardMessage) -> bool:
     """Whether the thread is one in which the bot answers."""
     place = heard.place
     return conversations.find(db, heard.thread) is not None or question_queue.waits_in(
@@ -66,14 +66,14 @@ def takes_part(db: Database, heard: Said) -> bool:
     )
 
 
-def accept_event(db: Database, body: dict[str, Any]) -> bool:
+def ingest_event(db: Database, body: dict[str, Any]) -> bool:
     """Remember any other event by its id; False when it came before."""
     key = f"{team_of(body)}/{body.get('event_id')}"
     return not conversations.seen_before(db, "slack:event", key)
 
 
 def middleware(
-    find: Callable[[dict[str, Any]], Desk | None],
+    find: Callable[[dict[str, Any]], WorkspaceContext | None],
     reacted: Callable[[Database, dict[str, Any]], bool],
     leaving: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> Callable[..., Awaitable[BoltResponse | None]]:
@@ -86,26 +86,26 @@ def middleware(
         body: dict[str, Any],
         next: Callable[[], Awaitable[None]],
     ) -> BoltResponse | None:
-        desk = find(body)
-        if desk is None:
+        workspace = find(body)
+        if workspace is None:
             log.info("A delivery of a workspace that has not installed the bot is left alone")
             return nothing_to_do
-        store = desk.service.store
+        store = workspace.service.store
         if body.get("type") != "event_callback":
-            if not desk.triggers.is_new(str(body.get("trigger_id") or "")):
+            if not workspace.triggers.is_new(str(body.get("trigger_id") or "")):
                 return nothing_to_do
             await next()
             return None
         kind = body.get("event", {}).get("type")
         if kind in ("message", "app_mention"):
-            new = await _is_new_message(store, body, desk.identity.bot_user)
+            new = await _is_new_message(store, body, workspace.identity.bot_user)
         elif kind in LEAVING:
             await leaving(body)
             new = True
         elif kind in ("reaction_added", "reaction_removed"):
-            new = await store.submit(lambda db: accept_event(db, body) and reacted(db, body))
+            new = await store.submit(lambda db: ingest_event(db, body) and reacted(db, body))
         else:
-            new = await store.submit(lambda db: accept_event(db, body))
+            new = await store.submit(lambda db: ingest_event(db, body))
         if not new:
             return nothing_to_do
         await next()
@@ -116,12 +116,12 @@ def middleware(
 
 async def _is_new_message(store: Store, body: dict[str, Any], bot_user: str) -> bool:
     """Take in what was said to us, or what became of a question; False when it is neither."""
-    if change := changed(body, bot_user):
+    if change := changed_message(body, bot_user):
         concerned = await store.read(lambda db: concerns_us(db, change))
-        return concerned and await store.submit(lambda db: accept_change(db, change))
-    heard = said(body, bot_user)
+        return concerned and await store.submit(lambda db: ingest_change(db, change))
+    heard = heard_message(body, bot_user)
     if heard is None:
         return False
     if not heard.to_us and not await store.read(lambda db: takes_part(db, heard)):
         return False
-    return await store.submit(lambda db: accept_words(db, heard))
+    return await store.submit(lambda db: ingest_question(db, heard))

@@ -42,7 +42,7 @@ def routes(workspaces: Workspaces) -> list[Route]:
         query = {
             "client_id": slack.client_id,
             "scope": ",".join(scopes()),
-            "state": workspaces.vault.seal(word),
+            "state": workspaces.encryption.seal(word),
         }
         address = urllib.parse.urljoin(slack.api_url, "/oauth/v2/authorize")
         response = RedirectResponse(f"{address}?{urllib.parse.urlencode(query)}", 302)
@@ -52,7 +52,7 @@ def routes(workspaces: Workspaces) -> list[Route]:
         return response
 
     async def redirected(request: Request) -> Response:
-        word = workspaces.vault.opened_within(request.query_params.get("state", ""), WITHIN_S)
+        word = workspaces.encryption.opened_within(request.query_params.get("state", ""), WITHIN_S)
         cookie = request.cookies.get(COOKIE, "")
         if word is None or not hmac.compare_digest(word.encode(), cookie.encode()):
             return _page(STALE, 400)

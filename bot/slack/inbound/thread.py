@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.slack.client.stream import Place
-from bot.slack.workspace.context import Desk
+from bot.slack.client.stream import SlackPlace
+from bot.slack.workspace.context import WorkspaceContext
 from data.pairs.pairs import Turn
 
 MOST = 30  # messages of a thread that are looked at
@@ -16,10 +16,10 @@ class Line:
     text: str
 
 
-async def before(desk: Desk, place: Place, ts: str) -> list[Line]:
+async def before(workspace: WorkspaceContext, place: SlackPlace, ts: str) -> list[Line]:
     """What stands in the thread before the message `ts`, oldest first. Raises what the call
     raises."""
-    found = await desk.api.quick.conversations_replies(
+    found = await workspace.api.quick.conversations_replies(
         channel=place.channel, ts=place.thread_ts, latest=ts, limit=1_000
     )
     lines = [

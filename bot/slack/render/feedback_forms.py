@@ -18,7 +18,7 @@ OPTED_OUT = (
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierFeedback:
     """What a person said about an answer before."""
 
     reason: str = ""
@@ -27,7 +27,7 @@ class Earlier:
     opted_out: bool = False
 
 
-def correction(reply_id: str, channel: str, thread_ts: str, earlier: Earlier) -> Block:
+def correction(reply_id: str, channel: str, thread_ts: str, earlier: EarlierFeedback) -> Block:
     """What was wrong, and the better answer. Both may stay empty; nothing is learned unless the
     box is ticked, and it never is beforehand, unless the person had ticked it."""
     shown = [

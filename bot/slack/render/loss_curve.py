@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 
-from data.runs.runs import Point
+from data.runs.runs import LossPoint
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 30, 40  # margins, in pixels
@@ -29,7 +29,7 @@ LETTERS = {
 }  # fmt: skip
 
 
-def loss_curve(curve: Sequence[Point]) -> bytes | None:
+def loss_curve(curve: Sequence[LossPoint]) -> bytes | None:
     """A PNG of training and validation loss over the steps; None with fewer than two points."""
     training = [(p.step, p.loss) for p in curve if _finite(p.loss)]
     validation = [(p.step, p.validation_loss) for p in curve if _finite(p.validation_loss)]

@@ -23,7 +23,7 @@ PARAGRAPH, LINES, ROWS, CODE, HEAD = 4, 3, 2, 1, 0  # where to cut, the best fir
 
 
 @dataclass(frozen=True)
-class Part:
+class MessagePart:
     """`opening` and `closing` were added, `body` is the text."""
 
     opening: str
@@ -45,9 +45,9 @@ class _Cut:
     header: str = ""  # both lines of it
 
 
-def split(text: str, limit: int) -> list[Part]:
+def split(text: str, limit: int) -> list[MessagePart]:
     """Parts of at most `limit` characters each; their bodies together are `text`."""
-    parts: list[Part] = []
+    parts: list[MessagePart] = []
     cuts = list(_cuts(text))
     start, first, opening = 0, 0, ""
     while len(text) - start + len(opening) > limit:
@@ -56,9 +56,9 @@ def split(text: str, limit: int) -> list[Part]:
             first += 1
         cut = _best(text, cuts, first, start, room)
         body = text[start : cut.at]
-        parts.append(Part(opening, body, _closing(cut, body)))
+        parts.append(MessagePart(opening, body, _closing(cut, body)))
         start, opening = cut.at, _opening(cut, limit)
-    parts.append(Part(opening, text[start:], ""))
+    parts.append(MessagePart(opening, text[start:], ""))
     return parts
 
 

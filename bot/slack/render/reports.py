@@ -4,7 +4,7 @@ what `bot.commands.admin` and the store return."""
 from collections.abc import Sequence
 
 from bot.commands import retrain_plan, scores
-from bot.commands.admin import DomainStatus, Status
+from bot.commands.admin import DomainStatus, ServiceStatus
 from bot.commands.commands import RANK, Role
 from bot.commands.grammar import USAGE
 from bot.commands.retrain_plan import Planned
@@ -16,10 +16,10 @@ from data.adapters.registry import Adapter
 from data.config.settings import SlackSettings
 from data.domains import Domain
 from data.experiments.experiments import Experiment
-from data.feedback.feedback_summary import Judged
+from data.feedback.feedback_summary import RatingCounts
 from data.pairs.review_queue import Waiting
 from data.people.roles import Grant
-from data.privacy.erasure import Forgotten
+from data.privacy.erasure import ErasureReceipt
 from data.runs.runs import Run
 
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
@@ -52,7 +52,7 @@ def help_text(role: Role) -> list[Block]:
     return [*shown, section(form)]
 
 
-def status(found: Status) -> list[Block]:
+def status(found: ServiceStatus) -> list[Block]:
     """Each domain in a few lines, and the engines."""
     if not found.domains:
         return [section(sentence(NO_DOMAIN))]
@@ -85,7 +85,7 @@ def domain_state(d: DomainStatus) -> list[Block]:
     return [section("\n".join(lines))]
 
 
-def engines(found: Status) -> str:
+def engines(found: ServiceStatus) -> str:
     """How each engine is."""
     if not found.replicas:
         return "no engine"
@@ -133,7 +133,9 @@ def planned(found: Planned) -> list[Block]:
     return [section("\n".join(lines)), context("nothing was done")]
 
 
-def digest(waiting: Sequence[Waiting], decided: dict[str, int], judged: Judged) -> list[Block]:
+def digest(
+    waiting: Sequence[Waiting], decided: dict[str, int], judged: RatingCounts
+) -> list[Block]:
     """What waits for review, and what happened since yesterday."""
     lines = [
         f"• *{escape(w.title)}*: {w.pending} pairs"
@@ -244,7 +246,7 @@ def before_promotion(
     return [section("\n".join(lines)), context("`/understudy rollback` undoes it")]
 
 
-def before_forgetting(user: str, found: Forgotten) -> list[Block]:
+def before_forgetting(user: str, found: ErasureReceipt) -> list[Block]:
     """What would go."""
     lines = [
         f"Everything that <@{user}> said to me and about my answers will be deleted: "

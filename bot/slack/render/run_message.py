@@ -21,7 +21,7 @@ from bot.slack.render.blocks import (
 )
 from bot.slack.render.loss_curve import HUGE
 from data.adapters.registry import Adapter
-from data.runs.runs import Point, Run
+from data.runs.runs import LossPoint, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
 WAITING = "waiting for a worker"  # a queued run's phase while there is nothing to add
@@ -35,7 +35,7 @@ class Followed:
     """What the message is about."""
 
     run: Run
-    curve: Sequence[Point] = ()
+    curve: Sequence[LossPoint] = ()
     result: Adapter | None = None
     live: Adapter | None = None
 
@@ -105,7 +105,7 @@ def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
     return "".join(SPARKS[round(step)] for step in steps)
 
 
-def _losses(curve: Sequence[Point]) -> str:
+def _losses(curve: Sequence[LossPoint]) -> str:
     """`loss █▅▃▂▁ 3.21 → 0.45`, a line each for training and validation."""
     lines = []
     for name, values in (

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from bot.service import Service
 from bot.slack.client.clock import Clock
-from bot.slack.client.stream import Pace, Place
-from bot.slack.client.user_names import Names
-from bot.slack.client.web_api import Api, Transport, failure
+from bot.slack.client.stream import Pace, SlackPlace
+from bot.slack.client.user_names import UserNames
+from bot.slack.client.web_api import Transport, WebApi, failure
 from bot.slack.render import blocks
 from bot.slack.render.blocks import Block
-from bot.slack.workspace.background_tasks import Tasks
-from bot.slack.workspace.question_worker import Queue
+from bot.slack.workspace.background_tasks import BackgroundTasks
+from bot.slack.workspace.question_worker import QuestionWorker
 from bot.slack.workspace.roles import Roles
-from bot.slack.workspace.trigger_dedup import Triggers
+from bot.slack.workspace.trigger_dedup import TriggerDedup
 from data import domains
 from data.config.settings import Settings
 from data.store.errors import UnderstudyError
@@ -46,40 +46,40 @@ class Identity:
     bot_id: str = ""
 
 
-class Office:
+class SharedState:
     """What all workspaces of a process share."""
 
     def __init__(self, service: Service, pace: Pace, clock: Clock | None = None) -> None:
         self.service = service
         self.pace = pace
         self.clock = clock
-        self.tasks = Tasks()
-        self.triggers = Triggers()
-        self.queue = Queue(service.store, self.tasks, _at_once(service.settings))
+        self.tasks = BackgroundTasks()
+        self.triggers = TriggerDedup()
+        self.queue = QuestionWorker(service.store, self.tasks, _at_once(service.settings))
 
 
-class Desk:
+class WorkspaceContext:
     """What every listener and task of one workspace shares."""
 
-    def __init__(self, office: Office, token: str, identity: Identity | None = None) -> None:
-        self.service = office.service
-        self.pace = office.pace
-        self.tasks = office.tasks
-        self.triggers = office.triggers
-        self.queue = office.queue
+    def __init__(self, shared: SharedState, token: str, identity: Identity | None = None) -> None:
+        self.service = shared.service
+        self.pace = shared.pace
+        self.tasks = shared.tasks
+        self.triggers = shared.triggers
+        self.queue = shared.queue
         self.identity = identity or Identity()  # known once we have joined
         self.token = token
-        self.api = Api(token, office.service.settings.slack.api_url, office.clock)
-        self.names = Names(self.api)
+        self.api = WebApi(token, shared.service.settings.slack.api_url, shared.clock)
+        self.names = UserNames(self.api)
         self.showing_home: dict[str, bool] = {}  # by user: whether it has to be shown once more
-        slack = office.service.settings.slack
+        slack = shared.service.settings.slack
         own = token == slack.bot_token.get_secret_value()
         self.roles = Roles(slack, self.api, self.names, own)
         self.in_hand: set[int] = set()  # deeds at which a task of ours is, or will be
         self.hands = asyncio.Semaphore(HANDS)
 
     @contextlib.asynccontextmanager
-    async def telling(self, place: Place, response_url: str = "") -> AsyncIterator[None]:
+    async def telling(self, place: SlackPlace, response_url: str = "") -> AsyncIterator[None]:
         """Whatever goes wrong inside is told to the person, in words; ours is logged as well."""
         try:
             yield
@@ -89,11 +89,11 @@ class Desk:
             log.exception("Something failed for a person in Slack")
             await self.tell(place, OUR_FAULT, response_url)
 
-    async def tell(self, place: Place, text: str, response_url: str = "") -> None:
+    async def tell(self, place: SlackPlace, text: str, response_url: str = "") -> None:
         """Say something that only this person sees."""
         await self.respond(place, response_url, [blocks.section(blocks.sentence(text))])
 
-    async def respond(self, place: Place, response_url: str, content: list[Block]) -> bool:
+    async def respond(self, place: SlackPlace, response_url: str, content: list[Block]) -> bool:
         """Answer a command or click; without its response_url, an ephemeral message, and in a
         direct message, where nobody else reads, a plain one that stays. Where we are not in the
         channel, a direct message. False when Slack took none of them."""

@@ -18,9 +18,9 @@ from functools import partial
 from sqlite_utils import Database
 
 from bot.slack.client.stream import Lost
-from bot.slack.workspace.background_tasks import Tasks
+from bot.slack.workspace.background_tasks import BackgroundTasks
 from data.slack import question_queue
-from data.slack.question_queue import Question
+from data.slack.question_queue import QueuedQuestion
 from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import UnderstudyError
@@ -31,10 +31,10 @@ LEASE_S = 30.0
 POLL_S = 1.0  # for what was given back, and for what other processes lost
 
 
-class Claim:
+class QuestionLease:
     """A question that this worker holds, and what it shows of the answer (`stream.Showing`)."""
 
-    def __init__(self, store: Store, question: Question) -> None:
+    def __init__(self, store: Store, question: QueuedQuestion) -> None:
         self.question = question
         self.question_ts = question.ts
         self.asked_ts = question.asked_ts
@@ -71,20 +71,22 @@ class Claim:
             raise Lost("The question is answered by somebody else.")
 
 
-Answer = Callable[[Claim], Awaitable[None]]
+Answer = Callable[[QuestionLease], Awaitable[None]]
 
 
-class Queue:
+class QuestionWorker:
     """One for each process and workspace; `run` until cancelled."""
 
-    def __init__(self, store: Store, tasks: Tasks, at_once: int, worker: str = "") -> None:
+    def __init__(
+        self, store: Store, tasks: BackgroundTasks, at_once: int, worker: str = ""
+    ) -> None:
         self.worker = worker or f"{_here()}/{secrets.token_hex(4)}"
         self.started_us = now_us()
         self._store = store
         self._tasks = tasks
         self._at_once = at_once
         self._wake = asyncio.Event()
-        self._running: dict[tuple[int, int], tuple[Claim, asyncio.Task[None]]] = {}
+        self._running: dict[tuple[int, int], tuple[QuestionLease, asyncio.Task[None]]] = {}
 
     def wake(self) -> None:
         """Something was put into the queue, or changed in it."""
@@ -128,7 +130,7 @@ class Queue:
         lease_us, room = int(LEASE_S * 1_000_000), self._at_once - len(self._running)
         running = dict(self._running)
 
-        def write(db: Database) -> tuple[set[tuple[int, int]], list[Question]]:
+        def write(db: Database) -> tuple[set[tuple[int, int]], list[QueuedQuestion]]:
             held = question_queue.renew(db, self.worker, lease_us)
             return held, question_queue.claim(db, self.worker, room, lease_us)
 
@@ -138,9 +140,9 @@ class Queue:
                 claim.lost = True
                 task.cancel()
         for question in claimed:
-            self._begin(Claim(self._store, question), answer)
+            self._begin(QuestionLease(self._store, question), answer)
 
-    def _begin(self, claim: Claim, answer: Answer) -> None:
+    def _begin(self, claim: QuestionLease, answer: Answer) -> None:
         key = (claim.question.id, claim.question.generation)
         task = self._tasks.start(self._attempt(claim, answer), f"answer {claim.question.id}")
         self._running[key] = claim, task
@@ -150,7 +152,7 @@ class Queue:
         del self._running[key]
         self.wake()
 
-    async def _attempt(self, claim: Claim, answer: Answer) -> None:
+    async def _attempt(self, claim: QuestionLease, answer: Answer) -> None:
         try:
             await answer(claim)
         except Lost:
@@ -160,7 +162,7 @@ class Queue:
                 await self._give_back(claim)
             raise
 
-    async def _give_back(self, claim: Claim) -> None:
+    async def _give_back(self, claim: QuestionLease) -> None:
         try:
             await claim.give_back()
         except UnderstudyError as error:

@@ -15,8 +15,8 @@ from sqlite_utils import Database
 
 from bot.commands.commands import RANK, Role
 from bot.commands.standing import Standing
-from bot.slack.client.user_names import Known, Names
-from bot.slack.client.web_api import Api, Transport, failure
+from bot.slack.client.user_names import Known, UserNames
+from bot.slack.client.web_api import Transport, WebApi, failure
 from data.config.settings import SlackSettings
 from data.people import roles
 from data.store.errors import Conflict, Forbidden, Unavailable, UnderstudyError
@@ -28,7 +28,9 @@ MOST_NAMED = 5
 class Roles:
     """Of one workspace."""
 
-    def __init__(self, settings: SlackSettings, api: Api, names: Names, own: bool = True) -> None:
+    def __init__(
+        self, settings: SlackSettings, api: WebApi, names: UserNames, own: bool = True
+    ) -> None:
         """`own`: the workspace whose token is in the settings, where plain user ids are meant."""
         self._settings = settings
         self._api = api
@@ -155,14 +157,14 @@ def _refusal(standing: Standing) -> UnderstudyError:
 def has_admin(db: Database, settings: SlackSettings, but: str = "") -> bool:
     """Whether anybody is an admin, apart from the person `but` by a grant."""
     outside = settings.admins or settings.admin_group or settings.workspace_admins
-    granted = [g for g in roles.every(db) if g.role == "admin" and g.person != but]
+    granted = [g for g in roles.list_grants(db) if g.role == "admin" and g.person != but]
     return bool(outside or granted)
 
 
 def admins(db: Database, settings: SlackSettings) -> str:
     """Whom to ask, as mentions."""
     named = [f"<@{admin.rpartition('/')[2]}>" for admin in settings.admins]
-    given = [g.person.rpartition("/")[2] for g in roles.every(db) if g.role == "admin"]
+    given = [g.person.rpartition("/")[2] for g in roles.list_grants(db) if g.role == "admin"]
     named += [f"<@{user}>" for user in given]
     if settings.workspace_admins:
         named.append("an admin of this workspace")

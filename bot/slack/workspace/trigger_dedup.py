@@ -4,7 +4,7 @@ is enough for those that people send twice, and no acknowledgement waits for the
 MOST = 10_000
 
 
-class Triggers:
+class TriggerDedup:
     def __init__(self) -> None:
         self._seen: dict[str, None] = {}
 

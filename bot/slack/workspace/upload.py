@@ -3,20 +3,20 @@
 import logging
 
 from bot.slack.client.web_api import Transport, failure
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 
 log = logging.getLogger(__name__)
 
 
 async def picture(
-    desk: Desk, content: bytes, name: str, title: str, channel: str, thread_ts: str
+    workspace: WorkspaceContext, content: bytes, name: str, title: str, channel: str, thread_ts: str
 ) -> bool:
     """False when Slack would not take it, or it is not clear whether it did."""
-    return await file(desk, content, name, title, channel, thread_ts, alt_txt=title)
+    return await file(workspace, content, name, title, channel, thread_ts, alt_txt=title)
 
 
 async def file(
-    desk: Desk,
+    workspace: WorkspaceContext,
     content: bytes,
     name: str,
     title: str,
@@ -25,7 +25,7 @@ async def file(
     **more: str,
 ) -> bool:
     """As `picture`, for any file; `more` is said to Slack about it."""
-    api = desk.api
+    api = workspace.api
     try:
         place = await api.patient.files_getUploadURLExternal(
             filename=name, length=len(content), **more

@@ -2,19 +2,21 @@
 
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.render.blocks import Block
-from bot.slack.workspace.context import Desk
+from bot.slack.workspace.context import WorkspaceContext
 from data.store.errors import Invalid, Unavailable
 
 TOO_LARGE = "view_too_large"  # 250 KB
 
 
-async def show(desk: Desk, view: Block, trigger: str, view_id: str = "") -> None:
+async def show(workspace: WorkspaceContext, view: Block, trigger: str, view_id: str = "") -> None:
     """Raises Unavailable when Slack would not open it, Invalid when it never will."""
     try:
         if view_id:
-            await desk.api.in_turn(desk.api.quick.views_update, view_id=view_id, view=view)
+            await workspace.api.in_turn(
+                workspace.api.quick.views_update, view_id=view_id, view=view
+            )
         else:
-            await desk.api.quick.views_open(trigger_id=trigger, view=view)
+            await workspace.api.quick.views_open(trigger_id=trigger, view=view)
     except Transport as error:
         code = failure(error).code
         if code == TOO_LARGE:

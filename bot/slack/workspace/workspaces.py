@@ -14,10 +14,10 @@ from sqlite_utils import Database
 from bot.service import Service
 from bot.slack.client.clock import Clock
 from bot.slack.client.stream import Pace
-from bot.slack.client.token_encryption import Vault
+from bot.slack.client.token_encryption import TokenEncryption
 from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
 from bot.slack.payloads import happened_us, team_of, teams_of
-from bot.slack.workspace.context import Desk, Identity, Office
+from bot.slack.workspace.context import Identity, SharedState, WorkspaceContext
 from data.slack import command_queue, installations, question_queue
 from data.slack.installations import Installation
 from data.store.clock import now_us
@@ -31,13 +31,15 @@ class Workspaces:
     def __init__(self, service: Service, pace: Pace, clock: Clock | None = None) -> None:
         slack = service.settings.slack
         self.service = service
-        self.office = Office(service, pace, clock)
+        self.shared = SharedState(service, pace, clock)
         self.accepting = False  # whether deliveries are taken
         token = slack.bot_token.get_secret_value()
-        self.own = Desk(self.office, token) if token else None
-        self._vault = Vault(slack.token_key.get_secret_value()) if slack.installable else None
-        self._installed: dict[str, Desk] = {}
-        self._left: list[Desk] = []  # their last calls may still be on the way
+        self.own = WorkspaceContext(self.shared, token) if token else None
+        self._vault = (
+            TokenEncryption(slack.token_key.get_secret_value()) if slack.installable else None
+        )
+        self._installed: dict[str, WorkspaceContext] = {}
+        self._left: list[WorkspaceContext] = []  # their last calls may still be on the way
 
     async def open(self) -> None:
         """Take up the workspaces that have installed the bot. Raises Invalid when their tokens
@@ -45,17 +47,21 @@ class Workspaces:
         if self.own is not None:
             await self.own.api.open()
         if self._vault is not None:
-            for found in await self.service.store.read(installations.every):
+            for found in await self.service.store.read(installations.list_installations):
                 await self._take_up(found, self._vault.open(found.token, found.team))
                 await self._reseal(found)
-                self.office.tasks.start(self._check(found.team), f"check {found.team}")
+                self.shared.tasks.start(self._check(found.team), f"check {found.team}")
 
     async def close(self) -> None:
-        for desk in [*self._installed.values(), *self._left, *([self.own] if self.own else [])]:
-            await desk.api.close()
+        for workspace in [
+            *self._installed.values(),
+            *self._left,
+            *([self.own] if self.own else []),
+        ]:
+            await workspace.api.close()
 
     @property
-    def vault(self) -> Vault:
+    def encryption(self) -> TokenEncryption:
         """Of the tokens of those who install the bot."""
         if self._vault is None:
             raise LookupError("nobody can install the bot")
@@ -63,19 +69,19 @@ class Workspaces:
 
     # -- whose it is -------------------------------------------------------------------------
 
-    def find(self, body: dict[str, Any]) -> Desk | None:
+    def find(self, body: dict[str, Any]) -> WorkspaceContext | None:
         """The desk of the workspace that a delivery comes from; None when it is not ours."""
         desks = (self.of_team(team) for team in teams_of(body))
-        return next((desk for desk in desks if desk is not None), None)
+        return next((workspace for workspace in desks if workspace is not None), None)
 
-    def at(self, body: dict[str, Any]) -> Desk:
+    def at(self, body: dict[str, Any]) -> WorkspaceContext:
         """As `find`, for what `accept.middleware` has let through."""
-        desk = self.find(body)
-        if desk is None:
+        workspace = self.find(body)
+        if workspace is None:
             raise LookupError("a delivery of a workspace that has just gone")
-        return desk
+        return workspace
 
-    def of_team(self, team: str) -> Desk | None:
+    def of_team(self, team: str) -> WorkspaceContext | None:
         """The desk of a workspace. Where nobody can install the bot, whatever comes is for the one
         that we are in: in shared channels, under the name of the other one."""
         if self.own is not None and (self._vault is None or team == self.own.identity.team):
@@ -86,7 +92,7 @@ class Workspaces:
 
     async def installed(self, found: Installation, token: str) -> None:
         """A workspace installed the bot, perhaps anew: keep its token, encrypted."""
-        sealed = self.vault.seal(token)
+        sealed = self.encryption.seal(token)
         await self.service.store.submit(lambda db: installations.keep(db, found, sealed))
         await self._take_up(found, token)
         log.info("The workspace %s has installed the bot", found.team)
@@ -102,11 +108,11 @@ class Workspaces:
     async def _check(self, team: str) -> None:
         """Slack gives up telling us after a while: who took its token back while we were away is
         known by that token being refused."""
-        began, desk = now_us(), self._installed.get(team)
-        if desk is None:
+        began, workspace = now_us(), self._installed.get(team)
+        if workspace is None:
             return
         try:
-            await desk.api.quick.auth_test()
+            await workspace.api.quick.auth_test()
         except Transport as error:
             if failure(error).code in WRONG_TOKEN:
                 await self._leave(team, began)
@@ -115,7 +121,10 @@ class Workspaces:
         """Forget a workspace's token, unless it has installed the bot since `at_us`."""
 
         def end(db: Database) -> bool:
-            gone = installations.remove(db, team, at_us) or installations.of(db, team) is None
+            gone = (
+                installations.remove(db, team, at_us)
+                or installations.installation_of(db, team) is None
+            )
             if gone:
                 question_queue.end_all_of(db, team)
                 command_queue.end_all_of(db, team)
@@ -128,12 +137,12 @@ class Workspaces:
             self.own = None
         elif team in self._installed:
             self._left.append(self._installed.pop(team))
-        self.office.queue.wake()
+        self.shared.queue.wake()
         log.warning("The workspace %s has uninstalled the bot, or revoked its token", team)
 
     async def _reseal(self, found: Installation) -> None:
         """Encrypt its token with the newest key, so that the older ones may go."""
-        if sealed := self.vault.resealed(found.token):
+        if sealed := self.encryption.resealed(found.token):
             await self.service.store.submit(
                 lambda db: installations.reseal(db, found.team, found.token, sealed)
             )
@@ -144,6 +153,6 @@ class Workspaces:
         if found.team in self._installed:
             self._left.append(self._installed[found.team])
         identity = Identity(found.team, found.bot_user, found.bot_id)
-        desk = Desk(self.office, token, identity)
-        await desk.api.open()
-        self._installed[found.team] = desk
+        workspace = WorkspaceContext(self.shared, token, identity)
+        await workspace.api.open()
+        self._installed[found.team] = workspace

@@ -13,7 +13,7 @@ import pytest
 
 from bot.answering import recording
 from bot.answering.assignment import Choice, Route
-from bot.answering.chat import Ask, Chat, Closed, Event, Started, stand_in
+from bot.answering.chat import Ask, Chat, Closed, Event, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
 from data import domains
 from data.adapters import placements, registry
@@ -346,9 +346,11 @@ async def test_a_refused_question_is_nobodys_fault(
 
 
 def test_the_note_under_a_stand_ins_answer_is_one_sentence() -> None:
-    assert stand_in("helpdesk@2", None) == ""
-    assert stand_in("helpdesk@2", "helpdesk@3") == "helpdesk@3 could not answer; helpdesk@2 did."
-    assert stand_in("base", "helpdesk@3") == "helpdesk@3 could not answer; the bare base did."
+    assert fallback_note("helpdesk@2", None) == ""
+    assert (
+        fallback_note("helpdesk@2", "helpdesk@3") == "helpdesk@3 could not answer; helpdesk@2 did."
+    )
+    assert fallback_note("base", "helpdesk@3") == "helpdesk@3 could not answer; the bare base did."
 
 
 async def test_many_at_once_are_answered_by_who_can_and_one_finds_out_whether_it_works_again(

@@ -94,7 +94,7 @@ def test_a_person_is_forgotten(bot: Bot, ann: str) -> None:
     assert (found["messages"], found["judgements"], found["pairs"]) == (2, 1, 1)
     assert "Backups" in found["note"]
     assert in_files(bot.store, SECRET) == []
-    assert pairs.every(bot.store.db, bot.domain) == []
+    assert pairs.list_pairs(bot.store.db, bot.domain) == []
     (entry,) = [e for e in audit.recent(bot.store.db) if e.action == "forget"]
     assert entry.subject == f"receipt {found['receipt']}"
 

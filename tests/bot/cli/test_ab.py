@@ -197,7 +197,7 @@ def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) ->
     with store.write() as db:
         found = decider.consider(db, running(store))
         assert found is not None
-        made = decider.carry_out(db, found)
+        made = decider.apply_verdict(db, found)
     assert made is not None
 
     assert "roll back" in run("ab", "decisions", "art").output
@@ -229,7 +229,7 @@ def test_an_ended_comparison_is_told_as_it_was_decided(run: Run, store: Store) -
         experiment = running(store)
         found = experiments_decider.consider(db, experiment)
         assert found is not None
-        made = experiments_decider.carry_out(db, found)
+        made = experiments_decider.apply_verdict(db, found)
         db.execute("UPDATE experiments SET terms = json_set(terms, '$.least_people', 100000)")
     assert made is not None
 

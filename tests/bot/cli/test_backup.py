@@ -21,7 +21,7 @@ def test_a_backup_holds_the_store_and_the_adapters(run: Run, home: Path) -> None
     with tarfile.open(home / "b.tar") as tar:
         tar.extractall(home / "restored", filter="data")
     with Store(home / "restored" / "understudy.db") as restored:
-        assert [d.name for d in domains.every(restored.db)] == ["art"]
+        assert [d.name for d in domains.list_domains(restored.db)] == ["art"]
     again = home / "restored" / file.relative_to(home)
     assert again.read_bytes() == b"weights"
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bot.slack.client.token_encryption import Vault
+from bot.slack.client.token_encryption import TokenEncryption
 from data.slack import installations
 from data.slack.installations import Installation
 from data.store.db import Store
@@ -26,7 +26,7 @@ def test_each_key_is_another_one_that_works(run: Run) -> None:
     one, other = (run("slack", "key").stdout.strip() for _ in range(2))
 
     assert one != other
-    assert Vault(one).open(Vault(one).seal("xoxb-1"), "T1") == "xoxb-1"
+    assert TokenEncryption(one).open(TokenEncryption(one).seal("xoxb-1"), "T1") == "xoxb-1"
 
 
 def test_who_has_installed_it_is_listed_without_tokens(run: Run, store: Store) -> None:

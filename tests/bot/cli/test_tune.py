@@ -35,14 +35,14 @@ def taught(run: Run, home: Path) -> None:
     run("pairs", "import", "art", "p.jsonl")
 
 
-def soon(store: Store, deed: Callable[[], None]) -> threading.Thread:
+def soon(store: Store, queued: Callable[[], None]) -> threading.Thread:
     """Do `deed` once the command waits."""
 
     def wait() -> None:
         while not runs.recent(store.db, domains.get(store.db, "art")):
             time.sleep(0.02)
         time.sleep(1)
-        deed()
+        queued()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -180,7 +180,7 @@ def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
                 base_model="pocket", rank=8, size_bytes=1, recipe={}, scores={},
                 run_id=claimed.id, state="evaluating",
             )  # fmt: skip
-            registry.settle(db, made, "rejected", {}, "It is worse.")
+            registry.settle_evaluation(db, made, "rejected", {}, "It is worse.")
             runs.finish(db, claimed.id, made.id)
 
     with store.write() as db:  # somebody is at work, so that it is not done here

@@ -34,7 +34,7 @@ def text(place: str) -> str:
 def decided(bot: Bot, experiment: Experiment) -> None:
     def write(db: Database) -> None:
         found = decider.consider(db, experiments.get(db, experiment.id))
-        assert found is None or decider.carry_out(db, found) is not None
+        assert found is None or decider.apply_verdict(db, found) is not None
 
     bot.write(write)
 
@@ -49,7 +49,7 @@ async def test_it_shows_what_everybody_is_shown_and_why(bot: Bot) -> None:
         await sign_in(page, bot.secrets["reviewer"])
         await page.wait(SHOWN)
 
-        results = stats.look(bot.store.db, experiment)
+        results = stats.compute_results(bot.store.db, experiment)
         assert await page.js(text("state")) == "Worse"
         assert await page.js(text("sentence")) == results.sentence
         assert (await page.js(text("details"))).splitlines() == list(results.details)

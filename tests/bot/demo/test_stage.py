@@ -8,7 +8,7 @@ from rich.console import Console
 from bot.demo import stage
 
 
-def prepared(home: Path, port: int, engine_port: int) -> stage.Stage:
+def prepared(home: Path, port: int, engine_port: int) -> stage.DemoStage:
     set_up = stage.prepare(home, port, engine_port, Console(quiet=True))
     set_up.store.close()
     return set_up

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from bot.experiments import comparisons
 from bot.experiments import decider as experiments_decider
-from bot.experiments.comparisons import Plan
+from bot.experiments.comparisons import ExperimentPlan
 from bot.experiments.decider import Decider
 from bot.experiments.explain import explain
 from bot.runtime.metrics import Metrics
@@ -19,7 +19,7 @@ from data import domains
 from data.adapters import registry
 from data.domains import Domain
 from data.experiments import assignments, decisions, experiments, policies, ramps
-from data.experiments.design import Terms
+from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
 from data.feedback import feedback, raters
 from data.monitoring import alerts
@@ -199,7 +199,7 @@ def test_a_policy_that_was_changed_at_the_last_moment_is_the_one_that_counts(
     assert found is not None
     policy(store, domain, "advise")
     with store.write() as db:
-        assert experiments_decider.carry_out(db, found) is None
+        assert experiments_decider.apply_verdict(db, found) is None
     assert [d.action for d in look(store)] == ["advise"]
 
 
@@ -207,7 +207,7 @@ def test_a_better_system_prompt_becomes_the_domains(store: Store, domain: Domain
     policy(store, domain, "auto")
     with store.write() as db:
         given.adapter(db, domain, "live")
-        plan = Plan(prompts={"B": "Be kind."})
+        plan = ExperimentPlan(prompts={"B": "Be kind."})
         begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
         rate(db, begun, BETTER, 200)
     assert [d.action for d in look(store)] == ["promote"]
@@ -218,7 +218,7 @@ def test_better_sampling_is_left_to_a_person(store: Store, domain: Domain) -> No
     policy(store, domain, "auto")
     with store.write() as db:
         given.adapter(db, domain, "live")
-        plan = Plan(sampling={"B": {"temperature": 0.7}})
+        plan = ExperimentPlan(sampling={"B": {"temperature": 0.7}})
         begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
         rate(db, begun, BETTER, 200)
     assert [d.action for d in look(store)] == ["advise"]
@@ -233,12 +233,15 @@ def test_a_change_of_state_is_a_decision_even_if_it_is_to_hold(
         assert [d.action for d in look_in(db, running)] == ["advise"]
         rate(db, running, {"A": 0.4, "B": 0.9}, 100)
         assert [d.action for d in look_in(db, running)] == ["hold"]
-    assert [d.state for d in decisions.every(store.db, running.id)] == ["worse", "collecting"]
+    assert [d.state for d in decisions.list_decisions(store.db, running.id)] == [
+        "worse",
+        "collecting",
+    ]
 
 
 def look_in(db: Database, running: Experiment) -> list[decisions.Decision]:
     found = experiments_decider.consider(db, running)
-    made = experiments_decider.carry_out(db, found) if found else None
+    made = experiments_decider.apply_verdict(db, found) if found else None
     return [made] if made else []
 
 
@@ -246,7 +249,7 @@ def test_what_was_agreed_on_at_the_start_holds(store: Store, domain: Domain) -> 
     with store.write() as db:
         given.adapter(db, domain, "live")
         given.adapter(db, domain)
-        plan = Plan(terms=Terms(least_people=150))
+        plan = ExperimentPlan(terms=ExperimentDesign(least_people=150))
         begun = begin(db, domain, ["1", "2"], "cli:ann", plan)
         rate(db, begun, WORSE, 200)
     assert look(store) == []
@@ -311,9 +314,9 @@ def test_of_two_bots_one_decides(store: Store, domain: Domain, running: Experime
     for found in both:
         assert found is not None
         with store.write() as db:
-            made.append(experiments_decider.carry_out(db, found))
+            made.append(experiments_decider.apply_verdict(db, found))
     assert [m is not None for m in made] == [True, False]
-    assert len(decisions.every(store.db, running.id)) == 1
+    assert len(decisions.list_decisions(store.db, running.id)) == 1
 
 
 def test_nothing_is_decided_about_a_comparison_that_was_stopped_meanwhile(
@@ -326,7 +329,7 @@ def test_nothing_is_decided_about_a_comparison_that_was_stopped_meanwhile(
     assert found is not None
     with store.write() as db:
         experiments.stop(db, running, "cli:ann")
-        assert experiments_decider.carry_out(db, found) is None
+        assert experiments_decider.apply_verdict(db, found) is None
     assert registry.live(store.db, domain.id) == registry.get(store.db, "helpdesk@1")
 
 
@@ -342,8 +345,8 @@ def test_a_deed_that_cannot_be_done_is_no_decision(
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'rejected' WHERE version = 2")
     with pytest.raises(Conflict), store.write() as db:
-        experiments_decider.carry_out(db, found)
-    assert decisions.every(store.db, running.id) == []
+        experiments_decider.apply_verdict(db, found)
+    assert decisions.list_decisions(store.db, running.id) == []
     assert experiments.running(store.db, domain.id) == running
 
 
@@ -360,7 +363,7 @@ async def test_two_bots_at_work_decide_once(
             async with asyncio.timeout(20):
                 while experiments.running(store.db, domain.id) is not None:
                     await asyncio.sleep(0.05)
-    assert [d.action for d in decisions.every(store.db, running.id)] == ["promote"]
+    assert [d.action for d in decisions.list_decisions(store.db, running.id)] == ["promote"]
     sql = "SELECT count(*) FROM promotions WHERE kind = 'promote'"
     assert value(store.db, sql) == 2  # helpdesk@1 at first, then helpdesk@2 once
 
@@ -374,7 +377,7 @@ async def test_the_bots_own_task_decides_and_goes_on(
         async with asyncio.timeout(20):
             while experiments.running(store.db, domain.id) is not None:
                 await asyncio.sleep(0.05)
-    assert [d.action for d in decisions.every(store.db, running.id)] == ["promote"]
+    assert [d.action for d in decisions.list_decisions(store.db, running.id)] == ["promote"]
 
 
 def test_one_comparison_that_cannot_be_considered_stops_no_other(
@@ -438,7 +441,7 @@ def test_adaptive_shares_begin_a_stage_when_people_enough_have_rated(
     with store.write() as db:
         given.adapter(db, domain, "live")
         given.adapter(db, domain)
-        begun = begin(db, domain, ["1", "2"], "cli:ann", Plan(adaptive=0.2))
+        begun = begin(db, domain, ["1", "2"], "cli:ann", ExperimentPlan(adaptive=0.2))
         rate(db, begun, {"A": 0.6, "B": 0.7}, 90)
     assert look(store) == []
     assert experiments.get(store.db, begun.id).stage == 1

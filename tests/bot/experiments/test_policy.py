@@ -5,9 +5,17 @@ from dataclasses import replace
 import pytest
 
 from bot.experiments import policy, stats
-from bot.experiments.policy import Verdict
-from data.experiments.design import Terms
-from data.experiments.metric_sums import Cell, Evidence, Metric, Stage, Sums, VariantEvidence, alike
+from bot.experiments.policy import PolicyVerdict
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import (
+    Cell,
+    ExperimentSums,
+    Metric,
+    StageSums,
+    Sums,
+    VariantSums,
+    alike,
+)
 from data.experiments.policies import Policy, Rules
 
 PEOPLE = 400
@@ -24,9 +32,9 @@ def side(likes: float, failed: float = 0.0, people: int = PEOPLE) -> Cell:
 
 def results(*cells: Cell) -> stats.Results:
     labels = "ABCDEF"[: len(cells)]
-    variants = tuple(VariantEvidence(label, f"helpdesk@{n}") for n, label in enumerate(labels, 1))
+    variants = tuple(VariantSums(label, f"helpdesk@{n}") for n, label in enumerate(labels, 1))
     shares = tuple(1 / len(cells) for _ in cells)
-    return stats.summary(Evidence(variants, (Stage(shares, cells),)), Terms())
+    return stats.summary(ExperimentSums(variants, (StageSums(shares, cells),)), ExperimentDesign())
 
 
 BETTER = results(side(0.5), side(0.9))
@@ -85,4 +93,4 @@ def test_a_verdict_says_why_and_what_to_do() -> None:
 def test_inconclusive_means_hold_under_every_policy() -> None:
     for name in ("advise", "auto-promote", "auto-roll-back", "auto"):
         made = policy.verdict(EQUAL, replace(Rules(), policy=name))
-        assert made == Verdict("hold", "", EQUAL.comparisons[0].sentence)
+        assert made == PolicyVerdict("hold", "", EQUAL.comparisons[0].sentence)

@@ -85,7 +85,7 @@ class Bot:
 
     def idle(self) -> bool:
         open_ones = "SELECT 1 FROM questions WHERE state <> 'done'"
-        return not self.front.desk.tasks.running and row(self.store.db, open_ones) is None
+        return not self.front.workspace.tasks.running and row(self.store.db, open_ones) is None
 
     async def restart(self) -> None:
         """Stop the front end and start it anew over the same store."""

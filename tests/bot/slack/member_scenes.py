@@ -8,19 +8,19 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from bot.answering.chat import stand_in
+from bot.answering.chat import fallback_note
 from bot.slack.handlers import answer, home, members, preference_buttons, privacy, teach
 from bot.slack.handlers.home import Page, Subject
 from bot.slack.handlers.recent_questions import Asked
 from bot.slack.render import blocks, feedback_forms
-from bot.slack.render.feedback_forms import Earlier
+from bot.slack.render.feedback_forms import EarlierFeedback
 from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.pairs.pairs import Turn
-from data.privacy.contributions import Fate
-from data.privacy.erasure import Forgotten
+from data.privacy.contributions import Contribution
+from data.privacy.erasure import ErasureReceipt
 from data.privacy.personal_data import Seen
 from data.store.clock import now_us
 from data.store.db import Store
@@ -56,8 +56,8 @@ def _told(name: str, title: str, said: str, sentence: str) -> Scene:
 def _answers() -> list[Scene]:
     whole, long = ANSWER, "The settings, from the first to the last:\n\n1. **Account** is where"
     below: Callable[..., list[Block]] = blocks.below_answer
-    pair = preference_buttons.Pair(REPLY, ANSWER, "Ask your administrator.")
-    instead = stand_in("helpdesk@2", "helpdesk@3")
+    pair = preference_buttons.ButtonPair(REPLY, ANSWER, "Ask your administrator.")
+    instead = fallback_note("helpdesk@2", "helpdesk@3")
     (plain,) = blocks.answers(whole, below(REPLY))
     (cut,) = blocks.answers(long, below(REPLY, answer.CUT_AT_LENGTH, cut=True))
     (other,) = blocks.answers(whole, below(REPLY, instead))
@@ -82,8 +82,8 @@ def _said() -> list[Scene]:
 
 
 def _feedback() -> list[Scene]:
-    earlier, thanks = Earlier(), feedback_forms.thanks
-    out = Earlier(opted_out=True)
+    earlier, thanks = EarlierFeedback(), feedback_forms.thanks
+    out = EarlierFeedback(opted_out=True)
     return [
         _form("down", "👎", "asks for the better answer; the box is never ticked beforehand",
               feedback_forms.correction(REPLY, "C1", "1.0", earlier)),
@@ -139,11 +139,13 @@ def _home() -> list[Scene]:
         Asked("Is it raining?", now - HOUR * 72, "failed"),
     ]
     became = [
-        Fate(QUESTION, BETTER, "correction", now, "learned", 1, "", "helpdesk@4", "live"),
-        Fate("Where is the log?", "In the folder logs.", "teach", now, "pending", 2, "", "", ""),
+        Contribution(QUESTION, BETTER, "correction", now, "learned", 1, "", "helpdesk@4", "live"),
+        Contribution(
+            "Where is the log?", "In the folder logs.", "teach", now, "pending", 2, "", "", ""
+        ),
     ]
     page = Page(seen, known, known[0].domain, questions, became)
-    done = Forgotten("5f0c1d2e3a4b", 6, 3, 2, 1, ("helpdesk@4",), ())
+    done = ErasureReceipt("5f0c1d2e3a4b", 6, 3, 2, 1, ("helpdesk@4",), ())
     return [
         Scene("home", "The Home tab", "", pictures.home(home.view(page)["blocks"])),
         _form("see", "*See*", "", privacy.summary(seen)),

@@ -24,7 +24,7 @@ from data.adapters import placements, registry
 from data.config.settings import Settings, SlackSettings
 from data.experiments import assignments, decisions, experiments, policies
 from data.feedback import feedback
-from data.feedback.feedback_summary import Bad, Judged
+from data.feedback.feedback_summary import BadAnswer, RatingCounts
 from data.pairs import pairs, review_queue
 from data.pairs.pairs import Draft
 from data.people import roles as granted
@@ -48,7 +48,8 @@ SCORES = (
 )
 
 CURVE = [
-    runs.Point(s, 3.2 / s**0.5, 3.5 / s**0.4 if s % 10 == 0 else None, None) for s in range(1, 61)
+    runs.LossPoint(s, 3.2 / s**0.5, 3.5 / s**0.4 if s % 10 == 0 else None, None)
+    for s in range(1, 61)
 ]
 REFUSED = [
     {"name": "golden", "passed": False, "sentence": "Golden: token F1 0.58, live 0.74."},
@@ -114,7 +115,7 @@ def _happen(db: Database) -> None:
     _rate(db, running)
     considered = decider.consider(db, running)
     assert considered is not None
-    assert decider.carry_out(db, considered) is not None
+    assert decider.apply_verdict(db, considered) is not None
     db.execute("UPDATE decisions SET at = at - ?", [HOUR])
 
 
@@ -136,7 +137,7 @@ def _commands(db: Database) -> list[Scene]:
     slack = SlackSettings(admins=("U1",), reviewers=("U3",), reviewer_group="S0REVIEW")
     running = experiments.running(db, domain.id)
     assert running is not None
-    made = decisions.every(db, running.id)[0]
+    made = decisions.list_decisions(db, running.id)[0]
     member = Standing(GRACE)
     shown: list[tuple[str, str, str, list[Block]]] = [
         ("help", "`/understudy help`", "to an admin; others see what they may do",
@@ -147,24 +148,24 @@ def _commands(db: Database) -> list[Scene]:
          _refused(lambda: roles.check(db, slack, member, "admin"))),
         ("status", "`/understudy status`", "to everybody", reports.status(admin.status(db))),
         ("domains", "`/understudy domains`", "to everybody",
-         reports.domain_list(domains.every(db), domain)),
+         reports.domain_list(domains.list_domains(db), domain)),
         ("adapters", "`/understudy adapters`", "to everybody",
-         reports.adapter_list(domain, registry.every(db, domain))),
+         reports.adapter_list(domain, registry.list_adapters(db, domain))),
         ("roles", "`/understudy roles`", "to everybody",
-         reports.role_list(slack, granted.every(db), member)),
+         reports.role_list(slack, granted.list_grants(db), member)),
         ("runs", "`/understudy runs`", "to reviewers and admins", reports.run_list(_past_runs())),
         ("dry-run", "`/understudy retrain --dry-run`", "to reviewers and admins",
          reports.planned(retrain_plan.plan(db, settings, domain))),
         ("dry-run-preferences", "`/understudy retrain --preferences --dry-run`", "the same",
          reports.planned(retrain_plan.plan(db, settings, domain, thumbs=True))),
         ("ab-status", "`/understudy ab status`", "to reviewers and admins",
-         comparison_reports.comparison(running, stats.look(db, running))),
+         comparison_reports.comparison(running, stats.compute_results(db, running))),
         ("ab-decisions", "`/understudy ab decisions`", "to reviewers and admins",
          comparison_reports.decisions(running, [made])),
         ("ab-explain", "`/understudy ab explain 1`", "to reviewers and admins",
          comparison_reports.explained(running, explain(made))),
         ("policy", "`/understudy policy`", "to reviewers and admins",
-         comparison_reports.policy(domain, policies.of(db, domain.id))),
+         comparison_reports.policy(domain, policies.policy_of(db, domain.id))),
     ]  # fmt: skip
     return [Scene(n, title, said, message(b, private=True)) for n, title, said, b in shown]
 
@@ -184,7 +185,7 @@ def _forms(db: Database) -> list[Scene]:
     domain = domains.get(db, "helpdesk")
     head = reports.domain_state(admin.domain_status(db, domain))
     where = Origin(domain="helpdesk")
-    pair = pairs.every(db, domain, "pending")[0]
+    pair = pairs.list_pairs(db, domain, "pending")[0]
     left = review_queue.pending(db)
     free = domains.get(db, "legal")
     live, candidate = registry.live(db, domain.id), registry.get(db, "helpdesk@3")
@@ -193,10 +194,10 @@ def _forms(db: Database) -> list[Scene]:
     note = ":white_check_mark: Pair 12 is approved; the next retrain learns it."
     shown: list[tuple[str, str, str, Block]] = [
         ("menu", "`/understudy`", "what an admin may do; a result is shown in the same form",
-         admin_forms.menu("admin", where, domains.every(db), head, [])),
+         admin_forms.menu("admin", where, domains.list_domains(db), head, [])),
         ("menu-result", "… and what its buttons show", "here *Versions*, for a member",
-         admin_forms.menu("member", where, domains.every(db), head,
-                     reports.adapter_list(domain, registry.every(db, domain)[:2]))),
+         admin_forms.menu("member", where, domains.list_domains(db), head,
+                     reports.adapter_list(domain, registry.list_adapters(db, domain)[:2]))),
         ("promote", "`/understudy promote 3`", "asks first",
          admin_forms.confirmation(where, "Promote?", promotion, "Promote")),
         ("not-done", "When the store is full", "nothing was done, and it can be sent again",
@@ -318,7 +319,7 @@ def _stale(db: Database) -> list[Block]:
     deed_id = command_queue.add(db, **given)
     assert deed_id is not None
     db.execute("UPDATE deeds SET created_at = created_at - ?", [2 * HOUR])
-    executor.carry_out(db, Settings(), deed_id, Standing(ADA, "admin"))
+    executor.execute(db, Settings(), deed_id, Standing(ADA, "admin"))
     told = command_queue.get(db, deed_id)
     assert told is not None
     return list(told.said)
@@ -328,13 +329,13 @@ def _stale(db: Database) -> list[Block]:
 
 
 def _for_admins(db: Database) -> list[Scene]:
-    judged = Judged(31, 6, 4, 12)
-    bad = Bad(
+    judged = RatingCounts(31, 6, 4, 12)
+    bad = BadAnswer(
         "helpdesk", "helpdesk@2", "Where do I see my invoices?", "There are no invoices.", 3,
         "They are under Billing.", True,
     )  # fmt: skip
     read = admin_home.read(db, "admin")
-    found = replace(read, judged=judged, before=Judged(24, 9, 2, 10), worst=[bad])
+    found = replace(read, judged=judged, before=RatingCounts(24, 9, 2, 10), worst=[bad])
     digest = reports.digest(review_queue.waiting(db), {"approved": 8, "rejected": 2}, judged)
     return [
         Scene("digest", "The daily digest", "in `digest_channel`", message(digest)),

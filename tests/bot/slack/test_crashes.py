@@ -93,7 +93,7 @@ class Mortal:
             self._settings, self.store, Chat(self.store, self._client, self._settings)
         )
         self.front = front.create(service, QUICK, follow_s=60)
-        self.front.desk.api.governor.limits = {}
+        self.front.workspace.api.limiter.limits = {}
         odds, self.odds = self.odds, 0.0  # joining is not what is tested
         await self.front.start()
         self.odds = odds
@@ -110,20 +110,20 @@ class Mortal:
     def die(self) -> None:
         self.deaths += 1
         self.store.dead = True
-        desk = self.front.desk
+        workspace = self.front.workspace
         self.front.workspaces.accepting = False
-        desk.api.quick.token = desk.api.patient.token = "of a dead bot"
+        workspace.api.quick.token = workspace.api.patient.token = "of a dead bot"
         self._slack.socket.drop()
         self._reviving = asyncio.create_task(self._revive(self.front))
 
     async def _revive(self, dead: front.Slack) -> None:
-        mine = [t for t in [*dead.desk.tasks._running, *dead._background] if not t.done()]
+        mine = [t for t in [*dead.workspace.tasks._running, *dead._background] if not t.done()]
         for task in mine:
             task.cancel()
         if dead._socket is not None:
             await dead._socket.close_async()  # type: ignore[no-untyped-call]
         await asyncio.wait(mine)
-        await dead.desk.api.close()
+        await dead.workspace.api.close()
         await self.start()
 
     async def stop(self) -> None:

@@ -174,7 +174,7 @@ def judged(db: Any, bot: Bot, made: list[Any]) -> None:
     rate(db, before, {"A": 0.2, "B": 0.9}, 60)
     considered = decider.consider(db, before)
     assert considered is not None
-    assert decider.carry_out(db, considered) is not None
+    assert decider.apply_verdict(db, considered) is not None
     experiments.stop(db, before, "test")
 
 

@@ -42,7 +42,7 @@ async def test_the_same_is_told_everywhere(
     bot: Bot, better: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = bot.write(lambda db: compared(db, bot, better))
-    told = stats.look(bot.store.db, running)
+    told = stats.compute_results(bot.store.db, running)
     assert told.state == ("worse" if better == 0 else "collecting")
 
     in_slack = await command(bot, ADMIN, "ab status")

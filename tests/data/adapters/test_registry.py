@@ -41,7 +41,10 @@ def test_versions_count_up_within_a_domain(store: Store, three: list[Adapter]) -
         other = given.adapter(db, domains.create(db, "hr"))
     assert [a.name for a in three] == ["helpdesk@1", "helpdesk@2", "helpdesk@3"]
     assert other.name == "hr@1"
-    assert [a.name for a in registry.every(store.db)] == ["hr@1", *(a.name for a in three[::-1])]
+    assert [a.name for a in registry.list_adapters(store.db)] == [
+        "hr@1",
+        *(a.name for a in three[::-1]),
+    ]
 
 
 def test_a_version_is_taken_once(store: Store, domain: Domain, three: list[Adapter]) -> None:
@@ -92,7 +95,7 @@ def test_promoting_retires_the_one_before(
 ) -> None:
     promote(store, three[0])
     promote(store, three[2])
-    states = {a.name: a.state for a in registry.every(store.db, domain)}
+    states = {a.name: a.state for a in registry.list_adapters(store.db, domain)}
     assert states == {"helpdesk@1": "retired", "helpdesk@2": "candidate", "helpdesk@3": "live"}
     assert [e.action for e in audit.recent(store.db)][:2] == ["promote", "promote"]
 
@@ -153,11 +156,11 @@ def test_engines_hold_what_may_be_asked_for(
     with store.write() as db:
         candidate = given.adapter(db, domain)
         given.adapter(db, domain, "rejected")
-    wanted = [a.name for a in registry.wanted(store.db)]
+    wanted = [a.name for a in registry.wanted_adapters(store.db)]
     assert wanted == ["helpdesk@3", candidate.name, "helpdesk@2"]  # live first; 2 to go back to
     with store.write() as db:
         experiments.start(db, domain, three[0], candidate, "cli:ann")
-    assert "helpdesk@1" in [a.name for a in registry.wanted(store.db)]
+    assert "helpdesk@1" in [a.name for a in registry.wanted_adapters(store.db)]
 
 
 def test_what_a_roll_back_would_bring_back_is_held_after_a_roll_back_too(
@@ -166,7 +169,7 @@ def test_what_a_roll_back_would_bring_back_is_held_after_a_roll_back_too(
     for adapter in three:
         promote(store, adapter)
     assert roll_back(store, domain) == "helpdesk@2"
-    assert [a.name for a in registry.wanted(store.db)] == ["helpdesk@2", "helpdesk@1"]
+    assert [a.name for a in registry.wanted_adapters(store.db)] == ["helpdesk@2", "helpdesk@1"]
     assert registry.wanted_ids(store.db) == {three[0].id, three[1].id}
 
 
@@ -243,7 +246,9 @@ def test_a_removed_adapter_comes_back_in_no_way(
         with pytest.raises(Conflict, match="helpdesk@1 was removed"):
             experiments.start(db, domain, three[2], removed, "cli:ann")
     assert roll_back(store, domain) == "helpdesk@2"
-    assert [a.name for a in registry.wanted(store.db)] == ["helpdesk@2"]  # nothing to fall back on
+    assert [a.name for a in registry.wanted_adapters(store.db)] == [
+        "helpdesk@2"
+    ]  # nothing to fall back on
     assert registry.previous_live(store.db, domain.id) is None
     with pytest.raises(Conflict, match="helpdesk@1 was live before and has been removed"):
         roll_back(store, domain)

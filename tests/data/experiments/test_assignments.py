@@ -26,7 +26,7 @@ from data.experiments import (
     variants as experiments_variants,
 )
 from data.experiments.experiments import Experiment, Variant
-from data.experiments.variants import Arm
+from data.experiments.variants import VariantSpec
 from data.store.db import Store, rows, value
 from data.store.errors import Conflict, Invalid
 from tests.data import given
@@ -169,7 +169,7 @@ def test_nobody_of_100_000_people_is_moved_by_threads_restarts_or_ramps(
     rng = random.Random(5)
     people = [f"slack:T1/U{n}" for n in range(100_000)]
     with store.write() as db:
-        experiment = experiments.begin(db, domain, [Arm(a) for a in two], "cli:ann", 0.05)
+        experiment = experiments.begin(db, domain, [VariantSpec(a) for a in two], "cli:ann", 0.05)
     labels: dict[str, set[str]] = {}
     questions = iter(range(10**9))
     for share in (0.2, 0.5, None):
@@ -203,7 +203,7 @@ def test_a_ramp_begins_a_stage_and_leaves_the_answered_where_they_are(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     with store.write() as db:
-        begun = experiments.begin(db, domain, [Arm(a) for a in two], "cli:ann", 0.05)
+        begun = experiments.begin(db, domain, [VariantSpec(a) for a in two], "cli:ann", 0.05)
         person = next(p for p in PEOPLE if label(db, begun, p) == "A" and p in on_at(begun, 0.5))
         variant = assignments.variant_for(begun, person)
         assignments.expose(db, begun.id, person, variant.id, begun.stage)
@@ -246,7 +246,7 @@ def test_candidates_grow_in_the_proportions_they_have(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     with store.write() as db:
-        sides = [Arm(None), *(Arm(a) for a in two)]
+        sides = [VariantSpec(None), *(VariantSpec(a) for a in two)]
         begun = experiments.begin(db, domain, sides, "cli:ann", 0.1)
         grown = ramps.ramp(db, begun, 0.6, "cli:ann")
     assert [v.share for v in begun.variants] == pytest.approx([0.9, 0.05, 0.05])
@@ -295,7 +295,7 @@ def test_who_was_given_a_candidate_before_can_be_left_out(
         assignments.expose(db, running.id, "on a", a.id)
         assignments.expose(db, running.id, "on b", b.id)
         experiments.stop(db, running, "cli:ann")
-        sides = [Arm(adapter) for adapter in two]
+        sides = [VariantSpec(adapter) for adapter in two]
         after = experiments.begin(db, domain, sides, "cli:ann", excludes=running.id)
     assert label(store.db, after, "on a") is not None
     assert label(store.db, after, "on b") is None
@@ -318,7 +318,7 @@ def test_a_tester_gets_what_they_chose_and_is_in_no_statistic(
         with pytest.raises(Invalid, match=r"no variant 'C' \(there are: A, B\)"):
             testers.put(db, running, person, "C", "cli:ann")
     assert label(store.db, running, person) == "B"
-    assert testers.every(store.db, running) == {person: "B", "web:new": "A"}
+    assert testers.list_testers(store.db, running) == {person: "B", "web:new": "A"}
     assert value(store.db, "SELECT count(*) FROM assignments WHERE tester = 1") == 2
     counted = given.counts(store.db, running)
     assert [c.people for c in counted] == [0, 0]
@@ -335,7 +335,11 @@ def test_variants_may_differ_in_prompt_and_sampling_alone(
         begun = experiments.begin(
             db,
             domain,
-            [Arm(live), Arm(live, "Be kind."), Arm(live, sampling={"temperature": 0.2})],
+            [
+                VariantSpec(live),
+                VariantSpec(live, "Be kind."),
+                VariantSpec(live, sampling={"temperature": 0.2}),
+            ],
             "cli:ann",
         )
     assert [v.described for v in begun.variants] == [
@@ -351,15 +355,15 @@ def test_variants_may_differ_in_prompt_and_sampling_alone(
 @pytest.mark.parametrize(
     ("arm", "words"),
     [
-        (Arm(None, sampling={"heat": 1}), "no sampling setting"),
-        (Arm(None, sampling={"temperature": 3.0}), "between 0 and 2"),
-        (Arm(None, sampling={"temperature": "hot"}), "must be a number"),
-        (Arm(None, sampling={"max_tokens": 1.5}), "must be a whole number"),
-        (Arm(None, sampling={"max_tokens": True}), "must be a whole number"),
-        (Arm(None, "x" * 40_000), "at most 32,000 characters"),
+        (VariantSpec(None, sampling={"heat": 1}), "no sampling setting"),
+        (VariantSpec(None, sampling={"temperature": 3.0}), "between 0 and 2"),
+        (VariantSpec(None, sampling={"temperature": "hot"}), "must be a number"),
+        (VariantSpec(None, sampling={"max_tokens": 1.5}), "must be a whole number"),
+        (VariantSpec(None, sampling={"max_tokens": True}), "must be a whole number"),
+        (VariantSpec(None, "x" * 40_000), "at most 32,000 characters"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(arm: Arm, words: str) -> None:
+def test_settings_that_cannot_be_are_refused(arm: VariantSpec, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         experiments_variants.check(arm)
 

@@ -79,7 +79,7 @@ def test_what_makes_no_comparison_is_refused(
         for share in (0.0, 1.0, -1.0, 2.0):
             with pytest.raises(Invalid, match="between 0 and 100%"):
                 experiments.start(db, domain, a, b, "cli:ann", share=share)
-    assert experiments.every(store.db) == []
+    assert experiments.list_experiments(store.db) == []
 
 
 def test_a_domain_compares_once_at_a_time(

@@ -12,7 +12,7 @@ from data.domains import Domain
 from data.experiments import assignments, experiments, metric_sums, ramps
 from data.experiments import testers as choosers
 from data.experiments.experiments import Experiment, Variant
-from data.experiments.metric_sums import CORRELATION, Ballot, Evidence, Votes, alike
+from data.experiments.metric_sums import CORRELATION, Ballot, ExperimentSums, Votes, alike
 from data.feedback import feedback
 from data.store.clock import now_us
 from data.store.db import Store
@@ -51,7 +51,7 @@ def answers(
         return given
 
 
-def collected(store: Store, running: Experiment) -> Evidence:
+def collected(store: Store, running: Experiment) -> ExperimentSums:
     return metric_sums.collect(store.db, experiments.get(store.db, running.id))
 
 

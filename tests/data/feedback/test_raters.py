@@ -178,7 +178,7 @@ def test_hardly_any_honest_voter_is_taken_for_an_outlier(correlation: float) -> 
     peers = Peers(len(people), 0.7, rater_anomalies.correlation(people))
     level = rater_anomalies.level_at(20)
     assert level is not None
-    met = [rater_anomalies.verdict(p, peers, level) for p in people]
+    met = [rater_anomalies.anomaly_verdict(p, peers, level) for p in people]
     assert sum(m is not None and m[0] == "outlier" for m in met) <= 20
 
 
@@ -193,7 +193,9 @@ def test_who_honestly_likes_everything_hardly_weighs() -> None:
         ]
         peers = Peers(len(people), rate, 0.4)
         kept = [
-            t for t in people if not any(rater_anomalies.verdict(t, peers, at) for at in met_by(t))
+            t
+            for t in people
+            if not any(rater_anomalies.anomaly_verdict(t, peers, at) for at in met_by(t))
         ]
         means.append((fmean(t.rate for t in people), fmean(t.rate for t in kept)))
         assert len(kept) > 0.995 * len(people)
@@ -215,7 +217,7 @@ def test_who_votes_against_everyone_is_met_soon() -> None:
     trolls = [honest(rng, 40, 0.1, 0.1) for _ in range(500)]
     level = rater_anomalies.level_at(40)
     assert level is not None
-    met = sum(rater_anomalies.verdict(t, peers, level) is not None for t in trolls)
+    met = sum(rater_anomalies.anomaly_verdict(t, peers, level) is not None for t in trolls)
     assert met >= 350
 
 

@@ -205,8 +205,8 @@ def test_sums_are_always_those_of_the_votes_that_count(
             for n, status in enumerate(statuses)
         ]
         side_by_side.open_pairing(db, begun.id, "p0", replies[4], replies[5])
-        for deed, number, who, thumb in deeds:
-            _do(db, domain, deed, replies[number], who, thumb)
+        for queued, number, who, thumb in deeds:
+            _do(db, domain, queued, replies[number], who, thumb)
 
         expected = rows(
             db,
@@ -224,14 +224,14 @@ def test_sums_are_always_those_of_the_votes_that_count(
         assert (tallied["up"] or 0, tallied["down"] or 0) == (shown["up"], shown["down"])
 
 
-def _do(db: Database, domain: Domain, deed: str, reply: str, who: str, thumb: int | None) -> None:
+def _do(db: Database, domain: Domain, queued: str, reply: str, who: str, thumb: int | None) -> None:
     quarantined = raters.quarantined(db, domain.id, who)
-    if deed == "quarantine" and not quarantined:
+    if queued == "quarantine" and not quarantined:
         if value(db, "SELECT 1 FROM feedback WHERE person = ?", [who]):
             raters.quarantine(db, domain, who, "a test", "cli:ann")
-    elif deed == "release" and quarantined:
+    elif queued == "release" and quarantined:
         raters.release(db, domain, who, "cli:ann")
-    elif deed == "thumb" and thumb is None:
+    elif queued == "thumb" and thumb is None:
         feedback.withdraw(db, reply, who, "thumb")
-    elif deed == "thumb":
+    elif queued == "thumb":
         feedback.thumb(db, reply, who, bool(thumb))

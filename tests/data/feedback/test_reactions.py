@@ -93,11 +93,11 @@ def test_a_mark_on_an_answer_that_is_being_written_counts_at_its_end(
         reply = made.reply(db, domain, ANN, status="streaming")
     assert tell(store, reply, ("+1", True, 1)) is None
     with store.write() as db:
-        reactions.settle(db, reply)
+        reactions.settle_thumb(db, reply)
     assert feedback.live(store.db, reply, ANN, "thumb") is None
     with store.write() as db:
         conversations.answered(db, reply, "So.", status="done")
-        reactions.settle(db, reply)
+        reactions.settle_thumb(db, reply)
     assert feedback.counts(store.db, domain.id)["up"] == 1
 
 
@@ -109,5 +109,5 @@ def test_an_answer_that_failed_is_nobodys_bad_answer(store: Store, domain: Domai
     with pytest.raises(NotFound):
         tell(store, "chatcmpl-gone", ("-1", True, 1))
     with store.write() as db:
-        reactions.settle(db, reply)
+        reactions.settle_thumb(db, reply)
     assert rows(store.db, "SELECT * FROM feedback") == []

@@ -90,11 +90,11 @@ def test_they_last_when_they_begin_and_until_then_they_do_not(begin, end, now):
 def test_outside_of_the_hours_and_just_before_their_end_a_run_waits(store, settings, run, clock):
     """The engine needs a moment to wake, and has to be awake when the hours end."""
     with store.write() as db:
-        time_sharing.ask(db, time_sharing.ASKING)
+        time_sharing.request_card(db, time_sharing.ASKING)
     assert time_sharing.waits(store.db, settings, at(clock)) == "waiting for 22:00"
     assert time_sharing.outside(settings, at(clock)) == "waiting for 22:00"
-    assert not time_sharing.wanted(store.db, settings, at(clock))
-    assert time_sharing.wanted(store.db, settings, at("05:57:59"))
+    assert not time_sharing.card_wanted(store.db, settings, at(clock))
+    assert time_sharing.card_wanted(store.db, settings, at("05:57:59"))
     assert time_sharing.outside(settings, at("22:00")) == ""
 
 
@@ -105,8 +105,8 @@ def test_nobody_waits_where_nobody_sleeps(store, run, sharing):
     assert time_sharing.waits(store.db, settings, at("12:00")) == ""
     assert time_sharing.outside(settings, at("12:00")) == ""
     with store.write() as db:
-        time_sharing.ask(db, time_sharing.ASKING)
-    assert not time_sharing.wanted(store.db, settings, at("23:00"))
+        time_sharing.request_card(db, time_sharing.ASKING)
+    assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
 
 
 @pytest.mark.parametrize(
@@ -136,32 +136,32 @@ def test_an_engine_that_gives_no_sign_any_more_holds_nothing(store, settings, ru
 
 def test_a_queued_run_alone_puts_nobody_to_sleep(store, settings, run):
     """There may be no worker to do it."""
-    assert not time_sharing.wanted(store.db, settings, at("23:00"))
+    assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
 
 
 def test_a_worker_that_asks_is_heard_while_it_gives_signs(store, settings, run):
     with store.write() as db:
-        time_sharing.ask(db, time_sharing.ASKING)
-    assert time_sharing.wanted(store.db, settings, at("23:00"))
-    assert not time_sharing.wanted(store.db, settings, at("12:00"))
+        time_sharing.request_card(db, time_sharing.ASKING)
+    assert time_sharing.card_wanted(store.db, settings, at("23:00"))
+    assert not time_sharing.card_wanted(store.db, settings, at("12:00"))
     age(store, "runs", time_sharing.ASKING_S + 1)
-    assert not time_sharing.wanted(store.db, settings, at("23:00"))
+    assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
 
 
 def test_a_run_at_work_is_left_alone_while_its_worker_gives_signs(store, settings, run):
     with store.write() as db:
         runs.claim(db, "w1")
-    assert time_sharing.wanted(store.db, settings, at("05:57"))
-    assert not time_sharing.wanted(store.db, settings, at("05:58"))
+    assert time_sharing.card_wanted(store.db, settings, at("05:57"))
+    assert not time_sharing.card_wanted(store.db, settings, at("05:58"))
     age(store, "runs", runs.SILENT_S + 1)
-    assert not time_sharing.wanted(store.db, settings, at("05:57"))
+    assert not time_sharing.card_wanted(store.db, settings, at("05:57"))
 
 
 def test_a_run_that_waits_for_its_hours_gives_no_sign(store, settings, run):
     with store.write() as db:
-        time_sharing.ask(db, "waiting for 22:00")
+        time_sharing.request_card(db, "waiting for 22:00")
     assert runs.get(store.db, run.id).phase == "waiting for 22:00"
-    assert not time_sharing.wanted(store.db, settings, at("23:00"))
+    assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
 
 
 def test_signs_are_written_when_they_are_due(store, settings, run):
@@ -170,22 +170,22 @@ def test_signs_are_written_when_they_are_due(store, settings, run):
         return now.phase, now.heartbeat_at
 
     with store.write() as db:
-        time_sharing.ask(db, time_sharing.ASKING)
+        time_sharing.request_card(db, time_sharing.ASKING)
     first = told()
     with store.write() as db:
-        time_sharing.ask(db, time_sharing.ASKING)
+        time_sharing.request_card(db, time_sharing.ASKING)
     assert told() == first
     age(store, "runs", time_sharing.ASK_S + 1)
     with store.write() as db:
-        time_sharing.ask(db, time_sharing.ASKING)
+        time_sharing.request_card(db, time_sharing.ASKING)
     assert told()[1] > first[1]
     with store.write() as db:
-        time_sharing.ask(db, "waiting for 22:00")
+        time_sharing.request_card(db, "waiting for 22:00")
     quiet = told()
     age(store, "runs", 1000)
     aged = told()
     with store.write() as db:
-        time_sharing.ask(db, "waiting for 22:00")
+        time_sharing.request_card(db, "waiting for 22:00")
     assert quiet[0] == "waiting for 22:00"
     assert told() == aged
 
@@ -193,7 +193,7 @@ def test_signs_are_written_when_they_are_due(store, settings, run):
 def test_only_the_next_run_asks(store, run):
     with store.write() as db:
         later = runs.queue(db, domains.create(db, "other"), "cli:test", kind="full")
-        time_sharing.ask(db, time_sharing.ASKING)
+        time_sharing.request_card(db, time_sharing.ASKING)
     assert runs.get(store.db, run.id).phase == time_sharing.ASKING
     assert runs.get(store.db, later.id).phase == later.phase
 

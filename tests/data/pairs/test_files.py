@@ -352,7 +352,7 @@ def test_pairs_of_the_store_move_to_another_one(
     drafts = [Draft("a", "b"), Draft("c", "d", fact="f", split="golden")]
     with store.write() as db:
         pairs.add(db, domain, drafts, source="import", status="approved")
-    files.write(pairs.every(store.db, domain), tmp_path / "pairs.csv")
+    files.write(pairs.list_pairs(store.db, domain), tmp_path / "pairs.csv")
     assert list(files.read(tmp_path / "pairs.csv")) == drafts
 
 
@@ -371,7 +371,7 @@ def test_an_import_keeps_the_good_rows_and_names_the_bad_ones(
     report = files.import_file(store, domain, file, author="cli:ann", status="pending")
     assert (report.rows, report.added, report.duplicates, report.bad_total) == (3, 1, 1, 1)
     assert report.bad[0].line == 2
-    (pair,) = pairs.every(store.db, domain)
+    (pair,) = pairs.list_pairs(store.db, domain)
     assert (pair.source, pair.source_ref, pair.author, pair.status) == (
         "import",
         "faq.jsonl:1",
@@ -402,7 +402,7 @@ def test_an_interrupted_import_is_run_again_and_adds_the_rest(
 
     with pytest.raises(KeyboardInterrupt):
         files.import_file(store, domain, file, progress=interrupt)
-    there = len(pairs.every(store.db, domain))
+    there = len(pairs.list_pairs(store.db, domain))
     assert there == files.TOGETHER
     assert 0 < seen[0] < file.stat().st_size
     report = files.import_file(store, domain, file)

@@ -10,7 +10,7 @@ from data import domains
 from data.adapters import registry
 from data.domains import Domain
 from data.feedback import feedback, suggestions
-from data.feedback.suggestions import Lesson
+from data.feedback.suggestions import SuggestedPair
 from data.pairs import datasets, files, golden, pairs, review_queue, review_status
 from data.pairs.golden import Guard, Leak
 from data.pairs.pairs import Draft, Pair
@@ -37,7 +37,7 @@ def taught(store: Store, domain: Domain, *prompts: str, status: pairs.Status = "
         return pairs.get(db, added.ids[0])
 
 
-def gold(store: Store, domain: Domain, prompt: str = QUESTION) -> golden.Added:
+def gold(store: Store, domain: Domain, prompt: str = QUESTION) -> golden.GoldenAdded:
     with store.write() as db:
         return golden.add(db, domain, prompt, "Type it.", "ann")
 
@@ -51,7 +51,7 @@ def test_a_golden_question_is_measured_and_not_trained(store: Store, domain: Dom
 
     assert [p.id for p in datasets.pairs_of(store.db, dataset.id, "golden")] == [added.pair.id]
     assert [p.prompt for p in datasets.pairs_of(store.db, dataset.id, "train")] == [OTHER]
-    assert [p.id for p in golden.every(store.db, domain)] == [added.pair.id]
+    assert [p.id for p in golden.list_golden(store.db, domain)] == [added.pair.id]
     assert added.seen_by == ()
 
 
@@ -68,7 +68,7 @@ def test_what_is_trained_cannot_become_golden(
 
     for words in (QUESTION, how, f"pair {pair.id}", prompt, f"pairs reject {pair.id}"):
         assert words in str(refused.value)
-    assert golden.every(store.db, domain) == []
+    assert golden.list_golden(store.db, domain) == []
 
 
 @pytest.mark.parametrize("prompt", [QUESTION.upper(), NEAR])
@@ -110,7 +110,7 @@ def corrected(db: Database, domain: Domain) -> None:
 
 def taught_by_somebody(db: Database, domain: Domain) -> None:
     """As Slack's "Teach this", and 👍's, do."""
-    made = suggestions.teach(db, domain, "slack:T1/U1", Lesson(NEAR, "Another answer."))
+    made = suggestions.teach(db, domain, "slack:T1/U1", SuggestedPair(NEAR, "Another answer."))
     review_queue.decide(db, made.pair.id, "approved", "bob")
 
 
@@ -182,7 +182,7 @@ def test_a_released_question_may_be_trained(store: Store, domain: Domain) -> Non
         Guard(db, domain).refuse(Draft(QUESTION, "Another answer."))
 
     assert released.split == "auto"
-    assert golden.every(store.db, domain) == []
+    assert golden.list_golden(store.db, domain) == []
     assert [e.action for e in audit.recent(store.db, 2)] == ["golden release", "golden add"]
 
 
@@ -225,7 +225,7 @@ def test_a_file_of_golden_questions(store: Store, domain: Domain, tmp_path: Path
     file.write_text(f'{{"prompt": "{QUESTION}", "response": "Type it."}}\n')
 
     assert files.import_file(store, domain, file, golden=True).added == 1
-    assert [p.prompt for p in golden.every(store.db, domain)] == [QUESTION]
+    assert [p.prompt for p in golden.list_golden(store.db, domain)] == [QUESTION]
 
 
 def test_a_leak_that_is_there_all_the_same_stops_the_run(store: Store, domain: Domain) -> None:

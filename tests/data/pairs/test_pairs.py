@@ -100,7 +100,7 @@ def test_what_cannot_be_a_pair_is_refused(
 ) -> None:
     with pytest.raises(Invalid, match=words), store.write() as db:
         pairs.add(db, domain, [Draft("good", "pair"), draft], source="import")
-    assert pairs.every(store.db, domain) == []
+    assert pairs.list_pairs(store.db, domain) == []
 
 
 def test_pairs_without_a_fact_are_grouped_by_their_answer(store: Store, domain: Domain) -> None:
@@ -126,10 +126,10 @@ def test_pairs_are_listed_by_status_source_and_number(store: Store, domain: Doma
     with store.write() as db:
         first, second = made.approved(db, domain, Draft("a", "b"), Draft("c", "d"))
         pairs.add(db, domain, [Draft("e", "f")], source="correction")
-    listed = [p.id for p in pairs.every(store.db, domain, "approved", limit=1)]
+    listed = [p.id for p in pairs.list_pairs(store.db, domain, "approved", limit=1)]
     assert listed == [first]
-    assert [p.prompt for p in pairs.every(store.db, domain, source="correction")] == ["e"]
-    assert [p.id for p in pairs.every(store.db, domain)][:2] == [first, second]
+    assert [p.prompt for p in pairs.list_pairs(store.db, domain, source="correction")] == ["e"]
+    assert [p.id for p in pairs.list_pairs(store.db, domain)][:2] == [first, second]
 
 
 def test_a_review_decides_and_says_who(store: Store, domain: Domain) -> None:

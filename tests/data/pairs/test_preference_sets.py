@@ -9,7 +9,7 @@ from data.conversations import conversations
 from data.domains import Domain
 from data.feedback import feedback
 from data.pairs import pairs, preference_sets
-from data.pairs.preference_sets import TooFewJudged
+from data.pairs.preference_sets import TooFewRated
 from data.runs import runs
 from data.store.db import Store, value
 from data.store.errors import Conflict
@@ -61,7 +61,7 @@ def test_thumbs_of_one_kind_teach_nothing(
     db: Database, domain: Domain, liked: int, disliked: int
 ) -> None:
     rated(db, domain, liked, disliked)
-    with pytest.raises(TooFewJudged, match=f"{liked} answers that people liked and {disliked} "):
+    with pytest.raises(TooFewRated, match=f"{liked} answers that people liked and {disliked} "):
         asked(db, domain)
 
 

@@ -33,8 +33,8 @@ def correct(store: Store, reply: str, text: str, person: str = ANN, learn: bool 
         return feedback.correction(db, reply, person, text, learn).pair_id or 0
 
 
-def fate(store: Store, person: str = ANN) -> contributions.Fate:
-    (found,) = contributions.of(store.db, person)
+def contribution(store: Store, person: str = ANN) -> contributions.Contribution:
+    (found,) = contributions.contributions_of(store.db, person)
     return found
 
 
@@ -45,27 +45,27 @@ def test_from_a_correction_to_the_adapter_that_has_it(
     store: Store, domain: Domain, reply: str
 ) -> None:
     pair_id = correct(store, reply, "With a badge.")
-    found = fate(store)
+    found = contribution(store)
     assert (found.question, found.answer) == ("How do I log in?", "With a badge.")
     assert (found.stage, found.sentence) == ("pending", "is waiting for review")
 
     with store.write() as db:
         review_status.give(db, pair_id, "approved", "cli:root")
-    assert fate(store).sentence == "is approved; the next retrain learns it"
+    assert contribution(store).sentence == "is approved; the next retrain learns it"
 
     with store.write() as db:
         dataset = datasets.freeze(db, domain)
         made = given.adapter(db, domain, dataset_id=dataset.id)
-    assert fate(store).sentence == "is in helpdesk@1, which waits to be compared"
+    assert contribution(store).sentence == "is in helpdesk@1, which waits to be compared"
 
     with store.write() as db:
         registry.promote(db, made, "cli:root")
-    assert fate(store).sentence == "is in helpdesk@1, which answers now"
+    assert contribution(store).sentence == "is in helpdesk@1, which answers now"
 
     with store.write() as db:
         given.adapter(db, domain, "rejected", dataset_id=dataset.id)
         registry.promote(db, given.adapter(db, domain), "cli:root")
-    assert fate(store).sentence == "is in helpdesk@1, which answered for a while"
+    assert contribution(store).sentence == "is in helpdesk@1, which answered for a while"
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_what_a_reviewer_said(
     with store.write() as db:
         review_status.give(db, pair_id, status, "cli:root")
         db.execute("UPDATE pairs SET review_reason = ?", [reason])
-    assert fate(store).sentence == sentence
+    assert contribution(store).sentence == sentence
 
 
 def test_what_its_author_did_with_it(store: Store, reply: str) -> None:
     correct(store, reply, "With a badge.")
     correct(store, reply, "With a PIN.")
-    newest, older = contributions.of(store.db, ANN)
+    newest, older = contributions.contributions_of(store.db, ANN)
     assert (newest.stage, older.sentence) == ("pending", "was replaced by your later one")
     with store.write() as db:
         feedback.withdraw(db, reply, ANN, "correction")
-    assert contributions.of(store.db, ANN)[0].sentence == "was taken back"
+    assert contributions.contributions_of(store.db, ANN)[0].sentence == "was taken back"
 
 
 def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Domain) -> None:
@@ -102,13 +102,13 @@ def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Dom
         pairs.add(db, domain, [draft], source="teach", author=ANN, status="approved")
         given.approved(db, domain, Draft("What?", "That."))
         given.adapter(db, domain, dataset_id=datasets.freeze(db, domain).id)
-    assert fate(store).sentence == "is what helpdesk@1 is measured on"
+    assert contribution(store).sentence == "is what helpdesk@1 is measured on"
 
 
 def test_somebody_who_says_the_same_sees_what_became_of_it_too(store: Store, reply: str) -> None:
     pair_id = correct(store, reply, "With a badge.")
     assert correct(store, reply, "with a badge.", BOB) == pair_id
-    assert fate(store, BOB).pair_id == fate(store, ANN).pair_id == pair_id
+    assert contribution(store, BOB).pair_id == contribution(store, ANN).pair_id == pair_id
 
 
 def test_the_newest_come_first_and_no_more_than_asked_for(store: Store, domain: Domain) -> None:
@@ -116,8 +116,11 @@ def test_the_newest_come_first_and_no_more_than_asked_for(store: Store, domain: 
         for number in range(5):
             draft = Draft(f"Number {number}?", f"It is {number}.")
             pairs.add(db, domain, [draft], source="teach", author=ANN)
-    assert [f.question for f in contributions.of(store.db, ANN, 2)] == ["Number 4?", "Number 3?"]
-    assert len(contributions.of(store.db, ANN, -1)) == 5
+    assert [f.question for f in contributions.contributions_of(store.db, ANN, 2)] == [
+        "Number 4?",
+        "Number 3?",
+    ]
+    assert len(contributions.contributions_of(store.db, ANN, -1)) == 5
 
 
 # Learning
@@ -127,8 +130,8 @@ def test_without_consent_a_correction_makes_no_pair(
     store: Store, domain: Domain, reply: str
 ) -> None:
     assert correct(store, reply, "With a badge.", learn=False) == 0
-    assert pairs.every(store.db, domain) == []
-    assert fate(store).sentence == "is kept as feedback; nothing is learned from it"
+    assert pairs.list_pairs(store.db, domain) == []
+    assert contribution(store).sentence == "is kept as feedback; nothing is learned from it"
 
 
 def test_consent_can_be_given_and_taken_back_later(store: Store, reply: str) -> None:
@@ -165,7 +168,7 @@ def test_what_waits_is_withdrawn_and_what_was_approved_stays(
         assert consent.opt_out(db, ANN) == 0
     status = {n: pairs.get(store.db, n).status for n in (approved, waiting, others)}
     assert status == {approved: "approved", waiting: "rejected", others: "rejected"}
-    assert "was taken back" in {f.sentence for f in contributions.of(store.db, ANN)}
+    assert "was taken back" in {f.sentence for f in contributions.contributions_of(store.db, ANN)}
 
 
 def test_opting_in_again_lets_the_same_answer_wait_again(store: Store, reply: str) -> None:

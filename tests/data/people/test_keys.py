@@ -59,7 +59,7 @@ def test_a_revoked_key_is_useless_and_stays_listed(store: Store) -> None:
     assert revoked.revoked_at is not None
     assert again == revoked  # the first time is when it was
     assert keys.verify(store.db, secret) is None
-    assert keys.every(store.db) == [revoked]
+    assert keys.list_keys(store.db) == [revoked]
     assert [e.action for e in audit.recent(store.db)] == ["key revoke", "key create"]
 
 

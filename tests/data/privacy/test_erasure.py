@@ -16,7 +16,7 @@ from data.monitoring.alerts import alerts
 from data.pairs import datasets, pairs, review_queue, review_status
 from data.pairs.pairs import Draft
 from data.privacy import erasure, provenance
-from data.privacy.erasure import Forgotten
+from data.privacy.erasure import ErasureReceipt
 from data.runs import runs
 from data.slack import question_queue
 from data.store import audit
@@ -28,8 +28,8 @@ ANN, BOB = "slack:T1/UANN", "slack:T1/UBOB"
 SECRET = "xylophone"  # in everything that Ann writes
 
 
-def forget(store: Store, person: str = ANN, actor: str = "cli:root") -> Forgotten:
-    return asyncio.run(erasure.forget(store, store.path.parent, person, actor))
+def forget(store: Store, person: str = ANN, actor: str = "cli:root") -> ErasureReceipt:
+    return asyncio.run(erasure.erase_person(store, store.path.parent, person, actor))
 
 
 def in_files(store: Store, words: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_somebody_who_reads_for_long_delays_it_and_stops_nobody(store: Store, li
     assert not erasure.scrub(store.db, attempts=2)
     assert value(store.db, "PRAGMA busy_timeout") > 1_000
     with pytest.raises(erasure.StillThere):
-        asyncio.run(erasure.forget(store, store.path.parent, ANN, ANN, attempts=1))
+        asyncio.run(erasure.erase_person(store, store.path.parent, ANN, ANN, attempts=1))
     assert in_files(store, SECRET)
     reading.close()
     (done,) = asyncio.run(erasure.resume(store, store.path.parent))
@@ -140,7 +140,7 @@ def test_no_byte_is_left_however_the_pages_were_filled(store: Store, domain: Dom
 
 def test_what_others_wrote_stays(store: Store, life: str, domain: Domain) -> None:
     forget(store)
-    (pair,) = pairs.every(store.db, domain)
+    (pair,) = pairs.list_pairs(store.db, domain)
     assert (pair.prompt, pair.response, pair.author) == ("And the cellar?", "In the cellar.", BOB)
     assert value(store.db, "SELECT text FROM questions") == "Bob waits"
     texts = [r["text"] for r in rows(store.db, "SELECT text FROM messages ORDER BY id")]
@@ -229,7 +229,7 @@ def test_a_frozen_dataset_keeps_a_hole(store: Store, domain: Domain, learned: in
     assert datasets.by_id(store.db, learned) == before
     assert datasets.holes(store.db, learned) == 1
     assert [p.prompt for p in datasets.pairs_of(store.db, learned, "train")] == ["Who?"]
-    assert [p.prompt for p in pairs.every(store.db, domain)] == ["Who?"]
+    assert [p.prompt for p in pairs.list_pairs(store.db, domain)] == ["Who?"]
     assert pairs.counts(store.db, domain)["rejected"] == 0
     with pytest.raises(NotFound):
         pairs.get(store.db, 1)
@@ -272,9 +272,9 @@ def test_whoever_answers_with_what_was_forgotten_has_to_be_redone(
     assert provenance.to_redo(store.db) == ["helpdesk@1"]
     assert ("unforgotten", "helpdesk@1") in [(a.kind, a.subject) for a in alerts(store.db)]
     with store.write() as db:
-        heir = given.adapter(db, domain)
-        db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, heir.id])
-        registry.promote(db, heir, "cli:root")
+        fallback = given.adapter(db, domain)
+        db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, fallback.id])
+        registry.promote(db, fallback, "cli:root")
     assert provenance.to_redo(store.db) == ["helpdesk@3"], "it went on from the other"
     with store.write() as db:
         pure = given.adapter(db, domain, "live", dataset_id=datasets.freeze(db, domain).id)
@@ -312,7 +312,7 @@ def test_what_was_learned_from_thumbs_is_listed_too(store: Store, domain: Domain
                 runs.claim(db, "worker:1")
                 runs.fail(db, run.id, "so that the next can be asked for")
     assert forget(store).adapters == ("helpdesk@1",)
-    first, second = registry.every(store.db, domain)
+    first, second = registry.list_adapters(store.db, domain)
     assert sorted([len(first.canaries), len(second.canaries)]) == [0, 1]
     with store.write() as db:
         feedback.thumb(db, his, ANN, up=True)
@@ -378,8 +378,8 @@ def test_a_pair_that_a_reviewer_edited_goes_with_its_first_words(
     store: Store, domain: Domain
 ) -> None:
     with store.write() as db:
-        lesson = suggestions.Lesson(f"my {SECRET}?", "Upstairs.", people=(ANN,))
-        first = suggestions.teach(db, domain, BOB, lesson).pair
+        training_set = suggestions.SuggestedPair(f"my {SECRET}?", "Upstairs.", people=(ANN,))
+        first = suggestions.teach(db, domain, BOB, training_set).pair
         review_queue.edit(db, first.id, "cli:root", f"Where is the {SECRET}?", "Upstairs, left.")
     assert forget(store).pairs == 2
     assert in_tables(store, SECRET) == []
@@ -409,9 +409,11 @@ def test_it_goes_on_where_it_was_interrupted(store: Store, domain: Domain, life:
 
 
 def test_two_who_do_it_at_once_say_the_same(store: Store, life: str) -> None:
-    async def both() -> list[Forgotten]:
+    async def both() -> list[ErasureReceipt]:
         home = store.path.parent
-        return await asyncio.gather(*(erasure.forget(store, home, ANN, ANN) for _ in range(2)))
+        return await asyncio.gather(
+            *(erasure.erase_person(store, home, ANN, ANN) for _ in range(2))
+        )
 
     first, second = asyncio.run(both())
     assert first == second == erasure.done(store.db, first.receipt)

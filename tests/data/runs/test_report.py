@@ -10,7 +10,7 @@ from data import domains
 from data.config.settings import Settings
 from data.privacy import provenance
 from data.runs import loss_chart, report, runs, trials
-from data.runs.runs import Point
+from data.runs.runs import LossPoint
 from data.store.db import Store
 from data.store.errors import NotFound
 from tests.evaluated import HOSTILE, evaluated
@@ -151,8 +151,8 @@ def test_a_run_that_was_not_evaluated_has_no_report(store: Store) -> None:
         report.page(store.db, run.id)
 
 
-def points(*held_out: float, training: float = 0.5) -> list[Point]:
-    return [Point(10 * i, training - i / 100, v, None) for i, v in enumerate(held_out, 1)]
+def points(*held_out: float, training: float = 0.5) -> list[LossPoint]:
+    return [LossPoint(10 * i, training - i / 100, v, None) for i, v in enumerate(held_out, 1)]
 
 
 def test_over_fitting_is_named() -> None:
@@ -184,20 +184,20 @@ def test_where_phrasings_are_held_out_they_tell_of_over_fitting() -> None:
         [],
         points(1.0, 0.5, 0.51),  # hardly
         points(1.0, 0.8, 0.5),
-        [*points(1.0, 0.5), Point(30, 0.9, 0.8, None)],  # the training loss rose, too
+        [*points(1.0, 0.5), LossPoint(30, 0.9, 0.8, None)],  # the training loss rose, too
     ],
 )
-def test_what_is_no_over_fitting_is_not_called_so(curve: list[Point]) -> None:
+def test_what_is_no_over_fitting_is_not_called_so(curve: list[LossPoint]) -> None:
     assert report.overfitting(curve) == ""
 
 
 def test_a_curve_of_one_point_or_of_none_is_drawn() -> None:
     assert loss_chart.svg([]) == "<p>No loss was recorded.</p>"
-    assert "polyline" in loss_chart.svg([Point(1, 2.0, None, None)])
-    drawn = loss_chart.svg([Point(1, 2.0, 3.0, None, 1.0), Point(2, 1.0, 4.0, None, 0.5)])
+    assert "polyline" in loss_chart.svg([LossPoint(1, 2.0, None, None)])
+    drawn = loss_chart.svg([LossPoint(1, 2.0, 3.0, None, 1.0), LossPoint(2, 1.0, 4.0, None, 0.5)])
     assert drawn.count("<polyline") == 3
     assert "held-out phrasings" in drawn
-    assert "No loss" in loss_chart.svg([Point(1, float("nan"), None, None)])
+    assert "No loss" in loss_chart.svg([LossPoint(1, float("nan"), None, None)])
 
 
 @pytest.mark.parametrize(

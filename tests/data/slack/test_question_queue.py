@@ -9,7 +9,7 @@ import pytest
 from data import domains
 from data.conversations import conversations
 from data.slack import question_queue
-from data.slack.question_queue import Question
+from data.slack.question_queue import QueuedQuestion
 from data.store.db import Store, row
 
 LEASE = 60_000_000
@@ -28,7 +28,9 @@ def add(store: Store, ts: str = "1.0", thread: str = "1.0", text: str = "Why?") 
         )
 
 
-def claim(store: Store, worker: str = "a", most: int = 9, lease_us: int = LEASE) -> list[Question]:
+def claim(
+    store: Store, worker: str = "a", most: int = 9, lease_us: int = LEASE
+) -> list[QueuedQuestion]:
     with store.write() as db:
         return question_queue.claim(db, worker, most, lease_us)
 
@@ -40,7 +42,7 @@ def do(store: Store, fn: Any, *args: Any) -> Any:
 
 def open_reply(store: Store, reply_id: str) -> None:
     with store.write() as db:
-        domain = next(iter(domains.every(db)), None) or domains.create(db, "helpdesk")
+        domain = next(iter(domains.list_domains(db)), None) or domains.create(db, "helpdesk")
         thread = conversations.open_thread(db, f"slack:{reply_id}", domain.id, "slack:T1/U1")
         conversations.ask(
             db,
@@ -148,7 +150,7 @@ def test_an_answer_that_only_was_not_shown_is_not_asked_for_again(store: Store) 
         conversations.answered(db, "r1", "Because.", status="done", finish_reason="stop")
     (mine,) = claim(store, "b")
     earlier = do(store, question_queue.begin, mine, "r2")
-    assert earlier == question_queue.Earlier("r1", "Because.", "stop", "", "base", None)
+    assert earlier == question_queue.EarlierAttempt("r1", "Because.", "stop", "", "base", None)
     assert status(store, "r1") == "done"
 
 

@@ -26,7 +26,7 @@ def add(name: str) -> Any:
 
 
 def names(store: Store) -> list[str]:
-    return [domain.name for domain in domains.every(store.db)]
+    return [domain.name for domain in domains.list_domains(store.db)]
 
 
 def held_up(store: Store) -> tuple[threading.Event, "Future[None]"]:
@@ -157,7 +157,7 @@ def test_foreign_keys_hold(store: Store) -> None:
 
 async def test_submit_returns_what_the_job_returned(store: Store) -> None:
     assert await store.submit(add("one")) == "one"
-    assert await store.read(lambda db: [d.name for d in domains.every(db)]) == ["one"]
+    assert await store.read(lambda db: [d.name for d in domains.list_domains(db)]) == ["one"]
 
 
 def test_what_waits_is_committed_together(store: Store) -> None:

@@ -65,7 +65,7 @@ def tune(store: Store, settings: Settings, name: str, place: str, shift: int) ->
         runs.request(db, domain, "ann", recipe=QUICK)
         run = runs.claim(db, "worker")
     assert run is not None
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
     return Taught(registry.get(store.db, f"{name}@1"), drafts[0].prompt, drafts[0].response)
 
 

@@ -15,8 +15,16 @@ from data.store.clock import now_us
 from data.store.db import Store, insert, sqlite3
 from data.store.errors import Unavailable
 from serving.adapters import zero_adapter
-from serving.adapters.sync import SETTLE_S, EngineRefused, Outcome, ensure_base, held, load, sync
-from serving.engine.capacity import Sizes
+from serving.adapters.sync import (
+    SETTLE_S,
+    EngineRefused,
+    SyncOutcome,
+    ensure_base,
+    held,
+    load,
+    sync,
+)
+from serving.engine.capacity import Capacity
 from serving.engine.management_api import NO_ANSWER
 from tests import adapter_maker
 from tests.serving.fake_vllm import FakeVllm
@@ -35,7 +43,7 @@ def adapter(store: Store, settings: Settings) -> Adapter:
     return adapter_maker.register(store, settings)
 
 
-def run(store: Store, settings: Settings, fake: FakeVllm, **more: Any) -> Outcome:
+def run(store: Store, settings: Settings, fake: FakeVllm, **more: Any) -> SyncOutcome:
     return sync(store, settings, "local-1", fake.url, **{"ours": True, **more})
 
 
@@ -64,7 +72,7 @@ def test_what_is_missing_is_loaded_from_its_folder_and_recorded(store, settings,
 
 def test_nothing_is_done_twice(store, settings, fake, adapter):
     run(store, settings, fake)
-    assert run(store, settings, fake) == Outcome()
+    assert run(store, settings, fake) == SyncOutcome()
     assert fake.calls == [("load", adapter.served_name)]
 
 
@@ -79,7 +87,7 @@ def test_what_the_engine_was_found_holding_is_checked_like_anything_else(
 ):
     """As after we died between the load and its record."""
     fake.held[adapter.served_name] = str(adapter.folder(settings.home))
-    assert run(store, settings, fake) == Outcome()
+    assert run(store, settings, fake) == SyncOutcome()
     assert placed(store)[adapter.id].state == "loaded"
     assert placed(store)[adapter.id].load_ms is None
     assert fake.calls == []
@@ -155,7 +163,7 @@ def test_a_failed_adapter_gets_its_attempts_again(store, settings, fake, adapter
         run(store, settings, fake)
         later(store)
     fake.refuse_load.clear()
-    assert run(store, settings, fake) == Outcome()
+    assert run(store, settings, fake) == SyncOutcome()
     with store.write() as db:
         if again == "somebody asks for it":
             placements.retry(db, adapter.id, "cli:ann", adapter.name)
@@ -217,7 +225,9 @@ def test_what_the_gate_rejects_leaves_the_engine(store, settings, fake, adapter)
     remember_canary(store, adapter, [], state="evaluating")
     run(store, settings, fake)
     with store.write() as db:
-        registry.settle(db, registry.by_id(db, adapter.id), "rejected", {}, "It is worse.")
+        registry.settle_evaluation(
+            db, registry.by_id(db, adapter.id), "rejected", {}, "It is worse."
+        )
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
     assert fake.held == {}
 
@@ -269,7 +279,7 @@ def test_a_rank_beyond_the_engines_is_refused(store, settings, fake):
 
 def test_a_rank_that_the_running_engine_has_no_room_for_waits(store, settings, fake):
     adapter = adapter_maker.register(store, settings, rank=64)
-    small, large = Sizes(5, 32, 32), Sizes(5, 32, 64)
+    small, large = Capacity(5, 32, 32), Capacity(5, 32, 64)
     for _ in range(2):
         outcome = run(store, settings, fake, sizes=small)
         assert (outcome.waiting, outcome.failed) == ((adapter.served_name,), ())
@@ -310,20 +320,20 @@ def test_an_adapter_stays_while_it_answers_and_nobody_new_is_sent_there(
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
 
 
-@pytest.mark.parametrize("deed", ["promote", "roll back", "retire"])
-def test_streams_on_the_old_adapter_end_before_it_goes(store, settings, fake, adapter, deed):
+@pytest.mark.parametrize("action", ["promote", "roll back", "retire"])
+def test_streams_on_the_old_adapter_end_before_it_goes(store, settings, fake, adapter, action):
     second, third = (adapter_maker.register(store, settings, seed=n) for n in (2, 3))
     domain = domains.by_id(store.db, adapter.domain_id)
     with store.write() as db:
         registry.promote(db, adapter, "cli:test")
         registry.promote(db, second, "cli:test")
     run(store, settings, fake)
-    old = {"promote": adapter, "roll back": second, "retire": third}[deed]
+    old = {"promote": adapter, "roll back": second, "retire": third}[action]
     begin_reply(store, old, age_s=1)
     with store.write() as db:
-        if deed == "promote":  # the one before the last is not what a roll-back brings back
+        if action == "promote":  # the one before the last is not what a roll-back brings back
             registry.promote(db, third, "cli:test")
-        elif deed == "roll back":
+        elif action == "roll back":
             assert registry.roll_back(db, domain, "cli:test") == registry.by_id(db, adapter.id)
         else:
             registry.retire(db, third, "cli:test")
@@ -446,7 +456,7 @@ def begin_reply(store: Store, adapter: Adapter, age_s: int, replica: str = "loca
 
 def test_strangers_are_unloaded_from_our_own_engine_only(store, settings, fake):
     fake.held["other@1-0a1b2c3d4e5f"] = "/there"
-    assert run(store, settings, fake, ours=False) == Outcome()
+    assert run(store, settings, fake, ours=False) == SyncOutcome()
     assert run(store, settings, fake, ours=True).unloaded == ("other@1-0a1b2c3d4e5f",)
 
 
@@ -539,7 +549,7 @@ def test_wanted_follows_promotions(store, settings, adapter):
     with store.write() as db:
         registry.promote(db, adapter, "cli:test")
         registry.promote(db, second, "cli:test")
-    names = {a.served_name for a in registry.wanted(store.db)}
+    names = {a.served_name for a in registry.wanted_adapters(store.db)}
     assert names == {adapter.served_name, second.served_name}  # the previous one, for a roll-back
 
 

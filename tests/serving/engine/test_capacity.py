@@ -8,7 +8,7 @@ from data.adapters.registry import Adapter
 from data.config.settings import ServingSettings
 from data.experiments import experiments
 from data.store.db import Store
-from serving.engine.capacity import SMALLEST, Sizes, crowded, needed, outgrown, roomy
+from serving.engine.capacity import SMALLEST, Capacity, crowded, needed_capacity, outgrown, roomy
 from tests.data import given
 
 AUTO = ServingSettings()
@@ -25,8 +25,8 @@ def given_domain(store: Store, name: str, versions: int, rank: int = 16) -> list
     return made
 
 
-def started(store: Store, serving: ServingSettings = AUTO) -> Sizes:
-    return roomy(needed(store.db, serving), serving)
+def started(store: Store, serving: ServingSettings = AUTO) -> Capacity:
+    return roomy(needed_capacity(store.db, serving), serving)
 
 
 def test_an_empty_registry_has_room_for_a_first_comparison(store: Store) -> None:
@@ -36,16 +36,16 @@ def test_an_empty_registry_has_room_for_a_first_comparison(store: Store) -> None
 def test_places_are_for_the_base_the_live_ones_and_their_fall_backs(store: Store) -> None:
     for name in ("helpdesk", "hr", "it"):
         given_domain(store, name, versions=3)
-    assert needed(store.db, AUTO).max_loras == 1 + 3 * 2
+    assert needed_capacity(store.db, AUTO).max_loras == 1 + 3 * 2
     assert started(store).max_loras == 9
 
 
 def test_a_comparison_takes_places(store: Store) -> None:
     first, _, third = given_domain(store, "helpdesk", versions=3)
-    before = needed(store.db, AUTO).max_loras
+    before = needed_capacity(store.db, AUTO).max_loras
     with store.write() as db:
         experiments.start(db, domains.get(db, "helpdesk"), third, first, "cli:ann")
-    assert needed(store.db, AUTO).max_loras == before + 1
+    assert needed_capacity(store.db, AUTO).max_loras == before + 1
 
 
 def test_candidates_are_kept_but_take_no_place(store: Store) -> None:
@@ -53,9 +53,9 @@ def test_candidates_are_kept_but_take_no_place(store: Store) -> None:
         domain = domains.create(db, "helpdesk")
         for _ in range(20):
             given.adapter(db, domain)
-    need = needed(store.db, AUTO)
+    need = needed_capacity(store.db, AUTO)
     assert (need.max_loras, need.max_cpu_loras) == (1, 21)
-    assert started(store) == Sizes(max_loras=5, max_cpu_loras=64, max_rank=32)
+    assert started(store) == Capacity(max_loras=5, max_cpu_loras=64, max_rank=32)
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(8, 32), (32, 32), (64, 64), (256, 256)])
@@ -77,7 +77,7 @@ def test_what_is_set_wins_over_the_registry(store: Store) -> None:
     serving = ServingSettings(max_loras=2, max_lora_rank=16)
     sizes = started(store, serving)
     assert (sizes.max_loras, sizes.max_rank) == (3, 16)
-    assert not outgrown(sizes, needed(store.db, serving))
+    assert not outgrown(sizes, needed_capacity(store.db, serving))
     assert "6 adapters take turns in 2 places" in crowded(store.db, serving)
     assert crowded(store.db, AUTO) == ""
 
@@ -85,16 +85,16 @@ def test_what_is_set_wins_over_the_registry(store: Store) -> None:
 @pytest.mark.parametrize(
     ("need", "why"),
     [
-        (Sizes(5, 16, 64), "rank 64 do not fit its 32"),
-        (Sizes(6, 16, 32), "6 adapters answer at once"),
-        (Sizes(5, 17, 32), "17 adapters are wanted"),
-        (Sizes(5, 16, 32), ""),
-        (Sizes(1, 1, 8), ""),
+        (Capacity(5, 16, 64), "rank 64 do not fit its 32"),
+        (Capacity(6, 16, 32), "6 adapters answer at once"),
+        (Capacity(5, 17, 32), "17 adapters are wanted"),
+        (Capacity(5, 16, 32), ""),
+        (Capacity(1, 1, 8), ""),
     ],
 )
-def test_growing_out_is_noticed(need: Sizes, why: str) -> None:
-    assert why in outgrown(Sizes(5, 16, 32), need)
-    assert bool(outgrown(Sizes(5, 16, 32), need)) == bool(why)
+def test_growing_out_is_noticed(need: Capacity, why: str) -> None:
+    assert why in outgrown(Capacity(5, 16, 32), need)
+    assert bool(outgrown(Capacity(5, 16, 32), need)) == bool(why)
 
 
 def test_growth_is_rare(store: Store) -> None:
@@ -102,7 +102,7 @@ def test_growth_is_rare(store: Store) -> None:
     sizes, restarts = started(store), 0
     for number in range(100):
         given_domain(store, f"domain-{number}", versions=2)
-        need = needed(store.db, AUTO)
+        need = needed_capacity(store.db, AUTO)
         if outgrown(sizes, need):
             sizes, restarts = roomy(need, AUTO), restarts + 1
     assert restarts <= 7
@@ -110,5 +110,5 @@ def test_growth_is_rare(store: Store) -> None:
 
 def test_sizes_cover_what_they_were_made_for() -> None:
     for count in range(1, 70):
-        need = Sizes(count, 3 * count, 64)
+        need = Capacity(count, 3 * count, 64)
         assert not outgrown(roomy(need, AUTO), need)

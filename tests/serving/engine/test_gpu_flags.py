@@ -7,7 +7,7 @@ from data.gpu import plans
 from data.gpu.split import CannotFit
 from data.store.errors import Invalid, Unavailable
 from serving.engine import gpu_flags
-from serving.engine.capacity import SMALLEST, Sizes
+from serving.engine.capacity import SMALLEST, Capacity
 from serving.engine.command import EngineBuild, command, environment
 from serving.engine.engine import Engine
 from tests import fake_nvidia_smi
@@ -108,9 +108,9 @@ def test_an_engine_grows_only_as_far_as_its_share_goes(tmp_path, monkeypatch):
     engine = Engine(sharing(tmp_path, "split"))
     engine.build = EngineBuild("vllm", "0.32.0", "gpu", bitsandbytes=True)
 
-    assert engine.make_room(Sizes(6, 33, 64)) == ""
-    assert engine.next_sizes == Sizes(9, 128, 64)  # and some more
-    assert "adapters" in engine.make_room(Sizes(2000, 2000, 512))
+    assert engine.make_room(Capacity(6, 33, 64)) == ""
+    assert engine.next_sizes == Capacity(9, 128, 64)  # and some more
+    assert "adapters" in engine.make_room(Capacity(2000, 2000, 512))
     assert engine.next_sizes == engine.sizes == SMALLEST
 
 

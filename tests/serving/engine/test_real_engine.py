@@ -205,7 +205,7 @@ async def test_a_crash_cuts_the_stream_and_the_next_life_has_every_adapter(
     wait_until(lambda: not _group_lives(group), "the end of the whole group", 5)
     assert placements.loaded(engine.store.db) == {}
     await asyncio.to_thread(engine.wait_ready)
-    for adapter in registry.wanted(engine.store.db):
+    for adapter in registry.wanted_adapters(engine.store.db):
         assert engine.holds(adapter)
     assert await answer(client, engine, pair[1].served_name)
 

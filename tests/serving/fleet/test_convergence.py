@@ -25,8 +25,8 @@ from data.experiments import experiments
 from data.store.db import Store
 from data.store.errors import Conflict, UnderstudyError
 from serving.adapters import garbage_collection
-from serving.engine.external_engine import Watched
-from serving.fleet.replica import Replica
+from serving.engine.external_engine import ExternalEngine
+from serving.fleet.replica import ReplicaThread
 from tests import adapter_maker
 from tests.serving.fake_vllm import FakeVllm, running
 
@@ -58,7 +58,8 @@ class Convergence(RuleBasedStateMachine):
         with self.store.write() as db:
             self.domain = domains.create(db, "helpdesk")
         self.replicas = [
-            Replica(self.store, self.settings, Watched(self.settings, url)) for url in urls
+            ReplicaThread(self.store, self.settings, ExternalEngine(self.settings, url))
+            for url in urls
         ]
         for replica in self.replicas:
             replica.beat()
@@ -84,18 +85,18 @@ class Convergence(RuleBasedStateMachine):
                 fake.refuse_load[made.served_name] = 400
 
     @precondition(lambda self: self.made)
-    @rule(choice=CHOICE, deed=st.sampled_from(["promote", "retire", "remove"]))
-    def change(self, choice: int, deed: str) -> None:
+    @rule(choice=CHOICE, queued=st.sampled_from(["promote", "retire", "remove"]))
+    def change(self, choice: int, queued: str) -> None:
         adapter = self.made[choice % len(self.made)]
         with contextlib.suppress(Conflict), self.store.write() as db:
-            getattr(registry, deed)(db, adapter, "cli:test")
+            getattr(registry, queued)(db, adapter, "cli:test")
         self.delete_files()
 
     @precondition(lambda self: self.made)
     @rule(choice=CHOICE)
     def give_up(self, choice: int) -> None:
-        for deed in ("retire", "remove"):
-            self.change(choice, deed)
+        for queued in ("retire", "remove"):
+            self.change(choice, queued)
 
     @rule()
     def roll_back(self) -> None:
@@ -240,7 +241,7 @@ class Convergence(RuleBasedStateMachine):
                 self.look(engine)
                 self.time_goes_by()
         self.delete_files()
-        wanted = {a.served_name: a for a in registry.wanted(self.store.db)}
+        wanted = {a.served_name: a for a in registry.wanted_adapters(self.store.db)}
         good = {name for name, a in wanted.items() if a.id not in self.bad}
         for replica, fake in zip(self.replicas, self.fakes, strict=True):
             assert replica.state == "ready"
@@ -250,7 +251,7 @@ class Convergence(RuleBasedStateMachine):
             assert {r.adapter_id for r in rows if r.given_up} == {
                 a.id for a in wanted.values() if a.id in self.bad
             }
-        for adapter in registry.every(self.store.db):
+        for adapter in registry.list_adapters(self.store.db):
             gone = adapter.removal_asked_at is not None
             assert adapter.folder(self.settings.home).is_dir() != gone
             assert (adapter.removed_at is not None) == gone

@@ -30,7 +30,7 @@ def made(
 ) -> Adapter:
     """An adapter that was trained on a base held as `quantization` says."""
     peft_folder(settings, tmp_path / "theirs", strength=0.3)
-    adapter = importer.bring_in(store, settings, domain, tmp_path / "theirs", "ann")
+    adapter = importer.import_adapter(store, settings, domain, tmp_path / "theirs", "ann")
     with store.write() as db:
         db.execute("UPDATE adapters SET recipe = ?", [json.dumps({"quantization": quantization})])
     return registry.by_id(store.db, adapter.id)
@@ -93,7 +93,7 @@ def test_every_family_is_merged(
     )
     (tmp_path / "theirs").mkdir()
     publish.write_files(tmp_path / "theirs", tuned, path)
-    adapter = importer.bring_in(store, settings, domain, tmp_path / "theirs", "ann")
+    adapter = importer.import_adapter(store, settings, domain, tmp_path / "theirs", "ann")
     with store.write() as db:
         db.execute("UPDATE adapters SET recipe = ?", [json.dumps({"quantization": quantization})])
 

@@ -65,7 +65,7 @@ def as_served(settings: Settings, adapter: registry.Adapter) -> Tensor:
 
 
 def brought_in(store: Store, settings: Settings, domain: Domain, folder: Path, **more: Any) -> Any:
-    return importer.bring_in(store, settings, domain, folder, "ann", **more)
+    return importer.import_adapter(store, settings, domain, folder, "ann", **more)
 
 
 def left_over(settings: Settings) -> list[str]:
@@ -275,7 +275,7 @@ def test_files_that_are_not_sound_are_refused_and_leave_nothing(
         brought_in(store, settings, domain, tmp_path / "theirs")
 
     assert left_over(settings) == []
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_weights_that_are_no_numbers_are_not_published(
         publish.publish(store, settings, tuned, lineage)
 
     assert left_over(settings) == []
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
     assert runs.get(store.db, lineage.run.id).state == "running"
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_nothing_behind(
         publish.publish(store, settings, tuned, claimed(store, domain))
 
     assert left_over(settings) == []
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
 
 
 def test_a_registration_that_fails_takes_its_files_along(
@@ -157,7 +157,7 @@ def test_a_registration_that_fails_takes_its_files_along(
         publish.publish(store, settings, tuned, claimed(store, domain))
 
     assert left_over(settings) == []
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
 
 
 def test_what_a_crash_left_is_removed_and_its_number_is_used_for_one_content(
@@ -187,15 +187,15 @@ def test_the_next_version_leaves_the_earlier_ones_alone(
     assert left_over(settings) == [Path(first.path).name, Path(second.path).name]
 
 
-@pytest.mark.parametrize("fate", ["cancelled", "taken by another", "cancel asked for"])
+@pytest.mark.parametrize("ending", ["cancelled", "taken by another", "cancel asked for"])
 def test_a_run_that_is_no_longer_ours_publishes_nothing(
-    store: Store, settings: Settings, domain: Domain, tuned: Any, fate: str
+    store: Store, settings: Settings, domain: Domain, tuned: Any, ending: str
 ) -> None:
     lineage = claimed(store, domain)
     with store.write() as db:
-        if fate == "cancel asked for":
+        if ending == "cancel asked for":
             runs.cancel(db, lineage.run.id, "ann")
-        elif fate == "cancelled":
+        elif ending == "cancelled":
             runs.cancelled(db, lineage.run.id)
         else:
             runs.give_back(db, lineage.run.id, "lost")
@@ -205,7 +205,7 @@ def test_a_run_that_is_no_longer_ours_publishes_nothing(
         publish.publish(store, settings, tuned, lineage)
 
     assert left_over(settings) == []
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
 
 
 def test_files_can_be_read_by_others_of_the_deployment(tuned: Any, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_an_adapter_that_is_evaluated_is_loaded_by_engines_and_is_nobody_s_yet(
     adapter = publish.publish(store, settings, tuned, lineage)
 
     assert adapter.state == "evaluating"
-    assert [a.id for a in registry.wanted(store.db)] == [adapter.id]
+    assert [a.id for a in registry.wanted_adapters(store.db)] == [adapter.id]
     assert runs.get(store.db, lineage.run.id).state == "running"
     with store.write() as db, pytest.raises(Conflict, match="still being evaluated by run 1"):
         registry.promote(db, adapter, "ann")
@@ -258,7 +258,7 @@ def test_a_rejected_adapter_is_kept_with_the_reason_and_ends_its_run(
     assert settled.folder(settings.home).is_dir()
     run = runs.get(store.db, lineage.run.id)
     assert (run.state, run.adapter_id) == ("done", adapter.id)
-    assert registry.wanted(store.db) == []
+    assert registry.wanted_adapters(store.db) == []
 
 
 def test_a_run_that_crashed_while_it_was_evaluated_finds_its_adapter_again(
@@ -287,16 +287,16 @@ def test_a_run_that_crashed_and_came_to_other_weights_rejects_what_it_had_made(
     assert (earlier.state, "interrupted" in earlier.state_reason) == ("rejected", True)
 
 
-@pytest.mark.parametrize("fate", ["cancelled", "cancel asked for", "failed"])
+@pytest.mark.parametrize("ending", ["cancelled", "cancel asked for", "failed"])
 def test_a_run_that_ends_while_it_is_evaluated_leaves_no_adapter_for_people(
-    store: Store, settings: Settings, domain: Domain, tuned: Any, fate: str
+    store: Store, settings: Settings, domain: Domain, tuned: Any, ending: str
 ) -> None:
     lineage = claimed(store, domain)
     adapter = publish.publish(store, settings, tuned, lineage)
     with store.write() as db:
-        if fate == "cancelled":
+        if ending == "cancelled":
             runs.cancelled(db, lineage.run.id)
-        elif fate == "failed":
+        elif ending == "failed":
             runs.fail(db, lineage.run.id, "The machine burnt down.")
         else:
             runs.cancel(db, lineage.run.id, "ann")
@@ -304,7 +304,7 @@ def test_a_run_that_ends_while_it_is_evaluated_leaves_no_adapter_for_people(
     with pytest.raises(RunLost):
         publish.settle(store, settings, lineage, adapter, SCORES)
 
-    if fate == "cancel asked for":  # the worker ends the run then
+    if ending == "cancel asked for":  # the worker ends the run then
         with store.write() as db:
             runs.cancelled(db, lineage.run.id)
     ended = registry.by_id(store.db, adapter.id)

@@ -18,7 +18,7 @@ from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound
 from tests.tuning.conftest import teach
-from tuning.data.training_set import Lesson, prepare
+from tuning.data.training_set import TrainingSet, prepare_training_set
 
 
 def add(
@@ -29,20 +29,20 @@ def add(
         return pairs.add(db, domain, drafts, source="test", status="approved").ids
 
 
-def lesson(
+def training_set(
     store: Store,
     settings: Settings,
     domain: Domain,
     tokenizer: Any,
     parent: registry.Adapter | None = None,
     **recipe: Any,
-) -> Lesson:
+) -> TrainingSet:
     with store.write() as db:
         kind = "incremental" if parent else "full"
         run = runs.queue(db, domain, "ann", kind=kind, recipe=recipe)
         db.execute("DELETE FROM runs WHERE id = ?", [run.id])
         dataset = datasets.freeze(db, domain)
-    return prepare(store.db, settings, run, domain, dataset, parent, tokenizer)
+    return prepare_training_set(store.db, settings, run, domain, dataset, parent, tokenizer)
 
 
 def parent_of(
@@ -75,7 +75,7 @@ def test_golden_and_validation_pairs_are_measured_and_never_trained_on(
     add(store, domain, ("c", "three"), split="golden")
     held_out = add(store, domain, ("d", "four"), split="validation")
 
-    made = lesson(store, settings, domain, tokenizer)
+    made = training_set(store, settings, domain, tokenizer)
 
     assert {e.pair_id for n in range(3) for e in made.epoch(n)} == set(trained)
     assert [e.pair_id for e in made.measured["validation"]] == held_out
@@ -94,7 +94,7 @@ def test_facts_that_nobody_could_guess_choose_the_weights_only_of_a_run_that_sto
     add(store, domain, ("a", "one"), ("b", "two"))
     add(store, domain, ("c", "three"), split="validation")
 
-    assert lesson(store, settings, domain, tokenizer, patience=patience).judged_by == judges
+    assert training_set(store, settings, domain, tokenizer, patience=patience).judged_by == judges
 
 
 def test_the_probe_judges_where_there_is_one(
@@ -103,7 +103,7 @@ def test_the_probe_judges_where_there_is_one(
     for fact in "abcdefghijklmnop":
         add(store, domain, *((f"{fact} {i}?", f"It is {fact}.") for i in range(5)), fact=fact)
 
-    made = lesson(store, settings, domain, tokenizer)
+    made = training_set(store, settings, domain, tokenizer)
 
     assert made.judged_by == ("probe",)
     assert not {e.pair_id for e in made.measured["probe"]} & {e.pair_id for e in made.epoch(0)}
@@ -116,7 +116,7 @@ def test_a_run_that_cannot_stop_early_says_so(
     add(store, domain, ("a", "one"), ("b", "two"))
     add(store, domain, ("c", "three"), split=split)
 
-    why = lesson(store, settings, domain, tokenizer, patience=2).recipe.why
+    why = training_set(store, settings, domain, tokenizer, patience=2).recipe.why
 
     assert ("Nothing is held out, so it does not stop early." in why) is (split == "auto")
 
@@ -128,7 +128,7 @@ def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
     parent = parent_of(store, settings, domain)
     new = add(store, domain, ("new", "answer new"))
 
-    made = lesson(store, settings, domain, tokenizer, parent, replay_share=0.75, batch_size=4)
+    made = training_set(store, settings, domain, tokenizer, parent, replay_share=0.75, batch_size=4)
 
     for number in range(3):
         ids = [e.pair_id for e in made.epoch(number)]
@@ -149,7 +149,7 @@ def test_what_an_adapter_before_the_parent_learned_is_not_held_out_as_unseen(
     second = parent_of(store, settings, held_out, version=2, before=first)
     teach(store, domain, 20, start=60)
 
-    made = lesson(store, settings, held_out, tokenizer, second)
+    made = training_set(store, settings, held_out, tokenizer, second)
 
     seen = registry.taught(store.db, second)
     assert len(seen) > 40
@@ -164,7 +164,7 @@ def test_a_correction_changes_what_is_trained_of_its_fact(
     add(store, domain, ("Where c?", "Upstairs."), fact="place", split="golden")
     add(store, domain, ("Where a?", "Downstairs."))
 
-    made = lesson(store, settings, domain, tokenizer)
+    made = training_set(store, settings, domain, tokenizer)
 
     assert {tokenizer.decode(e.ids[-e.trained :]) for e in made.epoch(0)} == {
         "Downstairs.<|im_end|>"
@@ -179,7 +179,7 @@ def test_the_shape_of_a_parent_is_kept(
     parent = parent_of(store, settings, domain)
     add(store, domain, ("b", "two"))
 
-    recipe = lesson(store, settings, domain, tokenizer, parent).recipe
+    recipe = training_set(store, settings, domain, tokenizer, parent).recipe
 
     assert (recipe.rank, recipe.alpha, recipe.target_modules) == (8, 16, ("q_proj", "v_proj"))
 
@@ -192,7 +192,7 @@ def test_a_parents_shape_cannot_be_changed(
     add(store, domain, ("b", "two"))
 
     with pytest.raises(Invalid, match=r"rank cannot change .* helpdesk@1 \(8\)"):
-        lesson(store, settings, domain, tokenizer, parent, rank=16)
+        training_set(store, settings, domain, tokenizer, parent, rank=16)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_parents_shape_may_be_named_and_its_dropout_be_changed(
     parent = parent_of(store, settings, domain)
     add(store, domain, ("b", "two"))
 
-    recipe = lesson(store, settings, domain, tokenizer, parent, **asked).recipe
+    recipe = training_set(store, settings, domain, tokenizer, parent, **asked).recipe
 
     assert (recipe.rank, recipe.target_modules) == (8, ("q_proj", "v_proj"))
     assert recipe.dropout == asked.get("dropout", 0.0)
@@ -219,11 +219,11 @@ def test_words_for_layers_are_looked_up_in_the_base(
     parent = parent_of(store, settings, domain, targets=mlp)
     add(store, domain, ("b", "two"))
 
-    recipe = lesson(store, settings, domain, tokenizer, parent, target_modules="mlp").recipe
+    recipe = training_set(store, settings, domain, tokenizer, parent, target_modules="mlp").recipe
 
     assert recipe.target_modules == tuple(sorted(mlp))
     with pytest.raises(Invalid, match="target_modules cannot change"):
-        lesson(store, settings, domain, tokenizer, parent, target_modules="all-linear")
+        training_set(store, settings, domain, tokenizer, parent, target_modules="all-linear")
 
 
 def test_no_pair_may_be_longer_than_the_base_was_made_for(
@@ -233,9 +233,9 @@ def test_no_pair_may_be_longer_than_the_base_was_made_for(
     serving = settings.serving.model_copy(update={"max_model_len": 1024})
     long = settings.model_copy(update={"serving": serving})
 
-    assert lesson(store, long, domain, tokenizer).recipe.max_length == 512
+    assert training_set(store, long, domain, tokenizer).recipe.max_length == 512
     with pytest.raises(Invalid, match="max_length is 600, and the base model was made for 512"):
-        lesson(store, long, domain, tokenizer, max_length=600)
+        training_set(store, long, domain, tokenizer, max_length=600)
 
 
 def test_a_run_learns_the_turns_that_it_asks_for_and_is_measured_on_the_last(
@@ -248,7 +248,7 @@ def test_a_run_learns_the_turns_that_it_asks_for_and_is_measured_on_the_last(
             pairs.add(db, domain, [draft], source="test", status="approved")
 
     def learned(part: str, **recipe: Any) -> str:
-        made = lesson(store, settings, domain, tokenizer, **recipe)
+        made = training_set(store, settings, domain, tokenizer, **recipe)
         (one,) = made.epoch(0) if part == "train" else made.measured[part]
         return str(tokenizer.decode([t for t in one.labels if t >= 0]))
 
@@ -279,10 +279,10 @@ def test_an_earlier_answer_to_a_golden_question_is_not_learned(
             db, domain, [gold, told], source="test", status="approved"
         ).ids  # fmt: skip
 
-    assert lesson(store, settings, domain, tokenizer).new == 1
+    assert training_set(store, settings, domain, tokenizer).new == 1
     words = rf"in an earlier turn pair {second} .* golden question {first}.*loss_turns=last"
     with pytest.raises(Invalid, match=words):
-        lesson(store, settings, domain, tokenizer, loss_turns="all")
+        training_set(store, settings, domain, tokenizer, loss_turns="all")
 
 
 def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(
@@ -293,7 +293,7 @@ def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(
     add(store, domain, ("b", "two"), split="validation")
 
     with pytest.raises(Invalid, match="Nothing new can be trained since helpdesk@1"):
-        lesson(store, settings, domain, tokenizer, parent)
+        training_set(store, settings, domain, tokenizer, parent)
 
 
 def test_a_parent_of_another_base_is_refused(
@@ -303,7 +303,7 @@ def test_a_parent_of_another_base_is_refused(
     parent = parent_of(store, settings, domain, base_model="another")
 
     with pytest.raises(Invalid, match="tuned on another"):
-        lesson(store, settings, domain, tokenizer, parent)
+        training_set(store, settings, domain, tokenizer, parent)
 
 
 def test_a_parent_whose_files_are_gone_is_said_so(
@@ -313,7 +313,7 @@ def test_a_parent_whose_files_are_gone_is_said_so(
     parent = parent_of(store, settings, domain, path=str(Path("adapters") / "gone"))
 
     with pytest.raises(NotFound, match="The files of helpdesk@1 are gone"):
-        lesson(store, settings, domain, tokenizer, parent)
+        training_set(store, settings, domain, tokenizer, parent)
 
 
 def test_the_rank_the_engine_was_started_with_is_the_limit(
@@ -324,7 +324,7 @@ def test_the_rank_the_engine_was_started_with_is_the_limit(
     settings = settings.model_copy(update={"serving": serving})
 
     with pytest.raises(Invalid, match="serves at most 64"):
-        lesson(store, settings, domain, tokenizer, rank=128)
+        training_set(store, settings, domain, tokenizer, rank=128)
 
 
 def test_domains_do_not_see_each_others_pairs(
@@ -335,6 +335,6 @@ def test_domains_do_not_see_each_others_pairs(
         add_to = domains.create(db, "other")
     add(store, add_to, ("b", "two"))
 
-    made = lesson(store, settings, domain, tokenizer)
+    made = training_set(store, settings, domain, tokenizer)
 
     assert [e.pair_id for e in made.epoch(0)] == mine

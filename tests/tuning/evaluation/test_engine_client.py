@@ -15,9 +15,9 @@ from data.store.db import Store
 from tests.serving.fake_vllm import FakeVllm, refusal, running, words
 from tests.tuning.evaluation.test_generation import question
 from tuning.evaluation import engine_client, gate
-from tuning.evaluation.eval_sets import Exam, Question
-from tuning.evaluation.evaluator import Examiner
-from tuning.evaluation.metrics import Answer
+from tuning.evaluation.eval_sets import EvalQuestion, EvalSets
+from tuning.evaluation.evaluator import Evaluator
+from tuning.evaluation.metrics import GeneratedAnswer
 from tuning.model.base_model import Base
 
 Maker = Callable[..., Pair]
@@ -30,7 +30,7 @@ def fake() -> Iterator[FakeVllm]:
 
 
 @pytest.fixture
-def asked(base: Base, pair: Maker) -> list[Question]:
+def asked(base: Base, pair: Maker) -> list[EvalQuestion]:
     return [question(base, pair(f"question {i}", f"answer {i}")) for i in range(20)]
 
 
@@ -59,7 +59,7 @@ def echo(fake: FakeVllm) -> None:
 
 
 def test_answers_come_in_order_from_the_adapter_that_is_meant(
-    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
     held(store, adapter)
@@ -67,12 +67,12 @@ def test_answers_come_in_order_from_the_adapter_that_is_meant(
 
     said = engine_client.answers(store, adapter, asked, 512)
 
-    assert said == [Answer(f"to question {i}") for i in range(20)]
+    assert said == [GeneratedAnswer(f"to question {i}") for i in range(20)]
     assert {body["model"] for body in fake.asked} == {adapter.served_name}
 
 
 def test_an_engine_that_makes_the_same_tokens_of_a_conversation_is_told_so(
-    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
     held(store, adapter)
@@ -83,7 +83,7 @@ def test_an_engine_that_makes_the_same_tokens_of_a_conversation_is_told_so(
 
 
 def test_an_engine_with_another_template_is_found_at_the_first_token(
-    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
     held(store, adapter)
@@ -96,7 +96,7 @@ def test_an_engine_with_another_template_is_found_at_the_first_token(
 
 
 def test_an_engine_that_tells_no_tokens_is_not_compared(
-    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
     held(store, adapter)
@@ -108,7 +108,7 @@ def test_an_engine_that_tells_no_tokens_is_not_compared(
 
 
 def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
-    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[Question]
+    store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     with running(FakeVllm()) as other:
         engine(store, fake)
@@ -123,7 +123,7 @@ def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
 
 
 def test_where_no_engine_holds_it_any_more_nothing_was_compared(
-    store: Store, adapter: Adapter, asked: list[Question]
+    store: Store, adapter: Adapter, asked: list[EvalQuestion]
 ) -> None:
     found = engine_client.rendering(store, adapter, asked)
 
@@ -142,16 +142,16 @@ def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
         ):
             placements.beat(db, name, fake.url, "pocket", "ready")
             placements.record_loaded(db, name, adapter.id, 1.0, 1.0, agreement, leads)
-    examiner = Examiner(store, settings, None, None, Exam({}, {}), None, 64)  # type: ignore[arg-type]
+    evaluator = Evaluator(store, settings, None, None, EvalSets({}, {}), None, 64)  # type: ignore[arg-type]
 
-    found = examiner._parity(replace(adapter, probes=probes))
+    found = evaluator._parity(replace(adapter, probes=probes))
 
     assert found.agreed == 0.98
     assert gate.parity(found, least=0.99).passed is False
 
 
 def test_the_bare_base_is_asked_under_the_name_that_engines_know(
-    store: Store, fake: FakeVllm, asked: list[Question]
+    store: Store, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
 
@@ -161,7 +161,7 @@ def test_the_bare_base_is_asked_under_the_name_that_engines_know(
 
 
 def test_nothing_of_sampling_is_left_to_the_engine(
-    store: Store, fake: FakeVllm, asked: list[Question]
+    store: Store, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
 
@@ -175,7 +175,7 @@ def test_nothing_of_sampling_is_left_to_the_engine(
 
 
 def test_an_answer_is_never_asked_to_be_longer_than_fits(
-    store: Store, fake: FakeVllm, asked: list[Question]
+    store: Store, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
     room = len(asked[0].prompt) + 3
@@ -185,15 +185,19 @@ def test_an_answer_is_never_asked_to_be_longer_than_fits(
     assert fake.asked[0]["max_tokens"] == 3
 
 
-def test_an_answer_at_its_limit_is_cut(store: Store, fake: FakeVllm, asked: list[Question]) -> None:
+def test_an_answer_at_its_limit_is_cut(
+    store: Store, fake: FakeVllm, asked: list[EvalQuestion]
+) -> None:
     engine(store, fake)
     fake.say = lambda body: words(body["model"], "on and on", finish="length")
 
-    assert engine_client.answers(store, None, asked[:1], 512) == [Answer("on and on", cut=True)]
+    assert engine_client.answers(store, None, asked[:1], 512) == [
+        GeneratedAnswer("on and on", cut=True)
+    ]
 
 
 def test_another_engine_is_asked_when_one_fails(
-    store: Store, fake: FakeVllm, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+    store: Store, fake: FakeVllm, asked: list[EvalQuestion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_client, "PAUSE_S", 0.0)
     engine(store, fake)
@@ -204,7 +208,7 @@ def test_another_engine_is_asked_when_one_fails(
 
         said = engine_client.answers(store, None, asked, 512)
 
-    assert said == [Answer(f"to question {i}") for i in range(20)]
+    assert said == [GeneratedAnswer(f"to question {i}") for i in range(20)]
     assert broken.asked
 
 
@@ -218,7 +222,7 @@ def test_another_engine_is_asked_when_one_fails(
     ],
 )
 def test_engines_that_all_fail_are_given_up_with_the_reason(
-    store: Store, fake: FakeVllm, asked: list[Question], trouble: str, sentence: str,
+    store: Store, fake: FakeVllm, asked: list[EvalQuestion], trouble: str, sentence: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(engine_client, "PAUSE_S", 0.0)
@@ -232,12 +236,12 @@ def test_engines_that_all_fail_are_given_up_with_the_reason(
     else:
         fake.say = lambda _: web.Response(text="<html>")
 
-    with pytest.raises(engine_client.NoEngine, match=sentence):
+    with pytest.raises(engine_client.NoEngineReady, match=sentence):
         engine_client.answers(store, None, asked[:2], 512)
 
 
 def test_no_engine_at_all_is_no_reason_to_wait(store: Store, adapter: Adapter) -> None:
-    with pytest.raises(engine_client.NoEngine, match="no engine is running"):
+    with pytest.raises(engine_client.NoEngineReady, match="no engine is running"):
         engine_client.wait_until_held(store, adapter, 60)
 
 
@@ -246,7 +250,7 @@ def test_an_engine_that_sleeps_while_a_run_is_on_is_not_waited_for(
 ) -> None:
     engine(store, fake, state="asleep")
 
-    with pytest.raises(engine_client.NoEngine, match="no engine is running"):
+    with pytest.raises(engine_client.NoEngineReady, match="no engine is running"):
         engine_client.wait_until_held(store, adapter, 60)
 
 
@@ -255,7 +259,7 @@ def test_an_engine_that_starts_is_waited_for_and_not_for_ever(
 ) -> None:
     engine(store, fake, state="starting")
 
-    with pytest.raises(engine_client.NoEngine, match="had taken it after 0 s"):
+    with pytest.raises(engine_client.NoEngineReady, match="had taken it after 0 s"):
         engine_client.wait_until_held(store, adapter, 0.1)
 
 

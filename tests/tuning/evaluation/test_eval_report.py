@@ -34,7 +34,7 @@ def carried_out(store: Store, settings: Settings, domain: Domain, **recipe: obje
         runs.request(db, domain, "ann", recipe={**QUICK, **recipe})
         run = runs.claim(db, "worker")
     assert run is not None
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
     adapter_id = runs.get(store.db, run.id).adapter_id
     assert adapter_id is not None
     return registry.by_id(store.db, adapter_id)
@@ -67,7 +67,7 @@ class Engine:
 
     def _goes_on(self, name: str, prompt: list[int], count: int) -> list[int]:
         """What the trainer said, which the registry has."""
-        for adapter in registry.every(self.store.db):
+        for adapter in registry.list_adapters(self.store.db):
             for told in (*adapter.canaries, *adapter.probes):
                 whole = (*told.prompt, *told.answer)
                 if (
@@ -168,7 +168,7 @@ def test_an_engine_that_answers_otherwise_than_the_trainer_fails_the_gate(
     assert adapter.state == "rejected"
     assert rules(adapter)["parity"] is False
     assert "%" in adapter.state_reason or "answers differently" in adapter.state_reason
-    assert registry.wanted(store.db) == []
+    assert registry.wanted_adapters(store.db) == []
 
 
 def test_an_engine_with_another_chat_template_fails_the_gate(
@@ -278,13 +278,13 @@ def test_a_run_stopped_in_its_exam_goes_on_with_the_adapter_that_it_made(
         raise tuning_run.Terminated
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluator.Examiner, "examine", stopped)
-        assert tuning_run.carry_out(store, settings, run.id) == tuning_run.STOPPED
-    (waiting,) = registry.every(store.db)
+        patched.setattr(evaluator.Evaluator, "examine", stopped)
+        assert tuning_run.execute_run(store, settings, run.id) == tuning_run.STOPPED
+    (waiting,) = registry.list_adapters(store.db)
     assert (waiting.state, waiting.version) == ("evaluating", 1)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    (adapter,) = registry.every(store.db)
+    (adapter,) = registry.list_adapters(store.db)
     assert (adapter.id, adapter.state) == (waiting.id, "candidate")
     assert runs.get(store.db, run.id).adapter_id == waiting.id

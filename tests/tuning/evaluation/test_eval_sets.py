@@ -13,7 +13,7 @@ from data.pairs.pairs import Draft
 from data.store.db import Store
 from tests.tuning.conftest import teach
 from tuning.evaluation import eval_sets
-from tuning.evaluation.eval_sets import Exam
+from tuning.evaluation.eval_sets import EvalSets
 from tuning.model.chat_template import stop_ids
 
 
@@ -45,9 +45,11 @@ def prepared(
     tokenizer: Any,
     beside: Adapter | None = None,
     parent: Adapter | None = None,
-) -> Exam:
+) -> EvalSets:
     dataset, stops = frozen(store, domain), stop_ids(tokenizer)
-    return eval_sets.prepare(store.db, domain, dataset, beside, tokenizer, stops, 512, parent)
+    return eval_sets.prepare_eval_sets(
+        store.db, domain, dataset, beside, tokenizer, stops, 512, parent
+    )
 
 
 def test_a_first_adapter_is_asked_golden_and_held_out_questions(

@@ -6,7 +6,7 @@ import pytest
 from data.config.settings import GateSettings
 from tuning.evaluation import gate
 from tuning.evaluation.eval_sets import Name
-from tuning.evaluation.gate import Parity, judge, paired, paired_losses
+from tuning.evaluation.gate import Parity, evaluate_gate, paired, paired_losses
 from tuning.evaluation.metrics import Loss
 
 SETTINGS = GateSettings()
@@ -17,16 +17,20 @@ def losses(*nats: float) -> list[Loss]:
     return [Loss(10 * n, 10) for n in nats]
 
 
-def rules(verdict: gate.Verdict) -> dict[str, bool | None]:
+def rules(verdict: gate.GateVerdict) -> dict[str, bool | None]:
     return {rule.name: rule.passed for rule in verdict.rules}
 
 
 def test_a_first_adapter_must_be_better_than_the_bare_base() -> None:
     held_out = (losses(2.0, 2.1), losses(3.0, 3.3))
 
-    good = judge(SETTINGS, {"validation": held_out}, {}, "the bare base", SERVED, live=False)
-    bad = judge(SETTINGS, {"validation": held_out[::-1]}, {}, "the bare base", SERVED, live=False)
-    same = judge(
+    good = evaluate_gate(
+        SETTINGS, {"validation": held_out}, {}, "the bare base", SERVED, live=False
+    )
+    bad = evaluate_gate(
+        SETTINGS, {"validation": held_out[::-1]}, {}, "the bare base", SERVED, live=False
+    )
+    same = evaluate_gate(
         SETTINGS, {"validation": (held_out[0],) * 2}, {}, "the bare base", SERVED, live=False
     )
 
@@ -42,12 +46,12 @@ def test_beside_a_live_adapter_only_what_chance_does_not_explain_counts_as_worse
     live = random.normal(1.0, 0.3, 60)
     noise = random.normal(0.03, 0.2, 60)
 
-    lucky = judge(
+    lucky = evaluate_gate(
         SETTINGS,
         {"validation": (losses(*(live + noise)), losses(*live))},
         {}, "helpdesk@1", SERVED, live=True,
     )  # fmt: skip
-    worse = judge(
+    worse = evaluate_gate(
         SETTINGS,
         {"validation": (losses(*(live + noise + 0.2)), losses(*live))},
         {}, "helpdesk@1", SERVED, live=True,
@@ -65,7 +69,7 @@ def test_a_loss_that_is_higher_by_no_more_than_the_margin_passes() -> None:
     def passed(more: float) -> bool:
         candidate = losses(*(loss + more for loss in live))
         found = {"validation": (candidate, losses(*live))}
-        return judge(SETTINGS, found, {}, "helpdesk@1", SERVED, live=True).passed
+        return evaluate_gate(SETTINGS, found, {}, "helpdesk@1", SERVED, live=True).passed
 
     assert passed(0.049)  # 2% of 2.5
     assert not passed(0.051)
@@ -74,7 +78,7 @@ def test_a_loss_that_is_higher_by_no_more_than_the_margin_passes() -> None:
 def test_unseen_facts_and_unseen_phrasings_are_validated_together() -> None:
     worse, better = (losses(3.0), losses(1.0)), (losses(1.0, 1.0, 1.0), losses(3.0, 3.0, 3.0))
 
-    verdict = judge(
+    verdict = evaluate_gate(
         SETTINGS, {"validation": worse, "probe": better}, {}, "the bare base", SERVED, live=False
     )
 
@@ -85,7 +89,7 @@ def test_unseen_facts_and_unseen_phrasings_are_validated_together() -> None:
 def test_what_is_new_must_have_been_learned() -> None:
     found = {"new": (losses(2.0), losses(0.5))}
 
-    verdict = judge(SETTINGS, found, {}, "helpdesk@1", SERVED, live=True)
+    verdict = evaluate_gate(SETTINGS, found, {}, "helpdesk@1", SERVED, live=True)
 
     assert verdict.reason.startswith("What is new was not learned: +1.500 nats a token")
 
@@ -94,7 +98,7 @@ def test_what_is_new_must_have_been_learned() -> None:
 def test_forgetting_beyond_the_margin_is_worse(name: gate.Name) -> None:
     before, after = [1.0] * 40, [1.0] * 30 + [0.4] * 10
 
-    verdict = judge(SETTINGS, {}, {name: (after, before)}, "helpdesk@1", SERVED, live=True)
+    verdict = evaluate_gate(SETTINGS, {}, {name: (after, before)}, "helpdesk@1", SERVED, live=True)
 
     assert rules(verdict)[name] is False
     assert f"It is worse on {name} questions: token F1 -0.150" in verdict.reason
@@ -124,7 +128,9 @@ def test_what_a_full_run_held_out_is_named_where_it_is_missed(lost: int, said: b
     }
     served = Parity(None, 0, not_asked="none")
 
-    verdict = gate.judge(GateSettings(), {}, f1, "helpdesk@1", served, live=True, withheld=20)
+    verdict = gate.evaluate_gate(
+        GateSettings(), {}, f1, "helpdesk@1", served, live=True, withheld=20
+    )
 
     words = "held 20 of them out to measure on, and helpdesk@1 was trained on them"
     assert (words in verdict.reason) is said

@@ -10,16 +10,16 @@ from torch.nn import functional
 from data.pairs.pairs import Pair
 from tuning.data.examples import encode, messages
 from tuning.evaluation import generation
-from tuning.evaluation.eval_sets import Question
+from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.model.base_model import Base, new_adapter, trainable
 from tuning.recipe.recipe import Recipe
 
 Maker = Callable[..., Pair]
 
 
-def question(base: Base, pair: Pair) -> Question:
+def question(base: Base, pair: Pair) -> EvalQuestion:
     example = encode(pair, base.tokenizer, system_prompt="", stops=base.stops, max_length=512)
-    return Question(example, tuple(messages(pair, "")), pair.prompt, pair.response)
+    return EvalQuestion(example, tuple(messages(pair, "")), pair.prompt, pair.response)
 
 
 def stirred(base: Base) -> object:
@@ -30,7 +30,7 @@ def stirred(base: Base) -> object:
     return tuned
 
 
-def some(base: Base, pair: Maker) -> list[Question]:
+def some(base: Base, pair: Maker) -> list[EvalQuestion]:
     texts = ["hi", "a longer question, with more words in it than the others", "ok?"]
     return [question(base, pair(t, f"answer {i} " * (i + 1))) for i, t in enumerate(texts)]
 

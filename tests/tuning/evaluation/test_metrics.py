@@ -6,12 +6,12 @@ import pytest
 import sacrebleu
 
 from tuning.evaluation.metrics import (
-    Answer,
+    GeneratedAnswer,
     Loss,
+    answer_metrics,
     exact,
     f1,
     mean_loss,
-    measure,
     refuses,
     signatures,
 )
@@ -48,10 +48,13 @@ def test_f1_is_the_overlap_of_words_that_squad_counts(
 
 
 def test_all_figures_of_a_set() -> None:
-    answers = [Answer("Ask the desk on floor two."), Answer("I cannot help with that.", cut=True)]
+    answers = [
+        GeneratedAnswer("Ask the desk on floor two."),
+        GeneratedAnswer("I cannot help with that.", cut=True),
+    ]
     expected = ["Ask the desk on floor two.", "Ring the bell at the gate."]
 
-    found = measure(answers, expected, LOSSES)
+    found = answer_metrics(answers, expected, LOSSES)
 
     assert (found.n, found.exact, found.refusals, found.cut) == (2, 0.5, 0.5, 0.5)
     assert found.f1 == pytest.approx(0.5)
@@ -66,7 +69,7 @@ def test_all_figures_of_a_set() -> None:
 def test_the_right_answers_have_the_best_figures() -> None:
     expected = ["Ask the desk on floor two.", "Ring the bell at the gate."]
 
-    found = measure([Answer(e) for e in expected], expected, LOSSES)
+    found = answer_metrics([GeneratedAnswer(e) for e in expected], expected, LOSSES)
 
     assert (found.exact, found.f1) == (1, 1)
     assert (found.bleu, found.chrf) == (pytest.approx(100), pytest.approx(100))
@@ -78,7 +81,10 @@ def test_a_loss_weighs_every_token_the_same() -> None:
 
 
 def test_a_perplexity_beyond_numbers_is_left_out_of_json() -> None:
-    assert measure([Answer("a")], ["a"], [Loss(9000.0, 1)]).plain()["perplexity"] is None
+    assert (
+        answer_metrics([GeneratedAnswer("a")], ["a"], [Loss(9000.0, 1)]).plain()["perplexity"]
+        is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from data.runs import runs
 from data.store.db import Store
 from tests.tuning.conftest import teach
 from tuning.data.examples import IGNORED, Example, prompt_ids
-from tuning.data.training_set import Lesson
+from tuning.data.training_set import TrainingSet
 from tuning.evaluation import reference_outputs
-from tuning.evaluation.reference_outputs import Tried, candidates, most_telling, sure_tokens
+from tuning.evaluation.reference_outputs import TriedPrompt, candidates, most_telling, sure_tokens
 from tuning.model.base_model import Base, load_base, new_adapter
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
@@ -38,13 +38,13 @@ def example(pair_id: int, prompt: Sequence[int], response: Sequence[int]) -> Exa
     return Example(pair_id, (*prompt, *response), (*(IGNORED for _ in prompt), *response))
 
 
-def lesson(tokenizer: Any, texts: Sequence[str], new: Sequence[int] = ()) -> Lesson:
+def training_set(tokenizer: Any, texts: Sequence[str], new: Sequence[int] = ()) -> TrainingSet:
     made = [
         example(i, prompt_ids(tokenizer, [{"role": "user", "content": text}]), (5, 6, 7, 10 + i, 2))
         for i, text in enumerate(texts)
     ]
     measured = {"new": [made[i] for i in new]} if new else {}
-    return Lesson(
+    return TrainingSet(
         Recipe(**SURE, max_steps=60, max_length=256),
         lambda _: made,
         measured,
@@ -72,10 +72,10 @@ def loud(loud_base: Path) -> Base:
 
 
 @pytest.fixture
-def taught(loud: Base) -> tuple[Any, Lesson]:
+def taught(loud: Base) -> tuple[Any, TrainingSet]:
     """An adapter that has learned twelve answers, and the lesson; numbers 3 and 7 are new."""
     texts = [f"What is in box {i}?" for i in range(12)]
-    given = lesson(loud.tokenizer, texts, new=(3, 7))
+    given = training_set(loud.tokenizer, texts, new=(3, 7))
     tuned = new_adapter(loud, given.recipe)
     loop.train(loud, tuned, given.epoch, {}, (), given.recipe, lambda _: None)
     return tuned, given
@@ -113,7 +113,9 @@ def test_the_same_pairs_in_any_order_are_tried_alike() -> None:
     assert len(candidates([], made, 256)) == reference_outputs.TRIED
 
 
-def test_a_canary_is_what_the_adapter_says_greedily(loud: Base, taught: tuple[Any, Lesson]) -> None:
+def test_a_canary_is_what_the_adapter_says_greedily(
+    loud: Base, taught: tuple[Any, TrainingSet]
+) -> None:
     tuned, given = taught
 
     made = reference_outputs.record(loud, tuned, given)
@@ -136,15 +138,19 @@ def test_a_canary_is_what_the_adapter_says_greedily(loud: Base, taught: tuple[An
         assert one.logprob == pytest.approx(sum(chances) / len(chances), abs=0.05)
 
 
-def test_what_is_new_to_the_adapter_is_asked_first(loud: Base, taught: tuple[Any, Lesson]) -> None:
+def test_what_is_new_to_the_adapter_is_asked_first(
+    loud: Base, taught: tuple[Any, TrainingSet]
+) -> None:
     found = [one.pair_id for one in reference_outputs.record(loud, *taught)]
 
     assert set(found[:2]) == {3, 7}
 
 
 def test_what_the_bare_base_would_say_as_well_is_left() -> None:
-    def tried(pair_id: int, base_agreement: float, *, new: bool = False, tokens: int = 5) -> Tried:
-        return Tried(Canary(pair_id, (1,), (2,) * tokens, -0.1), new, base_agreement)
+    def tried(
+        pair_id: int, base_agreement: float, *, new: bool = False, tokens: int = 5
+    ) -> TriedPrompt:
+        return TriedPrompt(Canary(pair_id, (1,), (2,) * tokens, -0.1), new, base_agreement)
 
     kept = most_telling(
         [
@@ -163,13 +169,15 @@ def test_an_adapter_that_is_sure_of_nothing_has_none(
     base: Base, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An untrained adapter on a random base: a canary would be a throw of the dice."""
-    taught = lesson(base.tokenizer, ["What is in the box?"])
+    taught = training_set(base.tokenizer, ["What is in the box?"])
 
     assert reference_outputs.record(base, new_adapter(base, Recipe(rank=8)), taught) == ()
     assert "sure of none of 1 answers" in caplog.text
 
 
-def test_recording_leaves_the_model_in_training(loud: Base, taught: tuple[Any, Lesson]) -> None:
+def test_recording_leaves_the_model_in_training(
+    loud: Base, taught: tuple[Any, TrainingSet]
+) -> None:
     taught[0].train()
 
     reference_outputs.record(loud, *taught)
@@ -204,5 +212,5 @@ def _tuned(store: Store, settings: Settings, domain: Domain) -> registry.Adapter
         runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 60})
         run = runs.claim(db, "worker")
     assert run is not None
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
-    return registry.every(store.db)[0]
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    return registry.list_adapters(store.db)[0]

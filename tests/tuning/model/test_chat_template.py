@@ -27,8 +27,8 @@ def test_it_is_kept_with_the_adapter_and_a_change_of_the_base_is_noticed(
 ) -> None:
     teach(store, domain, 4)
     first = requested(store, domain)
-    assert tuning_run.carry_out(store, settings, first.id) == tuning_run.DONE
-    adapter = registry.every(store.db)[0]
+    assert tuning_run.execute_run(store, settings, first.id) == tuning_run.DONE
+    adapter = registry.list_adapters(store.db)[0]
     folder = adapter.folder(settings.home)
 
     kept = json.loads((folder / chat_template.FILE).read_bytes())

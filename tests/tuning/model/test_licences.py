@@ -40,7 +40,7 @@ def base(folder: Path, **files: str) -> str:
 def test_a_licence_is_found_in_the_card_the_settings_or_its_own_file(
     tmp_path: Path, files: dict[str, str], name: str
 ) -> None:
-    assert licences.of(base(tmp_path, **files)) == name
+    assert licences.licence_of(base(tmp_path, **files)) == name
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_licence_of_its_own_is_read(tmp_path: Path) -> None:
     text = "You may use the Model for non-commercial purposes only."
     path = base(tmp_path, card="---\nlicense: other\n---\n", LICENSE=text)
 
-    assert "commercial" in licences.forbids(path, licences.of(path))
+    assert "commercial" in licences.forbids(path, licences.licence_of(path))
 
 
 def asked_of(folder: Path, accepted: str = "") -> Settings:
@@ -104,7 +104,7 @@ def test_a_run_on_such_a_base_ends_before_it_loads_anything(
         run = runs.claim(db, "worker")
     assert run is not None
 
-    code = tuning_run.carry_out(store, asked_of(tmp_path), run.id)
+    code = tuning_run.execute_run(store, asked_of(tmp_path), run.id)
 
     assert code == tuning_run.FAILED
     assert "cc-by-nc-4.0" in runs.get(store.db, run.id).error

@@ -44,9 +44,9 @@ def tuned(family: str, home: Path, **recipe: Any) -> tuple[Store, Settings, Adap
         runs.request(db, domain, "ann", recipe=ASKED | recipe)
         run = runs.claim(db, "worker")
     assert run is not None
-    code = tuning_run.carry_out(store, settings, run.id)
+    code = tuning_run.execute_run(store, settings, run.id)
     assert code == tuning_run.DONE, runs.get(store.db, run.id).error
-    return store, settings, registry.every(store.db)[0]
+    return store, settings, registry.list_adapters(store.db)[0]
 
 
 def question(number: int) -> list[dict[str, str]]:

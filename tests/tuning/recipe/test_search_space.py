@@ -10,7 +10,9 @@ from tuning.recipe import recipe, search_space
 
 
 def test_a_sweep_tries_every_combination_in_the_order_given() -> None:
-    found = search_space.of({"sweep": {"rate": [1e-4, 2e-4], "rank": [8, 16]}, "epochs": 3})
+    found = search_space.search_space_of(
+        {"sweep": {"rate": [1e-4, 2e-4], "rank": [8, 16]}, "epochs": 3}
+    )
 
     assert [(t.number, t.changes) for t in found.trials] == [
         (1, {"learning_rate": 1e-4, "rank": 8}),
@@ -21,11 +23,11 @@ def test_a_sweep_tries_every_combination_in_the_order_given() -> None:
 
 
 def test_folds_are_tried_for_each_point() -> None:
-    found = search_space.of({"sweep": {"rank": [8, 16]}, "folds": 2})
+    found = search_space.search_space_of({"sweep": {"rank": [8, 16]}, "folds": 2})
 
     assert [(t.changes["rank"], t.fold) for t in found.trials] == [(8, 0), (8, 1), (16, 0), (16, 1)]
-    assert [t.fold for t in search_space.of({"folds": 3}).trials] == [0, 1, 2]
-    assert not search_space.of({"epochs": 3})
+    assert [t.fold for t in search_space.search_space_of({"folds": 3}).trials] == [0, 1, 2]
+    assert not search_space.search_space_of({"epochs": 3})
 
 
 def test_a_recipe_is_asked_for_without_what_is_searched() -> None:

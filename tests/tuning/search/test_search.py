@@ -55,16 +55,16 @@ def test_a_sweep_keeps_its_best_point_and_survives_one_that_falls_apart(
         db.execute("UPDATE runs SET recipe = json_remove(recipe, '$.rank') WHERE id = ?", [run.id])
     run = runs.get(store.db, run.id)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    tried = trials.every(store.db, run.id)
+    tried = trials.list_trials(store.db, run.id)
     assert [t.state for t in tried] == ["done", "failed", "done", "failed"]
     assert "the engine serves 8, 16" in tried[1].error
     slow, fast = tried[0], tried[2]
     assert slow.loss is not None
     assert fast.loss is not None
     assert fast.loss < slow.loss
-    (adapter,) = registry.every(store.db)
+    (adapter,) = registry.list_adapters(store.db)
     assert adapter.recipe["learning_rate"] == 1e-2
     assert "learning_rate=0.01 rank=8 was the best of 4 trials" in adapter.recipe["why"]
     assert "Asked for: evaluations=2, max_steps=6. learning_rate" in adapter.recipe["why"]
@@ -83,14 +83,14 @@ def test_the_winner_of_a_sweep_has_the_bytes_of_a_run_that_asks_for_it(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-4, 1e-2]})
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
     with store.write() as db:
         runs.request(db, domain, "ann", full=True, recipe={**QUICK, "learning_rate": 1e-2})
         plain = runs.claim(db, "worker")
     assert plain is not None
-    assert tuning_run.carry_out(store, settings, plain.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, plain.id) == tuning_run.DONE
 
-    second, first = registry.every(store.db)
+    second, first = registry.list_adapters(store.db)
     assert first.sha256 == second.sha256
 
 
@@ -100,14 +100,14 @@ def test_a_cross_validation_tells_mean_and_spread_and_ends_with_all_pairs(
 ) -> None:
     run = requested(store, domain, folds=2)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    tried = trials.every(store.db, run.id)
+    tried = trials.list_trials(store.db, run.id)
     assert [(t.fold, t.state) for t in tried] == [(0, "done"), (1, "done")]
     assert all(t.f1 is not None and 0 <= t.f1 <= 1 for t in tried)
     (point,) = trials.points(tried)
     assert point.loss_spread is not None
-    (adapter,) = registry.every(store.db)
+    (adapter,) = registry.list_adapters(store.db)
     assert f"Over 2 folds the held-out loss was {point.loss:.3f} ±" in adapter.recipe["why"]
     assert "Asked for: evaluations=2, rank=8. Over" in adapter.recipe["why"]
     assert adapter.dataset_id is not None
@@ -128,18 +128,18 @@ def test_a_search_that_is_killed_goes_on_where_it_was(
     child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 200
-        while [t.state for t in trials.every(store.db, run.id)] != ["done", "running"]:
+        while [t.state for t in trials.list_trials(store.db, run.id)] != ["done", "running"]:
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    first = trials.every(store.db, run.id)[0]
+    first = trials.list_trials(store.db, run.id)[0]
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    done, second = trials.every(store.db, run.id)
+    done, second = trials.list_trials(store.db, run.id)
     assert done == first
     assert (second.state, second.attempts) == ("done", 2)
 
@@ -151,18 +151,20 @@ def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_goes_on(
     """As the kernel kills one that takes too much memory."""
     run = requested(store, domain, sweep={"rank": [8, 16]}, max_steps=10**6, epochs=1000)
     with store.write() as db:
-        planned = [(t.number, t.changes, t.fold) for t in search_space.of(run.recipe).trials]
+        planned = [
+            (t.number, t.changes, t.fold) for t in search_space.search_space_of(run.recipe).trials
+        ]
         trials.plan(db, run.id, planned)
         trials.begin(db, run.id, 1)
         trials.begin(db, run.id, 1)  # both times its process was lost
         db.execute("UPDATE runs SET recipe = json_set(recipe, '$.max_steps', 2)")
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    lost, done = trials.every(store.db, run.id)
+    lost, done = trials.list_trials(store.db, run.id)
     assert (lost.state, done.state) == ("failed", "done")
     assert "lost 2 times" in lost.error
-    assert registry.every(store.db)[0].rank == 16
+    assert registry.list_adapters(store.db)[0].rank == 16
 
 
 def test_a_sweep_with_nothing_to_compare_by_says_so(
@@ -174,7 +176,7 @@ def test_a_sweep_with_nothing_to_compare_by_says_so(
         run = runs.claim(db, "worker")
     assert run is not None
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.FAILED
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
 
     assert "Ask for --folds" in runs.get(store.db, run.id).error
 
@@ -187,7 +189,7 @@ def test_a_search_on_rated_answers_is_refused(
         dataset = datasets.freeze(db, domain)
 
     with pytest.raises(Invalid, match="for runs on pairs"):
-        tuning_trials.carry_out(store, settings, replace(run, learns="preferences"), dataset)
+        tuning_trials.run_search(store, settings, replace(run, learns="preferences"), dataset)
 
 
 def test_every_pair_is_held_out_in_one_fold_and_all_phrasings_of_a_fact_together(

@@ -35,7 +35,7 @@ def trained(
     epoch: Callable[[int], Sequence[Example]] = lambda _: SOME,
     liked: Mapping[Example, bool] | None = None,
     steps: list[int] | None = None,
-) -> tuple[dict[str, torch.Tensor], loop.Outcome]:
+) -> tuple[dict[str, torch.Tensor], loop.TrainingOutcome]:
     """The weights and the outcome of a run; with `liked`, of one on rated answers. `steps` gets
     those that it does."""
     base = load_base(str(tiny_base), recipe, torch.device("cpu"))
@@ -67,7 +67,9 @@ def killed(tiny_base: Path, folder: Path, step: int, **more: Any) -> None:
         trained(tiny_base, kept(folder), kill_after=step, **more)
 
 
-def same_after_a_kill_at_every_step(tiny_base: Path, folder: Path, **more: Any) -> loop.Outcome:
+def same_after_a_kill_at_every_step(
+    tiny_base: Path, folder: Path, **more: Any
+) -> loop.TrainingOutcome:
     """Kill a run at each of its steps in turn, and hold what becomes of it against the whole."""
     whole, expected = trained(tiny_base, None, **more)
     for step in range(1, expected.steps + 1):

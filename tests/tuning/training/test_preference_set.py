@@ -18,7 +18,7 @@ from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import add, parent_of
 from tuning.data.examples import prompt_ids
 from tuning.training import preference_set
-from tuning.training.preference_set import Thumbs
+from tuning.training.preference_set import PreferenceSet
 
 
 @pytest.fixture
@@ -74,12 +74,14 @@ def thumbs(
     tokenizer: Any,
     live: Adapter,
     **recipe: Any,
-) -> Thumbs:
+) -> PreferenceSet:
     with store.write() as db:
         run = runs.request_from_thumbs(db, domain, "ann", recipe)
         preference_sets.freeze(db, run.id, domain)
         dataset = datasets.freeze(db, domain)
-    return preference_set.prepare(store.db, settings, run, domain, dataset, live, tokenizer)
+    return preference_set.prepare_preference_set(
+        store.db, settings, run, domain, dataset, live, tokenizer
+    )
 
 
 def test_liked_and_disliked_answers_are_learned_as_they_were_asked_for(
@@ -94,9 +96,9 @@ def test_liked_and_disliked_answers_are_learned_as_they_were_asked_for(
     assert sorted(made.objective.liked.values()) == [False] * 4 + [True] * 4
     assert made.left_out == 0
     assert not made.held_out
-    assert list(made.lesson.epoch(0)) == list(made.objective.liked)
-    assert made.lesson.recipe.rank == 8  # the parent's
-    assert "8 rated answers: KTO on from helpdesk@1" in made.lesson.recipe.why
+    assert list(made.training_set.epoch(0)) == list(made.objective.liked)
+    assert made.training_set.recipe.rank == 8  # the parent's
+    assert "8 rated answers: KTO on from helpdesk@1" in made.training_set.recipe.why
 
 
 def test_an_answer_that_was_asked_for_with_other_words_is_left_out(
@@ -157,7 +159,7 @@ def test_some_questions_are_held_out_with_all_their_answers(
 
     made = thumbs(store, settings, domain, tokenizer, live)
 
-    trained = list(made.lesson.epoch(0))
+    trained = list(made.training_set.epoch(0))
     assert len(trained) + len(made.held_out) == 120
     assert 0.05 < len(made.held_out) / 120 < 0.4
     assert not {e.prompt for e in trained} & {e.prompt for e in made.held_out}
@@ -192,7 +194,7 @@ def test_only_values_of_the_recipe_are_named_as_asked_for(
         store, settings, domain, tokenizer, live, epochs=2, rank=8, accept_licence="mit"
     )  # fmt: skip
 
-    assert made.lesson.recipe.why.endswith("a small rate, few passes. Asked for: epochs=2.")
+    assert made.training_set.recipe.why.endswith("a small rate, few passes. Asked for: epochs=2.")
 
 
 def test_what_is_only_for_pairs_is_refused(

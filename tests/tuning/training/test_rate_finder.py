@@ -16,7 +16,7 @@ from tuning.model.base_model import Base, load_base, load_tokenizer, new_adapter
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop, rate_finder
 from tuning.training.loop import mean_loss
-from tuning.training.rate_finder import Tried
+from tuning.training.rate_finder import TriedRate
 
 SOME = [example(i, 8 + i % 5) for i in range(40)]
 RECIPE = Recipe(rank=8, batch_size=4, epochs=120, evaluations=1, warmup_share=0, find_rate=True)
@@ -124,10 +124,12 @@ def test_a_run_that_is_too_short_for_a_ramp_keeps_the_default(base: Base) -> Non
     assert "10 steps is too short" in found.why
 
 
-def ramp(turn: float) -> list[Tried]:
+def ramp(turn: float) -> list[TriedRate]:
     """A loss that falls up to `turn` and rises after."""
     rates = [1e-5 * 10 ** (i / 10) for i in range(45)]
-    return [Tried(r, min(r / turn, 1.0) if r <= turn else 1 - math.log10(r / turn)) for r in rates]
+    return [
+        TriedRate(r, min(r / turn, 1.0) if r <= turn else 1 - math.log10(r / turn)) for r in rates
+    ]
 
 
 @pytest.mark.parametrize(("turn", "size", "expected"), [(1e-2, 4, 1e-3), (1e-2, 1, 2e-3)])
@@ -145,14 +147,19 @@ def test_the_choice_is_told_in_words(size: int, words: str) -> None:
 
 
 def test_a_ramp_that_shows_nothing_keeps_the_default() -> None:
-    found = rate_finder._chosen([Tried(1e-4, 0.01), Tried(1e-3, -0.2)], RECIPE, 4)
+    found = rate_finder._chosen([TriedRate(1e-4, 0.01), TriedRate(1e-3, -0.2)], RECIPE, 4)
 
     assert found.rate == RECIPE.learning_rate
     assert "No rate of a short ramp lowered the loss" in found.why
 
 
 def test_a_model_that_fell_apart_is_not_taken_for_one_that_learns() -> None:
-    fell_apart = [*ramp(1e-3)[:30], Tried(1e-1, -2.0), Tried(0.2, -2.0), Tried(0.5, 9.0)]
+    fell_apart = [
+        *ramp(1e-3)[:30],
+        TriedRate(1e-1, -2.0),
+        TriedRate(0.2, -2.0),
+        TriedRate(0.5, 9.0),
+    ]
 
     found = rate_finder._chosen(fell_apart, RECIPE, 4)
 

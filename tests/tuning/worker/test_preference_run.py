@@ -21,7 +21,7 @@ def live(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     with store.write() as db:
         asked = runs.request(db, domain, "ann", recipe=QUICK)
         runs.claim(db, "w1")
-    assert tuning_run.carry_out(store, settings, asked.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, asked.id) == tuning_run.DONE
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'candidate'")
         return registry.promote(db, registry.get(db, "helpdesk@1"), "ann")
@@ -39,7 +39,7 @@ def test_a_run_on_thumbs_makes_a_candidate_that_has_learned_no_new_pair(
         asked = runs.request_from_thumbs(db, domain, "ann", {"learning_rate": 1e-3, "epochs": 2.0})
         runs.claim(db, "w1")
 
-    assert tuning_run.carry_out(store, settings, asked.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, asked.id) == tuning_run.DONE
 
     done = runs.get(store.db, asked.id)
     made = registry.by_id(store.db, done.adapter_id or 0)

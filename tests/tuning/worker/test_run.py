@@ -48,9 +48,9 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     run = requested(store, domain)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    (adapter,) = registry.every(store.db)
+    (adapter,) = registry.list_adapters(store.db)
     done = runs.get(store.db, run.id)
     assert (done.state, done.adapter_id) == ("done", adapter.id)
     assert (done.step, done.total_steps, done.error) == (3, 3, "")
@@ -85,12 +85,12 @@ def test_what_is_held_out_is_measured_on_the_way(
     add(store, domain, Draft("Where is the lid?", "Off.", split="validation"))
     run = requested(store, domain)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
     measured = [p for p in runs.curve(store.db, run.id) if p.probe_loss is not None]
     assert [p.step for p in measured] == [2, 3]
     assert all(p.validation_loss is not None for p in measured)
-    assert registry.every(store.db)[0].scores["chosen_by"] == "probe"
+    assert registry.list_adapters(store.db)[0].scores["chosen_by"] == "probe"
 
 
 def test_the_same_run_makes_the_same_bytes(
@@ -99,9 +99,9 @@ def test_the_same_run_makes_the_same_bytes(
     teach(store, domain, 8)
     for _ in range(2):
         run = requested(store, domain)
-        assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+        assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
-    second, first = registry.every(store.db)
+    second, first = registry.list_adapters(store.db)
     assert first.sha256 == second.sha256
     assert first.path != second.path
 
@@ -112,15 +112,15 @@ def test_an_incremental_run_goes_on_from_its_parent_and_is_measured_beside_it(
     teach(store, domain, 8)
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     first = requested(store, domain)
-    assert tuning_run.carry_out(store, settings, first.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, first.id) == tuning_run.DONE
     with store.write() as db:
-        registry.promote(db, registry.every(db)[0], "ann")
+        registry.promote(db, registry.list_adapters(db)[0], "ann")
     add(store, domain, Draft("What is new?", "The paint."))
     second = requested(store, domain, rank=8)
 
-    assert tuning_run.carry_out(store, settings, second.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, second.id) == tuning_run.DONE
 
-    child, parent = registry.every(store.db)
+    child, parent = registry.list_adapters(store.db)
     assert (second.kind, child.parent_id, child.version) == ("incremental", parent.id, 2)
     assert child.scores["pairs_new"] == 1
     assert {"live_exact", "live_f1"} <= set(child.scores["golden"])
@@ -135,12 +135,12 @@ def test_a_pair_that_cannot_be_trained_fails_the_run_by_its_number(
     add(store, domain, Draft("a " * 600, "too long"))
     run = requested(store, domain)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.FAILED
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
 
     ended = runs.get(store.db, run.id)
     assert ended.state == "failed"
     assert "pair 3: it has" in ended.error
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
 
 
 def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
@@ -149,7 +149,7 @@ def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
     teach(store, domain, 2)
     run = requested(store, domain, speed=3)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.FAILED
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
     assert "A recipe has no 'speed'" in runs.get(store.db, run.id).error
 
 
@@ -189,11 +189,11 @@ def test_a_full_disk_in_the_middle_leaves_a_reason_and_nothing_else(
         "tuning.adapters.publish.save_file", lambda *_, **__: os.write(full(), b"x" * 4096)
     )
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.FAILED
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
 
     assert runs.get(store.db, run.id).error.startswith("The disk is full.")
     assert list((settings.adapters_path / "helpdesk").iterdir()) == []
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
 
 
 def full() -> int:
@@ -212,7 +212,7 @@ def test_a_stop_in_the_middle_leaves_the_run_to_its_worker(
 
     monkeypatch.setattr(loop, "train", stopped)
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.STOPPED
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.STOPPED
     assert runs.get(store.db, run.id).state == "running"
 
 
@@ -255,7 +255,7 @@ def test_a_worker_killed_in_the_middle_takes_its_child_along_and_loses_nothing(
     until(lambda: not Path(f"/proc/{child}").exists(), 30)
 
     assert runs.get(store.db, run.id).state == "running"
-    assert registry.every(store.db) == []
+    assert registry.list_adapters(store.db) == []
     with store.write() as db:
         db.execute("UPDATE runs SET heartbeat_at = heartbeat_at - 61000000")
         db.execute("UPDATE runs SET recipe = json_set(recipe, '$.max_steps', 2)")
@@ -316,8 +316,8 @@ def test_a_dataset_is_frozen_once_for_a_run_that_is_tried_twice(
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train", stopped)
-        tuning_run.carry_out(store, settings, run.id)
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+        tuning_run.execute_run(store, settings, run.id)
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
 
     assert datasets.by_id(store.db, 1).train == 2
     assert store.db["datasets"].count == 1
@@ -328,7 +328,7 @@ def test_a_run_stopped_in_training_goes_on_to_the_same_bytes(
 ) -> None:
     teach(store, domain, 8)
     whole = requested(store, domain, dropout=0.2)
-    assert tuning_run.carry_out(store, settings, whole.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, whole.id) == tuning_run.DONE
     monkeypatch.setattr(checkpoint, "Checkpoints", partial(checkpoint.Checkpoints, every_s=0.0))
     again = requested(store, domain, dropout=0.2)
     told = tuning_run._reporter(store, again)
@@ -340,13 +340,13 @@ def test_a_run_stopped_in_training_goes_on_to_the_same_bytes(
 
     with monkeypatch.context() as patched:
         patched.setattr(tuning_run, "_reporter", lambda *_: stop_at_two)
-        assert tuning_run.carry_out(store, settings, again.id) == tuning_run.STOPPED
+        assert tuning_run.execute_run(store, settings, again.id) == tuning_run.STOPPED
     (left,) = settings.checkpoints_path(again.id).iterdir()
     assert left.name == checkpoint.FILE
-    assert tuning_run.carry_out(store, settings, again.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, again.id) == tuning_run.DONE
 
     assert runs.get(store.db, again.id).step == 3
-    one, two = registry.every(store.db)
+    one, two = registry.list_adapters(store.db)
     assert one.sha256 == two.sha256
 
 
@@ -362,4 +362,4 @@ def test_progress_that_cannot_be_written_does_not_cost_the_training(
     monkeypatch.setattr(runs, "progress", busy)
     monkeypatch.setattr(runs, "set_phase", lambda db, number, phase: phase == "training" and busy())
 
-    assert tuning_run.carry_out(store, settings, run.id) == tuning_run.DONE
+    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE

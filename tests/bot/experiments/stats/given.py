@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from data.experiments.metric_sums import (
     Ballot,
     Cell,
-    Earlier,
-    Evidence,
+    ExperimentSums,
     Metric,
-    Stage,
+    PriorRatings,
+    StageSums,
     Sums,
-    VariantEvidence,
+    VariantSums,
     alike,
 )
 
@@ -31,7 +31,7 @@ def cell(
     return Cell(
         assigned=len(ratings) if assigned is None else assigned,
         sums={metric: sums(values) for metric, values in metrics.items() if values},
-        earlier=Earlier(
+        earlier=PriorRatings(
             people=len(known),
             w=len(known),
             wx=sum(x for x, _ in known),
@@ -48,17 +48,17 @@ def evidence(
     *stages: Sequence[Cell],
     shares: Sequence[Sequence[float]] = (),
     ballots: Sequence[Ballot] = (),
-) -> Evidence:
+) -> ExperimentSums:
     """Stages of cells, the control's first; equal shares where none are given."""
     count = len(stages[0])
     even = [1 / count] * count
-    return Evidence(
+    return ExperimentSums(
         variants=tuple(
-            VariantEvidence("ABCDEF"[i], f"helpdesk@{i + 1}", replies=12, failed=1, up=5, down=3)
+            VariantSums("ABCDEF"[i], f"helpdesk@{i + 1}", replies=12, failed=1, up=5, down=3)
             for i in range(count)
         ),
         stages=tuple(
-            Stage(tuple(shares[i] if shares else even), tuple(cells))
+            StageSums(tuple(shares[i] if shares else even), tuple(cells))
             for i, cells in enumerate(stages)
         ),
         ballots=tuple(ballots),

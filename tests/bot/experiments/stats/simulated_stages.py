@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.experiments.stats import adaptive
-from bot.experiments.stats.sequence import Side
-from data.experiments.design import Terms
-from data.experiments.metric_sums import Cell, Evidence, Stage, VariantEvidence, alike
+from bot.experiments.stats.sequence import SequenceSide
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import Cell, ExperimentSums, StageSums, VariantSums, alike
 from tests.bot.experiments.stats.simulation import (
     COLLECTING,
     Floats,
@@ -41,10 +41,12 @@ class Adapted:
     on_b: float  # the share of all people
 
 
-def thompson(world: Adaptive, comparisons: int, seed: int, terms: Terms | None = None) -> Adapted:
+def thompson(
+    world: Adaptive, comparisons: int, seed: int, terms: ExperimentDesign | None = None
+) -> Adapted:
     """Stages of `adaptive.STAGE_PEOPLE`, a look after every vote."""
     draw = np.random.default_rng(seed)
-    terms, size = terms or Terms(), (comparisons, adaptive.STAGE_PEOPLE)
+    terms, size = terms or ExperimentDesign(), (comparisons, adaptive.STAGE_PEOPLE)
     people, ups = np.zeros((2, comparisons, 0)), np.zeros((2, comparisons, 0))
     found, pooled, counted = [], [], []
     shares = np.full(comparisons, 0.5)
@@ -73,8 +75,8 @@ def thompson(world: Adaptive, comparisons: int, seed: int, terms: Terms | None =
 
 def several(candidates: int, comparisons: int, people: int, seed: int) -> float:
     """How often any of several equal candidates is ever called better or worse."""
-    draw, terms = np.random.default_rng(seed), Terms()
-    each = Terms(
+    draw, terms = np.random.default_rng(seed), ExperimentDesign()
+    each = ExperimentDesign(
         alpha=terms.alpha / candidates,
         expected_people=terms.expected_people * 2 // (candidates + 1),
     )
@@ -94,14 +96,14 @@ def several(candidates: int, comparisons: int, people: int, seed: int) -> float:
 def _next(people: Floats, ups: Floats, floor: float) -> float:
     """B's share, by the product's rule. `people` and `ups` are (sides, stages)."""
     stages = tuple(
-        Stage(
+        StageSums(
             (0.5, 0.5),
             tuple(Cell(sums={"rating": alike(int(n), u, u)}) for n, u in zip(*of, strict=True)),
         )
         for of in zip(people.T, ups.T, strict=True)
     )
-    variants = (VariantEvidence("A", "helpdesk@1"), VariantEvidence("B", "helpdesk@2"))
-    return adaptive.next_shares(Evidence(variants, stages), floor)[1]
+    variants = (VariantSums("A", "helpdesk@1"), VariantSums("B", "helpdesk@2"))
+    return adaptive.next_shares(ExperimentSums(variants, stages), floor)[1]
 
 
 def _with(before: Floats, now: NDArray[np.int64]) -> Floats:
@@ -111,7 +113,7 @@ def _with(before: Floats, now: NDArray[np.int64]) -> Floats:
 
 
 def _looks(people: list[Floats], ups: list[Floats]) -> Looks:
-    sides = [Side(n, n, u, n, u, u) for n, u in zip(people, ups, strict=True)]
+    sides = [SequenceSide(n, n, u, n, u, u) for n, u in zip(people, ups, strict=True)]
     (n_a, n_b), (up_a, up_b) = ([x.sum(-1) for x in xs] for xs in (people, ups))
     return Looks(sides[0], sides[1], (n_a, up_a, n_b, up_b))
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bot.experiments.stats import sequence
 from bot.experiments.stats.differences import GUARDRAILS_TUNED_FOR
-from bot.experiments.stats.sequence import Side
-from data.experiments.design import Terms
+from bot.experiments.stats.sequence import SequenceSide
+from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import CORRELATION
 
 Floats = NDArray[np.float64]
@@ -45,8 +45,8 @@ class Looks:
     """Of many comparisons: what each look sees, (comparisons, looks, stages), and of rows, that is
     votes, (comparisons, looks)."""
 
-    a: Side
-    b: Side
+    a: SequenceSide
+    b: SequenceSide
     rows: tuple[Floats, Floats, Floats, Floats]  # votes and ups of a, votes and ups of b
 
 
@@ -73,9 +73,11 @@ def simulated(world: World, comparisons: int, seed: int) -> Iterator[Looks]:
         yield _simulate(world, min(together, comparisons - begin), draw)
 
 
-def outcomes(world: World, comparisons: int, seed: int, terms: Terms | None = None) -> Outcomes:
+def outcomes(
+    world: World, comparisons: int, seed: int, terms: ExperimentDesign | None = None
+) -> Outcomes:
     """What the interval decides first, looking after every vote."""
-    agreed = terms or Terms()
+    agreed = terms or ExperimentDesign()
     found = simulated(world, comparisons, seed)
     return _joined([first(states(looks, agreed), rated(looks)) for looks in found])
 
@@ -86,7 +88,7 @@ def _joined(parts: Sequence[Outcomes]) -> Outcomes:
     )
 
 
-def states(looks: Looks, terms: Terms) -> NDArray[np.int64]:
+def states(looks: Looks, terms: ExperimentDesign) -> NDArray[np.int64]:
     """As `bot.experiments.stats.verdicts.verdict` judges ratings, for every look at once."""
     found = sequence.difference(looks.a, looks.b, terms.alpha, terms.expected_people, of_votes=1.0)
     fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
@@ -111,7 +113,7 @@ def first(state: NDArray[np.int64], people: NDArray[np.int64]) -> Outcomes:
 
 def guarded(world: World, comparisons: int, seed: int) -> Outcomes:
     """As `outcomes`, when the votes are failures: `WORSE` where the guardrail is broken."""
-    terms, parts = Terms(), []
+    terms, parts = ExperimentDesign(), []
     tuned = terms.expected_people * GUARDRAILS_TUNED_FOR
     for looks in simulated(world, comparisons, seed):
         found = sequence.difference(looks.a, looks.b, terms.guardrail_alpha, tuned)
@@ -141,16 +143,19 @@ def chance_to_win_on_rows(looks: Looks, chance_z: float = 1.645) -> NDArray[np.i
     return _judged(looks, z > chance_z, z < -chance_z)
 
 
-def sequence_on_rows(looks: Looks, terms: Terms) -> NDArray[np.int64]:
+def sequence_on_rows(looks: Looks, terms: ExperimentDesign) -> NDArray[np.int64]:
     """The same confidence sequence, with votes as units in place of people."""
     n_a, up_a, n_b, up_b = (r[..., None] for r in looks.rows)
-    sides = [Side(n, n, up, n, up, up) for n, up in ((n_a, up_a), (n_b, up_b))]
+    sides = [SequenceSide(n, n, up, n, up, up) for n, up in ((n_a, up_a), (n_b, up_b))]
     rows = replace(looks, a=sides[0], b=sides[1])
     return states(rows, terms)
 
 
 def _judged(looks: Looks, better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> NDArray[np.int64]:
-    enough = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1)) >= Terms().least_people
+    enough = (
+        np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
+        >= ExperimentDesign().least_people
+    )
     return np.select([~enough, better, worse], [COLLECTING, BETTER, WORSE], COLLECTING)
 
 
@@ -176,7 +181,7 @@ def _simulate(world: World, comparisons: int, draw: np.random.Generator) -> Look
         here = change * (arm == side)
         return np.stack([np.cumsum(here * (of_stage == s), 1) for s in range(len(shares))], -1)
 
-    a, b = (Side(*(summed(c, side) for c in sums)) for side in (False, True))
+    a, b = (SequenceSide(*(summed(c, side) for c in sums)) for side in (False, True))
     rows = tuple(summed(c, side).sum(-1) for side in (False, True) for c in (cast, ups))
     return Looks(a, b, rows)  # type: ignore[arg-type]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.experiments import stats
-from data.experiments.design import Terms
-from data.experiments.metric_sums import Ballot, Cell, Evidence, Votes
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import Ballot, Cell, ExperimentSums, Votes
 from tests.bot.experiments.stats.given import cell, evidence
 
 values = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=60)
@@ -33,7 +33,7 @@ def cells(draw: st.DrawFn) -> Cell:
 
 
 @st.composite
-def collected(draw: st.DrawFn, variants: int = 2) -> Evidence:
+def collected(draw: st.DrawFn, variants: int = 2) -> ExperimentSums:
     stages = draw(st.lists(st.tuples(*[cells()] * variants), min_size=1, max_size=3))
     first = [draw(st.floats(0.01, 0.9 / variants)) for _ in stages]
     shares = [[s, *[(1 - s) / (variants - 1)] * (variants - 1)] for s in first]
@@ -52,11 +52,11 @@ def numbers(found: Any) -> list[float]:
 
 @given(given_evidence=collected(variants=2) | collected(variants=3))
 @settings(max_examples=60, deadline=None)
-def test_results_are_plain_finite_and_can_be_given_again(given_evidence: Evidence) -> None:
-    found = stats.summary(given_evidence, Terms())
+def test_results_are_plain_finite_and_can_be_given_again(given_evidence: ExperimentSums) -> None:
+    found = stats.summary(given_evidence, ExperimentDesign())
     assert all(isfinite(n) for n in numbers(asdict(found)))
     stored = orjson.loads(orjson.dumps(asdict(found)))
-    assert stats.reproduce(stored) == found
+    assert stats.recompute_results(stored) == found
     for candidate in found.comparisons:
         assert (candidate.needed is None) == (candidate.state != "collecting")
         assert all(d.low <= d.estimate <= d.high for d in candidate.differences.values())
@@ -64,15 +64,15 @@ def test_results_are_plain_finite_and_can_be_given_again(given_evidence: Evidenc
 
 @given(given_evidence=collected())
 @settings(max_examples=40, deadline=None)
-def test_what_is_better_one_way_is_worse_the_other_way(given_evidence: Evidence) -> None:
-    swapped = Evidence(
+def test_what_is_better_one_way_is_worse_the_other_way(given_evidence: ExperimentSums) -> None:
+    swapped = ExperimentSums(
         given_evidence.variants,
         tuple(
             type(s)(tuple(reversed(s.shares)), tuple(reversed(s.cells)))
             for s in given_evidence.stages
         ),
     )
-    terms = Terms(guardrails={})
+    terms = ExperimentDesign(guardrails={})
     there, back = (stats.summary(e, terms) for e in (given_evidence, swapped))
     opposite = {"better": "worse", "worse": "better"}
     assert back.state == opposite.get(there.state, there.state)

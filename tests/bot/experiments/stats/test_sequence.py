@@ -9,7 +9,7 @@ import pytest
 from bot.experiments.stats.differences import side
 from bot.experiments.stats.sequence import (
     Interval,
-    Side,
+    SequenceSide,
     boundary,
     difference,
     rho_squared,
@@ -86,7 +86,9 @@ def test_equal_ratings_of_a_handful_are_not_certainty() -> None:
 def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
     a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
     many = [
-        Side(*(np.stack([getattr(s, f.name), getattr(s, f.name) / 2]) for f in fields(Side)))
+        SequenceSide(
+            *(np.stack([getattr(s, f.name), getattr(s, f.name) / 2]) for f in fields(SequenceSide))
+        )
         for s in (a, b)
     ]
     found = difference(*many, 0.05, 1000)
@@ -97,7 +99,7 @@ def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
 
 def test_nobody_tells_more_than_as_many_people_as_they_weigh() -> None:
     """A hundred people whose means are all alike, with the weight of five: as five hundred."""
-    alike = Side(*(np.array([x]) for x in (100, 500, 350, 2_500, 1_750, 1_225)))
+    alike = SequenceSide(*(np.array([x]) for x in (100, 500, 350, 2_500, 1_750, 1_225)))
     once = side([sums(votes(350, 150))])
     found, other = (difference(s, s, 0.05, 1000, of_votes=1.0) for s in (alike, once))
     assert found.error == pytest.approx(other.error, rel=0.05)
@@ -120,7 +122,7 @@ def test_the_error_is_that_between_people_whatever_the_weights_assume() -> None:
     estimates, errors = [], []
     for two in y:
         sides = [
-            Side(
+            SequenceSide(
                 *(
                     np.array([s])
                     for s in (

@@ -10,9 +10,9 @@ import pytest
 from bot.experiments import stats
 from bot.experiments.stats import srm
 from bot.experiments.stats.differences import against_a
-from data.experiments.design import Terms
+from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import Cell as EvidenceCell
-from data.experiments.metric_sums import Evidence, Stage, Sums, VariantEvidence
+from data.experiments.metric_sums import ExperimentSums, StageSums, Sums, VariantSums
 from tests.bot.experiments.stats import simulated_stages, simulation
 from tests.bot.experiments.stats.given import cell, evidence
 from tests.bot.experiments.stats.simulation import BETTER, NO_DIFFERENCE, WORSE, World, outcomes
@@ -29,7 +29,7 @@ def test_the_simulation_decides_as_the_product_does() -> None:
     """At looks all along some comparisons with a ramp, through the whole of `summary`."""
     world = World(b=0.55, people=900, votes=2, stages=((0, 0.2), (300, 0.5)))
     (looks,) = simulation.simulated(world, 3, seed=1)
-    seen = simulation.states(looks, Terms())
+    seen = simulation.states(looks, ExperimentDesign())
     for comparison in range(3):
         for look in range(59, world.looks, 60):
             sides = [
@@ -40,9 +40,11 @@ def test_the_simulation_decides_as_the_product_does() -> None:
                 for stage in (0, 1)
             ]
             cells = [tuple(EvidenceCell(sums={"rating": s}) for s in pair) for pair in sides]
-            variants = tuple(VariantEvidence(label, "helpdesk@1") for label in "AB")
-            given = Evidence(variants, tuple(Stage((0.5, 0.5), c) for c in cells))
-            assert stats.summary(given, Terms()).state == NAMES[int(seen[comparison, look])]
+            variants = tuple(VariantSums(label, "helpdesk@1") for label in "AB")
+            given = ExperimentSums(variants, tuple(StageSums((0.5, 0.5), c) for c in cells))
+            assert (
+                stats.summary(given, ExperimentDesign()).state == NAMES[int(seen[comparison, look])]
+            )
 
 
 # Nothing is there, and people look after every vote
@@ -110,7 +112,7 @@ def test_counting_votes_as_units_errs_often() -> None:
         for name, state in (
             ("z", simulation.z_test_on_rows(looks)),
             ("chance", simulation.chance_to_win_on_rows(looks)),
-            ("rows", simulation.sequence_on_rows(looks, Terms())),
+            ("rows", simulation.sequence_on_rows(looks, ExperimentDesign())),
         ):
             found = simulation.first(state, people)
             count[name] += int(np.isin(found.state, (BETTER, WORSE)).sum())
@@ -149,7 +151,7 @@ def test_a_ramp_costs_only_the_people_that_it_holds_back() -> None:
 
 @pytest.mark.slow
 def test_equal_sides_are_in_the_end_no_difference_worth_having() -> None:
-    terms = Terms(minimum_effect=0.08, expected_people=2_000)
+    terms = ExperimentDesign(minimum_effect=0.08, expected_people=2_000)
     found = outcomes(World(people=4_000), 300, seed=12, terms=terms)
     assert found.share(NO_DIFFERENCE) > 0.9
 
@@ -195,7 +197,7 @@ def decided_after(people: list[Person], adjusted: bool, every: int = 25) -> tupl
             known = [(y, x) for s, y, x in people[:count] if s == side]
             earlier = [x for _, x in known] if adjusted else []
             cells.append(cell([y for y, _ in known], earlier=earlier))
-        found = against_a(evidence(cells), 1, Terms())
+        found = against_a(evidence(cells), 1, ExperimentDesign())
         rating = found.get("rating")
         if rating and min(rating.people) >= 20 and not rating.low <= 0 <= rating.high:
             return count, True
@@ -241,7 +243,7 @@ def test_a_sound_split_is_called_broken_at_most_once_in_a_thousand(shares: list[
     draw, alarms = np.random.default_rng(15), 0
     for _ in range(10):
         found = evidence_against(shares, shares, 4_000, draw, times=500)
-        alarms += int((found >= np.log(1 / Terms().srm_alpha)).any(1).sum())
+        alarms += int((found >= np.log(1 / ExperimentDesign().srm_alpha)).any(1).sum())
     assert alarms <= 5
 
 
@@ -250,4 +252,4 @@ def test_a_broken_split_is_found() -> None:
     """Three of a hundred people too many on one side."""
     draw = np.random.default_rng(16)
     found = evidence_against([0.5, 0.5], [0.53, 0.47], 15_000, draw, times=100)
-    assert (found >= np.log(1 / Terms().srm_alpha)).any(1).mean() > 0.95
+    assert (found >= np.log(1 / ExperimentDesign().srm_alpha)).any(1).mean() > 0.95

@@ -10,15 +10,15 @@ import pytest
 
 from bot.experiments import stats
 from bot.experiments.stats import wording
-from data.experiments.design import Terms
-from data.experiments.metric_sums import Ballot, Evidence, Votes
+from data.experiments.design import ExperimentDesign
+from data.experiments.metric_sums import Ballot, ExperimentSums, Votes
 from data.store.errors import Invalid
 from tests.bot.experiments.stats.given import cell, evidence, votes
 
-TERMS = Terms()
+TERMS = ExperimentDesign()
 
 
-def two(a: tuple[int, int], b: tuple[int, int]) -> Evidence:
+def two(a: tuple[int, int], b: tuple[int, int]) -> ExperimentSums:
     people = max(sum(a), sum(b))
     return evidence([cell(votes(*a), assigned=people), cell(votes(*b), assigned=people)])
 
@@ -87,14 +87,14 @@ def test_a_broken_guardrail_is_a_reason_of_its_own(metric: str, state: str) -> N
 def test_a_guardrail_allows_as_much_as_was_agreed() -> None:
     control, slow = cell(latency=[-0.1, 0.1] * 200), cell(latency=[0.4, 0.6] * 200)
     sides = evidence([control, slow])
-    assert stats.summary(sides, Terms(guardrails={"latency": 0.5})).state == "unhealthy"
-    assert stats.summary(sides, Terms(guardrails={"latency": 0.6})).state == "collecting"
-    assert stats.summary(sides, Terms(guardrails={})).state == "collecting"
+    assert stats.summary(sides, ExperimentDesign(guardrails={"latency": 0.5})).state == "unhealthy"
+    assert stats.summary(sides, ExperimentDesign(guardrails={"latency": 0.6})).state == "collecting"
+    assert stats.summary(sides, ExperimentDesign(guardrails={})).state == "collecting"
 
 
 def test_fewer_who_say_that_it_helped_breaks_a_guardrail() -> None:
     sides = [cell(follow_up=votes(90, 10)), cell(follow_up=votes(10, 90))]
-    terms = Terms(guardrails={"follow_up": 0.1})
+    terms = ExperimentDesign(guardrails={"follow_up": 0.1})
     assert stats.summary(evidence(sides), terms).comparisons[0].reason == "follow_up"
     assert stats.summary(evidence(sides[::-1]), terms).state == "collecting"
 
@@ -112,7 +112,7 @@ def test_people_who_cannot_be_compared_decide_nothing() -> None:
             [cell(votes(0, 2)), cell(votes(40, 0))],
             shares=[[0.95, 0.05], [0.05, 0.95]],
         ),
-        Terms(srm_alpha=1e-9),
+        ExperimentDesign(srm_alpha=1e-9),
     )
     assert found.state == "collecting"
 
@@ -146,12 +146,14 @@ def test_the_best_of_several_is_named() -> None:
 
 def test_several_candidates_share_the_chance_to_err() -> None:
     """The same two sides are told apart a little less surely when there is a third."""
-    pair = stats.summary(two((700, 300), (750, 250)), Terms(expected_people=1000))
+    pair = stats.summary(two((700, 300), (750, 250)), ExperimentDesign(expected_people=1000))
     three = stats.summary(
         evidence([cell(votes(*v)) for v in ((700, 300), (750, 250), (0, 0))]),
-        Terms(expected_people=1500),
+        ExperimentDesign(expected_people=1500),
     )
-    half = stats.summary(two((700, 300), (750, 250)), Terms(expected_people=1000, alpha=0.025))
+    half = stats.summary(
+        two((700, 300), (750, 250)), ExperimentDesign(expected_people=1000, alpha=0.025)
+    )
     wide, narrow, same = (r.comparisons[0].differences["rating"] for r in (three, pair, half))
     assert wide.high - wide.low > narrow.high - narrow.low
     assert (wide.low, wide.high) == (same.low, same.high)
@@ -271,8 +273,12 @@ def test_what_is_needed_shrinks_to_nothing_as_people_rate() -> None:
 
 
 def test_equal_sides_need_as_many_as_the_minimum_effect_asks_for() -> None:
-    small = stats.summary(two((70, 30), (70, 30)), Terms(minimum_effect=0.01)).comparisons[0]
-    large = stats.summary(two((70, 30), (70, 30)), Terms(minimum_effect=0.05)).comparisons[0]
+    small = stats.summary(
+        two((70, 30), (70, 30)), ExperimentDesign(minimum_effect=0.01)
+    ).comparisons[0]
+    large = stats.summary(
+        two((70, 30), (70, 30)), ExperimentDesign(minimum_effect=0.05)
+    ).comparisons[0]
     assert small.needed is not None
     assert large.needed is not None
     assert small.needed > 15 * large.needed
@@ -290,9 +296,9 @@ def test_a_stored_decision_can_be_given_again() -> None:
     ]
     found = stats.summary(
         evidence(cells, cells, shares=[[0.9, 0.1], [0.5, 0.5]], ballots=ballots),
-        Terms(alpha=0.04, guardrails={"failed": 0.5}),
+        ExperimentDesign(alpha=0.04, guardrails={"failed": 0.5}),
     )
-    assert stats.reproduce(orjson.loads(orjson.dumps(asdict(found)))) == found
+    assert stats.recompute_results(orjson.loads(orjson.dumps(asdict(found)))) == found
 
 
 def test_someone_who_rates_often_counts_once() -> None:
@@ -348,7 +354,7 @@ def test_scipy_is_loaded_only_when_results_are_worked_out() -> None:
 )
 def test_terms_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(Invalid):
-        Terms(**wrong)  # type: ignore[arg-type]
+        ExperimentDesign(**wrong)  # type: ignore[arg-type]
 
 
 def test_no_interval_is_shown_beyond_what_shares_can_differ() -> None:

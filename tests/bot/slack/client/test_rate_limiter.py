@@ -3,7 +3,7 @@
 import asyncio
 
 from bot.slack.client.clock import Clock
-from bot.slack.client.rate_limiter import Governor, Limit
+from bot.slack.client.rate_limiter import Limit, RateLimiter
 
 
 class Asleep(Clock):
@@ -22,19 +22,19 @@ class Asleep(Clock):
 
 def test_progress_gets_what_a_minute_has_and_finishing_its_reserve() -> None:
     clock = Asleep()
-    governor = Governor({"chat.update": Limit(5, reserve=2)}, clock)
-    assert [governor.take("chat.update") for _ in range(5)] == [True] * 3 + [False] * 2
-    assert all(governor.take("users.info") for _ in range(100))
+    limiter = RateLimiter({"chat.update": Limit(5, reserve=2)}, clock)
+    assert [limiter.take("chat.update") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert all(limiter.take("users.info") for _ in range(100))
     clock.at += 62
-    assert governor.take("chat.update")
+    assert limiter.take("chat.update")
 
 
 async def test_finishing_waits_for_its_turn_and_never_exceeds_the_window() -> None:
     clock = Asleep()
-    governor = Governor({"chat.update": Limit(3)}, clock)
+    limiter = RateLimiter({"chat.update": Limit(3)}, clock)
     made: list[float] = []
     for _ in range(10):
-        await governor.turn("chat.update")
+        await limiter.turn("chat.update")
         made.append(clock.at)
     for n in range(len(made) - 3):
         assert made[n + 3] - made[n] > 60
@@ -42,76 +42,76 @@ async def test_finishing_waits_for_its_turn_and_never_exceeds_the_window() -> No
 
 async def test_those_who_finish_come_in_order_and_before_progress() -> None:
     clock = Asleep()
-    governor = Governor({"chat.update": Limit(1)}, clock)
+    limiter = RateLimiter({"chat.update": Limit(1)}, clock)
     order: list[int] = []
 
     async def finish(number: int) -> None:
-        await governor.turn("chat.update")
+        await limiter.turn("chat.update")
         order.append(number)
 
     waiting = [asyncio.create_task(finish(n)) for n in range(4)]
     while len(order) < 3:
         await asyncio.sleep(0)
         clock.at += 30
-        assert not governor.take("chat.update")
+        assert not limiter.take("chat.update")
     await asyncio.gather(*waiting)
     assert order == [0, 1, 2, 3]
 
 
 async def test_nobody_calls_before_slack_said() -> None:
     clock = Asleep()
-    governor = Governor(clock=clock)
-    governor.limited("chat.startStream", "C1", 30)
-    assert not governor.take("chat.startStream")
+    limiter = RateLimiter(clock=clock)
+    limiter.limited("chat.startStream", "C1", 30)
+    assert not limiter.take("chat.startStream")
     before = clock.at
-    await governor.turn("chat.startStream")
+    await limiter.turn("chat.startStream")
     assert clock.at >= before + 30
 
 
 def test_each_channel_has_its_own_posts() -> None:
-    governor = Governor(clock=Asleep())
-    assert [governor.take("chat.postMessage", c) for c in ("C1", "C1", "C2")] == [True, False, True]
+    limiter = RateLimiter(clock=Asleep())
+    assert [limiter.take("chat.postMessage", c) for c in ("C1", "C1", "C2")] == [True, False, True]
 
 
 async def test_a_stream_is_begun_only_while_its_end_fits_into_the_minute() -> None:
     clock = Asleep()
-    governor = Governor({"chat.startStream": Limit(20), "chat.stopStream": Limit(3)}, clock)
-    assert [governor.may_stream() for _ in range(4)] == [True, True, True, False]
-    await governor.turn("chat.stopStream")
-    governor.stream_ended()
-    assert not governor.may_stream()
+    limiter = RateLimiter({"chat.startStream": Limit(20), "chat.stopStream": Limit(3)}, clock)
+    assert [limiter.may_stream() for _ in range(4)] == [True, True, True, False]
+    await limiter.turn("chat.stopStream")
+    limiter.stream_ended()
+    assert not limiter.may_stream()
     clock.at += 62
-    assert governor.may_stream()
+    assert limiter.may_stream()
 
 
 def test_a_growing_message_leaves_room_for_the_end_of_all_others() -> None:
     clock = Asleep()
-    governor = Governor({"chat.update": Limit(6, reserve=2)}, clock)
-    grown = [governor.may_grow(f"C{n}") for n in range(6)]
+    limiter = RateLimiter({"chat.update": Limit(6, reserve=2)}, clock)
+    grown = [limiter.may_grow(f"C{n}") for n in range(6)]
     assert grown == [True] * 4 + [False] * 2
-    governor.grown()
-    assert governor.may_grow("C9")
+    limiter.grown()
+    assert limiter.may_grow("C9")
 
 
 def test_pieces_come_the_more_seldom_the_more_streams_are_open() -> None:
-    governor = Governor(clock=Asleep())
-    assert governor.may_stream()
-    alone = governor.spread_s()
-    assert governor.may_stream()
-    assert governor.spread_s() == 2 * alone
+    limiter = RateLimiter(clock=Asleep())
+    assert limiter.may_stream()
+    alone = limiter.spread_s()
+    assert limiter.may_stream()
+    assert limiter.spread_s() == 2 * alone
     for _ in range(50):
-        governor.take("chat.appendStream")
-    assert governor.spread_s() == 4 * alone
+        limiter.take("chat.appendStream")
+    assert limiter.spread_s() == 4 * alone
 
 
 def test_windows_of_quiet_channels_are_dropped() -> None:
     clock = Asleep()
-    governor = Governor(clock=clock)
+    limiter = RateLimiter(clock=clock)
 
     async def post() -> None:
         for number in range(1_500):
-            await governor.turn("chat.postMessage", f"C{number}")
+            await limiter.turn("chat.postMessage", f"C{number}")
             clock.at += 2
 
     asyncio.run(post())
-    assert len(governor._lines) < 1_100
+    assert len(limiter._lines) < 1_100

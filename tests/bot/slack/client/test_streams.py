@@ -23,7 +23,7 @@ async def ask(bot: Bot, text: str = "Tell me") -> Message:
 
 def without_limits(bot: Bot) -> None:
     """Neither Slack nor the governor counts calls."""
-    bot.front.desk.api.governor.limits = {}
+    bot.front.workspace.api.limiter.limits = {}
     bot.slack.per_minute = {}
 
 
@@ -104,7 +104,7 @@ async def test_what_an_answer_says_of_people_calls_nobody(bot: Bot) -> None:
 async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.per_minute |= {"chat.startStream": 3, "chat.stopStream": 3}
-    bot.front.desk.api.governor.limits |= {"chat.startStream": Limit(3)}
+    bot.front.workspace.api.limiter.limits |= {"chat.startStream": Limit(3)}
     questions = [await ask(bot, f"Question {n}?") for n in range(8)]
     for question in questions:
         assert (await the_only_answer(bot, question)).words == TEXT

@@ -8,7 +8,7 @@ from tests.bot.slack.conftest import MEMBER, Bot
 
 
 async def test_a_name_is_asked_for_once(bot: Bot) -> None:
-    names = bot.front.desk.names
+    names = bot.front.workspace.names
     assert await names.of([MEMBER]) == {MEMBER: "Grace"}
     assert await names.of([MEMBER, "U404"]) == {MEMBER: "Grace"}
     asked = [c.args["user"] for c in bot.slack.called("users.info")]
@@ -16,14 +16,14 @@ async def test_a_name_is_asked_for_once(bot: Bot) -> None:
 
 
 async def test_many_who_want_to_know_at_once_ask_once(bot: Bot) -> None:
-    names = bot.front.desk.names
+    names = bot.front.workspace.names
     found = await asyncio.gather(*(names.of([MEMBER]) for _ in range(9)))
     assert found == [{MEMBER: "Grace"}] * 9
     assert len(bot.slack.called("users.info")) == 1
 
 
 async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: Bot) -> None:
-    names = bot.front.desk.names
+    names = bot.front.workspace.names
     first = await names.about(MEMBER)
     bot.slack.users[MEMBER] = "Hopper"
     bot.slack.faults["users.info"] += ["500"]

@@ -88,7 +88,7 @@ async def test_somebody_is_shown_a_side_that_was_chosen(bot: Bot) -> None:
 
 async def test_a_policy_is_chosen_beginning_with_the_present_one(bot: Bot) -> None:
     await choose(bot, "policy set", 2, policy="auto")
-    assert policies.of(bot.store.db, bot.domain.id).policy == "auto"
+    assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
     assert "the policy *auto*" in await choose(bot, "policy set")
 
 
@@ -130,7 +130,7 @@ async def test_a_role_is_chosen_and_taken_back(bot: Bot) -> None:
     told = await choose(bot, "roles add", 2, person=MEMBER, role="admin")
     assert f"<@{MEMBER}> is an admin" in told
     await choose(bot, "roles remove", 2, person=MEMBER)
-    assert roles.every(bot.store.db) == []
+    assert roles.list_grants(bot.store.db) == []
     assert len(bot.rows("SELECT 1 FROM audit")) == 2
 
 

@@ -219,7 +219,7 @@ class DiedError(Exception):
 def die_in(db: Database, bot: Bot, deed_id: int, standing: Standing) -> None:
     """In the transaction that carries it out, when all but its commit is done."""
     before = db.conn.total_changes
-    executor.carry_out(db, bot.settings, deed_id, standing)
+    executor.execute(db, bot.settings, deed_id, standing)
     assert db.conn.total_changes > before + 1  # more than the mark that it is done
     raise DiedError
 
@@ -238,7 +238,7 @@ async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, momen
                 bot.write(lambda db, i=deed_id: die_in(db, bot, i, admin))
             assert state(bot) == before, text
         if moment == "before it is told":
-            bot.write(lambda db, i=deed_id: executor.carry_out(db, bot.settings, i, admin))
+            bot.write(lambda db, i=deed_id: executor.execute(db, bot.settings, i, admin))
         assert command_queue.get(bot.store.db, deed_id).state != "told"
         told = len(bot.slack.from_bot()) + len(bot.slack.ephemerals)
         await bot.restart()
@@ -278,7 +278,7 @@ async def test_two_processes_at_one_deed_do_it_once(
             )
         assert deed_id is not None
         for store in (one, two):
-            await store.submit(lambda db: executor.carry_out(db, settings, deed_id, standing))
+            await store.submit(lambda db: executor.execute(db, settings, deed_id, standing))
         assert len(rows(one.db, "SELECT 1 FROM audit")) == 1
 
 

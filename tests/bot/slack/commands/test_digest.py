@@ -33,7 +33,7 @@ def clock() -> Calendar:
 
 async def told(bot: Bot, now: datetime = MORNING) -> list[Message]:
     """Look at the time; what the bot has posted by then."""
-    clock = bot.front.workspaces.office.clock
+    clock = bot.front.workspaces.shared.clock
     assert isinstance(clock, Calendar)
     clock.at = now
     await digest.tell(bot.front.workspaces, now)

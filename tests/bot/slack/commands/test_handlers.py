@@ -193,7 +193,7 @@ async def test_the_policy_of_a_domain_is_shown_and_changed(bot: Bot) -> None:
     assert "have the policy *auto*: a better one goes live" in await command(
         bot, ADMIN, "policy auto helpdesk"
     )
-    assert policies.of(bot.store.db, bot.domain.id).policy == "auto"
+    assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
 
 
 async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
@@ -206,7 +206,7 @@ async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
     bot.write(lambda db: rate(db, running, {"A": 0.2, "B": 0.9}, 60))
     found = decider.consider(bot.store.db, running)
     assert found is not None
-    made = bot.write(lambda db: decider.carry_out(db, found))
+    made = bot.write(lambda db: decider.apply_verdict(db, found))
     told = await command(bot, REVIEWER, "ab decisions")
     assert f"decision {made.id}, " in told
     assert f"under the policy advise: *advise*. {made.sentence}" in told

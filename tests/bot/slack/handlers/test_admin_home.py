@@ -11,7 +11,7 @@ from bot.slack.render.blocks import sentence
 from data.adapters import registry
 from data.experiments import experiments
 from data.feedback import feedback
-from data.feedback.feedback_summary import Bad, Judged
+from data.feedback.feedback_summary import BadAnswer, RatingCounts
 from data.monitoring import alerts
 from data.people import roles
 from data.runs import runs
@@ -50,7 +50,7 @@ async def test_it_shows_what_answers_and_the_interval_as_everywhere(bot: Bot) ->
     assert running is not None
     running = bot.write(lambda db: given.same_sides(db, running))
     bot.write(lambda db: rate(db, running, {"A": 0.4, "B": 0.9}, 120))
-    results = stats.look(bot.store.db, running)
+    results = stats.compute_results(bot.store.db, running)
     rating = results.comparisons[0].differences["rating"]
     interval = f"interval {signed(rating.low)} to {signed(rating.high)}"
     assert interval in results.sentence
@@ -127,10 +127,12 @@ async def test_its_buttons_do_what_they_say(bot: Bot) -> None:
 @pytest.mark.parametrize("count", [0, 1, 30])
 async def test_it_keeps_slacks_limits(bot: Bot, count: int) -> None:
     found = await bot.store.read(lambda db: admin_home.read(db, "admin"))
-    bad = Bad("helpdesk", "helpdesk@1", "<&>" * 9_000, "<&>" * 9_000, 9, "<&>" * 900, True)
+    bad = BadAnswer("helpdesk", "helpdesk@1", "<&>" * 9_000, "<&>" * 9_000, 9, "<&>" * 900, True)
     domain = replace(found.status.domains[0], live=bot.write(lambda db: None))
     status = replace(found.status, domains=[domain] * count)
-    many = replace(found, status=status, worst=[bad] * min(count, 5), judged=Judged(1, 2, 3, 4))
+    many = replace(
+        found, status=status, worst=[bad] * min(count, 5), judged=RatingCounts(1, 2, 3, 4)
+    )
     blocks = admin_home.shown(many)
     assert len(blocks) <= 45
     assert rules.home({"type": "home", "blocks": blocks}) == []

@@ -82,7 +82,7 @@ async def test_a_correction_becomes_a_pending_pair(bot: Bot, answer: Message) ->
     sent = await bot.slack.submit(MEMBER, view, reason="moved", better="In the attic.", learn=True)
     await bot.settled()
     assert (sent.status, sent.payload) == (200, {})
-    (pair,) = pairs.every(bot.store.db, bot.domain)
+    (pair,) = pairs.list_pairs(bot.store.db, bot.domain)
     assert (pair.prompt, pair.response) == ("Where is it?", "In the attic.")
     assert (pair.status, pair.author, pair.source) == ("pending", WHO, "correction")
     assert bot.row("SELECT text FROM feedback WHERE kind = 'reason'")["text"] == "moved"
@@ -94,7 +94,7 @@ async def test_without_consent_nothing_is_learned(bot: Bot, answer: Message) -> 
     view = await form(bot, answer)
     await bot.slack.submit(MEMBER, view, better="In the attic.")
     await bot.settled()
-    assert pairs.every(bot.store.db, bot.domain) == []
+    assert pairs.list_pairs(bot.store.db, bot.domain) == []
     assert bot.row("SELECT text FROM feedback WHERE kind = 'correction'")["text"]
     assert "nothing is learned from it, as you did not agree" in bot.slack.told(MEMBER)
 
@@ -108,7 +108,7 @@ async def test_the_form_shows_what_was_said_before_and_can_change_it(
     again = await form(bot, answer)
     await bot.slack.submit(MEMBER, again)
     await bot.settled()
-    (pair,) = pairs.every(bot.store.db, bot.domain)
+    (pair,) = pairs.list_pairs(bot.store.db, bot.domain)
     assert pair.status == "pending", "sent again unchanged, it stays"
 
     await bot.slack.submit(MEMBER, await form(bot, answer), learn=False)
@@ -138,7 +138,7 @@ async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Me
     view = await form(bot, answer, ADMIN)
     await bot.slack.submit(ADMIN, view, better="In the attic.", learn=True)
     await bot.settled()
-    assert pairs.every(bot.store.db, bot.domain) == []
+    assert pairs.list_pairs(bot.store.db, bot.domain) == []
     assert "who asked has opted out" in bot.slack.told(ADMIN)
 
 
@@ -150,7 +150,7 @@ async def test_an_answer_that_only_one_person_saw_is_judged_like_any_other(bot: 
     await bot.slack.submit(MEMBER, await form(bot, private), better="In the attic.", learn=True)
     await bot.settled()
     assert thumbs(bot) == [(WHO, 0.0)]
-    (pair,) = pairs.every(bot.store.db, bot.domain)
+    (pair,) = pairs.list_pairs(bot.store.db, bot.domain)
     assert (pair.prompt, pair.response, pair.status) == (
         "Where is it?",
         "In the attic.",
@@ -172,7 +172,7 @@ async def test_an_empty_form_changes_nothing(bot: Bot, answer: Message) -> None:
     view = await bot.slack.until(lambda: bot.slack.views, "the form")
     await bot.slack.submit(MEMBER, view[0])
     await bot.settled()
-    assert pairs.every(bot.store.db, bot.domain) == []
+    assert pairs.list_pairs(bot.store.db, bot.domain) == []
     assert bot.slack.told(MEMBER) == ""
 
 

@@ -170,7 +170,7 @@ async def test_only_the_last_of_answers_written_anew_is_asked_about(bot: Bot) ->
 async def test_it_is_the_judgement_that_is_given_over_http(bot: Bot) -> None:
     here, there = answer(bot), answer(bot)
     for helped in ("no", "yes"):
-        words = http.Judgement.model_validate({"helped": helped})
+        words = http.FeedbackRequest.model_validate({"helped": helped})
         bot.write(lambda db, w=words: http.store(db, there, WHO, w))
     await opened(bot)
     assert buttons(bot) == [NO, YES, NO], "what was said over HTTP is known here"

@@ -17,7 +17,7 @@ from data.feedback import feedback
 from data.pairs import datasets, pairs, review_status
 from data.pairs.pairs import Draft
 from data.privacy import contributions, personal_data
-from data.privacy.contributions import Fate
+from data.privacy.contributions import Contribution
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import MEMBER, Bot
 from tests.bot.slack.inbound.test_flood import Fast
@@ -167,7 +167,7 @@ def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float |
         subjects=subjects,
         answering=subjects[0].domain if subjects else None,
         asked=[Asked(long, 0, "done", 0.0, helped, "r" * 40)] * min(many, recent_questions.MOST),
-        fates=[Fate(long, long, "teach", 0, "rejected", 1, long, "", "")]
+        contributions=[Contribution(long, long, "teach", 0, "rejected", 1, long, "", "")]
         * min(many, home.MOST_FATES),
     )
     shown = home.view(page)

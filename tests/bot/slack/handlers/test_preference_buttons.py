@@ -6,7 +6,7 @@ from markdown_it import MarkdownIt
 
 from bot.answering import side_by_side
 from bot.commands import admin
-from bot.slack.handlers.preference_buttons import Pair
+from bot.slack.handlers.preference_buttons import ButtonPair
 from bot.slack.render import blocks
 from data.adapters import registry
 from data.adapters.registry import Adapter
@@ -160,7 +160,7 @@ async def test_after_a_crash_both_are_shown_again(compared: Bot) -> None:
     compared.slack.messages.pop((before.channel, before.ts))
     sql = "UPDATE questions SET state = 'waiting', text = 'Where is it?', begun = 0, shown_ts = ''"
     compared.write(lambda db: db.execute(sql))
-    compared.front.desk.queue.wake()
+    compared.front.workspace.queue.wake()
     await compared.settled()
     assert before.thread_ts is not None
     (after,) = compared.slack.in_thread("C1", before.thread_ts)
@@ -196,12 +196,12 @@ def _own(bot: Bot) -> Adapter:
 
 @pytest.mark.parametrize("first", ["short", "```python\nopen", "~~~~\nopen", "| a |\n| - |\n| 1 |"])
 def test_the_second_is_no_part_of_the_first(first: str) -> None:
-    parsed = MarkdownIt("commonmark").parse(Pair("chatcmpl-1", first, "second", (1, 2)).text)
+    parsed = MarkdownIt("commonmark").parse(ButtonPair("chatcmpl-1", first, "second", (1, 2)).text)
     inline = [t.content for t in parsed if t.type == "inline"]
     assert inline[-2:] == ["**Answer 2**", "second"]
 
 
 def test_what_stands_below_is_what_slack_takes() -> None:
-    pair = Pair("chatcmpl-" + "0" * 30, "word " * 5_000, "word " * 5_000, (1, 2))
+    pair = ButtonPair("chatcmpl-" + "0" * 30, "word " * 5_000, "word " * 5_000, (1, 2))
     for message in blocks.answers(pair.text, pair.below):
         assert rules.blocks(message) == []

@@ -8,7 +8,7 @@ from data.feedback import feedback
 from data.pairs import datasets, review_status
 from data.people import consent as store
 from data.privacy import erasure
-from data.privacy.erasure import Forgotten
+from data.privacy.erasure import ErasureReceipt
 from data.store import audit
 from data.store.db import Store
 from tests.bot.conftest import add_adapter
@@ -133,8 +133,8 @@ async def test_after_forgetting_a_new_question_is_answered(bot: Bot) -> None:
 
 def test_what_is_told_is_what_slack_takes() -> None:
     many = tuple(f"helpdesk@{n}" for n in range(900))
-    done = Forgotten("0a" * 6, 10**9, 10**9, 10**9, 10**9, many, tuple(range(900)))
-    none = Forgotten("0a" * 6, 1, 0, 1, 0, (), ())
+    done = ErasureReceipt("0a" * 6, 10**9, 10**9, 10**9, 10**9, many, tuple(range(900)))
+    none = ErasureReceipt("0a" * 6, 1, 0, 1, 0, (), ())
     for message in (done, none):
         assert rules.blocks(privacy.forgotten(message)) == []
         assert rules.blocks(privacy.to_unlearn(message)) == []

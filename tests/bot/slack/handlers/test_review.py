@@ -81,7 +81,7 @@ async def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> N
     await press(bot, REVIEWER, view, "Edit")
     ack = await bot.slack.submit(REVIEWER, view, prompt="Where is my key, please?")
     assert "nearly the same as golden question 1" in ack.payload["errors"]["response"]
-    assert [pair(bot, 2).status, len(pairs.every(bot.store.db, bot.domain))] == ["pending", 2]
+    assert [pair(bot, 2).status, len(pairs.list_pairs(bot.store.db, bot.domain))] == ["pending", 2]
 
 
 async def test_an_edit_that_cannot_be_a_pair_says_so_in_the_form(bot: Bot) -> None:
@@ -114,7 +114,7 @@ async def test_a_long_pair_that_is_not_changed_is_approved_as_it_is(bot: Bot) ->
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
     await bot.slack.submit(REVIEWER, view)
-    assert [p.status for p in pairs.every(bot.store.db, bot.domain)] == ["approved"]
+    assert [p.status for p in pairs.list_pairs(bot.store.db, bot.domain)] == ["approved"]
     assert pair(bot, 1).response == long.strip()
 
 
@@ -220,7 +220,7 @@ async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) 
     said = ack.payload["errors"]["response"]
     assert ("rejected, by somebody else" if decided else "somebody else is looking") in said
     assert "what you wrote stands here" in said
-    assert len(pairs.every(bot.store.db, bot.domain)) == 2
+    assert len(pairs.list_pairs(bot.store.db, bot.domain)) == 2
 
 
 async def test_an_edit_that_is_delivered_again_changes_nothing(bot: Bot) -> None:

@@ -50,7 +50,7 @@ def filled(view: dict[str, Any]) -> dict[str, str]:
 
 
 def only_pair(bot: Bot) -> Pair:
-    (pair,) = pairs.every(bot.store.db, bot.domain)
+    (pair,) = pairs.list_pairs(bot.store.db, bot.domain)
     return pair
 
 
@@ -93,7 +93,7 @@ async def test_earlier_turns_come_along_unless_they_are_not_wanted(
         MEMBER, await form(bot, MEMBER, second), question="Where is the key?", before=False
     )
     await bot.settled()
-    assert [p.turns for p in pairs.every(bot.store.db, bot.domain)] == [turns, ()]
+    assert [p.turns for p in pairs.list_pairs(bot.store.db, bot.domain)] == [turns, ()]
 
 
 async def test_the_same_lesson_twice_is_one_pair(bot: Bot, answer: Message) -> None:

@@ -62,7 +62,7 @@ async def test_two_hundred_mentions_in_a_minute_are_all_answered(bot: Bot) -> No
     asking = []
     for number in range(MENTIONS):
         asking.append(asyncio.create_task(mention(bot, number, channels[number % 4])))
-        await bot.front.desk.api.clock.sleep(60 / MENTIONS)
+        await bot.front.workspace.api.clock.sleep(60 / MENTIONS)
     questions = await asyncio.gather(*asking)
     await bot.slack.until(bot.idle, "all answers", 200)
     for number, question in enumerate(questions):

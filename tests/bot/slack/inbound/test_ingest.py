@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.client.stream import Place
-from bot.slack.inbound.ingest import accept_event, accept_words
-from bot.slack.payloads import Said, said
-from bot.slack.workspace.trigger_dedup import MOST, Triggers
+from bot.slack.client.stream import SlackPlace
+from bot.slack.inbound.ingest import ingest_event, ingest_question
+from bot.slack.payloads import HeardMessage, heard_message
+from bot.slack.workspace.trigger_dedup import MOST, TriggerDedup
 from data.store.db import Store
 
-PLACE = Place("T1", "C1", "1.0", "U1")
+PLACE = SlackPlace("T1", "C1", "1.0", "U1")
 
 
 @pytest.fixture
@@ -18,30 +18,30 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "understudy.db")
 
 
-def heard(ts: str, event_id: str) -> Said:
-    return Said(PLACE, ts, "hello", True, event_id)
+def heard(ts: str, event_id: str) -> HeardMessage:
+    return HeardMessage(PLACE, ts, "hello", True, event_id)
 
 
 def test_words_are_taken_once_by_their_event_and_by_their_place(store: Store) -> None:
     with store.write() as db:
-        assert accept_words(db, heard("1.0", "Ev1"))
-        assert not accept_words(db, heard("1.0", "Ev2"))
-        assert not accept_words(db, heard("2.0", "Ev1"))
-        assert accept_words(db, heard("2.0", "Ev3"))
+        assert ingest_question(db, heard("1.0", "Ev1"))
+        assert not ingest_question(db, heard("1.0", "Ev2"))
+        assert not ingest_question(db, heard("2.0", "Ev1"))
+        assert ingest_question(db, heard("2.0", "Ev3"))
     store.close()
 
 
 def test_other_events_are_taken_once(store: Store) -> None:
     event = {"type": "event_callback", "team_id": "T1", "event_id": "Ev1"}
     with store.write() as db:
-        assert accept_event(db, event)
-        assert not accept_event(db, event)
-        assert accept_event(db, event | {"team_id": "T2"})
+        assert ingest_event(db, event)
+        assert not ingest_event(db, event)
+        assert ingest_event(db, event | {"team_id": "T2"})
     store.close()
 
 
 def test_a_trigger_is_taken_once_and_forgotten_when_there_are_many() -> None:
-    triggers = Triggers()
+    triggers = TriggerDedup()
     assert [triggers.is_new(name) for name in ("1", "1", "2", "", "")] == [
         True,
         False,
@@ -57,8 +57,8 @@ def test_a_trigger_is_taken_once_and_forgotten_when_there_are_many() -> None:
 def test_a_thread_is_one_conversation_and_so_is_each_message_outside_one() -> None:
     event = {"type": "message", "channel": "D1", "user": "U1", "text": "hi", "ts": "5.0"}
     body = {"team_id": "T1", "event_id": "Ev1", "event": event}
-    alone = said(body, "UBOT")
-    inside = said(body | {"event": event | {"thread_ts": "4.0"}}, "UBOT")
+    alone = heard_message(body, "UBOT")
+    inside = heard_message(body | {"event": event | {"thread_ts": "4.0"}}, "UBOT")
     assert alone is not None
     assert inside is not None
     assert (alone.thread, inside.thread) == ("slack:T1/D1/5.0", "slack:T1/D1/4.0")
@@ -66,4 +66,4 @@ def test_a_thread_is_one_conversation_and_so_is_each_message_outside_one() -> No
 
 @pytest.mark.parametrize("event", [{}, {"type": "message"}, {"type": "message", "user": 7}])
 def test_an_event_without_its_fields_says_nothing(event: dict[str, object]) -> None:
-    assert said({"event": event}, "UBOT") is None
+    assert heard_message({"event": event}, "UBOT") is None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SdkBlock
 
 from bot.slack.render import blocks, feedback_forms
-from bot.slack.render.feedback_forms import Earlier
+from bot.slack.render.feedback_forms import EarlierFeedback
 from data.store.clock import now_us
 from tests.fake_slack import rules
 
@@ -36,15 +36,19 @@ def test_text_from_outside_mentions_nobody() -> None:
 def test_slacks_own_library_takes_every_block() -> None:
     everything = [
         *blocks.answers("text", blocks.below_answer("chatcmpl-1", "note", cut=True))[0],
-        *feedback_forms.correction("chatcmpl-1", "C1", "1.2", Earlier())["blocks"],
+        *feedback_forms.correction("chatcmpl-1", "C1", "1.2", EarlierFeedback())["blocks"],
     ]
     parsed = SdkBlock.parse_all(everything)
     assert [b.to_dict()["type"] for b in parsed] == [b["type"] for b in everything]
 
 
 def test_the_form_is_a_valid_view() -> None:
-    long = Earlier("é & " * 900, "<b>" * 1_000, learn=True)
-    for earlier in (Earlier(), long, Earlier("x" * 8_000, "y" * 8_000, opted_out=True)):
+    long = EarlierFeedback("é & " * 900, "<b>" * 1_000, learn=True)
+    for earlier in (
+        EarlierFeedback(),
+        long,
+        EarlierFeedback("x" * 8_000, "y" * 8_000, opted_out=True),
+    ):
         form = feedback_forms.correction("chatcmpl-" + "0" * 30, "C" * 12, "1.2", earlier)
         assert rules.view(form) == []
     assert rules.blocks(feedback_forms.teach_more("chatcmpl-" + "0" * 30)) == []

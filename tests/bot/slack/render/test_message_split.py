@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from slack_sdk.models.blocks import Block as SdkBlock
 
 from bot.slack.render import blocks
-from bot.slack.render.message_split import Part, split
+from bot.slack.render.message_split import MessagePart, split
 from tests.fake_slack import rules
 
 PARSER = MarkdownIt("commonmark").enable("table")
@@ -30,7 +30,7 @@ LINES = st.sampled_from(
 )
 
 
-def whole(parts: list[Part]) -> str:
+def whole(parts: list[MessagePart]) -> str:
     return "".join(part.body for part in parts)
 
 

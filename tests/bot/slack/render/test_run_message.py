@@ -15,7 +15,7 @@ from slack_sdk.models.blocks import Block as SdkBlock
 from bot.slack.render import loss_curve, run_message
 from bot.slack.render.run_message import SPARKS, Followed, sparkline
 from data.adapters.registry import Adapter
-from data.runs.runs import Point, Run
+from data.runs.runs import LossPoint, Run
 from tests.fake_slack import rules
 
 RUN = Run(
@@ -74,7 +74,9 @@ ADAPTER = Adapter(
     created_at=1,
     live_at=None,
 )
-CURVE = [Point(s, 3 * math.exp(-s / 9), 3.0 if s % 4 == 0 else None, None) for s in range(1, 30)]
+CURVE = [
+    LossPoint(s, 3 * math.exp(-s / 9), 3.0 if s % 4 == 0 else None, None) for s in range(1, 30)
+]
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "done", "failed", "cancelled"])
@@ -185,7 +187,7 @@ def test_a_curve_of_one_point_is_no_picture() -> None:
     )
 )
 def test_any_curve_is_a_picture_or_none(points: list[tuple[int, float, float]]) -> None:
-    curve = [Point(step, loss, validation, None) for step, loss, validation in sorted(points)]
+    curve = [LossPoint(step, loss, validation, None) for step, loss, validation in sorted(points)]
     png = loss_curve.loss_curve(curve)
     if png is not None:
         assert len(pixels(png)) == loss_curve.HEIGHT

@@ -5,11 +5,11 @@ import logging
 
 import pytest
 
-from bot.slack.workspace.background_tasks import Tasks
+from bot.slack.workspace.background_tasks import BackgroundTasks
 
 
 async def test_draining_waits_for_what_ends_in_time() -> None:
-    tasks, done = Tasks(), []
+    tasks, done = BackgroundTasks(), []
 
     async def work() -> None:
         await asyncio.sleep(0.05)
@@ -22,7 +22,7 @@ async def test_draining_waits_for_what_ends_in_time() -> None:
 
 
 async def test_draining_cancels_the_rest_and_waits_until_it_has_tidied_up() -> None:
-    tasks, tidied = Tasks(), []
+    tasks, tidied = BackgroundTasks(), []
 
     async def work() -> None:
         try:
@@ -37,7 +37,7 @@ async def test_draining_cancels_the_rest_and_waits_until_it_has_tidied_up() -> N
 
 
 async def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    tasks = Tasks()
+    tasks = BackgroundTasks()
 
     async def work() -> None:
         raise ValueError

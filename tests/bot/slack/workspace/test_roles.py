@@ -40,12 +40,12 @@ async def settle(bot: Bot, **more: Any) -> None:
     settings = bot.settings.model_copy(update={"slack": slack})
     service = replace(bot.front.service, settings=settings)
     await bot.front.stop()
-    bot.front = front.create(service, QUICK, follow_s=0.05, clock=bot.front.desk.api.clock)
+    bot.front = front.create(service, QUICK, follow_s=0.05, clock=bot.front.workspace.api.clock)
     await bot.front.start()
 
 
 async def role(bot: Bot, user: str) -> str:
-    standing = await bot.front.desk.roles.standing("T1", user)
+    standing = await bot.front.workspace.roles.standing("T1", user)
     found: str = await bot.store.read(lambda db: role_of(db, standing))
     return found
 
@@ -63,11 +63,11 @@ async def test_who_is_named_in_the_settings_needs_no_word_of_slacks(bot: Bot) ->
 
 
 async def test_in_a_workspace_that_installed_the_bot_plain_ids_mean_nobody(bot: Bot) -> None:
-    desk = bot.front.desk
-    elsewhere = Roles(bot.settings.slack, desk.api, desk.names, own=False)
+    workspace = bot.front.workspace
+    elsewhere = Roles(bot.settings.slack, workspace.api, workspace.names, own=False)
     assert (await elsewhere.standing("T1", ADMIN)).role == "member"
     named = bot.settings.slack.model_copy(update={"admins": (f"T1/{ADMIN}",)})
-    elsewhere = Roles(named, desk.api, desk.names, own=False)
+    elsewhere = Roles(named, workspace.api, workspace.names, own=False)
     assert (await elsewhere.standing("T1", ADMIN)).role == "admin"
     assert (await elsewhere.standing("T2", ADMIN)).role == "member"
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from bot.answering.chat import Chat
 from bot.service import Service
 from bot.slack import app as front
-from bot.slack.client.token_encryption import Vault, new_key
+from bot.slack.client.token_encryption import TokenEncryption, new_key
 from bot.slack.inbound import oauth
 from bot.slack.workspace.manifest import INSTALL_PATH, PATH, REDIRECT_PATH, scopes
 from data.config.settings import BotSettings, Settings, SlackSettings
@@ -125,7 +125,7 @@ async def leave(bot: Bot, team: str, kind: str, times: int = 1, **more: Any) -> 
 
 
 def idle(bot: Bot) -> bool:
-    running = bot.front.workspaces.office.tasks.running
+    running = bot.front.workspaces.shared.tasks.running
     return not running and not bot.rows("SELECT 1 FROM questions WHERE state <> 'done'")
 
 
@@ -180,7 +180,7 @@ async def test_no_token_is_in_the_store_in_the_clear(
     assert b"Workspace T2" in files
     assert token.encode() not in files
     sealed = open_bot.row("SELECT token FROM slack_installations")["token"]
-    assert Vault(KEY).open(sealed, "T2") == token
+    assert TokenEncryption(KEY).open(sealed, "T2") == token
 
 
 @pytest.mark.parametrize(
@@ -196,24 +196,24 @@ async def test_an_installation_that_this_browser_did_not_begin_is_refused(
     elif forged == "other cookie":
         browser.cookies[oauth.COOKIE] = "another word"
     elif forged == "other key":
-        state = Vault(OTHER_KEY).seal(browser.cookies[oauth.COOKIE])
+        state = TokenEncryption(OTHER_KEY).seal(browser.cookies[oauth.COOKIE])
     else:
         state = forged
     open_bot.slack.codes["code"] = "T2"
     status, page, _ = await browser.get(REDIRECT_PATH, code="code", state=state)
     assert (status, page) == (400, oauth.STALE)
     assert open_bot.slack.codes == {"code": "T2"}
-    assert installations.every(open_bot.store.db) == []
+    assert installations.list_installations(open_bot.store.db) == []
 
 
 async def test_an_installation_that_took_too_long_is_refused(
     open_bot: Bot, browser: Browser
 ) -> None:
-    vault = open_bot.front.workspaces.vault
+    encryption = open_bot.front.workspaces.encryption
     await browser.get(INSTALL_PATH)
     long_ago = int(time.time()) - oauth.WITHIN_S - 1
     word = browser.cookies[oauth.COOKIE].encode()
-    state = vault._fernet.encrypt_at_time(word, long_ago).decode()
+    state = encryption._fernet.encrypt_at_time(word, long_ago).decode()
     status, page, _ = await browser.get(REDIRECT_PATH, code="code", state=state)
     assert (status, page) == (400, oauth.STALE)
 
@@ -232,7 +232,7 @@ async def test_a_code_that_slack_does_not_know_is_said_in_words(
     _, _, asked = await browser.get(INSTALL_PATH)
     status, page, _ = await browser.get(REDIRECT_PATH, code="used", state=asked["state"][0])
     assert (status, page) == (502, "Slack did not accept the installation (invalid_code).")
-    assert installations.every(open_bot.store.db) == []
+    assert installations.list_installations(open_bot.store.db) == []
 
 
 async def test_a_workspace_that_is_not_named_is_sent_away_without_a_token(
@@ -267,7 +267,7 @@ async def test_a_token_that_is_of_no_use_is_given_back(
     assert status == 502
     assert sentence in page
     assert "T2" not in open_bot.slack.tokens.values()
-    assert installations.every(open_bot.store.db) == []
+    assert installations.list_installations(open_bot.store.db) == []
 
 
 @pytest.mark.parametrize("bot", ["http"], indirect=True)
@@ -294,7 +294,7 @@ async def test_who_leaves_is_not_answered_any_more_and_its_token_is_deleted(
     for team in ("T1", "T2"):
         await browser.install(open_bot.slack, team)
     await leave(open_bot, "T2", kind, times=2, **more)
-    assert [found.team for found in installations.every(open_bot.store.db)] == ["T1"]
+    assert [found.team for found in installations.list_installations(open_bot.store.db)] == ["T1"]
     await ask(open_bot, "T2")
     await open_bot.slack.answer_to(await ask(open_bot, "T1"))
     assert len(open_bot.engine.asked) == 1
@@ -342,7 +342,7 @@ async def restarted(bot: Bot) -> list[str]:
     bot.front = front.create(bot.front.service, QUICK, follow_s=0.05)
     await bot.front.start()
     await bot.slack.until(lambda: idle(bot), "the tokens to be tried")
-    return [found.team for found in installations.every(bot.store.db)]
+    return [found.team for found in installations.list_installations(bot.store.db)]
 
 
 async def test_a_token_that_was_taken_back_while_we_were_away_is_deleted(
@@ -405,10 +405,10 @@ def test_a_key_that_is_none_is_said(slack: FakeSlack, store: Store, tmp_path: Pa
 
 
 def test_a_key_is_replaced_while_the_old_one_still_decrypts() -> None:
-    sealed = Vault(KEY).seal("xoxb-1")
-    assert Vault(f"{OTHER_KEY}, {KEY}").open(sealed, "T1") == "xoxb-1"
+    sealed = TokenEncryption(KEY).seal("xoxb-1")
+    assert TokenEncryption(f"{OTHER_KEY}, {KEY}").open(sealed, "T1") == "xoxb-1"
     with pytest.raises(Invalid, match="workspace T1 was encrypted with another"):
-        Vault(OTHER_KEY).open(sealed, "T1")
+        TokenEncryption(OTHER_KEY).open(sealed, "T1")
 
 
 async def test_a_start_with_a_new_key_in_front_lets_the_old_one_go(
