@@ -7,6 +7,7 @@ transaction. This package imports nothing else of the project.
 
 - `store`: the SQLite store, its migrations, errors, clock and audit log
 - `config`: the settings
+- `lora_limits`: which LoRA adapters vLLM can serve
 - `domains`: domains, the topics the bot answers, and the Slack channels bound to them
 - `pairs`: prompt-response pairs, their files and review, datasets and golden sets
 - `conversations`: conversations, messages, replies

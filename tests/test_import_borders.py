@@ -20,18 +20,19 @@ ROOT = Path(__file__).parents[1]
 TOP = ("data", "tuning", "serving", "bot", "tools")
 MAY_IMPORT: dict[str, str] = {
     "data.store": "",
-    "data.config": "data.store",
+    "data.lora_limits": "",
+    "data.config": "data.lora_limits data.store",
     "data.domains": "data.store",
     "data.people": "data.store",
     "data.slack": "data.store",
     "data.conversations": "data.store",
-    "data.adapters": "data.domains data.store",
+    "data.adapters": "data.domains data.lora_limits data.store",
     "data.pairs": "data.conversations data.domains data.people data.store",
     "data.experiments": "data.adapters data.domains data.people data.store",
     "data.feedback": "data.conversations data.domains data.experiments data.pairs data.people "
     "data.store",
     "data.runs": "data.adapters data.config data.domains data.pairs data.store",
-    "data.gpu": "data.adapters data.config data.runs data.store",
+    "data.gpu": "data.adapters data.config data.lora_limits data.runs data.store",
     "data.privacy": "data.pairs data.people data.runs data.store",
     "data.monitoring": "data.adapters data.domains data.experiments data.privacy data.store",
     "tuning.recipe": "data",

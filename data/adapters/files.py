@@ -20,7 +20,7 @@ import orjson
 
 from data.adapters import lora_config, safetensors_file
 from data.adapters.lora_config import CONFIG as CONFIG
-from data.adapters.lora_config import UNSERVED, LoraConfig
+from data.adapters.lora_config import LoraConfig
 from data.adapters.safetensors_file import (
     FLOATS,
     LARGEST,
@@ -30,6 +30,7 @@ from data.adapters.safetensors_file import (
 )
 from data.adapters.safetensors_file import BadAdapter as BadAdapter
 from data.adapters.safetensors_file import read_header as read_header
+from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Unavailable
 
 WEIGHTS = "adapter_model.safetensors"
@@ -226,7 +227,7 @@ def _check_tensors(
             raise BadAdapter(
                 f"The adapter tunes {shown(module)}, which the base model does not have."
             )
-        if module.rpartition(".")[2] in UNSERVED:
+        if module.rpartition(".")[2] in UNSERVED_MODULES:
             raise BadAdapter(f"The adapter tunes {module}, which the engine cannot serve.")
         _check_shape(module, half, tensor, config.rank, base.get(f"{module}.weight"))
         halves.setdefault(module, set()).add(half)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.adapters.safetensors_file import BadAdapter, parse_object, shown
+from data.lora_limits import RANKS
 
 CONFIG = "adapter_config.json"
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's kernels know
 MAX_ALPHA = 1e4
-UNSERVED = ("lm_head", "embed_tokens", "wte", "embed_out")  # vLLM serves no LoRA on these
 
 # What changes an adapter's meaning in a way that vLLM ignores or refuses late.
 UNSUPPORTED = {

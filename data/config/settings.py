@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,6 +28,7 @@ from pydantic import (
 )
 
 from data.config import messages
+from data.lora_limits import COMMON_RANKS, MAX_RANK
 from data.store.errors import Invalid
 
 FILE_NAME = "understudy.toml"
@@ -36,9 +38,12 @@ LAST_PORT = 65535
 Port = Annotated[int, Field(ge=0, le=LAST_PORT)]
 
 
-def _number(value: Any) -> Any:
-    """Text of digits as a number: what the environment gives where only certain numbers fit."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+def _rank(value: int) -> int:
+    """A rank that an engine can be started for; 0: the largest one needed."""
+    if value not in (0, *COMMON_RANKS):
+        *others, last = COMMON_RANKS
+        raise ValueError(f"it must be 0, {', '.join(map(str, others))} or {last}")
+    return value
 
 
 def _listed(value: Any) -> Any:
@@ -46,7 +51,7 @@ def _listed(value: Any) -> Any:
     return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 
-Rank = Annotated[Literal[0, 8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(_number)]
+Rank = Annotated[int, AfterValidator(_rank)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 TIME = r"([01]\d|2[0-3]):[0-5]\d"
 LEAST_MINUTES = 10  # of the hours in which an engine may sleep
@@ -161,7 +166,7 @@ class ServingSettings(Section):
     @property
     def rank_limit(self) -> int:
         """The largest rank of an adapter that can be served."""
-        return self.max_lora_rank or 512
+        return self.max_lora_rank or MAX_RANK
 
 
 class BotSettings(Section):

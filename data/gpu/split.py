@@ -20,6 +20,7 @@ from data.gpu.memory import (
     serving_need,
     tuning_need,
 )
+from data.lora_limits import COMMON_RANKS
 from data.store.errors import Conflict
 
 LARGEST_SHARE = 0.95  # of the engine: the driver and others want some, too
@@ -28,7 +29,6 @@ USUAL_LORAS, USUAL_RANK = 5, 64  # adapters in a batch, of the engine that room 
 AT_ONCE = 8  # requests of the greatest length that its cache should hold
 SMALLEST_PASS = 256  # tokens
 SMALLEST_LENGTH = 512  # of a request
-RANKS = (256, 128, 64, 32, 16, 8)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _smaller_runs(plan: TuningPlan, new: bool) -> Iterator[Change]:
         least = replace(least, nf4=True)
         words = " and ".join(filter(None, [words, "ask for quantization=nf4"]))
         yield Change(words, least)
-    for rank in (r for r in RANKS if new and r < plan.rank):
+    for rank in (r for r in reversed(COMMON_RANKS) if new and r < plan.rank):
         also = " and ".join(filter(None, [words, f"lower rank from {plan.rank} to {rank}"]))
         yield Change(also, replace(least, rank=rank))
 

@@ -13,12 +13,12 @@ from sqlite_utils import Database
 
 from data.adapters import registry
 from data.config.settings import ServingSettings
+from data.lora_limits import COMMON_RANKS, MAX_RANK
 from data.store.db import value
 
 FEWEST_LORAS = 5  # base@0, a live one, its fall-back, two in comparison
 FEWEST_CPU_LORAS = 32  # they take memory only when there are so many
 LOWEST_RANK = 32  # twice the default recipe's; 64 would double what every place costs
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _largest_rank(db: Database, wanted: frozenset[int]) -> int:
     marks = ", ".join("?" * len(wanted))
     sql = f"SELECT max(rank) FROM adapters WHERE id IN ({marks})"  # noqa: S608 - question marks
     largest = max(value(db, sql, sorted(wanted)) or 0, LOWEST_RANK)
-    return next((rank for rank in RANKS if rank >= largest), RANKS[-1])
+    return next((rank for rank in COMMON_RANKS if rank >= largest), MAX_RANK)
 
 
 def _room_for(count: int) -> int:

@@ -23,9 +23,10 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
 from tuning.model.chat_template import stop_ids
-from tuning.recipe.recipe import REFUSED_TARGETS, Recipe
+from tuning.recipe.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -289,7 +290,7 @@ def _linear_paths(model: nn.Module) -> list[str]:
         for path, module in model.named_modules()
         if isinstance(module, kinds)
         and module is not head
-        and path.rsplit(".", 1)[-1] not in REFUSED_TARGETS
+        and path.rsplit(".", 1)[-1] not in UNSERVED_MODULES
     ]
 
 

@@ -19,14 +19,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from data.lora_limits import COMMON_RANKS, MAX_RANK, UNSERVED_MODULES
 from data.store.errors import Invalid
 
 LossTurns = Literal["all", "last"]
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM serves (it also takes 1)
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
-REFUSED_TARGETS = ("lm_head", "embed_tokens", "wte", "embed_out")  # vLLM serves no LoRA on these
 ALIASES = {  # short names, on a command line and in a file
     "rate": "learning_rate",
     "lr": "learning_rate",
@@ -58,7 +57,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = 16
-    """Width of the adapter; one of RANKS, at most `serving.max_lora_rank`."""
+    """Width of the adapter; one of COMMON_RANKS, at most `serving.max_lora_rank`."""
     alpha: float = Field(default=32, gt=0)
     """The adapter's output is scaled by alpha / rank (see `rslora`)."""
     dropout: float = Field(default=0.0, ge=0, le=0.9)
@@ -171,8 +170,8 @@ class Recipe(BaseModel):
 
     def check_servable(self, max_lora_rank: int) -> None:
         """Raises Invalid when the engine could not serve what this recipe makes."""
-        if self.rank not in RANKS:
-            ranks = ", ".join(str(r) for r in RANKS)
+        if self.rank not in COMMON_RANKS:
+            ranks = ", ".join(str(r) for r in COMMON_RANKS)
             raise Invalid(f"rank is {self.rank}; the engine serves {ranks}.")
         if self.dora:
             raise Invalid("dora is on, and the engine cannot serve DoRA adapters. Leave it off.")
@@ -184,7 +183,7 @@ class Recipe(BaseModel):
         if isinstance(self.target_modules, tuple):
             if not self.target_modules:
                 raise Invalid("target_modules names no module.")
-            refused = [n for n in self.target_modules if n.split(".")[-1] in REFUSED_TARGETS]
+            refused = [n for n in self.target_modules if n.split(".")[-1] in UNSERVED_MODULES]
             if refused:
                 raise Invalid(f"target_modules has {refused[0]}, which the engine cannot serve.")
 
@@ -262,7 +261,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
     """Raises Invalid for overrides that no recipe takes, or no engine could serve: said when a
     run is asked for, rather than when it starts."""
     asked = Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=overrides)
-    asked.check_servable(max(RANKS))
+    asked.check_servable(MAX_RANK)
 
 
 def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:

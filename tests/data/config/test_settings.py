@@ -89,8 +89,8 @@ def example_of(section: str, key: str) -> str:
     field = SECTIONS[section].model_fields[key]
     if key in ("max_attempts", "max_model_len", "replicas"):  # these have bounds of their own
         return str(int(field.default) + 1)
-    if key in ("sleep_hours", "digest_at"):
-        return {"sleep_hours": "22:00-06:00", "digest_at": "07:30"}[key]
+    if own := {"sleep_hours": "22:00-06:00", "digest_at": "07:30", "max_lora_rank": "32"}.get(key):
+        return own
     if isinstance(field.default, bool):
         return str(not field.default).lower()
     if (section, key) == ("serving", "url"):

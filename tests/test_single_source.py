@@ -1,0 +1,83 @@
+"""Facts that several packages need are written down once; a second copy fails here.
+
+Each rule reads the syntax trees of the product. `COPIES` proves that every rule finds a copy.
+"""
+
+import ast
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data.lora_limits import COMMON_RANKS, RANKS, UNSERVED_MODULES
+
+ROOT = Path(__file__).parents[1]
+TOP = ("bot", "data", "serving", "tools", "tuning")
+
+Rule = Callable[[ast.AST], Iterator[int]]  # the lines of a tree that state the fact
+
+
+def constants(node: ast.AST) -> list[object]:
+    """The constants that a tuple, list, set or `Literal[...]` consists of; [] for anything else."""
+    if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "Literal":
+        node = node.slice
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return [each.value for each in node.elts if isinstance(each, ast.Constant)]
+    return []
+
+
+def lora_ranks(tree: ast.AST) -> Iterator[int]:
+    """Lists with at least four of vLLM's ranks and no other number but 0."""
+    for node in ast.walk(tree):
+        found = set(constants(node))
+        if len(found) > 3 and found <= {0, *RANKS}:
+            yield node.lineno  # type: ignore[attr-defined]
+
+
+def unserved_modules(tree: ast.AST) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if len(set(constants(node)) & set(UNSERVED_MODULES)) > 1:
+            yield node.lineno  # type: ignore[attr-defined]
+
+
+RULES: dict[Rule, str] = {  # and the one module that states the fact
+    lora_ranks: "data/lora_limits.py",
+    unserved_modules: "data/lora_limits.py",
+}
+COPIES: list[tuple[Rule, str]] = [
+    (lora_ranks, "RANKS = (256, 128, 64, 32, 16, 8)"),
+    (lora_ranks, "Rank = Annotated[Literal[0, 8, 16, 32, 64], Before(number)]"),
+    (lora_ranks, "def f(rank): return rank in [8, 16, 32, 64, 128]"),
+    (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_fact_is_stated_in_one_module(rule: Rule) -> None:
+    found = {
+        str(file.relative_to(ROOT))
+        for top in TOP
+        for file in (ROOT / top).rglob("*.py")
+        if any(rule(ast.parse(file.read_text(encoding="utf-8"))))
+    }
+    assert found == {RULES[rule]}
+
+
+@pytest.mark.parametrize(("rule", "source"), COPIES)
+def test_a_copy_is_found(rule: Rule, source: str) -> None:
+    assert set(rule(ast.parse(source))) == {1}
+
+
+def test_the_ranks_are_those_of_the_installed_vllm() -> None:
+    installed = importlib.util.find_spec("vllm")
+    if installed is None or not installed.submodule_search_locations:
+        pytest.skip("vLLM is not installed")
+    file = Path(installed.submodule_search_locations[0]) / "config" / "lora.py"
+    stated = [
+        constants(node.value)
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MaxLoRARanks"
+    ]
+    assert stated == [list(RANKS)]
+    assert set(COMMON_RANKS) == set(RANKS) - {1}
