@@ -6,7 +6,7 @@ CPU := $(VENV)/.cpu-installed
 DEV := $(VENV)/.dev-installed
 DEMO_ARGS ?=
 
-.PHONY: help demo test test-fast check install install-gpu dev lock pocket bench clean
+.PHONY: help demo test test-fast check install install-gpu dev lock docs pocket bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,11 @@ $(CPU): requirements/cpu.txt requirements/install-cpu.sh pyproject.toml
 $(DEV): $(CPU) requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
 	@touch $@
+
+docs: $(DEV) ## write the reference pages and the Slack pictures in docs/ from the code
+	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tests.bot.slack.test_docs
+	@$(BIN)/python -m tests.bot.slack.test_member_docs
 
 lock: $(DEV) ## resolve requirements/*.in into the pinned lists
 	@sh requirements/lock.sh $(BIN)/uv

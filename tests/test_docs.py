@@ -1,18 +1,19 @@
 """What the README and docs/ say can be found: links, settings, commands."""
 
+import difflib
 import re
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from pydantic import SecretStr
 
 from bot.app import create_app
 from bot.cli import main
-from data.config.settings import SECTIONS, Settings
+from data.config.settings import Settings
 from data.store.db import Store
 from tests.bot.api.test_routes import MEMBERS, REVIEWERS, _flat
+from tools.reference import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -73,25 +74,12 @@ def test_every_route_is_listed_with_who_may_use_it(tmp_path: Path) -> None:
         assert {r for r, who in listed.items() if who == role} == {" ".join(r) for r in routes}
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_setting_is_listed_with_its_default(section: str) -> None:
-    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
-    part = text.split(f"## [{section}]\n")[1].split("\n## ")[0]
-    listed = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \| .+ \|$", part, re.M))
-
-    fields = SECTIONS[section].model_fields
-    assert listed == {name: shown(field.default) for name, field in fields.items()}
-
-
-def shown(default: Any) -> str:
-    """As TOML writes it."""
-    match default:
-        case bool():
-            return str(default).lower()
-        case SecretStr():
-            return '""'
-        case str():
-            return f'"{default}"'
-        case ():
-            return "[]"
-    return str(default)
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_the_reference_pages_are_up_to_date(name: str) -> None:
+    found, wanted = (ROOT / "docs" / name).read_text(encoding="utf-8"), pages.page(name)
+    diff = "\n".join(
+        difflib.unified_diff(
+            found.splitlines(), wanted.splitlines(), f"docs/{name}", "the code", lineterm="", n=1
+        )
+    )
+    assert found == wanted, f"Run `python -m tools.reference`, or `make docs`.\n{diff}"

@@ -63,12 +63,19 @@ class Section(BaseModel):
 
 
 class BaseModelSettings(Section):
-    """`[base]`: the model that adapters are trained against and served on. One per deployment."""
+    """The model that adapters are trained on and served with. One per deployment."""
 
     model: str = Field(
-        default="pocket", min_length=1
-    )  # "pocket" (shipped), a local folder, or a name on a model hub
-    accept_licence: str = ""  # the name of a restrictive licence that allows your use of the model
+        default="pocket",
+        min_length=1,
+        description='The base model: `"pocket"` (shipped), a local folder, or a name on a model '
+        'hub, such as `"Qwen/Qwen3-4B-Instruct-2507"`.',
+    )
+    accept_licence: str = Field(
+        default="",
+        description="The name of the model's licence, if that licence is restrictive and you have "
+        "checked that it allows your use.",
+    )
 
     @property
     def path(self) -> str:
@@ -77,32 +84,57 @@ class BaseModelSettings(Section):
 
 
 class TuningSettings(Section):
-    """`[tuning]`: how adapters are made, where a recipe does not say otherwise."""
+    """How adapters are trained, where a recipe does not say otherwise."""
 
     auto_retrain_pairs: int = Field(
-        default=0, ge=0
-    )  # queue a retrain after so many new pairs; 0: never
+        default=0,
+        ge=0,
+        description="Queue a retrain of a domain when it has this many newly approved pairs. "
+        "`0`: never.",
+    )
     threads: int = Field(
-        default=0, ge=0
-    )  # CPU threads of a run; 0: half of the cores, at least one
+        default=0,
+        ge=0,
+        description="CPU threads of a tuning run. `0`: half of the cores, at least one.",
+    )
     max_attempts: int = Field(
-        default=2, ge=1, le=10
-    )  # a run that crashed its process is tried again
+        default=2,
+        ge=1,
+        le=10,
+        description="How often a run is started in all if its process crashes. After the last "
+        "attempt the run has failed.",
+    )
 
 
 class GateSettings(Section):
-    """`[gate]`: what a new adapter has to show before people may get it."""
+    """The checks that a new adapter must pass before people can get it."""
 
-    enforce: bool = True  # off: what fails is reported, and the adapter is a candidate all the same
+    enforce: bool = Field(
+        default=True,
+        description="Reject adapters that fail the gate. `false`: the gate only reports, and the "
+        "adapter becomes a candidate anyway.",
+    )
     margin: float = Field(
-        default=0.02, ge=0, le=1
-    )  # token F1 that may be lost on golden and replay questions, and share of validation loss
+        default=0.02,
+        ge=0,
+        le=1,
+        description="The loss of quality that the gate allows: token F1 on golden and replayed "
+        "questions, and the relative increase of the validation loss.",
+    )
     chance: float = Field(
-        default=0.05, gt=0, lt=1
-    )  # a loss that luck explains with at least this probability does not count
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Significance level of the gate. A loss of quality counts only if chance alone "
+        "would cause it with a lower probability than this.",
+    )
     parity: float = Field(
-        default=0.99, ge=0, le=1
-    )  # share of the trainer's answer tokens that an engine must find likeliest, near ties aside
+        default=0.99,
+        ge=0,
+        le=1,
+        description="The share of the trainer's answer tokens that an engine must also find "
+        "likeliest. Near ties do not count.",
+    )
 
 
 def _is_address(url: str) -> bool:
@@ -114,29 +146,88 @@ def _is_address(url: str) -> bool:
 
 
 class ServingSettings(Section):
-    """`[serving]`: the engines. With `url` engines that somebody else runs are used."""
+    """The vLLM engines: started here, or, with `url`, run by you."""
 
-    url: Urls = ()  # one or several; the settings about starting an engine are then without effect
-    replicas: int = Field(default=1, ge=1, le=16)  # engines of our own, on ports from `port` on
+    url: Urls = Field(
+        default=(),
+        description="Addresses of engines that you run yourself, such as "
+        '`["http://10.0.0.5:8000"]`. The settings about starting an engine then have no effect.',
+    )
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="The number of engines to start, on consecutive ports from `port` on. With two "
+        "or more, a crash or a restart does not interrupt answers.",
+    )
     port: int = Field(
-        default=8100, ge=1, le=LAST_PORT
-    )  # loopback only: vLLM's own API is open to whoever reaches it
-    max_model_len: int = Field(default=1024, ge=128)
-    max_loras: int = Field(default=0, ge=0, le=256)  # adapters in one batch; 0: from the registry
-    max_lora_rank: Rank = 0  # 0: from the registry
-    quantization: Literal["none", "bitsandbytes"] = "none"
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+        default=8100,
+        ge=1,
+        le=LAST_PORT,
+        description="The port of the first engine. Engines listen on loopback only, because vLLM's "
+        "own API has no access control.",
+    )
+    max_model_len: int = Field(
+        default=1024,
+        ge=128,
+        description="The length limit in tokens of a question with its history and its answer.",
+    )
+    max_loras: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="The number of adapters in one batch. `0`: as many as there are to serve.",
+    )
+    max_lora_rank: Rank = Field(
+        default=0,
+        description="The largest adapter rank that engines accept. `0`: the largest rank among the "
+        "adapters to serve.",
+    )
+    quantization: Literal["none", "bitsandbytes"] = Field(
+        default="none",
+        description='`"bitsandbytes"` serves the base model in NF4, as it is trained on.',
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="bfloat16", description="The precision of the base model's weights."
+    )
     canary_agreement: float = Field(
-        default=0.9, ge=0, le=1
-    )  # share of an adapter's canary tokens that an engine must agree on before people get it
-    gpu_memory_fraction: float = Field(default=0.85, gt=0, le=1)
-    gpu_sharing: Literal["off", "split", "sleep"] = "off"  # one GPU for serving and tuning
-    sleep_hours: str = ""  # gpu_sharing "sleep": local time when runs may stop the answers
-    kv_cache_gib: int = Field(default=1, ge=1)  # CPU engine only
+        default=0.9,
+        ge=0,
+        le=1,
+        description="The share of an adapter's reference outputs (the first tokens of a few "
+        "answers, recorded by training) that an engine must reproduce before people get the "
+        "adapter.",
+    )
+    gpu_memory_fraction: float = Field(
+        default=0.85,
+        gt=0,
+        le=1,
+        description="The share of the GPU's memory that the engine may use.",
+    )
+    gpu_sharing: Literal["off", "split", "sleep"] = Field(
+        default="off",
+        description='How serving and tuning share one GPU. `"split"`: both hold memory at the same '
+        'time. `"sleep"`: the engine sleeps while a run tunes.',
+    )
+    sleep_hours: str = Field(
+        default="",
+        description='With `gpu_sharing = "sleep"`: the hours, in local time, when the engine may '
+        'sleep for a run, such as `"22:00-06:00"`. At least ten minutes. `""`: at any time.',
+    )
+    kv_cache_gib: int = Field(
+        default=1,
+        ge=1,
+        description="GiB of memory for the KV cache of each engine. CPU engines only.",
+    )
     threads: int = Field(
-        default=0, ge=0
-    )  # CPU engines only, of all replicas together; 0: half of the cores
-    start_timeout_s: int = Field(default=300, ge=10)
+        default=0,
+        ge=0,
+        description="CPU threads of all engines together. CPU engines only. `0`: half of the "
+        "cores.",
+    )
+    start_timeout_s: int = Field(
+        default=300, ge=10, description="Seconds that an engine may take to start."
+    )
 
     @field_validator("url")
     @classmethod
@@ -170,50 +261,125 @@ class ServingSettings(Section):
 
 
 class BotSettings(Section):
-    """`[bot]`: the HTTP side and how answers are asked for."""
+    """The HTTP service, and how it requests answers from the engines."""
 
-    host: str = "127.0.0.1"
-    port: Port = 8080
-    max_tokens: int = Field(default=256, ge=1)
-    temperature: float = Field(default=0.0, ge=0, le=2)
+    host: str = Field(
+        default="127.0.0.1",
+        description='The address to listen on. `"0.0.0.0"` accepts connections from other '
+        "machines.",
+    )
+    port: Port = Field(
+        default=8080, description="The port of the HTTP API, the web chat and Slack's requests."
+    )
+    max_tokens: int = Field(
+        default=256, ge=1, description="The length limit of an answer, in tokens."
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="The sampling temperature. `0`: always the likeliest answer.",
+    )
     history_turns: int = Field(
-        default=6, ge=0
-    )  # earlier questions of a conversation that are sent along
-    max_prompt_chars: int = Field(default=8_000, ge=1)
-    max_in_flight: int = Field(default=64, ge=1)  # answers at once from one engine replica
+        default=6,
+        ge=0,
+        description="The number of earlier questions of a conversation that the model sees, with "
+        "their answers.",
+    )
+    max_prompt_chars: int = Field(
+        default=8_000, ge=1, description="The length limit of a question, in characters."
+    )
+    max_in_flight: int = Field(
+        default=64, ge=1, description="The number of answers that one engine writes at once."
+    )
     max_waiting: int = Field(
-        default=256, ge=0
-    )  # questions for each replica that wait for their turn; more are told to try again
+        default=256,
+        ge=0,
+        description="The number of questions that may wait for each engine. Further questions are "
+        "refused with a request to try again.",
+    )
     engine_wait_s: int = Field(
-        default=60, ge=0
-    )  # a question waits so long for an engine that is being started again
-    web_chat: bool = True  # the page at / answers whoever can reach it; off: API keys only
-    answer_timeout_s: int = Field(default=120, ge=1)
+        default=60,
+        ge=0,
+        description="Seconds that a question waits for an engine that is restarting.",
+    )
+    web_chat: bool = Field(
+        default=True,
+        description="Serve the web chat at `/`, which answers anyone who can reach the port. "
+        "`false`: only API keys and Slack.",
+    )
+    answer_timeout_s: int = Field(
+        default=120, ge=1, description="Seconds that an answer may take in all."
+    )
 
 
 class SlackSettings(Section):
-    """`[slack]`: off until tokens are given."""
+    """The Slack front end. The secrets belong in the environment, not in the file."""
 
-    mode: Literal["off", "socket", "http"] = "off"
-    bot_token: SecretStr = SecretStr("")
-    app_token: SecretStr = SecretStr("")  # Socket Mode
-    signing_secret: SecretStr = SecretStr("")  # signed HTTP
-    client_id: str = ""  # with the two below: several workspaces install the bot, over HTTP
-    client_secret: SecretStr = SecretStr("")
-    token_key: SecretStr = SecretStr(
-        ""
-    )  # encrypts their tokens; several with commas: the first one does, the others still decrypt
-    workspaces: tuple[str, ...] = ()  # that may install it, T…; none named: all that Slack lets
-    admins: tuple[str, ...] = ()  # user ids, U…, or T…/U… in a workspace that installed the bot
-    reviewers: tuple[str, ...] = ()
-    admin_group: str = ""  # a user group, S…, whose people are admins
-    reviewer_group: str = ""
-    workspace_admins: bool = False  # the workspace's own admins and owners are admins here
-    allow_guests: bool = False  # guests are answered, and may give commands
-    allow_external: bool = False  # so are people of other organisations, in shared channels
-    digest_channel: str = ""  # C…, told once a day what waits for review; "": no digest
-    digest_at: str = "09:00"  # local time
-    api_url: str = "https://slack.com/api/"
+    mode: Literal["off", "socket", "http"] = Field(
+        default="off",
+        description='How Slack reaches the bot: `"socket"` (Socket Mode) or `"http"` (signed '
+        "requests).",
+    )
+    bot_token: SecretStr = Field(default=SecretStr(""), description="The bot token, `xoxb-…`.")
+    app_token: SecretStr = Field(
+        default=SecretStr(""), description="The app-level token for Socket Mode, `xapp-…`."
+    )
+    signing_secret: SecretStr = Field(
+        default=SecretStr(""), description="The signing secret that verifies requests over HTTP."
+    )
+    client_id: str = Field(
+        default="",
+        description="The app's client ID. With `client_secret` and `token_key`, several workspaces "
+        "can install the bot (HTTP only).",
+    )
+    client_secret: SecretStr = Field(default=SecretStr(""), description="The app's client secret.")
+    token_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="The key that encrypts the tokens of installed workspaces; "
+        "`understudy slack key` makes one. To replace it, put the new key in front of the old one, "
+        "separated by a comma: the first encrypts, and all of them decrypt.",
+    )
+    workspaces: tuple[str, ...] = Field(
+        default=(),
+        description="IDs (`T…`) of the workspaces that may install the bot. Empty: any workspace.",
+    )
+    admins: tuple[str, ...] = Field(
+        default=(),
+        description="User IDs of admins: `U…`, or `T…/U…` for a workspace that installed the bot.",
+    )
+    reviewers: tuple[str, ...] = Field(
+        default=(), description="User IDs of reviewers, in the same form as `admins`."
+    )
+    admin_group: str = Field(
+        default="", description="The ID (`S…`) of a user group whose members are admins."
+    )
+    reviewer_group: str = Field(
+        default="", description="The ID (`S…`) of a user group whose members are reviewers."
+    )
+    workspace_admins: bool = Field(
+        default=False, description="Treat the workspace's admins and owners as admins of the bot."
+    )
+    allow_guests: bool = Field(
+        default=False, description="Let guests ask questions and use commands."
+    )
+    allow_external: bool = Field(
+        default=False,
+        description="Let people of other organisations ask questions and use commands in shared "
+        "channels.",
+    )
+    digest_channel: str = Field(
+        default="",
+        description="The channel that gets a daily digest of pairs to review: `C…`, or `T…/C…` for "
+        'a workspace that installed the bot. `""`: no digest.',
+    )
+    digest_at: str = Field(
+        default="09:00", description="The time of the digest, in local time, as `HH:MM`."
+    )
+    api_url: str = Field(
+        default="https://slack.com/api/",
+        description="The address of Slack's Web API. Change it for tests only.",
+    )
 
     @field_validator("digest_at")
     @classmethod
@@ -245,7 +411,11 @@ class SlackSettings(Section):
 class Settings(Section):
     """The whole of `understudy.toml`."""
 
-    home: Path = Path(".")  # the store, adapter files and logs; relative to the file's folder
+    home: Path = Field(
+        default=Path("."),
+        description="The folder of the store, the adapters, the runs and the logs. A relative path "
+        "starts at the folder of `understudy.toml`.",
+    )
     base: BaseModelSettings = BaseModelSettings()
     tuning: TuningSettings = TuningSettings()
     gate: GateSettings = GateSettings()
