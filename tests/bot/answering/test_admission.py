@@ -91,6 +91,47 @@ async def test_a_persons_questions_stay_in_order() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
+async def order_of(admission: Admission, *people: str) -> list[str]:
+    """Who is answered in which order, when these ask while zoe has the only place."""
+    order: list[str] = []
+
+    async def one(person: str) -> None:
+        await admission.enter(person, ["a"])
+        order.append(person)
+        admission.leave(person, "a")
+
+    tasks = [asyncio.ensure_future(one(person)) for person in people]
+    await settle()
+    admission.leave("zoe", "a")
+    await asyncio.gather(*tasks)
+    return order
+
+
+async def test_questions_that_were_given_up_cost_no_turn() -> None:
+    admission = Admission(1, 20)
+    await admission.enter("zoe", ["a"])
+    given_up = [ask(admission, "ann") for _ in range(3)]
+    await settle()
+    for task in given_up:
+        task.cancel()
+    await settle()
+    assert await order_of(admission, "ann", "bob", "bob") == ["ann", "bob", "bob"]
+
+
+async def test_a_question_that_gave_way_costs_no_turn() -> None:
+    admission = Admission(1, 5)
+    await admission.enter("zoe", ["a"])
+    greedy = [ask(admission, "ann") for _ in range(5)]
+    await settle()
+    newcomer = ask(admission, "bob")
+    await settle()
+    assert isinstance(greedy[4].exception(), TooBusy)
+    for task in (*greedy, newcomer):
+        task.cancel()
+    await settle()
+    assert await order_of(admission, "ann", "dan", "dan") == ["ann", "dan", "dan"]
+
+
 async def test_the_last_quarter_is_kept_for_who_has_nothing() -> None:
     admission = Admission(8, 100)
     greedy = [ask(admission, "ann") for _ in range(100)]

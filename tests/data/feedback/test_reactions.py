@@ -17,6 +17,7 @@ from tests.data import given as made
 ANN = "slack:T1/UANN"
 News = tuple[str, bool, int]  # the mark, whether it stands, when
 UP = {"button up": True, "+1": True, "+1::skin-tone-2": True, "button down": False, "-1": False}
+UP |= {"thumbsup": True, "thumbsdown": False}
 
 
 @pytest.fixture
@@ -84,6 +85,30 @@ def test_old_news_changes_nothing(store: Store, reply: str) -> None:
         assert not reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5)
         assert not reactions.put(db, reply, ANN, "+1", up=True, standing=False, at=4)
     assert len(rows(store.db, "SELECT * FROM feedback")) == 1
+
+
+@pytest.mark.parametrize(
+    ("emoji", "button", "counts"),
+    [("thumbsdown", "button up", 1.0), ("thumbsup", "button down", 0.0), ("-1", "button up", 1.0)],
+)
+def test_the_button_counts_where_an_emoji_was_set_at_the_same_moment(
+    store: Store, domain: Domain, emoji: str, button: str, counts: float
+) -> None:
+    for order in itertools.permutations([(emoji, True, 1), (button, True, 1)]):
+        with store.write() as db:
+            reply = made.reply(db, domain, ANN)
+        assert tell(store, reply, *order) == counts, order
+
+
+def test_of_two_emoji_set_at_the_same_moment_one_and_the_same_counts(
+    store: Store, domain: Domain
+) -> None:
+    seen = set()
+    for order in itertools.permutations([("thumbsup", True, 1), ("thumbsdown", True, 1)]):
+        with store.write() as db:
+            reply = made.reply(db, domain, ANN)
+        seen.add(tell(store, reply, *order))
+    assert seen == {1.0}  # the later name in the alphabet
 
 
 def test_a_mark_on_an_answer_that_is_being_written_counts_at_its_end(

@@ -11,7 +11,7 @@ from data import domains
 from data.domains import Domain
 from data.pairs import datasets, pairs, review_status
 from data.pairs.datasets import EmptyDataset, Part
-from data.pairs.pairs import Draft, Pair
+from data.pairs.pairs import Draft, Pair, Split
 from data.store.db import Store
 from data.store.errors import NotFound
 from tests.data import given as made
@@ -125,6 +125,12 @@ def test_without_a_share_only_marked_facts_are_validation(found: list[Draft]) ->
 def test_a_mark_on_one_phrasing_takes_the_whole_fact_along() -> None:
     found = stored([Draft(f"q{n}", "x", fact="f") for n in range(5)])
     found += stored([Draft("q5", "x", fact="f", split="validation")], start=6)
+    assert set(datasets.split(found, 0.0).values()) == {"validation"}
+
+
+@pytest.mark.parametrize("order", [("train", "validation"), ("validation", "train")])
+def test_a_fact_that_is_marked_both_ways_is_never_trained_on(order: tuple[Split, Split]) -> None:
+    found = stored([Draft(f"q{n}", "x", fact="f", split=mark) for n, mark in enumerate(order)])
     assert set(datasets.split(found, 0.0).values()) == {"validation"}
 
 

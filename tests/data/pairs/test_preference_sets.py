@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from data.conversations import conversations
 from data.domains import Domain
-from data.feedback import feedback
+from data.feedback import feedback, raters
 from data.pairs import pairs, preference_sets
 from data.pairs.preference_sets import TooFewRated
 from data.runs import runs
@@ -78,6 +78,26 @@ def test_the_majority_of_a_thread_counts_once(db: Database, domain: Domain) -> N
     for number, up in enumerate([True, False]):
         feedback.thumb(db, tied, f"slack:T1/V{number}", up)
     assert preference_sets.counts(db, domain) == (1, 0)
+
+
+def test_votes_of_a_quarantined_rater_teach_nothing_until_they_are_released(
+    db: Database, domain: Domain
+) -> None:
+    replies = rated(db, domain, 4, 4)
+    run = asked(db, domain)
+    for reply in replies:
+        feedback.thumb(db, reply, BOB, up=False)
+    given_before = preference_sets.counts(db, domain)
+    raters.quarantine(db, domain, BOB, "votes at random", "cli:ann")
+    after = given.reply(db, domain, ANN)
+    feedback.thumb(db, after, BOB, up=False)
+    assert given_before == (0, 4)  # four answers are liked and disliked alike
+    assert preference_sets.counts(db, domain) == (4, 4)
+    preference_sets.freeze(db, run.id, domain)
+    learned = {one.reply_id: one.liked for one in preference_sets.of_run(db, run.id, 6)}
+    assert learned == dict(zip(replies, [True] * 4 + [False] * 4, strict=True))
+    raters.release(db, domain, BOB, "cli:ann")
+    assert preference_sets.counts(db, domain) == (0, 5)
 
 
 @pytest.mark.parametrize("who", [ANN, BOB], ids=["who asked", "who judged"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import permutation_test
 
 from data.config.settings import GateSettings
 from tuning.evaluation import gate
@@ -109,6 +110,59 @@ def test_a_loss_within_the_margin_passes() -> None:
 
     assert gate.not_worse("golden", after, before, "x", margin=0.02, chance=0.05).passed
     assert not gate.not_worse("golden", after, before, "x", margin=0.005, chance=0.05).passed
+
+
+def test_the_sign_test_of_f1_asks_whether_more_than_the_margin_was_lost() -> None:
+    """Six of forty answers lose 0.2 each: 0.03 on the mean, where 0.02 is allowed. No loss at all
+    would look so once in 64 times; a loss of the margin does so more often than one time in ten."""
+    before, after = [1.0] * 40, [0.8] * 6 + [1.0] * 34
+
+    allowed = gate.not_worse("golden", after, before, "x", margin=0.02, chance=0.05)
+    none = gate.not_worse("golden", after, before, "x", margin=0.0, chance=0.05)
+
+    assert allowed.passed
+    assert allowed.paired is not None
+    assert allowed.paired.chance > 0.1
+    assert none.passed is False
+    assert none.paired is not None
+    assert none.paired.chance == pytest.approx(1 / 64, rel=0.2)
+
+
+def test_the_sign_test_of_losses_asks_whether_they_are_higher_by_more_than_the_margin() -> None:
+    live = [1.0] * 40
+    candidate = [1.2] * 6 + [1.0] * 34
+
+    def found(margin: float) -> gate.Rule:
+        return gate.validation(
+            losses(*candidate), losses(*live), "x", live=True, margin=margin, chance=0.05
+        )
+
+    assert found(0.02).passed
+    assert found(0.0).passed is False
+
+
+def reference_chance(differences: list[float], allowed: float) -> float:
+    """The same test by SciPy: of all ways to flip the signs, the share with so high a mean."""
+    shifted = np.array(differences) - allowed
+    return float(
+        permutation_test(
+            (shifted,),
+            np.mean,
+            permutation_type="samples",
+            alternative="greater",
+            n_resamples=np.inf,
+        ).pvalue
+    )
+
+
+@pytest.mark.parametrize("allowed", [0.0, 0.1, -0.2])
+@pytest.mark.parametrize("n", [2, 5, 10])
+def test_the_chance_is_that_of_a_sign_flip_test(n: int, allowed: float) -> None:
+    differences = np.random.default_rng(n).normal(0.2, 0.5, n).tolist()
+
+    found = paired(differences, [0.0] * n, allowed)
+
+    assert found.chance == pytest.approx(reference_chance(differences, allowed))
 
 
 def test_a_handful_of_golden_questions_cannot_fail_anybody_by_bad_luck() -> None:
