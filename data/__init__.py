@@ -18,6 +18,7 @@ transaction. This package imports nothing else of the project.
 - `people`: roles, API keys, consent
 - `privacy`: personal data, erasure, provenance
 - `gpu`: what fits on a card, and how tuning and serving share it
-- `slack`: Slack's queues and installations
+- `command_queue`: queued commands, from their acknowledgement to their delivered result
+- `slack`: Slack's question queue and installations
 - `monitoring`: alerts
 """

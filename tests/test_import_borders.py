@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.config": "data.lora_limits data.store",
     "data.domains": "data.store",
     "data.people": "data.store",
+    "data.command_queue": "data.store",
     "data.slack": "data.store",
     "data.conversations": "data.store",
     "data.adapters": "data.domains data.lora_limits data.store",

@@ -1,4 +1,4 @@
-"""Who somebody is to the bot: their role, where it comes from, and why they may do nothing."""
+"""Who a person is to the bot: their role, its source, and why they may do nothing."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,13 @@ from bot.commands.commands import Role
 
 @dataclass(frozen=True)
 class Standing:
-    """What the settings and Slack say of a person."""
+    """What a front end knows of the person who gives a command, apart from granted roles."""
 
     person: str  # slack:T1/U2
     role: Role = "member"
-    by: str = ""  # where the role comes from
-    refused: str = ""  # why they may do nothing at all, in a sentence
-    unsure: str = ""  # what Slack could not be asked, in a sentence
-    how: str = ""  # how to become an admin while nobody is
+    by: str = ""  # the source of the role
+    refused: str = ""  # a sentence: why the person may do nothing at all
+    retry: bool = False  # refused because a service could not be reached: trying again may help
+    unsure: str = ""  # a sentence: why the front end could not look up a higher role
+    how: str = ""  # a sentence: how to become an admin while there is none
+    admins: tuple[str, ...] = ()  # admins the front end knows: people, or descriptions of groups

@@ -31,8 +31,8 @@ from bot.slack.workspace import manifest
 from bot.slack.workspace.context import Identity, WorkspaceContext
 from bot.slack.workspace.question_worker import QuestionLease
 from bot.slack.workspace.workspaces import Workspaces
+from data import command_queue
 from data.conversations import conversations
-from data.slack import command_queue as deeds_store
 from data.slack import question_queue
 from data.store.clock import now_us
 from data.store.errors import Invalid, Unavailable, UnderstudyError
@@ -282,7 +282,7 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
 def _forget(db: Database, older_than_us: int) -> None:
     conversations.forget_deliveries(db, older_than_us)
     question_queue.forget(db, older_than_us)
-    deeds_store.forget(db, older_than_us)
+    command_queue.forget(db, older_than_us)
 
 
 def _unusable(error: Exception, setting: str) -> UnderstudyError:

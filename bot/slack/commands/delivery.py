@@ -18,10 +18,10 @@ from bot.slack.render import reports
 from bot.slack.render.blocks import Block, notice_of
 from bot.slack.workspace.context import WorkspaceContext
 from bot.slack.workspace.workspaces import Workspaces
+from data import command_queue
+from data.command_queue import QueuedCommand
 from data.privacy import erasure
 from data.runs import runs
-from data.slack import command_queue
-from data.slack.command_queue import QueuedCommand
 from data.store.clock import now_us
 from data.store.errors import Unavailable, UnderstudyError
 

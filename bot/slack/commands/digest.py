@@ -15,10 +15,10 @@ from bot.slack.client.clock import Clock
 from bot.slack.commands import delivery
 from bot.slack.render import reports
 from bot.slack.workspace.workspaces import Workspaces
+from data import command_queue
 from data.config.settings import SlackSettings
 from data.feedback import feedback_summary
 from data.pairs import review_queue
-from data.slack import command_queue
 from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)

@@ -9,24 +9,22 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from bot.commands import admin, commands, grammar, retrain_plan
+from bot.commands import admin, commands, grammar, retrain_plan, roles
 from bot.commands.standing import Standing
 from bot.experiments import comparisons, stats
 from bot.experiments.explain import explain
 from bot.slack.render import blocks, comparison_reports, reports, run_message
 from bot.slack.render.blocks import Block
 from bot.slack.render.run_message import Followed
-from bot.slack.workspace import roles
-from data import domains
+from data import command_queue, domains
 from data.adapters import registry
+from data.command_queue import How, QueuedCommand
 from data.config.settings import Settings
 from data.domains import Domain
 from data.experiments import decisions, experiments, policies, testers
 from data.people import roles as granted
 from data.privacy import erasure
 from data.runs import runs
-from data.slack import command_queue
-from data.slack.command_queue import How, QueuedCommand
 from data.store.clock import now_us
 from data.store.db import sqlite3
 from data.store.errors import Conflict, Invalid, UnderstudyError
@@ -96,13 +94,13 @@ def _carry_out(
     db: Database, settings: Settings, queued: QueuedCommand, standing: Standing
 ) -> CommandResult:
     command = grammar.parse(queued.command)
-    roles.check(db, settings.slack, standing, command.needs)
+    roles.check(db, standing, command.needs)
     where = Where(queued.team, queued.channel, standing.person)
     match command:
         case commands.RetrainCommand():
             return _retrain(db, where, command, standing.person)
         case commands.GrantRole() | commands.RevokeRole():
-            return CommandResult(_change_role(db, settings, queued.team, command, standing.person))
+            return CommandResult(_change_role(db, queued.team, command, standing))
         case commands.CancelRun():
             run = runs.cancel(db, command.run_id, standing.person)
             return CommandResult(reports.cancelled(run))
@@ -169,16 +167,15 @@ def _retrain(
 
 def _change_role(
     db: Database,
-    settings: Settings,
     team: str,
     command: commands.GrantRole | commands.RevokeRole,
-    who: str,
+    standing: Standing,
 ) -> list[Block]:
     person = f"slack:{team}/{command.user}"
     if isinstance(command, commands.GrantRole):
-        roles.grant(db, settings.slack, person, command.role, who)
+        roles.grant(db, standing, person, command.role)
         return reports.role_granted(command.user, command.role)
-    roles.revoke(db, settings.slack, person, who)
+    roles.revoke(db, standing, person)
     return reports.role_revoked(command.user)
 
 
@@ -190,7 +187,7 @@ def show(
     standing: Standing,
 ) -> list[Block]:
     """What a command that changes nothing shows. Raises Forbidden, NotFound."""
-    roles.check(db, settings.slack, standing, command.needs)
+    roles.check(db, standing, command.needs)
     match command:
         case commands.Help():
             return reports.help_text(roles.role_of(db, standing))

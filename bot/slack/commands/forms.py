@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.commands import admin, commands
+from bot.commands import admin, commands, roles
 from bot.commands.standing import Standing
 from bot.slack.client.stream import SlackPlace
 from bot.slack.commands import argument_forms, delivery, executor
@@ -19,7 +19,7 @@ from bot.slack.handlers import review
 from bot.slack.render import admin_forms, reports
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, section, sentence
-from bot.slack.workspace import roles, views
+from bot.slack.workspace import views
 from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.adapters import registry
@@ -55,10 +55,10 @@ async def open_for(
     told; in the menu, where that is open."""
     async with workspace.telling(place, where.response_url):
         standing = await workspace.roles.standing(place.team, place.user)
-        settings, store = workspace.service.settings, workspace.service.store
+        store = workspace.service.store
 
         def build(db: Database) -> Block:
-            roles.check(db, settings.slack, standing, command.needs)
+            roles.check(db, standing, command.needs)
             return _form(db, workspace, place, where, command, standing)
 
         # a review takes a lease, so it is a write
@@ -78,10 +78,9 @@ async def asking(
 ) -> Block:
     """The form that asks before a command that was chosen in a form. Raises as `open_for` tells."""
     standing = await workspace.roles.standing(place.team, place.user)
-    settings = workspace.service.settings
 
     def build(db: Database) -> Block:
-        roles.check(db, settings.slack, standing, command.needs)
+        roles.check(db, standing, command.needs)
         return _form(db, workspace, place, where, command, standing)
 
     return await workspace.service.store.read(build)
@@ -161,8 +160,7 @@ def _menu(
     standing: Standing,
     result: list[Block],
 ) -> Block:
-    settings = workspace.service.settings
-    roles.check(db, settings.slack, standing, "member")
+    roles.check(db, standing, "member")
     here = executor.Where(place.team, place.channel, standing.person)
     domain = here.domain(db, where.domain or None)
     head = reports.domain_state(admin.domain_status(db, domain))

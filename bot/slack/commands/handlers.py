@@ -19,7 +19,8 @@ from bot.slack.payloads import place_of, team_of
 from bot.slack.render import admin_forms, blocks, form_fields
 from bot.slack.render.admin_forms import Origin
 from bot.slack.workspace.context import WorkspaceContext
-from data.slack import command_queue, question_queue
+from data import command_queue
+from data.slack import question_queue
 from data.store.clock import now_us
 from data.store.errors import UnderstudyError
 

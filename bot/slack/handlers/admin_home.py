@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from bot.commands import admin
+from bot.commands import admin, roles
 from bot.commands.commands import RANK, Role
 from bot.slack.render import admin_forms, reports
 from bot.slack.render.blocks import Block, context, one_line, section, sentence
 from bot.slack.render.run_message import SPARK_WIDTH, sparkline
-from bot.slack.workspace import roles
 from bot.slack.workspace.context import WorkspaceContext
 from data.feedback import feedback_summary
 from data.feedback.feedback_summary import BadAnswer, RatingCounts

@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from bot.commands import roles
 from bot.slack.client.stream import SlackPlace
 from bot.slack.payloads import team_of
 from bot.slack.render import admin_forms, form_fields
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, plain, sentence
-from bot.slack.workspace import roles, views
+from bot.slack.workspace import views
 from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.pairs import pairs, review_queue
@@ -156,10 +157,9 @@ async def _store(
 ) -> Block:
     """Run `write` for the reviewer, whose role is checked in the same transaction."""
     standing = await workspace.roles.standing(team_of(body), str(body["user"]["id"]))
-    settings = workspace.service.settings.slack
 
     def checked(db: Database) -> Block:
-        roles.check(db, settings, standing, "reviewer")
+        roles.check(db, standing, "reviewer")
         return write(db, standing.person)
 
     return await workspace.service.store.submit(checked)

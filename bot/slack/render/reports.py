@@ -206,7 +206,7 @@ def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -
     if settings.reviewer_group:
         lines.append(f"• the user group {settings.reviewer_group}: reviewer, from Slack")
     if not lines:
-        lines = [f"Nobody has a role. Put an id, such as {own.how}, into `admins` under [slack]."]
+        lines = [f"Nobody has a role. {own.how}"]
     shown = [section("\n".join(lines[:MOST_PEOPLE]))]
     if len(lines) > MOST_PEOPLE:
         shown.append(context(f"and {len(lines) - MOST_PEOPLE} more"))

@@ -15,11 +15,13 @@ IN_SLACK: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"pairs review( {NAME})?", r"review\1"),
     )
 )
+# commands that every front end has, named without a front end
+ANYWHERE = (re.compile(r"`(roles(?: (?:add|remove)[^`]*)?)`"), r"`/understudy \1`")
 ELSEWHERE = "(`understudy …` is for whoever runs me, on a command line.)"
 
 
 def in_slack(text: str) -> str:
     """What an error or an alert says, with the commands that there are in Slack."""
-    for pattern, typed in IN_SLACK:
+    for pattern, typed in (*IN_SLACK, ANYWHERE):
         text = pattern.sub(lambda m, t=typed: m.expand(t), text)  # type: ignore[misc]
     return f"{text} {ELSEWHERE}" if "`understudy " in text else text

@@ -1,28 +1,27 @@
-"""Who may do what: the roles of the settings, of Slack, and those that admins have granted.
+"""Roles that Slack and the settings give. `bot/commands/roles.py` adds the granted ones.
 
-A role is the highest of: `admins` and `reviewers` in the settings, the user groups and workspace
-admins that the settings name, and what `/understudy roles add` gave. What Slack says is at most
-five minutes old; where it cannot be asked, nobody is given a role for it. What was granted is read
-in the transaction of the deed itself, so a role that was taken away counts no more.
+The settings name people (`admins`, `reviewers`), user groups and workspace admins. What Slack says
+is at most five minutes old. If Slack cannot be asked, nobody gets a role from it.
 
-Guests, and people of other organisations in shared channels, may do nothing here, not even ask,
-unless the settings let them; who is named in the settings always may.
+Guests, and people from other organisations in shared channels, may do nothing, not even ask,
+unless the settings allow it or name them.
 """
 
 from dataclasses import replace
-
-from sqlite_utils import Database
 
 from bot.commands.commands import RANK, Role
 from bot.commands.standing import Standing
 from bot.slack.client.user_names import Known, UserNames
 from bot.slack.client.web_api import Transport, WebApi, failure
 from data.config.settings import SlackSettings
-from data.people import roles
-from data.store.errors import Conflict, Forbidden, Unavailable, UnderstudyError
+from data.store.errors import Unavailable
 
 FRESH_S = 300.0
-MOST_NAMED = 5
+UNKNOWN = "Slack could not tell me who you are just now. Try again in a minute."
+FIRST_ADMIN = (
+    "Whoever runs Understudy can make you one: put your id, {id}, into `admins` under [slack] in "
+    "understudy.toml, then restart the bot."
+)
 
 
 class Roles:
@@ -40,14 +39,21 @@ class Roles:
 
     async def standing(self, team: str, user: str) -> Standing:
         """What is known of a person outside of the store."""
-        person, how = f"slack:{team}/{user}", self._id(team, user)
         named = self._named(team, user)
-        settled = Standing(person, named or "member", "the settings" if named else "", how=how)
+        settled = Standing(
+            f"slack:{team}/{user}",
+            named or "member",
+            "the settings" if named else "",
+            how=FIRST_ADMIN.format(id=self.id_in_settings(team, user)),
+            admins=self._admins(team),
+        )
         if named == "admin" or (named and not self._higher_in_slack):
             return settled
         known = await self._names.about(user, FRESH_S)
         if known is None or self._api.clock.now() - known.at > FRESH_S + 60:
-            return replace(settled, unsure=UNKNOWN) if named else replace(settled, refused=UNKNOWN)
+            if named:
+                return replace(settled, unsure=UNKNOWN)
+            return replace(settled, refused=UNKNOWN, retry=True)
         if refused := self.refused(known, team):
             return settled if named else replace(settled, refused=refused)
         try:
@@ -118,84 +124,15 @@ class Roles:
             return "admin"
         return "reviewer" if names & set(self._settings.reviewers) else None
 
-    def _id(self, team: str, user: str) -> str:
+    def id_in_settings(self, team: str, user: str) -> str:
+        """The id by which the settings name a person of this workspace."""
         return user if self._own else f"{team}/{user}"
 
-
-UNKNOWN = "Slack could not tell me who you are just now. Try again in a minute."
-
-
-def role_of(db: Database, standing: Standing) -> Role:
-    """The highest role that the person has; a member's for who is refused."""
-    given = None if standing.refused else roles.granted(db, standing.person)
-    return max((standing.role, given or "member"), key=lambda role: RANK[role])
-
-
-def check(db: Database, settings: SlackSettings, standing: Standing, needs: Role) -> None:
-    """Raise Forbidden, saying who may, or Unavailable, unless the person may do what `needs` that
-    role. Part of the transaction of the deed."""
-    if standing.refused:
-        raise _refusal(standing)
-    if RANK[role_of(db, standing)] >= RANK[needs]:
-        return
-    if standing.unsure:
-        raise Unavailable(standing.unsure)
-    who = "admins" if needs == "admin" else "reviewers and admins"
-    if not has_admin(db, settings):
-        raise Forbidden(
-            f"Only {who} can do that, and nobody is an admin yet. Whoever runs Understudy can make "
-            f"you one: put your id, {standing.how}, into `admins` under [slack] in "
-            "understudy.toml, then restart the bot."
-        )
-    raise Forbidden(f"Only {who} can do that. Ask an admin: {admins(db, settings)}.")
-
-
-def _refusal(standing: Standing) -> UnderstudyError:
-    return Unavailable(UNKNOWN) if standing.refused == UNKNOWN else Forbidden(standing.refused)
-
-
-def has_admin(db: Database, settings: SlackSettings, but: str = "") -> bool:
-    """Whether anybody is an admin, apart from the person `but` by a grant."""
-    outside = settings.admins or settings.admin_group or settings.workspace_admins
-    granted = [g for g in roles.list_grants(db) if g.role == "admin" and g.person != but]
-    return bool(outside or granted)
-
-
-def admins(db: Database, settings: SlackSettings) -> str:
-    """Whom to ask, as mentions."""
-    named = [f"<@{admin.rpartition('/')[2]}>" for admin in settings.admins]
-    given = [g.person.rpartition("/")[2] for g in roles.list_grants(db) if g.role == "admin"]
-    named += [f"<@{user}>" for user in given]
-    if settings.workspace_admins:
-        named.append("an admin of this workspace")
-    if settings.admin_group:
-        named.append("somebody of the admins' user group")
-    return ", ".join(list(dict.fromkeys(named))[:MOST_NAMED])
-
-
-def grant(
-    db: Database, settings: SlackSettings, person: str, role: roles.Granted, actor: str
-) -> None:
-    """Give somebody a role. Raises Conflict when that would leave no admin."""
-    if role != "admin":
-        _refuse_last(db, settings, person)
-    roles.grant(db, person, role, actor)
-
-
-def revoke(db: Database, settings: SlackSettings, person: str, actor: str) -> None:
-    """Take a granted role away. Raises Conflict when there is none, or no admin would be left."""
-    _refuse_last(db, settings, person)
-    if not roles.revoke(db, person, actor):
-        user = person.rpartition("/")[2]
-        raise Conflict(
-            f"<@{user}> has no role that was given with `/understudy roles add`. Roles from the "
-            "settings or from Slack are changed there: `/understudy roles` shows where each is."
-        )
-
-
-def _refuse_last(db: Database, settings: SlackSettings, person: str) -> None:
-    if roles.granted(db, person) == "admin" and not has_admin(db, settings, but=person):
-        raise Conflict(
-            "That is the last admin: nobody could undo it. Make somebody else an admin first: "
-            "`/understudy roles add @PERSON admin`."
-        )
+    def _admins(self, team: str) -> tuple[str, ...]:
+        """The admins that the settings name: people, then descriptions of groups."""
+        found = [f"slack:{a if '/' in a else f'{team}/{a}'}" for a in self._settings.admins]
+        if self._settings.workspace_admins:
+            found.append("an admin of this workspace")
+        if self._settings.admin_group:
+            found.append("a member of the admins' user group")
+        return tuple(found)

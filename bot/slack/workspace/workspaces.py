@@ -18,7 +18,8 @@ from bot.slack.client.token_encryption import TokenEncryption
 from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
 from bot.slack.payloads import happened_us, team_of, teams_of
 from bot.slack.workspace.context import Identity, SharedState, WorkspaceContext
-from data.slack import command_queue, installations, question_queue
+from data import command_queue
+from data.slack import installations, question_queue
 from data.slack.installations import Installation
 from data.store.clock import now_us
 

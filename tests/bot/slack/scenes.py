@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.commands import admin, grammar, retrain_plan
+from bot.commands import admin, grammar, retrain_plan, roles
 from bot.commands.commands import Choose
 from bot.commands.standing import Standing
 from bot.experiments import decider, stats
@@ -18,8 +18,7 @@ from bot.slack.handlers import admin_home
 from bot.slack.render import admin_forms, blocks, comparison_reports, reports, run_message
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.run_message import Followed
-from bot.slack.workspace import roles
-from data import domains
+from data import command_queue, domains
 from data.adapters import placements, registry
 from data.config.settings import Settings, SlackSettings
 from data.experiments import assignments, decisions, experiments, policies
@@ -30,7 +29,6 @@ from data.pairs.pairs import Draft
 from data.people import roles as granted
 from data.privacy import erasure
 from data.runs import runs
-from data.slack import command_queue
 from data.store.db import Store, StoreFull
 from data.store.errors import UnderstudyError
 from tests.bot.conftest import add_adapter
@@ -138,14 +136,14 @@ def _commands(db: Database) -> list[Scene]:
     running = experiments.running(db, domain.id)
     assert running is not None
     made = decisions.list_decisions(db, running.id)[0]
-    member = Standing(GRACE)
+    member = Standing(GRACE, admins=(ADA,))
     shown: list[tuple[str, str, str, list[Block]]] = [
         ("help", "`/understudy help`", "to an admin; others see what they may do",
          reports.help_text("admin")),
         ("typo", "`/understudy promte 3`", "a typing mistake gets the nearest command",
          _refused(lambda: grammar.parse("promte 3"))),
         ("refused", "`/understudy promote 3`", "to who may not",
-         _refused(lambda: roles.check(db, slack, member, "admin"))),
+         _refused(lambda: roles.check(db, member, "admin"))),
         ("status", "`/understudy status`", "to everybody", reports.status(admin.status(db))),
         ("domains", "`/understudy domains`", "to everybody",
          reports.domain_list(domains.list_domains(db), domain)),

@@ -14,11 +14,10 @@ from bot.commands.standing import Standing
 from bot.slack.commands import argument_forms, executor
 from bot.slack.render import admin_forms
 from bot.slack.render.admin_forms import Origin
-from data import domains
+from data import command_queue, domains
 from data.config.settings import Settings, SlackSettings
 from data.pairs import pairs
 from data.pairs.pairs import Draft
-from data.slack import command_queue
 from data.store.clock import now_us
 from data.store.db import Store, row, rows
 from tests.bot.slack.conftest import ADMIN, Bot

@@ -4,14 +4,13 @@ import pytest
 from sqlite_utils import Database
 
 from bot.experiments import decider
-from data import domains
+from data import command_queue, domains
 from data.adapters import registry
 from data.experiments import experiments, policies
 from data.pairs import pairs
 from data.pairs.pairs import Draft
 from data.people import roles
 from data.runs import runs
-from data.slack import command_queue
 from tests.bot.conftest import add_adapter
 from tests.bot.experiments.test_decider import rate
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot

@@ -17,6 +17,8 @@ SAID = {
     "`understudy tune`": "`/understudy retrain`",
     "`understudy tune helpdesk --full`": "`/understudy retrain helpdesk --full`",
     "`understudy pairs review helpdesk`": "`/understudy review helpdesk`",
+    "`roles` lists them": "`/understudy roles` lists them",
+    "first: `roles add <@U2> admin`.": "first: `/understudy roles add <@U2> admin`.",
 }
 
 

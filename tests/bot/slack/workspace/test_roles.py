@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from bot.commands.roles import role_of
 from bot.slack import app as front
 from bot.slack.client.clock import Clock
-from bot.slack.workspace.roles import FRESH_S, Roles, role_of
+from bot.slack.workspace.roles import FRESH_S, Roles
 from data.config.settings import SlackSettings
 from data.people import roles
 from tests.bot.slack.commands.test_handlers import command
