@@ -1,16 +1,13 @@
-"""The one flow of an answer, whichever front end asks.
+"""How a question becomes an answer. Every front end uses this one flow.
 
-- `admission`: who may ask an engine now, and who waits: bounded and fair between people
-- `assignment`: who answers a person: a pinned adapter, the variant of a running comparison, the
-  live adapter, or the bare base; and who stands in, when that one cannot
-- `chat`: the one flow of a message, for every front end; it knows neither Slack nor HTTP
-- `circuit_breaker`: the circuit breaker: what has just failed is left alone for a while, then tried
-  with one request
-- `plan`: what the store knows that decides an answer, read at once
-- `prompt`: a question, and what the model is sent for it: system prompt, earlier turns, sampling
-- `recording`: what the store keeps of an answer: that it was begun, who writes it, how it ended
-- `side_by_side`: two blinded answers to one question, in a comparison that asks for them now and
-  then
-- `writing`: one answer on its way from the engines: who writes it, and who goes on when that one
-  fails
+- `admission`: a bounded queue in front of the engines that is fair between people
+- `assignment`: the adapter that answers a person (pinned, a variant, live or the bare base) and its
+  fallbacks
+- `chat`: the flow of one message, for every front end; it knows neither Slack nor HTTP
+- `circuit_breaker`: stops requests to a replica or adapter that has just failed, then probes it
+- `plan`: everything in the store that decides one answer, read in one go
+- `prompt`: a question and the prompt sent for it: system prompt, earlier turns, sampling
+- `recording`: how the store records an answer: its start, its adapter and replica, its end
+- `side_by_side`: two blinded answers to one question, for comparisons that ask for a preference
+- `writing`: one answer being written: which engine writes it, and failover when that engine fails
 """

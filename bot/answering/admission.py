@@ -1,18 +1,19 @@
-"""Who may ask an engine now, and who waits: bounded and fair between people.
+"""Admission control: a bounded queue in front of the engines that is fair between people.
 
-Each replica writes at most `running` answers at once; for each replica at most `waiting` questions
-wait. A waiting question names the replicas that would do and gets the first place that comes free
-at one of them.
+Each replica writes at most `running` answers at once, and at most `waiting` questions wait for each
+replica. A waiting question lists the replicas that can answer it and takes the first slot that
+becomes free at one of them.
 
-People take turns, each with their own questions in order: start-time fair queueing (Goyal, Vin and
-Cheng, SIGCOMM 1996) in which an answer is the unit. A question's turn is one after the person's
-last, but never before the turn that is called now, so nobody saves turns up. The last quarter of a
-replica's places is kept for people who have none, so that nobody waits for another's hundredth
-question. When no more may wait, the newest question of the person with the most gives way to
-somebody who has fewer (a "longest queue drop", McKenney, "Stochastic Fairness Queueing", INFOCOM
-1990); else the newcomer is told when to try again.
+The queue is fair between people and keeps each person's questions in order: start-time fair
+queueing (Goyal, Vin and Cheng, SIGCOMM 1996), where every answer costs one unit. A question's start
+tag is the finish tag of the person's previous question, but never less than the virtual time, so
+nobody accumulates credit while idle. A quarter of a replica's slots is reserved for people who
+have no answer in flight, so that nobody waits for somebody else's hundredth question. When the
+queue is full, the person with the most waiting questions loses their newest one to somebody who has
+fewer ("longest queue drop", McKenney, "Stochastic Fairness Queueing", INFOCOM 1990); otherwise the
+new question is refused with the time after which to retry.
 
-For one event loop: nothing here blocks, and nothing is shared between threads.
+Use it from one event loop: nothing here blocks, and nothing is shared between threads.
 """
 
 import asyncio
@@ -25,163 +26,169 @@ from dataclasses import dataclass
 
 from data.store.errors import Unavailable
 
-KEPT_SHARE = 0.25  # of a replica's places, for people who have none
-FIRST_GUESS_S = 4.0  # how long an answer takes, until one was seen
-MEMORY = 0.1  # weight of the newest answer in the mean
-LONGEST_RETRY_S = 60
+RESERVED_SHARE = 0.25  # of a replica's slots, for people who have no answer in flight
+INITIAL_ANSWER_S = 4.0  # assumed duration of an answer until one has been measured
+SMOOTHING = 0.1  # weight of the newest answer in the moving average of durations
+MAX_RETRY_S = 60
 
 
 class TooBusy(Unavailable):
-    """More questions wait than may."""
+    """The queue is full."""
 
     def __init__(self, retry_after: int) -> None:
         """`retry_after` is in seconds."""
         self.retry_after = retry_after
         when = "a second" if retry_after == 1 else f"about {retry_after} seconds"
-        super().__init__(f"Many questions are waiting. Try again in {when}.")
+        super().__init__(f"Too many questions are waiting. Try again in {when}.")
 
 
 @dataclass(eq=False)
 class _Waiter:
     person: str
     replicas: tuple[str, ...]
-    turn: int  # negative: goes on with an answer, before all others
-    number: int  # in the order of arrival
-    place: asyncio.Future[str]
+    start_tag: int  # negative: resumes an interrupted answer, ahead of everyone else
+    arrival: int  # breaks ties between equal start tags
+    slot: asyncio.Future[str]  # the replica that has the slot
 
 
 class Admission:
-    """The places of all replicas and the queue before them; one per process."""
+    """The slots of all replicas and the queue for them; one per process."""
 
     def __init__(self, running: int, waiting: int) -> None:
-        """Both are numbers for each replica."""
-        self._places = running
-        self._kept = math.ceil(KEPT_SHARE * running) if running > 1 else 0
-        self._most_waiting = waiting
-        self._at: Counter[str] = Counter()  # replica -> answers it is writing
-        self._of: Counter[str] = Counter()  # person -> answers being written
+        """Both limits apply to each replica."""
+        self._slots = running
+        self._reserved = math.ceil(RESERVED_SHARE * running) if running > 1 else 0
+        self._max_waiting = waiting
+        self._by_replica: Counter[str] = Counter()  # answers in flight
+        self._by_person: Counter[str] = Counter()  # answers in flight
         self._queue: list[_Waiter] = []
         self._arrivals = itertools.count()
-        self._turn = 0  # that is called now
-        self._next: dict[str, int] = {}  # person -> the turn of the next question
-        self._seconds = FIRST_GUESS_S
+        self._virtual_time = 0  # the largest start tag that has got a slot
+        self._finish_tags: dict[str, int] = {}  # person -> earliest start tag of the next question
+        self._answer_s = INITIAL_ANSWER_S
         self.refused = 0
-        self.hoping = 0  # questions that wait for an engine that is being started again
+        self.waiting_for_engine = 0  # questions that wait until an engine has restarted
 
     @property
     def running(self) -> int:
         """Answers being written."""
-        return self._at.total()
+        return self._by_replica.total()
 
     @property
     def waiting(self) -> int:
-        """Questions that wait."""
+        """Questions waiting for a slot."""
         return len(self._queue)
 
     def load(self, replica: str) -> int:
-        """Answers that this replica is writing."""
-        return self._at[replica]
+        """The number of answers that this replica is writing."""
+        return self._by_replica[replica]
 
-    async def enter(self, person: str, replicas: Sequence[str], *, goes_on: bool = False) -> str:
-        """Wait for a place at one of `replicas`; returns which. Give it back with `leave`.
+    async def enter(self, person: str, replicas: Sequence[str], *, resuming: bool = False) -> str:
+        """Wait for a slot at one of `replicas` and return that replica. Free it with `leave`.
 
-        `goes_on`: an answer that was begun elsewhere; it waits before all others, and never in
-        vain. Raises TooBusy when too many wait, or when this question gives way to another's."""
-        here = _Waiter(
+        `resuming`: the question was admitted before and moves to another replica; it waits ahead of
+        everyone else and is never refused. Raises TooBusy when the queue is full, or when this
+        question is dropped in favour of somebody who has fewer."""
+        waiter = _Waiter(
             person,
             tuple(replicas),
-            -1 if goes_on else max(self._turn, self._next.get(person, 0)),
+            -1 if resuming else max(self._virtual_time, self._finish_tags.get(person, 0)),
             next(self._arrivals),
             asyncio.get_running_loop().create_future(),
         )
-        free = self._free_for(here)
-        if free is None and not goes_on:
-            self._make_room(here)
-        if not goes_on:
-            self._next[person] = here.turn + 1
-        if free is not None:  # whoever waits could not take this place
-            self._take(here, free)
+        free = self._free_for(waiter)
+        if free is None and not resuming:
+            self._make_room(waiter)
+        if not resuming:
+            self._finish_tags[person] = waiter.start_tag + 1
+        if free is not None:  # nobody in the queue could have taken this slot
+            self._take(waiter, free)
             return free
-        self._queue.append(here)
+        self._queue.append(waiter)
         try:
-            return await here.place
+            return await waiter.slot
         except asyncio.CancelledError:
-            if here in self._queue:
-                self._remove(here)
-            elif here.place.done() and not here.place.cancelled() and not here.place.exception():
-                self.leave(person, here.place.result())  # it was called just then
+            slot = waiter.slot
+            if waiter in self._queue:
+                self._remove(waiter)
+            elif slot.done() and not slot.cancelled() and not slot.exception():
+                self.leave(person, slot.result())  # the slot was granted at the same moment
             raise
 
     @contextlib.contextmanager
-    def hope(self) -> Iterator[None]:
-        """Inside it, a question waits outside of the queue, for there is no engine to queue at."""
-        self.hoping += 1
+    def wait_for_engine(self) -> Iterator[None]:
+        """Count a question that waits outside the queue because no engine is ready."""
+        self.waiting_for_engine += 1
         try:
             yield
         finally:
-            self.hoping -= 1
+            self.waiting_for_engine -= 1
 
     def leave(self, person: str, replica: str, seconds: float | None = None) -> None:
-        """Give a place back; `seconds` is how long a whole answer took there."""
-        _decrease(self._at, replica)
-        _decrease(self._of, person)
+        """Free a slot; `seconds` is how long the answer took, if it is complete."""
+        _decrease(self._by_replica, replica)
+        _decrease(self._by_person, person)
         if seconds is not None:
-            self._seconds += MEMORY * (seconds - self._seconds)
-        self._call()
-        if not self._queue:  # turns matter while somebody waits
-            self._next = {p: turn for p, turn in self._next.items() if p in self._of}
+            self._answer_s += SMOOTHING * (seconds - self._answer_s)
+        self._grant_free_slots()
+        if not self._queue:  # tags matter only while somebody waits
+            self._finish_tags = {
+                person: tag
+                for person, tag in self._finish_tags.items()
+                if person in self._by_person
+            }
 
-    def _call(self) -> None:
-        """Give places that are free to those who are next."""
+    def _grant_free_slots(self) -> None:
+        """Give free slots to the waiting questions with the smallest start tags."""
         while self._queue:
-            able = [(w, r) for w in self._queue if (r := self._free_for(w)) is not None]
-            if not able:
+            eligible = [(w, r) for w in self._queue if (r := self._free_for(w)) is not None]
+            if not eligible:
                 return
-            waiter, replica = min(able, key=lambda one: (one[0].turn, one[0].number))
-            if waiter.place.done():  # cancelled, and about to notice
+            waiter, replica = min(eligible, key=lambda one: (one[0].start_tag, one[0].arrival))
+            if waiter.slot.done():  # cancelled, but its task has not run yet
                 self._remove(waiter)
                 continue
             self._queue.remove(waiter)
             self._take(waiter, replica)
-            waiter.place.set_result(replica)
+            waiter.slot.set_result(replica)
 
     def _free_for(self, waiter: _Waiter) -> str | None:
-        """The least loaded replica with a place that this person may take."""
-        has_none = self._of[waiter.person] == 0 or waiter.turn < 0
-        places = self._places if has_none else self._places - self._kept
-        free = [r for r in waiter.replicas if self._at[r] < places]
-        return min(free, key=self._at.__getitem__, default=None)
+        """The least loaded replica with a slot that this person may take."""
+        may_use_reserved = self._by_person[waiter.person] == 0 or waiter.start_tag < 0
+        slots = self._slots if may_use_reserved else self._slots - self._reserved
+        free = [r for r in waiter.replicas if self._by_replica[r] < slots]
+        return min(free, key=self._by_replica.__getitem__, default=None)
 
     def _take(self, waiter: _Waiter, replica: str) -> None:
-        self._at[replica] += 1
-        self._of[waiter.person] += 1
-        self._turn = max(self._turn, waiter.turn)
+        self._by_replica[replica] += 1
+        self._by_person[waiter.person] += 1
+        self._virtual_time = max(self._virtual_time, waiter.start_tag)
 
     def _remove(self, waiter: _Waiter) -> None:
-        """Take a question out that was not asked, and does not count as a turn."""
+        """Drop a waiting question; it does not count against its person."""
         self._queue.remove(waiter)
-        if waiter.turn >= 0 and waiter.person in self._next:
-            self._next[waiter.person] -= 1
+        if waiter.start_tag >= 0 and waiter.person in self._finish_tags:
+            self._finish_tags[waiter.person] -= 1
 
     def _make_room(self, newcomer: _Waiter) -> None:
-        """See to it that one more may wait. Raises TooBusy."""
-        if len(self._queue) < self._most_waiting * len(newcomer.replicas):
+        """Drop a waiting question if the queue is full. Raises TooBusy if none may be dropped."""
+        if len(self._queue) < self._max_waiting * len(newcomer.replicas):
             return
-        waits = Counter(w.person for w in self._queue if w.turn >= 0)
-        greediest, most = max(waits.items(), key=lambda item: item[1], default=("", 0))
+        waiting = Counter(w.person for w in self._queue if w.start_tag >= 0)
+        heaviest, most = max(waiting.items(), key=lambda item: item[1], default=("", 0))
         self.refused += 1
-        if waits[newcomer.person] + 1 >= most:
+        if waiting[newcomer.person] + 1 >= most:
             raise self._too_busy()
-        newest = max((w for w in self._queue if w.person == greediest), key=lambda w: w.number)
+        newest = max((w for w in self._queue if w.person == heaviest), key=lambda w: w.arrival)
         self._remove(newest)
-        if not newest.place.done():
-            newest.place.set_exception(self._too_busy())
+        if not newest.slot.done():
+            newest.slot.set_exception(self._too_busy())
 
     def _too_busy(self) -> TooBusy:
-        """With the time in which the queue of today empties."""
-        places = self._places * max(1, len(self._at))
-        seconds = self._seconds * (len(self._queue) + 1) / places
-        return TooBusy(max(1, min(LONGEST_RETRY_S, math.ceil(seconds))))
+        """The error, with the estimated time until the present queue is empty."""
+        slots = self._slots * max(1, len(self._by_replica))
+        seconds = self._answer_s * (len(self._queue) + 1) / slots
+        return TooBusy(max(1, min(MAX_RETRY_S, math.ceil(seconds))))
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

@@ -1,12 +1,14 @@
-"""Who answers a person: a pinned adapter, the variant of a running comparison, the live adapter,
-or the bare base; and who stands in, when that one cannot.
+"""Which adapter answers a person: a pinned adapter, the variant of a running comparison, the live
+adapter or the bare base; and which ones are its fallbacks.
 
-After the one that should answer come the live adapter (when it was a variant's turn), the adapter
-that a roll-back would bring back, and the bare base. A stand-in's answer belongs to no variant: it
-is no evidence about either side. A pinned adapter has no stand-in: who names one wants no other.
+The fallbacks are, in order: the live adapter (if a variant should have answered), the adapter that
+a roll-back would restore, and the bare base. An answer from a fallback belongs to no variant, so it
+counts for neither side of a comparison. A pinned adapter has no fallback: whoever pins one wants
+that one and no other.
 
-Nobody new is given a variant while some variant of the comparison is held by no engine: they are
-answered as if there were none. Otherwise only the people of the others would be counted.
+While no engine holds one of the variants, no new person is assigned to the comparison; they are
+answered as if no comparison were running. Otherwise the comparison would only count the people of
+the other variants.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,19 +34,19 @@ BASE = "base"
 class NoEngine(EngineDown):
     """No replica is ready."""
 
-    retry_after = 30  # seconds: an engine takes so long to start, and longer with a large base
+    retry_after = 30  # seconds: a typical start; an engine with a large base takes longer
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One who may answer, and where it can be asked."""
+class Target:
+    """An adapter (or the bare base) that may answer, and the replicas that can run it."""
 
     adapter: Adapter | None  # None: the bare base
-    replicas: tuple[Replica, ...]  # the ready ones that hold it, perhaps none
+    replicas: tuple[Replica, ...]  # the ready replicas that hold it; may be empty
     variant: Variant | None = None
     experiment_id: int | None = None
-    stage: int = 1  # of the experiment, whose shares gave the variant
-    beside: bool = False  # shown beside the person's own variant: no exposure
+    stage: int = 1  # the stage of the experiment whose shares assigned the variant
+    is_second_answer: bool = False  # the second of two blinded answers; counts as no exposure
 
     @property
     def adapter_id(self) -> int | None:
@@ -52,137 +54,137 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """What people are told: `helpdesk@3`, or `base`."""
+        """The name shown to people: `helpdesk@3`, or `base`."""
         return self.adapter.name if self.adapter else BASE
 
     @property
     def served_name(self) -> str:
-        """What the engine is told."""
+        """The model name sent to the engine."""
         return self.adapter.served_name if self.adapter else registry.BASE_SERVED_NAME
 
 
 @dataclass(frozen=True)
 class Route:
-    """Who answers, on which replica, and in whose place."""
+    """The target that answers, the replica that runs it, and the target it replaces, if any."""
 
-    choice: Choice
+    target: Target
     replica: Replica
-    instead_of: Choice | None = None  # who should have answered
+    instead_of: Target | None = None  # the target that should have answered and could not
 
     @property
     def key(self) -> tuple[str, str]:
-        """Replica and adapter, as the circuit breaker knows them."""
-        return self.replica.name, self.choice.name
+        """Replica and adapter, the key of a circuit breaker's circuit."""
+        return self.replica.name, self.target.name
 
 
-Order = tuple[Choice, ...]  # who should answer, then who stands in, at least one
-Holders = Mapping[int, Sequence[Replica]]  # adapter id -> where it is held
+Targets = tuple[Target, ...]  # the intended target first, then its fallbacks; never empty
+Holders = Mapping[int, Sequence[Replica]]  # adapter id -> the replicas that hold it
 
 
-def choose(
+def targets_for(
     db: Database,
     domain: Domain,
     person: str,
     pinned: str | None = None,
-    beside: str | None = None,
-) -> Order:
-    """Who should answer `person` now, and who stands in. `beside` is the label of a variant that
-    answers beside the person's own; it has no stand-in.
+    second_variant: str | None = None,
+) -> Targets:
+    """The target that should answer `person` now, followed by its fallbacks. `second_variant` is
+    the label of the variant that gives the second of two blinded answers; it has no fallback.
 
-    Raises NoEngine when none is ready; for a pinned adapter Invalid, NotFound or
-    AdapterMissing when it is of another domain, not there, or not held by any engine; for a
-    variant beside, AdapterMissing when it is not there any more."""
+    Raises NoEngine when no replica is ready. For a pinned adapter, raises Invalid when it belongs
+    to another domain, NotFound when it does not exist or is not served, and AdapterMissing when no
+    engine holds it. For a second variant, raises AdapterMissing when the comparison has ended."""
     ready = tuple(placements.ready(db))
     if not ready:
         raise NoEngine(_why_no_engine(db))
     held = placements.holders(db, ready)
-    base = Choice(None, ready)
+    base = Target(None, ready)
     if pinned is not None:
         return (base if pinned == f"{domain.name}@base" else _pinned(db, domain, pinned, held),)
     experiment = experiments.running(db, domain.id)
-    if beside is not None:
-        return (_beside(db, experiment, beside, ready, held),)
-    order = []
+    if second_variant is not None:
+        return (_second_target(db, experiment, second_variant, ready, held),)
+    targets = []
     if experiment is not None:
         variant = _variant(db, experiment, person, held)
         if variant is not None:
-            order.append(_choice(db, experiment, variant, ready, held))
+            targets.append(_variant_target(db, experiment, variant, ready, held))
     live = registry.live(db, domain.id)
-    before = registry.previous_live(db, domain.id) if live is not None else None
-    for adapter in (live, before):
+    previous = registry.previous_live(db, domain.id) if live is not None else None
+    for adapter in (live, previous):
         if adapter is not None:
-            order.append(Choice(adapter, tuple(held.get(adapter.id, ()))))
-    return _once_each([*order, base])
+            targets.append(Target(adapter, tuple(held.get(adapter.id, ()))))
+    return _deduplicated([*targets, base])
 
 
 def all_held(experiment: Experiment, held: Holders) -> bool:
-    """Whether every variant can answer."""
+    """Whether some engine can answer for every variant."""
     return all(v.adapter_id is None or v.adapter_id in held for v in experiment.variants)
 
 
 def _variant(db: Database, experiment: Experiment, person: str, held: Holders) -> Variant | None:
-    """The variant whose turn it is; None: the person is in no comparison, or not yet."""
-    place = assignments.place(db, experiment, person)
-    if place is None or not (place.settled or all_held(experiment, held)):
+    """The person's variant, or None if the person is not in the comparison (yet)."""
+    assigned = assignments.place(db, experiment, person)
+    if assigned is None or not (assigned.settled or all_held(experiment, held)):
         return None
-    return place.variant
+    return assigned.variant
 
 
-def _choice(
+def _variant_target(
     db: Database,
     experiment: Experiment,
     variant: Variant,
     ready: tuple[Replica, ...],
     held: Holders,
     *,
-    beside: bool = False,
-) -> Choice:
+    is_second_answer: bool = False,
+) -> Target:
     adapter = registry.by_id(db, variant.adapter_id) if variant.adapter_id else None
-    able = ready if adapter is None else tuple(held.get(adapter.id, ()))
-    return Choice(adapter, able, variant, experiment.id, experiment.stage, beside)
+    replicas = ready if adapter is None else tuple(held.get(adapter.id, ()))
+    return Target(adapter, replicas, variant, experiment.id, experiment.stage, is_second_answer)
 
 
-def _beside(
+def _second_target(
     db: Database,
     experiment: Experiment | None,
     label: str,
     ready: tuple[Replica, ...],
     held: Holders,
-) -> Choice:
+) -> Target:
     variants = experiment.variants if experiment else ()
     for variant in variants:
         if experiment is not None and variant.label == label:
-            return _choice(db, experiment, variant, ready, held, beside=True)
+            return _variant_target(db, experiment, variant, ready, held, is_second_answer=True)
     raise AdapterMissing("The comparison has just ended. Ask again.")
 
 
-def holding(db: Database, choice: Choice) -> Sequence[Replica]:
-    """The ready replicas that hold `choice` now."""
-    if choice.adapter_id is None:
+def replicas_holding(db: Database, target: Target) -> Sequence[Replica]:
+    """The ready replicas that hold `target` now."""
+    if target.adapter_id is None:
         return placements.ready(db)
-    return placements.holders(db).get(choice.adapter_id, [])
+    return placements.holders(db).get(target.adapter_id, [])
 
 
-def _once_each(order: Sequence[Choice]) -> Order:
-    """Without the second mention of anyone."""
-    kept: dict[int | None, Choice] = {}
-    for choice in order:
-        kept.setdefault(choice.adapter_id, choice)
+def _deduplicated(targets: Sequence[Target]) -> Targets:
+    """The targets without repeated adapters; the first one of each stays."""
+    kept: dict[int | None, Target] = {}
+    for target in targets:
+        kept.setdefault(target.adapter_id, target)
     return tuple(kept.values())
 
 
-def _pinned(db: Database, domain: Domain, name: str, held: Holders) -> Choice:
+def _pinned(db: Database, domain: Domain, name: str, held: Holders) -> Target:
     adapter = registry.get(db, name, domain)
     if adapter.domain_id != domain.id:
         raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
-    if adapter.state == "evaluating":  # engines hold it already; people wait until it is judged
+    if adapter.state == "evaluating":  # engines may hold it already, but it is not released yet
         raise NotFound(f"{adapter.name} is still being evaluated. Try again in a minute.")
     if adapter.id in held:
-        return Choice(adapter, tuple(held[adapter.id]))
+        return Target(adapter, tuple(held[adapter.id]))
     if adapter.state == "rejected":
         raise NotFound(f"{adapter.name} was rejected and is not served: {adapter.state_reason}")
     if adapter.state == "retired":
-        raise NotFound(f"{adapter.name} is retired and no longer served. Promote it to use it.")
+        raise NotFound(f"{adapter.name} is retired and not served. Promote it to use it again.")
     raise AdapterMissing(_why_not_held(db, adapter))
 
 
@@ -201,5 +203,5 @@ def _why_no_engine(db: Database) -> str:
     if any(r.state in ("starting", "draining") for r in known):
         return "The engine is starting. Try again in half a minute."
     if any(r.detail != placements.STOPPED for r in known):
-        return "The engine is down; it is started again by itself. Try again in half a minute."
-    return "No engine is running. Start one: `understudy up`, or `understudy serve` alone."
+        return "The engine is down and restarts automatically. Try again in half a minute."
+    return "No engine is running. Start one with `understudy up` or `understudy serve`."

@@ -1,9 +1,10 @@
-"""The one flow of a message, for every front end; it knows neither Slack nor HTTP.
+"""The flow of one message, for every front end; it knows neither Slack nor HTTP.
 
-`Chat.answer(ask)` checks the question, finds who answers (`bot/answering/writing.py`), records
-question and exposure in one transaction, streams from the engine, and records how the answer ended
-before it says so. However an answer ends (done, cut by the engine, cancelled by the reader) the
-text that was shown is kept, with the adapter that wrote it.
+`Chat.answer(ask)` checks the question, finds an adapter and a replica (`bot/answering/writing.py`),
+records the question and the exposure in one transaction, streams the answer from the engine, and
+records the end of the answer before it yields `Ended`. However an answer ends (complete,
+interrupted by the engine, cancelled by the reader), the store keeps the text that was shown and the
+adapter that wrote it.
 """
 
 import asyncio
@@ -46,12 +47,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Started:
-    """The engine has begun to answer; the question is recorded, with who answers it."""
+    """The engine has started to answer; the question and its adapter are recorded."""
 
     reply_id: str
     adapter: str  # helpdesk@3, or base
     variant: str | None  # its label
-    precision: str = ""  # of the base's weights: bfloat16, nf4, ...; '' when not known
+    precision: str = ""  # of the base model's weights: bfloat16, nf4, ...; '' if unknown
     instead_of: str | None = None  # the adapter that should have answered and could not
 
 
@@ -75,15 +76,15 @@ Event = Started | Delta | Ended
 
 
 def fallback_note(adapter: str, instead_of: str | None) -> str:
-    """What people are told under the answer of a stand-in, or ''."""
+    """The note shown below an answer that a fallback wrote; '' for any other answer."""
     if instead_of is None:
         return ""
-    wanted = "The bare base" if instead_of == BASE else instead_of
-    return f"{wanted} could not answer; {'the bare base' if adapter == BASE else adapter} did."
+    intended = "The bare base" if instead_of == BASE else instead_of
+    return f"{intended} could not answer; {'the bare base' if adapter == BASE else adapter} did."
 
 
 class Chat:
-    """Answers questions; one per process. `close` waits for what is still being recorded."""
+    """Answers questions; one per process. `close` waits until every ended answer is recorded."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Chat:
     ) -> None:
         bot = settings.bot
         self.breaker = Breaker()
-        self.stopping = False  # the service ends: an answer that is cut is not its reader's doing
+        self.stopping = False  # True: the service, not the reader, cancels the remaining answers
         self.admission = Admission(bot.max_in_flight, bot.max_waiting)
         self._engines = Engines(store, engine, settings, self.breaker, self.admission)
         self._store = store
@@ -108,12 +109,13 @@ class Chat:
         return self.admission.running
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
-        """Answer `ask`: one Started, any number of Delta, one Ended, in that order.
+        """Answer `ask`: yields one Started, any number of Delta and one Ended, in that order.
 
         Close the generator (`contextlib.aclosing`) or cancel its task to stop the engine; the
-        answer so far is kept as cancelled. Raises Invalid for a question that can't be asked,
-        PromptTooLong when it alone does not fit, TooBusy, EngineDown, AdapterMissing; StreamCut
-        when the engine broke off and nobody could go on, after the pieces that came."""
+        answer so far is kept as cancelled. Raises Invalid for a question that fails a check,
+        PromptTooLong when the question alone exceeds the context, TooBusy, EngineDown or
+        AdapterMissing. Raises StreamCut, after the pieces that arrived, when an answer was
+        interrupted and no other replica could continue it."""
         prompt.check(ask, self._settings.bot.max_prompt_chars)
         writing = Writing(self._engines, ask)
         record = writing.record
@@ -133,7 +135,7 @@ class Chat:
                 raise
             except Exception as error:
                 status: Status = "partial" if record.parts else "failed"
-                with contextlib.suppress(UnderstudyError):  # the first error is the one to tell
+                with contextlib.suppress(UnderstudyError):  # report the first error, not this one
                     await self._close(ask, writing, status, error)
                 raise
             await self._close(ask, writing, "done")
@@ -142,12 +144,12 @@ class Chat:
             writing.leave()
 
     async def close(self) -> None:
-        """Wait until every answer that has ended is recorded."""
+        """Wait until every ended answer is recorded."""
         while self._recording:
             await asyncio.wait(self._recording)
 
     async def close_abandoned(self) -> int:
-        """Mark answers that a stopped process left open as failed; returns how many."""
+        """Mark answers as failed that a dead process left open; returns their number."""
         limit_us = (self._settings.bot.answer_timeout_s + 60) * 1_000_000
 
         def close(db: Database) -> int:
@@ -162,9 +164,9 @@ class Chat:
         status: Status,
         error: BaseException | None = None,
     ) -> None:
-        """Record how an answer ended; goes on when the one who waits for it is cancelled."""
+        """Record how an answer ended, even if the task that waits for it is cancelled."""
         if writing.plan is None:
-            return  # it never began
+            return  # nothing was opened
         record, latency_us = writing.record, writing.record.age_us()
 
         def write(db: Database) -> None:
@@ -181,7 +183,7 @@ class Chat:
             self._on_closed(
                 Closed(
                     writing.plan.domain.name,
-                    writing.route.choice.name,
+                    writing.route.target.name,
                     status,
                     record.first_token_us,
                     latency_us,
@@ -200,8 +202,8 @@ def _started(writing: Writing, ask: Ask) -> Started:
     route = writing.route
     return Started(
         ask.reply_id,
-        route.choice.name,
-        route.choice.variant.label if route.choice.variant else None,
+        route.target.name,
+        route.target.variant.label if route.target.variant else None,
         route.replica.precision,
         route.instead_of.name if route.instead_of else None,
     )

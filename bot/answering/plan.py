@@ -1,4 +1,4 @@
-"""What the store knows that decides an answer, read at once."""
+"""Everything in the store that decides one answer, read in one go."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from bot.answering import assignment
-from bot.answering.assignment import Order
+from bot.answering.assignment import Targets
 from bot.answering.prompt import Ask
 from data import domains
 from data.conversations import conversations
@@ -16,27 +16,28 @@ from serving.client import EngineDown
 
 
 class NobodyCanAnswer(EngineDown):
-    """Who should answer has failed, and everyone who could stand in."""
+    """The intended target and all its fallbacks have failed."""
 
-    def __init__(self, order: Order, why: str, retry_after: int) -> None:
-        """`retry_after` in seconds."""
+    def __init__(self, targets: Targets, reason: str, retry_after: int) -> None:
+        """`retry_after` is in seconds."""
         self.retry_after = retry_after
-        name = order[0].name
-        who = f"{name} cannot" if len(order) == 1 else f"Neither {name} nor a stand-in can"
-        again = "a second" if retry_after == 1 else f"{retry_after} seconds"
-        super().__init__(f"{who} answer now: {why.rstrip('.')}. Try again in {again}.")
+        name = targets[0].name
+        who = f"{name} cannot" if len(targets) == 1 else f"Neither {name} nor a fallback can"
+        because = f": {reason.rstrip('.')}" if reason else ""
+        when = "a second" if retry_after == 1 else f"{retry_after} seconds"
+        super().__init__(f"{who} answer right now{because}. Try again in {when}.")
 
 
 @dataclass(frozen=True)
 class AnswerPlan:
     domain: Domain
-    order: Order  # who should answer, then who stands in
+    targets: Targets  # the intended target first, then its fallbacks
     history: Sequence[Message]  # earlier turns, the oldest first
 
 
 def read(db: Database, ask: Ask, turns: int) -> AnswerPlan:
-    """The plan for `ask` now, with at most so many earlier turns from the store. Raises what
-    `assign.choose` does."""
+    """The plan for `ask` now, with at most `turns` earlier turns from the store. Raises the errors
+    of `assignment.targets_for`."""
     known = conversations.find(db, ask.thread)
     domain = ask.domain
     if known is not None and known.domain_id != domain.id:
@@ -44,6 +45,5 @@ def read(db: Database, ask: Ask, turns: int) -> AnswerPlan:
     history: Sequence[Message] = ask.history or ()
     if ask.history is None and known is not None:
         history = conversations.history(db, known.id, turns)
-    return AnswerPlan(
-        domain, assignment.choose(db, domain, ask.person, ask.pinned, ask.beside), history
-    )
+    targets = assignment.targets_for(db, domain, ask.person, ask.pinned, ask.second_variant)
+    return AnswerPlan(domain, targets, history)

@@ -1,7 +1,8 @@
-"""What the store keeps of an answer: that it was begun, who writes it, how it ended.
+"""How the store records an answer: its start, its adapter and replica, its end.
 
-A reply is opened, and moved to another replica or adapter, only in a transaction that finds the
-adapter held there. So whoever drains an adapter afterwards sees every reply that still needs it.
+A reply is opened, or moved to another replica or adapter, only in a transaction that finds the
+adapter loaded on that replica. Therefore a process that drains an adapter afterwards sees every
+reply that still needs it.
 """
 
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
-from bot.answering.assignment import Choice, Route
+from bot.answering.assignment import Route, Target
 from bot.answering.prompt import Ask
 from data.adapters import placements
 from data.conversations import conversations
@@ -22,7 +23,7 @@ from serving.client import Chunk
 
 @dataclass(frozen=True)
 class Closed:
-    """How an answer ended, for who counts (`bot/runtime/metrics.py`). Times in microseconds."""
+    """How an answer ended, for the metrics (`bot/runtime/metrics.py`). Times in microseconds."""
 
     domain: str
     adapter: str
@@ -36,25 +37,25 @@ class Closed:
 
 @dataclass
 class Record:
-    """What is known of an answer while it is written."""
+    """The state of an answer while it is written."""
 
-    began_ns: int = field(default_factory=time.perf_counter_ns)
+    started_ns: int = field(default_factory=time.perf_counter_ns)
     parts: list[str] = field(default_factory=list)
     first_token_us: int | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     finish_reason: str = ""
-    _earlier_tokens: int = 0  # of the answer, from a replica that broke off
+    _earlier_tokens: int = 0  # tokens from replicas that were interrupted
 
     @property
     def text(self) -> str:
         return "".join(self.parts)
 
     def age_us(self) -> int:
-        return (time.perf_counter_ns() - self.began_ns) // 1000
+        return (time.perf_counter_ns() - self.started_ns) // 1000
 
     def add(self, chunk: Chunk) -> None:
-        """Pieces count as a token each until the engine says how many there were."""
+        """Add a piece. It counts as one token until the engine reports the true number."""
         if chunk.text:
             if self.first_token_us is None:
                 self.first_token_us = self.age_us()
@@ -66,18 +67,19 @@ class Record:
         if chunk.completion_tokens:
             self.completion_tokens = self._earlier_tokens + chunk.completion_tokens
 
-    def go_on(self) -> None:
-        """Another replica goes on with the text; what it counts begins at zero."""
+    def resume(self) -> None:
+        """Another replica continues the text; its token counts start at zero."""
         self._earlier_tokens = self.completion_tokens
 
 
 def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
-    """The question, its reply and the person's exposure. False, and nothing is written, when the
-    adapter may not be asked there any more, or the person is on another variant meanwhile."""
-    choice = route.choice
-    if not placements.can_answer(db, route.replica.name, choice.adapter_id):
+    """Record the question, its reply and the person's exposure. Writes nothing and returns False
+    when the replica no longer accepts requests for the adapter, or when the person has been
+    assigned to another variant in the meantime."""
+    target = route.target
+    if not placements.can_answer(db, route.replica.name, target.adapter_id):
         return False
-    if not _may_see(db, ask, choice):
+    if not _may_see(db, ask, target):
         return False
     thread = conversations.open_thread(db, ask.thread, domain.id, ask.person)
     conversations.ask(
@@ -87,12 +89,12 @@ def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
         person=ask.person,
         text=ask.text,
         external_id=ask.external_id,
-        adapter_id=choice.adapter_id,
-        variant_id=choice.variant.id if choice.variant else None,
+        adapter_id=target.adapter_id,
+        variant_id=target.variant.id if target.variant else None,
         replica=route.replica.name,
         precision=route.replica.precision,
         instead_of=route.instead_of.adapter_id if route.instead_of else None,
-        again_of=ask.again_of,
+        again_of=ask.regenerates,
         continues=ask.continues,
     )
     _expose(db, ask, route)
@@ -100,17 +102,18 @@ def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
 
 
 def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
-    """Another one answers, or the same one elsewhere. False as for `open_reply`."""
-    before, choice = old.choice, new.choice
-    if not placements.can_answer(db, new.replica.name, choice.adapter_id):
+    """Record that another target answers, or the same one on another replica. Returns False in the
+    same cases as `open_reply`."""
+    before, target = old.target, new.target
+    if not placements.can_answer(db, new.replica.name, target.adapter_id):
         return False
-    if choice != before and not _may_see(db, ask, choice):
+    if target != before and not _may_see(db, ask, target):
         return False
     conversations.moved(
         db,
         ask.reply_id,
-        adapter_id=choice.adapter_id,
-        variant_id=choice.variant.id if choice.variant else None,
+        adapter_id=target.adapter_id,
+        variant_id=target.variant.id if target.variant else None,
         replica=new.replica.name,
         precision=new.replica.precision,
         instead_of=new.instead_of.adapter_id if new.instead_of else None,
@@ -119,20 +122,23 @@ def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
     return True
 
 
-def _may_see(db: Database, ask: Ask, choice: Choice) -> bool:
-    if choice.experiment_id is None or choice.variant is None or choice.beside:
+def _may_see(db: Database, ask: Ask, target: Target) -> bool:
+    if target.experiment_id is None or target.variant is None or target.is_second_answer:
         return True
-    return assignments.may_see(db, choice.experiment_id, ask.person, choice.variant.id)
+    return assignments.may_see(db, target.experiment_id, ask.person, target.variant.id)
 
 
 def _expose(db: Database, ask: Ask, route: Route) -> None:
-    """Who should answer is what the person is on, also where something stands in: were they left
-    out, a variant that fails would lose people and nobody could tell why. An answer beside the
-    person's own is no exposure: they are told of neither whose it is."""
-    due = route.instead_of or route.choice
-    if due.experiment_id is None or due.variant is None or due.beside or not _may_see(db, ask, due):
+    """Record that the person is on the variant that should have answered, even if a fallback
+    answers. Otherwise a failing variant would lose people, and the split would look broken. The
+    second of two blinded answers is no exposure, because the person does not know whose it is."""
+    intended = route.instead_of or route.target
+    if intended.experiment_id is None or intended.variant is None or intended.is_second_answer:
         return
-    assignments.expose(db, due.experiment_id, ask.person, due.variant.id, due.stage)
+    if _may_see(db, ask, intended):
+        assignments.expose(
+            db, intended.experiment_id, ask.person, intended.variant.id, intended.stage
+        )
 
 
 def close_reply(
@@ -143,7 +149,7 @@ def close_reply(
     latency_us: int,
     error: BaseException | None,
 ) -> None:
-    """How it ended, with the text that was shown."""
+    """Record how the answer ended, with the text that was shown."""
     expected = error is None or isinstance(error, UnderstudyError)
     conversations.answered(
         db,

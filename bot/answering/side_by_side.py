@@ -1,12 +1,13 @@
-"""Two blinded answers to one question, in a comparison that asks for them now and then.
+"""Two blinded answers to one question, for comparisons that ask for a preference.
 
-The person's own variant answers in the conversation, as always. Another variant answers the same
-question beside it, in a conversation of its own, so that what is said later goes on from the
-person's own variant. The two are shown in random order without a word on whose they are; the choice
-is `feedback.prefer`. Where either did not come from its variant, whole, the own answer is shown
-alone.
+The person's own variant answers in the conversation, as usual. Another variant answers the same
+question in a separate conversation, so that later turns continue from the person's own variant.
+Both answers are shown in random order and without the names of their variants; the person's choice
+is stored by `feedback.prefer`. Unless both answers are complete and each was written by its own
+variant, the person sees only their own variant's answer.
 
-`wanted` and `both` are for front ends that show one answer their own way; `answer` does it all.
+`answer` does all of this. Front ends that show single answers in their own way use `wanted` and
+`both`.
 """
 
 import asyncio
@@ -38,18 +39,18 @@ class BlindedAnswer:
 
 
 def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
-    """What another variant is to be asked beside `ask`; None: this question gets one answer.
+    """The same question for another variant; None: this question gets one answer.
 
-    `turns` of the conversation go with it. Nobody is asked to choose who is in no comparison, or
-    chose their variant themselves."""
+    It carries the last `turns` turns of the conversation. People outside the comparison and
+    testers, whose variant was chosen for them, are never asked for a preference."""
     if ask.pinned is not None:
         return None
     known = conversations.find(db, ask.thread)
     running = experiments.running(db, known.domain_id if known else ask.domain.id)
     if running is None or RANDOM.random() >= running.pairwise:
         return None
-    place = assignments.place(db, running, ask.person)
-    if place is None or testers.is_one(db, running, ask.person):
+    assigned = assignments.place(db, running, ask.person)
+    if assigned is None or testers.is_one(db, running, ask.person):
         return None
     if not assignment.all_held(running, placements.holders(db)):
         return None
@@ -59,7 +60,7 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
     reply_id = conversations.new_reply_id()
     return replace(
         ask,
-        beside=RANDOM.choice([v.label for v in running.variants if v != place.variant]),
+        second_variant=RANDOM.choice([v.label for v in running.variants if v != assigned.variant]),
         thread=f"{ask.thread}/beside/{reply_id}",
         history=history,
         reply_id=reply_id,
@@ -67,56 +68,57 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
     )
 
 
-def pair(db: Database, own: str, beside: str) -> Pairing | None:
-    """Put two answers that have ended side by side, in random order, by their replies' ids. None,
-    and the own one is shown alone, unless each came whole from its variant of one comparison."""
-    replies = [conversations.reply(db, reply_id) for reply_id in (own, beside)]
+def pair(db: Database, own: str, other: str) -> Pairing | None:
+    """Pair two ended answers, given by their reply ids, in random order. Returns None, and the
+    person sees only their own variant's answer, unless both are complete and were written by
+    variants of the same comparison."""
+    replies = [conversations.reply(db, reply_id) for reply_id in (own, other)]
     if any(r.status != "done" or r.variant_id is None for r in replies):
         return None
     experiment_id = experiments.of_variant(db, replies[0].variant_id)
     if experiment_id != experiments.of_variant(db, replies[1].variant_id):
         return None
-    first, second = RANDOM.sample([own, beside], 2)
+    first, second = RANDOM.sample([own, other], 2)
     return side_by_side.open_pairing(db, experiment_id, replies[0].person, first, second)
 
 
 async def answer(chat: Chat, store: Store, ask: Ask, turns: int) -> list[BlindedAnswer]:
-    """One answer, or two in the order in which they are to be shown. Raises what `Chat.answer` does
-    for the person's own one."""
+    """One answer, or two in the order in which to show them. Raises the errors of `Chat.answer` for
+    the person's own variant."""
     other = await store.read(lambda db: wanted(db, ask, turns))
     if other is None:
-        return [await _whole(chat, ask)]
+        return [await _complete_answer(chat, ask)]
     return await both(chat, store, ask, other)
 
 
 async def both(chat: Chat, store: Store, ask: Ask, other: Ask) -> list[BlindedAnswer]:
-    """As `answer`, when it is known what another variant is to be asked."""
-    beside = asyncio.create_task(_quietly(chat, other))
+    """Like `answer`, with the question for the other variant already known."""
+    second_task = asyncio.create_task(_second_answer(chat, other))
     try:
-        own = await _whole(chat, ask)
-        found = await beside
+        own = await _complete_answer(chat, ask)
+        second = await second_task
     finally:
-        if not beside.done():
-            beside.cancel()
-            await asyncio.wait({beside})
-    if found is None:
+        if not second_task.done():
+            second_task.cancel()
+            await asyncio.wait({second_task})
+    if second is None:
         return [own]
-    made = await store.submit(lambda db: pair(db, ask.reply_id, other.reply_id))
-    if made is None:
+    pairing = await store.submit(lambda db: pair(db, ask.reply_id, other.reply_id))
+    if pairing is None:
         return [own]
-    return [own, found] if made.first_reply == ask.reply_id else [found, own]
+    return [own, second] if pairing.first_reply == ask.reply_id else [second, own]
 
 
-async def _quietly(chat: Chat, ask: Ask) -> BlindedAnswer | None:
-    """Who answers beside may fail: then there is one answer."""
+async def _second_answer(chat: Chat, ask: Ask) -> BlindedAnswer | None:
+    """The other variant's answer. If it fails, the person gets one answer."""
     try:
-        return await _whole(chat, ask)
+        return await _complete_answer(chat, ask)
     except UnderstudyError as error:
-        log.info("No second answer beside %s: %s", ask.reply_id, error)
+        log.info("There is no second answer, %s failed: %s", ask.reply_id, error)
         return None
 
 
-async def _whole(chat: Chat, ask: Ask) -> BlindedAnswer:
+async def _complete_answer(chat: Chat, ask: Ask) -> BlindedAnswer:
     started: Started | None = None
     text: list[str] = []
     async with contextlib.aclosing(chat.answer(ask)) as events:
@@ -128,4 +130,4 @@ async def _whole(chat: Chat, ask: Ask) -> BlindedAnswer:
                     text.append(event.text)
                 case Ended() if started is not None:
                     return BlindedAnswer(started, "".join(text), event)
-    raise Unavailable("The answer has no end. Please ask again.")
+    raise Unavailable("The answer did not end properly. Ask again.")

@@ -1,11 +1,12 @@
-"""One answer on its way from the engines: who writes it, and who goes on when that one fails.
+"""One answer being written: which engine writes it, and failover when that engine fails.
 
-- Who should answer is asked first, on each replica that holds it, then each stand-in in turn.
-- Before its first word an answer may move to anyone in that order; the store is told first.
-- After it, only the same adapter with the same precision goes on, from where the text broke off.
-- While an engine is being started again, questions wait for it, and so do answers it broke off.
-- Whoever has just failed is skipped while its circuit is open (`bot/answering/circuit_breaker.py`).
-- Each replica writes so many answers at once; the rest wait (`bot/answering/admission.py`).
+- The intended adapter is tried first, on every replica that holds it, then each fallback in order.
+- Before its first word, an answer may move to any of these; the store records the move first.
+- After its first word, only the same adapter at the same precision may continue the text.
+- While an engine restarts, questions wait for it, and so do the answers that it interrupted.
+- A replica or adapter with an open circuit is skipped (`bot/answering/circuit_breaker.py`).
+- Each replica writes a limited number of answers at once; the others wait in a queue
+  (`bot/answering/admission.py`).
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from sqlite_utils import Database
 
 from bot.answering import assignment, prompt, recording
 from bot.answering.admission import Admission, TooBusy
-from bot.answering.assignment import Choice, NoEngine, Route
+from bot.answering.assignment import NoEngine, Route, Target
 from bot.answering.circuit_breaker import Attempt, Breaker
 from bot.answering.plan import AnswerPlan, NobodyCanAnswer, read
 from bot.answering.prompt import Ask, Prompt
@@ -43,24 +44,24 @@ from serving.client import (
 
 log = logging.getLogger(__name__)
 
-BREAKS = 2  # engines that fail at a question: then it waits for no other
-LOOK_S = 0.25  # between looks for an engine that is coming back
-PLANS = 5  # so often an adapter may be drained between planning and opening
-RESUMES = 2  # replicas that may break off in the middle of one answer and be replaced
-FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # another may do better
-WAIT_SHARE = 0.5  # of an answer's time, for a place at an engine
-LONG_WAIT_S = 1.0  # what was planned before it is looked at anew
-RETRY_S = 30  # when nothing came free for so long
-FIRST_WORD_SHARE = 0.25  # of an answer's time: then the next one is asked, if there is one
+MAX_ENGINE_FAILURES = 2  # after this many, a question stops waiting for engines
+POLL_S = 0.25  # between checks for an engine that restarts
+MAX_PLANS = 5  # attempts to open a reply while adapters are being moved
+MAX_RESUMES = 2  # interruptions of one answer that another replica may repair
+FAILURES = (EngineDown, AdapterMissing, WrongAdapter, StreamCut)  # worth trying another target
+QUEUE_SHARE = 0.5  # of an answer's time limit that it may spend in the queue
+REPLAN_AFTER_S = 1.0  # after a longer wait, the plan is read again
+RETRY_S = 30  # the advice after a wait that ended without a slot
+FIRST_WORD_SHARE = 0.25  # of an answer's time limit; then the next target is tried, if any
 
 
 class TookTooLong(StreamCut):
-    """The time for an answer is over."""
+    """The answer has reached its time limit."""
 
 
 @dataclass(frozen=True)
 class Engines:
-    """What all answers of a process share."""
+    """The objects that all answers of a process share."""
 
     store: Store
     client: EngineClient
@@ -74,7 +75,7 @@ class Writing:
 
     def __init__(self, engines: Engines, ask: Ask) -> None:
         self.record = Record()
-        self.plan: AnswerPlan | None = None  # None: nobody was found to answer
+        self.plan: AnswerPlan | None = None  # None: no reply has been opened
         self._route: Route | None = None
         self._ask = ask
         self._engines = engines
@@ -82,189 +83,190 @@ class Writing:
         self._prompt: Prompt | None = None
         self._deadline = asyncio.get_running_loop().time() + self._bot.answer_timeout_s
         self._tried: set[tuple[str, str]] = set()  # replica and adapter
-        self._at = ""  # the replica where it has a place
-        self._attempt: Attempt | None = None  # there, for the circuit breaker
-        self._entered = 0.0  # when; 0: never yet
+        self._slot_at = ""  # the replica where it has a slot
+        self._attempt: Attempt | None = None  # at that replica, for the circuit breaker
+        self._slot_since = 0.0  # when it got its last slot; 0: never
         self._requests = 0
-        self._cuts: list[UnderstudyError] = []  # failures after text was shown
-        self._broken = 0  # engines that failed at this question; perhaps it is its fault
-        self._patient_until: float | None = None  # for an engine that is being started again
+        self._interruptions: list[UnderstudyError] = []  # failures after text was shown
+        self._engine_failures = 0  # the question itself may be the cause
+        self._engine_wait_until: float | None = None  # the end of the wait for an engine
 
     @property
     def route(self) -> Route:
-        """Who answers just now."""
+        """The present route."""
         if self._route is None:
-            raise AssertionError("nobody was found yet")
+            raise AssertionError("no route was found yet")
         return self._route
 
     async def begin(self) -> None:
-        """Find who answers and open the reply there. Raises NobodyCanAnswer, and what
-        `assign.choose` raises; then nothing is recorded."""
-        await self._find(None)
+        """Find a route and open the reply there. Raises NobodyCanAnswer and the errors of
+        `assignment.targets_for`; then nothing is recorded."""
+        await self._find_route(None)
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        """The answer, from whoever can give it. Raises what the last one failed with."""
+        """The answer, with failover. Raises the last error when no target is left."""
         while True:
             attempt = self._attempt
-            assert attempt is not None, "nobody was found yet"
+            assert attempt is not None, "no route was found yet"
             try:
                 async with contextlib.aclosing(self._request(self.route)) as chunks:
                     async for chunk in chunks:
-                        attempt.answers()
+                        attempt.started()
                         self.record.add(chunk)
                         yield chunk
             except UnderstudyError as error:
                 failure = error
-                self._judge(attempt, error)
+                self._report_failure(attempt, error)
             else:
                 attempt.succeeded()
-                self.leave(asyncio.get_running_loop().time() - self._entered)
+                self.leave(asyncio.get_running_loop().time() - self._slot_since)
                 return
             finally:
                 attempt.release()
-            await self._move(failure)
+            await self._fail_over(failure)
 
     def leave(self, seconds: float | None = None) -> None:
-        """Give the place at the replica back; `seconds` is how long a whole answer took."""
+        """Free the slot at the replica; `seconds` is how long the answer took, if complete."""
         if self._attempt is not None:
             self._attempt.release()
             self._attempt = None
-        if self._at:
-            self._engines.admission.leave(self._ask.person, self._at, seconds)
-            self._at = ""
+        if self._slot_at:
+            self._engines.admission.leave(self._ask.person, self._slot_at, seconds)
+            self._slot_at = ""
 
-    # -- who answers -------------------------------------------------------------------------
+    # -- finding a route ---------------------------------------------------------------------
 
-    async def _find(self, error: UnderstudyError | None) -> None:
-        """Take the first in the order who can be asked; `error` is how the last one failed. While
-        there is nobody, wait for an engine that is coming back."""
+    async def _find_route(self, error: UnderstudyError | None) -> None:
+        """Take the first target that is available; `error` is the failure of the previous one.
+        While none is available, wait for an engine that restarts."""
         while True:
             try:
-                return await self._find_now(error)
-            except (NobodyCanAnswer, NoEngine) as nobody:
-                self.leave()  # the place may be at an engine that ended while this one queued
-                await self._be_patient(nobody)
+                return await self._find_available(error)
+            except (NobodyCanAnswer, NoEngine) as unavailable:
+                self.leave()  # the slot may be at an engine that stopped in the meantime
+                await self._wait_for_engine(unavailable)
 
-    async def _find_now(self, error: UnderstudyError | None) -> None:
-        for _ in range(PLANS):
-            plan, choice, able = await self._first_able(error)
-            waited_s = await self._enter(able)
-            if waited_s > LONG_WAIT_S:  # another adapter may have been promoted meanwhile
-                plan, choice, able = await self._first_able(error)
-            instead_of = None if choice is plan.order[0] else plan.order[0]
-            route = next((Route(choice, r, instead_of) for r in able if r.name == self._at), None)
-            if route and self._may_ask(route) and await self._record(plan, route):
-                variant, ask = choice.variant, self._ask
+    async def _find_available(self, error: UnderstudyError | None) -> None:
+        for _ in range(MAX_PLANS):
+            plan, target, replicas = await self._first_available(error)
+            waited_s = await self._take_slot(replicas)
+            if waited_s > REPLAN_AFTER_S:  # another adapter may have been promoted
+                plan, target, replicas = await self._first_available(error)
+            instead_of = None if target is plan.targets[0] else plan.targets[0]
+            at = self._slot_at
+            route = next((Route(target, r, instead_of) for r in replicas if r.name == at), None)
+            if route and self._start_attempt(route) and await self._record(plan, route):
                 self._prompt = prompt.build_prompt(
-                    ask, plan.domain, variant, plan.history, self._bot
+                    self._ask, plan.domain, target.variant, plan.history, self._bot
                 )
                 return
             self.leave()
-        raise EngineDown("The adapters are being moved just now. Try again in a moment.")
+        raise EngineDown("The adapters are being moved right now. Try again in a moment.")
 
-    async def _first_able(
+    async def _first_available(
         self, error: UnderstudyError | None
-    ) -> tuple[AnswerPlan, Choice, list[Replica]]:
-        """Who is asked now, and where. Raises NobodyCanAnswer."""
+    ) -> tuple[AnswerPlan, Target, list[Replica]]:
+        """The plan, the first available target in it, and its replicas. Raises NobodyCanAnswer."""
         turns = self._bot.history_turns
         plan = await self._engines.store.read(lambda db: read(db, self._ask, turns))
-        for choice in plan.order:
-            if able := self._able(choice, choice.replicas):
-                return plan, choice, able
-        raise self._nobody(plan, error) from error
+        for target in plan.targets:
+            if replicas := self._available(target, target.replicas):
+                return plan, target, replicas
+        raise self._unavailable(plan, error) from error
 
-    def _able(self, choice: Choice, replicas: Sequence[Replica]) -> list[Replica]:
-        """Where `choice` has not failed in this answer, nor lately in others."""
-        breaker, name = self._engines.breaker, choice.name
+    def _available(self, target: Target, replicas: Sequence[Replica]) -> list[Replica]:
+        """The replicas where `target` has not failed in this answer and its circuit is closed."""
+        breaker, name = self._engines.breaker, target.name
         for replica in replicas:
-            breaker.met(replica.name, replica.generation)
+            breaker.note_generation(replica.name, replica.generation)
         untried = [r for r in replicas if (r.name, name) not in self._tried]
         return [r for r in untried if breaker.allows(r.name, name)]
 
-    def _nobody(self, plan: AnswerPlan, error: UnderstudyError | None) -> NobodyCanAnswer:
-        """What is wrong, and when to try again."""
+    def _unavailable(self, plan: AnswerPlan, error: UnderstudyError | None) -> NobodyCanAnswer:
+        """The error that names the cause and the time to retry."""
         breaker = self._engines.breaker
-        keys = [(r.name, choice.name) for choice in plan.order for r in choice.replicas]
+        keys = [(r.name, target.name) for target in plan.targets for r in target.replicas]
         wait_s = min((breaker.wait_s(*key) for key in keys), default=0.0)
-        why = str(error or "") or next(filter(None, (breaker.reason(*k) for k in keys)), "")
-        return NobodyCanAnswer(plan.order, why, max(1, math.ceil(wait_s)))
+        reason = str(error or "") or next(filter(None, (breaker.reason(*k) for k in keys)), "")
+        return NobodyCanAnswer(plan.targets, reason, max(1, math.ceil(wait_s)))
 
-    async def _enter(self, able: Sequence[Replica]) -> float:
-        """Wait for a place at one of the replicas; returns how many seconds. Who has had one
-        before does not queue again. Raises TooBusy."""
-        began = asyncio.get_running_loop().time()
-        names, again = [r.name for r in able], self._entered > 0
-        share = 1.0 if again else WAIT_SHARE
+    async def _take_slot(self, replicas: Sequence[Replica]) -> float:
+        """Wait for a slot at one of the replicas; returns the wait in seconds. An answer that had a
+        slot before skips the queue. Raises TooBusy."""
+        started = asyncio.get_running_loop().time()
+        names, resuming = [r.name for r in replicas], self._slot_since > 0
+        share = 1.0 if resuming else QUEUE_SHARE
         try:
             async with asyncio.timeout_at(
                 self._deadline - (1 - share) * self._bot.answer_timeout_s
             ):
-                self._at = await self._engines.admission.enter(
-                    self._ask.person, names, goes_on=again
+                self._slot_at = await self._engines.admission.enter(
+                    self._ask.person, names, resuming=resuming
                 )
         except TimeoutError:
             raise TooBusy(RETRY_S) from None
-        self._entered = asyncio.get_running_loop().time()
-        return self._entered - began
+        self._slot_since = asyncio.get_running_loop().time()
+        return self._slot_since - started
 
-    def _may_ask(self, route: Route) -> bool:
-        """Begin an attempt; False when somebody else's is the one that finds out whether what had
-        failed there works again."""
+    def _start_attempt(self, route: Route) -> bool:
+        """Start an attempt; False when the circuit is open or another request is its probe."""
         if not self._engines.breaker.allows(*route.key):
             return False
         self._attempt = self._engines.breaker.attempt(*route.key)
         return True
 
-    async def _be_patient(self, nobody: UnderstudyError) -> None:
-        """Give an engine that is being started again a moment; then everyone may be asked anew.
-        Raises `nobody` when none can be expected, or after `[bot] engine_wait_s`. A question at
-        which engines break is not asked again and again: it may be what breaks them."""
+    async def _wait_for_engine(self, unavailable: UnderstudyError) -> None:
+        """Wait a moment for an engine that restarts; then every target may be tried again.
+
+        Raises `unavailable` when no engine is expected back, too many questions wait already, or
+        `[bot] engine_wait_s` is over. A question that engines keep failing on is given up, because
+        it may be the cause of the failures."""
         engines, now = self._engines, asyncio.get_running_loop().time()
-        if self._patient_until is None:
-            self._patient_until = min(now + self._bot.engine_wait_s, self._deadline)
-        if now >= self._patient_until or self._broken >= BREAKS:
-            raise nobody
-        coming = await engines.store.read(placements.coming_back)
-        room = self._bot.max_in_flight + self._bot.max_waiting  # of an engine when it is back
-        if engines.admission.hoping >= room * coming:
-            raise nobody
-        with engines.admission.hope():
-            await asyncio.sleep(LOOK_S)
+        if self._engine_wait_until is None:
+            self._engine_wait_until = min(now + self._bot.engine_wait_s, self._deadline)
+        if now >= self._engine_wait_until or self._engine_failures >= MAX_ENGINE_FAILURES:
+            raise unavailable
+        restarting = await engines.store.read(placements.coming_back)
+        capacity = self._bot.max_in_flight + self._bot.max_waiting  # of each engine, once it is up
+        if engines.admission.waiting_for_engine >= capacity * restarting:
+            raise unavailable
+        with engines.admission.wait_for_engine():
+            await asyncio.sleep(POLL_S)
         self._tried.clear()
 
     async def _record(self, plan: AnswerPlan, route: Route) -> bool:
-        """Tell the store who answers; False when that one is not there any more."""
-        before, planned = self._route, self.plan
+        """Record the route in the store; False when it is no longer valid."""
+        old_route, old_plan = self._route, self.plan
 
         def write(db: Database) -> bool:
-            if before is None:
+            if old_route is None:
                 return recording.open_reply(db, self._ask, plan.domain, route)
-            return recording.move_reply(db, self._ask, before, route)
+            return recording.move_reply(db, self._ask, old_route, route)
 
-        self.plan, self._route = plan, route  # before the wait, which may be cancelled
+        self.plan, self._route = plan, route  # set first, because the wait may be cancelled
         written = await self._engines.store.submit(write)
         if not written:
-            self.plan, self._route = planned, before
+            self.plan, self._route = old_plan, old_route
         return written
 
-    # -- asking ------------------------------------------------------------------------------
+    # -- the request -------------------------------------------------------------------------
 
     async def _request(self, route: Route) -> AsyncGenerator[Chunk, None]:
-        """What one replica answers, to the longest prompt that fits; only the rest of an answer
-        that was begun elsewhere."""
-        shown, limit = self.record.text, self._first_word_by(route)
+        """The answer of one replica to the longest prompt that fits its context; only the rest if
+        another replica wrote the beginning."""
+        shown, limit = self.record.text, self._first_word_deadline(route)
         while self._prompt is not None:
-            sampling = self._rest_of(self._prompt.sampling)
-            if sampling.max_tokens <= 0:  # it broke off after its last token
+            sampling = self._for_rest(self._prompt.sampling)
+            if sampling.max_tokens <= 0:  # interrupted after its last permitted token
                 yield Chunk("", "length")
                 return
             stream = self._engines.client.stream(
                 route.replica.url,
-                route.choice.served_name,
+                route.target.served_name,
                 self._prompt.messages,
                 sampling,
                 self._request_id(),
-                self._ask.begun + shown,
+                self._ask.prefix + shown,
             )
             try:
                 async with contextlib.aclosing(stream) as chunks:
@@ -276,41 +278,41 @@ class Writing:
                         limit = self._deadline
                         yield chunk
             except TimeoutError:
-                raise self._too_late(route) from None
+                raise self._timed_out(route) from None
             except PromptTooLong:
                 self._prompt = self._prompt.shorter()
                 if shown or self._prompt is None:
                     raise
 
-    def _rest_of(self, sampling: Sampling) -> Sampling:
-        """With the tokens that are left for the rest of the answer."""
+    def _for_rest(self, sampling: Sampling) -> Sampling:
+        """The sampling settings, limited to the tokens that are left for the answer."""
         used = self.record.completion_tokens
         return replace(sampling, max_tokens=sampling.max_tokens - used) if used else sampling
 
     def _request_id(self) -> str:
         self._requests += 1
-        again = f"-{self._requests - 1}" if self._requests > 1 else ""
-        return f"{self._ask.reply_id}{again}"
+        retry = f"-{self._requests - 1}" if self._requests > 1 else ""
+        return f"{self._ask.reply_id}{retry}"
 
-    def _first_word_by(self, route: Route) -> float:
-        """When to give up on one that says nothing: early only where another could be asked."""
-        order = () if self.plan is None or self.record.parts else self.plan.order
-        able = [(r.name, c.name) for c in order for r in self._able(c, c.replicas)]
-        if not any(key != route.key for key in able):
+    def _first_word_deadline(self, route: Route) -> float:
+        """When to give up on a silent replica: early only if there is something else to try."""
+        targets = () if self.plan is None or self.record.parts else self.plan.targets
+        available = [(r.name, t.name) for t in targets for r in self._available(t, t.replicas)]
+        if not any(key != route.key for key in available):
             return self._deadline
         patience_s = FIRST_WORD_SHARE * self._bot.answer_timeout_s
         return min(self._deadline, asyncio.get_running_loop().time() + patience_s)
 
-    def _too_late(self, route: Route) -> UnderstudyError:
+    def _timed_out(self, route: Route) -> UnderstudyError:
         if asyncio.get_running_loop().time() >= self._deadline:
             return TookTooLong(f"The answer took longer than {self._bot.answer_timeout_s} seconds.")
-        return EngineDown(f"{route.choice.name} on {route.replica.name} did not begin to answer.")
+        return EngineDown(f"{route.target.name} on {route.replica.name} did not start to answer.")
 
-    # -- when it fails -----------------------------------------------------------------------
+    # -- failover ----------------------------------------------------------------------------
 
-    def _judge(self, attempt: Attempt, error: UnderstudyError) -> None:
-        """What a failure says about who answered."""
-        name, replica = self.route.choice.name, self.route.replica.name
+    def _report_failure(self, attempt: Attempt, error: UnderstudyError) -> None:
+        """Report a failure to the circuit breaker."""
+        name, replica = self.route.target.name, self.route.replica.name
         match error:
             case WrongAdapter():
                 log.error("%s on %s: %s", name, replica, error)
@@ -320,59 +322,62 @@ class Writing:
             case EngineGone():
                 attempt.replica_failed(str(error))
             case TookTooLong() if self.record.parts:
-                pass  # a long answer is nobody's fault
+                pass  # a long answer is no failure of the engine
             case EngineDown() | StreamCut():
-                self._broken += 1
+                self._engine_failures += 1
                 attempt.failed(str(error))
 
-    async def _move(self, error: UnderstudyError) -> None:
-        """Let the next one answer, or the same adapter elsewhere go on. Raises when nobody can."""
+    async def _fail_over(self, error: UnderstudyError) -> None:
+        """Switch to the next target, or continue the text with the same adapter on another replica.
+        Raises the error when neither is possible."""
         route = self.route
         if isinstance(error, TookTooLong):
             raise error
         if self.record.parts:
-            await self._go_on(route, error)
+            await self._resume(route, error)
         elif isinstance(error, FAILURES):
             log.warning("%s on %s did not answer: %s", *reversed(route.key), error)
             self._tried.add(route.key)
             self.leave()
-            await self._find(error)
+            await self._find_route(error)
         else:
             raise error
 
-    async def _go_on(self, route: Route, error: UnderstudyError) -> None:
-        """Find another replica with the same weights for the rest of the answer."""
-        self._cuts.append(error)
+    async def _resume(self, route: Route, error: UnderstudyError) -> None:
+        """Move the rest of the answer to another replica with the same adapter and precision."""
+        self._interruptions.append(error)
         self._tried.add(route.key)
         self.leave()
-        cut = self._cuts[0]
+        first = self._interruptions[0]
         if isinstance(error, WrongAdapter):
             raise error
-        if self.plan is None or len(self._cuts) > RESUMES or not isinstance(error, FAILURES):
-            raise cut
-        new = await self._place_to_go_on(route, cut)
+        too_often = len(self._interruptions) > MAX_RESUMES
+        if self.plan is None or too_often or not isinstance(error, FAILURES):
+            raise first
+        new = await self._route_to_resume(route, first)
         if not await self._record(self.plan, new):
-            raise cut
-        log.warning("%s goes on with %s: %s", new.replica.name, self._ask.reply_id, error)
-        self.record.go_on()
+            raise first
+        log.warning("%s continues %s after: %s", new.replica.name, self._ask.reply_id, error)
+        self.record.resume()
 
-    async def _place_to_go_on(self, route: Route, cut: UnderstudyError) -> Route:
-        """A place at one that may be asked; waits for an engine that is coming back. Raises `cut`
-        when there is none."""
+    async def _route_to_resume(self, route: Route, first: UnderstudyError) -> Route:
+        """A slot at a replica that can continue the answer; waits for an engine that restarts.
+        Raises `first` when there is none."""
         while True:
-            while not (able := await self._able_to_go_on(route)):
-                await self._be_patient(cut)
+            while not (replicas := await self._replicas_to_resume(route)):
+                await self._wait_for_engine(first)
             try:
-                await self._enter(able)
+                await self._take_slot(replicas)
             except TooBusy as busy:
-                raise cut from busy
-            new = replace(route, replica=next(r for r in able if r.name == self._at))
-            if self._may_ask(new):
+                raise first from busy
+            new = replace(route, replica=next(r for r in replicas if r.name == self._slot_at))
+            if self._start_attempt(new):
                 return new
             self.leave()
 
-    async def _able_to_go_on(self, route: Route) -> list[Replica]:
-        """Where the same adapter is held over the same weights."""
-        held = await self._engines.store.read(lambda db: assignment.holding(db, route.choice))
-        same = [r for r in held if r.precision == route.replica.precision]
-        return self._able(route.choice, same)
+    async def _replicas_to_resume(self, route: Route) -> list[Replica]:
+        """The available replicas that hold the same adapter at the same precision."""
+        store, target = self._engines.store, route.target
+        holding = await store.read(lambda db: assignment.replicas_holding(db, target))
+        same = [r for r in holding if r.precision == route.replica.precision]
+        return self._available(target, same)

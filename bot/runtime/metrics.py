@@ -94,7 +94,7 @@ class Metrics:
     def page(self, chat: Chat, queue: int) -> bytes:
         """The text that Prometheus reads; `queue` is how many writes wait for the store."""
         self._in_flight.set(chat.admission.running)
-        self._waiting.set(chat.admission.waiting + chat.admission.hoping)
+        self._waiting.set(chat.admission.waiting + chat.admission.waiting_for_engine)
         self._busy.set(chat.admission.refused)
         self._circuits.clear()
         for replica, count in Counts(o.replica for o in chat.breaker.open()).items():

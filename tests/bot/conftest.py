@@ -1,7 +1,7 @@
-"""The HTTP service, really listening, over a fake vLLM at the network edge.
+"""The HTTP service, listening on a real port, with a fake vLLM at the network edge.
 
 `bot` has one domain, `helpdesk`, with two adapters that the fake engine holds: `helpdesk@1` is
-live, `helpdesk@2` a candidate.
+live, `helpdesk@2` is a candidate.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ class Bot:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """Tell the service to stop, as a signal would; returns at once."""
+        """Tell the service to stop, as a signal would, and return immediately."""
         self.stopping.set()
 
     @property
@@ -83,7 +83,7 @@ class Bot:
         return httpx.Client(base_url=self.url, headers=headers, verify=False, **more)
 
     def openai(self, role: str = "member") -> openai.OpenAI:
-        """The official client, as anybody would use it."""
+        """The official OpenAI client."""
         return openai.OpenAI(
             api_key=self.secrets[role], base_url=f"{self.url}/v1", max_retries=0, timeout=20
         )
@@ -98,7 +98,7 @@ class Bot:
         return [conversations.reply(self.store.db, r["id"]) for r in found]
 
     def wait_closed(self, count: int = 1) -> list[conversations.Reply]:
-        """Wait until so many replies have ended."""
+        """Wait until `count` replies have ended."""
         ended = [r for r in self.replies() if r.status != "streaming"]
         wait_until(
             lambda: sum(r.status != "streaming" for r in self.replies()) >= count,
@@ -118,7 +118,7 @@ def vllm() -> Iterator[FakeVllm]:
 
 @pytest.fixture
 def bot_settings() -> dict[str, Any]:
-    """What a test's file or class wants of `[bot]`."""
+    """Settings of `[bot]` that a test module or class overrides."""
     return {}
 
 

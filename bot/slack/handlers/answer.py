@@ -178,7 +178,7 @@ async def _ask(
     """Show an answer as it is written, or two whole ones when a comparison wants a choice."""
     status, other = _Status(workspace, claim, place), None
     try:
-        if ask.again_of is None and ask.continues is None:
+        if ask.regenerates is None and ask.continues is None:
             turns = workspace.service.settings.bot.history_turns
             other = await workspace.service.store.read(
                 lambda db: side_by_side.wanted(db, ask, turns)
@@ -336,7 +336,7 @@ def _message(
     table opens it again."""
     me = workspace.identity.bot_user
     message = AnswerMessage(workspace.api, me, place, reply_id, workspace.pace, claim, after)
-    if opening := reopened(ask.begun, blocks.MARKDOWN):
+    if opening := reopened(ask.prefix, blocks.MARKDOWN):
         message.add(opening)
     return message
 
@@ -380,7 +380,7 @@ async def _whisper(
     else:
         text, below = await _whole(workspace, ask)
     await claim.begin()
-    for content in blocks.answers(reopened(ask.begun, blocks.MARKDOWN) + text, below):
+    for content in blocks.answers(reopened(ask.prefix, blocks.MARKDOWN) + text, below):
         await workspace.respond(place, claim.question.response_url, content)
     await claim.finish()
 

@@ -99,9 +99,9 @@ def follow_up(
     )
     if question.again_of:
         warmth = {"temperature": max(bot.temperature, TEMPERATURE)}
-        return replace(ask, sampling=warmth, again_of=reply.id)
+        return replace(ask, sampling=warmth, regenerates=reply.id)
     system, pinned = _system(db, reply), _pinned(db, reply)
-    return replace(ask, pinned=pinned, system=system, continues=reply.id, begun=found.text)
+    return replace(ask, pinned=pinned, system=system, continues=reply.id, prefix=found.text)
 
 
 def _pinned(db: Database, reply: Reply) -> str | None:

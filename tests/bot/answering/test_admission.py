@@ -1,4 +1,4 @@
-"""Places at the engines: never more than there are, none lost, and nobody waits for the greedy."""
+"""Admission control: slots are never overbooked or lost, and one person cannot starve another."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.answering.admission import Admission, TooBusy
 
 
-async def settle() -> None:
+async def run_tasks() -> None:
     """Let every task run as far as it can."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -21,7 +21,7 @@ def ask(admission: Admission, person: str, *replicas: str, **how: bool) -> "asyn
     return asyncio.ensure_future(admission.enter(person, replicas or ("a",), **how))
 
 
-async def test_an_idle_engine_is_entered_at_once() -> None:
+async def test_an_idle_engine_admits_at_once() -> None:
     admission = Admission(2, 0)
     assert await admission.enter("ann", ["a"]) == "a"
     assert (admission.running, admission.waiting) == (1, 0)
@@ -29,7 +29,7 @@ async def test_an_idle_engine_is_entered_at_once() -> None:
     assert admission.running == 0
 
 
-async def test_the_least_loaded_replica_is_entered() -> None:
+async def test_the_least_loaded_replica_is_chosen() -> None:
     admission = Admission(4, 4)
     entered = [await admission.enter(f"p{i}", ["a", "b"]) for i in range(6)]
     assert Counter(entered) == {"a": 3, "b": 3}
@@ -47,14 +47,14 @@ async def test_people_take_turns() -> None:
 
     people = ["ann", "ann", "ann", "ann", "bob", "bob", "cid"]
     tasks = [asyncio.ensure_future(one(person)) for person in people]
-    await settle()
+    await run_tasks()
     admission.leave("zoe", "a")
     await asyncio.gather(*tasks)
     assert order == ["ann", "bob", "cid", "ann", "bob", "ann", "ann"]
 
 
-async def test_nobody_saves_turns_up() -> None:
-    """Who was away while others asked is next, and then one among them."""
+async def test_nobody_accumulates_credit_while_idle() -> None:
+    """A person who was idle while others asked goes next, and then takes turns with them."""
     admission = Admission(1, 50)
     for _ in range(30):
         await admission.enter("ann", ["a"])
@@ -68,7 +68,7 @@ async def test_nobody_saves_turns_up() -> None:
         admission.leave(person, "a")
 
     tasks = [asyncio.ensure_future(one(person)) for person in ("ann", "ann", "bob", "bob", "bob")]
-    await settle()
+    await run_tasks()
     admission.leave("ann", "a")
     await asyncio.gather(*tasks)
     assert order == ["bob", "ann", "bob", "ann", "bob"]
@@ -85,14 +85,14 @@ async def test_a_persons_questions_stay_in_order() -> None:
         admission.leave("ann", "a")
 
     tasks = [asyncio.ensure_future(one(i)) for i in range(5)]
-    await settle()
+    await run_tasks()
     admission.leave("ann", "a")
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
 
 
 async def order_of(admission: Admission, *people: str) -> list[str]:
-    """Who is answered in which order, when these ask while zoe has the only place."""
+    """The order in which these people get an answer after zoe frees the only slot."""
     order: list[str] = []
 
     async def one(person: str) -> None:
@@ -101,62 +101,62 @@ async def order_of(admission: Admission, *people: str) -> list[str]:
         admission.leave(person, "a")
 
     tasks = [asyncio.ensure_future(one(person)) for person in people]
-    await settle()
+    await run_tasks()
     admission.leave("zoe", "a")
     await asyncio.gather(*tasks)
     return order
 
 
-async def test_questions_that_were_given_up_cost_no_turn() -> None:
+async def test_cancelled_questions_do_not_count_against_their_person() -> None:
     admission = Admission(1, 20)
     await admission.enter("zoe", ["a"])
-    given_up = [ask(admission, "ann") for _ in range(3)]
-    await settle()
-    for task in given_up:
+    cancelled = [ask(admission, "ann") for _ in range(3)]
+    await run_tasks()
+    for task in cancelled:
         task.cancel()
-    await settle()
+    await run_tasks()
     assert await order_of(admission, "ann", "bob", "bob") == ["ann", "bob", "bob"]
 
 
-async def test_a_question_that_gave_way_costs_no_turn() -> None:
+async def test_a_dropped_question_does_not_count_against_its_person() -> None:
     admission = Admission(1, 5)
     await admission.enter("zoe", ["a"])
-    greedy = [ask(admission, "ann") for _ in range(5)]
-    await settle()
+    many = [ask(admission, "ann") for _ in range(5)]
+    await run_tasks()
     newcomer = ask(admission, "bob")
-    await settle()
-    assert isinstance(greedy[4].exception(), TooBusy)
-    for task in (*greedy, newcomer):
+    await run_tasks()
+    assert isinstance(many[4].exception(), TooBusy)
+    for task in (*many, newcomer):
         task.cancel()
-    await settle()
+    await run_tasks()
     assert await order_of(admission, "ann", "dan", "dan") == ["ann", "dan", "dan"]
 
 
-async def test_the_last_quarter_is_kept_for_who_has_nothing() -> None:
+async def test_a_quarter_of_the_slots_is_reserved_for_people_with_no_answer_in_flight() -> None:
     admission = Admission(8, 100)
-    greedy = [ask(admission, "ann") for _ in range(100)]
-    await settle()
+    many = [ask(admission, "ann") for _ in range(100)]
+    await run_tasks()
     assert admission.running == 6
     assert await admission.enter("bob", ["a"]) == "a"
     assert await admission.enter("cid", ["a"]) == "a"
-    for task in greedy:
+    for task in many:
         task.cancel()
 
 
-async def test_beyond_the_queue_people_are_told_when_to_come_again() -> None:
+async def test_a_full_queue_refuses_with_the_time_to_retry() -> None:
     admission = Admission(1, 2)
     await admission.enter("ann", ["a"])
     waiting = [ask(admission, "bob"), ask(admission, "cid")]
-    await settle()
+    await run_tasks()
     with pytest.raises(TooBusy, match="Try again in about 12 seconds") as refused:
         await admission.enter("dan", ["a"])
-    assert refused.value.retry_after == 12  # three before it, four seconds each
+    assert refused.value.retry_after == 12  # three questions ahead of it, four seconds each
     assert admission.refused == 1
     for task in waiting:
         task.cancel()
 
 
-async def test_the_estimate_follows_how_long_answers_take() -> None:
+async def test_the_retry_estimate_follows_the_measured_answer_time() -> None:
     admission = Admission(1, 0)
     for _ in range(100):
         await admission.enter("ann", ["a"])
@@ -166,62 +166,62 @@ async def test_the_estimate_follows_how_long_answers_take() -> None:
         await admission.enter("bob", ["a"])
 
 
-async def test_the_greediest_gives_way_to_a_newcomer() -> None:
+async def test_the_person_with_the_most_waiting_questions_loses_one_to_a_newcomer() -> None:
     admission = Admission(1, 3)
     await admission.enter("ann", ["a"])
-    greedy = [ask(admission, "ann") for _ in range(3)]
-    await settle()
+    many = [ask(admission, "ann") for _ in range(3)]
+    await run_tasks()
     newcomer = ask(admission, "bob")
-    await settle()
+    await run_tasks()
     with pytest.raises(TooBusy):
-        await greedy[2]
+        await many[2]
     assert not newcomer.done()
-    with pytest.raises(TooBusy):  # nor may she displace him
+    with pytest.raises(TooBusy):  # ann cannot displace bob
         await admission.enter("ann", ["a"])
-    for _ in range(3):  # hers that waited longer, and his
+    for _ in range(3):  # ann's two older questions, then bob's
         admission.leave("ann", "a")
-        await settle()
+        await run_tasks()
     assert await newcomer == "a"
 
 
-async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
+async def test_a_cancelled_wait_leaves_the_queue() -> None:
     admission = Admission(1, 3)
     await admission.enter("ann", ["a"])
     waiter, other = ask(admission, "bob"), ask(admission, "cid")
-    await settle()
+    await run_tasks()
     waiter.cancel()
-    await settle()
+    await run_tasks()
     assert admission.waiting == 1
     admission.leave("ann", "a")
     assert await other == "a"
 
 
-async def test_a_place_given_to_one_who_just_left_is_passed_on() -> None:
+async def test_a_slot_granted_to_a_cancelled_question_is_passed_on() -> None:
     admission = Admission(1, 3)
     await admission.enter("ann", ["a"])
     leaver, other = ask(admission, "bob"), ask(admission, "cid")
-    await settle()
-    admission.leave("ann", "a")  # the place is bob's, who has not heard of it
+    await run_tasks()
+    admission.leave("ann", "a")  # bob has the slot, but his task has not run yet
     leaver.cancel()
     assert await other == "a"
     assert (admission.running, admission.waiting) == (1, 0)
 
 
-async def test_an_answer_that_goes_on_elsewhere_waits_before_all_others() -> None:
+async def test_a_resumed_answer_waits_ahead_of_everyone_else() -> None:
     admission = Admission(1, 0)
     await admission.enter("ann", ["b"])
-    goes_on = ask(admission, "bob", "b", goes_on=True)
-    await settle()
+    resumed = ask(admission, "bob", "b", resuming=True)
+    await run_tasks()
     admission.leave("ann", "b")
-    assert await goes_on == "b"
+    assert await resumed == "b"
 
 
-async def test_a_place_at_any_of_the_named_replicas_will_do() -> None:
+async def test_a_slot_at_any_of_the_named_replicas_is_taken() -> None:
     admission = Admission(1, 5)
     await admission.enter("ann", ["a"])
     await admission.enter("bob", ["b"])
     either, only_a = ask(admission, "cid", "a", "b"), ask(admission, "dan", "a")
-    await settle()
+    await run_tasks()
     admission.leave("bob", "b")
     assert await either == "b"
     assert not only_a.done()
@@ -229,17 +229,17 @@ async def test_a_place_at_any_of_the_named_replicas_will_do() -> None:
     assert await only_a == "a"
 
 
-async def test_a_greedy_person_delays_another_by_one_answer_at_most() -> None:
+async def test_a_person_with_many_questions_delays_another_by_one_answer_at_most() -> None:
     admission = Admission(2, 1000)
-    greedy = [ask(admission, "ann") for _ in range(1000)]
-    await settle()
-    await admission.enter("bob", ["a"])  # the kept place
+    many = [ask(admission, "ann") for _ in range(1000)]
+    await run_tasks()
+    await admission.enter("bob", ["a"])  # the reserved slot
     other = ask(admission, "cid")
-    await settle()
+    await run_tasks()
     admission.leave("ann", "a")
-    await settle()
+    await run_tasks()
     assert other.done()
-    for task in greedy:
+    for task in many:
         task.cancel()
 
 
@@ -250,10 +250,10 @@ async def test_a_greedy_person_delays_another_by_one_answer_at_most() -> None:
     waiting=st.integers(0, 6),
     replicas=st.integers(1, 3),
 )
-def test_no_place_is_taken_twice_or_lost(
+def test_no_slot_is_overbooked_or_lost(
     seed: int, running: int, waiting: int, replicas: int
 ) -> None:
-    """Random people come, answer, leave and give up; in the end all is as it was."""
+    """Random people enter, get answers and cancel; afterwards the queue and all slots are free."""
     rng = random.Random(seed)
     names = [f"r{i}" for i in range(replicas)]
 
@@ -263,21 +263,21 @@ def test_no_place_is_taken_twice_or_lost(
         outcomes: Counter[str] = Counter()
 
         async def one(person: str) -> None:
-            choice = rng.sample(names, rng.randint(1, replicas))
+            wanted = rng.sample(names, rng.randint(1, replicas))
             try:
-                place = await admission.enter(person, choice, goes_on=rng.random() < 0.05)
+                slot = await admission.enter(person, wanted, resuming=rng.random() < 0.05)
             except TooBusy:
                 outcomes["refused"] += 1
                 return
-            assert place in choice
-            at[place] += 1
-            assert at[place] <= running
+            assert slot in wanted
+            at[slot] += 1
+            assert at[slot] <= running
             try:
                 for _ in range(rng.randint(0, 4)):
                     await asyncio.sleep(0)
             finally:
-                at[place] -= 1
-                admission.leave(person, place, 0.1)
+                at[slot] -= 1
+                admission.leave(person, slot, 0.1)
             outcomes["answered"] += 1
 
         tasks = []
@@ -288,10 +288,10 @@ def test_no_place_is_taken_twice_or_lost(
             if rng.random() < 0.2:
                 rng.choice(tasks).cancel()
         ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
-        gone = sum(isinstance(e, asyncio.CancelledError) for e in ended)
-        assert outcomes["answered"] + outcomes["refused"] + gone == len(tasks)
+        cancelled = sum(isinstance(e, asyncio.CancelledError) for e in ended)
+        assert outcomes["answered"] + outcomes["refused"] + cancelled == len(tasks)
         assert not [e for e in ended if isinstance(e, AssertionError)]
         assert (admission.running, admission.waiting) == (0, 0)
-        assert not admission._next  # no memory of people who are gone
+        assert not admission._finish_tags  # nothing is kept about people who left
 
     asyncio.run(scenario())

@@ -1,7 +1,7 @@
-"""Whoever leaves takes their request along: the engine stops writing, the queue lets go of it.
+"""A caller who disconnects cancels the request: the engine stops writing and the queue drops it.
 
-Over the real HTTP service and a real vLLM, with an adapter that never ends an answer by itself.
-How fast it is measures `benchmarks/cancellation.py`.
+Runs over the real HTTP service and a real vLLM, with an adapter whose answers end only at the token
+limit. `benchmarks/cancellation.py` measures how fast the cancellation is.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from tests.conftest import RunningEngine, free_port, wait_until
 pytestmark = pytest.mark.slow
 
 DOMAIN = "cancelled"
-TOKENS = 900  # of an answer: many seconds
-SOON_S = 5.0  # a busy machine; the benchmark holds it to half a second
+TOKENS = 900  # the length of an answer: takes many seconds
+SOON_S = 5.0  # allows for a busy machine; the benchmark requires half a second
 
 
 @dataclass
@@ -73,7 +73,7 @@ def service(engine: RunningEngine) -> Iterator[Service]:
 
 
 async def endless(service: Service) -> str:
-    """The name of an adapter whose answer is cut by its length alone."""
+    """The name of an adapter whose answer ends only at the token limit."""
     async with service.client() as client:
         for seed in range(100, 130):
             tensors = adapter_maker.weights(seed=seed, scale=1.0)
@@ -86,7 +86,7 @@ async def endless(service: Service) -> str:
             answer = await client.post("/v1/chat/completions", json=service.body())
             if answer.json()["choices"][0]["finish_reason"] == "length":
                 return made.name
-    raise AssertionError("no random adapter talks without an end")
+    raise AssertionError("every random adapter ends its answers before the limit")
 
 
 async def until(service: Service, count: int, what: str) -> None:
@@ -103,20 +103,20 @@ async def test_leaving_a_stream_stops_the_engine(service: Service) -> None:
     await until(service, 0, "the engine to stop")
 
 
-async def test_leaving_before_a_whole_answer_stops_the_engine(service: Service) -> None:
+async def test_leaving_before_an_unstreamed_answer_stops_the_engine(service: Service) -> None:
     async with service.client() as client:
         asking = asyncio.create_task(client.post("/v1/chat/completions", json=service.body()))
-        await until(service, 1, "the answer's begin")
+        await until(service, 1, "the answer to start")
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
     await until(service, 0, "the engine to stop")
 
 
-async def test_leaving_the_queue_frees_the_place_in_it(service: Service) -> None:
-    """One answer at once: the second question waits, is given up, and never reaches the engine."""
+async def test_leaving_the_queue_frees_its_place(service: Service) -> None:
+    """One answer at a time: a question cancelled while it waits never reaches the engine."""
     async with service.client() as client, service.client() as other:
         first = asyncio.create_task(client.post("/v1/chat/completions", json=service.body()))
-        await until(service, 1, "the first answer's begin")
+        await until(service, 1, "the first answer to start")
         second = asyncio.create_task(other.post("/v1/chat/completions", json=service.body()))
 
         def waiting(count: int) -> bool:

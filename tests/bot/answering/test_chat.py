@@ -1,4 +1,4 @@
-"""The flow of a message, without HTTP: history, routing, and what the store keeps."""
+"""The flow of a message, without HTTP: history, routing, and the stored records."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import pytest
 from bot.answering.admission import TooBusy
 from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
 from bot.answering.plan import NobodyCanAnswer
-from bot.answering.writing import LONG_WAIT_S
+from bot.answering.writing import REPLAN_AFTER_S
 from data import domains
 from data.adapters import placements, registry
 from data.config.settings import BotSettings, Settings
@@ -75,9 +75,7 @@ async def test_the_events_come_in_order(chat: Chat, domain: Domain) -> None:
     ]
 
 
-async def test_a_thread_remembers_its_last_turns(
-    chat: Chat, domain: Domain, vllm: FakeVllm
-) -> None:
+async def test_a_thread_sends_its_last_turns(chat: Chat, domain: Domain, vllm: FakeVllm) -> None:
     for number in range(5):
         vllm.say = lambda body, number=number: words(body["model"], f"A{number}")
         await answer(chat, ask(domain, f"Q{number}"))
@@ -86,14 +84,14 @@ async def test_a_thread_remembers_its_last_turns(
     assert sent == ["Be brief.", "Q1", "A1", "Q2", "A2", "Q3", "A3", "Q4"]
 
 
-async def test_threads_are_apart(chat: Chat, domain: Domain, vllm: FakeVllm) -> None:
+async def test_threads_are_separate(chat: Chat, domain: Domain, vllm: FakeVllm) -> None:
     await answer(chat, ask(domain, "Q0"))
     await answer(chat, ask(domain, "Q1", thread="cli:ann/2"))
 
     assert [m["content"] for m in vllm.asked[1]["messages"]] == ["Be brief.", "Q1"]
 
 
-async def test_answers_to_questions_asked_at_once_stay_with_their_questions(
+async def test_concurrent_answers_stay_with_their_questions(
     chat: Chat, domain: Domain, store: Store, vllm: FakeVllm
 ) -> None:
     vllm.say = lambda body: words(body["model"], body["messages"][-1]["content"].lower())
@@ -119,7 +117,7 @@ async def test_a_thread_keeps_its_first_domain(chat: Chat, domain: Domain, store
 
 
 def at_most(characters: int, vllm: FakeVllm) -> None:
-    """An engine whose context, answer included, holds so many characters."""
+    """An engine whose context, including the answer, holds `characters` characters."""
 
     def say(body: dict[str, Any]) -> Any:
         prompt = sum(len(m["content"]) for m in body["messages"])
@@ -150,7 +148,7 @@ async def test_the_oldest_turns_are_dropped_until_the_prompt_fits(
     assert vllm.asked[-1]["max_tokens"] == 256
 
 
-async def test_an_answer_longer_than_usual_is_given_up_before_history(
+async def test_a_raised_answer_limit_is_lowered_before_history_is_dropped(
     chat: Chat, domain: Domain, vllm: FakeVllm
 ) -> None:
     at_most(256 + 9 + 30, vllm)
@@ -162,7 +160,7 @@ async def test_an_answer_longer_than_usual_is_given_up_before_history(
     assert len(vllm.asked[-1]["messages"]) == 4
 
 
-async def test_a_question_gets_a_short_answer_rather_than_none(
+async def test_a_long_question_gets_a_short_answer_rather_than_none(
     chat: Chat, domain: Domain, vllm: FakeVllm
 ) -> None:
     at_most(300, vllm)
@@ -173,7 +171,7 @@ async def test_a_question_gets_a_short_answer_rather_than_none(
     assert vllm.asked[-1]["max_tokens"] == 64
 
 
-async def test_only_a_question_that_does_not_fit_by_itself_is_too_long(
+async def test_only_a_question_that_exceeds_the_context_alone_is_too_long(
     chat: Chat, domain: Domain, vllm: FakeVllm, store: Store
 ) -> None:
     at_most(300, vllm)
@@ -185,7 +183,7 @@ async def test_only_a_question_that_does_not_fit_by_itself_is_too_long(
     assert found["status"] == "failed"
 
 
-async def test_a_long_history_of_a_caller_is_cut_before_it_is_sent(
+async def test_a_callers_long_history_is_shortened_before_it_is_sent(
     chat: Chat, domain: Domain, vllm: FakeVllm
 ) -> None:
     history = tuple(
@@ -205,7 +203,7 @@ async def test_a_long_history_of_a_caller_is_cut_before_it_is_sent(
     ["", " \n", "a\x00", "\ud800", "x" * 8_001],
     ids=["empty", "blank", "nul", "half", "long"],
 )
-async def test_what_is_no_question_is_refused(
+async def test_an_invalid_question_is_refused(
     chat: Chat, domain: Domain, vllm: FakeVllm, store: Store, text: str
 ) -> None:
     with pytest.raises(Invalid):
@@ -241,7 +239,7 @@ async def test_a_cancelled_task_leaves_a_cancelled_answer(
     while not vllm.asked:
         await asyncio.sleep(0.01)
 
-    for _ in range(3):  # impatience does not stop the recording
+    for _ in range(3):  # repeated cancellation does not stop the recording
         task.cancel()
         await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
@@ -251,7 +249,7 @@ async def test_a_cancelled_task_leaves_a_cancelled_answer(
     assert conversations.reply(store.db, question.reply_id).status == "cancelled"
 
 
-async def test_an_answer_of_another_model_is_no_answer(
+async def test_an_answer_from_the_wrong_model_is_a_failure(
     chat: Chat, domain: Domain, vllm: FakeVllm, store: Store
 ) -> None:
     vllm.say = lambda body: words("base", "Hello")
@@ -263,7 +261,7 @@ async def test_an_answer_of_another_model_is_no_answer(
     assert conversations.reply(store.db, question.reply_id).status == "failed"
 
 
-async def test_an_answer_without_a_finish_reason_is_cut(
+async def test_an_answer_without_a_finish_reason_counts_as_interrupted(
     chat: Chat, domain: Domain, vllm: FakeVllm
 ) -> None:
     vllm.say = lambda body: words(body["model"], "Hello", finish=None)
@@ -272,7 +270,7 @@ async def test_an_answer_without_a_finish_reason_is_cut(
         await answer(chat, ask(domain))
 
 
-async def test_answers_that_a_dead_process_left_open_are_closed(
+async def test_answers_left_open_by_a_dead_process_are_closed(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
     question = ask(domain)
@@ -327,13 +325,13 @@ class TestComparison:
         assert (events[0].adapter, events[0].variant) == ("helpdesk@2", None)
         assert [c.people + c.replies for c in given.counts(store.db, experiment)] == [0, 0]
 
-    async def test_nobody_new_is_given_a_variant_while_one_is_not_held(
+    async def test_nobody_new_is_assigned_while_one_variant_is_not_loaded(
         self, chat: Chat, domain: Domain, store: Store, experiment: experiments.Experiment
     ) -> None:
-        """Else only the people of the other one would be counted."""
+        """Otherwise only the people of the other variant would be counted."""
         people = [f"cli:p{n}" for n in range(20)]
-        placed = {p: assignments.variant_for(experiment, p) for p in people}
-        before = next(p for p in people if placed[p].label == "A")
+        assigned = {p: assignments.variant_for(experiment, p) for p in people}
+        before = next(p for p in people if assigned[p].label == "A")
         await answer(chat, ask(domain, person=before, thread=before))
         with store.write() as db:
             db.execute("DELETE FROM placements WHERE adapter_id = 2")
@@ -376,7 +374,7 @@ async def test_without_the_live_adapter_the_bare_base_answers(
     assert vllm.asked[0]["model"] == "base@0"
 
 
-async def test_until_a_promoted_adapter_is_held_the_one_it_replaced_answers(
+async def test_until_a_promoted_adapter_is_loaded_its_predecessor_answers(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
     with store.write() as db:
@@ -393,7 +391,7 @@ async def test_until_a_promoted_adapter_is_held_the_one_it_replaced_answers(
     ]
 
 
-async def test_nothing_stands_in_for_what_a_roll_back_took_away(
+async def test_a_rolled_back_adapter_is_no_fallback(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
     with store.write() as db:
@@ -407,10 +405,10 @@ async def test_nothing_stands_in_for_what_a_roll_back_took_away(
     assert events[0].adapter == "base"
 
 
-class TestPlaces:
+class TestSlots:
     @pytest.fixture
     async def chat(self, store: Store) -> AsyncIterator[Chat]:
-        """One answer at a time, one that waits, six seconds for each."""
+        """One answer at a time, one waiting question, a time limit of six seconds."""
         engine = EngineClient()
         bot = BotSettings(max_in_flight=1, max_waiting=1, answer_timeout_s=6)
         yield Chat(store, engine, Settings(bot=bot))
@@ -431,7 +429,7 @@ class TestPlaces:
         assert isinstance((await second)[-1], Ended)
         assert (chat.admission.running, chat.admission.waiting) == (0, 0)
 
-    async def test_a_question_too_many_is_not_recorded(
+    async def test_a_refused_question_is_not_recorded(
         self, chat: Chat, domain: Domain, store: Store
     ) -> None:
         first = chat.answer(ask(domain))
@@ -449,13 +447,13 @@ class TestPlaces:
         assert [r["status"] for r in store.db.query("SELECT status FROM replies")] == ["cancelled"]
         assert (chat.admission.running, chat.admission.waiting) == (0, 0)
 
-    async def test_who_waited_long_gets_what_was_promoted_meanwhile(
+    async def test_a_promotion_during_a_long_wait_applies_to_the_waiting_question(
         self, chat: Chat, domain: Domain, store: Store
     ) -> None:
         first = chat.answer(ask(domain))
         await anext(first)
         second = asyncio.create_task(answer(chat, ask(domain, person="cli:bob")))
-        await asyncio.sleep(LONG_WAIT_S + 0.1)
+        await asyncio.sleep(REPLAN_AFTER_S + 0.1)
         with store.write() as db:
             registry.promote(db, registry.get(db, "helpdesk@2"), "cli:test")
 
@@ -465,7 +463,7 @@ class TestPlaces:
         assert isinstance(started, Started)
         assert (started.adapter, started.instead_of) == ("helpdesk@2", None)
 
-    async def test_who_waits_too_long_is_told_when_to_come_back(
+    async def test_a_wait_that_is_too_long_ends_with_the_time_to_retry(
         self, chat: Chat, domain: Domain
     ) -> None:
         first = chat.answer(ask(domain))
@@ -477,10 +475,10 @@ class TestPlaces:
         await first.aclose()
         assert (chat.admission.running, chat.admission.waiting) == (0, 0)
 
-    async def test_an_answer_that_moves_takes_its_place_along(
+    async def test_an_answer_that_fails_over_frees_its_slot_first(
         self, chat: Chat, domain: Domain, vllm: FakeVllm
     ) -> None:
-        """At every replica one place: whoever fails over must not wait for itself."""
+        """With one slot at each replica, an answer that fails over must not wait for itself."""
         vllm.say = lambda body: (
             words(body["model"], "Hello") if body["model"] == "base@0" else refusal(500, "no")
         )

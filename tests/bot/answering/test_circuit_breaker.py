@@ -1,8 +1,8 @@
-"""When the circuit breaker leaves something alone, and when it tries it again."""
+"""When the circuit breaker opens, and when it closes again."""
 
 import pytest
 
-from bot.answering.circuit_breaker import ADAPTER_LIMIT, FORGET_S, REPLICA_LIMIT, Breaker
+from bot.answering.circuit_breaker import ADAPTER_LIMIT, EXPIRE_S, REPLICA_LIMIT, Breaker
 from data.store.clock import now_us
 
 
@@ -32,7 +32,7 @@ def fail(breaker: Breaker, replica: str = "one", adapter: str = "helpdesk@1") ->
 
 def succeed(breaker: Breaker, replica: str = "one", adapter: str = "helpdesk@1") -> None:
     attempt = breaker.attempt(replica, adapter)
-    attempt.answers()
+    attempt.started()
     attempt.succeeded()
     attempt.release()
 
@@ -48,7 +48,7 @@ def test_a_few_failures_in_a_row_open_the_adapters_circuit(breaker: Breaker) -> 
     assert breaker.allows("two", "helpdesk@1")
 
 
-def test_a_success_in_between_begins_the_count_anew(breaker: Breaker) -> None:
+def test_a_success_resets_the_count_of_failures(breaker: Breaker) -> None:
     for _ in range(10):
         fail(breaker)
         succeed(breaker)
@@ -57,7 +57,7 @@ def test_a_success_in_between_begins_the_count_anew(breaker: Breaker) -> None:
     assert breaker.open() == []
 
 
-def test_failures_of_several_adapters_are_the_replicas(breaker: Breaker) -> None:
+def test_failures_of_several_adapters_open_the_replicas_circuit(breaker: Breaker) -> None:
     for n in range(REPLICA_LIMIT):
         assert breaker.allows("one", "base")
         fail(breaker, adapter=f"helpdesk@{n}")
@@ -65,7 +65,7 @@ def test_failures_of_several_adapters_are_the_replicas(breaker: Breaker) -> None
     assert not breaker.allows("one", "base")
 
 
-def test_one_adapter_that_fails_a_crowd_shuts_out_no_other(breaker: Breaker) -> None:
+def test_one_failing_adapter_never_blocks_the_others(breaker: Breaker) -> None:
     at_once = [breaker.attempt("one", "helpdesk@1") for _ in range(100)]
     for attempt in at_once:
         attempt.failed("It answered 500.")
@@ -74,7 +74,7 @@ def test_one_adapter_that_fails_a_crowd_shuts_out_no_other(breaker: Breaker) -> 
     assert breaker.allows("one", "base")
 
 
-def test_a_replica_that_answers_others_is_not_to_blame(breaker: Breaker) -> None:
+def test_a_replica_that_answers_for_other_adapters_stays_closed(breaker: Breaker) -> None:
     for _ in range(20):
         fail(breaker, adapter="helpdesk@1")
         succeed(breaker, adapter="base")
@@ -83,7 +83,7 @@ def test_a_replica_that_answers_others_is_not_to_blame(breaker: Breaker) -> None
     assert breaker.allows("one", "base")
 
 
-def test_nobody_listening_shuts_the_whole_replica_at_once(breaker: Breaker) -> None:
+def test_an_unreachable_replica_opens_its_circuit_at_once(breaker: Breaker) -> None:
     breaker.attempt("one", "helpdesk@1").replica_failed("It cannot be reached.")
 
     assert not breaker.allows("one", "helpdesk@1")
@@ -91,14 +91,14 @@ def test_nobody_listening_shuts_the_whole_replica_at_once(breaker: Breaker) -> N
     assert breaker.allows("two", "helpdesk@1")
 
 
-def test_a_wrong_adapter_shuts_that_adapter_there_at_once(breaker: Breaker) -> None:
+def test_a_wrong_adapter_opens_that_adapters_circuit_at_once(breaker: Breaker) -> None:
     breaker.attempt("one", "helpdesk@1").adapter_failed("It answered as helpdesk@2.")
 
     assert not breaker.allows("one", "helpdesk@1")
     assert breaker.allows("one", "base")
 
 
-def test_after_the_pause_one_probe_goes_through(breaker: Breaker, clock: Clock) -> None:
+def test_after_the_pause_one_probe_is_allowed(breaker: Breaker, clock: Clock) -> None:
     breaker.attempt("one", "helpdesk@1").replica_failed("It cannot be reached.")
     clock.now += 0.9
     assert not breaker.allows("one", "helpdesk@1")
@@ -109,11 +109,11 @@ def test_after_the_pause_one_probe_goes_through(breaker: Breaker, clock: Clock) 
 
     assert not breaker.allows("one", "helpdesk@1")
     assert not breaker.allows("one", "base")
-    probe.answers()
+    probe.started()
     assert breaker.allows("one", "helpdesk@1")
 
 
-def test_a_probe_that_says_nothing_makes_room_for_the_next(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_without_an_outcome_allows_another_probe(breaker: Breaker, clock: Clock) -> None:
     breaker.attempt("one", "helpdesk@1").replica_failed("It cannot be reached.")
     clock.now += 2
     breaker.attempt("one", "helpdesk@1").release()
@@ -121,7 +121,7 @@ def test_a_probe_that_says_nothing_makes_room_for_the_next(breaker: Breaker, clo
     assert breaker.allows("one", "helpdesk@1")
 
 
-def test_pauses_grow_up_to_half_a_minute_and_are_short_again_after_a_success(
+def test_pauses_double_up_to_half_a_minute_and_a_success_resets_them(
     breaker: Breaker, clock: Clock
 ) -> None:
     pauses = []
@@ -138,48 +138,46 @@ def test_pauses_grow_up_to_half_a_minute_and_are_short_again_after_a_success(
     assert breaker.wait_s("one", "helpdesk@1") == 1
 
 
-def test_what_breaks_off_right_after_its_probe_is_left_alone_again(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_a_probe_that_is_interrupted_reopens_the_circuit(breaker: Breaker, clock: Clock) -> None:
     for _ in range(ADAPTER_LIMIT):
         fail(breaker)
     clock.now += 2
     probe = breaker.attempt("one", "helpdesk@1")
-    probe.answers()
+    probe.started()
     assert breaker.allows("one", "helpdesk@1")
-    probe.failed("It broke off.")
+    probe.failed("It was interrupted.")
 
     assert not breaker.allows("one", "helpdesk@1")
 
 
-def test_requests_sent_before_it_opened_neither_lengthen_the_pause_nor_close_it(
+def test_requests_sent_before_the_opening_neither_lengthen_the_pause_nor_close_the_circuit(
     breaker: Breaker, clock: Clock
 ) -> None:
     earlier = [breaker.attempt("one", "helpdesk@1") for _ in range(20)]
     for attempt in earlier[:10]:
         attempt.failed("It answered 500.")
     for attempt in earlier[10:]:
-        attempt.answers()
+        attempt.started()
         attempt.succeeded()
 
     assert not breaker.allows("one", "helpdesk@1")
     assert breaker.wait_s("one", "helpdesk@1") == 1
 
 
-def test_an_engine_that_was_started_anew_begins_anew(breaker: Breaker) -> None:
+def test_a_restarted_engine_starts_with_closed_circuits(breaker: Breaker) -> None:
     for replica in ("one", "two"):
-        breaker.met(replica, 3)
+        breaker.note_generation(replica, 3)
         breaker.attempt(replica, "base").replica_failed("It cannot be reached.")
-    breaker.met("one", 3)
+    breaker.note_generation("one", 3)
     assert not breaker.allows("one", "base")
 
-    breaker.met("one", 4)
+    breaker.note_generation("one", 4)
 
     assert breaker.allows("one", "base")
     assert not breaker.allows("two", "base")
 
 
-def test_what_is_open_can_be_shown(breaker: Breaker, clock: Clock) -> None:
+def test_open_circuits_are_listed_by_name(breaker: Breaker, clock: Clock) -> None:
     breaker.attempt("two", "helpdesk@1").adapter_failed("It answered as helpdesk@2.")
     breaker.attempt("one", "base").replica_failed("It cannot be reached.")
     clock.now += 60
@@ -191,8 +189,8 @@ def test_what_is_open_can_be_shown(breaker: Breaker, clock: Clock) -> None:
     assert 59_000_000 <= now_us() - one.since <= 61_000_000
 
 
-def test_a_replica_that_is_no_more_is_forgotten(breaker: Breaker, clock: Clock) -> None:
+def test_the_circuit_of_a_removed_replica_expires(breaker: Breaker, clock: Clock) -> None:
     breaker.attempt("old", "base").replica_failed("It cannot be reached.")
-    clock.now += FORGET_S + 2
+    clock.now += EXPIRE_S + 2
 
     assert breaker.open() == []

@@ -1,4 +1,4 @@
-"""An answer that breaks off is gone on with elsewhere, and reads as if nothing had happened."""
+"""Another replica continues an interrupted answer, without a visible seam in the text."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,32 +25,32 @@ BREAKS = ["connection", "silence", "abort", "no reason", "error"]
 
 @dataclass
 class Speaker:
-    """Engines that all know one text by heart, and break off where they are told to."""
+    """Engines that all write the same text, and stop where `breaks` says."""
 
     text: str = "One two three."
-    size: int = 3  # characters of a piece
-    breaks: list[tuple[int, str]] = field(default_factory=list)  # after so many pieces, and how
-    begun: list[str] = field(default_factory=list)  # what each was told had come
+    size: int = 3  # characters in a piece
+    breaks: list[tuple[int, str]] = field(default_factory=list)  # number of pieces, kind of failure
+    prefixes: list[str] = field(default_factory=list)  # the text each request asked to continue
 
     def say(self, body: dict[str, Any]) -> list[Any]:
-        begun = ""
+        prefix = ""
         if body.get("continue_final_message"):
             assert body["add_generation_prompt"] is False
             assert body["messages"][-1]["role"] == "assistant"
-            begun = body["messages"][-1]["content"]
-        assert self.text.startswith(begun)
-        self.begun.append(begun)
-        rest = self.text[len(begun) :]
+            prefix = body["messages"][-1]["content"]
+        assert self.text.startswith(prefix)
+        self.prefixes.append(prefix)
+        rest = self.text[len(prefix) :]
         pieces = [rest[n : n + self.size] for n in range(0, len(rest), self.size)]
-        prompt_tokens = 1000 if begun else 5  # the beginning is a part of the prompt then
+        prompt_tokens = 1000 if prefix else 5  # the prefix is part of the prompt
         if not self.breaks:
             return words(body["model"], *pieces, usage=(prompt_tokens, len(pieces)))
         after, how = self.breaks.pop(0)
-        begins = words(body["model"], *pieces[:after])[: 1 + len(pieces[:after])]
-        for tokens, event in enumerate(begins):
+        started = words(body["model"], *pieces[:after])[: 1 + len(pieces[:after])]
+        for tokens, event in enumerate(started):
             event["usage"] = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}  # type: ignore[index]
         return (
-            begins
+            started
             + {
                 "connection": [CUT],
                 "silence": [],
@@ -69,7 +69,7 @@ def engines() -> Iterator[list[FakeVllm]]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, engines: list[FakeVllm]) -> Iterator[Store]:
-    with Store(tmp_path_factory.mktemp("going_on") / "understudy.db") as store:
+    with Store(tmp_path_factory.mktemp("continuation") / "understudy.db") as store:
         with store.write() as db:
             domain = domains.create(db, "helpdesk")
             adapter = add_adapter(db, domain, 1)
@@ -80,14 +80,14 @@ def store(tmp_path_factory: pytest.TempPathFactory, engines: list[FakeVllm]) -> 
 
 
 @pytest.fixture(autouse=True)
-def whole_again(store: Store) -> None:
+def fresh_replicas(store: Store) -> None:
     """All replicas are ready, hold the adapter, and have the same precision."""
     with store.write() as db:
         db.execute("UPDATE replicas SET precision = 'nf4', heartbeat_at = heartbeat_at + 600000000")
 
 
 def talk(store: Store, engines: list[FakeVllm], say: Any, **more: Any) -> tuple[list[Event], Any]:
-    """One question; the events, and the error that they ended in, if any."""
+    """Ask one question; returns the events, and the error that ended them, if any."""
     for fake in engines:
         fake.say = say
         fake.asked.clear()
@@ -126,7 +126,7 @@ cuts = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(BREAKS)), max_size
 
 @settings(max_examples=150, deadline=None)
 @given(text=texts, size=st.integers(1, 4), breaks=cuts)
-def test_no_text_is_lost_or_doubled_wherever_it_breaks_off(
+def test_no_text_is_lost_or_doubled_wherever_the_answer_is_interrupted(
     store: Store, engines: list[FakeVllm], text: str, size: int, breaks: list[tuple[int, str]]
 ) -> None:
     speaker = Speaker(text, size, list(breaks))
@@ -141,12 +141,12 @@ def test_no_text_is_lost_or_doubled_wherever_it_breaks_off(
     assert events[-1] == Ended("stop", 5, reply.completion_tokens)
 
 
-def test_the_one_who_goes_on_is_told_what_had_come(store: Store, engines: list[FakeVllm]) -> None:
+def test_the_next_replica_gets_the_text_so_far(store: Store, engines: list[FakeVllm]) -> None:
     speaker = Speaker("One two three.", 4, [(2, "connection")])
 
     events, _ = talk(store, engines, speaker.say, sampling={"max_tokens": 100})
 
-    assert speaker.begun == ["", "One two"]
+    assert speaker.prefixes == ["", "One two"]
     assert shown(events) == "One two three."
     first, second = sorted(
         (b for fake in engines for b in fake.asked), key=lambda b: "continue_final_message" in b
@@ -158,7 +158,9 @@ def test_the_one_who_goes_on_is_told_what_had_come(store: Store, engines: list[F
     assert f"{last_reply(store).id}-1" in ids
 
 
-def test_the_reply_says_who_ended_it(store: Store, engines: list[FakeVllm]) -> None:
+def test_the_reply_names_the_replica_that_finished_it(
+    store: Store, engines: list[FakeVllm]
+) -> None:
     talk(store, engines, Speaker(breaks=[(1, "connection")]).say)
 
     asked = {f"r{n}": fake.asked for n, fake in enumerate(engines) if fake.asked}
@@ -167,7 +169,7 @@ def test_the_reply_says_who_ended_it(store: Store, engines: list[FakeVllm]) -> N
     assert len(asked) == 2
 
 
-def test_what_broke_off_after_its_last_token_is_as_long_as_it_may_be(
+def test_an_answer_interrupted_after_its_last_permitted_token_is_complete(
     store: Store, engines: list[FakeVllm]
 ) -> None:
     speaker = Speaker("One two three.", 4, [(2, "connection")])
@@ -177,10 +179,10 @@ def test_what_broke_off_after_its_last_token_is_as_long_as_it_may_be(
     assert failure is None
     assert shown(events) == "One two "
     assert events[-1] == Ended("length", 5, 2)
-    assert len(speaker.begun) == 1
+    assert len(speaker.prefixes) == 1
 
 
-def test_the_third_break_is_the_end(store: Store, engines: list[FakeVllm]) -> None:
+def test_the_third_interruption_ends_the_answer(store: Store, engines: list[FakeVllm]) -> None:
     speaker = Speaker("One two three four.", 3, [(1, "connection")] * 3)
 
     events, failure = talk(store, engines, speaker.say)
@@ -188,10 +190,12 @@ def test_the_third_break_is_the_end(store: Store, engines: list[FakeVllm]) -> No
     assert isinstance(failure, StreamCut)
     assert shown(events) == "One two t"
     assert last_reply(store).status == "partial"
-    assert len(speaker.begun) == 3
+    assert len(speaker.prefixes) == 3
 
 
-def test_other_weights_do_not_go_on(store: Store, engines: list[FakeVllm]) -> None:
+def test_a_replica_with_another_precision_does_not_continue(
+    store: Store, engines: list[FakeVllm]
+) -> None:
     with store.write() as db:
         db.execute("UPDATE replicas SET precision = name")
     speaker = Speaker(breaks=[(1, "connection")])
@@ -200,11 +204,11 @@ def test_other_weights_do_not_go_on(store: Store, engines: list[FakeVllm]) -> No
 
     assert isinstance(failure, StreamCut)
     assert shown(events) == "One"
-    assert len(speaker.begun) == 1
+    assert len(speaker.prefixes) == 1
 
 
-def test_another_adapter_does_not_go_on(store: Store, engines: list[FakeVllm]) -> None:
-    """The bare base could stand in before the first word, not after it."""
+def test_another_adapter_does_not_continue(store: Store, engines: list[FakeVllm]) -> None:
+    """The bare base may be a fallback before the first word, not after it."""
     speaker = Speaker(breaks=[(1, "connection")])
     with store.write() as db:
         db.execute("UPDATE placements SET state = 'draining' WHERE replica != 'r0'")
@@ -216,10 +220,12 @@ def test_another_adapter_does_not_go_on(store: Store, engines: list[FakeVllm]) -
 
     assert isinstance(failure, StreamCut)
     assert shown(events) == "One"
-    assert len(speaker.begun) == 1
+    assert len(speaker.prefixes) == 1
 
 
-def test_a_wrong_adapter_in_the_middle_is_the_end(store: Store, engines: list[FakeVllm]) -> None:
+def test_a_wrong_adapter_in_the_middle_ends_the_answer(
+    store: Store, engines: list[FakeVllm]
+) -> None:
     def say(body: dict[str, Any]) -> list[Any]:
         return [*words(body["model"], "One")[:2], *words("helpdesk@9-ffff", " two")[1:]]
 
@@ -230,7 +236,7 @@ def test_a_wrong_adapter_in_the_middle_is_the_end(store: Store, engines: list[Fa
     assert sum(len(fake.asked) for fake in engines) == 1
 
 
-def test_a_wrong_adapter_never_goes_on(store: Store, engines: list[FakeVllm]) -> None:
+def test_a_wrong_adapter_never_continues(store: Store, engines: list[FakeVllm]) -> None:
     speaker = Speaker(breaks=[(1, "connection")])
 
     def say(body: dict[str, Any]) -> list[Any]:
@@ -244,7 +250,7 @@ def test_a_wrong_adapter_never_goes_on(store: Store, engines: list[FakeVllm]) ->
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_an_engine_that_refuses_to_go_on_leaves_it_cut(
+def test_an_engine_that_refuses_to_continue_leaves_the_answer_incomplete(
     store: Store, engines: list[FakeVllm], status: int
 ) -> None:
     speaker = Speaker(breaks=[(1, "connection")])

@@ -1,6 +1,6 @@
-"""Who answers when who should cannot, and how that is marked.
+"""Which fallback answers when the intended adapter cannot, and how the answer is marked.
 
-Two replicas hold `helpdesk@1` (live before) and `helpdesk@2` (live now).
+Two replicas hold `helpdesk@1` (previously live) and `helpdesk@2` (live).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.answering import recording
-from bot.answering.assignment import Choice, Route
+from bot.answering.assignment import Route, Target
 from bot.answering.chat import Ask, Chat, Closed, Event, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
 from data import domains
@@ -36,7 +36,7 @@ Say = Callable[[dict[str, Any]], Any]
 FAILURES: dict[str, Say] = {
     "500": lambda body: refusal(500, "out of memory"),
     "not held": lambda body: refusal(404, "no such model"),
-    "broken off": lambda body: [*words(body["model"])[:1], CUT],
+    "interrupted": lambda body: [*words(body["model"])[:1], CUT],
     "aborted": lambda body: words(body["model"], finish="abort"),
     "another model": lambda body: words("helpdesk@9-ffff", "Hello"),
     "silent": lambda body: [HANG],
@@ -44,7 +44,7 @@ FAILURES: dict[str, Say] = {
 
 
 def failing(say: Say, *names: str) -> Say:
-    """An engine where these adapters fail as `say`, and the others answer with their name."""
+    """An engine where the named adapters fail like `say`, and the others answer with their name."""
 
     def answer(body: dict[str, Any]) -> Any:
         name = body["model"].split("-")[0]
@@ -116,7 +116,7 @@ def replies(store: Store) -> list[Reply]:
 
 
 @pytest.mark.parametrize("how", FAILURES)
-async def test_the_same_adapter_on_another_replica_is_asked_first(
+async def test_the_same_adapter_on_another_replica_is_tried_first(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm, how: str
 ) -> None:
     one.say = failing(FAILURES[how], "helpdesk@2")
@@ -132,7 +132,7 @@ async def test_the_same_adapter_on_another_replica_is_asked_first(
 
 
 @pytest.mark.parametrize("how", FAILURES)
-async def test_then_the_one_that_was_live_before_marked_as_a_stand_in(
+async def test_then_the_previously_live_adapter_answers_marked_as_a_fallback(
     chat: Chat,
     domain: Domain,
     store: Store,
@@ -154,7 +154,7 @@ async def test_then_the_one_that_was_live_before_marked_as_a_stand_in(
     ]
 
 
-async def test_then_the_bare_base(
+async def test_then_the_bare_base_answers(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
     one.say = two.say = failing(FAILURES["500"], "helpdesk@1", "helpdesk@2")
@@ -166,7 +166,7 @@ async def test_then_the_bare_base(
     assert (replies(store)[0].adapter_id, replies(store)[0].instead_of) == (None, 2)
 
 
-async def test_what_no_replica_holds_is_stood_in_for_and_marked(
+async def test_an_adapter_that_no_replica_holds_gets_a_marked_fallback(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
     with store.write() as db:
@@ -177,19 +177,21 @@ async def test_what_no_replica_holds_is_stood_in_for_and_marked(
     assert (first.adapter, first.instead_of) == ("helpdesk@1", "helpdesk@2")
 
 
-async def test_a_pinned_adapter_has_no_stand_in(
+async def test_a_pinned_adapter_has_no_fallback(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
     one.say = two.say = failing(FAILURES["500"], "helpdesk@2")
 
-    with pytest.raises(NobodyCanAnswer, match=r"helpdesk@2 cannot answer now: .*out of memory"):
+    with pytest.raises(
+        NobodyCanAnswer, match=r"helpdesk@2 cannot answer right now: .*out of memory"
+    ):
         await started(chat, ask(domain, pinned="helpdesk@2"))
 
     assert {b["model"].split("-")[0] for b in (*one.asked, *two.asked)} == {"helpdesk@2"}
     assert [r.status for r in replies(store)] == ["failed"]
 
 
-async def test_when_nobody_is_left_people_are_told_what_is_wrong_and_when_to_come_back(
+async def test_when_no_fallback_is_left_the_error_names_the_cause_and_the_time_to_retry(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
     one.say = two.say = FAILURES["500"]
@@ -202,17 +204,17 @@ async def test_when_nobody_is_left_people_are_told_what_is_wrong_and_when_to_com
 
     assert isinstance(first.value, EngineDown)
     assert str(first.value) == (
-        "Neither helpdesk@2 nor a stand-in can answer now: The engine answered 500: out of "
+        "Neither helpdesk@2 nor a fallback can answer right now: The engine answered 500: out of "
         "memory. Try again in a second."
     )
     assert last.value.retry_after >= 1
     assert "out of memory" in str(last.value)
 
 
-async def test_what_has_failed_is_left_alone(
+async def test_a_replica_that_answered_wrongly_is_not_asked_again(
     chat: Chat, domain: Domain, one: FakeVllm, two: FakeVllm
 ) -> None:
-    """A wrong answer opens the circuit at once: the replica is not asked for it again."""
+    """An answer from the wrong adapter opens the circuit at once."""
     one.say = failing(FAILURES["another model"], "helpdesk@2")
 
     for _ in range(5):
@@ -224,7 +226,7 @@ async def test_what_has_failed_is_left_alone(
     assert "helpdesk@9-ffff" in circuit.reason
 
 
-async def test_a_failing_adapter_comes_back_when_it_answers_again(
+async def test_a_failing_adapter_is_used_again_once_it_answers(
     chat: Chat, domain: Domain, one: FakeVllm, two: FakeVllm
 ) -> None:
     well = one.say
@@ -237,10 +239,10 @@ async def test_a_failing_adapter_comes_back_when_it_answers_again(
             await asyncio.sleep(0.1)
 
 
-async def test_who_is_answered_by_a_variants_stand_in_is_divided_as_agreed_and_rates_nobody(
+async def test_a_fallback_for_a_variant_counts_its_people_but_not_their_ratings(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
-    """Were they left out, a failing variant would lose its people: a broken split, no guardrail."""
+    """Otherwise a failing variant would lose people: a broken split instead of a guardrail."""
     with store.write() as db:
         third = add_adapter(db, domain, 3)
         placements.record_loaded(db, "one", third.id, 1.0)
@@ -257,8 +259,8 @@ async def test_who_is_answered_by_a_variants_stand_in_is_divided_as_agreed_and_r
     assert {(s.adapter, s.variant) for s in marked} == {("helpdesk@2", None)}
     with store.write() as db:
         for s in marked:
-            judge = conversations.reply(db, s.reply_id).person
-            feedback.thumb(db, s.reply_id, judge, up=False)
+            rater = conversations.reply(db, s.reply_id).person
+            feedback.thumb(db, s.reply_id, rater, up=False)
     a, b = given.counts(store.db, experiment)
     assert (b.people, b.replies, b.ratings) == (len(marked), 0, ())
     assert a.people == a.replies == 12 - len(marked)
@@ -267,10 +269,10 @@ async def test_who_is_answered_by_a_variants_stand_in_is_divided_as_agreed_and_r
     assert control.of("failed") == alike(a.people, 0, 0)
 
 
-async def test_what_is_drained_between_planning_and_opening_is_planned_anew(
+async def test_an_adapter_drained_between_planning_and_opening_is_planned_again(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
-    """The writer is busy with the drain while the question is planned, and opens it after it."""
+    """The store's writer is busy with the drain while the question is planned."""
     go_on = threading.Event()
 
     def drain(db: Any) -> None:
@@ -291,15 +293,15 @@ async def test_what_is_drained_between_planning_and_opening_is_planned_anew(
     assert len(replies(store)) == 1
 
 
-async def test_no_answer_moves_to_what_is_drained(
+async def test_no_answer_moves_to_a_draining_adapter(
     chat: Chat, domain: Domain, store: Store, one: FakeVllm, two: FakeVllm
 ) -> None:
-    def drained_meanwhile(body: dict[str, Any]) -> Any:
+    def drain_then_fail(body: dict[str, Any]) -> Any:
         with store.write() as db:
             db.execute("UPDATE placements SET state = 'draining' WHERE adapter_id = 2")
         return refusal(500, "out of memory")
 
-    one.say = two.say = failing(drained_meanwhile, "helpdesk@2")
+    one.say = two.say = failing(drain_then_fail, "helpdesk@2")
 
     first = await started(chat, ask(domain))
 
@@ -313,7 +315,7 @@ def test_a_reply_is_not_opened_where_its_adapter_is_not_held(store: Store, domai
     with store.write() as db:
         placements.drop(db, "one", adapter.id)
         opened = recording.open_reply(
-            db, ask(domain), domain, Route(Choice(adapter, (replica,)), replica)
+            db, ask(domain), domain, Route(Target(adapter, (replica,)), replica)
         )
 
     assert not opened
@@ -321,7 +323,7 @@ def test_a_reply_is_not_opened_where_its_adapter_is_not_held(store: Store, domai
     assert list(store.db.query("SELECT 1 FROM conversations")) == []
 
 
-async def test_a_replica_that_is_not_there_is_found_out_once(
+async def test_an_unreachable_replica_is_tried_once(
     chat: Chat, domain: Domain, store: Store, two: FakeVllm
 ) -> None:
     with store.write() as db:
@@ -333,7 +335,7 @@ async def test_a_replica_that_is_not_there_is_found_out_once(
     assert [(o.replica, o.adapter) for o in chat.breaker.open()] == [("one", None)]
 
 
-async def test_a_refused_question_is_nobodys_fault(
+async def test_a_refused_question_opens_no_circuit(
     chat: Chat, domain: Domain, one: FakeVllm, two: FakeVllm
 ) -> None:
     one.say = two.say = lambda body: refusal(400, "temperature must be non-negative")
@@ -345,7 +347,7 @@ async def test_a_refused_question_is_nobodys_fault(
     assert chat.breaker.open() == []
 
 
-def test_the_note_under_a_stand_ins_answer_is_one_sentence() -> None:
+def test_the_note_below_a_fallbacks_answer_is_one_sentence() -> None:
     assert fallback_note("helpdesk@2", None) == ""
     assert (
         fallback_note("helpdesk@2", "helpdesk@3") == "helpdesk@3 could not answer; helpdesk@2 did."
@@ -353,10 +355,10 @@ def test_the_note_under_a_stand_ins_answer_is_one_sentence() -> None:
     assert fallback_note("base", "helpdesk@3") == "helpdesk@3 could not answer; the bare base did."
 
 
-async def test_many_at_once_are_answered_by_who_can_and_one_finds_out_whether_it_works_again(
+async def test_concurrent_questions_get_the_working_fallback_and_only_one_probes_a_failed_adapter(
     chat: Chat, domain: Domain, one: FakeVllm, two: FakeVllm
 ) -> None:
-    """Two adapters that fail a crowd shut out neither the base nor the engine."""
+    """Two adapters that fail for many people at once block neither the base nor the engine."""
     one.say = two.say = failing(FAILURES["500"], "helpdesk@1", "helpdesk@2")
 
     async def crowd() -> list[str]:

@@ -21,7 +21,7 @@ DOMAIN = "http-answers"
 
 
 class Service:
-    """A service of its own on the session's engine, with two adapters of one domain."""
+    """A separate service on the session's engine, with two adapters of one domain."""
 
     def __init__(self, engine: RunningEngine) -> None:
         bot = BotSettings(port=free_port(), max_tokens=12)
@@ -52,7 +52,7 @@ def service(engine: RunningEngine) -> Iterator[Service]:
         yield subject
 
 
-def test_base_and_adapters_answer_each_in_its_own_way(service: Service) -> None:
+def test_the_base_and_each_adapter_give_different_answers(service: Service) -> None:
     names = [f"{DOMAIN}@base", *(a.name for a in service.adapters)]
 
     answers = [service.ask(name) for name in names]
@@ -61,7 +61,7 @@ def test_base_and_adapters_answer_each_in_its_own_way(service: Service) -> None:
     assert answers == [service.ask(name) for name in names]
 
 
-def test_a_promotion_and_a_roll_back_reach_the_next_message(service: Service) -> None:
+def test_a_promotion_and_a_roll_back_apply_to_the_next_message(service: Service) -> None:
     first, second = (service.ask(a.name) for a in service.adapters)
     store = service.engine.store
     seen = []
@@ -76,7 +76,7 @@ def test_a_promotion_and_a_roll_back_reach_the_next_message(service: Service) ->
     assert seen == [first, second, first]
 
 
-def test_a_stream_says_what_the_whole_answer_says(service: Service) -> None:
+def test_a_stream_has_the_text_of_the_unstreamed_answer(service: Service) -> None:
     name = service.adapters[0].name
     messages = [{"role": "user", "content": "What is a run?"}]
 
@@ -86,7 +86,7 @@ def test_a_stream_says_what_the_whole_answer_says(service: Service) -> None:
     assert text == service.ask(name)
 
 
-def test_more_tokens_than_the_context_has_are_as_many_as_fit(service: Service) -> None:
+def test_a_token_limit_above_the_context_is_lowered_until_it_fits(service: Service) -> None:
     assert service.ask(f"{DOMAIN}@base", max_tokens=100_000, stop=" ") is not None
 
 
@@ -108,7 +108,7 @@ def test_a_long_conversation_loses_its_oldest_turns(service: Service) -> None:
     assert limit / 3 < answer.usage.prompt_tokens <= limit - 12
 
 
-def test_a_question_that_does_not_fit_says_so(service: Service) -> None:
+def test_a_question_that_exceeds_the_context_is_refused(service: Service) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         service.ask(f"{DOMAIN}@base", "why " * 1_900)
 

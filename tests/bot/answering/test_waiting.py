@@ -1,5 +1,5 @@
-"""A question waits for an engine that is being started again, and so does an answer it broke off;
-but not for one that was stopped, nor again and again."""
+"""A question waits for an engine that restarts, and so does an answer that it interrupted; but
+neither waits for an engine that was stopped, nor without a limit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +10,7 @@ import pytest
 
 from bot.answering.assignment import NoEngine
 from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
-from bot.answering.writing import LONG_WAIT_S
+from bot.answering.writing import REPLAN_AFTER_S
 from data import domains
 from data.adapters import placements, registry
 from data.config.settings import BotSettings, Settings
@@ -21,7 +21,7 @@ from serving.client import EngineClient, EngineDown, StreamCut
 from tests.bot.conftest import add_adapter, add_replica
 from tests.serving.fake_vllm import CUT, FakeVllm, running, words
 
-SOON_S = 0.6
+DELAY_S = 0.6
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def ask(domain: Domain, **more: Any) -> Ask:
 
 
 def state(store: Store, now: str, detail: str = "", url: str | None = None) -> None:
-    """The replica's state, told just now."""
+    """Report a state of the replica."""
     known = placements.replicas(store.db)[0]
     with store.write() as db:
         placements.beat(db, known.name, url or known.url, "pocket", now, detail)
@@ -74,14 +74,14 @@ def text(events: list[Event]) -> str:
 
 
 async def later(store: Store, now: str) -> None:
-    await asyncio.sleep(SOON_S)
+    await asyncio.sleep(DELAY_S)
     await asyncio.to_thread(state, store, now)
 
 
-async def hoping(chat: Chat, count: int) -> None:
-    """Until so many wait for an engine."""
+async def until_waiting(chat: Chat, count: int) -> None:
+    """Return when `count` questions wait for an engine."""
     async with asyncio.timeout(10):
-        while chat.admission.hoping < count:
+        while chat.admission.waiting_for_engine < count:
             await asyncio.sleep(0.01)
 
 
@@ -90,27 +90,27 @@ async def test_a_question_waits_for_an_engine_that_starts(
 ) -> None:
     state(store, "starting")
     asking = asyncio.create_task(answered(chat, ask(domain)))
-    await hoping(chat, 1)
+    await until_waiting(chat, 1)
     await asyncio.to_thread(state, store, "ready")
 
     events = await asking
 
     assert isinstance(events[0], Started)
     assert (events[0].adapter, text(events)) == ("helpdesk@1", "Hello there")
-    assert chat.admission.hoping == 0
+    assert chat.admission.waiting_for_engine == 0
 
 
 async def test_a_question_waits_for_an_engine_that_has_just_crashed(
     chat: Chat, domain: Domain, store: Store, vllm: FakeVllm
 ) -> None:
-    """The store still calls it ready; nobody listens at its address; then it is back."""
+    """The store still calls it ready, nothing listens at its address, and then it returns."""
     url = vllm.url
     await asyncio.to_thread(state, store, "ready", "", "http://127.0.0.1:9")
 
     async def comes_back() -> None:
-        await asyncio.sleep(SOON_S)
+        await asyncio.sleep(DELAY_S)
         await asyncio.to_thread(state, store, "starting", "", url)
-        await asyncio.sleep(SOON_S)
+        await asyncio.sleep(DELAY_S)
         await asyncio.to_thread(state, store, "ready")
 
     comes = asyncio.create_task(comes_back())
@@ -120,7 +120,7 @@ async def test_a_question_waits_for_an_engine_that_has_just_crashed(
     assert text(events) == "Hello there"
 
 
-async def test_an_answer_that_broke_off_is_gone_on_with_when_the_engine_is_back(
+async def test_an_interrupted_answer_continues_when_the_engine_is_back(
     chat: Chat, domain: Domain, store: Store, vllm: FakeVllm
 ) -> None:
     def cut_then_rest(body: dict[str, Any]) -> Any:
@@ -143,10 +143,10 @@ async def test_an_answer_that_broke_off_is_gone_on_with_when_the_engine_is_back(
     assert isinstance(events[-1], Ended)
 
 
-async def test_a_question_that_waits_for_an_engine_holds_no_place(
+async def test_a_question_that_waits_for_an_engine_holds_no_slot(
     domain: Domain, store: Store, vllm: FakeVllm
 ) -> None:
-    """It queued for the only place; when that came free, the engine was gone."""
+    """It queued for the only slot; when the slot became free, the engine was restarting."""
     vllm.pause_s = 0.4
     vllm.say = lambda body: words(body["model"], "Hello", " there")
     engine = EngineClient()
@@ -158,7 +158,7 @@ async def test_a_question_that_waits_for_an_engine_holds_no_place(
     second = asyncio.create_task(answered(chat, ask(domain, external_id="2")))
     while chat.admission.waiting == 0:
         await asyncio.sleep(0.01)
-    await asyncio.sleep(LONG_WAIT_S + 0.1)
+    await asyncio.sleep(REPLAN_AFTER_S + 0.1)
     await asyncio.to_thread(state, store, "starting")
     assert text(await first) == "Hello there"
     await later(store, "ready")
@@ -175,7 +175,7 @@ async def test_a_question_that_waits_for_an_engine_holds_no_place(
         ("asleep", "tuning", "The bot is learning"),
     ],
 )
-async def test_nobody_waits_for_an_engine_that_is_not_coming(
+async def test_no_question_waits_for_an_engine_that_stays_away(
     chat: Chat, domain: Domain, store: Store, now: str, detail: str, words: str
 ) -> None:
     state(store, now, detail)
@@ -184,7 +184,7 @@ async def test_nobody_waits_for_an_engine_that_is_not_coming(
             await answered(chat, ask(domain))
 
 
-async def test_nobody_waits_for_an_engine_that_is_not_heard_of(
+async def test_no_question_waits_for_an_engine_without_a_heartbeat(
     chat: Chat, domain: Domain, store: Store
 ) -> None:
     with store.write() as db:
@@ -194,7 +194,7 @@ async def test_nobody_waits_for_an_engine_that_is_not_heard_of(
             await answered(chat, ask(domain))
 
 
-async def test_the_wait_is_bounded(domain: Domain, store: Store) -> None:
+async def test_the_wait_has_a_time_limit(domain: Domain, store: Store) -> None:
     state(store, "starting")
     engine = EngineClient()
     impatient = Chat(store, engine, Settings(bot=BotSettings(engine_wait_s=1)))
@@ -203,33 +203,35 @@ async def test_the_wait_is_bounded(domain: Domain, store: Store) -> None:
     await engine.close()
 
 
-async def test_only_so_many_wait(chat: Chat, domain: Domain, store: Store) -> None:
+async def test_the_number_of_waiting_questions_is_limited(
+    chat: Chat, domain: Domain, store: Store
+) -> None:
     state(store, "starting")
     waiting = [
         asyncio.create_task(answered(chat, ask(domain, external_id=str(i)))) for i in range(2)
     ]
-    await hoping(chat, 2)
+    await until_waiting(chat, 2)
     with pytest.raises(NoEngine):
         await answered(chat, ask(domain))
     state(store, "ready")
     assert [text(events) for events in await asyncio.gather(*waiting)] == ["Hello there"] * 2
 
 
-async def test_a_question_at_which_engines_break_is_given_up(
+async def test_a_question_that_engines_keep_failing_on_is_given_up(
     chat: Chat, domain: Domain, store: Store, vllm: FakeVllm
 ) -> None:
     vllm.say = lambda body: [CUT]
     async with asyncio.timeout(10):
         with pytest.raises(EngineDown):
             await answered(chat, ask(domain))
-    assert len(vllm.asked) <= 4  # the adapter and the base, and no more for having waited
+    assert len(vllm.asked) <= 4  # the adapter and the base; the wait adds no further requests
     (reply,) = [
         conversations.reply(store.db, r["id"]) for r in store.db.query("SELECT id FROM replies")
     ]
     assert reply.status == "failed"
 
 
-async def test_an_answer_at_which_engines_break_is_given_up_too(
+async def test_an_answer_that_engines_keep_failing_on_is_given_up(
     chat: Chat, domain: Domain, store: Store, vllm: FakeVllm
 ) -> None:
     vllm.say = lambda body: [*words(body["model"], "a")[:2], CUT]
