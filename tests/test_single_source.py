@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data.experiments.metrics import METRICS, RATING
 from data.lora_limits import COMMON_RANKS, RANKS, UNSERVED_MODULES
 
 ROOT = Path(__file__).parents[1]
@@ -41,14 +42,35 @@ def unserved_modules(tree: ast.AST) -> Iterator[int]:
             yield node.lineno  # type: ignore[attr-defined]
 
 
+def metric_tables(tree: ast.AST) -> Iterator[int]:
+    """Lists, sets, `Literal`s and dictionaries of metrics, and code for one metric but `rating`."""
+    others = set(METRICS) - {RATING}
+    for node in ast.walk(tree):
+        found = set(constants(node))
+        if isinstance(node, ast.Dict):
+            found = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+        if isinstance(node, ast.Compare):
+            compared = [c.value for c in node.comparators if isinstance(c, ast.Constant)]
+            if ast.unparse(node.left) == "metric" and others & set(compared):
+                yield node.lineno
+        elif len(found & set(METRICS)) > 1 and not found & NOT_METRICS:
+            yield node.lineno  # type: ignore[attr-defined]
+
+
+NOT_METRICS = {"thumb", "done"}  # in lists of the kinds of feedback, and of the states of a reply
 RULES: dict[Rule, str] = {  # and the one module that states the fact
     lora_ranks: "data/lora_limits.py",
     unserved_modules: "data/lora_limits.py",
+    metric_tables: "data/experiments/metrics.py",
 }
 COPIES: list[tuple[Rule, str]] = [
     (lora_ranks, "RANKS = (256, 128, 64, 32, 16, 8)"),
     (lora_ranks, "Rank = Annotated[Literal[0, 8, 16, 32, 64], Before(number)]"),
     (lora_ranks, "def f(rank): return rank in [8, 16, 32, 64, 128]"),
+    (metric_tables, 'UNRELIABLE: tuple[Metric, ...] = ("failed", "latency")'),
+    (metric_tables, 'Metric = Literal["rating", "correction", "regenerate"]'),
+    (metric_tables, 'MORE = {"failed": "fail", "correction": "are corrected"}'),
+    (metric_tables, 'limit = log1p(bound) if metric == "latency" else bound'),
     (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
 ]
 

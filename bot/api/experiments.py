@@ -17,7 +17,6 @@ from data import domains
 from data.experiments import decisions, experiments, ramps, testers
 from data.experiments.design import ExperimentDesign, guardrails
 from data.experiments.experiments import LABELS, Experiment
-from data.experiments.metric_sums import Metric
 from data.people.keys import Key
 from data.store.errors import Conflict
 
@@ -52,7 +51,7 @@ class StartExperimentRequest(RequestModel):
     fresh: bool = False  # without those whom the last comparison gave a candidate
     minimum_effect: Share = ExperimentDesign.minimum_effect
     expected_people: Annotated[int, Field(ge=10)] = ExperimentDesign.expected_people
-    guardrails: dict[Metric, float | None] = {}  # bounds in place of the usual; null: none
+    guardrails: dict[str, float | None] = {}  # bounds in place of the usual; null: none
 
     @model_validator(mode="after")
     def _names_its_sides(self) -> "StartExperimentRequest":

@@ -10,9 +10,9 @@ from bot.cli.context import App, Group, json_option, pass_app, print_json, print
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, decisions, design, experiments, testers, variants
-from data.experiments.design import ExperimentDesign, guarded, guardrails
+from data.experiments.design import ExperimentDesign, guardrails
 from data.experiments.experiments import Experiment
-from data.experiments.metric_sums import Metric
+from data.experiments.metrics import METRICS, RATING, check_guardrail, guardable, signed
 from data.feedback import raters
 from data.people import consent
 from data.store.errors import Invalid
@@ -73,7 +73,7 @@ def ab() -> None:
     multiple=True,
     metavar="NAME=BOUND",
     help="How much worse a candidate may be, such as failed=0.05, latency=0.5 (of the time) or "
-    "correction=none: failed, latency, correction, regenerate, follow_up.",
+    "correction=none: " + ", ".join(guardable()) + ".",
 )
 @pass_app
 def start(
@@ -246,10 +246,8 @@ def stop(app: App, domain: str) -> None:
 
 def _print_intervals(results: Any) -> None:
     """The state of each candidate, with the interval that decides it."""
-    from bot.experiments.stats.wording import signed
-
     for found in results.comparisons:
-        line, rating = f"{found.label}: {found.state}", found.differences.get("rating")
+        line, rating = f"{found.label}: {found.state}", found.differences.get(RATING)
         if rating:
             low, high = signed(rating.low), signed(rating.high)
             line += f", {signed(rating.estimate)} points ({low} to {high})"
@@ -281,8 +279,7 @@ def _print_explained(app: App, explained: Any) -> None:
 def _agreed(agreed: ExperimentDesign) -> tuple[str, ...]:
     """The terms that a comparison was begun with, a line each."""
     bounds = ", ".join(
-        f"{metric} {100 * bound:g}{'%' if metric == 'latency' else ' points'}"
-        for metric, bound in agreed.guardrails.items()
+        f"{name} {METRICS[name].allowed(bound)}" for name, bound in agreed.guardrails.items()
     )
     return (
         "Agreed on at the start:",
@@ -337,12 +334,14 @@ def _sampling(given: tuple[str, ...]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _bounds(given: tuple[str, ...]) -> dict[Metric, float | None]:
-    found: dict[Metric, float | None] = {}
+def _bounds(given: tuple[str, ...]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
     for text in given:
         name, _, bound = text.partition("=")
         try:
-            found[guarded(name.replace("-", "_"))] = None if bound == "none" else float(bound)
+            found[check_guardrail(name.replace("-", "_"))] = (
+                None if bound == "none" else float(bound)
+            )
         except ValueError:
             raise Invalid(f"--guardrail {text}: say NAME=BOUND, such as failed=0.05.") from None
     return found

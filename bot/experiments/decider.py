@@ -23,6 +23,7 @@ from data.experiments import decisions, experiments, policies, ramps
 from data.experiments.decisions import Decision
 from data.experiments.experiments import Experiment
 from data.experiments.metric_sums import ExperimentSums
+from data.experiments.metrics import RATING
 from data.experiments.policies import Rules
 from data.store import audit
 from data.store.db import Store, rows, value
@@ -111,7 +112,7 @@ def _next_shares(experiment: Experiment, evidence: ExperimentSums) -> tuple[floa
     """The shares of an adaptive comparison's next stage, once this one has rated people enough."""
     if not experiment.adaptive or len(evidence.stages) != experiment.stage:
         return None
-    rated = [cell.of("rating").people for cell in evidence.stages[-1].cells]
+    rated = [cell.of(RATING).people for cell in evidence.stages[-1].cells]
     if sum(rated) < adaptive.STAGE_PEOPLE or min(rated) == 0:
         return None
     return adaptive.next_shares(evidence, experiment.adaptive)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bot.experiments.stats import Comparison, Results
 from data.experiments.decisions import Action
+from data.experiments.metrics import RATING
 from data.experiments.policies import Rules
 
 
@@ -49,7 +50,7 @@ def verdict(
 
 def _ends(candidate: Comparison, rules: Rules) -> bool:
     """Whether the policy ends a comparison because of this candidate."""
-    if candidate.reason != "rating":  # a guardrail
+    if candidate.reason != RATING:  # a guardrail
         return rules.policy != "advise"
     return rules.may_roll_back
 

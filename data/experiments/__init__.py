@@ -8,6 +8,7 @@
 - `experiments`: experiments: comparisons of variants within one domain, and who is on which variant
 - `metric_sums`: evidence: all that a comparison has collected, as the sums that every statistic is
   made of
+- `metrics`: the metrics of a comparison: how each is measured, compared and shown
 - `policies`: policies: what may be decided about a domain's comparisons without a person, and who
   is in none
 - `ramps`: ramps: a comparison's shares change in stages, and nobody is moved back

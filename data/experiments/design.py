@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.experiments.metric_sums import METRICS, Metric
+from data.experiments.metrics import check_guardrail, usual_bounds
 from data.store.errors import Invalid
 
 MOST_PEOPLE = 10**9
 MOST_ALLOWED = 100.0  # of a guardrail; who wants more wants none
-GUARDABLE: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric != "rating")
-GUARDRAILS: dict[Metric, float] = {"failed": 0.02, "latency": 0.25, "correction": 0.05}
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class ExperimentDesign:
     srm_alpha: float = 0.001  # chance of ever calling a sound split broken
     # How much worse a candidate may be than the control: of people's answers as a share, and for
     # latency of the control's time (0.25 is a quarter longer). A metric that is absent has none.
-    guardrails: Mapping[Metric, float] = field(default_factory=lambda: dict(GUARDRAILS))
+    guardrails: Mapping[str, float] = field(default_factory=usual_bounds)
     guardrail_alpha: float = 0.01  # chance of ever calling a sound candidate broken, per guardrail
 
     def __post_init__(self) -> None:
@@ -41,23 +39,15 @@ class ExperimentDesign:
         if self.expected_people > MOST_PEOPLE:
             raise Invalid(f"At most {MOST_PEOPLE:,} people can be expected.")
         for metric, bound in self.guardrails.items():
-            guarded(metric)
+            check_guardrail(metric)
             if not 0 <= bound <= MOST_ALLOWED:
                 raise Invalid(f"{metric}={bound:g}: a bound lies between 0 and {MOST_ALLOWED:g}.")
 
 
-def guardrails(changes: Mapping[Metric, float | None]) -> Mapping[Metric, float]:
+def guardrails(changes: Mapping[str, float | None]) -> Mapping[str, float]:
     """The usual guardrails with those bounds in their place; None takes one away."""
-    found: Mapping[Metric, float | None] = {**GUARDRAILS, **changes}
+    found: Mapping[str, float | None] = {**usual_bounds(), **changes}
     return {metric: bound for metric, bound in found.items() if bound is not None}
-
-
-def guarded(name: str) -> Metric:
-    """The metric that a guardrail is named after. Raises Invalid."""
-    for metric in GUARDABLE:
-        if metric == name:
-            return metric
-    raise Invalid(f"{name!r} is no guardrail (there are: {', '.join(GUARDABLE)}).")
 
 
 def from_json(stored: Mapping[str, Any]) -> ExperimentDesign:

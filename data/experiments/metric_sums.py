@@ -20,19 +20,18 @@ split.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import orjson
 from sqlite_utils import Database
 
+from data.experiments import metrics
 from data.experiments.experiments import Experiment, Variant
+from data.experiments.metrics import RATING, Metric
 from data.store.db import Row, rows
 
-Metric = Literal["rating", "correction", "regenerate", "follow_up", "failed", "latency"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-ANSWERED = "r.status IN ('done', 'cancelled')"
 FOREVER_US = 2**62
 
 # Between two votes of one person, as it is assumed for the weights. The variance of a person's mean
@@ -78,10 +77,10 @@ class Cell:
     """What one variant collected from the people first exposed in one stage."""
 
     assigned: int = 0  # people, rated or not
-    sums: Mapping[Metric, Sums] = field(default_factory=dict)  # what is missing is empty
+    sums: Mapping[str, Sums] = field(default_factory=dict)  # what is missing is empty
     earlier: PriorRatings = PriorRatings()
 
-    def of(self, metric: Metric) -> Sums:
+    def of(self, metric: str) -> Sums:
         return self.sums.get(metric, Sums())
 
 
@@ -129,50 +128,37 @@ class ExperimentSums:
     ballots: tuple[Ballot, ...] = ()
 
 
-# What is measured on the answers of a person and put together into one value. `r` is a reply that
-# has ended, `stood_in` how often something answered in the variant's place; NULL: no measurement.
-OF_ANSWERS: Mapping[Metric, str] = {
-    "correction": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
-        SELECT 1 FROM feedback f
-        WHERE f.reply_id = r.id AND f.kind = 'correction' AND f.live = 1 AND f.counts = 1) END)""",
-    "regenerate": f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
-        SELECT 1 FROM replies anew WHERE anew.again_of = r.id) END)""",
-    "follow_up": """avg((SELECT f.value FROM feedback f
-        WHERE f.reply_id = r.id AND f.person = r.person AND f.kind = 'follow_up'
-        AND f.live = 1 AND f.counts = 1))""",
-    "failed": """(total(r.status IN ('failed', 'partial')) + coalesce(stood_in, 0))
-        / (count(*) + coalesce(stood_in, 0))""",
-    "latency": "ln(max(avg(CASE WHEN r.status = 'done' THEN r.latency_us END), 1))",
-}
-
-
-SUMMED = ", ".join(
-    f"count({m}) AS {m}_people, total({m}) AS {m}_total, total({m} * {m}) AS {m}_squares"
-    for m in OF_ANSWERS
-)
-
-# CROSS JOIN keeps the order: each person's answers are gone through once. Who was answered by
-# stand-ins alone has failures and nothing else.
-ANSWERS = f"""
-WITH stand_ins AS MATERIALIZED (
-    SELECT person, count(*) AS stood_in FROM replies
+def answers_sql(metrics: Mapping[str, Metric]) -> str:
+    """Sums of what is measured on each person's answers, by stage. CROSS JOIN keeps the order: each
+    person's answers are read once."""
+    values = ", ".join(f"{metric.sql} AS {name}" for name, metric in metrics.items())
+    fallbacks_only = ", ".join(metric.sql_only_fallbacks for metric in metrics.values())
+    summed = ", ".join(
+        f"count({name}) AS {name}_people, total({name}) AS {name}_total, "
+        f"total({name} * {name}) AS {name}_squares"
+        for name in metrics
+    )
+    return f"""
+WITH replaced AS MATERIALIZED (
+    SELECT person, count(*) AS fallbacks FROM replies
     WHERE instead_of = :adapter AND variant_id IS NULL AND domain_id = :domain
     AND status <> 'streaming' AND created_at BETWEEN :began AND :ended GROUP BY person
 ), answers AS (
-    SELECT r.person, {", ".join(f"{sql} AS {metric}" for metric, sql in OF_ANSWERS.items())}
-    FROM replies r LEFT JOIN stand_ins ON stand_ins.person = r.person
+    SELECT r.person, {values}
+    FROM replies r LEFT JOIN replaced ON replaced.person = r.person
     WHERE r.variant_id = :variant AND r.status <> 'streaming' GROUP BY r.person
     UNION ALL
-    SELECT person, {", ".join("1.0" if metric == "failed" else "NULL" for metric in OF_ANSWERS)}
-    FROM stand_ins WHERE NOT EXISTS (
-        SELECT 1 FROM replies r WHERE r.person = stand_ins.person AND +r.variant_id = :variant
+    SELECT person, {fallbacks_only}
+    FROM replaced WHERE NOT EXISTS (
+        SELECT 1 FROM replies r WHERE r.person = replaced.person AND +r.variant_id = :variant
         AND r.status <> 'streaming')
 )
-SELECT a.stage, {SUMMED} FROM answers
+SELECT a.stage, {summed} FROM answers
 CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
     AND a.variant_id = :variant AND a.tester = 0
 GROUP BY a.stage
 """
+
 
 # How much of a person is known: votes n and the correlation between them give the weight
 WEIGHT = f"n / (1 + {CORRELATION} * (n - 1))"
@@ -273,23 +259,24 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
         "began": experiment.started_at,
         "ended": experiment.stopped_at or FOREVER_US,
     }
-    answers = {r["stage"]: _of_answers(r) for r in rows(db, ANSWERS, bound)}
+    measured = metrics.measured()
+    answers = {r["stage"]: _of_answers(r, measured) for r in rows(db, answers_sql(measured), bound)}
     earlier = {r.pop("stage"): PriorRatings(**r) for r in rows(db, EARLIER, bound)}
     found = {}
     for ratings in rows(db, RATINGS, bound):
         stage, assigned = ratings.pop("stage"), ratings.pop("assigned")
         sums = answers.get(stage, {})
         if ratings["people"]:
-            sums["rating"] = Sums(**ratings)
+            sums[RATING] = Sums(**ratings)
         found[stage] = Cell(assigned, sums, earlier.get(stage, PriorRatings()))
     return found
 
 
-def _of_answers(found: Row) -> dict[Metric, Sums]:
+def _of_answers(found: Row, names: Iterable[str]) -> dict[str, Sums]:
     return {
-        m: alike(found[f"{m}_people"], found[f"{m}_total"], found[f"{m}_squares"])
-        for m in OF_ANSWERS
-        if found[f"{m}_people"]
+        name: alike(found[f"{name}_people"], found[f"{name}_total"], found[f"{name}_squares"])
+        for name in names
+        if found[f"{name}_people"]
     }
 
 

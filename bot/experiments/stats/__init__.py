@@ -40,6 +40,7 @@ from data.experiments import metric_sums as store
 from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
 from data.experiments.metric_sums import ExperimentSums
+from data.experiments.metrics import RATING
 
 __all__ = [
     "Comparison",
@@ -91,7 +92,7 @@ def summary(evidence: ExperimentSums, terms: ExperimentDesign) -> Results:
 def _variant(evidence: ExperimentSums, index: int) -> VariantResult:
     known = evidence.variants[index]
     cells = [stage.cells[index] for stage in evidence.stages]
-    rated = [cell.of("rating") for cell in cells]
+    rated = [cell.of(RATING) for cell in cells]
     raters = sum(r.people for r in rated)
     return VariantResult(
         label=known.label,
@@ -143,7 +144,7 @@ def _comparison(
 
 
 def _chance(evidence: ExperimentSums, i: int) -> float | None:
-    sides = [side([s.cells[j].of("rating") for s in evidence.stages]) for j in (0, i)]
+    sides = [side([s.cells[j].of(RATING) for s in evidence.stages]) for j in (0, i)]
     likes = standardised(sides)
     return None if likes is None else probability_better(*likes)
 
@@ -156,9 +157,9 @@ def _needed(
     terms: ExperimentDesign,
 ) -> int:
     """Early on, the expected sample; then what the difference so far asks for."""
-    count, rating = len(variants), judged.differences.get("rating")
-    tuned = tuned_for("rating", count, terms)
+    count, rating = len(variants), judged.differences.get(RATING)
+    tuned = tuned_for(RATING, count, terms)
     if missing or rating is None:
         return max(missing, round(tuned) - variants[0].raters - variants[i].raters)
-    level = alpha("rating", count, terms)
+    level = alpha(RATING, count, terms)
     return max(missing, needed(rating, level, tuned, terms.minimum_effect))

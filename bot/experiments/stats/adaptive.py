@@ -13,6 +13,7 @@ one that has them on one side only tells nothing.
 from bot.experiments.stats.differences import side
 from bot.experiments.stats.posterior import chances_best, standardised
 from data.experiments.metric_sums import ExperimentSums
+from data.experiments.metrics import RATING
 from data.store.errors import Invalid
 
 FLOOR = 0.1
@@ -27,7 +28,7 @@ def next_shares(evidence: ExperimentSums, floor: float = FLOOR) -> tuple[float, 
     count = len(evidence.variants)
     if not 0 < floor * count < 1:
         raise Invalid(f"The floor must lie between 0 and {1 / count:.2g} with {count} variants.")
-    sides = [side([stage.cells[i].of("rating") for stage in evidence.stages]) for i in range(count)]
+    sides = [side([stage.cells[i].of(RATING) for stage in evidence.stages]) for i in range(count)]
     likes = standardised(sides)
     if likes is None:
         return (1 / count,) * count

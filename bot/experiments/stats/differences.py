@@ -7,30 +7,30 @@ from bot.experiments.stats import cuped, sequence
 from bot.experiments.stats.results import Difference
 from bot.experiments.stats.sequence import SequenceSide
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import METRICS, ExperimentSums, Metric, Sums
+from data.experiments.metric_sums import ExperimentSums, Sums
+from data.experiments.metrics import METRICS, RATING
 
-UNBOUNDED: tuple[Metric, ...] = ("latency",)  # the others are shares and means in 0..1
 GUARDRAILS_TUNED_FOR = 0.1  # of the expected people: what is broken should show early
 
 
 def against_a(
     evidence: ExperimentSums, candidate: int, terms: ExperimentDesign
-) -> Mapping[Metric, Difference]:
+) -> Mapping[str, Difference]:
     """Of the variant at that place, in the metrics that both sides have."""
     found = {metric: _difference(evidence, candidate, metric, terms) for metric in METRICS}
     return {metric: difference for metric, difference in found.items() if difference is not None}
 
 
-def alpha(metric: Metric, variants: int, terms: ExperimentDesign) -> float:
+def alpha(metric: str, variants: int, terms: ExperimentDesign) -> float:
     """With several candidates each gets its part (Bonferroni), so that together they err no more
     often than one would."""
-    return (terms.alpha if metric == "rating" else terms.guardrail_alpha) / (variants - 1)
+    return (terms.alpha if metric == RATING else terms.guardrail_alpha) / (variants - 1)
 
 
-def tuned_for(metric: Metric, variants: int, terms: ExperimentDesign) -> float:
+def tuned_for(metric: str, variants: int, terms: ExperimentDesign) -> float:
     """The people of these two sides for whom the interval is narrowest."""
     both = terms.expected_people * 2 / variants
-    return both if metric == "rating" else both * GUARDRAILS_TUNED_FOR
+    return both if metric == RATING else both * GUARDRAILS_TUNED_FOR
 
 
 def side(sums: list[Sums]) -> SequenceSide:
@@ -41,7 +41,7 @@ def side(sums: list[Sums]) -> SequenceSide:
 
 
 def _difference(
-    evidence: ExperimentSums, candidate: int, metric: Metric, terms: ExperimentDesign
+    evidence: ExperimentSums, candidate: int, metric: str, terms: ExperimentDesign
 ) -> Difference | None:
     a, b, gain = _sums(evidence, candidate, metric)
     if not any(x.people and y.people for x, y in zip(a, b, strict=True)):
@@ -52,8 +52,8 @@ def _difference(
         side(b),
         alpha(metric, count, terms),
         tuned_for(metric, count, terms),
-        bounded=metric not in UNBOUNDED,
-        of_votes=1 - gain if metric == "rating" else 0.0,
+        bounded=METRICS[metric].unit == "share",
+        of_votes=1 - gain if metric == RATING else 0.0,
     )
     return Difference(
         estimate=float(found.estimate),
@@ -67,14 +67,14 @@ def _difference(
 
 
 def _sums(
-    evidence: ExperimentSums, candidate: int, metric: Metric
+    evidence: ExperimentSums, candidate: int, metric: str
 ) -> tuple[list[Sums], list[Sums], float]:
     """Control's and candidate's, by stage; ratings adjusted by earlier ones where that helps."""
     a = [stage.cells[0] for stage in evidence.stages]
     b = [stage.cells[candidate] for stage in evidence.stages]
     sums_a, sums_b = [c.of(metric) for c in a], [c.of(metric) for c in b]
     rated = [(c.of(metric), c.earlier) for c in (*a, *b)]
-    found = cuped.adjustment(rated) if metric == "rating" else None
+    found = cuped.adjustment(rated) if metric == RATING else None
     if found is None:
         return sums_a, sums_b, 0.0
     return (

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import ExperimentSums, Metric
+from data.experiments.metric_sums import ExperimentSums
+from data.experiments.metrics import RATING
 
 State = Literal["collecting", "better", "worse", "no difference", "unhealthy"]
 
@@ -29,7 +30,7 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus control of the mean per person. For latency: of its natural logarithm."""
+    """Candidate minus control of the mean per person, on the scale of the metric's unit."""
 
     estimate: float
     low: float  # of the confidence sequence: may be looked at any time
@@ -49,7 +50,7 @@ class Comparison:
     state: State
     sentence: str
     reason: str  # "rating", "split", or the broken guardrail's metric; "": nothing is decided
-    differences: Mapping[Metric, Difference]  # "rating" is the one that decides
+    differences: Mapping[str, Difference]  # "rating" is the one that decides
     needed: int | None  # rated people still, of both sides; None: no telling, or decided
     chance_better: float | None  # posterior, for showing only
 
@@ -94,7 +95,7 @@ class Results:
     def best(self) -> Comparison | None:
         """The candidate that is better, by most when several are; None: there is none."""
         better = [c for c in self.comparisons if c.state == "better"]
-        return max(better, key=lambda c: c.differences["rating"].estimate, default=None)
+        return max(better, key=lambda c: c.differences[RATING].estimate, default=None)
 
     @property
     def harmful(self) -> tuple[Comparison, ...]:

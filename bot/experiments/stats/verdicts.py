@@ -7,44 +7,41 @@ hold.
 """
 
 from collections.abc import Mapping, Sequence
-from math import log1p
 
 from bot.experiments.stats.results import Comparison, Difference, State
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import Metric
-
-HIGHER_IS_BETTER: tuple[Metric, ...] = ("rating", "follow_up")
-UNRELIABLE: tuple[Metric, ...] = ("failed", "latency")  # a breach is a defect, not an opinion
+from data.experiments.metrics import METRICS, RATING
 
 Verdict = tuple[State, str]  # and what it rests on: "split", a metric, or ""
 
 
-def verdict(sound: bool, found: Mapping[Metric, Difference], terms: ExperimentDesign) -> Verdict:
+def verdict(sound: bool, found: Mapping[str, Difference], terms: ExperimentDesign) -> Verdict:
     """Of one candidate."""
     if not sound:
         return "unhealthy", "split"
-    for metric, bound in terms.guardrails.items():
-        if metric in found and broken(metric, found[metric], bound, terms):
-            return ("unhealthy" if metric in UNRELIABLE else "worse"), metric
-    rating = found.get("rating")
+    guarded = [name for name in found if name in terms.guardrails]
+    for name in sorted(guarded, key=lambda name: not METRICS[name].defect):  # defects first
+        if broken(name, found[name], terms.guardrails[name], terms):
+            return ("unhealthy" if METRICS[name].defect else "worse"), name
+    rating = found.get(RATING)
     if rating is None or few(rating, terms):
         return "collecting", ""
     if -terms.minimum_effect <= rating.low and rating.high <= terms.minimum_effect:
-        return "no difference", "rating"
+        return "no difference", RATING
     if rating.low > 0:
-        return "better", "rating"
+        return "better", RATING
     if rating.high < 0:
-        return "worse", "rating"
+        return "worse", RATING
     return "collecting", ""
 
 
-def broken(metric: Metric, found: Difference, bound: float, terms: ExperimentDesign) -> bool:
+def broken(name: str, found: Difference, bound: float, terms: ExperimentDesign) -> bool:
     """Whether the whole interval lies beyond what is allowed."""
     if few(found, terms):
         return False
-    if metric in HIGHER_IS_BETTER:
-        return found.high < -bound
-    return found.low > (log1p(bound) if metric == "latency" else bound)
+    metric = METRICS[name]
+    threshold = metric.threshold(bound)
+    return found.high < -threshold if metric.higher_is_better else found.low > threshold
 
 
 def few(found: Difference, terms: ExperimentDesign) -> bool:

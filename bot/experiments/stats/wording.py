@@ -1,28 +1,14 @@
 """The results in sentences that a person can act on."""
 
-from collections.abc import Mapping, Sequence
-from math import exp
+from collections.abc import Sequence
 
 from bot.experiments.stats.remaining import about
 from bot.experiments.stats.results import Comparison, Difference, Split, Strength, VariantResult
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import Metric, StageSums
+from data.experiments.metric_sums import StageSums
+from data.experiments.metrics import METRICS, RATING, guardable, points, signed
 
 FOR_SHOWING = "for showing, not for deciding"
-MORE: Mapping[Metric, str] = {
-    "failed": "more of its answers fail",
-    "correction": "more of its answers are corrected",
-    "regenerate": "more of its answers are asked for again",
-    "follow_up": "fewer of the people asked say that it helped",
-}
-
-MEASURED: Mapping[Metric, str] = {
-    "failed": "answers that fail",
-    "latency": "time to answer",
-    "correction": "answers corrected",
-    "regenerate": "answers asked for again",
-    "follow_up": "people asked who say that it helped",
-}
 
 
 def verdict(
@@ -30,8 +16,8 @@ def verdict(
 ) -> str:
     """What is known of a candidate. `missing`: rated people until anything can be decided."""
     b, a = f"{found.label} ({found.adapter})", f"{control.label} ({control.adapter})"
-    rating = found.differences.get("rating")
-    if found.reason in ("failed", "latency", "correction", "regenerate", "follow_up"):
+    rating = found.differences.get(RATING)
+    if found.reason in guardable():
         return _broken(found, terms)
     if missing:
         more = "1 more person" if missing == 1 else f"{missing:,} more people"
@@ -45,11 +31,11 @@ def verdict(
         )
     if found.state == "no difference":
         return (
-            f"No difference worth having: {b} is within {_points(terms.minimum_effect)} points "
+            f"No difference worth having: {b} is within {points(terms.minimum_effect)} points "
             f"of {a}, {_interval(rating)}."
         )
     return (
-        f"{b} is {found.state} than {a}: by {_points(abs(rating.estimate))} points, "
+        f"{b} is {found.state} than {a}: by {points(abs(rating.estimate))} points, "
         f"{_interval(rating)}."
     )
 
@@ -99,10 +85,10 @@ def details(
         f"{c.label}: {_measured(metric, difference, terms)}"
         for c in comparisons
         for metric, difference in c.differences.items()
-        if metric != "rating"
+        if metric != RATING
     ]
     for c in comparisons:
-        rating = c.differences.get("rating")
+        rating = c.differences.get(RATING)
         if rating is not None and rating.adjusted:
             found.append(
                 f"{c.label}: earlier ratings take {rating.adjusted:.0%} of the noise away."
@@ -116,53 +102,32 @@ def details(
     return (*found, f"People are divided {divided} (p = {split.p_value:.2g}).")
 
 
-def _measured(metric: Metric, found: Difference, terms: ExperimentDesign) -> str:
-    bound = terms.guardrails.get(metric)
-    values = (found.estimate, found.low, found.high)
-    if metric == "latency":
-        much, low, high = (f"{100 * (exp(x) - 1):+.0f}%" for x in values)
-        limit = "" if bound is None else f"; at most {100 * bound:+.0f}% is allowed"
-        return f"{MEASURED[metric]} {much} ({low} to {high}){limit}."
-    much, low, high = (signed(x) for x in values)
-    limit = "" if bound is None else f"; at most {_points(bound)} worse is allowed"
-    return f"{MEASURED[metric]} {much} points ({low} to {high}){limit}."
+def _measured(name: str, found: Difference, terms: ExperimentDesign) -> str:
+    metric, bound = METRICS[name], terms.guardrails.get(name)
+    much, low, high = (metric.change(x) for x in (found.estimate, found.low, found.high))
+    unit = " points" if metric.unit == "share" else ""
+    limit = "" if bound is None else f"; at most {metric.allowed(bound)} worse is allowed"
+    return f"{metric.label} {much}{unit} ({low} to {high}){limit}."
 
 
 def _broken(found: Comparison, terms: ExperimentDesign) -> str:
-    metric = next(m for m in found.differences if m == found.reason)
-    difference, bound = found.differences[metric], terms.guardrails[metric]
+    metric, difference = METRICS[found.reason], found.differences[found.reason]
     head = "Worse" if found.state == "worse" else "Unhealthy"
-    name = f"{found.label} ({found.adapter})"
-    if metric == "latency":
-        slower, low, high = (
-            f"{exp(x) - 1:.0%}" for x in (difference.estimate, difference.low, difference.high)
-        )
-        return (
-            f"{head}: {name} takes {slower} longer to answer (interval {low} to {high}); "
-            f"{bound:.0%} is allowed."
-        )
+    worse = metric.worse.format(much=metric.much(difference.estimate))
+    low, high = metric.change(difference.low), metric.change(difference.high)
+    allowed = metric.allowed(terms.guardrails[found.reason])
     return (
-        f"{head}: {name}: {_points(abs(difference.estimate))} points {MORE[metric]}, "
-        f"{_interval(difference)}; {_points(bound)} points are allowed."
+        f"{head}: {found.label} ({found.adapter}): {worse}, interval {low} to {high}; "
+        f"at most {allowed} worse is allowed."
     )
 
 
 def _apart(difference: float) -> str:
-    return f"{_points(abs(difference))} points {'above' if difference >= 0 else 'below'}"
+    return f"{points(abs(difference))} points {'above' if difference >= 0 else 'below'}"
 
 
 def _interval(found: Difference) -> str:
     return f"interval {signed(found.low)} to {signed(found.high)}"
-
-
-def signed(share: float) -> str:
-    """In points. No share differs from another by more than 100 of them, whatever the interval."""
-    shown = 100 * max(-1.0, min(1.0, share))
-    return f"{round(shown, 1) + 0:+.1f}"  # + 0: without a sign that means nothing
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def _needed(people: int | None) -> str:

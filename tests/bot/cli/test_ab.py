@@ -1,5 +1,6 @@
 """`understudy ab`: from the start of a comparison to the decision, worked out anew."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from data import domains
 from data.adapters import placements, registry
 from data.experiments import assignments, decisions, experiments
 from data.experiments.experiments import Experiment
+from data.experiments.metrics import METRICS, guardable
 from data.feedback import feedback
 from data.store.db import Store
 from tests.bot.cli.conftest import Run, json, make_adapter
@@ -138,6 +140,19 @@ def test_what_is_no_guardrail_is_refused(run: Run, bound: str, words: str) -> No
     assert (result.exit_code, words in " ".join(result.output.split())) == (2, True), result.output
 
 
+def test_a_metric_of_the_table_can_be_a_guardrail(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "stopped", replace(METRICS["correction"], usual_bound=None))
+    run("ab", "start", "art", "live", "2", "--guardrail", "stopped=0.2")
+    assert running(store).terms["guardrails"]["stopped"] == 0.2
+
+
+def test_the_help_names_every_guardrail(run: Run) -> None:
+    said = " ".join(run("ab", "start", "--help").output.split())
+    assert f": {', '.join(guardable())}." in said
+
+
 def test_a_ramp_only_grows(run: Run) -> None:
     run("ab", "start", "art", "1", "2", "--split", "5")
 
@@ -206,7 +221,7 @@ def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) ->
     assert explained.exit_code == 0, explained.output
     assert "It comes to the same, in every number." in explained.output
     assert "one is called better or worse at most 5% of the time." in explained.output
-    assert "failed 2 points, latency 25%, correction 5 points; a sound" in explained.output
+    assert "correction 5 points, failed 2 points, latency 25%; a sound" in explained.output
     assert "alpha" not in explained.output
 
     with store.write() as db:

@@ -6,7 +6,6 @@ from data.experiments.metric_sums import (
     Ballot,
     Cell,
     ExperimentSums,
-    Metric,
     PriorRatings,
     StageSums,
     Sums,
@@ -27,7 +26,7 @@ def cell(
 ) -> Cell:
     """`earlier` belongs to the ratings in their order; None: that person had none."""
     known = [(x, y) for x, y in zip(earlier, ratings, strict=False) if x is not None]
-    metrics: Mapping[Metric, Sequence[float]] = {"rating": ratings, **others}  # type: ignore[dict-item]
+    metrics: Mapping[str, Sequence[float]] = {"rating": ratings, **others}
     return Cell(
         assigned=len(ratings) if assigned is None else assigned,
         sums={metric: sums(values) for metric, values in metrics.items() if values},

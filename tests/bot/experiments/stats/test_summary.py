@@ -219,11 +219,11 @@ def test_a_broken_guardrail_in_words() -> None:
     failing = evidence([cell(failed=[0.0] * 200), cell(failed=[0.25] * 200)])
     slow = evidence([cell(latency=[0.9, 1.1] * 200), cell(latency=[1.9, 2.1] * 200)])
     assert stats.summary(failing, TERMS).sentence.startswith(
-        "Unhealthy: B (helpdesk@2): 25 points more of its answers fail, interval"
+        "Unhealthy: B (helpdesk@2): 25 points more of its answers fail, interval +"
     )
     said = stats.summary(slow, TERMS).sentence
-    assert said.startswith("Unhealthy: B (helpdesk@2) takes 172% longer to answer (interval 16")
-    assert "; 25% is allowed. 0 people rated A" in said
+    assert said.startswith("Unhealthy: B (helpdesk@2): its answers take 172% longer, interval +16")
+    assert "; at most 25% worse is allowed. 0 people rated A" in said
 
 
 def test_what_is_measured_beside_the_ratings() -> None:
@@ -247,9 +247,9 @@ def test_what_is_measured_beside_the_ratings() -> None:
         f"B: answers asked for again +0.0 points ({100 * regenerate.low:+.1f} to "
         f"{100 * regenerate.high:+.1f}).",
         f"B: answers that fail +1.0 points ({100 * failed.low:+.1f} to {100 * failed.high:+.1f}); "
-        "at most 2 worse is allowed.",
+        "at most 2 points worse is allowed.",
         f"B: time to answer +5% ({100 * (exp(latency.low) - 1):+.0f}% to "
-        f"{100 * (exp(latency.high) - 1):+.0f}%); at most +25% is allowed.",
+        f"{100 * (exp(latency.high) - 1):+.0f}%); at most 25% worse is allowed.",
     )
     assert found.details[3].startswith("B: earlier ratings take ")
     assert found.details[4].startswith("B: preferred to the control in 60% of choices (4")

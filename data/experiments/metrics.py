@@ -1,0 +1,153 @@
+"""The metrics of a comparison, one entry each.
+
+Collecting, statistics, sentences, guardrail settings and HTTP results all read `METRICS`, so an
+entry here is all that a new metric needs.
+
+`rating` decides a comparison. The others are measured on each person's answers, shown, and may be
+guardrails: limits on how much worse a candidate may be than the control.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import expm1, log1p
+from typing import Literal
+
+from data.store.errors import Invalid
+
+RATING = "rating"  # the metric that decides; people's thumbs, collected with weights of their own
+ANSWERED = "r.status IN ('done', 'cancelled')"
+
+# `share`: a person's value lies in 0..1; differences are shown in points (hundredths).
+# `ratio`: it is the natural logarithm of a positive number; differences are shown in per cent.
+Unit = Literal["share", "ratio"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    unit: Unit
+    higher_is_better: bool
+    label: str  # in a list of results: "answers corrected"
+    # Measured on one person's answers in one variant: an SQL aggregate over the ended replies `r`.
+    # `fallbacks` is how often another adapter answered instead of the variant, or NULL. A NULL
+    # result means that nothing was measured. None: collected elsewhere.
+    sql: str | None
+    sql_only_fallbacks: str = "NULL"  # the value of someone whom only other adapters answered
+    guardrail: bool = True  # whether it may be one
+    worse: str = ""  # a broken guardrail's sentence, {much} being by how much: "{much} more fail"
+    usual_bound: float | None = None  # of a guardrail in every comparison; None: only if asked for
+    defect: bool = False  # a broken guardrail is a defect (unhealthy), not an opinion (worse)
+
+    def threshold(self, bound: float) -> float:
+        """A guardrail's bound on the scale of differences. A bound of 0.25 is 25 points, or a
+        quarter of the control's value."""
+        return log1p(bound) if self.unit == "ratio" else bound
+
+    def change(self, difference: float) -> str:
+        """A difference as a list of results shows it: `+3.5`, or `+20%`."""
+        return f"{100 * expm1(difference):+.0f}%" if self.unit == "ratio" else signed(difference)
+
+    def much(self, difference: float) -> str:
+        """A difference without its sign: `3.5 points`, or `20%`."""
+        if self.unit == "ratio":
+            return f"{abs(expm1(difference)):.0%}"
+        return f"{points(abs(difference))} points"
+
+    def allowed(self, bound: float) -> str:
+        """A guardrail's bound: `5 points`, or `25%`."""
+        return f"{100 * bound:g}%" if self.unit == "ratio" else f"{points(bound)} points"
+
+
+METRICS: dict[str, Metric] = {
+    RATING: Metric(
+        unit="share",
+        higher_is_better=True,
+        label="answers liked",
+        sql=None,
+        guardrail=False,
+    ),
+    "correction": Metric(
+        unit="share",
+        higher_is_better=False,
+        label="answers corrected",
+        sql=f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
+            SELECT 1 FROM feedback f WHERE f.reply_id = r.id AND f.kind = 'correction'
+            AND f.live = 1 AND f.counts = 1) END)""",
+        worse="{much} more of its answers are corrected",
+        usual_bound=0.05,
+    ),
+    "regenerate": Metric(
+        unit="share",
+        higher_is_better=False,
+        label="answers asked for again",
+        sql=f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
+            SELECT 1 FROM replies anew WHERE anew.again_of = r.id) END)""",
+        worse="{much} more of its answers are asked for again",
+    ),
+    "follow_up": Metric(
+        unit="share",
+        higher_is_better=True,
+        label="people asked who say that it helped",
+        sql="""avg((SELECT f.value FROM feedback f
+            WHERE f.reply_id = r.id AND f.person = r.person AND f.kind = 'follow_up'
+            AND f.live = 1 AND f.counts = 1))""",
+        worse="{much} fewer of the people asked say that it helped",
+    ),
+    "failed": Metric(
+        unit="share",
+        higher_is_better=False,
+        label="answers that fail",
+        sql="""(total(r.status IN ('failed', 'partial')) + coalesce(fallbacks, 0))
+            / (count(*) + coalesce(fallbacks, 0))""",
+        sql_only_fallbacks="1.0",
+        worse="{much} more of its answers fail",
+        usual_bound=0.02,
+        defect=True,
+    ),
+    "latency": Metric(
+        unit="ratio",
+        higher_is_better=False,
+        label="time to answer",
+        sql="ln(max(avg(CASE WHEN r.status = 'done' THEN r.latency_us END), 1))",
+        worse="its answers take {much} longer",
+        usual_bound=0.25,
+        defect=True,
+    ),
+}
+
+
+def measured() -> Mapping[str, Metric]:
+    """The metrics that are measured on answers, by name."""
+    return {name: metric for name, metric in METRICS.items() if metric.sql is not None}
+
+
+def guardable() -> list[str]:
+    """The names of the metrics that may be guardrails."""
+    return [name for name, metric in METRICS.items() if metric.guardrail]
+
+
+def usual_bounds() -> dict[str, float]:
+    """The guardrails of a comparison for which nobody asked otherwise, and their bounds."""
+    return {
+        name: metric.usual_bound
+        for name, metric in METRICS.items()
+        if metric.guardrail and metric.usual_bound is not None
+    }
+
+
+def check_guardrail(name: str) -> str:
+    """`name`, if a guardrail can have it. Raises Invalid."""
+    if name not in guardable():
+        known = ", ".join(guardable())
+        raise Invalid(f"{name[:60]!r} is no guardrail (there are: {known}).")
+    return name
+
+
+def points(share: float) -> str:
+    """`0.05` as `5`."""
+    return f"{100 * share:.1f}".removesuffix(".0")
+
+
+def signed(share: float) -> str:
+    """In points. No share differs from another by more than 100 of them, whatever the interval."""
+    shown = 100 * max(-1.0, min(1.0, share))
+    return f"{round(shown, 1) + 0:+.1f}"  # + 0: without a sign that means nothing
