@@ -25,14 +25,15 @@ from data.config.settings import BaseModelSettings, Settings
 from data.pairs import datasets, pairs
 from data.runs import runs
 from data.store.db import Store
+from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import TrainingSet, prepare_training_set
 from tuning.evaluation import eval_sets, generation, metrics
 from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.model import base_model
 from tuning.model.chat_template import stop_ids
+from tuning.progress import StepProgress
 from tuning.recipe import recipe
 from tuning.training import loop
-from tuning.training.loop import Progress
 
 DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
 
@@ -70,8 +71,9 @@ def _lesson(
         pairs.add(db, domain, some, source="benchmark", status="approved")
         run = runs.queue(db, domain, "benchmark", kind="full", recipe=asked_for)
         dataset = datasets.freeze(db, domain)
+    inputs = RunInputs(run, domain, dataset, None)
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    training_set = prepare_training_set(store.db, settings, run, domain, dataset, None, tokenizer)
+    training_set = prepare_training_set(store.db, settings, inputs, tokenizer)
     trained = {p.fact for p in datasets.pairs_of(store.db, dataset.id, "train")}
     golden = datasets.pairs_of(store.db, dataset.id, "golden")
     taught = {p.prompt for p in golden if p.fact in trained}
@@ -99,7 +101,7 @@ def _measure(
     curve: list[dict[str, Any]] = []
     began, asking = time.process_time(), 0.0
 
-    def stop_the_clock(now: Progress) -> None:
+    def stop_the_clock(now: StepProgress) -> None:
         nonlocal asking
         if now.step not in due:
             return

@@ -48,12 +48,13 @@ from serving import serve
 from serving.adapters import reference_check
 from serving.engine.management_api import ask
 from tests.conftest import free_port
+from tuning.child_process import ExitCode
 from tuning.data import examples
 from tuning.evaluation import generation
 from tuning.evaluation.reference_outputs import answer_logprobs
 from tuning.model import base_model
 from tuning.recipe.recipe import Recipe
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 DEMO = Path(__file__).parents[1] / "data" / "examples" / "helpdesk"
 PROBES = 56
@@ -98,7 +99,7 @@ def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: in
         runs.queue(db, domain, "benchmark", kind="full", recipe=recipe)
         run = runs.claim(db, "benchmark")
     assert run is not None
-    if tuning_run.execute_run(store, settings, run.id) != tuning_run.DONE:
+    if execute_run(store, settings, run.id) != ExitCode.DONE:
         raise SystemExit(runs.get(store.db, run.id).error)
     return registry.get(store.db, f"{name}@1")
 

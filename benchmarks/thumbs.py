@@ -31,6 +31,7 @@ from data.pairs.pairs import Pair
 from data.runs import runs
 from data.store.db import Store
 from tuning.data.examples import Example, encode
+from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import prepare_training_set
 from tuning.evaluation import generation, metrics
 from tuning.model import base_model
@@ -83,8 +84,9 @@ def tune(store: Store, settings: Settings) -> dict[str, list[Pair]]:
         pairs.add(db, domain, drafts, source="benchmark", status="approved")
         run = runs.queue(db, domain, "benchmark", kind="full")
         dataset = datasets.freeze(db, domain)
+    inputs = RunInputs(run, domain, dataset, None)
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    training_set = prepare_training_set(store.db, settings, run, domain, dataset, None, tokenizer)
+    training_set = prepare_training_set(store.db, settings, inputs, tokenizer)
     base = base_model.load_base(settings.base.path, training_set.recipe)
     tuned = base_model.new_adapter(base, training_set.recipe)
     loop.train(

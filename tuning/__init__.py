@@ -12,4 +12,6 @@ package, or the worker, loads no torch: only the child process of a run does.
 - `adapters`: storing, publishing, importing and exporting adapters
 - `search`: hyperparameter search
 - `worker`: the worker, and the child process that does one run
+- `child_process`: the command line and the exit codes of that child process
+- `progress`: the interface through which a run reports its progress
 """

@@ -13,6 +13,7 @@ from data.domains import Domain
 from data.gpu import plans
 from data.pairs import datasets, pairs, preference_sets
 from data.runs import runs
+from data.runs.methods import Learns
 from data.store.db import rows
 from data.store.errors import Conflict, Invalid
 
@@ -28,7 +29,7 @@ class Planned:
 
     domain: str
     parent: str | None  # it goes on from that adapter; None: from the bare base
-    learns: runs.Learns
+    learns: Learns
     new: int  # approved pairs that the parent was not trained on, or rated answers
     held_out: int  # of these, kept back to measure on
     known: int  # pairs that the parent was trained on

@@ -3,6 +3,7 @@
 - `loss_chart`: loss curves as an SVG drawing: the training loss of each step, and beside it the
   losses on what was held out: facts that training never sees, and single phrasings of facts that it
   does
+- `methods`: the tuning methods: what each learns from
 - `report`: what a run showed, for people who decide about its adapter: one page, and the same in
   words
 - `runs`: tuning runs: the queue between those who ask for a retrain and the worker that does it

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.domains import Domain
 from data.pairs import pairs, preference_sets
+from data.runs.methods import Learns, MethodName
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, changed, insert, row, rows, sqlite3
@@ -21,7 +22,6 @@ from data.store.errors import Conflict, NotFound
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Kind = Literal["full", "incremental"]
-Learns = Literal["pairs", "preferences"]  # approved pairs, or the thumbs that answers got
 SILENT_S = 60  # a running run without a heartbeat for so long has lost its worker
 CANCELLED = "Run {} was cancelled before it was evaluated."  # of an adapter
 FAILED = "Run {} failed before it was evaluated."
@@ -29,6 +29,10 @@ FAILED = "Run {} failed before it was evaluated."
 SELECT = """
 SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
 """
+
+
+class RunLost(Conflict):
+    """The run belongs to another worker by now, or it was cancelled."""
 
 
 class NothingNew(Conflict):
@@ -62,6 +66,10 @@ class Run:
     heartbeat_at: int | None
     finished_at: int | None
     learns: Learns = "pairs"
+
+    @property
+    def method(self) -> MethodName:
+        return "kto" if self.learns == "preferences" else "sft"
 
     @property
     def open(self) -> bool:
@@ -214,7 +222,7 @@ def claim(db: Database, worker: str) -> Run | None:
 def heartbeat(db: Database, run: Run) -> bool:
     """The worker's sign of life; returns whether a cancel was asked for meanwhile.
 
-    Raises Conflict when the run is no longer this worker's."""
+    Raises RunLost when the run is no longer this worker's."""
     found = row(
         db,
         "UPDATE runs SET heartbeat_at = ? WHERE id = ? AND worker = ? AND attempts = ? "
@@ -222,8 +230,17 @@ def heartbeat(db: Database, run: Run) -> bool:
         [now_us(), run.id, run.worker, run.attempts],
     )
     if found is None:
-        raise Conflict(f"Run {run.id} is no longer {run.worker}'s.")
+        raise RunLost(f"Run {run.id} is no longer {run.worker}'s.")
     return bool(found["cancel_requested"])
+
+
+def refuse_lost(db: Database, run: Run) -> None:
+    """Raises RunLost unless the run is still this worker's and nobody has cancelled it."""
+    now = get(db, run.id)
+    if (now.state, now.worker, now.attempts) != ("running", run.worker, run.attempts):
+        raise RunLost(f"Run {run.id} is {now.state} and belongs to another worker.")
+    if now.cancel_requested:
+        raise RunLost(f"Run {run.id} was cancelled.")
 
 
 def set_phase(db: Database, run_id: int, phase: str) -> None:

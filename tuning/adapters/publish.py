@@ -29,7 +29,6 @@ from data.runs import runs
 from data.runs.runs import Run
 from data.store.clock import iso, now_us
 from data.store.db import Store
-from data.store.errors import Conflict
 from tuning.adapters import adapter_store
 from tuning.model import chat_template
 from tuning.recipe.recipe import Recipe
@@ -38,10 +37,6 @@ log = logging.getLogger(__name__)
 
 CARD = "README.md"
 RECIPE = "recipe.json"
-
-
-class RunLost(Conflict):
-    """The run is no longer this process's: another worker has taken it, or it was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ def publish(
         )
 
         def before(db: Database) -> Adapter | None:
-            _refuse_lost(db, lineage.run)
+            runs.refuse_lost(db, lineage.run)
             return _made_before(db, settings, lineage.run, found)
 
         return adapter_store.place(
@@ -118,7 +113,7 @@ def settle(
         _write_synced(card, model_card(settings, adapter, lineage, scores))
         adapter_store.sync_folder(folder)
         with store.write() as db:
-            _refuse_lost(db, lineage.run)
+            runs.refuse_lost(db, lineage.run)
             state: Literal["candidate", "rejected"] = "rejected" if rejected else "candidate"
             settled = registry.settle_evaluation(db, adapter, state, scores, rejected)
             runs.finish(db, lineage.run.id, adapter.id)
@@ -168,14 +163,6 @@ def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles
             why = f"Run {run.id} was interrupted and made another adapter."
             registry.settle_evaluation(db, adapter, "rejected", {}, why)
     return same[0] if same else None
-
-
-def _refuse_lost(db: Database, run: Run) -> None:
-    now = runs.get(db, run.id)
-    if (now.state, now.worker, now.attempts) != ("running", run.worker, run.attempts):
-        raise RunLost(f"Run {run.id} is {now.state} in other hands; this adapter is dropped.")
-    if now.cancel_requested:
-        raise RunLost(f"Run {run.id} was cancelled.")
 
 
 def model_card(

@@ -15,14 +15,13 @@ from sqlite_utils import Database
 from data.adapters import files, registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
-from data.domains import Domain
 from data.pairs import datasets, golden
-from data.pairs.datasets import Dataset
 from data.pairs.pairs import Pair
 from data.runs.runs import Run
 from data.store.errors import Invalid, NotFound
 from tuning.data import replay
 from tuning.data.examples import Example, check, encode_all
+from tuning.data.run_inputs import RunInputs
 from tuning.model import base_model, chat_template
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
@@ -70,17 +69,15 @@ class TrainingSet:
 def prepare_training_set(
     db: Database,
     settings: Settings,
-    run: Run,
-    domain: Domain,
-    dataset: Dataset,
-    parent: Adapter | None,
+    inputs: RunInputs,
     tokenizer: Any,
-    generation_config: Any = None,
+    *,
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
 ) -> TrainingSet:
     """`found` is what a search says of the recipe. Raises Invalid, naming the pair or the setting,
     when the run would be a waste."""
+    run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     today = replay.current([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
@@ -108,7 +105,7 @@ def prepare_training_set(
         )
 
     recipe = choose_recipe(settings, run, len(new_ids), parent, found)
-    stops = stop_ids(tokenizer, generation_config)
+    stops = stop_ids(tokenizer)
 
     def encoded(some: list[Pair], loss_turns: LossTurns = "last") -> list[Example]:
         return encode_all(

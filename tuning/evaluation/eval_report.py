@@ -13,7 +13,7 @@ The figures of a model on a set are those of `metrics.py`. `golden` repeats the 
 them. Losses are nats a token. The live adapter's keys are there when one was live.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.config.settings import Settings
@@ -57,8 +57,9 @@ def scores(
     verdict: GateVerdict,
     outcome: loop.TrainingOutcome,
     training_set: TrainingSet,
+    method_scores: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All that is kept."""
+    """All scores of the run. `method_scores` are those that the tuning method measured itself."""
     sets = {name: _set(eval_sets, name, results) for name in eval_sets.sets}
     found: dict[str, Any] = {
         "evaluation": {
@@ -86,6 +87,7 @@ def scores(
         "pairs_new": training_set.new,
         "pairs_superseded": training_set.superseded,
         "samples": _samples(eval_sets, results),
+        **method_scores,
     }
 
 

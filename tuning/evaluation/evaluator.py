@@ -7,7 +7,7 @@ live adapter.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, Name
 from tuning.evaluation.gate import Parity
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base
+from tuning.progress import ProgressReporter
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +57,15 @@ class Evaluator:
     eval_sets: EvalSets
     live: Adapter | None
     micro_tokens: int
-    tell: Callable[[str], None] = lambda _: None  # what it is at
+    progress: ProgressReporter
 
-    def examine(self, adapter: Adapter) -> EvalResults:
+    def evaluate(self, adapter: Adapter) -> EvalResults:
         """All sets, of the `adapter` that is registered as being evaluated, whose weights are
         those in `model`, and of whom it is compared with."""
         why, parity, rendering = "", Parity(None, 0), engine_client.Rendering(0)
         answered_by = "the engine"
         try:
-            self.tell("evaluating: waiting for the engine")
+            self.progress.phase("evaluating: waiting for the engine")
             parity = self._parity(adapter)
             rendering = engine_client.rendering(self.store, adapter, self._few())
             parity = replace(parity, rendered=rendering.differs)
@@ -77,7 +78,7 @@ class Evaluator:
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
-        self.tell("evaluating: measuring losses")
+        self.progress.phase("evaluating: measuring losses")
         losses = {name: self._losses(name) for name in self.eval_sets.sets}
         return EvalResults(answers, losses, answered_by, why, parity, rendering, self.live)
 
@@ -100,7 +101,7 @@ class Evaluator:
         asked, most = self.eval_sets.asked(name), self.settings.serving.max_model_len
         answers: dict[Who, list[GeneratedAnswer]] = {}
         for who, whose in self._compared(adapter).items():
-            self.tell(f"evaluating: the engine answers the {name} questions ({who})")
+            self.progress.phase(f"evaluating: the engine answers the {name} questions ({who})")
             answers[who] = engine_client.answers(self.store, whose, asked, most)
         return answers
 
@@ -108,7 +109,7 @@ class Evaluator:
         asked = self.eval_sets.asked(name)
         answers: dict[Who, list[GeneratedAnswer]] = {}
         for who in self._compared(None):
-            self.tell(f"evaluating: the trainer answers the {name} questions ({who})")
+            self.progress.phase(f"evaluating: the trainer answers the {name} questions ({who})")
             with self._as(who):
                 answers[who] = generation.answer(self.base, self.model, asked)
         return answers

@@ -10,28 +10,27 @@ trains once more, on all pairs, for as many steps as were best on average.
 """
 
 import logging
-import os
 import signal
 import statistics
 import subprocess
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data.config.settings import Settings
-from data.pairs.datasets import Dataset
 from data.runs import search_report, trials
 from data.runs.runs import Run
 from data.runs.trials import SearchPoint, Trial
 from data.store.db import Store
 from data.store.errors import Invalid
+from tuning import child_process
+from tuning.child_process import ExitCode
+from tuning.data.run_inputs import RunInputs
 from tuning.recipe import search_space
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2  # of a trial whose process was lost
-DONE, FAILED, STOPPED = 0, 1, 3  # exit codes of `tuning.worker.run`
 
 
 class Interrupted(BaseException):
@@ -39,21 +38,23 @@ class Interrupted(BaseException):
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What a search says about the run itself."""
+class SearchResult:
+    """How the run itself is to be trained."""
 
-    run: Run  # as it is to be done, without a search
-    found: dict[str, Any]  # values of the recipe that won
-    checkpoints: Path | None  # where the winner's training ended; None: it trains anew
-    why: str
+    inputs: RunInputs  # its run has a recipe without a search
+    found: dict[str, Any] = field(default_factory=dict)  # recipe values of the best point
+    checkpoints: Path | None = None  # where the best trial's training ended; None: train anew
+    why: str = ""
 
 
-def run_search(store: Store, settings: Settings, run: Run, dataset: Dataset) -> Settled:
-    """Do every trial that is not done yet. Raises Invalid when none could be done, or compared."""
+def run_search(store: Store, settings: Settings, inputs: RunInputs) -> SearchResult:
+    """Do every trial that is not done yet, and choose the best. A run without a search has no
+    trials. Raises Invalid when no trial could be done, or trials could not be compared."""
+    run, dataset = inputs.run, inputs.dataset
     asked = search_space.search_space_of(run.recipe)
-    plain = search_space.overrides(run.recipe)
+    plain = replace(inputs, run=replace(run, recipe=search_space.overrides(run.recipe)))
     if not asked:
-        return Settled(replace(run, recipe=plain), {}, None, "")
+        return SearchResult(plain)
     if run.learns != "pairs":
         raise Invalid("A sweep or folds are for runs on pairs, not for one on rated answers.")
     held_out = asked.folds or run.parent_id or dataset.validation or dataset.probe
@@ -73,7 +74,7 @@ def run_search(store: Store, settings: Settings, run: Run, dataset: Dataset) -> 
         first = next((t.error for t in tried if t.error), "no trial was done")
         raise Invalid(f"None of the {len(tried)} trials could be done. The first: {first}")
     log.info("%s", search_report.text(tried))
-    return _settled(settings, run, asked, plain, won)
+    return _result(settings, plain, asked, won)
 
 
 def folder(settings: Settings, run_id: int, number: int) -> Path:
@@ -81,20 +82,16 @@ def folder(settings: Settings, run_id: int, number: int) -> Path:
     return settings.checkpoints_path(run_id) / f"trial-{number}"
 
 
-def _settled(
-    settings: Settings,
-    run: Run,
-    asked: search_space.SearchSpace,
-    plain: dict[str, Any],
-    won: SearchPoint,
-) -> Settled:
+def _result(
+    settings: Settings, inputs: RunInputs, asked: search_space.SearchSpace, won: SearchPoint
+) -> SearchResult:
     among = f" of {len(asked.points)}" if len(asked.points) > 1 else ""
     name = search_report.label(won)
     if not asked.folds:
         (trial,) = won.trials
         why = f" {name} was the best{among} trials: held-out loss {won.loss:.3f}."
-        where = folder(settings, run.id, trial.number)
-        return Settled(replace(run, recipe=plain), won.changes, where, why)
+        where = folder(settings, inputs.run.id, trial.number)
+        return SearchResult(inputs, won.changes, where, why)
     steps = _steps(won, asked.folds)
     spread = 0.0 if won.loss_spread is None else won.loss_spread
     best = f" {name} was the best{among}:" if among else ""
@@ -105,7 +102,7 @@ def _settled(
     )
     # epochs only has to be large enough for the steps, and the last of them is kept
     final = won.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
-    return Settled(replace(run, recipe=plain), final, None, why)
+    return SearchResult(inputs, final, None, why)
 
 
 def _steps(won: SearchPoint, folds: int) -> int:
@@ -125,27 +122,26 @@ def _see_to(store: Store, settings: Settings, run: Run, trial: Trial) -> None:
         with store.write() as db:
             trials.begin(db, run.id, trial.number)
         log.info("trial %d: %s, fold %s", trial.number, trial.changes, trial.fold)
-        code = STOPPED
+        code: int = ExitCode.STOPPED
         try:
             code = _process(settings, run, trial)
         finally:
-            if code in (STOPPED, -signal.SIGTERM):  # asked to end: that is not the trial's doing
+            if code in (
+                ExitCode.STOPPED,
+                -signal.SIGTERM,
+            ):  # not the trial's fault
                 with store.write() as db:
                     trials.give_back(db, run.id, trial.number)
-        if code in (STOPPED, -signal.SIGTERM):
+        if code in (ExitCode.STOPPED, -signal.SIGTERM):
             raise Interrupted
         trial = trials.get(store.db, run.id, trial.number)
-        if code not in (DONE, FAILED):
+        if code not in (ExitCode.DONE, ExitCode.FAILED):
             log.warning("trial %d ended with %d", trial.number, code)
 
 
 def _process(settings: Settings, run: Run, trial: Trial) -> int:
-    """One trial as a child; it ends when we do. Returns its exit code."""
-    command = [
-        sys.executable, "-m", "tuning.worker.run",
-        "--config-json", settings.model_dump_json(exclude={"slack"}),
-        "--run", str(run.id), "--trial", str(trial.number), "--parent", str(os.getpid()),
-    ]  # fmt: skip
+    """Do one trial in a child process, which ends when this one does. Returns its exit code."""
+    command = child_process.command(settings, run.id, trial=trial.number)
     child = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     try:
         return child.wait()

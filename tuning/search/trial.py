@@ -4,61 +4,85 @@ Its curve is kept beside its checkpoint, for the run to show when the trial wins
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import torch
 
+from data.config.settings import Settings
 from data.runs import runs, trials
-from data.runs.runs import LossPoint
+from data.runs.runs import LossPoint, Run
 from data.store.db import Store
+from tuning.data.run_inputs import freeze_dataset
+from tuning.data.training_set import Fold, TrainingSet
 from tuning.evaluation import generation, metrics
-from tuning.training import job
-from tuning.training.job import Trained, TrainingJob
-from tuning.training.loop import Progress
+from tuning.progress import ProgressReporter, StepProgress, TrialProgress
+from tuning.recipe import search_space
+from tuning.search import search
+from tuning.training import job as training
+from tuning.training.job import LoadedModel
 
 ANSWERED = 48  # held-out questions whose answers are generated
 ROWS = 16  # of them at once
 CURVE = "curve.jsonl"
 
 
-def run_trial(
-    what: TrainingJob,
-    number: int,
-    folder: Path,
-    phase: Callable[[str], None],
-    report: Callable[[Progress], None],
-) -> None:
-    """Train, measure and write down. Raises what goes wrong."""
+def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
+    """Train and measure one trial of the run, and record its metrics. Raises whatever goes
+    wrong."""
+    space = search_space.search_space_of(run.recipe)
+    planned = trials.get(store.db, run.id, number)
+    inputs = freeze_dataset(store, run)
+    plain = replace(inputs, run=replace(run, recipe=search_space.overrides(run.recipe)))
+    fold = None if planned.fold is None else Fold(planned.fold, space.folds)
+    job = training.TrainingJob(settings, plain, fold, planned.changes)
+    folder = search.folder(settings, run.id, number)
     folder.mkdir(parents=True, exist_ok=True)
+
     with open(folder / CURVE, "a", encoding="utf-8") as curve:
+        progress = _WithCurve(TrialProgress(store, run.id, number, len(space.trials)), curve)
+        progress.phase("loading the base model")
+        prepared = training.prepare_training(store.db, job)
+        loaded = training.load_model(job, prepared)
+        trained = training.train_adapter(job, prepared, loaded, folder, progress)
 
-        def remember(now: Progress) -> None:
-            measured = now.losses or {}
-            point = LossPoint(
-                now.step, now.loss, measured.get("validation"), now.learning_rate,
-                measured.get("probe"),
-            )  # fmt: skip
-            curve.write(json.dumps(asdict(point)) + "\n")
-            report(now)
-
-        trained = job.run_training_job(what, folder, phase, remember)
-    phase("measuring")
+    progress.phase("measuring")
     outcome = trained.outcome
-    judged = [outcome.losses[part] for part in trained.training_set.compared_by]
-    with what.store.write() as db:
+    held_out = [outcome.losses[part] for part in trained.training_set.compared_by]
+    f1 = held_out_f1(loaded, trained.training_set)
+    with store.write() as db:
         trials.finish(
             db,
-            what.run.id,
+            run.id,
             number,
             total_steps=outcome.steps,
             best_step=outcome.best_step,
             train_loss=outcome.train_loss,
-            loss=sum(judged) / len(judged),
-            f1=held_out_f1(trained),
+            loss=sum(held_out) / len(held_out),
+            f1=f1,
             seconds=outcome.seconds,
         )
+
+
+@dataclass(frozen=True)
+class _WithCurve:
+    """Reports on, and also writes each step to the file of the trial's curve."""
+
+    reporter: ProgressReporter
+    curve: IO[str]
+
+    def phase(self, phase: str) -> None:
+        self.reporter.phase(phase)
+
+    def step(self, now: StepProgress) -> None:
+        losses = now.losses or {}
+        point = LossPoint(
+            now.step, now.loss, losses.get("validation"), now.learning_rate, losses.get("probe")
+        )
+        self.curve.write(json.dumps(asdict(point)) + "\n")
+        self.reporter.step(now)
 
 
 def copy_curve(store: Store, run_id: int, folder: Path, total_steps: int) -> None:
@@ -68,18 +92,18 @@ def copy_curve(store: Store, run_id: int, folder: Path, total_steps: int) -> Non
             runs.progress(db, run_id, **asdict(point), total_steps=total_steps)
 
 
-def held_out_f1(trained: Trained) -> float | None:
+def held_out_f1(loaded: LoadedModel, training_set: TrainingSet) -> float | None:
     """Token F1 of greedy answers to what the fold held out; None where nothing was."""
-    asked = sorted(trained.training_set.held_out, key=lambda q: len(q.prompt))[:ANSWERED]
+    asked = sorted(training_set.held_out, key=lambda q: len(q.prompt))[:ANSWERED]
     if not asked:
         return None
-    base, found = trained.base, []
-    trained.model.eval()
+    base, found = loaded.base, []
+    loaded.model.eval()
     for start in range(0, len(asked), ROWS):
         some = asked[start : start + ROWS]
         most = max(q.expected_tokens for q in some) + 8
         with torch.no_grad():
-            said = generation.generate(base, trained.model, [q.prompt for q in some], most)
+            said = generation.generate(base, loaded.model, [q.prompt for q in some], most)
         for question, ids in zip(some, said, strict=True):
             words = [token for token in ids if token not in base.stops]
             text = base.tokenizer.decode(words, skip_special_tokens=True)

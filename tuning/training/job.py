@@ -1,118 +1,143 @@
-"""The course of a training, the same for a run and for each of its trials: the lesson, the base
-model, the adapter, the rate, the loop.
+"""The stages of a training, the same for a run and for each trial of a search.
+
+`prepare_training` encodes the pairs and chooses the recipe, `load_model` loads the base model and
+the adapter, `train_adapter` trains the adapter. Each takes the frozen results of those before it.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data.adapters.registry import Adapter
+from sqlite_utils import Database
+
 from data.config.settings import Settings
-from data.domains import Domain
-from data.pairs.datasets import Dataset
-from data.runs.runs import Run
-from data.store.db import Store
-from tuning.data.training_set import Fold, TrainingSet, prepare_training_set
+from tuning.data.run_inputs import RunInputs
+from tuning.data.training_set import Fold, TrainingSet
 from tuning.model import base_model, memory_check
 from tuning.model.base_model import Base
+from tuning.progress import ProgressReporter
 from tuning.recipe.recipe import Recipe
-from tuning.training import checkpoint, loop, preference_set, rate_finder
-from tuning.training.loop import Progress, TrainingOutcome
+from tuning.training import checkpoint, loop, methods, rate_finder
+from tuning.training.loop import TrainingOutcome
+from tuning.training.methods import MethodSetup
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is to be trained."""
+    """What to train, and on what."""
 
-    store: Store
     settings: Settings
-    run: Run
-    domain: Domain
-    dataset: Dataset
-    parent: Adapter | None
-    fold: Fold | None = None  # of a cross-validation
-    found: Mapping[str, Any] = field(default_factory=dict)  # values of the recipe, by a search
-    why: str = ""  # what the search adds to where the recipe comes from
+    inputs: RunInputs
+    fold: Fold | None = None  # the part that a trial of a cross-validation holds out
+    found: Mapping[str, Any] = field(default_factory=dict)  # recipe values that a search chose
+    why: str = ""  # what the search adds to the reasons for the recipe
 
 
 @dataclass(frozen=True)
-class Trained:
-    base: Base
-    model: Any  # the adapter's best weights are in it
+class PreparedTraining:
     tokenizer: Any
-    training_set: TrainingSet
+    setup: MethodSetup  # the training set, with a recipe that fits the GPU, and the objective
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.setup.training_set.recipe
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    base: Base
+    model: Any  # the base with the adapter on it
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained adapter. Its best weights are in the model of `LoadedModel`."""
+
+    training_set: TrainingSet  # with the recipe as it was used
     outcome: TrainingOutcome
-    rewards: dict[str, Any] | None = None  # of a run on thumbs: how rated answers moved
+    scores: dict[str, Any]  # what the tuning method measured
 
 
-def run_training_job(
-    job: TrainingJob,
-    checkpoints: Path,
-    phase: Callable[[str], None],
-    report: Callable[[Progress], None],
-) -> Trained:
-    """Train, going on from what lies in `checkpoints`. Raises what goes wrong, for people mostly
-    as Invalid or Diverged."""
-    settings, run, parent = job.settings, job.run, job.parent
-    phase("loading the base model")
+def prepare_training(db: Database, job: TrainingJob) -> PreparedTraining:
+    """Encode the training data and choose the recipe. Raises Invalid, naming the pair or the
+    setting, when the run would be a waste, and CannotFit when it does not fit the GPU."""
+    settings, inputs = job.settings, job.inputs
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    given = (job.store.db, settings, run, job.domain, job.dataset)
-    thumbs = None
-    if run.learns == "preferences" and parent is not None:
-        thumbs = preference_set.prepare_preference_set(*given, parent, tokenizer)
-        training_set = thumbs.training_set
-    else:
-        training_set = prepare_training_set(
-            *given, parent, tokenizer, fold=job.fold, found=job.found
-        )
-    asked = {**run.recipe, **job.found}
-    recipe = memory_check.fitted(settings, training_set.recipe, asked, new=parent is None)
+    setup = methods.set_up(db, settings, inputs, tokenizer, job.fold, job.found)
+    given = {**inputs.run.recipe, **job.found}
+    recipe = memory_check.fitted(
+        settings, setup.training_set.recipe, given, new=inputs.parent is None
+    )
     recipe = recipe.model_copy(update={"why": recipe.why + job.why})
     log.info("recipe: %s %s", recipe.why, recipe.model_dump(exclude={"why"}))
+    training_set = replace(setup.training_set, recipe=recipe)
+    return PreparedTraining(tokenizer, replace(setup, training_set=training_set))
+
+
+def load_model(job: TrainingJob, prepared: PreparedTraining) -> LoadedModel:
+    """Load the base model with a new adapter, or with the one that the run continues."""
+    settings, parent, recipe = job.settings, job.inputs.parent, prepared.recipe
     base = base_model.load_base(settings.base.path, recipe)
     if parent is None:
-        tuned = base_model.new_adapter(base, recipe)
-    else:
-        tuned = base_model.continued_adapter(base, parent.folder(settings.home), recipe.dropout)
-    decides = checkpoint.identity(
-        dataset=job.dataset.sha256,
-        system_prompt=job.domain.system_prompt,
-        parent=run.parent_id,
-        base=settings.base.model,
+        return LoadedModel(base, base_model.new_adapter(base, recipe))
+    folder = parent.folder(settings.home)
+    return LoadedModel(base, base_model.continued_adapter(base, folder, recipe.dropout))
+
+
+def train_adapter(
+    job: TrainingJob,
+    prepared: PreparedTraining,
+    loaded: LoadedModel,
+    checkpoints: Path,
+    progress: ProgressReporter,
+) -> TrainingResult:
+    """Train the loaded adapter, resuming from the checkpoint in `checkpoints` if there is one.
+    Raises Invalid or loop.Diverged with a sentence for people."""
+    base, model, recipe = loaded.base, loaded.model, prepared.recipe
+    setup, training_set = prepared.setup, prepared.setup.training_set
+    saved = checkpoint.Checkpoints(checkpoints, _identity(job, recipe))
+    if recipe.find_rate:
+        progress.phase("looking for a learning rate")
+        recipe = _with_rate(base, model, training_set, recipe, saved)
+    training_set = replace(training_set, recipe=recipe)
+    if setup.begin is not None:
+        progress.phase(setup.begin_phase)
+        setup.begin(base, model, recipe)
+    progress.phase("training")
+    outcome = loop.train(
+        base, model, training_set.epoch, training_set.measured, training_set.judged_by, recipe,
+        progress.step, saved, setup.objective,
+    )  # fmt: skip
+    scores = setup.scores(base, model, recipe) if setup.scores is not None else {}
+    return TrainingResult(training_set, outcome, scores)
+
+
+def _identity(job: TrainingJob, recipe: Recipe) -> str:
+    """Equal for two trainings whose checkpoints are interchangeable."""
+    inputs = job.inputs
+    return checkpoint.identity(
+        dataset=inputs.dataset.sha256,
+        system_prompt=inputs.domain.system_prompt,
+        parent=inputs.run.parent_id,
+        base=job.settings.base.model,
         fold=job.fold,
         recipe=recipe.model_dump(mode="json", exclude={"why"}),
     )
-    kept = checkpoint.Checkpoints(checkpoints, decides)
-    if recipe.find_rate:
-        phase("looking for a learning rate")
-        recipe = _with_rate(base, tuned, training_set, recipe, kept)
-    training_set = replace(training_set, recipe=recipe)
-    if thumbs is not None:
-        phase("asking the live adapter about rated answers")
-        thumbs.objective.prepare(base, tuned, recipe)
-    phase("training")
-    outcome = loop.train(
-        base, tuned, training_set.epoch, training_set.measured, training_set.judged_by, recipe,
-        report, kept,
-        thumbs.objective.learn if thumbs else None,
-    )  # fmt: skip
-    rewards = thumbs.rewards(base, tuned, recipe) if thumbs else None
-    return Trained(base, tuned, tokenizer, training_set, outcome, rewards)
 
 
 def _with_rate(
-    base: Base, tuned: Any, training_set: TrainingSet, recipe: Recipe, kept: checkpoint.Checkpoints
+    base: Base, model: Any, training_set: TrainingSet, recipe: Recipe, saved: checkpoint.Checkpoints
 ) -> Recipe:
-    """The recipe with the rate that was found for it, now or before this run was killed."""
-    found = kept.note("rate")
+    """The recipe with the learning rate found for it, now or before this run was interrupted."""
+    found = saved.note("rate")
     if found is None:
-        result = rate_finder.find(base, tuned, training_set.epoch, recipe)
+        result = rate_finder.find(base, model, training_set.epoch, recipe)
         log.info("%s", result.why)
         found = {"learning_rate": result.rate, "why": result.why}
-        kept.keep_note("rate", found)
+        saved.keep_note("rate", found)
     changes = {**found, "find_rate": False, "why": f"{recipe.why} {found['why']}"}
     return recipe.model_copy(update=changes)

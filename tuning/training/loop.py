@@ -22,6 +22,7 @@ from data.store.errors import Invalid, UnderstudyError
 from tuning.data import packing
 from tuning.data.examples import IGNORED, Batch, Example, batches, check, windows
 from tuning.model.base_model import Base, check_guarded, only_positions, trainable
+from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training.checkpoint import Checkpoints, Memory
 
@@ -33,18 +34,6 @@ Objective = Callable[[Base, Any, Sequence[Example], Recipe], tuple[float, int]]
 
 class Diverged(UnderstudyError):
     """The loss is not a number any more."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a step tells. Losses are nats a token; None where not measured at this step."""
-
-    step: int
-    total_steps: int
-    loss: float
-    learning_rate: float
-    eta_s: float
-    losses: Mapping[str, float] | None = None  # by part: validation, probe
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ def train(
     measured: Mapping[str, Sequence[Example]],
     judged_by: Sequence[str],
     recipe: Recipe,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[StepProgress], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
     objective: Objective | None = None,
 ) -> TrainingOutcome:
@@ -151,7 +140,7 @@ def train(
                 checkpoints.save_if_due(memory, weights, optimizer)
         rate_now = optimizer.param_groups[0]["lr"]
         eta = elapsed / (step - done) * (steps - step)
-        report(Progress(step, steps, memory.train_loss, rate_now, eta, losses))
+        report(StepProgress(step, steps, memory.train_loss, rate_now, eta, losses))
 
     noise.remove()
     if memory.best:

@@ -18,12 +18,12 @@ from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs import datasets, preference_sets
 from data.pairs.contamination import Index
-from data.pairs.datasets import Dataset
 from data.pairs.pairs import Pair, Turn, normal
 from data.pairs.preference_sets import RatedReply
 from data.runs.runs import Run
 from data.store.errors import Invalid
 from tuning.data.examples import Example, encode
+from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import WATCHED, TrainingSet, choose_recipe
 from tuning.model.base_model import Base, count_parameters
 from tuning.model.chat_template import stop_ids
@@ -60,20 +60,16 @@ class PreferenceSet:
 
 
 def prepare_preference_set(
-    db: Database,
-    settings: Settings,
-    run: Run,
-    domain: Domain,
-    dataset: Dataset,
-    parent: Adapter,
-    tokenizer: Any,
-    generation_config: Any = None,
+    db: Database, settings: Settings, inputs: RunInputs, tokenizer: Any
 ) -> PreferenceSet:
-    """Raises Invalid when too little is left to learn from. The parts of `dataset` are only
-    measured on."""
+    """Raises Invalid when too little is left to learn from, or when the run continues no adapter.
+    The pairs of the dataset are only used to measure."""
+    run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
+    if parent is None:
+        raise Invalid("A run on rated answers continues an adapter, and this one has no parent.")
     given = preference_sets.of_run(db, run.id, settings.bot.history_turns)
     recipe = preference_recipe(settings, run, len(given), parent)
-    stops = stop_ids(tokenizer, generation_config)
+    stops = stop_ids(tokenizer)
 
     def encoded(pair: Pair) -> Example:
         return encode(

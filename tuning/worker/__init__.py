@@ -1,5 +1,6 @@
 """The worker that takes runs from the queue, and the child process that does one.
 
-- `run`: one tuning run, from queue entry to registered adapter: the child process of the worker
-- `worker`: the worker: takes queued runs, one after the other, and does each in a child process
+- `child`: the child process: does one run or trial, and records how it ended
+- `run`: one tuning run from top to bottom, as a sequence of stages
+- `worker`: the worker: takes queued runs one at a time, and starts a child process for each
 """

@@ -20,7 +20,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -38,9 +37,11 @@ from data.config.settings import Settings
 from data.gpu import time_sharing
 from data.pairs import pairs
 from data.runs import runs
-from data.runs.runs import Run
+from data.runs.runs import Run, RunLost
 from data.store.db import Store
 from data.store.errors import Conflict, Unavailable
+from tuning import child_process
+from tuning.child_process import ExitCode
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,6 @@ HEARTBEAT_S = 5.0
 WATCH_S = 0.25  # between looks at the child
 PATIENCE_S = 900.0  # with an engine that does not go to sleep
 GRACE_S = 10.0  # between asking the child to end and killing it
-DONE, FAILED, STOPPED = 0, 1, 3  # exit codes of `tuning.worker.run`
-CHILD = (sys.executable, "-m", "tuning.worker.run")
 AUTOMATIC = "understudy:auto-retrain"  # who asked, for runs that nobody asked for
 LAST_WORDS = 4000  # bytes of a log that are looked at for the reason of a crash
 
@@ -207,13 +206,8 @@ def _start(settings: Settings, claimed: Run, output: IO[bytes]) -> "subprocess.P
     }
     if Path(settings.base.path).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
-    command = [  # of the settings all but the section with secrets
-        *CHILD,
-        "--config-json", settings.model_dump_json(exclude={"slack"}),
-        "--run", str(claimed.id), "--parent", str(os.getpid()),
-    ]  # fmt: skip
     return subprocess.Popen(
-        command,
+        child_process.command(settings, claimed.id),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -245,7 +239,7 @@ def _watch(
                 with store.write() as db:
                     if runs.heartbeat(db, claimed):
                         return "cancel"
-            except Conflict:
+            except RunLost:
                 # the child may have finished the run since `poll`
                 return "" if not runs.get(store.db, claimed.id).open else "lost"
             except Unavailable as error:
@@ -280,7 +274,7 @@ def _record(store: Store, turn: _Turn, claimed: Run, code: int, wish: str, log_f
             runs.cancelled(db, claimed.id)
         elif wish == "late":
             runs.give_back(db, claimed.id, turn.over or "waiting for a worker", spent=False)
-        elif wish == "stop" or code == STOPPED:
+        elif wish == "stop" or code == ExitCode.STOPPED:
             runs.give_back(db, claimed.id, "waiting for a worker", spent=False)
         elif claimed.attempts < turn.settings.tuning.max_attempts:
             why = reason(code, log_file)

@@ -30,10 +30,11 @@ from serving.adapters.sync import load, unload
 from serving.client import EngineClient, Sampling
 from serving.engine.management_api import ask
 from tests.conftest import RunningEngine, free_port, wait_until
+from tuning.child_process import ExitCode
 from tuning.evaluation.reference_outputs import answer_logprobs
 from tuning.model.base_model import load_base
 from tuning.recipe.recipe import Recipe
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +66,7 @@ def tune(store: Store, settings: Settings, name: str, place: str, shift: int) ->
         runs.request(db, domain, "ann", recipe=QUICK)
         run = runs.claim(db, "worker")
     assert run is not None
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
     return Taught(registry.get(store.db, f"{name}@1"), drafts[0].prompt, drafts[0].response)
 
 

@@ -16,10 +16,11 @@ from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
+from data.runs.runs import RunLost
 from data.store.db import Store
 from data.store.errors import Conflict
 from tuning.adapters import adapter_store, publish
-from tuning.adapters.publish import Lineage, RunLost
+from tuning.adapters.publish import Lineage
 from tuning.model.base_model import Base, new_adapter, trainable
 from tuning.recipe.recipe import Recipe
 

@@ -18,6 +18,7 @@ from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound
 from tests.tuning.conftest import teach
+from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import TrainingSet, prepare_training_set
 
 
@@ -42,7 +43,9 @@ def training_set(
         run = runs.queue(db, domain, "ann", kind=kind, recipe=recipe)
         db.execute("DELETE FROM runs WHERE id = ?", [run.id])
         dataset = datasets.freeze(db, domain)
-    return prepare_training_set(store.db, settings, run, domain, dataset, parent, tokenizer)
+    return prepare_training_set(
+        store.db, settings, RunInputs(run, domain, dataset, parent), tokenizer
+    )
 
 
 def parent_of(

@@ -19,6 +19,7 @@ from tuning.evaluation.eval_sets import EvalQuestion, EvalSets
 from tuning.evaluation.evaluator import Evaluator
 from tuning.evaluation.metrics import GeneratedAnswer
 from tuning.model.base_model import Base
+from tuning.progress import StepProgress
 
 Maker = Callable[..., Pair]
 
@@ -131,6 +132,14 @@ def test_where_no_engine_holds_it_any_more_nothing_was_compared(
     assert "no engine holds helpdesk@1 any more" in found.not_compared
 
 
+class Silent:
+    """A reporter for evaluations that nobody follows."""
+
+    def phase(self, phase: str) -> None: ...
+
+    def step(self, now: StepProgress) -> None: ...
+
+
 def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
     store: Store, settings: Settings, adapter: Adapter, fake: FakeVllm
 ) -> None:
@@ -142,7 +151,7 @@ def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
         ):
             placements.beat(db, name, fake.url, "pocket", "ready")
             placements.record_loaded(db, name, adapter.id, 1.0, 1.0, agreement, leads)
-    evaluator = Evaluator(store, settings, None, None, EvalSets({}, {}), None, 64)  # type: ignore[arg-type]
+    evaluator = Evaluator(store, settings, None, None, EvalSets({}, {}), None, 64, Silent())  # type: ignore[arg-type]
 
     found = evaluator._parity(replace(adapter, probes=probes))
 

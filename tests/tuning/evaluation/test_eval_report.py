@@ -20,10 +20,11 @@ from serving.adapters import sync as engine_adapters
 from serving.adapters import zero_adapter
 from tests.serving.fake_vllm import Event, FakeVllm, refusal, running, words
 from tests.tuning.conftest import teach
+from tuning.child_process import ExitCode
 from tuning.data.examples import prompt_ids
 from tuning.evaluation import evaluator
 from tuning.model.base_model import load_tokenizer
-from tuning.worker import run as tuning_run
+from tuning.worker.child import Terminated, execute_run
 
 QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
 GOLDEN = Draft("And box 5?", "Box 5 opens with 84.", split="golden")
@@ -34,7 +35,7 @@ def carried_out(store: Store, settings: Settings, domain: Domain, **recipe: obje
         runs.request(db, domain, "ann", recipe={**QUICK, **recipe})
         run = runs.claim(db, "worker")
     assert run is not None
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
     adapter_id = runs.get(store.db, run.id).adapter_id
     assert adapter_id is not None
     return registry.by_id(store.db, adapter_id)
@@ -275,15 +276,15 @@ def test_a_run_stopped_in_its_exam_goes_on_with_the_adapter_that_it_made(
         runs.claim(db, "worker")
 
     def stopped(*_: object) -> None:
-        raise tuning_run.Terminated
+        raise Terminated
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluator.Evaluator, "examine", stopped)
-        assert tuning_run.execute_run(store, settings, run.id) == tuning_run.STOPPED
+        patched.setattr(evaluator.Evaluator, "evaluate", stopped)
+        assert execute_run(store, settings, run.id) == ExitCode.STOPPED
     (waiting,) = registry.list_adapters(store.db)
     assert (waiting.state, waiting.version) == ("evaluating", 1)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     (adapter,) = registry.list_adapters(store.db)
     assert (adapter.id, adapter.state) == (waiting.id, "candidate")

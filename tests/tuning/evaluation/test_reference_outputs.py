@@ -22,6 +22,7 @@ from data.pairs.pairs import Draft
 from data.runs import runs
 from data.store.db import Store
 from tests.tuning.conftest import teach
+from tuning.child_process import ExitCode
 from tuning.data.examples import IGNORED, Example, prompt_ids
 from tuning.data.training_set import TrainingSet
 from tuning.evaluation import reference_outputs
@@ -29,7 +30,7 @@ from tuning.evaluation.reference_outputs import TriedPrompt, candidates, most_te
 from tuning.model.base_model import Base, load_base, new_adapter
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 SURE = {"rank": 8, "epochs": 1000, "learning_rate": 1e-2, "evaluations": 1}
 
@@ -212,5 +213,5 @@ def _tuned(store: Store, settings: Settings, domain: Domain) -> registry.Adapter
         runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 60})
         run = runs.claim(db, "worker")
     assert run is not None
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
     return registry.list_adapters(store.db)[0]

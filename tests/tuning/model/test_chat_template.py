@@ -16,10 +16,11 @@ from tests.conftest import RunningEngine
 from tests.tuning.conftest import teach
 from tests.tuning.data.test_examples import Templated
 from tests.tuning.worker.test_run import requested
+from tuning.child_process import ExitCode
 from tuning.data.examples import prompt_ids
 from tuning.model import chat_template
 from tuning.model.base_model import load_tokenizer
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 
 def test_it_is_kept_with_the_adapter_and_a_change_of_the_base_is_noticed(
@@ -27,7 +28,7 @@ def test_it_is_kept_with_the_adapter_and_a_change_of_the_base_is_noticed(
 ) -> None:
     teach(store, domain, 4)
     first = requested(store, domain)
-    assert tuning_run.execute_run(store, settings, first.id) == tuning_run.DONE
+    assert execute_run(store, settings, first.id) == ExitCode.DONE
     adapter = registry.list_adapters(store.db)[0]
     folder = adapter.folder(settings.home)
 

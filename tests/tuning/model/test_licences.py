@@ -10,8 +10,9 @@ from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Invalid
 from tests.tuning.conftest import teach
+from tuning.child_process import ExitCode
 from tuning.model import licences
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 
 def base(folder: Path, **files: str) -> str:
@@ -104,7 +105,7 @@ def test_a_run_on_such_a_base_ends_before_it_loads_anything(
         run = runs.claim(db, "worker")
     assert run is not None
 
-    code = tuning_run.execute_run(store, asked_of(tmp_path), run.id)
+    code = execute_run(store, asked_of(tmp_path), run.id)
 
-    assert code == tuning_run.FAILED
+    assert code == ExitCode.FAILED
     assert "cc-by-nc-4.0" in runs.get(store.db, run.id).error

@@ -19,11 +19,12 @@ from data.runs import runs
 from data.store.db import Store
 from tests.tuning.conftest import teach
 from tests.tuning.families import FAMILIES, build
+from tuning.child_process import ExitCode
 from tuning.data import examples
 from tuning.evaluation import generation
 from tuning.model import base_model
 from tuning.recipe.recipe import Recipe
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 ASKED = {"epochs": 100, "learning_rate": 1e-2, "rank": 16, "evaluations": 1, "batch_size": 4}
 
@@ -44,8 +45,8 @@ def tuned(family: str, home: Path, **recipe: Any) -> tuple[Store, Settings, Adap
         runs.request(db, domain, "ann", recipe=ASKED | recipe)
         run = runs.claim(db, "worker")
     assert run is not None
-    code = tuning_run.execute_run(store, settings, run.id)
-    assert code == tuning_run.DONE, runs.get(store.db, run.id).error
+    code = execute_run(store, settings, run.id)
+    assert code == ExitCode.DONE, runs.get(store.db, run.id).error
     return store, settings, registry.list_adapters(store.db)[0]
 
 

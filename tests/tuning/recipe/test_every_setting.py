@@ -16,6 +16,7 @@ from tests.tuning.training.test_loop import SOME
 from tuning.data.examples import Example, windows
 from tuning.data.replay import mixed
 from tuning.model.base_model import Base, load_base, new_adapter, trainable
+from tuning.progress import StepProgress
 from tuning.recipe import recipe as recipes
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop, rate_finder
@@ -65,13 +66,13 @@ class Bench:
         base = self.base()
         tuned = new_adapter(base, chosen)
         before = {n: p.detach().clone() for n, p in trainable(tuned).items()}
-        told: list[loop.Progress] = []
+        told: list[StepProgress] = []
         loop.train(base, tuned, lambda _: SOME, {"probe": SOME[:4]}, (), chosen, told.append)
         return Trained(before, {n: p.detach() for n, p in trainable(tuned).items()}, told)
 
 
 class Trained:
-    def __init__(self, before: Any, after: Any, told: Sequence[loop.Progress]) -> None:
+    def __init__(self, before: Any, after: Any, told: Sequence[StepProgress]) -> None:
         self.before, self.after, self.told = before, after, told
 
     @property

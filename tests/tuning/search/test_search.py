@@ -20,11 +20,13 @@ from data.runs.runs import Run
 from data.store.db import Store
 from data.store.errors import Invalid
 from tests.tuning.conftest import teach
+from tuning.child_process import ExitCode
+from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, folded
 from tuning.recipe import search_space
 from tuning.search import search as tuning_trials
 from tuning.search.search import _steps
-from tuning.worker import run as tuning_run
+from tuning.worker.child import execute_run
 
 QUICK = {"max_steps": 6, "evaluations": 2, "rank": 8}
 
@@ -55,7 +57,7 @@ def test_a_sweep_keeps_its_best_point_and_survives_one_that_falls_apart(
         db.execute("UPDATE runs SET recipe = json_remove(recipe, '$.rank') WHERE id = ?", [run.id])
     run = runs.get(store.db, run.id)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     tried = trials.list_trials(store.db, run.id)
     assert [t.state for t in tried] == ["done", "failed", "done", "failed"]
@@ -83,12 +85,12 @@ def test_the_winner_of_a_sweep_has_the_bytes_of_a_run_that_asks_for_it(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-4, 1e-2]})
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
     with store.write() as db:
         runs.request(db, domain, "ann", full=True, recipe={**QUICK, "learning_rate": 1e-2})
         plain = runs.claim(db, "worker")
     assert plain is not None
-    assert tuning_run.execute_run(store, settings, plain.id) == tuning_run.DONE
+    assert execute_run(store, settings, plain.id) == ExitCode.DONE
 
     second, first = registry.list_adapters(store.db)
     assert first.sha256 == second.sha256
@@ -100,7 +102,7 @@ def test_a_cross_validation_tells_mean_and_spread_and_ends_with_all_pairs(
 ) -> None:
     run = requested(store, domain, folds=2)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     tried = trials.list_trials(store.db, run.id)
     assert [(t.fold, t.state) for t in tried] == [(0, "done"), (1, "done")]
@@ -122,7 +124,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was(
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-3, 1e-2]}, max_steps=40)
     command = [
-        sys.executable, "-m", "tuning.worker.run", "--config-json",
+        sys.executable, "-m", "tuning.worker.child", "--config-json",
         settings.model_dump_json(exclude={"slack"}), "--run", str(run.id),
     ]  # fmt: skip
     child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -137,7 +139,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was(
         child.wait()
     first = trials.list_trials(store.db, run.id)[0]
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     done, second = trials.list_trials(store.db, run.id)
     assert done == first
@@ -159,7 +161,7 @@ def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_goes_on(
         trials.begin(db, run.id, 1)  # both times its process was lost
         db.execute("UPDATE runs SET recipe = json_set(recipe, '$.max_steps', 2)")
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     lost, done = trials.list_trials(store.db, run.id)
     assert (lost.state, done.state) == ("failed", "done")
@@ -176,7 +178,7 @@ def test_a_sweep_with_nothing_to_compare_by_says_so(
         run = runs.claim(db, "worker")
     assert run is not None
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
+    assert execute_run(store, settings, run.id) == ExitCode.FAILED
 
     assert "Ask for --folds" in runs.get(store.db, run.id).error
 
@@ -189,7 +191,9 @@ def test_a_search_on_rated_answers_is_refused(
         dataset = datasets.freeze(db, domain)
 
     with pytest.raises(Invalid, match="for runs on pairs"):
-        tuning_trials.run_search(store, settings, replace(run, learns="preferences"), dataset)
+        tuning_trials.run_search(
+            store, settings, RunInputs(replace(run, learns="preferences"), domain, dataset, None)
+        )
 
 
 def test_every_pair_is_held_out_in_one_fold_and_all_phrasings_of_a_fact_together(

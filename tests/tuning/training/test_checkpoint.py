@@ -14,6 +14,7 @@ from tests.tuning.training.test_loop import RECIPE, SOME
 from tuning.data.examples import Example
 from tuning.data.replay import mixed
 from tuning.model.base_model import load_base, new_adapter, trainable
+from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training import checkpoint, loop
 from tuning.training.checkpoint import Checkpoints
@@ -46,7 +47,7 @@ def trained(
         kto.prepare(base, tuned, recipe)
         objective = kto.learn
 
-    def report(now: loop.Progress) -> None:
+    def report(now: StepProgress) -> None:
         if steps is not None:
             steps.append(now.step)
         if now.step == kill_after:

@@ -10,9 +10,10 @@ import torch
 from data.store.errors import Invalid
 from tuning.data.examples import IGNORED, Example, batches
 from tuning.model.base_model import Base, load_base, new_adapter, trainable
+from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
-from tuning.training.loop import Progress, mean_loss, rate, summed_loss, total_steps
+from tuning.training.loop import mean_loss, rate, summed_loss, total_steps
 
 
 def example(first: int, length: int = 12) -> Example:
@@ -102,7 +103,7 @@ def test_the_checkpoint_with_the_lowest_judged_loss_is_kept(
     monkeypatch.setattr(loop, "mean_loss", lambda *_: next(measured))
     recipe = RECIPE.model_copy(update={"evaluations": 5})
 
-    def remember(now: Progress) -> None:
+    def remember(now: StepProgress) -> None:
         weight = next(iter(trainable(tuned).values()))
         seen[now.step] = weight.detach().clone()
 
@@ -137,7 +138,7 @@ def test_without_a_part_to_judge_by_the_last_step_is_kept(base: Base) -> None:
 
 
 def test_progress_names_every_step_and_the_losses_where_they_were_measured(base: Base) -> None:
-    told: list[Progress] = []
+    told: list[StepProgress] = []
 
     loop.train(
         base, new_adapter(base, RECIPE), lambda n: SOME, {"probe": SOME[:2]}, ("probe",), RECIPE,

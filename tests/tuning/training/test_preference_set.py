@@ -17,6 +17,7 @@ from data.store.db import Store
 from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import add, parent_of
 from tuning.data.examples import prompt_ids
+from tuning.data.run_inputs import RunInputs
 from tuning.training import preference_set
 from tuning.training.preference_set import PreferenceSet
 
@@ -80,7 +81,7 @@ def thumbs(
         preference_sets.freeze(db, run.id, domain)
         dataset = datasets.freeze(db, domain)
     return preference_set.prepare_preference_set(
-        store.db, settings, run, domain, dataset, live, tokenizer
+        store.db, settings, RunInputs(run, domain, dataset, live), tokenizer
     )
 
 

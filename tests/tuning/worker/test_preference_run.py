@@ -10,7 +10,8 @@ from data.runs import runs
 from data.store.db import Store
 from tests.tuning.conftest import teach
 from tests.tuning.training.test_preference_set import rated
-from tuning.worker import run as tuning_run
+from tuning.child_process import ExitCode
+from tuning.worker.child import execute_run
 
 QUICK = {"rank": 8, "epochs": 1.0, "evaluations": 1, "max_steps": 2}
 
@@ -21,7 +22,7 @@ def live(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     with store.write() as db:
         asked = runs.request(db, domain, "ann", recipe=QUICK)
         runs.claim(db, "w1")
-    assert tuning_run.execute_run(store, settings, asked.id) == tuning_run.DONE
+    assert execute_run(store, settings, asked.id) == ExitCode.DONE
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'candidate'")
         return registry.promote(db, registry.get(db, "helpdesk@1"), "ann")
@@ -39,7 +40,7 @@ def test_a_run_on_thumbs_makes_a_candidate_that_has_learned_no_new_pair(
         asked = runs.request_from_thumbs(db, domain, "ann", {"learning_rate": 1e-3, "epochs": 2.0})
         runs.claim(db, "w1")
 
-    assert tuning_run.execute_run(store, settings, asked.id) == tuning_run.DONE
+    assert execute_run(store, settings, asked.id) == ExitCode.DONE
 
     done = runs.get(store.db, asked.id)
     made = registry.by_id(store.db, done.adapter_id or 0)

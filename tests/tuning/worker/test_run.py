@@ -19,11 +19,13 @@ from data.pairs.pairs import Draft
 from data.runs import runs
 from data.runs.runs import Run
 from data.store.db import Store, StoreBusy
-from data.store.errors import Conflict, Invalid
+from data.store.errors import Invalid
 from tests.tuning.conftest import teach
+from tuning.child_process import ExitCode
+from tuning.progress import StepProgress, StoredProgress
 from tuning.training import checkpoint, loop
-from tuning.worker import run as tuning_run
 from tuning.worker import worker
+from tuning.worker.child import Terminated, execute_run, explain
 
 QUICK = {"max_steps": 3, "evaluations": 2, "rank": 8}
 
@@ -48,7 +50,7 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     run = requested(store, domain)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     (adapter,) = registry.list_adapters(store.db)
     done = runs.get(store.db, run.id)
@@ -85,7 +87,7 @@ def test_what_is_held_out_is_measured_on_the_way(
     add(store, domain, Draft("Where is the lid?", "Off.", split="validation"))
     run = requested(store, domain)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     measured = [p for p in runs.curve(store.db, run.id) if p.probe_loss is not None]
     assert [p.step for p in measured] == [2, 3]
@@ -99,7 +101,7 @@ def test_the_same_run_makes_the_same_bytes(
     teach(store, domain, 8)
     for _ in range(2):
         run = requested(store, domain)
-        assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+        assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     second, first = registry.list_adapters(store.db)
     assert first.sha256 == second.sha256
@@ -112,13 +114,13 @@ def test_an_incremental_run_goes_on_from_its_parent_and_is_measured_beside_it(
     teach(store, domain, 8)
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     first = requested(store, domain)
-    assert tuning_run.execute_run(store, settings, first.id) == tuning_run.DONE
+    assert execute_run(store, settings, first.id) == ExitCode.DONE
     with store.write() as db:
         registry.promote(db, registry.list_adapters(db)[0], "ann")
     add(store, domain, Draft("What is new?", "The paint."))
     second = requested(store, domain, rank=8)
 
-    assert tuning_run.execute_run(store, settings, second.id) == tuning_run.DONE
+    assert execute_run(store, settings, second.id) == ExitCode.DONE
 
     child, parent = registry.list_adapters(store.db)
     assert (second.kind, child.parent_id, child.version) == ("incremental", parent.id, 2)
@@ -135,7 +137,7 @@ def test_a_pair_that_cannot_be_trained_fails_the_run_by_its_number(
     add(store, domain, Draft("a " * 600, "too long"))
     run = requested(store, domain)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
+    assert execute_run(store, settings, run.id) == ExitCode.FAILED
 
     ended = runs.get(store.db, run.id)
     assert ended.state == "failed"
@@ -149,7 +151,7 @@ def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
     teach(store, domain, 2)
     run = requested(store, domain, speed=3)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
+    assert execute_run(store, settings, run.id) == ExitCode.FAILED
     assert "A recipe has no 'speed'" in runs.get(store.db, run.id).error
 
 
@@ -166,18 +168,31 @@ def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
     ],
 )
 def test_errors_become_one_sentence(error: Exception, words: str) -> None:
-    sentence = tuning_run.explain(error)
+    sentence = explain(error)
 
-    assert sentence is not None
     assert words in sentence
     assert "\n" not in sentence
 
 
-def test_a_run_that_was_lost_is_not_failed() -> None:
-    from tuning.adapters.publish import RunLost
+def test_a_run_that_another_worker_has_taken_over_is_not_failed(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    """Where the adapter would be registered, it turns out that the run belongs to another."""
+    teach(store, domain, 2)
+    run = requested(store, domain)
 
-    assert tuning_run.explain(RunLost("gone")) is None
-    assert tuning_run.explain(Conflict("not so")) == "not so"
+    class TakenOver(StoredProgress):
+        def phase(self, phase: str) -> None:
+            super().phase(phase)
+            if phase == "publishing":
+                with store.write() as db:
+                    db.execute("UPDATE runs SET worker = 'another', attempts = attempts + 1")
+
+    code = execute_run(store, settings, run.id, TakenOver(store, run.id))
+
+    assert code == ExitCode.STOPPED
+    assert (runs.get(store.db, run.id).state, runs.get(store.db, run.id).error) == ("running", "")
+    assert registry.list_adapters(store.db) == []
 
 
 def test_a_full_disk_in_the_middle_leaves_a_reason_and_nothing_else(
@@ -189,7 +204,7 @@ def test_a_full_disk_in_the_middle_leaves_a_reason_and_nothing_else(
         "tuning.adapters.publish.save_file", lambda *_, **__: os.write(full(), b"x" * 4096)
     )
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.FAILED
+    assert execute_run(store, settings, run.id) == ExitCode.FAILED
 
     assert runs.get(store.db, run.id).error.startswith("The disk is full.")
     assert list((settings.adapters_path / "helpdesk").iterdir()) == []
@@ -208,11 +223,11 @@ def test_a_stop_in_the_middle_leaves_the_run_to_its_worker(
     run = requested(store, domain)
 
     def stopped(*_: object, **__: object) -> None:
-        raise tuning_run.Terminated
+        raise Terminated
 
     monkeypatch.setattr(loop, "train", stopped)
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.STOPPED
+    assert execute_run(store, settings, run.id) == ExitCode.STOPPED
     assert runs.get(store.db, run.id).state == "running"
 
 
@@ -276,7 +291,7 @@ def test_a_child_killed_in_the_middle_is_tried_again(
     working.start()
     until(lambda: runs.get(store.db, run.id).step > 0, 120)
 
-    (child,) = children(os.getpid(), "tuning.worker.run")
+    (child,) = children(os.getpid(), "tuning.worker.child")
     os.kill(child, signal.SIGKILL)
     working.join(120)
 
@@ -312,12 +327,12 @@ def test_a_dataset_is_frozen_once_for_a_run_that_is_tried_twice(
     run = requested(store, domain)
 
     def stopped(*_: object, **__: object) -> None:
-        raise tuning_run.Terminated
+        raise Terminated
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train", stopped)
-        tuning_run.execute_run(store, settings, run.id)
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+        execute_run(store, settings, run.id)
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     assert datasets.by_id(store.db, 1).train == 2
     assert store.db["datasets"].count == 1
@@ -328,26 +343,62 @@ def test_a_run_stopped_in_training_goes_on_to_the_same_bytes(
 ) -> None:
     teach(store, domain, 8)
     whole = requested(store, domain, dropout=0.2)
-    assert tuning_run.execute_run(store, settings, whole.id) == tuning_run.DONE
+    assert execute_run(store, settings, whole.id) == ExitCode.DONE
     monkeypatch.setattr(checkpoint, "Checkpoints", partial(checkpoint.Checkpoints, every_s=0.0))
     again = requested(store, domain, dropout=0.2)
-    told = tuning_run._reporter(store, again)
 
-    def stop_at_two(now: loop.Progress) -> None:
-        if now.step == 2:
-            raise tuning_run.Terminated
-        told(now)
+    class StopsAtTwo(StoredProgress):
+        def step(self, now: StepProgress) -> None:
+            if now.step == 2:
+                raise Terminated
+            super().step(now)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(tuning_run, "_reporter", lambda *_: stop_at_two)
-        assert tuning_run.execute_run(store, settings, again.id) == tuning_run.STOPPED
+    stopped = execute_run(store, settings, again.id, StopsAtTwo(store, again.id))
+    assert stopped == ExitCode.STOPPED
     (left,) = settings.checkpoints_path(again.id).iterdir()
     assert left.name == checkpoint.FILE
-    assert tuning_run.execute_run(store, settings, again.id) == tuning_run.DONE
+    assert execute_run(store, settings, again.id) == ExitCode.DONE
 
     assert runs.get(store.db, again.id).step == 3
     one, two = registry.list_adapters(store.db)
     assert one.sha256 == two.sha256
+
+
+def test_a_run_stopped_in_every_stage_ends_with_the_bytes_of_an_uninterrupted_one(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    teach(store, domain, 8)
+    add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
+    phases: list[str] = []
+
+    class Remembers(StoredProgress):
+        def phase(self, phase: str) -> None:
+            phases.append(phase)
+            super().phase(phase)
+
+    whole = requested(store, domain, dropout=0.2)
+    assert execute_run(store, settings, whole.id, Remembers(store, whole.id)) == ExitCode.DONE
+    again = requested(store, domain, dropout=0.2)
+
+    class StopsAt(StoredProgress):
+        stage = ""
+
+        def phase(self, phase: str) -> None:
+            super().phase(phase)
+            if phase == self.stage:
+                raise Terminated
+
+    for stage in phases:
+        reporter = StopsAt(store, again.id)
+        reporter.stage = stage
+        assert execute_run(store, settings, again.id, reporter) == ExitCode.STOPPED
+        assert runs.get(store.db, again.id).phase == stage
+
+    assert execute_run(store, settings, again.id) == ExitCode.DONE
+    assert {"loading the base model", "training", "publishing"} < set(phases)
+    assert any(phase.startswith("evaluating") for phase in phases)
+    one, two = registry.list_adapters(store.db)
+    assert (one.sha256, one.scores["golden"]) == (two.sha256, two.scores["golden"])
 
 
 def test_progress_that_cannot_be_written_does_not_cost_the_training(
@@ -362,4 +413,4 @@ def test_progress_that_cannot_be_written_does_not_cost_the_training(
     monkeypatch.setattr(runs, "progress", busy)
     monkeypatch.setattr(runs, "set_phase", lambda db, number, phase: phase == "training" and busy())
 
-    assert tuning_run.execute_run(store, settings, run.id) == tuning_run.DONE
+    assert execute_run(store, settings, run.id) == ExitCode.DONE

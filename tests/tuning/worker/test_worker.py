@@ -1,6 +1,6 @@
 """The worker: one run for one worker, whatever happens to the child in between.
 
-The children here are tiny programs that stand in for `tuning.worker.run`; the real one is tested in
+The children here are tiny programs that replace `tuning.worker.child`; the real one is tested in
 `test_run.py`.
 """
 
@@ -26,6 +26,7 @@ from data.runs.runs import Run
 from data.store import audit
 from data.store.db import Store, value
 from tests.tuning.conftest import teach
+from tuning import child_process
 from tuning.worker import worker
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +57,7 @@ class Child:
 
     def does(self, program: str) -> None:
         self._script.write_text(PRELUDE + program)
-        self._monkeypatch.setattr(worker, "CHILD", (sys.executable, str(self._script)))
+        self._monkeypatch.setattr(child_process, "PROGRAM", (sys.executable, str(self._script)))
         self._monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
     @property
@@ -122,7 +123,7 @@ with Store(settings.store_path) as store, store.write() as db:
 
 
 def test_importing_the_worker_loads_no_torch() -> None:
-    code = "import sys, tuning.worker.worker, tuning.worker.run; sys.exit('torch' in sys.modules)"
+    code = "import sys, tuning.worker.worker, tuning.worker.child; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -259,8 +260,9 @@ def test_sigterm_gives_the_run_back_and_ends_the_worker_cleanly(
     program = (
         "import sys\n"
         "from data.config.settings import Settings\n"
+        "from tuning import child_process\n"
         "from tuning.worker import worker\n"
-        "worker.CHILD = (sys.executable, sys.argv[2])\n"
+        "child_process.PROGRAM = (sys.executable, sys.argv[2])\n"
         "sys.exit(worker.run(Settings.model_validate_json(sys.argv[1])))\n"
     )
     given = [settings.model_dump_json(), str(settings.home / "child.py")]

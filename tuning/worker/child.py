@@ -1,0 +1,137 @@
+"""The child process of the worker: does one run, or one trial of a run, and records how it ended.
+
+    python -m tuning.worker.child --config-json '{"home": ...}' --run 7
+
+Its exit code (`tuning/child_process.py`) tells the worker what to do next. People read one sentence
+in `runs.error`; the traceback goes to the log, which is this process's standard error.
+"""
+
+import argparse
+import ctypes
+import errno
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from data.config.settings import Settings
+from data.runs import runs
+from data.runs import trials as trial_store
+from data.runs.runs import RunLost
+from data.store.db import Store
+from data.store.errors import UnderstudyError
+from tuning.child_process import ExitCode
+from tuning.progress import ProgressReporter, StoredProgress
+from tuning.search import search
+from tuning.worker import run as tuning_run
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+
+
+class Terminated(BaseException):
+    """SIGTERM: leave at once, tidily."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tuning.worker.child", description=__doc__)
+    parser.add_argument("--config-json", required=True, help="the settings, without secrets")
+    parser.add_argument("--run", type=int, required=True)
+    parser.add_argument("--trial", type=int, default=0, help="do this trial of the run alone")
+    parser.add_argument("--parent", type=int, default=0, help="leave when this process is gone")
+    options = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if options.parent:
+        _die_with(options.parent)
+    signal.signal(signal.SIGTERM, _terminate)
+    settings = Settings.model_validate_json(options.config_json)
+    with Store(settings.store_path) as store:
+        if options.trial:
+            return execute_trial(store, settings, options.run, options.trial)
+        return execute_run(store, settings, options.run)
+
+
+def execute_run(
+    store: Store, settings: Settings, run_id: int, progress: ProgressReporter | None = None
+) -> ExitCode:
+    """Do the run and record how it ended."""
+    try:
+        reporter = progress or StoredProgress(store, run_id)
+        adapter = tuning_run.tune(store, settings, runs.get(store.db, run_id), reporter)
+        log.info("run %d made %s", run_id, adapter.name)
+        return ExitCode.DONE
+    except (Terminated, search.Interrupted, KeyboardInterrupt):
+        log.info("run %d was stopped", run_id)
+        return ExitCode.STOPPED
+    except RunLost as error:
+        log.info("run %d was lost: %s", run_id, error)
+        return ExitCode.STOPPED
+    except Exception as error:
+        sentence = explain(error)
+        log.exception("run %d failed: %s", run_id, sentence)
+        with store.write() as db:
+            runs.fail(db, run_id, sentence)
+        return ExitCode.FAILED
+
+
+def execute_trial(store: Store, settings: Settings, run_id: int, number: int) -> ExitCode:
+    """Do one trial of a run and record its metrics, or why it failed."""
+    try:
+        from tuning.search import trial  # loads torch
+
+        trial.run_trial(store, settings, runs.get(store.db, run_id), number)
+        return ExitCode.DONE
+    except (Terminated, KeyboardInterrupt):
+        return ExitCode.STOPPED
+    except Exception as error:
+        sentence = explain(error)
+        log.exception("trial %d of run %d failed: %s", number, run_id, sentence)
+        with store.write() as db:
+            trial_store.fail(db, run_id, number, sentence)
+        return ExitCode.FAILED
+
+
+def explain(error: Exception) -> str:
+    """One sentence for people about what went wrong."""
+    if isinstance(error, UnderstudyError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full. Free some space and ask again; nothing was half done."
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return (
+            "The machine ran out of memory while tuning. Ask again with a smaller micro_tokens "
+            "or max_length, or use a smaller base model."
+        )
+    if "no space left" in text:  # safetensors says it in its own error
+        return "The disk is full. Free some space and ask again; nothing was half done."
+    return (
+        f"Tuning failed unexpectedly ({type(error).__name__}: {_first_line(error)}). "
+        "The run's log has the details."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no details"])[0][:200]
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when its worker goes, however it goes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it went before we asked
+        raise SystemExit(ExitCode.STOPPED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
