@@ -1,4 +1,4 @@
-"""Domains: the subjects a deployment answers on, and which Slack channels speak to which."""
+"""Domains, the topics that the bot answers, and the Slack channels bound to them."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Domain:
     title: str
     system_prompt: str
     suggested_prompts: tuple[str, ...]
-    validation_share: float  # of its facts, kept out of training to measure on
+    validation_share: float  # share of its facts held out of training for validation
     is_default: bool
 
 
@@ -38,13 +38,13 @@ def create(
     suggested = _suggested(suggested_prompts)
     if not NAME.fullmatch(name) or name in RESERVED:
         raise Invalid(
-            f"{name!r} cannot name a domain: use up to 32 lower-case letters, digits and '-', "
-            "beginning with a letter ('base' is taken)."
+            f"{name!r} is not a valid domain name. Use up to 32 lower-case letters, digits and "
+            "'-', starting with a letter. The name 'base' is reserved."
         )
     if not 0 <= validation_share <= 0.5:
-        raise Invalid("The validation share must lie between 0 and 0.5.")
+        raise Invalid("The validation share must be between 0 and 0.5.")
     if row(db, "SELECT 1 FROM domains WHERE name = ?", [name]):
-        raise Conflict(f"There is a domain {name!r} already.")
+        raise Conflict(f"A domain named {name!r} already exists.")
     first = row(db, "SELECT 1 FROM domains") is None
     insert(
         db,
@@ -61,7 +61,7 @@ def create(
 
 
 def get(db: Database, name: str) -> Domain:
-    """The domain of that name. Raises NotFound, naming those there are."""
+    """The domain with that name. Raises NotFound, listing the existing domains."""
     found = row(db, f"SELECT {COLUMNS} FROM domains WHERE name = ?", [name])
     if found is None:
         names = (
@@ -80,7 +80,7 @@ def by_id(db: Database, domain_id: int) -> Domain:
 
 
 def default(db: Database) -> Domain:
-    """The domain that answers where nothing says otherwise. Raises NotFound when there is none."""
+    """The default domain. Raises NotFound if there are no domains."""
     found = row(db, f"SELECT {COLUMNS} FROM domains WHERE is_default = 1")
     if found is None:
         raise NotFound("There is no domain yet. Add one: `understudy domains add NAME`.")
@@ -103,21 +103,22 @@ def set_system_prompt(db: Database, domain: Domain, system_prompt: str) -> None:
 
 
 def set_suggested_prompts(db: Database, domain: Domain, questions: tuple[str, ...]) -> None:
-    """What is shown to whoever begins. Raises Invalid for an empty question."""
+    """Set the questions shown when a person starts a conversation. Raises Invalid if one is
+    empty."""
     stored = _suggested(questions)
     db.execute("UPDATE domains SET suggested_prompts = ? WHERE id = ?", [stored, domain.id])
 
 
 def _suggested(questions: tuple[str, ...]) -> str:
-    """As they are stored. Raises Invalid for an empty one."""
+    """The questions in their stored form. Raises Invalid if one is empty."""
     stripped = tuple(question.strip() for question in questions)
     if not all(stripped):
-        raise Invalid("A suggested question must have words.")
+        raise Invalid("A suggested question must not be empty.")
     return orjson.dumps(stripped).decode()
 
 
 def bind_channel(db: Database, domain: Domain, team: str, channel: str) -> None:
-    """From now on `domain` answers in that Slack channel."""
+    """Make `domain` answer in a Slack channel."""
     db.execute(
         "INSERT INTO domain_channels (team, channel, domain_id) VALUES (?, ?, ?) "
         "ON CONFLICT (team, channel) DO UPDATE SET domain_id = excluded.domain_id",
@@ -142,7 +143,7 @@ def of_channel(db: Database, team: str, channel: str) -> Domain:
 
 
 def choose(db: Database, domain: Domain, person: str) -> None:
-    """From now on `domain` answers that person where no channel says otherwise."""
+    """Make `domain` answer a person in channels that are bound to no domain."""
     db.execute(
         "INSERT INTO domain_choices (person, domain_id) VALUES (?, ?) "
         "ON CONFLICT (person) DO UPDATE SET domain_id = excluded.domain_id",

@@ -1,7 +1,5 @@
-"""Conversations, and two answers shown side by side.
+"""Conversations: their messages and replies, and pairs of answers shown side by side.
 
-- `conversations`: conversations, their messages, and replies: what was asked, what was answered, by
-  which adapter
-- `side_by_side`: pairings: two answers to one question, shown in random order without saying whose
-  they are
+- `conversations`: threads, messages, and replies with the adapter that wrote each
+- `side_by_side`: two blinded answers to one question
 """

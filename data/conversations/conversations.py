@@ -1,8 +1,8 @@
-"""Conversations, their messages, and replies: what was asked, what was answered, by which adapter.
+"""Conversations: their messages, and the replies that record which adapter wrote each answer.
 
-A reply is opened before the engine is asked and closed when the answer ended, however it ended,
-so every answer anyone saw can be traced to the adapter that wrote it. `replies` is the narrow
-row that is counted; the words are in `messages`.
+A reply is opened before the engine is asked, and closed when the answer ends, in whatever way. So
+every answer that anyone saw can be traced to the adapter that wrote it. The table `replies` is
+narrow, because it is counted; the words are in `messages`.
 """
 
 import secrets
@@ -48,11 +48,11 @@ class Reply:
     latency_us: int | None
     error: str
     created_at: int
-    replica: str = ""  # that answered
-    precision: str = ""  # of its base's weights
-    instead_of: int | None = None  # the adapter that should have answered and could not
-    again_of: str | None = None  # the reply that it was written anew for
-    continues: str | None = None  # the reply that it goes on with
+    replica: str = ""  # the replica that answered
+    precision: str = ""  # of its base model's weights
+    instead_of: int | None = None  # the adapter that should have answered but could not
+    again_of: str | None = None  # the reply that this one regenerates
+    continues: str | None = None  # the reply that this one continues
 
 
 def new_reply_id() -> str:
@@ -61,7 +61,7 @@ def new_reply_id() -> str:
 
 
 def open_thread(db: Database, thread: str, domain_id: int, person: str) -> Conversation:
-    """The conversation of a thread, begun now if there is none. It keeps its first domain."""
+    """The conversation of a thread, created if there is none. It keeps its first domain."""
     found = find(db, thread)
     if found is not None:
         return found
@@ -90,8 +90,8 @@ def find(db: Database, thread: str) -> Conversation | None:
 def history(
     db: Database, conversation_id: int, turns: int, before: int | None = None
 ) -> list[Message]:
-    """The last `turns` questions with their answers, oldest first. Failed answers are left out,
-    with the question that got none. `before` is the id of a message: what was said up to it."""
+    """The last `turns` questions with their answers, oldest first. Questions without an answer are
+    left out. `before` is a message id: only earlier messages are returned."""
     found = rows(
         db,
         "SELECT m.role, m.text, m.reply_id, r.status, r.again_of, r.continues "
@@ -103,12 +103,12 @@ def history(
 
 
 def _newest_turns(newest_first: list[Row], turns: int) -> list[Message]:
-    """An answer that was written anew stands where the first one did, and the rest of one that
-    was cut behind it."""
+    """A regenerated answer takes the place of the first one; a continuation follows the answer
+    that it continues."""
     taken: list[Message] = []
-    answers: dict[str, str] = {}  # by reply: answers to questions asked at once may overlap
-    anew: dict[str, str] = {}  # by the reply in whose place it stands
-    rest: dict[str, str] = {}  # by the reply that it goes on with
+    answers: dict[str, str] = {}  # by reply: answers to simultaneous questions may overlap
+    anew: dict[str, str] = {}  # by the reply that it replaces
+    rest: dict[str, str] = {}  # by the reply that it continues
     for r in newest_first:
         if len(taken) >= 2 * turns:
             break
@@ -185,7 +185,7 @@ def moved(
     precision: str,
     instead_of: int | None,
 ) -> None:
-    """Another replica or adapter answers instead of the one that the reply was opened for."""
+    """Record that another replica or adapter answers than the one the reply was opened for."""
     db.execute(
         "UPDATE replies SET adapter_id = ?, variant_id = ?, replica = ?, precision = ?, "
         "instead_of = ? WHERE id = ? AND status = 'streaming'",
@@ -206,7 +206,7 @@ def answered(
     latency_us: int | None = None,
     error: str = "",
 ) -> None:
-    """Close a reply with the text that was shown, all of it or the part that came."""
+    """Close a reply with the text that was shown, complete or not."""
     count = changed(
         db,
         "UPDATE replies SET status = ?, finish_reason = ?, prompt_tokens = ?, "
@@ -232,8 +232,8 @@ def answered(
 
 
 def being_written(db: Database, replica: str, since_us: int, adapter_id: int | None = None) -> int:
-    """How many answers a replica is writing, of one adapter or of all, that were begun after
-    `since_us`: an older one belongs to a bot that crashed."""
+    """The number of answers that a replica is streaming, for one adapter or for all, and that began
+    after `since_us`. Older ones belong to a bot that crashed."""
     sql = (
         "SELECT count(*) FROM replies WHERE status = 'streaming' AND replica = ? AND created_at > ?"
     )
@@ -245,7 +245,7 @@ def being_written(db: Database, replica: str, since_us: int, adapter_id: int | N
 
 
 def close_abandoned(db: Database, older_than_us: int) -> int:
-    """Replies left `streaming` by a process that died become `failed`; returns how many."""
+    """Mark replies that a dead process left `streaming` as `failed`; returns the number."""
     return changed(
         db,
         "UPDATE replies SET status = 'failed', error = 'the service stopped during the answer' "
@@ -272,14 +272,14 @@ def exchange(db: Database, reply_id: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Answered:
-    """A reply with what led to it: what is needed to write it anew, or to go on with it."""
+    """A reply with its question: all that is needed to regenerate or continue it."""
 
     reply: Reply
     thread: str
     question: str
     asked_at: str  # the external id of the message that asked
-    message_id: int  # of the question: what was said before has smaller ones
-    text: str  # of the answer so far, from its beginning
+    message_id: int  # of the question; earlier messages have smaller ids
+    text: str  # the answer so far, from its beginning
 
 
 def answered_with(db: Database, reply_id: str) -> Answered:
@@ -298,13 +298,13 @@ def answered_with(db: Database, reply_id: str) -> Answered:
         [first.id],
     )
     if asked is None:
-        raise NotFound("The question to that answer is gone.")
+        raise NotFound("The question for that answer no longer exists.")
     text = "".join(reversed(texts))
     return Answered(found, asked["thread"], asked["text"], asked["external_id"], asked["id"], text)
 
 
 def shown_as(db: Database, reply_id: str, external_id: str) -> None:
-    """Remember where a front end shows an answer (in Slack: team/channel/ts)."""
+    """Record where a front end shows an answer (in Slack: team/channel/ts)."""
     db.execute(
         "UPDATE messages SET external_id = ? WHERE reply_id = ? AND role = 'assistant'",
         [external_id, reply_id],
@@ -312,7 +312,7 @@ def shown_as(db: Database, reply_id: str, external_id: str) -> None:
 
 
 def shown_reply(db: Database, external_id: str) -> str | None:
-    """The id of the reply that is shown there, or None."""
+    """The id of the reply that is shown at that place, or None."""
     found = row(
         db,
         "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'assistant'",
@@ -322,7 +322,7 @@ def shown_reply(db: Database, external_id: str) -> str | None:
 
 
 def asked_in(db: Database, external_id: str) -> str | None:
-    """The id of the reply to the question that stands there, or None."""
+    """The id of the reply to the question at that place, or None."""
     found = row(
         db,
         "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'user' ORDER BY id DESC",
@@ -332,9 +332,9 @@ def asked_in(db: Database, external_id: str) -> str | None:
 
 
 def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
-    """The last messages of a thread that `person` began, oldest first, as they are shown: role,
-    text, reply_id, status, adapter, whom it stood in for, and the person's own thumb (1 up, 0 down,
-    None)."""
+    """The last messages of a thread that `person` started, oldest first, with role, text, reply_id,
+    status, adapter, the adapter that it replaced as a fallback, and the person's own thumb (1 up,
+    0 down, None)."""
     found = rows(
         db,
         "SELECT m.role, m.text, m.reply_id, r.status, f.value AS thumb, "
@@ -354,14 +354,14 @@ def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list
 
 
 def seen_before(db: Database, source: str, key: str) -> bool:
-    """True when (source, key) was delivered before; remembers it otherwise."""
+    """Return True if (source, key) was delivered before; otherwise record it and return False."""
     sql = "INSERT OR IGNORE INTO deliveries (source, key, at) VALUES (?, ?, ?)"
     return changed(db, sql, [source, key, now_us()]) == 0
 
 
 def is_newest(db: Database, source: str, key: str, at: int) -> bool:
-    """False when (source, key) was told of at `at` (microseconds since the epoch) or later before;
-    remembers `at` otherwise."""
+    """Return False if an event for (source, key) at time `at` (microseconds since the epoch) or
+    later was seen before; otherwise record `at` and return True."""
     sql = (
         "INSERT INTO deliveries (source, key, at) VALUES (?, ?, ?) "
         "ON CONFLICT (source, key) DO UPDATE SET at = excluded.at WHERE excluded.at > at"
@@ -370,5 +370,5 @@ def is_newest(db: Database, source: str, key: str, at: int) -> bool:
 
 
 def forget_deliveries(db: Database, older_than_us: int) -> int:
-    """Drop the memory of deliveries that can't come again; returns how many."""
+    """Delete records of deliveries that cannot be repeated any more; returns the number."""
     return changed(db, "DELETE FROM deliveries WHERE at < ?", [older_than_us])

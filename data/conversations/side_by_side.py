@@ -1,7 +1,7 @@
-"""Pairings: two answers to one question, shown in random order without saying whose they are.
+"""Pairings: two blinded answers to one question, shown side by side in random order.
 
-The person who asked says which is better (`feedback.prefer`). One answer is of the variant that
-the person is on, the other of another one; only the choice between them counts.
+The person who asked says which is better (`feedback.prefer`). One answer comes from the variant
+that the person is on, the other from another variant. Only the preference between them counts.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Pairing:
 def open_pairing(
     db: Database, experiment_id: int, person: str, first_reply: str, second_reply: str
 ) -> Pairing:
-    """Write down which two answers are shown together, when both replies have been opened."""
+    """Record which two answers are shown together, once both replies are open."""
     insert(
         db,
         "pairings",
@@ -39,7 +39,7 @@ def open_pairing(
 
 
 def of_reply(db: Database, reply_id: str) -> Pairing:
-    """The pairing that an answer belongs to. Raises NotFound when it was shown alone."""
+    """The pairing that an answer belongs to. Raises NotFound if it was shown alone."""
     found = row(
         db,
         "SELECT id, experiment_id, person, first_reply, second_reply FROM pairings "

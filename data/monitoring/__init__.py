@@ -1,5 +1,4 @@
-"""What an operator should look at.
+"""Monitoring: what needs an operator's attention.
 
-- `alerts`: what somebody should look at, read from the store when they ask: one list for the
-  terminal, for Slack, for HTTP and for metrics
+- `alerts`: the current alerts, for the terminal, Slack, HTTP and metrics
 """

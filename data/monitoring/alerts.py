@@ -1,9 +1,8 @@
-"""What somebody should look at, read from the store when they ask: one list for the terminal, for
-Slack, for HTTP and for metrics.
+"""Alerts: one list of current problems for the terminal, Slack, HTTP and metrics.
 
-An alert is about people being served: nobody answers, somebody else answers than should, an engine
-refuses an adapter, a comparison gives people what they should not get. It stands as long as its
-cause does; there is nothing to acknowledge.
+An alert means that people are not served as they should be: no engine answers, a fallback answers,
+an engine refuses an adapter, or a comparison gives people worse answers. Alerts are computed from
+the store on request. An alert disappears with its cause; there is nothing to acknowledge.
 """
 
 import shutil
@@ -24,7 +23,9 @@ from data.store.clock import now_us
 from data.store.db import row, rows
 
 HOUR_US = 3600 * 1_000_000
-LEAST_FREE = 200_000_000  # bytes of the store's disk; no answer is given that cannot be recorded
+LEAST_FREE = (
+    200_000_000  # bytes free on the store's disk; answers that cannot be stored are refused
+)
 
 Kind = Literal[
     "disk",
@@ -43,12 +44,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @dataclass(frozen=True)
 class Alert:
     kind: Kind
-    subject: str  # a replica's name, or an adapter's
-    text: str  # what is wrong and what to do, in one or two sentences
+    subject: str  # the name of a replica or an adapter
+    text: str  # the problem and what to do about it, in one or two sentences
 
 
 def alerts(db: Database) -> list[Alert]:
-    """All alerts that stand now, the gravest first."""
+    """All current alerts, the most serious first."""
     known = placements.replicas(db)
     able = [r for r in known if r.state == "ready" and not r.stale]
     return [
@@ -57,10 +58,10 @@ def alerts(db: Database) -> list[Alert]:
         *_replicas(known),
         *_not_held(db, able),
         *_refused(db),
-        *_stood_in(db),
+        *_fallbacks(db),
         *_unequal(able),
         *_comparisons(db),
-        *_unforgotten(db),
+        *_trained_on_erased(db),
     ]
 
 
@@ -72,8 +73,8 @@ def _disk(db: Database, least: int = LEAST_FREE) -> Iterator[Alert]:
     free = shutil.disk_usage(folder).free
     if free < least:
         text = (
-            f"{folder} has {free / 1e6:,.0f} MB of disk left. Nobody is answered when there is "
-            "none. Free some."
+            f"{folder} has {free / 1e6:,.0f} MB of disk space left. The bot stops answering when "
+            "the disk is full. Free some space."
         )
         yield Alert("disk", str(folder), text)
 
@@ -81,19 +82,19 @@ def _disk(db: Database, least: int = LEAST_FREE) -> Iterator[Alert]:
 def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:
     if not known:
         text = (
-            "No engine is running, so nobody is answered. Start one: `understudy up`, or "
-            "`understudy serve` alone."
+            "No engine is running, so the bot cannot answer. Start one with `understudy up` or "
+            "`understudy serve`."
         )
         yield Alert("no_engine", "", text)
     elif not able:
         states = ", ".join(f"{r.name} is {r.condition}" for r in known)
-        yield Alert("no_engine", "", f"No engine is ready, so nobody is answered: {states}.")
+        yield Alert("no_engine", "", f"No engine is ready, so the bot cannot answer: {states}.")
 
 
 def _replicas(known: list[Replica]) -> Iterator[Alert]:
     for r in known:
         if r.stale:
-            text = f"{r.name} has not been heard of for a while. Is `understudy serve` running?"
+            text = f"{r.name} has sent no heartbeat for a while. Is `understudy serve` running?"
             yield Alert("replica", r.name, text)
         elif r.state == "down":
             why = f": {r.detail}" if r.detail else ""
@@ -101,31 +102,31 @@ def _replicas(known: list[Replica]) -> Iterator[Alert]:
 
 
 def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:
-    """The adapters that should answer people and are held by no engine."""
+    """Adapters that should answer people but are loaded in no engine."""
     if not able:
-        return  # said already
+        return  # `_no_engine` reports this
     held = placements.holders(db)
     for domain in domains.list_domains(db):
         live = registry.live(db, domain.id)
         previous = registry.previous_live(db, domain.id)
         instead = previous if previous is not None and previous.id in held else None
         if live is not None and live.id not in held:
-            who = instead.name if instead else "the bare base"
-            text = f"{live.name} is live and no engine holds it; {who} answers instead."
+            who = instead.name if instead else "The bare base"
+            text = f"{live.name} is live, but no engine has it loaded. {who} answers instead."
             yield Alert("not_held", live.name, text)
         comparison = experiments.running(db, domain.id)
         for variant in comparison.variants if comparison else ():
             if variant.adapter_id is not None and variant.adapter_id not in held:
                 text = (
-                    f"{variant.adapter} is compared in {domain.name} and no engine holds it; "
-                    "nobody new is given a variant until one does, and its people are answered by "
-                    "a stand-in, which counts as its failure."
+                    f"{variant.adapter} is in a comparison of {domain.name}, but no engine has it "
+                    "loaded. Until one does, nobody new joins the comparison, and a fallback "
+                    "answers the people on this variant, which counts as its failure."
                 )
                 yield Alert("not_held", variant.adapter, text)
 
 
 def _refused(db: Database) -> Iterator[Alert]:
-    """What an engine would not load, of all that should be loaded."""
+    """Adapters that should be loaded and that an engine refused."""
     wanted = {a.id: a for a in registry.wanted_adapters(db)}
     found = rows(
         db,
@@ -138,13 +139,13 @@ def _refused(db: Database) -> Iterator[Alert]:
             times = f", {r['attempts']} times" if r["attempts"] > 1 else ""
             text = (
                 f"{r['replica']} cannot serve {adapter.name}{times}: {r['error'].rstrip('.')}. "
-                f"Once that is mended: `understudy adapters retry {adapter.name}`."
+                f"After fixing this, run `understudy adapters retry {adapter.name}`."
             )
             yield Alert("refused", adapter.name, text)
 
 
-def _stood_in(db: Database) -> Iterator[Alert]:
-    """Who could not answer in the last hour, and how often."""
+def _fallbacks(db: Database) -> Iterator[Alert]:
+    """Adapters that could not answer in the last hour, and how often a fallback did."""
     found = rows(
         db,
         "SELECT d.name || '@' || a.version AS name, count(*) AS n FROM replies r "
@@ -153,23 +154,23 @@ def _stood_in(db: Database) -> Iterator[Alert]:
         [now_us() - HOUR_US],
     )
     for r in found:
-        answers = "answer was" if r["n"] == 1 else "answers were"
-        text = f"{r['name']} could not answer: {r['n']} {answers} a stand-in's in the last hour."
+        answers = "answer" if r["n"] == 1 else "answers"
+        text = f"{r['name']} could not answer: a fallback gave {r['n']} {answers} in the last hour."
         yield Alert("stood_in", r["name"], text)
 
 
 def _unequal(able: list[Replica]) -> Iterator[Alert]:
-    """Replicas that would answer one question differently."""
+    """Replicas that would answer the same question differently."""
     kinds = {(r.base_model, r.precision) for r in able}
     if len(kinds) > 1:
         each = ", ".join(f"{r.name}: {r.base_model} in {r.precision or 'unknown'}" for r in able)
-        text = f"The engines do not serve the same base, so answers depend on chance: {each}."
+        text = f"The engines serve different base models, so answers depend on chance: {each}."
         yield Alert("unequal", "", text)
 
 
 def _comparisons(db: Database) -> Iterator[Alert]:
-    """Where a candidate is worse, breaks a guardrail, or people are not divided as agreed, and the
-    domain's policy leaves it to a person."""
+    """Comparisons in which a candidate is worse, breaks a guardrail, or the split of people is
+    broken, where the domain's policy leaves the decision to a person."""
     for domain in domains.list_domains(db):
         running = experiments.running(db, domain.id)
         last = decisions.latest(db, running.id) if running else None
@@ -181,12 +182,12 @@ def _comparisons(db: Database) -> Iterator[Alert]:
             yield Alert("comparison", domain.name, f"{text} `understudy ab stop {domain.name}`.")
 
 
-def _unforgotten(db: Database) -> Iterator[Alert]:
-    """Who answers with what was learned from people that were forgotten since."""
+def _trained_on_erased(db: Database) -> Iterator[Alert]:
+    """Adapters in use that were trained on words of people who have since been erased."""
     for name in provenance.to_redo(db):
         text = (
-            f"{name} answers people, and learned from somebody who was forgotten since. "
-            f"`understudy tune {name.partition('@')[0]} --full` makes one that did not."
+            f"{name} is in use, but was trained on words of a person who has since been erased. "
+            f"Run `understudy tune {name.partition('@')[0]} --full` to replace it."
         )
         yield Alert("unforgotten", name, text)
 

@@ -1,6 +1,6 @@
-"""Who people are to the store: roles, API keys, and consent to learning.
+"""People: their ids, roles, API keys, and whether the bot may learn from what they write.
 
-- `consent`: whether what a person writes may be learned from, and what names a person
-- `keys`: aPI keys: who may ask over HTTP, and as what
-- `roles`: roles that were granted by a command
+- `consent`: opting out of learning, and the format of a person's id
+- `keys`: API keys
+- `roles`: roles that an admin granted
 """

@@ -1,7 +1,7 @@
-"""Whether what a person writes may be learned from, and what names a person.
+"""Opting out of learning, and the format of a person's id.
 
-Opting out keeps their words from becoming pairs. A person is named as everywhere: `slack:T1/U2`,
-`http:KEY/USER`, `web:SESSION`.
+If a person opts out, nothing that they write becomes a pair. A person's id is `slack:T1/U2`,
+`http:KEY/USER` or `web:SESSION`, here and everywhere else.
 """
 
 import re
@@ -17,24 +17,24 @@ OPTED_OUT = "withdrawn, as its author opted out of learning"
 
 
 def check(person: str) -> str:
-    """`person`, if that can be one. Raises Invalid."""
+    """Return `person` if it has the format of a person's id. Raises Invalid otherwise."""
     if not PERSON.fullmatch(person):
         raise Invalid(
-            f"{person[:60]!r} names no person. People are named by where they ask from: "
-            "slack:TEAM/USER, http:KEY/USER or web:SESSION."
+            f"{person[:60]!r} is not the id of a person. An id is slack:TEAM/USER, http:KEY/USER "
+            "or web:SESSION."
         )
     return person
 
 
 def may_learn(db: Database, *people: str) -> bool:
-    """Whether words of all these people may become a pair."""
+    """Whether the words of all these people may become a pair."""
     marks = ", ".join("?" * len(people))
     return row(db, f"SELECT 1 FROM opt_outs WHERE person IN ({marks})", list(people)) is None
 
 
 def opt_out(db: Database, person: str) -> int:
-    """Learn nothing from this person any more; pairs of theirs that wait for review are withdrawn.
-    Returns how many."""
+    """Stop learning from this person and withdraw their pairs that are waiting for review. Returns
+    the number of withdrawn pairs."""
     now = now_us()
     db.execute("INSERT OR IGNORE INTO opt_outs (person, at) VALUES (?, ?)", [person, now])
     return changed(
@@ -48,5 +48,5 @@ def opt_out(db: Database, person: str) -> int:
 
 
 def opt_in(db: Database, person: str) -> None:
-    """What the person writes from now on may be learned again."""
+    """Allow learning from what the person writes from now on."""
     db.execute("DELETE FROM opt_outs WHERE person = ?", [person])

@@ -1,6 +1,6 @@
-"""API keys: who may ask over HTTP, and as what. Only a key's sha256 is stored.
+"""API keys, each with a name and a role. Only a key's SHA-256 digest is stored.
 
-A key is 32 random bytes, so a plain digest is enough: there is nothing to guess from."""
+A key is 32 random bytes, so a plain digest is enough: it cannot be guessed."""
 
 import hashlib
 import secrets
@@ -29,11 +29,12 @@ class Key:
 
 
 def create(db: Database, name: str, role: Role, actor: str) -> tuple[Key, str]:
-    """A new key and its secret, which is not stored and can't be shown again."""
+    """Create a key and return it with its secret. The secret is not stored and cannot be shown
+    again."""
     if role not in ROLES:
         raise Invalid(f"{role!r} is not a role; the roles are {', '.join(ROLES)}.")
     if not name.strip():
-        raise Invalid("A key needs a name that says who uses it.")
+        raise Invalid("Give the key a name that says who uses it.")
     secret = f"us-{secrets.token_urlsafe(32)}"
     key_id = insert(
         db,
@@ -58,7 +59,7 @@ def get(db: Database, key_id: int) -> Key:
 
 
 def verify(db: Database, secret: str) -> Key | None:
-    """The key of that secret, or None when there is none or it was revoked."""
+    """The key with that secret, or None if there is none or it was revoked."""
     found = row(
         db,
         "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys "
@@ -74,7 +75,7 @@ def list_keys(db: Database) -> list[Key]:
 
 
 def revoke(db: Database, key_id: int, actor: str) -> Key:
-    """The key works no longer, from the next request on. Raises NotFound."""
+    """Revoke a key, effective with the next request. Raises NotFound."""
     get(db, key_id)
     sql = "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
     if changed(db, sql, [now_us(), key_id]):

@@ -22,7 +22,7 @@ class Grant:
 
 
 def granted(db: Database, person: str) -> Granted | None:
-    """The role that the person was given, or None."""
+    """The role that an admin granted to the person, or None."""
     found = row(db, "SELECT role FROM roles WHERE person = ?", [person])
     return None if found is None else found["role"]
 
@@ -34,7 +34,7 @@ def list_grants(db: Database) -> list[Grant]:
 
 
 def grant(db: Database, person: str, role: Granted, actor: str) -> None:
-    """Give a person a role, instead of any that they were given before."""
+    """Grant a role to a person; it replaces an earlier grant."""
     db.execute(
         "INSERT INTO roles (person, role, granted_by, granted_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (person) DO UPDATE SET role = excluded.role, "
@@ -45,7 +45,7 @@ def grant(db: Database, person: str, role: Granted, actor: str) -> None:
 
 
 def revoke(db: Database, person: str, actor: str) -> bool:
-    """Take the granted role away; False when there was none."""
+    """Revoke the granted role; returns False if there was none."""
     if not changed(db, "DELETE FROM roles WHERE person = ?", [person]):
         return False
     audit.record(db, actor, "revoke role", person)

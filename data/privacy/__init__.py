@@ -1,9 +1,7 @@
-"""What the store keeps of a person: to see, to trace and to erase.
+"""Privacy: showing, exporting, tracing and erasing a person's data.
 
-- `contributions`: what became of what a person taught: from a correction to the adapter that has
-  learned it
-- `erasure`: forgetting a person: their words leave the store, in steps that can be taken up again
-- `personal_data`: what the store keeps of a person: `see` in figures, `export` with every word
-- `provenance`: what adapters, runs and reports keep of the words they learned from: which they are,
-  and how words are taken out of what they keep
+- `contributions`: the status of each correction or taught pair, up to the adapter that learned it
+- `erasure`: erases a person's words from the store, in resumable steps
+- `personal_data`: what the store holds about a person, as a summary and as an export
+- `provenance`: which adapters, runs and reports contain words of which pairs, and removing them
 """

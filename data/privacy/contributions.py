@@ -1,7 +1,9 @@
-"""What became of what a person taught: from a correction to the adapter that has learned it.
+"""The status of a person's contributions: each correction or taught pair, up to the adapter that
+learned it.
 
-correction or taught pair -> review -> dataset -> adapter. `of` reads that chain backwards for one
-person, newest first, so that whoever gave an answer can see what it was good for.
+A contribution passes from correction or taught pair through review and dataset to an adapter.
+`contributions_of` follows that chain for one person, newest first, so that people can see whether
+their answers were used.
 """
 
 from dataclasses import dataclass
@@ -37,40 +39,40 @@ class Contribution:
     at: int  # microseconds since the epoch
     stage: Stage
     pair_id: int | None
-    why: str  # it was rejected, as the reviewer wrote; else ''
-    adapter: str  # helpdesk@4, which learned it or is measured on it; else ''
+    why: str  # the reviewer's reason for rejecting it, else ''
+    adapter: str  # the adapter that learned it or is evaluated on it (helpdesk@4), else ''
     adapter_state: str  # as in `adapters.State`; else ''
 
     @property
     def sentence(self) -> str:
-        """What became of it, to follow "your correction …"."""
+        """Its status, to be read after "your correction …"."""
         match self.stage:
             case "not learned":
-                return "is kept as feedback; nothing is learned from it"
+                return "is kept as feedback only; the bot does not learn from it"
             case "pending":
                 return "is waiting for review"
             case "quarantined":
-                return "was set aside for a closer look"
+                return "was quarantined for a closer look"
             case "rejected":
                 return f"was rejected: {self.why}" if self.why else "was rejected by a reviewer"
             case "taken back":
-                return "was taken back"
+                return "was withdrawn by you"
             case "replaced":
-                return "was replaced by your later one"
+                return "was replaced by your newer one"
             case "approved":
-                return "is approved; the next retrain learns it"
+                return "is approved; the next retrain will learn it"
             case "measured":
-                return f"is what {self.adapter} is measured on"
+                return f"is used to evaluate {self.adapter}"
             case "learned":
-                return f"is in {self.adapter}{NOW.get(self.adapter_state, '')}"
+                return f"was learned by {self.adapter}{NOW.get(self.adapter_state, '')}"
 
 
 NOW = {
-    "live": ", which answers now",
-    "evaluating": ", which is being measured",
-    "candidate": ", which waits to be compared",
-    "retired": ", which answered for a while",
-    "rejected": ", which was not good enough to answer",
+    "live": ", which is live now",
+    "evaluating": ", which is being evaluated",
+    "candidate": ", which is a candidate",
+    "retired": ", which is retired",
+    "rejected": ", which did not pass the gate",
 }
 
 GIVEN = """
@@ -100,12 +102,12 @@ ORDER BY a.state = 'live' DESC, a.state = 'candidate' DESC, a.state = 'rejected'
 
 
 def contributions_of(db: Database, person: str, most: int = 10) -> list[Contribution]:
-    """What became of the newest answers that the person gave; -1 gives all of them."""
+    """The person's newest contributions, at most `most`; -1 returns all."""
     found = rows(db, GIVEN, {"person": person, "most": most})
-    return [_fate(db, r) for r in found]
+    return [_contribution(db, r) for r in found]
 
 
-def _fate(db: Database, given: Row) -> Contribution:
+def _contribution(db: Database, given: Row) -> Contribution:
     status, by = given.pop("status"), given.pop("reviewed_by")
     why = given.pop("review_reason")
     if status == "rejected":

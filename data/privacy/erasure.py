@@ -1,19 +1,19 @@
-"""Forgetting a person: their words leave the store, in steps that can be taken up again.
+"""Erasure: removes a person's words from the store, in steps that can be resumed after a crash.
 
-What goes: their questions and the answers to them, what they wrote about answers, what they typed
-as commands, every pair that holds words of theirs (as its author, as who asked, in its earlier
-turns), and what adapters keep of what they learned: canary and probe prompts, sample answers. A
-pair that a frozen dataset names stays as an empty row, so that the dataset says where its hole is;
-other pairs are deleted. A run that is learning from their words is cancelled.
+Removed: the person's questions and the answers to them, their comments on answers, their commands,
+every pair that contains their words (as author, as asker, or in its earlier turns), and what
+adapters keep of those words: the prompts of reference outputs and probes, and sample answers. A
+pair that a frozen dataset names stays as an empty row, which marks the hole in the dataset; other
+pairs are deleted. A run that is training on their words is cancelled.
 
-What stays: figures. Who was on which side of a comparison, thumbs, and how long answers took stay
-under a random name that is written down nowhere else, because a decision that was made on them
-should not change afterwards. What somebody did as a reviewer or admin stays in the audit log,
-without its details. Being left out of learning stays too: it is kept for the person's sake.
+Kept: figures. Variant assignments, thumbs and answer times stay under a random pseudonym that is
+stored nowhere else, so that decisions based on them do not change afterwards. Actions as a reviewer
+or admin stay in the audit log, without details. An opt-out of learning stays too, to protect the
+person.
 
-Each step is one small transaction, so nobody's answer waits long. `begin` writes down that somebody
-is to be forgotten; what a crash interrupts goes on with `resume`. Deleted bytes are overwritten
-(`secure_delete`, see `data/store/db.py`), and `scrub` takes them out of the write-ahead log.
+Each step is one small transaction, so it delays nobody's answer. `begin` records the request;
+`resume` continues a request that a crash interrupted. Deleted bytes are overwritten
+(`secure_delete`, see `data/store/db.py`), and `scrub` removes them from the write-ahead log.
 """
 
 import secrets
@@ -35,7 +35,7 @@ from data.store.errors import NotFound, Unavailable
 AT_ONCE = 500  # rows of one table in one transaction
 SCRUB_ATTEMPTS = 40
 SCRUB_WAIT_MS = 250
-EMPTY = "(forgotten)"  # the prompt and the response of a dataset's hole
+EMPTY = "(forgotten)"  # prompt and response of a removed pair that a dataset still names
 
 
 class StillThere(Unavailable):
@@ -44,21 +44,21 @@ class StillThere(Unavailable):
 
 @dataclass(frozen=True)
 class ErasureReceipt:
-    """What was done. It names nobody."""
+    """The result of an erasure. It names nobody."""
 
     receipt: str
     messages: int  # questions and answers
     judgements: int  # thumbs, reasons, corrections
-    pairs: int  # that held words of theirs
-    holes: int  # of these, still named by a dataset
-    adapters: tuple[str, ...]  # trained on such pairs, or on from one that was
-    runs: tuple[int, ...]  # that were learning from such pairs, and were cancelled
+    pairs: int  # pairs that contained their words
+    holes: int  # those of them that a dataset still names
+    adapters: tuple[str, ...]  # trained on such pairs, or continued from such an adapter
+    runs: tuple[int, ...]  # cancelled, because they were training on such pairs
 
     @property
     def figures(self) -> str:
-        """`2 messages, 1 judgement and 3 pairs`."""
+        """`2 messages, 1 rating and 3 pairs`."""
         return (
-            f"{_many(self.messages, 'message')}, {_many(self.judgements, 'judgement')} "
+            f"{_many(self.messages, 'message')}, {_many(self.judgements, 'rating')} "
             f"and {_many(self.pairs, 'pair')}"
         )
 
@@ -78,7 +78,7 @@ class _Order:
 
 
 def preview(db: Database, person: str) -> ErasureReceipt:
-    """What `forget` would do now; nothing is changed."""
+    """What `erase_person` would do now. Changes nothing."""
     found = _pairs(db, person, limit=-1)
     from_thumbs = provenance.runs_on_thumbs(db, person)
     return ErasureReceipt(
@@ -95,34 +95,34 @@ def preview(db: Database, person: str) -> ErasureReceipt:
 async def erase_person(
     store: Store, home: Path, person: str, actor: str, attempts: int = SCRUB_ATTEMPTS
 ) -> ErasureReceipt:
-    """Forget `person`, whoever asks for it. Ends when their words are out of the files of the
-    store and of the adapters in `home`.
+    """Erase `person`. Returns once their words are gone from the files of the store and of the
+    adapters in `home`.
 
-    `actor` stands in the audit entry, unless it is the person. Raises StillThere when others read
-    the store all the time, another Unavailable when it can't be written, OSError when an adapter's
-    card can't: what is left is done by `resume`."""
+    The audit entry names `actor`, unless that is the person. Raises StillThere if other processes
+    read the store without a pause, another Unavailable if the store cannot be written, and OSError
+    if an adapter's card cannot be written. `resume` does the rest later."""
     receipt = await store.submit(lambda db: begin(db, person, actor))
     while not await store.submit(lambda db: step(db, receipt)):
         pass
     await store.read(lambda db: provenance.clean_cards(db, home))
     if not await store.read(lambda db: scrub(db, attempts)):
         raise StillThere(
-            "Every word is deleted, but something reads the store all the time, a backup say, so "
-            "the bytes are not overwritten yet. The bot does that as soon as it can."
+            "Every word is deleted, but another process, such as a backup, keeps reading the "
+            "store, so the bytes are not overwritten yet. The bot will do that as soon as it can."
         )
     result = await store.submit(lambda db: finish(db, receipt))
-    await store.read(lambda db: scrub(db, attempts=1))  # the note of who it was
+    await store.read(lambda db: scrub(db, attempts=1))  # overwrite the request, which names them
     return result
 
 
 async def resume(store: Store, home: Path) -> list[ErasureReceipt]:
-    """Finish what was begun and interrupted."""
+    """Finish erasures that were interrupted."""
     found = await store.read(lambda db: rows(db, "SELECT person, actor FROM forgettings"))
     return [await erase_person(store, home, r["person"], r["actor"]) for r in found]
 
 
 def begin(db: Database, person: str, actor: str) -> str:
-    """Write down that they are to be forgotten; returns the receipt. Asking twice is once."""
+    """Record the request; returns its receipt. A second request returns the same receipt."""
     known = value(db, "SELECT receipt FROM forgettings WHERE person = ?", [person])
     if known is not None:
         return str(known)
@@ -140,7 +140,7 @@ def begin(db: Database, person: str, actor: str) -> str:
 
 
 def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
-    """Do a part of it: at most so many rows of one table. False while there is more to do."""
+    """Do the next part, at most `most` rows of one table. Returns False while there is more."""
     order = _order(db, receipt)
     if order is None:
         return True
@@ -154,11 +154,11 @@ def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
 
 
 def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
-    """Take deleted words out of the files: the write-ahead log is copied into the store and
-    emptied. A store from before deleted bytes were overwritten is rewritten, once. False when
-    other readers left no moment for it.
+    """Remove deleted words from the files: copy the write-ahead log into the store and truncate
+    it. A store that was created without `secure_delete` is rewritten once. Returns False if other
+    readers never paused.
 
-    Nobody can write while it waits for readers, so it waits a moment at a time."""
+    Nobody can write while this waits for readers, so it waits for short periods."""
     if value(db, "PRAGMA user_version") == 0:
         db.execute("VACUUM")
         db.execute("PRAGMA user_version = 1")
@@ -173,14 +173,14 @@ def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
     return False
 
 
-# -- the parts, in order: each returns how many rows it took ----------------------------------
+# -- the parts, in order: each returns the number of rows it handled ---------------------------
 
 
 MESSAGES = "(m.person = :person OR m.reply_id IN (SELECT id FROM replies WHERE person = :person))"
 
 
 def _thumbs(db: Database, order: _Order, most: int) -> int:
-    """What was learned from rated answers: once, while it is still known who asked and rated."""
+    """Adapters trained on rated answers. Runs first, while the asker and rater are still known."""
     if "thumbs" in order.counts:
         return 0
     order.counts["thumbs"] = 1
@@ -191,8 +191,8 @@ def _thumbs(db: Database, order: _Order, most: int) -> int:
 
 
 def _messages(db: Database, order: _Order, most: int) -> int:
-    """Questions and answers. An answer that is being written is closed first: what comes of it
-    later finds no reply to belong to."""
+    """Questions and answers. An answer that is being streamed is closed first, so that nothing
+    can be stored for it later."""
     db.execute(
         "UPDATE replies SET status = 'failed', error = 'forgotten' "
         "WHERE person = ? AND status = 'streaming'",
@@ -209,7 +209,7 @@ def _messages(db: Database, order: _Order, most: int) -> int:
 
 
 def _questions(db: Database, order: _Order, most: int) -> int:
-    """What waits for an answer in Slack, and what was typed as commands."""
+    """Questions waiting for an answer in Slack, and queued commands."""
     front, _, rest = order.person.partition(":")
     team, _, user = rest.partition("/")
     if front != "slack":
@@ -251,7 +251,7 @@ def _judgements(db: Database, order: _Order, most: int) -> int:
 
 
 def _replies(db: Database, order: _Order, most: int) -> int:
-    """The narrow rows that figures are made of."""
+    """The rows that figures are computed from."""
     return changed(
         db,
         "UPDATE replies SET person = ? WHERE id IN "
@@ -261,7 +261,7 @@ def _replies(db: Database, order: _Order, most: int) -> int:
 
 
 def _conversations(db: Database, order: _Order, most: int) -> int:
-    """A conversation of theirs alone can't be found again; one with others goes on."""
+    """Make conversations that only they took part in untraceable; keep those with other people."""
     return changed(
         db,
         "UPDATE conversations SET person = :pseudonym, thread = CASE WHEN EXISTS "
@@ -286,15 +286,15 @@ def _figures(db: Database, order: _Order) -> None:
 
 
 def _audit(db: Database, order: _Order) -> None:
-    """What they did stays, without its details; so do decisions on pairs, without reasons."""
+    """Keep their audit entries without details, and their review decisions without reasons."""
     db.execute("UPDATE audit SET detail = '{}' WHERE actor = ?", [order.person])
     sql = "UPDATE pairs SET review_reason = '' WHERE reviewed_by = ? AND review_reason <> ''"
     db.execute(sql, [order.person])
 
 
 def finish(db: Database, receipt: str) -> ErasureReceipt:
-    """Write into the audit log what was done, and drop the note of who was to be forgotten. When
-    somebody else did so at the same time, what they wrote."""
+    """Record the result in the audit log and delete the request. If another process finished it
+    first, return the result that it recorded."""
     order = _order(db, receipt)
     if order is None:
         return done(db, receipt)
@@ -315,11 +315,11 @@ def finish(db: Database, receipt: str) -> ErasureReceipt:
 
 
 def done(db: Database, receipt: str) -> ErasureReceipt:
-    """What was done under a receipt. Raises NotFound, also while it is not finished."""
+    """The result for a receipt. Raises NotFound, also while the erasure is not finished."""
     sql = "SELECT detail FROM audit WHERE subject = ? AND action = 'forget'"
     found = value(db, sql, [f"receipt {receipt}"])
     if found is None:
-        raise NotFound(f"There is no receipt {receipt}, or what it stands for is not finished.")
+        raise NotFound(f"There is no receipt {receipt}, or its erasure is not finished.")
     detail = orjson.loads(found)
     lists = {name: tuple(detail[name]) for name in ("adapters", "runs")}
     return ErasureReceipt(receipt=receipt, **{**detail, **lists})
@@ -329,7 +329,7 @@ def done(db: Database, receipt: str) -> ErasureReceipt:
 
 
 def _pairs(db: Database, person: str, limit: int) -> list[int]:
-    """The pairs that hold words of theirs."""
+    """The pairs that contain the person's words."""
     found = rows(
         db,
         "SELECT id FROM pairs WHERE forgotten_at IS NULL AND (author = :person "
@@ -345,8 +345,8 @@ def _in_dataset(db: Database, pair_id: int) -> bool:
 
 
 def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
-    """Delete a pair, or leave an empty row. The fingerprint goes as well: whoever guesses the
-    words could check them by it."""
+    """Delete a pair, or leave an empty row. The fingerprint goes too: it would confirm a guess of
+    the words."""
     db.execute("UPDATE feedback SET text = '', pair_id = NULL WHERE pair_id = ?", [pair_id])
     db.execute("UPDATE audit SET detail = '{}' WHERE subject = ?", [f"pair {pair_id}"])
     db.execute("DELETE FROM pair_words WHERE pair_id = ?", [pair_id])
@@ -365,7 +365,7 @@ def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
 def _note_learners(
     db: Database, order: _Order, pair_ids: Sequence[int], run_ids: Sequence[int] = ()
 ) -> None:
-    """Remember the adapters that learned from these, and cancel the runs that are about to."""
+    """Record the adapters trained on these, and cancel the runs that would train on them."""
     order.adapters[:] = sorted({*order.adapters, *provenance.trained_on(db, pair_ids, run_ids)})
     for run_id in provenance.learning_from(db, pair_ids, run_ids):
         runs.cancel(db, run_id, f"forget {order.receipt}")

@@ -1,6 +1,6 @@
-"""What the store keeps of a person: `see` in figures, `export` with every word.
+"""What the store holds about a person: `see` returns a summary, `export` every word.
 
-`erasure.py` removes all of it; `data/people/consent.py` has whether it may be learned from.
+`erasure.py` removes all of it. `data/people/consent.py` says whether the bot may learn from it.
 """
 
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from data.store.db import Row, rows, value
 
 @dataclass(frozen=True)
 class Seen:
-    """What there is of a person, in figures. Times in microseconds since the epoch."""
+    """A summary of what is stored about a person. Times in microseconds since the epoch."""
 
     person: str
     questions: int
     thumbs: int
     reasons: int
     corrections: int
-    pairs: dict[str, int]  # that they wrote, by status; every status is there
-    since: int | None  # their first question or judgement
+    pairs: dict[str, int]  # pairs they wrote, by status; every status is present
+    since: int | None  # time of their first question or rating
     learning: bool  # False: nothing they write becomes a pair
-    domain: str | None  # that they chose to be answered by
+    domain: str | None  # the domain that they chose
 
 
 def see(db: Database, person: str) -> Seen:
-    """A summary of what there is of them; zeros when there is nothing."""
+    """A summary of what is stored about them; zeros if there is nothing."""
     kinds = {r["kind"]: r["n"] for r in rows(db, KINDS, [person])}
     found = {r["status"]: r["n"] for r in rows(db, WRITTEN, [person])}
     chosen = value(
@@ -66,7 +66,7 @@ SINCE = (
 
 
 def export(db: Database, person: str) -> dict[str, Any]:
-    """Everything they wrote and what was made of it, ready to be JSON. Times are ISO 8601, UTC."""
+    """Everything they wrote and what it was used for, as JSON values. Times are ISO 8601, UTC."""
     seen = see(db, person)
     return {
         "person": person,

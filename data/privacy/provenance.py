@@ -1,10 +1,10 @@
-"""What adapters, runs and reports keep of the words they learned from: which they are, and how
-words are taken out of what they keep.
+"""Provenance: which adapters, runs and reports contain the words of which pairs, and removing them.
 
-An adapter learned from the pairs of its dataset, or from the rated answers of its run, and so did
-every adapter that goes on from it. Beside its weights it keeps a few questions with answers: as
-tokens (canaries, probes), as samples in its scores, in its card and in the run's report. Weights
-can't be cleaned: `to_redo` says which adapters answer people though they should be made anew.
+An adapter was trained on the pairs of its dataset, or on the rated answers of its run; so was every
+adapter that continues from it. In addition to its weights, an adapter keeps a few questions with
+answers: as tokens (reference outputs and probes, columns `canaries` and `probes`), and as samples
+in its scores, its card and the run's report. Weights cannot be cleaned: `to_redo` lists the
+adapters that are in use and should be trained again.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ CARD = "README.md"  # of an adapter
 
 
 def runs_on_thumbs(db: Database, person: str) -> list[int]:
-    """The runs that learn from rated answers of conversations that they took part in, or that
-    they rated."""
+    """The runs that train on rated answers from the person's conversations, or on answers that the
+    person rated."""
     found = rows(
         db,
         "SELECT DISTINCT j.run_id FROM run_judgements j JOIN replies r ON r.id = j.reply_id "
@@ -33,8 +33,7 @@ def runs_on_thumbs(db: Database, person: str) -> list[int]:
 
 
 def trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> set[int]:
-    """The adapters that learned from these pairs or came of these runs, and those that go on from
-    such an adapter."""
+    """The adapters trained on these pairs or by these runs, and those continued from them."""
     found = rows(
         db,
         "WITH RECURSIVE tuned (id) AS ("
@@ -49,7 +48,7 @@ def trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = (
 
 
 def learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
-    """The open ones of these runs, and those whose dataset holds one of these pairs."""
+    """The open runs among these, and the open runs whose dataset contains one of these pairs."""
     found = rows(
         db,
         "SELECT r.id FROM runs r WHERE r.state IN ('queued', 'running') "
@@ -62,7 +61,7 @@ def learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] 
 
 
 def names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
-    """`helpdesk@3`, …: those of them whose files are still there."""
+    """The names (`helpdesk@3`) of the adapters whose files still exist."""
     found = rows(
         db,
         "SELECT d.name || '@' || a.version AS name FROM adapters a "
@@ -74,7 +73,7 @@ def names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
 
 
 def to_redo(db: Database) -> list[str]:
-    """The adapters that answer people and have learned from somebody who was forgotten since."""
+    """Adapters in use that were trained on words of a person who has since been erased."""
     found = rows(db, TO_REDO)
     return [r["name"] for r in found]
 
@@ -96,12 +95,12 @@ WHERE a.id IN (SELECT id FROM tuned) AND (a.state = 'live' OR a.id IN (
 """
 
 
-# -- taking words out --------------------------------------------------------------------------
+# -- removing words ----------------------------------------------------------------------------
 
 
 def take_out_of_runs(db: Database, run_ids: Sequence[int]) -> None:
-    """The canaries and probes of adapters that learned from rated answers: whose words they have
-    is not known any more."""
+    """Remove the reference outputs and probes of adapters trained on rated answers, because it is
+    no longer known whose words they contain."""
     db.execute(
         "UPDATE adapters SET canaries = '[]', probes = '[]' "
         "WHERE run_id IN (SELECT value FROM json_each(?))",
@@ -110,7 +109,8 @@ def take_out_of_runs(db: Database, run_ids: Sequence[int]) -> None:
 
 
 def take_out(db: Database, pair_ids: list[int]) -> None:
-    """Canaries and probes with the tokens of these pairs, and samples with their words."""
+    """Remove reference outputs and probes with the tokens of these pairs, and samples with their
+    words."""
     gone = set(pair_ids)
     marks = ", ".join("?" * len(pair_ids))
     texts = rows(
@@ -136,8 +136,7 @@ def take_out(db: Database, pair_ids: list[int]) -> None:
 
 
 def clean_cards(db: Database, home: Path) -> None:
-    """Take sample answers that the registry has no more out of the adapters' cards and the runs'
-    reports."""
+    """Remove sample answers that are gone from the registry from adapter cards and run reports."""
     for r in rows(db, "SELECT path, scores FROM adapters WHERE removed_at IS NULL"):
         card = home / r["path"] / CARD
         if not card.is_file():

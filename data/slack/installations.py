@@ -1,4 +1,4 @@
-"""The Slack workspaces that have installed the bot, each with its token, which callers encrypt."""
+"""The Slack workspaces that installed the bot, each with its token, which callers encrypt."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ COLUMNS = "team, name, bot_user, bot_id, installed_by, token, installed_at"
 class Installation:
     team: str
     name: str  # of the workspace
-    bot_user: str  # who the bot is there
+    bot_user: str  # the bot's user id in the workspace
     bot_id: str
     installed_by: str  # a user id
     token: str = ""  # encrypted
@@ -33,7 +33,7 @@ def installation_of(db: Database, team: str) -> Installation | None:
 
 
 def keep(db: Database, found: Installation, sealed: str) -> None:
-    """Remember a workspace with its encrypted token; what was known of it is replaced."""
+    """Store a workspace with its encrypted token, replacing an earlier installation."""
     db.execute(
         f"INSERT OR REPLACE INTO slack_installations ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
@@ -49,13 +49,13 @@ def keep(db: Database, found: Installation, sealed: str) -> None:
 
 
 def reseal(db: Database, team: str, before: str, sealed: str) -> None:
-    """The same token, encrypted with another key."""
+    """Store the same token, encrypted with another key."""
     sql = "UPDATE slack_installations SET token = ? WHERE team = ? AND token = ?"
     db.execute(sql, [sealed, team, before])
 
 
 def remove(db: Database, team: str, at_us: int) -> bool:
-    """Delete a workspace and its token; False when there is none, or it was installed after
-    `at_us`."""
+    """Delete a workspace and its token. Returns False if there is none, or if it was installed
+    after `at_us`."""
     sql = "DELETE FROM slack_installations WHERE team = ? AND installed_at <= ?"
     return changed(db, sql, [team, at_us]) > 0

@@ -1,17 +1,17 @@
-"""Questions that wait for an answer in Slack: the queue that survives a crash.
+"""The durable queue of questions that wait for an answer in Slack.
 
-A question enters in the transaction after which its delivery is acknowledged, and leaves when its
-answer is shown. In between a worker holds it under a lease, which it renews while it is at work;
-whoever finds the lease expired takes the question up again. Each claim has a new `generation`,
-and what an attempt writes counts only while its generation is the present one, so an attempt that
-lost its question can do no harm. A thread's questions are claimed one after another.
+A question is stored before its delivery is acknowledged, and is finished when its answer is shown.
+In between, a worker holds it under a lease, which it renews while it works; when the lease expires,
+another worker claims the question. Each claim increments `generation`, and writes of an older
+generation change nothing, so an attempt that lost its question can do no harm. The questions of a
+thread are claimed one at a time.
 
-What was shown of an answer is remembered as soon as it is known (`begun`, then `shown_ts`), so
-that the next attempt goes on with the same message. The text is removed at the end; the
-conversation has it.
+The Slack message that shows an answer is recorded as soon as it is known (`begun`, then
+`shown_ts`), so that the next attempt continues in the same message. The question's text is deleted
+at the end; the conversation has it.
 
-A question may also ask for an answer anew (`again_of`) or for the rest of one that was cut
-(`continues`). Its `ts` names the answer, so each answer is asked for anew, or gone on with, once.
+A question can also be a request to regenerate an answer (`again_of`) or to continue one that was
+cut (`continues`). Its `ts` names the answer, so each answer is regenerated or continued only once.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from data.store.clock import now_us
 from data.store.db import Row, changed, row, rows
 
 OPEN = "state IN ('waiting', 'answering')"
-FIRST = "again_of = '' AND continues = ''"  # no follow-up
+FIRST = "again_of = '' AND continues = ''"  # not a follow-up
 CRASHED = "the service stopped during the answer"
 
 
@@ -34,28 +34,28 @@ class QueuedQuestion:
     id: int
     team: str
     channel: str
-    ts: str  # of the message that asks; of a follow-up, which answer it is about
+    ts: str  # of the message with the question; for a follow-up, names the answer
     thread_ts: str
     user: str
-    text: str  # as Slack writes it; '' when it is done
+    text: str  # in Slack's markup; '' once it is done
     response_url: str  # of a command whose answer only the asker sees, else ''
-    withdrawn: bool  # its message was deleted: what was shown of an answer has to go
+    withdrawn: bool  # its message was deleted: the shown part of an answer must be deleted too
     state: Literal["waiting", "answering", "done"]
     worker: str
-    generation: int  # counts the claims, edits and withdrawals
-    attempts: int  # counts the claims whose worker was lost
+    generation: int  # the number of claims, edits and withdrawals
+    attempts: int  # the number of claims whose worker was lost
     reply_id: str  # of the latest attempt, '' before the first
-    begun: bool  # something may be shown in Slack
-    shown_ts: str  # the message that shows it, '' while that is not known
+    begun: bool  # a message may be visible in Slack
+    shown_ts: str  # the message that shows the answer, '' while unknown
     created_at: int
     asked_ts: str = ""  # the message with the question
-    again_of: str = ""  # the reply that is to be written anew
-    continues: str = ""  # the reply that is to be gone on with
+    again_of: str = ""  # the reply to regenerate
+    continues: str = ""  # the reply to continue
 
 
 @dataclass(frozen=True)
 class EarlierAttempt:
-    """An answer that the engine had ended, but that Slack did not show to its end."""
+    """An answer that the engine finished, but that was not completely shown in Slack."""
 
     reply_id: str
     text: str
@@ -76,7 +76,7 @@ def add(
     text: str,
     response_url: str = "",
 ) -> bool:
-    """Put a question into the queue; False when its message was taken before."""
+    """Add a question to the queue. Returns False if its message was added before."""
     sql = (
         "INSERT OR IGNORE INTO questions "
         "(team, channel, ts, asked_ts, thread_ts, user, text, response_url, created_at) "
@@ -98,7 +98,7 @@ def add_follow_up(
     user: str,
     response_url: str = "",
 ) -> bool:
-    """Ask for a reply anew, or for the rest of it; False when that was asked for before."""
+    """Ask to regenerate or continue a reply. Returns False if that was asked before."""
     sql = (
         "INSERT OR IGNORE INTO questions (team, channel, ts, asked_ts, thread_ts, user, text, "
         f"response_url, created_at, {kind}) VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?)"
@@ -108,20 +108,20 @@ def add_follow_up(
 
 
 def waits_in(db: Database, team: str, channel: str, thread_ts: str) -> bool:
-    """Whether a question of that thread is not answered yet."""
+    """Whether a question of that thread is still open."""
     sql = f"SELECT 1 FROM questions WHERE team = ? AND channel = ? AND thread_ts = ? AND {OPEN}"
     return row(db, sql, [team, channel, thread_ts]) is not None
 
 
 def is_open(db: Database, team: str, channel: str, ts: str) -> bool:
-    """Whether that message is a question with an answer on the way."""
+    """Whether that message is a question that is still open."""
     sql = f"SELECT 1 FROM questions WHERE team = ? AND channel = ? AND asked_ts = ? AND {OPEN}"
     return row(db, sql, [team, channel, ts]) is not None
 
 
 def reply_in(db: Database, team: str, channel: str, ts: str) -> str | None:
-    """The reply that is being shown in that message, or begins there; None when it is none, or was
-    shown long ago."""
+    """The reply that is being shown in that message, or that starts there. None if there is none,
+    or if it was shown long ago."""
     sql = (
         "SELECT reply_id FROM questions WHERE team = ? AND channel = ? AND shown_ts = ? "
         "AND reply_id <> ''"
@@ -143,12 +143,12 @@ ORDER BY q.id LIMIT :most
 
 
 def claimable(db: Database) -> bool:
-    """Whether there is something to claim now."""
+    """Whether a question can be claimed now."""
     return row(db, CLAIMABLE, {"now": now_us(), "most": 1}) is not None
 
 
 def claim(db: Database, worker: str, most: int, lease_us: int) -> list[QueuedQuestion]:
-    """Take up to `most` questions for `worker`, the oldest first, at most one of a thread."""
+    """Claim up to `most` questions for `worker`, oldest first, at most one for each thread."""
     now = now_us()
     found = rows(
         db,
@@ -161,7 +161,7 @@ def claim(db: Database, worker: str, most: int, lease_us: int) -> list[QueuedQue
 
 
 def renew(db: Database, worker: str, lease_us: int) -> set[tuple[int, int]]:
-    """The worker's sign of life; returns what it still holds, by id and generation."""
+    """Renew the worker's leases; returns the questions it still holds, generation by id."""
     found = rows(
         db,
         "UPDATE questions SET lease_until = ? WHERE worker = ? AND state = 'answering' "
@@ -172,13 +172,13 @@ def renew(db: Database, worker: str, lease_us: int) -> set[tuple[int, int]]:
 
 
 def workers(db: Database) -> list[str]:
-    """Who holds questions."""
+    """The workers that hold questions."""
     found = rows(db, "SELECT DISTINCT worker FROM questions WHERE state = 'answering'")
     return [r["worker"] for r in found]
 
 
 def release(db: Database, worker: str) -> int:
-    """What a worker held that is certainly gone may be claimed at once; returns how many."""
+    """Release the questions of a worker that is certainly gone; returns the number."""
     sql = "UPDATE questions SET lease_until = 0 WHERE worker = ? AND state = 'answering'"
     return changed(db, sql, [worker])
 
@@ -195,8 +195,8 @@ WHERE r.id = ? AND r.status IN ('done', 'partial')
 
 
 def begin(db: Database, question: QueuedQuestion, reply_id: str) -> EarlierAttempt | None:
-    """Open an attempt. The answer of the one before, when only its showing was missing; otherwise
-    that one's reply is closed as failed, and `reply_id` is the question's from now on."""
+    """Start an attempt. Returns the previous attempt's answer if it was complete but not completely
+    shown. Otherwise closes that attempt's reply as failed and makes `reply_id` the question's."""
     before = earlier(db, question.reply_id)
     if before is not None:
         return before
@@ -206,24 +206,24 @@ def begin(db: Database, question: QueuedQuestion, reply_id: str) -> EarlierAttem
 
 
 def earlier(db: Database, reply_id: str) -> EarlierAttempt | None:
-    """An answer with words that the engine has ended; None when there is none."""
+    """The answer of an earlier attempt that the engine finished, or None."""
     found = row(db, EARLIER, [reply_id])
     return EarlierAttempt(**found) if found is not None and found["text"].strip() else None
 
 
 def begin_showing(db: Database, question: QueuedQuestion) -> bool:
-    """From now on something may be shown. False: the question is somebody else's by now."""
+    """Record that a message may be visible from now on. False: another worker has the question."""
     return changed(db, f"UPDATE questions SET begun = 1 WHERE {_ours}", _key(question)) > 0
 
 
 def shown(db: Database, question: QueuedQuestion, ts: str) -> bool:
-    """The message that shows the answer is known. False: the question is somebody else's."""
+    """Record the message that shows the answer. False: another worker has the question."""
     sql = f"UPDATE questions SET shown_ts = ? WHERE {_ours}"
     return changed(db, sql, [ts, *_key(question)]) > 0
 
 
 def finish(db: Database, question: QueuedQuestion) -> bool:
-    """The answer is shown, or will never be. False: the question is somebody else's."""
+    """The answer was shown, or never will be. False: another worker has the question."""
     sql = (
         "UPDATE questions SET state = 'done', text = '', response_url = '', finished_at = ? "
         f"WHERE {_ours}"
@@ -232,25 +232,25 @@ def finish(db: Database, question: QueuedQuestion) -> bool:
 
 
 def give_back(db: Database, question: QueuedQuestion, wait_us: int = 0) -> bool:
-    """Let it be claimed again, after `wait_us`. False: the question is somebody else's."""
+    """Let it be claimed again after `wait_us`. False: another worker has the question."""
     sql = f"UPDATE questions SET state = 'waiting', worker = '', not_before = ? WHERE {_ours}"
     return changed(db, sql, [now_us() + wait_us, *_key(question)]) > 0
 
 
 def edit(db: Database, team: str, channel: str, ts: str, text: str) -> bool:
-    """A question that is not answered yet was changed: it is answered anew, where anything was
-    shown in the same message. False when there is nothing to do."""
+    """An open question was edited: answer it again, in the same message if one was shown. Returns
+    False if there is nothing to do."""
     return _start_over(db, [team, channel, ts], text, "the question was changed", withdrawn=False)
 
 
 def withdraw(db: Database, team: str, channel: str, ts: str) -> bool:
-    """A question that is not answered yet was deleted: its answer stops, and what was shown of it
-    goes. False when there is nothing to do."""
+    """An open question was deleted: stop its answer and remove the part that was shown. Returns
+    False if there is nothing to do."""
     return _start_over(db, [team, channel, ts], "", "the question was deleted", withdrawn=True)
 
 
 def end_all_of(db: Database, team: str) -> None:
-    """A workspace is not answered any more: its questions end, whoever is at work on them."""
+    """End all questions of a workspace that removed the bot, whichever worker holds them."""
     for found in rows(
         db,
         "UPDATE questions SET state = 'done', text = '', response_url = '', finished_at = ?, "
@@ -261,7 +261,7 @@ def end_all_of(db: Database, team: str) -> None:
 
 
 def forget(db: Database, older_than_us: int) -> int:
-    """Drop questions that ended before then; returns how many."""
+    """Delete questions that ended before that time; returns the number."""
     return changed(
         db, "DELETE FROM questions WHERE state = 'done' AND finished_at < ?", [older_than_us]
     )
@@ -285,7 +285,7 @@ def _start_over(db: Database, place: list[str], text: str, why: str, *, withdraw
 
 
 def _close_reply(db: Database, reply_id: str, why: str) -> None:
-    """What an attempt left behind is no answer: history and feedback pass over it."""
+    """Close an unfinished attempt as failed, so that history and feedback ignore it."""
     db.execute("UPDATE replies SET status = 'failed', error = ? WHERE id = ?", [why, reply_id])
 
 

@@ -1,8 +1,8 @@
-"""The SQLite store: opening it, its schema, and what everything else in the store relies on.
+"""The SQLite store: connections and transactions, the schema, errors, time, the audit log.
 
-- `audit`: the audit log: who did what to which subject, and when
-- `clock`: times are integers: microseconds since the epoch, UTC
-- `db`: the store: one SQLite file, opened through sqlite-utils, written by whole transactions
-- `errors`: what can go wrong, in five words that every edge knows how to say
-- `migrations`: the schema, as numbered steps that are only ever appended
+- `audit`: the audit log
+- `clock`: time stamps, in microseconds since the epoch, UTC
+- `db`: opens the SQLite file and runs transactions, with group commit
+- `errors`: the five kinds of expected failure
+- `migrations`: the schema, one numbered file for each change
 """

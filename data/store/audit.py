@@ -1,4 +1,4 @@
-"""The audit log: who did what to which subject, and when. Rows are only ever added."""
+"""The audit log: who did what, to what, and when. Rows are only ever added."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ class Entry:
     at: int
     actor: str  # a person, `cli:USER`, `worker:NAME`
     action: str  # a verb: promote, rollback, retrain, ...
-    subject: str  # what it was done to: `helpdesk@3`, `run 7`
+    subject: str  # what was changed: `helpdesk@3`, `run 7`
     detail: dict[str, Any]
 
 
 def record(db: Database, actor: str, action: str, subject: str, **detail: Any) -> None:
-    """Add an entry, in the transaction of the deed itself."""
+    """Add an entry. Call it in the same transaction as the change that it records."""
     insert(
         db,
         "audit",

@@ -1,11 +1,11 @@
-"""Times are integers: microseconds since the epoch, UTC. One form everywhere, sortable, exact."""
+"""Time stamps: integers, in microseconds since the epoch, UTC. Every table uses this one form."""
 
 import time
 from datetime import UTC, datetime
 
 
 def now_us() -> int:
-    """The present, in microseconds since 1970-01-01 UTC."""
+    """The current time in microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
 
 

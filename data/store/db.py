@@ -1,15 +1,15 @@
-"""The store: one SQLite file, opened through sqlite-utils, written by whole transactions.
+"""The store: one SQLite file, opened through sqlite-utils and written in whole transactions.
 
 - WAL, `foreign_keys=ON`, `synchronous=FULL`, a busy timeout: several processes share the file.
 - Opening applies the pending migrations; a file from a newer Understudy is refused.
-- Deleted bytes are overwritten. `user_version` is 1 in a file in which that was so from the
-  beginning; `forgetting.scrub` rewrites another one when somebody is forgotten.
+- Deleted bytes are overwritten (`secure_delete`). `user_version` is 1 in a file that was created
+  this way. `erasure.scrub` rewrites an older file the first time a person is erased.
 - Each thread has a connection of its own (`Store.db`). Plain code writes inside `store.write()`,
   one `BEGIN IMMEDIATE` transaction.
 - Async code never touches SQLite on the event loop. It awaits `store.read(fn)`, which runs on a
   small thread pool, and `store.submit(fn)`, which hands `fn` to the one writer thread. That
-  thread commits all the functions waiting in its queue together (group commit), and `submit`
-  returns only after the commit: what was acknowledged is on disk.
+  thread commits all waiting functions together (group commit). `submit` returns only after the
+  commit, so everything that was acknowledged is on disk.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ TOO_LARGE = "That number is too large."
 
 
 class StoreTooNew(UnderstudyError):
-    """The file has migrations that this version does not know."""
+    """A newer version has migrated the file; this version does not know its schema."""
 
 
 class StoreFull(Unavailable):
@@ -49,7 +49,7 @@ class StoreBusy(Unavailable):
 
 
 def rows(db: Database, sql: str, params: Any = ()) -> list[Row]:
-    """All rows of a query, as dicts. Raises Invalid for a number that SQLite cannot hold."""
+    """All rows of a query, as dicts. Raises Invalid if a number is too large for SQLite."""
     try:
         return list(db.query(sql, params))
     except OverflowError as error:
@@ -91,19 +91,19 @@ def _connect(path: Path | str) -> Database:
         str(path),
         timeout=BUSY_TIMEOUT_MS / 1000,
         isolation_level=None,
-        check_same_thread=False,  # each is used by one thread; `close` may come from another
+        check_same_thread=False,  # one thread uses it, but another may close it
     )
     db = Database(conn)
     conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute("PRAGMA foreign_keys = ON")
-    conn.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
+    conn.execute("PRAGMA secure_delete = ON")  # overwrite deleted bytes
     return db
 
 
 def _translated(error: Exception) -> Exception:
-    """SQLite's operational errors in our words; anything else as it is."""
+    """Turn SQLite's operational errors into ours; return any other error unchanged."""
     text = str(error).lower()
     if isinstance(error, sqlite3.OperationalError):
         if "readonly" in text:
@@ -136,8 +136,8 @@ class Store:
         self._jobs: queue.Queue[tuple[Callable[[Database], Any], Future[Any]] | None]
         self._jobs = queue.Queue(maxsize=QUEUE_LENGTH)
         self._writer: threading.Thread | None = None
-        self._closed = False  # nothing new is taken
-        self._gone = False  # nothing can be done any more
+        self._closed = False  # no new writes are accepted
+        self._gone = False  # all connections are closed
         self._migrate()
 
     def _migrate(self) -> None:
@@ -150,7 +150,7 @@ class Store:
                     "Upgrade this installation, or open the backup made before the upgrade."
                 )
             if migrations.pending(self.db):
-                with self.write() as db:  # other processes may open a new file at this moment
+                with self.write() as db:  # another process may be creating the file right now
                     if not migrations.applied(db):
                         db.execute("PRAGMA user_version = 1")
                     migrations.apply(db)
@@ -183,7 +183,7 @@ class Store:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:
-        """One transaction on this thread's connection: all of the block, or none of it."""
+        """Run the block as one transaction on this thread's connection: all of it, or none."""
         db = self.db
         try:
             db.conn.execute("BEGIN IMMEDIATE")
@@ -207,18 +207,19 @@ class Store:
     async def submit(self, fn: Callable[[Database], T]) -> T:
         """Run `fn` in the writer thread; returns after its commit.
 
-        `fn` runs in a savepoint: when it raises, its changes alone are undone and its error is
-        raised here. Raises StoreBusy when too many writes wait, StoreFull when the commit failed.
+        `fn` runs in a savepoint: if it raises, only its own changes are rolled back, and its error
+        is raised here. Raises StoreBusy if too many writes are waiting, StoreFull if the commit
+        failed.
         """
         return await asyncio.wrap_future(self.submit_soon(fn))
 
     @property
     def waiting(self) -> int:
-        """How many writes wait for the writer thread."""
+        """The number of writes waiting for the writer thread."""
         return self._jobs.qsize()
 
     def submit_soon(self, fn: Callable[[Database], T]) -> "Future[T]":
-        """As `submit`, for a thread: the future resolves after the commit."""
+        """The same as `submit`, for callers in a thread: the future resolves after the commit."""
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
@@ -227,7 +228,7 @@ class Store:
                 self._writer = threading.Thread(target=self._write_loop, name="store-write")
                 self._writer.daemon = True
                 self._writer.start()
-            try:  # while the lock is held, so that `close` cannot come in between
+            try:  # with the lock held, so that `close` cannot run in between
                 self._jobs.put_nowait((fn, future))
             except queue.Full:
                 raise StoreBusy("Too many writes are waiting. Try again in a moment.") from None
@@ -260,7 +261,7 @@ class Store:
                             result = fn(db)
                         done.append((future, result))
                     except Exception as error:
-                        if not db.conn.in_transaction:  # SQLite gave it up: full, i/o error
+                        if not db.conn.in_transaction:  # SQLite rolled back: disk full, I/O error
                             raise
                         failed.append((future, _translated(error)))
         except Exception as error:
@@ -273,7 +274,7 @@ class Store:
             _resolve(future, error=problem)
 
     def release(self) -> None:
-        """Close this thread's own connection, for one that ends before the store does."""
+        """Close this thread's connection. Call it in a thread that ends before the store closes."""
         db: Database | None = getattr(self._local, "db", None)
         if db is None:
             return
@@ -305,7 +306,7 @@ class Store:
 
 
 def _resolve(future: "Future[Any]", result: Any = None, error: Exception | None = None) -> None:
-    """Settle a future, unless whoever waited for it has gone away meanwhile."""
+    """Resolve a future, unless its caller cancelled it."""
     if not future.set_running_or_notify_cancel():
         return
     if error is not None:

@@ -1,8 +1,8 @@
-"""What can go wrong, in five words that every edge knows how to say.
+"""The five kinds of expected failure.
 
-A module raises one of these, or a subclass of its own, with a sentence a person can act on.
-HTTP turns them into a status (`bot/app.py`), Slack into an ephemeral message, the CLI into an
-exit code. Anything else that is raised is a defect of ours and is treated as one.
+A module raises one of these, or a subclass, with a sentence that a person can act on. HTTP turns
+it into a status (`bot/api/problems.py`), Slack into an ephemeral message, the CLI into an exit
+code. Any other exception is a bug and is reported as one.
 """
 
 
@@ -11,20 +11,21 @@ class UnderstudyError(Exception):
 
 
 class Invalid(UnderstudyError):
-    """What was given makes no sense: HTTP 400, exit code 2."""
+    """The input is not valid: HTTP 400, exit code 2."""
 
 
 class Forbidden(UnderstudyError):
-    """Known, but may not do this: HTTP 403, exit code 1."""
+    """The caller is known but may not do this: HTTP 403, exit code 1."""
 
 
 class NotFound(UnderstudyError):
-    """Nothing has that name: HTTP 404, exit code 1."""
+    """Nothing with that name exists: HTTP 404, exit code 1."""
 
 
 class Conflict(UnderstudyError):
-    """Right request, wrong moment (already running, already there): HTTP 409, exit code 1."""
+    """The current state does not allow this (already running, already there): HTTP 409, exit code
+    1."""
 
 
 class Unavailable(UnderstudyError):
-    """Something needed is down or full; trying again may help: HTTP 503, exit code 1."""
+    """A needed part is down or full, and a retry may succeed: HTTP 503, exit code 1."""

@@ -43,7 +43,7 @@ def test_without_a_domain_there_is_no_default(store: Store) -> None:
     "name", ["", "HR", "1st", "-x", "a b", "a@b", "base", "a" * 33, "ä", "x\n", "../x"]
 )
 def test_some_names_name_no_domain(store: Store, name: str) -> None:
-    with pytest.raises(Invalid, match="cannot name a domain"), store.write() as db:
+    with pytest.raises(Invalid, match="not a valid domain name"), store.write() as db:
         domains.create(db, name)
 
 

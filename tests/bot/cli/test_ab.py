@@ -59,7 +59,7 @@ def test_who_is_no_person_is_on_no_side(run: Run, command: tuple[str, ...]) -> N
 
     result = run("ab", *command)
 
-    assert (result.exit_code, "'Ann' names no person" in result.output) == (2, True)
+    assert (result.exit_code, "'Ann' is not the id of a person" in result.output) == (2, True)
 
 
 def test_no_more_people_are_expected_than_there_are(run: Run) -> None:

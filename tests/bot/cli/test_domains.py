@@ -30,14 +30,14 @@ def test_a_suggestion_without_words_is_refused(run: Run, store: Store) -> None:
 
     result = run("domains", "suggest", "travel", "  ")
 
-    assert (result.exit_code, "must have words" in result.output) == (2, True)
+    assert (result.exit_code, "must not be empty" in result.output) == (2, True)
     assert suggested(store) == ("May I fly?",)
 
 
 def test_nor_is_it_taken_at_the_start(run: Run) -> None:
     result = run("domains", "add", "travel", "--suggest", "May I fly?", "--suggest", " ")
 
-    assert (result.exit_code, "must have words" in result.output) == (2, True)
+    assert (result.exit_code, "must not be empty" in result.output) == (2, True)
     assert "travel" not in run("domains", "list").output
 
 

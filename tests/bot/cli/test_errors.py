@@ -12,7 +12,7 @@ from tests.bot.cli.conftest import Run
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["domains", "add", "Not A Name"], 2, "cannot name a domain"),
+        (["domains", "add", "Not A Name"], 2, "not a valid domain name"),
         (["tune", "nobody"], 1, "There is no domain 'nobody'"),
         (["adapters", "show", "x@1"], 1, "There is no adapter 'x@1'"),
         (["runs", "show", "7"], 1, "There is no run 7"),

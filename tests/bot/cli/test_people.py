@@ -44,7 +44,7 @@ def ann(run: Run, store: Store) -> str:
 def test_what_is_kept_is_shown(run: Run, ann: str) -> None:
     output = run("people", "show", ann).output
     assert "better answers" in output
-    assert "is in helpdesk@1" in output
+    assert "was learned by helpdesk@1" in output
     found = json(run("people", "show", ann, "--json"))
     assert found["person"]["questions"] == 1  # type: ignore[index]
     assert "They have taught nothing." in run("people", "show", "web:nobody").output
@@ -70,7 +70,7 @@ def test_learning_is_switched_off_and_on(run: Run, store: Store, ann: str) -> No
 
 def test_a_dry_run_says_what_would_go_and_changes_nothing(run: Run, store: Store, ann: str) -> None:
     result = run("forget", ann, "--dry-run")
-    assert "2 messages, 1 judgement and 1 pair would be removed" in result.output
+    assert "2 messages, 1 rating and 1 pair would be removed" in result.output
     assert "Adapters that learned from them: helpdesk@1" in result.output
     assert personal_data.see(store.db, ann).questions == 1
     assert json(run("forget", ann, "--dry-run", "--json"))["pairs"] == 1  # type: ignore[index]
@@ -101,4 +101,4 @@ def test_with_yes_it_does_not_ask(run: Run, store: Store, ann: str) -> None:
 @pytest.mark.parametrize("command", [("people", "show"), ("people", "export"), ("forget",)])
 def test_what_names_no_person_is_refused(run: Run, command: tuple[str, ...]) -> None:
     result = run(*command, "ann")
-    assert (result.exit_code, "names no person" in result.output) == (2, True)
+    assert (result.exit_code, "is not the id of a person" in result.output) == (2, True)

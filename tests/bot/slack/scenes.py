@@ -189,7 +189,7 @@ def _forms(db: Database) -> list[Scene]:
     live, candidate = registry.live(db, domain.id), registry.get(db, "helpdesk@3")
     promotion = reports.before_promotion(candidate, live, experiments.running(db, domain.id))
     forgotten = replace(erasure.preview(db, GRACE), messages=42, judgements=7)
-    note = ":white_check_mark: Pair 12 is approved; the next retrain learns it."
+    note = ":white_check_mark: Pair 12 is approved; the next retrain will learn it."
     shown: list[tuple[str, str, str, Block]] = [
         ("menu", "`/understudy`", "what an admin may do; a result is shown in the same form",
          admin_forms.menu("admin", where, domains.list_domains(db), head, [])),

@@ -44,7 +44,7 @@ def test_a_disk_that_runs_full_is_told(store: Store, live: Adapter) -> None:
     (told,) = kinds_of_alerts._disk(store.db, least=10**18)
 
     assert (told.kind, told.subject) == ("disk", str(store.path.resolve().parent))
-    assert "MB of disk left. Nobody is answered when there is none." in told.text
+    assert "MB of disk space left. The bot stops answering when the disk is full." in told.text
 
 
 def test_no_engine_was_ever_started(store: Store, domain: Domain) -> None:
@@ -68,7 +68,7 @@ def test_an_engine_that_fell_silent(store: Store, live: Adapter) -> None:
     with store.write() as db:
         db.execute("UPDATE replicas SET heartbeat_at = 1 WHERE name = 'two'")
     assert found(store) == [("replica", "two")]
-    assert "not been heard of" in said(store)
+    assert "has sent no heartbeat" in said(store)
 
 
 def test_a_live_adapter_that_nobody_holds_and_who_answers_instead(
@@ -80,7 +80,7 @@ def test_a_live_adapter_that_nobody_holds_and_who_answers_instead(
     assert f"{live.name} answers instead" in said(store)
     with store.write() as db:
         placements.drop(db, "one", live.id)
-    assert "the bare base answers instead" in said(store)
+    assert "The bare base answers instead" in said(store)
 
 
 def test_a_compared_adapter_that_nobody_holds(store: Store, domain: Domain, live: Adapter) -> None:
@@ -120,7 +120,7 @@ def test_answers_of_stand_ins_are_counted_for_an_hour(
             reply = given.reply(db, domain)
             db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [live.id, reply])
     assert found(store) == [("stood_in", live.name)]
-    assert "2 answers were a stand-in's" in said(store)
+    assert "a fallback gave 2 answers" in said(store)
     with store.write() as db:
         db.execute("UPDATE replies SET created_at = ?", [now_us() - 3601 * 1_000_000])
     assert alerts(store.db) == []

@@ -51,21 +51,21 @@ def test_from_a_correction_to_the_adapter_that_has_it(
 
     with store.write() as db:
         review_status.give(db, pair_id, "approved", "cli:root")
-    assert contribution(store).sentence == "is approved; the next retrain learns it"
+    assert contribution(store).sentence == "is approved; the next retrain will learn it"
 
     with store.write() as db:
         dataset = datasets.freeze(db, domain)
         made = given.adapter(db, domain, dataset_id=dataset.id)
-    assert contribution(store).sentence == "is in helpdesk@1, which waits to be compared"
+    assert contribution(store).sentence == "was learned by helpdesk@1, which is a candidate"
 
     with store.write() as db:
         registry.promote(db, made, "cli:root")
-    assert contribution(store).sentence == "is in helpdesk@1, which answers now"
+    assert contribution(store).sentence == "was learned by helpdesk@1, which is live now"
 
     with store.write() as db:
         given.adapter(db, domain, "rejected", dataset_id=dataset.id)
         registry.promote(db, given.adapter(db, domain), "cli:root")
-    assert contribution(store).sentence == "is in helpdesk@1, which answered for a while"
+    assert contribution(store).sentence == "was learned by helpdesk@1, which is retired"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_from_a_correction_to_the_adapter_that_has_it(
     [
         ("rejected", "out of date", "was rejected: out of date"),
         ("rejected", "", "was rejected by a reviewer"),
-        ("quarantined", "", "was set aside for a closer look"),
+        ("quarantined", "", "was quarantined for a closer look"),
     ],
 )
 def test_what_a_reviewer_said(
@@ -90,10 +90,10 @@ def test_what_its_author_did_with_it(store: Store, reply: str) -> None:
     correct(store, reply, "With a badge.")
     correct(store, reply, "With a PIN.")
     newest, older = contributions.contributions_of(store.db, ANN)
-    assert (newest.stage, older.sentence) == ("pending", "was replaced by your later one")
+    assert (newest.stage, older.sentence) == ("pending", "was replaced by your newer one")
     with store.write() as db:
         feedback.withdraw(db, reply, ANN, "correction")
-    assert contributions.contributions_of(store.db, ANN)[0].sentence == "was taken back"
+    assert contributions.contributions_of(store.db, ANN)[0].sentence == "was withdrawn by you"
 
 
 def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Domain) -> None:
@@ -102,7 +102,7 @@ def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Dom
         pairs.add(db, domain, [draft], source="teach", author=ANN, status="approved")
         given.approved(db, domain, Draft("What?", "That."))
         given.adapter(db, domain, dataset_id=datasets.freeze(db, domain).id)
-    assert contribution(store).sentence == "is what helpdesk@1 is measured on"
+    assert contribution(store).sentence == "is used to evaluate helpdesk@1"
 
 
 def test_somebody_who_says_the_same_sees_what_became_of_it_too(store: Store, reply: str) -> None:
@@ -131,7 +131,7 @@ def test_without_consent_a_correction_makes_no_pair(
 ) -> None:
     assert correct(store, reply, "With a badge.", learn=False) == 0
     assert pairs.list_pairs(store.db, domain) == []
-    assert contribution(store).sentence == "is kept as feedback; nothing is learned from it"
+    assert contribution(store).sentence == "is kept as feedback only; the bot does not learn from it"
 
 
 def test_consent_can_be_given_and_taken_back_later(store: Store, reply: str) -> None:
@@ -168,7 +168,9 @@ def test_what_waits_is_withdrawn_and_what_was_approved_stays(
         assert consent.opt_out(db, ANN) == 0
     status = {n: pairs.get(store.db, n).status for n in (approved, waiting, others)}
     assert status == {approved: "approved", waiting: "rejected", others: "rejected"}
-    assert "was taken back" in {f.sentence for f in contributions.contributions_of(store.db, ANN)}
+    assert "was withdrawn by you" in {
+        f.sentence for f in contributions.contributions_of(store.db, ANN)
+    }
 
 
 def test_opting_in_again_lets_the_same_answer_wait_again(store: Store, reply: str) -> None:
@@ -235,7 +237,7 @@ def test_an_export_has_every_word_of_theirs_and_no_one_elses(
 
 @pytest.mark.parametrize("name", ["", "ann", "slack:", "fax:1", "slack:T1/U1\n", "web:\x00"])
 def test_what_names_no_person_is_refused(name: str) -> None:
-    with pytest.raises(Invalid, match="names no person"):
+    with pytest.raises(Invalid, match="is not the id of a person"):
         consent.check(name)
 
 

@@ -66,7 +66,7 @@ def test_a_revoked_key_is_useless_and_stays_listed(store: Store) -> None:
 def test_a_key_needs_a_role_and_a_name(store: Store) -> None:
     with pytest.raises(Invalid, match="'owner' is not a role; the roles are member"):
         create(store, "owner")  # type: ignore[arg-type]
-    with pytest.raises(Invalid, match="needs a name"):
+    with pytest.raises(Invalid, match="Give the key a name"):
         create(store, name=" ")
 
 

@@ -81,7 +81,7 @@ async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
         registry.promote(db, add_adapter(db, bot.domain, 4, dataset_id=dataset.id), "cli:test")
 
     bot.write(learn)
-    assert "your correction is in helpdesk@4, which answers now." in await opened(bot)
+    assert "your correction was learned by helpdesk@4, which is live now." in await opened(bot)
 
     bot.write(lambda db: review_status.give(db, judged.pair_id, "rejected", "cli:test"))
     bot.write(lambda db: db.execute("UPDATE pairs SET review_reason = 'it is the cellar'"))

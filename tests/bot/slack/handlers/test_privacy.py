@@ -78,7 +78,7 @@ async def test_learning_can_be_switched_off_and_on(bot: Bot) -> None:
     )
     text = bot.slack.home_text(MEMBER)
     assert "Nothing that you write is learned from." in text
-    assert "your correction was taken back" in text
+    assert "your correction was withdrawn by you" in text
     await press(bot, home.LEARNING)
     assert store.may_learn(bot.store.db, WHO)
     assert "What you suggest may be learned" in bot.slack.home_text(MEMBER)
@@ -97,7 +97,7 @@ async def test_forgetting_asks_first_and_then_removes_every_word(bot: Bot, store
     assert "cannot be undone" in forget["confirm"]["text"]["text"]
     assert in_files(store, SECRET) == []
     said = told(bot, MEMBER)[-1].notes
-    assert "I have forgotten you: 2 messages, 1 judgement and 1 pair" in said
+    assert "I have forgotten you: 2 messages, 1 rating and 1 pair" in said
     assert "I cannot reach backups" in said
     assert SECRET not in bot.slack.home_text(MEMBER)
     assert "None yet." in bot.slack.home_text(MEMBER)
@@ -138,4 +138,4 @@ def test_what_is_told_is_what_slack_takes() -> None:
     for message in (done, none):
         assert rules.blocks(privacy.forgotten(message)) == []
         assert rules.blocks(privacy.to_unlearn(message)) == []
-    assert "1 message, 0 judgements and 1 pair are removed" in str(privacy.forgotten(none))
+    assert "1 message, 0 ratings and 1 pair are removed" in str(privacy.forgotten(none))
