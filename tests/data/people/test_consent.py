@@ -131,7 +131,8 @@ def test_without_consent_a_correction_makes_no_pair(
 ) -> None:
     assert correct(store, reply, "With a badge.", learn=False) == 0
     assert pairs.list_pairs(store.db, domain) == []
-    assert contribution(store).sentence == "is kept as feedback only; the bot does not learn from it"
+    expected = "is kept as feedback only; the bot does not learn from it"
+    assert contribution(store).sentence == expected
 
 
 def test_consent_can_be_given_and_taken_back_later(store: Store, reply: str) -> None:
