@@ -88,7 +88,7 @@ LAZILY: dict[str, str] = {  # inside a function, when the command runs
     "serving.engine.engine serving.serve tools.python_docs tuning.adapters.exporter "
     "tuning.adapters.importer tuning.recipe tuning.worker.worker",
     "bot.commands": "tuning.recipe",
-    "tools": "bot.app bot.cli bot.commands",
+    "tools": "bot.api.auth bot.app bot.cli bot.commands",
 }
 HEAVY = (
     "accelerate",

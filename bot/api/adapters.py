@@ -16,12 +16,19 @@ from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.people.keys import Key
 
-router = APIRouter()
+router = APIRouter(tags=["Adapters"])
 Name = Annotated[str, Path(max_length=50)]
 
 
-@router.get("/adapters", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/adapters",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="A list of [adapter](#adapter) objects; `loaded` says whether an engine "
+    "holds the adapter.",
+    responses={404: {"description": "There is no such domain."}},
+)
 async def list_adapters(request: Request, domain: DomainName | None = None) -> dict[str, Any]:
+    """List the adapters of a domain, or of all domains, newest first."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
@@ -32,11 +39,23 @@ async def list_adapters(request: Request, domain: DomainName | None = None) -> d
     return {"object": "list", "data": await service.store.read(find)}
 
 
-@router.post("/adapters/{name}/promote")
+@router.post(
+    "/adapters/{name}/promote",
+    response_description="The [adapter](#adapter), now live.",
+    responses={
+        404: {"description": "There is no such adapter."},
+        409: {
+            "description": "The adapter is already live, still being evaluated, rejected, removed, "
+            "or an engine cannot serve it."
+        },
+    },
+)
 async def promote(
     request: Request, name: Name, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
-    """From the next message on, this adapter answers."""
+    """Make an adapter live: it answers from the next message on.
+
+    If a comparison is running in the domain, it ends."""
     service: Service = request.app.state.service
 
     def move(db: Database) -> Adapter:
@@ -49,14 +68,23 @@ async def promote(
 class AcceptRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+    reason: Annotated[
+        str, Field(min_length=1, max_length=1000, description="Kept with the adapter.")
+    ]
 
 
-@router.post("/adapters/{name}/accept")
+@router.post(
+    "/adapters/{name}/accept",
+    response_description="The [adapter](#adapter), now a candidate.",
+    responses={
+        404: {"description": "There is no such adapter."},
+        409: {"description": "The adapter is not rejected."},
+    },
+)
 async def accept(
     request: Request, name: Name, given: AcceptRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
-    """Overrule the gate: a rejected adapter becomes a candidate, and the reason is kept."""
+    """Overrule the gate: make a rejected adapter a candidate."""
     service: Service = request.app.state.service
 
     def overrule(db: Database) -> Adapter:
@@ -65,11 +93,18 @@ async def accept(
     return _shown(await service.store.submit(overrule))
 
 
-@router.post("/domains/{domain}/rollback")
+@router.post(
+    "/domains/{domain}/rollback",
+    response_description="`domain`, and `live`: the adapter that answers now, or `NAME@base`.",
+    responses={
+        404: {"description": "There is no such domain."},
+        409: {"description": "There is no promotion to undo."},
+    },
+)
 async def roll_back(
     request: Request, domain: Name, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
-    """Undo the last promotion; `live` names what answers now."""
+    """Undo the last promotion. If a comparison is running in the domain, it ends."""
     service: Service = request.app.state.service
 
     def move(db: Database) -> Adapter | None:

@@ -6,7 +6,7 @@ another variant answers beside the caller's own, and nothing says whose answer i
 """
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from starlette.datastructures import Headers
@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from bot.answering import side_by_side
 from bot.answering.side_by_side import BlindedAnswer
 from bot.api import auth, relay
+from bot.api.completion_request import ChatRequest
 from bot.api.completions import Completions
 from bot.api.problems import BadField
 from bot.service import Service
@@ -23,7 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class Answers:
-    """The route; one per application."""
+    """Answer a question, and sometimes with two blinded answers to choose from.
+
+    Two answers come only where a comparison asks for them, and never as a stream. `POST
+    /v1/feedback` with `prefer` tells which of them is better."""
+
+    tags: ClassVar = ["Answers"]
+    request_model: ClassVar = ChatRequest
+    response_description: ClassVar = (
+        "A list of one or two answers, each with `id` and `content`. A single one also names its "
+        "`adapter`."
+    )
+    responses: ClassVar = {404: {"description": "There is no such model."}}
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -50,12 +50,12 @@ def _listed(stop: Any) -> Any:
 class ChatMessage(Strict):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_joined)]
-    name: Word | None = None  # accepted, unused: the person is `user`
+    name: Word | None = Field(default=None, description="Accepted and not used; see `user`.")
 
 
 class StreamOptions(Strict):
-    include_usage: bool = False
-    include_obfuscation: bool = False  # accepted: our pieces are whatever the engine sends
+    include_usage: bool = Field(default=False, description="Send the token counts last.")
+    include_obfuscation: bool = Field(default=False, description="Accepted and not used.")
 
 
 class ResponseFormat(Strict):
@@ -63,22 +63,52 @@ class ResponseFormat(Strict):
 
 
 class ChatRequest(Strict):
-    model: Annotated[str, Field(max_length=100)]
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    stop: Annotated[list[Stop], BeforeValidator(_listed), Field(max_length=4)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    user: Word | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None  # accepted, unused
-    response_format: ResponseFormat | None = None
-    n: Literal[1] | None = None
+    model: Annotated[str, Field(max_length=100)] = Field(
+        description="A domain, such as `travel`: the comparison or the live adapter answers. Or "
+        "`travel@3` (that version) or `travel@base` (the base model without an adapter)."
+    )
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] = Field(
+        description="Each has a `role` (`system`, `developer`, `user` or `assistant`) and a "
+        "`content` (text, or parts of type `text`). The last one must be the user's."
+    )
+    stream: bool = Field(default=False, description="Send the answer as it is written.")
+    stream_options: StreamOptions | None = Field(default=None, description="Only with `stream`.")
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Default: `[bot] max_tokens`."
+    )
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="The same as `max_tokens`. If both are given, this one applies."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        default=None, description="Default: `[bot] temperature`."
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Nucleus sampling: the probability mass to sample from."
+    )
+    stop: Annotated[list[Stop], BeforeValidator(_listed), Field(max_length=4)] | None = Field(
+        default=None, description="One text, or up to four."
+    )
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+        default=None, description="Makes sampling repeatable."
+    )
+    user: Word | None = Field(
+        default=None,
+        description="The person who asks, among the people of the key. A person keeps their "
+        "variant of a comparison.",
+    )
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
+        default=None, description="As in OpenAI's API."
+    )
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
+        default=None, description="As in OpenAI's API."
+    )
+    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = Field(
+        default=None, description="Accepted and not used."
+    )
+    response_format: ResponseFormat | None = Field(
+        default=None, description="Only `text` is supported."
+    )
+    n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the header `X-Understudy-Adapter`, say which adapter answered, with `instead_of`
 
 import logging
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from sqlite_utils import Database
@@ -28,7 +28,21 @@ log = logging.getLogger(__name__)
 
 
 class Completions:
-    """The route; one per application."""
+    """Answer a question, in the format of OpenAI's Chat Completions API.
+
+    The last message is the question, the earlier ones are its history. With `stream`, the answer
+    comes as server-sent events; if it is interrupted, the last event is an error and no `[DONE]`
+    follows."""
+
+    tags: ClassVar = ["Answers"]
+    request_model: ClassVar = ChatRequest
+    response_description: ClassVar = (
+        "OpenAI's completion. Its `id` is the `reply_id` for feedback. `understudy` names the "
+        "`adapter` that answered, its `variant` in a comparison, and in `instead_of` the adapter "
+        "that could not answer, if another one had to. The headers `X-Understudy-Adapter` and "
+        "`X-Understudy-Instead-Of` say the same."
+    )
+    responses: ClassVar = {404: {"description": "There is no such model."}}
 
     def __init__(self, service: Service) -> None:
         self._service = service

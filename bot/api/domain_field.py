@@ -8,7 +8,7 @@ from sqlite_utils import Database
 from data import domains
 from data.domains import Domain
 
-DomainName = Annotated[str, Field(max_length=32)]
+DomainName = Annotated[str, Field(max_length=32, description="The name of a domain.")]
 
 
 def domain_of(db: Database, name: str | None) -> Domain:

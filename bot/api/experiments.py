@@ -17,10 +17,11 @@ from data import domains
 from data.experiments import decisions, experiments, ramps, testers
 from data.experiments.design import ExperimentDesign, guardrails
 from data.experiments.experiments import LABELS, Experiment
+from data.experiments.metrics import guardable
 from data.people.keys import Key
 from data.store.errors import Conflict
 
-router = APIRouter()
+router = APIRouter(tags=["Comparisons"])
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 Name = Annotated[str, Field(max_length=50)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -31,27 +32,56 @@ class RequestModel(BaseModel):
 
 
 class VariantRequest(RequestModel):
-    adapter: Name  # `2`, `helpdesk@2`, `live`, or `base`
-    system_prompt: Annotated[str, Field(max_length=32_000)] | None = None
-    sampling: dict[str, int | float] = {}
+    adapter: Name = Field(description="`2`, `travel@2`, `live` or `base`.")
+    system_prompt: Annotated[str, Field(max_length=32_000)] | None = Field(
+        default=None, description="Default: the domain's own."
+    )
+    sampling: dict[str, int | float] = Field(
+        default={}, description="Sampling parameters that differ from the settings."
+    )
 
 
 class StartExperimentRequest(RequestModel):
     """Two adapters as `a` and `b`, or any number of `sides`; the first is the control."""
 
-    domain: DomainName | None = None  # None: the default domain
-    a: Name | None = None
-    b: Name | None = None
-    sides: Annotated[list[VariantRequest], Field(min_length=2, max_length=len(LABELS))] | None = (
-        None
+    domain: DomainName | None = Field(default=None, description="Default: the default domain.")
+    a: Name | None = Field(
+        default=None,
+        description="The control: a version such as `2` or `travel@2`, `live` or `base`.",
     )
-    share: Share | None = None  # of the people, who get a candidate; None: all sides alike
-    pairwise: Annotated[float, Field(ge=0, le=1)] = 0.0  # of the questions: two answers
-    adaptive: Annotated[float, Field(ge=0, lt=1)] = 0.0  # the least share, 0: shares stay
-    fresh: bool = False  # without those whom the last comparison gave a candidate
-    minimum_effect: Share = ExperimentDesign.minimum_effect
-    expected_people: Annotated[int, Field(ge=10)] = ExperimentDesign.expected_people
-    guardrails: dict[str, float | None] = {}  # bounds in place of the usual; null: none
+    b: Name | None = Field(default=None, description="The candidate, in the same form.")
+    sides: Annotated[list[VariantRequest], Field(min_length=2, max_length=len(LABELS))] | None = (
+        Field(default=None, description="Any number of variants, instead of `a` and `b`.")
+    )
+    share: Share | None = Field(
+        default=None,
+        description="The share of the people who get a candidate. Default: all variants get the "
+        "same share.",
+    )
+    pairwise: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="The share of questions that get two blinded answers to choose from.",
+    )
+    adaptive: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="Shares follow the results, and none falls below this. `0`: shares stay.",
+    )
+    fresh: bool = Field(
+        default=False, description="Leave out the people whom the last comparison gave a candidate."
+    )
+    minimum_effect: Share = Field(
+        default=ExperimentDesign.minimum_effect,
+        description="The smallest difference in the mean rating (0 to 1) that matters.",
+    )
+    expected_people: Annotated[int, Field(ge=10)] = Field(
+        default=ExperimentDesign.expected_people,
+        description="About how many people will rate. The interval is narrowest there.",
+    )
+    guardrails: dict[str, float | None] = Field(
+        default={},
+        description="Bounds that replace the default ones, by metric ("
+        f"{', '.join(f'`{name}`' for name in guardable())}). `null`: no bound.",
+    )
 
     @model_validator(mode="after")
     def _names_its_sides(self) -> "StartExperimentRequest":
@@ -83,16 +113,24 @@ class StartExperimentRequest(RequestModel):
 
 
 class RampRequest(RequestModel):
-    share: Share  # of the people, who get a candidate from now on
+    share: Share = Field(description="The share of the people who get a candidate from now on.")
 
 
 class TesterRequest(RequestModel):
-    person: Annotated[str, Field(min_length=1, max_length=256)]
-    variant: Annotated[str, Field(max_length=1)]  # its label
+    person: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        description="Such as `slack:T1/U2` or `http:3/ann`."
+    )
+    variant: Annotated[str, Field(max_length=1)] = Field(description="Its label, such as `B`.")
 
 
-@router.get("/experiments", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/experiments",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="A list of [experiment](#experiment) objects.",
+    responses={404: {"description": "There is no such domain."}},
+)
 async def list_experiments(request: Request, domain: DomainName | None = None) -> dict[str, Any]:
+    """List the comparisons of a domain, or of all domains."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
@@ -102,10 +140,24 @@ async def list_experiments(request: Request, domain: DomainName | None = None) -
     return {"object": "list", "data": await service.store.read(find)}
 
 
-@router.post("/experiments", status_code=201)
+@router.post(
+    "/experiments",
+    status_code=201,
+    response_description="The [experiment](#experiment).",
+    responses={
+        404: {"description": "There is no such domain or adapter."},
+        409: {
+            "description": "A comparison is running in the domain, or an adapter was rejected or "
+            "cannot be served."
+        },
+    },
+)
 async def start(
     request: Request, given: StartExperimentRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """Start a comparison. Name two adapters as `a` and `b`, or any number of variants as `sides`.
+
+    The first variant is the control."""
     service: Service = request.app.state.service
 
     def begin(db: Database) -> Experiment:
@@ -115,9 +167,14 @@ async def start(
     return _shown(await service.store.submit(begin))
 
 
-@router.get("/experiments/{experiment_id}", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/experiments/{experiment_id}",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="The [experiment](#experiment), with `results`.",
+    responses={404: {"description": "There is no such comparison."}},
+)
 async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
-    """The comparison, with what it has collected so far and what that says."""
+    """Show a comparison with its results so far."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:
@@ -127,9 +184,14 @@ async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
     return await service.store.read(find)
 
 
-@router.get("/experiments/{experiment_id}/decisions", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/experiments/{experiment_id}/decisions",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="A list of decisions, each with the numbers it was made from.",
+    responses={404: {"description": "There is no such comparison."}},
+)
 async def list_decisions(request: Request, experiment_id: Id) -> dict[str, Any]:
-    """What was decided, with the numbers that made it, the oldest first."""
+    """List the decisions about a comparison, oldest first."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
@@ -139,10 +201,15 @@ async def list_decisions(request: Request, experiment_id: Id) -> dict[str, Any]:
     return {"object": "list", "data": await service.store.read(find)}
 
 
-@router.get("/decisions/{decision_id}", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/decisions/{decision_id}",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="The decision as stored and as recomputed. `differing` is empty if both "
+    "agree.",
+    responses={404: {"description": "There is no such decision."}},
+)
 async def explain_decision(request: Request, decision_id: Id) -> dict[str, Any]:
-    """A decision, worked out anew from its stored numbers; `differing` is empty when it comes to
-    the same."""
+    """Recompute a decision from its stored numbers."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:
@@ -151,14 +218,21 @@ async def explain_decision(request: Request, decision_id: Id) -> dict[str, Any]:
     return await service.store.read(find)
 
 
-@router.post("/experiments/{experiment_id}/ramp")
+@router.post(
+    "/experiments/{experiment_id}/ramp",
+    response_description="The [experiment](#experiment).",
+    responses={
+        404: {"description": "There is no such comparison."},
+        409: {"description": "The comparison was stopped, or changed meanwhile."},
+    },
+)
 async def ramp(
     request: Request,
     experiment_id: Id,
     given: RampRequest,
     key: Annotated[Key, Depends(auth.admin)],
 ) -> dict[str, Any]:
-    """A share only grows, and moves nobody who has been answered."""
+    """Give more people a candidate. The share can only grow; nobody who was answered is moved."""
     service: Service = request.app.state.service
 
     def widen(db: Database) -> Experiment:
@@ -167,14 +241,22 @@ async def ramp(
     return _shown(await service.store.submit(widen))
 
 
-@router.post("/experiments/{experiment_id}/testers", status_code=201)
+@router.post(
+    "/experiments/{experiment_id}/testers",
+    status_code=201,
+    response_description="`testers`: each tester's variant.",
+    responses={
+        404: {"description": "There is no such comparison."},
+        409: {"description": "The comparison was stopped."},
+    },
+)
 async def put_tester(
     request: Request,
     experiment_id: Id,
     given: TesterRequest,
     key: Annotated[Key, Depends(auth.admin)],
 ) -> dict[str, Any]:
-    """Let a person be answered by a variant, out of every statistic."""
+    """Make a person a tester: a variant answers them, and no statistic counts them."""
     service: Service = request.app.state.service
 
     def put(db: Database) -> dict[str, Any]:
@@ -185,10 +267,18 @@ async def put_tester(
     return await service.store.submit(put)
 
 
-@router.post("/experiments/{experiment_id}/stop")
+@router.post(
+    "/experiments/{experiment_id}/stop",
+    response_description="The [experiment](#experiment).",
+    responses={
+        404: {"description": "There is no such comparison."},
+        409: {"description": "The comparison was stopped before."},
+    },
+)
 async def stop(
     request: Request, experiment_id: Id, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """End a comparison. The live adapter answers everybody again."""
     service: Service = request.app.state.service
 
     def end(db: Database) -> Experiment:

@@ -17,7 +17,7 @@ from data.feedback import feedback, rating_totals
 from data.people.keys import Key
 from data.store.errors import Forbidden
 
-router = APIRouter()
+router = APIRouter(tags=["Feedback"])
 
 
 class FeedbackRequest(BaseModel):
@@ -25,12 +25,26 @@ class FeedbackRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    thumb: Literal["up", "down", "none"] | None = None  # none: take it back
-    reason: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = None
-    correction: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = None
-    helped: Literal["yes", "no", "none"] | None = None  # some time after the answer
-    prefer: Literal["first", "second", "tie", "none"] | None = None  # of two shown together
-    learn: bool = True  # false: the correction is kept, and nothing is learned from it
+    thumb: Literal["up", "down", "none"] | None = Field(
+        default=None, description='A rating. `"none"` withdraws it.'
+    )
+    reason: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = Field(
+        default=None, description="Why the answer is good or bad."
+    )
+    correction: Annotated[str, Field(max_length=feedback.MAX_CHARS)] | None = Field(
+        default=None, description="A better answer. It becomes a pending pair."
+    )
+    helped: Literal["yes", "no", "none"] | None = Field(
+        default=None,
+        description='Whether the answer helped, some time afterwards. `"none"` withdraws it.',
+    )
+    prefer: Literal["first", "second", "tie", "none"] | None = Field(
+        default=None,
+        description='Which of two answers shown together is better. `"none"` withdraws it.',
+    )
+    learn: bool = Field(
+        default=True, description="`false`: keep the correction, but do not make it a pair."
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> "FeedbackRequest":
@@ -43,9 +57,15 @@ class FeedbackRequest(BaseModel):
 class KeyFeedbackRequest(FeedbackRequest):
     """As it comes over the API, where `id` of the completion is the reply's id."""
 
-    reply_id: Annotated[str, Field(max_length=100)] | None = None
-    id: Annotated[str, Field(max_length=100)] | None = None
-    user: Annotated[str, Field(max_length=256)] | None = None  # who judges; else who asked
+    reply_id: Annotated[str, Field(max_length=100)] | None = Field(
+        default=None, description="The `id` of the answer. Give either this or `id`."
+    )
+    id: Annotated[str, Field(max_length=100)] | None = Field(
+        default=None, description="The same as `reply_id`."
+    )
+    user: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="The person who rates. Default: the person who asked."
+    )
 
     @model_validator(mode="after")
     def _names_a_reply(self) -> "KeyFeedbackRequest":
@@ -54,10 +74,27 @@ class KeyFeedbackRequest(FeedbackRequest):
         return self
 
 
-@router.post("/feedback", status_code=201)
+@router.post(
+    "/feedback",
+    status_code=201,
+    response_description="The feedback that now stands: `reply_id`, `thumb`, `helped`, `prefer`, "
+    "and `pair_id` of the pair that the correction became.",
+    responses={
+        403: {
+            "description": "A member's key rated an answer that its people did not get, or "
+            "`prefer` came from another person than the one who asked."
+        },
+        404: {"description": "There is no such answer, or `prefer` named an answer shown alone."},
+        409: {"description": "The answer failed, or is still being written."},
+    },
+)
 async def judge(
     request: Request, given: KeyFeedbackRequest, key: Annotated[Key, Depends(auth.member)]
 ) -> dict[str, Any]:
+    """Give feedback on an answer: a rating, a reason, a correction, or a preference.
+
+    Give at least one of them. All of a request is stored, or nothing. A member's key rates the
+    answers that its own people got; a reviewer's key rates any answer."""
     service: Service = request.app.state.service
     reply_id = given.reply_id or given.id or ""
 

@@ -14,15 +14,22 @@ from data import domains
 from data.adapters import placements
 from data.store.errors import UnderstudyError
 
-router = APIRouter()
+router = APIRouter(tags=["Operation"])
 LOOPBACK = {"127.0.0.1", "::1"}
 LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.api_route(
+    "/health",
+    methods=["GET", "HEAD"],
+    response_description="`status` is `ok`.",
+    responses={
+        503: {"description": "`status` is `unavailable`, and `missing` lists what is missing."}
+    },
+)
 async def health(request: Request) -> Response:
-    """200 when a question would be answered; 503 with what is missing otherwise."""
+    """Check whether a question would be answered. Load balancers can use it."""
     service: Service = request.app.state.service
     try:
         missing = await service.store.read(_missing)
@@ -33,9 +40,12 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok", "missing": []})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_description="Metrics in Prometheus' text format.")
 async def metrics(request: Request) -> Response:
-    """For admins' keys, and for whoever asks from this machine."""
+    """Show metrics for Prometheus.
+
+    A request from the same machine needs no key, unless it came through a proxy. An admin's key
+    works from anywhere."""
     service: Service = request.app.state.service
     counted: Metrics = request.app.state.metrics
     if not _from_this_machine(request):

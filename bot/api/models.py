@@ -16,7 +16,7 @@ from data.adapters import placements, registry
 from data.domains import Domain
 from data.store.errors import NotFound
 
-router = APIRouter()
+router = APIRouter(tags=["Models"])
 SHOWN = 12  # names in an error
 UNASKED = ("evaluating", "rejected")  # states of adapters that nobody may ask
 
@@ -43,14 +43,24 @@ def names(db: Database) -> list[str]:
     return found
 
 
-@router.get("/models")
+@router.get(
+    "/models",
+    response_description="OpenAI's list of models. `understudy` in each says whether the model is "
+    "`routed` and `ready`, and the adapter's `state`.",
+)
 async def list_models(request: Request) -> dict[str, Any]:
+    """List the names that a request may give as `model`."""
     service: Service = request.app.state.service
     return {"object": "list", "data": await service.store.read(_every)}
 
 
-@router.get("/models/{name}")
+@router.get(
+    "/models/{name}",
+    response_description="OpenAI's model object.",
+    responses={404: {"description": "There is no such model."}},
+)
 async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
+    """Show one model."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:

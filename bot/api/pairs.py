@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
 from bot.api import auth
@@ -14,24 +14,31 @@ from bot.service import Service
 from data.pairs import pairs
 from data.people.keys import Key
 
-router = APIRouter()
+router = APIRouter(tags=["Pairs"])
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class ReviewRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    status: Literal["approved", "rejected", "quarantined", "pending"]
+    status: Literal["approved", "rejected", "quarantined", "pending"] = Field(
+        description="The new status. Only approved pairs are learned."
+    )
 
 
-@router.get("/pairs", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/pairs",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="A list of [pair](#pair) objects.",
+    responses={404: {"description": "There is no such domain."}},
+)
 async def list_pairs(
     request: Request,
     domain: DomainName | None = None,
-    status: pairs.Status | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    status: Annotated[pairs.Status | None, Query(description="Only pairs of this status.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="The number of pairs to show.")] = 100,
 ) -> dict[str, Any]:
-    """The domain's pairs, the oldest first."""
+    """List the pairs of a domain (by default, the default domain), oldest first."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
@@ -41,13 +48,18 @@ async def list_pairs(
     return {"object": "list", "data": await service.store.read(find)}
 
 
-@router.post("/pairs/{pair_id}/review")
+@router.post(
+    "/pairs/{pair_id}/review",
+    response_description="The [pair](#pair).",
+    responses={404: {"description": "There is no such pair."}},
+)
 async def review(
     request: Request,
     pair_id: Id,
     given: ReviewRequest,
     key: Annotated[Key, Depends(auth.reviewer)],
 ) -> dict[str, Any]:
+    """Approve or reject a pair, or set it aside."""
     service: Service = request.app.state.service
     actor = auth.person(key)
 

@@ -15,21 +15,31 @@ from data.experiments import policies
 from data.experiments.policies import MOST_HELD_OUT, Policy
 from data.people.keys import Key
 
-router = APIRouter()
+router = APIRouter(tags=["Policies"])
 
 
 class PolicyRequest(BaseModel):
-    """What is to change; what is left out stays."""
+    """The fields to change; the others stay."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    domain: DomainName | None = None  # None: the default domain
-    policy: Policy | None = None
-    holdout: Annotated[float, Field(ge=0, le=MOST_HELD_OUT)] | None = None  # of the people
+    domain: DomainName | None = Field(default=None, description="Default: the default domain.")
+    policy: Policy | None = Field(
+        default=None, description="The decisions that need no person. Default: unchanged."
+    )
+    holdout: Annotated[float, Field(ge=0, le=MOST_HELD_OUT)] | None = Field(
+        default=None,
+        description="The share of the people who always get the live adapter. Default: unchanged.",
+    )
 
 
-@router.get("/policies", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/policies",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="A list of `domain`, `policy` and `holdout`.",
+)
 async def list_policies(request: Request) -> dict[str, Any]:
+    """Show which decisions about comparisons need no person, for each domain."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
@@ -41,10 +51,15 @@ async def list_policies(request: Request) -> dict[str, Any]:
     return {"object": "list", "data": await service.store.read(find)}
 
 
-@router.post("/policies")
+@router.post(
+    "/policies",
+    response_description="`domain`, `policy` and `holdout`, as they are now.",
+    responses={404: {"description": "There is no such domain."}},
+)
 async def change(
     request: Request, given: PolicyRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """Change a domain's policy or holdout."""
     service: Service = request.app.state.service
 
     def write(db: Database) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
 from bot.api import auth
@@ -25,37 +25,45 @@ Who = Callable[..., Awaitable[str]]
 class LearningRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    learning: bool  # whether what this person writes may become pairs
+    learning: bool = Field(description="Whether the bot may learn from what the person writes.")
 
 
 async def _caller(
     key: Annotated[Key, Depends(auth.member)],
-    user: Annotated[str, Query(max_length=256)] = "",
+    user: Annotated[
+        str, Query(max_length=256, description="The key's user of that name. Default: the key.")
+    ] = "",
 ) -> str:
     return auth.person(key, user)
 
 
 def _router(path: str, who: Who) -> APIRouter:
     """The same routes for those whom `who` knows."""
-    router = APIRouter()
+    router = APIRouter(tags=["A person's own data"])
     Person = Annotated[str, Depends(who)]
 
-    @router.get(path)
+    @router.get(path, response_description="A [person](#person) object.")
     async def see(request: Request, person: Person) -> dict[str, Any]:
-        """What is kept, in figures."""
+        """Show how much is kept of a person."""
         service: Service = request.app.state.service
         seen = await service.store.read(lambda db: personal_data.see(db, person))
         return {"object": "person"} | asdict(seen)
 
-    @router.get(f"{path}/export")
+    @router.get(
+        f"{path}/export",
+        response_description="The person's conversations, feedback and pairs.",
+    )
     async def export(request: Request, person: Person) -> dict[str, Any]:
-        """Every word that they wrote, and what was made of it."""
+        """Export everything that a person wrote, and what was made of it."""
         service: Service = request.app.state.service
         return await service.store.read(lambda db: personal_data.export(db, person))
 
-    @router.put(f"{path}/learning")
+    @router.put(
+        f"{path}/learning",
+        response_description="`learning`, and the number of pending pairs that were `withdrawn`.",
+    )
     async def learning(request: Request, person: Person, given: LearningRequest) -> dict[str, Any]:
-        """Whether what they write may be learned; waiting pairs are withdrawn when not."""
+        """Let the bot learn from a person, or not. Opting out withdraws their pending pairs."""
         service: Service = request.app.state.service
 
         def switch(db: Database) -> int:
@@ -67,9 +75,19 @@ def _router(path: str, who: Who) -> APIRouter:
         withdrawn = await service.store.submit(switch)
         return {"object": "person", "learning": given.learning, "withdrawn": withdrawn}
 
-    @router.delete(path)
+    @router.delete(
+        path,
+        response_description="The receipt: the number of erased records, and the adapters that "
+        "learned from the person's pairs.",
+        responses={
+            503: {
+                "description": "The words are deleted, but the store was too busy to overwrite "
+                "their bytes. The service does so later."
+            }
+        },
+    )
     async def forget(request: Request, person: Person) -> dict[str, Any]:
-        """Remove every word. Answers when it is done."""
+        """Erase everything that a person wrote. The response comes when it is done."""
         service: Service = request.app.state.service
         home = service.settings.home
         done = await erasure.erase_person(service.store, home, person, person)

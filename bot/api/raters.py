@@ -19,35 +19,54 @@ from data.experiments import experiments
 from data.feedback import raters, rating_totals
 from data.people.keys import Key
 
-router = APIRouter()
+router = APIRouter(tags=["Raters"])
 Person = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ReleaseRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    person: Person
-    domain: DomainName | None = None  # None: the default domain
+    person: Person = Field(description="Such as `slack:T1/U2` or `http:3/ann`.")
+    domain: DomainName | None = Field(default=None, description="Default: the default domain.")
 
 
 class QuarantineRequest(ReleaseRequest):
-    why: Annotated[str, Field(min_length=1, max_length=500)]
+    why: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        description="The reason, for whoever reads the list."
+    )
 
 
-@router.get("/voters", dependencies=[Depends(auth.reviewer)])
+PAGE = "A list of raters, and `daily_cap`: the number of ratings of one person that count a day."
+
+
+@router.get(
+    "/voters",
+    dependencies=[Depends(auth.reviewer)],
+    response_description=PAGE,
+    responses={404: {"description": "There is no such domain."}},
+)
 async def list_raters(
     request: Request,
     domain: DomainName | None = None,
-    everyone: Annotated[bool, Query(alias="all")] = False,
+    everyone: Annotated[
+        bool, Query(alias="all", description="With the raters whose ratings all count.")
+    ] = False,
 ) -> dict[str, Any]:
+    """List the people whose ratings do not count, and why."""
     service: Service = request.app.state.service
     return await service.store.read(lambda db: _page(db, domain_of(db, domain), everyone))
 
 
-@router.get("/experiments/{experiment_id}/voters", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/experiments/{experiment_id}/voters",
+    dependencies=[Depends(auth.reviewer)],
+    response_description=f"{PAGE} Also `quarantined_by_variant`.",
+    responses={404: {"description": "There is no such comparison."}},
+)
 async def of_experiment(
     request: Request, experiment_id: Annotated[int, Path(ge=1, lt=2**63)]
 ) -> dict[str, Any]:
+    """List the people whose ratings do not count in a comparison's domain."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:
@@ -58,10 +77,18 @@ async def of_experiment(
     return await service.store.read(find)
 
 
-@router.post("/voters/release")
+@router.post(
+    "/voters/release",
+    response_description=PAGE,
+    responses={
+        404: {"description": "There is no such domain."},
+        409: {"description": "The person is not quarantined."},
+    },
+)
 async def release(
     request: Request, given: ReleaseRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """Let a person's ratings count again."""
     service: Service = request.app.state.service
 
     def write(db: Database) -> dict[str, Any]:
@@ -72,10 +99,18 @@ async def release(
     return await service.store.submit(write)
 
 
-@router.post("/voters/quarantine")
+@router.post(
+    "/voters/quarantine",
+    response_description=PAGE,
+    responses={
+        404: {"description": "There is no such domain, or the person rated nothing in it."},
+        409: {"description": "The person is quarantined already."},
+    },
+)
 async def quarantine(
     request: Request, given: QuarantineRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """Exclude a person's ratings from every statistic."""
     service: Service = request.app.state.service
 
     def write(db: Database) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from data.people.keys import Key
 from data.runs import report as runs_report
 from data.runs import runs
 
-router = APIRouter()
+router = APIRouter(tags=["Tuning runs"])
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 
@@ -32,18 +32,30 @@ Setting = Annotated[Any, AfterValidator(_scalar)]
 class RetrainRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    domain: DomainName | None = None  # None: the default domain
-    full: bool = False  # from the bare base, with all pairs
-    preferences: bool = False  # from thumbs instead of pairs, on from the live adapter
-    recipe: Annotated[dict[str, Setting], Field(max_length=32)] | None = None
+    domain: DomainName | None = Field(default=None, description="Default: the default domain.")
+    full: bool = Field(
+        default=False, description="Start from the base model and train on all pairs."
+    )
+    preferences: bool = Field(
+        default=False, description="Train the live adapter on thumbs up and down instead of pairs."
+    )
+    recipe: Annotated[dict[str, Setting], Field(max_length=32)] | None = Field(
+        default=None, description="Hyperparameters that differ from the default recipe."
+    )
 
 
-@router.get("/runs", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/runs",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="A list of [run](#run) objects.",
+    responses={404: {"description": "There is no such domain."}},
+)
 async def list_runs(
     request: Request,
     domain: DomainName | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    limit: Annotated[int, Query(ge=1, le=200, description="The number of runs to show.")] = 20,
 ) -> dict[str, Any]:
+    """List the tuning runs of a domain, or of all domains, newest first."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
@@ -53,10 +65,19 @@ async def list_runs(
     return {"object": "list", "data": await service.store.read(find)}
 
 
-@router.post("/runs", status_code=202)
+@router.post(
+    "/runs",
+    status_code=202,
+    response_description="The queued [run](#run).",
+    responses={
+        404: {"description": "There is no such domain."},
+        409: {"description": "The domain has an open run, or nothing new to learn."},
+    },
+)
 async def retrain(
     request: Request, given: RetrainRequest, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """Queue a tuning run. A worker starts it as soon as one is free."""
     service: Service = request.app.state.service
 
     def queue(db: Database) -> runs.Run:
@@ -72,9 +93,14 @@ async def retrain(
     return _shown(await service.store.submit(queue))
 
 
-@router.get("/runs/{run_id}", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/runs/{run_id}",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="The [run](#run), with its loss curve in `curve`.",
+    responses={404: {"description": "There is no such run."}},
+)
 async def get_run(request: Request, run_id: Id) -> dict[str, Any]:
-    """The run, with its loss curve."""
+    """Show a run with its loss curve."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:
@@ -85,9 +111,14 @@ async def get_run(request: Request, run_id: Id) -> dict[str, Any]:
     return await service.store.read(find)
 
 
-@router.get("/runs/{run_id}/report", dependencies=[Depends(auth.reviewer)])
+@router.get(
+    "/runs/{run_id}/report",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="An HTML page.",
+    responses={404: {"description": "There is no such run, or it was not evaluated."}},
+)
 async def report(request: Request, run_id: Id) -> HTMLResponse:
-    """What the run showed, as a page: figures, loss curve, the gate, the worst answers."""
+    """Show a run's report: scores, loss curve, the gate's result, and the worst answers."""
     service: Service = request.app.state.service
     page = await service.store.read(lambda db: runs_report.page(db, run_id))
     headers = {
@@ -97,10 +128,18 @@ async def report(request: Request, run_id: Id) -> HTMLResponse:
     return HTMLResponse(page, headers=headers)
 
 
-@router.post("/runs/{run_id}/cancel")
+@router.post(
+    "/runs/{run_id}/cancel",
+    response_description="The [run](#run).",
+    responses={
+        404: {"description": "There is no such run."},
+        409: {"description": "The run has ended."},
+    },
+)
 async def cancel(
     request: Request, run_id: Id, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
+    """Stop a run: at once if it is queued, within seconds if it is running."""
     service: Service = request.app.state.service
     actor = auth.person(key)
     return _shown(await service.store.submit(lambda db: runs.cancel(db, run_id, actor)))

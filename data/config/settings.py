@@ -180,7 +180,8 @@ class ServingSettings(Section):
     )
     max_lora_rank: Rank = Field(
         default=0,
-        description="The largest adapter rank that engines accept. `0`: the largest rank among the "
+        description="The largest adapter rank that engines accept: one of "
+        f"{', '.join(f'`{rank}`' for rank in COMMON_RANKS)}. `0`: the largest rank among the "
         "adapters to serve.",
     )
     quantization: Literal["none", "bitsandbytes"] = Field(

@@ -4,6 +4,7 @@ Each page is a template with the mark `{{reference}}`, which the generated part 
 `tests/tools/test_reference.py` fails with a diff when a page is out of date.
 
 - `cli`: the commands and options of the command line, from click
+- `http`: the HTTP API, from the application's routes and their OpenAPI schema
 - `markdown`: tables, code and headings
 - `pages`: the list of pages, and how one is put together from its template
 - `settings`: the settings, from their pydantic models

@@ -33,6 +33,11 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(re.sub(r"\s+", " ", part).strip() for part in parts)
 
 
+def summary(text: str) -> str:
+    """The first sentence of a docstring."""
+    return re.split(r"(?<=[.?!])\s", paragraphs(text), maxsplit=1)[0]
+
+
 def sentence(text: str) -> str:
     """With a full stop at its end."""
     text = text.strip()

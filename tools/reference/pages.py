@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.reference import cli, settings, slack_commands
+from tools.reference import cli, http, settings, slack_commands
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
 MARK = "{{reference}}"
 PAGES: dict[str, Callable[[], str]] = {  # the file in docs/, and what generates its reference part
     "settings.md": settings.reference,
+    "http.md": http.reference,
     "cli.md": cli.reference,
     "slack-commands.md": slack_commands.reference,
 }
