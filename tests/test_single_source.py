@@ -57,11 +57,22 @@ def metric_tables(tree: ast.AST) -> Iterator[int]:
             yield node.lineno  # type: ignore[attr-defined]
 
 
+def question_texts(tree: ast.AST) -> Iterator[int]:
+    """The text of a question: a list of the earlier turns of a pair that ends with its prompt."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple):
+            parts = [ast.unparse(each) for each in node.elts]
+            turns = any(p.startswith("*") and ".content for" in p for p in parts)
+            if turns and parts[-1].endswith(".prompt"):
+                yield node.lineno
+
+
 NOT_METRICS = {"thumb", "done"}  # in lists of the kinds of feedback, and of the states of a reply
 RULES: dict[Rule, str] = {  # and the one module that states the fact
     lora_ranks: "data/lora_limits.py",
     unserved_modules: "data/lora_limits.py",
     metric_tables: "data/experiments/metrics.py",
+    question_texts: "data/pairs/question.py",
 }
 COPIES: list[tuple[Rule, str]] = [
     (lora_ranks, "RANKS = (256, 128, 64, 32, 16, 8)"),
@@ -71,6 +82,8 @@ COPIES: list[tuple[Rule, str]] = [
     (metric_tables, 'Metric = Literal["rating", "correction", "regenerate"]'),
     (metric_tables, 'MORE = {"failed": "fail", "correction": "are corrected"}'),
     (metric_tables, 'limit = log1p(bound) if metric == "latency" else bound'),
+    (question_texts, "key = normal(' '.join([*(t.content for t in p.turns), p.prompt]))"),
+    (question_texts, "[pair.system, *[t.content for t in pair.turns], pair.prompt]"),
     (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
 ]
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from data.pairs.pairs import Draft
+from data.pairs.question import question_key
 
 MODULES = """
 builtins abc argparse array ast asyncio base64 binascii bisect bz2 cProfile calendar cmath cmd code
@@ -131,8 +132,8 @@ def build() -> Iterator[Draft]:
     asked: set[str] = set()
     for fact in _facts():
         for draft in _drafts(fact):
-            if draft.prompt.casefold() not in asked:
-                asked.add(draft.prompt.casefold())
+            if (key := question_key(draft)) not in asked:
+                asked.add(key)
                 yield draft
 
 

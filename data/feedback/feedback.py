@@ -17,6 +17,7 @@ from data.conversations import conversations, side_by_side
 from data.conversations.conversations import Reply
 from data.feedback import raters, rating_totals
 from data.pairs import pairs, review_status
+from data.pairs.question import fact_of_prompt
 from data.people import consent
 from data.store.clock import now_us
 from data.store.db import insert, row, rows, value
@@ -119,7 +120,7 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
         return _replace(db, before, judged, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
     domain = domains.by_id(db, judged.domain_id)
-    fact = pairs.fact_asked(db, domain, question)
+    fact = fact_of_prompt(db, domain, question)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
     pair_id = added.ids[0] if added.ids else _known_pair(db, domain, draft)

@@ -13,6 +13,7 @@ from data.domains import Domain
 from data.feedback.feedback import TAKEN_BACK
 from data.pairs import pairs
 from data.pairs.pairs import Draft, Pair, Turn
+from data.pairs.question import fact_of_prompt
 from data.people import consent
 from data.store.clock import now_us
 from data.store.db import row, rows
@@ -50,9 +51,9 @@ def teach(
         raise NotWanted("You have opted out of learning. Your Home tab lets you teach again.")
     if not consent.may_learn(db, *training_set.people, person):
         raise NotWanted("Somebody whose words these are has opted out of learning.")
-    fact = pairs.fact_asked(db, domain, training_set.question)
+    fact = fact_of_prompt(db, domain, training_set.question)
     if not fact and training_set.about:
-        fact = pairs.fact_asked(db, domain, training_set.about)
+        fact = fact_of_prompt(db, domain, training_set.about)
     draft = Draft(
         prompt=training_set.question,
         response=training_set.answer,

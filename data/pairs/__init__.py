@@ -9,6 +9,7 @@
   is trained on
 - `pairs`: pairs: a prompt and its response, who it is from, and whether it may be learned
 - `preference_sets`: preferences: answers that people liked or disliked, as a run learns from them
+- `question`: the question that a pair asks, and the form in which questions are compared
 - `review_queue`: the queue of pending pairs, shared by several reviewers
 - `review_status`: the status that a pair is given by a reviewer, or by the loop itself
 - `rows`: what one row of somebody's file means: a draft, or a sentence about what is wrong with it

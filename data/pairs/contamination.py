@@ -18,8 +18,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from data.pairs.pairs import Draft, Pair
-
 Kind = Literal["exact", "near"]
 K = TypeVar("K", bound=Hashable)
 
@@ -83,11 +81,6 @@ class Index(Generic[K]):
         """Whatever is near has at least one of the rarest words: not more than `SLIPS` differ."""
         having = [self._having.get(word, []) for word in words.kinds]
         return {number for some in sorted(having, key=len)[: SLIPS + 1] for number in some}
-
-
-def asked(pair: Pair | Draft) -> str:
-    """What is asked: the turns before, and the prompt."""
-    return "\n".join([*(turn.content for turn in pair.turns), pair.prompt])
 
 
 def _words(text: str) -> Words:

@@ -23,7 +23,8 @@ from typing import Literal
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs.pairs import SELECT, Pair, _pair, list_pairs, normal
+from data.pairs.pairs import SELECT, Pair, _pair, list_pairs
+from data.pairs.question import question_key
 from data.store.clock import now_us
 from data.store.db import insert, row, rows, value
 from data.store.errors import Invalid, NotFound
@@ -117,10 +118,10 @@ def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) 
     so that a prompt can't be both trained on and measured. A golden prompt is never trained on,
     whatever other pairs say."""
     parts: dict[int, Part] = {p.id: "golden" for p in pairs if p.split == "golden"}
-    golden_prompts = {_question(p) for p in pairs if p.split == "golden"}
+    golden_prompts = {question_key(p) for p in pairs if p.split == "golden"}
     facts: dict[str, list[Pair]] = {}
     for pair, group in _grouped([p for p in pairs if p.split != "golden"]):
-        if _question(pair) in golden_prompts:
+        if question_key(pair) in golden_prompts:
             parts[pair.id] = "golden"
         else:
             facts.setdefault(group, []).append(pair)
@@ -130,12 +131,16 @@ def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) 
     for fact, members in facts.items():
         part = _part_of(fact, members, share)
         parts.update({p.id: part for p in members})
-        if part == "train" and len(members) >= PROBE_PHRASINGS and _hash01(fact, "p") < PROBE_SHARE:
-            asked = Counter(_question(p) for p in members)
-            free = [p for p in members if p.split == "auto" and asked[_question(p)] == 1]
+        if (
+            part == "train"
+            and len(members) >= PROBE_PHRASINGS
+            and hash_share(fact, "p") < PROBE_SHARE
+        ):
+            asked = Counter(question_key(p) for p in members)
+            free = [p for p in members if p.split == "auto" and asked[question_key(p)] == 1]
             if free:
                 spare.append((fact, min(free, key=lambda p: p.fingerprint)))
-    for _, pair in sorted(spare, key=lambda item: _hash01(item[0], "probe"))[:PROBE_LIMIT]:
+    for _, pair in sorted(spare, key=lambda item: hash_share(item[0], "probe"))[:PROBE_LIMIT]:
         parts[pair.id] = "probe"
     if not hold_out:
         return {i: "golden" if part == "golden" else "train" for i, part in parts.items()}
@@ -148,7 +153,7 @@ def _part_of(fact: str, members: list[Pair], validation_share: float) -> Part:
         return "validation"
     if "train" in marks:
         return "train"
-    return "validation" if _hash01(fact, "validation") < validation_share else "train"
+    return "validation" if hash_share(fact, "validation") < validation_share else "train"
 
 
 def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
@@ -163,18 +168,13 @@ def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
 
     asked: dict[str, str] = {}
     for pair in sorted(pairs, key=lambda p: p.fingerprint):
-        other = asked.setdefault(_question(pair), pair.fact)
+        other = asked.setdefault(question_key(pair), pair.fact)
         low, high = sorted((find(pair.fact), find(other)))
         leader[high] = low
     return [(pair, find(pair.fact)) for pair in pairs]
 
 
-def _question(pair: Pair) -> str:
-    """What is asked: the prompt with the turns before it."""
-    return normal("\n".join([*(t.content for t in pair.turns), pair.prompt]))
-
-
-def _hash01(text: str, salt: str) -> float:
+def hash_share(text: str, salt: str) -> float:
     """A number in [0, 1) that depends on the text alone."""
     digest = hashlib.sha256(f"{salt}:{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -15,8 +15,9 @@ from sqlite_utils import Database
 
 from data.domains import Domain
 from data.pairs import datasets, pairs
-from data.pairs.contamination import Index, Match, asked
+from data.pairs.contamination import Index, Match
 from data.pairs.pairs import SELECT, Draft, Pair, _pair
+from data.pairs.question import question_text
 from data.store import audit
 from data.store.db import rows
 from data.store.errors import Conflict, Invalid, NotFound
@@ -48,7 +49,7 @@ class Guard:
     def refuse(self, draft: Draft | Pair) -> None:
         """Raises Leak, naming both questions."""
         golden = draft.split == "golden"
-        match = self._index("trainable" if golden else "golden").find(asked(draft))
+        match = self._index("trainable" if golden else "golden").find(question_text(draft))
         if match is not None:
             raise Leak(_sentence(draft.prompt, match, golden=golden))
 
@@ -56,7 +57,7 @@ class Guard:
         """It is there now."""
         side: Side = "golden" if draft.split == "golden" else "trainable"
         if side in self._indexes:
-            self._indexes[side].add(pair_id, asked(draft))
+            self._indexes[side].add(pair_id, question_text(draft))
 
     def _index(self, side: Side) -> Index[int]:
         """Made when it is first needed: most files have nothing golden in them."""
@@ -64,7 +65,7 @@ class Guard:
             index: Index[int] = Index()
             for pair in pairs.list_pairs(self._db, self._domain):
                 if (pair.split == "golden") == (side == "golden") and _counts(pair):
-                    index.add(pair.id, asked(pair))
+                    index.add(pair.id, question_text(pair))
             self._indexes[side] = index
         return self._indexes[side]
 
@@ -111,8 +112,8 @@ def refuse_approval(db: Database, pair: Pair) -> None:
         f"AND split {others} 'golden'"
     )
     for other in rows(db, sql, [pair.domain_id, pair.id]):
-        index.add(other["id"], asked(_pair(other)))
-    match = index.find(asked(pair))
+        index.add(other["id"], question_text(_pair(other)))
+    match = index.find(question_text(pair))
     if match is not None:
         sentence = _sentence(pair.prompt, match, golden=pair.split == "golden")
         raise Leak(f"Pair {pair.id} cannot be approved. {sentence}")
@@ -123,10 +124,10 @@ def refuse_leaks(db: Database, dataset_id: int) -> None:
     what it is measured on."""
     index: Index[int] = Index()
     for pair in datasets.pairs_of(db, dataset_id, "golden"):
-        index.add(pair.id, asked(pair))
+        index.add(pair.id, question_text(pair))
     found = []
     for pair in datasets.pairs_of(db, dataset_id, "train"):
-        if match := index.find(asked(pair)):
+        if match := index.find(question_text(pair)):
             found.append(f"pair {pair.id} ({_short(pair.prompt)}) asks golden question {match.key} "
                          f"({_short(match.text)})")  # fmt: skip
     if found:
@@ -142,7 +143,7 @@ def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> N
     earlier one of them is to a golden question, asked by itself or after the same turns."""
     index: Index[int] = Index()
     for pair in golden:
-        index.add(pair.id, asked(pair))
+        index.add(pair.id, question_text(pair))
     found = []
     for pair in trained:
         said = [turn.content for turn in pair.turns]
@@ -165,7 +166,7 @@ def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, t
     their figures on it say little."""
     index: Index[int] = Index()
     for pair in golden:
-        index.add(pair.id, asked(pair))
+        index.add(pair.id, question_text(pair))
     trained = rows(
         db,
         "SELECT DISTINCT dp.pair_id, a.version FROM adapters a "
@@ -178,7 +179,7 @@ def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, t
         versions.setdefault(r["pair_id"], []).append(r["version"])
     found: dict[int, dict[str, None]] = {pair.id: {} for pair in golden}
     for pair in pairs.list_pairs(db, domain):
-        if pair.id in versions and (match := index.find(asked(pair))):
+        if pair.id in versions and (match := index.find(question_text(pair))):
             found[match.key] |= {f"{domain.name}@{v}": None for v in versions[pair.id]}
     return {pair_id: tuple(names) for pair_id, names in found.items()}
 

@@ -167,17 +167,6 @@ def fact_of(response: str) -> str:
     return hashlib.sha256(normal(response).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def fact_asked(db: Database, domain: Domain, prompt: str) -> str:
-    """The fact that an approved pair with this prompt is about, '' when there is none."""
-    found = value(
-        db,
-        "SELECT fact FROM pairs WHERE domain_id = ? AND status = 'approved' "
-        "AND prompt = ? COLLATE NOCASE ORDER BY id DESC LIMIT 1",
-        [domain.id, prompt.strip()],
-    )
-    return "" if found is None else str(found)
-
-
 def get(db: Database, pair_id: int) -> Pair:
     """Raises NotFound."""
     found = row(db, SELECT + "WHERE id = ? AND forgotten_at IS NULL", [pair_id])

@@ -15,7 +15,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from data.pairs.pairs import Pair, fact_of, normal
+from data.pairs.pairs import Pair, fact_of
+from data.pairs.question import question_key_with_system
 from tuning.data.examples import Example
 
 
@@ -34,14 +35,14 @@ def current(pairs: Sequence[Pair]) -> Current:
     newest: dict[str, Pair] = {}
     superseded: list[Pair] = []
     for pair in sorted(pairs, key=lambda p: p.id):
-        key = question(pair)
+        key = question_key_with_system(pair)
         older = newest.get(key)
         if older is not None:
             superseded.append(older)
         newest[key] = pair
     replaced: dict[str, Pair] = {}  # fact -> the newest pair that corrects it
     for old in superseded:
-        new = newest[question(old)]
+        new = newest[question_key_with_system(old)]
         named = old.fact != fact_of(old.response)
         if named and new.fact != old.fact and new.id > replaced.get(old.fact, old).id:
             replaced[old.fact] = new
@@ -54,11 +55,6 @@ def current(pairs: Sequence[Pair]) -> Current:
         else:
             kept.append(pair)
     return Current(kept, superseded, reworded)
-
-
-def question(pair: Pair) -> str:
-    """What is asked, as it is compared: the system prompt, the turns before, the prompt."""
-    return normal("\n".join([pair.system, *(t.content for t in pair.turns), pair.prompt]))
 
 
 def mixed(

@@ -5,7 +5,6 @@ API caller sent turns of its own, say), when it is too long, or when it answers 
 adapters are measured on those and never trained on them.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs import datasets, preference_sets
 from data.pairs.contamination import Index
+from data.pairs.datasets import hash_share
 from data.pairs.pairs import Pair, Turn, normal
 from data.pairs.preference_sets import RatedReply
 from data.runs.runs import Run
@@ -165,11 +165,6 @@ def _parted(usable: dict[Example, RatedReply]) -> tuple[dict[Example, bool], dic
     side with all its answers."""
     parts: tuple[dict[Example, bool], dict[Example, bool]] = ({}, {})
     for example, judged in usable.items():
-        aside = len(usable) >= ENOUGH and _hash01(normal(judged.question)) < HELD_OUT
+        aside = len(usable) >= ENOUGH and hash_share(normal(judged.question), "thumbs") < HELD_OUT
         parts[aside][example] = judged.liked
     return parts
-
-
-def _hash01(text: str) -> float:
-    digest = hashlib.sha256(f"thumbs:{text}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
