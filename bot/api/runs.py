@@ -15,6 +15,7 @@ from bot.service import Service
 from data.people.keys import Key
 from data.runs import report as runs_report
 from data.runs import runs
+from data.runs.methods import with_preferences
 
 router = APIRouter(tags=["Tuning runs"])
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -37,7 +38,7 @@ class RetrainRequest(BaseModel):
         default=False, description="Start from the base model and train on all pairs."
     )
     preferences: bool = Field(
-        default=False, description="Train the live adapter on thumbs up and down instead of pairs."
+        default=False, description='The same as the setting `method = "kto"` of the recipe.'
     )
     recipe: Annotated[dict[str, Setting], Field(max_length=32)] | None = Field(
         default=None, description="Hyperparameters that differ from the default recipe."
@@ -86,8 +87,7 @@ async def retrain(
             domain_of(db, given.domain),
             auth.person(key),
             given.full,
-            given.recipe,
-            given.preferences,
+            with_preferences(given.recipe, given.preferences),
         )
 
     return _shown(await service.store.submit(queue))

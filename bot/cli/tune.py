@@ -12,6 +12,7 @@ from bot.commands import admin, retrain_plan, scores
 from data import domains
 from data.adapters import registry
 from data.runs import runs, search_report, trials
+from data.runs.methods import KEY, METHODS, with_preferences
 from data.store.errors import Invalid, UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
@@ -21,7 +22,12 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 @click.argument("domain")
 @click.argument("axes", nargs=-1, metavar="[KEY=VALUE,VALUE]...")
 @click.option("--full", is_flag=True, help="From the bare base, not on from the live adapter.")
-@click.option("--preferences", is_flag=True, help="From thumbs up and down instead of pairs (KTO).")
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    help="; ".join(f"{method.name}: {method.title}" for method in METHODS.values()) + ".",
+)
+@click.option("--preferences", is_flag=True, help="The same as --method kto.")
 @click.option(
     "--recipe",
     "file",
@@ -73,13 +79,13 @@ def tune(
     where none is running, it is done here. What no option says follows from the number of pairs,
     and is printed with its reason.
     """
-    recipe = _recipe(**asked)
+    recipe = with_preferences(_recipe(**asked), preferences)
     _warn_of_length(app, recipe)
     if dry_run:
-        return _plan(app, domain, full, preferences, recipe, as_json)
+        return _plan(app, domain, full, recipe, as_json)
     with app.store.write() as db:
         subject = domains.get(db, domain)
-        run = admin.retrain(db, subject, app.actor, full, recipe, preferences)
+        run = admin.retrain(db, subject, app.actor, full, recipe)
     if not as_json:
         kind = "from thumbs" if run.learns == "preferences" else run.kind
         click.echo(f"Run {run.id} is queued ({kind}).")
@@ -128,13 +134,11 @@ def _warn_of_length(app: App, asked: dict[str, Any]) -> None:
         )
 
 
-def _plan(
-    app: App, domain: str, full: bool, thumbs: bool, recipe: dict[str, Any], as_json: bool
-) -> None:
+def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bool) -> None:
     """What the run would do."""
     db = app.store.db
     found = retrain_plan.plan(
-        db, app.settings, domains.get(db, domain), full=full, thumbs=thumbs, overrides=recipe
+        db, app.settings, domains.get(db, domain), full=full, overrides=recipe
     )
     if as_json:
         return print_json(found)
@@ -196,6 +200,7 @@ def _recipe(
     axes: tuple[str, ...],
     folds: int | None,
     accept_licence: str | None,
+    method: str | None,
 ) -> dict[str, Any]:
     """What the options ask to differ from the defaults, as `run.recipe` holds it."""
     from tuning.recipe import recipe
@@ -220,5 +225,6 @@ def _recipe(
         recipe_search_space.SWEEP: swept,
         recipe_search_space.FOLDS: folds,
         recipe_search_space.LICENCE: accept_licence,
+        KEY: method,
     }
     return asked | {key: value for key, value in more.items() if value}

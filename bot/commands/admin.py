@@ -64,14 +64,11 @@ def retrain(
     actor: str,
     full: bool = False,
     recipe: dict[str, Any] | None = None,
-    preferences: bool = False,
 ) -> runs.Run:
-    """Queue a run, on pairs or, with `preferences`, on thumbs. Raises Invalid for a recipe that
-    can't be, runs.NothingNew, preferences.TooFewJudged, or Conflict."""
+    """Queue a run of the method that the recipe names. Raises Invalid for a recipe that cannot be
+    trained, runs.NothingNew, preference_sets.TooFewRated, or Conflict."""
     parent = registry.live(db, domain.id)
-    retrain_plan.check(recipe or {}, full=full, thumbs=preferences, parent=parent)
-    if preferences:
-        return runs.request_from_thumbs(db, domain, actor, recipe)
+    retrain_plan.check(recipe or {}, full=full, parent=parent)
     return runs.request(db, domain, actor, full=full, recipe=recipe)
 
 

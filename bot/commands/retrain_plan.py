@@ -13,7 +13,7 @@ from data.domains import Domain
 from data.gpu import plans
 from data.pairs import datasets, pairs, preference_sets
 from data.runs import runs
-from data.runs.methods import Learns
+from data.runs.methods import Learns, Method, method_of, refuse_unsupported
 from data.store.db import rows
 from data.store.errors import Conflict, Invalid
 
@@ -41,13 +41,14 @@ class Planned:
     trainings: int = 0  # that a sweep, or cross-validation, takes to choose; 0: nothing to choose
 
 
-def check(asked: dict[str, Any], *, full: bool, thumbs: bool, parent: Adapter | None) -> None:
-    """Raises Invalid for what no run could do, before it is asked for. A run that is not full goes
-    on from `parent`."""
-    if full and thumbs:
+def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
+    """Raises Invalid for what no run could do, before it is requested. A run that is not full
+    continues `parent`."""
+    method = method_of(asked)
+    if full and method.needs_adapter:
         raise Invalid(
-            "A full run starts from the bare base, and thumbs are learned on from the live "
-            "adapter: ask for one of the two."
+            f"A full run starts from the bare base, and {method.title} continues the live adapter: "
+            "ask for one of the two."
         )
     if not asked:
         return
@@ -58,15 +59,7 @@ def check(asked: dict[str, Any], *, full: bool, thumbs: bool, parent: Adapter | 
         shape = {"rank": parent.rank, **parent.recipe}
         for changes in search_space.search_space_of(asked).points or [{}]:
             recipe.check_shape(search_space.overrides(asked) | changes, shape, parent.name)
-    for_pairs = {
-        "sweep": search_space.search_space_of(asked).axes,
-        "folds": search_space.search_space_of(asked).folds,
-        "packing": asked.get("packing"),
-        "learning_rate=auto": asked.get("find_rate") or asked.get("learning_rate") == "auto",
-    }
-    if thumbs and any(for_pairs.values()):
-        name = next(key for key, given in for_pairs.items() if given)
-        raise Invalid(f"{name} is for runs on pairs, not for one on rated answers.")
+    refuse_unsupported(method, asked)
 
 
 def plan(
@@ -75,7 +68,6 @@ def plan(
     domain: Domain,
     *,
     full: bool = False,
-    thumbs: bool = False,
     overrides: dict[str, Any] | None = None,
 ) -> Planned:
     """What a retrain would do now. `overrides` are those of a run: of the recipe, and a search.
@@ -85,14 +77,15 @@ def plan(
 
     asked = overrides or {}
     live = registry.live(db, domain.id)
-    check(asked, full=full, thumbs=thumbs, parent=live)
+    check(asked, full=full, parent=live)
     tried = recipe_search_space.search_space_of(asked)
     newest = runs.recent(db, domain, limit=1)
     if newest and newest[0].open:
         raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
     parent = None if full else live
-    if thumbs:
-        return _from_thumbs(db, domain, parent)
+    method = method_of(asked)
+    if method.learns == "preferences":
+        return _on_preferences(db, domain, method, parent)
     new, held_out, known = _counted(db, domain, parent, hold_out=not tried.folds)
     recipe, steps = _recipe(
         settings, parent, new - held_out, known, recipe_search_space.overrides(asked)
@@ -152,15 +145,17 @@ def _value(name: str, given: object) -> str:
     return f"{name.replace('_', ' ')} {plain(given)}"
 
 
-def _from_thumbs(db: Database, domain: Domain, parent: Adapter | None) -> Planned:
+def _on_preferences(
+    db: Database, domain: Domain, method: Method, parent: Adapter | None
+) -> Planned:
     """Its recipe is worked out when it runs."""
-    if parent is None:
+    if parent is None and method.needs_adapter:
         raise Conflict(f"{domain.name} has no live adapter that thumbs could improve.")
     preference_sets.check(db, domain)
     return Planned(
         domain=domain.name,
-        parent=parent.name,
-        learns="preferences",
+        parent=parent.name if parent else None,
+        learns=method.learns,
         new=sum(preference_sets.counts(db, domain)),
         held_out=0,
         known=0,

@@ -63,7 +63,7 @@ def counts(db: Database, domain: Domain) -> tuple[int, int]:
 
 
 def check(db: Database, domain: Domain) -> None:
-    """Raises TooFewJudged when there is nothing to learn from."""
+    """Raises TooFewRated when there is nothing to learn from."""
     liked, disliked = counts(db, domain)
     if min(liked, disliked) < LEAST:
         raise TooFewRated(

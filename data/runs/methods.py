@@ -1,27 +1,74 @@
 """The tuning methods: what each learns from, and what a run of it requires.
 
-`tuning/training/methods.py` holds how each trains; this table is what the queue and the front ends
-know, which load no torch. To add a method, see CONTRIBUTING.md.
+A run's method is the setting `method` of its recipe. This table is all that the queue and the front
+ends know about methods; how each one trains is in `tuning/training/methods.py`. CONTRIBUTING.md
+says how to add one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
-Learns = Literal["pairs", "preferences"]  # approved pairs, or rated answers
+from data.store.errors import Invalid
+
 MethodName = Literal["sft", "kto"]
+Learns = Literal["pairs", "preferences"]  # approved pairs, or rated answers
+KEY = "method"  # of a recipe
 
 
 @dataclass(frozen=True)
 class Method:
     name: MethodName
     title: str
-    learns: Learns  # what `runs.learns` holds for a run of this method
+    learns: Learns  # stored as `runs.learns`
+    needs_adapter: bool = False  # it continues the live adapter, and cannot start from the base
+    unsupported: tuple[str, ...] = ()  # settings that it cannot use
 
 
 METHODS: dict[MethodName, Method] = {
     method.name: method
     for method in (
         Method("sft", "supervised fine-tuning on approved pairs", "pairs"),
-        Method("kto", "KTO on rated answers", "preferences"),
+        Method(
+            "kto",
+            "KTO on rated answers",
+            "preferences",
+            needs_adapter=True,
+            unsupported=("sweep", "folds", "packing", "learning_rate=auto"),
+        ),
     )
 }
+DEFAULT: MethodName = "sft"
+PREFERENCES: MethodName = "kto"  # what `--preferences` means
+
+
+def method_of(recipe: Mapping[str, Any], learns: Learns = "pairs") -> Method:
+    """The method that a recipe asks for. The recipe of an older run may name none; then `learns`
+    decides. Raises Invalid for an unknown method."""
+    name = recipe.get(KEY, PREFERENCES if learns == "preferences" else DEFAULT)
+    if name not in METHODS:
+        raise Invalid(f"method is {name!r}; it takes {' or '.join(METHODS)}.")
+    return METHODS[cast("MethodName", name)]
+
+
+def with_preferences(recipe: Mapping[str, Any] | None, preferences: bool) -> dict[str, Any]:
+    """The recipe of a request with the flag `preferences`, which stands for `method = "kto"`.
+    Raises Invalid when the recipe asks for another method."""
+    given = dict(recipe or {})
+    if not preferences:
+        return given
+    if given.get(KEY, PREFERENCES) != PREFERENCES:
+        raise Invalid(
+            f"preferences stands for the method {PREFERENCES}, and the recipe asks for "
+            f"{given[KEY]}: ask for one of the two."
+        )
+    return given | {KEY: PREFERENCES}
+
+
+def refuse_unsupported(method: Method, recipe: Mapping[str, Any]) -> None:
+    """Raises Invalid when the recipe has a setting that the method cannot use."""
+    auto = recipe.get("find_rate") or recipe.get("learning_rate") == "auto"
+    given = {**recipe, "learning_rate=auto": auto}
+    name = next((key for key in method.unsupported if given.get(key)), None)
+    if name is not None:
+        raise Invalid(f"{name} cannot be used with the method {method.name} ({method.title}).")

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.domains import Domain
 from data.pairs import pairs, preference_sets
-from data.runs.methods import Learns, MethodName
+from data.runs.methods import Learns, MethodName, method_of
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, changed, insert, row, rows, sqlite3
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def method(self) -> MethodName:
-        return "kto" if self.learns == "preferences" else "sft"
+        return method_of(self.recipe, self.learns).name
 
     @property
     def open(self) -> bool:
@@ -93,9 +93,9 @@ def queue(
     kind: Kind,
     parent_id: int | None = None,
     recipe: dict[str, Any] | None = None,
-    learns: Learns = "pairs",
 ) -> Run:
     """Ask for a run. Raises Conflict when the domain has an open one, naming it."""
+    learns = method_of(recipe or {}).learns
     try:
         run_id = insert(
             db,
@@ -134,11 +134,14 @@ def request(
     full: bool = False,
     recipe: dict[str, Any] | None = None,
 ) -> Run:
-    """Ask for a retrain as people mean it: on from the live adapter, with what is new.
+    """Ask for a retrain: the run continues the live adapter with what is new.
 
-    Without a live adapter, or with `full`, all approved pairs are trained on from the bare base.
-    Raises NothingNew when there is nothing to learn, Conflict when a run is open."""
+    Without a live adapter, or with `full`, the run trains on all approved pairs from the bare base.
+    Raises NothingNew or preference_sets.TooFewRated when there is nothing to learn, Conflict when
+    a run is open or the method needs a live adapter and there is none."""
     parent = None if full else registry.live(db, domain.id)
+    if method_of(recipe or {}).learns == "preferences":
+        return _request_on_preferences(db, domain, requested_by, parent, recipe)
     fresh = pairs.new_since(db, domain, parent.dataset_id if parent else None)
     if fresh == 0:
         waiting = pairs.counts(db, domain)["pending"]
@@ -161,23 +164,27 @@ def request(
     )
 
 
-def request_from_thumbs(
-    db: Database, domain: Domain, requested_by: str, recipe: dict[str, Any] | None = None
+def _request_on_preferences(
+    db: Database,
+    domain: Domain,
+    requested_by: str,
+    parent: registry.Adapter | None,
+    recipe: dict[str, Any] | None,
 ) -> Run:
-    """Ask for a run that learns from what people liked and disliked, on from the live adapter.
-
-    Raises Conflict without a live adapter or while a run is open, preferences.TooFewJudged."""
-    parent = registry.live(db, domain.id)
-    if parent is None:
+    if parent is None and method_of(recipe or {}).needs_adapter:
         raise Conflict(
             f"{domain.name} has no live adapter that thumbs could improve. Tune it on pairs first: "
             f"`understudy tune {domain.name}`."
         )
     preference_sets.check(db, domain)
     return queue(
-        db, domain, requested_by,
-        kind="incremental", parent_id=parent.id, recipe=recipe, learns="preferences",
-    )  # fmt: skip
+        db,
+        domain,
+        requested_by,
+        kind="incremental" if parent else "full",
+        parent_id=parent.id if parent else None,
+        recipe=recipe,
+    )
 
 
 def get(db: Database, run_id: int) -> Run:

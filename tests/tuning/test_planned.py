@@ -119,29 +119,30 @@ def test_what_a_run_would_refuse_is_refused_before(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"folds": 3}, "folds is for runs on pairs"),
-        ({"sweep": {"epochs": [1, 2]}}, "sweep is for runs on pairs"),
-        ({"packing": True}, "packing is for runs on pairs"),
-        ({"learning_rate": "auto"}, "learning_rate=auto is for runs on pairs"),
+        ({"folds": 3}, "folds cannot be used with the method kto"),
+        ({"sweep": {"epochs": [1, 2]}}, "sweep cannot be used with the method kto"),
+        ({"packing": True}, "packing cannot be used with the method kto"),
+        ({"learning_rate": "auto"}, "learning_rate=auto cannot be used with the method kto"),
     ],
 )
 def test_what_a_run_on_thumbs_cannot_do_is_refused_before(
     store: Store, settings: Settings, domain: Domain, asked: dict[str, Any], words: str
 ) -> None:
+    rated = {"method": "kto"}
     with pytest.raises(Invalid, match=words):
-        retrain_plan.plan(store.db, settings, domain, thumbs=True, overrides=asked)
+        retrain_plan.plan(store.db, settings, domain, overrides=rated | asked)
     with store.write() as db, pytest.raises(Invalid, match=words):
-        admin.retrain(db, domain, "ann", recipe=asked, preferences=True)
+        admin.retrain(db, domain, "ann", recipe=rated | asked)
     with pytest.raises(Invalid, match="ask for one of the two"):
-        retrain_plan.plan(store.db, settings, domain, thumbs=True, full=True)
+        retrain_plan.plan(store.db, settings, domain, overrides=rated, full=True)
 
 
 @pytest.mark.parametrize(
-    ("asked", "thumbs"),
-    [({"rank": 16}, False), ({"sweep": {"rank": [8, 16]}}, False), ({"rank": 16}, True)],
+    "asked",
+    [{"rank": 16}, {"sweep": {"rank": [8, 16]}}, {"rank": 16, "method": "kto"}],
 )
 def test_another_shape_than_the_live_adapters_is_refused_before(
-    store: Store, settings: Settings, domain: Domain, asked: dict[str, Any], thumbs: bool
+    store: Store, settings: Settings, domain: Domain, asked: dict[str, Any]
 ) -> None:
     teach(store, domain, 20)
     parent = parent_of(store, settings, domain)
@@ -151,11 +152,11 @@ def test_another_shape_than_the_live_adapters_is_refused_before(
 
     words = r"rank cannot change in a run that goes on from helpdesk@1 \(8\)"
     with pytest.raises(Invalid, match=words):
-        retrain_plan.plan(store.db, settings, domain, thumbs=thumbs, overrides=asked)
+        retrain_plan.plan(store.db, settings, domain, overrides=asked)
     with store.write() as db, pytest.raises(Invalid, match=words):
-        admin.retrain(db, domain, "ann", recipe=asked, preferences=thumbs)
+        admin.retrain(db, domain, "ann", recipe=asked)
     assert runs.recent(store.db) == []
-    if not thumbs:
+    if "method" not in asked:
         with store.write() as db:
             assert admin.retrain(db, domain, "ann", full=True, recipe=asked).kind == "full"
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from data.lora_limits import COMMON_RANKS, MAX_RANK, UNSERVED_MODULES
+from data.runs.methods import DEFAULT, MethodName
 from data.store.errors import Invalid
 
 LossTurns = Literal["all", "last"]
@@ -56,6 +57,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    method: MethodName = DEFAULT
+    """How the adapter learns: `sft` (supervised fine-tuning) from approved pairs, `kto` from rated
+    answers."""
     rank: int = 16
     """Width of the adapter; one of COMMON_RANKS, at most `serving.max_lora_rank`."""
     alpha: float = Field(default=32, gt=0)
@@ -118,8 +122,7 @@ class Recipe(BaseModel):
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Incremental runs: the share of what is trained on that the parent knew already."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)
-    """Runs on thumbs: how much an answer may move away from the parent's (KTO's beta; the smaller,
-    the further)."""
+    """KTO's beta: how close answers stay to the parent's. Smaller values let them move further."""
     quantization: Literal["nf4", "none"] = "nf4"
     """How the frozen base is held: 4-bit NormalFloat with double quantisation, or as it is."""
     seed: int = Field(default=0, ge=0, lt=2**31)

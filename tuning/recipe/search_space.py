@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.runs import methods
 from data.store.errors import Invalid
 from tuning.recipe import recipe
 
@@ -76,6 +77,8 @@ def check(asked: Mapping[str, Any]) -> None:
     both = [key for key in search.axes if key in plain]
     if both:
         raise Invalid(f"{both[0]} is both set and swept.")
+    if methods.KEY in search.axes:
+        raise Invalid("method cannot be swept: the losses of different methods do not compare.")
     if "auto" in search.axes.get("learning_rate", []):
         raise Invalid("A sweep tries rates itself: learning_rate=auto does not go with it.")
     if len(search.trials) > MOST:

@@ -19,6 +19,7 @@ from typing import Any
 
 from data.config.settings import Settings
 from data.runs import search_report, trials
+from data.runs.methods import METHODS, refuse_unsupported
 from data.runs.runs import Run
 from data.runs.trials import SearchPoint, Trial
 from data.store.db import Store
@@ -55,8 +56,7 @@ def run_search(store: Store, settings: Settings, inputs: RunInputs) -> SearchRes
     plain = replace(inputs, run=replace(run, recipe=search_space.overrides(run.recipe)))
     if not asked:
         return SearchResult(plain)
-    if run.learns != "pairs":
-        raise Invalid("A sweep or folds are for runs on pairs, not for one on rated answers.")
+    refuse_unsupported(METHODS[run.method], run.recipe)
     held_out = asked.folds or run.parent_id or dataset.validation or dataset.probe
     if not held_out:
         raise Invalid(

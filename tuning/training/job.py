@@ -21,7 +21,7 @@ from tuning.progress import ProgressReporter
 from tuning.recipe.recipe import Recipe
 from tuning.training import checkpoint, loop, methods, rate_finder
 from tuning.training.loop import TrainingOutcome
-from tuning.training.methods import MethodSetup
+from tuning.training.method_setup import MethodSetup
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def prepare_training(db: Database, job: TrainingJob) -> PreparedTraining:
     setting, when the run would be a waste, and CannotFit when it does not fit the GPU."""
     settings, inputs = job.settings, job.inputs
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    setup = methods.set_up(db, settings, inputs, tokenizer, job.fold, job.found)
+    setup = methods.set_up(db, settings, inputs, tokenizer, fold=job.fold, found=job.found)
     given = {**inputs.run.recipe, **job.found}
     recipe = memory_check.fitted(
         settings, setup.training_set.recipe, given, new=inputs.parent is None

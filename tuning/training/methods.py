@@ -1,58 +1,29 @@
-"""The tuning methods: how each prepares its training set, and its objective.
+"""How each tuning method prepares a training: one entry for each method of `data/runs/methods.py`.
 
-To add a method, write its setup function and add it to `SETUPS`. CONTRIBUTING.md has the recipe.
+CONTRIBUTING.md says how to add one.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from sqlite_utils import Database
 
 from data.config.settings import Settings
-from data.runs.methods import MethodName
-from data.store.errors import Invalid
+from data.runs.methods import METHODS, MethodName, refuse_unsupported
 from tuning.data.run_inputs import RunInputs
-from tuning.data.training_set import Fold, TrainingSet, prepare_training_set
-from tuning.model.base_model import Base
-from tuning.recipe.recipe import Recipe
-from tuning.training.loop import Objective
-from tuning.training.preference_set import prepare_preference_set
+from tuning.data.training_set import Fold, prepare_training_set
+from tuning.training.method_setup import MethodSetup, SetUpMethod
+from tuning.training.preference_set import set_up_kto
 
 
-@dataclass(frozen=True)
-class MethodSetup:
-    """A training set, and how a method learns from it."""
-
-    training_set: TrainingSet
-    objective: Objective | None = None  # None: cross entropy on the labelled tokens
-    begin: Callable[[Base, Any, Recipe], None] | None = None  # done before the first step
-    begin_phase: str = ""  # what the run shows while `begin` works
-    scores: Callable[[Base, Any, Recipe], dict[str, Any]] | None = None  # kept with the adapter
-
-
-class SetUp(Protocol):
-    """Prepares a method. `fold` and `found` are those of a trial: the part that it holds out, and
-    recipe values that a search chose. Raises Invalid when there is nothing to learn."""
-
-    def __call__(
-        self,
-        db: Database,
-        settings: Settings,
-        inputs: RunInputs,
-        tokenizer: Any,
-        fold: Fold | None,
-        found: Mapping[str, Any],
-    ) -> MethodSetup: ...
-
-
-def supervised(
+def set_up_sft(
     db: Database,
     settings: Settings,
     inputs: RunInputs,
     tokenizer: Any,
-    fold: Fold | None,
-    found: Mapping[str, Any],
+    *,
+    fold: Fold | None = None,
+    found: Mapping[str, Any] | None = None,
 ) -> MethodSetup:
     """Supervised fine-tuning: cross entropy on the responses of approved pairs."""
     return MethodSetup(
@@ -60,28 +31,7 @@ def supervised(
     )
 
 
-def kto(
-    db: Database,
-    settings: Settings,
-    inputs: RunInputs,
-    tokenizer: Any,
-    fold: Fold | None,
-    found: Mapping[str, Any],
-) -> MethodSetup:
-    """KTO on rated answers. A search never gets here: it compares trials on pairs."""
-    if fold is not None or found:
-        raise Invalid("A sweep or folds are for runs on pairs, not for one on rated answers.")
-    rated = prepare_preference_set(db, settings, inputs, tokenizer)
-    return MethodSetup(
-        rated.training_set,
-        objective=rated.objective.learn,
-        begin=rated.objective.prepare,
-        begin_phase="asking the live adapter about rated answers",
-        scores=lambda base, model, recipe: {"thumbs": rated.rewards(base, model, recipe)},
-    )
-
-
-SETUPS: dict[MethodName, SetUp] = {"sft": supervised, "kto": kto}
+SETUPS: dict[MethodName, SetUpMethod] = {"sft": set_up_sft, "kto": set_up_kto}
 
 
 def set_up(
@@ -89,8 +39,12 @@ def set_up(
     settings: Settings,
     inputs: RunInputs,
     tokenizer: Any,
-    fold: Fold | None,
-    found: Mapping[str, Any],
+    *,
+    fold: Fold | None = None,
+    found: Mapping[str, Any] | None = None,
 ) -> MethodSetup:
-    """Prepare the method of the run."""
-    return SETUPS[inputs.run.method](db, settings, inputs, tokenizer, fold, found)
+    """Prepare the method of the run. Raises Invalid when its recipe asks for what the method cannot
+    do, or when there is nothing to learn."""
+    name = inputs.run.method
+    refuse_unsupported(METHODS[name], inputs.run.recipe)
+    return SETUPS[name](db, settings, inputs, tokenizer, fold=fold, found=found)

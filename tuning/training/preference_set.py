@@ -6,7 +6,7 @@ adapters are measured on those and never trained on them.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,16 +20,18 @@ from data.pairs.contamination import Index
 from data.pairs.datasets import hash_share
 from data.pairs.pairs import Pair, Turn, normal
 from data.pairs.preference_sets import RatedReply
+from data.runs import methods
 from data.runs.runs import Run
 from data.store.errors import Invalid
 from tuning.data.examples import Example, encode
 from tuning.data.run_inputs import RunInputs
-from tuning.data.training_set import WATCHED, TrainingSet, choose_recipe
+from tuning.data.training_set import WATCHED, Fold, TrainingSet, choose_recipe
 from tuning.model.base_model import Base, count_parameters
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
 from tuning.recipe.recipe import TINY_BASE, Recipe, asked_for
 from tuning.training.kto import Kto
+from tuning.training.method_setup import MethodSetup
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,26 @@ class PreferenceSet:
         if self.held_out:
             moved["held_out"] = asdict(self.objective.reward(base, model, self.held_out, recipe))
         return moved | {"left_out": self.left_out}
+
+
+def set_up_kto(
+    db: Database,
+    settings: Settings,
+    inputs: RunInputs,
+    tokenizer: Any,
+    *,
+    fold: Fold | None = None,
+    found: Mapping[str, Any] | None = None,
+) -> MethodSetup:
+    """KTO on rated answers. It has no trials: they compare losses on held-out pairs."""
+    rated = prepare_preference_set(db, settings, inputs, tokenizer)
+    return MethodSetup(
+        rated.training_set,
+        objective=rated.objective.learn,
+        begin=rated.objective.prepare,
+        begin_phase="asking the live adapter about rated answers",
+        scores=lambda base, model, recipe: {"thumbs": rated.rewards(base, model, recipe)},
+    )
 
 
 def prepare_preference_set(
@@ -119,13 +141,12 @@ def prepare_preference_set(
 def preference_recipe(settings: Settings, run: Run, answers: int, parent: Adapter) -> Recipe:
     """The parent's shape, a small rate and few passes, changed by what people asked for."""
     tiny = count_parameters(settings.base.path) < TINY_BASE
-    values, asked = TINY if tiny else USUAL, search_space.overrides(run.recipe)
+    values = (TINY if tiny else USUAL) | {methods.KEY: run.method}
+    asked = search_space.overrides(run.recipe)
     usual = choose_recipe(settings, replace(run, recipe=values), answers, parent)
     recipe = choose_recipe(settings, replace(run, recipe=values | asked), answers, parent)
-    for key in ("packing", "find_rate"):
-        if getattr(recipe, key):
-            raise Invalid(f"{key} is for runs on pairs, not for one on rated answers.")
-    why = f"{answers} rated answers: KTO on from {parent.name}, a small rate, few passes."
+    name = run.method.upper()
+    why = f"{answers} rated answers: {name} from {parent.name}, with a small rate and few passes."
     return recipe.model_copy(update={"why": why + asked_for(recipe, usual, asked)})
 
 

@@ -25,6 +25,7 @@ from data.experiments import decisions, experiments, policies, testers
 from data.people import roles as granted
 from data.privacy import erasure
 from data.runs import runs
+from data.runs.methods import with_preferences
 from data.store.clock import now_us
 from data.store.db import sqlite3
 from data.store.errors import Conflict, Invalid, UnderstudyError
@@ -161,7 +162,8 @@ def _retrain(
     """Queue a run; the message in the channel follows it to its end
     (`bot/slack/handlers/run_follower.py`)."""
     domain = where.domain(db, command.domain)
-    run = admin.retrain(db, domain, who, full=command.full, preferences=command.preferences)
+    recipe = with_preferences(None, command.preferences)
+    run = admin.retrain(db, domain, who, full=command.full, recipe=recipe)
     return CommandResult(run_message.shown(Followed(run)), "channel", run.id)
 
 
@@ -205,9 +207,8 @@ def show(
             return reports.run_list(runs.recent(db, domain_or_none, limit=reports.MOST_RUNS))
         case commands.PlanRetrain():
             domain = where.domain(db, command.domain)
-            planned = retrain_plan.plan(
-                db, settings, domain, full=command.full, thumbs=command.preferences
-            )
+            recipe = with_preferences(None, command.preferences)
+            planned = retrain_plan.plan(db, settings, domain, full=command.full, overrides=recipe)
             return reports.planned(planned)
         case commands.ShowComparison():
             return _results(db, experiments.latest(db, where.domain(db, command.domain)))

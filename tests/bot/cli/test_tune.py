@@ -15,7 +15,7 @@ from data.config.settings import ServingSettings
 from data.runs import runs
 from data.store.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
-from tuning.worker import worker
+from tuning import child_process
 
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
 
@@ -23,7 +23,8 @@ GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
 @pytest.fixture(autouse=True)
 def child(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small program in place of the tuning that a worker starts."""
-    monkeypatch.setattr(worker, "CHILD", (sys.executable, "-c", "raise SystemExit('done here')"))
+    program = (sys.executable, "-c", "raise SystemExit('done here')")
+    monkeypatch.setattr(child_process, "PROGRAM", program)
     monkeypatch.setattr(tune, "WORKER_GRACE_S", 0.0)
 
 
@@ -200,3 +201,27 @@ def test_a_dry_run_tells_of_a_search(run: Run) -> None:
     result = run("tune", "art", "--dry-run", "--sweep", "rate=1e-4,2e-4", "--folds", "2")
 
     assert (result.exit_code, "It would train 4 times to choose" in result.output) == (0, True)
+
+
+@pytest.mark.usefixtures("taught")
+@pytest.mark.parametrize(
+    "asked", [("--method", "kto"), ("--preferences",), ("--set", "method=kto")]
+)
+def test_a_method_is_chosen_by_name_by_its_older_flag_or_in_the_recipe(
+    run: Run, store: Store, asked: tuple[str, ...]
+) -> None:
+    adapter = make_adapter(store, "art", 1)
+    with store.write() as db:
+        registry.promote(db, adapter, "ann")
+
+    refused = run("tune", "art", *asked, "--no-wait")
+
+    assert "learning from thumbs takes at least 4 of each" in refused.output
+    assert "ask for one of the two" in run("tune", "art", *asked, "--full", "--no-wait").output
+
+
+@pytest.mark.usefixtures("taught")
+def test_the_older_flag_and_another_method_are_refused(run: Run) -> None:
+    refused = run("tune", "art", "--method", "sft", "--preferences", "--no-wait")
+
+    assert "the recipe asks for sft: ask for one of the two" in refused.output

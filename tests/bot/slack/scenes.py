@@ -155,7 +155,7 @@ def _commands(db: Database) -> list[Scene]:
         ("dry-run", "`/understudy retrain --dry-run`", "to reviewers and admins",
          reports.planned(retrain_plan.plan(db, settings, domain))),
         ("dry-run-preferences", "`/understudy retrain --preferences --dry-run`", "the same",
-         reports.planned(retrain_plan.plan(db, settings, domain, thumbs=True))),
+         reports.planned(retrain_plan.plan(db, settings, domain, overrides={"method": "kto"}))),
         ("ab-status", "`/understudy ab status`", "to reviewers and admins",
          comparison_reports.comparison(running, stats.compute_results(db, running))),
         ("ab-decisions", "`/understudy ab decisions`", "to reviewers and admins",

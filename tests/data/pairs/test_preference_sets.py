@@ -36,7 +36,7 @@ def rated(db: Database, domain: Domain, liked: int, disliked: int) -> list[str]:
 
 def asked(db: Database, domain: Domain) -> runs.Run:
     given.adapter(db, domain, "live")
-    return runs.request_from_thumbs(db, domain, "cli:ann")
+    return runs.request(db, domain, "cli:ann", recipe={"method": "kto"})
 
 
 def test_a_run_learns_from_the_answers_that_were_rated_when_it_began(
@@ -68,7 +68,7 @@ def test_thumbs_of_one_kind_teach_nothing(
 def test_without_a_live_adapter_there_is_nothing_to_improve(db: Database, domain: Domain) -> None:
     rated(db, domain, 4, 4)
     with pytest.raises(Conflict, match="no live adapter"):
-        runs.request_from_thumbs(db, domain, "cli:ann")
+        runs.request(db, domain, "cli:ann", recipe={"method": "kto"})
 
 
 def test_the_majority_of_a_thread_counts_once(db: Database, domain: Domain) -> None:

@@ -27,11 +27,12 @@ PLAIN: dict[str, Any] = {
     "warmup_share": 0.0, "quantization": "none",
 }  # fmt: skip
 ELSEWHERE = {  # shown in a test of its own
+    "method": "test_preference_run.py: a run on rated answers",
     "dora": "test_recipe.py: refused",
     "packing": "test_packing.py: the same loss and gradients, in fewer tokens",
     "loss_turns": "test_examples.py: which answers carry loss",
-    "max_length": "test_examples.py, test_lesson.py: longer pairs are refused",
-    "patience": "test_train.py: ends a run",
+    "max_length": "test_examples.py, test_training_set.py: longer pairs are refused",
+    "patience": "test_loop.py: ends a run",
     "why": "cannot be set",
 }
 Show = Callable[["Bench"], None]

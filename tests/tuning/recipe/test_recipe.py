@@ -124,9 +124,9 @@ def test_what_may_be_the_parents_shape_is_not_refused(asked: dict[str, object]) 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"lr": 1e-4}, "has no 'lr'. Did you mean learning_rate? It has rank, alpha"),
+        ({"lr": 1e-4}, "has no 'lr'. Did you mean learning_rate? It has method, rank, alpha"),
         ({"epoch": 3}, "has no 'epoch'. Did you mean epochs? It has"),
-        ({"xyzzy": 3}, "has no 'xyzzy'. It has rank"),
+        ({"xyzzy": 3}, "has no 'xyzzy'. It has method, rank"),
         ({"rank": "many"}, "rank cannot be 'many'"),
         ({"dropout": 1.5}, "dropout cannot be 1.5"),
         ({"learning_rate": float("nan")}, "learning_rate cannot be nan"),

@@ -111,3 +111,8 @@ def test_auto_asks_for_a_rate_to_be_found() -> None:
 
     assert (chosen.find_rate, chosen.learning_rate) == (True, 2e-4)
     assert recipe.parse("lr", "auto") == "auto"
+
+
+def test_the_method_cannot_be_swept() -> None:
+    with pytest.raises(Invalid, match="method cannot be swept"):
+        search_space.check({"sweep": {"method": ["sft", "kto"]}})

@@ -190,7 +190,7 @@ def test_a_search_on_rated_answers_is_refused(
     with store.write() as db:
         dataset = datasets.freeze(db, domain)
 
-    with pytest.raises(Invalid, match="for runs on pairs"):
+    with pytest.raises(Invalid, match="sweep cannot be used with the method kto"):
         tuning_trials.run_search(
             store, settings, RunInputs(replace(run, learns="preferences"), domain, dataset, None)
         )

@@ -18,7 +18,7 @@ from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import add, parent_of
 from tuning.data.examples import prompt_ids
 from tuning.data.run_inputs import RunInputs
-from tuning.training import preference_set
+from tuning.training import methods, preference_set
 from tuning.training.preference_set import PreferenceSet
 
 
@@ -77,7 +77,7 @@ def thumbs(
     **recipe: Any,
 ) -> PreferenceSet:
     with store.write() as db:
-        run = runs.request_from_thumbs(db, domain, "ann", recipe)
+        run = runs.request(db, domain, "ann", recipe={"method": "kto", **recipe})
         preference_sets.freeze(db, run.id, domain)
         dataset = datasets.freeze(db, domain)
     return preference_set.prepare_preference_set(
@@ -99,7 +99,7 @@ def test_liked_and_disliked_answers_are_learned_as_they_were_asked_for(
     assert not made.held_out
     assert list(made.training_set.epoch(0)) == list(made.objective.liked)
     assert made.training_set.recipe.rank == 8  # the parent's
-    assert "8 rated answers: KTO on from helpdesk@1" in made.training_set.recipe.why
+    assert "8 rated answers: KTO from helpdesk@1, with a small rate" in made.training_set.recipe.why
 
 
 def test_an_answer_that_was_asked_for_with_other_words_is_left_out(
@@ -195,7 +195,9 @@ def test_only_values_of_the_recipe_are_named_as_asked_for(
         store, settings, domain, tokenizer, live, epochs=2, rank=8, accept_licence="mit"
     )  # fmt: skip
 
-    assert made.training_set.recipe.why.endswith("a small rate, few passes. Asked for: epochs=2.")
+    assert made.training_set.recipe.why.endswith(
+        "with a small rate and few passes. Asked for: epochs=2."
+    )
 
 
 def test_what_is_only_for_pairs_is_refused(
@@ -205,5 +207,10 @@ def test_what_is_only_for_pairs_is_refused(
         rated(store, domain, tokenizer, f"Good {number}?", up=True)
         rated(store, domain, tokenizer, f"Bad {number}?", up=False)
 
-    with pytest.raises(Invalid, match="packing is for runs on pairs"):
-        thumbs(store, settings, domain, tokenizer, live, packing=True)
+    with store.write() as db:
+        recipe = {"method": "kto", "packing": True}
+        run = runs.request(db, domain, "ann", recipe=recipe)
+        inputs = RunInputs(run, domain, datasets.freeze(db, domain), live)
+
+    with pytest.raises(Invalid, match="packing cannot be used with the method kto"):
+        methods.set_up(store.db, settings, inputs, tokenizer)

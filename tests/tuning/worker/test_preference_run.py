@@ -37,7 +37,8 @@ def test_a_run_on_thumbs_makes_a_candidate_that_has_learned_no_new_pair(
         rated(store, domain, tokenizer, f"Bad {number}?", up=False)
     teach(store, domain, 1, start=90)  # a pair that only a run on pairs learns
     with store.write() as db:
-        asked = runs.request_from_thumbs(db, domain, "ann", {"learning_rate": 1e-3, "epochs": 2.0})
+        recipe = {"method": "kto", "learning_rate": 1e-3, "epochs": 2.0}
+        asked = runs.request(db, domain, "ann", recipe=recipe)
         runs.claim(db, "w1")
 
     assert execute_run(store, settings, asked.id) == ExitCode.DONE
@@ -46,7 +47,8 @@ def test_a_run_on_thumbs_makes_a_candidate_that_has_learned_no_new_pair(
     made = registry.by_id(store.db, done.adapter_id or 0)
     assert (done.state, made.parent_id) == ("done", parent.id)
     assert made.dataset_id == parent.dataset_id
-    assert made.recipe["learning_rate"] == 1e-3
+    assert (made.recipe["method"], made.recipe["learning_rate"]) == ("kto", 1e-3)
+    assert "method" not in made.recipe["why"]
     assert made.scores["thumbs"]["trained"]["answers"] == 12
     assert made.scores["thumbs"]["trained"]["right"] > 0.5
     assert pairs.new_since(store.db, domain, made.dataset_id) == 1

@@ -1,0 +1,42 @@
+"""What a tuning method prepares before training: its training set and its objective."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlite_utils import Database
+
+from data.config.settings import Settings
+from tuning.data.run_inputs import RunInputs
+from tuning.data.training_set import Fold, TrainingSet
+from tuning.model.base_model import Base
+from tuning.recipe.recipe import Recipe
+from tuning.training.loop import Objective
+
+
+@dataclass(frozen=True)
+class MethodSetup:
+    """A training set, and how a method learns from it."""
+
+    training_set: TrainingSet
+    objective: Objective | None = None  # None: cross entropy on the labelled tokens
+    begin: Callable[[Base, Any, Recipe], None] | None = None  # called before the first step
+    begin_phase: str = ""  # the phase of the run while `begin` works
+    scores: Callable[[Base, Any, Recipe], dict[str, Any]] | None = None  # kept with the adapter
+
+
+class SetUpMethod(Protocol):
+    """Prepares a method. `fold` and `found` are those of a search: the part of the pairs that a
+    trial holds out, and recipe values that were chosen. Raises Invalid when there is nothing to
+    learn."""
+
+    def __call__(
+        self,
+        db: Database,
+        settings: Settings,
+        inputs: RunInputs,
+        tokenizer: Any,
+        *,
+        fold: Fold | None = None,
+        found: Mapping[str, Any] | None = None,
+    ) -> MethodSetup: ...
