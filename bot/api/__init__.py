@@ -1,25 +1,22 @@
-"""The HTTP API: OpenAI-compatible routes and the admin routes, one noun of `/v1` a file.
+"""The HTTP API: OpenAI-compatible routes and admin routes, with one module for each resource.
 
-- `adapters`: `/v1/adapters`: what there is, and moving the live mark
-- `answers`: `POST /v1/chat/answers`: an answer, or two blinded ones to choose from
-- `auth`: who is asking over HTTP: API keys by role, and browser sessions for the page at `/`
-- `completion_request`: what `POST /v1/chat/completions` accepts: an allow-list of OpenAI's fields
-- `completions`: `POST /v1/chat/completions`: OpenAI's call, as one bare ASGI route
-- `domain_field`: how requests name a domain
-- `experiments`: `/v1/experiments`: start a comparison, widen it, see its results and decisions,
-  stop it
-- `feedback`: `POST /v1/feedback`: a thumb, a reason, a better answer, whether it helped, which of
-  two is best
-- `health`: `/health` for whoever decides on restarts and traffic, `/metrics` for Prometheus
-- `middleware`: the outermost layer of HTTP: what holds for every request, whatever route answers it
-- `models`: `/v1/models`: the names a caller may put into `model`
-- `pairs`: `/v1/pairs`: what waits for review, and deciding on it
-- `policies`: `/v1/policies`: what may be decided about comparisons without a person, and who is in
-  none
-- `privacy`: `/v1/people/me` and `/web/me`: what there is of who asks, to see, take along or forget
-- `problems`: errors as HTTP: one status and one OpenAI-shaped body for everything that can go wrong
-- `raters`: `/v1/voters`: whose votes do not count and why; admins quarantine and release
-- `relay`: passing an answer on, as it is written, to a caller who may leave at any moment
-- `runs`: `/v1/runs`: ask for a retrain, watch it, cancel it
-- `status`: `/v1/status`: everything at a glance, with what somebody should look at
+- `adapters`: `/v1/adapters`: list adapters, promote one, roll back
+- `answers`: `POST /v1/chat/answers`: one answer, or two blinded answers to choose from
+- `auth`: API keys by role, and browser sessions for the web chat
+- `completion_request`: the fields that `POST /v1/chat/completions` accepts
+- `completions`: `POST /v1/chat/completions`, compatible with OpenAI's API
+- `domain_field`: the `domain` field of requests
+- `experiments`: `/v1/experiments`: start, ramp, read and stop comparisons
+- `feedback`: `POST /v1/feedback`: ratings, reasons, corrections and preferences
+- `health`: `/health` for orchestrators and load balancers, `/metrics` for Prometheus
+- `middleware`: the outermost HTTP layer: request ids, security headers, body limit, error responses
+- `models`: `/v1/models`: the valid values of `model`
+- `pairs`: `/v1/pairs`: list and review pairs
+- `policies`: `/v1/policies`: automatic decisions about comparisons, and the holdout
+- `privacy`: `/v1/people/me` and `/web/me`: the caller's own data: show, export, erase
+- `problems`: the HTTP status and the OpenAI-compatible body of every error
+- `raters`: `/v1/voters`: quarantine and release raters
+- `relay`: sends an answer while it is written, to a caller who may disconnect at any moment
+- `runs`: `/v1/runs`: queue, read and cancel tuning runs
+- `status`: `/v1/status`: the state of every domain and engine, with alerts
 """

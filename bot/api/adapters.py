@@ -1,4 +1,4 @@
-"""`/v1/adapters`: what there is, and moving the live mark."""
+"""`/v1/adapters`: list adapters, promote one, roll back."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -33,8 +33,8 @@ async def list_adapters(request: Request, domain: DomainName | None = None) -> d
 
     def find(db: Database) -> list[dict[str, Any]]:
         only = domain_of(db, domain) if domain else None
-        held = placements.loaded(db)
-        return [_shown(a) | {"loaded": a.id in held} for a in registry.list_adapters(db, only)]
+        loaded = placements.loaded(db)
+        return [_as_json(a) | {"loaded": a.id in loaded} for a in registry.list_adapters(db, only)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -62,7 +62,7 @@ async def promote(
         domain = domains.by_id(db, registry.get(db, name).domain_id)
         return admin.promote(db, domain, name, auth.person(key))
 
-    return _shown(await service.store.submit(move))
+    return _as_json(await service.store.submit(move))
 
 
 class AcceptRequest(BaseModel):
@@ -90,7 +90,7 @@ async def accept(
     def overrule(db: Database) -> Adapter:
         return registry.accept(db, registry.get(db, name), auth.person(key), given.reason)
 
-    return _shown(await service.store.submit(overrule))
+    return _as_json(await service.store.submit(overrule))
 
 
 @router.post(
@@ -114,5 +114,5 @@ async def roll_back(
     return {"domain": domain, "live": now.name if now else f"{domain}@base"}
 
 
-def _shown(adapter: Adapter) -> dict[str, Any]:
+def _as_json(adapter: Adapter) -> dict[str, Any]:
     return {"object": "adapter", "name": adapter.name} | asdict(adapter)

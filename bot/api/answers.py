@@ -1,8 +1,8 @@
-"""`POST /v1/chat/answers`: an answer, or two blinded ones to choose from.
+"""`POST /v1/chat/answers`: one answer, or two blinded answers to choose from.
 
-The request is that of `/v1/chat/completions`, without streaming. Where a comparison asks for it,
-another variant answers beside the caller's own, and nothing says whose answer is whose until
-`POST /v1/feedback` with `prefer` has chosen.
+The request is the same as for `/v1/chat/completions`, without streaming. If the running comparison
+asks for a preference, the response has a second answer from another variant, and neither answer
+names its adapter. The caller reports the choice with `prefer` in `POST /v1/feedback`.
 """
 
 import logging
@@ -46,25 +46,26 @@ class Answers:
             secret = auth.bearer(Headers(scope=scope))
             request, ask = await self._completions.understand(secret, await relay.body(receive))
             if request.stream:
-                raise BadField("stream", "Two answers are not streamed; leave 'stream' out.")
+                raise BadField("stream", "Answers here are not streamed; omit 'stream'.")
             service = self._service
             turns = service.settings.bot.history_turns
-            found = await relay.unless_gone(
+            answers = await relay.unless_disconnected(
                 receive, side_by_side.answer(service.chat, service.store, ask, turns)
             )
-            await _send(send, {"object": "list", "data": [_shown(a, found) for a in found]})
-        except relay.CallerGone:
-            log.info("The caller left before the answers were complete")
+            blinded = len(answers) > 1
+            await _send(send, {"object": "list", "data": [_as_json(a, blinded) for a in answers]})
+        except relay.CallerDisconnected:
+            log.info("The caller disconnected before the answers were complete")
 
 
-def _shown(answer: BlindedAnswer, among: list[BlindedAnswer]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
-    if len(among) == 1:
-        shown["adapter"] = answer.started.adapter
-    return shown
+def _as_json(answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
+    if not blinded:
+        body["adapter"] = answer.started.adapter
+    return body
 
 
-async def _send(send: Send, given: dict[str, Any]) -> None:
+async def _send(send: Send, body: dict[str, Any]) -> None:
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": orjson.dumps(given)})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})

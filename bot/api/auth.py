@@ -1,8 +1,8 @@
-"""Who is asking over HTTP: API keys by role, and browser sessions for the page at `/`.
+"""Authentication over HTTP: API keys by role, and browser sessions for the web chat at `/`.
 
-A key is looked up for every request, so a revoked one stops working at once; the look-up is one
-indexed row. A browser session is a random cookie that nobody else can know. The store only ever
-sees its digest, so who can read the store cannot act as a session.
+Every request looks its key up, so a revoked key stops working immediately; the look-up reads one
+indexed row. A browser session is a random cookie that cannot be guessed. The store holds only its
+digest, so reading the store does not reveal a usable session.
 """
 
 import hashlib
@@ -26,47 +26,50 @@ YEAR_S = 365 * 24 * 3600
 
 
 class Unauthorized(Forbidden):
-    """No key, or one that does not work: HTTP 401."""
+    """The key is missing or invalid: HTTP 401."""
 
 
 def bearer(headers: Mapping[str, str]) -> str:
-    """The secret of `Authorization: Bearer …`. Raises Unauthorized when there is none."""
+    """The secret in `Authorization: Bearer …`. Raises Unauthorized when there is none."""
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthorized(
-            "An API key is needed: send `Authorization: Bearer KEY`. "
-            "`understudy keys create NAME` makes one."
+            "An API key is required: send `Authorization: Bearer KEY`. "
+            "Create a key with `understudy keys create NAME`."
         )
     return secret.strip()
 
 
 def verify(db: Database, secret: str, role: Role = "member") -> Key:
-    """The key of a secret. Raises Unauthorized, or Forbidden when it may do less than `role`."""
+    """The key that belongs to a secret. Raises Unauthorized when there is none, and Forbidden when
+    its role is below `role`."""
     key = keys.verify(db, secret)
     if key is None:
-        raise Unauthorized("That API key is unknown or was revoked.")
+        raise Unauthorized("This API key is unknown or has been revoked.")
     if not allows(key, role):
-        raise Forbidden(f"This needs a key of role {role}; {key.name!r} is a {key.role}'s.")
+        raise Forbidden(
+            f"This requires a key with the role {role}; {key.name!r} has the role {key.role}."
+        )
     return key
 
 
 def allows(key: Key, role: Role) -> bool:
-    """member < reviewer < admin."""
+    """Whether a key has at least this role: member < reviewer < admin."""
     return ROLES.index(key.role) >= ROLES.index(role)
 
 
 def person(key: Key, user: str | None = None) -> str:
-    """The person a caller speaks for: the key's `user` of that name, or the key itself."""
+    """The person behind a request: the key's `user` of that name, or the key itself."""
     return f"http:{key.id}/{user}" if user else f"http:{key.id}"
 
 
 def speaks_for(key: Key, someone: str) -> bool:
-    """Whether `someone` is a person of this key's."""
+    """Whether `someone` is the key itself or one of its users."""
     return someone == f"http:{key.id}" or someone.startswith(f"http:{key.id}/")
 
 
 def require(role: Role) -> Callable[[Request], Awaitable[Key]]:
-    """A FastAPI dependency: the request's key, of at least that role."""
+    """A FastAPI dependency that returns the request's key and requires at least this role."""
 
     async def dependency(request: Request) -> Key:
         service: Service = request.app.state.service
@@ -84,16 +87,17 @@ admin = require("admin")
 async def visitor(request: Request) -> str:
     """The person behind a browser's request to `/web/…`: `web:SESSION`.
 
-    Raises Unauthorized without a session, Forbidden when another site's page sent it."""
+    Raises Unauthorized without a session, and Forbidden when a page of another site sent the
+    request."""
     _same_origin(request)
     token = request.cookies.get(COOKIE, "")
     if not SESSION.fullmatch(token):
-        raise Unauthorized("This page has no session any more. Reload it.")
+        raise Unauthorized("This page has no session. Reload it.")
     return f"web:{hashlib.sha256(token.encode()).hexdigest()[:24]}"
 
 
 def begin_session(request: Request, response: Response) -> None:
-    """Give the browser a session, unless it has one."""
+    """Give the browser a session cookie, unless it has one."""
     if SESSION.fullmatch(request.cookies.get(COOKIE, "")):
         return
     https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
@@ -108,9 +112,9 @@ def begin_session(request: Request, response: Response) -> None:
 
 
 def _same_origin(request: Request) -> None:
-    """Browsers say where a request comes from; only our own pages may use a session."""
+    """Only this service's own pages may use a session; browsers report a request's origin."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
     if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != host):
-        raise Forbidden("Only the page of this service may do that.")
+        raise Forbidden("Only this service's own pages may send this request.")

@@ -1,7 +1,7 @@
-"""What `POST /v1/chat/completions` accepts: an allow-list of OpenAI's fields.
+"""The fields that `POST /v1/chat/completions` accepts: an allow-list of OpenAI's fields.
 
-A field that would change the answer and is not honoured is refused by name, never ignored. `null`
-means the same as absent, as clients send it.
+A field that would change the answer but is not supported is refused by name, never ignored. `null`
+means the same as an absent field, because some clients send it.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ Word = Annotated[str, Field(max_length=MAX_USER)]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class TextPart(Strict):
+class TextPart(StrictModel):
     type: Literal["text"]
     text: str
 
 
 def _joined(content: Any) -> Any:
-    """Content given as parts of type text, as one string."""
+    """Join content that consists of text parts into one string."""
     if not isinstance(content, list):
         return content
     parts = []
@@ -43,26 +43,26 @@ def _joined(content: Any) -> Any:
 
 
 def _listed(stop: Any) -> Any:
-    """One stop string is a list of one."""
+    """Turn a single stop string into a list."""
     return [stop] if isinstance(stop, str) else stop
 
 
-class ChatMessage(Strict):
+class ChatMessage(StrictModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_joined)]
     name: Word | None = Field(default=None, description="Accepted and not used; see `user`.")
 
 
-class StreamOptions(Strict):
+class StreamOptions(StrictModel):
     include_usage: bool = Field(default=False, description="Send the token counts last.")
     include_obfuscation: bool = Field(default=False, description="Accepted and not used.")
 
 
-class ResponseFormat(Strict):
+class ResponseFormat(StrictModel):
     type: Literal["text"]
 
 
-class ChatRequest(Strict):
+class ChatRequest(StrictModel):
     model: Annotated[str, Field(max_length=100)] = Field(
         description="A domain, such as `travel`: the comparison or the live adapter answers. Or "
         "`travel@3` (that version) or `travel@base` (the base model without an adapter)."
@@ -113,15 +113,15 @@ class ChatRequest(Strict):
 
 @dataclass(frozen=True)
 class CompletionQuestion:
-    """The messages of a request, as the flow of a message wants them."""
+    """The messages of a request, split into question, history and system prompt."""
 
     text: str
     history: tuple[Message, ...]
-    system: str | None  # None: the domain's own
+    system: str | None  # None: the domain's system prompt
 
 
 def parse(body: bytes) -> ChatRequest:
-    """Read a request. Raises Invalid, or BadField naming the field."""
+    """Parse a request. Raises Invalid, or BadField with the name of the wrong field."""
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -136,7 +136,7 @@ def parse(body: bytes) -> ChatRequest:
 
 
 def question(request: ChatRequest) -> CompletionQuestion:
-    """The last message asks; what came before is history. Raises BadField."""
+    """Take the last message as the question and the earlier ones as history. Raises BadField."""
     *earlier, last = request.messages
     if last.role != "user":
         raise BadField("messages", "The last message must have the role 'user'.")
@@ -151,14 +151,14 @@ def question(request: ChatRequest) -> CompletionQuestion:
     return CompletionQuestion(last.content, history, "\n\n".join(system) if system else None)
 
 
-def sampling(request: ChatRequest, longest: int) -> dict[str, Any]:
-    """What the request says about sampling. More tokens than `longest` can never come, so a
-    greater limit is the same as that one."""
+def sampling(request: ChatRequest, context_tokens: int) -> dict[str, Any]:
+    """The sampling settings of the request. An answer cannot exceed `context_tokens`, so a larger
+    limit is lowered to it."""
     if request.stream_options is not None and not request.stream:
-        raise BadField("stream_options", "'stream_options' needs \"stream\": true.")
-    wanted = request.max_completion_tokens or request.max_tokens
-    given = {
-        "max_tokens": min(wanted, longest) if wanted else None,
+        raise BadField("stream_options", "'stream_options' requires \"stream\": true.")
+    limit = request.max_completion_tokens or request.max_tokens
+    settings = {
+        "max_tokens": min(limit, context_tokens) if limit else None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stop": tuple(request.stop) if request.stop else None,
@@ -166,11 +166,11 @@ def sampling(request: ChatRequest, longest: int) -> dict[str, Any]:
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
-    """The request and its messages, without the fields that are null."""
+    """The request and its messages without their null fields."""
     kept = {name: value for name, value in given.items() if value is not None}
     if isinstance(messages := kept.get("messages"), list):
         kept["messages"] = [

@@ -1,8 +1,8 @@
-"""`POST /v1/chat/completions`: OpenAI's call, as one bare ASGI route.
+"""`POST /v1/chat/completions`, compatible with OpenAI's API, as a plain ASGI route.
 
-The answer's `id` is the reply's id, which `POST /v1/feedback` takes; `understudy` beside it, and
-the header `X-Understudy-Adapter`, say which adapter answered, with `instead_of` and
-`X-Understudy-Instead-Of` when it stood in for one that could not.
+The `id` of the response is the reply id that `POST /v1/feedback` takes. The field `understudy` and
+the header `X-Understudy-Adapter` name the adapter that answered. If it was a fallback, `instead_of`
+and the header `X-Understudy-Instead-Of` name the adapter that should have answered.
 """
 
 import logging
@@ -52,14 +52,14 @@ class Completions:
             secret = auth.bearer(Headers(scope=scope))
             request, ask = await self.understand(secret, await relay.body(receive))
             if request.stream:
-                await relay.unless_gone(receive, self._stream(scope, send, request, ask))
+                await relay.unless_disconnected(receive, self._stream(scope, send, request, ask))
             else:
-                started, text, ended = await relay.unless_gone(
-                    receive, relay.whole(self._service.chat.answer(ask))
+                started, text, ended = await relay.unless_disconnected(
+                    receive, relay.complete_answer(self._service.chat.answer(ask))
                 )
-                await _send_whole(send, _completion(request, started, text, ended), started)
-        except relay.CallerGone:
-            log.info("The caller left before the answer was complete")
+                await _send_completion(send, _completion(request, started, text, ended), started)
+        except relay.CallerDisconnected:
+            log.info("The caller disconnected before the answer was complete")
 
     async def _stream(self, scope: Scope, send: Send, request: ChatRequest, ask: Ask) -> None:
         events = self._service.chat.answer(ask)
@@ -68,7 +68,8 @@ class Completions:
         await relay.stream(scope, send, events, Chunks(request.model, usage), limit_s)
 
     async def understand(self, secret: str, body: bytes) -> tuple[ChatRequest, Ask]:
-        """The request and what it asks. Whose key is wrong learns nothing else."""
+        """The parsed request and its question. An invalid key is reported before anything else, so
+        that it reveals nothing about the request."""
         fault: Invalid | None = None
         request: ChatRequest | None = None
         try:
@@ -83,25 +84,25 @@ class Completions:
         key, domain, pinned = await self._service.store.read(admit)
         if request is None or domain is None:
             raise fault or Invalid("The request cannot be understood.")
-        asked = completion_request.question(request)
+        question = completion_request.question(request)
         person = auth.person(key, request.user)
         reply_id = new_reply_id()
-        longest = self._service.settings.serving.max_model_len
+        context_tokens = self._service.settings.serving.max_model_len
         return request, Ask(
             person=person,
             thread=f"{person}/{reply_id}",  # callers send the whole conversation every time
-            text=asked.text,
+            text=question.text,
             domain=domain,
             pinned=pinned,
-            history=asked.history,
-            system=asked.system,
-            sampling=completion_request.sampling(request, longest),
+            history=question.history,
+            system=question.system,
+            sampling=completion_request.sampling(request, context_tokens),
             reply_id=reply_id,
         )
 
 
 class Chunks:
-    """Server-sent events of `chat.completion.chunk`. All but the text is encoded once."""
+    """Encodes `chat.completion.chunk` events. Everything except the text is encoded only once."""
 
     content_type = b"text/event-stream; charset=utf-8"
 
@@ -138,7 +139,7 @@ class Chunks:
         return b"".join([*parts, b"data: [DONE]\n\n"])
 
     def error(self, problem: Problem) -> bytes:
-        """The last event of an answer that broke off; no `[DONE]` follows."""
+        """The last event of an interrupted answer; no `[DONE]` follows."""
         return b"data: " + problem.body() + b"\n\n"
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
@@ -185,12 +186,12 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-async def _send_whole(send: Send, completion: dict[str, Any], started: Started) -> None:
+async def _send_completion(send: Send, completion: dict[str, Any], started: Started) -> None:
     body = orjson.dumps(completion)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        *relay.who_answered(started),
+        *relay.adapter_headers(started),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""How requests name a domain."""
+"""The `domain` field of requests."""
 
 from typing import Annotated
 
@@ -12,5 +12,5 @@ DomainName = Annotated[str, Field(max_length=32, description="The name of a doma
 
 
 def domain_of(db: Database, name: str | None) -> Domain:
-    """The domain of that name, or the default one. Raises NotFound."""
+    """The domain with this name, or the default domain. Raises NotFound."""
     return domains.default(db) if name is None else domains.get(db, name)

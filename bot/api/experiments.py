@@ -1,4 +1,4 @@
-"""`/v1/experiments`: start a comparison, widen it, see its results and decisions, stop it."""
+"""`/v1/experiments`: start, ramp, read and stop comparisons."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ class VariantRequest(RequestModel):
 
 
 class StartExperimentRequest(RequestModel):
-    """Two adapters as `a` and `b`, or any number of `sides`; the first is the control."""
+    """Two adapters as `a` and `b`, or two or more variants as `sides`; the first is the control."""
 
     domain: DomainName | None = Field(default=None, description="Default: the default domain.")
     a: Name | None = Field(
@@ -84,23 +84,24 @@ class StartExperimentRequest(RequestModel):
     )
 
     @model_validator(mode="after")
-    def _names_its_sides(self) -> "StartExperimentRequest":
+    def _names_its_variants(self) -> "StartExperimentRequest":
         two = self.a is not None and self.b is not None
         if two == (self.sides is not None):
-            raise ValueError("name the two sides by 'a' and 'b', or any number by 'sides'")
+            raise ValueError("name the variants with both 'a' and 'b', or with 'sides'")
         return self
 
     @property
-    def arms(self) -> list[VariantRequest]:
+    def variants(self) -> list[VariantRequest]:
         return self.sides or [VariantRequest(adapter=name) for name in (self.a, self.b) if name]
 
     @property
     def plan(self) -> ExperimentPlan:
-        arms = dict(zip(LABELS, self.arms, strict=False))
+        by_label = dict(zip(LABELS, self.variants, strict=False))
+        prompts = {label: v.system_prompt for label, v in by_label.items()}
         return ExperimentPlan(
             share=self.share,
-            prompts={k: s.system_prompt for k, s in arms.items() if s.system_prompt is not None},
-            sampling={label: s.sampling for label, s in arms.items() if s.sampling},
+            prompts={label: text for label, text in prompts.items() if text is not None},
+            sampling={label: v.sampling for label, v in by_label.items() if v.sampling},
             pairwise=self.pairwise,
             adaptive=self.adaptive,
             fresh=self.fresh,
@@ -135,7 +136,7 @@ async def list_experiments(request: Request, domain: DomainName | None = None) -
 
     def find(db: Database) -> list[dict[str, Any]]:
         only = domain_of(db, domain) if domain else None
-        return [_shown(e) for e in experiments.list_experiments(db, only)]
+        return [_as_json(e) for e in experiments.list_experiments(db, only)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -161,10 +162,10 @@ async def start(
     service: Service = request.app.state.service
 
     def begin(db: Database) -> Experiment:
-        domain, names = domain_of(db, given.domain), [s.adapter for s in given.arms]
+        domain, names = domain_of(db, given.domain), [v.adapter for v in given.variants]
         return comparisons.begin(db, domain, names, auth.person(key), given.plan)
 
-    return _shown(await service.store.submit(begin))
+    return _as_json(await service.store.submit(begin))
 
 
 @router.get(
@@ -179,7 +180,7 @@ async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         experiment = experiments.get(db, experiment_id)
-        return _shown(experiment) | {"results": asdict(stats.compute_results(db, experiment))}
+        return _as_json(experiment) | {"results": asdict(stats.compute_results(db, experiment))}
 
     return await service.store.read(find)
 
@@ -235,10 +236,10 @@ async def ramp(
     """Give more people a candidate. The share can only grow; nobody who was answered is moved."""
     service: Service = request.app.state.service
 
-    def widen(db: Database) -> Experiment:
+    def change(db: Database) -> Experiment:
         return ramps.ramp(db, _running(db, experiment_id), given.share, auth.person(key))
 
-    return _shown(await service.store.submit(widen))
+    return _as_json(await service.store.submit(change))
 
 
 @router.post(
@@ -286,16 +287,16 @@ async def stop(
         domain = domains.by_id(db, experiment.domain_id)
         return comparisons.stop(db, domain, auth.person(key))
 
-    return _shown(await service.store.submit(end))
+    return _as_json(await service.store.submit(end))
 
 
 def _running(db: Database, experiment_id: int) -> Experiment:
-    """Raises NotFound, or Conflict for one that was stopped."""
+    """The experiment. Raises NotFound, or Conflict when it has been stopped."""
     experiment = experiments.get(db, experiment_id)
     if experiment.state != "running":
-        raise Conflict(f"Experiment {experiment_id} has been stopped already.")
+        raise Conflict(f"Experiment {experiment_id} has already been stopped.")
     return experiment
 
 
-def _shown(experiment: Experiment) -> dict[str, Any]:
+def _as_json(experiment: Experiment) -> dict[str, Any]:
     return {"object": "experiment"} | experiments.public(experiment)

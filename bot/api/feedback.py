@@ -1,7 +1,7 @@
-"""`POST /v1/feedback`: a thumb, a reason, a better answer, whether it helped, which of two is best.
+"""`POST /v1/feedback`: ratings, reasons, corrections and preferences.
 
-All that one call says is stored together or not at all. A member's key judges the replies that
-its own people asked for; a reviewer's judges any.
+Each call is stored completely or not at all. A member's key may rate the replies to its own users;
+a reviewer's key may rate any reply.
 """
 
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ router = APIRouter(tags=["Feedback"])
 
 
 class FeedbackRequest(BaseModel):
-    """What one person says about one reply."""
+    """One person's feedback on one reply."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,15 +47,17 @@ class FeedbackRequest(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _says_something(self) -> "FeedbackRequest":
+    def _has_feedback(self) -> "FeedbackRequest":
         given = (self.thumb, self.reason, self.correction, self.helped, self.prefer)
         if all(part is None for part in given):
-            raise ValueError("give a thumb, a reason or a correction, 'helped' or 'prefer'")
+            raise ValueError(
+                "give at least one of 'thumb', 'reason', 'correction', 'helped' and 'prefer'"
+            )
         return self
 
 
 class KeyFeedbackRequest(FeedbackRequest):
-    """As it comes over the API, where `id` of the completion is the reply's id."""
+    """Feedback over the API, which names the reply by `reply_id` or by the completion's `id`."""
 
     reply_id: Annotated[str, Field(max_length=100)] | None = Field(
         default=None, description="The `id` of the answer. Give either this or `id`."
@@ -70,7 +72,7 @@ class KeyFeedbackRequest(FeedbackRequest):
     @model_validator(mode="after")
     def _names_a_reply(self) -> "KeyFeedbackRequest":
         if (self.reply_id is None) == (self.id is None):
-            raise ValueError("name the reply, by 'reply_id' or by 'id'")
+            raise ValueError("name the reply with either 'reply_id' or 'id'")
         return self
 
 
@@ -88,7 +90,7 @@ class KeyFeedbackRequest(FeedbackRequest):
         409: {"description": "The answer failed, or is still being written."},
     },
 )
-async def judge(
+async def give_feedback(
     request: Request, given: KeyFeedbackRequest, key: Annotated[Key, Depends(auth.member)]
 ) -> dict[str, Any]:
     """Give feedback on an answer: a rating, a reason, a correction, or a preference.
@@ -102,16 +104,17 @@ async def judge(
         asked_by = conversations.reply(db, reply_id).person
         own = auth.speaks_for(key, asked_by)
         if not own and not auth.allows(key, "reviewer"):
-            raise Forbidden("That answer was given to somebody else.")
-        judge = asked_by if own and not given.user else auth.person(key, given.user)
-        return store(db, reply_id, judge, given)
+            raise Forbidden("This answer was given to somebody else.")
+        rater = asked_by if own and not given.user else auth.person(key, given.user)
+        return store(db, reply_id, rater, given)
 
     return await service.store.submit(write)
 
 
 def store(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> dict[str, Any]:
-    """Store a judgement; returns what stands now, with the pair that a correction became."""
-    _store_votes(db, reply_id, person, given)
+    """Store feedback; returns the feedback that now counts, and the id of the pair made from the
+    correction."""
+    _store_ratings(db, reply_id, person, given)
     if given.reason is not None:
         feedback.reason(db, reply_id, person, given.reason)
     if given.correction is not None:
@@ -128,7 +131,7 @@ def store(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> d
     }
 
 
-def _store_votes(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> None:
+def _store_ratings(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> None:
     if given.thumb == "none":
         feedback.withdraw(db, reply_id, person, "thumb")
     elif given.thumb is not None:
@@ -144,7 +147,7 @@ def _store_votes(db: Database, reply_id: str, person: str, given: FeedbackReques
 
 
 def _preferred(db: Database, reply_id: str, person: str) -> str | None:
-    """first, second, tie; None: shown alone, or not chosen yet."""
+    """first, second or tie; None if the answer was shown alone or nothing has been chosen yet."""
     if not rating_totals.in_a_pairing(db, reply_id):
         return None
     chosen = feedback.live(db, side_by_side.of_reply(db, reply_id).first_reply, person, "pairwise")

@@ -1,4 +1,4 @@
-"""`/health` for whoever decides on restarts and traffic, `/metrics` for Prometheus."""
+"""`/health` for orchestrators and load balancers, `/metrics` for Prometheus."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ async def metrics(request: Request) -> Response:
 def _missing(db: Database) -> list[str]:
     missing = []
     if not domains.list_domains(db):
-        missing.append("No domain: `understudy domains add NAME`.")
+        missing.append("There is no domain. Create one with `understudy domains add NAME`.")
     if not placements.ready_urls(db):
         states = [
             f"{r.name} is {'silent' if r.stale else r.state}" for r in placements.replicas(db)
@@ -68,7 +68,8 @@ def _missing(db: Database) -> list[str]:
 
 
 def _from_this_machine(request: Request) -> bool:
-    """A direct connection from loopback: through no proxy, and by no other site's name."""
+    """Whether a request came directly from loopback: not through a proxy, and not under the host
+    name of another site."""
     peer: Any = request.client
     name = request.headers.get("host", "").rsplit(":", 1)[0] or "localhost"
     direct = not any(header in request.headers for header in FORWARDED)

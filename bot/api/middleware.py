@@ -1,7 +1,7 @@
-"""The outermost layer of HTTP: what holds for every request, whatever route answers it.
+"""The outermost HTTP layer, for every request and route.
 
-A request id, security headers, a limit on the body, and an answer for what nobody expected. Plain
-ASGI, so that streams pass through untouched.
+It adds a request id and security headers, limits the body, and turns unexpected errors into
+responses. It is plain ASGI, so that streams pass through unchanged.
 """
 
 import logging
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.api import problems
-from bot.api.relay import CallerGone
+from bot.api.relay import CallerDisconnected
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,14 @@ NO_STORE = (b"cache-control", b"no-store")
 
 
 class TooLarge(HTTPException):
-    """The body is larger than any request of ours needs."""
+    """The body exceeds the limit."""
 
     def __init__(self) -> None:
-        super().__init__(413, f"The body is too large; at most {MAX_BODY:,} bytes are taken.")
+        super().__init__(413, f"The body is too large; the limit is {MAX_BODY:,} bytes.")
 
 
 class Edge:
-    """ASGI middleware around everything."""
+    """The ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,10 +54,10 @@ class Edge:
         response = _Response(send, request_id)
         try:
             await self._app(scope, _limited(scope, receive), response.send)
-        except CallerGone:
-            log.info("%s: the caller left", request_id)
+        except CallerDisconnected:
+            log.info("%s: the caller disconnected", request_id)
         except Exception as error:
-            if response.started:  # the connection is closed, so nobody takes it for a whole answer
+            if response.started:  # closes the connection, so the response cannot look complete
                 raise
             problem = problems.problem_of(error)
             if problem is None:
@@ -67,7 +67,7 @@ class Edge:
 
 
 class _Response:
-    """Adds the headers that every response has."""
+    """Adds the headers that every response carries."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.started = False
@@ -86,19 +86,19 @@ class _Response:
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that raises TooLarge once the body is, or is announced to be, too large."""
+    """A `receive` that raises TooLarge when the body, or its announced length, is too large."""
     announced: Any = next((v for n, v in scope["headers"] if n == b"content-length"), None)
     if announced is not None and announced.isdigit() and int(announced) <= MAX_BODY:
-        return receive  # the server holds the body to its announced length
-    got = 0
+        return receive  # the server enforces the announced length
+    received = 0
 
     async def limited() -> Message:
-        nonlocal got
+        nonlocal received
         if announced is not None:
             raise TooLarge
         message = await receive()
-        got += len(message.get("body", b""))
-        if got > MAX_BODY:
+        received += len(message.get("body", b""))
+        if received > MAX_BODY:
             raise TooLarge
         return message
 

@@ -1,7 +1,7 @@
-"""`/v1/models`: the names a caller may put into `model`.
+"""`/v1/models`: the valid values of `model`.
 
-`helpdesk` is routed: the comparison or the live adapter answers. `helpdesk@3` and `helpdesk@base`
-are pinned. A name is looked up here and goes no further.
+`helpdesk` is routed: the running comparison or the live adapter answers. `helpdesk@3` and
+`helpdesk@base` are pinned. The name is resolved here and never passed on to an engine.
 """
 
 from typing import Any
@@ -17,28 +17,28 @@ from data.domains import Domain
 from data.store.errors import NotFound
 
 router = APIRouter(tags=["Models"])
-SHOWN = 12  # names in an error
-UNASKED = ("evaluating", "rejected")  # states of adapters that nobody may ask
+MAX_LISTED = 12  # names in an error message
+UNLISTED = ("evaluating", "rejected")  # states of adapters that cannot be used
 
 
 def resolve(db: Database, name: str) -> tuple[Domain, str | None]:
-    """The domain of a model name, and the adapter it pins. A model has one name: `helpdesk@03` is
-    none. Raises UnknownModel."""
+    """The domain of a model name, and the adapter that it pins, if any. Each model has exactly one
+    name, so `helpdesk@03` is unknown. Raises UnknownModel."""
     try:
         domain = domains.get(db, name.partition("@")[0])
         known = name in (domain.name, f"{domain.name}@base") or registry.get(db, name).name == name
     except NotFound:
         known = False
     if not known:
-        raise UnknownModel(_there_are(db, name))
+        raise UnknownModel(_unknown_model(db, name))
     return domain, None if name == domain.name else name
 
 
 def names(db: Database) -> list[str]:
-    """Every name that can be asked: domains, their bare base, their adapters, newest first."""
+    """All valid model names: each domain, its bare base, and its adapters, newest first."""
     found = []
     for domain in domains.list_domains(db):
-        known = [a.name for a in registry.list_adapters(db, domain) if a.state not in UNASKED]
+        known = [a.name for a in registry.list_adapters(db, domain) if a.state not in UNLISTED]
         found += [domain.name, f"{domain.name}@base", *known]
     return found
 
@@ -51,7 +51,7 @@ def names(db: Database) -> list[str]:
 async def list_models(request: Request) -> dict[str, Any]:
     """List the names that a request may give as `model`."""
     service: Service = request.app.state.service
-    return {"object": "list", "data": await service.store.read(_every)}
+    return {"object": "list", "data": await service.store.read(_models)}
 
 
 @router.get(
@@ -65,22 +65,22 @@ async def retrieve_model(request: Request, name: str) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         resolve(db, name)
-        return next(m for m in _every(db, unasked=True) if m["id"] == name)
+        return next(m for m in _models(db, include_unlisted=True) if m["id"] == name)
 
     return await service.store.read(find)
 
 
-def _every(db: Database, unasked: bool = False) -> list[dict[str, Any]]:
-    held = placements.loaded(db)
+def _models(db: Database, include_unlisted: bool = False) -> list[dict[str, Any]]:
+    loaded = placements.loaded(db)
     ready = bool(placements.ready_urls(db))
     found = []
     for domain in domains.list_domains(db):
         found.append(_model(domain.name, 0, {"routed": True, "ready": ready}))
         found.append(_model(f"{domain.name}@base", 0, {"routed": False, "ready": ready}))
         for adapter in registry.list_adapters(db, domain):
-            if adapter.state in UNASKED and not unasked:
+            if adapter.state in UNLISTED and not include_unlisted:
                 continue
-            about = {"routed": False, "ready": adapter.id in held, "state": adapter.state}
+            about = {"routed": False, "ready": adapter.id in loaded, "state": adapter.state}
             found.append(_model(adapter.name, adapter.created_at // 1_000_000, about))
     return found
 
@@ -95,7 +95,7 @@ def _model(name: str, created: int, about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _there_are(db: Database, name: str) -> str:
+def _unknown_model(db: Database, name: str) -> str:
     known = names(db)
-    listed = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
-    return f"There is no model {name!r} (there are: {listed or 'none yet'})."
+    listed = ", ".join(known[:MAX_LISTED]) + (", …" if len(known) > MAX_LISTED else "")
+    return f"There is no model {name!r}. Available models: {listed or 'none yet'}."

@@ -1,4 +1,4 @@
-"""`/v1/pairs`: what waits for review, and deciding on it. For reviewers."""
+"""`/v1/pairs`: list and review pairs. For reviewers."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -42,8 +42,8 @@ async def list_pairs(
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:
-        subject = domain_of(db, domain)
-        return [_shown(pair) for pair in pairs.list_pairs(db, subject, status, limit)]
+        found = pairs.list_pairs(db, domain_of(db, domain), status, limit)
+        return [_as_json(pair) for pair in found]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -66,8 +66,8 @@ async def review(
     def decide(db: Database) -> pairs.Pair:
         return admin.review(db, pair_id, given.status, actor)
 
-    return _shown(await service.store.submit(decide))
+    return _as_json(await service.store.submit(decide))
 
 
-def _shown(pair: pairs.Pair) -> dict[str, Any]:
+def _as_json(pair: pairs.Pair) -> dict[str, Any]:
     return {"object": "pair"} | asdict(pair)

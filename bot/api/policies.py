@@ -1,4 +1,4 @@
-"""`/v1/policies`: what may be decided about comparisons without a person, and who is in none."""
+"""`/v1/policies`: automatic decisions about comparisons, and the holdout."""
 
 from dataclasses import asdict
 from typing import Annotated, Any

@@ -1,7 +1,7 @@
-"""`/v1/people/me` and `/web/me`: what there is of who asks, to see, take along or forget.
+"""`/v1/people/me` and `/web/me`: the caller's own data: show, export, erase.
 
-Over the API "me" is the key's `user` of that name, or the key itself without one, as everywhere;
-on the page it is the browser's session. Nobody reaches anybody else's data by this.
+Over the API, "me" is the key's user named by `?user=NAME`, or the key itself without it. On the web
+page, "me" is the browser's session. These routes never give access to another person's data.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from data.people import consent
 from data.people.keys import Key
 from data.privacy import erasure, personal_data
 
-BACKUPS = "Backups that were made before cannot be reached."
+BACKUPS = "Backups made earlier are not changed."
 Who = Callable[..., Awaitable[str]]
 
 
@@ -38,7 +38,7 @@ async def _caller(
 
 
 def _router(path: str, who: Who) -> APIRouter:
-    """The same routes for those whom `who` knows."""
+    """The routes below `path`, for the person that `who` identifies."""
     router = APIRouter(tags=["A person's own data"])
     Person = Annotated[str, Depends(who)]
 

@@ -1,7 +1,7 @@
-"""Errors as HTTP: one status and one OpenAI-shaped body for everything that can go wrong.
+"""The HTTP status and the OpenAI-compatible body of every error.
 
-`{"error": {"message", "type", "param", "code"}}`, on every route. What was given is never echoed
-back, except for names; what went wrong inside is told by an id that the log has too.
+The body is `{"error": {"message", "type", "param", "code"}}` on every route. It never repeats the
+values of a request, only names. An internal error shows just the request id that the log has too.
 """
 
 import math
@@ -32,14 +32,14 @@ class BadField(Invalid):
 
 
 class UnknownModel(NotFound):
-    """The `model` asked for is none of ours."""
+    """The requested `model` does not exist."""
 
     param = "model"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is sent: a status, OpenAI's four words, and headers."""
+    """An error response: a status, OpenAI's four fields, and headers."""
 
     status: int
     type: str
@@ -73,7 +73,7 @@ STATUS: tuple[tuple[type[UnderstudyError], int, str], ...] = (
     (TooBusy, 429, "rate_limit_error"),
     (Unavailable, 503, "service_unavailable_error"),
 )
-CODES: dict[type[UnderstudyError], str] = {  # names that OpenAI's clients know
+CODES: dict[type[UnderstudyError], str] = {  # codes that OpenAI's clients know
     Unauthorized: "invalid_api_key",
     UnknownModel: "model_not_found",
     PromptTooLong: "context_length_exceeded",
@@ -84,7 +84,7 @@ CODES: dict[type[UnderstudyError], str] = {  # names that OpenAI's clients know
 }
 HEADERS: dict[int, dict[str, str]] = {
     401: {"WWW-Authenticate": "Bearer"},
-    409: {"x-should-retry": "false"},  # OpenAI's clients repeat a 409 by themselves
+    409: {"x-should-retry": "false"},  # OpenAI's clients retry a 409 otherwise
     429: {"Retry-After": "1"},
     503: {"Retry-After": "2"},
 }
@@ -97,7 +97,7 @@ BY_STATUS = {
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """The problem that an expected error is; None for a defect of ours."""
+    """The response for an expected error; None for an error that is a defect."""
     if isinstance(error, UnderstudyError):
         status, kind = 500, "server_error"
         for family, family_status, family_kind in STATUS:
@@ -125,21 +125,21 @@ def problem_of(error: Exception) -> Problem | None:
     return None
 
 
-SENTENCES = {  # for those of the framework
+SENTENCES = {  # replacements for the framework's messages
     "Not Found": "There is nothing at this address.",
-    "Method Not Allowed": "This address does not take that method.",
+    "Method Not Allowed": "This address does not support that method.",
     "There was an error parsing the body": "The body is not valid JSON.",
 }
 
 
 def unexpected(request_id: str) -> Problem:
-    """What a defect of ours looks like from outside."""
-    message = f"Something went wrong on our side. The log has it as {request_id}."
+    """The response for a defect: nothing but the request id."""
+    message = f"Internal error. The server log has the details under {request_id}."
     return Problem(500, "server_error", message, "internal_error")
 
 
 def first_fault(error: RequestValidationError | ValidationError) -> tuple[str, str]:
-    """Which field is wrong and what is wrong with it, of the first fault; no values."""
+    """The field name and the message of the first fault, without the values of the request."""
     fault = error.errors()[0]
     where = [p for p in fault["loc"] if p not in ("body", "query", "path", "header")]
     if fault["type"] == "json_invalid":
@@ -158,19 +158,19 @@ def first_fault(error: RequestValidationError | ValidationError) -> tuple[str, s
     message = str(fault["msg"]).removeprefix("Value error, ").split(", unable")[0].rstrip(".")
     if message.startswith("Input should "):
         return param, f"{_name(param)} {message.replace('Input should', 'must', 1)}."
-    return param, f"{_name(param)}: {message}." if param else f"The request: {message}."
+    return param, f"{_name(param)}: {message}." if param else f"The request is invalid: {message}."
 
 
 def _name(param: str) -> str:
-    """A field's name as it can be shown: names are short, and of printable characters."""
+    """A field name that is safe to show: shortened, with unprintable characters escaped."""
     return repr(param if len(param) <= 80 else param[:80] + "…")
 
 
 def _headers(status: int, error: UnderstudyError) -> dict[str, str]:
-    """With the seconds that an error knows of, where it says when to try again."""
+    """The headers of a status, with the error's own time to retry if it has one."""
     seconds = getattr(error, "retry_after", None)
-    again = {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
-    return HEADERS.get(status, {}) | again
+    retry = {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+    return HEADERS.get(status, {}) | retry
 
 
 def _snake(name: str) -> str:

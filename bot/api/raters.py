@@ -1,6 +1,6 @@
-"""`/v1/voters`: whose votes do not count and why; admins quarantine and release.
+"""`/v1/voters`: quarantine and release raters. The ratings of a quarantined rater do not count.
 
-`/v1/experiments/ID/voters` is the same page, by a comparison of the domain.
+`/v1/experiments/ID/voters` lists the raters of the comparison's domain.
 """
 
 from dataclasses import asdict
@@ -52,7 +52,7 @@ async def list_raters(
         bool, Query(alias="all", description="With the raters whose ratings all count.")
     ] = False,
 ) -> dict[str, Any]:
-    """List the people whose ratings do not count, and why."""
+    """List the people whose ratings do not count or did not, or exceed the daily cap, and why."""
     service: Service = request.app.state.service
     return await service.store.read(lambda db: _page(db, domain_of(db, domain), everyone))
 
@@ -63,7 +63,7 @@ async def list_raters(
     response_description=f"{PAGE} Also `quarantined_by_variant`.",
     responses={404: {"description": "There is no such comparison."}},
 )
-async def of_experiment(
+async def raters_in_experiment(
     request: Request, experiment_id: Annotated[int, Path(ge=1, lt=2**63)]
 ) -> dict[str, Any]:
     """List the people whose ratings do not count in a comparison's domain."""
@@ -122,5 +122,5 @@ async def quarantine(
 
 
 def _page(db: Database, domain: Domain, everyone: bool) -> dict[str, Any]:
-    found = [asdict(v) for v in raters.page(db, domain, everyone)]
+    found = [asdict(rater) for rater in raters.page(db, domain, everyone)]
     return {"object": "list", "data": found, "daily_cap": rating_totals.DAILY_CAP}

@@ -1,10 +1,10 @@
-"""Passing an answer on, as it is written, to a caller who may leave at any moment.
+"""Sends an answer while it is written, to a caller who may disconnect at any moment.
 
-- The status is sent after the engine's first word, so an error keeps its own status.
-- Headers say which adapter answered, and in whose place.
-- A caller who leaves, streaming or not, cancels the answer and with it the engine's work.
-- An answer that breaks off ends with an error in the stream, and without the mark of a whole one.
-- A reader who stops reading holds up nobody else, and only until the answer's time is over.
+- The status is sent only after the engine's first word, so that an earlier error keeps its status.
+- Headers name the adapter that answered and, for a fallback, the adapter that should have answered.
+- A caller who disconnects, streaming or not, cancels the answer and the engine's work.
+- A stream that is interrupted ends with an error event and without the mark of completion.
+- A caller who stops reading delays nobody else, and is dropped after the answer's time limit.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from data.store.errors import Invalid, Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-GRACE_S = 5  # a reader has so long after the answer's own time limit
+GRACE_S = 5  # how long a reader may take after the answer's time limit
 BODY_TIMEOUT_S = 30
 
 
-class CallerGone(Exception):
-    """The caller closed the connection; nobody is left to tell."""
+class CallerDisconnected(Exception):
+    """The caller closed the connection, so no response can be sent."""
 
 
 class Encoder(Protocol):
-    """How the events of an answer look on the wire."""
+    """Encodes the events of an answer for the wire."""
 
     content_type: bytes
 
@@ -41,30 +41,31 @@ class Encoder(Protocol):
 
 
 async def body(receive: Receive) -> bytes:
-    """The whole body of a request. Raises CallerGone; Invalid when it does not arrive."""
+    """The complete body of a request. Raises CallerDisconnected, or Invalid when the body does not
+    arrive in time."""
     parts: list[bytes] = []
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise CallerGone
+                    raise CallerDisconnected
                 parts.append(message.get("body", b""))
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:
-        raise Invalid("The body of the request did not arrive.") from None
+        raise Invalid("The request body did not arrive in time.") from None
 
 
-def who_answered(started: Started) -> list[tuple[bytes, bytes]]:
-    """The headers that say it."""
-    named = [(b"x-understudy-adapter", started.adapter.encode())]
+def adapter_headers(started: Started) -> list[tuple[bytes, bytes]]:
+    """The headers that name the adapter, and the one it replaced if it is a fallback."""
+    headers = [(b"x-understudy-adapter", started.adapter.encode())]
     if started.instead_of is not None:
-        named.append((b"x-understudy-instead-of", started.instead_of.encode()))
-    return named
+        headers.append((b"x-understudy-instead-of", started.instead_of.encode()))
+    return headers
 
 
-async def whole(events: AsyncGenerator[Event, None]) -> tuple[Started, str, Ended]:
+async def complete_answer(events: AsyncGenerator[Event, None]) -> tuple[Started, str, Ended]:
     """Wait for the complete answer."""
     started: Started | None = None
     text: list[str] = []
@@ -77,22 +78,22 @@ async def whole(events: AsyncGenerator[Event, None]) -> tuple[Started, str, Ende
                     text.append(event.text)
                 case Ended() if started is not None:
                     return started, "".join(text), event
-    raise Unavailable("The answer has no end. Please ask again.")
+    raise Unavailable("The answer did not end properly. Ask again.")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Do `work`, or cancel it and raise CallerGone when the caller leaves first.
+async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; if the caller disconnects first, cancel it and raise CallerDisconnected.
 
-    The body must have been read."""
+    Read the request body before calling this."""
     task = asyncio.create_task(work)
-    gone = asyncio.create_task(_gone(receive))
+    disconnect = asyncio.create_task(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise CallerGone
+        raise CallerDisconnected
     finally:
-        gone.cancel()
+        disconnect.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
@@ -105,12 +106,12 @@ async def stream(
     encoder: Encoder,
     limit_s: float,
 ) -> None:
-    """Send an answer as it is written. Raises what goes wrong before the first word only."""
+    """Send an answer while it is written. Only errors before the first word are raised."""
     try:
         async with contextlib.aclosing(events), asyncio.timeout(limit_s + GRACE_S):
             await _pump(scope, send, events, encoder)
     except TimeoutError:
-        log.warning("%s: the reader stopped reading; its answer was given up", _id(scope))
+        log.warning("%s: the caller stopped reading; the answer was cancelled", _id(scope))
 
 
 async def _pump(
@@ -132,7 +133,7 @@ async def _pump(
     except Exception as error:
         problem = problems.problem_of(error)
         if problem is None:
-            log.exception("%s: an answer failed while it was sent", _id(scope))
+            log.exception("%s: an answer failed while it was being sent", _id(scope))
             problem = problems.unexpected(_id(scope))
         last = encoder.error(problem)
     await send({"type": "http.response.body", "body": last, "more_body": False})
@@ -146,8 +147,8 @@ def _head(encoder: Encoder, started: Started) -> dict[str, Any]:
     headers = [
         (b"content-type", encoder.content_type),
         (b"cache-control", b"no-store"),
-        (b"x-accel-buffering", b"no"),  # a proxy in front must not collect it
-        *who_answered(started),
+        (b"x-accel-buffering", b"no"),  # tells proxies not to buffer the stream
+        *adapter_headers(started),
     ]
     return {"type": "http.response.start", "status": 200, "headers": headers}
 
@@ -156,6 +157,6 @@ def _part(data: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": data, "more_body": True}
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""`/v1/runs`: ask for a retrain, watch it, cancel it."""
+"""`/v1/runs`: queue, read and cancel tuning runs."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 def _scalar(value: Any) -> Any:
     if not isinstance(value, bool | int | float | str):
-        raise ValueError("a recipe's values are numbers, texts, true or false")  # noqa: TRY004
+        raise ValueError("recipe values must be numbers, strings, true or false")  # noqa: TRY004
     return value
 
 
@@ -61,7 +61,7 @@ async def list_runs(
 
     def find(db: Database) -> list[dict[str, Any]]:
         only = domain_of(db, domain) if domain else None
-        return [_shown(run) for run in runs.recent(db, only, limit)]
+        return [_as_json(run) for run in runs.recent(db, only, limit)]
 
     return {"object": "list", "data": await service.store.read(find)}
 
@@ -90,7 +90,7 @@ async def retrain(
             with_preferences(given.recipe, given.preferences),
         )
 
-    return _shown(await service.store.submit(queue))
+    return _as_json(await service.store.submit(queue))
 
 
 @router.get(
@@ -104,7 +104,7 @@ async def get_run(request: Request, run_id: Id) -> dict[str, Any]:
     service: Service = request.app.state.service
 
     def find(db: Database) -> dict[str, Any]:
-        return _shown(runs.get(db, run_id)) | {
+        return _as_json(runs.get(db, run_id)) | {
             "curve": [asdict(point) for point in runs.curve(db, run_id)]
         }
 
@@ -142,8 +142,8 @@ async def cancel(
     """Stop a run: at once if it is queued, within seconds if it is running."""
     service: Service = request.app.state.service
     actor = auth.person(key)
-    return _shown(await service.store.submit(lambda db: runs.cancel(db, run_id, actor)))
+    return _as_json(await service.store.submit(lambda db: runs.cancel(db, run_id, actor)))
 
 
-def _shown(run: runs.Run) -> dict[str, Any]:
+def _as_json(run: runs.Run) -> dict[str, Any]:
     return {"object": "run"} | asdict(run)

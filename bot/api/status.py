@@ -1,4 +1,4 @@
-"""`/v1/status`: everything at a glance, with what somebody should look at."""
+"""`/v1/status`: the state of every domain and engine, with alerts."""
 
 from typing import Any
 

@@ -140,7 +140,7 @@ class AnswerLine(Response):
         events = self._service.chat.answer(self._question)
         limit_s = self._service.settings.bot.answer_timeout_s
         work = relay.stream(scope, send, events, Lines(), limit_s)
-        await relay.unless_gone(receive, work)
+        await relay.unless_disconnected(receive, work)
 
 
 class Two(Response):
@@ -153,7 +153,7 @@ class Two(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = side_by_side.both(self._service.chat, self._service.store, *self._asks)
-        found = await relay.unless_gone(receive, work)
+        found = await relay.unless_disconnected(receive, work)
         encoder = Lines()
         if len(found) == 1:
             (only,) = found

@@ -1,4 +1,4 @@
-"""The routes of admins and reviewers: runs, adapters, experiments, pairs, models."""
+"""The routes for admins and reviewers: runs, adapters, experiments, pairs, models."""
 
 import pytest
 from sqlite_utils import Database
@@ -34,7 +34,7 @@ def test_a_retrain_is_queued(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("recipe", [{"rnk": 8}, {"rank": "much"}, {"rank": [8]}])
-def test_a_recipe_that_is_none_is_refused_when_it_is_asked_for(
+def test_an_invalid_recipe_is_refused_when_the_run_is_requested(
     bot: Bot, recipe: dict[str, object]
 ) -> None:
     add_pair(bot)
@@ -46,7 +46,7 @@ def test_a_recipe_that_is_none_is_refused_when_it_is_asked_for(
     assert runs.recent(bot.store.db) == []
 
 
-def test_a_retrain_with_nothing_new_says_so(bot: Bot) -> None:
+def test_a_retrain_without_new_pairs_is_refused(bot: Bot) -> None:
     answer = bot.http("admin").post("/v1/runs", json={})
 
     assert answer.status_code == 409
@@ -54,7 +54,7 @@ def test_a_retrain_with_nothing_new_says_so(bot: Bot) -> None:
     assert "no new approved pairs" in answer.json()["error"]["message"]
 
 
-def test_a_retrain_from_thumbs(bot: Bot) -> None:
+def test_preference_tuning_trains_on_thumbs(bot: Bot) -> None:
     def rate(db: Database) -> None:
         for number in range(8):
             person = f"slack:T1/U{number}"
@@ -70,7 +70,7 @@ def test_a_retrain_from_thumbs(bot: Bot) -> None:
     assert both.status_code == 400
 
 
-def test_a_retrain_asked_for_twice_names_the_first(bot: Bot) -> None:
+def test_a_second_retrain_request_names_the_open_run(bot: Bot) -> None:
     add_pair(bot)
     bot.http("admin").post("/v1/runs", json={})
 
@@ -125,7 +125,9 @@ def test_promoting_and_rolling_back_take_effect_on_the_next_message(bot: Bot) ->
         ("/v1/domains/nothing/rollback", 404),
     ],
 )
-def test_a_move_that_cannot_be(bot: Bot, path: str, status: int) -> None:
+def test_an_impossible_promotion_or_roll_back_changes_nothing(
+    bot: Bot, path: str, status: int
+) -> None:
     assert bot.http("admin").post(path).status_code == status
 
     live = registry.live(bot.store.db, 1)
@@ -133,7 +135,7 @@ def test_a_move_that_cannot_be(bot: Bot, path: str, status: int) -> None:
     assert live.name == "helpdesk@1"
 
 
-def test_what_the_engine_refused_is_not_promoted(bot: Bot) -> None:
+def test_an_adapter_that_the_engine_refused_is_not_promoted(bot: Bot) -> None:
     bot.write(lambda db: add_adapter(db, bot.domain, 3))
     bot.write(lambda db: placements.record_failed(db, "here", 3, "It contains NaN."))
 
@@ -143,7 +145,9 @@ def test_what_the_engine_refused_is_not_promoted(bot: Bot) -> None:
     assert "NaN" in refused.json()["error"]["message"]
 
 
-def test_an_engine_that_is_gone_has_no_say_in_what_another_holds(bot: Bot) -> None:
+def test_a_refusal_by_a_removed_engine_does_not_block_an_adapter_that_another_holds(
+    bot: Bot,
+) -> None:
     bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
     bot.write(lambda db: placements.record_failed(db, "old", 2, "Its files cannot be read."))
 
@@ -212,7 +216,7 @@ def test_the_salt_of_a_comparison_is_not_shown(bot: Bot) -> None:
         ({"a": "1", "b": "2", "domain": "nothing"}, 404),
     ],
 )
-def test_a_comparison_that_cannot_be(bot: Bot, given: dict[str, object], status: int) -> None:
+def test_an_invalid_comparison_is_refused(bot: Bot, given: dict[str, object], status: int) -> None:
     assert bot.http("admin").post("/v1/experiments", json=given).status_code == status
     assert bot.http("admin").get("/v1/experiments").json()["data"] == []
 
@@ -259,7 +263,7 @@ def test_a_model_has_one_name(bot: Bot, name: str) -> None:
     assert asked.status_code == 404
 
 
-def test_another_domain_has_models_of_its_own(bot: Bot) -> None:
+def test_another_domain_has_its_own_models(bot: Bot) -> None:
     other = bot.write(lambda db: domains.create(db, "garden"))
     bot.write(lambda db: add_adapter(db, other, 1, state="rejected", state_reason="worse"))
 
@@ -271,7 +275,7 @@ def test_another_domain_has_models_of_its_own(bot: Bot) -> None:
     assert "worse" in refused.json()["error"]["message"]
 
 
-def test_the_state_of_everything_with_what_to_look_at(bot: Bot) -> None:
+def test_the_status_has_the_domains_the_replicas_and_the_alerts(bot: Bot) -> None:
     bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
 
     answer = bot.http("admin").get("/v1/status")
@@ -298,7 +302,7 @@ def test_reviewers_read_the_report_of_a_run(bot: Bot) -> None:
     assert bot.http("reviewer").get("/v1/runs/99/report").status_code == 404
 
 
-def test_an_admin_overrules_the_gate_on_record(bot: Bot) -> None:
+def test_an_admin_overrules_the_gate_with_a_recorded_reason(bot: Bot) -> None:
     bot.write(lambda db: evaluated(db, "helpdesk", version=7, passed=False, reason="It is worse."))
     admin = bot.http("admin")
 
@@ -313,7 +317,7 @@ def test_an_admin_overrules_the_gate_on_record(bot: Bot) -> None:
     assert [e.action for e in audit.recent(bot.store.db, 1)] == ["accept"]
 
 
-def test_nobody_asks_an_adapter_that_is_still_evaluated(bot: Bot) -> None:
+def test_an_adapter_under_evaluation_cannot_be_used(bot: Bot) -> None:
     bot.write(lambda db: add_adapter(db, bot.domain, 7, state="evaluating"))
 
     names = [m["id"] for m in bot.http("member").get("/v1/models").json()["data"]]

@@ -1,6 +1,6 @@
-"""Bad input over HTTP: each gets a status of its own, OpenAI's error body, and changes nothing.
+"""Invalid input over HTTP gets the right status, OpenAI's error body, and changes nothing.
 
-One service answers all of it, as it would."""
+All tests share one service, as callers would."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """The error, after checking that it has OpenAI's shape and tells nothing of the inside."""
+    """The error, after checking that it has OpenAI's shape and reveals no internals."""
     body = answer.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"message", "type", "param", "code"}
@@ -87,7 +87,7 @@ def test_a_wrong_field_is_named(bot: Bot, change: dict[str, Any], param: str) ->
     assert (len(bot.vllm.asked), len(bot.replies())) == before
 
 
-def test_a_list_that_is_too_short_is_told_in_plain_words(bot: Bot) -> None:
+def test_the_message_for_a_list_that_is_too_short(bot: Bot) -> None:
     error = error_of(bot.http("member").post(CHAT, json=ASK | {"messages": []}))
     assert error["message"] == "'messages' must have at least one entry."
 
@@ -108,7 +108,7 @@ def test_a_list_that_is_too_short_is_told_in_plain_words(bot: Bot) -> None:
     ],
 )
 @pytest.mark.parametrize("path", [CHAT, "/v1/feedback", "/v1/runs", "/v1/experiments"])
-def test_a_body_that_is_no_request(bot: Bot, path: str, body: bytes) -> None:
+def test_an_invalid_body_is_refused(bot: Bot, path: str, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
 
     answer = bot.http("admin").post(path, content=body, headers=headers)
@@ -138,7 +138,7 @@ def test_a_nul_in_the_question(bot: Bot) -> None:
     assert "Unicode" in error_of(answer)["message"]
 
 
-def test_a_null_is_as_good_as_nothing(bot: Bot) -> None:
+def test_a_null_is_the_same_as_an_absent_field(bot: Bot) -> None:
     answer = bot.http("member").post(CHAT, json=ASK | {"tools": None, "n": None, "user": None})
 
     assert answer.status_code == 200
@@ -179,7 +179,7 @@ def test_a_question_that_is_too_long(bot: Bot) -> None:
     answer = bot.http("member").post(CHAT, json=ASK | {"messages": messages})
 
     assert answer.status_code == 400
-    assert "9,000 characters; at most 8,000" in error_of(answer)["message"]
+    assert "9,000 characters; the limit is 8,000" in error_of(answer)["message"]
 
 
 def test_a_question_that_does_not_fit_the_engine(bot: Bot) -> None:
@@ -194,7 +194,7 @@ def test_a_question_that_does_not_fit_the_engine(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/", "/v1/models/../../etc/passwd"])
-def test_an_address_that_is_none(bot: Bot, path: str) -> None:
+def test_an_unknown_address(bot: Bot, path: str) -> None:
     answer = bot.http("admin").get(path)
 
     assert answer.status_code == 404
@@ -212,7 +212,7 @@ def test_a_wrong_method(bot: Bot) -> None:
     "path",
     ["/v1/runs/0", "/v1/runs/abc", f"/v1/runs/{2**70}", "/v1/experiments/-1", "/v1/runs?limit=0"],
 )
-def test_a_number_that_is_none(bot: Bot, path: str) -> None:
+def test_an_invalid_number(bot: Bot, path: str) -> None:
     answer = bot.http("admin").get(path)
 
     assert answer.status_code == 400
@@ -220,14 +220,14 @@ def test_a_number_that_is_none(bot: Bot, path: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["Bearer", "Basic abc", "Bearer us-\xff", "us-abc", ""])
-def test_a_header_that_holds_no_key(bot: Bot, role: str) -> None:
+def test_a_header_without_a_key(bot: Bot, role: str) -> None:
     answer = bot.http().post(CHAT, json=ASK, headers={"Authorization": role.encode("latin-1")})
 
     assert answer.status_code == 401
     assert error_of(answer)["code"] == "invalid_api_key"
 
 
-def test_whose_key_is_wrong_learns_nothing_about_their_request(bot: Bot) -> None:
+def test_an_invalid_key_is_reported_before_anything_about_the_request(bot: Bot) -> None:
     answer = bot.http().post(CHAT, content=b"{", headers={"Authorization": "Bearer us-x"})
 
     assert answer.status_code == 401
@@ -250,8 +250,10 @@ def test_an_absolute_request_target_opens_no_route(bot: Bot) -> None:
     assert status in (b"400", b"401", b"404")
 
 
-def test_what_nobody_expected_is_told_by_an_id(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
-    """A table that is gone stands for any defect of ours."""
+def test_an_unexpected_error_shows_only_the_request_id(
+    bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A missing table represents any defect."""
     bot.write(lambda db: db.execute("ALTER TABLE run_points RENAME TO gone"))
     bot.write(
         lambda db: db.execute(

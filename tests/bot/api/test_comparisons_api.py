@@ -1,4 +1,4 @@
-"""Comparisons over HTTP: sides, ramps, testers, policies, decisions, voters, two answers."""
+"""Comparisons over HTTP: variants, ramps, testers, policies, decisions, raters, two answers."""
 
 from typing import Any
 
@@ -45,10 +45,10 @@ def answers(bot: Bot, **more: Any) -> list[dict[str, Any]]:
     return data
 
 
-# Sides, ramps and testers
+# Variants, ramps and testers
 
 
-def test_sides_may_differ_in_prompt_and_sampling_alone(bot: Bot) -> None:
+def test_variants_may_differ_only_in_prompt_or_sampling(bot: Bot) -> None:
     sides = [
         {"adapter": "live"},
         {"adapter": "live", "system_prompt": "Be kind."},
@@ -70,7 +70,7 @@ def test_sides_may_differ_in_prompt_and_sampling_alone(bot: Bot) -> None:
     }
 
 
-def test_guardrails_are_agreed_on_at_the_start(bot: Bot) -> None:
+def test_guardrails_are_set_at_the_start(bot: Bot) -> None:
     begun = start(bot, guardrails={"failed": 0.1, "latency": None})
 
     assert begun.terms["guardrails"] == {"failed": 0.1, "correction": 0.05}
@@ -79,7 +79,7 @@ def test_guardrails_are_agreed_on_at_the_start(bot: Bot) -> None:
         assert bot.http("admin").post("/v1/experiments", json=body).status_code in (400, 422)
 
 
-def test_a_ramp_moves_nobody_who_was_answered(bot: Bot) -> None:
+def test_a_ramp_moves_nobody_who_has_had_an_answer(bot: Bot) -> None:
     experiment = start(bot, share=0.05)
     client = bot.http("member")
 
@@ -100,7 +100,7 @@ def test_a_ramp_moves_nobody_who_was_answered(bot: Bot) -> None:
     assert bot.http("admin").post(ramp, json={"share": 0.1}).status_code == 400
 
 
-def test_a_tester_is_answered_by_what_they_chose(bot: Bot) -> None:
+def test_a_tester_gets_the_chosen_variant(bot: Bot) -> None:
     experiment = start(bot)
     for label, adapter in (("A", "helpdesk@1"), ("B", "helpdesk@2")):
         put = bot.http("admin").post(
@@ -118,8 +118,8 @@ def test_a_tester_is_answered_by_what_they_chose(bot: Bot) -> None:
 # Policies and decisions
 
 
-def test_a_worse_candidate_is_gone_from_the_next_answer_on(bot: Bot) -> None:
-    """The whole way: ratings come in, the bot's own task decides, and answers are routed anew."""
+def test_a_worse_candidate_is_rolled_back_with_the_next_answer(bot: Bot) -> None:
+    """End to end: ratings arrive, the background task decides, and the routing changes."""
     from tests.conftest import wait_until
 
     rules = bot.http("admin").post("/v1/policies", json={"policy": "auto-roll-back"})
@@ -147,7 +147,7 @@ def test_a_worse_candidate_is_gone_from_the_next_answer_on(bot: Bot) -> None:
 
 
 def test_a_candidate_that_never_answers_is_rolled_back_as_failing(bot: Bot) -> None:
-    """Its people are answered by a stand-in and told so; that is no vote, and no broken split."""
+    """A fallback answers its people; that adds no ratings and does not break the split."""
     from tests.conftest import wait_until
 
     bot.http("admin").post("/v1/policies", json={"policy": "auto-promote"})
@@ -186,25 +186,25 @@ def test_the_holdout_gets_the_live_adapter(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("given", [{"policy": "brave"}, {"holdout": 0.9}, {"domain": "nothing"}])
-def test_rules_that_cannot_be(bot: Bot, given: dict[str, Any]) -> None:
+def test_an_invalid_policy_is_refused(bot: Bot, given: dict[str, Any]) -> None:
     answer = bot.http("admin").post("/v1/policies", json=given)
     assert answer.status_code in (400, 404)
 
 
-# Voters
+# Raters
 
 
-def test_a_voter_is_quarantined_shown_and_released(bot: Bot) -> None:
+def test_a_rater_is_quarantined_listed_and_released(bot: Bot) -> None:
     experiment = start(bot)
-    bot.write(lambda db: feedback.thumb(db, given.reply(db, bot.domain), "web:odd", True))
-    who = {"person": "web:odd"}
+    bot.write(lambda db: feedback.thumb(db, given.reply(db, bot.domain), "web:rater", True))
+    who = {"person": "web:rater"}
 
     done = bot.http("admin").post("/v1/voters/quarantine", json=who | {"why": "a bot"})
     page = bot.http("reviewer").get(f"/v1/experiments/{experiment.id}/voters").json()
 
     assert page == done.json() | {"quarantined_by_variant": {"A": 0, "B": 0}}
     assert [(v["person"], v["state"], v["why"]) for v in page["data"]] == [
-        ("web:odd", "quarantined", "a bot")
+        ("web:rater", "quarantined", "a bot")
     ]
     released = bot.http("admin").post("/v1/voters/release", json=who)
     assert [v["state"] for v in released.json()["data"]] == ["released"]
@@ -215,12 +215,12 @@ def test_a_voter_is_quarantined_shown_and_released(bot: Bot) -> None:
 # Two answers
 
 
-def test_without_a_comparison_there_is_one_answer_with_its_name(bot: Bot) -> None:
+def test_without_a_comparison_there_is_one_answer_with_its_adapter(bot: Bot) -> None:
     (only,) = answers(bot)
     assert (only["adapter"], set(only)) == ("helpdesk@1", {"id", "content", "adapter"})
 
 
-def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
+def test_two_blinded_answers_and_a_preference(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], body["model"].split("-")[0])
     experiment = start(bot, pairwise=1.0)
     firsts = set()
@@ -235,9 +235,9 @@ def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
         assert chosen.json()["prefer"] == "second"
         pairing = side_by_side.of_reply(bot.store.db, two[0]["id"])
         assert (pairing.first_reply, pairing.second_reply) == (two[0]["id"], two[1]["id"])
-    assert len(firsts) == 2  # whose answer comes first is a coin's choice
+    assert len(firsts) == 2  # the order is random
     counted = given.counts(bot.store.db, experiment)
-    assert sum(c.people for c in counted) == 24  # each on one variant, shown both
+    assert sum(c.people for c in counted) == 24  # each person is on one variant and sees both
 
 
 def test_a_share_of_the_questions_gets_two_answers(bot: Bot) -> None:
@@ -247,14 +247,14 @@ def test_a_share_of_the_questions_gets_two_answers(bot: Bot) -> None:
 
 
 def on(experiment: Experiment, label: str) -> str:
-    """The API's user, of the member's key, who is on that side."""
+    """A user of the member's key who is on this variant."""
     users = [f"u{n}" for n in range(99)]
     return next(
         u for u in users if assignments.variant_for(experiment, f"http:1/{u}").label == label
     )
 
 
-def test_where_the_other_one_cannot_answer_there_is_one_answer(bot: Bot) -> None:
+def test_if_the_other_variant_cannot_answer_there_is_one_answer(bot: Bot) -> None:
     experiment = start(bot, pairwise=1.0)
     bot.vllm.say = lambda body: (
         refusal(500, "broken") if body["model"].startswith("helpdesk@2") else words(body["model"])
@@ -269,7 +269,7 @@ def test_where_the_other_one_cannot_answer_there_is_one_answer(bot: Bot) -> None
     assert refused.status_code == 404
 
 
-def test_a_stand_ins_answer_is_not_put_beside_another(bot: Bot) -> None:
+def test_a_fallbacks_answer_is_never_paired(bot: Bot) -> None:
     experiment = start(bot, pairwise=1.0)
     bot.vllm.say = lambda body: (
         refusal(500, "broken") if body["model"].startswith("helpdesk@2") else words(body["model"])

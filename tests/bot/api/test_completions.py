@@ -1,4 +1,4 @@
-"""`/v1/chat/completions`, as the official client uses it."""
+"""`/v1/chat/completions`, used through the official OpenAI client."""
 
 import json
 
@@ -109,13 +109,13 @@ def test_the_callers_messages_are_the_conversation(bot: Bot) -> None:
     ]
 
 
-def test_without_a_system_message_the_domains_own_is_sent(bot: Bot) -> None:
+def test_without_a_system_message_the_domains_system_prompt_is_sent(bot: Bot) -> None:
     bot.openai().chat.completions.create(model="helpdesk", messages=QUESTION)
 
     assert bot.vllm.asked[0]["messages"][0] == {"role": "system", "content": "Answer briefly."}
 
 
-def test_an_answer_can_be_sent_back_as_it_came(bot: Bot) -> None:
+def test_an_answer_can_be_sent_back_unchanged(bot: Bot) -> None:
     client = bot.openai()
     first = client.chat.completions.create(model="helpdesk", messages=QUESTION)
     said = first.choices[0].message.model_dump()
@@ -125,7 +125,7 @@ def test_an_answer_can_be_sent_back_as_it_came(bot: Bot) -> None:
     assert bot.vllm.asked[1]["messages"][2] == {"role": "assistant", "content": "Hello there"}
 
 
-def test_sampling_is_passed_on(bot: Bot) -> None:
+def test_sampling_settings_reach_the_engine(bot: Bot) -> None:
     bot.openai().chat.completions.create(
         model="helpdesk",
         messages=QUESTION,
@@ -144,14 +144,14 @@ def test_sampling_is_passed_on(bot: Bot) -> None:
     assert (asked["presence_penalty"], asked["frequency_penalty"]) == (0.1, -0.1)
 
 
-def test_separate_calls_of_a_person_are_separate_conversations(bot: Bot) -> None:
+def test_each_call_is_a_separate_conversation(bot: Bot) -> None:
     for _ in range(2):
         bot.openai().chat.completions.create(model="helpdesk", messages=QUESTION, user="alice")
 
     assert len({r.conversation_id for r in bot.replies()}) == 2
 
 
-def test_an_unknown_model_is_refused_naming_those_there_are(bot: Bot) -> None:
+def test_the_error_for_an_unknown_model_lists_the_models(bot: Bot) -> None:
     with pytest.raises(openai.NotFoundError) as refused:
         bot.openai().chat.completions.create(model="gpt-4", messages=QUESTION)
 
@@ -184,7 +184,7 @@ def test_a_wrong_key_is_refused(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_stand_in_is_named_with_the_one_it_stands_in_for(bot: Bot, stream: bool) -> None:
+def test_a_fallback_is_named_with_the_adapter_that_it_replaces(bot: Bot, stream: bool) -> None:
     bot.write(lambda db: db.execute("DELETE FROM placements WHERE adapter_id = 1"))
     bot.write(lambda db: db.execute("UPDATE replicas SET precision = 'nf4'"))
     body = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}]}
@@ -202,7 +202,7 @@ def test_a_stand_in_is_named_with_the_one_it_stands_in_for(bot: Bot, stream: boo
     )
 
 
-def test_who_should_answer_is_marked_by_nothing(bot: Bot) -> None:
+def test_the_intended_adapter_is_not_marked_as_a_fallback(bot: Bot) -> None:
     body = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}]}
 
     answer = bot.http("member").post("/v1/chat/completions", json=body)

@@ -1,4 +1,4 @@
-"""What happens when one side of an answer goes away in the middle of it."""
+"""The engine or the caller disconnects in the middle of an answer."""
 
 import json
 import socket
@@ -18,11 +18,11 @@ BODY = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a
 
 
 def begins(body: dict[str, Any], end: str) -> list[Any]:
-    """An answer of two words that then breaks off, or hangs."""
+    """An answer that writes two words and then stops or hangs."""
     return [*words(body["model"], "One", " tuning")[:3], end]
 
 
-def test_cut_by_the_engine_a_stream_ends_in_an_error_and_without_done(bot: Bot) -> None:
+def test_an_interrupted_stream_ends_with_an_error_and_without_done(bot: Bot) -> None:
     bot.vllm.say = lambda body: begins(body, CUT)
 
     answer = bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": True})
@@ -35,7 +35,7 @@ def test_cut_by_the_engine_a_stream_ends_in_an_error_and_without_done(bot: Bot) 
     assert reply.status == "partial"
 
 
-def test_the_official_client_notices_the_cut(bot: Bot) -> None:
+def test_the_official_client_notices_the_interruption(bot: Bot) -> None:
     bot.vllm.say = lambda body: begins(body, CUT)
 
     stream = bot.openai().chat.completions.create(**BODY, stream=True)
@@ -44,7 +44,7 @@ def test_the_official_client_notices_the_cut(bot: Bot) -> None:
         list(stream)
 
 
-def test_what_came_before_the_cut_is_kept(bot: Bot) -> None:
+def test_the_text_before_the_interruption_is_kept(bot: Bot) -> None:
     bot.vllm.say = lambda body: begins(body, CUT)
 
     bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": True})
@@ -54,7 +54,7 @@ def test_what_came_before_the_cut_is_kept(bot: Bot) -> None:
     assert texts == ["What is a run?", "One tuning"]
 
 
-def test_cut_by_the_engine_a_whole_answer_is_an_error(bot: Bot) -> None:
+def test_an_interrupted_answer_without_streaming_is_an_error(bot: Bot) -> None:
     bot.vllm.say = lambda body: begins(body, CUT)
 
     answer = bot.http("member").post("/v1/chat/completions", json=BODY)
@@ -64,9 +64,7 @@ def test_cut_by_the_engine_a_whole_answer_is_an_error(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_engine_that_fails_before_the_first_word_gives_its_own_status(
-    bot: Bot, stream: bool
-) -> None:
+def test_an_engine_failure_before_the_first_word_has_its_own_status(bot: Bot, stream: bool) -> None:
     bot.vllm.say = lambda body: refusal(500, "out of memory")
 
     answer = bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": stream})
@@ -79,7 +77,7 @@ def test_an_engine_that_fails_before_the_first_word_gives_its_own_status(
     assert "out of memory" in reply.error
 
 
-def test_without_a_ready_engine_nothing_is_asked_or_recorded(bot: Bot) -> None:
+def test_without_a_ready_engine_nothing_is_sent_or_recorded(bot: Bot) -> None:
     bot.write(lambda db: db.execute("UPDATE replicas SET state = 'down'"))
 
     answer = bot.http("member").post("/v1/chat/completions", json=BODY)
@@ -89,7 +87,7 @@ def test_without_a_ready_engine_nothing_is_asked_or_recorded(bot: Bot) -> None:
     assert bot.replies() == []
 
 
-def test_another_replica_answers_when_one_is_gone(bot: Bot) -> None:
+def test_another_replica_answers_when_one_is_unreachable(bot: Bot) -> None:
     from data.adapters import registry
 
     live = registry.get(bot.store.db, "helpdesk@1")
@@ -103,7 +101,7 @@ def test_another_replica_answers_when_one_is_gone(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_caller_who_leaves_stops_the_engine(bot: Bot, stream: bool) -> None:
+def test_a_disconnect_stops_the_engine(bot: Bot, stream: bool) -> None:
     bot.vllm.say = lambda body: begins(body, HANG)
 
     with pytest.raises(httpx.ReadTimeout):
@@ -116,7 +114,7 @@ def test_a_caller_who_leaves_stops_the_engine(bot: Bot, stream: bool) -> None:
     assert texts == ["What is a run?", "One tuning"]
 
 
-def test_a_caller_who_leaves_before_the_first_word_stops_the_engine(bot: Bot) -> None:
+def test_a_disconnect_before_the_first_word_stops_the_engine(bot: Bot) -> None:
     bot.vllm.say = lambda body: [*words(body["model"])[:1], HANG]
 
     with pytest.raises(httpx.ReadTimeout):
@@ -126,7 +124,7 @@ def test_a_caller_who_leaves_before_the_first_word_stops_the_engine(bot: Bot) ->
     assert [r.status for r in bot.wait_closed()] == ["cancelled"]
 
 
-def test_slow_readers_hold_up_nobody_else(bot: Bot) -> None:
+def test_slow_readers_delay_nobody_else(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], *["many words " * 500] * 2000)
     stuck = [_asking(bot) for _ in range(20)]
     wait_until(lambda: len(bot.vllm.asked) == 20, "the slow readers' answers to begin", 20)
@@ -145,7 +143,7 @@ def test_slow_readers_hold_up_nobody_else(bot: Bot) -> None:
 
 
 def _asking(bot: Bot) -> socket.socket:
-    """A connection that asks for a stream and reads nothing of it."""
+    """A connection that requests a stream and never reads from it."""
     connection = socket.create_connection(("127.0.0.1", bot.settings.bot.port))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     body = json.dumps(BODY | {"stream": True}).encode()
@@ -162,8 +160,8 @@ class TestNoEngine:
     def bot_settings(self) -> dict[str, Any]:
         return {"engine_wait_s": 0}
 
-    def test_clients_come_again_when_the_engine_can_have_started(self, bot: Bot) -> None:
-        """What the header says is what the sentence says: OpenAI's clients wait so long."""
+    def test_the_retry_header_matches_the_sentence(self, bot: Bot) -> None:
+        """OpenAI's clients wait as long as the header says."""
         bot.write(lambda db: db.execute("UPDATE replicas SET state = 'starting'"))
 
         answer = bot.http("member").post("/v1/chat/completions", json=BODY)
@@ -178,7 +176,7 @@ class TestLimits:
     def bot_settings(self) -> dict[str, Any]:
         return {"max_in_flight": 1, "max_waiting": 0, "answer_timeout_s": 1}
 
-    def test_too_many_at_once_are_told_to_try_again(self, bot: Bot) -> None:
+    def test_too_many_concurrent_questions_get_a_time_to_retry(self, bot: Bot) -> None:
         bot.vllm.say = lambda body: begins(body, HANG)
         first = threading.Thread(
             target=lambda: bot.http("member").post("/v1/chat/completions", json=BODY)
@@ -192,7 +190,7 @@ class TestLimits:
         assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
         first.join()
 
-    def test_an_answer_that_takes_too_long_is_cut(self, bot: Bot) -> None:
+    def test_an_answer_that_takes_too_long_is_interrupted(self, bot: Bot) -> None:
         bot.vllm.say = lambda body: begins(body, HANG)
 
         answer = bot.http("member").post("/v1/chat/completions", json=BODY | {"stream": True})
@@ -202,8 +200,8 @@ class TestLimits:
         assert [r.status for r in bot.wait_closed()] == ["partial"]
 
 
-def test_stopping_the_service_lets_answers_end(bot: Bot) -> None:
-    """The fixture stops the service while an answer of some 2 seconds is being streamed."""
+def test_stopping_the_service_lets_answers_finish(bot: Bot) -> None:
+    """The service is stopped while it streams an answer of about two seconds."""
     bot.vllm.say = lambda body: words(body["model"], *["word "] * 2000)
     got: list[str] = []
 

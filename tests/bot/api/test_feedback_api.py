@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: who may judge what, and what is stored."""
+"""`POST /v1/feedback`: who may rate which replies, and what is stored."""
 
 import subprocess
 import sys
@@ -21,14 +21,14 @@ def asked(bot: Bot, role: str = "member", **more: Any) -> str:
     return str(answer.json()["id"])
 
 
-def judge(bot: Bot, role: str = "member", **given: Any) -> Any:
+def rate(bot: Bot, role: str = "member", **given: Any) -> Any:
     return bot.http(role).post("/v1/feedback", json=given)
 
 
 def test_a_thumb(bot: Bot) -> None:
     reply_id = asked(bot, user="alice")
 
-    answer = judge(bot, id=reply_id, thumb="up")
+    answer = rate(bot, id=reply_id, thumb="up")
 
     assert answer.status_code == 201
     assert answer.json() == {
@@ -43,39 +43,39 @@ def test_a_thumb(bot: Bot) -> None:
     assert stored.value == 1
 
 
-def test_a_changed_mind_counts_once(bot: Bot) -> None:
+def test_a_changed_thumb_counts_once(bot: Bot) -> None:
     reply_id = asked(bot)
 
-    judge(bot, reply_id=reply_id, thumb="up")
-    judge(bot, reply_id=reply_id, thumb="down")
+    rate(bot, reply_id=reply_id, thumb="up")
+    rate(bot, reply_id=reply_id, thumb="down")
 
     assert feedback.counts(bot.store.db, 1) == {"up": 0, "down": 1, "corrections": 0}
 
 
-def test_a_thumb_taken_back_counts_no_more(bot: Bot) -> None:
+def test_a_withdrawn_thumb_no_longer_counts(bot: Bot) -> None:
     reply_id = asked(bot)
-    judge(bot, id=reply_id, thumb="down")
+    rate(bot, id=reply_id, thumb="down")
 
-    answer = judge(bot, id=reply_id, thumb="none")
+    answer = rate(bot, id=reply_id, thumb="none")
 
     assert answer.json()["thumb"] is None
     assert feedback.counts(bot.store.db, 1)["down"] == 0
 
 
-def test_whether_it_helped_is_asked_later_and_counted_beside_the_thumb(bot: Bot) -> None:
+def test_the_later_question_whether_it_helped_does_not_change_the_thumb(bot: Bot) -> None:
     reply_id = asked(bot)
-    judge(bot, id=reply_id, thumb="up")
+    rate(bot, id=reply_id, thumb="up")
 
-    assert judge(bot, id=reply_id, helped="no").json()["helped"] == "no"
-    assert judge(bot, id=reply_id, helped="yes").json()["thumb"] == "up"
-    assert judge(bot, id=reply_id, helped="none").json()["helped"] is None
+    assert rate(bot, id=reply_id, helped="no").json()["helped"] == "no"
+    assert rate(bot, id=reply_id, helped="yes").json()["thumb"] == "up"
+    assert rate(bot, id=reply_id, helped="none").json()["helped"] is None
 
 
-def test_what_was_acknowledged_is_on_disk(bot: Bot) -> None:
-    """Another process that opens the file finds it, though the service has not been stopped."""
+def test_acknowledged_feedback_is_on_disk(bot: Bot) -> None:
+    """Another process that opens the file finds it while the service is still running."""
     reply_id = asked(bot)
 
-    assert judge(bot, id=reply_id, thumb="down").status_code == 201
+    assert rate(bot, id=reply_id, thumb="down").status_code == 201
 
     sql = f"SELECT value FROM feedback WHERE reply_id = '{reply_id}' AND live = 1"
     code = (
@@ -91,16 +91,16 @@ def test_what_was_acknowledged_is_on_disk(bot: Bot) -> None:
     assert done.stdout.strip() == "[(0.0,)]"
 
 
-def test_an_answer_can_be_judged_the_moment_it_has_ended(bot: Bot) -> None:
-    """The last event of the stream comes after the record, so no judgement is ever too early."""
+def test_an_answer_can_be_rated_the_moment_it_ends(bot: Bot) -> None:
+    """The reply is recorded before the last event is sent, so feedback is never too early."""
     for _ in range(20):
         with bot.openai().chat.completions.create(**ASK, stream=True) as stream:
             reply_id = [chunk.id for chunk in stream][-1]
-        assert judge(bot, id=reply_id, thumb="up").status_code == 201
+        assert rate(bot, id=reply_id, thumb="up").status_code == 201
 
 
-def test_nothing_is_preferred_where_one_answer_was_shown(bot: Bot) -> None:
-    answer = judge(bot, id=asked(bot), prefer="first")
+def test_a_preference_needs_two_answers(bot: Bot) -> None:
+    answer = rate(bot, id=asked(bot), prefer="first")
 
     assert answer.status_code == 404
     assert "shown alone" in answer.json()["error"]["message"]
@@ -109,56 +109,56 @@ def test_nothing_is_preferred_where_one_answer_was_shown(bot: Bot) -> None:
 def test_a_correction_becomes_a_pending_pair(bot: Bot) -> None:
     reply_id = asked(bot)
 
-    answer = judge(bot, id=reply_id, thumb="down", reason="wrong", correction="One tuning job.")
+    answer = rate(bot, id=reply_id, thumb="down", reason="wrong", correction="One tuning job.")
 
     pair = pairs.get(bot.store.db, answer.json()["pair_id"])
     assert (pair.prompt, pair.response) == ("What is a run?", "One tuning job.")
     assert (pair.status, pair.source, pair.source_ref) == ("pending", "correction", reply_id)
 
 
-def test_what_one_call_says_is_stored_together_or_not_at_all(bot: Bot) -> None:
+def test_one_call_is_stored_completely_or_not_at_all(bot: Bot) -> None:
     reply_id = asked(bot)
 
-    answer = judge(bot, id=reply_id, thumb="down", correction="  ")
+    answer = rate(bot, id=reply_id, thumb="down", correction="  ")
 
     assert answer.status_code == 400
     assert feedback.counts(bot.store.db, 1)["down"] == 0
 
 
-def test_a_thumb_moves_the_comparison(bot: Bot) -> None:
+def test_a_thumb_counts_in_the_comparison(bot: Bot) -> None:
     started = bot.http("admin").post("/v1/experiments", json={"a": "1", "b": "2"}).json()
     reply_id = asked(bot)
 
-    judge(bot, id=reply_id, thumb="up")
+    rate(bot, id=reply_id, thumb="up")
 
     sides = given.counts(bot.store.db, experiments.get(bot.store.db, started["id"]))
     assert sorted(s.ratings for s in sides) == [(), (1.0,)]
 
 
-def test_a_members_key_cannot_judge_what_another_key_asked(bot: Bot) -> None:
+def test_a_members_key_cannot_rate_replies_to_another_key(bot: Bot) -> None:
     reply_id = asked(bot, "admin")
 
-    answer = judge(bot, id=reply_id, thumb="down")
+    answer = rate(bot, id=reply_id, thumb="down")
 
     assert answer.status_code == 403
     assert feedback.counts(bot.store.db, 1)["down"] == 0
 
 
-def test_a_key_is_not_mistaken_for_one_whose_number_begins_alike(bot: Bot) -> None:
-    """Key 1 may not judge for `http:11`."""
+def test_a_key_is_not_confused_with_one_whose_number_starts_the_same(bot: Bot) -> None:
+    """Key 1 may not rate for `http:11`."""
     for n in range(8):
         secret = bot.write(lambda db, n=n: keys.create(db, f"k{n}", "member", "cli:test")[1])
     bot.secrets["eleventh"] = secret
     reply_id = asked(bot, "eleventh")
     assert bot.replies()[0].person == "http:11"
 
-    assert judge(bot, id=reply_id, thumb="down").status_code == 403
+    assert rate(bot, id=reply_id, thumb="down").status_code == 403
 
 
-def test_a_reviewer_may_judge_any_answer_as_themselves(bot: Bot) -> None:
+def test_a_reviewer_may_rate_any_answer_as_themselves(bot: Bot) -> None:
     reply_id = asked(bot)
 
-    assert judge(bot, "reviewer", id=reply_id, thumb="up").status_code == 201
+    assert rate(bot, "reviewer", id=reply_id, thumb="up").status_code == 201
 
     assert feedback.live(bot.store.db, reply_id, "http:2", "thumb") is not None
 
@@ -168,28 +168,28 @@ def test_an_answer_that_failed_cannot_be_rated(bot: Bot) -> None:
     bot.http("member").post("/v1/chat/completions", json=ASK)
     (reply,) = bot.wait_closed()
 
-    answer = judge(bot, id=reply.id, thumb="down")
+    answer = rate(bot, id=reply.id, thumb="down")
 
     assert answer.status_code == 409
     assert "failed on our side" in answer.json()["error"]["message"]
 
 
-def test_a_reply_that_is_none(bot: Bot) -> None:
-    assert judge(bot, id="chatcmpl-0", thumb="up").status_code == 404
+def test_an_unknown_reply(bot: Bot) -> None:
+    assert rate(bot, id="chatcmpl-0", thumb="up").status_code == 404
 
 
-def test_saying_nothing_is_refused(bot: Bot) -> None:
-    answer = judge(bot, id="chatcmpl-0")
+def test_empty_feedback_is_refused(bot: Bot) -> None:
+    answer = rate(bot, id="chatcmpl-0")
 
     assert answer.status_code == 400
-    assert (
-        "a thumb, a reason or a correction, 'helped' or 'prefer'"
-        in answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"] == (
+        "The request is invalid: give at least one of 'thumb', 'reason', 'correction', 'helped' "
+        "and 'prefer'."
     )
 
 
-def test_naming_no_reply_is_refused(bot: Bot) -> None:
-    answer = judge(bot, thumb="up")
+def test_feedback_without_a_reply_is_refused(bot: Bot) -> None:
+    answer = rate(bot, thumb="up")
 
     assert answer.status_code == 400
     assert "name the reply" in answer.json()["error"]["message"]

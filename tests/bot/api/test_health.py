@@ -24,7 +24,7 @@ def test_healthy(bot: Bot) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "missing": []})
 
 
-def test_what_is_missing_is_named(bot: Bot) -> None:
+def test_the_missing_part_is_named(bot: Bot) -> None:
     bot.write(lambda db: db.execute("UPDATE replicas SET heartbeat_at = 1"))
 
     answer = bot.http().get("/health")
@@ -62,7 +62,9 @@ def test_answers_are_counted(bot: Bot) -> None:
         {"Host": "localhost.evil.example:8080"},
     ],
 )
-def test_metrics_are_not_for_who_only_looks_local(bot: Bot, headers: dict[str, str]) -> None:
+def test_requests_that_only_look_local_need_a_key_for_metrics(
+    bot: Bot, headers: dict[str, str]
+) -> None:
     assert bot.http().get("/metrics", headers=headers).status_code == 401
     assert bot.http("member").get("/metrics", headers=headers).status_code == 403
     assert bot.http("admin").get("/metrics", headers=headers).status_code == 200
@@ -80,7 +82,7 @@ def test_alerts_and_the_queue_are_counted(bot: Bot) -> None:
     assert found["understudy_questions_refused{}"] == 0
 
 
-def test_stand_ins_are_counted_by_who_could_not_answer(bot: Bot) -> None:
+def test_fallbacks_are_counted_by_the_adapter_that_could_not_answer(bot: Bot) -> None:
     bot.write(lambda db: placements.record_failed(db, "here", 1, "It is gone."))
     bot.http("member").post("/v1/chat/completions", json=ASK)
 

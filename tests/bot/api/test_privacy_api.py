@@ -1,4 +1,4 @@
-"""A person's own data over HTTP and on the page: theirs, all of it, and nobody else's."""
+"""A person's own data over HTTP and on the web page: all of theirs, and nobody else's."""
 
 import httpx
 import pytest
@@ -36,7 +36,7 @@ def said_by(db: Database, domain: Domain, person: str, question: str) -> str:
 
 @pytest.fixture
 def ann(bot: Bot) -> str:
-    """A person of the member's key, who asked and corrected something."""
+    """A user of the member's key, who asked a question and corrected the answer."""
     key_id = bot.store.db.execute("SELECT id FROM api_keys WHERE role = 'member'").fetchone()[0]
     person = f"http:{key_id}/ann lee"
 
@@ -52,25 +52,25 @@ def ann(bot: Bot) -> str:
 ANN = {"user": "ann lee"}
 
 
-def test_a_person_sees_figures(bot: Bot, ann: str) -> None:
+def test_a_person_sees_counts(bot: Bot, ann: str) -> None:
     seen = bot.http("member").get("/v1/people/me", params=ANN).json()
     assert (seen["object"], seen["person"], seen["questions"]) == ("person", ann, 1)
     assert (seen["corrections"], seen["pairs"]["pending"], seen["learning"]) == (1, 1, True)
 
 
-def test_a_person_takes_every_word_along(bot: Bot, ann: str) -> None:
+def test_a_person_exports_everything_they_wrote(bot: Bot, ann: str) -> None:
     found = bot.http("member").get("/v1/people/me/export", params=ANN)
     assert found.json()["conversations"][0]["messages"][0]["text"] == f"Where is the {SECRET}?"
     assert found.json()["pairs"][0]["became"] == "is waiting for review"
     assert "Bob" not in found.text
 
 
-def test_the_key_itself_is_a_person_of_its_own(bot: Bot, ann: str) -> None:
+def test_the_key_itself_is_a_separate_person(bot: Bot, ann: str) -> None:
     assert bot.http("member").get("/v1/people/me").json()["questions"] == 0
 
 
 @pytest.mark.parametrize("role", ["reviewer", "admin"])
-def test_another_key_has_other_people(bot: Bot, ann: str, role: str) -> None:
+def test_another_key_has_separate_users(bot: Bot, ann: str, role: str) -> None:
     client = bot.http(role)
     assert client.get("/v1/people/me", params=ANN).json()["questions"] == 0
     assert client.delete("/v1/people/me", params=ANN).json()["messages"] == 0
@@ -86,7 +86,7 @@ def test_learning_is_switched_off_and_on(bot: Bot, ann: str) -> None:
     assert store.may_learn(bot.store.db, ann)
 
 
-def test_a_person_is_forgotten(bot: Bot, ann: str) -> None:
+def test_a_person_is_erased(bot: Bot, ann: str) -> None:
     assert in_files(bot.store, SECRET)
     gone = bot.http("member").delete("/v1/people/me", params=ANN)
     assert gone.status_code == 200
@@ -99,21 +99,21 @@ def test_a_person_is_forgotten(bot: Bot, ann: str) -> None:
     assert entry.subject == f"receipt {found['receipt']}"
 
 
-def test_a_better_answer_can_be_given_without_being_learned(bot: Bot, ann: str) -> None:
+def test_a_correction_can_be_given_without_learning(bot: Bot, ann: str) -> None:
     reply = bot.store.db.execute("SELECT id FROM replies WHERE person = ?", [ann]).fetchone()[0]
     client = bot.http("member")
     given = {"reply_id": reply, "correction": "There.", "learn": False}
     assert client.post("/v1/feedback", json=given).json()["pair_id"] is None
 
 
-def test_what_is_no_request_is_refused(bot: Bot) -> None:
+def test_an_invalid_request_is_refused(bot: Bot) -> None:
     client = bot.http("member")
     assert client.put("/v1/people/me/learning", json={"learning": "perhaps"}).status_code == 400
     assert client.get("/v1/people/me", params={"user": "x" * 257}).status_code == 400
     assert bot.http().delete("/v1/people/me").status_code == 401
 
 
-def test_the_page_has_the_same_for_its_session(bot: Bot) -> None:
+def test_the_web_page_does_the_same_for_its_session(bot: Bot) -> None:
     page: httpx.Client = bot.http()
     page.get("/")
     asked = {"conversation": "a1b2c3d4e5f6", "text": f"Where is the {SECRET}?"}
@@ -127,8 +127,8 @@ def test_the_page_has_the_same_for_its_session(bot: Bot) -> None:
     assert in_files(bot.store, SECRET) == []
 
 
-def test_what_was_only_written_down_is_carried_out(bot: Bot, ann: str) -> None:
-    """As after a crash, and as a command in Slack leaves it."""
+def test_an_erasure_that_was_only_recorded_is_completed(bot: Bot, ann: str) -> None:
+    """A crash and a Slack command both leave it in this state."""
     bot.write(lambda db: erasure.begin(db, ann, "cli:root"))
     wait_until(lambda: in_files(bot.store, SECRET) == [], "the words to be gone", 20)
     wait_until(

@@ -1,4 +1,4 @@
-"""Every route, asked without a key and with too weak a one. A new route is in here by itself."""
+"""Every route, without a key and with a key of too low a role. New routes are covered too."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.bot.conftest import Bot
 OPEN = {
     ("GET", "/"),
     ("GET", "/health"),
-    ("GET", "/comparisons"),  # an empty page: what it shows comes with a key
+    ("GET", "/comparisons"),  # an empty page; its data needs a key
     ("GET", "/web/comparisons.js"),
     ("GET", "/web/comparisons.css"),
     ("GET", "/web/chat.js"),
@@ -23,7 +23,7 @@ OPEN = {
     ("GET", "/web/chat.css"),
     ("GET", "/web/icon.svg"),
 }
-FROM_HERE = {("GET", "/metrics")}  # open to this machine: tests/bot/test_health.py
+LOCAL = {("GET", "/metrics")}  # open to the same machine: tests/bot/api/test_health.py
 MEMBERS = {
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/chat/answers"),
@@ -53,7 +53,7 @@ REVIEWERS = {
 
 
 def routes(bot: Bot) -> list[tuple[str, str]]:
-    """(method, path) of everything that the application answers."""
+    """(method, path) of every route of the application."""
     settings = bot.settings.model_copy(update={"slack": SlackSettings(mode="off")})
     return sorted(_flat(create_app(settings, bot.store).routes))
 
@@ -69,8 +69,8 @@ def fill(path: str) -> str:
     return re.sub(r"{\w+}", "1", path)
 
 
-def test_every_route_but_the_open_ones_needs_a_key(bot: Bot) -> None:
-    asked = [r for r in routes(bot) if r not in OPEN | FROM_HERE]
+def test_every_route_except_the_open_ones_needs_a_key(bot: Bot) -> None:
+    asked = [r for r in routes(bot) if r not in OPEN | LOCAL]
     assert len(asked) >= 20
 
     statuses = {
@@ -80,7 +80,7 @@ def test_every_route_but_the_open_ones_needs_a_key(bot: Bot) -> None:
     assert {r: s for r, s in statuses.items() if s != 401} == {}
 
 
-def test_members_may_do_only_what_members_do(bot: Bot) -> None:
+def test_members_may_use_only_the_member_routes(bot: Bot) -> None:
     asked = [r for r in routes(bot) if r[1].startswith("/v1") and r not in MEMBERS]
 
     statuses = {
@@ -92,7 +92,7 @@ def test_members_may_do_only_what_members_do(bot: Bot) -> None:
     assert {r: s for r, s in statuses.items() if s != 403} == {}
 
 
-def test_reviewers_may_not_do_what_admins_do(bot: Bot) -> None:
+def test_reviewers_may_not_use_the_admin_routes(bot: Bot) -> None:
     asked = [r for r in routes(bot) if r[1].startswith("/v1") and r not in MEMBERS | REVIEWERS]
 
     statuses = {
@@ -125,7 +125,7 @@ def test_every_response_has_the_security_headers(bot: Bot, path: str) -> None:
     assert "server" not in headers
 
 
-def test_without_the_web_chat_its_routes_are_not_there(
+def test_without_the_web_chat_its_routes_do_not_exist(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     from data.config.settings import BotSettings

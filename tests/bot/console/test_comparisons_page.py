@@ -73,7 +73,7 @@ async def test_a_members_key_is_told_nothing(bot: Bot) -> None:
         await sign_in(page, bot.secrets["member"])
         await page.wait(PROBLEM)
 
-        assert "needs a key of role reviewer" in await page.js(PROBLEM)
+        assert "requires a key with the role reviewer" in await page.js(PROBLEM)
         assert not await page.js(SHOWN)
         assert await page.js("document.querySelectorAll('#experiment option').length") == 0
         assert await page.js("sessionStorage.length") == 0
