@@ -1,11 +1,10 @@
-"""What one greedy person costs everybody else: taking turns beside first come, first served.
+"""How long one greedy person makes everyone else wait: taking turns or first come, first served.
 
     python benchmarks/admission.py
 
-Through the admission that answers pass, with simulated answers: PLACES at once, each 50 to 200 ms.
-One person keeps GREEDY questions open all the time; PEOPLE others ask one question a second each.
-Reported is how long these others wait for a place, and the same with a plain queue in the order of
-arrival, in one run.
+Uses the bot's admission with simulated answers: PLACES at once, each 50 to 200 ms. One person keeps
+GREEDY questions open all the time; PEOPLE others ask one question per second each. The table shows
+how long these others wait, and the same with a plain queue in order of arrival, in one run.
 """
 
 import asyncio
@@ -57,7 +56,7 @@ def by_arrival() -> Place:
 
 
 async def waits(place: Place) -> tuple[list[float], int]:
-    """Seconds that ordinary people waited, and how many answers the greedy one got."""
+    """How many seconds ordinary people waited, and how many answers the greedy person got."""
     draw, waited, got = random.Random(0), [], 0
     end = time.monotonic() + SECONDS
 
@@ -86,7 +85,7 @@ async def waits(place: Place) -> tuple[list[float], int]:
 async def measure() -> None:
     found = {"by turns": await waits(by_turns()), "by arrival": await waits(by_arrival())}
     report.table(
-        ("queue", "questions", "wait p50, ms", "wait p99, ms", "answers of the greedy one"),
+        ("queue", "questions", "wait p50, ms", "wait p99, ms", "answers to the greedy one"),
         [
             (
                 name,

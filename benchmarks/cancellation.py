@@ -1,11 +1,11 @@
-"""How soon the engine stops writing for somebody who has left.
+"""How soon the engine stops generating for a caller who disconnects.
 
     python benchmarks/cancellation.py
 
-The whole service over a folder of its own. One person at a time asks for a long answer over HTTP,
-streamed or whole, of an adapter that never ends one by itself, and closes the connection in the
-middle of it. Measured is the time from there until vLLM says that it runs nothing. Exit code 1
-when the slowest of a hundred takes half a second or more.
+Runs the whole service in a folder of its own. One person at a time asks for a long answer over
+HTTP, streamed or whole, from an adapter that never stops on its own, and closes the connection in
+the middle of it. The benchmark measures the time until vLLM reports no running request. The exit
+code is 1 if the slowest of a hundred takes half a second or more.
 """
 
 import argparse
@@ -42,7 +42,7 @@ async def until(session: aiohttp.ClientSession, url: str, count: int) -> None:
 
 
 async def leave(subject: Service, model: str, *, stream: bool) -> float:
-    """Ask, leave in the middle; returns the seconds until the engine runs nothing."""
+    """Ask and disconnect in the middle; returns the seconds until the engine runs nothing."""
     (replica,) = subject.ready()
     body = {
         "model": model,

@@ -1,14 +1,13 @@
-"""Processes are killed at random while people ask: what is lost, and how soon all is back?
+"""Kills processes while people ask: what is lost, and how soon does everything recover?
 
     python benchmarks/chaos.py --minutes 6 --rate 12
 
-The whole service as `understudy up` runs it, with two engine replicas, asked at a steady rate over
-HTTP as OpenAI's clients do: a request that is refused (429, 503, no connection) is sent again up
-to twice after the pause that was asked for; anything else that is not one whole, right answer is
-lost. Every `--every` seconds one process gets SIGKILL, in turn: an engine's server, an engine's
-core, `understudy serve`, the worker, the bot. Exit code 1 when more than 0.5% is lost, when an
-adapter needs more than five seconds to be back after its engine is healthy, or when a process is
-orphaned.
+Runs the whole service as `understudy up` does, with two engine replicas, and asks at a steady rate
+over HTTP as OpenAI's clients do. A refused request (429, 503, no connection) is retried up to twice
+after the requested pause; anything else that is not one complete, correct answer counts as lost.
+Every `--every` seconds one process gets SIGKILL, in turn: an engine's server, an engine's core,
+`understudy serve`, the worker, the bot. The exit code is 1 if more than 0.5% is lost, if an adapter
+takes more than five seconds to come back after its engine is healthy, or if a process is orphaned.
 """
 
 import argparse
@@ -55,7 +54,7 @@ class Kill:
 
 @dataclass
 class Killer:
-    """Kills in a thread of its own, and watches how everything comes back."""
+    """Kills processes in a thread of its own, and watches how everything recovers."""
 
     running: Service
     every_s: float
@@ -126,7 +125,7 @@ def _parent(pid: int) -> int:
 
 
 def _started_by(pid: int, killed: int) -> bool:
-    """Whether a process was one of the killed one's, as it was first seen."""
+    """Whether the killed process was the parent of this one when it was first seen."""
     return _family.get(pid) == killed
 
 
@@ -139,7 +138,7 @@ _family: dict[int, int] = {}  # process -> its parent when it was first seen
 
 @dataclass
 class Lost:
-    """What came of every request."""
+    """The outcome of every request."""
 
     asked: int = 0
     retried: int = 0
@@ -150,7 +149,7 @@ class Lost:
 async def keep_asking(
     running: Service, register: Register, domain: str, rate: float, until: float
 ) -> Lost:
-    """`rate` requests a second, whatever becomes of them."""
+    """Send `rate` requests per second, whatever their outcome."""
     found, tasks = Lost(), set()
     async with Client(running.url, running.key) as client:
 
@@ -168,7 +167,7 @@ async def keep_asking(
             assert asked is not None
             verdict = load.verdict(asked, register)
             found.verdicts[verdict] += 1
-            if verdict not in ("right", "stand-in"):
+            if verdict not in ("right", "fallback"):
                 found.lost.append(asked)
 
         began = time.monotonic()
@@ -244,7 +243,7 @@ def _report(found: Lost, killer: Killer, left: int, replicas: int) -> bool:
             )
         )
     report.table(
-        ("killed", "times", "requests lost", "whole again, s", "adapters back, s", "orphans"), lines
+        ("killed", "times", "requests lost", "recovered, s", "adapters back, s", "orphans"), lines
     )
     for asked in found.lost[:10]:
         print(f"lost: {asked}")
@@ -258,7 +257,7 @@ def _report(found: Lost, killer: Killer, left: int, replicas: int) -> bool:
         lost=len(found.lost),
         lost_share=round(share, 5),
         retried=found.retried,
-        stand_ins=found.verdicts["stand-in"],
+        fallbacks=found.verdicts["fallback"],
         wrong=found.verdicts["wrong adapter"] + found.verdicts["mixed"],
         adapters_back_max_s=round(slowest, 2),
         orphans=orphans,

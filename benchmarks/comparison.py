@@ -1,11 +1,12 @@
-"""How often comparisons err, and how many people they take, when somebody looks after every vote.
+"""How often comparisons err, and how many people they need, with a look after every rating.
 
     python benchmarks/comparison.py [TIMES]
 
-Thousands of simulated comparisons (tests/bot/stats/simulation.py) go through the functions that the
-product decides with, and beside them through what is widely done instead: a z-test of all votes
-that is looked at again and again, and stopping at a 95% chance to win. TIMES multiplies their
-number. Then: what one look at 100,000 rated people costs.
+Thousands of simulated comparisons (tests/bot/experiments/stats/simulation.py) go through the
+functions with which the product decides. For contrast, they also go through what many people do
+instead: a z-test of all ratings that is checked again and again, and stopping at a 95% chance to
+win. TIMES multiplies the number of comparisons. The last part measures the cost of one look at
+100,000 people.
 """
 
 import sys
@@ -34,24 +35,24 @@ TIMES = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 RAMP = ((0, 0.05), (800, 0.2), (1_600, 0.5))
 PEOPLE, REPLIES = 100_000, 5
 
-# Equal sides, five votes a person with a correlation of .4, and every rule's first verdict
+# Equal variants, five ratings per person with a correlation of .4, and every rule's first verdict
 RULES: dict[str, Callable[[Looks], np.ndarray]] = {
-    "ours: A/A, 5 votes, correlation .4": lambda looks: simulation.states(
+    "ours: A/A, 5 ratings, correlation .4": lambda looks: simulation.states(
         looks, ExperimentDesign()
     ),
-    "the same, with votes as units": lambda looks: simulation.sequence_on_rows(
+    "the same, with ratings as units": lambda looks: simulation.sequence_on_rows(
         looks, ExperimentDesign()
     ),
-    "the same, z-test of votes at .05": simulation.z_test_on_rows,
+    "the same, z-test of ratings at .05": simulation.z_test_on_rows,
     "the same, stop at 95% chance to win": simulation.chance_to_win_on_rows,
 }
 
 EQUAL = {
-    "ours: A/A, 1 vote a person": World(),
-    "ours: A/A, 5 votes, correlation .1": World(people=2_000, votes=5, correlation=0.1),
-    "ours: A/A, 5 votes, correlation 0": World(people=2_000, votes=5, correlation=0.0),
-    "ours: A/A, 50 votes, correlation 0": World(people=300, votes=50, correlation=0.0, gap=5.0),
-    "ours: A/A, 2 votes, ramp 5-20-50%, opinions fall": World(
+    "ours: A/A, 1 rating per person": World(),
+    "ours: A/A, 5 ratings, correlation .1": World(people=2_000, votes=5, correlation=0.1),
+    "ours: A/A, 5 ratings, correlation 0": World(people=2_000, votes=5, correlation=0.0),
+    "ours: A/A, 50 ratings, correlation 0": World(people=300, votes=50, correlation=0.0, gap=5.0),
+    "ours: A/A, 2 ratings, ramp 5-20-50%, opinions fall": World(
         people=3_000, votes=2, stages=RAMP, drift=-0.2
     ),
     "ours: A/A, the same, B rates half as often": World(
@@ -60,22 +61,22 @@ EQUAL = {
 }
 DIFFERENT = {
     ".70 against .78, 1 vote": World(b=0.78),
-    ".70 against .78, 5 votes": World(b=0.78, people=2_000, votes=5),
+    ".70 against .78, 5 ratings": World(b=0.78, people=2_000, votes=5),
     ".70 against .78, 1 vote, 400 people at 5 and 20% first": World(
         b=0.78, stages=((0, 0.05), (200, 0.2), (400, 0.5))
     ),
     ".70 against .55, 1 vote": World(b=0.55, people=1_500),
-    ".70 against .55, 5 votes": World(b=0.55, people=1_500, votes=5),
+    ".70 against .55, 5 ratings": World(b=0.55, people=1_500, votes=5),
 }
 
 
 def wrong(found: Outcomes) -> float:
-    """Of equal sides: how often one is called better."""
+    """How often one of several equal variants is called better."""
     return found.share(BETTER) + found.share(WORSE)
 
 
-def equal_sides() -> dict[str, float]:
-    """False winners of every rule, and of ours in other worlds, in per cent."""
+def equal_variants() -> dict[str, float]:
+    """False winners of every rule, and of ours in other settings, in per cent."""
     found = rules(World(people=2_000, votes=5), 2_000 * TIMES)
     found |= {name: 100 * wrong(outcomes(w, 2_000 * TIMES, 1)) for name, w in EQUAL.items()}
     found["ours: A/A/A/A, 1 vote"] = 100 * simulated_stages.several(3, 1_000 * TIMES, 4_000, 2)
@@ -83,7 +84,7 @@ def equal_sides() -> dict[str, float]:
     adapted = simulated_stages.thompson(rising, 200 * TIMES, 3)
     found["ours: A/A, Thompson sampling, opinions rise"] = 100 * wrong(adapted.outcomes)
     found["the same, were stages added up"] = 100 * wrong(adapted.pooled)
-    report.table(("equal sides", "false winners, %"), list(found.items()))
+    report.table(("equal variants", "false winners, %"), list(found.items()))
     return found
 
 
@@ -98,8 +99,8 @@ def rules(world: World, count: int) -> dict[str, float]:
     return found
 
 
-def different_sides() -> dict[str, float]:
-    """People needed, and wrong directions."""
+def different_variants() -> dict[str, float]:
+    """People needed, and decisions in the wrong direction."""
     lines, medians = [], {}
     for name, world in DIFFERENT.items():
         found = outcomes(world, 4_000 * TIMES, 5)
@@ -124,7 +125,7 @@ def different_sides() -> dict[str, float]:
 
 
 def splits() -> dict[str, float]:
-    """False alarms of the split's test and of a chi-squared test, a look after every person."""
+    """False alarms of our split test and of a chi-squared test, with a look after every person."""
     lines = []
     for shares in ((0.5, 0.5), (0.95, 0.05)):
         draw, ours, theirs, total = np.random.default_rng(7), 0, 0, 0
@@ -160,7 +161,7 @@ def _chi_squared(on_b: np.ndarray, share: float) -> np.ndarray:
 
 
 def one_look() -> dict[str, float]:
-    """Milliseconds of the processor for 100,000 rated people who got five answers each."""
+    """CPU milliseconds for 100,000 people with ratings and five answers each."""
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "understudy.db") as store:
         experiment = _filled(store)
         reading, working = [], []
@@ -174,7 +175,7 @@ def one_look() -> dict[str, float]:
     reads, works = report.median(reading), report.median(working)
     print(
         f"\nOne look at {PEOPLE:,} people: {reads:.0f} ms of CPU to read the sums, "
-        f"{works:.1f} ms to judge"
+        f"{works:.1f} ms to decide"
     )
     return {"collect_ms": round(reads, 1), "summary_ms": round(works, 2)}
 
@@ -207,7 +208,7 @@ def _filled(store: Store) -> Experiment:
 
 
 def measure() -> None:
-    figures = equal_sides() | different_sides() | splits() | one_look()
+    figures = equal_variants() | different_variants() | splits() | one_look()
     report.finish(benchmark="comparison", **figures)
 
 

@@ -1,9 +1,9 @@
-"""From an installed checkout to the first tuned answer, and once round the whole loop.
+"""The time from an installed checkout to the first tuned answer, and for the whole loop.
 
     python benchmarks/first_answer.py
 
-Runs `understudy demo --once` as a user would and reads its last line. `first_answer_s` counts
-from the start of the command: store, import, tuning, evaluation, vLLM's start, hot load, answers.
+Runs `understudy demo --once` as a user would and reads its last line. `first_answer_s` counts from
+the start of the command: store, import, tuning, evaluation, vLLM's start, hot load, answers.
 """
 
 import json

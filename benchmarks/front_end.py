@@ -1,11 +1,11 @@
-"""What our front end adds to asking the engine directly: time to an answer, and CPU.
+"""What the bot adds to asking the engine directly: time to an answer, and CPU.
 
     python benchmarks/front_end.py
 
-A small vLLM stand-in answers at once, so that what is measured is us. The same request is sent in
-turn to it and to `understudy bot` in front of it, over one connection each, answers recorded in
-the store as always (an answer is given after its commit). CPU is that of the bot's process alone.
-Then CONCURRENT requests at once, for requests a second per core-second of the bot.
+A small fake vLLM answers at once, so the bot is what is measured. The same request goes in turn to
+the fake and to `understudy bot` in front of it, over one connection each. Answers are recorded in
+the store as usual (an answer is given after its commit). CPU is that of the bot's process alone.
+Then CONCURRENT requests at once give the number of requests per core-second of the bot.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ async def ask(session: aiohttp.ClientSession, url: str, body: bytes, key: str) -
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, all its threads."""
+    """CPU seconds that a process has used, in all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -101,7 +101,7 @@ async def at_once(session: aiohttp.ClientSession, bot: str, key: str, pid: int) 
 
 
 async def beat_until_cancelled(store: Store, url: str) -> None:
-    """Say that the stand-in is ready, as `understudy serve` would."""
+    """Report the fake engine as ready, as `understudy serve` would."""
     while True:
         with store.write() as db:
             placements.beat(db, "local", url, "pocket", "ready")
@@ -110,7 +110,7 @@ async def beat_until_cancelled(store: Store, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def everything(home: Path) -> AsyncIterator[tuple[str, str, str, int]]:
-    """The stand-in and the bot, running: both chat URLs, a key, the bot's process id."""
+    """Run the fake engine and the bot; yields both chat URLs, a key and the bot's process id."""
     port = free_port()
     (home / "understudy.toml").write_text(f"[bot]\nport = {port}\n")
     engine = subprocess.Popen(

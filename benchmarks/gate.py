@@ -1,11 +1,11 @@
-"""How often the gate rejects adapters that have lost so much, by how many golden questions.
+"""How often the gate rejects adapters with a known loss, by the number of golden questions.
 
     python benchmarks/gate.py [--trials 300]
 
-Simulated: of the live adapter's answers 60% are right and score 1, the others about 0.2, as on the
-demo domain. The candidate answers a fifth of the questions anew, some better and some worse, so
-that it loses so much token F1 on the whole; which questions these are, chance decides. `nothing
-lost` is what is rejected wrongly. The last line is JSON.
+Simulation: 60% of the live adapter's answers are right and score 1, the others score about 0.2, as
+in the demo domain. The candidate gives new answers to a fifth of the questions, some better and
+some worse, such that it loses a set amount of token F1 overall; chance decides which questions
+these are. `nothing lost` shows wrong rejections. The last line is JSON.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def passed(random: np.random.Generator, n: int, lost: float, settings: GateSetti
 
 
 def _right_again(lost: float) -> float:
-    """How often an answer that is given anew has to be right for so much to be lost in all."""
+    """How often a new answer has to be right for this loss overall."""
     changed = min(1.0, CHANGED + lost)
     return RIGHT - lost / changed / (1 - WRONG)
 

@@ -1,11 +1,11 @@
-"""What a hot load costs while people are being answered, on the real engine.
+"""What a hot load costs while people get answers, on the real engine.
 
     python benchmarks/hot_load.py
 
-Two phases over one vLLM with the pocket base, STREAMS answers being streamed all the time: one
-without loads, one in which LOADS adapters are registered, loaded and retired one by one. Reported
-are the load itself, the time from the registry's commit until the adapter can be routed to, and
-the gaps between pieces of the running streams in both phases: their ratio is the cost.
+Two phases on one vLLM with the pocket model, with STREAMS answers streaming all the time: one phase
+without loads, and one in which LOADS adapters are registered, loaded and retired one by one. The
+table shows the load itself, the time from the registry's commit until the adapter can be routed to,
+and the gaps between pieces of the running streams in both phases: their ratio is the cost.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ async def stream_until(done: asyncio.Event, url: str, gaps: list[float]) -> int:
 
 
 async def phase(url: str, work: "asyncio.Future[None]") -> tuple[list[float], int]:
-    """Stream while `work` goes on; returns the gaps and how many answers came whole."""
+    """Stream during `work`; returns the gaps and how many answers were complete."""
     gaps: list[float] = []
     done = asyncio.Event()
     streams = [asyncio.create_task(stream_until(done, url, gaps)) for _ in range(STREAMS)]
@@ -64,7 +64,7 @@ async def phase(url: str, work: "asyncio.Future[None]") -> tuple[list[float], in
 
 
 def load_one(store: Store, settings: Settings, seed: int) -> tuple[float, float]:
-    """Register one adapter and retire the one before; milliseconds of the load and in all."""
+    """Register one adapter and retire the previous one; milliseconds of the load and in total."""
     adapter = adapter_maker.register(store, settings, rank=32, seed=seed)
     began = time.perf_counter()
     with store.write() as db:
@@ -102,7 +102,7 @@ async def measure(store: Store, settings: Settings, url: str) -> None:
                 report.median(routable_ms),
                 report.percentile(routable_ms, 0.99),
             ),
-            ("gap in a stream, quiet, ms", *_ms(quiet)),
+            ("gap in a stream, no load, ms", *_ms(quiet)),
             ("gap in a stream, while loading, ms", *_ms(busy)),
         ],
     )

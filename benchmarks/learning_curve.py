@@ -1,11 +1,11 @@
-"""What an adapter has learned after so many CPU seconds: answers to held-out phrasings.
+"""What an adapter has learned after a given CPU time: answers to held-out phrasings.
 
-    python benchmarks/learning_curve.py                       # the demo domain on the pocket base
+    python benchmarks/learning_curve.py                       # the demo domain, the pocket model
     python benchmarks/learning_curve.py --set learning_rate=3e-3 --set epochs=20
     python benchmarks/learning_curve.py --base FOLDER --pairs FILE.jsonl --facts 50
 
-Trains as a run does, stops the clock a few times and asks the golden questions whose facts are
-taught. `exact` and `f1` are those of `tuning/evaluation/metrics.py`; the last line is JSON.
+Trains as a run does, stops the clock a few times and asks the golden questions whose facts were
+trained on. `exact` and `f1` are those of `tuning/evaluation/metrics.py`; the last line is JSON.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""Asks a service over HTTP as people's programs do, and judges every answer.
+"""Sends requests to a service over HTTP, as client programs do, and checks every answer.
 
-An answer names the adapter that wrote it, and each adapter says one word that no other says. So
-three things are checked of each: the text is exactly what the named adapter says; that adapter was
-one that might answer then (live, compared, or pinned by the question); it came whole.
+An answer names the adapter that wrote it, and each adapter says one word that no other adapter
+says. So three things can be checked: the text is exactly what the named adapter says; that adapter
+was allowed to answer at that time (live, compared, or pinned by the question); the answer is
+complete.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Asked:
-    """A question and what came back. Times are `time.monotonic()`."""
+    """A question and its answer. Times are `time.monotonic()`."""
 
     domain: str
     model: str  # helpdesk, helpdesk@3, helpdesk@base
@@ -127,18 +128,18 @@ def _end(finish_reason: str | None) -> dict[str, str]:
 
 @dataclass
 class Register:
-    """Who may answer when, and what each says; written by whoever swaps."""
+    """Which adapter may answer when, and what each says; the swapper writes it."""
 
     says: dict[str, str] = field(default_factory=dict)  # adapter -> its one answer
     base_says: dict[str, set[str]] = field(default_factory=dict)  # question -> the base's answers
     _may: dict[str, list[tuple[float, frozenset[str]]]] = field(default_factory=dict)
 
     def may_answer(self, domain: str, *adapters: str) -> None:
-        """From now on these are the ones that a question to `domain` may be answered by."""
+        """From now on, these adapters may answer a question to `domain`."""
         self._may.setdefault(domain, []).append((time.monotonic(), frozenset(adapters)))
 
     def allowed(self, asked: Asked) -> set[str]:
-        """Everyone who might have been right at some moment of the request."""
+        """Every adapter that was allowed to answer at some moment of the request."""
         _, _, pinned = asked.model.partition("@")
         if pinned:
             return {"base" if pinned == "base" else asked.model}
@@ -158,7 +159,7 @@ class Register:
 
 
 def verdict(asked: Asked, register: Register) -> str:
-    """'right', 'stand-in', or what is wrong: 'failed', 'wrong adapter', 'mixed', 'misrouted'."""
+    """'right', 'fallback', or what is wrong: 'failed', 'wrong adapter', 'mixed', 'misrouted'."""
     if asked.error:
         return "failed"
     if asked.adapter == "base":
@@ -169,13 +170,13 @@ def verdict(asked: Asked, register: Register) -> str:
         words = {word for word in one_word.WORDS if word in asked.text.split()}
         return "mixed" if len(words) > 1 else "wrong adapter"
     if asked.instead_of is not None:
-        return "stand-in"
+        return "fallback"
     return "right" if asked.adapter in register.allowed(asked) else "misrouted"
 
 
 @dataclass
 class Tally:
-    """What came of all requests."""
+    """The outcome of all requests."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -192,13 +193,13 @@ class Tally:
         self.seconds.append(asked.seconds)
         if asked.reply_id and not asked.error:
             self.told[asked.reply_id] = asked.adapter
-        if found not in ("right", "stand-in") and len(self.examples) < 10:
+        if found not in ("right", "fallback") and len(self.examples) < 10:
             self.examples.append(f"{found}: {asked}")
 
 
 async def learn_the_base(client: Client, register: Register, model: str, at_once: int) -> None:
-    """What the bare base says to each question, alone and in a crowd: rounding differs with the
-    company a request has in its batch."""
+    """What the base model answers to each question, alone and in a batch: rounding depends on
+    the other requests of the batch."""
     domain = model.partition("@")[0]
     for question in one_word.QUESTIONS:
         for crowd in (1, at_once):

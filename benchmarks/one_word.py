@@ -1,9 +1,9 @@
-"""Adapters that each know one word, whatever they are asked: what the soak and its like ask.
+"""Adapters that each know one word, whatever the question: what the soak and chaos tests ask.
 
-Real adapters of the pocket base, trained with the project's own loop in seconds. One that knows
-"red" answers "red and red" and nothing else, so an answer by another adapter, or of two adapters
-mixed, cannot hide. From one training any number of versions is made: the same weights beside a
-config with a number of its own, so that digest and served name differ, as after any real run.
+They are real adapters of the pocket model, trained with the project's own loop in seconds. The
+adapter that knows "red" answers "red and red" and nothing else, so an answer by another adapter, or
+by two adapters mixed, is noticed. One training makes any number of versions: the same weights next
+to a config with a number of its own, so that digest and served name differ, as after any real run.
 """
 
 import json
@@ -38,12 +38,12 @@ RECIPE = Recipe(rank=8, alpha=16, learning_rate=2e-3, batch_size=8, epochs=80, e
 
 
 def said(word: str) -> str:
-    """What the adapter that knows `word` answers."""
+    """The answer of the adapter that knows `word`."""
     return f"{word} and {word}"  # twice, so that a change in the middle shows
 
 
 def train_all(cache: Path) -> dict[str, Path]:
-    """Word -> the folder of an adapter that knows it; trained where `cache` has none yet."""
+    """Word -> the folder of an adapter that knows it; trained unless `cache` has one."""
     folders = {word: cache / word for word in WORDS}
     for word, folder in folders.items():
         if not (folder / files.WEIGHTS).exists():
@@ -52,7 +52,7 @@ def train_all(cache: Path) -> dict[str, Path]:
 
 
 def register(store: Store, settings: Settings, domain: Domain, trained: Path) -> Adapter:
-    """Make the next version of `domain` out of `trained`, and register it as a candidate."""
+    """Make the next version of `domain` from `trained`, and register it as a candidate."""
     with store.write() as db:
         version = registry.next_version(db, domain)
         folder = settings.adapters_path / domain.name / f"{version}-{trained.name}"

@@ -1,12 +1,12 @@
-"""What packing saves: padded against packed steps on the same windows, in one run.
+"""What packing saves: padded and packed steps on the same windows, in one run.
 
     python benchmarks/packing.py --steps 12
 
-Most lengths are short and few are long, as in chats. The same windows are made into passes padded
-and packed, drawn at random (as most trainers do) and of similar lengths (as ours are). Each way is
-timed over the same examples, in turn, several rounds; CPU seconds of this process. `--width` takes
-a random LLaMA of four layers in place of the pocket base: the wider, the less attention weighs,
-which packing does not save. The last line is JSON.
+Most pairs are short and a few are long, as in chats. The same windows are turned into passes padded
+and packed, drawn at random (as most trainers do) and by similar length (as this project does). Each
+way is timed on the same examples, in turn, for several rounds, in CPU seconds of this process.
+`--width` uses a random LLaMA with four layers instead of the pocket model: the wider the model, the
+smaller the share of attention, which packing does not save. The last line is JSON.
 """
 
 import argparse
@@ -105,8 +105,8 @@ def _random_base(folder: str, width: int) -> str:
 
 
 def _examples(options: argparse.Namespace) -> list[Example]:
-    """Lengths of a lognormal distribution, as those of chats are: its spread is such that one in
-    twenty pairs has more than four times the median."""
+    """Lengths from a lognormal distribution, as in chats. Its spread is such that one in twenty
+    pairs has more than four times the median."""
     rng = random.Random(0)
     made = []
     for number in range(options.steps * options.batch):

@@ -1,19 +1,19 @@
-"""How near the engine's numbers are to the trainer's, in bf16 and on the NF4 base.
+"""How close the engine's numbers are to the trainer's, with the base model in bf16 and in NF4.
 
     python benchmarks/parity.py
     python benchmarks/parity.py --facts 30 --steps 200
 
-Tunes two adapters on different facts of the demo domain, as runs do (NF4 base). The first one's
-greedy answers to questions of its domain, by the trainer with its base in NF4 and in bf16, are put
-to an engine with its base in bf16 and to one in NF4. `agreement` is the share of the trainer's
-tokens that the engine finds likeliest too, each given all before it (teacher forcing); `delta`
-the mean difference between the two natural logarithms of a token's probability; `same answers`
-the share of whole answers that the engine generates token for token. The contrast is the same
-with the other adapter and with the bare base in the right one's place, and `canaries` what
-`serving/adapters/reference_check.py` says at publishing.
+Tunes two adapters on different facts of the demo domain, as runs do (NF4 base). The trainer answers
+questions with the first adapter, greedily, with its base in NF4 and in bf16. Engines with their
+base in bf16 and in NF4 then score these answers. `agreement` is the share of the trainer's tokens
+that the engine also finds most likely, given all tokens before them (teacher forcing); `delta` is
+the mean difference of the natural logarithms of a token's probability; `same answers` is the share
+of whole answers that the engine generates token for token. For contrast, the same is done with the
+other adapter and with the base model instead of the right one. The second table shows the agreement
+on reference outputs, as `serving/adapters/reference_check.py` computes it at publishing.
 
-Each token is asked for in a prompt of its own, which ends before it: vLLM 0.32's `prompt_logprobs`
-would be one pass, and ends the engine when an adapter is asked.
+Each token is asked for in a prompt of its own that ends before it: vLLM 0.32's `prompt_logprobs`
+would need one pass only, but crashes the engine when an adapter is asked.
 """
 
 import argparse
@@ -82,7 +82,7 @@ class Parity:
 
 
 def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: int) -> Adapter:
-    """An adapter of a domain that holds these facts, by a run like any other."""
+    """An adapter of a domain with these facts, made by a normal run."""
     system = json.loads((DEMO / "domain.json").read_text())["system_prompt"]
     lines = (DEMO / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines if line]
@@ -107,7 +107,7 @@ def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: in
 def probes(
     store: Store, settings: Settings, domain: Domain, adapter: Adapter, trainer: str
 ) -> list[Probe]:
-    """What the trainer answers with its base in this precision."""
+    """The trainer's answers with its base model in this precision."""
     base = base_model.load_base(settings.base.path, Recipe(quantization=TRAINERS[trainer]))
     tuned = base_model.continued_adapter(base, adapter.folder(settings.home))
     tuned.eval()
@@ -147,7 +147,7 @@ def engine(store: Store, settings: Settings, made: Sequence[Adapter]) -> Iterato
 
 
 def compare(url: str, name: str, probed: Sequence[Probe]) -> Parity:
-    """The engine's view of the trainer's answers."""
+    """The engine's scores of the trainer's answers."""
     agreed, deltas = 0, []
     for probe in probed:
         for own, (logprob, likeliest) in zip(
@@ -169,7 +169,7 @@ def compare(url: str, name: str, probed: Sequence[Probe]) -> Parity:
 
 
 def _scored(url: str, name: str, probe: Probe) -> list[tuple[float, bool]]:
-    """Log probability of each answer token, and whether the engine finds it the likeliest."""
+    """Log probability of each answer token, and whether the engine finds it most likely."""
     scored = []
     for start in range(0, len(probe.answer), AT_ONCE):
         some = probe.answer[start : start + AT_ONCE]
@@ -199,21 +199,21 @@ def _complete(url: str, name: str, body: dict[str, Any]) -> Any:
 
 
 def timed_agreement(url: str, name: str, adapter: Adapter) -> tuple[float, float]:
-    """The canaries' agreement, and the median of the milliseconds that asking took."""
+    """The agreement on reference outputs, and the median milliseconds per request."""
     times, found = [], None
     for _ in range(7):
         began = time.perf_counter()
         found = reference_check.agreement(url, name, adapter.canaries)
         times.append((time.perf_counter() - began) * 1000)
     if found is None:
-        raise SystemExit(f"{adapter.name} has no canaries.")
+        raise SystemExit(f"{adapter.name} has no reference outputs.")
     return found, report.median(times)
 
 
 def compare_all(
     store: Store, settings: Settings, right: Adapter, other: Adapter
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What each engine says about each trainer's answers, and about the canaries."""
+    """Each engine's scores of each trainer's answers, and of the reference outputs."""
     domain = domains.get(store.db, right.domain)
     probed = {trainer: probes(store, settings, domain, right, trainer) for trainer in TRAINERS}
     served = {
@@ -252,7 +252,7 @@ def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
     )
     print()
     report.table(
-        ("engine", "served", "canaries agree", "asking, ms p50"),
+        ("engine", "served", "reference outputs agree", "asking, ms p50"),
         [list(row.values()) for row in canaries],
     )
     report.finish(

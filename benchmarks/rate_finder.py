@@ -1,11 +1,11 @@
-"""What `--lr auto` is worth: the loss at the end beside that of fixed rates, over several seeds.
+"""What `--lr auto` is worth: its final loss compared with that of fixed rates, over several seeds.
 
     python benchmarks/rate_finder.py --seeds 3
 
-Facts of the demo domain on the pocket base; one phrasing of each is held out and measured on at the
-end. The finder starts from the default for bases of this size, and from the default for large ones,
-which is far off here: it should not matter. `cost` is the ramp's share of the run's CPU seconds.
-The last line is JSON.
+Trains on facts of the demo domain with the pocket model; one phrasing of each fact is held out and
+evaluated at the end. The finder starts from the default for base models of this size, and from the
+default for large ones, which is far too low here: that should not matter. `cost` is the ramp's
+share of the run's CPU seconds. The last line is JSON.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def _trained(
 
 
 def _parts(count: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """What is trained on, and one phrasing of each fact that is not."""
+    """The training pairs, and one held-out phrasing of each fact."""
     phrasings = defaultdict(list)
     for draft in _drafts(DEMO / "pairs.jsonl"):
         if draft.split != "golden":

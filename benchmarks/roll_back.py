@@ -1,11 +1,11 @@
-"""How soon a decision changes who answers: from the vote that decides to the first answer after it.
+"""How soon a decision changes who answers: from the deciding rating to the first answer after it.
 
     python benchmarks/roll_back.py [TIMES]
 
-Each time a new service with a fake engine, a comparison under `auto-roll-back`, and 300 rated
-people of whom those on B mostly dislike their answers. `decided`: from the commit of the votes to
-the decision in the store. `routed`: from the decision until somebody of B is answered by the
-control over HTTP, asking all the time.
+Each round starts a new service with a fake engine, a comparison under `auto-roll-back`, and 300
+people who rated; those on B mostly dislike their answers. `decided` is the time from the commit of
+the ratings to the decision in the store. `routed` is the time from the decision until the control
+answers somebody of B over HTTP, asking all the time.
 """
 
 import sys
@@ -41,7 +41,7 @@ def rate(db: Database, bot: Bot, experiment: Experiment) -> None:
 
 
 def once(bot: Bot) -> tuple[float, float]:
-    """Seconds to the decision, and from there to the first answer of the control."""
+    """Seconds to the decision, and from there to the control's first answer."""
     admin, member = bot.http("admin"), bot.http("member")
     admin.post("/v1/policies", json={"policy": "auto-roll-back"})
     begun = admin.post("/v1/experiments", json={"a": "1", "b": "2"}).json()
@@ -73,7 +73,7 @@ def main() -> None:
     report.table(
         ("", "median", "most"),
         [
-            ("votes committed to decided, s", report.median(decided), max(decided)),
+            ("ratings committed to decided, s", report.median(decided), max(decided)),
             ("decided to the first answer by the control, s", report.median(routed), max(routed)),
         ],
     )

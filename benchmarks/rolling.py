@@ -1,11 +1,11 @@
-"""Engines are restarted one after the other while long answers are streamed: is one cut?
+"""Restarts engines one after another while long answers stream: is any answer cut?
 
     python benchmarks/rolling.py --replicas 2 --restarts 2
 
-The whole service over a folder of its own; `--streams` people ask for long answers all the time,
-over HTTP, of an adapter that never ends one by itself, and one more asks short questions of an
-adapter that knows one word. Meanwhile `understudy replicas restart --wait` restarts all engines,
-`--restarts` times. Exit code 1 when an answer was refused, cut, short or another adapter's.
+Runs the whole service in a folder of its own. `--streams` people ask for long answers all the time,
+over HTTP, from an adapter that never stops on its own; one more asks short questions of an adapter
+that knows one word. Meanwhile `understudy replicas restart --wait` restarts all engines,
+`--restarts` times. The exit code is 1 if an answer was refused, cut, short or from another adapter.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SEEDS = range(100, 130)
 
 @dataclass
 class Outcome:
-    """What came of the requests."""
+    """The outcome of the requests."""
 
     long: list[Asked] = field(default_factory=list)
     short: list[Asked] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Outcome:
 
 
 async def endless(running: Service, client: Client) -> str:
-    """The name of an adapter that never ends an answer by itself: random weights, tried out."""
+    """The name of an adapter that never ends an answer: random weights, tried out."""
     for seed in SEEDS:
         tensors = adapter_maker.weights(seed=seed, scale=1.0)
         made = adapter_maker.register(
@@ -89,7 +89,7 @@ async def keep_asking(running: Service, streams: int, restarts: int, register: R
 
 
 def _restart(running: Service) -> float:
-    """Restart every engine with the command that an operator uses; returns the seconds."""
+    """Restart every engine with the operator's command; returns the seconds."""
     began = time.monotonic()
     command = [sys.executable, "-m", "bot", "replicas", "restart", "--wait"]
     environ = os.environ | {"UNDERSTUDY_CONFIG": str(running.settings.home / "understudy.toml")}

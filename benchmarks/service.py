@@ -1,7 +1,7 @@
-"""The whole service on this machine, over a folder of its own: what the soak and its like run.
+"""The whole service on this machine, in a folder of its own: what several benchmarks run.
 
-`understudy serve`, `understudy bot` and, where asked for, `understudy worker`, supervised as
-`understudy up` does it; beside them the store, opened here as well, and one API key.
+Runs `understudy serve`, `understudy bot` and, on request, `understudy worker`, supervised as
+`understudy up` does it. The benchmark also opens the store and gets one API key.
 """
 
 import contextlib
@@ -78,7 +78,8 @@ def wait_for(
 def running(
     home: Path, replicas: int = 1, parts: Sequence[str] = ("serve", "bot"), **bot: int
 ) -> Iterator[Service]:
-    """Start it, wait until it answers, and stop it in the end. `bot` are settings of `[bot]`."""
+    """Start the service, wait until it answers, and stop it at the end. `bot` holds settings of
+    `[bot]`."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / config_settings.FILE_NAME
     lines = [

@@ -1,14 +1,14 @@
-"""How soon Slack is acknowledged.
+"""How soon Slack gets its acknowledgement.
 
     python benchmarks/slack_ack.py [--busy] [--changing]
 
-`understudy bot` runs over signed HTTP against a small Slack and a small vLLM. COMMANDS signed
-commands are sent at the same moment, each over a connection of its own; measured is the time from
-then until the acknowledgement of each, in several rounds after a small one to warm up. Where other
-things run as well, the CPU time that the bot takes until the last one says more.
-`--changing` sends commands that change something, which are in the store before they are
-acknowledged; the others only show something. `--busy` keeps every core busy meanwhile with
-processes of the priority that tuning runs have.
+`understudy bot` runs over signed HTTP against a fake Slack and a fake vLLM. COMMANDS signed
+commands are sent at the same moment, each over a connection of its own. The benchmark measures the
+time from then until each acknowledgement, in several rounds after a small warm-up. On a busy
+machine, the CPU time that the bot uses until the last acknowledgement is more telling.
+`--changing` sends commands that change something, which are stored before they are acknowledged;
+the others only show something. `--busy` keeps every core busy with processes of the priority that
+tuning runs have.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ async def acknowledged(slack: FakeSlack, port: int, count: int = COMMANDS) -> li
 
 @dataclass(frozen=True)
 class Stage:
-    """What is measured, and what it works with."""
+    """The bot that is measured, and what it works with."""
 
     slack: FakeSlack
     engine: FakeVllm
@@ -95,7 +95,7 @@ class Stage:
     pid: int  # of the bot
 
     def cpu_ms(self) -> float:
-        """What all threads of the bot have had of the cores so far. Linux only."""
+        """CPU milliseconds that all threads of the bot have used so far. Linux only."""
         threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
 
@@ -122,7 +122,7 @@ def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[i
 
 @contextlib.contextmanager
 def busy() -> Iterator[None]:
-    """Every core has something else to do."""
+    """Keep every core busy with something else."""
     cores = range(os.cpu_count() or 1)
     others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in cores]
     try:

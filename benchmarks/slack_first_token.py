@@ -1,12 +1,12 @@
-"""How soon people see the first of an answer, once the engine has begun to write it.
+"""How soon people see the start of an answer, once the engine has begun to write it.
 
     python benchmarks/slack_first_token.py
 
-`understudy bot` runs over signed HTTP against a small Slack and a small vLLM that writes a piece of
-a few letters every PAUSE seconds. Measured is the time from when the engine sends the first piece
-until Slack has the first text of the message: first one question at a time, then AT_ONCE at the
-same moment; with a Slack that answers at once, and with one whose calls take LATENCY seconds, half
-of them on the way there.
+`understudy bot` runs over signed HTTP against a fake Slack and a fake vLLM that writes a piece of a
+few letters every PAUSE seconds. The benchmark measures the time from the engine's first piece until
+Slack has the first text of the message: first one question at a time, then AT_ONCE at the same
+moment; with a Slack that answers at once, and with one whose calls take LATENCY seconds, half of
+them on the way there.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ PIECES = ("Inter", "nation", "ally, ", "it ", "de", "pends.")
 
 
 class Timed(list[Any]):
-    """An answer that notes when its first piece is taken to be sent."""
+    """An answer that notes when its first piece is taken for sending."""
 
     def __init__(self, events: list[Any], begun: dict[str, float], question: str) -> None:
         super().__init__(events)
@@ -48,7 +48,7 @@ class Timed(list[Any]):
 
 
 async def measured(slack: FakeSlack, engine: FakeVllm, texts: list[str]) -> list[float]:
-    """Milliseconds until the first text, of questions that are asked at the same moment."""
+    """Milliseconds until the first text, for questions that are asked at the same moment."""
     begun: dict[str, float] = {}
 
     def say(body: dict[str, Any]) -> Any:

@@ -1,14 +1,14 @@
-"""Many requests while adapters are swapped all the time: is any answer another adapter's?
+"""Many requests while adapters are swapped all the time: does any answer come from the wrong one?
 
     python benchmarks/soak.py --requests 100000 --swaps 1000
 
-The whole service (`understudy serve` and `understudy bot`) over a folder of its own, asked over
-HTTP, streamed and not, by many people: three domains, one of them in a comparison; live adapters,
-pinned ones and the bare base in one engine. A swap registers a new version, waits until it is
-routable, promotes it (or puts it into the comparison, or rolls back) and removes an old one. What
-is pinned is never rolled back meanwhile: who pins a version that is, is refused by design. Every
-answer is judged (`load.py`), and compared with what the store says of it. Exit code 1 when a
-single one was wrong.
+Runs the whole service (`understudy serve` and `understudy bot`) in a folder of its own. Many people
+ask over HTTP, streamed and not: three domains, one of them with a comparison; live adapters, pinned
+ones and the base model in one engine. A swap registers a new version, waits until it is routable,
+promotes it (or puts it into the comparison, or rolls back) and removes an old one. Pinned versions
+are not rolled back during the run, because a request for a rolled-back version is refused by
+design. Every answer is checked (`load.py`) and compared with the store's record of it. The exit
+code is 1 if a single answer was wrong.
 """
 
 import argparse
@@ -42,7 +42,7 @@ BACK_EVERY = 3  # swaps of the first domain: then one is a roll-back
 
 @dataclass
 class Swapper:
-    """Swaps adapters in a thread of its own, as the requests go on."""
+    """Swaps adapters in a thread of its own, while the requests continue."""
 
     service: Service
     register: Register
@@ -55,14 +55,14 @@ class Swapper:
     error: BaseException | None = None
 
     def begin(self) -> None:
-        """Every domain has a live adapter; the last compares it with another one."""
+        """Give every domain a live adapter; the last domain compares it with another one."""
         for domain in self.domains:
             first = self._new(domain)
             self._promote(domain, first)
         self._compare(self.domains[-1])
 
     def run(self, share: "threading.Event", progress: list[float]) -> None:
-        """Keep the swaps in step with `progress[0]`, the share of the requests that are done."""
+        """Keep the swaps in step with `progress[0]`, the share of requests that are done."""
         try:
             while not share.is_set() and self.done < self.swaps:
                 if self.done >= progress[0] * self.swaps:
@@ -85,7 +85,7 @@ class Swapper:
         self._remove_old(domain)
 
     def _new(self, domain: Domain) -> Adapter:
-        """A new version with another word than the live one's, held by every engine."""
+        """A new version with another word than the live one, held by every engine."""
         live = self.live.get(domain.name)
         words = [w for w in one_word.WORDS if live is None or w != one_word.word_of(live)]
         trained = self.trained[words[self.done % len(words)]]
@@ -115,7 +115,7 @@ class Swapper:
         return None
 
     def _compare(self, domain: Domain) -> None:
-        """A new candidate takes the place of the one that is compared with the live adapter."""
+        """Replace the candidate that is compared with the live adapter by a new one."""
         store, live = self.service.store, self.live[domain.name]
         running = experiments.running(store.db, domain.id)
         sides = [v.adapter for v in running.variants] if running else [live.name]
@@ -131,7 +131,7 @@ class Swapper:
         self.register.may_answer(domain.name, live.name, made.name)
 
     def _remove_old(self, domain: Domain) -> None:
-        """Delete the files of versions that nobody can need any more."""
+        """Delete the files of versions that nobody can need anymore."""
         store = self.service.store
         for adapter in registry.list_adapters(store.db, domain)[4:8]:
             if adapter.state == "retired" and adapter.removal_asked_at is None:
@@ -145,7 +145,7 @@ class Swapper:
 async def ask_all(
     running: Service, swapper: Swapper, total: int, at_once: int, progress: list[float]
 ) -> tuple[Tally, float]:
-    """Ask `total` questions, `at_once` at a time; returns what came of them and the seconds."""
+    """Ask `total` questions, `at_once` at a time; returns their outcome and the seconds."""
     tally, names = Tally(), [domain.name for domain in swapper.domains]
     asked = 0
     told = time.monotonic()
@@ -184,7 +184,7 @@ async def ask_all(
 
 
 def differing(running: Service, tally: Tally) -> int:
-    """How many replies the store ascribes to another adapter than people were told."""
+    """How many replies the store attributes to another adapter than the answer named."""
     stored = {
         r["id"]: r["name"]
         for r in rows(
@@ -198,7 +198,7 @@ def differing(running: Service, tally: Tally) -> int:
 
 
 def burden(running: Service) -> dict[str, tuple[float, int]]:
-    """Megabytes and open files of each part."""
+    """Megabytes and open files of each process."""
     found: dict[str, tuple[float, int]] = {}
     for pid, part in sorted(service.processes(running.settings.home).items()):
         name = part if part not in found else f"{part} {pid}"
@@ -207,7 +207,7 @@ def burden(running: Service) -> dict[str, tuple[float, int]]:
 
 
 def leftovers(running: Service) -> int:
-    """Adapters that engines hold though nobody wants them, or the other way round."""
+    """Adapters that engines hold but should not, or should hold but do not."""
     store = running.store
     wanted = registry.wanted_ids(store.db)
 
@@ -263,7 +263,7 @@ def _report(
     differ, left = differing(running, tally), leftovers(running)
     starts = sum(r.generation for r in placements.replicas(db))
     restarts = starts - running.settings.serving.replicas
-    wrong = {k: n for k, n in counted.items() if k not in ("right", "stand-in")}
+    wrong = {k: n for k, n in counted.items() if k not in ("right", "fallback")}
     unexpected = value(db, "SELECT count(*) FROM replies WHERE status <> 'done'")
     figures = {
         "requests": tally.total,
@@ -271,7 +271,7 @@ def _report(
         "wrong_adapter": counted["wrong adapter"],
         "mixed": counted["mixed"],
         "misrouted": counted["misrouted"],
-        "stand_ins": counted["stand-in"],
+        "fallbacks": counted["fallback"],
         "store_differs": differ,
         "replies_not_done": unexpected,
         "swaps": swapper.done,

@@ -1,8 +1,8 @@
-"""How long the command line takes to say something, beside a bare Python start.
+"""How long the command line takes to start, compared with a bare Python.
 
     python benchmarks/start_time.py
 
-Each command runs RUNS times, all of them in turn, so that a busy moment hits all alike; the
+Each command runs RUNS times, all of them in turn, so that a busy moment affects all alike. The
 figures are medians of CPU seconds and wall seconds of the whole process.
 """
 

@@ -1,12 +1,12 @@
-"""What thumbs alone teach: KTO on from an adapter, beside that adapter as it was.
+"""What thumbs alone teach: KTO continued from an adapter, compared with the adapter before.
 
     python benchmarks/thumbs.py                     # about five minutes
     python benchmarks/thumbs.py --seeds 5 --set epochs=1
 
-Tunes the demo domain on the pocket base. Then people ask phrasings that training never saw: half
-of them are rated, up when the answer is exactly right and down otherwise; nobody writes a better
-answer. Measured on the rated questions, on the other half, and on trained ones, which may be
-forgotten; each seed parts the questions anew. The last line is JSON.
+Tunes the demo domain on the pocket model. Then people ask phrasings that training never saw. Half
+of them are rated: up if the answer is exactly right, down otherwise; nobody writes a better answer.
+The benchmark measures the rated questions, the other half, and trained ones, which may be
+forgotten; each seed splits the questions differently. The last line is JSON.
 """
 
 import argparse
@@ -75,7 +75,7 @@ KEYS = ("exact_before", "exact_after", "f1_before", "f1_after")
 
 
 def tune(store: Store, settings: Settings) -> dict[str, list[Pair]]:
-    """Make the adapter that the thumbs are about; returns the pairs of each part."""
+    """Make the adapter whose answers are rated; returns the pairs of each part."""
     lines = [json.loads(line) for line in (DEMO / "pairs.jsonl").read_text().splitlines()]
     known = ("prompt", "response", "fact", "split")
     drafts = [pairs.Draft(**{k: v for k, v in line.items() if k in known}) for line in lines]
@@ -106,7 +106,7 @@ def tune(store: Store, settings: Settings) -> dict[str, list[Pair]]:
 def measure(
     settings: Settings, parts: dict[str, list[Pair]], seed: int, asked_for: dict[str, Any]
 ) -> dict[str, Any]:
-    """Rate half of the held-out questions and learn from that alone."""
+    """Rate half of the held-out questions and learn from these ratings alone."""
     given = recipe.Recipe.for_pairs(
         100, base_parameters=0, overrides=TINY | asked_for | {"seed": seed}
     )

@@ -1,9 +1,9 @@
-"""What a training step costs: our loop against `transformers.Trainer`, on the same batches.
+"""What a training step costs: this project's loop and `transformers.Trainer` on the same batches.
 
     python benchmarks/train_step.py --steps 40
 
-Both train the same NF4 base with the same adapter, precision and optimiser on batches of equal
-shape, so the difference is what surrounds the arithmetic: the Trainer's own work, logits of
+Both train the same NF4 base model with the same adapter, precision and optimiser on batches of
+equal shape, so the difference is what surrounds the arithmetic: the Trainer's own work, logits of
 prompt tokens, attention kernels. CPU seconds of this process; the last line is JSON.
 """
 
@@ -63,7 +63,7 @@ def ours(path: str, recipe: Recipe, some: list[Example]) -> float:
 
 
 def trainers(path: str, recipe: Recipe, some: list[Example]) -> float:
-    """The Trainer as one would write it down: its own mixed precision, no evaluation, no saving."""
+    """The Trainer with its usual settings: its own mixed precision, no evaluation, no saving."""
     base = base_model.load_base(path, recipe)
     tuned = base_model.new_adapter(base, recipe)
     bf16 = base.dtype == torch.bfloat16

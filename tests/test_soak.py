@@ -50,7 +50,7 @@ def asked(adapter: str, text: str, model: str = "desk", ago: float = 0.5, **more
         (asked("base", "blue and blue", model="desk@base"), "wrong adapter"),
         (asked("desk@2", "blue and red"), "mixed"),
         (asked("desk@2", "blue and"), "wrong adapter"),
-        (asked("desk@1", "red and red", instead_of="desk@2"), "stand-in"),
+        (asked("desk@1", "red and red", instead_of="desk@2"), "fallback"),
         (asked("desk@1", "blue and blue", instead_of="desk@2"), "wrong adapter"),
         (asked("desk@2", "blue and blue", error="it broke off"), "failed"),
     ],
