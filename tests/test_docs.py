@@ -1,7 +1,9 @@
 """What the README and docs/ say can be found: links, settings, commands."""
 
 import difflib
+import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import click
 import pytest
 
 from bot.cli import main
+from data.store import migrations as migrations_package
+from data.store.db import Store
 from tools.reference import pages
 
 ROOT = Path(__file__).parents[1]
@@ -64,3 +68,69 @@ def test_the_reference_pages_are_up_to_date(name: str) -> None:
         )
     )
     assert found == wanted, f"Run `python -m tools.reference`, or `make docs`.\n{diff}"
+
+
+FILE = re.compile(
+    r"`((?:bot|data|serving|tuning|tools|tests|benchmarks)/[\w./-]+)`(?: \(`(\w+)`\))?"
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    """And what stands behind it in parentheses is defined in it."""
+    lost = []
+    for name, symbol in FILE.findall(page.read_text(encoding="utf-8")):
+        file = ROOT / name
+        if "NAME" in name:  # a recipe's placeholder
+            continue
+        if not file.exists():
+            lost.append(name)
+        elif symbol and not re.search(
+            rf"^ *(?:async def|def|class) {symbol}\b", file.read_text(encoding="utf-8"), re.M
+        ):
+            lost.append(f"{symbol} in {name}")
+    assert lost == []
+
+
+def test_the_walks_are_numbered_and_name_a_file_in_each_step() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    walks = re.findall(r"^## The walk of (.+?)\n(.+?)(?=^## )", text, re.M | re.S)
+
+    assert len(walks) == 4
+    for title, walk in walks:
+        steps = re.findall(r"^(\d+)\. (.+)$", walk, re.M)
+        assert [int(n) for n, _ in steps] == list(range(1, len(steps) + 1)), title
+        assert [step for _, step in steps if not FILE.match(step)] == [], title
+
+
+def test_the_picture_of_the_tables_has_every_table(tmp_path: Path) -> None:
+    schema = inspect.getdoc(migrations_package) or ""
+    picture = schema.split("The tables:\n\n")[1].split("\n\n`replies`")[0]
+    with Store(tmp_path / "understudy.db") as store:
+        tables = {name for name in store.db.table_names() if not name.startswith("_")}
+
+    names = re.sub(r"(?<=\w) {3,}.*", "", picture)  # without what is said about them
+    assert tables == set(re.findall(r"\w+", names))
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert f"```\n{textwrap.dedent(picture)}\n```" in page
+
+
+def test_the_glossary_names_tables_and_columns_of_the_schema(tmp_path: Path) -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").split("## Old names")[0]
+    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \| `[\w./]+` \| ([^|]*)\|$", text, re.M)
+    with Store(tmp_path / "understudy.db") as store:
+        known = set(store.db.table_names())
+        known |= {f"{table.name}.{c.name}" for table in store.db.tables for c in table.columns}
+
+    assert len(terms) > 70
+    stored = {name for _, cell in terms for name in re.findall(r"`([\w.]+)`", cell)}
+    assert stored - known == set()
+    assert len(terms) == text.count("\n| ") - 2 * text.count("\n| Term |")  # each has a module
+
+
+def test_every_old_name_has_a_new_one_and_a_module() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").split("## Old names")[1]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| `([\w./]+)` \|$", text, re.M)
+
+    assert len(rows) == text.count("\n| ") - 2 > 40
+    assert [old for old, *_ in rows if not old.strip()] == []

@@ -5,39 +5,45 @@ so it never changes once released.
 
 - `script`: runs several SQL statements
 
-How the tables hang together:
+The tables:
 
-    domains ─┬─ domain_channels            which Slack channels speak to which domain
+    domains ─┬─ domain_channels            the Slack channels that a domain answers in
              ├─ pairs ── dataset_pairs ── datasets
              ├─ runs ─┬─ run_points        the loss curve
-             │        ├─ run_judgements    the rated answers that a run on thumbs learns from
-             │        └─ run_watchers      Slack messages that follow the run
-             ├─ adapters ── placements     what each engine replica holds
-             ├─ experiments ─┬─ variants ─┬─ assignments   who saw which variant first
-             │               │            └─ ratings       per person, what the results read
-             │               ├─ stages                     what shares there were, since when
-             │               ├─ testers                    who chose their variant themselves
-             │               ├─ pairings                   two blinded answers to one question
-             │               └─ decisions                  with the numbers that made them
-             ├─ experiment_policies                        what may be decided without a person
-             ├─ voters, tallies                            how each person votes
+             │        ├─ run_judgements    the rated replies that preference tuning learns from
+             │        ├─ trials            the trials of a search
+             │        └─ run_watchers      the Slack messages that follow the run
+             ├─ adapters ─┬─ placements    what each replica holds
+             │            └─ promotions    what was live, and when
+             ├─ experiments ─┬─ variants ─┬─ assignments   the variant that each person saw first
+             │               │            └─ ratings       each person's rating totals
+             │               ├─ stages                     the shares, and since when
+             │               ├─ testers                    people with a chosen variant, not counted
+             │               ├─ pairings                   two blinded replies to one question
+             │               └─ decisions                  with the numbers they were made from
+             ├─ experiment_policies                        the policy and the holdout of a domain
+             ├─ voters, tallies                            raters, and how each of them rates
              └─ conversations ── messages
                               └─ replies ── feedback
 
-    questions                              what Slack's people asked and is not answered yet
-    marks ── replies                       buttons and emoji, of which the newest is the thumb
-    pair_words ── pairs                    whose words they are
-    opt_outs, forgettings                  what people decided about their data
-    domain_choices                         which domain answers a person where no channel says
-    deeds                                  Slack's commands and clicks, until they are told
-    roles                                  who was made a reviewer or an admin
-    review_leases                          who is looking at which pending pair
-    slack_installations                    the workspaces that installed the bot, with their tokens
+    replicas                               engines: their state, sizes and last heartbeat
+    questions                              Slack's questions that are not answered yet
+    marks ── replies                       reactions: buttons and emoji; the newest is the thumb
+    pair_words ── pairs                    the people whose words a pair holds
+    opt_outs, forgettings                  people who opted out; erasures that are under way
+    domain_choices                         the domain that a person chose
+    deeds                                  queued commands of Slack, until their result is delivered
+    deliveries                             events that were received, so that each counts once
+    roles                                  granted reviewers and admins
+    review_leases                          the reviewer who is looking at a pending pair
+    slack_installations                    workspaces that installed the bot, with their tokens
+    api_keys                               digests of the keys for the HTTP API
+    audit                                  who did what, and when
 
-`replies` is narrow, because it is counted; the words are in `messages`. `ratings` is kept in the
-same transaction as the feedback it sums up, so results never scan replies. Exactly one adapter of
-a domain is `live`, one experiment and one run of a domain are open, one judgement per person,
-reply and kind counts: partial unique indexes hold all four.
+`replies` is narrow, because it is counted often; the words are in `messages`. `ratings` changes in
+the same transaction as the feedback that it sums up, so results never scan replies. Exactly one
+adapter of a domain is `live`, one experiment and one run of a domain are open, and one piece of
+feedback counts per person, reply and kind: partial unique indexes guarantee all four.
 """
 
 import importlib
