@@ -1,13 +1,13 @@
-"""An adapter's files: their digest, and whether an engine can be trusted with them.
+"""An adapter's files: checking that they are safe to serve, and computing their digest.
 
-vLLM answers 200 to much that it should refuse (an adapter with NaN ruins the answers of *other*
-adapters), so a folder is checked here before it is registered and again before an engine is told
-of it. Files are small or bounded by the base model's shapes before they are read, and read once:
-the digest is that of the very bytes that were checked.
+vLLM accepts adapters that it should refuse (one with NaN ruins the answers of *other* adapters), so
+a folder is checked here before it is registered and again before an engine loads it. The size of
+each file is bounded before it is read, and each file is read once: the digest covers exactly the
+bytes that were checked.
 
-Between the check and the engine's own reading of the files somebody with our rights could
-exchange them. `check` therefore returns a `stamp` (the kernel's word for which files these were
-and when they were last touched), and `check_unchanged` says after the load whether they still are.
+Files could be replaced between this check and the moment when the engine reads them. `check`
+therefore returns a `stamp` (inode and change time from the kernel), and `check_unchanged` verifies
+it after the load.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ MAX_FILES = 32
 MAX_CONFIG = 1 << 20
 MAX_OTHER = 64 << 20
 HEADER_PER_TENSOR = 1024  # bytes, name included
-MAX_WIDTH = 1 << 19  # inputs or outputs of a layer whose shape the base does not show
+MAX_WIDTH = 1 << 19  # inputs or outputs of a layer whose shape the base model does not reveal
 PREFIX = "base_model.model."
 UNPREFIXED = ("gpt2", "bloom")  # model_type of families
 TRANSPOSED = ("gpt2",)
@@ -76,11 +76,11 @@ def digest(folder: Path) -> str:
 def check(
     folder: Path, *, base: Path | str, base_model: str, max_rank: int, sha256: str | None = None
 ) -> AdapterFiles:
-    """Read the whole adapter in `folder` and say what it is.
+    """Read and check the whole adapter in `folder`.
 
-    `base` is the base model's folder (or its name on a hub, when it is in the local cache),
-    `base_model` the name that the adapter must have been tuned for, `sha256` what its digest
-    must be. Raises BadAdapter with the first thing that is wrong.
+    `base` is the base model's folder, or its name on a hub if it is in the local cache.
+    `base_model` is the name of the base that the adapter must have been tuned for, `sha256` the
+    expected digest. Raises BadAdapter with the first problem.
     """
     with safetensors_file.opened_folder(folder) as dir_fd:
         _check_listing(dir_fd)
@@ -108,8 +108,8 @@ def check(
 
 
 def check_unchanged(folder: Path, stamp: Stamp) -> None:
-    """Raises BadAdapter when the files in `folder` are not those that `check` looked at, or have
-    been written to since. What an engine loaded in between is not to be trusted then."""
+    """Raises BadAdapter if the files in `folder` were replaced or written to since `check`. An
+    engine that loaded them in between must not be trusted."""
     with safetensors_file.opened_folder(folder) as dir_fd:
         if _stamp(dir_fd) != stamp:
             raise BadAdapter(
@@ -138,8 +138,8 @@ def base_shapes(base: Path | str) -> dict[str, tuple[str, Shape]]:
 
 
 def _as_loaded(shapes: dict[str, tuple[str, Shape]], config: Path) -> dict[str, tuple[str, Shape]]:
-    """The shapes under the names and the way around that a loaded model has them. GPT-2 stores its
-    layers as (in, out), and files of the first families leave out the name that comes first."""
+    """Shapes with the names and orientation that they have in the loaded model. GPT-2 stores its
+    layers as (in, out), and files of older model families omit the first part of the name."""
     kind = orjson.loads(config.read_bytes()).get("model_type") if config.is_file() else None
     if kind in UNPREFIXED and not any(name.startswith("transformer.") for name in shapes):
         shapes = {f"transformer.{name}": found for name, found in shapes.items()}
@@ -149,7 +149,7 @@ def _as_loaded(shapes: dict[str, tuple[str, Shape]], config: Path) -> dict[str, 
 
 
 def base_folder(base: Path | str) -> Path:
-    """Where the base model's files are: `base` itself, or its place in the hub's local cache."""
+    """The folder of the base model: `base` itself, or its folder in the hub's local cache."""
     folder = Path(base)
     if folder.is_dir():
         return folder
@@ -168,7 +168,7 @@ def _joined(digests: Mapping[str, str]) -> str:
 
 
 def _stamp(dir_fd: int) -> Stamp:
-    """Which files these are. The kernel sets the change time (ctime); nobody can put it back."""
+    """Identifies the files. The kernel sets the change time (ctime); it cannot be set back."""
     found = []
     for name in READ_BY_ENGINE:
         s = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -177,7 +177,7 @@ def _stamp(dir_fd: int) -> Stamp:
 
 
 def _check_listing(dir_fd: int) -> None:
-    """Only plain files of the kinds that belong there."""
+    """Allow only regular files of the expected kinds."""
     names = []
     with os.scandir(dir_fd) as entries:
         for entry in entries:
@@ -194,7 +194,7 @@ def _check_listing(dir_fd: int) -> None:
                 "md files do (other formats can carry code)."
             )
         if size > MAX_OTHER:
-            raise BadAdapter(f"{shown(name)} is {size:,} bytes, which is absurd for such a file.")
+            raise BadAdapter(f"{shown(name)} is {size:,} bytes, far too large for such a file.")
     for name in READ_BY_ENGINE:
         safetensors_file.regular_file(name, dir_fd)
 
@@ -204,19 +204,19 @@ def _small_file(name: str, dir_fd: int) -> bytes:
         raw = os.read(descriptor, MAX_CONFIG + 1)
         if len(raw) > MAX_CONFIG:
             size = os.fstat(descriptor).st_size
-            raise BadAdapter(f"{name} is {size:,} bytes, which is absurd.")
+            raise BadAdapter(f"{name} is {size:,} bytes, which is far too large.")
         return raw
 
 
 def _limit(name: str, config: LoraConfig) -> float:
-    """The engine multiplies B with the scale, in its own precision."""
+    """The largest allowed magnitude: the engine multiplies B by the scale in its own precision."""
     return LARGEST / max(1.0, config.scale) if ".lora_B." in name else LARGEST
 
 
 def _check_tensors(
     tensors: Mapping[str, Tensor], config: LoraConfig, base: Mapping[str, tuple[str, Shape]]
 ) -> set[str]:
-    """Compare every tensor with the base; returns the names of the modules that are tuned."""
+    """Check every tensor against the base model; returns the names of the tuned modules."""
     if not tensors:
         raise BadAdapter(f"{WEIGHTS} holds no tensors.")
     owners = {name.rpartition(".")[0] for name in base}
@@ -240,7 +240,7 @@ def _check_tensors(
 
 
 def _check_targets(modules: set[str], targets: tuple[str, ...]) -> None:
-    """The config and the weights must tell of the same modules."""
+    """The config and the weights must name the same modules."""
     endings = {module[i:] for module in modules for i in _starts(module)}
     absent = [target for target in targets if target not in endings]
     if absent:
@@ -255,7 +255,8 @@ def _check_targets(modules: set[str], targets: tuple[str, ...]) -> None:
 
 
 def _starts(module: str) -> list[int]:
-    """Where the parts of a dotted name begin: a target is the end of a name, from one of them."""
+    """The offsets at which the parts of a dotted name begin. A target module matches the end of a
+    name from one of them."""
     return [0, *(i + 1 for i, c in enumerate(module) if c == ".")]
 
 

@@ -1,7 +1,7 @@
-"""What an `adapter_config.json` may say: what vLLM serves, and nothing that it ignores in silence.
+"""Checks an `adapter_config.json`: only what vLLM serves, nothing that vLLM silently ignores.
 
-A list of what is allowed, not of what is forbidden: PEFT gains methods with each version, and a
-key that this version does not know may change an adapter's meaning.
+This is an allow-list, because PEFT gains methods with each version, and an unknown key may change
+an adapter's meaning.
 """
 
 import math
@@ -14,7 +14,7 @@ from data.lora_limits import RANKS
 CONFIG = "adapter_config.json"
 MAX_ALPHA = 1e4
 
-# What changes an adapter's meaning in a way that vLLM ignores or refuses late.
+# Keys that change an adapter's meaning and that vLLM ignores, or refuses only when it is loaded.
 UNSUPPORTED = {
     "use_dora": "DoRA",
     "lora_bias": "a LoRA bias",
@@ -28,7 +28,7 @@ UNSUPPORTED = {
     "trainable_token_indices": "trained token embeddings",
     "target_parameters": "target_parameters",
 }
-# What says how an adapter was made, or repeats what its tensors show.
+# Keys that only describe how an adapter was made, or repeat what its tensors show.
 HARMLESS = {
     "task_type",
     "peft_type",
@@ -63,15 +63,16 @@ PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The part of the config that the weights are compared with."""
+    """The part of the config that the weights are checked against."""
 
     rank: int
-    scale: float  # the engine multiplies B with it
+    scale: float  # the engine multiplies B by it
     target_modules: tuple[str, ...]
 
 
 def read(raw: bytes, base_model: str, max_rank: int) -> LoraConfig:
-    """Check the file's content for the base `base_model`. Raises BadAdapter."""
+    """Parse and check the content of the file for the base model `base_model`. Raises
+    BadAdapter."""
     config = parse_object(raw, f"{CONFIG} is unreadable")
     if config.get("peft_type") != "LORA":
         kind = shown(repr(config.get("peft_type")))
@@ -132,7 +133,8 @@ def _scale(config: dict[str, Any], rank: int) -> float:
 
 
 def _targets(config: dict[str, Any]) -> tuple[str, ...]:
-    """Names of modules; a text would be a regular expression, which the engine would run."""
+    """The target modules as a list of names. A string would be a regular expression, which the
+    engine would evaluate, so it is refused."""
     targets = config.get("target_modules")
     if not isinstance(targets, list) or not all(isinstance(t, str) and t for t in targets):
         raise BadAdapter(f"The target_modules of {CONFIG} are not a list of names.")

@@ -1,12 +1,12 @@
-"""What each engine replica holds: written by `understudy serve`, read by whoever routes.
+"""Placements: which engine replica has which adapter loaded. `understudy serve` writes them, and
+the router reads them.
 
-A replica that has not sent a heartbeat for `STALE_S` counts as down. A row in `placements` is two
-things at once. It is a state: `loading` (the engine is being told, or must be asked anew what it
-holds), `loaded` (checked, held and found to answer as it was trained: people are sent there),
-`draining` (nobody new is sent, answers that are being written end), `failed` (with the reason and
-the number of attempts). And it is a lease on the adapter's files: it is written before an engine
-hears of them and deleted when the engine is known not to hold them, and only then may the files
-be deleted.
+A replica without a heartbeat for `STALE_S` seconds counts as down. A row in `placements` is both a
+state and a lease. The states are `loading` (the engine is loading it, or must be asked again what
+it holds), `loaded` (verified and ready for requests), `draining` (no new requests, running answers
+finish) and `failed` (with the reason and the number of attempts). The lease protects the adapter's
+files: it is written before the engine is asked to load them, and deleted once the engine is known
+not to hold them. Only then may the files be deleted.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,11 +22,11 @@ from data.store.db import row, rows, value
 from data.store.errors import Conflict, NotFound
 
 STALE_S = 15
-ATTEMPTS = 3  # to load an adapter, in one life of an engine
+ATTEMPTS = 3  # to load an adapter, for each start of an engine
 ENDED = "The engine ended while this adapter was being loaded."
-UNKNOWN = "The engine was away; whether it still holds this adapter is being found out."
-STOPPED = "stopped"  # what an engine's state says when it was ended on purpose
-OURS = "local-"  # how the names of engines begin that `understudy serve` starts itself
+UNKNOWN = "The engine was unreachable; checking whether it still has this adapter loaded."
+STOPPED = "stopped"  # the detail of an engine that was stopped on purpose
+OURS = "local-"  # name prefix of the engines that `understudy serve` starts itself
 
 ReplicaState = Literal["starting", "ready", "draining", "asleep", "down"]
 PlacementState = Literal["loading", "loaded", "draining", "failed"]
@@ -37,11 +37,11 @@ class Replica:
     name: str
     url: str
     base_model: str
-    precision: str  # of the base's weights: bfloat16, nf4, ...; '' when not known
+    precision: str  # of the base model's weights: bfloat16, nf4, ...; '' if unknown
     state: ReplicaState
     detail: str
-    generation: int  # counts the engine's starts
-    max_loras: int  # what it was started with; 0: not known
+    generation: int  # the number of starts of the engine
+    max_loras: int  # the value it was started with; 0: unknown
     max_cpu_loras: int
     max_rank: int
     restart_asked_at: int | None
@@ -54,12 +54,12 @@ class Replica:
 
     @property
     def condition(self) -> str:
-        """Its state as it is shown: `silent` when it was not down and nothing is heard of it."""
+        """Its state for display: `silent` if it stopped sending heartbeats without going down."""
         return "silent" if self.stale and self.state != "down" else self.state
 
     @property
     def ours(self) -> bool:
-        """Whether `understudy serve` starts it, so that it ends with that process."""
+        """Whether `understudy serve` started it, so that it ends with that process."""
         return self.name.startswith(OURS)
 
 
@@ -70,21 +70,21 @@ class Placement:
     state: PlacementState
     attempts: int
     load_ms: float | None
-    agreement: float | None  # of its canaries, 0 to 1; None: it has none
+    agreement: float | None  # with its reference outputs, 0 to 1; None: it has none
     error: str
     updated_at: int
-    parity: float | None = None  # of its probes, 0 to 1; None: they were not asked
-    parity_leads: str = "[]"  # `leads`, in JSON
+    parity: float | None = None  # with its probes, 0 to 1; None: not measured
+    parity_leads: str = "[]"  # `leads` as JSON
 
     @property
     def leads(self) -> tuple[float | None, ...]:
-        """Where the engine found another token likelier than the trainer: by how many nats; None:
-        by more than it told."""
+        """For each token where the engine preferred another token than the trainer: by how many
+        nats. None: by more than the engine reported."""
         return tuple(orjson.loads(self.parity_leads))
 
     @property
     def given_up(self) -> bool:
-        """It failed, and is not tried again by itself in this life of the engine."""
+        """Whether it failed and is not retried automatically until the engine restarts."""
         return self.state == "failed" and self.attempts >= ATTEMPTS
 
 
@@ -104,7 +104,7 @@ def beat(
     max_cpu_loras: int = 0,
     max_rank: int = 0,
 ) -> None:
-    """A replica's sign of life and state; a change to `ready` is a new generation."""
+    """Record a replica's heartbeat and state. A change to `ready` starts a new generation."""
     before = row(db, "SELECT state FROM replicas WHERE name = ?", [name])
     fresh = state == "ready" and (before is None or before["state"] != "ready")
     db.execute(
@@ -140,13 +140,13 @@ def replica(db: Database, name: str) -> Replica:
     """Raises NotFound."""
     known = {r.name: r for r in replicas(db)}
     if name not in known:
-        there_are = ", ".join(known) or "none; `understudy serve` makes some"
+        there_are = ", ".join(known) or "none; start `understudy serve`"
         raise NotFound(f"There is no replica {name!r} (there are: {there_are}).")
     return known[name]
 
 
 def keep_only(db: Database, names: Collection[str]) -> list[str]:
-    """Forget replicas that nobody runs any more, with their leases; returns their names."""
+    """Delete replicas that are no longer run, with their leases; returns their names."""
     gone = [r.name for r in replicas(db) if r.name not in names]
     for name in gone:
         db.execute("DELETE FROM replicas WHERE name = ?", [name])
@@ -154,13 +154,13 @@ def keep_only(db: Database, names: Collection[str]) -> list[str]:
 
 
 def ask_restart(db: Database, name: str, actor: str, reason: str = "") -> None:
-    """Ask for a restart, which `understudy serve` carries out, one replica at a time. Asking
-    twice is asking once. Raises NotFound, or Conflict for an engine that is not ours."""
+    """Request a restart, which `understudy serve` performs one replica at a time. Repeated requests
+    count as one. Raises NotFound, or Conflict for an external engine."""
     asked = replica(db, name)
     if not asked.ours:
         raise Conflict(
-            f"{name} is run by somebody else, so it cannot be restarted from here. Restart it "
-            "there; it is filled again by itself."
+            f"{name} is an external engine, so it cannot be restarted from here. Restart it where "
+            "it runs; its adapters are loaded again automatically."
         )
     if asked.restart_asked_at is None:
         sql = "UPDATE replicas SET restart_asked_at = ?, restart_asked_by = ? WHERE name = ?"
@@ -169,7 +169,7 @@ def ask_restart(db: Database, name: str, actor: str, reason: str = "") -> None:
 
 
 def restart_done(db: Database, name: str, asked_at: int | None) -> None:
-    """The restart that was asked for then is over; one that was asked for since is not."""
+    """The restart that was requested at that time is done; a later request stays open."""
     db.execute(
         "UPDATE replicas SET restart_asked_at = NULL, restart_asked_by = '' "
         "WHERE name = ? AND restart_asked_at IS ?",
@@ -183,7 +183,7 @@ def ready(db: Database) -> list[Replica]:
 
 
 def coming_back(db: Database) -> int:
-    """How many engines can be expected to be ready soon: those heard of a moment ago that were
+    """The number of engines that should be ready soon: those with a recent heartbeat that were
     neither stopped on purpose nor put to sleep."""
     return sum(
         not r.stale and r.state != "asleep" and (r.state, r.detail) != ("down", STOPPED)
@@ -196,12 +196,12 @@ def ready_urls(db: Database) -> list[str]:
     return [r.url for r in ready(db)]
 
 
-# -- what they hold ----------------------------------------------------------------------------
+# -- placements --------------------------------------------------------------------------------
 
 
 def lease(db: Database, replica: str, adapter_id: int, reason: str = "") -> bool:
-    """The adapter is about to be loaded (or waits for it, for `reason`): its files must stay.
-    False, and nothing is written, when it was removed meanwhile."""
+    """Take a lease on an adapter that is about to be loaded, or that waits for `reason`: its files
+    must stay. Returns False and writes nothing if the adapter was removed in the meantime."""
     if row(db, "SELECT 1 FROM adapters WHERE id = ? AND removal_asked_at IS NULL", [adapter_id]):
         db.execute(
             "INSERT INTO placements (replica, adapter_id, state, error, updated_at) "
@@ -222,8 +222,9 @@ def record_loaded(
     parity: float | None = None,
     leads: Sequence[float | None] = (),
 ) -> None:
-    """`load_ms` is None when the engine was found holding it, `agreement` when the adapter has no
-    canaries, `parity` when its probes were not asked; `leads` are of their tokens that differ."""
+    """Record a loaded adapter. `load_ms` is None if the engine already had it, `agreement` if it
+    has no reference outputs, `parity` if its probes were not asked. `leads` belong to the tokens
+    that differ."""
     told = orjson.dumps(list(leads)).decode()
     db.execute(
         "INSERT INTO placements (replica, adapter_id, state, load_ms, agreement, parity, "
@@ -239,8 +240,8 @@ def record_loaded(
 def record_failed(
     db: Database, replica: str, adapter_id: int, error: str, agreement: float | None = None
 ) -> int:
-    """Counts the attempt and returns how many there were; the reason is shown by `understudy
-    adapters list` and metrics."""
+    """Record a failed attempt and return the number of attempts. `understudy adapters list` and
+    the metrics show the reason."""
     db.execute(
         "INSERT INTO placements (replica, adapter_id, state, attempts, agreement, error, "
         "updated_at) VALUES (?, ?, 'failed', 1, ?, ?, ?) "
@@ -254,7 +255,7 @@ def record_failed(
 
 
 def drain(db: Database, replica: str, adapter_id: int) -> None:
-    """Nobody new is sent there from this transaction on."""
+    """Send no new requests to this adapter on this replica, from this transaction on."""
     db.execute(
         "UPDATE placements SET state = 'draining', updated_at = ? "
         "WHERE replica = ? AND adapter_id = ? AND state = 'loaded'",
@@ -263,16 +264,16 @@ def drain(db: Database, replica: str, adapter_id: int) -> None:
 
 
 def drop(db: Database, replica: str, adapter_id: int) -> None:
-    """The engine is known not to hold it: its files are needed there no more."""
+    """Release the lease: the engine is known not to hold the adapter."""
     db.execute("DELETE FROM placements WHERE replica = ? AND adapter_id = ?", [replica, adapter_id])
 
 
 def begin_life(db: Database, replica: str, *, empty: bool) -> None:
-    """The engine has started anew, and every adapter gets its attempts again; but one that was
-    being loaded when the engine ended may be why, and keeps count.
+    """The engine has restarted: every adapter gets its attempts back, except one that was being
+    loaded when the engine ended, because it may be the cause.
 
-    `empty`: it is a new process, which holds nothing, so the leases have ended. Otherwise they
-    stay until it has been asked what it holds."""
+    `empty`: a new process, which holds nothing, so the leases end. Otherwise they stay until the
+    engine has been asked what it holds."""
     db.execute(
         "UPDATE placements SET state = 'failed', attempts = attempts + 1, error = ?, "
         "updated_at = ? WHERE replica = ? AND state = 'loading' AND error = ''",
@@ -290,12 +291,12 @@ def begin_life(db: Database, replica: str, *, empty: bool) -> None:
 
 
 def retry(db: Database, adapter_id: int, actor: str, name: str) -> list[str]:
-    """Give an adapter that failed its attempts again; returns the replicas. Raises Conflict when
-    it has failed nowhere."""
+    """Let replicas retry an adapter that failed; returns these replicas. Raises Conflict if it
+    failed on none."""
     sql = "SELECT replica FROM placements WHERE adapter_id = ? AND state = 'failed'"
     found = [str(r["replica"]) for r in rows(db, sql, [adapter_id])]
     if not found:
-        raise Conflict(f"{name} has failed on no replica; there is nothing to try again.")
+        raise Conflict(f"{name} has failed on no replica; there is nothing to retry.")
     sql = (
         "UPDATE placements SET attempts = 0, updated_at = 0 "
         "WHERE adapter_id = ? AND state = 'failed'"
@@ -306,7 +307,7 @@ def retry(db: Database, adapter_id: int, actor: str, name: str) -> list[str]:
 
 
 def release_ours(db: Database, adapter_id: int) -> None:
-    """No `understudy serve` runs, so none of its engines does."""
+    """Release the leases of local engines: without `understudy serve`, none of them runs."""
     sql = "DELETE FROM placements WHERE adapter_id = ? AND replica LIKE ?"
     db.execute(sql, [adapter_id, f"{OURS}%"])
 
@@ -322,13 +323,14 @@ def of_adapter(db: Database, adapter_id: int) -> list[Placement]:
 
 
 def leases(db: Database, adapter_id: int) -> list[str]:
-    """The replicas that hold the adapter, or may."""
+    """The replicas that hold, or may hold, the adapter."""
     sql = "SELECT replica FROM placements WHERE adapter_id = ? ORDER BY replica"
     return [str(r["replica"]) for r in rows(db, sql, [adapter_id])]
 
 
 def holders(db: Database, among: Collection[Replica] | None = None) -> dict[int, list[Replica]]:
-    """Adapter id -> the ready replicas that hold it; `among` spares asking which are ready."""
+    """Adapter id -> the ready replicas that hold it. Pass the ready replicas as `among` to save a
+    query."""
     able = {r.name: r for r in (ready(db) if among is None else among)}
     found: dict[int, list[Replica]] = {}
     for r in rows(db, "SELECT adapter_id, replica FROM placements WHERE state = 'loaded'"):
@@ -338,8 +340,8 @@ def holders(db: Database, among: Collection[Replica] | None = None) -> dict[int,
 
 
 def can_answer(db: Database, replica: str, adapter_id: int | None) -> bool:
-    """Whether the replica may be asked for this adapter (None: the bare base) just now. Inside the
-    transaction that opens a reply this is exact: whoever drains it afterwards sees the reply."""
+    """Whether the replica can answer with this adapter (None: the bare base) now. Inside the
+    transaction that opens a reply this is exact, because a later drain sees that reply."""
     sql = "SELECT 1 FROM replicas WHERE name = ? AND state = 'ready'"
     if row(db, sql, [replica]) is None:
         return False

@@ -1,8 +1,8 @@
-"""Adapters: the registry of LoRA versions, and which of them is live.
+"""The adapter registry: all LoRA versions, and which of them is live.
 
-An adapter is immutable. `register` is the only way in, promote and roll back only move the
-`live` mark; both are one transaction and take effect on the next message. The name under which
-an engine holds it (`served_name`) carries the content's digest, so that no two contents ever
+An adapter is immutable. Only `register` adds one. Promoting and rolling back only move the `live`
+state; each is one transaction and takes effect with the next message. The name under which engines
+load an adapter (`served_name`) contains the digest of its content, so two different contents never
 share a name.
 """
 
@@ -47,13 +47,13 @@ PROMOTED = "SELECT DISTINCT domain_id FROM promotions"
 
 @dataclass(frozen=True)
 class Canary:
-    """What the trained adapter answered to one question, as tokens: an engine that serves the
-    adapter rightly finds the same answer the likeliest."""
+    """A reference output: what the trained adapter answered to one question, as tokens. An engine
+    that serves the adapter correctly finds the same answer most likely."""
 
-    pair_id: int | None  # whose words the prompt has; None: nobody's pair
-    prompt: tuple[int, ...]  # token ids, the chat template included
-    answer: tuple[int, ...]  # how the trainer's greedy answer begins, as far as it is sure
-    logprob: float  # mean natural logarithm of the trainer's probability of the answer's tokens
+    pair_id: int | None  # the pair that the prompt comes from; None: no pair
+    prompt: tuple[int, ...]  # token ids, including the chat template
+    answer: tuple[int, ...]  # the confident beginning of the trainer's greedy answer
+    logprob: float  # mean natural log probability of the answer's tokens in the trainer
 
 
 @dataclass(frozen=True)
@@ -76,31 +76,31 @@ class Adapter:
     state_reason: str
     created_at: int
     live_at: int | None
-    removal_asked_at: int | None = None  # from then on it can't come back
+    removal_asked_at: int | None = None  # it cannot be used again after this time
     removed_at: int | None = None  # when its files were deleted
     canaries: tuple[Canary, ...] = ()
-    probes: tuple[Canary, ...] = ()  # whole answers, asked of an engine while it is evaluated
+    probes: tuple[Canary, ...] = ()  # whole answers, compared with an engine's during evaluation
 
     @property
     def name(self) -> str:
-        """`helpdesk@3`: what people say."""
+        """`helpdesk@3`: the name that people use."""
         return f"{self.domain}@{self.version}"
 
     @property
     def served_name(self) -> str:
-        """`helpdesk@3-0a1b2c3d4e5f`: what engines are told."""
+        """`helpdesk@3-0a1b2c3d4e5f`: the name that engines use."""
         return f"{self.name}-{self.sha256[:12]}"
 
     def folder(self, home: Path) -> Path:
-        """Where its files are. Raises Invalid when that is outside of the home folder, or behind
-        a link in it; its first part may be one, as when `adapters` is on another disk."""
+        """The folder of its files. Raises Invalid if it is outside the home folder or behind a
+        symbolic link in it. Only the first part may be a link, for `adapters` on another disk."""
         parts = PurePosixPath(self.path).parts
         folder = home.joinpath(*parts)
         between = [folder, *folder.parents][: len(parts) - 1]
         if not parts or parts[0] == "/" or ".." in parts or any(p.is_symlink() for p in between):
             raise Invalid(
-                f"The folder of {self.name} in the registry, {self.path[:120]!r}, is not one in "
-                "the home folder, or is behind a link. Restore both from a backup."
+                f"The registry says that {self.name} is in {self.path[:120]!r}, which is outside "
+                "the home folder or behind a link. Restore both from a backup."
             )
         return folder
 
@@ -127,7 +127,7 @@ def register(
 ) -> Adapter:
     """Add a finished adapter. Raises Conflict when the version is taken."""
     if row(db, "SELECT 1 FROM adapters WHERE domain_id = ? AND version = ?", [domain.id, version]):
-        raise Conflict(f"{domain.name}@{version} is registered already.")
+        raise Conflict(f"{domain.name}@{version} is already registered.")
     adapter_id = insert(
         db,
         "adapters",
@@ -153,7 +153,7 @@ def register(
 
 
 def next_version(db: Database, domain: Domain) -> int:
-    """The number for the domain's next adapter; reserved only by `register`."""
+    """The version number of the domain's next adapter. Only `register` reserves it."""
     sql = "SELECT coalesce(max(version), 0) + 1 FROM adapters WHERE domain_id = ?"
     return int(value(db, sql, [domain.id]))
 
@@ -175,7 +175,7 @@ def get(db: Database, name: str, domain: Domain | None = None) -> Adapter:
         found = row(db, SELECT + "WHERE d.name = ? AND a.version = ?", [match[1], int(match[2])])
     if found is None:
         known = [a.name for a in list_adapters(db, domain)]
-        there_are = ", ".join(known[:8]) or "none yet; `understudy tune` makes one"
+        there_are = ", ".join(known[:8]) or "none yet; run `understudy tune`"
         raise NotFound(f"There is no adapter {name!r} (there are: {there_are}).")
     return _adapter(found)
 
@@ -187,7 +187,7 @@ def list_adapters(db: Database, domain: Domain | None = None) -> list[Adapter]:
 
 
 def taught(db: Database, adapter: Adapter) -> set[int]:
-    """The pairs that an adapter or one that it went on from was trained on."""
+    """The pairs that an adapter, or an adapter that it continues from, was trained on."""
     found = rows(
         db,
         "WITH RECURSIVE line (parent_id, dataset_id) AS ("
@@ -201,13 +201,13 @@ def taught(db: Database, adapter: Adapter) -> set[int]:
 
 
 def live(db: Database, domain_id: int) -> Adapter | None:
-    """The adapter that answers, or None: the bare base does."""
+    """The live adapter. None: the bare base model answers."""
     found = row(db, SELECT + "WHERE a.domain_id = ? AND a.state = 'live'", [domain_id])
     return None if found is None else _adapter(found)
 
 
 def previous_live(db: Database, domain_id: int) -> Adapter | None:
-    """What a roll-back would bring back; None: the bare base, or it was removed, or there is
+    """The adapter that a roll-back would make live. None: the bare base, a removed adapter, or
     nothing to undo."""
     step = _undone_next(db, domain_id)
     if step is None or step["previous_id"] is None:
@@ -217,28 +217,28 @@ def previous_live(db: Database, domain_id: int) -> Adapter | None:
 
 
 def wanted_adapters(db: Database) -> list[Adapter]:
-    """What every engine should hold: live and candidate adapters, those that are being evaluated
-    or compared, and what each domain's roll-back would bring back, so that it needs no loading.
-    The live ones come first."""
+    """The adapters that every engine should hold, live ones first: live and candidate adapters,
+    those being evaluated or compared, and each domain's roll-back target, so that a roll-back needs
+    no loading."""
     found = rows(db, f"{SELECT}WHERE a.id IN ({WANTED}) {WANTED_FIRST}", [_fall_backs(db)])
     return [_adapter(r) for r in found]
 
 
 def wanted_ids(db: Database) -> frozenset[int]:
-    """The ids of `wanted`: cheap enough to ask after every change of the store."""
+    """The ids of `wanted_adapters`: cheap enough to query after every change of the store."""
     found = db.execute(f"SELECT a.id FROM adapters a WHERE a.id IN ({WANTED})", [_fall_backs(db)])
     return frozenset(r[0] for r in found.fetchall())
 
 
 def hot_ids(db: Database) -> frozenset[int]:
-    """Those of `wanted` that people are sent to at any moment: no candidates that only wait."""
+    """The wanted adapters that may get requests at any moment: all but waiting candidates."""
     sql = f"SELECT a.id FROM adapters a WHERE a.state = 'live' OR a.id IN ({COMPARED})"
     found = db.execute(sql).fetchall()
     return frozenset(r[0] for r in found) | frozenset(orjson.loads(_fall_backs(db)))
 
 
 def _fall_backs(db: Database) -> str:
-    """The ids of what each domain's roll-back would bring back, as JSON."""
+    """The ids of each domain's roll-back target, as JSON."""
     steps = [_undone_next(db, r["domain_id"]) for r in rows(db, PROMOTED)]
     found = [s["previous_id"] for s in steps if s and s["previous_id"]]
     sql = "SELECT id FROM adapters WHERE removal_asked_at IS NOT NULL"
@@ -247,11 +247,11 @@ def _fall_backs(db: Database) -> str:
 
 
 def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
-    """Make `adapter` live; the one that was becomes `retired`. Raises Conflict if it is rejected,
-    still evaluated, removed, or live already."""
+    """Make `adapter` live; the previous live adapter becomes `retired`. Raises Conflict if it is
+    rejected, still being evaluated, removed, or already live."""
     current = by_id(db, adapter.id)
     if current.state == "live":
-        raise Conflict(f"{adapter.name} is live already.")
+        raise Conflict(f"{adapter.name} is already live.")
     refuse_unsettled(current)
     refuse_removed(current)
     previous = live(db, adapter.domain_id)
@@ -260,8 +260,8 @@ def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
 
 
 def step_down(db: Database, adapter: Adapter, actor: str) -> None:
-    """Let the bare base answer instead of the live `adapter`; a roll-back brings it back. Raises
-    Conflict when it is not live."""
+    """Let the bare base answer instead of the live `adapter`; a roll-back restores it. Raises
+    Conflict if it is not live."""
     current = by_id(db, adapter.id)
     if current.state != "live":
         raise Conflict(f"{adapter.name} is {current.state}, not live.")
@@ -275,8 +275,8 @@ def settle_evaluation(
     scores: dict[str, Any],
     reason: str = "",
 ) -> Adapter:
-    """End the evaluation of an adapter; its probes have served. Raises Conflict when somebody has
-    ended it already."""
+    """End the evaluation of an adapter and drop its probes. Raises Conflict if it has already
+    ended."""
     done = changed(
         db,
         "UPDATE adapters SET state = ?, scores = ?, state_reason = ?, probes = '[]' "
@@ -289,13 +289,13 @@ def settle_evaluation(
 
 
 def evaluated_by(db: Database, run_id: int) -> list[Adapter]:
-    """What a run has made and not finished evaluating: more than one after a crash."""
+    """The adapters of a run that are still being evaluated: more than one after a crash."""
     sql = SELECT + "WHERE a.run_id = ? AND a.state = 'evaluating' ORDER BY a.id"
     return [_adapter(r) for r in rows(db, sql, [run_id])]
 
 
 def give_up_evaluating(db: Database, run_id: int, reason: str) -> None:
-    """The run has ended, so nobody evaluates what it has made."""
+    """Reject the adapters that an ended run left unevaluated."""
     db.execute(
         "UPDATE adapters SET state = 'rejected', state_reason = ?, probes = '[]' "
         "WHERE run_id = ? AND state = 'evaluating'",
@@ -304,12 +304,12 @@ def give_up_evaluating(db: Database, run_id: int, reason: str) -> None:
 
 
 def accept(db: Database, adapter: Adapter, actor: str, reason: str) -> Adapter:
-    """Overrule a rejection: the adapter becomes a candidate, and who did it, why, and what it had
-    been rejected for stay on record. Raises Invalid without a reason, Conflict when it is not
-    rejected or its files are gone."""
+    """Override a rejection: the adapter becomes a candidate. The actor, the reason and the reason
+    for the rejection stay on record. Raises Invalid without a reason, Conflict if the adapter is
+    not rejected or its files are gone."""
     current = by_id(db, adapter.id)
     if not reason.strip():
-        raise Invalid(f"Say why {adapter.name} is accepted all the same; the reason is kept.")
+        raise Invalid(f"Give a reason for accepting {adapter.name}; it is kept on record.")
     if current.state != "rejected":
         raise Conflict(f"{adapter.name} is {current.state}; only a rejected adapter is accepted.")
     refuse_removed(current)
@@ -324,10 +324,10 @@ def accept(db: Database, adapter: Adapter, actor: str, reason: str) -> Adapter:
 
 
 def refuse_unsettled(adapter: Adapter) -> None:
-    """Raises Conflict when the adapter was rejected, or nobody knows yet whether it will be."""
+    """Raises Conflict if the adapter was rejected or its evaluation has not finished."""
     if adapter.state == "rejected":
         raise Conflict(
-            f"{adapter.name} was rejected: {adapter.state_reason} To use it all the same: "
+            f"{adapter.name} was rejected: {adapter.state_reason} To use it anyway, run "
             f"`understudy adapters accept {adapter.name} --reason TEXT`."
         )
     if adapter.state == "evaluating":
@@ -335,7 +335,7 @@ def refuse_unsettled(adapter: Adapter) -> None:
 
 
 def refuse_removed(adapter: Adapter) -> None:
-    """Raises Conflict when the adapter's files are gone, or about to be deleted."""
+    """Raises Conflict if the adapter's files were deleted or will be deleted soon."""
     if adapter.removal_asked_at is not None:
         raise Conflict(
             f"{adapter.name} was removed, and its files with it. Tune a new version, or restore "
@@ -344,15 +344,15 @@ def refuse_removed(adapter: Adapter) -> None:
 
 
 def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
-    """Undo the last promotion that has not been undone; returns what answers now, None meaning
-    the bare base. Raises Conflict when there is nothing to go back to, or it was removed."""
+    """Undo the last promotion that has not been undone. Returns the adapter that is live now (None:
+    the bare base). Raises Conflict if there is nothing to roll back to, or it was removed."""
     step = _undone_next(db, domain.id)
     if step is None:
-        raise Conflict(f"Nothing was promoted in {domain.name} that could be rolled back.")
+        raise Conflict(f"{domain.name} has no promotion to roll back.")
     before = None if step["previous_id"] is None else by_id(db, step["previous_id"])
     if before is not None and before.removal_asked_at is not None:
         raise Conflict(
-            f"{before.name} was live before and has been removed, so it cannot answer again. "
+            f"{before.name} was live before but has been removed, so it cannot be restored. "
             "Promote another version instead."
         )
     _move_live(db, domain.id, live(db, domain.id), before, "rollback", actor)
@@ -360,19 +360,20 @@ def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
 
 
 def retire(db: Database, adapter: Adapter, actor: str) -> Adapter:
-    """Take a candidate out of service. Raises Conflict when it is live, compared, or out already.
+    """Take a candidate out of service. Raises Conflict if it is live, in a comparison, or already
+    out of service.
 
-    Answers that it is writing are finished before an engine drops it."""
+    Engines finish its running answers before they unload it."""
     current = by_id(db, adapter.id)
     if current.state == "live":
         raise Conflict(
-            f"{adapter.name} is live. Promote another version, or go back to the one before: "
+            f"{adapter.name} is live. Promote another version, or roll back first: "
             f"`understudy adapters rollback {adapter.domain}`."
         )
     if current.state == "evaluating":
         refuse_unsettled(current)
     if current.state != "candidate":
-        raise Conflict(f"{adapter.name} is {current.state} already.")
+        raise Conflict(f"{adapter.name} is already {current.state}.")
     _refuse_compared(db, current)
     db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
     _follow_again(db, current)
@@ -381,14 +382,18 @@ def retire(db: Database, adapter: Adapter, actor: str) -> Adapter:
 
 
 def remove(db: Database, adapter: Adapter, actor: str) -> Adapter:
-    """Give up a retired or rejected adapter for good. Its files are deleted once no engine holds
-    it (`serving/adapters/garbage_collection.py`); its row stays, because answers name it.
+    """Remove a retired or rejected adapter for good. Its files are deleted once no engine holds it
+    (`serving/adapters/garbage_collection.py`); its row stays, because answers name it.
 
-    Raises Conflict when it may still be needed: in service, in a running comparison, the parent
-    of an open run, what a roll-back would bring back, or removed already."""
+    Raises Conflict if it is still needed (in service, in a running comparison, the parent of an
+    open run, or a roll-back target), or already removed."""
     current = by_id(db, adapter.id)
     if current.removal_asked_at is not None:
-        when = "already" if current.removed_at else "already; its files go when no engine holds it"
+        when = (
+            "already"
+            if current.removed_at
+            else "already; its files are deleted once no engine holds it"
+        )
         raise Conflict(f"{adapter.name} was removed {when}.")
     if current.state == "evaluating":
         refuse_unsettled(current)
@@ -402,12 +407,12 @@ def remove(db: Database, adapter: Adapter, actor: str) -> Adapter:
     _refuse_compared(db, current)
     sql = "SELECT id FROM runs WHERE parent_id = ? AND state IN ('queued', 'running')"
     if run := row(db, sql, [adapter.id]):
-        raise Conflict(f"Run {run['id']} goes on from {adapter.name}. Wait for it, or cancel it.")
+        raise Conflict(f"Run {run['id']} continues from {adapter.name}. Wait for it, or cancel it.")
     fall_back = previous_live(db, adapter.domain_id)
     if fall_back is not None and fall_back.id == adapter.id:
         raise Conflict(
-            f"{adapter.name} is what a roll-back of {adapter.domain} would bring back, and answers "
-            "when the live one cannot. It can be removed after the next promotion."
+            f"{adapter.name} is the roll-back target of {adapter.domain}, and the fallback if the "
+            "live adapter cannot answer. It can be removed after the next promotion."
         )
     db.execute("UPDATE adapters SET removal_asked_at = ? WHERE id = ?", [now_us(), adapter.id])
     audit.record(db, actor, "remove", adapter.name)
@@ -415,8 +420,8 @@ def remove(db: Database, adapter: Adapter, actor: str) -> Adapter:
 
 
 def to_delete(db: Database) -> list[Adapter]:
-    """Removed ones whose files are still there and that no engine holds, or is being told of.
-    None of them can get to an engine any more: see `placements.lease`."""
+    """Removed adapters whose files still exist and that no engine holds or is loading. None of
+    them can be loaded again: see `placements.lease`."""
     sql = (
         "WHERE a.removal_asked_at IS NOT NULL AND a.removed_at IS NULL "
         "AND NOT EXISTS (SELECT 1 FROM placements p WHERE p.adapter_id = a.id)"
@@ -425,7 +430,7 @@ def to_delete(db: Database) -> list[Adapter]:
 
 
 def files_deleted(db: Database, adapter: Adapter) -> None:
-    """Nothing of its files is left."""
+    """Record that its files were deleted."""
     db.execute("UPDATE adapters SET removed_at = ? WHERE id = ?", [now_us(), adapter.id])
     audit.record(db, "serving", "delete files", adapter.name, path=adapter.path)
 
@@ -483,8 +488,8 @@ def _move_live(
 
 
 def _follow_again(db: Database, adapter: Adapter) -> None:
-    """What can be done with it, or beside it, has changed: the messages that followed its run, and
-    those of the domain's candidates, are brought up to date."""
+    """Update the messages that follow its run and the runs of the domain's candidates, because the
+    actions that they offer have changed."""
     db.execute(
         "UPDATE run_watchers SET finished = 0 WHERE run_id IN (SELECT run_id FROM adapters "
         "WHERE domain_id = ? AND (id = ? OR state = 'candidate'))",

@@ -1,10 +1,10 @@
-"""Reads safetensors files that nobody vouches for.
+"""A strict reader for untrusted safetensors files.
 
-vLLM reads an adapter with safetensors' own parser, we read it here first: so only what every
-parser understands alike is accepted (no name twice, no gaps, no overlap, nothing left over). The
-numbers are hashed and looked at in one pass over one open file, a few megabytes at a time: what
-was found to be sound is what the digest stands for, and a large file takes no more memory than a
-small one. No torch.
+vLLM reads an adapter with safetensors' own parser, and this module reads it first. It therefore
+accepts only files that every parser reads the same way (no duplicate names, gaps, overlaps or
+trailing bytes). One pass over one open file hashes and checks the numbers, a few megabytes at a
+time, so the digest covers exactly what was checked, and memory use does not grow with the file. It
+does not need torch.
 
 Format: https://huggingface.co/docs/safetensors/index#format
 """
@@ -26,10 +26,10 @@ import orjson
 from data.store.errors import Invalid
 
 MAX_HEADER = 16 << 20
-CHUNK = 1 << 20  # bytes looked at together
-LARGEST = 65504.0  # the largest float16: an engine may convert to it
-SHOWN = 120  # characters of somebody else's text in a sentence of ours
-OTHER_FORMATS = {  # how files begin that are given safetensors' name
+CHUNK = 1 << 20  # bytes checked at a time
+LARGEST = 65504.0  # the largest float16, to which an engine may convert
+SHOWN = 120  # characters of untrusted text that an error message quotes
+OTHER_FORMATS = {  # first bytes of other formats that are sometimes renamed to safetensors
     b"PK\x03\x04": "a zip archive (as torch.save writes), which can carry code",
     **{bytes([0x80, n]): "a pickle, which can carry code" for n in range(2, 6)},
     b"\x1f\x8b": "a gzip file",
@@ -48,7 +48,7 @@ Shape = tuple[int, ...]
 
 
 class BadAdapter(Invalid):
-    """The files are not an adapter that the engine may be given; says why."""
+    """The files are not an adapter that an engine may load. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over a file found."""
+    """The result of one pass over a file."""
 
     sha256: str
-    problem: str  # '' when every number is sound
+    problem: str  # '' if every number is finite and within its limit
 
 
 def shown(text: object) -> str:
-    """Somebody else's text as a sentence can hold it: short, printable, valid UTF-8."""
+    """Untrusted text, made safe for an error message: short, printable, valid UTF-8."""
     plain = "".join(
         c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[: SHOWN + 1]
     )  # file names that are not UTF-8 hold lone surrogates, which no store takes
@@ -77,8 +77,8 @@ def shown(text: object) -> str:
 
 @contextlib.contextmanager
 def opened_folder(folder: Path) -> Iterator[int]:
-    """A descriptor of `folder`, which is no link: files opened through it cannot be exchanged by
-    moving the folder. Raises BadAdapter when there is none."""
+    """A descriptor of `folder`, which must not be a link. Files opened through it cannot be
+    exchanged by moving the folder. Raises BadAdapter if there is no such folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -91,12 +91,12 @@ def opened_folder(folder: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def opened_file(name: str, dir_fd: int | None = None) -> Iterator[int]:
-    """A descriptor of the regular file `name`; with `dir_fd` one of that folder, and no link.
-    Raises BadAdapter."""
+    """A descriptor of the regular file `name`, which must not be a link if `dir_fd`, the folder, is
+    given. Raises BadAdapter."""
     if dir_fd is not None:
         regular_file(name, dir_fd)
     follow = 0 if dir_fd is None else os.O_NOFOLLOW
-    # O_NONBLOCK: a pipe put there since then would keep us waiting for a writer
+    # O_NONBLOCK: if the file was replaced by a pipe, opening it would block
     descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow, dir_fd=dir_fd)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -122,8 +122,8 @@ def regular_file(name: str, dir_fd: int) -> int:
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     """The JSON object in `raw`. Raises BadAdapter, with `what` before the reason.
 
-    Two parsers have to agree on it: orjson refuses what is not strict JSON (NaN, broken UTF-8),
-    Python's own shows names that are given twice, of which every parser would pick its own."""
+    Two parsers check it: orjson refuses anything but strict JSON (NaN, broken UTF-8), and Python's
+    parser reveals duplicate names, which parsers resolve differently."""
 
     def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
@@ -146,13 +146,13 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
 
 
 def read_header(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; raises BadAdapter when it is damaged."""
+    """The tensors of a safetensors file. Raises BadAdapter if it is damaged."""
     with opened_file(str(file)) as descriptor:
         return read_tensors(descriptor, file.name)
 
 
 def read_tensors(descriptor: int, name: str, max_header: int = MAX_HEADER) -> dict[str, Tensor]:
-    """The tensors of an open safetensors file called `name`, in the order of their places."""
+    """The tensors of an open safetensors file called `name`, ordered by offset."""
     size = os.fstat(descriptor).st_size
     head = os.pread(descriptor, 32, 0)
     length = struct.unpack("<Q", head[:8])[0] if len(head) >= 8 else size
@@ -185,10 +185,10 @@ def read_tensors(descriptor: int, name: str, max_header: int = MAX_HEADER) -> di
 def scan(
     descriptor: int, tensors: Mapping[str, Tensor], limits: Mapping[str, float], name: str
 ) -> Scan:
-    """Hash an open file and look at every number of its tensors, which `read_tensors` gave.
+    """Hash an open file and check every number of its tensors, as returned by `read_tensors`.
 
-    `limits` says the largest magnitude of each tensor. The first problem is in words; it does
-    not end the pass, because the digest may say more."""
+    `limits` gives the largest allowed magnitude of each tensor. `problem` describes the first
+    violation; the pass continues, because the digest may reveal more."""
     total = hashlib.sha256()
     first = min((t.start for t in tensors.values()), default=os.fstat(descriptor).st_size)
     for start in range(0, first, CHUNK):
@@ -212,7 +212,7 @@ def sha256(descriptor: int) -> str:
 
 
 def _exactly(descriptor: int, count: int, start: int, name: str) -> bytes:
-    """`count` bytes from `start`; fewer mean that somebody cuts the file while we read it."""
+    """`count` bytes from `start`. Raises BadAdapter if the file was truncated while being read."""
     read = os.pread(descriptor, count, start)
     while len(read) < count:
         more = os.pread(descriptor, count - len(read), start + len(read))
@@ -249,8 +249,8 @@ def _entry_problem(entry: Any) -> str:
 
 
 def _largest_bits(chunk: bytes, dtype: str) -> int:
-    """The largest magnitude as its bit pattern: of floats without their sign these sort as the
-    numbers do, with infinity and then NaN at the end."""
+    """The bit pattern of the largest magnitude. The bit patterns of floats without their sign sort
+    like the numbers, followed by infinity and NaN."""
     import numpy as np
 
     width, sign_off, _ = FLOATS[dtype]

@@ -64,7 +64,7 @@ def test_nothing_to_roll_back_is_said(run: Run) -> None:
     result = run("adapters", "rollback", "art")
 
     assert result.exit_code == 1
-    assert "Nothing was promoted in art" in result.output
+    assert "art has no promotion to roll back" in result.output
 
 
 def test_promoting_ends_the_comparison(run: Run, store: Store) -> None:
@@ -218,7 +218,7 @@ def test_a_rejected_adapter_is_accepted_on_record(run: Run, store: Store) -> Non
     accepted = run("adapters", "accept", "art@2", "--reason", "The golden set was wrong.")
     promoted = run("adapters", "promote", "art@2")
 
-    assert "was rejected: It is worse. To use it all the same" in refused.output
+    assert "was rejected: It is worse. To use it anyway" in refused.output
     assert without.exit_code == 2
     assert accepted.output.startswith("art@2 is a candidate now.")
     assert promoted.exit_code == 0, promoted.output

@@ -71,7 +71,7 @@ def test_all_of_ours_are_restarted_unless_one_is_named(run: Run, store: Store) -
 def test_an_unknown_replica_and_somebody_elses_are_refused(run: Run, store: Store) -> None:
     beat(store, "gpu1:8000")
     assert "there are: gpu1:8000" in run("replicas", "restart", "local-9").output
-    assert "run by somebody else" in run("replicas", "restart", "gpu1:8000").output
+    assert "is an external engine" in run("replicas", "restart", "gpu1:8000").output
     assert "no replica to restart" in run("replicas", "restart").output
 
 

@@ -355,7 +355,7 @@ def test_an_absurdly_large_readme_is_refused(tmp_path):
     folder = adapter_maker.write(tmp_path / "a")
     with (folder / "README.md").open("wb") as file:
         file.truncate(files.MAX_OTHER + 1)
-    with pytest.raises(BadAdapter, match="absurd"):
+    with pytest.raises(BadAdapter, match="far too large"):
         check(folder)
 
 

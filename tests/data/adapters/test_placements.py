@@ -194,7 +194,7 @@ def test_a_restart_is_asked_for_once_and_ends_when_that_one_is_done(store: Store
 def test_only_engines_of_ours_can_be_restarted(store: Store) -> None:
     beat(store, "ready", "gpu1:8000")
     with store.write() as db:
-        with pytest.raises(Conflict, match="run by somebody else"):
+        with pytest.raises(Conflict, match="is an external engine"):
             placements.ask_restart(db, "gpu1:8000", "cli:ann")
         with pytest.raises(NotFound, match="there are: gpu1:8000"):
             placements.ask_restart(db, "local-7", "cli:ann")

@@ -48,7 +48,7 @@ def test_versions_count_up_within_a_domain(store: Store, three: list[Adapter]) -
 
 
 def test_a_version_is_taken_once(store: Store, domain: Domain, three: list[Adapter]) -> None:
-    with pytest.raises(Conflict, match="helpdesk@2 is registered already"), store.write() as db:
+    with pytest.raises(Conflict, match="helpdesk@2 is already registered"), store.write() as db:
         registry.register(
             db,
             domain,
@@ -86,7 +86,7 @@ def test_another_name_is_nothings_and_says_what_there_is(
 
 def test_nothing_is_live_at_first(store: Store, domain: Domain, three: list[Adapter]) -> None:
     assert registry.live(store.db, domain.id) is None
-    with pytest.raises(Conflict, match="Nothing was promoted"):
+    with pytest.raises(Conflict, match="no promotion to roll back"):
         roll_back(store, domain)
 
 
@@ -125,7 +125,7 @@ def test_live_and_rejected_ones_cannot_be_promoted(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     promote(store, three[0])
-    with pytest.raises(Conflict, match="helpdesk@1 is live already"):
+    with pytest.raises(Conflict, match="helpdesk@1 is already live"):
         promote(store, three[0])
     with store.write() as db:
         bad = given.adapter(db, domain, "rejected")
@@ -188,7 +188,7 @@ def test_candidates_are_held_but_not_hot_until_they_are_compared(
 def test_a_candidate_is_retired(store: Store, domain: Domain, three: list[Adapter]) -> None:
     with store.write() as db:
         assert registry.retire(db, three[0], "cli:ann").state == "retired"
-        with pytest.raises(Conflict, match="helpdesk@1 is retired already"):
+        with pytest.raises(Conflict, match="helpdesk@1 is already retired"):
             registry.retire(db, three[0], "cli:ann")
     assert three[0].id not in registry.wanted_ids(store.db)
     assert audit.recent(store.db)[0].action == "retire"
@@ -217,12 +217,12 @@ def test_only_what_is_out_of_service_is_removed(
         for kept, why in (
             (third, r"is live\. Promote another version"),
             (candidate, r"is a candidate.*understudy adapters retire"),
-            (second, "what a roll-back of helpdesk would bring back"),
+            (second, "the roll-back target of helpdesk"),
         ):
             with pytest.raises(Conflict, match=why):
                 registry.remove(db, kept, "cli:ann")
         running = runs.queue(db, domain, "cli:ann", kind="incremental", parent_id=first.id)
-        with pytest.raises(Conflict, match=f"Run {running.id} goes on from helpdesk@1"):
+        with pytest.raises(Conflict, match=f"Run {running.id} continues from helpdesk@1"):
             registry.remove(db, first, "cli:ann")
         runs.cancel(db, running.id, "cli:ann")
         experiment = experiments.start(db, domain, third, first, "cli:ann")
@@ -250,7 +250,7 @@ def test_a_removed_adapter_comes_back_in_no_way(
         "helpdesk@2"
     ]  # nothing to fall back on
     assert registry.previous_live(store.db, domain.id) is None
-    with pytest.raises(Conflict, match="helpdesk@1 was live before and has been removed"):
+    with pytest.raises(Conflict, match="helpdesk@1 was live before but has been removed"):
         roll_back(store, domain)
 
 

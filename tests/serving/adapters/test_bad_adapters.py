@@ -82,10 +82,10 @@ def test_a_bad_adapter_is_refused_before_the_engine_sees_it(store, settings, fak
 @pytest.mark.parametrize(
     ("path", "cause"),
     [
-        ("../{name}", "not one in the home folder"),
-        ("adapters/../../{name}", "not one in the home folder"),
-        ("{outside}", "not one in the home folder"),
-        ("", "not one in the home folder"),
+        ("../{name}", "outside the home folder"),
+        ("adapters/../../{name}", "outside the home folder"),
+        ("{outside}", "outside the home folder"),
+        ("", "outside the home folder"),
         ("adapters/shelf/{name}", "behind a link"),
     ],
 )
