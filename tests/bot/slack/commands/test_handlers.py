@@ -132,7 +132,7 @@ async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
         ("adapters legal", "There is no domain 'legal'"),
         ("review legal", "There is no domain 'legal'"),
         ("retrain --preferences", "takes at least 4 of each"),
-        ("roles remove <@U2>", "has no role that was given"),
+        ("roles remove <@U2>", "has no role that was granted"),
         ("rollback legal", "There is no domain 'legal'"),
         ("ab start 1 1", "two different adapters"),
         ("ab stop", "No comparison is running"),
