@@ -12,6 +12,7 @@ import pytest
 
 from data.experiments.metrics import METRICS, RATING
 from data.lora_limits import COMMON_RANKS, RANKS, UNSERVED_MODULES
+from data.people.roles import ROLES
 
 ROOT = Path(__file__).parents[1]
 TOP = ("bot", "data", "serving", "tools", "tuning")
@@ -26,6 +27,10 @@ def constants(node: ast.AST) -> list[object]:
     if isinstance(node, ast.Tuple | ast.List | ast.Set):
         return [each.value for each in node.elts if isinstance(each, ast.Constant)]
     return []
+
+
+def is_number(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
 
 
 def lora_ranks(tree: ast.AST) -> Iterator[int]:
@@ -67,12 +72,23 @@ def question_texts(tree: ast.AST) -> Iterator[int]:
                 yield node.lineno
 
 
+def role_lists(tree: ast.AST) -> Iterator[int]:
+    """Lists and `Literal`s of roles, and dictionaries that number them."""
+    for node in ast.walk(tree):
+        found = set(constants(node))
+        if isinstance(node, ast.Dict) and all(is_number(each) for each in node.values):
+            found = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+        if len(found) > 1 and found <= set(ROLES):
+            yield node.lineno  # type: ignore[attr-defined]
+
+
 NOT_METRICS = {"thumb", "done"}  # in lists of the kinds of feedback, and of the states of a reply
 RULES: dict[Rule, str] = {  # and the one module that states the fact
     lora_ranks: "data/lora_limits.py",
     unserved_modules: "data/lora_limits.py",
     metric_tables: "data/experiments/metrics.py",
     question_texts: "data/pairs/question.py",
+    role_lists: "data/people/roles.py",
 }
 COPIES: list[tuple[Rule, str]] = [
     (lora_ranks, "RANKS = (256, 128, 64, 32, 16, 8)"),
@@ -84,6 +100,9 @@ COPIES: list[tuple[Rule, str]] = [
     (metric_tables, 'limit = log1p(bound) if metric == "latency" else bound'),
     (question_texts, "key = normal(' '.join([*(t.content for t in p.turns), p.prompt]))"),
     (question_texts, "[pair.system, *[t.content for t in pair.turns], pair.prompt]"),
+    (role_lists, 'Role = Literal["member", "reviewer", "admin"]'),
+    (role_lists, 'RANK = {"member": 0, "reviewer": 1, "admin": 2}'),
+    (role_lists, 'may = key.role in ("reviewer", "admin")'),
     (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
 ]
 

@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from bot.service import Service
 from data.people import keys
-from data.people.keys import ROLES, Key, Role
+from data.people.keys import Key
+from data.people.roles import Role, at_least
 from data.store.errors import Forbidden
 
 COOKIE = "understudy_session"
@@ -46,16 +47,11 @@ def verify(db: Database, secret: str, role: Role = "member") -> Key:
     key = keys.verify(db, secret)
     if key is None:
         raise Unauthorized("This API key is unknown or has been revoked.")
-    if not allows(key, role):
+    if not at_least(key.role, role):
         raise Forbidden(
             f"This requires a key with the role {role}; {key.name!r} has the role {key.role}."
         )
     return key
-
-
-def allows(key: Key, role: Role) -> bool:
-    """Whether a key has at least this role: member < reviewer < admin."""
-    return ROLES.index(key.role) >= ROLES.index(role)
 
 
 def person(key: Key, user: str | None = None) -> str:

@@ -15,6 +15,7 @@ from bot.service import Service
 from data.conversations import conversations, side_by_side
 from data.feedback import feedback, rating_totals
 from data.people.keys import Key
+from data.people.roles import at_least
 from data.store.errors import Forbidden
 
 router = APIRouter(tags=["Feedback"])
@@ -103,7 +104,7 @@ async def give_feedback(
     def write(db: Database) -> dict[str, Any]:
         asked_by = conversations.reply(db, reply_id).person
         own = auth.speaks_for(key, asked_by)
-        if not own and not auth.allows(key, "reviewer"):
+        if not own and not at_least(key.role, "reviewer"):
             raise Forbidden("This answer was given to somebody else.")
         rater = asked_by if own and not given.user else auth.person(key, given.user)
         return store(db, reply_id, rater, given)

@@ -4,6 +4,7 @@ import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data.people import keys as store
+from data.people.roles import ROLES, Role
 from data.store.clock import iso
 
 
@@ -16,14 +17,14 @@ def keys() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(store.ROLES),
+    type=click.Choice(ROLES),
     default="member",
     show_default=True,
     help="member asks and judges, reviewer approves pairs, admin does everything.",
 )
 @json_option
 @pass_app
-def create(app: App, name: str, role: store.Role, as_json: bool) -> None:
+def create(app: App, name: str, role: Role, as_json: bool) -> None:
     """Make a key for NAME. It is shown once; the store keeps only its digest."""
     with app.store.write() as db:
         key, secret = store.create(db, name, role, app.actor)

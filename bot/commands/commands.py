@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from data.experiments.policies import Policy
-
-Role = Literal["member", "reviewer", "admin"]
-RANK: dict[Role, int] = {"member": 0, "reviewer": 1, "admin": 2}
+from data.people.roles import Granted, Role
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class Forget(Command):
 class GrantRole(Command):
     needs = "admin"
     user: str
-    role: Literal["reviewer", "admin"]
+    role: Granted
 
 
 @dataclass(frozen=True)

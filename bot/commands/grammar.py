@@ -31,7 +31,6 @@ from bot.commands.commands import (
     RetrainCommand,
     ReviewCommand,
     RevokeRole,
-    Role,
     RollBack,
     SetPolicy,
     ShowComparison,
@@ -43,6 +42,7 @@ from bot.commands.commands import (
     What,
 )
 from data.experiments.policies import POLICIES
+from data.people.roles import Role
 from data.store.errors import Invalid
 
 

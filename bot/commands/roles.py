@@ -7,9 +7,9 @@ a role that has been revoked no longer counts.
 
 from sqlite_utils import Database
 
-from bot.commands.commands import RANK, Role
 from bot.commands.standing import Standing
 from data.people import roles
+from data.people.roles import Role
 from data.store.errors import Conflict, Forbidden, Unavailable
 
 MOST_NAMED = 5
@@ -18,7 +18,7 @@ MOST_NAMED = 5
 def role_of(db: Database, standing: Standing) -> Role:
     """The person's highest role; "member" for a person who is refused."""
     granted = None if standing.refused else roles.granted(db, standing.person)
-    return max((standing.role, granted or "member"), key=lambda role: RANK[role])
+    return roles.highest(standing.role, granted or "member")
 
 
 def check(db: Database, standing: Standing, needed: Role) -> None:
@@ -26,7 +26,7 @@ def check(db: Database, standing: Standing, needed: Role) -> None:
     Call it in the transaction that does the work."""
     if standing.refused:
         raise (Unavailable if standing.retry else Forbidden)(standing.refused)
-    if RANK[role_of(db, standing)] >= RANK[needed]:
+    if roles.at_least(role_of(db, standing), needed):
         return
     if standing.unsure:
         raise Unavailable(standing.unsure)

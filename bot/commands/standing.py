@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bot.commands.commands import Role
+from data.people.roles import Role
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from data.config.settings import FILE_NAME, Settings, load
 from data.domains import Domain
 from data.pairs import files, pairs
 from data.people import keys
+from data.people.roles import Role
 from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Unavailable, UnderstudyError
@@ -155,7 +156,7 @@ def wait_until_loaded(stage: DemoStage, adapter: Adapter) -> placements.Placemen
     raise Unavailable(f"vLLM did not hold {adapter.name} in {START_TIMEOUT_S} s; see {log}.")
 
 
-def key(stage: DemoStage, name: str, role: keys.Role) -> str:
+def key(stage: DemoStage, name: str, role: Role) -> str:
     """The demo's API key for a role, kept in its folder for the next start."""
     file = stage.settings.home / f"{name}.key"
     if file.exists() and keys.verify(stage.store.db, file.read_text().strip()):

@@ -5,17 +5,14 @@ A key is 32 random bytes, so a plain digest is enough: it cannot be guessed."""
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from sqlite_utils import Database
 
+from data.people.roles import ROLES, Role
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import changed, insert, row, rows
 from data.store.errors import Invalid, NotFound
-
-Role = Literal["member", "reviewer", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)

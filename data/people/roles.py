@@ -1,8 +1,11 @@
-"""Roles that were granted by a command. Those from the settings and from Slack are not in here;
-`bot/slack/workspace/roles.py` puts all of them together."""
+"""The roles of people and API keys, in their order, and the roles that an admin granted.
+
+Roles that come from the settings or from Slack are not stored: `bot/slack/workspace/roles.py`
+combines all of them.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sqlite_utils import Database
 
@@ -11,6 +14,9 @@ from data.store.clock import now_us
 from data.store.db import changed, row, rows
 
 Granted = Literal["reviewer", "admin"]
+Role = Literal["member", Granted]
+GRANTED: tuple[Granted, ...] = get_args(Granted)
+ROLES: tuple[Role, ...] = ("member", *GRANTED)  # each may do all that those before it may
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,16 @@ class Grant:
     role: Granted
     granted_by: str
     granted_at: int
+
+
+def at_least(role: Role, needed: Role) -> bool:
+    """Whether somebody with `role` may do what `needed` may."""
+    return ROLES.index(role) >= ROLES.index(needed)
+
+
+def highest(*held: Role) -> Role:
+    """The role that may do most."""
+    return max(held, key=ROLES.index)
 
 
 def granted(db: Database, person: str) -> Granted | None:

@@ -25,6 +25,7 @@ from data.config.settings import BotSettings, Settings
 from data.conversations import conversations
 from data.domains import Domain
 from data.people import keys
+from data.people.roles import ROLES
 from data.store.db import Store
 from tests.conftest import free_port, wait_until
 from tests.serving.fake_vllm import FakeVllm, running
@@ -141,7 +142,7 @@ def answering(home: Path, vllm: FakeVllm, **bot_settings: Any) -> Iterator[Bot]:
             first, second = add_adapter(db, domain, 1), add_adapter(db, domain, 2)
             registry.promote(db, first, "cli:test")
             add_replica(db, vllm.url, first, second)
-            for role in keys.ROLES:
+            for role in ROLES:
                 subject.secrets[role] = keys.create(db, f"the {role}", role, "cli:test")[1]
         with serving(settings, subject.stopping):
             yield subject

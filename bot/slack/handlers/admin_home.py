@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from bot.commands import admin, roles
-from bot.commands.commands import RANK, Role
 from bot.slack.render import admin_forms, reports
 from bot.slack.render.blocks import Block, context, one_line, section, sentence
 from bot.slack.render.run_message import SPARK_WIDTH, sparkline
@@ -18,6 +17,7 @@ from bot.slack.workspace.context import WorkspaceContext
 from data.feedback import feedback_summary
 from data.feedback.feedback_summary import BadAnswer, RatingCounts
 from data.pairs import review_queue
+from data.people.roles import Role, at_least
 from data.runs import runs
 from data.store.clock import now_us
 
@@ -44,7 +44,7 @@ async def part(workspace: WorkspaceContext, team: str, user: str) -> list[Block]
 
     def look(db: Database) -> list[Block]:
         role = roles.role_of(db, standing)
-        return shown(read(db, role)) if RANK[role] >= RANK["reviewer"] else []
+        return shown(read(db, role)) if at_least(role, "reviewer") else []
 
     return await workspace.service.store.read(look)
 

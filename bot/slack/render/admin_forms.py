@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from bot.commands.commands import RANK, Role
 from bot.slack.render import form_fields, long_text
 from bot.slack.render.blocks import Block, context, escape, mention, section, shorten
 from data.domains import Domain
 from data.pairs.pairs import Pair
+from data.people.roles import Role, at_least
 
 MENU, CONFIRM, EDIT, REJECT = "menu", "confirm_command", "review_edit", "review_reject"
 COMMAND = "command"  # action ids begin so where a button's value is a command
@@ -118,7 +118,7 @@ def _buttons(role: Role, actions: Sequence[Action], domain: str) -> list[Block]:
     """Those that the role may press."""
     found = []
     for needed, label, command, asked in actions:
-        if RANK[role] < RANK[needed]:
+        if not at_least(role, needed):
             continue
         element = button(label, command.format(domain=domain))
         if asked:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from bot.commands import retrain_plan, scores
 from bot.commands.admin import DomainStatus, ServiceStatus
-from bot.commands.commands import RANK, Role
 from bot.commands.grammar import USAGE
 from bot.commands.retrain_plan import Planned
 from bot.commands.standing import Standing
@@ -18,7 +17,7 @@ from data.domains import Domain
 from data.experiments.experiments import Experiment
 from data.feedback.feedback_summary import RatingCounts
 from data.pairs.review_queue import Waiting
-from data.people.roles import Grant
+from data.people.roles import Grant, Role, at_least
 from data.privacy.erasure import ErasureReceipt
 from data.runs.runs import Run
 
@@ -45,7 +44,7 @@ def help_text(role: Role) -> list[Block]:
     )
     shown = [section(intro)]
     for needed, head in HEADS.items():
-        if RANK[role] >= RANK[needed]:
+        if at_least(role, needed):
             lines = [f"• `/understudy {u}`: {escape(what)}" for r, u, what in USAGE if r == needed]
             shown.append(section("\n".join([f"*{head}*", *lines])))
     form = "`/understudy` alone opens a form from which all of it can be done by pressing buttons."

@@ -9,11 +9,11 @@ unless the settings allow it or name them.
 
 from dataclasses import replace
 
-from bot.commands.commands import RANK, Role
 from bot.commands.standing import Standing
 from bot.slack.client.user_names import Known, UserNames
 from bot.slack.client.web_api import Transport, WebApi, failure
 from data.config.settings import SlackSettings
+from data.people.roles import Role, at_least
 from data.store.errors import Unavailable
 
 FRESH_S = 300.0
@@ -60,7 +60,7 @@ class Roles:
             role, by = await self._of_slack(user, known)
         except Unavailable as error:
             return replace(settled, unsure=str(error))
-        return settled if RANK[role] <= RANK[settled.role] else replace(settled, role=role, by=by)
+        return settled if at_least(settled.role, role) else replace(settled, role=role, by=by)
 
     @property
     def _higher_in_slack(self) -> bool:

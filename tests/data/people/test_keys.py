@@ -3,7 +3,8 @@
 import pytest
 
 from data.people import keys
-from data.people.keys import Key, Role
+from data.people.keys import Key
+from data.people.roles import ROLES, Role
 from data.store import audit
 from data.store.db import Store, rows
 from data.store.errors import Invalid, NotFound
@@ -14,7 +15,7 @@ def create(store: Store, role: Role = "member", name: str = "ci") -> tuple[Key, 
         return keys.create(db, name, role, "cli:ann")
 
 
-@pytest.mark.parametrize("role", keys.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_a_key_is_known_by_its_secret(store: Store, role: Role) -> None:
     key, secret = create(store, role)
     assert keys.verify(store.db, secret) == key
