@@ -21,4 +21,6 @@ transaction. This package imports nothing else of the project.
 - `command_queue`: queued commands, from their acknowledgement to their delivered result
 - `slack`: Slack's question queue and installations
 - `monitoring`: alerts
+- `processes`: child processes that do not outlive their parent
+- `retry`: retrying with backoff, sync and async
 """

@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from data.retry import Backoff, retry_async
 from data.store.errors import Invalid, Unavailable
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 4.0  # uvicorn closes idle connections after five
 CONNECT_S = 5.0
 READ_S = 120.0  # between two tokens, and until the first
+ONCE_MORE = Backoff(attempts=2, first_s=0.0)
 QUOTED = 12  # characters in a row that an engine and a conversation do not share by chance
 MOST_SAID = 500  # characters of what an engine says of a failure
 LEFT_OUT = "its words are left out, as they repeat the conversation."
@@ -39,6 +41,10 @@ Messages = list[dict[str, str]]
 
 class EngineDown(Unavailable):
     """The engine could not be reached, or failed before the first token."""
+
+
+class _StaleConnection(EngineDown):
+    """The engine had closed the kept connection that the request was sent over."""
 
 
 class EngineGone(EngineDown):
@@ -140,20 +146,22 @@ class EngineClient:
         engine had closed meanwhile."""
         target = f"{url}/v1/chat/completions"
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
-        for attempt in (1, 2):
+
+        async def post(_: int) -> aiohttp.ClientResponse:
             trace = SimpleNamespace(reused=False)
             try:
                 return await self._open().post(
                     target, data=body, headers=headers, trace_request_ctx=trace
                 )
             except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
-                if attempt == 2 or not trace.reused:
-                    raise EngineDown(_sentence(url, error)) from error
+                kind = _StaleConnection if trace.reused else EngineDown
+                raise kind(_sentence(url, error)) from error
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 raise EngineGone(_sentence(url, error)) from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise EngineDown(_sentence(url, error)) from error
-        raise AssertionError("unreachable")
+
+        return await retry_async(post, ONCE_MORE, on=_StaleConnection)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

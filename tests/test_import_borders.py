@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TOP = ("data", "tuning", "serving", "bot", "tools")
 MAY_IMPORT: dict[str, str] = {
+    "data.processes": "",
+    "data.retry": "",
     "data.store": "",
     "data.lora_limits": "",
     "data.config": "data.lora_limits data.store",
@@ -34,7 +36,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.store",
     "data.runs": "data.adapters data.config data.domains data.pairs data.store",
     "data.gpu": "data.adapters data.config data.lora_limits data.runs data.store",
-    "data.privacy": "data.pairs data.people data.runs data.store",
+    "data.privacy": "data.pairs data.people data.retry data.runs data.store",
     "data.monitoring": "data.adapters data.domains data.experiments data.privacy data.store",
     "tuning.child_process": "data",
     "tuning.progress": "data",

@@ -2,11 +2,10 @@
 
 A child that ends is started again, at once and then later each time it ends soon; on SIGINT or
 SIGTERM all are asked to finish, and the engine last, so that answers in flight can end. Children
-die with us, even when we are killed (PR_SET_PDEATHSIG). The bot's socket is ours: while the bot is
-started again, connections wait instead of being refused.
+die with us, even when we are killed (`data/processes.py`). The bot's socket is ours: while the bot
+is started again, connections wait instead of being refused.
 """
 
-import ctypes
 import functools
 import logging
 import os
@@ -23,6 +22,7 @@ from typing import IO
 
 from bot.runtime.listener import VARIABLE, open_listener
 from data.config.settings import Settings
+from data.processes import die_with_parent
 
 log = logging.getLogger("understudy.up")
 
@@ -33,7 +33,6 @@ LONGEST_DELAY_S = 30.0
 STEADY_S = 60.0  # a child that lived so long starts again at once
 KILLED_S = 10.0  # the same where a signal ended it, memory that ran out, say: it did not give up
 GRACE_S = 40.0  # for a child to finish by itself
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -160,7 +159,5 @@ def web_address(settings: Settings) -> str:
 
 def _die_with_parent(parent: int) -> None:
     """In the child: receive SIGTERM when the parent dies (Linux; elsewhere nothing happens)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
+    if not die_with_parent(signal.SIGTERM, parent):  # it died before the kernel was asked
+        os._exit(1)

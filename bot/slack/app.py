@@ -33,6 +33,7 @@ from bot.slack.workspace.question_worker import QuestionLease
 from bot.slack.workspace.workspaces import Workspaces
 from data import command_queue
 from data.conversations import conversations
+from data.retry import Backoff, retry_async
 from data.slack import question_queue
 from data.store.clock import now_us
 from data.store.errors import Invalid, Unavailable, UnderstudyError
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 PING_S = 12.0  # a socket that is silent for four pings is dead: 48 seconds
 GRACE_S = 20.0  # for answers in flight when we stop
 FOLLOW_S = 3.0
+FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
 
 Listener = Callable[..., Awaitable[None]]
@@ -134,18 +136,16 @@ class Slack:
             await answer.answer(workspace, claim)
 
     async def _join_later(self) -> None:
-        wait_s = 1.0
-        while True:
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, LONGEST_RETRY_S)
-            try:
-                await self._join()
-                return
-            except Unavailable as error:
-                log.warning("%s Trying again.", error)
-            except UnderstudyError as error:
-                log.error("Slack is off: %s", error)  # noqa: TRY400 - a sentence, not a defect
-                return
+        await asyncio.sleep(FIRST_RETRY_S)  # it was tried just now
+        try:
+            await retry_async(
+                lambda _: self._join(),
+                Backoff(first_s=2 * FIRST_RETRY_S, longest_s=LONGEST_RETRY_S),
+                on=Unavailable,
+                on_error=lambda error, _: log.warning("%s Trying again.", error),
+            )
+        except UnderstudyError as error:
+            log.error("Slack is off: %s", error)  # noqa: TRY400 - a sentence, not a defect
 
     async def _connect(self) -> None:
         app_token = self.service.settings.slack.app_token.get_secret_value()

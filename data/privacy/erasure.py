@@ -17,7 +17,6 @@ Each step is one small transaction, so it delays nobody's answer. `begin` record
 """
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ import orjson
 from sqlite_utils import Database
 
 from data.privacy import provenance
+from data.retry import Backoff, retry
 from data.runs import runs
 from data.store import audit
 from data.store.clock import now_us
@@ -164,13 +164,19 @@ def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
         db.execute("PRAGMA user_version = 1")
     db.execute(f"PRAGMA busy_timeout = {SCRUB_WAIT_MS}")
     try:
-        for _ in range(attempts):
-            if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
-                return True
-            time.sleep(SCRUB_WAIT_MS / 1000)
+        backoff = Backoff(attempts, first_s=SCRUB_WAIT_MS / 1000, growth=1.0)
+        retry(lambda _: _truncate_log(db), backoff, on=StillThere)
+    except StillThere:
+        return False
     finally:
         db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    return False
+    return True
+
+
+def _truncate_log(db: Database) -> None:
+    """Raises StillThere while a reader needs the write-ahead log."""
+    if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0:
+        raise StillThere("Other connections are reading the store.")
 
 
 # -- the parts, in order: each returns the number of rows it handled ---------------------------

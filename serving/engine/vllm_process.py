@@ -1,36 +1,32 @@
 """The program that `engine.py` starts: vLLM's API server, in a process that cannot be orphaned.
 
-Run by its path, never imported by us. The kernel is asked to kill this process when its parent
-dies, however it dies; the engine core that vLLM starts from here gets the same, because this
-module is run again in every process that is spawned, and a hook covers those that are forked.
+It is run by its path and never imported. The kernel kills this process when its parent dies,
+however it dies. The same holds for the engine core that vLLM starts: this module runs again in
+every spawned process, and a hook covers forked ones.
 
-vLLM's CPU build insists on spawning the engine core, which then repeats six seconds of imports.
-With UNDERSTUDY_FORK_CORE=1 the core is forked instead: nothing has run on more threads by then,
-and what spawning is for, binding OpenMP threads to cores, is switched off by `engine.py`.
+vLLM's CPU build spawns the engine core, which then repeats six seconds of imports. With
+UNDERSTUDY_FORK_CORE=1 the core is forked instead. That is safe because no other thread has run by
+then, and `command.py` switches off the binding of OpenMP threads, which spawning is meant for.
 """
 
-import ctypes
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG = 1
+PROCESSES = Path(__file__).parents[2] / "data" / "processes.py"
+die_with_parent = runpy.run_path(str(PROCESSES))["die_with_parent"]
 
-
-def die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-die_with_parent()
+die_with_parent(signal.SIGKILL)
 
 if __name__ == "__main__":
-    parent = os.environ.pop("UNDERSTUDY_PARENT", None)
-    if parent is not None and os.getppid() != int(parent):
+    supervisor = os.environ.pop("UNDERSTUDY_PARENT", None)
+    if supervisor is not None and not die_with_parent(signal.SIGKILL, int(supervisor)):
         sys.exit("The supervising process has gone.")
-    os.register_at_fork(after_in_child=die_with_parent)
+    os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGKILL))
     if os.environ.pop("UNDERSTUDY_FORK_CORE", "") == "1":
         get_context: Any = multiprocessing.get_context
         vars(multiprocessing)["get_context"] = lambda method=None: get_context(

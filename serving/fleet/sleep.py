@@ -18,6 +18,7 @@ from datetime import datetime
 from data.adapters import placements
 from data.config.settings import Settings
 from data.gpu import time_sharing
+from data.retry import Backoff, retry
 from data.runs import runs
 from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
@@ -34,7 +35,7 @@ SLACK_S = 10.0  # more than an answer may take
 SLEEP_TIMEOUT_S = 300.0  # tens of gigabytes are copied
 RELEASE_S = 60.0  # a run that is interrupted may take so long to let go of the card
 AGAIN_S = 60.0  # until an engine that refused to sleep is asked again
-TRIES = 3  # to wake it, before it is started anew
+WAKING = Backoff(attempts=3)  # before the engine is restarted instead
 
 
 def put_to_sleep(url: str) -> None:
@@ -156,18 +157,27 @@ class Sleep:
                 replica.rest(self._sentence())
                 continue
             life = self._asleep.pop(replica.name)
-            for attempt in range(1, TRIES + 1):
-                try:
-                    wake(replica.engine.url)
-                    log.info("%s is awake.", replica.name)
-                    self._woken[replica.name] = life
-                    break
-                except EngineRefused as error:
-                    log.warning("%s does not wake: %s", replica.name, error)
-                    self._stopping.wait(attempt)
+            if self._woke(replica):
+                self._woken[replica.name] = life
             else:
                 self._start_anew(replica)
             replica.renew()
+
+    def _woke(self, replica: ReplicaThread) -> bool:
+        """Try to wake an engine; returns whether it is awake."""
+        name, url = replica.name, replica.engine.url
+        try:
+            retry(
+                lambda _: wake(url),
+                WAKING,
+                on=EngineRefused,
+                on_error=lambda error, _: log.warning("%s does not wake: %s", name, error),
+                sleep=self._stopping.wait,
+            )
+        except EngineRefused:
+            return False
+        log.info("%s is awake.", name)
+        return True
 
     def _start_anew(self, replica: ReplicaThread) -> None:
         """An engine of somebody else's stays as it is: its state says what is wrong with it."""

@@ -21,6 +21,7 @@ import orjson
 from data.adapters import placements
 from data.adapters.placements import Placement, Replica
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.retry import Backoff, retry
 from data.store.db import Store
 from data.store.errors import Unavailable
 from tuning.evaluation.eval_sets import EvalQuestion
@@ -29,8 +30,7 @@ from tuning.evaluation.metrics import GeneratedAnswer
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16  # questions; the engine has people's to answer, too
-TRIES = 3  # of a question, each at the next engine
-PAUSE_S = 1.0  # before another try
+RETRIES = Backoff(attempts=3, growth=1.0)  # of a question, each at the next engine
 LOOK_S = 0.2  # between looks at the store
 ANSWER_TIMEOUT_S = 120.0
 
@@ -167,16 +167,18 @@ def _request(served_name: str, question: EvalQuestion, max_model_len: int) -> di
 
 def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> GeneratedAnswer:
     """Ask one engine, and the next one when it fails."""
-    for attempt in range(TRIES):
-        engine = engines[(number + attempt) % len(engines)]
-        try:
-            return _answer(engine.url, body)
-        except NoEngineReady as error:
-            if attempt == TRIES - 1:
-                raise
-            log.warning("%s did not answer: %s", engine.name, error)
-            time.sleep(PAUSE_S)
-    raise AssertionError("unreachable")
+
+    def engine(attempt: int) -> Replica:
+        return engines[(number + attempt) % len(engines)]
+
+    return retry(
+        lambda attempt: _answer(engine(attempt).url, body),
+        RETRIES,
+        on=NoEngineReady,
+        on_error=lambda error, attempt: log.warning(
+            "%s did not answer: %s", engine(attempt).name, error
+        ),
+    )
 
 
 def _answer(url: str, body: dict[str, Any]) -> GeneratedAnswer:

@@ -7,10 +7,8 @@ in `runs.error`; the traceback goes to the log, which is this process's standard
 """
 
 import argparse
-import ctypes
 import errno
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from data.config.settings import Settings
+from data.processes import die_with_parent
 from data.runs import runs
 from data.runs import trials as trial_store
 from data.runs.runs import RunLost
@@ -29,8 +28,6 @@ from tuning.search import search
 from tuning.worker import run as tuning_run
 
 log = logging.getLogger(__name__)
-
-PR_SET_PDEATHSIG = 1
 
 
 class Terminated(BaseException):
@@ -47,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    if options.parent:
-        _die_with(options.parent)
+    if options.parent and not die_with_parent(signal.SIGTERM, options.parent):
+        return ExitCode.STOPPED  # the worker has gone already
     signal.signal(signal.SIGTERM, _terminate)
     settings = Settings.model_validate_json(options.config_json)
     with Store(settings.store_path) as store:
@@ -123,14 +120,6 @@ def _first_line(error: Exception) -> str:
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when its worker goes, however it goes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it went before we asked
-        raise SystemExit(ExitCode.STOPPED)
 
 
 if __name__ == "__main__":

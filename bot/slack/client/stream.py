@@ -21,13 +21,16 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from bot.slack.client.web_api import MESSAGE_GONE, Failure, Transport, WebApi, failure, method_name
 from bot.slack.render import blocks
+from data.retry import Backoff, retry_async
 from data.store.errors import Unavailable
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BOUNDARY = re.compile(r"\s(?=\S)")
@@ -67,8 +70,8 @@ class Pace:
     longest_s: float = 3.0
     retry_s: float = 0.2  # after a broken connection; doubles each time, up to `longest_s`
 
-    def before_retry_s(self, attempt: int) -> float:
-        return min(self.retry_s * 2.0**attempt, self.longest_s)
+    def backoff(self, attempts: int) -> Backoff:
+        return Backoff(attempts, first_s=self.retry_s, longest_s=self.longest_s)
 
 
 class Showing(Protocol):
@@ -335,8 +338,10 @@ class AnswerMessage:
 
     async def _stop(self, below: list[blocks.Block]) -> bool:
         """End the stream; True when its message is now exactly right."""
-        exact = len(self._text) <= blocks.MARKDOWN and self._exact
-        for attempt in range(ATTEMPTS):
+        whole = len(self._text) <= blocks.MARKDOWN and self._exact
+
+        async def stop(attempt: int) -> bool:
+            exact = whole and attempt == 0  # after a failure, who knows what is shown
             rest = self._text[self._sent :] if exact else ""
             try:
                 await self._api.in_turn(
@@ -347,16 +352,19 @@ class AnswerMessage:
                     blocks=below if exact else None,
                     metadata=self._metadata(0) if exact else None,
                 )
-                return exact
             except Transport as error:
                 problem = failure(error)
                 self._note(problem, "chat.stopStream")
                 if problem.kind in ("over", "refused"):
                     self.stopped = problem.code == "stopped_by_user"
                     return False
-                exact = False
-                await self._api.clock.sleep(self._pace.before_retry_s(attempt))
-        return False
+                raise
+            return exact
+
+        try:
+            return await self._retry(stop)
+        except NotShown:
+            return False
 
     async def _put_below_stopped(self, below: list[blocks.Block]) -> None:
         """What the person has stopped stays as it is, and can be judged all the same."""
@@ -395,7 +403,8 @@ class AnswerMessage:
 
     async def _update(self, part: int, ts: str, content: list[blocks.Block]) -> str | None:
         """Replace what a message shows; None when somebody deleted it."""
-        for attempt in range(ATTEMPTS):
+
+        async def update(_: int) -> str | None:
             try:
                 await self._api.in_turn(
                     self._api.quick.chat_update,
@@ -404,7 +413,6 @@ class AnswerMessage:
                     metadata=self._metadata(part),
                     **_content(content),
                 )
-                return ts
             except Transport as error:
                 problem = failure(error)
                 self._note(problem, "chat.update")
@@ -414,8 +422,10 @@ class AnswerMessage:
                     await self._end_stream(ts)
                 elif problem.kind == "refused":  # twice is better than not at all
                     return await self._post(part, content)
-                await self._api.clock.sleep(self._pace.before_retry_s(attempt))
-        raise NotShown("Slack could not be reached to show an answer.")
+                raise
+            return ts
+
+        return await self._retry(update)
 
     async def _end_stream(self, ts: str) -> None:
         stop = self._api.quick.chat_stopStream
@@ -425,22 +435,28 @@ class AnswerMessage:
             self._note(failure(error), method_name(stop))
 
     async def _post(self, part: int, content: list[blocks.Block]) -> str | None:
-        for attempt in range(ATTEMPTS):
+
+        async def post(attempt: int) -> str | None:
+            if attempt and (made := (await self._found()).get(part)):
+                return made
             try:
                 response = await self._api.in_turn(
                     self._api.quick.chat_postMessage, **self._message(part, content)
                 )
-                return str(response["ts"])
             except Transport as error:
                 problem = failure(error)
                 self._note(problem, "chat.postMessage")
                 if problem.kind in ("refused", "over"):
                     log.warning("Slack does not take the answer %s.", self._reply_id)
                     return None
-                await self._api.clock.sleep(self._pace.before_retry_s(attempt))
-                if made := (await self._found()).get(part):
-                    return made
-        raise NotShown("Slack could not be reached to show an answer.")
+                raise
+            return str(response["ts"])
+
+        return await self._retry(post)
+
+    async def _retry(self, attempt: Callable[[int], Awaitable[T]]) -> T:
+        """Call `attempt` until Slack can be reached. Raises NotShown when it never can."""
+        return await _patiently(self._api, self._pace, attempt, "show")
 
     async def _found(self) -> dict[int, str]:
         """Look through the thread for what shows this answer: part -> ts."""
@@ -473,7 +489,8 @@ async def find(
 
     All our messages say in their metadata what they are, but for streams that were not ended; a
     thread has one of these at most. Empty when Slack does not let us look. Raises NotShown."""
-    for attempt in range(ATTEMPTS):
+
+    async def look(_: int) -> dict[int, str]:
         try:
             response = await api.in_turn(
                 api.quick.conversations_replies,
@@ -488,10 +505,21 @@ async def find(
             log.info("conversations.replies: %s", problem.code)
             if problem.kind in ("refused", "over"):
                 return {}
-            await api.clock.sleep(pace.before_retry_s(attempt))
-            continue
+            raise
         return _of_question(response["messages"], me, showing)
-    raise NotShown("Slack could not be reached to look for an answer.")
+
+    return await _patiently(api, pace, look, "look for")
+
+
+async def _patiently(
+    api: WebApi, pace: Pace, attempt: Callable[[int], Awaitable[T]], what: str
+) -> T:
+    try:
+        return await retry_async(
+            attempt, pace.backoff(ATTEMPTS), on=Transport, sleep=api.clock.sleep
+        )
+    except Transport as error:
+        raise NotShown(f"Slack could not be reached to {what} an answer.") from error
 
 
 def _of_question(messages: list[dict[str, Any]], me: str, showing: Showing) -> dict[int, str]:

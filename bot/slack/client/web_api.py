@@ -8,7 +8,6 @@ it happened is not known, and the caller knows whether repeating is safe.
 there were too many calls.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client.clock import Clock
 from bot.slack.client.rate_limiter import RateLimiter
+from data.retry import Backoff, retry_async
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ WRONG_TOKEN = {
     "token_revoked",
 }
 MOST_REFUSALS = 30  # in a row, of one call, before its caller has to know
+RESPONDING = Backoff(attempts=3, first_s=0.5, growth=4.0)
 
 Transport = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
 
@@ -133,14 +134,24 @@ class WebApi:
 
     async def respond(self, url: str, message: dict[str, Any]) -> bool:
         """Send `message` to a response_url; False when Slack would not take it."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             return False
-        for pause in (0.5, 2.0, 0.0):
-            try:
-                async with self._session.post(url, json=message) as response:
-                    if response.status < 429:
-                        return response.status < 300
-            except Transport as error:
-                log.info("A response could not be sent: %s", type(error).__name__)
-            await asyncio.sleep(pause)
-        return False
+
+        async def send(_: int) -> bool:
+            async with session.post(url, json=message) as response:
+                if response.status >= 429:
+                    response.raise_for_status()
+                return response.status < 300
+
+        try:
+            return await retry_async(
+                send,
+                RESPONDING,
+                on=Transport,
+                on_error=lambda error, _: log.info(
+                    "A response could not be sent: %s", type(error).__name__
+                ),
+            )
+        except Transport:
+            return False

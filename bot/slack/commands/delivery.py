@@ -7,6 +7,7 @@ metadata that it has. What Slack could not take is tried again for half an hour.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,7 @@ from bot.slack.workspace.workspaces import Workspaces
 from data import command_queue
 from data.command_queue import QueuedCommand
 from data.privacy import erasure
+from data.retry import retry_async
 from data.runs import runs
 from data.store.clock import now_us
 from data.store.errors import Unavailable, UnderstudyError
@@ -53,13 +55,14 @@ async def deliver(workspace: WorkspaceContext, deed_id: int, show: Show | None =
 
 
 async def _attempts(workspace: WorkspaceContext, deed_id: int, show: Show | None) -> None:
-    for attempt in range(ATTEMPTS):
-        try:
-            await _finish(workspace, deed_id, show)
-            return
-        except UnderstudyError as error:
-            log.info("Deed %d is not finished yet: %s", deed_id, error)
-            await workspace.api.clock.sleep(workspace.pace.before_retry_s(attempt))
+    with contextlib.suppress(UnderstudyError):  # `sweep` tries again later
+        await retry_async(
+            lambda _: _finish(workspace, deed_id, show),
+            workspace.pace.backoff(ATTEMPTS),
+            on=UnderstudyError,
+            on_error=lambda error, _: log.info("Deed %d is not finished yet: %s", deed_id, error),
+            sleep=workspace.api.clock.sleep,
+        )
 
 
 async def sweep(workspaces: Workspaces, rest_s: float) -> None:

@@ -11,6 +11,7 @@ from data.adapters.registry import Adapter, Canary
 from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs.pairs import Pair
+from data.retry import Backoff
 from data.store.db import Store
 from tests.serving.fake_vllm import FakeVllm, refusal, running, words
 from tests.tuning.evaluation.test_generation import question
@@ -208,7 +209,7 @@ def test_an_answer_at_its_limit_is_cut(
 def test_another_engine_is_asked_when_one_fails(
     store: Store, fake: FakeVllm, asked: list[EvalQuestion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_client, "PAUSE_S", 0.0)
+    monkeypatch.setattr(engine_client, "RETRIES", Backoff(attempts=3, first_s=0.0))
     engine(store, fake)
     echo(fake)
     with running(FakeVllm()) as broken:
@@ -234,7 +235,7 @@ def test_engines_that_all_fail_are_given_up_with_the_reason(
     store: Store, fake: FakeVllm, asked: list[EvalQuestion], trouble: str, sentence: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(engine_client, "PAUSE_S", 0.0)
+    monkeypatch.setattr(engine_client, "RETRIES", Backoff(attempts=3, first_s=0.0))
     engine(store, fake)
     if trouble == "dead":
         fake.say = lambda _: refusal(500, "EngineDeadError")

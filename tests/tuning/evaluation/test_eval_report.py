@@ -13,6 +13,7 @@ from data.config.settings import GateSettings, Settings
 from data.domains import Domain
 from data.pairs import pairs
 from data.pairs.pairs import Draft
+from data.retry import Backoff
 from data.runs import report, runs
 from data.store.db import Store
 from data.store.errors import UnderstudyError
@@ -255,7 +256,8 @@ def test_an_engine_that_dies_in_the_exam_hands_over_to_the_trainer(
     store: Store, settings: Settings, domain: Domain, engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("tuning.evaluation.engine_client.PAUSE_S", 0.0)
+    at_once = Backoff(attempts=3, first_s=0.0)
+    monkeypatch.setattr("tuning.evaluation.engine_client.RETRIES", at_once)
     taught(store, domain)
     engine.fake.say = lambda _: refusal(500, "EngineDeadError")
 
