@@ -49,6 +49,9 @@ docs: $(DEV) ## write the reference pages and the Slack pictures in docs/ from t
 lock: $(DEV) ## resolve requirements/*.in into the pinned lists
 	@sh requirements/lock.sh $(BIN)/uv
 
+mutants: $(DEV) ## which faults in MODULE=tuning/evaluation/gate.py would the tests not notice?
+	@$(BIN)/python -m tests.mutants $(MODULE) $(MUTANTS_ARGS)
+
 pocket: $(CPU) ## pretrain the shipped base model anew (about 15 minutes on two cores)
 	@$(BIN)/python -m tools.pocket --out data/pocket
 

@@ -30,7 +30,8 @@ def tell(store: Store, reply: str, *news: News) -> float | None:
     """What counts after that news came in that order."""
     with store.write() as db:
         for mark, standing, at in news:
-            name, up = mark.split(" ")[0], UP[mark]
+            name = reactions.BUTTON if mark.startswith("button") else mark
+            up = UP[mark]
             reactions.put(db, reply, ANN, name, up=up, standing=standing, at=at)
     thumb = feedback.live(store.db, reply, ANN, "thumb")
     return None if thumb is None else thumb.value
@@ -77,6 +78,47 @@ def test_any_history_converges(
         )
         live = "SELECT count(*) AS n FROM feedback WHERE live = 1 GROUP BY reply_id"
         assert all(r["n"] == 1 for r in rows(store.db, live))
+
+
+def test_a_mark_counts_for_its_own_answer_and_person(store: Store, domain: Domain) -> None:
+    bob = "slack:T1/UBOB"
+    with store.write() as db:
+        first, second = made.reply(db, domain, ANN), made.reply(db, domain, ANN)
+        reactions.put(db, second, ANN, "+1", up=True, standing=True, at=8)
+        reactions.put(db, first, bob, "+1", up=True, standing=True, at=9)
+        reactions.put(db, first, ANN, "-1", up=False, standing=True, at=1)
+    thumbs = {
+        (reply, person): feedback.live(store.db, reply, person, "thumb")
+        for reply in (first, second)
+        for person in (ANN, bob)
+    }
+    assert {key: thumb.value for key, thumb in thumbs.items() if thumb} == {
+        (first, ANN): 0.0,
+        (first, bob): 1.0,
+        (second, ANN): 1.0,
+    }
+
+
+def test_a_mark_that_changes_something_says_so(store: Store, reply: str) -> None:
+    with store.write() as db:
+        assert reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5) is True
+        assert reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5) is False
+
+
+def test_the_end_of_an_answer_settles_the_marks_of_all_who_rated_it_and_no_others(
+    store: Store, domain: Domain
+) -> None:
+    bob, cid = "slack:T1/UBOB", "slack:T1/UCID"
+    with store.write() as db:
+        reply, other = (made.reply(db, domain, ANN, status="streaming") for _ in range(2))
+        for person, up in ((ANN, True), (bob, False)):
+            reactions.put(db, reply, person, "+1" if up else "-1", up=up, standing=True, at=1)
+        reactions.put(db, other, cid, "+1", up=True, standing=True, at=1)
+        conversations.answered(db, reply, "So.", status="done")
+        reactions.settle_thumb(db, reply)
+    judged = "SELECT reply_id, person, value FROM feedback WHERE live = 1 ORDER BY person"
+    found = [(r["reply_id"], r["person"], r["value"]) for r in rows(store.db, judged)]
+    assert found == [(reply, ANN, 1.0), (reply, bob, 0.0)]
 
 
 def test_old_news_changes_nothing(store: Store, reply: str) -> None:
