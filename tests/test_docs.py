@@ -94,7 +94,7 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
 
 def test_the_walks_are_numbered_and_name_a_file_in_each_step() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    walks = re.findall(r"^## The walk of (.+?)\n(.+?)(?=^## )", text, re.M | re.S)
+    walks = re.findall(r"^## (From a .+?)\n(.+?)(?=^## )", text, re.M | re.S)
 
     assert len(walks) == 4
     for title, walk in walks:

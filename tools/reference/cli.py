@@ -77,7 +77,12 @@ def value(option: click.Option) -> str:
             whole = isinstance(bounded, click.IntRange)
             kind = f"{'whole number' if whole else 'number'}{limits(bounded)}"
         case click.ParamType(name=name):
-            kind = {"integer": "whole number", "float": "number", "file": "path"}.get(name, name)
+            kind = {
+                "integer": "whole number",
+                "float": "number",
+                "file": "path",
+                "directory": "folder",
+            }.get(name, name)
     if option.metavar:
         return code(option.metavar) + (f": {kind}" if kind != "text" else "")
     return kind
