@@ -234,7 +234,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
 
     app.event("message")(on_words)
     app.event("app_mention")(on_words)
-    app.action(blocks.AGAIN)(on_again)
+    app.action(blocks.REGENERATE)(on_again)
     app.action(blocks.CONTINUE)(on_again)
     members.register(app, at)
     app.command(manifest.COMMAND)(on_command)

@@ -15,7 +15,7 @@ from bot.experiments import comparisons, stats
 from bot.experiments.explain import explain
 from bot.slack.render import blocks, comparison_reports, reports, run_message
 from bot.slack.render.blocks import Block
-from bot.slack.render.run_message import Followed
+from bot.slack.render.run_message import RunSnapshot
 from data import command_queue, domains
 from data.adapters import registry
 from data.command_queue import How, QueuedCommand
@@ -164,7 +164,7 @@ def _retrain(
     domain = where.domain(db, command.domain)
     recipe = with_preferences(None, command.preferences)
     run = admin.retrain(db, domain, who, full=command.full, recipe=recipe)
-    return CommandResult(run_message.shown(Followed(run)), "channel", run.id)
+    return CommandResult(run_message.shown(RunSnapshot(run)), "channel", run.id)
 
 
 def _change_role(

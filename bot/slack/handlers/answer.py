@@ -105,7 +105,7 @@ async def _answer(workspace: WorkspaceContext, claim: QuestionLease, place: Slac
         names = await workspace.names.of(
             message_text.people_in(question.text) - {workspace.identity.bot_user}
         )
-        text = message_text.as_words(question.text, workspace.identity.bot_user, names)
+        text = message_text.plain_text(question.text, workspace.identity.bot_user, names)
         if not text:
             await workspace.tell(place, _hint(domain))
             await claim.finish()

@@ -162,8 +162,12 @@ def _keep(db: Database, reply_id: str, who: str, why: str, better: str, learn: b
     if judged.pair_id is not None:
         return ""
     if not consent.may_learn(db, who):
-        return "as you have opted out of learning"
-    return "as who asked has opted out of learning" if learn else "as you did not agree to that"
+        return "because you have opted out of learning"
+    return (
+        "because the person who asked has opted out of learning"
+        if learn
+        else "because you did not tick the box"
+    )
 
 
 async def _refuse(ack: Ack, block_id: str, sentence: str) -> None:

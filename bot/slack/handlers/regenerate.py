@@ -32,7 +32,7 @@ from data.store.errors import Conflict, Forbidden
 Ack = Callable[..., Awaitable[Any]]
 TEMPERATURE = 0.8  # at least: what is written anew should not come out the same
 KINDS: dict[str, Literal["again_of", "continues"]] = {
-    blocks.AGAIN: "again_of",
+    blocks.REGENERATE: "again_of",
     blocks.CONTINUE: "continues",
 }
 SERVED = ("candidate", "live")

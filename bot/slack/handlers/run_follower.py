@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from bot.slack.client.web_api import MESSAGE_GONE, Transport, failure
 from bot.slack.render import blocks, loss_curve, run_message
-from bot.slack.render.run_message import Followed
+from bot.slack.render.run_message import RunSnapshot
 from bot.slack.workspace import upload
 from bot.slack.workspace.context import WorkspaceContext
 from bot.slack.workspace.workspaces import Workspaces
@@ -35,7 +35,7 @@ class FollowedRun:
     team: str
     channel: str
     ts: str
-    about: Followed
+    about: RunSnapshot
 
     @property
     def run(self) -> Run:
@@ -51,11 +51,11 @@ def watched(db: Database) -> list[FollowedRun]:
     return found
 
 
-def _about(db: Database, run_id: int) -> Followed:
+def _about(db: Database, run_id: int) -> RunSnapshot:
     run = runs.get(db, run_id)
     result = registry.by_id(db, run.adapter_id) if run.adapter_id is not None else None
     curve = runs.curve(db, run.id, every=run.step // MOST_POINTS)
-    return Followed(run, curve, result, registry.live(db, run.domain_id))
+    return RunSnapshot(run, curve, result, registry.live(db, run.domain_id))
 
 
 class Follower:

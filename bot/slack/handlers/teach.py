@@ -154,7 +154,7 @@ async def _from_thread(
         workspace, {user for line in lines for user in message_text.people_in(line.text)}
     )
     me = workspace.identity.bot_user
-    plain = [replace(line, text=message_text.as_words(line.text, me, names)) for line in lines]
+    plain = [replace(line, text=message_text.plain_text(line.text, me, names)) for line in lines]
     return await workspace.service.store.read(lambda db: _begin(db, place, ts, plain, me))
 
 
@@ -214,7 +214,7 @@ def form(begun: Begun, filled: Filled) -> Block:
         (QUESTION, "Question", "As people ask it, perhaps in other words", filled.question),
         (ANSWER, "Answer", "As you would like to read it", filled.answer),
     ):
-        long = bool(begun.reply_id) and len(text) > form_fields.MOST
+        long = bool(begun.reply_id) and len(text) > form_fields.MAX_LENGTH
         hint = TOO_LONG if long else ""
         shown.append(
             form_fields.text_input(block_id, label, placeholder, text, hint=hint, optional=long)

@@ -1,20 +1,15 @@
 """What people see in Slack: blocks, forms, reports and charts, built by pure functions.
 
-- `admin_forms`: the forms of admins and reviewers, built by pure functions: the menu, a
-  confirmation, and the review of a pair
-- `blocks`: block Kit, built by pure functions that keep Slack's limits
-- `comparison_reports`: what commands say of comparisons: how one stands, what was decided about it,
-  and by which policy
-- `feedback_forms`: what 👎 and 👍 offer: the form for a better answer, and the "Teach more" button
-- `form_fields`: the parts of a form, and what was typed into them
-- `long_text`: a long text in several inputs: a form of Slack's takes 3,000 characters in each
-- `loss_curve`: the loss curve of a run as a PNG: a few lines, written here with zlib
-- `message_split`: cuts a long answer into messages: at paragraphs where it can be, never through a
-  table or a code fence where it can be helped
-- `message_text`: Slack's message text as plain words: `<@U1>` becomes `@Ada`, a link its label and
-  address
-- `reports`: what commands say: the help, the state of everything, runs and comparisons
-- `run_message`: the message that follows a tuning run: how far it is, how the loss falls, what the
-  gate said, and what can be done with the result
-- `slack_wording`: sentences of other rooms name commands of the command line
+- `admin_forms`: forms for admins and reviewers: the menu, confirmations and pair review
+- `blocks`: Block Kit elements that stay within Slack's limits
+- `comparison_reports`: reports about A/B comparisons: status, decisions and policy
+- `feedback_forms`: the form behind 👎 and the "Teach more" offer behind 👍
+- `form_fields`: form inputs, and reading what was typed into them
+- `long_text`: splits a long text over several form inputs
+- `loss_curve`: draws the loss curve of a run as a PNG
+- `message_split`: splits a long answer into messages without breaking tables or code fences
+- `message_text`: turns Slack's message markup into plain text
+- `reports`: messages that commands return: help, status, runs, adapters, roles, the digest
+- `run_message`: the message that follows a tuning run
+- `slack_wording`: rewrites command-line commands in messages as Slack commands
 """

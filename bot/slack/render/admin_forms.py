@@ -1,5 +1,6 @@
-"""The forms of admins and reviewers, built by pure functions: the menu, a confirmation, and the
-review of a pair. What a form has to know when it is sent is in its `private_metadata`."""
+"""Forms for admins and reviewers: the menu, confirmations and pair review. All are pure functions.
+
+A form keeps the state that its submission needs in `private_metadata`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,92 +15,97 @@ from data.pairs.pairs import Pair
 from data.people.roles import Role, at_least
 
 MENU, CONFIRM, EDIT, REJECT = "menu", "confirm_command", "review_edit", "review_reject"
-COMMAND = "command"  # action ids begin so where a button's value is a command
-DECIDE = "review"  # … and so where it decides on a pair
+COMMAND = "command"  # prefix of the action ids of buttons whose value is a command
+DECIDE = "review"  # prefix of the action ids of buttons that decide on a pair
 CHOOSE_DOMAIN = "menu_domain"
 QUESTION, PROMPT, RESPONSE, REASON = "question", "prompt", "response", "reason"
-LONGEST_INPUT = 3_000  # characters that a form of Slack's takes
-MOST_SHOWN = 8_800  # characters of a text in the review
-MOST_LITERAL = 2_900  # … and of a section of it, as it is written for Slack
+LONGEST_INPUT = 3_000  # characters that Slack accepts in one input
+MOST_SHOWN = 8_800  # characters of a text shown in the review
+MOST_LITERAL = 2_900  # characters of one section of it, after escaping
 MOST_RESULT = 60  # blocks
 
 Action = tuple[Role, str, str, str]
-# group -> role, label, command, what is asked before it is done ('': it is done at once, or asks
-# in a form)
+# group -> (role, label, command, question of the confirmation dialog); an empty question means that
+# the command runs at once or opens a form
 ACTIONS: dict[str, tuple[Action, ...]] = {
-    "Look": (
+    "View": (
         ("member", "Status", "status", ""),
         ("member", "Versions", "adapters {domain}", ""),
         ("member", "Domains", "domains", ""),
-        ("member", "Who may do what", "roles", ""),
+        ("member", "Roles", "roles", ""),
         ("reviewer", "Runs", "runs {domain}", ""),
     ),
-    "Learning": (
+    "Training": (
         ("reviewer", "Review", "review {domain}", ""),
-        ("reviewer", "Plan a retrain", "retrain {domain} --dry-run", ""),
-        ("admin", "Retrain", "retrain {domain}", "Learn the new approved pairs of {domain} now?"),
+        ("reviewer", "Preview a retrain", "retrain {domain} --dry-run", ""),
+        ("admin", "Retrain", "retrain {domain}", "Train {domain} on its new approved pairs now?"),
         (
             "admin",
-            "Retrain in full",
+            "Full retrain",
             "retrain {domain} --full",
-            "Learn all pairs of {domain}?",
+            "Train {domain} on all its approved pairs, starting from the base model?",
         ),
         (
             "admin",
-            "Learn from thumbs",
+            "Train on ratings",
             "retrain {domain} --preferences",
-            "Learn from the thumbs?",
+            "Train {domain} on 👍 and 👎, starting from the live version?",
         ),
-        ("admin", "Stop a run", "cancel", ""),
+        ("admin", "Cancel a run", "cancel", ""),
     ),
-    "Comparing": (
-        ("reviewer", "Comparison", "ab status {domain}", ""),
+    "A/B comparison": (
+        ("reviewer", "Results", "ab status {domain}", ""),
         ("reviewer", "Decisions", "ab decisions {domain}", ""),
         ("reviewer", "Policy", "policy {domain}", ""),
-        ("admin", "Compare", "ab start {domain}", ""),
-        ("admin", "More get B", "ab ramp {domain}", ""),
-        ("admin", "Show a side", "ab tester", ""),
-        ("admin", "Stop the comparison", "ab stop {domain}", "End the comparison in {domain}?"),
-        ("admin", "Who decides", "policy set {domain}", ""),
+        ("admin", "Start a comparison", "ab start {domain}", ""),
+        ("admin", "Increase B's share", "ab ramp {domain}", ""),
+        ("admin", "Add a tester", "ab tester", ""),
+        (
+            "admin",
+            "Stop the comparison",
+            "ab stop {domain}",
+            "Everyone will get the live version of {domain}.",
+        ),
+        ("admin", "Set the policy", "policy set {domain}", ""),
     ),
-    "What answers": (
+    "Live version": (
         ("admin", "Promote", "promote {domain}", ""),
         ("admin", "Roll back", "rollback {domain}", "Undo the last promotion in {domain}?"),
         ("admin", "Discard", "retire {domain}", ""),
     ),
     "People": (
-        ("admin", "Give a role", "roles add", ""),
-        ("admin", "Take a role back", "roles remove", ""),
-        ("admin", "Forget somebody", "forget", ""),
+        ("admin", "Grant a role", "roles add", ""),
+        ("admin", "Revoke a role", "roles remove", ""),
+        ("admin", "Delete someone's data", "forget", ""),
     ),
 }
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a form was opened from: what it does is told there."""
+    """Where a form was opened from. The result of the form is reported there."""
 
     channel: str = ""
     thread_ts: str = ""
     response_url: str = ""
-    domain: str = ""  # '': the channel's own, or every domain
-    command: str = ""  # that is confirmed
-    pair_id: int = 0  # that is reviewed
+    domain: str = ""  # '': the channel's domain, or all domains
+    command: str = ""  # the command to confirm
+    pair_id: int = 0  # the pair under review
 
     def dump(self) -> str:
         return orjson.dumps(asdict(self)).decode()
 
 
 def origin(view: dict[str, Any]) -> Origin:
-    """What a form of ours was given."""
+    """The origin that one of our forms carries."""
     return Origin(**orjson.loads(view["private_metadata"]))
 
 
 def menu(
     role: Role, where: Origin, domains: list[Domain], head: list[Block], result: list[Block]
 ) -> Block:
-    """What `/understudy` alone opens: how things stand, what this role may do, and below that
-    what was asked for last."""
+    """The form that `/understudy` on its own opens: the current state, the actions that this role
+    may take, and below them the result of the last action."""
     shown: list[Block] = [*head]
     if len(domains) > 1:
         shown.append(_domain_choice(domains, where.domain))
@@ -107,7 +113,9 @@ def menu(
         if found := _buttons(role, actions, where.domain):
             shown += [context(f"*{group}*"), {"type": "actions", "elements": found}]
     shown.append(
-        _text_input(QUESTION, "Ask me something", "", optional=True, hint="Only you see the answer")
+        _text_input(
+            QUESTION, "Ask a question", "", optional=True, hint="Only you will see the answer."
+        )
     )
     if result:
         shown += [{"type": "divider"}, *result[:MOST_RESULT]]
@@ -115,7 +123,7 @@ def menu(
 
 
 def _buttons(role: Role, actions: Sequence[Action], domain: str) -> list[Block]:
-    """Those that the role may press."""
+    """The buttons that the role may use."""
     found = []
     for needed, label, command, asked in actions:
         if not at_least(role, needed):
@@ -128,7 +136,7 @@ def _buttons(role: Role, actions: Sequence[Action], domain: str) -> list[Block]:
 
 
 def button(label: str, command: str, style: str = "") -> Block:
-    """A button that gives a command."""
+    """A button that runs a command."""
     made: Block = {
         "type": "button",
         "action_id": f"{COMMAND}:{command.split()[0]}:{label}",
@@ -145,28 +153,29 @@ def _domain_choice(domains: list[Domain], chosen: str) -> Block:
     ]
     first = next((o for o in options if o["value"] == chosen), options[0])
     select: Block = {"type": "static_select", "action_id": CHOOSE_DOMAIN, "options": options}
-    select |= {"initial_option": first, "placeholder": form_fields.plain("Which domain?")}
+    select |= {"initial_option": first, "placeholder": form_fields.plain("Choose a domain")}
     return {"type": "actions", "elements": [select]}
 
 
 def confirmation(where: Origin, title: str, said: list[Block], submit: str) -> Block:
-    """Asks before a command is carried out."""
+    """A form that asks for confirmation before a command runs."""
     return _modal(CONFIRM, title, said, where, submit=submit, close="Not now")
 
 
 def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str = "") -> Block:
-    """A pending pair with what can be decided, or that nothing is left."""
+    """A pending pair with the possible decisions, or a note that none is left."""
     shown = [context(note)] if note else []
     if pair is None:
-        others = " Others are looking at the rest." if left else ""
-        shown.append(section(f"Nothing waits for you.{others}"))
+        others = " Other reviewers have the remaining pairs open." if left else ""
+        shown.append(section(f"There is nothing left for you to review.{others}"))
         return _modal(DECIDE, "Review", shown, where, close="Done")
     by = f" by {mention(pair.author)}" if pair.author else ""
-    shown.append(context(f"pair {pair.id} of *{escape(domain)}*, {pair.source}{by}; {left} wait"))
+    about = f"pair {pair.id} in *{escape(domain)}*, {pair.source}{by}; {left} pending"
+    shown.append(context(about))
     if pair.turns:
         said = "\n".join(f"_{t.role}_: {escape(t.content)}" for t in pair.turns)
-        shown.append(section(f"*Before that*\n{shorten(said, 2_500)}"))
-    shown += [*_long("Asked", pair.prompt), *_long("Suggested answer", pair.response)]
+        shown.append(section(f"*Earlier in the conversation*\n{shorten(said, 2_500)}"))
+    shown += [*_long("Question", pair.prompt), *_long("Suggested answer", pair.response)]
     buttons = [
         _decision("approve", "Approve", pair.id, "primary"),
         _decision("edit", "Edit", pair.id),
@@ -178,9 +187,9 @@ def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str
 
 
 def edited(where: Origin, pair: Pair) -> Block:
-    """The pair as it can be written anew; a long text in several inputs, see `long_text.py`."""
-    shown = [*_pieces(PROMPT, "Asked", pair.prompt), *_pieces(RESPONSE, "Answer", pair.response)]
-    return _modal(EDIT, "Edit the pair", shown, where, submit="Approve this", close="Back")
+    """The form to edit a pair. A long text takes several inputs, see `long_text.py`."""
+    shown = [*_pieces(PROMPT, "Question", pair.prompt), *_pieces(RESPONSE, "Answer", pair.response)]
+    return _modal(EDIT, "Edit the pair", shown, where, submit="Approve", close="Back")
 
 
 def _pieces(block_id: str, label: str, text: str) -> list[Block]:
@@ -196,7 +205,7 @@ def _pieces(block_id: str, label: str, text: str) -> list[Block]:
 
 
 def written(view: dict[str, Any], block_id: str, before: str) -> str:
-    """What a text of a pair, `before` when the form was opened, was written into."""
+    """The edited text of a pair. `before` is the text that the form was opened with."""
     parts = long_text.cut(before)
     if len(parts) == 1:
         return form_fields.typed(view, block_id)
@@ -206,22 +215,22 @@ def written(view: dict[str, Any], block_id: str, before: str) -> str:
 
 
 def rejected(where: Origin, pair: Pair) -> Block:
-    """Why a pair is rejected."""
-    hint = "Who suggested it reads this on their Home tab."
+    """The form that asks why a pair is rejected."""
+    hint = "The author sees this on their Home tab."
     shown = [
         section(f"*Suggested answer*\n{escape(shorten(pair.response, 600))}"),
-        _text_input(REASON, "Why not?", "", optional=True, hint=hint, most=1_000),
+        _text_input(REASON, "Reason", "", optional=True, hint=hint, most=1_000),
     ]
     return _modal(REJECT, "Reject the pair", shown, where, submit="Reject", close="Back")
 
 
 def said(where: Origin, text: str) -> Block:
-    """A form of the review that only says something."""
+    """A review form that only shows a message."""
     return _modal(DECIDE, "Review", [section(text)], where, close="Done")
 
 
 def confirm(title: str, text: str, yes: str, no: str = "Not now") -> Block:
-    """The dialog that asks before a button does something."""
+    """The confirmation dialog of a button."""
     return {
         "title": form_fields.plain(shorten(title, 100)),
         "text": form_fields.plain(shorten(text, 300)),
@@ -241,16 +250,17 @@ def _decision(verb: str, label: str, pair_id: int, style: str = "") -> Block:
 
 
 def _long(label: str, text: str) -> list[Block]:
-    """A text in as many sections as it takes; the rest of a very long one is left out."""
+    """A text in as many sections as it needs. A very long text is cut at `MOST_SHOWN`."""
     shown = [section(part) for part in _literal(f"*{label}*\n", text[:MOST_SHOWN])]
     if len(text) > MOST_SHOWN:
-        shown.append(context(f"… and {len(text) - MOST_SHOWN:,} characters more; *Edit* shows all"))
+        rest = len(text) - MOST_SHOWN
+        shown.append(context(f"… and {rest:,} more characters; *Edit* shows the full text"))
     return shown
 
 
 def _literal(part: str, text: str) -> Iterator[str]:
-    """A text as it is, behind `part`, as far as mrkdwn can show that; escaping may make it five
-    times as long, so it is cut afterwards."""
+    """The text, escaped for mrkdwn and cut into parts, the first of which begins with `part`.
+    Escaping can make a text five times as long, so the cut comes after it."""
     for char in map(escape, text):
         if len(part) + len(char) > MOST_LITERAL:
             yield part

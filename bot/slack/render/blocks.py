@@ -1,7 +1,7 @@
-"""Block Kit, built by pure functions that keep Slack's limits.
+"""Block Kit elements that stay within Slack's limits, built by pure functions.
 
-Answers are `markdown` blocks (mrkdwn would show a table as pipes); everything the bot says about
-itself is a mrkdwn section. Text from outside goes through `escape` before it enters mrkdwn.
+Answers are `markdown` blocks, because mrkdwn would show a table as pipes. The bot's own messages
+are mrkdwn sections. Text from outside goes through `escape` before it enters mrkdwn.
 """
 
 import re
@@ -13,49 +13,51 @@ from data.store.clock import now_us
 
 Block = dict[str, Any]
 
-MARKDOWN = 12_000  # characters of markdown blocks in one message
-SECTION = 3_000
-A_MOMENT_S = 10
+MARKDOWN = 12_000  # characters of all markdown blocks of one message
+SECTION = 3_000  # characters of one section
+JUST_NOW_S = 10
 PERSON = re.compile(r"\bslack:[A-Z0-9]{2,20}/([A-Z0-9]{2,20})\b")
 
 FEEDBACK = "feedback"
-AGAIN, CONTINUE = "again", "continue"
+REGENERATE, CONTINUE = "again", "continue"  # "again" is in messages that were posted long ago
 
 
 def escape(text: str) -> str:
-    """Text as mrkdwn shows it: no mention, no link comes out of it."""
+    """Text that mrkdwn shows literally, without mentions or links."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def sentence(text: str) -> str:
-    """What an error says, as mrkdwn and with the commands that Slack has; only mentions of people
-    stay mentions, and people named as `slack:T1/U2` become ones."""
+    """An error message as mrkdwn, with Slack's commands in place of the command line's. Mentions of
+    people stay mentions, and a person named as `slack:T1/U2` becomes one."""
     mentions = re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(in_slack(text)))
     return PERSON.sub(r"<@\1>", mentions)
 
 
 def plain(text: str) -> str:
-    """What an error says below an input of a form, where Slack shows nobody's name."""
-    return PERSON.sub("somebody else", in_slack(text))
+    """An error message below a form input, where Slack does not show mentions."""
+    named = PERSON.match(text) is not None  # then the sentence begins with "someone"
+    shown = PERSON.sub("someone else", in_slack(text))
+    return shown[:1].upper() + shown[1:] if named else shown
 
 
 def shorten(text: str, limit: int) -> str:
-    """`text`, or its beginning and an ellipsis."""
+    """`text`, cut to `limit` characters with an ellipsis at the end if it is longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def one_line(text: str, limit: int) -> str:
-    """Somebody's words on one line, as mrkdwn shows them."""
+    """A person's text on one line, escaped for mrkdwn."""
     return escape(shorten(" ".join(text.split()), limit))
 
 
 def notice(text: str) -> str:
-    """What a notification says of an answer."""
+    """The text of the notification for an answer."""
     return shorten(" ".join(text.split()), 300) or "…"
 
 
 def notice_of(content: list[Block]) -> str:
-    """What a notification says of a message: its first words."""
+    """The text of the notification for a message: its first block with text."""
     for block in content:
         text = block.get("text", "")
         words = text if isinstance(text, str) else str(text.get("text", ""))
@@ -80,7 +82,7 @@ def markdown(text: str) -> Block:
 
 
 def feedback(reply_id: str) -> Block:
-    """👍 and 👎 under an answer; the value says which answer it was."""
+    """👍 and 👎 under an answer. The button's value holds the reply id."""
     return {
         "type": "context_actions",
         "elements": [
@@ -95,7 +97,7 @@ def feedback(reply_id: str) -> Block:
                 "negative_button": {
                     "text": {"type": "plain_text", "text": "Bad answer"},
                     "value": f"down:{reply_id}",
-                    "accessibility_label": "This answer is bad; say what would be better",
+                    "accessibility_label": "This answer is bad; suggest a better one",
                 },
             }
         ],
@@ -105,14 +107,15 @@ def feedback(reply_id: str) -> Block:
 def below_answer(
     reply_id: str, note: str = "", *, cut: bool = False, rest: bool = False
 ) -> list[Block]:
-    """What stands under an answer: what went wrong with it, if anything, the thumbs, and the
-    buttons for another one; for its rest, where it was `cut`. What is itself the `rest` of an
-    answer is not written anew."""
-    noted = [context(f":warning: {escape(note)}")] if note else []
-    more = [_button(CONTINUE, "Continue", reply_id, "primary")] if cut else []
-    anew = [] if rest else [_button(AGAIN, "Regenerate", reply_id)]
-    buttons: list[Block] = [{"type": "actions", "elements": [*more, *anew]}] if more + anew else []
-    return [*noted, feedback(reply_id), *buttons]
+    """The blocks under an answer: a note about a problem, if any, the 👍 and 👎 buttons, and
+    Regenerate. An answer that was `cut` also gets Continue. The `rest` of an answer can't be
+    regenerated."""
+    notes = [context(f":warning: {escape(note)}")] if note else []
+    follow_ups = [_button(CONTINUE, "Continue", reply_id, "primary")] if cut else []
+    if not rest:
+        follow_ups.append(_button(REGENERATE, "Regenerate", reply_id))
+    buttons: list[Block] = [{"type": "actions", "elements": follow_ups}] if follow_ups else []
+    return [*notes, feedback(reply_id), *buttons]
 
 
 def _button(action_id: str, text: str, value: str, style: str = "") -> Block:
@@ -126,14 +129,14 @@ def _button(action_id: str, text: str, value: str, style: str = "") -> Block:
 
 
 def answers(text: str, below: list[Block]) -> list[list[Block]]:
-    """A whole answer as the blocks of one or more messages; `below` stands under the last."""
+    """A complete answer as the blocks of one or more messages, with `below` under the last one."""
     parts = [part.text for part in split(text, MARKDOWN) if part.text.strip()]
     messages: list[list[Block]] = [[markdown(part)] for part in parts] or [[]]
     messages[-1] += below
     return messages
 
 
-# -- words ---------------------------------------------------------------------------------------
+# -- formatting ----------------------------------------------------------------------------------
 
 
 def duration(seconds: float) -> str:
@@ -152,11 +155,11 @@ def duration(seconds: float) -> str:
 def ago(us: int) -> str:
     """How long ago `us` (epoch microseconds) was."""
     seconds = (now_us() - us) / 1_000_000
-    return f"{duration(seconds)} ago" if seconds >= A_MOMENT_S else "just now"
+    return f"{duration(seconds)} ago" if seconds >= JUST_NOW_S else "just now"
 
 
 def mention(person: str) -> str:
-    """`slack:T1/U2` as a mention, anything else as it is."""
+    """`slack:T1/U2` as a mention; any other name unchanged."""
     front, _, rest = person.partition(":")
     user = rest.rpartition("/")[2]
     return f"<@{user}>" if front == "slack" and user.isalnum() else escape(person)

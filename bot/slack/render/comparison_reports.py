@@ -1,5 +1,6 @@
-"""What commands say of comparisons: how one stands, what was decided about it, and by which policy.
-Pure functions of what the store and `bot.experiments.stats` return."""
+"""Reports about A/B comparisons: status, decisions and policy.
+
+All are pure functions of what the store and `bot.experiments.stats` return."""
 
 from collections.abc import Sequence
 
@@ -12,48 +13,48 @@ from data.experiments.decisions import Decision
 from data.experiments.experiments import Experiment, Variant
 from data.experiments.policies import Rules
 
-MOST_DECISIONS, MOST_BUTTONS = 8, 5
-POLICY = {  # short: they stand in a menu as well
-    "advise": "I say what the numbers say, a person decides",
-    "auto-promote": "a better candidate goes live by itself",
-    "auto-roll-back": "a worse candidate is taken out by itself",
-    "auto": "a better one goes live, a worse one is taken out, by itself",
+MAX_DECISIONS, MAX_BUTTONS = 8, 5
+POLICY = {  # short, because a menu shows them too
+    "advise": "I report the results, and a person decides",
+    "auto-promote": "a better candidate goes live automatically",
+    "auto-roll-back": "a worse candidate is rolled back automatically",
+    "auto": "better candidates go live, worse ones are rolled back automatically",
 }
 
 
 def line(experiment: Experiment) -> str:
     """`Comparing A: helpdesk@2 (80 %) and B: helpdesk@3 (20 %)`."""
-    sides = " and ".join(
+    variants = " and ".join(
         f"{v.label}: {escape(v.described)} ({v.share * 100:.0f} %)" for v in experiment.variants
     )
-    return f"Comparing {sides}"
+    return f"Comparing {variants}"
 
 
 def started(experiment: Experiment) -> list[Block]:
-    """What people will see of it, and how to go on."""
-    said = f":scales: {line(experiment)}. Everybody stays on one side."
+    """A comparison that was just started: who gets what, and how to see the results."""
+    text = f":scales: {line(experiment)}. Each person keeps the same variant."
     if experiment.pairwise:
-        said += f" {experiment.pairwise:.0%} of the questions get both answers to choose from."
-    return [section(said), context("`/understudy ab status` shows how it stands")]
+        text += f" For {experiment.pairwise:.0%} of questions, people choose between two answers."
+    return [section(text), context("`/understudy ab status` shows the results")]
 
 
 def comparison(experiment: Experiment, results: Results, ending: str = "") -> list[Block]:
-    """How a comparison stands: counts for each side, and the sentence that sums it up; for one
-    that has ended, what it came to (`ending`)."""
+    """The state of a comparison: counts for each variant and a one-sentence summary. `ending` is
+    the outcome of one that has ended, and replaces the summary."""
     lines = [f"*{experiment.domain}*, comparison {experiment.id}, {_state(experiment)}"]
     if ending:
         lines.append(escape(ending))
     for v, variant in zip(results.variants, experiment.variants, strict=True):
         failed = f", {v.failed} failed" if v.failed else ""
         lines.append(
-            f"*{v.label}* {escape(variant.described)}: {v.people} people got {v.replies} answers"
-            f"{failed}; {v.raters} of them rated, {v.up} 👍, {v.down} 👎"
+            f"*{v.label}* {escape(variant.described)}: {v.people} people, {v.replies} answers"
+            f"{failed}; {v.raters} people rated, {v.up} 👍, {v.down} 👎"
         )
     if not ending:
         lines.append(escape(results.sentence))
-    began = f"begun {ago(experiment.started_at)} by {mention(experiment.started_by)}"
+    start = f"started {ago(experiment.started_at)} by {mention(experiment.started_by)}"
     details = [context("\n".join(escape(detail) for detail in results.details))]
-    return [section("\n".join(lines)), *details, context(began)]
+    return [section("\n".join(lines)), *details, context(start)]
 
 
 def _state(experiment: Experiment) -> str:
@@ -63,74 +64,76 @@ def _state(experiment: Experiment) -> str:
 
 
 def ramped(experiment: Experiment) -> list[Block]:
-    """More people get a candidate."""
-    said = f":scales: {line(experiment)}, of everybody who asks from now on."
-    return [section(said), context("Who was answered before stays on their side.")]
+    """The new split of a comparison whose candidate share was increased."""
+    text = f":scales: {line(experiment)}. The new split applies from the next question on."
+    return [section(text), context("People who already got an answer keep their variant.")]
 
 
 def tester(user: str, variant: Variant) -> list[Block]:
-    """Somebody looks at a side."""
+    """A person was assigned to a variant as a tester."""
     return [
         section(
-            f":scales: <@{user}> is answered by {variant.label} ({escape(variant.described)}) from "
-            "now on, and is not counted in the comparison."
+            f":scales: <@{user}> now gets answers from {variant.label} "
+            f"({escape(variant.described)}) and is not counted in the comparison."
         )
     ]
 
 
 def policy(domain: Domain, rules: Rules) -> list[Block]:
-    """What may be decided without a person."""
-    held = f" {rules.holdout:.0%} of the people are kept out of all." if rules.holdout else ""
+    """What may be decided automatically about comparisons in a domain."""
+    held_out = ""
+    if rules.holdout:
+        held_out = f" {rules.holdout:.0%} of people take part in no comparison."
     others = ", ".join(f"`{name}`" for name in POLICY if name != rules.policy)
     return [
         section(
-            f"Comparisons of *{escape(domain.title)}* have the policy *{rules.policy}*: "
-            f"{POLICY[rules.policy]}.{held}"
+            f"The comparison policy of *{escape(domain.title)}* is *{rules.policy}*: "
+            f"{POLICY[rules.policy]}.{held_out}"
         ),
-        context(f"others are {others}: `/understudy policy NAME {domain.name}`"),
+        context(f"other policies: {others}; `/understudy policy NAME {domain.name}` sets one"),
     ]
 
 
 def decisions(experiment: Experiment, found: Sequence[Decision]) -> list[Block]:
-    """What was decided about a comparison, the newest last."""
+    """The decisions about a comparison, the newest last."""
     head = f"*{experiment.domain}*, comparison {experiment.id}, {_state(experiment)}"
     if not found:
-        yet = "has been decided yet: it goes on as it is"
-        said = yet if experiment.state == "running" else "was decided about it"
-        return [section(f"{head}\nNothing {said}.")]
-    shown = [section(f"• {_decision(d)}") for d in found[-MOST_DECISIONS:]]
-    rest = len(found) - MOST_DECISIONS
-    before = f"{rest} before these: `understudy ab decisions` on a command line"
-    more = [context(before)] if rest > 0 else []
+        running = experiment.state == "running"
+        none = "No decision yet; the comparison continues." if running else "No decision was made."
+        return [section(f"{head}\n{none}")]
+    shown = [section(f"• {_decision(d)}") for d in found[-MAX_DECISIONS:]]
+    rest = len(found) - MAX_DECISIONS
+    earlier = f"{rest} earlier: `understudy ab decisions` on the command line"
+    more = [context(earlier)] if rest > 0 else []
     newest = [
-        admin_forms.button(f"Explain {d.id}", f"ab explain {d.id}") for d in found[-MOST_BUTTONS:]
+        admin_forms.button(f"Explain {d.id}", f"ab explain {d.id}") for d in found[-MAX_BUTTONS:]
     ]
     explain: Block = {"type": "actions", "elements": newest}
     return [section(head), *more, *shown, explain]
 
 
 def explained(experiment: Experiment, found: Explained) -> list[Block]:
-    """A decision, and whether its numbers come to it again."""
+    """A decision, recalculated from its recorded numbers and compared with the original."""
     made, rates = found.decision, found.results.variants
     lines = [f"*{experiment.domain}*, comparison {experiment.id}", _decision(made)]
     lines += [
         f"*{v.label}* {v.adapter}: {v.people} people, {v.raters} rated, {v.up} 👍, {v.down} 👎"
         for v in rates
     ]
-    lines.append(f"Worked out anew: *{found.again.action}*. {escape(found.again.sentence)}")
+    lines.append(f"Recalculated: *{found.again.action}*. {escape(found.again.sentence)}")
     if found.differing:
         parts = ", ".join(found.differing)
-        lines.append(f":x: It does not come to the same; what differs: {escape(parts)}.")
+        lines.append(f":x: The recalculated decision differs in: {escape(parts)}.")
     else:
-        lines.append(":white_check_mark: It comes to the same, in every number.")
+        lines.append(":white_check_mark: The recalculated decision matches in every number.")
     return [
         section("\n".join(lines)),
-        context("`understudy ab explain` on a command line shows the terms as well"),
+        context("`understudy ab explain` on the command line also shows the experiment design"),
     ]
 
 
 def _decision(made: Decision) -> str:
     return (
-        f"decision {made.id}, {ago(made.at)}, under the policy {made.policy}: *{made.action}*. "
+        f"decision {made.id}, {ago(made.at)}, policy {made.policy}: *{made.action}*. "
         f"{sentence(made.sentence)}"
     )

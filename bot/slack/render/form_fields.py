@@ -1,10 +1,10 @@
-"""The parts of a form, and what was typed into them."""
+"""Form inputs, and reading what was typed into them."""
 
 from typing import Any
 
 from bot.slack.render.blocks import Block
 
-MOST = 3_000  # characters that a multi-line input takes
+MAX_LENGTH = 3_000  # characters that a multi-line input accepts
 YES = "yes"
 
 
@@ -31,15 +31,15 @@ def text_input(
     hint: str = "",
     optional: bool = True,
 ) -> Block:
-    """Several lines of text. An `initial` that is too long for a form is left out."""
+    """A multi-line text input. An `initial` value that is too long for it is left out."""
     element: Block = {
         "type": "plain_text_input",
         "action_id": "text",
         "multiline": True,
-        "max_length": MOST,
+        "max_length": MAX_LENGTH,
         "placeholder": plain(placeholder),
     }
-    if 0 < len(initial) <= MOST:
+    if 0 < len(initial) <= MAX_LENGTH:
         element["initial_value"] = initial
     block: Block = {
         "type": "input",
@@ -52,7 +52,7 @@ def text_input(
 
 
 def checkbox(block_id: str, label: str, text: str, ticked: bool = False, hint: str = "") -> Block:
-    """One box to tick."""
+    """A single checkbox."""
     option: Block = {"text": plain(text), "value": YES}
     element: Block = {"type": "checkboxes", "action_id": "ticked", "options": [option]}
     if ticked:
@@ -68,12 +68,12 @@ def checkbox(block_id: str, label: str, text: str, ticked: bool = False, hint: s
 
 
 def typed(view: dict[str, Any], block_id: str) -> str:
-    """What was typed into a text input."""
+    """The text of a text input, stripped."""
     return str(_state(view, block_id, "text").get("value") or "").strip()
 
 
 def ticked(view: dict[str, Any], block_id: str) -> bool:
-    """Whether a box was ticked; one that is not in the form was not."""
+    """Whether a checkbox was ticked; False if the form has no such checkbox."""
     chosen = _state(view, block_id, "ticked").get("selected_options") or []
     return any(option.get("value") == YES for option in chosen)
 
@@ -84,8 +84,8 @@ def _state(view: dict[str, Any], block_id: str, action_id: str) -> dict[str, Any
 
 
 def button(action_id: str, text: str, value: str, style: str = "") -> Block:
-    found: Block = {"type": "button", "action_id": action_id, "text": plain(text), "value": value}
-    return {**found, "style": style} if style else found
+    element: Block = {"type": "button", "action_id": action_id, "text": plain(text), "value": value}
+    return {**element, "style": style} if style else element
 
 
 def plain(text: str) -> Block:

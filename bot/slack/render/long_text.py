@@ -1,40 +1,39 @@
-"""A long text in several inputs: a form of Slack's takes 3,000 characters in each.
+"""Splits a long text over several form inputs, because Slack accepts 3,000 characters in each.
 
-A text is cut where a paragraph, a line or a word ends. What stood between two pieces is not shown,
-and stands between them again when they are joined.
+A text is split where a paragraph, a line or a word ends. The white space between two pieces is not
+shown, and is put back when the pieces are joined.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LONGEST = 3_000  # characters that an input takes
-ROOMY = 2_500  # characters of a piece of a longer text: there is room to write more
-ENDS = (r"\n\s*\n\s*", r"\s*\n\s*", r"\s+")  # where to cut, the best first
+MAX_INPUT = 3_000  # characters that an input accepts
+PIECE_LENGTH = 2_500  # of a longer text; this leaves room to add something
+BREAKS = (r"\n\s*\n\s*", r"\s*\n\s*", r"\s+")  # where to split, best first
 
 
 @dataclass(frozen=True)
 class Piece:
     text: str
-    gap: str  # what stands behind it
+    gap: str  # the white space after it
 
 
 def cut(text: str) -> list[Piece]:
-    """At least one piece. Their texts with their gaps are the text, but for white space around
-    it."""
+    """The text as one or more pieces. The pieces with their gaps are the stripped text."""
     rest = text.strip()
-    if len(rest) <= LONGEST:
+    if len(rest) <= MAX_INPUT:
         return [Piece(rest, "")]
-    found = []
-    while len(rest) > ROOMY:
-        end, begin = _end(rest)
-        found.append(Piece(rest[:end], rest[end:begin]))
-        rest = rest[begin:]
-    return [*found, Piece(rest, "")]
+    pieces = []
+    while len(rest) > PIECE_LENGTH:
+        end, next_start = _first_break(rest)
+        pieces.append(Piece(rest[:end], rest[end:next_start]))
+        rest = rest[next_start:]
+    return [*pieces, Piece(rest, "")]
 
 
 def joined(before: Sequence[Piece], texts: Sequence[str]) -> str:
-    """The whole text, from what was written into each piece; an emptied one is gone."""
+    """The whole text from the edited pieces. A piece that was emptied is dropped."""
     whole, gap = "", ""
     for piece, text in zip(before, texts, strict=True):
         if text:
@@ -43,16 +42,16 @@ def joined(before: Sequence[Piece], texts: Sequence[str]) -> str:
     return whole
 
 
-def _end(text: str) -> tuple[int, int]:
-    """Where the first piece ends, and where the next one begins; it is not cut below half, unless
-    by white space alone."""
-    for pattern in ENDS:
-        found = [m.start() for m in re.finditer(pattern, text[: ROOMY + 1])]
-        if found and found[-1] > ROOMY // 2:
-            return _around(text, found[-1])
-    return _around(text, ROOMY)
+def _first_break(text: str) -> tuple[int, int]:
+    """Where the first piece ends and the next one starts. Without a break in the second half of
+    the piece, it is split at `PIECE_LENGTH`."""
+    for pattern in BREAKS:
+        found = [m.start() for m in re.finditer(pattern, text[: PIECE_LENGTH + 1])]
+        if found and found[-1] > PIECE_LENGTH // 2:
+            return _white_space_around(text, found[-1])
+    return _white_space_around(text, PIECE_LENGTH)
 
 
-def _around(text: str, at: int) -> tuple[int, int]:
-    """The white space there: where it begins and ends."""
+def _white_space_around(text: str, at: int) -> tuple[int, int]:
+    """Start and end of the white space at `at`; both are `at` if there is none."""
     return len(text[:at].rstrip()), len(text) - len(text[at:].lstrip())

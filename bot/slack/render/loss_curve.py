@@ -1,7 +1,7 @@
-"""The loss curve of a run as a PNG: a few lines, written here with zlib.
+"""Draws the loss curve of a run as a PNG, with nothing but zlib.
 
-Slack shows no SVG, and a drawing library is a large thing to install for one picture, beside a bot
-that otherwise needs none. The picture is made of palette indexes, one byte a pixel.
+Slack does not show SVG, and a plotting library is a large dependency for a single picture. The
+image uses a palette, one byte per pixel.
 """
 
 import itertools
@@ -16,10 +16,10 @@ WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 30, 40  # margins, in pixels
 WHITE, GREY, INK, BLUE, ORANGE = range(5)
 PALETTE = (b"\xff\xff\xff", b"\xdd\xdd\xdd", b"\x33\x33\x33", b"\x1f\x77\xb4", b"\xe8\x7b\x0e")
-HUGE = 1e6  # nats a token; a run that got there has gone wrong, and its curve would be one spike
-SCALE = 2  # a dot of a letter, in pixels
+HUGE = 1e6  # nats per token; a diverged loss above this would flatten the rest of the curve
+SCALE = 2  # pixels per dot of a letter
 
-# 3 x 5 dots, a row in each octal digit from the top
+# 3 x 5 dots per letter; each octal digit is a row, from the top
 LETTERS = {
     "0": 0o75557, "1": 0o26227, "2": 0o71747, "3": 0o71717, "4": 0o55711, "5": 0o74717,
     "6": 0o74757, "7": 0o71122, "8": 0o75757, "9": 0o75717, ".": 0o00002, "-": 0o00700,
@@ -30,7 +30,7 @@ LETTERS = {
 
 
 def loss_curve(curve: Sequence[LossPoint]) -> bytes | None:
-    """A PNG of training and validation loss over the steps; None with fewer than two points."""
+    """A PNG of training and validation loss by step, or None with fewer than two points."""
     training = [(p.step, p.loss) for p in curve if _finite(p.loss)]
     validation = [(p.step, p.validation_loss) for p in curve if _finite(p.validation_loss)]
     points = [(s, v) for s, v in [*training, *validation] if v is not None]
@@ -47,7 +47,7 @@ def loss_curve(curve: Sequence[LossPoint]) -> bytes | None:
 
 
 class _Picture:
-    """Rows of palette indexes, and the scales that map a point to a pixel."""
+    """Rows of palette indexes, and the scales that map a loss point to a pixel."""
 
     def __init__(self, points: Sequence[tuple[int, float]]) -> None:
         self.rows = [bytearray(WIDTH) for _ in range(HEIGHT)]
@@ -58,7 +58,7 @@ class _Picture:
         self.high = max(math.ceil(high / self.step) * self.step, self.low + self.step)
 
     def axes(self) -> None:
-        """Lines with a number at every round value of the loss, and the first and last step."""
+        """Grid lines labelled with round loss values, and the first and last step."""
         digits = max(0, -math.floor(math.log10(self.step)))
         for number in range(round((self.high - self.low) / self.step) + 1):
             value = self.low + number * self.step
@@ -72,15 +72,16 @@ class _Picture:
         self.text("STEP", (WIDTH + LEFT) // 2, HEIGHT - BOTTOM + 10, INK)
 
     def line(self, points: Sequence[tuple[int, float]], colour: int, dots: bool = False) -> None:
-        """Through all points, two pixels wide; `dots` marks the points themselves."""
-        places = [(self._x(s), self._y(v)) for s, v in points]
-        for (x0, y0), (x1, y1) in itertools.pairwise(places):
+        """A line through all points, two pixels wide. `dots` marks every point, not only the
+        last."""
+        pixels = [(self._x(s), self._y(v)) for s, v in points]
+        for (x0, y0), (x1, y1) in itertools.pairwise(pixels):
             length = max(abs(x1 - x0), abs(y1 - y0), 1)
             for i in range(length + 1):
                 x, y = x0 + (x1 - x0) * i // length, y0 + (y1 - y0) * i // length
                 self.dot(x, y, colour)
                 self.dot(x, y + 1, colour)
-        for x, y in places if dots else places[-1:]:
+        for x, y in pixels if dots else pixels[-1:]:
             for dx in range(-3, 4):
                 for dy in range(-3, 4):
                     self.dot(x + dx, y + dy, colour)
@@ -114,7 +115,7 @@ class _Picture:
 
 
 def _round_step(step: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """`step` rounded up to 1, 2, 5 or 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= step * 0.999)
 
@@ -124,7 +125,7 @@ def _finite(value: float | None) -> bool:
 
 
 def _png(rows: Sequence[bytearray]) -> bytes:
-    """https://www.w3.org/TR/png/: signature, header, palette, pixels, end."""
+    """Signature, header, palette, pixels and end, as in https://www.w3.org/TR/png/."""
     size = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 3, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\x00" + row for row in rows), 9)
     chunks = ((b"IHDR", size), (b"PLTE", b"".join(PALETTE)), (b"IDAT", pixels), (b"IEND", b""))

@@ -1,8 +1,8 @@
-"""Cuts a long answer into messages: at paragraphs where it can be, never through a table or a code
-fence where it can be helped.
+"""Splits a long answer into messages, preferably between paragraphs, and inside a table or a code
+fence only as a last resort.
 
-A fence that has to be cut is closed and opened again, a table gets its header again. `Part` keeps
-what was added apart from the text, which is in the bodies, every character of it.
+A code fence that has to be split is closed and reopened, and a table gets its header again.
+`MessagePart` keeps these additions separate: the bodies together are exactly the text.
 """
 
 import re
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
-FENCE = re.compile(r"[ \t]*(?P<marks>`{3,}|~{3,})(?P<info>[^\n]*)")
+FENCE = re.compile(r"[ \t]*(?P<marker>`{3,}|~{3,})(?P<info>[^\n]*)")
 RULER = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
-AGAIN = 200  # characters of a fence's first line that are repeated at most
-JOINED = 16  # marks that belong to one character at most
-NEAR = 0.125  # of a part: how early it may end so that a fence or a table stays whole
+MAX_FENCE_LINE = 200  # characters; of a longer opening line, only the marker is repeated
+MAX_COMBINING = 16  # combining characters that may follow one character
+MIN_FILL = 0.125  # a part must be fuller than this before it ends early to keep a block whole
 
-PARAGRAPH, LINES, ROWS, CODE, HEAD = 4, 3, 2, 1, 0  # where to cut, the best first
+PARAGRAPH, LINES, ROWS, CODE, HEAD = 4, 3, 2, 1, 0  # where to cut, best first
 
 
 @dataclass(frozen=True)
 class MessagePart:
-    """`opening` and `closing` were added, `body` is the text."""
+    """A part of the text (`body`), with what was added before and after it."""
 
     opening: str
     body: str
@@ -37,16 +37,16 @@ class MessagePart:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A place after a line: how good it is, and what has to be closed and opened again there."""
+    """A possible cut after a line: its rank, and the fence or table header to reopen there."""
 
     at: int
     rank: int
-    fence: str = ""  # the line that opened it
-    header: str = ""  # both lines of it
+    fence: str = ""  # the line that opened the fence
+    header: str = ""  # both header lines of the table
 
 
 def split(text: str, limit: int) -> list[MessagePart]:
-    """Parts of at most `limit` characters each; their bodies together are `text`."""
+    """Parts of at most `limit` characters each. Their bodies together are `text`."""
     parts: list[MessagePart] = []
     cuts = list(_cuts(text))
     start, first, opening = 0, 0, ""
@@ -63,8 +63,8 @@ def split(text: str, limit: int) -> list[MessagePart]:
 
 
 def reopened(text: str, limit: int) -> str:
-    """What has to stand in front of what follows `text` in another message: the line that opens
-    the fence, or the header of the table, in which it broke off; '' elsewhere."""
+    """What a message that continues `text` must begin with: the opening line of the fence or the
+    header of the table in which `text` ends, otherwise ''."""
     last = next(iter(deque(_cuts(text), maxlen=1)), None)
     if last is None or not (last.fence or text.endswith("\n")):
         return ""
@@ -73,12 +73,12 @@ def reopened(text: str, limit: int) -> str:
 
 def _best(text: str, cuts: list[_Cut], first: int, start: int, room: int) -> _Cut:
     """The best cut within `room` characters after `start`."""
-    near, half = start + room * NEAR, start + room / 2
-    whole: _Cut | None = None  # in front of what would be cut otherwise
-    late: _Cut | None = None
+    minimum, half = start + room * MIN_FILL, start + room / 2
+    whole: _Cut | None = None  # the last cut before a block that would be split otherwise
+    late: _Cut | None = None  # the best cut in the second half of the room
     index = first
-    while index < len(cuts) and (cut := cuts[index]).at + len(_marks(cut)) + 1 <= start + room:
-        if cut.rank >= LINES and cut.at > near:
+    while index < len(cuts) and (cut := cuts[index]).at + len(_marker(cut)) + 1 <= start + room:
+        if cut.rank >= LINES and cut.at > minimum:
             whole = cut
         if cut.at > half and (late is None or cut.rank >= late.rank):
             late = cut
@@ -88,28 +88,28 @@ def _best(text: str, cuts: list[_Cut], first: int, start: int, room: int) -> _Cu
     if found := whole or late:
         return found
     inside = cuts[index] if index < len(cuts) else cuts[-1]
-    return _through(text, inside, start, room)
+    return _inside_line(text, inside, start, room)
 
 
-def _through(text: str, line: _Cut, start: int, room: int) -> _Cut:
-    """A cut through a line that is longer than a part, or nearly: after a space where it can be,
-    never between a character and the marks on it."""
-    end = start + room - len(_marks(line)) - 1
+def _inside_line(text: str, line: _Cut, start: int, room: int) -> _Cut:
+    """A cut inside a line that is about as long as a part or longer: after a space if possible,
+    and never between a character and its combining characters."""
+    end = start + room - len(_marker(line)) - 1
     space = text.rfind(" ", start + room // 2, end)
     at = space + 1 if space > 0 else end
-    while at > max(start + 1, end - JOINED) and _belongs(text, at):
+    while at > max(start + 1, end - MAX_COMBINING) and _combines(text, at):
         at -= 1
     return _Cut(at, CODE, fence=line.fence)
 
 
-def _belongs(text: str, at: int) -> bool:
-    """Whether the character there belongs to the one before it."""
+def _combines(text: str, at: int) -> bool:
+    """Whether the character at `at` combines with the one before it."""
     one, before = text[at], text[at - 1]
     return bool(unicodedata.combining(one)) or "\u200d" in (one, before) or one in "\ufe0e\ufe0f"
 
 
 def _cuts(text: str) -> Iterator[_Cut]:
-    """The place after each line. A line inside a fence or a table says so."""
+    """The cut after each line, with the fence or table that the line is in."""
     fence = header = ""
     position = 0
     lines = LINE.findall(text)
@@ -134,31 +134,31 @@ def _cuts(text: str) -> Iterator[_Cut]:
 
 
 def _after(line: str, fence: str) -> str:
-    """The line that opened the fence in which one is after `line`, or ''."""
+    """The opening line of the fence that is open after `line`, or ''."""
     found = FENCE.fullmatch(line.rstrip("\n"))
     if found is None:
         return fence
-    marks, info = found["marks"], found["info"]
+    marker, info = found["marker"], found["info"]
     if not fence:
-        return "" if marks[0] == "`" and "`" in info else line.rstrip("\n")
+        return "" if marker[0] == "`" and "`" in info else line.rstrip("\n")
     opened = FENCE.match(fence)
-    closes = opened and marks.startswith(opened["marks"]) and not info.strip()
+    closes = opened and marker.startswith(opened["marker"]) and not info.strip()
     return "" if closes else fence
 
 
-def _marks(cut: _Cut) -> str:
+def _marker(cut: _Cut) -> str:
     found = FENCE.match(cut.fence)
-    return found["marks"] if found else ""
+    return found["marker"] if found else ""
 
 
 def _closing(cut: _Cut, body: str) -> str:
     if not cut.fence:
         return ""
-    return _marks(cut) if body.endswith("\n") else f"\n{_marks(cut)}"
+    return _marker(cut) if body.endswith("\n") else f"\n{_marker(cut)}"
 
 
 def _opening(cut: _Cut, limit: int) -> str:
     if cut.fence:
-        short = len(cut.fence) <= min(AGAIN, limit // 4)
-        return f"{cut.fence if short else _marks(cut)}\n"
+        short = len(cut.fence) <= min(MAX_FENCE_LINE, limit // 4)
+        return f"{cut.fence if short else _marker(cut)}\n"
     return cut.header if len(cut.header) <= limit // 4 else ""

@@ -1,9 +1,8 @@
-"""Slack's message text as plain words: `<@U1>` becomes `@Ada`, a link its label and address.
+"""Turns Slack's message markup into plain text: `<@U1>` becomes `@Ada`, a link its label and URL.
 
-The engine reads what a person reads. Names come from outside and are data: they are cut to one
-short line, so that a display name cannot pass for instructions. The marks with which chat models
-begin and end a role (`<|im_start|>`, `[INST]`, …) are taken apart, so that a pasted one begins
-none.
+The engine gets the text that a person sees. Display names are untrusted, so they are cut to one
+short line and cannot pass for instructions. The control tokens of chat models (`<|im_start|>`,
+`[INST]`, …) are broken up with a space, so a pasted one does not start a new role.
 """
 
 import re
@@ -12,26 +11,27 @@ from collections.abc import Mapping
 TOKEN = re.compile(r"<([^<>]*)>")
 MAX_NAME = 60
 # ChatML, Llama 3, Phi and others | DeepSeek | Gemma | Llama 2 and Mistral
-ROLE = re.compile(
+CONTROL_TOKEN = re.compile(
     r"<(?=\|)|(?<=\|)>|<(?=｜)|(?<=｜)>|<(?=(?:start|end)_of_turn>)|\[(?=/?INST\])"
     r"|<(?=</?SYS>>)|<(?=/?s>)"
 )
 
 
 def people_in(text: str) -> set[str]:
-    """The ids of the people that a message mentions."""
+    """The ids of the users that a message mentions."""
     return {m[1][1:].split("|")[0] for m in TOKEN.finditer(text) if m[1].startswith("@")}
 
 
 def mentions(text: str, user: str) -> bool:
-    """Whether the message mentions that user."""
+    """Whether the message mentions the user."""
     return user in people_in(text)
 
 
-def as_words(text: str, bot_user: str, names: Mapping[str, str]) -> str:
-    """The text as it reads; mentions of the bot itself are left out. `names` maps user ids."""
+def plain_text(text: str, bot_user: str, names: Mapping[str, str]) -> str:
+    """The message as plain text, without mentions of the bot itself. `names` maps user ids to
+    display names."""
     rendered = TOKEN.sub(lambda match: _token(match[1], bot_user, names), text)
-    return _without_roles(_unescaped(rendered)).strip()
+    return _break_control_tokens(_unescaped(rendered)).strip()
 
 
 def tidy_name(name: str) -> str:
@@ -44,7 +44,7 @@ def _token(token: str, bot_user: str, names: Mapping[str, str]) -> str:
     if target.startswith("@"):
         if target[1:] == bot_user:
             return ""
-        return "@" + (names.get(target[1:]) or tidy_name(label) or "somebody")
+        return "@" + (names.get(target[1:]) or tidy_name(label) or "someone")
     if target.startswith("#"):
         return "#" + (label or "a channel")
     if target.startswith("!"):
@@ -56,14 +56,14 @@ def _token(token: str, bot_user: str, names: Mapping[str, str]) -> str:
 
 
 def _special(target: str, label: str) -> str:
-    """`<!here>`, `<!subteam^S1|@team>`, `<!date^…|fallback>`."""
+    """The text for `<!here>`, `<!subteam^S1|@team>` or `<!date^…|fallback>`."""
     if label:
         return label if target.startswith("date") else "@" + label.removeprefix("@")
     return "@" + target.split("^")[0]
 
 
-def _without_roles(text: str) -> str:
-    return ROLE.sub(lambda mark: f" {mark[0]}" if mark[0] == ">" else f"{mark[0]} ", text)
+def _break_control_tokens(text: str) -> str:
+    return CONTROL_TOKEN.sub(lambda m: f" {m[0]}" if m[0] == ">" else f"{m[0]} ", text)
 
 
 def _unescaped(text: str) -> str:

@@ -1,5 +1,6 @@
-"""What commands say: the help, the state of everything, runs and comparisons. Pure functions of
-what `bot.commands.admin` and the store return."""
+"""Messages that commands return: help, status, runs, adapters, roles, the digest.
+
+All are pure functions of what `bot.commands.admin` and the store return."""
 
 from collections.abc import Sequence
 
@@ -22,11 +23,11 @@ from data.privacy.erasure import ErasureReceipt
 from data.runs.runs import Run
 
 MARKS = {"done": ":white_check_mark:", "failed": ":x:", "cancelled": ":no_entry_sign:"}
-NO_DOMAIN = "There is no domain yet. Add one: `understudy domains add NAME`."
+NO_DOMAIN = "There is no domain yet. Add one with `understudy domains add NAME`."
 HEADS: dict[Role, str] = {
-    "member": "Everybody may give these commands",
-    "reviewer": "Reviewers, these as well",
-    "admin": "Admins, these as well",
+    "member": "Commands for everyone",
+    "reviewer": "Commands for reviewers",
+    "admin": "Commands for admins",
 }
 MOST_DOMAINS = 20
 MOST_RUNS = 10
@@ -38,21 +39,21 @@ MOST_ALERTS = 5
 def help_text(role: Role) -> list[Block]:
     """How to talk to the bot, and the commands that this role may use."""
     intro = (
-        "Ask me in a direct message, or mention me in a channel. In a thread that I take part in, "
-        "no mention is needed. I learn from 👍 and 👎 under my answers, and most of all from the "
-        "better answer that 👎 asks you for."
+        "Ask me in a direct message, or mention me in a channel. In a thread where I take part, "
+        "you don't need to mention me. I learn from 👍 and 👎 under my answers, and most of all "
+        "from the better answers that you can give after 👎."
     )
     shown = [section(intro)]
     for needed, head in HEADS.items():
         if at_least(role, needed):
             lines = [f"• `/understudy {u}`: {escape(what)}" for r, u, what in USAGE if r == needed]
             shown.append(section("\n".join([f"*{head}*", *lines])))
-    form = "`/understudy` alone opens a form from which all of it can be done by pressing buttons."
+    form = "`/understudy` on its own opens a form with a button for each of these."
     return [*shown, section(form)]
 
 
 def status(found: ServiceStatus) -> list[Block]:
-    """Each domain in a few lines, and the engines."""
+    """A few lines for each domain, then alerts and the engines."""
     if not found.domains:
         return [section(sentence(NO_DOMAIN))]
     shown = [block for d in found.domains[:MOST_DOMAINS] for block in domain_state(d)]
@@ -61,14 +62,15 @@ def status(found: ServiceStatus) -> list[Block]:
     for alert in found.alerts[:MOST_ALERTS]:
         shown.append(section(f":warning: {sentence(alert.text)}"))
     if len(found.alerts) > MOST_ALERTS:
-        shown.append(context(f"and {len(found.alerts) - MOST_ALERTS} more: `understudy status`"))
+        rest = len(found.alerts) - MOST_ALERTS
+        shown.append(context(f"and {rest} more alerts: `understudy status` on the command line"))
     return [*shown, context(engines(found))]
 
 
 def domain_state(d: DomainStatus) -> list[Block]:
-    """What answers in a domain, what runs, and what waits."""
-    answering = d.live.name if d.live else "the bare base model"
-    lines = [f"*{escape(d.domain.title)}* (`{d.domain.name}`): {answering} answers"]
+    """The live version of a domain, its run and comparison in progress, and its pending pairs."""
+    answering = d.live.name if d.live else "the base model"
+    lines = [f"*{escape(d.domain.title)}* (`{d.domain.name}`): answered by {answering}"]
     if d.run is not None and d.run.open:
         lines.append(run_line(d.run))
     if d.experiment is not None:
@@ -77,7 +79,7 @@ def domain_state(d: DomainStatus) -> list[Block]:
         lines.append(escape(d.results.sentence))
     pending = d.pairs.get("pending", 0)
     lines.append(
-        f"{d.new_pairs} new approved pairs, {pending} to review; "
+        f"{d.new_pairs} new approved pairs, {pending} pending review; "
         f"{d.feedback['up']} 👍, {d.feedback['down']} 👎, "
         f"{d.feedback['corrections']} corrections"
     )
@@ -85,11 +87,12 @@ def domain_state(d: DomainStatus) -> list[Block]:
 
 
 def engines(found: ServiceStatus) -> str:
-    """How each engine is."""
+    """The state of each engine."""
     if not found.replicas:
         return "no engine"
     return ", ".join(
-        f"engine {escape(r.name)} {'fell silent' if r.stale else r.state}" for r in found.replicas
+        f"engine {escape(r.name)}: {'not responding' if r.stale else r.state}"
+        for r in found.replicas
     )
 
 
@@ -105,44 +108,44 @@ def run_line(run: Run) -> str:
 
 def run_list(found: list[Run]) -> list[Block]:
     if not found:
-        return [section("Nothing has been tuned yet. `/understudy retrain` begins.")]
+        return [section("There are no runs yet. `/understudy retrain` starts one.")]
     return [section(run_line(run)) for run in found[:MOST_RUNS]]
 
 
 def cancelled(run: Run) -> list[Block]:
-    word = "is cancelled" if not run.open else "stops within a few seconds"
+    word = "is cancelled" if not run.open else "will stop within a few seconds"
     return [section(f":no_entry_sign: Run {run.id} of {run.domain} {word}.")]
 
 
 def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
-    """Where a run is followed, to who asked for it elsewhere: in the channel `posted`; None: Slack
-    took the message nowhere."""
+    """Where to follow a run, for a person who requested it elsewhere. `posted` is the channel of
+    the run's message, or None if Slack accepted it nowhere."""
     if posted is None:
-        return [section(f"Run {run_id} is queued. `/understudy runs` shows how it goes.")]
+        return [section(f"Run {run_id} is queued. `/understudy runs` shows its progress.")]
     here = posted == asked_in and not posted.startswith("D")
     where = f"in <#{posted}>" if here else "in our direct messages"
-    return [section(f"Run {run_id} is queued; I follow it {where}.")]
+    return [section(f"Run {run_id} is queued. I post its progress {where}.")]
 
 
 def planned(found: Planned) -> list[Block]:
     """What a retrain would do."""
     lines = [escape(line) for line in retrain_plan.in_words(found)]
     if found.pending:
-        lines.append(f"{found.pending} pairs wait for review: `/understudy review`.")
-    return [section("\n".join(lines)), context("nothing was done")]
+        lines.append(f"{found.pending} pairs are pending review: `/understudy review`.")
+    return [section("\n".join(lines)), context("dry run: nothing was changed")]
 
 
 def digest(
     waiting: Sequence[Waiting], decided: dict[str, int], judged: RatingCounts
 ) -> list[Block]:
-    """What waits for review, and what happened since yesterday."""
+    """The pairs that are pending review, and what happened since yesterday."""
     lines = [
         f"• *{escape(w.title)}*: {w.pending} pairs"
-        + (f", the oldest from {ago(w.oldest_at)}" if w.oldest_at else "")
+        + (f", the oldest suggested {ago(w.oldest_at)}" if w.oldest_at else "")
         for w in waiting[:MOST_DOMAINS]
     ]
     count = sum(w.pending for w in waiting)
-    head = f"*{count} suggested answers wait for review*" if count else "*Nothing waits for review*"
+    head = f"*Suggested answers to review: {count}*" if count else "*There is nothing to review*"
     since = (
         f"since yesterday: {decided['approved']} approved, {decided['rejected']} rejected, "
         f"{judged.up} 👍, {judged.down} 👎, {judged.corrections} corrections"
@@ -156,33 +159,33 @@ def digest(
 
 
 def domain_list(found: Sequence[Domain], here: Domain) -> list[Block]:
-    """The subjects, and which of them answers where this was asked."""
+    """All domains. `here` is the one that answers where the command was given."""
     lines = [
-        f"• *{escape(d.title)}* (`{d.name}`){', which answers here' if d.id == here.id else ''}"
+        f"• *{escape(d.title)}* (`{d.name}`){', used here' if d.id == here.id else ''}"
         for d in found[:MOST_PEOPLE]
     ]
     rest = len(found) - MOST_PEOPLE
-    more = [context(f"and {rest} more: `understudy domains list`")] if rest > 0 else []
-    return [section("\n".join(lines)), *more]
+    hint = f"and {rest} more domains: `understudy domains list` on the command line"
+    return [section("\n".join(lines)), *([context(hint)] if rest > 0 else [])]
 
 
 def adapter_list(domain: Domain, found: Sequence[Adapter]) -> list[Block]:
-    """The versions of a domain, the newest first, with what each answered of the questions that
-    were held out."""
+    """The versions of a domain, newest first, with their scores on held-out questions."""
     if not found:
         return [
             section(
-                f"*{escape(domain.title)}* has no version yet, so the bare base model answers. "
-                "`/understudy retrain` makes the first."
+                f"*{escape(domain.title)}* has no version yet, so the base model answers. "
+                "`/understudy retrain` trains the first."
             )
         ]
     lines = [
-        f"• *{a.name}*, {a.state}, made {ago(a.created_at)}: {escape(scores.sentence(a))}"
+        f"• *{a.name}*, {a.state}, created {ago(a.created_at)}: {escape(scores.sentence(a))}"
         + (f". {_because(a)}" if a.state == "rejected" else "")
         for a in found[:MOST_ADAPTERS]
     ]
     rest = len(found) - MOST_ADAPTERS
-    more = [context(f"and {rest} older: `understudy adapters list`")] if rest > 0 else []
+    hint = f"and {rest} older versions: `understudy adapters list` on the command line"
+    more = [context(hint)] if rest > 0 else []
     return [section(shorten("\n".join(lines), 3_000)), *more]
 
 
@@ -191,11 +194,11 @@ def _because(rejected: Adapter) -> str:
 
 
 def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -> list[Block]:
-    """Who may do what, and where each role comes from."""
+    """Who has which role, and where each role comes from."""
     lines = [f"• {_person(user)}: admin, from the settings" for user in settings.admins]
     lines += [f"• {_person(user)}: reviewer, from the settings" for user in settings.reviewers]
     lines += [
-        f"• {mention(g.person)}: {g.role}, given by {mention(g.granted_by)} {ago(g.granted_at)}"
+        f"• {mention(g.person)}: {g.role}, granted by {mention(g.granted_by)} {ago(g.granted_at)}"
         for g in grants
     ]
     if settings.workspace_admins:
@@ -205,11 +208,14 @@ def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -
     if settings.reviewer_group:
         lines.append(f"• the user group {settings.reviewer_group}: reviewer, from Slack")
     if not lines:
-        lines = [f"Nobody has a role. {own.how}"]
+        lines = [f"Nobody has a role yet. {own.how}"]
     shown = [section("\n".join(lines[:MOST_PEOPLE]))]
     if len(lines) > MOST_PEOPLE:
         shown.append(context(f"and {len(lines) - MOST_PEOPLE} more"))
-    about = "Everybody else asks and rates. Reviewers decide what is learned, admins do the rest."
+    about = (
+        "Everyone can ask questions and rate answers. Reviewers also decide which answers I learn. "
+        "Admins can do everything."
+    )
     return [*shown, context(about)]
 
 
@@ -219,75 +225,79 @@ def _person(user: str) -> str:
 
 def role_granted(user: str, role: str) -> list[Block]:
     kind = "an admin" if role == "admin" else "a reviewer"
-    return [section(f":white_check_mark: <@{user}> is {kind} from now on.")]
+    return [section(f":white_check_mark: <@{user}> is now {kind}.")]
 
 
 def role_revoked(user: str) -> list[Block]:
     return [
-        section(f":white_check_mark: The role that was given to <@{user}> is taken back."),
-        context("A role from the settings or from Slack stays: `/understudy roles`"),
+        section(f":white_check_mark: The role granted to <@{user}> is revoked."),
+        context("Roles from the settings or from Slack do not change: `/understudy roles`"),
     ]
 
 
 def before_promotion(
     adapter: Adapter, live: Adapter | None, running: Experiment | None
 ) -> list[Block]:
-    """What somebody should know before a version answers everybody."""
-    now = f"*{live.name}*" if live else "the bare base model"
+    """What an admin should know before a version answers everyone."""
+    now = f"*{live.name}*" if live else "the base model"
     lines = [
-        f"*{adapter.name}* will answer everybody from the next message on, instead of {now}.",
+        f"*{adapter.name}* will answer everyone from the next message on, instead of {now}.",
         f"{adapter.name}: {escape(scores.sentence(adapter))}.",
     ]
     if live is not None:
         lines.append(f"{live.name}: {escape(scores.sentence(live))}.")
     if running is not None:
-        lines.append("The comparison that is running ends with it.")
-    return [section("\n".join(lines)), context("`/understudy rollback` undoes it")]
+        lines.append("This ends the running comparison.")
+    return [section("\n".join(lines)), context("`/understudy rollback` undoes this")]
 
 
 def before_forgetting(user: str, found: ErasureReceipt) -> list[Block]:
-    """What would go."""
+    """What a deletion would delete."""
     lines = [
-        f"Everything that <@{user}> said to me and about my answers will be deleted: "
-        f"{found.messages} questions and answers, {found.judgements} judgements, "
-        f"{found.pairs} pairs that I learn from."
+        f"This deletes everything that <@{user}> said to me and about my answers: "
+        f"{found.messages} questions and answers, {found.judgements} ratings and comments, "
+        f"{found.pairs} training pairs."
     ]
     if found.adapters:
         names = ", ".join(found.adapters[:8])
-        lines.append(f"{names} learned from such pairs; retrain with `--full` to unlearn them.")
+        lines.append(
+            f"Versions trained on such pairs: {names}. "
+            "`/understudy retrain --full` trains one without them."
+        )
     if found.runs:
-        lines.append(f"Run {found.runs[0]} is learning from them, and is cancelled.")
+        lines.append(f"Run {found.runs[0]} is training on such pairs and will be cancelled.")
     return [section("\n".join(lines)), context("this can't be undone")]
 
 
 def forgetting(user: str, receipt: str) -> list[Block]:
     return [
         section(
-            f":white_check_mark: What I knew of <@{user}> is deleted. The audit log has it under "
-            f"receipt {receipt}, without a name."
+            f":white_check_mark: The data of <@{user}> is deleted. The audit log records this "
+            f"under receipt {receipt}, without a name."
         )
     ]
 
 
 def retired(adapter: Adapter) -> list[Block]:
-    back = f"`/understudy promote {adapter.name}` brings it back, until its files are removed."
-    return [section(f":wastebasket: *{adapter.name}* is discarded, and leaves the engines. {back}")]
+    back = f"`/understudy promote {adapter.name}` brings it back until its files are removed."
+    text = f":wastebasket: *{adapter.name}* is discarded, and the engines unload it."
+    return [section(f"{text} {back}")]
 
 
 def promoted(adapter: Adapter) -> list[Block]:
     return [
         section(
-            f":white_check_mark: *{adapter.name}* answers everybody from the next message on. "
-            "`/understudy rollback` undoes it."
+            f":white_check_mark: *{adapter.name}* answers everyone from the next message on. "
+            "`/understudy rollback` undoes this."
         )
     ]
 
 
 def rolled_back(domain: Domain, adapter: Adapter | None, undone: Adapter | None) -> list[Block]:
-    """What answers now, and how what was undone comes back."""
-    answering = f"*{adapter.name}*" if adapter else "the bare base model"
+    """The version that answers now, and how to restore the one that was rolled back."""
+    answering = f"*{adapter.name}*" if adapter else "the base model"
     said = f":leftwards_arrow_with_hook: {domain.name}: {answering} answers again"
     if undone is None or (adapter is not None and undone.id == adapter.id):
         return [section(f"{said}.")]
-    back = context(f"`/understudy promote {undone.name}` brings it back")
+    back = context(f"`/understudy promote {undone.name}` undoes this")
     return [section(f"{said}, instead of *{undone.name}*."), back]

@@ -1,5 +1,5 @@
-"""The message that follows a tuning run: how far it is, how the loss falls, what the gate said, and
-what can be done with the result."""
+"""The message that follows a tuning run: its progress, its loss, the gate's verdict, and buttons to
+compare, promote or discard the result."""
 
 import itertools
 import math
@@ -24,15 +24,15 @@ from data.adapters.registry import Adapter
 from data.runs.runs import LossPoint, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
-WAITING = "waiting for a worker"  # a queued run's phase while there is nothing to add
+WAITING = "waiting for a worker"  # phase of a queued run; the message need not repeat it
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 24
 MARK = {True: ":white_check_mark:", False: ":x:", None: ":heavy_minus_sign:"}
 
 
 @dataclass(frozen=True)
-class Followed:
-    """What the message is about."""
+class RunSnapshot:
+    """A run as it is now, with its loss curve, its result and the live version of its domain."""
 
     run: Run
     curve: Sequence[LossPoint] = ()
@@ -40,21 +40,21 @@ class Followed:
     live: Adapter | None = None
 
 
-def title(about: Followed) -> str:
+def title(about: RunSnapshot) -> str:
     run = about.run
     if run.state == "done" and about.result is not None and about.result.state == "rejected":
         return f"Retraining {run.domain}: the result was rejected"
     return {
-        "queued": f"Retraining {run.domain} waits for a worker",
+        "queued": f"Retraining {run.domain}: waiting for a worker",
         "running": f"Retraining {run.domain}",
-        "done": f"{run.domain} has learned",
-        "failed": f"Retraining {run.domain} failed",
-        "cancelled": f"Retraining {run.domain} was cancelled",
+        "done": f"Retraining {run.domain}: done",
+        "failed": f"Retraining {run.domain}: failed",
+        "cancelled": f"Retraining {run.domain}: cancelled",
     }[run.state]
 
 
-def shown(about: Followed) -> list[Block]:
-    """The message, in whatever state the run is."""
+def shown(about: RunSnapshot) -> list[Block]:
+    """The message for the current state of the run."""
     run = about.run
     blocks = [section(f"*{escape(title(about))}*")]
     if run.open:
@@ -69,18 +69,18 @@ def shown(about: Followed) -> list[Block]:
     if run.state == "done" and about.result is not None:
         blocks += _buttons(about.result, about.live)
     stop = f"; `/understudy cancel {run.id}` stops it" if run.open else ""
-    by = f"asked for by {mention(run.requested_by)}"
-    blocks.append(context(f"run {run.id}, {_how(run)}, {by}{stop}"))
+    by = f"requested by {mention(run.requested_by)}"
+    blocks.append(context(f"run {run.id}: {_how(run)}; {by}{stop}"))
     return blocks
 
 
 def _how(run: Run) -> str:
-    """What it learns from, and what it begins with."""
+    """What the run trains on, and what it starts from."""
     if run.learns == "preferences":
-        return "from thumbs, on from the live version"
+        return "trains on 👍 and 👎, from the live version"
     if run.kind == "full":
-        return "from all approved pairs, beginning with the bare base"
-    return "from the new approved pairs, on from the live version"
+        return "trains on all approved pairs, from the base model"
+    return "trains on new approved pairs, from the live version"
 
 
 def progress_bar(run: Run, width: int = 20) -> str:
@@ -91,7 +91,8 @@ def progress_bar(run: Run, width: int = 20) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
-    """`█▆▄▃▂▁`: how the values go, each character the mean of its share of them."""
+    """The trend of the values, as in `█▆▄▃▂▁`. Each character is the mean of an equal share of
+    them; values that are not finite are left out."""
     finite = [v for v in values if math.isfinite(v) and abs(v) < HUGE]
     if not finite:
         return ""
@@ -106,7 +107,7 @@ def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
 
 
 def _losses(curve: Sequence[LossPoint]) -> str:
-    """`loss █▅▃▂▁ 3.21 → 0.45`, a line each for training and validation."""
+    """`loss █▅▃▂▁ 3.21 → 0.45`, one line for training and one for validation."""
     lines = []
     for name, values in (
         ("loss", [p.loss for p in curve if p.loss is not None]),
@@ -120,7 +121,7 @@ def _losses(curve: Sequence[LossPoint]) -> str:
 def _progress(run: Run) -> str:
     if run.state == "queued":
         why = "" if run.phase == WAITING else f"{escape(run.phase)}\n"
-        return f"{why}It begins as soon as a worker is free."
+        return f"{why}Training starts as soon as a worker is free."
     figures = [f"step {run.step} of {run.total_steps}"] if run.total_steps else []
     if run.loss is not None:
         figures.append(f"loss {run.loss:.3f}")
@@ -130,7 +131,7 @@ def _progress(run: Run) -> str:
         figures.append(f"about {duration(run.eta_s)} left")
     bar = f"{progress_bar(run)}\n" if run.total_steps else ""
     stopping = " (stopping)" if run.cancel_requested else ""
-    return f"{bar}{escape(run.phase)}{stopping}: {', '.join(figures) or 'just begun'}"
+    return f"{bar}{escape(run.phase)}{stopping}: {', '.join(figures) or 'just started'}"
 
 
 def _outcome(run: Run, result: Adapter) -> str:
@@ -139,35 +140,36 @@ def _outcome(run: Run, result: Adapter) -> str:
         took = f" in {duration((run.finished_at - run.started_at) / 1_000_000)}"
     lines = [f"*{result.name}* is ready{took}."]
     if result.state == "rejected":
-        lines = [f"*{result.name}* was made{took}, and rejected: {sentence(result.state_reason)}"]
+        lines = [f"*{result.name}* was trained{took} and rejected: {sentence(result.state_reason)}"]
     lines.append(f"{escape(scores.sentence(result))}.")
     return "\n".join(lines)
 
 
 def _gate(result: Adapter) -> list[Block]:
-    """What was asked of the adapter before people may get it, rule by rule."""
+    """The gate's verdict on the adapter, rule by rule."""
     gate = result.scores.get("gate") or {}
     lines = [f"{MARK[r['passed']]} {escape(r['sentence'])}" for r in gate.get("rules") or []]
     if not lines:
         return []
-    verdict = "It passed the gate" if gate.get("passed") else "It did not pass the gate"
+    verdict = "Passed the quality gate" if gate.get("passed") else "Failed the quality gate"
     return [section(shorten("\n".join([f"*{verdict}*", *lines]), SECTION))]
 
 
 def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
-    """What can be done with it now; once it is live or out of service, the way back."""
+    """The buttons for a candidate. For any other state, a note that says what can be done."""
     if result.state == "live":
-        return [context(f"{result.name} is live. `/understudy rollback` undoes that.")]
+        return [context(f"{result.name} is live. `/understudy rollback` undoes this.")]
     if result.state == "retired":
         back = f"`/understudy promote {result.name}` brings it back"
         return [context(f"{result.name} is out of service. {back}.")]
     if result.state == "rejected":
-        goes_on = live.name if live is not None else "the bare base model"
+        answering = live.name if live is not None else "the base model"
         accept = f"`understudy adapters accept {result.name} --reason TEXT`"
         return [
             context(
-                f"Nobody gets {result.name}; {goes_on} goes on answering. Better pairs and another "
-                f"retrain are the usual way. To overrule the gate: {accept}, on a command line."
+                f"{result.name} answers nobody; {answering} keeps answering. The usual fix is to "
+                f"improve the pairs and retrain. To override the gate, run {accept} on the command "
+                "line."
             )
         ]
     if result.state != "candidate":
@@ -188,8 +190,8 @@ def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
             "value": f"promote {result.name}",
             "confirm": admin_forms.confirm(
                 "Promote?",
-                f"{result.name} will answer everybody from the next message on. "
-                "`/understudy rollback` undoes it.",
+                f"{result.name} will answer everyone from the next message on. "
+                "`/understudy rollback` undoes this.",
                 "Promote",
                 "Not yet",
             ),
@@ -202,8 +204,8 @@ def _buttons(result: Adapter, live: Adapter | None) -> list[Block]:
             "value": f"retire {result.name}",
             "confirm": admin_forms.confirm(
                 "Discard?",
-                f"{result.name} leaves the engines. `/understudy promote {result.name}` brings it "
-                "back, until its files are removed.",
+                f"The engines unload {result.name}. `/understudy promote {result.name}` brings it "
+                "back until its files are removed.",
                 "Discard",
             ),
         },

@@ -1,5 +1,7 @@
-"""Sentences of other rooms name commands of the command line. Here they are said as one gives them
-in Slack, and of those that Slack has not it is said where they are given."""
+"""Rewrites command-line commands in messages as Slack commands.
+
+Errors and alerts from other packages name commands of the command line. Those that Slack has too
+become `/understudy …`; a note explains where to run the others."""
 
 import re
 
@@ -17,11 +19,11 @@ IN_SLACK: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 # commands that every front end has, named without a front end
 ANYWHERE = (re.compile(r"`(roles(?: (?:add|remove)[^`]*)?)`"), r"`/understudy \1`")
-ELSEWHERE = "(`understudy …` is for whoever runs me, on a command line.)"
+ELSEWHERE = "(`understudy …` commands run on the command line of the machine that hosts me.)"
 
 
 def in_slack(text: str) -> str:
-    """What an error or an alert says, with the commands that there are in Slack."""
+    """The text of an error or alert, with Slack's commands where it has them."""
     for pattern, typed in (*IN_SLACK, ANYWHERE):
         text = pattern.sub(lambda m, t=typed: m.expand(t), text)  # type: ignore[misc]
     return f"{text} {ELSEWHERE}" if "`understudy " in text else text

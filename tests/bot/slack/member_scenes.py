@@ -91,7 +91,7 @@ def _feedback() -> list[Scene]:
               feedback_forms.correction(REPLY, "C1", "1.0", out)),
         _told("down-learn", "Sent with the tick", "", thanks(BETTER, "")),
         _told("down-keep", "Sent without the tick", "",
-              thanks(BETTER, "as you did not agree to that")),
+              thanks(BETTER, "because you did not tick the box")),
         _told("down-reason", "Sent with a reason alone", "", thanks("", "")),
         _shown("up", "👍", "offers to teach more", feedback_forms.teach_more(REPLY), private=True),
     ]  # fmt: skip

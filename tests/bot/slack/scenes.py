@@ -17,7 +17,7 @@ from bot.slack.commands import argument_forms, executor
 from bot.slack.handlers import admin_home
 from bot.slack.render import admin_forms, blocks, comparison_reports, reports, run_message
 from bot.slack.render.admin_forms import Origin
-from bot.slack.render.run_message import Followed
+from bot.slack.render.run_message import RunSnapshot
 from data import command_queue, domains
 from data.adapters import placements, registry
 from data.config.settings import Settings, SlackSettings
@@ -262,17 +262,18 @@ def _runs(db: Database) -> list[Scene]:
     rejected = replace(rejected, scores=candidate.scores | {"gate": about})
     queued = _run(state="queued", phase="waiting for a worker", step=0, total_steps=0, loss=None)
     done, failed = _run(state="done"), _run(state="failed", error="The disk is full.")
-    shown: list[tuple[str, str, str, Followed]] = [
-        ("run-queued", "`/understudy retrain`", "posted in the channel", Followed(queued)),
+    shown: list[tuple[str, str, str, RunSnapshot]] = [
+        ("run-queued", "`/understudy retrain`", "posted in the channel", RunSnapshot(queued)),
         ("run-running", "While it runs", "the same message, every few seconds",
-         Followed(_run(), CURVE[:30])),
+         RunSnapshot(_run(), CURVE[:30])),
         ("run-done", "At its end", "with a picture of the loss below it",
-         Followed(done, CURVE, candidate, live)),
-        ("run-rejected", "When the gate refuses it", "", Followed(done, CURVE, rejected, live)),
-        ("run-live", "Once it was promoted", "", Followed(done, CURVE, promoted, promoted)),
-        ("run-retired", "Once it was discarded", "", Followed(done, CURVE, retired, live)),
-        ("run-failed", "When it fails", "", Followed(failed, CURVE[:12])),
-        ("run-cancelled", "When it is cancelled", "", Followed(_run(state="cancelled"), CURVE[:5])),
+         RunSnapshot(done, CURVE, candidate, live)),
+        ("run-rejected", "When the gate refuses it", "", RunSnapshot(done, CURVE, rejected, live)),
+        ("run-live", "Once it was promoted", "", RunSnapshot(done, CURVE, promoted, promoted)),
+        ("run-retired", "Once it was discarded", "", RunSnapshot(done, CURVE, retired, live)),
+        ("run-failed", "When it fails", "", RunSnapshot(failed, CURVE[:12])),
+        ("run-cancelled", "When it is cancelled", "",
+         RunSnapshot(_run(state="cancelled"), CURVE[:5])),
     ]  # fmt: skip
     drawn = [(n, title, said, run_message.shown(about)) for n, title, said, about in shown]
     return [Scene(n, title, said, message(b), _asks(b)) for n, title, said, b in drawn]

@@ -112,7 +112,7 @@ async def test_a_defect_of_ours_in_every_place_that_has_words(
         bot.slack.submit(MEMBER, taught, question="whispered question", answer="whispered too"),
         bot.slack.command(MEMBER, "C1", f"ask {QUESTION}"),
         bot.slack.say(MEMBER, "C1", f"{MENTION} {QUESTION}"),
-        bot.slack.press(MEMBER, answer, blocks.AGAIN),
+        bot.slack.press(MEMBER, answer, blocks.REGENERATE),
         bot.slack.thumb(MEMBER, answer, up=True),
         bot.slack.react(MEMBER, answer, "+1"),
     )

@@ -41,7 +41,7 @@ async def choose(bot: Bot, text: str, times: int = 1, **chosen: str | bool) -> s
 async def test_a_version_is_chosen_and_promoted_once_it_is_confirmed(bot: Bot) -> None:
     with_adapters(bot, 3)
     await choose(bot, "promote", version="helpdesk@2")
-    assert "*helpdesk@2* will answer everybody" in said_in(form(bot))
+    assert "*helpdesk@2* will answer everyone" in said_in(form(bot))
     assert live_version(bot) == 1
     await confirm(bot, ADMIN, times=2)
     assert live_version(bot) == 2
@@ -55,12 +55,12 @@ async def test_what_was_rejected_meanwhile_is_said_in_the_form(bot: Bot) -> None
     bot.write(lambda db: db.execute(sql))
     ack = await bot.slack.submit(ADMIN, form(bot))
     assert "was rejected: It forgot." in ack.payload["errors"]["version"]
-    assert "is for whoever runs me, on a command line" in ack.payload["errors"]["version"]
+    assert "run on the command line of the machine" in ack.payload["errors"]["version"]
 
 
 async def test_somebody_is_chosen_and_forgotten_once_it_is_confirmed(bot: Bot) -> None:
     await choose(bot, "forget", person=MEMBER)
-    assert f"Everything that <@{MEMBER}> said" in said_in(form(bot))
+    assert f"This deletes everything that <@{MEMBER}> said" in said_in(form(bot))
     assert bot.rows("SELECT 1 FROM audit") == []
     await confirm(bot, ADMIN)
     assert "is deleted" in bot.slack.told(ADMIN)
@@ -83,13 +83,13 @@ async def test_somebody_is_shown_a_side_that_was_chosen(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "ab start 1 2")
     told = await choose(bot, "ab tester", 2, person=MEMBER, b="B")
-    assert f"<@{MEMBER}> is answered by B (helpdesk@2)" in told
+    assert f"<@{MEMBER}> now gets answers from B (helpdesk@2)" in told
 
 
 async def test_a_policy_is_chosen_beginning_with_the_present_one(bot: Bot) -> None:
     await choose(bot, "policy set", 2, policy="auto")
     assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
-    assert "the policy *auto*" in await choose(bot, "policy set")
+    assert "policy of *the help desk* is *auto*" in await choose(bot, "policy set")
 
 
 async def test_a_candidate_is_chosen_and_discarded(bot: Bot) -> None:
@@ -128,7 +128,7 @@ async def test_what_takes_longer_than_slack_waits_can_be_sent_again(
 
 async def test_a_role_is_chosen_and_taken_back(bot: Bot) -> None:
     told = await choose(bot, "roles add", 2, person=MEMBER, role="admin")
-    assert f"<@{MEMBER}> is an admin" in told
+    assert f"<@{MEMBER}> is now an admin" in told
     await choose(bot, "roles remove", 2, person=MEMBER)
     assert roles.list_grants(bot.store.db) == []
     assert len(bot.rows("SELECT 1 FROM audit")) == 2
@@ -163,10 +163,10 @@ async def test_what_was_not_said_of_is_chosen_from_the_menu(bot: Bot) -> None:
 @pytest.mark.parametrize(
     ("label", "sentence"),
     [
-        ("More get B", "No comparison is running in helpdesk"),
-        ("Comparison", "has had no comparison yet"),
+        ("Increase B's share", "No comparison is running in helpdesk"),
+        ("Results", "has had no comparison yet"),
         ("Stop the comparison", "No comparison is running in helpdesk"),
-        ("Stop a run", "No run is queued or at work"),
+        ("Cancel a run", "No run is queued or at work"),
     ],
 )
 async def test_what_cannot_be_done_from_the_menu_is_said_in_it(
@@ -189,7 +189,7 @@ async def test_what_is_chosen_from_the_menu_is_of_the_domain_that_it_shows(bot: 
     option = {"text": {"type": "plain_text", "text": "the law (legal)"}, "value": "legal"}
     await bot.slack.press_in(ADMIN, form(bot), "menu_domain", selected_option=option)
     await bot.settled()
-    await bot.slack.press_in(ADMIN, form(bot), "Show a side")
+    await bot.slack.press_in(ADMIN, form(bot), "Add a tester")
     await bot.settled()
     assert "B: legal@2" in said_in(form(bot))
 
@@ -203,7 +203,7 @@ async def test_the_menu_offers_every_command_that_its_reader_may_give(bot: Bot) 
     typed = {type(grammar.parse(text)) for text in TYPED}
     assert typed <= offered
     assert set(grammar.Choose.__dataclass_fields__["what"].type.__args__) <= offered
-    assert "Ask me something" in said_in(form(bot))
+    assert "Ask a question" in said_in(form(bot))
     assert len(labels(form(bot))) == len(set(labels(form(bot))))
 
 

@@ -56,8 +56,8 @@ async def test_it_is_told_once_a_day_however_often_the_bot_starts(bot: Bot) -> N
     await settle(bot, digest_channel="C2")
     assert await told(bot) == [message]
     assert message.channel == "C2"
-    assert "3 suggested answers wait for review" in message.notes
-    assert "*the help desk*: 3 pairs, the oldest from" in message.notes
+    assert "Suggested answers to review: 3" in message.notes
+    assert "*the help desk*: 3 pairs, the oldest suggested" in message.notes
     assert len(await told(bot, MORNING.replace(day=4))) == 2
 
 
@@ -101,5 +101,5 @@ async def test_a_digest_that_slack_did_not_take_is_told_later(bot: Bot) -> None:
     bot.write(lambda db: pairs.add(db, bot.domain, [draft], source="correction"))
     bot.slack.faults["chat.postMessage"] += ["lost after"]
     (message,) = await told(bot)
-    assert "wait for review" in message.notes
+    assert "Suggested answers to review: 1" in message.notes
     assert bot.rows("SELECT 1 FROM deeds WHERE state <> 'told'") == []

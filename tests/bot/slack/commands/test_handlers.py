@@ -78,8 +78,8 @@ async def test_ask_answers_only_its_caller_with_thumbs(bot: Bot) -> None:
 async def test_status_says_what_answers_and_what_runs(bot: Bot) -> None:
     with_adapters(bot)
     told = await command(bot, MEMBER, "status")
-    assert "helpdesk@1 answers" in told
-    assert "engine fake ready" in told
+    assert "answered by helpdesk@1" in told
+    assert "engine fake: ready" in told
 
 
 async def test_promote_asks_first_and_rollback_undoes_it(bot: Bot) -> None:
@@ -90,10 +90,10 @@ async def test_promote_asks_first_and_rollback_undoes_it(bot: Bot) -> None:
     assert live_version(bot) == 1
     await confirm(bot, ADMIN, times=2)
     assert live_version(bot) == 2
-    assert "helpdesk@2* answers everybody" in bot.slack.told(ADMIN)
+    assert "helpdesk@2* answers everyone" in bot.slack.told(ADMIN)
     told = await command(bot, ADMIN, "rollback helpdesk")
     assert "*helpdesk@1* answers again, instead of *helpdesk@2*" in told
-    assert "`/understudy promote helpdesk@2` brings it back" in told
+    assert "`/understudy promote helpdesk@2` undoes this" in told
     assert live_version(bot) == 1
     done = bot.rows("SELECT actor, action FROM audit WHERE actor <> 'test' ORDER BY id")
     assert [d["action"] for d in done] == ["promote", "rollback"]
@@ -177,7 +177,7 @@ async def test_a_comparison_grows_and_shows_testers_without_counting_them(bot: B
     assert "A share only grows" in told
     assert "`/understudy ab stop helpdesk`" in told
     told = await command(bot, ADMIN, f"ab tester <@{MEMBER}> b")
-    assert f"<@{MEMBER}> is answered by B (helpdesk@2)" in told
+    assert f"<@{MEMBER}> now gets answers from B (helpdesk@2)" in told
     assert "There is no variant 'C'" in await command(bot, ADMIN, f"ab tester <@{MEMBER}> C")
     bot.says("Because.")
     question = await bot.slack.say(MEMBER, f"D{MEMBER}", "Why?")
@@ -187,9 +187,9 @@ async def test_a_comparison_grows_and_shows_testers_without_counting_them(bot: B
 
 
 async def test_the_policy_of_a_domain_is_shown_and_changed(bot: Bot) -> None:
-    assert "have the policy *advise*" in await command(bot, REVIEWER, "policy")
+    assert "policy of *the help desk* is *advise*" in await command(bot, REVIEWER, "policy")
     assert "Only admins" in await command(bot, REVIEWER, "policy auto")
-    assert "have the policy *auto*: a better one goes live" in await command(
+    assert "policy of *the help desk* is *auto*: better candidates go live" in await command(
         bot, ADMIN, "policy auto helpdesk"
     )
     assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
@@ -198,7 +198,7 @@ async def test_the_policy_of_a_domain_is_shown_and_changed(bot: Bot) -> None:
 async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "ab start 1 2")
-    assert "Nothing has been decided yet" in await command(bot, REVIEWER, "ab decisions")
+    assert "No decision yet" in await command(bot, REVIEWER, "ab decisions")
     running = experiments.running(bot.store.db, bot.domain.id)
     assert running is not None
     running = bot.write(lambda db: given.same_sides(db, running))
@@ -208,13 +208,13 @@ async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
     made = bot.write(lambda db: decider.apply_verdict(db, found))
     told = await command(bot, REVIEWER, "ab decisions")
     assert f"decision {made.id}, " in told
-    assert f"under the policy advise: *advise*. {made.sentence}" in told
+    assert f"policy advise: *advise*. {made.sentence}" in told
     told = await command(bot, REVIEWER, f"ab explain {made.id}")
-    assert "It comes to the same, in every number" in told
+    assert "The recalculated decision matches in every number" in told
     sql = "UPDATE decisions SET state = 'worse'"
     bot.write(lambda db: db.execute(sql))
     told = await command(bot, REVIEWER, f"ab explain {made.id}")
-    assert "It does not come to the same; what differs: decision." in told
+    assert "The recalculated decision differs in: decision." in told
 
 
 async def test_a_run_is_cancelled(bot: Bot) -> None:
@@ -258,7 +258,7 @@ async def test_what_cannot_be_promoted_is_said_before_it_is_asked(bot: Bot) -> N
     told = await command(bot, ADMIN, "promote 2")
     assert "was rejected: It forgot." in told
     assert "adapters accept helpdesk@2 --reason TEXT` (" not in told
-    assert "is for whoever runs me, on a command line" in told
+    assert "run on the command line of the machine that hosts me" in told
     assert bot.slack.views == []
 
 
@@ -274,9 +274,7 @@ async def test_subjects_and_versions_are_listed(bot: Bot) -> None:
     told = await command(bot, MEMBER, "adapters")
     assert "helpdesk@2*, candidate" in told
     assert "helpdesk@1*, live" in told
-    assert "the help desk* (`helpdesk`), which answers here" in await command(
-        bot, MEMBER, "domains"
-    )
+    assert "the help desk* (`helpdesk`), used here" in await command(bot, MEMBER, "domains")
 
 
 async def test_a_dry_run_says_what_a_retrain_would_do_and_does_nothing(bot: Bot) -> None:
@@ -326,7 +324,7 @@ async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bo
     await bot.slack.until(lambda: bot.rows(untold) == [], "both to be told")
     assert registry.get(bot.store.db, "helpdesk@2").state == "candidate"
     assert "2 h ago you asked for `retire 2`" in bot.slack.told(ADMIN)
-    assert "is a reviewer" in bot.slack.told(ADMIN)
+    assert "is now a reviewer" in bot.slack.told(ADMIN)
 
 
 # -- the form that `/understudy` opens -----------------------------------------------------------
@@ -339,8 +337,8 @@ def labels(view: Json) -> list[str]:
 
 async def test_nothing_typed_opens_a_form_with_what_the_role_may(bot: Bot) -> None:
     await command(bot, MEMBER, "")
-    assert labels(form(bot)) == ["Status", "Versions", "Domains", "Who may do what"]
-    assert "the bare base model answers" in said_in(form(bot))
+    assert labels(form(bot)) == ["Status", "Versions", "Domains", "Roles"]
+    assert "answered by the base model" in said_in(form(bot))
     await command(bot, REVIEWER, "")
     assert "Review" in labels(form(bot))
     assert "Retrain" not in labels(form(bot))
@@ -365,7 +363,7 @@ async def test_a_retrain_from_the_form_is_followed_in_the_channel(bot: Bot) -> N
     await bot.settled()
     (message,) = bot.slack.from_bot()
     assert (message.channel, len(runs.watchers(bot.store.db))) == ("C2", 1)
-    assert "I follow it in <#C2>" in said_in(form(bot))
+    assert "I post its progress in <#C2>" in said_in(form(bot))
 
 
 async def test_a_retrain_asked_for_in_direct_messages_is_followed_there(bot: Bot) -> None:
@@ -375,7 +373,7 @@ async def test_a_retrain_asked_for_in_direct_messages_is_followed_there(bot: Bot
     await bot.slack.press_in(ADMIN, form(bot), "Retrain")
     await bot.settled()
     assert [message.channel for message in bot.slack.from_bot()] == ["DU1"]
-    assert "I follow it in our direct messages" in said_in(form(bot))
+    assert "I post its progress in our direct messages" in said_in(form(bot))
 
 
 async def test_a_question_in_the_form_is_answered_privately(bot: Bot) -> None:

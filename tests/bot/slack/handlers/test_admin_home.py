@@ -98,7 +98,7 @@ async def test_it_shows_the_week_and_the_answers_that_were_liked_least(bot: Bot)
 async def test_it_shows_alerts_and_engines(bot: Bot) -> None:
     shown = await home(bot, ADMIN)
     assert "Nothing needs looking at" in shown
-    assert "engine fake ready" in shown
+    assert "engine fake: ready" in shown
     with_adapters(bot)
     bot.write(lambda db: db.execute("DELETE FROM placements"))
     bot.write(lambda db: db.execute("UPDATE adapters SET live_at = live_at - 3600000000"))
@@ -109,7 +109,7 @@ async def test_it_shows_alerts_and_engines(bot: Bot) -> None:
     for alert in found:
         assert f":warning: {sentence(alert.text)}" in shown
     assert "Nothing needs looking at" not in shown
-    assert "engine fake fell silent" in shown
+    assert "engine fake: not responding" in shown
 
 
 async def test_its_buttons_do_what_they_say(bot: Bot) -> None:
@@ -120,7 +120,7 @@ async def test_its_buttons_do_what_they_say(bot: Bot) -> None:
     assert "Question 1?" in str(bot.slack.views[-1])
     await bot.slack.press_home(REVIEWER, "command:runs:Runs")
     await bot.settled()
-    assert "Nothing has been tuned yet" in bot.slack.from_bot()[-1].notes
+    assert "There are no runs yet" in bot.slack.from_bot()[-1].notes
     assert bot.slack.from_bot()[-1].channel == f"D{REVIEWER}"
 
 

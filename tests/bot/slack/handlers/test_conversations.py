@@ -165,7 +165,7 @@ async def test_names_and_links_reach_the_engine_as_words(bot: Bot) -> None:
     asked = bot.engine.asked[0]["messages"][-1]["content"]
     assert (
         asked
-        == "ask @Alan !channel Turing or @somebody at the wiki (https://x.example/a) & #general"
+        == "ask @Alan !channel Turing or @someone at the wiki (https://x.example/a) & #general"
     )
 
 

@@ -86,7 +86,7 @@ async def test_a_correction_becomes_a_pending_pair(bot: Bot, answer: Message) ->
     assert (pair.prompt, pair.response) == ("Where is it?", "In the attic.")
     assert (pair.status, pair.author, pair.source) == ("pending", WHO, "correction")
     assert bot.row("SELECT text FROM feedback WHERE kind = 'reason'")["text"] == "moved"
-    assert "waits for a reviewer" in bot.slack.told(MEMBER)
+    assert "is waiting for review" in bot.slack.told(MEMBER)
     assert thumbs(bot) == [(WHO, 0.0)]
 
 
@@ -96,7 +96,7 @@ async def test_without_consent_nothing_is_learned(bot: Bot, answer: Message) -> 
     await bot.settled()
     assert pairs.list_pairs(bot.store.db, bot.domain) == []
     assert bot.row("SELECT text FROM feedback WHERE kind = 'correction'")["text"]
-    assert "nothing is learned from it, as you did not agree" in bot.slack.told(MEMBER)
+    assert "will not learn from it because you did not tick the box" in bot.slack.told(MEMBER)
 
 
 async def test_the_form_shows_what_was_said_before_and_can_change_it(
@@ -127,7 +127,7 @@ async def test_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message)
     assert "learn" not in [b.get("block_id") for b in view["blocks"]]
     await bot.slack.submit(MEMBER, view, better="In the attic.")
     await bot.settled()
-    assert "as you have opted out of learning" in bot.slack.told(MEMBER)
+    assert "because you have opted out of learning" in bot.slack.told(MEMBER)
     await bot.slack.thumb(MEMBER, answer, up=True)
     await bot.settled()
     assert "another question" not in bot.slack.told(MEMBER), "nor to teach"
@@ -157,7 +157,7 @@ async def test_an_answer_that_only_one_person_saw_is_judged_like_any_other(bot: 
         "pending",
     )
     assert bot.slack.from_bot() == [], "nobody else sees a word of it"
-    assert "waits for a reviewer" in bot.slack.told(MEMBER)
+    assert "is waiting for review" in bot.slack.told(MEMBER)
 
 
 async def test_a_reason_alone_is_noted(bot: Bot, answer: Message) -> None:

@@ -63,7 +63,7 @@ async def test_regenerate_gives_a_fresh_answer_below(bot: Bot, channel: str) -> 
     bot.says("The first answer.")
     question, first = await asked(bot, channel)
     bot.says("The second answer.")
-    second = await press(bot, first, blocks.AGAIN)
+    second = await press(bot, first, blocks.REGENERATE)
     assert bot.slack.in_thread(channel, question.ts) == [first, second]
     assert (first.words, second.words) == ("The first answer.", "The second answer.")
     before, after = replies(bot)
@@ -79,7 +79,7 @@ async def test_the_same_is_asked_again_with_some_chance_and_without_the_first_an
     second_question = await bot.slack.say(MEMBER, "DU2", "Second?", thread_ts=question.ts)
     second = await bot.slack.answer_to(second_question, count=2)
     await bot.settled()
-    await press(bot, second, blocks.AGAIN, count=3)
+    await press(bot, second, blocks.REGENERATE, count=3)
     before, anew = bot.engine.asked[1:]
     assert anew["messages"] == before["messages"]
     assert (before["temperature"], anew["temperature"]) == (0.0, 0.8)
@@ -89,9 +89,9 @@ async def test_later_questions_know_the_fresh_answer_instead_of_the_first(bot: B
     bot.says("Old.")
     question, first = await asked(bot)
     bot.says("Newer.")
-    second = await press(bot, first, blocks.AGAIN)
+    second = await press(bot, first, blocks.REGENERATE)
     bot.says("Newest.")
-    await press(bot, second, blocks.AGAIN, count=3)
+    await press(bot, second, blocks.REGENERATE, count=3)
     third = await bot.slack.say(MEMBER, "DU2", "And then?", thread_ts=question.ts)
     await bot.slack.answer_to(third, count=4)
     said = [m["content"] for m in bot.engine.asked[-1]["messages"]]
@@ -100,8 +100,8 @@ async def test_later_questions_know_the_fresh_answer_instead_of_the_first(bot: B
 
 async def test_each_answer_is_written_anew_once_however_often_one_presses(bot: Bot) -> None:
     question, first = await asked(bot)
-    await press(bot, first, blocks.AGAIN, times=3)
-    await bot.slack.press(MEMBER, first, blocks.AGAIN)
+    await press(bot, first, blocks.REGENERATE, times=3)
+    await bot.slack.press(MEMBER, first, blocks.REGENERATE)
     await bot.slack.until(lambda: "asked for already" in bot.slack.told(MEMBER), "a word")
     await bot.settled()
     assert len(bot.slack.in_thread("DU2", question.ts)) == 2
@@ -110,7 +110,7 @@ async def test_each_answer_is_written_anew_once_however_often_one_presses(bot: B
 
 async def test_the_fresh_answer_has_thumbs_of_its_own(bot: Bot) -> None:
     _, first = await asked(bot)
-    second = await press(bot, first, blocks.AGAIN)
+    second = await press(bot, first, blocks.REGENERATE)
     await bot.slack.thumb(MEMBER, second, up=True)
     await bot.settled()
     assert bot.row("SELECT reply_id FROM feedback")["reply_id"] == replies(bot)[1]["id"]
@@ -122,7 +122,7 @@ async def test_a_fresh_answer_is_taken_up_after_a_restart(
     monkeypatch.setattr("bot.slack.app.GRACE_S", 0.1)
     question, first = await asked(bot)
     bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
-    await bot.slack.press(MEMBER, first, blocks.AGAIN)
+    await bot.slack.press(MEMBER, first, blocks.REGENERATE)
     await bot.slack.until(
         lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> '' AND again_of <> ''"), "it"
     )
@@ -138,7 +138,7 @@ async def test_a_fresh_answer_is_taken_up_after_a_restart(
 async def test_deleting_the_question_stops_the_fresh_answer(bot: Bot) -> None:
     question, first = await asked(bot)
     bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
-    await bot.slack.press(MEMBER, first, blocks.AGAIN)
+    await bot.slack.press(MEMBER, first, blocks.REGENERATE)
     await bot.slack.until(
         lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> '' AND again_of <> ''"), "it"
     )
@@ -153,7 +153,7 @@ async def test_deleting_the_question_stops_the_fresh_answer(bot: Bot) -> None:
 async def test_a_whole_answer_offers_nothing_to_continue(bot: Bot) -> None:
     _, answer = await asked(bot)
     assert answer.elements(blocks.CONTINUE) == []
-    assert len(answer.elements(blocks.AGAIN)) == 1
+    assert len(answer.elements(blocks.REGENERATE)) == 1
 
 
 @pytest.mark.parametrize("lengths", [(20,), (21,), (8, 20, 33)])
@@ -256,10 +256,10 @@ async def test_an_answer_that_was_written_anew_and_cut_goes_on_with_itself(bot: 
     bot.says("The first.")
     question, first = await asked(bot)
     bot.engine.say = cut_after(WHOLE, 20)
-    second = await press(bot, first, blocks.AGAIN)
+    second = await press(bot, first, blocks.REGENERATE)
     third = await press(bot, second, blocks.CONTINUE, count=3)
     assert second.words + third.words == WHOLE
-    assert third.elements(blocks.AGAIN) == []
+    assert third.elements(blocks.REGENERATE) == []
     bot.says("Yes.")
     follow_up = await bot.slack.say(MEMBER, "DU2", "Really?", thread_ts=question.ts)
     await bot.slack.answer_to(follow_up, count=4)
@@ -269,9 +269,9 @@ async def test_an_answer_that_was_written_anew_and_cut_goes_on_with_itself(bot: 
 # -- both ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("button", [blocks.AGAIN, blocks.CONTINUE])
+@pytest.mark.parametrize("button", [blocks.REGENERATE, blocks.CONTINUE])
 async def test_what_only_one_person_saw_stays_with_them(bot: Bot, button: str) -> None:
-    bot.engine.say = cut_after(WHOLE, 20, *([20] if button == blocks.AGAIN else []))
+    bot.engine.say = cut_after(WHOLE, 20, *([20] if button == blocks.REGENERATE else []))
     await bot.slack.command(MEMBER, "C1", "ask How?")
     await bot.settled()
     private = bot.slack.responses[-1]
@@ -280,14 +280,14 @@ async def test_what_only_one_person_saw_stays_with_them(bot: Bot, button: str) -
     await bot.settled()
     assert bot.slack.from_bot() == []
     found = Message("", "", "", blocks=bot.slack.responses[-1]["blocks"])
-    assert found.words == (WHOLE[:20] if button == blocks.AGAIN else WHOLE[20:])
+    assert found.words == (WHOLE[:20] if button == blocks.REGENERATE else WHOLE[20:])
 
 
 async def test_a_button_works_only_where_its_answer_is(bot: Bot) -> None:
     await asked(bot, "C1")
     reply_id = replies(bot)[0]["id"]
     elsewhere = bot.slack.add(Message("C2", bot.slack.next_ts(), BOT_USER))
-    await bot.slack.click(ADMIN, elsewhere, blocks.AGAIN, reply_id)
+    await bot.slack.click(ADMIN, elsewhere, blocks.REGENERATE, reply_id)
     await bot.slack.until(lambda: "another channel" in bot.slack.told(ADMIN), "a word")
     await bot.settled()
     assert len(replies(bot)) == 1
@@ -296,6 +296,6 @@ async def test_a_button_works_only_where_its_answer_is(bot: Bot) -> None:
 async def test_an_answer_that_is_forgotten_is_said_in_words(bot: Bot) -> None:
     _, answer = await asked(bot)
     bot.write(lambda db: db.execute("DELETE FROM conversations"))
-    await bot.slack.press(MEMBER, answer, blocks.AGAIN)
+    await bot.slack.press(MEMBER, answer, blocks.REGENERATE)
     await bot.slack.until(lambda: "There is no reply" in bot.slack.told(MEMBER), "a word")
     await bot.settled()

@@ -42,7 +42,7 @@ async def test_pairs_are_approved_one_after_the_other(bot: Bot) -> None:
     assert "Pair 1 is approved" in said_in(view)
     assert "Question 2?" in said_in(view)
     await press(bot, REVIEWER, view, "Approve")
-    assert "Nothing waits for you" in said_in(view)
+    assert "There is nothing left for you to review" in said_in(view)
     assert [pair(bot, n).status for n in (1, 2)] == ["approved"] * 2
     done = bot.rows("SELECT actor, subject FROM audit WHERE action = 'review' ORDER BY id")
     assert [d["subject"] for d in done] == ["pair 1", "pair 2"]
@@ -53,7 +53,7 @@ async def test_a_pair_is_rejected_with_a_reason_for_its_author(bot: Bot) -> None
     pending(bot)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Reject")
-    assert "Who suggested it reads this" in said_in(view)
+    assert "The author sees this" in said_in(view)
     await bot.slack.submit(REVIEWER, view, reason="It is out of date.")
     assert "Pair 1 is rejected" in said_in(view)
     assert "Question 2?" in said_in(view)
@@ -99,7 +99,7 @@ async def test_a_pair_that_is_too_long_for_one_input_is_edited_in_several(bot: B
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
     found = [b["label"]["text"] for b in view["blocks"]]
-    assert found == ["Asked", "Answer, part 1 of 2", "Answer, part 2 of 2"]
+    assert found == ["Question", "Answer, part 1 of 2", "Answer, part 2 of 2"]
     ack = await bot.slack.submit(REVIEWER, view, response0="", response1="")
     assert "the response is empty" in ack.payload["errors"]["response1"]
     await bot.slack.submit(REVIEWER, view, response1="A better end.")
@@ -122,7 +122,7 @@ async def test_a_long_pair_that_is_not_changed_is_approved_as_it_is(bot: Bot) ->
 async def test_any_pair_is_a_valid_form(bot: Bot, text: str) -> None:
     bot.write(lambda db: pairs.add(db, bot.domain, [Draft(text, text)], source="import"))
     view = await review(bot)
-    assert "Asked" in said_in(view)
+    assert "Question" in said_in(view)
     await press(bot, REVIEWER, view, "Edit")
     assert "Answer, part 1 of" in said_in(view)
     await press(bot, REVIEWER, await review(bot), "Reject")
@@ -175,7 +175,7 @@ async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:
 async def test_a_lease_that_ran_out_lets_others_go_on(bot: Bot) -> None:
     pending(bot, 1)
     first = await review(bot, REVIEWER)
-    assert "Others are looking at the rest" in said_in(await review(bot, ADMIN))
+    assert "Other reviewers have the remaining pairs open" in said_in(await review(bot, ADMIN))
     bot.write(lambda db: db.execute("UPDATE review_leases SET until = 1"))
     second = await review(bot, ADMIN)
     assert "Question 1?" in said_in(second)
@@ -218,7 +218,7 @@ async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) 
         bot.write(lambda db: review_queue.hold(db, 1, f"slack:T1/{ADMIN}"))
     ack = await bot.slack.submit(REVIEWER, view, response="Written for an hour.")
     said = ack.payload["errors"]["response"]
-    assert ("rejected, by somebody else" if decided else "somebody else is looking") in said
+    assert ("rejected, by someone else" if decided else "Someone else is looking") in said
     assert "what you wrote stands here" in said
     assert len(pairs.list_pairs(bot.store.db, bot.domain)) == 2
 
@@ -250,5 +250,5 @@ async def test_review_can_be_kept_to_one_domain(bot: Bot) -> None:
     await command(bot, REVIEWER, "review legal")
     assert "May I?" in said_in(form(bot))
     await press(bot, REVIEWER, form(bot), "Approve")
-    assert "Nothing waits for you" in said_in(form(bot))
+    assert "There is nothing left for you to review" in said_in(form(bot))
     assert pair(bot, 1).status == "pending"

@@ -52,7 +52,7 @@ def finish(bot: Bot, run: Run, **more: object) -> Adapter:
 
 async def test_it_follows_the_run_to_its_end(bot: Bot) -> None:
     message = await retrained(bot)
-    assert "waits for a worker" in message.notes
+    assert "waiting for a worker" in message.notes
     assert "`/understudy cancel 1` stops it" in message.notes
     run = claim(bot)
     step(bot, run, 15, 2.5)
@@ -129,7 +129,7 @@ async def test_an_admin_promotes_with_the_button(bot: Bot) -> None:
     await bot.settled()
     assert registry.by_id(bot.store.db, made.id).state == "live"
     (said,) = bot.slack.in_thread("C1", message.ts)
-    assert "helpdesk@1* answers everybody" in said.notes
+    assert "helpdesk@1* answers everyone" in said.notes
     assert f"<@{ADMIN}>" in said.notes
 
 
@@ -195,7 +195,7 @@ async def test_an_overruled_rejection_brings_the_buttons(bot: Bot) -> None:
     message = await retrained(bot)
     made = finish(bot, claim(bot), state="rejected", state_reason="It forgot too much.")
     await bot.slack.until(lambda: "result was rejected" in message.notes, "the reason")
-    assert "Nobody gets helpdesk@1; the bare base model goes on answering" in message.notes
+    assert "helpdesk@1 answers nobody; the base model keeps answering" in message.notes
     bot.write(lambda db: registry.accept(db, made, "cli", "It will do."))
     await bot.slack.until(lambda: message.elements("command:promote"), "the buttons")
 

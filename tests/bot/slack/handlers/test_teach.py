@@ -267,4 +267,4 @@ def test_every_form_is_one_that_slack_takes(length: int, turns: int) -> None:
     assert len(begun.turns) % 2 == 0 or turns == 1
     view = teach.form(begun, teach.Filled(text, text, said, teach.LEFT_OUT))
     assert rules.view(view) == []
-    assert len(text) <= form_fields.MOST or filled(view) == {"question": "", "answer": ""}
+    assert len(text) <= form_fields.MAX_LENGTH or filled(view) == {"question": "", "answer": ""}

@@ -1,4 +1,4 @@
-"""Blocks keep Slack's limits, whatever goes into them, and lose no text."""
+"""Blocks stay within Slack's limits for any text, and lose none of it."""
 
 from typing import Any
 
@@ -27,13 +27,13 @@ def test_a_long_answer_is_several_valid_messages() -> None:
     assert [rules.blocks(m) for m in messages] == [[]] * 9
 
 
-def test_text_from_outside_mentions_nobody() -> None:
+def test_untrusted_text_cannot_mention_anyone() -> None:
     assert blocks.sentence("<!channel> & <@U1> <@evil|x>") == (
         "&lt;!channel&gt; &amp; <@U1> &lt;@evil|x&gt;"
     )
 
 
-def test_slacks_own_library_takes_every_block() -> None:
+def test_the_slack_sdk_parses_every_block() -> None:
     everything = [
         *blocks.answers("text", blocks.below_answer("chatcmpl-1", "note", cut=True))[0],
         *feedback_forms.correction("chatcmpl-1", "C1", "1.2", EarlierFeedback())["blocks"],
@@ -67,11 +67,11 @@ def test_the_form_is_a_valid_view() -> None:
         (259_200, "3 days"),
     ],
 )
-def test_durations_read_well(seconds: float, words: str) -> None:
+def test_duration_uses_the_largest_fitting_unit(seconds: float, words: str) -> None:
     assert blocks.duration(seconds) == words
 
 
-def test_what_has_just_been_is_now() -> None:
+def test_ago_says_just_now_below_ten_seconds() -> None:
     assert [blocks.ago(now_us() - s * 1_000_000) for s in (-5, 0, 9, 11)] == [
         *["just now"] * 3,
         "11 s ago",

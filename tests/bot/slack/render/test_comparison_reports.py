@@ -1,4 +1,4 @@
-"""What Slack says of comparisons, where there is much to say or nothing."""
+"""Comparison reports with many decisions and with none."""
 
 from dataclasses import replace
 
@@ -15,15 +15,17 @@ def decision(number: int) -> Decision:
     return Decision(number, 1, number, "advise", "collecting", "", "hold", LONG, {}, {}, {})
 
 
-def test_the_newest_decision_is_shown_however_long_those_before_it_are() -> None:
+def test_the_newest_decision_is_shown_however_long_the_earlier_ones_are() -> None:
     shown = comparison_reports.decisions(STOPPED, [decision(n) for n in range(1, 12)])
     assert rules.blocks(shown) == []
     assert "decision 11," in str(shown)
-    assert str(shown).count(LONG.strip()) == comparison_reports.MOST_DECISIONS
-    assert "3 before these" in str(shown)
+    assert str(shown).count(LONG.strip()) == comparison_reports.MAX_DECISIONS
+    assert "3 earlier: " in str(shown)
 
 
-def test_of_a_comparison_that_has_ended_it_is_not_said_that_it_goes_on() -> None:
+def test_only_a_running_comparison_is_said_to_continue() -> None:
     running = replace(STOPPED, state="running")
-    assert "it goes on" in str(comparison_reports.decisions(running, []))
-    assert "Nothing was decided about it." in str(comparison_reports.decisions(STOPPED, []))
+    assert "the comparison continues" in str(comparison_reports.decisions(running, []))
+    ended = str(comparison_reports.decisions(STOPPED, []))
+    assert "No decision was made." in ended
+    assert "continues" not in ended

@@ -1,29 +1,30 @@
-"""A long text in several inputs of a form, and whole again."""
+"""Splitting a long text over several form inputs, and joining it again."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack.render.long_text import LONGEST, ROOMY, cut, joined
+from bot.slack.render.long_text import MAX_INPUT, PIECE_LENGTH, cut, joined
 
 LONG = st.lists(st.sampled_from(["word", "\n", "\n\n  \n", "  ", "漢" * 900, "x" * 3_000, "."]))
 
 
 @given(LONG.map("".join))
-def test_the_pieces_are_the_text_when_nothing_is_changed(text: str) -> None:
+def test_unchanged_pieces_join_to_the_original_text(text: str) -> None:
     parts = cut(text)
-    typed = [part.text.strip() for part in parts]  # as a form gives them back
+    typed = [part.text.strip() for part in parts]  # as a form returns them
     assert joined(parts, typed) == text.strip()
-    assert all(len(part.text) <= (LONGEST if len(parts) == 1 else ROOMY) for part in parts)
+    longest = MAX_INPUT if len(parts) == 1 else PIECE_LENGTH
+    assert all(len(part.text) <= longest for part in parts)
     assert all(typed) or not text.strip()
 
 
-def test_a_text_is_cut_where_a_paragraph_ends_else_a_line_else_a_word() -> None:
-    lesser = {"\n \n": "two\n", "\n": "two ", " ": "two"}  # what the rest could be cut at
+def test_a_text_is_split_after_a_paragraph_else_a_line_else_a_word() -> None:
+    lesser = {"\n \n": "two\n", "\n": "two ", " ": "two"}  # the rest has only weaker breaks
     for gap, rest in lesser.items():
         first = "one" * 600
         assert cut(first + gap + rest * 1_000)[0].text == first
-    assert [len(part.text) for part in cut("x" * 6_000)] == [ROOMY, ROOMY, 1_000]
+    assert [len(part.text) for part in cut("x" * 6_000)] == [PIECE_LENGTH, PIECE_LENGTH, 1_000]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_text_is_cut_where_a_paragraph_ends_else_a_line_else_a_word() -> None:
         (["", "", ""], ""),
     ],
 )
-def test_what_is_emptied_is_gone_with_the_space_before_it(texts: list[str], whole: str) -> None:
+def test_an_emptied_piece_is_dropped_with_the_space_before_it(texts: list[str], whole: str) -> None:
     parts = cut("a" * 2_400 + "\n\n" + "b" * 2_400 + " " + "c" * 2_000)
     assert len(parts) == 3
     assert joined(parts, texts) == whole

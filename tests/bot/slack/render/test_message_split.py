@@ -1,5 +1,5 @@
-"""Long answers in several messages: nothing lost, nothing torn apart that need not be, and every
-message within Slack's limits."""
+"""Splitting long answers: no text is lost, blocks stay whole where possible, and every message is
+within Slack's limits."""
 
 import random
 from itertools import pairwise
@@ -46,12 +46,12 @@ def test_without_fences_and_tables_nothing_is_added(text: str, limit: int) -> No
     assert all(part.text == part.body for part in split(text, limit))
 
 
-def test_it_is_cut_at_a_paragraph() -> None:
+def test_a_text_is_split_between_paragraphs() -> None:
     parts = split("a" * 60 + "\n\n" + "b" * 60, 100)
     assert [part.text for part in parts] == ["a" * 60 + "\n\n", "b" * 60]
 
 
-def test_a_fence_that_is_cut_is_closed_and_opened_again() -> None:
+def test_a_split_code_fence_is_closed_and_reopened() -> None:
     parts = split("````python\n" + "print(1)\n" * 40 + "````", 200)
     assert len(parts) > 1
     for part in parts:
@@ -60,7 +60,7 @@ def test_a_fence_that_is_cut_is_closed_and_opened_again() -> None:
         assert part.text.count("````") == 2
 
 
-def test_a_table_that_is_cut_gets_its_header_again() -> None:
+def test_a_split_table_repeats_its_header() -> None:
     header = "| a | b |\n|---|---|\n"
     parts = split(header + "| 1 | 2 |\n" * 60, 200)
     assert len(parts) > 3
@@ -73,12 +73,12 @@ def test_a_table_that_is_cut_gets_its_header_again() -> None:
     "block",
     ["| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 5, "```python\n" + "print(1)\n" * 8 + "```\n"],
 )
-def test_what_fits_into_the_next_message_stays_whole(block: str) -> None:
+def test_a_block_that_fits_into_the_next_message_stays_whole(block: str) -> None:
     parts = split("words\n" * 20 + block, 160)
     assert [part.text for part in parts] == ["words\n" * 20, block]
 
 
-def test_a_character_is_not_cut_from_its_marks() -> None:
+def test_a_character_keeps_its_combining_characters() -> None:
     parts = split("e\u0301" * 500, 101)
     assert len(parts) > 5
     assert not any(part.body.startswith("\u0301") for part in parts)
@@ -88,11 +88,11 @@ def test_a_character_is_not_cut_from_its_marks() -> None:
 
 
 def document(rng: random.Random) -> str:
-    """Up to 100,000 characters of blocks as people and models write them."""
-    wanted = int(10 ** rng.uniform(1, 5))
+    """Up to 100,000 characters of typical Markdown blocks."""
+    target = int(10 ** rng.uniform(1, 5))
     made: list[str] = []
     size = 0
-    while size < wanted:
+    while size < target:
         made.append(rng.choice(BLOCKS)(rng))
         size += len(made[-1]) + 2
     return "\n\n".join(made)[: 100_000 - 10]
@@ -115,9 +115,9 @@ def _unbroken(rng: random.Random) -> str:
 
 
 def _fence(rng: random.Random) -> str:
-    marks = rng.choice(["```", "````", "~~~"])
+    marker = rng.choice(["```", "````", "~~~"])
     lines = [f"{'  ' * rng.randint(0, 3)}{_words(rng, 12)}" for _ in range(rng.randint(0, 400))]
-    return "\n".join([f"{marks}{rng.choice(['', 'python', 'sh'])}", *lines, marks])
+    return "\n".join([f"{marker}{rng.choice(['', 'python', 'sh'])}", *lines, marker])
 
 
 def _table(rng: random.Random) -> str:
@@ -133,13 +133,13 @@ BLOCKS = (_paragraph, _list, _unbroken, _fence, _table)
 
 
 def code(texts: list[str]) -> str:
-    """All that stands in fences, without the ends of lines."""
+    """The contents of all code fences, without line breaks."""
     tokens = [t for text in texts for t in PARSER.parse(text) if t.type == "fence"]
     return "".join(t.content for t in tokens).replace("\n", "")
 
 
 def cells(texts: list[str]) -> list[str]:
-    """All cells of tables, but those of headers."""
+    """All table cells except header cells."""
     found = []
     for text in texts:
         tokens = PARSER.parse(text)

@@ -1,17 +1,17 @@
-"""Slack's message text as the engine reads it."""
+"""Slack's message markup as the plain text that the engine gets."""
 
 import pytest
 
-from bot.slack.render.message_text import as_words, mentions, people_in, tidy_name
+from bot.slack.render.message_text import mentions, people_in, plain_text, tidy_name
 
 NAMES = {"U1": "Ada", "U2": "Grace"}
 
-READ = {
+PLAIN = {
     "<@UBOT> hello": "hello",
     "hello <@UBOT>": "hello",
     "ask <@U1> and <@U2|gh>": "ask @Ada and @Grace",
     "ask <@U9|nick>": "ask @nick",
-    "ask <@U9>": "ask @somebody",
+    "ask <@U9>": "ask @someone",
     "in <#C1|general> or <#C2>": "in #general or #a channel",
     "<!here> and <!subteam^S1|@ops> and <!subteam^S2>": "@here and @ops and @subteam",
     "on <!date^1392734382^{date}|18 February>": "on 18 February",
@@ -36,12 +36,12 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("text", READ)
-def test_it_reads_as_people_read_it(text: str) -> None:
-    assert as_words(text, "UBOT", NAMES) == READ[text]
+@pytest.mark.parametrize("text", PLAIN)
+def test_markup_becomes_plain_text(text: str) -> None:
+    assert plain_text(text, "UBOT", NAMES) == PLAIN[text]
 
 
-def test_people_are_found_in_it() -> None:
+def test_mentioned_people_are_found() -> None:
     assert people_in("<@U1> <@U2|grace> <#C1> &lt;@U3&gt; @U4") == {"U1", "U2"}
     assert mentions("hey <@UBOT>!", "UBOT")
     assert not mentions("hey UBOT", "UBOT")

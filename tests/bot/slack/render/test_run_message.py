@@ -1,4 +1,4 @@
-"""The message that follows a run, in every state, within Slack's limits; the curve as a picture."""
+"""The run message in every state, within Slack's limits, and the loss curve as a picture."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SdkBlock
 
 from bot.slack.render import loss_curve, run_message
-from bot.slack.render.run_message import SPARKS, Followed, sparkline
+from bot.slack.render.run_message import SPARKS, RunSnapshot, sparkline
 from data.adapters.registry import Adapter
 from data.runs.runs import LossPoint, Run
 from tests.fake_slack import rules
@@ -85,18 +85,18 @@ def test_a_run_is_a_valid_message_in_every_state(state: Any, error: str) -> None
     run = replace(RUN, state=state, error=error)
     for result in (None, ADAPTER, replace(ADAPTER, state="rejected", state_reason=error)):
         for live in (None, replace(ADAPTER, version=2, state="live")):
-            assert rules.blocks(run_message.shown(Followed(run, CURVE, result, live))) == []
+            assert rules.blocks(run_message.shown(RunSnapshot(run, CURVE, result, live))) == []
 
 
-def test_a_run_shows_how_far_it_is() -> None:
-    shown = str(run_message.shown(Followed(RUN)))
+def test_a_running_run_shows_its_progress() -> None:
+    shown = str(run_message.shown(RunSnapshot(RUN)))
     assert "▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░" in shown
     assert "50 %" in shown
     assert "step 30 of 60, loss 1.500, about 40 s left" in shown
 
 
-def test_at_its_end_it_shows_the_losses_the_gate_and_what_can_be_done() -> None:
-    found = run_message.shown(Followed(replace(RUN, state="done"), CURVE, ADAPTER))
+def test_a_finished_run_shows_losses_the_gate_and_buttons() -> None:
+    found = run_message.shown(RunSnapshot(replace(RUN, state="done"), CURVE, ADAPTER))
     shown = str(found)
     assert re.search(r"loss `█[▁-█]{22}▁` 2\.685 → 0\.120", shown)
     assert "validation `▁▁▁▁▁▁▁` 3.000 → 3.000" in shown
@@ -114,19 +114,19 @@ def test_at_its_end_it_shows_the_losses_the_gate_and_what_can_be_done() -> None:
 
 
 @pytest.mark.parametrize("state", ["live", "retired", "rejected", "evaluating"])
-def test_what_is_no_candidate_has_no_buttons(state: Any) -> None:
+def test_only_a_candidate_has_buttons(state: Any) -> None:
     adapter = replace(ADAPTER, state=state, state_reason="It forgot too much.")
-    found = run_message.shown(Followed(replace(RUN, state="done"), CURVE, adapter))
+    found = run_message.shown(RunSnapshot(replace(RUN, state="done"), CURVE, adapter))
     assert [b for b in found if b["type"] == "actions"] == []
     assert rules.blocks(found) == []
 
 
-def test_slacks_own_library_takes_every_block() -> None:
-    found = run_message.shown(Followed(replace(RUN, state="done"), CURVE, ADAPTER))
+def test_the_slack_sdk_parses_every_block() -> None:
+    found = run_message.shown(RunSnapshot(replace(RUN, state="done"), CURVE, ADAPTER))
     assert [b.to_dict()["type"] for b in SdkBlock.parse_all(found)] == [b["type"] for b in found]
 
 
-def test_a_sparkline_goes_where_the_values_go() -> None:
+def test_a_sparkline_follows_the_values() -> None:
     assert sparkline([8, 7, 6, 5, 4, 3, 2, 1]) == SPARKS[::-1]
     assert sparkline([1.0]) == "▁"
     assert sparkline([]) == ""
@@ -134,14 +134,14 @@ def test_a_sparkline_goes_where_the_values_go() -> None:
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=300))
-def test_a_sparkline_of_anything_is_short(values: list[float]) -> None:
+def test_a_sparkline_of_any_values_is_short(values: list[float]) -> None:
     line = sparkline(values)
     assert len(line) <= 24
     assert set(line) <= set(SPARKS)
 
 
 def pixels(png: bytes) -> list[bytes]:
-    """The rows of a PNG of ours, after its checksums were looked at."""
+    """The pixel rows of one of our PNGs, after checking its checksums."""
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     found, at = {}, 8
     while at < len(png):
@@ -156,7 +156,7 @@ def pixels(png: bytes) -> list[bytes]:
     return [raw[y * (width + 1) + 1 : (y + 1) * (width + 1)] for y in range(height)]
 
 
-def test_the_curve_is_a_picture_that_falls_as_the_loss_does() -> None:
+def test_the_drawn_curve_falls_with_the_loss() -> None:
     png = loss_curve.loss_curve(CURVE)
     assert png is not None
     rows = pixels(png)
@@ -173,7 +173,7 @@ def test_the_curve_is_a_picture_that_falls_as_the_loss_does() -> None:
     assert any(loss_curve.ORANGE in row for row in rows)
 
 
-def test_a_curve_of_one_point_is_no_picture() -> None:
+def test_a_curve_of_one_point_is_not_drawn() -> None:
     assert loss_curve.loss_curve(CURVE[:1]) is None
     assert loss_curve.loss_curve([]) is None
 
@@ -186,7 +186,7 @@ def test_a_curve_of_one_point_is_no_picture() -> None:
         unique_by=lambda point: point[0],
     )
 )
-def test_any_curve_is_a_picture_or_none(points: list[tuple[int, float, float]]) -> None:
+def test_any_curve_gives_a_valid_png_or_none(points: list[tuple[int, float, float]]) -> None:
     curve = [LossPoint(step, loss, validation, None) for step, loss, validation in sorted(points)]
     png = loss_curve.loss_curve(curve)
     if png is not None:

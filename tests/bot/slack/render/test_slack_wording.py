@@ -1,4 +1,4 @@
-"""What other rooms say of the command line, said for Slack."""
+"""Command-line commands in messages are rewritten as Slack commands."""
 
 import re
 
@@ -8,7 +8,7 @@ from bot.commands import grammar
 from bot.slack.render.blocks import sentence
 from bot.slack.render.slack_wording import ELSEWHERE, in_slack
 
-SAID = {
+REWRITTEN = {
     "or cancel it: `understudy runs cancel 12`.": "or cancel it: `/understudy cancel 12`.",
     "`understudy adapters rollback helpdesk`": "`/understudy rollback helpdesk`",
     "`understudy adapters retire legal-2@3`": "`/understudy retire legal-2@3`",
@@ -22,17 +22,17 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("said", SAID)
-def test_what_slack_has_is_named_as_it_is_typed_there(said: str) -> None:
-    assert in_slack(said) == SAID[said]
-    typed = re.findall(r"`/understudy ([^`]*)`", SAID[said])[0]
-    grammar.parse(typed.replace("A B", "1 2"))  # and is understood
+@pytest.mark.parametrize("text", REWRITTEN)
+def test_a_command_that_slack_has_is_rewritten(text: str) -> None:
+    assert in_slack(text) == REWRITTEN[text]
+    typed = re.findall(r"`/understudy ([^`]*)`", REWRITTEN[text])[0]
+    grammar.parse(typed.replace("A B", "1 2"))  # raises if Slack does not have the command
 
 
 @pytest.mark.parametrize("text", ["`understudy serve`", "`understudy tune --recipe FILE`"])
-def test_of_what_slack_has_not_it_is_said_where_to_give_it(text: str) -> None:
+def test_a_note_says_where_to_run_a_command_that_slack_does_not_have(text: str) -> None:
     assert sentence(f"See {text}.") == f"See {text}. {ELSEWHERE}"
 
 
-def test_other_sentences_stay_as_they_are() -> None:
+def test_slack_commands_are_left_unchanged() -> None:
     assert in_slack("`/understudy help` lists all.") == "`/understudy help` lists all."

@@ -116,7 +116,7 @@ async def test_a_group_that_slack_cannot_tell_gives_nobody_a_role(bot: Bot) -> N
     assert "could not tell me who is in the user group S404" in await command(
         bot, MEMBER, "rollback"
     )
-    assert "bare base" in await command(bot, MEMBER, "status")
+    assert "the base model" in await command(bot, MEMBER, "status")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_guests_and_outsiders_may_do_nothing_unless_they_are_let(
         assert why in await command(bot, MEMBER, text), text
     assert bot.slack.views == []
     await settle(bot, **{setting: True})
-    assert "bare base" in await command(bot, MEMBER, "status")
+    assert "the base model" in await command(bot, MEMBER, "status")
     assert "no new approved pairs" in await command(bot, MEMBER, "retrain")
 
 
@@ -167,15 +167,15 @@ async def test_a_member_is_answered_while_slack_cannot_be_asked_about_them(bot: 
 async def test_somebody_of_whom_slack_says_nothing_is_told_to_try_again(bot: Bot) -> None:
     bot.slack.faults["users.info"] += ["500"]
     assert "Try again in a minute" in await command(bot, MEMBER, "status")
-    assert "bare base" in await command(bot, MEMBER, "status")
+    assert "the base model" in await command(bot, MEMBER, "status")
 
 
 async def test_an_admin_gives_a_role_and_takes_it_back(bot: Bot) -> None:
     told = await command(bot, ADMIN, f"roles add <@{MEMBER}|grace> reviewer")
-    assert f"<@{MEMBER}> is a reviewer" in told
-    assert "Nothing has been tuned yet" in await command(bot, MEMBER, "runs")
+    assert f"<@{MEMBER}> is now a reviewer" in told
+    assert "There are no runs yet" in await command(bot, MEMBER, "runs")
     shown = await command(bot, MEMBER, "roles")
-    assert f"<@{MEMBER}>: reviewer, given by <@{ADMIN}>" in shown
+    assert f"<@{MEMBER}>: reviewer, granted by <@{ADMIN}>" in shown
     assert f"<@{ADMIN}>: admin, from the settings" in shown
     await command(bot, ADMIN, f"roles remove <@{MEMBER}>")
     assert "Only reviewers" in await command(bot, MEMBER, "runs")
