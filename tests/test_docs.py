@@ -27,6 +27,25 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
 
 
+def test_the_readme_shows_the_folders_as_they_are() -> None:
+    """Every package with its sub-packages, and nothing that is not there."""
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The folders")[1]
+    shown: dict[str, set[str]] = {}
+    for line in tree.split("```")[1].strip().splitlines():
+        names = re.findall(r"(?:^|(?<=\s))(\w+(?:\.py|/))(?=\s)", line)
+        if not line.startswith(" "):
+            top = names[0].rstrip("/")
+            shown[top] = set()
+        else:
+            shown[top].update(name.rstrip("/") for name in names)
+
+    assert all((ROOT / top).is_dir() for top in shown)
+    for top in ("bot", "data", "serving", "tuning"):
+        packages = {init.parent.name for init in (ROOT / top).glob("*/__init__.py")}
+        assert packages <= shown[top]
+        assert all((ROOT / top / name).exists() for name in shown[top])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     lost = []
