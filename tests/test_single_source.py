@@ -5,6 +5,7 @@ Each rule reads the syntax trees of the product. `COPIES` proves that every rule
 
 import ast
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,12 +83,28 @@ def role_lists(tree: ast.AST) -> Iterator[int]:
             yield node.lineno  # type: ignore[attr-defined]
 
 
+def axis_arithmetic(tree: ast.AST) -> Iterator[int]:
+    """Round ticks (`log10`), and a share of a range times or over a length: `(v - low) / (high -
+    low)` and `(v - low) / span`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "log10":
+            yield node.lineno
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            share = re.sub(r"self\.|math\.", "", ast.unparse(node))
+            if re.search(
+                r"- (low|first)\)? / (\((high|last) - |max\(1, |span)|log\(.*/ span", share
+            ):
+                yield node.lineno
+
+
+SHARE_OF_RANGE = re.compile(r"- (low|first)\) / (\((high|last) - |max\(1, |span)|log\(.* / span")
 NOT_METRICS = {"thumb", "done"}  # in lists of the kinds of feedback, and of the states of a reply
 RULES: dict[Rule, str] = {  # and the one module that states the fact
     lora_ranks: "data/lora_limits.py",
     unserved_modules: "data/lora_limits.py",
     metric_tables: "data/experiments/metrics.py",
     question_texts: "data/pairs/question.py",
+    axis_arithmetic: "data/runs/chart_axes.py",
     role_lists: "data/people/roles.py",
 }
 COPIES: list[tuple[Rule, str]] = [
@@ -103,6 +120,11 @@ COPIES: list[tuple[Rule, str]] = [
     (role_lists, 'Role = Literal["member", "reviewer", "admin"]'),
     (role_lists, 'RANK = {"member": 0, "reviewer": 1, "admin": 2}'),
     (role_lists, 'may = key.role in ("reviewer", "admin")'),
+    (axis_arithmetic, "power = 10 ** math.floor(math.log10(step))"),
+    (axis_arithmetic, "share = (step - self.first) / (self.last - self.first)"),
+    (axis_arithmetic, "place = lambda v: LEFT + width * (v - low) / max(1, high - low)"),
+    (axis_arithmetic, "place = lambda loss: 12 + (ROOM - 24) * (loss - low) / span"),
+    (axis_arithmetic, "y = TOP + height * math.log(high / max(loss, LEAST)) / span"),
     (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
 ]
 

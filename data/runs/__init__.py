@@ -1,5 +1,6 @@
 """Tuning runs: the queue, the trials of a search, and the reports.
 
+- `chart_axes`: scales, ticks and paths of charts, which every drawing of a run shares
 - `loss_chart`: loss curves as an SVG drawing: the training loss of each step, and beside it the
   losses on what was held out: facts that training never sees, and single phrasings of facts that it
   does

@@ -4,13 +4,13 @@ Lower is better: the plot shows the loss on what was held out, the mean over the
 are any, with one standard deviation to each side.
 """
 
-import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from data.runs import trials
+from data.runs.chart_axes import Scale, linear
 from data.runs.trials import SearchPoint, Trial
 
 FILE = "search.svg"
@@ -136,13 +136,12 @@ def _bar(point: SearchPoint, points: Sequence[SearchPoint]) -> str:
     if point.loss is None:
         return ""
     highest = max(p.loss or 0.0 for p in points)
-    return "▇" * max(1, round(BAR * point.loss / highest)) if highest else ""
+    return "▇" * max(1, round(linear(0, highest, 0, BAR)(point.loss))) if highest else ""
 
 
-def _scale(points: Sequence[SearchPoint]) -> Any:
+def _scale(points: Sequence[SearchPoint]) -> Scale:
     """Loss -> pixels from the left; the losses of all points fill the width."""
     ends = [p.loss + s for p in points if p.loss is not None
             for s in (-(p.loss_spread or 0.0), p.loss_spread or 0.0)]  # fmt: skip
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
-    span = high - low if math.isfinite(high - low) and high > low else 1.0
-    return lambda loss: 12 + (ROOM - 24) * (loss - low) / span
+    return linear(low, high, 12, ROOM - 12)

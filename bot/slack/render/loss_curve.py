@@ -5,18 +5,17 @@ image uses a palette, one byte per pixel.
 """
 
 import itertools
-import math
 import struct
 import zlib
 from collections.abc import Sequence
 
+from data.runs.chart_axes import HUGE, Curve, curve, linear, path, round_axis
 from data.runs.runs import LossPoint
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 30, 40  # margins, in pixels
 WHITE, GREY, INK, BLUE, ORANGE = range(5)
 PALETTE = (b"\xff\xff\xff", b"\xdd\xdd\xdd", b"\x33\x33\x33", b"\x1f\x77\xb4", b"\xe8\x7b\x0e")
-HUGE = 1e6  # nats per token; a diverged loss above this would flatten the rest of the curve
 SCALE = 2  # pixels per dot of a letter
 
 # 3 x 5 dots per letter; each octal digit is a row, from the top
@@ -29,17 +28,17 @@ LETTERS = {
 }  # fmt: skip
 
 
-def loss_curve(curve: Sequence[LossPoint]) -> bytes | None:
+def loss_curve(measured: Sequence[LossPoint]) -> bytes | None:
     """A PNG of training and validation loss by step, or None with fewer than two points."""
-    training = [(p.step, p.loss) for p in curve if _finite(p.loss)]
-    validation = [(p.step, p.validation_loss) for p in curve if _finite(p.validation_loss)]
-    points = [(s, v) for s, v in [*training, *validation] if v is not None]
+    training = curve(measured, "loss", HUGE)
+    validation = curve(measured, "validation_loss", HUGE)
+    points = [*training, *validation]
     if len({step for step, _ in points}) < 2:
         return None
     picture = _Picture(points)
     picture.axes()
-    picture.line([(s, v) for s, v in training if v is not None], BLUE)
-    picture.line([(s, v) for s, v in validation if v is not None], ORANGE, dots=True)
+    picture.line(training, BLUE)
+    picture.line(validation, ORANGE, dots=True)
     picture.text("TRAINING LOSS", LEFT + 10, 8, BLUE)
     if validation:
         picture.text("VALIDATION LOSS", LEFT + 150, 8, ORANGE)
@@ -49,32 +48,29 @@ def loss_curve(curve: Sequence[LossPoint]) -> bytes | None:
 class _Picture:
     """Rows of palette indexes, and the scales that map a loss point to a pixel."""
 
-    def __init__(self, points: Sequence[tuple[int, float]]) -> None:
+    def __init__(self, points: Curve) -> None:
         self.rows = [bytearray(WIDTH) for _ in range(HEIGHT)]
         self.first, self.last = min(s for s, _ in points), max(s for s, _ in points)
-        low, high = min(v for _, v in points), max(v for _, v in points)
-        self.step = _round_step(max(high - low, 1e-6) / 5)
-        self.low = math.floor(low / self.step) * self.step
-        self.high = max(math.ceil(high / self.step) * self.step, self.low + self.step)
+        self.axis = round_axis(min(v for _, v in points), max(v for _, v in points))
+        self.x = linear(self.first, self.last, LEFT, WIDTH - RIGHT - 1)
+        self.y = linear(self.axis.low, self.axis.high, HEIGHT - BOTTOM, TOP + 1)
 
     def axes(self) -> None:
         """Grid lines labelled with round loss values, and the first and last step."""
-        digits = max(0, -math.floor(math.log10(self.step)))
-        for number in range(round((self.high - self.low) / self.step) + 1):
-            value = self.low + number * self.step
-            y = self._y(value)
+        for value in self.axis.ticks():
+            y = round(self.y(value))
             for x in range(LEFT, WIDTH - RIGHT):
                 self.dot(x, y, GREY)
-            self.text(f"{value:.{digits}f}".rjust(7), 4, y - 5, INK)
+            self.text(self.axis.label(value).rjust(7), 4, y - 5, INK)
         for step in (self.first, self.last):
-            x = min(self._x(step), WIDTH - RIGHT - 8 * len(str(step)))
+            x = min(round(self.x(step)), WIDTH - RIGHT - 8 * len(str(step)))
             self.text(str(step), x, HEIGHT - BOTTOM + 10, INK)
         self.text("STEP", (WIDTH + LEFT) // 2, HEIGHT - BOTTOM + 10, INK)
 
-    def line(self, points: Sequence[tuple[int, float]], colour: int, dots: bool = False) -> None:
+    def line(self, points: Curve, colour: int, dots: bool = False) -> None:
         """A line through all points, two pixels wide. `dots` marks every point, not only the
         last."""
-        pixels = [(self._x(s), self._y(v)) for s, v in points]
+        pixels = [(round(x), round(y)) for x, y in path(points, self.x, self.y)]
         for (x0, y0), (x1, y1) in itertools.pairwise(pixels):
             length = max(abs(x1 - x0), abs(y1 - y0), 1)
             for i in range(length + 1):
@@ -104,24 +100,6 @@ class _Picture:
         for dx in range(SCALE):
             for dy in range(SCALE):
                 self.dot(x + dx, y + dy, colour)
-
-    def _x(self, step: int) -> int:
-        share = (step - self.first) / (self.last - self.first)
-        return LEFT + round(share * (WIDTH - LEFT - RIGHT - 1))
-
-    def _y(self, value: float) -> int:
-        share = (value - self.low) / (self.high - self.low)
-        return HEIGHT - BOTTOM - round(share * (HEIGHT - TOP - BOTTOM - 1))
-
-
-def _round_step(step: float) -> float:
-    """`step` rounded up to 1, 2, 5 or 10 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= step * 0.999)
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value) and abs(value) < HUGE
 
 
 def _png(rows: Sequence[bytearray]) -> bytes:

@@ -19,8 +19,8 @@ from bot.slack.render.blocks import (
     sentence,
     shorten,
 )
-from bot.slack.render.loss_curve import HUGE
 from data.adapters.registry import Adapter
+from data.runs.chart_axes import HUGE, drawable, linear
 from data.runs.runs import LossPoint, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
@@ -93,17 +93,15 @@ def progress_bar(run: Run, width: int = 20) -> str:
 def sparkline(values: Sequence[float], width: int = SPARK_WIDTH) -> str:
     """The trend of the values, as in `█▆▄▃▂▁`. Each character is the mean of an equal share of
     them; values that are not finite are left out."""
-    finite = [v for v in values if math.isfinite(v) and abs(v) < HUGE]
+    finite = [v for v in values if drawable(v, HUGE)]
     if not finite:
         return ""
     count = min(width, len(finite))
     edges = [round(i * len(finite) / count) for i in range(count + 1)]
     means = [math.fsum(finite[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
-    if high == low:
-        return SPARKS[0] * count
-    steps = [(mean - low) / (high - low) * (len(SPARKS) - 1) for mean in means]
-    return "".join(SPARKS[round(step)] for step in steps)
+    height = linear(low, high, 0, len(SPARKS) - 1)
+    return "".join(SPARKS[round(height(mean))] for mean in means)
 
 
 def _losses(curve: Sequence[LossPoint]) -> str:

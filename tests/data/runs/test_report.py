@@ -198,11 +198,3 @@ def test_a_curve_of_one_point_or_of_none_is_drawn() -> None:
     assert drawn.count("<polyline") == 3
     assert "held-out phrasings" in drawn
     assert "No loss" in loss_chart.svg([LossPoint(1, float("nan"), None, None)])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "found"),
-    [(0.3, 6.0, [0.5, 1, 2, 5]), (0.001, 10.0, [0.001, 0.01, 0.1, 1, 10])],
-)
-def test_the_scale_has_round_numbers(low: float, high: float, found: list[float]) -> None:
-    assert loss_chart.ticks(low, high) == pytest.approx(found)
