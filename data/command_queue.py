@@ -1,25 +1,40 @@
-"""Deeds: the commands and clicks that change something, from their acknowledgement to their reply.
+"""Queued commands: those that change something, from their acknowledgement to their delivered
+result.
 
-A deed enters the store before Slack is acknowledged. It is carried out in the same transaction
-that marks it done and writes down what is to be said of it, so a crash leaves it either undone or
-wholly done, and whoever starts next goes on with it. `key` is Slack's own id of the command or
-click: a second delivery of the same one adds nothing.
+A command enters the store before its front end acknowledges it. It is carried out in the
+transaction that marks it done and stores its result, so a crash leaves it either undone or wholly
+done, and the next process continues. `key` is the front end's own id of the command or click: when
+the same one arrives again, nothing is added.
 
-What is said is told afterwards. For a message that everybody sees, `begun` is written before it is
-posted, so that whoever goes on looks for it first.
+The result is delivered afterwards. For a message that everyone sees, `begun` is written before the
+message is posted, so that whoever continues looks for it first.
+
+Commands and results are JSON objects, which `bot/commands/command_json.py` reads and writes. The
+table is `deeds`; its column `said` holds the result.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import orjson
 from sqlite_utils import Database
 
 from data.store.clock import now_us
 from data.store.db import Row, changed, row, rows
 
-How = Literal["private", "thread", "channel"]
-Block = dict[str, Any]
+Audience = Literal["private", "thread", "channel"]  # who sees the result, and where
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DeliveryAddress:
+    """Where the front end delivers the result. The fields are named as Slack names them, which was
+    the first front end; another one uses them as it likes, with its own name as the team."""
+
+    team: str
+    channel: str = ""
+    thread_ts: str = ""
+    response_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,98 +42,104 @@ class QueuedCommand:
     """Times in microseconds since the epoch."""
 
     id: int
-    team: str
-    channel: str
-    thread_ts: str
-    user: str
-    command: str  # as it was typed after `/understudy`; '' for what nobody asked for: a digest
-    how: How  # where its outcome is said
-    response_url: str
+    address: DeliveryAddress
+    user: str  # who gave it, as the front end names them; empty: nobody, as for a digest
+    command: Json  # empty: there was none
+    audience: Audience
     state: Literal["waiting", "done", "told"]
-    said: tuple[Block, ...]  # the outcome, as Slack's blocks
-    run_id: int | None  # the run that the message follows from then on
-    begun: bool  # the outcome may have been posted
+    result: Json  # empty until it is done, and once it was delivered
+    run_id: int | None  # the run that the delivered message follows
+    begun: bool  # the result may have been posted
     created_at: int
 
 
 def add(
     db: Database,
     *,
-    team: str,
     key: str,
-    channel: str,
     user: str,
-    command: str,
-    thread_ts: str = "",
-    how: How = "private",
-    response_url: str = "",
+    command: Json,
+    address: DeliveryAddress,
+    audience: Audience = "private",
 ) -> int | None:
-    """Take a deed in; returns its id, or None when it was taken in before."""
+    """Queue a command; returns its id, or None when it was queued before."""
     at = now_us()
     found = row(
         db,
         "INSERT INTO deeds (team, key, channel, thread_ts, user, command, how, response_url, "
-        "created_at, touched_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (team, key) DO NOTHING RETURNING id",
-        [team, key, channel, thread_ts, user, command, how, response_url, at, at],
+        "created_at, touched_at) VALUES (:team, :key, :channel, :thread_ts, :user, :command, "
+        ":how, :response_url, :at, :at) ON CONFLICT (team, key) DO NOTHING RETURNING id",
+        {
+            **asdict(address),
+            "key": key,
+            "user": user,
+            "command": _dumped(command),
+            "how": audience,
+            "at": at,
+        },
     )
     return None if found is None else int(found["id"])
 
 
 def unfinished(db: Database, untouched_since_us: int) -> list[QueuedCommand]:
-    """What is not carried out, or not told yet, the oldest first."""
+    """Commands that are not carried out, or not delivered yet, the oldest first."""
     sql = f"{SELECT} WHERE state <> 'told' AND touched_at <= ? ORDER BY id"
-    return [_deed(r) for r in rows(db, sql, [untouched_since_us])]
+    return [_command(r) for r in rows(db, sql, [untouched_since_us])]
 
 
-def get(db: Database, deed_id: int) -> QueuedCommand | None:
-    """None: it was forgotten."""
-    found = row(db, f"{SELECT} WHERE id = ?", [deed_id])
-    return None if found is None else _deed(found)
+def get(db: Database, command_id: int) -> QueuedCommand | None:
+    """None: it was deleted."""
+    found = row(db, f"{SELECT} WHERE id = ?", [command_id])
+    return None if found is None else _command(found)
 
 
 def done(
-    db: Database, deed_id: int, said: list[Block], how: How | None = None, run_id: int | None = None
+    db: Database,
+    command_id: int,
+    result: Json,
+    audience: Audience | None = None,
+    run_id: int | None = None,
 ) -> bool:
-    """It is carried out, in this transaction; `said` remains to be told. False: it was before."""
+    """It is carried out, in this transaction; the result remains to be delivered. False: it was
+    done before."""
     sql = (
         "UPDATE deeds SET state = 'done', said = ?, how = coalesce(?, how), run_id = ?, "
         "touched_at = ? WHERE id = ? AND state = 'waiting'"
     )
-    given = [orjson.dumps(said).decode(), how, run_id, now_us(), deed_id]
-    return changed(db, sql, given) > 0
+    return changed(db, sql, [_dumped(result), audience, run_id, now_us(), command_id]) > 0
 
 
-def begin_telling(db: Database, deed_id: int) -> None:
-    """From now on a message may be there."""
-    db.execute("UPDATE deeds SET begun = 1, touched_at = ? WHERE id = ?", [now_us(), deed_id])
+def begin_telling(db: Database, command_id: int) -> None:
+    """From now on a message may exist."""
+    db.execute("UPDATE deeds SET begun = 1, touched_at = ? WHERE id = ?", [now_us(), command_id])
 
 
-def not_begun(db: Database, deed_id: int) -> None:
-    """Slack refused: certainly no message is there."""
-    db.execute("UPDATE deeds SET begun = 0, touched_at = ? WHERE id = ?", [now_us(), deed_id])
+def not_begun(db: Database, command_id: int) -> None:
+    """The front end refused: certainly no message exists."""
+    db.execute("UPDATE deeds SET begun = 0, touched_at = ? WHERE id = ?", [now_us(), command_id])
 
 
-def told(db: Database, deed_id: int) -> bool:
-    """Its outcome was told; its words are removed. False: it was told before."""
+def told(db: Database, command_id: int) -> bool:
+    """The result was delivered; it is removed. False: it was delivered before."""
     sql = (
-        "UPDATE deeds SET state = 'told', said = '[]', response_url = '', touched_at = ? "
+        "UPDATE deeds SET state = 'told', said = '', response_url = '', touched_at = ? "
         "WHERE id = ? AND state <> 'told'"
     )
-    return changed(db, sql, [now_us(), deed_id]) > 0
+    return changed(db, sql, [now_us(), command_id]) > 0
 
 
 def end_all_of(db: Database, team: str) -> int:
-    """The workspace is gone: nothing is done or told there any more. Returns how many were left."""
+    """The workspace is gone: nothing is carried out or delivered there any more. Returns how many
+    commands were open."""
     sql = (
-        "UPDATE deeds SET state = 'told', said = '[]', response_url = '', touched_at = ? "
+        "UPDATE deeds SET state = 'told', said = '', response_url = '', touched_at = ? "
         "WHERE team = ? AND state <> 'told'"
     )
     return changed(db, sql, [now_us(), team])
 
 
 def forget(db: Database, older_than_us: int) -> int:
-    """Drop what was told before then; returns how many."""
+    """Delete commands that were delivered before then; returns how many."""
     sql = "DELETE FROM deeds WHERE state = 'told' AND touched_at < ?"
     return changed(db, sql, [older_than_us])
 
@@ -129,6 +150,28 @@ SELECT = (
 )
 
 
-def _deed(found: Row) -> QueuedCommand:
-    said = tuple(orjson.loads(found["said"]))
-    return QueuedCommand(**{**found, "said": said, "begun": bool(found["begun"])})
+def _command(found: Row) -> QueuedCommand:
+    address = DeliveryAddress(
+        found["team"], found["channel"], found["thread_ts"], found["response_url"]
+    )
+    return QueuedCommand(
+        id=found["id"],
+        address=address,
+        user=found["user"],
+        command=_loaded(found["command"]),
+        audience=found["how"],
+        state=found["state"],
+        result=_loaded(found["said"]),
+        run_id=found["run_id"],
+        begun=bool(found["begun"]),
+        created_at=found["created_at"],
+    )
+
+
+def _dumped(given: Json) -> str:
+    return json.dumps(given, ensure_ascii=False) if given else ""
+
+
+def _loaded(text: str) -> Json:
+    """Empty for an empty text, and for the default of the column: []."""
+    return json.loads(text) or {} if text else {}

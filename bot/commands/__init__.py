@@ -1,14 +1,23 @@
-"""What admins and reviewers can do, independent of the front end.
+"""Commands: everything admins and reviewers can do, for every front end.
 
-- `admin`: what admins and reviewers do, once for every front end: review, retrain, promote, roll
-  back, compare
-- `commands`: what can be done from Slack: each command a frozen dataclass that knows the role it
-  needs
-- `grammar`: `/understudy …`: what was typed, as a command
-- `retrain_plan`: what a retrain would do, worked out without doing it: the dry run of Slack and the
-  terminal
-- `roles`: who may give which command, the same check for every front end
-- `scores`: an adapter's scores in words, the same in Slack, in the terminal and in the demo
-- `standing`: who somebody is to the bot: their role, where it comes from, and why they may do
-  nothing
+A front end reads a line with `grammar.parse`, runs a command that shows something with
+`executor.show`, queues one that changes something with `executor.enqueue`, carries it out with
+`executor.carry_out`, and renders the plain result. Nothing here knows a front end.
+
+- `registry`: what is declared of each command: name, help, role, arguments
+- `commands`: every command, a frozen dataclass each
+- `grammar`: typed lines to commands and back
+- `perform`: performing one command: its context and its result
+- `overview_commands`: help, status, domains, the review digest
+- `adapter_commands`: list, promote, roll back, retire
+- `run_commands`: list, retrain, dry run, cancel
+- `comparison_commands`: start, ramp, stop, results, decisions, policy
+- `people_commands`: roles, and the erasure of a person's data
+- `executor`: the role check, the transaction, the queue
+- `command_json`: commands and results as JSON, as the queue stores them
+- `roles`: who may give which command
+- `standing`: who a person is to the bot: their role and its source
+- `admin`: the operations behind commands, the command line and the HTTP API
+- `retrain_plan`: what a retrain would do, without doing it
+- `scores`: an adapter's scores as a sentence
 """

@@ -1,208 +1,371 @@
-"""What can be done from Slack: each command a frozen dataclass that knows the role it needs.
+"""Every command: a frozen dataclass each, declared with its help, its role and its arguments.
 
-`grammar.py` reads them from what was typed. A domain that is not named is None: the channel's own.
+No front end is meant here. People are named with their front end, such as `slack:T1/U2`. A domain
+of None is the one that answers where the command was given. What a command does is in
+`overview_commands`, `adapter_commands`, `run_commands`, `comparison_commands` and
+`people_commands`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated
 
-from data.experiments.policies import Policy
-from data.people.roles import Granted, Role
+from bot.commands.registry import Argument, Command, command, verb
+from data.experiments.policies import POLICIES, Policy
+from data.people.roles import GRANTED, Granted, Role
+from data.store.errors import Invalid
+
+DomainName = Annotated[str | None, Argument("domain", "DOMAIN")]
+Version = Annotated[str, Argument("version", "VERSION", "Which version?")]
+Person = Annotated[str, Argument("person", "@PERSON")]
+Full = Annotated[bool, Argument("flag", "--full", help="start from the base model.")]
+Preferences = Annotated[
+    bool, Argument("flag", "--preferences", help="learn from 👍 and 👎 instead of pairs.")
+]
+NO_ROLES = "roles are for people who chat; whoever can run a command here may do everything"
 
 
-@dataclass(frozen=True)
-class Command:
-    needs: ClassVar[Role] = "member"
-
-
+@command(
+    "menu",
+    "member",
+    "front end",
+    "Open the menu.",
+    hidden=True,
+    no_cli="`understudy --help` lists the commands",
+)
 @dataclass(frozen=True)
 class Menu(Command):
-    """Nothing was typed: the form from which everything can be done."""
+    """Nothing was typed. A front end may offer a menu."""
 
 
+@dataclass(frozen=True)
+class Incomplete(Command):
+    """A command without its arguments. A front end that has forms asks for them."""
+
+    name: str  # of the command
+    domain: str | None = None
+
+    @property
+    def needs(self) -> Role:
+        return verb(self.name).role
+
+
+@command(
+    "help",
+    "member",
+    "show",
+    "List the commands.",
+    lenient=True,
+    no_cli="`understudy --help` does that",
+)
 @dataclass(frozen=True)
 class Help(Command):
     pass
 
 
+@command(
+    "status",
+    "member",
+    "show",
+    "Show what answers in each domain and what needs attention.",
+    cli="status",
+)
 @dataclass(frozen=True)
 class StatusCommand(Command):
     pass
 
 
+@command(
+    "ask",
+    "member",
+    "front end",
+    "Get an answer that only you can see.",
+    no_cli="`understudy chat` holds a whole conversation instead",
+)
 @dataclass(frozen=True)
 class AskPrivately(Command):
-    question: str
+    question: Annotated[str, Argument("text", "QUESTION", "What would you like to ask?")]
 
 
+@command(
+    "domains", "member", "show", "List the domains, the topics the bot answers.", cli="domains list"
+)
 @dataclass(frozen=True)
 class ListDomains(Command):
     pass
 
 
+@command(
+    "adapters",
+    "member",
+    "show",
+    "List the versions, newest first, with their scores.",
+    cli="adapters list",
+)
 @dataclass(frozen=True)
 class ListAdapters(Command):
-    domain: str | None = None
+    domain: DomainName = None
 
 
+@command("roles list", "member", "show", "List who has which role.", alone="roles", no_cli=NO_ROLES)
 @dataclass(frozen=True)
 class ShowRoles(Command):
     pass
 
 
-@dataclass(frozen=True)
-class ListRuns(Command):
-    needs = "reviewer"
-    domain: str | None = None
-
-
+@command("review", "reviewer", "front end", "Review pending pairs one by one.", cli="pairs review")
 @dataclass(frozen=True)
 class ReviewCommand(Command):
-    needs = "reviewer"
-    domain: str | None = None  # None: every domain
+    domain: DomainName = None  # None: every domain
 
 
+@command("runs", "reviewer", "show", "List the most recent tuning runs.", cli="runs list")
+@dataclass(frozen=True)
+class ListRuns(Command):
+    domain: DomainName = None  # None: every domain
+
+
+@command(
+    "retrain --dry-run",
+    "reviewer",
+    "show",
+    "Show what a run would do, and start nothing.",
+    typed="retrain",
+    flag="--dry-run",
+    cli="tune --dry-run",
+)
 @dataclass(frozen=True)
 class PlanRetrain(Command):
-    needs = "reviewer"
-    domain: str | None = None
-    full: bool = False
-    preferences: bool = False
+    domain: DomainName = None
+    full: Full = False
+    preferences: Preferences = False
+
+    def __post_init__(self) -> None:
+        _one_source(self.full, self.preferences)
 
 
-@dataclass(frozen=True)
-class ShowComparison(Command):
-    needs = "reviewer"
-    domain: str | None = None
-
-
+@command(
+    "retrain",
+    "admin",
+    "change",
+    "Train the next version of a domain on its approved pairs.",
+    cli="tune",
+)
 @dataclass(frozen=True)
 class RetrainCommand(Command):
-    needs = "admin"
-    domain: str | None = None
-    full: bool = False  # from the bare base
-    preferences: bool = False  # from thumbs instead of pairs
+    domain: DomainName = None
+    full: Full = False
+    preferences: Preferences = False
+
+    def __post_init__(self) -> None:
+        _one_source(self.full, self.preferences)
 
 
+def _one_source(full: bool, preferences: bool) -> None:
+    if full and preferences:
+        raise Invalid(
+            "`--full` starts from the base model, and `--preferences` continues from the live "
+            "version with the answers that people rated. Please choose one of them."
+        )
+
+
+@command(
+    "cancel",
+    "admin",
+    "change",
+    "Stop a tuning run.",
+    cli="runs cancel",
+    details="A queued run stops at once, a running one within seconds.",
+)
 @dataclass(frozen=True)
 class CancelRun(Command):
-    needs = "admin"
-    run_id: int
+    run_id: Annotated[int, Argument("number", "RUN", "Which run?", listed_by="runs")]
 
 
+@command(
+    "ab status",
+    "reviewer",
+    "show",
+    "Show the running comparison, or the last one.",
+    alone="ab",
+    cli="ab status",
+)
 @dataclass(frozen=True)
-class StartComparison(Command):
-    needs = "admin"
-    a: str
-    b: str
-    domain: str | None = None
-    share: float = 0.5  # of the people, for b
-    pairwise: bool = False  # now and then both answer, blinded, and the person chooses
+class ShowComparison(Command):
+    domain: DomainName = None
 
 
-@dataclass(frozen=True)
-class StopComparison(Command):
-    needs = "admin"
-    domain: str | None = None
-
-
-@dataclass(frozen=True)
-class Promote(Command):
-    needs = "admin"
-    version: str
-    domain: str | None = None
-
-
-@dataclass(frozen=True)
-class Retire(Command):
-    needs = "admin"
-    version: str
-    domain: str | None = None
-
-
-@dataclass(frozen=True)
-class RollBack(Command):
-    needs = "admin"
-    domain: str | None = None
-
-
-@dataclass(frozen=True)
-class Forget(Command):
-    needs = "admin"
-    user: str
-
-
-@dataclass(frozen=True)
-class GrantRole(Command):
-    needs = "admin"
-    user: str
-    role: Granted
-
-
-@dataclass(frozen=True)
-class RevokeRole(Command):
-    needs = "admin"
-    user: str
-
-
-@dataclass(frozen=True)
-class RampComparison(Command):
-    needs = "admin"
-    share: float  # of the people, who get a candidate from now on
-    domain: str | None = None
-
-
-@dataclass(frozen=True)
-class PutTester(Command):
-    needs = "admin"
-    user: str
-    label: str  # of the side that answers them
-    domain: str | None = None
-
-
+@command(
+    "ab decisions",
+    "reviewer",
+    "show",
+    "List the decisions about the comparison.",
+    cli="ab decisions",
+)
 @dataclass(frozen=True)
 class ListDecisions(Command):
-    needs = "reviewer"
-    domain: str | None = None
+    domain: DomainName = None
 
 
+@command(
+    "ab explain",
+    "reviewer",
+    "show",
+    "Recompute a decision from its stored numbers and compare the outcome.",
+    cli="ab explain",
+)
 @dataclass(frozen=True)
 class ExplainDecision(Command):
-    needs = "reviewer"
-    decision: int
+    decision: Annotated[
+        int, Argument("number", "DECISION", "Which decision?", listed_by="ab decisions")
+    ]
 
 
+@command("ab start", "admin", "change", "Compare two versions on live traffic.", cli="ab start")
 @dataclass(frozen=True)
-class ShowPolicy(Command):
-    needs = "reviewer"
-    domain: str | None = None
+class StartComparison(Command):
+    a: Annotated[str, Argument("version", "A", "Which two versions?")]
+    b: Annotated[str, Argument("version", "B", "Which two versions?")]
+    domain: DomainName = None
+    share: Annotated[
+        float, Argument("percent", "--split PERCENT", help="the share of people who get B.")
+    ] = 0.5
+    pairwise: Annotated[
+        bool, Argument("flag", "--pairwise", help="sometimes show both answers to choose from.")
+    ] = False
 
 
+@command(
+    "ab ramp",
+    "admin",
+    "change",
+    "Give more people the candidate.",
+    cli="ab ramp",
+    details="The share of people only grows, and nobody moves back to another variant.",
+)
+@dataclass(frozen=True)
+class RampComparison(Command):
+    share: Annotated[float, Argument("percent", "PERCENT", "What percentage of people?")]
+    domain: DomainName = None
+
+
+@command(
+    "ab tester",
+    "admin",
+    "change",
+    "Show a person one variant, without counting them.",
+    cli="ab tester",
+    details="PERSON is named as in slack:T1/U2, VARIANT is A, B, ... From then on the "
+    "statistics of this comparison leave the person out.",
+)
+@dataclass(frozen=True)
+class PutTester(Command):
+    person: Person
+    label: Annotated[str, Argument("variant", "VARIANT", "Which variant: A, B, …?")]
+    domain: DomainName = None
+
+
+@command(
+    "ab stop",
+    "admin",
+    "change",
+    "End the comparison; everyone gets the live version again.",
+    cli="ab stop",
+)
+@dataclass(frozen=True)
+class StopComparison(Command):
+    domain: DomainName = None
+
+
+@command(
+    "policy set",
+    "admin",
+    "change",
+    "Set what the bot may decide about comparisons without a person.",
+    typed="policy",
+    cli="domains policy",
+)
 @dataclass(frozen=True)
 class SetPolicy(Command):
-    needs = "admin"
-    policy: Policy
-    domain: str | None = None
+    policy: Annotated[
+        Policy,
+        Argument(
+            "choice",
+            "NAME",
+            "Which of the policies?",
+            help="advise, auto-promote, auto-roll-back or auto.",
+            choices=POLICIES,
+        ),
+    ]
+    domain: DomainName = None
 
 
-What = Literal[
-    "promote",
-    "retire",
-    "cancel",
-    "ab start",
-    "ab ramp",
-    "ab tester",
-    "policy set",
-    "forget",
-    "roles add",
-    "roles remove",
-]
-
-
+@command(
+    "policy",
+    "reviewer",
+    "show",
+    "Show what the bot may decide about comparisons without a person.",
+    cli="domains policy",
+)
 @dataclass(frozen=True)
-class Choose(Command):
-    """A command of which nothing but its name was said: a form asks for the rest."""
+class ShowPolicy(Command):
+    domain: DomainName = None
 
-    needs = "admin"
-    what: What
-    domain: str | None = None
+
+@command(
+    "promote",
+    "admin",
+    "change",
+    "Make a version answer everyone, from the next message on.",
+    cli="adapters promote",
+)
+@dataclass(frozen=True)
+class Promote(Command):
+    version: Version
+    domain: DomainName = None
+
+
+@command(
+    "rollback",
+    "admin",
+    "change",
+    "Undo the last promotion, from the next message on.",
+    cli="adapters rollback",
+)
+@dataclass(frozen=True)
+class RollBack(Command):
+    domain: DomainName = None
+
+
+@command("retire", "admin", "change", "Discard a candidate version.", cli="adapters retire")
+@dataclass(frozen=True)
+class Retire(Command):
+    version: Version
+    domain: DomainName = None
+
+
+@command(
+    "forget",
+    "admin",
+    "change",
+    "Delete everything the bot knows about a person, for good.",
+    cli="forget",
+)
+@dataclass(frozen=True)
+class Forget(Command):
+    person: Person
+
+
+@command("roles add", "admin", "change", "Make a person a reviewer or an admin.", no_cli=NO_ROLES)
+@dataclass(frozen=True)
+class GrantRole(Command):
+    person: Person
+    role: Annotated[
+        Granted,
+        Argument("choice", "ROLE", "Which role: reviewer or admin?", choices=GRANTED),
+    ]
+
+
+@command("roles remove", "admin", "change", "Revoke a role that was granted here.", no_cli=NO_ROLES)
+@dataclass(frozen=True)
+class RevokeRole(Command):
+    person: Person

@@ -1,325 +1,148 @@
-"""`/understudy …`: what was typed, as a command. Pure, so that the grammar is a table of tests.
+"""Typed lines to commands and back, made from the registry: one grammar for every front end.
 
-Slack's apps turn `--full` into a dash and a word while people type, so dashes count as `--`;
-people come as `<@U1|ada>`, since the manifest asks for that. A domain may stand before or after
-the versions that a command is about: what looks like a version is one.
+A front end says in its `Dialect` how people are named and what stands before a command. A domain
+may stand before or after the versions that a command is about: a word that looks like a version is
+one.
 """
 
 import difflib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
-from bot.commands.commands import (
-    AskPrivately,
-    CancelRun,
-    Choose,
-    Command,
-    ExplainDecision,
-    Forget,
-    GrantRole,
-    Help,
-    ListAdapters,
-    ListDecisions,
-    ListDomains,
-    ListRuns,
-    Menu,
-    PlanRetrain,
-    Promote,
-    PutTester,
-    RampComparison,
-    Retire,
-    RetrainCommand,
-    ReviewCommand,
-    RevokeRole,
-    RollBack,
-    SetPolicy,
-    ShowComparison,
-    ShowPolicy,
-    ShowRoles,
-    StartComparison,
-    StatusCommand,
-    StopComparison,
-    What,
-)
-from data.experiments.policies import POLICIES
-from data.people.roles import Role
+from bot.commands import registry
+from bot.commands.commands import Help, Incomplete, Menu
+from bot.commands.registry import Argument, Command, Verb
 from data.store.errors import Invalid
+
+VERSION = re.compile(r"[vV@]?\d+|[^@\s]+@\S*|live|base", re.IGNORECASE)
+PERSON = re.compile(r"[a-z]+:\S+")
+ANYWHERE = ("version", "percent", "choice")  # kinds that are told from other words by their look
 
 
 class NotUnderstood(Invalid):
-    """What was typed is no command; the sentence names the nearest one."""
+    """The line is no command. The message names the nearest one, or what is missing."""
 
 
-USAGE: tuple[tuple[Role, str, str], ...] = (
-    ("member", "help", "this list"),
-    ("member", "status", "which adapter answers, what is running"),
-    ("member", "ask QUESTION", "an answer that only you see"),
-    ("member", "domains", "the subjects I answer on"),
-    ("member", "adapters [DOMAIN]", "the versions there are, and how well they answer"),
-    ("member", "roles", "who may do what"),
-    ("reviewer", "review [DOMAIN]", "decide which suggested answers I learn"),
-    ("reviewer", "runs [DOMAIN]", "the last tuning runs"),
-    ("reviewer", "retrain [DOMAIN] --dry-run", "what a retrain would do, without doing it"),
-    ("reviewer", "ab status [DOMAIN]", "how the comparison stands"),
-    ("reviewer", "ab decisions [DOMAIN]", "what was decided about it, and why"),
-    ("reviewer", "ab explain DECISION", "a decision, worked out anew from its numbers"),
-    ("reviewer", "policy [DOMAIN]", "what may be decided about comparisons without a person"),
-    ("admin", "retrain [DOMAIN] [--full]", "learn the new pairs; --full starts from the base"),
-    ("admin", "retrain [DOMAIN] --preferences", "learn from thumbs up and down"),
-    ("admin", "cancel RUN", "stop a run"),
-    ("admin", "ab start A B [DOMAIN] [--split 20]", "compare two versions; half get B, or 20 %"),
-    ("admin", "ab start A B --pairwise", "… and now and then let people choose between both"),
-    ("admin", "ab ramp PERCENT [DOMAIN]", "let more people get B; nobody is moved back"),
-    ("admin", "ab tester @PERSON SIDE [DOMAIN]", "let somebody see A or B, without being counted"),
-    ("admin", "ab stop [DOMAIN]", "end the comparison; everybody gets the live version"),
-    ("admin", "policy NAME [DOMAIN]", "set it: advise, auto-promote, auto-roll-back or auto"),
-    ("admin", "promote VERSION [DOMAIN]", "make a version answer everybody"),
-    ("admin", "rollback [DOMAIN]", "undo the last promotion"),
-    ("admin", "retire VERSION [DOMAIN]", "discard a version that waits"),
-    ("admin", "forget @PERSON", "delete what I know of somebody"),
-    ("admin", "roles add @PERSON ROLE", "make somebody a reviewer or an admin"),
-    ("admin", "roles remove @PERSON", "take that back"),
-)
-VERSION = re.compile(r"[vV@]?\d+|[^@\s]+@\S*|live|base", re.IGNORECASE)
-PERSON = re.compile(r"<@([UW][A-Z0-9]{1,20})(?:\|[^<>]*)?>|([UW][A-Z0-9]{1,20})")
+def _named_in_full(word: str) -> str | None:
+    return word if PERSON.fullmatch(word) else None
 
 
-def parse(text: str) -> Command:
-    """Read what followed `/understudy`. Raises NotUnderstood."""
-    words = [_dashes(word) for word in unescaped(text).split()]
+@dataclass(frozen=True)
+class Dialect:
+    """How commands are written in one front end."""
+
+    prefix: str = ""  # before every command, such as "/understudy "
+    person: Callable[[str], str | None] = _named_in_full  # a word as a person; None: it is none
+    ask_person: str = "Who? Name the person as in slack:T1/U2."
+    word: Callable[[str], str] = str  # a word as it was typed, before the front end changed it
+    forms: frozenset[str] = field(default_factory=frozenset)  # commands it asks the arguments of
+
+
+PLAIN = Dialect()
+
+
+def parse(text: str, dialect: Dialect = PLAIN) -> Command:
+    """Read one line. Raises NotUnderstood."""
+    words = [dialect.word(word) for word in text.split()]
     if not words:
         return Menu()
-    name = words[0].lower()
-    if name == "ask":
-        return _ask(text)
-    group = GROUPS.get(name)
-    if group is not None:
-        return _of_group(name, group, words[1:])
-    build = COMMANDS.get(name)
-    if build is None:
-        known = [f"{name} {verb}" for name, verbs in GROUPS.items() for verb in verbs]
-        raise _no_command(words, [*COMMANDS, *GROUPS, *known, "ask"])
-    return build(words[1:])
+    count, found = _named(words, dialect)
+    raw = text.split(maxsplit=count)[count].strip() if len(words) > count else ""
+    given, options = _options(words[count:], found, dialect)
+    verb = next(v for v in found if v is found[-1] or _meant(v, given, options))
+    try:
+        return _build(verb, raw, given, options, dialect)
+    except NotUnderstood:
+        raise
+    except Invalid as error:
+        raise NotUnderstood(str(error)) from error
 
 
-def unescaped(text: str) -> str:
-    """What was typed, before Slack made entities of `<`, `>` and `&`."""
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+def spell(command: Command) -> str:
+    """The line that `parse` reads as this command."""
+    words = [command.verb.typed[0], *([command.verb.flag] if command.verb.flag else [])]
+    for argument in command.verb.arguments:
+        given = getattr(command, argument.name)
+        if given is None or given is False:
+            continue
+        text = f"{given * 100:g}" if argument.kind == "percent" else str(given)
+        if argument.option:
+            words.append(argument.option)
+        if argument.kind != "flag":
+            words.append(text)
+    return " ".join(words)
 
 
-def _ask(text: str) -> AskPrivately:
-    question = text.strip()[len("ask") :].strip()
-    if not question:
-        raise NotUnderstood("What would you like to ask? `/understudy ask QUESTION`")
-    return AskPrivately(question)
+# -- which command is named ----------------------------------------------------------------------
 
 
-def _of_group(name: str, verbs: "Verbs", words: list[str]) -> Command:
-    """`ab …` and `roles …`; the verb that is left out is the one that shows."""
-    verb = words[0].lower() if words else next(iter(verbs))
-    build = verbs.get(verb)
-    if build is None:
-        raise _no_command([name, *words], [f"{name} {known}" for known in verbs], f"{name} ")
-    return build(words[1:])
+def _named(words: list[str], dialect: Dialect) -> tuple[int, list[Verb]]:
+    """How many words name the command, and the commands they name, the most special first."""
+    typed: dict[str, list[Verb]] = {}
+    for verb in registry.verbs():
+        for name in verb.typed:
+            typed.setdefault(name, []).append(verb)
+    groups = {verb.alone: verb for verb in registry.verbs() if verb.alone}
+    first, two = words[0].lower(), " ".join(words[:2]).lower()
+    if len(words) == 1 and first in groups:
+        return 1, [groups[first]]
+    if len(words) > 1 and two in typed:
+        return 2, typed[two]
+    if first in groups:
+        within = f"{first} "
+        raise _no_command(words, [n for n in typed if n.startswith(within)], dialect, within)
+    if first in typed:
+        return 1, typed[first]
+    raise _no_command(words, [*typed, *groups], dialect)
 
 
-def _retrain(words: list[str]) -> Command:
-    usage = "retrain [DOMAIN] [--full] [--preferences] [--dry-run]"
-    given, options = _options(words, flags=("--full", "--preferences", "--dry-run"))
-    full, preferences = "--full" in options, "--preferences" in options
-    if full and preferences:
-        raise NotUnderstood(
-            "`--full` starts from the base, `--preferences` goes on from the live adapter with "
-            "what people liked and disliked: choose one of them."
+def _meant(verb: Verb, given: list[str], options: dict[str, str]) -> bool:
+    """Whether a command that shares its name with others is the one that is meant."""
+    if verb.flag:
+        return verb.flag in options
+    choices = [a.choices for a in verb.arguments if a.kind == "choice"]
+    return all(any(word.lower() in some for word in given) for some in choices)
+
+
+def _no_command(
+    words: list[str], known: list[str], dialect: Dialect, within: str = ""
+) -> NotUnderstood:
+    """Names the nearest command, with what was typed behind it."""
+    group = within.count(" ")  # words that name the group
+    typed = [word[:40] for word in words]
+    tried = [(" ".join(typed[:count]).lower(), count) for count in (group + 1, group + 2)]
+    names = [name.removeprefix(within) for name in known if name != "menu"]
+    ranked = [
+        (difflib.SequenceMatcher(None, near, text).ratio(), -count, f"{within}{near}")
+        for text, count in ((text[len(within) :], count) for text, count in tried)
+        for near in difflib.get_close_matches(text, names, n=1, cutoff=0.51)
+    ]
+    shown = _shown(tried[0][0])
+    if not ranked:
+        return NotUnderstood(
+            f"There is no command `{shown}`. `{dialect.prefix}help` lists them all."
         )
-    kind = PlanRetrain if "--dry-run" in options else RetrainCommand
-    return kind(_domain(given, usage), full, preferences)
+    _, count, nearest = max(ranked)
+    rest = _shown(" ".join(words[-count:]))
+    also = f" {rest}" if rest and "<" not in rest else ""
+    return NotUnderstood(
+        f"There is no command `{shown}`. Did you mean `{dialect.prefix}{nearest}{also}`?"
+    )
 
 
-def _cancel(words: list[str]) -> Command:
-    if not words:
-        return Choose("cancel")
-    return CancelRun(_number(words, "Which run? `/understudy cancel RUN`; `/understudy runs` "))
-
-
-def _explain(words: list[str]) -> ExplainDecision:
-    sentence = "Which decision? `/understudy ab explain DECISION`; `/understudy ab decisions` "
-    return ExplainDecision(_number(words, sentence))
-
-
-def _number(words: list[str], sentence: str) -> int:
-    text = words[0].lstrip("#") if len(words) == 1 else ""
-    if not (text.isascii() and text.isdigit()):
-        raise NotUnderstood(f"{sentence}lists them.")
-    return int(text[:18])
-
-
-def _ab_start(words: list[str]) -> Command:
-    usage = "ab start A B [DOMAIN] [--split 20] [--pairwise]"
-    given, options = _options(words, flags=("--pairwise",), valued=("--split",))
-    versions, named = _versions(given, usage)
-    if not (versions or options):
-        return Choose("ab start", named)
-    if len(versions) != 2:
-        raise _usage("Which two versions?", usage)
-    share = _share(options.get("--split", "50"))
-    return StartComparison(versions[0], versions[1], named, share, "--pairwise" in options)
-
-
-def _ab_ramp(words: list[str]) -> Command:
-    usage = "ab ramp PERCENT [DOMAIN]"
-    given = [word for word in words if not word[:1].isalpha()]
-    named = _domain([word for word in words if word[:1].isalpha()], usage)
-    if not given:
-        return Choose("ab ramp", named)
-    if len(given) > 1:
-        raise _usage(f"{given[1]!r} is more than this command takes.", usage)
-    return RampComparison(_share(given[0]), named)
-
-
-def _tester(words: list[str]) -> Command:
-    usage = "ab tester @PERSON SIDE [DOMAIN]"
-    if not words:
-        return Choose("ab tester")
-    user = _person(words[:1], [], usage)
-    if len(words) < 2 or not re.fullmatch(r"[A-Za-z]", words[1]):
-        raise _usage("Which side: A, B, …?", usage)
-    return PutTester(user, words[1].upper(), _domain(words[2:], usage))
-
-
-def _policy(words: list[str]) -> Command:
-    usage = "policy [auto|auto-promote|auto-roll-back|advise] [DOMAIN]"
-    if words[:1] == ["set"]:  # a button of the form
-        return Choose("policy set", _domain(words[1:], usage))
-    named = [word for word in words if word.lower() not in POLICIES]
-    found = [policy for policy in POLICIES if policy in (word.lower() for word in words)]
-    if len(found) > 1:
-        raise _usage("Which of these policies?", usage)
-    domain = _domain(named, usage)
-    return SetPolicy(found[0], domain) if found else ShowPolicy(domain)
-
-
-def _of_version(kind: Callable[[str, str | None], Command], name: What) -> "Build":
-    def build(words: list[str]) -> Command:
-        usage = f"{name} VERSION [DOMAIN]"
-        versions, named = _versions(words, usage)
-        if not versions:
-            return Choose(name, named)
-        if len(versions) > 1:
-            raise _usage("Which version?", usage)
-        return kind(versions[0], named)
-
-    return build
-
-
-def _forget(words: list[str]) -> Command:
-    if not words:
-        return Choose("forget")
-    return Forget(_person(words[:1], words[1:], "forget @PERSON"))
-
-
-def _grant(words: list[str]) -> Command:
-    usage = "roles add @PERSON reviewer|admin"
-    if not words:
-        return Choose("roles add")
-    user = _person(words[:1], words[2:], usage)
-    match [word.lower() for word in words[1:2]]:
-        case ["reviewer"]:
-            return GrantRole(user, "reviewer")
-        case ["admin"]:
-            return GrantRole(user, "admin")
-    raise _usage("Which role: reviewer or admin?", usage)
-
-
-def _revoke(words: list[str]) -> Command:
-    if not words:
-        return Choose("roles remove")
-    return RevokeRole(_person(words[:1], words[1:], "roles remove @PERSON"))
-
-
-def _person(words: list[str], more: list[str], usage: str) -> str:
-    """The user id of a mention. Raises NotUnderstood."""
-    match = PERSON.fullmatch(words[0]) if words else None
-    if match is None:
-        raise _usage("Whom? Type @ and choose the name from Slack's list.", usage)
-    if more:
-        raise _usage(f"{more[0]!r} is more than this command takes.", usage)
-    return match[1] or match[2]
-
-
-def _plain(kind: Callable[[], Command], usage: str) -> "Build":
-    def build(words: list[str]) -> Command:
-        if words:
-            raise _usage(f"{words[0]!r} is more than this command takes.", usage)
-        return kind()
-
-    return build
-
-
-def _of_domain(kind: Callable[[str | None], Command], usage: str) -> "Build":
-    return lambda words: kind(_domain(words, usage))
-
-
-Build = Callable[[list[str]], Command]
-Verbs = dict[str, Build]
-
-COMMANDS: dict[str, Build] = {
-    "help": lambda words: Help(),
-    "status": _plain(StatusCommand, "status"),
-    "domains": _plain(ListDomains, "domains"),
-    "adapters": _of_domain(ListAdapters, "adapters [DOMAIN]"),
-    "review": _of_domain(ReviewCommand, "review [DOMAIN]"),
-    "retrain": _retrain,
-    "runs": _of_domain(ListRuns, "runs [DOMAIN]"),
-    "cancel": _cancel,
-    "policy": _policy,
-    "promote": _of_version(Promote, "promote"),
-    "retire": _of_version(Retire, "retire"),
-    "rollback": _of_domain(RollBack, "rollback [DOMAIN]"),
-    "forget": _forget,
-}
-GROUPS: dict[str, Verbs] = {
-    "ab": {
-        "status": _of_domain(ShowComparison, "ab status [DOMAIN]"),
-        "start": _ab_start,
-        "ramp": _ab_ramp,
-        "tester": _tester,
-        "decisions": _of_domain(ListDecisions, "ab decisions [DOMAIN]"),
-        "explain": _explain,
-        "stop": _of_domain(StopComparison, "ab stop [DOMAIN]"),
-    },
-    "roles": {"list": _plain(ShowRoles, "roles"), "add": _grant, "remove": _revoke},
-}
-
-
-def _domain(words: list[str], usage: str) -> str | None:
-    if len(words) > 1:
-        raise _usage(f"{words[1]!r} is more than this command takes.", usage)
-    if words and words[0].startswith("-"):
-        raise _usage(f"There is no option {words[0]!r}.", usage)
-    return words[0].lower() if words else None
-
-
-def _versions(words: list[str], usage: str) -> tuple[list[str], str | None]:
-    """The versions among the words, and the domain that they or another word name; they must
-    agree."""
-    versions = [re.sub(r"^[vV](?=\d)", "", word) for word in words if VERSION.fullmatch(word)]
-    others = [word for word in words if not VERSION.fullmatch(word)]
-    if len(others) > 1:
-        raise _usage(f"{others[0]!r} is no version; one is `3`, `live` or `base`.", usage)
-    named = _domain(others, usage)
-    found = {v.split("@")[0].lower() for v in versions if "@" in v.strip("@")}
-    if named is not None:
-        found.add(named)
-    if len(found) > 1:
-        raise NotUnderstood(f"That names several domains ({', '.join(sorted(found))}); name one.")
-    return versions, found.pop() if found else None
+# -- its arguments -------------------------------------------------------------------------------
 
 
 def _options(
-    words: list[str], flags: tuple[str, ...] = (), valued: tuple[str, ...] = ()
+    words: list[str], found: list[Verb], dialect: Dialect
 ) -> tuple[list[str], dict[str, str]]:
-    """Words without the options, and the options with their values."""
+    """The words without options, and the options with their values."""
+    known = {a.option: a.kind != "flag" for v in found for a in v.arguments if a.option}
+    known |= {v.flag: False for v in found if v.flag}
+    if any(verb.lenient or _text_of(verb) for verb in found):
+        return words, {}
     given: list[str] = []
     options: dict[str, str] = {}
     rest = iter(words)
@@ -328,57 +151,139 @@ def _options(
             given.append(word)
             continue
         name, equals, value = word.lower().partition("=")
-        if name in flags and not equals:
-            options[name] = ""
-        elif name in valued:
-            options[name] = value if equals else next(rest, "")
-        else:
-            raise _no_option(name, [*flags, *valued])
+        if name not in known or (equals and not known[name]):
+            raise _no_option(name, list(known), dialect)
+        options[name] = (value if equals else next(rest, "")) if known[name] else ""
     return given, options
+
+
+def _text_of(verb: Verb) -> Argument | None:
+    return next((a for a in verb.arguments if a.kind == "text"), None)
+
+
+def _build(
+    verb: Verb, raw: str, words: list[str], options: dict[str, str], dialect: Dialect
+) -> Command:
+    if verb.lenient:
+        return Help()
+    if text := _text_of(verb):
+        if not raw:
+            raise _usage(text.missing, verb, dialect)
+        return verb.command(**{text.name: raw})
+    rest, values, missing = list(words), {}, []
+    positional = [a for a in verb.arguments if not a.option and a.kind != "domain"]
+    for argument in positional:
+        found = _take(argument, rest, dialect)
+        if found is None:
+            missing.append(argument)
+            if argument.kind not in ANYWHERE:
+                break
+        else:
+            values[argument.name] = found
+    if missing and not values and not options and verb.name in dialect.forms:
+        least = missing[0].kind in ANYWHERE  # then one word may be the domain
+        if len(rest) <= least:
+            return Incomplete(verb.name, _domain(verb, rest, dialect))
+    versions = [str(values[a.name]) for a in positional if a.kind == "version" and not missing]
+    if len(rest) > 1 and any(a.kind == "version" for a in positional):
+        stray = next((word for word in rest if not VERSION.fullmatch(word)), None)
+        if stray is not None:
+            sentence = f"{stray!r} is no version; one is `3`, `live` or `base`."
+            raise _usage(sentence, verb, dialect)
+    if missing:
+        raise _missing(missing[0], verb, dialect)
+    for argument in positional:
+        if argument.kind in ANYWHERE and any(_looks_like(argument, word) for word in rest):
+            raise _missing(argument, verb, dialect)
+    domain = _domain(verb, rest, dialect)
+    named = {v.split("@")[0].lower() for v in versions if "@" in v.strip("@")}
+    named |= {domain} if domain else set()
+    if len(named) > 1:
+        raise NotUnderstood(f"That names several domains ({', '.join(sorted(named))}); name one.")
+    values |= _option_values(verb, options)
+    if any(a.kind == "domain" for a in verb.arguments):
+        values["domain"] = named.pop() if named else None
+    return verb.command(**values)
+
+
+def _take(argument: Argument, rest: list[str], dialect: Dialect) -> Any:
+    """The value of an argument, whose word leaves `rest`; None when it is not there."""
+    word: str | None = rest[0] if rest else None
+    if argument.kind in ANYWHERE:
+        word = next((w for w in rest if _looks_like(argument, w)), None)
+    value = None if word is None else _value(argument, word, dialect)
+    if word is not None and value is not None:
+        rest.remove(word)
+    return value
+
+
+def _looks_like(argument: Argument, word: str) -> bool:
+    if argument.kind == "version":
+        return VERSION.fullmatch(word) is not None
+    if argument.kind == "choice":
+        return word.lower() in argument.choices
+    return not word[:1].isalpha()  # a percentage
+
+
+def _value(argument: Argument, word: str, dialect: Dialect) -> Any:
+    """A word as the value of an argument; None when it cannot be. Raises NotUnderstood."""
+    match argument.kind:
+        case "version":
+            return re.sub(r"^[vV](?=\d)", "", word)
+        case "choice":
+            return word.lower()
+        case "percent":
+            return _share(word)
+        case "person":
+            return dialect.person(word)
+        case "variant":
+            return word.upper() if re.fullmatch(r"[A-Za-z]", word) else None
+        case "number":
+            digits = word.lstrip("#")
+            return int(digits[:18]) if digits.isascii() and digits.isdigit() else None
+    raise AssertionError(argument.kind)
+
+
+def _option_values(verb: Verb, options: dict[str, str]) -> dict[str, Any]:
+    given = [a for a in verb.arguments if a.option in options]
+    return {a.name: True if a.kind == "flag" else _share(options[a.option]) for a in given}
 
 
 def _share(percent: str) -> float:
     text = percent.rstrip("%")
     if not re.fullmatch(r"0?[1-9]|[1-9][0-9]", text):
-        raise NotUnderstood("The share of the people who get B lies between 1 and 99 per cent.")
+        raise NotUnderstood("The percentage of people must lie between 1 and 99.")
     return int(text) / 100
 
 
-def _dashes(word: str) -> str:
-    stripped = word.lstrip("—–-")
-    dashes = word[: len(word) - len(stripped)]
-    return f"--{stripped}" if stripped[:1].isalpha() and dashes in ("—", "–", "--", "——") else word
+def _domain(verb: Verb, rest: list[str], dialect: Dialect) -> str | None:
+    """The domain, which is the one word that is left."""
+    most = sum(a.kind == "domain" for a in verb.arguments)
+    if len(rest) > most:
+        raise _usage(f"{rest[most]!r} is more than this command takes.", verb, dialect)
+    if rest and rest[0].startswith("-"):
+        raise _usage(f"There is no option {rest[0]!r}.", verb, dialect)
+    return rest[0].lower() if rest else None
 
 
-def _usage(problem: str, usage: str) -> NotUnderstood:
-    return NotUnderstood(f"{problem} `/understudy {usage}`")
+# -- what is said --------------------------------------------------------------------------------
 
 
-def _no_command(words: list[str], known: list[str], within: str = "") -> NotUnderstood:
-    """Names the nearest command, with what was typed behind it."""
-    group = within.count(" ")  # words that name the group
-    typed = [word[:40] for word in words]
-    tried = [(" ".join(typed[:count]).lower(), count) for count in (group + 1, group + 2)]
-    names = [name.removeprefix(within) for name in known]
-    ranked = [
-        (difflib.SequenceMatcher(None, near, text).ratio(), -count, f"{within}{near}")
-        for text, count in ((text[len(within) :], count) for text, count in tried)
-        for near in difflib.get_close_matches(text, names, n=1, cutoff=0.51)
-    ]
-    shown = _shown(tried[0][0])
-    if not ranked:
-        return NotUnderstood(f"There is no command `{shown}`. `/understudy help` lists all.")
-    _, count, nearest = max(ranked)
-    rest = _shown(" ".join(words[-count:]))
-    also = f" {rest}" if rest and "<" not in rest else ""
-    return NotUnderstood(
-        f"There is no command `{shown}`. Did you mean `/understudy {nearest}{also}`?"
-    )
+def _missing(argument: Argument, verb: Verb, dialect: Dialect) -> NotUnderstood:
+    asked = dialect.ask_person if argument.kind == "person" else argument.missing
+    refused = _usage(asked, verb, dialect)
+    if not argument.listed_by:
+        return refused
+    return NotUnderstood(f"{refused}; `{dialect.prefix}{argument.listed_by}` lists them.")
 
 
-def _no_option(name: str, known: list[str]) -> NotUnderstood:
+def _usage(problem: str, verb: Verb, dialect: Dialect) -> NotUnderstood:
+    return NotUnderstood(f"{problem} `{dialect.prefix}{verb.usage}`")
+
+
+def _no_option(name: str, known: list[str], dialect: Dialect) -> NotUnderstood:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"Did you mean `{near[0]}`?" if near else "`/understudy help` lists what there is."
+    hint = f"Did you mean `{near[0]}`?" if near else f"See `{dialect.prefix}help`."
     return NotUnderstood(f"There is no option `{_shown(name)}`. {hint}")
 
 

@@ -215,11 +215,9 @@ def _messages(db: Database, order: _Order, most: int) -> int:
 
 
 def _questions(db: Database, order: _Order, most: int) -> int:
-    """Questions waiting for an answer in Slack, and queued commands."""
+    """Questions waiting for an answer in Slack, and queued commands of every front end."""
     front, _, rest = order.person.partition(":")
-    team, _, user = rest.partition("/")
-    if front != "slack":
-        return 0
+    team, _, user = rest.partition("/") if front == "slack" else (front, "", rest)
     return sum(
         changed(
             db,

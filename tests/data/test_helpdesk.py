@@ -13,7 +13,9 @@ from starlette.routing import Match
 import data
 from bot.app import create_app
 from bot.cli import main
-from bot.commands import grammar as slack_grammar
+from bot.commands import registry
+from bot.commands.grammar import NotUnderstood
+from bot.slack.commands import dialect
 from data import domains
 from data.config import settings
 from data.config.settings import SECTIONS, Settings
@@ -151,7 +153,7 @@ def test_every_option_that_an_answer_names_exists() -> None:
     for fact, match in code(r"(--[\w-]+)(?:[ =].*)?"):
         shown = re.findall(r"`(/?understudy [^`]*)`", answers()[fact])
         if any(name.startswith("/") for name in shown):
-            usages = " ".join(usage for _, usage, _ in slack_grammar.USAGE)
+            usages = " ".join(verb.usage for verb in registry.listed())
             assert match[1] in usages, fact
             continue
         commands = [walk(name.split()[1:])[0] for name in shown]
@@ -164,17 +166,15 @@ def test_every_slack_command_that_an_answer_names_is_understood() -> None:
     for fact, match in found:
         text = re.sub(r"\bN\b", "4", match[1]).replace("@PERSON", "<@U1>").replace(" A B", " 1 2")
         try:
-            slack_grammar.parse(text)
-        except slack_grammar.NotUnderstood as error:
+            dialect.parse(text, "T1")
+        except NotUnderstood as error:
             pytest.fail(f"{fact}: {error}")
 
 
 def test_every_slack_command_is_explained() -> None:
     named = " ".join(match[0] for _, match in code(r"/understudy .*"))
-    for _, usage, _ in slack_grammar.USAGE:
-        verb = re.match(r"[a-z ]+", usage)
-        assert verb is not None
-        assert f"/understudy {verb[0].strip()}" in named, usage
+    for verb in registry.listed():
+        assert f"/understudy {verb.typed[0] if not verb.alone else verb.alone}" in named, verb.usage
 
 
 def test_every_setting_that_an_answer_names_exists() -> None:

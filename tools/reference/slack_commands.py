@@ -12,9 +12,9 @@ ROLES = {
 
 def commands() -> list[tuple[str, str, str]]:
     """(role, usage, description) of every command."""
-    from bot.commands.grammar import USAGE
+    from bot.commands import registry
 
-    return list(USAGE)
+    return [(verb.role, verb.usage, verb.explained) for verb in registry.listed()]
 
 
 def reference() -> str:

@@ -1,12 +1,12 @@
-"""Forms for commands of which nothing but the name was said: `/understudy promote`, or a button of
-the menu. What is chosen becomes the command as it would have been typed, and goes the same way."""
+"""Forms that ask for the arguments of a command: after `/understudy promote`, or a button of the
+menu. The choice becomes the command as it would have been typed, and goes the same way."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sqlite_utils import Database
 
-from bot.commands.commands import Choose, What
+from bot.commands.commands import Incomplete
 from bot.slack.render import admin_forms, comparison_reports, form_fields
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, context, section, shorten
@@ -23,7 +23,7 @@ VERSION, A, B, SPLIT, PAIRWISE, PERSON, ROLE, RUN, POLICY = (
     "version", "a", "b", "split", "pairwise", "person", "role", "run", "policy"
 )  # fmt: skip
 MOST_OPTIONS = 100
-TITLES: dict[What, tuple[str, str]] = {  # title, what the button says
+TITLES: dict[str, tuple[str, str]] = {  # title, what the button says
     "promote": ("Promote a version", "Go on"),
     "retire": ("Discard a version", "Discard"),
     "cancel": ("Stop a run", "Stop it"),
@@ -37,18 +37,18 @@ TITLES: dict[What, tuple[str, str]] = {  # title, what the button says
 }
 
 
-def form(db: Database, where: Origin, domain: Domain, command: Choose) -> Block:
+def form(db: Database, where: Origin, domain: Domain, command: Incomplete) -> Block:
     """Asks for what the command needs. Raises NotFound or Conflict when there is nothing to choose
     from."""
-    title, submit = TITLES[command.what]
-    shown = _inputs(db, domain, command.what)
+    title, submit = TITLES[command.name]
+    shown = _inputs(db, domain, command.name)
     asked = Origin(
-        where.channel, where.thread_ts, where.response_url, domain.name, command=command.what
+        where.channel, where.thread_ts, where.response_url, domain.name, command=command.name
     )
     return form_fields.modal(CHOOSE, title, shown, asked.dump(), submit, "Not now")
 
 
-def _inputs(db: Database, domain: Domain, what: What) -> list[Block]:
+def _inputs(db: Database, domain: Domain, what: str) -> list[Block]:
     match what:
         case "promote":
             return [_select(VERSION, "Which version?", _names(_promotable(db, domain)))]
@@ -75,6 +75,7 @@ def _inputs(db: Database, domain: Domain, what: What) -> list[Block]:
         case "roles remove":
             only = "Only roles that were given here; those from the settings or Slack stay."
             return [_person("Whose role?"), context(only)]
+    raise LookupError(what)
 
 
 def command(view: dict[str, Any]) -> str:

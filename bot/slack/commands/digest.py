@@ -1,8 +1,8 @@
-"""Once a day, what waits for review, told in a channel.
+"""Once a day, a message in a channel about the pairs that wait for review.
 
-The digest of a day enters the store as a deed that is done already, under the day's name: so it is
-posted once, however often the bot is started, by the same path as every other outcome
-(`delivery.py`). A day on which nothing waits and nothing was decided has none.
+The digest of a day enters the queue as a command that is done already, with the date as its key.
+So it is posted once, however often the bot starts, in the same way as every other result
+(`delivery.py`). A day without pending pairs, decisions and ratings has no digest.
 """
 
 import asyncio
@@ -11,11 +11,13 @@ from datetime import date, datetime, timedelta
 
 from sqlite_utils import Database
 
+from bot.commands import command_json
+from bot.commands.overview_commands import ReviewDigest
 from bot.slack.client.clock import Clock
 from bot.slack.commands import delivery
-from bot.slack.render import reports
 from bot.slack.workspace.workspaces import Workspaces
 from data import command_queue
+from data.command_queue import DeliveryAddress
 from data.config.settings import SlackSettings
 from data.feedback import feedback_summary
 from data.pairs import review_queue
@@ -47,9 +49,9 @@ async def tell(workspaces: Workspaces, now: datetime) -> None:
     workspace = workspaces.of_team(team)
     if not settings.digest_channel or workspace is None or not due(settings, now):
         return
-    deed_id = await workspaces.service.store.submit(lambda db: take_in(db, team, channel, now))
-    if deed_id is not None:
-        await delivery.deliver(workspace, deed_id)
+    command_id = await workspaces.service.store.submit(lambda db: take_in(db, team, channel, now))
+    if command_id is not None:
+        await delivery.deliver(workspace, command_id)
 
 
 def due(settings: SlackSettings, now: datetime) -> bool:
@@ -58,18 +60,24 @@ def due(settings: SlackSettings, now: datetime) -> bool:
 
 
 def take_in(db: Database, team: str, channel: str, now: datetime) -> int | None:
-    """The digest of `now`'s day as a deed; None when it was taken in before."""
+    """Queue the digest of `now`'s day with its result; None when that was done before."""
     day: date = now.date()
-    deed_id = command_queue.add(
-        db, team=team, key=f"digest:{day}", channel=channel, user="", command="", how="channel"
+    command_id = command_queue.add(
+        db,
+        key=f"digest:{day}",
+        user="",
+        command={},
+        address=DeliveryAddress(team, channel),
+        audience="channel",
     )
-    if deed_id is None:
+    if command_id is None:
         return None
     since_us = int((now - timedelta(days=1)).timestamp() * 1_000_000)
     waiting, decided = review_queue.waiting(db), review_queue.decided_since(db, since_us)
-    judged = feedback_summary.rating_counts(db, since_us)
-    if not waiting and not any(decided.values()) and not judged.any:
-        command_queue.told(db, deed_id)
+    ratings = feedback_summary.rating_counts(db, since_us)
+    if not waiting and not any(decided.values()) and not ratings.any:
+        command_queue.told(db, command_id)
         return None
-    command_queue.done(db, deed_id, reports.digest(waiting, decided, judged))
-    return deed_id
+    digest = ReviewDigest(tuple(waiting), decided, ratings)
+    command_queue.done(db, command_id, command_json.dump_result(digest))
+    return command_id

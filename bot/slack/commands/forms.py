@@ -1,7 +1,7 @@
-"""Opening forms: the menu, choices, the questions before a promotion and a deletion, the review.
+"""Opens forms: the menu, the arguments of a command, confirmations, the review.
 
-What a form shows is read from the store first, with the role checked; the form itself changes
-nothing. A form that is open already is changed in place.
+The content of a form is read from the store, after the role check. A form changes nothing until it
+is sent. A form that is already open is updated in place.
 """
 
 import logging
@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.commands import admin, commands, roles
+from bot.commands import admin, commands, grammar, roles
+from bot.commands.registry import Command
 from bot.commands.standing import Standing
 from bot.slack.client.stream import SlackPlace
-from bot.slack.commands import argument_forms, delivery, executor
-from bot.slack.commands.executor import Where
+from bot.slack.commands import argument_forms, delivery
 from bot.slack.handlers import review
 from bot.slack.render import admin_forms, reports
 from bot.slack.render.admin_forms import Origin
@@ -23,6 +23,7 @@ from bot.slack.workspace import views
 from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.adapters import registry
+from data.domains import Domain
 from data.experiments import experiments
 from data.privacy import erasure
 from data.store.errors import Invalid, UnderstudyError
@@ -30,15 +31,20 @@ from data.store.errors import Invalid, UnderstudyError
 log = logging.getLogger(__name__)
 
 ASK_FIRST = (commands.Promote, commands.Forget)
-OPENING = (commands.Menu, commands.ReviewCommand, commands.Choose, *ASK_FIRST)
+OPENING = (commands.Menu, commands.ReviewCommand, commands.Incomplete, *ASK_FIRST)
 
 
-def asks_first(command: commands.Command) -> bool:
+def asks_first(command: Command) -> bool:
     """Whether a form asks before the command is carried out, when it was typed."""
     return isinstance(command, ASK_FIRST)
 
 
-def opens(command: commands.Command) -> bool:
+def changes(command: Command) -> bool:
+    """Whether the command changes something, so that it is queued."""
+    return not isinstance(command, commands.Incomplete) and command.verb.effect == "change"
+
+
+def opens(command: Command) -> bool:
     """Whether the command opens a form."""
     return isinstance(command, OPENING)
 
@@ -47,7 +53,7 @@ async def open_for(
     workspace: WorkspaceContext,
     place: SlackPlace,
     where: Origin,
-    command: commands.Command,
+    command: Command,
     trigger: str,
     view_id: str = "",
 ) -> None:
@@ -74,7 +80,7 @@ async def open_for(
 
 
 async def asking(
-    workspace: WorkspaceContext, place: SlackPlace, where: Origin, command: commands.Command
+    workspace: WorkspaceContext, place: SlackPlace, where: Origin, command: Command
 ) -> Block:
     """The form that asks before a command that was chosen in a form. Raises as `open_for` tells."""
     standing = await workspace.roles.standing(place.team, place.user)
@@ -132,7 +138,7 @@ def _form(
     workspace: WorkspaceContext,
     place: SlackPlace,
     where: Origin,
-    command: commands.Command,
+    command: Command,
     standing: Standing,
 ) -> Block:
     match command:
@@ -141,10 +147,9 @@ def _form(
         case commands.Promote():
             return _ask_promotion(db, place, where, command, standing)
         case commands.Forget():
-            return _ask_deletion(db, place, where, command)
-        case commands.Choose():
-            here = Where(place.team, place.channel, standing.person)
-            domain = here.domain(db, command.domain or where.domain or None)
+            return _ask_deletion(db, where, command)
+        case commands.Incomplete():
+            domain = _domain(db, place, command.domain or where.domain, standing)
             return argument_forms.form(db, where, domain, command)
         case commands.ReviewCommand():
             named = domains.get(db, command.domain).name if command.domain else ""
@@ -161,18 +166,24 @@ def _menu(
     result: list[Block],
 ) -> Block:
     roles.check(db, standing, "member")
-    here = executor.Where(place.team, place.channel, standing.person)
-    domain = here.domain(db, where.domain or None)
+    domain = _domain(db, place, where.domain, standing)
     head = reports.domain_state(admin.domain_status(db, domain))
     role = roles.role_of(db, standing)
     chosen = replace(where, domain=domain.name)
     return admin_forms.menu(role, chosen, domains.list_domains(db), head, result)
 
 
+def _domain(db: Database, place: SlackPlace, name: str | None, standing: Standing) -> Domain:
+    """The domain of that name, or the one that answers in this place. Raises NotFound."""
+    if name:
+        return domains.get(db, name)
+    return domains.answering(db, standing.person, place.team, place.channel)
+
+
 def _ask_promotion(
     db: Database, place: SlackPlace, where: Origin, command: commands.Promote, standing: Standing
 ) -> Block:
-    domain = Where(place.team, place.channel, standing.person).domain(db, command.domain)
+    domain = _domain(db, place, command.domain, standing)
     adapter = registry.get(db, command.version, domain)
     admin.refuse_promotion(db, domain, adapter)
     said = reports.before_promotion(
@@ -182,10 +193,8 @@ def _ask_promotion(
     return admin_forms.confirmation(asked, "Promote?", said, "Promote")
 
 
-def _ask_deletion(
-    db: Database, place: SlackPlace, where: Origin, command: commands.Forget
-) -> Block:
-    asked = replace(where, command=f"forget {command.user}")
-    found = erasure.preview(db, f"slack:{place.team}/{command.user}")
-    said = reports.before_forgetting(command.user, found)
+def _ask_deletion(db: Database, where: Origin, command: commands.Forget) -> Block:
+    asked = replace(where, command=grammar.spell(command))
+    found = erasure.preview(db, command.person)
+    said = reports.before_forgetting(command.person, found)
     return admin_forms.confirmation(asked, "Delete the data?", said, "Delete for good")

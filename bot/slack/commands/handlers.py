@@ -1,9 +1,10 @@
-"""What comes in from `/understudy`, from buttons and from forms, and who sees to it.
+"""Handlers for `/understudy`, buttons and forms.
 
-A button's value is a command, so all three go the same way. A command that changes something is a
-deed: it is in the store before Slack is acknowledged, and carried out afterwards, once, with the
-role checked at that moment (`delivery.py`, `executor.py`). What only shows something is looked up
-and told; what opens a form opens it at once, because Slack lets a form be opened for three seconds.
+The value of a button is a command, so all three go the same way. A command that changes something
+is queued before Slack is acknowledged. It is carried out afterwards, once, and the role is checked
+at that moment (`delivery.py`, `bot/commands/executor.py`). The result of a command that only shows
+something is looked up and delivered. A command that opens a form opens it at once, because Slack
+allows that for three seconds.
 """
 
 import asyncio
@@ -11,18 +12,22 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.commands import commands, grammar
+from sqlite_utils import Database
+
+from bot.commands import commands, executor
+from bot.commands.perform import Context
+from bot.commands.registry import Command
 from bot.slack.client.stream import SlackPlace
-from bot.slack.commands import argument_forms, delivery, executor, forms
-from bot.slack.commands.executor import Where
+from bot.slack.commands import argument_forms, delivery, dialect, forms
 from bot.slack.payloads import place_of, team_of
-from bot.slack.render import admin_forms, blocks, form_fields
+from bot.slack.render import admin_forms, blocks, form_fields, results
 from bot.slack.render.admin_forms import Origin
+from bot.slack.render.blocks import Block
 from bot.slack.workspace.context import WorkspaceContext
-from data import command_queue
+from data.command_queue import Audience, DeliveryAddress
 from data.slack import question_queue
 from data.store.clock import now_us
-from data.store.errors import UnderstudyError
+from data.store.errors import Invalid, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
 # `promote` and `start_comparison`: buttons of messages from before buttons were named by commands
@@ -37,16 +42,17 @@ async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
     place, response_url = place_of(body), str(body.get("response_url") or "")
     text, trigger = str(body.get("text") or ""), str(body.get("trigger_id") or "")
     try:
-        command = grammar.parse(text)
+        command = dialect.parse(text, place.team)
         if isinstance(command, commands.AskPrivately):
             await ask(workspace, place, response_url, command.question, trigger)
             await ack(response_type="ephemeral", text=THINKING)
             workspace.queue.wake()
             return
-        deed_id = None
-        if executor.changes_something(command) and not forms.asks_first(command):
-            deed_id = await _take_in(workspace, place, f"command:{trigger}", text, response_url)
-            if deed_id is None:
+        command_id = None
+        if forms.changes(command) and not forms.asks_first(command):
+            key = f"command:{trigger}"
+            command_id = await _enqueue(workspace, place, key, command, response_url)
+            if command_id is None:
                 await ack()
                 return
     except UnderstudyError as error:
@@ -54,8 +60,8 @@ async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
         return
     await ack()
     where = Origin(place.channel, "", response_url)
-    if deed_id is not None:
-        workspace.tasks.start(delivery.deliver(workspace, deed_id), f"deed {deed_id}")
+    if command_id is not None:
+        workspace.tasks.start(delivery.deliver(workspace, command_id), f"command {command_id}")
     elif forms.opens(command):
         workspace.tasks.start(forms.open_for(workspace, place, where, command, trigger), "form")
     else:
@@ -73,13 +79,14 @@ async def command_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, 
     response_url = where.response_url if where else str(body.get("response_url") or "")
     text, trigger = str(body["actions"][0].get("value") or ""), str(body.get("trigger_id") or "")
     try:
-        command = grammar.parse(text)
-        deed_id = None
-        if executor.changes_something(command):
-            how: command_queue.How = "thread" if body.get("message") else "private"
-            key = f"click:{trigger}"
-            deed_id = await _take_in(workspace, place, key, text, response_url, how)
-            if deed_id is None:
+        command = dialect.parse(text, place.team)
+        command_id = None
+        if forms.changes(command):
+            audience: Audience = "thread" if body.get("message") else "private"
+            command_id = await _enqueue(
+                workspace, place, f"click:{trigger}", command, response_url, audience
+            )
+            if command_id is None:
                 await ack()
                 return
     except UnderstudyError as error:
@@ -88,8 +95,10 @@ async def command_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, 
         return
     await ack()
     show = forms.shower(workspace, place, where, str(view.get("id"))) if where else None
-    if deed_id is not None:
-        workspace.tasks.start(delivery.deliver(workspace, deed_id, show), f"deed {deed_id}")
+    if command_id is not None:
+        workspace.tasks.start(
+            delivery.deliver(workspace, command_id, show), f"command {command_id}"
+        )
     elif forms.opens(command):
         origin = where or Origin(place.channel, place.thread_ts, response_url)
         view_id = str(view["id"]) if where else ""
@@ -100,46 +109,49 @@ async def command_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, 
 
 
 async def confirmation(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """A form that asked before a command: the deed is stored, then the form closes."""
+    """A form that asked before a command was confirmed: queue the command, then close the form."""
     view = body["view"]
     where, user = admin_forms.origin(view), str(body["user"]["id"])
     place = SlackPlace(team_of(body), where.channel, where.thread_ts, user)
     key = f"form:{view['id']}"
     try:
-        deed_id = await _take_in(workspace, place, key, where.command, where.response_url)
+        command = dialect.parse(where.command, place.team)
+        command_id = await _enqueue(workspace, place, key, command, where.response_url)
     except UnderstudyError as error:
         failed = [blocks.section(blocks.sentence(str(error)))]
         again = admin_forms.confirmation(where, "Not done", failed, "Try again")
         await ack(response_action="update", view=again)
         return
     await ack()
-    if deed_id is not None:
-        workspace.tasks.start(delivery.deliver(workspace, deed_id), f"deed {deed_id}")
+    if command_id is not None:
+        workspace.tasks.start(delivery.deliver(workspace, command_id), f"command {command_id}")
 
 
 async def argument_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """A form in which the rest of a command was chosen: the deed is stored, then the form closes;
-    what asks first becomes the form that asks."""
+    """A form with the arguments of a command was sent: queue the command, then close the form. If
+    the command needs a confirmation, show the form that asks for it instead."""
     view = body["view"]
     where, text = admin_forms.origin(view), argument_forms.command(view)
     place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
-    deed_id = None
+    command_id = None
     try:
-        command = grammar.parse(text)
+        command = dialect.parse(text, place.team)
         if forms.asks_first(command):
             async with asyncio.timeout(FORM_S):
                 asking = await forms.asking(workspace, place, where, command)
             await ack(response_action="update", view=asking)
             return
-        deed_id = await _take_in(workspace, place, f"form:{view['id']}", text, where.response_url)
+        command_id = await _enqueue(
+            workspace, place, f"form:{view['id']}", command, where.response_url
+        )
     except (UnderstudyError, TimeoutError) as error:
         said = "That took too long. Send it again in a moment."
         problem = said if isinstance(error, TimeoutError) else blocks.plain(str(error))
         await ack(response_action="errors", errors={argument_forms.first_input(view): problem})
         return
     await ack()
-    if deed_id is not None:
-        workspace.tasks.start(delivery.deliver(workspace, deed_id), f"deed {deed_id}")
+    if command_id is not None:
+        workspace.tasks.start(delivery.deliver(workspace, command_id), f"command {command_id}")
 
 
 async def asked(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
@@ -180,26 +192,22 @@ async def ask(
     )
 
 
-async def _take_in(
+async def _enqueue(
     workspace: WorkspaceContext,
     place: SlackPlace,
     key: str,
-    text: str,
+    command: Command,
     response_url: str,
-    how: command_queue.How = "private",
+    audience: Audience = "private",
 ) -> int | None:
-    """Store a deed; None when it was taken in before. Raises StoreBusy, StoreFull."""
+    """Queue a command; None when it was queued before. Raises Invalid for one that changes
+    nothing, StoreBusy, StoreFull."""
+    if not forms.changes(command):
+        raise Invalid("This is not a command that can be confirmed.")
+    address = DeliveryAddress(place.team, place.channel, place.thread_ts, response_url)
     return await workspace.service.store.submit(
-        lambda db: command_queue.add(
-            db,
-            team=place.team,
-            key=key,
-            channel=place.channel,
-            thread_ts=place.thread_ts,
-            user=place.user,
-            command=text,
-            how=how,
-            response_url=response_url,
+        lambda db: executor.enqueue(
+            db, command, key=key, user=place.user, address=address, audience=audience
         )
     )
 
@@ -208,20 +216,21 @@ async def _show(
     workspace: WorkspaceContext,
     place: SlackPlace,
     response_url: str,
-    command: commands.Command,
+    command: Command,
     show: delivery.Show | None = None,
 ) -> None:
-    """Look up what a command shows, and tell it."""
+    """Look up what a command shows, and deliver it."""
     async with workspace.telling(place, response_url):
         standing = await workspace.roles.standing(place.team, place.user)
-        settings, where = (
-            workspace.service.settings,
-            Where(place.team, place.channel, standing.person),
-        )
+        settings = workspace.service.settings
+
+        def look(db: Database) -> list[Block]:
+            context = Context(db, settings, standing, place.team, place.channel)
+            result = executor.show(context, command)
+            return results.blocks(result, settings.slack, standing)
+
         try:
-            said = await workspace.service.store.read(
-                lambda db: executor.show(db, settings, where, command, standing)
-            )
+            said = await workspace.service.store.read(look)
         except UnderstudyError as error:
             said = [blocks.section(blocks.sentence(str(error)))]
         if show is None or not await show(said):

@@ -10,6 +10,7 @@
 - `message_split`: splits a long answer into messages without breaking tables or code fences
 - `message_text`: turns Slack's message markup into plain text
 - `reports`: messages that commands return: help, status, runs, adapters, roles, the digest
+- `results`: results of commands as Block Kit
 - `run_message`: the message that follows a tuning run
 - `slack_wording`: rewrites command-line commands in messages as Slack commands
 """

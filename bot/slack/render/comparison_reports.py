@@ -10,7 +10,7 @@ from bot.slack.render import admin_forms
 from bot.slack.render.blocks import Block, ago, context, escape, mention, section, sentence
 from data.domains import Domain
 from data.experiments.decisions import Decision
-from data.experiments.experiments import Experiment, Variant
+from data.experiments.experiments import Experiment
 from data.experiments.policies import Rules
 
 MAX_DECISIONS, MAX_BUTTONS = 8, 5
@@ -69,12 +69,12 @@ def ramped(experiment: Experiment) -> list[Block]:
     return [section(text), context("People who already got an answer keep their variant.")]
 
 
-def tester(user: str, variant: Variant) -> list[Block]:
+def tester(person: str, label: str, described: str) -> list[Block]:
     """A person was assigned to a variant as a tester."""
     return [
         section(
-            f":scales: <@{user}> now gets answers from {variant.label} "
-            f"({escape(variant.described)}) and is not counted in the comparison."
+            f":scales: {mention(person)} now gets answers from {label} "
+            f"({escape(described)}) and is not counted in the comparison."
         )
     ]
 

@@ -4,9 +4,8 @@ All are pure functions of what `bot.commands.admin` and the store return."""
 
 from collections.abc import Sequence
 
-from bot.commands import retrain_plan, scores
+from bot.commands import registry, retrain_plan, scores
 from bot.commands.admin import DomainStatus, ServiceStatus
-from bot.commands.grammar import USAGE
 from bot.commands.retrain_plan import Planned
 from bot.commands.standing import Standing
 from bot.slack.render import admin_forms, comparison_reports
@@ -46,7 +45,11 @@ def help_text(role: Role) -> list[Block]:
     shown = [section(intro)]
     for needed, head in HEADS.items():
         if at_least(role, needed):
-            lines = [f"• `/understudy {u}`: {escape(what)}" for r, u, what in USAGE if r == needed]
+            lines = [
+                f"• `/understudy {verb.usage}`: {escape(verb.explained)}"
+                for verb in registry.listed()
+                if verb.role == needed
+            ]
             shown.append(section("\n".join([f"*{head}*", *lines])))
     form = "`/understudy` on its own opens a form with a button for each of these."
     return [*shown, section(form)]
@@ -106,7 +109,7 @@ def run_line(run: Run) -> str:
     return f"{what}{ended}{': ' + escape(run.error) if run.error else ''}"
 
 
-def run_list(found: list[Run]) -> list[Block]:
+def run_list(found: Sequence[Run]) -> list[Block]:
     if not found:
         return [section("There are no runs yet. `/understudy retrain` starts one.")]
     return [section(run_line(run)) for run in found[:MOST_RUNS]]
@@ -158,10 +161,10 @@ def digest(
     return [*shown, context(since)]
 
 
-def domain_list(found: Sequence[Domain], here: Domain) -> list[Block]:
+def domain_list(found: Sequence[Domain], here: str) -> list[Block]:
     """All domains. `here` is the one that answers where the command was given."""
     lines = [
-        f"• *{escape(d.title)}* (`{d.name}`){', used here' if d.id == here.id else ''}"
+        f"• *{escape(d.title)}* (`{d.name}`){', used here' if d.name == here else ''}"
         for d in found[:MOST_PEOPLE]
     ]
     rest = len(found) - MOST_PEOPLE
@@ -193,7 +196,9 @@ def _because(rejected: Adapter) -> str:
     return f"Rejected: {sentence(shorten(rejected.state_reason, 200))}"
 
 
-def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -> list[Block]:
+def role_list(
+    settings: SlackSettings, grants: Sequence[Grant], own: Standing | None
+) -> list[Block]:
     """Who has which role, and where each role comes from."""
     lines = [f"• {_person(user)}: admin, from the settings" for user in settings.admins]
     lines += [f"• {_person(user)}: reviewer, from the settings" for user in settings.reviewers]
@@ -208,7 +213,7 @@ def role_list(settings: SlackSettings, grants: Sequence[Grant], own: Standing) -
     if settings.reviewer_group:
         lines.append(f"• the user group {settings.reviewer_group}: reviewer, from Slack")
     if not lines:
-        lines = [f"Nobody has a role yet. {own.how}"]
+        lines = [f"Nobody has a role yet. {own.how if own else ''}"]
     shown = [section("\n".join(lines[:MOST_PEOPLE]))]
     if len(lines) > MOST_PEOPLE:
         shown.append(context(f"and {len(lines) - MOST_PEOPLE} more"))
@@ -223,14 +228,14 @@ def _person(user: str) -> str:
     return f"<@{user.rpartition('/')[2]}>"
 
 
-def role_granted(user: str, role: str) -> list[Block]:
+def role_granted(person: str, role: str) -> list[Block]:
     kind = "an admin" if role == "admin" else "a reviewer"
-    return [section(f":white_check_mark: <@{user}> is now {kind}.")]
+    return [section(f":white_check_mark: {mention(person)} is now {kind}.")]
 
 
-def role_revoked(user: str) -> list[Block]:
+def role_revoked(person: str) -> list[Block]:
     return [
-        section(f":white_check_mark: The role granted to <@{user}> is revoked."),
+        section(f":white_check_mark: The role granted to {mention(person)} is revoked."),
         context("Roles from the settings or from Slack do not change: `/understudy roles`"),
     ]
 
@@ -251,10 +256,10 @@ def before_promotion(
     return [section("\n".join(lines)), context("`/understudy rollback` undoes this")]
 
 
-def before_forgetting(user: str, found: ErasureReceipt) -> list[Block]:
+def before_forgetting(person: str, found: ErasureReceipt) -> list[Block]:
     """What a deletion would delete."""
     lines = [
-        f"This deletes everything that <@{user}> said to me and about my answers: "
+        f"This deletes everything that {mention(person)} said to me and about my answers: "
         f"{found.messages} questions and answers, {found.judgements} ratings and comments, "
         f"{found.pairs} training pairs."
     ]
@@ -269,35 +274,35 @@ def before_forgetting(user: str, found: ErasureReceipt) -> list[Block]:
     return [section("\n".join(lines)), context("this can't be undone")]
 
 
-def forgetting(user: str, receipt: str) -> list[Block]:
+def forgetting(person: str, receipt: str) -> list[Block]:
     return [
         section(
-            f":white_check_mark: The data of <@{user}> is deleted. The audit log records this "
-            f"under receipt {receipt}, without a name."
+            f":white_check_mark: The data of {mention(person)} is deleted. The audit log records "
+            f"this under receipt {receipt}, without a name."
         )
     ]
 
 
-def retired(adapter: Adapter) -> list[Block]:
-    back = f"`/understudy promote {adapter.name}` brings it back until its files are removed."
-    text = f":wastebasket: *{adapter.name}* is discarded, and the engines unload it."
+def retired(adapter: str) -> list[Block]:
+    back = f"`/understudy promote {adapter}` brings it back until its files are removed."
+    text = f":wastebasket: *{adapter}* is discarded, and the engines unload it."
     return [section(f"{text} {back}")]
 
 
-def promoted(adapter: Adapter) -> list[Block]:
+def promoted(adapter: str) -> list[Block]:
     return [
         section(
-            f":white_check_mark: *{adapter.name}* answers everyone from the next message on. "
+            f":white_check_mark: *{adapter}* answers everyone from the next message on. "
             "`/understudy rollback` undoes this."
         )
     ]
 
 
-def rolled_back(domain: Domain, adapter: Adapter | None, undone: Adapter | None) -> list[Block]:
+def rolled_back(domain: str, adapter: str | None, undone: str | None) -> list[Block]:
     """The version that answers now, and how to restore the one that was rolled back."""
-    answering = f"*{adapter.name}*" if adapter else "the base model"
-    said = f":leftwards_arrow_with_hook: {domain.name}: {answering} answers again"
-    if undone is None or (adapter is not None and undone.id == adapter.id):
+    answering = f"*{adapter}*" if adapter else "the base model"
+    said = f":leftwards_arrow_with_hook: {domain}: {answering} answers again"
+    if undone is None or undone == adapter:
         return [section(f"{said}.")]
-    back = context(f"`/understudy promote {undone.name}` undoes this")
-    return [section(f"{said}, instead of *{undone.name}*."), back]
+    back = context(f"`/understudy promote {undone}` undoes this")
+    return [section(f"{said}, instead of *{undone}*."), back]

@@ -6,7 +6,7 @@ test compares it with the listeners that are registered and the methods that are
 
 from typing import Any
 
-from bot.commands.grammar import USAGE
+from bot.commands import registry
 from data.store.errors import Invalid
 
 COMMAND = "/understudy"
@@ -84,7 +84,7 @@ def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
     command: dict[str, Any] = {
         "command": COMMAND,
         "description": "Ask, see how the bot learns, and run it",
-        "usage_hint": " | ".join(usage.split()[0] for _, usage, _ in USAGE[:3]) + " | …",
+        "usage_hint": " | ".join(verb.typed[0] for verb in registry.listed()[:3]) + " | …",
         "should_escape": True,  # people and channels come as ids
     }
     subscriptions: dict[str, Any] = {"bot_events": sorted(EVENTS)}

@@ -32,7 +32,7 @@ The tables:
     pair_words ── pairs                    the people whose words a pair holds
     opt_outs, forgettings                  people who opted out; erasures that are under way
     domain_choices                         the domain that a person chose
-    deeds                                  queued commands of Slack, until their result is delivered
+    deeds                                  queued commands, until their result is delivered
     deliveries                             events that were received, so that each counts once
     roles                                  granted reviewers and admins
     review_leases                          the reviewer who is looking at a pending pair

@@ -8,18 +8,19 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.commands import admin, grammar, retrain_plan, roles
-from bot.commands.commands import Choose
+from bot.commands import admin, command_json, executor, retrain_plan, roles
+from bot.commands.commands import Incomplete, Retire
 from bot.commands.standing import Standing
 from bot.experiments import decider, stats
 from bot.experiments.explain import explain
-from bot.slack.commands import argument_forms, executor
+from bot.slack.commands import argument_forms, dialect
 from bot.slack.handlers import admin_home
-from bot.slack.render import admin_forms, blocks, comparison_reports, reports, run_message
+from bot.slack.render import admin_forms, blocks, comparison_reports, reports, results, run_message
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.run_message import RunSnapshot
 from data import command_queue, domains
 from data.adapters import placements, registry
+from data.command_queue import DeliveryAddress
 from data.config.settings import Settings, SlackSettings
 from data.experiments import assignments, decisions, experiments, policies
 from data.feedback import feedback
@@ -141,12 +142,12 @@ def _commands(db: Database) -> list[Scene]:
         ("help", "`/understudy help`", "to an admin; others see what they may do",
          reports.help_text("admin")),
         ("typo", "`/understudy promte 3`", "a typing mistake gets the nearest command",
-         _refused(lambda: grammar.parse("promte 3"))),
+         _refused(lambda: dialect.parse("promte 3", "T1"))),
         ("refused", "`/understudy promote 3`", "to who may not",
          _refused(lambda: roles.check(db, member, "admin"))),
         ("status", "`/understudy status`", "to everybody", reports.status(admin.status(db))),
         ("domains", "`/understudy domains`", "to everybody",
-         reports.domain_list(domains.list_domains(db), domain)),
+         reports.domain_list(domains.list_domains(db), domain.name)),
         ("adapters", "`/understudy adapters`", "to everybody",
          reports.adapter_list(domain, registry.list_adapters(db, domain))),
         ("roles", "`/understudy roles`", "to everybody",
@@ -202,10 +203,12 @@ def _forms(db: Database) -> list[Scene]:
          admin_forms.confirmation(where, "Not done", _refused(_busy), "Try again")),
         ("forget", "`/understudy forget @Grace`", "asks first",
          admin_forms.confirmation(where, "Delete the data?",
-                             reports.before_forgetting("U2", forgotten), "Delete for good")),
+                             reports.before_forgetting(GRACE, forgotten), "Delete for good")),
         *(
             (f"choose-{what.replace(' ', '-')}", f"`/understudy {what}`", "",
-             argument_forms.form(db, where, free if what == "ab start" else domain, Choose(what)))
+             argument_forms.form(
+                 db, where, free if what == "ab start" else domain, Incomplete(what)
+             ))
             for what in argument_forms.TITLES
         ),
         ("review", "`/understudy review`", "one pair after the other",
@@ -286,24 +289,29 @@ def _outcomes(db: Database) -> list[Scene]:
     domain, made = domains.get(db, "helpdesk"), registry.get(db, "helpdesk@3")
     running, live = experiments.running(db, domain.id), registry.live(db, domain.id)
     assert running is not None
+    assert live is not None
     cancelled = _run(state="cancelled", finished_at=None)
     shown: list[tuple[str, str, list[Block]]] = [
-        ("promoted", "Promoted", reports.promoted(made)),
+        ("promoted", "Promoted", reports.promoted(made.name)),
         (
             "rolled-back",
             "Rolled back",
-            reports.rolled_back(domain, live, made),
+            reports.rolled_back(domain.name, live.name, made.name),
         ),
-        ("retired", "Discarded", reports.retired(made)),
+        ("retired", "Discarded", reports.retired(made.name)),
         ("compared", "A comparison begun", comparison_reports.started(running)),
         ("ramped", "More people get B", comparison_reports.ramped(running)),
-        ("tester", "A tester", comparison_reports.tester("U2", running.variants[1])),
+        (
+            "tester",
+            "A tester",
+            comparison_reports.tester(GRACE, "B", running.variants[1].described),
+        ),
         ("followed", "A retrain asked for where I am not", reports.followed(7, "D1", "C9")),
         ("stale", "A command from before a long stop", _stale(db)),
         ("cancelled", "Cancelled", reports.cancelled(cancelled)),
-        ("role-granted", "A role given", reports.role_granted("U2", "reviewer")),
-        ("role-revoked", "A role taken back", reports.role_revoked("U2")),
-        ("forgotten", "Somebody forgotten", reports.forgetting("U2", "5f0c1d2e3a4b")),
+        ("role-granted", "A role given", reports.role_granted(GRACE, "reviewer")),
+        ("role-revoked", "A role taken back", reports.role_revoked(GRACE)),
+        ("forgotten", "Somebody forgotten", reports.forgetting(GRACE, "5f0c1d2e3a4b")),
     ]
     pressed = ("promoted", "retired", "compared")  # buttons below a run: told in its thread
     by = [blocks.context("by <@U1>")]
@@ -314,14 +322,14 @@ def _outcomes(db: Database) -> list[Scene]:
 
 
 def _stale(db: Database) -> list[Block]:
-    given = {"team": "T1", "key": "k", "channel": "C1", "user": "U1", "command": "retire 3"}
-    deed_id = command_queue.add(db, **given)
-    assert deed_id is not None
+    address = DeliveryAddress("T1", "C1")
+    command_id = executor.enqueue(db, Retire("3"), key="k", user="U1", address=address)
+    assert command_id is not None
     db.execute("UPDATE deeds SET created_at = created_at - ?", [2 * HOUR])
-    executor.execute(db, Settings(), deed_id, Standing(ADA, "admin"))
-    told = command_queue.get(db, deed_id)
-    assert told is not None
-    return list(told.said)
+    executor.execute(db, Settings(), command_id, Standing(ADA, "admin"))
+    queued = command_queue.get(db, command_id)
+    assert queued is not None
+    return results.blocks(command_json.load_result(queued.result), SlackSettings())
 
 
 # -- the digest and the Home tab -----------------------------------------------------------------

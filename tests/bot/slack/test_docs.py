@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.commands.grammar import USAGE
+from bot.commands import registry
 from bot.slack.commands import argument_forms
 from bot.slack.render import admin_forms, comparison_reports, loss_curve, reports, run_message
 from tests.bot.slack import scenes
@@ -44,8 +44,9 @@ def page(found: list[Scene]) -> str:
     lines = [ABOUT, "## The commands", "", "| who | `/understudy …` | what it does |"]
     lines += ["| --- | --- | --- |"]
     lines += [
-        f"| {'everybody' if role == 'member' else role} | `{usage}` | {what.replace('|', '/')} |"
-        for role, usage, what in USAGE
+        f"| {'everybody' if verb.role == 'member' else verb.role} | `{verb.usage}` "
+        f"| {verb.explained.replace('|', '/')} |"
+        for verb in registry.listed()
     ]
     for scene in found:
         if scene.name in PARTS:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.commands import commands, grammar
+from bot.commands import commands
+from bot.commands import registry as verbs
 from bot.experiments import decider
-from bot.slack.commands import executor
+from bot.slack.commands import dialect
 from bot.slack.commands import forms as forms_of
 from bot.slack.render.admin_forms import Origin
 from data.adapters import placements, registry
@@ -74,7 +75,13 @@ LOOKS = {
 }
 # each command as the help names it, with something for what stands in capitals
 CAPITALS = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1", "DECISION": "1"}
-CAPITALS |= {"@PERSON": "<@U8>", "ROLE": "reviewer", "PERCENT": "40", "SIDE": "B", "NAME": "auto"}
+CAPITALS |= {
+    "@PERSON": "<@U8>",
+    "ROLE": "reviewer",
+    "PERCENT": "40",
+    "VARIANT": "B",
+    "NAME": "auto",
+}
 # command -> the role that it needs; each opens a form
 OPEN = {
     "": "member",
@@ -90,8 +97,8 @@ OPEN = {
     "roles remove": "admin",
 }
 EVERY = ["", "promote"]
-for _, usage, _ in grammar.USAGE:
-    words = re.sub(r"\[[^\]]*\]", "", usage).split()
+for verb in verbs.listed():
+    words = re.sub(r"\[[^\]]*\]", "", verb.usage).split()
     EVERY.append(" ".join(CAPITALS.get(word, word) for word in words))
 REFUSED = ("Only admins", "Only reviewers", "You are a guest", "from another one", "from apps")
 CHANGED = (
@@ -179,12 +186,14 @@ def judged(db: Any, bot: Bot, made: list[Any]) -> None:
 
 
 def test_every_command_is_in_the_matrix() -> None:
-    assert {type(grammar.parse(text)) for text in DEEDS} == set(executor.CHANGES)
-    known = {type(grammar.parse(text)) for text in (*DEEDS, *LOOKS, *OPEN)}
-    every = {type(grammar.parse(usage)) for usage in EVERY}
+    assert {type(dialect.parse(text, "T1")) for text in DEEDS} == {
+        verb.command for verb in verbs.verbs() if verb.effect == "change"
+    }
+    known = {type(dialect.parse(text, "T1")) for text in (*DEEDS, *LOOKS, *OPEN)}
+    every = {type(dialect.parse(usage, "T1")) for usage in EVERY}
     assert known == every - {commands.AskPrivately}  # which has a test of its own, below
     for text, needs in {**LOOKS, **OPEN, **{d: needs for d, (needs, _) in DEEDS.items()}}.items():
-        assert needs == grammar.parse(text).needs
+        assert needs == dialect.parse(text, "T1").needs
 
 
 @pytest.mark.parametrize("way", [typed, clicked, pressed, sent])
@@ -251,7 +260,7 @@ async def test_a_form_is_opened_once_for_who_may_see_it_and_changes_nothing(
     prepare(bot)
     before, has = state(bot), RANK[PEOPLE[user][0]]
     for text, needs in OPEN.items():
-        if way is clicked and forms_of.asks_first(grammar.parse(text)):
+        if way is clicked and forms_of.asks_first(dialect.parse(text, "T1")):
             continue  # the button has asked already
         forms, told = len(bot.slack.views), len(bot.slack.responses)
         await way(bot, user, text)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from bot.commands import grammar
-from bot.commands.commands import Choose
+from bot.commands.commands import Incomplete
+from bot.slack.commands import argument_forms, dialect
 from data import domains
 from data.adapters import registry
 from data.experiments import experiments, policies
@@ -68,7 +68,7 @@ async def test_somebody_is_chosen_and_forgotten_once_it_is_confirmed(bot: Bot) -
 
 async def test_a_comparison_is_chosen_and_grows(bot: Bot) -> None:
     with_adapters(bot, 3)
-    assert "lies between 1 and 99" in await choose(bot, "ab start", split="half")
+    assert "must lie between 1 and 99" in await choose(bot, "ab start", split="half")
     assert "B: helpdesk@2 (30 %)" in await choose(
         bot, "ab start", 3, a="helpdesk@1", b="helpdesk@2", split="30 %", pairwise=True
     )
@@ -198,11 +198,11 @@ async def test_the_menu_offers_every_command_that_its_reader_may_give(bot: Bot) 
     with_adapters(bot)
     await command(bot, ADMIN, "")
     elements = [e for b in form(bot)["blocks"] for e in b.get("elements", [])]
-    given = [grammar.parse(e["value"]) for e in elements if e["type"] == "button"]
-    offered = {type(c) for c in given} | {c.what for c in given if isinstance(c, Choose)}
-    typed = {type(grammar.parse(text)) for text in TYPED}
+    given = [dialect.parse(e["value"], "T1") for e in elements if e["type"] == "button"]
+    offered = {type(c) for c in given} | {c.name for c in given if isinstance(c, Incomplete)}
+    typed = {type(dialect.parse(text, "T1")) for text in TYPED}
     assert typed <= offered
-    assert set(grammar.Choose.__dataclass_fields__["what"].type.__args__) <= offered
+    assert set(argument_forms.TITLES) <= offered
     assert "Ask a question" in said_in(form(bot))
     assert len(labels(form(bot))) == len(set(labels(form(bot))))
 

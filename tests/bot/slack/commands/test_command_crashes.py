@@ -2,6 +2,7 @@
 over both transports. How the bot dies is in `test_crashes.py`."""
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
+from bot.commands import executor
+from bot.commands.commands import GrantRole
 from bot.commands.standing import Standing
-from bot.slack.commands import argument_forms, executor
+from bot.slack.commands import argument_forms, dialect
 from bot.slack.render import admin_forms
 from bot.slack.render.admin_forms import Origin
 from data import command_queue, domains
+from data.command_queue import DeliveryAddress
 from data.config.settings import Settings, SlackSettings
 from data.pairs import pairs
 from data.pairs.pairs import Draft
@@ -161,9 +165,9 @@ async def each_is_done_once(
     # what was taken in was done once: as many entries in the audit log as deeds
     done = Counter(e["subject"] for e in audit if e["action"] == "grant role")
     asked = Counter(
-        f"slack:{TEAM}/{d['command'].split('@')[1].split('>')[0]}"
-        for d in taken_in
-        if d["command"].startswith("roles")
+        command["person"]
+        for command in (json.loads(d["command"]) for d in taken_in)
+        if command["command"] == "roles add"
     )
     assert done == asked
     assert len(runs) == DOMAINS
@@ -215,10 +219,10 @@ class DiedError(Exception):
     """The process is no more."""
 
 
-def die_in(db: Database, bot: Bot, deed_id: int, standing: Standing) -> None:
+def die_in(db: Database, bot: Bot, command_id: int, standing: Standing) -> None:
     """In the transaction that carries it out, when all but its commit is done."""
     before = db.conn.total_changes
-    executor.execute(db, bot.settings, deed_id, standing)
+    executor.execute(db, bot.settings, command_id, standing)
     assert db.conn.total_changes > before + 1  # more than the mark that it is done
     raise DiedError
 
@@ -230,15 +234,16 @@ async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, momen
     for number, (text, (_, action)) in enumerate(DEEDS.items()):
         before = state(bot)
         await bot.front.stop()
-        given = {"team": TEAM, "key": str(number), "channel": "C1", "user": ADMIN}
-        deed_id = bot.write(lambda db, g=given, t=text: command_queue.add(db, **g, command=t))
+        given = {"key": str(number), "user": ADMIN, "address": DeliveryAddress(TEAM, "C1")}
+        command = dialect.parse(text, TEAM)
+        command_id = bot.write(lambda db, g=given, c=command: executor.enqueue(db, c, **g))
         if moment == "in its midst":
             with pytest.raises(DiedError):
-                bot.write(lambda db, i=deed_id: die_in(db, bot, i, admin))
+                bot.write(lambda db, i=command_id: die_in(db, bot, i, admin))
             assert state(bot) == before, text
         if moment == "before it is told":
-            bot.write(lambda db, i=deed_id: executor.execute(db, bot.settings, i, admin))
-        assert command_queue.get(bot.store.db, deed_id).state != "told"
+            bot.write(lambda db, i=command_id: executor.execute(db, bot.settings, i, admin))
+        assert command_queue.get(bot.store.db, command_id).state != "told"
         told = len(bot.slack.from_bot()) + len(bot.slack.ephemerals)
         await bot.restart()
         await bot.slack.until(lambda: bot.rows(UNFINISHED) == [], f"{text} to be told")
@@ -271,29 +276,29 @@ async def test_two_processes_at_one_deed_do_it_once(
     standing = Standing(f"slack:{TEAM}/{ADMIN}", "admin")
     with Store(tmp_path / "understudy.db") as one, Store(tmp_path / "understudy.db") as two:
         with one.write() as db:
-            text = "roles add <@U9> reviewer"
-            deed_id = command_queue.add(
-                db, team=TEAM, key="k", channel="C1", user=ADMIN, command=text
-            )
-        assert deed_id is not None
+            command = GrantRole(f"slack:{TEAM}/U9", "reviewer")
+            address = DeliveryAddress(TEAM, "C1")
+            command_id = executor.enqueue(db, command, key="k", user=ADMIN, address=address)
+        assert command_id is not None
         for store in (one, two):
-            await store.submit(lambda db: executor.execute(db, settings, deed_id, standing))
+            await store.submit(lambda db: executor.execute(db, settings, command_id, standing))
         assert len(rows(one.db, "SELECT 1 FROM audit")) == 1
 
 
 def test_a_deed_is_taken_in_once_and_forgotten_when_it_is_old(store: Store) -> None:
-    given = {"team": TEAM, "key": "k", "channel": "C1", "user": ADMIN, "command": "status"}
+    given = {"key": "k", "user": ADMIN, "command": {"command": "status"}}
+    given["address"] = DeliveryAddress(TEAM, "C1")
     with store.write() as db:
-        deed_id = command_queue.add(db, **given)
-        assert deed_id is not None
+        command_id = command_queue.add(db, **given)
+        assert command_id is not None
         assert command_queue.add(db, **given) is None
-        assert command_queue.add(db, **{**given, "team": "T2"}) is not None
-        assert command_queue.done(db, deed_id, [{"type": "divider"}])
-        assert not command_queue.done(db, deed_id, [])
-        assert command_queue.told(db, deed_id)
-        assert not command_queue.told(db, deed_id)
+        assert command_queue.add(db, **{**given, "address": DeliveryAddress("T2")}) is not None
+        assert command_queue.done(db, command_id, {"result": "Refused", "reason": "No."})
+        assert not command_queue.done(db, command_id, {})
+        assert command_queue.told(db, command_id)
+        assert not command_queue.told(db, command_id)
         assert command_queue.forget(db, now_us() + 1) == 1
-        assert command_queue.get(db, deed_id) is None
-        assert [d.team for d in command_queue.unfinished(db, now_us())] == ["T2"]
+        assert command_queue.get(db, command_id) is None
+        assert [d.address.team for d in command_queue.unfinished(db, now_us())] == ["T2"]
         assert command_queue.end_all_of(db, "T2") == 1
         assert command_queue.unfinished(db, now_us()) == []

@@ -3,9 +3,12 @@
 import pytest
 from sqlite_utils import Database
 
+from bot.commands import executor
+from bot.commands.commands import GrantRole, Retire
 from bot.experiments import decider
-from data import command_queue, domains
+from data import domains
 from data.adapters import registry
+from data.command_queue import DeliveryAddress
 from data.experiments import experiments, policies
 from data.pairs import pairs
 from data.pairs.pairs import Draft
@@ -314,8 +317,9 @@ async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bo
     await bot.front.stop()
 
     def left_over(db: Database) -> None:
-        for key, text in (("1", "retire 2"), ("2", "roles add <@U2> reviewer")):
-            command_queue.add(db, team="T1", key=key, channel="C1", user=ADMIN, command=text)
+        for key, left in (("1", Retire("2")), ("2", GrantRole("slack:T1/U2", "reviewer"))):
+            address = DeliveryAddress("T1", "C1")
+            executor.enqueue(db, left, key=key, user=ADMIN, address=address)
         db.execute("UPDATE deeds SET created_at = created_at - 7200000000 WHERE key = '1'")
 
     bot.write(left_over)
@@ -323,7 +327,7 @@ async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bo
     untold = "SELECT 1 FROM deeds WHERE state <> 'told'"
     await bot.slack.until(lambda: bot.rows(untold) == [], "both to be told")
     assert registry.get(bot.store.db, "helpdesk@2").state == "candidate"
-    assert "2 h ago you asked for `retire 2`" in bot.slack.told(ADMIN)
+    assert "2 hours ago you asked for `retire 2`" in bot.slack.told(ADMIN)
     assert "is now a reviewer" in bot.slack.told(ADMIN)
 
 

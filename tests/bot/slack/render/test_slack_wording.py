@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bot.commands import grammar
+from bot.slack.commands import dialect
 from bot.slack.render.blocks import sentence
 from bot.slack.render.slack_wording import ELSEWHERE, in_slack
 
@@ -26,7 +26,7 @@ REWRITTEN = {
 def test_a_command_that_slack_has_is_rewritten(text: str) -> None:
     assert in_slack(text) == REWRITTEN[text]
     typed = re.findall(r"`/understudy ([^`]*)`", REWRITTEN[text])[0]
-    grammar.parse(typed.replace("A B", "1 2"))  # raises if Slack does not have the command
+    dialect.parse(typed.replace("A B", "1 2"), "T1")  # raises if Slack does not have the command
 
 
 @pytest.mark.parametrize("text", ["`understudy serve`", "`understudy tune --recipe FILE`"])

@@ -1,18 +1,18 @@
-"""The grammar of `/understudy`, as a table."""
+"""`/understudy …` as people type it in Slack, as a table."""
 
 import re
 
 import pytest
 
-from bot.commands import commands, grammar
+from bot.commands import registry
 from bot.commands.commands import (
     AskPrivately,
     CancelRun,
-    Choose,
     ExplainDecision,
     Forget,
     GrantRole,
     Help,
+    Incomplete,
     ListAdapters,
     ListDecisions,
     ListDomains,
@@ -35,7 +35,14 @@ from bot.commands.commands import (
     StatusCommand,
     StopComparison,
 )
-from bot.commands.grammar import NotUnderstood, parse
+from bot.commands.grammar import NotUnderstood
+from bot.commands.registry import Command
+from bot.slack.commands import dialect
+
+
+def parse(text: str) -> Command:
+    return dialect.parse(text, "T1")
+
 
 UNDERSTOOD = {
     "": Menu(),
@@ -80,41 +87,45 @@ UNDERSTOOD = {
     "ab start helpdesk 2 3": StartComparison("2", "3", "helpdesk"),  # as on the command line
     "ab start live 3": StartComparison("live", "3"),
     "ab start v2 V3": StartComparison("2", "3"),
-    "ab start": Choose("ab start"),
-    "ab start helpdesk": Choose("ab start", "helpdesk"),
+    "ab start": Incomplete("ab start"),
+    "ab start helpdesk": Incomplete("ab start", "helpdesk"),
     "ab ramp 40": RampComparison(0.4),
     "ab ramp helpdesk 40%": RampComparison(0.4, "helpdesk"),
-    "ab ramp": Choose("ab ramp"),
-    "ab tester <@U2|grace> b": PutTester("U2", "B"),
-    "ab tester <@U2> A Helpdesk": PutTester("U2", "A", "helpdesk"),
+    "ab ramp": Incomplete("ab ramp"),
+    "ab tester <@U2|grace> b": PutTester("slack:T1/U2", "B"),
+    "ab tester <@U2> A Helpdesk": PutTester("slack:T1/U2", "A", "helpdesk"),
     "ab decisions": ListDecisions(),
     "ab decisions helpdesk": ListDecisions("helpdesk"),
     "ab explain #3": ExplainDecision(3),
     "policy": ShowPolicy(),
     "policy helpdesk": ShowPolicy("helpdesk"),
-    "ab tester": Choose("ab tester"),
-    "policy set": Choose("policy set"),
+    "ab tester": Incomplete("ab tester"),
+    "policy set": Incomplete("policy set"),
+    "policy set helpdesk": Incomplete("policy set", "helpdesk"),
+    "policy set auto": SetPolicy("auto"),
+    "ab ramp helpdesk": Incomplete("ab ramp", "helpdesk"),
+    "forget slack:T1/U2": Forget("slack:T1/U2"),
     "policy Auto": SetPolicy("auto"),
     "policy helpdesk auto-roll-back": SetPolicy("auto-roll-back", "helpdesk"),
     "policy advise helpdesk": SetPolicy("advise", "helpdesk"),
     "retire 3": Retire("3"),
-    "retire": Choose("retire"),
-    "cancel": Choose("cancel"),
-    "forget": Choose("forget"),
-    "roles add": Choose("roles add"),
-    "roles remove": Choose("roles remove"),
-    "promote": Choose("promote"),
-    "promote helpdesk": Choose("promote", "helpdesk"),
+    "retire": Incomplete("retire"),
+    "cancel": Incomplete("cancel"),
+    "forget": Incomplete("forget"),
+    "roles add": Incomplete("roles add"),
+    "roles remove": Incomplete("roles remove"),
+    "promote": Incomplete("promote"),
+    "promote helpdesk": Incomplete("promote", "helpdesk"),
     "promote helpdesk 3": Promote("3", "helpdesk"),
     "retire helpdesk@3": Retire("helpdesk@3", "helpdesk"),
-    "forget <@U2|grace>": Forget("U2"),
-    "forget &lt;@U2&gt;": Forget("U2"),
-    "forget U2": Forget("U2"),
+    "forget <@U2|grace>": Forget("slack:T1/U2"),
+    "forget &lt;@U2&gt;": Forget("slack:T1/U2"),
+    "forget U2": Forget("slack:T1/U2"),
     "roles": ShowRoles(),
     "roles list": ShowRoles(),
-    "roles add <@U2|grace> reviewer": GrantRole("U2", "reviewer"),
-    "roles add <@W2> Admin": GrantRole("W2", "admin"),
-    "roles remove <@U2>": RevokeRole("U2"),
+    "roles add <@U2|grace> reviewer": GrantRole("slack:T1/U2", "reviewer"),
+    "roles add <@W2> Admin": GrantRole("slack:T1/W2", "admin"),
+    "roles remove <@U2>": RevokeRole("slack:T1/U2"),
     "promote 3": Promote("3"),
     "promote helpdesk@3": Promote("helpdesk@3", "helpdesk"),
     "promote 3 helpdesk": Promote("3", "helpdesk"),
@@ -150,6 +161,7 @@ NOT_UNDERSTOOD = {
     "domain": "`/understudy domains`",
     "revue": "`/understudy review`",
     "forget @ada": "Type @",
+    "forget slack:T2/U2": "Type @",
     "forget <!channel>": "Type @",
     "forget <@U1> <@U2>": "more than",
     "roles add <@U2>": "reviewer or admin",
@@ -157,15 +169,15 @@ NOT_UNDERSTOOD = {
     "roles add <@U2> admin now": "'now'",
     "roles remove grace": "Type @",
     "role": "`/understudy roles`",
-    "ab ramp 40 50": "'50'",
+    "ab ramp 40 50": "ab ramp PERCENT",
     "ab ramp 40 a b": "'b'",
     "ab ramp 0": "between 1 and 99",
     "ab tester grace": "Type @",
-    "ab tester <@U2>": "Which side",
-    "ab tester <@U2> both": "Which side",
+    "ab tester <@U2>": "Which variant",
+    "ab tester <@U2> both": "Which variant",
     "ab explain": "ab decisions",
     "ab explain why": "ab decisions",
-    "policy auto advise": "Which of these",
+    "policy auto advise": "Which of the policies",
     "policy a b": "'b'",
     "promote 1 2 3": "promote VERSION",
     "promote helpdesk@3 legal": "several domains",
@@ -235,15 +247,14 @@ def test_each_command_names_the_role_that_it_needs(text: str) -> None:
 
 def test_the_usage_lists_every_command_with_its_role() -> None:
     examples = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1"}
-    examples |= {"@PERSON": "<@U1|ada>", "ROLE": "reviewer", "PERCENT": "40", "SIDE": "B"}
+    examples |= {"@PERSON": "<@U1|ada>", "ROLE": "reviewer", "PERCENT": "40", "VARIANT": "B"}
     examples |= {"DECISION": "1", "NAME": "auto"}
-    kinds = {Menu, Choose}  # which nobody types in full
-    for role, usage, _ in grammar.USAGE:
-        words = re.sub(r"\[[^\]]*\]", "", usage).split()
+    for verb in registry.listed():
+        words = re.sub(r"\[[^\]]*\]", "", verb.usage).split()
         typed = parse(" ".join(examples.get(word, word) for word in words))
-        assert role == typed.needs, usage
-        kinds.add(type(typed))
-    assert kinds == {type(parse(text)) for text in ROLES} == _leaves(commands.Command)
+        assert (type(typed), typed.needs) == (verb.command, verb.role), verb.usage
+    kinds = {type(parse(text)) for text in ROLES}
+    assert kinds == {v.command for v in registry.verbs()} | {Incomplete} == _leaves(Command)
 
 
 def _leaves(kind: type) -> set[type]:

@@ -1,0 +1,132 @@
+"""Carries commands out: the role check, the transaction, the queue. The same for every front end.
+
+A command that only shows something runs at once (`show`). A command that changes something is put
+in the queue before the front end acknowledges it (`enqueue`). It is carried out in the transaction
+that also stores its result, so a crash leaves it either undone or wholly done (`carry_out`). The
+front end delivers the stored result, and then marks it as told.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from sqlite_utils import Database
+
+from bot.commands import (
+    adapter_commands,
+    command_json,
+    commands,
+    comparison_commands,
+    grammar,
+    overview_commands,
+    people_commands,
+    roles,
+    run_commands,
+)
+from bot.commands.perform import Context, Refused, Result, perform
+from bot.commands.registry import Command
+from bot.commands.standing import Standing
+from data import command_queue
+from data.command_queue import Audience, DeliveryAddress, QueuedCommand
+from data.config.settings import Settings
+from data.privacy import erasure
+from data.store.clock import now_us
+from data.store.db import Store, sqlite3
+from data.store.errors import Conflict, UnderstudyError
+
+__all__ = [
+    "adapter_commands",
+    "comparison_commands",
+    "overview_commands",
+    "people_commands",
+    "run_commands",
+]
+
+log = logging.getLogger(__name__)
+
+STALE_S = 3600  # a command that waited longer, because the bot was stopped, is refused
+OUR_FAULT = "Something went wrong on our side; it has been logged. Nothing was changed."
+
+
+def show(context: Context, command: Command) -> Result:
+    """The result of a command that changes nothing. Raises Forbidden, NotFound."""
+    roles.check(context.db, context.standing, command.needs)
+    return perform(command, context)
+
+
+def enqueue(
+    db: Database,
+    command: Command,
+    *,
+    key: str,
+    user: str,
+    address: DeliveryAddress,
+    audience: Audience = "private",
+) -> int | None:
+    """Queue a command; returns its id, or None when `key` was queued before."""
+    stored = command_json.dump_command(command)
+    return command_queue.add(
+        db, key=key, user=user, command=stored, address=address, audience=audience
+    )
+
+
+async def carry_out(
+    store: Store,
+    settings: Settings,
+    command_id: int,
+    standing_of: Callable[[QueuedCommand], Awaitable[Standing]],
+) -> QueuedCommand | None:
+    """Carry a queued command out, unless that was done before; returns it with its result.
+
+    None: it was deleted. `standing_of` asks the front end about the person who gave it."""
+    queued = await store.read(lambda db: command_queue.get(db, command_id))
+    if queued is not None and queued.state == "waiting":
+        standing = await standing_of(queued)
+        await store.submit(lambda db: execute(db, settings, command_id, standing))
+        queued = await store.read(lambda db: command_queue.get(db, command_id))
+    if queued is not None and queued.state == "done" and _erases(queued):
+        await erasure.resume(store, settings.home)  # the transaction has only begun it
+    return queued
+
+
+def execute(db: Database, settings: Settings, command_id: int, standing: Standing) -> None:
+    """Carry a waiting command out and store its result, in the caller's transaction."""
+    queued = command_queue.get(db, command_id)
+    if queued is None or queued.state != "waiting":
+        return
+    result: Result
+    try:
+        with db.atomic():
+            command = command_json.load_command(queued.command)
+            _refuse_stale(queued, command)
+            roles.check(db, standing, command.needs)
+            address = queued.address
+            context = Context(db, settings, standing, address.team, address.channel)
+            result = perform(command, context)
+    except UnderstudyError as error:
+        result = Refused(str(error))
+    except sqlite3.Error:
+        raise  # the store's trouble: the command is tried again
+    except Exception:
+        log.exception("Queued command %d failed", command_id)
+        result = Refused(OUR_FAULT)
+    audience: Audience | None = "channel" if result.public else None
+    if isinstance(result, Refused):
+        audience = "private"
+    run_id = result.run.id if result.run else None
+    command_queue.done(db, command_id, command_json.dump_result(result), audience, run_id)
+
+
+def _erases(queued: QueuedCommand) -> bool:
+    return queued.command.get("command") == commands.Forget.verb.name
+
+
+def _refuse_stale(queued: QueuedCommand, command: Command) -> None:
+    """Nobody expects a command from yesterday to be carried out when the bot starts today."""
+    age_s = (now_us() - queued.created_at) / 1_000_000
+    if age_s > STALE_S:
+        hours = round(age_s / 3600)
+        ago = f"{hours} hour{'s' if hours > 1 else ''}" if hours < 48 else f"{hours // 24} days"
+        raise Conflict(
+            f"{ago} ago you asked for `{grammar.spell(command)}`, and I was stopped before I "
+            "could do it. Nothing was changed. Ask again if you still want it."
+        )

@@ -1,0 +1,139 @@
+"""Commands that wait while the bot is upgraded are carried out right after it, and every result
+that was not delivered yet is delivered. The store is one of before commands were stored as JSON."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from bot.commands import command_json, registry
+from bot.slack.commands import dialect
+from data import domains
+from data.adapters import registry as adapters
+from data.domains import Domain
+from data.pairs import pairs
+from data.pairs.pairs import Draft
+from data.people import roles
+from data.privacy import erasure
+from data.store.clock import now_us
+from data.store.db import Store, insert, sqlite3
+from data.store.migrations import migrations
+from data.store.migrations.m023_queued_commands_as_json import NotUnderstood, parsed
+from tests.bot.conftest import add_adapter
+from tests.bot.slack.commands.test_dialect import UNDERSTOOD
+from tests.bot.slack.conftest import ADMIN, Bot
+
+M023 = "m023_queued_commands_as_json"
+BLOCKS = [{"type": "section", "text": {"type": "mrkdwn", "text": "Something was done."}}]
+# command -> state, where its result is told, the result
+LEFT: dict[str, tuple[str, str, list[object]]] = {
+    "promote 2": ("waiting", "private", []),
+    "roles add <@U8|ada> reviewer": ("waiting", "private", []),
+    "retrain —full": ("waiting", "private", []),
+    "forget <@U9>": ("done", "private", BLOCKS),  # its erasure was only begun
+    "retire 3": ("done", "thread", BLOCKS),
+    "make me a sandwich": ("waiting", "thread", []),
+    "status": ("waiting", "private", []),
+    "": ("done", "channel", BLOCKS),  # a digest
+    "cancel 9": ("told", "private", []),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    path = tmp_path / "understudy.db"
+    old = Database(sqlite3.connect(str(path), isolation_level=None))
+    migrations.apply(old, stop_before=M023)
+    _fill(old)
+    old.conn.close()
+    with Store(path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def domain(store: Store) -> Domain:
+    return domains.get(store.db, "helpdesk")
+
+
+def _fill(db: Database) -> None:
+    domain = domains.create(db, "helpdesk", "the help desk", "Answer.")
+    made = [add_adapter(db, domain, version) for version in (1, 2, 3)]
+    adapters.promote(db, made[0], "test")
+    pairs.add(db, domain, [Draft("A question?", "An answer.")], source="test", status="approved")
+    erasure.begin(db, "slack:T1/U9", "test")
+    db.execute("DELETE FROM audit")
+    for key, (command, (state, how, said)) in enumerate(LEFT.items()):
+        insert(
+            db,
+            "deeds",
+            team="T1",
+            key=str(key),
+            channel="C1",
+            thread_ts="1.1" if how == "thread" else "",
+            user=ADMIN,
+            command=command,
+            how=how,
+            response_url="",
+            state=state,
+            said=json.dumps(said),
+            created_at=now_us(),
+        )
+
+
+async def test_what_an_upgrade_finds_in_the_queue_is_carried_out_and_told(bot: Bot) -> None:
+    unfinished = "SELECT 1 FROM deeds WHERE state <> 'told'"
+    await bot.slack.until(lambda: bot.rows(unfinished) == [], "every command to be told", 30)
+
+    live = adapters.live(bot.store.db, bot.domain.id)
+    assert live is not None
+    assert live.name == "helpdesk@2"
+    assert [(g.person, g.role) for g in roles.list_grants(bot.store.db)] == [
+        ("slack:T1/U8", "reviewer")
+    ]
+    assert bot.row("SELECT kind FROM runs") == {"kind": "full"}
+    assert bot.rows("SELECT 1 FROM forgettings") == []
+    assert adapters.get(bot.store.db, "helpdesk@3").state == "candidate"  # done before, not again
+    done = bot.rows("SELECT action FROM audit WHERE actor LIKE 'slack:%' ORDER BY id")
+    assert [d["action"] for d in done] == ["promote", "grant role", "retrain"]
+
+    told = bot.slack.told(ADMIN)
+    assert "helpdesk@2* answers everyone" in told
+    for refused in ("make me a sandwich", "status"):
+        assert f"you asked for `{refused}`, which I cannot read. Nothing was changed." in told
+    posted = [message.text for message in bot.slack.from_bot()]
+    assert posted.count("Something was done.") == 2  # in the thread, and the digest
+    assert "Something was done." in told  # that somebody was forgotten
+    assert len(posted) == 3  # with the message that follows the run
+
+
+def test_an_empty_queue_is_upgraded(tmp_path: Path) -> None:
+    with Store(tmp_path / "understudy.db") as store:
+        assert store.db.execute("SELECT count(*) FROM deeds").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("text", UNDERSTOOD)
+def test_the_migration_reads_every_command_that_could_be_queued(text: str) -> None:
+    command = dialect.parse(text, "T1")
+    if getattr(command, "verb", None) is None or command.verb.effect != "change":
+        if text not in ("policy set auto", "forget slack:T1/U2"):
+            with pytest.raises(NotUnderstood):
+                parsed(text, "T1")
+        return
+    if text in ("policy set auto", "forget slack:T1/U2"):
+        return  # which was not understood before
+    assert command_json.load_command(parsed(text, "T1")) == command
+
+
+def test_the_migration_knows_every_command_that_changes_something() -> None:
+    read = {parsed(t, "T1")["command"] for t in UNDERSTOOD if _could_be_queued(t)}
+    assert read == {verb.name for verb in registry.verbs() if verb.effect == "change"}
+
+
+def _could_be_queued(text: str) -> bool:
+    try:
+        parsed(text, "T1")
+    except NotUnderstood:
+        return False
+    return True
