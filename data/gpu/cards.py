@@ -1,4 +1,4 @@
-"""The graphics cards of this machine, as `nvidia-smi` tells them: no torch, no CUDA context."""
+"""The graphics cards of this machine, read from `nvidia-smi`, without torch or a CUDA context."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ class Card:
     uuid: str
     name: str
     total: int  # bytes that programs can use
-    free: int  # bytes that nobody uses now
+    free: int  # bytes that are unused now
 
 
 def cards() -> list[Card]:
-    """Every card that our processes see, in CUDA's order; none without NVIDIA's driver.
+    """Every card that this process can see, in CUDA's order. Empty without NVIDIA's driver.
 
-    Raises Unavailable when the driver does not answer."""
+    Raises Unavailable if the driver does not answer."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -57,11 +57,11 @@ def _card(line: str) -> Card:
         kept = int(reserved) if reserved.isdigit() else 0  # old drivers do not say
         return Card(int(index), uuid, name, (int(total) - kept) * MIB, int(free) * MIB)
     except ValueError as error:
-        raise Unavailable(f"nvidia-smi answers what nobody understands: {line[:200]}") from error
+        raise Unavailable(f"nvidia-smi printed an unexpected line: {line[:200]}") from error
 
 
 def _visible(found: list[Card]) -> list[Card]:
-    """Those that CUDA_VISIBLE_DEVICES names, by index or by the beginning of their UUID."""
+    """The cards that CUDA_VISIBLE_DEVICES names, by index or by UUID prefix."""
     wish = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wish is None:
         return found

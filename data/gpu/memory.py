@@ -1,9 +1,10 @@
-"""How many bytes of a GPU tuning and serving need: arithmetic on the base model's shapes.
+"""Estimates the GPU memory that tuning and serving need, from the base model's shapes.
 
-One card serves and tunes. With `[serving] gpu_sharing = "split"` both are in its memory at once, so
-what each needs has to be known before either starts. Every term is a `Part` with its bytes and the
-reason for them. All figures are upper estimates for plain transformers as this project runs them:
-too much costs some cache of the engine, too little costs a run. No torch, no GPU.
+With `[serving] gpu_sharing = "split"`, one card serves and tunes at the same time, so the memory
+for each must be known before either starts. Every term is a `MemoryPart` with its bytes and an
+explanation. All figures are upper estimates for plain transformers as this project runs them: too
+high an estimate costs some engine cache, too low an estimate costs a run. Needs no torch and no
+GPU.
 
 Sources of the terms:
 - NF4 with double quantisation, 4.127 bits a weight: Dettmers et al., "QLoRA", section 3,
@@ -32,7 +33,7 @@ HALF, FULL = 2, 4  # bytes of a bfloat16 or float16, and of a float32
 NF4_DOUBLE = 0.5 + 1 / 64 + 4 / (64 * 256)
 NF4_SINGLE = 0.5 + 4 / 64  # vLLM quantises while loading, with one float32 a block of 64
 TRAINED = 4 * FULL  # a trained weight: itself, its gradient, two moments of AdamW
-BEST = FULL  # the best weights so far are kept beside
+BEST = FULL  # a copy of the best weights so far
 LOGITS = 10  # bytes a logit: bfloat16, then float32, its log-softmax; or that and its gradient
 CONTEXT = GIB * 3 // 4  # CUDA context, cuBLAS and its workspaces, of each process
 FRAGMENTS = 0.1  # of the activations: what PyTorch's allocator holds and cannot use
@@ -53,10 +54,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What of a base model decides about memory."""
+    """The properties of a base model that determine its memory use."""
 
-    linear: tuple[Layer, ...]  # in the blocks: what is quantised and gets adapters
-    rest: int  # weights in none of them: embeddings, output layer, norms
+    linear: tuple[Layer, ...]  # layers of the blocks: quantised, and can have adapters
+    rest: int  # all other weights: embeddings, output layer, norms
     layers: int
     hidden: int
     intermediate: int
@@ -74,7 +75,7 @@ class ModelShape:
         return self.linear_weights + self.rest
 
     def adapted(self, modules: Sequence[str] | None) -> tuple[Layer, ...]:
-        """The linear layers of these names; None: all."""
+        """The linear layers with these names; None: all."""
         return tuple(x for x in self.linear if modules is None or x.name in modules)
 
     def lora_weights(self, rank: int, modules: Sequence[str] | None = None) -> int:
@@ -84,7 +85,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """The part of a recipe that decides about memory."""
+    """The properties of a recipe that determine its memory use."""
 
     rank: int = 64
     modules: tuple[str, ...] | None = None  # None: all linear layers
@@ -94,7 +95,7 @@ class TuningPlan:
     dropout: bool = True
     recompute: bool = False  # activations, layer by layer, in the backward pass
     packed: bool = False  # several pairs in a row, kept apart by a mask
-    evaluated: int = 48  # golden questions that are answered at once
+    evaluated: int = 48  # golden questions answered at the same time
 
     @property
     def tokens(self) -> int:
@@ -103,7 +104,7 @@ class TuningPlan:
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """How the engine is started."""
+    """The start options of the engine that determine its memory use."""
 
     nf4: bool = False
     bytes_a_number: int = HALF
@@ -130,7 +131,7 @@ class Need:
         return sum(part.nbytes for part in self.parts)
 
     def describe(self) -> str:
-        """`base 5.5 GiB, adapter 0.6 GiB, ...`, largest first, without trifles."""
+        """`base 5.5 GiB, adapter 0.6 GiB, ...`, largest first, omitting small parts."""
         counts = [part for part in self.parts if part.nbytes >= GIB // 20]
         largest = sorted(counts, key=lambda part: -part.nbytes)
         return ", ".join(f"{part.name} {gib(part.nbytes)}" for part in largest)
@@ -144,13 +145,15 @@ def gib(nbytes: float) -> str:
 def model_shape(config: Mapping[str, Any], tensors: Mapping[str, tuple[str, Shape]]) -> ModelShape:
     """The shape from a model's `config.json` and its tensors' (dtype, shape) by name.
 
-    Raises Invalid for what this arithmetic does not know: a base that is stored quantised, a
+    Raises Invalid if the estimate does not support the model: one that is stored quantised, or a
     mixture of experts."""
     text = config.get("text_config", config)
     if any(dtype not in FLOATS for dtype, _ in tensors.values()):
-        raise Invalid("The base model is stored quantised: its memory cannot be worked out.")
+        raise Invalid("The base model is stored quantised, so its memory use cannot be estimated.")
     if any(".experts." in name for name in tensors):
-        raise Invalid("The base model is a mixture of experts: its memory cannot be worked out.")
+        raise Invalid(
+            "The base model is a mixture of experts, so its memory use cannot be estimated."
+        )
     found: dict[tuple[str, int, int], int] = {}
     rest = 0
     for name, (_, shape) in tensors.items():
@@ -175,12 +178,12 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, tuple[str, Shap
         )
     except KeyError as error:
         raise Invalid(
-            f"The base model's config.json has no {error}: its memory cannot be worked out."
+            f"The base model's config.json has no {error}, so its memory use cannot be estimated."
         ) from error
 
 
 def tuning_need(shape: ModelShape, plan: TuningPlan) -> Need:
-    """Bytes of a tuning run, at its largest moment."""
+    """The peak memory of a tuning run, in bytes."""
     weight = NF4_DOUBLE if plan.nf4 else HALF
     adapter = shape.lora_weights(plan.rank, plan.modules)
     kept = _activations(shape, plan)
@@ -218,15 +221,15 @@ def _activations(shape: ModelShape, plan: TuningPlan) -> int:
 
 
 def _masks(shape: ModelShape, plan: TuningPlan) -> int:
-    """Bytes of what hides the pairs of a row from each other: true or false, once, and what each
-    layer's attention makes of it, in bfloat16, which it keeps for the backward pass."""
+    """Bytes of the attention mask that separates the pairs of a row: one boolean mask, and the
+    bfloat16 mask that each layer's attention derives from it and keeps for the backward pass."""
     seen = plan.tokens * plan.max_length
     return seen * (1 + HALF * (1 if plan.recompute else shape.layers))
 
 
 def _bytes_a_token(shape: ModelShape, plan: TuningPlan) -> int:
-    """Bytes that one token keeps in one block. The weights of the base are frozen, so a linear
-    layer keeps its inputs only where it has an adapter: as that adapter's own bfloat16 copy."""
+    """Bytes that one token keeps in one block. The base weights are frozen, so a linear layer keeps
+    its inputs only if it has an adapter, as that adapter's bfloat16 copy."""
     attended = shape.heads * shape.head_dim
     grouped = shape.kv_heads * shape.head_dim
     scales = 2 + shape.heads + shape.kv_heads
@@ -241,7 +244,7 @@ def _bytes_a_token(shape: ModelShape, plan: TuningPlan) -> int:
 
 
 def serving_need(shape: ModelShape, plan: ServingPlan, requests: int = 1) -> Need:
-    """Bytes of the engine with room in its cache for `requests` of the greatest length."""
+    """Bytes of an engine whose cache holds `requests` requests of the maximum length."""
     number = plan.bytes_a_number
     weight = NF4_SINGLE if plan.nf4 else number
     slots = plan.max_loras * shape.lora_weights(plan.max_rank)

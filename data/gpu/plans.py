@@ -1,5 +1,4 @@
-"""From the settings and the base model's files to what the memory arithmetic takes, and back to
-words."""
+"""Builds the inputs of the memory estimates from the settings and the base model's files."""
 
 from dataclasses import replace
 
@@ -15,8 +14,8 @@ BATCHED_TOKENS = 2048  # of the engine's step, where it shares a card: its defau
 
 
 def base_shape(settings: Settings) -> ModelShape:
-    """The shape of the configured base. Raises Unavailable when it is not on this machine, Invalid
-    when the arithmetic does not know its kind."""
+    """The shape of the configured base model. Raises Unavailable if it is not on this machine,
+    Invalid if the estimate does not support its kind."""
     folder = files.base_folder(settings.base.path)
     try:
         config = orjson.loads((folder / "config.json").read_bytes())
@@ -26,8 +25,8 @@ def base_shape(settings: Settings) -> ModelShape:
 
 
 def engine_plan(settings: Settings, max_loras: int = 0, max_rank: int = 0) -> ServingPlan:
-    """The engine of these settings. `max_loras` (base@0 included) and `max_rank` are those that it
-    is started with; 0: usual ones."""
+    """The engine plan for these settings. `max_loras` (including base@0) and `max_rank` are the
+    values that the engine is started with; 0 stands for the usual ones."""
     serving = settings.serving
     plan = ServingPlan(
         nf4=serving.quantization == "bitsandbytes",
@@ -40,8 +39,8 @@ def engine_plan(settings: Settings, max_loras: int = 0, max_rank: int = 0) -> Se
 
 
 def describe(settings: Settings) -> str:
-    """How the card is shared, in numbers, for `understudy doctor`. Raises CannotFit,
-    Unavailable, Invalid."""
+    """Describes with figures how the card is shared, for `understudy doctor`. Raises CannotFit,
+    Unavailable or Invalid."""
     plan, shape = engine_plan(settings), base_shape(settings)
     card = cards.shared()
     if settings.serving.gpu_sharing == "split":
@@ -59,4 +58,4 @@ def describe(settings: Settings) -> str:
             None,
         )
     hours = settings.serving.sleep_hours or "at any time"
-    return f"the engine sleeps while a run is on, {hours}"
+    return f"the engine sleeps during runs, {hours}"

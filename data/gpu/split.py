@@ -1,9 +1,9 @@
-"""How one card is divided between serving and tuning, and what is said when it cannot be.
+"""Divides one card's memory between serving and tuning.
 
-The engine is given what a run of the largest default recipe leaves; on a small card, what one in
-smaller passes leaves. Its share depends on the card, the base and the settings alone, so that a
-run can work out what is free without asking the engine. A refusal comes with a change that makes
-it fit, found by the same arithmetic.
+The engine gets the memory that a run with the largest default recipe leaves; on a small card, what
+a run with smaller passes leaves. The share depends only on the card, the base model and the
+settings, so a run can compute its own share without asking the engine. If something does not fit,
+the error suggests a change that does, found with the same estimates.
 """
 
 import math
@@ -23,24 +23,25 @@ from data.gpu.memory import (
 from data.lora_limits import COMMON_RANKS
 from data.store.errors import Conflict
 
-LARGEST_SHARE = 0.95  # of the engine: the driver and others want some, too
-ASLEEP = 2 * GIB  # what a sleeping engine keeps: its context and what is not in its pools
-USUAL_LORAS, USUAL_RANK = 5, 64  # adapters in a batch, of the engine that room is reckoned for
-AT_ONCE = 8  # requests of the greatest length that its cache should hold
+LARGEST_SHARE = 0.95  # for the engine; the driver and others need the rest
+ASLEEP = 2 * GIB  # what a sleeping engine keeps: its context and memory outside its pools
+USUAL_LORAS, USUAL_RANK = 5, 64  # adapters in a batch and their rank, assumed for the engine
+AT_ONCE = 8  # requests of the maximum length that its cache should hold
 SMALLEST_PASS = 256  # tokens
 SMALLEST_LENGTH = 512  # of a request
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a person could change, and the plan that it makes; None: share the card by sleeping."""
+    """A change that a person could make, and the resulting plan; None: share the card by
+    sleeping."""
 
     words: str
     plan: TuningPlan | ServingPlan | None
 
 
 class CannotFit(Conflict):
-    """The card is too small for what is asked of it; says how much is lacking and what helps."""
+    """The card is too small. The message says how much is missing and what helps."""
 
     def __init__(self, sentence: str, change: Change | None) -> None:
         super().__init__(sentence)
@@ -48,8 +49,9 @@ class CannotFit(Conflict):
 
 
 def reserved(shape: ModelShape, card: int, plan: ServingPlan) -> TuningPlan:
-    """The run that room is kept for beside an engine of these settings: rank 64 on every layer, in
-    the largest passes that leave the engine a cache for several of the longest requests."""
+    """The run for which memory is reserved next to an engine with these settings: rank 64 on every
+    layer, with the largest passes that leave the engine a cache for several of the longest
+    requests."""
     plan = replace(plan, max_loras=USUAL_LORAS, max_rank=USUAL_RANK)  # not those of the moment
     run = TuningPlan(max_length=plan.max_model_len)
     while run.micro_tokens // 2 >= max(SMALLEST_PASS, run.max_length):
@@ -61,8 +63,8 @@ def reserved(shape: ModelShape, card: int, plan: ServingPlan) -> TuningPlan:
 
 
 def engine_share(shape: ModelShape, card: int, plan: ServingPlan) -> float:
-    """vLLM's --gpu-memory-utilization on a card of `card` bytes: what the reserved run leaves,
-    rounded down; nothing when that needs the whole card."""
+    """vLLM's --gpu-memory-utilization on a card of `card` bytes: the share that the reserved run
+    leaves, rounded down. Zero if the run needs the whole card."""
     return _share(shape, card, reserved(shape, card, plan))
 
 
@@ -72,8 +74,8 @@ def _share(shape: ModelShape, card: int, run: TuningPlan) -> float:
 
 
 def check_engine(shape: ModelShape, card: int, plan: ServingPlan) -> float:
-    """The engine's share of the card. Raises CannotFit when its weights, adapters and the cache
-    of one longest request do not fit into it."""
+    """The engine's share of the card. Raises CannotFit if its weights, its adapters and the cache
+    for one request of the maximum length do not fit."""
     share = engine_share(shape, card, plan)
     need = serving_need(shape, plan)
     if need.nbytes <= share * card:
@@ -92,8 +94,8 @@ def check_engine(shape: ModelShape, card: int, plan: ServingPlan) -> float:
 def check_run(
     shape: ModelShape, card: int, engine: int, plan: TuningPlan, *, sharing: str, new: bool = True
 ) -> int:
-    """The bytes that a run needs. Raises CannotFit when the engine's `engine` bytes do not leave
-    so many. `new`: the adapter is not continued, so that its rank may be another."""
+    """The bytes that a run needs. Raises CannotFit if the `engine` bytes of the engine do not leave
+    enough. `new`: the run does not continue an adapter, so its rank can be changed."""
     need = tuning_need(shape, plan)
     free = max(0, card - engine)
     if need.nbytes <= free:
@@ -102,7 +104,7 @@ def check_run(
     alone = sharing == "split" and need.nbytes + ASLEEP <= card
     raise CannotFit(
         f"Tuning needs about {gib(need.nbytes)} ({need.describe()}); {gib(free)} of the card's "
-        f"{gib(card)} are free beside the engine's {gib(engine)} ({engine / card:.0%}). "
+        f"{gib(card)} are free next to the engine's {gib(engine)} ({engine / card:.0%}). "
         + _advice(change, sleep=alone),
         change or (Change("sleep", None) if alone else None),
     )
@@ -129,7 +131,7 @@ def _engine_fits(shape: ModelShape, card: int, plan: TuningPlan | ServingPlan | 
 
 
 def _smaller_runs(plan: TuningPlan, new: bool) -> Iterator[Change]:
-    """Ever smaller runs, the one that changes least first."""
+    """Smaller and smaller runs, starting with the smallest change."""
     tokens, words = plan.micro_tokens, ""
     while tokens // 2 >= max(SMALLEST_PASS, plan.max_length):
         tokens //= 2
@@ -146,7 +148,7 @@ def _smaller_runs(plan: TuningPlan, new: bool) -> Iterator[Change]:
 
 
 def _smaller_engines(plan: ServingPlan) -> Iterator[Change]:
-    """Ever smaller engines. A shorter max_model_len makes the reserved run smaller, too."""
+    """Smaller and smaller engines. A shorter max_model_len also makes the reserved run smaller."""
     if not plan.nf4:
         plan = replace(plan, nf4=True)
         words = 'set [serving] quantization = "bitsandbytes"'

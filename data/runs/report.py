@@ -1,8 +1,8 @@
-"""What a run showed, for people who decide about its adapter: one page, and the same in words.
+"""The report of a run, for people who decide about its adapter: as an HTML page and as text.
 
-Everything on it is in the store, so it is made anew whenever it is asked for; the file in the
-run's folder is a copy for whoever has no server at hand. The page needs nothing beside itself: no
-script, no font, no picture from elsewhere. What people wrote is shown as text, whatever is in it.
+All of its content is in the store, so it is generated on request. The file in the run's folder is a
+copy for people without access to a server. The page is self-contained: no scripts, fonts or images.
+Text that people wrote is escaped.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ FIGURES = (  # key, what it is called, digits or "%"
     ("words", "words an answer", "1"),
     ("cut", "did not end by itself", "%"),
 )
-OVERFITTED = 1.05  # times its best value, from which on a rising held-out loss is spoken of
+OVERFITTED = 1.05  # a held-out loss above this multiple of its best value counts as over-fitting
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
@@ -55,8 +55,8 @@ MARKS = {True: "✓", False: "✗", None: "–"}
 class Report:
     run: Run
     points: Sequence[LossPoint]
-    adapter: Adapter | None  # None: the run has made none
-    tried: Sequence[Trial] = ()  # what a search did before
+    adapter: Adapter | None  # None: the run made none
+    tried: Sequence[Trial] = ()  # the trials of its search
 
     @property
     def evaluation(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Report:
 
 
 def gather(db: Database, run_id: int) -> Report:
-    """What the store knows about a run. Raises NotFound."""
+    """Everything that the store holds about a run. Raises NotFound."""
     run = runs.get(db, run_id)
     adapter = registry.by_id(db, run.adapter_id) if run.adapter_id else None
     return Report(run, runs.curve(db, run_id), adapter, trials.list_trials(db, run_id))
@@ -88,13 +88,13 @@ def page(db: Database, run_id: int) -> str:
     """The report as HTML. Raises NotFound, also for a run that was never evaluated."""
     report = gather(db, run_id)
     if not report.evaluation:
-        raise NotFound(f"Run {run_id} has no report: it has not been evaluated.")
+        raise NotFound(f"Run {run_id} has no report, because it was not evaluated.")
     return html(report)
 
 
 def write(db: Database, settings: Settings, run_id: int) -> Path | None:
-    """Put the page into the run's folder; None when the disk does not take it, which is no reason
-    to lose a run."""
+    """Write the page to the run's folder. Returns None if the disk refuses it, which must not fail
+    the run."""
     file = settings.runs_path / str(run_id) / FILE
     part = file.with_name(f".{FILE}.{os.getpid()}")
     try:
@@ -110,11 +110,11 @@ def write(db: Database, settings: Settings, run_id: int) -> Path | None:
 
 
 def rewrite(db: Database, settings_runs: Path) -> None:
-    """Make the copies anew that differ from what the store says now: somebody was forgotten."""
+    """Regenerate the copies that differ from the store, as after the erasure of a person."""
     for file in settings_runs.glob(f"*/{FILE}"):
         try:
             text = page(db, int(file.parent.name))
-        except (NotFound, ValueError):  # of a run that the store does not know: nobody's report
+        except (NotFound, ValueError):  # not the report of a run that the store knows
             text = ""
         if text != file.read_text(encoding="utf-8"):
             part = file.with_name(f".{FILE}.{os.getpid()}")
@@ -122,33 +122,33 @@ def rewrite(db: Database, settings_runs: Path) -> None:
             part.replace(file)
 
 
-# -- in words ----------------------------------------------------------------------------------
+# -- as text -----------------------------------------------------------------------------------
 
 
 def answered(report: Report) -> str:
-    """Whose answers were measured."""
+    """The models whose answers were evaluated."""
     evaluation = report.evaluation
     why = f", because {evaluation['why']}" if evaluation["why"] else ""
     return f"{evaluation['answered_by']}{why}"
 
 
 def overfitting(points: Sequence[LossPoint]) -> str:
-    """A sentence when a held-out loss rose again while the training loss went on falling, '' when
-    none did. Where phrasings are held out, they are what training is judged by, and facts that it
-    never saw are another matter."""
+    """A warning if a held-out loss rose again while the training loss kept falling, else ''. If
+    phrasings are held out, training is judged by them, and facts that training never saw are
+    reported separately."""
     phrasings = _risen([(p.step, p.loss, p.probe_loss) for p in points])
     facts = _risen([(p.step, p.loss, p.validation_loss) for p in points])
     if phrasings:
-        return f"Over-fitting: {phrasings('phrasings')} Fewer epochs, or more dropout, would do."
+        return f"Over-fitting: {phrasings('phrasings')} Try fewer epochs or more dropout."
     if facts and any(p.probe_loss is not None for p in points):
         return (
-            f"What is learned does not carry over to facts that training never saw: "
+            f"Training does not generalise to facts that it never saw: "
             f"{facts('facts')} Held-out phrasings show no over-fitting."
         )
     if facts:
         return (
-            f"Over-fitting: {facts('facts')} Fewer epochs, or more dropout, help with facts that "
-            "it was not taught; how well it knows its own, this does not tell."
+            f"Over-fitting: {facts('facts')} Fewer epochs or more dropout help with facts that "
+            "were not trained. This does not measure how well the adapter knows the trained facts."
         )
     return ""
 
@@ -156,8 +156,8 @@ def overfitting(points: Sequence[LossPoint]) -> str:
 def _risen(
     curve: Sequence[tuple[int, float | None, float | None]],
 ) -> Callable[[str], str] | None:
-    """What says so of a step, its training loss and its held-out loss when these part; None when
-    they do not."""
+    """A function that describes where the held-out loss rose while the training loss fell, or None
+    if that did not happen."""
     seen = [(s, loss, held) for s, loss, held in curve if loss is not None and held is not None]
     if not seen:
         return None
@@ -171,7 +171,7 @@ def _risen(
 
 
 def models(report: Report) -> list[tuple[str, str]]:
-    """Who was measured: key of the figures and name."""
+    """The evaluated models: the key of their figures, and their name."""
     assert report.adapter is not None
     found = [("candidate", report.adapter.name)]
     compared = str(report.evaluation["compared_with"])
@@ -181,7 +181,8 @@ def models(report: Report) -> list[tuple[str, str]]:
 
 
 def table(report: Report, name: str) -> list[tuple[str, ...]]:
-    """The figures of one set: a row a measure, its name first, then each model's."""
+    """The figures of one eval set: one row for each metric, with its name and each model's
+    value."""
     figures = report.evaluation["sets"][name]
     keys = [key for key, _ in models(report)]
     return [
@@ -191,7 +192,7 @@ def table(report: Report, name: str) -> list[tuple[str, ...]]:
 
 
 def gate_lines(report: Report) -> list[tuple[str, str, str]]:
-    """The gate's rules: mark, name, sentence."""
+    """The gate's rules: symbol, name, sentence."""
     return [(MARKS[r["passed"]], str(r["name"]), str(r["sentence"])) for r in report.rules]
 
 
@@ -215,7 +216,7 @@ def _shown(value: float | None, digits: str) -> str:
 
 
 def html(report: Report) -> str:
-    """The whole page. The report has to have an evaluation."""
+    """The whole page. The report must have an evaluation."""
     adapter, evaluation = report.adapter, report.evaluation
     assert adapter is not None
     good = "bad" if adapter.state == "rejected" else "good"
@@ -227,8 +228,8 @@ def html(report: Report) -> str:
         _gate(report),
         "<h2>Measured</h2>",
         *(_figures(report, name) for name in report.sets),
-        f'<p class="small">{escape(str(evaluation["signatures"]))}. Losses are the trainer\'s. '
-        "Refusals are found by English turns of phrase.</p>",
+        f'<p class="small">{escape(str(evaluation["signatures"]))}. Losses come from the trainer. '
+        "Refusals are detected by English phrases.</p>",
         "<h2>Loss</h2>",
         loss_chart.svg(report.points),
         *_paragraph(overfitting(report.points)),
@@ -301,7 +302,7 @@ def _paragraph(text: str) -> list[str]:
 
 
 def _search(report: Report) -> list[str]:
-    """What a sweep, or a cross-validation, tried before it settled."""
+    """The trials of a sweep or cross-validation."""
     if not report.tried:
         return []
     failed = [part for text in search_report.failures(report.tried) for part in _paragraph(text)]

@@ -1,8 +1,8 @@
-"""Tuning runs: the queue between those who ask for a retrain and the worker that does it.
+"""Tuning runs: the queue between the people who request a retrain and the worker.
 
-A worker claims a run by one conditional update, so two workers never take the same one. While it
-works it sends heartbeats; a run whose worker fell silent goes back into the queue, until its
-attempts are used up. A domain has at most one open run (an index of the store sees to it).
+A worker claims a run with one conditional update, so two workers never take the same one. It sends
+heartbeats while it works. A run whose worker stops sending them returns to the queue until its
+attempts are used up. A domain has at most one open run, enforced by a unique index.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from data.store.errors import Conflict, NotFound
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Kind = Literal["full", "incremental"]
-SILENT_S = 60  # a running run without a heartbeat for so long has lost its worker
+SILENT_S = 60  # seconds without a heartbeat after which a running run has lost its worker
 CANCELLED = "Run {} was cancelled before it was evaluated."  # of an adapter
 FAILED = "Run {} failed before it was evaluated."
 
@@ -32,11 +32,11 @@ SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
 
 
 class RunLost(Conflict):
-    """The run belongs to another worker by now, or it was cancelled."""
+    """The run now belongs to another worker, or it was cancelled."""
 
 
 class NothingNew(Conflict):
-    """A retrain was asked for, but there is nothing new to learn."""
+    """A retrain was requested, but there is nothing new to learn."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run:
     domain: str
     kind: Kind
     state: State
-    recipe: dict[str, Any]  # what was asked to differ from the defaults
+    recipe: dict[str, Any]  # requested changes to the default recipe
     dataset_id: int | None
     parent_id: int | None
     adapter_id: int | None  # the result
@@ -80,7 +80,7 @@ class Run:
 class LossPoint:
     step: int
     loss: float | None
-    validation_loss: float | None  # on facts that were held out
+    validation_loss: float | None  # on held-out facts
     learning_rate: float | None
     probe_loss: float | None = None
 
@@ -94,7 +94,7 @@ def queue(
     parent_id: int | None = None,
     recipe: dict[str, Any] | None = None,
 ) -> Run:
-    """Ask for a run. Raises Conflict when the domain has an open one, naming it."""
+    """Queue a run. Raises Conflict, naming the open run, if the domain has one."""
     learns = method_of(recipe or {}).learns
     try:
         run_id = insert(
@@ -118,7 +118,7 @@ def queue(
         if current is None:
             raise
         raise Conflict(
-            f"Run {current['id']} of {domain.name} is {current['state']} already. "
+            f"Run {current['id']} of {domain.name} is already {current['state']}. "
             f"Wait for it, or cancel it: `understudy runs cancel {current['id']}`."
         ) from error
     about = {"domain": domain.name, "kind": kind, "learns": learns}
@@ -134,7 +134,7 @@ def request(
     full: bool = False,
     recipe: dict[str, Any] | None = None,
 ) -> Run:
-    """Ask for a retrain: the run continues the live adapter with what is new.
+    """Queue a retrain that continues the live adapter with the new pairs.
 
     Without a live adapter, or with `full`, the run trains on all approved pairs from the bare base.
     Raises NothingNew or preference_sets.TooFewRated when there is nothing to learn, Conflict when
@@ -145,13 +145,16 @@ def request(
     fresh = pairs.new_since(db, domain, parent.dataset_id if parent else None)
     if fresh == 0:
         waiting = pairs.counts(db, domain)["pending"]
+        noun = "pair is" if waiting == 1 else "pairs are"
         hint = (
-            f"{waiting} pending ones wait for review: `understudy pairs review {domain.name}`."
+            f"{waiting} {noun} waiting for review: `understudy pairs review {domain.name}`."
             if waiting
             else "Corrections and imported pairs become trainable once they are approved."
         )
         if parent:
-            hint += " To train on everything anew, after a rejected pair say, ask for a full run."
+            hint += (
+                " To train on all pairs again, for example after rejecting one, ask for a full run."
+            )
         since = f"since {parent.name} was trained" if parent else "to train on"
         raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
     return queue(
@@ -173,7 +176,7 @@ def _request_on_preferences(
 ) -> Run:
     if parent is None and method_of(recipe or {}).needs_adapter:
         raise Conflict(
-            f"{domain.name} has no live adapter that thumbs could improve. Tune it on pairs first: "
+            f"{domain.name} has no live adapter to improve with ratings. Tune it on pairs first: "
             f"`understudy tune {domain.name}`."
         )
     preference_sets.check(db, domain)
@@ -203,7 +206,7 @@ def recent(db: Database, domain: Domain | None = None, limit: int = 20) -> list[
 
 
 def curve(db: Database, run_id: int, every: int = 1) -> list[LossPoint]:
-    """The loss curve, by step. Of the training losses only each `every`-th, and the last."""
+    """The loss curve by step, with every `every`-th training loss and the last one."""
     sql = (
         "SELECT step, loss, validation_loss, learning_rate, probe_loss FROM run_points "
         "WHERE run_id = :run AND (step % :every = 0 OR validation_loss IS NOT NULL "
@@ -214,7 +217,8 @@ def curve(db: Database, run_id: int, every: int = 1) -> list[LossPoint]:
 
 
 def claim(db: Database, worker: str) -> Run | None:
-    """Take the oldest queued run for `worker`, or None. One conditional update: safe among many."""
+    """Claim the oldest queued run for `worker`, or return None. One conditional update, so several
+    workers are safe."""
     found = row(
         db,
         "UPDATE runs SET state = 'running', worker = ?, attempts = attempts + 1, "
@@ -227,7 +231,7 @@ def claim(db: Database, worker: str) -> Run | None:
 
 
 def heartbeat(db: Database, run: Run) -> bool:
-    """The worker's sign of life; returns whether a cancel was asked for meanwhile.
+    """Record the worker's heartbeat; returns whether cancelling was requested in the meantime.
 
     Raises RunLost when the run is no longer this worker's."""
     found = row(
@@ -242,7 +246,7 @@ def heartbeat(db: Database, run: Run) -> bool:
 
 
 def refuse_lost(db: Database, run: Run) -> None:
-    """Raises RunLost unless the run is still this worker's and nobody has cancelled it."""
+    """Raises RunLost unless the run still belongs to this worker and was not cancelled."""
     now = get(db, run.id)
     if (now.state, now.worker, now.attempts) != ("running", run.worker, run.attempts):
         raise RunLost(f"Run {run.id} is {now.state} and belongs to another worker.")
@@ -270,7 +274,7 @@ def progress(
     probe_loss: float | None = None,
     eta_s: float | None = None,
 ) -> None:
-    """One point of the curve, and the run's present figures. Losses are nats a token."""
+    """Record one point of the curve and the run's current figures. Losses are in nats per token."""
     db.execute(
         "INSERT INTO run_points "
         "(run_id, step, loss, validation_loss, learning_rate, probe_loss, at) "
@@ -289,7 +293,7 @@ def progress(
 
 
 def finish(db: Database, run_id: int, adapter_id: int) -> None:
-    """The run made an adapter."""
+    """Mark the run as done, with the adapter that it made."""
     db.execute(
         "UPDATE runs SET state = 'done', phase = 'done', adapter_id = ?, eta_s = NULL, "
         "finished_at = ? WHERE id = ?",
@@ -298,7 +302,7 @@ def finish(db: Database, run_id: int, adapter_id: int) -> None:
 
 
 def fail(db: Database, run_id: int, error: str) -> None:
-    """The run cannot succeed; `error` is for people."""
+    """Mark the run as failed; `error` is shown to people."""
     db.execute(
         "UPDATE runs SET state = 'failed', phase = 'failed', error = ?, eta_s = NULL, "
         "finished_at = ? WHERE id = ? AND state = 'running'",
@@ -308,8 +312,8 @@ def fail(db: Database, run_id: int, error: str) -> None:
 
 
 def give_back(db: Database, run_id: int, why: str, *, spent: bool = True) -> None:
-    """Put a claimed run into the queue again. `spent`: its child was lost, which counts as an
-    attempt; a worker that merely stops has not spent one."""
+    """Return a claimed run to the queue. `spent`: its child process was lost, which counts as an
+    attempt. A worker that stops normally does not use up an attempt."""
     db.execute(
         "UPDATE runs SET state = 'queued', worker = '', phase = ?, eta_s = NULL, "
         "attempts = attempts - ? WHERE id = ? AND state = 'running'",
@@ -318,7 +322,7 @@ def give_back(db: Database, run_id: int, why: str, *, spent: bool = True) -> Non
 
 
 def cancelled(db: Database, run_id: int) -> None:
-    """A worker has stopped the run as asked."""
+    """The worker has stopped the run, as requested."""
     db.execute(
         "UPDATE runs SET state = 'cancelled', phase = 'cancelled', eta_s = NULL, "
         "finished_at = ? WHERE id = ? AND state = 'running'",
@@ -328,12 +332,12 @@ def cancelled(db: Database, run_id: int) -> None:
 
 
 def cancel(db: Database, run_id: int, actor: str) -> Run:
-    """Ask for an open run to stop: a queued one at once, a running one within a few seconds.
+    """Cancel an open run: a queued one at once, a running one within a few seconds.
 
-    Raises NotFound, or Conflict when the run has ended."""
+    Raises NotFound, or Conflict if the run has ended."""
     run = get(db, run_id)
     if not run.open:
-        raise Conflict(f"Run {run_id} has ended already ({run.state}).")
+        raise Conflict(f"Run {run_id} has already ended ({run.state}).")
     db.execute("UPDATE runs SET cancel_requested = 1 WHERE id = ?", [run_id])
     db.execute(
         "UPDATE runs SET state = 'cancelled', phase = 'cancelled', finished_at = ? "
@@ -348,8 +352,8 @@ def cancel(db: Database, run_id: int, actor: str) -> Run:
 
 
 def requeue_silent(db: Database, max_attempts: int) -> list[int]:
-    """Runs whose worker fell silent go back to the queue, fail when their attempts are used up,
-    or are cancelled where that was asked for. Returns their ids."""
+    """Handle runs whose worker stopped sending heartbeats: return them to the queue, fail those
+    without attempts left, and cancel those for which that was requested. Returns their ids."""
     silent = rows(
         db,
         "SELECT id, attempts, cancel_requested FROM runs "
@@ -367,19 +371,19 @@ def requeue_silent(db: Database, max_attempts: int) -> list[int]:
 
 
 def any_queued(db: Database) -> bool:
-    """Whether some run waits for a worker."""
+    """Whether a run is waiting for a worker."""
     return row(db, "SELECT 1 FROM runs WHERE state = 'queued'") is not None
 
 
 def any_at_work(db: Database) -> bool:
-    """Whether some worker is at a run now."""
+    """Whether a worker is working on a run."""
     silent = now_us() - SILENT_S * 1_000_000
     sql = "SELECT 1 FROM runs WHERE state = 'running' AND heartbeat_at >= ?"
     return row(db, sql, [silent]) is not None
 
 
 def watch(db: Database, run_id: int, team: str, channel: str, ts: str) -> None:
-    """Remember a Slack message that follows the run."""
+    """Record a Slack message that follows the run."""
     db.execute(
         "INSERT OR IGNORE INTO run_watchers (run_id, team, channel, ts) VALUES (?, ?, ?, ?)",
         [run_id, team, channel, ts],
@@ -387,12 +391,13 @@ def watch(db: Database, run_id: int, team: str, channel: str, ts: str) -> None:
 
 
 def watchers(db: Database) -> list[Row]:
-    """The Slack messages that have not shown their run's end: run_id, team, channel, ts."""
+    """The Slack messages that do not yet show the end of their run: run_id, team, channel, ts."""
     return rows(db, "SELECT run_id, team, channel, ts FROM run_watchers WHERE finished = 0")
 
 
 def begin_curve(db: Database, run_id: int, channel: str, ts: str) -> bool:
-    """From now on the loss curve may be below the message; False when it may have been before."""
+    """Record that the loss curve may be below the message from now on. Returns False if that was
+    recorded before."""
     sql = (
         "UPDATE run_watchers SET curve = 1 WHERE run_id = ? AND channel = ? AND ts = ? "
         "AND curve = 0"

@@ -1,7 +1,7 @@
-"""What a search found, as a table and a plot: in words for a terminal, and as an SVG drawing.
+"""The results of a search, as a table with a plot for the terminal, and as an SVG drawing.
 
-Lower is better: the plot shows the loss on what was held out, the mean over the folds where there
-are any, with one standard deviation to each side.
+The plot shows the held-out loss (lower is better): with folds, their mean and one standard
+deviation to each side.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ COLOURS = (  # of the drawing by itself
 
 
 def text(tried: Sequence[Trial]) -> str:
-    """The table and the plot; points in the order in which they were asked for."""
+    """The table and the plot, with points in the order in which they were requested."""
     points = trials.points(tried)
     kept = trials.best(tried)
     folds = max(len(p.trials) for p in points)
@@ -43,13 +43,14 @@ def text(tried: Sequence[Trial]) -> str:
 
 
 def told(tried: Sequence[Trial], folder: Path) -> str:
-    """The table and the plot, and where the drawing is."""
+    """The table and the plot, and the path of the drawing."""
     drawn = folder / FILE
     return text(tried) + (f"\nDrawn: {drawn}" if drawn.is_file() else "")
 
 
 def svg(tried: Sequence[Trial]) -> str:
-    """The same as a drawing, a row for each point. Part of a page, which gives it its colours."""
+    """The same as an SVG drawing with a row for each point. The surrounding page sets the
+    colours."""
     points = trials.points(tried)
     kept = trials.best(tried)
     left = max(LABEL, LETTER * max((len(label(p)) for p in points), default=0) + 20)
@@ -80,7 +81,7 @@ def svg(tried: Sequence[Trial]) -> str:
 
 
 def page(tried: Sequence[Trial]) -> str:
-    """The drawing as a file of its own, for a browser or a paper."""
+    """The drawing as a self-contained file, for a browser or a paper."""
     inside = svg(tried)
     end = inside.index(">") + 1
     opened = inside[:end].replace("<svg ", f'<svg xmlns="{XMLNS}" ', 1)
@@ -89,7 +90,7 @@ def page(tried: Sequence[Trial]) -> str:
 
 
 def failures(tried: Sequence[Trial]) -> list[str]:
-    """Why points failed, a sentence for each reason, with the points that it befell."""
+    """One sentence for each reason why points failed, with these points."""
     failed: dict[str, list[str]] = {}
     for point in trials.points(tried):
         for error in _errors(point):
@@ -98,7 +99,7 @@ def failures(tried: Sequence[Trial]) -> list[str]:
 
 
 def write(folder: Path, tried: Sequence[Trial]) -> Path:
-    """The drawing as a file of the run's folder. Raises OSError."""
+    """Write the drawing to the run's folder. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / FILE
     file.write_text(page(tried), encoding="utf-8")

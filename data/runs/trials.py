@@ -1,8 +1,8 @@
-"""Trials: the trainings that a run does before it settles on a recipe, and how each went.
+"""Trials: the trainings of a hyperparameter search, before the run chooses its recipe.
 
-A sweep has one for each combination of values, a cross-validation one for each fold, both together
-one for each fold of each combination. Only the run's own adapter is registered; of a trial its
-figures are kept.
+A sweep has one trial for each combination of values, a cross-validation one for each fold, and both
+together one for each fold of each combination. A trial keeps only its figures; the run's own
+adapter is the only one that is registered.
 """
 
 import statistics
@@ -22,15 +22,15 @@ State = Literal["waiting", "running", "done", "failed"]
 class Trial:
     run_id: int
     number: int  # from 1
-    changes: dict[str, Any]  # of the recipe
-    fold: int | None  # which part was held out, from 0; None: validation as in any run
+    changes: dict[str, Any]  # to the recipe
+    fold: int | None  # the held-out fold, from 0; None: the usual validation set
     state: State
     attempts: int
     total_steps: int
     best_step: int | None
-    train_loss: float | None  # nats a token, at the last step
-    loss: float | None  # what trials are compared by: held out, nats a token, at the best step
-    f1: float | None  # of generated answers to the questions held out in the fold
+    train_loss: float | None  # nats per token, at the last step
+    loss: float | None  # held-out loss at the best step, nats per token; trials are compared by it
+    f1: float | None  # of generated answers to the fold's held-out questions
     seconds: float | None
     error: str
 
@@ -48,12 +48,13 @@ class SearchPoint:
 
     @property
     def loss(self) -> float | None:
-        """The mean over the folds; None when one of them failed, since it would not compare."""
+        """The mean over the folds. None if a fold failed, because the mean would not be
+        comparable."""
         return _mean([t.loss for t in self.trials]) if self.complete else None
 
     @property
     def loss_spread(self) -> float | None:
-        """The standard deviation over the folds; None where there are no folds."""
+        """The standard deviation over the folds; None without folds."""
         return _spread([t.loss for t in self.trials]) if self.complete else None
 
     @property
@@ -68,7 +69,7 @@ class SearchPoint:
 def plan(
     db: Database, run_id: int, trials: Sequence[tuple[int, dict[str, Any], int | None]]
 ) -> None:
-    """Write down what is to be tried: number, changes, fold. What is there already stays."""
+    """Record the planned trials (number, changes, fold). Existing ones stay unchanged."""
     db.conn.executemany(
         "INSERT OR IGNORE INTO trials (run_id, number, changes, fold) VALUES (?, ?, ?, ?)",
         [
@@ -101,7 +102,7 @@ def begin(db: Database, run_id: int, number: int) -> None:
 def progress(
     db: Database, run_id: int, *, step: int, total_steps: int, loss: float, eta_s: float, **_: Any
 ) -> None:
-    """Where the trial at work is, shown as the run's figures; its points are not the run's."""
+    """Show the progress of the current trial as the run's figures, without adding to its curve."""
     db.execute(
         "UPDATE runs SET step = ?, total_steps = ?, loss = ?, eta_s = ? WHERE id = ?",
         [step, total_steps, loss, eta_s, run_id],
@@ -109,7 +110,7 @@ def progress(
 
 
 def give_back(db: Database, run_id: int, number: int) -> None:
-    """A trial that was interrupted has not spent an attempt."""
+    """Return an interrupted trial to the plan; it does not use up an attempt."""
     db.execute(
         "UPDATE trials SET state = 'waiting', attempts = attempts - 1 "
         "WHERE run_id = ? AND number = ? AND state = 'running'",
@@ -127,7 +128,7 @@ def finish(db: Database, run_id: int, number: int, **figures: Any) -> None:
 
 
 def fail(db: Database, run_id: int, number: int, error: str) -> None:
-    """`error` is for people."""
+    """Mark a trial as failed; `error` is shown to people."""
     db.execute(
         "UPDATE trials SET state = 'failed', error = ? WHERE run_id = ? AND number = ?",
         [error, run_id, number],
@@ -135,7 +136,7 @@ def fail(db: Database, run_id: int, number: int, error: str) -> None:
 
 
 def points(trials: Sequence[Trial]) -> list[SearchPoint]:
-    """The trials by what they change, in the order of their numbers."""
+    """The trials grouped by their changes, in the order of their numbers."""
     grouped: dict[bytes, list[Trial]] = {}
     for trial in trials:
         grouped.setdefault(orjson.dumps(trial.changes), []).append(trial)
@@ -143,7 +144,7 @@ def points(trials: Sequence[Trial]) -> list[SearchPoint]:
 
 
 def best(trials: Sequence[Trial]) -> SearchPoint | None:
-    """The point with the lowest loss; None when none is complete."""
+    """The point with the lowest loss, or None if no point is complete."""
     complete = [point for point in points(trials) if point.loss is not None]
     return min(complete, key=lambda point: point.loss or 0.0, default=None)
 

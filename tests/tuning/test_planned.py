@@ -167,7 +167,7 @@ def test_nothing_is_planned_while_a_run_is_open(
     teach(store, domain, 3)
     with store.write() as db:
         runs.request(db, domain, "ann")
-    with pytest.raises(Conflict, match="Run 1 of helpdesk is queued already"):
+    with pytest.raises(Conflict, match="Run 1 of helpdesk is already queued"):
         retrain_plan.plan(store.db, settings, domain)
 
 

@@ -52,7 +52,7 @@ def test_a_refusal_has_the_numbers():
         check_run(LLAMA, 80 * GIB, engine, TuningPlan(micro_tokens=16_384), sharing="split")
     words = str(refused.value)
     assert words.startswith("Tuning needs about 185.0 GiB (activations 155.7 GiB, logits 19.6 GiB")
-    assert "12.0 GiB of the card's 80.0 GiB are free beside the engine's 68.0 GiB (85%)" in words
+    assert "12.0 GiB of the card's 80.0 GiB are free next to the engine's 68.0 GiB (85%)" in words
 
 
 def test_a_refusal_names_the_smaller_pass():

@@ -174,7 +174,7 @@ def test_where_phrasings_are_held_out_they_tell_of_over_fitting() -> None:
     assert told(3.0, 0.5, 0.9).startswith("Over-fitting: after step 20 the loss on held-out phras")
     fine = told(3.0, 0.5, 0.4)
     assert "Over-fitting" not in fine
-    assert "does not carry over to facts that training never saw: after step 10" in fine
+    assert "does not generalise to facts that it never saw: after step 10" in fine
     assert "rose from 5.000 to 6.900" in fine
 
 

@@ -51,12 +51,12 @@ def test_a_queued_run_knows_what_was_asked_for(store: Store, queued: Run) -> Non
 
 def test_a_domain_has_one_open_run(store: Store, domain: Domain, queued: Run) -> None:
     with (
-        pytest.raises(Conflict, match=f"Run {queued.id} of helpdesk is queued already"),
+        pytest.raises(Conflict, match=f"Run {queued.id} of helpdesk is already queued"),
         store.write() as db,
     ):
         runs.queue(db, domain, "cli:bob", kind="full")
     claim(store)
-    with pytest.raises(Conflict, match="is running already"), store.write() as db:
+    with pytest.raises(Conflict, match="is already running"), store.write() as db:
         runs.queue(db, domain, "cli:bob", kind="full")
     with store.write() as db:
         runs.queue(db, domains.create(db, "hr"), "cli:bob", kind="full")  # another domain may
@@ -101,7 +101,7 @@ def test_nothing_new_is_refused_and_says_what_waits(store: Store, domain: Domain
         with pytest.raises(NothingNew, match="since helpdesk@1 was trained"):
             runs.request(db, domain, "cli:ann")
         pairs.add(db, domain, [Draft("c", "d")], source="correction")
-        with pytest.raises(NothingNew, match="1 pending ones wait for review"):
+        with pytest.raises(NothingNew, match="1 pair is waiting for review"):
             runs.request(db, domain, "cli:ann")
         assert runs.recent(db) == []
 
@@ -291,7 +291,7 @@ def test_a_queued_run_is_cancelled_at_once(store: Store, queued: Run) -> None:
     with store.write() as db:
         assert runs.cancel(db, queued.id, "cli:ann").state == "cancelled"
         assert runs.claim(db, "w1") is None
-        with pytest.raises(Conflict, match="has ended already"):
+        with pytest.raises(Conflict, match="has already ended"):
             runs.cancel(db, queued.id, "cli:ann")
 
 

@@ -61,7 +61,7 @@ def test_sleep_opens_the_sleep_mode(tmp_path, monkeypatch):
     settings = sharing(tmp_path, "sleep", sleep_hours="22:00-06:00")
     assert gpu_flags.flags(settings, 5, 64)[-1] == "--enable-sleep-mode"
     assert gpu_flags.environment(settings) == {"VLLM_SERVER_DEV_MODE": "1"}
-    assert plans.describe(settings) == "the engine sleeps while a run is on, 22:00-06:00"
+    assert plans.describe(settings) == "the engine sleeps during runs, 22:00-06:00"
 
 
 def test_an_engine_that_does_not_fit_alone_is_said_to_be_too_large(tmp_path, monkeypatch):

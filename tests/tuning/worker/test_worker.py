@@ -333,7 +333,7 @@ def test_enough_new_pairs_queue_a_retrain_by_themselves(store: Store, domain: Do
         assert worker.queue_due(db, 0) == []
         assert worker.queue_due(db, 4) == []
         (queued,) = worker.queue_due(db, 3)
-        assert worker.queue_due(db, 3) == [], "one is queued already"
+        assert worker.queue_due(db, 3) == [], "one is already queued"
 
     assert (queued.kind, queued.requested_by) == ("full", worker.AUTOMATIC)
     assert audit.recent(store.db)[0].actor == worker.AUTOMATIC
