@@ -176,6 +176,8 @@ def _is_left_out(node: cst.CSTNode, top: bool) -> bool:
             return all(isinstance(arg.value, cst.BaseString) for arg in args)
         case cst.Call(func=cst.Name(value=name)):
             return name in NEVER_CALLS
+        case cst.Arg(keyword=cst.Name(value="strict")):
+            return True
         case cst.Call(func=cst.Attribute(value=cst.Name(value="log"))):
             return True
         case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]) if top:

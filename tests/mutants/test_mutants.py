@@ -97,6 +97,13 @@ def test_words_for_people_and_type_checkers_are_left_alone() -> None:
     assert faults(source) == set()
 
 
+def test_the_check_of_a_zip_is_left_alone() -> None:
+    assert faults("def f(a, b):\n    return zip(a, b, strict=True)\n") == {
+        "return zip(None, b, strict=True)",
+        "return zip(a, None, strict=True)",
+    }
+
+
 def test_no_mutant_is_made_twice_and_each_differs() -> None:
     source = Path("data/feedback/reactions.py").read_text()
     texts = [mutant.source for mutant in mutants(source)]

@@ -1,6 +1,7 @@
 """Admission control: slots are never overbooked or lost, and one person cannot starve another."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 
@@ -143,6 +144,102 @@ async def test_a_quarter_of_the_slots_is_reserved_for_people_with_no_answer_in_f
         task.cancel()
 
 
+@pytest.mark.parametrize(
+    ("slots", "usable"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3), (8, 6), (9, 6)]
+)
+async def test_a_quarter_of_the_slots_is_reserved_rounded_up(slots: int, usable: int) -> None:
+    """A single slot is not reserved."""
+    admission = Admission(slots, 20)
+    greedy = [ask(admission, "ann") for _ in range(20)]
+    await run_tasks()
+    assert admission.load("a") == usable
+    for task in greedy:
+        task.cancel()
+
+
+async def test_a_resumed_answer_may_take_a_reserved_slot() -> None:
+    admission = Admission(2, 20)
+    await admission.enter("ann", ["a"])
+    waiting = ask(admission, "ann")
+    resumed = ask(admission, "ann", resuming=True)
+    await run_tasks()
+    assert resumed.done()
+    assert not waiting.done()
+    assert admission.load("a") == 2
+    waiting.cancel()
+
+
+async def test_a_resumed_answer_does_not_count_against_its_person() -> None:
+    admission = Admission(1, 20)
+    await admission.enter("zoe", ["a"])
+    resumed = ask(admission, "ann", "b", resuming=True)
+    await run_tasks()
+    assert await resumed == "b"
+    assert await order_of(admission, "ann", "bob", "bob") == ["ann", "bob", "bob"]
+
+
+async def test_of_two_resumed_answers_the_first_to_wait_goes_first() -> None:
+    admission = Admission(1, 0)
+    await admission.enter("ann", ["b"])
+    first, second = (ask(admission, person, "b", resuming=True) for person in ("cid", "bob"))
+    await run_tasks()
+    admission.leave("ann", "b")
+    await run_tasks()
+    assert (first.done(), second.done()) == (True, False)
+    second.cancel()
+
+
+async def test_a_load_is_that_of_one_replica() -> None:
+    admission = Admission(4, 0)
+    for person, replica in (("ann", "a"), ("bob", "b"), ("cid", "a")):
+        await admission.enter(person, [replica])
+    assert [admission.load(replica) for replica in "abc"] == [2, 1, 0]
+    admission.leave("ann", "a")
+    assert [admission.load(replica) for replica in "abc"] == [1, 1, 0]
+    assert (admission.running, admission.waiting) == (2, 0)
+
+
+async def test_questions_that_wait_for_an_engine_are_counted_while_they_wait() -> None:
+    admission = Admission(1, 0)
+    assert admission.waiting_for_engine == 0
+    with admission.wait_for_engine():
+        with contextlib.suppress(KeyError), admission.wait_for_engine():
+            assert admission.waiting_for_engine == 2
+            raise KeyError
+        assert admission.waiting_for_engine == 1
+    assert admission.waiting_for_engine == 0
+
+
+async def test_the_queue_is_longer_for_questions_that_several_replicas_can_answer() -> None:
+    admission = Admission(1, 2)
+    for replica in "ab":
+        await admission.enter(f"zoe-{replica}", [replica])
+    waiting = [ask(admission, f"p{i}", "a", "b") for i in range(4)]
+    await run_tasks()
+    assert admission.waiting == 4
+    with pytest.raises(TooBusy):
+        await admission.enter("late", ["a", "b"])
+    assert admission.refused == 1
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_newcomer_with_fewer_questions_displaces_the_newest_of_the_heaviest() -> None:
+    admission = Admission(1, 3)
+    await admission.enter("zoe", ["a"])
+    waiting = [ask(admission, person) for person in ("ann", "ann", "bob")]
+    await run_tasks()
+    with pytest.raises(TooBusy):  # bob would have two, as many as ann
+        await admission.enter("bob", ["a"])
+    newcomer = ask(admission, "cid")  # cid has none, ann two
+    await run_tasks()
+    assert isinstance(waiting[1].exception(), TooBusy)
+    assert not newcomer.done()
+    assert admission.refused == 2
+    for task in (waiting[0], waiting[2], newcomer):
+        task.cancel()
+
+
 async def test_a_full_queue_refuses_with_the_time_to_retry() -> None:
     admission = Admission(1, 2)
     await admission.enter("ann", ["a"])
@@ -164,6 +261,45 @@ async def test_the_retry_estimate_follows_the_measured_answer_time() -> None:
     await admission.enter("ann", ["a"])
     with pytest.raises(TooBusy, match="Try again in a second"):
         await admission.enter("bob", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("took", "retry_after"),
+    [(14.0, 5), (4.0, 4), (3.0, 4), (0.0, 4), (10_000.0, 60)],
+)
+async def test_the_newest_answer_is_a_tenth_of_the_estimate(took: float, retry_after: int) -> None:
+    """The estimate starts at four seconds; nobody is told to wait longer than a minute."""
+    admission = Admission(1, 0)
+    await admission.enter("ann", ["a"])
+    admission.leave("ann", "a", took)
+    await admission.enter("ann", ["a"])
+    with pytest.raises(TooBusy) as refused:
+        await admission.enter("bob", ["a"])
+    assert refused.value.retry_after == retry_after
+
+
+async def test_an_incomplete_answer_does_not_change_the_estimate() -> None:
+    admission = Admission(1, 0)
+    await admission.enter("ann", ["a"])
+    admission.leave("ann", "a")
+    await admission.enter("ann", ["a"])
+    with pytest.raises(TooBusy) as refused:
+        await admission.enter("bob", ["a"])
+    assert refused.value.retry_after == 4
+
+
+async def test_the_queue_empties_as_fast_as_all_busy_replicas_answer() -> None:
+    """Two slots each at two replicas; six questions wait, and the new one is the seventh."""
+    admission = Admission(2, 3)
+    for i in range(4):
+        await admission.enter(f"p{i}", ["a", "b"])
+    waiting = [ask(admission, f"w{i}", "a", "b") for i in range(6)]
+    await run_tasks()
+    with pytest.raises(TooBusy) as refused:
+        await admission.enter("late", ["a", "b"])
+    assert refused.value.retry_after == 7  # seven answers of four seconds, four at a time
+    for task in waiting:
+        task.cancel()
 
 
 async def test_the_person_with_the_most_waiting_questions_loses_one_to_a_newcomer() -> None:

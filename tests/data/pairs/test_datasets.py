@@ -200,6 +200,18 @@ def test_a_fact_keeps_its_part_in_every_version() -> None:
     assert {p.fact for p in found if parts[p.id] == "probe"} == set(probed)
 
 
+def test_any_text_has_a_place_between_0_and_1() -> None:
+    lone_surrogate = hashlib.sha256(b"probe:\xed\xa0\x80").hexdigest()
+    assert datasets.hash_share("\ud800", "probe") == int(lone_surrogate[:16], 16) / 2**64
+
+
+def test_a_fact_that_is_marked_for_training_is_not_held_out() -> None:
+    found = stored([Draft(f"q{f}", f"a{f}", fact=f"f{f}") for f in range(60)])
+    found += stored([Draft("q60", "a60", fact="f60", split="train")], start=61)
+    parts = datasets.split(found, 1.0)
+    assert parts == {pair.id: "train" if pair.id == 61 else "validation" for pair in found}
+
+
 def test_of_very_many_facts_about_a_thousand_are_held_out() -> None:
     found = stored([Draft(f"q{f}", f"a{f}", fact=f"f{f}") for f in range(8000)])
     parts = datasets.split(found, 0.9)
@@ -289,6 +301,22 @@ def test_the_digest_is_of_the_content_and_of_nothing_else(tmp_path_factory: obje
             made.approved(db, domain, *words)
             digests.add(datasets.freeze(db, domain).sha256)
     assert len(digests) == 1
+
+
+def test_the_digest_is_the_same_in_every_version(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        domains.set_system_prompt(db, domain, "Be brief.")
+        domain = domains.get(db, domain.name)
+        made.approved(db, domain, Draft("a", "b", fact="f"), Draft("c", "d", split="golden"))
+        frozen = datasets.freeze(db, domain)
+        members = [*datasets.pairs_of(db, frozen.id, "train")]
+        members += datasets.pairs_of(db, frozen.id, "golden")
+    parts = ("train", "golden")
+    lines = sorted(
+        f"{p.fingerprint} {p.fact} {part}" for p, part in zip(members, parts, strict=True)
+    )
+    expected = hashlib.sha256("\n".join(["Be brief.", *lines]).encode())
+    assert frozen.sha256 == expected.hexdigest()
 
 
 def test_another_system_prompt_is_another_dataset(store: Store, domain: Domain) -> None:
