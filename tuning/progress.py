@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from data.runs import runs, trials
+from data.runs.phases import Phase, RunPhase
 from data.store.db import Store
 from data.store.errors import Unavailable
 
@@ -35,8 +36,8 @@ class StepProgress:
 class ProgressReporter(Protocol):
     """Receives the progress of a run."""
 
-    def phase(self, phase: str) -> None:
-        """The run enters a phase."""
+    def phase(self, phase: Phase, detail: str = "") -> None:
+        """The run enters a phase. `detail` is text for people."""
 
     def step(self, now: StepProgress) -> None:
         """An optimiser step is done."""
@@ -53,8 +54,11 @@ class StoredProgress:
         self._run_id = run_id
         self._written = 0.0
 
-    def phase(self, phase: str) -> None:
-        log.info("run %d: %s", self._run_id, phase)
+    def phase(self, phase: Phase, detail: str = "") -> None:
+        self._set_phase(RunPhase(phase, detail))
+
+    def _set_phase(self, phase: RunPhase) -> None:
+        log.info("run %d: %s", self._run_id, phase.text)
         with best_effort(), self._store.write() as db:
             runs.set_phase(db, self._run_id, phase)
 
@@ -91,10 +95,10 @@ class TrialProgress(StoredProgress):
 
     def __init__(self, store: Store, run_id: int, number: int, trials_in_all: int) -> None:
         super().__init__(store, run_id)
-        self._name = f"trial {number} of {trials_in_all}"
+        self._trial = (number, trials_in_all)
 
-    def phase(self, phase: str) -> None:
-        super().phase(f"{self._name}: {phase}")
+    def phase(self, phase: Phase, detail: str = "") -> None:
+        self._set_phase(RunPhase(phase, detail, self._trial))
 
     def _write(self, now: StepProgress) -> None:
         with self._store.write() as db:

@@ -18,10 +18,11 @@ from sqlite_utils import Database
 from data.adapters import placements
 from data.config.settings import Settings
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase, stored_forms
 from data.store.clock import now_us
 from data.store.db import row
 
-ASKING = "waiting for the engine to sleep"
+ASKING = RunPhase(Phase.WAITING_FOR_ENGINE)
 ASK_S = 2  # between two signs of a worker that waits
 ASKING_S = 15  # a worker that gave no sign for so long has gone
 WAKING = timedelta(minutes=2)  # for a run to let go of the card, and for the engine to wake
@@ -53,29 +54,30 @@ def _times(hours: str) -> tuple[time, time]:
     return time.fromisoformat(begin), time.fromisoformat(end)
 
 
-def outside(settings: Settings, now: datetime) -> str:
-    """What a run waits for when now is not the time for it, as its phase; '' when it is."""
+def outside(settings: Settings, now: datetime) -> RunPhase | None:
+    """What a run waits for outside of the hours in which it may use the GPU; None inside them."""
     serving = settings.serving
     if serving.gpu_sharing != "sleep":
-        return ""
+        return None
     for at in (now, now + WAKING):
         if not within(serving.sleep_hours, at):
-            return f"waiting for {opens(serving.sleep_hours, at):%H:%M}"
-    return ""
+            opening = opens(serving.sleep_hours, at)
+            return RunPhase(Phase.WAITING_UNTIL, f"{opening:%H:%M}")
+    return None
 
 
-def waits(db: Database, settings: Settings, now: datetime) -> str:
-    """What a queued run has to wait for before a worker may claim it; '' when for nothing."""
+def waits(db: Database, settings: Settings, now: datetime) -> RunPhase | None:
+    """What a queued run has to wait for before a worker may claim it; None when for nothing."""
     if settings.serving.gpu_sharing != "sleep":
-        return ""
+        return None
     late = outside(settings, now)
     if late:
         return late
     awake = any(r.state in AWAKE and not r.stale for r in placements.replicas(db))
-    return ASKING if awake else ""
+    return ASKING if awake else None
 
 
-def request_card(db: Database, phase: str) -> None:
+def request_card(db: Database, phase: RunPhase) -> None:
     """Write on the oldest queued run what it waits for; to be called again and again while it
     does. Writes only what is new, or a sign of life that is due."""
     due = now_us() - ASK_S * 1_000_000 if phase == ASKING else 0
@@ -83,7 +85,7 @@ def request_card(db: Database, phase: str) -> None:
         "UPDATE runs SET phase = ?, heartbeat_at = ? "
         "WHERE id = (SELECT min(id) FROM runs WHERE state = 'queued') AND state = 'queued' "
         "AND (phase <> ? OR coalesce(heartbeat_at, 0) < ?)",
-        [phase, now_us(), phase, due],
+        [phase.stored, now_us(), phase.stored, due],
     )
 
 
@@ -92,10 +94,11 @@ def card_wanted(db: Database, settings: Settings, now: datetime) -> bool:
     waits for the card or is at work on it."""
     if settings.serving.gpu_sharing != "sleep" or outside(settings, now):
         return False
-    asking = "SELECT 1 FROM runs WHERE state = 'queued' AND phase = ? AND heartbeat_at >= ?"
+    asking = "SELECT 1 FROM runs WHERE state = 'queued' AND phase IN (?, ?) AND heartbeat_at >= ?"
+    forms = stored_forms(Phase.WAITING_FOR_ENGINE)
     return (
         runs.any_at_work(db)
-        or row(db, asking, [ASKING, now_us() - ASKING_S * 1_000_000]) is not None
+        or row(db, asking, [*forms, now_us() - ASKING_S * 1_000_000]) is not None
     )
 
 

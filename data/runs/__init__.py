@@ -5,6 +5,7 @@
   losses on what was held out: facts that training never sees, and single phrasings of facts that it
   does
 - `methods`: the tuning methods: what each learns from
+- `phases`: the phases of a run: codes that the store holds, and the text that people read
 - `report`: what a run showed, for people who decide about its adapter: one page, and the same in
   words
 - `runs`: tuning runs: the queue between those who ask for a retrain and the worker that does it

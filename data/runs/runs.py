@@ -14,7 +14,9 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.domains import Domain
 from data.pairs import pairs, preference_sets
+from data.runs import phases
 from data.runs.methods import Learns, MethodName, method_of
+from data.runs.phases import Phase, RunPhase
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, changed, insert, row, rows, sqlite3
@@ -54,7 +56,7 @@ class Run:
     cancel_requested: bool
     attempts: int
     worker: str
-    phase: str  # in words: "training", "evaluating", ...
+    phase: str  # text for people: "training", "evaluating: ..."; `phases.parse` gives the code
     step: int
     total_steps: int
     loss: float | None
@@ -254,8 +256,8 @@ def refuse_lost(db: Database, run: Run) -> None:
         raise RunLost(f"Run {run.id} was cancelled.")
 
 
-def set_phase(db: Database, run_id: int, phase: str) -> None:
-    db.execute("UPDATE runs SET phase = ?, eta_s = NULL WHERE id = ?", [phase, run_id])
+def set_phase(db: Database, run_id: int, phase: RunPhase) -> None:
+    db.execute("UPDATE runs SET phase = ?, eta_s = NULL WHERE id = ?", [phase.stored, run_id])
 
 
 def set_dataset(db: Database, run_id: int, dataset_id: int) -> None:
@@ -311,13 +313,13 @@ def fail(db: Database, run_id: int, error: str) -> None:
     registry.give_up_evaluating(db, run_id, FAILED.format(run_id))
 
 
-def give_back(db: Database, run_id: int, why: str, *, spent: bool = True) -> None:
+def give_back(db: Database, run_id: int, phase: RunPhase, *, spent: bool = True) -> None:
     """Return a claimed run to the queue. `spent`: its child process was lost, which counts as an
     attempt. A worker that stops normally does not use up an attempt."""
     db.execute(
         "UPDATE runs SET state = 'queued', worker = '', phase = ?, eta_s = NULL, "
         "attempts = attempts - ? WHERE id = ? AND state = 'running'",
-        [why, int(not spent), run_id],
+        [phase.stored, int(not spent), run_id],
     )
 
 
@@ -366,7 +368,8 @@ def requeue_silent(db: Database, max_attempts: int) -> list[int]:
         elif r["attempts"] >= max_attempts:
             fail(db, r["id"], f"The worker disappeared {r['attempts']} times during this run.")
         else:
-            give_back(db, r["id"], "waiting for a worker: the last one disappeared")
+            disappeared = RunPhase(Phase.WAITING_FOR_WORKER, "the last one disappeared")
+            give_back(db, r["id"], disappeared)
     return [r["id"] for r in silent]
 
 
@@ -417,6 +420,7 @@ def _run(found: Row) -> Run:
         **{
             **found,
             "recipe": orjson.loads(found["recipe"]),
+            "phase": phases.text(found["phase"]),
             "cancel_requested": bool(found["cancel_requested"]),
         }
     )

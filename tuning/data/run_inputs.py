@@ -13,6 +13,7 @@ from data.domains import Domain
 from data.pairs import datasets, golden, preference_sets
 from data.pairs.datasets import Dataset
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run
 from data.store.db import Store
 from data.store.errors import Invalid
@@ -36,7 +37,7 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
     with store.write() as db:
         domain = domains.by_id(db, run.domain_id)
         parent = registry.by_id(db, run.parent_id) if run.parent_id else None
-        runs.set_phase(db, run.id, "freezing the dataset")
+        runs.set_phase(db, run.id, RunPhase(Phase.FREEZING_DATASET))
         if run.dataset_id is not None and search:
             dataset = datasets.by_id(db, run.dataset_id)  # all trials compare on the same pairs
         elif run.learns == "preferences":

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
+from data.runs.phases import Phase
 from data.store.db import Store
 from tuning.evaluation import engine_client, generation
 from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, Name
@@ -65,7 +66,7 @@ class Evaluator:
         why, parity, rendering = "", Parity(None, 0), engine_client.Rendering(0)
         answered_by = "the engine"
         try:
-            self.progress.phase("evaluating: waiting for the engine")
+            self._tell("waiting for the engine")
             parity = self._parity(adapter)
             rendering = engine_client.rendering(self.store, adapter, self._few())
             parity = replace(parity, rendered=rendering.differs)
@@ -78,9 +79,12 @@ class Evaluator:
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
-        self.progress.phase("evaluating: measuring losses")
+        self._tell("measuring losses")
         losses = {name: self._losses(name) for name in self.eval_sets.sets}
         return EvalResults(answers, losses, answered_by, why, parity, rendering, self.live)
+
+    def _tell(self, detail: str) -> None:
+        self.progress.phase(Phase.EVALUATING, detail)
 
     def _few(self) -> list[EvalQuestion]:
         """Questions whose tokens are compared: the longest and the shortest of each set."""
@@ -101,7 +105,7 @@ class Evaluator:
         asked, most = self.eval_sets.asked(name), self.settings.serving.max_model_len
         answers: dict[Who, list[GeneratedAnswer]] = {}
         for who, whose in self._compared(adapter).items():
-            self.progress.phase(f"evaluating: the engine answers the {name} questions ({who})")
+            self._tell(f"the engine answers the {name} questions ({who})")
             answers[who] = engine_client.answers(self.store, whose, asked, most)
         return answers
 
@@ -109,7 +113,7 @@ class Evaluator:
         asked = self.eval_sets.asked(name)
         answers: dict[Who, list[GeneratedAnswer]] = {}
         for who in self._compared(None):
-            self.progress.phase(f"evaluating: the trainer answers the {name} questions ({who})")
+            self._tell(f"the trainer answers the {name} questions ({who})")
             with self._as(who):
                 answers[who] = generation.answer(self.base, self.model, asked)
         return answers

@@ -13,6 +13,7 @@ import torch
 
 from data.config.settings import Settings
 from data.runs import runs, trials
+from data.runs.phases import Phase
 from data.runs.runs import LossPoint, Run
 from data.store.db import Store
 from tuning.data.run_inputs import freeze_dataset
@@ -43,12 +44,12 @@ def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
 
     with open(folder / CURVE, "a", encoding="utf-8") as curve:
         progress = _WithCurve(TrialProgress(store, run.id, number, len(space.trials)), curve)
-        progress.phase("loading the base model")
+        progress.phase(Phase.LOADING_MODEL)
         prepared = training.prepare_training(store.db, job)
         loaded = training.load_model(job, prepared)
         trained = training.train_adapter(job, prepared, loaded, folder, progress)
 
-    progress.phase("measuring")
+    progress.phase(Phase.MEASURING)
     outcome = trained.outcome
     held_out = [outcome.losses[part] for part in trained.training_set.compared_by]
     f1 = held_out_f1(loaded, trained.training_set)
@@ -73,8 +74,8 @@ class _WithCurve:
     reporter: ProgressReporter
     curve: IO[str]
 
-    def phase(self, phase: str) -> None:
-        self.reporter.phase(phase)
+    def phase(self, phase: Phase, detail: str = "") -> None:
+        self.reporter.phase(phase, detail)
 
     def step(self, now: StepProgress) -> None:
         losses = now.losses or {}

@@ -13,6 +13,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data.config.settings import Settings
+from data.runs.phases import Phase
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, TrainingSet
 from tuning.model import base_model, memory_check
@@ -101,13 +102,13 @@ def train_adapter(
     setup, training_set = prepared.setup, prepared.setup.training_set
     saved = checkpoint.Checkpoints(checkpoints, _identity(job, recipe))
     if recipe.find_rate:
-        progress.phase("looking for a learning rate")
+        progress.phase(Phase.FINDING_RATE)
         recipe = _with_rate(base, model, training_set, recipe, saved)
     training_set = replace(training_set, recipe=recipe)
     if setup.begin is not None:
         progress.phase(setup.begin_phase)
         setup.begin(base, model, recipe)
-    progress.phase("training")
+    progress.phase(Phase.TRAINING)
     outcome = loop.train(
         base, model, training_set.epoch, training_set.measured, training_set.judged_by, recipe,
         progress.step, saved, setup.objective,

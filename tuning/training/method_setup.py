@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from sqlite_utils import Database
 
 from data.config.settings import Settings
+from data.runs.phases import Phase
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, TrainingSet
 from tuning.model.base_model import Base
@@ -21,7 +22,7 @@ class MethodSetup:
     training_set: TrainingSet
     objective: Objective | None = None  # None: cross entropy on the labelled tokens
     begin: Callable[[Base, Any, Recipe], None] | None = None  # called before the first step
-    begin_phase: str = ""  # the phase of the run while `begin` works
+    begin_phase: Phase = Phase.STARTING  # of the run while `begin` works
     scores: Callable[[Base, Any, Recipe], dict[str, Any]] | None = None  # kept with the adapter
 
 

@@ -21,6 +21,7 @@ from data.pairs.datasets import hash_share
 from data.pairs.pairs import Pair, Turn, normal
 from data.pairs.preference_sets import RatedReply
 from data.runs import methods
+from data.runs.phases import Phase
 from data.runs.runs import Run
 from data.store.errors import Invalid
 from tuning.data.examples import Example, encode
@@ -76,7 +77,7 @@ def set_up_kto(
         rated.training_set,
         objective=rated.objective.learn,
         begin=rated.objective.prepare,
-        begin_phase="asking the live adapter about rated answers",
+        begin_phase=Phase.SCORING_RATED_ANSWERS,
         scores=lambda base, model, recipe: {"thumbs": rated.rewards(base, model, recipe)},
     )
 

@@ -12,6 +12,7 @@ from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.runs import report
+from data.runs.phases import Phase
 from data.runs.runs import Run
 from data.store.db import Store
 from tuning.data.run_inputs import freeze_dataset
@@ -38,7 +39,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     from tuning.training import job as training
 
     # Prepare the training set, load the model, train.
-    progress.phase("loading the base model")
+    progress.phase(Phase.LOADING_MODEL)
     job = training.TrainingJob(settings, chosen.inputs, found=chosen.found, why=chosen.why)
     prepared = training.prepare_training(store.db, job)
     loaded = training.load_model(job, prepared)
@@ -48,7 +49,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
         trial.copy_curve(store, run.id, chosen.checkpoints, trained.outcome.steps)
 
     # Record reference outputs and publish the adapter, so that engines load it for its evaluation.
-    progress.phase("publishing")
+    progress.phase(Phase.PUBLISHING)
     base, model, recipe = loaded.base, loaded.model, trained.training_set.recipe
     live = comparable(settings, registry.live(store.db, inputs.domain.id))
     questions = eval_sets.prepare_eval_sets(

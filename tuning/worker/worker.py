@@ -37,6 +37,7 @@ from data.config.settings import Settings
 from data.gpu import time_sharing
 from data.pairs import pairs
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run, RunLost
 from data.store.db import Store
 from data.store.errors import Conflict, Unavailable
@@ -50,6 +51,7 @@ HEARTBEAT_S = 5.0
 WATCH_S = 0.25  # between looks at the child
 PATIENCE_S = 900.0  # with an engine that does not go to sleep
 GRACE_S = 10.0  # between asking the child to end and killing it
+WAITING = RunPhase(Phase.WAITING_FOR_WORKER)
 AUTOMATIC = "understudy:auto-retrain"  # who asked, for runs that nobody asked for
 LAST_WORDS = 4000  # bytes of a log that are looked at for the reason of a crash
 
@@ -94,12 +96,13 @@ class _Turn:
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
         self.settings = settings
         self.clock = clock
-        self.waits = ""  # what for; '' when for nothing
+        self.waits: RunPhase | None = None  # what the next run waits for
         self._since = 0.0
 
     def look(self, db: Database) -> None:
         """Find out what the next run has to wait for."""
-        waits = time_sharing.waits(db, self.settings, self.clock()) if runs.any_queued(db) else ""
+        queued = runs.any_queued(db)
+        waits = time_sharing.waits(db, self.settings, self.clock()) if queued else None
         if waits != self.waits:
             self.waits, self._since = waits, time.monotonic()
 
@@ -109,8 +112,8 @@ class _Turn:
         return self.waits == time_sharing.ASKING and time.monotonic() - self._since > PATIENCE_S
 
     @property
-    def over(self) -> str:
-        """What a run at work has to wait for now, '' when it may go on."""
+    def over(self) -> RunPhase | None:
+        """What a running run has to wait for now; None when it may continue."""
         return time_sharing.outside(self.settings, self.clock())
 
 
@@ -273,13 +276,13 @@ def _record(store: Store, turn: _Turn, claimed: Run, code: int, wish: str, log_f
         if wish == "cancel" or now.cancel_requested:
             runs.cancelled(db, claimed.id)
         elif wish == "late":
-            runs.give_back(db, claimed.id, turn.over or "waiting for a worker", spent=False)
+            runs.give_back(db, claimed.id, turn.over or WAITING, spent=False)
         elif wish == "stop" or code == ExitCode.STOPPED:
-            runs.give_back(db, claimed.id, "waiting for a worker", spent=False)
+            runs.give_back(db, claimed.id, WAITING, spent=False)
         elif claimed.attempts < turn.settings.tuning.max_attempts:
             why = reason(code, log_file)
             log.warning("run %d: %s; it is tried again", claimed.id, why)
-            runs.give_back(db, claimed.id, f"trying again: {why}")
+            runs.give_back(db, claimed.id, RunPhase(Phase.RETRYING, why))
         else:
             times = f" ({claimed.attempts} times)" if claimed.attempts > 1 else ""
             runs.fail(db, claimed.id, f"{reason(code, log_file)}{times}. The run's log: {log_file}")

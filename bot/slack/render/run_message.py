@@ -20,11 +20,12 @@ from bot.slack.render.blocks import (
     shorten,
 )
 from data.adapters.registry import Adapter
+from data.runs import phases
 from data.runs.chart_axes import HUGE, drawable, linear
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import LossPoint, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
-WAITING = "waiting for a worker"  # phase of a queued run; the message need not repeat it
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 24
 MARK = {True: ":white_check_mark:", False: ":x:", None: ":heavy_minus_sign:"}
@@ -118,7 +119,8 @@ def _losses(curve: Sequence[LossPoint]) -> str:
 
 def _progress(run: Run) -> str:
     if run.state == "queued":
-        why = "" if run.phase == WAITING else f"{escape(run.phase)}\n"
+        nothing_to_add = phases.parse(run.phase) == RunPhase(Phase.WAITING_FOR_WORKER)
+        why = "" if nothing_to_add else f"{escape(run.phase)}\n"
         return f"{why}Training starts as soon as a worker is free."
     figures = [f"step {run.step} of {run.total_steps}"] if run.total_steps else []
     if run.loss is not None:

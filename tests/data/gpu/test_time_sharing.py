@@ -11,11 +11,13 @@ from data.adapters import placements
 from data.config.settings import ServingSettings, Settings
 from data.gpu import time_sharing
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run
 from data.store.clock import now_us
 from data.store.db import Store
 
 NIGHT = "22:00-06:00"
+UNTIL_22 = RunPhase(Phase.WAITING_UNTIL, "22:00")
 DAY = "09:30-17:00"
 
 
@@ -91,19 +93,19 @@ def test_outside_of_the_hours_and_just_before_their_end_a_run_waits(store, setti
     """The engine needs a moment to wake, and has to be awake when the hours end."""
     with store.write() as db:
         time_sharing.request_card(db, time_sharing.ASKING)
-    assert time_sharing.waits(store.db, settings, at(clock)) == "waiting for 22:00"
-    assert time_sharing.outside(settings, at(clock)) == "waiting for 22:00"
+    assert time_sharing.waits(store.db, settings, at(clock)) == UNTIL_22
+    assert time_sharing.outside(settings, at(clock)) == UNTIL_22
     assert not time_sharing.card_wanted(store.db, settings, at(clock))
     assert time_sharing.card_wanted(store.db, settings, at("05:57:59"))
-    assert time_sharing.outside(settings, at("22:00")) == ""
+    assert time_sharing.outside(settings, at("22:00")) is None
 
 
 @pytest.mark.parametrize("sharing", ["off", "split"])
 def test_nobody_waits_where_nobody_sleeps(store, run, sharing):
     engine(store, "ready")
     settings = Settings(serving=ServingSettings(gpu_sharing=sharing, sleep_hours=NIGHT))
-    assert time_sharing.waits(store.db, settings, at("12:00")) == ""
-    assert time_sharing.outside(settings, at("12:00")) == ""
+    assert time_sharing.waits(store.db, settings, at("12:00")) is None
+    assert time_sharing.outside(settings, at("12:00")) is None
     with store.write() as db:
         time_sharing.request_card(db, time_sharing.ASKING)
     assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
@@ -114,7 +116,7 @@ def test_nobody_waits_where_nobody_sleeps(store, run, sharing):
     [
         ("starting", time_sharing.ASKING), ("ready", time_sharing.ASKING),
         ("draining", time_sharing.ASKING),
-        ("asleep", ""), ("down", ""),
+        ("asleep", None), ("down", None),
     ],
 )  # fmt: skip
 def test_a_run_waits_while_an_engine_may_hold_the_card(store, settings, run, state, expected):
@@ -131,7 +133,7 @@ def test_every_engine_has_to_sleep(store, settings, run):
 def test_an_engine_that_gives_no_sign_any_more_holds_nothing(store, settings, run):
     engine(store, "ready")
     age(store, "replicas", placements.STALE_S + 1)
-    assert time_sharing.waits(store.db, settings, at("23:00")) == ""
+    assert time_sharing.waits(store.db, settings, at("23:00")) is None
 
 
 def test_a_queued_run_alone_puts_nobody_to_sleep(store, settings, run):
@@ -148,6 +150,13 @@ def test_a_worker_that_asks_is_heard_while_it_gives_signs(store, settings, run):
     assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
 
 
+def test_a_worker_of_an_earlier_version_is_heard_too(store, settings, run):
+    with store.write() as db:
+        time_sharing.request_card(db, time_sharing.ASKING)
+        db.execute("UPDATE runs SET phase = 'waiting for the engine to sleep'")
+    assert time_sharing.card_wanted(store.db, settings, at("23:00"))
+
+
 def test_a_run_at_work_is_left_alone_while_its_worker_gives_signs(store, settings, run):
     with store.write() as db:
         runs.claim(db, "w1")
@@ -159,7 +168,7 @@ def test_a_run_at_work_is_left_alone_while_its_worker_gives_signs(store, setting
 
 def test_a_run_that_waits_for_its_hours_gives_no_sign(store, settings, run):
     with store.write() as db:
-        time_sharing.request_card(db, "waiting for 22:00")
+        time_sharing.request_card(db, UNTIL_22)
     assert runs.get(store.db, run.id).phase == "waiting for 22:00"
     assert not time_sharing.card_wanted(store.db, settings, at("23:00"))
 
@@ -180,12 +189,12 @@ def test_signs_are_written_when_they_are_due(store, settings, run):
         time_sharing.request_card(db, time_sharing.ASKING)
     assert told()[1] > first[1]
     with store.write() as db:
-        time_sharing.request_card(db, "waiting for 22:00")
+        time_sharing.request_card(db, UNTIL_22)
     quiet = told()
     age(store, "runs", 1000)
     aged = told()
     with store.write() as db:
-        time_sharing.request_card(db, "waiting for 22:00")
+        time_sharing.request_card(db, UNTIL_22)
     assert quiet[0] == "waiting for 22:00"
     assert told() == aged
 
@@ -194,7 +203,7 @@ def test_only_the_next_run_asks(store, run):
     with store.write() as db:
         later = runs.queue(db, domains.create(db, "other"), "cli:test", kind="full")
         time_sharing.request_card(db, time_sharing.ASKING)
-    assert runs.get(store.db, run.id).phase == time_sharing.ASKING
+    assert runs.get(store.db, run.id).phase == time_sharing.ASKING.text
     assert runs.get(store.db, later.id).phase == later.phase
 
 

@@ -13,6 +13,7 @@ from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import NothingNew, Run
 from data.store import audit
 from data.store.clock import now_us
@@ -188,7 +189,7 @@ def test_a_heartbeat_tells_of_a_cancel(store: Store, queued: Run) -> None:
 def test_a_worker_that_lost_its_run_is_told(store: Store, queued: Run) -> None:
     lost = claim(store, "w1")
     with store.write() as db:
-        runs.give_back(db, lost.id, "the child crashed")
+        runs.give_back(db, lost.id, RunPhase(Phase.RETRYING, "the child crashed"))
         with pytest.raises(Conflict, match="no longer w1's"):
             runs.heartbeat(db, lost)
         assert runs.claim(db, "w2") is not None
@@ -199,7 +200,7 @@ def test_a_worker_that_lost_its_run_is_told(store: Store, queued: Run) -> None:
 def test_an_earlier_life_of_the_same_worker_is_told_too(store: Store, queued: Run) -> None:
     lost = claim(store, "w1")
     with store.write() as db:
-        runs.give_back(db, lost.id, "the child crashed")
+        runs.give_back(db, lost.id, RunPhase(Phase.RETRYING, "the child crashed"))
     again = claim(store, "w1")
     with store.write() as db:
         assert runs.heartbeat(db, again) is False
@@ -279,7 +280,7 @@ def test_a_silent_workers_run_that_was_cancelled_is_not_tried_again(
 def test_a_worker_that_merely_stops_spends_no_attempt(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
-        runs.give_back(db, run.id, "waiting for a worker", spent=False)
+        runs.give_back(db, run.id, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
     assert runs.get(store.db, run.id).attempts == 0
     assert claim(store).attempts == 1
 

@@ -16,6 +16,7 @@ from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import RunLost
 from data.store.db import Store
 from data.store.errors import Conflict
@@ -199,7 +200,7 @@ def test_a_run_that_is_no_longer_ours_publishes_nothing(
         elif ending == "cancelled":
             runs.cancelled(db, lineage.run.id)
         else:
-            runs.give_back(db, lineage.run.id, "lost")
+            runs.give_back(db, lineage.run.id, RunPhase(Phase.RETRYING, "lost"))
             runs.claim(db, "another")
 
     with pytest.raises(RunLost):

@@ -12,6 +12,7 @@ from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs.pairs import Pair
 from data.retry import Backoff
+from data.runs.phases import Phase
 from data.store.db import Store
 from tests.serving.fake_vllm import FakeVllm, refusal, running, words
 from tests.tuning.evaluation.test_generation import question
@@ -136,7 +137,7 @@ def test_where_no_engine_holds_it_any_more_nothing_was_compared(
 class Silent:
     """A reporter for evaluations that nobody follows."""
 
-    def phase(self, phase: str) -> None: ...
+    def phase(self, phase: Phase, detail: str = "") -> None: ...
 
     def step(self, now: StepProgress) -> None: ...
 

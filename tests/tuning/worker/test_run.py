@@ -17,6 +17,7 @@ from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
+from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run
 from data.store.db import Store, StoreBusy
 from data.store.errors import Invalid
@@ -182,9 +183,9 @@ def test_a_run_that_another_worker_has_taken_over_is_not_failed(
     run = requested(store, domain)
 
     class TakenOver(StoredProgress):
-        def phase(self, phase: str) -> None:
-            super().phase(phase)
-            if phase == "publishing":
+        def phase(self, phase: Phase, detail: str = "") -> None:
+            super().phase(phase, detail)
+            if phase is Phase.PUBLISHING:
                 with store.write() as db:
                     db.execute("UPDATE runs SET worker = 'another', attempts = attempts + 1")
 
@@ -369,34 +370,34 @@ def test_a_run_stopped_in_every_stage_ends_with_the_bytes_of_an_uninterrupted_on
 ) -> None:
     teach(store, domain, 8)
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
-    phases: list[str] = []
+    phases: list[RunPhase] = []
 
     class Remembers(StoredProgress):
-        def phase(self, phase: str) -> None:
-            phases.append(phase)
-            super().phase(phase)
+        def phase(self, phase: Phase, detail: str = "") -> None:
+            phases.append(RunPhase(phase, detail))
+            super().phase(phase, detail)
 
     whole = requested(store, domain, dropout=0.2)
     assert execute_run(store, settings, whole.id, Remembers(store, whole.id)) == ExitCode.DONE
     again = requested(store, domain, dropout=0.2)
 
     class StopsAt(StoredProgress):
-        stage = ""
+        stage: RunPhase
 
-        def phase(self, phase: str) -> None:
-            super().phase(phase)
-            if phase == self.stage:
+        def phase(self, phase: Phase, detail: str = "") -> None:
+            super().phase(phase, detail)
+            if RunPhase(phase, detail) == self.stage:
                 raise Terminated
 
     for stage in phases:
         reporter = StopsAt(store, again.id)
         reporter.stage = stage
         assert execute_run(store, settings, again.id, reporter) == ExitCode.STOPPED
-        assert runs.get(store.db, again.id).phase == stage
+        assert runs.get(store.db, again.id).phase == stage.text
 
     assert execute_run(store, settings, again.id) == ExitCode.DONE
-    assert {"loading the base model", "training", "publishing"} < set(phases)
-    assert any(phase.startswith("evaluating") for phase in phases)
+    stages = {stage.phase for stage in phases}
+    assert stages == {Phase.LOADING_MODEL, Phase.TRAINING, Phase.PUBLISHING, Phase.EVALUATING}
     one, two = registry.list_adapters(store.db)
     assert (one.sha256, one.scores["golden"]) == (two.sha256, two.scores["golden"])
 
@@ -411,6 +412,8 @@ def test_progress_that_cannot_be_written_does_not_cost_the_training(
         raise StoreBusy("The store is busy.")
 
     monkeypatch.setattr(runs, "progress", busy)
-    monkeypatch.setattr(runs, "set_phase", lambda db, number, phase: phase == "training" and busy())
+    monkeypatch.setattr(
+        runs, "set_phase", lambda db, number, phase: phase.phase is Phase.TRAINING and busy()
+    )
 
     assert execute_run(store, settings, run.id) == ExitCode.DONE
