@@ -1,26 +1,25 @@
-"""The command line. `understudy --help` lists the commands without loading any of them.
+"""The command line. `understudy --help` lists the commands without importing any of them.
 
 - `ab`: `understudy ab`: compare adapters, system prompts and sampling on live traffic
-- `adapters`: `understudy adapters`: versions, their lineage and scores, and which one is live
+- `adapters`: `understudy adapters`: list, promote, roll back, import, export and remove adapters
 - `audit`: `understudy audit`: the audit log, newest first
-- `backup`: `understudy backup FILE`: the store as it is at one moment, and every adapter, in one
-  tar
-- `chat`: `understudy chat`: talk to a domain from the terminal, through the same flow as everyone
-- `context`: what every command shares: the settings, the store, who is asking, and how output looks
-- `doctor`: `understudy doctor`: looks at everything that a working installation needs
-- `domains`: `understudy domains`: the subjects, their words to the model, their Slack channels
-- `feedback`: `understudy feedback`: whose votes count, and why others' do not
-- `follow`: following a tuning run in the terminal, from its queue to its end
-- `init`: `understudy init`: a settings file to edit, and an empty store
-- `keys`: `understudy keys`: who may ask over HTTP
-- `pairs`: `understudy pairs`: what is learned from, in and out, and its review
-- `people`: `understudy people` and `understudy forget`: what the store keeps of somebody
-- `processes`: `understudy up`, and its three parts one by one: `serve`, `worker`, `bot`
-- `replicas`: `understudy replicas`: the engines that answer, and restarting them without a gap
-- `runs`: `understudy runs`: what is being tuned, what was, and why something failed
-- `slack`: `understudy slack`: the app manifest to paste into Slack, and who has installed the app
-- `status`: `understudy status`: how everything is now, on one screen
-- `tune`: `understudy tune DOMAIN`: queue a run, and follow it; with no worker about, do it here
+- `backup`: `understudy backup FILE`: a snapshot of the store and every adapter in one tar file
+- `chat`: `understudy chat`: talk to a domain in the terminal
+- `context`: shared by all commands: settings, store, actor, output formats, renamed commands
+- `doctor`: `understudy doctor`: checks everything that an installation needs
+- `domains`: `understudy domains`: domains, their system prompts, Slack channels and policies
+- `feedback`: `understudy feedback`: raters, and the quarantine for their ratings
+- `follow`: shows the progress of a tuning run in the terminal
+- `init`: `understudy init`: writes a settings file and creates an empty store
+- `keys`: `understudy keys`: API keys
+- `pairs`: `understudy pairs`: import, export and review training pairs
+- `people`: `understudy people` and `understudy forget`: a person's data, consent and erasure
+- `processes`: `understudy up`, and its parts `serve`, `worker` and `bot`
+- `replicas`: `understudy replicas`: list engine replicas, and restart them without downtime
+- `runs`: `understudy runs`: list, show and cancel tuning runs
+- `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
+- `status`: `understudy status`: the state of the service on one screen
+- `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
 """
 
 import importlib
@@ -35,34 +34,34 @@ from bot.cli.context import App
 from data.store.errors import Invalid, UnderstudyError
 
 COMMANDS = {
-    "init": ("bot.cli.init", "Write understudy.toml and make the store."),
-    "demo": ("bot.demo.command", "See the whole loop on this machine, nothing needed."),
+    "init": ("bot.cli.init", "Write understudy.toml and create the store."),
+    "demo": ("bot.demo.command", "Run a complete example on this machine, without any setup."),
     "up": ("bot.cli.processes", "Run everything: engines, tuning worker and bot."),
-    "serve": ("bot.cli.processes", "Run the engines alone and keep their adapters in step."),
-    "worker": ("bot.cli.processes", "Run the tuning worker alone."),
-    "bot": ("bot.cli.processes", "Run the HTTP and Slack side alone."),
-    "status": ("bot.cli.status", "How everything is, and what somebody should look at."),
-    "doctor": ("bot.cli.doctor", "Say what is missing here and how to get it."),
-    "domains": ("bot.cli.domains", "The subjects that are answered on."),
-    "pairs": ("bot.cli.pairs", "Import, export and review what is learned from."),
-    "tune": ("bot.cli.tune", "Tune a domain's next adapter."),
-    "runs": ("bot.cli.runs", "Tuning runs: list, show, cancel."),
-    "adapters": ("bot.cli.adapters", "Adapter versions: list, promote, roll back, remove."),
-    "replicas": ("bot.cli.replicas", "Engine replicas: list, restart."),
+    "serve": ("bot.cli.processes", "Run only the engines, and keep their adapters up to date."),
+    "worker": ("bot.cli.processes", "Run only the tuning worker."),
+    "bot": ("bot.cli.processes", "Run only the bot: HTTP API, web chat and Slack."),
+    "status": ("bot.cli.status", "Show the state of the service, and what needs attention."),
+    "doctor": ("bot.cli.doctor", "Check the installation, and say how to fix it."),
+    "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
+    "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
+    "tune": ("bot.cli.tune", "Train the next adapter of a domain."),
+    "runs": ("bot.cli.runs", "List, show and cancel tuning runs."),
+    "adapters": ("bot.cli.adapters", "List, promote, roll back and remove adapters."),
+    "replicas": ("bot.cli.replicas", "List and restart engine replicas."),
     "ab": ("bot.cli.ab", "Compare adapters, prompts and sampling on live traffic."),
-    "feedback": ("bot.cli.feedback", "Whose votes count, and why others' do not."),
-    "chat": ("bot.cli.chat", "Talk to a domain from the terminal."),
-    "keys": ("bot.cli.keys", "API keys: create, list, revoke."),
-    "people": ("bot.cli.people", "What is kept of somebody: show, export, opt out."),
-    "forget": ("bot.cli.people", "Remove every word of somebody, for good."),
-    "slack": ("bot.cli.slack", "Set Slack up."),
+    "feedback": ("bot.cli.feedback", "Show, quarantine and release raters."),
+    "chat": ("bot.cli.chat", "Talk to a domain in the terminal."),
+    "keys": ("bot.cli.keys", "Create, list and revoke API keys."),
+    "people": ("bot.cli.people", "Show and export a person's data, and manage their consent."),
+    "forget": ("bot.cli.people", "Erase everything that a person wrote."),
+    "slack": ("bot.cli.slack", "Set up the Slack app."),
     "backup": ("bot.cli.backup", "Save the store and the adapters to one file."),
-    "audit": ("bot.cli.audit", "Who did what, and when."),
+    "audit": ("bot.cli.audit", "Show who did what, and when."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
+    """A group that imports a command's module only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -101,7 +100,7 @@ class LazyGroup(click.Group):
 
 
 class _Misused(click.ClickException):
-    """Shown without the usage line: the words were right, what they named was not."""
+    """An error shown without the usage line: the syntax was right, but a value was not."""
 
     exit_code = 2
 
@@ -110,15 +109,15 @@ class _Misused(click.ClickException):
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The settings file. Default: $UNDERSTUDY_CONFIG, else understudy.toml here.",
+    help="The settings file. Default: $UNDERSTUDY_CONFIG, or else ./understudy.toml.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.option("-v", "--verbose", is_flag=True, help="Log debug messages too.")
 @click.version_option(package_name="understudy", message="understudy %(version)s")
 @click.pass_context
 def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
-    """A chat bot that learns your subjects and gets better from use.
+    """A self-hosted chat bot that learns your topics and improves with feedback.
 
-    Begin with `understudy demo`, then `understudy init` for your own.
+    Try `understudy demo` first. Then run `understudy init` to set up your own bot.
     """
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -127,9 +126,9 @@ def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
         stream=sys.stderr,
     )
     if not verbose:
-        for chatty in ("aiohttp", "httpx", "slack_bolt", "slack_sdk", "asyncio"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of extras it could use
+        for verbose_library in ("aiohttp", "httpx", "slack_bolt", "slack_sdk", "asyncio"):
+            logging.getLogger(verbose_library).setLevel(logging.WARNING)
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns about optional extras
     if config is not None:
-        os.environ["UNDERSTUDY_CONFIG"] = str(config.resolve())  # our children read the same file
+        os.environ["UNDERSTUDY_CONFIG"] = str(config.resolve())  # for child processes
     ctx.obj = App(config)

@@ -17,9 +17,9 @@ from data.feedback import raters
 from data.people import consent
 from data.store.errors import Invalid
 
-HEADERS = ("", "what", "people", "who rated", "liked", "answers", "failed", "up", "down")
+HEADERS = ("", "variant", "people", "raters", "liked", "answers", "failed", "up", "down")
 EFFECT = click.FloatRange(0, 1, min_open=True, max_open=True)
-PERCENT = click.FloatRange(1, 99)  # below one, somebody meant a fraction
+PERCENT = click.FloatRange(1, 99)  # a value below 1 is probably meant as a fraction
 
 
 @click.group(cls=Group)
@@ -29,57 +29,71 @@ def ab() -> None:
 
 @ab.command()
 @click.argument("domain")
-@click.argument("sides", nargs=-1, required=True, metavar="A B [C]...")
+@click.argument("names", nargs=-1, required=True, metavar="A B [C]...")
 @click.option(
-    "--split", type=PERCENT, metavar="PERCENT", help="How many of the people get a candidate."
+    "--split",
+    type=PERCENT,
+    metavar="PERCENT",
+    help="Share of the people who get a candidate. Default: equal shares for all variants.",
 )
-@click.option("--prompt", "prompts", multiple=True, metavar="B=FILE", help="B's own system prompt.")
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    metavar="B=FILE",
+    help="A system prompt for variant B only, read from FILE.",
+)
 @click.option(
     "--sampling",
     multiple=True,
     metavar="B=NAME=VALUE",
-    help="B's own setting: temperature, top_p, max_tokens, presence_penalty, frequency_penalty.",
+    help="A sampling setting for variant B only: temperature, top_p, max_tokens, "
+    "presence_penalty or frequency_penalty.",
 )
 @click.option(
     "--pairwise",
     type=PERCENT,
     metavar="PERCENT",
-    help="How many of the questions get two blinded answers to choose from.",
+    help="Share of the questions that get two blinded answers to choose from.",
 )
 @click.option(
     "--adaptive",
     type=PERCENT,
     metavar="PERCENT",
-    help="Let shares follow the results; no side gets fewer of the people than this.",
+    help="Adapt the shares to the results; each variant keeps at least this share of the people.",
 )
-@click.option("--fresh", is_flag=True, help="Without those the last comparison gave a candidate.")
+@click.option(
+    "--fresh", is_flag=True, help="Exclude the people who had a candidate in the last comparison."
+)
 @click.option(
     "--minimum-effect",
     type=EFFECT,
     default=ExperimentDesign.minimum_effect,
     show_default=True,
-    help="The least difference in ratings (0..1) that is worth having.",
+    help="The smallest difference in ratings (0 to 1) that matters.",
 )
 @click.option(
     "--expected-people",
     type=click.IntRange(min=10),
     default=ExperimentDesign.expected_people,
     show_default=True,
-    help="How many people will have rated: the interval is tightest about there.",
+    help="The number of people who will probably rate; the interval is narrowest around it.",
 )
 @click.option(
     "--guardrail",
     "bounds",
     multiple=True,
     metavar="NAME=BOUND",
-    help="How much worse a candidate may be, such as failed=0.05, latency=0.5 (of the time) or "
-    "correction=none: " + ", ".join(guardable()) + ".",
+    help="The largest acceptable deterioration of a metric, such as failed=0.05 (5 points), "
+    "latency=0.5 (50% longer) or correction=none (no limit). Metrics: "
+    + ", ".join(guardable())
+    + ".",
 )
 @pass_app
 def start(
     app: App,
     domain: str,
-    sides: tuple[str, ...],
+    names: tuple[str, ...],
     split: float | None,
     prompts: tuple[str, ...],
     sampling: tuple[str, ...],
@@ -90,9 +104,10 @@ def start(
     expected_people: int,
     bounds: tuple[str, ...],
 ) -> None:
-    """Compare A (the control) with B, or more: versions such as 2 or helpdesk@2, `live`, `base`.
+    """Compare variant A (the control) with one or more candidates.
 
-    Everyone stays on one side for as long as it runs. By default every side gets as many people.
+    Name each variant by its adapter: a version such as 2 or helpdesk@2, `live`, or `base`. Each
+    person stays on one variant as long as the comparison runs.
     """
     from bot.experiments import comparisons
 
@@ -110,10 +125,11 @@ def start(
         ),
     )
     with app.store.write() as db:
-        begun = comparisons.begin(db, domains.get(db, domain), sides, app.actor, plan)
-    shown = " with ".join(v.described for v in begun.variants)
+        begun = comparisons.begin(db, domains.get(db, domain), names, app.actor, plan)
+    described = " with ".join(v.described for v in begun.variants)
     click.echo(
-        f"Experiment {begun.id} compares {shown}. Watch it: `understudy ab status {domain}`."
+        f"Experiment {begun.id} compares {described}. "
+        f"To see its results: `understudy ab status {domain}`."
     )
 
 
@@ -122,7 +138,7 @@ def start(
 @json_option
 @pass_app
 def status(app: App, domain: str | None, as_json: bool) -> None:
-    """The comparison that is running in DOMAIN, or the last one."""
+    """Show the running comparison of DOMAIN, or the last one."""
     from bot.experiments import comparisons, stats
 
     db = app.store.db
@@ -137,11 +153,12 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
         click.echo(comparisons.ending(db, experiment))
     _print_intervals(results)
     click.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
-    odd = raters.quarantined_in(db, experiment)
-    if any(odd.values()):
-        click.echo("Quarantined: " + ", ".join(f"{n} on {label}" for label, n in odd.items()))
-    if chosen := testers.list_testers(db, experiment):
-        click.echo("Testers, who are not counted: " + ", ".join(chosen))
+    quarantined = raters.quarantined_in(db, experiment)
+    if any(quarantined.values()):
+        counts = ", ".join(f"{n} on {label}" for label, n in quarantined.items())
+        click.echo(f"Quarantined raters: {counts}")
+    if found := testers.list_testers(db, experiment):
+        click.echo("Testers (not counted): " + ", ".join(found))
     return None
 
 
@@ -150,8 +167,10 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
 @click.argument("percent", type=click.FloatRange(0, 100, min_open=True, max_open=True))
 @pass_app
 def ramp(app: App, domain: str, percent: float) -> None:
-    """Give PERCENT of the people a candidate from now on. A share only grows, and whoever has been
-    answered stays where they are."""
+    """Raise the share of people who get a candidate to PERCENT.
+
+    The share can only grow, and people who have had an answer stay on their variant.
+    """
     from bot.experiments import comparisons
 
     with app.store.write() as db:
@@ -166,14 +185,16 @@ def ramp(app: App, domain: str, percent: float) -> None:
 @click.argument("label")
 @pass_app
 def tester(app: App, domain: str, person: str, label: str) -> None:
-    """Let PERSON (such as slack:T1/U2) be answered by variant LABEL (A, B, ...) in the running
-    comparison. They are in no statistic of it from then on."""
+    """Put PERSON (such as slack:T1/U2) on variant LABEL (A, B, ...) of the running comparison.
+
+    From then on, the results of the comparison exclude this person.
+    """
     from bot.experiments import comparisons
 
     with app.store.write() as db:
         running = comparisons.current(db, domains.get(db, domain))
         variant = testers.put(db, running, person, label, app.actor)
-    click.echo(f"{person} is answered by {variant.label} ({variant.described}), and not counted.")
+    click.echo(f"{person} is now on {variant.label} ({variant.described}) and is not counted.")
 
 
 @ab.command("where")
@@ -181,17 +202,23 @@ def tester(app: App, domain: str, person: str, label: str) -> None:
 @click.argument("person")
 @pass_app
 def where(app: App, domain: str, person: str) -> None:
-    """Say which side PERSON (such as slack:T1/U2) is on."""
+    """Show the variant of PERSON (such as slack:T1/U2)."""
     from bot.experiments import comparisons
 
     db = app.store.db
     running = comparisons.current(db, domains.get(db, domain))
-    place = assignments.place(db, running, consent.check(person))
-    if place is None:
-        click.echo(f"{person} is in no comparison: held out, or left out for an earlier one.")
+    assigned = assignments.place(db, running, consent.check(person))
+    if assigned is None:
+        click.echo(
+            f"{person} is not in the comparison: they are held out, or had a candidate in an "
+            "earlier one."
+        )
         return
-    how = "for good" if place.settled else "from their first question on"
-    click.echo(f"{person} is on {place.variant.label} ({place.variant.described}), {how}.")
+    variant = f"{assigned.variant.label} ({assigned.variant.described})"
+    if assigned.settled:
+        click.echo(f"{person} is on {variant}.")
+    else:
+        click.echo(f"{person} will be on {variant}, starting with their first question.")
 
 
 @ab.command("decisions")
@@ -199,7 +226,7 @@ def where(app: App, domain: str, person: str) -> None:
 @json_option
 @pass_app
 def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
-    """What was decided about the comparison of DOMAIN that runs, or the last one."""
+    """List the decisions about the running comparison of DOMAIN, or the last one."""
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
     found = decisions.list_decisions(db, experiment.id)
@@ -208,9 +235,9 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
     click.echo(_head(experiment))
     running = experiment.state == "running"
     return print_table(
-        ("decision", "policy", "state", "", "done", "because"),
+        ("decision", "policy", "state", "variant", "action", "reason"),
         [(d.id, d.policy, d.state, d.variant, d.action, d.sentence) for d in found],
-        "Nothing has been decided: it holds." if running else "Nothing was decided.",
+        "No decision yet; the comparison continues." if running else "Nothing was decided.",
     )
 
 
@@ -219,8 +246,10 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
 @json_option
 @pass_app
 def explain_decision(app: App, decision: int, as_json: bool) -> None:
-    """Work a DECISION out anew from the numbers it was made with, and show that it comes to the
-    same. Exit code 1 when it does not."""
+    """Recompute a DECISION from its stored numbers, and check that the result is the same.
+
+    The exit code is 1 if it is not.
+    """
     from bot.experiments.explain import explain
 
     explained = explain(decisions.get(app.store.db, decision))
@@ -236,16 +265,18 @@ def explain_decision(app: App, decision: int, as_json: bool) -> None:
 @click.argument("domain")
 @pass_app
 def stop(app: App, domain: str) -> None:
-    """End the comparison; everyone gets the live adapter again."""
+    """Stop the running comparison; everyone gets the live adapter again."""
     from bot.experiments import comparisons
 
     with app.store.write() as db:
         ended = comparisons.stop(db, domains.get(db, domain), app.actor)
-    click.echo(f"Experiment {ended.id} has ended. Its results: `understudy ab status {domain}`.")
+    click.echo(
+        f"Experiment {ended.id} has ended. To see its results: `understudy ab status {domain}`."
+    )
 
 
 def _print_intervals(results: Any) -> None:
-    """The state of each candidate, with the interval that decides it."""
+    """Print the state of each candidate, with the confidence interval behind it."""
     for found in results.comparisons:
         line, rating = f"{found.label}: {found.state}", found.differences.get(RATING)
         if rating:
@@ -255,43 +286,43 @@ def _print_intervals(results: Any) -> None:
 
 
 def _print_explained(app: App, explained: Any) -> None:
-    made = explained.decision
-    experiment = experiments.get(app.store.db, made.experiment_id)
+    decision = explained.decision
+    experiment = experiments.get(app.store.db, decision.experiment_id)
     click.echo(
-        f"Decision {made.id} about experiment {experiment.id} of {experiment.domain}, under the "
-        f"policy {made.policy}: {made.action} ({made.state})."
+        f"Decision {decision.id} about experiment {experiment.id} of {experiment.domain}, under "
+        f"the policy {decision.policy}: {decision.action} ({decision.state})."
     )
-    click.echo(f"Then: {made.sentence}")
+    click.echo(f"Stored result: {decision.sentence}")
     print_table(HEADERS, _lines(experiment, explained.results), "")
     _print_intervals(explained.results)
-    click.echo("\n".join(_agreed(design.from_json(made.terms))))
-    click.echo(f"Worked out anew: {explained.again.action}. {explained.again.sentence}")
+    click.echo("\n".join(_design(design.from_json(decision.terms))))
+    click.echo(f"Recomputed: {explained.again.action}. {explained.again.sentence}")
     if explained.differing:
-        click.echo("It does NOT come to the same; what differs: " + ", ".join(explained.differing))
+        click.echo("The result is NOT the same. It differs in: " + ", ".join(explained.differing))
         click.echo(
-            "Either what was stored has been changed, or another version of Understudy decided, "
-            "which worked it out otherwise: see CHANGELOG.md."
+            "Either the stored numbers have been changed, or the decision was made by a version "
+            "of Understudy that computes it differently: see CHANGELOG.md."
         )
     else:
-        click.echo("It comes to the same, in every number.")
+        click.echo("The result is the same in every number.")
 
 
-def _agreed(agreed: ExperimentDesign) -> tuple[str, ...]:
-    """The terms that a comparison was begun with, a line each."""
+def _design(plan: ExperimentDesign) -> tuple[str, ...]:
+    """The design of a comparison, one line for each item."""
     bounds = ", ".join(
-        f"{name} {METRICS[name].allowed(bound)}" for name, bound in agreed.guardrails.items()
+        f"{name} {METRICS[name].allowed(bound)}" for name, bound in plan.guardrails.items()
     )
     return (
-        "Agreed on at the start:",
-        f"  Of equal sides, one is called better or worse at most {100 * agreed.alpha:g}% of the "
-        "time.",
-        f"  A difference of {100 * agreed.minimum_effect:g} points is worth having; about "
-        f"{agreed.expected_people:,} people are expected to rate, {agreed.least_people} of each "
-        "side at least.",
-        f"  Guardrails, how much worse a candidate may be: {bounds or 'none'}; a sound one is "
-        f"called broken at most {100 * agreed.guardrail_alpha:g}% of the time.",
-        f"  A sound split of the people is called broken at most {100 * agreed.srm_alpha:g}% of "
-        "the time.",
+        "Design, fixed at the start:",
+        f"  If the variants are equally good, the chance of a false verdict (better or worse) is "
+        f"at most {100 * plan.alpha:g}%.",
+        f"  The smallest difference that matters is {100 * plan.minimum_effect:g} points. About "
+        f"{plan.expected_people:,} people are expected to rate, and at least {plan.least_people} "
+        "must rate each variant.",
+        f"  Guardrails (largest acceptable deterioration): {bounds or 'none'}. The chance of a "
+        f"false alarm is at most {100 * plan.guardrail_alpha:g}%.",
+        f"  The chance of a false alarm about the split of the people is at most "
+        f"{100 * plan.srm_alpha:g}%.",
     )
 
 
@@ -320,8 +351,8 @@ def _prompts(given: tuple[str, ...]) -> dict[str, str]:
         try:
             found[label.upper()] = Path(name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise Invalid(f"--prompt {text}: the file cannot be read: {why}.") from None
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise Invalid(f"--prompt {text}: the file cannot be read: {reason}.") from None
     return found
 
 
@@ -343,5 +374,5 @@ def _bounds(given: tuple[str, ...]) -> dict[str, float | None]:
                 None if bound == "none" else float(bound)
             )
         except ValueError:
-            raise Invalid(f"--guardrail {text}: say NAME=BOUND, such as failed=0.05.") from None
+            raise Invalid(f"--guardrail {text}: use NAME=BOUND, such as failed=0.05.") from None
     return found

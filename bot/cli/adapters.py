@@ -1,4 +1,4 @@
-"""`understudy adapters`: versions, their lineage and scores, and which one is live."""
+"""`understudy adapters`: list, promote, roll back, import, export and remove adapters."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,20 +15,20 @@ from data.conversations import conversations
 from data.pairs import datasets
 from data.store.clock import iso, now_us
 
-SHOWN_REASON = 80  # characters of why an adapter is what it is, in the list
+MAX_REASON = 80  # characters of a reason in the list
 
 
 @click.group(cls=Group)
 def adapters() -> None:
-    """Adapter versions: list, promote, roll back, accept, import, export, retire, remove."""
+    """List, promote, roll back, accept, import, export, retire and remove adapters."""
 
 
 @adapters.command("list")
-@click.option("--domain")
+@click.option("--domain", help="List only the adapters of this domain.")
 @json_option
 @pass_app
 def list_(app: App, domain: str | None, as_json: bool) -> None:
-    """All adapters, newest first."""
+    """List all adapters, newest first."""
     db = app.store.db
     found = store.list_adapters(db, domains.get(db, domain) if domain else None)
     if as_json:
@@ -39,14 +39,15 @@ def list_(app: App, domain: str | None, as_json: bool) -> None:
             a.name,
             a.state,
             _golden(a),
-            store.by_id(db, a.parent_id).name if a.parent_id else "the base",
+            store.by_id(db, a.parent_id).name if a.parent_id else "bare base",
             iso(a.created_at),
             _removal(a) or _short(failed.get(a.name, a.state_reason)),
         )
         for a in found
     ]
-    headers = ("adapter", "state", "golden exact / F1", "grown from", "made", "")
-    return print_table(headers, lines, "No adapters yet: `understudy tune DOMAIN`.")
+    headers = ("adapter", "state", "golden exact / F1", "trained from", "created", "")
+    empty = "There are no adapters yet. Train one with `understudy tune DOMAIN`."
+    return print_table(headers, lines, empty)
 
 
 @adapters.command()
@@ -54,7 +55,7 @@ def list_(app: App, domain: str | None, as_json: bool) -> None:
 @json_option
 @pass_app
 def show(app: App, name: str, as_json: bool) -> None:
-    """One adapter: where it comes from, its recipe and its scores."""
+    """Show one adapter: its origin, recipe and scores."""
     db = app.store.db
     adapter = store.get(db, name)
     if as_json:
@@ -62,13 +63,15 @@ def show(app: App, name: str, as_json: bool) -> None:
     dataset = datasets.by_id(db, adapter.dataset_id) if adapter.dataset_id else None
     facts = {
         "state": adapter.state,
-        "because": adapter.state_reason or None,
+        "reason": adapter.state_reason or None,
         "scores": scores.sentence(adapter),
         "base model": adapter.base_model,
-        "grown from": store.by_id(db, adapter.parent_id).name if adapter.parent_id else "the base",
-        "dataset": f"{dataset.id} ({dataset.train} trained pairs)" if dataset else None,
-        "made by": f"run {adapter.run_id}" if adapter.run_id else None,
-        "made": iso(adapter.created_at),
+        "trained from": (
+            store.by_id(db, adapter.parent_id).name if adapter.parent_id else "bare base"
+        ),
+        "dataset": f"{dataset.id} ({dataset.train} training pairs)" if dataset else None,
+        "trained by": f"run {adapter.run_id}" if adapter.run_id else None,
+        "created": iso(adapter.created_at),
         "sha256": adapter.sha256,
         "removed": _removal(adapter),
         "folder": None if adapter.removed_at else str(adapter.folder(app.settings.home)),
@@ -77,57 +80,62 @@ def show(app: App, name: str, as_json: bool) -> None:
     }
     print_table(("", ""), [(k, v) for k, v in facts.items() if v], "")
     if adapter.run_id and adapter.scores.get("evaluation"):
-        click.echo(f"All figures: `understudy runs show {adapter.run_id}`.")
+        click.echo(f"To see all metrics: `understudy runs show {adapter.run_id}`.")
     samples = [
         (s["question"], s["expected"], s["base"], s["adapter"])
         for s in adapter.scores.get("samples", [])[:5]
     ]
-    headers = ("asked", "expected", "bare base", adapter.name)
-    return print_table(headers, samples, "No sample answers were kept.")
+    headers = ("question", "expected", "bare base", adapter.name)
+    return print_table(headers, samples, "No sample answers are stored.")
 
 
 @adapters.command()
 @click.argument("name")
 @pass_app
 def promote(app: App, name: str) -> None:
-    """Let NAME (such as helpdesk@3) answer, from the next message on."""
+    """Make NAME (such as helpdesk@3) the live adapter, starting with the next message."""
     with app.store.write() as db:
         adapter = store.get(db, name)
         domain = domains.by_id(db, adapter.domain_id)
         admin.promote(db, domain, adapter.name, app.actor)
-    click.echo(f"{adapter.name} is live. Undo: `understudy adapters rollback {adapter.domain}`.")
+    click.echo(f"{adapter.name} is live. To undo: `understudy adapters rollback {adapter.domain}`.")
 
 
 @adapters.command()
 @click.argument("domain")
 @pass_app
 def rollback(app: App, domain: str) -> None:
-    """Undo the last promotion of DOMAIN, from the next message on."""
+    """Undo the last promotion of DOMAIN, starting with the next message."""
     with app.store.write() as db:
-        before = admin.roll_back(db, domains.get(db, domain), app.actor)
-    click.echo(f"{before.name if before else 'The bare base'} answers again.")
+        live = admin.roll_back(db, domains.get(db, domain), app.actor)
+    click.echo(f"{live.name if live else 'The bare base'} answers again.")
 
 
 @adapters.command()
 @click.argument("name")
-@click.option("--reason", required=True, help="Why; it is kept with the adapter.")
+@click.option("--reason", required=True, help="The reason, which is stored with the adapter.")
 @pass_app
 def accept(app: App, name: str, reason: str) -> None:
-    """Overrule the gate: make NAME, which it rejected, a candidate. The reason is kept."""
+    """Overrule the gate: turn NAME, which it rejected, into a candidate."""
     with app.store.write() as db:
         adapter = store.accept(db, store.get(db, name), app.actor, reason)
-    click.echo(f"{adapter.name} is a candidate now. Engines load it within seconds.")
+    click.echo(f"{adapter.name} is now a candidate. Engines load it within seconds.")
 
 
 @adapters.command("import")
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--domain", help="Whose adapter it becomes. Default: the default domain's.")
-@click.option("--same-base", is_flag=True, help="The base has another name here and is the same.")
+@click.option("--domain", help="The domain of the new adapter. Default: the default domain.")
+@click.option(
+    "--same-base",
+    is_flag=True,
+    help="Accept an adapter whose base model has another name but is the same model.",
+)
 @pass_app
 def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
-    """Bring in the adapter in folder PATH: of PEFT, TRL, Unsloth, Axolotl, or of MLX.
+    """Import the adapter in folder PATH, made with PEFT, TRL, Unsloth, Axolotl or MLX.
 
-    It is checked like every adapter. No gate sees it: compare it before you promote it.
+    Its files are checked like those of every adapter, but it does not pass the gate: compare it
+    with the live adapter before you promote it.
     """
     from tuning.adapters import importer
 
@@ -138,7 +146,7 @@ def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
     )
     click.echo(
         f"{adapter.name} is a candidate: rank {adapter.rank}, {adapter.size_bytes / 1e6:.1f} MB. "
-        f"Compare it: `understudy ab start {subject.name} live {adapter.version}`."
+        f"To compare it: `understudy ab start {subject.name} live {adapter.version}`."
     )
 
 
@@ -151,11 +159,12 @@ def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
     type=click.Choice(("peft", "merged", "ollama")),
     default="peft",
     show_default=True,
-    help="The adapter alone, in the base as bf16, or with an Ollama Modelfile.",
+    help="peft: only the adapter; merged: the base model with the adapter merged in, as bf16; "
+    "ollama: the adapter with an Ollama Modelfile.",
 )
 @pass_app
 def export(app: App, name: str, folder: Path, format_: Literal["peft", "merged", "ollama"]) -> None:
-    """Write NAME to the new FOLDER, for use elsewhere."""
+    """Export NAME to a new FOLDER, for use elsewhere."""
     from tuning.adapters import exporter as writer
 
     adapter = store.get(app.store.db, name)
@@ -163,21 +172,24 @@ def export(app: App, name: str, folder: Path, format_: Literal["peft", "merged",
     writer.write(app.settings, subject, adapter, format_, folder)
     click.echo(f"{adapter.name} is in {folder}.")
     if format_ == "ollama":
-        made = adapter.name.replace("@", "-")
-        click.echo(f"Not tried with Ollama yet: `ollama create {made} -f {folder}/Modelfile`.")
+        model = adapter.name.replace("@", "-")
+        click.echo(
+            f"This export has not been tested with Ollama. To try it: `ollama create {model} -f "
+            f"{folder}/Modelfile`."
+        )
 
 
 @adapters.command()
 @click.argument("name")
 @pass_app
 def retire(app: App, name: str) -> None:
-    """Take the candidate NAME out of service; answers that it is writing end first."""
+    """Take the candidate NAME out of service, after the answers that it is writing."""
     with app.store.write() as db:
         adapter = store.retire(db, store.get(db, name), app.actor)
         writing = _writing(app, db, adapter)
-    rest = " It is still writing an answer, which ends first." if writing else ""
+    rest = " It will finish the answer that it is writing." if writing else ""
     if writing > 1:
-        rest = f" It is still writing {writing} answers, which end first."
+        rest = f" It will finish the {writing} answers that it is writing."
     click.echo(f"{adapter.name} is retired.{rest}")
 
 
@@ -185,38 +197,38 @@ def retire(app: App, name: str) -> None:
 @click.argument("name")
 @pass_app
 def remove(app: App, name: str) -> None:
-    """Delete the files of NAME, which is retired or rejected, for good.
+    """Permanently delete the files of NAME, which must be retired or rejected.
 
-    Its scores and its place in the history stay. The files go once no engine holds them.
+    Its scores and its history stay. The files are deleted once no engine holds them.
     """
     from serving.adapters import garbage_collection
 
     with app.store.write() as db:
         adapter = store.remove(db, store.get(db, name), app.actor)
     if garbage_collection.delete_now(app.store, app.settings, adapter):
-        click.echo(f"{adapter.name} is removed, {adapter.size_bytes / 1e6:.1f} MB are free.")
+        click.echo(f"{adapter.name} is removed; {adapter.size_bytes / 1e6:.1f} MB were freed.")
         return
     holders = ", ".join(placements.leases(app.store.db, adapter.id))
-    why = f"once {holders} has dropped it" if holders else "in a few seconds"
-    click.echo(f"{adapter.name} is removed; its files are deleted {why}.")
+    when = f"once {holders} has unloaded it" if holders else "in a few seconds"
+    click.echo(f"{adapter.name} is removed; its files will be deleted {when}.")
 
 
 @adapters.command()
 @click.argument("name")
 @pass_app
 def retry(app: App, name: str) -> None:
-    """Let the engines try NAME again, which they could not serve."""
+    """Retry loading NAME after a failure."""
     with app.store.write() as db:
         adapter = store.get(db, name)
-        at = placements.retry(db, adapter.id, app.actor, adapter.name)
-    click.echo(f"{adapter.name} is tried again on {', '.join(at)}.")
+        replicas = placements.retry(db, adapter.id, app.actor, adapter.name)
+    click.echo(f"Loading of {adapter.name} will be retried on {', '.join(replicas)}.")
 
 
 @adapters.command()
 @click.argument("name")
 @pass_app
 def check(app: App, name: str) -> None:
-    """Look through an adapter's files as is done before an engine gets them."""
+    """Check the files of an adapter, as before an engine loads them."""
     from data.adapters import files as adapters_files
 
     adapter = store.get(app.store.db, name)
@@ -227,12 +239,12 @@ def check(app: App, name: str) -> None:
         max_rank=app.settings.serving.rank_limit,
         sha256=adapter.sha256,
     )
-    click.echo(f"{adapter.name} is sound: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
+    click.echo(f"{adapter.name} is valid: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
 
 
 def _short(reason: str) -> str:
-    """What fits into a line of the list; `adapters show` has it all."""
-    return reason if len(reason) <= SHOWN_REASON else f"{reason[: SHOWN_REASON - 1].rstrip()}…"
+    """A reason shortened for the list; `adapters show` prints it in full."""
+    return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1].rstrip()}…"
 
 
 def _golden(adapter: store.Adapter) -> str:
@@ -241,7 +253,7 @@ def _golden(adapter: store.Adapter) -> str:
 
 
 def _writing(app: App, db: Database, adapter: store.Adapter) -> int:
-    """How many answers it is writing, on all replicas."""
+    """The number of answers that the adapter is writing, on all replicas."""
     since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
     names = [replica.name for replica in placements.replicas(db)]
     return sum(conversations.being_written(db, name, since, adapter.id) for name in names)

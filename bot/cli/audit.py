@@ -8,11 +8,17 @@ from data.store.clock import iso
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1), default=30, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=30,
+    show_default=True,
+    help="Show at most this many entries.",
+)
 @json_option
 @pass_app
 def audit(app: App, limit: int, as_json: bool) -> None:
-    """Who did what, and when."""
+    """Show who did what, and when."""
     found = store.recent(app.store.db, limit)
     if as_json:
         return print_json(found)
@@ -26,4 +32,5 @@ def audit(app: App, limit: int, as_json: bool) -> None:
         )
         for e in found
     ]
-    return print_table(("when", "who", "did", "to", ""), lines, "Nothing has happened yet.")
+    headers = ("time", "actor", "action", "subject", "details")
+    return print_table(headers, lines, "The audit log is empty.")

@@ -1,4 +1,4 @@
-"""`understudy backup FILE`: the store as it is at one moment, and every adapter, in one tar."""
+"""`understudy backup FILE`: a snapshot of the store and every adapter in one tar file."""
 
 import tarfile
 import tempfile
@@ -14,15 +14,15 @@ from data.store.errors import Conflict, Unavailable
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @pass_app
 def backup(app: App, file: Path) -> None:
-    """Save the store and the adapters to FILE (.tar), while everything goes on running.
+    """Save the store and the adapters to FILE (.tar) while the service is running.
 
-    To restore, unpack it into an empty home folder. understudy.toml, logs and the reports of runs
-    are not in it.
+    To restore, unpack the file into an empty home folder. It does not contain understudy.toml, the
+    logs or the reports of runs.
     """
     from data.store.db import sqlite3
 
     if file.exists():
-        raise Conflict(f"{file} is there already; nothing was changed.")
+        raise Conflict(f"{file} already exists; nothing was changed.")
     unfinished = file.with_name(file.name + ".unfinished")
     adapters = app.settings.adapters_path
     try:
@@ -34,9 +34,9 @@ def backup(app: App, file: Path) -> None:
                 if adapters.is_dir():
                     tar.add(adapters, adapters.name)
         unfinished.rename(file)
-    except (OSError, sqlite3.Error) as error:  # the copy of the store is SQLite's own work
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise Unavailable(f"{file} could not be written: {why}.") from error
+    except (OSError, sqlite3.Error) as error:  # SQLite itself writes the copy of the store
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Unavailable(f"{file} could not be written: {reason}.") from error
     finally:
         unfinished.unlink(missing_ok=True)
     click.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")

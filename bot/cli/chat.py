@@ -1,4 +1,4 @@
-"""`understudy chat`: talk to a domain from the terminal, through the same flow as everyone."""
+"""`understudy chat`: talk to a domain in the terminal."""
 
 import asyncio
 import contextlib
@@ -16,25 +16,28 @@ from data.store.errors import UnderstudyError
 if TYPE_CHECKING:
     from bot.answering.chat import Event
 
-SILENCE_S = 3.0  # without a word, before somebody wonders
+NOTICE_AFTER_S = 3.0  # how long to wait for the first word before showing a notice
 
 
 @click.command()
 @click.argument("domain", required=False)
-@click.option("--adapter", help="A certain version, such as helpdesk@2 or helpdesk@base.")
+@click.option("--adapter", help="Use this adapter, such as helpdesk@2 or helpdesk@base.")
 @pass_app
 def chat(app: App, domain: str | None, adapter: str | None) -> None:
-    """Talk to DOMAIN (or the default one). The engine must be running: `understudy up`."""
+    """Talk to DOMAIN, or to the default domain.
+
+    An engine must be running: start one with `understudy up`.
+    """
     db = app.store.db
     named = domain or (adapter.partition("@")[0] if adapter else None)
     subject = domains.get(db, named) if named else domains.default(db)
-    click.echo(f"Talking to {subject.title}. An empty line or Ctrl-D ends.")
+    click.echo(f"Talking to {subject.title}. To exit, enter an empty line or press Ctrl-D.")
     _talk(app, subject, adapter)
 
 
 def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
-    """Ask and answer by turns. The event loop stands still while a question is typed, so that
-    Ctrl-C ends the typing at once."""
+    """Read questions and print answers in turn. The event loop does not run while a question is
+    typed, so that Ctrl-C ends the input immediately."""
     from bot.answering.chat import Ask, Chat
     from serving.client import EngineClient
 
@@ -48,25 +51,30 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
                     person=app.actor, thread=thread, text=question, domain=subject, pinned=adapter
                 )
                 try:
-                    runner.run(_say(talk.answer(ask)))
+                    runner.run(_print_answer(talk.answer(ask)))
                 except UnderstudyError as error:
                     click.secho(f"\n{error}", fg="red", err=True)
         finally:
             runner.run(engine.close())
 
 
-async def _say(answer: "AsyncGenerator[Event, None]", silence_s: float = SILENCE_S) -> None:
-    """Print an answer as it comes. Whoever waits `silence_s` for its first word is told so."""
+async def _print_answer(
+    answer: "AsyncGenerator[Event, None]", notice_after_s: float = NOTICE_AFTER_S
+) -> None:
+    """Print an answer while it is written, and a notice if its first word takes longer than
+    `notice_after_s` seconds."""
     from bot.answering.chat import Delta, Started, fallback_note
 
     note = ""
-    waits = "Waiting for an engine; `understudy status` in another terminal shows how they are."
-    told = asyncio.get_running_loop().call_later(silence_s, partial(click.secho, waits, dim=True))
-    async with contextlib.AsyncExitStack() as leaving:
-        leaving.callback(told.cancel)
-        events = await leaving.enter_async_context(contextlib.aclosing(answer))
+    waiting = "Waiting for an engine. To see its state: `understudy status` in another terminal."
+    notice = asyncio.get_running_loop().call_later(
+        notice_after_s, partial(click.secho, waiting, dim=True)
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(notice.cancel)
+        events = await stack.enter_async_context(contextlib.aclosing(answer))
         async for event in events:
-            told.cancel()
+            notice.cancel()
             if isinstance(event, Started):
                 note = fallback_note(event.adapter, event.instead_of)
                 click.secho(f"{event.adapter}: ", bold=True, nl=False)

@@ -1,7 +1,7 @@
-"""What every command shares: the settings, the store, who is asking, and how output looks."""
+"""Shared by all commands: settings, store, actor, output formats, renamed commands."""
 
 import getpass
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class App:
-    """The object behind every command: settings and store, opened when they are first used."""
+    """The object behind every command: settings and store, opened on first use."""
 
     def __init__(self, config: Path | None) -> None:
         self.config = config
@@ -30,14 +30,14 @@ class App:
 
     @cached_property
     def store(self) -> "Store":
-        """The store. Raises NotFound when this folder has none yet."""
+        """The store. Raises NotFound when there is none yet."""
         from data.store.db import Store
         from data.store.errors import NotFound
 
         if not self.settings.store_path.exists():
             raise NotFound(
-                f"There is no store in {self.settings.home}. `understudy init` makes one; "
-                "--config or UNDERSTUDY_HOME names another place."
+                f"There is no store in {self.settings.home}. Create one with `understudy init`, "
+                "or name another folder with --config or UNDERSTUDY_HOME."
             )
         store = Store(self.settings.store_path)
         click.get_current_context().call_on_close(store.close)
@@ -45,10 +45,10 @@ class App:
 
     @property
     def actor(self) -> str:
-        """The person at the terminal, as the audit log names them."""
+        """The name of the person at the terminal in the audit log."""
         try:
             return f"cli:{getpass.getuser()}"
-        except (KeyError, OSError):  # a container's user without a name
+        except (KeyError, OSError):  # a container's user may have no name
             return "cli:unknown"
 
 
@@ -56,9 +56,26 @@ pass_app = click.make_pass_decorator(App)
 
 
 class Group(click.Group):
-    """A group whose help shows the first sentence of each command whole, however long."""
+    """A group whose help shows the complete first sentence of each command.
 
-    group_class = type  # groups in it are such groups, too
+    `renamed` maps old names of commands to their new ones. An old name still works, with a
+    warning."""
+
+    group_class = type  # nested groups get this class too
+
+    def __init__(
+        self, *args: Any, renamed: Mapping[str, str] | None = None, **attributes: Any
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.renamed = dict(renamed or {})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        new = self.renamed.get(cmd_name)
+        if new is None:
+            return super().get_command(ctx, cmd_name)
+        path = ctx.command_path
+        click.echo(f"Warning: `{path} {cmd_name}` is now called `{path} {new}`.", err=True)
+        return super().get_command(ctx, new)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
@@ -67,12 +84,12 @@ class Group(click.Group):
 
 
 def json_option(command: F) -> F:
-    """`--json`: print one JSON document instead of a table."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
+    """Add `--json`, which prints one JSON document instead of a table."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def print_json(value: Any) -> None:
-    """A dataclass, or a list or dict of such, as indented JSON."""
+    """Print a dataclass, or a list or dict of dataclasses, as indented JSON."""
     import orjson
 
     text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2)
@@ -86,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(headers: Sequence[str], lines: Iterable[Sequence[object]], empty: str) -> None:
-    """Lines under headers, or the sentence `empty` when there are none."""
+    """Print a table, or the sentence `empty` if there are no lines."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`understudy domains`: the subjects, their words to the model, their Slack channels."""
+"""`understudy domains`: domains, their system prompts, Slack channels and policies."""
 
 import click
 
@@ -13,14 +13,14 @@ from data.store.errors import Invalid
 
 @click.group(cls=Group)
 def domains() -> None:
-    """The subjects that are answered on."""
+    """Manage domains, the topics the bot answers."""
 
 
 @domains.command("list")
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """All domains."""
+    """List all domains."""
     found = store.list_domains(app.store.db)
     if as_json:
         return print_json(found)
@@ -36,27 +36,28 @@ def list_(app: App, as_json: bool) -> None:
     return print_table(
         ("name", "", "title", "approved pairs"),
         lines,
-        "No domain yet: `understudy domains add NAME`.",
+        "There are no domains yet. Add one with `understudy domains add NAME`.",
     )
 
 
 @domains.command()
 @click.argument("name")
-@click.option("--title", default="", help="For people; the name by default.")
-@click.option("--system-prompt", default="", help="What the model is told before every question.")
+@click.option("--title", default="", help="The title shown to people. Default: the name.")
+@click.option("--system-prompt", default="", help="The system prompt, sent with every question.")
 @click.option(
     "--validation-share",
     type=click.FloatRange(0, 0.5),
     default=0.1,
     show_default=True,
-    help="Share of the facts that is kept out of training to measure on, from 50 facts on.",
+    help="Share of the facts kept out of training for validation, in domains with 50 facts or "
+    "more.",
 )
 @click.option(
     "--suggest",
     "suggested",
     multiple=True,
     metavar="QUESTION",
-    help="Shown on the web page and in Slack to whoever begins. May be given several times.",
+    help="A suggested first question, shown in the web chat and in Slack. May be repeated.",
 )
 @pass_app
 def add(
@@ -71,18 +72,20 @@ def add(
     with app.store.write() as db:
         domain = store.create(db, name, title, system_prompt, suggested, validation_share)
         audit.record(db, app.actor, "domain add", name)
-    click.echo(f"Added {domain.name}. Teach it: `understudy pairs import {domain.name} FILE`.")
+    click.echo(
+        f"Added {domain.name}. To add training pairs: `understudy pairs import {domain.name} FILE`."
+    )
 
 
 @domains.command()
 @click.argument("name")
 @pass_app
 def default(app: App, name: str) -> None:
-    """Let NAME answer where nothing says otherwise."""
+    """Make NAME the default domain, which answers when no domain is named."""
     with app.store.write() as db:
         store.make_default(db, store.get(db, name))
         audit.record(db, app.actor, "domain default", name)
-    click.echo(f"{name} is the default now.")
+    click.echo(f"{name} is now the default domain.")
 
 
 @domains.command()
@@ -90,12 +93,12 @@ def default(app: App, name: str) -> None:
 @click.argument("text")
 @pass_app
 def prompt(app: App, name: str, text: str) -> None:
-    """Set the system prompt of NAME to TEXT, from the next message on."""
+    """Set the system prompt of NAME to TEXT, starting with the next message."""
     with app.store.write() as db:
         store.set_system_prompt(db, store.get(db, name), text)
         audit.record(db, app.actor, "domain prompt", name)
     click.echo(
-        f"The system prompt of {name} is set. Adapters trained with another one answer best "
+        f"The system prompt of {name} is set. Adapters trained with the previous one answer best "
         f"after a retrain: `understudy tune {name} --full`."
     )
 
@@ -103,11 +106,13 @@ def prompt(app: App, name: str, text: str) -> None:
 @domains.command()
 @click.argument("name")
 @click.argument("questions", nargs=-1, metavar="[QUESTION]...")
-@click.option("--none", is_flag=True, help="Suggest nothing any more.")
+@click.option("--none", is_flag=True, help="Remove all suggested questions.")
 @pass_app
 def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None:
-    """Suggest each QUESTION to whoever begins, on the web page and in Slack, instead of those
-    before; show them without any."""
+    """Replace the suggested first questions of NAME; without QUESTION, show them.
+
+    They appear in the web chat and in Slack.
+    """
     if questions and none:
         raise Invalid("Give either questions or --none.")
     if questions or none:
@@ -115,7 +120,7 @@ def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None
             store.set_suggested_prompts(db, store.get(db, name), questions)
             audit.record(db, app.actor, "domain suggest", name, count=len(questions))
     suggested = store.get(app.store.db, name).suggested_prompts
-    click.echo("\n".join(suggested) or f"{name} suggests nothing.")
+    click.echo("\n".join(suggested) or f"{name} has no suggested questions.")
 
 
 @domains.command()
@@ -124,11 +129,11 @@ def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None
 @click.argument("channel")
 @pass_app
 def bind(app: App, name: str, team: str, channel: str) -> None:
-    """Let NAME answer in a Slack CHANNEL (C…) of the workspace TEAM (T…)."""
+    """Make NAME answer in the Slack CHANNEL (C…) of the workspace TEAM (T…)."""
     with app.store.write() as db:
         store.bind_channel(db, store.get(db, name), team, channel)
         audit.record(db, app.actor, "domain bind", name, channel=f"{team}/{channel}")
-    click.echo(f"{name} answers in {team}/{channel} now.")
+    click.echo(f"{name} now answers in {team}/{channel}.")
 
 
 @domains.command()
@@ -136,12 +141,12 @@ def bind(app: App, name: str, team: str, channel: str) -> None:
 @click.argument("channel")
 @pass_app
 def unbind(app: App, team: str, channel: str) -> None:
-    """Give a Slack channel back to the default domain."""
+    """Make the default domain answer in a Slack channel again."""
     with app.store.write() as db:
         bound = store.unbind_channel(db, team, channel)
         if bound:
             audit.record(db, app.actor, "domain unbind", f"{team}/{channel}")
-    click.echo("Done." if bound else "That channel was not bound; nothing changed.")
+    click.echo("Done." if bound else "The channel was not bound to a domain; nothing changed.")
 
 
 @domains.command()
@@ -149,17 +154,17 @@ def unbind(app: App, team: str, channel: str) -> None:
 @click.argument("policy", required=False, type=click.Choice(POLICIES))
 @pass_app
 def policy(app: App, name: str, policy: str | None) -> None:
-    """Say what may be decided about NAME's comparisons without a person; show it without POLICY.
+    """Set which decisions about NAME's comparisons are automatic; without POLICY, show it.
 
-    auto-promote makes a candidate that is better the live one, auto-roll-back ends a comparison
-    whose candidate is worse, auto does both, advise neither.
+    auto-promote makes a better candidate live, auto-roll-back ends a comparison whose candidate is
+    worse, auto does both, and advise does neither.
     """
     if policy is None:
         rules = policies.policy_of(app.store.db, store.get(app.store.db, name).id)
         return click.echo(f"{name}: {rules.policy}, {rules.holdout:.0%} of the people held out")
     with app.store.write() as db:
         policies.set_policy(db, store.get(db, name), policy, app.actor)
-    return click.echo(f"The policy of {name} is {policy} now.")
+    return click.echo(f"The policy of {name} is now {policy}.")
 
 
 @domains.command()
@@ -167,9 +172,9 @@ def policy(app: App, name: str, policy: str | None) -> None:
 @click.argument("percent", type=click.FloatRange(0, 50))
 @pass_app
 def holdout(app: App, name: str, percent: float) -> None:
-    """Keep PERCENT of the people on the live adapter, out of every comparison of NAME.
+    """Keep PERCENT of the people out of every comparison of NAME, on the live adapter.
 
-    They are always the same people; a larger holdout only adds some.
+    The holdout always contains the same people; raising PERCENT only adds people.
     """
     with app.store.write() as db:
         policies.set_holdout(db, store.get(db, name), percent / 100, app.actor)

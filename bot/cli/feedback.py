@@ -1,4 +1,4 @@
-"""`understudy feedback`: whose votes count, and why others' do not."""
+"""`understudy feedback`: raters, and the quarantine for their ratings."""
 
 from datetime import datetime
 
@@ -10,20 +10,20 @@ from data.feedback import raters, rating_totals
 from data.feedback.raters import Rater
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, renamed={"voters": "raters"})
 def feedback() -> None:
-    """Whose votes count, and why others' do not."""
+    """Show, quarantine and release raters."""
 
 
-@feedback.command("voters")
+@feedback.command("raters")
 @click.argument("domain", required=False)
-@click.option("--all", "everyone", is_flag=True, help="With those whose votes simply count.")
+@click.option("--all", "everyone", is_flag=True, help="List everyone who has rated.")
 @json_option
 @pass_app
 def list_raters(app: App, domain: str | None, everyone: bool, as_json: bool) -> None:
-    """Who is quarantined or was, and who voted beyond a daily cap, with the reason.
+    """List raters who are or were quarantined or exceeded the daily cap, with the reasons.
 
-    Their votes stay stored and shown; they do not count in comparisons.
+    The ratings of a quarantined rater stay stored and visible, but do not count in comparisons.
     """
     db = app.store.db
     subject = domains.get(db, domain) if domain else domains.default(db)
@@ -31,13 +31,13 @@ def list_raters(app: App, domain: str | None, everyone: bool, as_json: bool) -> 
     if as_json:
         return print_json(found)
     print_table(
-        ("person", "👍", "👎", "beyond the cap", "state", "because", "by", "since"),
-        [_line(v) for v in found],
-        f"Every vote in {subject.name} counts.",
+        ("person", "👍", "👎", "over the cap", "state", "reason", "by", "since"),
+        [_line(rater) for rater in found],
+        f"All ratings in {subject.name} count.",
     )
     return click.echo(
-        f"At most {rating_totals.DAILY_CAP} judgements of a kind count, a person and day. To let "
-        f"somebody's votes count again: `understudy feedback release {subject.name} PERSON`."
+        f"At most {rating_totals.DAILY_CAP} ratings of each kind count for each person and day. To "
+        f"release somebody from quarantine: `understudy feedback release {subject.name} PERSON`."
     )
 
 
@@ -46,27 +46,33 @@ def list_raters(app: App, domain: str | None, everyone: bool, as_json: bool) -> 
 @click.argument("person")
 @pass_app
 def release(app: App, domain: str, person: str) -> None:
-    """Let the votes of PERSON (such as slack:T1/U2) count again, for good."""
+    """Release PERSON (such as slack:T1/U2): their ratings count again, permanently."""
     with app.store.write() as db:
         raters.release(db, domains.get(db, domain), person, app.actor)
-    click.echo(f"The votes of {person} count again.")
+    click.echo(f"The ratings of {person} count again.")
 
 
 @feedback.command()
 @click.argument("domain")
 @click.argument("person")
-@click.option("--why", required=True, help="For who reads the list later.")
+@click.option("--why", required=True, help="The reason, shown in the list of raters.")
 @pass_app
 def quarantine(app: App, domain: str, person: str, why: str) -> None:
-    """Let the votes of PERSON not count, until they are released."""
+    """Quarantine PERSON: their ratings do not count until they are released."""
     with app.store.write() as db:
         raters.quarantine(db, domains.get(db, domain), person, why, app.actor)
-    click.echo(f"The votes of {person} are kept and do not count.")
+    click.echo(f"The ratings of {person} are kept but no longer count.")
 
 
-def _line(v: Rater) -> tuple[object, ...]:
-    since = (
-        datetime.fromtimestamp(v.changed_at / 1e6).strftime("%d %b %H:%M") if v.changed_at else ""
+def _line(rater: Rater) -> tuple[object, ...]:
+    changed = datetime.fromtimestamp(rater.changed_at / 1e6) if rater.changed_at else None
+    return (
+        rater.person,
+        rater.up,
+        rater.down,
+        rater.over_cap or "",
+        rater.state,
+        rater.why,
+        rater.changed_by or ("automatic test" if rater.rule else ""),
+        changed.strftime("%d %b %H:%M") if changed else "",
     )
-    by = v.changed_by or ("the test" if v.rule else "")
-    return (v.person, v.up, v.down, v.over_cap or "", v.state, v.why, by, since)

@@ -1,4 +1,4 @@
-"""Following a tuning run in the terminal, from its queue to its end."""
+"""Shows the progress of a tuning run in the terminal."""
 
 import time
 from collections.abc import Callable
@@ -18,8 +18,8 @@ def follow(
     console: Console | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> runs.Run:
-    """Show a bar until the run has ended; returns it. `check` is called at every look, and may
-    raise when waiting makes no sense any more."""
+    """Show a progress bar until the run has ended; returns the run. `check` is called at every poll
+    and raises when waiting has become pointless."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -51,7 +51,7 @@ def figures(run: runs.Run) -> str:
     if run.loss is not None:
         parts.append(f"loss {run.loss:.3f}")
     if run.validation_loss is not None:
-        parts.append(f"held out {run.validation_loss:.3f}")
+        parts.append(f"validation loss {run.validation_loss:.3f}")
     if run.open and run.eta_s is not None:
         parts.append(f"about {run.eta_s:.0f} s left")
     return ", ".join(parts)

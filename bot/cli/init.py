@@ -1,4 +1,4 @@
-"""`understudy init`: a settings file to edit, and an empty store."""
+"""`understudy init`: writes a settings file and creates an empty store."""
 
 from pathlib import Path
 
@@ -7,37 +7,37 @@ import click
 from data.store.errors import Conflict, Unavailable
 
 TEMPLATE = """\
-# Understudy's settings. Every one can also be given as UNDERSTUDY_SECTION_KEY in the environment,
-# secrets also as UNDERSTUDY_SECTION_KEY_FILE, the path of a file that holds them.
-# `understudy doctor` says what is missing.
+# Understudy's settings. An environment variable UNDERSTUDY_SECTION_KEY overrides a setting, and
+# UNDERSTUDY_SECTION_KEY_FILE names a file that contains a secret.
+# `understudy doctor` checks the installation.
 
-home = "."                    # the store, adapter files and logs; relative to this file
+home = "."                    # folder of the store, adapters and logs; relative to this file
 
 [base]
-model = "pocket"              # the small model that is shipped; for real use name a local folder
-                              # or a model on a hub, such as "Qwen/Qwen3-4B-Instruct-2507"
+model = "pocket"              # the small built-in model; for real use, a local folder or a model
+                              # on a hub, such as "Qwen/Qwen3-4B-Instruct-2507"
 
 [tuning]
-auto_retrain_pairs = 0        # queue a retrain after so many newly approved pairs; 0: never
+auto_retrain_pairs = 0        # queue a retrain after this many newly approved pairs; 0: never
 
 [gate]
-margin = 0.02                 # token F1 that a new adapter may lose on what it knew
+margin = 0.02                 # token F1 that a new adapter may lose on earlier knowledge
 
 [serving]
 port = 8100                   # vLLM, on loopback only
-max_model_len = 1024          # tokens of a question with its history and answer
-replicas = 1                  # engines; with two or more a restart or a crash is not noticed
-# url = "http://127.0.0.1:8100"   # an engine that somebody else runs
+max_model_len = 1024          # context length: question, history and answer, in tokens
+replicas = 1                  # engines; with two or more, restarts and crashes cause no downtime
+# url = "http://127.0.0.1:8100"   # use an external engine instead
 
 [bot]
 host = "127.0.0.1"
 port = 8080
-web_chat = true               # the page at / answers whoever can reach it
+web_chat = true               # serve the web chat at / to everyone who can reach it
 
 [slack]
-mode = "off"                  # "socket" or "http"; `understudy slack manifest` helps to set it up
+mode = "off"                  # "socket" or "http"; `understudy slack manifest` prints the manifest
 # admins = ["U0123456789"]
-# The tokens belong into the environment: UNDERSTUDY_SLACK_BOT_TOKEN, UNDERSTUDY_SLACK_APP_TOKEN
+# Set the tokens in the environment: UNDERSTUDY_SLACK_BOT_TOKEN, UNDERSTUDY_SLACK_APP_TOKEN
 # (Socket Mode), UNDERSTUDY_SLACK_SIGNING_SECRET (HTTP).
 """
 
@@ -45,13 +45,13 @@ mode = "off"                  # "socket" or "http"; `understudy slack manifest` 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 def init(folder: Path) -> None:
-    """Write understudy.toml into FOLDER (here by default) and make the store."""
+    """Write understudy.toml to FOLDER (default: the current folder) and create the store."""
     from data.config.settings import FILE_NAME, load
     from data.store.db import Store
 
     file = folder / FILE_NAME
     if file.exists():
-        raise Conflict(f"{file} is there already; nothing was changed.")
+        raise Conflict(f"{file} already exists; nothing was changed.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(TEMPLATE, encoding="utf-8")
@@ -59,11 +59,11 @@ def init(folder: Path) -> None:
         raise Unavailable(f"{file} cannot be written: {error.strerror}.") from error
     settings = load(file)
     Store(settings.store_path).close()
-    click.echo(f"Wrote {file} and made the store {settings.store_path}.")
+    click.echo(f"Wrote {file} and created the store {settings.store_path}.")
     if folder.resolve() != Path.cwd():
-        click.echo(f"Go there first:  cd {folder}")
-    click.echo("Next:  understudy domains add NAME        a subject to answer on")
-    click.echo("       understudy pairs import NAME FILE  what it should know")
-    click.echo("       understudy tune NAME               its first adapter")
-    click.echo("       understudy adapters promote NAME@1 make it answer")
-    click.echo("       understudy up                      run everything")
+        click.echo(f"Change to the folder:  cd {folder}")
+    click.echo("Next:  understudy domains add NAME         add a domain, a topic to answer")
+    click.echo("       understudy pairs import NAME FILE   import its training pairs")
+    click.echo("       understudy tune NAME                train its first adapter")
+    click.echo("       understudy adapters promote NAME@1  make the adapter live")
+    click.echo("       understudy up                       run everything")

@@ -1,4 +1,4 @@
-"""`understudy keys`: who may ask over HTTP."""
+"""`understudy keys`: API keys."""
 
 import click
 
@@ -10,7 +10,7 @@ from data.store.clock import iso
 
 @click.group(cls=Group)
 def keys() -> None:
-    """API keys: create, list, revoke."""
+    """Create, list and revoke API keys."""
 
 
 @keys.command()
@@ -20,17 +20,17 @@ def keys() -> None:
     type=click.Choice(ROLES),
     default="member",
     show_default=True,
-    help="member asks and judges, reviewer approves pairs, admin does everything.",
+    help="A member asks and rates, a reviewer also reviews pairs, an admin may do everything.",
 )
 @json_option
 @pass_app
 def create(app: App, name: str, role: Role, as_json: bool) -> None:
-    """Make a key for NAME. It is shown once; the store keeps only its digest."""
+    """Create a key for NAME. It is shown only once; the store keeps only its digest."""
     with app.store.write() as db:
         key, secret = store.create(db, name, role, app.actor)
     if as_json:
         return print_json({"id": key.id, "name": key.name, "role": key.role, "key": secret})
-    click.echo(f"Key {key.id} for {key.name} ({key.role}), shown only this once:", err=True)
+    click.echo(f"Key {key.id} for {key.name} ({key.role}), shown only once:", err=True)
     return click.echo(secret)
 
 
@@ -38,7 +38,7 @@ def create(app: App, name: str, role: Role, as_json: bool) -> None:
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """All keys, by their first characters."""
+    """List all keys by their first characters."""
     found = store.list_keys(app.store.db)
     if as_json:
         return print_json(found)
@@ -53,15 +53,16 @@ def list_(app: App, as_json: bool) -> None:
         )
         for k in found
     ]
-    headers = ("id", "name", "role", "begins", "created", "")
-    return print_table(headers, lines, "No keys yet: `understudy keys create NAME`.")
+    headers = ("id", "name", "role", "prefix", "created", "")
+    empty = "There are no keys yet. Create one with `understudy keys create NAME`."
+    return print_table(headers, lines, empty)
 
 
 @keys.command()
 @click.argument("key_id", type=int, metavar="ID")
 @pass_app
 def revoke(app: App, key_id: int) -> None:
-    """Make a key useless, from the next request on."""
+    """Revoke a key, starting with the next request."""
     with app.store.write() as db:
         key = store.revoke(db, key_id, app.actor)
     click.echo(f"Key {key.id} of {key.name} is revoked.")

@@ -1,4 +1,4 @@
-"""`understudy pairs`: what is learned from, in and out, and its review."""
+"""`understudy pairs`: import, export and review training pairs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ from data.store.errors import Invalid, UnderstudyError
 if TYPE_CHECKING:
     from data.pairs.files import Format, ImportReport
 
-SHOWN_BAD_ROWS = 10
+MAX_BAD_ROWS = 10  # printed after an import
 
 
 @click.group(cls=Group)
 def pairs() -> None:
-    """Import, export and review what is learned from."""
+    """Import, export and review training pairs."""
 
 
 @pairs.command("import")
@@ -34,8 +34,9 @@ def pairs() -> None:
     type=click.Choice(("auto", "jsonl", "chat", "csv")),
     default="auto",
     show_default=True,
+    help="The format of FILE; auto detects it.",
 )
-@click.option("--pending", is_flag=True, help="Let a reviewer approve them first.")
+@click.option("--pending", is_flag=True, help="Leave the pairs for a reviewer to approve.")
 @json_option
 @pass_app
 def import_(
@@ -43,8 +44,8 @@ def import_(
 ) -> None:
     """Import pairs from FILE: JSONL prompt/response, OpenAI chat messages, or CSV.
 
-    Good rows are kept, bad ones are reported with their line; importing a file again adds
-    nothing.
+    Valid rows are imported; the others are reported with their line numbers. Importing a file
+    again adds nothing.
     """
     from rich.progress import Progress
 
@@ -69,18 +70,31 @@ def import_(
     if report.added:
         with app.store.write() as db:
             audit.record(db, app.actor, "pairs import", subject.name, added=report.added)
-    hint = f"Learn them: `understudy tune {subject.name}`." if not pending else ""
-    _tell_import(subject, file, report, as_json, hint)
+    hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
+    _print_import(subject, file, report, as_json, hint)
 
 
 @pairs.command()
 @click.argument("domain")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--format", "format_", type=click.Choice(("jsonl", "chat", "csv")), default="jsonl")
-@click.option("--status", type=click.Choice((*store.STATUSES, "all")), default="approved")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("jsonl", "chat", "csv")),
+    default="jsonl",
+    show_default=True,
+    help="The format of FILE.",
+)
+@click.option(
+    "--status",
+    type=click.Choice((*store.STATUSES, "all")),
+    default="approved",
+    show_default=True,
+    help="Export only pairs with this status.",
+)
 @pass_app
 def export(app: App, domain: str, file: Path, format_: "Format", status: store.Status) -> None:
-    """Write the pairs of DOMAIN to FILE."""
+    """Export the pairs of DOMAIN to FILE."""
     from data.pairs import files as pairs_files
 
     db = app.store.db
@@ -91,19 +105,27 @@ def export(app: App, domain: str, file: Path, format_: "Format", status: store.S
 
 @pairs.command("list")
 @click.argument("domain")
-@click.option("--status", type=click.Choice(store.STATUSES))
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--status", type=click.Choice(store.STATUSES), help="List only pairs with this status."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="List at most this many pairs.",
+)
 @json_option
 @pass_app
 def list_(app: App, domain: str, status: store.Status | None, limit: int, as_json: bool) -> None:
-    """Pairs of DOMAIN, oldest first."""
+    """List the pairs of DOMAIN, oldest first."""
     db = app.store.db
     found = store.list_pairs(db, domains.get(db, domain), status, limit)
     if as_json:
         return print_json(found)
     lines = [(p.id, p.status, p.split, p.source, p.prompt, p.response) for p in found]
     headers = ("id", "status", "split", "source", "prompt", "response")
-    return print_table(headers, lines, "No such pairs.")
+    return print_table(headers, lines, "There are no such pairs.")
 
 
 @pairs.command()
@@ -111,7 +133,7 @@ def list_(app: App, domain: str, status: store.Status | None, limit: int, as_jso
 @json_option
 @pass_app
 def counts(app: App, domain: str, as_json: bool) -> None:
-    """How many pairs of DOMAIN have which status."""
+    """Count the pairs of DOMAIN by status."""
     db = app.store.db
     found = store.counts(db, domains.get(db, domain))
     if as_json:
@@ -123,14 +145,16 @@ def counts(app: App, domain: str, as_json: bool) -> None:
 @click.argument("domain")
 @pass_app
 def review(app: App, domain: str) -> None:
-    """Go through the pending pairs of DOMAIN one by one."""
+    """Review the pending pairs of DOMAIN one by one."""
     subject = domains.get(app.store.db, domain)
     waiting = store.list_pairs(app.store.db, subject, "pending")
     if not waiting:
-        click.echo("Nothing is pending.")
+        click.echo("There are no pending pairs.")
     for number, pair in enumerate(waiting, 1):
         click.echo(f"\n[{number}/{len(waiting)}] pair {pair.id}, {pair.source} by {pair.author}")
-        click.echo(f"  asked:  {pair.prompt}\n  answer: {pair.response}  ({iso(pair.created_at)})")
+        click.echo(
+            f"  question: {pair.prompt}\n  answer:   {pair.response}  ({iso(pair.created_at)})"
+        )
         keys = click.Choice(("a", "r", "s", "q"))
         choice = click.prompt(
             "  [a]pprove, [r]eject, [s]kip, [q]uit", type=keys, show_choices=False
@@ -140,7 +164,7 @@ def review(app: App, domain: str) -> None:
         if choice in "ar":
             try:
                 _decide(app, (pair.id,), "approved" if choice == "a" else "rejected")
-            except Leak as leak:  # it stays pending; the others go on
+            except Leak as leak:  # the pair stays pending; the review continues
                 click.echo(f"  {leak}", err=True)
 
 
@@ -148,7 +172,7 @@ def review(app: App, domain: str) -> None:
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
 @pass_app
 def approve(app: App, ids: tuple[int, ...]) -> None:
-    """Approve pairs: the next retrain learns them."""
+    """Approve pairs, so that the next retrain learns them."""
     _decide(app, ids, "approved")
 
 
@@ -156,7 +180,7 @@ def approve(app: App, ids: tuple[int, ...]) -> None:
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
 @pass_app
 def reject(app: App, ids: tuple[int, ...]) -> None:
-    """Reject pairs: they are kept, but never learned."""
+    """Reject pairs, which stay stored but are never learned."""
     _decide(app, ids, "rejected")
 
 
@@ -164,9 +188,9 @@ def reject(app: App, ids: tuple[int, ...]) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @pass_app
 def python_docs(app: App, file: Path) -> None:
-    """Write pairs about the running Python, from its own documentation, to FILE (JSONL).
+    """Write pairs about the installed Python, from its documentation, to FILE (JSONL).
 
-    Thousands of real pairs, to try things at size.
+    Use these thousands of real pairs for tests with a large domain.
     """
     from data.pairs import files as formats
     from tools import python_docs as source
@@ -176,26 +200,26 @@ def python_docs(app: App, file: Path) -> None:
 
 @pairs.group()
 def golden() -> None:
-    """Questions that every adapter is measured on and none is trained on: add, list, import."""
+    """Manage golden questions, which evaluate every adapter and train none."""
 
 
 @golden.command("add")
 @click.argument("domain")
 @click.argument("question")
 @click.argument("answer")
-@click.option("--fact", default="", help="What it is about, as in the pairs that are trained.")
+@click.option("--fact", default="", help="The fact it asks about, as named in training pairs.")
 @pass_app
 def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> None:
-    """Add QUESTION and the ANSWER that it should get to the golden set of DOMAIN.
+    """Add QUESTION and its expected ANSWER to the golden set of DOMAIN.
 
-    Refused when a pair that is trained on asks the same, in nearly the same words.
+    The question is refused if a training pair asks nearly the same.
     """
     from data.pairs import golden as golden_set
 
     with app.store.write() as db:
         subject = domains.get(db, domain)
         added = golden_set.add(db, subject, question, answer, app.actor, fact)
-    click.echo(f"Golden question {added.pair.id} is added to {subject.name}.")
+    click.echo(f"Added golden question {added.pair.id} to {subject.name}.")
     if added.seen_by:
         click.echo(_seen(added.seen_by))
 
@@ -205,7 +229,7 @@ def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> 
 @json_option
 @pass_app
 def golden_list(app: App, domain: str, as_json: bool) -> None:
-    """The golden set of DOMAIN, oldest first."""
+    """List the golden questions of DOMAIN, oldest first."""
     from data.pairs import golden as golden_set
 
     db = app.store.db
@@ -215,8 +239,11 @@ def golden_list(app: App, domain: str, as_json: bool) -> None:
     if as_json:
         return print_json([{"pair": p, "seen_by": seen[p.id]} for p in found])
     lines = [(p.id, p.prompt, p.response, ", ".join(seen[p.id])) for p in found]
-    empty = f"None yet: `understudy pairs golden add {subject.name} QUESTION ANSWER`."
-    return print_table(("id", "asked", "expected", "was trained by"), lines, empty)
+    empty = (
+        "There are no golden questions yet. Add one with "
+        f"`understudy pairs golden add {subject.name} QUESTION ANSWER`."
+    )
+    return print_table(("id", "question", "expected", "adapters trained on it"), lines, empty)
 
 
 @golden.command("import")
@@ -225,9 +252,9 @@ def golden_list(app: App, domain: str, as_json: bool) -> None:
 @json_option
 @pass_app
 def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
-    """Import golden questions from FILE: the formats of `pairs import`, all rows golden.
+    """Import golden questions from FILE, in a format of `pairs import`.
 
-    A row that asks what is trained on is left out and reported with its line.
+    A row that asks nearly the same as a training pair is skipped and reported with its line number.
     """
     from data.pairs import files as formats
     from data.pairs import golden as golden_set
@@ -240,7 +267,7 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
     seen = golden_set.seen_by(app.store.db, subject, golden_set.list_golden(app.store.db, subject))
     names = tuple(dict.fromkeys(name for some in seen.values() for name in some))
     hint = _seen(names, sum(bool(some) for some in seen.values())) if names else ""
-    _tell_import(subject, file, report, as_json, hint)
+    _print_import(subject, file, report, as_json, hint)
 
 
 @golden.command("release")
@@ -248,40 +275,40 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
 @click.argument("number", type=int)
 @pass_app
 def golden_release(app: App, domain: str, number: int) -> None:
-    """Make golden question NUMBER of DOMAIN an ordinary pair, which may be trained on."""
+    """Turn golden question NUMBER of DOMAIN into a training pair."""
     from data.pairs import golden as golden_set
 
     with app.store.write() as db:
         subject = domains.get(db, domain)
         golden_set.release(db, subject, number, app.actor)
-    click.echo(f"Pair {number} is golden no more: the next retrain may learn it.")
+    click.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
 
 
 def _seen(names: tuple[str, ...], questions: int = 1) -> str:
     what = "it" if questions == 1 else f"{questions} of the golden questions"
     return (
-        f"Before, {', '.join(names)} had been trained on {what}: figures of these adapters on the "
-        "golden set are too good."
+        f"Adapters already trained on {what}: {', '.join(names)}. Their scores on the golden set "
+        "are too high."
     )
 
 
-def _tell_import(
+def _print_import(
     subject: domains.Domain, file: Path, report: "ImportReport", as_json: bool, hint: str
 ) -> None:
-    """What became of a file's rows; ends with code 1 when some were left out."""
+    """Print the result of an import; exits with code 1 if rows were skipped."""
     if as_json:
         print_json(report)
     else:
         if not (report.added or report.duplicates or report.bad_total):
             raise Invalid(f"{file} has no rows.")
         click.echo(
-            f"Added to {subject.name}: {report.added}. There already: {report.duplicates}. "
-            f"Rows that could not be used: {report.bad_total}."
+            f"Added to {subject.name}: {report.added}. Already present: {report.duplicates}. "
+            f"Invalid rows: {report.bad_total}."
         )
-        for bad in report.bad[:SHOWN_BAD_ROWS]:
+        for bad in report.bad[:MAX_BAD_ROWS]:
             click.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
-        if report.bad_total > SHOWN_BAD_ROWS:
-            click.echo(f"  … and {report.bad_total - SHOWN_BAD_ROWS} more", err=True)
+        if report.bad_total > MAX_BAD_ROWS:
+            click.echo(f"  … and {report.bad_total - MAX_BAD_ROWS} more", err=True)
         if report.added and hint:
             click.echo(hint)
     if report.bad_total:

@@ -1,4 +1,4 @@
-"""`understudy people` and `understudy forget`: what the store keeps of somebody."""
+"""`understudy people` and `understudy forget`: a person's data, consent and erasure."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def people() -> None:
-    """People: show, export, opt out of learning, opt in.
+    """Show and export a person's data, and manage their consent to learning.
 
-    People are named by where they ask from: slack:TEAM/USER, http:KEY/USER (KEY is the number
-    in `understudy keys list`) or web:SESSION.
+    A person's name depends on where they ask: slack:TEAM/USER, http:KEY/USER (KEY is the id in
+    `understudy keys list`) or web:SESSION.
     """
 
 
@@ -25,28 +25,28 @@ def people() -> None:
 @json_option
 @pass_app
 def show(app: App, person: str, as_json: bool) -> None:
-    """What is kept of PERSON, in figures, and what became of what they taught."""
+    """Show how much is stored about PERSON, and what happened to their corrections."""
     from data.people import consent
     from data.privacy import contributions, personal_data
     from data.store.clock import iso
 
     seen = personal_data.see(app.store.db, consent.check(person))
-    became = contributions.contributions_of(app.store.db, person, -1)
+    contributed = contributions.contributions_of(app.store.db, person, -1)
     if as_json:
-        return print_json({"person": seen, "taught": became})
+        return print_json({"person": seen, "taught": contributed})
     lines = [
         ("first seen", iso(seen.since) if seen.since else "never"),
         ("questions", seen.questions),
         ("thumbs", seen.thumbs),
         ("reasons", seen.reasons),
-        ("better answers", seen.corrections),
+        ("corrections", seen.corrections),
         *((f"pairs, {status}", count) for status, count in seen.pairs.items()),
-        ("learning", "yes" if seen.learning else "opted out"),
-        ("domain", seen.domain or "the default"),
+        ("learning", "allowed" if seen.learning else "opted out"),
+        ("domain", seen.domain or "the default domain"),
     ]
-    print_table(("what", ""), lines, "")
-    told = [(iso(f.at), f.question[:60], f.sentence) for f in became]
-    return print_table(("when", "question", "their answer"), told, "They have taught nothing.")
+    print_table(("data", ""), lines, "")
+    rows = [(iso(c.at), c.question[:60], c.sentence) for c in contributed]
+    return print_table(("time", "question", "correction"), rows, "There are no corrections.")
 
 
 @people.command()
@@ -54,7 +54,10 @@ def show(app: App, person: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @pass_app
 def export(app: App, person: str, file: Path | None) -> None:
-    """Everything that PERSON wrote and what was made of it, as JSON, to FILE or here."""
+    """Export everything that PERSON wrote, and what happened to it, as JSON.
+
+    Without FILE, the JSON is printed.
+    """
     import orjson
 
     from data.people import consent as people_consent
@@ -70,7 +73,7 @@ def export(app: App, person: str, file: Path | None) -> None:
         with file.open("xb") as opened:
             opened.write(text)
     except FileExistsError as error:
-        raise Conflict(f"{file} is there already; nothing was changed.") from error
+        raise Conflict(f"{file} already exists; nothing was changed.") from error
     except OSError as error:
         raise Unavailable(f"{file} could not be written: {error.strerror}") from error
     click.echo(f"Saved {file}.", err=True)
@@ -80,70 +83,72 @@ def export(app: App, person: str, file: Path | None) -> None:
 @click.argument("person")
 @pass_app
 def opt_out(app: App, person: str) -> None:
-    """Learn nothing from PERSON any more; what waits for review is withdrawn."""
+    """Stop learning from PERSON, and withdraw their pairs that wait for review."""
     from data.people import consent as privacy
 
     with app.store.write() as db:
         withdrawn = privacy.opt_out(db, privacy.check(person))
-    click.echo(f"Nothing is learned from {person} any more; {withdrawn} pairs were withdrawn.")
+    click.echo(f"{person} has opted out of learning; withdrawn pairs: {withdrawn}.")
 
 
 @people.command("opt-in")
 @click.argument("person")
 @pass_app
 def opt_in(app: App, person: str) -> None:
-    """Let what PERSON writes be learned again."""
+    """Allow learning from PERSON again."""
     from data.people import consent as privacy
 
     with app.store.write() as db:
         privacy.opt_in(db, privacy.check(person))
-    click.echo(f"What {person} writes may be learned again.")
+    click.echo(f"{person} has opted in to learning again.")
 
 
 @click.command()
 @click.argument("person")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Print what would be erased, and change nothing.")
 @json_option
 @pass_app
 def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove every word of PERSON from the store, for good.
+    """Permanently erase everything that PERSON wrote from the store.
 
-    Questions, answers, feedback and pairs with their words go; figures stay under a random name.
-    The adapters that learned from such pairs are listed: tune anew to be rid of them.
+    Their questions, the answers, their feedback and their pairs are deleted; counts stay under a
+    random name. Adapters that were trained on these pairs are listed; retrain to replace them.
     """
     import asyncio
 
     from data.people import consent as privacy
     from data.privacy import erasure
 
-    would = erasure.preview(app.store.db, privacy.check(person))
+    preview = erasure.preview(app.store.db, privacy.check(person))
     if dry_run:
-        return print_json(would) if as_json else _tell(would, "would be removed")
+        return print_json(preview) if as_json else _print_receipt(preview, "would be erased")
     if not yes:
-        _tell(would, "will be removed")
-        click.confirm(f"Forget {person}? This cannot be undone", abort=True, err=True)
+        _print_receipt(preview, "will be erased")
+        click.confirm(f"Erase the data of {person}? This cannot be undone", abort=True, err=True)
     home = app.settings.home
     done = asyncio.run(erasure.erase_person(app.store, home, person, app.actor))
     if as_json:
         return print_json(done)
-    _tell(done, "are removed")
+    _print_receipt(done, "were erased")
     return click.echo(
-        f"Receipt {done.receipt}, as in `understudy audit`. Backups made before today, exported "
-        "files and what stands in Slack cannot be reached from here."
+        f"The receipt is {done.receipt}, as in `understudy audit`. Earlier backups, exported files "
+        "and messages in Slack are not changed."
     )
 
 
-def _tell(done: "ErasureReceipt", verb: str) -> None:
-    click.echo(f"{done.figures} {verb}.")
-    if done.holes:
-        click.echo(f"In frozen datasets, which keep a hole for each: {done.holes}.")
-    if done.adapters:
-        names = ", ".join(done.adapters)
-        first = done.adapters[0].partition("@")[0]
+def _print_receipt(receipt: "ErasureReceipt", verb: str) -> None:
+    click.echo(f"{receipt.figures} {verb}.")
+    if receipt.holes:
         click.echo(
-            f"Adapters that learned from them: {names}. `understudy tune {first} --full` makes one "
-            "that did not; `understudy adapters remove` deletes the old ones."
+            f"Pairs in frozen datasets, which keep an empty entry for each: {receipt.holes}."
         )
-    if done.runs:
-        click.echo(f"Runs that were learning from them: {', '.join(map(str, done.runs))}.")
+    if receipt.adapters:
+        names = ", ".join(receipt.adapters)
+        domain = receipt.adapters[0].partition("@")[0]
+        click.echo(
+            f"Adapters trained on these pairs: {names}. `understudy tune {domain} --full` trains "
+            "one without them; `understudy adapters remove` deletes the old ones."
+        )
+    if receipt.runs:
+        click.echo(f"Runs training on these pairs: {', '.join(map(str, receipt.runs))}.")

@@ -1,4 +1,4 @@
-"""`understudy up`, and its three parts one by one: `serve`, `worker`, `bot`."""
+"""`understudy up`, and its parts `serve`, `worker` and `bot`."""
 
 import click
 
@@ -8,19 +8,22 @@ from bot.cli.context import App, pass_app
 @click.command()
 @pass_app
 def up(app: App) -> None:
-    """Run the engine, the tuning worker and the bot; restart what crashes; Ctrl-C stops all."""
+    """Run the engine, the tuning worker and the bot, and restart any that crashes.
+
+    Ctrl-C stops all of them.
+    """
     from bot.runtime.supervisor import Supervisor
 
-    _ = app.store  # made by init; says so when it is missing
+    _ = app.store  # raises an error that names `understudy init` when there is none
     raise SystemExit(Supervisor(app.settings).run())
 
 
 @click.command()
 @pass_app
 def serve(app: App) -> None:
-    """Run vLLM on loopback, or several, and make each hold the adapters that the store says.
+    """Run the vLLM engines on loopback, and load the adapters that the store lists.
 
-    Ends when it is told to, once the answers that are being written have ended.
+    When it is stopped, the engines finish the answers that they are writing.
     """
     _ = app.store
     from serving import serve as serving
@@ -29,10 +32,10 @@ def serve(app: App) -> None:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Do what is queued, then end.")
+@click.option("--once", is_flag=True, help="Exit when the queue is empty.")
 @pass_app
 def worker(app: App, once: bool) -> None:
-    """Take queued tuning runs and do each in a process of its own."""
+    """Run the tuning worker, which executes each queued run in a separate process."""
     _ = app.store
     from tuning.worker import worker as tuning
 
@@ -42,7 +45,7 @@ def worker(app: App, once: bool) -> None:
 @click.command()
 @pass_app
 def bot(app: App) -> None:
-    """Answer over HTTP and, when it is set up, in Slack."""
+    """Run the bot: the HTTP API, the web chat and, if configured, Slack."""
     _ = app.store
     from bot import app as http
 

@@ -1,4 +1,4 @@
-"""`understudy replicas`: the engines that answer, and restarting them without a gap."""
+"""`understudy replicas`: list engine replicas, and restart them without downtime."""
 
 import time
 from typing import Any
@@ -15,21 +15,21 @@ from data.store.db import Store
 from data.store.errors import Conflict, NotFound, Unavailable
 
 POLL_S = 0.3
-LONGEST_S = 1800.0  # that `--wait` waits for each
+MAX_WAIT_S = 1800.0  # of `--wait`, for each replica
 
 
 @click.group(cls=Group)
 def replicas() -> None:
-    """Engine replicas: list, restart."""
+    """List and restart engine replicas."""
 
 
 @replicas.command("list")
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """Every replica: its state, its sizes, what it holds and how much it writes just now.
+    """List all replicas: state, capacity, adapters, and answers being written.
 
-    Addresses and the base's precision are in `understudy status`, and here with --json.
+    `understudy status`, and --json here, also show addresses and the precision of the base model.
     """
     db = app.store.db
     since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
@@ -40,60 +40,68 @@ def list_(app: App, as_json: bool) -> None:
         (
             r["name"],
             r["state"],
-            _sizes(r),
-            "\n".join(_held(h) for h in r["adapters"]),
+            _capacity(r),
+            "\n".join(_placement(p) for p in r["adapters"]),
             r["streams"],
             r["detail"],
         )
         for r in found
     ]
-    headers = ("replica", "state", "room for", "adapters", "writing", "")
-    return print_table(headers, lines, "No replicas yet: `understudy serve` makes some.")
+    headers = ("replica", "state", "capacity", "adapters", "writing", "")
+    empty = "There are no replicas yet. Start some with `understudy serve`."
+    return print_table(headers, lines, empty)
 
 
 @replicas.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--wait", is_flag=True, help="Follow until all are done.")
+@click.option("--wait", is_flag=True, help="Wait until all have restarted, and show the progress.")
 @pass_app
 def restart(app: App, names: tuple[str, ...], wait: bool) -> None:
-    """Restart replicas (all of our own when none is named), one at a time.
+    """Restart replicas one at a time; without NAME, all that `understudy serve` runs.
 
-    Nobody new is sent to one that is to restart, and the answers that it is writing end first.
+    A replica that restarts gets no new questions and first finishes the answers it is writing.
     """
     with app.store.write() as db:
         chosen = [placements.replica(db, name) for name in dict.fromkeys(names)]
         if not names:
             chosen = [r for r in placements.replicas(db) if r.ours]
         if not chosen:
-            raise NotFound("There is no replica to restart: `understudy serve` makes some.")
+            raise NotFound("There is no replica to restart. Start some with `understudy serve`.")
         silent = next((r.name for r in chosen if r.stale), None)
         if silent is not None:
             raise Conflict(
-                f"{silent} has not been heard of for a while, so nobody can restart it. Is "
+                f"{silent} has sent no heartbeat for a while, so it cannot be restarted. Is "
                 "`understudy serve` running?"
             )
         for replica in chosen:
             placements.ask_restart(db, replica.name, app.actor)
-    asked = ", ".join(r.name for r in chosen)
     if not wait:
-        click.echo(f"Asked for: {asked}. See `understudy replicas list`.")
+        names_chosen = ", ".join(r.name for r in chosen)
+        click.echo(
+            f"Restart requested: {names_chosen}. To see the progress: `understudy replicas list`."
+        )
         return
     try:
         for replica in chosen:
             _follow(app.store, replica.name)
     except KeyboardInterrupt:
-        click.echo("\nThe restart goes on. See `understudy replicas list`.", err=True)
+        click.echo(
+            "\nThe restart continues. To see the progress: `understudy replicas list`.", err=True
+        )
         raise
 
 
 def _follow(store: Store, name: str) -> None:
-    """Tell of each state until it is done. One that was alone is gone then: another took its
-    place."""
-    told, deadline = "", time.monotonic() + LONGEST_S
+    """Print each new state until the restart is done. A replica that was the only one no longer
+    exists then, because another has replaced it."""
+    printed, deadline = "", time.monotonic() + MAX_WAIT_S
     while time.monotonic() < deadline:
         known = {r.name: r for r in placements.replicas(store.db)}
         if name not in known:
-            click.echo(f"{name}: done; {', '.join(known) or 'nobody'} answers.")
+            if known:
+                click.echo(f"{name}: done, replaced by {', '.join(known)}")
+            else:
+                click.echo(f"{name}: removed, and no replica is left")
             return
         replica = known[name]
         now = replica.state if not replica.detail else f"{replica.state}, {replica.detail}"
@@ -101,12 +109,12 @@ def _follow(store: Store, name: str) -> None:
             click.echo(f"{name}: done, {now}")
             return
         if replica.stale:
-            raise Unavailable(f"{name} is not heard of any more. Is `understudy serve` running?")
-        if now != told:
+            raise Unavailable(f"{name} sends no heartbeat. Is `understudy serve` running?")
+        if now != printed:
             click.echo(f"{name}: {now}")
-            told = now
+            printed = now
         time.sleep(POLL_S)
-    raise Unavailable(f"{name} has not been restarted within {LONGEST_S / 60:.0f} minutes.")
+    raise Unavailable(f"{name} did not restart within {MAX_WAIT_S / 60:.0f} minutes.")
 
 
 def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
@@ -138,15 +146,15 @@ def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
     }
 
 
-def _held(row: dict[str, Any]) -> str:
+def _placement(row: dict[str, Any]) -> str:
     return row["adapter"] if row["state"] == "loaded" else f"{row['adapter']} ({row['state']})"
 
 
-def _sizes(replica: dict[str, Any]) -> str:
-    """`5 at once, 32 kept, rank 32`; nothing for an engine that does not tell."""
+def _capacity(replica: dict[str, Any]) -> str:
+    """`5 at once, 32 in memory, rank 32`; '' for an engine that does not report its capacity."""
     if not replica["max_loras"]:
         return ""
     return (
-        f"{replica['max_loras']} at once, {replica['max_cpu_loras']} kept, "
+        f"{replica['max_loras']} at once, {replica['max_cpu_loras']} in memory, "
         f"rank {replica['max_rank']}"
     )

@@ -1,4 +1,4 @@
-"""`understudy runs`: what is being tuned, what was, and why something failed."""
+"""`understudy runs`: list, show and cancel tuning runs."""
 
 import click
 
@@ -16,16 +16,22 @@ from data.store.errors import NotFound
 
 @click.group(cls=Group)
 def runs() -> None:
-    """Tuning runs: list, show, cancel."""
+    """List, show and cancel tuning runs."""
 
 
 @runs.command("list")
-@click.option("--domain")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--domain", help="List only the runs of this domain.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="List at most this many runs.",
+)
 @json_option
 @pass_app
 def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
-    """The newest runs."""
+    """List the newest runs."""
     db = app.store.db
     found = store.recent(db, domains.get(db, domain) if domain else None, limit)
     if as_json:
@@ -43,8 +49,9 @@ def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
         )
         for r in found
     ]
-    headers = ("run", "domain", "kind", "state", "", "asked by", "when")
-    return print_table(headers, lines, "No runs yet: `understudy tune DOMAIN`.")
+    headers = ("run", "domain", "kind", "state", "", "requested by", "queued")
+    empty = "There are no runs yet. Start one with `understudy tune DOMAIN`."
+    return print_table(headers, lines, empty)
 
 
 @runs.command()
@@ -52,27 +59,27 @@ def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
 @json_option
 @pass_app
 def show(app: App, number: int, as_json: bool) -> None:
-    """One run: its loss curve, what was measured, and what the gate said."""
+    """Show one run: its loss curve, its metrics and the verdict of the gate."""
     report = runs_report.gather(app.store.db, number)
     run, points, evaluation = report.run, report.points, report.evaluation
     if as_json:
         measured = {"evaluation": evaluation or None, "gate": report.rules}
         tried = trials.list_trials(app.store.db, number)
         return print_json({"run": run, "curve": points, "trials": tried, **measured})
-    lasted = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
+    duration = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
     made = f"{report.adapter.name}, {runs_report.verdict(report)}" if report.adapter else None
     facts = {
         "domain": run.domain,
         "kind": run.kind,
         "state": run.state,
         "phase": run.phase,
-        "made": made,
+        "adapter": made,
         "error": run.error or None,
         "recipe": report.adapter.recipe.get("why") if report.adapter else None,
         "progress": figures(run) or None,
-        "asked by": run.requested_by,
+        "requested by": run.requested_by,
         "queued": iso(run.queued_at),
-        "lasted": f"{lasted / 1e6:.0f} s",
+        "duration": f"{duration / 1e6:.0f} s",
         "dataset": run.dataset_id,
         "attempts": run.attempts,
         "left out": _superseded(report.adapter),
@@ -89,12 +96,12 @@ def show(app: App, number: int, as_json: bool) -> None:
     if note := runs_report.overfitting(points):
         click.echo(note)
     if evaluation:
-        _tell_evaluation(app, report)
+        _print_evaluation(app, report)
     return None
 
 
-def _tell_evaluation(app: App, report: runs_report.Report) -> None:
-    """The report's figures, as tables."""
+def _print_evaluation(app: App, report: runs_report.Report) -> None:
+    """Print the report's metrics as tables."""
     click.echo(f"Answered by {runs_report.answered(report)}.")
     names = [name for _, name in runs_report.models(report)]
     for name in report.sets:
@@ -104,14 +111,14 @@ def _tell_evaluation(app: App, report: runs_report.Report) -> None:
     print_table(("", "gate", ""), runs_report.gate_lines(report), "")
     page = app.settings.runs_path / str(report.run.id) / runs_report.FILE
     if page.is_file():
-        click.echo(f"With the worst answers: {page}")
+        click.echo(f"The full report, with the worst answers: {page}")
 
 
 @runs.command()
 @click.argument("number", type=int)
 @pass_app
 def cancel(app: App, number: int) -> None:
-    """Stop a run: at once when it is queued, within seconds when it is running."""
+    """Cancel a run: immediately if it is queued, within seconds if it is running."""
     with app.store.write() as db:
         run = store.cancel(db, number, app.actor)
     click.echo(f"Run {number} is {'cancelled' if not run.open else 'being stopped'}.")
@@ -121,25 +128,25 @@ def cancel(app: App, number: int) -> None:
 @click.argument("number", type=int)
 @pass_app
 def log(app: App, number: int) -> None:
-    """Print what a run wrote while it worked."""
+    """Print the log of a run."""
     store.get(app.store.db, number)
     file = app.settings.runs_path / str(number) / "run.log"
     if not file.is_file():
-        raise NotFound(f"Run {number} has written no log on this machine.")
+        raise NotFound(f"There is no log of run {number} on this machine.")
     click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
 
 
 def _superseded(adapter: Adapter | None) -> str | None:
-    """Pairs that were not trained on, None when all were."""
+    """A note about pairs that were left out of training; None if there are none."""
     count = adapter.scores.get("pairs_superseded", 0) if adapter else 0
     if not count:
         return None
     pairs = "1 pair" if count == 1 else f"{count} pairs"
-    return f"{pairs}: what is asked has a newer answer"
+    return f"{pairs} with a newer answer to the same question"
 
 
 def _unmeasured(run: store.Run) -> str:
-    return "No measurements yet." if run.open else "Nothing was measured on the way."
+    return "No measurements yet." if run.open else "Nothing was measured during training."
 
 
 def _loss(value: float | None) -> str:

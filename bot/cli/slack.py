@@ -1,4 +1,4 @@
-"""`understudy slack`: the app manifest to paste into Slack, and who has installed the app."""
+"""`understudy slack`: the Slack app manifest, and the workspaces that installed the app."""
 
 import click
 
@@ -9,14 +9,19 @@ from data.store.clock import iso
 
 @click.group(cls=Group)
 def slack() -> None:
-    """Set Slack up."""
+    """Set up the Slack app."""
 
 
 @slack.command()
-@click.option("--url", help="Where Slack reaches this bot (https://…); without it, Socket Mode.")
-@click.option("--oauth", is_flag=True, help="For an app that several workspaces install.")
+@click.option(
+    "--url", help="Public address of this bot (https://…). Without it, the app uses Socket Mode."
+)
+@click.option("--oauth", is_flag=True, help="Allow several workspaces to install the app.")
 def manifest(url: str | None, oauth: bool) -> None:
-    """Print the manifest of the Slack app, to paste at api.slack.com/apps, "From a manifest"."""
+    """Print the manifest of the Slack app.
+
+    Paste it at api.slack.com/apps under "From a manifest".
+    """
     from bot.slack.workspace.manifest import manifest as build
 
     print_json(build(url, oauth))
@@ -24,7 +29,7 @@ def manifest(url: str | None, oauth: bool) -> None:
 
 @slack.command()
 def key() -> None:
-    """Print a new key for [slack] token_key, which encrypts the tokens of workspaces."""
+    """Print a new key for [slack] token_key, which encrypts the workspaces' tokens."""
     from bot.slack.client.token_encryption import new_key
 
     click.echo(new_key())
@@ -34,11 +39,12 @@ def key() -> None:
 @json_option
 @pass_app
 def workspaces(app: App, as_json: bool) -> None:
-    """The workspaces that have installed the bot through Slack's OAuth page."""
+    """List the workspaces that installed the app through Slack's OAuth page."""
     found = installations.list_installations(app.store.db)
     if as_json:
-        kept = ("team", "name", "installed_by", "installed_at")
-        return print_json([{name: getattr(i, name) for name in kept} for i in found])
+        fields = ("team", "name", "installed_by", "installed_at")
+        return print_json([{name: getattr(i, name) for name in fields} for i in found])
     lines = [(i.team, i.name, i.installed_by, iso(i.installed_at)) for i in found]
-    headers = ("team", "workspace", "installed by", "at")
-    return print_table(headers, lines, "None: they install it at /slack/install of your address.")
+    headers = ("team", "workspace", "installed by", "time")
+    empty = "None yet. Workspaces install the app at /slack/install under your address."
+    return print_table(headers, lines, empty)

@@ -1,4 +1,4 @@
-"""`understudy status`: how everything is now, on one screen."""
+"""`understudy status`: the state of the service on one screen."""
 
 import click
 
@@ -13,9 +13,9 @@ from data.adapters.placements import Replica
 @json_option
 @pass_app
 def status(app: App, as_json: bool) -> None:
-    """What answers in each domain, how the engines are, and what somebody should look at.
+    """Show the live adapter of each domain, the engines, and what needs attention.
 
-    Exit code 1 when there is something to look at.
+    The exit code is 1 if something needs attention.
     """
     found = admin.status(app.store.db)
     if as_json:
@@ -24,13 +24,13 @@ def status(app: App, as_json: bool) -> None:
         print_table(
             ("domain", "live", "run", "comparison", "new pairs", "to review"),
             [_domain(d) for d in found.domains],
-            "No domain yet: `understudy domains add NAME`.",
+            "There are no domains yet. Add one with `understudy domains add NAME`.",
         )
         for d in found.domains:
             if d.results is not None:
                 click.echo(f"{d.domain.name}: {d.results.sentence}")
         print_table(
-            ("engine", "state", "base in", "holds", "address"),
+            ("engine", "state", "precision", "adapters", "address"),
             [_replica(app, r) for r in found.replicas],
             "No engine is running.",
         )
@@ -38,24 +38,24 @@ def status(app: App, as_json: bool) -> None:
             click.secho("! ", fg="red", bold=True, nl=False)
             click.echo(alert.text)
         if not found.alerts:
-            click.echo("Nothing needs looking at.")
+            click.echo("Nothing needs attention.")
     if found.alerts:
         raise SystemExit(1)
 
 
 def _domain(d: DomainStatus) -> tuple[object, ...]:
     run = f"{d.run.id}: {d.run.phase if d.run.open else d.run.state}" if d.run else ""
-    sides = " and ".join(v.described for v in d.experiment.variants) if d.experiment else ""
+    variants = " and ".join(v.described for v in d.experiment.variants) if d.experiment else ""
     state = f": {d.results.state}" if d.results else ""
-    live = d.live.name if d.live else "the bare base"
-    return (d.domain.name, live, run, sides + state, d.new_pairs, d.pairs.get("pending", 0))
+    live = d.live.name if d.live else "bare base"
+    return (d.domain.name, live, run, variants + state, d.new_pairs, d.pairs.get("pending", 0))
 
 
 def _replica(app: App, r: Replica) -> tuple[object, ...]:
     db = app.store.db
-    held = [
+    loaded = [
         registry.by_id(db, p.adapter_id).name
         for p in placements.of_replica(db, r.name)
         if p.state == "loaded" and r.condition not in ("down", "silent")
     ]
-    return (r.name, r.condition, r.precision, ", ".join(held), r.url)
+    return (r.name, r.condition, r.precision, ", ".join(loaded), r.url)

@@ -1,4 +1,4 @@
-"""`understudy tune DOMAIN`: queue a run, and follow it; with no worker about, do it here."""
+"""`understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 @click.command()
 @click.argument("domain")
 @click.argument("axes", nargs=-1, metavar="[KEY=VALUE,VALUE]...")
-@click.option("--full", is_flag=True, help="From the bare base, not on from the live adapter.")
+@click.option("--full", is_flag=True, help="Start from the bare base, not from the live adapter.")
 @click.option(
     "--method",
     type=click.Choice(list(METHODS)),
@@ -32,34 +32,36 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
     "--recipe",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Values of the recipe from a TOML file, or from the recipe.json of an adapter.",
+    help="Take recipe values from a TOML file, or from the recipe.json of an adapter.",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a value of the recipe, such as epochs=3 or rank=32. Counts more than the file.",
+    help="Set a recipe value, such as epochs=3 or rank=32. Overrides the file.",
 )
-@click.option("--lr", metavar="RATE", help="The learning rate, or auto: found before training.")
+@click.option(
+    "--lr", metavar="RATE", help="The learning rate, or auto to search for one before training."
+)
 @click.option(
     "--sweep",
     multiple=True,
     metavar="KEY=VALUE,VALUE",
-    help="Try every combination, such as --sweep rate=1e-4,2e-4 rank=8,16, and keep the best.",
+    help="Train every combination, such as --sweep rate=1e-4,2e-4 rank=8,16, and keep the best.",
 )
 @click.option(
     "--folds",
     type=click.IntRange(2, 20),
-    help="Cross-validate: train so many times, each time without one part of the facts.",
+    help="Cross-validate with this many folds: each one trains without one part of the facts.",
 )
 @click.option(
     "--accept-licence",
     metavar="LICENCE",
-    help="Confirm that your use is allowed by this licence of the base model.",
+    help="Confirm that this licence of the base model permits your use.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what the run would do, and do nothing.")
-@click.option("--wait/--no-wait", default=True, help="Stay until the run has ended.")
+@click.option("--dry-run", is_flag=True, help="Describe the run without queuing it.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the run has ended (default).")
 @json_option
 @pass_app
 def tune(
@@ -71,27 +73,27 @@ def tune(
     dry_run: bool,
     wait: bool,
     as_json: bool,
-    **asked: Any,
+    **options: Any,
 ) -> None:
-    """Tune the next adapter of DOMAIN on its approved pairs.
+    """Train the next adapter of DOMAIN on its approved pairs.
 
-    Goes on from the live adapter with what is new. A running worker does it, after what it is at;
-    where none is running, it is done here. What no option says follows from the number of pairs,
-    and is printed with its reason.
+    Training continues from the live adapter with the new pairs. A running worker executes the run
+    after its current one; if no worker is running, this command executes it. Values that no option
+    sets depend on the number of pairs, and are printed with the reason.
     """
-    recipe = with_preferences(_recipe(**asked), preferences)
-    _warn_of_length(app, recipe)
+    recipe = with_preferences(_recipe(**options), preferences)
+    _warn_about_length(app, recipe)
     if dry_run:
         return _plan(app, domain, full, recipe, as_json)
     with app.store.write() as db:
         subject = domains.get(db, domain)
         run = admin.retrain(db, subject, app.actor, full, recipe)
     if not as_json:
-        kind = "from thumbs" if run.learns == "preferences" else run.kind
+        kind = "preference tuning" if run.learns == "preferences" else run.kind
         click.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
         return print_json(run) if as_json else None
-    finished = _see_to_it(app, run.id, quiet=as_json)
+    finished = _wait_for_run(app, run.id, quiet=as_json)
     if as_json:
         print_json(finished)
     else:
@@ -103,39 +105,39 @@ def tune(
     adapter = registry.by_id(app.store.db, finished.adapter_id)
     if not as_json:
         click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
-        click.echo(f"Made {adapter.name}: {scores.sentence(adapter)}")
-        click.echo(f"All figures: `understudy runs show {finished.id}`.")
+        click.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
+        click.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
     if adapter.state == "rejected":
         raise UnderstudyError(
-            f"{adapter.name} was rejected: {adapter.state_reason} To use it all the same: "
+            f"{adapter.name} was rejected: {adapter.state_reason} To use it anyway: "
             f"`understudy adapters accept {adapter.name} --reason TEXT`."
         )
     if not as_json:
-        click.echo(f"Let it answer: `understudy adapters promote {adapter.name}`.")
+        click.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
     return None
 
 
-def _warn_of_length(app: App, asked: dict[str, Any]) -> None:
-    """Say beforehand when longer pairs would be learned than engines can be asked."""
+def _warn_about_length(app: App, recipe: dict[str, Any]) -> None:
+    """Warn if the recipe allows training pairs that exceed the engine's context."""
     from tuning.recipe import search_space
 
     lengths = [
-        asked.get("max_length"),
-        *search_space.search_space_of(asked).axes.get("max_length", []),
+        recipe.get("max_length"),
+        *search_space.search_space_of(recipe).axes.get("max_length", []),
     ]
     longest = max((n for n in lengths if isinstance(n, int)), default=0)
-    most = app.settings.serving.max_model_len
-    if longest > most:
+    limit = app.settings.serving.max_model_len
+    if longest > limit:
         click.echo(
-            f"Warning: max_length is {longest:,}, and the engine takes {most:,} tokens, question "
-            "and answer together: it could not give the answers of longer pairs. To change that, "
-            "raise max_model_len under [serving].",
+            f"Warning: max_length is {longest:,}, but the engine's context has {limit:,} tokens "
+            "for question and answer together, so it cannot reproduce longer pairs. To change "
+            "this, raise max_model_len under [serving].",
             err=True,
         )
 
 
 def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bool) -> None:
-    """What the run would do."""
+    """Print what the run would do."""
     db = app.store.db
     found = retrain_plan.plan(
         db, app.settings, domains.get(db, domain), full=full, overrides=recipe
@@ -149,44 +151,48 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     return None
 
 
-def _see_to_it(app: App, run_id: int, quiet: bool) -> runs.Run:
-    """Wait for a worker to take the run; work here when none does; follow it to its end."""
+def _wait_for_run(app: App, run_id: int, quiet: bool) -> runs.Run:
+    """Follow the run to its end. If no worker takes it, run a worker in this process."""
     from rich.console import Console
 
     from bot.cli.follow import follow
 
-    stop, here = threading.Event(), None
-    patience = time.monotonic() + WORKER_GRACE_S
+    stop, local_worker = threading.Event(), None
+    grace_ends = time.monotonic() + WORKER_GRACE_S
 
-    def work_if_nobody_does() -> None:
-        nonlocal here
+    def start_worker_if_needed() -> None:
+        nonlocal local_worker
         db = app.store.db
-        if here is not None and not here.is_alive() and runs.get(db, run_id).open:
-            raise UnderstudyError(f"Run {run_id} could not be done here; the reason is above.")
-        if here is not None or time.monotonic() < patience:
+        stopped = local_worker is not None and not local_worker.is_alive()
+        if stopped and runs.get(db, run_id).open:
+            raise UnderstudyError(f"Run {run_id} could not be executed; the reason is shown above.")
+        if local_worker is not None or time.monotonic() < grace_ends:
             return
         if runs.get(db, run_id).state == "queued" and not runs.any_at_work(db):
-            here = threading.Thread(target=_work_here, args=(app, stop))
-            here.start()
+            local_worker = threading.Thread(target=_run_worker, args=(app, stop))
+            local_worker.start()
 
     try:
-        return follow(app.store, run_id, Console(stderr=True, quiet=quiet), work_if_nobody_does)
+        return follow(app.store, run_id, Console(stderr=True, quiet=quiet), start_worker_if_needed)
     except KeyboardInterrupt:
-        if here is not None:
+        if local_worker is not None:
             with app.store.write() as db:
                 runs.cancel(db, run_id, app.actor)
             click.echo(f"\nRun {run_id} is cancelled.", err=True)
         else:
-            word = "stays queued" if runs.get(app.store.db, run_id).state == "queued" else "goes on"
-            click.echo(f"\nRun {run_id} {word}. Stop it: `understudy runs cancel {run_id}`.")
+            queued = runs.get(app.store.db, run_id).state == "queued"
+            click.echo(
+                f"\nRun {run_id} {'stays queued' if queued else 'continues'}. "
+                f"To cancel it: `understudy runs cancel {run_id}`."
+            )
         raise
     finally:
         stop.set()
-        if here is not None:
-            here.join()
+        if local_worker is not None:
+            local_worker.join()
 
 
-def _work_here(app: App, stop: threading.Event) -> None:
+def _run_worker(app: App, stop: threading.Event) -> None:
     from tuning.worker import worker
 
     worker.run(app.settings, stop=stop, once=True)
@@ -202,12 +208,14 @@ def _recipe(
     accept_licence: str | None,
     method: str | None,
 ) -> dict[str, Any]:
-    """What the options ask to differ from the defaults, as `run.recipe` holds it."""
+    """The recipe values that the options set, in the form of `run.recipe`."""
     from tuning.recipe import recipe
     from tuning.recipe import search_space as recipe_search_space
 
     if axes and not sweep:
-        raise Invalid(f"{axes[0]!r} is for a sweep: write --sweep {axes[0]}, or --set for a value.")
+        raise Invalid(
+            f"{axes[0]!r} belongs to a sweep: use `--sweep {axes[0]}`, or --set for one value."
+        )
     asked = recipe.read(file) if file else {}
     for text in overrides:
         key, sign, given = text.partition("=")

@@ -1,4 +1,4 @@
-"""A home folder with a store, and a way to run commands in it as a person would."""
+"""A home folder with a store, and a fixture that runs commands in it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ def store(home: Path) -> Store:
 
 
 def make_adapter(store: Store, domain: str, version: int) -> Adapter:
-    """A registered adapter without files, for what only reads the registry."""
+    """A registered adapter without files, for tests that only read the registry."""
     with store.write() as db:
         return registry.register(
             db,

@@ -1,4 +1,4 @@
-"""`understudy ab`: from the start of a comparison to the decision, worked out anew."""
+"""`understudy ab`: from the start of a comparison to a recomputed decision."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_hints_name_the_domain(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", [("tester", "art", "Ann", "B"), ("where", "art", "Ann")])
-def test_who_is_no_person_is_on_no_side(run: Run, command: tuple[str, ...]) -> None:
+def test_an_invalid_person_is_refused(run: Run, command: tuple[str, ...]) -> None:
     run("ab", "start", "art", "live", "2")
 
     result = run("ab", *command)
@@ -62,7 +62,7 @@ def test_who_is_no_person_is_on_no_side(run: Run, command: tuple[str, ...]) -> N
     assert (result.exit_code, "'Ann' is not the id of a person" in result.output) == (2, True)
 
 
-def test_no_more_people_are_expected_than_there_are(run: Run) -> None:
+def test_the_expected_number_of_people_has_a_limit(run: Run) -> None:
     result = run("ab", "start", "art", "live", "2", "--expected-people", "9" * 25)
 
     assert (result.exit_code, "At most 1,000,000,000 people" in result.output) == (2, True)
@@ -104,14 +104,14 @@ def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path
         (["--adaptive", "60"], "between 0 and 50%"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(run: Run, options: list[str], words: str) -> None:
+def test_an_invalid_comparison_is_refused(run: Run, options: list[str], words: str) -> None:
     result = run("ab", "start", "art", "1", "2", *options)
 
     assert result.exit_code != 0
     assert words in result.output
 
 
-def test_guardrails_are_agreed_on_at_the_start(run: Run, store: Store) -> None:
+def test_guardrails_are_set_at_the_start(run: Run, store: Store) -> None:
     result = run(
         *("ab", "start", "art", "live", "2", "--guardrail", "failed=0.05"),
         *("--guardrail", "latency=none", "--guardrail", "follow-up=0.1"),
@@ -125,8 +125,8 @@ def test_guardrails_are_agreed_on_at_the_start(run: Run, store: Store) -> None:
 @pytest.mark.parametrize(
     ("bound", "words"),
     [
-        ("failed", "say NAME=BOUND"),
-        ("failed=few", "say NAME=BOUND"),
+        ("failed", "use NAME=BOUND"),
+        ("failed=few", "use NAME=BOUND"),
         ("failed=-0.1", "between 0 and 100"),
         ("failed=nan", "between 0 and 100"),
         ("failed=inf", "between 0 and 100"),
@@ -134,7 +134,7 @@ def test_guardrails_are_agreed_on_at_the_start(run: Run, store: Store) -> None:
         ("heat=1", "'heat' is no guardrail"),
     ],
 )
-def test_what_is_no_guardrail_is_refused(run: Run, bound: str, words: str) -> None:
+def test_an_invalid_guardrail_is_refused(run: Run, bound: str, words: str) -> None:
     result = run("ab", "start", "art", "live", "2", "--guardrail", bound)
 
     assert (result.exit_code, words in " ".join(result.output.split())) == (2, True), result.output
@@ -164,24 +164,24 @@ def test_a_ramp_only_grows(run: Run) -> None:
     assert "20% of the people get a candidate now. A share only grows" in refused.output
 
 
-def test_a_tester_chooses_and_is_told_where_everybody_is(run: Run) -> None:
+def test_a_tester_is_put_on_a_variant_and_listed(run: Run) -> None:
     run("ab", "start", "art", "1", "2")
 
     chosen = run("ab", "tester", "art", "web:me", "B")
 
-    assert "web:me is answered by B (art@2), and not counted." in chosen.output
-    assert "web:me is on B (art@2), for good." in run("ab", "where", "art", "web:me").output
-    assert "from their first question on" in run("ab", "where", "art", "web:you").output
-    assert "Testers, who are not counted: web:me" in run("ab", "status", "art").output
+    assert "web:me is now on B (art@2) and is not counted." in chosen.output
+    assert "web:me is on B (art@2)." in run("ab", "where", "art", "web:me").output
+    assert "starting with their first question" in run("ab", "where", "art", "web:you").output
+    assert "Testers (not counted): web:me" in run("ab", "status", "art").output
 
 
 def test_the_holdout_is_shown(run: Run) -> None:
     run("ab", "start", "art", "1", "2")
     run("domains", "holdout", "art", "50")
 
-    places = [run("ab", "where", "art", f"web:{n}").output for n in range(40)]
+    shown = [run("ab", "where", "art", f"web:{n}").output for n in range(40)]
 
-    assert 5 < sum("held out" in place for place in places) < 35
+    assert 5 < sum("held out" in line for line in shown) < 35
     assert "art: advise, 50% of the people held out" in run("domains", "policy", "art").output
 
 
@@ -202,12 +202,12 @@ def test_status_shows_the_interval_the_state_and_the_sentence(run: Run, store: S
     assert "salt" not in found["experiment"]
 
 
-def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) -> None:
+def test_a_decision_can_be_listed_and_recomputed(run: Run, store: Store) -> None:
     from bot.experiments import decider
 
     run("domains", "policy", "art", "auto-roll-back")
     run("ab", "start", "art", "1", "2")
-    assert "Nothing has been decided: it holds." in run("ab", "decisions", "art").output
+    assert "No decision yet; the comparison continues." in run("ab", "decisions", "art").output
     rate(store)
     with store.write() as db:
         found = decider.consider(db, running(store))
@@ -219,22 +219,22 @@ def test_a_decision_can_be_listed_and_worked_out_anew(run: Run, store: Store) ->
     assert "stopped by policy:auto-roll-back" in run("ab", "decisions", "art").output
     explained = run("ab", "explain", str(made.id))
     assert explained.exit_code == 0, explained.output
-    assert "It comes to the same, in every number." in explained.output
-    assert "one is called better or worse at most 5% of the time." in explained.output
-    assert "correction 5 points, failed 2 points, latency 25%; a sound" in explained.output
+    assert "The result is the same in every number." in explained.output
+    assert "a false verdict (better or worse) is at most 5%." in explained.output
+    assert "correction 5 points, failed 2 points, latency 25%. The chance" in explained.output
     assert "alpha" not in explained.output
 
     with store.write() as db:
         db.execute("UPDATE decisions SET terms = replace(terms, '0.05', '0.0000001')")
     tampered = run("ab", "explain", str(made.id))
     assert tampered.exit_code == 1
-    assert "does NOT come to the same" in tampered.output
-    assert "or another version of Understudy decided" in tampered.output
+    assert "The result is NOT the same." in tampered.output
+    assert "or the decision was made by a version of Understudy" in tampered.output
     assert decisions.get(store.db, made.id).action == "roll back"
 
 
-def test_an_ended_comparison_is_told_as_it_was_decided(run: Run, store: Store) -> None:
-    """A vote that comes in later may open the interval again; nobody is waited for any more."""
+def test_an_ended_comparison_shows_its_decision(run: Run, store: Store) -> None:
+    """Later ratings may widen the interval again, but no more people are awaited."""
     from bot.experiments import decider as experiments_decider
 
     run("domains", "policy", "art", "auto-roll-back")

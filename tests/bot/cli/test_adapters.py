@@ -1,4 +1,4 @@
-"""`understudy adapters` and `understudy ab`: the live mark and the comparison."""
+"""`understudy adapters`, and its effect on a running comparison."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def live(run: Run) -> list[str]:
     return [f"{a['domain']}@{a['version']}" for a in found if a["state"] == "live"]
 
 
-def test_promote_and_roll_back_move_the_live_mark(run: Run, store: Store) -> None:
+def test_promote_and_roll_back_change_the_live_adapter(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     for version in (1, 2):
         make_adapter(store, "art", version)
@@ -58,7 +58,7 @@ def test_the_first_promotion_can_be_undone_too(run: Run, store: Store) -> None:
     assert live(run) == []
 
 
-def test_nothing_to_roll_back_is_said(run: Run) -> None:
+def test_a_roll_back_without_a_promotion_is_refused(run: Run) -> None:
     run("domains", "add", "art")
 
     result = run("adapters", "rollback", "art")
@@ -91,7 +91,7 @@ def test_a_second_comparison_is_refused(run: Run, store: Store) -> None:
     assert "is comparing base and art@1 already" in result.output
 
 
-def test_every_deed_is_in_the_audit_log(run: Run, store: Store) -> None:
+def test_every_change_is_in_the_audit_log(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     make_adapter(store, "art", 1)
     run("adapters", "promote", "art@1")
@@ -111,7 +111,7 @@ def on_disk(home: Path, adapter: Adapter) -> Path:
     return folder
 
 
-def test_a_candidate_is_retired_and_its_answers_are_counted(run: Run, store: Store) -> None:
+def test_retiring_a_candidate_mentions_its_open_answers(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     adapter = make_adapter(store, "art", 1)
     with store.write() as db:
@@ -130,11 +130,11 @@ def test_a_candidate_is_retired_and_its_answers_are_counted(run: Run, store: Sto
 
     result = run("adapters", "retire", "art@1")
 
-    assert "art@1 is retired. It is still writing an answer, which ends first." in result.output
+    assert "art@1 is retired. It will finish the answer that it is writing." in result.output
     assert run("adapters", "retire", "art@1").exit_code == 1
 
 
-def test_the_live_adapter_is_not_retired_and_it_is_said_what_to_do(run: Run, store: Store) -> None:
+def test_the_live_adapter_is_not_retired(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     make_adapter(store, "art", 1)
     run("adapters", "promote", "art@1")
@@ -150,7 +150,7 @@ def test_files_are_deleted_at_once_when_nothing_serves(run: Run, store: Store, h
     run("domains", "add", "art")
     adapter = make_adapter(store, "art", 1)
     folder = on_disk(home, adapter)
-    with store.write() as db:  # what a serve that is gone has left
+    with store.write() as db:  # left by a serve that has stopped
         placements.beat(db, "local-1", "http://engine", "pocket", "ready")
         placements.record_loaded(db, "local-1", adapter.id, 1.0)
     run("adapters", "retire", "art@1")
@@ -163,9 +163,7 @@ def test_files_are_deleted_at_once_when_nothing_serves(run: Run, store: Store, h
     assert "was removed" in run("adapters", "promote", "art@1").output
 
 
-def test_files_stay_while_an_engine_of_somebody_else_holds_them(
-    run: Run, store: Store, home: Path
-) -> None:
+def test_files_stay_while_an_external_engine_holds_them(run: Run, store: Store, home: Path) -> None:
     run("domains", "add", "art")
     adapter = make_adapter(store, "art", 1)
     folder = on_disk(home, adapter)
@@ -176,12 +174,12 @@ def test_files_stay_while_an_engine_of_somebody_else_holds_them(
 
     result = run("adapters", "remove", "art@1")
 
-    assert "deleted once gpu1:8000 has dropped it" in result.output
+    assert "will be deleted once gpu1:8000 has unloaded it" in result.output
     assert folder.exists()
     assert "being removed" in run("adapters", "show", "art@1").output
 
 
-def test_files_are_left_to_the_serve_that_runs(run: Run, store: Store, home: Path) -> None:
+def test_a_running_serve_deletes_the_files(run: Run, store: Store, home: Path) -> None:
     run("domains", "add", "art")
     folder = on_disk(home, make_adapter(store, "art", 1))
     run("adapters", "retire", "art@1")
@@ -189,11 +187,11 @@ def test_files_are_left_to_the_serve_that_runs(run: Run, store: Store, home: Pat
     with lock.only_one(home):
         result = run("adapters", "remove", "art@1")
 
-    assert "its files are deleted in a few seconds" in result.output
+    assert "its files will be deleted in a few seconds" in result.output
     assert folder.exists()
 
 
-def test_a_failed_adapter_is_tried_again_when_asked(run: Run, store: Store) -> None:
+def test_a_failed_adapter_is_retried_on_request(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     adapter = make_adapter(store, "art", 1)
     with store.write() as db:
@@ -204,11 +202,11 @@ def test_a_failed_adapter_is_tried_again_when_asked(run: Run, store: Store) -> N
 
     result = run("adapters", "retry", "art@1")
 
-    assert "tried again on local-1" in result.output
+    assert "Loading of art@1 will be retried on local-1." in result.output
     assert not placements.of_adapter(store.db, adapter.id)[0].given_up
 
 
-def test_a_rejected_adapter_is_accepted_on_record(run: Run, store: Store) -> None:
+def test_a_rejected_adapter_is_accepted_with_a_recorded_reason(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     with store.write() as db:
         evaluated(db, passed=False, reason="It is worse.")
@@ -220,7 +218,7 @@ def test_a_rejected_adapter_is_accepted_on_record(run: Run, store: Store) -> Non
 
     assert "was rejected: It is worse. To use it anyway" in refused.output
     assert without.exit_code == 2
-    assert accepted.output.startswith("art@2 is a candidate now.")
+    assert accepted.output.startswith("art@2 is now a candidate.")
     assert promoted.exit_code == 0, promoted.output
     (entry,) = [e for e in audit.recent(store.db) if e.action == "accept"]
     assert entry.subject == "art@2"
@@ -228,7 +226,7 @@ def test_a_rejected_adapter_is_accepted_on_record(run: Run, store: Store) -> Non
     assert "The golden set was wrong" in run("adapters", "show", "art@2").output
 
 
-def test_only_what_was_rejected_is_accepted(run: Run, store: Store) -> None:
+def test_only_a_rejected_adapter_is_accepted(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     make_adapter(store, "art", 1)
 
@@ -239,7 +237,7 @@ def test_only_what_was_rejected_is_accepted(run: Run, store: Store) -> None:
 
 
 @pytest.mark.slow
-def test_an_adapter_goes_out_and_comes_in_again(run: Run, store: Store, home: Path) -> None:
+def test_an_exported_adapter_can_be_imported(run: Run, store: Store, home: Path) -> None:
     run("domains", "add", "art")
     first = adapter_maker.register(store, Settings(home=home), "art")
 
@@ -256,13 +254,12 @@ def test_an_adapter_goes_out_and_comes_in_again(run: Run, store: Store, home: Pa
 
 
 @pytest.mark.slow
-def test_an_export_for_ollama_says_what_is_not_known(run: Run, store: Store, home: Path) -> None:
+def test_an_export_for_ollama_says_that_it_is_untested(run: Run, store: Store, home: Path) -> None:
     run("domains", "add", "art")
     adapter_maker.register(store, Settings(home=home), "art")
 
     result = run("adapters", "export", "art@1", "elsewhere", "--format", "ollama")
 
-    assert (
-        "Not tried with Ollama yet: `ollama create art-1 -f elsewhere/Modelfile`" in result.output
-    )
+    assert "has not been tested with Ollama" in result.output
+    assert "`ollama create art-1 -f elsewhere/Modelfile`" in result.output
     assert (home / "elsewhere" / "Modelfile").is_file()

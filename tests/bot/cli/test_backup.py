@@ -1,4 +1,4 @@
-"""`understudy backup`: what is unpacked is a home folder that works."""
+"""`understudy backup`: the unpacked file is a working home folder."""
 
 import resource
 import tarfile
@@ -36,7 +36,7 @@ def test_a_backup_never_overwrites(run: Run, home: Path) -> None:
 
 
 def test_a_backup_that_does_not_fit_leaves_nothing(run: Run, home: Path) -> None:
-    """The limit on a file's size stands for the full disk."""
+    """A limit on the file size acts as a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""`understudy chat`, at a real terminal."""
+"""`understudy chat`, in a real terminal."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bot.answering.chat import Delta, Event
-from bot.cli.chat import _say
+from bot.cli.chat import _print_answer
 from data.adapters import registry
 from data.store.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
@@ -22,7 +22,7 @@ from tests.conftest import wait_until
 from tests.serving.fake_vllm import FakeVllm, running
 
 
-def test_a_stand_ins_answer_says_so(run: Run, home: Path, store: Store) -> None:
+def test_the_answer_of_a_fallback_says_so(run: Run, home: Path, store: Store) -> None:
     run("domains", "add", "art")
     made = make_adapter(store, "art", 1)
     with running(FakeVllm()) as vllm:
@@ -36,14 +36,14 @@ def test_a_stand_ins_answer_says_so(run: Run, home: Path, store: Store) -> None:
 
 
 @pytest.mark.parametrize(("pause", "told"), [(0.2, True), (0.0, False)])
-async def test_whoever_waits_is_told_so(
+async def test_a_long_wait_shows_a_notice(
     pause: float, told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def answer() -> AsyncGenerator[Event, None]:
         await asyncio.sleep(pause)
         yield Delta("Because.")
 
-    await _say(answer(), silence_s=0.1)
+    await _print_answer(answer(), notice_after_s=0.1)
     await asyncio.sleep(0.2)
 
     said = capsys.readouterr().out
@@ -69,8 +69,9 @@ def test_ctrl_c_ends_it_while_a_question_is_typed(run: Run, home: Path) -> None:
         return b"> " in said
 
     def interrupted() -> bool:
-        """A signal between the prompt and Python's read waits for the next one; one that comes
-        while it ends would change its exit code."""
+        """Send signals until it exits: one that arrives between the prompt and Python's read has
+        no effect until the next. Wait in between, since a signal during the exit would change the
+        exit code."""
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)

@@ -1,4 +1,4 @@
-"""`understudy doctor` finds what is missing and says how to get it."""
+"""`understudy doctor` finds problems and says how to fix them."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def findings(home: Path, toml: str) -> dict[str, tuple[str, str]]:
     return {f.found: (f.state, f.remedy) for f in examine(load(home / "understudy.toml", {}))}
 
 
-def test_a_working_installation_lacks_nothing(run: Run) -> None:
+def test_a_working_installation_has_no_problems(run: Run) -> None:
     result = run("doctor")
 
     assert result.exit_code == 0, result.output
@@ -27,7 +27,7 @@ def test_missing_tokens_are_named_with_their_variable(home: Path) -> None:
     assert found["no app_token"][0] == "missing"
 
 
-def test_a_folder_that_is_no_model_is_found(home: Path) -> None:
+def test_a_folder_without_a_model_is_found(home: Path) -> None:
     (home / "empty").mkdir()
 
     found = findings(home, '[base]\nmodel = "./empty"\n')
@@ -41,7 +41,7 @@ def test_an_open_web_chat_is_noted(home: Path) -> None:
     assert found["anyone who reaches this port can ask"][0] == "note"
 
 
-def test_cards_are_shown_with_what_is_free(home: Path, tmp_path: Path, monkeypatch) -> None:
+def test_cards_are_shown_with_their_free_memory(home: Path, tmp_path: Path, monkeypatch) -> None:
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(80, 79.5))
 
     found = findings(home, "")
@@ -49,7 +49,7 @@ def test_cards_are_shown_with_what_is_free(home: Path, tmp_path: Path, monkeypat
     assert found["NVIDIA H100, 79.5 GiB of 80.0 GiB free"] == ("ok", "")
 
 
-def test_a_shared_card_is_divided_on_paper(home: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_split_of_a_shared_card_is_shown(home: Path, tmp_path: Path, monkeypatch) -> None:
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(16, 16))
 
     found = findings(home, '[serving]\ngpu_sharing = "split"\n')
@@ -58,7 +58,7 @@ def test_a_shared_card_is_divided_on_paper(home: Path, tmp_path: Path, monkeypat
     assert found[shared] == ("ok", "")
 
 
-def test_a_card_that_is_too_small_is_missing_with_numbers(
+def test_a_card_that_is_too_small_is_reported_with_numbers(
     home: Path, tmp_path: Path, monkeypatch
 ) -> None:
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(2, 2))
@@ -70,7 +70,7 @@ def test_a_card_that_is_too_small_is_missing_with_numbers(
     assert found[refused][0] == "missing"
 
 
-def test_sharing_without_a_card_is_missing(home: Path, tmp_path: Path, monkeypatch) -> None:
+def test_sharing_without_a_card_is_reported(home: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     found = findings(home, '[serving]\ngpu_sharing = "sleep"\n')

@@ -1,4 +1,4 @@
-"""What goes wrong is said in a sentence, with the right exit code, never with a traceback."""
+"""Every error is one sentence with the right exit code, never a traceback."""
 
 import subprocess
 import sys
@@ -33,15 +33,13 @@ from tests.bot.cli.conftest import Run
         ),
     ],
 )
-def test_a_mistake_gets_a_sentence(
-    run: Run, arguments: list[str], code: int, sentence: str
-) -> None:
+def test_an_error_is_one_sentence(run: Run, arguments: list[str], code: int, sentence: str) -> None:
     result = run(*arguments)
 
     assert (result.exit_code, sentence in result.output) == (code, True), result.output
 
 
-def test_outside_a_home_folder_it_says_what_to_do(
+def test_outside_a_home_folder_the_error_names_init(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -50,11 +48,11 @@ def test_outside_a_home_folder_it_says_what_to_do(
     )
 
     assert done.returncode == 1
-    assert "`understudy init` makes one" in done.stderr
+    assert "Create one with `understudy init`" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_settings_are_named(run: Run, home: Path) -> None:
+def test_invalid_settings_are_named(run: Run, home: Path) -> None:
     (home / "understudy.toml").write_text("[bot]\nport = 'many'\ncolour = 'red'\n")
 
     result = run("runs", "list")

@@ -1,4 +1,4 @@
-"""`understudy feedback`: the page that says whose votes do not count, and why."""
+"""`understudy feedback`: the raters, and their quarantine."""
 
 import pytest
 
@@ -11,36 +11,46 @@ from tests.data import given
 
 @pytest.fixture(autouse=True)
 def art(run: Run, store: Store) -> None:
-    """In the domain art, web:odd voted thrice."""
+    """In the domain art, web:rater has rated three answers."""
     run("domains", "add", "art")
     with store.write() as db:
         domain = domains.get(db, "art")
         for up in (True, True, False):
-            feedback.thumb(db, given.reply(db, domain), "web:odd", up)
+            feedback.thumb(db, given.reply(db, domain), "web:rater", up)
 
 
-def test_every_vote_counts_at_first(run: Run) -> None:
+def test_every_rating_counts_at_first(run: Run) -> None:
+    result = run("feedback", "raters")
+
+    assert result.exit_code == 0, result.output
+    assert "All ratings in art count." in result.output
+    assert "At most 50 ratings of each kind count" in result.output
+    assert "web:rater" in run("feedback", "raters", "--all").output
+
+
+def test_the_old_name_of_the_command_works_with_a_warning(run: Run) -> None:
     result = run("feedback", "voters")
 
     assert result.exit_code == 0, result.output
-    assert "Every vote in art counts." in result.output
-    assert "At most 50 judgements of a kind count" in result.output
-    assert "web:odd" in run("feedback", "voters", "--all").output
+    assert "All ratings in art count." in result.stdout
+    assert result.stderr == (
+        "Warning: `main feedback voters` is now called `main feedback raters`.\n"
+    )
 
 
-def test_somebody_is_quarantined_and_released(run: Run) -> None:
-    assert "are kept" in run("feedback", "quarantine", "art", "web:odd", "--why", "a bot").output
+def test_a_rater_is_quarantined_and_released(run: Run) -> None:
+    assert "are kept" in run("feedback", "quarantine", "art", "web:rater", "--why", "a bot").output
 
-    (line,) = json(run("feedback", "voters", "art", "--json"))  # type: ignore[misc]
+    (line,) = json(run("feedback", "raters", "art", "--json"))  # type: ignore[misc]
     assert (line["state"], line["why"], line["up"], line["down"]) == ("quarantined", "a bot", 2, 1)
     assert line["changed_by"].startswith("cli:")
-    assert "count again" in run("feedback", "release", "art", "web:odd").output
-    refused = run("feedback", "release", "art", "web:odd")
+    assert "count again" in run("feedback", "release", "art", "web:rater").output
+    refused = run("feedback", "release", "art", "web:rater")
     assert refused.exit_code == 1
-    assert "web:odd is not quarantined in art." in refused.output
+    assert "web:rater is not quarantined in art." in refused.output
 
 
-def test_who_never_judged_cannot_be_quarantined(run: Run) -> None:
+def test_only_somebody_who_has_rated_can_be_quarantined(run: Run) -> None:
     result = run("feedback", "quarantine", "art", "web:nobody", "--why", "x")
 
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Help is there for every command, and costs next to nothing."""
+"""Every command has help, and showing it loads no heavy libraries."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_every_command_has_help(name: str) -> None:
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "slack", "pairs golden"])
-def test_a_group_shows_what_each_command_does_to_the_end(group: str) -> None:
+def test_the_help_of_a_group_shows_complete_sentences(group: str) -> None:
     output = CliRunner().invoke(main, [*group.split(), "--help"]).output
 
     listed = output.split("Commands:")[1].splitlines()
@@ -54,6 +54,27 @@ def test_a_mistyped_command_gets_the_nearest_one() -> None:
 
     assert result.exit_code == 2
     assert "Did you mean `understudy adapters`?" in result.output
+
+
+def test_every_option_has_help() -> None:
+    """Every option of every command, in all groups."""
+
+    def undocumented(command: click.Command, path: str) -> list[str]:
+        lacking = [
+            f"{path} {parameter.opts[0]}"
+            for parameter in command.params
+            if isinstance(parameter, click.Option) and not parameter.help
+        ]
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                assert found is not None
+                assert found.help, f"{path} {name}"
+                lacking += undocumented(found, f"{path} {name}")
+        return lacking
+
+    assert undocumented(main, "understudy") == []
 
 
 def test_every_command_says_what_it_does_in_one_line() -> None:

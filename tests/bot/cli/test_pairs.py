@@ -11,7 +11,9 @@ from tests.bot.cli.conftest import Run, json
 GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
 
 
-def test_good_rows_are_kept_and_bad_ones_named_with_their_line(run: Run, home: Path) -> None:
+def test_valid_rows_are_imported_and_invalid_ones_reported_with_their_line(
+    run: Run, home: Path
+) -> None:
     (home / "p.jsonl").write_text(GOOD + '{"prompt": "What is blue?"}\n')
     run("domains", "add", "art")
 
@@ -22,17 +24,17 @@ def test_good_rows_are_kept_and_bad_ones_named_with_their_line(run: Run, home: P
     assert "p.jsonl:2:" in result.output
 
 
-def test_importing_again_adds_nothing(run: Run, home: Path) -> None:
+def test_importing_a_file_again_adds_nothing(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text(GOOD)
     run("domains", "add", "art")
     run("pairs", "import", "art", "p.jsonl")
 
     result = run("pairs", "import", "art", "p.jsonl")
 
-    assert "Added to art: 0. There already: 1." in result.output
+    assert "Added to art: 0. Already present: 1." in result.output
 
 
-def test_a_file_without_rows_is_a_mistake(run: Run, home: Path) -> None:
+def test_a_file_without_rows_is_an_error(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text("\n")
     run("domains", "add", "art")
 
@@ -53,14 +55,14 @@ def test_review_approves_and_rejects(run: Run, home: Path) -> None:
     counts = json(run("pairs", "counts", "art", "--json"))
     assert counts == {"pending": 1, "approved": 1, "rejected": 1, "quarantined": 0}
     with Store(home / "understudy.db") as store:
-        deeds = [(e.action, e.subject, e.detail) for e in audit.recent(store.db, 2)]
-    assert deeds == [
+        entries = [(e.action, e.subject, e.detail) for e in audit.recent(store.db, 2)]
+    assert entries == [
         ("review", "pair 2", {"status": "rejected"}),
         ("review", "pair 1", {"status": "approved"}),
     ]
 
 
-def test_what_is_exported_can_be_imported_elsewhere(run: Run, home: Path) -> None:
+def test_exported_pairs_can_be_imported_elsewhere(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text(GOOD)
     run("domains", "add", "art")
     run("pairs", "import", "art", "p.jsonl")
@@ -69,7 +71,7 @@ def test_what_is_exported_can_be_imported_elsewhere(run: Run, home: Path) -> Non
 
     result = run("pairs", "import", "twin", "out.jsonl")
 
-    assert "Added to twin: 1. There already: 0. Rows that could not be used: 0." in result.output
+    assert "Added to twin: 1. Already present: 0. Invalid rows: 0." in result.output
 
 
 def test_approving_an_unknown_pair_changes_nothing(run: Run, home: Path) -> None:
@@ -91,15 +93,15 @@ def test_golden_questions_are_added_listed_and_released(run: Run, home: Path) ->
     listed = json(run("pairs", "golden", "list", "art", "--json"))
     released = run("pairs", "golden", "release", "art", "1")
 
-    assert added.output == "Golden question 1 is added to art.\n"
+    assert added.output == "Added golden question 1 to art.\n"
     assert [(g["pair"]["prompt"], g["pair"]["split"]) for g in listed] == [
         ("What is red?", "golden")
     ]
-    assert "Pair 1 is golden no more" in released.output
-    assert "None yet" in run("pairs", "golden", "list", "art").output
+    assert "Pair 1 is no longer golden" in released.output
+    assert "no golden questions yet" in run("pairs", "golden", "list", "art").output
 
 
-def test_a_golden_question_that_is_trained_is_refused_by_name(run: Run, home: Path) -> None:
+def test_a_golden_question_that_a_training_pair_asks_is_refused(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text(GOOD)
     run("domains", "add", "art")
     run("pairs", "import", "art", "p.jsonl")
@@ -110,7 +112,7 @@ def test_a_golden_question_that_is_trained_is_refused_by_name(run: Run, home: Pa
     assert "is nearly the same as pair 1, “What is red?”, which is trained on" in result.output
 
 
-def test_golden_questions_are_imported_and_leaks_named_with_their_line(
+def test_golden_questions_are_imported_and_leaks_reported_with_their_line(
     run: Run, home: Path
 ) -> None:
     (home / "p.jsonl").write_text(GOOD)
@@ -121,11 +123,11 @@ def test_golden_questions_are_imported_and_leaks_named_with_their_line(
     result = run("pairs", "golden", "import", "art", "g.jsonl")
 
     assert result.exit_code == 1
-    assert "Added to art: 1. There already: 0. Rows that could not be used: 1." in result.output
+    assert "Added to art: 1. Already present: 0. Invalid rows: 1." in result.output
     assert "g.jsonl:2: The golden question “What is red?” is the same as pair 1" in result.output
 
 
-def test_a_review_goes_on_after_a_pair_that_cannot_be_approved(run: Run, home: Path) -> None:
+def test_a_review_continues_after_a_pair_that_cannot_be_approved(run: Run, home: Path) -> None:
     (home / "p.jsonl").write_text(GOOD + GOOD.replace("red", "blue"))
     run("domains", "add", "art")
     run("pairs", "import", "art", "p.jsonl", "--pending")

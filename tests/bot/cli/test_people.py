@@ -22,7 +22,7 @@ ANN, SECRET = "slack:T1/UANN", "xylophone"
 
 @pytest.fixture
 def ann(run: Run, store: Store) -> str:
-    """Somebody who asked, and whose correction an adapter has learned."""
+    """A person who asked a question, and whose correction an adapter has learned."""
     run("domains", "add", "helpdesk")
 
     def live(db: Database) -> int:
@@ -41,13 +41,13 @@ def ann(run: Run, store: Store) -> str:
     return ANN
 
 
-def test_what_is_kept_is_shown(run: Run, ann: str) -> None:
+def test_the_stored_data_is_shown_as_counts(run: Run, ann: str) -> None:
     output = run("people", "show", ann).output
-    assert "better answers" in output
+    assert "corrections" in output
     assert "was learned by helpdesk@1" in output
     found = json(run("people", "show", ann, "--json"))
     assert found["person"]["questions"] == 1  # type: ignore[index]
-    assert "They have taught nothing." in run("people", "show", "web:nobody").output
+    assert "There are no corrections." in run("people", "show", "web:nobody").output
 
 
 def test_everything_is_exported(run: Run, ann: str, home: Path) -> None:
@@ -57,36 +57,38 @@ def test_everything_is_exported(run: Run, ann: str, home: Path) -> None:
     assert saved["conversations"] == shown["conversations"]
     assert SECRET in str(saved)
     again = run("people", "export", ann, "ann.json")
-    assert (again.exit_code, "is there already" in again.output) == (1, True)
+    assert (again.exit_code, "already exists" in again.output) == (1, True)
     assert "could not be written" in run("people", "export", ann, "no/such/folder.json").output
 
 
 def test_learning_is_switched_off_and_on(run: Run, store: Store, ann: str) -> None:
-    assert "Nothing is learned from" in run("people", "opt-out", ann).output
+    assert f"{ann} has opted out of learning" in run("people", "opt-out", ann).output
     assert not consent.may_learn(store.db, ann)
     run("people", "opt-in", ann)
     assert consent.may_learn(store.db, ann)
 
 
-def test_a_dry_run_says_what_would_go_and_changes_nothing(run: Run, store: Store, ann: str) -> None:
+def test_a_dry_run_says_what_would_be_erased_and_changes_nothing(
+    run: Run, store: Store, ann: str
+) -> None:
     result = run("forget", ann, "--dry-run")
-    assert "2 messages, 1 rating and 1 pair would be removed" in result.output
-    assert "Adapters that learned from them: helpdesk@1" in result.output
+    assert "2 messages, 1 rating and 1 pair would be erased" in result.output
+    assert "Adapters trained on these pairs: helpdesk@1" in result.output
     assert personal_data.see(store.db, ann).questions == 1
     assert json(run("forget", ann, "--dry-run", "--json"))["pairs"] == 1  # type: ignore[index]
 
 
-def test_it_asks_before_it_forgets(run: Run, store: Store, ann: str) -> None:
+def test_it_asks_before_it_erases(run: Run, store: Store, ann: str) -> None:
     refused = run("forget", ann, input="n\n")
     assert refused.exit_code == 1
     assert personal_data.see(store.db, ann).questions == 1
 
     done = run("forget", ann, input="y\n")
     assert done.exit_code == 0
-    assert "Forget slack:T1/UANN? This cannot be undone" in done.output
+    assert "Erase the data of slack:T1/UANN? This cannot be undone" in done.output
     assert "helpdesk@1" in done.output
     assert "understudy tune helpdesk --full" in done.output
-    assert "Backups made before today" in done.output
+    assert "Earlier backups" in done.output
     assert personal_data.see(store.db, ann).questions == 0
     assert in_files(store, SECRET) == []
 
@@ -99,6 +101,6 @@ def test_with_yes_it_does_not_ask(run: Run, store: Store, ann: str) -> None:
 
 
 @pytest.mark.parametrize("command", [("people", "show"), ("people", "export"), ("forget",)])
-def test_what_names_no_person_is_refused(run: Run, command: tuple[str, ...]) -> None:
+def test_an_invalid_person_is_refused(run: Run, command: tuple[str, ...]) -> None:
     result = run(*command, "ann")
     assert (result.exit_code, "is not the id of a person" in result.output) == (2, True)

@@ -1,4 +1,4 @@
-"""`understudy replicas`: what the engines hold, and asking for a restart."""
+"""`understudy replicas`: the adapters of each engine, and restarts."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ def beat(store: Store, name: str, state: str = "ready", detail: str = "") -> Non
         )
 
 
-def test_a_replica_is_listed_with_what_it_holds(run: Run, store: Store) -> None:
+def test_a_replica_is_listed_with_its_adapters(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     beat(store, "local-1")
     good, bad = make_adapter(store, "art", 1), make_adapter(store, "art", 2)
@@ -46,7 +46,7 @@ def test_a_replica_is_listed_with_what_it_holds(run: Run, store: Store) -> None:
     assert "local-1" in shown
 
 
-def test_a_replica_that_went_silent_is_said_to_be(run: Run, store: Store) -> None:
+def test_a_replica_without_a_heartbeat_is_silent(run: Run, store: Store) -> None:
     beat(store, "local-1")
     with store.write() as db:
         db.execute("UPDATE replicas SET heartbeat_at = 0")
@@ -54,11 +54,11 @@ def test_a_replica_that_went_silent_is_said_to_be(run: Run, store: Store) -> Non
     assert "Is `understudy serve` running?" in run("replicas", "restart").output
 
 
-def test_all_of_ours_are_restarted_unless_one_is_named(run: Run, store: Store) -> None:
+def test_all_own_replicas_are_restarted_unless_one_is_named(run: Run, store: Store) -> None:
     for name in ("local-1", "local-2", "gpu1:8000"):
         beat(store, name)
 
-    assert "Asked for: local-1, local-2" in run("replicas", "restart").output
+    assert "Restart requested: local-1, local-2" in run("replicas", "restart").output
 
     asked = {r.name for r in placements.replicas(store.db) if r.restart_asked_at}
     assert asked == {"local-1", "local-2"}
@@ -68,18 +68,18 @@ def test_all_of_ours_are_restarted_unless_one_is_named(run: Run, store: Store) -
     ]
 
 
-def test_an_unknown_replica_and_somebody_elses_are_refused(run: Run, store: Store) -> None:
+def test_an_unknown_replica_and_an_external_one_are_refused(run: Run, store: Store) -> None:
     beat(store, "gpu1:8000")
     assert "there are: gpu1:8000" in run("replicas", "restart", "local-9").output
     assert "is an external engine" in run("replicas", "restart", "gpu1:8000").output
     assert "no replica to restart" in run("replicas", "restart").output
 
 
-def test_waiting_follows_each_to_its_end(run: Run, store: Store) -> None:
+def test_wait_follows_each_restart_to_its_end(run: Run, store: Store) -> None:
     beat(store, "local-1")
 
     def serve() -> None:
-        """As a serve does it: drain, start, and say that it is done."""
+        """Act like a serve: drain, start, and report the end."""
         while (at := placements.replica(store.db, "local-1").restart_asked_at) is None:
             time.sleep(0.05)
         beat(store, "local-1", "draining", "restarting")
@@ -97,7 +97,7 @@ def test_waiting_follows_each_to_its_end(run: Run, store: Store) -> None:
     assert lines[-1] == "local-1: done, ready"
 
 
-def test_one_that_another_took_the_place_of_is_done(run: Run, store: Store) -> None:
+def test_a_replica_that_was_replaced_is_done(run: Run, store: Store) -> None:
     beat(store, "local-1")
 
     def serve() -> None:
@@ -111,4 +111,4 @@ def test_one_that_another_took_the_place_of_is_done(run: Run, store: Store) -> N
     serving.start()
     output = run("replicas", "restart", "--wait", "local-1").output
     serving.join()
-    assert output.splitlines()[-1] == "local-1: done; local-2 answers."
+    assert output.splitlines()[-1] == "local-1: done, replaced by local-2"

@@ -1,4 +1,4 @@
-"""`understudy runs show`: the figures of the report, in a terminal."""
+"""`understudy runs show`: the metrics of the report, in a terminal."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def made(run: Run, store: Store) -> None:
         evaluated(db, passed=False, reason="It is worse.")
 
 
-def test_it_shows_what_the_report_does(run: Run, store: Store) -> None:
+def test_it_shows_the_metrics_of_the_report(run: Run, store: Store) -> None:
     shown = run("runs", "show", "1").output
 
     report = runs_report.gather(store.db, 1)
@@ -29,17 +29,17 @@ def test_it_shows_what_the_report_does(run: Run, store: Store) -> None:
         assert words in shown
 
 
-def test_pairs_that_were_not_trained_on_are_told(run: Run, store: Store) -> None:
+def test_pairs_that_were_left_out_are_counted(run: Run, store: Store) -> None:
     assert "left out" not in run("runs", "show", "1").output
     with store.write() as db:
         db.execute("UPDATE adapters SET scores = json_set(scores, '$.pairs_superseded', 1)")
 
     shown = " ".join(run("runs", "show", "1").output.split())
 
-    assert "left out 1 pair: what is asked has a newer answer" in shown
+    assert "left out 1 pair with a newer answer to the same question" in shown
 
 
-def test_json_has_the_figures(run: Run) -> None:
+def test_json_has_the_metrics(run: Run) -> None:
     found = json(run("runs", "show", "1", "--json"))
 
     assert isinstance(found, dict)
@@ -47,7 +47,7 @@ def test_json_has_the_figures(run: Run) -> None:
     assert [rule["passed"] for rule in found["gate"]] == [None, False]
 
 
-def test_it_says_where_the_page_is(run: Run, store: Store) -> None:
+def test_it_names_the_report_page(run: Run, store: Store) -> None:
     settings = Settings(home=store.path.parent)
     file = runs_report.write(store.db, settings, 1)
 

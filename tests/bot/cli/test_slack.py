@@ -10,7 +10,7 @@ from data.store.db import Store
 from tests.bot.cli.conftest import Run
 
 
-def test_the_manifest_is_json_to_paste(run: Run) -> None:
+def test_the_manifest_is_json(run: Run) -> None:
     plain = json.loads(run("slack", "manifest").stdout)
     several = json.loads(
         run("slack", "manifest", "--url", "https://bot.example.org", "--oauth").stdout
@@ -22,14 +22,14 @@ def test_the_manifest_is_json_to_paste(run: Run) -> None:
     ]
 
 
-def test_each_key_is_another_one_that_works(run: Run) -> None:
+def test_each_key_is_different_and_works(run: Run) -> None:
     one, other = (run("slack", "key").stdout.strip() for _ in range(2))
 
     assert one != other
     assert TokenEncryption(one).open(TokenEncryption(one).seal("xoxb-1"), "T1") == "xoxb-1"
 
 
-def test_who_has_installed_it_is_listed_without_tokens(run: Run, store: Store) -> None:
+def test_installed_workspaces_are_listed_without_tokens(run: Run, store: Store) -> None:
     with store.write() as db:
         found = Installation("T1", "Sister Company", "UBOT", "BBOT", "U1")
         installations.keep(db, found, "sealed-token")
@@ -42,7 +42,7 @@ def test_who_has_installed_it_is_listed_without_tokens(run: Run, store: Store) -
     assert "sealed-token" not in shown + json.dumps(listed)
 
 
-def test_doctor_names_what_several_workspaces_need(run: Run, home: Path) -> None:
+def test_doctor_names_the_settings_that_several_workspaces_need(run: Run, home: Path) -> None:
     (home / "understudy.toml").write_text('[slack]\nmode = "http"\nclient_id = "1.2"\n')
 
     found = run("doctor").output

@@ -1,4 +1,4 @@
-"""`understudy status`: one screen, and an exit code that a script can act on."""
+"""`understudy status`: one screen, and an exit code for scripts."""
 
 import pytest
 
@@ -16,18 +16,18 @@ def served(store: Store) -> None:
         placements.record_loaded(db, "local-1", adapter.id, 5.0)
 
 
-def test_all_is_well(run: Run, store: Store) -> None:
+def test_nothing_needs_attention(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     served(store)
 
     result = run("status")
 
     assert result.exit_code == 0, result.output
-    for word in ("art@1", "local-1", "ready", "nf4", "Nothing needs looking at."):
+    for word in ("art@1", "local-1", "ready", "nf4", "Nothing needs attention."):
         assert word in result.output
 
 
-def test_what_needs_looking_at_is_said_and_is_the_exit_code(run: Run, store: Store) -> None:
+def test_an_alert_is_shown_and_sets_the_exit_code(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     served(store)
     with store.write() as db:
@@ -39,7 +39,7 @@ def test_what_needs_looking_at_is_said_and_is_the_exit_code(run: Run, store: Sto
     assert "local-2 is down: it crashed" in result.output
 
 
-def test_an_adapter_that_was_given_up_is_shown_with_its_reason(run: Run, store: Store) -> None:
+def test_an_adapter_that_failed_to_load_is_shown_with_the_reason(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     served(store)
     refused = make_adapter(store, "art", 2)
@@ -56,7 +56,7 @@ def test_an_adapter_that_was_given_up_is_shown_with_its_reason(run: Run, store: 
 
 
 @pytest.mark.parametrize(("state", "shown"), [("ready", "silent"), ("down", "down")])
-def test_an_engine_that_is_gone_holds_nothing(
+def test_an_unreachable_engine_shows_no_adapters(
     run: Run, store: Store, state: str, shown: str
 ) -> None:
     run("domains", "add", "art")
@@ -70,7 +70,7 @@ def test_an_engine_that_is_gone_holds_nothing(
     assert "art@1" not in line
 
 
-def test_a_script_gets_the_same(run: Run) -> None:
+def test_json_has_the_same(run: Run) -> None:
     run("domains", "add", "art")
 
     result = run("status", "--json")

@@ -1,4 +1,4 @@
-"""`understudy tune`: who does the run."""
+"""`understudy tune`: recipes, and where the run is executed."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ GOOD = '{"prompt": "What is red?", "response": "A colour."}\n'
 
 @pytest.fixture(autouse=True)
 def child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small program in place of the tuning that a worker starts."""
+    """A small program replaces the tuning process that a worker starts."""
     program = (sys.executable, "-c", "raise SystemExit('done here')")
     monkeypatch.setattr(child_process, "PROGRAM", program)
     monkeypatch.setattr(tune, "WORKER_GRACE_S", 0.0)
@@ -36,14 +36,14 @@ def taught(run: Run, home: Path) -> None:
     run("pairs", "import", "art", "p.jsonl")
 
 
-def soon(store: Store, queued: Callable[[], None]) -> threading.Thread:
-    """Do `deed` once the command waits."""
+def soon(store: Store, action: Callable[[], None]) -> threading.Thread:
+    """Call `action` once the command waits."""
 
     def wait() -> None:
         while not runs.recent(store.db, domains.get(store.db, "art")):
             time.sleep(0.02)
         time.sleep(1)
-        queued()
+        action()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -51,14 +51,14 @@ def soon(store: Store, queued: Callable[[], None]) -> threading.Thread:
 
 
 @pytest.mark.usefixtures("taught")
-def test_where_no_worker_runs_it_is_done_here(run: Run) -> None:
+def test_without_a_worker_the_command_executes_the_run(run: Run) -> None:
     result = run("tune", "art")
 
     assert "done here" in result.output
 
 
 @pytest.mark.usefixtures("taught")
-def test_a_worker_that_is_busy_is_waited_for(run: Run, store: Store) -> None:
+def test_the_command_waits_for_a_busy_worker(run: Run, store: Store) -> None:
     with store.write() as db:
         runs.queue(db, domains.get(db, "other"), "cli:ann", kind="full")
         runs.claim(db, "busy")
@@ -78,14 +78,12 @@ def test_a_worker_that_is_busy_is_waited_for(run: Run, store: Store) -> None:
     assert "done by the worker" in result.output
 
 
-def asked_for(store: Store) -> dict[str, object]:
+def requested_recipe(store: Store) -> dict[str, object]:
     return runs.recent(store.db)[0].recipe
 
 
 @pytest.mark.usefixtures("taught")
-def test_a_recipe_comes_from_a_file_and_options_count_more(
-    run: Run, store: Store, home: Path
-) -> None:
+def test_options_override_a_recipe_file(run: Run, store: Store, home: Path) -> None:
     (home / "mine.toml").write_text("rank = 8\nepochs = 5\n[sweep]\ndropout = [0.0, 0.1]\n")
 
     result = run(
@@ -93,19 +91,19 @@ def test_a_recipe_comes_from_a_file_and_options_count_more(
     )
 
     assert result.exit_code == 0
-    assert asked_for(store) == {
+    assert requested_recipe(store) == {
         "rank": 16, "epochs": 5, "learning_rate": "auto", "sweep": {"dropout": [0.0, 0.1]},
     }  # fmt: skip
 
 
 @pytest.mark.usefixtures("taught")
-def test_a_sweep_is_written_as_one_would_say_it(run: Run, store: Store) -> None:
+def test_a_sweep_takes_several_axes(run: Run, store: Store) -> None:
     result = run(
         "tune", "art", "--no-wait", "--sweep", "rate=1e-4,2e-4", "rank=8,16", "--folds", "3"
     )
 
     assert result.exit_code == 0
-    assert asked_for(store) == {
+    assert requested_recipe(store) == {
         "sweep": {"learning_rate": [1e-4, 2e-4], "rank": [8, 16]}, "folds": 3,
     }  # fmt: skip
 
@@ -114,7 +112,7 @@ def test_a_sweep_is_written_as_one_would_say_it(run: Run, store: Store) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["rank=8,16"], "is for a sweep"),
+        (["rank=8,16"], "belongs to a sweep"),
         (["--sweep", "rank=8,big"], "rank takes a whole number"),
         (["--sweep", "rank=8", "--set", "rank=16"], "both set and swept"),
         (["--sweep", "seed=" + ",".join(str(i) for i in range(70))], "at most 64"),
@@ -125,7 +123,7 @@ def test_a_sweep_is_written_as_one_would_say_it(run: Run, store: Store) -> None:
         (["--recipe", "p.jsonl"], "cannot be read"),
     ],
 )
-def test_what_no_run_could_do_is_refused_at_once(
+def test_an_invalid_recipe_is_refused_immediately(
     run: Run, store: Store, options: list[str], words: str
 ) -> None:
     result = run("tune", "art", "--no-wait", *options)
@@ -136,7 +134,7 @@ def test_what_no_run_could_do_is_refused_at_once(
 
 
 @pytest.mark.usefixtures("taught")
-def test_a_dry_run_says_what_the_run_would_do_and_does_nothing(run: Run, store: Store) -> None:
+def test_a_dry_run_describes_the_run_and_does_nothing(run: Run, store: Store) -> None:
     result = run("tune", "art", "--dry-run", "--set", "epochs=2")
 
     assert "would go from the bare base, with 1 new approved pairs" in result.output
@@ -146,7 +144,7 @@ def test_a_dry_run_says_what_the_run_would_do_and_does_nothing(run: Run, store: 
 
 
 @pytest.mark.usefixtures("taught")
-def test_a_dry_run_names_what_was_asked_for_with_its_value(run: Run) -> None:
+def test_a_dry_run_shows_the_values_that_were_set(run: Run) -> None:
     asked = ["--lr", "auto", "--set", "dropout=0", "--set", "packing=true", "--set", "targets=mlp"]
     recipe = run("tune", "art", "--dry-run", *asked).output.splitlines()[1]
 
@@ -158,20 +156,20 @@ def test_a_dry_run_names_what_was_asked_for_with_its_value(run: Run) -> None:
 
 @pytest.mark.usefixtures("taught")
 @pytest.mark.parametrize("option", [["--set"], ["--sweep"]])
-def test_pairs_that_are_longer_than_the_engine_takes_are_warned_of(
-    run: Run, option: list[str]
-) -> None:
+def test_pairs_longer_than_the_engines_context_cause_a_warning(run: Run, option: list[str]) -> None:
     most = ServingSettings().max_model_len
 
     said = run("tune", "art", "--dry-run", *option, f"length={most + 1}").output
     silent = run("tune", "art", "--dry-run", *option, f"length={most}").output
 
-    assert f"Warning: max_length is {most + 1:,}, and the engine takes {most:,} tokens" in said
+    assert (
+        f"Warning: max_length is {most + 1:,}, but the engine's context has {most:,} tokens" in said
+    )
     assert "Warning" not in silent
 
 
 @pytest.mark.usefixtures("taught")
-def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
+def test_a_rejected_adapter_is_no_success(run: Run, store: Store) -> None:
     def rejected() -> None:
         with store.write() as db:
             claimed = runs.claim(db, "busy")
@@ -192,12 +190,12 @@ def test_what_the_gate_rejects_is_no_success(run: Run, store: Store) -> None:
     thread.join()
 
     assert result.exit_code == 1
-    assert "art@1 was rejected: It is worse. To use it all the same" in result.output
-    assert "Let it answer" not in result.output
+    assert "art@1 was rejected: It is worse. To use it anyway" in result.output
+    assert "To make it live" not in result.output
 
 
 @pytest.mark.usefixtures("taught")
-def test_a_dry_run_tells_of_a_search(run: Run) -> None:
+def test_a_dry_run_describes_a_search(run: Run) -> None:
     result = run("tune", "art", "--dry-run", "--sweep", "rate=1e-4,2e-4", "--folds", "2")
 
     assert (result.exit_code, "It would train 4 times to choose" in result.output) == (0, True)
