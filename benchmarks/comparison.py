@@ -183,8 +183,8 @@ def one_look() -> dict[str, float]:
 def _filled(store: Store) -> Experiment:
     with store.write() as db:
         domain = domains.create(db, "helpdesk")
-        sides = given.adapter(db, domain, "live"), given.adapter(db, domain)
-        begun = experiments.start(db, domain, *sides, "cli:ann")
+        variants = given.adapter(db, domain, "live"), given.adapter(db, domain)
+        begun = experiments.start(db, domain, *variants, "cli:ann")
         thread = given.conversations.open_thread(db, "t", domain.id, "p").id
         people = [(f"http:key/{i:06d}", begun.variants[i % 2]) for i in range(PEOPLE)]
         db.conn.executemany(

@@ -51,14 +51,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), base=BaseModelSettings(model=options.base))
         with Store(settings.store_path) as store:
-            training_set, asked = _lesson(store, settings, options, overrides)
+            training_set, asked = _training_set(store, settings, options, overrides)
             _measure(settings, training_set, asked, options.stops)
 
 
-def _lesson(
+def _training_set(
     store: Store, settings: Settings, options: argparse.Namespace, overrides: dict[str, str]
 ) -> tuple[TrainingSet, list[EvalQuestion]]:
-    """The lesson, and the golden questions whose facts it teaches."""
+    """The training set, and the golden questions whose facts it contains."""
     asked_for = {key: recipe.parse(key, text) for key, text in overrides.items()}
     system = options.system
     if system is None:

@@ -219,7 +219,7 @@ def compare_all(
     served = {
         right.name: right.served_name, other.name: other.served_name, "base@0": BASE_SERVED_NAME
     }  # fmt: skip
-    rows, canaries = [], []
+    rows, references = [], []
     for kind, quantization in ENGINES.items():
         serving = settings.serving.model_copy(update={"quantization": quantization})
         chosen = settings.model_copy(update={"serving": serving})
@@ -234,8 +234,8 @@ def compare_all(
             for name, model_name in served.items():
                 agreement, ms = timed_agreement(url, model_name, right)
                 told = {"engine": kind, "served": name, "agreement": agreement, "ms_p50": ms}
-                canaries.append(told)
-    return rows, canaries
+                references.append(told)
+    return rows, references
 
 
 def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
@@ -245,7 +245,7 @@ def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
     right = tune(store, settings, "right", set(every[:facts]), steps)
     train_s = time.perf_counter() - began
     other = tune(store, settings, "other", set(every[facts : 2 * facts]), steps)
-    rows, canaries = compare_all(store, settings, right, other)
+    rows, references = compare_all(store, settings, right, other)
     report.table(
         ("trainer", "engine", "served", "tokens", "agreement", "delta", "p99", "same answers"),
         [list(row.values()) for row in rows],
@@ -253,14 +253,14 @@ def measure(store: Store, settings: Settings, facts: int, steps: int) -> None:
     print()
     report.table(
         ("engine", "served", "reference outputs agree", "asking, ms p50"),
-        [list(row.values()) for row in canaries],
+        [list(row.values()) for row in references],
     )
     report.finish(
         benchmark="parity",
         train_s=round(train_s, 1),
         golden=right.scores["golden"],
-        canary_tokens=[len(c.answer) for c in right.canaries],
-        canaries=canaries,
+        reference_tokens=[len(c.answer) for c in right.canaries],
+        references=references,
         rows=rows,
     )
 

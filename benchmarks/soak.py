@@ -118,9 +118,9 @@ class Swapper:
         """Replace the candidate that is compared with the live adapter by a new one."""
         store, live = self.service.store, self.live[domain.name]
         running = experiments.running(store.db, domain.id)
-        sides = [v.adapter for v in running.variants] if running else [live.name]
+        compared = [v.adapter for v in running.variants] if running else [live.name]
         made = self._new(domain)
-        self.register.may_answer(domain.name, live.name, made.name, *sides)
+        self.register.may_answer(domain.name, live.name, made.name, *compared)
         with store.write() as db:
             if running is not None:
                 experiments.stop(db, running, "benchmark")
