@@ -280,6 +280,9 @@ print("started")
         ("bot.cli.tune", "def f():\n    from tuning.training import loop"),
         ("bot.slack.render.blocks", "from .. import serving\nimport tests.given"),
         ("bot.slack.render.blocks", "from bot.slack.client import web_api"),
+        ("bot.commands.executor", "from bot.slack.render import blocks"),
+        ("bot.commands.executor", "def f():\n    from bot.slack.commands import delivery"),
+        ("data.command_queue", "from data.slack import question_queue"),
     ],
 )
 def test_a_violation_is_found(module: str, source: str) -> None:

@@ -64,7 +64,7 @@ class TextFrontEnd:
     async def _show(self, user: str, command: Command) -> str:
         def look(db: Database) -> str:
             context = Context(db, self.settings, self.standing(user))
-            return executor.show(context, command).text
+            return executor.run(context, command).text
 
         return await self.store.read(look)
 

@@ -20,6 +20,7 @@
 - `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
 - `status`: `understudy status`: the state of the service on one screen
 - `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
+- `verbs`: commands of the registry, on the command line
 """
 
 import importlib
@@ -33,18 +34,18 @@ import click
 from bot.cli.context import App
 from data.store.errors import Invalid, UnderstudyError
 
-COMMANDS = {
+COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/registry.py`)
     "init": ("bot.cli.init", "Write understudy.toml and create the store."),
     "demo": ("bot.demo.command", "Run a complete example on this machine, without any setup."),
     "up": ("bot.cli.processes", "Run everything: engines, tuning worker and bot."),
     "serve": ("bot.cli.processes", "Run only the engines, and keep their adapters up to date."),
     "worker": ("bot.cli.processes", "Run only the tuning worker."),
     "bot": ("bot.cli.processes", "Run only the bot: HTTP API, web chat and Slack."),
-    "status": ("bot.cli.status", "Show the state of the service, and what needs attention."),
+    "status": ("bot.cli.status", ""),
     "doctor": ("bot.cli.doctor", "Check the installation, and say how to fix it."),
     "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
     "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
-    "tune": ("bot.cli.tune", "Train the next adapter of a domain."),
+    "tune": ("bot.cli.tune", ""),
     "runs": ("bot.cli.runs", "List, show and cancel tuning runs."),
     "adapters": ("bot.cli.adapters", "List, promote, roll back and remove adapters."),
     "replicas": ("bot.cli.replicas", "List and restart engine replicas."),
@@ -53,11 +54,20 @@ COMMANDS = {
     "chat": ("bot.cli.chat", "Talk to a domain in the terminal."),
     "keys": ("bot.cli.keys", "Create, list and revoke API keys."),
     "people": ("bot.cli.people", "Show and export a person's data, and manage their consent."),
-    "forget": ("bot.cli.people", "Erase everything that a person wrote."),
+    "forget": ("bot.cli.people", ""),
     "slack": ("bot.cli.slack", "Set up the Slack app."),
     "backup": ("bot.cli.backup", "Save the store and the adapters to one file."),
     "audit": ("bot.cli.audit", "Show who did what, and when."),
 }
+
+
+def summary(name: str) -> str:
+    """The help of a command in one sentence."""
+    if text := COMMANDS[name][1]:
+        return text
+    from bot.commands import registry
+
+    return next(verb.help for verb in registry.verbs() if verb.cli == name)
 
 
 class LazyGroup(click.Group):
@@ -88,7 +98,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, summary(name)) for name in COMMANDS])
 
     def invoke(self, ctx: click.Context) -> object:
         try:

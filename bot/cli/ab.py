@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import add_generated, registered
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, decisions, design, experiments, testers, variants
@@ -27,7 +28,7 @@ def ab() -> None:
     """Compare adapters, system prompts and sampling on live traffic."""
 
 
-@ab.command()
+@registered(ab, "ab start")
 @click.argument("domain")
 @click.argument("names", nargs=-1, required=True, metavar="A B [C]...")
 @click.option(
@@ -104,10 +105,8 @@ def start(
     expected_people: int,
     bounds: tuple[str, ...],
 ) -> None:
-    """Compare variant A (the control) with one or more candidates.
-
-    Name each variant by its adapter: a version such as 2 or helpdesk@2, `live`, or `base`. Each
-    person stays on one variant as long as the comparison runs.
+    """Further candidates may follow B. Name each variant by its adapter: a version such as 2 or
+    helpdesk@2, `live`, or `base`. Each person stays on one variant as long as the comparison runs.
     """
     from bot.experiments import comparisons
 
@@ -133,12 +132,11 @@ def start(
     )
 
 
-@ab.command()
+@registered(ab, "ab status")
 @click.argument("domain", required=False)
 @json_option
 @pass_app
 def status(app: App, domain: str | None, as_json: bool) -> None:
-    """Show the running comparison of DOMAIN, or the last one."""
     from bot.experiments import comparisons, stats
 
     db = app.store.db
@@ -160,41 +158,6 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     if found := testers.list_testers(db, experiment):
         click.echo("Testers (not counted): " + ", ".join(found))
     return None
-
-
-@ab.command()
-@click.argument("domain")
-@click.argument("percent", type=click.FloatRange(0, 100, min_open=True, max_open=True))
-@pass_app
-def ramp(app: App, domain: str, percent: float) -> None:
-    """Raise the share of people who get a candidate to PERCENT.
-
-    The share can only grow, and people who have had an answer stay on their variant.
-    """
-    from bot.experiments import comparisons
-
-    with app.store.write() as db:
-        after = comparisons.ramp(db, domains.get(db, domain), percent / 100, app.actor)
-    shares = ", ".join(f"{v.label} {v.share:.0%}" for v in after.variants)
-    click.echo(f"Stage {after.stage} of experiment {after.id}: {shares} of the new people.")
-
-
-@ab.command()
-@click.argument("domain")
-@click.argument("person")
-@click.argument("label")
-@pass_app
-def tester(app: App, domain: str, person: str, label: str) -> None:
-    """Put PERSON (such as slack:T1/U2) on variant LABEL (A, B, ...) of the running comparison.
-
-    From then on, the results of the comparison exclude this person.
-    """
-    from bot.experiments import comparisons
-
-    with app.store.write() as db:
-        running = comparisons.current(db, domains.get(db, domain))
-        variant = testers.put(db, running, person, label, app.actor)
-    click.echo(f"{person} is now on {variant.label} ({variant.described}) and is not counted.")
 
 
 @ab.command("where")
@@ -221,12 +184,11 @@ def where(app: App, domain: str, person: str) -> None:
         click.echo(f"{person} will be on {variant}, starting with their first question.")
 
 
-@ab.command("decisions")
+@registered(ab, "ab decisions")
 @click.argument("domain", required=False)
 @json_option
 @pass_app
 def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
-    """List the decisions about the running comparison of DOMAIN, or the last one."""
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
     found = decisions.list_decisions(db, experiment.id)
@@ -241,15 +203,12 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
     )
 
 
-@ab.command("explain")
+@registered(ab, "ab explain")
 @click.argument("decision", type=click.IntRange(min=1))
 @json_option
 @pass_app
 def explain_decision(app: App, decision: int, as_json: bool) -> None:
-    """Recompute a DECISION from its stored numbers, and check that the result is the same.
-
-    The exit code is 1 if it is not.
-    """
+    """The exit code is 1 if it is not."""
     from bot.experiments.explain import explain
 
     explained = explain(decisions.get(app.store.db, decision))
@@ -261,18 +220,7 @@ def explain_decision(app: App, decision: int, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@ab.command()
-@click.argument("domain")
-@pass_app
-def stop(app: App, domain: str) -> None:
-    """Stop the running comparison; everyone gets the live adapter again."""
-    from bot.experiments import comparisons
-
-    with app.store.write() as db:
-        ended = comparisons.stop(db, domains.get(db, domain), app.actor)
-    click.echo(
-        f"Experiment {ended.id} has ended. To see its results: `understudy ab status {domain}`."
-    )
+add_generated(ab, "ab")
 
 
 def _print_intervals(results: Any) -> None:

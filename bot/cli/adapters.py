@@ -7,6 +7,7 @@ import click
 from sqlite_utils import Database
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import add_generated, registered
 from bot.commands import admin, scores
 from data import domains
 from data.adapters import placements
@@ -23,12 +24,11 @@ def adapters() -> None:
     """List, promote, roll back, accept, import, export, retire and remove adapters."""
 
 
-@adapters.command("list")
+@registered(adapters, "adapters")
 @click.option("--domain", help="List only the adapters of this domain.")
 @json_option
 @pass_app
 def list_(app: App, domain: str | None, as_json: bool) -> None:
-    """List all adapters, newest first."""
     db = app.store.db
     found = store.list_adapters(db, domains.get(db, domain) if domain else None)
     if as_json:
@@ -89,26 +89,16 @@ def show(app: App, name: str, as_json: bool) -> None:
     return print_table(headers, samples, "No sample answers are stored.")
 
 
-@adapters.command()
+@registered(adapters, "promote")
 @click.argument("name")
 @pass_app
 def promote(app: App, name: str) -> None:
-    """Make NAME (such as helpdesk@3) the live adapter, starting with the next message."""
+    """Name the version as in helpdesk@3."""
     with app.store.write() as db:
         adapter = store.get(db, name)
         domain = domains.by_id(db, adapter.domain_id)
         admin.promote(db, domain, adapter.name, app.actor)
     click.echo(f"{adapter.name} is live. To undo: `understudy adapters rollback {adapter.domain}`.")
-
-
-@adapters.command()
-@click.argument("domain")
-@pass_app
-def rollback(app: App, domain: str) -> None:
-    """Undo the last promotion of DOMAIN, starting with the next message."""
-    with app.store.write() as db:
-        live = admin.roll_back(db, domains.get(db, domain), app.actor)
-    click.echo(f"{live.name if live else 'The bare base'} answers again.")
 
 
 @adapters.command()
@@ -179,11 +169,11 @@ def export(app: App, name: str, folder: Path, format_: Literal["peft", "merged",
         )
 
 
-@adapters.command()
+@registered(adapters, "retire")
 @click.argument("name")
 @pass_app
 def retire(app: App, name: str) -> None:
-    """Take the candidate NAME out of service, after the answers that it is writing."""
+    """The candidate NAME first finishes the answers that it is writing."""
     with app.store.write() as db:
         adapter = store.retire(db, store.get(db, name), app.actor)
         writing = _writing(app, db, adapter)
@@ -240,6 +230,9 @@ def check(app: App, name: str) -> None:
         sha256=adapter.sha256,
     )
     click.echo(f"{adapter.name} is valid: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
+
+
+add_generated(adapters, "adapters")
 
 
 def _short(reason: str) -> str:

@@ -3,6 +3,7 @@
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import registered
 from data import domains as store
 from data.experiments import policies
 from data.experiments.policies import POLICIES
@@ -16,11 +17,10 @@ def domains() -> None:
     """Manage domains, the topics the bot answers."""
 
 
-@domains.command("list")
+@registered(domains, "domains")
 @json_option
 @pass_app
 def list_(app: App, as_json: bool) -> None:
-    """List all domains."""
     found = store.list_domains(app.store.db)
     if as_json:
         return print_json(found)
@@ -149,12 +149,12 @@ def unbind(app: App, team: str, channel: str) -> None:
     click.echo("Done." if bound else "The channel was not bound to a domain; nothing changed.")
 
 
-@domains.command()
+@registered(domains, "policy set")
 @click.argument("name")
 @click.argument("policy", required=False, type=click.Choice(POLICIES))
 @pass_app
 def policy(app: App, name: str, policy: str | None) -> None:
-    """Set which decisions about NAME's comparisons are automatic; without POLICY, show it.
+    """Without POLICY, show the policy of the domain NAME.
 
     auto-promote makes a better candidate live, auto-roll-back ends a comparison whose candidate is
     worse, auto does both, and advise does neither.

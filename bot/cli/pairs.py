@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
 from data.pairs import pairs as store
@@ -141,11 +142,10 @@ def counts(app: App, domain: str, as_json: bool) -> None:
     return print_table(("status", "pairs"), list(found.items()), "")
 
 
-@pairs.command()
+@registered(pairs, "review")
 @click.argument("domain")
 @pass_app
 def review(app: App, domain: str) -> None:
-    """Review the pending pairs of DOMAIN one by one."""
     subject = domains.get(app.store.db, domain)
     waiting = store.list_pairs(app.store.db, subject, "pending")
     if not waiting:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import registered
 
 if TYPE_CHECKING:
     from data.privacy.erasure import ErasureReceipt
@@ -103,16 +104,14 @@ def opt_in(app: App, person: str) -> None:
     click.echo(f"{person} has opted in to learning again.")
 
 
-@click.command()
+@registered(None, "forget")
 @click.argument("person")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Print what would be erased, and change nothing.")
 @json_option
 @pass_app
 def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Permanently erase everything that PERSON wrote from the store.
-
-    Their questions, the answers, their feedback and their pairs are deleted; counts stay under a
+    """Their questions, the answers, their feedback and their pairs are deleted; counts stay under a
     random name. Adapters that were trained on these pairs are listed; retrain to replace them.
     """
     import asyncio

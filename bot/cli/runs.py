@@ -4,6 +4,7 @@ import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.follow import figures
+from bot.cli.verbs import add_generated, registered
 from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
@@ -19,7 +20,7 @@ def runs() -> None:
     """List, show and cancel tuning runs."""
 
 
-@runs.command("list")
+@registered(runs, "runs")
 @click.option("--domain", help="List only the runs of this domain.")
 @click.option(
     "--limit",
@@ -31,7 +32,6 @@ def runs() -> None:
 @json_option
 @pass_app
 def list_(app: App, domain: str | None, limit: int, as_json: bool) -> None:
-    """List the newest runs."""
     db = app.store.db
     found = store.recent(db, domains.get(db, domain) if domain else None, limit)
     if as_json:
@@ -117,16 +117,6 @@ def _print_evaluation(app: App, report: runs_report.Report) -> None:
 @runs.command()
 @click.argument("number", type=int)
 @pass_app
-def cancel(app: App, number: int) -> None:
-    """Cancel a run: immediately if it is queued, within seconds if it is running."""
-    with app.store.write() as db:
-        run = store.cancel(db, number, app.actor)
-    click.echo(f"Run {number} is {'cancelled' if not run.open else 'being stopped'}.")
-
-
-@runs.command()
-@click.argument("number", type=int)
-@pass_app
 def log(app: App, number: int) -> None:
     """Print the log of a run."""
     store.get(app.store.db, number)
@@ -134,6 +124,9 @@ def log(app: App, number: int) -> None:
     if not file.is_file():
         raise NotFound(f"There is no log of run {number} on this machine.")
     click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+
+
+add_generated(runs, "runs")
 
 
 def _superseded(adapter: Adapter | None) -> str | None:

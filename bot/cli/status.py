@@ -3,20 +3,18 @@
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import registered
 from bot.commands import admin
 from bot.commands.admin import DomainStatus
 from data.adapters import placements, registry
 from data.adapters.placements import Replica
 
 
-@click.command()
+@registered(None, "status")
 @json_option
 @pass_app
 def status(app: App, as_json: bool) -> None:
-    """Show the live adapter of each domain, the engines, and what needs attention.
-
-    The exit code is 1 if something needs attention.
-    """
+    """The exit code is 1 if something needs attention."""
     found = admin.status(app.store.db)
     if as_json:
         print_json(admin.as_json(found))

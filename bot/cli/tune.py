@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bot.cli.context import App, json_option, pass_app, print_json
+from bot.cli.verbs import registered, sentence
 from bot.commands import admin, retrain_plan, scores
 from data import domains
 from data.adapters import registry
@@ -18,7 +19,7 @@ from data.store.errors import Invalid, UnderstudyError
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 
 
-@click.command()
+@registered(None, "retrain")
 @click.argument("domain")
 @click.argument("axes", nargs=-1, metavar="[KEY=VALUE,VALUE]...")
 @click.option("--full", is_flag=True, help="Start from the bare base, not from the live adapter.")
@@ -60,7 +61,7 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
     metavar="LICENCE",
     help="Confirm that this licence of the base model permits your use.",
 )
-@click.option("--dry-run", is_flag=True, help="Describe the run without queuing it.")
+@click.option("--dry-run", is_flag=True, help=sentence("retrain --dry-run"))
 @click.option("--wait/--no-wait", default=True, help="Wait until the run has ended (default).")
 @json_option
 @pass_app
@@ -75,11 +76,11 @@ def tune(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train the next adapter of DOMAIN on its approved pairs.
+    """Training continues from the live adapter with the new pairs.
 
-    Training continues from the live adapter with the new pairs. A running worker executes the run
-    after its current one; if no worker is running, this command executes it. Values that no option
-    sets depend on the number of pairs, and are printed with the reason.
+    A running worker executes the run after its current one; if no worker is running, this command
+    executes it. Values that no option sets depend on the number of pairs, and are printed with the
+    reason.
     """
     recipe = with_preferences(_recipe(**options), preferences)
     _warn_about_length(app, recipe)

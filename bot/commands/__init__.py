@@ -1,7 +1,7 @@
 """Commands: everything admins and reviewers can do, for every front end.
 
 A front end reads a line with `grammar.parse`, runs a command that shows something with
-`executor.show`, queues one that changes something with `executor.enqueue`, carries it out with
+`executor.run`, queues one that changes something with `executor.enqueue`, carries it out with
 `executor.carry_out`, and renders the plain result. Nothing here knows a front end.
 
 - `registry`: what is declared of each command: name, help, role, arguments

@@ -51,7 +51,7 @@ class RolledBack(Result):
 
     @property
     def text(self) -> str:
-        return f"{self.adapter or 'The base model'} answers again."
+        return f"{self.adapter or 'The bare base'} answers again."
 
 
 @perform.register

@@ -66,7 +66,7 @@ class Help(Command):
     "status",
     "member",
     "show",
-    "Show what answers in each domain and what needs attention.",
+    "Show the live adapter of each domain, the engines, and what needs attention.",
     cli="status",
 )
 @dataclass(frozen=True)
@@ -86,9 +86,7 @@ class AskPrivately(Command):
     question: Annotated[str, Argument("text", "QUESTION", "What would you like to ask?")]
 
 
-@command(
-    "domains", "member", "show", "List the domains, the topics the bot answers.", cli="domains list"
-)
+@command("domains", "member", "show", "List all domains.", cli="domains list")
 @dataclass(frozen=True)
 class ListDomains(Command):
     pass
@@ -98,7 +96,7 @@ class ListDomains(Command):
     "adapters",
     "member",
     "show",
-    "List the versions, newest first, with their scores.",
+    "List adapters, newest first.",
     cli="adapters list",
 )
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class ReviewCommand(Command):
     domain: DomainName = None  # None: every domain
 
 
-@command("runs", "reviewer", "show", "List the most recent tuning runs.", cli="runs list")
+@command("runs", "reviewer", "show", "List the newest runs.", cli="runs list")
 @dataclass(frozen=True)
 class ListRuns(Command):
     domain: DomainName = None  # None: every domain
@@ -128,7 +126,7 @@ class ListRuns(Command):
     "retrain --dry-run",
     "reviewer",
     "show",
-    "Show what a run would do, and start nothing.",
+    "Describe a run without queuing it.",
     typed="retrain",
     flag="--dry-run",
     cli="tune --dry-run",
@@ -147,7 +145,7 @@ class PlanRetrain(Command):
     "retrain",
     "admin",
     "change",
-    "Train the next version of a domain on its approved pairs.",
+    "Train the next adapter of a domain on its approved pairs.",
     cli="tune",
 )
 @dataclass(frozen=True)
@@ -172,9 +170,8 @@ def _one_source(full: bool, preferences: bool) -> None:
     "cancel",
     "admin",
     "change",
-    "Stop a tuning run.",
+    "Cancel a run: immediately if it is queued, within seconds if it is running.",
     cli="runs cancel",
-    details="A queued run stops at once, a running one within seconds.",
 )
 @dataclass(frozen=True)
 class CancelRun(Command):
@@ -198,7 +195,7 @@ class ShowComparison(Command):
     "ab decisions",
     "reviewer",
     "show",
-    "List the decisions about the comparison.",
+    "List the decisions about the running comparison, or the last one.",
     cli="ab decisions",
 )
 @dataclass(frozen=True)
@@ -210,7 +207,7 @@ class ListDecisions(Command):
     "ab explain",
     "reviewer",
     "show",
-    "Recompute a decision from its stored numbers and compare the outcome.",
+    "Recompute a decision from its stored numbers, and check that the result is the same.",
     cli="ab explain",
 )
 @dataclass(frozen=True)
@@ -220,14 +217,14 @@ class ExplainDecision(Command):
     ]
 
 
-@command("ab start", "admin", "change", "Compare two versions on live traffic.", cli="ab start")
+@command("ab start", "admin", "change", "Compare A (the control) with B.", cli="ab start")
 @dataclass(frozen=True)
 class StartComparison(Command):
     a: Annotated[str, Argument("version", "A", "Which two versions?")]
     b: Annotated[str, Argument("version", "B", "Which two versions?")]
     domain: DomainName = None
     share: Annotated[
-        float, Argument("percent", "--split PERCENT", help="the share of people who get B.")
+        float, Argument("percent", "--split PERCENT", help="the percentage of people who get B.")
     ] = 0.5
     pairwise: Annotated[
         bool, Argument("flag", "--pairwise", help="sometimes show both answers to choose from.")
@@ -238,9 +235,9 @@ class StartComparison(Command):
     "ab ramp",
     "admin",
     "change",
-    "Give more people the candidate.",
+    "Raise the share of people who get a candidate.",
     cli="ab ramp",
-    details="The share of people only grows, and nobody moves back to another variant.",
+    details="The share can only grow, and people who have had an answer stay on their variant.",
 )
 @dataclass(frozen=True)
 class RampComparison(Command):
@@ -252,10 +249,9 @@ class RampComparison(Command):
     "ab tester",
     "admin",
     "change",
-    "Show a person one variant, without counting them.",
+    "Put a person on one variant, without counting them in the results.",
     cli="ab tester",
-    details="PERSON is named as in slack:T1/U2, VARIANT is A, B, ... From then on the "
-    "statistics of this comparison leave the person out.",
+    details="Name the PERSON as in slack:T1/U2, and the VARIANT by its letter.",
 )
 @dataclass(frozen=True)
 class PutTester(Command):
@@ -268,7 +264,7 @@ class PutTester(Command):
     "ab stop",
     "admin",
     "change",
-    "End the comparison; everyone gets the live version again.",
+    "Stop the running comparison; everyone gets the live adapter again.",
     cli="ab stop",
 )
 @dataclass(frozen=True)
@@ -280,7 +276,7 @@ class StopComparison(Command):
     "policy set",
     "admin",
     "change",
-    "Set what the bot may decide about comparisons without a person.",
+    "Set which decisions about comparisons are automatic.",
     typed="policy",
     cli="domains policy",
 )
@@ -303,8 +299,8 @@ class SetPolicy(Command):
     "policy",
     "reviewer",
     "show",
-    "Show what the bot may decide about comparisons without a person.",
-    cli="domains policy",
+    "Show which decisions about comparisons are automatic.",
+    no_cli="`understudy domains policy NAME` shows it, the command that also sets it",
 )
 @dataclass(frozen=True)
 class ShowPolicy(Command):
@@ -315,7 +311,7 @@ class ShowPolicy(Command):
     "promote",
     "admin",
     "change",
-    "Make a version answer everyone, from the next message on.",
+    "Make a version the live adapter, starting with the next message.",
     cli="adapters promote",
 )
 @dataclass(frozen=True)
@@ -328,7 +324,7 @@ class Promote(Command):
     "rollback",
     "admin",
     "change",
-    "Undo the last promotion, from the next message on.",
+    "Undo the last promotion, starting with the next message.",
     cli="adapters rollback",
 )
 @dataclass(frozen=True)
@@ -336,7 +332,7 @@ class RollBack(Command):
     domain: DomainName = None
 
 
-@command("retire", "admin", "change", "Discard a candidate version.", cli="adapters retire")
+@command("retire", "admin", "change", "Take a candidate out of service.", cli="adapters retire")
 @dataclass(frozen=True)
 class Retire(Command):
     version: Version
@@ -347,7 +343,7 @@ class Retire(Command):
     "forget",
     "admin",
     "change",
-    "Delete everything the bot knows about a person, for good.",
+    "Permanently erase everything that a person wrote.",
     cli="forget",
 )
 @dataclass(frozen=True)
@@ -355,7 +351,7 @@ class Forget(Command):
     person: Person
 
 
-@command("roles add", "admin", "change", "Make a person a reviewer or an admin.", no_cli=NO_ROLES)
+@command("roles add", "admin", "change", "Grant a person a role.", no_cli=NO_ROLES)
 @dataclass(frozen=True)
 class GrantRole(Command):
     person: Person
@@ -365,7 +361,7 @@ class GrantRole(Command):
     ]
 
 
-@command("roles remove", "admin", "change", "Revoke a role that was granted here.", no_cli=NO_ROLES)
+@command("roles remove", "admin", "change", "Revoke a granted role.", no_cli=NO_ROLES)
 @dataclass(frozen=True)
 class RevokeRole(Command):
     person: Person

@@ -72,7 +72,7 @@ class TesterAdded(Result):
 
     @property
     def text(self) -> str:
-        return f"{self.person} is answered by {self.label} ({self.described}), and not counted."
+        return f"{self.person} is now on {self.label} ({self.described}) and is not counted."
 
 
 @perform.register

@@ -1,9 +1,10 @@
 """Carries commands out: the role check, the transaction, the queue. The same for every front end.
 
-A command that only shows something runs at once (`show`). A command that changes something is put
+A command that only shows something runs at once (`run`). A command that changes something is put
 in the queue before the front end acknowledges it (`enqueue`). It is carried out in the transaction
 that also stores its result, so a crash leaves it either undone or wholly done (`carry_out`). The
-front end delivers the stored result, and then marks it as told.
+front end delivers the stored result, and then marks it as told. A front end whose caller waits for
+the transaction, such as the command line, needs no queue and runs such a command at once, too.
 """
 
 import logging
@@ -47,8 +48,9 @@ STALE_S = 3600  # a command that waited longer, because the bot was stopped, is 
 OUR_FAULT = "Something went wrong on our side; it has been logged. Nothing was changed."
 
 
-def show(context: Context, command: Command) -> Result:
-    """The result of a command that changes nothing. Raises Forbidden, NotFound."""
+def run(context: Context, command: Command) -> Result:
+    """Check the role and perform the command in the caller's transaction. Raises an
+    UnderstudyError."""
     roles.check(context.db, context.standing, command.needs)
     return perform(command, context)
 
@@ -98,10 +100,9 @@ def execute(db: Database, settings: Settings, command_id: int, standing: Standin
         with db.atomic():
             command = command_json.load_command(queued.command)
             _refuse_stale(queued, command)
-            roles.check(db, standing, command.needs)
             address = queued.address
             context = Context(db, settings, standing, address.team, address.channel)
-            result = perform(command, context)
+            result = run(context, command)
     except UnderstudyError as error:
         result = Refused(str(error))
     except sqlite3.Error:

@@ -55,7 +55,7 @@ class Verb:
     hidden: bool = False  # left out of the help
     details: str = ""  # more help, for the command line
     cli: str = ""  # its command on the command line, perhaps with an option
-    no_cli: str = ""  # why it has none
+    no_cli: str = ""  # why it has no command of its own there
 
     @property
     def usage(self) -> str:

@@ -13,12 +13,12 @@ HEAD = ("Option", "Value", "Default", "Description")
 
 def reference() -> str:
     """A table of all commands, the options that stand before each, and a section for each."""
-    from bot.cli import COMMANDS, main
+    from bot.cli import COMMANDS, main, summary
 
     root = click.Context(main, info_name=NAME, **main.context_settings)
     listed = [
-        (f"[`{NAME} {name}`](#{markdown.anchor(f'{NAME} {name}')})", text)
-        for name, (_, text) in COMMANDS.items()
+        (f"[`{NAME} {name}`](#{markdown.anchor(f'{NAME} {name}')})", summary(name))
+        for name in COMMANDS
     ]
     parts = [
         f"## All commands\n\n{markdown.table(('Command', 'Purpose'), listed)}",

@@ -226,7 +226,7 @@ async def _show(
 
         def look(db: Database) -> list[Block]:
             context = Context(db, settings, standing, place.team, place.channel)
-            result = executor.show(context, command)
+            result = executor.run(context, command)
             return results.blocks(result, settings.slack, standing)
 
         try:

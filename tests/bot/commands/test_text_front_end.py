@@ -39,7 +39,7 @@ SESSION = {
     "ada retrain": "Run 1 of helpdesk is queued.",
     "ada cancel 1": "Run 1 is cancelled.",
     "ada forget @carol": "The data about text:carol is deleted. Receipt: ",
-    "carol help": "status: Show what answers",
+    "carol help": "status: Show the live adapter",
 }
 
 

@@ -36,8 +36,9 @@ from bot.commands.commands import (
     StopComparison,
 )
 from bot.commands.grammar import NotUnderstood
-from bot.commands.registry import Command
-from bot.slack.commands import dialect
+from bot.commands.perform import perform
+from bot.commands.registry import Command, Verb
+from bot.slack.commands import dialect, forms
 
 
 def parse(text: str) -> Command:
@@ -255,6 +256,15 @@ def test_the_usage_lists_every_command_with_its_role() -> None:
         assert (type(typed), typed.needs) == (verb.command, verb.role), verb.usage
     kinds = {type(parse(text)) for text in ROLES}
     assert kinds == {v.command for v in registry.verbs()} | {Incomplete} == _leaves(Command)
+
+
+@pytest.mark.parametrize("verb", registry.verbs(), ids=lambda verb: verb.name)
+def test_every_command_is_carried_out_by_its_function_or_by_slack(verb: Verb) -> None:
+    """Each can be typed, as the tests above show."""
+    has_function = perform.dispatch(verb.command) is not perform.dispatch(Command)
+    assert has_function == (verb.effect != "front end")
+    if verb.effect == "front end":
+        assert verb.command in (AskPrivately, *forms.OPENING)
 
 
 def _leaves(kind: type) -> set[type]:
