@@ -90,7 +90,7 @@ def test_the_reference_pages_are_up_to_date(name: str) -> None:
 
 
 FILE = re.compile(
-    r"`((?:bot|data|serving|tuning|tools|tests|benchmarks)/[\w./-]+)`(?: \(`(\w+)`\))?"
+    r"`((?:bot|data|serving|tuning|tools|tests|benchmarks)/[\w./-]+)`(?:\s+\(`(\w+)`\))?"
 )
 
 
