@@ -13,6 +13,7 @@ import pytest
 
 from data.experiments.metrics import METRICS, RATING
 from data.lora_limits import COMMON_RANKS, RANKS, UNSERVED_MODULES
+from data.pairs.review_status import STORED
 from data.people.roles import ROLES
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,18 @@ def axis_arithmetic(tree: ast.AST) -> Iterator[int]:
                 yield node.lineno
 
 
+def review_encoding(tree: ast.AST) -> Iterator[int]:
+    """Values of `pairs.reviewed_by` that are reasons, SQL that compares or writes the column, and
+    comparisons with the encoded value."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            reasons = any(stored in node.value for stored in STORED.values())
+            if reasons or re.search(r"reviewed_by\s*(=|<>|IN|NOT)", node.value):
+                yield node.lineno
+        if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith(".reviewed_by"):
+            yield node.lineno
+
+
 SHARE_OF_RANGE = re.compile(r"- (low|first)\) / (\((high|last) - |max\(1, |span)|log\(.* / span")
 NOT_METRICS = {"thumb", "done"}  # in lists of the kinds of feedback, and of the states of a reply
 RULES: dict[Rule, str] = {  # and the one module that states the fact
@@ -105,6 +118,7 @@ RULES: dict[Rule, str] = {  # and the one module that states the fact
     metric_tables: "data/experiments/metrics.py",
     question_texts: "data/pairs/question.py",
     axis_arithmetic: "data/runs/chart_axes.py",
+    review_encoding: "data/pairs/review_status.py",
     role_lists: "data/people/roles.py",
 }
 COPIES: list[tuple[Rule, str]] = [
@@ -125,6 +139,9 @@ COPIES: list[tuple[Rule, str]] = [
     (axis_arithmetic, "place = lambda v: LEFT + width * (v - low) / max(1, high - low)"),
     (axis_arithmetic, "place = lambda loss: 12 + (ROOM - 24) * (loss - low) / span"),
     (axis_arithmetic, "y = TOP + height * math.log(high / max(loss, LEAST)) / span"),
+    (review_encoding, 'OPTED_OUT = "withdrawn, as its author opted out of learning"'),
+    (review_encoding, "db.execute('UPDATE pairs SET reviewed_by = ? WHERE id = ?')"),
+    (review_encoding, "taken = pair.reviewed_by in TAKEN_BACK"),
     (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
 ]
 

@@ -14,9 +14,8 @@ from sqlite_utils import Database
 
 from bot.api import auth
 from bot.service import Service
-from data.people import consent
 from data.people.keys import Key
-from data.privacy import erasure, personal_data
+from data.privacy import erasure, opt_out, personal_data
 
 BACKUPS = "Backups made earlier are not changed."
 Who = Callable[..., Awaitable[str]]
@@ -68,9 +67,9 @@ def _router(path: str, who: Who) -> APIRouter:
 
         def switch(db: Database) -> int:
             if given.learning:
-                consent.opt_in(db, person)
+                opt_out.opt_in(db, person)
                 return 0
-            return consent.opt_out(db, person)
+            return opt_out.opt_out(db, person)
 
         withdrawn = await service.store.submit(switch)
         return {"object": "person", "learning": given.learning, "withdrawn": withdrawn}

@@ -85,10 +85,11 @@ def export(app: App, person: str, file: Path | None) -> None:
 @pass_app
 def opt_out(app: App, person: str) -> None:
     """Stop learning from PERSON, and withdraw their pairs that wait for review."""
-    from data.people import consent as privacy
+    from data.people import consent
+    from data.privacy import opt_out as learning
 
     with app.store.write() as db:
-        withdrawn = privacy.opt_out(db, privacy.check(person))
+        withdrawn = learning.opt_out(db, consent.check(person))
     click.echo(f"{person} has opted out of learning; withdrawn pairs: {withdrawn}.")
 
 
@@ -97,10 +98,11 @@ def opt_out(app: App, person: str) -> None:
 @pass_app
 def opt_in(app: App, person: str) -> None:
     """Allow learning from PERSON again."""
-    from data.people import consent as privacy
+    from data.people import consent
+    from data.privacy import opt_out as learning
 
     with app.store.write() as db:
-        privacy.opt_in(db, privacy.check(person))
+        learning.opt_in(db, consent.check(person))
     click.echo(f"{person} has opted in to learning again.")
 
 

@@ -28,9 +28,6 @@ Preferred = Literal["first", "second", "tie"]
 PREFERENCES: dict[Preferred, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 MAX_CHARS = 8_000
 ANSWERED = ("done", "partial", "cancelled")
-SUPERSEDED = "superseded by its author"
-WITHDRAWN = "withdrawn by its author"
-TAKEN_BACK = (SUPERSEDED, WITHDRAWN, consent.OPTED_OUT)
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     if before is not None and before.text == text and (before.pair_id is not None) == learn:
         return before
     if before is not None:
-        _drop_pair(db, before, SUPERSEDED if learn else WITHDRAWN)
+        _drop_pair(db, before, "replaced" if learn else "taken back")
     if not learn:
         return _replace(db, before, judged, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
@@ -123,7 +120,8 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     fact = fact_of_prompt(db, domain, question)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
-    pair_id = added.ids[0] if added.ids else _known_pair(db, domain, draft)
+    known = None if added.ids else review_status.given_again(db, domain.id, draft)
+    pair_id = added.ids[0] if added.ids else known.id if known else None
     return _replace(db, before, judged, person, "correction", text=text, pair_id=pair_id)
 
 
@@ -136,7 +134,7 @@ def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
         return
     _sum_up(db, conversations.reply(db, reply_id), before, -1)
     if kind == "correction":
-        _drop_pair(db, before, WITHDRAWN)
+        _drop_pair(db, before, "taken back")
     _supersede(db, before)
 
 
@@ -254,7 +252,7 @@ def _supersede(db: Database, before: Rating) -> None:
     db.execute(sql, [now_us(), before.id])
 
 
-def _drop_pair(db: Database, before: Rating, why: str) -> None:
+def _drop_pair(db: Database, before: Rating, why: review_status.Reason) -> None:
     """Reject the pair of a correction that counts no more, if it waits and no one else's is it."""
     if before.pair_id is None:
         return
@@ -265,18 +263,4 @@ def _drop_pair(db: Database, before: Rating, why: str) -> None:
         [pair.id, before.id],
     )
     if pair.status == "pending" and pair.source == "correction" and not others:
-        review_status.give(db, pair.id, "rejected", why)
-
-
-def _known_pair(db: Database, domain: domains.Domain, draft: pairs.Draft) -> int | None:
-    """The pair that says the same already. One that its author took back waits for review again."""
-    found = row(
-        db,
-        "SELECT id, status, reviewed_by FROM pairs WHERE domain_id = ? AND fingerprint = ?",
-        [domain.id, pairs.fingerprint(draft)],
-    )
-    if found is None:
-        return None
-    if found["status"] == "rejected" and found["reviewed_by"] in TAKEN_BACK:
-        review_status.give(db, found["id"], "pending", "")
-    return int(found["id"])
+        review_status.withdraw(db, pair.id, why)

@@ -10,13 +10,11 @@ from sqlite_utils import Database
 
 from data.conversations import conversations
 from data.domains import Domain
-from data.feedback.feedback import TAKEN_BACK
-from data.pairs import pairs
+from data.pairs import pairs, review_status
 from data.pairs.pairs import Draft, Pair, Turn
 from data.pairs.question import fact_of_prompt
 from data.people import consent
-from data.store.clock import now_us
-from data.store.db import row, rows
+from data.store.db import rows
 from data.store.errors import Conflict
 
 
@@ -64,10 +62,14 @@ def teach(
     added = pairs.add(
         db, domain, [draft], source="teach", source_ref=training_set.source_ref, author=person
     )
-    pair_id = added.ids[0] if added.ids else _wait_again(db, domain, draft)
     if added.ids:
-        pairs.hold_words(db, pair_id, [p for p in training_set.people if p != person])
-    return SuggestionResult(pairs.get(db, pair_id), known=not added.ids)
+        others = [p for p in training_set.people if p != person]
+        pairs.hold_words(db, added.ids[0], others)
+        return SuggestionResult(pairs.get(db, added.ids[0]), known=False)
+    known = review_status.given_again(db, domain.id, draft)
+    if known is None:
+        raise Conflict("These words were changed at the same moment; try again.")
+    return SuggestionResult(known, known=True)
 
 
 def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], list[str]]:
@@ -100,20 +102,3 @@ def of_reply(
     everybody = tuple(sorted({reply.person, *people}))
     training_set = SuggestedPair(question, answer, tuple(turns), everybody, question, reply_id)
     return reply, training_set, consent.may_learn(db, *everybody)
-
-
-def _wait_again(db: Database, domain: Domain, draft: Draft) -> int:
-    """The pair that says the same. One that its author took back waits for review again."""
-    found = row(
-        db,
-        "SELECT id, status, reviewed_by FROM pairs WHERE domain_id = ? AND fingerprint = ?",
-        [domain.id, pairs.fingerprint(draft)],
-    )
-    if found is None:
-        raise Conflict("These words were changed at the same moment; try again.")
-    if found["status"] == "rejected" and found["reviewed_by"] in TAKEN_BACK:
-        db.execute(
-            "UPDATE pairs SET status = 'pending', reviewed_by = '', reviewed_at = ? WHERE id = ?",
-            [now_us(), found["id"]],
-        )
-    return int(found["id"])

@@ -11,6 +11,6 @@
 - `preference_sets`: preferences: answers that people liked or disliked, as a run learns from them
 - `question`: the question that a pair asks, and the form in which questions are compared
 - `review_queue`: the queue of pending pairs, shared by several reviewers
-- `review_status`: the status that a pair is given by a reviewer, or by the loop itself
+- `review_status`: the status of a pair, and who or what gave it
 - `rows`: what one row of somebody's file means: a draft, or a sentence about what is wrong with it
 """

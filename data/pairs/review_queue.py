@@ -13,7 +13,6 @@ from data import domains
 from data.domains import Domain
 from data.pairs import pairs, review_status
 from data.pairs.pairs import Draft, Pair
-from data.people import consent
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import row, rows, value
@@ -21,6 +20,11 @@ from data.store.errors import Conflict
 
 LEASE_S = 600
 MAX_REASON = 1_000  # characters
+WITHDRAWN: dict[review_status.Reason, str] = {
+    "replaced": "its author replaced it",
+    "taken back": "its author took it back",
+    "opted out": "its author opted out of learning",
+}
 REWORDED = "A reviewer approved it in other words."
 
 
@@ -73,7 +77,7 @@ def decide(
     """Approve or reject a pair. Raises NotFound, or Conflict when somebody decided otherwise, or
     is looking at it."""
     pair = pairs.get(db, pair_id)
-    if pair.status == status and pair.reviewed_by == reviewer:
+    if pair.status == status and review_status.of(pair).person == reviewer:
         return pair
     _refuse_decided(pair)
     _refuse_held(db, pair_id, reviewer)
@@ -90,13 +94,13 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
 
     Raises Invalid for words that cannot be a pair, else as `decide`."""
     old = pairs.get(db, pair_id)
-    if old.status == "rejected" and old.reviewed_by == reviewer:
+    if old.status == "rejected" and review_status.of(old).person == reviewer:
         replaced = pairs.same_words(db, old.domain_id, _draft(old, prompt, response))
         if replaced is not None and replaced.status == "approved":
             return replaced
     draft = _draft(old, prompt, response)
     same = pairs.fingerprint(draft) == old.fingerprint  # at most case and spacing are other
-    if same and old.status == "approved" and old.reviewed_by == reviewer:
+    if same and old.status == "approved" and review_status.of(old).person == reviewer:
         return old
     _refuse_decided(old)
     _refuse_held(db, pair_id, reviewer)
@@ -124,9 +128,8 @@ def decided_since(db: Database, since_us: int) -> dict[str, int]:
     found = rows(
         db,
         "SELECT status, count(*) AS n FROM pairs WHERE reviewed_at >= ? "
-        "AND reviewed_by NOT IN ('', 'superseded by its author', 'withdrawn by its author', ?) "
-        "GROUP BY status",
-        [since_us, consent.OPTED_OUT],
+        f"AND {review_status.BY_A_PERSON} GROUP BY status",
+        [since_us],
     )
     return {"approved": 0, "rejected": 0} | {r["status"]: r["n"] for r in found}
 
@@ -174,8 +177,11 @@ def _draft(old: Pair, prompt: str, response: str) -> Draft:
 def _refuse_decided(pair: Pair) -> None:
     if pair.status == "pending":
         return
-    by = pair.reviewed_by or "somebody"
-    raise Conflict(f"Pair {pair.id} has been decided already: {pair.status}, by {by}.")
+    by = review_status.of(pair)
+    if by.reason is not None:
+        raise Conflict(f"Pair {pair.id} was withdrawn: {WITHDRAWN[by.reason]}.")
+    who = by.person or "somebody"
+    raise Conflict(f"Pair {pair.id} has been decided already: {pair.status}, by {who}.")
 
 
 def _refuse_held(db: Database, pair_id: int, reviewer: str) -> None:

@@ -1,28 +1,106 @@
-"""The status that a pair is given by a reviewer, or by the loop itself.
+"""The status of a pair, and who or what gave it.
 
-Every pair that is there already and is approved goes through here: what would teach an answer to a
-golden question never is. Those that are imported as approved are checked as they are read
+The column `pairs.reviewed_by` holds the id of the person who reviewed a pair, or the reason for
+which it was withdrawn without a review. Only this module writes that column and reads it.
+
+Every pair that is approved after it was added is approved here: a pair that would teach the answer
+to a golden question is refused. Pairs that are imported as approved are checked as they are read
 (`data/pairs/files.py`).
 """
+
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlite_utils import Database
 
 from data.pairs import golden, pairs
-from data.pairs.pairs import Pair, Status
+from data.pairs.pairs import Draft, Pair, Status
 from data.store.clock import now_us
 from data.store.db import changed
 
+Reason = Literal["replaced", "taken back", "opted out"]
+STORED: dict[Reason, str] = {
+    "replaced": "superseded by its author",
+    "taken back": "withdrawn by its author",
+    "opted out": "withdrawn, as its author opted out of learning",
+}
+BY_A_PERSON = "reviewed_by NOT IN ({})".format(
+    ", ".join(f"'{stored}'" for stored in ("", *STORED.values()))
+)
+
+
+@dataclass(frozen=True)
+class ReviewedBy:
+    """A person, a reason, or neither: the pair has not been reviewed."""
+
+    person: str = ""  # slack:T1/U2
+    reason: Reason | None = None
+
+    @property
+    def stored(self) -> str:
+        """As the column has it."""
+        return STORED[self.reason] if self.reason else self.person
+
+
+def decode(stored: str) -> ReviewedBy:
+    """What the column says."""
+    reasons = {text: reason for reason, text in STORED.items()}
+    reason = reasons.get(stored)
+    return ReviewedBy(reason=reason) if reason else ReviewedBy(person=stored)
+
+
+def of(pair: Pair) -> ReviewedBy:
+    """Who or what gave the pair its status."""
+    return decode(pair.reviewed_by)
+
 
 def give(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
-    """Approve, reject or quarantine a pair; `reason` is for its author. Raises NotFound, or
-    golden.Leak when it would be trained though it asks a golden question, or the other way."""
+    """Approve, reject or quarantine a pair. `reason` is shown to its author. Raises NotFound, and
+    golden.Leak for a pair to train on that asks a golden question, or the other way round."""
     pair = pairs.get(db, pair_id)
     if status == "approved":
         golden.refuse_approval(db, pair)
+    _set(db, pair_id, status, ReviewedBy(person=reviewer), reason)
+    return pairs.get(db, pair_id)
+
+
+def withdraw(db: Database, pair_id: int, reason: Reason) -> None:
+    """Reject a pair without a review."""
+    _set(db, pair_id, "rejected", ReviewedBy(reason=reason))
+
+
+def withdraw_pending(db: Database, person: str, reason: Reason) -> int:
+    """Reject the pairs waiting for review that hold words of this person. Returns how many."""
+    return changed(
+        db,
+        "UPDATE pairs SET status = 'rejected', reviewed_by = ?, reviewed_at = ? "
+        "WHERE status = 'pending' AND (author = ? "
+        "OR source_ref IN (SELECT id FROM replies WHERE person = ?) "
+        "OR id IN (SELECT pair_id FROM pair_words WHERE person = ?))",
+        [STORED[reason], now_us(), person, person, person],
+    )
+
+
+def given_again(db: Database, domain_id: int, draft: Draft) -> Pair | None:
+    """The pair of the domain with the same words, or None. A withdrawn pair waits for review
+    again: its words have been given once more."""
+    pair = pairs.same_words(db, domain_id, draft)
+    if pair is None or pair.status != "rejected" or of(pair).reason is None:
+        return pair
+    _set(db, pair.id, "pending", ReviewedBy())
+    return pairs.get(db, pair.id)
+
+
+def erase_reasons(db: Database, reviewer: str) -> None:
+    """Keep a person's reviews without the reasons that they wrote."""
+    sql = "UPDATE pairs SET review_reason = '' WHERE reviewed_by = ? AND review_reason <> ''"
+    db.execute(sql, [reviewer])
+
+
+def _set(db: Database, pair_id: int, status: Status, by: ReviewedBy, reason: str = "") -> None:
     changed(
         db,
         "UPDATE pairs SET status = ?, reviewed_at = ?, reviewed_by = ?, review_reason = ? "
         "WHERE id = ?",
-        [status, now_us(), reviewer, reason, pair_id],
+        [status, now_us(), by.stored, reason, pair_id],
     )
-    return pairs.get(db, pair_id)

@@ -1,6 +1,6 @@
 """People: their ids, roles, API keys, and whether the bot may learn from what they write.
 
-- `consent`: opting out of learning, and the format of a person's id
+- `consent`: whether a person's words may be learned, and the format of a person's id
 - `keys`: API keys
 - `roles`: roles that an admin granted
 """

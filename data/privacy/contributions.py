@@ -11,6 +11,8 @@ from typing import Literal
 
 from sqlite_utils import Database
 
+from data.pairs import review_status
+from data.pairs.review_status import Reason
 from data.store.db import Row, row, rows
 
 Stage = Literal[
@@ -24,10 +26,10 @@ Stage = Literal[
     "learned",
     "measured",  # an adapter is measured on it
 ]
-LEAVING = {
-    "superseded by its author": "replaced",
-    "withdrawn by its author": "taken back",
-    "withdrawn, as its author opted out of learning": "taken back",
+LEAVING: dict[Reason, Stage] = {
+    "replaced": "replaced",
+    "taken back": "taken back",
+    "opted out": "taken back",
 }
 
 
@@ -111,8 +113,9 @@ def _contribution(db: Database, given: Row) -> Contribution:
     status, by = given.pop("status"), given.pop("reviewed_by")
     why = given.pop("review_reason")
     if status == "rejected":
-        stage = LEAVING.get(by, "rejected")
-        return Contribution(**given, stage=stage, why=why, adapter="", adapter_state="")  # type: ignore[arg-type]
+        reason = review_status.decode(by).reason
+        stage = LEAVING[reason] if reason else "rejected"
+        return Contribution(**given, stage=stage, why=why, adapter="", adapter_state="")
     held = row(db, HOLDERS, [given["pair_id"]]) if status == "approved" else None
     held = held or {"stage": status, "adapter": "", "adapter_state": ""}
     return Contribution(**given, **held, why="")

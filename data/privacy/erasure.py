@@ -24,6 +24,7 @@ from pathlib import Path
 import orjson
 from sqlite_utils import Database
 
+from data.pairs import review_status
 from data.privacy import provenance
 from data.retry import Backoff, retry
 from data.runs import runs
@@ -292,8 +293,7 @@ def _figures(db: Database, order: _Order) -> None:
 def _audit(db: Database, order: _Order) -> None:
     """Keep their audit entries without details, and their review decisions without reasons."""
     db.execute("UPDATE audit SET detail = '{}' WHERE actor = ?", [order.person])
-    sql = "UPDATE pairs SET review_reason = '' WHERE reviewed_by = ? AND review_reason <> ''"
-    db.execute(sql, [order.person])
+    review_status.erase_reasons(db, order.person)
 
 
 def finish(db: Database, receipt: str) -> ErasureReceipt:

@@ -19,8 +19,8 @@ from bot.slack.render import form_fields
 from bot.slack.render.blocks import Block, context, section
 from bot.slack.workspace import upload
 from bot.slack.workspace.context import WorkspaceContext
-from data.people import consent, roles
-from data.privacy import erasure, personal_data
+from data.people import roles
+from data.privacy import erasure, opt_out, personal_data
 from data.privacy.erasure import ErasureReceipt
 from data.privacy.personal_data import Seen
 from data.store.clock import iso
@@ -55,9 +55,9 @@ def _decide(db: Database, who: str, action_id: str, value: str) -> int:
     if action_id == home.FORGET:
         erasure.begin(db, who, who)
     elif value == "on":
-        consent.opt_in(db, who)
+        opt_out.opt_in(db, who)
     else:
-        return consent.opt_out(db, who)
+        return opt_out.opt_out(db, who)
     return 0
 
 

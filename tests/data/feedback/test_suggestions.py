@@ -8,8 +8,7 @@ from data.feedback import suggestions
 from data.feedback.suggestions import NotWanted, SuggestedPair, SuggestionResult
 from data.pairs import pairs, review_status
 from data.pairs.pairs import Draft, Turn
-from data.people import consent
-from data.privacy import erasure
+from data.privacy import erasure, opt_out
 from data.store.db import Store
 from data.store.errors import Invalid
 from tests.data import given
@@ -44,8 +43,8 @@ def test_the_same_words_are_taught_once(store: Store, domain: Domain) -> None:
 def test_what_its_author_took_back_waits_again(store: Store, domain: Domain) -> None:
     first = teach(store, domain, SuggestedPair("Who?", "Me."))
     with store.write() as db:
-        consent.opt_out(db, ANN)
-        consent.opt_in(db, ANN)
+        opt_out.opt_out(db, ANN)
+        opt_out.opt_in(db, ANN)
     assert pairs.get(store.db, first.pair.id).status == "rejected"
     assert teach(store, domain, SuggestedPair("Who?", "Me.")).pair.status == "pending"
 
@@ -68,7 +67,7 @@ def test_other_words_for_a_question_speak_of_the_same_fact(store: Store, domain:
 
 def test_who_opted_out_does_not_teach(store: Store, domain: Domain) -> None:
     with store.write() as db:
-        consent.opt_out(db, ANN)
+        opt_out.opt_out(db, ANN)
     with pytest.raises(NotWanted, match="You have opted out"):
         teach(store, domain, SuggestedPair("Who?", "Me."))
     with pytest.raises(NotWanted, match="Somebody whose words"):
@@ -115,5 +114,5 @@ def test_an_answer_of_ours_begins_a_lesson_with_its_earlier_turns(
     _, short, _ = suggestions.of_reply(store.db, "chatcmpl-3", most_turns=1)
     assert [t.content for t in short.turns] == ["question 2", "answer 2"]
     with store.write() as db:
-        consent.opt_out(db, BOB)
+        opt_out.opt_out(db, BOB)
     assert suggestions.of_reply(store.db, "chatcmpl-3", 6)[2] is False

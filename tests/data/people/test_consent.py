@@ -12,7 +12,7 @@ from data.feedback import feedback
 from data.pairs import datasets, pairs, review_status
 from data.pairs.pairs import Draft
 from data.people import consent
-from data.privacy import contributions, personal_data
+from data.privacy import contributions, opt_out, personal_data
 from data.slack import question_queue
 from data.store.db import Store
 from data.store.errors import Invalid
@@ -147,7 +147,7 @@ def test_consent_can_be_given_and_taken_back_later(store: Store, reply: str) -> 
 
 def test_who_opted_out_makes_no_pair(store: Store, domain: Domain, reply: str) -> None:
     with store.write() as db:
-        assert consent.opt_out(db, ANN) == 0
+        assert opt_out.opt_out(db, ANN) == 0
     assert not consent.may_learn(store.db, BOB, ANN)
     assert correct(store, reply, "With a badge.") == 0
     assert correct(store, reply, "With a PIN.", BOB) == 0, "the question is Ann's"
@@ -165,8 +165,8 @@ def test_what_waits_is_withdrawn_and_what_was_approved_stays(
     others = correct(store, reply, "With a PIN.", BOB)
     with store.write() as db:
         review_status.give(db, approved, "approved", "cli:root")
-        assert consent.opt_out(db, ANN) == 2
-        assert consent.opt_out(db, ANN) == 0
+        assert opt_out.opt_out(db, ANN) == 2
+        assert opt_out.opt_out(db, ANN) == 0
     status = {n: pairs.get(store.db, n).status for n in (approved, waiting, others)}
     assert status == {approved: "approved", waiting: "rejected", others: "rejected"}
     assert "was withdrawn by you" in {
@@ -177,8 +177,8 @@ def test_what_waits_is_withdrawn_and_what_was_approved_stays(
 def test_opting_in_again_lets_the_same_answer_wait_again(store: Store, reply: str) -> None:
     pair_id = correct(store, reply, "With a badge.")
     with store.write() as db:
-        consent.opt_out(db, ANN)
-        consent.opt_in(db, ANN)
+        opt_out.opt_out(db, ANN)
+        opt_out.opt_in(db, ANN)
         feedback.withdraw(db, reply, ANN, "correction")
     assert correct(store, reply, "With a badge.") == pair_id
     assert pairs.get(store.db, pair_id).status == "pending"

@@ -7,7 +7,7 @@ import pytest
 from data.experiments import experiments
 from data.feedback import feedback
 from data.pairs import pairs
-from data.people import consent
+from data.privacy import opt_out
 from tests.bot.conftest import add_adapter
 from tests.bot.slack.conftest import ADMIN, MEMBER, Bot
 from tests.data import given
@@ -122,7 +122,7 @@ async def test_the_form_shows_what_was_said_before_and_can_change_it(
 
 
 async def test_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message) -> None:
-    bot.write(lambda db: consent.opt_out(db, WHO))
+    bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, answer)
     assert "learn" not in [b.get("block_id") for b in view["blocks"]]
     await bot.slack.submit(MEMBER, view, better="In the attic.")
@@ -134,7 +134,7 @@ async def test_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message)
 
 
 async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Message) -> None:
-    bot.write(lambda db: consent.opt_out(db, WHO))
+    bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, answer, ADMIN)
     await bot.slack.submit(ADMIN, view, better="In the attic.", learn=True)
     await bot.settled()

@@ -10,7 +10,7 @@ from bot.slack.inbound.thread import Line
 from bot.slack.render import form_fields
 from data.pairs import pairs, review_status
 from data.pairs.pairs import Pair, Turn
-from data.people import consent
+from data.privacy import opt_out
 from tests.bot.slack.conftest import ADMIN, MEMBER, REVIEWER, Bot
 from tests.fake_slack import rules
 from tests.fake_slack.workspace import Message
@@ -194,7 +194,7 @@ async def test_a_message_that_begins_a_thread_is_a_question(bot: Bot) -> None:
 
 async def test_the_words_of_who_opted_out_are_left_out(bot: Bot) -> None:
     last = (await people_talk(bot))[-1]
-    bot.write(lambda db: consent.opt_out(db, WHO))
+    bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, REVIEWER, last)
     assert filled(view)["answer"].startswith("Then it needs")
     assert "printer" not in str(view)
@@ -202,7 +202,7 @@ async def test_the_words_of_who_opted_out_are_left_out(bot: Bot) -> None:
 
 
 async def test_the_answer_to_who_opted_out_is_left_out(bot: Bot, answer: Message) -> None:
-    bot.write(lambda db: consent.opt_out(db, WHO))
+    bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, REVIEWER, answer)
     assert filled(view) == {"question": "", "answer": ""}
     sent = await bot.slack.submit(REVIEWER, view, question="Where?", answer="There.")
@@ -213,7 +213,7 @@ async def test_the_answer_to_who_opted_out_is_left_out(bot: Bot, answer: Message
 
 async def test_who_opted_out_is_told_that_they_cannot_teach(bot: Bot, answer: Message) -> None:
     view = await form(bot, MEMBER, answer)
-    bot.write(lambda db: consent.opt_out(db, WHO))
+    bot.write(lambda db: opt_out.opt_out(db, WHO))
     sent = await bot.slack.submit(MEMBER, view)
     assert sent.payload["response_action"] == "errors"
     assert "opted out" in sent.payload["errors"]["answer"]

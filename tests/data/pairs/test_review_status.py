@@ -1,0 +1,77 @@
+"""Who or what gave a pair its status: a person, or a reason without a review."""
+
+from typing import get_args
+
+import pytest
+
+from data.domains import Domain
+from data.pairs import pairs, review_queue, review_status
+from data.pairs.pairs import Draft
+from data.pairs.review_status import STORED, Reason, ReviewedBy, decode
+from data.store.db import Store
+from data.store.errors import Conflict
+
+RITA = "slack:T1/URITA"
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+def pending(store: Store, domain: Domain) -> int:
+    with store.write() as db:
+        (pair_id,) = pairs.add(db, domain, [Draft("How?", "So.")], source="teach").ids
+    return pair_id
+
+
+@pytest.mark.parametrize(
+    "by", [ReviewedBy(), ReviewedBy(RITA), *(ReviewedBy(reason=reason) for reason in REASONS)]
+)
+def test_what_is_stored_is_read_back(by: ReviewedBy) -> None:
+    assert decode(by.stored) == by
+
+
+def test_every_reason_is_stored_as_it_was_in_earlier_versions() -> None:
+    assert STORED == {
+        "replaced": "superseded by its author",
+        "taken back": "withdrawn by its author",
+        "opted out": "withdrawn, as its author opted out of learning",
+    }
+    assert tuple(STORED) == REASONS
+    assert review_queue.WITHDRAWN.keys() == STORED.keys()
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_withdrawn_pair_was_reviewed_by_nobody(
+    store: Store, domain: Domain, reason: Reason
+) -> None:
+    pair_id = pending(store, domain)
+    with store.write() as db:
+        review_status.withdraw(db, pair_id, reason)
+        assert review_status.of(pairs.get(db, pair_id)) == ReviewedBy(reason=reason)
+        assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 0}
+        with pytest.raises(Conflict, match=f"was withdrawn: {review_queue.WITHDRAWN[reason]}"):
+            review_queue.decide(db, pair_id, "approved", RITA)
+        waiting = review_status.given_again(db, domain.id, Draft("how?", "so."))
+        assert waiting is not None
+        assert (waiting.id, waiting.status) == (pair_id, "pending")
+        assert review_status.of(waiting) == ReviewedBy()
+
+
+def test_a_pair_that_a_person_rejected_stays_rejected(store: Store, domain: Domain) -> None:
+    pair_id = pending(store, domain)
+    with store.write() as db:
+        review_status.give(db, pair_id, "rejected", RITA, "Wrong.")
+        assert review_status.of(pairs.get(db, pair_id)) == ReviewedBy(RITA)
+        assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 1}
+        known = review_status.given_again(db, domain.id, Draft("How?", "So."))
+        assert known is not None
+        assert known.status == "rejected"
+        assert review_status.given_again(db, domain.id, Draft("How?", "Otherwise.")) is None
+
+
+def test_the_reasons_of_an_erased_reviewer_go_and_others_stay(store: Store, domain: Domain) -> None:
+    pair_id = pending(store, domain)
+    with store.write() as db:
+        review_status.give(db, pair_id, "rejected", RITA, "Wrong.")
+        review_status.erase_reasons(db, "slack:T1/UADA")
+        assert pairs.get(db, pair_id).review_reason == "Wrong."
+        review_status.erase_reasons(db, RITA)
+        assert pairs.get(db, pair_id).review_reason == ""
