@@ -95,7 +95,7 @@ def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
     if adapter.domain_id != domain.id:
         raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
     if adapter.state == "live":
-        raise Conflict(f"{adapter.name} is live already.")
+        raise Conflict(f"{adapter.name} is already live.")
     registry.refuse_unsettled(adapter)
     registry.refuse_removed(adapter)
     comparisons.refuse_unservable(db, adapter)

@@ -81,7 +81,7 @@ def plan(
     tried = recipe_search_space.search_space_of(asked)
     newest = runs.recent(db, domain, limit=1)
     if newest and newest[0].open:
-        raise Conflict(f"Run {newest[0].id} of {domain.name} is {newest[0].state} already.")
+        raise Conflict(f"Run {newest[0].id} of {domain.name} is already {newest[0].state}.")
     parent = None if full else live
     method = method_of(asked)
     if method.learns == "preferences":
