@@ -1,14 +1,13 @@
-"""Questions that are the same but for how they are written: what must not be both measured and
-trained.
+"""Contamination: finds questions that are the same apart from how they are written.
 
-An adapter is measured on golden questions to see what it makes of words that it has not been
-given. One that it was trained on, with a comma more, measures nothing. Paraphrases are another
-matter: asking for a known fact in other words is what golden questions are for.
+Golden questions measure how an adapter handles wording that it was not trained on. A golden
+question that was trained on with an extra comma measures nothing. Paraphrases are fine: asking for
+a known fact in other words is the purpose of golden questions.
 
-So two questions are the same when their words are (`exact`), or when nothing but a typing error,
-word forms, word order and small words is between them (`near`): every word that matters has its
-like on the other side. A short word, a number or a name of something technical has no like but
-itself: "box 17" is not "box 18", nor is `str.find` `str.rfind`.
+Two questions match if their words are equal (`exact`), or if they differ only by a typing error,
+word forms, word order and small words (`near`): every important word has a counterpart in the other
+question. A short word, a number or a technical name matches only itself: "box 17" is not "box 18",
+and `str.find` is not `str.rfind`.
 """
 
 import re
@@ -21,8 +20,8 @@ from typing import Generic, Literal, TypeVar
 Kind = Literal["exact", "near"]
 K = TypeVar("K", bound=Hashable)
 
-LONG = 5  # letters of a word in which a typing error is taken for one
-SLIPS = 2  # words of a question that may be in another form or misspelt
+LONG = 5  # letters; typing errors are recognised in words of at least this length
+SLIPS = 2  # words of a question that may be misspelt or in another form
 ENDINGS = ("s", "es", "d", "ed", "ing")  # of English word forms
 WORD = re.compile(r"\w+(?:[._]\w+)*")
 NAME = re.compile(r"[\d._]|[^\W_][A-Z]")  # somewhere in a word: `max_length`, `os.path`, `OpenAI`
@@ -41,16 +40,16 @@ class Match(Generic[K]):
 
 @dataclass(frozen=True)
 class Words:
-    """Of a question, in order and as they are compared."""
+    """The words of a question, in order and in the form in which they are compared."""
 
     all: tuple[str, ...]
     matter: tuple[str, ...]  # without small words, unless there are no others
-    kinds: frozenset[str]  # those, each once
-    names: frozenset[str]  # those that are numbers or technical names
+    kinds: frozenset[str]  # the distinct words of `matter`
+    names: frozenset[str]  # the numbers and technical names among them
 
 
 class Index(Generic[K]):
-    """Questions, to be searched for one that is the same as another."""
+    """An index of questions that finds a matching one."""
 
     def __init__(self) -> None:
         self._questions: list[tuple[K, str, Words]] = []
@@ -66,7 +65,7 @@ class Index(Generic[K]):
             self._having.setdefault(word, []).append(number)
 
     def find(self, text: str) -> Match[K] | None:
-        """A question that is the same, if there is one; an exactly equal one first."""
+        """A matching question, or None. An exact match is preferred."""
         words = _words(text)
         if words.all in self._exact:
             key, found, _ = self._questions[self._exact[words.all]]
@@ -78,7 +77,7 @@ class Index(Generic[K]):
         return None
 
     def _candidates(self, words: Words) -> set[int]:
-        """Whatever is near has at least one of the rarest words: not more than `SLIPS` differ."""
+        """Near matches share at least one of the rarest words, as at most `SLIPS` words differ."""
         having = [self._having.get(word, []) for word in words.kinds]
         return {number for some in sorted(having, key=len)[: SLIPS + 1] for number in some}
 
@@ -100,7 +99,7 @@ def _near(one: Words, other: Words) -> bool:
 
 
 def _paired(left: list[str], right: list[str]) -> bool:
-    """Whether each word on one side has its like on the other."""
+    """Whether each word on one side has a counterpart on the other."""
     if len(left) > SLIPS:
         return False
     for word in left:
@@ -112,20 +111,20 @@ def _paired(left: list[str], right: list[str]) -> bool:
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two different words may be one: in another form, or misspelt."""
+    """Whether two different words may be the same word, misspelt or in another form."""
     return bool(_stems(one) & _stems(other)) or (
         min(len(one), len(other)) >= LONG and _one_slip(one, other)
     )
 
 
 def _stems(word: str) -> set[str]:
-    """What it may be a form of."""
+    """The words that it may be a form of."""
     cut = {word.removesuffix(e) for e in ENDINGS if len(word) - len(e) >= LONG - 2}
     return {word, *cut}
 
 
 def _one_slip(one: str, other: str) -> bool:
-    """Whether one letter too many, too few, wrong, or two in the wrong order, is all between."""
+    """Whether the words differ by one extra, missing or wrong letter, or by two swapped letters."""
     short, long = sorted((one, other), key=len)
     if len(long) - len(short) > 1:
         return False

@@ -1,18 +1,19 @@
 """Datasets: frozen, content-addressed selections of a domain's approved pairs.
 
-Four splits, decided by rules that give the same answer every time:
+Deterministic rules assign each pair to one of four splits:
 
-- `golden`: pairs marked so; never trained on, every adapter is measured on them. They may ask for
-  a known fact in other words: that is what the bot must be able to answer.
-- `validation`: whole facts that training never sees, all their phrasings together, chosen by a
-  hash of the fact. Measures what carries over to new subjects.
-- `probe`: one phrasing of some facts with several phrasings; the others are trained on. Measures
-  what was learned of the facts themselves, and picks the best checkpoint.
-- `train`: the rest.
+- `golden`: pairs that are marked as golden. They are never trained on; every adapter is evaluated
+  on them. They may ask for a known fact in other words, which is what the bot must be able to
+  answer.
+- `validation`: whole facts with all their phrasings, which training never sees, chosen by a hash of
+  the fact. It measures generalisation to new facts.
+- `probe`: one phrasing of some facts whose other phrasings are trained on. It measures how well the
+  facts themselves were learned, and selects the best checkpoint.
+- `train`: all other pairs.
 
-Content-addressed: the digest covers each pair's fingerprint, fact and split, so equal content is
-one dataset, however often it is frozen. It is a dataset's name, and stays when words of a forgotten
-person leave it: `holes` says how many pairs are gone.
+A dataset is content-addressed: its digest covers the fingerprint, fact and split of each pair, so
+freezing the same content again gives the same dataset. The digest is the dataset's name and does
+not change when pairs are erased with a person's data; `holes` counts the erased pairs.
 """
 
 import hashlib
@@ -30,15 +31,15 @@ from data.store.db import insert, row, rows, value
 from data.store.errors import Invalid, NotFound
 
 Part = Literal["train", "validation", "probe", "golden"]
-VALIDATION_FACTS = 50  # with fewer, all are trained on: so few say little, and none can be spared
-VALIDATION_MOST = 1000  # facts; more would cost training, and tell no more
-PROBE_PHRASINGS = 4  # a fact with at least so many trained phrasings can spare one
+VALIDATION_FACTS = 50  # with fewer facts, none is held out: too few to measure, none to spare
+VALIDATION_MOST = 1000  # facts; holding out more would cost training and measure no better
+PROBE_PHRASINGS = 4  # a fact with at least this many phrasings can spare one
 PROBE_SHARE = 0.25  # of those facts
 PROBE_LIMIT = 64  # pairs
 
 
 class EmptyDataset(Invalid):
-    """Nothing to train on."""
+    """There are no pairs to train on."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Dataset:
     id: int
     domain_id: int
     sha256: str
-    train: int  # pairs in each part
+    train: int  # pairs in each split
     validation: int
     probe: int
     golden: int
@@ -54,10 +55,10 @@ class Dataset:
 
 
 def freeze(db: Database, domain: Domain, *, hold_out: bool = True) -> Dataset:
-    """The dataset of the domain's approved pairs as they are now; an equal one is used again.
-    Without `hold_out` all pairs but the golden ones are trained on.
+    """Freeze the domain's currently approved pairs, or return the equal dataset that exists.
+    Without `hold_out`, all pairs except golden ones are trained on.
 
-    Raises EmptyDataset when there is nothing to train on."""
+    Raises EmptyDataset if there is nothing to train on."""
     approved = list_pairs(db, domain, "approved")
     parts = split(approved, domain.validation_share, hold_out=hold_out)
     if not any(part == "train" for part in parts.values()):
@@ -92,7 +93,7 @@ def by_id(db: Database, dataset_id: int) -> Dataset:
 
 
 def pairs_of(db: Database, dataset_id: int, part: Part) -> list[Pair]:
-    """The pairs of one part, by id."""
+    """The pairs of one split, by id."""
     sql = SELECT + (
         "WHERE id IN (SELECT pair_id FROM dataset_pairs WHERE dataset_id = ? AND split = ?) "
         "AND forgotten_at IS NULL ORDER BY id"
@@ -101,7 +102,7 @@ def pairs_of(db: Database, dataset_id: int, part: Part) -> list[Pair]:
 
 
 def holes(db: Database, dataset_id: int) -> int:
-    """How many of its pairs are gone, with the people whose words they held
+    """The number of its pairs that were erased with a person's data
     (`data/privacy/erasure.py`)."""
     sql = (
         "SELECT count(*) FROM dataset_pairs dp JOIN pairs p ON p.id = dp.pair_id "
@@ -111,12 +112,11 @@ def holes(db: Database, dataset_id: int) -> int:
 
 
 def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) -> dict[int, Part]:
-    """Pair id -> part. Depends on the pairs' words, facts and marks only, never on order or ids.
-    Without `hold_out` all pairs but the golden ones are trained on.
+    """Pair id -> split. Depends only on the pairs' words, facts and marks, not on order or ids.
+    Without `hold_out`, all pairs except golden ones are trained on.
 
-    Facts that are phrased alike are one fact: two pairs with the same prompt share their group,
-    so that a prompt can't be both trained on and measured. A golden prompt is never trained on,
-    whatever other pairs say."""
+    Facts that share a prompt are treated as one fact, so that a prompt cannot be both trained on
+    and evaluated. A golden prompt is never trained on, whatever other pairs say."""
     parts: dict[int, Part] = {p.id: "golden" for p in pairs if p.split == "golden"}
     golden_prompts = {question_key(p) for p in pairs if p.split == "golden"}
     facts: dict[str, list[Pair]] = {}
@@ -149,7 +149,7 @@ def split(pairs: list[Pair], validation_share: float, *, hold_out: bool = True) 
 
 def _part_of(fact: str, members: list[Pair], validation_share: float) -> Part:
     marks = {p.split for p in members}
-    if "validation" in marks:  # a mark on one phrasing takes all of them along
+    if "validation" in marks:  # a mark on one phrasing applies to all of them
         return "validation"
     if "train" in marks:
         return "train"
@@ -157,7 +157,7 @@ def _part_of(fact: str, members: list[Pair], validation_share: float) -> Part:
 
 
 def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
-    """Each pair with its group: facts joined wherever they share a question (union-find)."""
+    """Each pair with its group: facts that share a question are joined (union-find)."""
     leader: dict[str, str] = {}
 
     def find(fact: str) -> str:
@@ -175,7 +175,7 @@ def _grouped(pairs: list[Pair]) -> list[tuple[Pair, str]]:
 
 
 def hash_share(text: str, salt: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
+    """A number in [0, 1) that depends only on the text."""
     digest = hashlib.sha256(f"{salt}:{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

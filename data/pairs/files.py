@@ -1,9 +1,9 @@
-"""Pairs in files: JSON Lines, OpenAI chat messages and CSV, read row by row and written whole.
+"""Imports and exports pairs: JSON Lines, OpenAI chat messages and CSV.
 
-Reading never holds more than one row, so a file of any size takes the same memory. A row that
-cannot be a pair is reported with its line and the reason, and the next one is read. An import
-writes in transactions of `TOGETHER` rows; since a pair is known by its fingerprint, an import
-that was interrupted is simply run again. What `write` writes, `read` gives back unchanged.
+Reading holds one row at a time, so memory use does not depend on the file's size. A row that cannot
+be a pair is reported with its line and the reason, and reading continues. An import writes in
+transactions of `TOGETHER` rows. An interrupted import can simply be run again, because pairs are
+recognised by their fingerprint. `read` returns what `write` wrote, unchanged.
 """
 
 import csv
@@ -37,14 +37,14 @@ SHAPES: dict[Format, Shape] = {"auto": "any", "jsonl": "pair", "chat": "chat"}
 COLUMNS = ("prompt", "response", "system", "turns", "fact", "split")
 DELIMITERS = (",", ";", "\t")
 BOM = b"\xef\xbb\xbf"
-MAX_LINE = 4 * 1024 * 1024  # bytes; a pair is far shorter, a file without line ends is not
-TOGETHER = 1_000  # rows in one transaction: others write in between
+MAX_LINE = 4 * 1024 * 1024  # bytes; far longer than a pair, but it bounds files without line ends
+TOGETHER = 1_000  # rows in one transaction, so that others can write in between
 SHOWN_BAD = 100  # bad rows that a report lists; all are counted
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that was left out: its first physical line, and why."""
+    """A row that was skipped: its first physical line, and the reason."""
 
     line: int
     reason: str
@@ -52,11 +52,11 @@ class BadRow:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a file's rows."""
+    """The result of an import."""
 
     added: int
-    duplicates: int  # there already, or twice in the file
-    bad: tuple[BadRow, ...]  # the first `SHOWN_BAD` of them
+    duplicates: int  # already in the domain, or repeated in the file
+    bad: tuple[BadRow, ...]  # the first `SHOWN_BAD` bad rows
     bad_total: int
 
     @property
@@ -65,10 +65,10 @@ class ImportReport:
 
 
 def read(path: Path, format: Format = "auto") -> Iterator[Draft | BadRow]:
-    """The file's rows in order: drafts, and in their places the rows that cannot be one.
+    """The file's rows in order, as drafts or, where a row cannot be a pair, as bad rows.
 
-    Raises NotFound, or Invalid when the file as a whole cannot be read: another encoding, no
-    usable CSV header, one JSON array instead of lines."""
+    Raises NotFound, or Invalid if the file as a whole cannot be read: another encoding, no usable
+    CSV header, one JSON array instead of lines."""
     with _open(path) as file:
         for _, found in _numbered(_Lines(file), path, format):
             yield found
@@ -85,12 +85,12 @@ def import_file(
     golden: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    """Add a file's pairs to the domain; with `golden` all of them as golden questions. `progress`
-    is told the bytes read. A row that would have the same question measured and trained is left
-    out like one that cannot be read.
+    """Add a file's pairs to the domain; with `golden`, all of them as golden questions. `progress`
+    receives the number of bytes read. A row whose question would be both trained on and evaluated
+    is skipped like an unreadable one.
 
-    Raises what `read` raises, and StoreFull or StoreBusy; rows that were committed before stay,
-    and running the import again adds the rest."""
+    Raises what `read` raises, and StoreFull or StoreBusy. Committed rows stay; running the import
+    again adds the rest."""
     added = duplicates = bad_total = 0
     bad: list[BadRow] = []
     with _open(path) as file:
@@ -150,13 +150,13 @@ def write(found: Iterable[Pair | Draft], path: Path, format: Format = "auto") ->
 
 
 class _Lines:
-    """The lines of a file, one at a time, counted; a line that is too long raises RowError.
+    """The lines of a file, one at a time, counted. A line that is too long raises RowError.
 
-    An iterator, and not a generator, because it must go on after it raised."""
+    This is an iterator, not a generator, because it must continue after an exception."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.number = 0  # of the line that was given last, from 1
+        self.number = 0  # of the last returned line, from 1
         self.read = 0  # bytes
 
     def peek(self, count: int) -> bytes:
@@ -192,7 +192,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _numbered(lines: _Lines, path: Path, format: Format) -> Iterator[tuple[int, Draft | BadRow]]:
-    """Each row with its first line. Looks at the beginning of the file first."""
+    """Each row with the number of its first line. Checks the beginning of the file first."""
     start = _beginning(lines, path)
     if format == "auto":
         format = _detect(start, path)
@@ -202,7 +202,8 @@ def _numbered(lines: _Lines, path: Path, format: Format) -> Iterator[tuple[int, 
 
 
 def _beginning(lines: _Lines, path: Path) -> bytes:
-    """The first bytes of the file, without moving on. Raises Invalid if they cannot be text."""
+    """The first bytes of the file, without consuming them. Raises Invalid if they cannot be
+    text."""
     start = lines.peek(64 * 1024)
     if b"\x00" in start:
         utf16 = start.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -290,13 +291,13 @@ def _draft_of_row(columns: list[str], cells: list[str]) -> Draft:
     try:
         "".join(cells).encode("utf-8")
     except UnicodeEncodeError as error:
-        byte = ord(error.object[error.start]) - 0xDC00  # as `_lenient` kept it
+        byte = ord(error.object[error.start]) - 0xDC00  # as `_lenient` encoded it
         raise RowError(f"not valid UTF-8: byte 0x{byte:02x}") from None
     return draft_of_cells(dict(zip(columns, cells, strict=True)))
 
 
 def _lenient(line: bytes) -> str:
-    """Text of a line; bytes that are not UTF-8 stay recognisable, so that only their row fails."""
+    """The text of a line. Invalid UTF-8 stays recognisable, so that only its row fails."""
     return line.decode("utf-8", "surrogateescape")
 
 

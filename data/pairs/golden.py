@@ -1,10 +1,9 @@
-"""The golden set of a domain: frozen questions that every adapter is measured on and none is
-trained on.
+"""The golden set of a domain: frozen questions that are used for evaluation only.
 
-A question is golden because its pair is marked so, and its words never change. What is trained must
-not ask the same (`contamination.py` says what is the same): it is refused when it is imported, when
-it is approved, and when a run begins; a golden question is refused when a trainable pair asks it.
-Both are named each time, because a person has to decide which one is to stay.
+A question is golden because its pair is marked as golden, and its words never change. A pair that
+asks the same question (see `contamination.py`) must not be trained on: it is refused on import, on
+approval, and at the start of a run. A golden question is refused if a trainable pair asks the same.
+The message names both, because a person has to decide which one to keep.
 """
 
 from collections.abc import Sequence
@@ -22,24 +21,24 @@ from data.store import audit
 from data.store.db import rows
 from data.store.errors import Conflict, Invalid, NotFound
 
-SHOWN = 5  # leaks that a refusal names
-SHORT = 90  # characters of a question in a sentence
+SHOWN = 5  # leaks that an error message names
+SHORT = 90  # characters of a question that an error message quotes
 
 Side = Literal["golden", "trainable"]
 
 
 class Leak(Conflict):
-    """The same question would be both measured and trained."""
+    """The same question would be both trained on and evaluated."""
 
 
 @dataclass(frozen=True)
 class GoldenAdded:
     pair: Pair
-    seen_by: tuple[str, ...]  # adapters that were trained on the same question before
+    seen_by: tuple[str, ...]  # adapters that were trained on the same question
 
 
 class Guard:
-    """Refuses drafts that leak, one after the other; what was let through counts for the next."""
+    """Refuses drafts that leak, one by one. Accepted drafts count when the next one is checked."""
 
     def __init__(self, db: Database, domain: Domain) -> None:
         self._db = db
@@ -54,13 +53,13 @@ class Guard:
             raise Leak(_sentence(draft.prompt, match, golden=golden))
 
     def note(self, pair_id: int, draft: Draft | Pair) -> None:
-        """It is there now."""
+        """Record that the draft was added."""
         side: Side = "golden" if draft.split == "golden" else "trainable"
         if side in self._indexes:
             self._indexes[side].add(pair_id, question_text(draft))
 
     def _index(self, side: Side) -> Index[int]:
-        """Made when it is first needed: most files have nothing golden in them."""
+        """Built on first use: most files contain no golden questions."""
         if side not in self._indexes:
             index: Index[int] = Index()
             for pair in pairs.list_pairs(self._db, self._domain):
@@ -73,14 +72,14 @@ class Guard:
 def add(
     db: Database, domain: Domain, prompt: str, response: str, actor: str, fact: str = ""
 ) -> GoldenAdded:
-    """Add a golden question. Raises Leak when a trainable pair asks the same, Conflict when it is
-    there already, Invalid when it cannot be a pair."""
+    """Add a golden question. Raises Leak if a trainable pair asks the same, Conflict if it already
+    exists, Invalid if it cannot be a pair."""
     draft = Draft(prompt, response, fact=fact, split="golden")
     pairs.check(draft)
     Guard(db, domain).refuse(draft)
     added = pairs.add(db, domain, [draft], source="golden", author=actor, status="approved")
     if not added.ids:
-        raise Conflict(f"{domain.name} has a pair with these words already.")
+        raise Conflict(f"{domain.name} already has a pair with these words.")
     audit.record(db, actor, "golden add", f"pair {added.ids[0]}", domain=domain.name)
     pair = pairs.get(db, added.ids[0])
     return GoldenAdded(pair, seen_by(db, domain, [pair])[pair.id])
@@ -92,19 +91,18 @@ def list_golden(db: Database, domain: Domain) -> list[Pair]:
 
 
 def release(db: Database, domain: Domain, pair_id: int, actor: str) -> Pair:
-    """Make a golden question an ordinary pair: from now on it may be trained. Raises NotFound when
-    it is none of the domain's golden questions."""
+    """Make a golden question an ordinary pair, which may be trained on. Raises NotFound if it is
+    not a golden question of the domain."""
     pair = pairs.get(db, pair_id)
     if pair.domain_id != domain.id or pair.split != "golden":
-        raise NotFound(f"Pair {pair_id} is no golden question of {domain.name}.")
+        raise NotFound(f"Pair {pair_id} is not a golden question of {domain.name}.")
     db.execute("UPDATE pairs SET split = 'auto' WHERE id = ?", [pair_id])
     audit.record(db, actor, "golden release", f"pair {pair_id}", domain=domain.name)
     return pairs.get(db, pair_id)
 
 
 def refuse_approval(db: Database, pair: Pair) -> None:
-    """Raises Leak when approving the pair would have a golden question trained, or a trained one
-    measured."""
+    """Raises Leak if approving the pair would let a question be both trained on and evaluated."""
     index: Index[int] = Index()
     others = "<>" if pair.split == "golden" else "="
     sql = (
@@ -120,8 +118,8 @@ def refuse_approval(db: Database, pair: Pair) -> None:
 
 
 def refuse_leaks(db: Database, dataset_id: int) -> None:
-    """The last look before a run: raises Invalid, naming pairs, when what it would train on asks
-    what it is measured on."""
+    """The final check before a run: raises Invalid, naming the pairs, if the run would train on a
+    question that it is evaluated on."""
     index: Index[int] = Index()
     for pair in datasets.pairs_of(db, dataset_id, "golden"):
         index.add(pair.id, question_text(pair))
@@ -133,14 +131,14 @@ def refuse_leaks(db: Database, dataset_id: int) -> None:
     if found:
         more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise Invalid(
-            f"What is measured would be trained: {'; '.join(found[:SHOWN])}{more}. Reject the "
+            f"Golden questions would be trained on: {'; '.join(found[:SHOWN])}{more}. Reject the "
             "pairs, or release the golden questions (`understudy pairs golden release`)."
         )
 
 
 def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> None:
-    """For a run that learns every answer of a conversation: raises Invalid, naming pairs, when an
-    earlier one of them is to a golden question, asked by itself or after the same turns."""
+    """For a run that learns every answer of a conversation: raises Invalid, naming the pairs, if an
+    earlier turn answers a golden question, asked alone or after the same turns."""
     index: Index[int] = Index()
     for pair in golden:
         index.add(pair.id, question_text(pair))
@@ -156,14 +154,14 @@ def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> N
     if found:
         more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise Invalid(
-            f"What is measured would be trained: in an earlier turn {'; '.join(found[:SHOWN])}"
+            f"Golden questions would be trained on: in an earlier turn {'; '.join(found[:SHOWN])}"
             f"{more}. Reject the pairs, or ask for loss_turns=last."
         )
 
 
 def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, tuple[str, ...]]:
-    """Golden pair id -> the adapters that were trained on the same question, before it was golden:
-    their figures on it say little."""
+    """Golden pair id -> the adapters that were trained on the same question before it became
+    golden. Their figures on it say little."""
     index: Index[int] = Index()
     for pair in golden:
         index.add(pair.id, question_text(pair))
@@ -193,7 +191,7 @@ def _sentence(prompt: str, match: Match[int], *, golden: bool) -> str:
     if golden:
         return (
             f"The golden question {_short(prompt)} is {how} pair {match.key}, "
-            f"{_short(match.text)}, which is trained on. Ask it in other words, or reject that "
+            f"{_short(match.text)}, which may be trained on. Rephrase it, or reject that "
             f"pair first: `understudy pairs reject {match.key}`."
         )
     return (

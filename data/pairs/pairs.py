@@ -1,8 +1,8 @@
-"""Pairs: a prompt and its response, who it is from, and whether it may be learned.
+"""Pairs: a prompt and its response, with author, source and review status.
 
-The words of a pair never change. An edit adds a new pair and rejects the old one, so a dataset
-that names a pair always means the same words. The fingerprint is what makes a pair the same pair:
-it is taken over normalised text, so case, spacing and Unicode form do not make a second one.
+The words of a pair never change. An edit adds a new pair and rejects the old one, so a dataset that
+names a pair always means the same words. Two pairs with the same fingerprint are the same pair. The
+fingerprint is computed from normalised text, so case, spacing and Unicode form do not matter.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair that is not in the store yet. `fact` groups paraphrases: the same answer asked for
-    in other words; '' takes the response itself as the group."""
+    """A pair that is not in the store yet. `fact` groups paraphrases, that is, different prompts
+    for the same answer; '' uses the response itself as the group."""
 
     prompt: str
     response: str
@@ -73,7 +73,7 @@ class Pair:
 
 @dataclass
 class PairsAdded:
-    """What became of drafts: ids of new pairs, and how many were there already."""
+    """The result of adding drafts: the ids of new pairs, and the number of duplicates."""
 
     ids: list[int] = field(default_factory=list)
     duplicates: int = 0
@@ -97,7 +97,7 @@ def fingerprint(draft: Draft) -> str:
 
 
 def check(draft: Draft) -> None:
-    """Raise Invalid, in words, when a draft cannot be a pair."""
+    """Raises Invalid with the reason if a draft cannot be a pair."""
     for name, text in (("prompt", draft.prompt), ("response", draft.response)):
         if not text.strip():
             raise Invalid(f"the {name} is empty")
@@ -120,9 +120,9 @@ def add(
     author: str = "",
     status: Status = "pending",
 ) -> PairsAdded:
-    """Add the drafts that are not there yet, in one transaction of the caller's.
+    """Add the drafts that do not exist yet, inside the caller's transaction.
 
-    A draft whose words are in the domain already is counted as a duplicate and changes nothing.
+    A draft whose words already exist in the domain counts as a duplicate and changes nothing.
     Raises Invalid for the first draft that cannot be a pair."""
     result = PairsAdded()
     for draft in drafts:
@@ -156,14 +156,14 @@ def add(
 
 
 def hold_words(db: Database, pair_id: int, people: Iterable[str]) -> None:
-    """Remember whose words a pair has, beside its author's: it goes when they are forgotten."""
+    """Record another person whose words a pair contains: it is erased with that person's data."""
     for person in people:
         sql = "INSERT OR IGNORE INTO pair_words (person, pair_id) VALUES (?, ?)"
         db.execute(sql, [person, pair_id])
 
 
 def fact_of(response: str) -> str:
-    """The group of a pair that names none: pairs with the same answer state the same fact."""
+    """The fact of a pair that names none: pairs with the same answer state the same fact."""
     return hashlib.sha256(normal(response).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -193,33 +193,33 @@ def list_pairs(
 
 
 def counts(db: Database, domain: Domain) -> dict[str, int]:
-    """How many pairs have which status; every status is there."""
+    """The number of pairs by status; every status is present."""
     sql = "SELECT status, count(*) AS n FROM pairs WHERE domain_id = ? {} GROUP BY status"
     found = {r["status"]: r["n"] for r in rows(db, sql.format(""), [domain.id])}
     for hole in rows(db, sql.format("AND forgotten_at IS NOT NULL"), [domain.id]):
-        found[hole["status"]] -= hole["n"]  # two indexes answer this, and no row is read
+        found[hole["status"]] -= hole["n"]  # both queries read only an index
     return dict.fromkeys(STATUSES, 0) | found
 
 
 def same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
-    """The pair of the domain that says the same, or None."""
+    """The pair of the domain with the same words, or None."""
     sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"
     found = row(db, sql, [domain_id, fingerprint(draft)])
     return None if found is None else _pair(found)
 
 
 def respell(db: Database, pair_id: int, draft: Draft) -> None:
-    """Change case and spacing of a pair that no dataset has. Raises Conflict when one has it."""
+    """Change case and spacing of a pair that is in no dataset. Raises Conflict otherwise."""
     if row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ?", [pair_id]):
         pair = get(db, pair_id)
         if (pair.prompt, pair.response) != (draft.prompt.strip(), draft.response.strip()):
-            raise Conflict(f"Pair {pair_id} was trained on, so its text stays as it is.")
+            raise Conflict(f"Pair {pair_id} was trained on, so its text cannot be changed.")
     sql = "UPDATE pairs SET prompt = ?, response = ? WHERE id = ? AND fingerprint = ?"
     changed(db, sql, [draft.prompt.strip(), draft.response.strip(), pair_id, fingerprint(draft)])
 
 
 def new_since(db: Database, domain: Domain, dataset_id: int | None) -> int:
-    """How many approved pairs that could be trained on are not in the dataset."""
+    """The number of approved, trainable pairs that are not in the dataset."""
     return int(
         value(
             db,

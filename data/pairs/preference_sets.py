@@ -1,12 +1,12 @@
-"""Preferences: answers that people liked or disliked, as a run learns from them.
+"""Preference sets: the rated answers that a preference-tuning run learns from.
 
-A thumb says nothing about what would have been better, only whether this answer, to this question,
-after these turns, was wanted. So a judged answer is worth something only if what the model was
-asked can be put together again; `tuning/training/preference_set.py` compares the number of tokens
-with the engine's.
+A thumb does not say what would have been a better answer, only whether this answer was wanted, for
+this question and after these turns. A rated answer is therefore useful only if the exact prompt can
+be reconstructed; `tuning/training/preference_set.py` compares the number of tokens with the
+engine's.
 
-What a run learns from is written down when it begins, so that one that goes on after a crash, or
-is looked at years later, is about the same answers.
+The answers are recorded when a run starts, so that a run that resumes after a crash, or that is
+examined years later, refers to the same answers.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from data.domains import Domain
 from data.store.db import rows, value
 from data.store.errors import Conflict
 
-LEAST = 4  # answers that were liked, and as many that were not: with fewer nothing can be learned
-MOST = 20_000  # answers a run learns from, the newest ones
+LEAST = 4  # liked answers, and as many disliked ones, that a run needs at least
+MOST = 20_000  # answers that a run learns from, the newest ones
 
 JUDGED = """
 SELECT r.id AS reply_id, avg(f.value) > 0.5 AS liked
@@ -34,46 +34,47 @@ GROUP BY r.id HAVING avg(f.value) <> 0.5 ORDER BY r.created_at DESC LIMIT ?
 
 
 class TooFewRated(Conflict):
-    """Not enough answers were rated, or all of them alike."""
+    """Too few answers are liked, or too few are disliked."""
 
 
 @dataclass(frozen=True)
 class RatedReply:
-    """One answer, as it was given, and what people thought of it."""
+    """One answer as it was given, and whether people liked it."""
 
-    number: int  # among those of the run, from 1
+    number: int  # within the run, from 1
     reply_id: str
     system: str | None  # the variant's own system prompt; None: the domain's
-    turns: tuple[Message, ...]  # what was said before, oldest first
+    turns: tuple[Message, ...]  # earlier messages, oldest first
     question: str
     answer: str
     liked: bool
-    prompt_tokens: int  # that the engine counted
+    prompt_tokens: int  # as counted by the engine
 
 
 def counts(db: Database, domain: Domain) -> tuple[int, int]:
-    """How many answers of the domain people like, and dislike, on the whole.
+    """The number of the domain's answers with more likes than dislikes, and with more dislikes than
+    likes.
 
-    Answers judged by people who opted out of learning do not count, nor those of conversations
-    that they took part in, nor votes in quarantine; an answer with as many thumbs up as down is
-    neither."""
+    Ratings by people who opted out of learning do not count, nor answers in conversations that they
+    took part in, nor ratings of quarantined raters. An answer with as many thumbs up as down counts
+    as neither."""
     found = rows(db, JUDGED, [domain.id, MOST])
     liked = sum(r["liked"] for r in found)
     return liked, len(found) - liked
 
 
 def check(db: Database, domain: Domain) -> None:
-    """Raises TooFewRated when there is nothing to learn from."""
+    """Raises TooFewRated if there are not enough rated answers to learn from."""
     liked, disliked = counts(db, domain)
     if min(liked, disliked) < LEAST:
         raise TooFewRated(
-            f"{domain.name} has {liked} answers that people liked and {disliked} that they did "
-            f"not; learning from thumbs takes at least {LEAST} of each."
+            f"{domain.name} has {liked} liked and {disliked} disliked answers. Learning from "
+            f"ratings needs at least {LEAST} of each."
         )
 
 
 def freeze(db: Database, run_id: int, domain: Domain) -> None:
-    """Write down which answers the run learns from; a run that goes on keeps what it had."""
+    """Record which answers the run learns from. A resumed run keeps its answers."""
     sql = "SELECT count(*) FROM run_judgements WHERE run_id = ?"
     if not value(db, sql, [run_id]):
         db.execute(
@@ -83,8 +84,8 @@ def freeze(db: Database, run_id: int, domain: Domain) -> None:
 
 
 def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
-    """The answers of a run with their words, oldest first. Those whose words were removed since
-    are left out. `history_turns` as the bot had it when it asked."""
+    """The answers of a run with their words, oldest first, except those that have been erased.
+    `history_turns` is the setting that the bot had when it asked."""
     found = rows(
         db,
         "SELECT j.reply_id, j.liked, r.prompt_tokens, r.conversation_id, v.system_prompt, "

@@ -1,8 +1,8 @@
 """The queue of pending pairs, shared by several reviewers.
 
-Whoever looks at a pair holds it under a lease of a few minutes, so that no two reviewers are given
-the same one. A decision is idempotent: deciding once more as before changes nothing, and deciding
-otherwise than somebody did is refused, naming them.
+A reviewer holds a pair under a lease of a few minutes, so that no two reviewers get the same one.
+Decisions are idempotent: repeating a decision changes nothing, and contradicting somebody's
+decision is refused with that person's name.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ REWORDED = "A reviewer approved it in other words."
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waits for review in one domain."""
+    """The pending pairs of one domain."""
 
     domain: str
     title: str
@@ -49,8 +49,8 @@ ORDER BY p.id <= :after, p.id LIMIT 1
 def take_next(
     db: Database, reviewer: str, domain: Domain | None = None, after: int = 0
 ) -> Pair | None:
-    """The oldest pending pair that nobody else is looking at, from the one behind `after` on and
-    then from the beginning again; the reviewer holds it, and none besides. None: nothing is left.
+    """Take the oldest pending pair that no other reviewer holds, starting after `after` and then
+    from the beginning. The reviewer then holds this pair and no other. None: nothing is left.
     """
     given = {"domain": domain.id if domain else None, "reviewer": reviewer, "after": after}
     found = row(db, NEXT, {**given, "now": now_us()})
@@ -62,8 +62,8 @@ def take_next(
 
 
 def hold(db: Database, pair_id: int, reviewer: str) -> Pair:
-    """Keep a pair while it is being edited. Raises Conflict when it is somebody else's, or decided
-    already, NotFound."""
+    """Extend the lease while a pair is being edited. Raises NotFound, or Conflict if another
+    reviewer holds it or it has been decided."""
     pair = pairs.get(db, pair_id)
     _refuse_decided(pair)
     _refuse_held(db, pair_id, reviewer)
@@ -74,8 +74,8 @@ def hold(db: Database, pair_id: int, reviewer: str) -> Pair:
 def decide(
     db: Database, pair_id: int, status: pairs.Status, reviewer: str, reason: str = ""
 ) -> Pair:
-    """Approve or reject a pair. Raises NotFound, or Conflict when somebody decided otherwise, or
-    is looking at it."""
+    """Approve or reject a pair. Raises NotFound, or Conflict if another reviewer decided otherwise
+    or holds it."""
     pair = pairs.get(db, pair_id)
     if pair.status == status and review_status.of(pair).person == reviewer:
         return pair
@@ -89,8 +89,8 @@ def decide(
 
 
 def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) -> Pair:
-    """Approve a pair in other words: they become a pair of their own, with the author and the
-    fact of the old one, which is rejected. Unchanged words simply approve it.
+    """Approve a pair with edited words: they become a new pair with the author and the fact of the
+    old one, which is rejected. Unchanged words simply approve it.
 
     Raises Invalid for words that cannot be a pair, else as `decide`."""
     old = pairs.get(db, pair_id)
@@ -113,7 +113,7 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
 
 
 def waiting(db: Database) -> list[Waiting]:
-    """Every domain that has pending pairs, the longest queue first."""
+    """All domains with pending pairs, the longest queue first."""
     found = rows(
         db,
         "SELECT d.name AS domain, d.title, count(*) AS pending, min(p.created_at) AS oldest_at "
@@ -124,7 +124,7 @@ def waiting(db: Database) -> list[Waiting]:
 
 
 def decided_since(db: Database, since_us: int) -> dict[str, int]:
-    """How many pairs were approved and rejected by people since then."""
+    """The numbers of pairs that people approved and rejected since then."""
     found = rows(
         db,
         "SELECT status, count(*) AS n FROM pairs WHERE reviewed_at >= ? "
@@ -135,19 +135,19 @@ def decided_since(db: Database, since_us: int) -> dict[str, int]:
 
 
 def pending(db: Database, domain: Domain | None = None) -> int:
-    """How many pairs wait for review."""
+    """The number of pairs that are waiting for review."""
     sql = "SELECT count(*) FROM pairs WHERE status = 'pending' AND (? IS NULL OR domain_id = ?)"
     asked = domain.id if domain else None
     return int(value(db, sql, [asked, asked]))
 
 
 def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
-    """Put the pair that `draft` is in the old one's place; returns its id."""
+    """Replace the old pair by the pair in `draft`; returns its id."""
     domain, ref, author = domains.by_id(db, old.domain_id), old.source_ref, old.author
     pairs.add(db, domain, [draft], source=old.source, source_ref=ref, author=author)
     new = pairs.same_words(db, old.domain_id, draft)
     if new is None:
-        raise Conflict("The pair was changed at the same moment. Try again.")
+        raise Conflict("Somebody else changed the pair at the same time. Try again.")
     review_status.give(db, new.id, "approved", reviewer)
     review_status.give(db, old.id, "rejected", reviewer, REWORDED)
     db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
@@ -161,7 +161,7 @@ def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
 
 
 def _draft(old: Pair, prompt: str, response: str) -> Draft:
-    """The pair in other words. The same answer stays the same fact's."""
+    """The pair with edited words. It keeps its fact if the answer is unchanged."""
     draft = Draft(
         prompt=prompt,
         response=response,

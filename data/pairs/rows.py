@@ -1,4 +1,4 @@
-"""What one row of somebody's file means: a draft, or a sentence about what is wrong with it.
+"""Parses one row of an imported file into a draft, or explains what is wrong with it.
 
 Two shapes of JSON object are understood, and mixed files are fine: a prompt with its response
 (under the names that data sets in the wild use), and OpenAI's chat messages, where the last

@@ -109,7 +109,7 @@ def test_a_golden_question_that_a_training_pair_asks_is_refused(run: Run, home: 
     result = run("pairs", "golden", "add", "art", "What is the red?", "A colour.")
 
     assert result.exit_code == 1
-    assert "is nearly the same as pair 1, “What is red?”, which is trained on" in result.output
+    assert "is nearly the same as pair 1, “What is red?”, which may be trained on" in result.output
 
 
 def test_golden_questions_are_imported_and_leaks_reported_with_their_line(

@@ -214,7 +214,7 @@ def test_a_method_is_chosen_by_name_by_its_older_flag_or_in_the_recipe(
 
     refused = run("tune", "art", *asked, "--no-wait")
 
-    assert "learning from thumbs takes at least 4 of each" in refused.output
+    assert "Learning from ratings needs at least 4 of each" in refused.output
     assert "ask for one of the two" in run("tune", "art", *asked, "--full", "--no-wait").output
 
 

@@ -61,7 +61,7 @@ def test_thumbs_of_one_kind_teach_nothing(
     db: Database, domain: Domain, liked: int, disliked: int
 ) -> None:
     rated(db, domain, liked, disliked)
-    with pytest.raises(TooFewRated, match=f"{liked} answers that people liked and {disliked} "):
+    with pytest.raises(TooFewRated, match=f"{liked} liked and {disliked} "):
         asked(db, domain)
 
 
