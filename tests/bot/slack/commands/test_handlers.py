@@ -134,7 +134,7 @@ async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
         ("retire 9", "There is no adapter"),
         ("adapters legal", "There is no domain 'legal'"),
         ("review legal", "There is no domain 'legal'"),
-        ("retrain --preferences", "takes at least 4 of each"),
+        ("retrain --preferences", "needs at least 4 of each"),
         ("roles remove <@U2>", "has no role that was granted"),
         ("rollback legal", "There is no domain 'legal'"),
         ("ab start 1 1", "two different adapters"),
@@ -250,12 +250,12 @@ async def test_what_went_live_meanwhile_is_said_when_the_form_is_sent(bot: Bot) 
     await command(bot, ADMIN, "promote 2")
     bot.write(lambda db: registry.promote(db, registry.get(db, "helpdesk@2"), "test"))
     await confirm(bot, ADMIN)
-    assert "is live already" in bot.slack.told(ADMIN)
+    assert "is already live" in bot.slack.told(ADMIN)
 
 
 async def test_what_cannot_be_promoted_is_said_before_it_is_asked(bot: Bot) -> None:
     with_adapters(bot)
-    assert "is live already" in await command(bot, ADMIN, "promote 1")
+    assert "is already live" in await command(bot, ADMIN, "promote 1")
     sql = "UPDATE adapters SET state = 'rejected', state_reason = 'It forgot.' WHERE version = 2"
     bot.write(lambda db: db.execute(sql))
     told = await command(bot, ADMIN, "promote 2")
