@@ -23,6 +23,7 @@ from bot.commands.standing import Standing
 from data import command_queue
 from data.command_queue import DeliveryAddress, QueuedCommand
 from data.config.settings import Settings
+from data.people.roles import Role
 from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import UnderstudyError
@@ -48,7 +49,7 @@ class TextFrontEnd:
 
     def standing(self, user: str) -> Standing:
         """What this front end knows of a person: who the first admin is."""
-        role = "admin" if user == self.admin else "member"
+        role: Role = "admin" if user == self.admin else "member"
         return Standing(f"{NAME}:{user}", role, admins=(f"{NAME}:{self.admin}",))
 
     async def answer(self, user: str, line: str) -> str:

@@ -23,23 +23,23 @@ VERSION, A, B, SPLIT, PAIRWISE, PERSON, ROLE, RUN, POLICY = (
     "version", "a", "b", "split", "pairwise", "person", "role", "run", "policy"
 )  # fmt: skip
 MOST_OPTIONS = 100
-TITLES: dict[str, tuple[str, str]] = {  # title, what the button says
-    "promote": ("Promote a version", "Go on"),
+TITLES: dict[str, tuple[str, str]] = {  # command -> title, label of the button
+    "promote": ("Promote a version", "Continue"),
     "retire": ("Discard a version", "Discard"),
-    "cancel": ("Stop a run", "Stop it"),
+    "cancel": ("Cancel a run", "Cancel the run"),
     "ab start": ("Compare two versions", "Start"),
-    "ab ramp": ("Let more people get B", "Let them"),
-    "ab tester": ("Show somebody a side", "Show it"),
-    "policy set": ("Who decides?", "Set it"),
-    "forget": ("Forget somebody", "Go on"),
-    "roles add": ("Give somebody a role", "Give it"),
-    "roles remove": ("Take a role back", "Take it back"),
+    "ab ramp": ("Increase B's share", "Increase"),
+    "ab tester": ("Add a tester", "Add"),
+    "policy set": ("Set the policy", "Set"),
+    "forget": ("Delete someone's data", "Continue"),
+    "roles add": ("Grant a role", "Grant"),
+    "roles remove": ("Revoke a role", "Revoke"),
 }
 
 
 def form(db: Database, where: Origin, domain: Domain, command: Incomplete) -> Block:
-    """Asks for what the command needs. Raises NotFound or Conflict when there is nothing to choose
-    from."""
+    """The form that asks for the arguments of a command. Raises NotFound or Conflict if there is
+    nothing to choose from."""
     title, submit = TITLES[command.name]
     shown = _inputs(db, domain, command.name)
     asked = Origin(
@@ -54,11 +54,13 @@ def _inputs(db: Database, domain: Domain, what: str) -> list[Block]:
             return [_select(VERSION, "Which version?", _names(_promotable(db, domain)))]
         case "retire":
             found = _of_state(db, domain, ("candidate",))
-            return [_select(VERSION, "Which version?", _names(_some(found, domain, "waits")))]
+            return [
+                _select(VERSION, "Which version?", _names(_some(found, domain, "can be discarded")))
+            ]
         case "cancel":
             return [_select(RUN, "Which run?", _open_runs(db))]
         case "ab start":
-            return _sides(db, domain)
+            return _variants(db, domain)
         case "ab ramp":
             return _ramp(db, domain)
         case "ab tester":
@@ -66,20 +68,20 @@ def _inputs(db: Database, domain: Domain, what: str) -> list[Block]:
         case "policy set":
             given = [(name, f"{name}: {said}") for name, said in comparison_reports.POLICY.items()]
             now = policies.policy_of(db, domain.id).policy
-            return [_select(POLICY, "What becomes of a comparison?", given, now)]
+            return [_select(POLICY, "What may happen without a person?", given, now)]
         case "forget":
-            return [_person("Whose words shall I forget?")]
+            return [_person("Whose data should be deleted?")]
         case "roles add":
-            given = [("reviewer", "reviewer: decides what I learn"), ("admin", "admin: everything")]
+            given = [("reviewer", "reviewer: reviews pairs"), ("admin", "admin: can do everything")]
             return [_person("Who?"), _select(ROLE, "Which role?", given)]
         case "roles remove":
-            only = "Only roles that were given here; those from the settings or Slack stay."
+            only = "Only granted roles can be revoked here, not those from the settings or Slack."
             return [_person("Whose role?"), context(only)]
     raise LookupError(what)
 
 
 def command(view: dict[str, Any]) -> str:
-    """What was chosen, as it would have been typed. The form was made by `form`."""
+    """The command that a sent form stands for, as it would have been typed."""
     where = admin_forms.origin(view)
     what, domain = where.command, where.domain
     if what in ("promote", "retire"):
@@ -105,20 +107,20 @@ def _percent(view: dict[str, Any]) -> str:
 
 
 def first_input(view: dict[str, Any]) -> str:
-    """Where a form says what is wrong with it: at a number that was typed, else at its first
-    question."""
+    """The input at which a form shows an error: the typed number, if it has one, else its first
+    input."""
     asked = [str(b["block_id"]) for b in view["blocks"] if b["type"] == "input"]
     return SPLIT if SPLIT in asked else asked[0]
 
 
 def chosen(view: dict[str, Any], block_id: str) -> str:
-    """The value of a choice, or the id of a person."""
+    """The selected value, or the id of the selected person."""
     found = view["state"]["values"].get(block_id, {}).get("chosen") or {}
     option = found.get("selected_option") or {}
     return str(found.get("selected_user") or option.get("value") or "")
 
 
-# -- what there is to choose from ----------------------------------------------------------------
+# -- options --------------------------------------------------------------------------------------
 
 
 def _of_state(db: Database, domain: Domain, states: Sequence[str]) -> list[Adapter]:
@@ -129,14 +131,14 @@ def _of_state(db: Database, domain: Domain, states: Sequence[str]) -> list[Adapt
 
 
 def _promotable(db: Database, domain: Domain) -> list[Adapter]:
-    return _some(_of_state(db, domain, ("candidate", "retired")), domain, "could be promoted")
+    return _some(_of_state(db, domain, ("candidate", "retired")), domain, "can be promoted")
 
 
 def _some(found: list[Adapter], domain: Domain, that: str) -> list[Adapter]:
     if not found:
         raise NotFound(
-            f"{domain.name} has no version that {that}. `/understudy retrain` makes one, "
-            "`/understudy adapters` lists those there are."
+            f"{domain.name} has no version that {that}. `/understudy retrain` trains one, and "
+            "`/understudy adapters` lists the existing ones."
         )
     return found
 
@@ -148,28 +150,31 @@ def _names(found: Sequence[Adapter]) -> list[tuple[str, str]]:
 def _open_runs(db: Database) -> list[tuple[str, str]]:
     found = [run for run in runs.recent(db, None, limit=MOST_OPTIONS) if run.open]
     if not found:
-        raise NotFound("No run is queued or at work. `/understudy runs` lists the last ones.")
+        raise NotFound("No run is queued or running. `/understudy runs` lists the newest runs.")
     return [(str(run.id), f"run {run.id} of {run.domain}: {run.phase}") for run in found]
 
 
-def _sides(db: Database, domain: Domain) -> list[Block]:
+def _variants(db: Database, domain: Domain) -> list[Block]:
     running = experiments.running(db, domain.id)
     if running is not None:
         raise Conflict(
-            f"{domain.name} is comparing {' and '.join(v.adapter for v in running.variants)} "
-            "already. `/understudy ab status` shows how it stands, `/understudy ab stop` ends it."
+            f"{domain.name} is already comparing "
+            f"{' and '.join(v.adapter for v in running.variants)}. `/understudy ab status` shows "
+            "the results, and `/understudy ab stop` ends the comparison."
         )
     live = registry.live(db, domain.id)
     others = _of_state(db, domain, ("candidate", "retired"))
     if not others and live is None:
-        _some(others, domain, "could be compared")
+        _some(others, domain, "can be compared")
     served = [(live.name, f"{live.name}, live")] if live else []
-    base = ("base", "the bare base model")
+    base = ("base", "the base model")
     return [
-        _select(A, "A, what people get now", [*served, base, *_names(others)]),
-        _select(B, "B, what some get instead", [*_names(others), base, *served]),
-        _number("20", "How many per cent of the people get B?"),
-        form_fields.checkbox(PAIRWISE, "Choosing", "Now and then let people choose between both"),
+        _select(A, "A, the version most people get", [*served, base, *_names(others)]),
+        _select(B, "B, the version to compare with A", [*_names(others), base, *served]),
+        _number("20", "What percentage of people should get B?"),
+        form_fields.checkbox(
+            PAIRWISE, "Side by side", "Sometimes show both answers to choose from"
+        ),
     ]
 
 
@@ -178,23 +183,23 @@ def _ramp(db: Database, domain: Domain) -> list[Block]:
     now = round(running.candidate_share * 100)
     more = min(99, max(now + 1, min(now * 2, (now + 100) // 2)))
     return [
-        section(
-            f"{now} % of the people get a candidate. A share only grows: nobody is moved back."
-        ),
-        _number(str(more), "How many per cent from now on?"),
+        section(f"{now} % of the people get a candidate now. The share can only grow."),
+        _number(str(more), "What percentage from now on?"),
     ]
 
 
 def _tester(db: Database, domain: Domain) -> list[Block]:
     sides = [(v.label, f"{v.label}: {v.described}") for v in _running(db, domain).variants]
-    about = "They are answered by that side from now on, and are not counted."
-    return [_person("Who?"), _select(B, "Which side?", sides), context(about)]
+    about = "This person always gets this variant, and is not counted in the results."
+    return [_person("Who?"), _select(B, "Which variant?", sides), context(about)]
 
 
 def _running(db: Database, domain: Domain) -> Experiment:
     running = experiments.running(db, domain.id)
     if running is None:
-        raise Conflict(f"No comparison is running in {domain.name}. `/understudy ab start` begins.")
+        raise Conflict(
+            f"No comparison is running in {domain.name}. `/understudy ab start` starts one."
+        )
     return running
 
 
@@ -213,7 +218,7 @@ def _select(block_id: str, label: str, given: Sequence[tuple[str, str]], first: 
 
 def _person(label: str) -> Block:
     element = {"type": "users_select", "action_id": "chosen"}
-    return _input(PERSON, label, {**element, "placeholder": form_fields.plain("Choose somebody")})
+    return _input(PERSON, label, {**element, "placeholder": form_fields.plain("Choose a person")})
 
 
 def _number(initial: str, label: str) -> Block:

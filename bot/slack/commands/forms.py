@@ -35,7 +35,7 @@ OPENING = (commands.Menu, commands.ReviewCommand, commands.Incomplete, *ASK_FIRS
 
 
 def asks_first(command: Command) -> bool:
-    """Whether a form asks before the command is carried out, when it was typed."""
+    """Whether a typed command is confirmed in a form before it is carried out."""
     return isinstance(command, ASK_FIRST)
 
 
@@ -57,8 +57,8 @@ async def open_for(
     trigger: str,
     view_id: str = "",
 ) -> None:
-    """Open the form of a command, or change the one that is open into it. Why it can't be opened is
-    told; in the menu, where that is open."""
+    """Open the form of a command, or turn the open one into it. If it cannot be opened, tell the
+    person why; in the menu, if that is open."""
     async with workspace.telling(place, where.response_url):
         standing = await workspace.roles.standing(place.team, place.user)
         store = workspace.service.store
@@ -82,7 +82,7 @@ async def open_for(
 async def asking(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, command: Command
 ) -> Block:
-    """The form that asks before a command that was chosen in a form. Raises as `open_for` tells."""
+    """The form that asks for the confirmation of a command. Raises an UnderstudyError."""
     standing = await workspace.roles.standing(place.team, place.user)
 
     def build(db: Database) -> Block:
@@ -95,7 +95,7 @@ async def asking(
 def shower(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str
 ) -> delivery.Show:
-    """Shows an outcome in the menu that is open; False when that is gone."""
+    """Shows a result in the open menu; False if the menu was closed."""
 
     async def shown(said: list[Block]) -> bool:
         standing = await workspace.roles.standing(place.team, place.user)
@@ -112,7 +112,7 @@ def shower(
 
 
 async def domain_chosen(workspace: WorkspaceContext, ack: Any, body: dict[str, Any]) -> None:
-    """Another domain in the menu."""
+    """Another domain was chosen in the menu."""
     await ack()
     view, place = body["view"], _place(body)
     chosen = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
@@ -154,7 +154,7 @@ def _form(
         case commands.ReviewCommand():
             named = domains.get(db, command.domain).name if command.domain else ""
             return review.next_form(db, replace(where, domain=named), standing.person)
-    raise Invalid("That opens no form.")
+    raise Invalid("This command opens no form.")
 
 
 def _menu(

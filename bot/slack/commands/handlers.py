@@ -30,15 +30,14 @@ from data.store.clock import now_us
 from data.store.errors import Invalid, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
-# `promote` and `start_comparison`: buttons of messages from before buttons were named by commands
+# `promote` and `start_comparison` are buttons in messages of early versions
 BUTTON = re.compile(rf"^({admin_forms.COMMAND}:.*|promote|start_comparison)$")
-FORM_S = 2.0  # for the next form: Slack waits three seconds in all
+FORM_S = 2.0  # to prepare the next form: Slack waits for three seconds in all
 THINKING = "One moment, I am thinking…"
 
 
 async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """`/understudy …`: acknowledged once it is understood and, where it changes something,
-    stored."""
+    """`/understudy …`: acknowledged once it is understood and, if it changes something, queued."""
     place, response_url = place_of(body), str(body.get("response_url") or "")
     text, trigger = str(body.get("text") or ""), str(body.get("trigger_id") or "")
     try:
@@ -69,8 +68,8 @@ async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
 
 
 async def command_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """A button whose value is a command. What it did is said in the message's thread, in the
-    form that the button is in, or, from the Home tab, in direct messages."""
+    """A button whose value is a command. The result goes to the message's thread, to the form that
+    has the button, or, from the Home tab, to direct messages."""
     view = body.get("view") or {}
     where = admin_forms.origin(view) if view.get("type") == "modal" else None
     place = place_of(body)
@@ -155,7 +154,7 @@ async def argument_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[s
 
 
 async def asked(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """The menu's question, sent."""
+    """A question was sent from the menu."""
     view = body["view"]
     where, question = admin_forms.origin(view), form_fields.typed(view, admin_forms.QUESTION)
     place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
@@ -175,8 +174,8 @@ async def asked(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> 
 async def ask(
     workspace: WorkspaceContext, place: SlackPlace, response_url: str, question: str, name: str = ""
 ) -> None:
-    """Queue a question whose answer only the asker sees: a conversation of one turn. `name` is
-    Slack's id of what asked it, so that it is asked once."""
+    """Queue a question that only its author sees the answer to. `name` is Slack's id of the command
+    or form, so that the question is asked once."""
     ts = f"ask/{place.user}/{name or now_us()}"
     await workspace.service.store.submit(
         lambda db: question_queue.add(

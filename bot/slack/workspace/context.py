@@ -75,7 +75,7 @@ class WorkspaceContext:
         slack = shared.service.settings.slack
         own = token == slack.bot_token.get_secret_value()
         self.roles = Roles(slack, self.api, self.names, own)
-        self.in_hand: set[int] = set()  # deeds at which a task of ours is, or will be
+        self.in_hand: set[int] = set()  # queued commands that a task of ours handles
         self.hands = asyncio.Semaphore(HANDS)
 
     @contextlib.asynccontextmanager

@@ -38,7 +38,7 @@ PEOPLE = {  # user -> what they may do, and what Slack says of them
 }
 # command -> the role that it needs, and what the audit log says of it, in an order in which each
 # can be done once
-DEEDS = {
+CHANGES = {
     "retrain": ("admin", "retrain"),
     "cancel 1": ("admin", "cancel"),
     "retrain --full": ("admin", "retrain"),
@@ -186,24 +186,24 @@ def judged(db: Any, bot: Bot, made: list[Any]) -> None:
 
 
 def test_every_command_is_in_the_matrix() -> None:
-    assert {type(dialect.parse(text, "T1")) for text in DEEDS} == {
+    assert {type(dialect.parse(text, "T1")) for text in CHANGES} == {
         verb.command for verb in verbs.verbs() if verb.effect == "change"
     }
-    known = {type(dialect.parse(text, "T1")) for text in (*DEEDS, *LOOKS, *OPEN)}
+    known = {type(dialect.parse(text, "T1")) for text in (*CHANGES, *LOOKS, *OPEN)}
     every = {type(dialect.parse(usage, "T1")) for usage in EVERY}
     assert known == every - {commands.AskPrivately}  # which has a test of its own, below
-    for text, needs in {**LOOKS, **OPEN, **{d: needs for d, (needs, _) in DEEDS.items()}}.items():
+    for text, needs in {**LOOKS, **OPEN, **{d: needs for d, (needs, _) in CHANGES.items()}}.items():
         assert needs == dialect.parse(text, "T1").needs
 
 
 @pytest.mark.parametrize("way", [typed, clicked, pressed, sent])
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_a_deed_is_done_once_by_who_may_and_never_by_who_may_not(
+async def test_a_change_is_made_once_by_those_who_may_and_never_by_others(
     bot: Bot, user: str, way: Way
 ) -> None:
     prepare(bot)
     has = RANK[PEOPLE[user][0]]
-    for text, (needs, action) in DEEDS.items():
+    for text, (needs, action) in CHANGES.items():
         before = state(bot)
         await way(bot, user, text)
         await bot.settled()
@@ -240,14 +240,14 @@ async def test_only_who_gave_a_command_sees_its_answer_but_for_the_message_of_a_
     bot: Bot,
 ) -> None:
     prepare(bot)
-    for text in (*LOOKS, *DEEDS, "promte 3", "ask", "promote 9", "ask why?"):
+    for text in (*LOOKS, *CHANGES, "promte 3", "ask", "promote 9", "ask why?"):
         answers, acks = len(bot.slack.responses), len(bot.slack.acks)
         messages = len(bot.slack.from_bot())
         await typed(bot, ADMIN, text)
         await bot.settled()
         said = [a.payload for a in bot.slack.acks[acks:] if a.payload.get("text")]
         said += bot.slack.responses[answers:]
-        in_channel = text in DEEDS and text.startswith("retrain")
+        in_channel = text in CHANGES and text.startswith("retrain")
         assert {m["response_type"] for m in said} == (set() if in_channel else {"ephemeral"}), text
         assert len(bot.slack.from_bot()) - messages == in_channel, text
 

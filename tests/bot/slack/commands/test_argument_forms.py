@@ -95,7 +95,7 @@ async def test_a_policy_is_chosen_beginning_with_the_present_one(bot: Bot) -> No
 async def test_a_candidate_is_chosen_and_discarded(bot: Bot) -> None:
     with_adapters(bot)
     assert "helpdesk@2* is discarded" in await choose(bot, "retire", 2)
-    assert "no version that waits" in await command(bot, ADMIN, "retire")
+    assert "no version that can be discarded" in await command(bot, ADMIN, "retire")
 
 
 async def test_a_run_is_chosen_and_stopped(bot: Bot) -> None:
@@ -166,7 +166,7 @@ async def test_what_was_not_said_of_is_chosen_from_the_menu(bot: Bot) -> None:
         ("Increase B's share", "No comparison is running in helpdesk"),
         ("Results", "has had no comparison yet"),
         ("Stop the comparison", "No comparison is running in helpdesk"),
-        ("Cancel a run", "No run is queued or at work"),
+        ("Cancel a run", "No run is queued or running"),
     ],
 )
 async def test_what_cannot_be_done_from_the_menu_is_said_in_it(
@@ -217,4 +217,4 @@ TYPED = (
 async def test_where_there_is_nothing_to_choose_that_is_said(bot: Bot, what: str) -> None:
     told = await command(bot, ADMIN, what)
     assert "helpdesk has no version that" in told
-    assert "`/understudy retrain` makes one" in told
+    assert "`/understudy retrain` trains one" in told

@@ -26,7 +26,7 @@ from data.store.clock import now_us
 from data.store.db import Store, row, rows
 from tests.bot.slack.conftest import ADMIN, Bot
 from tests.bot.slack.test_crashes import mortal
-from tests.bot.slack.test_matrix import DEEDS, state
+from tests.bot.slack.test_matrix import CHANGES, state
 from tests.bot.slack.test_matrix import prepare as prepare_all
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.workspace import BOT_USER, TEAM, Json, Message
@@ -151,7 +151,7 @@ async def each_is_done_once(
         with Store(home / "understudy.db") as store:
             await slack.until(
                 lambda: not bot.store.dead and row(store.db, UNFINISHED) is None,
-                "every deed to be told",
+                "every result to be delivered",
                 60 + count,
             )
         deaths = bot.deaths
@@ -162,7 +162,7 @@ async def each_is_done_once(
         watched = rows(store.db, "SELECT run_id, channel, ts FROM run_watchers")
     # what was acknowledged was taken in
     assert set(acknowledged) <= {d["key"].split(":", 1)[1] for d in taken_in}
-    # what was taken in was done once: as many entries in the audit log as deeds
+    # what was taken in was done once: one entry in the audit log for each
     done = Counter(e["subject"] for e in audit if e["action"] == "grant role")
     asked = Counter(
         command["person"]
@@ -182,7 +182,7 @@ async def each_is_done_once(
 
 
 def said(slack: FakeSlack) -> list[Message]:
-    """What the bot posted about deeds."""
+    """The results that everyone sees."""
     return [m for m in slack.from_bot() if "deed" in m.metadata.get("event_payload", {})]
 
 
@@ -231,7 +231,7 @@ def die_in(db: Database, bot: Bot, command_id: int, standing: Standing) -> None:
 async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, moment: str) -> None:
     prepare_all(bot)
     admin = Standing(f"slack:{TEAM}/{ADMIN}", "admin")
-    for number, (text, (_, action)) in enumerate(DEEDS.items()):
+    for number, (text, (_, action)) in enumerate(CHANGES.items()):
         before = state(bot)
         await bot.front.stop()
         given = {"key": str(number), "user": ADMIN, "address": DeliveryAddress(TEAM, "C1")}
@@ -268,7 +268,7 @@ async def test_what_everybody_sees_is_said_once_whatever_slack_does(
     assert watched == [{"ts": message.ts}]
 
 
-async def test_two_processes_at_one_deed_do_it_once(
+async def test_two_processes_carry_a_command_out_once(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path
 ) -> None:
     prepare(tmp_path)
@@ -285,7 +285,7 @@ async def test_two_processes_at_one_deed_do_it_once(
         assert len(rows(one.db, "SELECT 1 FROM audit")) == 1
 
 
-def test_a_deed_is_taken_in_once_and_forgotten_when_it_is_old(store: Store) -> None:
+def test_a_command_is_queued_once_and_deleted_when_it_is_old(store: Store) -> None:
     given = {"key": "k", "user": ADMIN, "command": {"command": "status"}}
     given["address"] = DeliveryAddress(TEAM, "C1")
     with store.write() as db:

@@ -145,7 +145,7 @@ async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
         ("ab decisions", "has had no comparison yet: `/understudy ab start A B helpdesk`"),
         ("ab explain 4", "There is no decision 4"),
         ("policy legal", "There is no domain 'legal'"),
-        ("cancel", "No run is queued or at work"),
+        ("cancel", "No run is queued or running"),
         ("cancel 5", "There is no run 5"),
         ("retrain", "no new approved pairs"),
     ],
