@@ -105,7 +105,7 @@ class StartExperimentRequest(RequestModel):
             pairwise=self.pairwise,
             adaptive=self.adaptive,
             fresh=self.fresh,
-            terms=ExperimentDesign(
+            design=ExperimentDesign(
                 minimum_effect=self.minimum_effect,
                 expected_people=self.expected_people,
                 guardrails=guardrails(self.guardrails),

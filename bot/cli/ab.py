@@ -117,7 +117,7 @@ def start(
         pairwise=(pairwise or 0.0) / 100,
         adaptive=(adaptive or 0.0) / 100,
         fresh=fresh,
-        terms=ExperimentDesign(
+        design=ExperimentDesign(
             minimum_effect=minimum_effect,
             expected_people=expected_people,
             guardrails=guardrails(_bounds(bounds)),

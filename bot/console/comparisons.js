@@ -96,7 +96,7 @@ async function show() {
     + (found.stage > 1 ? `, stage ${found.stage}` : "");
   const last = decisions.data.at(-1);
   const state = running ? results.state : (last?.state ?? "ended");
-  $("state").textContent = capital(state === "no difference" ? "no difference worth having" : state);
+  $("state").textContent = capital(state === "no difference" ? "no meaningful difference" : state);
   $("state").dataset.state = state;
   $("sentence").textContent = running ? results.sentence : ending(last);
   $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
@@ -112,8 +112,8 @@ async function show() {
 
 // What an ended comparison came to; votes may still have come in afterwards.
 function ending(last) {
-  if (!last) return "It was ended before anything was decided. With all votes:";
-  return `Decision ${last.id}, ${last.action}: ${last.sentence} With all votes, later ones too:`;
+  if (!last) return "It ended before a decision was made. Results with all ratings:";
+  return `Decision ${last.id}, ${last.action}: ${last.sentence} Results with all ratings:`;
 }
 
 function voter(v) {

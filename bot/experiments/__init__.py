@@ -1,10 +1,8 @@
-"""Running experiments: starting, deciding, explaining; `stats` does the arithmetic.
+"""Experiments (A/B comparisons): starting, deciding and explaining them.
 
-- `comparisons`: comparisons, as every front end begins, widens and ends them
-- `decider`: looks at the running comparisons, and does what each domain's policy says
-- `explain`: a decision, worked out anew from the numbers that were stored with it: evidence, terms,
-  policy
-- `policy`: what is to be done about a comparison: a pure function of its results and the domain's
-  rules
-- `stats`: statistics of comparisons: one pure function that every front end shows
+- `comparisons`: starts, ramps and stops comparisons, for every front end
+- `decider`: evaluates the running comparisons and applies each domain's policy
+- `explain`: recomputes a decision from the numbers stored with it
+- `policy`: decides what to do about a comparison: a pure function of its results and the policy
+- `stats`: the statistics of comparisons: one pure function that serves every front end
 """

@@ -1,7 +1,7 @@
-"""Comparisons, as every front end begins, widens and ends them.
+"""Starts, ramps and stops comparisons, for every front end.
 
-Each function is called inside one transaction and checks everything before it changes anything.
-The sides are named as people name them: `3`, `helpdesk@3`, `live`, or `base`.
+Call each function inside one transaction; it checks everything before it changes anything. Variants
+are named by their adapters: `3`, `helpdesk@3`, `live`, or `base`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ from data.store.errors import Conflict, Invalid
 
 @dataclass(frozen=True)
 class ExperimentPlan:
-    """What a comparison is to be like, beyond its sides."""
+    """The settings of a new comparison, apart from its variants."""
 
-    share: float | None = None  # of the people, who get a candidate; None: all sides alike
+    share: float | None = None  # share of the people who get a candidate; None: equal shares
     prompts: Mapping[str, str] = field(default_factory=dict)  # label -> system prompt
     sampling: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # label -> settings
     pairwise: float = 0.0  # share of the questions that get two blinded answers
-    adaptive: float = 0.0  # the least share of a side when shares follow results; 0: off
-    fresh: bool = False  # without those whom the last comparison gave a candidate
-    terms: ExperimentDesign = field(default_factory=ExperimentDesign)
+    adaptive: float = 0.0  # smallest share of a variant when shares follow the results; 0: off
+    fresh: bool = False  # exclude the people who had a candidate in the last comparison
+    design: ExperimentDesign = field(default_factory=ExperimentDesign)
 
 
 def begin(
@@ -43,39 +43,41 @@ def begin(
     actor: str,
     plan: ExperimentPlan | None = None,
 ) -> Experiment:
-    """Compare the first side (the control) with the others.
+    """Start a comparison of the first variant (the control) with the others.
 
-    Raises NotFound for a side that is none, Conflict for one that can't be served or while a
-    comparison runs, Invalid for a plan that can't be."""
+    Raises NotFound for an unknown adapter, Conflict for one that cannot be served or while another
+    comparison is running, and Invalid for an invalid plan."""
     plan = plan or ExperimentPlan()
     labels = experiments.LABELS[: len(names)]
     for label in (*plan.prompts, *plan.sampling):
         if label not in labels:
-            raise Invalid(f"There is no side {label!r}; the sides are {', '.join(labels)}.")
-    sides = [
-        VariantSpec(side(db, domain, name), plan.prompts.get(label), plan.sampling.get(label, {}))
+            raise Invalid(f"There is no variant {label!r}; the variants are {', '.join(labels)}.")
+    specs = [
+        VariantSpec(
+            adapter_named(db, domain, name), plan.prompts.get(label), plan.sampling.get(label, {})
+        )
         for label, name in zip(labels, names, strict=False)
     ]
-    for arm in sides:
-        if arm.adapter is not None:
-            refuse_unservable(db, arm.adapter)
+    for spec in specs:
+        if spec.adapter is not None:
+            refuse_unservable(db, spec.adapter)
     if len(names) > len(labels):
-        raise Invalid(f"At most {len(experiments.LABELS)} sides can be compared.")
+        raise Invalid(f"At most {len(experiments.LABELS)} variants can be compared.")
     return experiments.begin(
         db,
         domain,
-        sides,
+        specs,
         actor,
         plan.share,
         pairwise=plan.pairwise,
         adaptive=plan.adaptive,
         excludes=experiments.latest(db, domain).id if plan.fresh else None,
-        terms=asdict(plan.terms),
+        terms=asdict(plan.design),
     )
 
 
-def side(db: Database, domain: Domain, name: str) -> Adapter | None:
-    """The adapter that a side names, None for the bare base. Raises NotFound."""
+def adapter_named(db: Database, domain: Domain, name: str) -> Adapter | None:
+    """The adapter with this name, or None for the bare base. Raises NotFound."""
     if name in ("base", f"{domain.name}@base"):
         return None
     if name == "live":
@@ -84,8 +86,8 @@ def side(db: Database, domain: Domain, name: str) -> Adapter | None:
 
 
 def refuse_unservable(db: Database, adapter: Adapter) -> None:
-    """Raises Conflict for an adapter that an engine refused. A refusal counts while no engine
-    holds the adapter: the record of one that is gone stays."""
+    """Raises Conflict for an adapter that an engine refused and no engine holds. A refusal alone is
+    not enough, because the record of a removed engine stays in the store."""
     failed = row(
         db,
         "SELECT error FROM placements WHERE adapter_id = ? AND state = 'failed'",
@@ -96,7 +98,7 @@ def refuse_unservable(db: Database, adapter: Adapter) -> None:
 
 
 def current(db: Database, domain: Domain) -> Experiment:
-    """The comparison that runs in a domain. Raises Conflict when none does."""
+    """The running comparison of a domain. Raises Conflict when there is none."""
     found = experiments.running(db, domain.id)
     if found is None:
         raise Conflict(f"No comparison is running in {domain.name}.")
@@ -104,19 +106,20 @@ def current(db: Database, domain: Domain) -> Experiment:
 
 
 def ramp(db: Database, domain: Domain, share: float, actor: str) -> Experiment:
-    """Give `share` of the people (0..1) a candidate from now on. Raises as `ramps.ramp` does."""
+    """Raise the share of people who get a candidate to `share` (0..1). Raises the errors of
+    `ramps.ramp`."""
     return ramps.ramp(db, current(db, domain), share, actor)
 
 
 def stop(db: Database, domain: Domain, actor: str) -> Experiment:
-    """End the running comparison. Raises Conflict when none is running."""
+    """Stop the running comparison. Raises Conflict when there is none."""
     return experiments.stop(db, current(db, domain), actor)
 
 
 def promotable(db: Database, variant: Variant) -> bool:
-    """Whether all that a variant is can be made what answers everybody: an adapter that could be
-    promoted, or is live, with a system prompt of its own perhaps. Sampling settings are the
-    deployment's, and the bare base is no adapter."""
+    """Whether a variant can be made live as a whole: its adapter can be promoted or is live, with
+    or without its own system prompt. A variant with sampling settings cannot, because they belong
+    to the deployment; neither can the bare base, because it is no adapter."""
     if variant.sampling or variant.adapter_id is None:
         return False
     adapter = registry.by_id(db, variant.adapter_id)
@@ -130,7 +133,7 @@ def promotable(db: Database, variant: Variant) -> bool:
 
 
 def promote(db: Database, experiment: Experiment, variant: Variant, actor: str) -> None:
-    """Let everybody be answered by a variant, and end the comparison. Raises Conflict."""
+    """Make a variant live for everybody, and stop the comparison. Raises Conflict."""
     if variant.adapter_id is None or variant.sampling:
         raise Conflict(f"{variant.described} cannot be promoted.")
     domain = domains.by_id(db, experiment.domain_id)
@@ -145,8 +148,8 @@ def promote(db: Database, experiment: Experiment, variant: Variant, actor: str) 
 
 
 def fallback_adapter(db: Database, experiment: Experiment) -> Adapter | None:
-    """Who answers everybody once the comparison is rolled back, None: the bare base. That is who
-    is live; where a candidate is, the control, unless it is none that can be made live."""
+    """The adapter that answers everybody after a roll-back; None: the bare base. It is the live
+    adapter, unless a candidate is live; then it is the control, if the control can be made live."""
     live, control = registry.live(db, experiment.domain_id), experiment.variants[0]
     if live is None or live.id not in {v.adapter_id for v in experiment.candidates}:
         return live
@@ -156,20 +159,20 @@ def fallback_adapter(db: Database, experiment: Experiment) -> Adapter | None:
 
 
 def roll_back(db: Database, experiment: Experiment, actor: str) -> None:
-    """End the comparison, and let everybody be answered by its `heir`."""
-    live, left = registry.live(db, experiment.domain_id), fallback_adapter(db, experiment)
+    """Stop the comparison, and make its `fallback_adapter` live."""
+    live, fallback = registry.live(db, experiment.domain_id), fallback_adapter(db, experiment)
     experiments.stop(db, experiment, actor)
-    if live is None or (left is not None and left.id == live.id):
+    if live is None or (fallback is not None and fallback.id == live.id):
         return
-    if left is None:
+    if fallback is None:
         registry.step_down(db, live, actor)
     else:
-        registry.promote(db, left, actor)
+        registry.promote(db, fallback, actor)
 
 
 def ending(db: Database, experiment: Experiment) -> str:
-    """What an ended comparison came to. Votes may still have come in afterwards."""
+    """How a comparison ended, as the heading of its results, which include later ratings."""
     last = decisions.latest(db, experiment.id)
     if last is None:
-        return "It was ended before anything was decided. With all votes:"
-    return f"Decision {last.id}, {last.action}: {last.sentence} With all votes, later ones too:"
+        return "It ended before a decision was made. Results with all ratings:"
+    return f"Decision {last.id}, {last.action}: {last.sentence} Results with all ratings:"

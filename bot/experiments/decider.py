@@ -1,9 +1,10 @@
-"""Looks at the running comparisons, and does what each domain's policy says.
+"""Evaluates the running comparisons and applies each domain's policy.
 
-`consider` reads: the evidence, what it says, and what is to be done. `carry_out` writes: the
-decision with its numbers, and the deed, in one transaction that only goes through while the
-comparison runs and nobody has decided since. So any number of bots may look; one of them acts.
-Answers are routed by what the store says, so the next one is the first to go the new way.
+`consider` reads the metric sums, computes the results, and determines what to do. `apply_verdict`
+records the decision with its numbers and acts on it, in one transaction that succeeds only while
+the comparison is running and no other decision has been made since. Therefore any number of bots
+may evaluate, and exactly one acts. Answers are routed by the state in the store, so a decision
+applies to the next answer.
 """
 
 import asyncio
@@ -31,54 +32,54 @@ from data.store.errors import Conflict, UnderstudyError
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5  # between two looks
-EASE = 10  # a look that took so long is followed by a pause of so many times as long
-GIVE_UP_S = 60.0  # after a deed that could not be done, until the next try
+POLL_S = 0.5  # between two evaluations
+PAUSE_FACTOR = 10  # the pause is at least this many times the duration of the evaluation
+RETRY_S = 60.0  # after a failure, until the next try
 
 
 @dataclass(frozen=True)
 class Considered:
-    """What was read at one moment."""
+    """A snapshot of a comparison, with the verdict on it."""
 
     experiment: Experiment
     rules: Rules
     results: Results
-    promotable: bool  # whether the better candidate can be made the live one
-    fallback: str  # who would answer everybody after a roll-back
+    promotable: bool  # whether the better candidate can be made live
+    fallback: str  # the adapter that would answer everybody after a roll-back
     verdict: PolicyVerdict
-    after: int  # the newest decision then, 0: none
-    shares: tuple[float, ...] | None  # of the next stage; None: this one goes on
+    after: int  # the newest decision at that time; 0: none
+    shares: tuple[float, ...] | None  # the shares of the next stage; None: no new stage
 
 
 def consider(db: Database, experiment: Experiment) -> Considered | None:
-    """What is to be decided now; None: the last decision stands."""
+    """Evaluate a comparison; None: the last decision still applies."""
     rules = policies.policy_of(db, experiment.domain_id)
     last = decisions.latest(db, experiment.id)
     results = stats.compute_results(db, experiment)
     best = results.best
     by_label = {v.label: v for v in experiment.variants}
-    can = best is not None and comparisons.promotable(db, by_label[best.label])
-    left = comparisons.fallback_adapter(db, experiment)
-    fallback = left.name if left else "the bare base"
-    verdict = policy.verdict(results, rules, can, fallback)
+    promotable = best is not None and comparisons.promotable(db, by_label[best.label])
+    adapter = comparisons.fallback_adapter(db, experiment)
+    fallback = adapter.name if adapter else "the bare base"
+    verdict = policy.verdict(results, rules, promotable, fallback)
     shares = _next_shares(experiment, results.evidence) if verdict.action == "hold" else None
-    if shares is None and not _news(verdict, results, last):
+    if shares is None and not _is_new(verdict, results, last):
         return None
     after = last.id if last else 0
-    return Considered(experiment, rules, results, can, fallback, verdict, after, shares)
+    return Considered(experiment, rules, results, promotable, fallback, verdict, after, shares)
 
 
 def apply_verdict(db: Database, found: Considered) -> Decision | None:
-    """Write the decision down and do it, inside one transaction. None: somebody else was first, or
-    there is nothing to tell, or the rules have changed. Raises Conflict, and does nothing, for a
-    deed that can't be done."""
+    """Record the decision and act on it, inside one transaction. Returns None if another bot was
+    first, nothing new is to be recorded, or the policy has changed. Raises Conflict, and changes
+    nothing, if the action is impossible."""
     experiment, verdict = found.experiment, found.verdict
     if policies.policy_of(db, experiment.domain_id) != found.rules:
         return None
     actor = f"policy:{found.rules.policy}"
     if found.shares is not None:
-        _reshare(db, experiment, found.shares)
-    if not _news(verdict, found.results, decisions.latest(db, experiment.id)):
+        _begin_stage(db, experiment, found.shares)
+    if not _is_new(verdict, found.results, decisions.latest(db, experiment.id)):
         return None
     added = decisions.add(
         db,
@@ -102,53 +103,53 @@ def apply_verdict(db: Database, found: Considered) -> Decision | None:
     return decisions.get(db, added)
 
 
-def _news(verdict: PolicyVerdict, results: Results, last: Decision | None) -> bool:
-    """Whether the verdict is another than the last decision; to hold at the beginning is none."""
+def _is_new(verdict: PolicyVerdict, results: Results, last: Decision | None) -> bool:
+    """Whether the verdict differs from the last decision. At the beginning, `hold` is not new."""
     now = (results.state, verdict.variant, verdict.action)
     return now != ((last.state, last.variant, last.action) if last else ("collecting", "", "hold"))
 
 
-def _next_shares(experiment: Experiment, evidence: ExperimentSums) -> tuple[float, ...] | None:
-    """The shares of an adaptive comparison's next stage, once this one has rated people enough."""
-    if not experiment.adaptive or len(evidence.stages) != experiment.stage:
+def _next_shares(experiment: Experiment, sums: ExperimentSums) -> tuple[float, ...] | None:
+    """The shares of an adaptive comparison's next stage, once this stage has enough raters."""
+    if not experiment.adaptive or len(sums.stages) != experiment.stage:
         return None
-    rated = [cell.of(RATING).people for cell in evidence.stages[-1].cells]
-    if sum(rated) < adaptive.STAGE_PEOPLE or min(rated) == 0:
+    raters = [cell.of(RATING).people for cell in sums.stages[-1].cells]
+    if sum(raters) < adaptive.STAGE_PEOPLE or min(raters) == 0:
         return None
-    return adaptive.next_shares(evidence, experiment.adaptive)
+    return adaptive.next_shares(sums, experiment.adaptive)
 
 
-def _reshare(db: Database, experiment: Experiment, shares: tuple[float, ...]) -> None:
+def _begin_stage(db: Database, experiment: Experiment, shares: tuple[float, ...]) -> None:
     labels = [v.label for v in experiment.variants]
-    with contextlib.suppress(Conflict):  # another bot began the stage
+    with contextlib.suppress(Conflict):  # another bot has begun the stage
         ramps.change(db, experiment, dict(zip(labels, shares, strict=True)), "policy:adaptive")
 
 
 class Decider:
-    """Looks again and again, as long as the bot runs, on a thread and a connection of its own: a
-    look takes longer than what answers wait for."""
+    """Evaluates the comparisons repeatedly while the bot runs. It uses its own thread and
+    connection, because an evaluation takes longer than answers may be delayed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decide")
-        self._seen = -1  # the version of the store that was looked at
+        self._seen = -1  # the version of the store at the last evaluation
         self._not_before: dict[int, float] = {}  # experiment -> when to try again
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Evaluate until the task is cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
-                await self.look()
+                await self.evaluate()
             except UnderstudyError as error:
-                log.warning("The comparisons could not be looked at: %s", error)
+                log.warning("The comparisons could not be evaluated: %s", error)
             except Exception:
-                log.exception("The comparisons could not be looked at")
-            await asyncio.sleep(max(LOOK_S, EASE * (loop.time() - began)))
+                log.exception("The comparisons could not be evaluated")
+            await asyncio.sleep(max(POLL_S, PAUSE_FACTOR * (loop.time() - began)))
 
-    async def look(self) -> list[Decision]:
-        """One look at every running comparison; returns what was decided."""
+    async def evaluate(self) -> list[Decision]:
+        """Evaluate every running comparison once; returns the decisions made."""
         loop = asyncio.get_running_loop()
         made = []
         for found in await loop.run_in_executor(self._thread, self._consider_all):
@@ -158,32 +159,32 @@ class Decider:
         return made
 
     async def close(self) -> None:
-        """Wait for the look that is under way."""
+        """Wait for the evaluation in progress."""
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
 
     def _consider_all(self) -> list[Considered]:
         db = self._store.db
         version = int(value(db, "PRAGMA data_version"))
         if version == self._seen:
-            return []  # nobody has written anything
+            return []  # the store has not changed
         running = [r["id"] for r in rows(db, "SELECT id FROM experiments WHERE state = 'running'")]
         self._not_before = {n: at for n, at in self._not_before.items() if n in running}
         found = [self._consider(db, number) for number in running]
         self._seen = version
         if self._not_before:
-            self._seen = -1  # look again, even if nothing is written
+            self._seen = -1  # evaluate again, even if the store does not change
         return [f for f in found if f is not None]
 
     def _consider(self, db: Database, number: int) -> Considered | None:
-        """One comparison that cannot be considered keeps nobody from the others."""
+        """Evaluate one comparison. A failure does not stop the others."""
         if time.monotonic() < self._not_before.get(number, 0.0):
             return None
         self._not_before.pop(number, None)
         try:
             return consider(db, experiments.get(db, number))
         except Exception:
-            log.exception("Experiment %d cannot be considered; next try in a minute", number)
-            self._not_before[number] = time.monotonic() + GIVE_UP_S
+            log.exception("Experiment %d cannot be evaluated; next try in a minute", number)
+            self._not_before[number] = time.monotonic() + RETRY_S
             return None
 
     async def _act(self, found: Considered) -> Decision | None:
@@ -191,9 +192,9 @@ class Decider:
         try:
             decision = await self._store.submit(lambda db: apply_verdict(db, found))
         except UnderstudyError as error:
-            self._not_before[number] = time.monotonic() + GIVE_UP_S
+            self._not_before[number] = time.monotonic() + RETRY_S
             self._seen = -1
-            log.warning("Experiment %d: %s was not done: %s", number, found.verdict.action, error)
+            log.warning("Experiment %d: %s failed: %s", number, found.verdict.action, error)
             return None
         if decision is not None:
             log.info("Experiment %d: %s. %s", number, decision.action, decision.sentence)
@@ -202,7 +203,7 @@ class Decider:
 
 @contextlib.asynccontextmanager
 async def deciding(store: Store) -> AsyncIterator[None]:
-    """A Decider at work."""
+    """Run a Decider in the background."""
     decider = Decider(store)
     task = asyncio.create_task(decider.run())
     try:

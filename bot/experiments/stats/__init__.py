@@ -1,18 +1,16 @@
-"""Statistics of comparisons: one pure function that every front end shows.
+"""The statistics of comparisons: one pure function that serves every front end.
 
-- `adaptive`: shares that follow what is known: fewer people get the worse answers
-- `cuped`: regression adjustment with what a person thought before: people differ more than variants
-  do
-- `differences`: a candidate against the control in every metric, from the sums of the evidence
-- `pairwise`: which variant's answers people prefer when two are shown side by side, without names
-- `posterior`: the posterior chance that the candidate is better: for showing, never for deciding
-- `remaining`: about how many more people have to rate, if the difference stays as it is
-- `results`: the results of a comparison: what every front end shows, and what a decision is stored
-  with
+- `adaptive`: adaptive shares: fewer people get the worse variants (Thompson sampling)
+- `cuped`: variance reduction with a person's earlier ratings (CUPED)
+- `differences`: the difference between a candidate and the control in every metric
+- `pairwise`: preferences between two blinded answers (Bradley-Terry)
+- `posterior`: the posterior probability that a candidate is better; for information only
+- `remaining`: an estimate of how many more people must rate
+- `results`: the results of a comparison, as shown by every front end and stored with decisions
 - `sequence`: the interval that decides: a confidence sequence for a difference of means per person
-- `srm`: whether people were divided as agreed (sample ratio mismatch), looked at after every person
-- `verdicts`: what the numbers mean: the state of each candidate, and of the comparison
-- `wording`: the results in sentences that a person can act on
+- `srm`: a sequential test for sample ratio mismatch: whether the split of the people is as planned
+- `verdicts`: the state of each candidate and of the comparison
+- `wording`: the results as sentences
 """
 
 from collections.abc import Mapping
@@ -22,7 +20,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.experiments.stats import srm, verdicts, wording
-from bot.experiments.stats.differences import against_a, alpha, side, tuned_for
+from bot.experiments.stats.differences import (
+    alpha,
+    differences_to_control,
+    sequence_side,
+    tuned_for,
+)
 from bot.experiments.stats.pairwise import strengths
 from bot.experiments.stats.posterior import probability_better, standardised
 from bot.experiments.stats.remaining import needed
@@ -35,8 +38,8 @@ from bot.experiments.stats.results import (
     Strength,
     VariantResult,
 )
-from data.experiments import design as agreed
-from data.experiments import metric_sums as store
+from data.experiments import design as designs
+from data.experiments import metric_sums
 from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
 from data.experiments.metric_sums import ExperimentSums
@@ -50,48 +53,48 @@ __all__ = [
     "State",
     "Strength",
     "VariantResult",
-    "look",
-    "reproduce",
+    "compute_results",
+    "recompute_results",
     "summary",
 ]
 
 
 def compute_results(db: Database, experiment: Experiment) -> Results:
-    """The results as the store has them now."""
-    return summary(store.collect(db, experiment), agreed.from_json(experiment.terms))
+    """The results with the present data of the store."""
+    return summary(metric_sums.collect(db, experiment), designs.from_json(experiment.terms))
 
 
 def recompute_results(stored: Mapping[str, Any]) -> Results:
-    """Work stored results (`asdict`, then JSON) out anew, from their evidence and terms alone."""
-    return summary(store.from_json(stored["evidence"]), agreed.from_json(stored["terms"]))
+    """Recompute stored results (`asdict`, then JSON) from their metric sums and design alone."""
+    return summary(metric_sums.from_json(stored["evidence"]), designs.from_json(stored["terms"]))
 
 
-def summary(evidence: ExperimentSums, terms: ExperimentDesign) -> Results:
-    """What the evidence says under the terms. Pure: the same arguments, the same results."""
-    variants = tuple(_variant(evidence, i) for i in range(len(evidence.variants)))
-    split = _split(evidence, terms)
+def summary(sums: ExperimentSums, design: ExperimentDesign) -> Results:
+    """The results for these sums under this design. A pure function of its arguments."""
+    variants = tuple(_variant(sums, i) for i in range(len(sums.variants)))
+    split = _split(sums, design)
     comparisons = tuple(
-        _comparison(evidence, variants, i, split.sound, terms) for i in range(1, len(variants))
+        _comparison(sums, variants, i, split.sound, design) for i in range(1, len(variants))
     )
-    said = dict.fromkeys(c.sentence for c in comparisons)  # a broken split is told once
+    sentences = dict.fromkeys(c.sentence for c in comparisons)  # a broken split appears only once
     chances = [wording.chance(c) for c in comparisons]
-    stronger = strengths([v.label for v in variants], evidence.ballots)
+    preferences = strengths([v.label for v in variants], sums.ballots)
     return Results(
         state=verdicts.overall(comparisons),
-        sentence=" ".join([*said, wording.rated(variants), *filter(None, chances)]),
-        details=wording.details(comparisons, split, stronger, terms),
+        sentence=" ".join([*sentences, wording.rated(variants), *filter(None, chances)]),
+        details=wording.details(comparisons, split, preferences, design),
         variants=variants,
         comparisons=comparisons,
         split=split,
-        strengths=stronger,
-        evidence=evidence,
-        terms=terms,
+        strengths=preferences,
+        evidence=sums,
+        terms=design,
     )
 
 
-def _variant(evidence: ExperimentSums, index: int) -> VariantResult:
-    known = evidence.variants[index]
-    cells = [stage.cells[index] for stage in evidence.stages]
+def _variant(sums: ExperimentSums, index: int) -> VariantResult:
+    known = sums.variants[index]
+    cells = [stage.cells[index] for stage in sums.stages]
     rated = [cell.of(RATING) for cell in cells]
     raters = sum(r.people for r in rated)
     return VariantResult(
@@ -107,25 +110,25 @@ def _variant(evidence: ExperimentSums, index: int) -> VariantResult:
     )
 
 
-def _split(evidence: ExperimentSums, terms: ExperimentDesign) -> Split:
+def _split(sums: ExperimentSums, design: ExperimentDesign) -> Split:
     found = sum(
         srm.log_evidence(stage.shares, [cell.assigned for cell in stage.cells])
-        for stage in evidence.stages
+        for stage in sums.stages
     )
     p_value = srm.p_value(found)
-    return Split(found, p_value, p_value > terms.srm_alpha)
+    return Split(found, p_value, p_value > design.srm_alpha)
 
 
 def _comparison(
-    evidence: ExperimentSums,
+    sums: ExperimentSums,
     variants: tuple[VariantResult, ...],
     i: int,
     sound: bool,
-    terms: ExperimentDesign,
+    design: ExperimentDesign,
 ) -> Comparison:
-    found = against_a(evidence, i, terms)
-    state, reason = verdicts.verdict(sound, found, terms)
-    judged = Comparison(
+    found = differences_to_control(sums, i, design)
+    state, reason = verdicts.verdict(sound, found, design)
+    comparison = Comparison(
         label=variants[i].label,
         adapter=variants[i].adapter,
         state=state,
@@ -133,33 +136,34 @@ def _comparison(
         reason=reason,
         differences=found,
         needed=None,
-        chance_better=_chance(evidence, i),
+        chance_better=_chance(sums, i),
     )
-    missing = sum(max(0, terms.least_people - variants[side].raters) for side in (0, i))
+    missing = sum(max(0, design.least_people - variants[side].raters) for side in (0, i))
     if state == "collecting":
-        judged = replace(judged, needed=_needed(judged, variants, i, missing, terms))
+        comparison = replace(comparison, needed=_needed(comparison, variants, i, missing, design))
     if reason == "split":
-        return replace(judged, sentence=wording.broken_split(variants, evidence.stages))
-    return replace(judged, sentence=wording.verdict(judged, variants[0], missing, terms))
+        return replace(comparison, sentence=wording.broken_split(variants, sums.stages))
+    return replace(comparison, sentence=wording.verdict(comparison, variants[0], missing, design))
 
 
-def _chance(evidence: ExperimentSums, i: int) -> float | None:
-    sides = [side([s.cells[j].of(RATING) for s in evidence.stages]) for j in (0, i)]
-    likes = standardised(sides)
+def _chance(sums: ExperimentSums, i: int) -> float | None:
+    pair = [sequence_side([s.cells[j].of(RATING) for s in sums.stages]) for j in (0, i)]
+    likes = standardised(pair)
     return None if likes is None else probability_better(*likes)
 
 
 def _needed(
-    judged: Comparison,
+    comparison: Comparison,
     variants: tuple[VariantResult, ...],
     i: int,
     missing: int,
-    terms: ExperimentDesign,
+    design: ExperimentDesign,
 ) -> int:
-    """Early on, the expected sample; then what the difference so far asks for."""
-    count, rating = len(variants), judged.differences.get(RATING)
-    tuned = tuned_for(RATING, count, terms)
+    """An estimate of how many more people must rate: at first from the expected number of people,
+    later from the difference so far."""
+    count, rating = len(variants), comparison.differences.get(RATING)
+    tuned = tuned_for(RATING, count, design)
     if missing or rating is None:
         return max(missing, round(tuned) - variants[0].raters - variants[i].raters)
-    level = alpha(RATING, count, terms)
-    return max(missing, needed(rating, level, tuned, terms.minimum_effect))
+    level = alpha(RATING, count, design)
+    return max(missing, needed(rating, level, tuned, design.minimum_effect))

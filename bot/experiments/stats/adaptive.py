@@ -1,34 +1,35 @@
-"""Shares that follow what is known: fewer people get the worse answers. Off unless asked for.
+"""Adaptive shares: fewer people get the worse variants. Off by default.
 
 Thompson sampling (Thompson, Biometrika 1933; Chapelle and Li, NeurIPS 2011): a variant's share is
-the posterior chance that it is the best, but never below a floor. The floor keeps every variant
-measurable, and keeps a bad beginning from deciding.
+the posterior probability that it is the best, but never below a floor. The floor keeps every
+variant measurable, and prevents a bad start from deciding the comparison.
 
-New shares begin a new stage, and are worked out of earlier stages only. That is all the interval
-needs to stay valid: it compares people within stages, where shares are constant, and adds the
-stages up (`sequence.py`). Each stage should be long enough to have rated people on both sides;
-one that has them on one side only tells nothing.
+New shares begin a new stage, and depend on earlier stages only. This keeps the interval valid: it
+compares people within a stage, where shares are constant, and adds the stages up (`sequence.py`). A
+stage should be long enough to have raters on both variants; otherwise it adds no information.
 """
 
-from bot.experiments.stats.differences import side
+from bot.experiments.stats.differences import sequence_side
 from bot.experiments.stats.posterior import chances_best, standardised
 from data.experiments.metric_sums import ExperimentSums
 from data.experiments.metrics import RATING
 from data.store.errors import Invalid
 
 FLOOR = 0.1
-STAGE_PEOPLE = 100  # rated, before the shares are worked out anew
+STAGE_PEOPLE = 100  # raters in a stage before the next shares are computed
 
 
-def next_shares(evidence: ExperimentSums, floor: float = FLOOR) -> tuple[float, ...]:
-    """The shares of the next stage, in the order of the variants; they sum to 1. Equal ones
-    while some variant has no ratings.
+def next_shares(sums: ExperimentSums, floor: float = FLOOR) -> tuple[float, ...]:
+    """The shares of the next stage, in the order of the variants; they sum to 1. They are equal
+    while no stage has ratings of every variant.
 
-    Raises Invalid for a floor that cannot be kept."""
-    count = len(evidence.variants)
+    Raises Invalid for an impossible floor."""
+    count = len(sums.variants)
     if not 0 < floor * count < 1:
         raise Invalid(f"The floor must lie between 0 and {1 / count:.2g} with {count} variants.")
-    sides = [side([stage.cells[i].of(RATING) for stage in evidence.stages]) for i in range(count)]
+    sides = [
+        sequence_side([stage.cells[i].of(RATING) for stage in sums.stages]) for i in range(count)
+    ]
     likes = standardised(sides)
     if likes is None:
         return (1 / count,) * count

@@ -1,4 +1,4 @@
-"""Regression adjustment with what a person thought before: people differ more than variants do.
+"""Variance reduction with a person's earlier ratings: people differ more than variants do.
 
 CUPED (Deng, Xu, Kohavi and Walker, "Improving the sensitivity of online controlled experiments by
 utilizing pre-experiment data", WSDM 2013): instead of a person's mean y, compare y - theta (x - m),
@@ -6,13 +6,13 @@ with x the person's mean rating before the comparison, m the mean of x, and
 
     theta = cov(x, y) / var(x)
 
-within variants and stages, so that no difference between them gets into it, with the people's
-squared weights, as in the variance that it is to make small. What a person thought
-before cannot depend on the variant, so the comparison stays the same and only its noise shrinks,
-by the squared correlation. People without earlier ratings count as average: x = m.
+within variants and stages, so that differences between them do not affect theta, and with the
+people's squared weights, as in the variance that it reduces. Earlier ratings cannot depend on the
+variant, so the estimate stays unbiased and only its variance shrinks, by the squared correlation.
+People without earlier ratings count as average: x = m.
 
-**When it helps:** it is used from LEAST_PEOPLE with earlier ratings on, and only while the noise
-shrinks by at least LEAST_GAIN. Before that, theta is a guess that adds noise.
+**When it is used:** only with earlier ratings from at least LEAST_PEOPLE people, and only while the
+variance shrinks by at least LEAST_GAIN. Otherwise the estimate of theta would add noise.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ Rated = tuple[Sums, PriorRatings]  # of one variant in one stage
 class Adjustment:
     theta: float
     mean: float  # of the earlier ratings
-    gain: float  # the share of the variance that it takes away, 0..1
+    gain: float  # the share of the variance that it removes, 0..1
 
     def adjusted(self, sums: Sums, earlier: PriorRatings) -> Sums:
         """The sums of y - theta (x - mean)."""
@@ -45,7 +45,7 @@ class Adjustment:
 
 @dataclass(frozen=True)
 class _Centred:
-    """Over people, of x - mean: with w, with w^2, and with w^2 times itself, and times y."""
+    """Sums over people of w x, w^2 x, w^2 x^2 and w^2 x y, where x is centred on the mean."""
 
     w: float
     ww: float
@@ -54,7 +54,7 @@ class _Centred:
 
 
 def adjustment(cells: Sequence[Rated]) -> Adjustment | None:
-    """What earlier ratings can take away; None: it would not help, or not yet."""
+    """The adjustment by earlier ratings; None: too few of them, or too little gain."""
     if sum(e.people for _, e in cells) < LEAST_PEOPLE:
         return None
     mean = sum(e.wx for _, e in cells) / sum(e.w for _, e in cells)
@@ -71,7 +71,7 @@ def adjustment(cells: Sequence[Rated]) -> Adjustment | None:
 
 
 def _centred(e: PriorRatings, mean: float) -> _Centred:
-    """People without x add nothing."""
+    """The centred sums. People without earlier ratings add nothing."""
     return _Centred(
         w=e.wx - mean * e.w,
         ww=e.wwx - mean * e.ww,

@@ -1,4 +1,4 @@
-"""A candidate against the control in every metric, from the sums of the evidence."""
+"""The difference between a candidate and the control in every metric, from the metric sums."""
 
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -10,30 +10,31 @@ from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import ExperimentSums, Sums
 from data.experiments.metrics import METRICS, RATING
 
-GUARDRAILS_TUNED_FOR = 0.1  # of the expected people: what is broken should show early
+GUARDRAILS_TUNED_FOR = 0.1  # share of the expected people: defects should show early
 
 
-def against_a(
-    evidence: ExperimentSums, candidate: int, terms: ExperimentDesign
+def differences_to_control(
+    sums: ExperimentSums, candidate: int, design: ExperimentDesign
 ) -> Mapping[str, Difference]:
-    """Of the variant at that place, in the metrics that both sides have."""
-    found = {metric: _difference(evidence, candidate, metric, terms) for metric in METRICS}
+    """The differences of the variant at index `candidate`, in the metrics that both variants
+    have."""
+    found = {metric: _difference(sums, candidate, metric, design) for metric in METRICS}
     return {metric: difference for metric, difference in found.items() if difference is not None}
 
 
-def alpha(metric: str, variants: int, terms: ExperimentDesign) -> float:
-    """With several candidates each gets its part (Bonferroni), so that together they err no more
-    often than one would."""
-    return (terms.alpha if metric == RATING else terms.guardrail_alpha) / (variants - 1)
+def alpha(metric: str, variants: int, design: ExperimentDesign) -> float:
+    """The error level for one candidate. Several candidates share it (Bonferroni), so that together
+    they err no more often than one would."""
+    return (design.alpha if metric == RATING else design.guardrail_alpha) / (variants - 1)
 
 
-def tuned_for(metric: str, variants: int, terms: ExperimentDesign) -> float:
-    """The people of these two sides for whom the interval is narrowest."""
-    both = terms.expected_people * 2 / variants
+def tuned_for(metric: str, variants: int, design: ExperimentDesign) -> float:
+    """The number of people on the two variants at which the interval is narrowest."""
+    both = design.expected_people * 2 / variants
     return both if metric == RATING else both * GUARDRAILS_TUNED_FOR
 
 
-def side(sums: list[Sums]) -> SequenceSide:
+def sequence_side(sums: list[Sums]) -> SequenceSide:
     """The sums of one variant's stages as arrays."""
     import numpy as np
 
@@ -41,17 +42,17 @@ def side(sums: list[Sums]) -> SequenceSide:
 
 
 def _difference(
-    evidence: ExperimentSums, candidate: int, metric: str, terms: ExperimentDesign
+    sums: ExperimentSums, candidate: int, metric: str, design: ExperimentDesign
 ) -> Difference | None:
-    a, b, gain = _sums(evidence, candidate, metric)
+    a, b, gain = _sums(sums, candidate, metric)
     if not any(x.people and y.people for x, y in zip(a, b, strict=True)):
         return None
-    count = len(evidence.variants)
+    count = len(sums.variants)
     found = sequence.difference(
-        side(a),
-        side(b),
-        alpha(metric, count, terms),
-        tuned_for(metric, count, terms),
+        sequence_side(a),
+        sequence_side(b),
+        alpha(metric, count, design),
+        tuned_for(metric, count, design),
         bounded=METRICS[metric].unit == "share",
         of_votes=1 - gain if metric == RATING else 0.0,
     )
@@ -67,11 +68,12 @@ def _difference(
 
 
 def _sums(
-    evidence: ExperimentSums, candidate: int, metric: str
+    sums: ExperimentSums, candidate: int, metric: str
 ) -> tuple[list[Sums], list[Sums], float]:
-    """Control's and candidate's, by stage; ratings adjusted by earlier ones where that helps."""
-    a = [stage.cells[0] for stage in evidence.stages]
-    b = [stage.cells[candidate] for stage in evidence.stages]
+    """The sums of the control and the candidate by stage, and the share of the variance that the
+    adjustment by earlier ratings removes."""
+    a = [stage.cells[0] for stage in sums.stages]
+    b = [stage.cells[candidate] for stage in sums.stages]
     sums_a, sums_b = [c.of(metric) for c in a], [c.of(metric) for c in b]
     rated = [(c.of(metric), c.earlier) for c in (*a, *b)]
     found = cuped.adjustment(rated) if metric == RATING else None

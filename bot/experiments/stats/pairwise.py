@@ -1,13 +1,13 @@
-"""Which variant's answers people prefer when two are shown side by side, without names.
+"""Preferences between two blinded answers (Bradley-Terry).
 
 Bradley and Terry, "Rank analysis of incomplete block designs" (Biometrika 1952): variant i is
 preferred to j with probability s_i / (s_i + s_j); a tie counts as half a win for each. The
-strengths are those of greatest likelihood, by Newman's iteration ("Efficient computation of
-rankings from pairwise comparisons", JMLR 2023), under one imagined tie between every two
-variants: without it the strength of one that always won would be infinite.
+strengths maximise the likelihood, by Newman's iteration ("Efficient computation of rankings from
+pairwise comparisons", JMLR 2023), with one added tie between every two variants: without it, a
+variant that always wins would have infinite strength.
 
-The interval is a percentile bootstrap over people, not votes: someone who votes forty times is
-drawn as one. It is for showing, never for deciding.
+The interval is a percentile bootstrap over people, not votes: somebody who votes forty times is
+drawn as one person. It is shown for information and never used for decisions.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,16 @@ from typing import Any
 from bot.experiments.stats.results import Strength
 from data.experiments.metric_sums import Ballot
 
-REDRAWS = 500
-ITERATIONS = 1_000
-CLOSE_ENOUGH = 1e-9
+RESAMPLES = 500
+MAX_ITERATIONS = 1_000
+TOLERANCE = 1e-9
 SEED = 20_260_101  # the same votes always give the same interval
-TAILS = (2.5, 97.5)
+PERCENTILES = (2.5, 97.5)
 
 
 def strengths(labels: Sequence[str], ballots: Sequence[Ballot]) -> tuple[Strength, ...]:
-    """Each candidate's chance to be preferred to the control, `labels[0]`; empty without votes."""
+    """The probability that each candidate is preferred to the control, `labels[0]`; empty without
+    votes."""
     import numpy as np
 
     cast = [b for b in ballots if b.votes]
@@ -33,9 +34,9 @@ def strengths(labels: Sequence[str], ballots: Sequence[Ballot]) -> tuple[Strengt
     each = np.stack([_wins(labels, ballot) for ballot in cast])  # (ballots, variants, variants)
     people = np.array([b.people for b in cast])
     draw = np.random.default_rng(SEED)
-    drawn = draw.multinomial(people.sum(), people / people.sum(), REDRAWS)
+    drawn = draw.multinomial(people.sum(), people / people.sum(), RESAMPLES)
     rates = _win_rates(np.tensordot(people, each, 1)[None])[0]
-    low, high = np.percentile(_win_rates(np.tensordot(drawn, each, 1)), TAILS, axis=0)
+    low, high = np.percentile(_win_rates(np.tensordot(drawn, each, 1)), PERCENTILES, axis=0)
     return tuple(
         Strength(label, float(rates[i]), float(low[i]), float(high[i]))
         for i, label in enumerate(labels)
@@ -44,7 +45,7 @@ def strengths(labels: Sequence[str], ballots: Sequence[Ballot]) -> tuple[Strengt
 
 
 def _wins(labels: Sequence[str], ballot: Ballot) -> Any:
-    """How often row was preferred to column by one person, a tie as half."""
+    """How often one person preferred the row's variant to the column's; a tie counts as half."""
     import numpy as np
 
     wins = np.zeros((len(labels), len(labels)))
@@ -56,19 +57,20 @@ def _wins(labels: Sequence[str], ballot: Ballot) -> Any:
 
 
 def _win_rates(wins: Any) -> Any:
-    """Of `wins` (..., variants, variants): each one's chance against the first, (..., variants)."""
+    """From `wins` (..., variants, variants), the win probability of each variant against the first
+    one, (..., variants)."""
     import numpy as np
 
     count = wins.shape[-1]
     wins = wins + (1 - np.eye(count)) / 2
     strength = np.ones(wins.shape[:-1])
-    for _ in range(ITERATIONS):
+    for _ in range(MAX_ITERATIONS):
         before = strength.copy()
-        for i in range(count):  # one after the other: all at once need not settle
+        for i in range(count):  # in sequence: a simultaneous update may not converge
             together = strength[..., i, None] + strength
             won = (wins[..., i, :] * strength / together).sum(-1)
             strength[..., i] = won / (wins[..., :, i] / together).sum(-1)
         strength /= strength[..., :1].copy()
-        if float(np.max(np.abs(np.log(strength / before)))) < CLOSE_ENOUGH:
+        if float(np.max(np.abs(np.log(strength / before)))) < TOLERANCE:
             break
     return strength / (strength + strength[..., :1])

@@ -1,7 +1,7 @@
-"""The posterior chance that the candidate is better: for showing, never for deciding.
+"""The posterior probability that a candidate is better; for information only.
 
-A Beta-Binomial over people under uniform priors, shown because people ask for it. Whoever looks at
-it again and again and stops at "95%" is wrong far more often than one time in twenty
+A Beta-Binomial model over people with uniform priors, shown because people expect it. Somebody who
+checks it repeatedly and stops at "95%" is wrong far more often than one time in twenty
 (`benchmarks/comparison.py` counts how often).
 """
 
@@ -12,22 +12,22 @@ from typing import Any
 
 from bot.experiments.stats.sequence import SequenceSide
 
-NODES = 256  # quadrature points; the error is far below what is shown
+NODES = 256  # quadrature points; the error is far below the precision shown
 
 
 @dataclass(frozen=True)
 class Likes:
-    """Rated people, and the sum of their mean ratings: a mean counts as that share of one
-    success, which is exact for people who rated once and cautious otherwise."""
+    """The number of raters and the sum of their mean ratings. A mean rating counts as a fraction of
+    one success, which is exact for people who rated once and conservative otherwise."""
 
     people: float
     total: float
 
 
 def standardised(sides: Sequence[SequenceSide]) -> list[Likes] | None:
-    """One for each side, over stages: every side's mean is weighed alike, as the interval weighs
-    them, or a ramp under drifting ratings would make the wrong side look better. A single stage
-    stays as it is. None: no stage has rated people on every side."""
+    """The likes of each variant, standardised over stages: the stages have the same weights for all
+    variants, as in the interval; otherwise a ramp with drifting ratings would make the wrong
+    variant look better. A single stage is unchanged. None: no stage has raters on every variant."""
     import numpy as np
 
     w, wy, ww = (
@@ -52,7 +52,7 @@ def probability_better(a: Likes, b: Likes) -> float:
 
 
 def chances_best(sides: Sequence[Likes]) -> list[float]:
-    """For each side the posterior chance that it is the best.
+    """For each variant, the posterior probability that it is the best.
 
     With F the posterior distributions, P(i is best) is the integral over u in 0..1 of the product
     over the others j of F_j(F_i^-1(u)), here by Gauss-Legendre quadrature."""
@@ -71,7 +71,7 @@ def chances_best(sides: Sequence[Likes]) -> list[float]:
 
 @lru_cache(maxsize=1)
 def _quadrature() -> tuple[Any, Any]:
-    """Places in 0..1 and their weights."""
+    """Quadrature nodes in 0..1 and their weights."""
     import numpy as np
 
     nodes, weights = np.polynomial.legendre.leggauss(NODES)

@@ -1,4 +1,4 @@
-"""About how many more people have to rate, if the difference stays as it is."""
+"""An estimate of how many more people must rate, if the difference stays the same."""
 
 from math import ceil, sqrt
 
@@ -7,11 +7,11 @@ from bot.experiments.stats.sequence import SPENT, boundary
 
 
 def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: float) -> int:
-    """Rated people on both sides until the interval leaves zero behind, or lies within the
-    minimum effect, whichever comes first. At least one: a decision has not been reached."""
+    """The raters still missing on both variants until the interval excludes zero or lies within
+    the minimum effect, whichever comes first. At least 1, because no decision has been reached."""
     size = abs(found.estimate)
     target = max(size, minimum_effect - size)
-    spread = found.error * sqrt(found.time)  # what one person at equal shares would leave open
+    spread = found.error * sqrt(found.time)  # the standard error with one person, at equal shares
 
     def half(time: float) -> float:
         return spread / sqrt(time) * float(boundary(time, SPENT * alpha, tuned_for))
@@ -26,6 +26,6 @@ def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: fl
 
 
 def about(people: int) -> str:
-    """In two digits, rounded up: 1,234 is `1,300`."""
+    """A number rounded up to two significant digits: 1,234 becomes `1,300`."""
     step = 10 ** max(0, len(str(people)) - 2)
     return f"{-(-people // step) * step:,}"

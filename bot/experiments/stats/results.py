@@ -1,7 +1,7 @@
-"""The results of a comparison: what every front end shows, and what a decision is stored with.
+"""The results of a comparison, as shown by every front end and stored with decisions.
 
-Plain data, so JSON holds it (`dataclasses.asdict`), with the evidence and the terms that it was
-worked out from.
+They are plain data, which JSON can hold (`dataclasses.asdict`), and include the metric sums and the
+design that they were computed from.
 """
 
 from collections.abc import Mapping
@@ -19,26 +19,26 @@ State = Literal["collecting", "better", "worse", "no difference", "unhealthy"]
 class VariantResult:
     label: str  # A is the control
     adapter: str  # helpdesk@3, or base
-    people: int  # were answered at least once
-    raters: int  # of them, rated at least one answer
+    people: int  # people with at least one answer
+    raters: int  # people who rated at least one answer
     replies: int
     failed: int
     up: int
     down: int
-    mean: float | None  # of the raters' mean ratings, 0..1, weighed; None: nobody rated
+    mean: float | None  # weighted mean of the raters' mean ratings, 0..1; None: no raters
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus control of the mean per person, on the scale of the metric's unit."""
+    """The mean per person of the candidate minus that of the control, in the metric's unit."""
 
     estimate: float
-    low: float  # of the confidence sequence: may be looked at any time
+    low: float  # bounds of the confidence sequence, valid at any time
     high: float
     error: float  # standard error of the estimate
-    time: float  # what is known so far, as that many people at equal shares would tell it
-    people: tuple[int, int]  # that it rests on: the control's, the candidate's
-    adjusted: float = 0.0  # the share of the variance that earlier ratings took away
+    time: float  # the information so far, as the equivalent number of people at equal shares
+    people: tuple[int, int]  # people on the control and on the candidate
+    adjusted: float = 0.0  # the share of the variance removed by earlier ratings
 
 
 @dataclass(frozen=True)
@@ -49,33 +49,34 @@ class Comparison:
     adapter: str
     state: State
     sentence: str
-    reason: str  # "rating", "split", or the broken guardrail's metric; "": nothing is decided
-    differences: Mapping[str, Difference]  # "rating" is the one that decides
-    needed: int | None  # rated people still, of both sides; None: no telling, or decided
-    chance_better: float | None  # posterior, for showing only
+    reason: str  # "rating", "split", or the metric of the broken guardrail; "": undecided
+    differences: Mapping[str, Difference]  # by metric; "rating" decides
+    needed: int | None  # raters still missing, on both variants; None: unknown, or decided
+    chance_better: float | None  # posterior probability, for information only
 
     @property
     def harmful(self) -> bool:
-        """Worse, or a guardrail is broken. With a broken split nothing is known: hold."""
+        """Whether the candidate is worse or breaks a guardrail. A broken split does not count,
+        because it makes the results meaningless."""
         return self.state == "worse" or (self.state == "unhealthy" and self.reason != "split")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Whether people were divided as agreed: a sequential test of the counts."""
+    """Whether the split of the people is as planned: a sequential test of the counts."""
 
-    log_evidence: float  # natural logarithm of the e-value against the agreed shares
-    p_value: float  # 1 / e-value: may be looked at any time
+    log_evidence: float  # natural logarithm of the e-value against the planned shares
+    p_value: float  # 1 / e-value, valid at any time
     sound: bool
 
 
 @dataclass(frozen=True)
 class Strength:
-    """Bradley-Terry: how often a candidate's answer is preferred to the control's."""
+    """How often a candidate's answer is preferred to the control's (Bradley-Terry)."""
 
     label: str
-    win_rate: float  # against the control, 0..1, a tie as half
-    low: float  # 95%, bootstrap over people; for showing only
+    win_rate: float  # against the control, 0..1; a tie counts as half
+    low: float  # 95% bootstrap interval over people; for information only
     high: float
 
 
@@ -83,9 +84,9 @@ class Strength:
 class Results:
     state: State
     sentence: str
-    details: tuple[str, ...]  # a line for each guardrail and other metric, the split, the choices
+    details: tuple[str, ...]  # one line for each other metric, the preferences and the split
     variants: tuple[VariantResult, ...]  # the control first
-    comparisons: tuple[Comparison, ...]  # one for every candidate
+    comparisons: tuple[Comparison, ...]  # one for each candidate
     split: Split
     strengths: tuple[Strength, ...]  # empty without pairwise votes
     evidence: ExperimentSums
@@ -93,11 +94,11 @@ class Results:
 
     @property
     def best(self) -> Comparison | None:
-        """The candidate that is better, by most when several are; None: there is none."""
+        """The better candidate, or the best of several; None: no candidate is better."""
         better = [c for c in self.comparisons if c.state == "better"]
         return max(better, key=lambda c: c.differences[RATING].estimate, default=None)
 
     @property
     def harmful(self) -> tuple[Comparison, ...]:
-        """The candidates that people should not get any longer: what auto-roll-back acts on."""
+        """The harmful candidates, which auto-roll-back acts on."""
         return tuple(c for c in self.comparisons if c.harmful)

@@ -1,34 +1,35 @@
 """The interval that decides: a confidence sequence for a difference of means per person.
 
-Whoever looks after every vote, and stops when they like, still errs at most `alpha` of the time.
-It is the asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas,
+The error rate is at most `alpha`, even for somebody who checks after every rating and stops at any
+time. It is the asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas,
 "Time-uniform central limit theory and asymptotic confidence sequences" (Annals of Statistics 2024,
 arXiv 2103.06476, eq. 9), which is Robbins' normal mixture around a mean whose variance is
 estimated:
 
     estimate +- sigma * sqrt( 2 (t rho^2 + 1) / (t^2 rho^2) * log( sqrt(t rho^2 + 1) / alpha ) )
 
-**People.** A person's value is the mean of their ratings so far, which moves while they go on
-voting. Were all people weighed alike, what a first vote added would be taken back by the next ones,
-the sum would be no martingale, and looks in between would be wrong too often: up to 9% in place of
-5%, where the votes of one person have little in common. With the weight n / (1 + r (n - 1)) for n
-votes whose correlation is r, each vote adds what could not be foretold (it is the weight of the
-best linear prediction). The variance is that between people, so the interval does not rest on r;
-but nobody is taken to tell more than as many people as they weigh, who voted once. Where votes of
-a person have less in common than r, the mean of many would keep moving while the interval closed
-around it: with 200 votes each it was wrong up to 7% of the time. What one vote varies is that of
-both sides together, as if they were alike: fifty people at a share of 8% who all like their answers
-seem to vary hardly at all, and where 96% like them on both sides, it was wrong 6% of the time.
+**People.** A person's value is the mean of their ratings so far, which changes while they keep
+rating. With equal weights for all people, later ratings would partly undo what a first rating
+added, the sum would not be a martingale, and interim checks would err too often: up to 9% instead
+of 5% if the ratings of one person correlate little. With the weight n / (1 + r (n - 1)) for n
+ratings with correlation r, each rating adds only its unpredictable part (this is the weight of the
+best linear prediction). The variance is the one between people, so the interval does not depend on
+r. However, one person never counts as more than their weight in people who rated once. If the
+ratings of a person correlate less than r, the mean of many ratings would keep moving while the
+interval closes around it: with 200 ratings each, the error rate was up to 7%. The variance of one
+rating is taken from both variants together, as if they were equal: fifty people at a share of 8%
+who all like their answers seem not to vary at all, and where 96% like the answers of both variants,
+the error rate was 6%.
 
-**Stages.** People carry the stage in which they were first exposed, and within a stage the shares
-are constant and were fixed by what came before it. So each stage's difference of means is, given
-its counts, an unbiased step of a martingale, whatever a ramp or an adaptive rule did between the
-stages. The steps are put together with the weights w_a w_b / (w_a + w_b), where w is a side's sum
-of weights: those of Cochran (1954) and of Mantel and Haenszel, in expectation n p_a p_b. This is
-inverse probability weighting with the known shares and overlap weights (Li, Morgan and Zaslavsky
-2018), normalised within each stage: a variant's small share makes nobody weigh more, so a stage of
-5% costs no precision; and a side that rates less often shifts nothing. Time is the variance that
-the steps have summed up, as in the paper's sequence for varying variances, in units of people who
+**Stages.** Each person belongs to the stage in which they were first exposed. Within a stage the
+shares are constant, and they depend only on earlier stages. So each stage's difference of means is,
+given its counts, an unbiased step of a martingale, whatever a ramp or an adaptive rule did between
+the stages. The steps are combined with the weights w_a w_b / (w_a + w_b), where w is a variant's
+sum of weights: those of Cochran (1954) and of Mantel and Haenszel, in expectation n p_a p_b. This
+is inverse probability weighting with the known shares and overlap weights (Li, Morgan and Zaslavsky
+2018), normalised within each stage: a small share gives nobody a larger weight, so a stage of 5%
+costs no precision, and a variant with fewer ratings causes no bias. Time is the accumulated
+variance of the steps, as in the paper's sequence for varying variances, in units of people who
 rated once, at equal shares.
 """
 
@@ -36,10 +37,10 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-# Of alpha; the rest is kept back, because the sequence is asymptotic and the means of people move.
+# Share of alpha; the rest is a reserve, as the sequence is asymptotic and people's means change.
 SPENT = 0.9
 
-Array = Any  # numpy's, or a number; numpy is imported when results are worked out, not before
+Array = Any  # a numpy array or a number; numpy is imported only when results are computed
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SequenceSide:
 class Interval:
     """Arrays of shape (...), or numbers."""
 
-    estimate: Array  # b minus a; not a number where no stage has people on both sides
+    estimate: Array  # b minus a; NaN if no stage has people on both variants
     low: Array
     high: Array
     error: Array  # standard error of the estimate
@@ -74,12 +75,14 @@ def difference(
     bounded: bool = True,
     of_votes: float = 0.0,
 ) -> Interval:
-    """The mean of b minus that of a, at any time; narrowest when `tuned_for` people are rated.
+    """The interval for the mean of b minus the mean of a, valid at any time and narrowest when
+    `tuned_for` people have rated.
 
-    `bounded`: the values lie in 0..1. Each side's variance is worked out with two more people, at
-    0 and 1, or one above and below the mean, so that a handful of equal values is not taken for
-    certainty. `of_votes`: the least that people of weight one vary, both sides together, as a part
-    (0..1) of what one vote of anybody does; for values that are means of votes."""
+    `bounded`: the values lie in 0..1. Each variant's variance is computed with two extra people, at
+    0 and 1 (or one unit above and below the mean), so that a few equal values do not look like
+    certainty. `of_votes`: for values that are means of ratings, the lower limit of the variance of
+    people of weight one on both variants together, as a fraction (0..1) of the variance of one
+    rating."""
     import numpy as np
 
     w_a, w_b = np.asarray(a.w, float), np.asarray(b.w, float)
@@ -102,7 +105,7 @@ def difference(
 
 
 def boundary(time: Array, alpha: float, tuned_for: float) -> Array:
-    """How many standard errors the interval reaches to each side, at any time (eq. 9)."""
+    """The half-width of the interval in standard errors, at any time (eq. 9)."""
     import numpy as np
 
     x = np.maximum(time, 1e-9) * rho_squared(alpha, tuned_for)
@@ -110,8 +113,9 @@ def boundary(time: Array, alpha: float, tuned_for: float) -> Array:
 
 
 def rho_squared(alpha: float, tuned_for: float) -> float:
-    """The mixture that makes the interval narrowest at that time: x = log((x + 1) / alpha^2) for
-    x = t rho^2 (the paper's appendix on tuning; found by iteration)."""
+    """The mixture parameter that makes the interval narrowest at time `tuned_for`: the solution of
+    x = log((x + 1) / alpha^2) for x = t rho^2, found by iteration (the paper's appendix on
+    tuning)."""
     x = -2 * log(alpha)
     for _ in range(20):
         x = log((x + 1) / alpha**2)
@@ -119,8 +123,9 @@ def rho_squared(alpha: float, tuned_for: float) -> float:
 
 
 def variance(side: SequenceSide, bounded: bool) -> Array:
-    """Of a person of weight one, over all stages: between stages it is counted as well, which is
-    cautious when the mean drifts. It is worked out over people, whatever their weights assume."""
+    """The variance of a person of weight one, over all stages. It includes the variance between
+    stages, which is conservative if the mean drifts. It is the empirical variance between people,
+    independent of the model behind their weights."""
     import numpy as np
 
     sums = (side.people, side.w, side.wy, side.ww, side.wwy, side.wwyy)
@@ -135,7 +140,7 @@ def variance(side: SequenceSide, bounded: bool) -> Array:
 
 
 def _of_one_vote(a: SequenceSide, b: SequenceSide) -> Array:
-    """The variance of one vote of anybody, were both sides alike."""
+    """The variance of one rating, if both variants were equal."""
     import numpy as np
 
     w, wy = (

@@ -1,4 +1,4 @@
-"""The results in sentences that a person can act on."""
+"""The results as sentences."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,22 @@ from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import StageSums
 from data.experiments.metrics import METRICS, RATING, guardable, points, signed
 
-FOR_SHOWING = "for showing, not for deciding"
+FOR_INFORMATION = "for information, not for decisions"
 
 
 def verdict(
-    found: Comparison, control: VariantResult, missing: int, terms: ExperimentDesign
+    found: Comparison, control: VariantResult, missing: int, design: ExperimentDesign
 ) -> str:
-    """What is known of a candidate. `missing`: rated people until anything can be decided."""
+    """The verdict on a candidate. `missing`: raters still missing before any decision."""
     b, a = f"{found.label} ({found.adapter})", f"{control.label} ({control.adapter})"
     rating = found.differences.get(RATING)
     if found.reason in guardable():
-        return _broken(found, terms)
+        return _broken(found, design)
     if missing:
         more = "1 more person" if missing == 1 else f"{missing:,} more people"
-        return f"Collecting: {more} must rate before {found.label} can be judged."
+        return f"Collecting: {more} must rate before {found.label} can be evaluated."
     if rating is None:
-        return f"Collecting: {found.label} and {control.label} have no people of the same stage."
+        return f"Collecting: {found.label} and {control.label} have no raters in the same stage."
     if found.state == "collecting":
         return (
             f"Collecting: {found.label} is {_apart(rating.estimate)} {control.label} so far, "
@@ -31,33 +31,33 @@ def verdict(
         )
     if found.state == "no difference":
         return (
-            f"No difference worth having: {b} is within {points(terms.minimum_effect)} points "
+            f"No meaningful difference: {b} is within {points(design.minimum_effect)} points "
             f"of {a}, {_interval(rating)}."
         )
     return (
-        f"{b} is {found.state} than {a}: by {points(abs(rating.estimate))} points, "
+        f"{b} is {found.state} than {a} by {points(abs(rating.estimate))} points, "
         f"{_interval(rating)}."
     )
 
 
 def broken_split(variants: Sequence[VariantResult], stages: Sequence[StageSums]) -> str:
-    """What was agreed, and what came."""
+    """The sentence for a broken split, with the expected and the actual numbers."""
     expected = [
         sum(s.shares[i] * sum(c.assigned for c in s.cells) for s in stages)
         for i in range(len(variants))
     ]
-    came = ", ".join(
-        f"{v.label} got {_people(v.people)} and should have about {share:,.0f}"
+    counts = "; ".join(
+        f"{v.label} has {_people(v.people)}, about {share:,.0f} expected"
         for v, share in zip(variants, expected, strict=True)
     )
     return (
-        f"Unhealthy: people are not divided as agreed ({came}), so nothing can be decided. "
-        "Find out who is missing, then start the comparison anew."
+        f"Unhealthy: the split of the people is not as planned ({counts}), so nothing can be "
+        "decided. Find out which people are missing, then start a new comparison."
     )
 
 
 def rated(results: Sequence[VariantResult]) -> str:
-    """Who rated what."""
+    """How many people rated each variant."""
     parts = [
         f"{_people(r.raters)} rated {r.label} ({r.adapter}"
         + (f", {r.mean:.0%} liked" if r.mean is not None else "")
@@ -68,21 +68,23 @@ def rated(results: Sequence[VariantResult]) -> str:
 
 
 def chance(found: Comparison) -> str:
-    """The posterior, in words; "" when there is none."""
+    """The posterior probability as a sentence; "" when there is none."""
     if found.chance_better is None:
         return ""
-    return f"Chance that {found.label} is better: {_chance(found.chance_better)} ({FOR_SHOWING})."
+    return (
+        f"Chance that {found.label} is better: {_chance(found.chance_better)} ({FOR_INFORMATION})."
+    )
 
 
 def details(
     comparisons: Sequence[Comparison],
     split: Split,
     strengths: Sequence[Strength],
-    terms: ExperimentDesign,
+    design: ExperimentDesign,
 ) -> tuple[str, ...]:
-    """What does not decide, or only when it breaks: a line each."""
+    """One line for each metric other than the rating, for the preferences and for the split."""
     found = [
-        f"{c.label}: {_measured(metric, difference, terms)}"
+        f"{c.label}: {_measured(metric, difference, design)}"
         for c in comparisons
         for metric, difference in c.differences.items()
         if metric != RATING
@@ -91,34 +93,34 @@ def details(
         rating = c.differences.get(RATING)
         if rating is not None and rating.adjusted:
             found.append(
-                f"{c.label}: earlier ratings take {rating.adjusted:.0%} of the noise away."
+                f"{c.label}: earlier ratings remove {rating.adjusted:.0%} of the variance."
             )
     found += [
-        f"{s.label}: preferred to the control in {s.win_rate:.0%} of choices "
-        f"({s.low:.0%} to {s.high:.0%}, {FOR_SHOWING})."
+        f"{s.label}: preferred to the control in {s.win_rate:.0%} of the choices "
+        f"({s.low:.0%} to {s.high:.0%}, {FOR_INFORMATION})."
         for s in strengths
     ]
-    divided = "as agreed" if split.sound else "not as agreed"
-    return (*found, f"People are divided {divided} (p = {split.p_value:.2g}).")
+    planned = "as planned" if split.sound else "not as planned"
+    return (*found, f"The split of the people is {planned} (p = {split.p_value:.2g}).")
 
 
-def _measured(name: str, found: Difference, terms: ExperimentDesign) -> str:
-    metric, bound = METRICS[name], terms.guardrails.get(name)
+def _measured(name: str, found: Difference, design: ExperimentDesign) -> str:
+    metric, bound = METRICS[name], design.guardrails.get(name)
     much, low, high = (metric.change(x) for x in (found.estimate, found.low, found.high))
     unit = " points" if metric.unit == "share" else ""
-    limit = "" if bound is None else f"; at most {metric.allowed(bound)} worse is allowed"
+    limit = "" if bound is None else f"; the limit is {metric.allowed(bound)} worse"
     return f"{metric.label} {much}{unit} ({low} to {high}){limit}."
 
 
-def _broken(found: Comparison, terms: ExperimentDesign) -> str:
+def _broken(found: Comparison, design: ExperimentDesign) -> str:
     metric, difference = METRICS[found.reason], found.differences[found.reason]
     head = "Worse" if found.state == "worse" else "Unhealthy"
     worse = metric.worse.format(much=metric.much(difference.estimate))
     low, high = metric.change(difference.low), metric.change(difference.high)
-    allowed = metric.allowed(terms.guardrails[found.reason])
+    allowed = metric.allowed(design.guardrails[found.reason])
     return (
         f"{head}: {found.label} ({found.adapter}): {worse}, interval {low} to {high}; "
-        f"at most {allowed} worse is allowed."
+        f"the limit is {allowed} worse."
     )
 
 
@@ -133,12 +135,8 @@ def _interval(found: Difference) -> str:
 def _needed(people: int | None) -> str:
     if people is None:
         return ""
-    more = (
-        "one more rated person decides"
-        if people == 1
-        else (f"about {about(people)} more rated people decide")
-    )
-    return f"If it stays so, {more} it."
+    more = "1 more person" if people == 1 else f"about {about(people)} more people"
+    return f"If the difference stays the same, ratings from {more} will decide."
 
 
 def _people(count: int) -> str:

@@ -181,7 +181,7 @@ def test_a_comparison_from_start_to_stop(bot: Bot) -> None:
     shown = client.get(f"/v1/experiments/{started.json()['id']}").json()
     assert sum(v["raters"] for v in shown["results"]["variants"]) == 20
     assert 0 < shown["results"]["comparisons"][0]["chance_better"] < 1
-    assert "not for deciding" in shown["results"]["sentence"]
+    assert "not for decisions" in shown["results"]["sentence"]
 
     stopped = client.post(f"/v1/experiments/{started.json()['id']}/stop")
     assert stopped.json()["state"] == "stopped"

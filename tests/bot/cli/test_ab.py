@@ -98,7 +98,7 @@ def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path
         (["--prompt", "B=nothing.txt"], "cannot be read"),
         (["--prompt", "X=ab.txt"], "cannot be read"),
         (["--sampling", "B=heat=2"], "no sampling setting"),
-        (["--sampling", "C=temperature=1"], "no side 'C'; the sides are A, B"),
+        (["--sampling", "C=temperature=1"], "no variant 'C'; the variants are A, B"),
         (["--fresh"], "no comparison yet"),
         (["--split", "0.2"], "0.2 is not in the range 1<=x<=99"),
         (["--adaptive", "60"], "between 0 and 50%"),
@@ -250,7 +250,7 @@ def test_an_ended_comparison_shows_its_decision(run: Run, store: Store) -> None:
 
     shown = " ".join(run("ab", "status", "art").output.split())
 
-    assert f"Decision {made.id}, roll back: {made.sentence} With all votes" in shown
+    assert f"Decision {made.id}, roll back: {made.sentence} Results with all ratings" in shown
     assert "B: collecting" in shown
     assert "more people must rate" not in shown
 
@@ -261,7 +261,7 @@ def test_a_comparison_that_was_stopped_early_says_so(run: Run) -> None:
 
     shown = run("ab", "status", "art").output
 
-    assert "It was ended before anything was decided." in shown
+    assert "It ended before a decision was made." in shown
     assert "more people must rate" not in shown
     assert "Nothing was decided." in run("ab", "decisions", "art").output
 

@@ -74,10 +74,10 @@ def policy(store: Store, domain: Domain, name: str) -> None:
         policies.set_policy(db, domain, name, "cli:ann")
 
 
-def look(store: Store) -> list[decisions.Decision]:
+def evaluate(store: Store) -> list[decisions.Decision]:
     async def once() -> list[decisions.Decision]:
         decider = Decider(store)
-        made = await decider.look()
+        made = await decider.evaluate()
         await decider.close()
         return made
 
@@ -90,19 +90,19 @@ WORSE, BETTER = {"A": 0.9, "B": 0.4}, {"A": 0.4, "B": 0.9}
 # What is done
 
 
-def test_nothing_is_decided_about_a_comparison_that_has_just_begun(
+def test_a_comparison_that_has_just_started_gets_no_decision(
     store: Store, running: Experiment
 ) -> None:
-    assert look(store) == []
+    assert evaluate(store) == []
     with store.write() as db:
         rate(db, running, {"A": 0.7, "B": 0.7}, 100)
-    assert look(store) == []
+    assert evaluate(store) == []
 
 
-def test_by_default_a_person_is_advised(store: Store, domain: Domain, running: Experiment) -> None:
+def test_the_default_policy_only_advises(store: Store, domain: Domain, running: Experiment) -> None:
     with store.write() as db:
         rate(db, running, WORSE, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     assert (made.policy, made.state, made.variant, made.action) == (
         "advise",
         "worse",
@@ -110,7 +110,7 @@ def test_by_default_a_person_is_advised(store: Store, domain: Domain, running: E
         "advise",
     )
     assert experiments.running(store.db, domain.id) == running
-    assert look(store) == []  # it is told once
+    assert evaluate(store) == []  # it is told once
 
 
 def test_a_worse_candidate_is_rolled_back(
@@ -119,7 +119,7 @@ def test_a_worse_candidate_is_rolled_back(
     policy(store, domain, "auto-roll-back")
     with store.write() as db:
         rate(db, running, WORSE, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     assert made.action == "roll back"
     ended = experiments.get(store.db, running.id)
     assert (ended.state, ended.stopped_by) == ("stopped", "policy:auto-roll-back")
@@ -133,7 +133,7 @@ def test_a_better_candidate_is_promoted(store: Store, domain: Domain, running: E
     policy(store, domain, "auto-promote")
     with store.write() as db:
         rate(db, running, BETTER, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     assert (made.action, made.variant) == ("promote", "B")
     live = registry.live(store.db, domain.id)
     assert live is not None
@@ -141,7 +141,7 @@ def test_a_better_candidate_is_promoted(store: Store, domain: Domain, running: E
     assert experiments.running(store.db, domain.id) is None
 
 
-def test_a_live_candidate_that_is_worse_makes_way_for_the_control(
+def test_a_live_candidate_that_is_worse_is_replaced_by_the_control(
     store: Store, domain: Domain
 ) -> None:
     policy(store, domain, "auto")
@@ -150,13 +150,13 @@ def test_a_live_candidate_that_is_worse_makes_way_for_the_control(
         given.adapter(db, domain, "live")
         begun = begin(db, domain, ["1", "live"], "cli:ann")
         rate(db, begun, WORSE, 200)
-    assert [d.action for d in look(store)] == ["roll back"]
+    assert [d.action for d in evaluate(store)] == ["roll back"]
     live = registry.live(store.db, domain.id)
     assert live is not None
     assert live.name == "helpdesk@1"
 
 
-def test_a_live_candidate_that_is_worse_than_the_bare_base_makes_way_for_it(
+def test_a_live_candidate_that_is_worse_than_the_bare_base_is_replaced_by_it(
     store: Store, domain: Domain
 ) -> None:
     policy(store, domain, "auto")
@@ -165,8 +165,8 @@ def test_a_live_candidate_that_is_worse_than_the_bare_base_makes_way_for_it(
         given.adapter(db, domain, "live")
         begun = begin(db, domain, ["base", "live"], "cli:ann")
         rate(db, begun, WORSE, 200)
-    (made,) = look(store)
-    assert made.sentence.endswith("ended, and everybody is answered by the bare base.")
+    (made,) = evaluate(store)
+    assert made.sentence.endswith("ended, and everybody gets the bare base.")
     assert registry.live(store.db, domain.id) is None
     with store.write() as db:  # and a person may think otherwise
         before = registry.roll_back(db, domain, "cli:ann")
@@ -174,22 +174,22 @@ def test_a_live_candidate_that_is_worse_than_the_bare_base_makes_way_for_it(
     assert before.name == "helpdesk@2"
 
 
-def test_what_answers_after_a_roll_back_is_told_as_it_is(store: Store, domain: Domain) -> None:
+def test_the_sentence_names_the_adapter_after_a_roll_back(store: Store, domain: Domain) -> None:
     policy(store, domain, "auto")
     with store.write() as db:
         given.adapter(db, domain)
         given.adapter(db, domain)
         given.adapter(db, domain, "live")
         rate(db, begin(db, domain, ["1", "2"], "cli:ann"), WORSE, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     live = registry.live(store.db, domain.id)
     assert live is not None
     assert live.name == "helpdesk@3"
-    assert made.sentence.endswith("ended, and everybody is answered by helpdesk@3.")
+    assert made.sentence.endswith("ended, and everybody gets helpdesk@3.")
     assert explain(made).again.sentence == made.sentence
 
 
-def test_a_policy_that_was_changed_at_the_last_moment_is_the_one_that_counts(
+def test_a_policy_changed_at_the_last_moment_applies(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     policy(store, domain, "auto")
@@ -200,17 +200,17 @@ def test_a_policy_that_was_changed_at_the_last_moment_is_the_one_that_counts(
     policy(store, domain, "advise")
     with store.write() as db:
         assert experiments_decider.apply_verdict(db, found) is None
-    assert [d.action for d in look(store)] == ["advise"]
+    assert [d.action for d in evaluate(store)] == ["advise"]
 
 
-def test_a_better_system_prompt_becomes_the_domains(store: Store, domain: Domain) -> None:
+def test_a_better_system_prompt_becomes_that_of_the_domain(store: Store, domain: Domain) -> None:
     policy(store, domain, "auto")
     with store.write() as db:
         given.adapter(db, domain, "live")
         plan = ExperimentPlan(prompts={"B": "Be kind."})
         begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
         rate(db, begun, BETTER, 200)
-    assert [d.action for d in look(store)] == ["promote"]
+    assert [d.action for d in evaluate(store)] == ["promote"]
     assert domains.get(store.db, "helpdesk").system_prompt == "Be kind."
 
 
@@ -221,41 +221,41 @@ def test_better_sampling_is_left_to_a_person(store: Store, domain: Domain) -> No
         plan = ExperimentPlan(sampling={"B": {"temperature": 0.7}})
         begun = begin(db, domain, ["live", "live"], "cli:ann", plan)
         rate(db, begun, BETTER, 200)
-    assert [d.action for d in look(store)] == ["advise"]
+    assert [d.action for d in evaluate(store)] == ["advise"]
     assert experiments.running(store.db, domain.id) is not None
 
 
-def test_a_change_of_state_is_a_decision_even_if_it_is_to_hold(
+def test_a_change_of_state_is_a_decision_even_if_the_action_is_hold(
     store: Store, running: Experiment
 ) -> None:
     with store.write() as db:
         rate(db, running, WORSE, 100)
-        assert [d.action for d in look_in(db, running)] == ["advise"]
+        assert [d.action for d in decide_in(db, running)] == ["advise"]
         rate(db, running, {"A": 0.4, "B": 0.9}, 100)
-        assert [d.action for d in look_in(db, running)] == ["hold"]
+        assert [d.action for d in decide_in(db, running)] == ["hold"]
     assert [d.state for d in decisions.list_decisions(store.db, running.id)] == [
         "worse",
         "collecting",
     ]
 
 
-def look_in(db: Database, running: Experiment) -> list[decisions.Decision]:
+def decide_in(db: Database, running: Experiment) -> list[decisions.Decision]:
     found = experiments_decider.consider(db, running)
     made = experiments_decider.apply_verdict(db, found) if found else None
     return [made] if made else []
 
 
-def test_what_was_agreed_on_at_the_start_holds(store: Store, domain: Domain) -> None:
+def test_the_design_from_the_start_applies(store: Store, domain: Domain) -> None:
     with store.write() as db:
         given.adapter(db, domain, "live")
         given.adapter(db, domain)
-        plan = ExperimentPlan(terms=ExperimentDesign(least_people=150))
+        plan = ExperimentPlan(design=ExperimentDesign(least_people=150))
         begun = begin(db, domain, ["1", "2"], "cli:ann", plan)
         rate(db, begun, WORSE, 200)
-    assert look(store) == []
+    assert evaluate(store) == []
 
 
-def test_what_is_left_to_a_person_is_an_alert_until_it_is_done(
+def test_advice_is_an_alert_until_somebody_acts(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     def found() -> list[str]:
@@ -264,7 +264,7 @@ def test_what_is_left_to_a_person_is_an_alert_until_it_is_done(
     with store.write() as db:
         rate(db, running, WORSE, 200)
     assert found() == []
-    look(store)
+    evaluate(store)
     (text,) = found()
     assert text.startswith("Comparison 1 of helpdesk: B (helpdesk@2) is worse than A")
     assert text.endswith("`understudy ab stop helpdesk`.")
@@ -276,11 +276,11 @@ def test_what_is_left_to_a_person_is_an_alert_until_it_is_done(
 def test_a_better_candidate_is_advised_without_an_alert(store: Store, running: Experiment) -> None:
     with store.write() as db:
         rate(db, running, BETTER, 200)
-    assert [d.action for d in look(store)] == ["advise"]
+    assert [d.action for d in evaluate(store)] == ["advise"]
     assert [a for a in alerts.alerts(store.db) if a.kind == "comparison"] == []
 
 
-def test_states_and_decisions_are_metrics(
+def test_states_and_decisions_are_in_the_metrics(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     def shown(name: str, **labels: str) -> float | None:
@@ -294,7 +294,7 @@ def test_states_and_decisions_are_metrics(
     with store.write() as db:
         rate(db, running, WORSE, 200)
         raters.quarantine(db, domain, "slack:T1/U0", "a bot", "cli:ann")
-    look(store)
+    evaluate(store)
     assert shown("comparisons", state="worse") == 1
     assert shown("comparisons", state="collecting") == 0
     assert shown("decisions", action="advise") == 1
@@ -305,7 +305,7 @@ def test_states_and_decisions_are_metrics(
 # Once
 
 
-def test_of_two_bots_one_decides(store: Store, domain: Domain, running: Experiment) -> None:
+def test_only_one_of_two_bots_decides(store: Store, domain: Domain, running: Experiment) -> None:
     policy(store, domain, "auto")
     with store.write() as db:
         rate(db, running, BETTER, 200)
@@ -319,7 +319,7 @@ def test_of_two_bots_one_decides(store: Store, domain: Domain, running: Experime
     assert len(decisions.list_decisions(store.db, running.id)) == 1
 
 
-def test_nothing_is_decided_about_a_comparison_that_was_stopped_meanwhile(
+def test_a_comparison_stopped_in_the_meantime_gets_no_decision(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     policy(store, domain, "auto")
@@ -333,10 +333,10 @@ def test_nothing_is_decided_about_a_comparison_that_was_stopped_meanwhile(
     assert registry.live(store.db, domain.id) == registry.get(store.db, "helpdesk@1")
 
 
-def test_a_deed_that_cannot_be_done_is_no_decision(
+def test_an_action_that_fails_is_no_decision(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
-    """The winner is rejected between the look and the deed: neither is written."""
+    """The winner is rejected between the evaluation and the action: neither is written."""
     policy(store, domain, "auto")
     with store.write() as db:
         rate(db, running, BETTER, 200)
@@ -350,7 +350,7 @@ def test_a_deed_that_cannot_be_done_is_no_decision(
     assert experiments.running(store.db, domain.id) == running
 
 
-async def test_two_bots_at_work_decide_once(
+async def test_two_running_bots_decide_once(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     """Each with a store of its own, as two processes have."""
@@ -368,7 +368,7 @@ async def test_two_bots_at_work_decide_once(
     assert value(store.db, sql) == 2  # helpdesk@1 at first, then helpdesk@2 once
 
 
-async def test_the_bots_own_task_decides_and_goes_on(
+async def test_the_background_task_decides_and_continues(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     policy(store, domain, "auto")
@@ -380,10 +380,10 @@ async def test_the_bots_own_task_decides_and_goes_on(
     assert [d.action for d in decisions.list_decisions(store.db, running.id)] == ["promote"]
 
 
-def test_one_comparison_that_cannot_be_considered_stops_no_other(
+def test_a_comparison_that_cannot_be_evaluated_stops_no_other(
     store: Store, domain: Domain, running: Experiment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Terms that an older version wrote, say, and this one does not know."""
+    """For example, a design with a field that this version does not know."""
     with store.write() as db:
         other = domains.create(db, "hr")
         given.adapter(db, other, "live")
@@ -391,17 +391,17 @@ def test_one_comparison_that_cannot_be_considered_stops_no_other(
         begun = begin(db, other, ["1", "2"], "cli:ann")
         db.execute("UPDATE experiments SET terms = '{\"odds\": 2}' WHERE id = ?", [running.id])
         rate(db, begun, WORSE, 200)
-    assert [d.experiment_id for d in look(store)] == [begun.id]
-    assert f"Experiment {running.id} cannot be considered" in caplog.text
+    assert [d.experiment_id for d in evaluate(store)] == [begun.id]
+    assert f"Experiment {running.id} cannot be evaluated" in caplog.text
 
 
 # Again
 
 
-def test_a_decision_is_worked_out_anew_from_its_numbers(store: Store, running: Experiment) -> None:
+def test_a_decision_is_recomputed_from_its_numbers(store: Store, running: Experiment) -> None:
     with store.write() as db:
         rate(db, running, WORSE, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     with store.write() as db:
         rate(db, running, BETTER, 100)  # what comes later changes nothing
     explained = explain(decisions.get(store.db, made.id))
@@ -409,21 +409,23 @@ def test_a_decision_is_worked_out_anew_from_its_numbers(store: Store, running: E
     assert explained.again.action == "advise"
 
 
-def test_other_words_and_new_numbers_are_no_difference(store: Store, running: Experiment) -> None:
-    """A later version may say the same otherwise, and work out more."""
+def test_other_sentences_and_additional_numbers_are_no_difference(
+    store: Store, running: Experiment
+) -> None:
+    """A later version may use other sentences and compute more numbers."""
     with store.write() as db:
         rate(db, running, WORSE, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     made.results["sentence"] = "B is the lesser one."
     made.results["comparisons"][0]["sentence"] = "B is the lesser one."
     del made.results["comparisons"][0]["needed"]
     assert explain(replace(made, sentence="B is the lesser one.")).differing == ()
 
 
-def test_other_numbers_come_to_something_else(store: Store, running: Experiment) -> None:
+def test_other_numbers_give_another_result(store: Store, running: Experiment) -> None:
     with store.write() as db:
         rate(db, running, WORSE, 200)
-    (made,) = look(store)
+    (made,) = evaluate(store)
     made.evidence["stages"][0]["cells"][1]["sums"]["rating"]["wy"] += 40
     differing = explain(made).differing
     assert "decision" in differing
@@ -435,7 +437,7 @@ def test_other_numbers_come_to_something_else(store: Store, running: Experiment)
 # Shares that follow the results
 
 
-def test_adaptive_shares_begin_a_stage_when_people_enough_have_rated(
+def test_adaptive_shares_begin_a_stage_once_enough_people_have_rated(
     store: Store, domain: Domain
 ) -> None:
     with store.write() as db:
@@ -443,16 +445,16 @@ def test_adaptive_shares_begin_a_stage_when_people_enough_have_rated(
         given.adapter(db, domain)
         begun = begin(db, domain, ["1", "2"], "cli:ann", ExperimentPlan(adaptive=0.2))
         rate(db, begun, {"A": 0.6, "B": 0.7}, 90)
-    assert look(store) == []
+    assert evaluate(store) == []
     assert experiments.get(store.db, begun.id).stage == 1
     with store.write() as db:
         rate(db, begun, {"A": 0.6, "B": 0.7}, 20)
-    assert look(store) == []
+    assert evaluate(store) == []
     after = experiments.get(store.db, begun.id)
     assert after.stage == 2
     a, b = (v.share for v in after.variants)
     assert 0.2 <= a < 0.5 < b <= 0.8
-    assert look(store) == []
+    assert evaluate(store) == []
     assert experiments.get(store.db, begun.id).stage == 2
     with store.write() as db:
         ramps.change(db, after, {"A": 0.5, "B": 0.5}, "cli:ann")

@@ -57,7 +57,7 @@ def test_a_new_metric_reaches_every_place(bot: Bot) -> None:
     assert (candidate["state"], candidate["reason"]) == ("worse", "stopped")
     points = f"{100 * found['estimate']:.1f}".removesuffix(".0")
     assert f"{points} points more of its answers are stopped" in candidate["sentence"]
-    assert "at most 10 points worse is allowed" in candidate["sentence"]
+    assert "the limit is 10 points worse" in candidate["sentence"]
     assert any(line.startswith("B: answers stopped by the reader +") for line in results["details"])
 
 

@@ -69,28 +69,28 @@ BOTH = results(side(0.7), side(0.95), side(0.3))
         (BOTH, "advise", "advise", "C"),
     ],
 )
-def test_the_policy_says_what_is_done(
+def test_the_policy_determines_the_action(
     found: stats.Results, policy_name: Policy, action: str, variant: str
 ) -> None:
     made = policy.verdict(found, Rules(policy_name))
     assert (made.action, made.variant) == (action, variant)
 
 
-def test_what_cannot_be_promoted_is_advised() -> None:
+def test_a_better_candidate_that_cannot_be_promoted_is_advised() -> None:
     made = policy.verdict(BETTER, Rules("auto"), promotable=False)
     assert made.action == "advise"
-    assert "Make its settings the deployment's" in made.sentence
+    assert "Apply its settings to the deployment" in made.sentence
 
 
-def test_a_verdict_says_why_and_what_to_do() -> None:
+def test_a_verdict_gives_the_reason_and_the_action() -> None:
     made = policy.verdict(WORSE, Rules("auto"))
     assert made.sentence.startswith("B (helpdesk@2) is worse than A (helpdesk@1)")
-    assert made.sentence.endswith("everybody is answered by the control.")
+    assert made.sentence.endswith("everybody gets the control.")
     assert "End the comparison" in policy.verdict(WORSE, Rules()).sentence
-    assert "Promote it when you agree" in policy.verdict(BETTER, Rules()).sentence
+    assert "Promote it if you agree" in policy.verdict(BETTER, Rules()).sentence
 
 
-def test_inconclusive_means_hold_under_every_policy() -> None:
+def test_inconclusive_results_hold_under_every_policy() -> None:
     for name in ("advise", "auto-promote", "auto-roll-back", "auto"):
         made = policy.verdict(EQUAL, replace(Rules(), policy=name))
         assert made == PolicyVerdict("hold", "", EQUAL.comparisons[0].sentence)

@@ -73,5 +73,5 @@ async def test_an_ended_comparison_is_told_as_it_ended(bot: Bot) -> None:
 
     later = await command(bot, ADMIN, "ab status")
 
-    assert "It was ended before anything was decided. With all votes:" in later
+    assert "It ended before a decision was made. Results with all ratings:" in later
     assert "Collecting" not in later

@@ -4,7 +4,7 @@ from math import exp, lgamma
 
 import pytest
 
-from bot.experiments.stats.differences import side
+from bot.experiments.stats.differences import sequence_side
 from bot.experiments.stats.posterior import Likes, chances_best, probability_better, standardised
 from tests.bot.experiments.stats.given import sums, votes
 
@@ -30,12 +30,12 @@ def test_the_closed_form_itself() -> None:
 @pytest.mark.parametrize(
     ("a", "b"), [((0, 1), (1, 0)), ((3, 2), (4, 1)), ((40, 60), (60, 40)), ((700, 300), (690, 310))]
 )
-def test_it_is_the_closed_form(a: tuple[int, int], b: tuple[int, int]) -> None:
+def test_it_equals_the_closed_form(a: tuple[int, int], b: tuple[int, int]) -> None:
     found = probability_better(Likes(sum(a), a[0]), Likes(sum(b), b[0]))
     assert found == pytest.approx(exact(*a, *b), abs=1e-6)
 
 
-def test_equal_sides_are_a_toss_up() -> None:
+def test_equal_variants_have_equal_probabilities() -> None:
     assert probability_better(Likes(3, 1.5), Likes(3, 1.5)) == pytest.approx(0.5)
     assert chances_best([Likes(9, 4)] * 3) == pytest.approx([1 / 3] * 3)
 
@@ -46,19 +46,21 @@ def test_the_chances_add_up_and_follow_the_means() -> None:
     assert chances[1] > chances[0] > chances[2]
 
 
-def test_one_stage_is_taken_as_it_is() -> None:
-    a, b = standardised([side([sums(votes(3, 1))]), side([sums(votes(1, 1))])]) or []
+def test_one_stage_is_unchanged() -> None:
+    a, b = (
+        standardised([sequence_side([sums(votes(3, 1))]), sequence_side([sums(votes(1, 1))])]) or []
+    )
     assert (a.people, a.total, b.people, b.total) == pytest.approx((4, 3, 2, 1))
 
 
 def test_a_ramp_under_drifting_ratings_favours_nobody() -> None:
     """Everybody liked it at 5%, half at 50%: added up, the control would look better."""
-    a = side([sums(votes(95, 0)), sums(votes(50, 50))])
-    b = side([sums(votes(5, 0)), sums(votes(50, 50))])
+    a = sequence_side([sums(votes(95, 0)), sums(votes(50, 50))])
+    b = sequence_side([sums(votes(5, 0)), sums(votes(50, 50))])
     likes = standardised([a, b])
     assert likes is not None
     assert likes[0].total / likes[0].people == pytest.approx(likes[1].total / likes[1].people)
 
 
-def test_without_ratings_on_a_side_there_is_none() -> None:
-    assert standardised([side([sums([1.0])]), side([sums([])])]) is None
+def test_without_ratings_of_a_variant_there_is_no_posterior() -> None:
+    assert standardised([sequence_side([sums([1.0])]), sequence_side([sums([])])]) is None

@@ -6,7 +6,7 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from bot.experiments.stats.differences import side
+from bot.experiments.stats.differences import sequence_side
 from bot.experiments.stats.sequence import (
     Interval,
     SequenceSide,
@@ -26,31 +26,31 @@ def eq_9(sigma: float, t: float, rho: float, alpha: float) -> float:
 
 def interval(a: list[list[float]], b: list[list[float]]) -> Interval:
     """Stages of ratings."""
-    sides = [side([sums(stage) for stage in stages]) for stages in (a, b)]
+    sides = [sequence_side([sums(stage) for stage in stages]) for stages in (a, b)]
     return difference(*sides, 0.05, 1000)
 
 
 @pytest.mark.parametrize("time", [40.0, 1000.0, 50_000.0])
-def test_the_boundary_is_the_papers(time: float) -> None:
+def test_the_boundary_is_that_of_the_paper(time: float) -> None:
     rho = sqrt(rho_squared(0.05, 1000))
     error = 0.9 / sqrt(time)
     assert error * boundary(time, 0.05, 1000) == pytest.approx(eq_9(0.9, time, rho, 0.05))
 
 
-def test_it_is_narrowest_where_it_is_tuned_for() -> None:
+def test_the_interval_is_narrowest_where_it_is_tuned_for() -> None:
     here = boundary(1000, 0.05, 1000)
     assert all(here < boundary(1000, 0.05, other) for other in (500, 900, 1100, 2000))
 
 
 def test_one_stage_is_the_difference_of_two_means() -> None:
     found = interval([votes(60, 40)], [votes(70, 30)])
-    a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
+    a, b = (sequence_side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
     assert found.estimate == pytest.approx(0.1)
     assert found.error == pytest.approx(sqrt((variance(a, True) + variance(b, True)) / 100))
     assert found.high - found.estimate == pytest.approx(found.estimate - found.low)
 
 
-def test_equal_shares_and_spreads_tell_time_in_people() -> None:
+def test_with_equal_shares_and_variances_time_is_the_number_of_people() -> None:
     assert interval([votes(60, 40)], [votes(60, 40)]).time == pytest.approx(200)
     assert interval([votes(60, 40)], [votes(6, 4)]).time == pytest.approx(4 * 1000 / 110, rel=0.05)
 
@@ -69,7 +69,7 @@ def test_a_small_stage_before_costs_no_precision() -> None:
     assert ramped.error < after.error
 
 
-def test_a_stage_with_one_side_only_tells_nothing() -> None:
+def test_a_stage_with_only_one_variant_adds_no_information() -> None:
     alone = interval([votes(60, 40)], [votes(70, 30)])
     more = interval([votes(60, 40), votes(30, 20)], [votes(70, 30), []])
     assert (more.estimate, float(more.time)) == (
@@ -78,13 +78,13 @@ def test_a_stage_with_one_side_only_tells_nothing() -> None:
     )
 
 
-def test_equal_ratings_of_a_handful_are_not_certainty() -> None:
+def test_equal_ratings_of_a_few_people_are_not_certainty() -> None:
     found = interval([votes(0, 3)], [votes(3, 0)])
     assert found.low < 0
 
 
-def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
-    a, b = (side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
+def test_vectorised_results_equal_single_ones() -> None:
+    a, b = (sequence_side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
     many = [
         SequenceSide(
             *(np.stack([getattr(s, f.name), getattr(s, f.name) / 2]) for f in fields(SequenceSide))
@@ -97,24 +97,24 @@ def test_many_looks_at_once_are_the_same_as_one_by_one() -> None:
     assert found.high[1] - found.low[1] > one.high - one.low
 
 
-def test_nobody_tells_more_than_as_many_people_as_they_weigh() -> None:
+def test_one_person_never_counts_as_more_than_their_weight() -> None:
     """A hundred people whose means are all alike, with the weight of five: as five hundred."""
     alike = SequenceSide(*(np.array([x]) for x in (100, 500, 350, 2_500, 1_750, 1_225)))
-    once = side([sums(votes(350, 150))])
+    once = sequence_side([sums(votes(350, 150))])
     found, other = (difference(s, s, 0.05, 1000, of_votes=1.0) for s in (alike, once))
     assert found.error == pytest.approx(other.error, rel=0.05)
     assert difference(alike, alike, 0.05, 1000).error < 0.5 * other.error
 
 
-def test_a_few_who_all_agree_vary_as_the_others_do() -> None:
-    a, b = side([sums(votes(768, 32))]), side([sums(votes(70, 0))])
+def test_a_few_people_who_all_agree_get_the_common_variance() -> None:
+    a, b = sequence_side([sums(votes(768, 32))]), sequence_side([sums(votes(70, 0))])
     liked = 838 / 870
     expected = sqrt(liked * (1 - liked) * (1 / 800 + 1 / 70))
     assert difference(a, b, 0.05, 1000, of_votes=1.0).error == pytest.approx(expected)
     assert difference(a, b, 0.05, 1000).error < 0.75 * expected
 
 
-def test_the_error_is_that_between_people_whatever_the_weights_assume() -> None:
+def test_the_error_is_empirical_whatever_the_weights_assume() -> None:
     """Ten people who always vote alike, a hundred times: their weights claim more than there is."""
     draw = np.random.default_rng(1)
     y = draw.integers(0, 2, (2_000, 2, 50)).astype(float)  # comparisons, sides, people

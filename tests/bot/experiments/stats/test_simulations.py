@@ -9,7 +9,7 @@ import pytest
 
 from bot.experiments import stats
 from bot.experiments.stats import srm
-from bot.experiments.stats.differences import against_a
+from bot.experiments.stats.differences import differences_to_control
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import Cell as EvidenceCell
 from data.experiments.metric_sums import ExperimentSums, StageSums, Sums, VariantSums
@@ -25,7 +25,7 @@ def wrong(found: simulation.Outcomes) -> float:
     return found.share(BETTER) + found.share(WORSE)
 
 
-def test_the_simulation_decides_as_the_product_does() -> None:
+def test_the_simulation_decides_like_the_product() -> None:
     """At looks all along some comparisons with a ramp, through the whole of `summary`."""
     world = World(b=0.55, people=900, votes=2, stages=((0, 0.2), (300, 0.5)))
     (looks,) = simulation.simulated(world, 3, seed=1)
@@ -51,20 +51,20 @@ def test_the_simulation_decides_as_the_product_does() -> None:
 
 
 @pytest.mark.slow
-def test_equal_sides_are_told_apart_at_most_one_time_in_twenty() -> None:
+def test_equal_variants_get_a_false_verdict_at_most_one_time_in_twenty() -> None:
     """A/A, five votes a person that are correlated by .4, ten thousand looks at each."""
     assert wrong(outcomes(World(people=2_000, votes=5), 1_000, seed=2)) <= 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.1])
-def test_also_when_the_votes_of_a_person_have_little_in_common(correlation: float) -> None:
+def test_also_when_the_ratings_of_a_person_correlate_little(correlation: float) -> None:
     world = World(people=1_500, votes=5, correlation=correlation)
     assert wrong(outcomes(world, 600, seed=3)) <= 0.05
 
 
 @pytest.mark.slow
-def test_also_when_few_people_vote_often_and_have_nothing_of_their_own() -> None:
+def test_also_when_few_people_rate_often_without_correlation() -> None:
     """Fifty votes each: their means keep moving, and the interval must not close around them."""
     world = World(people=300, votes=50, correlation=0.0, gap=5.0)
     assert wrong(outcomes(world, 300, seed=19)) <= 0.02
@@ -84,7 +84,7 @@ def test_also_under_a_ramp_while_opinions_fall() -> None:
 
 
 @pytest.mark.slow
-def test_also_when_one_side_rates_half_as_often() -> None:
+def test_also_when_one_variant_is_rated_half_as_often() -> None:
     world = World(people=3_000, stages=RAMP, drift=-0.2, b_votes=0.5)
     assert wrong(outcomes(world, 800, seed=5)) <= 0.05
 
@@ -104,7 +104,7 @@ def test_also_with_three_candidates() -> None:
     assert simulated_stages.several(3, 500, people=4_000, seed=7) <= 0.05
 
 
-def test_counting_votes_as_units_errs_often() -> None:
+def test_counting_ratings_as_units_errs_often() -> None:
     """What the interval is for: the rules that look at votes, again and again."""
     world, count = World(people=600, votes=5), {"z": 0, "chance": 0, "rows": 0}
     for looks in simulation.simulated(world, 60, seed=8):
@@ -150,14 +150,14 @@ def test_a_ramp_costs_only_the_people_that_it_holds_back() -> None:
 
 
 @pytest.mark.slow
-def test_equal_sides_are_in_the_end_no_difference_worth_having() -> None:
+def test_equal_variants_end_as_no_meaningful_difference() -> None:
     terms = ExperimentDesign(minimum_effect=0.08, expected_people=2_000)
     found = outcomes(World(people=4_000), 300, seed=12, terms=terms)
     assert found.share(NO_DIFFERENCE) > 0.9
 
 
 @pytest.mark.slow
-def test_adaptive_shares_spare_people_the_worse_answers() -> None:
+def test_adaptive_shares_give_fewer_people_the_worse_variant() -> None:
     found = simulated_stages.thompson(simulated_stages.Adaptive(b=0.55, stages=12), 60, seed=13)
     assert found.on_b < 0.25
     assert found.outcomes.share(WORSE) > 0.8
@@ -165,7 +165,7 @@ def test_adaptive_shares_spare_people_the_worse_answers() -> None:
 
 
 @pytest.mark.slow
-def test_a_candidate_that_fails_often_is_found_early_and_a_sound_one_never() -> None:
+def test_a_candidate_that_fails_often_is_found_early_and_a_healthy_one_never() -> None:
     """One answer in ten against one in a hundred; and three in a hundred on both sides."""
     broken = simulation.guarded(World(a=0.01, b=0.1, people=1_500), 500, seed=17)
     sound = simulation.guarded(World(a=0.03, b=0.03, people=1_500), 500, seed=18)
@@ -197,7 +197,7 @@ def decided_after(people: list[Person], adjusted: bool, every: int = 25) -> tupl
             known = [(y, x) for s, y, x in people[:count] if s == side]
             earlier = [x for _, x in known] if adjusted else []
             cells.append(cell([y for y, _ in known], earlier=earlier))
-        found = against_a(evidence(cells), 1, ExperimentDesign())
+        found = differences_to_control(evidence(cells), 1, ExperimentDesign())
         rating = found.get("rating")
         if rating and min(rating.people) >= 20 and not rating.low <= 0 <= rating.high:
             return count, True
@@ -205,7 +205,7 @@ def decided_after(people: list[Person], adjusted: bool, every: int = 25) -> tupl
 
 
 @pytest.mark.slow
-def test_earlier_ratings_save_people_and_mislead_nobody() -> None:
+def test_earlier_ratings_save_people_without_more_errors() -> None:
     draw = np.random.default_rng(14)
     real = [with_earlier(0.60, 1_500, draw) for _ in range(40)]
     none = [with_earlier(0.70, 800, draw) for _ in range(200)]

@@ -42,14 +42,14 @@ def test_the_state_follows_the_interval(a: tuple[int, int], b: tuple[int, int], 
     assert (found.state, found.comparisons[0].state) == (state, state)
 
 
-def test_a_sure_difference_that_nobody_would_notice_is_not_worth_having() -> None:
+def test_a_certain_but_tiny_difference_is_no_difference() -> None:
     found = stats.summary(two((70_000, 30_000), (71_000, 29_000)), TERMS)
     rating = found.comparisons[0].differences["rating"]
     assert rating.low > 0
     assert found.state == "no difference"
 
 
-def test_a_broken_split_lets_nothing_be_decided() -> None:
+def test_a_broken_split_prevents_any_decision() -> None:
     found = stats.summary(
         evidence([cell(votes(100, 900), assigned=3000), cell(votes(900, 100), assigned=2000)]),
         TERMS,
@@ -58,12 +58,12 @@ def test_a_broken_split_lets_nothing_be_decided() -> None:
     assert found.split.p_value < 0.001
     assert (found.best, found.harmful) == (None, ())
     assert found.sentence.startswith(
-        "Unhealthy: people are not divided as agreed (A got 3,000 people and should have about "
-        "2,500, B got 2,000 people and should have about 2,500), so nothing can be decided."
+        "Unhealthy: the split of the people is not as planned (A has 3,000 people, about 2,500 "
+        "expected; B has 2,000 people, about 2,500 expected), so nothing can be decided."
     )
 
 
-def test_each_stage_is_held_against_its_own_shares() -> None:
+def test_each_stage_is_compared_with_its_own_shares() -> None:
     ramp = [cell(assigned=950), cell(assigned=50)], [cell(assigned=500), cell(assigned=500)]
     assert stats.summary(evidence(*ramp, shares=[[0.95, 0.05], [0.5, 0.5]]), TERMS).split.sound
     assert not stats.summary(evidence(*ramp), TERMS).split.sound
@@ -73,7 +73,7 @@ def test_each_stage_is_held_against_its_own_shares() -> None:
     ("metric", "state"),
     [("failed", "unhealthy"), ("correction", "worse"), ("latency", "unhealthy")],
 )
-def test_a_broken_guardrail_is_a_reason_of_its_own(metric: str, state: str) -> None:
+def test_a_broken_guardrail_is_the_reason(metric: str, state: str) -> None:
     """Whatever people think of the answers that they got."""
     control = cell(votes(50, 50), **{metric: [0.0, 1.0] * 100})
     broken = cell(votes(100, 0), **{metric: [1.0] * 200})
@@ -84,7 +84,7 @@ def test_a_broken_guardrail_is_a_reason_of_its_own(metric: str, state: str) -> N
     assert fine.comparisons[0].reason != metric
 
 
-def test_a_guardrail_allows_as_much_as_was_agreed() -> None:
+def test_a_guardrail_uses_the_bound_of_the_design() -> None:
     control, slow = cell(latency=[-0.1, 0.1] * 200), cell(latency=[0.4, 0.6] * 200)
     sides = evidence([control, slow])
     assert stats.summary(sides, ExperimentDesign(guardrails={"latency": 0.5})).state == "unhealthy"
@@ -92,7 +92,7 @@ def test_a_guardrail_allows_as_much_as_was_agreed() -> None:
     assert stats.summary(sides, ExperimentDesign(guardrails={})).state == "collecting"
 
 
-def test_fewer_who_say_that_it_helped_breaks_a_guardrail() -> None:
+def test_fewer_people_who_say_that_it_helped_break_a_guardrail() -> None:
     sides = [cell(follow_up=votes(90, 10)), cell(follow_up=votes(10, 90))]
     terms = ExperimentDesign(guardrails={"follow_up": 0.1})
     assert stats.summary(evidence(sides), terms).comparisons[0].reason == "follow_up"
@@ -104,7 +104,7 @@ def test_few_answers_break_no_guardrail() -> None:
     assert found.state == "collecting"
 
 
-def test_people_who_cannot_be_compared_decide_nothing() -> None:
+def test_people_without_a_common_stage_decide_nothing() -> None:
     """Two hundred of the control came before the candidate; only two beside it."""
     found = stats.summary(
         evidence(
@@ -117,7 +117,7 @@ def test_people_who_cannot_be_compared_decide_nothing() -> None:
     assert found.state == "collecting"
 
 
-def test_sides_without_a_common_stage_are_not_compared() -> None:
+def test_variants_without_a_common_stage_are_not_compared() -> None:
     found = stats.summary(
         evidence(
             [cell(votes(10, 10)), cell()],
@@ -127,7 +127,7 @@ def test_sides_without_a_common_stage_are_not_compared() -> None:
         TERMS,
     )
     assert found.comparisons[0].differences == {}
-    assert found.sentence.startswith("Collecting: B and A have no people of the same stage.")
+    assert found.sentence.startswith("Collecting: B and A have no raters in the same stage.")
 
 
 # More than two
@@ -144,7 +144,7 @@ def test_the_best_of_several_is_named() -> None:
     assert [c.label for c in found.harmful] == ["D"]
 
 
-def test_several_candidates_share_the_chance_to_err() -> None:
+def test_several_candidates_share_the_error_level() -> None:
     """The same two sides are told apart a little less surely when there is a third."""
     pair = stats.summary(two((700, 300), (750, 250)), ExperimentDesign(expected_people=1000))
     three = stats.summary(
@@ -167,55 +167,59 @@ def test_several_candidates_share_the_chance_to_err() -> None:
         (((700, 300), (600, 400), (700, 300)), "collecting"),
     ],
 )
-def test_several_are_decided_when_each_is(sides: tuple[tuple[int, int], ...], state: str) -> None:
+def test_several_candidates_are_decided_when_each_is(
+    sides: tuple[tuple[int, int], ...], state: str
+) -> None:
     assert stats.summary(evidence([cell(votes(*v)) for v in sides]), TERMS).state == state
 
 
 # What is said
 
 
-def test_before_anything_can_be_judged() -> None:
+def test_the_sentence_before_any_evaluation() -> None:
     found = stats.summary(two((2, 1), (2, 0)), TERMS)
     assert found.sentence == (
-        "Collecting: 35 more people must rate before B can be judged. 3 people rated A "
+        "Collecting: 35 more people must rate before B can be evaluated. 3 people rated A "
         "(helpdesk@1, 67% liked) and 2 people rated B (helpdesk@2, 100% liked). "
-        "Chance that B is better: 71% (for showing, not for deciding)."
+        "Chance that B is better: 71% (for information, not for decisions)."
     )
     assert found.comparisons[0].needed == 995
 
 
-def test_without_ratings_on_a_side_nothing_is_claimed() -> None:
+def test_without_ratings_of_a_variant_nothing_is_claimed() -> None:
     found = stats.summary(two((1, 0), (0, 0)), TERMS)
     assert found.comparisons[0].chance_better is None
     assert "chance" not in found.sentence.lower()
 
 
-def test_while_collecting() -> None:
+def test_the_sentence_while_collecting() -> None:
     found = stats.summary(two((70, 30), (75, 25)), TERMS)
     assert found.sentence.startswith(
-        "Collecting: B is 5 points above A so far, interval -16.5 to +26.5. If it stays so, about "
-        "3,100 more rated people decide it. 100 people rated A"
+        "Collecting: B is 5 points above A so far, interval -16.5 to +26.5. If the difference "
+        "stays the same, ratings from about 3,100 more people will decide. 100 people rated A"
     )
 
 
-def test_one_person_who_is_missing_is_one_person() -> None:
-    assert wording._needed(1) == "If it stays so, one more rated person decides it."
+def test_the_sentence_for_one_missing_person() -> None:
+    assert wording._needed(1) == (
+        "If the difference stays the same, ratings from 1 more person will decide."
+    )
 
 
-def test_when_it_is_decided() -> None:
+def test_the_sentence_after_a_decision() -> None:
     better = stats.summary(two((700, 300), (800, 200)), TERMS)
     worse = stats.summary(two((800, 200), (700, 300)), TERMS)
     none = stats.summary(two((17_500, 7_500), (17_500, 7_500)), TERMS)
     assert better.sentence.startswith(
-        "B (helpdesk@2) is better than A (helpdesk@1): by 10 points, interval +4.0 to +16.0."
+        "B (helpdesk@2) is better than A (helpdesk@1) by 10 points, interval +4.0 to +16.0."
     )
-    assert worse.sentence.startswith("B (helpdesk@2) is worse than A (helpdesk@1): by 10 points")
+    assert worse.sentence.startswith("B (helpdesk@2) is worse than A (helpdesk@1) by 10 points")
     assert none.sentence.startswith(
-        "No difference worth having: B (helpdesk@2) is within 2 points of A (helpdesk@1)"
+        "No meaningful difference: B (helpdesk@2) is within 2 points of A (helpdesk@1)"
     )
 
 
-def test_a_broken_guardrail_in_words() -> None:
+def test_the_sentence_for_a_broken_guardrail() -> None:
     failing = evidence([cell(failed=[0.0] * 200), cell(failed=[0.25] * 200)])
     slow = evidence([cell(latency=[0.9, 1.1] * 200), cell(latency=[1.9, 2.1] * 200)])
     assert stats.summary(failing, TERMS).sentence.startswith(
@@ -223,10 +227,10 @@ def test_a_broken_guardrail_in_words() -> None:
     )
     said = stats.summary(slow, TERMS).sentence
     assert said.startswith("Unhealthy: B (helpdesk@2): its answers take 172% longer, interval +16")
-    assert "; at most 25% worse is allowed. 0 people rated A" in said
+    assert "; the limit is 25% worse. 0 people rated A" in said
 
 
-def test_what_is_measured_beside_the_ratings() -> None:
+def test_the_lines_for_the_other_metrics() -> None:
     control = cell(votes(120, 80), earlier=[0.1, 0.9] * 100, failed=[0.0, 0.1] * 100)
     candidate = cell(
         [0.1, 0.9] * 100,
@@ -247,19 +251,19 @@ def test_what_is_measured_beside_the_ratings() -> None:
         f"B: answers asked for again +0.0 points ({100 * regenerate.low:+.1f} to "
         f"{100 * regenerate.high:+.1f}).",
         f"B: answers that fail +1.0 points ({100 * failed.low:+.1f} to {100 * failed.high:+.1f}); "
-        "at most 2 points worse is allowed.",
+        "the limit is 2 points worse.",
         f"B: time to answer +5% ({100 * (exp(latency.low) - 1):+.0f}% to "
-        f"{100 * (exp(latency.high) - 1):+.0f}%); at most 25% worse is allowed.",
+        f"{100 * (exp(latency.high) - 1):+.0f}%); the limit is 25% worse.",
     )
-    assert found.details[3].startswith("B: earlier ratings take ")
-    assert found.details[4].startswith("B: preferred to the control in 60% of choices (4")
-    assert found.details[5] == "People are divided as agreed (p = 1)."
+    assert found.details[3].startswith("B: earlier ratings remove ")
+    assert found.details[4].startswith("B: preferred to the control in 60% of the choices (4")
+    assert found.details[5] == "The split of the people is as planned (p = 1)."
 
 
 # Remaining people
 
 
-def test_what_is_needed_shrinks_to_nothing_as_people_rate() -> None:
+def test_the_missing_raters_shrink_to_nothing_as_people_rate() -> None:
     """At the number that is said to be needed, the same difference is decided."""
     before = stats.summary(two((70, 30), (78, 22)), TERMS)
     needed = before.comparisons[0].needed
@@ -272,7 +276,7 @@ def test_what_is_needed_shrinks_to_nothing_as_people_rate() -> None:
     assert stats.summary(enough, TERMS).state == "better"
 
 
-def test_equal_sides_need_as_many_as_the_minimum_effect_asks_for() -> None:
+def test_equal_variants_need_as_many_as_the_minimum_effect_requires() -> None:
     small = stats.summary(
         two((70, 30), (70, 30)), ExperimentDesign(minimum_effect=0.01)
     ).comparisons[0]
@@ -287,7 +291,7 @@ def test_equal_sides_need_as_many_as_the_minimum_effect_asks_for() -> None:
 # Storing
 
 
-def test_a_stored_decision_can_be_given_again() -> None:
+def test_stored_results_can_be_recomputed() -> None:
     ballots = [Ballot((Votes("A", "B", 1, 2, 1),), people=7)]
     earlier = [0.1, 0.9, None, 1.0] * 50
     cells = [
@@ -301,7 +305,7 @@ def test_a_stored_decision_can_be_given_again() -> None:
     assert stats.recompute_results(orjson.loads(orjson.dumps(asdict(found)))) == found
 
 
-def test_someone_who_rates_often_counts_once() -> None:
+def test_somebody_who_rates_often_counts_once() -> None:
     """Two people rated A, one of them down forty times: the mean is over people."""
     found = stats.summary(evidence([cell([0.0, 1.0]), cell([1.0])]), TERMS)
     assert (found.variants[0].raters, found.variants[0].mean) == (2, 0.5)
@@ -326,7 +330,7 @@ def test_earlier_ratings_narrow_the_interval() -> None:
     assert narrow.high - narrow.low < (wide.high - wide.low) / 2
 
 
-def test_scipy_is_loaded_only_when_results_are_worked_out() -> None:
+def test_scipy_is_loaded_only_when_results_are_computed() -> None:
     """It takes longer than all of `understudy --help`."""
     program = "import sys, bot.experiments.stats; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -352,12 +356,12 @@ def test_scipy_is_loaded_only_when_results_are_worked_out() -> None:
         {"guardrails": {"failed": float("nan")}},
     ],
 )
-def test_terms_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
+def test_an_invalid_design_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         ExperimentDesign(**wrong)  # type: ignore[arg-type]
 
 
-def test_no_interval_is_shown_beyond_what_shares_can_differ() -> None:
+def test_no_interval_exceeds_the_possible_range() -> None:
     found = stats.summary(two((8, 8), (8, 8)), replace(TERMS, least_people=5))
     rating = found.comparisons[0].differences["rating"]
     assert rating.low < -1
