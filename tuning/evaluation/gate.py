@@ -250,7 +250,7 @@ def paired_losses(own: Sequence[Loss], other: Sequence[Loss], allowed: float = 0
     )
 
 
-def _paired(own: Numbers, other: Numbers, weights: Numbers, allowed: float = 0.0) -> Paired:
+def _paired(own: Numbers, other: Numbers, weights: Numbers, allowed: float) -> Paired:
     random = np.random.default_rng(SEED)
     shares = weights / weights.sum()
     differences = own - other

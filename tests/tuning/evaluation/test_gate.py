@@ -1,8 +1,10 @@
 """The gate: what fails an adapter, what chance explains, and what could not be measured."""
 
+import json
+
 import numpy as np
 import pytest
-from scipy.stats import permutation_test
+from scipy.stats import bootstrap, permutation_test
 
 from data.config.settings import GateSettings
 from tuning.evaluation import gate
@@ -278,3 +280,282 @@ def test_the_same_figures_give_the_same_verdict() -> None:
     own, other = random.normal(0, 1, 40).tolist(), random.normal(0, 1, 40).tolist()
 
     assert paired(own, other) == paired(own, other)
+
+
+# What a verdict says
+
+
+NOTHING: gate.Parity = Parity(None, 0)
+LOST_F1 = ([0.0] * 16, [1.0] * 16)
+HIGHER: dict[Name, tuple[list[Loss], list[Loss]]] = {
+    name: (losses(*[2.0] * 16), losses(*[1.0] * 16)) for name in ("validation", "new")
+}
+
+
+def verdicts() -> list[gate.GateVerdict]:
+    """Of a candidate that is worse in everything, better in everything, and not measured at all."""
+    better = {name: (other, own) for name, (own, other) in HIGHER.items()}
+    found = []
+    for losses_by_set, f1 in ((HIGHER, LOST_F1), (better, LOST_F1[::-1])):
+        for live in (True, False):
+            sets: dict[Name, tuple[list[float], list[float]]] = {"golden": f1, "replay": f1}
+            found.append(
+                evaluate_gate(SETTINGS, losses_by_set, sets, "helpdesk@1", SERVED, live=live)
+            )
+    return [*found, evaluate_gate(SETTINGS, {}, {}, "helpdesk@1", NOTHING, live=True)]
+
+
+def test_each_rule_has_a_name_and_a_sentence() -> None:
+    for verdict in verdicts():
+        names = [rule.name for rule in verdict.rules]
+        assert names in (
+            ["validation", "golden", "new", "replay", "parity"],
+            ["validation", "golden", "parity"],
+        )
+        for rule in verdict.rules:
+            assert rule.sentence[0].isupper()
+            assert rule.sentence.endswith(".")
+            assert "XX" not in rule.sentence
+            if rule.paired is not None:
+                assert "helpdesk@1" in rule.sentence
+                assert "16 questions" in rule.sentence
+
+
+def test_what_was_not_measured_neither_fails_nor_passes() -> None:
+    verdict = verdicts()[-1]
+    assert [rule.passed for rule in verdict.rules] == [None] * 5
+    assert [rule.paired for rule in verdict.rules] == [None] * 5
+    assert verdict.passed
+    assert verdict.reason == ""
+
+
+def test_better_and_worse_are_said_with_other_words() -> None:
+    worse, _, better, _, _ = verdicts()
+    assert [rule.passed for rule in worse.rules] == [False] * 4 + [True]
+    assert [rule.passed for rule in better.rules] == [True] * 5
+    for bad, good in zip(worse.rules[:4], better.rules[:4], strict=True):
+        assert bad.sentence.split(":")[0] != good.sentence.split(":")[0]
+
+
+def test_a_verdict_gives_all_that_failed_as_its_reason() -> None:
+    worse = verdicts()[0]
+    assert worse.reason == " ".join(rule.sentence for rule in worse.rules[:4])
+
+
+def test_a_verdict_is_plain_json() -> None:
+    verdict = evaluate_gate(
+        SETTINGS, {"validation": HIGHER["validation"]}, {}, "base", NOTHING, live=False
+    )
+    plain = json.loads(json.dumps(verdict.plain()))
+    validated = plain["rules"][0]
+    assert plain["passed"] is False
+    assert (validated["name"], validated["passed"]) == ("validation", False)
+    assert validated["paired"] == {
+        "n": 16,
+        "difference": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "chance": pytest.approx(1 / 10_001),  # the observed signs, of them and 10,000 at random
+    }
+    assert plain["rules"][1] == {
+        "name": "golden",
+        "passed": None,
+        "sentence": verdict.rules[1].sentence,
+        "paired": None,
+    }
+
+
+def test_the_figures_of_a_loss_are_said_with_what_is_allowed() -> None:
+    candidate, live = losses(*[1.03] * 16), losses(*[1.0] * 16)
+    rule = gate.validation(candidate, live, "x", live=True, margin=0.025, chance=0.05)
+    assert "+0.030 nats" in rule.sentence
+    assert "95%: +0.030 to +0.030" in rule.sentence
+    assert "0.025" in rule.sentence
+
+
+def test_the_bare_base_is_beaten_by_any_lower_loss() -> None:
+    def found(own: float) -> gate.Rule:
+        rule = gate.validation(
+            losses(*[own] * 5), losses(*[1.0] * 5), "x", live=False, margin=0.5, chance=0.05
+        )
+        assert rule.paired is not None
+        return rule
+
+    assert found(0.99).passed
+    assert found(1.0).passed is False
+    assert found(1.01).passed is False
+    higher = found(1.01).paired
+    assert higher is not None
+    assert higher.chance == 1 / 32  # no margin: that five losses of five are higher
+
+
+def test_what_is_new_is_learned_by_any_lower_loss() -> None:
+    def learned(own: float) -> bool | None:
+        return gate.new(losses(own), losses(1.0), "x").passed
+
+    assert learned(0.9)
+    assert learned(1.0) is False
+    assert learned(1.5) is False
+
+
+@pytest.mark.parametrize(("chance", "passed"), [(0.125, True), (0.126, False)])
+def test_only_what_is_less_likely_than_the_chance_fails(chance: float, passed: bool) -> None:
+    """Three losses of three have the chance 1/8."""
+    f1 = gate.not_worse("golden", [0.0] * 3, [1.0] * 3, "x", margin=0.0, chance=chance)
+    loss = gate.validation(
+        losses(*[2.0] * 3), losses(*[1.0] * 3), "x", live=True, margin=0.0, chance=chance
+    )
+    assert (f1.passed, loss.passed) == (passed, passed)
+
+
+def test_just_the_margin_is_allowed_and_not_luck() -> None:
+    def words(own: float) -> tuple[str, str]:
+        f1 = gate.not_worse("golden", [own] * 16, [1.0] * 16, "x", margin=0.5, chance=0.05)
+        loss = gate.validation(
+            losses(*[2.0 - own] * 16), losses(*[1.0] * 16), "x", live=True, margin=0.5, chance=0.05
+        )
+        return f1.sentence.split(":")[0], loss.sentence.split(":")[0]
+
+    assert words(0.5) == words(0.9)
+    assert words(0.5) != words(0.4)
+
+
+def test_just_the_margin_is_allowed_at_any_level() -> None:
+    """One of two answers is lost, or one of two losses is a nat higher: a half on the mean."""
+    f1 = gate.not_worse("golden", [0.0, 1.0], [1.0, 1.0], "x", margin=0.5, chance=0.99)
+    loss = gate.validation(
+        losses(2.0, 1.0), losses(1.0, 1.0), "x", live=True, margin=0.5, chance=0.99
+    )
+    assert f1.passed
+    assert loss.passed
+    assert f1.paired is not None
+    assert f1.paired.chance == 3 / 4
+
+
+def test_f1_is_told_as_the_candidates_gain() -> None:
+    random = np.random.default_rng(4)
+    own, other = random.uniform(0.2, 0.6, 50).tolist(), random.uniform(0.4, 0.8, 50).tolist()
+    found = gate.not_worse("golden", own, other, "x", margin=0.0, chance=0.05).paired
+    assert found is not None
+    assert found.n == 50
+    assert found.difference == pytest.approx(np.mean(own) - np.mean(other))
+    assert -0.35 < found.low < found.difference < found.high < 0.0
+
+
+def test_an_engine_that_makes_other_tokens_of_a_conversation_fails() -> None:
+    rule = gate.parity(Parity(1.0, 1000, rendered="It renders turns differently."), least=0.99)
+    assert (rule.name, rule.passed) == ("parity", False)
+    assert rule.sentence == "It renders turns differently."
+
+
+def test_parity_says_why_no_engine_was_asked_or_can_serve_it() -> None:
+    refused = gate.parity(Parity(None, 0, refused="Its rank is 3."), least=0.99)
+    asleep = gate.parity(Parity(None, 0, not_asked="all engines sleep"), least=0.99)
+    unknown = gate.parity(NOTHING, least=0.99)
+    assert [rule.name for rule in (refused, asleep, unknown)] == ["parity"] * 3
+    assert "Its rank is 3." in refused.sentence
+    assert "all engines sleep" in asleep.sentence
+    assert "no probes" in unknown.sentence
+
+
+def test_of_no_tokens_but_near_ties_all_agree() -> None:
+    assert Parity(0.0, 10).agreed == 0.0
+    assert Parity(0.0, 10, (0.1,) * 10).agreed == 1.0
+    assert Parity(0.9, 10, (0.1,)).agreed == 1.0
+
+
+@pytest.mark.parametrize(
+    ("leads", "words"),
+    [((0.3, 0.5), "0.30 to 0.50 nats (0.50 in"), ((0.9, 0.7, 0.5, 0.4, 0.3), "(0.50 in")],
+)
+def test_the_middle_lead_is_named(leads: tuple[float, ...], words: str) -> None:
+    assert words in gate.parity(Parity(0.5, 1000, leads), least=0.99).sentence
+
+
+def test_one_question_is_not_one_questions() -> None:
+    lost: dict[Name, tuple[list[float], list[float]]] = {"replay": LOST_F1}
+    verdict = evaluate_gate(
+        SETTINGS, {"new": (losses(1.0), losses(2.0))}, lost, "x", SERVED, live=True, withheld=1
+    )
+    _, _, new, replay, _ = (rule.sentence for rule in verdict.rules)
+    assert "on 1 question (" in new
+    assert "held 1 of them out" in replay
+    assert "XX" not in replay
+
+
+def test_a_difference_is_never_minus_nothing() -> None:
+    rule = gate.new(losses(1.0), losses(1.0004), "x")
+    assert "+0.000 nats" in rule.sentence
+    rule = gate.new(losses(1.0), losses(1.0016), "x")
+    assert "-0.002 nats" in rule.sentence
+
+
+def test_what_a_run_held_out_is_named_only_where_replay_failed() -> None:
+    lost: dict[Name, tuple[list[float], list[float]]] = {"replay": LOST_F1}
+    kept: dict[Name, tuple[list[float], list[float]]] = {"replay": LOST_F1[::-1]}
+
+    def sentence(f1: dict[Name, tuple[list[float], list[float]]], **more: int) -> str:
+        verdict = evaluate_gate(SETTINGS, {}, f1, "helpdesk@1", SERVED, live=True, **more)
+        return next(rule.sentence for rule in verdict.rules if rule.name == "replay")
+
+    assert "helpdesk@1 was trained on them" in sentence(lost, withheld=3)
+    assert "3 of them" in sentence(lost, withheld=3)
+    assert "helpdesk@1 was trained on them" not in sentence(lost)
+    assert "helpdesk@1 was trained on them" not in sentence(kept, withheld=3)
+
+
+# The statistics
+
+
+def test_without_a_margin_the_question_is_whether_there_is_any_difference() -> None:
+    differences = np.random.default_rng(8).normal(0.2, 0.5, 10).tolist()
+    expected = pytest.approx(reference_chance(differences, 0.0))
+    shifted = [1.0 + difference for difference in differences]
+    assert paired(differences, [0.0] * 10).chance == expected
+    assert paired_losses(losses(*shifted), losses(*[1.0] * 10)).chance == expected
+
+
+def test_many_pairs_are_flipped_at_random_and_nearly_exact() -> None:
+    differences = np.random.default_rng(9).normal(0.15, 0.5, 16).tolist()
+    found = paired(differences, [0.0] * 16).chance
+    assert found == pytest.approx(reference_chance(differences, 0.0), abs=0.015)
+
+
+def test_the_interval_is_the_percentile_bootstraps() -> None:
+    """Within a few of its standard errors (0.005 at the edges)."""
+    own = np.random.default_rng(6).normal(0.4, 1, 40)
+    reference = bootstrap(
+        (own,), np.mean, n_resamples=10_000, method="percentile", random_state=1
+    ).confidence_interval
+    found = paired(own.tolist(), [0.0] * 40)
+    assert found.low == pytest.approx(reference.low, abs=0.03)
+    assert found.high == pytest.approx(reference.high, abs=0.03)
+
+
+def test_the_interval_of_losses_weighs_questions_by_their_tokens() -> None:
+    """SciPy draws questions with their nats and tokens; the mean is nats a token."""
+    random = np.random.default_rng(2)
+    tokens = random.integers(1, 60, 40)
+    nats = random.normal(0.3, 1, 40) * tokens + 5 * tokens
+    own = [Loss(float(n), int(t)) for n, t in zip(nats, tokens, strict=True)]
+    other = [Loss(5.0 * int(t), int(t)) for t in tokens]
+    reference = bootstrap(
+        (nats - 5.0 * tokens, tokens),
+        lambda x, n, axis: x.sum(axis) / n.sum(axis),
+        paired=True,
+        n_resamples=10_000,
+        method="percentile",
+        random_state=1,
+    ).confidence_interval
+    found = paired_losses(own, other)
+    assert found.difference == pytest.approx(float((nats - 5.0 * tokens).sum() / tokens.sum()))
+    assert found.low == pytest.approx(reference.low, abs=0.03)
+    assert found.high == pytest.approx(reference.high, abs=0.03)
+
+
+def test_the_chance_of_losses_weighs_questions_by_their_tokens() -> None:
+    """Of three questions the longest alone decides: its sign is + in half of all ways."""
+    own = [Loss(200.0, 100), Loss(1.0, 1), Loss(1.0, 1)]
+    other = [Loss(100.0, 100), Loss(2.0, 1), Loss(2.0, 1)]
+    # of eight ways: 100-1-1 (observed), 100-1+1, 100+1-1, 100+1+1 are at least as high
+    assert paired_losses(own, other).chance == 4 / 8
