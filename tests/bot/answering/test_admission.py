@@ -92,8 +92,8 @@ async def test_a_persons_questions_stay_in_order() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-async def order_of(admission: Admission, *people: str) -> list[str]:
-    """The order in which these people get an answer after zoe frees the only slot."""
+async def order_of(admission: Admission, *people: str, holder: str = "zoe") -> list[str]:
+    """The order in which these people get an answer after `holder` frees the only slot."""
     order: list[str] = []
 
     async def one(person: str) -> None:
@@ -103,7 +103,7 @@ async def order_of(admission: Admission, *people: str) -> list[str]:
 
     tasks = [asyncio.ensure_future(one(person)) for person in people]
     await run_tasks()
-    admission.leave("zoe", "a")
+    admission.leave(holder, "a")
     await asyncio.gather(*tasks)
     return order
 
@@ -131,6 +131,76 @@ async def test_a_dropped_question_does_not_count_against_its_person() -> None:
         task.cancel()
     await run_tasks()
     assert await order_of(admission, "ann", "dan", "dan") == ["ann", "dan", "dan"]
+
+
+async def test_only_the_cancelled_question_itself_is_free_of_charge() -> None:
+    admission = Admission(1, 20)
+    await admission.enter("ann", ["a"])
+    cancelled = ask(admission, "ann")
+    await run_tasks()
+    cancelled.cancel()
+    await run_tasks()
+    order = await order_of(admission, "ann", "bob", "bob", holder="ann")
+    assert order == ["bob", "ann", "bob"]
+
+
+async def test_a_cancelled_resumed_answer_gives_nothing_back() -> None:
+    admission = Admission(1, 20)
+    await admission.enter("ann", ["a"])
+    cancelled = ask(admission, "ann", resuming=True)
+    await run_tasks()
+    cancelled.cancel()
+    await run_tasks()
+    order = await order_of(admission, "ann", "bob", "bob", holder="ann")
+    assert order == ["bob", "ann", "bob"]
+
+
+async def test_a_cancelled_question_at_the_head_does_not_block_the_queue() -> None:
+    admission = Admission(1, 3)
+    await admission.enter("ann", ["a"])
+    cancelled, other = ask(admission, "bob"), ask(admission, "cid")
+    await run_tasks()
+    cancelled.cancel()  # its task has not run yet
+    admission.leave("ann", "a")
+    assert await other == "a"
+    assert (admission.running, admission.waiting) == (1, 0)
+
+
+async def test_a_question_that_is_dropped_and_cancelled_at_once_is_cancelled() -> None:
+    admission = Admission(1, 2)
+    await admission.enter("zoe", ["a"])
+    many = [ask(admission, "ann") for _ in range(2)]
+    await run_tasks()
+    newcomer = ask(admission, "bob")
+    await asyncio.sleep(0)  # the newcomer's task runs, that of the dropped question does not
+    many[1].cancel()
+    await run_tasks()
+    assert many[1].cancelled()
+    assert admission.waiting == 2
+    for task in (many[0], newcomer):
+        task.cancel()
+
+
+async def test_a_person_with_two_answers_in_flight_has_one_when_one_ends() -> None:
+    admission = Admission(4, 20)
+    for person in ("ann", "ann", "bob"):
+        await admission.enter(person, ["a"])
+    admission.leave("ann", "a")
+    await admission.enter("cid", ["a"])
+    waiting = ask(admission, "ann")
+    await run_tasks()
+    assert not waiting.done()  # the fourth slot is for people with no answer in flight
+    assert await admission.enter("dan", ["a"]) == "a"
+    waiting.cancel()
+
+
+async def test_a_person_with_a_resumed_answer_has_an_answer_in_flight() -> None:
+    admission = Admission(2, 20)
+    await admission.enter("ann", ["a"], resuming=True)
+    waiting = ask(admission, "ann")
+    await run_tasks()
+    assert not waiting.done()
+    waiting.cancel()
 
 
 async def test_a_quarter_of_the_slots_is_reserved_for_people_with_no_answer_in_flight() -> None:

@@ -94,3 +94,20 @@ def test_inconclusive_results_hold_under_every_policy() -> None:
     for name in ("advise", "auto-promote", "auto-roll-back", "auto"):
         made = policy.verdict(EQUAL, replace(Rules(), policy=name))
         assert made == PolicyVerdict("hold", "", EQUAL.comparisons[0].sentence)
+
+
+@pytest.mark.parametrize("found", [BETTER, WORSE, EQUAL, SAME, BREAKING, SPLIT, BOTH])
+@pytest.mark.parametrize("name", ["advise", "auto-roll-back", "auto-promote", "auto"])
+@pytest.mark.parametrize("promotable", [True, False])
+def test_every_verdict_repeats_what_was_found_in_whole_sentences(
+    found: stats.Results, name: Policy, promotable: bool
+) -> None:
+    made = policy.verdict(found, Rules(name), promotable=promotable)
+    assert any(comparison.sentence in made.sentence for comparison in found.comparisons)
+    assert made.sentence.endswith(".")
+
+
+def test_a_finding_on_several_candidates_is_said_of_each_once() -> None:
+    found = results(side(0.7), side(0.7), side(0.7))
+    sentences = dict.fromkeys(c.sentence for c in found.comparisons)
+    assert policy.verdict(found, Rules("advise")).sentence == " ".join(sentences)
