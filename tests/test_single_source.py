@@ -13,6 +13,7 @@ import pytest
 
 from data.experiments.metrics import METRICS, RATING
 from data.lora_limits import COMMON_RANKS, RANKS, UNSERVED_MODULES
+from data.pairs.formats import FORMATS
 from data.pairs.review_status import STORED
 from data.people.roles import ROLES
 
@@ -110,6 +111,16 @@ def review_encoding(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
+def pair_formats(tree: ast.AST) -> Iterator[int]:
+    """Lists, `Literal`s and dictionaries of the names of file formats."""
+    for node in ast.walk(tree):
+        found = set(constants(node))
+        if isinstance(node, ast.Dict):
+            found = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+        if len(found & set(FORMATS)) > 1:
+            yield node.lineno  # type: ignore[attr-defined]
+
+
 SHARE_OF_RANGE = re.compile(r"- (low|first)\) / (\((high|last) - |max\(1, |span)|log\(.* / span")
 NOT_METRICS = {"thumb", "done"}  # in lists of the kinds of feedback, and of the states of a reply
 RULES: dict[Rule, str] = {  # and the one module that states the fact
@@ -119,6 +130,7 @@ RULES: dict[Rule, str] = {  # and the one module that states the fact
     question_texts: "data/pairs/question.py",
     axis_arithmetic: "data/runs/chart_axes.py",
     review_encoding: "data/pairs/review_status.py",
+    pair_formats: "data/pairs/rows.py",
     role_lists: "data/people/roles.py",
 }
 COPIES: list[tuple[Rule, str]] = [
@@ -142,6 +154,8 @@ COPIES: list[tuple[Rule, str]] = [
     (review_encoding, 'OPTED_OUT = "withdrawn, as its author opted out of learning"'),
     (review_encoding, "db.execute('UPDATE pairs SET reviewed_by = ? WHERE id = ?')"),
     (review_encoding, "taken = pair.reviewed_by in TAKEN_BACK"),
+    (pair_formats, 'Format = Literal["auto", "jsonl", "chat", "csv"]'),
+    (pair_formats, 'choice = click.Choice(("jsonl", "csv"))'),
     (unserved_modules, 'REFUSED = {"lm_head", "embed_tokens"}'),
 ]
 

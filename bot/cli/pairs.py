@@ -10,13 +10,14 @@ from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
 from data.pairs import pairs as store
+from data.pairs.formats import AUTO, FORMATS
 from data.pairs.golden import Leak
 from data.store import audit
 from data.store.clock import iso
 from data.store.errors import Invalid, UnderstudyError
 
 if TYPE_CHECKING:
-    from data.pairs.files import Format, ImportReport
+    from data.pairs.files import ImportReport
 
 MAX_BAD_ROWS = 10  # printed after an import
 
@@ -32,17 +33,15 @@ def pairs() -> None:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(("auto", "jsonl", "chat", "csv")),
-    default="auto",
+    type=click.Choice((AUTO, *FORMATS)),
+    default=AUTO,
     show_default=True,
     help="The format of FILE; auto detects it.",
 )
 @click.option("--pending", is_flag=True, help="Leave the pairs for a reviewer to approve.")
 @json_option
 @pass_app
-def import_(
-    app: App, domain: str, file: Path, format_: "Format", pending: bool, as_json: bool
-) -> None:
+def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_json: bool) -> None:
     """Import pairs from FILE: JSONL prompt/response, OpenAI chat messages, or CSV.
 
     Valid rows are imported; the others are reported with their line numbers. Importing a file
@@ -81,7 +80,7 @@ def import_(
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(("jsonl", "chat", "csv")),
+    type=click.Choice(tuple(FORMATS)),
     default="jsonl",
     show_default=True,
     help="The format of FILE.",
@@ -94,7 +93,7 @@ def import_(
     help="Export only pairs with this status.",
 )
 @pass_app
-def export(app: App, domain: str, file: Path, format_: "Format", status: store.Status) -> None:
+def export(app: App, domain: str, file: Path, format_: str, status: store.Status) -> None:
     """Export the pairs of DOMAIN to FILE."""
     from data.pairs import files as pairs_files
 

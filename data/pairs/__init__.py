@@ -3,6 +3,7 @@
 - `contamination`: finds questions that are the same apart from their spelling and word forms
 - `datasets`: frozen datasets with train, validation, probe and golden splits
 - `files`: imports and exports JSON Lines, OpenAI chat messages and CSV
+- `formats`: the file formats of pairs, one entry each
 - `golden`: golden questions, which are used for evaluation only
 - `pairs`: a prompt and its response, its author and its status
 - `preference_sets`: the rated answers that a preference-tuning run learns from

@@ -6,8 +6,9 @@ assistant message is the response and what came before it the context. A CSV row
 first shape. `RowError` carries the sentence; whoever reads the file knows the line.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -16,23 +17,36 @@ from data.store.errors import Invalid
 
 PROMPT_NAMES = ("prompt", "question", "instruction")
 RESPONSE_NAMES = ("response", "answer", "output", "completion")
-Shape = Literal["any", "pair", "chat"]
 
 
 class RowError(Invalid):
     """This row cannot be a pair."""
 
 
-def draft_of_json(line: bytes, shape: Shape = "any") -> Draft:
-    """The draft that one line of JSON states. Raises RowError."""
+@dataclass(frozen=True)
+class JsonShape:
+    """A kind of JSON object that states a pair."""
+
+    key: str  # an object with this key has the shape; "": one with no key of another shape
+    read: Callable[[Mapping[str, Any]], Draft]  # raises RowError
+    write: Callable[[Draft], dict[str, Any]]
+
+
+def draft_of_json(line: bytes, shape: JsonShape | None = None) -> Draft:
+    """The draft that one line of JSON states; None: in the shape that it has. Raises RowError."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise RowError(_not_json(line, error)) from None
     if not isinstance(found, dict):
         raise RowError(f"a JSON object is expected, this is {_kind(found)}")
-    is_chat = "messages" in found if shape == "any" else shape == "chat"
-    return _checked(_of_messages(found) if is_chat else draft_of_fields(found))
+    shape = shape or JSON_SHAPES[shape_of(found) or "jsonl"]
+    return _checked(shape.read(found))
+
+
+def shape_of(found: Mapping[str, Any]) -> str | None:
+    """The name of the shape whose key the object has, or None."""
+    return next((n for n, shape in JSON_SHAPES.items() if shape.key and shape.key in found), None)
 
 
 def draft_of_fields(found: Mapping[str, Any]) -> Draft:
@@ -134,8 +148,8 @@ def _first(found: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, str]:
             if found[name] is None:
                 break
             return name, _text(found, name)
-    if "messages" in found:
-        raise RowError("these are chat messages; read the file as chat")
+    if other := shape_of(found):
+        raise RowError(f"this is a row of the format {other}; import the file with that format")
     raise RowError(f"no {names[0]} (names that are understood: {', '.join(names)})")
 
 
@@ -179,3 +193,33 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "text"
     return "a list" if isinstance(value, list) else "an object"
+
+
+def fields_of(draft: Draft) -> dict[str, Any]:
+    """The prompt-and-response object of a draft."""
+    turns = [{"role": turn.role, "content": turn.content} for turn in draft.turns]
+    fields = {"prompt": draft.prompt, "response": draft.response, "system": draft.system}
+    return _present(fields | {"turns": turns} | _marks(draft))
+
+
+def messages_of(draft: Draft) -> dict[str, Any]:
+    """The chat-messages object of a draft."""
+    messages = [{"role": "system", "content": draft.system}] if draft.system else []
+    messages += [{"role": turn.role, "content": turn.content} for turn in draft.turns]
+    messages.append({"role": "user", "content": draft.prompt})
+    messages.append({"role": "assistant", "content": draft.response})
+    return _present({"messages": messages} | _marks(draft))
+
+
+def _marks(draft: Draft) -> dict[str, str]:
+    return {"fact": draft.fact, "split": "" if draft.split == "auto" else draft.split}
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
+
+
+JSON_SHAPES: dict[str, JsonShape] = {  # by the name of the format
+    "jsonl": JsonShape("", draft_of_fields, fields_of),
+    "chat": JsonShape("messages", _of_messages, messages_of),
+}

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.domains import Domain
-from data.pairs import files, pairs
-from data.pairs.files import BadRow
+from data.pairs import files, formats, pairs
+from data.pairs.formats import AUTO, FORMATS, BadRow
 from data.pairs.pairs import Draft, Turn
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound
@@ -26,12 +26,12 @@ def write_lines(path: Path, *lines: str | bytes) -> Path:
     return path
 
 
-def only(path: Path, format: files.Format = "auto") -> Draft | BadRow:
+def only(path: Path, format: str = "auto") -> Draft | BadRow:
     (found,) = files.read(path, format)
     return found
 
 
-def reason(tmp_path: Path, row: Any, format: files.Format = "auto") -> str:
+def reason(tmp_path: Path, row: Any, format: str = "auto") -> str:
     """Why a JSON Lines file of that one row is refused."""
     line = row if isinstance(row, str | bytes) else json.dumps(row)
     found = only(write_lines(tmp_path / "a.jsonl", line), format)
@@ -138,7 +138,7 @@ def test_a_bad_row_costs_only_itself(tmp_path: Path) -> None:
 def test_a_line_without_end_is_skipped_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_LINE", 1024)
+    monkeypatch.setattr(formats, "MAX_LINE", 1024)
     good = '{"prompt": "a", "response": "b"}'
     file = write_lines(tmp_path / "a.jsonl", good, '{"prompt": "' + "x" * 10_000, good)
     assert [type(found) for found in files.read(file)] == [Draft, BadRow, Draft]
@@ -193,7 +193,7 @@ def test_says_what_is_wrong_with_a_chat(tmp_path: Path, row: Any, words: str) ->
 
 
 def test_a_named_format_takes_no_other_shape(tmp_path: Path) -> None:
-    assert "read the file as chat" in reason(
+    assert "this is a row of the format chat" in reason(
         tmp_path, chat(("user", "a"), ("assistant", "b")), "jsonl"
     )
     assert "no messages" in reason(tmp_path, {"prompt": "a", "response": "b"}, "chat")
@@ -280,8 +280,8 @@ def test_a_json_array_is_told_how_to_become_lines(tmp_path: Path) -> None:
         list(files.read(tmp_path / "a.json"))
 
 
-@pytest.mark.parametrize("format", files.FORMATS)
-def test_an_empty_file_has_no_rows(tmp_path: Path, format: files.Format) -> None:
+@pytest.mark.parametrize("format", [AUTO, *FORMATS])
+def test_an_empty_file_has_no_rows(tmp_path: Path, format: str) -> None:
     (tmp_path / "a").write_bytes(b"")
     assert list(files.read(tmp_path / "a", format)) == []
 
@@ -302,9 +302,9 @@ drafts = st.builds(
 )
 
 
-@pytest.mark.parametrize("format", ["jsonl", "chat", "csv"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_what_is_written_reads_back_unchanged(
-    tmp_path_factory: pytest.TempPathFactory, format: files.Format
+    tmp_path_factory: pytest.TempPathFactory, format: str
 ) -> None:
     file = tmp_path_factory.mktemp("round") / "pairs"
 
