@@ -149,7 +149,7 @@ def _store_ratings(db: Database, reply_id: str, person: str, given: FeedbackRequ
 
 def _preferred(db: Database, reply_id: str, person: str) -> str | None:
     """first, second or tie; None if the answer was shown alone or nothing has been chosen yet."""
-    if not rating_totals.in_a_pairing(db, reply_id):
+    if not rating_totals.shown_side_by_side(db, reply_id):
         return None
     chosen = feedback.live(db, side_by_side.of_reply(db, reply_id).first_reply, person, "pairwise")
     names = {value: name for name, value in feedback.PREFERENCES.items()}

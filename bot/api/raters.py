@@ -104,7 +104,7 @@ async def release(
     response_description=PAGE,
     responses={
         404: {"description": "There is no such domain, or the person rated nothing in it."},
-        409: {"description": "The person is quarantined already."},
+        409: {"description": "The person is already quarantined."},
     },
 )
 async def quarantine(

@@ -86,7 +86,7 @@ async def judge(request: Request, given: WebFeedbackRequest, visitor: Visitor) -
     service: Service = request.app.state.service
 
     def write(db: Database) -> dict[str, Any]:
-        feedback.own(db, given.reply_id, visitor)
+        feedback.require_asker(db, given.reply_id, visitor)
         return store_judgement(db, given.reply_id, visitor, given)
 
     return await service.store.submit(write)

@@ -1,10 +1,11 @@
-"""Feedback: one live judgement per person, reply and kind; earlier ones stay as history.
+"""Feedback on answers. A person has one current entry per reply and kind; earlier entries are kept
+as history.
 
-Kinds: a thumb, a reason in words, a better answer (correction), which of two answers is better
-(pairwise), and whether it helped in the end (follow-up). A judgement is accepted from the moment
-the answer has ended. What counts, and the sums that are kept of it in the same transaction, is in
-`rating_totals.py`; so results are sums over people and never a scan of replies. A correction
-becomes a pending pair that names the reply and the author.
+The kinds are a thumb, a written reason, a better answer (correction), a preference between two
+answers (pairwise), and a later report of whether the answer helped (follow-up). Feedback is
+accepted once the answer has ended. `rating_totals.py` decides which ratings count and updates their
+totals in the same transaction, so results never need a scan of all replies. A correction becomes a
+pending pair that names the reply and the author.
 """
 
 from dataclasses import dataclass
@@ -39,100 +40,101 @@ class Rating:
     value: float | None  # thumb: 1 up, 0 down; follow-up: 1 it helped; pairwise: PREFERENCES
     text: str
     pair_id: int | None
-    counts: bool  # in comparisons; it is stored and shown in any case
-    over_cap: bool  # beyond the person's share of the day
+    counts: bool  # in comparisons; a rating that does not count is still stored and shown
+    over_cap: bool  # given after the person had reached the daily cap
     created_at: int
 
 
 def thumb(db: Database, reply_id: str, person: str, up: bool) -> Rating:
     """Rate an answer; a second thumb of the same person replaces the first.
 
-    Raises NotFound, or Conflict when the answer is not there yet or failed."""
-    judged = _judged(db, reply_id)
+    Raises NotFound, or Conflict if the answer is unfinished or failed."""
+    reply = _rateable_reply(db, reply_id)
     before = live(db, reply_id, person, "thumb")
     now_value = 1.0 if up else 0.0
     if before is not None and before.value == now_value:
         return before
     if before is not None:
-        _sum_up(db, judged, before, -1)
-    after = _replace(db, before, judged, person, "thumb", value=now_value)
-    _sum_up(db, judged, after, +1)
+        _add_to_totals(db, reply, before, -1)
+    after = _replace(db, before, reply, person, "thumb", value=now_value)
+    _add_to_totals(db, reply, after, +1)
     if before is None and not after.over_cap:
-        raters.check_rater(db, judged.domain_id, person)
+        raters.check_rater(db, reply.domain_id, person)
     return live(db, reply_id, person, "thumb") or after
 
 
 def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Rating:
-    """Say, some time after an answer, whether it helped. Raises as `thumb` does."""
-    judged = _judged(db, reply_id)
+    """Record, some time after an answer, whether it helped. Raises the same errors as `thumb`."""
+    reply = _rateable_reply(db, reply_id)
     before = live(db, reply_id, person, "follow_up")
     now_value = 1.0 if helped else 0.0
     if before is not None and before.value == now_value:
         return before
-    return _replace(db, before, judged, person, "follow_up", value=now_value)
+    return _replace(db, before, reply, person, "follow_up", value=now_value)
 
 
 def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Rating:
-    """Say which of two answers to one question is better; `reply_id` is either of the two.
+    """Record which of two answers to one question is better; `reply_id` is either of the two.
 
-    Raises NotFound when that answer was shown alone, Forbidden for others than who asked, Conflict
-    until both have ended."""
+    Raises NotFound if the answer was shown alone, Forbidden unless `person` asked the question, and
+    Conflict until both answers have ended."""
     pairing = side_by_side.of_reply(db, reply_id)
     if pairing.person != person:
-        raise Forbidden("Only who asked can choose between these two answers.")
-    first, _ = (_judged(db, r) for r in (pairing.first_reply, pairing.second_reply))
+        raise Forbidden("Only the person who asked can choose between these two answers.")
+    first, _ = (_rateable_reply(db, r) for r in (pairing.first_reply, pairing.second_reply))
     before = live(db, first.id, person, "pairwise")
     now_value = PREFERENCES[which]
     if before is not None and before.value == now_value:
         return before
-    judged = _replace(db, before, first, person, "pairwise", value=now_value)
-    if before is None and not judged.over_cap:
-        raters.check_button_sides(db, first.domain_id, person)
-    return live(db, first.id, person, "pairwise") or judged
+    rating = _replace(db, before, first, person, "pairwise", value=now_value)
+    if before is None and not rating.over_cap:
+        raters.check_position_bias(db, first.domain_id, person)
+    return live(db, first.id, person, "pairwise") or rating
 
 
 def reason(db: Database, reply_id: str, person: str, text: str) -> Rating:
-    """Say what was wrong or right, in words."""
-    judged = _judged(db, reply_id)
+    """Record a written reason: what was right or wrong about the answer."""
+    reply = _rateable_reply(db, reply_id)
     before = live(db, reply_id, person, "reason")
-    return _replace(db, before, judged, person, "reason", text=_checked(text))
+    return _replace(db, before, reply, person, "reason", text=_checked(text))
 
 
 def correction(db: Database, reply_id: str, person: str, text: str, learn: bool = True) -> Rating:
-    """Give the better answer: it becomes a pending pair of the reply's domain. Without `learn`, or
-    when its author or who asked has opted out of learning, it is kept, and no pair is made.
+    """Record a better answer and add it to the reply's domain as a pending pair. Without `learn`,
+    or if the author or the person who asked has opted out of learning, only the correction is
+    stored and no pair is created.
 
-    The pair is always for training, and it speaks of the same fact as the pair that asks the same
-    question, if there is one: so a retrain gives the new answer to all of that fact's phrasings.
+    The pair is always in the training split. If another pair asks the same question, the new pair
+    shares its fact, so that a retrain gives the new answer to every phrasing of that fact.
     """
-    judged = _judged(db, reply_id)
+    reply = _rateable_reply(db, reply_id)
     text = _checked(text)
     before = live(db, reply_id, person, "correction")
-    learn = learn and consent.may_learn(db, person, judged.person)
+    learn = learn and consent.may_learn(db, person, reply.person)
     if before is not None and before.text == text and (before.pair_id is not None) == learn:
         return before
     if before is not None:
         _drop_pair(db, before, "replaced" if learn else "taken back")
     if not learn:
-        return _replace(db, before, judged, person, "correction", text=text)
+        return _replace(db, before, reply, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
-    domain = domains.by_id(db, judged.domain_id)
+    domain = domains.by_id(db, reply.domain_id)
     fact = fact_of_prompt(db, domain, question)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
     known = None if added.ids else review_status.given_again(db, domain.id, draft)
     pair_id = added.ids[0] if added.ids else known.id if known else None
-    return _replace(db, before, judged, person, "correction", text=text, pair_id=pair_id)
+    return _replace(db, before, reply, person, "correction", text=text, pair_id=pair_id)
 
 
 def withdraw(db: Database, reply_id: str, person: str, kind: Kind) -> None:
-    """Take one's own judgement back; nobody else's changes."""
+    """Withdraw the person's own feedback of this kind; other people's feedback stays."""
     if kind == "pairwise":
         reply_id = side_by_side.of_reply(db, reply_id).first_reply
     before = live(db, reply_id, person, kind)
     if before is None:
         return
-    _sum_up(db, conversations.reply(db, reply_id), before, -1)
+    _add_to_totals(db, conversations.reply(db, reply_id), before, -1)
     if kind == "correction":
         _drop_pair(db, before, "taken back")
     _supersede(db, before)
@@ -142,7 +144,7 @@ COLUMNS = "id, reply_id, person, kind, value, text, pair_id, counts, over_cap, c
 
 
 def live(db: Database, reply_id: str, person: str, kind: Kind) -> Rating | None:
-    """The person's judgement that stands, or None."""
+    """The person's current feedback of this kind, or None."""
     found = row(
         db,
         f"SELECT {COLUMNS} FROM feedback "
@@ -156,7 +158,7 @@ def live(db: Database, reply_id: str, person: str, kind: Kind) -> Rating | None:
 
 
 def counts(db: Database, domain_id: int) -> dict[str, int]:
-    """Live judgements of a domain, as they are shown: thumbs up, thumbs down, corrections."""
+    """Numbers of current thumbs up, thumbs down and corrections in a domain, for display."""
     found = rows(
         db,
         "SELECT f.kind, f.value, count(*) AS n FROM feedback f JOIN replies r ON r.id = f.reply_id "
@@ -171,19 +173,20 @@ def counts(db: Database, domain_id: int) -> dict[str, int]:
     }
 
 
-def own(db: Database, reply_id: str, person: str) -> None:
-    """Raise Forbidden unless `person` asked for that reply (HTTP callers may judge only theirs)."""
+def require_asker(db: Database, reply_id: str, person: str) -> None:
+    """Raise Forbidden unless `person` asked the question (people rate only their own answers)."""
     if conversations.reply(db, reply_id).person != person:
         raise Forbidden("That answer was given to somebody else.")
 
 
-def _judged(db: Database, reply_id: str) -> Reply:
-    """The reply, if it can be judged: an outage is nobody's bad answer."""
+def _rateable_reply(db: Database, reply_id: str) -> Reply:
+    """The reply, if it can be rated. Raises Conflict while it is being written, and for one that
+    failed: an outage says nothing about the quality of answers."""
     found = conversations.reply(db, reply_id)
     if found.status == "failed":
         raise Conflict("That answer failed on our side; it can't be rated.")
     if found.status not in ANSWERED:
-        raise Conflict("That answer is still being written; rate it when it has ended.")
+        raise Conflict("That answer is still being written; rate it when it is complete.")
     return found
 
 
@@ -194,56 +197,58 @@ def _checked(text: str) -> str:
     if "\x00" in text or not pairs.encodable(text):
         raise Invalid("The text has characters that are not valid Unicode text.")
     if len(text) > MAX_CHARS:
-        raise Invalid(f"The text has {len(text):,} characters; at most {MAX_CHARS:,} fit.")
+        raise Invalid(f"The text has {len(text):,} characters; the limit is {MAX_CHARS:,}.")
     return text
 
 
-def _sum_up(db: Database, judged: Reply, judgement: Rating, change: int) -> None:
-    """Add a thumb to what is kept of it, or take it out."""
-    if judgement.kind != "thumb" or judgement.over_cap:
+def _add_to_totals(db: Database, reply: Reply, rating: Rating, change: int) -> None:
+    """Add a thumb to the totals (`change` +1), or remove it (-1)."""
+    if rating.kind != "thumb" or rating.over_cap:
         return
-    rating_totals.tally(db, judged, judgement.person, judgement.value == 1, change)
-    if judgement.counts:
-        rating_totals.rate(db, judged, judgement.value == 1, change)
+    rating_totals.add_to_tallies(db, reply, rating.person, rating.value == 1, change)
+    if rating.counts:
+        rating_totals.add_to_ratings(db, reply, rating.value == 1, change)
 
 
 def _replace(
     db: Database,
     before: Rating | None,
-    judged: Reply,
+    reply: Reply,
     person: str,
     kind: Kind,
     value: float | None = None,
     text: str = "",
     pair_id: int | None = None,
 ) -> Rating:
-    """Let a new judgement stand in the place of `before`. A changed mind takes no other share of
-    the day than the judgement it replaces."""
+    """Store new feedback in place of `before`. A replacement does not count towards the daily cap
+    again."""
     now = now_us()
     over = (
         before.over_cap
         if before
-        else rating_totals.over_cap(db, judged.domain_id, person, kind, now)
+        else rating_totals.over_cap(db, reply.domain_id, person, kind, now)
     )
-    sound = rating_totals.says_something(db, judged, kind)
+    informative = rating_totals.is_informative(db, reply, kind)
     if before is not None:
         _supersede(db, before)
     insert(
         db,
         "feedback",
-        reply_id=judged.id,
+        reply_id=reply.id,
         person=person,
         kind=kind,
         value=value,
         text=text,
         pair_id=pair_id,
-        counts=int(sound and not over and not raters.quarantined(db, judged.domain_id, person)),
+        counts=int(
+            informative and not over and not raters.quarantined(db, reply.domain_id, person)
+        ),
         over_cap=int(over),
         created_at=now,
     )
-    found = live(db, judged.id, person, kind)
+    found = live(db, reply.id, person, kind)
     if found is None:
-        raise Conflict("The judgement was changed at the same moment; try again.")
+        raise Conflict("This feedback was changed at the same moment; try again.")
     return found
 
 
@@ -253,7 +258,8 @@ def _supersede(db: Database, before: Rating) -> None:
 
 
 def _drop_pair(db: Database, before: Rating, why: review_status.Reason) -> None:
-    """Reject the pair of a correction that counts no more, if it waits and no one else's is it."""
+    """Reject the pair of a correction that was replaced or withdrawn, if the pair is still pending
+    and nobody else gave the same correction."""
     if before.pair_id is None:
         return
     pair = pairs.get(db, before.pair_id)

@@ -1,4 +1,4 @@
-"""What people thought in the last days, for the digest and the admins' Home tab."""
+"""The feedback of the last days, for the digest and the admins' Home tab."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from data.store.db import rows, value
 
 @dataclass(frozen=True)
 class RatingCounts:
-    """Judgements that count, of all domains."""
+    """Numbers of ratings and corrections that count, over all domains."""
 
     up: int
     down: int
     corrections: int
-    people: int  # who gave them
+    people: int  # the number of people who gave them
 
     @property
     def any(self) -> bool:
@@ -29,13 +29,13 @@ class BadAnswer:
     adapter: str  # helpdesk@3, or base
     question: str
     answer: str
-    down: int  # how many people
-    reason: str  # what one of them said, '' when nobody did
-    pending: bool  # a correction of it waits for review
+    down: int  # the number of people who disliked it
+    reason: str  # the latest reason that somebody gave; '' if nobody gave one
+    pending: bool  # a correction of it is waiting for review
 
 
 def rating_counts(db: Database, since_us: int, until_us: int | None = None) -> RatingCounts:
-    """What was judged from then on, before `until_us`; a changed mind counts once."""
+    """Feedback given from `since_us` on and before `until_us`. A replaced rating counts once."""
     sql = (
         "SELECT coalesce(sum(kind = 'thumb' AND value = 1), 0) AS up, "
         "coalesce(sum(kind = 'thumb' AND value = 0), 0) AS down, "
@@ -47,8 +47,8 @@ def rating_counts(db: Database, since_us: int, until_us: int | None = None) -> R
 
 
 def worst_answers(db: Database, since_us: int, most: int) -> list[BadAnswer]:
-    """The answers that most people disliked since then, the newest first among equals. Answers
-    whose words were removed are left out."""
+    """The answers that most people disliked since then; among equals, the newest first. Erased
+    answers are left out."""
     found = rows(
         db,
         "SELECT f.reply_id, d.name AS domain, count(*) AS down, "
@@ -70,14 +70,14 @@ def worst_answers(db: Database, since_us: int, most: int) -> list[BadAnswer]:
             answer=r["answer"],
             down=r["down"],
             reason=_reason(db, r["reply_id"]),
-            pending=_better_waits(db, r["reply_id"]),
+            pending=_has_pending_correction(db, r["reply_id"]),
         )
         for r in found
     ]
 
 
 def _reason(db: Database, reply_id: str) -> str:
-    """Why somebody disliked it, the newest that was said."""
+    """The latest reason that somebody gave, or ''."""
     sql = (
         "SELECT text FROM feedback WHERE reply_id = ? AND kind = 'reason' AND live = 1 "
         "ORDER BY id DESC LIMIT 1"
@@ -85,8 +85,8 @@ def _reason(db: Database, reply_id: str) -> str:
     return str(value(db, sql, [reply_id]) or "")
 
 
-def _better_waits(db: Database, reply_id: str) -> bool:
-    """Whether a correction of it waits for review."""
+def _has_pending_correction(db: Database, reply_id: str) -> bool:
+    """Whether a correction of the reply is waiting for review."""
     sql = (
         "SELECT 1 FROM feedback f JOIN pairs p ON p.id = f.pair_id "
         "WHERE f.reply_id = ? AND f.live = 1 AND p.status = 'pending'"

@@ -1,24 +1,24 @@
-"""Odd votes: the tests that tell a person who votes about the answers from one who does not.
+"""Statistical tests for raters whose ratings do not depend on the answers.
 
-Pure functions of counts. Everyone is looked at when they have given 10, 20, 40, ... votes, at a
-level that is halved from look to look.
+All functions are pure functions of counts. A person is tested after 10, 20, 40, ... ratings, and
+the significance level is halved from one test to the next.
 
-- **outlier**: `k` of `n` votes are up where the others' rate is `p`. People differ, so the count of
-  an honest voter is not binomial but beta-binomial (Skellam, JRSS B 10, 1948), with the others'
-  intra-person correlation, estimated by analysis of variance (Donner, Int. Stat. Review 54, 1986).
-  Met when the tail beyond `k` is below half of the level: at most one honest voter in a thousand,
-  however long they vote.
-- **same button**: `n` votes, all alike, where the others press that button with probability `p`:
-  met when `p ** n` is below the level. Some honest people like everything they are given, and more
-  of them do on the better variant, so this takes 80 votes: nearly nobody gives as many, and who
-  does is one person among all in any case.
-- **same side**: of two answers side by side, always the first, or always the second, `n` times:
-  met when `0.5 ** n` is below the level, from 20 on. Their order is a coin's choice, so it says
-  nothing about the answers.
+- **outlier**: `k` of `n` ratings are up, where other people's rate is `p`. People differ, so the
+  count of an honest rater is not binomial but beta-binomial (Skellam, JRSS B 10, 1948). Its
+  intra-person correlation is estimated from the other raters by analysis of variance (Donner, Int.
+  Stat. Review 54, 1986). The test rejects if the tail beyond `k` is below half of the level. That
+  affects at most one honest rater in a thousand, no matter how long they rate.
+- **same button**: `n` ratings are all alike, where other people press that button with probability
+  `p`. The test rejects if `p ** n` is below the level. Some honest people like every answer, and
+  more of them do so on the better variant, so this test needs 80 ratings. Hardly anybody gives as
+  many, and in any case one person counts only once.
+- **same side**: of two answers side by side, the person chose the first every time, or the second
+  every time, in `n` choices. The test rejects if `0.5 ** n` is below the level, from 20 choices on.
+  The order of the two is random, so it says nothing about the answers.
 
-As in "Detecting anomalous users" of Chatbot Arena (Chiang et al., arXiv 2403.04132), what others
-voted on the *same* adapter and variant is what a vote is held against: who was given the worse
-variant is no outlier for saying so.
+As in "Detecting anomalous users" of Chatbot Arena (Chiang et al., arXiv 2403.04132), a person's
+ratings are compared with other people's ratings of the *same* adapter and variant. So a person who
+got the worse variant is not an outlier for disliking it.
 """
 
 import math
@@ -28,13 +28,13 @@ from typing import Literal
 
 Rule = Literal["same_button", "same_side", "outlier", "by_hand"]
 
-FIRST_LOOK = 10  # votes
-SAME_BUTTON_FROM = 80  # votes
+FIRST_LOOK = 10  # ratings before the first test
+SAME_BUTTON_FROM = 80  # ratings
 SAME_SIDE_FROM = 20  # choices
-LEVEL = 0.001  # of chance, over all looks
-OTHERS = 10  # voters on the same answers that a person can be held against
-CORRELATION = 0.4  # within a person, where there are too few votes to estimate it
-LEAST_CORRELATION = 0.05  # people never are all the same
+LEVEL = 0.001  # significance level of all tests of one person together
+OTHERS = 10  # the least number of other raters to compare a person with
+CORRELATION = 0.4  # within a person, if there are too few ratings to estimate it
+LEAST_CORRELATION = 0.05  # people are never all the same
 
 
 @dataclass(frozen=True)
@@ -43,49 +43,52 @@ class Tally:
     down: int
 
     @property
-    def votes(self) -> int:
+    def total(self) -> int:
         return self.up + self.down
 
     @property
     def rate(self) -> float:
-        return self.up / self.votes
+        return self.up / self.total
 
 
 @dataclass(frozen=True)
 class Peers:
-    """What others do on the answers that a person voted on, weighted as that person's votes."""
+    """Other people's ratings of the same adapters and variants, weighted by the person's own
+    numbers of ratings."""
 
-    voters: int
-    rate: float  # of ups, 0..1, one voice a voter
-    correlation: float  # within a voter
+    raters: int
+    rate: float  # of thumbs up, 0..1; every rater has the same weight
+    correlation: float  # within a rater
 
 
 def level_at(count: int) -> float | None:
-    """The level of the look at so many votes; None: it is no time to look."""
+    """The significance level of the test after `count` ratings; None if no test is due then."""
     looks, left = divmod(count, FIRST_LOOK)
     if left or looks < 1 or looks & (looks - 1):
         return None
-    return float(LEVEL / (2 * looks))  # 1/2, 1/4, ...: together the whole level
+    return float(LEVEL / (2 * looks))  # 1/2, 1/4, ... of the level, which sum to the whole level
 
 
-def anomaly_verdict(own: Tally, peers: Peers, level: float) -> tuple[Rule, str] | None:
-    """Which rule meets somebody who voted so, in a sentence; None: they count."""
-    n = own.votes
-    usual = f"{peers.voters} others like {peers.rate:.0%} of the same answers"
+def detect_anomaly(own: Tally, peers: Peers, level: float) -> tuple[Rule, str] | None:
+    """The rule that these ratings break, and the reason as text; None if they count."""
+    n = own.total
+    usual = f"{peers.raters} others like {peers.rate:.0%} of the same answers"
     if n in (own.up, own.down) and n >= SAME_BUTTON_FROM:
         share = peers.rate if own.up else 1 - peers.rate
         if (chance := share**n) < level:
             button = "👍" if own.up else "👎"
-            return "same_button", f"pressed {button} {n} times out of {n}, {usual} ({_p(chance)})"
+            why = f"pressed {button} {n} times out of {n}, while {usual} ({_p(chance)})"
+            return "same_button", why
     chance = tail(own.up, n, peers.rate, peers.correlation)
     if chance < level / 2:
-        return "outlier", f"likes {own.rate:.0%} of {n} answers, {usual} ({_p(chance)})"
+        return "outlier", f"likes {own.rate:.0%} of {n} answers, while {usual} ({_p(chance)})"
     return None
 
 
 def tail(k: int, n: int, rate: float, correlation: float) -> float:
-    """The smaller of P(X <= k) and P(X >= k), X beta-binomial: of `n` votes, up with mean `rate`
-    and `correlation` within a voter, both in 0..1 and neither 0 nor 1."""
+    """The smaller of P(X <= k) and P(X >= k), where X is beta-binomial: the thumbs up among `n`
+    ratings, with mean `rate` and `correlation` within a rater. Both lie strictly between 0 and
+    1."""
     size = 1 / correlation - 1
     a, b = rate * size, (1 - rate) * size
     each = [math.exp(_choose(n, x) + _beta(x + a, n - x + b) - _beta(a, b)) for x in range(n + 1)]
@@ -93,32 +96,33 @@ def tail(k: int, n: int, rate: float, correlation: float) -> float:
 
 
 def correlation(tallies: Sequence[Tally]) -> float:
-    """Within voters, by analysis of variance (Donner 1986, for the proportions of groups)."""
-    total, voters = sum(t.votes for t in tallies), len(tallies)
-    if voters < OTHERS or total - voters < 2 * OTHERS:
+    """The correlation within raters, by analysis of variance (Donner 1986, for proportions)."""
+    total, raters = sum(t.total for t in tallies), len(tallies)
+    if raters < OTHERS or total - raters < 2 * OTHERS:
         return CORRELATION
     mean = sum(t.up for t in tallies) / total
-    between = sum(t.votes * (t.rate - mean) ** 2 for t in tallies) / (voters - 1)
-    within = sum(t.votes * t.rate * (1 - t.rate) for t in tallies) / (total - voters)
-    size = (total - sum(t.votes**2 for t in tallies) / total) / (voters - 1)
+    between = sum(t.total * (t.rate - mean) ** 2 for t in tallies) / (raters - 1)
+    within = sum(t.total * t.rate * (1 - t.rate) for t in tallies) / (total - raters)
+    size = (total - sum(t.total**2 for t in tallies) / total) / (raters - 1)
     spread = between + (size - 1) * within
     found = (between - within) / spread if spread > 0 else CORRELATION
     return min(max(found, LEAST_CORRELATION), 0.95)
 
 
-def same_side(own: Tally) -> str | None:
-    """Whether somebody always takes the first of two answers, or always the second, in words."""
-    level = level_at(own.votes)
-    if level is None or own.votes < SAME_SIDE_FROM or own.votes not in (own.up, own.down):
+def position_bias(own: Tally) -> str | None:
+    """The reason as text, if a person always chooses the first of two answers or always the second;
+    otherwise None."""
+    level = level_at(own.total)
+    if level is None or own.total < SAME_SIDE_FROM or own.total not in (own.up, own.down):
         return None
-    if 0.5**own.votes >= level:
+    if 0.5**own.total >= level:
         return None
     side = "first" if own.up else "second"
-    return f"chose the {side} of two answers {own.votes} times out of {own.votes}"
+    return f"chose the {side} of two answers {own.total} times out of {own.total}"
 
 
 def mean(tallies: Sequence[Tally]) -> float:
-    """One voice a voter; never quite 0 or 1 (Jeffreys)."""
+    """The mean rate; every rater has the same weight. Never exactly 0 or 1 (Jeffreys prior)."""
     return (sum(t.rate for t in tallies) + 0.5) / (len(tallies) + 1)
 
 
@@ -131,4 +135,6 @@ def _beta(a: float, b: float) -> float:
 
 
 def _p(chance: float) -> str:
-    return f"by chance once in {1 / chance:,.0f} voters" if chance > 1e-9 else "never by chance"
+    if chance <= 1e-9:
+        return "practically impossible by chance"
+    return f"by chance, 1 in {1 / chance:,.0f} raters"

@@ -1,8 +1,8 @@
-"""Voters: who is quarantined because they vote in a way that says nothing about the answers.
+"""Raters, and the quarantine of those whose ratings do not depend on the answers.
 
-A quarantined person's votes stay stored and shown, those they still give as well; they do not
-count in comparisons until an admin releases them. Released people are not tested again. The tests
-are in `rater_anomalies.py`.
+The ratings of a quarantined person, earlier and later ones, are stored and shown, but they do not
+count in comparisons until an admin releases the person. Released people are not tested again. The
+tests are in `rater_anomalies.py`.
 """
 
 from dataclasses import dataclass
@@ -21,42 +21,42 @@ from data.store.db import Row, row, rows, value
 from data.store.errors import Conflict, NotFound
 
 State = Literal["counted", "quarantined", "released"]
-Side = tuple[int, int]  # adapter and variant
+AnswerSource = tuple[int, int]  # adapter and variant
 
 
 @dataclass(frozen=True)
 class Rater:
-    """A line of the page that says who counts."""
+    """A person on the page of raters."""
 
     person: str
     up: int  # live thumbs within the daily caps
     down: int
-    over_cap: int  # live judgements that came beyond a daily cap
+    over_cap: int  # current ratings beyond a daily cap
     state: State
     rule: Rule | None
-    why: str  # a sentence; "" for who counts
+    why: str  # the reason as text; "" for a person whose ratings count
     changed_by: str
     changed_at: int | None
 
 
-# Looking
+# Tests
 
 
 def check_rater(db: Database, domain_id: int, person: str) -> None:
-    """Test a person who has just voted, if it is time to."""
+    """Test a person who has just given a rating, if a test is due."""
     own = _own(db, domain_id, person)
     tally = Tally(sum(t.up for t in own.values()), sum(t.down for t in own.values()))
-    level = rater_anomalies.level_at(tally.votes)
+    level = rater_anomalies.level_at(tally.total)
     if level is None or _state(db, domain_id, person) is not None:
         return
     peers = _peers(db, domain_id, person, own)
-    found = rater_anomalies.anomaly_verdict(tally, peers, level) if peers else None
+    found = rater_anomalies.detect_anomaly(tally, peers, level) if peers else None
     if found is not None:
         _quarantine(db, domain_id, person, *found, by="")
 
 
-def check_button_sides(db: Database, domain_id: int, person: str) -> None:
-    """Test whether a person who chose between two answers always takes the same side."""
+def check_position_bias(db: Database, domain_id: int, person: str) -> None:
+    """Test whether a person who chose between two answers always chooses the same position."""
     sql = (
         "SELECT sum(f.value = 1) AS up, sum(f.value = 0) AS down FROM feedback f "
         "JOIN replies r ON r.id = f.reply_id WHERE f.person = ? AND f.kind = 'pairwise' "
@@ -64,12 +64,12 @@ def check_button_sides(db: Database, domain_id: int, person: str) -> None:
     )
     chosen = rows(db, sql, [person, domain_id])[0]
     tally = Tally(chosen["up"] or 0, chosen["down"] or 0)
-    why = rater_anomalies.same_side(tally)
+    why = rater_anomalies.position_bias(tally)
     if why is not None and _state(db, domain_id, person) is None:
         _quarantine(db, domain_id, person, "same_side", why, by="")
 
 
-def _own(db: Database, domain_id: int, person: str) -> dict[Side, Tally]:
+def _own(db: Database, domain_id: int, person: str) -> dict[AnswerSource, Tally]:
     found = rows(
         db,
         "SELECT adapter_id, variant_id, up, down FROM tallies "
@@ -79,29 +79,31 @@ def _own(db: Database, domain_id: int, person: str) -> dict[Side, Tally]:
     return {(r["adapter_id"], r["variant_id"]): Tally(r["up"], r["down"]) for r in found}
 
 
-def _peers(db: Database, domain_id: int, person: str, own: dict[Side, Tally]) -> Peers | None:
-    """None: on most of the person's votes there are too few others to compare with."""
+def _peers(
+    db: Database, domain_id: int, person: str, own: dict[AnswerSource, Tally]
+) -> Peers | None:
+    """None if too few others rated the adapters and variants of most of the person's ratings."""
     known, compared = [], 0
-    for side, tally in own.items():
-        others = _others(db, domain_id, person, side)
+    for source, tally in own.items():
+        others = _others(db, domain_id, person, source)
         if len(others) >= OTHERS:
-            known.append((tally.votes, others))
-            compared += tally.votes
-    if 2 * compared < sum(t.votes for t in own.values()) or not known:
+            known.append((tally.total, others))
+            compared += tally.total
+    if 2 * compared < sum(t.total for t in own.values()) or not known:
         return None
     rate = sum(n * rater_anomalies.mean(others) for n, others in known) / compared
     together = sum(n * rater_anomalies.correlation(others) for n, others in known) / compared
     return Peers(min(len(others) for _, others in known), rate, together)
 
 
-def _others(db: Database, domain_id: int, person: str, side: Side) -> list[Tally]:
+def _others(db: Database, domain_id: int, person: str, source: AnswerSource) -> list[Tally]:
     found = rows(
         db,
         "SELECT t.up, t.down FROM tallies t LEFT JOIN voters v "
         "ON v.domain_id = t.domain_id AND v.person = t.person AND v.state = 'quarantined' "
         "WHERE t.domain_id = ? AND t.adapter_id = ? AND t.variant_id = ? AND t.person <> ? "
         "AND t.up + t.down > 0 AND v.person IS NULL",
-        [domain_id, *side, person],
+        [domain_id, *source, person],
     )
     return [Tally(r["up"], r["down"]) for r in found]
 
@@ -110,13 +112,13 @@ def _others(db: Database, domain_id: int, person: str, side: Side) -> list[Tally
 
 
 def quarantined(db: Database, domain_id: int, person: str) -> bool:
-    """Whether what the person says does not count now."""
+    """Whether the person is quarantined, so that their ratings do not count."""
     return _state(db, domain_id, person) == "quarantined"
 
 
 def quarantined_in(db: Database, experiment: Experiment) -> dict[str, int]:
-    """Label of a variant -> how many of its people are quarantined: about as many on each side, or
-    something about the sides is behind it."""
+    """Label of a variant -> the number of its people who are quarantined. Unequal numbers suggest
+    that the variants themselves cause the quarantines."""
     found = rows(
         db,
         "SELECT v.label, count(*) AS n FROM assignments a JOIN variants v ON v.id = a.variant_id "
@@ -128,24 +130,25 @@ def quarantined_in(db: Database, experiment: Experiment) -> dict[str, int]:
 
 
 def count_quarantined(db: Database, domain_id: int) -> int:
-    """How many people's votes do not count now."""
+    """The number of people whose ratings do not count."""
     sql = "SELECT count(*) FROM voters WHERE domain_id = ? AND state = 'quarantined'"
     return int(value(db, sql, [domain_id]))
 
 
 def quarantine(db: Database, domain: Domain, person: str, why: str, actor: str) -> None:
-    """Let a person's votes not count, by hand. Raises NotFound for who never judged here."""
-    if not _judged_here(db, domain.id, person):
-        raise NotFound(f"{person} has not judged an answer of {domain.name}.")
+    """Quarantine a person by hand. Raises NotFound if they never rated an answer of the domain, and
+    Conflict if they are already quarantined."""
+    if not _has_rated(db, domain.id, person):
+        raise NotFound(f"{person} has not rated an answer of {domain.name}.")
     if quarantined(db, domain.id, person):
-        raise Conflict(f"{person} is quarantined already.")
+        raise Conflict(f"{person} is already quarantined.")
     _quarantine(db, domain.id, person, "by_hand", why, by=actor)
 
 
 def release(db: Database, domain: Domain, person: str, actor: str) -> None:
-    """Let a quarantined person's votes count again; the tests leave them alone from then on.
+    """Let a quarantined person's ratings count again; the person is not tested again.
 
-    Raises Conflict for who is not quarantined."""
+    Raises Conflict if the person is not quarantined."""
     if not quarantined(db, domain.id, person):
         raise Conflict(f"{person} is not quarantined in {domain.name}.")
     db.execute(
@@ -153,10 +156,10 @@ def release(db: Database, domain: Domain, person: str, actor: str) -> None:
         "WHERE domain_id = ? AND person = ?",
         [actor, now_us(), domain.id, person],
     )
-    for given in _judgements(db, domain.id, person, counting=False):
-        judged = reply(db, given["reply_id"])
-        if not given["over_cap"] and rating_totals.says_something(db, judged, given["kind"]):
-            _count(db, given, +1)
+    for rating in _ratings(db, domain.id, person, counting=False):
+        answer = reply(db, rating["reply_id"])
+        if not rating["over_cap"] and rating_totals.is_informative(db, answer, rating["kind"]):
+            _count(db, rating, +1)
     audit.record(db, actor, "voter release", person, domain=domain.name)
 
 
@@ -168,19 +171,20 @@ def _quarantine(db: Database, domain_id: int, person: str, rule: Rule, why: str,
         "changed_by = excluded.changed_by, changed_at = excluded.changed_at",
         [domain_id, person, rule, why, by, now_us()],
     )
-    for given in _judgements(db, domain_id, person, counting=True):
-        _count(db, given, -1)
+    for rating in _ratings(db, domain_id, person, counting=True):
+        _count(db, rating, -1)
     audit.record(db, by or "understudy", "voter quarantine", person, rule=rule, why=why)
 
 
-def _count(db: Database, given: Row, change: int) -> None:
-    """Let a judgement count (+1), or count no more (-1)."""
-    db.execute("UPDATE feedback SET counts = ? WHERE id = ?", [int(change > 0), given["id"]])
-    if given["kind"] == "thumb":
-        rating_totals.rate(db, reply(db, given["reply_id"]), given["value"] == 1, change)
+def _count(db: Database, rating: Row, change: int) -> None:
+    """Start counting a rating (`change` +1), or stop counting it (-1)."""
+    db.execute("UPDATE feedback SET counts = ? WHERE id = ?", [int(change > 0), rating["id"]])
+    if rating["kind"] == "thumb":
+        answer = reply(db, rating["reply_id"])
+        rating_totals.add_to_ratings(db, answer, rating["value"] == 1, change)
 
 
-def _judgements(db: Database, domain_id: int, person: str, *, counting: bool) -> list[Row]:
+def _ratings(db: Database, domain_id: int, person: str, *, counting: bool) -> list[Row]:
     return rows(
         db,
         "SELECT f.id, f.reply_id, f.kind, f.value, f.over_cap FROM feedback f "
@@ -190,7 +194,7 @@ def _judgements(db: Database, domain_id: int, person: str, *, counting: bool) ->
     )
 
 
-def _judged_here(db: Database, domain_id: int, person: str) -> bool:
+def _has_rated(db: Database, domain_id: int, person: str) -> bool:
     sql = (
         "SELECT 1 FROM feedback f JOIN replies r ON r.id = f.reply_id "
         "WHERE f.person = ? AND r.domain_id = ?"
@@ -208,8 +212,8 @@ def _state(db: Database, domain_id: int, person: str) -> str | None:
 
 
 def page(db: Database, domain: Domain, everyone: bool = False, limit: int = 200) -> list[Rater]:
-    """Who does not count, or did not, and who went beyond a daily cap, the latest first; with
-    `everyone`, all who voted, too."""
+    """People who are or were quarantined, and people who exceeded a daily cap, the latest change
+    first. With `everyone`, all other raters as well."""
     found = rows(db, PAGE, {"domain": domain.id, "everyone": int(everyone), "limit": limit})
     return [Rater(**r) for r in found]
 

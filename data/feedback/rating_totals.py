@@ -1,13 +1,13 @@
-"""Votes that count, and the sums that are kept of them.
+"""Which ratings count, and their running totals.
 
-Every judgement is stored and shown. It counts when it is within its author's share of the day, its
-author is not quarantined (`raters.py`), and it says something about who answered: not about an
-answer that the engine broke off, nor about one of two that were shown side by side, where only the
-choice between them counts.
+All feedback is stored and shown. It counts if it is within its author's daily cap, its author is
+not quarantined (`raters.py`), and it is informative about the adapter that answered. Feedback on an
+answer that the engine broke off is not informative. Of two answers shown side by side, only the
+preference between them is.
 
-Two sums are kept in the transaction of the vote: `ratings`, of the votes that count, for whoever
-asked, by variant, which comparisons read; and `tallies`, of all votes within the daily cap, for
-whoever voted, which tell odd voters from the rest.
+Two tables hold totals, which are updated in the transaction of the rating. `ratings` counts the
+ratings that count, by variant and by the person who asked; comparisons read it. `tallies` counts
+all ratings within the daily cap by the person who rated; the tests for rater anomalies read it.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from data.conversations import side_by_side
 from data.conversations.conversations import Reply
 from data.store.db import row, value
 
-DAILY_CAP = 50  # judgements of a kind that count, a person, domain and UTC day
+DAILY_CAP = 50  # ratings of one kind that count, per person, domain and UTC day
 DAY_US = 24 * 3600 * 1_000_000
 
 
 def day_began(at_us: int) -> int:
-    """The midnight before, in UTC, as microseconds."""
+    """The start of that UTC day, in microseconds since the epoch."""
     return at_us - at_us % DAY_US
 
 
 def over_cap(db: Database, domain_id: int, person: str, kind: str, at_us: int) -> bool:
-    """Whether the person's share of the day is used up."""
+    """Whether the person has reached the daily cap."""
     used = value(
         db,
         "SELECT count(*) FROM feedback f JOIN replies r ON r.id = f.reply_id "
@@ -39,45 +39,45 @@ def over_cap(db: Database, domain_id: int, person: str, kind: str, at_us: int) -
     return int(used) >= DAILY_CAP
 
 
-def says_something(db: Database, judged: Reply, kind: str) -> bool:
-    """Whether a judgement of that kind is evidence about who wrote the answer; a choice between
-    two needs both of them whole."""
+def is_informative(db: Database, reply: Reply, kind: str) -> bool:
+    """Whether feedback of that kind is informative about the adapter that wrote the answer. A
+    preference between two answers is informative only if both are complete."""
     if kind == "pairwise":
         sql = "SELECT 1 FROM replies WHERE id IN (?, ?) AND status = 'partial'"
-        pairing = side_by_side.of_reply(db, judged.id)
+        pairing = side_by_side.of_reply(db, reply.id)
         return row(db, sql, [pairing.first_reply, pairing.second_reply]) is None
-    return judged.status != "partial" and not in_a_pairing(db, judged.id)
+    return reply.status != "partial" and not shown_side_by_side(db, reply.id)
 
 
-def in_a_pairing(db: Database, reply_id: str) -> bool:
-    """Whether the answer was one of two to the same question."""
+def shown_side_by_side(db: Database, reply_id: str) -> bool:
+    """Whether the answer was one of two answers to the same question."""
     sql = "SELECT 1 FROM pairings WHERE first_reply = ? OR second_reply = ?"
     return row(db, sql, [reply_id, reply_id]) is not None
 
 
-def rate(db: Database, judged: Reply, up: bool, change: int) -> None:
-    """Move the ratings of who asked, whoever pressed, by one thumb that counts."""
-    if judged.variant_id is not None:
-        key = {"variant_id": judged.variant_id, "person": judged.person}
-        _move(db, "ratings", key, up, change)
+def add_to_ratings(db: Database, reply: Reply, up: bool, change: int) -> None:
+    """Add a thumb that counts to the `ratings` of the person who asked, no matter who rated."""
+    if reply.variant_id is not None:
+        key = {"variant_id": reply.variant_id, "person": reply.person}
+        _add(db, "ratings", key, up, change)
 
 
-def tally(db: Database, judged: Reply, voter: str, up: bool, change: int) -> None:
-    """Move what is known of how a person votes by one thumb within the cap."""
+def add_to_tallies(db: Database, reply: Reply, rater: str, up: bool, change: int) -> None:
+    """Add a thumb within the daily cap to the `tallies` of the rater."""
     key = {
-        "domain_id": judged.domain_id,
-        "adapter_id": judged.adapter_id or 0,
-        "variant_id": judged.variant_id or 0,
-        "person": voter,
+        "domain_id": reply.domain_id,
+        "adapter_id": reply.adapter_id or 0,
+        "variant_id": reply.variant_id or 0,
+        "person": rater,
     }
-    _move(db, "tallies", key, up, change)
+    _add(db, "tallies", key, up, change)
 
 
-def _move(db: Database, table: str, key: Mapping[str, object], up: bool, change: int) -> None:
+def _add(db: Database, table: str, key: Mapping[str, object], up: bool, change: int) -> None:
     column = "up" if up else "down"
-    names, marks = ", ".join(key), ", ".join("?" * (len(key) + 1))
+    names, placeholders = ", ".join(key), ", ".join("?" * (len(key) + 1))
     db.execute(
-        f"INSERT INTO {table} ({names}, {column}) VALUES ({marks}) "
+        f"INSERT INTO {table} ({names}, {column}) VALUES ({placeholders}) "
         f"ON CONFLICT ({names}) DO UPDATE SET {column} = {column} + excluded.{column}",
         [*key.values(), change],
     )

@@ -1,10 +1,10 @@
-"""Marks: the buttons and emoji under an answer, of which the newest that stands is the thumb.
+"""Reactions: the buttons and emoji under an answer. The latest active one is the person's thumb.
 
-Slack delivers late, twice, and in any order, and says nothing when a button is un-pressed. So each
-mark of a person (the button, each emoji of its own) remembers when it was last set or taken back
-by the person's own clock, and older news of the same mark changes nothing. The thumb that counts
-is that of the newest mark that stands, whatever order the news came in. A mark on an answer that
-is still being written waits for its end (`settle`).
+Slack delivers events late, twice and in any order, and sends none when a button is released. So the
+table `marks` has a row for each reaction of a person: the button, and each emoji separately. The
+row keeps the time of the event that last set or removed the reaction, and older events do not
+change it. The thumb is the latest active reaction, in whatever order the events arrive. A reaction
+to an answer that is still being written takes effect when the answer ends (`settle_thumb`).
 """
 
 from sqlite_utils import Database
@@ -22,35 +22,36 @@ ORDER BY at DESC, mark = 'button' DESC, mark DESC LIMIT 1
 
 
 def put(
-    db: Database, reply_id: str, person: str, mark: str, *, up: bool, standing: bool, at: int
+    db: Database, reply_id: str, person: str, reaction: str, *, up: bool, standing: bool, at: int
 ) -> bool:
-    """A person set a mark or took it back, at `at` (microseconds since the epoch). False when
-    that changes nothing: it came before, or something newer did.
+    """Record that a person set a reaction or removed it (`standing`), at `at` in microseconds since
+    the epoch. Returns False if nothing changes, because this event or a later one is already
+    known.
 
-    Raises NotFound for an answer that is not there, Conflict for one that failed."""
-    news = changed(
+    Raises NotFound for an unknown answer, and Conflict for one that failed."""
+    is_new = changed(
         db,
         "INSERT INTO marks (reply_id, person, mark, up, standing, at) SELECT ?, ?, ?, ?, ?, ? "
         "WHERE EXISTS (SELECT 1 FROM replies WHERE id = ?) "
         "ON CONFLICT (reply_id, person, mark) DO UPDATE SET up = excluded.up, "
         "standing = excluded.standing, at = excluded.at WHERE excluded.at > at",
-        [reply_id, person, mark, up, standing, at, reply_id],
+        [reply_id, person, reaction, up, standing, at, reply_id],
     )
     reply = conversations.reply(db, reply_id)
-    if news and reply.status != "streaming":
-        _judge(db, reply_id, person)
-    return bool(news)
+    if is_new and reply.status != "streaming":
+        _apply_thumb(db, reply_id, person)
+    return bool(is_new)
 
 
 def settle_thumb(db: Database, reply_id: str) -> None:
-    """The answer has ended: what was marked meanwhile counts."""
+    """Apply the reactions that people set while the answer was being written."""
     if conversations.reply(db, reply_id).status not in feedback.ANSWERED:
         return
     for r in rows(db, "SELECT DISTINCT person FROM marks WHERE reply_id = ?", [reply_id]):
-        _judge(db, reply_id, r["person"])
+        _apply_thumb(db, reply_id, r["person"])
 
 
-def _judge(db: Database, reply_id: str, person: str) -> None:
+def _apply_thumb(db: Database, reply_id: str, person: str) -> None:
     newest = row(db, NEWEST, [reply_id, person])
     if newest is None:
         feedback.withdraw(db, reply_id, person, "thumb")

@@ -1,7 +1,7 @@
-"""What people teach of their own accord: a question with its answer becomes a pending pair.
+"""Suggestions: a person teaches the bot a question with its answer, which becomes a pending pair.
 
-Teaching is meant to be learned from, so a taught pair is always for training. One that says the
-same words as a pair that is there already makes no second one.
+A suggested pair is always in the training split. If the same pair exists already, no second one is
+created.
 """
 
 from dataclasses import dataclass
@@ -20,60 +20,58 @@ from data.store.errors import Conflict
 
 @dataclass(frozen=True)
 class SuggestedPair:
-    """What somebody teaches, and whose words besides theirs it holds."""
+    """A suggested question and answer, and the other people whose words it contains."""
 
     question: str
     answer: str
-    turns: tuple[Turn, ...] = ()  # that came before the question
+    turns: tuple[Turn, ...] = ()  # earlier turns of the conversation
     people: tuple[str, ...] = ()
-    about: str = ""  # the question of an answer that it rephrases: the same fact
-    source_ref: str = ""  # a reply's id, or where it was said
+    about: str = ""  # the original question, if this rephrases it: both share a fact
+    source_ref: str = ""  # the id of a reply, or the location of the message
 
 
 @dataclass(frozen=True)
 class SuggestionResult:
     pair: Pair
-    known: bool  # the pair was there already
+    known: bool  # the pair existed already
 
 
-class NotWanted(Conflict):
-    """Somebody whose words these are has opted out of learning."""
+class OptedOut(Conflict):
+    """Somebody whose words the suggestion contains has opted out of learning."""
 
 
-def teach(
-    db: Database, domain: Domain, person: str, training_set: SuggestedPair
-) -> SuggestionResult:
-    """Make a pending pair of it. Raises Invalid for what can't be a pair, NotWanted when the
-    person, or somebody whose words it holds, has opted out of learning."""
+def teach(db: Database, domain: Domain, person: str, suggestion: SuggestedPair) -> SuggestionResult:
+    """Create a pending pair. Raises Invalid if the texts cannot be a pair, and OptedOut if the
+    person, or somebody whose words the suggestion contains, has opted out of learning."""
     if not consent.may_learn(db, person):
-        raise NotWanted("You have opted out of learning. Your Home tab lets you teach again.")
-    if not consent.may_learn(db, *training_set.people, person):
-        raise NotWanted("Somebody whose words these are has opted out of learning.")
-    fact = fact_of_prompt(db, domain, training_set.question)
-    if not fact and training_set.about:
-        fact = fact_of_prompt(db, domain, training_set.about)
+        raise OptedOut("You have opted out of learning. You can opt in again on your Home tab.")
+    if not consent.may_learn(db, *suggestion.people, person):
+        raise OptedOut("Some of these words are from a person who has opted out of learning.")
+    fact = fact_of_prompt(db, domain, suggestion.question)
+    if not fact and suggestion.about:
+        fact = fact_of_prompt(db, domain, suggestion.about)
     draft = Draft(
-        prompt=training_set.question,
-        response=training_set.answer,
-        turns=training_set.turns,
+        prompt=suggestion.question,
+        response=suggestion.answer,
+        turns=suggestion.turns,
         fact=fact,
         split="train",
     )
     added = pairs.add(
-        db, domain, [draft], source="teach", source_ref=training_set.source_ref, author=person
+        db, domain, [draft], source="teach", source_ref=suggestion.source_ref, author=person
     )
     if added.ids:
-        others = [p for p in training_set.people if p != person]
+        others = [p for p in suggestion.people if p != person]
         pairs.hold_words(db, added.ids[0], others)
         return SuggestionResult(pairs.get(db, added.ids[0]), known=False)
     known = review_status.given_again(db, domain.id, draft)
     if known is None:
-        raise Conflict("These words were changed at the same moment; try again.")
+        raise Conflict("This pair was changed at the same moment; try again.")
     return SuggestionResult(known, known=True)
 
 
 def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], list[str]]:
-    """The last `most` questions and answers before a reply's, and who asked them."""
+    """The last `most` questions and answers before those of a reply, and the people who asked."""
     found = rows(
         db,
         "SELECT q.text AS question, a.text AS answer, q.person FROM messages m "
@@ -94,11 +92,11 @@ def earlier_turns(db: Database, reply_id: str, most: int) -> tuple[list[Turn], l
 def of_reply(
     db: Database, reply_id: str, most_turns: int
 ) -> tuple[conversations.Reply, SuggestedPair, bool]:
-    """An answer of ours as a lesson to begin with, and whether all whose words it holds may be
-    learned from. Raises NotFound."""
+    """A suggestion to start from, made of an answer of the bot, and whether everybody whose words
+    it contains allows learning. Raises NotFound."""
     reply = conversations.reply(db, reply_id)
     question, answer = conversations.exchange(db, reply_id)
     turns, people = earlier_turns(db, reply_id, most_turns)
     everybody = tuple(sorted({reply.person, *people}))
-    training_set = SuggestedPair(question, answer, tuple(turns), everybody, question, reply_id)
-    return reply, training_set, consent.may_learn(db, *everybody)
+    suggestion = SuggestedPair(question, answer, tuple(turns), everybody, question, reply_id)
+    return reply, suggestion, consent.may_learn(db, *everybody)

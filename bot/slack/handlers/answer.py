@@ -145,7 +145,7 @@ def _said_to_us(question: QueuedQuestion, me: str) -> bool:
 def _shown(db: Database, reply_id: str, where: str) -> None:
     """The answer stands there to its end; what was marked meanwhile counts. Where two stand, an
     emoji says nothing about one of them."""
-    if not rating_totals.in_a_pairing(db, reply_id):
+    if not rating_totals.shown_side_by_side(db, reply_id):
         conversations.shown_as(db, reply_id, where)
         reactions.settle_thumb(db, reply_id)
 

@@ -196,7 +196,7 @@ def reaction_changed(db: Database, body: dict[str, Any]) -> bool:
     team, channel, ts = team_of(body), str(item.get("channel", "")), str(item.get("ts", ""))
     reply_id = conversations.shown_reply(db, shown_at(team, channel, ts))
     reply_id = reply_id or question_queue.reply_in(db, team, channel, ts)
-    if reply_id is None or rating_totals.in_a_pairing(db, reply_id):
+    if reply_id is None or rating_totals.shown_side_by_side(db, reply_id):
         return False  # of two answers an emoji does not say which it means
     who, at = person(team, str(event.get("user", ""))), time_us(str(event.get("event_ts") or ""))
     standing = event["type"] == "reaction_added"

@@ -97,7 +97,7 @@ async def preference_button(workspace: WorkspaceContext, ack: Ack, body: dict[st
 
 def _prefer(db: Database, reply_id: str, who: str, which: Preferred) -> None:
     if side_by_side.of_reply(db, reply_id).person != who:
-        raise Forbidden("Only who asked can choose between these two answers.")
+        raise Forbidden("Only the person who asked can choose between these two answers.")
     feedback.prefer(db, reply_id, who, which)
 
 

@@ -79,7 +79,7 @@ def say(db: Database, reply_id: str, who: str, helped: bool, at: int) -> None:
     before the newest that is known, or is told a second time, changes nothing.
 
     Raises as `feedback.follow_up` does, and Forbidden for others than who asked."""
-    feedback.own(db, reply_id, who)
+    feedback.require_asker(db, reply_id, who)
     if conversations.is_newest(db, "slack:helped", reply_id, at):
         feedback.follow_up(db, reply_id, who, helped)
 

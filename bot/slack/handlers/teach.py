@@ -25,7 +25,7 @@ from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.conversations import conversations
 from data.feedback import suggestions
-from data.feedback.suggestions import NotWanted, SuggestedPair, SuggestionResult
+from data.feedback.suggestions import OptedOut, SuggestedPair, SuggestionResult
 from data.pairs import pairs
 from data.pairs.pairs import Turn
 from data.people import consent
@@ -123,18 +123,18 @@ def _known(db: Database, place: SlackPlace, ts: str) -> tuple[Begun, Filled] | N
 
 
 def _of_reply(db: Database, place: SlackPlace, ts: str, reply_id: str) -> tuple[Begun, Filled]:
-    reply, training_set, allowed = suggestions.of_reply(db, reply_id, MOST_TURNS)
+    reply, suggestion, allowed = suggestions.of_reply(db, reply_id, MOST_TURNS)
     begun = Begun(
         channel=place.channel,
         thread_ts=place.thread_ts,
         ts=ts,
         domain=domains.by_id(db, reply.domain_id).name,
         reply_id=reply_id if allowed else "",
-        people=training_set.people if allowed else (),
+        people=suggestion.people if allowed else (),
     )
     if not allowed:
         return begun, Filled("", "", note=LEFT_OUT)
-    return begun, Filled(training_set.question, training_set.answer, training_set.turns)
+    return begun, Filled(suggestion.question, suggestion.answer, suggestion.turns)
 
 
 async def _from_thread(
@@ -261,13 +261,13 @@ def _teach(
     db: Database, begun: Begun, team: str, who: str, question: str, answer: str, *, turns: bool
 ) -> SuggestionResult:
     ref = shown_at(team, begun.channel, begun.ts)
-    training_set = SuggestedPair(question, answer, people=begun.people, source_ref=ref)
+    suggestion = SuggestedPair(question, answer, people=begun.people, source_ref=ref)
     domain = domains.get(db, begun.domain)
     if begun.reply_id:
         _, known, allowed = suggestions.of_reply(db, begun.reply_id, MOST_TURNS)
         if not allowed:
-            raise NotWanted("Somebody whose words these are has opted out of learning.")
-        training_set = replace(
+            raise OptedOut("Some of these words are from a person who has opted out of learning.")
+        suggestion = replace(
             known,
             question=question or known.question,
             answer=answer or known.answer,
@@ -275,8 +275,8 @@ def _teach(
         )
     elif turns:
         said = tuple(Turn(role, text) for role, text in begun.turns)  # type: ignore[arg-type]
-        training_set = replace(training_set, turns=said)
-    return suggestions.teach(db, domain, who, training_set)
+        suggestion = replace(suggestion, turns=said)
+    return suggestions.teach(db, domain, who, suggestion)
 
 
 async def _thank(workspace: WorkspaceContext, place: SlackPlace, taught: SuggestionResult) -> None:

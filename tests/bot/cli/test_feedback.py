@@ -54,4 +54,4 @@ def test_only_somebody_who_has_rated_can_be_quarantined(run: Run) -> None:
     result = run("feedback", "quarantine", "art", "web:nobody", "--why", "x")
 
     assert result.exit_code == 1
-    assert "has not judged an answer of art" in result.output
+    assert "has not rated an answer of art" in result.output

@@ -1,4 +1,4 @@
-"""Feedback: a person has one judgement of a kind, a correction becomes a pair, history stays."""
+"""Feedback: a person has one entry per kind, a correction becomes a pair, and history is kept."""
 
 import pytest
 
@@ -23,9 +23,9 @@ def reply(store: Store, domain: Domain) -> str:
 
 def correct(store: Store, reply: str, text: str, person: str = ANN) -> pairs.Pair:
     with store.write() as db:
-        judged = feedback.correction(db, reply, person, text)
-    assert judged.pair_id is not None
-    return pairs.get(store.db, judged.pair_id)
+        rating = feedback.correction(db, reply, person, text)
+    assert rating.pair_id is not None
+    return pairs.get(store.db, rating.pair_id)
 
 
 # Thumbs
@@ -33,12 +33,12 @@ def correct(store: Store, reply: str, text: str, person: str = ANN) -> pairs.Pai
 
 def test_a_thumb_is_counted(store: Store, domain: Domain, reply: str) -> None:
     with store.write() as db:
-        judged = feedback.thumb(db, reply, ANN, up=True)
-    assert (judged.value, judged.person, judged.reply_id) == (1.0, ANN, reply)
+        rating = feedback.thumb(db, reply, ANN, up=True)
+    assert (rating.value, rating.person, rating.reply_id) == (1.0, ANN, reply)
     assert feedback.counts(store.db, domain.id) == {"up": 1, "down": 0, "corrections": 0}
 
 
-def test_the_newest_thumb_counts_and_the_earlier_stays_as_history(
+def test_the_latest_thumb_counts_and_earlier_ones_stay_as_history(
     store: Store, domain: Domain, reply: str
 ) -> None:
     with store.write() as db:
@@ -59,7 +59,7 @@ def test_the_same_thumb_again_changes_nothing(store: Store, reply: str) -> None:
     assert value(store.db, "SELECT count(*) FROM feedback") == 1
 
 
-def test_everybody_has_a_judgement_of_their_own(store: Store, domain: Domain, reply: str) -> None:
+def test_every_person_has_their_own_rating(store: Store, domain: Domain, reply: str) -> None:
     with store.write() as db:
         feedback.thumb(db, reply, ANN, up=True)
         feedback.thumb(db, reply, BOB, up=False)
@@ -68,7 +68,7 @@ def test_everybody_has_a_judgement_of_their_own(store: Store, domain: Domain, re
     assert feedback.counts(store.db, domain.id) == {"up": 1, "down": 0, "corrections": 0}
 
 
-def test_ratings_follow_a_changed_mind(store: Store, domain: Domain) -> None:
+def test_totals_follow_a_replaced_rating(store: Store, domain: Domain) -> None:
     with store.write() as db:
         begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
         reply = given.reply(db, domain, ANN, variant=begun.variants[1])
@@ -85,9 +85,7 @@ def test_ratings_follow_a_changed_mind(store: Store, domain: Domain) -> None:
         assert ratings() == (0, 0)
 
 
-def test_an_answer_that_broke_off_says_nothing_about_its_variant(
-    store: Store, domain: Domain
-) -> None:
+def test_an_incomplete_answer_does_not_count_for_its_variant(store: Store, domain: Domain) -> None:
     with store.write() as db:
         begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
         broken = given.reply(db, domain, ANN, variant=begun.variants[1], status="partial")
@@ -102,7 +100,7 @@ def test_an_answer_that_broke_off_says_nothing_about_its_variant(
 
 
 @pytest.mark.parametrize("status", ["done", "partial", "cancelled"])
-def test_an_answer_that_was_seen_can_be_rated(
+def test_an_answer_that_has_ended_can_be_rated(
     store: Store, domain: Domain, status: conversations.Status
 ) -> None:
     with store.write() as db:
@@ -113,22 +111,22 @@ def test_an_answer_that_was_seen_can_be_rated(
 @pytest.mark.parametrize(
     ("status", "words"), [("failed", "failed on our side"), ("streaming", "still being written")]
 )
-def test_an_answer_that_was_not_seen_cannot_be_rated(
+def test_an_unfinished_or_failed_answer_cannot_be_rated(
     store: Store, domain: Domain, status: conversations.Status, words: str
 ) -> None:
     with pytest.raises(Conflict, match=words), store.write() as db:
         feedback.thumb(db, given.reply(db, domain, ANN, status=status), ANN, up=False)
 
 
-def test_a_reply_that_is_not_there(store: Store) -> None:
+def test_an_unknown_reply_is_reported(store: Store) -> None:
     with pytest.raises(NotFound, match="no reply 'nope'"), store.write() as db:
         feedback.thumb(db, "nope", ANN, up=True)
 
 
-def test_own_refuses_what_somebody_else_asked(store: Store, reply: str) -> None:
-    feedback.own(store.db, reply, ANN)
+def test_require_asker_refuses_other_people(store: Store, reply: str) -> None:
+    feedback.require_asker(store.db, reply, ANN)
     with pytest.raises(Forbidden, match="somebody else"):
-        feedback.own(store.db, reply, BOB)
+        feedback.require_asker(store.db, reply, BOB)
 
 
 # Reasons
@@ -138,9 +136,9 @@ def test_a_reason_is_one_short_text(store: Store, reply: str) -> None:
     with store.write() as db:
         feedback.reason(db, reply, ANN, " too long ")
         feedback.reason(db, reply, ANN, "wrong")
-    judged = feedback.live(store.db, reply, ANN, "reason")
-    assert judged is not None
-    assert judged.text == "wrong"
+    rating = feedback.live(store.db, reply, ANN, "reason")
+    assert rating is not None
+    assert rating.text == "wrong"
     for text, words in (("  ", "is empty"), ("x" * 8_001, "8,001 characters")):
         with pytest.raises(Invalid, match=words), store.write() as db:
             feedback.reason(db, reply, ANN, text)
@@ -170,16 +168,16 @@ def test_a_second_correction_replaces_the_first(store: Store, domain: Domain, re
     assert feedback.counts(store.db, domain.id)["corrections"] == 1
 
 
-def test_coming_back_to_an_earlier_correction_makes_it_wait_again(store: Store, reply: str) -> None:
+def test_returning_to_an_earlier_correction_makes_its_pair_pending_again(
+    store: Store, reply: str
+) -> None:
     first = correct(store, reply, "With a badge.")
     correct(store, reply, "With a PIN.")
     again = correct(store, reply, "With a badge.")
     assert (again.id, again.status) == (first.id, "pending")
 
 
-def test_a_correction_that_was_approved_stays_when_its_author_thinks_again(
-    store: Store, reply: str
-) -> None:
+def test_an_approved_correction_stays_when_its_author_replaces_it(store: Store, reply: str) -> None:
     first = correct(store, reply, "With a badge.")
     with store.write() as db:
         review_status.give(db, first.id, "approved", "cli:rita")
@@ -194,7 +192,7 @@ def test_a_reviewers_rejection_stands(store: Store, reply: str) -> None:
     assert correct(store, reply, "With a badge.", BOB).status == "rejected"
 
 
-def test_the_same_correction_of_two_people_is_one_pair_and_outlives_either(
+def test_the_same_correction_by_two_people_is_one_pair_until_both_withdraw(
     store: Store, reply: str
 ) -> None:
     first = correct(store, reply, "With a badge.", ANN)
@@ -206,7 +204,7 @@ def test_the_same_correction_of_two_people_is_one_pair_and_outlives_either(
     assert pairs.get(store.db, first.id).status == "rejected"
 
 
-def test_a_correction_that_is_known_points_to_the_known_pair(
+def test_a_correction_that_exists_as_a_pair_refers_to_that_pair(
     store: Store, domain: Domain, reply: str
 ) -> None:
     with store.write() as db:
@@ -217,9 +215,7 @@ def test_a_correction_that_is_known_points_to_the_known_pair(
     assert pairs.get(store.db, known).status == "approved"
 
 
-def test_a_withdrawn_correction_does_not_wait_for_review(
-    store: Store, domain: Domain, reply: str
-) -> None:
+def test_a_withdrawn_correction_is_not_reviewed(store: Store, domain: Domain, reply: str) -> None:
     pair = correct(store, reply, "With a badge.")
     with store.write() as db:
         feedback.withdraw(db, reply, ANN, "correction")
@@ -236,7 +232,7 @@ def test_a_correction_is_always_for_training(store: Store, domain: Domain, reply
     assert pairs.get(store.db, pair_id).split == "train"
 
 
-def test_a_correction_speaks_of_the_fact_that_was_asked_for(
+def test_a_correction_shares_the_fact_of_its_question(
     store: Store, domain: Domain, reply: str
 ) -> None:
     question, _ = conversations.exchange(store.db, reply)
@@ -249,7 +245,7 @@ def test_a_correction_speaks_of_the_fact_that_was_asked_for(
     assert pairs.get(store.db, pair_id).fact == "opening-hours"
 
 
-def test_the_corrections_of_a_pair_are_found_without_going_through_all_feedback(
+def test_the_corrections_of_a_pair_are_found_by_index(
     store: Store,
 ) -> None:
     for sql in (

@@ -1,4 +1,4 @@
-"""What counts: within the daily cap, not of the quarantined, and evidence about who answered."""
+"""Ratings count within the daily cap, without quarantine, and if they are informative."""
 
 import pytest
 from hypothesis import given as draw
@@ -34,20 +34,20 @@ def ratings(db: Database) -> dict[tuple[int, str], tuple[int, int]]:
 # Caps
 
 
-def test_a_persons_votes_of_a_day_count_up_to_a_cap(
+def test_a_persons_ratings_count_up_to_the_daily_cap(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     with store.write() as db:
         replies = [given.reply(db, domain, ANN, variant=running.variants[1]) for _ in range(52)]
-        judged = [feedback.thumb(db, r, ANN, n % 2 == 0) for n, r in enumerate(replies)]
+        ratings_given = [feedback.thumb(db, r, ANN, n % 2 == 0) for n, r in enumerate(replies)]
 
-    assert [j.counts for j in judged] == [True] * rating_totals.DAILY_CAP + [False] * 2
-    assert [j.over_cap for j in judged[-3:]] == [False, True, True]
+    assert [j.counts for j in ratings_given] == [True] * rating_totals.DAILY_CAP + [False] * 2
+    assert [j.over_cap for j in ratings_given[-3:]] == [False, True, True]
     assert feedback.counts(store.db, domain.id) == {"up": 26, "down": 26, "corrections": 0}
     assert ratings(store.db) == {(running.variants[1].id, ANN): (25, 25)}
 
 
-def test_a_changed_mind_keeps_its_place_under_the_cap(
+def test_a_replaced_rating_does_not_use_up_the_daily_cap(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     with store.write() as db:
@@ -59,7 +59,7 @@ def test_a_changed_mind_keeps_its_place_under_the_cap(
     assert ratings(store.db) == {(running.variants[1].id, ANN): (49, 1)}
 
 
-def test_the_cap_is_a_days_and_a_domains_and_a_kinds(store: Store, domain: Domain) -> None:
+def test_the_cap_is_per_day_domain_and_kind(store: Store, domain: Domain) -> None:
     with store.write() as db:
         for _ in range(rating_totals.DAILY_CAP):
             feedback.thumb(db, given.reply(db, domain, ANN), ANN, True)
@@ -72,25 +72,25 @@ def test_the_cap_is_a_days_and_a_domains_and_a_kinds(store: Store, domain: Domai
         assert feedback.thumb(db, given.reply(db, domain, ANN), ANN, True).counts
 
 
-# What says nothing about a variant
+# Feedback that is not informative
 
 
 @pytest.mark.parametrize("status", ["partial", "done", "cancelled"])
-def test_an_answer_that_the_engine_broke_off_counts_for_nobody(
+def test_feedback_on_an_incomplete_answer_does_not_count(
     store: Store, domain: Domain, running: Experiment, status: Status
 ) -> None:
     with store.write() as db:
         reply = given.reply(db, domain, ANN, variant=running.variants[1], status=status)
-        judged = [
+        ratings_given = [
             feedback.thumb(db, reply, ANN, False),
             feedback.follow_up(db, reply, ANN, False),
             feedback.correction(db, reply, ANN, "With a badge."),
         ]
-    assert {j.counts for j in judged} == {status != "partial"}
+    assert {j.counts for j in ratings_given} == {status != "partial"}
     assert bool(ratings(store.db)) == (status != "partial")
 
 
-def test_a_stand_ins_answer_counts_for_nobody(store: Store, domain: Domain) -> None:
+def test_feedback_on_a_fallbacks_answer_does_not_count(store: Store, domain: Domain) -> None:
     with store.write() as db:
         wanted = given.adapter(db, domain)
         reply = given.reply(db, domain, ANN)
@@ -100,10 +100,10 @@ def test_a_stand_ins_answer_counts_for_nobody(store: Store, domain: Domain) -> N
     assert feedback.counts(store.db, domain.id)["down"] == 1
 
 
-# Follow-ups and choices between two answers
+# Follow-ups and preferences between two answers
 
 
-def test_whether_it_helped_is_a_judgement_of_its_own(store: Store, domain: Domain) -> None:
+def test_a_follow_up_is_separate_from_the_thumb(store: Store, domain: Domain) -> None:
     with store.write() as db:
         reply = given.reply(db, domain, ANN)
         feedback.thumb(db, reply, ANN, True)
@@ -128,7 +128,7 @@ def paired(
 
 
 @pytest.mark.parametrize(("which", "stored"), [("first", 1.0), ("tie", 0.5), ("second", 0.0)])
-def test_a_choice_is_stored_once_for_the_two(
+def test_a_preference_is_stored_once_for_both_answers(
     store: Store,
     domain: Domain,
     running: Experiment,
@@ -137,22 +137,24 @@ def test_a_choice_is_stored_once_for_the_two(
 ) -> None:
     with store.write() as db:
         first, second = paired(db, domain, running)
-        judged = feedback.prefer(db, second, ANN, which)
-        assert feedback.prefer(db, first, ANN, which) == judged
-    assert (judged.reply_id, judged.value, judged.counts) == (first, stored, True)
+        rating = feedback.prefer(db, second, ANN, which)
+        assert feedback.prefer(db, first, ANN, which) == rating
+    assert (rating.reply_id, rating.value, rating.counts) == (first, stored, True)
     with store.write() as db:
         feedback.withdraw(db, second, ANN, "pairwise")
     assert feedback.live(store.db, first, ANN, "pairwise") is None
 
 
-def test_only_who_asked_chooses(store: Store, domain: Domain, running: Experiment) -> None:
+def test_only_the_person_who_asked_can_choose(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
     with store.write() as db:
         first, _ = paired(db, domain, running)
-        with pytest.raises(Forbidden, match="Only who asked"):
+        with pytest.raises(Forbidden, match="Only the person who asked"):
             feedback.prefer(db, first, BOB, "first")
 
 
-def test_only_the_choice_counts_where_two_answers_were_shown(
+def test_only_the_preference_counts_for_answers_shown_side_by_side(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     with store.write() as db:
@@ -163,7 +165,7 @@ def test_only_the_choice_counts_where_two_answers_were_shown(
     assert ratings(store.db) == {}
 
 
-def test_a_choice_waits_until_both_have_ended_and_needs_both_whole(
+def test_a_preference_needs_two_complete_answers(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     with store.write() as db:
@@ -177,25 +179,25 @@ def test_a_choice_waits_until_both_have_ended_and_needs_both_whole(
             feedback.prefer(db, alone, ANN, "first")
 
 
-# The sums
+# Totals
 
 
-VOTERS = st.sampled_from([ANN, BOB])
-DEEDS = st.lists(
+RATERS = st.sampled_from([ANN, BOB])
+ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("thumb"), st.integers(0, 5), VOTERS, st.sampled_from([1, 0, None])),
-        st.tuples(st.sampled_from(["quarantine", "release"]), st.just(0), VOTERS, st.none()),
+        st.tuples(st.just("thumb"), st.integers(0, 5), RATERS, st.sampled_from([1, 0, None])),
+        st.tuples(st.sampled_from(["quarantine", "release"]), st.just(0), RATERS, st.none()),
     ),
     max_size=30,
 )
 
 
-@draw(deeds=DEEDS)
+@draw(actions=ACTIONS)
 @settings(max_examples=60, deadline=None)
-def test_sums_are_always_those_of_the_votes_that_count(
-    deeds: list[tuple[str, int, str, int | None]],
+def test_totals_always_equal_the_sum_of_the_ratings_that_count(
+    actions: list[tuple[str, int, str, int | None]],
 ) -> None:
-    """Whatever is pressed, changed, taken back, quarantined and released, in whatever order."""
+    """For any sequence of ratings, replacements, withdrawals, quarantines and releases."""
     with Store(":memory:") as store, store.write() as db:
         domain = domains.create(db, "helpdesk")
         begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
@@ -205,8 +207,8 @@ def test_sums_are_always_those_of_the_votes_that_count(
             for n, status in enumerate(statuses)
         ]
         side_by_side.open_pairing(db, begun.id, "p0", replies[4], replies[5])
-        for queued, number, who, thumb in deeds:
-            _do(db, domain, queued, replies[number], who, thumb)
+        for action, number, who, thumb in actions:
+            _do(db, domain, action, replies[number], who, thumb)
 
         expected = rows(
             db,
@@ -224,14 +226,14 @@ def test_sums_are_always_those_of_the_votes_that_count(
         assert (tallied["up"] or 0, tallied["down"] or 0) == (shown["up"], shown["down"])
 
 
-def _do(db: Database, domain: Domain, queued: str, reply: str, who: str, thumb: int | None) -> None:
+def _do(db: Database, domain: Domain, action: str, reply: str, who: str, thumb: int | None) -> None:
     quarantined = raters.quarantined(db, domain.id, who)
-    if queued == "quarantine" and not quarantined:
+    if action == "quarantine" and not quarantined:
         if value(db, "SELECT 1 FROM feedback WHERE person = ?", [who]):
             raters.quarantine(db, domain, who, "a test", "cli:ann")
-    elif queued == "release" and quarantined:
+    elif action == "release" and quarantined:
         raters.release(db, domain, who, "cli:ann")
-    elif queued == "thumb" and thumb is None:
+    elif action == "thumb" and thumb is None:
         feedback.withdraw(db, reply, who, "thumb")
-    elif queued == "thumb":
+    elif action == "thumb":
         feedback.thumb(db, reply, who, bool(thumb))

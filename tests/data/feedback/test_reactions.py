@@ -1,4 +1,4 @@
-"""Whatever order the news of buttons and emoji comes in, one and the same thumb counts."""
+"""Events of buttons and emoji lead to the same thumb in whatever order they arrive."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from data.store.errors import Conflict, NotFound
 from tests.data import given as made
 
 ANN = "slack:T1/UANN"
-News = tuple[str, bool, int]  # the mark, whether it stands, when
+Event = tuple[str, bool, int]  # reaction, whether it was set or removed, time
 UP = {"button up": True, "+1": True, "+1::skin-tone-2": True, "button down": False, "-1": False}
 UP |= {"thumbsup": True, "thumbsdown": False}
 
@@ -26,12 +26,12 @@ def reply(store: Store, domain: Domain) -> str:
         return made.reply(db, domain, ANN)
 
 
-def tell(store: Store, reply: str, *news: News) -> float | None:
-    """What counts after that news came in that order."""
+def apply(store: Store, reply: str, *events: Event) -> float | None:
+    """The thumb that counts after these events arrived in this order."""
     with store.write() as db:
-        for mark, standing, at in news:
-            name = reactions.BUTTON if mark.startswith("button") else mark
-            up = UP[mark]
+        for reaction, standing, at in events:
+            name = reactions.BUTTON if reaction.startswith("button") else reaction
+            up = UP[reaction]
             reactions.put(db, reply, ANN, name, up=up, standing=standing, at=at)
     thumb = feedback.live(store.db, reply, ANN, "thumb")
     return None if thumb is None else thumb.value
@@ -51,36 +51,36 @@ def tell(store: Store, reply: str, *news: News) -> float | None:
         ([("button up", True, 1), ("-1", True, 2), ("-1", False, 3), ("button down", True, 4)], 0),
     ],
 )
-def test_the_newest_that_stands_counts_in_whatever_order_the_news_comes(
-    store: Store, domain: Domain, history: list[News], counts: float | None
+def test_the_latest_active_reaction_counts_in_any_order_of_events(
+    store: Store, domain: Domain, history: list[Event], counts: float | None
 ) -> None:
     for order in itertools.permutations(history):
         with store.write() as db:
             reply = made.reply(db, domain, ANN)
-        assert tell(store, reply, *order, order[0]) == counts, order
+        assert apply(store, reply, *order, order[0]) == counts, order
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_history_converges(
+def test_every_order_of_events_gives_the_same_thumb(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     times = data.draw(st.lists(st.integers(1, 50), min_size=1, max_size=8, unique=True))
-    news = [(data.draw(st.sampled_from(list(UP))), data.draw(st.booleans()), t) for t in times]
-    news = [(mark, standing or "button" in mark, t) for mark, standing, t in news]
-    shuffled = data.draw(st.permutations(news + news[:2]))
+    events = [(data.draw(st.sampled_from(list(UP))), data.draw(st.booleans()), t) for t in times]
+    events = [(reaction, standing or "button" in reaction, t) for reaction, standing, t in events]
+    shuffled = data.draw(st.permutations(events + events[:2]))
     with Store(tmp_path_factory.mktemp("marks") / "understudy.db") as store:
         with store.write() as db:
             domain = domains.create(db, "helpdesk")
             first, second = made.reply(db, domain, ANN), made.reply(db, domain, ANN)
-        assert tell(store, first, *sorted(news, key=lambda n: n[2])) == tell(
+        assert apply(store, first, *sorted(events, key=lambda e: e[2])) == apply(
             store, second, *shuffled
         )
         live = "SELECT count(*) AS n FROM feedback WHERE live = 1 GROUP BY reply_id"
         assert all(r["n"] == 1 for r in rows(store.db, live))
 
 
-def test_a_mark_counts_for_its_own_answer_and_person(store: Store, domain: Domain) -> None:
+def test_a_reaction_counts_for_its_own_answer_and_person(store: Store, domain: Domain) -> None:
     bob = "slack:T1/UBOB"
     with store.write() as db:
         first, second = made.reply(db, domain, ANN), made.reply(db, domain, ANN)
@@ -99,13 +99,13 @@ def test_a_mark_counts_for_its_own_answer_and_person(store: Store, domain: Domai
     }
 
 
-def test_a_mark_that_changes_something_says_so(store: Store, reply: str) -> None:
+def test_put_returns_whether_something_changed(store: Store, reply: str) -> None:
     with store.write() as db:
         assert reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5) is True
         assert reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5) is False
 
 
-def test_the_end_of_an_answer_settles_the_marks_of_all_who_rated_it_and_no_others(
+def test_the_end_of_an_answer_applies_the_reactions_to_it_and_no_others(
     store: Store, domain: Domain
 ) -> None:
     bob, cid = "slack:T1/UBOB", "slack:T1/UCID"
@@ -116,13 +116,13 @@ def test_the_end_of_an_answer_settles_the_marks_of_all_who_rated_it_and_no_other
         reactions.put(db, other, cid, "+1", up=True, standing=True, at=1)
         conversations.answered(db, reply, "So.", status="done")
         reactions.settle_thumb(db, reply)
-    judged = "SELECT reply_id, person, value FROM feedback WHERE live = 1 ORDER BY person"
-    found = [(r["reply_id"], r["person"], r["value"]) for r in rows(store.db, judged)]
+    sql = "SELECT reply_id, person, value FROM feedback WHERE live = 1 ORDER BY person"
+    found = [(r["reply_id"], r["person"], r["value"]) for r in rows(store.db, sql)]
     assert found == [(reply, ANN, 1.0), (reply, bob, 0.0)]
 
 
-def test_old_news_changes_nothing(store: Store, reply: str) -> None:
-    tell(store, reply, ("+1", True, 5))
+def test_an_old_event_changes_nothing(store: Store, reply: str) -> None:
+    apply(store, reply, ("+1", True, 5))
     with store.write() as db:
         assert not reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5)
         assert not reactions.put(db, reply, ANN, "+1", up=True, standing=False, at=4)
@@ -133,32 +133,32 @@ def test_old_news_changes_nothing(store: Store, reply: str) -> None:
     ("emoji", "button", "counts"),
     [("thumbsdown", "button up", 1.0), ("thumbsup", "button down", 0.0), ("-1", "button up", 1.0)],
 )
-def test_the_button_counts_where_an_emoji_was_set_at_the_same_moment(
+def test_the_button_wins_over_an_emoji_of_the_same_moment(
     store: Store, domain: Domain, emoji: str, button: str, counts: float
 ) -> None:
     for order in itertools.permutations([(emoji, True, 1), (button, True, 1)]):
         with store.write() as db:
             reply = made.reply(db, domain, ANN)
-        assert tell(store, reply, *order) == counts, order
+        assert apply(store, reply, *order) == counts, order
 
 
-def test_of_two_emoji_set_at_the_same_moment_one_and_the_same_counts(
+def test_of_two_emoji_of_the_same_moment_the_same_one_always_counts(
     store: Store, domain: Domain
 ) -> None:
     seen = set()
     for order in itertools.permutations([("thumbsup", True, 1), ("thumbsdown", True, 1)]):
         with store.write() as db:
             reply = made.reply(db, domain, ANN)
-        seen.add(tell(store, reply, *order))
+        seen.add(apply(store, reply, *order))
     assert seen == {1.0}  # the later name in the alphabet
 
 
-def test_a_mark_on_an_answer_that_is_being_written_counts_at_its_end(
+def test_a_reaction_to_an_unfinished_answer_counts_when_the_answer_ends(
     store: Store, domain: Domain
 ) -> None:
     with store.write() as db:
         reply = made.reply(db, domain, ANN, status="streaming")
-    assert tell(store, reply, ("+1", True, 1)) is None
+    assert apply(store, reply, ("+1", True, 1)) is None
     with store.write() as db:
         reactions.settle_thumb(db, reply)
     assert feedback.live(store.db, reply, ANN, "thumb") is None
@@ -168,13 +168,13 @@ def test_a_mark_on_an_answer_that_is_being_written_counts_at_its_end(
     assert feedback.counts(store.db, domain.id)["up"] == 1
 
 
-def test_an_answer_that_failed_is_nobodys_bad_answer(store: Store, domain: Domain) -> None:
+def test_a_failed_answer_cannot_be_rated(store: Store, domain: Domain) -> None:
     with store.write() as db:
         reply = made.reply(db, domain, ANN, status="failed")
     with pytest.raises(Conflict):
-        tell(store, reply, ("-1", True, 1))
+        apply(store, reply, ("-1", True, 1))
     with pytest.raises(NotFound):
-        tell(store, "chatcmpl-gone", ("-1", True, 1))
+        apply(store, "chatcmpl-gone", ("-1", True, 1))
     with store.write() as db:
         reactions.settle_thumb(db, reply)
     assert rows(store.db, "SELECT * FROM feedback") == []

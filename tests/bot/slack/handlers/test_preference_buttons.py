@@ -98,7 +98,7 @@ async def test_nobody_else_chooses(compared: Bot) -> None:
     await compared.slack.press("U3", answer, "prefer:first")
     await compared.settled()
     assert chosen(compared) == []
-    assert "Only who asked can choose" in compared.slack.told("U3")
+    assert "Only the person who asked can choose" in compared.slack.told("U3")
 
 
 async def test_an_emoji_says_nothing_about_one_of_two(compared: Bot) -> None:
