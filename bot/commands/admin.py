@@ -1,8 +1,8 @@
-"""What admins and reviewers do, once for every front end: review, retrain, promote, roll back,
-compare.
+"""The operations of admins and reviewers, for commands, the command line and the HTTP API: review,
+retrain, promote, roll back, compare, status.
 
-Each function is called inside one transaction and checks everything before it changes anything.
-An adapter that the engine refused can be neither promoted nor compared.
+Each function runs inside one transaction and checks everything before it changes anything. An
+adapter that an engine refused to load can be neither promoted nor compared.
 """
 
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ from data.store.errors import Conflict
 @dataclass(frozen=True)
 class DomainStatus:
     domain: Domain
-    live: Adapter | None  # None: the bare base answers
+    live: Adapter | None  # None: the base model answers
     adapters: int
     pairs: dict[str, int]  # status -> how many
     new_pairs: int  # approved since the live adapter was trained
@@ -46,11 +46,11 @@ class ServiceStatus:
     domains: list[DomainStatus]
     replicas: list[placements.Replica]
     failed_placements: dict[str, str]  # adapter -> why an engine refused it
-    alerts: list[Alert]  # what somebody should look at
+    alerts: list[Alert]  # what needs attention
 
 
 def as_json(found: ServiceStatus) -> dict[str, Any]:
-    """Everything but what tells who is on which side of a comparison."""
+    """As JSON, without the salts that tell who is on which variant of a comparison."""
     shown = asdict(found)
     for domain, known in zip(shown["domains"], found.domains, strict=True):
         if known.experiment is not None:
@@ -80,7 +80,7 @@ def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pair
 
 
 def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
-    """Make an adapter live, from the next message on. A running comparison ends with it.
+    """Make an adapter live, starting with the next message. This ends a running comparison.
 
     Raises NotFound, or Conflict when it is live already, rejected, or refused by the engine."""
     adapter = registry.get(db, name, domain)
@@ -91,7 +91,7 @@ def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
 
 
 def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
-    """Raises Conflict for an adapter that cannot be made live as things are."""
+    """Raises Conflict for an adapter that cannot be made live now."""
     if adapter.domain_id != domain.id:
         raise Conflict(f"{adapter.name} is an adapter of {adapter.domain}, not of {domain.name}.")
     if adapter.state == "live":
@@ -102,8 +102,8 @@ def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
 
 
 def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
-    """Undo the last promotion; returns what answers now, None for the bare base. A running
-    comparison ends with it. Raises Conflict when nothing is left to undo."""
+    """Undo the last promotion; returns the adapter that answers now, None for the base model. This
+    ends a running comparison. Raises Conflict if there is nothing to undo."""
     before = registry.roll_back(db, domain, actor)
     _end_comparison(db, domain, actor)
     return before
@@ -118,8 +118,8 @@ def start_comparison(
     share: float = 0.5,
     pairwise: float = 0.0,
 ) -> Experiment:
-    """Compare `a` (the control) with `b`, which gets `share` of the people; of the questions,
-    `pairwise` are answered by both, for the person to choose."""
+    """Compare `a` (the control) with `b`, which `share` of the people get. A share `pairwise` of
+    the questions gets both answers, and the person chooses."""
     plan = comparisons.ExperimentPlan(share=share, pairwise=pairwise)
     return comparisons.begin(db, domain, [a, b], actor, plan)
 
@@ -130,7 +130,7 @@ def stop_comparison(db: Database, domain: Domain, actor: str) -> Experiment:
 
 
 def status(db: Database) -> ServiceStatus:
-    """Everything at a glance."""
+    """The state of everything."""
     return ServiceStatus(
         domains=[domain_status(db, domain) for domain in domains.list_domains(db)],
         replicas=placements.replicas(db),
@@ -140,7 +140,7 @@ def status(db: Database) -> ServiceStatus:
 
 
 def domain_status(db: Database, domain: Domain) -> DomainStatus:
-    """One domain at a glance."""
+    """The state of one domain."""
     live = registry.live(db, domain.id)
     newest = runs.recent(db, domain, limit=1)
     experiment = experiments.running(db, domain.id)

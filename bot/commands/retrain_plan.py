@@ -1,4 +1,4 @@
-"""What a retrain would do, worked out without doing it: the dry run of Slack and the terminal."""
+"""What a retrain would do, without doing it: the dry run in Slack and on the command line."""
 
 import math
 from dataclasses import dataclass
@@ -25,20 +25,20 @@ SHOWN = ("rank", "learning_rate", "batch_size", "epochs", "replay_share", "max_s
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that nobody has asked for yet."""
+    """A run that nobody has requested yet."""
 
     domain: str
-    parent: str | None  # it goes on from that adapter; None: from the bare base
+    parent: str | None  # the adapter that it continues; None: it starts from the base model
     learns: Learns
     new: int  # approved pairs that the parent was not trained on, or rated answers
-    held_out: int  # of these, kept back to measure on
+    held_out: int  # of these, held out for evaluation
     known: int  # pairs that the parent was trained on
-    pending: int  # pairs that wait for review, and would not be learned
-    recipe: dict[str, Any]  # what was asked for and what matters most; empty: decided when it runs
-    why: str  # where they come from
-    steps: int | None  # about so many optimiser steps
+    pending: int  # pairs that wait for review and would not be trained
+    recipe: dict[str, Any]  # the main values and the requested ones; empty: decided when it runs
+    why: str  # the reason for them
+    steps: int | None  # optimiser steps, about
     nothing_new: bool
-    trainings: int = 0  # that a sweep, or cross-validation, takes to choose; 0: nothing to choose
+    trainings: int = 0  # that a sweep or cross-validation takes to choose; 0: nothing to choose
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
@@ -47,12 +47,12 @@ def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
     method = method_of(asked)
     if full and method.needs_adapter:
         raise Invalid(
-            f"A full run starts from the bare base, and {method.title} continues the live adapter: "
-            "ask for one of the two."
+            f"A full run starts from the base model, and {method.title} continues the live "
+            "adapter: ask for one of the two."
         )
     if not asked:
         return
-    from tuning.recipe import recipe, search_space  # of light weight, but not every front end's
+    from tuning.recipe import recipe, search_space  # light, but not every front end needs it
 
     search_space.check(asked)
     if parent is not None and not full:
@@ -107,31 +107,33 @@ def plan(
 
 
 def in_words(found: Planned) -> list[str]:
-    """The plan in a few sentences, the same in Slack and in the terminal."""
-    start = f"on from {found.parent}" if found.parent else "from the bare base"
+    """The plan in a few sentences, the same in Slack and on the command line."""
+    start = f"continue {found.parent}" if found.parent else "start from the base model"
     if found.learns == "preferences":
         return [
-            f"A retrain of {found.domain} from thumbs would go {start}, with {found.new} rated "
+            f"A retrain of {found.domain} on ratings would {start} and train on {found.new} rated "
             "answers."
         ]
     if found.nothing_new:
-        return [f"A retrain of {found.domain} would do nothing: no new pair is approved."]
-    held_out = f", {found.held_out} of them held out to measure on" if found.held_out else ""
+        return [f"A retrain of {found.domain} would do nothing: there are no new approved pairs."]
+    held_out = f" ({found.held_out} of them held out for evaluation)" if found.held_out else ""
     no_ceiling = ("max_steps", 0)
     values = ", ".join(_value(*one) for one in found.recipe.items() if one != no_ceiling)
     said = [
-        f"A retrain of {found.domain} would go {start}, with {found.new} new approved "
-        f"pairs{held_out}, in about {found.steps} steps.",
-        f"The recipe: {values}.",
-        f"Why: {found.why}",
+        f"A retrain of {found.domain} would {start} and train on {found.new} new approved "
+        f"pairs{held_out} in about {found.steps} steps.",
+        f"Recipe: {values}.",
+        f"Reason: {found.why}",
     ]
     if found.trainings:
-        said.append(f"It would train {found.trainings} times to choose, each about as long.")
+        said.append(
+            f"To choose the values, it would train {found.trainings} times, each about as long."
+        )
     return said
 
 
 def _told(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:
-    """The values that matter most, and those that were asked for."""
+    """The main values of the recipe, and the requested ones."""
     keys = dict.fromkeys([*SHOWN, *(key for key in asked if key != "find_rate")])
     told = {key: value for key, value in recipe.model_dump(mode="json").items() if key in keys}
     if parent is None:
@@ -148,9 +150,9 @@ def _value(name: str, given: object) -> str:
 def _on_preferences(
     db: Database, domain: Domain, method: Method, parent: Adapter | None
 ) -> Planned:
-    """Its recipe is worked out when it runs."""
+    """A run on ratings. Its recipe is decided when it runs."""
     if parent is None and method.needs_adapter:
-        raise Conflict(f"{domain.name} has no live adapter that thumbs could improve.")
+        raise Conflict(f"{domain.name} has no live adapter to improve with ratings.")
     preference_sets.check(db, domain)
     return Planned(
         domain=domain.name,
@@ -198,7 +200,7 @@ def _recipe(
 ) -> "tuple[Recipe, int]":
     """The recipe for so many new pairs, and about how many steps it takes; each pass of an
     incremental run has old pairs mixed in, as `tuning/data/replay.py` does it."""
-    from tuning.recipe.recipe import Recipe  # of light weight, but not every front end's
+    from tuning.recipe.recipe import Recipe  # light, but not every front end needs it
 
     recipe = Recipe.for_pairs(
         new,

@@ -60,7 +60,7 @@ def test_a_search_is_planned_with_the_number_of_its_trainings(
     planned = retrain_plan.plan(store.db, settings, domain, overrides=asked)
 
     assert (planned.trainings, planned.recipe["epochs"]) == (6, 3)
-    assert "It would train 6 times to choose" in retrain_plan.in_words(planned)[-1]
+    assert "it would train 6 times" in retrain_plan.in_words(planned)[-1]
 
 
 def test_a_cross_validation_is_planned_to_hold_nothing_out(

@@ -137,9 +137,9 @@ def test_an_invalid_recipe_is_refused_immediately(
 def test_a_dry_run_describes_the_run_and_does_nothing(run: Run, store: Store) -> None:
     result = run("tune", "art", "--dry-run", "--set", "epochs=2")
 
-    assert "would go from the bare base, with 1 new approved pairs" in result.output
+    assert "would start from the base model and train on 1 new approved pairs" in result.output
     assert "epochs 2" in result.output
-    assert "Why: A tiny base" in result.output
+    assert "Reason: A tiny base" in result.output
     assert runs.recent(store.db) == []
 
 
@@ -198,7 +198,7 @@ def test_a_rejected_adapter_is_no_success(run: Run, store: Store) -> None:
 def test_a_dry_run_describes_a_search(run: Run) -> None:
     result = run("tune", "art", "--dry-run", "--sweep", "rate=1e-4,2e-4", "--folds", "2")
 
-    assert (result.exit_code, "It would train 4 times to choose" in result.output) == (0, True)
+    assert (result.exit_code, "it would train 4 times" in result.output) == (0, True)
 
 
 @pytest.mark.usefixtures("taught")

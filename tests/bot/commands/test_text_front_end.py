@@ -24,7 +24,7 @@ SESSION = {
     "ada forget carol": "Who? Name the person as in @ada. `forget @PERSON`",
     "ada review": "`review` cannot be done here.",
     "ada status": "helpdesk: helpdesk@1 answers",
-    "ada retrain --dry-run": "with 3 new approved pairs",
+    "ada retrain --dry-run": "train on 3 new approved pairs",
     "ada ab start 1 2 --split 20": "Experiment 2 compares helpdesk@1 with helpdesk@2.",
     "ada ab ramp 40": "Stage 2 of experiment 2: A 60%, B 40% of the new people.",
     "ada ab status": "B: helpdesk@2, 40%",

@@ -281,10 +281,10 @@ async def test_subjects_and_versions_are_listed(bot: Bot) -> None:
 
 
 async def test_a_dry_run_says_what_a_retrain_would_do_and_does_nothing(bot: Bot) -> None:
-    assert "no new pair is approved" in await command(bot, REVIEWER, "retrain --dry-run")
+    assert "there are no new approved pairs" in await command(bot, REVIEWER, "retrain --dry-run")
     with_pairs(bot)
     told = await command(bot, REVIEWER, "retrain --dry-run")
-    assert "from the bare base, with 3 new approved pairs" in told
+    assert "start from the base model and train on 3 new approved pairs" in told
     assert "A tiny base learns 3 pairs by rote" in told
     assert runs.recent(bot.store.db) == []
 
