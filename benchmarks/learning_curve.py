@@ -119,7 +119,7 @@ def _measure(
         tuned,
         training_set.epoch,
         training_set.measured,
-        training_set.judged_by,
+        training_set.selected_by,
         training_set.recipe,
         stop_the_clock,
     )

@@ -94,7 +94,7 @@ def tune(store: Store, settings: Settings) -> dict[str, list[Pair]]:
         tuned,
         training_set.epoch,
         training_set.measured,
-        training_set.judged_by,
+        training_set.selected_by,
         training_set.recipe,
     )
     tuned.save_pretrained(settings.home / "adapter")

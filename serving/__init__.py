@@ -2,8 +2,8 @@
 
 This package imports `data` and nothing else of the project.
 
-- `client`: asks an engine for an answer; what the bot imports, without torch or vLLM
-- `serve`: `understudy serve`, where the parts are joined
+- `client`: streams answers from an engine; the bot imports it, without torch or vLLM
+- `serve`: `understudy serve`, which joins the parts
 - `engine`: one vLLM engine: command line, process, files, capacity
 - `adapters`: loading, checking and deleting adapters
 - `fleet`: replicas, reconciling, rolling restarts, sleep

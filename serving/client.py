@@ -1,13 +1,13 @@
-"""Asks an engine for an answer and streams it: what the bot imports, without torch or vLLM.
+"""Streams answers from an engine. The bot imports this module, which needs neither torch nor vLLM.
 
-vLLM says too little when something goes wrong, so each answer is checked as it comes: every chunk
-must name the adapter that was asked for, and an answer counts as whole only with a finish reason
-before `[DONE]` (a stream that is cut by the engine's shutdown ends in `[DONE]`, too). All sampling
-parameters are sent, so that no default of a model or an engine leaks in.
+vLLM reports too little when something goes wrong, so answers are checked while they arrive: every
+chunk must name the requested adapter, and an answer is complete only with a finish reason before
+`[DONE]` (a stream that the engine's shutdown cuts also ends in `[DONE]`). All sampling parameters
+are sent, so that no default of a model or an engine applies.
 
-An answer that broke off can be gone on with: what had come is sent back as the beginning of the
-answer. White space at its end is not sent, since tokens begin with it rather than end with it, and
-is taken off what comes instead; so nothing is doubled or lost at the seam.
+An interrupted answer can be continued: the text so far is sent back as the beginning of the answer.
+White space at its end is not sent, because tokens begin with white space rather than end with it;
+it is removed from the beginning of the continuation instead. So no text is doubled or lost.
 
 Use `contextlib.aclosing` around `stream`: closing the generator closes the connection, and vLLM
 then stops generating at once.
@@ -28,13 +28,13 @@ from data.store.errors import Invalid, Unavailable
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 4.0  # uvicorn closes idle connections after five
+KEEP_ALIVE_S = 4.0  # uvicorn closes idle connections after five seconds
 CONNECT_S = 5.0
-READ_S = 120.0  # between two tokens, and until the first
+READ_S = 120.0  # for the first token, and between two tokens
 ONCE_MORE = Backoff(attempts=2, first_s=0.0)
-QUOTED = 12  # characters in a row that an engine and a conversation do not share by chance
-MOST_SAID = 500  # characters of what an engine says of a failure
-LEFT_OUT = "its words are left out, as they repeat the conversation."
+QUOTED = 12  # characters in a row that two texts do not share by chance
+MAX_ERROR_CHARS = 500  # of an engine's error message
+LEFT_OUT = "its message is omitted because it repeats the conversation."
 
 Messages = list[dict[str, str]]
 
@@ -48,7 +48,7 @@ class _StaleConnection(EngineDown):
 
 
 class EngineGone(EngineDown):
-    """Nobody listens at the engine's address."""
+    """No engine listens at the address."""
 
 
 class AdapterMissing(Unavailable):
@@ -59,19 +59,19 @@ class PromptTooLong(Invalid):
     """The prompt does not fit the engine's context."""
 
     def __init__(self, tokens: int | None, limit: int | None) -> None:
-        """`tokens` is where the engine stopped counting."""
+        """`tokens` is the number at which the engine stopped counting."""
         self.tokens, self.limit = tokens, limit
         how_long = f"at least {tokens} tokens" if tokens else "too many tokens"
-        at_most = f"; at most {limit} fit, the answer included" if limit else ""
+        at_most = f"; at most {limit} fit, including the answer" if limit else ""
         super().__init__(f"The conversation is too long: {how_long}{at_most}.")
 
 
 class StreamCut(Unavailable):
-    """The answer broke off before its end."""
+    """The answer was interrupted before its end."""
 
 
 class WrongAdapter(Unavailable):
-    """The engine answered with another model than was asked for."""
+    """The engine answered with another model than the requested one."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer, with the tokens so far where the engine says so. The last has the
-    finish reason and the counts, and no text."""
+    """A piece of the answer, with the token counts so far where the engine reports them. The last
+    chunk has the finish reason and the counts, and no text."""
 
     text: str
     finish_reason: str | None = None
@@ -97,7 +97,7 @@ class Chunk:
 
 
 class EngineClient:
-    """One pool of connections to all engines. Make it anywhere, use it in one event loop."""
+    """One pool of connections to all engines. Create it anywhere, use it in one event loop."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -111,8 +111,8 @@ class EngineClient:
         request_id: str,
         begun: str = "",
     ) -> AsyncGenerator[Chunk, None]:
-        """Stream the answer of the adapter `served_name` on the engine at `url`; only what comes
-        after `begun`, when an answer that began so is gone on with.
+        """Stream the answer of the adapter `served_name` on the engine at `url`. To continue an
+        interrupted answer, pass its text as `begun`; only the continuation is streamed.
 
         Raises EngineDown, AdapterMissing, PromptTooLong, Invalid before the first chunk,
         StreamCut after it, WrongAdapter at any time.
@@ -133,7 +133,7 @@ class EngineClient:
             if not answer.done:
                 raise answer.broken(_sentence(url, error)) from error
         finally:
-            response.close()  # of no effect when the answer was read to its end
+            response.close()  # no effect when the answer was read to its end
         yield answer.last()
 
     async def close(self) -> None:
@@ -142,8 +142,7 @@ class EngineClient:
             self._session = None
 
     async def _post(self, url: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
-        """Send the request. It is sent once more when it was sent over a kept connection that the
-        engine had closed meanwhile."""
+        """Send the request, and send it once more if the engine had closed the kept connection."""
         target = f"{url}/v1/chat/completions"
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
 
@@ -180,20 +179,21 @@ async def _note_reuse(_session: Any, context: SimpleNamespace, _params: Any) -> 
 
 
 class _Answer:
-    """What has come of one answer."""
+    """The state of one answer while it arrives."""
 
     def __init__(self, served_name: str, messages: Messages, shown: str = "") -> None:
-        """`shown` is the white space at the end of the text that is gone on with."""
+        """`shown` is the white space at the end of the text that is continued."""
         self.served_name = served_name
         self._messages = messages
-        self.begun = False  # there was text
+        self.begun = False  # whether there was any text
         self._shown = shown
         self.done = False
         self._finish_reason: str | None = None
         self._usage: dict[str, int] = {}
 
     def take(self, event: bytes) -> str:
-        """The text in one server-sent event, often none. vLLM sends one line of data an event."""
+        """The text in one server-sent event; often there is none. vLLM sends one line of data per
+        event."""
         if not event.startswith(b"data: "):
             return ""
         if event == b"data: [DONE]":
@@ -202,10 +202,10 @@ class _Answer:
         try:
             data = orjson.loads(event[6:])
         except orjson.JSONDecodeError as error:
-            raise self.broken("The engine sent what is not an answer.") from error
+            raise self.broken("The engine sent something that is not an answer.") from error
         if "error" in data:
-            said = _unquoted(str(data["error"]), self._messages)
-            log.warning("The engine failed while it answered: %s", said)
+            message = _unquoted(str(data["error"]), self._messages)
+            log.warning("The engine failed while it answered: %s", message)
             raise self.broken("The engine failed before it answered.")
         if data.get("model") != self.served_name:
             raise WrongAdapter(
@@ -223,11 +223,11 @@ class _Answer:
 
     @property
     def counts(self) -> tuple[int | None, int | None]:
-        """Tokens of the prompt and of the answer, as far as the engine has said."""
+        """Tokens of the prompt and of the answer, as far as the engine has reported them."""
         return self._usage.get("prompt_tokens"), self._usage.get("completion_tokens")
 
     def _unseen(self, text: str) -> str:
-        """`text` without the white space that was shown before the seam."""
+        """`text` without the white space that was shown already."""
         same = 0
         while same < min(len(text), len(self._shown)) and text[same] == self._shown[same]:
             same += 1
@@ -235,7 +235,7 @@ class _Answer:
         return text[same:]
 
     def last(self) -> Chunk:
-        """The closing chunk. Raises StreamCut or EngineDown when the answer is not whole."""
+        """The closing chunk. Raises StreamCut or EngineDown when the answer is incomplete."""
         if not self.done:
             raise self.broken("The engine closed the connection before it answered.")
         if self._finish_reason in (None, "abort", "error"):
@@ -243,7 +243,7 @@ class _Answer:
         return Chunk("", self._finish_reason, *self.counts)
 
     def broken(self, before_text: str) -> Unavailable:
-        """The error for a failure now: `before_text` is what it says when there was no text."""
+        """The error for a failure now. `before_text` is its message if there was no text yet."""
         if self.begun:
             return StreamCut("The engine failed in the middle of the answer.")
         return EngineDown(before_text)
@@ -279,7 +279,7 @@ def _request(
 async def _refusal(
     response: aiohttp.ClientResponse, served_name: str, messages: Messages
 ) -> Exception:
-    """The error that a status other than 200 means."""
+    """The error for a status other than 200."""
     raw = await response.read()
     try:
         message = str(orjson.loads(raw)["error"]["message"])
@@ -287,19 +287,19 @@ async def _refusal(
         message = raw[:300].decode(errors="replace")
     if response.status == 404:
         return AdapterMissing(f"The engine does not hold {served_name}.")
-    said = _unquoted(message, messages)
+    shown = _unquoted(message, messages)
     if response.status in (400, 413, 422):
-        return _too_long(message) or Invalid(f"The engine refused the question: {said}")
-    return EngineDown(f"The engine answered {response.status}: {said}")
+        return _too_long(message) or Invalid(f"The engine refused the question: {shown}")
+    return EngineDown(f"The engine answered {response.status}: {shown}")
 
 
-def _unquoted(said: str, messages: Messages) -> str:
-    """What an engine says, unless it repeats what people said: that belongs in no log, and an
-    engine's failure is told to others as well."""
-    texts, said = [m["content"] for m in messages], said[:MOST_SAID]
-    runs = (said[at : at + QUOTED] for at in range(len(said) - QUOTED + 1))
-    whole = any(len(text.strip()) >= QUOTED // 2 and text.strip() in said for text in texts)
-    return LEFT_OUT if whole or any(run in text for run in runs for text in texts) else said
+def _unquoted(message: str, messages: Messages) -> str:
+    """An engine's error message, unless it quotes the conversation: people's words belong in no
+    log, and other people read about the failure, too."""
+    texts, message = [m["content"] for m in messages], message[:MAX_ERROR_CHARS]
+    runs = (message[at : at + QUOTED] for at in range(len(message) - QUOTED + 1))
+    whole = any(len(text.strip()) >= QUOTED // 2 and text.strip() in message for text in texts)
+    return LEFT_OUT if whole or any(run in text for run in runs for text in texts) else message
 
 
 def _too_long(message: str) -> PromptTooLong | None:

@@ -1,7 +1,8 @@
-"""One `understudy serve` for each home folder: two would pull the same engines' adapters about.
+"""One `understudy serve` for each home folder: two would load and unload each other's adapters.
 
-The lock is the kernel's (`flock`), so it ends with the process, however that ends. Whoever holds
-it knows that no other process has engines of this home: a killed one's died with it.
+The lock is the kernel's (`flock`), so it ends with the process, however the process ends. A process
+that holds it knows that no other process has engines of this home folder: engines die with the
+process that started them.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ FILE_NAME = "serve.lock"
 
 
 class ServesAlready(Conflict):
-    """Another process keeps the engines of this home."""
+    """Another process runs the engines of this home folder."""
 
 
 @contextlib.contextmanager
@@ -33,8 +34,8 @@ def only_one(home: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise ServesAlready(
-                f"`understudy serve` runs for {home} already (process {file.read().strip()}). "
-                "Stop it first; `[serving] replicas` makes one of them run several engines."
+                f"`understudy serve` already runs for {home} (process {file.read().strip()}). "
+                "Stop it first. To run several engines, set `[serving] replicas`."
             ) from error
         file.seek(0)
         file.truncate()

@@ -1,13 +1,14 @@
-"""What `understudy serve` does: engines, kept holding what the registry wants.
+"""`understudy serve`: runs engines and keeps their adapters in step with the registry.
 
-Everything is joined here. `serving/fleet/fleet.py` has the replicas, each with its own threads
-(`serving/fleet/replica.py`); `serving/fleet/rolling_restart.py` restarts them one at a time;
-`serving/fleet/sleep.py` lets them sleep while a run has their card;
-`serving/adapters/garbage_collection.py` deletes the files of removed adapters. The main thread
-looks after these four until it is told to stop.
+The parts are joined here:
 
-With `[serving] url` nothing is started: engines that somebody else runs are watched and kept in
-step. They must see the adapters' folder at the same path.
+- `serving/fleet/fleet.py` has the replicas, each with its own threads (`serving/fleet/replica.py`);
+- `serving/fleet/rolling_restart.py` restarts them one at a time;
+- `serving/fleet/sleep.py` puts them to sleep while a run uses the GPU;
+- `serving/adapters/garbage_collection.py` deletes the files of removed adapters.
+
+The main thread drives these until it is asked to stop. With `[serving] url` no engine is started:
+external engines are watched and kept in step. They must see the adapters' folder at the same path.
 """
 
 import logging
@@ -22,16 +23,16 @@ from serving import lock
 from serving.adapters import garbage_collection
 from serving.fleet import sleep
 from serving.fleet.fleet import Fleet
-from serving.fleet.rolling_restart import Rolling
+from serving.fleet.rolling_restart import RollingRestart
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.2
-DELETE_S = 2.0  # between looks for files that may go
+POLL_S = 0.2
+DELETE_S = 2.0  # between two garbage collections
 
 
 def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
-    """Serve until `stop` is set or the process is told to end; returns the exit code.
+    """Serve until `stop` is set or the process is asked to end; returns the exit code.
 
     Raises EngineFailed when no engine can be started at all, ServesAlready when another process
     serves from the same home folder.
@@ -42,26 +43,26 @@ def run(settings: Settings, *, stop: threading.Event | None = None) -> int:
             signal.signal(number, lambda *_: stopping.set())
     settings.home.mkdir(parents=True, exist_ok=True)
     with lock.only_one(settings.home), Store(settings.store_path) as store:
-        sleep.await_card(settings, store, stopping)
+        sleep.await_gpu(settings, store, stopping)
         fleet = Fleet(settings, store)
         fleet.start()
         try:
-            _look_after(fleet, stopping)
+            _drive(fleet, stopping)
         finally:
             stopping.set()
             fleet.stop()
     return 0
 
 
-def _look_after(fleet: Fleet, stopping: threading.Event) -> None:
-    rolling = Rolling(fleet, stopping)
+def _drive(fleet: Fleet, stopping: threading.Event) -> None:
+    rolling = RollingRestart(fleet, stopping)
     deleted = 0.0
-    nap = sleep.Sleep(fleet, stopping)
-    while not stopping.wait(LOOK_S):
+    sleeping = sleep.SleepController(fleet, stopping)
+    while not stopping.wait(POLL_S):
         fleet.check()
-        nap.look()
-        if not nap.on:
-            rolling.look()
+        sleeping.step()
+        if not sleeping.on:
+            rolling.step()
         if time.monotonic() - deleted > DELETE_S:
             deleted = time.monotonic()
             _delete(fleet)
@@ -70,5 +71,5 @@ def _look_after(fleet: Fleet, stopping: threading.Event) -> None:
 def _delete(fleet: Fleet) -> None:
     try:
         garbage_collection.delete_files(fleet.store, fleet.settings)
-    except (UnderstudyError, sqlite3.Error) as error:  # the store is busy or full: next time
-        log.warning("No files are deleted now: %s", error)
+    except (UnderstudyError, sqlite3.Error) as error:  # the store is busy or full; try again later
+        log.warning("Files of removed adapters are not deleted now: %s", error)

@@ -46,7 +46,7 @@ PROMOTED = "SELECT DISTINCT domain_id FROM promotions"
 
 
 @dataclass(frozen=True)
-class Canary:
+class ReferenceOutput:
     """A reference output: what the trained adapter answered to one question, as tokens. An engine
     that serves the adapter correctly finds the same answer most likely."""
 
@@ -78,8 +78,8 @@ class Adapter:
     live_at: int | None
     removal_asked_at: int | None = None  # it cannot be used again after this time
     removed_at: int | None = None  # when its files were deleted
-    canaries: tuple[Canary, ...] = ()
-    probes: tuple[Canary, ...] = ()  # whole answers, compared with an engine's during evaluation
+    canaries: tuple[ReferenceOutput, ...] = ()
+    probes: tuple[ReferenceOutput, ...] = ()  # longer outputs, compared once, in the evaluation
 
     @property
     def name(self) -> str:
@@ -117,8 +117,8 @@ def register(
     size_bytes: int,
     recipe: dict[str, Any],
     scores: dict[str, Any],
-    canaries: Sequence[Canary] = (),
-    probes: Sequence[Canary] = (),
+    canaries: Sequence[ReferenceOutput] = (),
+    probes: Sequence[ReferenceOutput] = (),
     dataset_id: int | None = None,
     parent_id: int | None = None,
     run_id: int | None = None,
@@ -503,13 +503,13 @@ def _adapter(found: Row) -> Adapter:
             **found,
             "recipe": orjson.loads(found["recipe"]),
             "scores": orjson.loads(found["scores"]),
-            "canaries": tuple(_canary(c) for c in orjson.loads(found["canaries"])),
-            "probes": tuple(_canary(c) for c in orjson.loads(found["probes"])),
+            "canaries": tuple(_reference_output(c) for c in orjson.loads(found["canaries"])),
+            "probes": tuple(_reference_output(c) for c in orjson.loads(found["probes"])),
         }
     )
 
 
-def _canary(found: dict[str, Any]) -> Canary:
-    return Canary(
+def _reference_output(found: dict[str, Any]) -> ReferenceOutput:
+    return ReferenceOutput(
         found["pair_id"], tuple(found["prompt"]), tuple(found["answer"]), found["logprob"]
     )

@@ -1,9 +1,9 @@
 """Deletes the files of removed adapters, once no engine holds them.
 
-An engine that holds an adapter may read its files again at any time, and vLLM dies when they are
-gone. So a placement's row is a lease on them: it is written before the engine hears of the folder
-and only deleted when the engine is known to have dropped it, and for a removed adapter no new one
-is given. What has no lease here can therefore be deleted at leisure.
+An engine that holds an adapter may read its files again at any time, and vLLM crashes when they are
+gone. So each placement is a lease on the files: it is written before the engine learns about the
+folder, and deleted only when the engine has certainly unloaded the adapter. A removed adapter gets
+no new lease. Files without a lease can therefore be deleted at any time.
 """
 
 import logging
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def delete_files(store: Store, settings: Settings) -> list[Adapter]:
-    """Delete what no engine holds; returns whose files are gone. What cannot be deleted now is
-    tried again by the next call."""
+    """Delete the files of removed adapters that no engine holds; returns those adapters. Files that
+    cannot be deleted now are tried again by the next call."""
     gone = []
     for adapter in registry.to_delete(store.db):
         try:
             shutil.rmtree(adapter.folder(settings.home))
         except FileNotFoundError:
-            pass  # somebody was faster
+            pass  # another process was faster
         except (OSError, Invalid) as error:
             log.warning("The files of %s cannot be deleted: %s", adapter.name, error)
             continue
@@ -39,8 +39,8 @@ def delete_files(store: Store, settings: Settings) -> list[Adapter]:
 
 
 def delete_now(store: Store, settings: Settings, adapter: Adapter) -> bool:
-    """Delete one adapter's files at once, which is possible while no `understudy serve` runs and
-    no engine of somebody else holds them. False: the running one does it when it can."""
+    """Delete the files of one adapter at once. That is possible while no `understudy serve` runs
+    and no external engine holds them. Returns False when the running one deletes them later."""
     try:
         with lock.only_one(settings.home):
             with store.write() as db:

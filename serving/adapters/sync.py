@@ -1,13 +1,16 @@
 """Makes one engine hold the adapters that the registry wants, and records what it holds.
 
-`sync` compares and corrects; it keeps nothing between calls, so it is as right after the engine's
-restart (when all adapters are gone) as after a promotion, or after we died half-way through one.
+`sync` compares and corrects. It keeps no state between calls, so it is as correct after a restart
+of the engine (when all adapters are gone) as after a promotion, or after a crash in the middle of
+one.
 
-To publish an adapter is: check its files, load it under the name that carries their digest (never
-in place: vLLM would change weights in the middle of an answer), ask it what it was asked at
-training, and only then let people be sent to it. One that fails is tried `ATTEMPTS` times in an
-engine's life, and never keeps the others out. To withdraw it is: send nobody new, wait for the
-answers that it is writing, unload it, and only then give up the lease on its files.
+Publishing an adapter means: check its files, load it under a name that contains their digest (never
+in place, because vLLM would change weights in the middle of an answer), compare its answers with
+the reference outputs recorded in training, and only then send people to it. An adapter that fails
+is tried `ATTEMPTS` times for each start of the engine, and does not delay others.
+
+Withdrawing an adapter means: send no new questions, wait for running answers, unload it, and only
+then give up the lease on its files.
 """
 
 import logging
@@ -32,32 +35,32 @@ from serving.engine.management_api import EngineRefused as EngineRefused
 
 log = logging.getLogger(__name__)
 
-PAUSES_S = (0.0, 1.0, 2.0)  # before an attempt, by how many there were
-SETTLE_S = 60.0  # an engine that gave no answer to a load may still be at it
-SHORT_S = 10.0  # for requests that read no files
+PAUSES_S = (0.0, 1.0, 2.0)  # before an attempt, by the number of failed ones
+SETTLE_S = 60.0  # an engine that did not answer a load request may still be loading
+SHORT_S = 10.0  # timeout of requests that read no files
 SERVED_NAME = re.compile(r"([a-z][a-z0-9-]{0,31}@\d{1,9})-[0-9a-f]{12}")
 
 
 class AnswersDifferently(Unavailable):
-    """The engine's answers are not those that the adapter gave after its training."""
+    """The engine does not reproduce the adapter's reference outputs."""
 
     def __init__(self, agreement: float, least: float) -> None:
         self.agreement = agreement
         super().__init__(
-            f"It answers differently in this engine than after training: {agreement:.0%} of its "
-            f"canary tokens agree, at least {least:.0%} must."
+            f"It answers differently in this engine than after training: {agreement:.0%} of the "
+            f"tokens of its reference outputs agree, and at least {least:.0%} must."
         )
 
 
 @dataclass
 class SyncOutcome:
-    """What one `sync` did, by served name."""
+    """The result of one `sync`: served names."""
 
     loaded: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()  # for an engine with room for them
-    unfinished: bool = False  # something is to be tried again or waits for streams to end
+    waiting: tuple[str, ...] = ()  # until the engine has the capacity
+    unfinished: bool = False  # something must be tried again, or waits for answers to end
 
 
 def held(url: str) -> dict[str, str]:
@@ -66,22 +69,22 @@ def held(url: str) -> dict[str, str]:
         cards = ask(f"{url}/v1/models", timeout=SHORT_S)["data"]
         return {card["id"]: card.get("root") or "" for card in cards if card.get("parent")}
     except (KeyError, TypeError, AttributeError) as error:
-        raise EngineRefused(f"What answers at {url} is not a vLLM.") from error
+        raise EngineRefused(f"The server at {url} is not vLLM.") from error
 
 
 def ensure_base(url: str, settings: Settings) -> None:
-    """See to it that the engine holds `base@0`. Raises Unavailable, BadAdapter."""
-    there = held(url).get(BASE_SERVED_NAME)
-    if there is not None and Path(there).parent == settings.adapters_path:
+    """Load `base@0` unless the engine holds it. Raises Unavailable, BadAdapter."""
+    loaded = held(url).get(BASE_SERVED_NAME)
+    if loaded is not None and Path(loaded).parent == settings.adapters_path:
         return
     folder = zero_adapter.ensure(settings)
-    if there is not None:  # another home's, whose files may go at any time
+    if loaded is not None:  # of another home folder, whose files may disappear at any time
         unload(url, BASE_SERVED_NAME)
     try:
         files = _check(folder, settings, sha256=None)
     except adapters_files.BadAdapter as error:
-        log.warning("%s is written anew: %s", BASE_SERVED_NAME, error)
-        files = _check(zero_adapter.ensure(settings, anew=True), settings, sha256=None)
+        log.warning("%s is written again: %s", BASE_SERVED_NAME, error)
+        files = _check(zero_adapter.ensure(settings, overwrite=True), settings, sha256=None)
     load(url, BASE_SERVED_NAME, folder)
     adapters_files.check_unchanged(folder, files.stamp)
 
@@ -97,7 +100,7 @@ def unload(url: str, name: str) -> None:
 
 
 def settled(placement: Placement, wanted: bool) -> bool:
-    """Whether a row is as it should be, so that nothing is to be done about its adapter."""
+    """Whether a placement is as it should be, so that nothing has to be done for its adapter."""
     if placement.state == "loaded":
         return wanted
     if placement.state == "failed":
@@ -111,25 +114,25 @@ def sync(
     replica: str,
     url: str,
     *,
-    ours: bool,
-    sizes: Capacity | None = None,
+    local: bool,
+    capacity: Capacity | None = None,
 ) -> SyncOutcome:
-    """Load what is missing, unload what is not wanted, record both. Raises EngineRefused when
-    the engine is away, StoreBusy and StoreFull when the store is.
+    """Load missing adapters, unload unwanted ones, and record both. Raises EngineRefused when the
+    engine cannot be reached, StoreBusy and StoreFull when the store cannot be written.
 
-    `ours`: nobody else loads adapters into this engine, so unknown ones are unloaded, too.
-    `sizes` are what the engine was started with, None when they are not known.
+    `local`: the engine was started here and nobody else loads adapters into it, so unknown ones are
+    unloaded. `capacity` is what the engine was started with; None: unknown.
     """
     want = {a.id: a for a in registry.wanted_adapters(store.db)}
     records = {p.adapter_id: p for p in placements.of_replica(store.db, replica)}
-    work = _Sync(store, settings, replica, url, ours, sizes, held(url))
+    work = _Sync(store, settings, replica, url, local, capacity, held(url))
     for adapter in want.values():
         work.publish(adapter, records.get(adapter.id))
     for adapter_id in records.keys() - want.keys():
         work.withdraw(registry.by_id(store.db, adapter_id), records[adapter_id])
     names = {a.served_name for a in want.values()} | work.withdrawn
     for name in work.present.keys() - names:
-        work.unload_stranger(name)
+        work.unload_unknown(name)
     return work.outcome
 
 
@@ -141,45 +144,45 @@ class _Sync:
     settings: Settings
     replica: str
     url: str
-    ours: bool
-    sizes: Capacity | None
-    present: dict[str, str]  # what the engine held when it was asked
+    local: bool
+    capacity: Capacity | None
+    present: dict[str, str]  # served name -> folder, when the engine was asked
     outcome: SyncOutcome = field(default_factory=SyncOutcome)
     withdrawn: set[str] = field(default_factory=set)
-    told: bool = False  # the engine has heard of the adapter that is being published
+    requested: bool = False  # the engine was asked to load the adapter that is being published
 
     def publish(self, adapter: Adapter, record: Placement | None) -> None:
-        """Make it answer, unless it does or is not to be tried now."""
-        there = self.present.get(adapter.served_name)
-        if there is not None and there != self._folder(adapter):
-            self.withdraw(adapter, record)  # the name is right, the place is not: load it anew
+        """Make the adapter available, unless it is already or must not be tried now."""
+        folder = self.present.get(adapter.served_name)
+        if folder is not None and folder != self._folder(adapter):
+            self.withdraw(adapter, record)  # right name, wrong folder: load it again
             self.outcome.unfinished = True
             return
-        if record is not None and self._to_be_left(adapter, record):
+        if record is not None and self._leave_alone(adapter, record):
             return
-        if why := self._no_room(adapter):
+        if why := self._does_not_fit(adapter):
             with self.store.write() as db:
                 placements.lease(db, self.replica, adapter.id, why)
             self.outcome.waiting += (adapter.served_name,)
         else:
-            self._attempt(adapter, there is not None)
+            self._attempt(adapter, loaded=folder is not None)
 
     def withdraw(self, adapter: Adapter, record: Placement | None) -> None:
-        """Send nobody new there; unload it when nobody is answered by it any more."""
+        """Send no new questions to the adapter, and unload it when its answers have ended."""
         name = adapter.served_name
         self.withdrawn.add(name)
         with self.store.write() as db:
             placements.drain(db, self.replica, adapter.id)
             oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
             writing = conversations.being_written(db, self.replica, oldest, adapter.id)
-        if writing or not self._gone(name, record):
+        if writing or not self._is_unloaded(name, record):
             self.outcome.unfinished = True
             return
         with self.store.write() as db:
             placements.drop(db, self.replica, adapter.id)
 
-    def unload_stranger(self, name: str) -> None:
-        """What no row speaks of: left over from another life of ours, or somebody else's."""
+    def unload_unknown(self, name: str) -> None:
+        """Handle an adapter without a placement: left over from a crash, or loaded by others."""
         match = SERVED_NAME.fullmatch(name)
         if match is None:
             return
@@ -191,19 +194,19 @@ class _Sync:
             with self.store.write() as db:
                 placements.lease(db, self.replica, known.id)
             self.withdraw(known, None)
-        elif self.ours:
-            self._unloaded(name)
+        elif self.local:
+            self._unload(name)
 
-    def _attempt(self, adapter: Adapter, there: bool) -> None:
+    def _attempt(self, adapter: Adapter, *, loaded: bool) -> None:
         with self.store.write() as db:
             if not placements.lease(db, self.replica, adapter.id):
-                return  # it was removed a moment ago
-        self.told = there
+                return  # it was removed in the meantime
+        self.requested = loaded
         try:
-            load_ms, agreement, probed = self._publish(adapter, there)
+            load_ms, agreement, probed = self._publish(adapter, loaded=loaded)
         except UnderstudyError as error:
             if isinstance(error, EngineRefused) and not healthy(self.url):
-                raise  # the engine's trouble, not the adapter's
+                raise  # the engine is at fault, not the adapter
             self._failed(adapter, error)
             return
         with self.store.write() as db:
@@ -216,22 +219,22 @@ class _Sync:
             self.outcome.loaded += (adapter.served_name,)
 
     def _publish(
-        self, adapter: Adapter, there: bool
+        self, adapter: Adapter, *, loaded: bool
     ) -> tuple[float | None, float | None, reference_check.Compared | None]:
-        """Check it, load it and ask its canaries; returns the milliseconds that the engine took
-        to load it (None: it was there), the share of canary tokens that agree, and what it made of
-        the probes, which are asked once, while it is evaluated."""
+        """Check the adapter, load it and compare its reference outputs. Returns the milliseconds
+        that loading took (None: it was loaded already), the share of reference tokens that agree,
+        and the comparison of its probes, which happens once, during its evaluation."""
         if adapter.base_model != self.settings.base.model:
             raise adapters_files.BadAdapter(
-                f"It was tuned for the base model {adapter.base_model}; this engine serves "
+                f"It was tuned on the base model {adapter.base_model}, and this engine serves "
                 f"{self.settings.base.model}."
             )
         folder = adapter.folder(self.settings.home)
         files = _check(folder, self.settings, sha256=adapter.sha256)
         load_ms = None
-        if not there:
+        if not loaded:
             began = time.perf_counter()
-            self.told = True
+            self.requested = True
             load(self.url, adapter.served_name, folder)
             load_ms = (time.perf_counter() - began) * 1000
         adapters_files.check_unchanged(folder, files.stamp)
@@ -246,67 +249,67 @@ class _Sync:
         return load_ms, agreement, probed
 
     def _failed(self, adapter: Adapter, error: UnderstudyError) -> None:
-        """Record why, and see that the engine does not keep it."""
+        """Record the reason, and unload the adapter if the engine holds it."""
         log.warning("%s cannot be served by %s: %s", adapter.name, self.replica, error)
         agreement = error.agreement if isinstance(error, AnswersDifferently) else None
         with self.store.write() as db:
             tried = placements.record_failed(db, self.replica, adapter.id, str(error), agreement)
         self.outcome.failed += (adapter.served_name,)
         self.outcome.unfinished = self.outcome.unfinished or tried < ATTEMPTS
-        if self.told and adapter.served_name in held(self.url):
-            self._unloaded(adapter.served_name)
+        if self.requested and adapter.served_name in held(self.url):
+            self._unload(adapter.served_name)
 
-    def _to_be_left(self, adapter: Adapter, record: Placement) -> bool:
-        """Whether it answers, or failed and is not to be tried now. One that is not tried again
-        is not left in the engine, either."""
-        there = adapter.served_name in self.present
+    def _leave_alone(self, adapter: Adapter, record: Placement) -> bool:
+        """Whether the adapter is available, or failed and must not be tried now. An adapter that is
+        not tried again is unloaded."""
+        loaded = adapter.served_name in self.present
         if record.state != "failed":
-            return record.state == "loaded" and there
+            return record.state == "loaded" and loaded
         if record.given_up:
-            if there:
-                self._unloaded(adapter.served_name)
+            if loaded:
+                self._unload(adapter.served_name)
             return True
-        since = now_us() - record.updated_at  # below 0 when the clock was put back
+        since = now_us() - record.updated_at  # negative when the clock was set back
         due = not 0 <= since < PAUSES_S[record.attempts] * 1_000_000
         self.outcome.unfinished = self.outcome.unfinished or not due
         return not due
 
-    def _no_room(self, adapter: Adapter) -> str:
-        """Why this engine cannot take it before it is started anew; '' when it can. A rank beyond
-        what is set, or what any engine takes, is no matter of waiting: the check refuses it."""
-        if self.sizes is None or adapter.rank <= self.sizes.max_rank:
+    def _does_not_fit(self, adapter: Adapter) -> str:
+        """Why the engine cannot load the adapter before a restart; '' when it can. A rank above
+        every limit is not a matter of waiting: the check of its files refuses it."""
+        if self.capacity is None or adapter.rank <= self.capacity.max_rank:
             return ""
         if adapter.rank > self.settings.serving.rank_limit:
             return ""
         return (
-            f"Its rank is {adapter.rank}, this engine was started for {self.sizes.max_rank}: it "
-            "waits until the engine has been restarted."
+            f"Its rank is {adapter.rank}, and the engine was started for ranks up to "
+            f"{self.capacity.max_rank}: it waits for a restart of the engine."
         )
 
-    def _gone(self, name: str, record: Placement | None) -> bool:
-        """Whether the engine is known not to hold it, after unloading it if need be."""
+    def _is_unloaded(self, name: str, record: Placement | None) -> bool:
+        """Whether the engine certainly does not hold the adapter; unloads it if necessary."""
         if name in self.present:
-            return self._unloaded(name)
+            return self._unload(name)
         if record is None or record.state in ("loaded", "draining"):
             return True
-        may_come = record.state == "loading" or NO_ANSWER in record.error
-        return not may_come or now_us() - record.updated_at > SETTLE_S * 1_000_000
+        may_still_load = record.state == "loading" or NO_ANSWER in record.error
+        return not may_still_load or now_us() - record.updated_at > SETTLE_S * 1_000_000
 
-    def _unloaded(self, name: str) -> bool:
+    def _unload(self, name: str) -> bool:
         try:
             unload(self.url, name)
         except EngineRefused as error:
             log.warning("%s could not be unloaded from %s: %s", name, self.replica, error)
             self.outcome.unfinished = True
             return False
-        log.info("%s has dropped %s.", self.replica, name)
+        log.info("%s has unloaded %s.", self.replica, name)
         self.outcome.unloaded += (name,)
         return True
 
     def _folder(self, adapter: Adapter) -> str:
         try:
             return str(adapter.folder(self.settings.home))
-        except Invalid:  # publishing it says so, too, in a place where it is recorded
+        except Invalid:  # publishing it finds the same and records it
             return ""
 
 

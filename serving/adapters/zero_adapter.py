@@ -1,8 +1,8 @@
 """The bare base model as an adapter: all zeros, so it changes nothing.
 
-vLLM's CPU build answers requests for the bare base, when they share a batch with adapter requests,
-with one of the adapters, and says 200. A request that names an adapter is always answered by that
-adapter. So the base is served as the adapter `base@0`, whose weights are zero.
+When a request for the bare base shares a batch with adapter requests, vLLM's CPU build answers it
+with one of the adapters, and with status 200. A request that names an adapter is always answered by
+that adapter. So the base is served as the adapter `base@0`, whose weights are zero.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from data.adapters import files
 from data.config.settings import Settings
 from data.store.errors import Unavailable
 
-RANK = 8  # the smallest that every kernel likes; zeros cost the same at any rank
-MODULES = ("o_proj", "out_proj", "down_proj")  # one of them is in every layer of nearly any model
+RANK = 8  # the smallest rank that every kernel supports
+MODULES = ("o_proj", "out_proj", "down_proj")  # nearly every model has one of them in each layer
 BYTES_A_NUMBER = 2  # BF16
 
 
-def ensure(settings: Settings, *, anew: bool = False) -> Path:
-    """The folder of the all-zero adapter for the present base model, written when missing; with
-    `anew` its files are replaced by sound ones, which a power cut may have left empty.
+def ensure(settings: Settings, *, overwrite: bool = False) -> Path:
+    """The folder of the all-zero adapter for the configured base model, written if missing.
+    `overwrite` replaces existing files, which a power cut may have left empty.
 
-    Raises Unavailable when the base model is not on this machine, or has none of `MODULES`, or
-    the folder cannot be written.
+    Raises Unavailable when the base model is not on this machine, has none of `MODULES`, or the
+    folder cannot be written.
     """
     shapes = _shapes(settings.base.path)
     module = next(iter(shapes)).split(".lora_")[0].rsplit(".", 1)[-1]
@@ -36,8 +36,8 @@ def ensure(settings: Settings, *, anew: bool = False) -> Path:
     identity = hashlib.sha256(config + header).hexdigest()[:12]
     folder = settings.adapters_path / f"base-0-{identity}"
     try:
-        if anew or not folder.is_dir():
-            _write(folder, config, header, zeros, anew)
+        if overwrite or not folder.is_dir():
+            _write(folder, config, header, zeros, overwrite)
     except OSError as error:
         raise Unavailable(f"The adapter base@0 cannot be written: {error}") from error
     return folder
@@ -87,28 +87,28 @@ def _weights(shapes: dict[str, tuple[int, int]]) -> tuple[bytes, int]:
     return struct.pack("<Q", len(header)) + header, end
 
 
-def _write(folder: Path, config: bytes, header: bytes, zeros: int, anew: bool) -> None:
-    """Write beside, then rename: the folder, or a file in it, is there whole or not at all."""
+def _write(folder: Path, config: bytes, header: bytes, zeros: int, overwrite: bool) -> None:
+    """Write to a temporary folder, then rename: no file is ever there in part."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".base-0-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".base-0-", dir=folder.parent))
     try:
-        (beside / files.CONFIG).write_bytes(config)
-        with (beside / files.WEIGHTS).open("wb") as file:
+        (temporary / files.CONFIG).write_bytes(config)
+        with (temporary / files.WEIGHTS).open("wb") as file:
             file.write(header)
             file.truncate(len(header) + zeros)
-        beside.chmod(0o755)
-        _put(beside, folder, anew)
+        temporary.chmod(0o755)
+        _put(temporary, folder, overwrite)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put(beside: Path, folder: Path, anew: bool) -> None:
-    """Give it its name. Where the name is taken, an engine may hold the folder: that stays, and
-    with `anew` its files are replaced one by one."""
+def _put(temporary: Path, folder: Path, overwrite: bool) -> None:
+    """Move the folder into place. An existing folder stays, because an engine may use it; with
+    `overwrite` its files are replaced one by one."""
     try:
-        beside.rename(folder)
+        temporary.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
-        for file in beside.iterdir() if anew else ():
+        for file in temporary.iterdir() if overwrite else ():
             file.replace(folder / file.name)

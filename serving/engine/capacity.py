@@ -1,10 +1,14 @@
-"""How many adapters an engine has room for, worked out from the registry.
+"""The capacity of an engine for adapters, computed from the registry.
 
-vLLM fixes three sizes when it starts. `max_loras`: how many adapters are computed in one batch;
-one more waits for a place (1.5 s to its first word were measured, against 0.05). `max_cpu_loras`:
-how many it keeps in memory beside; others are read from the disk again. `max_rank`: the width of
-the widest. Places and rank cost memory by their product, used or not, so both follow the registry
-and are rounded up, so that a restart for more is rare. A setting that is given wins.
+vLLM fixes three limits when it starts:
+
+- `max_loras`: the number of adapters in one batch. A further adapter waits for a slot; its first
+  token was measured to take 1.5 s instead of 0.05 s.
+- `max_cpu_loras`: the number of adapters in memory. Others are read from the disk again.
+- `max_rank`: the largest rank.
+
+Slots and rank cost memory by their product, used or not. Both therefore follow the registry and are
+rounded up, so that restarts for more capacity are rare. A configured value takes precedence.
 """
 
 from dataclasses import dataclass
@@ -16,9 +20,9 @@ from data.config.settings import ServingSettings
 from data.lora_limits import COMMON_RANKS, MAX_RANK
 from data.store.db import value
 
-FEWEST_LORAS = 5  # base@0, a live one, its fall-back, two in comparison
-FEWEST_CPU_LORAS = 32  # they take memory only when there are so many
-LOWEST_RANK = 32  # twice the default recipe's; 64 would double what every place costs
+FEWEST_LORAS = 5  # base@0, a live adapter, its fallback, two in a comparison
+FEWEST_CPU_LORAS = 32  # unused ones take no memory
+LOWEST_RANK = 32  # twice the default recipe's; 64 would double the cost of every slot
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ SMALLEST = Capacity(FEWEST_LORAS, FEWEST_CPU_LORAS, LOWEST_RANK)
 
 
 def needed_capacity(db: Database, serving: ServingSettings) -> Capacity:
-    """The smallest sizes with which everything that is wanted can be served without waiting."""
+    """The smallest capacity that serves all wanted adapters without waiting."""
     wanted = registry.wanted_ids(db)
     hot = len(registry.hot_ids(db)) + 1
     max_loras = serving.max_loras + 1 if serving.max_loras else hot
@@ -43,9 +47,9 @@ def needed_capacity(db: Database, serving: ServingSettings) -> Capacity:
     )
 
 
-def roomy(need: Capacity, serving: ServingSettings) -> Capacity:
-    """What an engine is started with: `need`, with room to grow where no setting says how much."""
-    max_loras = need.max_loras if serving.max_loras else _room_for(need.max_loras)
+def with_headroom(need: Capacity, serving: ServingSettings) -> Capacity:
+    """The capacity to start an engine with: `need`, plus headroom where no setting fixes it."""
+    max_loras = need.max_loras if serving.max_loras else _slots_for(need.max_loras)
     return Capacity(
         max_loras=max_loras,
         max_cpu_loras=max(max_loras, FEWEST_CPU_LORAS, _power_of_two(2 * need.max_cpu_loras)),
@@ -53,35 +57,36 @@ def roomy(need: Capacity, serving: ServingSettings) -> Capacity:
     )
 
 
-def outgrown(have: Capacity, need: Capacity) -> str:
-    """What an engine of the sizes `have` is too small for, as a sentence's end; '' if nothing."""
+def shortage(have: Capacity, need: Capacity) -> str:
+    """Why the capacity `have` is too small for `need`, as the end of a sentence; '' if it is
+    not."""
     if need.max_rank > have.max_rank:
-        return f"adapters of rank {need.max_rank} do not fit its {have.max_rank}"
+        return f"adapters of rank {need.max_rank} do not fit its limit of {have.max_rank}"
     if need.max_loras > have.max_loras:
-        return f"{need.max_loras} adapters answer at once, it has places for {have.max_loras}"
+        return f"{need.max_loras} adapters answer at once, and it has slots for {have.max_loras}"
     if need.max_cpu_loras > have.max_cpu_loras:
-        return f"{need.max_cpu_loras} adapters are wanted, it keeps {have.max_cpu_loras}"
+        return f"{need.max_cpu_loras} adapters are wanted, and it keeps {have.max_cpu_loras}"
     return ""
 
 
-def crowded(db: Database, serving: ServingSettings) -> str:
-    """What to tell when `[serving] max_loras` makes adapters take turns; '' when it does not."""
+def contention(db: Database, serving: ServingSettings) -> str:
+    """A note when `[serving] max_loras` makes adapters share slots; '' when it does not."""
     hot = len(registry.hot_ids(db))
     if not serving.max_loras or hot <= serving.max_loras:
         return ""
-    return f"{hot} adapters take turns in {serving.max_loras} places ([serving] max_loras)"
+    return f"{hot} adapters share {serving.max_loras} slots ([serving] max_loras)"
 
 
 def _largest_rank(db: Database, wanted: frozenset[int]) -> int:
-    """Of the wanted adapters, as vLLM takes it."""
+    """The largest rank of the wanted adapters, rounded up to one that vLLM accepts."""
     marks = ", ".join("?" * len(wanted))
     sql = f"SELECT max(rank) FROM adapters WHERE id IN ({marks})"  # noqa: S608 - question marks
     largest = max(value(db, sql, sorted(wanted)) or 0, LOWEST_RANK)
     return next((rank for rank in COMMON_RANKS if rank >= largest), MAX_RANK)
 
 
-def _room_for(count: int) -> int:
-    """5, 9, 17, 33, ...: the base beside a power of two."""
+def _slots_for(count: int) -> int:
+    """5, 9, 17, 33, ...: a power of two, plus one for the base."""
     return max(FEWEST_LORAS, _power_of_two(count - 1) + 1)
 
 

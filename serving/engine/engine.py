@@ -1,7 +1,7 @@
 """Keeps one vLLM running: a child process, supervised by one thread.
 
-A first start that fails is an error for the operator (`EngineFailed`, with the end of the log).
-Once it has been up, a crash is answered by starting it again, after a pause that doubles.
+If the first start fails, that is an error for the operator (`EngineFailed`, with the end of the
+log). Once the engine has been ready, it is restarted after a crash, with a pause that doubles.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from data.adapters.placements import OURS, STOPPED
 from data.config.settings import Settings
 from data.store.errors import Conflict, Invalid, Unavailable
 from serving.engine import files, ports
-from serving.engine.capacity import SMALLEST, Capacity, roomy
+from serving.engine.capacity import SMALLEST, Capacity, with_headroom
 from serving.engine.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
 from serving.engine.command import installed as installed
 from serving.engine.management_api import healthy
@@ -31,23 +31,23 @@ POLL_STARTING_S = 0.1
 POLL_READY_S = 0.5
 UNHEALTHY_AFTER = 3  # failed polls in a row
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-STEADY_S = 60  # a life as long as this starts the pauses anew
+STEADY_S = 60  # an engine that ran for so long restarts without a longer pause
 LOG_LINES_SHOWN = 12
 
 State = Literal["starting", "ready", "down"]
 
 
 class EngineFailed(Unavailable):
-    """The engine could not be started; says why, with the last lines of its log."""
+    """The engine could not be started; says why, with the end of its log."""
 
 
 class Engine:
-    """A supervised vLLM. `start` it once, `stop` it once; `state` says how it is between."""
+    """A supervised vLLM. Call `start` once and `stop` once; `state` is its current state."""
 
     def __init__(
-        self, settings: Settings, number: int = 1, port: int = 0, sizes: Capacity = SMALLEST
+        self, settings: Settings, number: int = 1, port: int = 0, capacity: Capacity = SMALLEST
     ) -> None:
-        """`number` makes its name and its log's; `port` 0 stands for `[serving] port`.
+        """`number` is part of the names of the engine and its log; `port` 0 means `[serving] port`.
 
         Raises EngineFailed when no vLLM is installed that could serve the base model."""
         self.settings = settings
@@ -57,23 +57,23 @@ class Engine:
         self.port = port or settings.serving.port
         self.url = f"http://{HOST}:{self.port}"
         self.log_path = settings.home / "logs" / f"engine-{number}.log"
-        self.sizes = sizes  # of the present life
-        self.next_sizes = sizes
+        self.capacity = capacity  # of the running process
+        self.next_capacity = capacity  # of the next process
         self.state: State = "starting"
         self.detail = "starting"
-        self.lives = 0  # how often it became ready
+        self.starts = 0  # how often the engine became ready
         self.start_s: float | None = None  # how long the last start took
-        self.failure: EngineFailed | None = None  # why it was given up
+        self.failure: EngineFailed | None = None  # why the first start failed
         self.on_change: Callable[[], None] = lambda: None  # called by the supervising thread
         self._process: subprocess.Popen[bytes] | None = None
         self._grace_s: float = SHUTDOWN_S + 2
         self._stopping = False
-        self._wake = threading.Event()  # this life is to end
+        self._wake = threading.Event()  # the running process should end
         self._thread = threading.Thread(target=self._supervise, name=self.name, daemon=True)
 
     @property
     def pid(self) -> int | None:
-        """The API server's process id, which is also its group's."""
+        """The process id of the API server, which is also the id of its process group."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
@@ -82,72 +82,73 @@ class Engine:
         self._thread.start()
 
     def stop(self, grace_s: float = SHUTDOWN_S + 2) -> None:
-        """Let the streams finish, for `grace_s` at most, then end every process."""
+        """Let streams finish for at most `grace_s` seconds, then end every process."""
         self._grace_s = grace_s
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
 
-    def make_room(self, need: Capacity) -> str:
-        """Let the next life have room for `need`, and some more where that fits. Returns why it
-        cannot, when its share of a card is too small; then it stays as large as it is."""
+    def reserve(self, need: Capacity) -> str:
+        """Give the next process the capacity `need`, with headroom where that fits. Returns why
+        that is impossible when its share of a GPU is too small; the capacity then stays as it
+        is."""
         why = ""
-        for larger in (roomy(need, self.settings.serving), need):
+        for larger in (with_headroom(need, self.settings.serving), need):
             try:
                 command(self.settings, self.build, larger, self.port)
             except (Invalid, Conflict, Unavailable) as error:
                 why = why or str(error)
             else:
-                self.next_sizes = larger
+                self.next_capacity = larger
                 return ""
-        self.next_sizes = self.sizes
+        self.next_capacity = self.capacity
         return why
 
     def restart(self) -> None:
-        """End this life gently and begin the next, with `next_sizes`; returns at once."""
+        """End the process gently and start another with `next_capacity`; returns at once."""
         self.state, self.detail = "starting", "restarting"
         self._wake.set()
 
     def _supervise(self) -> None:
-        """The supervising thread. It must live as long as its child: the kernel's death signal
-        is tied to the thread that started the process."""
+        """The supervising thread. It must live as long as its child: the kernel sends the death
+        signal when the thread that started the process ends."""
         failures = 0
         while not self._stopping:
             self._wake.clear()
             began = time.monotonic()
             try:
-                self._live()
-                continue  # it was asked to end
+                self._run_once()
+                continue  # the process was asked to end
             except EngineFailed as error:
-                log.error("%s: %s", self.name, error)  # noqa: TRY400 - the sentence is for people
-                if self.lives == 0 and not self._stopping:
+                log.error("%s: %s", self.name, error)  # noqa: TRY400 - an expected failure, no traceback
+                if self.starts == 0 and not self._stopping:
                     self.failure = error
                     self._change("down", str(error))
                     return
                 self._change("down", str(error).partition("\n")[0])
-            except Exception:  # a defect of ours; perhaps the next life has better luck
-                log.exception("%s could not be supervised.", self.name)
-                self._change("down", "it failed in a way that nobody expected; see the log")
+            except Exception:  # a bug here; the next process may work
+                log.exception("Supervising %s failed.", self.name)
+                self._change("down", "an unexpected error occurred; see the log")
             failures = 0 if time.monotonic() - began > STEADY_S else failures + 1
             self._wake.wait(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
         self._change("down", STOPPED)
 
-    def _live(self) -> None:
-        """One life of the process, from its start to its end. Raises EngineFailed at the end,
-        unless it was asked to end."""
+    def _run_once(self) -> None:
+        """Run the process from its start to its end. Raises EngineFailed at the end, unless the
+        process was asked to end."""
         self._change("starting", "starting")
         if self._stopping:
             return
         began = time.monotonic()
-        log.info("%s is starting, which takes a while.", self.name)
+        log.info("%s is starting; this takes a while.", self.name)
         process = self._launch()
         try:
             self._await_ready(process, began)
             if self._wake.is_set():
                 return
             self.start_s = time.monotonic() - began
-            self.lives += 1
+            self.starts += 1
             log.info("%s is ready after %.1f s (%d).", self.name, self.start_s, process.pid)
             self._change("ready", "")
             self._watch(process)
@@ -156,9 +157,9 @@ class Engine:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         self._claim_port()
-        self.sizes = self.next_sizes
+        self.capacity = self.next_capacity
         try:
-            line = command(self.settings, self.build, self.sizes, self.port)
+            line = command(self.settings, self.build, self.capacity, self.port)
             sockets = files.sockets(self.settings.home, self.number)
             files.make_empty(sockets)
             files.rotate(self.log_path)
@@ -172,9 +173,9 @@ class Engine:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-        except (Invalid, Conflict, Unavailable) as error:  # it cannot share its card so
+        except (Invalid, Conflict, Unavailable) as error:  # it cannot share the GPU like this
             raise EngineFailed(str(error)) from error
-        except OSError as error:  # no space for the log, no memory: it may pass
+        except OSError as error:  # no disk space or memory; this may pass
             raise EngineFailed(f"The engine could not be started: {error}") from error
         return self._process
 
@@ -196,10 +197,10 @@ class Engine:
             files.shorten(self.log_path)
             unhealthy = 0 if healthy(self.url) else unhealthy + 1
             if unhealthy >= UNHEALTHY_AFTER:
-                raise self._failed("The engine does not answer any more")
+                raise self._failed("The engine no longer answers")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """End the process and all it started, gently when we asked for it."""
+        """End the process and its children, gently if it was asked to end."""
         if self._wake.is_set() and process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -217,7 +218,8 @@ class Engine:
     def _claim_port(self) -> None:
         if not ports.free(self.port):
             raise EngineFailed(
-                f"Port {self.port} on {HOST} is in use. Stop what uses it, or set [serving] port."
+                f"Port {self.port} on {HOST} is in use. Stop the program that uses it, or set "
+                "[serving] port."
             )
 
     def _failed(self, what: str) -> EngineFailed:
@@ -226,7 +228,7 @@ class Engine:
 
 
 def _usable_build(settings: Settings) -> EngineBuild:
-    """Raises EngineFailed with what vLLM would say later, in a traceback."""
+    """Raises EngineFailed for what vLLM would report only later, in a traceback."""
     build = installed()
     if build is None:
         raise EngineFailed(

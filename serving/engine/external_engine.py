@@ -1,8 +1,8 @@
-"""An engine that somebody else runs, watched from here: the same face as `engine.py`'s, without
-the power to start or stop it.
+"""An external engine, which is watched but not started or stopped here. It has the same interface
+as `engine.py`.
 
-It must see the adapters' folder at the same path, and serve our base model: adapters of another
-one would be loaded without a word and answer nonsense.
+An external engine must see the adapters' folder at the same path and serve the configured base
+model. Another base model would load the adapters without an error and answer nonsense.
 """
 
 import logging
@@ -24,10 +24,10 @@ POLL_S = 1.0
 
 
 class ExternalEngine:
-    """`start` it once, `stop` it once; `state` says how it is between."""
+    """Call `start` once and `stop` once; `state` is its current state."""
 
-    sizes: Capacity | None = None  # vLLM does not tell them
-    next_sizes: Capacity | None = None
+    capacity: Capacity | None = None  # vLLM does not report it
+    next_capacity: Capacity | None = None
     failure: EngineFailed | None = None
 
     def __init__(self, settings: Settings, url: str) -> None:
@@ -36,7 +36,7 @@ class ExternalEngine:
         self.name = urlsplit(self.url).netloc
         self.state: State = "starting"
         self.detail = "starting"
-        self.lives = 0  # how often it became ready
+        self.starts = 0  # how often the engine became ready
         self.on_change: Callable[[], None] = lambda: None  # called by the watching thread
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=self.name, daemon=True)
@@ -45,34 +45,34 @@ class ExternalEngine:
         self._thread.start()
 
     def stop(self, grace_s: float = 0) -> None:
-        """Only the watching ends."""
+        """Stop watching; the engine keeps running."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def restart(self) -> None:
-        """It is not ours to restart; `placements.ask_restart` says so to whoever asks."""
+        """Do nothing: only its owner can restart it, as `placements.ask_restart` says."""
 
     def _watch(self) -> None:
         while not self._stop.is_set():
             if not healthy(self.url):
                 self._change("down", f"{self.url} does not answer")
             elif self.state != "ready":
-                self._meet()
+                self._check_base()
             self._stop.wait(POLL_S)
         self._change("down", STOPPED)
 
-    def _meet(self) -> None:
-        """It answers again: see whom we have before us."""
+    def _check_base(self) -> None:
+        """The engine answers again: check which base model it serves."""
         try:
-            stranger = other_base(self.url, self.settings)
+            wrong = other_base(self.url, self.settings)
         except EngineRefused as error:
             self._change("down", str(error))
             return
-        if stranger:
-            self._change("down", stranger)
+        if wrong:
+            self._change("down", wrong)
             return
-        self.lives += 1
+        self.starts += 1
         self._change("ready", "")
 
     def _change(self, state: State, detail: str) -> None:
@@ -83,23 +83,23 @@ class ExternalEngine:
 
 
 def other_base(url: str, settings: Settings) -> str:
-    """A sentence when the engine serves another base model than ours, '' when it does not, or
-    does not say. Folders may lie elsewhere on its machine, so their names count, not their paths.
-    Raises EngineRefused."""
+    """A sentence when the engine serves another base model than the configured one; '' when it
+    does not, or does not say. Only the names of folders are compared, because paths may differ on
+    its machine. Raises EngineRefused."""
     try:
         cards = ask(f"{url}/v1/models", timeout=HEALTH_TIMEOUT_S)["data"]
-        said = [name for card in cards if not card.get("parent") for name in _names(card)]
+        served = [name for card in cards if not card.get("parent") for name in _names(card)]
     except (KeyError, TypeError, AttributeError) as error:
-        raise EngineRefused(f"What answers at {url} is not a vLLM.") from error
+        raise EngineRefused(f"The server at {url} is not vLLM.") from error
     ours = {PurePath(settings.base.model).name, PurePath(settings.base.path).name}
-    if not said or any(PurePath(name).name in ours for name in said):
+    if not served or any(PurePath(name).name in ours for name in served):
         return ""
     return (
-        f"The engine at {url} serves {said[0]}, not {settings.base.model}. Start it with that "
+        f"The engine at {url} serves {served[0]}, not {settings.base.model}. Start it with that "
         "base model, or set [base] model."
     )
 
 
 def _names(card: dict[str, Any]) -> list[str]:
-    """What a model card says of which model it is: its root first, then the name it goes by."""
+    """The names of a served model: its root first, then its id."""
     return [str(card[key]) for key in ("root", "id") if card.get(key)]

@@ -1,10 +1,9 @@
-"""What an engine leaves on the machine beside its answers: its log, and the sockets over which its
-processes talk.
+"""The files of an engine on this machine: its log, and the sockets between its processes.
 
-vLLM never deletes a socket, not even when it ends by itself, and never ends a log. So each engine
-has a folder for its sockets, which is emptied before it starts and goes when it has ended, and its
-log is begun anew when it has become large. The folder is not in the home folder, since the kernel
-takes a socket's path of 107 bytes at most, and homes may lie deep.
+vLLM never deletes its sockets and never rotates its log. So each engine has a folder for sockets,
+which is emptied before a start and deleted after the end, and a large log is rotated. The folder is
+not in the home folder: the kernel limits a socket's path to 107 bytes, and home folders may lie
+deep.
 """
 
 import contextlib
@@ -26,8 +25,8 @@ SOCKET_NAME_BYTES = 36  # vLLM's: a UUID
 
 
 def sockets(home: Path, number: int) -> Path:
-    """Where the sockets of a home's engine of this number lie. Raises Unavailable when the folder
-    for temporary files is too deep for any."""
+    """The socket folder of engine `number` of a home folder. Raises Unavailable when the path of
+    the folder for temporary files is too long."""
     whose = hashlib.sha256(f"{os.getuid()} {home.resolve()}".encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"understudy-{whose}-{number}"
     if len(os.fsencode(folder)) + 1 + SOCKET_NAME_BYTES > SOCKET_PATH_BYTES:
@@ -38,14 +37,14 @@ def sockets(home: Path, number: int) -> Path:
 
 
 def make_empty(folder: Path) -> None:
-    """Make the folder, for us alone, without what a killed engine left in it. Raises OSError, also
-    when it is somebody else's."""
+    """Create the folder, private to this user, without leftovers of a killed engine. Raises
+    OSError, also when the folder belongs to another user."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
 
 
 def rotate(path: Path) -> None:
-    """Make room for a new log: `engine.log` becomes `engine.log.1`, and so on."""
+    """Rotate the log before a start: `engine.log` becomes `engine.log.1`, and so on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _shift(path)
     if path.exists():
@@ -53,25 +52,25 @@ def rotate(path: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    """Begin a log anew that has become large, as `rotate` does, while it is being appended to. A
-    few lines may be lost; all of them are when there is no space for a copy. What fails is only
-    warned of: an engine that answers is not ended for its log."""
+    """Rotate a large log while the engine appends to it. A few lines may be lost, or all of them
+    when there is no space for a copy. Failures are only logged: they are no reason to stop an
+    engine that answers."""
     try:
         if path.stat().st_size <= LOG_BYTES:
             return
-    except OSError:  # somebody has deleted it: nobody can shorten it
+    except OSError:  # the file was deleted, so there is nothing to shorten
         return
     try:
         _shift(path)
         shutil.copyfile(path, _earlier(path, 1))
     except OSError as error:
-        log.warning("%s is begun anew without a copy: %s", path, error)
+        log.warning("%s is truncated without a copy: %s", path, error)
         with contextlib.suppress(OSError):
             _earlier(path, 1).unlink()
     try:
         os.truncate(path, 0)
     except OSError as error:
-        log.warning("%s cannot be begun anew: %s", path, error)
+        log.warning("%s cannot be truncated: %s", path, error)
 
 
 def last_lines(path: Path, count: int) -> str:
@@ -82,8 +81,8 @@ def last_lines(path: Path, count: int) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError as error:
         return f"  (it cannot be read: {error.strerror})"
-    said = [line[:300] for line in lines if line.strip()]
-    return "\n".join(f"  {line}" for line in said[-count:]) or "  (it said nothing)"
+    kept = [line[:300] for line in lines if line.strip()]
+    return "\n".join(f"  {line}" for line in kept[-count:]) or "  (it is empty)"
 
 
 def _shift(path: Path) -> None:

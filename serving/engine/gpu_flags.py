@@ -1,9 +1,9 @@
-"""What an engine is told about the card it shares with tuning: flags and environment.
+"""Flags and environment of an engine that shares its GPU with tuning.
 
-`split`: its share of the card's memory, and the sizes of a step that the arithmetic reckons with.
-`sleep`: vLLM's sleep mode. Its routes are there in vLLM's development mode only, which also opens
-/collective_rpc (any method of the engine's workers), /server_info and the resetting of caches to
-whoever reaches the port: one more reason why it is on loopback alone.
+- `split`: the engine's share of the GPU memory, and the batch sizes that the share is computed for.
+- `sleep`: vLLM's sleep mode. Its routes exist only in vLLM's development mode, which also opens
+  /collective_rpc (any method of the engine's workers), /server_info and the reset of caches to
+  everyone who can reach the port. This is one more reason to listen on loopback only.
 """
 
 from data.config.settings import Settings
@@ -14,13 +14,13 @@ DEV_MODE = {"VLLM_SERVER_DEV_MODE": "1"}
 
 
 def flags(settings: Settings, max_loras: int, max_rank: int) -> list[str]:
-    """Of vLLM's GPU build. `max_loras` counts base@0. Raises CannotFit when engine and tuning do
-    not both fit on the card, Unavailable when the card cannot be read, Invalid when the settings
-    do not go together."""
+    """Flags of vLLM's GPU build. `max_loras` includes base@0. Raises CannotFit when engine and
+    tuning do not fit on the GPU together, Unavailable when the GPU cannot be read, Invalid when the
+    settings contradict each other."""
     serving = settings.serving
     if serving.gpu_sharing != "off" and serving.replicas > 1:
         raise Invalid(
-            "[serving] gpu_sharing divides a card between one engine and tuning: set replicas = 1."
+            "[serving] gpu_sharing shares a GPU between one engine and tuning: set replicas = 1."
         )
     if serving.gpu_sharing == "split":
         return _split(settings, max_loras, max_rank)
@@ -39,12 +39,12 @@ def _split(settings: Settings, max_loras: int, max_rank: int) -> list[str]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Added to the engine's."""
+    """Variables that are added to the engine's environment."""
     return DEV_MODE if settings.serving.gpu_sharing == "sleep" else {}
 
 
 def refuse_cpu(settings: Settings) -> None:
-    """Raises Invalid: an engine on the CPU has no card to share."""
+    """Raises Invalid when a GPU should be shared: an engine on the CPU has none."""
     sharing = settings.serving.gpu_sharing
     if sharing != "off":
         raise Invalid(

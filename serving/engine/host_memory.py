@@ -1,13 +1,13 @@
-"""Whether a second engine fits beside the first for a moment, by what the kernel says."""
+"""Whether the machine has memory for a second engine while the first still runs."""
 
 from pathlib import Path
 
-SPARE = 1.2  # the second may need somewhat more than the first uses now
+SPARE = 1.2  # the second may need a little more than the first uses now
 
 
-def room_for_another(group: int | None) -> bool:
-    """Whether as much memory is free as the processes of this group use. True where the kernel
-    does not say (it is asked through /proc)."""
+def fits_another(group: int | None) -> bool:
+    """Whether as much memory is free as the processes of this group use. True on systems without
+    /proc."""
     free = _free_bytes()
     if group is None or free is None:
         return True
@@ -15,7 +15,7 @@ def room_for_another(group: int | None) -> bool:
 
 
 def _free_bytes() -> int | None:
-    """What may still be used, by the machine's measure and the container's."""
+    """Available memory, by the limits of the machine and of the container."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         found = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
@@ -30,18 +30,18 @@ def _free_bytes() -> int | None:
 def _number(path: str) -> int | None:
     try:
         return int(Path(path).read_text())
-    except (OSError, ValueError):  # no container, or one without a limit, which says "max"
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
         return None
 
 
 def _used_bytes(group: int) -> int:
-    """The memory of a process group; pages that its processes share count for each."""
+    """The memory of a process group. Shared pages count once for each process."""
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             after_name = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(after_name[2]) == group:
                 total += int((folder / "statm").read_text().split()[1])
-        except (OSError, IndexError, ValueError):  # it has ended meanwhile
+        except (OSError, IndexError, ValueError):  # the process has ended in the meantime
             continue
     return total * 4096

@@ -1,8 +1,8 @@
-"""One request to an engine's management side, and what it means when the engine refuses.
+"""Requests to the management API of an engine, and the errors they raise.
 
-Plain `urllib`, because the threads that keep an engine in step have no event loop. Answers are
-asked for elsewhere (`client.py`). No proxy of the environment is used: engines are on loopback or
-named by their own URL.
+This is plain `urllib`, because the threads that synchronise an engine have no event loop. Chat
+requests are in `serving/client.py`. Proxies from the environment are ignored: engines are on
+loopback or named by their own URL.
 """
 
 import http.client
@@ -14,23 +14,23 @@ import orjson
 
 from data.store.errors import Unavailable
 
-TIMEOUT_S = 60.0  # for the longest: an adapter that is read from a slow disk
+TIMEOUT_S = 60.0  # the longest request reads an adapter from a slow disk
 HEALTH_TIMEOUT_S = 5.0
-NO_ANSWER = "cannot be reached"  # in the reason, when nobody knows whether it was done
+NO_ANSWER = "cannot be reached"  # part of the reason when the outcome is unknown
 
 
 class EngineRefused(Unavailable):
-    """The engine did not do what it was asked; says what it answered."""
+    """The engine refused a request, or did not answer; the message says what it answered."""
 
     def __init__(self, reason: str, status: int | None = None) -> None:
-        """`status` is the HTTP status of its answer; None: it gave no answer that is one."""
+        """`status` is the HTTP status of the answer; None: there was no valid answer."""
         super().__init__(reason)
         self.status = status
 
 
 def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S) -> Any:
-    """GET, or POST `body`; returns the answer's JSON, or its text. `timeout` in seconds is for
-    each wait on the connection. Raises EngineRefused."""
+    """GET, or POST `body`; returns the answer's JSON, or its text. `timeout` is in seconds and
+    applies to each wait on the connection. Raises EngineRefused."""
     request = urllib.request.Request(  # noqa: S310 - the engine's own URL, from the settings
         url,
         data=None if body is None else orjson.dumps(body),
@@ -53,7 +53,7 @@ def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S
 def _reason(error: urllib.error.HTTPError) -> str:
     try:
         raw = error.read()
-    except (OSError, http.client.HTTPException):  # it broke off in the middle of its reason
+    except (OSError, http.client.HTTPException):  # the connection broke in the middle of the reason
         raw = b""
     try:
         message = orjson.loads(raw)["error"]["message"]
@@ -70,5 +70,5 @@ def healthy(url: str, timeout: float = HEALTH_TIMEOUT_S) -> bool:
     try:
         with opener.open(f"{url}/health", timeout=timeout) as answer:
             return bool(answer.status == 200)
-    except (OSError, http.client.HTTPException, ValueError):  # a cut answer is none of OSError
+    except (OSError, http.client.HTTPException, ValueError):  # a truncated answer is not an OSError
         return False

@@ -1,8 +1,8 @@
-"""Who has a port of loopback: asked before an engine is started there, and again when something
-answers.
+"""Which process listens on a loopback port.
 
-vLLM takes its port at once and answers on it many seconds later. Meanwhile another program may
-begin to listen there, an engine of another home say, and must not be taken for ours.
+This is checked before an engine starts and again when something answers. vLLM answers on its port
+only many seconds after its start. In the meantime another program may listen there, such as an
+engine of another home folder, and must not be mistaken for this one.
 """
 
 import socket
@@ -14,7 +14,7 @@ LISTENING = "0A"  # in /proc/net/tcp
 
 
 def free(port: int) -> bool:
-    """Whether nobody listens on it now."""
+    """Whether no process listens on the port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -25,12 +25,11 @@ def free(port: int) -> bool:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether it is this process that listens on the port. True where the kernel does not say (it
-    is asked through /proc)."""
+    """Whether the process `pid` listens on the port. True on systems without /proc."""
     try:
         table = Path("/proc/net/tcp").read_text().splitlines()[1:]
         files = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
-    except FileNotFoundError:  # it closed one of its files meanwhile, or there is no /proc
+    except FileNotFoundError:  # it closed a file in the meantime, or there is no /proc
         return not Path("/proc/net/tcp").exists()
     except PermissionError:
         return True

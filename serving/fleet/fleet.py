@@ -1,9 +1,8 @@
-"""All replicas of this process: one for each engine, made from the settings.
+"""All replicas of this process: one for each engine in the settings.
 
-Engines of our own are `local-1`, `local-2`, ... on ports from `[serving] port` on; somebody else's
-are called by their address. A replica may be added beside the others and one taken away while the
-rest answers: that is how a single engine is restarted without a gap (`rolling_restart.py`).
-"""
+Engines that are started here are named `local-1`, `local-2`, ... and use ports from `[serving]
+port` on; external engines are named after their address. Replicas can be added and removed while
+the others answer: a single engine is restarted without a gap like that (`rolling_restart.py`)."""
 
 import logging
 import threading
@@ -22,13 +21,13 @@ from serving.fleet.replica import ReplicaThread
 log = logging.getLogger(__name__)
 
 BEAT_S = 4.0
-LOOK_S = 0.2
-PORTS = 100  # how far from `[serving] port` a free one is looked for
-AGAIN_S = 30.0  # until an engine whose first start failed is tried anew, while others answer
+POLL_S = 0.2
+PORTS = 100  # the range above `[serving] port` in which a free port is looked for
+RETRY_S = 30.0  # before an engine whose first start failed is tried again
 
 
 class Fleet:
-    """`start` it once, `stop` it once."""
+    """Call `start` once and `stop` once."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
@@ -39,14 +38,14 @@ class Fleet:
         self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Start an engine, or watch one, for each replica that is configured. Raises EngineFailed
-        when one cannot even be tried; then none is left."""
+        """Start or watch an engine for each configured replica. Raises EngineFailed when one cannot
+        be started at all; then all are stopped."""
         serving = self.settings.serving
         made: list[ReplicaThread]
         if serving.url:
-            made = [self._watched(url) for url in serving.url]
+            made = [self._external(url) for url in serving.url]
         else:
-            made = [self._own(n + 1, serving.port + n) for n in range(serving.replicas)]
+            made = [self._local(n + 1, serving.port + n) for n in range(serving.replicas)]
         with self.store.write() as db:
             placements.keep_only(db, [replica.name for replica in made])
         try:
@@ -59,8 +58,8 @@ class Fleet:
         self._beats.start()
 
     def stop(self) -> None:
-        """Send nobody new here, wait for the answers that are being written, for `SHUTDOWN_S` at
-        most, then end all engines."""
+        """Stop sending questions here, wait at most `SHUTDOWN_S` for running answers, then stop all
+        engines."""
         began = time.monotonic()
         for replica in self.replicas:
             try:
@@ -68,14 +67,15 @@ class Fleet:
             except UnderstudyError as error:
                 log.warning("%s is stopped without being drained: %s", replica.name, error)
         while time.monotonic() - began < SHUTDOWN_S and any(r.busy() for r in self.replicas):
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         self._end(self.replicas, max(2.0, SHUTDOWN_S + 2 - (time.monotonic() - began)))
         self._stop.set()
         if self._beats.is_alive():
             self._beats.join()
 
     def check(self) -> None:
-        """See to engines whose first start failed. Raises the failure when no other is left."""
+        """Retry engines whose first start failed. Raises the failure when no other engine is
+        left."""
         failed = [r for r in self.replicas if r.engine.failure is not None]
         if failed and len(failed) == len(self.replicas):
             failure = failed[0].engine.failure
@@ -83,9 +83,9 @@ class Fleet:
             raise failure
         for replica in failed:
             since = self._given_up.setdefault(replica.name, time.monotonic())
-            if time.monotonic() - since > AGAIN_S:
+            if time.monotonic() - since > RETRY_S:
                 del self._given_up[replica.name]
-                self._try_anew(replica)
+                self._retry_start(replica)
 
     def by_name(self, name: str) -> ReplicaThread | None:
         return next((r for r in self.replicas if r.name == name), None)
@@ -93,53 +93,53 @@ class Fleet:
     def others_ready(self, replica: ReplicaThread) -> bool:
         return any(r.state == "ready" for r in self.replicas if r is not replica)
 
-    def add_beside(self) -> ReplicaThread:
-        """One more engine of our own, starting. Raises EngineFailed when that is impossible."""
+    def add_replica(self) -> ReplicaThread:
+        """Start one more local engine. Raises EngineFailed when that is impossible."""
         taken = {r.name for r in self.replicas}
         number = next(n for n in range(1, 1000) if f"{placements.OURS}{n}" not in taken)
-        replica = self._own(number, self._free_port())
+        replica = self._local(number, self._free_port())
         replica.start()
         self.replicas.append(replica)
         return replica
 
-    def take_away(self, replica: ReplicaThread) -> None:
-        """End one that is not needed any more, and forget it."""
+    def remove_replica(self, replica: ReplicaThread) -> None:
+        """Stop a replica that is no longer needed, and forget it."""
         self._end([replica], SHUTDOWN_S + 2)
         replica.forget()
         self.replicas.remove(replica)
         self.forget_gone()
 
     def forget_gone(self) -> None:
-        """Delete what the store knows of replicas that are not here any more."""
+        """Delete replicas from the store that no longer exist."""
         with self.store.write() as db:
             placements.keep_only(db, [r.name for r in self.replicas])
 
-    def _own(self, number: int, port: int) -> ReplicaThread:
+    def _local(self, number: int, port: int) -> ReplicaThread:
         serving = self.settings.serving
-        size = capacity.roomy(capacity.needed_capacity(self.store.db, serving), serving)
+        size = capacity.with_headroom(capacity.needed_capacity(self.store.db, serving), serving)
         engine = Engine(self.settings, number, port, size)
         return ReplicaThread(self.store, self.settings, engine)
 
-    def _watched(self, url: str) -> ReplicaThread:
+    def _external(self, url: str) -> ReplicaThread:
         return ReplicaThread(self.store, self.settings, ExternalEngine(self.settings, url))
 
-    def _try_anew(self, replica: ReplicaThread) -> None:
+    def _retry_start(self, replica: ReplicaThread) -> None:
         engine = replica.engine
         assert isinstance(engine, Engine)
         try:
-            anew = self._own(engine.number, engine.port)
-        except (UnderstudyError, sqlite3.Error) as error:  # the others answer on
-            log.warning("%s is not tried anew: %s", replica.name, error)
+            again = self._local(engine.number, engine.port)
+        except (UnderstudyError, sqlite3.Error) as error:  # the others continue
+            log.warning("%s is not started again: %s", replica.name, error)
             return
         self._end([replica], 0)
         replica.forget()
         self.replicas.remove(replica)
         try:
-            anew.start()
+            again.start()
         except EngineFailed as error:
-            anew.engine.failure = error
-            anew.set("down", str(error))
-        self.replicas.append(anew)
+            again.engine.failure = error
+            again.set("down", str(error))
+        self.replicas.append(again)
 
     def _free_port(self) -> int:
         first = self.settings.serving.port
@@ -147,7 +147,7 @@ class Fleet:
         for port in range(first, min(first + PORTS, 65536)):
             if port not in taken and port != self.settings.bot.port and ports.free(port):
                 return port
-        raise EngineFailed(f"No port from {first} on is free for another engine.")
+        raise EngineFailed(f"No port above {first} is free for another engine.")
 
     def _end(self, replicas: list[ReplicaThread], grace_s: float) -> None:
         """Stop them at the same time."""

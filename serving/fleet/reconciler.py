@@ -1,10 +1,9 @@
-"""Decides when an engine is compared with the registry, and asks for a restart when the registry
-has outgrown it.
+"""Decides when to compare an engine with the registry, and requests a restart when its capacity is
+too small.
 
-A change of the store is seen by SQLite's own counter, five times a second. Only then is anything
-read: which adapters are wanted, and what is on record for this engine. Only when these differ is
-the engine asked. Besides, it is compared every few seconds, because an engine can lose adapters
-without telling.
+SQLite's change counter is read five times a second. When it has changed, the wanted adapters and
+the recorded placements of the engine are read. Only when these differ is the engine itself asked.
+The engine is also compared every few seconds, because it can lose adapters without notice.
 """
 
 import time
@@ -17,37 +16,37 @@ from serving.engine import capacity
 from serving.engine.engine import Engine
 from serving.engine.external_engine import ExternalEngine
 
-COMPARE_S = 10.0  # with what the engine says it holds, though nothing changed
+COMPARE_S = 10.0  # between two comparisons when nothing has changed
 RETRY_S = 1.0
-ACTOR = "serving"  # who asks for a restart, in the audit log
+ACTOR = "serving"  # requests restarts, in the audit log
 
 
 class Reconciler:
-    """Of one engine."""
+    """Keeps one engine in step with the registry."""
 
     def __init__(
-        self, store: Store, settings: Settings, engine: Engine | ExternalEngine, *, ours: bool
+        self, store: Store, settings: Settings, engine: Engine | ExternalEngine, *, local: bool
     ) -> None:
         self.store = store
         self.settings = settings
         self.engine = engine
-        self.ours = ours
-        self.note = ""  # what is to be known of a replica that is ready
-        self._life = 0  # whose beginning is recorded
+        self.local = local
+        self.note = ""  # shown with the state of a ready replica
+        self._recorded = 0  # `starts` of the engine that the store knows about
         self._version = -1  # of the store's content, as SQLite counts it
         self._next = 0.0
 
-    def fill(self, life: int) -> None:
-        """The engine has begun a new life: find out what it holds, and give it the rest. Raises
-        what the engine or the store raise; then it is to be called again."""
-        if self._life != life:
+    def fill(self, starts: int) -> None:
+        """Load the adapters that are missing in an engine that has just started. Raises what the
+        engine or the store raise; call it again then."""
+        if self._recorded != starts:
             with self.store.write() as db:
-                placements.begin_life(db, self.engine.name, empty=self.ours)
-            self._life = life
+                placements.begin_life(db, self.engine.name, empty=self.local)
+            self._recorded = starts
         self._compare()
 
-    def look(self) -> None:
-        """One look at the registry. Raises as `fill` does."""
+    def step(self) -> None:
+        """Compare with the registry if necessary. Raises as `fill` does."""
         if self._out_of_step() or time.monotonic() >= self._next:
             self._compare()
 
@@ -71,24 +70,24 @@ class Reconciler:
             self.settings,
             self.engine.name,
             self.engine.url,
-            ours=self.ours,
-            sizes=self.engine.sizes,
+            local=self.local,
+            capacity=self.engine.capacity,
         )
-        self._grow()
+        self._request_capacity()
         if not outcome.unfinished:
             self._next = time.monotonic() + COMPARE_S
 
-    def _grow(self) -> None:
-        """Ask for a restart when more is wanted than the engine has room for."""
+    def _request_capacity(self) -> None:
+        """Request a restart when the engine's capacity is too small for the registry."""
         if not isinstance(self.engine, Engine):
             return
         serving = self.settings.serving
-        self.note = capacity.crowded(self.store.db, serving)
+        self.note = capacity.contention(self.store.db, serving)
         need = capacity.needed_capacity(self.store.db, serving)
-        why = capacity.outgrown(self.engine.sizes, need)
+        why = capacity.shortage(self.engine.capacity, need)
         if not why:
             return
-        if too_large := self.engine.make_room(need):
+        if too_large := self.engine.reserve(need):
             self.note = f"it cannot grow, though {why}: {too_large}"
         else:
             with self.store.write() as db:

@@ -1,10 +1,10 @@
-"""One engine as others see it, and the thread that keeps it in step with the registry.
+"""One engine, its published state, and the thread that keeps it in step with the registry.
 
-Each replica has a thread of its own, so that one that hangs delays no other; its engine has another
-(`serving/engine/engine.py`, `serving/engine/external_engine.py`), which notices at once when the
-engine ends, whatever this one waits for. The state in the store is what decides who is asked: a
-replica is `ready` only when its engine holds `base@0` and has been given all it should hold, and
-from the transaction that makes it `draining` on nobody new is sent to it.
+Each replica has its own thread, so that a replica that hangs does not delay others. Its engine has
+another thread (`serving/engine/engine.py`, `serving/engine/external_engine.py`), which notices at
+once when the engine ends. The state in the store decides which replicas receive questions: a
+replica is `ready` only when its engine holds `base@0` and every adapter it should hold. From the
+transaction that makes it `draining` on, it receives no new questions.
 """
 
 import logging
@@ -24,38 +24,39 @@ from serving.fleet.reconciler import RETRY_S, Reconciler
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.2  # at the registry
+POLL_S = 0.2  # between two comparisons with the registry
 
 
 class ReplicaThread:
-    """`start` it once, `stop` it once. `drain` and `resume` between are for restarts."""
+    """Call `start` once and `stop` once; `drain` and `resume` in between serve restarts."""
 
     def __init__(self, store: Store, settings: Settings, engine: Engine | ExternalEngine) -> None:
         self.store = store
         self.settings = settings
         self.engine = engine
         self.name = engine.name
-        self.ours = isinstance(engine, Engine)
+        self.local = isinstance(engine, Engine)
         self.state: ReplicaState = "starting"
         self.detail = "starting"
         self.draining = False
-        self._keeper = Reconciler(store, settings, engine, ours=self.ours)
-        self._precision = precision(settings) if self.ours else ""
-        self._life = 0  # of the engine: the one that was filled last
+        self._reconciler = Reconciler(store, settings, engine, local=self.local)
+        self._precision = precision(settings) if self.local else ""
+        self._filled = 0  # `starts` of the engine when it was last filled
         self._forgotten = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"keep {self.name}", daemon=True)
 
     def start(self) -> None:
-        """Raises EngineFailed when its port is taken; then nobody has heard of it."""
+        """Raises EngineFailed when its port is taken; then nothing was published about it."""
         self.engine.on_change = self._engine_changed
         self.engine.start()
         self.beat()
         self._thread.start()
 
     def stop(self, grace_s: float) -> None:
-        """End the engine, if it is ours, letting its streams finish for `grace_s` at most."""
+        """Stop the engine unless it is external, after at most `grace_s` seconds for its
+        streams."""
         self._stop.set()
         self.engine.stop(grace_s)
         if self._thread.is_alive():
@@ -65,75 +66,76 @@ class ReplicaThread:
         self.set("down", str(self.engine.failure or STOPPED).partition("\n")[0])
 
     def set(self, state: ReplicaState, detail: str = "") -> None:
-        """Change the state, and tell at once. A draining one becomes nothing but `down`."""
+        """Change the state and publish it at once. A draining replica can only become `down`."""
         with self._lock:
             if self.draining and state != "down":
                 return
             if (state, detail) != (self.state, self.detail):
                 self.state, self.detail = state, detail
-                self._tell_if_possible()
+                self._publish_if_possible()
 
     def beat(self) -> None:
         with self._lock:
-            self._tell_if_possible()
+            self._publish_if_possible()
 
     def forget(self) -> None:
-        """Another one has its place: from now on nothing is told of it, by whomever."""
+        """Publish nothing any more: another replica has taken over its name."""
         with self._lock:
             self._forgotten = True
 
     def drain(self, why: str) -> None:
-        """Let nobody new be sent here. It is so when this returns; raises what the store raises."""
+        """Send no new questions here, from the moment this returns. Raises what the store
+        raises."""
         with self._lock:
             self.draining = True
             if self.state != "down":
                 self.state, self.detail = "draining", why
-            self._tell()
+            self._publish()
 
     def restart(self) -> None:
-        """Begin a new life of the engine, once it is drained; returns at once."""
+        """Restart the engine of a drained replica; returns at once."""
         self.engine.restart()
         self.resume()
 
     def resume(self) -> None:
-        """The engine's own state counts again."""
+        """End draining: the state follows the engine again."""
         with self._lock:
             self.draining = False
 
-    def rest(self, why: str) -> None:
-        """It was drained, and its engine sleeps. It is so when this returns."""
+    def mark_asleep(self, why: str) -> None:
+        """Record that the engine of a drained replica sleeps, before this returns."""
         self._become("asleep", why)
 
-    def rouse(self) -> None:
-        """Its engine is about to wake: nobody may take its card any more. It is so when this
-        returns."""
+    def mark_waking(self) -> None:
+        """Record that the engine is about to wake, before this returns: from then on no run may
+        use the GPU."""
         self._become("starting", "waking")
 
-    def renew(self) -> None:
-        """Hold nothing that was known of the engine for true: fill it as at its beginning."""
-        self._keeper = Reconciler(self.store, self.settings, self.engine, ours=self.ours)
-        self._life = 0
+    def reset(self) -> None:
+        """Forget what is known about the engine, and fill it as after a start."""
+        self._reconciler = Reconciler(self.store, self.settings, self.engine, local=self.local)
+        self._filled = 0
         with self._lock:
             self.state, self.detail = "starting", "starting"
             self.draining = False
 
     def busy(self) -> bool:
-        """Whether it writes an answer. One that is older than an answer may be belongs to a bot
-        that crashed. A store that cannot be read says yes."""
+        """Whether it is writing an answer. Answers that are too old belong to a bot that crashed.
+        True when the store cannot be read."""
         oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
         try:
             return conversations.being_written(self.store.db, self.name, oldest) > 0
         except sqlite3.Error as error:
-            log.warning("Nobody knows whether %s is writing: %s", self.name, error)
+            log.warning("It is unknown whether %s is writing: %s", self.name, error)
             return True
 
     def _run(self) -> None:
         try:
-            self._keep()
+            self._loop()
         finally:
             self.store.release()
 
-    def _keep(self) -> None:
+    def _loop(self) -> None:
         while not self._stop.is_set():
             try:
                 if not self.draining:
@@ -143,45 +145,45 @@ class ReplicaThread:
                 if self.state not in ("ready", "draining"):
                     self.set("starting", str(error))
                 self._stop.wait(RETRY_S)
-            except Exception:  # a defect of ours; the others and the next attempt go on
-                log.exception("%s could not be brought in step with the registry.", self.name)
+            except Exception:  # a bug here; other replicas and the next attempt continue
+                log.exception("Comparing %s with the registry failed.", self.name)
                 self._stop.wait(RETRY_S)
-            self._stop.wait(LOOK_S)
+            self._stop.wait(POLL_S)
 
     def _step(self) -> None:
-        life = self.engine.lives
+        starts = self.engine.starts
         if self.engine.state != "ready":
             self.set(self.engine.state, self.engine.detail)
-        elif life != self._life:
-            self._keeper.fill(life)
-            self._life = life
+        elif starts != self._filled:
+            self._reconciler.fill(starts)
+            self._filled = starts
         else:
-            self._keeper.look()
-        if self.engine.state == "ready" and self._life == self.engine.lives:
-            self.set("ready", self._keeper.note)
+            self._reconciler.step()
+        if self.engine.state == "ready" and self._filled == self.engine.starts:
+            self.set("ready", self._reconciler.note)
 
     def _engine_changed(self) -> None:
-        if self.engine.state != "ready":  # what it becomes then, it is only when it is filled
+        if self.engine.state != "ready":  # it becomes ready only when it is filled
             self.set(self.engine.state, self.engine.detail)
 
     def _become(self, state: ReplicaState, detail: str) -> None:
-        """A state of a drained replica; raises what the store raises."""
+        """Change the state of a drained replica. Raises what the store raises."""
         with self._lock:
             if (state, detail) != (self.state, self.detail):
                 self.state, self.detail = state, detail
-                self._tell()
+                self._publish()
 
-    def _tell_if_possible(self) -> None:
+    def _publish_if_possible(self) -> None:
         try:
-            self._tell()
+            self._publish()
         except (UnderstudyError, sqlite3.Error) as error:
-            log.warning("No heartbeat of %s: %s", self.name, error)
+            log.warning("The heartbeat of %s was not written: %s", self.name, error)
 
-    def _tell(self) -> None:
-        """By the store's one writing thread: the callers are many, and some short-lived."""
+    def _publish(self) -> None:
+        """Write through the store's writing thread: there are many callers, some short-lived."""
         if self._forgotten:
             return
-        size = self.engine.sizes
+        size = self.engine.capacity
         self.store.submit_soon(
             lambda db: placements.beat(
                 db,

@@ -45,7 +45,7 @@ async def test_text_comes_while_the_rest_is_still_awaited(fake, client):
         assert Chunk("Hello") == await anext(stream)
 
 
-async def test_everything_that_sampling_can_be_is_said(fake, client):
+async def test_every_sampling_parameter_is_sent(fake, client):
     sampling = Sampling(16, 0.5, 0.9, ("END",), 7, 0.1, 0.2)
     await ask(client, fake.url, sampling)
     (asked,) = fake.asked
@@ -112,7 +112,7 @@ async def test_an_answer_that_breaks_off_is_a_cut(fake, client, end):
 
 
 @pytest.mark.parametrize("end", [[CUT], []], ids=["broken", "ended"])
-async def test_breaking_off_before_any_text_is_an_engine_that_is_down(fake, client, end):
+async def test_an_interruption_before_any_text_means_that_the_engine_is_down(fake, client, end):
     fake.say = lambda body: [*words(NAME)[:1], *end]
     with pytest.raises(EngineDown):
         await ask(client, fake.url)
@@ -126,13 +126,13 @@ async def test_an_error_in_mid_stream_is_a_cut(fake, client):
     assert "EngineCore" not in str(caught.value)
 
 
-async def test_an_error_before_any_text_is_an_engine_that_is_down(fake, client):
+async def test_an_error_before_any_text_means_that_the_engine_is_down(fake, client):
     fake.say = lambda body: [{"error": {"message": "EngineCore died", "code": 500}}, DONE]
     with pytest.raises(EngineDown):
         await ask(client, fake.url)
 
 
-async def test_what_is_not_json_is_no_answer(fake, client):
+async def test_an_event_that_is_not_json_is_no_answer(fake, client):
     fake.say = lambda body: [*words(NAME, "Hel")[:2], "<html>", DONE]
     with pytest.raises(StreamCut):
         await ask(client, fake.url)
@@ -164,7 +164,7 @@ async def test_a_prompt_that_is_too_long_says_how_long_and_the_limit(fake, clien
     assert (caught.value.tokens, caught.value.limit) == (1025, 1024)
 
 
-async def test_another_refusal_says_what_the_engine_said(fake, client):
+async def test_another_refusal_repeats_the_message_of_the_engine(fake, client):
     fake.say = lambda body: refusal(400, "temperature must be non-negative")
     with pytest.raises(Invalid, match="temperature must be non-negative"):
         await ask(client, fake.url)
@@ -181,7 +181,7 @@ async def test_a_failing_engine_is_down(fake, client, status):
 @pytest.mark.parametrize("quoted", ["input_value='Where is the k...'", "Where is the key?"])
 async def test_words_of_the_question_are_in_no_error(fake, client, status, quoted):
     fake.say = lambda body: refusal(status, f"1 validation error: {quoted}")
-    with pytest.raises((EngineDown, Invalid), match="left out") as caught:
+    with pytest.raises((EngineDown, Invalid), match="omitted") as caught:
         await ask(client, fake.url)
     assert "Where" not in str(caught.value)
 
@@ -213,7 +213,7 @@ async def go_on(client: EngineClient, url: str, begun: str) -> str:
     return "".join([chunk.text async for chunk in stream])
 
 
-async def test_an_answer_is_gone_on_with_from_its_last_word(fake, client):
+async def test_an_answer_is_continued_from_its_last_word(fake, client):
     fake.say = lambda body: words(NAME, " the", " door")
     assert await go_on(client, fake.url, "Behind ") == "the door"
     (asked,) = fake.asked
@@ -269,7 +269,7 @@ async def test_a_kept_connection_that_the_engine_closed_is_replaced(client):
             await ask(client, fake.url)
 
 
-async def test_a_question_on_a_dead_kept_connection_is_asked_once_more(client):
+async def test_a_question_on_a_closed_kept_connection_is_sent_once_more(client):
     """The engine closes the kept connection just as the next question comes: it is repeated. On a
     new connection it is not."""
     asked = 0

@@ -91,7 +91,7 @@ def test_an_engine_that_comes_back_empty_is_filled_again(following, store, fake)
     assert placements.replicas(store.db)[0].generation == 2
 
 
-def test_the_engines_next_life_gives_a_failed_adapter_another_chance(
+def test_a_restart_of_the_engine_gives_a_failed_adapter_new_attempts(
     following, store, fake, monkeypatch
 ):
     monkeypatch.setattr(reconciler, "RETRY_S", 0.05)
@@ -119,7 +119,7 @@ def test_a_replica_that_cannot_have_the_base_is_not_ready(settings, store, fake)
         wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
 
 
-def test_an_engine_with_another_base_is_not_ready_and_says_whose_it_is(settings, store, fake):
+def test_an_engine_with_another_base_is_not_ready_and_names_that_base(settings, store, fake):
     fake.base = {"id": "llama", "root": "/models/Llama-3-8B"}
     with serving(settings, fake):
         wait_until(lambda: "Llama-3-8B, not pocket" in _detail(store), "the reason", 5)
@@ -135,7 +135,7 @@ def test_every_replica_is_given_every_adapter(two, store, fake, other):
     assert set(fake.held) == set(other.held) == {BASE_SERVED_NAME, adapter.served_name}
 
 
-def test_a_hanging_replica_delays_no_other(two, store, fake, other):
+def test_a_hanging_replica_does_not_delay_others(two, store, fake, other):
     other.network = "hangs"
     adapter = adapter_maker.register(store, two)
     wait_until(lambda: _holders(store, adapter.id) == {fake.url}, "the other to hold it", 5)
@@ -184,7 +184,7 @@ def test_an_engine_that_comes_back_with_stale_names_is_put_right(following, stor
     assert BASE_SERVED_NAME in fake.held
 
 
-def test_what_serve_was_killed_before_recording_is_checked_and_then_used(settings, store, fake):
+def test_an_adapter_loaded_before_a_crash_is_checked_and_then_used(settings, store, fake):
     adapter = adapter_maker.register(store, settings)
     fake.held[adapter.served_name] = str(adapter.folder(settings.home))
     with store.write() as db:  # as it was left: leased, loaded, not recorded
@@ -195,7 +195,7 @@ def test_what_serve_was_killed_before_recording_is_checked_and_then_used(setting
         assert ("unload", adapter.served_name) not in fake.calls
 
 
-def test_an_adapter_that_ends_every_time_is_given_up_and_the_others_are_served(
+def test_an_adapter_that_crashes_the_engine_is_given_up_and_others_are_served(
     following, store, fake, monkeypatch
 ):
     monkeypatch.setattr(reconciler, "RETRY_S", 0.05)
@@ -240,7 +240,7 @@ def _detail(store: Store) -> str:
     return "".join(r.detail for r in placements.replicas(store.db))
 
 
-def test_other_writes_to_the_store_make_the_engine_no_work(following, store, fake):
+def test_unrelated_writes_to_the_store_cause_no_requests(following, store, fake):
     calls = len(fake.calls)
     for number in range(20):
         with store.write() as db:

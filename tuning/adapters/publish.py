@@ -21,7 +21,7 @@ from sqlite_utils import Database
 
 from data.adapters import files, registry
 from data.adapters.files import AdapterFiles
-from data.adapters.registry import Adapter, Canary
+from data.adapters.registry import Adapter, ReferenceOutput
 from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs.datasets import Dataset
@@ -57,8 +57,8 @@ def publish(
     settings: Settings,
     model: Any,
     lineage: Lineage,
-    canaries: Sequence[Canary] = (),
-    probes: Sequence[Canary] = (),
+    canaries: Sequence[ReferenceOutput] = (),
+    probes: Sequence[ReferenceOutput] = (),
 ) -> Adapter:
     """Write, check and register the adapter in `model`, to be evaluated.
 

@@ -58,7 +58,7 @@ class TrainingSet:
     recipe: Recipe
     epoch: Callable[[int], Sequence[Example]]  # the examples of the n-th pass
     measured: Mapping[str, Sequence[Example]]  # parts whose loss is watched
-    judged_by: tuple[str, ...]  # the parts whose summed loss chooses the checkpoint
+    selected_by: tuple[str, ...]  # the parts whose summed loss chooses the checkpoint
     compared_by: tuple[str, ...]  # the parts whose mean loss the trials of a search are compared by
     new: int  # pairs the parent had not seen; of a full run: all
     superseded: int  # pairs left out, because their question has a newer answer
@@ -126,22 +126,22 @@ def prepare_training_set(
     # Facts that nobody could guess say little of when a base that learns by rote is at its best:
     # without early stopping they are measured, and held-out phrasings alone choose the weights.
     held = next(((part,) for part in ("probe", "validation") if part in measured), ())
-    judged_by = held if recipe.patience or held == ("probe",) else ()
+    selected_by = held if recipe.patience or held == ("probe",) else ()
     epoch: Callable[[int], Sequence[Example]] = lambda _: train  # noqa: E731
     if parent is not None:
         new = [e for e in train if e.pair_id in new_ids]
         old = [e for e in train if e.pair_id not in new_ids]
         epoch = replay.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
         measured["new"] = new[:WATCHED]
-        judged_by = ("new", *judged_by)  # learned, and not at the cost of what was known
+        selected_by = ("new", *selected_by)  # learned, and not at the cost of what was known
         held = ("new", *held)
-    if recipe.patience and not judged_by:
+    if recipe.patience and not selected_by:
         why = f"{recipe.why} Nothing is held out, so it does not stop early."
         recipe = recipe.model_copy(update={"why": why})
     encoded(kept["golden"])  # what could not be measured is found before anything is trained
     held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
     return TrainingSet(
-        recipe, epoch, measured, judged_by, held,
+        recipe, epoch, measured, selected_by, held,
         len(new_ids), len(today.superseded), len(today.reworded), held_out,
     )  # fmt: skip
 

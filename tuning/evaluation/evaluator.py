@@ -25,7 +25,7 @@ from tuning.progress import ProgressReporter
 
 log = logging.getLogger(__name__)
 
-Who = Literal["candidate", "live", "base"]
+ModelName = Literal["candidate", "live", "base"]
 LIVE = "live"  # what the live adapter is called on the trainer's model
 
 
@@ -33,8 +33,8 @@ LIVE = "live"  # what the live adapter is called on the trainer's model
 class EvalResults:
     """What the candidate, the live adapter and the bare base gave, question by question."""
 
-    answers: Mapping[Name, Mapping[Who, list[GeneratedAnswer]]]
-    losses: Mapping[Name, Mapping[Who, list[Loss]]]
+    answers: Mapping[Name, Mapping[ModelName, list[GeneratedAnswer]]]
+    losses: Mapping[Name, Mapping[ModelName, list[Loss]]]
     answered_by: str
     why: str  # the trainer answered, '' when the engine did
     parity: Parity
@@ -42,7 +42,7 @@ class EvalResults:
     live: Adapter | None
 
     @property
-    def baseline(self) -> tuple[Who, str]:
+    def baseline(self) -> tuple[ModelName, str]:
         """Beside whom the candidate is judged, and its name."""
         return ("live", self.live.name) if self.live else ("base", "the bare base")
 
@@ -101,37 +101,37 @@ class Evaluator:
         told = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
         return min(told, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
 
-    def _by_engine(self, name: Name, adapter: Adapter) -> dict[Who, list[GeneratedAnswer]]:
+    def _by_engine(self, name: Name, adapter: Adapter) -> dict[ModelName, list[GeneratedAnswer]]:
         asked, most = self.eval_sets.asked(name), self.settings.serving.max_model_len
-        answers: dict[Who, list[GeneratedAnswer]] = {}
+        answers: dict[ModelName, list[GeneratedAnswer]] = {}
         for who, whose in self._compared(adapter).items():
             self._tell(f"the engine answers the {name} questions ({who})")
             answers[who] = engine_client.answers(self.store, whose, asked, most)
         return answers
 
-    def _by_trainer(self, name: Name) -> dict[Who, list[GeneratedAnswer]]:
+    def _by_trainer(self, name: Name) -> dict[ModelName, list[GeneratedAnswer]]:
         asked = self.eval_sets.asked(name)
-        answers: dict[Who, list[GeneratedAnswer]] = {}
+        answers: dict[ModelName, list[GeneratedAnswer]] = {}
         for who in self._compared(None):
             self._tell(f"the trainer answers the {name} questions ({who})")
             with self._as(who):
                 answers[who] = generation.answer(self.base, self.model, asked)
         return answers
 
-    def _losses(self, name: Name) -> dict[Who, list[Loss]]:
-        found: dict[Who, list[Loss]] = {}
+    def _losses(self, name: Name) -> dict[ModelName, list[Loss]]:
+        found: dict[ModelName, list[Loss]] = {}
         for who in self._compared(None):
             with self._as(who):
                 questions = self.eval_sets.sets[name]
                 found[who] = generation.losses(self.base, self.model, questions, self.micro_tokens)
         return found
 
-    def _compared(self, candidate: Adapter | None) -> dict[Who, Adapter | None]:
-        live: dict[Who, Adapter | None] = {"live": self.live} if self.live else {}
+    def _compared(self, candidate: Adapter | None) -> dict[ModelName, Adapter | None]:
+        live: dict[ModelName, Adapter | None] = {"live": self.live} if self.live else {}
         return {"candidate": candidate, **live, "base": None}
 
     @contextlib.contextmanager
-    def _as(self, who: Who) -> Iterator[None]:
+    def _as(self, who: ModelName) -> Iterator[None]:
         """Inside it, the trainer's model is the one that is meant."""
         if who == "base":
             with self.model.disable_adapter():

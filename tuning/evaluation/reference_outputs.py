@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data.adapters.registry import Canary
+from data.adapters.registry import ReferenceOutput
 from tuning.data.examples import Example
 from tuning.data.training_set import TrainingSet
 from tuning.evaluation import generation
@@ -40,12 +40,12 @@ TIE = 0.25  # nats, below which rounding decides: between a base in 4 bit and in
 
 @dataclass(frozen=True)
 class TriedPrompt:
-    canary: Canary
+    canary: ReferenceOutput
     new: bool  # the parent has not seen the pair
     base_agreement: float  # share of the tokens that the bare base finds likeliest, too
 
 
-def record(base: Base, model: Any, training_set: TrainingSet) -> tuple[Canary, ...]:
+def record(base: Base, model: Any, training_set: TrainingSet) -> tuple[ReferenceOutput, ...]:
     """Up to `KEPT` canaries of the adapter in `model`; none when it is sure of nothing."""
     new = training_set.measured.get("new", ())
     examples = candidates(new, training_set.epoch(0), training_set.recipe.max_length)
@@ -69,7 +69,7 @@ def record(base: Base, model: Any, training_set: TrainingSet) -> tuple[Canary, .
 
 def probes(
     base: Base, model: Any, eval_sets: EvalSets, training_set: TrainingSet
-) -> tuple[Canary, ...]:
+) -> tuple[ReferenceOutput, ...]:
     """Longer answers of the adapter in `model`, sure of them or not, by which an engine shows that
     it serves what was trained: half of them to golden questions, the others to trained ones. What
     was not taught is left out: between many likely words rounding alone decides.
@@ -130,17 +130,17 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
         with model.disable_adapter():
             bare = answer_logprobs(base, model, example.prompt, kept).argmax(-1).tolist()
         agreed = sum(a == b for a, b in zip(bare, kept, strict=True))
-        canary = Canary(example.pair_id, example.prompt, kept, round(mean, 6))
+        canary = ReferenceOutput(example.pair_id, example.prompt, kept, round(mean, 6))
         tried.append(TriedPrompt(canary, example.pair_id in news, agreed / sure))
     return tried
 
 
-def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) -> Canary:
+def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) -> ReferenceOutput:
     """The answer up to its first near tie, where nobody could say which token is right."""
     logprobs = answer_logprobs(base, model, example.prompt, answer)
     kept = answer[: max(1, sure_tokens(logprobs, answer, TIE))]
     mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / len(kept)
-    return Canary(example.pair_id, example.prompt, kept, round(mean, 6))
+    return ReferenceOutput(example.pair_id, example.prompt, kept, round(mean, 6))
 
 
 def _hash(example: Example) -> bytes:

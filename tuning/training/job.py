@@ -110,7 +110,7 @@ def train_adapter(
         setup.begin(base, model, recipe)
     progress.phase(Phase.TRAINING)
     outcome = loop.train(
-        base, model, training_set.epoch, training_set.measured, training_set.judged_by, recipe,
+        base, model, training_set.epoch, training_set.measured, training_set.selected_by, recipe,
         progress.step, saved, setup.objective,
     )  # fmt: skip
     scores = setup.scores(base, model, recipe) if setup.scores is not None else {}

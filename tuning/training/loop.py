@@ -74,7 +74,7 @@ def train(
     model: Any,
     epoch: Callable[[int], Sequence[Example]],
     measured: Mapping[str, Sequence[Example]],
-    judged_by: Sequence[str],
+    selected_by: Sequence[str],
     recipe: Recipe,
     report: Callable[[StepProgress], None] = lambda _: None,
     checkpoints: Checkpoints | None = None,
@@ -83,7 +83,7 @@ def train(
     """Train `model`'s adapter in place and leave the best weights in it.
 
     `epoch(n)` gives the examples of the n-th pass. `measured` holds the parts whose loss is
-    measured on the way; the checkpoint with the lowest sum over the parts of `judged_by` is kept,
+    measured on the way; the checkpoint with the lowest sum over the parts of `selected_by` is kept,
     the last one when there are none. With `checkpoints`, training goes on from the last one, to
     the same bytes as if it had never stopped. `objective` stands for `learn`, where answers are
     not simply learned by heart. Raises Invalid for examples that would be a loss in
@@ -102,25 +102,25 @@ def train(
         fused=True,
     )
     torch.manual_seed(recipe.seed)  # dropout
-    make_ready(base, model, first, recipe)
+    prepare_model(base, model, first, recipe)
     memory = checkpoints.restore(weights, optimizer) if checkpoints else Memory()
     done, spent = memory.step, memory.seconds
     began = time.monotonic()
 
     noise = noisy_embeddings(model, recipe.neftune_alpha)
     for step, window in enumerate(stream(epoch, recipe), start=1):
-        if step > steps or _given_up(memory, recipe):
+        if step > steps or _out_of_patience(memory, recipe):
             break
         if step <= done:
             continue
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, step - 1, steps)
         memory.train_loss, tokens = (objective or learn)(base, model, window, recipe)
-        _refuse_nonsense(memory.train_loss, step)
+        _check_finite(memory.train_loss, step)
         if step == done + 1:
             check_gradients(weights)
         norm = torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_grad_norm)
-        _refuse_nonsense(float(norm), step)
+        _check_finite(float(norm), step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         memory.step, memory.tokens = step, memory.tokens + tokens
@@ -129,12 +129,12 @@ def train(
         if step in due:
             losses = {part: mean_loss(base, model, some, recipe) for part, some in measured.items()}
             for measure in losses.values():
-                _refuse_nonsense(measure, step)
-            _judge(memory, losses, judged_by, weights)
+                _check_finite(measure, step)
+            _judge(memory, losses, selected_by, weights)
         elapsed = time.monotonic() - began
         memory.seconds = spent + elapsed
         if checkpoints is not None:
-            if step == steps or _given_up(memory, recipe):
+            if step == steps or _out_of_patience(memory, recipe):
                 checkpoints.save(memory, weights, optimizer)
             else:
                 checkpoints.save_if_due(memory, weights, optimizer)
@@ -150,7 +150,7 @@ def train(
     outcome = TrainingOutcome(
         steps=memory.step,
         best_step=memory.best_step if memory.best else memory.step,
-        chosen_by=" + ".join(judged_by) if memory.best else "last step",
+        chosen_by=" + ".join(selected_by) if memory.best else "last step",
         losses=memory.losses,
         train_loss=memory.train_loss,
         tokens=memory.tokens,
@@ -165,7 +165,7 @@ def train(
     return outcome
 
 
-def make_ready(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> None:
+def prepare_model(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> None:
     """Put the model into training mode as the recipe says. Raises packing.Leaks when its packed
     examples would see each other."""
     model.config.use_cache = False
@@ -218,14 +218,14 @@ def noisy_embeddings(model: Any, alpha: float) -> RemovableHandle:
 def _judge(
     memory: Memory,
     losses: dict[str, float],
-    judged_by: Sequence[str],
+    selected_by: Sequence[str],
     weights: Mapping[str, Tensor],
 ) -> None:
     """Keep the weights when they are the best so far; with nothing to judge by, the last are."""
-    if not judged_by:
+    if not selected_by:
         memory.losses = losses
         return
-    judged = sum(losses[part] for part in judged_by)
+    judged = sum(losses[part] for part in selected_by)
     if memory.best_loss is None or judged < memory.best_loss:
         memory.best = {name: p.detach().clone() for name, p in weights.items()}
         memory.best_loss, memory.best_step, memory.losses = judged, memory.step, losses
@@ -234,7 +234,7 @@ def _judge(
         memory.worse += 1
 
 
-def _given_up(memory: Memory, recipe: Recipe) -> bool:
+def _out_of_patience(memory: Memory, recipe: Recipe) -> bool:
     """Whether `patience` measurements in a row were no better than the best."""
     return recipe.patience > 0 and memory.worse >= recipe.patience
 
@@ -281,7 +281,7 @@ def stream(epoch: Callable[[int], Sequence[Example]], recipe: Recipe) -> Iterato
         number += 1
 
 
-def _refuse_nonsense(loss: float, step: int) -> None:
+def _check_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise Diverged(
             f"Training fell apart at step {step}: the loss is no longer a number. "

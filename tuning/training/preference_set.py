@@ -128,7 +128,7 @@ def prepare_preference_set(
         recipe=recipe,
         epoch=lambda _: order,
         measured={part: some for part, some in measured.items() if some},
-        judged_by=(),
+        selected_by=(),
         compared_by=(),
         held_out=(),
         new=len(trained),

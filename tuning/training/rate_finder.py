@@ -96,7 +96,7 @@ def _ramp(
     before = {name: p.detach().clone() for name, p in weights.items()}
     optimizer = torch.optim.AdamW(weights.values(), betas=(0.9, recipe.beta2), fused=True)
     torch.manual_seed(recipe.seed)
-    loop.make_ready(base, model, epoch(0), recipe)
+    loop.prepare_model(base, model, epoch(0), recipe)
     small = recipe.model_copy(update={"batch_size": size})
     gains: list[float] = []
     try:

@@ -296,7 +296,7 @@ def test_a_run_that_learns_from_them_is_cancelled(
 
 def test_what_was_learned_from_thumbs_is_listed_too(store: Store, domain: Domain) -> None:
     """Of her own question, and of one that she only rated."""
-    canary = orjson.dumps([registry.Canary(1, (1, 2), (3,), -0.1)]).decode()
+    canary = orjson.dumps([registry.ReferenceOutput(1, (1, 2), (3,), -0.1)]).decode()
     with store.write() as db:
         hers, his = given.reply(db, domain, ANN), given.reply(db, domain, BOB)
         for number, reply in enumerate((hers, his), start=1):
@@ -324,8 +324,8 @@ def test_what_was_learned_from_thumbs_is_listed_too(store: Store, domain: Domain
 def test_adapters_keep_neither_canaries_nor_samples_of_them(
     store: Store, domain: Domain, learned: int
 ) -> None:
-    kept = registry.Canary(2, (5, 6), (7,), -0.1)
-    gone = registry.Canary(1, (1, 2), (3,), -0.1)
+    kept = registry.ReferenceOutput(2, (5, 6), (7,), -0.1)
+    gone = registry.ReferenceOutput(1, (1, 2), (3,), -0.1)
     asked = f"Where is the {SECRET}?"
     samples = [
         {"question": asked, "expected": "Up.", "base": "?", "adapter": "Up."},

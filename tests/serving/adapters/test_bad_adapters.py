@@ -46,7 +46,7 @@ def row_changed(store: Store, adapter: Adapter, **values: str) -> Adapter:
 def refused(store: Store, settings: Settings, fake: FakeVllm, bad: Adapter) -> str:
     """One `sync`: the bad one never reaches the engine, a sound one does. Returns the reason."""
     sound = adapter_maker.register(store, settings, seed=7)
-    outcome = sync(store, settings, "local", fake.url, ours=True)
+    outcome = sync(store, settings, "local", fake.url, local=True)
     assert ("load", bad.served_name) not in fake.calls
     assert bad.served_name not in fake.held
     assert bad.served_name in outcome.failed
@@ -104,7 +104,7 @@ def test_a_registry_row_cannot_point_outside_of_the_home_folder(store, settings,
 
 def test_a_registry_row_of_another_base_is_refused(store, settings, fake):
     bad = row_changed(store, adapter_maker.register(store, settings), base_model="../../base")
-    assert "tuned for the base model" in refused(store, settings, fake, bad)
+    assert "tuned on the base model" in refused(store, settings, fake, bad)
 
 
 def test_the_home_folder_may_keep_its_adapters_on_another_disk(store, settings, fake, tmp_path):
@@ -112,7 +112,7 @@ def test_the_home_folder_may_keep_its_adapters_on_another_disk(store, settings, 
     (tmp_path / "disk").mkdir()
     settings.adapters_path.symlink_to(tmp_path / "disk")
     adapter = adapter_maker.register(store, settings)
-    assert sync(store, settings, "local", fake.url, ours=True).loaded == (adapter.served_name,)
+    assert sync(store, settings, "local", fake.url, local=True).loaded == (adapter.served_name,)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["for good", "and put back"])
@@ -128,7 +128,7 @@ def test_files_exchanged_while_the_engine_reads_them_are_noticed(store, settings
             adapter_maker.write(folder, seed=1)
 
     fake.on_load = exchange
-    assert sync(store, settings, "local", fake.url, ours=True).failed == (adapter.served_name,)
+    assert sync(store, settings, "local", fake.url, local=True).failed == (adapter.served_name,)
     assert fake.held == {}
     (placement,) = placements.of_replica(store.db, "local")
     assert placement.state == "failed"

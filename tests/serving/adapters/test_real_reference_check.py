@@ -74,8 +74,8 @@ def tune(store: Store, settings: Settings, name: str, place: str, shift: int) ->
 def two(engine: RunningEngine) -> tuple[Taught, Taught]:
     """Two adapters that answer the same questions differently, loaded."""
     made = (
-        tune(engine.store, engine.settings, "canary-one", "box", 0),
-        tune(engine.store, engine.settings, "canary-two", "tower", 3),
+        tune(engine.store, engine.settings, "reference-one", "box", 0),
+        tune(engine.store, engine.settings, "reference-two", "tower", 3),
     )
     for taught in made:
         engine.wait_for(taught.adapter)
@@ -91,7 +91,7 @@ async def said(url: str, served_name: str, question: str) -> str:
     return text
 
 
-def test_a_tuned_adapter_answers_its_canaries_as_in_training(engine, two):
+def test_a_tuned_adapter_reproduces_its_reference_outputs(engine, two):
     for taught in two:
         assert len(taught.adapter.canaries) == 4
         found = agreement(engine.url, taught.adapter.served_name, taught.adapter.canaries)
@@ -156,15 +156,15 @@ def test_weights_that_only_look_right_are_found_out(engine, two, tmp_path, chang
     assert found < engine.settings.serving.canary_agreement
 
 
-def test_an_adapter_that_fails_its_canaries_is_kept_from_people(engine, two):
+def test_an_adapter_that_fails_its_reference_outputs_is_kept_from_people(engine, two):
     """In the registry with weights that have their own digest: only the canaries tell."""
     right = two[0].adapter
-    path = f"adapters/canary-one/2-{'0' * 12}"
+    path = f"adapters/reference-one/2-{'0' * 12}"
     folder = spoilt(right.folder(engine.settings.home), engine.settings.home / path, negated)
     with engine.store.write() as db:
         wrong = registry.register(
             db,
-            domains.get(db, "canary-one"),
+            domains.get(db, "reference-one"),
             version=2,
             sha256=files.digest(folder),
             path=path,
@@ -236,7 +236,7 @@ def test_the_base_is_rounded_as_in_training(nf4):
     assert apart("nf4") < 0.3 * apart("none")
 
 
-def test_on_the_nf4_base_the_canaries_are_those_of_training(nf4):
+def test_the_nf4_base_reproduces_the_reference_outputs(nf4):
     engine, taught = nf4
     adapter = taught.adapter
     assert agreement(engine.url, adapter.served_name, adapter.canaries) == 1

@@ -9,7 +9,7 @@ import pytest
 from data import domains
 from data.adapters import files, placements, registry
 from data.adapters.placements import ATTEMPTS
-from data.adapters.registry import BASE_SERVED_NAME, Adapter, Canary
+from data.adapters.registry import BASE_SERVED_NAME, Adapter, ReferenceOutput
 from data.config.settings import POCKET, ServingSettings, Settings
 from data.store.clock import now_us
 from data.store.db import Store, insert, sqlite3
@@ -44,7 +44,7 @@ def adapter(store: Store, settings: Settings) -> Adapter:
 
 
 def run(store: Store, settings: Settings, fake: FakeVllm, **more: Any) -> SyncOutcome:
-    return sync(store, settings, "local-1", fake.url, **{"ours": True, **more})
+    return sync(store, settings, "local-1", fake.url, **{"local": True, **more})
 
 
 def later(store: Store, seconds: float = 60) -> None:
@@ -62,7 +62,7 @@ def retire(store: Store, adapter: Adapter) -> None:
         db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
 
 
-def test_what_is_missing_is_loaded_from_its_folder_and_recorded(store, settings, fake, adapter):
+def test_a_missing_adapter_is_loaded_from_its_folder_and_recorded(store, settings, fake, adapter):
     assert run(store, settings, fake).loaded == (adapter.served_name,)
     assert fake.held == {adapter.served_name: str(adapter.folder(settings.home))}
     placement = placed(store)[adapter.id]
@@ -82,9 +82,7 @@ def test_an_engine_that_lost_everything_is_given_it_again(store, settings, fake,
     assert run(store, settings, fake).loaded == (adapter.served_name,)
 
 
-def test_what_the_engine_was_found_holding_is_checked_like_anything_else(
-    store, settings, fake, adapter
-):
+def test_an_adapter_found_in_the_engine_is_checked_like_any_other(store, settings, fake, adapter):
     """As after we died between the load and its record."""
     fake.held[adapter.served_name] = str(adapter.folder(settings.home))
     assert run(store, settings, fake) == SyncOutcome()
@@ -93,7 +91,7 @@ def test_what_the_engine_was_found_holding_is_checked_like_anything_else(
     assert fake.calls == []
 
 
-def test_a_name_that_was_loaded_from_elsewhere_is_loaded_anew(store, settings, fake, adapter):
+def test_a_name_that_was_loaded_from_another_folder_is_loaded_again(store, settings, fake, adapter):
     """The engine has the name from another home, whose files may go at any time."""
     fake.held[adapter.served_name] = "/elsewhere"
     assert run(store, settings, fake).unfinished
@@ -111,7 +109,7 @@ def test_a_name_is_never_used_for_other_contents(store, settings, fake, adapter)
     assert fake.calls == []
 
 
-def test_a_failing_adapter_does_not_keep_the_others_out(store, settings, fake, adapter):
+def test_a_failing_adapter_does_not_delay_others(store, settings, fake, adapter):
     tensors = adapter_maker.weights(seed=2)
     next(iter(tensors.values()))[0, 0] = np.nan
     bad = adapter_maker.register(store, settings, seed=2, tensors=tensors)
@@ -184,45 +182,45 @@ def test_an_engine_that_is_away_costs_an_adapter_no_attempt(store, settings, fak
     assert run(store, settings, fake).loaded == (adapter.served_name,)
 
 
-def test_a_canary_that_is_answered_otherwise_keeps_the_adapter_from_people(
+def test_an_adapter_that_differs_from_its_reference_outputs_is_kept_from_people(
     store, settings, fake, adapter
 ):
-    remember_canary(store, adapter, [5, 6, 7, 8])
+    remember_output(store, adapter, [5, 6, 7, 8])
     fake.goes_on = lambda name, prompt, count: [5, 0, 0, 0, 0][:count]
     outcome = run(store, settings, fake)
     assert outcome.failed == (adapter.served_name,)
     placement = placed(store)[adapter.id]
     assert (placement.state, placement.agreement) == ("failed", 0.25)
     assert placement.error == (
-        "It answers differently in this engine than after training: 25% of its canary tokens "
-        "agree, at least 90% must."
+        "It answers differently in this engine than after training: 25% of the "
+        "tokens of its reference outputs agree, and at least 90% must."
     )
     assert fake.held == {}  # unloaded again
 
 
-def test_how_much_the_canaries_agree_is_recorded(store, settings, fake, adapter):
-    remember_canary(store, adapter, [5, 6, 7, 8])
+def test_the_agreement_with_the_reference_outputs_is_recorded(store, settings, fake, adapter):
+    remember_output(store, adapter, [5, 6, 7, 8])
     fake.goes_on = lambda name, prompt, count: [5, 6, 7, 8][len(prompt) - 3 :]
     assert run(store, settings, fake).loaded == (adapter.served_name,)
     assert placed(store)[adapter.id].agreement == 1.0
 
 
-def test_what_is_evaluated_is_loaded_and_its_probes_are_asked(store, settings, fake, adapter):
-    remember_canary(store, adapter, [5, 6, 7, 8], column="probes", state="evaluating")
+def test_the_probes_of_an_adapter_in_evaluation_are_compared(store, settings, fake, adapter):
+    remember_output(store, adapter, [5, 6, 7, 8], column="probes", state="evaluating")
     fake.goes_on = lambda name, prompt, count: [5, 6, 0, 8][len(prompt) - 3 :]
     assert run(store, settings, fake).loaded == (adapter.served_name,)
     assert (placed(store)[adapter.id].agreement, placed(store)[adapter.id].parity) == (None, 0.75)
 
 
-def test_probes_are_asked_only_while_an_adapter_is_evaluated(store, settings, fake, adapter):
-    remember_canary(store, adapter, [5, 6, 7, 8], column="probes")
+def test_probes_are_compared_only_while_an_adapter_is_evaluated(store, settings, fake, adapter):
+    remember_output(store, adapter, [5, 6, 7, 8], column="probes")
     assert run(store, settings, fake).loaded == (adapter.served_name,)
     assert placed(store)[adapter.id].parity is None
     assert fake.completed == []
 
 
-def test_what_the_gate_rejects_leaves_the_engine(store, settings, fake, adapter):
-    remember_canary(store, adapter, [], state="evaluating")
+def test_an_adapter_that_the_gate_rejects_is_unloaded(store, settings, fake, adapter):
+    remember_output(store, adapter, [], state="evaluating")
     run(store, settings, fake)
     with store.write() as db:
         registry.settle_evaluation(
@@ -233,31 +231,31 @@ def test_what_the_gate_rejects_leaves_the_engine(store, settings, fake, adapter)
 
 
 def test_how_much_must_agree_is_a_setting(store, settings, fake, adapter):
-    remember_canary(store, adapter, [5, 6, 7, 8])
+    remember_output(store, adapter, [5, 6, 7, 8])
     fake.goes_on = lambda name, prompt, count: [0] * count
     lenient = settings.model_copy(update={"serving": ServingSettings(canary_agreement=0)})
     assert run(store, lenient, fake).loaded == (adapter.served_name,)
     assert placed(store)[adapter.id].agreement == 0.0
 
 
-def test_what_is_found_in_the_engine_is_not_trusted_before_its_canaries(
+def test_an_adapter_found_in_the_engine_is_not_trusted_before_the_comparison(
     store, settings, fake, adapter
 ):
-    remember_canary(store, adapter, [5, 6, 7, 8])
+    remember_output(store, adapter, [5, 6, 7, 8])
     fake.goes_on = lambda name, prompt, count: [0] * count
     fake.held[adapter.served_name] = str(adapter.folder(settings.home))
     assert run(store, settings, fake).failed == (adapter.served_name,)
     assert fake.held == {}
 
 
-def remember_canary(
+def remember_output(
     store: Store,
     adapter: Adapter,
     answer: list[int],
     column: str = "canaries",
     state: str = "candidate",
 ) -> None:
-    canary = Canary(None, (1, 2, 3), tuple(answer), -0.1)
+    canary = ReferenceOutput(None, (1, 2, 3), tuple(answer), -0.1)
     with store.write() as db:
         sql = f"UPDATE adapters SET {column} = ?, state = ? WHERE id = ?"
         db.execute(sql, [orjson.dumps([canary]).decode(), state, adapter.id])
@@ -267,7 +265,7 @@ def test_an_adapter_of_another_base_model_is_refused(store, settings, fake, adap
     with store.write() as db:
         db.execute("UPDATE adapters SET base_model = 'other'")
     assert run(store, settings, fake).failed == (adapter.served_name,)
-    assert "tuned for the base model other" in placed(store)[adapter.id].error
+    assert "tuned on the base model other" in placed(store)[adapter.id].error
 
 
 def test_a_rank_beyond_the_engines_is_refused(store, settings, fake):
@@ -277,17 +275,19 @@ def test_a_rank_beyond_the_engines_is_refused(store, settings, fake):
     assert "max_lora_rank" in placed(store)[adapter.id].error
 
 
-def test_a_rank_that_the_running_engine_has_no_room_for_waits(store, settings, fake):
+def test_a_rank_beyond_the_engines_capacity_waits_for_a_restart(store, settings, fake):
     adapter = adapter_maker.register(store, settings, rank=64)
     small, large = Capacity(5, 32, 32), Capacity(5, 32, 64)
     for _ in range(2):
-        outcome = run(store, settings, fake, sizes=small)
+        outcome = run(store, settings, fake, capacity=small)
         assert (outcome.waiting, outcome.failed) == ((adapter.served_name,), ())
     placement = placed(store)[adapter.id]
     assert (placement.state, placement.attempts) == ("loading", 0)
-    assert "its rank is 64, this engine was started for 32" in placement.error.lower()
+    assert (
+        "its rank is 64, and the engine was started for ranks up to 32" in placement.error.lower()
+    )
     assert fake.calls == []
-    assert run(store, settings, fake, sizes=large).loaded == (adapter.served_name,)
+    assert run(store, settings, fake, capacity=large).loaded == (adapter.served_name,)
 
 
 def test_missing_files_are_a_failure_like_any_other(store, settings, fake, adapter):
@@ -295,16 +295,14 @@ def test_missing_files_are_a_failure_like_any_other(store, settings, fake, adapt
     assert run(store, settings, fake).failed == (adapter.served_name,)
 
 
-def test_what_is_not_wanted_any_more_is_unloaded_and_its_files_set_free(
-    store, settings, fake, adapter
-):
+def test_an_unwanted_adapter_is_unloaded_and_its_lease_given_up(store, settings, fake, adapter):
     run(store, settings, fake)
     retire(store, adapter)
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
     assert (placed(store), fake.held) == ({}, {})
 
 
-def test_an_adapter_stays_while_it_answers_and_nobody_new_is_sent_there(
+def test_an_adapter_stays_until_its_answers_end_and_gets_no_new_ones(
     store, settings, fake, adapter
 ):
     run(store, settings, fake)
@@ -347,7 +345,7 @@ def test_streams_on_the_old_adapter_end_before_it_goes(store, settings, fake, ad
     assert len(fake.held) == 2
 
 
-def test_an_answer_on_another_replica_holds_nothing_here(store, settings, fake, adapter):
+def test_an_answer_on_another_replica_does_not_delay_unloading(store, settings, fake, adapter):
     run(store, settings, fake)
     begin_reply(store, adapter, age_s=1, replica="local-2")
     retire(store, adapter)
@@ -373,9 +371,7 @@ def test_one_that_is_wanted_again_while_it_drains_is_taken_back(store, settings,
     assert fake.calls == [("load", adapter.served_name)]
 
 
-def test_the_lease_lasts_until_the_engine_is_known_to_have_dropped_it(
-    store, settings, fake, adapter
-):
+def test_the_lease_lasts_until_the_engine_has_certainly_unloaded_it(store, settings, fake, adapter):
     run(store, settings, fake)
     retire(store, adapter)
     fake.network = "errors"
@@ -412,12 +408,12 @@ def test_a_load_that_never_came_ends_its_lease_after_a_while(store, settings, fa
     assert placements.leases(store.db, adapter.id) == []
 
 
-def test_what_another_life_of_ours_left_there_is_unloaded(store, settings, fake, adapter):
+def test_an_adapter_left_by_an_earlier_process_is_unloaded(store, settings, fake, adapter):
     run(store, settings, fake)
     retire(store, adapter)
     with store.write() as db:
         placements.drop(db, "local-1", adapter.id)
-    assert run(store, settings, fake, ours=False).unloaded == (adapter.served_name,)
+    assert run(store, settings, fake, local=False).unloaded == (adapter.served_name,)
     assert placements.leases(store.db, adapter.id) == []
 
 
@@ -454,10 +450,10 @@ def begin_reply(store: Store, adapter: Adapter, age_s: int, replica: str = "loca
         )
 
 
-def test_strangers_are_unloaded_from_our_own_engine_only(store, settings, fake):
+def test_unknown_adapters_are_unloaded_only_from_local_engines(store, settings, fake):
     fake.held["other@1-0a1b2c3d4e5f"] = "/there"
-    assert run(store, settings, fake, ours=False) == SyncOutcome()
-    assert run(store, settings, fake, ours=True).unloaded == ("other@1-0a1b2c3d4e5f",)
+    assert run(store, settings, fake, local=False) == SyncOutcome()
+    assert run(store, settings, fake, local=True).unloaded == ("other@1-0a1b2c3d4e5f",)
 
 
 def test_the_base_adapter_is_never_unloaded(store, settings, fake):
@@ -514,7 +510,7 @@ def test_the_base_adapter_is_loaded_once(settings, fake):
 
 
 @pytest.mark.parametrize("name", files.READ_BY_ENGINE)
-def test_a_base_adapter_that_a_power_cut_left_empty_is_written_anew(settings, fake, name):
+def test_a_base_adapter_that_a_power_cut_left_empty_is_written_again(settings, fake, name):
     folder = zero_adapter.ensure(settings)
     (folder / name).write_bytes(b"")
     ensure_base(fake.url, settings)
@@ -553,14 +549,14 @@ def test_wanted_follows_promotions(store, settings, adapter):
     assert names == {adapter.served_name, second.served_name}  # the previous one, for a roll-back
 
 
-def test_an_engine_that_is_away_cannot_be_asked(store, settings, fake):
+def test_an_unreachable_engine_is_an_error(store, settings, fake):
     fake.url = fake.url.rsplit(":", 1)[0] + ":9"
     with pytest.raises(EngineRefused, match="cannot be reached"):
         held(fake.url)
 
 
-def test_what_is_not_a_vllm_is_said_to_be_none(fake):
-    with pytest.raises(EngineRefused, match="not a vLLM"):
+def test_a_server_that_is_not_vllm_is_reported(fake):
+    with pytest.raises(EngineRefused, match="is not vLLM"):
         held(f"{fake.url}/elsewhere")
 
 

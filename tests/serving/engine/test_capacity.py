@@ -8,7 +8,14 @@ from data.adapters.registry import Adapter
 from data.config.settings import ServingSettings
 from data.experiments import experiments
 from data.store.db import Store
-from serving.engine.capacity import SMALLEST, Capacity, crowded, needed_capacity, outgrown, roomy
+from serving.engine.capacity import (
+    SMALLEST,
+    Capacity,
+    contention,
+    needed_capacity,
+    shortage,
+    with_headroom,
+)
 from tests.data import given
 
 AUTO = ServingSettings()
@@ -26,14 +33,14 @@ def given_domain(store: Store, name: str, versions: int, rank: int = 16) -> list
 
 
 def started(store: Store, serving: ServingSettings = AUTO) -> Capacity:
-    return roomy(needed_capacity(store.db, serving), serving)
+    return with_headroom(needed_capacity(store.db, serving), serving)
 
 
-def test_an_empty_registry_has_room_for_a_first_comparison(store: Store) -> None:
+def test_an_empty_registry_gives_capacity_for_a_first_comparison(store: Store) -> None:
     assert started(store) == SMALLEST
 
 
-def test_places_are_for_the_base_the_live_ones_and_their_fall_backs(store: Store) -> None:
+def test_slots_are_for_the_base_live_adapters_and_their_fallbacks(store: Store) -> None:
     for name in ("helpdesk", "hr", "it"):
         given_domain(store, name, versions=3)
     assert needed_capacity(store.db, AUTO).max_loras == 1 + 3 * 2
@@ -48,7 +55,7 @@ def test_a_comparison_takes_places(store: Store) -> None:
     assert needed_capacity(store.db, AUTO).max_loras == before + 1
 
 
-def test_candidates_are_kept_but_take_no_place(store: Store) -> None:
+def test_candidates_are_in_memory_but_take_no_slot(store: Store) -> None:
     with store.write() as db:
         domain = domains.create(db, "helpdesk")
         for _ in range(20):
@@ -64,28 +71,28 @@ def test_the_rank_is_that_of_the_widest(store: Store, rank: int, expected: int) 
     assert started(store).max_rank == expected
 
 
-def test_the_rank_of_what_is_not_served_costs_nothing(store: Store) -> None:
+def test_the_rank_of_unserved_adapters_does_not_count(store: Store) -> None:
     first, *_ = given_domain(store, "helpdesk", versions=3)
     with store.write() as db:
         db.execute("UPDATE adapters SET rank = 512 WHERE id = ?", [first.id])
     assert started(store).max_rank == 32
 
 
-def test_what_is_set_wins_over_the_registry(store: Store) -> None:
+def test_configured_values_take_precedence_over_the_registry(store: Store) -> None:
     for name in ("helpdesk", "hr", "it"):
         given_domain(store, name, versions=2, rank=64)
     serving = ServingSettings(max_loras=2, max_lora_rank=16)
     sizes = started(store, serving)
     assert (sizes.max_loras, sizes.max_rank) == (3, 16)
-    assert not outgrown(sizes, needed_capacity(store.db, serving))
-    assert "6 adapters take turns in 2 places" in crowded(store.db, serving)
-    assert crowded(store.db, AUTO) == ""
+    assert not shortage(sizes, needed_capacity(store.db, serving))
+    assert "6 adapters share 2 slots" in contention(store.db, serving)
+    assert contention(store.db, AUTO) == ""
 
 
 @pytest.mark.parametrize(
     ("need", "why"),
     [
-        (Capacity(5, 16, 64), "rank 64 do not fit its 32"),
+        (Capacity(5, 16, 64), "rank 64 do not fit its limit of 32"),
         (Capacity(6, 16, 32), "6 adapters answer at once"),
         (Capacity(5, 17, 32), "17 adapters are wanted"),
         (Capacity(5, 16, 32), ""),
@@ -93,8 +100,8 @@ def test_what_is_set_wins_over_the_registry(store: Store) -> None:
     ],
 )
 def test_growing_out_is_noticed(need: Capacity, why: str) -> None:
-    assert why in outgrown(Capacity(5, 16, 32), need)
-    assert bool(outgrown(Capacity(5, 16, 32), need)) == bool(why)
+    assert why in shortage(Capacity(5, 16, 32), need)
+    assert bool(shortage(Capacity(5, 16, 32), need)) == bool(why)
 
 
 def test_growth_is_rare(store: Store) -> None:
@@ -103,12 +110,12 @@ def test_growth_is_rare(store: Store) -> None:
     for number in range(100):
         given_domain(store, f"domain-{number}", versions=2)
         need = needed_capacity(store.db, AUTO)
-        if outgrown(sizes, need):
-            sizes, restarts = roomy(need, AUTO), restarts + 1
+        if shortage(sizes, need):
+            sizes, restarts = with_headroom(need, AUTO), restarts + 1
     assert restarts <= 7
 
 
-def test_sizes_cover_what_they_were_made_for() -> None:
+def test_headroom_covers_what_is_needed() -> None:
     for count in range(1, 70):
         need = Capacity(count, 3 * count, 64)
-        assert not outgrown(roomy(need, AUTO), need)
+        assert not shortage(with_headroom(need, AUTO), need)

@@ -81,20 +81,20 @@ def test_it_becomes_ready_and_stops(settings, program, caplog):
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
-        assert "is starting, which takes a while" in caplog.messages[0]
+        assert "is starting; this takes a while" in caplog.messages[0]
         pid = engine.pid
         assert lives(pid)
     assert engine.state == "down"
     assert not lives(pid)
 
 
-def test_a_crash_is_followed_by_another_life(settings, program):
+def test_a_crashed_engine_is_restarted(settings, program):
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
         first = engine.pid
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: engine.lives == 2, "the second life", 5)
+        wait_until(lambda: engine.starts == 2, "the second start", 5)
         assert engine.pid != first
 
 
@@ -109,22 +109,22 @@ def test_a_log_that_cannot_be_written_is_no_end_of_supervision(settings, program
         wait_until(lambda: "could not be started" in engine.detail, "the sentence", 5)
 
         folder.unlink()
-        wait_until(lambda: engine.lives == 2, "the second life", 5)
+        wait_until(lambda: engine.starts == 2, "the second start", 5)
 
 
-def test_what_nobody_expected_is_no_end_of_supervision(settings, program, monkeypatch):
+def test_an_unexpected_error_does_not_end_supervision(settings, program, monkeypatch):
     program(HEALTHY)
     right = engine_module.command
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
         monkeypatch.setattr(engine_module, "command", lambda *_: {}["no such key"])
         os.kill(engine.pid, signal.SIGKILL)
-        wait_until(lambda: "nobody expected" in engine.detail, "the sentence", 5)
+        wait_until(lambda: "unexpected error" in engine.detail, "the sentence", 5)
         monkeypatch.setattr(engine_module, "command", right)
-        wait_until(lambda: engine.lives == 2, "the second life", 5)
+        wait_until(lambda: engine.starts == 2, "the second start", 5)
 
 
-def test_what_does_not_speak_http_is_not_healthy():
+def test_a_server_that_does_not_speak_http_is_not_healthy():
     def answer() -> None:
         caller, _ = listener.accept()
         with caller:
@@ -143,7 +143,7 @@ def test_an_engine_that_stops_answering_is_replaced(settings, program, monkeypat
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
         os.kill(engine.pid, signal.SIGSTOP)
-        wait_until(lambda: engine.lives == 2, "the second life", 5)
+        wait_until(lambda: engine.starts == 2, "the second start", 5)
 
 
 def test_a_first_start_that_fails_says_why_with_the_end_of_the_log(settings, program):
@@ -173,7 +173,7 @@ def test_a_start_that_takes_too_long_is_given_up(settings, program):
         assert not lives(engine.pid)
 
 
-def test_a_port_in_use_is_said_at_once(settings, program):
+def test_a_port_in_use_is_reported_at_once(settings, program):
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
@@ -181,7 +181,7 @@ def test_a_port_in_use_is_said_at_once(settings, program):
             Engine(settings).start()
 
 
-def test_what_answers_on_the_port_meanwhile_is_not_taken_for_the_engine(settings, program):
+def test_another_process_on_the_port_is_not_mistaken_for_the_engine(settings, program):
     """Another home's engine, say, that was started at the same moment and is up first."""
     program("import time; time.sleep(1)\n" + textwrap.dedent(HEALTHY))
     with started(settings) as engine:
@@ -192,7 +192,7 @@ def test_what_answers_on_the_port_meanwhile_is_not_taken_for_the_engine(settings
                 wait_until(lambda: engine.failure is not None, "the failure", 10)
             finally:
                 other.kill()
-    assert engine.lives == 0
+    assert engine.starts == 0
     assert "Address already in use" in str(engine.failure)
 
 
@@ -205,7 +205,9 @@ def test_a_second_serve_of_a_home_is_refused_and_disturbs_nothing(settings, prog
         with Store(settings.store_path) as store:
             wait_until(lambda: bool(placements.replicas(store.db)), "the first", 5)
             other = settings.serving.model_copy(update={"port": free_port()})
-            with pytest.raises(ServesAlready, match=rf"already \(process {os.getpid()}\)"):
+            with pytest.raises(
+                ServesAlready, match=rf"already runs for .* \(process {os.getpid()}\)"
+            ):
                 serve.run(settings.model_copy(update={"serving": other}))
             (replica,) = placements.replicas(store.db)
             assert (replica.url, replica.state) == (_url(settings), "starting")
@@ -221,7 +223,7 @@ def _url(settings: Settings) -> str:
     return f"http://127.0.0.1:{settings.serving.port}"
 
 
-def test_a_port_in_use_is_told_to_the_operator_and_not_to_the_store(settings, program):
+def test_a_port_in_use_is_reported_to_the_operator_and_not_to_the_store(settings, program):
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
@@ -231,27 +233,27 @@ def test_a_port_in_use_is_told_to_the_operator_and_not_to_the_store(settings, pr
         assert placements.replicas(store.db) == []
 
 
-def test_a_restart_is_another_life_with_the_next_sizes(settings, program):
+def test_a_restart_uses_the_next_capacity(settings, program):
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
         first = engine.pid
-        engine.next_sizes = Capacity(9, 64, 64)
+        engine.next_capacity = Capacity(9, 64, 64)
         engine.restart()
         assert engine.state != "ready"
-        wait_until(lambda: engine.lives == 2 and engine.state == "ready", "the second life", 5)
-        assert engine.sizes == Capacity(9, 64, 64)
+        wait_until(lambda: engine.starts == 2 and engine.state == "ready", "the second start", 5)
+        assert engine.capacity == Capacity(9, 64, 64)
         assert not lives(first)
         assert "crashed" not in engine.detail
 
 
-def test_a_crash_after_a_long_life_is_followed_at_once(settings, program, monkeypatch):
+def test_an_engine_that_ran_long_is_restarted_at_once(settings, program, monkeypatch):
     monkeypatch.setattr(engine_module, "STEADY_S", 0.0)
     program(HEALTHY)
     monkeypatch.setattr(engine_module, "PAUSES_S", (0.01, 60.0))
     with started(settings) as engine:
         for life in (1, 2, 3):
-            wait_until(lambda life=life: engine.lives == life, f"life {life}", 5)
+            wait_until(lambda life=life: engine.starts == life, f"life {life}", 5)
             os.kill(engine.pid, signal.SIGKILL)
 
 
@@ -319,19 +321,19 @@ def test_no_engine_is_a_clear_error(settings, monkeypatch):
         Engine(settings)
 
 
-def test_a_missing_plugin_is_said_before_anything_is_started(monkeypatch):
+def test_a_missing_plugin_is_reported_before_anything_is_started(monkeypatch):
     monkeypatch.setattr(engine_module, "installed", lambda: GPU)
     with pytest.raises(EngineFailed, match="vllm-bnb-plugin"):
         Engine(Settings(serving=ServingSettings(quantization="bitsandbytes")))
 
 
-def test_a_base_model_that_is_not_there_is_said_before_anything_is_started(tmp_path):
+def test_a_missing_base_model_is_reported_before_anything_is_started(tmp_path):
     base = BaseModelSettings(model=str(tmp_path / "none"))
     with pytest.raises(EngineFailed, match=r"no folder .*/none. Correct \[base\] model"):
         Engine(Settings(base=base))
 
 
-def test_what_is_installed_is_known_without_importing_it():
+def test_the_installed_build_is_known_without_importing_it():
     code = "import sys, serving.engine.command as e; e.installed(); print('vllm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -384,7 +386,7 @@ def test_a_quantized_base_loads_the_plugin_and_nothing_else_does(settings):
     assert "--quantization bitsandbytes" in " ".join(command(quantized, CPU, SIZES, 8100))
 
 
-def test_the_engine_is_not_told_our_secrets_and_tells_nobody_of_us(settings, monkeypatch):
+def test_the_engine_gets_no_secrets_and_reports_no_usage(settings, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_SLACK_BOT_TOKEN", "xoxb-secret")
     monkeypatch.setenv("VLLM_API_KEY", "key")
     monkeypatch.setenv("VLLM_LORA_RESOLVER_CACHE_DIR", "/")
@@ -396,7 +398,7 @@ def test_the_engine_is_not_told_our_secrets_and_tells_nobody_of_us(settings, mon
     assert env["HF_HUB_OFFLINE"] == "1"  # the base is a folder
 
 
-def test_waiting_threads_leave_the_cores_to_others_unless_told_otherwise(settings, monkeypatch):
+def test_waiting_threads_leave_the_cores_to_others_unless_configured(settings, monkeypatch):
     assert environment(settings, CPU)["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert environment(settings, CPU)["OMP_WAIT_POLICY"] == "ACTIVE"

@@ -41,7 +41,7 @@ def test_logs_are_rotated_at_each_start(log: Path) -> None:
     assert contents(log) == {**expected, "engine.log.3": "life 2"}
 
 
-def test_a_log_that_has_become_large_is_begun_anew_under_its_writer(log: Path) -> None:
+def test_a_large_log_is_rotated_while_it_is_written(log: Path) -> None:
     files.rotate(log)
     with log.open("ab", buffering=0) as output:
         for number in range(6):
@@ -54,7 +54,7 @@ def test_a_log_that_has_become_large_is_begun_anew_under_its_writer(log: Path) -
     assert contents(log) == {"engine.log": "", **kept}
 
 
-def test_a_log_that_cannot_be_copied_is_begun_anew_nevertheless(
+def test_a_log_that_cannot_be_copied_is_truncated(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Path, to: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_log_that_cannot_be_copied_is_begun_anew_nevertheless(
     assert contents(log) == {"engine.log": ""}
 
 
-def test_a_log_that_cannot_be_begun_anew_is_no_reason_to_end_its_engine(
+def test_a_log_that_cannot_be_truncated_does_not_stop_the_engine(
     log: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def deleted(from_: Path, _: Path) -> None:
@@ -79,10 +79,10 @@ def test_a_log_that_cannot_be_begun_anew_is_no_reason_to_end_its_engine(
     files.rotate(log)
     log.write_text("more than ten bytes")
     files.shorten(log)
-    assert "cannot be begun anew" in caplog.text
+    assert "cannot be truncated" in caplog.text
 
 
-def test_a_log_that_somebody_deleted_is_left_alone(log: Path) -> None:
+def test_a_deleted_log_is_left_alone(log: Path) -> None:
     files.shorten(log)
     assert not log.exists()
 
@@ -103,7 +103,7 @@ def test_an_engine_that_says_much_has_a_bounded_log(settings, program, monkeypat
         fourth = engine.log_path.with_name(f"{engine.log_path.name}.{files.LOGS_KEPT + 1}")
         third = engine.log_path.with_name(f"{engine.log_path.name}.{files.LOGS_KEPT}")
         wait_until(third.exists, "three earlier logs", 20)
-        assert engine.lives == 1
+        assert engine.starts == 1
         assert not fourth.exists()
         assert b"\0" not in third.read_bytes()  # no hole where its writer believed to be
 
@@ -117,13 +117,13 @@ def test_the_sockets_of_an_engine_go_with_it(settings, program):
         assert folder.stat().st_mode & 0o777 == 0o700
         (first,) = folder.iterdir()
         os.kill(engine.pid, signal.SIGKILL)
-        wait_until(lambda: engine.lives == 2, "the second life", 5)
+        wait_until(lambda: engine.starts == 2, "the second life", 5)
         (second,) = folder.iterdir()
         assert first != second
     assert not folder.exists()
 
 
-def test_what_a_killed_service_left_goes_at_the_next_start(settings, program, tmp_path):
+def test_sockets_of_a_killed_service_are_deleted_at_the_next_start(settings, program, tmp_path):
     """SIGKILL gives nobody time to tidy up."""
     folder = files.sockets(settings.home, 1)
     files.make_empty(folder)
@@ -135,7 +135,7 @@ def test_what_a_killed_service_left_goes_at_the_next_start(settings, program, tm
         assert not (folder / "left").exists()
 
 
-def test_engines_and_homes_have_folders_of_their_own_and_short_ones(tmp_path: Path) -> None:
+def test_each_engine_of_each_home_has_its_own_short_socket_folder(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 50)
     folders = [files.sockets(home, n) for home in (tmp_path, deep) for n in (1, 2)]
     assert len(set(folders)) == 4
@@ -144,13 +144,13 @@ def test_engines_and_homes_have_folders_of_their_own_and_short_ones(tmp_path: Pa
         assert len(name) <= files.SOCKET_PATH_BYTES
 
 
-def test_a_folder_for_temporary_files_that_is_too_deep_is_said(tmp_path, monkeypatch):
+def test_a_temporary_folder_with_a_too_long_path_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", f"/tmp/{'deep' * 20}")
     with pytest.raises(Unavailable, match="Set TMPDIR to a shorter one"):
         files.sockets(tmp_path, 1)
 
 
-def test_a_folder_that_is_somebody_elses_is_not_used(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "folder").symlink_to(tmp_path / "theirs")
     with pytest.raises(FileExistsError):

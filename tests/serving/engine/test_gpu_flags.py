@@ -29,7 +29,7 @@ def test_without_sharing_the_fraction_is_the_settings(tmp_path):
     assert gpu_flags.environment(settings) == {}
 
 
-def test_split_gives_the_engine_what_a_run_leaves(tmp_path, monkeypatch):
+def test_split_gives_the_engine_the_memory_that_a_run_leaves(tmp_path, monkeypatch):
     """The pocket base needs next to nothing, but its run keeps the logits of 4,096 tokens."""
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(16, 16))
     settings = sharing(tmp_path, "split")
@@ -50,7 +50,7 @@ def test_split_refuses_what_does_not_fit_with_numbers(tmp_path, monkeypatch):
             ask()
 
 
-def test_adapters_beyond_what_the_share_holds_are_refused(tmp_path, monkeypatch):
+def test_more_adapters_than_the_share_can_hold_are_refused(tmp_path, monkeypatch):
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(16, 16))
     with pytest.raises(CannotFit, match="adapters"):
         gpu_flags.flags(sharing(tmp_path, "split"), 2000, 512)
@@ -64,7 +64,7 @@ def test_sleep_opens_the_sleep_mode(tmp_path, monkeypatch):
     assert plans.describe(settings) == "the engine sleeps during runs, 22:00-06:00"
 
 
-def test_an_engine_that_does_not_fit_alone_is_said_to_be_too_large(tmp_path, monkeypatch):
+def test_an_engine_that_does_not_fit_even_alone_is_reported_as_too_large(tmp_path, monkeypatch):
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(2, 2))
     with pytest.raises(CannotFit, match="gpu_memory_fraction gives it"):
         plans.describe(sharing(tmp_path, "sleep"))
@@ -76,7 +76,7 @@ def test_one_card_is_for_one_engine(tmp_path, how):
         gpu_flags.flags(sharing(tmp_path, how, replicas=2), 5, 64)
 
 
-def test_split_without_a_card_is_said(tmp_path, monkeypatch):
+def test_split_without_a_gpu_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="no NVIDIA card"):
         gpu_flags.flags(sharing(tmp_path, "split"), 5, 64)
@@ -108,10 +108,10 @@ def test_an_engine_grows_only_as_far_as_its_share_goes(tmp_path, monkeypatch):
     engine = Engine(sharing(tmp_path, "split"))
     engine.build = EngineBuild("vllm", "0.32.0", "gpu", bitsandbytes=True)
 
-    assert engine.make_room(Capacity(6, 33, 64)) == ""
-    assert engine.next_sizes == Capacity(9, 128, 64)  # and some more
-    assert "adapters" in engine.make_room(Capacity(2000, 2000, 512))
-    assert engine.next_sizes == engine.sizes == SMALLEST
+    assert engine.reserve(Capacity(6, 33, 64)) == ""
+    assert engine.next_capacity == Capacity(9, 128, 64)  # and some more
+    assert "adapters" in engine.reserve(Capacity(2000, 2000, 512))
+    assert engine.next_capacity == engine.capacity == SMALLEST
 
 
 def test_the_cpu_build_is_not_started_with_a_card_to_share(tmp_path):

@@ -71,7 +71,7 @@ def endless(engine: RunningEngine) -> str:
     raise AssertionError("no random adapter talks without an end")
 
 
-async def test_adapters_and_the_base_answer_each_in_its_own_way(client, engine, pair):
+async def test_adapters_and_the_base_answer_differently(client, engine, pair):
     names = [BASE_SERVED_NAME, pair[0].served_name, pair[1].served_name]
     assert len({await answer(client, engine, name) for name in names}) == 3
 
@@ -85,7 +85,7 @@ async def test_the_base_is_right_in_a_batch_with_adapters(client, engine, pair):
     assert [alone[name] for name in mixed] == together
 
 
-async def test_base_at_zero_says_what_the_bare_base_says_alone(client, engine):
+async def test_base_at_zero_answers_as_the_bare_base_alone(client, engine):
     """All zeros change nothing: the same words as the engine's own base model."""
     assert await answer(client, engine, "base") == await answer(client, engine, BASE_SERVED_NAME)
 
@@ -189,7 +189,7 @@ def test_its_sockets_lie_in_the_folder_that_goes_with_it(engine):
     assert [file.is_socket() for file in folder.iterdir()] == [True] * 3
 
 
-async def test_a_crash_cuts_the_stream_and_the_next_life_has_every_adapter(
+async def test_a_crash_cuts_the_stream_and_the_restarted_engine_has_every_adapter(
     client, engine, pair, endless
 ):
     """SIGKILL in mid-answer: the reader is told, nothing is orphaned, and all comes back."""

@@ -154,7 +154,7 @@ class Convergence(RuleBasedStateMachine):
         self.fakes[engine].held.clear()
         if stale and self.made:
             self.fakes[engine].held[self.made[0].served_name] = str(self.settings.home)
-        self.replicas[engine].engine.lives += 1
+        self.replicas[engine].engine.starts += 1
         self.lost(engine)
 
     @rule(engine=ENGINES)
@@ -184,9 +184,9 @@ class Convergence(RuleBasedStateMachine):
         replica, fake = self.replicas[engine], self.fakes[engine]
         up = fake.network == "up"
         if up and replica.engine.state != "ready":
-            replica.engine.lives += 1
+            replica.engine.starts += 1
         replica.engine.state = "ready" if up else "down"
-        replica._keeper._next = 0.0
+        replica._reconciler._next = 0.0
         try:
             replica._step()
         except UnderstudyError:

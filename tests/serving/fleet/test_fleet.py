@@ -13,7 +13,7 @@ from data.store.db import Store
 from serving.engine.engine import EngineFailed
 from serving.fleet import fleet as fleet_module
 from serving.fleet.fleet import Fleet
-from serving.fleet.rolling_restart import Rolling
+from serving.fleet.rolling_restart import RollingRestart
 from tests.conftest import free_port, wait_until
 from tests.serving.fake_vllm import FakeVllm
 
@@ -28,9 +28,9 @@ def fleet(settings: Settings, store: Store, fake: FakeVllm) -> Iterator[Fleet]:
     fleet.stop()
 
 
-def test_a_late_heartbeat_does_not_bring_back_what_was_taken_away(fleet: Fleet, store: Store):
+def test_a_late_heartbeat_does_not_bring_back_a_removed_replica(fleet: Fleet, store: Store):
     (replica,) = fleet.replicas
-    fleet.take_away(replica)
+    fleet.remove_replica(replica)
     replica.beat()
     assert placements.replicas(store.db) == []
 
@@ -42,20 +42,20 @@ def test_one_that_could_not_be_forgotten_is_forgotten_later(
     with store.write() as db:
         placements.beat(db, "local-1", "http://127.0.0.1:9", "pocket", "down", "stopped")
         placements.ask_restart(db, "local-1", "cli:test")
-    Rolling(fleet, threading.Event()).look()
+    RollingRestart(fleet, threading.Event()).step()
     assert [r.url for r in placements.replicas(store.db)] == [fake.url]
 
 
-def test_what_was_taken_away_leaves_no_file_open(fleet: Fleet, store: Store, fake: FakeVllm):
+def test_a_removed_replica_leaves_no_file_open(fleet: Fleet, store: Store, fake: FakeVllm):
     """An engine that is restarted every night may not use up the files of the process."""
     (kept,) = fleet.replicas
     counts = []
     for _ in range(5):
-        another = fleet._watched(fake.url)
+        another = fleet._external(fake.url)
         fleet.replicas.append(another)
         another.start()
         wait_until(lambda one=another: one.state == "ready", "readiness", 10)
-        fleet.take_away(another)
+        fleet.remove_replica(another)
         counts.append(open_files(store))
     assert counts[-1] == counts[0]
     assert fleet.replicas == [kept]
@@ -66,12 +66,12 @@ def open_files(store: Store) -> int:
     return sum(path.name.startswith(store.path.name) for path in paths)
 
 
-def test_one_that_cannot_even_be_tried_anew_ends_no_other(
+def test_an_engine_that_cannot_be_started_again_does_not_stop_others(
     fleet: Fleet, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     """Its base model's disk is away, say, while another engine has it in memory."""
-    monkeypatch.setattr(fleet_module, "AGAIN_S", 0.0)
-    failed = fleet._own(1, free_port())
+    monkeypatch.setattr(fleet_module, "RETRY_S", 0.0)
+    failed = fleet._local(1, free_port())
     failed.engine.failure = EngineFailed("It was not ready in time.")
     fleet.replicas.append(failed)
     gone = BaseModelSettings(model=str(store.path.parent / "gone"))

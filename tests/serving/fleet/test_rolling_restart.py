@@ -163,7 +163,7 @@ def test_a_single_engine_is_replaced_before_it_is_ended(settings, store):
 
 
 @pytest.mark.slow
-def test_of_two_engines_one_answers_while_the_other_restarts(settings, store):
+def test_one_of_two_engines_answers_while_the_other_restarts(settings, store):
     with serving(settings, store, replicas=2) as served:
         adapter = adapter_maker.register(store, served)
         wait_until(
@@ -185,7 +185,7 @@ def test_of_two_engines_one_answers_while_the_other_restarts(settings, store):
             assert set(held(replica.url)) == {BASE_SERVED_NAME, adapter.served_name}
 
 
-def test_an_engine_that_the_registry_has_outgrown_is_restarted_larger(settings, store):
+def test_an_engine_with_too_little_capacity_is_restarted_with_more(settings, store):
     with serving(settings, store) as served:
         (before,) = placements.replicas(store.db)
         wide = adapter_maker.register(store, served, rank=64)
@@ -196,7 +196,7 @@ def test_an_engine_that_the_registry_has_outgrown_is_restarted_larger(settings, 
         assert all(p.attempts == 0 for p in placements.of_adapter(store.db, wide.id))
         asked = next(e for e in audit.recent(store.db) if e.action == "restart")
         assert asked.actor == "serving"
-        assert "rank 64 do not fit its 32" in asked.detail["reason"]
+        assert "rank 64 do not fit its limit of 32" in asked.detail["reason"]
 
 
 def test_an_engine_that_cannot_be_replaced_stays(settings, store, tmp_path):

@@ -153,7 +153,7 @@ def begin_answer(store: Store) -> None:
         )
 
 
-def test_a_queued_run_without_a_worker_keeps_nobody_from_answering(sharing, store, fake, worker):
+def test_a_queued_run_without_a_worker_puts_no_engine_to_sleep(sharing, store, fake, worker):
     worker.queue()
     threading.Event().wait(0.8)
     assert ready(store)
@@ -169,7 +169,7 @@ def test_a_worker_that_disappears_leaves_no_engine_asleep(sharing, store, fake, 
     wait_until(lambda: ready(store), "waking", 10)
 
 
-def test_a_worker_that_asked_and_went_leaves_no_engine_asleep(sharing, store, fake, worker):
+def test_a_worker_that_asked_and_disappeared_leaves_no_engine_asleep(sharing, store, fake, worker):
     worker.queue()
     worker.ask()
     wait_until(lambda: asleep(store), "sleep", 5)
@@ -188,7 +188,7 @@ def test_an_engine_that_cannot_sleep_goes_on_answering(sharing, store, fake, wor
     assert fake.naps == ["sleep"]  # not again at once
 
 
-def test_an_engine_that_sleeps_though_it_said_no_is_woken_in_its_time(sharing, store, fake, worker):
+def test_an_engine_that_sleeps_despite_an_error_is_woken_later(sharing, store, fake, worker):
     """Its answer was late, or came from a proxy."""
     fake.refuse_nap["sleep"] = 500
     fake.naps_anyway = True
@@ -261,7 +261,7 @@ class TestAtTheEndOfTheHours:
 def test_an_engine_that_was_left_asleep_is_woken_at_the_start(settings, store, fake):
     fake.asleep = True
     fake.held["helpdesk@1-0a1b2c3d4e5f"] = "/there"
-    sleep.await_card(serving_with(settings, fake, ""), store, threading.Event())
+    sleep.await_gpu(serving_with(settings, fake, ""), store, threading.Event())
     assert not fake.asleep
     assert fake.held == {}
 
@@ -270,7 +270,7 @@ def test_an_engine_is_not_started_while_a_run_has_its_card(settings, store, fake
     worker.queue()
     run = worker.begin()
     given = (serving_with(settings, fake, ""), store, threading.Event())
-    waiting = threading.Thread(target=sleep.await_card, args=given)
+    waiting = threading.Thread(target=sleep.await_gpu, args=given)
     waiting.start()
     waiting.join(0.5)
     assert waiting.is_alive()
@@ -279,12 +279,12 @@ def test_an_engine_is_not_started_while_a_run_has_its_card(settings, store, fake
     assert not waiting.is_alive()
 
 
-def test_what_has_no_sleep_mode_is_said_to_have_none(fake):
+def test_a_server_without_sleep_mode_is_reported(fake):
     with pytest.raises(EngineRefused, match="404"):
         sleep.is_sleeping(f"{fake.url}/elsewhere")
 
 
-def test_a_real_worker_and_a_real_server_take_turns(sharing, store, fake, monkeypatch):
+def test_a_real_worker_and_a_real_server_share_the_gpu(sharing, store, fake, monkeypatch):
     """The child writes down what state the engine was in while it had the card."""
     look = """
 from data.adapters import placements

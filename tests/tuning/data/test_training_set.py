@@ -97,7 +97,7 @@ def test_facts_that_nobody_could_guess_choose_the_weights_only_of_a_run_that_sto
     add(store, domain, ("a", "one"), ("b", "two"))
     add(store, domain, ("c", "three"), split="validation")
 
-    assert training_set(store, settings, domain, tokenizer, patience=patience).judged_by == judges
+    assert training_set(store, settings, domain, tokenizer, patience=patience).selected_by == judges
 
 
 def test_the_probe_judges_where_there_is_one(
@@ -108,7 +108,7 @@ def test_the_probe_judges_where_there_is_one(
 
     made = training_set(store, settings, domain, tokenizer)
 
-    assert made.judged_by == ("probe",)
+    assert made.selected_by == ("probe",)
     assert not {e.pair_id for e in made.measured["probe"]} & {e.pair_id for e in made.epoch(0)}
 
 
@@ -137,7 +137,7 @@ def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
         ids = [e.pair_id for e in made.epoch(number)]
         assert set(new) <= set(ids)
         assert len(set(ids) & set(old)) == 3
-    assert made.judged_by[0] == "new"
+    assert made.selected_by[0] == "new"
     assert [e.pair_id for e in made.measured["new"]] == new
 
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from data.adapters import placements, registry
-from data.adapters.registry import Adapter, Canary
+from data.adapters.registry import Adapter, ReferenceOutput
 from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs.pairs import Pair
@@ -145,7 +145,7 @@ class Silent:
 def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
     store: Store, settings: Settings, adapter: Adapter, fake: FakeVllm
 ) -> None:
-    probes = tuple(Canary(i, (1, 2), (3,) * 100, -0.1) for i in range(10))
+    probes = tuple(ReferenceOutput(i, (1, 2), (3,) * 100, -0.1) for i in range(10))
     with store.write() as db:
         for name, agreement, leads in (
             ("local-0", 0.97, [0.01] * 30),

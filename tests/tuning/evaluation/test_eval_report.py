@@ -65,7 +65,8 @@ class Engine:
             with self.store.write() as db:
                 placements.beat(db, "local-1", self.fake.url, self.settings.base.model, "ready")
             with contextlib.suppress(UnderstudyError):
-                engine_adapters.sync(self.store, self.settings, "local-1", self.fake.url, ours=True)
+                url = self.fake.url
+                engine_adapters.sync(self.store, self.settings, "local-1", url, local=True)
 
     def _goes_on(self, name: str, prompt: list[int], count: int) -> list[int]:
         """What the trainer said, which the registry has."""

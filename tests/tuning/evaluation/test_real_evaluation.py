@@ -5,7 +5,7 @@ import pytest
 
 from data import domains
 from data.adapters import placements
-from data.adapters.registry import Canary
+from data.adapters.registry import ReferenceOutput
 from serving.adapters.reference_check import PROBES, compare
 from tests.conftest import RunningEngine
 from tests.tuning.evaluation.test_eval_report import carried_out, taught
@@ -50,7 +50,7 @@ def test_a_real_engine_tells_how_much_likelier_it_found_another_token(
     (place,) = answer["choices"][0]["logprobs"]["top_logprobs"]
     (_, first), (name, second), *_ = sorted(place.items(), key=lambda one: -one[1])
 
-    other = Canary(None, tuple(prompt), (int(name.removeprefix("token_id:")),), 0.0)
+    other = ReferenceOutput(None, tuple(prompt), (int(name.removeprefix("token_id:")),), 0.0)
     found = compare(engine.url, "base@0", [other], PROBES)
 
     assert found is not None

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.adapters import registry
-from data.adapters.registry import Canary
+from data.adapters.registry import ReferenceOutput
 from data.config.settings import BaseModelSettings, Settings
 from data.domains import Domain
 from data.pairs import pairs
@@ -151,7 +151,7 @@ def test_what_the_bare_base_would_say_as_well_is_left() -> None:
     def tried(
         pair_id: int, base_agreement: float, *, new: bool = False, tokens: int = 5
     ) -> TriedPrompt:
-        return TriedPrompt(Canary(pair_id, (1,), (2,) * tokens, -0.1), new, base_agreement)
+        return TriedPrompt(ReferenceOutput(pair_id, (1,), (2,) * tokens, -0.1), new, base_agreement)
 
     kept = most_telling(
         [

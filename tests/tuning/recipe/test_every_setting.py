@@ -189,7 +189,7 @@ def micro_tokens(bench: Bench) -> None:
 def gradient_checkpointing(bench: Bench) -> None:
     base = bench.base()
     tuned = new_adapter(base, asked({}))
-    loop.make_ready(base, tuned, SOME, asked({"gradient_checkpointing": True}))
+    loop.prepare_model(base, tuned, SOME, asked({"gradient_checkpointing": True}))
     assert base.model.is_gradient_checkpointing
     calls = []
     block = base.model.model.layers[1].self_attn

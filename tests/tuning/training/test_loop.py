@@ -224,7 +224,7 @@ def test_layers_computed_twice_give_the_same_gradients_and_remember_less(tiny_ba
         recipe = RECIPE.model_copy(update={"gradient_checkpointing": checkpointing, "dropout": 0.1})
         base = load_base(str(tiny_base), recipe, torch.device("cpu"))
         tuned = new_adapter(base, recipe)
-        loop.make_ready(base, tuned, SOME, recipe)
+        loop.prepare_model(base, tuned, SOME, recipe)
         torch.manual_seed(3)
         kept: dict[int, int] = {}
 
