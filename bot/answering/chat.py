@@ -27,7 +27,7 @@ from data.conversations import conversations
 from data.conversations.conversations import Status
 from data.store.clock import now_us
 from data.store.db import Store
-from data.store.errors import UnderstudyError
+from data.store.errors import Unavailable, UnderstudyError
 from serving.client import EngineClient
 
 __all__ = [
@@ -107,6 +107,21 @@ class Chat:
     def in_flight(self) -> int:
         """Answers being written."""
         return self.admission.running
+
+    async def complete(self, ask: Ask) -> tuple[Started, str, Ended]:
+        """The whole answer at once. Raises what `answer` raises."""
+        started: Started | None = None
+        text: list[str] = []
+        async with contextlib.aclosing(self.answer(ask)) as events:
+            async for event in events:
+                match event:
+                    case Started():
+                        started = event
+                    case Delta():
+                        text.append(event.text)
+                    case Ended() if started is not None:
+                        return started, "".join(text), event
+        raise Unavailable("The answer did not end properly. Ask again.")
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Answer `ask`: yields one Started, any number of Delta and one Ended, in that order.

@@ -11,7 +11,6 @@ variant, the person sees only their own variant's answer.
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from dataclasses import dataclass, replace
@@ -19,13 +18,13 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from bot.answering import assignment
-from bot.answering.chat import Ask, Chat, Delta, Ended, Started
+from bot.answering.chat import Ask, Chat, Ended, Started
 from data.adapters import placements
 from data.conversations import conversations, side_by_side
 from data.conversations.side_by_side import Pairing
 from data.experiments import assignments, experiments, testers
 from data.store.db import Store
-from data.store.errors import Unavailable, UnderstudyError
+from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
 RANDOM = secrets.SystemRandom()
@@ -119,15 +118,4 @@ async def _second_answer(chat: Chat, ask: Ask) -> BlindedAnswer | None:
 
 
 async def _complete_answer(chat: Chat, ask: Ask) -> BlindedAnswer:
-    started: Started | None = None
-    text: list[str] = []
-    async with contextlib.aclosing(chat.answer(ask)) as events:
-        async for event in events:
-            match event:
-                case Started():
-                    started = event
-                case Delta():
-                    text.append(event.text)
-                case Ended() if started is not None:
-                    return BlindedAnswer(started, "".join(text), event)
-    raise Unavailable("The answer did not end properly. Ask again.")
+    return BlindedAnswer(*await chat.complete(ask))

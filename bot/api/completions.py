@@ -55,7 +55,7 @@ class Completions:
                 await relay.unless_disconnected(receive, self._stream(scope, send, request, ask))
             else:
                 started, text, ended = await relay.unless_disconnected(
-                    receive, relay.complete_answer(self._service.chat.answer(ask))
+                    receive, self._service.chat.complete(ask)
                 )
                 await _send_completion(send, _completion(request, started, text, ended), started)
         except relay.CallerDisconnected:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Delta, Ended, Event, Started
 from bot.api import problems
-from data.store.errors import Invalid, Unavailable
+from data.store.errors import Invalid
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -63,22 +63,6 @@ def adapter_headers(started: Started) -> list[tuple[bytes, bytes]]:
     if started.instead_of is not None:
         headers.append((b"x-understudy-instead-of", started.instead_of.encode()))
     return headers
-
-
-async def complete_answer(events: AsyncGenerator[Event, None]) -> tuple[Started, str, Ended]:
-    """Wait for the complete answer."""
-    started: Started | None = None
-    text: list[str] = []
-    async with contextlib.aclosing(events):
-        async for event in events:
-            match event:
-                case Started():
-                    started = event
-                case Delta():
-                    text.append(event.text)
-                case Ended() if started is not None:
-                    return started, "".join(text), event
-    raise Unavailable("The answer did not end properly. Ask again.")
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -143,22 +143,9 @@ def request(
     a run is open or the method needs a live adapter and there is none."""
     parent = None if full else registry.live(db, domain.id)
     if method_of(recipe or {}).learns == "preferences":
-        return _request_on_preferences(db, domain, requested_by, parent, recipe)
-    fresh = pairs.new_since(db, domain, parent.dataset_id if parent else None)
-    if fresh == 0:
-        waiting = pairs.counts(db, domain)["pending"]
-        noun = "pair is" if waiting == 1 else "pairs are"
-        hint = (
-            f"{waiting} {noun} waiting for review: `understudy pairs review {domain.name}`."
-            if waiting
-            else "Corrections and imported pairs become trainable once they are approved."
-        )
-        if parent:
-            hint += (
-                " To train on all pairs again, for example after rejecting one, ask for a full run."
-            )
-        since = f"since {parent.name} was trained" if parent else "to train on"
-        raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
+        _check_ratings(db, domain, parent, recipe)
+    else:
+        _check_new_pairs(db, domain, parent)
     return queue(
         db,
         domain,
@@ -169,27 +156,33 @@ def request(
     )
 
 
-def _request_on_preferences(
-    db: Database,
-    domain: Domain,
-    requested_by: str,
-    parent: registry.Adapter | None,
-    recipe: dict[str, Any] | None,
-) -> Run:
+def _check_new_pairs(db: Database, domain: Domain, parent: registry.Adapter | None) -> None:
+    """Raises NothingNew when no pair was approved since the parent was trained."""
+    if pairs.new_since(db, domain, parent.dataset_id if parent else None):
+        return
+    waiting = pairs.counts(db, domain)["pending"]
+    noun = "pair is" if waiting == 1 else "pairs are"
+    hint = (
+        f"{waiting} {noun} waiting for review: `understudy pairs review {domain.name}`."
+        if waiting
+        else "Corrections and imported pairs become trainable once they are approved."
+    )
+    if parent:
+        hint += " To train on all pairs again, for example after rejecting one, ask for a full run."
+    since = f"since {parent.name} was trained" if parent else "to train on"
+    raise NothingNew(f"{domain.name} has no new approved pairs {since}. {hint}")
+
+
+def _check_ratings(
+    db: Database, domain: Domain, parent: registry.Adapter | None, recipe: dict[str, Any] | None
+) -> None:
+    """Raises Conflict without an adapter that the method needs, preference_sets.TooFewRated."""
     if parent is None and method_of(recipe or {}).needs_adapter:
         raise Conflict(
             f"{domain.name} has no live adapter to improve with ratings. Tune it on pairs first: "
             f"`understudy tune {domain.name}`."
         )
     preference_sets.check(db, domain)
-    return queue(
-        db,
-        domain,
-        requested_by,
-        kind="incremental" if parent else "full",
-        parent_id=parent.id if parent else None,
-        recipe=recipe,
-    )
 
 
 def get(db: Database, run_id: int) -> Run:
