@@ -128,12 +128,12 @@ class Slack:
     async def _answer_questions(self) -> None:
         await self.workspaces.shared.queue.run(self._answer)
 
-    async def _answer(self, claim: QuestionLease) -> None:
-        workspace = self.workspaces.of_team(claim.question.team)
+    async def _answer(self, lease: QuestionLease) -> None:
+        workspace = self.workspaces.of_team(lease.question.team)
         if workspace is None:
-            await claim.finish()  # the workspace has uninstalled the bot
+            await lease.finish()  # the workspace has uninstalled the bot
         else:
-            await answer.answer(workspace, claim)
+            await answer.answer(workspace, lease)
 
     async def _join_later(self) -> None:
         await asyncio.sleep(FIRST_RETRY_S)  # it was tried just now

@@ -42,7 +42,7 @@ class NotShown(Unavailable):
     """Slack could not be reached for so long that the answer is not shown, or not all of it."""
 
 
-class Lost(Unavailable):
+class LeaseLost(Unavailable):
     """The question is somebody else's by now, or was changed: this attempt shows nothing more."""
 
 
@@ -83,10 +83,10 @@ class Showing(Protocol):
     shown_ts: str  # the message, where it is known
 
     async def begin(self) -> None:
-        """Something is about to be shown. Raises Lost."""
+        """Something is about to be shown. Raises LeaseLost."""
 
     async def shown(self, ts: str) -> None:
-        """The message is known. Raises Lost."""
+        """The message is known. Raises LeaseLost."""
 
 
 class AnswerMessage:
@@ -136,7 +136,7 @@ class AnswerMessage:
         """Bring the message to its end, with `below` under the text.
 
         Returns the ts of the message that carries them, None when it was deleted or Slack does
-        not take it. Raises NotShown when Slack can't be reached, Lost when the question is
+        not take it. Raises NotShown when Slack can't be reached, LeaseLost when the question is
         somebody else's."""
         await self._end_pump()
         try:
@@ -152,7 +152,7 @@ class AnswerMessage:
     async def suspend(self, note: str) -> None:
         """Leave what is shown to a later attempt, and say so below it."""
         try:
-            with contextlib.suppress(Lost):
+            with contextlib.suppress(LeaseLost):
                 await self._end_pump()
             if self._way != "stream":
                 return

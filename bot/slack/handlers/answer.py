@@ -1,5 +1,5 @@
-"""A question of the queue, answered in Slack: the status while it waits, the stream, what is said
-at its end. An attempt that finds the traces of an earlier one goes on where that one stopped."""
+"""Answers a queued question in Slack: the status while people wait, the streamed text, and the
+notes and buttons at the end. A later attempt continues where an interrupted one stopped."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ from bot.answering.admission import TooBusy
 from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
 from bot.slack.client import stream
-from bot.slack.client.stream import AnswerMessage, Lost, NotShown, SlackPlace
+from bot.slack.client.stream import AnswerMessage, LeaseLost, NotShown, SlackPlace
 from bot.slack.client.web_api import Transport
 from bot.slack.handlers import preference_buttons, regenerate
 from bot.slack.payloads import person, shown_at, thread_key
 from bot.slack.render import blocks, message_text
 from bot.slack.render.blocks import Block
 from bot.slack.render.message_split import reopened
-from bot.slack.workspace.context import OUR_FAULT, WorkspaceContext
+from bot.slack.workspace.context import INTERNAL_ERROR, WorkspaceContext
 from bot.slack.workspace.question_worker import QuestionLease
 from data import domains
 from data.conversations import conversations
@@ -35,67 +35,69 @@ from serving.client import EngineDown, EngineGone, WrongAdapter
 
 log = logging.getLogger(__name__)
 
-WAITING = ("Thinking it over…", "Looking for the words…")
-CUT_AT_LENGTH = "The answer was cut at its greatest length. Press Continue to read on."
-LENGTH = "length"  # why the engine ended it
-STOPPING = "The service is being restarted. The answer goes on here as soon as it is back."
+LOADING_MESSAGES = ("Thinking it over…", "Finding the words…")
+CUT_AT_LENGTH = "The answer reached its maximum length. Press Continue to read the rest."
+LENGTH = "length"  # the engine's finish reason for an answer that reached its maximum length
+STOPPING = "The service is restarting. The answer will continue here when it is back."
 BROKE_OFF = "Something went wrong on our side during this answer. Please ask again."
-ENGINE_AWAY = "I can't answer just now: my engine does not respond. Please ask again in {}."
-GIVE_UP = "I tried several times to answer this, and was stopped each time. Please ask it anew."
+ENGINE_AWAY = "I can't answer now because my engine is not responding. Please ask again in {}."
+GIVE_UP = "I tried several times to answer this, but was interrupted each time. Please ask again."
+EMPTY_ANSWER = "The model gave an empty answer. Try rephrasing your question."
 
-MOST_ATTEMPTS = 25  # that lost their worker: the question itself may be what stops it
-PATIENCE_S = 120  # how long a question waits while too many answers are being written
-WARM_UP_S = 300  # after a start, questions from before it wait so long for an engine
+MAX_ATTEMPTS = 25  # that lost their worker; the question itself may crash it
+MAX_WAIT_S = 120  # that a question waits while too many answers are being written
+WARM_UP_S = 300  # after a start, how long questions from before it wait for an engine
 RETRY_S = 2.0
 SLACK_AWAY_S = 20.0
-A_MOMENT_S = 10  # and less is "a moment"
-STATUS_S = 100.0  # after that a status is shown anew: Slack's last two minutes
-STOP_S = 0.2  # between two looks whether the person pressed stop
+MOMENT_S = 10  # a shorter wait is called "a moment"
+STATUS_S = 100.0  # a status is renewed after this time, because Slack clears it after two minutes
+STOP_POLL_S = 0.2  # between two checks whether the person pressed stop
 
 
 class NoAnswer(Unavailable):
-    """The engine ended without a word."""
+    """The engine finished without any text."""
 
 
-async def answer(workspace: WorkspaceContext, claim: QuestionLease) -> None:
-    """Answer a claimed question, and finish it or give it back. Raises Lost."""
-    question = claim.question
+async def answer(workspace: WorkspaceContext, lease: QuestionLease) -> None:
+    """Answer a leased question, then finish it or give it back. Raises LeaseLost."""
+    question = lease.question
     thread_ts = "" if question.response_url else question.thread_ts
     place = SlackPlace(question.team, question.channel, thread_ts, question.user)
     try:
         if question.withdrawn:
-            await _remove_shown(workspace, claim, place)
-            await _show_status(workspace, claim, place, "")
-            await claim.finish()
-        elif question.attempts >= MOST_ATTEMPTS:
-            await _remove_shown(workspace, claim, place)
+            await _remove_shown(workspace, lease, place)
+            await _show_status(workspace, lease, place, "")
+            await lease.finish()
+        elif question.attempts >= MAX_ATTEMPTS:
+            await _remove_shown(workspace, lease, place)
             await workspace.tell(place, GIVE_UP, question.response_url)
-            await claim.finish()
+            await lease.finish()
         else:
-            await _answer(workspace, claim, place)
-    except Lost:
+            await _answer(workspace, lease, place)
+    except LeaseLost:
         raise
     except UnderstudyError as error:
-        if wait_s := _worth_waiting(workspace, question, error):
-            await claim.give_back(wait_s)
+        if wait_s := _retry_after_s(workspace, question, error):
+            await lease.give_back(wait_s)
             return
-        await _show_status(workspace, claim, place, "")
-        await workspace.tell(place, _in_words(error), question.response_url)
-        await claim.finish()
+        await _show_status(workspace, lease, place, "")
+        await workspace.tell(place, _error_message(error), question.response_url)
+        await lease.finish()
     except Exception:
         log.exception("The question %d could not be answered", question.id)
-        await workspace.tell(place, OUR_FAULT, question.response_url)
-        await claim.finish()
+        await workspace.tell(place, INTERNAL_ERROR, question.response_url)
+        await lease.finish()
 
 
-async def _answer(workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace) -> None:
-    """Ask the engine, unless it has answered already, and show what it says."""
-    question, store = claim.question, workspace.service.store
+async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace) -> None:
+    """Show the answer of the engine. The engine is not asked if an earlier attempt got its
+    answer."""
+    question, store = lease.question, workspace.service.store
     who = person(place.team, place.user)
     if refused := await workspace.roles.refused_to_ask(place.team, place.user):
-        if _said_to_us(question, workspace.identity.bot_user):
+        if _addressed_to_us(question, workspace.identity.bot_user):
             await workspace.tell(place, refused, question.response_url)
-        await claim.finish()
+        await lease.finish()
         return
     domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
     if question.again_of or question.continues:
@@ -108,7 +110,7 @@ async def _answer(workspace: WorkspaceContext, claim: QuestionLease, place: Slac
         text = message_text.plain_text(question.text, workspace.identity.bot_user, names)
         if not text:
             await workspace.tell(place, _hint(domain))
-            await claim.finish()
+            await lease.finish()
             return
         ask = Ask(
             person=who,
@@ -119,21 +121,21 @@ async def _answer(workspace: WorkspaceContext, claim: QuestionLease, place: Slac
         )
     earlier = await store.submit(lambda db: question_queue.begin(db, question, ask.reply_id))
     if question.response_url:
-        await _whisper(workspace, claim, place, ask, earlier)
+        await _answer_privately(workspace, lease, place, ask, earlier)
         return
     if earlier is not None:
-        reply_id, ts = earlier.reply_id, await _show_again(workspace, claim, place, ask, earlier)
+        reply_id, ts = earlier.reply_id, await _show_finished(workspace, lease, place, ask, earlier)
     else:
-        reply_id, ts = ask.reply_id, await _ask(workspace, claim, place, ask)
+        reply_id, ts = ask.reply_id, await _ask(workspace, lease, place, ask)
     if ts is None:
-        await claim.finish()
+        await lease.finish()
         return
     where = shown_at(place.team, place.channel, ts)
-    await claim.finish(lambda db: _shown(db, reply_id, where))
+    await lease.finish(lambda db: _record_shown(db, reply_id, where))
 
 
-def _said_to_us(question: QueuedQuestion, me: str) -> bool:
-    """False for what was said in a thread in which we take part, without a mention."""
+def _addressed_to_us(question: QueuedQuestion, me: str) -> bool:
+    """False for a message without a mention in a thread where the bot takes part."""
     pressed = question.again_of or question.continues or question.response_url
     return (
         bool(pressed)
@@ -142,41 +144,42 @@ def _said_to_us(question: QueuedQuestion, me: str) -> bool:
     )
 
 
-def _shown(db: Database, reply_id: str, where: str) -> None:
-    """The answer stands there to its end; what was marked meanwhile counts. Where two stand, an
-    emoji says nothing about one of them."""
+def _record_shown(db: Database, reply_id: str, where: str) -> None:
+    """Record where the complete answer is shown, and count reactions that were added meanwhile.
+    A message with two answers is left out, because an emoji can't tell which one it rates."""
     if not rating_totals.shown_side_by_side(db, reply_id):
         conversations.shown_as(db, reply_id, where)
         reactions.settle_thumb(db, reply_id)
 
 
 class _Status:
-    """What Slack shows while people wait: shown anew before it expires, until `end`."""
+    """The status that Slack shows while people wait. It is renewed before it expires, until
+    `end`."""
 
     def __init__(
-        self, workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace
+        self, workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace
     ) -> None:
         self._over = asyncio.Event()
-        self._task = workspace.tasks.start(self._keep(workspace, claim, place), "status")
+        self._task = workspace.tasks.start(self._keep(workspace, lease, place), "status")
 
     def end(self) -> "asyncio.Task[None]":
-        """Show it no more; the task ends when the last call has."""
+        """Stop renewing the status. The returned task ends with the last call to Slack."""
         self._over.set()
         return self._task
 
     async def _keep(
-        self, workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace
+        self, workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace
     ) -> None:
         while not self._over.is_set():
-            await _show_status(workspace, claim, place, "is thinking…")
+            await _show_status(workspace, lease, place, "is thinking…")
             await workspace.api.clock.wait(self._over, STATUS_S)
 
 
 async def _ask(
-    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace, ask: Ask
+    workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, ask: Ask
 ) -> str | None:
-    """Show an answer as it is written, or two whole ones when a comparison wants a choice."""
-    status, other = _Status(workspace, claim, place), None
+    """Stream an answer, or show two complete ones if a comparison asks for a preference."""
+    status, other = _Status(workspace, lease, place), None
     try:
         if ask.regenerates is None and ask.continues is None:
             turns = workspace.service.settings.bot.history_turns
@@ -184,44 +187,45 @@ async def _ask(
                 lambda db: side_by_side.wanted(db, ask, turns)
             )
         if other is None:
-            return await _write(workspace, claim, place, ask, status)
-        return await _write_both(workspace, claim, place, ask, other, status)
+            return await _stream(workspace, lease, place, ask, status)
+        return await _show_both(workspace, lease, place, ask, other, status)
     except UnderstudyError:
-        await asyncio.wait([status.end()])  # a call that came later would stay
+        await asyncio.wait([status.end()])  # a later status call would stay visible
         raise
     finally:
         status.end()
 
 
-async def _write_both(
+async def _show_both(
     workspace: WorkspaceContext,
-    claim: QuestionLease,
+    lease: QuestionLease,
     place: SlackPlace,
     ask: Ask,
     other: Ask,
     status: _Status,
 ) -> str | None:
-    """Two answers, or what came of the person's own one; returns the ts. Raises as `_write`."""
+    """Show two answers, or only the person's own one if the other failed. Returns the ts. Raises
+    as `_stream` does."""
     service, problem = workspace.service, None
     try:
-        await _unless_stopped(claim, side_by_side.both(service.chat, service.store, ask, other))
+        await _until_stopped(lease, side_by_side.both(service.chat, service.store, ask, other))
     except UnderstudyError as error:
         problem = error
     ended = await service.store.read(lambda db: question_queue.earlier(db, ask.reply_id))
     if ended is None:
-        if claim.stopped:
+        if lease.stopped:
             return None
-        raise problem or NoAnswer("The model had nothing to say to that. Try other words.")
+        raise problem or NoAnswer(EMPTY_ANSWER)
     await asyncio.wait([status.end()])
-    return await _show_again(workspace, claim, place, ask, ended)
+    return await _show_finished(workspace, lease, place, ask, ended)
 
 
-async def _unless_stopped(claim: QuestionLease, work: Coroutine[Any, Any, object]) -> None:
-    """Wait for `work`, or cancel it when the person presses stop. Raises what it raises."""
+async def _until_stopped(lease: QuestionLease, work: Coroutine[Any, Any, object]) -> None:
+    """Wait for `work`, and cancel it when the person presses stop. Raises whatever it raises."""
     task = asyncio.create_task(work)
     try:
-        while not task.done() and not claim.stopped:
-            await asyncio.wait({task}, timeout=STOP_S)
+        while not task.done() and not lease.stopped:
+            await asyncio.wait({task}, timeout=STOP_POLL_S)
         if task.done():
             task.result()
     finally:
@@ -230,205 +234,206 @@ async def _unless_stopped(claim: QuestionLease, work: Coroutine[Any, Any, object
             await asyncio.wait({task})
 
 
-async def _write(
-    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace, ask: Ask, status: _Status
+async def _stream(
+    workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, ask: Ask, status: _Status
 ) -> str | None:
-    """Stream the answer; returns its ts. Raises what went wrong before the first word; after it,
-    the words stay and a note below says what happened."""
-    said, note = _Said(), ""
+    """Stream the answer and return its ts. An error before the first word is raised. After the
+    first word, the text stays and a note below it explains the error."""
+    progress, note = _Progress(), ""
     try:
-        await _unless_stopped(claim, _listen(workspace, claim, place, ask, status, said))
+        await _until_stopped(lease, _read_events(workspace, lease, place, ask, status, progress))
     except asyncio.CancelledError:
-        if said.message is not None:
-            await (said.message.abandon() if claim.lost else said.message.suspend(STOPPING))
+        if progress.message is not None:
+            await (progress.message.abandon() if lease.lost else progress.message.suspend(STOPPING))
         raise
     except UnderstudyError as error:
-        if said.message is None:
+        if progress.message is None:
             raise
         note = str(error)
     except Exception:
-        if said.message is None:
+        if progress.message is None:
             raise
         log.exception("The answer %s failed", ask.reply_id)
         note = BROKE_OFF
-    if said.message is not None:
-        below = _below(ask, ask.reply_id, note, said.who, said.reason)
-        return await _finish(claim, said.message, below)
-    if claim.stopped:
+    if progress.message is not None:
+        below = _below(ask, ask.reply_id, note, progress.fallback, progress.finish_reason)
+        return await _finish(lease, progress.message, below)
+    if lease.stopped:
         await asyncio.wait([status.end()])
-        await _show_status(workspace, claim, place, "")
+        await _show_status(workspace, lease, place, "")
         return None
-    raise NoAnswer("The model had nothing to say to that. Try other words.")
+    raise NoAnswer(EMPTY_ANSWER)
 
 
 @dataclass
-class _Said:
-    """What has come of an answer."""
+class _Progress:
+    """The state of an answer while it is streamed."""
 
-    message: AnswerMessage | None = None  # where its words go; None before the first one
-    who: str = ""  # stood in for whom
-    reason: str = ""  # why it ended
+    message: AnswerMessage | None = None  # None before the first word
+    fallback: str = ""  # note that another adapter answered instead
+    finish_reason: str = ""
 
 
-async def _listen(
+async def _read_events(
     workspace: WorkspaceContext,
-    claim: QuestionLease,
+    lease: QuestionLease,
     place: SlackPlace,
     ask: Ask,
     status: _Status,
-    said: _Said,
+    progress: _Progress,
 ) -> None:
-    """Read what the engine writes, into a message that begins when there is a word, and is shown
-    after the status: one that came later would stay."""
+    """Write the engine's events into a message. The message starts with the first word and is
+    shown after the last status call, because a later status would stay visible."""
     async with contextlib.aclosing(workspace.service.chat.answer(ask)) as events:
         async for event in events:
-            if claim.stopped or (said.message is not None and said.message.stopped):
+            if lease.stopped or (progress.message is not None and progress.message.stopped):
                 return
             if isinstance(event, Started):
-                said.who = fallback_note(event.adapter, event.instead_of)
-            elif isinstance(event, Delta) and (said.message is not None or event.text.strip()):
-                if said.message is None:
-                    said.message = _message(
-                        workspace, claim, place, ask, ask.reply_id, status.end()
+                progress.fallback = fallback_note(event.adapter, event.instead_of)
+            elif isinstance(event, Delta) and (progress.message is not None or event.text.strip()):
+                if progress.message is None:
+                    progress.message = _message(
+                        workspace, lease, place, ask, ask.reply_id, status.end()
                     )
-                said.message.add(event.text)
+                progress.message.add(event.text)
             elif isinstance(event, Ended):
-                said.reason = event.finish_reason
+                progress.finish_reason = event.finish_reason
 
 
-async def _show_again(
+async def _show_finished(
     workspace: WorkspaceContext,
-    claim: QuestionLease,
+    lease: QuestionLease,
     place: SlackPlace,
     ask: Ask,
     earlier: EarlierAttempt,
 ) -> str | None:
-    """Show an answer that the engine has ended, or both of two."""
+    """Show an answer that the engine has finished, or both answers of a pair."""
     pair = await workspace.service.store.read(
         lambda db: preference_buttons.button_pair(db, earlier.reply_id)
     )
-    message = _message(workspace, claim, place, ask, earlier.reply_id)
+    message = _message(workspace, lease, place, ask, earlier.reply_id)
     if pair is not None:
         message.add(pair.text)
-        return await _finish(claim, message, pair.below)
+        return await _finish(lease, message, pair.below)
     message.add(earlier.text)
-    return await _finish(claim, message, _below_earlier(ask, earlier))
+    return await _finish(lease, message, _below_finished(ask, earlier))
 
 
-async def _finish(claim: QuestionLease, message: AnswerMessage, below: list[Block]) -> str | None:
+async def _finish(lease: QuestionLease, message: AnswerMessage, below: list[Block]) -> str | None:
     try:
         return await message.finish(below)
     except asyncio.CancelledError:
-        if not claim.lost:
+        if not lease.lost:
             await message.suspend(STOPPING)
         raise
 
 
 def _message(
     workspace: WorkspaceContext,
-    claim: QuestionLease,
+    lease: QuestionLease,
     place: SlackPlace,
     ask: Ask,
     reply_id: str,
     after: "asyncio.Task[None] | None" = None,
 ) -> AnswerMessage:
-    """A message for an answer, shown when `after` has ended; one that goes on with a fence or a
-    table opens it again."""
-    me = workspace.identity.bot_user
-    message = AnswerMessage(workspace.api, me, place, reply_id, workspace.pace, claim, after)
+    """A message for an answer, shown once `after` has ended. The rest of an answer reopens the
+    code fence or table that it continues."""
+    bot_user = workspace.identity.bot_user
+    message = AnswerMessage(workspace.api, bot_user, place, reply_id, workspace.pace, lease, after)
     if opening := reopened(ask.prefix, blocks.MARKDOWN):
         message.add(opening)
     return message
 
 
-def _below(ask: Ask, reply_id: str, note: str, who: str, finish_reason: str) -> list[Block]:
-    """What stands under an answer: what went wrong, who stood in for whom, thumbs and buttons."""
+def _below(ask: Ask, reply_id: str, note: str, fallback: str, finish_reason: str) -> list[Block]:
+    """The blocks under an answer: notes about an error or a fallback, 👍 and 👎, and buttons."""
     cut = finish_reason == LENGTH and not note
-    said = f"{CUT_AT_LENGTH if cut else note} {who}".strip()
-    return blocks.below_answer(reply_id, said, cut=cut, rest=ask.continues is not None)
+    notes = f"{CUT_AT_LENGTH if cut else note} {fallback}".strip()
+    return blocks.below_answer(reply_id, notes, cut=cut, rest=ask.continues is not None)
 
 
-def _below_earlier(ask: Ask, earlier: EarlierAttempt) -> list[Block]:
+def _below_finished(ask: Ask, earlier: EarlierAttempt) -> list[Block]:
     note = BROKE_OFF if earlier.error == "internal error" else earlier.error
-    who = fallback_note(earlier.adapter, earlier.instead_of)
-    return _below(ask, earlier.reply_id, note, who, earlier.finish_reason)
+    fallback = fallback_note(earlier.adapter, earlier.instead_of)
+    return _below(ask, earlier.reply_id, note, fallback, earlier.finish_reason)
 
 
 async def _remove_shown(
-    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace
+    workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace
 ) -> None:
-    """Delete what was shown of an answer that will not be: its question was deleted, say."""
-    shown = {0: claim.shown_ts} if claim.shown_ts else {}
-    if claim.begun and not shown:
+    """Delete the visible part of an answer that will not be completed, for example because its
+    question was deleted."""
+    shown = {0: lease.shown_ts} if lease.shown_ts else {}
+    if lease.begun and not shown:
         shown = await stream.find(
-            workspace.api, workspace.identity.bot_user, place, claim, workspace.pace
+            workspace.api, workspace.identity.bot_user, place, lease, workspace.pace
         )
     for ts in shown.values():
         await stream.delete(workspace.api, place.channel, ts)
 
 
-async def _whisper(
+async def _answer_privately(
     workspace: WorkspaceContext,
-    claim: QuestionLease,
+    lease: QuestionLease,
     place: SlackPlace,
     ask: Ask,
     earlier: EarlierAttempt | None,
 ) -> None:
-    """The answer of `/understudy ask`, which only the asker sees."""
+    """The answer to `/understudy ask`, which only the person who asked sees."""
     if earlier is not None:
-        text, below = earlier.text, _below_earlier(ask, earlier)
+        text, below = earlier.text, _below_finished(ask, earlier)
     else:
-        text, below = await _whole(workspace, ask)
-    await claim.begin()
+        text, below = await _complete_answer(workspace, ask)
+    await lease.begin()
     for content in blocks.answers(reopened(ask.prefix, blocks.MARKDOWN) + text, below):
-        await workspace.respond(place, claim.question.response_url, content)
-    await claim.finish()
+        await workspace.respond(place, lease.question.response_url, content)
+    await lease.finish()
 
 
-async def _whole(workspace: WorkspaceContext, ask: Ask) -> tuple[str, list[Block]]:
-    """A whole answer, and what stands under it."""
+async def _complete_answer(workspace: WorkspaceContext, ask: Ask) -> tuple[str, list[Block]]:
+    """A complete answer, and the blocks under it."""
     parts: list[str] = []
-    who = note = reason = ""
+    fallback = note = finish_reason = ""
     try:
         async with contextlib.aclosing(workspace.service.chat.answer(ask)) as events:
             async for event in events:
                 if isinstance(event, Started):
-                    who = fallback_note(event.adapter, event.instead_of)
+                    fallback = fallback_note(event.adapter, event.instead_of)
                 elif isinstance(event, Delta):
                     parts.append(event.text)
                 elif isinstance(event, Ended):
-                    reason = event.finish_reason
+                    finish_reason = event.finish_reason
     except UnderstudyError as error:
         if not parts:
             raise
         note = str(error)
     text = "".join(parts)
     if not text.strip():
-        raise NoAnswer("The model had nothing to say to that. Try other words.")
-    return text, _below(ask, ask.reply_id, note, who, reason)
+        raise NoAnswer(EMPTY_ANSWER)
+    return text, _below(ask, ask.reply_id, note, fallback, finish_reason)
 
 
-def _in_words(error: UnderstudyError) -> str:
-    """What is told of a failure. Where an engine is and how it failed stands in the log, for who
-    runs it."""
+def _error_message(error: UnderstudyError) -> str:
+    """The message for a failed answer. An engine's address and error go to the log only, for
+    the operator."""
     if isinstance(error, NobodyCanAnswer):
-        many = error.retry_after >= A_MOMENT_S
-        return ENGINE_AWAY.format(blocks.duration(error.retry_after) if many else "a moment")
+        long = error.retry_after >= MOMENT_S
+        return ENGINE_AWAY.format(blocks.duration(error.retry_after) if long else "a moment")
     if type(error) in (EngineDown, EngineGone, WrongAdapter):
         return ENGINE_AWAY.format("a minute")
     return str(error)
 
 
-def _worth_waiting(
+def _retry_after_s(
     workspace: WorkspaceContext, question: QueuedQuestion, error: UnderstudyError
 ) -> float:
-    """Seconds after which the question is tried again; 0: what went wrong is told now."""
+    """Seconds until the question is tried again; 0 means that the person gets the error now."""
     now = now_us()
     if isinstance(error, NotShown):
         return SLACK_AWAY_S
     if isinstance(error, TooBusy):
         waited_us = now - question.created_at
-        return error.retry_after if waited_us < PATIENCE_S * 1_000_000 else 0.0
+        return error.retry_after if waited_us < MAX_WAIT_S * 1_000_000 else 0.0
     started = workspace.queue.started_us
     from_before = question.created_at < started and now - started < WARM_UP_S * 1_000_000
     waits_for_engine = isinstance(error, Unavailable) and not isinstance(error, NoAnswer)
@@ -436,22 +441,22 @@ def _worth_waiting(
 
 
 async def _show_status(
-    workspace: WorkspaceContext, claim: QuestionLease, place: SlackPlace, status: str
+    workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, status: str
 ) -> None:
-    """What Slack shows while people wait; an answer does not depend on it."""
-    if claim.question.response_url:
+    """Set the status that Slack shows while people wait. A failure does not stop the answer."""
+    if lease.question.response_url:
         return
     try:
         await workspace.api.quick.assistant_threads_setStatus(
             channel_id=place.channel,
             thread_ts=place.thread_ts,
             status=status,
-            loading_messages=list(WAITING) if status else None,
+            loading_messages=list(LOADING_MESSAGES) if status else None,
         )
     except Transport as error:
-        log.debug("No status could be shown: %s", error)
+        log.debug("The status could not be set: %s", error)
 
 
 def _hint(domain: domains.Domain) -> str:
-    example = domain.suggested_prompts[0] if domain.suggested_prompts else "how do I begin?"
-    return f"I answer questions on {domain.title}. Ask me one, for example: {example}"
+    example = domain.suggested_prompts[0] if domain.suggested_prompts else "How do I get started?"
+    return f"I answer questions about {domain.title}. Ask me one, for example: {example}"

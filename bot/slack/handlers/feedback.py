@@ -1,8 +1,8 @@
-"""What people think of an answer: the two buttons, the form behind 👎, what 👍 offers, emoji.
+"""Feedback on an answer: 👍 and 👎 as buttons and emoji, the form behind 👎, the offer behind 👍.
 
-Buttons and emoji are marks (`data/feedback/reactions.py`), by person and reply and by when the
-person set them: however late, often or mixed up Slack tells of them, one live judgement stands at
-the end. Slack sends nothing when a button is un-pressed.
+Buttons and emoji are stored as reactions (`data/feedback/reactions.py`) by person, reply and time
+of the press. However late, often or out of order Slack delivers them, exactly one live rating
+remains. Slack sends nothing when a button is un-pressed.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from bot.slack.client.web_api import Transport, failure
 from bot.slack.payloads import person, place_of, shown_at, team_of
 from bot.slack.render import feedback_forms, form_fields
 from bot.slack.render.feedback_forms import BETTER, LEARN, REASON, EarlierFeedback
-from bot.slack.workspace.context import WorkspaceContext
+from bot.slack.workspace.context import STORE_BUSY, WorkspaceContext
 from data.conversations import conversations
 from data.feedback import feedback, rating_totals, reactions
 from data.people import consent
@@ -31,20 +31,21 @@ log = logging.getLogger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
 THUMBS = {"+1": True, "thumbsup": True, "thumbsup_all": True, "-1": False, "thumbsdown": False}
-THUMB_WAIT_S = 1.0  # the form behind it has the rest of its trigger's three seconds
-STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
+THUMB_WAIT_S = 1.0  # leaves the rest of the trigger's three seconds to open the form
+STORE_WAIT_S = 2.0  # Slack waits three seconds for the answer to a form
 
 
 @dataclass(frozen=True)
 class Pressed:
-    """What a press of a button changed, and what its person said about that answer before."""
+    """Whether a button press changed anything, and the person's earlier feedback on that answer."""
 
-    news: bool
+    is_new: bool
     earlier: EarlierFeedback
 
 
 def time_us(ts: str) -> int:
-    """Slack's `1710000000.000100` in microseconds since the epoch; now, where there is none."""
+    """Slack's `1710000000.000100` in microseconds since the epoch; the current time if `ts` is not
+    a timestamp."""
     seconds, _, rest = ts.partition(".")
     if not (seconds.isascii() and seconds.isdigit()):
         return now_us()
@@ -55,8 +56,8 @@ def time_us(ts: str) -> int:
 
 
 async def thumb_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """👍 or 👎 under an answer: stored, then acknowledged, then the form is opened. Its trigger
-    lives for three seconds, so a store that is slow comes second."""
+    """👍 or 👎 under an answer: store it, acknowledge it, and open the form after 👎. The form's
+    trigger expires after three seconds, so the form does not wait for a slow store."""
     action = body["actions"][0]
     direction, _, reply_id = str(action.get("value") or "").partition(":")
     place, up = place_of(body), direction == "up"
@@ -70,8 +71,8 @@ async def thumb_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, An
 
 
 def _press(db: Database, reply_id: str, who: str, up: bool, at: int) -> Pressed:
-    news = reactions.put(db, reply_id, who, reactions.BUTTON, up=up, standing=True, at=at)
-    return Pressed(news, _earlier(db, reply_id, who))
+    is_new = reactions.put(db, reply_id, who, reactions.BUTTON, up=up, standing=True, at=at)
+    return Pressed(is_new, _earlier(db, reply_id, who))
 
 
 def _earlier(db: Database, reply_id: str, who: str) -> EarlierFeedback:
@@ -99,7 +100,7 @@ async def _go_on(
             earlier = storing.result().earlier if known else EarlierFeedback()
             await _open_form(workspace, body, place, reply_id, earlier)
         pressed = await storing
-        if up and pressed.news and not pressed.earlier.opted_out:
+        if up and pressed.is_new and not pressed.earlier.opted_out:
             offer = feedback_forms.teach_more(reply_id)
             await workspace.respond(place, str(body.get("response_url") or ""), offer)
 
@@ -115,22 +116,23 @@ async def _open_form(
     try:
         await workspace.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=view)
     except Transport as error:
-        # the thumb counts all the same; pressing again opens the form
-        log.info("The form for %s was not opened: %s", reply_id, failure(error).code)
+        # the rating counts anyway, and another press opens the form
+        log.info("The feedback form for %s was not opened: %s", reply_id, failure(error).code)
 
 
 # -- the form --------------------------------------------------------------------------------
 
 
 async def correction_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """The form behind 👎. It closes only when its words are stored, so that none are lost."""
+    """The form behind 👎 was submitted. It closes only after its text is stored, so that nothing
+    is lost."""
     view = body["view"]
     reply_id, channel, thread_ts = orjson.loads(view["private_metadata"])
     why, better = form_fields.typed(view, REASON), form_fields.typed(view, BETTER)
     who, learn = person(team_of(body), body["user"]["id"]), form_fields.ticked(view, LEARN)
     try:
         async with asyncio.timeout(STORE_WAIT_S):
-            learning = await workspace.service.store.submit(
+            not_learned = await workspace.service.store.submit(
                 lambda db: _keep(db, reply_id, who, why, better, learn)
             )
     except Invalid as error:
@@ -140,17 +142,17 @@ async def correction_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str,
         await _refuse(ack, REASON, str(error))
         return
     except TimeoutError:
-        await _refuse(ack, REASON, "The store is busy. Send it again in a moment.")
+        await _refuse(ack, REASON, STORE_BUSY)
         return
     await ack()
     if why or better:
         place = SlackPlace(team_of(body), channel, thread_ts, body["user"]["id"])
-        workspace.tasks.start(_thank(workspace, place, better, learning), "thanks")
+        workspace.tasks.start(_thank(workspace, place, better, not_learned), "thanks")
 
 
 def _keep(db: Database, reply_id: str, who: str, why: str, better: str, learn: bool) -> str:
-    """Store what was said, and take back what is there no more. Returns why nothing is learned
-    from it, '' when it waits for review."""
+    """Store the submitted texts, and withdraw those that were emptied. Returns why the better
+    answer is not learned ("because …"); '' if it is pending review or empty."""
     if why:
         feedback.reason(db, reply_id, who, why)
     else:
@@ -158,8 +160,8 @@ def _keep(db: Database, reply_id: str, who: str, why: str, better: str, learn: b
     if not better:
         feedback.withdraw(db, reply_id, who, "correction")
         return ""
-    judged = feedback.correction(db, reply_id, who, better, learn)
-    if judged.pair_id is not None:
+    rating = feedback.correction(db, reply_id, who, better, learn)
+    if rating.pair_id is not None:
         return ""
     if not consent.may_learn(db, who):
         return "because you have opted out of learning"
@@ -175,21 +177,21 @@ async def _refuse(ack: Ack, block_id: str, sentence: str) -> None:
 
 
 async def _thank(
-    workspace: WorkspaceContext, place: SlackPlace, better: str, learning: str
+    workspace: WorkspaceContext, place: SlackPlace, better: str, not_learned: str
 ) -> None:
     async with workspace.telling(place):
-        await workspace.tell(place, feedback_forms.thanks(better, learning))
+        await workspace.tell(place, feedback_forms.thanks(better, not_learned))
 
 
 # -- emoji -----------------------------------------------------------------------------------
 
 
 def reaction_changed(db: Database, body: dict[str, Any]) -> bool:
-    """👍 or 👎 as an emoji on one of our answers; taking it back takes the judgement back. Part of
-    the transaction that accepts the event; False when it is no judgement of an answer."""
+    """A 👍 or 👎 emoji was added to one of our answers or removed from it. Runs in the transaction
+    that ingests the event. Returns False if the event does not rate an answer."""
     event = body["event"]
-    mark = str(event.get("reaction", ""))
-    up = THUMBS.get(mark.split("::")[0])
+    emoji = str(event.get("reaction", ""))
+    up = THUMBS.get(emoji.split("::")[0])
     item = event.get("item", {})
     if up is None or item.get("type") != "message":
         return False
@@ -197,12 +199,12 @@ def reaction_changed(db: Database, body: dict[str, Any]) -> bool:
     reply_id = conversations.shown_reply(db, shown_at(team, channel, ts))
     reply_id = reply_id or question_queue.reply_in(db, team, channel, ts)
     if reply_id is None or rating_totals.shown_side_by_side(db, reply_id):
-        return False  # of two answers an emoji does not say which it means
+        return False  # an emoji can't tell which of two answers it rates
     who, at = person(team, str(event.get("user", ""))), time_us(str(event.get("event_ts") or ""))
     standing = event["type"] == "reaction_added"
     try:
         with db.atomic():
-            return reactions.put(db, reply_id, who, mark, up=up, standing=standing, at=at)
+            return reactions.put(db, reply_id, who, emoji, up=up, standing=standing, at=at)
     except UnderstudyError as error:
-        log.info("A reaction was not counted: %s", error)  # a reaction expects no reply
+        log.info("A reaction was not counted: %s", error)  # nobody expects a reply to a reaction
         return False

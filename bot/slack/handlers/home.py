@@ -1,7 +1,7 @@
-"""The Home tab: what the bot knows, what became of a person's feedback, and their controls.
+"""The Home tab: what the bot knows, a person's questions and feedback, and their data controls.
 
-It is built anew from the store each time it is opened and after each press, by a pure function of
-what was read. Opening it many times while one is being published makes one.
+The tab is rebuilt from the store each time it is opened and after each button press, by a pure
+function of the data read. Requests that arrive while a tab is being published are merged into one.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.handlers import admin_home, recent_questions
 from bot.slack.handlers.feedback import time_us
-from bot.slack.handlers.recent_questions import Asked
+from bot.slack.handlers.recent_questions import RecentQuestion
 from bot.slack.payloads import person, team_of
 from bot.slack.render import form_fields
 from bot.slack.render.blocks import Block, ago, context, escape, one_line, section, shorten
@@ -37,30 +37,30 @@ Ack = Callable[..., Awaitable[Any]]
 DOMAIN = "home_domain"
 SEE, EXPORT, FORGET, LEARNING = "home_see", "home_export", "home_forget", "home_learning"
 BUTTONS = (SEE, EXPORT, FORGET, LEARNING)
-BY_DEFAULT = "*"  # the choice of no domain; it names none
-MOST_FATES, MOST_DOMAINS = 8, 20
-MOST_OPTIONS = 100  # of a menu
-STORE_WAIT_S = 1.0  # then a press is acknowledged, stored or not yet: Slack waits three seconds
+DEFAULT_DOMAIN = "*"  # value of the menu's default option; not a valid domain name
+MAX_CONTRIBUTIONS, MAX_DOMAINS = 8, 20
+MAX_OPTIONS = 100  # of a menu
+STORE_WAIT_S = 1.0  # then a press is acknowledged, stored or not, as Slack waits three seconds
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A domain as people see it."""
+class DomainSummary:
+    """A domain as members see it."""
 
     domain: Domain
     live: Adapter | None
-    trained: int  # pairs that the live adapter learned from
-    waiting: int  # pairs that wait for review
+    trained: int  # pairs that the live adapter was trained on
+    pending: int  # pairs that are pending review
 
 
 @dataclass(frozen=True)
-class Page:
-    """All that a person's Home tab shows."""
+class HomePage:
+    """Everything that a person's Home tab shows."""
 
     seen: Seen
-    subjects: list[Subject]
-    answering: Domain | None  # in direct messages
-    asked: list[Asked]
+    domains: list[DomainSummary]
+    answering: Domain | None  # the domain that answers the person in direct messages
+    questions: list[RecentQuestion]
     contributions: list[Contribution]
 
 
@@ -68,34 +68,34 @@ class Page:
 
 
 async def opened(workspace: WorkspaceContext, team: str, user: str) -> None:
-    """Somebody looks at the Home tab."""
+    """A person opened the Home tab."""
     place = SlackPlace(team, "", "", user)
     async with workspace.telling(place):
         await publish(workspace, team, user)
 
 
 async def publish(workspace: WorkspaceContext, team: str, user: str) -> None:
-    """Show the tab as things are now; a press while it is being shown is in it."""
+    """Publish the current tab. If it is being published already, it is published once more."""
     if user in workspace.showing_home:
         workspace.showing_home[user] = True
         return
     who = person(team, user)
-    workspace.showing_home[user] = again = True
+    workspace.showing_home[user] = repeat = True
     try:
-        while again:
+        while repeat:
             workspace.showing_home[user] = False
             page = await workspace.service.store.read(lambda db: read(db, who))
             shown = view(page, await admin_home.part(workspace, team, user))
             await workspace.api.in_turn(workspace.api.quick.views_publish, user_id=user, view=shown)
-            again = workspace.showing_home[user]
+            repeat = workspace.showing_home[user]
     except Transport as error:
-        log.info("A Home tab was not shown: %s", failure(error).code)
+        log.info("A Home tab was not published: %s", failure(error).code)
     finally:
         del workspace.showing_home[user]
 
 
 async def domain_chosen(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """Another domain in the menu: stored, then acknowledged."""
+    """A person chose a domain from the menu: store the choice, then acknowledge."""
     name = str((body["actions"][0].get("selected_option") or {}).get("value") or "")
     team, user = team_of(body), str(body["user"]["id"])
     problem = None
@@ -108,7 +108,7 @@ async def domain_chosen(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
 
 
 def _choose(db: Database, who: str, name: str) -> None:
-    if name == BY_DEFAULT:
+    if name == DEFAULT_DOMAIN:
         domains.unchoose(db, who)
     else:
         domains.choose(db, domains.get(db, name), who)
@@ -124,21 +124,21 @@ async def _show_choice(
 
 
 async def rating_outcomes(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """Whether an answer helped, said with one of the buttons: stored, acknowledged, shown."""
+    """A person pressed whether an answer helped: store it, acknowledge, and update the tab."""
     action, team, user = body["actions"][0], team_of(body), str(body["user"]["id"])
     at = time_us(str(action.get("action_ts") or ""))
 
     def write(db: Database) -> None:
         reply_id, helped = recent_questions.helped_button(action)
-        recent_questions.say(db, reply_id, person(team, user), helped, at)
+        recent_questions.record_helped(db, reply_id, person(team, user), helped, at)
 
     storing = asyncio.ensure_future(workspace.service.store.submit(write))
     await asyncio.wait([storing], timeout=STORE_WAIT_S)
     await ack()
-    workspace.tasks.start(_show_judged(workspace, team, user, storing), "helped")
+    workspace.tasks.start(_show_rated(workspace, team, user, storing), "helped")
 
 
-async def _show_judged(
+async def _show_rated(
     workspace: WorkspaceContext, team: str, user: str, storing: "asyncio.Future[None]"
 ) -> None:
     async with workspace.telling(SlackPlace(team, "", "", user)):
@@ -151,76 +151,77 @@ async def _show_judged(
 # -- reading ---------------------------------------------------------------------------------
 
 
-def read(db: Database, who: str) -> Page:
-    """What the person's tab shows now."""
+def read(db: Database, who: str) -> HomePage:
+    """The current content of a person's tab."""
     known = domains.list_domains(db)
-    return Page(
+    return HomePage(
         seen=personal_data.see(db, who),
-        subjects=[_subject(db, domain) for domain in known],
+        domains=[_summary(db, domain) for domain in known],
         answering=domains.answering(db, who) if known else None,
-        asked=recent_questions.read(db, who),
-        contributions=contributions.contributions_of(db, who, MOST_FATES),
+        questions=recent_questions.read(db, who),
+        contributions=contributions.contributions_of(db, who, MAX_CONTRIBUTIONS),
     )
 
 
-def _subject(db: Database, domain: Domain) -> Subject:
+def _summary(db: Database, domain: Domain) -> DomainSummary:
     live = registry.live(db, domain.id)
     trained = 0
     if live is not None and live.dataset_id is not None:
         trained = datasets.by_id(db, live.dataset_id).train
-    return Subject(domain, live, trained, pairs.counts(db, domain)["pending"])
+    return DomainSummary(domain, live, trained, pairs.counts(db, domain)["pending"])
 
 
 # -- showing ---------------------------------------------------------------------------------
 
 
-def view(page: Page, more: Sequence[Block] = ()) -> Block:
-    """The tab as Slack takes it: at most 100 blocks. `more` is for reviewers and admins."""
+def view(page: HomePage, more: Sequence[Block] = ()) -> Block:
+    """The tab as a Slack view of at most 100 blocks. `more` is the part for reviewers and
+    admins."""
     own = [
-        *_knows(page),
+        *_domains(page),
         _header("Your recent questions"),
-        *recent_questions.shown(page.asked),
-        *_became(page),
-        *_controls(page.seen),
+        *recent_questions.shown(page.questions),
+        *_contributions(page),
+        *_data_controls(page.seen),
     ]
     return {"type": "home", "blocks": [*own, *more]}
 
 
-def _knows(page: Page) -> list[Block]:
+def _domains(page: HomePage) -> list[Block]:
     shown: list[Block] = [_header("What I know")]
     if page.answering is None:
-        return [*shown, section("Nothing yet: no domain has been set up.")]
-    shown += [section(_in_words(s)) for s in page.subjects[:MOST_DOMAINS]]
-    if len(page.subjects) > MOST_DOMAINS:
-        shown.append(context(f"… and {len(page.subjects) - MOST_DOMAINS} domains more"))
-    if len(page.subjects) > 1:
-        shown.append(_choice(page))
+        return [*shown, section("Nothing yet. No domain has been set up.")]
+    shown += [section(_describe(one)) for one in page.domains[:MAX_DOMAINS]]
+    if len(page.domains) > MAX_DOMAINS:
+        shown.append(context(f"… and {len(page.domains) - MAX_DOMAINS} more domains"))
+    if len(page.domains) > 1:
+        shown.append(_domain_menu(page))
     prompts = "\n".join(f"• {escape(shorten(q, 200))}" for q in page.answering.suggested_prompts)
     if prompts:
-        shown.append(section(f"*Ask me in Messages, for example*\n{prompts}"))
+        shown.append(section(f"*Ask me in the Messages tab, for example*\n{prompts}"))
     return shown
 
 
-def _in_words(subject: Subject) -> str:
-    """`*the help desk*: helpdesk@3 answers. It went live 3 h ago, and learned from 120 pairs.`"""
-    title = f"*{escape(shorten(subject.domain.title, 200))}*"
-    said = "the bare model answers; nothing has been learned yet."
-    if subject.live is not None:
-        learned = f"learned from {_many(subject.trained, 'pair')}"
-        since = f"went live {ago(subject.live.live_at)}, and " if subject.live.live_at else ""
-        said = f"{subject.live.name} answers. It {since}{learned}."
-    if subject.waiting:
-        waits = "waits" if subject.waiting == 1 else "wait"
-        said += f" {_many(subject.waiting, 'suggestion')} {waits} for review."
-    return f"{title}: {said}"
+def _describe(one: DomainSummary) -> str:
+    """`*the help desk*: helpdesk@3 answers. It went live 3 h ago and learned from 120 pairs.`"""
+    title = f"*{escape(shorten(one.domain.title, 200))}*"
+    text = "the base model answers. It has not learned anything here yet."
+    if one.live is not None:
+        learned = f"learned from {_count(one.trained, 'pair')}"
+        since = f"went live {ago(one.live.live_at)} and " if one.live.live_at else ""
+        text = f"{one.live.name} answers. It {since}{learned}."
+    if one.pending:
+        is_pending = "is pending" if one.pending == 1 else "are pending"
+        text += f" {_count(one.pending, 'suggestion')} {is_pending} review."
+    return f"{title}: {text}"
 
 
-def _choice(page: Page) -> Block:
-    default = {"text": form_fields.plain("The usual one"), "value": BY_DEFAULT}
+def _domain_menu(page: HomePage) -> Block:
+    default = {"text": form_fields.plain("Default"), "value": DEFAULT_DOMAIN}
     options = [default]
-    for subject in page.subjects[: MOST_OPTIONS - 1]:
-        text = form_fields.plain(shorten(subject.domain.title, 75))
-        options.append({"text": text, "value": subject.domain.name})
+    for one in page.domains[: MAX_OPTIONS - 1]:
+        text = form_fields.plain(shorten(one.domain.title, 75))
+        options.append({"text": text, "value": one.domain.name})
     initial = next((o for o in options if o["value"] == page.seen.domain), default)
     menu: Block = {
         "type": "static_select",
@@ -228,58 +229,66 @@ def _choice(page: Page) -> Block:
         "options": options,
         "initial_option": initial,
     }
-    where = "*Who answers you* here and where a channel has no domain of its own"
-    return {**section(where), "accessory": menu}
+    label = "*Your domain*: it answers you here and in channels without a domain of their own"
+    return {**section(label), "accessory": menu}
 
 
-def _became(page: Page) -> list[Block]:
-    shown = [_header("Your feedback, and what became of it")]
+def _contributions(page: HomePage) -> list[Block]:
+    shown = [_header("Your feedback and its status")]
     if not page.contributions:
-        text = "Press :-1: below an answer to give a better one, or use *Teach this* on a message."
+        text = (
+            "Press :-1: below an answer to suggest a better one, or choose *Teach this* in the "
+            "menu of a message."
+        )
         return [*shown, section(text)]
     for one in page.contributions:
-        what = "your correction" if one.source == "correction" else "what you taught"
-        said = f"“{one_line(one.answer, 150)}”: {what} {escape(shorten(one.sentence, 400))}."
-        shown.append(section(f"{said}\n_{one_line(one.question, 150)}_"))
+        what = "your correction" if one.source == "correction" else "your suggestion"
+        status = f"“{one_line(one.answer, 150)}”: {what} {escape(shorten(one.sentence, 400))}."
+        shown.append(section(f"{status}\n_{one_line(one.question, 150)}_"))
     return shown
 
 
-def _controls(seen: Seen) -> list[Block]:
+def _data_controls(seen: Seen) -> list[Block]:
     learning = (
-        "What you suggest may be learned, once a reviewer approves it."
+        "I may learn from your suggestions after a reviewer approves them."
         if seen.learning
-        else "Nothing that you write is learned from."
+        else "I do not learn from anything that you write."
     )
-    judged = seen.thumbs + seen.reasons + seen.corrections
-    counted = ((seen.questions, "question"), (judged, "judgement"))
-    parts = " and ".join(_many(number, noun) for number, noun in counted if number)
-    answers = ", with the answers" if seen.questions else ""
-    kept = f"I keep {parts} of yours{answers}." if parts else "I keep nothing of yours yet."
+    feedback = seen.thumbs + seen.reasons + seen.corrections
+    parts = []
+    if seen.questions:
+        answers = "its answer" if seen.questions == 1 else "their answers"
+        parts.append(f"{_count(seen.questions, 'question')} of yours with {answers}")
+    if feedback:
+        parts.append(f"{_count(feedback, 'piece')} of your feedback")
+    stored = "I store nothing about you yet."
+    if parts:
+        stored = f"I store {', and '.join(parts)}."
     toggle = form_fields.button(
         LEARNING,
         "Do not learn from me" if seen.learning else "Learn from me",
         "off" if seen.learning else "on",
     )
-    forget = form_fields.button(FORGET, "Forget my data", "forget", "danger")
+    forget = form_fields.button(FORGET, "Delete my data", "forget", "danger")
     forget["confirm"] = {
-        "title": form_fields.plain("Forget your data?"),
+        "title": form_fields.plain("Delete your data?"),
         "text": form_fields.plain(
-            "Your questions, their answers, your feedback and every pair with your words are "
-            "deleted. This cannot be undone."
+            "This deletes your questions, their answers, your feedback and every pair that "
+            "contains your words. It cannot be undone."
         ),
-        "confirm": form_fields.plain("Forget it all"),
+        "confirm": form_fields.plain("Delete it"),
         "deny": form_fields.plain("Keep it"),
         "style": "danger",
     }
     buttons = [
-        form_fields.button(SEE, "See", "see"),
+        form_fields.button(SEE, "View", "see"),
         form_fields.button(EXPORT, "Export", "export"),
         toggle,
         forget,
     ]
     return [
         _header("Your data"),
-        section(f"{kept} {learning}"),
+        section(f"{stored} {learning}"),
         {"type": "actions", "elements": buttons},
     ]
 
@@ -288,5 +297,5 @@ def _header(text: str) -> Block:
     return {"type": "header", "text": form_fields.plain(text)}
 
 
-def _many(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

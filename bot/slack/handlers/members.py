@@ -1,4 +1,4 @@
-"""The listeners for what members see and control: feedback, teaching, the Home tab, their data."""
+"""Registers the listeners for members: feedback, teaching, the Home tab and their data."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -11,11 +11,11 @@ from bot.slack.workspace import manifest
 from bot.slack.workspace.context import WorkspaceContext
 
 Listener = Callable[..., Awaitable[None]]
-OUTDATED = "That is of an earlier version of mine, and does nothing any more. Nothing was changed."
+OUTDATED = "This button or form is from an older version and no longer works. Nothing was changed."
 
 
 def register(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None:
-    """`at` gives the desk of the workspace that a delivery comes from."""
+    """`at` returns the context of the workspace that a request comes from."""
 
     def listen(
         handle: Callable[[WorkspaceContext, Listener, dict[str, Any]], Awaitable[None]],
@@ -50,11 +50,12 @@ def register(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None
 
 
 def register_last(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None:
-    """Buttons, forms and shortcuts of messages from before an update: what nobody else takes."""
+    """Register the fallback for buttons, forms and shortcuts that no other listener takes: they
+    are from before an update."""
 
     async def on_outdated(ack: Listener, body: dict[str, Any]) -> None:
         inputs = [b for b in (body.get("view") or {}).get("blocks") or [] if b["type"] == "input"]
-        if body["type"] == "view_submission" and inputs:  # what was typed stays there to be copied
+        if body["type"] == "view_submission" and inputs:  # keep the typed text, so it can be copied
             await ack(response_action="errors", errors={inputs[-1]["block_id"]: OUTDATED})
             return
         await ack()

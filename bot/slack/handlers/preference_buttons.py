@@ -1,7 +1,7 @@
-"""Two blinded answers to one question, in one message, and the buttons to say which is better.
+"""Two blinded answers to one question in one message, and the buttons to choose the better one.
 
-They stand in the random order of their pairing (`bot/answering/side_by_side.py`), with no word on
-whose they are. The question's asker chooses; changing one's mind replaces the choice.
+The answers are in the random order of their pairing (`bot/answering/side_by_side.py`) and do not
+name their adapters. Only the person who asked can choose, and a new choice replaces the old one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,16 +21,16 @@ from data.feedback.feedback import Preferred
 from data.store.errors import Forbidden, NotFound, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
-PREFER = "prefer:"  # how the buttons' action ids begin
+PREFER = "prefer:"  # prefix of the buttons' action ids
 LABELS: dict[Preferred, str] = {
     "first": "Answer 1 is better",
     "second": "Answer 2 is better",
-    "tie": "Both are alike",
+    "tie": "Both are equally good",
 }
 THANKS: dict[Preferred, str] = {
-    "first": "Thank you. You find answer 1 better.",
-    "second": "Thank you. You find answer 2 better.",
-    "tie": "Thank you. You find both alike.",
+    "first": "Thank you. You chose answer 1.",
+    "second": "Thank you. You chose answer 2.",
+    "tie": "Thank you. You rated both answers equally good.",
 }
 
 
@@ -38,19 +38,19 @@ THANKS: dict[Preferred, str] = {
 class ButtonPair:
     """The texts of two answers, in the order in which they are shown."""
 
-    reply_id: str  # the first one's
+    reply_id: str  # of the first answer
     first: str
     second: str
-    cut: tuple[int, ...] = ()  # which of them ended at their greatest length: 1, 2
+    cut: tuple[int, ...] = ()  # numbers of the answers that reached their maximum length: 1, 2
 
     @property
     def text(self) -> str:
-        """Both as one markdown text."""
+        """Both answers as one markdown text."""
         return f"**Answer 1**\n\n{_closed(self.first)}\n\n---\n\n**Answer 2**\n\n{self.second}"
 
     @property
     def below(self) -> list[Block]:
-        """What stands under them."""
+        """The blocks under the answers."""
         buttons = [
             {
                 "type": "button",
@@ -60,12 +60,12 @@ class ButtonPair:
             }
             for which, label in LABELS.items()
         ]
-        cut = [context(f"Answer {number} was cut at its greatest length.") for number in self.cut]
-        return [*cut, section("Which is better?"), {"type": "actions", "elements": buttons}]
+        cut = [context(f"Answer {number} reached its maximum length.") for number in self.cut]
+        return [*cut, section("Which answer is better?"), {"type": "actions", "elements": buttons}]
 
 
 def button_pair(db: Database, reply_id: str) -> ButtonPair | None:
-    """The two answers of which that reply is one; None when it is shown alone."""
+    """The pair that the reply belongs to; None if the reply is shown alone."""
     try:
         pairing = side_by_side.of_reply(db, reply_id)
     except NotFound:
@@ -78,7 +78,7 @@ def button_pair(db: Database, reply_id: str) -> ButtonPair | None:
 
 
 async def preference_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """One of the buttons: stored, then acknowledged."""
+    """A press of one of the buttons: store the preference, then acknowledge."""
     named, _, reply_id = str(body["actions"][0].get("value") or "").partition(":")
     place = place_of(body)
     which = next((known for known in LABELS if known == named), None)
@@ -91,8 +91,8 @@ async def preference_button(workspace: WorkspaceContext, ack: Ack, body: dict[st
             problem = error
     await ack()
     if which is not None:
-        said = THANKS[which] if problem is None else str(problem)
-        workspace.tasks.start(workspace.tell(place, said), "thanks")
+        text = THANKS[which] if problem is None else str(problem)
+        workspace.tasks.start(workspace.tell(place, text), "thanks")
 
 
 def _prefer(db: Database, reply_id: str, who: str, which: Preferred) -> None:
@@ -102,7 +102,7 @@ def _prefer(db: Database, reply_id: str, who: str, which: Preferred) -> None:
 
 
 def _closed(text: str) -> str:
-    """The text, with its last fence closed: it would swallow what follows."""
+    """The text with an open code fence closed, so that the fence does not swallow what follows."""
     opening = reopened(text, MARKDOWN).strip()
     if not opening.startswith(("```", "~~~")):
         return text

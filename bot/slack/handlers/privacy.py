@@ -1,7 +1,7 @@
-"""What people decide about their data in Slack: see it, take it along, have it forgotten, be
-learned from or not. The buttons are on the Home tab (`home.py`); answers go to the person's own
-direct messages. Who can be asked to unlearn is told as well: the admins, without saying whose data
-it was.
+"""The data controls of the Home tab: view, export, delete, and opt out of learning.
+
+The buttons are on the Home tab (`home.py`), and replies go to the person's direct messages. After a
+deletion, the admins are told which adapters to retrain, but not whose data was deleted.
 """
 
 import logging
@@ -29,17 +29,17 @@ from data.store.errors import Unavailable, UnderstudyError
 log = logging.getLogger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
-MOST_ADMINS = 5  # that are told
-DECIDING = (home.FORGET, home.LEARNING)
+MAX_ADMINS = 5  # that are notified
+CHANGING = (home.FORGET, home.LEARNING)  # the buttons that change something
 
 
 async def privacy_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """One of the buttons on the Home tab. What it decides is stored before it is acknowledged."""
+    """One of the data buttons was pressed. A change is stored before the press is acknowledged."""
     action = body["actions"][0]
     action_id, value = str(action.get("action_id")), str(action.get("value") or "")
-    place = SlackPlace(team_of(body), "", "", str(body["user"]["id"]))  # told in direct messages
+    place = SlackPlace(team_of(body), "", "", str(body["user"]["id"]))  # a direct message
     problem, withdrawn = None, 0
-    if action_id in DECIDING:
+    if action_id in CHANGING:
         try:
             withdrawn = await workspace.service.store.submit(
                 lambda db: _decide(db, person(place.team, place.user), action_id, value)
@@ -51,7 +51,7 @@ async def privacy_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, 
 
 
 def _decide(db: Database, who: str, action_id: str, value: str) -> int:
-    """Returns how many waiting pairs were withdrawn."""
+    """Store the change. Returns how many pending pairs were withdrawn."""
     if action_id == home.FORGET:
         erasure.begin(db, who, who)
     elif value == "on":
@@ -89,15 +89,15 @@ async def _see(workspace: WorkspaceContext, body: dict[str, Any], place: SlackPl
         await workspace.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=summary(seen))
     except Transport as error:
         code = failure(error).code
-        raise Unavailable(f"Slack did not open it ({code}). Please try again.") from error
+        raise Unavailable(f"Slack could not open the form ({code}). Please try again.") from error
 
 
 def summary(seen: Seen) -> Block:
-    """What there is of somebody, as a form without inputs."""
+    """A form without inputs that summarises what is stored about a person."""
     figures = {
         "questions": seen.questions,
-        "thumbs": seen.thumbs,
-        "reasons": seen.reasons,
+        "👍 and 👎": seen.thumbs,
+        "comments": seen.reasons,
         "better answers": seen.corrections,
         **{f"pairs, {status}": count for status, count in seen.pairs.items() if count},
     }
@@ -105,15 +105,15 @@ def summary(seen: Seen) -> Block:
     since = f" since {iso(seen.since)[:10]}" if seen.since else ""
     return {
         "type": "modal",
-        "title": form_fields.plain("What I keep of you"),
+        "title": form_fields.plain("What I store about you"),
         "close": form_fields.plain("Close"),
         "blocks": [
-            section(f"*Kept{since}*\n{lines}"),
+            section(f"*Stored{since}*\n{lines}"),
             section(
-                "Your questions with their answers, what you said about answers, and the pairs "
-                "that were made of it. `Export` sends you every word."
+                "These are your questions with their answers, your feedback, and the training "
+                "pairs made from it. *Export* sends you the full text."
             ),
-            context(f"You are kept as `{seen.person}`, with no name."),
+            context(f"You are stored as `{seen.person}`, without your name."),
         ],
     }
 
@@ -124,18 +124,18 @@ async def _export(workspace: WorkspaceContext, place: SlackPlace) -> None:
         lambda db: orjson.dumps(personal_data.export(db, who), option=orjson.OPT_INDENT_2)
     )
     posted = await workspace.post(
-        place.user, [section("Here is everything I keep of you, as JSON.")]
+        place.user, [section("Here is everything that I store about you, as JSON.")]
     )
     name = f"understudy-{place.user}.json"
     if posted is None or not await upload.file(workspace, found, name, name, posted[0]):
-        raise Unavailable("Slack did not take the file. Please try again in a minute.")
+        raise Unavailable("Slack did not accept the file. Please try again in a minute.")
 
 
 async def _tell_learning(workspace: WorkspaceContext, place: SlackPlace, withdrawn: int) -> None:
     if withdrawn:
-        many = "A suggestion of yours" if withdrawn == 1 else f"{withdrawn} suggestions of yours"
-        waited = "waited for review and is" if withdrawn == 1 else "waited for review and are"
-        await workspace.tell(place, f"I no longer learn from you. {many} {waited} withdrawn.")
+        what = "one suggestion" if withdrawn == 1 else f"{withdrawn} suggestions"
+        text = f"I no longer learn from you. I withdrew {what} of yours from review."
+        await workspace.tell(place, text)
     await home.publish(workspace, place.team, place.user)
 
 
@@ -147,44 +147,44 @@ async def _forget(workspace: WorkspaceContext, place: SlackPlace) -> None:
     await home.publish(workspace, place.team, place.user)
     if done.adapters or done.runs:
         for admin in await service.store.read(lambda db: _admins(db, workspace, place.team)):
-            await workspace.post(admin, to_unlearn(done))
+            await workspace.post(admin, retrain_notice(done))
 
 
 def _admins(db: Database, workspace: WorkspaceContext, team: str) -> list[str]:
-    """User ids of the workspace's admins, those of the settings first."""
+    """User ids of the workspace's admins, starting with those named in the settings."""
     here = f"slack:{team}/"
     admins = [g.person for g in roles.list_grants(db) if g.role == "admin"]
     granted = [p.removeprefix(here) for p in admins if p.startswith(here)]
     slack = workspace.service.settings.slack
     own = slack.admins if workspace.token == slack.bot_token.get_secret_value() else ()
-    return list(dict.fromkeys([*own, *granted]))[:MOST_ADMINS]
+    return list(dict.fromkeys([*own, *granted]))[:MAX_ADMINS]
 
 
 def forgotten(done: ErasureReceipt) -> list[Block]:
-    """What the person is told. It is said what could not be reached."""
+    """What the person is told after a deletion, including what could not be deleted."""
     lines = [
-        f"I have forgotten you: {done.figures} are removed from the store and its files.",
-        "Figures of comparisons stay under a random name that nobody can trace back to you.",
+        f"I have deleted your data. Removed from the database and its files: {done.figures}.",
+        "The counts of A/B comparisons stay, under a random name that cannot be traced back to "
+        "you.",
     ]
     if done.adapters:
         names = ", ".join(done.adapters)
-        lines.append(f"{names} learned from your words; the admins know that it has to be redone.")
+        lines.append(f"Trained on your words: {names}. The admins are asked to retrain without.")
     lines.append(
-        "What stands in Slack stays there until you delete it, and I cannot reach backups that "
-        "were made before today."
+        "Messages in Slack stay until you delete them. I cannot reach backups made before today."
     )
     return [section("\n".join(lines)), context(f"receipt {done.receipt}")]
 
 
-def to_unlearn(done: ErasureReceipt) -> list[Block]:
-    """What admins are told, without saying who it was."""
-    lines = ["Somebody had their data forgotten."]
+def retrain_notice(done: ErasureReceipt) -> list[Block]:
+    """What admins are told after a deletion, without naming the person."""
+    lines = ["A person had their data deleted."]
     if done.adapters:
         lines.append(
-            f"These adapters learned from it: {', '.join(done.adapters)}. "
-            "`/understudy retrain --full` makes one that did not; the old ones can be removed then."
+            f"These versions were trained on it: {', '.join(done.adapters)}. "
+            "`/understudy retrain --full` trains one without it. Then the old ones can be removed."
         )
     if done.runs:
         numbers = ", ".join(str(number) for number in done.runs)
-        lines.append(f"Run {numbers} was learning from it and is cancelled; ask for it again.")
+        lines.append(f"Cancelled because they trained on it: run {numbers}. Please start again.")
     return [section("\n".join(lines)), context(f"receipt {done.receipt}")]

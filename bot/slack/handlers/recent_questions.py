@@ -1,7 +1,8 @@
-"""A person's recent questions on the Home tab, and whether the answers helped.
+"""A person's recent questions on the Home tab, with the question whether each answer helped.
 
-That is asked some time after an answer, of who asked, where the answer was whole and shown alone:
-between two answers it would not say which it means. It is the same judgement as `helped` over HTTP.
+Only the person who asked is asked, and only about a complete answer that was shown alone: for two
+answers in one message it would be unclear which one is meant. The rating is the same as `helped`
+over HTTP.
 """
 
 from dataclasses import dataclass
@@ -17,27 +18,27 @@ from data.store.clock import now_us
 from data.store.db import rows
 from data.store.errors import Invalid
 
-HELPED = "home_helped:"  # how the buttons' action ids begin
-LABELS = {"yes": "It helped", "no": "It did not"}
-SAID = {1.0: "You said it helped.", 0.0: "You said it did not help."}
+HELPED = "home_helped:"  # prefix of the buttons' action ids
+LABELS = {"yes": "It helped", "no": "It did not help"}
+ANSWERED = {1.0: "You said it helped.", 0.0: "You said it did not help."}
 THUMBS = {1.0: " :+1:", 0.0: " :-1:"}
-MOST = 5
-RECENT_US = 7 * 24 * 3600 * 1_000_000  # later nobody is asked, or changes what was said
+MAX_QUESTIONS = 5
+RECENT_US = 7 * 24 * 3600 * 1_000_000  # older answers have no buttons
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecentQuestion:
     text: str
     at: int  # microseconds since the epoch
     status: str
     thumb: float | None = None
-    helped: float | None = None  # 1 it did, 0 it did not
-    reply_id: str = ""  # '' where nobody is asked whether it helped
+    helped: float | None = None  # 1: it helped, 0: it did not
+    reply_id: str = ""  # '' if the person is not asked whether the answer helped
 
 
-# Asked about is what was whole, shown alone, not written anew since, and no rest of another answer.
-# An answer without a word was none.
-ASKED = """
+# The person is asked about an answer that is complete, was shown alone, was not regenerated, and is
+# not the rest of another answer. An answer without text counts as failed.
+RECENT_QUESTIONS = """
 SELECT m.text, m.created_at AS at, t.value AS thumb, h.value AS helped,
        CASE WHEN r.status = 'done' AND a.id IS NULL THEN 'failed' ELSE r.status END AS status,
        CASE WHEN r.status = 'done' AND a.id IS NOT NULL AND r.created_at >= :since
@@ -55,30 +56,30 @@ AND t.live = 1
 LEFT JOIN feedback h ON h.reply_id = r.id AND h.person = m.person AND h.kind = 'follow_up'
 AND h.live = 1
 WHERE m.person = :who AND m.role = 'user'
-AND c.thread NOT LIKE '%/beside/%' -- asked a second time
+AND c.thread NOT LIKE '%/beside/%' -- the same question, asked again for a second answer
 ORDER BY m.id DESC LIMIT :most
 """
 
 
-def read(db: Database, who: str) -> list[Asked]:
-    """What the person asked last, newest first."""
-    given = {"who": who, "since": now_us() - RECENT_US, "most": MOST}
-    return [Asked(**r) for r in rows(db, ASKED, given)]
+def read(db: Database, who: str) -> list[RecentQuestion]:
+    """The person's last questions, newest first."""
+    given = {"who": who, "since": now_us() - RECENT_US, "most": MAX_QUESTIONS}
+    return [RecentQuestion(**r) for r in rows(db, RECENT_QUESTIONS, given)]
 
 
 def helped_button(action: dict[str, Any]) -> tuple[str, bool]:
-    """The reply that a press of a button speaks of, and whether it helped. Raises Invalid."""
-    said, _, reply_id = str(action.get("value") or "").partition(":")
-    if said not in LABELS or not reply_id:
-        raise Invalid("That button says nothing that I know. Open the Home tab again.")
-    return reply_id, said == "yes"
+    """The reply id of a pressed button, and whether the answer helped. Raises Invalid."""
+    choice, _, reply_id = str(action.get("value") or "").partition(":")
+    if choice not in LABELS or not reply_id:
+        raise Invalid("I don't recognise that button. Please open the Home tab again.")
+    return reply_id, choice == "yes"
 
 
-def say(db: Database, reply_id: str, who: str, helped: bool, at: int) -> None:
-    """Store what was said at `at` (microseconds since the epoch, by Slack's clock); what was said
-    before the newest that is known, or is told a second time, changes nothing.
+def record_helped(db: Database, reply_id: str, who: str, helped: bool, at: int) -> None:
+    """Store whether an answer helped, as pressed at `at` (microseconds since the epoch, by Slack's
+    clock). A press that is older than the newest known one, or a repeated one, changes nothing.
 
-    Raises as `feedback.follow_up` does, and Forbidden for others than who asked."""
+    Raises as `feedback.follow_up` does, and Forbidden unless `who` asked the question."""
     feedback.require_asker(db, reply_id, who)
     if conversations.is_newest(db, "slack:helped", reply_id, at):
         feedback.follow_up(db, reply_id, who, helped)
@@ -87,27 +88,27 @@ def say(db: Database, reply_id: str, who: str, helped: bool, at: int) -> None:
 # -- showing ---------------------------------------------------------------------------------
 
 
-def shown(found: list[Asked]) -> list[Block]:
+def shown(found: list[RecentQuestion]) -> list[Block]:
     """At most two blocks for each question."""
-    return [block for asked in found for block in _one(asked)] or [section("None yet.")]
+    return [block for question in found for block in _blocks(question)] or [section("None yet.")]
 
 
-def _one(asked: Asked) -> list[Block]:
-    line = _line(asked)
-    if not asked.reply_id:
+def _blocks(question: RecentQuestion) -> list[Block]:
+    line = _line(question)
+    if not question.reply_id:
         return [section(line)]
-    if asked.helped is None:
-        buttons = [_button(asked, said) for said in LABELS]
+    if question.helped is None:
+        buttons = [_button(question, choice) for choice in LABELS]
         return [section(f"{line}\nDid it help?"), {"type": "actions", "elements": buttons}]
-    other = "no" if asked.helped == 1 else "yes"
-    return [{**section(f"{line}\n{SAID[asked.helped]}"), "accessory": _button(asked, other)}]
+    answered = section(f"{line}\n{ANSWERED[question.helped]}")
+    return [{**answered, "accessory": _button(question, "no" if question.helped == 1 else "yes")}]
 
 
-def _button(asked: Asked, said: str) -> Block:
-    return form_fields.button(f"{HELPED}{said}", LABELS[said], f"{said}:{asked.reply_id}")
+def _button(question: RecentQuestion, choice: str) -> Block:
+    return form_fields.button(f"{HELPED}{choice}", LABELS[choice], f"{choice}:{question.reply_id}")
 
 
-def _line(asked: Asked) -> str:
-    thumb = "" if asked.thumb is None else THUMBS[asked.thumb]
-    failed = ", not answered" if asked.status == "failed" else ""
-    return f"• {one_line(asked.text, 200)} _({ago(asked.at)}{failed})_{thumb}"
+def _line(question: RecentQuestion) -> str:
+    thumb = "" if question.thumb is None else THUMBS[question.thumb]
+    failed = ", not answered" if question.status == "failed" else ""
+    return f"• {one_line(question.text, 200)} _({ago(question.at)}{failed})_{thumb}"

@@ -1,10 +1,9 @@
-"""The two buttons under an answer: Regenerate, for a fresh one, and Continue, for the rest of one
-that was cut at its length.
+"""The buttons under an answer: Regenerate for a new answer, and Continue for the rest of one that
+reached its maximum length.
 
-A press puts a question into the queue, so it is answered exactly once like any other; the new
-answer comes into a message of its own. The same question is asked, with what was said before it:
-a fresh answer with some chance in it, and the rest as what comes after the text so far, from the
-same adapter where it is still served.
+A press queues a question, so it is answered exactly once, like any other, in a message of its own.
+The engine gets the same question with the same history. A new answer is sampled at a higher
+temperature. The rest continues the text so far, with the same adapter if it is still served.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,7 +29,7 @@ from data.slack.question_queue import QueuedQuestion
 from data.store.errors import Conflict, Forbidden
 
 Ack = Callable[..., Awaitable[Any]]
-TEMPERATURE = 0.8  # at least: what is written anew should not come out the same
+TEMPERATURE = 0.8  # at least, so that a regenerated answer differs from the first
 KINDS: dict[str, Literal["again_of", "continues"]] = {
     blocks.REGENERATE: "again_of",
     blocks.CONTINUE: "continues",
@@ -39,7 +38,7 @@ SERVED = ("candidate", "live")
 
 
 async def regenerate_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """One of the two: in the queue, then acknowledged."""
+    """A press of one of the buttons: queue the question, then acknowledge."""
     action, place = body["actions"][0], place_of(body)
     kind, reply_id = KINDS[str(action["action_id"])], str(action.get("value") or "")
     response_url = str(body.get("response_url") or "")
@@ -59,8 +58,8 @@ def _put(
     place: SlackPlace,
     response_url: str,
 ) -> None:
-    """Raises NotFound when the answer is forgotten, Forbidden when it is another channel's, and
-    Conflict when the same was asked for before."""
+    """Queue the question. Raises NotFound if the answer was deleted, Forbidden if it belongs to
+    another channel, and Conflict if the same was requested before."""
     found = conversations.answered_with(db, reply_id)
     here = thread_key(place.team, place.channel, "")
     if not found.thread.startswith(here):
@@ -77,13 +76,13 @@ def _put(
         response_url=response_url,
     )
     if not added:
-        raise Conflict("That was asked for already: the answer stands below.")
+        raise Conflict("This was already requested. The answer is further down.")
 
 
 def follow_up(
     db: Database, question: QueuedQuestion, person: str, domain: Domain, bot: BotSettings
 ) -> Ask:
-    """What a press asks the engine. Raises NotFound when the answer is forgotten."""
+    """The request to the engine for a press. Raises NotFound if the answer was deleted."""
     found = conversations.answered_with(db, question.again_of or question.continues)
     reply = found.reply
     known = conversations.find(db, found.thread)
@@ -98,14 +97,15 @@ def follow_up(
         external_id=found.asked_at,
     )
     if question.again_of:
-        warmth = {"temperature": max(bot.temperature, TEMPERATURE)}
-        return replace(ask, sampling=warmth, regenerates=reply.id)
+        sampling = {"temperature": max(bot.temperature, TEMPERATURE)}
+        return replace(ask, sampling=sampling, regenerates=reply.id)
     system, pinned = _system(db, reply), _pinned(db, reply)
     return replace(ask, pinned=pinned, system=system, continues=reply.id, prefix=found.text)
 
 
 def _pinned(db: Database, reply: Reply) -> str | None:
-    """Who wrote the beginning; None when it is not served any more, and another goes on."""
+    """The adapter that wrote the beginning; None if it is no longer served, and another one
+    continues."""
     if reply.adapter_id is None:
         return f"{domains.by_id(db, reply.domain_id).name}@base"
     adapter = registry.by_id(db, reply.adapter_id)
@@ -113,7 +113,7 @@ def _pinned(db: Database, reply: Reply) -> str | None:
 
 
 def _system(db: Database, reply: Reply) -> str | None:
-    """The system prompt of the variant that began, None where it was the domain's."""
+    """The system prompt of the variant that wrote the beginning; None for the domain's own."""
     known = experiments.list_experiments(db, domains.by_id(db, reply.domain_id))
     variants = (variant for experiment in known for variant in experiment.variants)
     return next((v.system_prompt for v in variants if v.id == reply.variant_id), None)

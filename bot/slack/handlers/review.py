@@ -1,8 +1,8 @@
-"""Review from Slack: a form with a pending pair, and what a reviewer decides about it.
+"""The form in which reviewers decide on pending pairs.
 
-The queue, its leases and its idempotent decisions are in `data/pairs/review_queue.py`. Every
-decision is stored before Slack is acknowledged or the next pair is shown, and the role is checked
-in the same transaction.
+The queue, its leases and its idempotent decisions are in `data/pairs/review_queue.py`. A decision
+is stored before Slack is acknowledged and before the next pair is shown, and the reviewer's role is
+checked in the same transaction.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from bot.slack.render import admin_forms, form_fields
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, plain, sentence
 from bot.slack.workspace import views
-from bot.slack.workspace.context import WorkspaceContext
+from bot.slack.workspace.context import STORE_BUSY, WorkspaceContext
 from data import domains
 from data.pairs import pairs, review_queue
 from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
 BUTTON = re.compile(rf"^{admin_forms.DECIDE}:")
-STORE_WAIT_S = 2.0  # Slack gives a form three seconds in all
-STANDS = "Nothing was changed; what you wrote stands here until you close this form."
-Decide = Callable[[Database, str], str]  # what it does for a reviewer; returns a note
+STORE_WAIT_S = 2.0  # Slack waits three seconds for the answer to a form
+TEXT_IS_KEPT = "Nothing was changed. Your text stays here until you close this form."
+Decide = Callable[[Database, str], str]  # stores a reviewer's decision and returns a note
 
 
 def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after: int = 0) -> Block:
-    """The form with the next pair that this reviewer is to look at."""
+    """The form with the next pair for this reviewer."""
     domain = domains.get(db, where.domain) if where.domain else None
     pair = review_queue.take_next(db, reviewer, domain, after)
     if pair is not None and pair.id == after:
-        note = note or "That is the only one left for you."
+        note = note or "This is the only pair left for you."
     left = review_queue.pending(db, domain)
     shown_of = domains.by_id(db, pair.domain_id).title if pair else ""
     return admin_forms.reviewed(
@@ -46,7 +46,7 @@ def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after:
 
 
 async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """Approve, Edit, Reject or Next under a pair."""
+    """Approve, Edit, Reject or Next was pressed under a pair."""
     verb, _, number = str(body["actions"][0].get("value") or "").partition(" ")
     view, pair_id = body["view"], int(number)
     where = replace(admin_forms.origin(view), pair_id=pair_id)
@@ -62,7 +62,7 @@ async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
             storing = _store(workspace, body, lambda db, who: _opened(db, where, who, form))
     place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
     try:
-        shown = await storing  # before Slack is told that all is well
+        shown = await storing  # stored before the press is acknowledged
     except UnderstudyError as error:
         shown = admin_forms.said(where, f":warning: {sentence(str(error))}")
     await ack()
@@ -70,7 +70,7 @@ async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
 
 
 async def review_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """A pair's edit or rejection, sent: the form becomes the next pair."""
+    """The form for an edit or a rejection was submitted. It then shows the next pair."""
     view = body["view"]
     where, callback = admin_forms.origin(view), view["callback_id"]
     if callback == admin_forms.EDIT:
@@ -83,8 +83,7 @@ async def review_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str
         async with asyncio.timeout(STORE_WAIT_S):
             shown = await _store(workspace, body, _form_after(where, decide))
     except TimeoutError:
-        busy = "The store is busy. Send it again in a moment."
-        await ack(response_action="errors", errors={field: busy})
+        await ack(response_action="errors", errors={field: STORE_BUSY})
     except UnderstudyError as error:
         await ack(response_action="errors", errors={field: plain(str(error))})
     else:
@@ -94,7 +93,7 @@ async def review_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str
 def _approve(pair_id: int) -> Decide:
     def decide(db: Database, who: str) -> str:
         review_queue.decide(db, pair_id, "approved", who)
-        return f":white_check_mark: Pair {pair_id} is approved; the next retrain learns it."
+        return f":white_check_mark: Pair {pair_id} is approved. The next retrain will learn it."
 
     return decide
 
@@ -108,7 +107,7 @@ def _reject(pair_id: int, reason: str) -> Decide:
 
 
 def _last_input(view: dict[str, Any]) -> str:
-    """Where a form says what is wrong with it."""
+    """The input below which a form shows an error."""
     return [str(block["block_id"]) for block in view["blocks"] if block["type"] == "input"][-1]
 
 
@@ -120,14 +119,19 @@ def _edit(pair_id: int, view: dict[str, Any]) -> Decide:
         try:
             new = review_queue.edit(db, pair_id, prompt, response, who)
         except Conflict as error:
-            raise Invalid(f"{error} {STANDS}") from error  # the next pair would wipe it out
-        return f":white_check_mark: Approved as edited: pair {new.id}; the next retrain learns it."
+            # showing the next pair would lose the text
+            raise Invalid(f"{error} {TEXT_IS_KEPT}") from error
+        return (
+            f":white_check_mark: Your edit is approved as pair {new.id}. "
+            "The next retrain will learn it."
+        )
 
     return decide
 
 
 def _form_after(where: Origin, decide: Decide) -> Callable[[Database, str], Block]:
-    """Decide, then the next pair. What somebody else decided meanwhile is said above it."""
+    """Store a decision, then build the form for the next pair. If someone else decided meanwhile,
+    a note above that pair says so."""
 
     def write(db: Database, who: str) -> Block:
         try:
@@ -143,7 +147,7 @@ def _form_after(where: Origin, decide: Decide) -> Callable[[Database, str], Bloc
 def _opened(
     db: Database, where: Origin, who: str, form: Callable[[Origin, pairs.Pair], Block]
 ) -> Block:
-    """A form about a pair that this reviewer holds from now on."""
+    """A form for a pair that this reviewer now holds."""
     try:
         pair = review_queue.hold(db, where.pair_id, who)
     except (Conflict, NotFound) as error:
@@ -155,7 +159,7 @@ def _opened(
 async def _store(
     workspace: WorkspaceContext, body: dict[str, Any], write: Callable[[Database, str], Block]
 ) -> Block:
-    """Run `write` for the reviewer, whose role is checked in the same transaction."""
+    """Run `write` for the reviewer, checking their role in the same transaction."""
     standing = await workspace.roles.standing(team_of(body), str(body["user"]["id"]))
 
     def checked(db: Database) -> Block:
@@ -168,6 +172,7 @@ async def _store(
 async def _update(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str, shown: Block
 ) -> None:
-    """What was decided is stored already; opening the review again shows the next pair as well."""
+    """Show the next form. If that fails, the decision is stored anyway, and opening the review
+    again shows the next pair."""
     async with workspace.telling(place, where.response_url):
         await views.show(workspace, shown, "", view_id)

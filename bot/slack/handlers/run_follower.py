@@ -1,8 +1,8 @@
-"""Keeps the Slack messages that follow a tuning run up to date, until they show its end.
+"""Keeps the Slack messages that follow tuning runs up to date until the runs end.
 
-Which messages there are is in the store, so a restart of the bot goes on where it was. A message
-is updated only when what it would say has changed, at most every few seconds, and its end is
-marked only after Slack took it. At the end the loss curve is put below it, as a picture.
+The store records the messages, so the bot continues after a restart. A message is updated only when
+its content has changed, at most every few seconds. It is marked as finished only after Slack
+accepted its final state. Finally the loss curve is posted below it as a picture.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
 
-MOST_POINTS = 600  # of a curve, about: a picture has as many pixels
-AT_ONCE = 2  # messages a round; with a round every 3 s, 40 updates a minute of Slack's 50
+MAX_POINTS = 600  # of a curve, about as many as the picture has pixels
+PER_ROUND = 2  # messages; with a round every 3 s, 40 of the 50 updates a minute that Slack allows
 
 
 @dataclass(frozen=True)
 class FollowedRun:
-    """A message, and what it should say."""
+    """A message that follows a run, and the run's current state."""
 
     team: str
     channel: str
@@ -42,19 +42,19 @@ class FollowedRun:
         return self.about.run
 
 
-def watched(db: Database) -> list[FollowedRun]:
-    """The messages that do not show their run's end yet."""
+def followed_runs(db: Database) -> list[FollowedRun]:
+    """The messages that do not show the end of their run yet."""
     found = []
     for row in runs.watchers(db):
-        about = _about(db, row["run_id"])
+        about = _snapshot(db, row["run_id"])
         found.append(FollowedRun(row["team"], row["channel"], row["ts"], about))
     return found
 
 
-def _about(db: Database, run_id: int) -> RunSnapshot:
+def _snapshot(db: Database, run_id: int) -> RunSnapshot:
     run = runs.get(db, run_id)
     result = registry.by_id(db, run.adapter_id) if run.adapter_id is not None else None
-    curve = runs.curve(db, run.id, every=run.step // MOST_POINTS)
+    curve = runs.curve(db, run.id, every=run.step // MAX_POINTS)
     return RunSnapshot(run, curve, result, registry.live(db, run.domain_id))
 
 
@@ -71,14 +71,14 @@ class Follower:
             try:
                 count = await self.tick()
             except UnderstudyError as error:
-                log.warning("Runs cannot be followed just now: %s", error)
+                log.warning("Run messages cannot be updated now: %s", error)
             except Exception:
-                log.exception("Following runs failed; trying again")
-            await asyncio.sleep(self._every_s * max(1.0, count / AT_ONCE))
+                log.exception("Updating run messages failed; trying again")
+            await asyncio.sleep(self._every_s * max(1.0, count / PER_ROUND))
 
     async def tick(self) -> int:
-        """Bring every message up to date once; returns how many there are."""
-        messages = await self._workspaces.service.store.read(watched)
+        """Update every message once, and return how many there are."""
+        messages = await self._workspaces.service.store.read(followed_runs)
         for message in messages:
             content = run_message.shown(message.about)
             place, workspace = (message.channel, message.ts), self._workspaces.of_team(message.team)
@@ -98,7 +98,7 @@ class Follower:
     async def _update(
         self, workspace: WorkspaceContext, message: FollowedRun, content: list[blocks.Block]
     ) -> bool:
-        """Show `content`; False when it has to be tried again."""
+        """Show `content`. Returns False if it has to be tried again."""
         if not workspace.api.limiter.take("chat.update"):
             return False
         try:
@@ -111,7 +111,7 @@ class Follower:
         except Transport as error:
             problem = failure(error)
             if problem.kind == "over" or problem.code in MESSAGE_GONE:
-                await self._done(message)  # somebody deleted it: nothing to follow
+                await self._done(message)  # the message was deleted
             else:
                 log.info("Run %s: chat.update: %s", message.run.id, problem.code)
             if problem.kind == "limited":
@@ -121,21 +121,21 @@ class Follower:
         return True
 
     async def _draw(self, workspace: WorkspaceContext, message: FollowedRun) -> None:
-        """Put the loss curve below the message, at most once: the figures are in the message."""
+        """Post the loss curve below the message, at most once. The message has the figures."""
         run, place = message.run, (message.run.id, message.channel, message.ts)
         curve = await asyncio.to_thread(loss_curve.loss_curve, message.about.curve)
         store = self._workspaces.service.store
         if curve is None or not await store.submit(lambda db: runs.begin_curve(db, *place)):
             return
         name = f"{run.domain}-run-{run.id}.png"
-        said = f"Loss of run {run.id} of {run.domain}, by step"
-        await upload.picture(workspace, curve, name, said, message.channel, message.ts)
+        title = f"Loss of run {run.id} of {run.domain} by step"
+        await upload.picture(workspace, curve, name, title, message.channel, message.ts)
 
     async def _done(self, message: FollowedRun, shown: list[blocks.Block] | None = None) -> None:
-        """Nothing more is to be said there; `shown`: unless something else is, by now."""
+        """Stop following. With `shown`, only if that is still the current content."""
 
         def mark(db: Database) -> None:
-            if shown in (None, run_message.shown(_about(db, message.run.id))):
+            if shown in (None, run_message.shown(_snapshot(db, message.run.id))):
                 runs.watcher_done(db, message.run.id, message.channel, message.ts)
 
         self._shown.pop((message.channel, message.ts), None)

@@ -1,9 +1,9 @@
-"""Teaching: "Teach this" on any message, and "Teach more" below an answer that was liked.
+"""Teaching: the "Teach this" shortcut on any message, and "Teach more" after 👍.
 
-Both open a form with a question and its answer filled in as far as they are known: from the store
-when the message is a question to us or an answer of ours, else from the thread. Sent, it becomes a
-pending pair (`data/feedback/suggestions.py`). The trigger of a form lives for three seconds, so
-looking things up may take half of that; what is not known by then is left for the person to type.
+Both open a form prefilled with a question and its answer: from the store if the message is a
+question to the bot or one of its answers, otherwise from the thread. The submitted form becomes a
+pending pair (`data/feedback/suggestions.py`). A form's trigger expires after three seconds, so the
+lookup may take half of that, and the person types in what is missing.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from bot.slack.inbound import thread
 from bot.slack.payloads import person, place_of, shown_at, team_of
 from bot.slack.render import form_fields, message_text
 from bot.slack.render.blocks import Block, context, escape, section, shorten
-from bot.slack.workspace.context import WorkspaceContext
+from bot.slack.workspace.context import STORE_BUSY, WorkspaceContext
 from data import domains
 from data.conversations import conversations
 from data.feedback import suggestions
@@ -34,57 +34,57 @@ from data.store.errors import Invalid, Unavailable, UnderstudyError
 log = logging.getLogger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
-TEACH = "teach"  # the form
+TEACH = "teach"  # the form's callback id
 QUESTION, ANSWER, BEFORE = "question", "answer", "before"
 LOOK_UP_S = 1.5
 STORE_WAIT_S = 2.0
-MOST_TURNS = 6  # questions with their answers before the one that is taught
-MOST_METADATA = 2_900  # characters; Slack takes 3,000
+MAX_TURNS = 6  # earlier questions with their answers
+MAX_METADATA = 2_900  # characters; Slack accepts 3,000
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What the form begins with, and what it has to remember until it is sent."""
+class FormState:
+    """What the form carries in its metadata until it is submitted."""
 
     channel: str
     thread_ts: str
     ts: str
     domain: str
-    reply_id: str = ""  # of the answer of ours that it began with
-    people: tuple[str, ...] = ()  # whose words are filled in
-    turns: tuple[tuple[str, str], ...] = ()  # of a thread that the store does not have
+    reply_id: str = ""  # of the bot's answer that the form starts from
+    people: tuple[str, ...] = ()  # the authors of the prefilled text
+    turns: tuple[tuple[str, str], ...] = ()  # of a thread that is not in the store
 
     def dump(self) -> str:
-        """As JSON that a form carries."""
+        """The state as JSON."""
         return orjson.dumps(asdict(self)).decode()
 
-    def fitting(self) -> "Begun":
-        """Without the oldest turns, as far as a form cannot carry them."""
+    def fitting(self) -> "FormState":
+        """The state without the oldest turns that exceed the size limit."""
         kept = self
-        while kept.turns and len(kept.dump()) > MOST_METADATA:
+        while kept.turns and len(kept.dump()) > MAX_METADATA:
             kept = replace(kept, turns=kept.turns[2:])
         return kept
 
 
 @dataclass(frozen=True)
-class Filled:
+class Prefilled:
     question: str
     answer: str
     turns: tuple[Turn, ...] = ()
-    note: str = ""  # why something is not filled in
+    note: str = ""  # why some text is left out
 
 
 # -- opening the form ------------------------------------------------------------------------
 
 
 async def shortcut(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """Somebody uses *Teach this* on a message."""
+    """A person chose *Teach this* on a message."""
     await ack()
     workspace.tasks.start(_teach_this(workspace, body), "teach this")
 
 
 async def more(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """Somebody who liked an answer wants to teach more."""
+    """A person pressed *Teach more* after 👍."""
     await ack()
     workspace.tasks.start(_teach_more(workspace, body), "teach more")
 
@@ -107,24 +107,28 @@ async def _teach_more(workspace: WorkspaceContext, body: dict[str, Any]) -> None
         await _open(workspace, str(body["trigger_id"]), *known)
 
 
-async def _open(workspace: WorkspaceContext, trigger: str, begun: Begun, filled: Filled) -> None:
+async def _open(
+    workspace: WorkspaceContext, trigger: str, state: FormState, prefilled: Prefilled
+) -> None:
     try:
-        await workspace.api.quick.views_open(trigger_id=trigger, view=form(begun, filled))
+        await workspace.api.quick.views_open(trigger_id=trigger, view=form(state, prefilled))
     except Transport as error:
         code = failure(error).code
-        raise Unavailable(f"Slack did not open the form ({code}). Please try again.") from error
+        raise Unavailable(f"Slack could not open the form ({code}). Please try again.") from error
 
 
-def _known(db: Database, place: SlackPlace, ts: str) -> tuple[Begun, Filled] | None:
-    """The exchange that a message belongs to, as the question or as the answer."""
+def _known(db: Database, place: SlackPlace, ts: str) -> tuple[FormState, Prefilled] | None:
+    """The exchange whose question or answer the message is; None if the store has none."""
     where = shown_at(place.team, place.channel, ts)
     reply_id = conversations.shown_reply(db, where) or conversations.asked_in(db, where)
     return None if reply_id is None else _of_reply(db, place, ts, reply_id)
 
 
-def _of_reply(db: Database, place: SlackPlace, ts: str, reply_id: str) -> tuple[Begun, Filled]:
-    reply, suggestion, allowed = suggestions.of_reply(db, reply_id, MOST_TURNS)
-    begun = Begun(
+def _of_reply(
+    db: Database, place: SlackPlace, ts: str, reply_id: str
+) -> tuple[FormState, Prefilled]:
+    reply, suggestion, allowed = suggestions.of_reply(db, reply_id, MAX_TURNS)
+    state = FormState(
         channel=place.channel,
         thread_ts=place.thread_ts,
         ts=ts,
@@ -133,15 +137,15 @@ def _of_reply(db: Database, place: SlackPlace, ts: str, reply_id: str) -> tuple[
         people=suggestion.people if allowed else (),
     )
     if not allowed:
-        return begun, Filled("", "", note=LEFT_OUT)
-    return begun, Filled(suggestion.question, suggestion.answer, suggestion.turns)
+        return state, Prefilled("", "", note=LEFT_OUT)
+    return state, Prefilled(suggestion.question, suggestion.answer, suggestion.turns)
 
 
 async def _from_thread(
     workspace: WorkspaceContext, place: SlackPlace, ts: str, message: dict[str, Any]
-) -> tuple[Begun, Filled]:
-    """A message that the store does not know: an answer when something stands before it in its
-    thread, else a question."""
+) -> tuple[FormState, Prefilled]:
+    """The form for a message that is not in the store: an answer if other messages come before it
+    in its thread, otherwise a question."""
     lines, found = [thread.Line(str(message.get("user") or ""), str(message.get("text") or ""))], []
     if place.thread_ts not in ("", ts):
         try:
@@ -168,10 +172,10 @@ async def _names(workspace: WorkspaceContext, users: set[str]) -> dict[str, str]
 
 def _begin(
     db: Database, place: SlackPlace, ts: str, lines: list[thread.Line], me: str
-) -> tuple[Begun, Filled]:
+) -> tuple[FormState, Prefilled]:
     """Raises Invalid when the message has no words."""
     if not lines[-1].text:
-        raise Invalid("That message has no words to learn from.")
+        raise Invalid("That message has no text to learn from.")
     here = person(place.team, place.user)
     domain = domains.answering(db, here, place.team, place.channel)
     authors = {line.user: person(place.team, line.user) for line in lines}
@@ -181,7 +185,7 @@ def _begin(
     ]
     note = LEFT_OUT if kept != lines else ""
     question, answer, turns = thread.read(kept, me)
-    begun = Begun(
+    state = FormState(
         channel=place.channel,
         thread_ts=place.thread_ts,
         ts=ts,
@@ -189,52 +193,53 @@ def _begin(
         people=tuple(sorted({authors[x.user] for x in kept if x.text and x.user not in ("", me)})),
         turns=tuple((t.role, t.content) for t in turns),
     ).fitting()
-    carried = turns[len(turns) - len(begun.turns) :]
-    return begun, Filled(question, answer, carried, note)
+    carried = turns[len(turns) - len(state.turns) :]
+    return state, Prefilled(question, answer, carried, note)
 
 
 # -- the form --------------------------------------------------------------------------------
 
 
-LEFT_OUT = "Something is not filled in: whoever wrote it has opted out of learning."
-SAID = {"user": "asked", "assistant": "answered"}
-WAITS = (
-    "Thank you. What you taught waits for a reviewer; once approved, I learn from it. Your Home "
-    "tab shows what becomes of it."
+LEFT_OUT = "Some text is left out because its author has opted out of learning."
+TURN_LABELS = {"user": "Question", "assistant": "Answer"}
+PENDING = (
+    "Thank you. Your suggestion is waiting for review. Once it is approved, I will learn from it. "
+    "You can follow its status on your Home tab."
 )
-TOO_LONG = "Leave it empty to keep it as it is: it is too long for a form."
+TOO_LONG = "The text is too long for a form. Leave this empty to keep it unchanged."
 
 
-def form(begun: Begun, filled: Filled) -> Block:
-    """A question and its answer, both to be changed as wanted."""
-    shown = [context(f"For *{escape(begun.domain)}*. A reviewer reads it before I learn it.")]
-    if filled.note:
-        shown.append(context(filled.note))
+def form(state: FormState, prefilled: Prefilled) -> Block:
+    """The form with a question and its answer, both editable."""
+    about = f"Domain: *{escape(state.domain)}*. A reviewer checks this before I learn it."
+    shown = [context(about)]
+    if prefilled.note:
+        shown.append(context(prefilled.note))
     for block_id, label, placeholder, text in (
-        (QUESTION, "Question", "As people ask it, perhaps in other words", filled.question),
-        (ANSWER, "Answer", "As you would like to read it", filled.answer),
+        (QUESTION, "Question", "The question, as people would ask it", prefilled.question),
+        (ANSWER, "Answer", "The answer that you would like to get", prefilled.answer),
     ):
-        long = bool(begun.reply_id) and len(text) > form_fields.MAX_LENGTH
+        long = bool(state.reply_id) and len(text) > form_fields.MAX_LENGTH
         hint = TOO_LONG if long else ""
         shown.append(
             form_fields.text_input(block_id, label, placeholder, text, hint=hint, optional=long)
         )
-    if filled.turns:
+    if prefilled.turns:
         said = "\n".join(
-            f"_{SAID[t.role]}_: {escape(shorten(t.content, 150))}" for t in filled.turns
+            f"_{TURN_LABELS[t.role]}_: {escape(shorten(t.content, 150))}" for t in prefilled.turns
         )
-        shown.append(section(shorten(f"*Said before that*\n{said}", 2_900)))
+        shown.append(section(shorten(f"*Earlier in the conversation*\n{said}", 2_900)))
         shown.append(
-            form_fields.checkbox(BEFORE, "What was said before", "It belongs to the question", True)
+            form_fields.checkbox(BEFORE, "Earlier messages", "Include them as context", True)
         )
-    return form_fields.modal(TEACH, "Teach", shown, begun.dump(), "Teach", "Not now")
+    return form_fields.modal(TEACH, "Teach", shown, state.dump(), "Teach", "Not now")
 
 
 async def teach_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
-    """The form closes only when the pair is stored."""
+    """The form was submitted. It closes only after the pair is stored."""
     view = body["view"]
     given = orjson.loads(view["private_metadata"])
-    begun = Begun(
+    state = FormState(
         **{**given, "people": tuple(given["people"]), "turns": tuple(map(tuple, given["turns"]))}
     )
     who = person(team_of(body), str(body["user"]["id"]))
@@ -243,30 +248,29 @@ async def teach_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str,
     try:
         async with asyncio.timeout(STORE_WAIT_S):
             taught = await workspace.service.store.submit(
-                lambda db: _teach(db, begun, team_of(body), who, question, answer, turns=turns)
+                lambda db: _teach(db, state, team_of(body), who, question, answer, turns=turns)
             )
     except UnderstudyError as error:
         await ack(response_action="errors", errors={ANSWER: str(error)})
         return
     except TimeoutError:
-        busy = "The store is busy. Send it again in a moment."
-        await ack(response_action="errors", errors={ANSWER: busy})
+        await ack(response_action="errors", errors={ANSWER: STORE_BUSY})
         return
     await ack()
-    place = SlackPlace(team_of(body), begun.channel, begun.thread_ts, str(body["user"]["id"]))
+    place = SlackPlace(team_of(body), state.channel, state.thread_ts, str(body["user"]["id"]))
     workspace.tasks.start(_thank(workspace, place, taught), "thanks")
 
 
 def _teach(
-    db: Database, begun: Begun, team: str, who: str, question: str, answer: str, *, turns: bool
+    db: Database, state: FormState, team: str, who: str, question: str, answer: str, *, turns: bool
 ) -> SuggestionResult:
-    ref = shown_at(team, begun.channel, begun.ts)
-    suggestion = SuggestedPair(question, answer, people=begun.people, source_ref=ref)
-    domain = domains.get(db, begun.domain)
-    if begun.reply_id:
-        _, known, allowed = suggestions.of_reply(db, begun.reply_id, MOST_TURNS)
+    ref = shown_at(team, state.channel, state.ts)
+    suggestion = SuggestedPair(question, answer, people=state.people, source_ref=ref)
+    domain = domains.get(db, state.domain)
+    if state.reply_id:
+        _, known, allowed = suggestions.of_reply(db, state.reply_id, MAX_TURNS)
         if not allowed:
-            raise OptedOut("Some of these words are from a person who has opted out of learning.")
+            raise OptedOut("Some of this text is by a person who has opted out of learning.")
         suggestion = replace(
             known,
             question=question or known.question,
@@ -274,7 +278,7 @@ def _teach(
             turns=known.turns if turns else (),
         )
     elif turns:
-        said = tuple(Turn(role, text) for role, text in begun.turns)  # type: ignore[arg-type]
+        said = tuple(Turn(role, text) for role, text in state.turns)  # type: ignore[arg-type]
         suggestion = replace(suggestion, turns=said)
     return suggestions.teach(db, domain, who, suggestion)
 
@@ -285,12 +289,12 @@ async def _thank(workspace: WorkspaceContext, place: SlackPlace, taught: Suggest
 
 
 def thanks(taught: SuggestionResult) -> str:
-    """What is said when the form was sent."""
+    """The reply to a submitted form."""
     if not taught.known or taught.pair.status == "pending":
-        return WAITS
-    came: dict[pairs.Status, str] = {
-        "approved": "I have these words already, and a reviewer approved them.",
-        "rejected": "These words were suggested before, and a reviewer rejected them.",
-        "quarantined": "These words were suggested before, and are being looked at.",
+        return PENDING
+    outcomes: dict[pairs.Status, str] = {
+        "approved": "I already have this answer, and a reviewer approved it.",
+        "rejected": "This was suggested before, and a reviewer rejected it.",
+        "quarantined": "This was suggested before and is being checked.",
     }
-    return f"Thank you. {came.get(taught.pair.status, '')}".strip()
+    return f"Thank you. {outcomes.get(taught.pair.status, '')}".strip()

@@ -34,7 +34,8 @@ LONGEST_TITLE = 75  # characters above them
 NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # no answer
 HANDS = 4  # commands that are carried out at once: those that come in go first
 NOT_THERE = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
-OUR_FAULT = "Something went wrong on our side; it has been logged. Please try again."
+INTERNAL_ERROR = "Something went wrong on our side. It has been logged. Please try again."
+STORE_BUSY = "The database is busy. Please send this again in a moment."
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class WorkspaceContext:
             await self.tell(place, str(error), response_url)
         except Exception:
             log.exception("Something failed for a person in Slack")
-            await self.tell(place, OUR_FAULT, response_url)
+            await self.tell(place, INTERNAL_ERROR, response_url)
 
     async def tell(self, place: SlackPlace, text: str, response_url: str = "") -> None:
         """Say something that only this person sees."""

@@ -17,7 +17,7 @@ from functools import partial
 
 from sqlite_utils import Database
 
-from bot.slack.client.stream import Lost
+from bot.slack.client.stream import LeaseLost
 from bot.slack.workspace.background_tasks import BackgroundTasks
 from data.slack import question_queue
 from data.slack.question_queue import QueuedQuestion
@@ -51,7 +51,7 @@ class QuestionLease:
         await self._write(lambda db: question_queue.shown(db, self.question, ts))
 
     async def finish(self, also: Callable[[Database], None] = lambda db: None) -> None:
-        """The question is answered; `also` is written in the same transaction. Raises Lost."""
+        """The question is answered; `also` is written in the same transaction. Raises LeaseLost."""
 
         def write(db: Database) -> bool:
             done = question_queue.finish(db, self.question)
@@ -62,13 +62,13 @@ class QuestionLease:
         await self._write(write)
 
     async def give_back(self, wait_s: float = 0.0) -> None:
-        """Let it be claimed again, after `wait_s`. Raises Lost."""
+        """Let it be claimed again, after `wait_s`. Raises LeaseLost."""
         wait_us = int(wait_s * 1_000_000)
         await self._write(lambda db: question_queue.give_back(db, self.question, wait_us))
 
     async def _write(self, write: Callable[[Database], bool]) -> None:
         if not await self._store.submit(write):
-            raise Lost("The question is answered by somebody else.")
+            raise LeaseLost("The question is answered by somebody else.")
 
 
 Answer = Callable[[QuestionLease], Awaitable[None]]
@@ -94,10 +94,10 @@ class QuestionWorker:
 
     def stop(self, team: str, channel: str, thread_ts: str) -> None:
         """The person pressed stop: what is being answered in that thread ends where it is."""
-        for claim, _ in self._running.values():
-            question = claim.question
+        for lease, _ in self._running.values():
+            question = lease.question
             if (question.team, question.channel, question.thread_ts) == (team, channel, thread_ts):
-                claim.stopped = True
+                lease.stopped = True
 
     async def run(self, answer: Answer) -> None:
         """Have every question answered by `answer`, until cancelled."""
@@ -124,7 +124,7 @@ class QuestionWorker:
                 log.warning("Taking up %d questions that %s left unanswered", count, worker)
 
     async def _tick(self, answer: Answer) -> None:
-        """Renew the leases, drop what was lost, claim what there is room for."""
+        """Renew the leases, drop what was lost, lease what there is room for."""
         if not self._running and not await self._store.read(question_queue.claimable):
             return
         lease_us, room = int(LEASE_S * 1_000_000), self._at_once - len(self._running)
@@ -135,38 +135,38 @@ class QuestionWorker:
             return held, question_queue.claim(db, self.worker, room, lease_us)
 
         held, claimed = await self._store.submit(write)
-        for key, (claim, task) in running.items():
+        for key, (lease, task) in running.items():
             if key not in held:
-                claim.lost = True
+                lease.lost = True
                 task.cancel()
         for question in claimed:
             self._begin(QuestionLease(self._store, question), answer)
 
-    def _begin(self, claim: QuestionLease, answer: Answer) -> None:
-        key = (claim.question.id, claim.question.generation)
-        task = self._tasks.start(self._attempt(claim, answer), f"answer {claim.question.id}")
-        self._running[key] = claim, task
+    def _begin(self, lease: QuestionLease, answer: Answer) -> None:
+        key = (lease.question.id, lease.question.generation)
+        task = self._tasks.start(self._attempt(lease, answer), f"answer {lease.question.id}")
+        self._running[key] = lease, task
         task.add_done_callback(lambda _: self._ended(key))
 
     def _ended(self, key: tuple[int, int]) -> None:
         del self._running[key]
         self.wake()
 
-    async def _attempt(self, claim: QuestionLease, answer: Answer) -> None:
+    async def _attempt(self, lease: QuestionLease, answer: Answer) -> None:
         try:
-            await answer(claim)
-        except Lost:
-            log.info("Question %d was changed or taken over", claim.question.id)
+            await answer(lease)
+        except LeaseLost:
+            log.info("Question %d was changed or taken over", lease.question.id)
         except asyncio.CancelledError:
-            if not claim.lost:  # we are stopping: the next one goes on
-                await self._give_back(claim)
+            if not lease.lost:  # we are stopping: the next one goes on
+                await self._give_back(lease)
             raise
 
-    async def _give_back(self, claim: QuestionLease) -> None:
+    async def _give_back(self, lease: QuestionLease) -> None:
         try:
-            await claim.give_back()
+            await lease.give_back()
         except UnderstudyError as error:
-            log.info("Question %d stays with us: %s", claim.question.id, error)
+            log.info("Question %d stays with us: %s", lease.question.id, error)
 
 
 def _here() -> str:

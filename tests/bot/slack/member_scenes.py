@@ -10,8 +10,8 @@ from sqlite_utils import Database
 
 from bot.answering.chat import fallback_note
 from bot.slack.handlers import answer, home, members, preference_buttons, privacy, teach
-from bot.slack.handlers.home import Page, Subject
-from bot.slack.handlers.recent_questions import Asked
+from bot.slack.handlers.home import DomainSummary, HomePage
+from bot.slack.handlers.recent_questions import RecentQuestion
 from bot.slack.render import blocks, feedback_forms
 from bot.slack.render.feedback_forms import EarlierFeedback
 from data import domains
@@ -99,12 +99,12 @@ def _feedback() -> list[Scene]:
 
 def _teaching() -> list[Scene]:
     turns = (Turn("user", "Where are the settings?"), Turn("assistant", "Below your picture."))
-    begun = teach.Begun("C1", "1.0", "2.0", "helpdesk", REPLY)
-    filled = teach.Filled(QUESTION, BETTER, turns)
+    begun = teach.FormState("C1", "1.0", "2.0", "helpdesk", REPLY)
+    filled = teach.Prefilled(QUESTION, BETTER, turns)
     return [
         _form("teach", "*Teach this*", "in any message's menu, and *Teach more*",
               teach.form(begun, filled)),
-        _told("teach-thanks", "Sent", "", teach.WAITS),
+        _told("teach-thanks", "Sent", "", teach.PENDING),
     ]  # fmt: skip
 
 
@@ -132,11 +132,11 @@ def _home() -> list[Scene]:
     pairs = {"pending": 1, "approved": 1, "rejected": 0, "quarantined": 0}
     seen = Seen("slack:T1/U2", 3, 2, 0, 2, pairs, 1_790_000_000_000_000, True, None)
     other = Domain(2, "python", "Python", "Answer.", ("How do I sort a list?",), 0.1, False)
-    known = [Subject(_domain(), live, 120, 1), Subject(other, None, 0, 0)]
+    known = [DomainSummary(_domain(), live, 120, 1), DomainSummary(other, None, 0, 0)]
     questions = [
-        Asked("Where do I see my invoices?", now - HOUR * 2, "done", None, None, REPLY),
-        Asked(QUESTION, now - HOUR * 48, "done", 0.0, 1.0, REPLY),
-        Asked("Is it raining?", now - HOUR * 72, "failed"),
+        RecentQuestion("Where do I see my invoices?", now - HOUR * 2, "done", None, None, REPLY),
+        RecentQuestion(QUESTION, now - HOUR * 48, "done", 0.0, 1.0, REPLY),
+        RecentQuestion("Is it raining?", now - HOUR * 72, "failed"),
     ]
     became = [
         Contribution(QUESTION, BETTER, "correction", now, "learned", 1, "", "helpdesk@4", "live"),
@@ -144,13 +144,13 @@ def _home() -> list[Scene]:
             "Where is the log?", "In the folder logs.", "teach", now, "pending", 2, "", "", ""
         ),
     ]
-    page = Page(seen, known, known[0].domain, questions, became)
+    page = HomePage(seen, known, known[0].domain, questions, became)
     done = ErasureReceipt("5f0c1d2e3a4b", 6, 3, 2, 1, ("helpdesk@4",), ())
     return [
         Scene("home", "The Home tab", "", pictures.home(home.view(page)["blocks"])),
-        _form("see", "*See*", "", privacy.summary(seen)),
-        _shown("forgotten", "*Forget my data*", "asks first; told in direct messages",
+        _form("see", "*View*", "", privacy.summary(seen)),
+        _shown("forgotten", "*Delete my data*", "asks first; told in direct messages",
                privacy.forgotten(done)),
         _shown("to-unlearn", "What admins are told of it", "not whose data it was",
-               privacy.to_unlearn(done)),
+               privacy.retrain_notice(done)),
     ]  # fmt: skip

@@ -342,7 +342,7 @@ def _for_admins(db: Database) -> list[Scene]:
         "They are under Billing.", True,
     )  # fmt: skip
     read = admin_home.read(db, "admin")
-    found = replace(read, judged=judged, before=RatingCounts(24, 9, 2, 10), worst=[bad])
+    found = replace(read, this_week=judged, last_week=RatingCounts(24, 9, 2, 10), worst=[bad])
     digest = reports.digest(review_queue.waiting(db), {"approved": 8, "rejected": 2}, judged)
     return [
         Scene("digest", "The daily digest", "in `digest_channel`", message(digest)),

@@ -135,7 +135,7 @@ async def test_the_engine_breaking_off_leaves_its_words_and_says_so(bot: Bot) ->
 async def test_an_answer_cut_at_its_length_says_so(bot: Bot) -> None:
     bot.says("And then", finish="length")
     answer = await the_only_answer(bot, await ask(bot))
-    assert "greatest length" in answer.notes
+    assert "maximum length" in answer.notes
 
 
 async def test_an_engine_that_is_down_is_said_in_words_and_recorded(bot: Bot) -> None:
@@ -144,7 +144,7 @@ async def test_an_engine_that_is_down_is_said_in_words_and_recorded(bot: Bot) ->
     await bot.settled()
     (told,) = bot.slack.in_thread("DU2", question.ts)
     assert told.notes == (
-        "I can't answer just now: my engine does not respond. Please ask again in a moment."
+        "I can't answer now because my engine is not responding. Please ask again in a moment."
     )
     assert bot.row("SELECT status FROM replies")["status"] == "failed"
     assert bot.slack.statuses[-1]["status"] == ""
@@ -164,7 +164,7 @@ async def test_an_answer_without_a_word_is_said_in_words(bot: Bot) -> None:
     question = await ask(bot)
     await bot.settled()
     (told,) = bot.slack.in_thread("DU2", question.ts)
-    assert "nothing to say" in told.notes
+    assert "empty answer" in told.notes
 
 
 async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
@@ -228,7 +228,7 @@ async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
     await bot.front.stop()
     (left,) = bot.slack.in_thread("DU2", question.ts)
     assert left.words.startswith("Half")
-    assert "being restarted" in left.notes
+    assert "restarting" in left.notes
     bot.says("The whole answer.")
     await bot.restart()
     answer = await the_only_answer(bot, question)

@@ -32,15 +32,15 @@ async def home(bot: Bot, user: str) -> str:
 
 
 async def test_only_who_has_a_role_sees_it(bot: Bot) -> None:
-    assert "How things stand" in await home(bot, ADMIN)
-    assert "How things stand" in await home(bot, REVIEWER)
-    assert "How things stand" not in await home(bot, MEMBER)
+    assert "Feedback this week" in await home(bot, ADMIN)
+    assert "Feedback this week" in await home(bot, REVIEWER)
+    assert "Feedback this week" not in await home(bot, MEMBER)
 
 
 async def test_a_guest_sees_nothing_of_it_whatever_role_was_given(bot: Bot) -> None:
     bot.slack.standing[MEMBER] = {"is_restricted": True}
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
-    assert "How things stand" not in await home(bot, MEMBER)
+    assert "Feedback this week" not in await home(bot, MEMBER)
 
 
 async def test_it_shows_what_answers_and_the_interval_as_everywhere(bot: Bot) -> None:
@@ -55,7 +55,7 @@ async def test_it_shows_what_answers_and_the_interval_as_everywhere(bot: Bot) ->
     interval = f"interval {signed(rating.low)} to {signed(rating.high)}"
     assert interval in results.sentence
     shown = await home(bot, ADMIN)
-    assert "helpdesk@1 answers" in shown
+    assert "answered by helpdesk@1" in shown
     assert results.sentence in shown
     for text in ("status", "ab status"):
         assert results.sentence in await command(bot, ADMIN, text)
@@ -69,7 +69,7 @@ async def test_it_shows_the_run_at_work_with_its_loss(bot: Bot) -> None:
         step(bot, run, number, 3.0 / number)
     shown = await home(bot, ADMIN)
     assert "50 %" in shown
-    assert "loss of run 1: `█" in shown
+    assert "training loss of run 1: `█" in shown
 
 
 async def test_it_shows_the_week_and_the_answers_that_were_liked_least(bot: Bot) -> None:
@@ -97,7 +97,7 @@ async def test_it_shows_the_week_and_the_answers_that_were_liked_least(bot: Bot)
 
 async def test_it_shows_alerts_and_engines(bot: Bot) -> None:
     shown = await home(bot, ADMIN)
-    assert "Nothing needs looking at" in shown
+    assert "There are no alerts" in shown
     assert "engine fake: ready" in shown
     with_adapters(bot)
     bot.write(lambda db: db.execute("DELETE FROM placements"))
@@ -108,7 +108,7 @@ async def test_it_shows_alerts_and_engines(bot: Bot) -> None:
     assert len(found) > 1
     for alert in found:
         assert f":warning: {sentence(alert.text)}" in shown
-    assert "Nothing needs looking at" not in shown
+    assert "There are no alerts" not in shown
     assert "engine fake: not responding" in shown
 
 
@@ -131,7 +131,7 @@ async def test_it_keeps_slacks_limits(bot: Bot, count: int) -> None:
     domain = replace(found.status.domains[0], live=bot.write(lambda db: None))
     status = replace(found.status, domains=[domain] * count)
     many = replace(
-        found, status=status, worst=[bad] * min(count, 5), judged=RatingCounts(1, 2, 3, 4)
+        found, status=status, worst=[bad] * min(count, 5), this_week=RatingCounts(1, 2, 3, 4)
     )
     blocks = admin_home.shown(many)
     assert len(blocks) <= 45

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlite_utils import Database
 
-from bot.slack.handlers.answer import WAITING
+from bot.slack.handlers.answer import LOADING_MESSAGES
 from data import domains
 from data.adapters import registry
 from data.conversations import conversations
@@ -189,7 +189,10 @@ async def test_a_status_is_shown_while_people_wait(bot: Bot) -> None:
     await bot.slack.answer_to(question)
     (status,) = bot.slack.statuses
     assert (status["channel_id"], status["thread_ts"]) == ("DU2", question.ts)
-    assert (status["status"], status["loading_messages"]) == ("is thinking…", list(WAITING))
+    assert (status["status"], status["loading_messages"]) == (
+        "is thinking…",
+        list(LOADING_MESSAGES),
+    )
 
 
 async def test_the_status_is_shown_anew_until_there_is_a_word(

@@ -118,7 +118,7 @@ async def test_an_answer_that_is_gone_is_told(bot: Bot) -> None:
     await press(bot, YES, value="yes:nothing")
     assert "There is no" in bot.slack.from_bot()[-1].notes
     await press(bot, YES, value=f"perhaps:{reply}")
-    assert "Open the Home tab again." in bot.slack.from_bot()[-1].notes
+    assert "open the Home tab again." in bot.slack.from_bot()[-1].notes
     assert kept(bot, reply) == []
 
 
@@ -182,13 +182,15 @@ async def test_it_is_the_judgement_that_is_given_over_http(bot: Bot) -> None:
 
 
 async def test_pressing_many_at_once_is_all_shown(bot: Bot) -> None:
-    replies = [answer(bot) for _ in range(recent_questions.MOST + 1)]
+    replies = [answer(bot) for _ in range(recent_questions.MAX_QUESTIONS + 1)]
     await opened(bot)
-    assert buttons(bot) == [YES, NO] * recent_questions.MOST
+    assert buttons(bot) == [YES, NO] * recent_questions.MAX_QUESTIONS
     presses = [bot.slack.press_home(MEMBER, YES, value=f"yes:{r}") for r in replies]
     await asyncio.gather(*presses)
     await bot.settled()
-    assert bot.slack.home_text(MEMBER).count("You said it helped.") == recent_questions.MOST
+    assert (
+        bot.slack.home_text(MEMBER).count("You said it helped.") == recent_questions.MAX_QUESTIONS
+    )
     assert [live(bot, r) for r in replies] == [[1.0]] * len(replies)
 
 

@@ -8,8 +8,8 @@ from sqlite_utils import Database
 
 from bot.slack.client.clock import Clock
 from bot.slack.handlers import home, recent_questions
-from bot.slack.handlers.home import Page, Subject
-from bot.slack.handlers.recent_questions import Asked
+from bot.slack.handlers.home import DomainSummary, HomePage
+from bot.slack.handlers.recent_questions import RecentQuestion
 from data import domains
 from data.adapters import registry
 from data.domains import Domain
@@ -45,11 +45,11 @@ async def ask(bot: Bot, question: str = "Where is it?") -> str:
 
 async def test_somebody_new_sees_what_the_bot_knows(bot: Bot) -> None:
     text = await opened(bot)
-    assert "the help desk*: the bare model answers; nothing has been learned yet." in text
+    assert "the help desk*: the base model answers. It has not learned anything here yet." in text
     assert "How do I reset my password?" in text
     assert "None yet." in text
-    assert "I keep nothing of yours yet." in text
-    assert "What you suggest may be learned" in text
+    assert "I store nothing about you yet." in text
+    assert "I may learn from your suggestions" in text
     assert home.DOMAIN not in str(bot.slack.homes), "one domain leaves no choice"
 
 
@@ -63,7 +63,7 @@ async def test_the_live_adapter_is_told_in_words(bot: Bot) -> None:
     bot.write(learn)
     text = await opened(bot)
     assert "helpdesk@1 answers. It went live" in text
-    assert "learned from 1 pair. 1 suggestion waits for review." in text
+    assert "learned from 1 pair. 1 suggestion is pending review." in text
 
 
 async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
@@ -90,9 +90,12 @@ async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
 
 async def test_what_is_kept_is_counted_in_words(bot: Bot) -> None:
     reply = await ask(bot)
-    assert "I keep 1 question of yours, with the answers." in await opened(bot)
+    assert "I store 1 question of yours with its answer." in await opened(bot)
     bot.write(lambda db: feedback.thumb(db, reply, WHO, up=True))
-    assert "I keep 1 question and 1 judgement of yours, with the answers." in await opened(bot)
+    assert (
+        "I store 1 question of yours with its answer, and 1 piece of your feedback."
+        in await opened(bot)
+    )
 
 
 async def test_nobody_sees_anything_of_somebody_else(bot: Bot) -> None:
@@ -108,7 +111,7 @@ async def test_a_person_chooses_who_answers(bot: Bot) -> None:
     assert domains.answering(bot.store.db, WHO).name == "python"
     menu = next(b["accessory"] for b in bot.slack.homes[MEMBER]["blocks"] if "accessory" in b)
     assert menu["initial_option"]["value"] == "python"
-    await bot.slack.press_home(MEMBER, home.DOMAIN, home.BY_DEFAULT)
+    await bot.slack.press_home(MEMBER, home.DOMAIN, home.DEFAULT_DOMAIN)
     await bot.settled()
     assert domains.answering(bot.store.db, WHO).name == "helpdesk"
 
@@ -159,16 +162,17 @@ def domain(number: int, long: str) -> Domain:
 @pytest.mark.parametrize("helped", [None, 1.0, 0.0])
 def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float | None) -> None:
     counts = dict.fromkeys(pairs.STATUSES, many)
-    subjects = [Subject(domain(n, long), None, many, many) for n in range(many)]
-    page = Page(
+    summaries = [DomainSummary(domain(n, long), None, many, many) for n in range(many)]
+    page = HomePage(
         seen=personal_data.Seen(
             WHO, many, many, many, many, counts, None, many % 2 == 0, f"d{many - 1}"
         ),
-        subjects=subjects,
-        answering=subjects[0].domain if subjects else None,
-        asked=[Asked(long, 0, "done", 0.0, helped, "r" * 40)] * min(many, recent_questions.MOST),
+        domains=summaries,
+        answering=summaries[0].domain if summaries else None,
+        questions=[RecentQuestion(long, 0, "done", 0.0, helped, "r" * 40)]
+        * min(many, recent_questions.MAX_QUESTIONS),
         contributions=[Contribution(long, long, "teach", 0, "rejected", 1, long, "", "")]
-        * min(many, home.MOST_FATES),
+        * min(many, home.MAX_CONTRIBUTIONS),
     )
     shown = home.view(page)
     assert rules.home(shown) == []

@@ -6,7 +6,7 @@ from markdown_it import MarkdownIt
 
 from bot.answering import side_by_side
 from bot.commands import admin
-from bot.slack.handlers.preference_buttons import ButtonPair
+from bot.slack.handlers.preference_buttons import THANKS, ButtonPair
 from bot.slack.render import blocks
 from data.adapters import registry
 from data.adapters.registry import Adapter
@@ -82,7 +82,7 @@ async def test_who_asked_chooses(compared: Bot, which: str, value: float) -> Non
     await compared.slack.press(MEMBER, answer, f"prefer:{which}", times=2)
     await compared.settled()
     assert chosen(compared) == [value]
-    assert "Thank you. You find" in compared.slack.told(MEMBER)
+    assert THANKS[which] in compared.slack.told(MEMBER)
 
 
 async def test_the_last_choice_stands(compared: Bot) -> None:

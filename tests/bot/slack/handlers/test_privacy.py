@@ -49,7 +49,7 @@ async def test_everything_can_be_seen(bot: Bot) -> None:
     await press(bot, home.SEE)
     (view,) = bot.slack.views
     assert "questions: 1" in str(view)
-    assert "thumbs: 1" in str(view)
+    assert "👍 and 👎: 1" in str(view)
 
 
 async def test_everything_can_be_taken_along(bot: Bot) -> None:
@@ -65,7 +65,7 @@ async def test_everything_can_be_taken_along(bot: Bot) -> None:
 async def test_a_file_that_slack_does_not_take_is_told(bot: Bot) -> None:
     bot.slack.faults["files.getUploadURLExternal"] = ["500"]
     await press(bot, home.EXPORT)
-    assert "did not take the file" in told(bot, MEMBER)[-1].notes
+    assert "did not accept the file" in told(bot, MEMBER)[-1].notes
 
 
 async def test_learning_can_be_switched_off_and_on(bot: Bot) -> None:
@@ -74,14 +74,14 @@ async def test_learning_can_be_switched_off_and_on(bot: Bot) -> None:
     await press(bot, home.LEARNING)
     assert not store.may_learn(bot.store.db, WHO)
     assert told(bot, MEMBER)[-1].notes == (
-        "I no longer learn from you. A suggestion of yours waited for review and is withdrawn."
+        "I no longer learn from you. I withdrew one suggestion of yours from review."
     )
     text = bot.slack.home_text(MEMBER)
-    assert "Nothing that you write is learned from." in text
+    assert "I do not learn from anything that you write." in text
     assert "your correction was withdrawn by you" in text
     await press(bot, home.LEARNING)
     assert store.may_learn(bot.store.db, WHO)
-    assert "What you suggest may be learned" in bot.slack.home_text(MEMBER)
+    assert "I may learn from your suggestions" in bot.slack.home_text(MEMBER)
 
 
 async def test_forgetting_asks_first_and_then_removes_every_word(bot: Bot, store: Store) -> None:
@@ -97,7 +97,7 @@ async def test_forgetting_asks_first_and_then_removes_every_word(bot: Bot, store
     assert "cannot be undone" in forget["confirm"]["text"]["text"]
     assert in_files(store, SECRET) == []
     said = told(bot, MEMBER)[-1].notes
-    assert "I have forgotten you: 2 messages, 1 rating and 1 pair" in said
+    assert "Removed from the database and its files: 2 messages, 1 rating and 1 pair." in said
     assert "I cannot reach backups" in said
     assert SECRET not in bot.slack.home_text(MEMBER)
     assert "None yet." in bot.slack.home_text(MEMBER)
@@ -121,7 +121,7 @@ async def test_the_admins_hear_which_adapters_have_to_unlearn(bot: Bot) -> None:
     assert "helpdesk@1" in message.notes
     assert "retrain --full" in message.notes
     assert MEMBER not in message.notes
-    assert "helpdesk@1 learned from your words" in told(bot, MEMBER)[-1].notes
+    assert "Trained on your words: helpdesk@1" in told(bot, MEMBER)[-1].notes
 
 
 async def test_after_forgetting_a_new_question_is_answered(bot: Bot) -> None:
@@ -137,5 +137,5 @@ def test_what_is_told_is_what_slack_takes() -> None:
     none = ErasureReceipt("0a" * 6, 1, 0, 1, 0, (), ())
     for message in (done, none):
         assert rules.blocks(privacy.forgotten(message)) == []
-        assert rules.blocks(privacy.to_unlearn(message)) == []
-    assert "1 message, 0 ratings and 1 pair are removed" in str(privacy.forgotten(none))
+        assert rules.blocks(privacy.retrain_notice(message)) == []
+    assert ": 1 message, 0 ratings and 1 pair." in str(privacy.forgotten(none))

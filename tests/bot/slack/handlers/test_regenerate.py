@@ -102,7 +102,7 @@ async def test_each_answer_is_written_anew_once_however_often_one_presses(bot: B
     question, first = await asked(bot)
     await press(bot, first, blocks.REGENERATE, times=3)
     await bot.slack.press(MEMBER, first, blocks.REGENERATE)
-    await bot.slack.until(lambda: "asked for already" in bot.slack.told(MEMBER), "a word")
+    await bot.slack.until(lambda: "already requested" in bot.slack.told(MEMBER), "a word")
     await bot.settled()
     assert len(bot.slack.in_thread("DU2", question.ts)) == 2
     assert len(bot.engine.asked) == 2

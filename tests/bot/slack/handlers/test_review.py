@@ -67,7 +67,7 @@ async def test_an_edit_becomes_a_pair_of_its_own(bot: Bot) -> None:
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
     await bot.slack.submit(REVIEWER, view, response="A better answer.")
-    assert "Approved as edited: pair 4" in said_in(view)
+    assert "Your edit is approved as pair 4" in said_in(view)
     old, new = pair(bot, 1), pair(bot, 4)
     assert (old.status, old.response) == ("rejected", "Answer 1.")
     assert (new.status, new.prompt, new.response) == ("approved", "Question 1?", "A better answer.")
@@ -103,7 +103,7 @@ async def test_a_pair_that_is_too_long_for_one_input_is_edited_in_several(bot: B
     ack = await bot.slack.submit(REVIEWER, view, response0="", response1="")
     assert "the response is empty" in ack.payload["errors"]["response1"]
     await bot.slack.submit(REVIEWER, view, response1="A better end.")
-    assert "Approved as edited" in said_in(view)
+    assert "Your edit is approved" in said_in(view)
     new = pair(bot, 2)
     assert (new.prompt, new.response) == ("Question?", "word " * 499 + "end\n\nA better end.")
 
@@ -159,7 +159,7 @@ async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
     await press(bot, REVIEWER, view, "Approve")
     await press(bot, REVIEWER, view, "Next")
     assert "Question 2?" in said_in(view)
-    assert "That is the only one left for you." in said_in(view)
+    assert "This is the only pair left for you." in said_in(view)
 
 
 async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:
@@ -219,7 +219,7 @@ async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) 
     ack = await bot.slack.submit(REVIEWER, view, response="Written for an hour.")
     said = ack.payload["errors"]["response"]
     assert ("rejected, by someone else" if decided else "Someone else is looking") in said
-    assert "what you wrote stands here" in said
+    assert "Your text stays here" in said
     assert len(pairs.list_pairs(bot.store.db, bot.domain)) == 2
 
 

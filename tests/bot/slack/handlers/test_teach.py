@@ -67,7 +67,7 @@ async def test_an_answer_of_ours_is_filled_in_and_taught(bot: Bot, answer: Messa
     assert (pair.prompt, pair.response) == ("Where do I find it?", "In the cellar.")
     assert (pair.status, pair.source, pair.author) == ("pending", "teach", f"slack:T1/{REVIEWER}")
     assert bot.row("SELECT person FROM pair_words")["person"] == WHO
-    assert "waits for a reviewer" in bot.slack.told(REVIEWER)
+    assert "waiting for review" in bot.slack.told(REVIEWER)
 
 
 async def test_the_question_leads_to_its_answer_too(bot: Bot) -> None:
@@ -104,7 +104,7 @@ async def test_the_same_lesson_twice_is_one_pair(bot: Bot, answer: Message) -> N
     bot.write(lambda db: review_status.give(db, only_pair(bot).id, "approved", "cli:root"))
     await bot.slack.submit(MEMBER, await form(bot, MEMBER, answer))
     await bot.settled()
-    assert "a reviewer approved them" in bot.slack.told(MEMBER)
+    assert "a reviewer approved it" in bot.slack.told(MEMBER)
 
 
 async def test_a_long_answer_is_kept_where_the_form_cannot_hold_it(bot: Bot) -> None:
@@ -177,7 +177,9 @@ async def test_of_a_long_thread_the_form_shows_what_it_carries(bot: Bot) -> None
     await bot.settled()
     turns = only_pair(bot).turns
     assert 2 <= len(turns) < 10
-    shown = next(b for b in view["blocks"] if "Said before" in str(b))["text"]["text"]
+    shown = next(b for b in view["blocks"] if "Earlier in the conversation" in str(b))["text"][
+        "text"
+    ]
     assert [f"line {n} " in shown for n in range(1, 10)] == [
         any(f"line {n} " in t.content for t in turns) for n in range(1, 10)
     ]
@@ -230,14 +232,14 @@ async def test_a_form_that_cannot_be_opened_is_told(bot: Bot, answer: Message) -
     bot.slack.trigger_lifetime_s = -1
     await bot.slack.shortcut(MEMBER, answer, SHORTCUT)
     await bot.settled()
-    assert "did not open the form" in bot.slack.told(MEMBER)
+    assert "could not open the form" in bot.slack.told(MEMBER)
 
 
 async def test_a_message_without_words_is_told(bot: Bot) -> None:
     picture = bot.slack.add(Message("C1", bot.slack.next_ts(), ADMIN, ""))
     await bot.slack.shortcut(MEMBER, picture, SHORTCUT)
     await bot.settled()
-    assert "no words" in bot.slack.told(MEMBER)
+    assert "no text" in bot.slack.told(MEMBER)
 
 
 # Reading a thread
@@ -261,10 +263,10 @@ def test_the_bot_is_always_on_the_answering_side() -> None:
 def test_every_form_is_one_that_slack_takes(length: int, turns: int) -> None:
     text = ("& <é> " * length)[:length]
     said = tuple(Turn("user" if n % 2 == 0 else "assistant", text) for n in range(turns))
-    begun = teach.Begun(
+    begun = teach.FormState(
         "C1", "1.0", "1.0", "d" * 32, "chatcmpl-1", turns=tuple((t.role, t.content) for t in said)
     ).fitting()
     assert len(begun.turns) % 2 == 0 or turns == 1
-    view = teach.form(begun, teach.Filled(text, text, said, teach.LEFT_OUT))
+    view = teach.form(begun, teach.Prefilled(text, text, said, teach.LEFT_OUT))
     assert rules.view(view) == []
     assert len(text) <= form_fields.MAX_LENGTH or filled(view) == {"question": "", "answer": ""}
