@@ -1,7 +1,7 @@
-"""Where the HTTP service is joined: settings, store and engine in, one ASGI application out.
+"""Builds the HTTP service: one ASGI application from settings, store and engine.
 
-`create_app` takes what tests replace; `run` is `understudy bot`. Every error of every route
-becomes a response in one of two places: expected ones here, the rest in `bot/api/middleware.py`.
+`create_app` accepts the objects that tests replace; `run` is `understudy bot`. Errors become
+responses in two places: expected errors here, all others in `bot/api/middleware.py`.
 """
 
 import asyncio
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 60
-KEEP_ALIVE_S = 75  # longer than the pools of usual clients keep a connection
-DRAIN_S = 30  # answers that are being written when the service is stopped get so long to end
+KEEP_ALIVE_S = 75  # longer than the connection pools of common clients
+DRAIN_S = 30  # time for answers in progress to finish when the service stops
 
 
 def create_app(settings: Settings, store: Store, engine: EngineClient | None = None) -> FastAPI:
-    """The application. The caller keeps the store, and closes it afterwards."""
+    """The application. The caller owns the store, and closes it afterwards."""
     client = engine or EngineClient()
     metrics = Metrics()
     service = Service(settings, store, Chat(store, client, settings, metrics.closed))
@@ -112,17 +112,17 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
 
 
 def run(settings: Settings, stop: threading.Event | None = None) -> int:
-    """Serve until a signal, or until `stop` is set; returns the exit code.
+    """Serve until a signal arrives or `stop` is set; returns the exit code.
 
-    Answers that are being written may end first; a second Ctrl-C cuts them. Raises Unavailable
-    when the address is taken, and what the store or Slack find wrong at the start."""
+    Answers in progress may finish first; a second Ctrl-C interrupts them. Raises Unavailable when
+    the address is in use, and the errors of the store and of Slack at the start."""
     with Store(settings.store_path) as store, listener(settings.bot) as listening:
         app = create_app(settings, store)
         config = uvicorn.Config(
             app,
             http="httptools",
             ws="none",
-            lifespan="off",  # entered below, so that what fails at the start is ours to tell
+            lifespan="off",  # entered below, so that errors at the start are reported as usual
             access_log=False,
             log_config=None,
             server_header=False,
@@ -134,26 +134,26 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
 
         async def serve() -> None:
             async with app.router.lifespan_context(app):
-                _never_look_again()
-                log.info("Answering at http://%s:%d", *listening.getsockname()[:2])
+                _freeze_garbage_collector()
+                log.info("Listening on http://%s:%d", *listening.getsockname()[:2])
                 await server.serve(sockets=[listening])
-                await _ended(server.server_state.tasks)
+                await _cancel(server.server_state.tasks)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve())
-    gc.unfreeze()  # for whoever goes on in this process
+    gc.unfreeze()  # for other code in this process, such as tests
     return 0
 
 
-def _never_look_again() -> None:
-    """Tell the garbage collector that what is there by now stays: modules, routes, connections.
-    Looking through it stops all answers for 70 ms, now and then (`benchmarks/slack_ack.py`)."""
+def _freeze_garbage_collector() -> None:
+    """Exclude all present objects (modules, routes, connections) from garbage collection. Scanning
+    them would occasionally stop all answers for 70 ms (`benchmarks/slack_ack.py`)."""
     gc.collect()
     gc.freeze()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that ends quietly on a signal, or on an event, where it would raise again."""
+    """A uvicorn server that stops on a signal or an event, and does not raise the signal again."""
 
     def __init__(
         self, config: uvicorn.Config, stop: threading.Event | None, service: Service
@@ -178,8 +178,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def _ended(tasks: set[asyncio.Task[None]]) -> None:
-    """Cut the answers that did not end in time, and wait until they are recorded as cut."""
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel the answers that did not finish in time, and wait until they are recorded."""
     for task in tasks:
         task.cancel()
     if tasks:
@@ -187,7 +187,7 @@ async def _ended(tasks: set[asyncio.Task[None]]) -> None:
 
 
 def _slack(service: Service) -> "Slack | None":
-    """The Slack front end, when it is set up; its libraries are loaded only then."""
+    """The Slack front end, if it is configured; only then are its libraries imported."""
     if service.settings.slack.mode == "off":
         return None
     from bot.slack.app import create
@@ -197,18 +197,17 @@ def _slack(service: Service) -> "Slack | None":
 
 @contextlib.asynccontextmanager
 async def _cleaning_up(service: Service) -> AsyncIterator[None]:
-    """Close, now and every minute, answers that a process left open when it died, and finish
-    forgetting whom it did not."""
+    """Every minute, close answers that a dead process left open; also complete pending erasures."""
 
     async def forever() -> None:
         while True:
             try:
                 if count := await service.chat.close_abandoned():
-                    log.warning("%d answers were left open by a process that stopped", count)
+                    log.warning("Closed %d answers that a dead process had left open", count)
             except UnderstudyError as error:
-                log.warning("Open answers could not be looked through: %s", error)
-            except Exception:  # a defect of ours, or SQLite's own word: the next look goes on
-                log.exception("Open answers could not be looked through")
+                log.warning("Abandoned answers could not be closed: %s", error)
+            except Exception:  # a defect, or an error from SQLite: the next round tries again
+                log.exception("Abandoned answers could not be closed")
             await asyncio.sleep(CLEAN_UP_S)
 
     tasks = {asyncio.create_task(work) for work in (forever(), erasure_loop.forever(service))}

@@ -1,4 +1,4 @@
-"""What a front end is given: the settings, the store and the one flow of a message."""
+"""The objects that every front end uses: the settings, the store and the chat."""
 
 from dataclasses import dataclass
 

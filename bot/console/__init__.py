@@ -1,8 +1,8 @@
-"""The web pages: the chat, and how comparisons stand.
+"""The web pages: the chat, and the results of comparisons.
 
-- `comparisons`: the page that shows how comparisons stand, to reviewers and admins
-- `files`: the files of the pages, read once and served from memory, and those that all pages share
-- `routes`: the routes of the web chat: the page's files, and what its script calls under `/web`
+- `comparisons`: the page with the results of comparisons, for reviewers and admins
+- `files`: the pages' static files, read once and served from memory, and the shared ones
+- `routes`: the routes of the web chat: its static files, and the calls of its script under `/web`
 """
 
 from fastapi import APIRouter
@@ -12,6 +12,6 @@ from bot.console.routes import router as chat
 
 __all__ = ["chat", "pages"]
 
-pages = APIRouter()  # those that are always there
+pages = APIRouter()  # the pages that no setting disables
 pages.include_router(files.router)
 pages.include_router(comparisons.router)

@@ -1,12 +1,12 @@
-// The web chat: sends a question, shows the answer as it comes, takes thumbs and better answers.
-// What a model or a person wrote only ever becomes text nodes; there is no innerHTML in this file.
+// The web chat: sends a question, shows the answer while it is written, collects feedback.
+// Text from the model or from people only becomes text nodes; this file never uses innerHTML.
 
 const $ = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const composer = $("composer"), question = $("question"), send = $("send");
 const state = { conversation: null, subjects: [], answering: null };
 
-// ---------------------------------------------------------------- words from the service
+// ---------------------------------------------------------------- requests
 
 async function call(path, options = {}) {
   const response = await fetch(path, { headers: { "Content-Type": "application/json" }, ...options });
@@ -36,15 +36,15 @@ async function* lines(response) {
   }
 }
 
-// ---------------------------------------------------------------- text, safely
+// ---------------------------------------------------------------- rendering text
 
-// Code blocks, inline code and bold; everything else stays as it was written.
+// Renders code blocks, inline code and bold; everything else stays plain text.
 function show(element, text) {
   const pieces = [];
   text.split(/\n*```[\w+-]*\n?([\s\S]*?)(?:```\n*|$)/).forEach((part, i) => {
     if (i % 2) {
       const pre = document.createElement("pre");
-      pre.tabIndex = 0; // it may scroll, also for who uses the keyboard
+      pre.tabIndex = 0; // so that it can be scrolled with the keyboard
       pre.append(node("code", part.replace(/\n$/, "")));
       pieces.push(pre);
     } else {
@@ -87,8 +87,8 @@ function addAnswer() {
   const element = add("answer-template");
   const part = (selector) => element.querySelector(selector);
   const answer = { element, part, text: "", replyId: null, thumb: null };
-  part(".up").addEventListener("click", () => judge(answer, "up"));
-  part(".down").addEventListener("click", () => judge(answer, "down"));
+  part(".up").addEventListener("click", () => rate(answer, "up"));
+  part(".down").addEventListener("click", () => rate(answer, "down"));
   part(".copy").addEventListener("click", () => copy(answer));
   part(".cancel").addEventListener("click", () => { part(".better").hidden = true; part(".down").focus(); });
   part(".better").addEventListener("submit", (event) => { event.preventDefault(); correct(answer); });
@@ -105,14 +105,14 @@ function finish(answer, adapter, note) {
   answer.part("footer").hidden = false;
 }
 
-function fail(answer, message, again) {
+function fail(answer, message, retry) {
   answer.element.setAttribute("aria-busy", "false");
   answer.part(".problem span").textContent = message;
   answer.part(".problem").hidden = false;
-  answer.part(".again").addEventListener("click", again, { once: true });
+  answer.part(".again").addEventListener("click", retry, { once: true });
 }
 
-function mark(answer, thumb) {
+function showThumb(answer, thumb) {
   answer.thumb = thumb;
   for (const side of ["up", "down"]) answer.part(`.${side}`).setAttribute("aria-pressed", String(thumb === side));
 }
@@ -120,7 +120,7 @@ function mark(answer, thumb) {
 const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
 const toEnd = () => { main.scrollTop = main.scrollHeight; };
 
-// ---------------------------------------------------------------- asking
+// ---------------------------------------------------------------- questions
 
 async function ask(text) {
   const asked = addQuestion(text);
@@ -142,7 +142,7 @@ async function ask(text) {
         show(answer.part(".text"), answer.text);
       } else if (event.type === "ended") {
         ended = true;
-        if (event.finish_reason === "length") answer.part(".said").textContent = "The answer was cut at its length limit.";
+        if (event.finish_reason === "length") answer.part(".said").textContent = "The answer reached its length limit.";
       } else if (event.type === "error") {
         throw new Error(event.message);
       } else if (event.type === "two") {
@@ -152,7 +152,7 @@ async function ask(text) {
       }
       if (follow) toEnd();
     }
-    if (!ended) throw new Error("The connection broke off before the answer was complete.");
+    if (!ended) throw new Error("The connection was lost before the answer was complete.");
     finish(answer, adapter, note);
   } catch (error) {
     if (abort.signal.aborted) {
@@ -177,23 +177,23 @@ function setBusy(busy) {
   $("status").textContent = busy ? "The answer is being written." : "";
 }
 
-// ---------------------------------------------------------------- judging
+// ---------------------------------------------------------------- feedback
 
-async function judge(answer, thumb) {
+async function rate(answer, thumb) {
   const wanted = answer.thumb === thumb ? "none" : thumb;
   const before = answer.thumb;
-  mark(answer, wanted === "none" ? null : wanted);
+  showThumb(answer, wanted === "none" ? null : wanted);
   try {
     await post("/web/feedback", { reply_id: answer.replyId, thumb: wanted });
-    const words = { up: "Thank you.", down: "Thank you. It counts.", none: "Taken back." };
-    answer.part(".said").textContent = words[wanted];
+    const notices = { up: "Thank you.", down: "Thank you for your feedback.", none: "Rating withdrawn." };
+    answer.part(".said").textContent = notices[wanted];
     answer.part(".better").hidden = wanted !== "down";
     if (wanted === "down") {
       answer.part(".better textarea").focus();
       answer.part(".better").scrollIntoView({ block: "nearest" });
     }
   } catch (error) {
-    mark(answer, before);
+    showThumb(answer, before);
     answer.part(".said").textContent = error.message;
   }
 }
@@ -204,14 +204,14 @@ async function correct(answer) {
   try {
     await post("/web/feedback", { reply_id: answer.replyId, correction: box.value });
     answer.part(".better").hidden = true;
-    answer.part(".said").textContent = "Thank you. A reviewer will look at your answer.";
+    answer.part(".said").textContent = "Thank you. A reviewer will check your answer.";
     question.focus();
   } catch (error) {
     answer.part(".said").textContent = error.message;
   }
 }
 
-// Two answers, without a word on whose they are: the service says which is the first.
+// Shows two blinded answers in the order that the service chose.
 function showTwo(answers) {
   const element = add("two-template");
   element.querySelectorAll(".text").forEach((side, i) => show(side, answers[i].text));
@@ -222,7 +222,7 @@ function showTwo(answers) {
       try {
         await post("/web/feedback", { reply_id: answers[0].reply_id, prefer: button.dataset.prefer });
         for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
-        said.textContent = "Thank you. It counts.";
+        said.textContent = "Thank you for your feedback.";
       } catch (error) {
         said.textContent = error.message;
       }
@@ -230,7 +230,7 @@ function showTwo(answers) {
   }
 }
 
-// Whoever comes back is asked whether the last answer helped.
+// When a person returns to a conversation, asks whether the last answer helped.
 function askWhetherItHelped(answer) {
   const row = answer.part(".helped");
   row.hidden = false;
@@ -252,7 +252,7 @@ async function copy(answer) {
     await navigator.clipboard.writeText(answer.text);
     answer.part(".said").textContent = "Copied.";
   } catch {
-    answer.part(".said").textContent = "The browser did not allow it.";
+    answer.part(".said").textContent = "The browser did not allow copying.";
   }
 }
 
@@ -268,7 +268,7 @@ function begin() {
 function welcome() {
   const subject = state.subjects.find((s) => s.name === $("subject").value);
   $("welcome").hidden = false;
-  $("welcome-title").textContent = subject ? `What would you like to know about ${subject.title}?` : "There is no subject to ask about yet.";
+  $("welcome-title").textContent = subject ? `What would you like to know about ${subject.title}?` : "There are no topics to ask about yet.";
   $("suggestions").replaceChildren(...(subject?.suggested_prompts ?? []).slice(0, 4).map((text) => {
     const item = document.createElement("li");
     const button = node("button", text);
@@ -282,7 +282,7 @@ function welcome() {
 function remember() {
   try {
     sessionStorage.setItem("conversation", JSON.stringify([state.conversation, $("subject").value]));
-  } catch { /* private windows may refuse; the chat works without */ }
+  } catch { /* private windows may refuse storage; the chat works without it */ }
 }
 
 async function restore() {
@@ -299,7 +299,7 @@ async function restore() {
     Object.assign(answer, { text: message.text, replyId: message.reply_id });
     show(answer.part(".text"), message.text);
     finish(answer, message.adapter, message.note);
-    if (message.thumb !== null) mark(answer, message.thumb === 1 ? "up" : "down");
+    if (message.thumb !== null) showThumb(answer, message.thumb === 1 ? "up" : "down");
     if (message.helped === null && message.status === "done") askWhetherItHelped(answer);
   }
   toEnd();

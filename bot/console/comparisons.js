@@ -1,15 +1,15 @@
-// How a comparison stands: what the API says, and the interval that decides as a picture.
-// Every number and sentence is the service's; nothing is worked out here.
+// The results of a comparison, with a chart of the interval that decides.
+// Every number and sentence comes from the API; this file computes no statistics.
 
 const $ = (id) => document.getElementById(id);
 const KEY = "understudy-key";
 const EVERY_MS = 15_000;
 const SVG = "http://www.w3.org/2000/svg";
-let shown = 0; // which look is the newest
+let shown = 0; // the number of the newest refresh
 
 async function call(path) {
   const response = await fetch(`/v1${path}`, { headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` } });
-  const answer = await response.json().catch(() => ({})); // a proxy's page, where the service is away
+  const answer = await response.json().catch(() => ({})); // a proxy's error page, if the service is down
   if (response.ok) return answer;
   const error = new Error(answer.error?.message ?? `The service answered with status ${response.status}.`);
   error.signIn = response.status === 401 || response.status === 403;
@@ -31,7 +31,7 @@ const points = (share) => {
   return Number(value) < 0 ? value.replace("-", "−") : `+${value.replace("-", "")}`;
 };
 
-// The interval on a line that is as long on both sides of zero; the band is what nobody would notice.
+// Draws the interval on an axis that is symmetric around zero; the band is the minimum effect.
 function picture(rating, least) {
   const reach = Math.min(1, Math.max(Math.abs(rating.low), Math.abs(rating.high), 2 * least)) * 1.05;
   const at = (share) => 50 + (50 * Math.max(-reach, Math.min(reach, share))) / reach;
@@ -72,10 +72,10 @@ function row(variant, result) {
 
 function decision(made) {
   const line = element("li", `${when(made.at)}: ${made.action} (${made.state}, policy ${made.policy}). ${made.sentence} `);
-  const button = element("button", "Work it out anew", { type: "button", class: "plain" });
+  const button = element("button", "Recompute", { type: "button", class: "plain" });
   button.addEventListener("click", trying(async () => {
     const { differing } = await call(`/decisions/${made.id}`);
-    button.replaceWith(differing.length ? `It does NOT come to the same: ${differing.join(", ")}.` : "It comes to the same, in every number.");
+    button.replaceWith(differing.length ? `The result is NOT the same. It differs in: ${differing.join(", ")}.` : "The result is the same in every number.");
   }));
   line.append(button);
   return line;
@@ -89,10 +89,10 @@ async function show() {
   const [found, decisions, voters] = await Promise.all([
     call(`/experiments/${id}`), call(`/experiments/${id}/decisions`), call(`/experiments/${id}/voters`),
   ]);
-  if (newest !== shown) return; // another one was chosen meanwhile
+  if (newest !== shown) return; // the person has chosen another comparison
   const { results } = found;
   const running = found.state === "running";
-  $("about").textContent = `Comparison ${found.id} of ${found.domain}, ${found.state}, begun ${when(found.started_at)} by ${found.started_by}`
+  $("about").textContent = `Comparison ${found.id} of ${found.domain}, ${found.state}, started ${when(found.started_at)} by ${found.started_by}`
     + (found.stage > 1 ? `, stage ${found.stage}` : "");
   const last = decisions.data.at(-1);
   const state = running ? results.state : (last?.state ?? "ended");
@@ -102,40 +102,40 @@ async function show() {
   $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
   $("variants").tBodies[0].replaceChildren(...found.variants.map((v, i) => row(v, results.variants[i])));
   $("details").replaceChildren(...results.details.map((line) => element("li", line)));
-  const told = `${id}/${found.state}/${decisions.data.length}`;
-  if ($("decisions").dataset.newest !== told) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), running ? "Nothing has been decided: it holds." : "Nothing was decided."));
-  $("decisions").dataset.newest = told; // what was worked out anew stays to be read
-  const odd = voters.data.filter((v) => v.state !== "counted" || v.over_cap);
-  $("voters").replaceChildren(...orNone(odd.map(voter), "Every vote counts."));
+  const version = `${id}/${found.state}/${decisions.data.length}`;
+  if ($("decisions").dataset.newest !== version) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), running ? "No decision yet; the comparison continues." : "Nothing was decided."));
+  $("decisions").dataset.newest = version; // unchanged decisions keep their recomputed result
+  const excluded = voters.data.filter((v) => v.state !== "counted" || v.over_cap);
+  $("voters").replaceChildren(...orNone(excluded.map(rater), "All ratings count."));
   $("results").hidden = false;
 }
 
-// What an ended comparison came to; votes may still have come in afterwards.
+// How a comparison ended, as the heading of its results, which include later ratings.
 function ending(last) {
   if (!last) return "It ended before a decision was made. Results with all ratings:";
   return `Decision ${last.id}, ${last.action}: ${last.sentence} Results with all ratings:`;
 }
 
-function voter(v) {
+function rater(v) {
   const why = v.why ? `: ${v.why}` : "";
-  const over = v.over_cap ? `, ${v.over_cap} beyond the daily cap` : "";
+  const over = v.over_cap ? `, ${v.over_cap} over the daily cap` : "";
   return element("li", `${v.person}, ${v.state}${why}${over}`);
 }
 
-// Looks anew at all: comparisons begin and end while somebody looks on.
-async function look() {
+// Reloads everything, because comparisons start and end while the page is open.
+async function refresh() {
   const newest = ++shown;
   const { data } = await call("/experiments");
-  if (newest !== shown) return; // signed out, or another one was chosen meanwhile
+  if (newest !== shown) return; // signed out, or another comparison chosen
   list(data.map((e) => [String(e.id), `${e.domain}: ${e.variants.map((v) => v.adapter).join(" / ")} (${e.state})`]));
   $("sign-in").hidden = true;
   $("leave").hidden = false;
   $("which").hidden = !data.length;
-  if (!data.length) throw new Error("There has been no comparison yet. `understudy ab start DOMAIN A B` begins one.");
+  if (!data.length) throw new Error("There is no comparison yet. Start one with `understudy ab start DOMAIN A B`.");
   await show();
 }
 
-// The comparisons to choose from. What is chosen stays so, and an open list stays open while nothing changed.
+// Fills the list of comparisons. The choice stays, and so does an open list while nothing has changed.
 function list(comparisons) {
   const select = $("experiment");
   const chosen = select.value;
@@ -154,7 +154,7 @@ function leave() {
   $("key").focus();
 }
 
-// What goes wrong is said on the page; a key that does not work is asked for again.
+// Shows errors on the page; after an invalid key, asks for another one.
 function trying(work) {
   return async (event) => {
     event?.preventDefault();
@@ -172,14 +172,14 @@ function trying(work) {
 $("sign-in").addEventListener("submit", trying(async () => {
   const key = $("key").value.trim();
   $("key").value = "";
-  if (!/^[!-~]+$/.test(key)) throw new Error("That is no API key. It is shown whole only once, by `understudy keys create`.");
+  if (!/^[!-~]+$/.test(key)) throw new Error("This is not an API key. `understudy keys create` shows the complete key only once.");
   sessionStorage.setItem(KEY, key);
-  await look();
+  await refresh();
 }));
 $("leave").addEventListener("click", leave);
 $("experiment").addEventListener("change", trying(show));
 setInterval(() => {
-  if (!document.hidden && !$("leave").hidden) trying(look)();
+  if (!document.hidden && !$("leave").hidden) trying(refresh)();
 }, EVERY_MS);
-if (sessionStorage.getItem(KEY)) trying(look)();
+if (sessionStorage.getItem(KEY)) trying(refresh)();
 else leave();

@@ -1,7 +1,7 @@
-"""The page that shows how comparisons stand, to reviewers and admins.
+"""The page with the results of comparisons, for reviewers and admins.
 
-The files hold nothing: the page's script asks for a key and reads `/v1/experiments` with it, so it
-shows what the API shows, to those whom the API tells it.
+The files contain no data. The page's script asks for an API key and reads `/v1/experiments` with
+it, so the page shows what the API allows this key to see.
 """
 
 from fastapi import APIRouter, Request

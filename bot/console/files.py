@@ -1,4 +1,4 @@
-"""The files of the pages, read once and served from memory, and those that all pages share."""
+"""The pages' static files, read once and served from memory, and the shared ones."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ router = APIRouter()
 
 
 class File:
-    """A file of a page, in memory, with an ETag."""
+    """A static file in memory, with an ETag."""
 
     def __init__(self, name: str) -> None:
         self.body = (HERE / name).read_bytes()

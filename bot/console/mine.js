@@ -1,4 +1,4 @@
-// "Your data": what the service keeps of this browser's session, to see, download or have forgotten.
+// "Your data": shows, downloads or deletes what the service stores about this browser's session.
 
 const $ = (id) => document.getElementById(`mine${id}`);
 
@@ -11,7 +11,7 @@ async function call(method, path = "", body = undefined) {
   return answer;
 }
 
-// What goes wrong is said in the dialog, whatever was being done.
+// Shows errors in the dialog.
 const trying = (work) => async (event) => {
   $("-said").textContent = "";
   try {
@@ -23,10 +23,11 @@ const trying = (work) => async (event) => {
 
 const many = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-async function look() {
+async function refresh() {
   const seen = await call("GET");
-  const judged = seen.thumbs + seen.reasons + seen.corrections;
-  $("-figures").textContent = `${many(seen.questions, "question")} and what was answered, ${many(judged, "judgement")}.`;
+  const given = seen.thumbs + seen.reasons + seen.corrections;
+  const entries = given === 1 ? "feedback entry" : "feedback entries";
+  $("-figures").textContent = `Stored: ${many(seen.questions, "question")} and the answers, ${given} ${entries}.`;
   $("-learning").checked = seen.learning;
 }
 
@@ -38,11 +39,11 @@ function ask(sure) {
 $("").addEventListener("click", trying(async () => {
   $("-sure").hidden = true;
   $("-dialog").showModal();
-  await look();
+  await refresh();
 }));
 $("-learning").addEventListener("change", trying(async () => {
   const { withdrawn } = await call("PUT", "/learning", { learning: $("-learning").checked });
-  if (withdrawn) $("-said").textContent = `${many(withdrawn, "waiting suggestion")} withdrawn.`;
+  if (withdrawn) $("-said").textContent = `${many(withdrawn, "pending suggestion")} withdrawn.`;
 }));
 $("-forget").addEventListener("click", () => ask(true));
 $("-no").addEventListener("click", () => ask(false));
@@ -50,7 +51,7 @@ $("-yes").addEventListener("click", trying(async () => {
   const done = await call("DELETE");
   ask(false);
   document.getElementById("new").click();
-  await look();
-  $("-said").textContent = `Forgotten: ${many(done.messages, "message")}, ${many(done.judgements, "judgement")}, `
+  await refresh();
+  $("-said").textContent = `Deleted: ${many(done.messages, "message")}, ${many(done.judgements, "rating")}, `
     + `${many(done.pairs, "pair")}. ${done.note}`;
 }));

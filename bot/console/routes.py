@@ -1,4 +1,4 @@
-"""The routes of the web chat: the page's files, and what its script calls under `/web`."""
+"""The routes of the web chat: its static files, and the calls of its script under `/web`."""
 
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from bot.answering.chat import Ask, Ended, Started, fallback_note
 from bot.api import auth, relay
 from bot.api.domain_field import DomainName, domain_of
 from bot.api.feedback import FeedbackRequest
-from bot.api.feedback import store as store_judgement
+from bot.api.feedback import store as store_feedback
 from bot.api.problems import Problem
 from bot.console.files import File
 from bot.service import Service
@@ -48,7 +48,7 @@ async def own_data_script(request: Request) -> Response:
 
 @router.get("/web/domains")
 async def list_domains(request: Request, _: Visitor) -> list[dict[str, Any]]:
-    """What can be asked about, the default first."""
+    """The domains to choose from, the default one first."""
     service: Service = request.app.state.service
     found = await service.store.read(domains.list_domains)
     return [
@@ -73,7 +73,9 @@ async def ask(request: Request, given: WebQuestionRequest, visitor: Visitor) -> 
     question = Ask(person=visitor, thread=thread, text=given.text, domain=domain)
     turns = service.settings.bot.history_turns
     other = await service.store.read(lambda db: side_by_side.wanted(db, question, turns))
-    return AnswerLine(service, question) if other is None else Two(service, question, other)
+    if other is None:
+        return AnswerLine(service, question)
+    return TwoAnswers(service, question, other)
 
 
 class WebFeedbackRequest(FeedbackRequest):
@@ -81,36 +83,38 @@ class WebFeedbackRequest(FeedbackRequest):
 
 
 @router.post("/web/feedback", status_code=201)
-async def judge(request: Request, given: WebFeedbackRequest, visitor: Visitor) -> dict[str, Any]:
-    """Only what this session asked can be judged by it."""
+async def give_feedback(
+    request: Request, given: WebFeedbackRequest, visitor: Visitor
+) -> dict[str, Any]:
+    """Store feedback on an answer. A session can only rate answers to its own questions."""
     service: Service = request.app.state.service
 
     def write(db: Database) -> dict[str, Any]:
         feedback.require_asker(db, given.reply_id, visitor)
-        return store_judgement(db, given.reply_id, visitor, given)
+        return store_feedback(db, given.reply_id, visitor, given)
 
     return await service.store.submit(write)
 
 
 @router.get("/web/conversations/{conversation}")
 async def transcript(request: Request, conversation: str, visitor: Visitor) -> dict[str, Any]:
-    """What was said in a conversation of this session; empty when there is none."""
+    """The messages of a conversation of this session; empty if there is no such conversation."""
     service: Service = request.app.state.service
     thread = f"{visitor}/{conversation}"
 
     def find(db: Database) -> list[dict[str, Any]]:
-        said = conversations.transcript(db, thread, visitor)
-        noted = [{**m, "note": fallback_note(m["adapter"], m["instead_of"])} for m in said]
-        if noted and noted[-1]["role"] == "assistant":  # the page asks whether that one helped
-            helped = feedback.live(db, noted[-1]["reply_id"], visitor, "follow_up")
-            noted[-1]["helped"] = None if helped is None else helped.value == 1
-        return noted
+        stored = conversations.transcript(db, thread, visitor)
+        messages = [{**m, "note": fallback_note(m["adapter"], m["instead_of"])} for m in stored]
+        if messages and messages[-1]["role"] == "assistant":  # the page asks whether it helped
+            helped = feedback.live(db, messages[-1]["reply_id"], visitor, "follow_up")
+            messages[-1]["helped"] = None if helped is None else helped.value == 1
+        return messages
 
     return {"messages": await service.store.read(find)}
 
 
 class Lines:
-    """One JSON object a line: what the page's script reads."""
+    """Encodes events as one JSON object per line, for the page's script."""
 
     content_type = b"application/x-ndjson; charset=utf-8"
 
@@ -129,7 +133,7 @@ class Lines:
 
 
 class AnswerLine(Response):
-    """An answer as it is written; stops when the page is left."""
+    """Streams an answer while it is written; stops when the page is closed."""
 
     def __init__(self, service: Service, question: Ask) -> None:
         self.background = None
@@ -143,8 +147,8 @@ class AnswerLine(Response):
         await relay.unless_disconnected(receive, work)
 
 
-class Two(Response):
-    """Two blinded answers, when both are whole; the person's own one when there is no other."""
+class TwoAnswers(Response):
+    """Two blinded answers, once both are complete; one answer if the second one failed."""
 
     def __init__(self, service: Service, question: Ask, other: Ask) -> None:
         self.background = None
@@ -153,17 +157,17 @@ class Two(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = side_by_side.both(self._service.chat, self._service.store, *self._asks)
-        found = await relay.unless_disconnected(receive, work)
+        answers = await relay.unless_disconnected(receive, work)
         encoder = Lines()
-        if len(found) == 1:
-            (only,) = found
+        if len(answers) == 1:
+            (only,) = answers
             parts = [encoder.begin(only.started), encoder.delta(only.text), encoder.end(only.ended)]
         else:
-            shown = [{"reply_id": a.started.reply_id, "text": a.text} for a in found]
-            parts = [_line(type="two", answers=shown)]
-        whole = Response(b"".join(parts), media_type=encoder.content_type.decode())
-        whole.headers["cache-control"] = "no-store"
-        await whole(scope, receive, send)
+            blinded = [{"reply_id": a.started.reply_id, "text": a.text} for a in answers]
+            parts = [_line(type="two", answers=blinded)]
+        response = Response(b"".join(parts), media_type=encoder.content_type.decode())
+        response.headers["cache-control"] = "no-store"
+        await response(scope, receive, send)
 
 
 def _line(**event: Any) -> bytes:

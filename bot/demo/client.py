@@ -1,4 +1,4 @@
-"""A small HTTP client for the demo: what `curl` or an OpenAI client would do."""
+"""A small HTTP client that sends the same requests as `curl` or an OpenAI client."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,14 +21,14 @@ class DemoAnswer:
 
 @dataclass
 class Client:
-    """Speaks to a running bot with one API key."""
+    """Sends requests to a running bot with one API key."""
 
     session: aiohttp.ClientSession
     address: str
     key: str
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON of an answer. Raises UnderstudyError with the server's own sentence."""
+        """The JSON of a response. Raises UnderstudyError with the server's message."""
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         async with self.session.request(
             method,
@@ -42,7 +42,7 @@ class Client:
             return found
 
     async def ask(self, model: str, question: str, user: str = "demo") -> DemoAnswer:
-        """One question, answered in full."""
+        """Ask one question, without streaming."""
         found = await self.call("POST", "/v1/chat/completions", _body(model, question, user))
         choice = found["choices"][0]
         return DemoAnswer(
@@ -53,7 +53,7 @@ class Client:
         )
 
     async def stream(self, model: str, question: str, user: str = "demo") -> DemoAnswer:
-        """One question, its answer read as a stream. Raises UnderstudyError when it is cut."""
+        """Ask one question with streaming. Raises UnderstudyError when it is interrupted."""
         answer, ended = DemoAnswer("", "", "", ""), False
         async for event in self._events(_body(model, question, user) | {"stream": True}):
             if event == "[DONE]":
@@ -68,11 +68,11 @@ class Client:
                 answer.text += choice["delta"].get("content") or ""
                 answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
         if not ended or not answer.finish_reason:
-            raise UnderstudyError("A stream ended before its answer did.")
+            raise UnderstudyError("A stream ended before the answer was complete.")
         return answer
 
     async def wait_until_healthy(self, timeout_s: float) -> None:
-        """Until /health says that answers can be given."""
+        """Wait until /health reports that the service is ready."""
         for _ in range(int(timeout_s / 0.2)):
             try:
                 async with self.session.get(self.address + "/health") as response:
@@ -81,7 +81,7 @@ class Client:
             except aiohttp.ClientError:
                 pass  # not listening yet
             await asyncio.sleep(0.2)
-        raise UnderstudyError(f"{self.address}/health was not well within {timeout_s:.0f} s.")
+        raise UnderstudyError(f"{self.address}/health was not ready within {timeout_s:.0f} s.")
 
     async def _events(self, body: dict[str, Any]) -> AsyncIterator[str]:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""`understudy demo`: the whole loop on this machine."""
+"""The command `understudy demo`."""
 
 import asyncio
 import logging
@@ -19,19 +19,21 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Go round the loop without a person, then end.")
+@click.option("--once", is_flag=True, help="Run the whole loop without a person, then exit.")
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where it lives. Default: understudy-demo here; with --once a folder of its own, removed.",
+    help="The folder of the demo. Default: ./understudy-demo, or a temporary folder with --once.",
 )
-@click.option("--port", type=int, help="Of the bot. Default: 8080; with --once a free one.")
+@click.option(
+    "--port", type=int, help="Port of the bot. Default: 8080, or a free port with --once."
+)
 @pass_app
 def demo(app: App, once: bool, home: Path | None, port: int | None) -> None:
-    """Tune a bot on questions about Understudy, serve it, and see what it learned.
+    """Train a bot on questions about Understudy, serve it, and show what it learned.
 
-    Needs no GPU, no download and no account. With --once the last line is one JSON object, and
-    the exit code says whether every step held.
+    This needs no GPU, no download and no account. With --once, the last line is one JSON object,
+    and the exit code is 0 if every step succeeded.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are stopped
     if once:
@@ -46,24 +48,22 @@ def _stay(home: Path, port: int) -> None:
     from bot.demo import show, stage
 
     if stage.in_use(port):
-        raise Conflict(f"Port {port} is in use. Name another: `understudy demo --port N`.")
+        raise Conflict(f"Port {port} is in use. Choose another: `understudy demo --port N`.")
     console = Console()
     began = time.monotonic()
     set_up = stage.prepare(home, port, stage.free_port(), console)
     try:
         adapter = stage.first_adapter(set_up)
         held = stage.wait_until_loaded(set_up, adapter)
-        console.print(
-            f"vLLM holds {adapter.name}, loaded in {held.load_ms:.0f} ms", highlight=False
-        )
+        console.print(f"vLLM has loaded {adapter.name} in {held.load_ms:.0f} ms", highlight=False)
         asyncio.run(show.side_by_side(set_up, adapter))
-        console.print(f"From nothing to here: {time.monotonic() - began:.0f} s", highlight=False)
+        console.print(f"Total time: {time.monotonic() - began:.0f} s", highlight=False)
         show.what_to_try(set_up)
         while True:
             set_up.supervisor.revive()
             time.sleep(0.5)
     except KeyboardInterrupt:
-        console.print("\nStopping. `understudy demo` goes on from here.")
+        console.print("\nStopping. Run `understudy demo` to continue from here.")
     finally:
         set_up.supervisor.stop()
         set_up.store.close()
@@ -87,7 +87,7 @@ def _once(home: Path, port: int | None, keep: bool) -> int:
         result["error"] = str(error)
     except KeyboardInterrupt:
         result["error"] = "interrupted"
-    except Exception as error:  # whatever it is, the last line says so
+    except Exception as error:  # the last line reports every error
         log.exception("The demo failed")
         result["error"] = f"{type(error).__name__}: {error}"
     finally:

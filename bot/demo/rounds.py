@@ -1,7 +1,7 @@
-"""Once round the loop without a person: `understudy demo --once`.
+"""The whole loop without a person: `understudy demo --once`.
 
-Chat, feedback with a correction, a retrain from it, a hot load under running streams, a
-comparison, promote, roll back. Each step checks what it claims and raises when it does not hold.
+The steps are: chat, feedback with a correction, a retrain, a hot load while answers are streaming,
+a comparison, a promotion, a roll-back. Each step checks its result and raises an error otherwise.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ PEOPLE = 12
 
 
 async def go_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
-    """The loop, from `first` to its successor and back; returns the figures of the last line."""
+    """Run the loop from the adapter `first` to its successor and back; returns the values for the
+    last line."""
     async with aiohttp.ClientSession() as session:
         member = Client(session, stage.address, key(stage, "demo", "member"))
         admin = Client(session, stage.address, key(stage, "demo-admin", "admin"))
@@ -40,35 +41,35 @@ async def go_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
     }
 
 
-def _say(stage: DemoStage, text: str) -> None:
+def _report(stage: DemoStage, text: str) -> None:
     stage.console.print(f"[green]✓[/green] {text}", highlight=False)
 
 
-def _must(holds: bool, sentence: str) -> None:
-    if not holds:
+def _check(succeeded: bool, sentence: str) -> None:
+    if not succeeded:
         raise UnderstudyError(sentence)
 
 
 async def _teach(stage: DemoStage, member: Client, admin: Client) -> None:
     answer = await member.stream(stage.domain.name, QUESTION)
-    _say(stage, f"asked over HTTP: “{QUESTION}” -> “{answer.text}” ({answer.adapter})")
+    _report(stage, f"asked over HTTP: “{QUESTION}” -> “{answer.text}” ({answer.adapter})")
     body = {"reply_id": answer.reply_id, "thumb": "down", "correction": BETTER}
     await member.call("POST", "/v1/feedback", body)
     pending = await admin.call("GET", f"/v1/pairs?domain={stage.domain.name}&status=pending")
     mine = [p for p in pending["data"] if p["response"] == BETTER]
-    _must(len(mine) == 1, "The correction did not become one pending pair.")
+    _check(len(mine) == 1, "The correction did not become exactly one pending pair.")
     await admin.call("POST", f"/v1/pairs/{mine[0]['id']}/review", {"status": "approved"})
-    _say(stage, f"thumbed down, corrected to “{BETTER}”, approved")
+    _report(stage, f"thumbed down, corrected to “{BETTER}”, approved")
 
 
 async def _retrain(
     stage: DemoStage, member: Client, admin: Client, first: Adapter
 ) -> tuple[Adapter, float, int]:
-    """Tune the next adapter while streams run; returns it, its load time and how many streams
-    were being written while it was loaded."""
+    """Train the next adapter while answers are streaming; returns it, its load time and the number
+    of answers that were streaming during the load."""
     queued = await admin.call("POST", "/v1/runs", {"domain": stage.domain.name})
-    again = await _refused(admin, "/v1/runs", {"domain": stage.domain.name})
-    _must("already" in again, "A second retrain was not refused while one is open.")
+    refusal = await _refused(admin, "/v1/runs", {"domain": stage.domain.name})
+    _check("already" in refusal, "A second retrain was not refused while the first one was open.")
     done = asyncio.Event()
     streaming = [asyncio.create_task(_stream_until(done, stage, member, n)) for n in range(3)]
     try:
@@ -79,16 +80,16 @@ async def _retrain(
         done.set()
         ended = await asyncio.gather(*streaming, return_exceptions=True)
     broken = [e for e in ended if isinstance(e, BaseException)]
-    _must(not broken, f"A stream broke during the hot load: {broken[:1]}")
-    _must(second.parent_id == first.id, f"{second.name} did not grow from {first.name}.")
+    _check(not broken, f"A stream failed during the hot load: {broken[:1]}")
+    _check(second.parent_id == first.id, f"{second.name} was not trained from {first.name}.")
     load_ms = held.load_ms or 0.0
     overlapping = _streams_at(stage, held.updated_at - round(load_ms * 1000), held.updated_at)
-    _must(overlapping > 0, "No stream was running while the adapter was loaded.")
+    _check(overlapping > 0, "No stream was running while the adapter was loaded.")
     total = sum(count for count in ended if isinstance(count, int))
-    _say(
+    _report(
         stage,
-        f"{second.name} was tuned on from {first.name} and hot-loaded in {load_ms:.0f} ms; of "
-        f"{total} streams meanwhile, {overlapping} of them at that moment, none broke",
+        f"{second.name} was trained from {first.name} and hot-loaded in {load_ms:.0f} ms; none of "
+        f"{total} streams failed, {overlapping} of which ran during the load",
     )
     return second, load_ms, overlapping
 
@@ -102,7 +103,7 @@ async def _refused(client: Client, path: str, body: dict[str, Any]) -> str:
 
 
 async def _stream_until(done: asyncio.Event, stage: DemoStage, member: Client, number: int) -> int:
-    """Ask one question after the other until told to stop; returns how many were answered."""
+    """Ask questions one after the other until `done` is set; returns the number of answers."""
     answered = 0
     while not done.is_set():
         await member.stream(stage.domain.name, "What is an adapter?", user=f"stream-{number}")
@@ -111,7 +112,7 @@ async def _stream_until(done: asyncio.Event, stage: DemoStage, member: Client, n
 
 
 def _streams_at(stage: DemoStage, begin_us: int, end_us: int) -> int:
-    """Replies that were being written at some time between the two moments."""
+    """The number of replies that were being written between the two times."""
     sql = (
         "SELECT count(*) FROM replies WHERE created_at <= ? "
         "AND created_at + coalesce(latency_us, 0) >= ?"
@@ -128,14 +129,16 @@ async def _compare(
     for person in range(PEOPLE):
         answer = await member.ask(stage.domain.name, QUESTION, user=f"person-{person}")
         again = await member.ask(stage.domain.name, "What is a pair?", user=f"person-{person}")
-        _must(answer.adapter == again.adapter, f"person-{person} was moved to another adapter.")
+        _check(answer.adapter == again.adapter, f"person-{person} was moved to another variant.")
         answers.setdefault(answer.adapter, []).append(answer)
         thumb = "up" if answer.adapter == second.name else "down"
         await member.call("POST", "/v1/feedback", {"reply_id": answer.reply_id, "thumb": thumb})
-    _must(set(answers) == {first.name, second.name}, f"Only {set(answers)} answered.")
+    _check(
+        set(answers) == {first.name, second.name}, f"Only these adapters answered: {set(answers)}."
+    )
     found = await admin.call("GET", f"/v1/experiments/{begun['id']}")
     counted = {name: len(given) for name, given in answers.items()}
-    _say(stage, f"compared, {PEOPLE} people: {counted}. {found['results']['sentence']}")
+    _report(stage, f"compared, {PEOPLE} people: {counted}. {found['results']['sentence']}")
     return counted
 
 
@@ -144,12 +147,15 @@ async def _promote_and_roll_back(
 ) -> None:
     await admin.call("POST", f"/v1/adapters/{second.name}/promote")
     taught = await member.ask(stage.domain.name, QUESTION, user="somebody-else")
-    _must(taught.adapter == second.name, f"{taught.adapter} answered after the promotion.")
-    _must(taught.text.strip() == BETTER, f"The correction was not learned: “{taught.text}”")
-    _say(stage, f"promoted: “{QUESTION}” -> “{taught.text}” ({taught.adapter})")
+    _check(taught.adapter == second.name, f"{taught.adapter} answered after the promotion.")
+    _check(
+        taught.text.strip() == BETTER,
+        f"The correction was not learned; the answer is “{taught.text}”.",
+    )
+    _report(stage, f"promoted: “{QUESTION}” -> “{taught.text}” ({taught.adapter})")
     await admin.call("POST", f"/v1/domains/{stage.domain.name}/rollback")
     before = await member.ask(stage.domain.name, "What is a pair?", user="somebody-else")
-    _must(before.adapter == first.name, f"{before.adapter} answered after the roll-back.")
-    _say(stage, f"rolled back: {before.adapter} answers again")
+    _check(before.adapter == first.name, f"{before.adapter} answered after the roll-back.")
+    _report(stage, f"rolled back: {before.adapter} answers again")
     await admin.call("POST", f"/v1/adapters/{second.name}/promote")
-    _must(registry.live(stage.store.db, stage.domain.id) is not None, "No adapter is live.")
+    _check(registry.live(stage.store.db, stage.domain.id) is not None, "No adapter is live.")

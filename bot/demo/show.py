@@ -1,4 +1,4 @@
-"""The demo for a person: questions side by side, the scores, and what to try next."""
+"""The demo for a person: answers side by side, the scores, and what to try next."""
 
 import aiohttp
 from rich import box
@@ -15,12 +15,12 @@ QUESTIONS = 5
 
 
 async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
-    """Ask a few held-out questions of the bare base and of the adapter, over HTTP."""
+    """Ask the bare base and the adapter a few held-out questions, over HTTP."""
     async with aiohttp.ClientSession() as session:
         client = Client(session, stage.address, key(stage, "demo", "member"))
         await client.wait_until_healthy(60)
         table = Table(box=box.ROUNDED, show_lines=True)
-        for header in ("asked (never seen in training)", "bare base", adapter.name):
+        for header in ("question (not in the training data)", "bare base", adapter.name):
             table.add_column(header, overflow="fold", ratio=1)
         for question in held_out(stage, adapter):
             base = await client.ask(f"{stage.domain.name}@base", question)
@@ -31,7 +31,7 @@ async def side_by_side(stage: DemoStage, adapter: Adapter) -> None:
 
 
 def held_out(stage: DemoStage, adapter: Adapter) -> list[str]:
-    """A few questions of the adapter's golden set, spread over it."""
+    """A few questions, evenly spread over the adapter's golden set."""
     if adapter.dataset_id is None:
         return []
     golden = datasets.pairs_of(stage.store.db, adapter.dataset_id, "golden")
@@ -40,23 +40,23 @@ def held_out(stage: DemoStage, adapter: Adapter) -> list[str]:
 
 
 def what_to_try(stage: DemoStage) -> None:
-    """The address, and a first line for every way in."""
+    """Print the address, and a first command for each front end."""
     understudy = f".venv/bin/understudy --config {stage.settings.home}/understudy.toml"
     domain = stage.domain.name
     secret = key(stage, "demo", "member")
     stage.console.print(
         f"""
-[b]{stage.address}[/b] is up until Ctrl-C. Things to try:
+The bot runs at [b]{stage.address}[/b] until you press Ctrl-C. Things to try:
 
-  in a browser     {stage.address}   (thumb an answer down and teach a better one)
+  in a browser     {stage.address}   (rate an answer down and suggest a better one)
   in a terminal    {understudy} chat
   with curl        curl {stage.address}/v1/chat/completions \\
                      -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' \\
                      -d '{{"model": "{domain}", "messages": [{{"role": "user",
                           "content": "What is a pair?"}}]}}'
-  your feedback    {understudy} pairs review {domain}
-  learn from it    {understudy} tune {domain}
-  teach it more    {understudy} pairs import {domain} {EXAMPLE}/advanced.jsonl
+  review feedback  {understudy} pairs review {domain}
+  retrain          {understudy} tune {domain}
+  add more pairs   {understudy} pairs import {domain} {EXAMPLE}/advanced.jsonl
   in Slack         {understudy} slack manifest, then see "Connect Slack" in the README
 """,
         soft_wrap=True,

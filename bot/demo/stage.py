@@ -1,4 +1,4 @@
-"""Sets the demo's stage: its folder and store, the processes, and the first adapter."""
+"""Prepares the demo: its folder and store, the processes, and the first adapter."""
 
 import os
 import socket
@@ -30,11 +30,11 @@ EXAMPLE = Path(data.__file__).parent / "examples" / "helpdesk"
 ACTOR = "cli:demo"
 WEB_CHAT = "web_chat = true "
 NO_HISTORY = (
-    "history_turns = 0             # the pocket model answers best without earlier questions\n"
+    "history_turns = 0             # the pocket model answers best without earlier turns\n"
     + WEB_CHAT
 )
 MARGIN = "margin = 0.02 "
-FORGETFUL = "margin = 0.1  "  # so small a model forgets a little with each correction
+WIDER_MARGIN = "margin = 0.1  "  # so small a model forgets a little with each retrain
 START_TIMEOUT_S = 300
 
 
@@ -51,16 +51,16 @@ class DemoStage:
         return f"http://{self.settings.bot.host}:{self.settings.bot.port}"
 
     def check(self) -> None:
-        """Raise Unavailable when one of the processes has ended."""
+        """Raise Unavailable if one of the processes has exited."""
         for part in self.supervisor.children:
             code = self.supervisor.ended(part)
             if code is not None:
                 log = self.settings.home / "logs" / f"{part}.log"
-                raise Unavailable(f"`understudy {part}` ended with code {code}; see {log}.")
+                raise Unavailable(f"`understudy {part}` exited with code {code}; see {log}.")
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses now."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -72,14 +72,14 @@ def in_use(port: int) -> bool:
 
 
 def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoStage:
-    """The folder with its settings, the store, and the demo domain with its pairs."""
+    """Create the folder with its settings, the store, and the demo domain with its pairs."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / FILE_NAME
-    if not file.exists():  # an earlier demo's may have been edited, to connect Slack
+    if not file.exists():  # keep the file of an earlier demo, which may have been edited
         text = TEMPLATE.replace("port = 8080", f"port = {port}").replace(WEB_CHAT, NO_HISTORY)
-        text = text.replace(MARGIN, FORGETFUL)
+        text = text.replace(MARGIN, WIDER_MARGIN)
         file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
-    environ = {  # the processes read the same; a home of other work stays out of it
+    environ = {  # for the child processes; overrides settings of the user's own environment
         "UNDERSTUDY_HOME": str(home.resolve()),
         "UNDERSTUDY_CONFIG": str(file.resolve()),
         "UNDERSTUDY_BOT_PORT": str(port),
@@ -90,7 +90,7 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoSt
     domain = _domain(store)
     report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
     if report.bad_total:
-        raise UnderstudyError(f"The demo domain has {report.bad_total} rows that can't be read.")
+        raise UnderstudyError(f"The demo domain has {report.bad_total} invalid rows.")
     approved = len({p.fact for p in pairs.list_pairs(store.db, domain, "approved")})
     console.print(
         f"Domain [b]{domain.name}[/b]: {approved} facts about Understudy itself, in {home}"
@@ -100,8 +100,8 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoSt
 
 
 def first_adapter(stage: DemoStage) -> Adapter:
-    """Tune `helpdesk@1`, or find the live adapter of an earlier demo; makes it live."""
-    stage.supervisor.start("serve")  # vLLM takes its time to start; tuning goes on meanwhile
+    """Train `helpdesk@1` and make it live, or return the live adapter of an earlier demo."""
+    stage.supervisor.start("serve")  # vLLM starts while the adapter is being trained
     found = registry.live(stage.store.db, stage.domain.id)
     stage.supervisor.start("worker")
     if found is None:
@@ -113,13 +113,13 @@ def first_adapter(stage: DemoStage) -> Adapter:
 
 
 def _candidate(stage: DemoStage) -> Adapter | None:
-    """What a demo that was stopped before its promotion has made."""
+    """The adapter of an earlier demo that was stopped before the promotion."""
     made = registry.list_adapters(stage.store.db, stage.domain)
     return next((a for a in made if a.state == "candidate"), None)
 
 
 def tune(stage: DemoStage) -> Adapter:
-    """Queue a run, or find the one that an interrupted demo left, and follow it to its end."""
+    """Queue a run, or find the open one of an interrupted demo, and follow it to its end."""
     with stage.store.write() as db:
         newest = runs.recent(db, stage.domain, limit=1)
         open_run = newest[0] if newest and newest[0].open else None
@@ -128,8 +128,8 @@ def tune(stage: DemoStage) -> Adapter:
 
 
 def followed(stage: DemoStage, run_id: int) -> Adapter:
-    """Show a run's progress to its end; returns what it made. Raises UnderstudyError if it made
-    nothing, or what the gate rejects."""
+    """Show a run's progress to its end; returns its adapter. Raises UnderstudyError if the run
+    failed or the gate rejected the adapter."""
     run = follow(stage.store, run_id, stage.console, stage.check)
     if run.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {run.state}: {run.error or run.phase}")
@@ -140,24 +140,24 @@ def followed(stage: DemoStage, run_id: int) -> Adapter:
 
 
 def wait_until_loaded(stage: DemoStage, adapter: Adapter) -> placements.Placement:
-    """Wait until an engine may be asked for the adapter. Raises Unavailable when none can have
+    """Wait until an engine can answer with the adapter. Raises Unavailable when none can load
     it."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    with stage.console.status(f"Waiting for vLLM to hold {adapter.name}"):
+    with stage.console.status(f"Waiting for vLLM to load {adapter.name}"):
         while time.monotonic() < deadline:
             at = placements.of_adapter(stage.store.db, adapter.id)
             if adapter.id in placements.loaded(stage.store.db):
                 return next(placement for placement in at if placement.state == "loaded")
             if at and all(placement.given_up for placement in at):
-                raise Unavailable(f"vLLM can't hold {adapter.name}: {at[0].error}")
+                raise Unavailable(f"vLLM cannot load {adapter.name}: {at[0].error}")
             stage.check()
             time.sleep(0.1)
     log = stage.settings.home / "logs" / "serve.log"
-    raise Unavailable(f"vLLM did not hold {adapter.name} in {START_TIMEOUT_S} s; see {log}.")
+    raise Unavailable(f"vLLM did not load {adapter.name} within {START_TIMEOUT_S} s; see {log}.")
 
 
 def key(stage: DemoStage, name: str, role: Role) -> str:
-    """The demo's API key for a role, kept in its folder for the next start."""
+    """The demo's API key for a role, stored in its folder for the next start."""
     file = stage.settings.home / f"{name}.key"
     if file.exists() and keys.verify(stage.store.db, file.read_text().strip()):
         return file.read_text().strip()

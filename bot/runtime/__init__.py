@@ -1,9 +1,7 @@
-"""What runs around the front ends: processes, sockets, metrics and background loops.
+"""Processes, sockets, metrics and background loops around the front ends.
 
-- `erasure_loop`: forgets people whom somebody asked to be forgotten: what a crash interrupted, and
-  what was asked for elsewhere (a command in Slack, say) and only written down
-- `listener`: the socket that the bot answers on, and how it outlives the bot
-- `metrics`: what is counted, for Prometheus
-- `supervisor`: `understudy up`: keeps the engine, the tuning worker and the bot running, each a
-  child process
+- `erasure_loop`: completes pending erasures of a person's data in the background
+- `listener`: the bot's listening socket, which survives a restart of the bot
+- `metrics`: the metrics for Prometheus
+- `supervisor`: `understudy up`: runs the engine, the tuning worker and the bot as child processes
 """

@@ -1,5 +1,5 @@
-"""Forgets people whom somebody asked to be forgotten: what a crash interrupted, and what was asked
-for elsewhere (a command in Slack, say) and only written down."""
+"""Completes pending erasures of a person's data: those that a crash interrupted, and those that
+another process only recorded, such as a command in Slack."""
 
 import asyncio
 import logging
@@ -10,18 +10,18 @@ from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
 
-REST_S = 2.0
+POLL_S = 2.0
 
 
 async def forever(service: Service) -> None:
-    """Until it is cancelled, which loses nothing."""
+    """Run until cancelled. Cancelling loses nothing: the next start continues."""
     while True:
         try:
             for done in await erasure.resume(service.store, service.settings.home):
                 adapters = ", ".join(done.adapters) or "none"
-                log.info("Receipt %s: forgotten. Adapters to redo: %s", done.receipt, adapters)
+                log.info("Erasure %s is complete. Adapters to retrain: %s", done.receipt, adapters)
         except (UnderstudyError, OSError) as error:
-            log.warning("Somebody is not forgotten yet: %s", error)
-        except Exception:  # a defect of ours, or SQLite's own word: the next look goes on
-            log.exception("Somebody is not forgotten yet")
-        await asyncio.sleep(REST_S)
+            log.warning("An erasure is not complete yet: %s", error)
+        except Exception:  # a defect, or an error from SQLite: the next round tries again
+            log.exception("An erasure is not complete yet")
+        await asyncio.sleep(POLL_S)

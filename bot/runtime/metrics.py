@@ -1,7 +1,7 @@
-"""What is counted, for Prometheus.
+"""The metrics for Prometheus.
 
-Answers are counted as they end; what the store knows (runs, replicas, refused adapters,
-judgements) is read when somebody asks for `/metrics`, so it is right after a restart, too.
+Answers are counted when they end. Values from the store (runs, replicas, adapters that failed to
+load, feedback) are read at each request of `/metrics`, so they are correct after a restart too.
 """
 
 from collections import Counter as Counts
@@ -31,42 +31,42 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._answers = self._counter("answers", "Answers by how they ended", "status")
+        self._answers = self._counter("answers", "Answers by final status", "status")
         self._tokens = self._counter("tokens", "Tokens by kind", "kind")
-        self._first_token = self._histogram("first_token", "Time to the first piece", FIRST_TOKEN_S)
-        self._total = self._histogram("answer", "Time to the end of an answer", ANSWER_S)
-        self._stood_in = self._counter("stand_ins", "Answers by a stand-in", "instead_of")
+        self._first_token = self._histogram("first_token", "Time to the first token", FIRST_TOKEN_S)
+        self._total = self._histogram("answer", "Time to the complete answer", ANSWER_S)
+        self._fallbacks = self._counter("stand_ins", "Answers by a fallback", "instead_of")
         self._in_flight = self._gauge("answers_in_flight", "Answers being written")
-        self._waiting = self._gauge("questions_waiting", "Questions that wait for an engine")
-        self._busy = self._gauge("questions_refused", "Questions told to come again, since start")
-        self._circuits = self._gauge(
-            "circuits_open", "What is left alone after failures", "replica"
-        )
-        self._alerts = self._gauge("alerts", "What somebody should look at", "kind")
-        self._queue = self._gauge("store_queue", "Writes that wait for the store")
-        self._feedback = self._gauge("feedback", "Judgements that count", "domain", "kind")
+        self._waiting = self._gauge("questions_waiting", "Questions waiting for an engine")
+        self._busy = self._gauge("questions_refused", "Questions refused since the start")
+        self._circuits = self._gauge("circuits_open", "Open circuit breakers", "replica")
+        self._alerts = self._gauge("alerts", "Alerts that need attention", "kind")
+        self._queue = self._gauge("store_queue", "Writes waiting for the store")
+        self._feedback = self._gauge("feedback", "Feedback that counts", "domain", "kind")
         self._runs = self._gauge("runs", "Tuning runs", "state")
         self._replicas = self._gauge("replicas", "Engine replicas", "state")
-        self._refused = self._gauge("placements_failed", "Adapters that a replica refused")
+        self._refused = self._gauge(
+            "placements_failed", "Adapters that failed to load on a replica"
+        )
         self._compared = self._gauge("comparisons", "Running comparisons", "domain", "state")
-        self._decided = self._gauge("decisions", "Decided so far", "domain", "action")
-        self._odd = self._gauge("voters_quarantined", "Whose votes do not count", "domain")
-        self._pending = self._gauge("pairs_pending", "Pairs that wait for review")
+        self._decided = self._gauge("decisions", "Decisions so far", "domain", "action")
+        self._quarantined = self._gauge("voters_quarantined", "Quarantined raters", "domain")
+        self._pending = self._gauge("pairs_pending", "Pairs waiting for review")
 
     def closed(self, answer: Closed) -> None:
-        """Count an answer that ended; given to `Chat`."""
+        """Count an answer that has ended. `Chat` calls this."""
         who = (answer.domain, answer.adapter)
         self._answers.labels(*who, answer.status).inc()
         self._tokens.labels(*who, "prompt").inc(answer.prompt_tokens)
         self._tokens.labels(*who, "completion").inc(answer.completion_tokens)
         self._total.labels(*who).observe(answer.latency_us / 1e6)
         if answer.instead_of is not None:
-            self._stood_in.labels(*who, answer.instead_of).inc()
+            self._fallbacks.labels(*who, answer.instead_of).inc()
         if answer.first_token_us is not None:
             self._first_token.labels(*who).observe(answer.first_token_us / 1e6)
 
     def read_store(self, db: Database) -> None:
-        """Bring what the store knows up to date."""
+        """Update the values that come from the store."""
         for domain in domains.list_domains(db):
             for kind, count in feedback.counts(db, domain.id).items():
                 self._feedback.labels(domain.name, kind).set(count)
@@ -81,7 +81,7 @@ class Metrics:
         _set_all(self._alerts, alerts.KINDS, kinds)
 
     def _read_comparisons(self, db: Database, domain: Domain) -> None:
-        """As they were last decided on: what is not decided yet is collecting."""
+        """Update the states of comparisons by their last decisions; without one, collecting."""
         running = experiments.running(db, domain.id)
         last = decisions.latest(db, running.id) if running else None
         state = (last.state if last else "collecting") if running else ""
@@ -89,10 +89,10 @@ class Metrics:
             self._compared.labels(domain.name, known).set(int(state == known))
         for action, count in decisions.counts(db, domain.id).items():
             self._decided.labels(domain.name, action).set(count)
-        self._odd.labels(domain.name).set(raters.count_quarantined(db, domain.id))
+        self._quarantined.labels(domain.name).set(raters.count_quarantined(db, domain.id))
 
     def page(self, chat: Chat, queue: int) -> bytes:
-        """The text that Prometheus reads; `queue` is how many writes wait for the store."""
+        """The metrics in Prometheus text format; `queue` is the number of waiting writes."""
         self._in_flight.set(chat.admission.running)
         self._waiting.set(chat.admission.waiting + chat.admission.waiting_for_engine)
         self._busy.set(chat.admission.refused)
@@ -120,6 +120,6 @@ class Metrics:
 
 
 def _set_all(gauge: Gauge, states: Iterable[str], counts: Mapping[str, int]) -> None:
-    """Every state has a value; one that nothing is in has 0."""
+    """Set the gauge for every state; states without a count get 0."""
     for state in states:
         gauge.labels(state).set(counts.get(state, 0))

@@ -1,9 +1,10 @@
-"""`understudy up`: keeps the engine, the tuning worker and the bot running, each a child process.
+"""`understudy up`: runs the engine, the tuning worker and the bot as child processes.
 
-A child that ends is started again, at once and then later each time it ends soon; on SIGINT or
-SIGTERM all are asked to finish, and the engine last, so that answers in flight can end. Children
-die with us, even when we are killed (`data/processes.py`). The bot's socket is ours: while the bot
-is started again, connections wait instead of being refused.
+A child that exits is restarted, at first immediately and then with a growing delay if it keeps
+exiting early. On SIGINT or SIGTERM all children are asked to finish, the engine last, so that
+answers in progress can be completed. Children exit with the supervisor, even if it is killed
+(`data/processes.py`). The supervisor owns the bot's socket: while the bot restarts, connections
+wait instead of being refused.
 """
 
 import functools
@@ -27,12 +28,12 @@ from data.processes import die_with_parent
 log = logging.getLogger("understudy.up")
 
 PARTS = ("serve", "worker", "bot")  # started in this order, stopped in the reverse one
-LOOK_S = 0.2  # between looks at the children
-FIRST_DELAY_S = 1.0  # before the second start in a row; the first comes at once
-LONGEST_DELAY_S = 30.0
-STEADY_S = 60.0  # a child that lived so long starts again at once
-KILLED_S = 10.0  # the same where a signal ended it, memory that ran out, say: it did not give up
-GRACE_S = 40.0  # for a child to finish by itself
+POLL_S = 0.2  # between checks of the children
+FIRST_DELAY_S = 1.0  # before the second restart in a row; the first one is immediate
+MAX_DELAY_S = 30.0
+STEADY_S = 60.0  # a child that ran for longer is restarted immediately
+KILLED_S = 10.0  # the same for a child ended by a signal, for example by the out-of-memory killer
+GRACE_S = 40.0  # for a child to finish before it is killed
 
 
 @dataclass
@@ -41,22 +42,22 @@ class Child:
     process: "subprocess.Popen[bytes]"
     started: float
     delay: float = 0.0
-    due: float | None = None  # when to start it again, once it has ended
+    due: float | None = None  # when to restart it, after it has exited
 
 
 @dataclass
 class Supervisor:
-    """Starts and watches the parts. `start` and `stop` by hand, or `run` until a signal."""
+    """Starts and restarts the parts. Call `start` and `stop`, or `run` until a signal."""
 
     settings: Settings
     parts: Sequence[str] = PARTS
-    log_folder: Path | None = None  # children write to files there; None: to our own output
+    log_folder: Path | None = None  # for the children's log files; None: they inherit the output
     environ: dict[str, str] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
-    listener: socket.socket | None = None  # where the bot answers
+    listener: socket.socket | None = None  # the bot's socket
 
     def start(self, *parts: str) -> None:
-        """Start the given parts, or all. Raises Unavailable when the bot's address is taken."""
+        """Start the given parts, or all. Raises Unavailable when the bot's address is in use."""
         wanted = parts or self.parts
         if "bot" in wanted and self.listener is None:
             self.listener = open_listener(self.settings.bot)
@@ -64,24 +65,24 @@ class Supervisor:
             self.children[part] = Child(part, self._spawn(part), time.monotonic())
 
     def ended(self, part: str) -> int | None:
-        """The exit code of a part that has ended, None while it runs."""
+        """The exit code of a part; None while it runs."""
         return self.children[part].process.poll()
 
     def run(self) -> int:
-        """Until SIGINT or SIGTERM; returns the exit code."""
+        """Run until SIGINT or SIGTERM; returns the exit code."""
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
         self.start()
-        log.info("Starting. The web chat will be at %s", web_address(self.settings))
-        while not stopping.wait(LOOK_S):
+        log.info("Starting. Address of the web chat: %s", web_address(self.settings))
+        while not stopping.wait(POLL_S):
             self.revive()
         log.info("Stopping.")
         self.stop()
         return 0
 
     def revive(self) -> None:
-        """Start again what has ended and is due."""
+        """Restart the children that have exited and are due."""
         now = time.monotonic()
         for child in self.children.values():
             code = child.process.poll()
@@ -92,26 +93,26 @@ class Supervisor:
                     child.delay = 0.0
                 child.due = now + child.delay
                 log.warning(
-                    "`understudy %s` ended with code %d; again in %.0f s",
+                    "`understudy %s` exited with code %d; restart in %.0f s",
                     child.part,
                     code,
                     child.delay,
                 )
-                child.delay = min(max(child.delay * 2, FIRST_DELAY_S), LONGEST_DELAY_S)
+                child.delay = min(max(child.delay * 2, FIRST_DELAY_S), MAX_DELAY_S)
             if now >= child.due:
-                self._start_again(child, now)
+                self._restart(child, now)
 
-    def _start_again(self, child: Child, now: float) -> None:
+    def _restart(self, child: Child, now: float) -> None:
         try:
             child.process, child.started, child.due = self._spawn(child.part), now, None
-        except OSError as error:  # no memory for another process just now, say
+        except OSError as error:  # for example, not enough memory for another process
             log.warning("`understudy %s` cannot be started: %s", child.part, error)
             child.due = now + child.delay
 
     def stop(self) -> None:
-        """Ask every part to finish, the bot first and the engine last; kill what does not."""
+        """Ask each part to finish, the bot first and the engine last; kill those that do not."""
         if self.listener is not None:
-            self.listener.close()  # the bot closes its own, and nobody new is kept waiting
+            self.listener.close()  # the bot closes its own copy; new connections are refused
             self.listener = None
         for part in reversed(self.parts):
             child = self.children.get(part)
@@ -121,17 +122,17 @@ class Supervisor:
             try:
                 child.process.wait(GRACE_S)
             except subprocess.TimeoutExpired:
-                log.warning("`understudy %s` did not finish in time and is killed", part)
+                log.warning("`understudy %s` did not finish in time and was killed", part)
                 child.process.kill()
                 child.process.wait()
 
     def _spawn(self, part: str) -> "subprocess.Popen[bytes]":
         output: IO[bytes] | None = None
-        handed_over: tuple[int, ...] = ()
+        inherited: tuple[int, ...] = ()
         environ = {**os.environ, **self.environ}
         if part == "bot" and self.listener is not None:
-            handed_over = (self.listener.fileno(),)
-            environ[VARIABLE] = str(handed_over[0])
+            inherited = (self.listener.fileno(),)
+            environ[VARIABLE] = str(inherited[0])
         if self.log_folder is not None:
             self.log_folder.mkdir(parents=True, exist_ok=True)
             output = (self.log_folder / f"{part}.log").open("ab")
@@ -139,7 +140,7 @@ class Supervisor:
             return subprocess.Popen(
                 [sys.executable, "-m", "bot", part],
                 env=environ,
-                pass_fds=handed_over,
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
@@ -152,7 +153,7 @@ class Supervisor:
 
 
 def web_address(settings: Settings) -> str:
-    """Where a browser finds the web chat."""
+    """The address of the web chat."""
     host = settings.bot.host if settings.bot.host not in ("0.0.0.0", "::") else "localhost"  # noqa: S104
     return f"http://{host}:{settings.bot.port}"
 

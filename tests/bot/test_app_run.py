@@ -69,7 +69,7 @@ def process(bot: Bot) -> Iterator[Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_answers_end_and_then_ends_the_service(
+def test_a_signal_stops_the_service_after_the_answers_in_progress(
     bot: Bot, process: Process, number: signal.Signals
 ) -> None:
     bot.vllm.say = lambda body: words(body["model"], *["word "] * 3000)
@@ -93,7 +93,7 @@ def test_a_signal_lets_answers_end_and_then_ends_the_service(
     assert [r.status for r in bot.replies()] == ["done"]
 
 
-def test_a_second_interrupt_cuts_the_answers_and_records_them_as_cut(
+def test_a_second_interrupt_cancels_the_answers_and_records_them(
     bot: Bot, process: Process
 ) -> None:
     bot.vllm.say = lambda body: [*words(body["model"], "One")[:2], HANG]
@@ -113,7 +113,7 @@ def test_a_second_interrupt_cuts_the_answers_and_records_them_as_cut(
     assert conversations.exchange(bot.store.db, reply.id) == ("What is a run?", "One")
 
 
-def test_a_killed_service_has_lost_nothing_that_it_acknowledged(bot: Bot, process: Process) -> None:
+def test_a_killed_service_loses_nothing_that_it_acknowledged(bot: Bot, process: Process) -> None:
     acknowledged: list[str] = []
 
     def ask() -> None:
@@ -136,18 +136,20 @@ def test_a_killed_service_has_lost_nothing_that_it_acknowledged(bot: Bot, proces
         assert conversations.exchange(bot.store.db, reply_id) == ("What is a run?", "Hello there")
 
 
-def test_a_port_that_is_taken(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_port_in_use(tmp_path_factory: pytest.TempPathFactory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = Settings(home=tmp_path_factory.mktemp("home"), bot=BotSettings(port=port))
 
         with pytest.raises(
-            Unavailable, match=f"Cannot answer at 127.0.0.1:{port}: Address already in use. Is"
+            Unavailable, match=f"Cannot listen on 127.0.0.1:{port}: Address already in use. Perhaps"
         ):
             app.run(settings)
 
 
-def test_what_slack_lacks_is_said_at_the_start(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_missing_slack_settings_are_reported_at_the_start(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     settings = Settings(
         home=tmp_path_factory.mktemp("home"),
         bot=BotSettings(port=free_port()),

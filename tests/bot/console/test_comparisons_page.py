@@ -39,7 +39,7 @@ def decided(bot: Bot, experiment: Experiment) -> None:
     bot.write(write)
 
 
-async def test_it_shows_what_everybody_is_shown_and_why(bot: Bot) -> None:
+async def test_it_shows_the_results_and_the_decisions(bot: Bot) -> None:
     experiment = start(bot)
     rate(bot, experiment)
     decided(bot, experiment)
@@ -62,11 +62,11 @@ async def test_it_shows_what_everybody_is_shown_and_why(bot: Bot) -> None:
         assert "web:1, quarantined: pressed at random" in await page.js(text("voters"))
 
         await page.js("document.querySelector('#decisions button').click()")
-        await page.wait(f"{text('decisions')}.includes('It comes to the same, in every number.')")
+        await page.wait(f"{text('decisions')}.includes('The result is the same in every number.')")
         assert page.complaints == []
 
 
-async def test_a_members_key_is_told_nothing(bot: Bot) -> None:
+async def test_a_members_key_sees_nothing(bot: Bot) -> None:
     start(bot)
     async with browser.page() as page:
         await page.open(f"{bot.url}/comparisons")
@@ -79,18 +79,18 @@ async def test_a_members_key_is_told_nothing(bot: Bot) -> None:
         assert await page.js("sessionStorage.length") == 0
 
 
-async def test_the_beginning_of_a_key_is_called_no_key(bot: Bot) -> None:
+async def test_an_incomplete_key_is_refused(bot: Bot) -> None:
     """As `understudy keys list` shows it; with such a character nothing could be sent."""
     async with browser.page() as page:
         await page.open(f"{bot.url}/comparisons")
         await sign_in(page, "us-Vxa1g…")
         await page.wait(PROBLEM)
 
-        assert "That is no API key" in await page.js(PROBLEM)
+        assert "This is not an API key" in await page.js(PROBLEM)
         assert await page.js("sessionStorage.length") == 0
 
 
-async def test_a_proxy_that_answers_in_the_services_place_is_told_by_its_status(bot: Bot) -> None:
+async def test_an_error_page_of_a_proxy_shows_its_status(bot: Bot) -> None:
     away = "window.fetch = async () => new Response('<html>', { status: 502 })"
     async with browser.page() as page:
         await page.send("Page.addScriptToEvaluateOnNewDocument", source=away)
@@ -101,7 +101,7 @@ async def test_a_proxy_that_answers_in_the_services_place_is_told_by_its_status(
         assert await page.js(PROBLEM) == "The service answered with status 502."
 
 
-async def test_without_a_comparison_it_says_how_to_begin_one(bot: Bot) -> None:
+async def test_without_a_comparison_it_says_how_to_start_one(bot: Bot) -> None:
     async with browser.page() as page:
         await page.open(f"{bot.url}/comparisons")
         await sign_in(page, bot.secrets["admin"])
@@ -115,7 +115,7 @@ async def test_without_a_comparison_it_says_how_to_begin_one(bot: Bot) -> None:
 OFTEN = "const every = setInterval; window.setInterval = (work) => every(work, 50)"
 
 
-async def test_whoever_looks_on_sees_comparisons_begin_and_end(bot: Bot) -> None:
+async def test_an_open_page_shows_comparisons_start_and_end(bot: Bot) -> None:
     async with browser.page() as page:
         await page.send("Page.addScriptToEvaluateOnNewDocument", source=OFTEN)
         await page.open(f"{bot.url}/comparisons")
@@ -124,7 +124,7 @@ async def test_whoever_looks_on_sees_comparisons_begin_and_end(bot: Bot) -> None
 
         first = start(bot)
         await page.wait(f"{SHOWN} && !{PROBLEM_SHOWN}")
-        assert await page.js(text("decisions")) == "Nothing has been decided: it holds."
+        assert await page.js(text("decisions")) == "No decision yet; the comparison continues."
 
         bot.http("admin").post(f"/v1/experiments/{first.id}/stop")
         await page.wait(f"{text('decisions')} === 'Nothing was decided.'")
@@ -143,7 +143,7 @@ async def test_signing_out_leaves_nothing_in_the_tab(bot: Bot) -> None:
         await sign_in(page, bot.secrets["admin"])
         await page.wait(SHOWN)
         assert await page.js("document.documentElement.scrollWidth") == 360
-        assert "Nothing has been decided: it holds." in await page.js(text("decisions"))
+        assert "No decision yet; the comparison continues." in await page.js(text("decisions"))
 
         await page.js("document.getElementById('leave').click()")
 
@@ -151,7 +151,7 @@ async def test_signing_out_leaves_nothing_in_the_tab(bot: Bot) -> None:
         assert await page.js("sessionStorage.length") == 0
 
 
-async def test_an_ended_comparison_is_told_as_it_was_decided(bot: Bot) -> None:
+async def test_an_ended_comparison_shows_its_decision(bot: Bot) -> None:
     experiment = start(bot)
     bot.http("admin").post(f"/v1/experiments/{experiment.id}/stop")
     async with browser.page() as page:
@@ -160,5 +160,5 @@ async def test_an_ended_comparison_is_told_as_it_was_decided(bot: Bot) -> None:
         await page.wait(SHOWN)
 
         assert await page.js(text("state")) == "Ended"
-        assert "ended before anything was decided" in await page.js(text("sentence"))
+        assert "ended before a decision was made" in await page.js(text("sentence"))
         assert await page.js(text("decisions")) == "Nothing was decided."

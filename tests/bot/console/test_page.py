@@ -40,7 +40,7 @@ async def test_asking_reading_rating_and_correcting_by_keyboard(bot: Bot) -> Non
 
 
 @pytest.mark.parametrize("width", [320, 360, 390])
-async def test_the_head_of_a_narrow_page_breaks_no_label(bot: Bot, width: int) -> None:
+async def test_labels_in_a_narrow_header_do_not_wrap(bot: Bot, width: int) -> None:
     """A label in two lines is twice as high as one."""
     async with browser.page() as page:
         await page.open(bot.url, width=width, height=640)
@@ -54,7 +54,7 @@ async def test_the_head_of_a_narrow_page_breaks_no_label(bot: Bot, width: int) -
         assert await page.js("document.documentElement.scrollWidth") == width
 
 
-async def test_a_thumb_pressed_again_is_taken_back(bot: Bot) -> None:
+async def test_a_thumb_pressed_again_is_withdrawn(bot: Bot) -> None:
     async with browser.page() as page:
         await page.open(bot.url)
         await page.wait("document.querySelector('#suggestions button')")
@@ -65,12 +65,12 @@ async def test_a_thumb_pressed_again_is_taken_back(bot: Bot) -> None:
         assert feedback.counts(bot.store.db, 1)["up"] == 1
 
         await page.js("document.querySelector('.thumb.up').click()")
-        await page.wait(f"{SAID} === 'Taken back.'")
+        await page.wait(f"{SAID} === 'Rating withdrawn.'")
 
     assert feedback.counts(bot.store.db, 1)["up"] == 0
 
 
-async def test_an_answer_that_breaks_off_can_be_asked_for_again(bot: Bot) -> None:
+async def test_an_interrupted_answer_can_be_retried(bot: Bot) -> None:
     bot.vllm.say = lambda body: [*words(body["model"], "One")[:2], CUT]
     async with browser.page() as page:
         await page.open(bot.url)
@@ -113,7 +113,7 @@ async def test_a_reload_shows_the_conversation_again(bot: Bot) -> None:
         assert await page.js(f"{ANSWER}.textContent") == "Hello there"
 
 
-async def test_nothing_on_a_phone_is_wider_than_it(bot: Bot) -> None:
+async def test_nothing_is_wider_than_a_phone(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], "```\n" + "wide " * 200 + "\n```", "x" * 300)
     async with browser.page() as page:
         await page.open(bot.url, width=360, height=700)
@@ -125,7 +125,7 @@ async def test_nothing_on_a_phone_is_wider_than_it(bot: Bot) -> None:
         assert await page.js("document.querySelector('main').scrollWidth") <= 360
 
 
-async def test_under_a_stand_ins_answer_a_note_says_so(bot: Bot) -> None:
+async def test_the_answer_of_a_fallback_has_a_note(bot: Bot) -> None:
     note = "document.querySelector('.from-bot:last-child .note')"
     async with browser.page() as page:
         await page.open(bot.url)
@@ -145,7 +145,7 @@ async def test_under_a_stand_ins_answer_a_note_says_so(bot: Bot) -> None:
         assert not await page.js(f"{note}.hidden")
 
 
-async def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
+async def test_two_blinded_answers_and_a_preference(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], body["model"].split("-")[0])
     bot.http("admin").post("/v1/experiments", json={"a": "1", "b": "2", "pairwise": 1.0})
     async with browser.page() as page:
@@ -158,7 +158,7 @@ async def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
         assert await page.js("document.querySelectorAll('.adapter').length") == 0
 
         await page.js("document.querySelector('[data-prefer=second]').click()")
-        await page.wait("document.querySelector('.two .said').textContent.includes('counts')")
+        await page.wait("document.querySelector('.two .said').textContent.includes('feedback')")
         pressed = "document.querySelector('[data-prefer=second]').getAttribute('aria-pressed')"
         assert await page.js(pressed) == "true"
         await page.js("document.querySelector('[data-prefer=tie]').click()")
@@ -169,7 +169,7 @@ async def test_two_blinded_answers_and_a_choice(bot: Bot) -> None:
     assert list(bot.store.db.query(sql)) == [{"value": 0.0, "live": 0}, {"value": 0.5, "live": 1}]
 
 
-async def test_who_comes_back_is_asked_once_whether_it_helped(bot: Bot) -> None:
+async def test_a_returning_person_is_asked_once_whether_it_helped(bot: Bot) -> None:
     async with browser.page() as page:
         await page.open(bot.url)
         await page.wait("document.querySelector('#suggestions button')")

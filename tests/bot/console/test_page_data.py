@@ -18,7 +18,7 @@ def text(element: str) -> str:
     return f"document.getElementById('mine-{element}').textContent"
 
 
-async def test_a_person_sees_their_data_and_has_it_forgotten(bot: Bot) -> None:
+async def test_a_person_sees_and_deletes_their_data(bot: Bot) -> None:
     bot.vllm.say = lambda body: words(body["model"], f"The {SECRET} is upstairs.")
     async with browser.page() as page:
         await page.open(bot.url)
@@ -30,16 +30,18 @@ async def test_a_person_sees_their_data_and_has_it_forgotten(bot: Bot) -> None:
         bot.write(lambda db: feedback.correction(db, reply.id, reply.person, "Below."))
 
         await page.js("document.getElementById('mine').click()")
-        await page.wait(f"{text('figures')}.startsWith('1 question and what was answered, 1 judg')")
+        await page.wait(
+            f"{text('figures')} === 'Stored: 1 question and the answers, 1 feedback entry.'"
+        )
         await page.js("document.getElementById('mine-learning').click()")
-        await page.wait(f"{text('said')} === '1 waiting suggestion withdrawn.'")
+        await page.wait(f"{text('said')} === '1 pending suggestion withdrawn.'")
         export = "fetch(document.getElementById('mine-export').href).then(r => r.text())"
         assert SECRET in await page.js(export)
 
         await page.js("document.getElementById('mine-forget').click()")
         assert await page.js("document.activeElement.id") == "mine-no"
         await page.js("document.getElementById('mine-yes').click()")
-        await page.wait(f"{text('said')}.startsWith('Forgotten: 2 messages, 1 judgement')")
+        await page.wait(f"{text('said')}.startsWith('Deleted: 2 messages, 1 rating')")
         assert await page.js("document.querySelectorAll('.message').length") == 0
         assert await page.js("document.getElementById('mine-learning').checked") is False
         assert page.complaints == []

@@ -27,7 +27,7 @@ def ask(page: httpx.Client, text: str = "What is a run?", **more: Any) -> list[d
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def test_the_page_begins_a_session_that_scripts_cannot_read(bot: Bot) -> None:
+def test_the_page_starts_a_session_that_scripts_cannot_read(bot: Bot) -> None:
     cookie = bot.http().get("/").headers["set-cookie"]
 
     assert cookie.startswith("understudy_session=")
@@ -81,7 +81,7 @@ def test_the_store_does_not_know_the_cookie(bot: Bot, page: httpx.Client) -> Non
     assert page.cookies["understudy_session"] not in bot.replies()[0].person
 
 
-def test_a_conversation_goes_on(bot: Bot, page: httpx.Client) -> None:
+def test_a_conversation_continues(bot: Bot, page: httpx.Client) -> None:
     ask(page, "First?")
     ask(page, "Second?")
 
@@ -102,9 +102,7 @@ def test_a_conversation_is_shown_again(bot: Bot, page: httpx.Client) -> None:
     assert said[1]["thumb"] == 0
 
 
-def test_a_stand_ins_answer_says_so_now_and_when_it_is_shown_again(
-    bot: Bot, page: httpx.Client
-) -> None:
+def test_the_note_of_a_fallback_is_shown_now_and_later(bot: Bot, page: httpx.Client) -> None:
     bot.write(lambda db: db.execute("DELETE FROM placements WHERE adapter_id = 1"))
 
     started = ask(page)[0]
@@ -133,7 +131,7 @@ def test_a_broken_answer_ends_in_an_error_line(bot: Bot, page: httpx.Client) -> 
     }
 
 
-def test_a_thumb_and_a_better_answer(bot: Bot, page: httpx.Client) -> None:
+def test_a_thumb_and_a_correction(bot: Bot, page: httpx.Client) -> None:
     reply_id = ask(page)[0]["reply_id"]
 
     answer = page.post(
@@ -144,7 +142,7 @@ def test_a_thumb_and_a_better_answer(bot: Bot, page: httpx.Client) -> None:
     assert feedback.counts(bot.store.db, 1) == {"up": 0, "down": 1, "corrections": 1}
 
 
-def test_nobody_judges_another_sessions_answer(bot: Bot, page: httpx.Client) -> None:
+def test_nobody_rates_another_sessions_answer(bot: Bot, page: httpx.Client) -> None:
     reply_id = ask(page)[0]["reply_id"]
     other = bot.http()
     other.get("/")
@@ -193,7 +191,7 @@ def test_a_wrong_question_is_refused(page: httpx.Client, more: dict[str, Any]) -
     assert answer.json()["error"]["message"]
 
 
-def test_the_subjects(page: httpx.Client) -> None:
+def test_the_list_of_domains(page: httpx.Client) -> None:
     assert page.get("/web/domains").json() == [
         {"name": "helpdesk", "title": "the help desk", "suggested_prompts": ["Who?"]}
     ]

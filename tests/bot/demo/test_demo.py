@@ -37,7 +37,7 @@ def left_over(home: Path) -> list[str]:
 
 
 @pytest.mark.timeout(900)
-def test_once_round_the_loop(tmp_path: Path) -> None:
+def test_the_whole_loop(tmp_path: Path) -> None:
     process = demo(tmp_path / "home")
     output, errors = process.communicate()
 

@@ -1,5 +1,4 @@
-"""What the bot does beside answering goes on after a fault that nobody expected: it is looked at
-again and again, and a look that fails is logged."""
+"""The background loops continue after an unexpected error: they log it and try again."""
 
 import logging
 
@@ -19,12 +18,12 @@ BODY = {"model": "helpdesk", "messages": [{"role": "user", "content": "Why?"}], 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "CLEAN_UP_S", 0.02)
-    monkeypatch.setattr(erasure_loop, "REST_S", 0.02)
+    monkeypatch.setattr(erasure_loop, "POLL_S", 0.02)
 
 
 @pytest.fixture
 def left_open(bot: Bot) -> str:
-    """A reply of a process that has died, which cannot be written now; its person."""
+    """Leave an open reply of a dead process, and block updates of it; returns its person."""
     bot.http("member").post("/v1/chat/completions", json=BODY)
     bot.write(
         lambda db: db.execute(
@@ -35,22 +34,22 @@ def left_open(bot: Bot) -> str:
     return bot.replies()[0].person
 
 
-def test_answers_left_open_are_closed_after_a_look_that_failed(
+def test_abandoned_answers_are_closed_after_a_failed_attempt(
     bot: Bot, left_open: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wait_until(lambda: failures(caplog, "Open answers could not") > 1, "two failed looks", 10)
+    wait_until(lambda: failures(caplog, "Abandoned answers could not") > 1, "two failures", 10)
     bot.write(lambda db: db.execute("DROP TRIGGER refuse"))
     assert [r.status for r in bot.wait_closed()] == ["failed"]
 
 
-def test_people_are_forgotten_after_a_look_that_failed(
+def test_erasures_are_completed_after_a_failed_attempt(
     bot: Bot, left_open: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     bot.write(lambda db: privacy_erasure.begin(db, left_open, "cli:test"))
-    wait_until(lambda: failures(caplog, "Somebody is not forgotten") > 1, "two failed looks", 10)
+    wait_until(lambda: failures(caplog, "An erasure is not complete") > 1, "two failures", 10)
     bot.write(lambda db: db.execute("DROP TRIGGER refuse"))
     count = "SELECT count(*) AS n FROM forgettings"
-    wait_until(lambda: next(bot.store.db.query(count))["n"] == 0, "the forgetting", 10)
+    wait_until(lambda: next(bot.store.db.query(count))["n"] == 0, "the erasure", 10)
 
 
 def failures(caplog: pytest.LogCaptureFixture, beginning: str) -> int:

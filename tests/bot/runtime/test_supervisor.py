@@ -46,7 +46,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_killed_part_is_started_again(supervisor: Supervisor) -> None:
+def test_a_killed_part_is_restarted(supervisor: Supervisor) -> None:
     supervisor.start()
     first = supervisor.children["worker"].process.pid
     try:
@@ -89,7 +89,9 @@ def test_parts_end_when_the_supervisor_is_killed(supervisor: Supervisor, tmp_pat
     assert until(lambda: not alive(child))
 
 
-def test_a_crashed_part_starts_again_at_once_and_then_ever_later(supervisor: Supervisor) -> None:
+def test_a_crashed_part_restarts_immediately_and_then_with_growing_delays(
+    supervisor: Supervisor,
+) -> None:
     supervisor.start()
     delays = []
     try:
@@ -109,7 +111,7 @@ def test_a_crashed_part_starts_again_at_once_and_then_ever_later(supervisor: Sup
     ("ended_by", "lived", "at_once"),
     [(signal.SIGKILL, 11, True), (signal.SIGKILL, 9, False), (0, 11, False), (0, 61, True)],
 )
-def test_when_a_part_starts_again_at_once_however_often_it_ended(
+def test_when_a_part_restarts_immediately(
     supervisor: Supervisor, ended_by: int, lived: float, at_once: bool
 ) -> None:
     """A signal is not its own doing; one that ends by itself, soon each time, gets ever later."""
@@ -127,7 +129,7 @@ def test_when_a_part_starts_again_at_once_however_often_it_ended(
         supervisor.stop()
 
 
-def test_connections_wait_while_a_killed_bot_is_started_again(bot_alone: Supervisor) -> None:
+def test_connections_wait_while_a_killed_bot_restarts(bot_alone: Supervisor) -> None:
     """A request sent to nobody is answered by the next bot."""
     bot_alone.start()
     url = f"http://127.0.0.1:{bot_alone.settings.bot.port}/health"
@@ -147,9 +149,9 @@ def test_connections_wait_while_a_killed_bot_is_started_again(bot_alone: Supervi
         httpx.get(url)
 
 
-def test_a_taken_address_is_told_before_anything_is_started(bot_alone: Supervisor) -> None:
+def test_an_address_in_use_is_reported_before_anything_starts(bot_alone: Supervisor) -> None:
     taken = socket.create_server(("127.0.0.1", bot_alone.settings.bot.port))
-    with taken, pytest.raises(Unavailable, match="Is it running already"):
+    with taken, pytest.raises(Unavailable, match="Perhaps the bot is already running"):
         bot_alone.start()
     assert bot_alone.children == {}
 
@@ -164,7 +166,7 @@ def bot_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Supervisor:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
-def test_a_part_whose_supervisor_died_before_it_could_ask_the_kernel_ends() -> None:
+def test_a_part_exits_if_its_supervisor_died_during_the_start() -> None:
     code = (
         "import os, time; from bot.runtime.supervisor import _die_with_parent\n"
         "parent = os.getpid()\n"
@@ -176,7 +178,7 @@ def test_a_part_whose_supervisor_died_before_it_could_ask_the_kernel_ends() -> N
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_a_part_that_cannot_be_started_just_now_is_started_later(supervisor: Supervisor) -> None:
+def test_a_part_that_fails_to_start_is_retried(supervisor: Supervisor) -> None:
     supervisor.start()
     child = supervisor.children["worker"]
     first, logs = child.process.pid, supervisor.log_folder
