@@ -89,6 +89,13 @@ def test_without_a_live_adapter_the_base_answers(db: Database, domain: Domain) -
     assert planned(db, domain) == [("base", ["one"])]
 
 
+def test_after_a_roll_back_to_the_base_no_adapter_is_a_fallback(
+    db: Database, domain: Domain, three: list[Adapter]
+) -> None:
+    registry.step_down(db, three[2], "cli:ann")
+    assert planned(db, domain) == [("base", ["one", "two"])]
+
+
 def test_a_person_gets_their_variant_and_the_usual_adapters_as_fallbacks(
     db: Database, domain: Domain, three: list[Adapter]
 ) -> None:
@@ -170,6 +177,14 @@ def test_a_second_answer_is_of_the_named_variant_and_has_no_fallback(
         targets_for(db, domain, "p", second_variant="B")
 
 
+def test_a_second_answer_may_be_the_bases(
+    db: Database, domain: Domain, three: list[Adapter]
+) -> None:
+    compared(db, domain, None, three[2])
+    [target] = targets_for(db, domain, "p", second_variant="A")
+    assert (target.name, [r.name for r in target.replicas]) == ("base", ["one", "two"])
+
+
 def test_a_pinned_adapter_has_no_fallback(
     db: Database, domain: Domain, three: list[Adapter]
 ) -> None:
@@ -195,12 +210,14 @@ def test_a_pinned_adapter_that_is_not_served_says_why(
     add_adapter(db, domain, 7)
     failed = add_adapter(db, domain, 8)
     placements.record_failed(db, "one", failed.id, "out of memory")
+    placements.lease(db, "one", add_adapter(db, domain, 9).id, placements.UNKNOWN)
     for version, error, words in (
         (4, NotFound, "still being evaluated"),
         (5, NotFound, "rejected and is not served: Its loss is higher."),
         (6, NotFound, "retired"),
         (7, AdapterMissing, "helpdesk@7 is not loaded yet"),
         (8, AdapterMissing, "could load helpdesk@8: out of memory"),
+        (9, AdapterMissing, "helpdesk@9 is not loaded yet"),
     ):
         with pytest.raises(error, match=words):
             targets_for(db, domain, "p", pinned=f"helpdesk@{version}")
@@ -253,6 +270,7 @@ def test_a_target_has_a_name_for_people_and_one_for_the_engine(
     assert adapter.served_name == three[0].served_name
     assert (base.adapter_id, base.name, base.served_name) == (None, "base", "base@0")
     assert (base.stage, base.is_second_answer, base.variant) == (1, False, None)
+    assert base.experiment_id is None
     one = placements.replica(db, "one")
     assert Route(adapter, one).key == ("one", "helpdesk@1")
     assert Route(adapter, one).instead_of is None

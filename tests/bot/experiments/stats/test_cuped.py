@@ -38,6 +38,7 @@ def test_it_is_the_regression_within_variants() -> None:
     for i, (sums, earlier) in enumerate(cells):
         adjusted, own = found.adjusted(sums, earlier), residuals[200 * i : 200 * (i + 1)]
         assert (adjusted.wy, adjusted.wwyy) == pytest.approx((own.sum(), (own**2).sum()))
+        assert adjusted.wwy == pytest.approx(own.sum())  # everybody weighs 1
 
 
 def test_the_gain_is_the_variance_that_goes_away() -> None:
@@ -64,3 +65,39 @@ def test_it_waits_for_people_and_for_a_gain() -> None:
 def test_earlier_ratings_that_are_all_the_same_help_nobody() -> None:
     made = cell([1.0, 0.0] * 100, earlier=[1.0] * 200)
     assert adjustment([(made.of("rating"), made.earlier)]) is None
+
+
+def test_a_hundred_people_with_earlier_ratings_are_enough() -> None:
+    draw = random.Random(6)
+    x: list[float | None] = [draw.random() for _ in range(100)]
+    y = [0.5 * (e or 0.0) for e in x]
+    enough, few = cell(y, earlier=x), cell(y, earlier=[None, *x[1:]])
+    assert adjustment([(enough.of("rating"), enough.earlier)]) is not None
+    assert adjustment([(few.of("rating"), few.earlier)]) is None
+
+
+def test_the_gain_is_that_of_all_variants_together() -> None:
+    cells, before, after = [], 0.0, 0.0
+    for seed, strength in ((7, 0.9), (8, 0.2)):
+        x, y = people(300, seed, strength)
+        made = cell(y, earlier=x)
+        cells.append((made.of("rating"), made.earlier))
+    found = adjustment(cells)
+    assert found is not None
+    for sums, earlier in cells:
+        adjusted = found.adjusted(sums, earlier)
+        before += sums.wwyy - sums.wy**2 / 300
+        after += adjusted.wwyy - adjusted.wy**2 / 300
+    assert found.gain == pytest.approx(1 - after / before)
+
+
+def test_ratings_that_hardly_differ_are_adjusted_too() -> None:
+    """Nobody's rating is more than 0.02 from another's, and yet all of it is explained."""
+    draw = random.Random(9)
+    x: list[float | None] = [0.5 + 0.02 * draw.random() for _ in range(200)]
+    made = cell([e or 0.0 for e in x], earlier=x)
+    found = adjustment([(made.of("rating"), made.earlier)])
+    assert found is not None
+    assert found.theta == pytest.approx(1.0)
+    assert found.gain == pytest.approx(1.0)
+    assert found.gain <= 1.0

@@ -64,3 +64,28 @@ def test_a_ramp_under_drifting_ratings_favours_nobody() -> None:
 
 def test_without_ratings_of_a_variant_there_is_no_posterior() -> None:
     assert standardised([sequence_side([sums([1.0])]), sequence_side([sums([])])]) is None
+
+
+def test_stages_weigh_as_their_rarer_variant_allows() -> None:
+    """By hand: a stage weighs 1 / (1/n_a + 1/n_b), the stage without a rater of b nothing."""
+    ups, people = [(3, 1), (4, 2), (5, 1), (1, 0)], [(4, 2), (10, 3), (6, 1), (2, 0)]
+    sides = [
+        sequence_side([sums(votes(u[i], n[i] - u[i])) for u, n in zip(ups, people, strict=True)])
+        for i in (0, 1)
+    ]
+    weights = [1 / (1 / a + 1 / b) for a, b in people[:3]]
+    shares = [weight / sum(weights) for weight in weights]
+    found = standardised(sides)
+    assert found is not None
+    for i, likes in enumerate(found):
+        stages = [
+            (share, u[i], n[i]) for share, u, n in zip(shares, ups[:3], people[:3], strict=True)
+        ]
+        mean = sum(share * up / n for share, up, n in stages)
+        count = 1 / sum(share**2 / n for share, _, n in stages)
+        assert (likes.people, likes.total) == pytest.approx((count, count * mean))
+
+
+def test_a_mean_that_was_adjusted_beyond_0_or_1_counts_as_that() -> None:
+    found = standardised([sequence_side([sums([1.25] * 4)]), sequence_side([sums([-0.25] * 4)])])
+    assert found == [Likes(4.0, 4.0), Likes(4.0, 0.0)]
