@@ -1,5 +1,6 @@
 """Assignment: a person stays on a variant, whatever happens around them."""
 
+import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+from data import domains
 from data.adapters.registry import Adapter
 from data.conversations import conversations
 from data.domains import Domain
@@ -27,6 +29,7 @@ from data.experiments import (
 )
 from data.experiments.experiments import Experiment, Variant
 from data.experiments.variants import VariantSpec
+from data.store.clock import now_us
 from data.store.db import Store, rows, value
 from data.store.errors import Conflict, Invalid
 from tests.data import given
@@ -101,6 +104,27 @@ def test_sides_of_different_comparisons_are_independent() -> None:
     assert abs(len(both) - len(PEOPLE) / 4) < 100
 
 
+def draws(salt: str, person: str) -> tuple[int, int]:
+    """Two numbers from 0 to 9999 that SHA-256 gives. Running experiments depend on them."""
+    digest = hashlib.sha256(f"{salt}:{person}".encode()).hexdigest()
+    return int(digest[:16], 16) % 10_000, int(digest[16:32], 16) % 10_000
+
+
+def test_a_person_keeps_their_variant_in_every_version() -> None:
+    """One draw decides between the control and the candidates, the other between these."""
+    experiment = with_shares(0.1, 0.3)
+    for person in PEOPLE:
+        first, second = draws("salt", person)
+        label = "A" if first >= 4_000 else "B" if second < 2_500 else "C"
+        assert assignments.variant_for(experiment, person).label == label
+        assert assignments.bucket("salt", person) == first
+
+
+def test_any_name_has_a_variant() -> None:
+    digest = hashlib.sha256(b"salt:\xed\xa0\x80").hexdigest()
+    assert assignments.bucket("salt", "\ud800") == int(digest[:16], 16) % 10_000
+
+
 # Exposure
 
 
@@ -114,6 +138,129 @@ def test_a_person_stays_where_they_were_first_answered(store: Store, running: Ex
     moved = replace(running, variants=(replace(a, share=0.001), replace(b, share=0.999)))
     assert assignments.variant_for(moved, person).label == "B"
     assert label(store.db, moved, person) == "A"
+
+
+def test_a_person_is_settled_once_they_were_answered_or_chose(
+    store: Store, running: Experiment
+) -> None:
+    a, b = running.variants
+    seen, chose, new, other = PEOPLE[:4]
+    with store.write() as db:
+        assignments.expose(db, running.id, seen, b.id)
+        testers.put(db, running, chose, "B", "cli:ann")
+        assignments.expose(db, running.id, other, a.id)
+    for person, settled in ((seen, True), (chose, True), (new, False)):
+        found = assignments.place(store.db, running, person)
+        assert found is not None
+        assert found.settled is settled
+        by_hash = assignments.variant_for(running, person)
+        assert found.variant == (b if settled else by_hash)
+
+
+def test_what_a_tester_chose_wins_over_what_they_saw(store: Store, running: Experiment) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        assignments.expose(db, running.id, "web:p", a.id)
+        testers.put(db, running, "web:p", "B", "cli:ann")
+    assert assigned(store.db, running, "web:p") == b
+
+
+def test_exposures_of_another_experiment_settle_nothing(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
+) -> None:
+    with store.write() as db:
+        person = next(p for p in PEOPLE if assignments.variant_for(running, p).label == "A")
+        assignments.expose(db, running.id, person, running.variants[1].id)
+        testers.put(db, running, "web:q", "B", "cli:ann")
+        experiments.stop(db, running, "cli:ann")
+        second = experiments.start(db, domain, *two, "cli:ann")
+        for who in (person, "web:q"):
+            found = assignments.place(db, second, who)
+            assert found is not None
+            assert (found.settled, found.variant.id in (v.id for v in second.variants)) == (
+                False,
+                True,
+            )
+            assert assignments.may_see(db, second.id, who, second.variants[0].id)
+
+
+def test_an_exposure_is_written_with_its_stage_and_whether_by_a_tester(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter]
+) -> None:
+    before = now_us()
+    with store.write() as db:
+        begun = experiments.begin(db, domain, [VariantSpec(a) for a in two], "cli:ann", 0.05)
+        grown = ramps.ramp(db, begun, 0.5, "cli:ann")
+        testers.put(db, grown, "web:tester", "B", "cli:ann")
+        a, b = grown.variants
+        assignments.expose(db, grown.id, "earlier", a.id, 1)
+        assignments.expose(db, grown.id, "now", a.id)
+        assignments.expose(db, grown.id, "web:tester", b.id)
+        other = domains.create(db, "other")
+        elsewhere = experiments.begin(
+            db, other, [VariantSpec(None), VariantSpec(None, "Be kind.")], "cli:ann"
+        )
+        assignments.expose(db, elsewhere.id, "web:tester", elsewhere.variants[0].id)
+    found = rows(store.db, "SELECT * FROM assignments ORDER BY experiment_id, person")
+    assert [(r["person"], r["variant_id"], r["stage"], r["tester"]) for r in found] == [
+        ("earlier", a.id, 1, 0),
+        ("now", a.id, 2, 0),
+        ("web:tester", b.id, 2, 1),
+        ("web:tester", elsewhere.variants[0].id, 1, 0),
+    ]
+    assert all(before <= r["at"] <= now_us() for r in found)
+
+
+def test_a_reply_of_an_unknown_experiment_may_not_be_opened(
+    store: Store, running: Experiment
+) -> None:
+    assert not assignments.may_see(store.db, running.id + 1, "p", running.variants[0].id)
+
+
+def test_what_somebody_else_saw_or_chose_settles_nothing(store: Store, running: Experiment) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        assignments.expose(db, running.id, "seen", b.id)
+        testers.put(db, running, "web:chose", "B", "cli:ann")
+        assert assignments.may_see(db, running.id, "new", a.id)
+        assert assignments.may_see(db, running.id, "new", b.id)
+        assert not assignments.may_see(db, running.id, "web:chose", a.id)
+    person = next(p for p in PEOPLE if assignments.variant_for(running, p).label == "A")
+    found = assignments.place(store.db, running, person)
+    assert found is not None
+    assert (found.settled, found.variant) == (False, a)
+
+
+def test_the_holdout_of_another_domain_leaves_nobody_out(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        policies.set_holdout(db, domains.create(db, "other"), 0.5, "cli:ann")
+    assert None not in {label(store.db, running, p) for p in PEOPLE[:200]}
+
+
+def test_the_holdout_is_the_first_buckets_of_its_own_salt(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        policies.set_holdout(db, domain, 0.25, "cli:ann")
+    salt = value(store.db, "SELECT holdout_salt FROM experiment_policies")
+    for person in PEOPLE[:500]:
+        held_out = draws(salt, person)[0] < 2_500
+        assert (label(store.db, running, person) is None) is held_out
+
+
+def test_only_candidates_people_of_the_named_experiment_are_left_out(
+    store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
+) -> None:
+    sides = [VariantSpec(adapter) for adapter in two]
+    with store.write() as db:
+        assignments.expose(db, running.id, "of the first", running.variants[1].id)
+        experiments.stop(db, running, "cli:ann")
+        second = experiments.begin(db, domain, sides, "cli:ann")
+        assignments.expose(db, second.id, "of the second", second.variants[1].id)
+        experiments.stop(db, second, "cli:ann")
+        third = experiments.begin(db, domain, sides, "cli:ann", excludes=second.id)
+    assert label(store.db, third, "of the second") is None
+    assert label(store.db, third, "of the first") is not None
 
 
 def test_an_answer_is_only_begun_on_the_persons_variant_while_it_runs(

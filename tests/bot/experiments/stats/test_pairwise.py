@@ -59,3 +59,38 @@ def test_the_same_votes_give_the_same_interval() -> None:
 def test_without_votes_there_is_nothing_to_say() -> None:
     assert strengths("AB", []) == ()
     assert strengths("AB", [Ballot(())]) == ()
+
+
+def test_four_variants_have_the_strengths_of_the_greatest_likelihood() -> None:
+    """Against SciPy's minimiser of the negative log likelihood, with the imagined ties."""
+    import numpy as np
+    from scipy.optimize import minimize
+
+    labels = ["A", "B", "C", "D"]
+    wins = np.array([[0, 30, 10, 2], [50, 0, 25, 9], [40, 12, 0, 30], [8, 1, 20, 0]], float)
+    cast = [
+        Ballot((Votes(labels[i], labels[j], int(wins[i, j]), int(wins[j, i]), 0),))
+        for i in range(4)
+        for j in range(i)
+    ]
+    with_ties = wins + (1 - np.eye(4)) / 2
+
+    def loss(logs: list[float]) -> float:
+        s = np.exp(np.array([0.0, *logs]))
+        return -float((with_ties * np.log(s[:, None] / (s[:, None] + s))).sum())
+
+    best = np.exp(minimize(loss, [0.0] * 3, tol=1e-12).x)
+    found = [strength.win_rate for strength in strengths(labels, cast)]
+    assert found == pytest.approx(list(best / (best + 1)), abs=1e-5)
+
+
+def test_all_votes_of_a_person_on_the_same_two_variants_count() -> None:
+    votes = (Votes("A", "B", 1, 0, 0), Votes("B", "A", 2, 1, 0), Votes("A", "B", 0, 1, 2))
+    (b,) = strengths(["A", "B"], [Ballot(votes, 10)])
+    assert b.win_rate == pytest.approx((10 * (2 + 1 + 1) + 0.5) / (10 * (1 + 3 + 3) + 1))
+
+
+def test_many_peoples_votes_give_the_same_interval_every_time() -> None:
+    cast = [ballot("A", "B", 2, 3, 1, people=70), ballot("A", "B", 3, 1, people=40)]
+    cast += [ballot("A", "B", n, 7 - n, people=9) for n in range(7)]
+    assert strengths("AB", cast) == strengths("AB", cast)
