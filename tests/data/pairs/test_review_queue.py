@@ -8,7 +8,6 @@ from data.domains import Domain
 from data.feedback import feedback
 from data.pairs import golden, pairs, review_queue, review_status
 from data.pairs.pairs import Draft, Turn
-from data.people import consent
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Store, rows, value
@@ -308,9 +307,8 @@ def test_the_longest_queue_comes_first(db: Database, domain: Domain) -> None:
 
 def test_only_decisions_of_people_since_then_are_counted(db: Database, domain: Domain) -> None:
     assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 0}
-    by = ("superseded by its author", "withdrawn by its author", consent.OPTED_OUT)
-    for pair_id, why in enumerate(by, 1):
-        review_status.give(db, pair_id, "rejected", why)
+    for pair_id, reason in enumerate(review_status.STORED, 1):
+        review_status.withdraw(db, pair_id, reason)
     given.approved(db, domain, Draft("Imported?", "Yes."))
     assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 0}
     for pair_id, at in ((1, 10), (2, 20), (3, 30)):
