@@ -124,7 +124,7 @@ def accept(app: App, name: str, reason: str) -> None:
 def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
     """Import the adapter in folder PATH, made with PEFT, TRL, Unsloth, Axolotl or MLX.
 
-    Its files are checked like those of every adapter, but it does not pass the gate: compare it
+    Its files are checked like those of every adapter, but the gate does not evaluate it: compare it
     with the live adapter before you promote it.
     """
     from tuning.adapters import importer

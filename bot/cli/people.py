@@ -152,4 +152,5 @@ def _print_receipt(receipt: "ErasureReceipt", verb: str) -> None:
             "one without them; `understudy adapters remove` deletes the old ones."
         )
     if receipt.runs:
-        click.echo(f"Runs training on these pairs: {', '.join(map(str, receipt.runs))}.")
+        runs = ", ".join(map(str, receipt.runs))
+        click.echo(f"Cancelled runs, which would train on these pairs: {runs}.")

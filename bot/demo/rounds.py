@@ -89,7 +89,7 @@ async def _retrain(
     _report(
         stage,
         f"{second.name} was trained from {first.name} and hot-loaded in {load_ms:.0f} ms; none of "
-        f"{total} streams failed, {overlapping} of which ran during the load",
+        f"{total} streams failed; {overlapping} of them ran during the load",
     )
     return second, load_ms, overlapping
 
