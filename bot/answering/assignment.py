@@ -124,7 +124,7 @@ def all_held(experiment: Experiment, held: Holders) -> bool:
 
 def _variant(db: Database, experiment: Experiment, person: str, held: Holders) -> Variant | None:
     """The person's variant, or None if the person is not in the comparison (yet)."""
-    assigned = assignments.place(db, experiment, person)
+    assigned = assignments.current_assignment(db, experiment, person)
     if assigned is None or not (assigned.settled or all_held(experiment, held)):
         return None
     return assigned.variant

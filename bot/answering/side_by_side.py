@@ -48,8 +48,8 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
     running = experiments.running(db, known.domain_id if known else ask.domain.id)
     if running is None or RANDOM.random() >= running.pairwise:
         return None
-    assigned = assignments.place(db, running, ask.person)
-    if assigned is None or testers.is_one(db, running, ask.person):
+    assigned = assignments.current_assignment(db, running, ask.person)
+    if assigned is None or testers.is_tester(db, running, ask.person):
         return None
     if not assignment.all_held(running, placements.holders(db)):
         return None

@@ -224,7 +224,7 @@ async def explain_decision(request: Request, decision_id: Id) -> dict[str, Any]:
     response_description="The [experiment](#experiment).",
     responses={
         404: {"description": "There is no such comparison."},
-        409: {"description": "The comparison was stopped, or changed meanwhile."},
+        409: {"description": "The comparison was stopped or changed in the meantime."},
     },
 )
 async def ramp(
@@ -262,7 +262,7 @@ async def put_tester(
 
     def put(db: Database) -> dict[str, Any]:
         experiment = _running(db, experiment_id)
-        testers.put(db, experiment, given.person, given.variant, auth.person(key))
+        testers.set_variant(db, experiment, given.person, given.variant, auth.person(key))
         return {"testers": testers.list_testers(db, experiment)}
 
     return await service.store.submit(put)

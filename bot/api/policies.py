@@ -12,7 +12,7 @@ from bot.api.domain_field import DomainName, domain_of
 from bot.service import Service
 from data import domains
 from data.experiments import policies
-from data.experiments.policies import MOST_HELD_OUT, Policy
+from data.experiments.policies import MAX_HOLDOUT, Policy
 from data.people.keys import Key
 
 router = APIRouter(tags=["Policies"])
@@ -27,7 +27,7 @@ class PolicyRequest(BaseModel):
     policy: Policy | None = Field(
         default=None, description="The decisions that need no person. Default: unchanged."
     )
-    holdout: Annotated[float, Field(ge=0, le=MOST_HELD_OUT)] | None = Field(
+    holdout: Annotated[float, Field(ge=0, le=MAX_HOLDOUT)] | None = Field(
         default=None,
         description="The share of the people who always get the live adapter. Default: unchanged.",
     )

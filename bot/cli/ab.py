@@ -170,7 +170,7 @@ def where(app: App, domain: str, person: str) -> None:
 
     db = app.store.db
     running = comparisons.current(db, domains.get(db, domain))
-    assigned = assignments.place(db, running, consent.check(person))
+    assigned = assignments.current_assignment(db, running, consent.check(person))
     if assigned is None:
         click.echo(
             f"{person} is not in the comparison: they are held out, or had a candidate in an "

@@ -78,7 +78,9 @@ class TesterAdded(Result):
 @perform.register
 def _tester(command: commands.PutTester, context: Context) -> TesterAdded:
     running = comparisons.current(context.db, context.domain(command.domain))
-    variant = testers.put(context.db, running, command.person, command.label, context.person)
+    variant = testers.set_variant(
+        context.db, running, command.person, command.label, context.person
+    )
     return TesterAdded(command.person, variant.label, variant.described)
 
 

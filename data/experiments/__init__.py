@@ -1,18 +1,13 @@
 """Experiments, the A/B comparisons of variants: design, assignment, metrics and decisions.
 
-- `assignments`: assignments: which variant a person is on
-- `decisions`: decisions about comparisons, with the numbers that made them: each can be worked out
-  anew
-- `design`: the terms of a comparison: how sure is sure, what difference is worth having, what may
-  not break
-- `experiments`: experiments: comparisons of variants within one domain, and who is on which variant
-- `metric_sums`: evidence: all that a comparison has collected, as the sums that every statistic is
-  made of
+- `assignments`: the assignment of people to variants
+- `decisions`: decisions about comparisons, with the numbers they are based on
+- `design`: the design of a comparison: significance levels, minimum effect and guardrails
+- `experiments`: experiments and their variants: start, stop and look-up
+- `metric_sums`: the data of a comparison, as sums over people for the statistics
 - `metrics`: the metrics of a comparison: how each is measured, compared and shown
-- `policies`: policies: what may be decided about a domain's comparisons without a person, and who
-  is in none
-- `ramps`: ramps: a comparison's shares change in stages, and nobody is moved back
-- `testers`: testers: people who choose their variant themselves, and are in no statistic of the
-  experiment
-- `variants`: arms: what the sides of a comparison may differ in, before they are variants of one
+- `policies`: which decisions need no person, and the holdout that is in no comparison
+- `ramps`: increases of the candidates' share, in stages
+- `testers`: people who choose their variant and are left out of the statistics
+- `variants`: the specification of a variant: adapter, system prompt and sampling settings
 """

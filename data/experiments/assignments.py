@@ -1,7 +1,8 @@
-"""Assignments: which variant a person is on.
+"""Assignments of people to variants.
 
-A salted hash gives it, so it needs no look-up and is the same in every process. A person's first
-exposure is written down with the reply, and wins from then on: across threads, restarts and ramps.
+A salted hash gives the variant, so the assignment needs no look-up and is the same in every
+process. A person's first exposure is stored with the reply. From then on the stored variant
+applies, across threads, restarts and ramps.
 """
 
 import hashlib
@@ -22,18 +23,19 @@ def bucket(salt: str, person: str) -> int:
 
 
 def variant_for(experiment: Experiment, person: str) -> Variant:
-    """The variant that the hash gives a person, before any exposure is known.
+    """The variant that the hash gives a person who has not been exposed yet.
 
-    One draw says whether it is a candidate, another one which: so a growing share of the
-    candidates only ever moves people from the control to a candidate."""
-    place, which = _draws(experiment.salt, person)
+    One hash value decides between the control and the candidates, another one between the
+    candidates. So if the candidates' share grows, people only move from the control to a
+    candidate."""
+    position, choice = _draws(experiment.salt, person)
     total = experiment.candidate_share
-    if place >= round(total * BUCKETS):
+    if position >= round(total * BUCKETS):
         return experiment.variants[0]
     edge = 0.0
     for variant in experiment.candidates:
         edge += variant.share / total * BUCKETS
-        if which < round(edge):
+        if choice < round(edge):
             return variant
     return experiment.candidates[-1]
 
@@ -46,15 +48,17 @@ def _draws(salt: str, person: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class VariantAssignment:
-    """Where a person stands in an experiment."""
+    """The variant of a person in an experiment."""
 
     variant: Variant
-    settled: bool  # they have seen it, or chose it: nothing moves them any more
+    settled: bool  # the person has seen it or chose it, so it no longer changes
 
 
-def place(db: Database, experiment: Experiment, person: str) -> VariantAssignment | None:
-    """The variant a tester chose, else the one they saw first, else what the hash gives. None:
-    held out, or left out for an earlier experiment's sake."""
+def current_assignment(
+    db: Database, experiment: Experiment, person: str
+) -> VariantAssignment | None:
+    """The variant that the person chose as a tester, or else saw first, or else gets from the hash.
+    None if they are held out, or excluded because of an earlier experiment."""
     known = rows(db, KNOWN, {"experiment": experiment.id, "person": person})[0]
     by_id = {v.id: v for v in experiment.variants}
     settled = by_id.get(known["chosen"]) or by_id.get(known["seen"])
@@ -85,8 +89,8 @@ def _held_out(known: Row, person: str) -> bool:
 def expose(
     db: Database, experiment_id: int, person: str, variant_id: int, stage: int | None = None
 ) -> None:
-    """Write a person's first exposure down, in the transaction that opens the reply. `stage` is
-    the one whose shares gave the variant, by default the present one."""
+    """Store a person's first exposure, in the transaction that opens the reply. `stage` is the
+    stage whose shares gave the variant, by default the current one."""
     db.execute(
         "INSERT OR IGNORE INTO assignments (experiment_id, person, variant_id, stage, tester, at) "
         "VALUES (:experiment, :person, :variant, coalesce(:stage, "
@@ -104,8 +108,8 @@ def expose(
 
 
 def may_see(db: Database, experiment_id: int, person: str, variant_id: int) -> bool:
-    """Whether a reply of that variant may be opened for the person: the experiment still runs, and
-    they have not been given another variant meanwhile."""
+    """Whether a reply of that variant may be opened for the person: the experiment is still
+    running, and the person has not been assigned another variant in the meantime."""
     found = row(
         db,
         "SELECT e.state, coalesce(t.variant_id, a.variant_id) AS variant_id FROM experiments e "

@@ -1,8 +1,9 @@
-"""Decisions about comparisons, with the numbers that made them: each can be worked out anew.
+"""Decisions about comparisons, with the numbers they are based on, so that each can be
+recalculated.
 
-A decision is written when the state of a comparison changes, or something is done about it; also
-when the outcome is to hold. It is added only while the comparison runs and nobody has decided
-since the numbers were read: so two bots do not decide twice.
+A decision is stored when the state of a comparison changes or an action is taken, including the
+decision to hold. It is stored only if the comparison is running and no other decision was stored
+since the numbers were read, so two bots never decide twice.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ class Decision:
     at: int
     policy: str
     state: str  # of the results
-    variant: str  # the label it is about, or ""
+    variant: str  # the label of the variant that the decision is about, or ""
     action: Action
     sentence: str
     evidence: dict[str, Any]
@@ -47,8 +48,9 @@ def add(
     sentence: str,
     results: Mapping[str, Any],
 ) -> int | None:
-    """Write a decision down, as the one that follows decision `after` (0: the first). `results` has
-    its `evidence` and `terms` with it. None: somebody else decided, or it was stopped."""
+    """Store a decision that follows decision `after` (0: the first), and return its id. `results`
+    includes `evidence` and `terms`. None if another decision was stored or the comparison was
+    stopped in the meantime."""
     parts = dict(results)
     evidence, terms = parts.pop("evidence"), parts.pop("terms")
     added = changed(
@@ -76,7 +78,7 @@ def add(
 
 
 def latest_id(db: Database, experiment_id: int) -> int:
-    """Of the newest decision; 0: there is none."""
+    """The id of the newest decision; 0 if there is none."""
     sql = "SELECT coalesce(max(id), 0) AS id FROM decisions WHERE experiment_id = ?"
     return int(rows(db, sql, [experiment_id])[0]["id"])
 
@@ -103,7 +105,7 @@ def list_decisions(db: Database, experiment_id: int) -> list[Decision]:
 
 
 def counts(db: Database, domain_id: int) -> dict[str, int]:
-    """How often each action was decided in a domain."""
+    """The number of decisions for each action in a domain."""
     found = rows(
         db,
         "SELECT d.action, count(*) AS n FROM decisions d JOIN experiments e "

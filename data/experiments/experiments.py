@@ -1,14 +1,13 @@
-"""Experiments: comparisons of variants within one domain, and who is on which variant.
+"""Experiments: A/B comparisons of variants within one domain.
 
-A variant is an adapter, with a system prompt and sampling settings of its own where wanted; 'A' is
-the control, the others are candidates. The unit is the person. Assignment is a salted hash, so it
-needs no look-up and is the same in every process; a person's first exposure is written down with
-the reply, and wins from then on.
+A variant is an adapter, optionally with its own system prompt and sampling settings. 'A' is the
+control, and the others are candidates. The unit of randomisation is the person
+(`assignments.py`).
 
-Nobody is in two comparisons at once: a domain has one at a time, which a unique index holds. Each
-has a salt of its own, so the sides of one say nothing about the sides of the next; and a
-comparison may leave out those who were given a candidate in an earlier one (`excludes`). People
-held out (`policies.py`) are in none.
+Nobody is in two comparisons of a domain at once, because a unique index allows one running
+comparison per domain. Each comparison has its own salt, so its assignments are independent of
+earlier ones. A comparison can leave out the people who got a candidate in an earlier one
+(`excludes`). People in the holdout (`policies.py`) are in no comparison.
 """
 
 import secrets
@@ -22,8 +21,7 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
-from data.experiments import variants as experiments_variants
-from data.experiments.variants import VariantSpec
+from data.experiments.variants import VariantSpec, check_spec
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, insert, row, rows, value
@@ -44,7 +42,7 @@ class Variant:
 
     @property
     def described(self) -> str:
-        """With all that it differs in: `helpdesk@3 (own prompt, temperature=0.2)`."""
+        """The adapter with all other differences: `helpdesk@3 (own prompt, temperature=0.2)`."""
         more = ["own prompt"] if self.system_prompt is not None else []
         more += [f"{name}={setting}" for name, setting in self.sampling.items()]
         return f"{self.adapter} ({', '.join(more)})" if more else self.adapter
@@ -62,11 +60,11 @@ class Experiment:
     stopped_at: int | None
     variants: tuple[Variant, ...]
     stopped_by: str = ""
-    stage: int = 1  # counts the times of constant shares, see `ramps.py`
+    stage: int = 1  # the number of the current period of constant shares, see `ramps.py`
     pairwise: float = 0.0  # share of the questions that get two blinded answers
-    adaptive: float = 0.0  # the least share of a variant when shares follow results; 0: off
-    excludes: int | None = None  # an experiment whose candidates' people are left out
-    terms: dict[str, Any] = field(default_factory=dict)  # what was agreed on, see `design.py`
+    adaptive: float = 0.0  # the minimum share of a variant if shares follow results; 0: off
+    excludes: int | None = None  # an earlier experiment; people who got its candidates are left out
+    terms: dict[str, Any] = field(default_factory=dict)  # the design, see `design.py`
 
     @property
     def candidates(self) -> tuple[Variant, ...]:
@@ -74,7 +72,7 @@ class Experiment:
 
     @property
     def candidate_share(self) -> float:
-        """Of the people, who get a candidate, whichever."""
+        """The share of people who get a candidate."""
         return sum(v.share for v in self.candidates)
 
 
@@ -86,15 +84,15 @@ def start(
     actor: str,
     share: float = 0.5,
 ) -> Experiment:
-    """Begin a comparison of two adapters; None stands for the bare base. `share` is the
-    candidate's. Raises as `begin` does."""
+    """Begin a comparison of two adapters; None stands for the bare base. `share` is the candidate's
+    share of people. Raises the same errors as `begin`."""
     return begin(db, domain, [VariantSpec(control), VariantSpec(candidate)], actor, share)
 
 
 def begin(
     db: Database,
     domain: Domain,
-    sides: Sequence[VariantSpec],
+    specs: Sequence[VariantSpec],
     actor: str,
     share: float | None = None,
     *,
@@ -103,18 +101,19 @@ def begin(
     excludes: int | None = None,
     terms: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Begin a comparison, the control first. `share` of the people get a candidate, in equal
-    parts; None: every variant gets as many. `pairwise` is a share of the questions.
+    """Begin a comparison; the first spec is the control. `share` of the people get a candidate, in
+    equal parts; None gives every variant the same share. `pairwise` is a share of the questions.
 
-    Raises Invalid for sides that are alike or shares that can't be, Conflict while one runs."""
-    _check_sides(db, domain, sides)
-    count = len(sides)
+    Raises Invalid for identical variants and invalid shares, and Conflict while another comparison
+    of the domain is running."""
+    _check_variants(db, domain, specs)
+    count = len(specs)
     share = 1 - 1 / count if share is None else share
     _check_shares(share, pairwise, adaptive, count)
     current = running(db, domain.id)
     if current is not None:
         names = " and ".join(v.adapter for v in current.variants)
-        raise Conflict(f"{domain.name} is comparing {names} already. Stop that comparison first.")
+        raise Conflict(f"{domain.name} is already comparing {names}. Stop that comparison first.")
     now = now_us()
     experiment_id = insert(
         db,
@@ -129,36 +128,37 @@ def begin(
         excludes=excludes,
         terms=orjson.dumps(dict(terms or {})).decode(),
     )
-    parts = [1 - share, *[share / (count - 1)] * (count - 1)]
-    for label, side, part in zip(LABELS, sides, parts, strict=False):
+    all_shares = [1 - share, *[share / (count - 1)] * (count - 1)]
+    for label, spec, variant_share in zip(LABELS, specs, all_shares, strict=False):
         insert(
             db,
             "variants",
             experiment_id=experiment_id,
             label=label,
-            adapter_id=side.adapter.id if side.adapter else None,
-            share=part,
-            system_prompt=side.system_prompt,
-            sampling=orjson.dumps(dict(side.sampling)).decode(),
+            adapter_id=spec.adapter.id if spec.adapter else None,
+            share=variant_share,
+            system_prompt=spec.system_prompt,
+            sampling=orjson.dumps(dict(spec.sampling)).decode(),
         )
-    shares = dict(zip(LABELS, parts, strict=False))
+    shares = dict(zip(LABELS, all_shares, strict=False))
     open_stage(db, experiment_id, 1, shares, actor)
     started = get(db, experiment_id)
-    names_ = [v.described for v in started.variants]
-    audit.record(db, actor, "ab start", f"experiment {experiment_id}", variants=names_)
+    described = [v.described for v in started.variants]
+    audit.record(db, actor, "ab start", f"experiment {experiment_id}", variants=described)
     return started
 
 
-def _check_sides(db: Database, domain: Domain, sides: Sequence[VariantSpec]) -> None:
-    if not 2 <= len(sides) <= len(LABELS):
+def _check_variants(db: Database, domain: Domain, specs: Sequence[VariantSpec]) -> None:
+    if not 2 <= len(specs) <= len(LABELS):
         raise Invalid(f"A comparison has 2 to {len(LABELS)} variants.")
-    if len({side.key for side in sides}) < len(sides):
+    if len({spec.key for spec in specs}) < len(specs):
         raise Invalid(
-            "A comparison needs two different adapters, or sides that differ in prompt or sampling."
+            "A comparison needs two different adapters, or variants that differ in prompt or "
+            "sampling."
         )
-    for side in sides:
-        experiments_variants.check(side)
-        adapter = side.adapter
+    for spec in specs:
+        check_spec(spec)
+        adapter = spec.adapter
         if adapter is not None and adapter.domain_id != domain.id:
             raise Invalid(f"{adapter.name} is not an adapter of {domain.name}.")
         if adapter is not None and adapter.state == "rejected":
@@ -173,13 +173,13 @@ def _check_shares(share: float, pairwise: float, adaptive: float, count: int) ->
     if not 0 <= pairwise <= 1:
         raise Invalid("The share of questions with two answers must lie between 0 and 100%.")
     if not 0 <= adaptive < 1 / count:
-        raise Invalid(f"The least share of a variant must lie between 0 and {1 / count:.0%}.")
+        raise Invalid(f"The minimum share of a variant must lie between 0 and {1 / count:.0%}.")
 
 
 def open_stage(
     db: Database, experiment_id: int, number: int, shares: Mapping[str, float], actor: str
 ) -> None:
-    """Write down the shares that hold from now on."""
+    """Store the shares that apply from now on."""
     insert(
         db,
         "stages",
@@ -192,9 +192,10 @@ def open_stage(
 
 
 def stop(db: Database, experiment: Experiment, actor: str) -> Experiment:
-    """End a comparison; everyone gets the live adapter from the next message on."""
+    """End a comparison: everyone gets the live adapter from their next message on. Raises Conflict
+    if it has already been stopped."""
     if experiment.state != "running":
-        raise Conflict(f"Experiment {experiment.id} has been stopped already.")
+        raise Conflict(f"Experiment {experiment.id} has already been stopped.")
     db.execute(
         "UPDATE experiments SET state = 'stopped', stopped_by = ?, stopped_at = ? WHERE id = ?",
         [actor, now_us(), experiment.id],
@@ -234,7 +235,7 @@ def running(db: Database, domain_id: int) -> Experiment | None:
 
 
 def latest(db: Database, domain: Domain) -> Experiment:
-    """The running comparison, else the last one. Raises NotFound."""
+    """The running comparison, or else the last one. Raises NotFound."""
     found = row(db, SELECT + "WHERE e.domain_id = ? ORDER BY e.id DESC", [domain.id])
     if found is None:
         how = f"`understudy ab start {domain.name} A B`"
@@ -250,7 +251,7 @@ def list_experiments(db: Database, domain: Domain | None = None) -> list[Experim
 
 
 def public(experiment: Experiment) -> dict[str, Any]:
-    """All but the salt, as JSON has it: who knows the salt can tell who is on which side."""
+    """Everything except the salt, for JSON. The salt reveals who is on which variant."""
     shown = asdict(experiment)
     del shown["salt"]
     return shown

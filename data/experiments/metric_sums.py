@@ -1,22 +1,23 @@
-"""Evidence: all that a comparison has collected, as the sums that every statistic is made of.
+"""Metric sums: the data of a comparison, as the sums over people that the statistics need.
 
-The unit is the person. Someone who rates forty answers is one value, the mean of their ratings,
-that weighs at most as much as those of five people who rated once; why it does not weigh the same
-is said in `bot/experiments/stats/sequence.py`. In all other metrics everybody weighs alike.
+The unit of analysis is the person. A person who rates forty answers contributes one value, the mean
+of their ratings, with a weight of at most five people who rated once.
+`bot/experiments/stats/sequence.py` explains why the weights differ. In all other metrics every
+person has the same weight.
 
-People carry the stage in which they were first exposed: within a stage the shares never change, so
-who is on which variant is a coin's choice and nothing else's, whatever ramps or adaptive shares did
-between stages. Sums over people, by stage and variant, are all that the statistics need: they are
-small, are stored with a decision, and give it again.
+People belong to the stage in which they were first exposed. Within a stage the shares are constant,
+so the assignment is purely random, even if ramps or adaptive shares changed it between stages. Sums
+over people, by stage and variant, are all that the statistics need. They are small and are stored
+with each decision, so that it can be recalculated.
 
-Testers who chose their variant and people held out are in no sum, and no judgement of a quarantined
-voter is; answers to quarantined people fail and take time as others do.
+The sums leave out testers, people in the holdout, and ratings by quarantined raters. Failures and
+answer times of quarantined people still count.
 
-A reply counts for the variant that gave it. Where the engine broke an answer off, or something
-stood in for the variant, nobody's opinion counts (`data/feedback/rating_totals.py`); the metric
-`failed` counts both, on both sides alike, for it is what the error guardrail compares. Who met a
-stand-in alone is among the assigned: were they not, a variant that fails would look like a broken
-split.
+A reply counts for the variant that gave it. Ratings do not count if the engine broke the answer off
+or a fallback answered instead of the variant (`data/feedback/rating_totals.py`). The metric
+`failed`, which the error guardrail compares, counts both cases, for every variant in the same way.
+People who only saw a fallback count as assigned; otherwise a variant that fails would look like a
+sample ratio mismatch.
 """
 
 from collections import Counter
@@ -34,15 +35,16 @@ from data.store.db import Row, rows
 
 FOREVER_US = 2**62
 
-# Between two votes of one person, as it is assumed for the weights. The variance of a person's mean
-# of n votes is proportional to (1 + CORRELATION (n - 1)) / n; its inverse is the weight: 1 for one
-# vote, and never more than 1 / CORRELATION = 5.
+# The correlation between two ratings of one person that the weights assume. The variance of a
+# person's mean of n ratings is proportional to (1 + CORRELATION (n - 1)) / n. Its inverse is the
+# weight: 1 for one rating, and never more than 1 / CORRELATION = 5.
 CORRELATION = 0.2
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Over people: y is a person's mean of what was measured on their answers, w their weight."""
+    """Sums over people: y is the mean of a metric over a person's answers, w the person's
+    weight."""
 
     people: int = 0
     w: float = 0.0
@@ -52,15 +54,15 @@ class Sums:
     wwyy: float = 0.0
 
 
-def alike(people: int, total: float, squares: float) -> Sums:
-    """The sums of people who weigh one each, from the sum of their values and of the squares."""
+def equal_weight_sums(people: int, total: float, squares: float) -> Sums:
+    """The sums for people of weight one, from the sum of their values and the sum of squares."""
     return Sums(people, people, total, people, total, squares)
 
 
 @dataclass(frozen=True)
 class PriorRatings:
-    """Over the rated people whose ratings before their exposure are known: x is the mean of
-    those, y and w as in the sums of the ratings."""
+    """Sums over the people with ratings who also rated before their exposure: x is the mean of
+    their earlier ratings, y and w are as in the sums of the ratings."""
 
     people: int = 0
     w: float = 0.0
@@ -74,10 +76,10 @@ class PriorRatings:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one variant collected from the people first exposed in one stage."""
+    """The sums of one variant over the people who were first exposed in one stage."""
 
-    assigned: int = 0  # people, rated or not
-    sums: Mapping[str, Sums] = field(default_factory=dict)  # what is missing is empty
+    assigned: int = 0  # people, with or without ratings
+    sums: Mapping[str, Sums] = field(default_factory=dict)  # by metric; without empty sums
     earlier: PriorRatings = PriorRatings()
 
     def of(self, metric: str) -> Sums:
@@ -86,7 +88,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class StageSums:
-    """A time of constant shares. `shares` and `cells` are in the order of the variants."""
+    """A period of constant shares. `shares` and `cells` are in the order of the variants."""
 
     shares: tuple[float, ...]  # of the people in the comparison, summing to 1
     cells: tuple[Cell, ...]
@@ -98,13 +100,13 @@ class VariantSums:
     adapter: str  # `helpdesk@3`, or `base`
     replies: int = 0
     failed: int = 0
-    up: int = 0  # live thumbs, however many a person gave
+    up: int = 0  # current thumbs, all of a person's
     down: int = 0
 
 
 @dataclass(frozen=True)
-class Votes:
-    """Between two answers shown side by side, without saying whose they are."""
+class PreferenceCounts:
+    """Preferences between the answers of two variants, shown side by side without their labels."""
 
     a: str  # labels of variants
     b: str
@@ -115,22 +117,22 @@ class Votes:
 
 @dataclass(frozen=True)
 class Ballot:
-    """All pairwise votes of a person; `people` voted exactly like this."""
+    """All preferences of a person. `people` is the number of people with exactly the same ones."""
 
-    votes: tuple[Votes, ...]
+    votes: tuple[PreferenceCounts, ...]
     people: int = 1
 
 
 @dataclass(frozen=True)
 class ExperimentSums:
     variants: tuple[VariantSums, ...]  # the control first
-    stages: tuple[StageSums, ...]  # in the order of time
+    stages: tuple[StageSums, ...]  # in chronological order
     ballots: tuple[Ballot, ...] = ()
 
 
 def answers_sql(metrics: Mapping[str, Metric]) -> str:
-    """Sums of what is measured on each person's answers, by stage. CROSS JOIN keeps the order: each
-    person's answers are read once."""
+    """The query for the sums of the metrics over people, by stage. CROSS JOIN fixes the join order,
+    so that each person's answers are read once."""
     values = ", ".join(f"{metric.sql} AS {name}" for name, metric in metrics.items())
     fallbacks_only = ", ".join(metric.sql_only_fallbacks for metric in metrics.values())
     summed = ", ".join(
@@ -160,10 +162,10 @@ GROUP BY a.stage
 """
 
 
-# How much of a person is known: votes n and the correlation between them give the weight
+# The weight of a person with n ratings
 WEIGHT = f"n / (1 + {CORRELATION} * (n - 1))"
 
-RATINGS = f"""
+RATING_SUMS = f"""
 WITH people AS (
     SELECT a.stage, rated.up * 1.0 / nullif(rated.up + rated.down, 0) AS y,
         rated.up + rated.down AS n
@@ -178,8 +180,8 @@ SELECT stage, count(*) AS assigned, count(y) AS people, total(w) AS w, total(w *
 FROM weighed GROUP BY stage
 """
 
-# The person's own mean rating as it stood at their exposure, of answers in the domain before it
-EARLIER = f"""
+# Each person's mean rating of earlier answers in the domain, as of their exposure
+PRIOR_RATINGS = f"""
 WITH known AS (
     SELECT a.stage, rated.up * 1.0 / (rated.up + rated.down) AS y, rated.up + rated.down AS n,
         avg(f.value) AS x
@@ -199,8 +201,8 @@ SELECT stage, count(*) AS people, total(w) AS w, total(w * x) AS wx, total(w * w
 FROM weighed GROUP BY stage
 """
 
-# Each person's choices between the answers of two variants
-CHOICES = """
+# Each person's preferences between the answers of two variants
+PREFERENCES = """
 SELECT p.person, a.label AS a, b.label AS b, sum(f.value = 1) AS a_wins,
        sum(f.value = 0) AS b_wins, sum(f.value = 0.5) AS ties
 FROM pairings p
@@ -216,7 +218,7 @@ GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
 
 
 def collect(db: Database, experiment: Experiment) -> ExperimentSums:
-    """What the store has of a comparison."""
+    """Read the sums of a comparison from the store."""
     cells = [_cells(db, experiment, v) for v in experiment.variants]
     shares = rows(
         db,
@@ -250,7 +252,7 @@ def _variant(db: Database, variant: Variant) -> VariantSums:
 
 
 def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, Cell]:
-    """By the number of the stage."""
+    """The cells of a variant, by stage number."""
     bound = {
         "experiment": experiment.id,
         "variant": variant.id,
@@ -260,10 +262,12 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
         "ended": experiment.stopped_at or FOREVER_US,
     }
     measured = metrics.measured()
-    answers = {r["stage"]: _of_answers(r, measured) for r in rows(db, answers_sql(measured), bound)}
-    earlier = {r.pop("stage"): PriorRatings(**r) for r in rows(db, EARLIER, bound)}
+    answers = {
+        r["stage"]: _answer_sums(r, measured) for r in rows(db, answers_sql(measured), bound)
+    }
+    earlier = {r.pop("stage"): PriorRatings(**r) for r in rows(db, PRIOR_RATINGS, bound)}
     found = {}
-    for ratings in rows(db, RATINGS, bound):
+    for ratings in rows(db, RATING_SUMS, bound):
         stage, assigned = ratings.pop("stage"), ratings.pop("assigned")
         sums = answers.get(stage, {})
         if ratings["people"]:
@@ -272,30 +276,33 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
     return found
 
 
-def _of_answers(found: Row, names: Iterable[str]) -> dict[str, Sums]:
+def _answer_sums(found: Row, names: Iterable[str]) -> dict[str, Sums]:
     return {
-        name: alike(found[f"{name}_people"], found[f"{name}_total"], found[f"{name}_squares"])
+        name: equal_weight_sums(
+            found[f"{name}_people"], found[f"{name}_total"], found[f"{name}_squares"]
+        )
         for name in names
         if found[f"{name}_people"]
     }
 
 
 def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:
-    """People who voted alike are one ballot."""
-    votes: dict[str, list[Votes]] = {}
-    for choice in rows(db, CHOICES, {"experiment": experiment.id}):
-        votes.setdefault(choice.pop("person"), []).append(Votes(**choice))
-    alike = Counter(tuple(v) for v in votes.values())
-    return tuple(Ballot(cast, people) for cast, people in sorted(alike.items(), key=repr))
+    """One ballot for all people with the same preferences."""
+    preferences: dict[str, list[PreferenceCounts]] = {}
+    for choice in rows(db, PREFERENCES, {"experiment": experiment.id}):
+        preferences.setdefault(choice.pop("person"), []).append(PreferenceCounts(**choice))
+    counted = Counter(tuple(p) for p in preferences.values())
+    return tuple(Ballot(same, people) for same, people in sorted(counted.items(), key=repr))
 
 
 def from_json(stored: Mapping[str, Any]) -> ExperimentSums:
-    """The evidence that `dataclasses.asdict` and JSON made of it."""
+    """Read sums back from the JSON of `dataclasses.asdict`."""
     return ExperimentSums(
         variants=tuple(VariantSums(**v) for v in stored["variants"]),
         stages=tuple(_stage(s) for s in stored["stages"]),
         ballots=tuple(
-            Ballot(tuple(Votes(**v) for v in b["votes"]), b["people"]) for b in stored["ballots"]
+            Ballot(tuple(PreferenceCounts(**v) for v in b["votes"]), b["people"])
+            for b in stored["ballots"]
         ),
     )
 

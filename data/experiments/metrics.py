@@ -1,10 +1,10 @@
 """The metrics of a comparison, one entry each.
 
-Collecting, statistics, sentences, guardrail settings and HTTP results all read `METRICS`, so an
-entry here is all that a new metric needs.
+Queries, statistics, messages, guardrail settings and HTTP results all read `METRICS`, so a new
+metric needs only an entry here.
 
-`rating` decides a comparison. The others are measured on each person's answers, shown, and may be
-guardrails: limits on how much worse a candidate may be than the control.
+`rating` decides a comparison. The other metrics are measured on each person's answers and shown.
+They can also be guardrails: limits on how much worse than the control a candidate may be.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Literal
 
 from data.store.errors import Invalid
 
-RATING = "rating"  # the metric that decides; people's thumbs, collected with weights of their own
+RATING = "rating"  # the metric that decides: people's thumbs, collected with their own weights
 ANSWERED = "r.status IN ('done', 'cancelled')"
 
 # `share`: a person's value lies in 0..1; differences are shown in points (hundredths).
@@ -28,14 +28,16 @@ class Metric:
     higher_is_better: bool
     label: str  # in a list of results: "answers corrected"
     # Measured on one person's answers in one variant: an SQL aggregate over the ended replies `r`.
-    # `fallbacks` is how often another adapter answered instead of the variant, or NULL. A NULL
-    # result means that nothing was measured. None: collected elsewhere.
+    # `fallbacks` is the number of answers by another adapter instead of the variant, or NULL. A
+    # NULL result means that nothing was measured. None: collected elsewhere.
     sql: str | None
-    sql_only_fallbacks: str = "NULL"  # the value of someone whom only other adapters answered
-    guardrail: bool = True  # whether it may be one
-    worse: str = ""  # a broken guardrail's sentence, {much} being by how much: "{much} more fail"
-    usual_bound: float | None = None  # of a guardrail in every comparison; None: only if asked for
-    defect: bool = False  # a broken guardrail is a defect (unhealthy), not an opinion (worse)
+    sql_only_fallbacks: str = "NULL"  # the value of a person who only got fallbacks
+    guardrail: bool = True  # whether the metric can be a guardrail
+    worse: str = ""  # the text for a broken guardrail; {much} is the difference: "{much} more fail"
+    usual_bound: float | None = None  # the default bound; None: a guardrail only on request
+    defect: bool = (
+        False  # breaking the guardrail means a defect (unhealthy), not an opinion (worse)
+    )
 
     def threshold(self, bound: float) -> float:
         """A guardrail's bound on the scale of differences. A bound of 0.25 is 25 points, or a
@@ -78,19 +80,19 @@ METRICS: dict[str, Metric] = {
     "regenerate": Metric(
         unit="share",
         higher_is_better=False,
-        label="answers asked for again",
+        label="answers regenerated",
         sql=f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
             SELECT 1 FROM replies anew WHERE anew.again_of = r.id) END)""",
-        worse="{much} more of its answers are asked for again",
+        worse="{much} more of its answers are regenerated",
     ),
     "follow_up": Metric(
         unit="share",
         higher_is_better=True,
-        label="people asked who say that it helped",
+        label="people who say that the answer helped",
         sql="""avg((SELECT f.value FROM feedback f
             WHERE f.reply_id = r.id AND f.person = r.person AND f.kind = 'follow_up'
             AND f.live = 1 AND f.counts = 1))""",
-        worse="{much} fewer of the people asked say that it helped",
+        worse="{much} fewer of the people asked say that the answer helped",
     ),
     "failed": Metric(
         unit="share",
@@ -121,12 +123,12 @@ def measured() -> Mapping[str, Metric]:
 
 
 def guardable() -> list[str]:
-    """The names of the metrics that may be guardrails."""
+    """The names of the metrics that can be guardrails."""
     return [name for name, metric in METRICS.items() if metric.guardrail]
 
 
 def usual_bounds() -> dict[str, float]:
-    """The guardrails of a comparison for which nobody asked otherwise, and their bounds."""
+    """The default guardrails of a comparison and their bounds."""
     return {
         name: metric.usual_bound
         for name, metric in METRICS.items()
@@ -135,19 +137,20 @@ def usual_bounds() -> dict[str, float]:
 
 
 def check_guardrail(name: str) -> str:
-    """`name`, if a guardrail can have it. Raises Invalid."""
+    """Return `name` if that metric can be a guardrail. Raises Invalid otherwise."""
     if name not in guardable():
         known = ", ".join(guardable())
-        raise Invalid(f"{name[:60]!r} is no guardrail (there are: {known}).")
+        raise Invalid(f"{name[:60]!r} is not a guardrail (choose from: {known}).")
     return name
 
 
 def points(share: float) -> str:
-    """`0.05` as `5`."""
+    """A share in points: `0.05` as `5`."""
     return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def signed(share: float) -> str:
-    """In points. No share differs from another by more than 100 of them, whatever the interval."""
+    """A difference of shares in points, with its sign, limited to 100 points: the end of an
+    interval can lie beyond the largest possible difference."""
     shown = 100 * max(-1.0, min(1.0, share))
-    return f"{round(shown, 1) + 0:+.1f}"  # + 0: without a sign that means nothing
+    return f"{round(shown, 1) + 0:+.1f}"  # + 0 turns -0.0 into 0.0

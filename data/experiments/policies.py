@@ -1,7 +1,8 @@
-"""Policies: what may be decided about a domain's comparisons without a person, and who is in none.
+"""Policies: which decisions about a domain's comparisons need no person, and the domain's holdout.
 
-The holdout is a share of the people who always get the live adapter. Who is in it is a hash with a
-salt of the domain, so it is the same people in every comparison; a growing holdout only adds some.
+The holdout is a share of the people, who are in no comparison and always get the live adapter. A
+hash with a salt of the domain selects them, so they are the same people in every comparison. A
+larger holdout only adds people.
 """
 
 import secrets
@@ -17,7 +18,7 @@ from data.store.errors import Invalid
 
 Policy = Literal["advise", "auto-promote", "auto-roll-back", "auto"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-MOST_HELD_OUT = 0.5
+MAX_HOLDOUT = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Rules:
 
 
 def policy_of(db: Database, domain_id: int) -> Rules:
-    """The domain's rules; those that nobody set are the defaults."""
+    """The domain's rules; a rule that was never set has its default."""
     found = row(
         db, "SELECT policy, holdout FROM experiment_policies WHERE domain_id = ?", [domain_id]
     )
@@ -45,7 +46,7 @@ def policy_of(db: Database, domain_id: int) -> Rules:
 def set_policy(db: Database, domain: Domain, policy: str, actor: str) -> Rules:
     """Raises Invalid."""
     if policy not in POLICIES:
-        raise Invalid(f"{policy!r} is no policy (there are: {', '.join(POLICIES)}).")
+        raise Invalid(f"{policy!r} is not a policy (choose from: {', '.join(POLICIES)}).")
     _set(db, domain, "policy", policy)
     audit.record(db, actor, "domain policy", domain.name, policy=policy)
     return policy_of(db, domain.id)
@@ -53,8 +54,8 @@ def set_policy(db: Database, domain: Domain, policy: str, actor: str) -> Rules:
 
 def set_holdout(db: Database, domain: Domain, share: float, actor: str) -> Rules:
     """Keep `share` of the people (0..0.5) out of every comparison. Raises Invalid."""
-    if not 0 <= share <= MOST_HELD_OUT:
-        raise Invalid(f"The holdout must lie between 0 and {MOST_HELD_OUT:.0%} of the people.")
+    if not 0 <= share <= MAX_HOLDOUT:
+        raise Invalid(f"The holdout must lie between 0 and {MAX_HOLDOUT:.0%} of the people.")
     _set(db, domain, "holdout", share)
     audit.record(db, actor, "domain holdout", domain.name, share=share)
     return policy_of(db, domain.id)

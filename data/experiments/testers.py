@@ -1,7 +1,7 @@
-"""Testers: people who choose their variant themselves, and are in no statistic of the experiment.
+"""Testers: people who choose their variant and are left out of the experiment's statistics.
 
-Who has once been a tester stays out of its statistics, also after taking the choice back: they
-know what they saw.
+A tester stays out of the statistics for the rest of the experiment, because they know which variant
+they saw.
 """
 
 from sqlite_utils import Database
@@ -13,8 +13,10 @@ from data.store.db import rows, value
 from data.store.errors import Invalid
 
 
-def put(db: Database, experiment: Experiment, person: str, label: str, actor: str) -> Variant:
-    """Let a person be answered by the variant of that label from now on. Raises Invalid."""
+def set_variant(
+    db: Database, experiment: Experiment, person: str, label: str, actor: str
+) -> Variant:
+    """Make a person a tester of the variant with that label. Raises Invalid."""
     consent.check(person)
     variant = next((v for v in experiment.variants if v.label == label.upper()), None)
     if variant is None:
@@ -34,7 +36,7 @@ def put(db: Database, experiment: Experiment, person: str, label: str, actor: st
 
 
 def list_testers(db: Database, experiment: Experiment) -> dict[str, str]:
-    """Person -> label."""
+    """The testers of an experiment: person -> label of their variant."""
     found = rows(
         db,
         "SELECT t.person, v.label FROM testers t JOIN variants v ON v.id = t.variant_id "
@@ -44,7 +46,7 @@ def list_testers(db: Database, experiment: Experiment) -> dict[str, str]:
     return {r["person"]: r["label"] for r in found}
 
 
-def is_one(db: Database, experiment: Experiment, person: str) -> bool:
-    """Whether the person chose."""
+def is_tester(db: Database, experiment: Experiment, person: str) -> bool:
+    """Whether the person is a tester of the experiment."""
     sql = "SELECT 1 FROM testers WHERE experiment_id = ? AND person = ?"
     return value(db, sql, [experiment.id, person]) is not None

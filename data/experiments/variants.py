@@ -1,7 +1,7 @@
-"""Arms: what the sides of a comparison may differ in, before they are variants of one.
+"""The specification of a variant, before it belongs to an experiment.
 
-An adapter, a system prompt instead of the domain's, and sampling settings instead of the
-deployment's. What a caller of the API asks for goes before all of them.
+A variant has an adapter. It can also have a system prompt that replaces the domain's, and sampling
+settings that replace the deployment's. Settings in an API request take precedence over all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from data.store.errors import Invalid
 
 MAX_PROMPT_CHARS = 32_000
 
-# name -> how to read it from text, and what it must be
+# name -> type, minimum, maximum
 SAMPLING: dict[str, tuple[Callable[[str], float], float, float]] = {
     "temperature": (float, 0.0, 2.0),
     "top_p": (float, 0.01, 1.0),
@@ -33,18 +33,17 @@ class VariantSpec:
 
     @property
     def key(self) -> tuple[int | None, str | None, bytes]:
-        """What it differs in."""
+        """Identifies the variant: two specifications with the same key are identical."""
         settings = orjson.dumps(dict(self.sampling), option=orjson.OPT_SORT_KEYS)
         return self.adapter.id if self.adapter else None, self.system_prompt, settings
 
 
-def check(arm: VariantSpec) -> None:
-    """Raises Invalid for a prompt or settings that can't be."""
-    if arm.system_prompt is not None and len(arm.system_prompt) > MAX_PROMPT_CHARS:
+def check_spec(spec: VariantSpec) -> None:
+    """Raises Invalid if the prompt or a setting is not valid."""
+    if spec.system_prompt is not None and len(spec.system_prompt) > MAX_PROMPT_CHARS:
         raise Invalid(f"A system prompt has at most {MAX_PROMPT_CHARS:,} characters.")
-    for name, setting in arm.sampling.items():
-        if name not in SAMPLING:
-            raise Invalid(f"{name!r} is no sampling setting (there are: {', '.join(SAMPLING)}).")
+    for name, setting in spec.sampling.items():
+        _check_name(name)
         kind, least, most = SAMPLING[name]
         whole = isinstance(setting, int) and not isinstance(setting, bool)
         if not (whole or (kind is float and isinstance(setting, float))):
@@ -53,12 +52,17 @@ def check(arm: VariantSpec) -> None:
             raise Invalid(f"{name} must lie between {least:g} and {most:g}.")
 
 
-def setting(text: str) -> tuple[str, float]:
-    """`temperature=0.2` as name and value. Raises Invalid."""
-    name, _, number = text.partition("=")
+def _check_name(name: str) -> None:
     if name not in SAMPLING:
-        raise Invalid(f"{name!r} is no sampling setting (there are: {', '.join(SAMPLING)}).")
+        known = ", ".join(SAMPLING)
+        raise Invalid(f"{name!r} is not a sampling setting (choose from: {known}).")
+
+
+def setting(text: str) -> tuple[str, float]:
+    """Read `temperature=0.2` as name and value. Raises Invalid."""
+    name, _, number = text.partition("=")
+    _check_name(name)
     try:
         return name, SAMPLING[name][0](number)
     except ValueError:
-        raise Invalid(f"{number!r} is no value for {name}.") from None
+        raise Invalid(f"{number!r} is not a valid value for {name}.") from None

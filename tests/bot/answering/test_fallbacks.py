@@ -22,7 +22,7 @@ from data.conversations import conversations
 from data.conversations.conversations import Reply
 from data.domains import Domain
 from data.experiments import experiments, metric_sums
-from data.experiments.metric_sums import alike
+from data.experiments.metric_sums import equal_weight_sums
 from data.feedback import feedback
 from data.store.db import Store
 from data.store.errors import Invalid
@@ -265,8 +265,8 @@ async def test_a_fallback_for_a_variant_counts_its_people_but_not_their_ratings(
     assert (b.people, b.replies, b.ratings) == (len(marked), 0, ())
     assert a.people == a.replies == 12 - len(marked)
     ((control, candidate),) = [s.cells for s in metric_sums.collect(store.db, experiment).stages]
-    assert candidate.sums == {"failed": alike(len(marked), len(marked), len(marked))}
-    assert control.of("failed") == alike(a.people, 0, 0)
+    assert candidate.sums == {"failed": equal_weight_sums(len(marked), len(marked), len(marked))}
+    assert control.of("failed") == equal_weight_sums(a.people, 0, 0)
 
 
 async def test_an_adapter_drained_between_planning_and_opening_is_planned_again(

@@ -65,7 +65,7 @@ def test_an_invalid_person_is_refused(run: Run, command: tuple[str, ...]) -> Non
 def test_the_expected_number_of_people_has_a_limit(run: Run) -> None:
     result = run("ab", "start", "art", "live", "2", "--expected-people", "9" * 25)
 
-    assert (result.exit_code, "At most 1,000,000,000 people" in result.output) == (2, True)
+    assert (result.exit_code, "can be at most 1,000,000,000" in result.output) == (2, True)
 
 
 def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
@@ -97,7 +97,7 @@ def test_prompts_and_sampling_can_be_compared(run: Run, store: Store, home: Path
     [
         (["--prompt", "B=nothing.txt"], "cannot be read"),
         (["--prompt", "X=ab.txt"], "cannot be read"),
-        (["--sampling", "B=heat=2"], "no sampling setting"),
+        (["--sampling", "B=heat=2"], "not a sampling setting"),
         (["--sampling", "C=temperature=1"], "no variant 'C'; the variants are A, B"),
         (["--fresh"], "no comparison yet"),
         (["--split", "0.2"], "0.2 is not in the range 1<=x<=99"),
@@ -130,8 +130,8 @@ def test_guardrails_are_set_at_the_start(run: Run, store: Store) -> None:
         ("failed=-0.1", "between 0 and 100"),
         ("failed=nan", "between 0 and 100"),
         ("failed=inf", "between 0 and 100"),
-        ("rating=0.1", "'rating' is no guardrail (there are: correction, regenerate"),
-        ("heat=1", "'heat' is no guardrail"),
+        ("rating=0.1", "'rating' is not a guardrail (choose from: correction, regenerate"),
+        ("heat=1", "'heat' is not a guardrail"),
     ],
 )
 def test_an_invalid_guardrail_is_refused(run: Run, bound: str, words: str) -> None:
@@ -161,7 +161,7 @@ def test_a_ramp_only_grows(run: Run) -> None:
     )
     refused = run("ab", "ramp", "art", "5")
     assert refused.exit_code == 2
-    assert "20% of the people get a candidate now. A share only grows" in refused.output
+    assert "20% of the people get a candidate now. The share can only grow" in refused.output
 
 
 def test_a_tester_is_put_on_a_variant_and_listed(run: Run) -> None:

@@ -88,7 +88,7 @@ def test_a_second_comparison_is_refused(run: Run, store: Store) -> None:
     result = run("ab", "start", "art", "1", "2")
 
     assert result.exit_code == 1
-    assert "is comparing base and art@1 already" in result.output
+    assert "is already comparing base and art@1" in result.output
 
 
 def test_every_change_is_in_the_audit_log(run: Run, store: Store) -> None:

@@ -14,7 +14,7 @@ from data.experiments.metric_sums import (
     StageSums,
     Sums,
     VariantSums,
-    alike,
+    equal_weight_sums,
 )
 from data.experiments.policies import Policy, Rules
 
@@ -24,8 +24,8 @@ PEOPLE = 400
 def side(likes: float, failed: float = 0.0, people: int = PEOPLE) -> Cell:
     """So many people; each rated once and was answered once."""
     sums: dict[Metric, Sums] = {
-        "rating": alike(people, likes * people, likes * people),
-        "failed": alike(people, failed * people, failed * people),
+        "rating": equal_weight_sums(people, likes * people, likes * people),
+        "failed": equal_weight_sums(people, failed * people, failed * people),
     }
     return Cell(people, sums)
 

@@ -1,4 +1,4 @@
-"""Assignment: a person stays on a variant, whatever happens around them."""
+"""Assignments: a person keeps their variant across threads, restarts, ramps and holdouts."""
 
 import hashlib
 import random
@@ -23,9 +23,7 @@ from data.experiments import (
     policies,
     ramps,
     testers,
-)
-from data.experiments import (
-    variants as experiments_variants,
+    variants,
 )
 from data.experiments.experiments import Experiment, Variant
 from data.experiments.variants import VariantSpec
@@ -50,11 +48,11 @@ def running(store: Store, domain: Domain, two: tuple[Adapter, Adapter]) -> Exper
 
 
 def with_shares(*shares: float, salt: str = "salt") -> Experiment:
-    """The candidates' shares; the control has the rest."""
-    parts = zip(experiments.LABELS, (1 - sum(shares), *shares), strict=False)
+    """An experiment in which the candidates have these shares and the control has the rest."""
+    shares_by_label = zip(experiments.LABELS, (1 - sum(shares), *shares), strict=False)
     variants = tuple(
         Variant(n, label, n, f"helpdesk@{n}", share, None, {})
-        for n, (label, share) in enumerate(parts, 1)
+        for n, (label, share) in enumerate(shares_by_label, 1)
     )
     return Experiment(1, 1, "helpdesk", salt, "running", "cli:ann", 0, None, variants)
 
@@ -64,7 +62,7 @@ def on(experiment: Experiment, label: str) -> set[str]:
 
 
 def assigned(db: Database, experiment: Experiment, person: str) -> Variant | None:
-    found = assignments.place(db, experiment, person)
+    found = assignments.current_assignment(db, experiment, person)
     return found.variant if found else None
 
 
@@ -78,10 +76,10 @@ def label(db: Database, experiment: Experiment, person: str) -> str | None:
 
 @draw(share=st.floats(0.01, 0.9), more=st.floats(0.001, 0.5), count=st.integers(1, 4))
 @settings(max_examples=30, deadline=None)
-def test_a_growing_share_only_moves_people_from_the_control(
+def test_a_larger_share_only_moves_people_from_the_control_to_a_candidate(
     share: float, more: float, count: int
 ) -> None:
-    """Nobody from a candidate to the control, nor from one candidate to another."""
+    """Nobody moves from a candidate to the control, or from one candidate to another."""
     grown = min(share + more, 0.99)
     before = with_shares(*[share / count] * count)
     after = with_shares(*[grown / count] * count)
@@ -90,8 +88,8 @@ def test_a_growing_share_only_moves_people_from_the_control(
 
 
 @pytest.mark.parametrize("shares", [(0.05,), (0.5,), (0.9,), (1 / 3, 1 / 3), (0.1, 0.3, 0.2)])
-def test_the_shares_are_what_was_asked_for(shares: tuple[float, ...]) -> None:
-    """Within five standard deviations of a binomial."""
+def test_assignments_match_the_requested_shares(shares: tuple[float, ...]) -> None:
+    """The numbers lie within five standard deviations of a binomial distribution."""
     experiment = with_shares(*shares)
     for variant in experiment.variants:
         expected = variant.share * len(PEOPLE)
@@ -99,7 +97,7 @@ def test_the_shares_are_what_was_asked_for(shares: tuple[float, ...]) -> None:
         assert abs(len(on(experiment, variant.label)) - expected) < 5 * spread
 
 
-def test_sides_of_different_comparisons_are_independent() -> None:
+def test_assignments_in_different_comparisons_are_independent() -> None:
     both = on(with_shares(0.5, salt="one"), "B") & on(with_shares(0.5, salt="two"), "B")
     assert abs(len(both) - len(PEOPLE) / 4) < 100
 
@@ -128,7 +126,9 @@ def test_any_name_has_a_variant() -> None:
 # Exposure
 
 
-def test_a_person_stays_where_they_were_first_answered(store: Store, running: Experiment) -> None:
+def test_a_person_keeps_the_variant_of_their_first_exposure(
+    store: Store, running: Experiment
+) -> None:
     person = next(p for p in PEOPLE if assignments.variant_for(running, p).label == "A")
     a, b = running.variants
     assert assigned(store.db, running, person) == a
@@ -140,42 +140,42 @@ def test_a_person_stays_where_they_were_first_answered(store: Store, running: Ex
     assert label(store.db, moved, person) == "A"
 
 
-def test_a_person_is_settled_once_they_were_answered_or_chose(
+def test_an_assignment_is_settled_by_an_exposure_or_a_choice(
     store: Store, running: Experiment
 ) -> None:
     a, b = running.variants
     seen, chose, new, other = PEOPLE[:4]
     with store.write() as db:
         assignments.expose(db, running.id, seen, b.id)
-        testers.put(db, running, chose, "B", "cli:ann")
+        testers.set_variant(db, running, chose, "B", "cli:ann")
         assignments.expose(db, running.id, other, a.id)
     for person, settled in ((seen, True), (chose, True), (new, False)):
-        found = assignments.place(store.db, running, person)
+        found = assignments.current_assignment(store.db, running, person)
         assert found is not None
         assert found.settled is settled
         by_hash = assignments.variant_for(running, person)
         assert found.variant == (b if settled else by_hash)
 
 
-def test_what_a_tester_chose_wins_over_what_they_saw(store: Store, running: Experiment) -> None:
+def test_a_testers_choice_wins_over_an_earlier_exposure(store: Store, running: Experiment) -> None:
     a, b = running.variants
     with store.write() as db:
         assignments.expose(db, running.id, "web:p", a.id)
-        testers.put(db, running, "web:p", "B", "cli:ann")
+        testers.set_variant(db, running, "web:p", "B", "cli:ann")
     assert assigned(store.db, running, "web:p") == b
 
 
-def test_exposures_of_another_experiment_settle_nothing(
+def test_exposures_in_another_experiment_have_no_effect(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
 ) -> None:
     with store.write() as db:
         person = next(p for p in PEOPLE if assignments.variant_for(running, p).label == "A")
         assignments.expose(db, running.id, person, running.variants[1].id)
-        testers.put(db, running, "web:q", "B", "cli:ann")
+        testers.set_variant(db, running, "web:q", "B", "cli:ann")
         experiments.stop(db, running, "cli:ann")
         second = experiments.start(db, domain, *two, "cli:ann")
         for who in (person, "web:q"):
-            found = assignments.place(db, second, who)
+            found = assignments.current_assignment(db, second, who)
             assert found is not None
             assert (found.settled, found.variant.id in (v.id for v in second.variants)) == (
                 False,
@@ -184,14 +184,14 @@ def test_exposures_of_another_experiment_settle_nothing(
             assert assignments.may_see(db, second.id, who, second.variants[0].id)
 
 
-def test_an_exposure_is_written_with_its_stage_and_whether_by_a_tester(
+def test_an_exposure_is_stored_with_its_stage_and_tester_flag(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     before = now_us()
     with store.write() as db:
         begun = experiments.begin(db, domain, [VariantSpec(a) for a in two], "cli:ann", 0.05)
         grown = ramps.ramp(db, begun, 0.5, "cli:ann")
-        testers.put(db, grown, "web:tester", "B", "cli:ann")
+        testers.set_variant(db, grown, "web:tester", "B", "cli:ann")
         a, b = grown.variants
         assignments.expose(db, grown.id, "earlier", a.id, 1)
         assignments.expose(db, grown.id, "now", a.id)
@@ -217,27 +217,29 @@ def test_a_reply_of_an_unknown_experiment_may_not_be_opened(
     assert not assignments.may_see(store.db, running.id + 1, "p", running.variants[0].id)
 
 
-def test_what_somebody_else_saw_or_chose_settles_nothing(store: Store, running: Experiment) -> None:
+def test_other_peoples_exposures_and_choices_have_no_effect(
+    store: Store, running: Experiment
+) -> None:
     a, b = running.variants
     with store.write() as db:
         assignments.expose(db, running.id, "seen", b.id)
-        testers.put(db, running, "web:chose", "B", "cli:ann")
+        testers.set_variant(db, running, "web:chose", "B", "cli:ann")
         assert assignments.may_see(db, running.id, "new", a.id)
         assert assignments.may_see(db, running.id, "new", b.id)
         assert not assignments.may_see(db, running.id, "web:chose", a.id)
     person = next(p for p in PEOPLE if assignments.variant_for(running, p).label == "A")
-    found = assignments.place(store.db, running, person)
+    found = assignments.current_assignment(store.db, running, person)
     assert found is not None
     assert (found.settled, found.variant) == (False, a)
 
 
-def test_the_holdout_of_another_domain_leaves_nobody_out(store: Store, running: Experiment) -> None:
+def test_the_holdout_of_another_domain_has_no_effect(store: Store, running: Experiment) -> None:
     with store.write() as db:
         policies.set_holdout(db, domains.create(db, "other"), 0.5, "cli:ann")
     assert None not in {label(store.db, running, p) for p in PEOPLE[:200]}
 
 
-def test_the_holdout_is_the_first_buckets_of_its_own_salt(
+def test_the_holdout_is_the_first_buckets_of_its_salt(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     with store.write() as db:
@@ -248,7 +250,7 @@ def test_the_holdout_is_the_first_buckets_of_its_own_salt(
         assert (label(store.db, running, person) is None) is held_out
 
 
-def test_only_candidates_people_of_the_named_experiment_are_left_out(
+def test_only_people_who_got_a_candidate_in_the_named_experiment_are_excluded(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
 ) -> None:
     sides = [VariantSpec(adapter) for adapter in two]
@@ -263,10 +265,11 @@ def test_only_candidates_people_of_the_named_experiment_are_left_out(
     assert label(store.db, third, "of the first") is not None
 
 
-def test_an_answer_is_only_begun_on_the_persons_variant_while_it_runs(
+def test_a_reply_is_opened_only_for_the_persons_variant_in_a_running_comparison(
     store: Store, running: Experiment
 ) -> None:
-    """What was planned before somebody else's ramp, or end, is planned anew."""
+    """A plan made before another process changed the assignment or stopped the comparison is
+    refused."""
     a, b = running.variants
     with store.write() as db:
         assert assignments.may_see(db, running.id, "p", b.id)
@@ -278,8 +281,8 @@ def test_an_answer_is_only_begun_on_the_persons_variant_while_it_runs(
 
 
 def ask(path: Path, domain: Domain, questions: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Each (person, thread) is planned, and then opened, over a store of its own, as a bot does:
-    others open and ramp in between. Returns who was answered by which label."""
+    """Plan and then open a reply for each (person, thread), with a separate store connection, as a
+    bot does. Other bots open replies and ramp in between. Returns (person, label) pairs."""
     found = []
     with Store(path) as store:
         for begin in range(0, len(questions), 500):
@@ -291,7 +294,7 @@ def ask(path: Path, domain: Domain, questions: list[tuple[str, str]]) -> list[tu
                     stage = planned.stage
                     assert variant is not None
                     if not assignments.may_see(db, planned.id, person, variant.id):
-                        again = now(db, domain)  # somebody else was first: planned anew
+                        again = now(db, domain)  # another bot was first, so plan again
                         variant, stage = assigned(db, again, person), again.stage
                         assert variant is not None
                     conversations.open_thread(db, thread, domain.id, person)
@@ -307,12 +310,12 @@ def now(db: Database, domain: Domain) -> Experiment:
 
 
 @pytest.mark.slow
-def test_nobody_of_100_000_people_is_moved_by_threads_restarts_or_ramps(
+def test_threads_restarts_and_ramps_move_nobody_of_100_000_people(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
-    """5 -> 20 -> 50%: people come and come back in random order, each time in another thread, to
-    four bots at once; in the middle of each stage all bots begin anew, and the ramp comes while
-    they answer."""
+    """The share grows from 5 to 20 to 50%. People ask in random order, each time in a new thread,
+    and four bots answer at once. All bots restart in the middle of each stage, and the ramps happen
+    while they answer."""
     rng = random.Random(5)
     people = [f"slack:T1/U{n}" for n in range(100_000)]
     with store.write() as db:
@@ -327,8 +330,8 @@ def test_nobody_of_100_000_people_is_moved_by_threads_restarts_or_ramps(
                 if half == 2 and share is not None:
                     with store.write() as db:
                         experiment = ramps.ramp(db, experiment, share, "cli:ann")
-            for person, side in chain.from_iterable(a.result() for a in answers):
-                labels.setdefault(person, set()).add(side)
+            for person, label_ in chain.from_iterable(a.result() for a in answers):
+                labels.setdefault(person, set()).add(label_)
     stored = {
         r["person"]: {r["label"]}
         for r in rows(
@@ -346,7 +349,7 @@ def test_nobody_of_100_000_people_is_moved_by_threads_restarts_or_ramps(
 # Ramps
 
 
-def test_a_ramp_begins_a_stage_and_leaves_the_answered_where_they_are(
+def test_a_ramp_begins_a_stage_and_keeps_earlier_assignments(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     with store.write() as db:
@@ -382,28 +385,28 @@ def test_a_share_never_shrinks(store: Store, running: Experiment) -> None:
             with pytest.raises(Invalid):
                 ramps.ramp(db, running, share, "cli:ann")
         grown = ramps.ramp(db, running, 0.8, "cli:ann")
-        with pytest.raises(Conflict, match="changed meanwhile"):
+        with pytest.raises(Conflict, match="changed in the meantime"):
             ramps.ramp(db, running, 0.9, "cli:ann")
         experiments.stop(db, grown, "cli:ann")
-        with pytest.raises(Conflict, match="changed meanwhile"):
+        with pytest.raises(Conflict, match="changed in the meantime"):
             ramps.ramp(db, grown, 0.9, "cli:ann")
 
 
-def test_candidates_grow_in_the_proportions_they_have(
+def test_a_ramp_keeps_the_proportions_of_the_candidates(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     with store.write() as db:
-        sides = [VariantSpec(None), *(VariantSpec(a) for a in two)]
-        begun = experiments.begin(db, domain, sides, "cli:ann", 0.1)
+        specs = [VariantSpec(None), *(VariantSpec(a) for a in two)]
+        begun = experiments.begin(db, domain, specs, "cli:ann", 0.1)
         grown = ramps.ramp(db, begun, 0.6, "cli:ann")
     assert [v.share for v in begun.variants] == pytest.approx([0.9, 0.05, 0.05])
     assert [v.share for v in grown.variants] == pytest.approx([0.4, 0.3, 0.3])
 
 
-# Who is in none
+# Holdout and exclusions
 
 
-def test_the_holdout_is_in_no_comparison_and_the_same_in_each(
+def test_the_holdout_is_in_no_comparison_and_the_same_for_all(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
 ) -> None:
     def out(experiment: Experiment) -> set[str]:
@@ -423,7 +426,7 @@ def test_the_holdout_is_in_no_comparison_and_the_same_in_each(
     assert held < out(second)
 
 
-def test_who_was_answered_before_stays_when_the_holdout_grows(
+def test_exposed_people_keep_their_variant_when_the_holdout_grows(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     with store.write() as db:
@@ -434,7 +437,7 @@ def test_who_was_answered_before_stays_when_the_holdout_grows(
     assert None not in {label(store.db, running, p) for p in PEOPLE[:100]}
 
 
-def test_who_was_given_a_candidate_before_can_be_left_out(
+def test_people_who_got_a_candidate_earlier_can_be_excluded(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
 ) -> None:
     a, b = running.variants
@@ -442,8 +445,8 @@ def test_who_was_given_a_candidate_before_can_be_left_out(
         assignments.expose(db, running.id, "on a", a.id)
         assignments.expose(db, running.id, "on b", b.id)
         experiments.stop(db, running, "cli:ann")
-        sides = [VariantSpec(adapter) for adapter in two]
-        after = experiments.begin(db, domain, sides, "cli:ann", excludes=running.id)
+        specs = [VariantSpec(adapter) for adapter in two]
+        after = experiments.begin(db, domain, specs, "cli:ann", excludes=running.id)
     assert label(store.db, after, "on a") is not None
     assert label(store.db, after, "on b") is None
     assert label(store.db, after, "new") is not None
@@ -452,18 +455,18 @@ def test_who_was_given_a_candidate_before_can_be_left_out(
 # Testers
 
 
-def test_a_tester_gets_what_they_chose_and_is_in_no_statistic(
+def test_a_tester_gets_the_chosen_variant_and_is_in_no_statistic(
     store: Store, running: Experiment
 ) -> None:
     person = next(p for p in PEOPLE if label(store.db, running, p) == "A")
     with store.write() as db:
         assignments.expose(db, running.id, person, running.variants[0].id)
-        testers.put(db, running, person, "b", "cli:ann")
+        testers.set_variant(db, running, person, "b", "cli:ann")
         assert assignments.may_see(db, running.id, person, running.variants[1].id)
-        testers.put(db, running, "web:new", "A", "cli:ann")
+        testers.set_variant(db, running, "web:new", "A", "cli:ann")
         assignments.expose(db, running.id, "web:new", running.variants[0].id)
         with pytest.raises(Invalid, match=r"no variant 'C' \(there are: A, B\)"):
-            testers.put(db, running, person, "C", "cli:ann")
+            testers.set_variant(db, running, person, "C", "cli:ann")
     assert label(store.db, running, person) == "B"
     assert testers.list_testers(store.db, running) == {person: "B", "web:new": "A"}
     assert value(store.db, "SELECT count(*) FROM assignments WHERE tester = 1") == 2
@@ -471,10 +474,10 @@ def test_a_tester_gets_what_they_chose_and_is_in_no_statistic(
     assert [c.people for c in counted] == [0, 0]
 
 
-# What variants differ in
+# Specifications of variants
 
 
-def test_variants_may_differ_in_prompt_and_sampling_alone(
+def test_variants_may_differ_only_in_prompt_or_sampling(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     live = two[0]
@@ -500,9 +503,9 @@ def test_variants_may_differ_in_prompt_and_sampling_alone(
 
 
 @pytest.mark.parametrize(
-    ("arm", "words"),
+    ("spec", "words"),
     [
-        (VariantSpec(None, sampling={"heat": 1}), "no sampling setting"),
+        (VariantSpec(None, sampling={"heat": 1}), "not a sampling setting"),
         (VariantSpec(None, sampling={"temperature": 3.0}), "between 0 and 2"),
         (VariantSpec(None, sampling={"temperature": "hot"}), "must be a number"),
         (VariantSpec(None, sampling={"max_tokens": 1.5}), "must be a whole number"),
@@ -510,14 +513,14 @@ def test_variants_may_differ_in_prompt_and_sampling_alone(
         (VariantSpec(None, "x" * 40_000), "at most 32,000 characters"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(arm: VariantSpec, words: str) -> None:
+def test_invalid_prompts_and_settings_are_refused(spec: VariantSpec, words: str) -> None:
     with pytest.raises(Invalid, match=words):
-        experiments_variants.check(arm)
+        variants.check_spec(spec)
 
 
 def test_a_setting_is_read_from_text() -> None:
-    assert experiments_variants.setting("temperature=0.2") == ("temperature", 0.2)
-    assert experiments_variants.setting("max_tokens=80") == ("max_tokens", 80)
+    assert variants.setting("temperature=0.2") == ("temperature", 0.2)
+    assert variants.setting("max_tokens=80") == ("max_tokens", 80)
     for text in ("heat=1", "temperature=hot", "temperature", "max_tokens=1.5"):
         with pytest.raises(Invalid):
-            experiments_variants.setting(text)
+            variants.setting(text)

@@ -1,4 +1,4 @@
-"""Comparisons: a person stays on a side, a growing share moves people one way, sums are exact."""
+"""Experiments: start, stop and look-up, and totals that match the ratings exactly."""
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +50,7 @@ def test_a_comparison_has_a_control_and_a_candidate(running: Experiment) -> None
     ]
 
 
-def test_the_bare_base_can_be_a_side(
+def test_the_bare_base_can_be_a_variant(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     with store.write() as db:
@@ -62,16 +62,16 @@ def test_the_bare_base_can_be_a_side(
     assert begun.variants[1].share == 0.2
 
 
-def test_what_makes_no_comparison_is_refused(
+def test_invalid_comparisons_are_refused(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter]
 ) -> None:
     a, b = two
     with store.write() as db:
         stranger = made.adapter(db, domains.create(db, "hr"))
         bad = made.adapter(db, domain, "rejected")
-        for sides in ((a, a), (None, None)):
+        for same in ((a, a), (None, None)):
             with pytest.raises(Invalid, match="two different adapters"):
-                experiments.start(db, domain, *sides, "cli:ann")
+                experiments.start(db, domain, *same, "cli:ann")
         with pytest.raises(Invalid, match="hr@1 is not an adapter of helpdesk"):
             experiments.start(db, domain, a, stranger, "cli:ann")
         with pytest.raises(Conflict, match="helpdesk@3 was rejected"):
@@ -82,15 +82,15 @@ def test_what_makes_no_comparison_is_refused(
     assert experiments.list_experiments(store.db) == []
 
 
-def test_a_domain_compares_once_at_a_time(
+def test_a_domain_has_one_running_comparison_at_a_time(
     store: Store, domain: Domain, two: tuple[Adapter, Adapter], running: Experiment
 ) -> None:
     with store.write() as db:
-        with pytest.raises(Conflict, match="comparing helpdesk@1 and helpdesk@2 already"):
+        with pytest.raises(Conflict, match="already comparing helpdesk@1 and helpdesk@2"):
             experiments.start(db, domain, *two, "cli:ann")
         ended = experiments.stop(db, running, "cli:bob")
         assert (ended.state, ended.stopped_at is not None) == ("stopped", True)
-        with pytest.raises(Conflict, match="stopped already"):
+        with pytest.raises(Conflict, match="already been stopped"):
             experiments.stop(db, ended, "cli:bob")
         again = experiments.start(db, domain, *two, "cli:ann")
     assert again.salt != running.salt
@@ -141,10 +141,10 @@ def test_results_are_sums_over_people(store: Store, domain: Domain, running: Exp
     )
 )
 @settings(max_examples=40, deadline=None)
-def test_ratings_are_always_the_sum_of_the_live_thumbs(
+def test_ratings_always_equal_the_sum_of_the_current_thumbs(
     presses: list[tuple[int, str, int | None]],
 ) -> None:
-    """Whatever is pressed, changed and taken back, in whatever order."""
+    """For any sequence of ratings, replacements and withdrawals."""
     with Store(":memory:") as store, store.write() as db:
         domain = domains.create(db, "helpdesk")
         begun = experiments.start(db, domain, None, made.adapter(db, domain), "cli:ann")

@@ -1,4 +1,4 @@
-"""What is collected of a comparison: sums over people, by stage and variant, and nothing else."""
+"""Metric sums: sums over people, by stage and variant."""
 
 from dataclasses import asdict, replace
 from math import log
@@ -9,10 +9,15 @@ import pytest
 from data.adapters.registry import Adapter
 from data.conversations import conversations, side_by_side
 from data.domains import Domain
-from data.experiments import assignments, experiments, metric_sums, ramps
-from data.experiments import testers as choosers
+from data.experiments import assignments, experiments, metric_sums, ramps, testers
 from data.experiments.experiments import Experiment, Variant
-from data.experiments.metric_sums import CORRELATION, Ballot, ExperimentSums, Votes, alike
+from data.experiments.metric_sums import (
+    CORRELATION,
+    Ballot,
+    ExperimentSums,
+    PreferenceCounts,
+    equal_weight_sums,
+)
 from data.feedback import feedback
 from data.store.clock import now_us
 from data.store.db import Store
@@ -40,7 +45,7 @@ def answers(
     *thumbs: bool | None,
     status: conversations.Status = "done",
 ) -> list[str]:
-    """Expose a person to a variant and give them an answer for each thumb, None: not rated."""
+    """Expose a person to a variant and give them one answer per thumb; None: not rated."""
     with store.write() as db:
         assignments.expose(db, running.id, person, variant.id)
         given = []
@@ -55,7 +60,7 @@ def collected(store: Store, running: Experiment) -> ExperimentSums:
     return metric_sums.collect(store.db, experiments.get(store.db, running.id))
 
 
-def test_a_person_is_one_value_however_often_they_rate(
+def test_a_person_contributes_one_value_no_matter_how_often_they_rate(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     a, b = running.variants
@@ -79,12 +84,12 @@ def test_a_person_is_one_value_however_often_they_rate(
             "wwyy": (0.75 * four) ** 2,
         }
     )
-    assert of_b == alike(1, 1.0, 1.0)
+    assert of_b == equal_weight_sums(1, 1.0, 1.0)
     control = found.variants[0]
     assert (control.adapter, control.replies, control.up, control.down) == ("helpdesk@1", 8, 3, 3)
 
 
-def test_people_carry_the_stage_in_which_they_were_first_exposed(
+def test_people_belong_to_the_stage_of_their_first_exposure(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     a, b = running.variants
@@ -98,7 +103,7 @@ def test_people_carry_the_stage_in_which_they_were_first_exposed(
     assert (first.shares, second.shares) == ((0.5, 0.5), pytest.approx((0.2, 0.8)))
     assert [c.of("rating").people for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
     assert [c.assigned for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
-    assert first.cells[1].of("failed") == alike(1, 0.0, 0.0)
+    assert first.cells[1].of("failed") == equal_weight_sums(1, 0.0, 0.0)
 
 
 def test_testers_are_in_no_sum(store: Store, domain: Domain, running: Experiment) -> None:
@@ -106,15 +111,17 @@ def test_testers_are_in_no_sum(store: Store, domain: Domain, running: Experiment
     answers(store, domain, running, "p1", a, True)
     answers(store, domain, running, "web:p2", b, True)
     with store.write() as db:
-        choosers.put(db, running, "web:p2", "B", "cli:ann")
-        choosers.put(db, running, "web:p3", "B", "cli:ann")
+        testers.set_variant(db, running, "web:p2", "B", "cli:ann")
+        testers.set_variant(db, running, "web:p3", "B", "cli:ann")
     answers(store, domain, running, "web:p3", b, True)
     (stage,) = collected(store, running).stages
     assert [c.assigned for c in stage.cells] == [1, 0]
     assert stage.cells[1].sums == {}
 
 
-def test_what_happened_to_the_answers(store: Store, domain: Domain, running: Experiment) -> None:
+def test_the_metrics_of_answers_are_summed(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
     _, b = running.variants
     first, second, third, fourth = answers(store, domain, running, "p1", b, True, None, None, None)
     answers(store, domain, running, "p2", b, None, status="failed")
@@ -128,40 +135,44 @@ def test_what_happened_to_the_answers(store: Store, domain: Domain, running: Exp
         db.execute("UPDATE replies SET latency_us = 2000000 WHERE id = ?", [third])
         db.execute("UPDATE replies SET latency_us = 4000000 WHERE id = ?", [fourth])
     cell = collected(store, running).stages[0].cells[1]
-    assert cell.of("correction") == alike(1, 0.25, 0.0625)
-    assert cell.of("regenerate") == alike(1, 0.25, 0.0625)
-    assert cell.of("follow_up") == alike(1, 0.5, 0.25)
-    assert cell.of("failed") == alike(3, 2.0, 2.0)
+    assert cell.of("correction") == equal_weight_sums(1, 0.25, 0.0625)
+    assert cell.of("regenerate") == equal_weight_sums(1, 0.25, 0.0625)
+    assert cell.of("follow_up") == equal_weight_sums(1, 0.5, 0.25)
+    assert cell.of("failed") == equal_weight_sums(3, 2.0, 2.0)
     assert cell.of("latency").people == 1
     assert cell.of("latency").wy == pytest.approx(log(3_000_000))
     assert cell.assigned == 4
 
 
-def test_an_answer_in_the_variants_place_is_a_failure_of_the_variant_alone(
+def test_a_fallbacks_answer_counts_only_as_a_failure_of_the_variant(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
-    """Its thumb is nobody's; that it was needed counts for the guardrail, of this person only."""
+    """Its rating does not count. It counts as a failure for the guardrail, but only for people who
+    are assigned to the variant."""
     a, b = running.variants
     answers(store, domain, running, "p1", b, True)
     answers(store, domain, running, "p2", a, True)
     with store.write() as db:
         for person in ("p1", "p2"):
-            stand_in = made.reply(db, domain, person)
-            db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [b.adapter_id, stand_in])
-            feedback.thumb(db, stand_in, person, False)
-            feedback.correction(db, stand_in, person, "Better so.")
+            fallback = made.reply(db, domain, person)
+            db.execute("UPDATE replies SET instead_of = ? WHERE id = ?", [b.adapter_id, fallback])
+            feedback.thumb(db, fallback, person, False)
+            feedback.correction(db, fallback, person, "Better so.")
         db.execute("UPDATE replies SET latency_us = 9000000 WHERE variant_id IS NULL")
         db.execute("UPDATE replies SET latency_us = 3000000 WHERE variant_id = ?", [b.id])
     control, candidate = collected(store, running).stages[0].cells
-    assert candidate.of("failed") == alike(1, 0.5, 0.25)
+    assert candidate.of("failed") == equal_weight_sums(1, 0.5, 0.25)
     assert candidate.of("latency").people == 1
     assert candidate.of("latency").wy == pytest.approx(log(3_000_000))
-    assert candidate.of("rating") == alike(1, 1.0, 1.0)
-    assert candidate.of("correction") == alike(1, 0.0, 0.0)
-    assert (control.of("failed"), control.of("rating")) == (alike(1, 0.0, 0.0), alike(1, 1.0, 1.0))
+    assert candidate.of("rating") == equal_weight_sums(1, 1.0, 1.0)
+    assert candidate.of("correction") == equal_weight_sums(1, 0.0, 0.0)
+    assert (control.of("failed"), control.of("rating")) == (
+        equal_weight_sums(1, 0.0, 0.0),
+        equal_weight_sums(1, 1.0, 1.0),
+    )
 
 
-def test_votes_that_do_not_count_are_in_no_sum(
+def test_feedback_that_does_not_count_is_in_no_sum(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     _, b = running.variants
@@ -172,10 +183,10 @@ def test_votes_that_do_not_count_are_in_no_sum(
         db.execute("UPDATE feedback SET counts = 0")
     cell = collected(store, running).stages[0].cells[1]
     assert cell.of("follow_up").people == 0
-    assert cell.of("correction") == alike(1, 0.0, 0.0)
+    assert cell.of("correction") == equal_weight_sums(1, 0.0, 0.0)
 
 
-def test_what_a_person_thought_before_is_what_stood_at_their_exposure(
+def test_prior_ratings_are_those_that_were_current_at_the_exposure(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     _, b = running.variants
@@ -186,7 +197,7 @@ def test_what_a_person_thought_before_is_what_stood_at_their_exposure(
         feedback.thumb(db, made.reply(db, domain, "p2"), "p2", True)
     answers(store, domain, running, "p1", b, False)
     with store.write() as db:
-        feedback.thumb(db, before[0], "p1", False)  # too late to be earlier
+        feedback.thumb(db, before[0], "p1", False)  # after the exposure
         feedback.thumb(db, made.reply(db, domain, "p1"), "p1", False)
     answers(store, domain, running, "p2", b, None)  # rated before, not in the comparison
     answers(store, domain, running, "p3", b, True)  # rated in the comparison, not before
@@ -203,7 +214,7 @@ def test_what_a_person_thought_before_is_what_stood_at_their_exposure(
     }
 
 
-def test_someone_who_votes_for_ever_weighs_as_five(
+def test_a_person_with_many_ratings_weighs_at_most_five(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     _, b = running.variants
@@ -213,7 +224,7 @@ def test_someone_who_votes_for_ever_weighs_as_five(
     assert rating.w < 1 / CORRELATION == 5
 
 
-def test_choices_between_two_answers_are_ballots(
+def test_preferences_between_two_answers_are_grouped_into_ballots(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     a, b = running.variants
@@ -230,21 +241,21 @@ def test_choices_between_two_answers_are_ballots(
     choose("p2", "first", "second", "second", "tie")
     choose("p3", "first", swapped=True)
     with store.write() as db:
-        choosers.put(db, running, "web:p4", "B", "cli:ann")
+        testers.set_variant(db, running, "web:p4", "B", "cli:ann")
     choose("web:p4", "first")
     assert collected(store, running).ballots == (
-        Ballot((Votes("A", "B", 1, 2, 1),), people=2),
-        Ballot((Votes("B", "A", 1, 0, 0),), people=1),
+        Ballot((PreferenceCounts("A", "B", 1, 2, 1),), people=2),
+        Ballot((PreferenceCounts("B", "A", 1, 0, 0),), people=1),
     )
 
 
-def test_variants_without_anybody_are_empty(store: Store, running: Experiment) -> None:
+def test_variants_without_people_have_empty_sums(store: Store, running: Experiment) -> None:
     found = collected(store, running)
     assert [c.assigned for c in found.stages[0].cells] == [0, 0]
     assert all(not c.sums for c in found.stages[0].cells)
 
 
-def test_a_stopped_comparison_collects_no_later_stand_ins(
+def test_a_stopped_comparison_counts_no_later_fallbacks(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
     _, b = running.variants
@@ -256,12 +267,16 @@ def test_a_stopped_comparison_collects_no_later_stand_ins(
             "UPDATE replies SET instead_of = ?, created_at = ? WHERE id = ?",
             [b.adapter_id, now_us() + 1_000_000, late],
         )
-    assert collected(store, ended).stages[0].cells[1].of("failed") == alike(1, 0.0, 0.0)
+    assert collected(store, ended).stages[0].cells[1].of("failed") == equal_weight_sums(1, 0.0, 0.0)
 
 
-def test_json_keeps_evidence_as_it_is(store: Store, domain: Domain, running: Experiment) -> None:
+def test_sums_survive_a_round_trip_through_json(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
     a, b = running.variants
     answers(store, domain, running, "p1", a, True, False, False)
     answers(store, domain, running, "p2", b, True)
-    found = replace(collected(store, running), ballots=(Ballot((Votes("A", "B", 1),), 3),))
+    found = replace(
+        collected(store, running), ballots=(Ballot((PreferenceCounts("A", "B", 1),), 3),)
+    )
     assert metric_sums.from_json(orjson.loads(orjson.dumps(asdict(found)))) == found

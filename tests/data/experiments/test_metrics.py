@@ -24,11 +24,11 @@ def test_an_entry_is_complete(name: str) -> None:
     assert metric.usual_bound is None or metric.guardrail
 
 
-def test_what_is_measured_and_what_may_be_a_guardrail() -> None:
+def test_all_metrics_except_the_rating_can_be_guardrails() -> None:
     assert list(measured()) == guardable() == [name for name in METRICS if name != RATING]
     assert usual_bounds() == {"correction": 0.05, "failed": 0.02, "latency": 0.25}
     assert check_guardrail("latency") == "latency"
-    with pytest.raises(Invalid, match="'rating' is no guardrail"):
+    with pytest.raises(Invalid, match="'rating' is not a guardrail"):
         check_guardrail(RATING)
 
 

@@ -10,12 +10,12 @@ from data.experiments.metric_sums import (
     StageSums,
     Sums,
     VariantSums,
-    alike,
+    equal_weight_sums,
 )
 
 
 def sums(values: Sequence[float]) -> Sums:
-    return alike(len(values), sum(values), sum(v * v for v in values))
+    return equal_weight_sums(len(values), sum(values), sum(v * v for v in values))
 
 
 def cell(

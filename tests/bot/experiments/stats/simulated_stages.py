@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from bot.experiments.stats import adaptive
 from bot.experiments.stats.sequence import SequenceSide
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import Cell, ExperimentSums, StageSums, VariantSums, alike
+from data.experiments.metric_sums import (
+    Cell,
+    ExperimentSums,
+    StageSums,
+    VariantSums,
+    equal_weight_sums,
+)
 from tests.bot.experiments.stats.simulation import (
     COLLECTING,
     Floats,
@@ -98,7 +104,10 @@ def _next(people: Floats, ups: Floats, floor: float) -> float:
     stages = tuple(
         StageSums(
             (0.5, 0.5),
-            tuple(Cell(sums={"rating": alike(int(n), u, u)}) for n, u in zip(*of, strict=True)),
+            tuple(
+                Cell(sums={"rating": equal_weight_sums(int(n), u, u)})
+                for n, u in zip(*of, strict=True)
+            ),
         )
         for of in zip(people.T, ups.T, strict=True)
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.experiments import stats
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import Ballot, Cell, ExperimentSums, Votes
+from data.experiments.metric_sums import Ballot, Cell, ExperimentSums, PreferenceCounts
 from tests.bot.experiments.stats.given import cell, evidence
 
 values = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=60)
@@ -37,7 +37,7 @@ def collected(draw: st.DrawFn, variants: int = 2) -> ExperimentSums:
     stages = draw(st.lists(st.tuples(*[cells()] * variants), min_size=1, max_size=3))
     first = [draw(st.floats(0.01, 0.9 / variants)) for _ in stages]
     shares = [[s, *[(1 - s) / (variants - 1)] * (variants - 1)] for s in first]
-    choice = st.builds(Votes, st.just("A"), st.just("B"), *[st.integers(0, 9)] * 3)
+    choice = st.builds(PreferenceCounts, st.just("A"), st.just("B"), *[st.integers(0, 9)] * 3)
     ballots = draw(st.lists(st.builds(Ballot, st.tuples(choice), st.integers(1, 5)), max_size=3))
     return evidence(*stages, shares=shares, ballots=ballots)
 

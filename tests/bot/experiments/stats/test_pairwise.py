@@ -3,11 +3,11 @@
 import pytest
 
 from bot.experiments.stats.pairwise import strengths
-from data.experiments.metric_sums import Ballot, Votes
+from data.experiments.metric_sums import Ballot, PreferenceCounts
 
 
 def ballot(a: str, b: str, a_wins: int, b_wins: int, ties: int = 0, people: int = 1) -> Ballot:
-    return Ballot((Votes(a, b, a_wins, b_wins, ties),), people)
+    return Ballot((PreferenceCounts(a, b, a_wins, b_wins, ties),), people)
 
 
 def test_two_variants_have_a_closed_form() -> None:
@@ -69,7 +69,7 @@ def test_four_variants_have_the_strengths_of_the_greatest_likelihood() -> None:
     labels = ["A", "B", "C", "D"]
     wins = np.array([[0, 30, 10, 2], [50, 0, 25, 9], [40, 12, 0, 30], [8, 1, 20, 0]], float)
     cast = [
-        Ballot((Votes(labels[i], labels[j], int(wins[i, j]), int(wins[j, i]), 0),))
+        Ballot((PreferenceCounts(labels[i], labels[j], int(wins[i, j]), int(wins[j, i]), 0),))
         for i in range(4)
         for j in range(i)
     ]
@@ -85,7 +85,11 @@ def test_four_variants_have_the_strengths_of_the_greatest_likelihood() -> None:
 
 
 def test_all_votes_of_a_person_on_the_same_two_variants_count() -> None:
-    votes = (Votes("A", "B", 1, 0, 0), Votes("B", "A", 2, 1, 0), Votes("A", "B", 0, 1, 2))
+    votes = (
+        PreferenceCounts("A", "B", 1, 0, 0),
+        PreferenceCounts("B", "A", 2, 1, 0),
+        PreferenceCounts("A", "B", 0, 1, 2),
+    )
     (b,) = strengths(["A", "B"], [Ballot(votes, 10)])
     assert b.win_rate == pytest.approx((10 * (2 + 1 + 1) + 0.5) / (10 * (1 + 3 + 3) + 1))
 

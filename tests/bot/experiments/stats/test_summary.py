@@ -11,7 +11,7 @@ import pytest
 from bot.experiments import stats
 from bot.experiments.stats import wording
 from data.experiments.design import ExperimentDesign
-from data.experiments.metric_sums import Ballot, ExperimentSums, Votes
+from data.experiments.metric_sums import Ballot, ExperimentSums, PreferenceCounts
 from data.store.errors import Invalid
 from tests.bot.experiments.stats.given import cell, evidence, votes
 
@@ -242,13 +242,16 @@ def test_the_lines_for_the_other_metrics() -> None:
     control.sums.update(  # type: ignore[attr-defined]
         cell(latency=[1.0, 1.1] * 100, regenerate=[0.1] * 200).sums
     )
-    ballots = [Ballot((Votes("A", "B", 0, 1),), people=30), Ballot((Votes("A", "B", 1),), 20)]
+    ballots = [
+        Ballot((PreferenceCounts("A", "B", 0, 1),), people=30),
+        Ballot((PreferenceCounts("A", "B", 1),), 20),
+    ]
     found = stats.summary(evidence([control, candidate], ballots=ballots), TERMS)
     failed, latency, regenerate = (
         found.comparisons[0].differences[m] for m in ("failed", "latency", "regenerate")
     )
     assert found.details[:3] == (
-        f"B: answers asked for again +0.0 points ({100 * regenerate.low:+.1f} to "
+        f"B: answers regenerated +0.0 points ({100 * regenerate.low:+.1f} to "
         f"{100 * regenerate.high:+.1f}).",
         f"B: answers that fail +1.0 points ({100 * failed.low:+.1f} to {100 * failed.high:+.1f}); "
         "the limit is 2 points worse.",
@@ -292,7 +295,7 @@ def test_equal_variants_need_as_many_as_the_minimum_effect_requires() -> None:
 
 
 def test_stored_results_can_be_recomputed() -> None:
-    ballots = [Ballot((Votes("A", "B", 1, 2, 1),), people=7)]
+    ballots = [Ballot((PreferenceCounts("A", "B", 1, 2, 1),), people=7)]
     earlier = [0.1, 0.9, None, 1.0] * 50
     cells = [
         cell(votes(120, 80), earlier=earlier, failed=[0.0] * 200, latency=[1.5, 2.0] * 100),
@@ -313,7 +316,7 @@ def test_somebody_who_rates_often_counts_once() -> None:
 
 def test_pairwise_votes_are_shown_and_decide_nothing() -> None:
     quiet = two((70, 30), (70, 30))
-    loud = replace(quiet, ballots=(Ballot((Votes("A", "B", 0, 5),), people=500),))
+    loud = replace(quiet, ballots=(Ballot((PreferenceCounts("A", "B", 0, 5),), people=500),))
     with_votes, without = stats.summary(loud, TERMS), stats.summary(quiet, TERMS)
     assert with_votes.strengths[0].low > 0.9
     assert with_votes.comparisons == without.comparisons

@@ -76,7 +76,7 @@ async def test_a_comparison_is_chosen_and_grows(bot: Bot) -> None:
     assert running is not None
     assert running.pairwise == 0.1
     assert "B: helpdesk@2 (60 %)" in await choose(bot, "ab ramp")  # twice as many, if not said
-    assert "A share only grows" in await choose(bot, "ab ramp", split="10")
+    assert "The share can only grow" in await choose(bot, "ab ramp", split="10")
 
 
 async def test_somebody_is_shown_a_side_that_was_chosen(bot: Bot) -> None:

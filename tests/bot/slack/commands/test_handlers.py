@@ -177,7 +177,7 @@ async def test_a_comparison_grows_and_shows_testers_without_counting_them(bot: B
     await command(bot, ADMIN, "ab start 1 2 --split 20")
     assert "B: helpdesk@2 (40 %)" in await command(bot, ADMIN, "ab ramp 40")
     told = await command(bot, ADMIN, "ab ramp 30")
-    assert "A share only grows" in told
+    assert "The share can only grow" in told
     assert "`/understudy ab stop helpdesk`" in told
     told = await command(bot, ADMIN, f"ab tester <@{MEMBER}> b")
     assert f"<@{MEMBER}> now gets answers from B (helpdesk@2)" in told

@@ -186,7 +186,7 @@ def _own(bot: Bot) -> Adapter:
     """The adapter of the variant that the member is on."""
     running = experiments.running(bot.store.db, bot.domain.id)
     assert running is not None
-    place = assignments.place(bot.store.db, running, WHO)
+    place = assignments.current_assignment(bot.store.db, running, WHO)
     assert place is not None
     return registry.get(bot.store.db, place.variant.adapter, bot.domain)
 
