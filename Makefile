@@ -5,8 +5,15 @@ BIN := $(VENV)/bin
 CPU := $(VENV)/.cpu-installed
 DEV := $(VENV)/.dev-installed
 DEMO_ARGS ?=
+# The modules that decide something: their mutants are part of `make test-long`.
+DECIDING := tuning/evaluation/gate.py tuning/training/preference_set.py \
+	bot/experiments/policy.py $(wildcard bot/experiments/stats/*.py) \
+	bot/answering/admission.py bot/answering/assignment.py data/experiments/assignments.py \
+	data/feedback/feedback.py data/feedback/reactions.py data/feedback/rating_totals.py \
+	data/feedback/raters.py data/feedback/rater_anomalies.py data/pairs/review_status.py \
+	data/pairs/review_queue.py data/pairs/preference_sets.py data/pairs/datasets.py
 
-.PHONY: help demo test test-fast check install install-gpu dev lock docs pocket bench clean
+.PHONY: help demo unit test test-fast test-long mutants check install install-gpu dev lock docs pocket bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,8 +25,15 @@ test: $(DEV) ## install, then run all tests
 	@$(MAKE) --no-print-directory test-fast
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
+unit: $(DEV) ## the tests that start no process, server or model: under a minute
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not integration" -n 2 --dist worksteal
+
 test-fast: $(DEV) ## the tests that take seconds, two at a time: none that tunes or starts vLLM
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+
+test-long: test ## all tests, then the mutation tests of every module that decides (hours)
+	@for module in $(DECIDING); do \
+		$(MAKE) --no-print-directory mutants MODULE=$$module || exit 1; done
 
 check: $(DEV) ## style and types
 	@$(BIN)/ruff check .

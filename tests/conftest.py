@@ -32,6 +32,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+STARTS_SOMETHING = {
+    "base", "bot", "client", "engine", "fake", "loud", "open_bot", "page", "process", "quick",
+    "slack", "supervisor", "taught", "tiny_base", "tokenizer", "tuned", "vllm",
+}  # fmt: skip
+
+WHOLE_FOLDERS = ("answering", "fleet", "mutants", "runtime", "tools", "training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make unit` skips: their fixtures start a server, a browser or a model,
+    or their whole folder is about processes and training."""
+    for item in items:
+        starts = STARTS_SOMETHING & set(getattr(item, "fixturenames", ()))
+        if starts or item.path.parent.name in WHOLE_FOLDERS:
+            item.add_marker("integration")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

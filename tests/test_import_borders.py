@@ -229,6 +229,7 @@ def test_what_a_front_end_needs_names_nothing_heavy_at_the_top(package: str) -> 
     assert found == []
 
 
+@pytest.mark.integration
 def test_the_bot_starts_without_torch_and_vllm(tmp_path: Path) -> None:
     """In a process where importing them fails, as on a machine that lacks them."""
     program = f"""

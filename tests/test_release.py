@@ -8,6 +8,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "data", "serving", "tools", "tuning")
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -24,6 +26,7 @@ def test_the_newest_section_of_the_changelog_is_this_version() -> None:
     assert date
 
 
+@pytest.mark.integration
 def test_the_wheel_contains_every_file_of_the_packages(tmp_path: Path) -> None:
     """Modules, and data such as the pocket model, the demo domain and the web pages."""
     source = tmp_path / "source"

@@ -160,6 +160,7 @@ def test_missing_slack_settings_are_reported_at_the_start(
         app.run(settings)
 
 
+@pytest.mark.integration
 def test_the_front_end_needs_neither_torch_nor_vllm() -> None:
     script = (
         "import sys, bot.app, bot.slack.app\n"

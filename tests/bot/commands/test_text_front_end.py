@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bot.commands import executor
 from bot.commands.commands import Promote
 from data.adapters import registry
@@ -55,6 +57,7 @@ def talk(home: Path, *lines: str) -> str:
     return done.stdout
 
 
+@pytest.mark.integration
 def test_a_session_of_typed_lines_gives_every_kind_of_command(
     store: Store, domain: Domain, home: Path
 ) -> None:
@@ -82,6 +85,7 @@ def test_a_session_of_typed_lines_gives_every_kind_of_command(
     ]  # fmt: skip
 
 
+@pytest.mark.integration
 def test_a_command_that_a_crash_left_queued_is_carried_out_once(
     store: Store, domain: Domain, home: Path
 ) -> None:
@@ -108,6 +112,7 @@ def test_what_a_person_typed_is_erased_in_every_front_end(
     assert rows(store.db, "SELECT user FROM deeds") == [{"user": "ada"}]
 
 
+@pytest.mark.integration
 def test_it_loads_nothing_of_slack() -> None:
     code = "import sys, tests.text_front_end; print([m for m in sys.modules if 'slack' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -74,6 +74,7 @@ def label(db: Database, experiment: Experiment, person: str) -> str | None:
 # The hash
 
 
+@pytest.mark.integration
 @draw(share=st.floats(0.01, 0.9), more=st.floats(0.001, 0.5), count=st.integers(1, 4))
 @settings(max_examples=30, deadline=None)
 def test_a_larger_share_only_moves_people_from_the_control_to_a_candidate(

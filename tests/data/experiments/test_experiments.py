@@ -132,6 +132,7 @@ def test_results_are_sums_over_people(store: Store, domain: Domain, running: Exp
     assert candidate.ratings == ()
 
 
+@pytest.mark.integration
 @given(
     presses=st.lists(
         st.tuples(

@@ -172,6 +172,7 @@ def honest_rater(rng: random.Random, ratings: int, rate: float, correlation: flo
     return Tally(up, ratings - up)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("correlation", [0.1, 0.2, 0.4])
 def test_hardly_any_honest_rater_is_taken_for_an_outlier(correlation: float) -> None:
     """Of 20,000 people with 20 ratings each, the outlier test rejects at most one in a thousand,

@@ -192,6 +192,7 @@ ACTIONS = st.lists(
 )
 
 
+@pytest.mark.integration
 @draw(actions=ACTIONS)
 @settings(max_examples=60, deadline=None)
 def test_totals_always_equal_the_sum_of_the_ratings_that_count(

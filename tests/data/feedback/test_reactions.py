@@ -60,6 +60,7 @@ def test_the_latest_active_reaction_counts_in_any_order_of_events(
         assert apply(store, reply, *order, order[0]) == counts, order
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_order_of_events_gives_the_same_thumb(

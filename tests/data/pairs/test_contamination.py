@@ -69,6 +69,7 @@ def test_the_demo_s_golden_questions_are_no_trained_ones() -> None:
     assert [(prompt, match) for prompt, match in found if match is not None] == []
 
 
+@pytest.mark.integration
 def test_the_documentation_s_golden_questions_are_no_trained_ones() -> None:
     from tools import python_docs
 

@@ -110,6 +110,7 @@ def test_a_larger_share_only_adds_to_validation(found: list[Draft], share: float
     assert kept_out <= {pair_id for pair_id, part in more.items() if part == "validation"}
 
 
+@pytest.mark.integration
 @given(selections)
 @settings(deadline=None)
 def test_without_a_share_only_marked_facts_are_validation(found: list[Draft]) -> None:
@@ -212,6 +213,7 @@ def test_a_fact_that_is_marked_for_training_is_not_held_out() -> None:
     assert parts == {pair.id: "train" if pair.id == 61 else "validation" for pair in found}
 
 
+@pytest.mark.integration
 def test_of_very_many_facts_about_a_thousand_are_held_out() -> None:
     found = stored([Draft(f"q{f}", f"a{f}", fact=f"f{f}") for f in range(8000)])
     parts = datasets.split(found, 0.9)

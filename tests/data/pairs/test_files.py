@@ -302,6 +302,7 @@ drafts = st.builds(
 )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_written_reads_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, format: str
@@ -409,6 +410,7 @@ def test_an_interrupted_import_is_run_again_and_adds_the_rest(
     assert (report.added, report.duplicates) == (2_500 - there, there)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_a_large_file_takes_little_memory_and_time(tmp_path: Path, format: str) -> None:
     """50 MB in a process of its own, because peak memory is a process's."""

@@ -141,6 +141,7 @@ def many_queued(store: Store, count: int) -> list[int]:
         ]
 
 
+@pytest.mark.integration
 def test_workers_in_other_processes_never_take_the_same_run(store: Store) -> None:
     expected = many_queued(store, 60)
     context = multiprocessing.get_context("spawn")

@@ -115,6 +115,7 @@ def _open(path: Path, start: Any, told: Any) -> None:
         told.put(repr(error))
 
 
+@pytest.mark.integration
 def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start, told = context.Event(), context.Queue()

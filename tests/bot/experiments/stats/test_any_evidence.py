@@ -50,6 +50,7 @@ def numbers(found: Any) -> list[float]:
     return [found] if isinstance(found, float) else []
 
 
+@pytest.mark.integration
 @given(given_evidence=collected(variants=2) | collected(variants=3))
 @settings(max_examples=60, deadline=None)
 def test_results_are_plain_finite_and_can_be_given_again(given_evidence: ExperimentSums) -> None:
