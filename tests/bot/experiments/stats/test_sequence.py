@@ -1,5 +1,6 @@
 """The interval that decides: the formula, and what stages do to it."""
 
+import warnings
 from dataclasses import fields
 from math import log, sqrt
 
@@ -30,7 +31,7 @@ def interval(a: list[list[float]], b: list[list[float]]) -> Interval:
     return difference(*sides, 0.05, 1000)
 
 
-@pytest.mark.parametrize("time", [40.0, 1000.0, 50_000.0])
+@pytest.mark.parametrize("time", [0.5, 40.0, 1000.0, 50_000.0])
 def test_the_boundary_is_that_of_the_paper(time: float) -> None:
     rho = sqrt(rho_squared(0.05, 1000))
     error = 0.9 / sqrt(time)
@@ -78,6 +79,32 @@ def test_a_stage_with_only_one_variant_adds_no_information() -> None:
     )
 
 
+def test_a_stage_with_only_candidates_adds_no_information_and_no_warning() -> None:
+    alone = interval([votes(60, 40)], [votes(70, 30)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        more = interval([votes(60, 40), []], [votes(70, 30), votes(30, 20)])
+    assert more.estimate == alone.estimate
+
+
+def test_a_single_person_on_each_variant_is_a_stage() -> None:
+    """By hand: the first stage weighs 50, the second 1/2; the differences are 0.1 and -1."""
+    found = interval([votes(60, 40), votes(1, 0)], [votes(70, 30), votes(0, 1)])
+    assert found.estimate == pytest.approx((50 * 0.1 - 0.5) / 50.5)
+
+
+@pytest.mark.parametrize("ratings", [votes(7, 3), votes(2, 0), votes(0, 5), [0.2, 0.5, 0.9]])
+def test_the_variance_has_one_person_more_at_0_and_at_1(ratings: list[float]) -> None:
+    found = variance(sequence_side([sums(ratings)]), bounded=True)
+    assert found == pytest.approx(np.var([*ratings, 0.0, 1.0], ddof=1))
+
+
+def test_without_bounds_two_people_more_are_a_unit_from_the_mean() -> None:
+    ratings = [3.0, 5.0, 10.0, 30.0]
+    found = variance(sequence_side([sums(ratings)]), bounded=False)
+    assert found == pytest.approx(np.var([*ratings, 11.0, 13.0], ddof=1))
+
+
 def test_equal_ratings_of_a_few_people_are_not_certainty() -> None:
     found = interval([votes(0, 3)], [votes(3, 0)])
     assert found.low < 0
@@ -91,8 +118,8 @@ def test_vectorised_results_equal_single_ones() -> None:
         )
         for s in (a, b)
     ]
-    found = difference(*many, 0.05, 1000)
-    one = difference(a, b, 0.05, 1000)
+    found = difference(*many, 0.05, 1000, of_votes=2.0)
+    one = difference(a, b, 0.05, 1000, of_votes=2.0)
     assert (found.low[0], found.high[0]) == (one.low, one.high)
     assert found.high[1] - found.low[1] > one.high - one.low
 
