@@ -5,8 +5,11 @@ from collections.abc import Iterator
 import pytest
 from sqlite_utils import Database
 
+from data import domains
 from data.conversations import conversations
 from data.domains import Domain
+from data.experiments import experiments
+from data.experiments.variants import VariantSpec
 from data.feedback import feedback, raters
 from data.pairs import pairs, preference_sets
 from data.pairs.preference_sets import TooFewRated
@@ -157,3 +160,130 @@ def test_an_answer_that_was_removed_is_removed_from_runs(db: Database, domain: D
 def test_such_a_run_is_told_apart_from_one_on_pairs(db: Database, domain: Domain) -> None:
     given.approved(db, domain, pairs.Draft(prompt="Why?", response="So."))
     assert runs.request(db, domain, "cli:ann").learns == "pairs"
+
+
+def test_four_liked_and_four_disliked_answers_are_enough(db: Database, domain: Domain) -> None:
+    replies = rated(db, domain, 4, 3)
+    with pytest.raises(TooFewRated):
+        preference_sets.check(db, domain)
+    feedback.thumb(db, given.reply(db, domain, ANN), ANN, up=False)
+    preference_sets.check(db, domain)
+    feedback.withdraw(db, replies[0], ANN, "thumb")
+    with pytest.raises(TooFewRated):
+        preference_sets.check(db, domain)
+
+
+def test_only_thumbs_that_stand_on_the_domains_own_answers_count(
+    db: Database, domain: Domain
+) -> None:
+    other = domains.create(db, "other")
+    feedback.thumb(db, given.reply(db, other, ANN), ANN, up=True)
+    helped = given.reply(db, domain, ANN)
+    feedback.follow_up(db, helped, ANN, True)
+    feedback.reason(db, helped, ANN, "Good.")
+    taken_back = given.reply(db, domain, ANN)
+    feedback.thumb(db, taken_back, ANN, up=True)
+    feedback.withdraw(db, taken_back, ANN, "thumb")
+    changed = given.reply(db, domain, ANN)
+    feedback.thumb(db, changed, ANN, up=True)
+    feedback.thumb(db, changed, ANN, up=False)
+    assert preference_sets.counts(db, domain) == (0, 1)
+    assert preference_sets.counts(db, other) == (1, 0)
+
+
+def test_a_follow_up_does_not_change_what_a_thumb_says(db: Database, domain: Domain) -> None:
+    reply = given.reply(db, domain, ANN)
+    feedback.thumb(db, reply, ANN, up=True)
+    feedback.follow_up(db, reply, ANN, False)
+    feedback.follow_up(db, reply, BOB, False)
+    assert preference_sets.counts(db, domain) == (1, 0)
+
+
+def test_an_opt_out_concerns_ones_own_conversations_alone(db: Database, domain: Domain) -> None:
+    own, others = given.reply(db, domain, ANN), given.reply(db, domain, BOB)
+    for reply in (own, others):
+        feedback.thumb(db, reply, "slack:T1/U3", up=True)
+    db.execute("INSERT INTO opt_outs (person, at) VALUES (?, 0)", [ANN])
+    assert preference_sets.counts(db, domain) == (1, 0)
+
+
+def test_who_opted_out_takes_their_thumb_away_and_leaves_the_others(
+    db: Database, domain: Domain
+) -> None:
+    reply = given.reply(db, domain, ANN)
+    for person in (BOB, "slack:T1/U3"):
+        feedback.thumb(db, reply, person, up=person == BOB)
+    assert preference_sets.counts(db, domain) == (0, 0)
+    db.execute("INSERT INTO opt_outs (person, at) VALUES (?, 0)", [BOB])
+    assert preference_sets.counts(db, domain) == (0, 1)
+
+
+def test_of_too_many_answers_the_newest_are_learned_from(
+    db: Database, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = rated(db, domain, 5, 4)
+    monkeypatch.setattr(preference_sets, "MOST", 8)
+    run = asked(db, domain)
+    assert preference_sets.counts(db, domain) == (4, 4)
+    preference_sets.freeze(db, run.id, domain)
+    learned = preference_sets.of_run(db, run.id, 6)
+    assert [one.reply_id for one in learned] == replies[1:]
+    assert [one.number for one in learned] == list(range(1, 9))
+
+
+def test_each_run_keeps_answers_of_its_own(db: Database, domain: Domain) -> None:
+    replies = rated(db, domain, 4, 4)
+    first = asked(db, domain)
+    preference_sets.freeze(db, first.id, domain)
+    db.execute("UPDATE runs SET state = 'cancelled' WHERE id = ?", [first.id])
+    replies.append(given.reply(db, domain, ANN))
+    feedback.thumb(db, replies[-1], ANN, up=False)
+    second = runs.request(db, domain, "cli:ann", recipe={"method": "kto"})
+    preference_sets.freeze(db, second.id, domain)
+    learned = [
+        [r.reply_id for r in preference_sets.of_run(db, run.id, 6)] for run in (first, second)
+    ]
+    assert learned == [replies[:8], replies]
+
+
+def test_erased_words_are_not_learned_from(db: Database, domain: Domain) -> None:
+    replies = rated(db, domain, 4, 4)
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    for reply, role in ((replies[0], "user"), (replies[5], "assistant")):
+        db.execute("UPDATE messages SET text = '' WHERE reply_id = ? AND role = ?", [reply, role])
+    learned = preference_sets.of_run(db, run.id, 6)
+    assert [one.reply_id for one in learned] == [
+        r for r in replies if r not in (replies[0], replies[5])
+    ]
+
+
+def test_an_answer_comes_with_its_variants_prompt_and_the_engines_count(
+    db: Database, domain: Domain
+) -> None:
+    begun = experiments.begin(
+        db, domain, [VariantSpec(None), VariantSpec(None, "Be kind.")], "cli:ann"
+    )
+    usual, kind = (given.reply(db, domain, ANN, variant=variant) for variant in begun.variants)
+    plain = given.reply(db, domain, ANN)
+    for number, reply in enumerate((usual, kind, plain), 11):
+        db.execute("UPDATE replies SET prompt_tokens = ? WHERE id = ?", [number, reply])
+        feedback.thumb(db, reply, ANN, up=True)
+    rated(db, domain, 4, 4)
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    found = {r.reply_id: (r.system, r.prompt_tokens) for r in preference_sets.of_run(db, run.id, 6)}
+    assert [found[reply] for reply in (usual, kind, plain)] == [
+        (None, 11),
+        ("Be kind.", 12),
+        (None, 13),
+    ]
+
+
+def test_answers_of_one_moment_are_in_the_order_of_their_ids(db: Database, domain: Domain) -> None:
+    replies = rated(db, domain, 4, 4)
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    db.execute("UPDATE replies SET created_at = 5")
+    learned = preference_sets.of_run(db, run.id, 6)
+    assert [one.reply_id for one in learned] == sorted(replies)
