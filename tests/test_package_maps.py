@@ -24,6 +24,7 @@ def test_the_docstring_names_every_module_once(package: Path) -> None:
     source = (package / "__init__.py").read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(source)) or ""
     assert sorted(ENTRY.findall(docstring)) == modules(package)
+    assert "todo" not in docstring.lower()
 
 
 def test_file_names_say_what_is_inside() -> None:
