@@ -199,7 +199,7 @@ def _why_not_held(db: Database, adapter: Adapter) -> str:
 def _why_no_engine(db: Database) -> str:
     known = [r for r in placements.replicas(db) if not r.stale]
     if any(r.state == "asleep" for r in known):
-        return time_sharing.learning(db, datetime.now())
+        return time_sharing.unavailable_message(db, datetime.now())
     if any(r.state in ("starting", "draining") for r in known):
         return "The engine is starting. Try again in half a minute."
     if any(r.detail != placements.STOPPED for r in known):

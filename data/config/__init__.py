@@ -1,5 +1,5 @@
 """Settings: read from `understudy.toml` and the environment, and checked.
 
-- `messages`: what is wrong with settings, in words that a person would use
-- `settings`: settings: `understudy.toml`, overridden by the environment, checked once at start
+- `messages`: error messages for settings
+- `settings`: the settings, from `understudy.toml` and the environment, checked at start
 """

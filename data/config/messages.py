@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words that a person would use."""
+"""Error messages for settings, without pydantic's jargon."""
 
 import difflib
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-WANTED = {  # what pydantic says of a value that does not fit, as a person would say it
+EXPECTED = {  # pydantic's error type -> message
     "int_type": "it must be a whole number",
     "int_parsing": "it must be a whole number",
     "int_from_float": "it must be a whole number",
@@ -34,30 +34,30 @@ def describe(
     settings: type[BaseModel],
     sections: Mapping[str, type[BaseModel]],
 ) -> str:
-    """A line for each mistake; `origin` says which setting is not from `file`. Never shows a
-    value: it may be a secret."""
+    """One line per mistake. `origin` names the source of settings that are not from `file`. Never
+    shows a value, because it may be a secret."""
 
-    def shown(place: tuple[str, ...]) -> str:
-        """A setting as the file and the docs write it: `[bot] port`; a section as `[bot]`."""
-        first, *rest = place
+    def name_of(location: tuple[str, ...]) -> str:
+        """A setting as the file and the docs write it, `[bot] port`, or a section, `[bot]`."""
+        first, *rest = location
         if not rest:
             return f"[{first}]" if first in sections else first
         return f"[{first}] {' '.join(rest)}"
 
     lines = []
     for problem in error.errors():
-        place = tuple(str(part) for part in problem["loc"])
+        location = tuple(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        if not place:  # two settings that don't go together
+        if not location:  # two settings that contradict each other
             lines.append(message)
             continue
-        where = origin.get(".".join(place), str(file))
+        source = origin.get(".".join(location), str(file))
         if problem["type"] == "extra_forbidden":
-            model = settings if len(place) == 1 else sections[place[0]]
-            near = difflib.get_close_matches(place[-1], model.model_fields, n=1)
+            model = settings if len(location) == 1 else sections[location[0]]
+            near = difflib.get_close_matches(location[-1], model.model_fields, n=1)
             message = "is not a setting."
-            message += f" Did you mean {shown((*place[:-1], near[0]))}?" if near else ""
-        elif problem["type"] in WANTED:
-            message = WANTED[problem["type"]].format(**problem.get("ctx", {}))
-        lines.append(f"{shown(place)} (in {where}): {message}")
+            message += f" Did you mean {name_of((*location[:-1], near[0]))}?" if near else ""
+        elif problem["type"] in EXPECTED:
+            message = EXPECTED[problem["type"]].format(**problem.get("ctx", {}))
+        lines.append(f"{name_of(location)} (in {source}): {message}")
     return "The settings cannot be used:\n  " + "\n  ".join(lines)

@@ -1,9 +1,9 @@
-"""Settings: `understudy.toml`, overridden by the environment, checked once at start.
+"""Settings: read from `understudy.toml`, overridden by the environment, and checked once at start.
 
-Every setting `[section] key` can be given as `UNDERSTUDY_SECTION_KEY`, and as
-`UNDERSTUDY_SECTION_KEY_FILE`, the path of a file that holds it (for secrets). The environment
-wins over the file; giving both a variable and its `_FILE` is an error, as is a missing file.
-Secrets are never written by `understudy init` and never printed.
+Every setting `[section] key` can be set with the variable `UNDERSTUDY_SECTION_KEY`, or with
+`UNDERSTUDY_SECTION_KEY_FILE`, the path of a file that contains the value (for secrets). The
+environment takes precedence over the settings file. Setting both a variable and its `_FILE` is an
+error, and so is a missing file. `understudy init` never writes secrets, and they are never printed.
 """
 
 import difflib
@@ -39,7 +39,7 @@ Port = Annotated[int, Field(ge=0, le=LAST_PORT)]
 
 
 def _rank(value: int) -> int:
-    """A rank that an engine can be started for; 0: the largest one needed."""
+    """Check a rank limit for engines; 0 stands for the largest rank needed."""
     if value not in (0, *COMMON_RANKS):
         *others, last = COMMON_RANKS
         raise ValueError(f"it must be 0, {', '.join(map(str, others))} or {last}")
@@ -47,14 +47,14 @@ def _rank(value: int) -> int:
 
 
 def _listed(value: Any) -> Any:
-    """One text, or several with commas between, as a list."""
+    """Split text at its commas; other values stay as they are."""
     return [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
 
 
 Rank = Annotated[int, AfterValidator(_rank)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 TIME = r"([01]\d|2[0-3]):[0-5]\d"
-LEAST_MINUTES = 10  # of the hours in which an engine may sleep
+LEAST_MINUTES = 10  # the shortest sleep hours
 HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"
 
 
@@ -79,12 +79,12 @@ class BaseModelSettings(Section):
 
     @property
     def path(self) -> str:
-        """What transformers and vLLM are given."""
+        """The path or name for transformers and vLLM."""
         return str(POCKET) if self.model == "pocket" else self.model
 
 
 class TuningSettings(Section):
-    """How adapters are trained, where a recipe does not say otherwise."""
+    """How adapters are trained, unless a recipe says otherwise."""
 
     auto_retrain_pairs: int = Field(
         default=0,
@@ -141,7 +141,7 @@ def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no number, or none that a port may have
+    except ValueError:  # the port is not a number, or out of range
         return False
 
 
@@ -233,31 +233,32 @@ class ServingSettings(Section):
     @field_validator("url")
     @classmethod
     def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        """Without a slash at their end. Host and port are the engines' names."""
+        """Check the addresses and remove a slash at the end. Host and port name the engine."""
         for url in urls:
             if not _is_address(url):
                 raise ValueError(f"{url!r} is not an address such as http://10.0.0.5:8000")
         names = [urlsplit(url).netloc for url in urls]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice} is named twice")
+        duplicate = next((name for name in names if names.count(name) > 1), None)
+        if duplicate is not None:
+            raise ValueError(f"{duplicate} is listed twice")
         return tuple(url.rstrip("/") for url in urls)
 
     @field_validator("sleep_hours")
     @classmethod
     def _hours(cls, text: str) -> str:
         if not re.fullmatch(HOURS, text):
-            raise ValueError('it must be hours such as "22:00-06:00", or "" for always')
+            raise ValueError('it must be hours such as "22:00-06:00", or "" for any time')
         minutes = [int(at[:2]) * 60 + int(at[3:]) for at in text.split("-") if at]
         if minutes and 0 < (minutes[-1] - minutes[0]) % (24 * 60) < LEAST_MINUTES:
             raise ValueError(
-                f"it must be at least {LEAST_MINUTES} minutes: an engine wakes before they end"
+                f"it must be at least {LEAST_MINUTES} minutes, because an engine wakes before the "
+                "end"
             )
         return text
 
     @property
     def rank_limit(self) -> int:
-        """The largest rank of an adapter that can be served."""
+        """The largest adapter rank that can be served."""
         return self.max_lora_rank or MAX_RANK
 
 
@@ -391,7 +392,7 @@ class SlackSettings(Section):
 
     @property
     def needed(self) -> dict[str, SecretStr]:
-        """The secrets without which the mode does not work, by the setting's name."""
+        """The secrets that the mode needs, by name of their setting."""
         match self.mode:
             case "socket":
                 names: tuple[str, ...] = ("bot_token", "app_token")
@@ -410,7 +411,7 @@ class SlackSettings(Section):
 
 
 class Settings(Section):
-    """The whole of `understudy.toml`."""
+    """All settings of `understudy.toml`."""
 
     home: Path = Field(
         default=Path("."),
@@ -425,22 +426,22 @@ class Settings(Section):
     slack: SlackSettings = SlackSettings()
 
     @model_validator(mode="after")
-    def _room_for_a_question(self) -> Self:
-        answer, all_of_it = self.bot.max_tokens, self.serving.max_model_len
-        if answer >= all_of_it:
+    def _check_token_limits(self) -> Self:
+        answer, total = self.bot.max_tokens, self.serving.max_model_len
+        if answer >= total:
             raise ValueError(
                 f"[bot] max_tokens is {answer}, which leaves no room for a question in the "
-                f"{all_of_it} tokens of [serving] max_model_len"
+                f"{total} tokens of [serving] max_model_len"
             )
         return self
 
     @model_validator(mode="after")
-    def _a_port_for_each_engine(self) -> Self:
+    def _check_engine_ports(self) -> Self:
         first, count = self.serving.port, self.serving.replicas
         if not self.serving.url and first + count - 1 > LAST_PORT:
             raise ValueError(
-                f"[serving] port is {first}, which leaves no port for each of {count} replicas: "
-                f"{LAST_PORT} is the last one"
+                f"[serving] port is {first}, which leaves too few ports for {count} replicas: "
+                f"the highest port is {LAST_PORT}"
             )
         return self
 
@@ -454,11 +455,11 @@ class Settings(Section):
 
     @property
     def runs_path(self) -> Path:
-        """One folder a run: its checkpoints and its log."""
+        """The folder with one folder per run, for its checkpoints and its log."""
         return self.home / "runs"
 
     def checkpoints_path(self, run_id: int) -> Path:
-        """What a killed run goes on from; gone when the run has ended."""
+        """The checkpoint from which an interrupted run continues; deleted when the run ends."""
         return self.runs_path / str(run_id) / "checkpoint"
 
 
@@ -475,30 +476,31 @@ SECTIONS: dict[str, type[Section]] = {
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings.
 
-    `path` is the TOML file; without it `UNDERSTUDY_CONFIG`, else `understudy.toml` in the current
-    folder if there is one. Raises Invalid, naming every wrong setting, where it was given and
-    what it takes.
+    `path` is the TOML file. Without it, the file is the one in `UNDERSTUDY_CONFIG`, or else
+    `understudy.toml` in the current folder, if it exists. Raises Invalid with every wrong setting,
+    its source and the values that it accepts.
     """
-    named = path or (Path(environ["UNDERSTUDY_CONFIG"]) if "UNDERSTUDY_CONFIG" in environ else None)
-    if named is not None and not named.is_file():
-        raise Invalid(f"There is no settings file {named}. `understudy init` writes one.")
-    file = named or Path(FILE_NAME)
-    given: dict[str, Any] = {}
+    chosen_file = path or (
+        Path(environ["UNDERSTUDY_CONFIG"]) if "UNDERSTUDY_CONFIG" in environ else None
+    )
+    if chosen_file is not None and not chosen_file.is_file():
+        raise Invalid(f"There is no settings file {chosen_file}. `understudy init` writes one.")
+    file = chosen_file or Path(FILE_NAME)
+    values: dict[str, Any] = {}
     if file.is_file():
         try:
-            given = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise Invalid(f"{file} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
             raise Invalid(f"{file} is not valid TOML: it is not text in UTF-8.") from error
         except tomllib.TOMLDecodeError as error:
             raise Invalid(f"{file} is not valid TOML: {error}.") from error
-    origin = _apply_environment(given, environ)
+    origin = _apply_environment(values, environ)
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        said = messages.describe(error, file, origin, Settings, SECTIONS)
-        raise Invalid(said) from error
+        raise Invalid(messages.describe(error, file, origin, Settings, SECTIONS)) from error
     home = (file.parent / settings.home).resolve()
     base = settings.base
     if base.model != "pocket" and (local := file.parent / base.model).is_dir():
@@ -506,12 +508,12 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     return settings.model_copy(update={"home": home, "base": base})
 
 
-def _apply_environment(given: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Put the environment's settings into `given`; returns which variable set what."""
-    _refuse_misspelt(environ)
+def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Add the environment's settings to `values`. Returns setting -> variable that set it."""
+    _check_variable_names(environ)
     origin: dict[str, str] = {}
     if "UNDERSTUDY_HOME" in environ:
-        given["home"] = environ["UNDERSTUDY_HOME"]
+        values["home"] = environ["UNDERSTUDY_HOME"]
         origin["home"] = "UNDERSTUDY_HOME"
     for section, model in SECTIONS.items():
         for key, field in model.model_fields.items():
@@ -521,15 +523,16 @@ def _apply_environment(given: dict[str, Any], environ: Mapping[str, str]) -> dic
                 continue
             is_list = str(field.annotation).startswith("tuple")
             parsed: Any = [v.strip() for v in text.split(",") if v.strip()] if is_list else text
-            table = given.setdefault(section, {})
+            table = values.setdefault(section, {})
             if isinstance(table, dict):
                 table[key] = parsed
                 origin[f"{section}.{key}"] = variable
     return origin
 
 
-def _refuse_misspelt(environ: Mapping[str, str]) -> None:
-    """A variable that begins like a setting's and is none would be silently without effect."""
+def _check_variable_names(environ: Mapping[str, str]) -> None:
+    """Raise Invalid for a variable that looks like a setting but is not one. Otherwise a typing
+    error would go unnoticed."""
     known = {f"{s}_{key}".upper() for s, model in SECTIONS.items() for key in model.model_fields}
     sections = tuple(f"UNDERSTUDY_{section}_".upper() for section in SECTIONS)
     for name in sorted(n for n in environ if n.startswith(sections)):
@@ -541,7 +544,8 @@ def _refuse_misspelt(environ: Mapping[str, str]) -> None:
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str | None:
-    """A variable's value, from itself or from the file that `NAME_FILE` names."""
+    """The value of a variable, or the content of the file that `NAME_FILE` names; None if neither
+    is set."""
     file = environ.get(f"{name}_FILE")
     if file is None:
         return environ.get(name)

@@ -1,14 +1,15 @@
-"""One card, used in turns: what the worker and the engines tell each other, through the store.
+"""GPU time sharing: how the worker and the engines use one card alternately.
 
-With `[serving] gpu_sharing = "sleep"` the engine sleeps while a run is on. Nobody calls anybody:
-the worker says on the queued run that it could begin (`ask`, again every few seconds), the serving
-process sees that, lets the answers end, puts its engines to sleep and says so on the replica; then
-the worker begins. Each side believes the other only while its heartbeats are fresh, so the crash of
-one never leaves the engine asleep, or a run waiting, for ever.
+With `[serving] gpu_sharing = "sleep"`, the engine sleeps while a run trains. The processes
+communicate only through the store. The worker requests the card on the queued run
+(`request_card`, repeated every few seconds). The serving process sees the request, lets running
+answers finish, puts its engines to sleep and records that on the replica. Then the worker begins.
+Both processes ignore heartbeats that are too old, so a crash of one never leaves the engine asleep
+or a run waiting forever.
 
-Outside of `sleep_hours` the engine never sleeps: runs wait in the queue, and one that is still at
-work two minutes before the end is interrupted, so that the engine is awake then, and goes on from
-its checkpoint when the hours begin again.
+Outside `sleep_hours` the engine never sleeps and runs wait in the queue. A run that is still
+training two minutes before the end of these hours is interrupted, so that the engine is awake in
+time. The run continues from its checkpoint when the hours begin again.
 """
 
 from datetime import datetime, time, timedelta
@@ -22,16 +23,16 @@ from data.runs.phases import Phase, RunPhase, stored_forms
 from data.store.clock import now_us
 from data.store.db import row
 
-ASKING = RunPhase(Phase.WAITING_FOR_ENGINE)
-ASK_S = 2  # between two signs of a worker that waits
-ASKING_S = 15  # a worker that gave no sign for so long has gone
-WAKING = timedelta(minutes=2)  # for a run to let go of the card, and for the engine to wake
-AWAKE = ("starting", "ready", "draining")  # states of an engine that may hold the card
+WAITING = RunPhase(Phase.WAITING_FOR_ENGINE)
+REQUEST_EVERY_S = 2  # between two requests of a waiting worker
+REQUEST_EXPIRES_S = 15  # after the last request, the worker counts as gone
+WAKE_MARGIN = timedelta(minutes=2)  # time for a run to release the card and the engine to wake
+AWAKE_STATES = ("starting", "ready", "draining")  # in these states an engine may use the card
 
 
-def within(hours: str, now: datetime) -> bool:
-    """Whether local time `now` is in `hours`, as `22:00-06:00`; '' is always, and so are hours
-    that end when they begin. The last minute is the one before the end."""
+def in_hours(hours: str, now: datetime) -> bool:
+    """Whether local time `now` lies in `hours`, such as `22:00-06:00`. '' means always, and so do
+    hours with the same begin and end. The end itself is outside."""
     if not hours:
         return True
     begin, end = _times(hours)
@@ -41,9 +42,9 @@ def within(hours: str, now: datetime) -> bool:
     return begin <= at < end if begin < end else at >= begin or at < end
 
 
-def opens(hours: str, now: datetime) -> datetime:
-    """When `hours` begin next; `now` while they last."""
-    if within(hours, now):
+def next_opening(hours: str, now: datetime) -> datetime:
+    """The next time when `hours` begin, or `now` if it lies in `hours`."""
+    if in_hours(hours, now):
         return now
     today = datetime.combine(now.date(), _times(hours)[0])
     return today if today >= now else today + timedelta(days=1)
@@ -54,33 +55,33 @@ def _times(hours: str) -> tuple[time, time]:
     return time.fromisoformat(begin), time.fromisoformat(end)
 
 
-def outside(settings: Settings, now: datetime) -> RunPhase | None:
-    """What a run waits for outside of the hours in which it may use the GPU; None inside them."""
+def closed_until(settings: Settings, now: datetime) -> RunPhase | None:
+    """The phase of a run that waits for the hours when it may use the GPU; None during them."""
     serving = settings.serving
     if serving.gpu_sharing != "sleep":
         return None
-    for at in (now, now + WAKING):
-        if not within(serving.sleep_hours, at):
-            opening = opens(serving.sleep_hours, at)
+    for at in (now, now + WAKE_MARGIN):
+        if not in_hours(serving.sleep_hours, at):
+            opening = next_opening(serving.sleep_hours, at)
             return RunPhase(Phase.WAITING_UNTIL, f"{opening:%H:%M}")
     return None
 
 
-def waits(db: Database, settings: Settings, now: datetime) -> RunPhase | None:
-    """What a queued run has to wait for before a worker may claim it; None when for nothing."""
+def wait_reason(db: Database, settings: Settings, now: datetime) -> RunPhase | None:
+    """The phase of a queued run that no worker may claim yet; None if it can be claimed."""
     if settings.serving.gpu_sharing != "sleep":
         return None
-    late = outside(settings, now)
-    if late:
-        return late
-    awake = any(r.state in AWAKE and not r.stale for r in placements.replicas(db))
-    return ASKING if awake else None
+    closed = closed_until(settings, now)
+    if closed:
+        return closed
+    card_in_use = any(r.state in AWAKE_STATES and not r.stale for r in placements.replicas(db))
+    return WAITING if card_in_use else None
 
 
 def request_card(db: Database, phase: RunPhase) -> None:
-    """Write on the oldest queued run what it waits for; to be called again and again while it
-    does. Writes only what is new, or a sign of life that is due."""
-    due = now_us() - ASK_S * 1_000_000 if phase == ASKING else 0
+    """Store on the oldest queued run which phase it waits in. Call this repeatedly while it waits.
+    It writes only a new phase, or a heartbeat that is due."""
+    due = now_us() - REQUEST_EVERY_S * 1_000_000 if phase == WAITING else 0
     db.execute(
         "UPDATE runs SET phase = ?, heartbeat_at = ? "
         "WHERE id = (SELECT min(id) FROM runs WHERE state = 'queued') AND state = 'queued' "
@@ -90,23 +91,24 @@ def request_card(db: Database, phase: RunPhase) -> None:
 
 
 def card_wanted(db: Database, settings: Settings, now: datetime) -> bool:
-    """Whether the engines should sleep: it is the time for it, and a worker that gave a sign lately
-    waits for the card or is at work on it."""
-    if settings.serving.gpu_sharing != "sleep" or outside(settings, now):
+    """Whether the engines should sleep: it is within the sleep hours, and a worker with a recent
+    heartbeat waits for the card or trains on it."""
+    if settings.serving.gpu_sharing != "sleep" or closed_until(settings, now):
         return False
-    asking = "SELECT 1 FROM runs WHERE state = 'queued' AND phase IN (?, ?) AND heartbeat_at >= ?"
+    request = "SELECT 1 FROM runs WHERE state = 'queued' AND phase IN (?, ?) AND heartbeat_at >= ?"
     forms = stored_forms(Phase.WAITING_FOR_ENGINE)
     return (
         runs.any_at_work(db)
-        or row(db, asking, [*forms, now_us() - ASKING_S * 1_000_000]) is not None
+        or row(db, request, [*forms, now_us() - REQUEST_EXPIRES_S * 1_000_000]) is not None
     )
 
 
-def learning(db: Database, now: datetime) -> str:
-    """What people are told while the engines sleep: when to ask again, as far as the run knows."""
+def unavailable_message(db: Database, now: datetime) -> str:
+    """The message for people while the engines sleep. It says when to ask again, if the run has an
+    estimate."""
     found = row(db, "SELECT max(eta_s) AS eta FROM runs WHERE state = 'running'")
     eta = found["eta"] if found is not None else None
     if eta is None:
-        return "The bot is learning just now; ask again in a few minutes."
-    until = now + timedelta(seconds=eta, minutes=1)  # evaluating and waking take some time, too
-    return f"The bot is learning until about {until:%H:%M}; ask again then."
+        return "The bot is learning right now. Ask again in a few minutes."
+    until = now + timedelta(seconds=eta, minutes=1)  # evaluation and waking take some time too
+    return f"The bot is learning until about {until:%H:%M}. Ask again then."

@@ -214,7 +214,7 @@ class SleepController:
                     placements.ask_restart(db, replica.name, "serving", why)
 
     def _sentence(self) -> str:
-        return time_sharing.learning(self.fleet.store.db, _now())
+        return time_sharing.unavailable_message(self.fleet.store.db, _now())
 
     def _wait(self, true: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -102,19 +102,19 @@ class _Turn:
     def look(self, db: Database) -> None:
         """Find out what the next run has to wait for."""
         queued = runs.any_queued(db)
-        waits = time_sharing.waits(db, self.settings, self.clock()) if queued else None
+        waits = time_sharing.wait_reason(db, self.settings, self.clock()) if queued else None
         if waits != self.waits:
             self.waits, self._since = waits, time.monotonic()
 
     @property
     def too_long(self) -> bool:
         """Whether the engine has not gone to sleep for longer than it may take."""
-        return self.waits == time_sharing.ASKING and time.monotonic() - self._since > PATIENCE_S
+        return self.waits == time_sharing.WAITING and time.monotonic() - self._since > PATIENCE_S
 
     @property
     def over(self) -> RunPhase | None:
         """What a running run has to wait for now; None when it may continue."""
-        return time_sharing.outside(self.settings, self.clock())
+        return time_sharing.closed_until(self.settings, self.clock())
 
 
 def _next(store: Store, settings: Settings, name: str, turn: _Turn) -> Run | None:

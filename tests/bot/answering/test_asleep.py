@@ -20,14 +20,14 @@ def test_people_are_told_how_long_the_bot_learns(tmp_path: Path) -> None:
             placements.beat(db, "local-1", "http://engine", "pocket", "asleep")
             run = runs.queue(db, domain, "cli:test", kind="full")
             runs.claim(db, "w1")
-        with pytest.raises(EngineDown, match="learning just now; ask again in a few minutes"):
+        with pytest.raises(EngineDown, match=r"learning right now\. Ask again in a few minutes"):
             assignment.targets_for(store.db, domain, "web:1")
         with store.write() as db:
             runs.progress(db, run.id, step=1, total_steps=9, eta_s=3600)
         with pytest.raises(EngineDown) as told:
             assignment.targets_for(store.db, domain, "web:1")
     around = [datetime.now() + timedelta(minutes=n) for n in (60, 61)]
-    sentences = [f"The bot is learning until about {at:%H:%M}; ask again then." for at in around]
+    sentences = [f"The bot is learning until about {at:%H:%M}. Ask again then." for at in around]
     assert str(told.value) in sentences
 
 

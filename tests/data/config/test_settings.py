@@ -1,4 +1,4 @@
-"""Settings: the environment wins over the file, and every mistake is named with its place."""
+"""Settings: the environment wins over the file, and errors name the setting and its source."""
 
 import json
 from pathlib import Path
@@ -33,22 +33,24 @@ def problem(path: Path | None = None, **environ: str) -> str:
     return str(raised.value)
 
 
-# Where settings come from
+# Sources of settings
 
 
-def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_the_defaults_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = load()
     assert (settings.home, settings.bot.port, settings.base.model) == (tmp_path, 8080, "pocket")
     assert settings.base.path == str(config_settings.POCKET)
 
 
-def test_the_file_here_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_in_the_current_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(write(tmp_path, bot={"port": 9000}).parent)
     assert load().bot.port == 9000
 
 
-def test_a_named_file_wins_over_the_variable_and_that_over_the_one_here(
+def test_a_given_path_wins_over_the_variable_and_the_variable_over_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = []
@@ -71,7 +73,7 @@ def test_home_is_relative_to_the_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_local_base_model_is_relative_to_the_file_too(tmp_path: Path) -> None:
+def test_a_local_base_model_is_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "qwen").mkdir()
     assert load(write(tmp_path, base={"model": "qwen"})).base.path == str(tmp_path / "qwen")
     hub = "Qwen/Qwen3-4B-Instruct-2507"
@@ -85,9 +87,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def example_of(section: str, key: str) -> str:
-    """A value that the setting takes and that is not its default, as text."""
+    """A valid value that is not the default, as text."""
     field = SECTIONS[section].model_fields[key]
-    if key in ("max_attempts", "max_model_len", "replicas"):  # these have bounds of their own
+    if key in ("max_attempts", "max_model_len", "replicas"):  # these have special limits
         return str(int(field.default) + 1)
     if own := {"sleep_hours": "22:00-06:00", "digest_at": "07:30", "max_lora_rank": "32"}.get(key):
         return own
@@ -131,7 +133,7 @@ def test_a_secret_is_read_from_the_file_that_a_variable_names(tmp_path: Path) ->
     assert settings.slack.bot_token.get_secret_value() == "xoxb-1"
 
 
-def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+def test_a_secret_that_is_set_twice_is_refused(tmp_path: Path) -> None:
     said = problem(
         write(tmp_path),
         UNDERSTUDY_SLACK_BOT_TOKEN="xoxb-1",
@@ -140,19 +142,19 @@ def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
     assert "Both UNDERSTUDY_SLACK_BOT_TOKEN and UNDERSTUDY_SLACK_BOT_TOKEN_FILE are set" in said
 
 
-def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_secret_file(tmp_path: Path) -> None:
     said = problem(write(tmp_path), UNDERSTUDY_SLACK_APP_TOKEN_FILE=str(tmp_path / "none"))
     assert said.startswith("UNDERSTUDY_SLACK_APP_TOKEN_FILE: ")
     assert str(tmp_path / "none") in said
 
 
-def test_secrets_are_not_printed(tmp_path: Path) -> None:
+def test_secrets_are_never_printed(tmp_path: Path) -> None:
     settings = load(write(tmp_path), UNDERSTUDY_SLACK_SIGNING_SECRET="hush-hush")
     assert "hush-hush" not in repr(settings) + str(settings) + str(settings.model_dump())
     assert settings.slack.signing_secret.get_secret_value() == "hush-hush"
 
 
-def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> None:
+def test_a_secret_of_the_wrong_type_is_not_printed(tmp_path: Path) -> None:
     said = problem(write(tmp_path, slack={"bot_token": ["xoxb-hush"]}))
     assert "[slack] bot_token" in said
     assert "hush" not in said
@@ -177,7 +179,7 @@ def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> Non
         ("serving", "url", "ftp://engine:8000", "is not an address"),
         ("serving", "url", "http://", "is not an address"),
         ("serving", "url", "http://engine:99999", "is not an address"),
-        ("serving", "url", ["http://a:1", "http://a:1/"], "a:1 is named twice"),
+        ("serving", "url", ["http://a:1", "http://a:1/"], "a:1 is listed twice"),
         ("tuning", "max_attempts", 0, "at least 1"),
         ("slack", "mode", "carrier-pigeon", "'off', 'socket' or 'http'"),
         ("slack", "admins", "U1", "a list, such as"),
@@ -188,7 +190,7 @@ def test_a_secret_of_the_wrong_type_is_not_printed_either(tmp_path: Path) -> Non
         ("gate", "chance", 1, "less than 1"),
     ],
 )
-def test_a_wrong_value_names_the_setting_its_place_and_what_it_takes(
+def test_the_error_names_the_setting_its_source_and_the_accepted_values(
     tmp_path: Path, section: str, key: str, value: Any, words: str
 ) -> None:
     file = write(tmp_path, **{section: {key: value}})
@@ -206,11 +208,13 @@ def test_a_wrong_value_names_the_setting_its_place_and_what_it_takes(
         ("UNDERSTUDY_SLACK_MODE", "[slack] mode"),
     ],
 )
-def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, setting: str) -> None:
+def test_the_error_names_a_variable_with_a_wrong_value(
+    tmp_path: Path, variable: str, setting: str
+) -> None:
     assert f"{setting} (in {variable}): " in problem(write(tmp_path), **{variable: "wrong"})
 
 
-def test_an_answer_must_leave_room_for_its_question(tmp_path: Path) -> None:
+def test_the_answer_limit_leaves_room_for_a_question(tmp_path: Path) -> None:
     file = write(tmp_path, bot={"max_tokens": 512}, serving={"max_model_len": 512})
 
     assert "[bot] max_tokens is 512, which leaves no room" in problem(file)
@@ -218,7 +222,7 @@ def test_an_answer_must_leave_room_for_its_question(tmp_path: Path) -> None:
 
 def test_every_engine_needs_a_port(tmp_path: Path) -> None:
     file = write(tmp_path, serving={"port": 65_535, "replicas": 2})
-    assert "no port for each of 2 replicas" in problem(file)
+    assert "too few ports for 2 replicas" in problem(file)
     elsewhere = {"port": 65_535, "replicas": 2, "url": "http://engine:8000/"}
     assert load(write(tmp_path, serving=elsewhere)).serving.url == ("http://engine:8000",)
 
@@ -227,7 +231,7 @@ def test_lora_ranks_can_be_given_in_the_environment(tmp_path: Path) -> None:
     assert load(write(tmp_path), UNDERSTUDY_SERVING_MAX_LORA_RANK="32").serving.max_lora_rank == 32
 
 
-def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+def test_one_error_lists_every_mistake(tmp_path: Path) -> None:
     file = write(tmp_path, bot={"port": -1, "hots": "x"}, tunning={"threads": 1})
     said = problem(file, UNDERSTUDY_TUNING_THREADS="-2")
     for expected in (
@@ -239,23 +243,23 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
         assert expected in said
 
 
-def test_a_section_that_is_no_table_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_section_that_is_not_a_table(tmp_path: Path) -> None:
     file = write(tmp_path, bot=7)
     assert f"[bot] (in {file}): it must be a section" in problem(file)
     assert f"[bot] (in {file})" in problem(file, UNDERSTUDY_BOT_PORT="9000")
 
 
-def test_a_misspelt_variable_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_misspelt_variable(tmp_path: Path) -> None:
     assert "UNDERSTUDY_BOT_PROT" in problem(write(tmp_path), UNDERSTUDY_BOT_PROT="9000")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_settings_file(tmp_path: Path) -> None:
     assert f"There is no settings file {tmp_path / 'x.toml'}" in problem(tmp_path / "x.toml")
     assert "understudy init" in problem(UNDERSTUDY_CONFIG=str(tmp_path / "x.toml"))
 
 
 @pytest.mark.parametrize("content", [b"bot = [", b"\xff\xfe", b"a = 1\na = 2"])
-def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_file_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / config_settings.FILE_NAME
     file.write_bytes(content)
     assert f"{file} is not valid TOML" in problem(file)

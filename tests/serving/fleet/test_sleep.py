@@ -39,7 +39,7 @@ class Worker:
 
     def ask(self) -> None:
         with self.store.write() as db:
-            time_sharing.request_card(db, time_sharing.ASKING)
+            time_sharing.request_card(db, time_sharing.WAITING)
 
     def begin(self) -> Run:
         with self.store.write() as db:

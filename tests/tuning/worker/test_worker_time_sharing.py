@@ -78,7 +78,7 @@ def test_a_run_waits_for_its_hours_then_for_the_engine_then_it_begins(
     run = queue(store, domain)
     until(lambda: phase(store, run) == ("queued", "waiting for 22:00"))
     clock.now = NIGHT
-    until(lambda: phase(store, run) == ("queued", time_sharing.ASKING.text))
+    until(lambda: phase(store, run) == ("queued", time_sharing.WAITING.text))
     assert turning.pids == []
     engine(store, "asleep")
     until(lambda: runs.get(store.db, run.id).state == "done")
