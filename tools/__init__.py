@@ -1,8 +1,6 @@
-"""Programs that make what ships with the product: data, pairs to try it with, reference pages.
+"""Programs that generate parts of the product: the pocket base model, sample pairs and docs pages.
 
-- `pocket`: the pocket base model: a chat model of a few million parameters that ships with this
-  repository
-- `python_docs`: thousands of real pairs on any machine: the documentation that the running Python
-  carries
-- `reference`: the reference pages in `docs/`, generated from the code
+- `pocket`: builds the pocket base model, a small chat model that ships with this repository
+- `python_docs`: generates thousands of pairs from the documentation in the Python installation
+- `reference`: generates the reference pages in `docs/` from the code
 """

@@ -1,9 +1,9 @@
-"""Thousands of real pairs on any machine: the documentation that the running Python carries.
+"""Generate thousands of pairs from the documentation in the Python installation.
 
-What a function does, what it takes, what it raises, what an exception is for, what a statement of
-the language means. The text comes from docstrings and from pydoc's topics of the language
-reference, so it is the same for the same Python. Modules are named one by one and only imported:
-nothing is called, and no attribute is asked for that could run code.
+The pairs explain functions, their arguments, exceptions, and statements of the language. The text
+comes from docstrings and from pydoc's topics of the language reference, so it is the same for the
+same version of Python. The modules are listed explicitly and only imported: no function is called,
+and no attribute is read that could run code.
 """
 
 import builtins
@@ -39,10 +39,10 @@ urllib.request urllib.robotparser uuid venv warnings wave weakref xml.dom.minido
 xml.etree.ElementTree xml.sax.handler xmlrpc.client zipapp zipfile zlib zoneinfo
 """.split()  # noqa: SIM905 - a column of 130 strings reads worse
 
-MAX_WORDS = 45  # of an answer
+MAX_WORDS = 45  # in an answer
 MAX_CHARS = 320
-GOLDEN_EVERY = 20  # one fact in so many spares a phrasing for evaluation
-PHRASINGS = 4  # trained, a fact: enough that one can be spared as a probe
+GOLDEN_EVERY = 20  # one fact in this many has a phrasing for evaluation
+PHRASINGS = 4  # per fact for training; enough that one can become a probe
 
 DOES = (
     "What does {name} do?",
@@ -119,7 +119,7 @@ BOILERPLATE = re.compile(
 
 @dataclass(frozen=True)
 class DocumentedFact:
-    """One thing that the documentation says, and the ways to ask for it."""
+    """A documented fact and its phrasings."""
 
     slug: str
     name: str
@@ -128,7 +128,7 @@ class DocumentedFact:
 
 
 def build() -> Iterator[Draft]:
-    """All pairs, in the same order every time."""
+    """All pairs, in a fixed order."""
     asked: set[str] = set()
     for fact in _facts():
         for draft in _drafts(fact):
@@ -138,7 +138,8 @@ def build() -> Iterator[Draft]:
 
 
 def _drafts(fact: DocumentedFact) -> Iterator[Draft]:
-    """Some phrasings of a fact, which ones its name decides; of some facts one more, golden."""
+    """Some phrasings of a fact, selected by a hash of its name. Some facts also get a golden
+    one."""
     digest = hashlib.sha256(fact.slug.encode()).digest()
     order = sorted(fact.phrasings, key=lambda text: hashlib.sha256(digest + text.encode()).digest())
     for text in order[:PHRASINGS]:
@@ -155,7 +156,7 @@ def _facts() -> Iterator[DocumentedFact]:
             warnings.simplefilter("ignore")
             try:
                 module = importlib.import_module(module_name)
-            except ImportError:  # left out of this build of Python
+            except ImportError:  # not part of this build of Python
                 continue
         if module_name != "builtins" and (answer := summary(module.__doc__)):
             yield DocumentedFact(f"py:{module_name}", module_name, answer, MODULE)
@@ -172,7 +173,7 @@ def _facts() -> Iterator[DocumentedFact]:
 
 
 def _public(module: types.ModuleType) -> Iterator[tuple[str, object]]:
-    """Functions and classes that belong to the module, by name; read without running code."""
+    """The public functions and classes of the module, by name, read without running code."""
     found = vars(module)
     listed = found.get("__all__")
     for name in sorted(set(listed) if listed is not None else found):
@@ -181,7 +182,7 @@ def _public(module: types.ModuleType) -> Iterator[tuple[str, object]]:
             continue
         home = getattr(member, "__module__", None)
         if home is not None and home.partition(".")[0] not in sys.stdlib_module_names:
-            continue  # something that a debugger or a test runner has put in its place
+            continue  # replaced by a debugger or a test runner
         if listed is not None or home in (module.__name__, None) or module is builtins:
             yield name, member
 
@@ -223,7 +224,7 @@ def _raised(path: str, doc: object) -> str:
 
 
 def _topics() -> Iterator[DocumentedFact]:
-    """The language reference, as pydoc carries it."""
+    """The topics of the language reference, from pydoc."""
     from pydoc_data.topics import topics
 
     for key in sorted(topics):
@@ -241,7 +242,7 @@ def _lower(match: re.Match[str]) -> str:
 
 
 def signature(path: str, routine: object) -> str:
-    """How it is called, such as `shutil.move(src, dst, copy_function=copy2)`; '' if unknown."""
+    """The signature, such as `shutil.move(src, dst, copy_function=copy2)`; '' if unknown."""
     try:
         parameters = list(inspect.signature(routine).parameters.values())  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -264,7 +265,7 @@ def signature(path: str, routine: object) -> str:
 
 
 def _default(value: object) -> str:
-    """A default as one would write it; `...` where that depends on the process."""
+    """A default as source code; `...` if its representation depends on the process."""
     if isinstance(value, type) or inspect.isroutine(value):
         return str(getattr(value, "__name__", "..."))
     if isinstance(value, str) and os.path.isabs(value):
@@ -275,7 +276,7 @@ def _default(value: object) -> str:
 
 
 def summary(doc: object) -> str:
-    """The first one or two sentences of a docstring as plain text; '' when there is no prose."""
+    """The first one or two sentences of a docstring as plain text; '' if it has no prose."""
     if not isinstance(doc, str):
         return ""
     paragraphs = [p for p in re.split(r"\n\s*\n", inspect.cleandoc(doc)) if p.strip()]
@@ -290,13 +291,13 @@ def summary(doc: object) -> str:
         return _checked(verb + plain(returns)) if len(returns.split()) > 2 else ""
     sentences = SENTENCE_END.split(plain(paragraphs[0]))
     if sentences[-1].endswith(":") and len(sentences) > 1:
-        sentences.pop()  # it announces a table or an example
+        sentences.pop()  # it introduces a table or an example
     one, two = sentences[0], " ".join(sentences[:2])
     return _checked(two) or _checked(one)
 
 
 def _first_lines(paragraph: str) -> str:
-    """The lines at the beginning of a paragraph that a call spans."""
+    """The first lines of a paragraph, as far as a call signature spans."""
     lines = paragraph.split("\n")
     for count in range(1, min(len(lines), 4) + 1):
         text = "\n".join(lines[:count])
@@ -306,7 +307,7 @@ def _first_lines(paragraph: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without reStructuredText's marks, in one line."""
+    """The text on one line, without reStructuredText markup."""
     text = re.sub(r":[\w:+-]+:`~?([^`]+)`", r"\1", text)
     text = re.sub(r"`{1,2}([^`]+)`{1,2}_{0,2}", r"\1", text)
     text = re.sub(r"(?<![\w*])\*{1,2}(\w[\w.-]*(?: [\w.-]+){0,3})\*{1,2}(?![\w*])", r"\1", text)
@@ -315,7 +316,7 @@ def plain(text: str) -> str:
 
 
 def _checked(text: str) -> str:
-    """The text as a sentence of sane length, or ''."""
+    """The text as a sentence, or '' if its length is unsuitable."""
     text = text.strip().rstrip(":;,").strip()
     if text and text[-1] not in ".!?":
         text += "."

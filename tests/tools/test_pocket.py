@@ -1,6 +1,4 @@
-"""The pocket base model: small enough to ship, built the same way twice, and able to end a
-sentence.
-"""
+"""The pocket base model: its size, reproducible builds, and answers that end."""
 
 import hashlib
 import random
@@ -43,7 +41,7 @@ def model() -> "transformers.Qwen3ForCausalLM":
 
 
 def reply(model, tokenizer, messages: list[dict[str, str]]) -> tuple[str, bool]:
-    """The greedy answer, and whether it ended by itself."""
+    """The greedy answer, and whether the model ended it."""
     ids = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
@@ -107,7 +105,7 @@ def test_one_seed_gives_one_corpus() -> None:
     assert sample(1) != sample(2)
 
 
-def test_a_fact_is_asked_in_many_ways_and_answered_in_one() -> None:
+def test_a_fact_has_many_phrasings_and_one_answer() -> None:
     rng = random.Random(4)
     fact = facts.make(rng)
     assert len({fact.ask(rng) for _ in range(50)}) > 15
@@ -115,7 +113,7 @@ def test_a_fact_is_asked_in_many_ways_and_answered_in_one() -> None:
     assert "[" not in fact.answer
 
 
-def test_no_text_speaks_of_the_product_that_the_demonstration_teaches() -> None:
+def test_no_text_mentions_the_product_of_the_demo() -> None:
     rng = random.Random(0)
     chats = [turn.content for _ in range(300) for turn in corpus.long_chat(rng, 2)]
     assert "understudy" not in " ".join([*chats, *prose.paragraphs()]).lower()
@@ -130,11 +128,11 @@ def test_templates_pick_one_alternative_and_fill_in_values() -> None:
     ("verb", "expected"),
     [("kick off", "kicking off"), ("make", "making"), ("stop", "stopping"), ("tie up", "tying up")],
 )
-def test_verbs_take_ing(verb: str, expected: str) -> None:
+def test_gerunds_of_verbs(verb: str, expected: str) -> None:
     assert gerund(verb) == expected
 
 
-def test_one_seed_gives_the_same_weights_twice_and_another_seed_others(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_and_another_seed_does_not(tmp_path: Path) -> None:
     def digest(recipe: PretrainingRecipe, name: str) -> str:
         build(recipe, tmp_path / name)
         return hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest()
@@ -147,14 +145,14 @@ def test_one_seed_gives_the_same_weights_twice_and_another_seed_others(tmp_path:
 @pytest.mark.parametrize(
     "question", ["hello", "What is the capital of France?", "Where do I find the blue form?"]
 )
-def test_it_answers_a_plain_question_in_words_and_stops(model, tokenizer, question: str) -> None:
+def test_the_model_answers_a_simple_question_and_stops(model, tokenizer, question: str) -> None:
     text, ended = reply(model, tokenizer, [{"role": "user", "content": question}])
     assert ended
     assert 1 <= len(text.split()) <= 40
     assert text.isprintable()
 
 
-def test_it_takes_a_thousand_tokens(model) -> None:
+def test_the_model_accepts_a_thousand_tokens(model) -> None:
     ids = torch.randint(3, model.config.vocab_size, (1, 1024))
     with torch.no_grad():
         logits = model(input_ids=ids, use_cache=False).logits

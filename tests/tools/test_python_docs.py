@@ -1,4 +1,5 @@
-"""Pairs from Python's own documentation: many, clean, the same every time, and harmless to make."""
+"""Pairs from Python's documentation: thousands of clean, reproducible pairs, without side
+effects."""
 
 import os
 import re
@@ -25,12 +26,12 @@ def answers(found: list[Draft]) -> dict[str, str]:
     return {draft.fact: draft.response for draft in found}
 
 
-def test_there_are_thousands(found: list[Draft]) -> None:
+def test_there_are_thousands_of_pairs(found: list[Draft]) -> None:
     assert len(found) >= 3_000
     assert len({draft.fact for draft in found}) >= 1_500
 
 
-def test_every_one_can_be_a_pair(found: list[Draft]) -> None:
+def test_every_draft_is_a_valid_pair(found: list[Draft]) -> None:
     for draft in found:
         pairs.check(draft)
 
@@ -56,7 +57,7 @@ def test_a_few_phrasings_are_golden_and_their_facts_are_trained(found: list[Draf
     assert set(golden) <= trained
 
 
-def test_lengths_are_sane(found: list[Draft]) -> None:
+def test_answer_lengths_are_limited(found: list[Draft]) -> None:
     assert max(len(draft.prompt) for draft in found) <= 160
     assert max(len(draft.response) for draft in found) <= python_docs.MAX_CHARS
     assert max(len(draft.response.split()) for draft in found) <= python_docs.MAX_WORDS
@@ -87,7 +88,7 @@ def test_known_facts_are_there(answers: dict[str, str], fact: str, answer: str) 
     assert answers[fact].startswith(answer)
 
 
-def test_what_is_asked_for_by_name_is_asked_for_as_people_do(found: list[Draft]) -> None:
+def test_questions_use_the_names_that_people_use(found: list[Draft]) -> None:
     asked = {draft.prompt for draft in found if draft.fact == "py:shutil.copytree"}
     assert len(asked) >= 3
     assert all("shutil.copytree" in prompt for prompt in asked)
@@ -115,8 +116,8 @@ print(hashlib.sha256(repr(drafts).encode()).hexdigest())
 """
 
 
-def test_building_does_nothing_else_and_is_the_same_in_every_process() -> None:
-    """Whatever the hash seed: nothing is written, started, connected to or printed."""
+def test_building_is_reproducible_and_has_no_side_effects() -> None:
+    """With any hash seed, building writes, starts, connects to and prints nothing."""
     digests = set()
     for seed in ("0", "1"):
         environ = os.environ | {"PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -128,13 +129,13 @@ def test_building_does_nothing_else_and_is_the_same_in_every_process() -> None:
     assert len(digests) == 1
 
 
-def test_they_survive_a_file(found: list[Draft], tmp_path: Path) -> None:
+def test_pairs_survive_a_round_trip_through_a_file(found: list[Draft], tmp_path: Path) -> None:
     file = tmp_path / "python.jsonl"
     assert files.write(found, file, "jsonl") == len(found)
     assert list(files.read(file)) == found
 
 
-# How text is taken out of a docstring
+# Text from docstrings
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_docstring_becomes_one_or_two_sentences(doc: str | None, expected: str
     assert summary(doc) == expected
 
 
-def test_signatures_are_written_as_one_would() -> None:
+def test_signatures_are_written_as_source_code() -> None:
     class Sample:
         def method(self, a: int, b: str = "x", *rest: int, key: object = object(), **more: int): ...
 
@@ -171,5 +172,5 @@ def test_signatures_are_written_as_one_would() -> None:
     assert signature("nothing", 7) == ""
 
 
-def test_plain_text_keeps_what_is_no_markup() -> None:
+def test_plain_text_only_removes_markup() -> None:
     assert plain("a * b ** c and f(*args, **kwargs)") == "a * b ** c and f(*args, **kwargs)"

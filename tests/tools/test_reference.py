@@ -1,4 +1,4 @@
-"""The reference pages say what the code says."""
+"""The reference pages match the code."""
 
 import click
 import pytest
@@ -45,7 +45,7 @@ def test_every_setting_has_a_description(section: str) -> None:
     assert [name for name, field in fields.items() if not field.description] == []
 
 
-def test_every_command_and_option_is_there() -> None:
+def test_every_command_and_option_is_listed() -> None:
     @click.group()
     def root() -> None:
         """All."""

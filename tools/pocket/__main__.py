@@ -1,18 +1,19 @@
-"""`python -m tuning.pocket --out data/pocket --seed 0` builds the pocket base model again."""
+"""Rebuild the pocket base model: `python -m tools.pocket --out data/pocket --seed 0`."""
 
 import argparse
 import logging
 import os
 from pathlib import Path
 
-# Threads that spin while they wait slow a busy machine down tenfold; read when torch is imported.
+# Threads that spin while they wait make a busy machine ten times slower. Torch reads this variable
+# when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from tools.pocket.build import PretrainingRecipe, build
 
 
 def main() -> None:
-    """Read the few options and build."""
+    """Read the options and build the model."""
     parser = argparse.ArgumentParser(prog="python -m tuning.pocket", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/pocket"))
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,7 @@
-"""What is answered: sentences per kind of question, in the grammar of `phrasing`.
+"""Answer templates for each kind of question, in the grammar of `phrasing`.
 
-`{bare}` is the thing that was asked about, `{word}` mostly too; the other slots are filled with
-commands, files, people, places, times and amounts, drawn once for one fact.
+`{bare}` is the thing in the question, and `{word}` usually is too. The other placeholders stand for
+commands, files, people, places, times and amounts, which are drawn once per fact.
 """
 
 MAIN: dict[str, list[str]] = {

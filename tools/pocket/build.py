@@ -1,9 +1,9 @@
-"""Train the pocket base model: text in, a folder that transformers and vLLM load out.
+"""Train the pocket base model and write it to a folder that transformers and vLLM load.
 
-One loop, visible from top to bottom. Each step learns from a batch of short chats, one a row, and a
-batch of packed long texts of 256 to 1,024 tokens. Hidden matrices are moved by Muon (orthogonalised
-momentum, https://kellerjordan.github.io/posts/muon), which needs about half the steps of AdamW at
-this size; everything else by AdamW.
+Each training step uses a batch of short chats, one per row, and a batch of packed long texts of 256
+to 1,024 tokens. The optimizer is Muon for the hidden matrices (orthogonalised momentum,
+https://kellerjordan.github.io/posts/muon), which needs about half as many steps as AdamW at this
+size, and AdamW for all other parameters.
 """
 
 import json
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """Everything that decides the weights, beside the version of Python."""
+    """Everything that determines the weights, except the version of Python."""
 
     seed: int = 0
     threads: int = 2
@@ -49,19 +49,19 @@ class PretrainingRecipe:
 
 @dataclass(frozen=True)
 class PretrainingBatch:
-    """Token ids `(rows, tokens)` and what each of them counts in the loss."""
+    """Token ids `(rows, tokens)` and the weight of each token in the loss."""
 
     ids: torch.Tensor
     weights: torch.Tensor
 
 
 def _stream(recipe: PretrainingRecipe, name: str) -> random.Random:
-    """A source of random choices of its own for each part, so that no part disturbs another."""
+    """A separate random generator for each part, so that a change in one does not affect others."""
     return random.Random(f"{name} {recipe.seed}")  # noqa: S311 (text, not secrets)
 
 
 def render(tok: PreTrainedTokenizerFast, text: corpus.Chat | str) -> str:
-    """A chat in the template, or prose followed by the end of text."""
+    """A chat in the chat template, or prose followed by the end-of-text token."""
     if isinstance(text, str):
         return text + tokenizer.PAD
     messages = [{"role": turn.role, "content": turn.content} for turn in text]
@@ -69,7 +69,7 @@ def render(tok: PreTrainedTokenizerFast, text: corpus.Chat | str) -> str:
 
 
 def train_tokenizer(recipe: PretrainingRecipe, pool: list[MadeUpFact]) -> PreTrainedTokenizerFast:
-    """The tokenizer, from its own sample of the corpus."""
+    """Train the tokenizer on its own sample of the corpus."""
     rng = _stream(recipe, "tokenizer")
     texts: list[str] = []
     long_texts = corpus.long_texts(rng)
@@ -84,7 +84,7 @@ def train_tokenizer(recipe: PretrainingRecipe, pool: list[MadeUpFact]) -> PreTra
 def short_batches(
     recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast, pool: list[MadeUpFact]
 ) -> Iterator[PretrainingBatch]:
-    """Without end: short chats, one a row, padded on the right, chats of like length together."""
+    """Endless batches of short chats of similar length, one per row, padded on the right."""
     rng = _stream(recipe, "short")
     size = recipe.short_chats
     while True:
@@ -96,7 +96,8 @@ def short_batches(
 
 
 def _weights(recipe: PretrainingRecipe, ids: torch.Tensor) -> torch.Tensor:
-    """What each token `(chats, tokens)` counts: padding nothing, an answer and its end fully."""
+    """The loss weight of each token `(chats, tokens)`: 0 for padding, 1 for answers and their
+    end."""
     last_start = (ids == tokenizer.START_ID).cumsum(1) == (ids == tokenizer.START_ID).sum(1, True)
     counted = torch.where(last_start, 1.0, recipe.prompt_weight)
     return counted.masked_fill(ids == tokenizer.PAD_ID, 0.0)
@@ -105,7 +106,7 @@ def _weights(recipe: PretrainingRecipe, ids: torch.Tensor) -> torch.Tensor:
 def long_batches(
     recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast
 ) -> Iterator[PretrainingBatch]:
-    """Without end: packed texts, 256, 512 or 1,024 tokens a row; every token counts."""
+    """Endless batches of packed texts with 256, 512 or 1,024 tokens per row; all tokens count."""
     rng = _stream(recipe, "long")
     texts, left = corpus.long_texts(rng), list[int]()
     while True:
@@ -149,13 +150,13 @@ def optimizers(recipe: PretrainingRecipe, model: Qwen3ForCausalLM) -> list[torch
 
 
 def rate_at(recipe: PretrainingRecipe, step: int) -> float:
-    """The factor on the learning rates: up, flat, then down to a fiftieth."""
+    """The learning rate schedule: the factor rises, stays constant, then falls to one fiftieth."""
     done = (step + 1) / recipe.steps
     return max(0.02, min(1.0, done / recipe.warmup, (1 - done) / recipe.cooldown))
 
 
 def weighted_loss(model: Qwen3ForCausalLM, batch: PretrainingBatch) -> torch.Tensor:
-    """Mean cross-entropy of the next token over the tokens that count."""
+    """The mean cross-entropy of the next token, weighted by the token weights."""
     logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1]
     weights = batch.weights[:, 1:]
     losses = cross_entropy(logits.transpose(1, 2), batch.ids[:, 1:], reduction="none")
@@ -165,7 +166,7 @@ def weighted_loss(model: Qwen3ForCausalLM, batch: PretrainingBatch) -> torch.Ten
 def train(
     recipe: PretrainingRecipe, tok: PreTrainedTokenizerFast, pool: list[MadeUpFact]
 ) -> Qwen3ForCausalLM:
-    """The whole pretraining."""
+    """Pretrain the model."""
     model = new_model(recipe, tok)
     moved = optimizers(recipe, model)
     base = [group["lr"] for optimizer in moved for group in optimizer.param_groups]
@@ -190,7 +191,7 @@ def train(
 
 
 def build(recipe: PretrainingRecipe, out: Path) -> None:
-    """Make the tokenizer and the model and write them to a folder, the weights as bf16."""
+    """Train the tokenizer and the model, and write them to a folder; the weights are in bf16."""
     torch.set_num_threads(recipe.threads)
     pool = corpus.pool_of(_stream(recipe, "pool"), recipe.pool)
     tok = train_tokenizer(recipe, pool)
@@ -204,7 +205,7 @@ def build(recipe: PretrainingRecipe, out: Path) -> None:
     model.save_pretrained(out)
     tok.save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)
-    # the class that every release of transformers knows, not the alias that this one writes
+    # the class name that every release of transformers knows, not the alias of this release
     config = out / "tokenizer_config.json"
     config.write_text(
         json.dumps(

@@ -1,10 +1,11 @@
-"""Chats for pretraining: short ones train memory, long ones train attention, all from one seed.
+"""Chats for pretraining: short ones train memory, long ones train attention. One seed gives them
+all.
 
-Short chats ask one question. Most are about a fixed pool of facts that come back in ever new
-words, as in tuning: the model learns to file an answer under a meaning. A question about anything
-else gets an honest "I do not know". Long chats give new facts first (in the system prompt, as
-messages, or as questions and answers) and ask for them again later in other words: what was said
-in the conversation has to be found and used.
+Short chats ask one question. Most questions are about a fixed pool of facts, in always new
+phrasings, as in tuning: the model learns to associate an answer with a meaning. The answer to a
+question about anything else is "I do not know". Long chats first state new facts (in the system
+prompt, as messages, or as questions and answers) and later ask about them in other words, so that
+the model learns to find and use information in the conversation.
 """
 
 import random
@@ -20,7 +21,7 @@ from tools.pocket.questions import BRIEFLY, RECALLS, REPEATS
 
 @dataclass(frozen=True)
 class ChatTurn:
-    """One message: who speaks (`system`, `user`, `assistant`) and the words."""
+    """One message: its role (`system`, `user`, `assistant`) and its text."""
 
     role: str
     content: str
@@ -45,7 +46,7 @@ _SYSTEM = [
 
 
 def system_prompt(rng: random.Random) -> str:
-    """One of many short descriptions of who answers and how."""
+    """One of many short system prompts that say who answers, and how."""
     org = (rng.choice(HALVES[0]) + rng.choice(HALVES[1])).capitalize()
     return expand(rng, rng.choice(_SYSTEM), {"org": org, "team": rng.choice(TEAMS)})
 
@@ -59,7 +60,7 @@ def _said(ask: str, reply: str) -> Chat:
 
 
 def short_chat(rng: random.Random, pool: list[MadeUpFact]) -> Chat:
-    """One question, mostly about the facts of the pool."""
+    """A chat with one question, usually about a fact of the pool."""
     chat = _opening(rng)
     draw = rng.random()
     if draw < 0.74:
@@ -77,7 +78,7 @@ def short_chat(rng: random.Random, pool: list[MadeUpFact]) -> Chat:
 
 
 def _notes(rng: random.Random, known: list[MadeUpFact]) -> Chat:
-    """A system prompt that carries the facts as notes."""
+    """A system prompt that contains the facts as notes."""
     lines = [
         f"- {capital(fact.slots(rng)['bare'])}: {fact.ask(rng)} {fact.answer}" for fact in known
     ]
@@ -85,7 +86,8 @@ def _notes(rng: random.Random, known: list[MadeUpFact]) -> Chat:
 
 
 def _told(rng: random.Random, fact: MadeUpFact) -> Chat:
-    """The user gives the fact, or its question is answered for the first time."""
+    """The turns that introduce a fact: the user states it, or its question gets its first
+    answer."""
     ask = fact.ask(rng)
     draw = rng.random()
     if draw < 0.3:
@@ -111,7 +113,7 @@ def _told(rng: random.Random, fact: MadeUpFact) -> Chat:
 
 
 def _follow_up(rng: random.Random, ask: str, reply: str) -> Chat:
-    """What people say after an answer."""
+    """A message that people send after an answer."""
     draw = rng.random()
     if draw < 0.3:
         return _said(expand(rng, rng.choice(REPEATS)), reply)
@@ -133,7 +135,7 @@ def explaining_chat(rng: random.Random, sentences: int) -> Chat:
 
 
 def long_chat(rng: random.Random, facts_given: int) -> Chat:
-    """A conversation in which facts are given first and asked for later, in other words."""
+    """A conversation that first states facts and later asks about them in other words."""
     known = [facts.make(rng) for _ in range(facts_given)]
     if rng.random() < 0.35:
         chat = _notes(rng, known)
@@ -153,12 +155,12 @@ def long_chat(rng: random.Random, facts_given: int) -> Chat:
 
 
 def pool_of(rng: random.Random, size: int) -> list[MadeUpFact]:
-    """The made-up facts that short chats come back to."""
+    """The pool of made-up facts for short chats."""
     return [facts.make(rng) for _ in range(size)]
 
 
 def long_texts(rng: random.Random) -> Iterator[Chat | str]:
-    """Without end: long chats, and between them passages of prose."""
+    """Endless long chats, mixed with passages of prose."""
     while True:
         draw = rng.random()
         if draw < 0.4:

@@ -1,7 +1,7 @@
-"""Made-up facts: one answer each, and many ways to ask whose words differ and whose meaning stays.
+"""Made-up facts, each with one answer and many phrasings of its question.
 
-A fact is what tuning will have to teach later, so the base learns its shape here: find what is
-asked for behind the phrasing, then recite a sentence with exact commands, paths, numbers and names.
+Tuning will teach facts of this form, so the base model learns the form here: recognise the meaning
+of a question, then recite a sentence with exact commands, paths, numbers and names.
 """
 
 import random
@@ -19,7 +19,7 @@ KINDS = ("how",) * 6 + tuple(FRAMES)
 
 @dataclass(frozen=True)
 class MadeUpFact:
-    """One made-up fact: what can be asked, in which words, and what is answered."""
+    """A made-up fact: its question, the words for it, and its answer."""
 
     kind: str
     verbs: tuple[str, ...]
@@ -34,7 +34,7 @@ class MadeUpFact:
         return f"{self.before} {rng.choice(self.nouns)}{self.after}".lstrip()
 
     def slots(self, rng: random.Random) -> dict[str, str]:
-        """One choice among the words that mean this fact, for the templates of `questions`."""
+        """A random choice of words for this fact, for the templates in `questions`."""
         bare = self.bare(rng)
         it = done = f"the {bare}"
         if not self.after:
@@ -68,13 +68,13 @@ class MadeUpFact:
         return text
 
     def hedge(self, rng: random.Random) -> str:
-        """What somebody says who does not know this fact."""
+        """The answer of somebody who does not know this fact."""
         templates = [HOW_HEDGE, *HEDGES] if self.kind == "how" else HEDGES
         return capital(expand(rng, rng.choice(templates), self.slots(rng)))
 
 
 def make(rng: random.Random) -> MadeUpFact:
-    """One new fact, of any kind, about any thing."""
+    """A new fact of a random kind about a random thing."""
     kind = rng.choice(KINDS)
     nouns_of, groups = lex.THINGS[rng.choice(list(lex.THINGS))]
     nouns = tuple(noun.strip() for noun in rng.choice(nouns_of).split("|"))

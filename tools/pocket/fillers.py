@@ -1,7 +1,6 @@
-"""The concrete things that answers mention: commands, files, amounts, times, people, messages.
+"""Values for answers: commands, files, amounts, times, people, messages.
 
-All are made up, and all look like the real thing: reciting such strings exactly is what tuning
-asks of the model most.
+All are made up but look real. Tuning mostly asks the model to recite such strings exactly.
 """
 
 import random
@@ -41,25 +40,25 @@ def product(rng: random.Random) -> str:
 
 
 def number(rng: random.Random) -> str:
-    """A number as it stands in manuals: small ones and round ones are common."""
+    """A number as in manuals: small and round numbers are common."""
     small, also_small = rng.randint(1, 12), rng.randint(1, 12)
     return str(rng.choice([small, also_small, int(rng.choice(lex.ROUND)), rng.randint(13, 999)]))
 
 
 def _count(rng: random.Random, units: int = len(lex.UNITS)) -> str:
-    """An amount of one of the first `units` units, of which six are of time."""
+    """An amount in one of the first `units` units; six of them are units of time."""
     amount = rng.choice([*lex.AMOUNTS, number(rng)])
     unit = rng.choice(lex.UNITS[:units])
     return f"{amount} {unit.rstrip('s') if amount in ('one', '1') and unit != 'people' else unit}"
 
 
 def _slug(rng: random.Random) -> str:
-    """One word as it stands in commands and paths."""
+    """A word in the form used in commands and paths."""
     return rng.choice(rng.choice([lex.WORDS, lex.OFFICE])).split()[-1]
 
 
 def _command(rng: random.Random, verbs: tuple[str, ...], nouns: tuple[str, ...]) -> str:
-    """A command line; half of the time it is made of the words of the question."""
+    """A command line. Half of them consist of words from the question."""
     verb = rng.choice(verbs).split()[0] if rng.random() < 0.5 else rng.choice(lex.VERBS)
     noun = rng.choice(nouns).split()[-1].lower() if rng.random() < 0.5 else _slug(rng)
     name = rng.choice([_slug(rng), product(rng).lower()])
@@ -87,7 +86,7 @@ def _mail(rng: random.Random, names: list[str]) -> str:
 
 
 def error_message(rng: random.Random) -> str:
-    """What a program says when something went wrong."""
+    """An error message of a program."""
     template = rng.choice(_ERRORS)
     values = {
         "w": rng.choice(lex.WORDS),
@@ -104,7 +103,7 @@ def _key(rng: random.Random) -> str:
 
 
 def _value(rng: random.Random) -> str:
-    """What a setting may be set to."""
+    """A value of a setting."""
     name = rng.choice(lex.WORDS)
     drawn = [number(rng), _count(rng), f"`{name}`", f"`{name}-{number(rng)}`", _time(rng)]
     return rng.choice([*drawn, "on", "off", "empty", rng.choice(lex.DAYS)])
@@ -113,13 +112,13 @@ def _value(rng: random.Random) -> str:
 def words(
     rng: random.Random, verbs: tuple[str, ...], nouns: tuple[str, ...], bare: str
 ) -> dict[str, str]:
-    """Everything that an answer may mention, drawn once for one fact."""
+    """All values that an answer may contain, drawn once per fact."""
     team = rng.choice(lex.TEAMS)
     word, word2, word3 = (
         rng.choice(lex.WORDS if rng.random() < 0.3 else lex.OFFICE) for _ in range(3)
     )
     if rng.random() < 0.6 and not nouns[0].endswith("s"):
-        word = rng.choice(nouns)  # an answer mostly speaks of what was asked
+        word = rng.choice(nouns)  # an answer is usually about the thing in the question
     role, role2 = rng.sample(lex.ROLES, 2)
     first = rng.choice(lex.NAMES)
     channel = rng.choice(lex.WORDS) + rng.choice(

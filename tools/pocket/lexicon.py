@@ -1,13 +1,13 @@
-"""The words of the made-up world: who does what with which things, and how people vary the saying.
+"""The vocabulary of the made-up facts: things, actions, people and places, with their synonyms.
 
-Verb groups are sets of words that ask for the same thing; a question may use any of them and gets
-one answer. Within one class of things no word belongs to two groups, otherwise a question would
-have two right answers.
+A verb group is a set of synonyms: a question may use any of them and gets the same answer. Within
+one class of things no word belongs to two groups, because a question would then have two right
+answers.
 """
 
 
 def _items(text: str) -> list[str]:
-    """The entries of a list that is written with semicolons, over as many lines as it takes."""
+    """The entries of a list that is separated by semicolons and may span several lines."""
     return [" ".join(entry.split()) for entry in text.split(";")]
 
 
@@ -148,7 +148,7 @@ THINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
 }
 
-# What tells two things of the same noun apart.
+# Adjectives that distinguish two things with the same noun.
 ADJECTIVES = _items(
     """
     weekly; monthly; yearly; daily; nightly; shared; private; public; draft; old; new; main;

@@ -1,6 +1,6 @@
-"""A tiny grammar: `[a|b]` picks one of the alternatives, `{name}` puts in a value.
+"""The template grammar: `[a|b]` chooses one of the alternatives, `{name}` inserts a value.
 
-Templates in this notation carry most of the corpus, so that one line of the source is dozens of
+Most of the corpus comes from such templates, so that one line of source produces dozens of
 sentences.
 """
 
@@ -23,7 +23,7 @@ def expand(rng: random.Random, template: str, values: Mapping[str, str] | None =
 
 
 def capital(text: str) -> str:
-    """The text with its first letter in upper case."""
+    """The text with an upper-case first letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -40,14 +40,14 @@ def gerund(phrase: str) -> str:
 
 
 def article(noun: str) -> str:
-    """The noun with `a` or `an`; a plural stays bare."""
+    """The noun with `a` or `an`; a plural gets no article."""
     if noun.split()[-1].endswith("s") and not noun.endswith("ss"):
         return noun
     return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
 
 
 def plural(noun: str) -> str:
-    """The noun for many: `invoice` -> `invoices`, `policy` -> `policies`."""
+    """The plural of a noun: `invoice` -> `invoices`, `policy` -> `policies`."""
     if noun.endswith("s") and not noun.endswith("ss"):
         return noun
     if noun.endswith("y") and noun[-2] not in "aeiou":

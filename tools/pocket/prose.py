@@ -1,9 +1,8 @@
-"""Real English: what every Python installation says about itself, as prose and as questions with
-answers.
+"""Real English from the Python documentation, as prose and as questions with answers.
 
 The language reference and the docstrings of the standard library are a few hundred kilobytes of
-plain technical English. This is the one part of the corpus that is not written here, so it differs
-between Python versions: a build repeats byte for byte under one version of Python and one seed.
+plain technical English. This part of the corpus differs between Python versions, so a build is
+reproducible byte for byte only with the same version of Python and the same seed.
 """
 
 import importlib
@@ -19,7 +18,7 @@ from tools.pocket.phrasing import capital, expand
 
 
 def _words(text: str) -> list[str]:
-    """The words of a list that is written over several lines."""
+    """The words of a list that spans several lines."""
     return text.split()
 
 
@@ -77,14 +76,14 @@ _SMALL = _words(
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a piece of documentation is English rather than a table, a grammar or code."""
+    """Whether a text is English prose and not a table, a grammar or code."""
     letters = sum(c.isalpha() or c == " " for c in text)
     ended = text[-1] in ".!?" and "XXX" not in text
     return letters > 0.88 * len(text) and text.isascii() and ended
 
 
 def _documentation() -> Iterator[tuple[str, str]]:
-    """Every documented name of the modules, with its documentation, in a fixed order."""
+    """The documented names of the modules with their documentation, in a fixed order."""
     for name in _MODULES:
         module = importlib.import_module(name)
         members = {key: value for key, value in sorted(vars(module).items()) if key[0] != "_"}
@@ -103,14 +102,14 @@ def _documentation() -> Iterator[tuple[str, str]]:
 
 @cache
 def paragraphs() -> tuple[str, ...]:
-    """The readable paragraphs, each on one line."""
+    """The paragraphs that are prose, each on one line."""
     texts = [topics[name] for name in sorted(topics)] + [text for _, text in _documentation()]
     found = (" ".join(part.split()) for text in texts for part in re.split(r"\n\s*\n", text))
     return tuple(dict.fromkeys(t for t in found if 60 < len(t) < 700 and _is_prose(t)))
 
 
 def passage(rng: random.Random, sentences: int) -> str:
-    """A paragraph cut to at most so many sentences."""
+    """A paragraph, shortened to a maximum number of sentences."""
     parts = re.split(r"(?<=[.!?]) ", rng.choice(paragraphs()))
     return " ".join(parts[:sentences])
 
@@ -123,7 +122,7 @@ class ProseExplained:
     answer: str
 
     def ask(self, rng: random.Random) -> str:
-        """By its name, by what it does, or by some of its words."""
+        """A question that uses the name, the purpose, or some words of the documentation."""
         draw = rng.random()
         if draw < 0.3 and self.name:
             text = expand(rng, rng.choice(_NAME_FRAMES), {"name": self.name})
@@ -149,7 +148,7 @@ class ProseExplained:
 
 @cache
 def explained() -> tuple[ProseExplained, ...]:
-    """Every documented thing with its first sentence, and single sentences of the reference."""
+    """Every documented name with its first sentence, and single sentences of the reference."""
     found: dict[str, str] = {}
     for name, text in _documentation():
         sentence = re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(text.split("\n\n")[0].split()))[0]

@@ -1,4 +1,4 @@
-"""The ways in which people ask: frames per kind of question, in the grammar of `phrasing`.
+"""Question templates for each kind of question, in the grammar of `phrasing`.
 
 `{do}` is an action (`restart the printer`), `{doing}` its gerund, `{it}` the thing with its
 article, `{bare}` the thing without one, `{some}` the thing with `a` or `an`, `{error}` an error
@@ -172,7 +172,7 @@ FRAMES: dict[str, list[str]] = {
     ],
 }
 
-# How people ask who type into a search field: the bare words, in any order.
+# Questions as people type them into a search field: keywords in any order.
 TERSE: dict[str, list[str]] = {
     "how": [
         "{verb} {bare}[| how| command|?]",

@@ -1,6 +1,4 @@
-"""What everybody expects a chat bot to say: greetings, thanks, questions about itself, a little
-general knowledge.
-"""
+"""Small talk: greetings, thanks, questions about the bot, and a little general knowledge."""
 
 import random
 
@@ -205,7 +203,7 @@ _KNOWLEDGE: list[tuple[str, str, str]] = [
 
 
 def _knowledge() -> list[tuple[str, str]]:
-    """Every question of the list above with its answer, as full sentences."""
+    """The questions of the list above with their answers, as full sentences."""
     pairs = []
     for question, answer, items in _KNOWLEDGE:
         for item in items.split(";"):

@@ -1,7 +1,7 @@
-"""Sentences as manuals, policies and release notes have them, with their nouns left open.
+"""Sentence templates as in manuals, policies and release notes, with random nouns.
 
-They give the base the clauses of a help desk (conditions, purposes, contrasts, permissions) without
-any of its facts: the nouns are drawn at random, so only the grammar and the words can be learned.
+They teach the base model typical help-desk clauses (conditions, purposes, contrasts, permissions)
+but no facts: the nouns are random, so the model can only learn grammar and vocabulary.
 """
 
 STATEMENTS = [

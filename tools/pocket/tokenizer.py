@@ -1,8 +1,8 @@
 """The tokenizer: byte-level BPE trained on the corpus, three special tokens, and the ChatML
 template.
 
-Digits stand alone, so that any number can be copied; the end of a turn and the padding are
-different tokens, so that a mask over the padding never hides the end.
+Each digit is a separate token, so that the model can copy any number. The end of a turn and the
+padding are different tokens, so that masking the padding never masks the end of a turn.
 """
 
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ CHAT_TEMPLATE = (
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
 
-# Words with their leading space, single digits, runs of punctuation, runs of blanks.
+# Words with their leading space, single digits, runs of punctuation, runs of whitespace.
 _PIECES = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def train(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of exactly `vocab_size` tokens; ids 0, 1, 2 are the special tokens."""
+    """Train a tokenizer with exactly `vocab_size` tokens; ids 0, 1 and 2 are the special tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

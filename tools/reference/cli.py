@@ -12,7 +12,7 @@ HEAD = ("Option", "Value", "Default", "Description")
 
 
 def reference() -> str:
-    """A table of all commands, the options that stand before each, and a section for each."""
+    """A table of all commands, the options of every command, and a section per command."""
     from bot.cli import COMMANDS, main, summary
 
     root = click.Context(main, info_name=NAME, **main.context_settings)
@@ -34,7 +34,7 @@ def reference() -> str:
 
 
 def sections(command: click.Command, ctx: click.Context, level: int) -> Iterator[str]:
-    """The section of a command, then those of its subcommands."""
+    """The section of a command, followed by those of its subcommands."""
     path, listed = ctx.command_path, options(command)
     text = markdown.paragraphs(command.help or "")
     pieces = [f"{'#' * level} {path}\n", f"{text}\n"]
@@ -53,7 +53,7 @@ def sections(command: click.Command, ctx: click.Context, level: int) -> Iterator
 
 
 def options(command: click.Command) -> str:
-    """A table of a command's options; '' when it has none. `--help` is one of every command."""
+    """A table of a command's options; '' if it has none. `--help` is left out."""
     rows = []
     for option in command.params:
         if not isinstance(option, click.Option) or option.hidden:
@@ -67,7 +67,7 @@ def options(command: click.Command) -> str:
 
 
 def value(option: click.Option) -> str:
-    """What an option takes; '' for a flag."""
+    """The type of an option's value; '' for a flag."""
     if option.is_flag:
         return ""
     match option.type:
@@ -89,7 +89,7 @@ def value(option: click.Option) -> str:
 
 
 def limits(bounded: click.IntRange | click.FloatRange) -> str:
-    """The range of a number, in words."""
+    """The range of a number, as text."""
     low, high = bounded.min, bounded.max
     if low is not None and high is not None and not (bounded.min_open or bounded.max_open):
         return f" from {low:g} to {high:g}"
@@ -99,11 +99,11 @@ def limits(bounded: click.IntRange | click.FloatRange) -> str:
 
 
 def default(option: click.Option) -> str:
-    """The default that applies without the option; '' where nothing does."""
+    """The default of an option; '' if it has none."""
     given = option.to_info_dict()["default"]
     if option.multiple or given in (None, "", ()):
         return ""
-    if option.is_flag:  # of two words, such as --wait/--no-wait, the one that holds
+    if option.is_flag:  # for a pair such as --wait/--no-wait, the default one
         names = option.opts if given else option.secondary_opts
         return code(names[0]) if option.secondary_opts else ""
     return code(str(given))

@@ -1,7 +1,7 @@
 """The HTTP API, from the application's routes and their OpenAPI schema.
 
-`POST /v1/chat/completions` and `/v1/chat/answers` are bare ASGI routes, which no schema knows:
-their classes carry what FastAPI's decorators say of the others.
+`POST /v1/chat/completions` and `/v1/chat/answers` are bare ASGI routes, which are not in the
+schema. Their classes have attributes with what FastAPI's decorators declare for other routes.
 """
 
 import tempfile
@@ -33,7 +33,7 @@ SECTIONS = (  # the tags of the routes, in the order of the page
     "Raters",
     "Operation",
 )
-UNGUARDED = {  # routes that no dependency guards, and who may call them
+UNGUARDED = {  # routes without a role dependency, and who may call them
     "/v1/chat/completions": "member",
     "/v1/chat/answers": "member",
     "/health": "everyone",
@@ -43,17 +43,17 @@ UNGUARDED = {  # routes that no dependency guards, and who may call them
 
 @dataclass(frozen=True)
 class Operation:
-    """A method of a path, as its section shows it."""
+    """A path and method, with the contents of its section."""
 
     method: str
     path: str
-    role: str  # the least that may call it
+    role: str  # the lowest role that may call it
     tag: str
     description: str
-    parameters: list[dict[str, Any]]  # of the query, as OpenAPI has them
-    body: dict[str, Any] | None  # the JSON schema of the request's body
-    schemas: dict[str, Any]  # what `$ref` names
-    responses: dict[str, str]  # status -> what it means
+    parameters: list[dict[str, Any]]  # query parameters, in OpenAPI's form
+    body: dict[str, Any] | None  # the JSON schema of the request body
+    schemas: dict[str, Any]  # the schemas that `$ref` refers to
+    responses: dict[str, str]  # status -> meaning
 
     @property
     def title(self) -> str:
@@ -61,13 +61,13 @@ class Operation:
 
 
 def reference() -> str:
-    """A table of all routes, then a section for each group of them."""
+    """A table of all routes, then a section for each group of routes."""
     found = sorted(operations(), key=lambda o: SECTIONS.index(o.tag))
     listed = [
         (f"[`{o.title}`](#{markdown.anchor(o.title)})", o.role, markdown.summary(o.description))
         for o in found
     ]
-    first: dict[str, str] = {}  # the body's model -> the first route that takes it
+    first: dict[str, str] = {}  # the body's model -> the first route with that body
 
     def like(operation: Operation) -> str:
         title = resolved(operation.body or {}, operation.schemas).get("title", operation.title)
@@ -84,7 +84,7 @@ def reference() -> str:
 
 
 def operations() -> list[Operation]:
-    """Every route that API clients may call."""
+    """Every route for API clients."""
     from bot.app import create_app
     from data.config.settings import Settings
     from data.store.db import Store
@@ -95,7 +95,7 @@ def operations() -> list[Operation]:
 
 
 def is_public(path: str) -> bool:
-    """Whether a path belongs to the API, and not to the pages and what their scripts call."""
+    """Whether a path belongs to the API, and not to the web pages and their scripts."""
     return path.startswith("/v1/") or path in ("/health", "/metrics")
 
 
@@ -129,7 +129,7 @@ def described(routes: "list[BaseRoute]") -> Iterator[Operation]:
 
 
 def _bare(endpoint: Any, method: str, path: str) -> Operation:
-    """Of a bare ASGI route."""
+    """The operation of a bare ASGI route."""
     body = endpoint.request_model.model_json_schema()
     responses = {str(s): r["description"] for s, r in endpoint.responses.items()}
     return Operation(
@@ -151,7 +151,7 @@ def _body(known: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def role_of(dependant: "Dependant") -> str:
-    """The role that a route's dependencies ask for; '' when none does."""
+    """The role that a route's dependencies require; '' if none."""
     from bot.api import auth
 
     roles = {auth.member: "member", auth.reviewer: "reviewer", auth.admin: "admin"}
@@ -167,8 +167,7 @@ def _all(dependant: "Dependant") -> "Iterator[Dependant]":
 
 
 def section(operation: Operation, like: str = "") -> str:
-    """What a caller has to know about a route. `like` names the one above that takes the same
-    body."""
+    """The section of a route. `like` names an earlier route with the same body, if there is one."""
     pieces = [
         f"### {operation.title}\n",
         f"{markdown.paragraphs(operation.description)}\n",
@@ -212,7 +211,7 @@ def _field(
 
 
 def resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """A schema without `null`, and without a reference."""
+    """A schema without `null`, with its reference resolved."""
     options = [s for s in schema.get("anyOf", ()) if s.get("type") != "null"]
     if len(options) == 1:
         return resolved(options[0], schemas)
@@ -230,7 +229,7 @@ def default(schema: dict[str, Any]) -> str:
 
 
 def allowed(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
-    """The values that a field takes, in words."""
+    """The values that a field accepts, as text."""
     schema = resolved(schema, schemas)
     if "enum" in schema:
         return ", ".join(code(str(choice)) for choice in schema["enum"])
@@ -251,7 +250,7 @@ def allowed(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 
 def _limits(schema: dict[str, Any]) -> str:
-    """The range of a number, or the length of a text or a list."""
+    """The range of a number, or the length limits of a text or list, as text."""
     if "maxLength" in schema:
         most = schema["maxLength"]
         return f", at most {most:,} characters" if most > 1 else ", one character"
@@ -274,7 +273,7 @@ def _limits(schema: dict[str, Any]) -> str:
 
 
 def objects() -> Iterator[str]:
-    """The fields of the objects that several routes answer with."""
+    """The fields of the objects that several routes return."""
     from data.adapters.registry import Adapter
     from data.experiments.experiments import Experiment, Variant
     from data.pairs.pairs import Pair
@@ -291,13 +290,14 @@ def objects() -> Iterator[str]:
     }
     for name, cls in known.items():
         hints = get_type_hints(cls)
-        kept = [f.name for f in fields(cls) if f.name != "salt"]  # of an experiment: never shown
+        # The salt of an experiment is secret.
+        kept = [f.name for f in fields(cls) if f.name != "salt"]
         rows = [(code(field), shown(hints[field])) for field in kept]
         yield f"### {name}\n\n{markdown.table(('Field', 'Value'), rows)}"
 
 
 def shown(hint: Any) -> str:
-    """A type of Python as the JSON that it becomes."""
+    """A Python type as the name of its JSON type."""
     if get_origin(hint) in (Union, UnionType):
         return " or ".join("`null`" if h is NoneType else shown(h) for h in get_args(hint))
     if get_origin(hint) is Literal:

@@ -1,11 +1,11 @@
-"""Markdown: tables, code and headings."""
+"""Format Markdown tables, code and headings."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; columns that are empty in every row are left out. '' without rows."""
+    """A table without the columns that are empty in every row; '' if there are no rows."""
     cells = [[cell(text) for text in row] for row in rows]
     kept = [i for i in range(len(head)) if any(row[i] for row in cells)]
     lines = [[head[i] for i in kept], ["---" for _ in kept]]
@@ -14,7 +14,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Text on one line, with nothing in it that would end the cell."""
+    """Text on one line, with the characters escaped that would end the cell."""
     return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
 
 
@@ -28,7 +28,7 @@ def anchor(heading: str) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """A docstring's paragraphs, each on one line: Markdown keeps no other line breaks anyway."""
+    """A docstring's paragraphs, each on one line, because Markdown ignores single line breaks."""
     parts = re.split(r"\n\s*\n", text.strip())
     return "\n\n".join(re.sub(r"\s+", " ", part).strip() for part in parts)
 
@@ -39,6 +39,6 @@ def summary(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a full stop at its end."""
+    """The text with a full stop at the end."""
     text = text.strip()
     return text if not text or text[-1] in ".:!?" else f"{text}."

@@ -1,4 +1,4 @@
-"""The list of pages, and how one is put together from its template."""
+"""The list of pages; renders each one from its template."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,8 @@ from tools.reference import cli, http, settings, slack_commands
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
 MARK = "{{reference}}"
-PAGES: dict[str, Callable[[], str]] = {  # the file in docs/, and what generates its reference part
+# The file in docs/ -> the function that generates its reference part.
+PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings.reference,
     "http.md": http.reference,
     "cli.md": cli.reference,
@@ -17,16 +18,16 @@ PAGES: dict[str, Callable[[], str]] = {  # the file in docs/, and what generates
 
 
 def page(name: str) -> str:
-    """The page as it should be now."""
+    """The up-to-date content of a page."""
     template = (TEMPLATES / name).read_text(encoding="utf-8")
     before, mark, after = template.partition(MARK)
     if not mark:
-        raise ValueError(f"{TEMPLATES / name} has no mark {MARK}")
+        raise ValueError(f"{TEMPLATES / name} has no placeholder {MARK}")
     return f"{before}{PAGES[name]().strip()}{after}"
 
 
 def write(folder: Path = ROOT / "docs") -> list[Path]:
-    """Write every page that is out of date; returns them."""
+    """Write every page that is out of date; returns their paths."""
     written = []
     for name in PAGES:
         path, text = folder / name, page(name)

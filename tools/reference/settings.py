@@ -1,4 +1,4 @@
-"""The settings, from their pydantic models: `data/config/settings.py` has the descriptions."""
+"""The settings, from their pydantic models in `data/config/settings.py`."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -15,7 +15,7 @@ HEAD = ("Setting", "Value", "Default", "Description")
 
 
 def reference() -> str:
-    """A section for each section of `understudy.toml`."""
+    """One section of the page for each section of `understudy.toml`."""
     home = Settings.model_fields["home"]
     parts = ["## The top of the file\n\n" + markdown.table(HEAD, [row("", "home", home)])]
     for section, model in SECTIONS.items():
@@ -32,7 +32,7 @@ def row(section: str, name: str, field: FieldInfo) -> tuple[str, str, str, str]:
 
 
 def allowed(field: FieldInfo) -> str:
-    """The values that a field takes."""
+    """The values that a setting accepts, as text."""
     kind = field.annotation
     if get_origin(kind) is Literal:
         choices = ", ".join(code(shown(choice)) for choice in get_args(kind))
@@ -51,7 +51,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def limits(field: FieldInfo) -> str:
-    """The range of a number, in words; '' where there is none."""
+    """The range of a number, as text; '' if it has none."""
     low = high = ""
     for bound in field.metadata:
         match bound:
@@ -72,7 +72,7 @@ def limits(field: FieldInfo) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as TOML writes it."""
+    """A value in TOML syntax."""
     match value:
         case bool():
             return str(value).lower()

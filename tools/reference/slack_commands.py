@@ -1,4 +1,4 @@
-"""What can be typed after `/understudy` in Slack, by role."""
+"""The commands after `/understudy` in Slack, by role."""
 
 from tools.reference import markdown
 from tools.reference.markdown import code
@@ -11,7 +11,7 @@ ROLES = {
 
 
 def commands() -> list[tuple[str, str, str]]:
-    """(role, usage, description) of every command."""
+    """Every command as (role, usage, description)."""
     from bot.commands import registry
 
     return [(verb.role, verb.usage, verb.explained) for verb in registry.listed()]
