@@ -1,8 +1,7 @@
-"""The Slack front end, joined in one place: `create(service)`, `start`, `stop`.
+"""The Slack front end: `create(service)`, `start` and `stop`, and all listeners.
 
-Listeners only acknowledge and start a tracked task; what they start lives in
-`bot/slack/handlers/answer.py`, `bot/slack/handlers/feedback.py` and
-`bot/slack/commands/handlers.py`. Whatever goes wrong there is told to the person by `Desk.telling`.
+Listeners only acknowledge and start a tracked task from `bot/slack/handlers` or
+`bot/slack/commands`. `WorkspaceContext.report_errors` tells the person about an error in a task.
 """
 
 import asyncio
@@ -40,11 +39,11 @@ from data.store.errors import Invalid, Unavailable, UnderstudyError
 
 log = logging.getLogger(__name__)
 
-PING_S = 12.0  # a socket that is silent for four pings is dead: 48 seconds
-GRACE_S = 20.0  # for answers in flight when we stop
+PING_S = 12.0  # a socket that is silent for four pings (48 s) counts as dead
+GRACE_S = 20.0  # for answers in flight when the bot stops
 FOLLOW_S = 3.0
 FIRST_RETRY_S = 1.0
-LONGEST_RETRY_S = 60.0
+MAX_RETRY_S = 60.0
 
 Listener = Callable[..., Awaitable[None]]
 
@@ -64,15 +63,15 @@ class Slack:
 
     @property
     def workspace(self) -> WorkspaceContext:
-        """Of the workspace whose token is in the settings."""
+        """The context of the workspace whose token is in the settings."""
         if self.workspaces.own is None:
             raise LookupError("no token is in the settings")
         return self.workspaces.own
 
     @property
     def routes(self) -> list[Route]:
-        """What the HTTP application mounts: `/slack/events`, unless the socket is used, and the
-        two of an installation through OAuth."""
+        """The routes that the HTTP application mounts: `/slack/events` unless Socket Mode is used,
+        and the two OAuth routes if they are configured."""
         slack = self.service.settings.slack
         if slack.mode != "http":
             return []
@@ -80,9 +79,9 @@ class Slack:
         return [events, *(oauth.routes(self.workspaces) if slack.installable else ())]
 
     async def start(self) -> None:
-        """Join the workspaces; while Slack can't be reached, keep trying in the background.
+        """Join the workspaces. If Slack can't be reached, keep trying in the background.
 
-        Raises Invalid when Slack does not know our tokens, or they can't be decrypted."""
+        Raises Invalid if Slack rejects a token, or a stored token can't be decrypted."""
         try:
             await self.workspaces.open()
             await self._join()
@@ -94,7 +93,7 @@ class Slack:
             raise
 
     async def stop(self) -> None:
-        """Take nothing new, let what is being answered end, then leave."""
+        """Accept no new requests, let answers in flight end, then disconnect."""
         self.workspaces.accepting = False
         for task in self._background:
             task.cancel()
@@ -107,11 +106,12 @@ class Slack:
     # -- joining -----------------------------------------------------------------------------
 
     async def _join(self) -> None:
-        """Learn who we are, open the socket if that is the way, begin to follow runs."""
+        """Look up the bot's own user, open the socket in Socket Mode, and start the background
+        loops."""
         own = self.workspaces.own
         if own is not None:
             own.identity = await _who_am_i(own)
-            log.info("In Slack as %s of %s", own.identity.bot_user, own.identity.team)
+            log.info("Joined Slack as %s of %s", own.identity.bot_user, own.identity.team)
         old = now_us() - ingest.KEEP_DELIVERIES_US
         await self.service.store.submit(lambda db: _forget(db, old))
         if self.service.settings.slack.mode == "socket":
@@ -136,11 +136,11 @@ class Slack:
             await answer.answer(workspace, lease)
 
     async def _join_later(self) -> None:
-        await asyncio.sleep(FIRST_RETRY_S)  # it was tried just now
+        await asyncio.sleep(FIRST_RETRY_S)  # the first attempt has just failed
         try:
             await retry_async(
                 lambda _: self._join(),
-                Backoff(first_s=2 * FIRST_RETRY_S, longest_s=LONGEST_RETRY_S),
+                Backoff(first_s=2 * FIRST_RETRY_S, longest_s=MAX_RETRY_S),
                 on=Unavailable,
                 on_error=lambda error, _: log.warning("%s Trying again.", error),
             )
@@ -174,8 +174,8 @@ def create(
     follow_s: float = FOLLOW_S,
     clock: Clock | None = None,
 ) -> Slack:
-    """The front end that the settings ask for, not started yet. Raises Invalid when a token that
-    its mode needs is missing."""
+    """The front end for the settings, not started yet. Raises Invalid if a token that its mode
+    needs is missing."""
     settings = service.settings.slack
     if settings.mode == "socket" and settings.client_id:
         raise Invalid('[slack] client_id works only with mode = "http"; remove it.')
@@ -189,11 +189,11 @@ def create(
 
 
 def register(app: Any, workspaces: Workspaces) -> None:
-    """Every listener. Chat comes first: Bolt asks listeners in this order."""
-    at = workspaces.at  # the desk of the workspace that a delivery comes from
+    """Register every listener. Chat comes first, because Bolt tries listeners in this order."""
+    at = workspaces.at  # returns the context of the workspace that a request comes from
 
     async def on_words(body: dict[str, Any]) -> None:
-        at(body).queue.wake()  # the question is in the queue, or changed there
+        at(body).queue.wake()  # the question was queued or changed
 
     async def on_command(ack: Listener, body: dict[str, Any]) -> None:
         await handlers.slash_command(at(body), ack, body)
@@ -219,23 +219,23 @@ def register(app: Any, workspaces: Workspaces) -> None:
     async def on_reviewed(ack: Listener, body: dict[str, Any]) -> None:
         await review.review_form_sent(at(body), ack, body)
 
-    async def on_again(ack: Listener, body: dict[str, Any]) -> None:
+    async def on_regenerate(ack: Listener, body: dict[str, Any]) -> None:
         await regenerate.regenerate_button(at(body), ack, body)
 
     async def on_reaction() -> None:
-        """It was counted before it was acknowledged."""
+        """The ingest middleware has counted the reaction."""
 
     async def on_stop(body: dict[str, Any]) -> None:
         event, team = body["event"], payloads.team_of(body)
         at(body).queue.stop(team, str(event.get("channel")), str(event.get("thread_ts")))
 
-    async def on_leaving() -> None:
-        """It was honoured before it was acknowledged."""
+    async def on_uninstalled() -> None:
+        """The ingest middleware has removed the workspace."""
 
     app.event("message")(on_words)
     app.event("app_mention")(on_words)
-    app.action(blocks.REGENERATE)(on_again)
-    app.action(blocks.CONTINUE)(on_again)
+    app.action(blocks.REGENERATE)(on_regenerate)
+    app.action(blocks.CONTINUE)(on_regenerate)
     members.register(app, at)
     app.command(manifest.COMMAND)(on_command)
     app.action(handlers.BUTTON)(on_button)
@@ -249,8 +249,8 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.event("reaction_added")(on_reaction)
     app.event("reaction_removed")(on_reaction)
     app.event("agent_session_stopped")(on_stop)
-    app.event("app_uninstalled")(on_leaving)
-    app.event("tokens_revoked")(on_leaving)
+    app.event("app_uninstalled")(on_uninstalled)
+    app.event("tokens_revoked")(on_uninstalled)
     members.register_last(app, at)
 
 
@@ -259,21 +259,21 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
     logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
     async def authorize() -> AuthorizeResult:
-        # no listener calls Slack with Bolt's client; the desk of the workspace has its own
+        # no listener calls Slack with Bolt's client; each workspace context has its own
         return AuthorizeResult(enterprise_id=None, team_id=None)
 
     async def on_error(error: Exception) -> None:
-        # listeners only acknowledge and start tasks: what they raise is a defect of ours
-        log.error("A Slack delivery failed", exc_info=error)
+        # listeners only acknowledge and start tasks, so an exception is a bug
+        log.error("Handling a Slack request failed", exc_info=error)
 
     app = AsyncApp(
         name="understudy",
         logger=logger,
         signing_secret=workspaces.service.settings.slack.signing_secret.get_secret_value(),
         authorize=authorize,
-        request_verification_enabled=False,  # `bot/slack/inbound/http.py` has done it
+        request_verification_enabled=False,  # `bot/slack/inbound/http.py` does it
     )
-    app.use(ingest.middleware(workspaces.find, feedback.reaction_changed, workspaces.leaving))
+    app.use(ingest.middleware(workspaces.find, feedback.reaction_changed, workspaces.uninstalled))
     app.error(on_error)
     register(app, workspaces)
     return app

@@ -1,4 +1,4 @@
-"""What a delivery of Slack's says: who did what, where, and in which words. Pure functions."""
+"""Reads Slack's payloads: who did what, where, and with which text. Pure functions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from bot.slack.client.stream import SlackPlace
 from bot.slack.render import message_text
 
-SPOKEN = (None, "file_share", "thread_broadcast")  # subtypes in which a person says something
+MESSAGE_SUBTYPES = (None, "file_share", "thread_broadcast")  # of messages that people write
 
 
 @dataclass(frozen=True)
 class HeardMessage:
-    """Something a person said where we can hear it."""
+    """A person's message that the bot can see."""
 
     place: SlackPlace
     ts: str
     text: str  # as Slack writes it
-    to_us: bool  # a direct message, or we are mentioned
+    to_us: bool  # a direct message, or one that mentions the bot
     event_id: str
 
     @property
@@ -25,8 +25,8 @@ class HeardMessage:
 
     @property
     def thread(self) -> str:
-        """The conversation's key. What a thread shows is what the bot remembers: each top-level
-        message begins a conversation, in direct messages too, as answers go into its thread."""
+        """The conversation's key. The bot remembers what the thread shows. Each top-level message
+        starts a conversation, also in direct messages, because answers go into its thread."""
         return thread_key(self.place.team, self.place.channel, self.place.thread_ts)
 
     @property
@@ -44,24 +44,24 @@ def shown_at(team: str, channel: str, ts: str) -> str:
 
 
 def thread_key(team: str, channel: str, thread_ts: str) -> str:
-    """The conversation's key of a Slack thread."""
+    """The conversation key of a Slack thread."""
     return f"slack:{team}/{channel}/{thread_ts}"
 
 
 def team_of(body: dict[str, Any]) -> str:
-    """The workspace for which we got a delivery."""
+    """The workspace that a request is for."""
     return next(iter(teams_of(body)), "")
 
 
 def teams_of(body: dict[str, Any]) -> list[str]:
-    """The workspaces that a delivery names, the likeliest to be the one we are in first: in a
-    channel that is shared between workspaces, an event names the other one as well."""
+    """The workspaces that a request names, starting with the most likely one of ours. In a channel
+    shared between workspaces, an event names the other one too."""
     named = [a.get("team_id") for a in body.get("authorizations") or ()]
     named += [body.get("team_id"), (body.get("team") or {}).get("id")]
     return list(dict.fromkeys(str(team) for team in named if team))
 
 
-def happened_us(body: dict[str, Any]) -> int:
+def event_end_us(body: dict[str, Any]) -> int:
     """The end of the second in which an event happened, in microseconds since the epoch."""
     return (int(body.get("event_time") or 0) + 1) * 1_000_000
 
@@ -78,13 +78,13 @@ def place_of(body: dict[str, Any]) -> SlackPlace:
 
 
 def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
-    """What a `message` or `app_mention` event says to us or in a thread; None for everything
-    that is no person's new words, or meant for somebody else."""
+    """The message of a `message` or `app_mention` event to the bot or in a thread. None unless it
+    is a person's new message, and for messages that mention someone else."""
     event = body.get("event", {})
     user, channel, ts = (str(event.get(key) or "") for key in ("user", "channel", "ts"))
     if event.get("type") not in ("message", "app_mention") or not (user and channel and ts):
         return None
-    from_people = event.get("subtype") in SPOKEN and not event.get("bot_id")
+    from_people = event.get("subtype") in MESSAGE_SUBTYPES and not event.get("bot_id")
     if not from_people or event.get("hidden") or user in (bot_user, "USLACKBOT"):
         return None
     text = str(event.get("text") or "")
@@ -98,19 +98,19 @@ def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
 
 @dataclass(frozen=True)
 class ChangedMessage:
-    """A message was edited or deleted, by a person or as Slack shows one with replies."""
+    """An edited or deleted message."""
 
     team: str
     channel: str
     ts: str
-    text: str  # as it is now
+    text: str  # the current text
     deleted: bool
     event_id: str
 
 
 def changed_message(body: dict[str, Any], bot_user: str) -> ChangedMessage | None:
-    """What became of a person's message; None for any other event. `message_changed` also comes
-    for unfurls and replies: whether the text is another is seen when it is compared with ours."""
+    """The change of a person's message; None for any other event. `message_changed` also comes for
+    unfurls and replies, so the text has to be compared with the stored one."""
     event = body.get("event", {})
     message = event.get("message") or {}
     if message.get("user") == bot_user or message.get("bot_id"):

@@ -1,4 +1,4 @@
-"""The time that Slack's limits and the daily digest are kept by. Tests hand in one of their own."""
+"""The clock of the rate limits and the daily digest. Tests replace it."""
 
 import asyncio
 import time
@@ -7,18 +7,18 @@ from datetime import datetime
 
 class Clock:
     def now(self) -> float:
-        """Seconds, from an arbitrary beginning."""
+        """Monotonic time in seconds, from an arbitrary start."""
         return time.monotonic()
 
     def local(self) -> datetime:
-        """The date and time of day where this machine is."""
+        """Date and time in this machine's time zone."""
         return datetime.now().astimezone()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Until `event` is set, but no longer than `seconds`."""
+        """Wait until `event` is set, but no longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()

@@ -1,20 +1,20 @@
-"""One answer on its way into a Slack thread: streamed where Slack lets us, whole otherwise.
+"""Writes one answer into a Slack thread, streamed if possible.
 
-Three ways, chosen when the first words are there, by what the governor has room for:
-- a stream: pieces at a pace that slows down while many streams are open;
+There are three modes. The first words of the answer and the room in the rate limits decide:
+- a stream, whose appends become less frequent while many streams are open;
 - a message that is updated a few times;
 - one message when the answer is complete.
 
-What Slack does to streams, and what is done here about it:
-- starting is over the limit: the next of the three ways;
-- appending is over the limit: the text waits and goes with the next piece, at a slower pace;
-- the stream expires (five minutes) or its state is unclear after a broken connection: the text
-  that may be doubled or missing is put right at the end by updating the message with all of it;
-- whether a message was made is unclear (a broken connection, or a crash before its ts was stored):
-  the thread is looked through for it, by the metadata that all our messages but open streams have;
-- leading white space of a piece may vanish: a piece always ends before a character that shows.
+Streams can fail in several ways:
+- Starting is over the rate limit: the next mode is used.
+- Appending is over the rate limit: the text waits for the next append, at a slower pace.
+- The stream expires (after five minutes), or a broken connection leaves its state unclear: the
+  final update replaces the message with the whole text.
+- It is unclear whether a message was posted (a broken connection, or a crash before its ts was
+  stored): the thread is searched for it. All our messages have metadata, except open streams.
+- Slack may drop leading white space of an append: every append ends before a visible character.
 
-So whatever happens in between, the message at the end has the whole text once, and the thumbs.
+Whatever happens, the final message has the whole text exactly once, with the feedback buttons.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ log = logging.getLogger(__name__)
 
 BOUNDARY = re.compile(r"\s(?=\S)")
 ATTEMPTS = 8
-ANSWER = "understudy_answer"  # the metadata's event type
+ANSWER = "understudy_answer"  # event type in the metadata of answers
 
 
 class NotShown(Unavailable):
-    """Slack could not be reached for so long that the answer is not shown, or not all of it."""
+    """Slack could not be reached, so the answer is not shown, or not completely."""
 
 
 class LeaseLost(Unavailable):
-    """The question is somebody else's by now, or was changed: this attempt shows nothing more."""
+    """Another worker has the question, or it was changed. This attempt must show nothing more."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class SlackPlace:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between the pieces of a stream; each is `growth` times later than the one before."""
+    """Seconds between the appends to a stream. Each interval is `growth` times the one before."""
 
-    half_word_s: float = 0.1  # so long the very first piece waits for its word to be whole
+    half_word_s: float = 0.1  # how long the first piece waits for its word to be complete
     first_s: float = 0.4
     growth: float = 1.25
     longest_s: float = 3.0
@@ -74,19 +74,19 @@ class Pace:
         return Backoff(attempts, first_s=self.retry_s, longest_s=self.longest_s)
 
 
-class Showing(Protocol):
-    """Remembers what is shown of an answer, across crashes."""
+class AnswerState(Protocol):
+    """What is shown of an answer, recorded so that it survives a crash."""
 
-    question_ts: str  # of the question, or what else names it
-    asked_ts: str  # the message below which the answer stands
-    begun: bool  # something may be shown already, by an earlier attempt
-    shown_ts: str  # the message, where it is known
+    question_ts: str  # of the question, or another id of it
+    asked_ts: str  # of the message that the answer replies to
+    begun: bool  # an earlier attempt may have shown something
+    shown_ts: str  # of the answer's message, if known
 
     async def begin(self) -> None:
-        """Something is about to be shown. Raises LeaseLost."""
+        """Record that something is about to be shown. Raises LeaseLost."""
 
     async def shown(self, ts: str) -> None:
-        """The message is known. Raises LeaseLost."""
+        """Record the answer's message. Raises LeaseLost."""
 
 
 class AnswerMessage:
@@ -95,128 +95,129 @@ class AnswerMessage:
     def __init__(
         self,
         api: WebApi,
-        me: str,
+        bot_user: str,
         place: SlackPlace,
         reply_id: str,
         pace: Pace,
-        showing: Showing,
+        state: AnswerState,
         after: "asyncio.Task[None] | None" = None,
     ) -> None:
         """Nothing is shown before `after` has ended."""
         self.stopped = False  # the person pressed stop
         self._api = api
-        self._me = me
+        self._bot_user = bot_user
         self._place = place
         self._reply_id = reply_id
         self._pace = pace
-        self._showing = showing
+        self._state = state
         self._text = ""
-        self._sent = 0  # characters of it that were shown while text comes
-        self._began_s = 0.0  # when there was something to see; 0: there is nothing yet
-        self._ts = showing.shown_ts
-        self._resumed = showing.begun
-        self._uncertain = showing.begun and not showing.shown_ts  # there may be a message
-        self._way: Literal["undecided", "stream", "updates", "whole"] = (
-            "whole" if showing.begun else "undecided"
+        self._sent = 0  # characters shown so far
+        self._first_text_s = 0.0  # when the first visible text came; 0: none yet
+        self._ts = state.shown_ts
+        self._resumed = state.begun
+        self._uncertain = state.begun and not state.shown_ts  # a message may exist
+        self._mode: Literal["undecided", "stream", "updates", "whole"] = (
+            "whole" if state.begun else "undecided"
         )
-        self._exact = True  # the stream shows precisely what was sent
+        self._exact = True  # the stream shows exactly what was sent
         self._interval_s = pace.first_s
-        self._more = asyncio.Event()
+        self._has_text = asyncio.Event()
         self._finishing = asyncio.Event()
         self._after = after
-        self._pump = asyncio.create_task(self._keep_sending(), name=f"stream {reply_id}")
+        self._sender = asyncio.create_task(self._keep_sending(), name=f"stream {reply_id}")
 
     def add(self, text: str) -> None:
         self._text += text
-        if not self._began_s and self._text.strip():
-            self._began_s = self._api.clock.now()
-        self._more.set()
+        if not self._first_text_s and self._text.strip():
+            self._first_text_s = self._api.clock.now()
+        self._has_text.set()
 
     async def finish(self, below: list[blocks.Block]) -> str | None:
-        """Bring the message to its end, with `below` under the text.
+        """Complete the message, with `below` under the text.
 
-        Returns the ts of the message that carries them, None when it was deleted or Slack does
-        not take it. Raises NotShown when Slack can't be reached, LeaseLost when the question is
-        somebody else's."""
-        await self._end_pump()
+        Returns the ts of the message with `below`, or None if it was deleted or Slack rejects it.
+        Raises NotShown if Slack can't be reached, and LeaseLost if another worker has the
+        question."""
+        await self._end_sender()
         try:
-            if self._way == "stream" and not self.stopped and await self._stop(below):
+            if self._mode == "stream" and not self.stopped and await self._stop_stream(below):
                 return self._ts
             if self.stopped:
-                await self._put_below_stopped(below)
+                await self._finish_stopped(below)
                 return self._ts
-            return await self._settle(blocks.answers(self._text, below))
+            return await self._show_all(blocks.answers(self._text, below))
         finally:
-            self._release()
+            self._release_limits()
 
     async def suspend(self, note: str) -> None:
-        """Leave what is shown to a later attempt, and say so below it."""
+        """Stop here with `note` below the text. A later attempt completes the message."""
         try:
             with contextlib.suppress(LeaseLost):
-                await self._end_pump()
-            if self._way != "stream":
+                await self._end_sender()
+            if self._mode != "stream":
                 return
-            await self._api.in_turn(
+            await self._api.throttled(
                 self._api.quick.chat_stopStream,
                 channel=self._place.channel,
                 ts=self._ts,
                 blocks=[blocks.context(blocks.escape(note))],
             )
         except Transport as error:
-            self._note(failure(error), "chat.stopStream")
+            self._log_failure(failure(error), "chat.stopStream")
         finally:
-            self._release()
+            self._release_limits()
 
     async def abandon(self) -> None:
-        """Do nothing more: another attempt goes on."""
-        self._pump.cancel()
-        await asyncio.gather(self._pump, return_exceptions=True)
-        self._release()
+        """Stop without another call. Another attempt completes the message."""
+        self._sender.cancel()
+        await asyncio.gather(self._sender, return_exceptions=True)
+        self._release_limits()
 
-    # -- while text comes --------------------------------------------------------------------
+    # -- while text arrives ------------------------------------------------------------------
 
     async def _keep_sending(self) -> None:
         if self._after is not None:
             await asyncio.wait([self._after])
         while not self._finishing.is_set():
-            await self._news()
-            cut = self._ready()
-            if cut == self._sent or self._way == "whole":
+            await self._wait_for_text()
+            cut = self._sendable()
+            if cut == self._sent or self._mode == "whole":
                 continue
-            if self._way == "undecided":
+            if self._mode == "undecided":
                 await self._open(cut)
-            elif self._way == "stream":
-                await self._append(cut)
+            elif self._mode == "stream":
+                await self._append_to_stream(cut)
             else:
-                await self._grow(cut)
+                await self._update_first(cut)
             await self._api.clock.wait(self._finishing, self._pause_s())
-            self._more.set()
+            self._has_text.set()
 
-    async def _news(self) -> None:
-        """Wait for more text; while nothing is shown, only until half a word has to do."""
-        if self._began_s and self._way == "undecided":
-            await self._api.clock.wait(self._more, self._pace.half_word_s)
+    async def _wait_for_text(self) -> None:
+        """Wait for more text. Before the first piece is shown, do not wait long for the end of a
+        word."""
+        if self._first_text_s and self._mode == "undecided":
+            await self._api.clock.wait(self._has_text, self._pace.half_word_s)
         else:
-            await self._more.wait()
-        self._more.clear()
+            await self._has_text.wait()
+        self._has_text.clear()
 
-    async def _end_pump(self) -> None:
+    async def _end_sender(self) -> None:
         self._finishing.set()
-        self._more.set()
+        self._has_text.set()
         try:
-            await self._pump
+            await self._sender
         except BaseException:
-            self._release()
+            self._release_limits()
             raise
 
     def _pause_s(self) -> float:
-        if self._way == "updates":
+        if self._mode == "updates":
             return self._pace.longest_s
-        return max(self._interval_s, self._api.limiter.spread_s())
+        return max(self._interval_s, self._api.limiter.append_interval_s())
 
-    def _ready(self) -> int:
-        """How far the text may be sent: up to the last word that is certainly complete. Where
-        there are no spaces, or the first word takes long, all but the last character."""
+    def _sendable(self) -> int:
+        """How far the text may be sent: up to the end of the last complete word. Without spaces,
+        or if the first word takes long, up to the last character."""
         waiting = self._text[self._sent :]
         if not waiting.strip():
             return self._sent
@@ -224,25 +225,25 @@ class AnswerMessage:
         for match in BOUNDARY.finditer(waiting):
             cut = self._sent + match.end()
         if cut == self._sent and not waiting[-1].isspace():
-            late = self._api.clock.now() - self._began_s >= self._pace.half_word_s
+            late = self._api.clock.now() - self._first_text_s >= self._pace.half_word_s
             if len(waiting) > 40 or (not self._sent and late and waiting[:-1].strip()):
                 cut = len(self._text) - 1
         return min(cut, blocks.MARKDOWN)
 
     async def _open(self, cut: int) -> None:
-        """Show the first words, in the best way that there is room for."""
+        """Show the first words in the best mode that the rate limits allow."""
         if self._api.limiter.may_stream():
-            self._way = "stream"
-            await self._start(cut)
-        elif self._api.limiter.may_grow(self._place.channel):
-            self._way = "updates"
-            await self._begin_growing(cut)
+            self._mode = "stream"
+            await self._start_stream(cut)
+        elif self._api.limiter.may_update(self._place.channel):
+            self._mode = "updates"
+            await self._post_first(cut)
         else:
-            self._way = "whole"
+            self._mode = "whole"
 
-    async def _start(self, cut: int) -> None:
+    async def _start_stream(self, cut: int) -> None:
         place = self._place
-        await self._showing.begin()
+        await self._state.begin()
         try:
             response = await self._api.quick.chat_startStream(
                 channel=place.channel,
@@ -253,16 +254,16 @@ class AnswerMessage:
             )
         except Transport as error:
             problem = failure(error)
-            self._note(problem, "chat.startStream")
-            self._release()
-            self._way = "undecided" if problem.kind == "limited" else "whole"
+            self._log_failure(problem, "chat.startStream")
+            self._release_limits()
+            self._mode = "undecided" if problem.kind == "limited" else "whole"
             self._uncertain = problem.kind == "unclear"
             return
         self._sent = cut
-        await self._is_shown(str(response["ts"]))
+        await self._record_ts(str(response["ts"]))
 
-    async def _append(self, cut: int) -> None:
-        if not self._api.limiter.take("chat.appendStream"):
+    async def _append_to_stream(self, cut: int) -> None:
+        if not self._api.limiter.try_acquire("chat.appendStream"):
             self._slow_down()
             return
         piece = self._text[self._sent : cut]
@@ -272,79 +273,81 @@ class AnswerMessage:
             )
         except Transport as error:
             problem = failure(error)
-            self._note(problem, "chat.appendStream")
+            self._log_failure(problem, "chat.appendStream")
             if problem.kind == "unclear":
                 self._sent, self._exact = cut, False
             elif problem.kind != "limited":
                 self._exact = False
-                self._way = "whole"
-                self._release()
+                self._mode = "whole"
+                self._release_limits()
                 self.stopped = problem.code == "stopped_by_user"
             return
         self._sent = cut
         self._slow_down()
 
-    async def _begin_growing(self, cut: int) -> None:
-        await self._showing.begin()
+    async def _post_first(self, cut: int) -> None:
+        await self._state.begin()
         try:
-            response = await self._api.quick.chat_postMessage(**self._message(0, self._so_far(cut)))
+            response = await self._api.quick.chat_postMessage(
+                **self._message(0, self._partial(cut))
+            )
         except Transport as error:
             problem = failure(error)
-            self._note(problem, "chat.postMessage")
-            self._release()
-            self._way = "whole"
+            self._log_failure(problem, "chat.postMessage")
+            self._release_limits()
+            self._mode = "whole"
             self._uncertain = problem.kind == "unclear"
             return
         self._sent = cut
-        await self._is_shown(str(response["ts"]))
+        await self._record_ts(str(response["ts"]))
 
-    async def _grow(self, cut: int) -> None:
-        if not self._api.limiter.take("chat.update"):
+    async def _update_first(self, cut: int) -> None:
+        if not self._api.limiter.try_acquire("chat.update"):
             return
         try:
             await self._api.quick.chat_update(
-                channel=self._place.channel, ts=self._ts, **_content(self._so_far(cut))
+                channel=self._place.channel, ts=self._ts, **_content(self._partial(cut))
             )
         except Transport as error:
-            self._note(failure(error), "chat.update")  # the last update says it all again
+            self._log_failure(failure(error), "chat.update")  # a later update has all the text
             return
         self._sent = cut
 
-    def _so_far(self, cut: int) -> list[blocks.Block]:
+    def _partial(self, cut: int) -> list[blocks.Block]:
         return [blocks.markdown(self._text[:cut].rstrip()[: blocks.MARKDOWN - 2] + " …")]
 
     def _slow_down(self) -> None:
         self._interval_s = min(self._interval_s * self._pace.growth, self._pace.longest_s)
 
-    def _note(self, problem: Failure, method: str) -> None:
+    def _log_failure(self, problem: Failure, method: str) -> None:
         log.info("%s for %s: %s", method, self._reply_id, problem.code)
         if problem.kind == "limited":
             limiter = self._api.limiter
-            limiter.limited(method, self._place.channel, problem.retry_after_s)
+            limiter.block(method, self._place.channel, problem.retry_after_s)
 
-    async def _is_shown(self, ts: str) -> None:
+    async def _record_ts(self, ts: str) -> None:
         self._ts = ts
-        await self._showing.shown(ts)
+        await self._state.shown(ts)
 
-    def _release(self) -> None:
-        """The governor need not think of this message any more."""
-        if self._way == "stream":
+    def _release_limits(self) -> None:
+        """Tell the rate limiter that this message is finished."""
+        if self._mode == "stream":
             self._api.limiter.stream_ended()
-        elif self._way == "updates":
-            self._api.limiter.grown()
-        self._way = "whole"
+        elif self._mode == "updates":
+            self._api.limiter.updates_ended()
+        self._mode = "whole"
 
     # -- at the end --------------------------------------------------------------------------
 
-    async def _stop(self, below: list[blocks.Block]) -> bool:
-        """End the stream; True when its message is now exactly right."""
+    async def _stop_stream(self, below: list[blocks.Block]) -> bool:
+        """End the stream. Returns True if its message is complete and correct."""
         whole = len(self._text) <= blocks.MARKDOWN and self._exact
 
         async def stop(attempt: int) -> bool:
-            exact = whole and attempt == 0  # after a failure, who knows what is shown
+            exact = whole and attempt == 0  # after a failure it is unclear what is shown
             rest = self._text[self._sent :] if exact else ""
             try:
-                await self._api.in_turn(
+                await self._api.throttled(
                     self._api.quick.chat_stopStream,
                     channel=self._place.channel,
                     ts=self._ts,
@@ -354,7 +357,7 @@ class AnswerMessage:
                 )
             except Transport as error:
                 problem = failure(error)
-                self._note(problem, "chat.stopStream")
+                self._log_failure(problem, "chat.stopStream")
                 if problem.kind in ("over", "refused"):
                     self.stopped = problem.code == "stopped_by_user"
                     return False
@@ -366,12 +369,13 @@ class AnswerMessage:
         except NotShown:
             return False
 
-    async def _put_below_stopped(self, below: list[blocks.Block]) -> None:
-        """What the person has stopped stays as it is, and can be judged all the same."""
+    async def _finish_stopped(self, below: list[blocks.Block]) -> None:
+        """Add the feedback buttons to an answer that the person stopped; its text stays as it
+        is."""
         (content,) = blocks.answers(self._text[: self._sent], below)
         update = self._api.quick.chat_update
         try:
-            await self._api.in_turn(
+            await self._api.throttled(
                 update,
                 channel=self._place.channel,
                 ts=self._ts,
@@ -379,14 +383,14 @@ class AnswerMessage:
                 **_content(content),
             )
         except Transport as error:
-            self._note(failure(error), method_name(update))
+            self._log_failure(failure(error), method_name(update))
 
-    async def _settle(self, messages: list[list[blocks.Block]]) -> str | None:
-        """Make the thread show the whole answer, whatever it shows of it now."""
+    async def _show_all(self, messages: list[list[blocks.Block]]) -> str | None:
+        """Make the thread show the whole answer, whatever it shows now."""
         shown = {0: self._ts} if self._ts else {}
         if self._uncertain or (self._resumed and len(messages) > 1):
-            shown = await self._found() | shown
-        await self._showing.begin()
+            shown = await self._find() | shown
+        await self._state.begin()
         last: str | None = None
         for part, content in enumerate(messages):
             known = shown.get(part)
@@ -396,17 +400,17 @@ class AnswerMessage:
             if last is None:
                 return None
             if part == 0 and last != self._ts:
-                await self._is_shown(last)
+                await self._record_ts(last)
         for part in sorted(set(shown) - set(range(len(messages)))):
             await delete(self._api, self._place.channel, shown[part])
         return last
 
     async def _update(self, part: int, ts: str, content: list[blocks.Block]) -> str | None:
-        """Replace what a message shows; None when somebody deleted it."""
+        """Replace the content of a message. Returns None if it was deleted."""
 
         async def update(_: int) -> str | None:
             try:
-                await self._api.in_turn(
+                await self._api.throttled(
                     self._api.quick.chat_update,
                     channel=self._place.channel,
                     ts=ts,
@@ -415,39 +419,39 @@ class AnswerMessage:
                 )
             except Transport as error:
                 problem = failure(error)
-                self._note(problem, "chat.update")
+                self._log_failure(problem, "chat.update")
                 if problem.code in MESSAGE_GONE:
                     return None
                 if problem.code == "streaming_state_conflict":
-                    await self._end_stream(ts)
-                elif problem.kind == "refused":  # twice is better than not at all
+                    await self._close_stream(ts)
+                elif problem.kind == "refused":  # showing it twice is better than not at all
                     return await self._post(part, content)
                 raise
             return ts
 
         return await self._retry(update)
 
-    async def _end_stream(self, ts: str) -> None:
+    async def _close_stream(self, ts: str) -> None:
         stop = self._api.quick.chat_stopStream
         try:
-            await self._api.in_turn(stop, channel=self._place.channel, ts=ts)
+            await self._api.throttled(stop, channel=self._place.channel, ts=ts)
         except Transport as error:
-            self._note(failure(error), method_name(stop))
+            self._log_failure(failure(error), method_name(stop))
 
     async def _post(self, part: int, content: list[blocks.Block]) -> str | None:
 
         async def post(attempt: int) -> str | None:
-            if attempt and (made := (await self._found()).get(part)):
+            if attempt and (made := (await self._find()).get(part)):
                 return made
             try:
-                response = await self._api.in_turn(
+                response = await self._api.throttled(
                     self._api.quick.chat_postMessage, **self._message(part, content)
                 )
             except Transport as error:
                 problem = failure(error)
-                self._note(problem, "chat.postMessage")
+                self._log_failure(problem, "chat.postMessage")
                 if problem.kind in ("refused", "over"):
-                    log.warning("Slack does not take the answer %s.", self._reply_id)
+                    log.warning("Slack rejects the answer %s.", self._reply_id)
                     return None
                 raise
             return str(response["ts"])
@@ -455,12 +459,12 @@ class AnswerMessage:
         return await self._retry(post)
 
     async def _retry(self, attempt: Callable[[int], Awaitable[T]]) -> T:
-        """Call `attempt` until Slack can be reached. Raises NotShown when it never can."""
-        return await _patiently(self._api, self._pace, attempt, "show")
+        """Call `attempt` until it succeeds. Raises NotShown if Slack can't be reached."""
+        return await _retry_transport(self._api, self._pace, attempt, "show")
 
-    async def _found(self) -> dict[int, str]:
-        """Look through the thread for what shows this answer: part -> ts."""
-        return await find(self._api, self._me, self._place, self._showing, self._pace)
+    async def _find(self) -> dict[int, str]:
+        """Search the thread for the messages of this answer: part -> ts."""
+        return await find(self._api, self._bot_user, self._place, self._state, self._pace)
 
     def _message(self, part: int, content: list[blocks.Block]) -> dict[str, Any]:
         return {
@@ -473,7 +477,7 @@ class AnswerMessage:
         }
 
     def _metadata(self, part: int) -> dict[str, Any]:
-        payload = {"question": self._showing.question_ts, "part": part}
+        payload = {"question": self._state.question_ts, "part": part}
         return {"event_type": ANSWER, "event_payload": payload}
 
 
@@ -483,20 +487,21 @@ def _content(content: list[blocks.Block]) -> dict[str, Any]:
 
 
 async def find(
-    api: WebApi, me: str, place: SlackPlace, showing: Showing, pace: Pace
+    api: WebApi, bot_user: str, place: SlackPlace, state: AnswerState, pace: Pace
 ) -> dict[int, str]:
-    """The messages of a thread that show the answer to a question: part -> ts.
+    """Search a thread for the messages that show the answer to a question: part -> ts.
 
-    All our messages say in their metadata what they are, but for streams that were not ended; a
-    thread has one of these at most. Empty when Slack does not let us look. Raises NotShown."""
+    The metadata of our messages says what they are. Only unfinished streams have none, and a
+    thread has at most one of these. Empty if Slack does not let us read the thread. Raises
+    NotShown."""
 
     async def look(_: int) -> dict[int, str]:
         try:
-            response = await api.in_turn(
+            response = await api.throttled(
                 api.quick.conversations_replies,
                 channel=place.channel,
                 ts=place.thread_ts,
-                oldest=showing.asked_ts,
+                oldest=state.asked_ts,
                 limit=200,
                 include_all_metadata=True,
             )
@@ -506,12 +511,12 @@ async def find(
             if problem.kind in ("refused", "over"):
                 return {}
             raise
-        return _of_question(response["messages"], me, showing)
+        return _messages_of(response["messages"], bot_user, state)
 
-    return await _patiently(api, pace, look, "look for")
+    return await _retry_transport(api, pace, look, "look for")
 
 
-async def _patiently(
+async def _retry_transport(
     api: WebApi, pace: Pace, attempt: Callable[[int], Awaitable[T]], what: str
 ) -> T:
     try:
@@ -522,23 +527,25 @@ async def _patiently(
         raise NotShown(f"Slack could not be reached to {what} an answer.") from error
 
 
-def _of_question(messages: list[dict[str, Any]], me: str, showing: Showing) -> dict[int, str]:
+def _messages_of(
+    messages: list[dict[str, Any]], bot_user: str, state: AnswerState
+) -> dict[int, str]:
     shown: dict[int, str] = {}
     for message in messages:
-        if message.get("user") != me:
+        if message.get("user") != bot_user:
             continue
         metadata = message.get("metadata") or {}
         payload = metadata.get("event_payload") or {}
-        if metadata.get("event_type") == ANSWER and payload.get("question") == showing.question_ts:
+        if metadata.get("event_type") == ANSWER and payload.get("question") == state.question_ts:
             shown[int(payload.get("part", 0))] = str(message["ts"])
-        elif not metadata and float(message["ts"]) > float(showing.asked_ts):
+        elif not metadata and float(message["ts"]) > float(state.asked_ts):
             shown.setdefault(0, str(message["ts"]))
     return shown
 
 
 async def delete(api: WebApi, channel: str, ts: str) -> None:
-    """Take a message of ours away, if it is still there."""
+    """Delete one of our messages, if it still exists."""
     try:
-        await api.in_turn(api.quick.chat_delete, channel=channel, ts=ts)
+        await api.throttled(api.quick.chat_delete, channel=channel, ts=ts)
     except Transport as error:
         log.info("chat.delete: %s", failure(error).code)

@@ -1,7 +1,7 @@
-"""Encrypts the tokens of workspaces: who reads the store or a backup of it cannot use them.
+"""Encrypts the workspaces' tokens, so that a copy of the store is of no use to a thief.
 
-Fernet (AES-128-CBC with HMAC-SHA256), with keys from the settings. There may be several: the first
-one encrypts and all of them decrypt, so that a key can be replaced without installing anew.
+Uses Fernet (AES-128-CBC with HMAC-SHA256) with keys from the settings. The first key encrypts, and
+all keys decrypt, so a key can be replaced without reinstalling the bot.
 https://cryptography.io/en/latest/fernet/
 """
 
@@ -11,18 +11,18 @@ from data.store.errors import Invalid
 
 
 def new_key() -> str:
-    """44 characters, 32 bytes of them random."""
+    """A new key: 32 random bytes as 44 characters of base64."""
     return Fernet.generate_key().decode()
 
 
 class TokenEncryption:
     def __init__(self, keys: str) -> None:
-        """`keys` are one or more with commas between, the newest first. Raises Invalid."""
+        """`keys`: one or more keys separated by commas, the newest first. Raises Invalid."""
         try:
             fernets = [Fernet(key.strip()) for key in keys.split(",")]
         except ValueError as error:
             raise Invalid(
-                "[slack] token_key is not a key. `understudy slack key` makes one."
+                "[slack] token_key is not a valid key. `understudy slack key` creates one."
             ) from error
 
         self._newest, self._fernet = fernets[0], MultiFernet(fernets)
@@ -31,17 +31,17 @@ class TokenEncryption:
         return self._fernet.encrypt(text.encode()).decode()
 
     def open(self, sealed: str, whose: str) -> str:
-        """Raises Invalid, naming `whose` it is, when none of the keys fits."""
+        """The decrypted token. Raises Invalid, naming the workspace `whose`, if no key fits."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
             raise Invalid(
-                f"The token of the Slack workspace {whose} was encrypted with another "
-                "[slack] token_key. Add that key, after a comma, or install the bot there anew."
+                f"The token of the Slack workspace {whose} was encrypted with another [slack] "
+                "token_key. Append that key after a comma, or reinstall the bot in that workspace."
             ) from error
 
     def resealed(self, sealed: str) -> str | None:
-        """What was encrypted with an older key, encrypted with the newest one; None when it is."""
+        """The token encrypted with the newest key; None if it already is."""
         try:
             self._newest.decrypt(sealed)
         except InvalidToken:
@@ -49,7 +49,7 @@ class TokenEncryption:
         return None
 
     def opened_within(self, sealed: str, seconds: int) -> str | None:
-        """What was sealed at most so many seconds ago; None for anything else."""
+        """The decrypted text if it was encrypted within the last `seconds`, otherwise None."""
         try:
             return self._fernet.decrypt(sealed, ttl=seconds).decode()
         except (InvalidToken, ValueError):  # ValueError: not even ASCII

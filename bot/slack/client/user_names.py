@@ -1,4 +1,4 @@
-"""Who people are: their names, and what Slack says of their standing, asked once in a while."""
+"""Users' names and status (guest, admin, external) from Slack, cached."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,66 +8,66 @@ from typing import Any
 from bot.slack.client.web_api import Transport, WebApi, failure
 from bot.slack.render import message_text
 
-REMEMBER_S = 3600.0  # a name
-MOST = 10_000
+MAX_AGE_S = 3600.0  # of a cached name
+MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True)
-class Known:
-    """What Slack said of a person, and when (monotonic seconds)."""
+class UserProfile:
+    """What Slack said about a user, and when (monotonic seconds)."""
 
     name: str
     guest: bool  # invited to some channels only
     team: str  # the workspace they belong to
-    also_in: frozenset[str]  # other workspaces of the same organisation that they belong to
-    stranger: bool  # of another organisation, seen through a shared channel
+    also_in: frozenset[str]  # their other workspaces in the same organisation
+    stranger: bool  # from another organisation, seen through a shared channel
     workspace_admin: bool
     bot: bool
     at: float
 
     def external(self, team: str) -> bool:
-        """Whether they come from another organisation than `team`'s."""
+        """Whether they belong to a different organisation than `team`."""
         return self.stranger or bool(self.team and team != self.team and team not in self.also_in)
 
 
 class UserNames:
     def __init__(self, api: WebApi) -> None:
         self._api = api
-        self._known: dict[str, Known] = {}
-        self._asking: dict[str, asyncio.Task[Known | None]] = {}
+        self._known: dict[str, UserProfile] = {}
+        self._asking: dict[str, asyncio.Task[UserProfile | None]] = {}
 
     async def of(self, users: Iterable[str]) -> dict[str, str]:
-        """Display names by user id; who cannot be looked up is left out."""
+        """Display names by user id, without users who cannot be looked up."""
         found = {user: await self.about(user) for user in users}
         return {user: known.name for user, known in found.items() if known and known.name}
 
-    async def about(self, user: str, fresh_s: float = REMEMBER_S) -> Known | None:
-        """What Slack says of a person, at most `fresh_s` seconds old unless it can't be asked:
-        then what it said before, and None when it never said anything."""
+    async def about(self, user: str, fresh_s: float = MAX_AGE_S) -> UserProfile | None:
+        """A user's profile, at most `fresh_s` seconds old. If Slack can't be reached, an older
+        cached profile, or None."""
         before = self._known.get(user)
         if before is not None and self._api.clock.now() - before.at < fresh_s:
             return before
-        if user not in self._asking:  # many wait for the same answer
+        if user not in self._asking:  # concurrent callers share one request
             asking = self._asking[user] = asyncio.create_task(self._ask(user))
             asking.add_done_callback(lambda _: self._asking.pop(user))
         return await asyncio.shield(self._asking[user]) or before
 
-    async def _ask(self, user: str) -> Known | None:
+    async def _ask(self, user: str) -> UserProfile | None:
         try:
             found = (await self._api.quick.users_info(user=user))["user"]
         except Transport as error:
             failure(error)
             return None
-        if len(self._known) >= MOST:
+        if len(self._known) >= MAX_CACHED:
             self._known.clear()
-        self._known[user] = _known(found, self._api.clock.now())
+        self._known[user] = _profile(found, self._api.clock.now())
         return self._known[user]
 
 
-def _known(found: dict[str, Any], at: float) -> Known:
+def _profile(found: dict[str, Any], at: float) -> UserProfile:
     profile = found.get("profile", {})
     name = profile.get("display_name") or found.get("real_name") or found.get("name") or ""
-    return Known(
+    return UserProfile(
         name=message_text.tidy_name(str(name)),
         guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
         team=str(found.get("team_id") or ""),

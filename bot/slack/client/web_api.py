@@ -1,11 +1,11 @@
-"""Calls to Slack's Web API: two clients over one session, and what a failure means.
+"""Calls to Slack's Web API, and the meaning of their errors. Two clients share one session.
 
-`quick` never retries: streams have to decide at once what a failure means. `patient` waits when
-Slack says that there were too many calls. Neither repeats a call whose connection broke: whether
-it happened is not known, and the caller knows whether repeating is safe.
+`quick` never retries, because streams have to react to an error at once. `patient` waits when Slack
+reports too many calls. Neither repeats a call whose connection broke: it may have taken effect, and
+only the caller knows whether repeating is safe.
 
-`in_turn` is for what must happen: it waits for the governor, and again whenever Slack says that
-there were too many calls.
+`throttled` is for calls that must happen. It waits for the rate limiter, and again whenever Slack
+reports too many calls.
 """
 
 import logging
@@ -36,20 +36,20 @@ WRONG_TOKEN = {
     "token_expired",
     "token_revoked",
 }
-MOST_REFUSALS = 30  # in a row, of one call, before its caller has to know
-RESPONDING = Backoff(attempts=3, first_s=0.5, growth=4.0)
+MAX_RATE_LIMITED = 30  # refusals of one call in a row before its caller gets the error
+RESPOND_BACKOFF = Backoff(attempts=3, first_s=0.5, growth=4.0)
 
 Transport = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
 
 
 def method_name(method: Callable[..., Any]) -> str:
-    """`chat_postMessage` of a client as Slack spells it."""
+    """Slack's name for a client method: `chat.postMessage` for `chat_postMessage`."""
     return str(method.__name__).replace("_", ".")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong with a call. `unclear`: it may have happened all the same."""
+    """Why a call failed. `unclear`: it may have taken effect anyway."""
 
     kind: Literal["limited", "over", "refused", "unclear"]
     code: str
@@ -57,7 +57,7 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """Classify an error of the client; anything that is none of `Transport` is raised again."""
+    """Classify an error of the client. An error that is not in `Transport` is raised again."""
     if isinstance(error, SlackApiError):
         status = int(getattr(error.response, "status_code", 0) or 0)
         data = getattr(error.response, "data", None)
@@ -82,11 +82,11 @@ def _retry_after(response: Any) -> float:
 
 
 class WebApi:
-    """The clients, the session that they share, and the governor."""
+    """The two clients, their shared session, and the rate limiter."""
 
     def __init__(self, token: str, base_url: str, clock: Clock | None = None) -> None:
         logger = logging.getLogger("bot.slack.web")
-        # the SDK formats its debug lines whenever a logger's own level is unset
+        # the SDK formats its debug lines whenever the logger has no level of its own
         logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
         waits = AsyncRateLimitErrorRetryHandler(max_retry_count=5)
         common: dict[str, Any] = {
@@ -110,30 +110,31 @@ class WebApi:
         if self._session is not None:
             await self._session.close()
 
-    async def in_turn(self, method: Callable[..., Awaitable[Any]], **args: Any) -> Any:
-        """Call `method` of `quick` when its turn comes, again when Slack says later. Raises what
-        else goes wrong."""
+    async def throttled(self, method: Callable[..., Awaitable[Any]], **args: Any) -> Any:
+        """Call `method` of `quick` when the rate limiter allows it, and again after Slack's
+        rate-limit errors. Raises any other error."""
         name, channel = method_name(method), str(args.get("channel", ""))
         refusals = 0
         while True:
-            await self.limiter.turn(name, channel)
+            await self.limiter.acquire(name, channel)
             try:
                 return await method(**args)
             except Transport as error:
                 problem, refusals = failure(error), refusals + 1
-                if problem.kind != "limited" or refusals > MOST_REFUSALS:
+                if problem.kind != "limited" or refusals > MAX_RATE_LIMITED:
                     raise
-                self.limiter.limited(name, channel, problem.retry_after_s)
+                self.limiter.block(name, channel, problem.retry_after_s)
 
     async def send_file(self, url: str, content: bytes) -> bool:
-        """Put a file's bytes where Slack asked for them. Raises what goes wrong on the way."""
+        """Upload a file's bytes to `url`. Returns False if Slack rejects them. Raises transport
+        errors."""
         if self._session is None:
             return False
         async with self._session.post(url, data=content) as response:
             return response.status == 200
 
     async def respond(self, url: str, message: dict[str, Any]) -> bool:
-        """Send `message` to a response_url; False when Slack would not take it."""
+        """Send `message` to a response_url. Returns False if Slack rejects it."""
         session = self._session
         if session is None:
             return False
@@ -147,7 +148,7 @@ class WebApi:
         try:
             return await retry_async(
                 send,
-                RESPONDING,
+                RESPOND_BACKOFF,
                 on=Transport,
                 on_error=lambda error, _: log.info(
                     "A response could not be sent: %s", type(error).__name__

@@ -46,14 +46,14 @@ class NotTold(Unavailable):
 async def deliver(workspace: WorkspaceContext, command_id: int, show: Show | None = None) -> None:
     """Carry a command out if it still waits, then deliver its result; `show` delivers a private
     one in an unusual place. What cannot be done now stays for `sweep`."""
-    if command_id in workspace.in_hand:
+    if command_id in workspace.commands_in_progress:
         return
-    workspace.in_hand.add(command_id)
+    workspace.commands_in_progress.add(command_id)
     try:
-        async with workspace.hands:
+        async with workspace.command_slots:
             await _attempts(workspace, command_id, show)
     finally:
-        workspace.in_hand.discard(command_id)
+        workspace.commands_in_progress.discard(command_id)
 
 
 async def _attempts(workspace: WorkspaceContext, command_id: int, show: Show | None) -> None:

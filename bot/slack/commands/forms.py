@@ -59,7 +59,7 @@ async def open_for(
 ) -> None:
     """Open the form of a command, or turn the open one into it. If it cannot be opened, tell the
     person why; in the menu, if that is open."""
-    async with workspace.telling(place, where.response_url):
+    async with workspace.report_errors(place, where.response_url):
         standing = await workspace.roles.standing(place.team, place.user)
         store = workspace.service.store
 
@@ -123,7 +123,7 @@ async def domain_chosen(workspace: WorkspaceContext, ack: Any, body: dict[str, A
 async def _redraw(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str
 ) -> None:
-    async with workspace.telling(place, where.response_url):
+    async with workspace.report_errors(place, where.response_url):
         await shower(workspace, place, where, view_id)([])
 
 

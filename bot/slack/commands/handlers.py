@@ -219,7 +219,7 @@ async def _show(
     show: delivery.Show | None = None,
 ) -> None:
     """Look up what a command shows, and deliver it."""
-    async with workspace.telling(place, response_url):
+    async with workspace.report_errors(place, response_url):
         standing = await workspace.roles.standing(place.team, place.user)
         settings = workspace.service.settings
 

@@ -94,7 +94,7 @@ async def _go_on(
     up: bool,
     storing: "asyncio.Future[Pressed]",
 ) -> None:
-    async with workspace.telling(place):
+    async with workspace.report_errors(place):
         if not up:
             known = storing.done() and storing.exception() is None
             earlier = storing.result().earlier if known else EarlierFeedback()
@@ -179,7 +179,7 @@ async def _refuse(ack: Ack, block_id: str, sentence: str) -> None:
 async def _thank(
     workspace: WorkspaceContext, place: SlackPlace, better: str, not_learned: str
 ) -> None:
-    async with workspace.telling(place):
+    async with workspace.report_errors(place):
         await workspace.tell(place, feedback_forms.thanks(better, not_learned))
 
 

@@ -70,28 +70,30 @@ class HomePage:
 async def opened(workspace: WorkspaceContext, team: str, user: str) -> None:
     """A person opened the Home tab."""
     place = SlackPlace(team, "", "", user)
-    async with workspace.telling(place):
+    async with workspace.report_errors(place):
         await publish(workspace, team, user)
 
 
 async def publish(workspace: WorkspaceContext, team: str, user: str) -> None:
     """Publish the current tab. If it is being published already, it is published once more."""
-    if user in workspace.showing_home:
-        workspace.showing_home[user] = True
+    if user in workspace.publishing_home:
+        workspace.publishing_home[user] = True
         return
     who = person(team, user)
-    workspace.showing_home[user] = repeat = True
+    workspace.publishing_home[user] = repeat = True
     try:
         while repeat:
-            workspace.showing_home[user] = False
+            workspace.publishing_home[user] = False
             page = await workspace.service.store.read(lambda db: read(db, who))
             shown = view(page, await admin_home.part(workspace, team, user))
-            await workspace.api.in_turn(workspace.api.quick.views_publish, user_id=user, view=shown)
-            repeat = workspace.showing_home[user]
+            await workspace.api.throttled(
+                workspace.api.quick.views_publish, user_id=user, view=shown
+            )
+            repeat = workspace.publishing_home[user]
     except Transport as error:
         log.info("A Home tab was not published: %s", failure(error).code)
     finally:
-        del workspace.showing_home[user]
+        del workspace.publishing_home[user]
 
 
 async def domain_chosen(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
@@ -117,7 +119,7 @@ def _choose(db: Database, who: str, name: str) -> None:
 async def _show_choice(
     workspace: WorkspaceContext, team: str, user: str, problem: UnderstudyError | None
 ) -> None:
-    async with workspace.telling(SlackPlace(team, "", "", user)):
+    async with workspace.report_errors(SlackPlace(team, "", "", user)):
         if problem is not None:
             raise problem
         await publish(workspace, team, user)
@@ -141,7 +143,7 @@ async def rating_outcomes(workspace: WorkspaceContext, ack: Ack, body: dict[str,
 async def _show_rated(
     workspace: WorkspaceContext, team: str, user: str, storing: "asyncio.Future[None]"
 ) -> None:
-    async with workspace.telling(SlackPlace(team, "", "", user)):
+    async with workspace.report_errors(SlackPlace(team, "", "", user)):
         try:
             await storing
         finally:

@@ -69,7 +69,7 @@ async def _go_on(
     withdrawn: int,
     problem: UnderstudyError | None,
 ) -> None:
-    async with workspace.telling(place):
+    async with workspace.report_errors(place):
         if problem is not None:
             raise problem
         if action_id == home.SEE:

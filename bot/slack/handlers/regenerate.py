@@ -43,7 +43,7 @@ async def regenerate_button(workspace: WorkspaceContext, ack: Ack, body: dict[st
     kind, reply_id = KINDS[str(action["action_id"])], str(action.get("value") or "")
     response_url = str(body.get("response_url") or "")
     private = bool(body.get("container", {}).get("is_ephemeral"))
-    async with workspace.telling(place, response_url):
+    async with workspace.report_errors(place, response_url):
         await workspace.service.store.submit(
             lambda db: _put(db, kind, reply_id, place, response_url if private else "")
         )

@@ -174,5 +174,5 @@ async def _update(
 ) -> None:
     """Show the next form. If that fails, the decision is stored anyway, and opening the review
     again shows the next pair."""
-    async with workspace.telling(place, where.response_url):
+    async with workspace.report_errors(place, where.response_url):
         await views.show(workspace, shown, "", view_id)

@@ -99,7 +99,7 @@ class Follower:
         self, workspace: WorkspaceContext, message: FollowedRun, content: list[blocks.Block]
     ) -> bool:
         """Show `content`. Returns False if it has to be tried again."""
-        if not workspace.api.limiter.take("chat.update"):
+        if not workspace.api.limiter.try_acquire("chat.update"):
             return False
         try:
             await workspace.api.quick.chat_update(
@@ -116,7 +116,7 @@ class Follower:
                 log.info("Run %s: chat.update: %s", message.run.id, problem.code)
             if problem.kind == "limited":
                 limiter = workspace.api.limiter
-                limiter.limited("chat.update", message.channel, problem.retry_after_s)
+                limiter.block("chat.update", message.channel, problem.retry_after_s)
             return False
         return True
 

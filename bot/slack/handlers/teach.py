@@ -91,7 +91,7 @@ async def more(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> N
 
 async def _teach_this(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
     place, message = place_of(body), body["message"]
-    async with workspace.telling(place, str(body.get("response_url") or "")):
+    async with workspace.report_errors(place, str(body.get("response_url") or "")):
         ts = str(message.get("ts") or body.get("message_ts") or "")
         known = await workspace.service.store.read(lambda db: _known(db, place, ts))
         if known is None:
@@ -101,7 +101,7 @@ async def _teach_this(workspace: WorkspaceContext, body: dict[str, Any]) -> None
 
 async def _teach_more(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
     place = place_of(body)
-    async with workspace.telling(place, str(body.get("response_url") or "")):
+    async with workspace.report_errors(place, str(body.get("response_url") or "")):
         reply_id = str(body["actions"][0].get("value") or "")
         known = await workspace.service.store.read(lambda db: _of_reply(db, place, "", reply_id))
         await _open(workspace, str(body["trigger_id"]), *known)
@@ -150,7 +150,7 @@ async def _from_thread(
     if place.thread_ts not in ("", ts):
         try:
             async with asyncio.timeout(LOOK_UP_S):
-                found = await thread.before(workspace, place, ts)
+                found = await thread.messages_before(workspace, place, ts)
         except (TimeoutError, *Transport) as error:
             log.info("A thread was not looked up: %s", type(error).__name__)
     lines = [*found, *lines]
@@ -284,7 +284,7 @@ def _teach(
 
 
 async def _thank(workspace: WorkspaceContext, place: SlackPlace, taught: SuggestionResult) -> None:
-    async with workspace.telling(place):
+    async with workspace.report_errors(place):
         await workspace.tell(place, thanks(taught))
 
 

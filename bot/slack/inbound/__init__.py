@@ -1,7 +1,7 @@
-"""How deliveries come in: signed HTTP, OAuth, and ingesting each one once.
+"""Requests from Slack: signed HTTP, OAuth, and ingesting each event exactly once.
 
-- `http`: `POST /slack/events`: Slack's signed requests, checked before anything reads them
-- `ingest`: which deliveries are work for us, decided before Slack is acknowledged
-- `oauth`: how a workspace installs the bot: Slack's OAuth page, and the way back
-- `thread`: a thread of people as a question, its answer and what was said before: for teaching
+- `http`: `POST /slack/events`: verifies Slack's signed requests
+- `ingest`: ingests each event exactly once, before it is acknowledged
+- `oauth`: installs the bot in a workspace through Slack's OAuth page
+- `thread`: reads a thread as a question, its answer and earlier turns, for teaching
 """

@@ -1,10 +1,11 @@
-"""`POST /slack/events`: Slack's signed requests, checked before anything reads them.
+"""`POST /slack/events`: verifies Slack's signed requests before anything else reads them.
 
-Bolt checks the signature too, but answers 500 to a timestamp that is no number, a body that is
-not UTF-8 or JSON that is none, and it logs the body of what was not signed. So those end here.
+Bolt verifies signatures too, but it answers 500 to a malformed timestamp, a body that is not UTF-8
+or invalid JSON, and it logs the body of unsigned requests. So these are rejected here.
 
-A command is not given to Bolt at all, which looks for an acknowledgement every 10 ms: many at once
-would wait for one another. It is acknowledged in the same turn of the event loop in which it came.
+Slash commands bypass Bolt, because Bolt polls for the acknowledgement every 10 ms and concurrent
+commands would delay each other. A command is acknowledged in the turn of the event loop in which it
+arrives.
 """
 
 import urllib.parse
@@ -25,14 +26,14 @@ from bot.slack.workspace.workspaces import Workspaces
 MAX_BODY = 1_000_000
 
 
-Commanded = Callable[
+CommandHandler = Callable[
     [WorkspaceContext, Callable[..., Awaitable[None]], dict[str, Any]], Awaitable[None]
 ]
 
 
-def route(app: AsyncApp, workspaces: Workspaces, commanded: Commanded) -> Route:
-    """The route that the HTTP application mounts when `[slack] mode` is "http". `commanded`
-    acknowledges a command and carries it out."""
+def route(app: AsyncApp, workspaces: Workspaces, handle_command: CommandHandler) -> Route:
+    """The route that the HTTP application mounts if `[slack] mode` is "http". `handle_command`
+    acknowledges a command and runs it."""
     verifier = SignatureVerifier(
         workspaces.service.settings.slack.signing_secret.get_secret_value()
     )
@@ -45,22 +46,22 @@ def route(app: AsyncApp, workspaces: Workspaces, commanded: Commanded) -> Route:
         if body is None:
             return PlainTextResponse("too large", status_code=413)
         if not signed(verifier, request, body):
-            return PlainTextResponse("wrong signature or an old request", status_code=401)
+            return PlainTextResponse("invalid signature or expired request", status_code=401)
         if command := _command(body):
             workspace = workspaces.find(command)
             if workspace is None or not workspace.triggers.is_new(command.get("trigger_id", "")):
                 return Response()
-            return await _acknowledged(workspace, commanded, command)
+            return await _acknowledged(workspace, handle_command, command)
         try:
             return await handler.handle(request)
-        except (ValueError, AttributeError, TypeError):  # no JSON, or none of an object
-            return PlainTextResponse("not a request of Slack's", status_code=400)
+        except (ValueError, AttributeError, TypeError):  # invalid JSON, or not an object
+            return PlainTextResponse("not a request from Slack", status_code=400)
 
     return Route(PATH, events, methods=["POST"])
 
 
 def _command(body: bytes) -> dict[str, str] | None:
-    """The fields of our command; None for anything else that Slack sends."""
+    """The fields of our slash command; None for any other request."""
     if b"command=" not in body:
         return None
     try:
@@ -71,7 +72,7 @@ def _command(body: bytes) -> dict[str, str] | None:
 
 
 async def _acknowledged(
-    workspace: WorkspaceContext, commanded: Commanded, command: dict[str, str]
+    workspace: WorkspaceContext, handle_command: CommandHandler, command: dict[str, str]
 ) -> Response:
     response = Response()
 
@@ -79,12 +80,12 @@ async def _acknowledged(
         nonlocal response
         response = JSONResponse(message) if message else response
 
-    await commanded(workspace, ack, command)
+    await handle_command(workspace, ack, command)
     return response
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body, None when it is too large; Starlette keeps it for Bolt's adapter."""
+    """The body, or None if it is too large. Starlette keeps it for Bolt's adapter."""
     length = request.headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()) or int(length[:12]) > MAX_BODY:
         return None
@@ -93,12 +94,12 @@ async def _body(request: Request) -> bytes | None:
         body += chunk
         if len(body) > MAX_BODY:
             return None
-    request._body = bytes(body)  # what request.body() would have kept
+    request._body = bytes(body)  # where request.body() caches it
     return bytes(body)
 
 
 def signed(verifier: SignatureVerifier, request: Request, body: bytes) -> bool:
-    """Whether Slack signed this body within the last five minutes, which the verifier checks."""
+    """Whether Slack signed this body within the last five minutes."""
     timestamp = request.headers.get("x-slack-request-timestamp", "")
     signature = request.headers.get("x-slack-signature", "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11):
@@ -107,5 +108,5 @@ def signed(verifier: SignatureVerifier, request: Request, body: bytes) -> bool:
         return False
     try:
         return verifier.is_valid(body, timestamp, signature)
-    except UnicodeDecodeError:  # the verifier signs text
+    except UnicodeDecodeError:  # the verifier decodes the body
         return False

@@ -1,11 +1,10 @@
-"""Which deliveries are work for us, decided before Slack is acknowledged.
+"""Ingests each event exactly once, before it is acknowledged.
 
-Slack delivers an event again whenever it did not hear from us in three seconds, a mention comes
-as `message` and as `app_mention`, and buttons can be sent twice. So the first thing that happens
-to an event is one transaction that remembers it: by its id, and for questions by
-their place as well. The same transaction puts a question into the queue, changes it there when a
-person edited it, takes it out when it was deleted, and counts a reaction. Only what is new goes
-on to the listeners, and Slack is acknowledged after that commit: what was acknowledged is stored.
+Slack repeats an event that was not acknowledged within three seconds, a mention arrives both as
+`message` and as `app_mention`, and buttons can be sent twice. So one transaction first records the
+event by its id, and a question also by its message. The same transaction queues a question, updates
+it after an edit, withdraws it after a deletion, and counts a reaction. Only new events reach the
+listeners. Slack is acknowledged after the commit, so every acknowledged event is stored.
 """
 
 import logging
@@ -23,12 +22,12 @@ from data.store.db import Store
 
 log = logging.getLogger(__name__)
 
-LEAVING = ("app_uninstalled", "tokens_revoked")
-KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack gives up after hours
+UNINSTALL_EVENTS = ("app_uninstalled", "tokens_revoked")
+KEEP_DELIVERIES_US = 7 * 24 * 3600 * 1_000_000  # Slack stops repeating after a few hours
 
 
 def ingest_question(db: Database, heard: HeardMessage) -> bool:
-    """Remember a question and put it into the queue; False when it was taken before."""
+    """Record a question and queue it. Returns False if it was ingested before."""
     again = conversations.seen_before(db, "slack:event", f"{heard.place.team}/{heard.event_id}")
     if again or conversations.seen_before(db, "slack:message", heard.external_id):
         return False
@@ -45,12 +44,12 @@ def ingest_question(db: Database, heard: HeardMessage) -> bool:
 
 
 def concerns_us(db: Database, what: ChangedMessage) -> bool:
-    """Whether it is a question that is not answered yet."""
+    """Whether the changed message is a question that is not answered yet."""
     return question_queue.is_open(db, what.team, what.channel, what.ts)
 
 
 def ingest_change(db: Database, what: ChangedMessage) -> bool:
-    """Change or withdraw a question that is not answered yet; False when there is none."""
+    """Update or withdraw a question that is not answered yet. Returns False if there is none."""
     if conversations.seen_before(db, "slack:event", f"{what.team}/{what.event_id}"):
         return False
     if what.deleted:
@@ -59,7 +58,7 @@ def ingest_change(db: Database, what: ChangedMessage) -> bool:
 
 
 def takes_part(db: Database, heard: HeardMessage) -> bool:
-    """Whether the thread is one in which the bot answers."""
+    """Whether the bot takes part in the thread."""
     place = heard.place
     return conversations.find(db, heard.thread) is not None or question_queue.waits_in(
         db, place.team, place.channel, place.thread_ts
@@ -67,7 +66,7 @@ def takes_part(db: Database, heard: HeardMessage) -> bool:
 
 
 def ingest_event(db: Database, body: dict[str, Any]) -> bool:
-    """Remember any other event by its id; False when it came before."""
+    """Record any other event by its id. Returns False if it was ingested before."""
     key = f"{team_of(body)}/{body.get('event_id')}"
     return not conversations.seen_before(db, "slack:event", key)
 
@@ -75,11 +74,11 @@ def ingest_event(db: Database, body: dict[str, Any]) -> bool:
 def middleware(
     find: Callable[[dict[str, Any]], WorkspaceContext | None],
     reacted: Callable[[Database, dict[str, Any]], bool],
-    leaving: Callable[[dict[str, Any]], Awaitable[None]],
+    uninstalled: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> Callable[..., Awaitable[BoltResponse | None]]:
-    """The global Bolt middleware that lets only new work for us through. `find` gives the desk of
-    the workspace that a delivery comes from, `reacted` counts a reaction, `leaving` sees to it
-    that a workspace is forgotten."""
+    """The global Bolt middleware that lets only new events through. `find` returns the context of
+    the workspace that a request comes from, `reacted` counts a reaction, and `uninstalled` removes
+    a workspace."""
     nothing_to_do = BoltResponse(status=200, body="")
 
     async def only_new(
@@ -88,7 +87,7 @@ def middleware(
     ) -> BoltResponse | None:
         workspace = find(body)
         if workspace is None:
-            log.info("A delivery of a workspace that has not installed the bot is left alone")
+            log.info("Ignored a request from a workspace that has not installed the bot")
             return nothing_to_do
         store = workspace.service.store
         if body.get("type") != "event_callback":
@@ -99,8 +98,8 @@ def middleware(
         kind = body.get("event", {}).get("type")
         if kind in ("message", "app_mention"):
             new = await _is_new_message(store, body, workspace.identity.bot_user)
-        elif kind in LEAVING:
-            await leaving(body)
+        elif kind in UNINSTALL_EVENTS:
+            await uninstalled(body)
             new = True
         elif kind in ("reaction_added", "reaction_removed"):
             new = await store.submit(lambda db: ingest_event(db, body) and reacted(db, body))
@@ -115,7 +114,8 @@ def middleware(
 
 
 async def _is_new_message(store: Store, body: dict[str, Any], bot_user: str) -> bool:
-    """Take in what was said to us, or what became of a question; False when it is neither."""
+    """Ingest a message to the bot, or a change of a question. Returns False if it is neither, or
+    not new."""
     if change := changed_message(body, bot_user):
         concerned = await store.read(lambda db: concerns_us(db, change))
         return concerned and await store.submit(lambda db: ingest_change(db, change))

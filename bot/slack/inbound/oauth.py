@@ -1,9 +1,9 @@
-"""How a workspace installs the bot: Slack's OAuth page, and the way back.
+"""Installs the bot in a workspace through Slack's OAuth page.
 
-`GET /slack/install` sends the browser to Slack, `GET /slack/oauth_redirect` takes what it comes
-back with: a code that is exchanged for the workspace's token, once. That both are of the same
-browser is known by a cookie with a random word, and by the same word in `state`, encrypted with
-the time; so nobody can make somebody else's browser end an installation.
+`GET /slack/install` redirects the browser to Slack. `GET /slack/oauth_redirect` receives a code and
+exchanges it for the workspace's token, once. A cookie holds a random nonce, and `state` holds the
+same nonce, encrypted with the time. So both requests must come from the same browser, which
+prevents request forgery.
 https://docs.slack.dev/authentication/installing-with-oauth
 """
 
@@ -29,33 +29,37 @@ from data.store.errors import Forbidden, Invalid, Unavailable, UnderstudyError
 log = logging.getLogger(__name__)
 
 COOKIE = "understudy_install"
-WITHIN_S = 600  # for pressing "Allow"
-STALE = f"This installation has expired, or began in another browser. Begin anew: {INSTALL_PATH}"
+EXPIRES_S = 600  # time to press "Allow"
+EXPIRED = (
+    f"This installation has expired, or was started in another browser. Start again: {INSTALL_PATH}"
+)
 
 
 def routes(workspaces: Workspaces) -> list[Route]:
-    """The two routes. They are mounted when `[slack] client_id` is set."""
+    """The two routes, which are mounted if `[slack] client_id` is set."""
     slack = workspaces.service.settings.slack
 
     async def install(request: Request) -> Response:
-        word = secrets.token_urlsafe(24)
+        nonce = secrets.token_urlsafe(24)
         query = {
             "client_id": slack.client_id,
             "scope": ",".join(scopes()),
-            "state": workspaces.encryption.seal(word),
+            "state": workspaces.encryption.seal(nonce),
         }
         address = urllib.parse.urljoin(slack.api_url, "/oauth/v2/authorize")
         response = RedirectResponse(f"{address}?{urllib.parse.urlencode(query)}", 302)
         response.set_cookie(
-            COOKIE, word, WITHIN_S, path="/slack", secure=True, httponly=True, samesite="lax"
+            COOKIE, nonce, EXPIRES_S, path="/slack", secure=True, httponly=True, samesite="lax"
         )
         return response
 
     async def redirected(request: Request) -> Response:
-        word = workspaces.encryption.opened_within(request.query_params.get("state", ""), WITHIN_S)
+        nonce = workspaces.encryption.opened_within(
+            request.query_params.get("state", ""), EXPIRES_S
+        )
         cookie = request.cookies.get(COOKIE, "")
-        if word is None or not hmac.compare_digest(word.encode(), cookie.encode()):
-            return _page(STALE, 400)
+        if nonce is None or not hmac.compare_digest(nonce.encode(), cookie.encode()):
+            return _page(EXPIRED, 400)
         code = request.query_params.get("code", "")
         if not code:
             return _page("Nothing was installed.", 200)
@@ -64,7 +68,7 @@ def routes(workspaces: Workspaces) -> list[Route]:
         except UnderstudyError as error:
             log.warning("An installation failed: %s", error)
             return _page(str(error), 403 if isinstance(error, Forbidden) else 502)
-        return _page(f"Understudy is installed in {name}. Write to it in Slack.", 200)
+        return _page(f"Understudy is installed in {name}. Send it a message in Slack.", 200)
 
     return [
         Route(INSTALL_PATH, install, methods=["GET"]),
@@ -75,13 +79,14 @@ def routes(workspaces: Workspaces) -> list[Route]:
 def _page(sentence: str, status: int) -> Response:
     response = PlainTextResponse(sentence, status_code=status)
     response.delete_cookie(COOKIE, path="/slack", secure=True, httponly=True, samesite="lax")
-    response.headers["Referrer-Policy"] = "no-referrer"  # the address has the code in it
+    response.headers["Referrer-Policy"] = "no-referrer"  # the URL contains the code
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 async def _install(workspaces: Workspaces, code: str) -> str:
-    """Exchange the code; returns the workspace's name. Raises Forbidden, Invalid or Unavailable."""
+    """Exchange the code and return the workspace's name. Raises Forbidden, Invalid or
+    Unavailable."""
     slack = workspaces.service.settings.slack
     client = AsyncWebClient(base_url=slack.api_url, timeout=TIMEOUT_S, retry_handlers=[])
     try:
@@ -109,7 +114,7 @@ def _installation(given: dict[str, Any], bot_user: str, bot_id: str) -> Installa
     if given.get("is_enterprise_install") or not team.get("id"):
         raise Invalid("Install the bot in a single workspace, not in the whole organisation.")
     if given.get("refresh_token"):
-        raise Invalid("Turn token rotation off in the Slack app: its tokens would expire.")
+        raise Invalid("Turn off token rotation in the Slack app, because its tokens would expire.")
     return Installation(
         team=str(team["id"]),
         name=str(team.get("name") or team["id"]),
@@ -121,11 +126,11 @@ def _installation(given: dict[str, Any], bot_user: str, bot_id: str) -> Installa
 
 def _check_allowed(found: Installation, allowed: Sequence[str]) -> None:
     if allowed and found.team not in allowed:
-        raise Forbidden(f"The bot is not meant for the workspace {found.name}.")
+        raise Forbidden(f"The workspace {found.name} is not allowed to install this bot.")
 
 
 def _failed(error: Exception) -> UnderstudyError:
     problem = failure(error)
     if isinstance(error, SlackApiError) and problem.kind != "unclear":
         return Invalid(f"Slack did not accept the installation ({problem.code}).")
-    return Unavailable(f"Slack can't be reached ({problem.code}). Begin anew: {INSTALL_PATH}")
+    return Unavailable(f"Slack can't be reached ({problem.code}). Start again: {INSTALL_PATH}")

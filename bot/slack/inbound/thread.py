@@ -1,4 +1,4 @@
-"""A thread of people as a question, its answer and what was said before: for teaching."""
+"""Reads a thread as a question, its answer and earlier turns, for teaching."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from bot.slack.client.stream import SlackPlace
 from bot.slack.workspace.context import WorkspaceContext
 from data.pairs.pairs import Turn
 
-MOST = 30  # messages of a thread that are looked at
+MAX_MESSAGES = 30  # of a thread that are read
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Line:
     text: str
 
 
-async def before(workspace: WorkspaceContext, place: SlackPlace, ts: str) -> list[Line]:
-    """What stands in the thread before the message `ts`, oldest first. Raises what the call
-    raises."""
+async def messages_before(workspace: WorkspaceContext, place: SlackPlace, ts: str) -> list[Line]:
+    """The messages of the thread before the message `ts`, oldest first. Raises transport
+    errors."""
     found = await workspace.api.quick.conversations_replies(
         channel=place.channel, ts=place.thread_ts, latest=ts, limit=1_000
     )
@@ -27,26 +27,25 @@ async def before(workspace: WorkspaceContext, place: SlackPlace, ts: str) -> lis
         for m in found["messages"]
         if float(m.get("ts") or 0) < float(ts) and m.get("subtype") in (None, "thread_broadcast")
     ]
-    return [line for line in lines if line.text][-MOST:]
+    return [line for line in lines if line.text][-MAX_MESSAGES:]
 
 
-def read(lines: Sequence[Line], me: str) -> tuple[str, str, tuple[Turn, ...]]:
-    """Question, answer and earlier turns of a thread whose last line somebody wants to teach: it
-    is the answer to the last line of somebody else, or, where there is none, a question itself.
-    A line without text is one whose words may not be used. `me` is the bot, which is always on the
-    answering side."""
+def read(lines: Sequence[Line], bot_user: str) -> tuple[str, str, tuple[Turn, ...]]:
+    """Question, answer and earlier turns of a thread whose last line a person wants to teach. That
+    line answers the last line by someone else; without one, it is itself the question. A line
+    without text stands for one that may not be used. `bot_user` always counts as answering."""
     last, earlier = lines[-1], list(lines[:-1])
     while earlier and earlier[-1].user == last.user:
         earlier.pop()
     if not earlier:
         return last.text, "", ()
     question = earlier.pop()
-    answering = {last.user, me} - {question.user}
+    answering = {last.user, bot_user} - {question.user}
     return question.text, last.text, _turns([x for x in earlier if x.text], answering)
 
 
 def _turns(lines: Sequence[Line], answering: set[str]) -> tuple[Turn, ...]:
-    """Turns that alternate, from a question to an answer."""
+    """Alternating turns that start with a question and end with an answer."""
     turns: list[Turn] = []
     for line in lines:
         role = "assistant" if line.user in answering else "user"

@@ -1,15 +1,12 @@
 """Each workspace that the bot is in: its context, roles, manifest and background work.
 
-- `background_tasks`: the work that goes on after Slack was acknowledged, so that none is lost or
-  forgotten
-- `context`: the desk that listeners work at: the store, Slack's API, and how a person is told
-  something
-- `manifest`: the Slack app manifest: exactly the scopes and events that the code uses, and no more
-- `question_worker`: the worker that takes questions out of the store's queue and has them answered
+- `background_tasks`: keeps track of the tasks that run after an acknowledgement
+- `context`: what the listeners of a workspace share: the store, Slack's API, messages to a person
+- `manifest`: the Slack app manifest with exactly the scopes and events that the code uses
+- `question_worker`: leases queued questions and has them answered
 - `roles`: who may do what: the roles of the settings, of Slack, and those that admins have granted
-- `trigger_dedup`: clicks and commands of the last minutes, by trigger id
-- `upload`: a file or a picture, put where people see it: a place for it is asked for, filled, and
-  shown
-- `views`: a form on somebody's screen: opened while its trigger lives, or changed where it is open
-- `workspaces`: the workspaces that the bot is in: a desk for each, found by what Slack delivers
+- `trigger_dedup`: drops clicks and commands that arrive twice
+- `upload`: uploads files and pictures
+- `views`: opens and updates forms
+- `workspaces`: the context of each workspace, found by the request that Slack sends
 """

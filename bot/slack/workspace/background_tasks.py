@@ -1,7 +1,7 @@
-"""The work that goes on after Slack was acknowledged, so that none is lost or forgotten.
+"""Keeps track of the tasks that run after an acknowledgement, so that none is lost.
 
-The event loop keeps only weak references to tasks, and Bolt keeps none: without a registry, an
-answer could vanish half-way, and a shutdown would cut all of them.
+The event loop keeps only weak references to tasks, and Bolt keeps none. Without this registry, a
+task could be garbage-collected half-way, and a shutdown would interrupt all of them.
 """
 
 import asyncio
@@ -18,18 +18,19 @@ class BackgroundTasks:
 
     @property
     def running(self) -> int:
-        """How many are at work."""
+        """How many tasks are running."""
         return len(self._running)
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` to its end; an error that it lets through is logged as a defect."""
+        """Run `work` as a task. An exception that it raises is logged as a bug."""
         task = asyncio.create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def drain(self, grace_s: float) -> None:
-        """Wait for what is running; after `grace_s` seconds, cancel the rest and wait again."""
+        """Wait for the running tasks. After `grace_s` seconds, cancel the rest and wait for
+        them."""
         deadline = asyncio.get_running_loop().time() + grace_s
         while self._running:
             left = deadline - asyncio.get_running_loop().time()

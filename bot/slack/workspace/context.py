@@ -1,9 +1,8 @@
-"""The desk that listeners work at: the store, Slack's API, and how a person is told something.
+"""What the listeners and tasks of a workspace share: the store, Slack's API, messages to a person.
 
-Each workspace has a desk of its own, with its token; what all of them share is the `Office`.
-`telling` is the one place where an error becomes a Slack message. `workspaces.py` keeps the desks;
-`bot/slack/handlers/answer.py`, `bot/slack/handlers/feedback.py`, `bot/slack/commands/handlers.py`
-and `bot/slack/handlers/run_follower.py` are given the one that they work at.
+Each workspace has its own `WorkspaceContext` with its token; all of them share one `SharedState`.
+`report_errors` is the one place where an error becomes a Slack message. `workspaces.py` keeps the
+contexts and passes the right one to the handlers.
 """
 
 import asyncio
@@ -29,18 +28,18 @@ from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
 
-MOST_PROMPTS = 4  # that Slack shows
-LONGEST_TITLE = 75  # characters above them
-NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # no answer
-HANDS = 4  # commands that are carried out at once: those that come in go first
-NOT_THERE = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
+MAX_PROMPTS = 4  # that Slack shows
+MAX_TITLE = 75  # characters of the title above the prompts
+NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # not an answer
+MAX_CONCURRENT_COMMANDS = 4  # commands that are carried out at once: those that come in go first
+NOT_IN_CHANNEL = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
 INTERNAL_ERROR = "Something went wrong on our side. It has been logged. Please try again."
 STORE_BUSY = "The database is busy. Please send this again in a moment."
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who we are in the workspace."""
+    """The bot's own ids in the workspace."""
 
     team: str = ""
     bot_user: str = ""
@@ -48,7 +47,7 @@ class Identity:
 
 
 class SharedState:
-    """What all workspaces of a process share."""
+    """What all workspaces of this process share."""
 
     def __init__(self, service: Service, pace: Pace, clock: Clock | None = None) -> None:
         self.service = service
@@ -56,11 +55,11 @@ class SharedState:
         self.clock = clock
         self.tasks = BackgroundTasks()
         self.triggers = TriggerDedup()
-        self.queue = QuestionWorker(service.store, self.tasks, _at_once(service.settings))
+        self.queue = QuestionWorker(service.store, self.tasks, _max_in_flight(service.settings))
 
 
 class WorkspaceContext:
-    """What every listener and task of one workspace shares."""
+    """What the listeners and tasks of one workspace share."""
 
     def __init__(self, shared: SharedState, token: str, identity: Identity | None = None) -> None:
         self.service = shared.service
@@ -68,36 +67,36 @@ class WorkspaceContext:
         self.tasks = shared.tasks
         self.triggers = shared.triggers
         self.queue = shared.queue
-        self.identity = identity or Identity()  # known once we have joined
+        self.identity = identity or Identity()  # set when the bot has joined
         self.token = token
         self.api = WebApi(token, shared.service.settings.slack.api_url, shared.clock)
         self.names = UserNames(self.api)
-        self.showing_home: dict[str, bool] = {}  # by user: whether it has to be shown once more
+        self.publishing_home: dict[str, bool] = {}  # user -> whether to publish again
         slack = shared.service.settings.slack
         own = token == slack.bot_token.get_secret_value()
         self.roles = Roles(slack, self.api, self.names, own)
-        self.in_hand: set[int] = set()  # queued commands that a task of ours handles
-        self.hands = asyncio.Semaphore(HANDS)
+        self.commands_in_progress: set[int] = set()  # queued commands that a task of ours handles
+        self.command_slots = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
 
     @contextlib.asynccontextmanager
-    async def telling(self, place: SlackPlace, response_url: str = "") -> AsyncIterator[None]:
-        """Whatever goes wrong inside is told to the person, in words; ours is logged as well."""
+    async def report_errors(self, place: SlackPlace, response_url: str = "") -> AsyncIterator[None]:
+        """Tell the person about any error inside. Unexpected errors are logged too."""
         try:
             yield
         except UnderstudyError as error:
             await self.tell(place, str(error), response_url)
         except Exception:
-            log.exception("Something failed for a person in Slack")
+            log.exception("A request from Slack failed")
             await self.tell(place, INTERNAL_ERROR, response_url)
 
     async def tell(self, place: SlackPlace, text: str, response_url: str = "") -> None:
-        """Say something that only this person sees."""
+        """Send a message that only this person sees."""
         await self.respond(place, response_url, [blocks.section(blocks.sentence(text))])
 
     async def respond(self, place: SlackPlace, response_url: str, content: list[Block]) -> bool:
-        """Answer a command or click; without its response_url, an ephemeral message, and in a
-        direct message, where nobody else reads, a plain one that stays. Where we are not in the
-        channel, a direct message. False when Slack took none of them."""
+        """Reply to a command or click through its response_url. Otherwise send an ephemeral
+        message; in a direct message, which nobody else reads, a normal one; and if the bot is not
+        in the channel, a direct message. Returns False if Slack rejects all of them."""
         text = blocks.notice_of(content)
         if response_url and await self.api.respond(
             response_url,
@@ -118,8 +117,8 @@ class WorkspaceContext:
             )
         except Transport as error:
             problem = failure(error)
-            log.warning("A person could not be told something: %s", problem.code)
-            if problem.code in NOT_THERE:
+            log.warning("A message to a person could not be sent: %s", problem.code)
+            if problem.code in NOT_IN_CHANNEL:
                 return await self.post(place.user, content) is not None
             return False
         return True
@@ -127,7 +126,7 @@ class WorkspaceContext:
     async def post(
         self, channel: str, content: list[Block], thread_ts: str = ""
     ) -> tuple[str, str] | None:
-        """Post a message; returns its channel and ts, or None when Slack would not take it."""
+        """Post a message. Returns its channel and ts, or None if Slack rejects it."""
         try:
             response = await self.api.patient.chat_postMessage(
                 channel=channel,
@@ -144,7 +143,7 @@ class WorkspaceContext:
         return str(response["channel"]), str(response["ts"])
 
     async def suggest_prompts(self, channel: str, person: str) -> None:
-        """Offer questions of the domain that answers this person where a direct message begins."""
+        """Suggest questions of the person's domain at the start of a direct message."""
         team = self.identity.team
         domain = await self.service.store.read(
             lambda db: domains.answering(db, person, team, channel)
@@ -155,14 +154,14 @@ class WorkspaceContext:
         try:
             await self.api.quick.assistant_threads_setSuggestedPrompts(
                 channel_id=channel,
-                title=blocks.shorten(f"Ask me about {domain.title}", LONGEST_TITLE),
-                prompts=prompts[:MOST_PROMPTS],
+                title=blocks.shorten(f"Ask me about {domain.title}", MAX_TITLE),
+                prompts=prompts[:MAX_PROMPTS],
             )
         except Transport as error:
-            log.info("No prompts were suggested: %s", failure(error).code)
+            log.info("Suggesting prompts failed: %s", failure(error).code)
 
 
-def _at_once(settings: Settings) -> int:
-    """How many questions are answered at once; the rest waits in the queue."""
+def _max_in_flight(settings: Settings) -> int:
+    """How many questions are answered at once. The rest wait in the queue."""
     serving = settings.serving
     return settings.bot.max_in_flight * (len(serving.url) or serving.replicas)

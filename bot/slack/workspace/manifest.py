@@ -1,7 +1,7 @@
-"""The Slack app manifest: exactly the scopes and events that the code uses, and no more.
+"""The Slack app manifest, with exactly the scopes and events that the code uses.
 
-`understudy slack manifest` prints it; it is pasted at api.slack.com/apps, "From a manifest". A
-test compares it with the listeners that are registered and the methods that are called.
+`understudy slack manifest` prints it, to be pasted at api.slack.com/apps, "From a manifest". A test
+compares it with the registered listeners and the Web API methods that the code calls.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ INSTALL_PATH = "/slack/install"
 REDIRECT_PATH = "/slack/oauth_redirect"
 NAME = "Understudy"
 
-# event -> the scopes that Slack wants for it
+# event -> the scopes that it requires
 EVENTS: dict[str, tuple[str, ...]] = {
     "agent_session_stopped": ("assistant:write",),
     "app_home_opened": (),
@@ -30,7 +30,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "reaction_removed": ("reactions:read",),
     "tokens_revoked": (),
 }
-# what is called -> its scope (views.open and auth.test need none)
+# Web API method -> the scopes that it requires
 METHODS: dict[str, tuple[str, ...]] = {
     "apps.connections.open": (),
     "assistant.threads.setStatus": ("assistant:write",),
@@ -76,16 +76,16 @@ def scopes() -> list[str]:
 
 
 def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
-    """The manifest for Socket Mode, or for signed HTTP at `url` (https://…); with `oauth`, for an
-    app that several workspaces install. Raises Invalid."""
+    """The manifest for Socket Mode, or for signed HTTP at `url` (https://…). With `oauth`, for an
+    app that several workspaces can install. Raises Invalid."""
     if oauth and not url:
-        raise Invalid("Several workspaces can install the bot only over HTTP: say --url.")
+        raise Invalid("Several workspaces can install the bot only over HTTP. Add --url.")
     address = _address(url)
     command: dict[str, Any] = {
         "command": COMMAND,
-        "description": "Ask, see how the bot learns, and run it",
+        "description": "Ask a question, follow the training, manage the bot",
         "usage_hint": " | ".join(verb.typed[0] for verb in registry.listed()[:3]) + " | …",
-        "should_escape": True,  # people and channels come as ids
+        "should_escape": True,  # sends people and channels as ids
     }
     subscriptions: dict[str, Any] = {"bot_events": sorted(EVENTS)}
     interactivity: dict[str, Any] = {"is_enabled": True}
@@ -98,7 +98,7 @@ def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
         "_metadata": {"major_version": 2},
         "display_information": {
             "name": NAME,
-            "description": "Answers on your own subjects, and learns from what you tell it",
+            "description": "Answers questions about your own topics and learns from your feedback",
         },
         "features": {
             "app_home": {
@@ -106,7 +106,9 @@ def manifest(url: str | None, oauth: bool = False) -> dict[str, Any]:
                 "messages_tab_enabled": True,
                 "messages_tab_read_only_enabled": False,
             },
-            "agent_view": {"agent_description": "Answers on your organisation's own subjects."},
+            "agent_view": {
+                "agent_description": "Answers questions about your organisation's topics."
+            },
             "bot_user": {"display_name": NAME, "always_online": True},
             "shortcuts": [
                 {
@@ -140,5 +142,5 @@ def _address(url: str | None) -> str:
         or len(url) <= len("https://")
         or any(c.isspace() for c in url)
     ):
-        raise Invalid(f"Slack reaches a bot over https only; {url!r} is no such address.")
+        raise Invalid(f"Slack needs an https:// address, and {url!r} is not one.")
     return url if url.endswith(PATH) else url.rstrip("/") + PATH

@@ -1,10 +1,9 @@
-"""The worker that takes questions out of the store's queue and has them answered.
+"""Leases queued questions and has them answered.
 
-A delivery only puts its question into the queue (`bot/slack/inbound/ingest.py`); what was
-acknowledged is there. The worker claims questions while it has room, one of a thread at a time,
-keeps its leases, and drops an attempt whose question was changed, deleted or taken over. When it
-starts it takes up at once what a process of this machine held that is gone; what others held, after
-their leases ran out.
+`bot/slack/inbound/ingest.py` queues each question before it is acknowledged. The worker leases
+questions while it has capacity, one per thread at a time. It renews its leases, and cancels an
+attempt whose question was changed, deleted or taken over. At its start it releases the leases of
+ended processes on this machine. Leases from other machines expire.
 """
 
 import asyncio
@@ -28,11 +27,12 @@ from data.store.errors import UnderstudyError
 log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
-POLL_S = 1.0  # for what was given back, and for what other processes lost
+POLL_S = 1.0  # for questions that were given back or whose leases expired
 
 
 class QuestionLease:
-    """A question that this worker holds, and what it shows of the answer (`stream.Showing`)."""
+    """A question that this worker holds, and the display state of its answer
+    (`stream.AnswerState`)."""
 
     def __init__(self, store: Store, question: QueuedQuestion) -> None:
         self.question = question
@@ -51,7 +51,7 @@ class QuestionLease:
         await self._write(lambda db: question_queue.shown(db, self.question, ts))
 
     async def finish(self, also: Callable[[Database], None] = lambda db: None) -> None:
-        """The question is answered; `also` is written in the same transaction. Raises LeaseLost."""
+        """Mark the question as done, and run `also` in the same transaction. Raises LeaseLost."""
 
         def write(db: Database) -> bool:
             done = question_queue.finish(db, self.question)
@@ -62,25 +62,26 @@ class QuestionLease:
         await self._write(write)
 
     async def give_back(self, wait_s: float = 0.0) -> None:
-        """Let it be claimed again, after `wait_s`. Raises LeaseLost."""
+        """Return the question to the queue, to be leased again after `wait_s` seconds. Raises
+        LeaseLost."""
         wait_us = int(wait_s * 1_000_000)
         await self._write(lambda db: question_queue.give_back(db, self.question, wait_us))
 
     async def _write(self, write: Callable[[Database], bool]) -> None:
         if not await self._store.submit(write):
-            raise LeaseLost("The question is answered by somebody else.")
+            raise LeaseLost("Another worker has this question, or it was changed.")
 
 
 Answer = Callable[[QuestionLease], Awaitable[None]]
 
 
 class QuestionWorker:
-    """One for each process and workspace; `run` until cancelled."""
+    """The worker of this process, for all its workspaces."""
 
     def __init__(
         self, store: Store, tasks: BackgroundTasks, at_once: int, worker: str = ""
     ) -> None:
-        self.worker = worker or f"{_here()}/{secrets.token_hex(4)}"
+        self.worker = worker or f"{_process_name()}/{secrets.token_hex(4)}"
         self.started_us = now_us()
         self._store = store
         self._tasks = tasks
@@ -89,26 +90,26 @@ class QuestionWorker:
         self._running: dict[tuple[int, int], tuple[QuestionLease, asyncio.Task[None]]] = {}
 
     def wake(self) -> None:
-        """Something was put into the queue, or changed in it."""
+        """Look at the queue now, because it has changed."""
         self._wake.set()
 
     def stop(self, team: str, channel: str, thread_ts: str) -> None:
-        """The person pressed stop: what is being answered in that thread ends where it is."""
+        """The person pressed stop: end the answer in that thread where it is."""
         for lease, _ in self._running.values():
             question = lease.question
             if (question.team, question.channel, question.thread_ts) == (team, channel, thread_ts):
                 lease.stopped = True
 
     async def run(self, answer: Answer) -> None:
-        """Have every question answered by `answer`, until cancelled."""
-        await self._take_up()
+        """Have `answer` answer every question, until cancelled."""
+        await self._release_abandoned()
         while True:
             try:
                 await self._tick(answer)
             except UnderstudyError as error:
-                log.warning("The queue of questions cannot be read just now: %s", error)
+                log.warning("The question queue cannot be read now: %s", error)
             except Exception:
-                log.exception("The queue of questions failed; trying again")
+                log.exception("Reading the question queue failed; trying again")
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
@@ -116,15 +117,15 @@ class QuestionWorker:
                 pass
             self._wake.clear()
 
-    async def _take_up(self) -> None:
-        """Release what processes of this machine held that are no more."""
+    async def _release_abandoned(self) -> None:
+        """Release the questions of workers on this machine that have exited."""
         for worker in await self._store.read(question_queue.workers):
-            if _is_gone(worker, self.worker):
+            if _has_exited(worker, self.worker):
                 count = await self._store.submit(partial(question_queue.release, worker=worker))
-                log.warning("Taking up %d questions that %s left unanswered", count, worker)
+                log.warning("Resuming %d questions that %s left unanswered", count, worker)
 
     async def _tick(self, answer: Answer) -> None:
-        """Renew the leases, drop what was lost, lease what there is room for."""
+        """Renew the leases, cancel the attempts that lost theirs, and lease new questions."""
         if not self._running and not await self._store.read(question_queue.claimable):
             return
         lease_us, room = int(LEASE_S * 1_000_000), self._at_once - len(self._running)
@@ -158,7 +159,7 @@ class QuestionWorker:
         except LeaseLost:
             log.info("Question %d was changed or taken over", lease.question.id)
         except asyncio.CancelledError:
-            if not lease.lost:  # we are stopping: the next one goes on
+            if not lease.lost:  # the bot is stopping, so another worker continues
                 await self._give_back(lease)
             raise
 
@@ -166,15 +167,15 @@ class QuestionWorker:
         try:
             await lease.give_back()
         except UnderstudyError as error:
-            log.info("Question %d stays with us: %s", lease.question.id, error)
+            log.info("Question %d could not be given back: %s", lease.question.id, error)
 
 
-def _here() -> str:
+def _process_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
-def _is_gone(worker: str, me: str) -> bool:
-    """Whether a worker certainly is no more: its process was of this machine and has ended."""
+def _has_exited(worker: str, me: str) -> bool:
+    """Whether a worker has certainly exited: its process ran on this machine and has ended."""
     host, _, rest = worker.rpartition("/")[0].rpartition("/")
     my_host, _, my_pid = me.rpartition("/")[0].rpartition("/")
     if worker == me or host != my_host:

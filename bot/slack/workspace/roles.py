@@ -10,7 +10,7 @@ unless the settings allow it or name them.
 from dataclasses import replace
 
 from bot.commands.standing import Standing
-from bot.slack.client.user_names import Known, UserNames
+from bot.slack.client.user_names import UserNames, UserProfile
 from bot.slack.client.web_api import Transport, WebApi, failure
 from data.config.settings import SlackSettings
 from data.people.roles import Role, at_least
@@ -19,18 +19,19 @@ from data.store.errors import Unavailable
 FRESH_S = 300.0
 UNKNOWN = "Slack could not tell me who you are just now. Try again in a minute."
 FIRST_ADMIN = (
-    "Whoever runs Understudy can make you one: put your id, {id}, into `admins` under [slack] in "
-    "understudy.toml, then restart the bot."
+    "The operator of this bot can make you one: add your user id, {id}, to `admins` under [slack] "
+    "in understudy.toml, then restart the bot."
 )
 
 
 class Roles:
-    """Of one workspace."""
+    """The roles in one workspace."""
 
     def __init__(
         self, settings: SlackSettings, api: WebApi, names: UserNames, own: bool = True
     ) -> None:
-        """`own`: the workspace whose token is in the settings, where plain user ids are meant."""
+        """`own`: whether it is the workspace whose token is in the settings. Plain user ids in the
+        settings refer to that workspace."""
         self._settings = settings
         self._api = api
         self._names = names
@@ -38,9 +39,9 @@ class Roles:
         self._groups: dict[str, tuple[frozenset[str], float]] = {}
 
     async def standing(self, team: str, user: str) -> Standing:
-        """What is known of a person outside of the store."""
+        """A person's role and status according to the settings and Slack."""
         named = self._named(team, user)
-        settled = Standing(
+        from_settings = Standing(
             f"slack:{team}/{user}",
             named or "member",
             "the settings" if named else "",
@@ -48,19 +49,23 @@ class Roles:
             admins=self._admins(team),
         )
         if named == "admin" or (named and not self._higher_in_slack):
-            return settled
-        known = await self._names.about(user, FRESH_S)
-        if known is None or self._api.clock.now() - known.at > FRESH_S + 60:
+            return from_settings
+        profile = await self._names.about(user, FRESH_S)
+        if profile is None or self._api.clock.now() - profile.at > FRESH_S + 60:
             if named:
-                return replace(settled, unsure=UNKNOWN)
-            return replace(settled, refused=UNKNOWN, retry=True)
-        if refused := self.refused(known, team):
-            return settled if named else replace(settled, refused=refused)
+                return replace(from_settings, unsure=UNKNOWN)
+            return replace(from_settings, refused=UNKNOWN, retry=True)
+        if refused := self.refused(profile, team):
+            return from_settings if named else replace(from_settings, refused=refused)
         try:
-            role, by = await self._of_slack(user, known)
+            role, by = await self._role_in_slack(user, profile)
         except Unavailable as error:
-            return replace(settled, unsure=str(error))
-        return settled if at_least(settled.role, role) else replace(settled, role=role, by=by)
+            return replace(from_settings, unsure=str(error))
+        return (
+            from_settings
+            if at_least(from_settings.role, role)
+            else replace(from_settings, role=role, by=by)
+        )
 
     @property
     def _higher_in_slack(self) -> bool:
@@ -68,32 +73,32 @@ class Roles:
         return self._settings.workspace_admins or bool(self._settings.admin_group)
 
     async def refused_to_ask(self, team: str, user: str) -> str:
-        """Why somebody is not answered; '' when they are. What Slack says of them may be an hour
-        old here, and who cannot be looked up is answered: a role is never given that way."""
+        """Why a person is not answered; '' if they are. The profile may be an hour old here, and a
+        person who cannot be looked up is answered, because no role depends on it."""
         if self._named(team, user):
             return ""
-        known = await self._names.about(user)
-        return self.refused(known, team) if known is not None else ""
+        profile = await self._names.about(user)
+        return self.refused(profile, team) if profile is not None else ""
 
-    def refused(self, known: Known, team: str) -> str:
-        """Why somebody may do nothing at all; '' when they may."""
-        if known.bot:
-            return "I take no commands from apps."
-        if known.external(team) and not self._settings.allow_external:
+    def refused(self, profile: UserProfile, team: str) -> str:
+        """Why a person may not use the bot at all; '' if they may."""
+        if profile.bot:
+            return "I do not accept commands from apps."
+        if profile.external(team) and not self._settings.allow_external:
             return (
-                "I belong to the organisation that installed me, and you are from another one, so "
-                "I can't do that for you. Whoever runs me can allow it: `allow_external`."
+                "I can't do that, because you are from another organisation than the one that "
+                "installed me. My operator can allow it with the setting `allow_external`."
             )
-        if known.guest and not self._settings.allow_guests:
+        if profile.guest and not self._settings.allow_guests:
             return (
-                "You are a guest in this workspace, and guests can't do that. Whoever runs me can "
-                "allow it: `allow_guests`."
+                "You are a guest in this workspace, and guests can't do that. My operator can "
+                "allow it with the setting `allow_guests`."
             )
         return ""
 
-    async def _of_slack(self, user: str, known: Known) -> tuple[Role, str]:
+    async def _role_in_slack(self, user: str, profile: UserProfile) -> tuple[Role, str]:
         settings = self._settings
-        if settings.workspace_admins and known.workspace_admin:
+        if settings.workspace_admins and profile.workspace_admin:
             return "admin", "Slack: workspace admin"
         if settings.admin_group and user in await self._group(settings.admin_group):
             return "admin", "Slack: user group"
@@ -102,7 +107,7 @@ class Roles:
         return "member", ""
 
     async def _group(self, group: str) -> frozenset[str]:
-        """The members of a user group. Raises Unavailable when Slack cannot say."""
+        """The members of a user group. Raises Unavailable if Slack cannot be asked."""
         members, at = self._groups.get(group, (frozenset(), -FRESH_S))
         if self._api.clock.now() - at < FRESH_S and group in self._groups:
             return members

@@ -1,7 +1,9 @@
-"""Clicks and commands of the last minutes, by trigger id. Slack sends each only once, so a memory
-is enough for those that people send twice, and no acknowledgement waits for the store."""
+"""Drops clicks and commands that arrive twice, by their trigger ids.
 
-MOST = 10_000
+The ids are kept in memory, so that no acknowledgement waits for the store. That is enough, because
+Slack itself does not repeat clicks and commands."""
+
+MAX_TRIGGERS = 10_000
 
 
 class TriggerDedup:
@@ -9,11 +11,11 @@ class TriggerDedup:
         self._seen: dict[str, None] = {}
 
     def is_new(self, trigger: str) -> bool:
-        """Remember it; False when it was here before. '' is always new."""
+        """Remember a trigger id. Returns False if it was seen before. '' is always new."""
         if trigger in self._seen:
             return False
         if trigger:
             self._seen[trigger] = None
-        if len(self._seen) > MOST:
+        if len(self._seen) > MAX_TRIGGERS:
             del self._seen[next(iter(self._seen))]
         return True

@@ -1,4 +1,4 @@
-"""A file or a picture, put where people see it: a place for it is asked for, filled, and shown."""
+"""Uploads files and pictures: request an upload URL, send the bytes, share the file."""
 
 import logging
 
@@ -11,7 +11,8 @@ log = logging.getLogger(__name__)
 async def picture(
     workspace: WorkspaceContext, content: bytes, name: str, title: str, channel: str, thread_ts: str
 ) -> bool:
-    """False when Slack would not take it, or it is not clear whether it did."""
+    """Upload a picture. Returns False if Slack rejects it, or if it is unclear whether Slack
+    accepted it."""
     return await file(workspace, content, name, title, channel, thread_ts, alt_txt=title)
 
 
@@ -24,14 +25,14 @@ async def file(
     thread_ts: str = "",
     **more: str,
 ) -> bool:
-    """As `picture`, for any file; `more` is said to Slack about it."""
+    """As `picture`, for any file. `more` are further arguments for Slack."""
     api = workspace.api
     try:
         place = await api.patient.files_getUploadURLExternal(
             filename=name, length=len(content), **more
         )
         if not await api.send_file(str(place["upload_url"]), content):
-            log.info("%s: Slack did not take the bytes", name)
+            log.info("%s: Slack rejected the bytes", name)
             return False
         await api.patient.files_completeUploadExternal(
             files=[{"id": str(place["file_id"]), "title": title}],

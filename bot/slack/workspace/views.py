@@ -1,4 +1,4 @@
-"""A form on somebody's screen: opened while its trigger lives, or changed where it is open."""
+"""Opens forms while their trigger is valid, and updates open ones."""
 
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.render.blocks import Block
@@ -9,10 +9,11 @@ TOO_LARGE = "view_too_large"  # 250 KB
 
 
 async def show(workspace: WorkspaceContext, view: Block, trigger: str, view_id: str = "") -> None:
-    """Raises Unavailable when Slack would not open it, Invalid when it never will."""
+    """Open a form, or update the open form `view_id`. Raises Unavailable if Slack does not open it,
+    and Invalid if it is too large."""
     try:
         if view_id:
-            await workspace.api.in_turn(
+            await workspace.api.throttled(
                 workspace.api.quick.views_update, view_id=view_id, view=view
             )
         else:
@@ -21,9 +22,8 @@ async def show(workspace: WorkspaceContext, view: Block, trigger: str, view_id: 
         code = failure(error).code
         if code == TOO_LARGE:
             raise Invalid(
-                "That is more than a form of Slack's takes, so it can't be shown there. "
-                "Nothing was changed."
+                "This is too large for a Slack form, so I can't show it there. Nothing was changed."
             ) from error
         raise Unavailable(
-            f"Slack did not open the form ({code}). Nothing was changed; please try again."
+            f"Slack could not open the form ({code}). Nothing was changed. Please try again."
         ) from error

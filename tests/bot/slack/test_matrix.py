@@ -100,7 +100,13 @@ EVERY = ["", "promote"]
 for verb in verbs.listed():
     words = re.sub(r"\[[^\]]*\]", "", verb.usage).split()
     EVERY.append(" ".join(CAPITALS.get(word, word) for word in words))
-REFUSED = ("Only admins", "Only reviewers", "You are a guest", "from another one", "from apps")
+REFUSED = (
+    "Only admins",
+    "Only reviewers",
+    "You are a guest",
+    "from another organisation",
+    "from apps",
+)
 CHANGED = (
     "audit", "adapters", "promotions", "runs", "experiments", "variants", "stages", "testers",
     "experiment_policies", "roles", "forgettings", "pairs", "review_leases",

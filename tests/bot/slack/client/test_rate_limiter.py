@@ -23,10 +23,10 @@ class Asleep(Clock):
 def test_progress_gets_what_a_minute_has_and_finishing_its_reserve() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.update": Limit(5, reserve=2)}, clock)
-    assert [limiter.take("chat.update") for _ in range(5)] == [True] * 3 + [False] * 2
-    assert all(limiter.take("users.info") for _ in range(100))
+    assert [limiter.try_acquire("chat.update") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert all(limiter.try_acquire("users.info") for _ in range(100))
     clock.at += 62
-    assert limiter.take("chat.update")
+    assert limiter.try_acquire("chat.update")
 
 
 async def test_finishing_waits_for_its_turn_and_never_exceeds_the_window() -> None:
@@ -34,7 +34,7 @@ async def test_finishing_waits_for_its_turn_and_never_exceeds_the_window() -> No
     limiter = RateLimiter({"chat.update": Limit(3)}, clock)
     made: list[float] = []
     for _ in range(10):
-        await limiter.turn("chat.update")
+        await limiter.acquire("chat.update")
         made.append(clock.at)
     for n in range(len(made) - 3):
         assert made[n + 3] - made[n] > 60
@@ -46,14 +46,14 @@ async def test_those_who_finish_come_in_order_and_before_progress() -> None:
     order: list[int] = []
 
     async def finish(number: int) -> None:
-        await limiter.turn("chat.update")
+        await limiter.acquire("chat.update")
         order.append(number)
 
     waiting = [asyncio.create_task(finish(n)) for n in range(4)]
     while len(order) < 3:
         await asyncio.sleep(0)
         clock.at += 30
-        assert not limiter.take("chat.update")
+        assert not limiter.try_acquire("chat.update")
     await asyncio.gather(*waiting)
     assert order == [0, 1, 2, 3]
 
@@ -61,23 +61,27 @@ async def test_those_who_finish_come_in_order_and_before_progress() -> None:
 async def test_nobody_calls_before_slack_said() -> None:
     clock = Asleep()
     limiter = RateLimiter(clock=clock)
-    limiter.limited("chat.startStream", "C1", 30)
-    assert not limiter.take("chat.startStream")
+    limiter.block("chat.startStream", "C1", 30)
+    assert not limiter.try_acquire("chat.startStream")
     before = clock.at
-    await limiter.turn("chat.startStream")
+    await limiter.acquire("chat.startStream")
     assert clock.at >= before + 30
 
 
 def test_each_channel_has_its_own_posts() -> None:
     limiter = RateLimiter(clock=Asleep())
-    assert [limiter.take("chat.postMessage", c) for c in ("C1", "C1", "C2")] == [True, False, True]
+    assert [limiter.try_acquire("chat.postMessage", c) for c in ("C1", "C1", "C2")] == [
+        True,
+        False,
+        True,
+    ]
 
 
 async def test_a_stream_is_begun_only_while_its_end_fits_into_the_minute() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.startStream": Limit(20), "chat.stopStream": Limit(3)}, clock)
     assert [limiter.may_stream() for _ in range(4)] == [True, True, True, False]
-    await limiter.turn("chat.stopStream")
+    await limiter.acquire("chat.stopStream")
     limiter.stream_ended()
     assert not limiter.may_stream()
     clock.at += 62
@@ -87,21 +91,21 @@ async def test_a_stream_is_begun_only_while_its_end_fits_into_the_minute() -> No
 def test_a_growing_message_leaves_room_for_the_end_of_all_others() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.update": Limit(6, reserve=2)}, clock)
-    grown = [limiter.may_grow(f"C{n}") for n in range(6)]
+    grown = [limiter.may_update(f"C{n}") for n in range(6)]
     assert grown == [True] * 4 + [False] * 2
-    limiter.grown()
-    assert limiter.may_grow("C9")
+    limiter.updates_ended()
+    assert limiter.may_update("C9")
 
 
 def test_pieces_come_the_more_seldom_the_more_streams_are_open() -> None:
     limiter = RateLimiter(clock=Asleep())
     assert limiter.may_stream()
-    alone = limiter.spread_s()
+    alone = limiter.append_interval_s()
     assert limiter.may_stream()
-    assert limiter.spread_s() == 2 * alone
+    assert limiter.append_interval_s() == 2 * alone
     for _ in range(50):
-        limiter.take("chat.appendStream")
-    assert limiter.spread_s() == 4 * alone
+        limiter.try_acquire("chat.appendStream")
+    assert limiter.append_interval_s() == 4 * alone
 
 
 def test_windows_of_quiet_channels_are_dropped() -> None:
@@ -110,8 +114,8 @@ def test_windows_of_quiet_channels_are_dropped() -> None:
 
     async def post() -> None:
         for number in range(1_500):
-            await limiter.turn("chat.postMessage", f"C{number}")
+            await limiter.acquire("chat.postMessage", f"C{number}")
             clock.at += 2
 
     asyncio.run(post())
-    assert len(limiter._lines) < 1_100
+    assert len(limiter._locks) < 1_100

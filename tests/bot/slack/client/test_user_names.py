@@ -3,7 +3,7 @@
 import asyncio
 
 from bot.slack.client import user_names
-from bot.slack.client.user_names import Known
+from bot.slack.client.user_names import UserProfile
 from tests.bot.slack.conftest import MEMBER, Bot
 
 
@@ -33,8 +33,8 @@ async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: 
     assert again.name == "Hopper"
 
 
-def known(**more: object) -> Known:
-    return user_names._known({"id": "U2", "team_id": "T1", **more}, at=0.0)
+def known(**more: object) -> UserProfile:
+    return user_names._profile({"id": "U2", "team_id": "T1", **more}, at=0.0)
 
 
 def test_who_comes_from_elsewhere_is_told_by_their_workspace() -> None:

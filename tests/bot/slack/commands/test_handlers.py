@@ -121,7 +121,7 @@ async def test_the_role_is_checked_again_when_the_form_is_sent(bot: Bot) -> None
 async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
     with_adapters(bot)
     bot.slack.faults["views.open"] += ["expired_trigger_id"]
-    assert "did not open the form" in await command(bot, ADMIN, "promote 2")
+    assert "could not open the form" in await command(bot, ADMIN, "promote 2")
     assert live_version(bot) == 1
 
 

@@ -144,7 +144,7 @@ async def test_a_pair_that_no_form_takes_is_not_tried_again(bot: Bot) -> None:
     view = await review(bot)
     bot.slack.faults["views.update"] += ["view_too_large"]
     await press(bot, REVIEWER, view, "Edit")
-    assert "more than a form of Slack's takes" in bot.slack.told(REVIEWER)
+    assert "too large for a Slack form" in bot.slack.told(REVIEWER)
     await press(bot, REVIEWER, view, "Approve")
     assert pair(bot, 1).status == "approved"
 

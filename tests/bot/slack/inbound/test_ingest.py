@@ -7,7 +7,7 @@ import pytest
 from bot.slack.client.stream import SlackPlace
 from bot.slack.inbound.ingest import ingest_event, ingest_question
 from bot.slack.payloads import HeardMessage, heard_message
-from bot.slack.workspace.trigger_dedup import MOST, TriggerDedup
+from bot.slack.workspace.trigger_dedup import MAX_TRIGGERS, TriggerDedup
 from data.store.db import Store
 
 PLACE = SlackPlace("T1", "C1", "1.0", "U1")
@@ -49,7 +49,7 @@ def test_a_trigger_is_taken_once_and_forgotten_when_there_are_many() -> None:
         True,
         True,
     ]
-    for number in range(MOST):
+    for number in range(MAX_TRIGGERS):
         triggers.is_new(f"other {number}")
     assert triggers.is_new("1")
 

@@ -124,8 +124,8 @@ async def test_a_group_that_slack_cannot_tell_gives_nobody_a_role(bot: Bot) -> N
     [
         (GUEST, "allow_guests", "You are a guest"),
         (SINGLE_CHANNEL_GUEST, "allow_guests", "You are a guest"),
-        (EXTERNAL, "allow_external", "from another one"),
-        (STRANGER, "allow_external", "from another one"),
+        (EXTERNAL, "allow_external", "from another organisation"),
+        (STRANGER, "allow_external", "from another organisation"),
     ],
 )
 async def test_guests_and_outsiders_may_do_nothing_unless_they_are_let(
@@ -151,7 +151,7 @@ async def test_guests_and_outsiders_are_not_answered_unless_they_are_let(
     await bot.slack.say(MEMBER, "C1", f"<@{BOT_USER}> What is our secret?")
     await bot.settled()
     assert bot.slack.from_bot() == []
-    assert "Whoever runs me can allow it" in bot.slack.told(MEMBER)
+    assert "My operator can allow it" in bot.slack.told(MEMBER)
     assert bot.engine.asked == []
     await settle(bot, **{setting: True})
     question = await bot.slack.say(MEMBER, "C1", f"<@{BOT_USER}> What is our secret?")
@@ -201,7 +201,7 @@ async def test_the_last_admin_stays(bot: Bot, text: str) -> None:
 async def test_while_nobody_is_admin_people_are_told_how_to_become_one(bot: Bot) -> None:
     await settle(bot, admins=(), reviewers=())
     told = await command(bot, MEMBER, "retrain")
-    assert f"put your id, {MEMBER}, into `admins`" in told
+    assert f"add your user id, {MEMBER}, to `admins`" in told
     assert "Nobody has a role" in await command(bot, MEMBER, "roles")
 
 

@@ -149,7 +149,7 @@ async def test_two_workspaces_are_answered_each_with_its_own_token(
         status, page = await browser.install(slack, team)
         assert (status, page) == (
             200,
-            f"Understudy is installed in Workspace {team}. Write to it in Slack.",
+            f"Understudy is installed in Workspace {team}. Send it a message in Slack.",
         )
     slack.calls.clear()
     for team in ("T2", "T1"):
@@ -201,7 +201,7 @@ async def test_an_installation_that_this_browser_did_not_begin_is_refused(
         state = forged
     open_bot.slack.codes["code"] = "T2"
     status, page, _ = await browser.get(REDIRECT_PATH, code="code", state=state)
-    assert (status, page) == (400, oauth.STALE)
+    assert (status, page) == (400, oauth.EXPIRED)
     assert open_bot.slack.codes == {"code": "T2"}
     assert installations.list_installations(open_bot.store.db) == []
 
@@ -211,11 +211,11 @@ async def test_an_installation_that_took_too_long_is_refused(
 ) -> None:
     encryption = open_bot.front.workspaces.encryption
     await browser.get(INSTALL_PATH)
-    long_ago = int(time.time()) - oauth.WITHIN_S - 1
+    long_ago = int(time.time()) - oauth.EXPIRES_S - 1
     word = browser.cookies[oauth.COOKIE].encode()
     state = encryption._fernet.encrypt_at_time(word, long_ago).decode()
     status, page, _ = await browser.get(REDIRECT_PATH, code="code", state=state)
-    assert (status, page) == (400, oauth.STALE)
+    assert (status, page) == (400, oauth.EXPIRED)
 
 
 async def test_who_changes_their_mind_installs_nothing(open_bot: Bot, browser: Browser) -> None:
@@ -246,7 +246,7 @@ async def test_a_workspace_that_is_not_named_is_sent_away_without_a_token(
     await open_bot.front.start()
     assert await browser.install(open_bot.slack, "T2") == (
         403,
-        "The bot is not meant for the workspace Workspace T2.",
+        "The workspace Workspace T2 is not allowed to install this bot.",
     )
     assert "T2" not in open_bot.slack.tokens.values()
     assert (await browser.install(open_bot.slack, "T1"))[0] == 200
