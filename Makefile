@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 # The modules that decide something: their mutants are part of `make test-long`.
 DECIDING := tuning/evaluation/gate.py tuning/training/preference_set.py \
 	bot/experiments/policy.py $(wildcard bot/experiments/stats/*.py) \
-	bot/answering/admission.py bot/answering/assignment.py data/experiments/assignments.py \
+	bot/answering/admission.py bot/answering/routing.py data/experiments/assignments.py \
 	data/feedback/feedback.py data/feedback/reactions.py data/feedback/rating_totals.py \
 	data/feedback/raters.py data/feedback/rater_anomalies.py data/pairs/review_status.py \
 	data/pairs/review_queue.py data/pairs/preference_sets.py data/pairs/datasets.py

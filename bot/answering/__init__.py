@@ -1,7 +1,7 @@
 """How a question becomes an answer. Every front end uses this one flow.
 
 - `admission`: a bounded queue in front of the engines that is fair between people
-- `assignment`: the adapter that answers a person (pinned, a variant, live or the bare base) and its
+- `routing`: the adapter that answers a person (pinned, a variant, live or the bare base) and its
   fallbacks
 - `chat`: the flow of one message, for every front end; it knows neither Slack nor HTTP
 - `circuit_breaker`: stops requests to a replica or adapter that has just failed, then probes it

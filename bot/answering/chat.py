@@ -17,10 +17,10 @@ from sqlite_utils import Database
 
 from bot.answering import prompt, recording
 from bot.answering.admission import Admission, TooBusy
-from bot.answering.assignment import BASE
 from bot.answering.circuit_breaker import Breaker
 from bot.answering.prompt import Ask
 from bot.answering.recording import Closed
+from bot.answering.routing import BASE
 from bot.answering.writing import Engines, Writing
 from data.config.settings import Settings
 from data.conversations import conversations

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from bot.answering import assignment
-from bot.answering.assignment import Targets
+from bot.answering import routing
 from bot.answering.prompt import Ask
+from bot.answering.routing import Targets
 from data import domains
 from data.conversations import conversations
 from data.conversations.conversations import Message
@@ -45,5 +45,5 @@ def read(db: Database, ask: Ask, turns: int) -> AnswerPlan:
     history: Sequence[Message] = ask.history or ()
     if ask.history is None and known is not None:
         history = conversations.history(db, known.id, turns)
-    targets = assignment.targets_for(db, domain, ask.person, ask.pinned, ask.second_variant)
+    targets = routing.targets_for(db, domain, ask.person, ask.pinned, ask.second_variant)
     return AnswerPlan(domain, targets, history)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
-from bot.answering.assignment import Route, Target
 from bot.answering.prompt import Ask
+from bot.answering.routing import Route, Target
 from data.adapters import placements
 from data.conversations import conversations
 from data.conversations.conversations import Status

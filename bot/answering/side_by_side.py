@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
-from bot.answering import assignment
+from bot.answering import routing
 from bot.answering.chat import Ask, Chat, Ended, Started
 from data.adapters import placements
 from data.conversations import conversations, side_by_side
@@ -51,7 +51,7 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
     assigned = assignments.current_assignment(db, running, ask.person)
     if assigned is None or testers.is_tester(db, running, ask.person):
         return None
-    if not assignment.all_held(running, placements.holders(db)):
+    if not routing.all_held(running, placements.holders(db)):
         return None
     history = ask.history
     if history is None:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
-from bot.answering import assignment, prompt, recording
+from bot.answering import prompt, recording, routing
 from bot.answering.admission import Admission, TooBusy
-from bot.answering.assignment import NoEngine, Route, Target
 from bot.answering.circuit_breaker import Attempt, Breaker
 from bot.answering.plan import AnswerPlan, NobodyCanAnswer, read
 from bot.answering.prompt import Ask, Prompt
 from bot.answering.recording import Record
+from bot.answering.routing import NoEngine, Route, Target
 from data.adapters import placements
 from data.adapters.placements import Replica
 from data.config.settings import Settings
@@ -378,6 +378,6 @@ class Writing:
     async def _replicas_to_resume(self, route: Route) -> list[Replica]:
         """The available replicas that hold the same adapter at the same precision."""
         store, target = self._engines.store, route.target
-        holding = await store.read(lambda db: assignment.replicas_holding(db, target))
+        holding = await store.read(lambda db: routing.replicas_holding(db, target))
         same = [r for r in holding if r.precision == route.replica.precision]
         return self._available(target, same)

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.answering.admission import TooBusy
-from bot.answering.assignment import NoEngine
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.routing import NoEngine
 from bot.answering.writing import TookTooLong
 from bot.api.auth import Unauthorized
 from data.store.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, UnderstudyError

@@ -10,8 +10,8 @@ from bot.cli.verbs import registered
 from bot.commands import admin
 from data import domains
 from data.pairs import pairs as store
+from data.pairs.contamination import Leak
 from data.pairs.formats import AUTO, FORMATS
-from data.pairs.golden import Leak
 from data.store import audit
 from data.store.clock import iso
 from data.store.errors import Invalid, UnderstudyError
@@ -229,12 +229,13 @@ def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> 
 @pass_app
 def golden_list(app: App, domain: str, as_json: bool) -> None:
     """List the golden questions of DOMAIN, oldest first."""
+    from data.pairs import contamination
     from data.pairs import golden as golden_set
 
     db = app.store.db
     subject = domains.get(db, domain)
     found = golden_set.list_golden(db, subject)
-    seen = golden_set.seen_by(db, subject, found)
+    seen = contamination.seen_by(db, subject, found)
     if as_json:
         return print_json([{"pair": p, "seen_by": seen[p.id]} for p in found])
     lines = [(p.id, p.prompt, p.response, ", ".join(seen[p.id])) for p in found]
@@ -255,6 +256,7 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
 
     A row that asks nearly the same as a training pair is skipped and reported with its line number.
     """
+    from data.pairs import contamination as pairs_contamination
     from data.pairs import files as formats
     from data.pairs import golden as golden_set
 
@@ -263,7 +265,9 @@ def golden_import(app: App, domain: str, file: Path, as_json: bool) -> None:
     if report.added:
         with app.store.write() as db:
             audit.record(db, app.actor, "golden import", subject.name, added=report.added)
-    seen = golden_set.seen_by(app.store.db, subject, golden_set.list_golden(app.store.db, subject))
+    seen = pairs_contamination.seen_by(
+        app.store.db, subject, golden_set.list_golden(app.store.db, subject)
+    )
     names = tuple(dict.fromkeys(name for some in seen.values() for name in some))
     hint = _seen(names, sum(bool(some) for some in seen.values())) if names else ""
     _print_import(subject, file, report, as_json, hint)

@@ -113,7 +113,7 @@ async def transcript(request: Request, conversation: str, visitor: Visitor) -> d
     return {"messages": await service.store.read(find)}
 
 
-class Lines:
+class JsonLines:
     """Encodes events as one JSON object per line, for the page's script."""
 
     content_type = b"application/x-ndjson; charset=utf-8"
@@ -143,7 +143,7 @@ class AnswerLine(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         events = self._service.chat.answer(self._question)
         limit_s = self._service.settings.bot.answer_timeout_s
-        work = relay.stream(scope, send, events, Lines(), limit_s)
+        work = relay.stream(scope, send, events, JsonLines(), limit_s)
         await relay.unless_disconnected(receive, work)
 
 
@@ -158,7 +158,7 @@ class TwoAnswers(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = side_by_side.both(self._service.chat, self._service.store, *self._asks)
         answers = await relay.unless_disconnected(receive, work)
-        encoder = Lines()
+        encoder = JsonLines()
         if len(answers) == 1:
             (only,) = answers
             parts = [encoder.begin(only.started), encoder.delta(only.text), encoder.end(only.ended)]

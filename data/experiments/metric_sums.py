@@ -2,8 +2,8 @@
 
 The unit of analysis is the person. A person who rates forty answers contributes one value, the mean
 of their ratings, with a weight of at most five people who rated once.
-`bot/experiments/stats/sequence.py` explains why the weights differ. In all other metrics every
-person has the same weight.
+`bot/experiments/stats/confidence_sequence.py` explains why the weights differ. In all other metrics
+every person has the same weight.
 
 People belong to the stage in which they were first exposed. Within a stage the shares are constant,
 so the assignment is purely random, even if ramps or adaptive shares changed it between stages. Sums

@@ -3,6 +3,6 @@
 - `cards`: the graphics cards of this machine, read from `nvidia-smi`
 - `memory`: estimates the GPU memory that tuning and serving need
 - `plans`: builds the inputs of these estimates from the settings and the base model's files
-- `split`: divides one card's memory between serving and tuning
+- `memory_split`: divides one card's memory between serving and tuning
 - `time_sharing`: lets serving and tuning use one card alternately
 """

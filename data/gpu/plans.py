@@ -6,7 +6,7 @@ import orjson
 
 from data.adapters import files
 from data.config.settings import Settings
-from data.gpu import cards, split
+from data.gpu import cards, memory_split
 from data.gpu.memory import FULL, HALF, ModelShape, ServingPlan, gib, model_shape, serving_need
 from data.store.errors import Unavailable
 
@@ -44,15 +44,15 @@ def describe(settings: Settings) -> str:
     plan, shape = engine_plan(settings), base_shape(settings)
     card = cards.shared()
     if settings.serving.gpu_sharing == "split":
-        share = split.check_engine(shape, card.total, plan)
-        run = split.reserved(shape, card.total, plan)
+        share = memory_split.check_engine(shape, card.total, plan)
+        run = memory_split.reserved(shape, card.total, plan)
         return (
             f"{share:.0%} of {gib(card.total)} for the engine, the rest for runs in passes of up "
             f"to {run.micro_tokens:,} tokens"
         )
     need, given = serving_need(shape, plan), settings.serving.gpu_memory_fraction * card.total
     if need.nbytes > given:
-        raise split.CannotFit(
+        raise memory_split.CannotFit(
             f"The engine needs at least {gib(need.nbytes)} ({need.describe()}); "
             f"gpu_memory_fraction gives it {gib(given)} of {gib(card.total)}.",
             None,

@@ -1,6 +1,6 @@
 """Pairs, the questions and answers that a bot learns from: files, review, datasets, golden sets.
 
-- `contamination`: finds questions that are the same apart from their spelling and word forms
+- `contamination`: keeps golden questions out of training
 - `datasets`: frozen datasets with train, validation, probe and golden splits
 - `files`: imports and exports JSON Lines, OpenAI chat messages and CSV
 - `formats`: the file formats of pairs, one entry each
@@ -8,6 +8,7 @@
 - `pairs`: a prompt and its response, its author and its status
 - `preference_sets`: the rated answers that a preference-tuning run learns from
 - `question`: the question that a pair asks, and the form in which questions are compared
+- `question_matching`: finds questions that are the same apart from their spelling and word forms
 - `review_queue`: the queue of pending pairs, shared by several reviewers
 - `review_status`: the status of a pair, and who or what gave it
 - `rows`: parses one row of an imported file into a pair, or explains what is wrong with it

@@ -1,137 +1,166 @@
-"""Contamination: finds questions that are the same apart from how they are written.
+"""Contamination: keeps the questions that adapters are evaluated on out of training.
 
-Golden questions measure how an adapter handles wording that it was not trained on. A golden
-question that was trained on with an extra comma measures nothing. Paraphrases are fine: asking for
-a known fact in other words is the purpose of golden questions.
-
-Two questions match if their words are equal (`exact`), or if they differ only by a typing error,
-word forms, word order and small words (`near`): every important word has a counterpart in the other
-question. A short word, a number or a technical name matches only itself: "box 17" is not "box 18",
-and `str.find` is not `str.rfind`.
+A pair that asks a golden question, in the same or nearly the same words (see
+`question_matching.py`), is refused on import, on approval, and at the start of a run. A golden
+question is refused if a trainable pair asks the same. The message names both, because a person has
+to decide which one to keep.
 """
 
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Literal
 
-Kind = Literal["exact", "near"]
-K = TypeVar("K", bound=Hashable)
+from sqlite_utils import Database
 
-LONG = 5  # letters; typing errors are recognised in words of at least this length
-SLIPS = 2  # words of a question that may be misspelt or in another form
-ENDINGS = ("s", "es", "d", "ed", "ing")  # of English word forms
-WORD = re.compile(r"\w+(?:[._]\w+)*")
-NAME = re.compile(r"[\d._]|[^\W_][A-Z]")  # somewhere in a word: `max_length`, `os.path`, `OpenAI`
-SMALL = frozenset(
-    ("a", "an", "the", "this", "that", "these", "those", "my", "our", "your", "its", "please")
-)
-ONE_WORD = {"are": "is", "was": "is", "were": "is", "does": "do", "did": "do", "has": "have"}
+from data.domains import Domain
+from data.pairs import datasets, pairs
+from data.pairs.pairs import SELECT, Draft, Pair, _pair
+from data.pairs.question import question_text
+from data.pairs.question_matching import Index, Match
+from data.store.db import rows
+from data.store.errors import Conflict, Invalid
+
+SHOWN = 5  # leaks that an error message names
+SHORT = 90  # characters of a question that an error message quotes
+
+Side = Literal["golden", "trainable"]
 
 
-@dataclass(frozen=True)
-class Match(Generic[K]):
-    key: K
-    kind: Kind
-    text: str
+class Leak(Conflict):
+    """The same question would be both trained on and evaluated."""
 
 
-@dataclass(frozen=True)
-class Words:
-    """The words of a question, in order and in the form in which they are compared."""
+class Guard:
+    """Refuses drafts that leak, one by one. Accepted drafts count when the next one is checked."""
 
-    all: tuple[str, ...]
-    matter: tuple[str, ...]  # without small words, unless there are no others
-    kinds: frozenset[str]  # the distinct words of `matter`
-    names: frozenset[str]  # the numbers and technical names among them
+    def __init__(self, db: Database, domain: Domain) -> None:
+        self._db = db
+        self._domain = domain
+        self._indexes: dict[Side, Index[int]] = {}
 
+    def refuse(self, draft: Draft | Pair) -> None:
+        """Raises Leak, naming both questions."""
+        golden = draft.split == "golden"
+        match = self._index("trainable" if golden else "golden").find(question_text(draft))
+        if match is not None:
+            raise Leak(_sentence(draft.prompt, match, golden=golden))
 
-class Index(Generic[K]):
-    """An index of questions that finds a matching one."""
+    def note(self, pair_id: int, draft: Draft | Pair) -> None:
+        """Record that the draft was added."""
+        side: Side = "golden" if draft.split == "golden" else "trainable"
+        if side in self._indexes:
+            self._indexes[side].add(pair_id, question_text(draft))
 
-    def __init__(self) -> None:
-        self._questions: list[tuple[K, str, Words]] = []
-        self._exact: dict[tuple[str, ...], int] = {}
-        self._having: dict[str, list[int]] = {}
-
-    def add(self, key: K, text: str) -> None:
-        words = _words(text)
-        number = len(self._questions)
-        self._questions.append((key, text, words))
-        self._exact.setdefault(words.all, number)
-        for word in words.kinds:
-            self._having.setdefault(word, []).append(number)
-
-    def find(self, text: str) -> Match[K] | None:
-        """A matching question, or None. An exact match is preferred."""
-        words = _words(text)
-        if words.all in self._exact:
-            key, found, _ = self._questions[self._exact[words.all]]
-            return Match(key, "exact", found)
-        for number in sorted(self._candidates(words)):
-            key, found, others = self._questions[number]
-            if _near(words, others):
-                return Match(key, "near", found)
-        return None
-
-    def _candidates(self, words: Words) -> set[int]:
-        """Near matches share at least one of the rarest words, as at most `SLIPS` words differ."""
-        having = [self._having.get(word, []) for word in words.kinds]
-        return {number for some in sorted(having, key=len)[: SLIPS + 1] for number in some}
+    def _index(self, side: Side) -> Index[int]:
+        """Built on first use: most files contain no golden questions."""
+        if side not in self._indexes:
+            index: Index[int] = Index()
+            for pair in pairs.list_pairs(self._db, self._domain):
+                if (pair.split == "golden") == (side == "golden") and _counts(pair):
+                    index.add(pair.id, question_text(pair))
+            self._indexes[side] = index
+        return self._indexes[side]
 
 
-def _words(text: str) -> Words:
-    found = WORD.findall(unicodedata.normalize("NFKC", text)) or [text.strip()]
-    words = tuple(word.casefold() for word in found)
-    names = frozenset(word.casefold() for word in found if NAME.search(word))
-    matter = tuple(ONE_WORD.get(w, w) for w in words if w not in SMALL) or words
-    return Words(words, matter, frozenset(matter), names)
+def refuse_approval(db: Database, pair: Pair) -> None:
+    """Raises Leak if approving the pair would let a question be both trained on and evaluated."""
+    index: Index[int] = Index()
+    others = "<>" if pair.split == "golden" else "="
+    sql = (
+        f"{SELECT} WHERE domain_id = ? AND status = 'approved' AND id <> ? "
+        f"AND split {others} 'golden'"
+    )
+    for other in rows(db, sql, [pair.domain_id, pair.id]):
+        index.add(other["id"], question_text(_pair(other)))
+    match = index.find(question_text(pair))
+    if match is not None:
+        sentence = _sentence(pair.prompt, match, golden=pair.split == "golden")
+        raise Leak(f"Pair {pair.id} cannot be approved. {sentence}")
 
 
-def _near(one: Words, other: Words) -> bool:
-    if len(one.matter) != len(other.matter) or len(one.kinds - other.kinds) > SLIPS:
-        return False
-    left = sorted((Counter(one.matter) - Counter(other.matter)).elements())
-    right = sorted((Counter(other.matter) - Counter(one.matter)).elements())
-    return (one.names | other.names).isdisjoint([*left, *right]) and _paired(left, right)
+def refuse_leaks(db: Database, dataset_id: int) -> None:
+    """The final check before a run: raises Invalid, naming the pairs, if the run would train on a
+    question that it is evaluated on."""
+    index: Index[int] = Index()
+    for pair in datasets.pairs_of(db, dataset_id, "golden"):
+        index.add(pair.id, question_text(pair))
+    found = []
+    for pair in datasets.pairs_of(db, dataset_id, "train"):
+        if match := index.find(question_text(pair)):
+            found.append(f"pair {pair.id} ({_short(pair.prompt)}) asks golden question {match.key} "
+                         f"({_short(match.text)})")  # fmt: skip
+    if found:
+        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise Invalid(
+            f"Golden questions would be trained on: {'; '.join(found[:SHOWN])}{more}. Reject the "
+            "pairs, or release the golden questions (`understudy pairs golden release`)."
+        )
 
 
-def _paired(left: list[str], right: list[str]) -> bool:
-    """Whether each word on one side has a counterpart on the other."""
-    if len(left) > SLIPS:
-        return False
-    for word in left:
-        like = next((other for other in right if _alike(word, other)), None)
-        if like is None:
-            return False
-        right.remove(like)
-    return True
+def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> None:
+    """For a run that learns every answer of a conversation: raises Invalid, naming the pairs, if an
+    earlier turn answers a golden question, asked alone or after the same turns."""
+    index: Index[int] = Index()
+    for pair in golden:
+        index.add(pair.id, question_text(pair))
+    found = []
+    for pair in trained:
+        said = [turn.content for turn in pair.turns]
+        for i, (turn, after) in enumerate(zip(pair.turns, pair.turns[1:], strict=False)):
+            if (turn.role, after.role) != ("user", "assistant"):
+                continue
+            if match := index.find("\n".join(said[: i + 1])) or index.find(turn.content):
+                found.append(f"pair {pair.id} ({_short(turn.content)}) asks golden question "
+                             f"{match.key}")  # fmt: skip
+    if found:
+        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise Invalid(
+            f"Golden questions would be trained on: in an earlier turn {'; '.join(found[:SHOWN])}"
+            f"{more}. Reject the pairs, or ask for loss_turns=last."
+        )
 
 
-def _alike(one: str, other: str) -> bool:
-    """Whether two different words may be the same word, misspelt or in another form."""
-    return bool(_stems(one) & _stems(other)) or (
-        min(len(one), len(other)) >= LONG and _one_slip(one, other)
+def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, tuple[str, ...]]:
+    """Golden pair id -> the adapters that were trained on the same question before it became
+    golden. Their figures on it say little."""
+    index: Index[int] = Index()
+    for pair in golden:
+        index.add(pair.id, question_text(pair))
+    trained = rows(
+        db,
+        "SELECT DISTINCT dp.pair_id, a.version FROM adapters a "
+        "JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id AND dp.split = 'train' "
+        "WHERE a.domain_id = ? ORDER BY a.version",
+        [domain.id],
+    )
+    versions: dict[int, list[int]] = {}
+    for r in trained:
+        versions.setdefault(r["pair_id"], []).append(r["version"])
+    found: dict[int, dict[str, None]] = {pair.id: {} for pair in golden}
+    for pair in pairs.list_pairs(db, domain):
+        if pair.id in versions and (match := index.find(question_text(pair))):
+            found[match.key] |= {f"{domain.name}@{v}": None for v in versions[pair.id]}
+    return {pair_id: tuple(names) for pair_id, names in found.items()}
+
+
+def _counts(pair: Pair) -> bool:
+    return pair.status in ("approved", "pending")
+
+
+def _sentence(prompt: str, match: Match[int], *, golden: bool) -> str:
+    how = "the same as" if match.kind == "exact" else "nearly the same as"
+    if golden:
+        return (
+            f"The golden question {_short(prompt)} is {how} pair {match.key}, "
+            f"{_short(match.text)}, which may be trained on. Rephrase it, or reject that "
+            f"pair first: `understudy pairs reject {match.key}`."
+        )
+    return (
+        f"{_short(prompt)} is {how} golden question {match.key}, {_short(match.text)}, which is "
+        "never trained on. Leave it out, or make that an ordinary pair first: "
+        f"`understudy pairs golden release {match.key}`."
     )
 
 
-def _stems(word: str) -> set[str]:
-    """The words that it may be a form of."""
-    cut = {word.removesuffix(e) for e in ENDINGS if len(word) - len(e) >= LONG - 2}
-    return {word, *cut}
-
-
-def _one_slip(one: str, other: str) -> bool:
-    """Whether the words differ by one extra, missing or wrong letter, or by two swapped letters."""
-    short, long = sorted((one, other), key=len)
-    if len(long) - len(short) > 1:
-        return False
-    at = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
-    if len(short) < len(long):
-        return short[at:] == long[at + 1 :]
-    swapped = short[at + 1 : at + 2] + short[at : at + 1]
-    return short[at + 1 :] == long[at + 1 :] or (
-        swapped == long[at : at + 2] and short[at + 2 :] == long[at + 2 :]
-    )
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return f"“{line if len(line) <= SHORT else line[: SHORT - 1] + '…'}”"

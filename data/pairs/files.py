@@ -15,6 +15,7 @@ from typing import IO
 
 from data.domains import Domain
 from data.pairs import pairs
+from data.pairs.contamination import Guard, Leak
 from data.pairs.formats import (
     AUTO,
     BOM,
@@ -25,7 +26,6 @@ from data.pairs.formats import (
     by_name,
     detect,
 )
-from data.pairs.golden import Guard, Leak
 from data.pairs.pairs import Draft, Pair, Status
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound

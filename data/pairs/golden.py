@@ -1,72 +1,25 @@
 """The golden set of a domain: frozen questions that are used for evaluation only.
 
-A question is golden because its pair is marked as golden, and its words never change. A pair that
-asks the same question (see `contamination.py`) must not be trained on: it is refused on import, on
-approval, and at the start of a run. A golden question is refused if a trainable pair asks the same.
-The message names both, because a person has to decide which one to keep.
+A question is golden because its pair is marked as golden, and its words never change.
+`contamination.py` keeps golden questions out of training.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs import datasets, pairs
-from data.pairs.contamination import Index, Match
-from data.pairs.pairs import SELECT, Draft, Pair, _pair
-from data.pairs.question import question_text
+from data.pairs import pairs
+from data.pairs.contamination import Guard, seen_by
+from data.pairs.pairs import Draft, Pair
 from data.store import audit
-from data.store.db import rows
-from data.store.errors import Conflict, Invalid, NotFound
-
-SHOWN = 5  # leaks that an error message names
-SHORT = 90  # characters of a question that an error message quotes
-
-Side = Literal["golden", "trainable"]
-
-
-class Leak(Conflict):
-    """The same question would be both trained on and evaluated."""
+from data.store.errors import Conflict, NotFound
 
 
 @dataclass(frozen=True)
 class GoldenAdded:
     pair: Pair
     seen_by: tuple[str, ...]  # adapters that were trained on the same question
-
-
-class Guard:
-    """Refuses drafts that leak, one by one. Accepted drafts count when the next one is checked."""
-
-    def __init__(self, db: Database, domain: Domain) -> None:
-        self._db = db
-        self._domain = domain
-        self._indexes: dict[Side, Index[int]] = {}
-
-    def refuse(self, draft: Draft | Pair) -> None:
-        """Raises Leak, naming both questions."""
-        golden = draft.split == "golden"
-        match = self._index("trainable" if golden else "golden").find(question_text(draft))
-        if match is not None:
-            raise Leak(_sentence(draft.prompt, match, golden=golden))
-
-    def note(self, pair_id: int, draft: Draft | Pair) -> None:
-        """Record that the draft was added."""
-        side: Side = "golden" if draft.split == "golden" else "trainable"
-        if side in self._indexes:
-            self._indexes[side].add(pair_id, question_text(draft))
-
-    def _index(self, side: Side) -> Index[int]:
-        """Built on first use: most files contain no golden questions."""
-        if side not in self._indexes:
-            index: Index[int] = Index()
-            for pair in pairs.list_pairs(self._db, self._domain):
-                if (pair.split == "golden") == (side == "golden") and _counts(pair):
-                    index.add(pair.id, question_text(pair))
-            self._indexes[side] = index
-        return self._indexes[side]
 
 
 def add(
@@ -99,108 +52,3 @@ def release(db: Database, domain: Domain, pair_id: int, actor: str) -> Pair:
     db.execute("UPDATE pairs SET split = 'auto' WHERE id = ?", [pair_id])
     audit.record(db, actor, "golden release", f"pair {pair_id}", domain=domain.name)
     return pairs.get(db, pair_id)
-
-
-def refuse_approval(db: Database, pair: Pair) -> None:
-    """Raises Leak if approving the pair would let a question be both trained on and evaluated."""
-    index: Index[int] = Index()
-    others = "<>" if pair.split == "golden" else "="
-    sql = (
-        f"{SELECT} WHERE domain_id = ? AND status = 'approved' AND id <> ? "
-        f"AND split {others} 'golden'"
-    )
-    for other in rows(db, sql, [pair.domain_id, pair.id]):
-        index.add(other["id"], question_text(_pair(other)))
-    match = index.find(question_text(pair))
-    if match is not None:
-        sentence = _sentence(pair.prompt, match, golden=pair.split == "golden")
-        raise Leak(f"Pair {pair.id} cannot be approved. {sentence}")
-
-
-def refuse_leaks(db: Database, dataset_id: int) -> None:
-    """The final check before a run: raises Invalid, naming the pairs, if the run would train on a
-    question that it is evaluated on."""
-    index: Index[int] = Index()
-    for pair in datasets.pairs_of(db, dataset_id, "golden"):
-        index.add(pair.id, question_text(pair))
-    found = []
-    for pair in datasets.pairs_of(db, dataset_id, "train"):
-        if match := index.find(question_text(pair)):
-            found.append(f"pair {pair.id} ({_short(pair.prompt)}) asks golden question {match.key} "
-                         f"({_short(match.text)})")  # fmt: skip
-    if found:
-        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise Invalid(
-            f"Golden questions would be trained on: {'; '.join(found[:SHOWN])}{more}. Reject the "
-            "pairs, or release the golden questions (`understudy pairs golden release`)."
-        )
-
-
-def refuse_earlier_answers(golden: Sequence[Pair], trained: Sequence[Pair]) -> None:
-    """For a run that learns every answer of a conversation: raises Invalid, naming the pairs, if an
-    earlier turn answers a golden question, asked alone or after the same turns."""
-    index: Index[int] = Index()
-    for pair in golden:
-        index.add(pair.id, question_text(pair))
-    found = []
-    for pair in trained:
-        said = [turn.content for turn in pair.turns]
-        for i, (turn, after) in enumerate(zip(pair.turns, pair.turns[1:], strict=False)):
-            if (turn.role, after.role) != ("user", "assistant"):
-                continue
-            if match := index.find("\n".join(said[: i + 1])) or index.find(turn.content):
-                found.append(f"pair {pair.id} ({_short(turn.content)}) asks golden question "
-                             f"{match.key}")  # fmt: skip
-    if found:
-        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise Invalid(
-            f"Golden questions would be trained on: in an earlier turn {'; '.join(found[:SHOWN])}"
-            f"{more}. Reject the pairs, or ask for loss_turns=last."
-        )
-
-
-def seen_by(db: Database, domain: Domain, golden: Sequence[Pair]) -> dict[int, tuple[str, ...]]:
-    """Golden pair id -> the adapters that were trained on the same question before it became
-    golden. Their figures on it say little."""
-    index: Index[int] = Index()
-    for pair in golden:
-        index.add(pair.id, question_text(pair))
-    trained = rows(
-        db,
-        "SELECT DISTINCT dp.pair_id, a.version FROM adapters a "
-        "JOIN dataset_pairs dp ON dp.dataset_id = a.dataset_id AND dp.split = 'train' "
-        "WHERE a.domain_id = ? ORDER BY a.version",
-        [domain.id],
-    )
-    versions: dict[int, list[int]] = {}
-    for r in trained:
-        versions.setdefault(r["pair_id"], []).append(r["version"])
-    found: dict[int, dict[str, None]] = {pair.id: {} for pair in golden}
-    for pair in pairs.list_pairs(db, domain):
-        if pair.id in versions and (match := index.find(question_text(pair))):
-            found[match.key] |= {f"{domain.name}@{v}": None for v in versions[pair.id]}
-    return {pair_id: tuple(names) for pair_id, names in found.items()}
-
-
-def _counts(pair: Pair) -> bool:
-    return pair.status in ("approved", "pending")
-
-
-def _sentence(prompt: str, match: Match[int], *, golden: bool) -> str:
-    how = "the same as" if match.kind == "exact" else "nearly the same as"
-    if golden:
-        return (
-            f"The golden question {_short(prompt)} is {how} pair {match.key}, "
-            f"{_short(match.text)}, which may be trained on. Rephrase it, or reject that "
-            f"pair first: `understudy pairs reject {match.key}`."
-        )
-    return (
-        f"{_short(prompt)} is {how} golden question {match.key}, {_short(match.text)}, which is "
-        "never trained on. Leave it out, or make that an ordinary pair first: "
-        f"`understudy pairs golden release {match.key}`."
-    )
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return f"“{line if len(line) <= SHORT else line[: SHORT - 1] + '…'}”"

@@ -1,8 +1,8 @@
 """The question that a pair asks, and the form in which questions are compared.
 
 Two pairs ask the same question when their keys are equal: the earlier turns and the prompt, without
-differences in case, white space or Unicode form. `contamination.py` also finds near matches, such
-as a typing error, by comparing the words of `question_text`.
+differences in case, white space or Unicode form. `question_matching.py` also finds near matches,
+such as a typing error, by comparing the words of `question_text`.
 """
 
 from sqlite_utils import Database

@@ -77,7 +77,7 @@ def decide(
     """Approve or reject a pair. Raises NotFound, or Conflict if another reviewer decided otherwise
     or holds it."""
     pair = pairs.get(db, pair_id)
-    if pair.status == status and review_status.of(pair).person == reviewer:
+    if pair.status == status and review_status.review_of(pair).person == reviewer:
         return pair
     _refuse_decided(pair)
     _refuse_held(db, pair_id, reviewer)
@@ -94,13 +94,13 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
 
     Raises Invalid for words that cannot be a pair, else as `decide`."""
     old = pairs.get(db, pair_id)
-    if old.status == "rejected" and review_status.of(old).person == reviewer:
+    if old.status == "rejected" and review_status.review_of(old).person == reviewer:
         replaced = pairs.same_words(db, old.domain_id, _draft(old, prompt, response))
         if replaced is not None and replaced.status == "approved":
             return replaced
     draft = _draft(old, prompt, response)
     same = pairs.fingerprint(draft) == old.fingerprint  # at most case and spacing are other
-    if same and old.status == "approved" and review_status.of(old).person == reviewer:
+    if same and old.status == "approved" and review_status.review_of(old).person == reviewer:
         return old
     _refuse_decided(old)
     _refuse_held(db, pair_id, reviewer)
@@ -177,7 +177,7 @@ def _draft(old: Pair, prompt: str, response: str) -> Draft:
 def _refuse_decided(pair: Pair) -> None:
     if pair.status == "pending":
         return
-    by = review_status.of(pair)
+    by = review_status.review_of(pair)
     if by.reason is not None:
         raise Conflict(f"Pair {pair.id} was withdrawn: {WITHDRAWN[by.reason]}.")
     who = by.person or "somebody"

@@ -13,7 +13,7 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from data.pairs import golden, pairs
+from data.pairs import contamination, pairs
 from data.pairs.pairs import Draft, Pair, Status
 from data.store.clock import now_us
 from data.store.db import changed
@@ -49,17 +49,18 @@ def decode(stored: str) -> ReviewedBy:
     return ReviewedBy(reason=reason) if reason else ReviewedBy(person=stored)
 
 
-def of(pair: Pair) -> ReviewedBy:
+def review_of(pair: Pair) -> ReviewedBy:
     """Who or what gave the pair its status."""
     return decode(pair.reviewed_by)
 
 
 def give(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
     """Approve, reject or quarantine a pair. `reason` is shown to its author. Raises NotFound, and
-    golden.Leak for a pair to train on that asks a golden question, or the other way round."""
+    contamination.Leak for a pair to train on that asks a golden question, or the other way
+    round."""
     pair = pairs.get(db, pair_id)
     if status == "approved":
-        golden.refuse_approval(db, pair)
+        contamination.refuse_approval(db, pair)
     _set(db, pair_id, status, ReviewedBy(person=reviewer), reason)
     return pairs.get(db, pair_id)
 
@@ -85,7 +86,7 @@ def given_again(db: Database, domain_id: int, draft: Draft) -> Pair | None:
     """The pair of the domain with the same words, or None. A withdrawn pair waits for review
     again: its words have been given once more."""
     pair = pairs.same_words(db, domain_id, draft)
-    if pair is None or pair.status != "rejected" or of(pair).reason is None:
+    if pair is None or pair.status != "rejected" or review_of(pair).reason is None:
         return pair
     _set(db, pair.id, "pending", ReviewedBy())
     return pairs.get(db, pair.id)

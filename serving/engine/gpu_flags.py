@@ -7,7 +7,7 @@
 """
 
 from data.config.settings import Settings
-from data.gpu import cards, plans, split
+from data.gpu import cards, memory_split, plans
 from data.store.errors import Invalid
 
 DEV_MODE = {"VLLM_SERVER_DEV_MODE": "1"}
@@ -30,7 +30,7 @@ def flags(settings: Settings, max_loras: int, max_rank: int) -> list[str]:
 
 def _split(settings: Settings, max_loras: int, max_rank: int) -> list[str]:
     plan = plans.engine_plan(settings, max_loras, max_rank)
-    share = split.check_engine(plans.base_shape(settings), cards.shared().total, plan)
+    share = memory_split.check_engine(plans.base_shape(settings), cards.shared().total, plan)
     return [
         "--gpu-memory-utilization", f"{share:.2f}",
         "--max-num-batched-tokens", str(plan.batched_tokens),

@@ -10,7 +10,7 @@ from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
-from data.pairs import datasets, golden, preference_sets
+from data.pairs import contamination, datasets, preference_sets
 from data.pairs.datasets import Dataset
 from data.runs import runs
 from data.runs.phases import Phase, RunPhase
@@ -46,7 +46,7 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
         else:
             dataset = datasets.freeze(db, domain, hold_out=not search.folds)
         runs.set_dataset(db, run.id, dataset.id)
-    golden.refuse_leaks(store.db, dataset.id)
+    contamination.refuse_leaks(store.db, dataset.id)
     return RunInputs(run, domain, dataset, parent)
 
 

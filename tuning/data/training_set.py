@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from data.adapters import files, registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
-from data.pairs import datasets, golden
+from data.pairs import contamination, datasets
 from data.pairs.pairs import Pair
 from data.runs.runs import Run
 from data.store.errors import Invalid, NotFound
@@ -118,7 +118,7 @@ def prepare_training_set(
         )
 
     if recipe.loss_turns == "all":
-        golden.refuse_earlier_answers(kept["golden"], kept["train"])
+        contamination.refuse_earlier_answers(kept["golden"], kept["train"])
     train = encoded(kept["train"], recipe.loss_turns)
     check(train, stops)
     measured = {part: encoded(kept[part])[:WATCHED] for part in ("validation", "probe")}

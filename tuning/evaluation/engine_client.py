@@ -39,7 +39,7 @@ class NoEngineReady(Unavailable):
     """No engine can be asked; says why."""
 
 
-class Refused(Unavailable):
+class RequestRefused(Unavailable):
     """Every engine there is refuses to serve the adapter; says what is wrong with it."""
 
 
@@ -61,7 +61,7 @@ def wait_until_held(
         if not coming:
             raise NoEngineReady("no engine is running")
         if len([p for p in at if p.given_up]) == coming:
-            raise Refused(at[0].error)
+            raise RequestRefused(at[0].error)
         if clock() > deadline:
             raise NoEngineReady(f"no engine had taken it after {patience_s:.0f} s")
         time.sleep(LOOK_S)

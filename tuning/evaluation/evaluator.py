@@ -71,10 +71,10 @@ class Evaluator:
             rendering = engine_client.rendering(self.store, adapter, self._few())
             parity = replace(parity, rendered=rendering.differs)
             answers = {name: self._by_engine(name, adapter) for name in self.eval_sets.sets}
-        except (engine_client.NoEngineReady, engine_client.Refused) as error:
+        except (engine_client.NoEngineReady, engine_client.RequestRefused) as error:
             answered_by, why = "the trainer", str(error)
             log.warning("the trainer answers instead of an engine: %s", error)
-            if isinstance(error, engine_client.Refused):
+            if isinstance(error, engine_client.RequestRefused):
                 parity = Parity(None, 0, refused=why)
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)

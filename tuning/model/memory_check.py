@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.config.settings import Settings
-from data.gpu import cards, plans, split
+from data.gpu import cards, memory_split, plans
 from data.gpu.memory import ModelShape, TuningPlan, gib
 from tuning.recipe.recipe import MLP, Recipe
 
@@ -25,15 +25,15 @@ def fitted(settings: Settings, recipe: Recipe, asked: Mapping[str, Any], *, new:
     if sharing == "off" or (sharing == "split" and settings.serving.url):
         return recipe
     shape, card = plans.base_shape(settings), cards.shared()
-    kept = split.ASLEEP
+    kept = memory_split.ASLEEP
     if sharing == "split":
         engine = plans.engine_plan(settings)
-        kept = int(split.engine_share(shape, card.total, engine) * card.total)
+        kept = int(memory_split.engine_share(shape, card.total, engine) * card.total)
     taken = max(kept, card.total - card.free)
     plan = plan_of(recipe, shape)
     try:
-        need = split.check_run(shape, card.total, taken, plan, sharing=sharing, new=new)
-    except split.CannotFit as error:
+        need = memory_split.check_run(shape, card.total, taken, plan, sharing=sharing, new=new)
+    except memory_split.CannotFit as error:
         smaller = error.change.plan if error.change else None
         if "micro_tokens" in asked or not _only_smaller_passes(plan, smaller):
             raise

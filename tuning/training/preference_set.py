@@ -16,10 +16,10 @@ from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs import datasets, preference_sets
-from data.pairs.contamination import Index
 from data.pairs.datasets import hash_share
 from data.pairs.pairs import Pair, Turn, normal
 from data.pairs.preference_sets import RatedReply
+from data.pairs.question_matching import Index
 from data.runs import methods
 from data.runs.phases import Phase
 from data.runs.runs import Run

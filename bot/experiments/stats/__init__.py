@@ -7,7 +7,7 @@
 - `posterior`: the posterior probability that a candidate is better; for information only
 - `remaining`: an estimate of how many more people must rate
 - `results`: the results of a comparison, as shown by every front end and stored with decisions
-- `sequence`: the interval that decides: a confidence sequence for a difference of means per person
+- `confidence_sequence`: the always-valid confidence interval for a difference of means per person
 - `srm`: a sequential test for sample ratio mismatch: whether the split of the people is as planned
 - `verdicts`: the state of each candidate and of the comparison
 - `wording`: the results as sentences

@@ -5,8 +5,9 @@ the posterior probability that it is the best, but never below a floor. The floo
 variant measurable, and prevents a bad start from deciding the comparison.
 
 New shares begin a new stage, and depend on earlier stages only. This keeps the interval valid: it
-compares people within a stage, where shares are constant, and adds the stages up (`sequence.py`). A
-stage should be long enough to have raters on both variants; otherwise it adds no information.
+compares people within a stage, where shares are constant, and adds the stages up
+(`confidence_sequence.py`). A stage should be long enough to have raters on both variants; otherwise
+it adds no information.
 """
 
 from bot.experiments.stats.differences import sequence_side

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import astuple
 
-from bot.experiments.stats import cuped, sequence
+from bot.experiments.stats import confidence_sequence, cuped
+from bot.experiments.stats.confidence_sequence import SequenceSide
 from bot.experiments.stats.results import Difference
-from bot.experiments.stats.sequence import SequenceSide
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import ExperimentSums, Sums
 from data.experiments.metrics import METRICS, RATING
@@ -48,7 +48,7 @@ def _difference(
     if not any(x.people and y.people for x, y in zip(a, b, strict=True)):
         return None
     count = len(sums.variants)
-    found = sequence.difference(
+    found = confidence_sequence.difference(
         sequence_side(a),
         sequence_side(b),
         alpha(metric, count, design),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bot.experiments.stats.sequence import SequenceSide
+from bot.experiments.stats.confidence_sequence import SequenceSide
 
 NODES = 256  # quadrature points; the error is far below the precision shown
 

@@ -2,8 +2,8 @@
 
 from math import ceil, sqrt
 
+from bot.experiments.stats.confidence_sequence import SPENT, boundary
 from bot.experiments.stats.results import Difference
-from bot.experiments.stats.sequence import SPENT, boundary
 
 
 def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: float) -> int:

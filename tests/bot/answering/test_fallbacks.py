@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bot.answering import recording
-from bot.answering.assignment import Route, Target
 from bot.answering.chat import Ask, Chat, Closed, Event, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.routing import Route, Target
 from data import domains
 from data.adapters import placements, registry
 from data.config.settings import BotSettings, Settings

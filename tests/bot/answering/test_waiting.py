@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.answering.assignment import NoEngine
 from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
+from bot.answering.routing import NoEngine
 from bot.answering.writing import REPLAN_AFTER_S
 from data import domains
 from data.adapters import placements, registry

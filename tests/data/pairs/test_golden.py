@@ -11,8 +11,8 @@ from data.adapters import registry
 from data.domains import Domain
 from data.feedback import feedback, suggestions
 from data.feedback.suggestions import SuggestedPair
-from data.pairs import datasets, files, golden, pairs, review_queue, review_status
-from data.pairs.golden import Guard, Leak
+from data.pairs import contamination, datasets, files, golden, pairs, review_queue, review_status
+from data.pairs.contamination import Guard, Leak
 from data.pairs.pairs import Draft, Pair
 from data.store import audit
 from data.store.db import Store
@@ -236,4 +236,4 @@ def test_a_leak_that_is_there_all_the_same_stops_the_run(store: Store, domain: D
         dataset = datasets.freeze(db, domain)
 
     with pytest.raises(Invalid, match=rf"pair {pair.id} .* asks golden question 1"):
-        golden.refuse_leaks(store.db, dataset.id)
+        contamination.refuse_leaks(store.db, dataset.id)

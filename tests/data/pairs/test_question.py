@@ -3,7 +3,6 @@
 from data import domains
 from data.domains import Domain
 from data.pairs import datasets, pairs
-from data.pairs.contamination import Index
 from data.pairs.pairs import Draft, Pair, Turn
 from data.pairs.question import (
     fact_of_prompt,
@@ -11,6 +10,7 @@ from data.pairs.question import (
     question_key_with_system,
     question_text,
 )
+from data.pairs.question_matching import Index
 from data.store.db import Store
 from tests.data import given
 from tuning.data import replay

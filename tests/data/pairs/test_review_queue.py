@@ -6,7 +6,7 @@ from sqlite_utils import Database
 from data import domains
 from data.domains import Domain
 from data.feedback import feedback
-from data.pairs import golden, pairs, review_queue, review_status
+from data.pairs import contamination, pairs, review_queue, review_status
 from data.pairs.pairs import Draft, Turn
 from data.store import audit
 from data.store.clock import now_us
@@ -335,7 +335,7 @@ def test_a_status_is_given_to_one_pair_with_who_when_and_why(db: Database) -> No
 
 def test_a_pair_that_asks_a_golden_question_is_never_approved(db: Database, domain: Domain) -> None:
     given.approved(db, domain, Draft("Question 1?", "Golden.", split="golden"))
-    with pytest.raises(golden.Leak):
+    with pytest.raises(contamination.Leak):
         review_status.give(db, 1, "approved", "a")
     assert pairs.get(db, 1).status == "pending"
     assert review_status.give(db, 1, "rejected", "a").status == "rejected"

@@ -45,21 +45,21 @@ def test_a_withdrawn_pair_was_reviewed_by_nobody(
     pair_id = pending(store, domain)
     with store.write() as db:
         review_status.withdraw(db, pair_id, reason)
-        assert review_status.of(pairs.get(db, pair_id)) == ReviewedBy(reason=reason)
+        assert review_status.review_of(pairs.get(db, pair_id)) == ReviewedBy(reason=reason)
         assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 0}
         with pytest.raises(Conflict, match=f"was withdrawn: {review_queue.WITHDRAWN[reason]}"):
             review_queue.decide(db, pair_id, "approved", RITA)
         waiting = review_status.given_again(db, domain.id, Draft("how?", "so."))
         assert waiting is not None
         assert (waiting.id, waiting.status) == (pair_id, "pending")
-        assert review_status.of(waiting) == ReviewedBy()
+        assert review_status.review_of(waiting) == ReviewedBy()
 
 
 def test_a_pair_that_a_person_rejected_stays_rejected(store: Store, domain: Domain) -> None:
     pair_id = pending(store, domain)
     with store.write() as db:
         review_status.give(db, pair_id, "rejected", RITA, "Wrong.")
-        assert review_status.of(pairs.get(db, pair_id)) == ReviewedBy(RITA)
+        assert review_status.review_of(pairs.get(db, pair_id)) == ReviewedBy(RITA)
         assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 1}
         known = review_status.given_again(db, domain.id, Draft("How?", "So."))
         assert known is not None

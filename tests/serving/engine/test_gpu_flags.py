@@ -4,7 +4,7 @@ import pytest
 
 from data.config.settings import BotSettings, ServingSettings, Settings
 from data.gpu import plans
-from data.gpu.split import CannotFit
+from data.gpu.memory_split import CannotFit
 from data.store.errors import Invalid, Unavailable
 from serving.engine import gpu_flags
 from serving.engine.capacity import SMALLEST, Capacity

@@ -293,5 +293,5 @@ def test_what_no_engine_can_serve_is_refused_with_what_is_wrong(
         with store.write() as db:
             placements.record_failed(db, "local-0", adapter.id, "It answers differently.")
 
-    with pytest.raises(engine_client.Refused, match="It answers differently"):
+    with pytest.raises(engine_client.RequestRefused, match="It answers differently"):
         engine_client.wait_until_held(store, adapter, 60)

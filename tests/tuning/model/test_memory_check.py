@@ -10,9 +10,9 @@ import torch
 
 from data.config.settings import ServingSettings, Settings
 from data.gpu import memory as gpu_memory
-from data.gpu import plans, split
+from data.gpu import memory_split, plans
 from data.gpu.memory import GIB, TuningPlan, tuning_need
-from data.gpu.split import CannotFit
+from data.gpu.memory_split import CannotFit
 from data.store.errors import Unavailable
 from tests import fake_nvidia_smi
 from tests.data.shapes import LLAMA_3_8B, shape_of
@@ -103,7 +103,7 @@ def test_beside_an_engine_that_is_not_up_yet_its_share_is_left_free(tmp_path, mo
     settings = sharing(tmp_path, "split")
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(24, 24))
     shape = plans.base_shape(settings)
-    share = split.engine_share(shape, 24 * GIB, plans.engine_plan(settings))
+    share = memory_split.engine_share(shape, 24 * GIB, plans.engine_plan(settings))
     asked = recipe.model_copy(update={"micro_tokens": 65_536})
     assert (1 - share) * 24 < pocket_need(settings, asked) < 24
     with pytest.raises(CannotFit, match=rf"\({share:.0%}\)"):

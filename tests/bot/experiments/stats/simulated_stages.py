@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.experiments.stats import adaptive
-from bot.experiments.stats.sequence import SequenceSide
+from bot.experiments.stats.confidence_sequence import SequenceSide
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import (
     Cell,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.experiments.stats import sequence
+from bot.experiments.stats import confidence_sequence
+from bot.experiments.stats.confidence_sequence import SequenceSide
 from bot.experiments.stats.differences import GUARDRAILS_TUNED_FOR
-from bot.experiments.stats.sequence import SequenceSide
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import CORRELATION
 
@@ -90,7 +90,9 @@ def _joined(parts: Sequence[Outcomes]) -> Outcomes:
 
 def states(looks: Looks, terms: ExperimentDesign) -> NDArray[np.int64]:
     """As `bot.experiments.stats.verdicts.verdict` judges ratings, for every look at once."""
-    found = sequence.difference(looks.a, looks.b, terms.alpha, terms.expected_people, of_votes=1.0)
+    found = confidence_sequence.difference(
+        looks.a, looks.b, terms.alpha, terms.expected_people, of_votes=1.0
+    )
     fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
     enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
     within = (found.low >= -terms.minimum_effect) & (found.high <= terms.minimum_effect)
@@ -116,7 +118,7 @@ def guarded(world: World, comparisons: int, seed: int) -> Outcomes:
     terms, parts = ExperimentDesign(), []
     tuned = terms.expected_people * GUARDRAILS_TUNED_FOR
     for looks in simulated(world, comparisons, seed):
-        found = sequence.difference(looks.a, looks.b, terms.guardrail_alpha, tuned)
+        found = confidence_sequence.difference(looks.a, looks.b, terms.guardrail_alpha, tuned)
         fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
         enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
         broken = enough & (found.low > terms.guardrails["failed"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.pairs.contamination import Index
+from data.pairs.question_matching import Index
 from tests.data.test_helpdesk import rows
 
 

@@ -7,8 +7,7 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from bot.experiments.stats.differences import sequence_side
-from bot.experiments.stats.sequence import (
+from bot.experiments.stats.confidence_sequence import (
     Interval,
     SequenceSide,
     boundary,
@@ -16,6 +15,7 @@ from bot.experiments.stats.sequence import (
     rho_squared,
     variance,
 )
+from bot.experiments.stats.differences import sequence_side
 from tests.bot.experiments.stats.given import sums, votes
 
 

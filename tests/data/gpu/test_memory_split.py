@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from data.gpu.memory import GIB, ServingPlan, TuningPlan, serving_need, tuning_need
-from data.gpu.split import ASLEEP, CannotFit, check_engine, check_run, engine_share, reserved
+from data.gpu.memory_split import ASLEEP, CannotFit, check_engine, check_run, engine_share, reserved
 from tests.data.shapes import LLAMA_3_8B, QWEN_3_4B, shape_of
 
 LLAMA, QWEN = shape_of(LLAMA_3_8B), shape_of(QWEN_3_4B)

@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from bot.answering.assignment import (
-    NoEngine,
-    Route,
-    Target,
-    all_held,
-    replicas_holding,
-    targets_for,
-)
+from bot.answering.routing import NoEngine, Route, Target, all_held, replicas_holding, targets_for
 from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
