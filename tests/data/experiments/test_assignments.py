@@ -183,6 +183,19 @@ def test_exposures_in_another_experiment_have_no_effect(
                 True,
             )
             assert assignments.may_see(db, second.id, who, second.variants[0].id)
+        assignments.expose(db, second.id, person, second.variants[0].id)
+        testers.set_variant(db, second, "web:q", "A", "cli:ann")
+        for who in (person, "web:q"):
+            found = assignments.place(db, second, who)
+            assert found is not None
+            assert (found.settled, found.variant) == (True, second.variants[0])
+
+
+def test_an_experiment_without_stages_is_in_its_first(store: Store, running: Experiment) -> None:
+    with store.write() as db:
+        db.execute("DELETE FROM stages")
+        assignments.expose(db, running.id, "p", running.variants[0].id)
+    assert value(store.db, "SELECT stage FROM assignments") == 1
 
 
 def test_an_exposure_is_stored_with_its_stage_and_tester_flag(
