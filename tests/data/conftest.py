@@ -1,4 +1,4 @@
-"""A store of its own for each test, and a domain in it."""
+"""Each test gets its own store with a domain."""
 
 from collections.abc import Iterator
 from pathlib import Path

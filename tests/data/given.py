@@ -1,4 +1,4 @@
-"""What a test starts from: an adapter, an answer, some pairs, in as few words as possible."""
+"""Short builders for test data: an adapter, an answer, some pairs."""
 
 from dataclasses import dataclass
 

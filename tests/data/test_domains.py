@@ -1,4 +1,4 @@
-"""Domains: their names, which one is the default, and which Slack channel speaks to which."""
+"""Domains: their names, the default, and the Slack channels that are bound to them."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def hr(store: Store, domain: Domain) -> Domain:
         return domains.create(db, "hr", "People", "Be kind.", ("How?", "When?"), 0.3)
 
 
-def test_a_domain_is_kept_as_it_was_given(store: Store, hr: Domain) -> None:
+def test_a_domain_is_stored_as_given(store: Store, hr: Domain) -> None:
     assert domains.get(store.db, "hr") == domains.by_id(store.db, hr.id) == hr
     assert (hr.title, hr.system_prompt, hr.suggested_prompts) == (
         "People",
@@ -24,7 +24,7 @@ def test_a_domain_is_kept_as_it_was_given(store: Store, hr: Domain) -> None:
     assert [d.name for d in domains.list_domains(store.db)] == ["helpdesk", "hr"]
 
 
-def test_the_first_is_the_default_until_another_is(
+def test_the_first_domain_is_the_default_until_another_is_chosen(
     store: Store, domain: Domain, hr: Domain
 ) -> None:
     assert domains.default(store.db) == domain
@@ -42,12 +42,12 @@ def test_without_a_domain_there_is_no_default(store: Store) -> None:
 @pytest.mark.parametrize(
     "name", ["", "HR", "1st", "-x", "a b", "a@b", "base", "a" * 33, "ä", "x\n", "../x"]
 )
-def test_some_names_name_no_domain(store: Store, name: str) -> None:
+def test_invalid_domain_names_are_refused(store: Store, name: str) -> None:
     with pytest.raises(Invalid, match="not a valid domain name"), store.write() as db:
         domains.create(db, name)
 
 
-def test_a_name_is_taken_once(store: Store, domain: Domain) -> None:
+def test_a_domain_name_is_used_once(store: Store, domain: Domain) -> None:
     with pytest.raises(Conflict, match="'helpdesk' already"), store.write() as db:
         domains.create(db, "helpdesk")
 
@@ -58,7 +58,9 @@ def test_a_share_lies_between_none_and_half(store: Store, share: float) -> None:
         domains.create(db, "hr", validation_share=share)
 
 
-def test_an_unknown_name_says_which_there_are(store: Store, domain: Domain, hr: Domain) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(
+    store: Store, domain: Domain, hr: Domain
+) -> None:
     with pytest.raises(NotFound, match=r"no domain 'x' \(there are: helpdesk, hr\)"):
         domains.get(store.db, "x")
 

@@ -1,4 +1,4 @@
-"""The demo domain stays well made, and stays true: whatever its answers name exists."""
+"""The demo domain is well formed, and everything that its answers name exists."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def code(pattern: str) -> Iterator[tuple[str, re.Match[str]]]:
 # Well made
 
 
-def test_there_are_facts_enough() -> None:
+def test_there_are_enough_facts() -> None:
     assert len({row.fact for row in rows("pairs.jsonl") if row.split != "validation"}) >= 120
 
 
@@ -67,7 +67,7 @@ def test_every_phrasing_is_asked_once() -> None:
     assert [text for text, count in asked.items() if count > 1] == []
 
 
-def test_golden_questions_are_no_trained_ones_in_another_order() -> None:
+def test_golden_questions_are_not_reordered_training_questions() -> None:
     """Nobody could call them the same sentence: most of their words differ."""
     trained: dict[str, list[set[str]]] = defaultdict(list)
     for row in rows():
@@ -126,7 +126,7 @@ def test_the_demo_domain_is_imported_whole(store: Store) -> None:
     assert 4 <= len(given["suggested_prompts"]) <= 6
 
 
-def test_suggested_prompts_are_questions_that_it_has_learned() -> None:
+def test_suggested_prompts_are_trained_questions() -> None:
     given = json.loads((EXAMPLE / "domain.json").read_bytes())
     known = {row.prompt for row in rows("pairs.jsonl")}
     assert set(given["suggested_prompts"]) <= known

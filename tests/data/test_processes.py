@@ -37,7 +37,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
         time.sleep(0.02)
 
 
-def test_a_parent_that_died_before_is_noticed() -> None:
+def test_a_parent_that_has_already_died_is_noticed() -> None:
     code = (
         "import os, time; from data.processes import die_with_parent\n"
         "parent = os.getpid()\n"
@@ -51,7 +51,7 @@ def test_a_parent_that_died_before_is_noticed() -> None:
     assert done.stdout == "False\n"
 
 
-def test_the_file_needs_the_standard_library_alone() -> None:
+def test_the_module_imports_only_the_standard_library() -> None:
     """The engine's process runs it by its path, in isolated mode."""
     code = f"import runpy; print(sorted(runpy.run_path({str(ROOT / 'data' / 'processes.py')!r})))"
     done = subprocess.run(

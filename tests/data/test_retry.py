@@ -1,4 +1,4 @@
-"""Retrying: how often, after which pauses, and what is raised in the end."""
+"""Retrying: the number of attempts, the pauses between them, and the final error."""
 
 import asyncio
 import itertools
@@ -123,6 +123,6 @@ def test_on_error_sees_every_failure_and_may_stop(call: Call) -> None:
     assert clock.slept == [1.0]
 
 
-def test_without_a_limit_the_pauses_never_end_and_stay_at_the_longest() -> None:
+def test_without_a_limit_the_pauses_continue_at_the_longest() -> None:
     pauses = Backoff(first_s=1.0, longest_s=30.0).pauses()
     assert list(itertools.islice(pauses, 5000))[-1] == 30.0

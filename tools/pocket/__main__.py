@@ -14,7 +14,7 @@ from tools.pocket.build import PretrainingRecipe, build
 
 def main() -> None:
     """Read the options and build the model."""
-    parser = argparse.ArgumentParser(prog="python -m tuning.pocket", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.pocket", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/pocket"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=PretrainingRecipe.steps)

@@ -1,4 +1,4 @@
-"""Every way in which an adapter can be wrong is refused, with a sentence that names it."""
+"""Every kind of invalid adapter is refused with a message that names the fault."""
 
 import struct
 import tracemalloc
@@ -50,7 +50,7 @@ def write_as(folder: Path, kind: str, value: float | None = None) -> Path:
     return folder
 
 
-def test_a_good_adapter_says_what_it_is(tmp_path):
+def test_a_valid_adapter_is_described(tmp_path):
     folder = adapter_maker.write(tmp_path / "a", rank=16)
     found = check(folder)
     assert found.rank == 16
@@ -60,18 +60,18 @@ def test_a_good_adapter_says_what_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_three_float_types_are_taken(tmp_path, kind):
+def test_the_three_float_types_are_accepted(tmp_path, kind):
     assert check(write_as(tmp_path / "a", kind)).rank == 8
 
 
-def test_a_readme_and_further_json_are_taken(tmp_path):
+def test_a_readme_and_other_json_files_are_accepted(tmp_path):
     folder = adapter_maker.write(tmp_path / "a")
     (folder / "README.md").write_text("An adapter.")
     (folder / "recipe.json").write_text("{}")
     assert check(folder)
 
 
-def test_the_digest_depends_on_what_the_engine_reads_only(tmp_path):
+def test_the_digest_depends_only_on_the_files_that_the_engine_reads(tmp_path):
     one, same, other = (tmp_path / name for name in ("one", "same", "other"))
     for folder, seed in ((one, 1), (same, 1), (other, 2)):
         adapter_maker.write(folder, seed=seed)
@@ -111,18 +111,18 @@ def test_one_bad_number_is_found(tmp_path, kind, value, words):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_large_numbers_that_every_engine_can_hold_are_taken(tmp_path, kind):
+def test_large_numbers_that_every_engine_can_represent_are_accepted(tmp_path, kind):
     """The last tensor is a B, which the engine multiplies with alpha / rank: 2 here."""
     assert check(write_as(tmp_path / "a", kind, -30000.0))
 
 
-def test_a_number_that_is_too_large_once_it_is_scaled_is_found(tmp_path):
+def test_a_number_that_scaling_makes_too_large_is_found(tmp_path):
     folder = write_as(tmp_path / "a", "F32", 33000.0)
     with pytest.raises(BadAdapter, match=r"beyond 32752: training diverged"):
         check(folder)
 
 
-def test_rank_stabilised_scaling_is_reckoned_with(tmp_path):
+def test_rank_stabilised_scaling_is_considered(tmp_path):
     tensors = adapter_maker.weights()
     tensors[sorted(tensors)[-1]][0, 0] = 12_000  # times 16 / sqrt(8) is 67,882
     folder = adapter_maker.write(tmp_path / "a", tensors=tensors)
@@ -132,7 +132,7 @@ def test_rank_stabilised_scaling_is_reckoned_with(tmp_path):
         check(folder)
 
 
-def test_what_was_touched_after_the_check_is_told_from_what_was_not(tmp_path):
+def test_a_change_after_the_check_is_noticed(tmp_path):
     folder = adapter_maker.write(tmp_path / "a")
     stamp = check(folder).stamp
     (folder / "README.md").write_text("Not read by the engine.")
@@ -142,7 +142,7 @@ def test_what_was_touched_after_the_check_is_told_from_what_was_not(tmp_path):
         files.check_unchanged(folder, stamp)
 
 
-def test_an_exchanged_folder_is_noticed_though_it_looks_the_same(tmp_path):
+def test_a_replaced_folder_with_the_same_content_is_noticed(tmp_path):
     folder = adapter_maker.write(tmp_path / "a")
     stamp = check(folder).stamp
     other = adapter_maker.write(tmp_path / "b")
@@ -199,7 +199,7 @@ def test_a_config_that_the_engine_cannot_serve_is_refused(tmp_path, changes, wor
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"r": NaN}', b"\xff\xfe", b" " * 2_000_000]
 )
-def test_a_config_that_is_no_config_is_refused(tmp_path, content):
+def test_an_invalid_config_file_is_refused(tmp_path, content):
     folder = adapter_maker.write(tmp_path / "a")
     (folder / files.CONFIG).write_bytes(content)
     with pytest.raises(BadAdapter, match=files.CONFIG):
@@ -236,7 +236,7 @@ def test_a_tensor_that_does_not_fit_is_refused(tmp_path, change, words):
         ("base_model.model.model.layers.0.self_attn.o_proj.lora_C.weight", "not the weight"),
     ],
 )
-def test_a_tensor_for_what_is_not_there_is_refused(tmp_path, name, words):
+def test_a_tensor_for_a_missing_module_is_refused(tmp_path, name, words):
     tensors = {**adapter_maker.weights(), name: np.zeros((8, 192), np.float32)}
     folder = adapter_maker.write(tmp_path / "a", tensors=tensors)
     with pytest.raises(BadAdapter, match=words):
@@ -373,7 +373,7 @@ def test_a_base_in_shards_is_read_through_its_index(tmp_path):
     assert files.base_shapes(base) == expected
 
 
-def test_a_base_that_is_not_here_can_be_tried_again_later(tmp_path):
+def test_a_missing_base_can_be_retried_later(tmp_path):
     folder = adapter_maker.write(tmp_path / "a")
     with pytest.raises(Unavailable, match="not on this machine"):
         check(folder, base="nobody/no-such-model")

@@ -1,4 +1,4 @@
-"""What engines hold: true for the engine's present life only, and only while it is heard of."""
+"""Placements: valid for the current start of an engine, and only with recent heartbeats."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_every_start_of_an_engine_is_a_new_generation(store: Store) -> None:
     assert beat(store, "ready").generation == 2
 
 
-def test_what_a_ready_engine_holds_is_routed_to(store: Store, adapter_id: int) -> None:
+def test_adapters_on_a_ready_engine_are_routed_to(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     beat(store, "ready", "there")
     load(store, adapter_id)
@@ -66,7 +66,7 @@ def test_a_new_process_holds_nothing(store: Store, adapter_id: int) -> None:
     assert placements.leases(store.db, adapter_id) == []
 
 
-def test_an_engine_that_was_away_keeps_its_leases_until_it_is_asked(
+def test_an_unreachable_engine_keeps_its_leases_until_it_is_checked(
     store: Store, adapter_id: int
 ) -> None:
     beat(store, "ready")
@@ -79,7 +79,7 @@ def test_an_engine_that_was_away_keeps_its_leases_until_it_is_asked(
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_what_was_being_loaded_when_the_engine_ended_keeps_count(
+def test_an_adapter_that_was_loading_when_the_engine_ended_keeps_its_attempts(
     store: Store, adapter_id: int, empty: bool
 ) -> None:
     """It may be why. Otherwise an adapter that kills the engine would kill it for ever."""
@@ -96,7 +96,7 @@ def test_what_was_being_loaded_when_the_engine_ended_keeps_count(
     assert [p.attempts for p in placements.of_replica(store.db, "here")] == ([] if empty else [0])
 
 
-def test_a_silent_engine_is_not_asked(store: Store, adapter_id: int) -> None:
+def test_a_silent_engine_gets_no_requests(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     load(store, adapter_id)
     with store.write() as db:
@@ -107,7 +107,7 @@ def test_a_silent_engine_is_not_asked(store: Store, adapter_id: int) -> None:
     assert placements.loaded(store.db) == {}
 
 
-def test_failures_are_counted_until_it_works(store: Store, adapter_id: int) -> None:
+def test_failed_attempts_are_counted_until_a_success(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     with store.write() as db:
         placements.record_failed(db, "here", adapter_id, "no room")
@@ -120,7 +120,7 @@ def test_failures_are_counted_until_it_works(store: Store, adapter_id: int) -> N
     assert placement.load_ms == 12.5
 
 
-def test_what_was_dropped_is_gone(store: Store, adapter_id: int) -> None:
+def test_a_dropped_placement_is_deleted(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     load(store, adapter_id)
     with store.write() as db:
@@ -129,7 +129,7 @@ def test_what_was_dropped_is_gone(store: Store, adapter_id: int) -> None:
 
 
 @pytest.mark.parametrize("state", ["loading", "draining", "failed"])
-def test_only_what_is_loaded_may_be_asked(store: Store, adapter_id: int, state: str) -> None:
+def test_only_loaded_adapters_get_requests(store: Store, adapter_id: int, state: str) -> None:
     beat(store, "ready")
     load(store, adapter_id)
     assert placements.can_answer(store.db, "here", adapter_id)
@@ -153,7 +153,7 @@ def test_a_removed_adapter_gets_no_lease(store: Store, domain: Domain) -> None:
     assert placements.leases(store.db, adapter.id) == []
 
 
-def test_what_failed_can_be_tried_again(store: Store, adapter_id: int) -> None:
+def test_a_failed_adapter_can_be_retried(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     with store.write() as db:
         with pytest.raises(Conflict, match="failed on no replica"):
@@ -166,7 +166,7 @@ def test_what_failed_can_be_tried_again(store: Store, adapter_id: int) -> None:
     assert audit.recent(store.db)[0].action == "retry"
 
 
-def test_replicas_that_nobody_runs_are_forgotten_with_their_leases(
+def test_replicas_that_are_no_longer_run_are_deleted_with_their_leases(
     store: Store, adapter_id: int
 ) -> None:
     for name in ("local-1", "local-2"):
@@ -177,7 +177,7 @@ def test_replicas_that_nobody_runs_are_forgotten_with_their_leases(
     assert placements.leases(store.db, adapter_id) == ["local-1"]
 
 
-def test_a_restart_is_asked_for_once_and_ends_when_that_one_is_done(store: Store) -> None:
+def test_repeated_restart_requests_count_once_and_end_with_that_restart(store: Store) -> None:
     beat(store, "ready", "local-1")
     with store.write() as db:
         placements.ask_restart(db, "local-1", "cli:ann")
@@ -191,7 +191,7 @@ def test_a_restart_is_asked_for_once_and_ends_when_that_one_is_done(store: Store
         assert placements.replica(db, "local-1").restart_asked_at is None
 
 
-def test_only_engines_of_ours_can_be_restarted(store: Store) -> None:
+def test_only_local_engines_can_be_restarted(store: Store) -> None:
     beat(store, "ready", "gpu1:8000")
     with store.write() as db:
         with pytest.raises(Conflict, match="is an external engine"):

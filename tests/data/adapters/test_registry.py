@@ -47,7 +47,7 @@ def test_versions_count_up_within_a_domain(store: Store, three: list[Adapter]) -
     ]
 
 
-def test_a_version_is_taken_once(store: Store, domain: Domain, three: list[Adapter]) -> None:
+def test_a_version_number_is_used_once(store: Store, domain: Domain, three: list[Adapter]) -> None:
     with pytest.raises(Conflict, match="helpdesk@2 is already registered"), store.write() as db:
         registry.register(
             db,
@@ -63,21 +63,21 @@ def test_a_version_is_taken_once(store: Store, domain: Domain, three: list[Adapt
         )
 
 
-def test_the_served_name_carries_the_content(three: list[Adapter], tmp_path: Path) -> None:
+def test_the_served_name_contains_the_content_digest(three: list[Adapter], tmp_path: Path) -> None:
     assert three[0].served_name == "helpdesk@1-000000000000"
     assert len({a.served_name for a in three}) == 3
     assert three[0].folder(tmp_path) == tmp_path / "adapters/helpdesk/1"
 
 
 @pytest.mark.parametrize("name", ["helpdesk@2", "2", "@2"])
-def test_an_adapter_is_found_by_what_people_call_it(
+def test_an_adapter_is_found_by_the_names_that_people_use(
     store: Store, domain: Domain, three: list[Adapter], name: str
 ) -> None:
     assert registry.get(store.db, name, domain) == three[1]
 
 
 @pytest.mark.parametrize("name", ["helpdesk@9", "helpdesk@base", "helpdesk", "../x@1", "", "2"])
-def test_another_name_is_nothings_and_says_what_there_is(
+def test_an_unknown_name_is_refused_with_the_known_ones(
     store: Store, three: list[Adapter], name: str
 ) -> None:
     with pytest.raises(NotFound, match="there are: helpdesk@3, helpdesk@2, helpdesk@1"):
@@ -90,7 +90,7 @@ def test_nothing_is_live_at_first(store: Store, domain: Domain, three: list[Adap
         roll_back(store, domain)
 
 
-def test_promoting_retires_the_one_before(
+def test_promoting_retires_the_previous_adapter(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     promote(store, three[0])
@@ -110,7 +110,7 @@ def test_roll_backs_undo_promotions_one_by_one(
         roll_back(store, domain)
 
 
-def test_a_promotion_after_a_roll_back_can_be_undone_too(
+def test_a_promotion_after_a_roll_back_can_be_undone(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     promote(store, three[0])
@@ -121,7 +121,7 @@ def test_a_promotion_after_a_roll_back_can_be_undone_too(
     assert roll_back(store, domain) == "base"
 
 
-def test_live_and_rejected_ones_cannot_be_promoted(
+def test_live_and_rejected_adapters_cannot_be_promoted(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     promote(store, three[0])
@@ -148,7 +148,7 @@ def test_two_admins_promoting_at_once_leave_one_live(
     assert value(store.db, sql) == 1
 
 
-def test_engines_hold_what_may_be_asked_for(
+def test_engines_hold_every_adapter_that_may_be_requested(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     for adapter in three:
@@ -163,7 +163,7 @@ def test_engines_hold_what_may_be_asked_for(
     assert "helpdesk@1" in [a.name for a in registry.wanted_adapters(store.db)]
 
 
-def test_what_a_roll_back_would_bring_back_is_held_after_a_roll_back_too(
+def test_the_target_of_the_next_roll_back_is_held_after_a_roll_back(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     for adapter in three:
@@ -194,7 +194,7 @@ def test_a_candidate_is_retired(store: Store, domain: Domain, three: list[Adapte
     assert audit.recent(store.db)[0].action == "retire"
 
 
-def test_who_answers_or_is_compared_is_not_retired(
+def test_a_live_or_compared_adapter_is_not_retired(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     promote(store, three[0])
@@ -206,7 +206,7 @@ def test_who_answers_or_is_compared_is_not_retired(
             registry.retire(db, three[1], "cli:ann")
 
 
-def test_only_what_is_out_of_service_is_removed(
+def test_only_adapters_out_of_service_are_removed(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     first, second, third = three
@@ -234,7 +234,7 @@ def test_only_what_is_out_of_service_is_removed(
             registry.remove(db, first, "cli:ann")
 
 
-def test_a_removed_adapter_comes_back_in_no_way(
+def test_a_removed_adapter_cannot_return(
     store: Store, domain: Domain, three: list[Adapter]
 ) -> None:
     for adapter in three:
@@ -254,7 +254,7 @@ def test_a_removed_adapter_comes_back_in_no_way(
         roll_back(store, domain)
 
 
-def test_files_may_go_when_no_engine_holds_them(store: Store, domain: Domain) -> None:
+def test_files_can_be_deleted_when_no_engine_holds_them(store: Store, domain: Domain) -> None:
     with store.write() as db:
         bad = given.adapter(db, domain, "rejected")
         placements.beat(db, "local-1", "http://engine", "pocket", "ready")

@@ -1,4 +1,4 @@
-"""Conversations: every answer can be traced, and what is sent along is what was answered."""
+"""Conversations: answers can be traced, and the history contains only answered questions."""
 
 from data import domains
 from data.conversations import conversations
@@ -46,7 +46,7 @@ def test_a_thread_is_one_conversation_and_keeps_its_first_domain(
     assert conversations.find(store.db, "unknown") is None
 
 
-def test_reply_ids_sort_by_time_and_are_never_the_same() -> None:
+def test_reply_ids_sort_by_time_and_are_unique() -> None:
     made = [conversations.new_reply_id() for _ in range(500)]
     assert len(set(made)) == 500
     stamps = [reply_id[: len("chatcmpl-") + 14] for reply_id in made]
@@ -82,7 +82,7 @@ def test_history_is_the_last_turns_oldest_first(store: Store, domain: Domain) ->
     assert history(store, "t", 0) == []
 
 
-def test_history_leaves_out_what_was_not_answered(store: Store, domain: Domain) -> None:
+def test_history_leaves_out_unanswered_questions(store: Store, domain: Domain) -> None:
     answer(store, ask(store, domain, "t", "q0"), "a0")
     answer(store, ask(store, domain, "t", "q1"), "half", "failed")
     answer(store, ask(store, domain, "t", "q2"), "")
@@ -91,7 +91,7 @@ def test_history_leaves_out_what_was_not_answered(store: Store, domain: Domain) 
     assert [text for _, text in history(store, "t")] == ["q0", "a0", "q3", "cut off"]
 
 
-def test_answers_that_overlap_keep_to_their_questions(store: Store, domain: Domain) -> None:
+def test_overlapping_answers_stay_with_their_questions(store: Store, domain: Domain) -> None:
     first, second = ask(store, domain, "t", "q0"), ask(store, domain, "t", "q1")
     answer(store, second, "a1")
     answer(store, first, "a0")
@@ -100,7 +100,7 @@ def test_answers_that_overlap_keep_to_their_questions(store: Store, domain: Doma
     assert [role for role, _ in pairs] == ["user", "assistant"] * 2
 
 
-def test_what_a_dead_process_left_open_is_closed(store: Store, domain: Domain) -> None:
+def test_replies_that_a_dead_process_left_open_are_closed(store: Store, domain: Domain) -> None:
     reply_id = ask(store, domain, "t", "How?")
     with store.write() as db:
         assert conversations.close_abandoned(db, now_us() - 60_000_000) == 0
@@ -108,7 +108,7 @@ def test_what_a_dead_process_left_open_is_closed(store: Store, domain: Domain) -
     assert conversations.reply(store.db, reply_id).status == "failed"
 
 
-def test_a_delivery_is_new_once(store: Store) -> None:
+def test_a_repeated_delivery_is_not_new(store: Store) -> None:
     with store.write() as db:
         seen = [conversations.seen_before(db, "slack:event", key) for key in ("a", "a", "b")]
         assert seen == [False, True, False]
@@ -117,7 +117,7 @@ def test_a_delivery_is_new_once(store: Store) -> None:
         assert conversations.seen_before(db, "slack:event", "a") is False
 
 
-def test_a_message_is_what_the_engine_is_told(store: Store, domain: Domain) -> None:
+def test_a_message_has_the_form_that_engines_expect(store: Store, domain: Domain) -> None:
     answer(store, ask(store, domain, "t", "q"), "a")
     found = conversations.find(store.db, "t")
     assert found is not None

@@ -1,4 +1,4 @@
-"""Cards are read from a small program in nvidia-smi's place."""
+"""Cards are read from a small fake of nvidia-smi."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ TWO = (
 MIB = 1 << 20
 
 
-def test_cards_are_read_with_what_the_driver_keeps_taken_off(tmp_path, monkeypatch):
+def test_cards_are_read_without_the_memory_that_the_driver_reserves(tmp_path, monkeypatch):
     installed(monkeypatch, tmp_path, TWO)
     first, second = cards.cards()
     assert (first.name, first.total, first.free) == ("NVIDIA H200", 143_126 * MIB, 143_126 * MIB)
@@ -40,20 +40,20 @@ def test_a_machine_without_a_card_has_none(tmp_path, monkeypatch):
         cards.shared()
 
 
-def test_a_driver_that_fails_is_said_to_fail(tmp_path, monkeypatch):
+def test_a_failing_driver_is_reported(tmp_path, monkeypatch):
     installed(monkeypatch, tmp_path, "NVIDIA-SMI has failed", code=9)
     with pytest.raises(Unavailable, match="cannot read the cards: NVIDIA-SMI has failed"):
         cards.cards()
 
 
 @pytest.mark.parametrize("said", ["something else\n", "0, GPU-a, H200, many, 0, 1\n"])
-def test_an_answer_that_is_no_table_is_said_to_be_none(tmp_path, monkeypatch, said):
+def test_output_that_is_not_a_table_is_reported(tmp_path, monkeypatch, said):
     installed(monkeypatch, tmp_path, said)
     with pytest.raises(Unavailable, match="an unexpected line"):
         cards.cards()
 
 
-def test_a_tool_that_cannot_be_run_is_no_crash(tmp_path: Path, monkeypatch):
+def test_a_tool_that_cannot_be_run_is_reported(tmp_path: Path, monkeypatch):
     (tmp_path / "nvidia-smi").write_text("no program")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The arithmetic of GPU memory against published figures of two models, and its directions."""
+"""GPU memory estimates agree with published figures of two models and grow as expected."""
 
 import dataclasses
 
@@ -116,7 +116,7 @@ def test_by_hand_the_masks_of_packed_pairs(recompute, layers):
     assert part(tuning_need(LLAMA, TuningPlan()), "masks") == 0
 
 
-def test_the_slots_of_adapters_are_places_times_rank():
+def test_adapter_slots_take_their_number_times_the_rank():
     need = serving_need(QWEN, ServingPlan(max_loras=3, max_rank=16))
     assert part(need, "adapters") == 3 * 33_030_144 * 2
 
@@ -175,6 +175,6 @@ def test_a_nested_config_is_read():
         ({}, tensors(QWEN_3_4B), "num_attention_heads"),
     ],
 )
-def test_what_the_arithmetic_does_not_know_is_said(config, given_tensors, words):
+def test_unsupported_configurations_are_reported(config, given_tensors, words):
     with pytest.raises(Invalid, match=words):
         model_shape(config, given_tensors)

@@ -1,4 +1,4 @@
-"""One card for two: the shares, and refusals whose advice works when it is followed."""
+"""Sharing one card by a split of memory: the shares, and refusals with advice that works."""
 
 import dataclasses
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_a_larger_card_never_gives_the_engine_less(shape, card, engine, more):
 
 
 @given(models, engines)
-def test_room_is_kept_for_the_longest_pair_at_least(shape, engine):
+def test_memory_is_reserved_for_at_least_the_longest_pair(shape, engine):
     run = reserved(shape, 16 * GIB, engine)
     assert run.max_length == engine.max_model_len
     assert dataclasses.replace(run, micro_tokens=4096) == TuningPlan(max_length=run.max_length)

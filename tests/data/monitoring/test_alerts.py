@@ -1,4 +1,4 @@
-"""What somebody should look at: each alert stands while its cause does."""
+"""Alerts: each one is raised while its cause lasts."""
 
 import pytest
 
@@ -36,11 +36,11 @@ def live(store: Store, domain: Domain) -> Adapter:
     return made
 
 
-def test_all_is_well(store: Store, live: Adapter) -> None:
+def test_without_problems_there_are_no_alerts(store: Store, live: Adapter) -> None:
     assert alerts(store.db) == []
 
 
-def test_a_disk_that_runs_full_is_told(store: Store, live: Adapter) -> None:
+def test_a_nearly_full_disk_raises_an_alert(store: Store, live: Adapter) -> None:
     (told,) = kinds_of_alerts._disk(store.db, least=10**18)
 
     assert (told.kind, told.subject) == ("disk", str(store.path.resolve().parent))
@@ -63,7 +63,7 @@ def test_one_of_two_engines_is_down(store: Store, live: Adapter) -> None:
     assert found(store) == [("replica", "two")]
 
 
-def test_an_engine_that_fell_silent(store: Store, live: Adapter) -> None:
+def test_an_engine_without_a_recent_heartbeat(store: Store, live: Adapter) -> None:
     beat(store, "two")
     with store.write() as db:
         db.execute("UPDATE replicas SET heartbeat_at = 1 WHERE name = 'two'")
@@ -71,7 +71,7 @@ def test_an_engine_that_fell_silent(store: Store, live: Adapter) -> None:
     assert "has sent no heartbeat" in said(store)
 
 
-def test_a_live_adapter_that_nobody_holds_and_who_answers_instead(
+def test_a_live_adapter_on_no_engine_and_its_fallback(
     store: Store, domain: Domain, live: Adapter
 ) -> None:
     with store.write() as db:
@@ -83,14 +83,16 @@ def test_a_live_adapter_that_nobody_holds_and_who_answers_instead(
     assert "The bare base answers instead" in said(store)
 
 
-def test_a_compared_adapter_that_nobody_holds(store: Store, domain: Domain, live: Adapter) -> None:
+def test_an_adapter_in_a_comparison_on_no_engine(
+    store: Store, domain: Domain, live: Adapter
+) -> None:
     with store.write() as db:
         other = given.adapter(db, domain)
         experiments.start(db, domain, live, other, "cli:ann")
     assert found(store) == [("not_held", other.name)]
 
 
-def test_a_refused_adapter_with_its_reason_and_what_to_do(
+def test_a_refused_adapter_with_its_reason_and_advice(
     store: Store, domain: Domain, live: Adapter
 ) -> None:
     with store.write() as db:
@@ -102,7 +104,7 @@ def test_a_refused_adapter_with_its_reason_and_what_to_do(
     assert "understudy adapters retry helpdesk@2" in said(store)
 
 
-def test_a_refused_adapter_that_nobody_wants_any_more(
+def test_a_refused_adapter_that_is_no_longer_needed(
     store: Store, domain: Domain, live: Adapter
 ) -> None:
     with store.write() as db:
@@ -112,7 +114,7 @@ def test_a_refused_adapter_that_nobody_wants_any_more(
     assert alerts(store.db) == []
 
 
-def test_answers_of_stand_ins_are_counted_for_an_hour(
+def test_fallback_answers_are_counted_for_an_hour(
     store: Store, domain: Domain, live: Adapter
 ) -> None:
     with store.write() as db:

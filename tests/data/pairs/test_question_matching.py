@@ -1,4 +1,4 @@
-"""What counts as the same question, and what does not."""
+"""Which questions count as the same, and which do not."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a person sees of themselves, takes along and decides; what became of what they taught."""
+"""A person's data: the summary, export, opt-out, and the status of contributions."""
 
 import orjson
 import pytest
@@ -76,7 +76,7 @@ def test_from_a_correction_to_the_adapter_that_has_it(
         ("quarantined", "", "was quarantined for a closer look"),
     ],
 )
-def test_what_a_reviewer_said(
+def test_the_status_shows_the_reviewers_decision(
     store: Store, reply: str, status: pairs.Status, reason: str, sentence: str
 ) -> None:
     pair_id = correct(store, reply, "With a badge.")
@@ -86,7 +86,7 @@ def test_what_a_reviewer_said(
     assert contribution(store).sentence == sentence
 
 
-def test_what_its_author_did_with_it(store: Store, reply: str) -> None:
+def test_the_status_shows_the_authors_changes(store: Store, reply: str) -> None:
     correct(store, reply, "With a badge.")
     correct(store, reply, "With a PIN.")
     newest, older = contributions.contributions_of(store.db, ANN)
@@ -105,7 +105,7 @@ def test_a_golden_question_is_measured_and_not_learned(store: Store, domain: Dom
     assert contribution(store).sentence == "is used to evaluate helpdesk@1"
 
 
-def test_somebody_who_says_the_same_sees_what_became_of_it_too(store: Store, reply: str) -> None:
+def test_a_second_author_of_the_same_pair_sees_its_status(store: Store, reply: str) -> None:
     pair_id = correct(store, reply, "With a badge.")
     assert correct(store, reply, "with a badge.", BOB) == pair_id
     assert contribution(store, BOB).pair_id == contribution(store, ANN).pair_id == pair_id
@@ -145,7 +145,7 @@ def test_consent_can_be_given_and_taken_back_later(store: Store, reply: str) -> 
     assert pairs.get(store.db, pair_id).status == "pending"
 
 
-def test_who_opted_out_makes_no_pair(store: Store, domain: Domain, reply: str) -> None:
+def test_a_person_who_opted_out_creates_no_pair(store: Store, domain: Domain, reply: str) -> None:
     with store.write() as db:
         assert opt_out.opt_out(db, ANN) == 0
     assert not consent.may_learn(store.db, BOB, ANN)
@@ -156,7 +156,7 @@ def test_who_opted_out_makes_no_pair(store: Store, domain: Domain, reply: str) -
     assert correct(store, his, "Below.", BOB) > 0
 
 
-def test_what_waits_is_withdrawn_and_what_was_approved_stays(
+def test_opting_out_withdraws_pending_pairs_and_keeps_approved_ones(
     store: Store, domain: Domain, reply: str
 ) -> None:
     with store.write() as db:
@@ -174,7 +174,7 @@ def test_what_waits_is_withdrawn_and_what_was_approved_stays(
     }
 
 
-def test_opting_in_again_lets_the_same_answer_wait_again(store: Store, reply: str) -> None:
+def test_after_opting_in_again_the_same_answer_becomes_pending(store: Store, reply: str) -> None:
     pair_id = correct(store, reply, "With a badge.")
     with store.write() as db:
         opt_out.opt_out(db, ANN)
@@ -187,7 +187,7 @@ def test_opting_in_again_lets_the_same_answer_wait_again(store: Store, reply: st
 # See and export
 
 
-def test_what_is_seen_of_a_person(store: Store, domain: Domain, reply: str) -> None:
+def test_the_summary_of_a_person(store: Store, domain: Domain, reply: str) -> None:
     correct(store, reply, "With a badge.")
     with store.write() as db:
         feedback.thumb(db, reply, ANN, up=False)
@@ -200,12 +200,12 @@ def test_what_is_seen_of_a_person(store: Store, domain: Domain, reply: str) -> N
     assert seen.since == conversations.reply(store.db, reply).created_at
 
 
-def test_nobody_is_all_zeros(store: Store, domain: Domain) -> None:
+def test_the_summary_of_an_unknown_person_is_all_zeros(store: Store, domain: Domain) -> None:
     seen = personal_data.see(store.db, BOB)
     assert (seen.questions, seen.thumbs, seen.since, seen.domain) == (0, 0, None, None)
 
 
-def test_an_export_has_every_word_of_theirs_and_no_one_elses(
+def test_an_export_has_all_words_of_the_person_and_of_nobody_else(
     store: Store, domain: Domain, reply: str
 ) -> None:
     with store.write() as db:
@@ -237,7 +237,7 @@ def test_an_export_has_every_word_of_theirs_and_no_one_elses(
 
 
 @pytest.mark.parametrize("name", ["", "ann", "slack:", "fax:1", "slack:T1/U1\n", "web:\x00"])
-def test_what_names_no_person_is_refused(name: str) -> None:
+def test_invalid_names_of_people_are_refused(name: str) -> None:
     with pytest.raises(Invalid, match="is not the id of a person"):
         consent.check(name)
 

@@ -40,12 +40,12 @@ def test_secrets_are_long_and_never_the_same(store: Store) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "us-", "nonsense", "us-\ud800", "é" * 5_000])
-def test_anything_else_is_no_key(store: Store, wrong: str) -> None:
+def test_any_other_text_is_not_a_key(store: Store, wrong: str) -> None:
     create(store)
     assert keys.verify(store.db, wrong) is None
 
 
-def test_a_prefix_or_another_case_is_no_key(store: Store) -> None:
+def test_a_prefix_or_different_case_is_not_a_key(store: Store) -> None:
     _, secret = create(store)
     assert keys.verify(store.db, secret[:-1]) is None
     assert keys.verify(store.db, secret.swapcase()) is None
@@ -71,6 +71,6 @@ def test_a_key_needs_a_role_and_a_name(store: Store) -> None:
         create(store, name=" ")
 
 
-def test_a_key_that_is_not_there(store: Store) -> None:
+def test_an_unknown_key_is_reported(store: Store) -> None:
     with pytest.raises(NotFound, match="no key 7"), store.write() as db:
         keys.revoke(db, 7, "cli:ann")

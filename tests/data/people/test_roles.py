@@ -1,4 +1,4 @@
-"""Roles: their order, and the ones that an admin granted."""
+"""Roles: their order, and roles granted by an admin."""
 
 import pytest
 

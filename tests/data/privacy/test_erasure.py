@@ -1,4 +1,4 @@
-"""Forgetting a person: the words are in no table and in no file, figures stay, nobody is named."""
+"""Erasure: no table or file has the words afterwards, figures stay, and nobody is named."""
 
 import asyncio
 import random
@@ -87,7 +87,7 @@ def test_the_words_are_in_no_byte_of_the_files(store: Store, life: str) -> None:
     assert in_files(store, "the xylo") == []
 
 
-def test_a_store_from_before_deleted_bytes_were_overwritten(store: Store, life: str) -> None:
+def test_a_store_created_without_secure_delete_is_rewritten(store: Store, life: str) -> None:
     old = store.db
     old.execute("PRAGMA secure_delete = OFF")
     old.execute("PRAGMA user_version = 0")
@@ -100,7 +100,7 @@ def test_a_store_from_before_deleted_bytes_were_overwritten(store: Store, life: 
     assert value(store.db, "PRAGMA user_version") == 1
 
 
-def test_somebody_who_reads_for_long_delays_it_and_stops_nobody(store: Store, life: str) -> None:
+def test_a_long_reader_delays_the_erasure_but_blocks_nobody(store: Store, life: str) -> None:
     reading = sqlite3.connect(store.path)
     reading.execute("BEGIN")
     reading.execute("SELECT count(*) FROM messages").fetchone()
@@ -117,7 +117,7 @@ def test_somebody_who_reads_for_long_delays_it_and_stops_nobody(store: Store, li
     assert in_files(store, SECRET) == []
 
 
-def test_no_byte_is_left_however_the_pages_were_filled(store: Store, domain: Domain) -> None:
+def test_no_bytes_remain_for_any_page_layout(store: Store, domain: Domain) -> None:
     """Small and large texts of two people, so that pages are split, merged and moved."""
     dice = random.Random(7)
     for _ in range(40):
@@ -138,7 +138,7 @@ def test_no_byte_is_left_however_the_pages_were_filled(store: Store, domain: Dom
     assert value(store.db, found) == kept > 0
 
 
-def test_what_others_wrote_stays(store: Store, life: str, domain: Domain) -> None:
+def test_the_words_of_other_people_stay(store: Store, life: str, domain: Domain) -> None:
     forget(store)
     (pair,) = pairs.list_pairs(store.db, domain)
     assert (pair.prompt, pair.response, pair.author) == ("And the cellar?", "In the cellar.", BOB)
@@ -158,7 +158,7 @@ def test_figures_stay_and_name_nobody(store: Store, life: str, domain: Domain) -
     assert people.pop().startswith("forgotten:")
 
 
-def test_each_person_gets_a_name_of_their_own(store: Store, domain: Domain, life: str) -> None:
+def test_each_person_gets_a_different_pseudonym(store: Store, domain: Domain, life: str) -> None:
     forget(store, ANN)
     forget(store, BOB)
     sql = "SELECT DISTINCT person FROM replies"
@@ -166,7 +166,7 @@ def test_each_person_gets_a_name_of_their_own(store: Store, domain: Domain, life
     assert in_tables(store, "UBOB") == []
 
 
-def test_the_audit_says_that_it_happened_and_to_nobody(store: Store, life: str) -> None:
+def test_the_audit_log_records_the_erasure_without_the_person(store: Store, life: str) -> None:
     done = forget(store, actor=ANN)
     (entry,) = [e for e in audit.recent(store.db) if e.action == "forget"]
     assert (entry.actor, entry.subject) == ("themselves", f"receipt {done.receipt}")
@@ -175,7 +175,7 @@ def test_the_audit_says_that_it_happened_and_to_nobody(store: Store, life: str) 
     assert done.pairs == 4
 
 
-def test_an_answer_that_is_being_written_leaves_nothing(store: Store, domain: Domain) -> None:
+def test_an_answer_in_progress_leaves_nothing_behind(store: Store, domain: Domain) -> None:
     with store.write() as db:
         reply = given.reply(db, domain, ANN, f"{SECRET}?", status="streaming")
     forget(store)
@@ -184,7 +184,7 @@ def test_an_answer_that_is_being_written_leaves_nothing(store: Store, domain: Do
     assert in_tables(store, SECRET) == []
 
 
-def test_a_thread_with_others_goes_on(store: Store, domain: Domain) -> None:
+def test_a_thread_with_other_people_continues(store: Store, domain: Domain) -> None:
     with store.write() as db:
         thread = conversations.open_thread(db, "slack:T1/C1/1.0", domain.id, ANN)
         for number, person in enumerate((ANN, BOB)):
@@ -249,7 +249,7 @@ def test_the_same_words_can_be_taught_again(store: Store, domain: Domain, learne
     assert len(again.ids) == 1
 
 
-def test_the_adapters_that_learned_from_them_are_listed_with_their_heirs(
+def test_adapters_trained_on_the_words_are_listed_with_those_continued_from_them(
     store: Store, domain: Domain, learned: int
 ) -> None:
     with store.write() as db:
@@ -261,7 +261,7 @@ def test_the_adapters_that_learned_from_them_are_listed_with_their_heirs(
     assert forget(store).adapters == ("helpdesk@1", "helpdesk@3")
 
 
-def test_whoever_answers_with_what_was_forgotten_has_to_be_redone(
+def test_a_live_adapter_trained_on_erased_words_must_be_retrained(
     store: Store, domain: Domain, learned: int
 ) -> None:
     with store.write() as db:
@@ -275,14 +275,14 @@ def test_whoever_answers_with_what_was_forgotten_has_to_be_redone(
         fallback = given.adapter(db, domain)
         db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, fallback.id])
         registry.promote(db, fallback, "cli:root")
-    assert provenance.to_redo(store.db) == ["helpdesk@3"], "it went on from the other"
+    assert provenance.to_redo(store.db) == ["helpdesk@3"], "it continues from the erased one"
     with store.write() as db:
         pure = given.adapter(db, domain, "live", dataset_id=datasets.freeze(db, domain).id)
     assert registry.live(store.db, domain.id) == pure
     assert provenance.to_redo(store.db) == []
 
 
-def test_a_run_that_learns_from_them_is_cancelled(
+def test_a_run_that_trains_on_the_words_is_cancelled(
     store: Store, domain: Domain, learned: int
 ) -> None:
     with store.write() as db:
@@ -294,7 +294,7 @@ def test_a_run_that_learns_from_them_is_cancelled(
     assert runs.get(store.db, run.id).cancel_requested
 
 
-def test_what_was_learned_from_thumbs_is_listed_too(store: Store, domain: Domain) -> None:
+def test_adapters_trained_on_rated_answers_are_listed(store: Store, domain: Domain) -> None:
     """Of her own question, and of one that she only rated."""
     canary = orjson.dumps([registry.ReferenceOutput(1, (1, 2), (3,), -0.1)]).decode()
     with store.write() as db:
@@ -321,7 +321,7 @@ def test_what_was_learned_from_thumbs_is_listed_too(store: Store, domain: Domain
     assert (done.adapters, done.runs) == (("helpdesk@2",), (run.id,))
 
 
-def test_adapters_keep_neither_canaries_nor_samples_of_them(
+def test_adapters_keep_no_reference_outputs_or_samples_with_the_words(
     store: Store, domain: Domain, learned: int
 ) -> None:
     kept = registry.ReferenceOutput(2, (5, 6), (7,), -0.1)
@@ -363,7 +363,9 @@ def card_of(store: Store, path: str, samples: list[dict[str, str]]) -> Path:
     return card
 
 
-def test_a_pair_whose_earlier_turns_are_theirs_goes(store: Store, domain: Domain) -> None:
+def test_a_pair_with_the_persons_words_in_earlier_turns_is_removed(
+    store: Store, domain: Domain
+) -> None:
     with store.write() as db:
         turns = (pairs.Turn("user", f"my {SECRET}"), pairs.Turn("assistant", "Nice."))
         (pair_id,) = pairs.add(
@@ -374,9 +376,7 @@ def test_a_pair_whose_earlier_turns_are_theirs_goes(store: Store, domain: Domain
     assert in_tables(store, SECRET) == []
 
 
-def test_a_pair_that_a_reviewer_edited_goes_with_its_first_words(
-    store: Store, domain: Domain
-) -> None:
+def test_an_edited_pair_is_removed_with_its_original(store: Store, domain: Domain) -> None:
     with store.write() as db:
         training_set = suggestions.SuggestedPair(f"my {SECRET}?", "Upstairs.", people=(ANN,))
         first = suggestions.teach(db, domain, BOB, training_set).pair
@@ -388,7 +388,7 @@ def test_a_pair_that_a_reviewer_edited_goes_with_its_first_words(
 # In steps
 
 
-def test_it_goes_on_where_it_was_interrupted(store: Store, domain: Domain, life: str) -> None:
+def test_an_interrupted_erasure_resumes(store: Store, domain: Domain, life: str) -> None:
     for _ in range(7):
         with store.write() as db:
             given.reply(db, domain, ANN, f"{SECRET} again?", SECRET)
@@ -408,7 +408,7 @@ def test_it_goes_on_where_it_was_interrupted(store: Store, domain: Domain, life:
     assert asyncio.run(erasure.resume(store, store.path.parent)) == []
 
 
-def test_two_who_do_it_at_once_say_the_same(store: Store, life: str) -> None:
+def test_concurrent_erasures_return_the_same_result(store: Store, life: str) -> None:
     async def both() -> list[ErasureReceipt]:
         home = store.path.parent
         return await asyncio.gather(
@@ -420,7 +420,7 @@ def test_two_who_do_it_at_once_say_the_same(store: Store, life: str) -> None:
     assert len([e for e in audit.recent(store.db) if e.action == "forget"]) == 1
 
 
-def test_asking_twice_is_once(store: Store, life: str) -> None:
+def test_a_repeated_request_is_one_erasure(store: Store, life: str) -> None:
     with store.write() as db:
         assert erasure.begin(db, ANN, ANN) == erasure.begin(db, ANN, "cli:root")
     forget(store)
@@ -428,7 +428,7 @@ def test_asking_twice_is_once(store: Store, life: str) -> None:
     assert (again.messages, again.judgements, again.pairs, again.adapters) == (0, 0, 0, ())
 
 
-def test_a_preview_changes_nothing_and_tells_the_truth(store: Store, life: str) -> None:
+def test_a_preview_is_correct_and_changes_nothing(store: Store, life: str) -> None:
     seen = erasure.preview(store.db, ANN)
     assert in_tables(store, SECRET)
     done = forget(store)
@@ -436,6 +436,6 @@ def test_a_preview_changes_nothing_and_tells_the_truth(store: Store, life: str) 
     assert [getattr(seen, f) for f in figures] == [getattr(done, f) for f in figures]
 
 
-def test_somebody_unknown_is_forgotten_without_ado(store: Store, domain: Domain) -> None:
+def test_erasing_an_unknown_person_succeeds(store: Store, domain: Domain) -> None:
     done = forget(store, "slack:T1/UNOBODY")
     assert (done.messages, done.judgements, done.pairs) == (0, 0, 0)

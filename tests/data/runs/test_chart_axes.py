@@ -1,4 +1,4 @@
-"""The arithmetic of charts: what maps where, round ticks, and which values can be drawn."""
+"""The arithmetic of charts: scales, round ticks, and values that can be drawn."""
 
 import math
 
@@ -21,7 +21,7 @@ from data.runs.chart_axes import (
 from data.runs.runs import LossPoint
 
 
-def test_a_linear_scale_maps_its_ends_and_what_lies_between() -> None:
+def test_a_linear_scale_maps_its_ends_and_the_values_between() -> None:
     scale = linear(10, 20, 100, 0)
     assert [scale(v) for v in (10, 12.5, 20)] == [100, 75, 0]
     assert linear(5, 5, 40, 80)(5) == 40
@@ -63,7 +63,7 @@ def test_every_round_axis_holds_its_values_in_a_few_steps(one: float, other: flo
     assert 2 <= len(axis.ticks()) <= 8
 
 
-def test_what_cannot_be_drawn_is_in_no_curve() -> None:
+def test_curves_leave_out_values_that_cannot_be_drawn() -> None:
     points = [
         LossPoint(n, v, None, None) for n, v in enumerate([2.0, math.nan, math.inf, 2e6, 1.0])
     ]

@@ -1,4 +1,4 @@
-"""Phases: what is stored, what people read, and what earlier versions stored."""
+"""Phases: their stored form, their text, and the form that earlier versions stored."""
 
 import pytest
 
@@ -40,14 +40,12 @@ def test_every_phase_is_read_back_from_what_is_stored_and_from_its_text(
             Phase.RETRYING, "The tuning process was killed")),
     ],
 )  # fmt: skip
-def test_the_text_that_earlier_versions_stored_is_understood(
-    earlier: str, expected: RunPhase
-) -> None:
+def test_the_text_of_earlier_versions_is_understood(earlier: str, expected: RunPhase) -> None:
     assert phases.parse(earlier) == expected
     assert phases.text(earlier) == earlier
 
 
-def test_what_nobody_wrote_is_shown_as_it_is() -> None:
+def test_an_unknown_phase_is_shown_unchanged() -> None:
     assert phases.parse("reticulating splines") is None
     assert phases.text("reticulating splines") == "reticulating splines"
     assert phases.parse("") is None

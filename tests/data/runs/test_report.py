@@ -1,4 +1,4 @@
-"""The report of a run: its figures, people's words as text, nothing from elsewhere."""
+"""The report of a run: its figures, escaped text of people, and no external resources."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -55,7 +55,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_it_says_what_was_measured_and_decided(store: Store, run: runs.Run) -> None:
+def test_the_report_shows_the_metrics_and_the_decision(store: Store, run: runs.Run) -> None:
     page = Page(report.page(store.db, run.id))
     text = " ".join(page.words)
 
@@ -68,7 +68,7 @@ def test_it_says_what_was_measured_and_decided(store: Store, run: runs.Run) -> N
     assert page.tags.count("svg") == 1
 
 
-def test_a_search_is_drawn_on_it_with_what_failed(store: Store, run: runs.Run) -> None:
+def test_the_report_draws_a_search_with_its_failed_trials(store: Store, run: runs.Run) -> None:
     with store.write() as db:
         planned = [(1, {"rank": 8}, None), (2, {"rank": 16}, None), (3, {"rank": 32}, None)]
         trials.plan(db, run.id, planned)
@@ -87,7 +87,7 @@ def test_a_search_is_drawn_on_it_with_what_failed(store: Store, run: runs.Run) -
     assert "http" not in raw.replace("http-equiv", "")
 
 
-def test_words_of_people_are_text_whatever_they_are(store: Store, run: runs.Run) -> None:
+def test_peoples_words_are_escaped(store: Store, run: runs.Run) -> None:
     raw = report.page(store.db, run.id)
     page = Page(raw)
 
@@ -96,7 +96,7 @@ def test_words_of_people_are_text_whatever_they_are(store: Store, run: runs.Run)
     assert "<script" not in raw
 
 
-def test_it_needs_nothing_from_elsewhere(store: Store, run: runs.Run) -> None:
+def test_the_report_loads_no_external_resources(store: Store, run: runs.Run) -> None:
     raw = report.page(store.db, run.id)
 
     assert Page(raw).addresses == []
@@ -104,7 +104,7 @@ def test_it_needs_nothing_from_elsewhere(store: Store, run: runs.Run) -> None:
     assert "default-src 'none'" in raw
 
 
-def test_a_rejection_comes_with_its_reason(store: Store) -> None:
+def test_a_rejection_is_shown_with_its_reason(store: Store) -> None:
     with store.write() as db:
         domains.create(db, "art")
         run, _ = evaluated(db, passed=False, reason="It is worse.")
@@ -112,7 +112,7 @@ def test_a_rejection_comes_with_its_reason(store: Store) -> None:
     assert "art@2: rejected: It is worse." in Page(report.page(store.db, run.id)).words
 
 
-def test_the_copy_in_the_folder_is_the_page(
+def test_the_copy_in_the_folder_equals_the_page(
     store: Store, run: runs.Run, settings: Settings
 ) -> None:
     file = report.write(store.db, settings, run.id)
@@ -135,7 +135,7 @@ def test_copies_follow_the_store(store: Store, run: runs.Run, settings: Settings
     assert "art@2" in file.read_text(encoding="utf-8")
 
 
-def test_a_disk_that_is_full_costs_no_run(store: Store, run: runs.Run, settings: Settings) -> None:
+def test_a_full_disk_does_not_fail_the_run(store: Store, run: runs.Run, settings: Settings) -> None:
     settings.runs_path.parent.mkdir(parents=True, exist_ok=True)
     settings.runs_path.write_text("in the way")
 
@@ -155,14 +155,14 @@ def points(*held_out: float, training: float = 0.5) -> list[LossPoint]:
     return [LossPoint(10 * i, training - i / 100, v, None) for i, v in enumerate(held_out, 1)]
 
 
-def test_over_fitting_is_named() -> None:
+def test_overfitting_is_reported() -> None:
     sentence = report.overfitting(points(1.0, 0.5, 0.8))
 
     start = "Over-fitting: after step 20 the loss on held-out facts rose from 0.500 to 0.800"
     assert sentence.startswith(start)
 
 
-def test_where_phrasings_are_held_out_they_tell_of_over_fitting() -> None:
+def test_held_out_phrasings_decide_about_overfitting() -> None:
     """Facts that nobody taught get less likely whenever others are learned by rote."""
 
     def told(*probe: float) -> str:
@@ -187,7 +187,7 @@ def test_where_phrasings_are_held_out_they_tell_of_over_fitting() -> None:
         [*points(1.0, 0.5), LossPoint(30, 0.9, 0.8, None)],  # the training loss rose, too
     ],
 )
-def test_what_is_no_over_fitting_is_not_called_so(curve: list[LossPoint]) -> None:
+def test_other_curves_are_not_reported_as_overfitting(curve: list[LossPoint]) -> None:
     assert report.overfitting(curve) == ""
 
 

@@ -1,4 +1,4 @@
-"""Runs: one worker has one run, one domain has one open run, and no run is lost."""
+"""Runs: a worker has one run, a domain has one open run, and no run is lost."""
 
 import multiprocessing
 import threading
@@ -44,7 +44,7 @@ def age_heartbeat(store: Store, run: Run) -> None:
 # Asking for one
 
 
-def test_a_queued_run_knows_what_was_asked_for(store: Store, queued: Run) -> None:
+def test_a_queued_run_stores_its_request(store: Store, queued: Run) -> None:
     assert (queued.domain, queued.kind, queued.state) == ("helpdesk", "full", "queued")
     assert (queued.recipe, queued.requested_by, queued.open) == ({"epochs": 3}, "cli:ann", True)
     assert audit.recent(store.db)[0].action == "retrain"
@@ -63,7 +63,7 @@ def test_a_domain_has_one_open_run(store: Store, domain: Domain, queued: Run) ->
         runs.queue(db, domains.create(db, "hr"), "cli:bob", kind="full")  # another domain may
 
 
-def test_an_ended_run_makes_room_for_the_next(store: Store, domain: Domain, queued: Run) -> None:
+def test_after_a_run_ends_another_can_be_queued(store: Store, domain: Domain, queued: Run) -> None:
     with store.write() as db:
         runs.cancel(db, queued.id, "cli:ann")
         assert runs.queue(db, domain, "cli:ann", kind="full").state == "queued"
@@ -76,7 +76,7 @@ def test_the_first_request_trains_everything_from_the_base(store: Store, domain:
     assert (run.kind, run.parent_id) == ("full", None)
 
 
-def test_a_request_goes_on_from_the_live_adapter(store: Store, domain: Domain) -> None:
+def test_a_request_continues_from_the_live_adapter(store: Store, domain: Domain) -> None:
     with store.write() as db:
         given.approved(db, domain, Draft("a", "b"))
         live = given.adapter(db, domain, "live", datasets.freeze(db, domain).id)
@@ -93,7 +93,9 @@ def test_a_full_request_ignores_the_live_adapter(store: Store, domain: Domain) -
     assert (run.kind, run.parent_id) == ("full", None)
 
 
-def test_nothing_new_is_refused_and_says_what_waits(store: Store, domain: Domain) -> None:
+def test_a_run_without_new_pairs_is_refused_with_the_number_of_pending_pairs(
+    store: Store, domain: Domain
+) -> None:
     with store.write() as db:
         with pytest.raises(NothingNew, match="no new approved pairs to train on"):
             runs.request(db, domain, "cli:ann")
@@ -177,7 +179,7 @@ def test_threads_never_take_the_same_run(store: Store) -> None:
 # Under way
 
 
-def test_a_heartbeat_tells_of_a_cancel(store: Store, queued: Run) -> None:
+def test_a_heartbeat_reports_a_cancellation(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
         assert runs.heartbeat(db, run) is False
@@ -198,7 +200,7 @@ def test_a_worker_that_lost_its_run_is_told(store: Store, queued: Run) -> None:
             runs.heartbeat(db, lost)
 
 
-def test_an_earlier_life_of_the_same_worker_is_told_too(store: Store, queued: Run) -> None:
+def test_a_restarted_worker_cannot_continue_its_earlier_claim(store: Store, queued: Run) -> None:
     lost = claim(store, "w1")
     with store.write() as db:
         runs.give_back(db, lost.id, RunPhase(Phase.RETRYING, "the child crashed"))
@@ -253,7 +255,7 @@ def test_a_failed_run_says_why(store: Store, queued: Run) -> None:
 # Giving back
 
 
-def test_a_silent_workers_run_goes_back_then_fails(store: Store, queued: Run) -> None:
+def test_the_run_of_a_silent_worker_is_requeued_and_then_fails(store: Store, queued: Run) -> None:
     for attempt in (1, 2):
         run = claim(store, f"w{attempt}")
         with store.write() as db:
@@ -266,9 +268,7 @@ def test_a_silent_workers_run_goes_back_then_fails(store: Store, queued: Run) ->
     assert "disappeared 2 times" in runs.get(store.db, queued.id).error
 
 
-def test_a_silent_workers_run_that_was_cancelled_is_not_tried_again(
-    store: Store, queued: Run
-) -> None:
+def test_a_cancelled_run_of_a_silent_worker_is_not_retried(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
         runs.cancel(db, run.id, "cli:ann")
@@ -278,7 +278,7 @@ def test_a_silent_workers_run_that_was_cancelled_is_not_tried_again(
     assert runs.get(store.db, run.id).state == "cancelled"
 
 
-def test_a_worker_that_merely_stops_spends_no_attempt(store: Store, queued: Run) -> None:
+def test_a_worker_that_stops_cleanly_uses_no_attempt(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
         runs.give_back(db, run.id, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
@@ -297,7 +297,7 @@ def test_a_queued_run_is_cancelled_at_once(store: Store, queued: Run) -> None:
             runs.cancel(db, queued.id, "cli:ann")
 
 
-def test_a_run_that_is_not_there(store: Store) -> None:
+def test_an_unknown_run_is_reported(store: Store) -> None:
     with pytest.raises(NotFound, match="no run 7"):
         runs.get(store.db, 7)
 

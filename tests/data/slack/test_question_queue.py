@@ -1,4 +1,4 @@
-"""The queue of questions: claimed once, in order of their thread, taken up after a crash."""
+"""The question queue: claims, order within a thread, and recovery after a crash."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +59,7 @@ def status(store: Store, reply_id: str) -> str:
     return conversations.reply(store.db, reply_id).status
 
 
-def test_a_message_is_taken_once(store: Store) -> None:
+def test_a_message_is_queued_once(store: Store) -> None:
     assert add(store)
     assert not add(store)
 
@@ -80,7 +80,7 @@ def test_a_threads_questions_are_claimed_one_after_another(store: Store) -> None
     assert [q.ts for q in claim(store)] == ["2.0"]
 
 
-def test_no_more_are_claimed_than_there_is_room_for(store: Store) -> None:
+def test_claims_are_limited_to_the_free_capacity(store: Store) -> None:
     for n in range(5):
         add(store, f"{n}.0", f"{n}.0")
     assert [q.ts for q in claim(store, most=2)] == ["0.0", "1.0"]
@@ -100,7 +100,7 @@ def test_an_expired_lease_is_taken_over_and_fences_its_holder(store: Store) -> N
     assert do(store, question_queue.renew, "b", LEASE) == {(mine.id, 2)}
 
 
-def test_what_a_lost_worker_held_can_be_released_at_once(store: Store) -> None:
+def test_the_questions_of_a_lost_worker_can_be_released_at_once(store: Store) -> None:
     add(store)
     claim(store, "a")
     assert question_queue.workers(store.db) == ["a"]
@@ -108,7 +108,7 @@ def test_what_a_lost_worker_held_can_be_released_at_once(store: Store) -> None:
     assert len(claim(store, "b")) == 1
 
 
-def test_giving_back_waits_and_keeps_the_order_of_the_thread(store: Store) -> None:
+def test_a_returned_question_waits_and_keeps_its_order_in_the_thread(store: Store) -> None:
     add(store, "1.0")
     add(store, "2.0", "1.0")
     (first,) = claim(store)
@@ -119,7 +119,7 @@ def test_giving_back_waits_and_keeps_the_order_of_the_thread(store: Store) -> No
     assert (again.ts, again.attempts) == ("1.0", 0)
 
 
-def test_its_text_is_gone_when_it_is_done(store: Store) -> None:
+def test_the_text_of_a_finished_question_is_deleted(store: Store) -> None:
     add(store, text="my secret")
     (mine,) = claim(store)
     do(store, question_queue.finish, mine)
@@ -141,7 +141,7 @@ def test_the_next_attempt_closes_the_reply_of_a_crash(store: Store) -> None:
     assert status(store, "r1") == "failed"
 
 
-def test_an_answer_that_only_was_not_shown_is_not_asked_for_again(store: Store) -> None:
+def test_an_answer_that_was_written_but_not_shown_is_not_generated_again(store: Store) -> None:
     add(store)
     (lost,) = claim(store, lease_us=-1)
     do(store, question_queue.begin, lost, "r1")
@@ -155,7 +155,7 @@ def test_an_answer_that_only_was_not_shown_is_not_asked_for_again(store: Store) 
 
 
 @pytest.mark.parametrize("claimed", [False, True])
-def test_an_edit_starts_an_open_question_over(store: Store, claimed: bool) -> None:
+def test_an_edit_restarts_an_open_question(store: Store, claimed: bool) -> None:
     add(store)
     if claimed:
         (before,) = claim(store)
@@ -169,7 +169,7 @@ def test_an_edit_starts_an_open_question_over(store: Store, claimed: bool) -> No
         assert not do(store, question_queue.finish, before)
 
 
-def test_an_edit_that_changes_nothing_or_comes_late_does_nothing(store: Store) -> None:
+def test_a_late_edit_or_one_without_changes_does_nothing(store: Store) -> None:
     add(store)
     (mine,) = claim(store)
     assert not do(store, question_queue.edit, "T1", "C1", "1.0", "Why?")
@@ -179,7 +179,7 @@ def test_an_edit_that_changes_nothing_or_comes_late_does_nothing(store: Store) -
     assert claim(store) == []
 
 
-def test_a_deleted_question_is_claimed_only_to_clear_it_away(store: Store) -> None:
+def test_a_deleted_question_is_claimed_only_for_cleanup(store: Store) -> None:
     add(store)
     (before,) = claim(store)
     assert do(store, question_queue.withdraw, "T1", "C1", "1.0")

@@ -1,4 +1,4 @@
-"""The store: what is acknowledged is on disk, and what fails changes nothing."""
+"""The store: acknowledged writes are on disk, and failed writes change nothing."""
 
 import asyncio
 import multiprocessing
@@ -69,7 +69,7 @@ def test_a_store_from_a_newer_version_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "a.db")
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "a.db"
     file.write_text("Dear diary, " * 100)
     with pytest.raises(UnderstudyError, match="is not a usable store"):
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert file.read_text() == "Dear diary, " * 100
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file")
     with pytest.raises(UnderstudyError, match="Cannot open the store"):
         Store(tmp_path / "a" / "b" / "understudy.db")
@@ -88,7 +88,7 @@ def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-def test_a_store_that_is_read_only_is_said_to_be(tmp_path: Path) -> None:
+def test_a_read_only_store_is_reported(tmp_path: Path) -> None:
     """Not that the disk is full."""
     with Store(tmp_path / "a.db") as store:
         store.db.execute("PRAGMA query_only = 1")
@@ -96,7 +96,7 @@ def test_a_store_that_is_read_only_is_said_to_be(tmp_path: Path) -> None:
             domains.create(db, "one")
 
 
-def test_a_full_disk_is_named_when_the_store_is_opened(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_when_the_store_is_opened(tmp_path: Path) -> None:
     """Opening makes files beside the store: where none may grow, SQLite has an I/O error."""
     with Store(tmp_path / "a.db"):
         pass
@@ -161,7 +161,7 @@ async def test_submit_returns_what_the_job_returned(store: Store) -> None:
     assert await store.read(lambda db: [d.name for d in domains.list_domains(db)]) == ["one"]
 
 
-def test_what_waits_is_committed_together(store: Store) -> None:
+def test_waiting_jobs_are_committed_together(store: Store) -> None:
     ran: list[str] = []
     store.submit_soon(lambda db: db.conn.set_trace_callback(ran.append)).result(10)
     go, first = held_up(store)
@@ -195,7 +195,7 @@ def test_a_job_is_acknowledged_only_after_its_commit(store: Store) -> None:
     assert names(store) == ["early"]
 
 
-def test_a_failing_job_spoils_only_itself(store: Store) -> None:
+def test_a_failing_job_does_not_affect_others(store: Store) -> None:
     go, _ = held_up(store)
 
     def half(db: Database) -> None:
@@ -268,7 +268,7 @@ def test_threads_write_side_by_side(store: Store) -> None:
 # Closing
 
 
-def test_closing_finishes_what_waits(tmp_path: Path) -> None:
+def test_closing_finishes_waiting_jobs(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.db")
     go, _ = held_up(store)
     jobs = [store.submit_soon(add(f"d{n}")) for n in range(20)]
@@ -279,7 +279,7 @@ def test_closing_finishes_what_waits(tmp_path: Path) -> None:
         assert len(names(again)) == 20
 
 
-def test_a_closed_store_takes_no_more(tmp_path: Path) -> None:
+def test_a_closed_store_accepts_no_jobs(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.db")
     store.close()
     store.close()
@@ -300,7 +300,7 @@ def fill(db: Database) -> None:
     db.execute("UPDATE domains SET title = hex(randomblob(2000000))")
 
 
-def test_a_full_disk_is_said_and_changes_nothing(store: Store) -> None:
+def test_a_full_disk_is_reported_and_changes_nothing(store: Store) -> None:
     with store.write() as db:
         domains.create(db, "one")
         limit_to_present_size(db)
@@ -315,7 +315,7 @@ def test_a_full_disk_is_said_and_changes_nothing(store: Store) -> None:
     assert names(store) == ["one"]
 
 
-def test_a_full_disk_fails_its_whole_batch_and_the_writer_lives(store: Store) -> None:
+def test_a_full_disk_fails_the_whole_batch_but_not_the_writer(store: Store) -> None:
     store.submit_soon(add("one")).result(10)
     store.submit_soon(limit_to_present_size).result(10)
     go, _ = held_up(store)
@@ -334,7 +334,7 @@ def test_a_full_disk_fails_its_whole_batch_and_the_writer_lives(store: Store) ->
     assert store.submit_soon(add("four")).result(10) == "four"
 
 
-def test_a_transaction_that_sqlite_gave_up_is_acknowledged_to_nobody(store: Store) -> None:
+def test_a_transaction_that_sqlite_rolled_back_is_never_acknowledged(store: Store) -> None:
     """As after an I/O error: jobs before it are undone, so all of its batch must hear of it."""
     store.submit_soon(add("one")).result(10)
 
@@ -373,7 +373,7 @@ with store.write() as db: print(db.execute("SELECT title FROM domains").fetchone
 """
 
 
-def test_a_file_that_may_not_grow_is_said_and_the_store_stays_whole(tmp_path: Path) -> None:
+def test_a_file_size_limit_is_reported_and_the_store_stays_intact(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "a.db")], capture_output=True, text=True
     )
@@ -402,7 +402,7 @@ for t in range(8): threading.Thread(target=write, args=(t,)).start()
 
 
 @pytest.mark.parametrize("round", range(3))
-def test_killing_the_writer_loses_nothing_that_was_acknowledged(tmp_path: Path, round: int) -> None:
+def test_killing_the_writer_loses_no_acknowledged_write(tmp_path: Path, round: int) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", LOAD, str(tmp_path / "a.db")], stdout=subprocess.PIPE, text=True
     )

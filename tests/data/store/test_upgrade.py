@@ -1,4 +1,4 @@
-"""A store from before comparisons were decided keeps its judgements, sums and shares."""
+"""A store from before decisions on comparisons keeps its ratings, totals and shares."""
 
 from pathlib import Path
 
