@@ -186,7 +186,7 @@ def test_exposures_in_another_experiment_have_no_effect(
         assignments.expose(db, second.id, person, second.variants[0].id)
         testers.set_variant(db, second, "web:q", "A", "cli:ann")
         for who in (person, "web:q"):
-            found = assignments.place(db, second, who)
+            found = assignments.current_assignment(db, second, who)
             assert found is not None
             assert (found.settled, found.variant) == (True, second.variants[0])
 
