@@ -231,7 +231,7 @@ def _domain_menu(page: HomePage) -> Block:
         "options": options,
         "initial_option": initial,
     }
-    label = "*Your domain*: it answers you here and in channels without a domain of their own"
+    label = "*Your domain*, for direct messages and for channels without a domain of their own"
     return {**section(label), "accessory": menu}
 
 

@@ -169,7 +169,9 @@ def forgotten(done: ErasureReceipt) -> list[Block]:
     ]
     if done.adapters:
         names = ", ".join(done.adapters)
-        lines.append(f"Trained on your words: {names}. The admins are asked to retrain without.")
+        lines.append(
+            f"Trained on your words: {names}. I am asking the admins to retrain without them."
+        )
     lines.append(
         "Messages in Slack stay until you delete them. I cannot reach backups made before today."
     )

@@ -51,7 +51,7 @@ def help_text(role: Role) -> list[Block]:
                 if verb.role == needed
             ]
             shown.append(section("\n".join([f"*{head}*", *lines])))
-    form = "`/understudy` on its own opens a form with a button for each of these."
+    form = "`/understudy` on its own opens a form where you can do all of this with buttons."
     return [*shown, section(form)]
 
 
@@ -82,11 +82,15 @@ def domain_state(d: DomainStatus) -> list[Block]:
         lines.append(escape(d.results.sentence))
     pending = d.pairs.get("pending", 0)
     lines.append(
-        f"{d.new_pairs} new approved pairs, {pending} pending review; "
+        f"{_count(d.new_pairs, 'new approved pair')}, {pending} pending review; "
         f"{d.feedback['up']} 👍, {d.feedback['down']} 👎, "
         f"{d.feedback['corrections']} corrections"
     )
     return [section("\n".join(lines))]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def engines(found: ServiceStatus) -> str:
@@ -127,7 +131,7 @@ def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
         return [section(f"Run {run_id} is queued. `/understudy runs` shows its progress.")]
     here = posted == asked_in and not posted.startswith("D")
     where = f"in <#{posted}>" if here else "in our direct messages"
-    return [section(f"Run {run_id} is queued. I post its progress {where}.")]
+    return [section(f"Run {run_id} is queued. You can follow its progress {where}.")]
 
 
 def planned(found: Planned) -> list[Block]:
@@ -143,7 +147,7 @@ def digest(
 ) -> list[Block]:
     """The pairs that are pending review, and what happened since yesterday."""
     lines = [
-        f"• *{escape(w.title)}*: {w.pending} pairs"
+        f"• *{escape(w.title)}*: {_count(w.pending, 'pair')}"
         + (f", the oldest suggested {ago(w.oldest_at)}" if w.oldest_at else "")
         for w in waiting[:MOST_DOMAINS]
     ]

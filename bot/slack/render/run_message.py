@@ -71,17 +71,17 @@ def shown(about: RunSnapshot) -> list[Block]:
         blocks += _buttons(about.result, about.live)
     stop = f"; `/understudy cancel {run.id}` stops it" if run.open else ""
     by = f"requested by {mention(run.requested_by)}"
-    blocks.append(context(f"run {run.id}: {_how(run)}; {by}{stop}"))
+    blocks.append(context(f"run {run.id} {_how(run)}; {by}{stop}"))
     return blocks
 
 
 def _how(run: Run) -> str:
-    """What the run trains on, and what it starts from."""
+    """The data of the run, and what it starts from."""
     if run.learns == "preferences":
-        return "trains on 👍 and 👎, from the live version"
+        return "on 👍 and 👎, starting from the live version"
     if run.kind == "full":
-        return "trains on all approved pairs, from the base model"
-    return "trains on new approved pairs, from the live version"
+        return "on all approved pairs, starting from the base model"
+    return "on new approved pairs, starting from the live version"
 
 
 def progress_bar(run: Run, width: int = 20) -> str:

@@ -1,5 +1,5 @@
-"""What docs/slack-members.md shows: every message and form for members, made by the builders that
-the bot uses."""
+"""The scenes of docs/slack-members.md: every message and form for members, built by the same
+functions as in the bot."""
 
 import tempfile
 from collections.abc import Callable
@@ -36,21 +36,23 @@ BETTER = "Settings → Account → Reset. The link in the mail is good for an ho
 
 
 def scenes() -> list[Scene]:
-    """All of them, in the order in which the page shows them."""
-    return [*_answers(), *_said(), *_feedback(), *_teaching(), *_home()]
+    """All scenes, in the order of the page."""
+    return [*_answers(), *_private_messages(), *_feedback(), *_teaching(), *_home()]
 
 
-def _shown(name: str, title: str, said: str, content: list[Block], private: bool = False) -> Scene:
-    return Scene(name, title, said, pictures.message(content, private))
+def _shown(
+    name: str, title: str, caption: str, content: list[Block], private: bool = False
+) -> Scene:
+    return Scene(name, title, caption, pictures.message(content, private))
 
 
-def _form(name: str, title: str, said: str, view: Block) -> Scene:
-    return Scene(name, title, said, pictures.form(view))
+def _form(name: str, title: str, caption: str, view: Block) -> Scene:
+    return Scene(name, title, caption, pictures.form(view))
 
 
-def _told(name: str, title: str, said: str, sentence: str) -> Scene:
-    """A sentence that only one person sees."""
-    return _shown(name, title, said, [blocks.section(blocks.sentence(sentence))], private=True)
+def _told(name: str, title: str, caption: str, sentence: str) -> Scene:
+    """A message that only one person sees."""
+    return _shown(name, title, caption, [blocks.section(blocks.sentence(sentence))], private=True)
 
 
 def _answers() -> list[Scene]:
@@ -65,18 +67,20 @@ def _answers() -> list[Scene]:
     thanks = preference_buttons.THANKS["first"]
     return [
         _shown("answer", "An answer", "in the thread of the question", plain),
-        _shown("cut", "One that was cut at its length", "*Continue* gives the rest", cut),
-        _shown("stand-in", "One that somebody else gave", "as who should have could not", other),
-        _shown("two", "Two answers", "where a comparison asks for it now and then", both),
-        _told("two-thanks", "After a choice", "it can be changed", thanks),
+        _shown("cut", "An answer at its maximum length", "*Continue* gives the rest", cut),
+        _shown("fallback", "An answer from a fallback", "if the intended adapter fails", other),
+        _shown("side-by-side", "Two answers", "if a comparison asks for a preference", both),
+        _told("preference-thanks", "After a choice", "which can be changed", thanks),
     ]
 
 
-def _said() -> list[Scene]:
+def _private_messages() -> list[Scene]:
     domain = _domain()
     return [
-        _told("hint", "A mention without a question", "", answer._hint(domain)),
-        _told("engine", "While no engine can answer", "", answer.ENGINE_AWAY.format("a moment")),
+        _told("empty-mention", "A mention without a question", "", answer._hint(domain)),
+        _told(
+            "engine-down", "While no engine can answer", "", answer.ENGINE_AWAY.format("a moment")
+        ),
         _told("outdated", "A button from before an update", "", members.OUTDATED),
     ]
 
@@ -85,26 +89,26 @@ def _feedback() -> list[Scene]:
     earlier, thanks = EarlierFeedback(), feedback_forms.thanks
     out = EarlierFeedback(opted_out=True)
     return [
-        _form("down", "👎", "asks for the better answer; the box is never ticked beforehand",
+        _form("down", "👎", "asks for a better answer; the box starts unticked",
               feedback_forms.correction(REPLY, "C1", "1.0", earlier)),
-        _form("down-out", "👎, by who has opted out of learning", "",
+        _form("down-opted-out", "👎 from a person who has opted out of learning", "",
               feedback_forms.correction(REPLY, "C1", "1.0", out)),
-        _told("down-learn", "Sent with the tick", "", thanks(BETTER, "")),
-        _told("down-keep", "Sent without the tick", "",
+        _told("down-consent", "Sent with the box ticked", "", thanks(BETTER, "")),
+        _told("down-no-consent", "Sent with the box empty", "",
               thanks(BETTER, "because you did not tick the box")),
-        _told("down-reason", "Sent with a reason alone", "", thanks("", "")),
+        _told("down-reason", "Sent with a reason only", "", thanks("", "")),
         _shown("up", "👍", "offers to teach more", feedback_forms.teach_more(REPLY), private=True),
     ]  # fmt: skip
 
 
 def _teaching() -> list[Scene]:
     turns = (Turn("user", "Where are the settings?"), Turn("assistant", "Below your picture."))
-    begun = teach.FormState("C1", "1.0", "2.0", "helpdesk", REPLY)
-    filled = teach.Prefilled(QUESTION, BETTER, turns)
+    state = teach.FormState("C1", "1.0", "2.0", "helpdesk", REPLY)
+    prefilled = teach.Prefilled(QUESTION, BETTER, turns)
     return [
-        _form("teach", "*Teach this*", "in any message's menu, and *Teach more*",
-              teach.form(begun, filled)),
-        _told("teach-thanks", "Sent", "", teach.PENDING),
+        _form("teach", "*Teach this*", "from the menu of any message, and *Teach more*",
+              teach.form(state, prefilled)),
+        _told("teach-thanks", "After it is sent", "", teach.PENDING),
     ]  # fmt: skip
 
 
@@ -113,7 +117,7 @@ def _domain() -> Domain:
 
 
 def _live(db: Database, at: int) -> Adapter:
-    """helpdesk@4, which answers since then."""
+    """helpdesk@4, live since `at`."""
     domain = domains.create(db, "helpdesk", "the help desk", "Answer.", (QUESTION,))
     registry.promote(db, add_adapter(db, domain, 4), "cli:ann")
     live = registry.live(db, domain.id)
@@ -138,19 +142,19 @@ def _home() -> list[Scene]:
         RecentQuestion(QUESTION, now - HOUR * 48, "done", 0.0, 1.0, REPLY),
         RecentQuestion("Is it raining?", now - HOUR * 72, "failed"),
     ]
-    became = [
+    contributions = [
         Contribution(QUESTION, BETTER, "correction", now, "learned", 1, "", "helpdesk@4", "live"),
         Contribution(
             "Where is the log?", "In the folder logs.", "teach", now, "pending", 2, "", "", ""
         ),
     ]
-    page = HomePage(seen, known, known[0].domain, questions, became)
+    page = HomePage(seen, known, known[0].domain, questions, contributions)
     done = ErasureReceipt("5f0c1d2e3a4b", 6, 3, 2, 1, ("helpdesk@4",), ())
     return [
         Scene("home", "The Home tab", "", pictures.home(home.view(page)["blocks"])),
-        _form("see", "*View*", "", privacy.summary(seen)),
-        _shown("forgotten", "*Delete my data*", "asks first; told in direct messages",
+        _form("view-data", "*View*", "", privacy.summary(seen)),
+        _shown("data-deleted", "*Delete my data*", "asks for confirmation first",
                privacy.forgotten(done)),
-        _shown("to-unlearn", "What admins are told of it", "not whose data it was",
+        _shown("retrain-notice", "The notice to admins", "without the person's name",
                privacy.retrain_notice(done)),
     ]  # fmt: skip

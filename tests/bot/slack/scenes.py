@@ -1,5 +1,5 @@
-"""What docs/slack.md shows: every message and form for reviewers and admins, made by the builders
-that the bot uses, from a small store in which something has happened."""
+"""The scenes of docs/slack.md: every message and form for reviewers and admins, built by the same
+functions as in the bot, from a small store with sample data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -58,18 +58,18 @@ REFUSED = [
 
 @dataclass(frozen=True)
 class Scene:
-    name: str  # of the picture's file
+    name: str  # of the picture file
     title: str
-    said: str  # when it is shown, and to whom
+    caption: str  # when it is shown, and to whom
     svg: str
-    asks: tuple[str, ...] = ()  # what dialogs of its buttons ask
+    confirmations: tuple[str, ...] = ()  # of the dialogs behind its buttons
 
 
 def scenes(folder: Path) -> list[Scene]:
-    """All of them, in the order in which the page shows them."""
+    """All scenes, in the order of the page."""
     with Store(folder / "understudy.db") as store:
         with store.write() as db:
-            _happen(db)
+            _add_sample_data(db)
         return [
             *_commands(store.db),
             *_forms(store.db),
@@ -79,7 +79,7 @@ def scenes(folder: Path) -> list[Scene]:
         ]
 
 
-def _happen(db: Database) -> None:
+def _add_sample_data(db: Database) -> None:
     """A domain with a live version, a candidate, a comparison and pairs to review."""
     domain = domains.create(db, "helpdesk", "the help desk", "Answer.", ("How do I begin?",))
     law = domains.create(db, "legal", "the law", "Answer.")
@@ -119,7 +119,7 @@ def _happen(db: Database) -> None:
 
 
 def _rate(db: Database, running: experiments.Experiment) -> None:
-    """People rate: of those whom A answers 60 %, of those whom B answers 90 %."""
+    """Sample ratings: 60 % of the people on A and 90 % of those on B like their answers."""
     for number in range(120):
         variant = running.variants[number % 5 == 0]
         person, likes = f"slack:T1/U{100 + number}", {"A": 0.6, "B": 0.9}[variant.label]
@@ -139,34 +139,35 @@ def _commands(db: Database) -> list[Scene]:
     made = decisions.list_decisions(db, running.id)[0]
     member = Standing(GRACE, admins=(ADA,))
     shown: list[tuple[str, str, str, list[Block]]] = [
-        ("help", "`/understudy help`", "to an admin; others see what they may do",
+        ("help", "`/understudy help`", "for an admin; others see the commands that they may use",
          reports.help_text("admin")),
-        ("typo", "`/understudy promte 3`", "a typing mistake gets the nearest command",
+        ("typo", "`/understudy promte 3`", "a typing error gets the nearest command",
          _refused(lambda: dialect.parse("promte 3", "T1"))),
-        ("refused", "`/understudy promote 3`", "to who may not",
+        ("refused", "`/understudy promote 3`", "without the role for it",
          _refused(lambda: roles.check(db, member, "admin"))),
-        ("status", "`/understudy status`", "to everybody", reports.status(admin.status(db))),
-        ("domains", "`/understudy domains`", "to everybody",
+        ("status", "`/understudy status`", "for everyone", reports.status(admin.status(db))),
+        ("domains", "`/understudy domains`", "for everyone",
          reports.domain_list(domains.list_domains(db), domain.name)),
-        ("adapters", "`/understudy adapters`", "to everybody",
+        ("adapters", "`/understudy adapters`", "for everyone",
          reports.adapter_list(domain, registry.list_adapters(db, domain))),
-        ("roles", "`/understudy roles`", "to everybody",
+        ("roles", "`/understudy roles`", "for everyone",
          reports.role_list(slack, granted.list_grants(db), member)),
-        ("runs", "`/understudy runs`", "to reviewers and admins", reports.run_list(_past_runs())),
-        ("dry-run", "`/understudy retrain --dry-run`", "to reviewers and admins",
+        ("runs", "`/understudy runs`", "for reviewers and admins", reports.run_list(_past_runs())),
+        ("dry-run", "`/understudy retrain --dry-run`", "for reviewers and admins",
          reports.planned(retrain_plan.plan(db, settings, domain))),
-        ("dry-run-preferences", "`/understudy retrain --preferences --dry-run`", "the same",
+        ("dry-run-preferences", "`/understudy retrain --preferences --dry-run`",
+         "for reviewers and admins",
          reports.planned(retrain_plan.plan(db, settings, domain, overrides={"method": "kto"}))),
-        ("ab-status", "`/understudy ab status`", "to reviewers and admins",
+        ("ab-status", "`/understudy ab status`", "for reviewers and admins",
          comparison_reports.comparison(running, stats.compute_results(db, running))),
-        ("ab-decisions", "`/understudy ab decisions`", "to reviewers and admins",
+        ("ab-decisions", "`/understudy ab decisions`", "for reviewers and admins",
          comparison_reports.decisions(running, [made])),
-        ("ab-explain", "`/understudy ab explain 1`", "to reviewers and admins",
+        ("ab-explain", "`/understudy ab explain 1`", "for reviewers and admins",
          comparison_reports.explained(running, explain(made))),
-        ("policy", "`/understudy policy`", "to reviewers and admins",
+        ("policy", "`/understudy policy`", "for reviewers and admins",
          comparison_reports.policy(domain, policies.policy_of(db, domain.id))),
     ]  # fmt: skip
-    return [Scene(n, title, said, message(b, private=True)) for n, title, said, b in shown]
+    return [Scene(n, title, caption, message(b, private=True)) for n, title, caption, b in shown]
 
 
 def _refused(what: Callable[[], object]) -> list[Block]:
@@ -174,7 +175,7 @@ def _refused(what: Callable[[], object]) -> list[Block]:
         what()
     except UnderstudyError as error:
         return [blocks.section(blocks.sentence(str(error)))]
-    raise AssertionError("it was not refused")
+    raise AssertionError("no error was raised")
 
 
 # -- forms ---------------------------------------------------------------------------------------
@@ -190,18 +191,18 @@ def _forms(db: Database) -> list[Scene]:
     live, candidate = registry.live(db, domain.id), registry.get(db, "helpdesk@3")
     promotion = reports.before_promotion(candidate, live, experiments.running(db, domain.id))
     forgotten = replace(erasure.preview(db, GRACE), messages=42, judgements=7)
-    note = ":white_check_mark: Pair 12 is approved; the next retrain will learn it."
+    note = ":white_check_mark: Pair 12 is approved. The next retrain will learn it."
     shown: list[tuple[str, str, str, Block]] = [
-        ("menu", "`/understudy`", "what an admin may do; a result is shown in the same form",
+        ("menu", "`/understudy`", "for an admin; the same form shows the results",
          admin_forms.menu("admin", where, domains.list_domains(db), head, [])),
-        ("menu-result", "… and what its buttons show", "here *Versions*, for a member",
+        ("menu-result", "The result of a button", "here *Versions*, for a member",
          admin_forms.menu("member", where, domains.list_domains(db), head,
                      reports.adapter_list(domain, registry.list_adapters(db, domain)[:2]))),
-        ("promote", "`/understudy promote 3`", "asks first",
+        ("promote", "`/understudy promote 3`", "asks for confirmation",
          admin_forms.confirmation(where, "Promote?", promotion, "Promote")),
-        ("not-done", "When the store is full", "nothing was done, and it can be sent again",
+        ("store-full", "When the disk is full", "nothing changes, and the form can be sent again",
          admin_forms.confirmation(where, "Not done", _refused(_busy), "Try again")),
-        ("forget", "`/understudy forget @Grace`", "asks first",
+        ("forget", "`/understudy forget @Grace`", "asks for confirmation",
          admin_forms.confirmation(where, "Delete the data?",
                              reports.before_forgetting(GRACE, forgotten), "Delete for good")),
         *(
@@ -211,27 +212,30 @@ def _forms(db: Database) -> list[Scene]:
              ))
             for what in argument_forms.TITLES
         ),
-        ("review", "`/understudy review`", "one pair after the other",
+        ("review", "`/understudy review`", "shows the pending pairs one by one",
          admin_forms.reviewed(where, pair, domain.title, left, note)),
-        ("review-edit", "*Edit*", "what is sent is approved in the pair's place",
+        ("review-edit", "*Edit*", "approves the edited pair instead",
          admin_forms.edited(where, pair)),
-        ("review-edit-long", "*Edit*, a long one", "in several inputs",
+        ("review-edit-long", "*Edit* for a long pair", "has several inputs",
          admin_forms.edited(where, replace(pair, response="A long answer. " * 400))),
-        ("review-reject", "*Reject*", "the reason is shown to the author",
+        ("review-reject", "*Reject*", "shows the reason to the author",
          admin_forms.rejected(where, pair)),
-        ("review-end", "The last pair", "or the others are with somebody else",
+        ("review-end", "After the last pair", "or when other reviewers have the rest open",
          admin_forms.reviewed(where, None, "", 1, note)),
-        ("review-refused", "A press that is refused", "the role is checked at every press",
+        ("review-refused", "Without the role", "which is checked at every press",
          admin_forms.said(where, "Only reviewers and admins can do that. Ask an admin: <@U1>.")),
     ]  # fmt: skip
-    return [Scene(n, title, said, form(v), _asks(v["blocks"])) for n, title, said, v in shown]
+    return [
+        Scene(n, title, caption, form(v), _confirmations(v["blocks"]))
+        for n, title, caption, v in shown
+    ]
 
 
 def _busy() -> None:
     raise StoreFull("The disk is full, so nothing was written. Free some space and try again.")
 
 
-# -- the message that follows a run --------------------------------------------------------------
+# -- the run message -----------------------------------------------------------------------------
 
 
 def _run(**more: Any) -> runs.Run:
@@ -267,22 +271,26 @@ def _runs(db: Database) -> list[Scene]:
     done, failed = _run(state="done"), _run(state="failed", error="The disk is full.")
     shown: list[tuple[str, str, str, RunSnapshot]] = [
         ("run-queued", "`/understudy retrain`", "posted in the channel", RunSnapshot(queued)),
-        ("run-running", "While it runs", "the same message, every few seconds",
+        ("run-running", "During the run", "the same message, updated every few seconds",
          RunSnapshot(_run(), CURVE[:30])),
-        ("run-done", "At its end", "with a picture of the loss below it",
+        ("run-done", "At the end of the run", "with the loss curve below it",
          RunSnapshot(done, CURVE, candidate, live)),
-        ("run-rejected", "When the gate refuses it", "", RunSnapshot(done, CURVE, rejected, live)),
-        ("run-live", "Once it was promoted", "", RunSnapshot(done, CURVE, promoted, promoted)),
-        ("run-retired", "Once it was discarded", "", RunSnapshot(done, CURVE, retired, live)),
-        ("run-failed", "When it fails", "", RunSnapshot(failed, CURVE[:12])),
-        ("run-cancelled", "When it is cancelled", "",
+        ("run-rejected", "When the result fails the gate", "",
+         RunSnapshot(done, CURVE, rejected, live)),
+        ("run-live", "After a promotion", "", RunSnapshot(done, CURVE, promoted, promoted)),
+        ("run-retired", "After the result is discarded", "",
+         RunSnapshot(done, CURVE, retired, live)),
+        ("run-failed", "When the run fails", "", RunSnapshot(failed, CURVE[:12])),
+        ("run-cancelled", "When the run is cancelled", "",
          RunSnapshot(_run(state="cancelled"), CURVE[:5])),
     ]  # fmt: skip
-    drawn = [(n, title, said, run_message.shown(about)) for n, title, said, about in shown]
-    return [Scene(n, title, said, message(b), _asks(b)) for n, title, said, b in drawn]
+    drawn = [(n, title, caption, run_message.shown(about)) for n, title, caption, about in shown]
+    return [
+        Scene(n, title, caption, message(b), _confirmations(b)) for n, title, caption, b in drawn
+    ]
 
 
-# -- what was done -------------------------------------------------------------------------------
+# -- results of commands -------------------------------------------------------------------------
 
 
 def _outcomes(db: Database) -> list[Scene]:
@@ -292,28 +300,32 @@ def _outcomes(db: Database) -> list[Scene]:
     assert live is not None
     cancelled = _run(state="cancelled", finished_at=None)
     shown: list[tuple[str, str, list[Block]]] = [
-        ("promoted", "Promoted", reports.promoted(made.name)),
+        ("promoted", "A version was promoted", reports.promoted(made.name)),
         (
             "rolled-back",
-            "Rolled back",
+            "A promotion was rolled back",
             reports.rolled_back(domain.name, live.name, made.name),
         ),
-        ("retired", "Discarded", reports.retired(made.name)),
-        ("compared", "A comparison begun", comparison_reports.started(running)),
-        ("ramped", "More people get B", comparison_reports.ramped(running)),
+        ("retired", "A version was discarded", reports.retired(made.name)),
+        ("comparison-started", "A comparison was started", comparison_reports.started(running)),
+        ("comparison-ramped", "The share of B was increased", comparison_reports.ramped(running)),
         (
             "tester",
-            "A tester",
+            "A tester was added",
             comparison_reports.tester(GRACE, "B", running.variants[1].described),
         ),
-        ("followed", "A retrain asked for where I am not", reports.followed(7, "D1", "C9")),
-        ("stale", "A command from before a long stop", _stale(db)),
-        ("cancelled", "Cancelled", reports.cancelled(cancelled)),
-        ("role-granted", "A role given", reports.role_granted(GRACE, "reviewer")),
-        ("role-revoked", "A role taken back", reports.role_revoked(GRACE)),
-        ("forgotten", "Somebody forgotten", reports.forgetting(GRACE, "5f0c1d2e3a4b")),
+        (
+            "run-elsewhere",
+            "A retrain was requested in a channel without the bot",
+            reports.followed(7, "D1", "C9"),
+        ),
+        ("stale", "A command is too old after a restart", _stale(db)),
+        ("cancelled", "A run was cancelled", reports.cancelled(cancelled)),
+        ("role-granted", "A role was granted", reports.role_granted(GRACE, "reviewer")),
+        ("role-revoked", "A role was revoked", reports.role_revoked(GRACE)),
+        ("data-deleted", "A person's data was deleted", reports.forgetting(GRACE, "5f0c1d2e3a4b")),
     ]
-    pressed = ("promoted", "retired", "compared")  # buttons below a run: told in its thread
+    pressed = ("promoted", "retired", "comparison-started")  # by buttons of a run message
     by = [blocks.context("by <@U1>")]
     return [
         Scene(n, title, "", message([*b, *by] if n in pressed else b, private=n not in pressed))
@@ -349,14 +361,14 @@ def _for_admins(db: Database) -> list[Scene]:
         Scene(
             "home",
             "The Home tab",
-            "below what everybody sees there",
+            "for reviewers and admins, below the part that everyone sees",
             home(admin_home.shown(found)[1:]),
         ),
     ]
 
 
-def _asks(found: list[Block]) -> tuple[str, ...]:
-    """The dialogs behind buttons."""
+def _confirmations(found: list[Block]) -> tuple[str, ...]:
+    """The confirmation dialogs behind buttons."""
     elements = [e for b in found for e in b.get("elements", []) if isinstance(e, dict)]
     return tuple(
         f"{e['text']['text']}: {e['confirm']['title']['text']} {e['confirm']['text']['text']}"

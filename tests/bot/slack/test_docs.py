@@ -1,6 +1,6 @@
-"""docs/slack.md and its pictures are what the bot really shows.
+"""docs/slack.md and its pictures show what the bot really sends.
 
-python -m tests.bot.slack.test_docs        # draws them anew
+python -m tests.bot.slack.test_docs        # redraws them
 """
 
 import inspect
@@ -19,56 +19,57 @@ from tests.bot.slack.scenes import Scene
 PICTURE = "slack/loss-curve.png"
 DOCS = Path(__file__).parents[3] / "docs"
 PARTS = {
-    "help": "What commands show",
+    "help": "Output of commands",
     "menu": "Forms",
-    "run-queued": "The message that follows a run",
-    "promoted": "What was done",
-    "digest": "Without being asked",
+    "run-queued": "The run message",
+    "promoted": "Results of commands",
+    "digest": "Digest and Home tab",
 }
 ABOUT = """\
 # Slack, for reviewers and admins
 
-Every message and form that `/understudy` shows, drawn from the blocks that the bot sends, about as
-Slack shows them. `python -m tests.bot.slack.test_docs` draws them anew; a test fails when they are
-out of date.
+This page shows every message and form of `/understudy`, drawn from the blocks that the bot sends,
+roughly as Slack shows them. `python -m tests.bot.slack.test_docs` redraws them, and a test fails if
+they are out of date.
 
-Answers to commands are seen only by who gave them. What changes what answers is said in the thread
-of the message whose button was pressed. Each command is checked again at the moment when it is
-carried out, is carried out once however often Slack delivers it, and stands in the audit log
-(`understudy audit`) with who gave it. A command without its details asks for them in a form.
+Only the person who gave a command sees its reply, with two exceptions. A retrain posts a run
+message in the channel, and the buttons of that message reply in its thread. The bot checks a
+person's role again when it runs a command. It runs each command exactly once, however often Slack
+delivers it, and records changes with the person's id in the audit log (`understudy audit`). A
+command without its arguments opens a form that asks for them.
 """
 
 
 def page(found: list[Scene]) -> str:
     """The Markdown of docs/slack.md."""
-    lines = [ABOUT, "## The commands", "", "| who | `/understudy …` | what it does |"]
+    lines = [ABOUT, "## Commands", "", "| Role | `/understudy …` | What it does |"]
     lines += ["| --- | --- | --- |"]
     lines += [
-        f"| {'everybody' if verb.role == 'member' else verb.role} | `{verb.usage}` "
+        f"| {'everyone' if verb.role == 'member' else verb.role} | `{verb.usage}` "
         f"| {verb.explained.replace('|', '/')} |"
         for verb in registry.listed()
     ]
     for scene in found:
         if scene.name in PARTS:
             lines += ["", f"## {PARTS[scene.name]}"]
-        lines += ["", f"**{scene.title}**" + (f", {scene.said}" if scene.said else ""), ""]
+        lines += ["", f"**{scene.title}**" + (f", {scene.caption}" if scene.caption else ""), ""]
         lines += [f"![{scene.name}](slack/{scene.name}.svg)"]
         if scene.name == "run-done":
             lines += ["", f"![the loss curve]({PICTURE})"]
-        for asked in scene.asks:
-            lines += ["", f"> asks first: {asked}"]
+        for question in scene.confirmations:
+            lines += ["", f"> Asks for confirmation: {question}"]
     return "\n".join(lines) + "\n"
 
 
 def picture() -> bytes:
-    """The loss curve that stands below the message of a run."""
+    """The loss curve below the run message."""
     png = loss_curve.loss_curve(scenes.CURVE)
     assert png is not None
     return png
 
 
 def drawn() -> dict[str, str]:
-    """The files by their path in docs/."""
+    """The files by their paths in docs/."""
     with tempfile.TemporaryDirectory() as folder:
         found = scenes.scenes(Path(folder))
     files = {f"slack/{scene.name}.svg": scene.svg for scene in found}
@@ -87,7 +88,7 @@ def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None
     assert pixels(there.pop(PICTURE).read_bytes()) == pixels(picture())
     assert set(there) == set(files)
     old = [name for name, text in files.items() if there[name].read_text("utf-8") != text]
-    assert old == [], "draw them anew: python -m tests.bot.slack.test_docs"
+    assert old == [], "redraw them: python -m tests.bot.slack.test_docs"
 
 
 def test_every_message_and_form_is_shown() -> None:

@@ -1,6 +1,6 @@
-"""docs/slack-members.md and its pictures are what members really see.
+"""docs/slack-members.md and its pictures show what members really see.
 
-python -m tests.bot.slack.test_member_docs        # draws them anew
+python -m tests.bot.slack.test_member_docs        # redraws them
 """
 
 import inspect
@@ -16,32 +16,33 @@ DOCS = Path(__file__).parents[3] / "docs"
 FOLDER, PAGE = "slack-members", "slack-members.md"
 PARTS = {
     "answer": "Answers",
-    "hint": "What only who asked is told",
-    "down": "What people think of an answer",
+    "empty-mention": "Messages that only the person who asked sees",
+    "down": "Feedback on an answer",
     "teach": "Teaching",
-    "home": "The Home tab, and what is kept of people",
+    "home": "The Home tab and personal data",
 }
 ABOUT = """\
 # Slack, for members
 
-Every message and form that members see, drawn from the blocks that the bot sends, about as Slack
-shows them; [slack.md](slack.md) has those of reviewers and admins. `python -m
-tests.bot.slack.test_member_docs` draws them anew; a test fails when they are out of date.
+This page shows every message and form that members see, drawn from the blocks that the bot sends,
+roughly as Slack shows them. [slack.md](slack.md) shows those for reviewers and admins. `python -m
+tests.bot.slack.test_member_docs` redraws them, and a test fails if they are out of date.
 
-Write to the bot, mention it, or ask `/understudy ask …` for an answer that only you see. In a
-thread in which it takes part no mention is needed, and it remembers what was said there. Where you
-begin, it suggests questions of its subject. An answer appears as it is written, and Slack's stop
-button ends it. An emoji thumb says the same as a button, and the last opinion stands.
+Write to the bot, mention it, or type `/understudy ask …` for an answer that only you see. In a
+thread where the bot takes part, you do not need to mention it, and it remembers the earlier
+messages of the thread. At the start of a direct message, it suggests questions about its topic. An
+answer is shown while it is written, and Slack's stop button ends it. A 👍 or 👎 emoji counts like a
+button, and your last rating replaces the earlier one.
 """
 
 
 def drawn() -> dict[str, str]:
-    """The files by their path in docs/."""
+    """The files by their paths in docs/."""
     lines, files = [ABOUT.rstrip()], {}
     for scene in member_scenes.scenes():
         if scene.name in PARTS:
             lines += ["", f"## {PARTS[scene.name]}"]
-        lines += ["", f"**{scene.title}**" + (f", {scene.said}" if scene.said else ""), ""]
+        lines += ["", f"**{scene.title}**" + (f", {scene.caption}" if scene.caption else ""), ""]
         lines += [f"![{scene.name}]({FOLDER}/{scene.name}.svg)"]
         files[f"{FOLDER}/{scene.name}.svg"] = scene.svg
     return {PAGE: "\n".join(lines) + "\n", **files}
@@ -56,7 +57,7 @@ def test_the_page_and_its_pictures_are_up_to_date(files: dict[str, str]) -> None
     there = {f"{FOLDER}/{p.name}" for p in (DOCS / FOLDER).glob("*")} | {PAGE}
     assert there == set(files)
     old = [name for name, text in files.items() if (DOCS / name).read_text("utf-8") != text]
-    assert old == [], "draw them anew: python -m tests.bot.slack.test_member_docs"
+    assert old == [], "redraw them: python -m tests.bot.slack.test_member_docs"
 
 
 def test_every_message_and_form_is_shown() -> None:

@@ -367,7 +367,7 @@ async def test_a_retrain_from_the_form_is_followed_in_the_channel(bot: Bot) -> N
     await bot.settled()
     (message,) = bot.slack.from_bot()
     assert (message.channel, len(runs.watchers(bot.store.db))) == ("C2", 1)
-    assert "I post its progress in <#C2>" in said_in(form(bot))
+    assert "You can follow its progress in <#C2>" in said_in(form(bot))
 
 
 async def test_a_retrain_asked_for_in_direct_messages_is_followed_there(bot: Bot) -> None:
@@ -377,7 +377,7 @@ async def test_a_retrain_asked_for_in_direct_messages_is_followed_there(bot: Bot
     await bot.slack.press_in(ADMIN, form(bot), "Retrain")
     await bot.settled()
     assert [message.channel for message in bot.slack.from_bot()] == ["DU1"]
-    assert "I post its progress in our direct messages" in said_in(form(bot))
+    assert "You can follow its progress in our direct messages" in said_in(form(bot))
 
 
 async def test_a_question_in_the_form_is_answered_privately(bot: Bot) -> None:
