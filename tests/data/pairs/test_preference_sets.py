@@ -78,9 +78,12 @@ def test_the_majority_of_a_thread_counts_once(db: Database, domain: Domain) -> N
     shared, tied = given.reply(db, domain, ANN), given.reply(db, domain, ANN)
     for number, up in enumerate([True, True, False]):
         feedback.thumb(db, shared, f"slack:T1/V{number}", up)
+    disliked = given.reply(db, domain, ANN)
+    for number, up in enumerate([True, False, False]):
+        feedback.thumb(db, disliked, f"slack:T1/V{number}", up)
     for number, up in enumerate([True, False]):
         feedback.thumb(db, tied, f"slack:T1/V{number}", up)
-    assert preference_sets.counts(db, domain) == (1, 0)
+    assert preference_sets.counts(db, domain) == (1, 1)
 
 
 def test_votes_of_a_quarantined_rater_teach_nothing_until_they_are_released(
@@ -287,3 +290,13 @@ def test_answers_of_one_moment_are_in_the_order_of_their_ids(db: Database, domai
     db.execute("UPDATE replies SET created_at = 5")
     learned = preference_sets.of_run(db, run.id, 6)
     assert [one.reply_id for one in learned] == sorted(replies)
+
+
+def test_answers_come_oldest_first_whatever_their_ids(db: Database, domain: Domain) -> None:
+    replies = sorted(rated(db, domain, 4, 4), reverse=True)
+    for at, reply in enumerate(replies):
+        db.execute("UPDATE replies SET created_at = ? WHERE id = ?", [at, reply])
+    run = asked(db, domain)
+    preference_sets.freeze(db, run.id, domain)
+    learned = preference_sets.of_run(db, run.id, 6)
+    assert [one.reply_id for one in learned] == replies
