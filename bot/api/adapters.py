@@ -69,7 +69,12 @@ class AcceptRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reason: Annotated[
-        str, Field(min_length=1, max_length=1000, description="Kept with the adapter.")
+        str,
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="The reason, which is stored with the adapter.",
+        ),
     ]
 
 

@@ -64,10 +64,11 @@ class StartExperimentRequest(RequestModel):
     )
     adaptive: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
-        description="Shares follow the results, and none falls below this. `0`: shares stay.",
+        description="Adapt the shares to the results; each variant keeps at least this share of "
+        "the people. `0`: fixed shares.",
     )
     fresh: bool = Field(
-        default=False, description="Leave out the people whom the last comparison gave a candidate."
+        default=False, description="Exclude the people who had a candidate in the last comparison."
     )
     minimum_effect: Share = Field(
         default=ExperimentDesign.minimum_effect,
@@ -75,7 +76,8 @@ class StartExperimentRequest(RequestModel):
     )
     expected_people: Annotated[int, Field(ge=10)] = Field(
         default=ExperimentDesign.expected_people,
-        description="About how many people will rate. The interval is narrowest there.",
+        description="The number of people who will probably rate; the interval is narrowest "
+        "around it.",
     )
     guardrails: dict[str, float | None] = Field(
         default={},
@@ -257,7 +259,7 @@ async def put_tester(
     given: TesterRequest,
     key: Annotated[Key, Depends(auth.admin)],
 ) -> dict[str, Any]:
-    """Make a person a tester: a variant answers them, and no statistic counts them."""
+    """Put a person on one variant, without counting them in the results."""
     service: Service = request.app.state.service
 
     def put(db: Database) -> dict[str, Any]:

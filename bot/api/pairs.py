@@ -59,7 +59,7 @@ async def review(
     given: ReviewRequest,
     key: Annotated[Key, Depends(auth.reviewer)],
 ) -> dict[str, Any]:
-    """Approve or reject a pair, or set it aside."""
+    """Approve, reject or quarantine a pair."""
     service: Service = request.app.state.service
     actor = auth.person(key)
 

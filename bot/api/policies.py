@@ -25,7 +25,7 @@ class PolicyRequest(BaseModel):
 
     domain: DomainName | None = Field(default=None, description="Default: the default domain.")
     policy: Policy | None = Field(
-        default=None, description="The decisions that need no person. Default: unchanged."
+        default=None, description="The decisions that are automatic. Default: unchanged."
     )
     holdout: Annotated[float, Field(ge=0, le=MAX_HOLDOUT)] | None = Field(
         default=None,
@@ -39,7 +39,7 @@ class PolicyRequest(BaseModel):
     response_description="A list of `domain`, `policy` and `holdout`.",
 )
 async def list_policies(request: Request) -> dict[str, Any]:
-    """Show which decisions about comparisons need no person, for each domain."""
+    """Show which decisions about comparisons are automatic, for each domain."""
     service: Service = request.app.state.service
 
     def find(db: Database) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class LearningRequest(BaseModel):
 async def _caller(
     key: Annotated[Key, Depends(auth.member)],
     user: Annotated[
-        str, Query(max_length=256, description="The key's user of that name. Default: the key.")
+        str, Query(max_length=256, description="A user of the key. Default: the key itself.")
     ] = "",
 ) -> str:
     return auth.person(key, user)
@@ -43,7 +43,7 @@ def _router(path: str, who: Who) -> APIRouter:
 
     @router.get(path, response_description="A [person](#person) object.")
     async def see(request: Request, person: Person) -> dict[str, Any]:
-        """Show how much is kept of a person."""
+        """Show how much is stored about a person."""
         service: Service = request.app.state.service
         seen = await service.store.read(lambda db: personal_data.see(db, person))
         return {"object": "person"} | asdict(seen)
@@ -53,7 +53,7 @@ def _router(path: str, who: Who) -> APIRouter:
         response_description="The person's conversations, feedback and pairs.",
     )
     async def export(request: Request, person: Person) -> dict[str, Any]:
-        """Export everything that a person wrote, and what was made of it."""
+        """Export everything that a person wrote, and what happened to it."""
         service: Service = request.app.state.service
         return await service.store.read(lambda db: personal_data.export(db, person))
 
@@ -62,7 +62,7 @@ def _router(path: str, who: Who) -> APIRouter:
         response_description="`learning`, and the number of pending pairs that were `withdrawn`.",
     )
     async def learning(request: Request, person: Person, given: LearningRequest) -> dict[str, Any]:
-        """Let the bot learn from a person, or not. Opting out withdraws their pending pairs."""
+        """Allow or stop learning from a person. Opting out withdraws their pending pairs."""
         service: Service = request.app.state.service
 
         def switch(db: Database) -> int:

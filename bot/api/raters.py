@@ -32,11 +32,11 @@ class ReleaseRequest(BaseModel):
 
 class QuarantineRequest(ReleaseRequest):
     why: Annotated[str, Field(min_length=1, max_length=500)] = Field(
-        description="The reason, for whoever reads the list."
+        description="The reason, shown in the list of raters."
     )
 
 
-PAGE = "A list of raters, and `daily_cap`: the number of ratings of one person that count a day."
+PAGE = "A list of raters, and `daily_cap`: how many ratings of a person count each day."
 
 
 @router.get(
@@ -49,10 +49,10 @@ async def list_raters(
     request: Request,
     domain: DomainName | None = None,
     everyone: Annotated[
-        bool, Query(alias="all", description="With the raters whose ratings all count.")
+        bool, Query(alias="all", description="Include raters whose ratings all count.")
     ] = False,
 ) -> dict[str, Any]:
-    """List the people whose ratings do not count or did not, or exceed the daily cap, and why."""
+    """List raters who are or were quarantined or exceeded the daily cap, with the reasons."""
     service: Service = request.app.state.service
     return await service.store.read(lambda db: _page(db, domain_of(db, domain), everyone))
 

@@ -57,7 +57,7 @@ def list_(app: App, as_json: bool) -> None:
     "suggested",
     multiple=True,
     metavar="QUESTION",
-    help="A suggested first question, shown in the web chat and in Slack. May be repeated.",
+    help="A suggested first question, shown in the web chat and in Slack.",
 )
 @pass_app
 def add(

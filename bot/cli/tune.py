@@ -145,7 +145,7 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     )
     if as_json:
         return print_json(found)
-    for line in retrain_plan.in_words(found):
+    for line in retrain_plan.describe(found):
         click.echo(line)
     if found.pending:
         click.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")

@@ -1,10 +1,10 @@
 """Commands: everything admins and reviewers can do, for every front end.
 
 A front end reads a line with `grammar.parse`, runs a command that shows something with
-`executor.run`, queues one that changes something with `executor.enqueue`, carries it out with
-`executor.carry_out`, and renders the plain result. Nothing here knows a front end.
+`executor.run`, queues one that changes something with `executor.enqueue`, executes it with
+`executor.carry_out`, and renders the plain result. Nothing here depends on a front end.
 
-- `registry`: what is declared of each command: name, help, role, arguments
+- `registry`: the declaration of each command: name, help, role, arguments
 - `commands`: every command, a frozen dataclass each
 - `grammar`: typed lines to commands and back
 - `perform`: performing one command: its context and its result
@@ -15,8 +15,8 @@ A front end reads a line with `grammar.parse`, runs a command that shows somethi
 - `people_commands`: roles, and the erasure of a person's data
 - `executor`: the role check, the transaction, the queue
 - `command_json`: commands and results as JSON, as the queue stores them
-- `roles`: who may give which command
-- `standing`: who a person is to the bot: their role and its source
+- `roles`: the check whether a person may give a command
+- `standing`: a person's role, as the front end knows it, and its source
 - `admin`: the operations behind commands, the command line and the HTTP API
 - `retrain_plan`: what a retrain would do, without doing it
 - `scores`: an adapter's scores as a sentence

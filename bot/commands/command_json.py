@@ -24,7 +24,7 @@ class Rendered(Result):
 
     @property
     def text(self) -> str:
-        return "The command was carried out."
+        return "The command has run."
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Unreadable(Result):
     @property
     def text(self) -> str:
         return (
-            "The command was carried out, but another version of Understudy stored the result and "
-            "this one cannot read it. `understudy status` shows the present state."
+            "The command has run, but another version of Understudy stored the result, and this "
+            "version cannot read it. `understudy status` shows the present state."
         )
 
 
@@ -44,7 +44,7 @@ def dump_command(command: Command) -> dict[str, Any]:
 
 
 def load_command(stored: dict[str, Any]) -> Command:
-    """Raises Invalid for what is no command of this version."""
+    """Raises Invalid for a command that this version does not have."""
     given = dict(stored)
     name = given.pop("command", None)
     found = next((verb for verb in registry.verbs() if verb.name == name), None)
@@ -64,7 +64,7 @@ def dump_result(result: Result) -> dict[str, Any]:
 
 
 def load_result(stored: dict[str, Any]) -> Result:
-    """The result, or `Unreadable` for what is no result of this version."""
+    """The result, or `Unreadable` for a result that this version does not have."""
     given = dict(stored)
     name = given.pop("result", None)
     kind = next((k for k in Result.__subclasses__() if k.__name__ == name), Unreadable)

@@ -1,9 +1,9 @@
 """Every command: a frozen dataclass each, declared with its help, its role and its arguments.
 
-No front end is meant here. People are named with their front end, such as `slack:T1/U2`. A domain
-of None is the one that answers where the command was given. What a command does is in
-`overview_commands`, `adapter_commands`, `run_commands`, `comparison_commands` and
-`people_commands`.
+Commands do not depend on a front end. A person's name includes the front end, such as
+`slack:T1/U2`. A domain of None is the one that answers where the command was given. The functions
+that perform the commands are in `overview_commands`, `adapter_commands`, `run_commands`,
+`comparison_commands` and `people_commands`.
 """
 
 from dataclasses import dataclass
@@ -287,7 +287,7 @@ class SetPolicy(Command):
         Argument(
             "choice",
             "NAME",
-            "Which of the policies?",
+            "Which policy?",
             help="advise, auto-promote, auto-roll-back or auto.",
             choices=POLICIES,
         ),

@@ -147,7 +147,7 @@ class DecisionExplained(Result):
     @property
     def text(self) -> str:
         differing = ", ".join(self.explained.differing)
-        same = f"It differs in: {differing}." if differing else "It comes out the same."
+        same = f"The result differs in: {differing}." if differing else "The result is the same."
         return f"{self.explained.decision.sentence}\n{same}"
 
 

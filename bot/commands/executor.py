@@ -1,10 +1,11 @@
-"""Carries commands out: the role check, the transaction, the queue. The same for every front end.
+"""Executes commands: the role check, the transaction, the queue. The same for every front end.
 
 A command that only shows something runs at once (`run`). A command that changes something is put
-in the queue before the front end acknowledges it (`enqueue`). It is carried out in the transaction
-that also stores its result, so a crash leaves it either undone or wholly done (`carry_out`). The
-front end delivers the stored result, and then marks it as told. A front end whose caller waits for
-the transaction, such as the command line, needs no queue and runs such a command at once, too.
+in the queue before the front end acknowledges it (`enqueue`). It is executed in the transaction
+that also stores its result, so a crash leaves it either not executed or completely executed
+(`carry_out`). The front end delivers the stored result, and then marks it as delivered. A front end
+whose caller waits for the transaction, such as the command line, needs no queue and runs such a
+command at once, too.
 """
 
 import logging
@@ -77,7 +78,7 @@ async def carry_out(
     command_id: int,
     standing_of: Callable[[QueuedCommand], Awaitable[Standing]],
 ) -> QueuedCommand | None:
-    """Carry a queued command out, unless that was done before; returns it with its result.
+    """Execute a queued command, unless that was done before; returns it with its result.
 
     None: it was deleted. `standing_of` asks the front end about the person who gave it."""
     queued = await store.read(lambda db: command_queue.get(db, command_id))
@@ -86,12 +87,12 @@ async def carry_out(
         await store.submit(lambda db: execute(db, settings, command_id, standing))
         queued = await store.read(lambda db: command_queue.get(db, command_id))
     if queued is not None and queued.state == "done" and _erases(queued):
-        await erasure.resume(store, settings.home)  # the transaction has only begun it
+        await erasure.resume(store, settings.home)  # the transaction only started it
     return queued
 
 
 def execute(db: Database, settings: Settings, command_id: int, standing: Standing) -> None:
-    """Carry a waiting command out and store its result, in the caller's transaction."""
+    """Execute a waiting command and store its result, in the caller's transaction."""
     queued = command_queue.get(db, command_id)
     if queued is None or queued.state != "waiting":
         return
@@ -106,7 +107,7 @@ def execute(db: Database, settings: Settings, command_id: int, standing: Standin
     except UnderstudyError as error:
         result = Refused(str(error))
     except sqlite3.Error:
-        raise  # the store's trouble: the command is tried again
+        raise  # a fault of the store: the command is tried again
     except Exception:
         log.exception("Queued command %d failed", command_id)
         result = Refused(OUR_FAULT)
@@ -122,12 +123,12 @@ def _erases(queued: QueuedCommand) -> bool:
 
 
 def _refuse_stale(queued: QueuedCommand, command: Command) -> None:
-    """Nobody expects a command from yesterday to be carried out when the bot starts today."""
+    """Nobody expects a command from yesterday to run when the bot starts today."""
     age_s = (now_us() - queued.created_at) / 1_000_000
     if age_s > STALE_S:
         hours = round(age_s / 3600)
         ago = f"{hours} hour{'s' if hours > 1 else ''}" if hours < 48 else f"{hours // 24} days"
         raise Conflict(
-            f"{ago} ago you asked for `{grammar.spell(command)}`, and I was stopped before I "
-            "could do it. Nothing was changed. Ask again if you still want it."
+            f"`{grammar.spell(command)}` did not run, because the bot was down. You sent it {ago} "
+            "ago. Nothing was changed. Send it again if you still want it."
         )

@@ -18,11 +18,11 @@ from data.store.errors import Invalid
 
 VERSION = re.compile(r"[vV@]?\d+|[^@\s]+@\S*|live|base", re.IGNORECASE)
 PERSON = re.compile(r"[a-z]+:\S+")
-ANYWHERE = ("version", "percent", "choice")  # kinds that are told from other words by their look
+ANYWHERE = ("version", "percent", "choice")  # kinds that are recognised by their form
 
 
 class NotUnderstood(Invalid):
-    """The line is no command. The message names the nearest one, or what is missing."""
+    """The line is not a command. The message names the nearest command, or the missing part."""
 
 
 def _named_in_full(word: str) -> str | None:
@@ -34,10 +34,14 @@ class Dialect:
     """How commands are written in one front end."""
 
     prefix: str = ""  # before every command, such as "/understudy "
-    person: Callable[[str], str | None] = _named_in_full  # a word as a person; None: it is none
+    person: Callable[[str], str | None] = (
+        _named_in_full  # a word as a person; None: it names nobody
+    )
     ask_person: str = "Who? Name the person as in slack:T1/U2."
     word: Callable[[str], str] = str  # a word as it was typed, before the front end changed it
-    forms: frozenset[str] = field(default_factory=frozenset)  # commands it asks the arguments of
+    forms: frozenset[str] = field(
+        default_factory=frozenset
+    )  # commands whose arguments it asks for in a form
 
 
 PLAIN = Dialect()
@@ -79,7 +83,7 @@ def spell(command: Command) -> str:
 
 
 def _named(words: list[str], dialect: Dialect) -> tuple[int, list[Verb]]:
-    """How many words name the command, and the commands they name, the most special first."""
+    """How many words name the command, and the commands they name, the most specific first."""
     typed: dict[str, list[Verb]] = {}
     for verb in registry.verbs():
         for name in verb.typed:
@@ -188,7 +192,7 @@ def _build(
     if len(rest) > 1 and any(a.kind == "version" for a in positional):
         stray = next((word for word in rest if not VERSION.fullmatch(word)), None)
         if stray is not None:
-            sentence = f"{stray!r} is no version; one is `3`, `live` or `base`."
+            sentence = f"{stray!r} is not a version. Use a number such as `3`, `live` or `base`."
             raise _usage(sentence, verb, dialect)
     if missing:
         raise _missing(missing[0], verb, dialect)
@@ -199,7 +203,9 @@ def _build(
     named = {v.split("@")[0].lower() for v in versions if "@" in v.strip("@")}
     named |= {domain} if domain else set()
     if len(named) > 1:
-        raise NotUnderstood(f"That names several domains ({', '.join(sorted(named))}); name one.")
+        raise NotUnderstood(
+            f"That names several domains: {', '.join(sorted(named))}. Name only one."
+        )
     values |= _option_values(verb, options)
     if any(a.kind == "domain" for a in verb.arguments):
         values["domain"] = named.pop() if named else None
@@ -260,13 +266,13 @@ def _domain(verb: Verb, rest: list[str], dialect: Dialect) -> str | None:
     """The domain, which is the one word that is left."""
     most = sum(a.kind == "domain" for a in verb.arguments)
     if len(rest) > most:
-        raise _usage(f"{rest[most]!r} is more than this command takes.", verb, dialect)
+        raise _usage(f"This command has no argument {rest[most]!r}.", verb, dialect)
     if rest and rest[0].startswith("-"):
         raise _usage(f"There is no option {rest[0]!r}.", verb, dialect)
     return rest[0].lower() if rest else None
 
 
-# -- what is said --------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------
 
 
 def _missing(argument: Argument, verb: Verb, dialect: Dialect) -> NotUnderstood:

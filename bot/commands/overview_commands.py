@@ -1,4 +1,4 @@
-"""Commands that show the whole: help, status, domains; and the daily review digest."""
+"""Commands that give an overview: help, status, domains; and the daily review digest."""
 
 from dataclasses import dataclass
 
@@ -70,7 +70,8 @@ def _domains(command: commands.ListDomains, context: Context) -> DomainList:
 
 @dataclass(frozen=True)
 class ReviewDigest(Result):
-    """What waits for review, and what happened in the last day. No command asks for it."""
+    """The pairs that wait for review, and the last day's reviews and ratings. No command returns
+    it."""
 
     waiting: tuple[Waiting, ...]
     decided: dict[str, int]  # status -> pairs

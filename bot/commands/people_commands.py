@@ -33,7 +33,7 @@ class RoleGranted(Result):
 
     @property
     def text(self) -> str:
-        return f"{self.person} has the role {self.role} now."
+        return f"{self.person} now has the role {self.role}."
 
 
 @perform.register
@@ -48,7 +48,7 @@ class RoleRevoked(Result):
 
     @property
     def text(self) -> str:
-        return f"The role that was granted to {self.person} is revoked."
+        return f"The granted role of {self.person} was revoked."
 
 
 @perform.register

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from data.people.roles import ROLES, Role, at_least
 
-# show: reads the store; change: is queued and carried out once; front end: the front end does it
+# show: reads the store; change: is queued and executed once; front end: the front end does it
 Effect = Literal["show", "change", "front end"]
 Kind = Literal[
     "version", "domain", "person", "variant", "percent", "number", "choice", "flag", "text"
@@ -40,7 +40,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Verb:
-    """What is declared of a command."""
+    """The declaration of a command."""
 
     name: str  # unique
     role: Role
@@ -66,7 +66,7 @@ class Verb:
 
     @property
     def explained(self) -> str:
-        """The help, with that of the arguments that have some."""
+        """The help, including the help of the arguments."""
         more = [f"`{a.option or a.shown}`: {a.help}" for a in self.arguments if a.help]
         return " ".join([self.help, *more])
 

@@ -36,19 +36,19 @@ class Planned:
     pending: int  # pairs that wait for review and would not be trained
     recipe: dict[str, Any]  # the main values and the requested ones; empty: decided when it runs
     why: str  # the reason for them
-    steps: int | None  # optimiser steps, about
+    steps: int | None  # approximate number of optimiser steps
     nothing_new: bool
-    trainings: int = 0  # that a sweep or cross-validation takes to choose; 0: nothing to choose
+    trainings: int = 0  # of a sweep or cross-validation before the run; 0: none
 
 
 def check(asked: dict[str, Any], *, full: bool, parent: Adapter | None) -> None:
-    """Raises Invalid for what no run could do, before it is requested. A run that is not full
-    continues `parent`."""
+    """Raises Invalid for a run that would be impossible, before it is requested. A run that is
+    not full continues `parent`."""
     method = method_of(asked)
     if full and method.needs_adapter:
         raise Invalid(
             f"A full run starts from the base model, and {method.title} continues the live "
-            "adapter: ask for one of the two."
+            "adapter. Choose one of them."
         )
     if not asked:
         return
@@ -71,7 +71,7 @@ def plan(
     overrides: dict[str, Any] | None = None,
 ) -> Planned:
     """What a retrain would do now. `overrides` are those of a run: of the recipe, and a search.
-    Raises Conflict where none could be asked for, Invalid for overrides that no run takes,
+    Raises Conflict if no run could be requested, Invalid for overrides that no run takes,
     Unavailable when the base is not on this machine."""
     from tuning.recipe import search_space as recipe_search_space
 
@@ -98,7 +98,7 @@ def plan(
         held_out=held_out,
         known=known,
         pending=pairs.counts(db, domain)["pending"],
-        recipe=_told(recipe, recipe_search_space.overrides(asked), parent),
+        recipe=_main_values(recipe, recipe_search_space.overrides(asked), parent),
         why=recipe.why,
         steps=steps,
         nothing_new=new == held_out,
@@ -106,7 +106,7 @@ def plan(
     )
 
 
-def in_words(found: Planned) -> list[str]:
+def describe(found: Planned) -> list[str]:
     """The plan in a few sentences, the same in Slack and on the command line."""
     start = f"continue {found.parent}" if found.parent else "start from the base model"
     if found.learns == "preferences":
@@ -127,18 +127,19 @@ def in_words(found: Planned) -> list[str]:
     ]
     if found.trainings:
         said.append(
-            f"To choose the values, it would train {found.trainings} times, each about as long."
+            f"To choose the values, it would first train {found.trainings} times, each about as "
+            "long."
         )
     return said
 
 
-def _told(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:
+def _main_values(recipe: "Recipe", asked: dict[str, Any], parent: Adapter | None) -> dict[str, Any]:
     """The main values of the recipe, and the requested ones."""
     keys = dict.fromkeys([*SHOWN, *(key for key in asked if key != "find_rate")])
-    told = {key: value for key, value in recipe.model_dump(mode="json").items() if key in keys}
+    values = {key: value for key, value in recipe.model_dump(mode="json").items() if key in keys}
     if parent is None:
-        told.pop("replay_share", None)
-    return told | ({"learning_rate": "auto"} if recipe.find_rate else {})
+        values.pop("replay_share", None)
+    return values | ({"learning_rate": "auto"} if recipe.find_rate else {})
 
 
 def _value(name: str, given: object) -> str:
@@ -172,8 +173,8 @@ def _on_preferences(
 def _counted(
     db: Database, domain: Domain, parent: Adapter | None, *, hold_out: bool
 ) -> tuple[int, int, int]:
-    """New pairs, those of them that are held out, and what the parent knows already. What was held
-    out from the parent is new when it is to be trained now."""
+    """The number of new pairs, of new pairs that are held out, and of pairs that the parent knows.
+    A pair that was held out from the parent is new if it would be trained now."""
     approved = pairs.list_pairs(db, domain, "approved")
     parts = datasets.split(approved, domain.validation_share, hold_out=hold_out)
     seen: set[int] = set()
@@ -198,7 +199,7 @@ def _recipe(
     known: int,
     overrides: dict[str, Any] | None,
 ) -> "tuple[Recipe, int]":
-    """The recipe for so many new pairs, and about how many steps it takes; each pass of an
+    """The recipe for `new` pairs, and the approximate number of steps; each pass of an
     incremental run has old pairs mixed in, as `tuning/data/replay.py` does it."""
     from tuning.recipe.recipe import Recipe  # light, but not every front end needs it
 

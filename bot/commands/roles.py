@@ -1,7 +1,7 @@
 """Roles: who may give which command. The same check for every front end.
 
 A person's role is the higher of the role that the front end knows (`Standing`) and the role that an
-admin granted with `roles add`. Grants are read in the transaction that carries the command out, so
+admin granted with `roles add`. Grants are read in the transaction that executes the command, so
 a role that has been revoked no longer counts.
 """
 
@@ -58,12 +58,12 @@ def revoke(db: Database, standing: Standing, person: str) -> None:
 def _refuse_last(db: Database, standing: Standing, person: str) -> None:
     if roles.granted(db, person) == "admin" and not _admins(db, standing, but=person):
         raise Conflict(
-            "That is the last admin, and nobody could undo it. Make someone else an admin first: "
+            "This is the last admin, so nobody could undo this. Make someone else an admin first: "
             "`roles add @PERSON admin`."
         )
 
 
 def _admins(db: Database, standing: Standing, but: str = "") -> list[str]:
-    """Whom to ask: the admins the front end knows, and the granted ones without `but`."""
+    """The admins to ask: those the front end knows, and the granted ones without `but`."""
     granted = [g.person for g in roles.list_grants(db) if g.role == "admin" and g.person != but]
     return list(dict.fromkeys([*standing.admins, *granted]))

@@ -35,7 +35,7 @@ class RetrainPlanned(Result):
 
     @property
     def text(self) -> str:
-        return "\n".join(retrain_plan.in_words(self.plan))
+        return "\n".join(retrain_plan.describe(self.plan))
 
 
 @perform.register

@@ -1,4 +1,4 @@
-"""Who a person is to the bot: their role, its source, and why they may do nothing."""
+"""A person's role as the front end knows it, its source, and a reason for refusing them."""
 
 from dataclasses import dataclass
 

@@ -60,7 +60,7 @@ def with_preferences(recipe: Mapping[str, Any] | None, preferences: bool) -> dic
     if given.get(KEY, PREFERENCES) != PREFERENCES:
         raise Invalid(
             f"preferences stands for the method {PREFERENCES}, and the recipe asks for "
-            f"{given[KEY]}: ask for one of the two."
+            f"{given[KEY]}. Choose one of them."
         )
     return given | {KEY: PREFERENCES}
 

@@ -60,7 +60,7 @@ def test_a_search_is_planned_with_the_number_of_its_trainings(
     planned = retrain_plan.plan(store.db, settings, domain, overrides=asked)
 
     assert (planned.trainings, planned.recipe["epochs"]) == (6, 3)
-    assert "it would train 6 times" in retrain_plan.in_words(planned)[-1]
+    assert "it would first train 6 times" in retrain_plan.describe(planned)[-1]
 
 
 def test_a_cross_validation_is_planned_to_hold_nothing_out(
@@ -133,7 +133,7 @@ def test_what_a_run_on_thumbs_cannot_do_is_refused_before(
         retrain_plan.plan(store.db, settings, domain, overrides=rated | asked)
     with store.write() as db, pytest.raises(Invalid, match=words):
         admin.retrain(db, domain, "ann", recipe=rated | asked)
-    with pytest.raises(Invalid, match="ask for one of the two"):
+    with pytest.raises(Invalid, match="Choose one of them"):
         retrain_plan.plan(store.db, settings, domain, overrides=rated, full=True)
 
 

@@ -68,7 +68,7 @@ def _inputs(db: Database, domain: Domain, what: str) -> list[Block]:
         case "policy set":
             given = [(name, f"{name}: {said}") for name, said in comparison_reports.POLICY.items()]
             now = policies.policy_of(db, domain.id).policy
-            return [_select(POLICY, "What may happen without a person?", given, now)]
+            return [_select(POLICY, "Which decisions should be automatic?", given, now)]
         case "forget":
             return [_person("Whose data should be deleted?")]
         case "roles add":

@@ -1,6 +1,6 @@
-"""Carries queued commands out and delivers their results, however often the bot stops in between.
+"""Executes queued commands and delivers their results, however often the bot stops in between.
 
-Each command is carried out in one transaction (`executor.execute`), and its result is rendered and
+Each command is executed in one transaction (`executor.execute`), and its result is rendered and
 delivered afterwards. A private result is delivered at least once. A message that everyone sees is
 posted once: before it is posted, the queue notes that it may exist, and a process that finds the
 note looks for the message by its metadata. If Slack does not accept a result, delivery is retried
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 EVENT_TYPE = "understudy_deed"  # of the metadata of a message that everyone sees
 GIVE_UP_S = 1800.0
 ATTEMPTS = 5  # in a row
-REST_S = 10.0  # then, before the next attempts
+REST_S = 10.0  # the pause before the next attempts
 CLOCKS_APART_S = 300.0
 Show = Callable[[list[Block]], Awaitable[bool]]
 
 
-class NotTold(Unavailable):
-    """Slack did not take it just now."""
+class NotDelivered(Unavailable):
+    """Slack did not accept the result this time; try again later."""
 
 
 async def deliver(workspace: WorkspaceContext, command_id: int, show: Show | None = None) -> None:
@@ -91,7 +91,7 @@ async def run(workspaces: Workspaces) -> None:
             await sweep(workspaces, rest_s)
             rest_s = REST_S
         except UnderstudyError as error:
-            log.warning("Unfinished commands cannot be read just now: %s", error)
+            log.warning("Cannot read the unfinished commands at the moment: %s", error)
         except Exception:
             log.exception("Finishing commands failed; trying again")
         await asyncio.sleep(REST_S)
@@ -107,8 +107,8 @@ async def _finish(workspace: WorkspaceContext, command_id: int, show: Show | Non
     if queued is None or queued.state == "told":
         return
     try:
-        await _tell(workspace, queued, show)
-    except NotTold:
+        await _deliver_result(workspace, queued, show)
+    except NotDelivered:
         if now_us() - queued.created_at < GIVE_UP_S * 1_000_000:
             raise
         log.warning("The result of command %d could not be delivered", queued.id)
@@ -124,18 +124,20 @@ def rendered(workspace: WorkspaceContext, queued: QueuedCommand) -> list[Block]:
     return said
 
 
-async def _tell(workspace: WorkspaceContext, queued: QueuedCommand, show: Show | None) -> None:
-    """Raises NotTold."""
+async def _deliver_result(
+    workspace: WorkspaceContext, queued: QueuedCommand, show: Show | None
+) -> None:
+    """Raises NotDelivered."""
     said = rendered(workspace, queued)
     if queued.audience == "private":
         if not (show and await show(said)) and not await workspace.respond(
             _place(queued), queued.address.response_url, said
         ):
-            raise NotTold("Slack did not take it.")
+            raise NotDelivered("Slack did not accept the result.")
         await workspace.service.store.submit(lambda db: command_queue.told(db, queued.id))
         return
     posted = await _post(workspace, queued, said)
-    await workspace.service.store.submit(lambda db: _told(db, queued, posted))
+    await workspace.service.store.submit(lambda db: _mark_delivered(db, queued, posted))
     asked_in = queued.address.channel
     if queued.run_id is not None and (posted is None or posted[0] != asked_in or show):
         await _say_where(workspace, queued, posted, show)
@@ -146,8 +148,8 @@ def _place(queued: QueuedCommand) -> SlackPlace:
     return SlackPlace(address.team, address.channel, address.thread_ts, queued.user)
 
 
-def _told(db: Any, queued: QueuedCommand, posted: tuple[str, str] | None) -> None:
-    """It is told; from now on the message follows its run."""
+def _mark_delivered(db: Any, queued: QueuedCommand, posted: tuple[str, str] | None) -> None:
+    """Mark the result as delivered; from now on, its message follows the run."""
     if command_queue.told(db, queued.id) and queued.run_id is not None and posted is not None:
         runs.watch(db, queued.run_id, queued.address.team, *posted)
 
@@ -158,7 +160,7 @@ async def _say_where(
     posted: tuple[str, str] | None,
     show: Show | None,
 ) -> None:
-    """Tell the person who asked for a run where its message is, when it is somewhere else."""
+    """Tell the person who asked for a run where its message is, if it is in another place."""
     address = queued.address
     said = reports.followed(queued.run_id or 0, posted and posted[0], address.channel)
     if show is None or not await show(said):
@@ -168,8 +170,8 @@ async def _say_where(
 async def _post(
     workspace: WorkspaceContext, queued: QueuedCommand, said: list[Block]
 ) -> tuple[str, str] | None:
-    """The one message with the result: found, or posted; None when Slack takes it nowhere. Raises
-    NotTold when that is not clear."""
+    """Find or post the message with the result; None if Slack accepts it nowhere. Raises
+    NotDelivered if that is not clear."""
     if queued.begun and (found := await _find(workspace, queued)):
         return found
     await workspace.service.store.submit(lambda db: command_queue.begin_telling(db, queued.id))
@@ -184,10 +186,10 @@ async def _post(
             problem = failure(error)
             log.info("Command %d: chat.postMessage: %s", queued.id, problem.code)
             if problem.kind == "unclear":
-                raise NotTold("It is not clear whether Slack took it.") from error
+                raise NotDelivered("It is not clear whether Slack accepted the message.") from error
             await workspace.service.store.submit(lambda db: command_queue.not_begun(db, queued.id))
             if problem.kind == "limited":
-                raise NotTold("Slack takes no more messages just now.") from error
+                raise NotDelivered("Slack accepts no more messages at the moment.") from error
     return None
 
 
@@ -207,7 +209,7 @@ async def _send(
 
 
 async def _find(workspace: WorkspaceContext, queued: QueuedCommand) -> tuple[str, str] | None:
-    """The message, if Slack had taken it. Raises NotTold when Slack cannot be asked."""
+    """The message, if Slack accepted it earlier. Raises NotDelivered if Slack cannot be asked."""
     oldest = f"{queued.created_at / 1_000_000 - CLOCKS_APART_S:.6f}"
     channel = queued.address.channel
     common: dict[str, Any] = {"channel": channel, "oldest": oldest, "limit": 200}
@@ -222,7 +224,7 @@ async def _find(workspace: WorkspaceContext, queued: QueuedCommand) -> tuple[str
     except Transport as error:
         problem = failure(error)
         if problem.kind == "unclear" or problem.kind == "limited":
-            raise NotTold("Slack cannot be asked for it just now.") from error
+            raise NotDelivered("Slack cannot look for the message at the moment.") from error
         return None
     for message in listed.get("messages") or []:
         about = message.get("metadata") or {}

@@ -1,6 +1,6 @@
 """Once a day, a message in a channel about the pairs that wait for review.
 
-The digest of a day enters the queue as a command that is done already, with the date as its key.
+The digest of a day enters the queue as a command that is already done, with the date as its key.
 So it is posted once, however often the bot starts, in the same way as every other result
 (`delivery.py`). A day without pending pairs, decisions and ratings has no digest.
 """
@@ -29,13 +29,13 @@ LOOK_S = 20.0
 
 
 async def run(workspaces: Workspaces) -> None:
-    """Look at the time now and then, until cancelled."""
+    """Check the time at intervals, until cancelled."""
     clock = workspaces.shared.clock or Clock()
     while True:
         try:
             await tell(workspaces, clock.local())
         except UnderstudyError as error:
-            log.warning("The digest cannot be made just now: %s", error)
+            log.warning("Cannot make the digest at the moment: %s", error)
         except Exception:
             log.exception("The digest failed; trying again")
         await asyncio.sleep(LOOK_S)
@@ -49,17 +49,17 @@ async def tell(workspaces: Workspaces, now: datetime) -> None:
     workspace = workspaces.of_team(team)
     if not settings.digest_channel or workspace is None or not due(settings, now):
         return
-    command_id = await workspaces.service.store.submit(lambda db: take_in(db, team, channel, now))
+    command_id = await workspaces.service.store.submit(lambda db: enqueue(db, team, channel, now))
     if command_id is not None:
         await delivery.deliver(workspace, command_id)
 
 
 def due(settings: SlackSettings, now: datetime) -> bool:
-    """Whether the day's digest is to be there by `now`, in local time."""
+    """Whether the day's digest is due at `now`, in local time."""
     return now.strftime("%H:%M") >= settings.digest_at
 
 
-def take_in(db: Database, team: str, channel: str, now: datetime) -> int | None:
+def enqueue(db: Database, team: str, channel: str, now: datetime) -> int | None:
     """Queue the digest of `now`'s day with its result; None when that was done before."""
     day: date = now.date()
     command_id = command_queue.add(

@@ -35,7 +35,7 @@ OPENING = (commands.Menu, commands.ReviewCommand, commands.Incomplete, *ASK_FIRS
 
 
 def asks_first(command: Command) -> bool:
-    """Whether a typed command is confirmed in a form before it is carried out."""
+    """Whether a typed command is confirmed in a form before it runs."""
     return isinstance(command, ASK_FIRST)
 
 

@@ -1,8 +1,8 @@
 """Handlers for `/understudy`, buttons and forms.
 
 The value of a button is a command, so all three go the same way. A command that changes something
-is queued before Slack is acknowledged. It is carried out afterwards, once, and the role is checked
-at that moment (`delivery.py`, `bot/commands/executor.py`). The result of a command that only shows
+is queued before Slack is acknowledged. It runs afterwards, once, and the role is checked at that
+moment (`delivery.py`, `bot/commands/executor.py`). The result of a command that only shows
 something is looked up and delivered. A command that opens a form opens it at once, because Slack
 allows that for three seconds.
 """

@@ -136,7 +136,7 @@ def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
 
 def planned(found: Planned) -> list[Block]:
     """What a retrain would do."""
-    lines = [escape(line) for line in retrain_plan.in_words(found)]
+    lines = [escape(line) for line in retrain_plan.describe(found)]
     if found.pending:
         lines.append(f"{found.pending} pairs are pending review: `/understudy review`.")
     return [section("\n".join(lines)), context("dry run: nothing was changed")]

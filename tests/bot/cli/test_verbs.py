@@ -79,7 +79,9 @@ def test_a_command_is_made_from_its_declaration_with_every_kind_of_argument(
     assert running.started_by == f"cli:{getpass.getuser()}"
     assert "B 40%" in generated("ab ramp", "art", "40")
     assert "B: art@2, 40%" in generated("ab status")  # the default domain
-    assert "slack:T1/U2 has the role reviewer" in generated("roles add", "slack:T1/U2", "reviewer")
+    assert "slack:T1/U2 now has the role reviewer" in generated(
+        "roles add", "slack:T1/U2", "reviewer"
+    )
     assert [g.role for g in roles.list_grants(store.db)] == ["reviewer"]
 
 

@@ -327,7 +327,10 @@ async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bo
     untold = "SELECT 1 FROM deeds WHERE state <> 'told'"
     await bot.slack.until(lambda: bot.rows(untold) == [], "both to be told")
     assert registry.get(bot.store.db, "helpdesk@2").state == "candidate"
-    assert "2 hours ago you asked for `retire 2`" in bot.slack.told(ADMIN)
+    assert (
+        "`retire 2` did not run, because the bot was down. You sent it 2 hours"
+        in bot.slack.told(ADMIN)
+    )
     assert "is now a reviewer" in bot.slack.told(ADMIN)
 
 

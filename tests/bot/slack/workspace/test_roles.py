@@ -191,7 +191,7 @@ async def test_an_admin_gives_a_role_and_takes_it_back(bot: Bot) -> None:
 async def test_the_last_admin_stays(bot: Bot, text: str) -> None:
     await settle(bot, admins=())
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
-    assert "That is the last admin" in await command(bot, MEMBER, text)
+    assert "This is the last admin" in await command(bot, MEMBER, text)
     assert await role(bot, MEMBER) == "admin"
     bot.write(lambda db: roles.grant(db, f"slack:T1/{REVIEWER}", "admin", "test"))
     assert "last admin" not in await command(bot, MEMBER, text)
