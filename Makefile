@@ -66,7 +66,7 @@ lock: $(DEV) ## resolve requirements/*.in into the pinned lists
 mutants: $(DEV) ## which faults in MODULE=tuning/evaluation/gate.py would the tests not notice?
 	@$(BIN)/python -m tests.mutants $(MODULE) $(MUTANTS_ARGS)
 
-pocket: $(CPU) ## pretrain the shipped base model anew (about 15 minutes on two cores)
+pocket: $(CPU) ## pretrain the shipped base model again (about 15 minutes on two cores)
 	@$(BIN)/python -m tools.pocket --out data/pocket
 
 bench: $(DEV) ## run every benchmark

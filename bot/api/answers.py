@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 class Answers:
     """Answer a question, and sometimes with two blinded answers to choose from.
 
-    Two answers come only where a comparison asks for them, and never as a stream. `POST
-    /v1/feedback` with `prefer` tells which of them is better."""
+    Two answers come only if a running comparison shows both, and never as a stream. Send the
+    person's choice to `POST /v1/feedback` as `prefer`."""
 
     tags: ClassVar = ["Answers"]
     request_model: ClassVar = ChatRequest

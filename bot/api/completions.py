@@ -39,7 +39,7 @@ class Completions:
     response_description: ClassVar = (
         "OpenAI's completion. Its `id` is the `reply_id` for feedback. `understudy` names the "
         "`adapter` that answered, its `variant` in a comparison, and in `instead_of` the adapter "
-        "that could not answer, if another one had to. The headers `X-Understudy-Adapter` and "
+        "that could not answer, if a fallback did. The headers `X-Understudy-Adapter` and "
         "`X-Understudy-Instead-Of` say the same."
     )
     responses: ClassVar = {404: {"description": "There is no such model."}}

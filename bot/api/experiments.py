@@ -235,7 +235,9 @@ async def ramp(
     given: RampRequest,
     key: Annotated[Key, Depends(auth.admin)],
 ) -> dict[str, Any]:
-    """Give more people a candidate. The share can only grow; nobody who was answered is moved."""
+    """Raise the share of people who get a candidate.
+
+    The share can only grow, and people who have had an answer stay on their variant."""
     service: Service = request.app.state.service
 
     def change(db: Database) -> Experiment:
@@ -281,7 +283,7 @@ async def put_tester(
 async def stop(
     request: Request, experiment_id: Id, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
-    """End a comparison. The live adapter answers everybody again."""
+    """Stop a comparison; everyone gets the live adapter again."""
     service: Service = request.app.state.service
 
     def end(db: Database) -> Experiment:

@@ -80,7 +80,7 @@ class KeyFeedbackRequest(FeedbackRequest):
 @router.post(
     "/feedback",
     status_code=201,
-    response_description="The feedback that now stands: `reply_id`, `thumb`, `helped`, `prefer`, "
+    response_description="The feedback as stored now: `reply_id`, `thumb`, `helped`, `prefer`, "
     "and `pair_id` of the pair that the correction became.",
     responses={
         403: {

@@ -139,7 +139,7 @@ async def report(request: Request, run_id: Id) -> HTMLResponse:
 async def cancel(
     request: Request, run_id: Id, key: Annotated[Key, Depends(auth.admin)]
 ) -> dict[str, Any]:
-    """Stop a run: at once if it is queued, within seconds if it is running."""
+    """Cancel a run: immediately if it is queued, within seconds if it is running."""
     service: Service = request.app.state.service
     actor = auth.person(key)
     return _as_json(await service.store.submit(lambda db: runs.cancel(db, run_id, actor)))
