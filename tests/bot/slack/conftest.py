@@ -38,7 +38,7 @@ from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.serving.fake_vllm import FakeVllm, running, words
 
 QUICK = Pace(first_s=0.02, growth=1.0, longest_s=0.05, retry_s=0.01)
-TELLING = 8  # characters; shorter texts stand in a log by accident
+MIN_TEXT = 8  # characters; shorter texts can be in a log by coincidence
 ADMIN, REVIEWER, MEMBER = "U1", "U3", "U2"
 
 
@@ -53,7 +53,7 @@ class Bot:
     transport: str
 
     def says(self, *texts: str, **more: Any) -> None:
-        """What the engine answers from now on."""
+        """Set what the engine answers from now on."""
         self.engine.say = lambda body: words(body["model"], *texts, **more)
 
     def row(self, sql: str, *params: Any) -> dict[str, Any]:
@@ -69,18 +69,18 @@ class Bot:
             return fn(db)
 
     def beat(self, url: str | None = None) -> None:
-        """The engine's sign of life."""
+        """Record a heartbeat of the engine."""
         self.write(
             lambda db: placements.beat(db, "fake", url or self.engine.url, "pocket", "ready")
         )
 
     def hold(self, *adapters: Adapter) -> None:
-        """The engine holds these adapters."""
+        """Record that the engine holds these adapters."""
         for adapter in adapters:
             self.write(lambda db, a=adapter: placements.record_loaded(db, "fake", a.id, 1.0))
 
     async def settled(self) -> None:
-        """Until the bot has nothing left to do."""
+        """Wait until the bot is idle."""
         await self.slack.until(self.idle, "the bot's work to end", 20)
 
     def idle(self) -> bool:
@@ -88,7 +88,7 @@ class Bot:
         return not self.front.workspace.tasks.running and row(self.store.db, open_ones) is None
 
     async def restart(self) -> None:
-        """Stop the front end and start it anew over the same store."""
+        """Restart the front end with the same store."""
         await self.front.stop()
         self.front = front.create(self.front.service, QUICK, follow_s=0.05)
         await self.front.start()
@@ -138,7 +138,7 @@ def slack_settings(slack: FakeSlack, mode: str) -> SlackSettings:
 
 @pytest.fixture
 def clock() -> Clock:
-    """What Slack's limits are kept by."""
+    """The clock of the rate limits."""
     return Clock()
 
 
@@ -184,7 +184,7 @@ async def bot(
 
 
 def logged_words(caplog: pytest.LogCaptureFixture, slack: FakeSlack) -> list[str]:
-    """What people and the bot said that stands in the log above debug."""
+    """Texts of people and the bot that are in the log above debug."""
     lines = [
         caplog.handler.format(r)
         for when in ("setup", "call")
@@ -194,12 +194,12 @@ def logged_words(caplog: pytest.LogCaptureFixture, slack: FakeSlack) -> list[str
     log = "\n".join(lines)
     said = {m.text for m in slack.messages.values()} | {m.words for m in slack.from_bot()}
     said |= slack.typed | set(slack.users.values())
-    return [text for text in said if len(text) >= TELLING and text in log]
+    return [text for text in said if len(text) >= MIN_TEXT and text in log]
 
 
 @contextlib.asynccontextmanager
 async def serving(current: Callable[[], front.Slack]) -> AsyncIterator[str]:
-    """The tiny HTTP application that the front end's route needs; its address."""
+    """Serve the front end's routes over HTTP; yields the address."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await Starlette(routes=current().routes)(scope, receive, send)

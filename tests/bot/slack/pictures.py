@@ -1,7 +1,7 @@
-"""Slack's blocks as pictures, about as Slack shows them: an SVG of each message, form, Home tab.
+"""Draws Slack's blocks roughly as Slack shows them: an SVG of each message, form and Home tab.
 
-Words are set one by one, each squeezed into the width that it is reckoned to have, so a picture
-looks the same whatever fonts there are, and is the same file whenever it is drawn.
+Each word is squeezed into its estimated width, so a picture looks the same with any fonts and is
+the same file each time it is drawn.
 """
 
 import html
@@ -26,14 +26,14 @@ TOKENS = re.compile(r"(`[^`\n]+`|(?<![\w*])\*[^*\n]+\*(?![\w*])|(?<![\w_])_[^_\n
 
 @dataclass
 class Page:
-    """What was drawn so far; `y` is where the next thing begins, in pixels."""
+    """The picture so far. `y` is where the next element starts, in pixels."""
 
     y: float = 0
     parts: list[str] = field(default_factory=list)
 
     def text(self, x: float, text: str, size: float, fill: str = INK, style: str = "") -> float:
-        """One word or line at the present height; returns its width."""
-        width = reckoned(text, size, "bold" in style, "mono" in style)
+        """Draw a word or line at the current height; returns its width."""
+        width = estimated_width(text, size, "bold" in style, "mono" in style)
         family = "monospace" if "mono" in style else "Helvetica, Arial, sans-serif"
         weight = ' font-weight="700"' if "bold" in style else ""
         slant = ' font-style="italic"' if "italic" in style else ""
@@ -51,8 +51,8 @@ class Page:
         )
 
 
-def reckoned(text: str, size: float, bold: bool = False, mono: bool = False) -> float:
-    """About how wide a text is, in pixels."""
+def estimated_width(text: str, size: float, bold: bool = False, mono: bool = False) -> float:
+    """The estimated width of a text, in pixels."""
     if mono:
         return 0.6 * size * len(text)
     width = 0.0
@@ -98,11 +98,11 @@ def paragraph(
     right: float = PAD,
     literal: bool = False,
 ) -> None:
-    """Words, broken into lines where there is a space."""
+    """Draw words, broken into lines at spaces."""
     x, line, space = left, size * 1.45, True
     page.y += line
     for word, style in words(text, literal):
-        width = reckoned(word.rstrip(), size, style == "bold", style == "mono")
+        width = estimated_width(word.rstrip(), size, style == "bold", style == "mono")
         too_long = x + width > WIDTH - right and x > left and space
         if word == "\n" or too_long:
             x = left
@@ -118,14 +118,14 @@ def paragraph(
 
 
 def button(page: Page, x: float, top: float, element: Block) -> float:
-    """Returns where the next one goes."""
+    """Draw a button; returns where the next one goes."""
     label = str(element.get("text", {}).get("text") or "…")
     if element["type"] == "users_select":
         label = element["placeholder"]["text"] + "  ▾"
     if element["type"] == "static_select":
         label = element.get("initial_option", element["options"][0])["text"]["text"] + "  ▾"
     style = element.get("style")
-    width = reckoned(label, 14, bold=True) + 24
+    width = estimated_width(label, 14, bold=True) + 24
     fill = GREEN if style == "primary" else "#ffffff"
     edge = RED if style == "danger" else GREEN if style == "primary" else "#bbbbbb"
     page.box(x, top, width, 32, rx=4, fill=fill, stroke=edge)
@@ -139,8 +139,8 @@ def button(page: Page, x: float, top: float, element: Block) -> float:
 def actions(page: Page, block: Block) -> None:
     x, top = float(PAD), page.y + 10
     for element in block["elements"]:
-        label = str(element.get("text", {}).get("text") or "a choice of several words")
-        if x + reckoned(label, 14, bold=True) + 24 > WIDTH - PAD:
+        label = str(element.get("text", {}).get("text") or "a label of several words")
+        if x + estimated_width(label, 14, bold=True) + 24 > WIDTH - PAD:
             x, top = PAD, top + 40
         x = button(page, x, top, element)
     page.y = top + 38
@@ -234,7 +234,7 @@ def draw(blocks: list[Block], page: Page) -> None:
 
 
 def message(blocks: list[Block], private: bool = False) -> str:
-    """What the bot says in a channel, or to one person only."""
+    """A message of the bot in a channel, or to one person only."""
     page = Page(18)
     if private:
         page.text(PAD, "Only visible to you", 12.5, GREY)
@@ -263,7 +263,7 @@ def form(view: Block) -> str:
     for name, style in (("submit", "primary"), ("close", "")):
         if name in view:
             element = {"type": "button", "text": view[name], "style": style}
-            x -= reckoned(view[name]["text"], 14, bold=True) + 24
+            x -= estimated_width(view[name]["text"], 14, bold=True) + 24
             button(page, x, page.y + 14, element)
             x -= 8
     page.y += 52

@@ -1,9 +1,9 @@
 """Crashes at any moment: each question is answered exactly once, over both transports.
 
-`Mortal` gives a bot a life that can end in the middle of anything. The end comes where a crash
-could: before or after a commit of the store, and before or after a call took effect in Slack. From
-then on nothing that the dead bot still tries reaches the store or Slack, and a new one starts over
-the same store, as after SIGKILL. `test_a_killed_process…` does it with a real process.
+`Mortal` runs a bot that can crash at any moment: before or after a commit to the store, and before
+or after a call takes effect in Slack. After a crash, nothing that the dead bot still tries reaches
+the store or Slack, and a new bot starts with the same store, as after SIGKILL. The last tests kill
+a real process.
 """
 
 import asyncio
@@ -41,13 +41,13 @@ MENTION = f"<@{BOT_USER}>"
 
 
 class Dead(Exception):
-    """What the dead still try comes to nothing."""
+    """Raised for whatever a dead bot still tries."""
 
 
 class MortalStore(Store):
-    """A store in which every commit may be the last thing that its bot does."""
+    """A store in which any commit can be the last action of its bot."""
 
-    moment: Callable[[], bool] = staticmethod(lambda: False)  # whether the bot dies here
+    moment: Callable[[], bool] = staticmethod(lambda: False)  # whether the bot crashes here
     dead = False
 
     async def submit(self, fn: Callable[[Database], T]) -> T:
@@ -66,7 +66,7 @@ class MortalStore(Store):
 
 
 class Mortal:
-    """A bot that dies at random moments, and is started again."""
+    """A bot that crashes at random moments and is restarted."""
 
     def __init__(
         self, slack: FakeSlack, engine: FakeVllm, home: Path, mode: str, odds: float, seed: int
@@ -94,12 +94,12 @@ class Mortal:
         )
         self.front = front.create(service, QUICK, follow_s=60)
         self.front.workspace.api.limiter.limits = {}
-        odds, self.odds = self.odds, 0.0  # joining is not what is tested
+        odds, self.odds = self.odds, 0.0  # joining is not under test
         await self.front.start()
         self.odds = odds
 
     def moment(self) -> bool:
-        """Whether the bot dies now."""
+        """Whether the bot crashes now."""
         if self.store.dead:
             return True
         if self._random.random() >= self.odds:
@@ -154,7 +154,7 @@ async def mortal(
 
 
 def expected(question: str) -> str:
-    """What the engine answers: long enough to be streamed in pieces."""
+    """The engine's answer, long enough to be streamed in pieces."""
     return f"You asked: {question}. " + " ".join(f"word{n}" for n in range(30)) + " End."
 
 
@@ -175,7 +175,7 @@ async def ask_many(
         for number in range(first, min(first + wave, count)):
             text, thread = f"question {number}", None
             channel, mention = rng.choice(["C1", "DU2", "C1", "thread", "heard"]), MENTION
-            if channel == "heard" and first:  # in a thread in which the bot takes part by now
+            if channel == "heard" and first:  # in a thread where the bot takes part by now
                 before = rng.choice(asked[:first])[0]
                 channel, thread = before.channel, before.thread_ts or before.ts
                 mention = ""
@@ -193,7 +193,7 @@ async def ask_many(
 
 
 def answers(slack: FakeSlack) -> dict[tuple[str, str], list[Message]]:
-    """The bot's messages by the question whose answer they say they are."""
+    """The bot's messages by the question in their metadata."""
     found: dict[tuple[str, str], list[Message]] = {}
     for message in slack.from_bot():
         question = message.metadata.get("event_payload", {}).get("question", "?")
@@ -217,7 +217,7 @@ async def exactly_one_answer_each(
     engine.say = echo
     slack.per_minute = {}
     slack.retry_pause_s = 0.2
-    slack.retries = 50  # Slack goes on for an hour
+    slack.retries = 50  # Slack repeats events for an hour
     async with mortal(slack, engine, home, mode, odds, seed=count) as bot:
         asked = await ask_many(slack, count, seed=7)
         open_ones = "SELECT 1 FROM questions WHERE state <> 'done'"
@@ -237,7 +237,7 @@ async def exactly_one_answer_each(
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_whenever_it_crashes_each_question_is_answered_once(
+async def test_each_question_is_answered_once_whenever_the_bot_crashes(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
 ) -> None:
     deaths = await exactly_one_answer_each(slack, engine, tmp_path, mode, count=40, odds=0.006)
@@ -254,10 +254,10 @@ async def test_a_thousand_events_with_crashes_are_answered_once_each(
 
 
 @pytest.mark.slow
-async def test_a_killed_process_leaves_its_answer_to_the_next(
+async def test_the_next_process_completes_the_answer_of_a_killed_one(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path
 ) -> None:
-    """`understudy bot` is killed in the middle of a stream; the next one ends the same message."""
+    """`understudy bot` is killed during a stream. The next process completes the same message."""
     settle(tmp_path, slack, engine, "socket", free_port())
     with Store(tmp_path / "understudy.db") as store:
         engine.say = lambda body: [*words(body["model"], "Half an ", "answer ", "is")[:4], HANG]
@@ -294,12 +294,12 @@ OFTEN = 48
 async def test_a_process_that_is_killed_again_and_again_answers_each_question_once(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
 ) -> None:
-    """SIGKILL at random moments, while questions keep coming, each one to three times."""
+    """SIGKILL at random moments while questions arrive, each one to three times."""
     rng, port = random.Random(mode), free_port()
     settle(tmp_path, slack, engine, mode, port)
     engine.say, engine.pause_s = echo, 0.01
     slack.per_minute, slack.retries, slack.retry_pause_s = {}, 300, 0.2
-    slack.channels |= {f"C{n}" for n in range(10, 22)}  # each takes one message a second
+    slack.channels |= {f"C{n}" for n in range(10, 22)}  # each channel allows one message a second
     if mode == "http":
         slack.transport = SignedHttp(f"http://127.0.0.1:{port}{PATH}")
 
@@ -326,13 +326,13 @@ async def test_a_process_that_is_killed_again_and_again_answers_each_question_on
             await slack.until(lambda: row(store.db, left) is None, "every answer", 180)
     finally:
         process.terminate()
-        await asyncio.to_thread(process.wait)  # it takes leave of the fake
+        await asyncio.to_thread(process.wait)  # it disconnects from the fake
     each_has_its_only_answer(slack, asked)
-    slack.problems.clear()  # while it was dead, nobody acknowledged anything
+    slack.problems.clear()  # nothing was acknowledged while it was dead
 
 
 def settle(home: Path, slack: FakeSlack, engine: FakeVllm, mode: str, port: int) -> None:
-    """The settings and the store of an `understudy bot` in that workspace."""
+    """Write the settings and create the store of an `understudy bot` process."""
     (home / "understudy.toml").write_text(
         f'[bot]\nport = {port}\n[slack]\nmode = "{mode}"\nbot_token = "{BOT_TOKEN}"\n'
         f'app_token = "{APP_TOKEN}"\nsigning_secret = "{SIGNING_SECRET}"\n'

@@ -1,7 +1,7 @@
-"""What people say stands in no log above debug, whatever fails on the way. Over both transports.
+"""People's text is in no log above debug, whatever fails. Over both transports.
 
-Every test of a bot checks that at its end (`conftest.logged_words`); here is what is likely to
-break it: whoever answers us repeats what was said, and our own code fails while it has words.
+Every test of a bot checks this at its end (`conftest.logged_words`). These tests cover the likely
+leaks: a server that repeats the text in an error, and our own code failing while it has the text.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ QUESTION = "who whispered it in the library?"
 
 @pytest.fixture(autouse=True)
 def quiet(bot: Bot, caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """The log so far, which has none of the words."""
+    """The log so far, after checking that it has none of the text."""
 
     def log() -> str:
         assert logged_words(caplog, bot.slack) == []
@@ -58,7 +58,7 @@ async def test_an_engine_that_repeats_the_question(
     assert "whisper" not in told
 
 
-async def test_an_engine_that_breaks_off_with_the_words_in_its_error(
+async def test_an_engine_that_fails_with_the_text_in_its_error(
     bot: Bot, quiet: Callable[[], str]
 ) -> None:
     def say(body: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ async def test_an_engine_that_breaks_off_with_the_words_in_its_error(
 
 
 @pytest.mark.parametrize("fault", ["invalid_blocks", "msg_too_long", "500", "lost at 40"])
-async def test_a_slack_that_takes_nothing(
+async def test_a_slack_that_rejects_everything(
     bot: Bot, quiet: Callable[[], str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.handlers.answer.SLACK_AWAY_S", 0.1)
@@ -86,10 +86,10 @@ async def test_a_slack_that_takes_nothing(
     quiet()
 
 
-async def test_a_defect_of_ours_in_every_place_that_has_words(
+async def test_a_bug_in_every_place_that_has_the_text(
     bot: Bot, quiet: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store fails with an error of its own, which is logged with its traceback."""
+    """The store raises an unexpected error, which is logged with its traceback."""
     bot.says("They whispered ", "it loudly.")
     question = await ask(bot, "C1")
     answer = await bot.slack.answer_to(question)
@@ -119,7 +119,7 @@ async def test_a_defect_of_ours_in_every_place_that_has_words(
     broken = False
     await bot.settled()
     assert "a defect" in quiet()
-    bot.slack.problems.clear()  # what failed was not acknowledged, so that no form closed
+    bot.slack.problems.clear()  # failed requests were not acknowledged, so no form closed
 
 
 async def test_a_store_that_is_busy(bot: Bot, quiet: Callable[[], str]) -> None:
@@ -140,11 +140,11 @@ async def test_a_store_that_is_busy(bot: Bot, quiet: Callable[[], str]) -> None:
         await bot.slack.say(MEMBER, "C1", f"{MENTION} {QUESTION}")
     await bot.settled()
     quiet()
-    bot.slack.problems.clear()  # what could not be stored was not acknowledged: it comes again
+    bot.slack.problems.clear()  # what was not stored was not acknowledged either
 
 
-async def test_deliveries_that_nobody_expects(bot: Bot, quiet: Callable[[], str]) -> None:
-    """Buttons and forms of another version of the bot, with words in them."""
+async def test_unexpected_requests(bot: Bot, quiet: Callable[[], str]) -> None:
+    """Buttons and forms of another version of the bot, with text in them."""
     message = bot.slack.add(Message("C1", bot.slack.next_ts(), BOT_USER))
     view = {"id": "V0", "type": "modal", "callback_id": "of_another_version", "blocks": []}
     view |= {"private_metadata": "whispered metadata"}
@@ -164,7 +164,7 @@ async def test_deliveries_that_nobody_expects(bot: Bot, quiet: Callable[[], str]
     assert bot.slack.from_bot()[-1].notes == members.OUTDATED, "of the form"
 
 
-async def test_what_was_typed_into_a_form_of_another_version_stays_there(bot: Bot) -> None:
+async def test_text_in_a_form_of_another_version_stays_there(bot: Bot) -> None:
     typed = form_fields.text_input("of_another_version", "Words", "…")
     view = {"id": "V0", "type": "modal", "callback_id": "of_another_version", "blocks": [typed]}
     ack = await bot.slack.submit(MEMBER, view, of_another_version="Written for an hour.")

@@ -227,7 +227,7 @@ async def test_a_change_is_made_once_by_those_who_may_and_never_by_others(
 
 @pytest.mark.parametrize("way", [typed, clicked, pressed])
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_what_is_shown_is_shown_to_who_may_see_it_and_changes_nothing(
+async def test_a_report_is_shown_only_with_the_role_and_changes_nothing(
     bot: Bot, user: str, way: Way
 ) -> None:
     prepare(bot)
@@ -242,7 +242,7 @@ async def test_what_is_shown_is_shown_to_who_may_see_it_and_changes_nothing(
     assert state(bot) == before
 
 
-async def test_only_who_gave_a_command_sees_its_answer_but_for_the_message_of_a_run(
+async def test_only_the_caller_sees_a_reply_except_for_run_messages(
     bot: Bot,
 ) -> None:
     prepare(bot)
@@ -260,7 +260,7 @@ async def test_only_who_gave_a_command_sees_its_answer_but_for_the_message_of_a_
 
 @pytest.mark.parametrize("way", [opened, clicked])
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_a_form_is_opened_once_for_who_may_see_it_and_changes_nothing(
+async def test_a_form_opens_once_and_only_with_the_role_and_changes_nothing(
     bot: Bot, user: str, way: Way
 ) -> None:
     prepare(bot)
@@ -278,7 +278,7 @@ async def test_a_form_is_opened_once_for_who_may_see_it_and_changes_nothing(
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_a_question_is_asked_once_by_who_may_ask(bot: Bot, user: str) -> None:
+async def test_a_question_is_asked_once_and_only_if_allowed(bot: Bot, user: str) -> None:
     prepare(bot)
     await bot.slack.command(user, "C1", "ask why?", TIMES)
     await bot.settled()
@@ -300,7 +300,7 @@ CHOSEN: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_what_is_chosen_is_done_once_by_who_may_and_never_by_who_may_not(
+async def test_a_submitted_form_takes_effect_once_and_only_with_the_role(
     bot: Bot, user: str
 ) -> None:
     """Whoever opened the form: an admin."""
@@ -325,7 +325,7 @@ async def test_what_is_chosen_is_done_once_by_who_may_and_never_by_who_may_not(
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_a_pair_is_decided_once_by_who_may(bot: Bot, user: str) -> None:
+async def test_a_pair_is_decided_once_and_only_with_the_role(bot: Bot, user: str) -> None:
     prepare(bot)
     drafts = [Draft(f"How {n}?", f"So {n}.") for n in range(2)]
     bot.write(lambda db: pairs.add(db, bot.domain, drafts, source="correction"))
@@ -352,7 +352,7 @@ async def test_a_pair_is_decided_once_by_who_may(bot: Bot, user: str) -> None:
     ]
 
 
-async def test_a_question_that_comes_again_after_a_restart_is_not_asked_again(bot: Bot) -> None:
+async def test_a_question_repeated_after_a_restart_is_not_asked_again(bot: Bot) -> None:
     payload = {
         "command": "/understudy", "text": "ask why?", "user_id": MEMBER, "team_id": "T1",
         "channel_id": "C1", "trigger_id": "the same", "response_url": bot.slack.response_url(),

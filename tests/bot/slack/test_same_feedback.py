@@ -1,5 +1,4 @@
-"""A judgement is the same through Slack, HTTP and the web page: pressed, sent and clicked for real,
-over one store, they leave the same rows."""
+"""Feedback through Slack, HTTP and the web page leaves the same rows in one store."""
 
 import json
 from collections.abc import AsyncIterator
@@ -32,13 +31,13 @@ WHERE f.reply_id = ? ORDER BY f.kind, f.id
 
 @dataclass
 class Web:
-    """The HTTP service over the store of the Slack front end."""
+    """The HTTP service with the store of the Slack front end."""
 
     member: httpx.AsyncClient
     page: httpx.AsyncClient
 
     async def say(self, replies: tuple[str, str], **words: str) -> None:
-        """The same words over the API and from the page."""
+        """Send the same feedback over the API and from the page."""
         http, web = replies
         sent = await self.member.post("/v1/feedback", json={"id": http} | words)
         clicked = await self.page.post("/web/feedback", json={"reply_id": web} | words)
@@ -68,7 +67,8 @@ def newest(bot: Bot) -> str:
 
 
 async def answers(bot: Bot, web: Web) -> tuple[Message, str, tuple[str, str]]:
-    """One question three times: Slack's message and reply, and the replies over HTTP and page."""
+    """One question asked three times: Slack's message and reply, and the replies over HTTP and the
+    page."""
     bot.says("One tuning ", "of a model.")
     question = await bot.slack.say(MEMBER, f"D{MEMBER}", QUESTION)
     message = await bot.slack.answer_to(question)
@@ -80,7 +80,7 @@ async def answers(bot: Bot, web: Web) -> tuple[Message, str, tuple[str, str]]:
     return message, through_slack, (http, json.loads(talk.text.splitlines()[0])["reply_id"])
 
 
-async def test_thumbs_words_and_whether_it_helped(bot: Bot, web: Web) -> None:
+async def test_thumbs_texts_and_whether_it_helped(bot: Bot, web: Web) -> None:
     message, through_slack, others = await answers(bot, web)
 
     await bot.slack.thumb(MEMBER, message, up=False)
@@ -111,7 +111,7 @@ async def test_thumbs_words_and_whether_it_helped(bot: Bot, web: Web) -> None:
     assert [kept(bot, other) for other in others] == [rows_, rows_]
 
 
-async def test_an_opinion_that_is_taken_back(bot: Bot, web: Web) -> None:
+async def test_a_withdrawn_rating(bot: Bot, web: Web) -> None:
     message, through_slack, others = await answers(bot, web)
 
     for added in (True, False):

@@ -1,5 +1,5 @@
-"""How a comparison stands is told alike in Slack, over HTTP and on the command line, by the one
-function; the page shows what HTTP tells (tests/bot/test_comparisons_page.py)."""
+"""Slack, HTTP and the command line show the same results of a comparison, from one function. The
+page shows what HTTP returns (tests/bot/test_comparisons_page.py)."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tests.data import given
 
 
 def compared(db: Database, bot: Bot, better: int) -> Experiment:
-    """A hundred people rated; of ten on B so many like their answers, of ten on A six."""
+    """A hundred people rated: of ten on B `likes` like their answers, of ten on A six."""
     for version in (1, 2):
         add_adapter(db, bot.domain, version)
     begun = comparisons.begin(db, bot.domain, ["1", "2"], "cli:ann")
@@ -38,7 +38,7 @@ def compared(db: Database, bot: Bot, better: int) -> Experiment:
 
 
 @pytest.mark.parametrize("better", [0, 7])
-async def test_the_same_is_told_everywhere(
+async def test_every_front_end_shows_the_same_results(
     bot: Bot, better: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = bot.write(lambda db: compared(db, bot, better))
@@ -66,8 +66,8 @@ async def test_the_same_is_told_everywhere(
         assert line in in_slack
 
 
-async def test_an_ended_comparison_is_told_as_it_ended(bot: Bot) -> None:
-    """Not as one that still collects."""
+async def test_an_ended_comparison_shows_its_outcome(bot: Bot) -> None:
+    """It does not look like a running one."""
     bot.write(lambda db: compared(db, bot, 7))
     assert "Collecting" in await command(bot, ADMIN, "ab stop")
 

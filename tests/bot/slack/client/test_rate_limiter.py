@@ -1,4 +1,4 @@
-"""Who may call Slack now, and who waits: with a clock that only passes when somebody sleeps."""
+"""The rate limiter, with a clock that advances only while a caller sleeps."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from bot.slack.client.rate_limiter import Limit, RateLimiter
 
 
 class Asleep(Clock):
-    """Time passes when everybody waits."""
+    """A clock that advances only in `sleep`."""
 
     def __init__(self) -> None:
         self.at = 100.0
@@ -20,7 +20,7 @@ class Asleep(Clock):
         self.at += seconds
 
 
-def test_progress_gets_what_a_minute_has_and_finishing_its_reserve() -> None:
+def test_progress_leaves_the_reserve_to_finishing() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.update": Limit(5, reserve=2)}, clock)
     assert [limiter.try_acquire("chat.update") for _ in range(5)] == [True] * 3 + [False] * 2
@@ -29,7 +29,7 @@ def test_progress_gets_what_a_minute_has_and_finishing_its_reserve() -> None:
     assert limiter.try_acquire("chat.update")
 
 
-async def test_finishing_waits_for_its_turn_and_never_exceeds_the_window() -> None:
+async def test_acquire_waits_and_never_exceeds_the_window() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.update": Limit(3)}, clock)
     made: list[float] = []
@@ -40,7 +40,7 @@ async def test_finishing_waits_for_its_turn_and_never_exceeds_the_window() -> No
         assert made[n + 3] - made[n] > 60
 
 
-async def test_those_who_finish_come_in_order_and_before_progress() -> None:
+async def test_acquire_is_served_in_order_and_before_progress() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.update": Limit(1)}, clock)
     order: list[int] = []
@@ -58,7 +58,7 @@ async def test_those_who_finish_come_in_order_and_before_progress() -> None:
     assert order == [0, 1, 2, 3]
 
 
-async def test_nobody_calls_before_slack_said() -> None:
+async def test_nobody_calls_before_the_retry_after_time() -> None:
     clock = Asleep()
     limiter = RateLimiter(clock=clock)
     limiter.block("chat.startStream", "C1", 30)
@@ -68,7 +68,7 @@ async def test_nobody_calls_before_slack_said() -> None:
     assert clock.at >= before + 30
 
 
-def test_each_channel_has_its_own_posts() -> None:
+def test_posts_are_limited_per_channel() -> None:
     limiter = RateLimiter(clock=Asleep())
     assert [limiter.try_acquire("chat.postMessage", c) for c in ("C1", "C1", "C2")] == [
         True,
@@ -77,7 +77,7 @@ def test_each_channel_has_its_own_posts() -> None:
     ]
 
 
-async def test_a_stream_is_begun_only_while_its_end_fits_into_the_minute() -> None:
+async def test_a_stream_starts_only_if_its_stop_call_fits_the_window() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.startStream": Limit(20), "chat.stopStream": Limit(3)}, clock)
     assert [limiter.may_stream() for _ in range(4)] == [True, True, True, False]
@@ -88,7 +88,7 @@ async def test_a_stream_is_begun_only_while_its_end_fits_into_the_minute() -> No
     assert limiter.may_stream()
 
 
-def test_a_growing_message_leaves_room_for_the_end_of_all_others() -> None:
+def test_a_message_is_updated_only_if_all_others_can_still_end() -> None:
     clock = Asleep()
     limiter = RateLimiter({"chat.update": Limit(6, reserve=2)}, clock)
     grown = [limiter.may_update(f"C{n}") for n in range(6)]
@@ -97,7 +97,7 @@ def test_a_growing_message_leaves_room_for_the_end_of_all_others() -> None:
     assert limiter.may_update("C9")
 
 
-def test_pieces_come_the_more_seldom_the_more_streams_are_open() -> None:
+def test_more_open_streams_are_appended_to_less_often() -> None:
     limiter = RateLimiter(clock=Asleep())
     assert limiter.may_stream()
     alone = limiter.append_interval_s()
@@ -108,7 +108,7 @@ def test_pieces_come_the_more_seldom_the_more_streams_are_open() -> None:
     assert limiter.append_interval_s() == 4 * alone
 
 
-def test_windows_of_quiet_channels_are_dropped() -> None:
+def test_windows_of_idle_channels_are_dropped() -> None:
     clock = Asleep()
     limiter = RateLimiter(clock=clock)
 

@@ -1,5 +1,5 @@
-"""What Slack does to a stream, and that the message at the end has all of the text, once, with
-the thumbs. Over both transports."""
+"""Failures of streams: the final message always has the whole text exactly once, with the feedback
+buttons. Over both transports."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +22,7 @@ async def ask(bot: Bot, text: str = "Tell me") -> Message:
 
 
 def without_limits(bot: Bot) -> None:
-    """Neither Slack nor the governor counts calls."""
+    """Turn off the rate limits of Slack and of the bot."""
     bot.front.workspace.api.limiter.limits = {}
     bot.slack.per_minute = {}
 
@@ -38,9 +38,7 @@ async def the_only_answer(bot: Bot, question: Message, seconds: float = 20) -> M
     "fault",
     ["limited", "channel_type_not_supported", "500", "lost before", "lost after", "lost at 9"],
 )
-async def test_when_no_stream_can_begin_one_message_has_the_whole_answer(
-    bot: Bot, fault: str
-) -> None:
+async def test_without_a_stream_one_message_has_the_whole_answer(bot: Bot, fault: str) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.faults["chat.startStream"] += [fault] * 3
     answer = await the_only_answer(bot, await ask(bot))
@@ -52,14 +50,16 @@ async def test_when_no_stream_can_begin_one_message_has_the_whole_answer(
 @pytest.mark.parametrize(
     "fault", ["limited", "500", "lost before", "lost after", "message_not_in_streaming_state"]
 )
-async def test_a_stream_that_fails_half_way_ends_whole(bot: Bot, method: str, fault: str) -> None:
+async def test_a_stream_that_fails_half_way_still_shows_the_whole_answer(
+    bot: Bot, method: str, fault: str
+) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.faults[method] += [fault]
     answer = await the_only_answer(bot, await ask(bot))
     assert answer.words == TEXT
 
 
-async def test_a_first_word_that_takes_long_is_begun_to_be_shown(bot: Bot) -> None:
+async def test_a_slow_first_word_is_shown_in_part(bot: Bot) -> None:
     bot.engine.say = lambda body: [*words(body["model"], "Inter", "nation")[:3], HANG]
     question = await ask(bot)
     await bot.slack.until(lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> ''"), "it")
@@ -70,21 +70,21 @@ async def test_a_first_word_that_takes_long_is_begun_to_be_shown(bot: Bot) -> No
     assert (await the_only_answer(bot, question)).words == "International affairs."
 
 
-async def test_a_stream_that_expires_ends_whole(bot: Bot) -> None:
+async def test_an_expired_stream_still_shows_the_whole_answer(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.stream_lifetime_s = 0.0
     answer = await the_only_answer(bot, await ask(bot))
     assert answer.words == TEXT
 
 
-async def test_a_stream_that_slack_long_refuses_to_stop_is_stopped_and_whole(bot: Bot) -> None:
+async def test_a_stream_is_stopped_after_many_refusals(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.faults["chat.stopStream"] += ["500"] * 6
     answer = await the_only_answer(bot, await ask(bot))
     assert answer.words == TEXT
 
 
-async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: Bot) -> None:
+async def test_posting_is_repeated_until_the_answer_is_there_once(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.faults["chat.startStream"] += ["limited"]
     bot.slack.faults["chat.postMessage"] += ["500", "limited", "lost after"]
@@ -92,8 +92,8 @@ async def test_posting_the_whole_answer_is_repeated_until_it_is_there_once(bot: 
     assert answer.words == TEXT
 
 
-async def test_what_an_answer_says_of_people_calls_nobody(bot: Bot) -> None:
-    """Slack reads the text beside the blocks, for the notification, with its own marks."""
+async def test_a_mention_in_an_answer_notifies_nobody(bot: Bot) -> None:
+    """Slack interprets markup in the `text` next to the blocks, for the notification."""
     bot.says("Ask <!channel> & <@U1>.")
     bot.slack.faults["chat.startStream"] += ["limited"]
     answer = await the_only_answer(bot, await ask(bot))
@@ -101,7 +101,7 @@ async def test_what_an_answer_says_of_people_calls_nobody(bot: Bot) -> None:
     assert answer.words == "Ask <!channel> & <@U1>."
 
 
-async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -> None:
+async def test_many_answers_at_once_stay_within_the_limits_and_are_complete(bot: Bot) -> None:
     bot.says(*in_pieces(TEXT))
     bot.slack.per_minute |= {"chat.startStream": 3, "chat.stopStream": 3}
     bot.front.workspace.api.limiter.limits |= {"chat.startStream": Limit(3)}
@@ -112,7 +112,7 @@ async def test_many_at_once_stay_within_the_limits_and_all_end_whole(bot: Bot) -
     assert {call.error for call in bot.slack.calls} == {""}
 
 
-async def test_an_answer_longer_than_a_message_goes_on_in_the_next(bot: Bot) -> None:
+async def test_an_answer_longer_than_a_message_continues_in_the_next(bot: Bot) -> None:
     text = "\n\n".join(f"Paragraph {n}: " + "word " * 60 for n in range(60))
     bot.says(*in_pieces(text, 400))
     question = await ask(bot)
@@ -124,7 +124,7 @@ async def test_an_answer_longer_than_a_message_goes_on_in_the_next(bot: Bot) -> 
     assert [len(m.elements("feedback")) for m in messages] == [0, 1]
 
 
-async def test_the_engine_breaking_off_leaves_its_words_and_says_so(bot: Bot) -> None:
+async def test_an_interrupted_answer_keeps_its_text_and_gets_a_note(bot: Bot) -> None:
     bot.engine.say = lambda body: [*words(body["model"], "Half an ", "answer")[:3], CUT]
     answer = await the_only_answer(bot, await ask(bot))
     assert answer.words == "Half an answer"
@@ -132,13 +132,13 @@ async def test_the_engine_breaking_off_leaves_its_words_and_says_so(bot: Bot) ->
     assert bot.row("SELECT status FROM replies")["status"] == "partial"
 
 
-async def test_an_answer_cut_at_its_length_says_so(bot: Bot) -> None:
+async def test_an_answer_at_its_maximum_length_gets_a_note(bot: Bot) -> None:
     bot.says("And then", finish="length")
     answer = await the_only_answer(bot, await ask(bot))
     assert "maximum length" in answer.notes
 
 
-async def test_an_engine_that_is_down_is_said_in_words_and_recorded(bot: Bot) -> None:
+async def test_an_unreachable_engine_is_explained_and_recorded(bot: Bot) -> None:
     bot.beat("http://127.0.0.1:9")
     question = await ask(bot)
     await bot.settled()
@@ -150,7 +150,7 @@ async def test_an_engine_that_is_down_is_said_in_words_and_recorded(bot: Bot) ->
     assert bot.slack.statuses[-1]["status"] == ""
 
 
-async def test_in_a_channel_only_the_asker_is_told_that_the_engine_is_down(bot: Bot) -> None:
+async def test_in_a_channel_only_the_person_who_asked_sees_the_error(bot: Bot) -> None:
     bot.beat("http://127.0.0.1:9")
     question = await bot.slack.say(MEMBER, "C1", "<@UBOT> hello?")
     await bot.settled()
@@ -159,7 +159,7 @@ async def test_in_a_channel_only_the_asker_is_told_that_the_engine_is_down(bot: 
     assert (told["user"], told["thread_ts"]) == (MEMBER, question.ts)
 
 
-async def test_an_answer_without_a_word_is_said_in_words(bot: Bot) -> None:
+async def test_an_empty_answer_is_explained(bot: Bot) -> None:
     bot.says(" ", "\n")
     question = await ask(bot)
     await bot.settled()
@@ -177,7 +177,7 @@ async def test_pressing_stop_ends_the_answer(bot: Bot) -> None:
     assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
 
 
-async def test_pressing_stop_stops_the_engine_at_once_and_leaves_the_words(bot: Bot) -> None:
+async def test_pressing_stop_stops_the_engine_at_once_and_keeps_the_text(bot: Bot) -> None:
     bot.engine.pause_s = 0.02
     bot.says(*in_pieces(TEXT * 10))
     question = await ask(bot)
@@ -195,7 +195,7 @@ async def test_pressing_stop_stops_the_engine_at_once_and_leaves_the_words(bot: 
     await bot.slack.until(lambda: bot.engine.broken_off, "the engine to be stopped")
 
 
-async def test_pressing_stop_ends_an_answer_in_which_the_engine_is_stuck(bot: Bot) -> None:
+async def test_pressing_stop_ends_an_answer_of_a_stuck_engine(bot: Bot) -> None:
     bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
     question = await ask(bot)
     await bot.slack.until(lambda: bot.rows("SELECT 1 FROM questions WHERE shown_ts <> ''"), "it")
@@ -218,7 +218,7 @@ async def test_pressing_stop_before_the_first_word_leaves_nothing(bot: Bot) -> N
     assert bot.row("SELECT status FROM replies")["status"] == "cancelled"
 
 
-async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
+async def test_an_answer_interrupted_by_a_shutdown_continues_after_the_restart(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.app.GRACE_S", 0.1)
@@ -240,7 +240,7 @@ async def test_an_answer_that_outlives_the_shutdown_goes_on_after_the_restart(
 
 METHODS = ["startStream", "appendStream", "stopStream", "update", "postMessage"]
 FAULTS = st.sampled_from(["", "", "limited", "500", "lost before", "lost after"])
-DROPS = st.integers(0, 200).map("lost at {}".format)  # the bytes of the response that still came
+DROPS = st.integers(0, 200).map("lost at {}".format)  # the bytes of the response that arrived
 EXPIRED = st.just("message_not_in_streaming_state")
 TEXTS = st.text(st.sampled_from("abc äß漢字🙂 שלום\n`*|-#"), min_size=1, max_size=400)
 CASES = [40, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
@@ -248,7 +248,7 @@ Case = tuple[str, int, dict[str, list[str]]]
 
 
 def drawn(count: int) -> list[Case]:
-    """Texts, the size of their pieces, and what happens to the calls that show them."""
+    """Random texts, piece sizes, and faults of the calls that show them."""
     plans = st.fixed_dictionaries(
         {
             f"chat.{m}": st.lists(
@@ -271,9 +271,9 @@ def drawn(count: int) -> list[Case]:
 
 
 @pytest.mark.parametrize("count", CASES)
-async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot, count: int) -> None:
-    """Any mixture of texts, pieces, and failures of every call that shows them: limits, errors of
-    Slack's, streams that expire, and connections that drop at any byte."""
+async def test_no_failure_loses_or_doubles_text(bot: Bot, count: int) -> None:
+    """Any mixture of texts, pieces and failures: rate limits, Slack errors, expired streams, and
+    connections that drop at any byte."""
     cases = drawn(count)
     bot.slack.api.faults.retry_after_s = 0
     without_limits(bot)
@@ -287,7 +287,7 @@ async def test_whatever_fails_no_text_is_lost_or_doubled(bot: Bot, count: int) -
         assert len(answer.elements("feedback")) == 1
 
 
-async def test_an_outage_of_slack_at_the_end_only_delays_the_answer(
+async def test_a_slack_outage_at_the_end_only_delays_the_answer(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.handlers.answer.SLACK_AWAY_S", 0.1)

@@ -1,4 +1,4 @@
-"""What Slack says of people, and for how long that is believed."""
+"""Users' profiles from Slack, and how long they are cached."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from bot.slack.client.user_names import UserProfile
 from tests.bot.slack.conftest import MEMBER, Bot
 
 
-async def test_a_name_is_asked_for_once(bot: Bot) -> None:
+async def test_a_name_is_looked_up_once(bot: Bot) -> None:
     names = bot.front.workspace.names
     assert await names.of([MEMBER]) == {MEMBER: "Grace"}
     assert await names.of([MEMBER, "U404"]) == {MEMBER: "Grace"}
@@ -15,14 +15,14 @@ async def test_a_name_is_asked_for_once(bot: Bot) -> None:
     assert asked == [MEMBER, "U404"]
 
 
-async def test_many_who_want_to_know_at_once_ask_once(bot: Bot) -> None:
+async def test_concurrent_lookups_share_one_request(bot: Bot) -> None:
     names = bot.front.workspace.names
     found = await asyncio.gather(*(names.of([MEMBER]) for _ in range(9)))
     assert found == [{MEMBER: "Grace"}] * 9
     assert len(bot.slack.called("users.info")) == 1
 
 
-async def test_what_is_old_is_asked_for_again_and_kept_while_slack_is_away(bot: Bot) -> None:
+async def test_an_old_profile_is_refreshed_and_kept_during_an_outage(bot: Bot) -> None:
     names = bot.front.workspace.names
     first = await names.about(MEMBER)
     bot.slack.users[MEMBER] = "Hopper"
@@ -37,7 +37,7 @@ def known(**more: object) -> UserProfile:
     return user_names._profile({"id": "U2", "team_id": "T1", **more}, at=0.0)
 
 
-def test_who_comes_from_elsewhere_is_told_by_their_workspace() -> None:
+def test_a_person_is_external_by_their_workspace() -> None:
     assert not known().external("T1")
     assert known(team_id="T9").external("T1")
     assert known(is_stranger=True).external("T1")

@@ -1,4 +1,4 @@
-"""What reviewers and admins see on their Home tab."""
+"""The part of the Home tab for reviewers and admins."""
 
 from dataclasses import replace
 
@@ -25,25 +25,25 @@ from tests.fake_slack import rules
 
 
 async def home(bot: Bot, user: str) -> str:
-    """Open the Home tab; what it shows."""
+    """Open the Home tab; returns its blocks as text."""
     await bot.slack.open_home(user)
     await bot.settled()
     return str(bot.slack.homes[user]["blocks"])
 
 
-async def test_only_who_has_a_role_sees_it(bot: Bot) -> None:
+async def test_only_reviewers_and_admins_see_it(bot: Bot) -> None:
     assert "Feedback this week" in await home(bot, ADMIN)
     assert "Feedback this week" in await home(bot, REVIEWER)
     assert "Feedback this week" not in await home(bot, MEMBER)
 
 
-async def test_a_guest_sees_nothing_of_it_whatever_role_was_given(bot: Bot) -> None:
+async def test_a_guest_does_not_see_it_even_with_a_role(bot: Bot) -> None:
     bot.slack.standing[MEMBER] = {"is_restricted": True}
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
     assert "Feedback this week" not in await home(bot, MEMBER)
 
 
-async def test_it_shows_what_answers_and_the_interval_as_everywhere(bot: Bot) -> None:
+async def test_it_shows_the_live_version_and_the_same_interval_as_elsewhere(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "ab start 1 2")
     running = experiments.running(bot.store.db, bot.domain.id)
@@ -61,7 +61,7 @@ async def test_it_shows_what_answers_and_the_interval_as_everywhere(bot: Bot) ->
         assert results.sentence in await command(bot, ADMIN, text)
 
 
-async def test_it_shows_the_run_at_work_with_its_loss(bot: Bot) -> None:
+async def test_it_shows_the_running_run_with_its_loss(bot: Bot) -> None:
     with_pairs(bot)
     bot.write(lambda db: runs.request(db, bot.domain, f"slack:T1/{ADMIN}"))
     run = claim(bot)
@@ -72,7 +72,7 @@ async def test_it_shows_the_run_at_work_with_its_loss(bot: Bot) -> None:
     assert "training loss of run 1: `█" in shown
 
 
-async def test_it_shows_the_week_and_the_answers_that_were_liked_least(bot: Bot) -> None:
+async def test_it_shows_this_weeks_ratings_and_the_lowest_rated_answers(bot: Bot) -> None:
     assert "Nobody rated an answer this week" in await home(bot, ADMIN)
     bot.says("The moon.")
     for number in range(2):
@@ -112,7 +112,7 @@ async def test_it_shows_alerts_and_engines(bot: Bot) -> None:
     assert "engine fake: not responding" in shown
 
 
-async def test_its_buttons_do_what_they_say(bot: Bot) -> None:
+async def test_its_buttons_work(bot: Bot) -> None:
     pending(bot, 2)
     assert "Review (2)" in await home(bot, REVIEWER)
     await bot.slack.press_home(REVIEWER, "command:review:Review (2)")
@@ -125,7 +125,7 @@ async def test_its_buttons_do_what_they_say(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-async def test_it_keeps_slacks_limits(bot: Bot, count: int) -> None:
+async def test_it_stays_within_slacks_limits(bot: Bot, count: int) -> None:
     found = await bot.store.read(lambda db: admin_home.read(db, "admin"))
     bad = BadAnswer("helpdesk", "helpdesk@1", "<&>" * 9_000, "<&>" * 9_000, 9, "<&>" * 900, True)
     domain = replace(found.status.domains[0], live=bot.write(lambda db: None))

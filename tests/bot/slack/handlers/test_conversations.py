@@ -38,7 +38,7 @@ async def test_a_long_answer_is_streamed_in_pieces_and_shown_whole(bot: Bot) -> 
     assert answer.edits == 0
 
 
-async def test_a_mention_that_comes_twice_and_is_retried_is_answered_once(bot: Bot) -> None:
+async def test_a_mention_delivered_several_times_is_answered_once(bot: Bot) -> None:
     bot.says("Yes.")
     question = await bot.slack.say(MEMBER, "C1", f"{MENTION} can I?", times=4)
     await bot.slack.answer_to(question)
@@ -56,7 +56,7 @@ async def test_a_late_redelivery_is_not_answered_again(bot: Bot) -> None:
     assert len(bot.slack.from_bot()) == 1
 
 
-async def test_a_thread_goes_on_without_a_mention_and_remembers(bot: Bot) -> None:
+async def test_a_thread_continues_without_a_mention_and_has_history(bot: Bot) -> None:
     bot.says("In Settings.")
     first = await bot.slack.say(MEMBER, "C1", f"{MENTION} where is it?")
     await bot.slack.answer_to(first)
@@ -71,7 +71,7 @@ async def test_a_thread_goes_on_without_a_mention_and_remembers(bot: Bot) -> Non
     ]
 
 
-async def test_each_direct_message_outside_a_thread_begins_anew(bot: Bot) -> None:
+async def test_each_direct_message_outside_a_thread_starts_a_conversation(bot: Bot) -> None:
     first = await bot.slack.say(MEMBER, "DU2", "One?")
     await bot.slack.answer_to(first)
     second = await bot.slack.say(MEMBER, "DU2", "Two?")
@@ -102,7 +102,7 @@ async def test_questions_of_one_thread_are_answered_in_order(bot: Bot) -> None:
         (f"{MENTION} hi", {"user": ""}),
     ],
 )
-async def test_what_is_not_said_to_us_is_left_alone(
+async def test_messages_not_addressed_to_the_bot_are_ignored(
     bot: Bot, text: str, more: dict[str, object]
 ) -> None:
     if more.get("thread_ts"):
@@ -117,7 +117,7 @@ async def test_what_is_not_said_to_us_is_left_alone(
     assert {200} == {ack.status for ack in bot.slack.acks}
 
 
-async def test_a_guest_who_talks_in_a_thread_without_meaning_us_is_left_alone(bot: Bot) -> None:
+async def test_a_guest_in_a_thread_without_a_mention_is_ignored(bot: Bot) -> None:
     first = await bot.slack.say(MEMBER, "C1", f"{MENTION} first")
     await bot.slack.answer_to(first)
     bot.slack.users["U4"] = "Guest"
@@ -142,7 +142,7 @@ async def test_the_channel_decides_which_domain_answers(bot: Bot) -> None:
     assert bot.engine.asked[0]["messages"][0]["content"] == "Be lawful."
 
 
-async def test_where_no_channel_decides_the_persons_choice_does(bot: Bot) -> None:
+async def test_without_a_channel_domain_the_persons_choice_decides(bot: Bot) -> None:
     def choose(db: Database) -> None:
         hr, legal = (domains.create(db, name, system_prompt=name) for name in ("hr", "legal"))
         domains.bind_channel(db, legal, "T1", "C2")
@@ -157,7 +157,7 @@ async def test_where_no_channel_decides_the_persons_choice_does(bot: Bot) -> Non
     assert answered == ["legal", "hr", "hr", "Answer."]
 
 
-async def test_names_and_links_reach_the_engine_as_words(bot: Bot) -> None:
+async def test_names_and_links_reach_the_engine_as_plain_text(bot: Bot) -> None:
     bot.slack.users["U3"] = "Alan\n<!channel> *Turing*"
     text = f"{MENTION} ask <@U3> or <@U404> at <https://x.example/a|the wiki> &amp; <#C2|general>"
     question = await bot.slack.say(MEMBER, "C1", text)
@@ -169,14 +169,14 @@ async def test_names_and_links_reach_the_engine_as_words(bot: Bot) -> None:
     )
 
 
-async def test_a_mention_without_words_is_told_what_to_ask(bot: Bot) -> None:
+async def test_an_empty_mention_gets_an_example_question(bot: Bot) -> None:
     await bot.slack.say(MEMBER, "C1", MENTION)
     await bot.settled()
     assert "How do I reset my password?" in bot.slack.told(MEMBER)
     assert bot.engine.asked == []
 
 
-async def test_the_answer_is_found_again_by_its_message(bot: Bot) -> None:
+async def test_an_answer_is_found_by_its_message(bot: Bot) -> None:
     question = await bot.slack.say(MEMBER, "DU2", "Where?")
     answer = await bot.slack.answer_to(question)
     await bot.settled()
@@ -195,7 +195,7 @@ async def test_a_status_is_shown_while_people_wait(bot: Bot) -> None:
     )
 
 
-async def test_the_status_is_shown_anew_until_there_is_a_word(
+async def test_the_status_is_renewed_until_the_first_word(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.handlers.answer.STATUS_S", 0.05)
@@ -210,7 +210,7 @@ async def test_the_status_is_shown_anew_until_there_is_a_word(
     assert [s["status"] for s in bot.slack.statuses] == ["is thinking…"] * shown
 
 
-async def test_prompts_are_suggested_where_a_direct_message_begins(bot: Bot) -> None:
+async def test_prompts_are_suggested_at_the_start_of_a_direct_message(bot: Bot) -> None:
     await bot.slack.open_messages_tab(MEMBER)
     await bot.settled()
     question = "How do I reset my password?"
@@ -219,7 +219,7 @@ async def test_prompts_are_suggested_where_a_direct_message_begins(bot: Bot) -> 
     assert shown["title"] == "Ask me about the help desk"
 
 
-async def test_the_prompts_are_those_of_the_domain_that_the_person_chose(bot: Bot) -> None:
+async def test_the_prompts_come_from_the_domain_that_the_person_chose(bot: Bot) -> None:
     def choose(db: Database) -> None:
         hr = domains.create(db, "hr", "People", suggested_prompts=("How much leave is left?",))
         domains.choose(db, hr, f"slack:T1/{MEMBER}")
@@ -232,7 +232,7 @@ async def test_the_prompts_are_those_of_the_domain_that_the_person_chose(bot: Bo
     assert bot.slack.prompts[0]["title"] == "Ask me about People"
 
 
-async def test_every_delivery_is_acknowledged_at_once(bot: Bot) -> None:
+async def test_every_request_is_acknowledged_at_once(bot: Bot) -> None:
     bot.says(*["word "] * 50)
     for n in range(5):
         await bot.slack.say(MEMBER, "DU2", f"Question {n}?")
@@ -249,7 +249,7 @@ async def test_an_open_answer_ends_before_the_bot_stops(bot: Bot) -> None:
     assert answer.words == "word " * 40
 
 
-async def test_a_stand_ins_answer_says_so(bot: Bot) -> None:
+async def test_a_fallbacks_answer_has_a_note(bot: Bot) -> None:
     bot.write(lambda db: registry.promote(db, add_adapter(db, bot.domain, 1), "cli:test"))
 
     question = await bot.slack.say(MEMBER, "DU2", "Where is it?")

@@ -18,7 +18,7 @@ WHO = f"slack:T1/{MEMBER}"
 
 @pytest.fixture
 async def answer(bot: Bot) -> Message:
-    """An answered question: "Where is it?", "In the cellar."."""
+    """Ask "Where is it?" and get the answer "In the cellar."."""
     bot.says("In the ", "cellar.")
     question = await bot.slack.say(MEMBER, "C1", "<@UBOT> Where is it?")
     answered = await bot.slack.answer_to(question)
@@ -27,7 +27,7 @@ async def answer(bot: Bot) -> Message:
 
 
 def thumbs(bot: Bot) -> list[tuple[str, float]]:
-    """The judgements that count."""
+    """The live thumbs."""
     found = bot.rows("SELECT person, value FROM feedback WHERE kind = 'thumb' AND live = 1")
     return [(r["person"], r["value"]) for r in found]
 
@@ -54,7 +54,7 @@ async def test_the_last_thumb_wins(bot: Bot, answer: Message) -> None:
     assert len(bot.rows("SELECT * FROM feedback")) == 4
 
 
-async def test_everybody_has_a_thumb_of_their_own(bot: Bot, answer: Message) -> None:
+async def test_each_person_has_their_own_thumb(bot: Bot, answer: Message) -> None:
     await bot.slack.thumb(MEMBER, answer, up=True)
     await bot.slack.thumb("U3", answer, up=False)
     await bot.settled()
@@ -69,7 +69,7 @@ async def test_a_click_that_is_delivered_twice_counts_once(bot: Bot, answer: Mes
 
 
 async def form(bot: Bot, answer: Message, who: str = MEMBER) -> dict[str, Any]:
-    """The form behind 👎, just opened."""
+    """Open the form behind 👎."""
     count = len(bot.slack.views)
     await bot.slack.thumb(who, answer, up=False)
     await bot.slack.until(lambda: len(bot.slack.views) > count, "the form")
@@ -99,9 +99,7 @@ async def test_without_consent_nothing_is_learned(bot: Bot, answer: Message) -> 
     assert "will not learn from it because you did not tick the box" in bot.slack.told(MEMBER)
 
 
-async def test_the_form_shows_what_was_said_before_and_can_change_it(
-    bot: Bot, answer: Message
-) -> None:
+async def test_the_form_shows_earlier_feedback_and_can_change_it(bot: Bot, answer: Message) -> None:
     view = await form(bot, answer)
     await bot.slack.submit(MEMBER, view, reason="moved", better="In the attic.", learn=True)
     await bot.settled()
@@ -121,7 +119,7 @@ async def test_the_form_shows_what_was_said_before_and_can_change_it(
     assert [r["kind"] for r in live] == ["thumb"]
 
 
-async def test_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message) -> None:
+async def test_a_person_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message) -> None:
     bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, answer)
     assert "learn" not in [b.get("block_id") for b in view["blocks"]]
@@ -133,7 +131,9 @@ async def test_who_opted_out_is_not_asked_for_consent(bot: Bot, answer: Message)
     assert "another question" not in bot.slack.told(MEMBER), "nor to teach"
 
 
-async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Message) -> None:
+async def test_a_question_by_a_person_who_opted_out_is_not_learned(
+    bot: Bot, answer: Message
+) -> None:
     bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, answer, ADMIN)
     await bot.slack.submit(ADMIN, view, better="In the attic.", learn=True)
@@ -142,7 +142,7 @@ async def test_the_question_of_who_opted_out_is_not_learned(bot: Bot, answer: Me
     assert "who asked has opted out" in bot.slack.told(ADMIN)
 
 
-async def test_an_answer_that_only_one_person_saw_is_judged_like_any_other(bot: Bot) -> None:
+async def test_a_private_answer_can_be_rated_like_any_other(bot: Bot) -> None:
     bot.says("In the cellar.")
     await bot.slack.command(MEMBER, "C1", "ask Where is it?")
     await bot.settled()
@@ -160,7 +160,7 @@ async def test_an_answer_that_only_one_person_saw_is_judged_like_any_other(bot: 
     assert "is waiting for review" in bot.slack.told(MEMBER)
 
 
-async def test_a_reason_alone_is_noted(bot: Bot, answer: Message) -> None:
+async def test_a_reason_without_a_better_answer_is_stored(bot: Bot, answer: Message) -> None:
     await bot.slack.submit(MEMBER, await form(bot, answer), reason="Out of date")
     await bot.settled()
     assert "I have noted what was wrong" in bot.slack.told(MEMBER)
@@ -176,7 +176,7 @@ async def test_an_empty_form_changes_nothing(bot: Bot, answer: Message) -> None:
     assert bot.slack.told(MEMBER) == ""
 
 
-async def test_words_that_cannot_be_kept_stay_in_the_form(bot: Bot, answer: Message) -> None:
+async def test_text_that_cannot_be_stored_stays_in_the_form(bot: Bot, answer: Message) -> None:
     await bot.slack.thumb(MEMBER, answer, up=False)
     view = await bot.slack.until(lambda: bot.slack.views, "the form")
     bot.write(lambda db: db.execute("UPDATE replies SET status = 'failed'"))
@@ -185,20 +185,22 @@ async def test_words_that_cannot_be_kept_stay_in_the_form(bot: Bot, answer: Mess
     assert "can't be rated" in sent.payload["errors"]["reason"]
 
 
-async def test_the_thumb_counts_when_the_form_cannot_be_opened(bot: Bot, answer: Message) -> None:
+async def test_the_thumb_counts_even_if_the_form_cannot_be_opened(
+    bot: Bot, answer: Message
+) -> None:
     bot.slack.trigger_lifetime_s = -1
     await bot.slack.thumb(MEMBER, answer, up=False)
     await bot.settled()
     assert thumbs(bot) == [(WHO, 0.0)]
 
 
-async def test_a_thumb_on_an_answer_that_is_gone_is_explained(bot: Bot, answer: Message) -> None:
+async def test_a_thumb_on_a_deleted_answer_is_explained(bot: Bot, answer: Message) -> None:
     await bot.slack.click(MEMBER, answer, "feedback", "up:chatcmpl-gone")
     await bot.settled()
     assert "There is no reply" in bot.slack.told(MEMBER)
 
 
-async def test_a_reaction_counts_and_can_be_taken_back(bot: Bot, answer: Message) -> None:
+async def test_a_reaction_counts_and_can_be_removed(bot: Bot, answer: Message) -> None:
     await bot.slack.react(MEMBER, answer, "+1::skin-tone-4", times=2)
     await bot.settled()
     assert thumbs(bot) == [(WHO, 1.0)]
@@ -207,9 +209,7 @@ async def test_a_reaction_counts_and_can_be_taken_back(bot: Bot, answer: Message
     assert thumbs(bot) == []
 
 
-async def test_taking_an_older_reaction_back_leaves_the_newer_opinion(
-    bot: Bot, answer: Message
-) -> None:
+async def test_removing_an_older_reaction_keeps_the_newer_rating(bot: Bot, answer: Message) -> None:
     await bot.slack.react(MEMBER, answer, "+1")
     await bot.settled()
     await bot.slack.thumb(MEMBER, answer, up=False)
@@ -238,11 +238,11 @@ MARKS = {
         (["👎", "+1", "no +1"], 0.0),
     ],
 )
-async def test_button_and_emoji_come_to_the_same_in_any_order(
+async def test_buttons_and_emoji_give_the_same_rating_in_any_order(
     bot: Bot, answer: Message, history: list[str], counts: float
 ) -> None:
     told = [(name, f"1710000000.{n:06d}") for n, name in enumerate(history)]
-    for name, at in [*told[::-1], *told]:  # the wrong way round, then once more
+    for name, at in [*told[::-1], *told]:  # in reverse order, then one repeated
         await MARKS[name](bot, answer, at)
         await bot.settled()
     assert thumbs(bot) == [(WHO, counts)]
@@ -279,22 +279,20 @@ async def test_a_reaction_on_either_part_of_a_long_answer_counts(bot: Bot) -> No
 
 
 @pytest.mark.parametrize("reaction", ["eyes", "tada"])
-async def test_other_reactions_mean_nothing(bot: Bot, answer: Message, reaction: str) -> None:
+async def test_other_reactions_are_ignored(bot: Bot, answer: Message, reaction: str) -> None:
     await bot.slack.react(MEMBER, answer, reaction)
     await bot.settled()
     assert thumbs(bot) == []
 
 
-async def test_a_reaction_on_somebody_elses_message_means_nothing(
-    bot: Bot, answer: Message
-) -> None:
+async def test_a_reaction_on_another_persons_message_is_ignored(bot: Bot, answer: Message) -> None:
     other = bot.slack.add(Message("C1", bot.slack.next_ts(), ADMIN, "lunch?"))
     await bot.slack.react(MEMBER, other, "+1")
     await bot.settled()
     assert thumbs(bot) == []
 
 
-async def test_a_thumb_moves_the_comparison_it_belongs_to(bot: Bot) -> None:
+async def test_a_thumb_counts_in_its_comparison(bot: Bot) -> None:
     made = bot.write(lambda db: add_adapter(db, bot.domain, 1))
     bot.hold(made)
     experiment = bot.write(

@@ -1,4 +1,4 @@
-"""The Home tab over both transports: what it shows, and that Slack takes it in any case."""
+"""The Home tab over both transports: what it shows, and that it is always a valid view."""
 
 import asyncio
 from typing import get_args
@@ -28,14 +28,14 @@ WHO = f"slack:T1/{MEMBER}"
 
 
 async def opened(bot: Bot, user: str = MEMBER) -> str:
-    """The words of the tab that was opened."""
+    """Open the tab; returns its text."""
     await bot.slack.open_home(user)
     await bot.settled()
     return bot.slack.home_text(user)
 
 
 async def ask(bot: Bot, question: str = "Where is it?") -> str:
-    """A question of the member's in a direct message; returns its reply's id."""
+    """Ask as the member in a direct message; returns the reply id."""
     bot.says("In the cellar.")
     said = await bot.slack.say(MEMBER, f"D{MEMBER}", question)
     await bot.slack.answer_to(said)
@@ -43,7 +43,7 @@ async def ask(bot: Bot, question: str = "Where is it?") -> str:
     return str(bot.row("SELECT id FROM replies ORDER BY created_at DESC")["id"])
 
 
-async def test_somebody_new_sees_what_the_bot_knows(bot: Bot) -> None:
+async def test_a_new_person_sees_what_the_bot_knows(bot: Bot) -> None:
     text = await opened(bot)
     assert "the help desk*: the base model answers. It has not learned anything here yet." in text
     assert "How do I reset my password?" in text
@@ -53,7 +53,7 @@ async def test_somebody_new_sees_what_the_bot_knows(bot: Bot) -> None:
     assert home.DOMAIN not in str(bot.slack.homes), "one domain leaves no choice"
 
 
-async def test_the_live_adapter_is_told_in_words(bot: Bot) -> None:
+async def test_the_live_adapter_is_described(bot: Bot) -> None:
     def learn(db: Database) -> None:
         pairs.add(db, bot.domain, [Draft("Who?", "Me.")], source="import", status="approved")
         pairs.add(db, bot.domain, [Draft("What?", "That.")], source="teach")
@@ -66,7 +66,7 @@ async def test_the_live_adapter_is_told_in_words(bot: Bot) -> None:
     assert "learned from 1 pair. 1 suggestion is pending review." in text
 
 
-async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
+async def test_recent_questions_and_the_status_of_feedback_are_shown(bot: Bot) -> None:
     reply = await ask(bot)
     bot.write(lambda db: feedback.thumb(db, reply, WHO, up=False))
     judged = bot.write(lambda db: feedback.correction(db, reply, WHO, "In the attic."))
@@ -88,7 +88,7 @@ async def test_what_was_asked_and_what_became_of_feedback(bot: Bot) -> None:
     assert "your correction was rejected: it is the cellar." in await opened(bot)
 
 
-async def test_what_is_kept_is_counted_in_words(bot: Bot) -> None:
+async def test_the_stored_data_is_counted(bot: Bot) -> None:
     reply = await ask(bot)
     assert "I store 1 question of yours with its answer." in await opened(bot)
     bot.write(lambda db: feedback.thumb(db, reply, WHO, up=True))
@@ -98,12 +98,12 @@ async def test_what_is_kept_is_counted_in_words(bot: Bot) -> None:
     )
 
 
-async def test_nobody_sees_anything_of_somebody_else(bot: Bot) -> None:
+async def test_nobody_sees_another_persons_data(bot: Bot) -> None:
     await ask(bot, "A private matter?")
     assert "private matter" not in await opened(bot, "U3")
 
 
-async def test_a_person_chooses_who_answers(bot: Bot) -> None:
+async def test_a_person_chooses_their_domain(bot: Bot) -> None:
     bot.write(lambda db: domains.create(db, "python", "Python"))
     await opened(bot)
     await bot.slack.press_home(MEMBER, home.DOMAIN, "python")
@@ -116,7 +116,7 @@ async def test_a_person_chooses_who_answers(bot: Bot) -> None:
     assert domains.answering(bot.store.db, WHO).name == "helpdesk"
 
 
-async def test_a_domain_that_is_gone_is_told(bot: Bot) -> None:
+async def test_choosing_a_removed_domain_is_explained(bot: Bot) -> None:
     bot.write(lambda db: domains.create(db, "python", "Python"))
     await opened(bot)
     bot.write(lambda db: db.execute("DELETE FROM domains WHERE name = 'python'"))
@@ -126,7 +126,7 @@ async def test_a_domain_that_is_gone_is_told(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("clock", [Fast()], ids=["fast"])
-async def test_opening_it_often_is_shown_within_the_limit(bot: Bot, clock: Clock) -> None:
+async def test_opening_the_tab_often_stays_within_the_limit(bot: Bot, clock: Clock) -> None:
     """One after another for somebody, and many at once for somebody else."""
     often = PER_MINUTE["views.publish"] + 20
     for _ in range(often):
@@ -139,18 +139,18 @@ async def test_opening_it_often_is_shown_within_the_limit(bot: Bot, clock: Clock
     assert sum(c.args["user_id"] == "U3" for c in calls) < often / 2
 
 
-async def test_the_limit_of_others_is_waited_for(bot: Bot) -> None:
+async def test_the_tab_is_published_again_after_a_rate_limit(bot: Bot) -> None:
     bot.slack.faults["views.publish"] = ["limited"]
     assert "What I know" in await opened(bot)
 
 
-async def test_a_tab_that_slack_does_not_take_is_left(bot: Bot) -> None:
+async def test_a_tab_that_slack_rejects_is_dropped(bot: Bot) -> None:
     bot.slack.faults["views.publish"] = ["lost before"]
     assert await opened(bot) == ""
     assert "What I know" in await opened(bot)
 
 
-# However much there is
+# any amount of data
 
 
 def domain(number: int, long: str) -> Domain:
@@ -160,7 +160,7 @@ def domain(number: int, long: str) -> Domain:
 @pytest.mark.parametrize("many", [0, 1, 2, 300])
 @pytest.mark.parametrize("long", ["x", "& <b> " * 2_000])
 @pytest.mark.parametrize("helped", [None, 1.0, 0.0])
-def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float | None) -> None:
+def test_every_tab_is_a_valid_view(many: int, long: str, helped: float | None) -> None:
     counts = dict.fromkeys(pairs.STATUSES, many)
     summaries = [DomainSummary(domain(n, long), None, many, many) for n in range(many)]
     page = HomePage(
@@ -179,5 +179,5 @@ def test_every_tab_is_one_that_slack_takes(many: int, long: str, helped: float |
     assert len(shown["blocks"]) <= 100 - 45, "reviewers and admins have 45 more"
 
 
-def test_every_state_of_an_adapter_has_its_words() -> None:
+def test_every_adapter_state_has_a_description() -> None:
     assert contributions.NOW.keys() == set(get_args(registry.State))

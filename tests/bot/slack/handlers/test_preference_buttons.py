@@ -47,7 +47,7 @@ def chosen(bot: Bot) -> list[float]:
     return [r["value"] for r in bot.rows(sql)]
 
 
-async def test_both_answers_are_shown_without_saying_whose_they_are(compared: Bot) -> None:
+async def test_both_answers_are_shown_without_their_adapters(compared: Bot) -> None:
     answer = await ask(compared)
     pairing = compared.row("SELECT * FROM pairings")
     texts = [
@@ -62,7 +62,7 @@ async def test_both_answers_are_shown_without_saying_whose_they_are(compared: Bo
     assert answer.elements("feedback") == []
 
 
-async def test_which_answer_stands_first_is_left_to_chance(compared: Bot) -> None:
+async def test_the_order_of_the_answers_is_random(compared: Bot) -> None:
     running = experiments.running(compared.store.db, compared.domain.id)
     assert running is not None
     firsts = set()
@@ -77,7 +77,7 @@ async def test_which_answer_stands_first_is_left_to_chance(compared: Bot) -> Non
 
 
 @pytest.mark.parametrize(("which", "value"), [("first", 1.0), ("second", 0.0), ("tie", 0.5)])
-async def test_who_asked_chooses(compared: Bot, which: str, value: float) -> None:
+async def test_the_person_who_asked_can_choose(compared: Bot, which: str, value: float) -> None:
     answer = await ask(compared)
     await compared.slack.press(MEMBER, answer, f"prefer:{which}", times=2)
     await compared.settled()
@@ -85,7 +85,7 @@ async def test_who_asked_chooses(compared: Bot, which: str, value: float) -> Non
     assert THANKS[which] in compared.slack.told(MEMBER)
 
 
-async def test_the_last_choice_stands(compared: Bot) -> None:
+async def test_the_last_choice_counts(compared: Bot) -> None:
     answer = await ask(compared)
     for which in ("first", "tie", "second"):
         await compared.slack.press(MEMBER, answer, f"prefer:{which}")
@@ -93,7 +93,7 @@ async def test_the_last_choice_stands(compared: Bot) -> None:
     assert chosen(compared) == [0.0]
 
 
-async def test_nobody_else_chooses(compared: Bot) -> None:
+async def test_nobody_else_can_choose(compared: Bot) -> None:
     answer = await ask(compared)
     await compared.slack.press("U3", answer, "prefer:first")
     await compared.settled()
@@ -101,14 +101,14 @@ async def test_nobody_else_chooses(compared: Bot) -> None:
     assert "Only the person who asked can choose" in compared.slack.told("U3")
 
 
-async def test_an_emoji_says_nothing_about_one_of_two(compared: Bot) -> None:
+async def test_an_emoji_does_not_rate_one_of_two_answers(compared: Bot) -> None:
     answer = await ask(compared)
     await compared.slack.react(MEMBER, answer, "+1")
     await compared.settled()
     assert compared.rows("SELECT * FROM feedback") == []
 
 
-async def test_what_follows_goes_on_from_the_own_variant(compared: Bot) -> None:
+async def test_later_questions_continue_the_persons_own_variant(compared: Bot) -> None:
     first = await ask(compared)
     compared.write(lambda db: db.execute("UPDATE experiments SET pairwise = 0"))
     await compared.slack.say(MEMBER, "C1", "And the key?", first.thread_ts)
@@ -121,7 +121,7 @@ async def test_what_follows_goes_on_from_the_own_variant(compared: Bot) -> None:
     assert [m["content"] for m in history if m["role"] == "assistant"] == [own]
 
 
-async def test_when_the_other_cannot_answer_the_own_one_stands_alone(compared: Bot) -> None:
+async def test_if_the_other_variant_fails_the_own_answer_is_shown_alone(compared: Bot) -> None:
     say, own = compared.engine.say, _own(compared)
     compared.engine.say = lambda body: (
         say(body) if body["model"] == own.served_name else web.Response(status=500)
@@ -131,7 +131,7 @@ async def test_when_the_other_cannot_answer_the_own_one_stands_alone(compared: B
     assert answer.elements("feedback")
 
 
-async def test_when_the_own_one_cannot_answer_somebody_stands_in(compared: Bot) -> None:
+async def test_if_the_own_variant_fails_a_fallback_answers(compared: Bot) -> None:
     say, own = compared.engine.say, _own(compared)
     compared.engine.say = lambda body: (
         web.Response(status=500) if body["model"] == own.served_name else say(body)
@@ -141,7 +141,7 @@ async def test_when_the_own_one_cannot_answer_somebody_stands_in(compared: Bot) 
     assert "could not answer" in answer.notes
 
 
-async def test_stopping_ends_both(compared: Bot) -> None:
+async def test_stopping_ends_both_answers(compared: Bot) -> None:
     compared.engine.pause_s = 0.05
     compared.engine.say = lambda body: words(body["model"], *["word "] * 200)
     question = await compared.slack.say(MEMBER, "C1", "<@UBOT> Where is it?")
@@ -195,13 +195,13 @@ def _own(bot: Bot) -> Adapter:
 
 
 @pytest.mark.parametrize("first", ["short", "```python\nopen", "~~~~\nopen", "| a |\n| - |\n| 1 |"])
-def test_the_second_is_no_part_of_the_first(first: str) -> None:
+def test_an_open_code_fence_does_not_swallow_the_second_answer(first: str) -> None:
     parsed = MarkdownIt("commonmark").parse(ButtonPair("chatcmpl-1", first, "second", (1, 2)).text)
     inline = [t.content for t in parsed if t.type == "inline"]
     assert inline[-2:] == ["**Answer 2**", "second"]
 
 
-def test_what_stands_below_is_what_slack_takes() -> None:
+def test_the_blocks_below_are_valid() -> None:
     pair = ButtonPair("chatcmpl-" + "0" * 30, "word " * 5_000, "word " * 5_000, (1, 2))
     for message in blocks.answers(pair.text, pair.below):
         assert rules.blocks(message) == []

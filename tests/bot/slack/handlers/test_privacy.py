@@ -43,7 +43,7 @@ def told(bot: Bot, user: str) -> list[Message]:
     return [m for m in direct if not m.elements("feedback")]
 
 
-async def test_everything_can_be_seen(bot: Bot) -> None:
+async def test_a_person_can_view_their_data(bot: Bot) -> None:
     reply = await ask(bot)
     bot.write(lambda db: feedback.thumb(db, reply, WHO, up=True))
     await press(bot, home.SEE)
@@ -52,7 +52,7 @@ async def test_everything_can_be_seen(bot: Bot) -> None:
     assert "👍 and 👎: 1" in str(view)
 
 
-async def test_everything_can_be_taken_along(bot: Bot) -> None:
+async def test_a_person_can_export_their_data(bot: Bot) -> None:
     await ask(bot)
     await press(bot, home.EXPORT)
     (file,) = bot.slack.files.values()
@@ -62,7 +62,7 @@ async def test_everything_can_be_taken_along(bot: Bot) -> None:
     assert conversation["messages"][0]["text"] == f"Where is my {SECRET}?"
 
 
-async def test_a_file_that_slack_does_not_take_is_told(bot: Bot) -> None:
+async def test_a_file_that_slack_rejects_is_explained(bot: Bot) -> None:
     bot.slack.faults["files.getUploadURLExternal"] = ["500"]
     await press(bot, home.EXPORT)
     assert "did not accept the file" in told(bot, MEMBER)[-1].notes
@@ -84,7 +84,9 @@ async def test_learning_can_be_switched_off_and_on(bot: Bot) -> None:
     assert "I may learn from your suggestions" in bot.slack.home_text(MEMBER)
 
 
-async def test_forgetting_asks_first_and_then_removes_every_word(bot: Bot, store: Store) -> None:
+async def test_deleting_asks_for_confirmation_and_removes_every_word(
+    bot: Bot, store: Store
+) -> None:
     reply = await ask(bot)
     bot.write(lambda db: feedback.correction(db, reply, WHO, f"The {SECRET} is in the attic."))
     await press(bot, home.FORGET)
@@ -106,7 +108,7 @@ async def test_forgetting_asks_first_and_then_removes_every_word(bot: Bot, store
     assert told(bot, ADMIN) == []
 
 
-async def test_the_admins_hear_which_adapters_have_to_unlearn(bot: Bot) -> None:
+async def test_the_admins_are_told_which_adapters_to_retrain(bot: Bot) -> None:
     reply = await ask(bot)
 
     def learn(db: Database) -> None:
@@ -124,14 +126,14 @@ async def test_the_admins_hear_which_adapters_have_to_unlearn(bot: Bot) -> None:
     assert "Trained on your words: helpdesk@1" in told(bot, MEMBER)[-1].notes
 
 
-async def test_after_forgetting_a_new_question_is_answered(bot: Bot) -> None:
+async def test_after_a_deletion_a_new_question_is_answered(bot: Bot) -> None:
     await ask(bot)
     await press(bot, home.FORGET)
     await ask(bot)
     assert erasure.preview(bot.store.db, WHO).messages == 2
 
 
-def test_what_is_told_is_what_slack_takes() -> None:
+def test_the_messages_after_a_deletion_are_valid() -> None:
     many = tuple(f"helpdesk@{n}" for n in range(900))
     done = ErasureReceipt("0a" * 6, 10**9, 10**9, 10**9, 10**9, many, tuple(range(900)))
     none = ErasureReceipt("0a" * 6, 1, 0, 1, 0, (), ())

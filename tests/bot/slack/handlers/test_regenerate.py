@@ -59,7 +59,7 @@ def replies(bot: Bot) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("channel", ["DU2", "C1"])
-async def test_regenerate_gives_a_fresh_answer_below(bot: Bot, channel: str) -> None:
+async def test_regenerate_gives_a_new_answer_below(bot: Bot, channel: str) -> None:
     bot.says("The first answer.")
     question, first = await asked(bot, channel)
     bot.says("The second answer.")
@@ -71,7 +71,7 @@ async def test_regenerate_gives_a_fresh_answer_below(bot: Bot, channel: str) -> 
     assert conversations.shown_reply(bot.store.db, f"T1/{channel}/{second.ts}") == after["id"]
 
 
-async def test_the_same_is_asked_again_with_some_chance_and_without_the_first_answer(
+async def test_the_question_is_sampled_again_without_the_first_answer(
     bot: Bot,
 ) -> None:
     bot.says("One.")
@@ -85,7 +85,7 @@ async def test_the_same_is_asked_again_with_some_chance_and_without_the_first_an
     assert (before["temperature"], anew["temperature"]) == (0.0, 0.8)
 
 
-async def test_later_questions_know_the_fresh_answer_instead_of_the_first(bot: Bot) -> None:
+async def test_later_questions_see_the_regenerated_answer_instead_of_the_first(bot: Bot) -> None:
     bot.says("Old.")
     question, first = await asked(bot)
     bot.says("Newer.")
@@ -98,7 +98,7 @@ async def test_later_questions_know_the_fresh_answer_instead_of_the_first(bot: B
     assert said == ["Answer.", "How?", "Newest.", "And then?"]
 
 
-async def test_each_answer_is_written_anew_once_however_often_one_presses(bot: Bot) -> None:
+async def test_each_answer_is_regenerated_once_however_often_it_is_pressed(bot: Bot) -> None:
     question, first = await asked(bot)
     await press(bot, first, blocks.REGENERATE, times=3)
     await bot.slack.press(MEMBER, first, blocks.REGENERATE)
@@ -108,7 +108,7 @@ async def test_each_answer_is_written_anew_once_however_often_one_presses(bot: B
     assert len(bot.engine.asked) == 2
 
 
-async def test_the_fresh_answer_has_thumbs_of_its_own(bot: Bot) -> None:
+async def test_the_regenerated_answer_has_its_own_thumbs(bot: Bot) -> None:
     _, first = await asked(bot)
     second = await press(bot, first, blocks.REGENERATE)
     await bot.slack.thumb(MEMBER, second, up=True)
@@ -116,7 +116,7 @@ async def test_the_fresh_answer_has_thumbs_of_its_own(bot: Bot) -> None:
     assert bot.row("SELECT reply_id FROM feedback")["reply_id"] == replies(bot)[1]["id"]
 
 
-async def test_a_fresh_answer_is_taken_up_after_a_restart(
+async def test_a_regenerated_answer_is_resumed_after_a_restart(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack.app.GRACE_S", 0.1)
@@ -135,7 +135,7 @@ async def test_a_fresh_answer_is_taken_up_after_a_restart(
     assert second.words == "The whole answer."
 
 
-async def test_deleting_the_question_stops_the_fresh_answer(bot: Bot) -> None:
+async def test_deleting_the_question_stops_the_regenerated_answer(bot: Bot) -> None:
     question, first = await asked(bot)
     bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
     await bot.slack.press(MEMBER, first, blocks.REGENERATE)
@@ -150,14 +150,14 @@ async def test_deleting_the_question_stops_the_fresh_answer(bot: Bot) -> None:
 # -- Continue ------------------------------------------------------------------------------------
 
 
-async def test_a_whole_answer_offers_nothing_to_continue(bot: Bot) -> None:
+async def test_a_complete_answer_has_no_continue_button(bot: Bot) -> None:
     _, answer = await asked(bot)
     assert answer.elements(blocks.CONTINUE) == []
     assert len(answer.elements(blocks.REGENERATE)) == 1
 
 
 @pytest.mark.parametrize("lengths", [(20,), (21,), (8, 20, 33)])
-async def test_continue_goes_on_where_the_answer_stopped(
+async def test_continue_resumes_where_the_answer_stopped(
     bot: Bot, lengths: tuple[int, ...]
 ) -> None:
     bot.engine.say = cut_after(WHOLE, *lengths)
@@ -175,7 +175,7 @@ async def test_continue_goes_on_where_the_answer_stopped(
     assert [r["continues"] for r in replies(bot)] == [None, *chain[:-1]]
 
 
-async def test_the_engine_is_told_the_beginning_to_go_on_with(bot: Bot) -> None:
+async def test_the_engine_gets_the_beginning_as_a_prefix(bot: Bot) -> None:
     bot.engine.say = cut_after(WHOLE, 20)
     _, answer = await asked(bot)
     await press(bot, answer, blocks.CONTINUE)
@@ -188,7 +188,7 @@ async def test_the_engine_is_told_the_beginning_to_go_on_with(bot: Bot) -> None:
     assert after["temperature"] == before["temperature"]
 
 
-async def test_later_questions_know_the_whole_answer(bot: Bot) -> None:
+async def test_later_questions_see_the_whole_answer(bot: Bot) -> None:
     bot.engine.say = cut_after(WHOLE, 10, 30)
     question, answer = await asked(bot)
     second = await press(bot, answer, blocks.CONTINUE)
@@ -200,7 +200,7 @@ async def test_later_questions_know_the_whole_answer(bot: Bot) -> None:
     assert said == ["Answer.", "How?", WHOLE, "Really?"]
 
 
-async def test_the_adapter_that_began_goes_on_though_another_is_live_by_now(bot: Bot) -> None:
+async def test_the_adapter_that_started_continues_after_a_promotion(bot: Bot) -> None:
     first, second = (bot.write(lambda db, n=n: add_adapter(db, bot.domain, n)) for n in (1, 2))
     bot.write(lambda db: registry.promote(db, first, "cli:test"))
     bot.hold(first, second)
@@ -215,7 +215,7 @@ async def test_the_adapter_that_began_goes_on_though_another_is_live_by_now(bot:
     assert [r["adapter_id"] for r in replies(bot)] == [first.id, first.id]
 
 
-async def test_a_code_block_that_was_cut_is_opened_again(bot: Bot) -> None:
+async def test_a_split_code_block_is_reopened(bot: Bot) -> None:
     whole = "See:\n```python\nprint('one')\nprint('two')\n```\nDone."
     bot.engine.say = cut_after(whole, whole.index("print('two')"))
     question, answer = await asked(bot)
@@ -233,7 +233,7 @@ MIXED = (
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_wherever_it_was_cut_the_pieces_together_are_the_answer(bot: Bot, seed: int) -> None:
+async def test_the_pieces_join_to_the_answer_wherever_it_was_cut(bot: Bot, seed: int) -> None:
     rng = random.Random(seed)
     ends = sorted(rng.sample([n for n in range(9, len(MIXED)) if MIXED[n].isalnum()], 3))
     bot.engine.say = cut_after(MIXED, *ends)
@@ -252,7 +252,7 @@ async def test_wherever_it_was_cut_the_pieces_together_are_the_answer(bot: Bot, 
         before += text
 
 
-async def test_an_answer_that_was_written_anew_and_cut_goes_on_with_itself(bot: Bot) -> None:
+async def test_a_regenerated_answer_that_was_cut_continues_itself(bot: Bot) -> None:
     bot.says("The first.")
     question, first = await asked(bot)
     bot.engine.say = cut_after(WHOLE, 20)
@@ -270,7 +270,7 @@ async def test_an_answer_that_was_written_anew_and_cut_goes_on_with_itself(bot: 
 
 
 @pytest.mark.parametrize("button", [blocks.REGENERATE, blocks.CONTINUE])
-async def test_what_only_one_person_saw_stays_with_them(bot: Bot, button: str) -> None:
+async def test_a_private_answer_stays_private(bot: Bot, button: str) -> None:
     bot.engine.say = cut_after(WHOLE, 20, *([20] if button == blocks.REGENERATE else []))
     await bot.slack.command(MEMBER, "C1", "ask How?")
     await bot.settled()
@@ -283,7 +283,7 @@ async def test_what_only_one_person_saw_stays_with_them(bot: Bot, button: str) -
     assert found.words == (WHOLE[:20] if button == blocks.REGENERATE else WHOLE[20:])
 
 
-async def test_a_button_works_only_where_its_answer_is(bot: Bot) -> None:
+async def test_a_button_works_only_in_the_channel_of_its_answer(bot: Bot) -> None:
     await asked(bot, "C1")
     reply_id = replies(bot)[0]["id"]
     elsewhere = bot.slack.add(Message("C2", bot.slack.next_ts(), BOT_USER))
@@ -293,7 +293,7 @@ async def test_a_button_works_only_where_its_answer_is(bot: Bot) -> None:
     assert len(replies(bot)) == 1
 
 
-async def test_an_answer_that_is_forgotten_is_said_in_words(bot: Bot) -> None:
+async def test_an_erased_answer_is_explained(bot: Bot) -> None:
     _, answer = await asked(bot)
     bot.write(lambda db: db.execute("DELETE FROM conversations"))
     await bot.slack.press(MEMBER, answer, blocks.REGENERATE)

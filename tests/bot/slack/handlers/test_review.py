@@ -32,7 +32,7 @@ async def press(bot: Bot, user: str, view: Json, label: str, times: int = 1) -> 
     await bot.settled()
 
 
-async def test_pairs_are_approved_one_after_the_other(bot: Bot) -> None:
+async def test_pairs_are_approved_one_by_one(bot: Bot) -> None:
     pending(bot, 2)
     view = await review(bot)
     assert "Question 1?" in said_in(view)
@@ -62,7 +62,7 @@ async def test_a_pair_is_rejected_with_a_reason_for_its_author(bot: Bot) -> None
     assert rejected.reviewed_by == f"slack:T1/{REVIEWER}"
 
 
-async def test_an_edit_becomes_a_pair_of_its_own(bot: Bot) -> None:
+async def test_an_edit_becomes_a_new_pair(bot: Bot) -> None:
     pending(bot)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
@@ -74,7 +74,7 @@ async def test_an_edit_becomes_a_pair_of_its_own(bot: Bot) -> None:
     assert (new.author, new.source) == (old.author, "correction")
 
 
-async def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> None:
+async def test_a_pair_with_a_golden_question_is_not_approved(bot: Bot) -> None:
     bot.write(lambda db: golden.add(db, bot.domain, "Where is the key?", "Below.", "cli:ann"))
     pending(bot, 1)
     view = await review(bot)
@@ -84,7 +84,7 @@ async def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> N
     assert [pair(bot, 2).status, len(pairs.list_pairs(bot.store.db, bot.domain))] == ["pending", 2]
 
 
-async def test_an_edit_that_cannot_be_a_pair_says_so_in_the_form(bot: Bot) -> None:
+async def test_an_invalid_edit_is_explained_in_the_form(bot: Bot) -> None:
     pending(bot)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
@@ -108,7 +108,7 @@ async def test_a_pair_that_is_too_long_for_one_input_is_edited_in_several(bot: B
     assert (new.prompt, new.response) == ("Question?", "word " * 499 + "end\n\nA better end.")
 
 
-async def test_a_long_pair_that_is_not_changed_is_approved_as_it_is(bot: Bot) -> None:
+async def test_an_unchanged_long_pair_is_approved_unchanged(bot: Bot) -> None:
     long = "line of it\n\n" * 2_600
     bot.write(lambda db: pairs.add(db, bot.domain, [Draft(long, long)], source="import"))
     view = await review(bot)
@@ -131,7 +131,7 @@ async def test_any_pair_is_a_valid_form(bot: Bot, text: str) -> None:
     assert pair(bot, 1).status == "rejected"
 
 
-async def test_a_text_that_is_longer_as_it_is_written_for_slack_is_shown_whole(bot: Bot) -> None:
+async def test_a_text_that_escaping_makes_longer_is_shown_in_full(bot: Bot) -> None:
     text = "".join(f"<b>&{n}</b>\n" for n in range(600))
     bot.write(lambda db: pairs.add(db, bot.domain, [Draft("Why?", text)], source="import"))
     view = await review(bot)
@@ -139,7 +139,7 @@ async def test_a_text_that_is_longer_as_it_is_written_for_slack_is_shown_whole(b
     assert escape(text.strip()) in shown
 
 
-async def test_a_pair_that_no_form_takes_is_not_tried_again(bot: Bot) -> None:
+async def test_a_pair_too_large_for_a_form_is_not_tried_again(bot: Bot) -> None:
     pending(bot, 1)
     view = await review(bot)
     bot.slack.faults["views.update"] += ["view_too_large"]
@@ -149,7 +149,7 @@ async def test_a_pair_that_no_form_takes_is_not_tried_again(bot: Bot) -> None:
     assert pair(bot, 1).status == "approved"
 
 
-async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
+async def test_next_skips_a_pair_and_returns_to_it(bot: Bot) -> None:
     pending(bot, 2)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Next")
@@ -162,7 +162,7 @@ async def test_next_passes_a_pair_over_and_comes_back_to_it(bot: Bot) -> None:
     assert "This is the only pair left for you." in said_in(view)
 
 
-async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:
+async def test_two_reviewers_never_get_the_same_pair(bot: Bot) -> None:
     pending(bot, 2)
     first = dict(await review(bot, REVIEWER))
     assert "Question 1?" in said_in(first)
@@ -172,7 +172,7 @@ async def test_two_reviewers_never_look_at_the_same_pair(bot: Bot) -> None:
     assert "Question 2?" in said_in(second)
 
 
-async def test_a_lease_that_ran_out_lets_others_go_on(bot: Bot) -> None:
+async def test_an_expired_lease_frees_the_pair(bot: Bot) -> None:
     pending(bot, 1)
     first = await review(bot, REVIEWER)
     assert "Other reviewers have the remaining pairs open" in said_in(await review(bot, ADMIN))
@@ -185,7 +185,7 @@ async def test_a_lease_that_ran_out_lets_others_go_on(bot: Bot) -> None:
     assert pair(bot, 1).reviewed_by == f"slack:T1/{ADMIN}"
 
 
-async def test_a_decision_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
+async def test_a_repeated_decision_changes_nothing(bot: Bot) -> None:
     pending(bot, 3)
     view = await review(bot)
     before = dict(view)
@@ -195,7 +195,7 @@ async def test_a_decision_that_is_delivered_again_changes_nothing(bot: Bot) -> N
     assert len(bot.rows("SELECT * FROM audit WHERE action = 'review'")) == 1
 
 
-async def test_what_somebody_decided_otherwise_is_said(bot: Bot) -> None:
+async def test_a_conflicting_decision_is_explained(bot: Bot) -> None:
     pending(bot, 2)
     view = await review(bot)
     bot.write(lambda db: db.execute("DELETE FROM review_leases"))
@@ -207,7 +207,7 @@ async def test_what_somebody_decided_otherwise_is_said(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("decided", [True, False])
-async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) -> None:
+async def test_the_text_of_a_late_edit_is_not_lost(bot: Bot, decided: bool) -> None:
     pending(bot, 2)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
@@ -223,7 +223,7 @@ async def test_an_edit_that_comes_too_late_is_not_lost(bot: Bot, decided: bool) 
     assert len(pairs.list_pairs(bot.store.db, bot.domain)) == 2
 
 
-async def test_an_edit_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
+async def test_a_repeated_edit_changes_nothing(bot: Bot) -> None:
     pending(bot, 3)
     view = await review(bot)
     await press(bot, REVIEWER, view, "Edit")
@@ -243,7 +243,7 @@ async def test_the_role_is_checked_at_every_press(bot: Bot) -> None:
     assert [pair(bot, n).status for n in (1, 2)] == ["pending"] * 2
 
 
-async def test_review_can_be_kept_to_one_domain(bot: Bot) -> None:
+async def test_a_review_can_be_limited_to_one_domain(bot: Bot) -> None:
     legal = bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
     pending(bot, 1)
     bot.write(lambda db: pairs.add(db, legal, [Draft("May I?", "No.")], source="correction"))

@@ -84,7 +84,7 @@ async def test_it_says_why_an_adapter_was_rejected(bot: Bot) -> None:
     assert message.elements("command:promote") == []
 
 
-async def test_it_goes_on_after_a_restart_of_the_bot(bot: Bot) -> None:
+async def test_it_continues_after_a_restart_of_the_bot(bot: Bot) -> None:
     message = await retrained(bot)
     run = claim(bot)
     step(bot, run, 15, 2.5)
@@ -95,7 +95,7 @@ async def test_it_goes_on_after_a_restart_of_the_bot(bot: Bot) -> None:
     await bot.slack.until(lambda: "is ready" in message.notes, "the end")
 
 
-async def test_it_survives_limits_and_outages_of_slack(bot: Bot) -> None:
+async def test_it_survives_rate_limits_and_outages_of_slack(bot: Bot) -> None:
     message = await retrained(bot)
     bot.slack.faults["chat.update"] += ["limited", "500", "lost before", "lost after"]
     finish(bot, claim(bot))
@@ -103,7 +103,7 @@ async def test_it_survives_limits_and_outages_of_slack(bot: Bot) -> None:
     await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
 
 
-async def test_a_message_that_was_deleted_is_not_followed_any_more(bot: Bot) -> None:
+async def test_a_deleted_message_is_no_longer_followed(bot: Bot) -> None:
     message = await retrained(bot)
     del bot.slack.messages[message.channel, message.ts]
     finish(bot, claim(bot))
@@ -111,7 +111,7 @@ async def test_a_message_that_was_deleted_is_not_followed_any_more(bot: Bot) -> 
     assert bot.slack.from_bot() == []
 
 
-async def test_where_the_bot_is_not_a_member_it_follows_in_a_direct_message(bot: Bot) -> None:
+async def test_outside_its_channels_the_bot_follows_in_a_direct_message(bot: Bot) -> None:
     with_pairs(bot)
     told = await command(bot, ADMIN, "retrain", "C9")
     assert "direct messages" in told
@@ -165,7 +165,7 @@ async def test_a_discarded_candidate_leaves_the_message_without_buttons(bot: Bot
     assert message.elements("command:promote") == []
 
 
-async def test_whoever_changes_what_is_live_the_message_says_it(bot: Bot) -> None:
+async def test_the_message_shows_a_change_of_the_live_version_by_anyone(bot: Bot) -> None:
     message = await retrained(bot)
     first = finish(bot, claim(bot))
     await bot.slack.until(lambda: "Compare with base" in str(message.blocks), "the buttons")
@@ -178,7 +178,7 @@ async def test_whoever_changes_what_is_live_the_message_says_it(bot: Bot) -> Non
     await bot.slack.until(lambda: "helpdesk@1 is live" in message.notes, "it to be back")
 
 
-async def test_a_candidates_message_compares_it_with_what_is_live_now(bot: Bot) -> None:
+async def test_a_candidate_is_compared_with_the_current_live_version(bot: Bot) -> None:
     other = bot.write(lambda db: add_adapter(db, bot.domain, 2))
     message = await retrained(bot)
     finish(bot, claim(bot))
@@ -191,7 +191,7 @@ async def test_a_candidates_message_compares_it_with_what_is_live_now(bot: Bot) 
     )
 
 
-async def test_an_overruled_rejection_brings_the_buttons(bot: Bot) -> None:
+async def test_an_overridden_rejection_shows_the_buttons(bot: Bot) -> None:
     message = await retrained(bot)
     made = finish(bot, claim(bot), state="rejected", state_reason="It forgot too much.")
     await bot.slack.until(lambda: "result was rejected" in message.notes, "the reason")
@@ -208,7 +208,7 @@ def trained(bot: Bot) -> Adapter:
     return finish(bot, run)
 
 
-async def test_the_loss_is_a_line_of_text_and_at_the_end_a_picture(bot: Bot) -> None:
+async def test_the_loss_is_a_sparkline_and_finally_a_picture(bot: Bot) -> None:
     message = await retrained(bot)
     trained(bot)
     await bot.slack.until(lambda: not runs.watchers(bot.store.db), "the end to be marked")
@@ -220,7 +220,7 @@ async def test_the_loss_is_a_line_of_text_and_at_the_end_a_picture(bot: Bot) -> 
     assert picture["name"] == "helpdesk-run-1.png"
 
 
-async def test_no_picture_comes_twice_whatever_is_lost_on_the_way(bot: Bot) -> None:
+async def test_the_picture_is_posted_at_most_once_despite_failures(bot: Bot) -> None:
     await retrained(bot)
     bot.slack.faults["files.completeUploadExternal"] += ["lost after"]
     trained(bot)

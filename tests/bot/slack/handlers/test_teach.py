@@ -57,7 +57,7 @@ def only_pair(bot: Bot) -> Pair:
 # Answers of ours
 
 
-async def test_an_answer_of_ours_is_filled_in_and_taught(bot: Bot, answer: Message) -> None:
+async def test_an_answer_of_the_bot_is_prefilled_and_taught(bot: Bot, answer: Message) -> None:
     view = await form(bot, REVIEWER, answer)
     assert filled(view) == {"question": "Where is it?", "answer": "In the cellar."}
     sent = await bot.slack.submit(REVIEWER, view, question="Where do I find it?")
@@ -78,9 +78,7 @@ async def test_the_question_leads_to_its_answer_too(bot: Bot) -> None:
     assert filled(await form(bot, MEMBER, question))["answer"] == "In the cellar."
 
 
-async def test_earlier_turns_come_along_unless_they_are_not_wanted(
-    bot: Bot, answer: Message
-) -> None:
+async def test_earlier_turns_are_included_unless_unticked(bot: Bot, answer: Message) -> None:
     assert answer.thread_ts is not None
     second = await ask(bot, MEMBER, "And the key?", "Below the mat.", answer.thread_ts)
     view = await form(bot, MEMBER, second)
@@ -96,7 +94,7 @@ async def test_earlier_turns_come_along_unless_they_are_not_wanted(
     assert [p.turns for p in pairs.list_pairs(bot.store.db, bot.domain)] == [turns, ()]
 
 
-async def test_the_same_lesson_twice_is_one_pair(bot: Bot, answer: Message) -> None:
+async def test_the_same_suggestion_twice_is_one_pair(bot: Bot, answer: Message) -> None:
     for _ in range(2):
         await bot.slack.submit(MEMBER, await form(bot, MEMBER, answer))
         await bot.settled()
@@ -147,7 +145,7 @@ async def people_talk(bot: Bot) -> list[Message]:
     return [first, *rest]
 
 
-async def test_an_answer_among_people_becomes_a_pair_with_what_was_said_before(bot: Bot) -> None:
+async def test_an_answer_between_people_becomes_a_pair_with_earlier_turns(bot: Bot) -> None:
     last = (await people_talk(bot))[-1]
     view = await form(bot, REVIEWER, last)
     assert filled(view) == {
@@ -166,7 +164,7 @@ async def test_an_answer_among_people_becomes_a_pair_with_what_was_said_before(b
     assert people == {WHO, f"slack:T1/{ADMIN}"}
 
 
-async def test_of_a_long_thread_the_form_shows_what_it_carries(bot: Bot) -> None:
+async def test_the_form_shows_the_part_of_a_long_thread_that_it_carries(bot: Bot) -> None:
     first = bot.slack.add(Message("C1", bot.slack.next_ts(), MEMBER, "question 0"))
     for number in range(1, 12):
         who = ADMIN if number % 2 else MEMBER
@@ -185,7 +183,7 @@ async def test_of_a_long_thread_the_form_shows_what_it_carries(bot: Bot) -> None
     ]
 
 
-async def test_a_message_that_begins_a_thread_is_a_question(bot: Bot) -> None:
+async def test_the_first_message_of_a_thread_is_a_question(bot: Bot) -> None:
     first = (await people_talk(bot))[0]
     view = await form(bot, MEMBER, first)
     assert filled(view) == {"question": "Hello, the printer", "answer": ""}
@@ -194,7 +192,7 @@ async def test_a_message_that_begins_a_thread_is_a_question(bot: Bot) -> None:
     assert only_pair(bot).response == "Switch it on."
 
 
-async def test_the_words_of_who_opted_out_are_left_out(bot: Bot) -> None:
+async def test_words_of_a_person_who_opted_out_are_left_out(bot: Bot) -> None:
     last = (await people_talk(bot))[-1]
     bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, REVIEWER, last)
@@ -203,7 +201,7 @@ async def test_the_words_of_who_opted_out_are_left_out(bot: Bot) -> None:
     assert "opted out of learning" in str(view)
 
 
-async def test_the_answer_to_who_opted_out_is_left_out(bot: Bot, answer: Message) -> None:
+async def test_the_answer_to_a_person_who_opted_out_is_left_out(bot: Bot, answer: Message) -> None:
     bot.write(lambda db: opt_out.opt_out(db, WHO))
     view = await form(bot, REVIEWER, answer)
     assert filled(view) == {"question": "", "answer": ""}
@@ -213,7 +211,9 @@ async def test_the_answer_to_who_opted_out_is_left_out(bot: Bot, answer: Message
     assert only_pair(bot).prompt == "Where?"
 
 
-async def test_who_opted_out_is_told_that_they_cannot_teach(bot: Bot, answer: Message) -> None:
+async def test_a_person_who_opted_out_is_told_that_they_cannot_teach(
+    bot: Bot, answer: Message
+) -> None:
     view = await form(bot, MEMBER, answer)
     bot.write(lambda db: opt_out.opt_out(db, WHO))
     sent = await bot.slack.submit(MEMBER, view)
@@ -221,21 +221,21 @@ async def test_who_opted_out_is_told_that_they_cannot_teach(bot: Bot, answer: Me
     assert "opted out" in sent.payload["errors"]["answer"]
 
 
-async def test_a_thread_that_slack_does_not_show_is_typed_by_hand(bot: Bot) -> None:
+async def test_without_access_to_the_thread_only_the_message_is_prefilled(bot: Bot) -> None:
     last = (await people_talk(bot))[-1]
     bot.slack.faults["conversations.replies"] = ["limited"]
     view = await form(bot, MEMBER, last)
     assert filled(view)["question"].startswith("Then it needs")
 
 
-async def test_a_form_that_cannot_be_opened_is_told(bot: Bot, answer: Message) -> None:
+async def test_a_form_that_cannot_be_opened_is_explained(bot: Bot, answer: Message) -> None:
     bot.slack.trigger_lifetime_s = -1
     await bot.slack.shortcut(MEMBER, answer, SHORTCUT)
     await bot.settled()
     assert "could not open the form" in bot.slack.told(MEMBER)
 
 
-async def test_a_message_without_words_is_told(bot: Bot) -> None:
+async def test_a_message_without_text_is_explained(bot: Bot) -> None:
     picture = bot.slack.add(Message("C1", bot.slack.next_ts(), ADMIN, ""))
     await bot.slack.shortcut(MEMBER, picture, SHORTCUT)
     await bot.settled()
@@ -252,7 +252,7 @@ def test_a_thread_of_several_answers() -> None:
     assert turns == (Turn("user", "1"), Turn("assistant", "2"))
 
 
-def test_the_bot_is_always_on_the_answering_side() -> None:
+def test_the_bot_always_counts_as_answering() -> None:
     lines = [Line("A", "1"), Line("BOT", "2"), Line("A", "3"), Line("B", "4")]
     _, _, turns = thread.read(lines, "BOT")
     assert turns == (Turn("user", "1"), Turn("assistant", "2"))
@@ -260,7 +260,7 @@ def test_the_bot_is_always_on_the_answering_side() -> None:
 
 @pytest.mark.parametrize("length", [1, 150, 3_000, 30_000])
 @pytest.mark.parametrize("turns", [0, 1, 12])
-def test_every_form_is_one_that_slack_takes(length: int, turns: int) -> None:
+def test_every_form_is_a_valid_view(length: int, turns: int) -> None:
     text = ("& <é> " * length)[:length]
     said = tuple(Turn("user" if n % 2 == 0 else "assistant", text) for n in range(turns))
     begun = teach.FormState(

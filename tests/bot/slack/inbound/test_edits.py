@@ -29,7 +29,7 @@ def asked_for(bot: Bot) -> list[str]:
     return [request["messages"][-1]["content"] for request in bot.engine.asked]
 
 
-async def test_an_edited_question_is_answered_anew_in_the_same_message(
+async def test_an_edited_question_is_answered_again_in_the_same_message(
     bot: Bot, asked: Message
 ) -> None:
     bot.says("On the second floor.")
@@ -43,7 +43,7 @@ async def test_an_edited_question_is_answered_anew_in_the_same_message(
     assert last == ["Answer.", "where is the scanner?"]
 
 
-async def test_a_preview_or_an_edit_that_changes_nothing_leaves_the_answer_alone(
+async def test_an_unfurl_or_an_unchanged_text_does_not_touch_the_answer(
     bot: Bot, asked: Message
 ) -> None:
     await bot.slack.unfurl(asked)
@@ -64,9 +64,7 @@ async def test_an_edit_after_the_answer_changes_nothing(bot: Bot) -> None:
     assert len(bot.engine.asked) == 1
 
 
-async def test_a_deleted_question_stops_its_answer_and_takes_it_away(
-    bot: Bot, asked: Message
-) -> None:
+async def test_deleting_a_question_stops_and_deletes_its_answer(bot: Bot, asked: Message) -> None:
     await bot.slack.delete(asked, times=2)
     await bot.settled()
     assert bot.slack.from_bot() == []
@@ -75,9 +73,7 @@ async def test_a_deleted_question_stops_its_answer_and_takes_it_away(
     await bot.slack.until(lambda: bot.engine.broken_off, "the engine to be stopped")
 
 
-async def test_a_question_that_is_deleted_while_it_waits_is_not_asked(
-    bot: Bot, asked: Message
-) -> None:
+async def test_a_question_deleted_in_the_queue_is_not_asked(bot: Bot, asked: Message) -> None:
     second = await bot.slack.say(MEMBER, "C1", "And the scanner?", thread_ts=asked.ts)
     await bot.slack.delete(second)
     await bot.slack.delete(asked)
@@ -86,7 +82,7 @@ async def test_a_question_that_is_deleted_while_it_waits_is_not_asked(
     assert bot.slack.from_bot() == []
 
 
-async def test_deleting_an_answered_question_leaves_its_answer(bot: Bot) -> None:
+async def test_deleting_an_answered_question_keeps_its_answer(bot: Bot) -> None:
     question = await bot.slack.say(MEMBER, "DU2", "Where?")
     answer = await bot.slack.answer_to(question)
     await bot.settled()
@@ -95,7 +91,7 @@ async def test_deleting_an_answered_question_leaves_its_answer(bot: Bot) -> None
     assert bot.slack.from_bot() == [answer]
 
 
-async def test_our_own_messages_changing_means_nothing(bot: Bot, asked: Message) -> None:
+async def test_changes_of_the_bots_own_messages_are_ignored(bot: Bot, asked: Message) -> None:
     (ours,) = bot.slack.from_bot()
     before = bot.rows("SELECT * FROM deliveries")
     await bot.slack.edit(ours, "Half an answer")

@@ -51,7 +51,7 @@ async def test_an_old_or_future_request_is_401(http: SignedHttp, seconds: int) -
 
 
 @pytest.mark.parametrize("timestamp", ["", "soon", "1e9", "-1", "9" * 400, "1.5", "nan", " 1"])
-async def test_a_timestamp_that_is_no_number_is_401(http: SignedHttp, timestamp: str) -> None:
+async def test_a_malformed_timestamp_is_401(http: SignedHttp, timestamp: str) -> None:
     assert (await http.raw(BODY, headers(timestamp=timestamp))).status == 401
 
 
@@ -61,11 +61,11 @@ async def test_a_body_that_is_not_utf8_is_4xx(http: SignedHttp) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b"nonsense", b"[1, 2]", b"5", b"null", b'{"a": 1}x'])
-async def test_json_that_is_no_object_is_4xx(http: SignedHttp, body: bytes) -> None:
+async def test_json_that_is_not_an_object_is_4xx(http: SignedHttp, body: bytes) -> None:
     assert 400 <= (await http.raw(body, headers(body))).status < 500
 
 
-async def test_a_form_whose_payload_is_no_json_is_4xx(http: SignedHttp) -> None:
+async def test_a_form_with_an_invalid_payload_is_4xx(http: SignedHttp) -> None:
     body = b"payload=%7Bnope"
     form = headers(body, Content_Type="application/x-www-form-urlencoded")
     assert 400 <= (await http.raw(body, form)).status < 500
@@ -82,13 +82,13 @@ async def test_the_address_is_verified_when_slack_asks(http: SignedHttp) -> None
     assert (answer.status, answer.payload) == (200, {"challenge": "c7"})
 
 
-async def test_before_it_has_joined_slack_is_asked_to_try_again(http: SignedHttp, bot: Bot) -> None:
+async def test_before_the_bot_has_joined_slack_gets_503(http: SignedHttp, bot: Bot) -> None:
     bot.front.workspaces.accepting = False
     assert (await http.raw(BODY, headers())).status == 503
     bot.front.workspaces.accepting = True
 
 
-async def test_nothing_of_it_reached_the_bot(
+async def test_no_rejected_request_reaches_the_bot(
     http: SignedHttp, bot: Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = b'{"type": "event_callback", "event": {"type": "message", "text": "hush-hush"}}'

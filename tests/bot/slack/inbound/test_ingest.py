@@ -22,7 +22,7 @@ def heard(ts: str, event_id: str) -> HeardMessage:
     return HeardMessage(PLACE, ts, "hello", True, event_id)
 
 
-def test_words_are_taken_once_by_their_event_and_by_their_place(store: Store) -> None:
+def test_a_question_is_ingested_once_by_event_and_by_message(store: Store) -> None:
     with store.write() as db:
         assert ingest_question(db, heard("1.0", "Ev1"))
         assert not ingest_question(db, heard("1.0", "Ev2"))
@@ -31,7 +31,7 @@ def test_words_are_taken_once_by_their_event_and_by_their_place(store: Store) ->
     store.close()
 
 
-def test_other_events_are_taken_once(store: Store) -> None:
+def test_other_events_are_ingested_once(store: Store) -> None:
     event = {"type": "event_callback", "team_id": "T1", "event_id": "Ev1"}
     with store.write() as db:
         assert ingest_event(db, event)
@@ -40,7 +40,7 @@ def test_other_events_are_taken_once(store: Store) -> None:
     store.close()
 
 
-def test_a_trigger_is_taken_once_and_forgotten_when_there_are_many() -> None:
+def test_a_trigger_is_accepted_once_and_old_ones_are_dropped() -> None:
     triggers = TriggerDedup()
     assert [triggers.is_new(name) for name in ("1", "1", "2", "", "")] == [
         True,
@@ -54,7 +54,7 @@ def test_a_trigger_is_taken_once_and_forgotten_when_there_are_many() -> None:
     assert triggers.is_new("1")
 
 
-def test_a_thread_is_one_conversation_and_so_is_each_message_outside_one() -> None:
+def test_each_thread_and_each_top_level_message_is_a_conversation() -> None:
     event = {"type": "message", "channel": "D1", "user": "U1", "text": "hi", "ts": "5.0"}
     body = {"team_id": "T1", "event_id": "Ev1", "event": event}
     alone = heard_message(body, "UBOT")
@@ -65,5 +65,5 @@ def test_a_thread_is_one_conversation_and_so_is_each_message_outside_one() -> No
 
 
 @pytest.mark.parametrize("event", [{}, {"type": "message"}, {"type": "message", "user": 7}])
-def test_an_event_without_its_fields_says_nothing(event: dict[str, object]) -> None:
+def test_an_event_without_its_fields_is_ignored(event: dict[str, object]) -> None:
     assert heard_message({"event": event}, "UBOT") is None

@@ -1,4 +1,4 @@
-"""The registry of work that goes on after Slack was acknowledged."""
+"""The registry of tasks that run after an acknowledgement."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ import pytest
 from bot.slack.workspace.background_tasks import BackgroundTasks
 
 
-async def test_draining_waits_for_what_ends_in_time() -> None:
+async def test_drain_waits_for_tasks_that_end_in_time() -> None:
     tasks, done = BackgroundTasks(), []
 
     async def work() -> None:
@@ -21,7 +21,7 @@ async def test_draining_waits_for_what_ends_in_time() -> None:
     assert tasks.running == 0
 
 
-async def test_draining_cancels_the_rest_and_waits_until_it_has_tidied_up() -> None:
+async def test_drain_cancels_the_rest_and_waits_for_its_cleanup() -> None:
     tasks, tidied = BackgroundTasks(), []
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""How the front end comes and goes: tokens, outages, reconnects, and the whole application."""
+"""Starting and stopping the front end: tokens, outages, reconnects, and the whole application."""
 
 import logging
 from pathlib import Path
@@ -53,7 +53,7 @@ async def test_a_wrong_token_is_named(
         await joining.start()
 
 
-async def test_while_slack_is_away_joining_goes_on(
+async def test_joining_is_retried_while_slack_is_unreachable(
     slack: FakeSlack, store: Store, domain: Domain, tmp_path: Path
 ) -> None:
     slack.faults["auth.test"] += ["500"]
@@ -65,7 +65,7 @@ async def test_while_slack_is_away_joining_goes_on(
 
 
 @pytest.mark.parametrize("bot", ["socket"], indirect=True)
-async def test_the_socket_comes_back_when_slack_asks_for_it(bot: Bot) -> None:
+async def test_the_socket_reconnects_when_slack_asks_for_it(bot: Bot) -> None:
     await bot.slack.socket.ask_to_reconnect()
     await bot.slack.until(lambda: bot.slack.socket.connected_times == 2, "a new connection")
     question = await bot.slack.say(MEMBER, "DU2", "Still there?")
@@ -74,35 +74,35 @@ async def test_the_socket_comes_back_when_slack_asks_for_it(bot: Bot) -> None:
 
 @pytest.fixture
 def dying(slack: FakeSlack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first connection is dead from the beginning, and never closed."""
+    """The first connection is dead from the start and never closed."""
     monkeypatch.setattr("bot.slack.app.PING_S", 0.2)
     slack.socket.dies = True
 
 
 @pytest.mark.usefixtures("dying")
 @pytest.mark.parametrize("bot", ["socket"], indirect=True)
-async def test_a_socket_that_dies_in_silence_is_noticed(bot: Bot) -> None:
+async def test_a_silently_dead_socket_is_noticed(bot: Bot) -> None:
     bot.slack.socket.dies = False
     await bot.slack.until(lambda: bot.slack.socket.connected_times == 2, "a new connection")
     question = await bot.slack.say(MEMBER, "DU2", "Still there?")
     await bot.slack.answer_to(question)
 
 
-def test_a_silent_socket_is_given_up_within_a_minute() -> None:
+def test_a_silent_socket_is_replaced_within_a_minute() -> None:
     assert 45 <= 4 * front.PING_S <= 60
 
 
-async def test_the_route_is_there_only_when_requests_come_to_it(bot: Bot) -> None:
+async def test_the_route_exists_only_in_http_mode(bot: Bot) -> None:
     paths = ["/slack/events"] if bot.transport == "http" else []
     assert [route.path for route in bot.front.routes] == paths
 
 
-async def test_stopping_twice_does_no_harm(bot: Bot) -> None:
+async def test_stopping_twice_is_harmless(bot: Bot) -> None:
     await bot.front.stop()
     await bot.front.stop()
 
 
-async def test_the_words_of_people_are_in_no_log_above_debug(
+async def test_peoples_text_is_in_no_log_above_debug(
     bot: Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -122,7 +122,7 @@ async def test_the_words_of_people_are_in_no_log_above_debug(
     assert "whispered" not in caplog.text
 
 
-async def test_the_http_application_carries_it(
+async def test_the_http_application_mounts_the_route(
     slack: FakeSlack, engine: FakeVllm, store: Store, domain: Domain, tmp_path: Path
 ) -> None:
     from bot.app import create_app
@@ -137,10 +137,10 @@ async def test_the_http_application_carries_it(
         assert (await slack.answer_to(question)).words == "Hello there"
 
 
-async def test_words_in_a_log_would_be_noticed(
+async def test_text_in_a_log_would_be_noticed(
     bot: Bot, caplog: pytest.LogCaptureFixture, slack: FakeSlack
 ) -> None:
-    """The check that every test of a bot makes at its end can fail."""
+    """The check at the end of every bot test can fail."""
     question = await bot.slack.say(MEMBER, "DU2", "a whispered question")
     await bot.slack.answer_to(question)
     logging.getLogger("bot.slack").debug(question.text)
@@ -152,7 +152,7 @@ async def test_words_in_a_log_would_be_noticed(
 
 
 @pytest.mark.parametrize("bot", ["socket"], indirect=True)
-async def test_a_socket_that_drops_during_an_answer_neither_cuts_nor_doubles_it(bot: Bot) -> None:
+async def test_a_dropped_socket_neither_cuts_nor_doubles_an_answer(bot: Bot) -> None:
     bot.engine.pause_s = 0.02
     bot.says(*["word "] * 30)
     question = await bot.slack.say(MEMBER, "DU2", "Long?")

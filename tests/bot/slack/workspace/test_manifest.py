@@ -1,4 +1,4 @@
-"""The manifest asks for what the code uses, and nothing else."""
+"""The manifest requests what the code uses, and nothing else."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ ALIASES = {"auth_test": "auth.test"}
 
 
 class Registered:
-    """Takes the listeners instead of Bolt."""
+    """Records the listeners in place of Bolt."""
 
     def __init__(self) -> None:
         self.found: dict[str, set[str]] = {}
@@ -50,17 +50,17 @@ def called() -> set[str]:
     return found - {"base.url", "api.call"}
 
 
-def test_the_events_are_those_that_are_listened_to(registered: dict[str, set[str]]) -> None:
+def test_the_events_match_the_listeners(registered: dict[str, set[str]]) -> None:
     assert {name.split(".")[0] for name in EVENTS} == registered["event"]
     assert manifest(None)["settings"]["event_subscriptions"]["bot_events"] == sorted(EVENTS)
 
 
-def test_the_command_is_the_one_that_is_listened_to(registered: dict[str, set[str]]) -> None:
+def test_the_command_matches_the_listener(registered: dict[str, set[str]]) -> None:
     commands = manifest(None)["features"]["slash_commands"]
     assert {c["command"] for c in commands} == registered["command"]
 
 
-def test_the_shortcut_is_the_one_that_is_listened_to(registered: dict[str, set[str]]) -> None:
+def test_the_shortcut_matches_the_listener(registered: dict[str, set[str]]) -> None:
     shortcuts = manifest(None)["features"]["shortcuts"]
     assert {s["callback_id"] for s in shortcuts} == registered["message_shortcut"]
     assert {s["type"] for s in shortcuts} == {"message"}
@@ -68,8 +68,8 @@ def test_the_shortcut_is_the_one_that_is_listened_to(registered: dict[str, set[s
     assert manifest(None)["features"]["app_home"]["home_tab_enabled"] is True
 
 
-def test_it_is_an_agent_of_the_kind_that_new_apps_may_be() -> None:
-    """https://docs.slack.dev: `agent_view` took the place of `assistant_view`."""
+def test_it_uses_the_agent_view_of_new_apps() -> None:
+    """https://docs.slack.dev: `agent_view` replaced `assistant_view`."""
     features = manifest(None)["features"]
     assert features["agent_view"]["agent_description"]
     assert "assistant_view" not in features
@@ -77,11 +77,11 @@ def test_it_is_an_agent_of_the_kind_that_new_apps_may_be() -> None:
     assert features["app_home"]["messages_tab_read_only_enabled"] is False
 
 
-def test_the_methods_are_those_that_are_called() -> None:
+def test_the_methods_match_the_calls() -> None:
     assert set(METHODS) == called()
 
 
-def test_the_scopes_are_those_of_the_events_and_methods() -> None:
+def test_the_scopes_match_the_events_and_methods() -> None:
     assert manifest(None)["oauth_config"]["scopes"]["bot"] == [
         "app_mentions:read",
         "assistant:write",
@@ -98,7 +98,7 @@ def test_the_scopes_are_those_of_the_events_and_methods() -> None:
     ]
 
 
-def test_without_an_address_it_is_for_socket_mode() -> None:
+def test_without_a_url_it_is_for_socket_mode() -> None:
     plain = manifest(None)
     assert plain["settings"]["socket_mode_enabled"] is True
     assert "request_url" not in json.dumps(plain)
@@ -107,7 +107,7 @@ def test_without_an_address_it_is_for_socket_mode() -> None:
 @pytest.mark.parametrize(
     "url", ["https://bot.example", "https://bot.example/", "https://bot.example/slack/events"]
 )
-def test_with_an_address_everything_goes_there(url: str) -> None:
+def test_with_a_url_all_requests_go_there(url: str) -> None:
     found = manifest(url)
     address = "https://bot.example" + made.PATH
     assert found["settings"]["socket_mode_enabled"] is False
@@ -116,7 +116,7 @@ def test_with_an_address_everything_goes_there(url: str) -> None:
     assert found["features"]["slash_commands"][0]["url"] == address
 
 
-def test_for_several_workspaces_it_says_where_slack_sends_people_back_to() -> None:
+def test_for_several_workspaces_it_has_the_redirect_url() -> None:
     found = manifest("https://bot.example", oauth=True)
     assert found["oauth_config"]["redirect_urls"] == ["https://bot.example/slack/oauth_redirect"]
     assert "redirect_urls" not in manifest("https://bot.example")["oauth_config"]
@@ -127,12 +127,12 @@ def test_for_several_workspaces_it_says_where_slack_sends_people_back_to() -> No
 @pytest.mark.parametrize(
     "url", ["", "http://bot.example", "bot.example", "https://", "https://a b"]
 )
-def test_an_address_that_slack_cannot_reach_is_refused(url: str) -> None:
+def test_a_url_that_slack_cannot_reach_is_refused(url: str) -> None:
     with pytest.raises(Invalid, match="https"):
         manifest(url)
 
 
-def test_it_keeps_slacks_limits() -> None:
+def test_it_stays_within_slacks_limits() -> None:
     found = manifest(None)
     assert len(found["display_information"]["name"]) <= 35
     assert len(found["display_information"]["description"]) <= 140

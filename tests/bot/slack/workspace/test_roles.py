@@ -1,4 +1,4 @@
-"""Roles: where they come from, who is refused, and who can give them."""
+"""Roles: their sources, who is refused, and who can grant them."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ STRANGER: dict[str, Any] = {"is_stranger": True}
 
 
 class Patience(Clock):
-    """A clock that tests can put forward."""
+    """A clock that tests can advance."""
 
     ahead_s = 0.0
 
@@ -56,14 +56,14 @@ async def test_roles_come_from_the_settings(bot: Bot) -> None:
     assert found == ["admin", "reviewer", "member"]
 
 
-async def test_who_is_named_in_the_settings_needs_no_word_of_slacks(bot: Bot) -> None:
+async def test_a_person_named_in_the_settings_needs_no_lookup(bot: Bot) -> None:
     bot.slack.standing[ADMIN] = GUEST
     bot.slack.faults["users.info"] += ["500"] * 3
     assert await role(bot, ADMIN) == "admin"
     assert bot.slack.called("users.info") == []
 
 
-async def test_in_a_workspace_that_installed_the_bot_plain_ids_mean_nobody(bot: Bot) -> None:
+async def test_plain_ids_mean_nobody_in_a_workspace_installed_through_oauth(bot: Bot) -> None:
     workspace = bot.front.workspace
     elsewhere = Roles(bot.settings.slack, workspace.api, workspace.names, own=False)
     assert (await elsewhere.standing("T1", ADMIN)).role == "member"
@@ -73,7 +73,7 @@ async def test_in_a_workspace_that_installed_the_bot_plain_ids_mean_nobody(bot: 
     assert (await elsewhere.standing("T2", ADMIN)).role == "member"
 
 
-async def test_workspace_admins_are_admins_where_the_settings_say_so(bot: Bot) -> None:
+async def test_workspace_admins_are_admins_if_the_settings_say_so(bot: Bot) -> None:
     bot.slack.standing[MEMBER] = {"is_owner": True}
     assert await role(bot, MEMBER) == "member"
     await settle(bot, workspace_admins=True)
@@ -85,7 +85,7 @@ async def test_user_groups_give_roles(bot: Bot, clock: Patience) -> None:
     bot.slack.groups = {"S1": ["U9"], "S2": [MEMBER]}
     assert await role(bot, MEMBER) == "reviewer"
     bot.slack.groups["S1"] = [MEMBER]
-    assert await role(bot, MEMBER) == "reviewer"  # asked for less than five minutes ago
+    assert await role(bot, MEMBER) == "reviewer"  # looked up less than five minutes ago
     clock.ahead_s = FRESH_S
     assert await role(bot, MEMBER) == "admin"
 
@@ -94,12 +94,12 @@ async def test_the_highest_of_several_roles_counts(bot: Bot) -> None:
     bot.slack.standing[REVIEWER] = {"is_admin": True}
     await settle(bot, workspace_admins=True, reviewer_group="S2")
     bot.slack.groups = {"S2": [MEMBER]}
-    assert await role(bot, REVIEWER) == "admin"  # a reviewer by the settings
+    assert await role(bot, REVIEWER) == "admin"  # a reviewer from the settings
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
-    assert await role(bot, MEMBER) == "admin"  # a reviewer by a group
+    assert await role(bot, MEMBER) == "admin"  # a reviewer from a group
 
 
-async def test_a_reviewer_of_the_settings_stays_one_when_slack_says_less_or_nothing(
+async def test_a_reviewer_from_the_settings_stays_one_without_slack(
     bot: Bot,
 ) -> None:
     await settle(bot, workspace_admins=True)
@@ -111,7 +111,7 @@ async def test_a_reviewer_of_the_settings_stays_one_when_slack_says_less_or_noth
     assert await role(bot, REVIEWER) == "reviewer"
 
 
-async def test_a_group_that_slack_cannot_tell_gives_nobody_a_role(bot: Bot) -> None:
+async def test_an_unavailable_user_group_gives_nobody_a_role(bot: Bot) -> None:
     await settle(bot, admin_group="S404")
     assert "could not tell me who is in the user group S404" in await command(
         bot, MEMBER, "rollback"
@@ -128,7 +128,7 @@ async def test_a_group_that_slack_cannot_tell_gives_nobody_a_role(bot: Bot) -> N
         (STRANGER, "allow_external", "from another organisation"),
     ],
 )
-async def test_guests_and_outsiders_may_do_nothing_unless_they_are_let(
+async def test_guests_and_external_people_may_do_nothing_unless_allowed(
     bot: Bot, standing: dict[str, Any], setting: str, why: str
 ) -> None:
     bot.slack.standing[MEMBER] = standing
@@ -144,7 +144,7 @@ async def test_guests_and_outsiders_may_do_nothing_unless_they_are_let(
 @pytest.mark.parametrize(
     ("standing", "setting"), [(GUEST, "allow_guests"), (EXTERNAL, "allow_external")]
 )
-async def test_guests_and_outsiders_are_not_answered_unless_they_are_let(
+async def test_guests_and_external_people_are_not_answered_unless_allowed(
     bot: Bot, standing: dict[str, Any], setting: str
 ) -> None:
     bot.slack.standing[MEMBER] = standing
@@ -158,19 +158,19 @@ async def test_guests_and_outsiders_are_not_answered_unless_they_are_let(
     assert (await bot.slack.answer_to(question)).words == "Hello there"
 
 
-async def test_a_member_is_answered_while_slack_cannot_be_asked_about_them(bot: Bot) -> None:
+async def test_a_member_is_answered_while_their_lookup_fails(bot: Bot) -> None:
     bot.slack.faults["users.info"] += ["500"]
     question = await bot.slack.say(MEMBER, f"D{MEMBER}", "Hello?")
     assert (await bot.slack.answer_to(question)).words == "Hello there"
 
 
-async def test_somebody_of_whom_slack_says_nothing_is_told_to_try_again(bot: Bot) -> None:
+async def test_a_person_who_cannot_be_looked_up_is_told_to_try_again(bot: Bot) -> None:
     bot.slack.faults["users.info"] += ["500"]
     assert "Try again in a minute" in await command(bot, MEMBER, "status")
     assert "the base model" in await command(bot, MEMBER, "status")
 
 
-async def test_an_admin_gives_a_role_and_takes_it_back(bot: Bot) -> None:
+async def test_an_admin_grants_and_revokes_a_role(bot: Bot) -> None:
     told = await command(bot, ADMIN, f"roles add <@{MEMBER}|grace> reviewer")
     assert f"<@{MEMBER}> is now a reviewer" in told
     assert "There are no runs yet" in await command(bot, MEMBER, "runs")
@@ -188,7 +188,7 @@ async def test_an_admin_gives_a_role_and_takes_it_back(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("text", ["roles remove <@U2>", "roles add <@U2> reviewer"])
-async def test_the_last_admin_stays(bot: Bot, text: str) -> None:
+async def test_the_last_admin_cannot_be_removed(bot: Bot, text: str) -> None:
     await settle(bot, admins=())
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
     assert "This is the last admin" in await command(bot, MEMBER, text)
@@ -198,18 +198,18 @@ async def test_the_last_admin_stays(bot: Bot, text: str) -> None:
     assert await role(bot, MEMBER) != "admin"
 
 
-async def test_while_nobody_is_admin_people_are_told_how_to_become_one(bot: Bot) -> None:
+async def test_without_an_admin_people_are_told_how_to_become_one(bot: Bot) -> None:
     await settle(bot, admins=(), reviewers=())
     told = await command(bot, MEMBER, "retrain")
     assert f"add your user id, {MEMBER}, to `admins`" in told
     assert "Nobody has a role" in await command(bot, MEMBER, "roles")
 
 
-async def test_a_role_from_the_settings_is_not_taken_by_a_command(bot: Bot) -> None:
+async def test_a_role_from_the_settings_cannot_be_revoked_by_a_command(bot: Bot) -> None:
     assert "Roles from the settings" in await command(bot, ADMIN, f"roles remove <@{REVIEWER}>")
 
 
-def test_the_settings_let_nobody_in_by_themselves() -> None:
+def test_the_default_settings_give_nobody_a_role() -> None:
     slack = SlackSettings()
     assert not any((slack.admins, slack.reviewers, slack.admin_group, slack.reviewer_group))
     assert not any((slack.workspace_admins, slack.allow_guests, slack.allow_external))

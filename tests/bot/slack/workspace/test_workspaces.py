@@ -1,5 +1,4 @@
-"""Several workspaces in one bot: installed through OAuth, each with its own token, encrypted in
-the store; and what becomes of one that leaves."""
+"""Several workspaces in one bot: installation through OAuth, encrypted tokens, and uninstalls."""
 
 import asyncio
 import contextlib
@@ -35,7 +34,7 @@ KEY, OTHER_KEY = new_key(), new_key()
 
 
 def open_to_all(slack: FakeSlack, **more: Any) -> SlackSettings:
-    """Settings of a bot that workspaces install, without a token of its own."""
+    """Settings of a bot that workspaces can install, without a token of its own."""
     given = {
         "bot_token": SecretStr(""),
         "client_id": CLIENT_ID,
@@ -57,14 +56,14 @@ def made(
 
 
 class Browser:
-    """Somebody who installs the bot."""
+    """The browser of a person who installs the bot."""
 
     def __init__(self, bot: str) -> None:
         self.bot = bot
         self.cookies: dict[str, str] = {}
 
     async def get(self, path: str, **query: str) -> tuple[int, str, dict[str, list[str]]]:
-        """Status, body, and the query of the address that one is sent to."""
+        """Status, body, and the query of the redirect URL."""
         async with (
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
             session.get(
@@ -77,7 +76,7 @@ class Browser:
             return response.status, await response.text(), urllib.parse.parse_qs(sent_to.query)
 
     async def install(self, slack: FakeSlack, team: str) -> tuple[int, str]:
-        """From the install page over Slack's and back."""
+        """From the install page through Slack's page and back."""
         _, _, asked = await self.get(INSTALL_PATH)
         slack.codes[f"code of {team}"] = team
         status, page, _ = await self.get(
@@ -90,7 +89,7 @@ class Browser:
 async def open_bot(
     slack: FakeSlack, engine: FakeVllm, store: Store, domain: Domain, tmp_path: Path
 ) -> AsyncIterator[Bot]:
-    """A bot that workspaces may install; none has yet. Its address is `bot.settings.home`'s."""
+    """A bot that workspaces can install; none has yet."""
     client = EngineClient()
     joined = made(store, tmp_path, open_to_all(slack), client)
     bot = Bot(slack, engine, store, joined, joined.service.settings, domain, "http")
@@ -141,7 +140,7 @@ async def test_the_install_page_asks_slack_for_the_scopes_of_the_manifest(
     assert asked["scope"] == [",".join(scopes())]
 
 
-async def test_two_workspaces_are_answered_each_with_its_own_token(
+async def test_each_workspace_is_answered_with_its_own_token(
     open_bot: Bot, browser: Browser
 ) -> None:
     slack = open_bot.slack
@@ -162,7 +161,7 @@ async def test_two_workspaces_are_answered_each_with_its_own_token(
     assert people == [f"slack:T2/{MEMBER}", f"slack:T1/{MEMBER}"]
 
 
-async def test_the_tokens_are_still_known_after_a_restart(open_bot: Bot, browser: Browser) -> None:
+async def test_the_tokens_survive_a_restart(open_bot: Bot, browser: Browser) -> None:
     await browser.install(open_bot.slack, "T2")
     await open_bot.front.stop()
     open_bot.front = front.create(open_bot.front.service, QUICK, follow_s=0.05)
@@ -170,7 +169,7 @@ async def test_the_tokens_are_still_known_after_a_restart(open_bot: Bot, browser
     await open_bot.slack.answer_to(await ask(open_bot, "T2"))
 
 
-async def test_no_token_is_in_the_store_in_the_clear(
+async def test_no_token_is_stored_in_plain_text(
     open_bot: Bot, browser: Browser, tmp_path: Path
 ) -> None:
     await browser.install(open_bot.slack, "T2")
@@ -186,7 +185,7 @@ async def test_no_token_is_in_the_store_in_the_clear(
 @pytest.mark.parametrize(
     "forged", ["", "no state", "kein Wört", "cookie", "other cookie", "other key"]
 )
-async def test_an_installation_that_this_browser_did_not_begin_is_refused(
+async def test_an_installation_from_another_browser_is_refused(
     open_bot: Bot, browser: Browser, forged: str
 ) -> None:
     _, _, asked = await browser.get(INSTALL_PATH)
@@ -206,9 +205,7 @@ async def test_an_installation_that_this_browser_did_not_begin_is_refused(
     assert installations.list_installations(open_bot.store.db) == []
 
 
-async def test_an_installation_that_took_too_long_is_refused(
-    open_bot: Bot, browser: Browser
-) -> None:
+async def test_an_expired_installation_is_refused(open_bot: Bot, browser: Browser) -> None:
     encryption = open_bot.front.workspaces.encryption
     await browser.get(INSTALL_PATH)
     long_ago = int(time.time()) - oauth.EXPIRES_S - 1
@@ -218,7 +215,7 @@ async def test_an_installation_that_took_too_long_is_refused(
     assert (status, page) == (400, oauth.EXPIRED)
 
 
-async def test_who_changes_their_mind_installs_nothing(open_bot: Bot, browser: Browser) -> None:
+async def test_a_cancelled_installation_installs_nothing(open_bot: Bot, browser: Browser) -> None:
     _, _, asked = await browser.get(INSTALL_PATH)
     status, page, _ = await browser.get(
         REDIRECT_PATH, error="access_denied", state=asked["state"][0]
@@ -226,16 +223,14 @@ async def test_who_changes_their_mind_installs_nothing(open_bot: Bot, browser: B
     assert (status, page) == (200, "Nothing was installed.")
 
 
-async def test_a_code_that_slack_does_not_know_is_said_in_words(
-    open_bot: Bot, browser: Browser
-) -> None:
+async def test_an_invalid_code_is_explained(open_bot: Bot, browser: Browser) -> None:
     _, _, asked = await browser.get(INSTALL_PATH)
     status, page, _ = await browser.get(REDIRECT_PATH, code="used", state=asked["state"][0])
     assert (status, page) == (502, "Slack did not accept the installation (invalid_code).")
     assert installations.list_installations(open_bot.store.db) == []
 
 
-async def test_a_workspace_that_is_not_named_is_sent_away_without_a_token(
+async def test_a_workspace_that_is_not_allowed_gets_no_installation(
     open_bot: Bot, browser: Browser
 ) -> None:
     service = open_bot.front.service
@@ -259,7 +254,7 @@ async def test_a_workspace_that_is_not_named_is_sent_away_without_a_token(
         ({"refresh_token": "xoxe-1"}, "token rotation"),
     ],
 )
-async def test_a_token_that_is_of_no_use_is_given_back(
+async def test_an_unusable_token_is_revoked(
     open_bot: Bot, browser: Browser, granted: dict[str, Any], sentence: str
 ) -> None:
     open_bot.slack.granted = granted
@@ -271,14 +266,14 @@ async def test_a_token_that_is_of_no_use_is_given_back(
 
 
 @pytest.mark.parametrize("bot", ["http"], indirect=True)
-async def test_without_a_client_id_there_is_nothing_to_install(bot: Bot) -> None:
+async def test_without_a_client_id_there_are_no_install_routes(bot: Bot) -> None:
     assert isinstance(bot.slack.transport, SignedHttp)
     browser = Browser(bot.slack.transport.url.removesuffix(PATH))
     for path in (INSTALL_PATH, REDIRECT_PATH):
         assert (await browser.get(path))[0] == 404
 
 
-# -- leaving -------------------------------------------------------------------------------------
+# -- uninstalling --------------------------------------------------------------------------------
 
 
 LEAVING: list[tuple[str, dict[str, Any]]] = [
@@ -288,7 +283,7 @@ LEAVING: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "more"), LEAVING)
-async def test_who_leaves_is_not_answered_any_more_and_its_token_is_deleted(
+async def test_after_an_uninstall_nobody_is_answered_and_the_token_is_deleted(
     open_bot: Bot, browser: Browser, kind: str, more: dict[str, Any]
 ) -> None:
     for team in ("T1", "T2"):
@@ -300,7 +295,7 @@ async def test_who_leaves_is_not_answered_any_more_and_its_token_is_deleted(
     assert len(open_bot.engine.asked) == 1
 
 
-async def test_who_leaves_during_an_answer_has_it_stopped(open_bot: Bot, browser: Browser) -> None:
+async def test_an_uninstall_stops_an_answer_in_progress(open_bot: Bot, browser: Browser) -> None:
     await browser.install(open_bot.slack, "T2")
     open_bot.engine.say = lambda body: [*words(body["model"], "Half ", "an ", "answer ")[:3], HANG]
     await ask(open_bot, "T2")
@@ -314,14 +309,14 @@ async def test_who_leaves_during_an_answer_has_it_stopped(open_bot: Bot, browser
     assert len(open_bot.engine.asked) == 1
 
 
-async def test_a_persons_own_token_is_not_ours(open_bot: Bot, browser: Browser) -> None:
+async def test_a_revoked_user_token_is_ignored(open_bot: Bot, browser: Browser) -> None:
     await browser.install(open_bot.slack, "T2")
     revoked = {"type": "tokens_revoked", "tokens": {"oauth": ["U9"], "bot": []}}
     await open_bot.slack.event(revoked, team="T2")
     await open_bot.slack.answer_to(await ask(open_bot, "T2"))
 
 
-async def test_a_late_word_of_leaving_does_not_undo_an_installation_after_it(
+async def test_a_late_uninstall_event_does_not_undo_a_newer_installation(
     open_bot: Bot, browser: Browser
 ) -> None:
     await browser.install(open_bot.slack, "T2")
@@ -337,7 +332,7 @@ async def test_a_late_word_of_leaving_does_not_undo_an_installation_after_it(
 
 
 async def restarted(bot: Bot) -> list[str]:
-    """The workspaces whose tokens are kept after a restart, once each was tried."""
+    """Restart the bot; returns the workspaces whose tokens are still stored."""
     await bot.front.stop()
     bot.front = front.create(bot.front.service, QUICK, follow_s=0.05)
     await bot.front.start()
@@ -345,20 +340,20 @@ async def restarted(bot: Bot) -> list[str]:
     return [found.team for found in installations.list_installations(bot.store.db)]
 
 
-async def test_a_token_that_was_taken_back_while_we_were_away_is_deleted(
+async def test_a_token_revoked_while_the_bot_was_stopped_is_deleted(
     open_bot: Bot, browser: Browser
 ) -> None:
     for team in ("T1", "T2"):
         await browser.install(open_bot.slack, team)
-    open_bot.slack.revoke("T2")  # and nobody hears of it
-    open_bot.slack.faults["auth.test"] += ["500", "500"]  # which says nothing of a token
+    open_bot.slack.revoke("T2")  # without an event
+    open_bot.slack.faults["auth.test"] += ["500", "500"]  # which says nothing about a token
     assert await restarted(open_bot) == ["T1", "T2"]
     assert await restarted(open_bot) == ["T1"]
     assert open_bot.front.workspaces.of_team("T2") is None
     await open_bot.slack.answer_to(await ask(open_bot, "T1"))
 
 
-async def test_who_comes_back_is_answered_again(open_bot: Bot, browser: Browser) -> None:
+async def test_after_a_reinstall_people_are_answered_again(open_bot: Bot, browser: Browser) -> None:
     await browser.install(open_bot.slack, "T2")
     await leave(open_bot, "T2", "app_uninstalled")
     await asyncio.sleep(0)
@@ -366,14 +361,14 @@ async def test_who_comes_back_is_answered_again(open_bot: Bot, browser: Browser)
     await open_bot.slack.answer_to(await ask(open_bot, "T2"))
 
 
-async def test_the_workspace_of_the_settings_leaves_like_any_other(bot: Bot) -> None:
+async def test_the_workspace_in_the_settings_can_uninstall_too(bot: Bot) -> None:
     await bot.slack.event({"type": "app_uninstalled"})
     await ask(bot, "T1")
     assert bot.rows("SELECT 1 FROM questions") == []
     assert bot.slack.from_bot() == []
 
 
-async def test_what_a_strange_workspace_sends_is_left_alone(open_bot: Bot) -> None:
+async def test_requests_from_an_unknown_workspace_are_ignored(open_bot: Bot) -> None:
     await ask(open_bot, "T9")
     assert (await open_bot.slack.command(MEMBER, "C1", "status")).status == 200
     assert {ack.status for ack in open_bot.slack.acks} == {200}
@@ -392,26 +387,26 @@ def test_a_missing_secret_is_named(
         made(store, tmp_path, open_to_all(slack, **{missing: SecretStr("")}))
 
 
-def test_over_socket_mode_nobody_can_install_it(
+def test_nobody_can_install_the_bot_over_socket_mode(
     slack: FakeSlack, store: Store, tmp_path: Path
 ) -> None:
     with pytest.raises(Invalid, match="only with mode"):
         made(store, tmp_path, open_to_all(slack, mode="socket"))
 
 
-def test_a_key_that_is_none_is_said(slack: FakeSlack, store: Store, tmp_path: Path) -> None:
+def test_an_invalid_key_is_explained(slack: FakeSlack, store: Store, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="understudy slack key"):
         made(store, tmp_path, open_to_all(slack, token_key=SecretStr("secret")))
 
 
-def test_a_key_is_replaced_while_the_old_one_still_decrypts() -> None:
+def test_a_new_key_encrypts_while_the_old_one_still_decrypts() -> None:
     sealed = TokenEncryption(KEY).seal("xoxb-1")
     assert TokenEncryption(f"{OTHER_KEY}, {KEY}").open(sealed, "T1") == "xoxb-1"
     with pytest.raises(Invalid, match="workspace T1 was encrypted with another"):
         TokenEncryption(OTHER_KEY).open(sealed, "T1")
 
 
-async def test_a_start_with_a_new_key_in_front_lets_the_old_one_go(
+async def test_a_start_with_a_new_key_reencrypts_the_tokens(
     open_bot: Bot, browser: Browser, tmp_path: Path
 ) -> None:
     await browser.install(open_bot.slack, "T2")
@@ -423,7 +418,7 @@ async def test_a_start_with_a_new_key_in_front_lets_the_old_one_go(
         await again.stop()
 
 
-async def test_with_another_key_the_bot_says_whose_token_it_cannot_read(
+async def test_with_a_wrong_key_the_bot_names_the_workspace(
     open_bot: Bot, browser: Browser, tmp_path: Path
 ) -> None:
     await browser.install(open_bot.slack, "T2")

@@ -1,4 +1,4 @@
-"""Whether an answer helped, said on the Home tab, over both transports."""
+"""Rating on the Home tab whether an answer helped, over both transports."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ DAY_US = 24 * 3600 * 1_000_000
 
 
 def answer(bot: Bot, user: str = MEMBER, **more: Any) -> str:
-    """An answer that the person got; returns its id."""
+    """Add an answer to the person's question; returns its reply id."""
     return str(bot.write(lambda db: given.reply(db, bot.domain, f"slack:T1/{user}", **more)))
 
 
@@ -30,7 +30,7 @@ async def opened(bot: Bot, user: str = MEMBER) -> str:
 
 
 async def press(bot: Bot, action_id: str, **more: Any) -> str:
-    """Press it as the member; returns the words of the tab that is shown then."""
+    """Press a button as the member; returns the text of the updated tab."""
     ack = await bot.slack.press_home(MEMBER, action_id, **more)
     assert ack.status == 200
     await bot.settled()
@@ -47,14 +47,14 @@ def live(bot: Bot, reply_id: str) -> list[float]:
 
 
 def buttons(bot: Bot, user: str = MEMBER) -> list[str]:
-    """What can be said of answers, in the order in which it is shown."""
+    """The buttons of the tab, in order."""
     shown = bot.slack.homes[user]["blocks"]
     elements = [e for b in shown for e in [*b.get("elements", []), b.get("accessory", {})]]
     ids = [str(e.get("action_id", "")) for e in elements]
     return [i for i in ids if i.startswith(recent_questions.HELPED)]
 
 
-async def test_it_is_asked_and_said(bot: Bot) -> None:
+async def test_a_person_is_asked_and_answers(bot: Bot) -> None:
     bot.says("In the cellar.")
     said = await bot.slack.say(MEMBER, f"D{MEMBER}", "Where is it?")
     await bot.slack.answer_to(said)
@@ -69,7 +69,7 @@ async def test_it_is_asked_and_said(bot: Bot) -> None:
     assert row == {"person": WHO, "kind": "follow_up", "value": 1.0, "live": 1, "counts": 1}
 
 
-async def test_a_changed_mind_leaves_one_judgement_that_stands(bot: Bot) -> None:
+async def test_a_changed_answer_leaves_one_live_rating(bot: Bot) -> None:
     reply = answer(bot)
     await opened(bot)
     assert "You said it did not help." in await press(bot, NO)
@@ -79,8 +79,8 @@ async def test_a_changed_mind_leaves_one_judgement_that_stands(bot: Bot) -> None
     assert len(kept(bot, reply)) == 3
 
 
-async def test_a_press_that_is_delivered_again_changes_nothing(bot: Bot) -> None:
-    """Three at once, and one more after the mind was changed."""
+async def test_a_repeated_press_changes_nothing(bot: Bot) -> None:
+    """Three presses at once, and one more after the opposite press."""
     reply = answer(bot)
     await opened(bot)
     early, late = bot.slack.next_ts(), bot.slack.next_ts()
@@ -92,7 +92,7 @@ async def test_a_press_that_is_delivered_again_changes_nothing(bot: Bot) -> None
     assert len(kept(bot, reply)) == 2
 
 
-async def test_presses_in_any_order_end_at_the_newest(bot: Bot) -> None:
+async def test_the_newest_press_counts_in_any_order(bot: Bot) -> None:
     reply = answer(bot)
     await opened(bot)
     early, late = bot.slack.next_ts(), bot.slack.next_ts()
@@ -103,7 +103,7 @@ async def test_presses_in_any_order_end_at_the_newest(bot: Bot) -> None:
     assert "You said it helped." in text
 
 
-async def test_nobody_says_it_of_an_answer_to_somebody_else(bot: Bot) -> None:
+async def test_nobody_can_rate_an_answer_to_another_person(bot: Bot) -> None:
     theirs, own = answer(bot, OTHER), answer(bot)
     await opened(bot)
     await press(bot, YES, value=f"yes:{theirs}")
@@ -112,7 +112,7 @@ async def test_nobody_says_it_of_an_answer_to_somebody_else(bot: Bot) -> None:
     assert "Did it help?" in await opened(bot, OTHER), "who asked can still say it"
 
 
-async def test_an_answer_that_is_gone_is_told(bot: Bot) -> None:
+async def test_a_deleted_answer_is_explained(bot: Bot) -> None:
     reply = answer(bot)
     await opened(bot)
     await press(bot, YES, value="yes:nothing")
@@ -123,7 +123,7 @@ async def test_an_answer_that_is_gone_is_told(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "partial", "cancelled", "streaming"])
-async def test_it_is_never_asked_of_an_answer_that_is_not_whole(bot: Bot, status: str) -> None:
+async def test_nobody_is_asked_about_an_incomplete_answer(bot: Bot, status: str) -> None:
     reply = answer(bot)
     bot.write(lambda db: db.execute("UPDATE replies SET status = ? WHERE id = ?", [status, reply]))
     assert "Did it help?" not in await opened(bot)
@@ -131,14 +131,14 @@ async def test_it_is_never_asked_of_an_answer_that_is_not_whole(bot: Bot, status
 
 
 @pytest.mark.parametrize("words", ["", " \n"])
-async def test_an_answer_without_a_word_is_none(bot: Bot, words: str) -> None:
+async def test_an_empty_answer_counts_as_failed(bot: Bot, words: str) -> None:
     answer(bot, answer=words)
     text = await opened(bot)
     assert "Did it help?" not in text
     assert "not answered" in text
 
 
-async def test_a_failed_answer_takes_no_judgement_all_the_same(bot: Bot) -> None:
+async def test_a_failed_answer_cannot_be_rated(bot: Bot) -> None:
     reply = answer(bot)
     await opened(bot)
     bot.write(lambda db: db.execute("UPDATE replies SET status = 'failed'"))
@@ -147,7 +147,7 @@ async def test_a_failed_answer_takes_no_judgement_all_the_same(bot: Bot) -> None
     assert kept(bot, reply) == []
 
 
-async def test_an_old_answer_is_asked_about_no_more(bot: Bot) -> None:
+async def test_nobody_is_asked_about_an_old_answer(bot: Bot) -> None:
     old, new = answer(bot), answer(bot)
     sql = "UPDATE replies SET created_at = created_at - ? WHERE id = ?"
     bot.write(lambda db: db.execute(sql, [8 * DAY_US, old]))
@@ -157,7 +157,7 @@ async def test_an_old_answer_is_asked_about_no_more(bot: Bot) -> None:
     assert (live(bot, old), live(bot, new)) == ([], [1.0])
 
 
-async def test_only_the_last_of_answers_written_anew_is_asked_about(bot: Bot) -> None:
+async def test_only_the_last_regenerated_answer_is_asked_about(bot: Bot) -> None:
     first, second = answer(bot), answer(bot)
     sql = "UPDATE replies SET again_of = ? WHERE id = ?"
     bot.write(lambda db: db.execute(sql, [first, second]))
@@ -167,7 +167,7 @@ async def test_only_the_last_of_answers_written_anew_is_asked_about(bot: Bot) ->
     assert (live(bot, first), live(bot, second)) == ([], [0.0])
 
 
-async def test_it_is_the_judgement_that_is_given_over_http(bot: Bot) -> None:
+async def test_the_rating_is_the_same_as_over_http(bot: Bot) -> None:
     here, there = answer(bot), answer(bot)
     for helped in ("no", "yes"):
         words = http.FeedbackRequest.model_validate({"helped": helped})
@@ -181,7 +181,7 @@ async def test_it_is_the_judgement_that_is_given_over_http(bot: Bot) -> None:
     assert len(kept(bot, here)) == 2
 
 
-async def test_pressing_many_at_once_is_all_shown(bot: Bot) -> None:
+async def test_all_of_many_presses_at_once_are_shown(bot: Bot) -> None:
     replies = [answer(bot) for _ in range(recent_questions.MAX_QUESTIONS + 1)]
     await opened(bot)
     assert buttons(bot) == [YES, NO] * recent_questions.MAX_QUESTIONS
@@ -194,7 +194,7 @@ async def test_pressing_many_at_once_is_all_shown(bot: Bot) -> None:
     assert [live(bot, r) for r in replies] == [[1.0]] * len(replies)
 
 
-async def test_a_store_that_is_busy_delays_no_acknowledgement(bot: Bot) -> None:
+async def test_a_busy_store_does_not_delay_the_acknowledgement(bot: Bot) -> None:
     reply = answer(bot)
     await opened(bot)
     free = threading.Event()
@@ -211,7 +211,7 @@ async def test_a_store_that_is_busy_delays_no_acknowledgement(bot: Bot) -> None:
     assert "You said it helped." in bot.slack.home_text(MEMBER)
 
 
-async def test_a_limit_of_slacks_is_waited_for(bot: Bot) -> None:
+async def test_the_tab_waits_for_slacks_rate_limit(bot: Bot) -> None:
     answer(bot)
     await opened(bot)
     bot.slack.faults["views.publish"] = ["limited"]
