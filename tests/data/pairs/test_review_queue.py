@@ -187,6 +187,22 @@ def test_a_pair_that_nobody_reviewed_was_decided_by_somebody(db: Database, domai
         review_queue.hold(db, made, "b")
 
 
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("replaced", "its author replaced it"),
+        ("taken back", "its author took it back"),
+        ("opted out", "its author opted out of learning"),
+    ],
+)
+def test_a_pair_that_was_withdrawn_says_why(
+    db: Database, reason: review_status.Reason, words: str
+) -> None:
+    review_status.withdraw(db, 1, reason)
+    with pytest.raises(Conflict, match=f"[ :]{words}"):
+        review_queue.decide(db, 1, "approved", "a")
+
+
 def test_a_decision_ends_the_lease_of_its_pair_alone(db: Database) -> None:
     review_queue.hold(db, 1, "a")
     review_queue.hold(db, 2, "b")
