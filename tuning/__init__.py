@@ -1,10 +1,11 @@
 """Tuning: approved pairs in, a LoRA adapter out.
 
-A run freezes a dataset, chooses a recipe, turns pairs into token ids, loads the base model in four
-bits, trains, registers the adapter, evaluates it, and passes it through the gate. Importing this
-package, or the worker, loads no torch: only the child process of a run does.
+A run freezes a dataset, chooses a recipe, encodes the pairs as token ids, loads the base model in
+four bits, trains, registers the adapter, evaluates it, and applies the gate. `worker/run.py` shows
+these stages in order. Importing this package, or the worker, loads no torch: only the child process
+of a run does.
 
-- `recipe`: every number that decides how an adapter is trained, and searches over them
+- `recipe`: every setting that decides how an adapter is trained, and searches over them
 - `model`: the base model, its chat template, licence and memory
 - `data`: training examples, packing, replay
 - `training`: the training loop, objectives, checkpoints, the learning-rate finder

@@ -76,7 +76,7 @@ def test_a_cross_validation_is_planned_to_hold_nothing_out(
     assert (crossed.new, crossed.held_out) == (60, 0)
 
 
-def test_what_the_parent_was_not_trained_on_is_planned_as_new(
+def test_pairs_without_training_in_the_parent_are_planned_as_new(
     store: Store,
     settings: Settings,
     domain: Domain,
@@ -101,7 +101,7 @@ def test_what_the_parent_was_not_trained_on_is_planned_as_new(
     assert planned.steps == total_steps(len(made.epoch(0)), made.recipe)
 
 
-def test_what_a_run_would_refuse_is_refused_before(
+def test_requests_that_a_run_would_refuse_are_refused_early(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     teach(store, domain, 40)
@@ -125,7 +125,7 @@ def test_what_a_run_would_refuse_is_refused_before(
         ({"learning_rate": "auto"}, "learning_rate=auto cannot be used with the method kto"),
     ],
 )
-def test_what_a_run_on_thumbs_cannot_do_is_refused_before(
+def test_settings_that_kto_does_not_support_are_refused_early(
     store: Store, settings: Settings, domain: Domain, asked: dict[str, Any], words: str
 ) -> None:
     rated = {"method": "kto"}
@@ -150,7 +150,7 @@ def test_another_shape_than_the_live_adapters_is_refused_before(
         registry.promote(db, parent, "ann")
     teach(store, domain, 1, start=20)
 
-    words = r"rank cannot change in a run that goes on from helpdesk@1 \(8\)"
+    words = r"rank cannot change in a run that continues helpdesk@1 \(8\)"
     with pytest.raises(Invalid, match=words):
         retrain_plan.plan(store.db, settings, domain, overrides=asked)
     with store.write() as db, pytest.raises(Invalid, match=words):

@@ -1,9 +1,8 @@
-"""The shelf of a domain: one folder for each of its adapters, all or nothing.
+"""The adapter store: one folder for each adapter of a domain, written completely or not at all.
 
-Files are written to a hidden folder beside their place, which is renamed to `<version>-<digest>` in
-the transaction that registers the adapter. Whoever holds that transaction is alone, so what lies
-there unregistered is left over from a crash and is removed: a version number names one content,
-ever.
+Files are written to a hidden folder, which is renamed to `<version>-<digest>` in the transaction
+that registers the adapter. Only one process can be in that transaction, so an unregistered folder
+is left over from a crash and is removed. A version number therefore always means the same content.
 """
 
 import contextlib
@@ -25,18 +24,18 @@ from data.store.db import Store
 
 log = logging.getLogger(__name__)
 
-TEMPORARY = ".making-"  # how a folder begins that is not finished
+TEMPORARY = ".making-"  # prefix of unfinished folders
 
 
 @contextlib.contextmanager
 def temporary(settings: Settings, domain: Domain, label: str) -> Iterator[Path]:
-    """A folder for one making alone, gone afterwards unless it was renamed. What an earlier
-    attempt under the same label left is removed first."""
-    shelf = settings.adapters_path / domain.name
-    shelf.mkdir(parents=True, exist_ok=True)
-    for old in shelf.glob(f"{TEMPORARY}{label}-*"):
+    """A new hidden folder, which is removed at the end unless it was renamed. Leftovers of earlier
+    attempts with the same label are removed first."""
+    parent = settings.adapters_path / domain.name
+    parent.mkdir(parents=True, exist_ok=True)
+    for old in parent.glob(f"{TEMPORARY}{label}-*"):
         shutil.rmtree(old, ignore_errors=True)
-    folder = shelf / f"{TEMPORARY}{label}-{os.getpid()}"
+    folder = parent / f"{TEMPORARY}{label}-{os.getpid()}"
     folder.mkdir()
     try:
         yield folder
@@ -44,7 +43,7 @@ def temporary(settings: Settings, domain: Domain, label: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def place(
+def install(
     store: Store,
     settings: Settings,
     domain: Domain,
@@ -53,15 +52,16 @@ def place(
     before: Callable[[Database], Adapter | None] = lambda _: None,
     **columns: Any,
 ) -> Adapter:
-    """Move a temporary folder, which was checked, to its place and register the adapter as the
-    domain's next; `columns` are those of `adapters.register` that the files do not tell. `before`
-    is called first in the same transaction, and may raise, or give the adapter that is there."""
+    """Move a checked temporary folder to its final path and register the adapter as the domain's
+    next version. `columns` are those of `registry.register` that do not follow from the files.
+    `before` is called first in the same transaction; it may raise, or return an adapter that exists
+    already."""
     final: Path | None = None
     try:
         with store.write() as db:
-            if there := before(db):
-                return there
-            sweep(db, folder.parent, domain)
+            if existing := before(db):
+                return existing
+            remove_strays(db, folder.parent, domain)
             version = registry.next_version(db, domain)
             final = folder.with_name(f"{version}-{found.sha256[:12]}")
             folder.rename(final)
@@ -85,24 +85,24 @@ def place(
         raise
 
 
-def sweep(db: Database, shelf: Path, domain: Domain) -> list[Path]:
-    """Remove the finished folders of a domain that no adapter owns. Only inside a transaction of
-    the caller's: nobody else is between moving a folder and registering it then."""
-    if not shelf.is_dir():
+def remove_strays(db: Database, parent: Path, domain: Domain) -> list[Path]:
+    """Remove the final folders of a domain that no adapter owns. Call it only inside a write
+    transaction: no other process is then between moving a folder and registering it."""
+    if not parent.is_dir():
         return []
     owned = {Path(a.path).name for a in registry.list_adapters(db, domain)}
     stray = [
-        path for path in shelf.iterdir()
+        path for path in parent.iterdir()
         if path.is_dir() and not path.name.startswith(".") and path.name not in owned
     ]  # fmt: skip
     for path in stray:
-        log.warning("removing %s, left over from a run that did not finish", path)
+        log.warning("removing %s, left over from an interrupted run", path)
         shutil.rmtree(path)
     return stray
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the files of a folder, and its list of them, to the disk."""
+    """Flush the files of a folder, and its directory entry list, to the disk."""
     for path in [*folder.iterdir(), folder]:
         if path.is_dir() and path != folder:
             continue

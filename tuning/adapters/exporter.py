@@ -1,13 +1,13 @@
-"""Takes an adapter out of the house, in the form in which others want it.
+"""Writes an adapter in the formats of other programs.
 
-- `peft`: the adapter alone, with the base named so that PEFT finds it.
-- `merged`: the base with the adapter in it, in bf16, for engines without LoRA. Where the adapter
-  was trained on a base in 4 bit, the base is rounded as it was then: that is what the adapter
-  corrects. In 4 bit nothing is saved again, because it would be rounded once more.
-- `ollama`: the adapter and a Modelfile, which names the base, the template that the adapter was
-  trained with, the domain's system prompt and how answers are sampled and end.
+- `peft`: only the adapter, with a name of the base that PEFT finds.
+- `merged`: the base with the adapter merged into it, in bf16, for engines without LoRA. If the
+  adapter was trained on a 4-bit base, the base is rounded like that first, because the adapter
+  corrects the rounded weights. The result is not saved in 4 bits, which would round it again.
+- `ollama`: the adapter and a Modelfile with the base, the chat template of training, the domain's
+  system prompt, the sampling parameters and the stop tokens.
 
-The folder is written beside its place and renamed, so there is a whole one or none.
+The folder is written under a temporary name and renamed, so it is never there in part.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ Format = Literal["peft", "merged", "ollama"]
 
 
 def write(settings: Settings, domain: Domain, adapter: Adapter, form: Format, out: Path) -> None:
-    """Write the adapter to the new folder `out`. Raises Conflict when there is something already,
-    or its files are gone, BadAdapter when they have changed, Invalid when the form cannot hold
+    """Write the adapter to the new folder `out`. Raises Conflict when `out` exists or the adapter's
+    files were deleted, BadAdapter when they have changed, Invalid when the format cannot hold
     it."""
     registry.refuse_removed(adapter)
     folder = adapter.folder(settings.home)
@@ -49,7 +49,7 @@ def write(settings: Settings, domain: Domain, adapter: Adapter, form: Format, ou
         max_rank=settings.serving.rank_limit,
         sha256=adapter.sha256,
     )
-    with _whole(out) as part:
+    with _atomic_folder(out) as part:
         if form == "merged":
             _merged(settings, adapter, folder, part)
         else:
@@ -60,8 +60,8 @@ def write(settings: Settings, domain: Domain, adapter: Adapter, form: Format, ou
 
 
 def _adapter(settings: Settings, folder: Path, part: Path) -> None:
-    """The two files of an adapter. Here the base goes by the deployment's name for it, which is
-    nobody else's when it is the shipped one."""
+    """Copy the two files of an adapter. The config gets the path of the base instead of the
+    deployment's name for it."""
     shutil.copyfile(folder / files.WEIGHTS, part / files.WEIGHTS)
     config = json.loads((folder / files.CONFIG).read_bytes())
     config["base_model_name_or_path"] = settings.base.path
@@ -76,15 +76,15 @@ def _merged(settings: Settings, adapter: Adapter, folder: Path, part: Path) -> N
     base = base_model.load_base(settings.base.path, Recipe(quantization=quantization))
     tuned = base_model.continued_adapter(base, folder)
     merged = AutoModelForCausalLM.from_pretrained(settings.base.path, dtype=torch.bfloat16)
-    put_into(merged, merged_weights(tuned))
+    load_merged(merged, merged_weights(tuned))
     merged.save_pretrained(part)
     base.tokenizer.save_pretrained(part)
 
 
 @torch.no_grad()
 def merged_weights(tuned: Any) -> dict[str, torch.Tensor]:
-    """Name -> float32 weight (out, in), of each layer of the base that is in 4 bit or has an
-    adapter: as the trainer computes with them."""
+    """Name -> float32 weight (out, in) of each layer of the base that is in 4 bits or has an
+    adapter, as the trainer computes with them."""
     found = {}
     for name, layer in tuned.get_base_model().named_modules():
         linear = getattr(layer, "base_layer", layer)
@@ -101,10 +101,10 @@ def merged_weights(tuned: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def put_into(plain: Any, weights: Mapping[str, torch.Tensor]) -> None:
-    """Load `weights`, (out, in) each, into a plain model of the same base. Raises Invalid for one
-    that it does not have."""
-    turned = {}
+def load_merged(plain: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load `weights`, (out, in) each, into a plain model of the same base. Raises Invalid for a
+    weight that the model does not have."""
+    oriented = {}
     for name, weight in weights.items():
         try:
             layer = plain.get_submodule(name.removesuffix(".weight"))
@@ -112,16 +112,16 @@ def put_into(plain: Any, weights: Mapping[str, torch.Tensor]) -> None:
             raise Invalid(
                 f"The base model has no {name}, so the adapter cannot be merged."
             ) from None
-        # GPT-2 holds (in, out), until its layers are rounded to 4 bit
-        turned[name] = (weight.T if isinstance(layer, Conv1D) else weight).to(plain.dtype)
-    plain.load_state_dict(turned, strict=False)
+        # GPT-2 stores (in, out) unless its layers are in 4 bits
+        oriented[name] = (weight.T if isinstance(layer, Conv1D) else weight).to(plain.dtype)
+    plain.load_state_dict(oriented, strict=False)
 
 
 @contextlib.contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` when all went well, and is gone otherwise."""
+def _atomic_folder(out: Path) -> Iterator[Path]:
+    """A folder that is renamed to `out` on success and deleted otherwise."""
     if out.exists():
-        raise Conflict(f"{out} is there already; name a folder that is not.")
+        raise Conflict(f"{out} exists already; choose a new folder.")
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)

@@ -1,14 +1,14 @@
-"""Adapters that were made elsewhere, brought into the form in which ours are.
+"""Imports adapters that were trained elsewhere.
 
-PEFT, TRL, Unsloth and Axolotl write one format; what differs is what else lies in the folder, how
-the target modules are named and what the base is called. MLX keeps another: `lora_a` is (in, rank)
-and `lora_b` (rank, out), the transposes of PEFT's A and B, and its `scale` is what PEFT has as
-alpha / rank (https://github.com/ml-explore/mlx-lm, `tuner/lora.py`):
+PEFT, TRL, Unsloth and Axolotl write the same format, with different additional files, names of
+target modules and names of the base. MLX has another format: `lora_a` is (in, rank) and `lora_b`
+(rank, out), the transposes of PEFT's A and B, and its `scale` is PEFT's alpha / rank
+(https://github.com/ml-explore/mlx-lm, `tuner/lora.py`):
 
     PEFT   y = W x + alpha / rank * B (A x)        MLX   y = x W' + scale * (x lora_a) lora_b
 
-Only the two files that count are taken over, written anew, and then checked as every adapter is.
-What an engine could not serve, or what would change its meaning on the way, is refused.
+Only the two essential files are imported. They are written again and checked like those of every
+adapter. Adapters that an engine could not serve, or that would change their meaning, are refused.
 """
 
 import json
@@ -44,12 +44,12 @@ LARGEST_WEIGHTS = 16 << 30
 
 @dataclass(frozen=True)
 class ImportedAdapter:
-    """What was found in a folder, in PEFT's form."""
+    """The adapter in a folder, in PEFT's format."""
 
     kind: Kind
-    base_model: str  # what it says it was tuned on, '' when it does not say
+    base_model: str  # the stated base; '' if there is none
     tensors: dict[str, Tensor]
-    config: dict[str, Any]  # what the weights are used with
+    config: dict[str, Any]  # in PEFT's format
 
 
 def import_adapter(
@@ -61,10 +61,10 @@ def import_adapter(
     *,
     same_base: bool = False,
 ) -> Adapter:
-    """Register the adapter in `folder` as a candidate of `domain`. It has been through no gate,
-    which its state says. `same_base`: the base goes by another name here, and is the same.
+    """Register the adapter in `folder` as a candidate of `domain`. It has not passed the gate,
+    which the reason of its state says. `same_base`: the base has another name here but is the same.
 
-    Raises NotFound or BadAdapter with the first thing that is wrong; nothing is left then."""
+    Raises NotFound or BadAdapter with the first error; nothing is left in that case."""
     found = read(folder)
     _check_base(settings, found, same_base)
     with adapter_store.temporary(settings, domain, "import") as place:
@@ -75,16 +75,16 @@ def import_adapter(
             base_model=settings.base.model,
             max_rank=settings.serving.rank_limit,
         )
-        card = f"A LoRA adapter made elsewhere, imported from {found.kind} files.\n"
+        card = f"A LoRA adapter that was trained elsewhere, imported from {found.kind} files.\n"
         (place / "README.md").write_text(card, encoding="utf-8")
-        adapter = adapter_store.place(
+        adapter = adapter_store.install(
             store,
             settings,
             domain,
             place,
             files,
             recipe={"why": f"Imported from {found.kind} files.", "rank": files.rank},
-            state_reason=f"imported by {actor} from {found.kind} files; no gate has seen it",
+            state_reason=f"imported by {actor} from {found.kind} files; it has not passed the gate",
         )
     with store.write() as db:
         audit.record(db, actor, "import", adapter.name, format=found.kind, sha256=files.sha256)
@@ -94,7 +94,7 @@ def import_adapter(
 def read(folder: Path) -> ImportedAdapter:
     """Raises NotFound when there is no adapter, BadAdapter when it cannot be used."""
     if not folder.is_dir():
-        raise NotFound(f"{folder} is no folder. Name the one that holds {CONFIG}.")
+        raise NotFound(f"{folder} is not a folder. Give the folder that contains {CONFIG}.")
     if (folder / WEIGHTS).is_file():
         return _peft(_config(folder), _tensors(folder / WEIGHTS))
     if (folder / MLX_WEIGHTS).is_file():
@@ -104,7 +104,7 @@ def read(folder: Path) -> ImportedAdapter:
             raise BadAdapter(
                 f"{name} can carry code, so it is not read. Save the adapter as safetensors."
             )
-    raise NotFound(f"{folder} holds neither {WEIGHTS} (PEFT) nor {MLX_WEIGHTS} (MLX).")
+    raise NotFound(f"{folder} contains neither {WEIGHTS} (PEFT) nor {MLX_WEIGHTS} (MLX).")
 
 
 # -- PEFT, TRL, Unsloth, Axolotl ---------------------------------------------------------------
@@ -113,7 +113,9 @@ def read(folder: Path) -> ImportedAdapter:
 def _peft(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> ImportedAdapter:
     renamed = {name.replace(".default.weight", ".weight"): t for name, t in tensors.items()}
     modules = sorted({module for module, _ in map(_split, renamed)})
-    if isinstance(config.get("target_modules"), str):  # a pattern: what it matched is known
+    if isinstance(
+        config.get("target_modules"), str
+    ):  # a pattern; the modules that it matched are known
         config = config | {"target_modules": _endings(modules)}
     named = str(config.get("base_model_name_or_path") or "")
     kept = {k: v for k, v in config.items() if k in lora_config.HARMLESS or v}
@@ -124,7 +126,7 @@ def _split(name: str) -> tuple[str, str]:
     for half in ("A", "B"):
         if name.endswith(f".lora_{half}.weight"):
             return name.removesuffix(f".lora_{half}.weight"), half
-    raise BadAdapter(f"{WEIGHTS} holds {shown(name)!r}, which is not the weight of a LoRA.")
+    raise BadAdapter(f"{WEIGHTS} contains {shown(name)!r}, which is not a LoRA weight.")
 
 
 # -- MLX ---------------------------------------------------------------------------------------
@@ -138,15 +140,17 @@ def _mlx(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> ImportedAdapt
     given = given if isinstance(given, dict) else {}
     rank, scale = given.get("rank"), given.get("scale")
     if type(rank) is not int or isinstance(scale, bool) or not isinstance(scale, int | float):
-        raise BadAdapter(f"{CONFIG} does not say rank and scale in lora_parameters.")
+        raise BadAdapter(f"{CONFIG} has no rank and scale in lora_parameters.")
     renamed: dict[str, Tensor] = {}
     modules = set()
     for name, tensor in tensors.items():
         match = MLX_NAME.fullmatch(name)
         if match is None:
-            raise BadAdapter(f"{MLX_WEIGHTS} holds {shown(name)!r}, which is not a plain LoRA's.")
+            raise BadAdapter(
+                f"{MLX_WEIGHTS} contains {shown(name)!r}, which is not a plain LoRA weight."
+            )
         if tensor.dim() != 2:
-            raise BadAdapter(f"{name} is no matrix: experts' adapters cannot be served.")
+            raise BadAdapter(f"{name} is not a matrix: adapters of experts cannot be served.")
         modules.add(match["module"])
         key = f"{adapters_files.PREFIX}{match['module']}.lora_{match['half'].upper()}.weight"
         renamed[key] = tensor.T.contiguous()
@@ -164,7 +168,7 @@ def _mlx(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> ImportedAdapt
 
 
 def _endings(modules: list[str]) -> list[str]:
-    """`model.layers.0.self_attn.q_proj` is named `q_proj`, as PEFT names it."""
+    """Module names as PEFT names them: `model.layers.0.self_attn.q_proj` becomes `q_proj`."""
     return sorted({module.rpartition(".")[2] for module in modules})
 
 
@@ -173,13 +177,13 @@ def _config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise NotFound(f"{folder} has no {CONFIG}.")
     if file.stat().st_size > LARGEST_CONFIG:
-        raise BadAdapter(f"{CONFIG} is {file.stat().st_size:,} bytes, which is absurd.")
+        raise BadAdapter(f"{CONFIG} is {file.stat().st_size:,} bytes, which is far too large.")
     return parse_object(file.read_bytes(), f"{CONFIG} is unreadable")
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:
     if file.stat().st_size > LARGEST_WEIGHTS:
-        raise BadAdapter(f"{file.name} is {file.stat().st_size:,} bytes, which is absurd.")
+        raise BadAdapter(f"{file.name} is {file.stat().st_size:,} bytes, which is far too large.")
     try:
         return dict(load_file(file))
     except (SafetensorError, OSError, ValueError) as error:
@@ -192,13 +196,13 @@ def _check_base(settings: Settings, found: ImportedAdapter, same_base: bool) -> 
         return
     what = f"for {shown(repr(named))}" if named else "for a base model that it does not name"
     raise BadAdapter(
-        f"The adapter was tuned {what}, and this deployment serves {ours.model!r}. Where both are "
-        "the same model, say so with --same-base."
+        f"The adapter was tuned {what}, and this deployment serves {ours.model!r}. If both are the "
+        "same model, use --same-base."
     )
 
 
 def _write(place: Path, settings: Settings, found: ImportedAdapter) -> None:
-    """In float32 it would be no more exact: the weights keep their type."""
+    """Write the adapter. Weights keep their type: float32 would not be more exact."""
     save_file(found.tensors, place / WEIGHTS, metadata={"format": "pt"})
     config = {"task_type": "CAUSAL_LM", "bias": "none", "inference_mode": True, **found.config}
     config["base_model_name_or_path"] = settings.base.model

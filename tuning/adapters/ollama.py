@@ -1,9 +1,9 @@
-"""The Modelfile with which Ollama serves an adapter on its base.
+"""The Modelfile with which Ollama serves an adapter.
 
-Written as https://docs.ollama.com/modelfile describes it; it was not run with Ollama. The template
-is not translated but found out: the base's own chat template is rendered with marks in place of
-the texts, and what stands around the marks is Ollama's template. So it says what was trained, or
-there is none when a base's template does more than put text around texts.
+It follows https://docs.ollama.com/modelfile and was not tried with Ollama. The template is derived:
+the base's own chat template is rendered with placeholders, and the text around the placeholders
+becomes Ollama's template. So it equals the one of training, or there is none if the base's template
+does more than put text around messages.
 """
 
 import json
@@ -37,7 +37,7 @@ def modelfile(settings: Settings, domain: Domain, adapter: Adapter) -> str:
     template = go_template(tokenizer)
     if template is None:
         lines.append(
-            "# The base's chat template cannot be put into a Modelfile: Ollama's own is used."
+            "# The base's chat template cannot be expressed in a Modelfile: Ollama's own is used."
         )
     else:
         lines.append(f"TEMPLATE {_quoted(template)}")
@@ -54,7 +54,7 @@ def modelfile(settings: Settings, domain: Domain, adapter: Adapter) -> str:
 
 
 def go_template(tokenizer: Any) -> str | None:
-    """The base's chat template in Ollama's words, None when it cannot be said in them."""
+    """The base's chat template in Ollama's syntax; None when it cannot be expressed."""
     try:
         with_system = _around(tokenizer, system=True)
         without = _around(tokenizer, system=False)
@@ -69,7 +69,7 @@ def go_template(tokenizer: Any) -> str | None:
         return None
     middle = before[len(head) : len(before) - len(tail)].replace(SYSTEM, "{{ .System }}")
     bos = tokenizer.bos_token or ""
-    head = head.removeprefix(bos)  # Ollama puts it there by itself
+    head = head.removeprefix(bos)  # Ollama adds it
     return (
         f"{head}{{{{ if .System }}}}{middle}{{{{ end }}}}{tail}{{{{ .Prompt }}}}{after_prompt}"
         f"{{{{ .Response }}}}{end}"
@@ -77,8 +77,8 @@ def go_template(tokenizer: Any) -> str | None:
 
 
 def _around(tokenizer: Any, *, system: bool) -> tuple[str, str, str]:
-    """What the template puts before the prompt, between prompt and answer, and after the answer.
-    Raises ValueError when a text is not in it once."""
+    """The template's text before the prompt, between prompt and answer, and after the answer.
+    Raises ValueError unless each placeholder appears exactly once."""
     said = [{"role": "system", "content": SYSTEM}] if system else []
     said.append({"role": "user", "content": PROMPT})
     begun = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
@@ -94,7 +94,7 @@ def _around(tokenizer: Any, *, system: bool) -> tuple[str, str, str]:
 
 
 def _common(one: str, other: str) -> str:
-    """How both begin."""
+    """The common prefix."""
     length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
     return one[: min(len(one), len(other)) if length is None else length]
 

@@ -1,11 +1,10 @@
-"""From trained weights to a registered adapter, all or nothing.
+"""From trained weights to a registered adapter, completely or not at all.
 
-The files are written to a hidden folder of the shelf (`adapter_store.py`), checked as the engine
-will check them, and registered as `evaluating`. Engines load the adapter then and answer its exam
-(`tuning/evaluation/eval_report.py`); people do not get it. `settle` makes it a candidate or rejects
-it, together with the end of its run. A run that crashed in between finds its adapter again and goes
-on from there.
-"""
+The files are written to a hidden folder (`adapter_store.py`), checked as the engine will check
+them, and registered as `evaluating`. Engines then load the adapter and answer the evaluation
+questions (`tuning/evaluation/evaluator.py`); people do not get it. `settle` makes it a candidate or
+rejects it, and ends its run in the same transaction. A run that crashed in between finds its
+adapter and continues with it."""
 
 import json
 import logging
@@ -41,15 +40,15 @@ RECIPE = "recipe.json"
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where an adapter comes from."""
+    """The origin of an adapter."""
 
     run: Run
     domain: Domain
     dataset: Dataset
     parent: Adapter | None
     recipe: Recipe
-    licence: str  # of the base, '' when it states none
-    template: str = ""  # the chat template; '' is not kept
+    licence: str  # of the base; '' if it has none
+    template: str = ""  # the chat template; '' is not saved
 
 
 def publish(
@@ -57,13 +56,13 @@ def publish(
     settings: Settings,
     model: Any,
     lineage: Lineage,
-    canaries: Sequence[ReferenceOutput] = (),
+    references: Sequence[ReferenceOutput] = (),
     probes: Sequence[ReferenceOutput] = (),
 ) -> Adapter:
-    """Write, check and register the adapter in `model`, to be evaluated.
+    """Write, check and register the adapter in `model` for its evaluation.
 
-    Raises BadAdapter when the engine could not serve it, RunLost when the run is not ours any
-    more, OSError when the disk is full. In each case nothing of it is left."""
+    Raises BadAdapter when the engine could not serve it, RunLost when the run belongs to another
+    worker, OSError when the disk is full. Nothing is left in these cases."""
     with adapter_store.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
         write_files(folder, model, settings.base.model)
         write_recipe(folder, lineage.recipe)
@@ -78,9 +77,9 @@ def publish(
 
         def before(db: Database) -> Adapter | None:
             runs.refuse_lost(db, lineage.run)
-            return _made_before(db, settings, lineage.run, found)
+            return _registered_before(db, settings, lineage.run, found)
 
-        return adapter_store.place(
+        return adapter_store.install(
             store,
             settings,
             lineage.domain,
@@ -88,7 +87,7 @@ def publish(
             found,
             before,
             recipe=lineage.recipe.model_dump(mode="json"),
-            canaries=canaries,
+            canaries=references,
             probes=probes,
             dataset_id=lineage.dataset.id,
             parent_id=lineage.parent.id if lineage.parent else None,
@@ -105,9 +104,9 @@ def settle(
     scores: dict[str, Any],
     rejected: str = "",
 ) -> Adapter:
-    """End the evaluation, and the run with it: the adapter is a candidate, or rejected for the
-    reason given. Raises RunLost when the run is not ours any more, OSError when the disk is full;
-    then the adapter is still being evaluated."""
+    """End the evaluation and the run: the adapter becomes a candidate, or is rejected for the
+    reason `rejected`. Raises RunLost when the run belongs to another worker, OSError when the disk
+    is full; the adapter then stays in evaluation."""
     with adapter_store.temporary(settings, lineage.domain, str(lineage.run.id)) as folder:
         card = folder / CARD
         _write_synced(card, model_card(settings, adapter, lineage, scores))
@@ -122,14 +121,14 @@ def settle(
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """The recipe that was used, for `understudy tune --recipe` to read again."""
+    """Save the recipe, in the format that `understudy tune --recipe` reads."""
     text = json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n"
     (folder / RECIPE).write_text(text, encoding="utf-8")
 
 
 def write_files(folder: Path, model: Any, base_model: str) -> None:
-    """The adapter as PEFT and vLLM read it: safetensors and a config, the same bytes for the same
-    weights. The base goes by its configured name, so that an adapter outlives a moved folder."""
+    """Write the adapter for PEFT and vLLM: safetensors and a config, the same bytes for the same
+    weights. The config has the configured name of the base, so that folders can be moved."""
     weights = {
         name: tensor.detach().float().cpu().contiguous()
         for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
@@ -138,7 +137,7 @@ def write_files(folder: Path, model: Any, base_model: str) -> None:
     save_file(weights, file, metadata={"format": "pt"})
     mask = os.umask(0)
     os.umask(mask)
-    file.chmod(0o444 & ~mask)  # never written again; and the engine's may be another user
+    file.chmod(0o444 & ~mask)  # never written again; the engine may run as another user
     config = model.peft_config["default"].to_dict()
     config |= {"inference_mode": True, "base_model_name_or_path": base_model}
     plain = {
@@ -150,9 +149,11 @@ def write_files(folder: Path, model: Any, base_model: str) -> None:
     (folder / files.CONFIG).chmod(0o444 & ~mask)
 
 
-def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles) -> Adapter | None:
-    """What an earlier attempt of the run has registered, if it is the same; what is not will never
-    be evaluated."""
+def _registered_before(
+    db: Database, settings: Settings, run: Run, found: AdapterFiles
+) -> Adapter | None:
+    """The adapter that an earlier attempt of the run has registered, if it is the same. Other
+    adapters of earlier attempts are rejected."""
     earlier = registry.evaluated_by(db, run.id)
     same = [
         a for a in earlier
@@ -160,7 +161,7 @@ def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles
     ]  # fmt: skip
     for adapter in earlier:
         if adapter not in same[:1]:
-            why = f"Run {run.id} was interrupted and made another adapter."
+            why = f"Run {run.id} was interrupted and produced another adapter."
             registry.settle_evaluation(db, adapter, "rejected", {}, why)
     return same[0] if same else None
 
@@ -168,7 +169,7 @@ def _made_before(db: Database, settings: Settings, run: Run, found: AdapterFiles
 def model_card(
     settings: Settings, adapter: Adapter, lineage: Lineage, scores: dict[str, Any]
 ) -> str:
-    """README.md of the adapter: what it is, where it comes from and how well it does."""
+    """README.md of the adapter: its origin, scores and recipe."""
     run, dataset, parent = lineage.run, lineage.dataset, lineage.parent
     licence = lineage.licence or "not stated"
     config = (adapter.folder(settings.home) / files.CONFIG).read_bytes()
@@ -183,14 +184,14 @@ def model_card(
         "---",
         f"# {adapter.name}",
         "",
-        f"A LoRA adapter of the domain {lineage.domain.name}, made by Understudy with QLoRA.",
+        f"A LoRA adapter of the domain {lineage.domain.name}, trained by Understudy with QLoRA.",
         "",
         "| | |",
         "| --- | --- |",
         f"| base model | `{settings.base.model}` |",
         f"| licence of the base model | {licence} |",
         f"| parent | {parent.name if parent else 'none: trained from the bare base'} |",
-        f"| run | {run.id}, {run.kind}, asked for by {run.requested_by} |",
+        f"| run | {run.id}, {run.kind}, requested by {run.requested_by} |",
         f"| made | {iso(now_us())} |",
         f"| dataset | `{dataset.sha256}` |",
         f"| pairs | {dataset.train} train, {dataset.validation} validation, {dataset.probe} "

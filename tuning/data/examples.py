@@ -1,12 +1,13 @@
-"""Examples: a pair as the token ids that are trained on, loss on what is answered alone.
+"""Examples: a pair as token ids, with loss on its response only.
 
-The prompt is rendered by the base model's own chat template exactly as the engine renders it to
-answer (`add_generation_prompt`), and the response is tokenised after it, so what is trained is
-token for token what is generated later. Labels are -100 on the prompt and the ids themselves on
-the response, the stop token included: without it the adapter would never learn to end. Answers in
-the turns before are learned too where `loss_turns` is "all"; the ids are the same either way.
+The base model's own chat template renders the prompt exactly as the engine renders it
+(`add_generation_prompt`), and the response is tokenised after it. So training uses the same tokens
+as generation. Labels are -100 on the prompt and the ids on the response, including the stop token:
+without it the adapter would never learn to stop. With `loss_turns` "all", earlier answers of the
+conversation are learned, too; the ids are the same either way.
 
-Faults that would waste a run in silence are found here, before the first step, and name the pair.
+Errors that would otherwise waste a run without notice are found here, before the first step, and
+name the pair.
 """
 
 import random
@@ -23,16 +24,16 @@ from data.store.errors import Invalid
 from tuning.recipe.recipe import LossTurns
 
 IGNORED = -100  # the label that PyTorch's cross entropy skips
-SHOWN = 5  # faults that an error lists
+SHOWN = 5  # faulty pairs that an error lists
 
 
 class BadPairs(Invalid):
-    """Pairs that cannot be trained on; nothing was."""
+    """Some pairs are unusable; nothing was trained."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One pair as token ids. `labels[i]` is what position i itself holds, as in transformers."""
+    """One pair as token ids. `labels[i]` belongs to position i itself, as in transformers."""
 
     pair_id: int
     ids: tuple[int, ...]
@@ -40,12 +41,12 @@ class Example:
 
     @property
     def prompt(self) -> tuple[int, ...]:
-        """The ids that an engine is given to answer from."""
+        """The ids of the prompt, as an engine gets it."""
         return self.ids[: len(self.ids) - self.answered]
 
     @property
     def answered(self) -> int:
-        """Tokens of the response: the last labels without a gap."""
+        """Tokens of the response: the uninterrupted labels at the end."""
         return next((i for i, label in enumerate(reversed(self.labels)) if label == IGNORED), 0)
 
     @property
@@ -56,8 +57,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass. Padded on the right: causal attention never looks there, so there is no
-    mask. `weights` counts how often a token's example stands in the window."""
+    """One forward pass. Rows are padded on the right, where causal attention never looks, so there
+    is no mask. `weights` is how often a token's example is in the window."""
 
     ids: Tensor  # (rows, tokens)
     labels: Tensor  # (rows, tokens)
@@ -67,7 +68,7 @@ class Batch:
 
 
 def messages(pair: Pair, system_prompt: str) -> list[dict[str, str]]:
-    """What is said before the response, as the engine gets it."""
+    """The messages before the response, as the engine gets them."""
     system = pair.system or system_prompt
     said = [{"role": "system", "content": system}] if system else []
     said += [{"role": turn.role, "content": turn.content} for turn in pair.turns]
@@ -75,7 +76,7 @@ def messages(pair: Pair, system_prompt: str) -> list[dict[str, str]]:
 
 
 def prompt_ids(tokenizer: Any, said: list[dict[str, str]]) -> list[int]:
-    """The ids from which an answer is generated: what the engine renders for the same messages."""
+    """The ids of the prompt: the same that the engine renders from the messages."""
     text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -89,7 +90,7 @@ def encode(
     max_length: int,
     loss_turns: LossTurns = "last",
 ) -> Example:
-    """The example of one pair. Raises Invalid with the reason when it cannot be trained on."""
+    """The example of one pair. Raises Invalid with the reason when the pair is unusable."""
     said = messages(pair, system_prompt)
     for message in [*said, {"role": "assistant", "content": pair.response}]:
         _refuse_control_tokens(tokenizer, message)
@@ -107,9 +108,11 @@ def encode(
     last_stop = max((i for i, token in enumerate(response) if token in stops), default=None)
     if last_stop is None:
         raise Invalid("the base model's chat template ends the response without a stop token")
-    response = response[: last_stop + 1]  # what a template puts after the end is never generated
+    response = response[
+        : last_stop + 1
+    ]  # text of the template after the stop token is never generated
     if len(response) < 2:
-        raise Invalid("nothing of the response is left to learn from")
+        raise Invalid("the response has no tokens to learn from")
     if len(prompt) + len(response) > max_length:
         cut = "all of its response" if len(prompt) >= max_length else "the end of its response"
         raise Invalid(
@@ -129,11 +132,13 @@ def _earlier_answers(
     prompt: list[int],
     stops: frozenset[int],
 ) -> list[int]:
-    """Labels of the prompt: the ids of each answer in it with its stop token, IGNORED elsewhere.
-    `before` is the prompt's text. Raises Invalid where an answer cannot be found in it."""
+    """Labels of the prompt: the ids of each earlier answer with its stop token, IGNORED elsewhere.
+    `before` is the text of the prompt. Raises Invalid when an answer cannot be located in it."""
     labels = [IGNORED] * len(prompt)
     if not tokenizer.is_fast:
-        raise Invalid("loss_turns is all, and this tokenizer does not tell where its tokens are")
+        raise Invalid(
+            "loss_turns is all, and this tokenizer does not report the positions of tokens"
+        )
     places = tokenizer(before, add_special_tokens=False, return_offsets_mapping=True)
     for i, message in enumerate(said):
         if message["role"] != "assistant":
@@ -168,14 +173,14 @@ def encode_all(
     max_length: int,
     loss_turns: LossTurns = "last",
 ) -> list[Example]:
-    """The examples of all pairs, in order. Raises BadPairs naming those that cannot be used."""
+    """The examples of all pairs, in order. Raises BadPairs, naming unusable pairs."""
     if tokenizer.chat_template is None:
         raise Invalid(
-            "The base model's tokenizer has no chat template, so it cannot be talked to. "
+            "The tokenizer of the base model has no chat template, so the model cannot chat. "
             "Use an instruction-tuned base model."
         )
     if not stops:
-        raise Invalid("The base model names no token that ends an answer (eos_token).")
+        raise Invalid("The base model has no token that ends an answer (eos_token).")
     made, faults = [], []
     for pair in pairs:
         try:
@@ -195,18 +200,18 @@ def encode_all(
         more = f" (and {len(faults) - SHOWN} more)" if len(faults) > SHOWN else ""
         raise BadPairs(
             f"Nothing was trained, because of {'; '.join(faults[:SHOWN])}{more}. "
-            "Reject or shorten what is named, then ask again."
+            "Reject or shorten these pairs, then request the run again."
         )
     return made
 
 
 def check(examples: Sequence[Example], stops: frozenset[int]) -> None:
-    """The last look before the first step: raises Invalid for what training would not notice."""
+    """Raises Invalid for errors that training would not notice. Called before the first step."""
     if not examples:
         raise Invalid("There is nothing to train on.")
     for example in examples:
         if not example.trained:
-            raise BadPairs(f"pair {example.pair_id}: no token of it would be learned")
+            raise BadPairs(f"pair {example.pair_id}: no token would be learned")
         if example.labels[-1] not in stops:
             raise BadPairs(f"pair {example.pair_id}: the stop token would not be learned")
         learned = zip(example.labels, example.ids, strict=True)
@@ -217,12 +222,12 @@ def check(examples: Sequence[Example], stops: frozenset[int]) -> None:
 
 
 def windows(examples: Sequence[Example], batch_size: int, seed: int) -> list[list[Example]]:
-    """One epoch in a random order: lists of `batch_size` examples, of similar lengths each, the
-    last one perhaps shorter."""
+    """One epoch in random order: lists of `batch_size` examples of similar lengths. The last list
+    may be shorter."""
     rng = random.Random(seed)  # noqa: S311 - an order, not a secret
     order = list(examples)
     rng.shuffle(order)
-    pool = batch_size * 8  # sorted by length within pools, so order stays random on the whole
+    pool = batch_size * 8  # sorted by length only within pools, so that the order stays random
     made: list[list[Example]] = []
     for start in range(0, len(order), pool):
         near = sorted(order[start : start + pool], key=lambda e: len(e.ids))
@@ -234,9 +239,9 @@ def windows(examples: Sequence[Example], batch_size: int, seed: int) -> list[lis
 def batches(
     window: Sequence[Example], micro_tokens: int, pad_id: int, device: str | torch.device = "cpu"
 ) -> list[Batch]:
-    """A window as forward passes of at most `micro_tokens` padded tokens (or one row).
+    """Split a window into forward passes of at most `micro_tokens` padded tokens (or one row).
 
-    An example that stands in the window several times is computed once and weighted."""
+    An example that is in the window several times is computed once and weighted."""
     counts = Counter(window)
     rows = sorted(counts, key=lambda e: len(e.ids))
     groups: list[list[Example]] = [[]]
@@ -262,13 +267,15 @@ def _batch(
 
 
 def _refuse_control_tokens(tokenizer: Any, message: dict[str, str]) -> None:
-    """A text that spells a control token would end or begin a turn in the middle of a pair; one
-    that cannot be spelled would be learned as a token that stands for anything."""
+    """Raises Invalid for a text that spells a control token, which would end or begin a turn inside
+    a pair, and for characters that the tokenizer can only encode as an unknown token."""
     found = set(tokenizer(message["content"], add_special_tokens=False)["input_ids"])
     special = found & set(tokenizer.all_special_ids)
     if special:
         spelled = tokenizer.convert_ids_to_tokens(min(special))
         name = "response" if message["role"] == "assistant" else f"{message['role']}'s text"
         if spelled == tokenizer.unk_token and spelled not in message["content"]:
-            raise Invalid(f"the {name} has characters that the base model's tokenizer cannot spell")
+            raise Invalid(
+                f"the {name} has characters that the base model's tokenizer cannot encode"
+            )
         raise Invalid(f"the {name} contains {spelled}, a control token of the base model")

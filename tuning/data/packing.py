@@ -1,15 +1,14 @@
-"""Packing: several examples in one row, without one seeing another, in place of padding.
+"""Packing: several examples in one row instead of padding, without one seeing another.
 
-Rows are as long as the longest example of the window, so attention costs no more than padding
-did. Each example begins at position 0 again, and no attention mask is given: from restarted
-positions alone transformers makes the mask that keeps examples apart, provided that there is no
-cache (with a mask of ones, or a cache, it lets them see each other without a word). Families that
-take no positions get a mask of blocks at each of their layers instead.
+Rows are as long as the longest example of the window, so attention costs no more than with padding.
+Each example starts at position 0 again, and there is no attention mask: from restarted positions
+alone, transformers builds the mask that separates examples, if there is no cache. (With a mask of
+ones, or a cache, examples see each other without an error.) Model families without positions get a
+block mask at each layer instead.
 
-None of that is taken on trust: `prove` shows on the very model, before the first step, that the
-other examples of a row do not change a single bit of what an example predicts, and that it
-predicts what it does alone.
-"""
+This is verified: before the first step, `prove` shows on the actual model that the other examples
+of a row do not change one bit of an example's predictions, and that an example predicts the same as
+alone."""
 
 import contextlib
 import inspect
@@ -25,31 +24,31 @@ from data.store.errors import Invalid
 from tuning.data.examples import IGNORED, Batch, Example
 from tuning.model.base_model import Base, layers, only_positions
 
-EXAMPLES = 3  # that the proof looks at
-TOKENS = 256  # of each of them
-SHOWN = 32  # last positions of each whose predictions are compared
-BOUND = 0.05  # of a logit's standard deviation: bf16 stays below a tenth of it
+EXAMPLES = 3  # in the proof
+TOKENS = 256  # of each example in the proof
+SHOWN = 32  # last positions of each example that are compared
+BOUND = 0.05  # standard deviations of a logit; bf16 stays below a tenth of this
 
 
 class Leaks(Invalid):
-    """The model's examples see each other when they are packed."""
+    """Packed examples of this model see each other."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was measured on a packed row of the run's own examples."""
+    """Measurements on a packed row of the run's own examples."""
 
     examples: int
-    leak: float  # largest change of a logit when the other examples are others: 0 is none
-    error: float  # root mean square against the example alone, in standard deviations
+    leak: float  # largest change of a logit when the other examples change; 0: none
+    error: float  # root mean square difference to the example alone, in standard deviations
 
 
 def pack(
     window: Sequence[Example], micro_tokens: int, pad_id: int, device: str | torch.device = "cpu"
 ) -> list[Batch]:
-    """A window as forward passes of at most `micro_tokens` tokens (or one row), rows filled by
-    first-fit decreasing. An example that stands in the window several times is computed once and
-    weighted."""
+    """Split a window into forward passes of at most `micro_tokens` tokens (or one row), with rows
+    filled by first-fit decreasing. An example that is in the window several times is computed once
+    and weighted."""
     counts = Counter(window)
     length = max(len(example.ids) for example in window)
     rows = _fill(list(counts), length)
@@ -61,18 +60,18 @@ def pack(
 
 
 def _fill(examples: list[Example], length: int) -> list[list[Example]]:
-    """First-fit decreasing: each example into the first row that has room for it."""
+    """First-fit decreasing: put each example into the first row with enough free tokens."""
     rows: list[list[Example]] = []
-    room: list[int] = []
+    free: list[int] = []
     for example in sorted(examples, key=lambda e: -len(e.ids)):
-        for i, left in enumerate(room):
+        for i, left in enumerate(free):
             if len(example.ids) <= left:
                 rows[i].append(example)
-                room[i] -= len(example.ids)
+                free[i] -= len(example.ids)
                 break
         else:
             rows.append([example])
-            room.append(length - len(example.ids))
+            free.append(length - len(example.ids))
     return rows
 
 
@@ -93,7 +92,7 @@ def _batch(
         for example in row:
             end = start + len(example.ids)
             ids[i, start:end] = torch.tensor(example.ids)
-            # the first token of an example is nobody's next one
+            # nothing predicts the first token of an example
             labels[i, start + 1 : end] = torch.tensor(example.labels[1:])
             weights[i, start:end] = float(counts[example])
             positions[i, start:end] = torch.arange(len(example.ids))
@@ -106,8 +105,8 @@ def _batch(
 
 @contextlib.contextmanager
 def isolated(model: Any, batch: Batch) -> Iterator[dict[str, Tensor]]:
-    """What the forward pass of a batch has to be given beside its ids, so that the examples of a
-    row do not see each other; nothing where each row is one example."""
+    """The additional arguments of a forward pass that keep the examples of a row separate. Empty
+    when each row is one example."""
     if batch.positions is None:
         yield {}
     elif _takes_positions(model):
@@ -124,8 +123,8 @@ def _takes_positions(model: Any) -> bool:
 
 @contextlib.contextmanager
 def _blocks(model: Any, positions: Tensor) -> Iterator[None]:
-    """Give each layer a mask of blocks, `(rows, 1, tokens, tokens)`, added to its scores. For
-    families without positions, such as BLOOM, whose bias depends on distances alone."""
+    """Give each layer a block mask, `(rows, 1, tokens, tokens)`, that is added to its attention
+    scores. For families without positions, such as BLOOM, whose bias depends only on distances."""
     number = (positions == 0).cumsum(dim=-1)
     same = number[:, :, None] == number[:, None, :]
     causal = torch.ones(same.shape[1:], dtype=torch.bool, device=positions.device).tril()
@@ -147,9 +146,10 @@ def _blocks(model: Any, positions: Tensor) -> Iterator[None]:
 def prove(base: Base, model: Any, examples: Sequence[Example]) -> Proof:
     """Show on up to EXAMPLES of `examples`, packed into one row, that packing changes nothing.
 
-    Raises Leaks with the number that says otherwise. The other examples are exchanged for others,
-    and what an example predicts has to stay the same to the last bit: what is masked weighs
-    exactly nothing. Against the example alone the arithmetic differs, so that is bounded."""
+    Raises Leaks with the measured number otherwise. When the other examples are replaced, the
+    predictions of an example must stay the same to the last bit, because masked tokens have a
+    weight of exactly zero. Compared with the example alone, the arithmetic differs slightly, so
+    that difference is bounded."""
     some = [_cut(e) for e in sorted(set(examples), key=lambda e: len(e.ids))[-EXAMPLES:]]
     row = Counter(some)
     length = sum(len(e.ids) for e in some)
@@ -171,19 +171,19 @@ def prove(base: Base, model: Any, examples: Sequence[Example]) -> Proof:
             start = end
     finally:
         model.train(was_training)
-    return _judged(Proof(len(some), leak, error))
+    return _check(Proof(len(some), leak, error))
 
 
-def _judged(proof: Proof) -> Proof:
-    if not proof.leak == 0:  # also when it is no number
+def _check(proof: Proof) -> Proof:
+    if not proof.leak == 0:  # also when it is not a number
         raise Leaks(
-            "packing is on, but this base model lets packed pairs see each other: a logit changed "
-            f"by {proof.leak:.3g} when only other pairs did. Set packing=false."
+            "packing is on, but packed pairs see each other in this base model: a logit changed by "
+            f"{proof.leak:.3g} when only other pairs changed. Set packing=false."
         )
     if not proof.error <= BOUND:
         raise Leaks(
-            "packing is on, but this base model predicts otherwise for packed pairs than for each "
-            f"alone: by {proof.error:.3g} standard deviations, and {BOUND} are allowed. Set "
+            "packing is on, but this base model predicts packed pairs differently from single "
+            f"ones: by {proof.error:.3g} standard deviations, and {BOUND} are allowed. Set "
             "packing=false."
         )
     return proof
@@ -191,7 +191,7 @@ def _judged(proof: Proof) -> Proof:
 
 @torch.no_grad()
 def _logits(base: Base, model: Any, batch: Batch, span: slice) -> Tensor:
-    """What is predicted at the positions of `span` in the only row, (positions, vocabulary)."""
+    """The logits at the positions `span` of the only row, (positions, vocabulary)."""
     wanted = torch.zeros(batch.ids.shape, dtype=torch.bool, device=batch.ids.device)
     wanted[:, span] = True
     with base.precision(), only_positions(model, wanted), isolated(model, batch) as places:
@@ -200,7 +200,7 @@ def _logits(base: Base, model: Any, batch: Batch, span: slice) -> Tensor:
 
 
 def _with_others(base: Base, batch: Batch, start: int, end: int) -> Batch:
-    """The row with every token but those from `start` to `end` exchanged for another one."""
+    """The row with every token outside `start` to `end` replaced by another one."""
     others = (batch.ids + 1) % base.model.get_input_embeddings().num_embeddings
     others[:, start:end] = batch.ids[:, start:end]
     return replace(batch, ids=others)

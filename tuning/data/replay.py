@@ -1,13 +1,13 @@
-"""What a run repeats, what it replays, and which answers are out of date.
+"""Superseded answers, and the mix of new and old pairs in an incremental run.
 
-An incremental run goes on from its parent's weights. Trained on the new pairs alone it would
-forget the old ones, so each pass mixes them with a fresh sample of what the parent knew
-(experience replay: Robins 1995, https://doi.org/10.1080/09540099550039318).
+An incremental run continues its parent's weights. Trained only on the new pairs, it would forget
+the old ones, so each epoch mixes the new pairs with a fresh sample of the old ones (experience
+replay: Robins 1995, https://doi.org/10.1080/09540099550039318).
 
-A question that has a newer answer is not trained with its old one: the newest pair of a question
-counts. A correction answers one phrasing; the others of the same fact would go on teaching the
-old answer, so they are trained with the corrected one. That holds for facts that were named: pairs
-without one are grouped by their answer, and those that share a "Yes." are not one fact.
+If a question has several answers, only the newest pair is trained. A correction answers one
+phrasing. The other phrasings of the fact would still teach the old answer, so they are trained with
+the corrected one. This applies only to named facts: pairs without a name are grouped by their
+answer, and pairs that share a "Yes." are not about one fact.
 """
 
 import math
@@ -22,7 +22,7 @@ from tuning.data.examples import Example
 
 @dataclass(frozen=True)
 class Current:
-    """The pairs of a part as they should be answered today."""
+    """Pairs with the answers that are valid now."""
 
     pairs: list[Pair]
     superseded: list[Pair]  # left out: the same question has a newer answer
@@ -30,8 +30,8 @@ class Current:
 
 
 def current(pairs: Sequence[Pair]) -> Current:
-    """Keep the newest answer of each question, and give it to the other phrasings of the fact
-    that it replaces. `pairs` may come from several parts; ids order them by age."""
+    """Keep the newest answer of each question, and use it for the other phrasings of the fact that
+    it corrects. `pairs` may come from several parts; ids order them by age."""
     newest: dict[str, Pair] = {}
     superseded: list[Pair] = []
     for pair in sorted(pairs, key=lambda p: p.id):
@@ -64,9 +64,9 @@ def mixed(
     seed: int,
     batch_size: int = 1,
 ) -> Callable[[int], list[Example]]:
-    """Epochs for an incremental run: every new example, and as many old ones, drawn anew for each
-    epoch, as make up `replay_share` of it. A few new ones are repeated to fill a batch: beside a
-    handful of old ones in each step, much of what was known would be lost."""
+    """Epochs of an incremental run: every new example, and a new sample of old ones for each epoch
+    that makes up `replay_share` of it. If there are few new examples, they are repeated to fill a
+    batch, so that each step also contains enough old ones."""
     copies = max(1, math.ceil(batch_size * (1 - replay_share) / len(new))) if old else 1
     repeated = list(new) * copies
     replayed = round(len(repeated) * replay_share / (1 - replay_share))

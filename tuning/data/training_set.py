@@ -1,7 +1,7 @@
-"""What a run teaches and what it is measured on: a frozen dataset made ready for the loop.
+"""The training set: a frozen dataset as examples, what a run trains on and what it measures.
 
-All pairs of all parts become token ids here, before the base model is loaded, so that a pair
-that cannot be used is named within seconds.
+All pairs of all parts are encoded here, before the base model is loaded, so that the run names an
+unusable pair within seconds.
 """
 
 import json
@@ -30,12 +30,12 @@ from tuning.recipe.recipe import LossTurns, Recipe, check_shape
 log = logging.getLogger(__name__)
 
 PARTS: tuple[datasets.Part, ...] = ("train", "validation", "probe", "golden")
-WATCHED = 256  # examples of a part whose loss is measured during training
+MEASURED_EXAMPLES = 256  # of each part whose loss is measured during training
 
 
 @dataclass(frozen=True)
 class HeldOutQuestion:
-    """What is given to a model, and what it should say."""
+    """A prompt, and the answer that the model should give."""
 
     prompt: tuple[int, ...]
     text: str
@@ -45,7 +45,7 @@ class HeldOutQuestion:
 
 @dataclass(frozen=True)
 class Fold:
-    """Which facts a trial of a cross-validation holds out."""
+    """The part of the facts that a trial of a cross-validation holds out."""
 
     number: int  # from 0
     of: int
@@ -53,16 +53,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Everything the loop and the evaluation need, as token ids."""
+    """Everything that the loop and the evaluation need, as token ids."""
 
     recipe: Recipe
     epoch: Callable[[int], Sequence[Example]]  # the examples of the n-th pass
-    measured: Mapping[str, Sequence[Example]]  # parts whose loss is watched
-    selected_by: tuple[str, ...]  # the parts whose summed loss chooses the checkpoint
-    compared_by: tuple[str, ...]  # the parts whose mean loss the trials of a search are compared by
-    new: int  # pairs the parent had not seen; of a full run: all
-    superseded: int  # pairs left out, because their question has a newer answer
-    reworded: int  # pairs trained with the newer answer of their fact
+    measured: Mapping[str, Sequence[Example]]  # parts whose loss is measured
+    selected_by: tuple[str, ...]  # the parts whose summed loss selects the checkpoint
+    compared_by: tuple[str, ...]  # the parts whose mean loss compares the trials of a search
+    new: int  # pairs that are new to the parent; of a full run: all
+    superseded: int  # pairs left out because their question has a newer answer
+    reworded: int  # pairs that are trained with a newer answer of their fact
     held_out: Sequence[HeldOutQuestion] = ()  # of a fold
 
 
@@ -75,17 +75,17 @@ def prepare_training_set(
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
 ) -> TrainingSet:
-    """`found` is what a search says of the recipe. Raises Invalid, naming the pair or the setting,
-    when the run would be a waste."""
+    """Encode the pairs and choose the recipe. `found` are recipe values that a search chose. Raises
+    Invalid, naming the pair or the setting, when the run would be a waste."""
     run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
-    today = replay.current([pair for part in PARTS for pair in parts[part]])
+    current = replay.current([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     kept: dict[str, list[Pair]] = {part: [] for part in PARTS}
-    for pair in today.pairs:
+    for pair in current.pairs:
         kept[part_of[pair.id]].append(pair)
     if fold is not None:
-        kept |= folded(kept["train"], fold)
+        kept |= split_fold(kept["train"], fold)
 
     known: set[int] = set()
     if parent is not None:
@@ -93,15 +93,15 @@ def prepare_training_set(
         chat_template.check(parent.folder(settings.home), parent.name, tokenizer)
         if parent.dataset_id is not None:
             known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
-        known -= set(today.reworded)
-        taught = registry.taught(db, parent) - set(today.reworded)
-        for part in ("validation", "probe"):  # such as when there were too few to hold any out
+        known -= set(current.reworded)
+        taught = registry.taught(db, parent) - set(current.reworded)
+        for part in ("validation", "probe"):  # the parent may have been trained on them
             kept[part] = [pair for pair in kept[part] if pair.id not in taught]
     new_ids = {p.id for p in kept["train"]} - known
     if parent is not None and not new_ids:
         raise Invalid(
-            f"Nothing new can be trained since {parent.name}: the new pairs belong to the golden "
-            "or validation set, which adapters are measured on and never trained on."
+            f"There is nothing new to train since {parent.name}: the new pairs are in the golden "
+            "or validation set, which only measure adapters."
         )
 
     recipe = choose_recipe(settings, run, len(new_ids), parent, found)
@@ -121,10 +121,10 @@ def prepare_training_set(
         contamination.refuse_earlier_answers(kept["golden"], kept["train"])
     train = encoded(kept["train"], recipe.loss_turns)
     check(train, stops)
-    measured = {part: encoded(kept[part])[:WATCHED] for part in ("validation", "probe")}
+    measured = {part: encoded(kept[part])[:MEASURED_EXAMPLES] for part in ("validation", "probe")}
     measured = {part: examples for part, examples in measured.items() if examples}
-    # Facts that nobody could guess say little of when a base that learns by rote is at its best:
-    # without early stopping they are measured, and held-out phrasings alone choose the weights.
+    # Held-out facts cannot be guessed, so their loss says little about when a memorising base is at
+    # its best. Without early stopping, only held-out phrasings select the weights.
     held = next(((part,) for part in ("probe", "validation") if part in measured), ())
     selected_by = held if recipe.patience or held == ("probe",) else ()
     epoch: Callable[[int], Sequence[Example]] = lambda _: train  # noqa: E731
@@ -132,23 +132,23 @@ def prepare_training_set(
         new = [e for e in train if e.pair_id in new_ids]
         old = [e for e in train if e.pair_id not in new_ids]
         epoch = replay.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
-        measured["new"] = new[:WATCHED]
-        selected_by = ("new", *selected_by)  # learned, and not at the cost of what was known
+        measured["new"] = new[:MEASURED_EXAMPLES]
+        selected_by = ("new", *selected_by)  # learned, but not at the cost of old facts
         held = ("new", *held)
     if recipe.patience and not selected_by:
-        why = f"{recipe.why} Nothing is held out, so it does not stop early."
+        why = f"{recipe.why} Nothing is held out, so there is no early stopping."
         recipe = recipe.model_copy(update={"why": why})
-    encoded(kept["golden"])  # what could not be measured is found before anything is trained
+    encoded(kept["golden"])  # report unusable golden pairs before training
     held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
     return TrainingSet(
         recipe, epoch, measured, selected_by, held,
-        len(new_ids), len(today.superseded), len(today.reworded), held_out,
+        len(new_ids), len(current.superseded), len(current.reworded), held_out,
     )  # fmt: skip
 
 
-def folded(pairs: Sequence[Pair], fold: Fold) -> dict[str, list[Pair]]:
-    """The parts of a cross-validated run: what its fold holds out is validation, the rest is
-    trained on. All phrasings of a fact are in one fold. Raises Invalid with too few facts."""
+def split_fold(pairs: Sequence[Pair], fold: Fold) -> dict[str, list[Pair]]:
+    """The parts of a cross-validation: the facts of the fold for validation, the rest for training.
+    All phrasings of a fact are in one fold. Raises Invalid when there are too few facts."""
     facts = search_space.folds_of([pair.fact for pair in pairs], fold.of)
     if len(facts) < fold.of:
         raise Invalid(f"There are {len(facts)} facts, too few for {fold.of} folds.")
@@ -164,8 +164,9 @@ def choose_recipe(
     parent: Adapter | None,
     found: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The run's recipe: defaults for so many pairs, what was asked for, what a search `found`, the
-    parent's shape. Raises Invalid for what does not go with the base or with the parent."""
+    """The recipe of the run: defaults for the number of pairs, the settings of the request, values
+    that a search `found`, and the parent's shape. Raises Invalid for settings that do not fit the
+    base or the parent."""
     asked = search_space.overrides(run.recipe)
     recipe = Recipe.for_pairs(
         pairs,
@@ -176,30 +177,30 @@ def choose_recipe(
         found=found,
     )
     given = asked | dict(found or {})
-    recipe = _as_long_as_the_base(settings, recipe, asked="max_length" in given)
+    recipe = _limit_length(settings, recipe, asked="max_length" in given)
     if parent is not None:
-        recipe = _shaped(settings, recipe, given, parent)
+        recipe = _in_shape_of_parent(settings, recipe, given, parent)
     recipe.check_servable(settings.serving.rank_limit)
     return recipe
 
 
-def _as_long_as_the_base(settings: Settings, recipe: Recipe, *, asked: bool) -> Recipe:
-    """No pair may be longer than what the base was made for: it would be learned badly, or end the
-    run in the middle."""
+def _limit_length(settings: Settings, recipe: Recipe, *, asked: bool) -> Recipe:
+    """Limit `max_length` to what the base supports: longer pairs would be learned badly, or crash
+    the run. Raises Invalid when the request asks for more."""
     most = base_model.positions(settings.base.path)
     if most is None or recipe.max_length <= most:
         return recipe
     if asked:
         raise Invalid(
-            f"max_length is {recipe.max_length:,}, and the base model was made for {most:,} tokens."
+            f"max_length is {recipe.max_length:,}, and the base model supports {most:,} tokens."
         )
     return recipe.model_copy(update={"max_length": most})
 
 
-def _shaped(
+def _in_shape_of_parent(
     settings: Settings, recipe: Recipe, given: Mapping[str, Any], parent: Adapter
 ) -> Recipe:
-    """The recipe in the parent's shape. Its dropout is kept, too, unless another is asked for."""
+    """The recipe in the parent's shape, and with its dropout unless the request has another."""
     shape = _shape_of(settings, parent)
     if "target_modules" in given:
         given = {**given, "target_modules": base_model.target_names(settings.base.path, recipe)}
@@ -226,17 +227,17 @@ def _check_parent(settings: Settings, parent: Adapter) -> None:
     if parent.base_model != settings.base.model:
         raise Invalid(
             f"{parent.name} was tuned on {parent.base_model}, and this deployment serves "
-            f"{settings.base.model}. Ask for a full run."
+            f"{settings.base.model}. Request a full run."
         )
     if not parent.folder(settings.home).is_dir():
         raise NotFound(
-            f"The files of {parent.name} are gone ({parent.folder(settings.home)}). "
-            "Restore them from a backup, or ask for a full run."
+            f"The files of {parent.name} are missing ({parent.folder(settings.home)}). "
+            "Restore them from a backup, or request a full run."
         )
 
 
 def questions(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[HeldOutQuestion]:
-    """What a model is asked when it is measured on pairs."""
+    """The questions that measure a model on pairs."""
     return [
         HeldOutQuestion(example.prompt, pair.prompt, pair.response, example.answered)
         for pair, example in zip(pairs, examples, strict=True)

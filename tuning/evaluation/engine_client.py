@@ -1,10 +1,9 @@
-"""Asks the engines that will serve an adapter, over HTTP, as people's questions are asked.
+"""Asks the engines that will serve an adapter, over HTTP, in the same way as people's questions.
 
-`tuning` and `serving` meet in the store: an adapter that is registered as `evaluating` is loaded
-by the engines like any other, and `placements` says where it is held. Nobody but this module asks
-for it then. Where no engine runs, or they fail, the caller is told so in a sentence and falls back
-on the trainer's own answers.
-"""
+`tuning` and `serving` communicate through the store: engines load an adapter that is registered as
+`evaluating` like any other, and `placements` says which engines hold it. Only this module uses it
+at that time. If no engine is running, or engines fail, the error says so and the caller falls back
+to the trainer's own answers."""
 
 import http.client
 import logging
@@ -29,18 +28,18 @@ from tuning.evaluation.metrics import GeneratedAnswer
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 16  # questions; the engine has people's to answer, too
+AT_ONCE = 16  # questions; the engine also answers people
 RETRIES = Backoff(attempts=3, growth=1.0)  # of a question, each at the next engine
-LOOK_S = 0.2  # between looks at the store
+POLL_S = 0.2  # between two checks of the store
 ANSWER_TIMEOUT_S = 120.0
 
 
 class NoEngineReady(Unavailable):
-    """No engine can be asked; says why."""
+    """No engine is available; says why."""
 
 
 class RequestRefused(Unavailable):
-    """Every engine there is refuses to serve the adapter; says what is wrong with it."""
+    """Every engine refuses to serve the adapter; says what is wrong with it."""
 
 
 def wait_until_held(
@@ -49,8 +48,9 @@ def wait_until_held(
     patience_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Placement]:
-    """Wait until an engine holds the adapter; returns where it is held. Raises NoEngine when none
-    runs, or none has taken it after `patience_s`, Refused when all that run cannot serve it."""
+    """Wait until an engine holds the adapter; returns its placements. Raises NoEngineReady when no
+    engine is running, or none has loaded the adapter after `patience_s` seconds, and RequestRefused
+    when no running engine can serve it."""
     deadline = clock() + patience_s
     while True:
         ready = {replica.name for replica in placements.ready(store.db)}
@@ -63,8 +63,8 @@ def wait_until_held(
         if len([p for p in at if p.given_up]) == coming:
             raise RequestRefused(at[0].error)
         if clock() > deadline:
-            raise NoEngineReady(f"no engine had taken it after {patience_s:.0f} s")
-        time.sleep(LOOK_S)
+            raise NoEngineReady(f"no engine had loaded it after {patience_s:.0f} s")
+        time.sleep(POLL_S)
 
 
 def answers(
@@ -74,20 +74,20 @@ def answers(
     max_model_len: int,
     beat: Callable[[int], None] = lambda _: None,
 ) -> list[GeneratedAnswer]:
-    """What `adapter` (None: the bare base) answers to each question, in order, greedily. Raises
-    NoEngine when an engine cannot be reached or does not answer."""
+    """Greedy answers of `adapter` (None: the bare base) to each question, in order. Raises
+    NoEngineReady when an engine cannot be reached or does not answer."""
     ready = placements.ready(store.db)
     if adapter is not None:
         ready = placements.holders(store.db, ready).get(adapter.id, [])
     if not ready:
         name = adapter.name if adapter is not None else "the bare base"
-        raise NoEngineReady(f"no engine holds {name} any more")
+        raise NoEngineReady(f"no engine holds {name} now")
     served_name = BASE_SERVED_NAME if adapter is None else adapter.served_name
 
     def ask_one(numbered: tuple[int, EvalQuestion]) -> GeneratedAnswer:
         number, question = numbered
         body = _request(served_name, question, max_model_len)
-        return _asked(ready, number, body)
+        return _ask_with_retries(ready, number, body)
 
     found: list[GeneratedAnswer] = []
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(asked)))) as pool:
@@ -99,18 +99,18 @@ def answers(
 
 @dataclass(frozen=True)
 class Rendering:
-    """Whether engines make of a conversation the very token ids that were trained on."""
+    """Whether engines encode a conversation as the same token ids as training."""
 
-    compared: int  # questions, by every engine that holds the adapter
-    differs: str = ""  # a sentence about the first that differs, '' when none does
-    not_compared: str = ""  # why an engine was not asked
+    compared: int  # questions, on every engine that holds the adapter
+    differs: str = ""  # a sentence about the first difference; '' if there is none
+    not_compared: str = ""  # why an engine was not compared
 
 
 def rendering(store: Store, adapter: Adapter, asked: Sequence[EvalQuestion]) -> Rendering:
-    """Hold the ids that engines make of questions against those that were trained on: another chat
-    template in an engine would ask the adapter what it never learned, and nothing would say so."""
+    """Compare the token ids of engines with those of training. An engine with another chat template
+    would send prompts that the adapter never learned, without an error."""
     ready = placements.holders(store.db, placements.ready(store.db)).get(adapter.id, [])
-    not_compared = "" if ready else f"no engine holds {adapter.name} any more"
+    not_compared = "" if ready else f"no engine holds {adapter.name} now"
     for engine in ready:
         for question in asked:
             try:
@@ -121,36 +121,36 @@ def rendering(store: Store, adapter: Adapter, asked: Sequence[EvalQuestion]) -> 
             if ids != question.prompt:
                 return Rendering(
                     len(asked),
-                    f"{engine.name} makes other tokens of a conversation than were trained on, "
-                    f"from token {_parted(ids, question.prompt) + 1} of {len(question.prompt)} on: "
-                    "its chat template is not the base model's.",
+                    f"{engine.name} encodes a conversation differently from training, from token "
+                    f"{_common_length(ids, question.prompt) + 1} of {len(question.prompt)} on: its "
+                    "chat template is not the base model's.",
                 )
     return Rendering(0 if not_compared else len(asked), not_compared=not_compared)
 
 
 def _ids(url: str, served_name: str, question: EvalQuestion) -> tuple[int, ...]:
-    """What an engine makes of a question, with the beginning of an answer."""
+    """The token ids of a question in an engine, with the beginning of an answer."""
     body = {
         "model": served_name,
         "messages": list(question.messages),
         "add_generation_prompt": True,
     }
-    found = _posted(f"{url}/tokenize", body)
+    found = _post(f"{url}/tokenize", body)
     try:
         return tuple(int(token) for token in found["tokens"])
     except (KeyError, TypeError, ValueError) as error:
-        raise NoEngineReady(f"what answers at {url} is not a vLLM") from error
+        raise NoEngineReady(f"the server at {url} is not vLLM") from error
 
 
-def _parted(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both have in common at the beginning."""
+def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """The number of equal tokens at the start."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _request(served_name: str, question: EvalQuestion, max_model_len: int) -> dict[str, Any]:
-    """As `serving/client.py` asks, but for the stream: every parameter is sent, so that no default
-    of a model or an engine leaks in."""
+    """A request as in `serving/client.py`, but without streaming. Every parameter is sent, so that
+    no default of a model or an engine applies."""
     return {
         "model": served_name,
         "messages": list(question.messages),
@@ -165,8 +165,10 @@ def _request(served_name: str, question: EvalQuestion, max_model_len: int) -> di
     }
 
 
-def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> GeneratedAnswer:
-    """Ask one engine, and the next one when it fails."""
+def _ask_with_retries(
+    engines: Sequence[Replica], number: int, body: dict[str, Any]
+) -> GeneratedAnswer:
+    """Ask one engine, and the next one if it fails."""
 
     def engine(attempt: int) -> Replica:
         return engines[(number + attempt) % len(engines)]
@@ -182,20 +184,20 @@ def _asked(engines: Sequence[Replica], number: int, body: dict[str, Any]) -> Gen
 
 
 def _answer(url: str, body: dict[str, Any]) -> GeneratedAnswer:
-    found = _posted(f"{url}/v1/chat/completions", body)
+    found = _post(f"{url}/v1/chat/completions", body)
     try:
         choice, model = found["choices"][0], found["model"]
         answer = GeneratedAnswer(str(choice["message"]["content"] or "").strip(),
                         choice["finish_reason"] == "length")  # fmt: skip
     except (KeyError, IndexError, TypeError) as error:
-        raise NoEngineReady(f"what answers at {url} is not a vLLM") from error
+        raise NoEngineReady(f"the server at {url} is not vLLM") from error
     if model != body["model"]:
         raise NoEngineReady(f"the engine answered as {model!r} instead of {body['model']!r}")
     return answer
 
 
-def _posted(url: str, body: dict[str, Any]) -> Any:
-    """The JSON that an engine answers. Raises NoEngine."""
+def _post(url: str, body: dict[str, Any]) -> Any:
+    """Send a request; returns the JSON of the answer. Raises NoEngineReady."""
     request = urllib.request.Request(  # noqa: S310 - an engine's own URL, from the store
         url, data=orjson.dumps(body), headers={"Content-Type": "application/json"}
     )
@@ -205,9 +207,9 @@ def _posted(url: str, body: dict[str, Any]) -> Any:
             return orjson.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:
-            words = error.read()[:300].decode(errors="replace")
-        raise NoEngineReady(f"the engine answered {error.code}: {words}") from error
+            message = error.read()[:300].decode(errors="replace")
+        raise NoEngineReady(f"the engine answered {error.code}: {message}") from error
     except orjson.JSONDecodeError as error:
-        raise NoEngineReady(f"what answers at {url} is not a vLLM") from error
+        raise NoEngineReady(f"the server at {url} is not vLLM") from error
     except (OSError, http.client.HTTPException) as error:
         raise NoEngineReady(f"the engine at {url} cannot be reached: {error}") from error

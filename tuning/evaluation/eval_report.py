@@ -1,4 +1,4 @@
-"""The scores of a run: what the registry keeps about an adapter beside its bytes.
+"""The scores of a run, which the registry keeps with the adapter.
 
     {"evaluation": {"answered_by", "why", "prompts", "compared_with", "signatures",
                     "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
@@ -9,8 +9,8 @@
      "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
      "samples": [{"shown", "set", "question", "expected", "base", "live", "adapter"}]}
 
-The figures of a model on a set are those of `metrics.py`. `golden` repeats the most asked for of
-them. Losses are nats a token. The live adapter's keys are there when one was live.
+The metrics of a model on a set are those of `metrics.py`. `golden` repeats the most important ones.
+Losses are nats per token. The keys of the live adapter exist if one was live.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,29 +20,29 @@ from data.config.settings import Settings
 from tuning.data.training_set import TrainingSet
 from tuning.evaluation import gate, metrics
 from tuning.evaluation.engine_client import Rendering
-from tuning.evaluation.eval_sets import EvalSets, Name
+from tuning.evaluation.eval_sets import EvalSets, SetName
 from tuning.evaluation.evaluator import EvalResults
 from tuning.evaluation.gate import GateVerdict
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.training import loop
 
-SAMPLES = 8  # golden answers kept side by side, as they come
-WORST = 16  # answers kept because they lost most, or are the most wrong
+SAMPLES = 8  # golden answers that are kept, in their order
+WORST = 16  # answers that are kept because they lost most or are most wrong
 
 
 def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) -> GateVerdict:
-    """The gate's verdict."""
+    """Apply the gate to the results."""
     who, name = results.baseline
-    f1: dict[Name, tuple[Sequence[float], Sequence[float]]] = {
+    f1: dict[SetName, tuple[Sequence[float], Sequence[float]]] = {
         part: (_f1(eval_sets, part, found["candidate"]), _f1(eval_sets, part, found[who]))
         for part, found in results.answers.items()
     }
-    losses: dict[Name, tuple[Sequence[Loss], Sequence[Loss]]] = {
+    losses: dict[SetName, tuple[Sequence[Loss], Sequence[Loss]]] = {
         part: (found["candidate"], found[who]) for part, found in results.losses.items()
     }
     live = results.live is not None
     withheld = (
-        sum(q.example.pair_id in eval_sets.withheld for q in eval_sets.asked("replay"))
+        sum(q.example.pair_id in eval_sets.withheld for q in eval_sets.answered("replay"))
         if live
         else 0
     )
@@ -92,7 +92,7 @@ def scores(
 
 
 def _prompts(found: Rendering) -> str:
-    """Whether the engine asks as training did; '' when no engine answered."""
+    """Whether the engine's prompts equal those of training; '' if no engine answered."""
     if found.not_compared:
         return f"not compared with training's: {found.not_compared}"
     if found.differs:
@@ -100,9 +100,9 @@ def _prompts(found: Rendering) -> str:
     return f"token for token as in training ({found.compared} compared)" if found.compared else ""
 
 
-def _set(eval_sets: EvalSets, name: Name, results: EvalResults) -> dict[str, Any]:
-    """The figures of one set."""
-    expected = [question.expected for question in eval_sets.asked(name)]
+def _set(eval_sets: EvalSets, name: SetName, results: EvalResults) -> dict[str, Any]:
+    """The metrics of one set."""
+    expected = [question.expected for question in eval_sets.answered(name)]
     n = len(expected)
     found: dict[str, Any] = {
         "n": n,
@@ -117,25 +117,25 @@ def _set(eval_sets: EvalSets, name: Name, results: EvalResults) -> dict[str, Any
 
 
 def _summary(golden: dict[str, Any]) -> dict[str, Any]:
-    """`helpdesk@3` in one line."""
+    """The summary of an adapter."""
     own, base, live = golden["candidate"], golden["base"], golden.get("live")
-    beside = {"live_exact": live["exact"], "live_f1": live["f1"]} if live else {}
+    of_live = {"live_exact": live["exact"], "live_f1": live["f1"]} if live else {}
     return {
         "n": golden["n"], "of": golden["of"], "exact": own["exact"], "f1": own["f1"],
-        "base_exact": base["exact"], "base_f1": base["f1"], **beside,
+        "base_exact": base["exact"], "base_f1": base["f1"], **of_live,
     }  # fmt: skip
 
 
-def _f1(eval_sets: EvalSets, name: Name, answers: Sequence[GeneratedAnswer]) -> list[float]:
-    asked = eval_sets.asked(name)
+def _f1(eval_sets: EvalSets, name: SetName, answers: Sequence[GeneratedAnswer]) -> list[float]:
+    asked = eval_sets.answered(name)
     return [metrics.f1(a.text, q.expected) for a, q in zip(answers, asked, strict=True)]
 
 
 def _samples(eval_sets: EvalSets, results: EvalResults) -> list[dict[str, str]]:
-    """A few golden answers as they come, then the worst of all sets: those that lost most beside
-    the incumbent, and of equal ones those with the least in common with what was expected."""
+    """The first golden answers, then the worst of all sets: those that lost most compared with the
+    baseline, and among equal ones those with the lowest F1."""
     who, _ = results.baseline
-    rated: list[tuple[float, float, Name, int]] = []
+    rated: list[tuple[float, float, SetName, int]] = []
     for name in eval_sets.sets:
         own = _f1(eval_sets, name, results.answers[name]["candidate"])
         other = _f1(eval_sets, name, results.answers[name][who])
@@ -149,7 +149,7 @@ def _samples(eval_sets: EvalSets, results: EvalResults) -> list[dict[str, str]]:
 
 
 def _sample(
-    eval_sets: EvalSets, results: EvalResults, kind: str, name: Name, i: int
+    eval_sets: EvalSets, results: EvalResults, kind: str, name: SetName, i: int
 ) -> dict[str, str]:
     question, answers = eval_sets.sets[name][i], results.answers[name]
     live = {"live": answers["live"][i].text} if "live" in answers else {}

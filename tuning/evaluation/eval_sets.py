@@ -1,15 +1,13 @@
-"""What an adapter is examined on: sets of questions with the answers they should get.
+"""Eval sets: the sets of questions that an adapter is evaluated on, with expected answers.
 
-- `golden`: the domain's frozen questions, which no adapter is ever trained on.
-- `validation`: facts that training never saw: what carries over to new ones.
-- `probe`: single phrasings that training never saw, of facts that it did: what was understood.
-- `new`: what was trained on and the live adapter had not seen: whether the run learned what it was
-  made for.
-- `replay`: a sample of what the live adapter was trained on and is still right: whether it was
-  forgotten.
+- `golden`: the domain's frozen questions, which no adapter is trained on.
+- `validation`: facts that training did not see: generalisation to new facts.
+- `probe`: phrasings that training did not see, of facts that it did: understanding.
+- `new`: training pairs that are new to the live adapter: whether the run learned them.
+- `replay`: a sample of the live adapter's training pairs that are still valid: forgetting.
 
-Which questions of a large set are taken depends on their words alone, so every adapter is asked
-the same ones. The loss is measured on more of them than are answered, because it costs less.
+The selection from a large set depends only on the text of the questions, so every adapter gets the
+same ones. The loss is measured on more questions than are answered, because it costs less.
 """
 
 import hashlib
@@ -28,16 +26,16 @@ from data.pairs.pairs import Pair
 from tuning.data import replay
 from tuning.data.examples import Example, encode_all, messages
 
-Name = Literal["golden", "validation", "probe", "new", "replay"]
+SetName = Literal["golden", "validation", "probe", "new", "replay"]
 PARTS: tuple[Part, ...] = ("train", "validation", "probe", "golden")
-ANSWERED: dict[Name, int] = {
+ANSWERED: dict[SetName, int] = {
     "golden": 96,
     "validation": 48,
     "probe": 48,
     "new": 32,
     "replay": 64,
 }
-MEASURED = 256  # questions of a set whose loss is measured
+MEASURED = 256  # questions of each set whose loss is measured
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,13 @@ class EvalQuestion:
     """One pair as a question."""
 
     example: Example
-    messages: tuple[dict[str, str], ...]  # what an engine is sent
-    text: str  # what is asked, without the turns before
+    messages: tuple[dict[str, str], ...]  # as an engine gets them
+    text: str  # the question, without earlier messages
     expected: str
 
     @property
     def prompt(self) -> tuple[int, ...]:
-        """What the trainer is given: the ids that the engine makes of `messages`."""
+        """The ids that the engine makes of `messages`."""
         return self.example.prompt
 
     @property
@@ -60,19 +58,19 @@ class EvalQuestion:
 
     @property
     def most_tokens(self) -> int:
-        """How long an answer may become: longer than expected, so that it shows when it does not
-        end by itself."""
+        """The maximum length of an answer: more than expected, to notice answers that do not
+        stop."""
         return self.expected_tokens + self.expected_tokens // 4 + 8
 
 
 @dataclass(frozen=True)
 class EvalSets:
-    sets: Mapping[Name, Sequence[EvalQuestion]]  # none of them empty; at most `MEASURED` of each
-    of: Mapping[Name, int]  # how many the domain has
-    withheld: frozenset[int] = frozenset()  # pairs that the live adapter was taught, the run not
+    sets: Mapping[SetName, Sequence[EvalQuestion]]  # none of them empty; at most `MEASURED` of each
+    of: Mapping[SetName, int]  # the number of such questions in the domain
+    withheld: frozenset[int] = frozenset()  # replay pairs that this run was not trained on
 
-    def asked(self, name: Name) -> Sequence[EvalQuestion]:
-        """Those of a set that are answered."""
+    def answered(self, name: SetName) -> Sequence[EvalQuestion]:
+        """The questions of a set that are answered."""
         return self.sets.get(name, ())[: ANSWERED[name]]
 
 
@@ -86,25 +84,25 @@ def prepare_eval_sets(
     max_length: int,
     parent: Adapter | None = None,
 ) -> EvalSets:
-    """The exam of the adapter that a run makes from `dataset`, on from `parent`, beside the `live`
-    one."""
+    """The eval sets for the adapter that a run trains on `dataset` from `parent`, compared with the
+    `live` one."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
-    today = replay.current([pair for part in PARTS for pair in parts[part]])
+    current = replay.current([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     known: set[int] = set()
-    taught: set[int] = set()  # to those before it, too
+    taught: set[int] = set()  # also to the adapters before it
     if live is not None and live.dataset_id is not None:
         known = {p.id for p in datasets.pairs_of(db, live.dataset_id, "train")}
-        known -= set(today.reworded)
-        taught = registry.taught(db, live) - set(today.reworded)
-    chosen: dict[Name, list[Pair]] = {name: [] for name in ANSWERED}
-    for pair in today.pairs:
+        known -= set(current.reworded)
+        taught = registry.taught(db, live) - set(current.reworded)
+    chosen: dict[SetName, list[Pair]] = {name: [] for name in ANSWERED}
+    for pair in current.pairs:
         part = part_of[pair.id]
         seen = pair.id in (known if part == "train" else taught)
         name = _set_of(part, seen, live is not None)
         if name is not None:
             chosen[name].append(pair)
-    sets: dict[Name, list[EvalQuestion]] = {}
+    sets: dict[SetName, list[EvalQuestion]] = {}
     for name, found in chosen.items():
         some = sorted(found, key=_order)[:MEASURED]
         examples = encode_all(
@@ -126,17 +124,17 @@ def prepare_eval_sets(
 
 
 def fingerprint(asked: Sequence[EvalQuestion]) -> str:
-    """Equal for two runs that asked the same questions and expected the same answers."""
+    """Equal for two runs with the same questions and expected answers."""
     lines = (f"{q.prompt}\t{q.expected}" for q in asked)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _set_of(part: Part, known: bool, beside_live: bool) -> Name | None:
-    if part in ("validation", "probe"):  # the live adapter may know them from before they were
+def _set_of(part: Part, known: bool, has_live: bool) -> SetName | None:
+    if part in ("validation", "probe"):  # the live adapter may have been trained on them before
         return "replay" if known else part
     if part == "golden":
         return "golden"
-    if not beside_live:  # the bare base was taught nothing that could be new or forgotten
+    if not has_live:  # the bare base was trained on no pairs
         return None
     return "replay" if known else "new"
 

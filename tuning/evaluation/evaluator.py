@@ -1,8 +1,9 @@
-"""Puts the questions of an exam to the adapter that was made, to the live one and to the bare base.
+"""Asks the new adapter (the candidate), the live adapter and the bare base all evaluation
+questions.
 
-The engine that will serve the adapter answers, where there is one. Losses are the trainer's always:
-its model is the candidate, or with the adapter switched off the base, or with another one on the
-live adapter.
+The engine that will serve the adapter answers, if one is running. Losses always come from the
+trainer's model: it is the candidate, the base with the adapter disabled, or the live adapter when
+that one is loaded instead.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from data.config.settings import Settings
 from data.runs.phases import Phase
 from data.store.db import Store
 from tuning.evaluation import engine_client, generation
-from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, Name
+from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, SetName
 from tuning.evaluation.gate import Parity
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base
@@ -26,30 +27,30 @@ from tuning.progress import ProgressReporter
 log = logging.getLogger(__name__)
 
 ModelName = Literal["candidate", "live", "base"]
-LIVE = "live"  # what the live adapter is called on the trainer's model
+LIVE = "live"  # name of the live adapter on the trainer's model
 
 
 @dataclass(frozen=True)
 class EvalResults:
-    """What the candidate, the live adapter and the bare base gave, question by question."""
+    """Results of the candidate, the live adapter and the bare base, question by question."""
 
-    answers: Mapping[Name, Mapping[ModelName, list[GeneratedAnswer]]]
-    losses: Mapping[Name, Mapping[ModelName, list[Loss]]]
+    answers: Mapping[SetName, Mapping[ModelName, list[GeneratedAnswer]]]
+    losses: Mapping[SetName, Mapping[ModelName, list[Loss]]]
     answered_by: str
-    why: str  # the trainer answered, '' when the engine did
+    why: str  # why the trainer answered; '' if the engine did
     parity: Parity
     rendering: engine_client.Rendering
     live: Adapter | None
 
     @property
     def baseline(self) -> tuple[ModelName, str]:
-        """Beside whom the candidate is judged, and its name."""
+        """The model that the candidate is compared with, and its name."""
         return ("live", self.live.name) if self.live else ("base", "the bare base")
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Puts the questions, to engines where it can."""
+    """Asks the questions, of engines if possible."""
 
     store: Store
     settings: Settings
@@ -61,14 +62,14 @@ class Evaluator:
     progress: ProgressReporter
 
     def evaluate(self, adapter: Adapter) -> EvalResults:
-        """All sets, of the `adapter` that is registered as being evaluated, whose weights are
-        those in `model`, and of whom it is compared with."""
+        """Evaluate the registered `adapter`, whose weights are in `model`, and the models that it
+        is compared with, on all sets."""
         why, parity, rendering = "", Parity(None, 0), engine_client.Rendering(0)
         answered_by = "the engine"
         try:
             self._tell("waiting for the engine")
             parity = self._parity(adapter)
-            rendering = engine_client.rendering(self.store, adapter, self._few())
+            rendering = engine_client.rendering(self.store, adapter, self._extremes())
             parity = replace(parity, rendered=rendering.differs)
             answers = {name: self._by_engine(name, adapter) for name in self.eval_sets.sets}
         except (engine_client.NoEngineReady, engine_client.RequestRefused) as error:
@@ -86,8 +87,8 @@ class Evaluator:
     def _tell(self, detail: str) -> None:
         self.progress.phase(Phase.EVALUATING, detail)
 
-    def _few(self) -> list[EvalQuestion]:
-        """Questions whose tokens are compared: the longest and the shortest of each set."""
+    def _extremes(self) -> list[EvalQuestion]:
+        """The shortest and the longest question of each set, whose tokens are compared."""
         found = []
         for name in self.eval_sets.sets:
             order = sorted(self.eval_sets.sets[name], key=lambda question: len(question.prompt))
@@ -98,41 +99,41 @@ class Evaluator:
         patience = float(self.settings.serving.start_timeout_s)
         held = engine_client.wait_until_held(self.store, adapter, patience)
         tokens = sum(len(probe.answer) for probe in adapter.probes)
-        told = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
-        return min(told, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
+        measured = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
+        return min(measured, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
 
-    def _by_engine(self, name: Name, adapter: Adapter) -> dict[ModelName, list[GeneratedAnswer]]:
-        asked, most = self.eval_sets.asked(name), self.settings.serving.max_model_len
+    def _by_engine(self, name: SetName, adapter: Adapter) -> dict[ModelName, list[GeneratedAnswer]]:
+        questions, limit = self.eval_sets.answered(name), self.settings.serving.max_model_len
         answers: dict[ModelName, list[GeneratedAnswer]] = {}
-        for who, whose in self._compared(adapter).items():
+        for who, whose in self._models(adapter).items():
             self._tell(f"the engine answers the {name} questions ({who})")
-            answers[who] = engine_client.answers(self.store, whose, asked, most)
+            answers[who] = engine_client.answers(self.store, whose, questions, limit)
         return answers
 
-    def _by_trainer(self, name: Name) -> dict[ModelName, list[GeneratedAnswer]]:
-        asked = self.eval_sets.asked(name)
+    def _by_trainer(self, name: SetName) -> dict[ModelName, list[GeneratedAnswer]]:
+        questions = self.eval_sets.answered(name)
         answers: dict[ModelName, list[GeneratedAnswer]] = {}
-        for who in self._compared(None):
+        for who in self._models(None):
             self._tell(f"the trainer answers the {name} questions ({who})")
-            with self._as(who):
-                answers[who] = generation.answer(self.base, self.model, asked)
+            with self._active(who):
+                answers[who] = generation.answer(self.base, self.model, questions)
         return answers
 
-    def _losses(self, name: Name) -> dict[ModelName, list[Loss]]:
+    def _losses(self, name: SetName) -> dict[ModelName, list[Loss]]:
         found: dict[ModelName, list[Loss]] = {}
-        for who in self._compared(None):
-            with self._as(who):
+        for who in self._models(None):
+            with self._active(who):
                 questions = self.eval_sets.sets[name]
                 found[who] = generation.losses(self.base, self.model, questions, self.micro_tokens)
         return found
 
-    def _compared(self, candidate: Adapter | None) -> dict[ModelName, Adapter | None]:
+    def _models(self, candidate: Adapter | None) -> dict[ModelName, Adapter | None]:
         live: dict[ModelName, Adapter | None] = {"live": self.live} if self.live else {}
         return {"candidate": candidate, **live, "base": None}
 
     @contextlib.contextmanager
-    def _as(self, who: ModelName) -> Iterator[None]:
-        """Inside it, the trainer's model is the one that is meant."""
+    def _active(self, who: ModelName) -> Iterator[None]:
+        """Inside it, the trainer's model is the given one."""
         if who == "base":
             with self.model.disable_adapter():
                 yield
@@ -145,7 +146,7 @@ class Evaluator:
 
 @contextlib.contextmanager
 def other_adapter(model: Any, folder: Path) -> Iterator[None]:
-    """Inside it, the adapter in `folder` is what the model has on, instead of its own."""
+    """Inside it, the adapter in `folder` is active instead of the model's own."""
     own = model.active_adapter
     model.load_adapter(folder, adapter_name=LIVE, is_trainable=False, use_safetensors=True)
     try:
@@ -157,10 +158,10 @@ def other_adapter(model: Any, folder: Path) -> Iterator[None]:
 
 
 def comparable(settings: Settings, live: Adapter | None) -> Adapter | None:
-    """The live adapter, if the trainer can load it: on this base, its files on this machine."""
+    """The live adapter if the trainer can load it: on this base, with its files here."""
     if live is None:
         return None
     if live.base_model != settings.base.model or not live.folder(settings.home).is_dir():
-        log.warning("%s is of another base, or its files are gone: it is not compared", live.name)
+        log.warning("%s has another base or its files are missing: it is not compared", live.name)
         return None
     return live

@@ -1,22 +1,22 @@
-"""The gate: whether a new adapter may be offered to people.
+"""The gate: the rules that a new adapter must pass before people can get it.
 
-Four rules, each against the *incumbent*: the live adapter, or the bare base where none is live.
+The rules compare the adapter with a *baseline*: the live adapter, or the bare base if none is live.
 
-- validation: it must have a lower loss than the bare base on what its run held out (validation and
-  probe pairs together); beside a live adapter, which may be as good already, not one that is
-  higher by more than the margin, as a share of that adapter's.
-- new: beside a live adapter, it must have a lower loss on what that one had not seen.
-- golden, replay: its token F1 may not be lower by more than the margin.
-- parity: the engines must make the same tokens of a conversation as the trainer, and find its own
-  answers likeliest, token by token, near ties aside.
+- validation: its loss on held-out pairs (validation and probe together) must be lower than that of
+  the bare base. A live adapter may be as good already, so compared with one, the loss must not be
+  higher by more than the margin, as a share of the live adapter's loss.
+- new: compared with a live adapter, its loss on pairs that are new to that one must be lower.
+- golden, replay: its token F1 must not be lower by more than the margin.
+- parity: the engines must encode a conversation as the same tokens as the trainer, and find the
+  trainer's answers likeliest, token by token, except for near ties.
 
-Small sets differ by luck. So "higher" and "lower by more than the margin" are only said where a
-paired sign-flip test (Fisher 1935; each question is its own pair) gives so large a difference
-less than the chance that the settings allow, were the truth no difference, or just the margin.
-Intervals, for people to see, are bootstrapped (Efron 1979): questions are drawn again with
-replacement, both models' results together.
+Results on small sets vary by chance. So a difference counts as "higher", or as "lower by more than
+the margin", only if it is significant in a paired sign-flip test (Fisher 1935; each question is its
+own pair), with no difference or exactly the margin as the null hypothesis and the significance
+level of the settings. The confidence intervals are bootstrapped (Efron 1979): questions are
+resampled with replacement, with the results of both models together.
 
-A rule that has nothing to be measured on is not failed, and says so.
+A rule without anything to measure does not fail, and says so.
 """
 
 import math
@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.config.settings import GateSettings
-from tuning.evaluation.eval_sets import Name
+from tuning.evaluation.eval_sets import SetName
 from tuning.evaluation.metrics import Loss, mean_loss
 from tuning.evaluation.reference_outputs import TIE
 
 DRAWS = 10_000
-EXACT_UP_TO = 12  # pairs whose signs are flipped in every way, instead of at random
+EXACT_UP_TO = 12  # pairs; with more, signs are flipped at random instead of in every way
 SEED = 7
 
 Numbers = NDArray[np.float64]
@@ -41,19 +41,19 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Paired:
-    """How a candidate differs from the incumbent on the same questions."""
+    """The difference of candidate and baseline on the same questions."""
 
     n: int
-    difference: float  # candidate minus incumbent, of the means
+    difference: float  # of the means: candidate minus baseline
     low: float  # 95% interval
     high: float
-    chance: float  # of a difference at least so high, were the truth none (or just the margin)
+    chance: float  # p-value: of a difference at least this high under the null hypothesis
 
 
 @dataclass(frozen=True)
 class Rule:
     name: str
-    passed: bool | None  # None: there was nothing to measure
+    passed: bool | None  # None: nothing to measure
     sentence: str
     paired: Paired | None = None
 
@@ -68,7 +68,7 @@ class GateVerdict:
 
     @property
     def reason(self) -> str:
-        """What failed, in sentences; '' when nothing did."""
+        """The sentences of the failed rules; '' if none failed."""
         return " ".join(rule.sentence for rule in self.rules if rule.passed is False)
 
     def plain(self) -> dict[str, Any]:
@@ -78,23 +78,24 @@ class GateVerdict:
 
 @dataclass(frozen=True)
 class Parity:
-    """What an engine said to the trainer's answers."""
+    """How an engine's tokens compare with the trainer's."""
 
-    agreement: float | None  # of the tokens, 0 to 1; None: nobody was asked
+    agreement: float | None  # share of the tokens, 0 to 1; None: not measured
     tokens: int
-    leads: tuple[float | None, ...] = ()  # of tokens that differ: the engine's over the trainer's
+    leads: tuple[float | None, ...] = ()  # of different tokens: engine's over trainer's, in nats
     refused: str = ""  # why no engine can serve the adapter, '' when one does
-    not_asked: str = ""  # why nobody was asked
-    rendered: str = ""  # how an engine makes other tokens of a conversation; '' when none does
+    not_asked: str = ""  # why it was not measured
+    rendered: str = ""  # how an engine encodes a conversation differently; '' if none does
 
     @property
     def ties(self) -> int:
-        """Tokens that differ where the engine can hardly tell the two apart."""
+        """Different tokens that the engine finds almost equally likely."""
         return sum(lead is not None and lead < TIE for lead in self.leads)
 
     @property
     def agreed(self) -> float:
-        """The share of the tokens that the engine finds likeliest, without near ties, 0 to 1."""
+        """The share of the trainer's tokens that the engine finds likeliest, 0 to 1, without near
+        ties."""
         counted = self.tokens - self.ties
         return round((self.agreement or 0.0) * self.tokens) / counted if counted else 1.0
 
@@ -108,9 +109,9 @@ def validation(
     margin: float,
     chance: float,
 ) -> Rule:
-    """Better than the bare base, or not worse than a live adapter, on what the run held out."""
+    """Better than the bare base, or not worse than a live adapter, on held-out pairs."""
     if not own:
-        return Rule("validation", None, "The run held nothing out to validate on.")
+        return Rule("validation", None, "The run held out nothing to validate on.")
     allowed = margin * mean_loss(other) if live else 0.0
     found = paired_losses(own, other, allowed)
     figures = _loss_words(found, baseline)
@@ -118,8 +119,8 @@ def validation(
         passed = found.difference <= allowed or found.chance >= chance
         wanted = "is higher than the live adapter's"
         if passed:
-            wanted = "is no higher than " + _may_be(found.difference <= allowed)
-        figures += f"; {allowed:.3f} more are allowed"
+            wanted = "is no higher than " + _allowance(found.difference <= allowed)
+        figures += f"; up to {allowed:.3f} more is allowed"
     else:
         passed = found.difference < 0
         wanted = "is lower" if passed else "is not lower than the bare base's"
@@ -127,13 +128,13 @@ def validation(
 
 
 def new(own: Sequence[Loss], other: Sequence[Loss], baseline: str) -> Rule:
-    """Learned what it was trained for."""
+    """The new pairs were learned."""
     if not own:
-        return Rule("new", None, "There was nothing that the live adapter had not seen.")
+        return Rule("new", None, "No pair was new to the live adapter.")
     found = paired_losses(own, other)
     passed = found.difference < 0
-    wanted = "was learned" if passed else "was not learned"
-    return Rule("new", passed, f"What is new {wanted}: {_loss_words(found, baseline)}.", found)
+    wanted = "were learned" if passed else "were not learned"
+    return Rule("new", passed, f"The new pairs {wanted}: {_loss_words(found, baseline)}.", found)
 
 
 def not_worse(
@@ -145,52 +146,56 @@ def not_worse(
     margin: float,
     chance: float,
 ) -> Rule:
-    """Of golden or replay questions: token F1 for token F1."""
+    """Token F1 on golden or replay questions, compared question by question."""
     if not own:
         return Rule(name, None, f"There are no {name} questions.")
     lost = paired(other, own, allowed=margin)
     found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
     passed = lost.difference <= margin or lost.chance >= chance
     figures = (
-        f"token F1 {_signed(found.difference)} beside {baseline} on {_questions(found)} "
-        f"(95%: {_signed(found.low)} to {_signed(found.high)}; {margin:g} less is allowed)"
+        f"token F1 {_signed(found.difference)} compared with {baseline} on {_questions(found)} "
+        f"(95%: {_signed(found.low)} to {_signed(found.high)}; up to {margin:g} less is allowed)"
     )
     verdict = "It is worse"
     if passed:
-        verdict = "It is no worse than " + _may_be(lost.difference <= margin)
+        verdict = "It is no worse than " + _allowance(lost.difference <= margin)
     return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
 
 
 def parity(found: Parity, *, least: float) -> Rule:
-    """Served as it was trained. Tokens that differ where the engine can hardly tell the two apart
-    are rounding, as the trainer's own near ties are, and left out; luck is no excuse here."""
+    """The engine serves what was trained. Different tokens that the engine finds almost equally
+    likely are rounding, like the trainer's own near ties, and are left out. There is no allowance
+    for chance."""
     if found.refused:
         return Rule("parity", False, f"No engine can serve it: {found.refused}")
     if found.rendered:
         return Rule("parity", False, found.rendered)
     if found.agreement is None:
         why = found.not_asked or "there were no probes"
-        return Rule("parity", None, f"No engine was asked for parity: {why}.")
-    ties, shown = found.ties, math.floor(found.agreed * 1000) / 10  # never up to what is wanted
+        return Rule("parity", None, f"Parity was not measured: {why}.")
+    ties, shown = (
+        found.ties,
+        math.floor(found.agreed * 1000) / 10,
+    )  # never rounded up to the requirement
     left_out = f"; {ties} more {'is a near tie' if ties == 1 else 'are near ties'}" if ties else ""
     return Rule(
         "parity",
         found.agreed >= least,
         f"The engine agrees with the trainer on {shown:.1f}% of {found.tokens - ties} tokens (at "
-        f"least {100 * least:g}% wanted{left_out}).{_leads(found.leads)}",
+        f"least {100 * least:g}% required{left_out}).{_leads(found.leads)}",
     )
 
 
 def _leads(leads: Sequence[float | None]) -> str:
-    """How sure the engine was of its own tokens: near ties are rounding, others are not."""
-    told = sorted(lead for lead in leads if lead is not None)
+    """How much likelier the engine found its own tokens. Only near ties are rounding."""
+    known = sorted(lead for lead in leads if lead is not None)
     words = []
-    if told:
-        by = f"{told[0]:.2f} nats"
-        if len(told) > 1:
-            by = f"{told[0]:.2f} to {told[-1]:.2f} nats ({told[len(told) // 2]:.2f} in the middle)"
+    if known:
+        by = f"{known[0]:.2f} nats"
+        if len(known) > 1:
+            by = f"{known[0]:.2f} to {known[-1]:.2f} nats (median {known[len(known) // 2]:.2f})"
         words.append(f" Where they differ, the engine finds its own token likelier by {by}.")
-    if far := len(leads) - len(told):
+    if far := len(leads) - len(known):
         what = "tokens is" if far == 1 else "tokens are"
         words.append(f" {far} of the trainer's {what} not among its likeliest.")
     return "".join(words)
@@ -198,23 +203,23 @@ def _leads(leads: Sequence[float | None]) -> str:
 
 def evaluate_gate(
     settings: GateSettings,
-    losses: Mapping[Name, tuple[Sequence[Loss], Sequence[Loss]]],
-    f1: Mapping[Name, tuple[Sequence[float], Sequence[float]]],
+    losses: Mapping[SetName, tuple[Sequence[Loss], Sequence[Loss]]],
+    f1: Mapping[SetName, tuple[Sequence[float], Sequence[float]]],
     baseline: str,
     served: Parity,
     *,
     live: bool,
     withheld: int = 0,
 ) -> GateVerdict:
-    """Apply all rules. `losses` and `f1` hold, by set, the candidate's and the incumbent's
-    results question by question; `incumbent` is its name, `live` whether it is an adapter;
-    `withheld` counts the replay questions that the run held out."""
+    """Apply all rules. `losses` and `f1` hold the results of candidate and baseline for each set,
+    question by question. `baseline` is a name, `live` whether it is an adapter. `withheld` is the
+    number of replay questions that the run held out."""
     chance = settings.chance
 
-    def loss(name: Name) -> tuple[Sequence[Loss], Sequence[Loss]]:
+    def loss(name: SetName) -> tuple[Sequence[Loss], Sequence[Loss]]:
         return losses.get(name, ((), ()))
 
-    def overlap(name: Name) -> Rule:
+    def overlap(name: SetName) -> Rule:
         own, other = f1.get(name, ((), ()))
         return not_worse(name, own, other, baseline, margin=settings.margin, chance=chance)
 
@@ -240,7 +245,7 @@ def paired(own: Sequence[float], other: Sequence[float], allowed: float = 0.0) -
 
 
 def paired_losses(own: Sequence[Loss], other: Sequence[Loss], allowed: float = 0.0) -> Paired:
-    """As `paired`, every token of the expected answers weighing the same."""
+    """As `paired`, but each token of the expected answers weighs the same."""
     weights = np.array([loss.tokens for loss in own], float)
     return _paired(
         np.array([loss.nats for loss in own]) / weights,
@@ -259,36 +264,36 @@ def _paired(own: Numbers, other: Numbers, weights: Numbers, allowed: float) -> P
     means = (differences * weights)[drawn].sum(1) / weights[drawn].sum(1)
     low, high = np.quantile(means, (0.025, 0.975))
     flipped = _signs(len(own), random) @ ((differences - allowed) * shares)
-    # an observed difference is one of those that chance gives: so the rounding
+    # the observed difference is one of the flipped ones, up to rounding
     chance = float((flipped >= mean - allowed - 1e-12).mean())
     return Paired(len(own), mean, float(low), float(high), chance)
 
 
 def _signs(n: int, random: np.random.Generator) -> Numbers:
-    """Rows of +1 and -1: all there are, or the observed one and `DRAWS` at random."""
+    """Rows of +1 and -1: all combinations, or the observed one and `DRAWS` random ones."""
     if n <= EXACT_UP_TO:
         bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
         return bits * 2.0 - 1.0
     drawn = random.integers(0, 2, (DRAWS, n)) * 2.0 - 1.0
-    return np.vstack([np.ones(n), drawn])  # the observed one, so that no chance is nought
+    return np.vstack([np.ones(n), drawn])  # with the observed one, so that the p-value is never 0
 
 
 def _signed(value: float) -> str:
-    """Never minus nothing."""
+    """With its sign, but never -0.000."""
     return f"{round(value, 3) + 0.0:+.3f}"
 
 
-def _may_be(allowed: bool) -> str:
-    """Why what passes does: the margin allows it, or luck on so few questions explains it."""
-    return "it may be" if allowed else "chance explains"
+def _allowance(allowed: bool) -> str:
+    """Why a rule passes: the margin allows the difference, or chance explains it."""
+    return "allowed" if allowed else "chance explains"
 
 
 def _withheld(count: int, baseline: str) -> str:
-    """A full run holds out anew, perhaps what a smaller domain could not spare."""
+    """A full run chooses held-out pairs again, perhaps some that the baseline was trained on."""
     which = "1 of them" if count == 1 else f"{count} of them"
     return (
-        f" This run held {which} out to measure on, and {baseline} was trained on them; a run "
-        "without --full goes on from what it knows."
+        f" This run held out {which} for measuring, and {baseline} was trained on them. A run "
+        f"without --full continues {baseline} instead."
     )
 
 
@@ -298,6 +303,6 @@ def _questions(found: Paired) -> str:
 
 def _loss_words(found: Paired, baseline: str) -> str:
     return (
-        f"{_signed(found.difference)} nats a token beside {baseline} on {_questions(found)} "
-        f"(95%: {_signed(found.low)} to {_signed(found.high)})"
+        f"{_signed(found.difference)} nats per token compared with {baseline} on "
+        f"{_questions(found)} (95%: {_signed(found.low)} to {_signed(found.high)})"
     )

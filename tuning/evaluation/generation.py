@@ -1,11 +1,9 @@
-"""What the trainer itself can say about a model: its answers, and how likely it finds the right
-ones.
+"""Answers and losses from the trainer's own model.
 
-The answers that count are those of the engine that will serve the adapter (`engine_client.py`); the
-trainer's are taken where no engine runs. Losses are always the trainer's: how likely an engine
-finds an answer that it did not give it tells by `prompt_logprobs` alone, which ends vLLM's CPU
-build when adapters are served (see `serving/adapters/reference_check.py`). That both mean the same,
-parity shows.
+The evaluation prefers answers of the engine that will serve the adapter (`engine_client.py`); the
+trainer's are used if no engine is running. Losses always come from the trainer: an engine reports
+the probability of a given answer only with `prompt_logprobs`, which crashes vLLM's CPU build when
+adapters are served (see `serving/adapters/reference_check.py`). Parity shows that both agree.
 """
 
 import logging
@@ -31,7 +29,7 @@ def answer(
     asked: Sequence[EvalQuestion],
     beat: Callable[[int], None] = lambda _: None,
 ) -> list[GeneratedAnswer]:
-    """Greedy answers, in order. `beat` is told how many are done, batch by batch."""
+    """Greedy answers, in order. `beat` is called with the number of finished ones."""
     was_training = model.training
     model.eval()
     order = sorted(range(len(asked)), key=lambda i: asked[i].expected_tokens)
@@ -40,8 +38,8 @@ def answer(
     for start in range(0, len(order), ROWS):
         rows = order[start : start + ROWS]
         longest = max(asked[i].most_tokens for i in rows)
-        said = generate(base, model, [asked[i].prompt for i in rows], longest)
-        for i, ids in zip(rows, said, strict=True):
+        outputs = generate(base, model, [asked[i].prompt for i in rows], longest)
+        for i, ids in zip(rows, outputs, strict=True):
             answers[i] = _read(base, ids[: asked[i].most_tokens])
         done += len(rows)
         beat(done)
@@ -52,8 +50,8 @@ def answer(
 def losses(
     base: Base, model: Any, questions: Sequence[EvalQuestion], micro_tokens: int
 ) -> list[Loss]:
-    """How likely the expected answers are, in order; at most `micro_tokens` padded tokens, or one
-    question, in a forward pass."""
+    """The losses of the expected answers, in order. A forward pass has at most `micro_tokens`
+    padded tokens, or one question."""
     was_training = model.training
     model.eval()
     order = sorted(range(len(questions)), key=lambda i: len(questions[i].example.ids))
@@ -70,9 +68,9 @@ def losses(
 def generate(
     base: Base, model: Any, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
 ) -> list[tuple[int, ...]]:
-    """The greedy answers to one batch of prompts as token ids, each up to and with its stop token.
-    The model has to be in evaluation mode. Padded on the left, so that every row goes on from its
-    last token."""
+    """Greedy answers to one batch of prompts as token ids, each including its stop token. The model
+    must be in evaluation mode. Rows are padded on the left, so that each continues after its last
+    token."""
     longest = max(len(p) for p in prompts)
     ids = torch.full((len(prompts), longest), base.pad_id)
     mask = torch.zeros((len(prompts), longest), dtype=torch.long)
@@ -85,7 +83,7 @@ def generate(
             attention_mask=mask.to(base.device),
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            repetition_penalty=1.0,  # the base's own settings may name one; engines do not use it
+            repetition_penalty=1.0,  # the base's config may set one, which engines ignore
             use_cache=True,
             eos_token_id=sorted(base.stops),
             pad_token_id=base.pad_id,
@@ -106,7 +104,7 @@ def _read(base: Base, ids: Sequence[int]) -> GeneratedAnswer:
 def _groups(
     order: Sequence[int], questions: Sequence[EvalQuestion], micro_tokens: int
 ) -> list[list[int]]:
-    """`order`, from short to long, in pieces of at most `micro_tokens` once padded."""
+    """Split `order`, from short to long, into groups of at most `micro_tokens` padded tokens."""
     groups: list[list[int]] = []
     for i in order:
         length = len(questions[i].example.ids)
@@ -118,7 +116,7 @@ def _groups(
 
 @torch.no_grad()
 def _row_losses(base: Base, model: Any, rows: list[Example]) -> list[float]:
-    """Nats of each row's expected answer. `rows` go from short to long."""
+    """Nats of each row's expected answer. `rows` are sorted from short to long."""
     (batch,) = batches(rows, len(rows) * len(rows[-1].ids), base.pad_id, base.device)
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1

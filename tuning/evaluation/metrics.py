@@ -1,12 +1,12 @@
-"""Figures for answers, as the field counts them.
+"""Metrics of answers.
 
-- `exact`: share of answers equal to the expected one but for case, spacing and Unicode form.
+- `exact`: share of answers equal to the expected one, ignoring case, spacing and Unicode form.
 - `f1`: overlap of words (SQuAD: Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250).
-- `bleu`, `chrf`: of the whole set, 0 to 100, by sacrebleu with its defaults, so that they can be
-  compared with what papers report (Post 2018, https://aclanthology.org/W18-6319). BLEU's
-  tokeniser is made for languages that put spaces between words; chrF is for all.
-- `refusals`: share that decline to answer, found by English turns of phrase.
-- `cut`: share that did not end by themselves. `words`: mean length.
+- `bleu`, `chrf`: of the whole set, 0 to 100, by sacrebleu with its defaults, so that they are
+  comparable with papers (Post 2018, https://aclanthology.org/W18-6319). BLEU's tokeniser is made
+  for languages with spaces between words; chrF works for all.
+- `refusals`: share of answers that decline, found by English phrases.
+- `cut`: share of answers that reached the token limit. `words`: mean length.
 """
 
 import math
@@ -35,12 +35,12 @@ REFUSAL = re.compile(
 @dataclass(frozen=True)
 class GeneratedAnswer:
     text: str
-    cut: bool = False  # it was still going on when it had its most tokens
+    cut: bool = False  # it reached the token limit
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Of one question's expected answer."""
+    """The loss of one question's expected answer."""
 
     nats: float  # summed over its tokens
     tokens: int
@@ -48,7 +48,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class AnswerMetrics:
-    """Of one model on one set. Shares are 0 to 1."""
+    """The metrics of one model on one set. Shares are 0 to 1."""
 
     n: int  # answers
     exact: float
@@ -58,11 +58,11 @@ class AnswerMetrics:
     refusals: float
     cut: float
     words: float
-    loss: float  # nats a token of the expected answers
+    loss: float  # nats per token of the expected answers
     perplexity: float
 
     def plain(self) -> dict[str, Any]:
-        """For JSON: rounded; what is too large for a number is None."""
+        """For JSON: rounded; infinite values are None."""
         rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v
                 for k, v in rounded.items()}  # fmt: skip
@@ -71,7 +71,7 @@ class AnswerMetrics:
 def answer_metrics(
     answers: Sequence[GeneratedAnswer], expected: Sequence[str], losses: Sequence[Loss]
 ) -> AnswerMetrics:
-    """All figures of one model on one set, which is not empty."""
+    """All metrics of one model on one set, which must not be empty."""
     pairs = [(a.text, e) for a, e in zip(answers, expected, strict=True)]
     n = len(pairs)
     texts, wanted = [a for a, _ in pairs], [[e for _, e in pairs]]
@@ -91,7 +91,7 @@ def answer_metrics(
 
 
 def signatures() -> str:
-    """How BLEU and chrF are counted, in sacrebleu's own words."""
+    """The sacrebleu signatures of BLEU and chrF."""
     bleu, chrf = BLEU(), CHRF()
     bleu.corpus_score(["a"], [["a"]])
     chrf.corpus_score(["a"], [["a"]])
@@ -99,18 +99,18 @@ def signatures() -> str:
 
 
 def mean_loss(losses: Sequence[Loss]) -> float:
-    """Nats a token: every token weighs the same."""
+    """Nats per token; each token weighs the same."""
     tokens = sum(loss.tokens for loss in losses)
     return sum(loss.nats for loss in losses) / tokens if tokens else math.nan
 
 
 def exact(answer: str, expected: str) -> bool:
-    """Equal, but for case, spacing and Unicode form. Punctuation counts: it is part of commands."""
+    """Equal, ignoring case, spacing and Unicode form. Punctuation counts: commands contain it."""
     return normal(answer) == normal(expected)
 
 
 def f1(answer: str, expected: str) -> float:
-    """Harmonic mean of precision and recall over words, as SQuAD counts them."""
+    """Harmonic mean of precision and recall over words, as in SQuAD."""
     got, wanted = _words(answer), _words(expected)
     if not got or not wanted:
         return float(got == wanted)
@@ -122,7 +122,7 @@ def f1(answer: str, expected: str) -> float:
 
 
 def refuses(answer: str) -> bool:
-    """Whether an answer declines, going by how English answers do that."""
+    """Whether an answer declines, by typical English phrases."""
     return REFUSAL.search(answer.replace("\u2019", "'")) is not None
 
 

@@ -1,12 +1,12 @@
-"""Canaries: what a freshly trained adapter answers, recorded for every engine that will serve it.
+"""Reference outputs: outputs of a new adapter, recorded after training, which every engine must
+reproduce.
 
-A canary must do two things. An engine that serves the adapter rightly has to agree, whatever
-precision its base is in: so an answer is kept only up to where the trainer itself is sure of each
-token. And an engine that serves something else has to disagree: so the answers taken are those of
-which the bare base would have said the least, in a run that goes on from a parent first those to
-pairs that the parent has not seen.
+A reference output has two purposes. An engine that serves the adapter correctly must agree, in any
+precision of the base: so an output is kept only as far as the trainer is sure of each token. An
+engine that serves something else must disagree: so the outputs that differ most from the bare base
+are kept, and in a run that continues a parent, first those for pairs that are new to the parent.
 
-Which questions are tried depends on the pairs alone, so the same run records the same canaries.
+The choice of prompts depends only on the pairs, so the same run records the same outputs.
 """
 
 import hashlib
@@ -27,26 +27,26 @@ from tuning.model.base_model import Base
 
 log = logging.getLogger(__name__)
 
-KEPT = 4  # canaries of an adapter
-PROBES = 48  # answers that an engine is compared on, once, while the adapter is evaluated
+KEPT = 4  # reference outputs of an adapter
+PROBES = 48  # longer outputs, compared once, during the evaluation
 PROBE_TOKENS = 24  # of each, at most
-TRIED = 16  # questions that are answered to choose them from
-TOKENS = 12  # of an answer, at most: each costs an engine one step at every load
-FEWEST = 3  # tokens, below which an answer says nothing
-SIMILAR = 32  # tokens of a prompt that count as nothing when short ones are preferred
-MARGIN = 1.5  # nats between a token and the next likely one, for it to be sure
-TIE = 0.25  # nats, below which rounding decides: between a base in 4 bit and in bf16, for one
+TRIED = 16  # prompts to choose from
+TOKENS = 12  # of an output at most: each costs an engine one step at every load
+FEWEST = 3  # tokens; a shorter output proves nothing
+SIMILAR = 32  # tokens; prompt lengths closer than this count as equal
+MARGIN = 1.5  # nats between a sure token and the next likely one
+TIE = 0.25  # nats; below this, rounding decides, such as between 4-bit and bf16 bases
 
 
 @dataclass(frozen=True)
 class TriedPrompt:
-    canary: ReferenceOutput
-    new: bool  # the parent has not seen the pair
-    base_agreement: float  # share of the tokens that the bare base finds likeliest, too
+    output: ReferenceOutput
+    new: bool  # the pair is new to the parent
+    base_agreement: float  # share of the tokens that the bare base also finds likeliest
 
 
 def record(base: Base, model: Any, training_set: TrainingSet) -> tuple[ReferenceOutput, ...]:
-    """Up to `KEPT` canaries of the adapter in `model`; none when it is sure of nothing."""
+    """Up to `KEPT` reference outputs of the adapter in `model`; none if it is sure of nothing."""
     new = training_set.measured.get("new", ())
     examples = candidates(new, training_set.epoch(0), training_set.recipe.max_length)
     was_training = model.training
@@ -55,24 +55,26 @@ def record(base: Base, model: Any, training_set: TrainingSet) -> tuple[Reference
         tried = _try(base, model, examples, {example.pair_id for example in new})
     finally:
         model.train(was_training)
-    kept = most_telling(tried)
+    kept = most_distinctive(tried)
     if not kept:
-        log.warning("no canaries: the adapter is sure of none of %d answers", len(examples))
+        log.warning(
+            "no reference outputs: the adapter is sure of none of %d answers", len(examples)
+        )
     for one in kept:
         log.info(
-            "canary of pair %d: %d tokens, mean logprob %.3f, the bare base agrees on %.0f%%",
-            one.canary.pair_id, len(one.canary.answer), one.canary.logprob,
+            "reference output of pair %d: %d tokens, mean logprob %.3f, the base agrees on %.0f%%",
+            one.output.pair_id, len(one.output.answer), one.output.logprob,
             100 * one.base_agreement,
         )  # fmt: skip
-    return tuple(one.canary for one in kept)
+    return tuple(one.output for one in kept)
 
 
 def probes(
     base: Base, model: Any, eval_sets: EvalSets, training_set: TrainingSet
 ) -> tuple[ReferenceOutput, ...]:
-    """Longer answers of the adapter in `model`, sure of them or not, by which an engine shows that
-    it serves what was trained: half of them to golden questions, the others to trained ones. What
-    was not taught is left out: between many likely words rounding alone decides.
+    """Longer outputs of the adapter in `model`, sure or not, for the parity of an engine: half of
+    them for golden questions, the others for training pairs. Untrained questions are left out,
+    because rounding decides between many likely words.
     """
     golden = [q.example for q in eval_sets.sets.get("golden", ())][: PROBES // 2]
     order = [*golden, *sorted(training_set.epoch(0), key=_hash)]
@@ -92,7 +94,7 @@ def probes(
 def candidates(
     new: Sequence[Example], trained: Sequence[Example], max_length: int
 ) -> list[Example]:
-    """The questions to try: `new` ones first, then short ones, of each response one only."""
+    """The prompts to try: `new` ones first, then short ones, and only one for each response."""
     news = {example.pair_id for example in new}
     fitting = [e for e in [*new, *trained] if len(e.prompt) + TOKENS <= max_length]
     order = sorted(
@@ -109,9 +111,9 @@ def candidates(
     return [e for e in dict.fromkeys(order) if e in chosen][:TRIED]
 
 
-def most_telling(tried: Sequence[TriedPrompt]) -> list[TriedPrompt]:
-    """The `KEPT` of them that tell the adapter best from its parent and from the bare base."""
-    order = sorted(tried, key=lambda t: (not t.new, t.base_agreement, -len(t.canary.answer)))
+def most_distinctive(tried: Sequence[TriedPrompt]) -> list[TriedPrompt]:
+    """The `KEPT` outputs that best distinguish the adapter from its parent and the bare base."""
+    order = sorted(tried, key=lambda t: (not t.new, t.base_agreement, -len(t.output.answer)))
     return order[:KEPT]
 
 
@@ -130,13 +132,13 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
         with model.disable_adapter():
             bare = answer_logprobs(base, model, example.prompt, kept).argmax(-1).tolist()
         agreed = sum(a == b for a, b in zip(bare, kept, strict=True))
-        canary = ReferenceOutput(example.pair_id, example.prompt, kept, round(mean, 6))
-        tried.append(TriedPrompt(canary, example.pair_id in news, agreed / sure))
+        output = ReferenceOutput(example.pair_id, example.prompt, kept, round(mean, 6))
+        tried.append(TriedPrompt(output, example.pair_id in news, agreed / sure))
     return tried
 
 
 def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) -> ReferenceOutput:
-    """The answer up to its first near tie, where nobody could say which token is right."""
+    """The answer up to its first near tie, where rounding decides about the token."""
     logprobs = answer_logprobs(base, model, example.prompt, answer)
     kept = answer[: max(1, sure_tokens(logprobs, answer, TIE))]
     mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / len(kept)
@@ -144,12 +146,12 @@ def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) ->
 
 
 def _hash(example: Example) -> bytes:
-    """An order that depends on the example alone."""
+    """An order that depends only on the example."""
     return hashlib.sha256(repr(example.ids).encode()).digest()
 
 
 def sure_tokens(logprobs: Tensor, answer: Sequence[int], margin: float = MARGIN) -> int:
-    """How many tokens of `answer`, from its first on, lead the next likely one by `margin`.
+    """The number of tokens at the start of `answer` that lead the next likely one by `margin` nats.
     `logprobs`: (tokens, vocabulary)."""
     top = logprobs.topk(2, dim=-1)
     for i, token in enumerate(answer):
@@ -161,8 +163,8 @@ def sure_tokens(logprobs: Tensor, answer: Sequence[int], margin: float = MARGIN)
 
 @torch.no_grad()
 def answer_logprobs(base: Base, model: Any, prompt: Sequence[int], answer: Sequence[int]) -> Tensor:
-    """Natural logarithms of the probabilities of what may stand at each place of `answer`, given
-    all before it: (tokens, vocabulary), float32."""
+    """Log probabilities, in nats, of all tokens at each position of `answer`: (tokens, vocabulary),
+    float32."""
     ids = torch.tensor([[*prompt, *answer]], device=base.device)
     with base.precision():
         logits = model(input_ids=ids, use_cache=False).logits[0]

@@ -1,11 +1,12 @@
-"""The model: the frozen base in four bits, and the adapter that learns on top of it.
+"""The frozen base model in four bits, and the adapter that is trained on it.
 
-Three things here are easy to get wrong and silent when they are:
+Three things here are easy to get wrong without an error:
 
-- bitsandbytes repacks the 4-bit weights of a CPU with AVX512-BF16 at the first evaluation, and
-  training after it runs a kernel without gradients. `keep_trainable_on_cpu` prevents that.
-- Adapter weights stay float32 (half precision loses small updates); the arithmetic may be bf16.
-- Code that a model repository brings along is never run (`trust_remote_code` stays off).
+- On CPUs with AVX512-BF16, bitsandbytes repacks 4-bit weights at the first evaluation, and training
+  after that runs a kernel without gradients. `keep_trainable_on_cpu` prevents this.
+- Adapter weights stay float32, because half precision loses small updates. The arithmetic may be
+  bf16.
+- Code from a model repository is never run (`trust_remote_code` stays off).
 """
 
 import contextlib
@@ -30,8 +31,8 @@ from tuning.recipe.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-MLP_WORDS = ("mlp", "feed_forward", "ffn")  # how families call the block between attentions
-STRETCHED = ("yarn", "linear", "dynamic")  # ways to take more tokens than a base was first made for
+MLP_WORDS = ("mlp", "feed_forward", "ffn")  # names of MLP blocks in model families
+SCALED_ROPE = ("yarn", "linear", "dynamic")  # rotary scalings that extend the context
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ class Base:
     model: Any
     tokenizer: Any
     device: torch.device
-    dtype: torch.dtype  # of the arithmetic
+    dtype: torch.dtype  # of computations
     stops: frozenset[int]
     pad_id: int
 
     @contextlib.contextmanager
     def precision(self) -> Iterator[None]:
-        """Inside it, matrices are multiplied in `dtype`, whatever the weights are held in."""
+        """Inside it, matrices are multiplied in `dtype`, independent of the format of the
+        weights."""
         if self.dtype == torch.float32:
             yield
         else:
@@ -60,8 +62,8 @@ def pick_device() -> torch.device:
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the processor multiplies it natively (four times as fast as float32 on a CPU
-    with AVX512-BF16), float32 elsewhere."""
+    """bf16 if the processor supports it natively (four times as fast as float32 on a CPU with
+    AVX512-BF16), else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     capable = torch.cpu.get_capabilities()
@@ -70,7 +72,7 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 def count_parameters(path: str) -> int:
-    """How many weights the base has, without loading them. Raises Invalid or Unavailable."""
+    """The number of weights of the base, without loading them. Raises Invalid or Unavailable."""
     with _explained(path):
         config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
     with torch.device("meta"):
@@ -86,9 +88,9 @@ def target_names(path: str, recipe: Recipe) -> tuple[str, ...]:
 
 
 def positions(path: str) -> int | None:
-    """How many tokens the base was made for, None where its settings do not say (such as BLOOM's,
-    which has no limit). One whose rotary positions are stretched takes as many as vLLM reckons
-    then (`_get_and_verify_max_len`). Raises Invalid or Unavailable."""
+    """The number of tokens that the base supports; None when its config does not say (such as
+    BLOOM's, which has no limit). With scaled rotary positions, the number that vLLM computes
+    (`_get_and_verify_max_len`). Raises Invalid or Unavailable."""
     with _explained(path):
         config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
     text = config.get_text_config()
@@ -96,21 +98,21 @@ def positions(path: str) -> int | None:
     if not isinstance(found, int) or found <= 0:
         return None
     rope = getattr(text, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in STRETCHED:
+    if rope.get("rope_type") not in SCALED_ROPE:
         return found
     begun = rope.get("original_max_position_embeddings") or found
     return max(found, int(begun * rope.get("factor", 1.0)))
 
 
 def load_tokenizer(path: str) -> Any:
-    """Raises Invalid or Unavailable when there is none."""
+    """Load the tokenizer. Raises Invalid or Unavailable when there is none."""
     with _explained(path):
         return AutoTokenizer.from_pretrained(path, local_files_only=_is_folder(path))
 
 
 def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> Base:
-    """The base model with every weight frozen, its linear layers in NF4 unless the recipe says
-    otherwise. Raises Invalid or Unavailable, in words."""
+    """Load the base model with every weight frozen, and its linear layers in NF4 unless the recipe
+    says otherwise. Raises Invalid or Unavailable with a sentence for people."""
     device = device or pick_device()
     dtype = compute_dtype(device)
     given: dict[str, Any] = {}
@@ -129,8 +131,8 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
             dtype=dtype,
             device_map={"": device},
             local_files_only=_is_folder(path),
-            # on CPUs the fused kernel is slow in bf16: a step of the pocket base took 141 ms
-            # with it, 90 ms without
+            # The fused kernel is slow in bf16 on CPUs: a step of the pocket base took 141 ms with
+            # it and 90 ms without.
             attn_implementation="eager" if device.type == "cpu" else None,
             **given,
         )
@@ -142,9 +144,9 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
 
 
 def keep_trainable_on_cpu(model: nn.Module) -> int:
-    """Forbid the repacking of 4-bit weights that ends training in silence (bitsandbytes 0.50,
-    `Linear4bit.forward`, in evaluation mode on CPUs with AVX512-BF16). Returns how many 4-bit
-    layers there are."""
+    """Prevent the repacking of 4-bit weights, after which training has no gradients (bitsandbytes
+    0.50, `Linear4bit.forward`, in evaluation mode on CPUs with AVX512-BF16). Returns the number of
+    4-bit layers."""
     layers = [m for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
@@ -152,18 +154,18 @@ def keep_trainable_on_cpu(model: nn.Module) -> int:
 
 
 def check_guarded(model: nn.Module) -> None:
-    """Raises Invalid when some 4-bit layer may still be repacked, which would end its gradients at
+    """Raises Invalid when a 4-bit layer may still be repacked, which would remove its gradients at
     the first evaluation."""
     for name, layer in model.named_modules():
         if isinstance(layer, bitsandbytes.nn.Linear4bit) and layer.support_avx512bf16_for_cpu:
             raise Invalid(
                 f"The 4-bit weights of {name} would be repacked at the first evaluation, and "
-                "training after it would go wrong without a word. Set quantization=none."
+                "training after that would silently fail. Set quantization=none."
             )
 
 
 def new_adapter(base: Base, recipe: Recipe) -> Any:
-    """A fresh adapter on the base: it changes nothing until it is trained."""
+    """A new adapter on the base. It changes nothing until it is trained."""
     torch.manual_seed(recipe.seed)
     names = targets(base.model, recipe)
     config = LoraConfig(
@@ -181,8 +183,8 @@ def new_adapter(base: Base, recipe: Recipe) -> Any:
 
 
 def continued_adapter(base: Base, folder: Path, dropout: float | None = None) -> Any:
-    """The adapter of `folder`, to be trained further, with its own dropout or another. Its shape is
-    what it was made with."""
+    """The adapter in `folder` for further training, in its own shape, with its own dropout or
+    `dropout`."""
     model = PeftModel.from_pretrained(
         base.model, folder, is_trainable=True, local_files_only=True, use_safetensors=True
     )
@@ -201,8 +203,8 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
 
 @contextlib.contextmanager
 def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
-    """Inside it, the output layer sees the `wanted` positions `(rows, tokens)` alone, as one
-    `(positions, hidden)` matrix: works for every architecture that has an output layer."""
+    """Inside it, the output layer sees only the `wanted` positions `(rows, tokens)`, as one
+    `(positions, hidden)` matrix. Works for every architecture with an output layer."""
 
     def select(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (args[0][wanted], *args[1:])
@@ -215,17 +217,17 @@ def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
 
 
 def layers(model: Any) -> list[nn.Module]:
-    """The blocks of a model, lowest first. Raises Invalid when it is not built of blocks."""
+    """The blocks of a model, lowest first. Raises Invalid when it has none."""
     count = int(model.config.get_text_config().num_hidden_layers)
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return list(module)
-    raise Invalid("The base model has no list of layers that its settings tell of.")
+    raise Invalid("The base model has no list of layers of the length in its config.")
 
 
 def targets(model: nn.Module, recipe: Recipe) -> list[str]:
-    """The names of the layers that get an adapter. Raises Invalid when a name is not in the base,
-    or is one the engine serves no adapter on."""
+    """The names of the layers that get an adapter. Raises Invalid when the base has no layer of a
+    name, or the engine cannot serve an adapter on it."""
     paths = _linear_paths(model)
     linear = {path.rsplit(".", 1)[-1] for path in paths}
     if recipe.target_modules == "all-linear":
@@ -237,14 +239,14 @@ def targets(model: nn.Module, recipe: Recipe) -> list[str]:
     missing = sorted(n for n in wanted if not any(f".{p}".endswith(f".{n}") for p in paths))
     if missing:
         raise Invalid(
-            f"target_modules has {missing[0]}, which the base model has not "
+            f"target_modules has {missing[0]}, which the base model does not have "
             f"(it has {', '.join(sorted(linear))})."
         )
     return sorted(wanted)
 
 
 def _transposed(model: nn.Module, names: Sequence[str]) -> bool:
-    """Whether the layers of `names` hold their weights as (inputs, outputs), as GPT-2 does."""
+    """Whether the layers `names` store weights as (inputs, outputs), as in GPT-2."""
     kind = transformers.pytorch_utils.Conv1D
     return any(
         isinstance(module, kind) and path.endswith(tuple(names))
@@ -260,29 +262,29 @@ def _upper_layers(model: Any, recipe: Recipe) -> list[int] | None:
     count = int(model.config.get_text_config().num_hidden_layers)
     if recipe.frozen_layers >= count:
         raise Invalid(
-            f"frozen_layers is {recipe.frozen_layers}, but the base model has {count} layers: none "
-            "would be trained."
+            f"frozen_layers is {recipe.frozen_layers}, but the base model has {count} layers: no "
+            "layer would be trained."
         )
     return list(range(recipe.frozen_layers, count))
 
 
 def _mlp_names(paths: Sequence[str]) -> set[str]:
-    """The names of the linear layers between attentions. One that attention has a layer of too
-    (`c_proj` in GPT-2) is named with its parent."""
-    between: set[str] = set()
+    """The names of the linear layers in MLP blocks. A name that attention uses, too (`c_proj` in
+    GPT-2), is given with its parent."""
+    in_mlp: set[str] = set()
     others: set[str] = set()
     for path in paths:
         is_mlp = any(word in path for word in MLP_WORDS)
-        (between if is_mlp else others).add(path.rsplit(".", 1)[-1])
+        (in_mlp if is_mlp else others).add(path.rsplit(".", 1)[-1])
     return {
         ".".join(path.rsplit(".", 2)[-2:]) if name in others else name
         for path in paths
-        if (name := path.rsplit(".", 1)[-1]) in between and any(word in path for word in MLP_WORDS)
+        if (name := path.rsplit(".", 1)[-1]) in in_mlp and any(word in path for word in MLP_WORDS)
     }
 
 
 def _linear_paths(model: nn.Module) -> list[str]:
-    """The full name of each linear layer but the embeddings."""
+    """The full name of each linear layer except embeddings."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     kinds = (nn.Linear, transformers.pytorch_utils.Conv1D)  # Linear4bit is a Linear
     return [
@@ -306,7 +308,7 @@ def _is_folder(path: str) -> bool:
 
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Loading errors of transformers as sentences."""
+    """Turn loading errors of transformers into sentences."""
     try:
         yield
     except (OSError, ValueError, KeyError) as error:
@@ -314,6 +316,6 @@ def _explained(path: str) -> Iterator[None]:
         if _is_folder(path):
             raise Invalid(f"The base model in {path} cannot be loaded: {first}") from error
         raise Unavailable(
-            f"The base model {path} cannot be loaded: {first} If it is a name on a model hub, "
-            "this machine must reach the hub once, or name a local folder under [base]."
+            f"The base model {path} cannot be loaded: {first} If it is a name on a model hub, this "
+            "machine must reach the hub once; or set [base] model to a local folder."
         ) from error

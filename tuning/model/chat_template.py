@@ -1,8 +1,8 @@
-"""The chat template that an adapter was trained with, kept beside it.
+"""The chat template that an adapter was trained with, kept in its folder.
 
-Training and answering render the same messages with the base model's own template. When that is
-changed under a trained adapter, by an update of the base say, every prompt looks a little
-different from what was learned, and nothing says so. The copy makes the difference visible.
+Training and serving render messages with the base model's own template. If an update of the base
+changes the template, every prompt differs slightly from training, without an error. The copy makes
+such a change visible.
 """
 
 import hashlib
@@ -16,32 +16,31 @@ FILE = "chat_template.json"
 
 
 def template_of(tokenizer: Any) -> str:
-    """The template as one text; '' when there is none."""
+    """The template as one text; '' if there is none."""
     template = tokenizer.chat_template
     return template if isinstance(template, str) else json.dumps(template or "", sort_keys=True)
 
 
 def stop_ids(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
-    """The tokens that end an answer: the tokenizer's and those the base model's settings name."""
+    """The tokens that end an answer: from the tokenizer and the base model's generation config."""
     named = getattr(generation_config, "eos_token_id", None)
     ids = named if isinstance(named, list) else [named]
     return frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
 def freeze(folder: Path, template: str) -> None:
-    """Keep the template in an adapter's folder."""
+    """Save the template in an adapter's folder."""
     digest = hashlib.sha256(template.encode("utf-8")).hexdigest()
     text = json.dumps({"sha256": digest, "template": template}, indent=2) + "\n"
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
 def check(folder: Path, name: str, tokenizer: Any) -> None:
-    """Raises Invalid when the adapter of `folder` was trained with another template. One that came
-    without a copy is taken as it is."""
+    """Raises Invalid when the adapter in `folder` was trained with another template. An adapter
+    without a copy is accepted."""
     file = folder / FILE
     if file.is_file() and json.loads(file.read_bytes())["template"] != template_of(tokenizer):
         raise Invalid(
-            f"The base model's chat template has changed since {name} was trained: its prompts "
-            "would look different from those it learned. Put the template back, or ask for a full "
-            "run."
+            f"The base model's chat template has changed since {name} was trained, so prompts "
+            "would differ from those it learned. Restore the template, or request a full run."
         )

@@ -1,11 +1,9 @@
-"""The licence of the base model: read, recorded with each adapter, and asked about when it forbids
-the common uses.
+"""The licence of the base model, which people confirm if it forbids common uses.
 
-Read from the model card (`license`, `license_name`), from `config.json`, or recognised from the
-text of a LICENSE file. This is a reminder and no advice: what a licence allows is for people to
-judge, so one that speaks against commercial use, or allows research alone, has to be confirmed by
-its name, once in the settings or with a run.
-"""
+It is read from the model card (`license`, `license_name`), from `config.json`, or recognised from
+the text of a LICENSE file, and recorded with each adapter. This is a reminder and not legal advice:
+only people can decide what a licence allows. A licence that forbids commercial use, or allows only
+research, must therefore be confirmed by its name, in the settings or for a run."""
 
 import contextlib
 import json
@@ -19,22 +17,22 @@ from data.store.errors import Invalid
 from tuning.recipe.search_space import LICENCE
 
 FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
-UNNAMED = "other"  # what a model card says of a licence that the hub has no name for
+UNNAMED = "other"  # in a model card, for a licence without a name on the hub
 
-NAMES = {  # what stands in a licence's name -> what it means for people
+NAMES = {  # pattern in a licence's name -> its meaning
     r"non-?commercial|\bnc\b": "it does not allow commercial use",
     r"research|\bamlr\b|academic": "it allows research only",
     r"\bnd\b|no-?derivatives": "it does not allow changed versions to be shared",
     r"evaluation": "it allows evaluation only",
 }
-WORDS = {  # the same for a licence's text
+WORDS = {  # pattern in a licence's text -> its meaning
     r"non-?commercial (use|purpose|research)|not .{0,40}commercial(ly)? (use|purpose)": (
         "it does not allow commercial use"
     ),
     r"research (purposes|use) only|only for research": "it allows research only",
     r"evaluation (purposes|use) only": "it allows evaluation only",
 }
-TEXTS = {  # words of a licence's text -> its name
+TEXTS = {  # phrase in a licence's text -> its name
     "apache license": "apache-2.0",
     "permission is hereby granted, free of charge": "mit",
     "redistribution and use in source and binary forms": "bsd",
@@ -50,7 +48,7 @@ TEXTS = {  # words of a licence's text -> its name
 
 
 def licence_of(path: str) -> str:
-    """The name of the licence of the base model at `path`, '' when it states none."""
+    """The name of the licence of the base model at `path`, '' if it has none."""
     named = _from_card(_read(path, "README.md"))
     if named in ("", UNNAMED):
         with contextlib.suppress(ValueError):
@@ -62,7 +60,7 @@ def licence_of(path: str) -> str:
 
 
 def forbids(path: str, name: str) -> str:
-    """What the licence forbids, in words; '' when nothing that concerns most people."""
+    """The common use that the licence forbids, as a clause; '' if none."""
     meaning = _meaning(name, NAMES)
     if meaning or name in TEXTS.values():
         return meaning
@@ -71,8 +69,8 @@ def forbids(path: str, name: str) -> str:
 
 
 def check(settings: Settings, asked: Mapping[str, Any]) -> str:
-    """The name of the base's licence. Raises Invalid when it forbids the common uses and nobody
-    has confirmed by its name that this use is allowed. `asked` is what a run asks for."""
+    """The name of the base's licence. Raises Invalid when it forbids common uses and nobody has
+    confirmed it by its name. `asked` is the recipe of a run."""
     name = licence_of(settings.base.path)
     meaning = forbids(settings.base.path, name)
     if not meaning:
@@ -82,8 +80,8 @@ def check(settings: Settings, asked: Mapping[str, Any]) -> str:
     if shown.lower() in (word.lower() for word in confirmed):
         return name
     raise Invalid(
-        f"The base model's licence ({shown}) has to be looked at first: {meaning}. If your use is "
-        f"allowed, say so with --accept-licence {_quoted(shown)}, or with accept_licence = "
+        f"Check the base model's licence ({shown}) first: {meaning}. If your use is allowed, "
+        f"confirm it with --accept-licence {_quoted(shown)}, or with accept_licence = "
         f'"{shown}" under [base].'
     )
 
@@ -93,7 +91,7 @@ def _quoted(name: str) -> str:
 
 
 def _from_card(text: str) -> str:
-    """`license` of a model card's head; where that is "other", its `license_name`."""
+    """`license` in the header of a model card; if that is "other", its `license_name`."""
     if not text.startswith("---"):
         return ""
     head = text[3:].split("\n---", 1)[0]
@@ -121,12 +119,12 @@ def _meaning(text: str, patterns: Mapping[str, str]) -> str:
 
 
 def _read(path: str, name: str) -> str:
-    """A file of the base model, '' when it has none or it cannot be reached."""
+    """The text of a file of the base model; '' if there is none or it cannot be reached."""
     if Path(path).is_dir():
         file = Path(path) / name
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     from huggingface_hub import hf_hub_download
 
-    with contextlib.suppress(OSError, ValueError):  # no such file, or no way to the hub
+    with contextlib.suppress(OSError, ValueError):  # no such file, or the hub is unreachable
         return Path(hf_hub_download(path, name)).read_text(encoding="utf-8", errors="replace")
     return ""

@@ -1,10 +1,9 @@
-"""Whether a run has room on a card that it shares with the engine: asked before the base is loaded.
+"""Whether a run fits on a GPU that it shares with the engine. Checked before the base is loaded.
 
-The arithmetic says what the engine may take, `nvidia-smi` what is taken already; the larger of the
-two counts. A run that nobody gave a `micro_tokens` is done in smaller passes when that makes it
-fit, which changes its speed and not its result. One that does not fit fails at once, with the
-numbers, instead of in the middle.
-"""
+A calculation gives the memory that the engine may use, and `nvidia-smi` the memory in use; the
+larger number counts. If `micro_tokens` is not set, smaller forward passes are used if they make the
+run fit. That changes its speed and not its result. A run that does not fit fails at once, with the
+numbers."""
 
 import logging
 from collections.abc import Mapping
@@ -19,8 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def fitted(settings: Settings, recipe: Recipe, asked: Mapping[str, Any], *, new: bool) -> Recipe:
-    """The recipe, in smaller passes where needed. `asked` is what people gave, `new` says that the
-    adapter is not continued. Raises CannotFit, or Unavailable when the card cannot be read."""
+    """The recipe, with smaller forward passes if necessary. `asked` are the settings of the
+    request; `new` is true unless the run continues an adapter. Raises CannotFit, or Unavailable
+    when the GPU cannot be read."""
     sharing = settings.serving.gpu_sharing
     if sharing == "off" or (sharing == "split" and settings.serving.url):
         return recipe
@@ -38,7 +38,7 @@ def fitted(settings: Settings, recipe: Recipe, asked: Mapping[str, Any], *, new:
         if "micro_tokens" in asked or not _only_smaller_passes(plan, smaller):
             raise
         assert isinstance(smaller, TuningPlan)
-        why = f" Passes of {smaller.micro_tokens:,} tokens, to fit on the card."
+        why = f" Forward passes of {smaller.micro_tokens:,} tokens, to fit on the GPU."
         changes = {"micro_tokens": smaller.micro_tokens, "why": recipe.why + why}
         return recipe.model_copy(update=changes)
     log.info("tuning needs about %s, %s are free", gib(need), gib(card.total - taken))
@@ -46,7 +46,7 @@ def fitted(settings: Settings, recipe: Recipe, asked: Mapping[str, Any], *, new:
 
 
 def plan_of(recipe: Recipe, shape: ModelShape) -> TuningPlan:
-    """What of a recipe decides about memory."""
+    """The part of a recipe that determines its memory."""
     modules: tuple[str, ...] | None = None
     if isinstance(recipe.target_modules, tuple):
         modules = recipe.target_modules

@@ -1,8 +1,8 @@
-"""The recipe: every number that decides how an adapter is trained, typed and documented.
+"""The recipe: every setting that decides how an adapter is trained, typed and documented.
 
-`Recipe.for_pairs` chooses the defaults from the number of pairs and the size of the base, and
-says why in words; what people asked for in `run.recipe` overrides them, key by key. What the
-engine could not serve (rank, target modules) is refused here, before anything is loaded.
+`Recipe.for_pairs` chooses defaults from the number of pairs and the size of the base, and gives the
+reasons in a sentence. The settings in `run.recipe` override them one by one. Settings that the
+engine could not serve (rank, target modules) are refused here, before anything is loaded.
 
 Where the defaults come from: LoRA's rate is about ten times that of full tuning, all linear
 layers, small batches (Schulman et al., "LoRA Without Regret", 2025); NF4 with double quantisation
@@ -27,7 +27,7 @@ LossTurns = Literal["all", "last"]
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
-ALIASES = {  # short names, on a command line and in a file
+ALIASES = {  # short names, on the command line and in files
     "rate": "learning_rate",
     "lr": "learning_rate",
     "batch": "batch_size",
@@ -35,25 +35,31 @@ ALIASES = {  # short names, on a command line and in a file
     "steps": "max_steps",
     "length": "max_length",
 }
-UNSERVED = {  # what other trainers know and the engine could not serve
+UNSERVED = {  # settings of other trainers that the engine could not serve
     "modules_to_save": "the engine refuses adapters that carry whole modules",
-    "init_lora_weights": "PiSSA, LoftQ and the like change the base too, which the engine does not",
+    "init_lora_weights": "PiSSA and LoftQ change the base model too, and the engine does not",
     "bias": "the engine serves no adapter with a bias",
 }
-TINY_BASE = 50_000_000  # parameters; below, a base has to be taught harder
-FEW = 300  # pairs; below, a validation set of their own would say little
-SHAPE = ("rank", "alpha", "target_modules", "rslora", "frozen_layers")  # a parent's weights decide
+TINY_BASE = 50_000_000  # parameters; smaller bases need a higher rate and more epochs
+FEW = 300  # pairs; with fewer, a validation set says little
+SHAPE = (
+    "rank",
+    "alpha",
+    "target_modules",
+    "rslora",
+    "frozen_layers",
+)  # fixed by the parent's weights
 
 
 def _names(value: Any) -> Any:
-    """Module names may be given as one comma-separated text: `q_proj,v_proj`."""
+    """Allow module names as one comma-separated text: `q_proj,v_proj`."""
     if isinstance(value, str) and value not in ("all-linear", "mlp"):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return value
 
 
 class Recipe(BaseModel):
-    """How one adapter is trained. Immutable; saved with the adapter."""
+    """How one adapter is trained. Immutable, and saved with the adapter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,76 +71,76 @@ class Recipe(BaseModel):
     alpha: float = Field(default=32, gt=0)
     """The adapter's output is scaled by alpha / rank (see `rslora`)."""
     dropout: float = Field(default=0.0, ge=0, le=0.9)
-    """Share of an adapter's inputs dropped while training."""
+    """The share of an adapter's inputs that is dropped in training."""
     target_modules: Annotated[
         Literal["all-linear", "mlp"] | tuple[str, ...], BeforeValidator(_names)
     ] = "all-linear"
-    """Which linear layers get an adapter: every one, those of the MLPs, or named ones."""
+    """The linear layers that get an adapter: all, those of the MLPs, or named ones."""
     frozen_layers: int = Field(default=0, ge=0)
-    """So many of the base's lowest blocks get no adapter: less to train, less to forget."""
+    """The number of lowest blocks that get no adapter: less to train and less to forget."""
     rslora: bool = False
     """Scale the adapter's output by alpha / sqrt(rank), so that large ranks learn as fast
     (Kalajdzievski, "A Rank Stabilization Scaling Factor", https://arxiv.org/abs/2312.03732)."""
     dora: bool = False
-    """Weight-decomposed LoRA. The engine cannot serve it, so it is always refused."""
+    """Weight-decomposed LoRA. It is always refused, because the engine cannot serve it."""
     neftune_alpha: float = Field(default=0.0, ge=0, le=100)
-    """Noise on the embeddings while training, 5 to 15 where wanted, against over-fitting on few
-    pairs (Jain et al., "NEFTune", https://arxiv.org/abs/2310.05914); 0: none."""
+    """Noise on the embeddings in training, typically 5 to 15, against overfitting on few pairs
+    (Jain et al., "NEFTune", https://arxiv.org/abs/2310.05914); 0: none."""
     learning_rate: float = Field(default=2e-4, gt=0, le=1)
-    """The highest rate of AdamW, reached after the warm-up. `auto`: found before training."""
+    """AdamW's highest learning rate, reached after the warm-up. `auto`: found before training."""
     find_rate: bool = False
-    """Look for the rate with a short ramp, at most a twentieth of the run's cost, and take
-    `learning_rate` where nothing is found. Set by `learning_rate=auto`."""
+    """Look for the learning rate with a short ramp, for at most a twentieth of the run's cost. If
+    nothing is found, `learning_rate` is used. Set by `learning_rate=auto`."""
     batch_size: int = Field(default=16, ge=1, le=4096)
-    """Sequences an optimiser step learns from."""
+    """Sequences per optimiser step."""
     micro_tokens: int = Field(default=4096, ge=16)
-    """Padded tokens in one forward pass; a larger batch is accumulated. Bounds the memory."""
+    """Padded tokens per forward pass. A larger batch is accumulated, which limits the memory."""
     packing: bool = False
-    """Several pairs in one row in place of padding. That they do not see each other is shown on
-    the base model at the start of the run, or the run ends there."""
+    """Several pairs in one row instead of padding. At the start the run verifies on the base model
+    that they do not see each other, and fails if they do."""
     gradient_checkpointing: bool = False
-    """Compute each layer a second time instead of remembering what it gave: less memory, about a
-    third more time, the same gradients."""
+    """Compute each layer's output again instead of storing it: less memory, about a third more
+    time, the same gradients."""
     loss_turns: LossTurns = "last"
-    """Learn the `last` answer of a conversation, or `all` of its answers."""
+    """Learn the `last` answer of a conversation, or `all` of them."""
     epochs: float = Field(default=3, gt=0, le=1000)
-    """How often each training pair is seen."""
+    """How often the run sees each training pair."""
     max_steps: int = Field(default=0, ge=0, le=100_000_000)
-    """A ceiling on optimiser steps; 0: none."""
+    """The maximum of optimiser steps; 0: none."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the steps in which the rate climbs from nothing."""
+    """The share of the steps in which the learning rate rises from zero."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    """How the rate falls after the warm-up."""
+    """How the learning rate falls after the warm-up."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
-    """AdamW's decoupled decay of the adapter's weights."""
+    """AdamW's decoupled weight decay of the adapter."""
     beta2: float = Field(default=0.99, gt=0, lt=1)
-    """How long AdamW remembers squared gradients; runs of a few hundred steps want less than the
+    """AdamW's decay rate of squared gradients. Runs of a few hundred steps need less than the
     usual 0.999."""
     max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradients longer than this are scaled down to it."""
+    """Gradients with a larger norm are scaled down to this."""
     max_length: int = Field(default=1024, ge=8)
-    """Tokens of the longest sequence, prompt and response together; a longer pair is refused."""
+    """Tokens of the longest sequence, prompt and response together. Longer pairs are refused."""
     evaluations: int = Field(default=5, ge=1, le=100)
-    """How often a run measures its validation loss, the last step included."""
+    """How often a run measures its held-out losses, including the last step."""
     patience: int = Field(default=0, ge=0)
-    """Stop after so many measurements without a better one; 0: never, and then held-out phrasings
-    choose the weights that are kept, or, without any, the last ones are."""
+    """Stop after this many measurements without improvement; 0: never. With 0, held-out phrasings
+    select the weights that are kept; without any, the last weights are kept."""
     replay_share: float = Field(default=0.3, ge=0, lt=1)
-    """Incremental runs: the share of what is trained on that the parent knew already."""
+    """Incremental runs: the share of examples that the parent was already trained on."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)
     """KTO's beta: how close answers stay to the parent's. Smaller values let them move further."""
     quantization: Literal["nf4", "none"] = "nf4"
-    """How the frozen base is held: 4-bit NormalFloat with double quantisation, or as it is."""
+    """The format of the frozen base: 4-bit NormalFloat with double quantisation, or unchanged."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Decides initial weights, order and dropout: equal seeds give equal adapters."""
+    """Determines initial weights, order and dropout: equal seeds give equal adapters."""
     why: str = ""
-    """Where the defaults came from, in words."""
+    """The reasons for the defaults, as sentences."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.packing and self.neftune_alpha:
             raise ValueError(
-                "packing and neftune_alpha do not go together: the noise depends on a pair's length"
+                "packing and neftune_alpha cannot be combined: the noise depends on a pair's length"
             )
         return self
 
@@ -150,9 +156,10 @@ class Recipe(BaseModel):
         found: Mapping[str, Any] | None = None,
     ) -> Self:
         """The recipe for `pairs` training pairs (of an incremental run: new ones) on a base of
-        `base_parameters` weights, changed by what people asked for, and by what a search `found`.
+        `base_parameters` weights, with `overrides` from the request and values that a search
+        `found`.
 
-        Raises Invalid, naming each key that is unknown or out of range."""
+        Raises Invalid, naming each setting that is unknown or out of range."""
         if base_parameters < TINY_BASE:
             chosen, why = _tiny(pairs, incremental)
         else:
@@ -162,7 +169,7 @@ class Recipe(BaseModel):
             del asked["learning_rate"]
             asked["find_rate"] = True
         if "why" in asked:
-            raise Invalid("why cannot be set: it says where the defaults come from.")
+            raise Invalid("why cannot be set: it gives the reasons for the defaults.")
         usual = cls.model_validate({"max_length": max_length, **chosen})
         try:
             made = cls.model_validate({"max_length": max_length, **chosen, **asked})
@@ -172,12 +179,12 @@ class Recipe(BaseModel):
         return made.model_copy(update={"why": why + asked_for(made, usual, own)})
 
     def check_servable(self, max_lora_rank: int) -> None:
-        """Raises Invalid when the engine could not serve what this recipe makes."""
+        """Raises Invalid when the engine could not serve an adapter of this recipe."""
         if self.rank not in COMMON_RANKS:
             ranks = ", ".join(str(r) for r in COMMON_RANKS)
             raise Invalid(f"rank is {self.rank}; the engine serves {ranks}.")
         if self.dora:
-            raise Invalid("dora is on, and the engine cannot serve DoRA adapters. Leave it off.")
+            raise Invalid("dora is on, and the engine cannot serve DoRA adapters. Turn it off.")
         if self.rank > max_lora_rank:
             raise Invalid(
                 f"rank is {self.rank}, but this deployment serves at most {max_lora_rank}: "
@@ -192,7 +199,7 @@ class Recipe(BaseModel):
 
 
 def asked_for(made: Recipe, usual: Recipe, keys: Collection[str]) -> str:
-    """` Asked for: epochs=3, rank=8.`, of the `keys` that differ from what is usual; '' of none."""
+    """` Asked for: epochs=3, rank=8.` for the `keys` that differ from the defaults; '' for none."""
     other = [key for key in sorted(keys) if getattr(made, key) != getattr(usual, key)]
     named = [
         "learning_rate=auto" if key == "find_rate" else f"{key}={plain(getattr(made, key))}"
@@ -202,7 +209,7 @@ def asked_for(made: Recipe, usual: Recipe, keys: Collection[str]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value as one would write it on a command line."""
+    """A value as it is written on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -211,9 +218,9 @@ def plain(value: Any) -> str:
 
 
 def check_shape(asked: Mapping[str, Any], shape: Mapping[str, Any], parent: str) -> None:
-    """Raises Invalid when `asked` names another shape than the adapter `parent` has, from which a
-    run is to go on; `shape` holds what is known of it. Words such as `mlp`, which mean other layers
-    in each base, are not compared with names of layers."""
+    """Raises Invalid when `asked` changes the shape of the adapter `parent` that a run continues.
+    `shape` holds the known part of its shape. Words such as `mlp`, which stand for other layers in
+    each base, are not compared with names of layers."""
     made = Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=asked)
     for key in SHAPE:
         if key not in asked or key not in shape:
@@ -225,8 +232,8 @@ def check_shape(asked: Mapping[str, Any], shape: Mapping[str, Any], parent: str)
             wanted, has = (v if isinstance(v, str) else tuple(sorted(v)) for v in (wanted, has))
         if wanted != has:
             raise Invalid(
-                f"{key} cannot change in a run that goes on from {parent} ({plain(has)}). Ask for "
-                "a full run instead (--full)."
+                f"{key} cannot change in a run that continues {parent} ({plain(has)}). Request a "
+                "full run instead (--full)."
             )
 
 
@@ -247,28 +254,28 @@ def parse(key: str, text: str) -> Any:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What a recipe file asks for: TOML, or the `recipe.json` that lies beside an adapter. Raises
-    Invalid when it cannot be read; what its keys say is checked when a run is asked for."""
+    """The settings in a recipe file: TOML, or the `recipe.json` of an adapter. Raises Invalid when
+    it cannot be read. The settings themselves are checked when a run is requested."""
     try:
         text = file.read_text(encoding="utf-8")
         found = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise Invalid(f"The recipe {file} cannot be read: {error}") from error
     if not isinstance(found, dict):
-        raise Invalid(f"The recipe {file} holds no keys and values.")
-    found.pop("why", None)  # where the defaults of a saved recipe came from
+        raise Invalid(f"The recipe {file} does not contain settings.")
+    found.pop("why", None)  # the reasons of a saved recipe
     return {ALIASES.get(key, key): value for key, value in found.items()}
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
-    """Raises Invalid for overrides that no recipe takes, or no engine could serve: said when a
-    run is asked for, rather than when it starts."""
+    """Raises Invalid for overrides that no recipe accepts or no engine could serve. Called when a
+    run is requested, not only when it starts."""
     asked = Recipe.for_pairs(100, base_parameters=TINY_BASE, overrides=overrides)
     asked.check_servable(MAX_RANK)
 
 
 def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
-    """Defaults for a base that people deploy, and why."""
+    """Defaults for a base of normal size, and the reasons."""
     chosen: dict[str, Any]
     if pairs < FEW:
         chosen = {
@@ -276,50 +283,48 @@ def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
             "batch_size": 4, "epochs": 8, "dropout": 0.05, "patience": 2, "evaluations": 8,
             "replay_share": 0.4,
         }  # fmt: skip
-        why = f"{pairs} pairs are few: a small adapter on the MLPs, up to 8 passes, early stop."
+        why = f"{pairs} pairs are few: a small adapter on the MLPs, up to 8 epochs, early stopping."
     elif pairs < 10_000:
         chosen = {
             "rank": 16, "alpha": 32, "target_modules": "all-linear", "learning_rate": 2e-4,
             "batch_size": 16, "epochs": 3, "dropout": 0.05, "patience": 3, "evaluations": 9,
             "replay_share": 0.1,
         }  # fmt: skip
-        why = f"{pairs:,} pairs: rank 16 on all linear layers, up to 3 passes, early stop."
+        why = f"{pairs:,} pairs: rank 16 on all linear layers, up to 3 epochs, early stopping."
     else:
         chosen = {
             "rank": 64, "alpha": 64, "target_modules": "all-linear", "learning_rate": 2e-4,
             "batch_size": 32, "epochs": 2, "dropout": 0.0, "patience": 3, "evaluations": 20,
             "replay_share": 0.05,
         }  # fmt: skip
-        why = f"{pairs:,} pairs are many: rank 64 on all linear layers, up to 2 passes."
+        why = f"{pairs:,} pairs are many: rank 64 on all linear layers, up to 2 epochs."
     if incremental:
         chosen["learning_rate"] /= 3
-        why += " On from its parent: a third of the rate, old pairs mixed in."
+        why += " It continues its parent: a third of the learning rate, old pairs mixed in."
     elif pairs < FEW:
-        why += " How much carries over to other questions, --folds 5 measures."
+        why += " --folds 5 measures how well it answers other questions."
     return chosen, why
 
 
 def _tiny(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
-    """Defaults for a base of a few million parameters, which has to be taught by rote."""
+    """Defaults for a base of a few million parameters, which has to memorise the pairs."""
     chosen: dict[str, Any] = {"rank": 32, "alpha": 32, "batch_size": 16}
     if incremental:
         epochs = round(min(400.0, max(5.0, 400 / max(pairs, 1))), 1)
         chosen |= {"learning_rate": 1e-3, "epochs": epochs, "max_steps": 60}
         chosen |= {"replay_share": 0.75, "evaluations": 3}
-        why = "A tiny base, on from its parent: new pairs many times over, old ones mixed in."
+        why = "A tiny base that continues its parent: many epochs of new pairs, old ones mixed in."
     else:
         epochs = round(min(50.0, max(3.0, 10_000 / max(pairs, 1))), 1)
         chosen |= {"learning_rate": 5e-3, "epochs": epochs, "evaluations": 5}
-        why = (
-            f"A tiny base learns {pairs:,} pairs by rote: rank 32, a high rate, {epochs:g} passes."
-        )
+        why = f"A tiny base memorises {pairs:,} pairs: rank 32, a high rate, {epochs:g} epochs."
     return chosen, why
 
 
 def _describe(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        if not problem["loc"]:  # two values that do not go together
+        if not problem["loc"]:  # two values that cannot be combined
             lines.append(problem["msg"].removeprefix("Value error, ") + ".")
             continue
         key = str(problem["loc"][0])

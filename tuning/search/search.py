@@ -1,12 +1,12 @@
-"""Doing a search: each trial in a process of its own, one after the other, then the best wins.
+"""Does a search: each trial in its own process, one at a time; then the best one is chosen.
 
-A trial that fails, or is killed for the memory it takes, ends itself and not the search. What is
-done stays done: a search that was killed goes on with the trial it was at, and that from its
-checkpoint. A run keeps the adapter of one point alone.
+A trial that fails, or that is killed because of its memory, does not end the search. Finished
+trials are kept: a search that was killed continues with the unfinished trial, from its checkpoint.
+Only the best point produces an adapter.
 
-The trial of a sweep ends with a checkpoint of a whole run, so the winner is not trained again: the
-run goes on from that checkpoint and finds nothing left to do. After a cross-validation the run
-trains once more, on all pairs, for as many steps as were best on average.
+A trial of a sweep ends with the checkpoint of a complete training, so the best one is not trained
+again: the run resumes from that checkpoint and finds nothing left to do. After a cross-validation
+the run trains once more, on all pairs, for the mean of the best numbers of steps.
 """
 
 import logging
@@ -31,11 +31,11 @@ from tuning.recipe import search_space
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 2  # of a trial whose process was lost
+ATTEMPTS = 2  # of a trial whose process crashes
 
 
 class Interrupted(BaseException):
-    """The trial's process was asked to end, and so is this one."""
+    """The process of the trial was asked to end, so this one ends too."""
 
 
 @dataclass(frozen=True)
@@ -52,71 +52,71 @@ def run_search(store: Store, settings: Settings, inputs: RunInputs) -> SearchRes
     """Do every trial that is not done yet, and choose the best. A run without a search has no
     trials. Raises Invalid when no trial could be done, or trials could not be compared."""
     run, dataset = inputs.run, inputs.dataset
-    asked = search_space.search_space_of(run.recipe)
+    space = search_space.search_space_of(run.recipe)
     plain = replace(inputs, run=replace(run, recipe=search_space.overrides(run.recipe)))
-    if not asked:
+    if not space:
         return SearchResult(plain)
     refuse_unsupported(METHODS[run.method], run.recipe)
-    held_out = asked.folds or run.parent_id or dataset.validation or dataset.probe
+    held_out = space.folds or run.parent_id or dataset.validation or dataset.probe
     if not held_out:
         raise Invalid(
-            "Nothing is held out of so few pairs that trials could be compared by. Ask for --folds."
+            "There are too few pairs to hold any out, so trials cannot be compared. Use --folds."
         )
     with store.write() as db:
-        planned = [(trial.number, trial.changes, trial.fold) for trial in asked.trials]
+        planned = [(trial.number, trial.changes, trial.fold) for trial in space.trials]
         trials.plan(db, run.id, planned)
     for trial in trials.list_trials(store.db, run.id):
-        _see_to(store, settings, run, trial)
-    tried = trials.list_trials(store.db, run.id)
-    search_report.write(settings.runs_path / str(run.id), tried)
-    won = trials.best(tried)
-    if won is None:
-        first = next((t.error for t in tried if t.error), "no trial was done")
-        raise Invalid(f"None of the {len(tried)} trials could be done. The first: {first}")
-    log.info("%s", search_report.text(tried))
-    return _result(settings, plain, asked, won)
+        _finish_trial(store, settings, run, trial)
+    done = trials.list_trials(store.db, run.id)
+    search_report.write(settings.runs_path / str(run.id), done)
+    best = trials.best(done)
+    if best is None:
+        first = next((t.error for t in done if t.error), "no trial was done")
+        raise Invalid(f"None of the {len(done)} trials succeeded. The first error: {first}")
+    log.info("%s", search_report.text(done))
+    return _result(settings, plain, space, best)
 
 
 def folder(settings: Settings, run_id: int, number: int) -> Path:
-    """Where a trial keeps its checkpoint. Gone with those of the run."""
+    """The folder of a trial's checkpoint. It is deleted with the checkpoints of the run."""
     return settings.checkpoints_path(run_id) / f"trial-{number}"
 
 
 def _result(
-    settings: Settings, inputs: RunInputs, asked: search_space.SearchSpace, won: SearchPoint
+    settings: Settings, inputs: RunInputs, space: search_space.SearchSpace, best: SearchPoint
 ) -> SearchResult:
-    among = f" of {len(asked.points)}" if len(asked.points) > 1 else ""
-    name = search_report.label(won)
-    if not asked.folds:
-        (trial,) = won.trials
-        why = f" {name} was the best{among} trials: held-out loss {won.loss:.3f}."
+    among = f" of {len(space.points)}" if len(space.points) > 1 else ""
+    name = search_report.label(best)
+    if not space.folds:
+        (trial,) = best.trials
+        why = f" {name} was the best{among} trials: held-out loss {best.loss:.3f}."
         where = folder(settings, inputs.run.id, trial.number)
-        return SearchResult(inputs, won.changes, where, why)
-    steps = _steps(won, asked.folds)
-    spread = 0.0 if won.loss_spread is None else won.loss_spread
-    best = f" {name} was the best{among}:" if among else ""
+        return SearchResult(inputs, best.changes, where, why)
+    steps = _steps(best, space.folds)
+    spread = 0.0 if best.loss_spread is None else best.loss_spread
+    named = f" {name} was the best{among}:" if among else ""
     why = (
-        f"{best} Over {asked.folds} folds the held-out loss was {won.loss:.3f} ± {spread:.3f}"
-        + (f", F1 {won.f1:.2f} ± {won.f1_spread or 0.0:.2f}" if won.f1 is not None else "")
-        + f"; trained on all pairs for the {steps} steps that the folds kept on average."
+        f"{named} Over {space.folds} folds the held-out loss was {best.loss:.3f} ± {spread:.3f}"
+        + (f", F1 {best.f1:.2f} ± {best.f1_spread or 0.0:.2f}" if best.f1 is not None else "")
+        + f"; trained on all pairs for {steps} steps, the mean of the best steps of the folds."
     )
-    # epochs only has to be large enough for the steps, and the last of them is kept
-    final = won.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
+    # epochs only has to be large enough for the steps; the weights of the last step are kept
+    final = best.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
     return SearchResult(inputs, final, None, why)
 
 
-def _steps(won: SearchPoint, folds: int) -> int:
-    """The mean of the steps kept; on all pairs a pass is longer than on those of a fold."""
-    best = statistics.fmean(trial.best_step or 1 for trial in won.trials)
-    return max(1, round(best * folds / (folds - 1)))
+def _steps(point: SearchPoint, folds: int) -> int:
+    """The mean of the best steps, scaled up because all pairs make a longer epoch than a fold."""
+    mean = statistics.fmean(trial.best_step or 1 for trial in point.trials)
+    return max(1, round(mean * folds / (folds - 1)))
 
 
-def _see_to(store: Store, settings: Settings, run: Run, trial: Trial) -> None:
-    """Bring one trial to an end, good or bad."""
+def _finish_trial(store: Store, settings: Settings, run: Run, trial: Trial) -> None:
+    """Run a trial until it succeeds or fails for good."""
     while trial.state in ("waiting", "running"):
         if trial.attempts >= ATTEMPTS:
             with store.write() as db:
-                lost = f"Its process was lost {trial.attempts} times, perhaps for want of memory."
+                lost = f"Its process crashed {trial.attempts} times; it may need more memory."
                 trials.fail(db, run.id, trial.number, lost)
             return
         with store.write() as db:

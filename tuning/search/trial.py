@@ -1,6 +1,6 @@
-"""One trial of a search: a training as any other, of which figures are kept and no adapter.
+"""One trial of a search: a normal training, of which only metrics are kept and no adapter.
 
-Its curve is kept beside its checkpoint, for the run to show when the trial wins.
+Its loss curve is kept with its checkpoint. The run shows it if the trial is the best.
 """
 
 import json
@@ -25,8 +25,8 @@ from tuning.search import search
 from tuning.training import job as training
 from tuning.training.job import LoadedModel
 
-ANSWERED = 48  # held-out questions whose answers are generated
-ROWS = 16  # of them at once
+ANSWERED = 48  # held-out questions that are answered
+ROWS = 16  # answers generated at once
 CURVE = "curve.jsonl"
 
 
@@ -69,7 +69,7 @@ def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
 
 @dataclass(frozen=True)
 class _WithCurve:
-    """Reports on, and also writes each step to the file of the trial's curve."""
+    """Passes progress on, and writes each step to the file of the trial's loss curve."""
 
     reporter: ProgressReporter
     curve: IO[str]
@@ -87,33 +87,33 @@ class _WithCurve:
 
 
 def copy_curve(store: Store, run_id: int, folder: Path, total_steps: int) -> None:
-    """Show the curve of the trial that won as the run's own."""
+    """Copy the loss curve of the best trial to the run."""
     with store.write() as db:
         for point in _points(folder / CURVE):
             runs.progress(db, run_id, **asdict(point), total_steps=total_steps)
 
 
 def held_out_f1(loaded: LoadedModel, training_set: TrainingSet) -> float | None:
-    """Token F1 of greedy answers to what the fold held out; None where nothing was."""
-    asked = sorted(training_set.held_out, key=lambda q: len(q.prompt))[:ANSWERED]
-    if not asked:
+    """Token F1 of greedy answers to held-out questions; None when nothing was held out."""
+    questions = sorted(training_set.held_out, key=lambda q: len(q.prompt))[:ANSWERED]
+    if not questions:
         return None
     base, found = loaded.base, []
     loaded.model.eval()
-    for start in range(0, len(asked), ROWS):
-        some = asked[start : start + ROWS]
+    for start in range(0, len(questions), ROWS):
+        some = questions[start : start + ROWS]
         most = max(q.expected_tokens for q in some) + 8
         with torch.no_grad():
-            said = generation.generate(base, loaded.model, [q.prompt for q in some], most)
-        for question, ids in zip(some, said, strict=True):
-            words = [token for token in ids if token not in base.stops]
-            text = base.tokenizer.decode(words, skip_special_tokens=True)
+            outputs = generation.generate(base, loaded.model, [q.prompt for q in some], most)
+        for question, ids in zip(some, outputs, strict=True):
+            tokens = [token for token in ids if token not in base.stops]
+            text = base.tokenizer.decode(tokens, skip_special_tokens=True)
             found.append(metrics.f1(text, question.expected))
     return sum(found) / len(found)
 
 
 def _points(file: Path) -> Iterator[LossPoint]:
-    """The last point of each step: a trial that was killed has gone over some steps twice."""
+    """The last point of each step: a trial that was killed repeats some steps."""
     last = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         point = LossPoint(**json.loads(line))

@@ -1,12 +1,12 @@
-"""Checkpoints of a run in training: what a killed run needs to go on as if nothing had happened.
+"""Checkpoints of a training, from which a killed run resumes as if nothing had happened.
 
-A resumed run ends with the same bytes as one that was never interrupted, so everything that
-decides a step is kept: the adapter's weights, AdamW's moments, the state of the random numbers
-(dropout), the best weights so far and what was measured. The order of the examples needs no
-keeping: it follows from the seed. A checkpoint names the run it belongs to (recipe, dataset,
-parent, base, libraries); one of another kind is passed over, never mixed in.
+A resumed run ends with the same bytes as an uninterrupted one, so a checkpoint holds everything
+that determines the next step: the adapter's weights, AdamW's moments, the state of the random
+numbers (dropout), the best weights so far and the measurements. The order of the examples follows
+from the seed. A checkpoint names the training it belongs to (recipe, dataset, parent, base,
+libraries); a checkpoint of another training is ignored.
 
-One file is written beside and renamed, so it is there whole or not at all.
+The file is written under a temporary name and renamed, so it is never there in part.
 """
 
 import hashlib
@@ -28,29 +28,29 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
-SAVE_S = 30.0  # between two checkpoints; a killed run loses at most so much work
+SAVE_S = 30.0  # between two checkpoints: the most work that a killed run loses
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 Weights = Mapping[str, Tensor]
 
 
 @dataclass
-class Memory:
-    """What training has found out so far, beside the weights."""
+class TrainingState:
+    """The state of a training, apart from weights and optimiser."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     train_loss: float | None = None
     best_step: int = 0
-    best_loss: float | None = None  # None: nothing was judged yet
+    best_loss: float | None = None  # None: nothing was measured yet
     worse: int = 0  # measurements since the best one
     losses: dict[str, float] = field(default_factory=dict)  # at the best step, by part
     best: dict[str, Tensor] = field(default_factory=dict)  # the best weights, by name
 
 
 def identity(**decides: Any) -> str:
-    """A digest of all that decides the outcome of a run, and of the libraries' versions."""
+    """A digest of everything that determines the result, and of the libraries' versions."""
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     text = json.dumps({**decides, "versions": versions}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -67,12 +67,14 @@ class Checkpoints:
         self._every_s = every_s
         self._saved = time.monotonic()
 
-    def save_if_due(self, memory: Memory, weights: Weights, optimizer: torch.optim.AdamW) -> None:
+    def save_if_due(
+        self, memory: TrainingState, weights: Weights, optimizer: torch.optim.AdamW
+    ) -> None:
         """Save when the last checkpoint is old enough."""
         if time.monotonic() - self._saved >= self._every_s:
             self.save(memory, weights, optimizer)
 
-    def save(self, memory: Memory, weights: Weights, optimizer: torch.optim.AdamW) -> None:
+    def save(self, memory: TrainingState, weights: Weights, optimizer: torch.optim.AdamW) -> None:
         """Write a checkpoint. A full disk costs the checkpoint, not the training."""
         tensors = {f"weight.{name}": p.detach() for name, p in weights.items()}
         tensors |= {f"best.{name}": p for name, p in memory.best.items()}
@@ -83,32 +85,32 @@ class Checkpoints:
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         known = asdict(replace(memory, best={}))
-        about = {"identity": self._identity, "memory": json.dumps(known)}
-        beside = self.file.with_suffix(".making")
+        metadata = {"identity": self._identity, "memory": json.dumps(known)}
+        temporary = self.file.with_suffix(".making")
         try:
             copies = {name: t.contiguous().cpu() for name, t in tensors.items()}
-            save_file(copies, beside, metadata=about)
-            _sync(beside)
-            beside.replace(self.file)
+            save_file(copies, temporary, metadata=metadata)
+            _sync(temporary)
+            temporary.replace(self.file)
         except (OSError, SafetensorError) as error:
             log.warning("No checkpoint at step %d: %s", memory.step, error)
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
     def keep_note(self, name: str, content: Mapping[str, Any]) -> None:
-        """Keep what was found out once, beside the checkpoint, whole or not at all."""
-        beside = self.file.with_name(f"{name}.making")
+        """Keep a result that is found once, in a file next to the checkpoint."""
+        temporary = self.file.with_name(f"{name}.making")
         text = json.dumps({"identity": self._identity, "content": dict(content)})
         try:
-            beside.write_text(text, encoding="utf-8")
-            _sync(beside)
-            beside.replace(self.file.with_name(f"{name}.json"))
+            temporary.write_text(text, encoding="utf-8")
+            _sync(temporary)
+            temporary.replace(self.file.with_name(f"{name}.json"))
         except OSError as error:
-            log.warning("%s was not kept: %s", name, error)
-            beside.unlink(missing_ok=True)
+            log.warning("%s was not saved: %s", name, error)
+            temporary.unlink(missing_ok=True)
 
     def note(self, name: str) -> dict[str, Any] | None:
-        """What `keep_note` kept for this very run, None when there is nothing."""
+        """What `keep_note` saved for this training; None if nothing."""
         try:
             found = json.loads(self.file.with_name(f"{name}.json").read_bytes())
         except FileNotFoundError:
@@ -118,22 +120,24 @@ class Checkpoints:
             return None
         return dict(found["content"]) if found.get("identity") == self._identity else None
 
-    def restore(self, weights: Weights, optimizer: torch.optim.AdamW) -> Memory:
-        """Put the last checkpoint into `weights`, the optimiser and the random numbers; returns
-        what was known then, or an empty memory when there is none of this run."""
+    def restore(self, weights: Weights, optimizer: torch.optim.AdamW) -> TrainingState:
+        """Restore weights, optimiser and random numbers from the checkpoint. Returns the state of
+        the training, which is empty when there is no checkpoint of this training."""
         try:
             with safe_open(self.file, framework="pt") as opened:
                 about = opened.metadata() or {}
                 if about.get("identity") != self._identity:
-                    log.info("%s is of a run that was set up differently", self.file)
-                    return Memory()
+                    log.info("%s belongs to another training and is ignored", self.file)
+                    return TrainingState()
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no dict
         except FileNotFoundError:
-            return Memory()
+            return TrainingState()
         except (OSError, SafetensorError) as error:
-            log.warning("%s cannot be read, training begins anew: %s", self.file, error)
-            return Memory()
-        memory = Memory(**json.loads(about["memory"]))
+            log.warning(
+                "%s cannot be read; training starts from the beginning: %s", self.file, error
+            )
+            return TrainingState()
+        memory = TrainingState(**json.loads(about["memory"]))
         _fill(weights, optimizer, tensors)
         first = next(iter(weights.values()))
         memory.best = {
@@ -144,7 +148,7 @@ class Checkpoints:
         torch.set_rng_state(tensors["random"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        log.info("going on from the checkpoint at step %d", memory.step)
+        log.info("resuming from the checkpoint at step %d", memory.step)
         return memory
 
 

@@ -1,16 +1,16 @@
-"""Learning from thumbs: KTO, which needs no pairs of better and worse answers to one question.
+"""The KTO objective, which learns from rated answers without pairs of better and worse ones.
 
 Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024,
-https://arxiv.org/abs/2402.01306, equations 7 and 8. With r the log ratio of an answer under the
-adapter that learns and under its parent, and z0 how far the two have come apart on the whole,
+https://arxiv.org/abs/2402.01306, equations 7 and 8. With r the log ratio of an answer's
+probabilities under the trained adapter and under its parent, and z0 the estimated KL divergence of
+the two,
 
     loss = w_liked (1 - sigmoid(beta (r - z0)))       of an answer that was liked
     loss = w_disliked (1 - sigmoid(beta (z0 - r)))    of one that was not
 
-z0 is estimated, as there, from prompts with the answers of other prompts, never below 0, and
-without gradient. The parent's log probabilities are computed once, before the first step: it is
-where the adapter's weights start, so no second model is held.
-"""
+As in the paper, z0 is estimated from prompts with answers to other prompts, is at least 0, and has
+no gradient. The parent's log probabilities are computed once, before the first step: the adapter
+starts with the parent's weights, so no second model is needed."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -30,44 +30,44 @@ DESIRED = 4 / 3  # weighed liked answers for each weighed disliked one: the pape
 
 @dataclass(frozen=True)
 class Reward:
-    """What training did to answers that it may or may not have seen. In nats times beta."""
+    """How training changed the probability of answers. In nats times beta."""
 
     answers: int
-    liked: float  # mean of the liked ones; above 0: likelier than under the parent
+    liked: float  # mean over liked answers; above 0: likelier than under the parent
     disliked: float
-    right: float  # share that moved the way people wanted, against z0
+    right: float  # share that moved in the direction of the ratings, relative to z0
 
 
 @dataclass
 class Kto:
-    """The objective of one run: what `train.train` calls for each window."""
+    """The objective of one run. `loop.train` calls `learn` for each window."""
 
-    liked: Mapping[Example, bool]  # what is trained on, and what is held out
+    liked: Mapping[Example, bool]  # trained and held-out answers
     beta: float
     seed: int
-    others: dict[Example, Example] = field(default_factory=dict)  # the prompt, another's answer
-    parents: dict[Example, float] = field(default_factory=dict)  # log probabilities, nats
+    mismatched: dict[Example, Example] = field(default_factory=dict)  # with answers of others
+    reference: dict[Example, float] = field(default_factory=dict)  # parent's log probs, nats
 
     def prepare(self, base: Base, model: Any, recipe: Recipe) -> None:
-        """Ask the parent, while the model's weights are still its."""
-        self.others = mismatched(list(self.liked), recipe.max_length, self.seed)
-        asked = [*self.liked, *self.others.values()]
+        """Compute the parent's log probabilities, while the model still has its weights."""
+        self.mismatched = mismatched(list(self.liked), recipe.max_length, self.seed)
+        answers = [*self.liked, *self.mismatched.values()]
         was_training = model.training
         model.eval()
         with torch.no_grad():
-            found = log_probabilities(base, model, asked, recipe)
+            found = log_probabilities(base, model, answers, recipe)
         model.train(was_training)
-        self.parents = dict(zip(asked, found.tolist(), strict=True))
+        self.reference = dict(zip(answers, found.tolist(), strict=True))
 
     def learn(
         self, base: Base, model: Any, window: Sequence[Example], recipe: Recipe
     ) -> tuple[float, int]:
         """Add up the gradients of one optimiser step; returns its mean loss and the padded
         tokens that it took."""
-        apart = self._apart(base, model, window, recipe)
+        kl = self._kl_estimate(base, model, window, recipe)
         loss, tokens = 0.0, 0
         for batch, rows in passes(window, recipe, base):
-            part = self._losses(_row_sums(base, model, batch), rows, apart).sum() / len(window)
+            part = self._losses(_row_sums(base, model, batch), rows, kl).sum() / len(window)
             part.backward()
             loss += float(part.detach())
             tokens += batch.ids.numel()
@@ -77,43 +77,45 @@ class Kto:
     def reward(
         self, base: Base, model: Any, some: Mapping[Example, bool], recipe: Recipe
     ) -> Reward:
-        """How the adapter in `model` treats answers that `prepare` asked the parent about."""
+        """How the adapter in `model` rates answers that `prepare` has seen."""
         was_training = model.training
         model.eval()
         order = list(some)
         moved = self.beta * (
-            log_probabilities(base, model, order, recipe) - self._parents_of(order, base)
+            log_probabilities(base, model, order, recipe) - self._reference_of(order, base)
         )
-        apart = self.beta * self._apart(base, model, order, recipe)
+        kl = self.beta * self._kl_estimate(base, model, order, recipe)
         model.train(was_training)
         wanted = torch.tensor([some[one] for one in order], device=moved.device)
-        right = torch.where(wanted, moved > apart, moved < apart)
+        right = torch.where(wanted, moved > kl, moved < kl)
         return Reward(
             len(order), _mean(moved[wanted]), _mean(moved[~wanted]), float(right.float().mean())
         )
 
-    def _losses(self, now: Tensor, rows: Sequence[Example], apart: float) -> Tensor:
+    def _losses(self, now: Tensor, rows: Sequence[Example], kl: float) -> Tensor:
         """One loss for each row."""
-        ratio = now - self._parents_of(rows, now)
+        ratio = now - self._reference_of(rows, now)
         liked = torch.tensor([self.liked[row] for row in rows], device=now.device)
-        gain = torch.where(liked, ratio - apart, apart - ratio)
+        gain = torch.where(liked, ratio - kl, kl - ratio)
         up, down = _weights(sum(self.liked.values()), len(self.liked))
         return torch.where(liked, up, down) * (1 - torch.sigmoid(self.beta * gain))
 
     @torch.no_grad()
-    def _apart(self, base: Base, model: Any, rows: Sequence[Example], recipe: Recipe) -> float:
+    def _kl_estimate(
+        self, base: Base, model: Any, rows: Sequence[Example], recipe: Recipe
+    ) -> float:
         """z0: the mean log ratio of answers to other prompts, at least 0."""
-        some = [self.others[row] for row in rows]
+        some = [self.mismatched[row] for row in rows]
         now = log_probabilities(base, model, some, recipe)
-        return max(0.0, float((now - self._parents_of(some, base)).mean()))
+        return max(0.0, float((now - self._reference_of(some, base)).mean()))
 
-    def _parents_of(self, rows: Sequence[Example], where: Any) -> Tensor:
-        return torch.tensor([self.parents[row] for row in rows], device=where.device)
+    def _reference_of(self, rows: Sequence[Example], where: Any) -> Tensor:
+        return torch.tensor([self.reference[row] for row in rows], device=where.device)
 
 
 def _weights(liked: int, answers: int) -> tuple[float, float]:
-    """Of a liked and of a disliked answer: the rarer kind weighs more, so that liked ones weigh
-    DESIRED times as much as disliked ones, all together."""
+    """The weights of a liked and of a disliked answer. The rarer kind weighs more, so that all
+    liked answers together weigh DESIRED times as much as all disliked ones."""
     if not 0 < liked < answers:
         return 1.0, 1.0
     share = DESIRED * (answers - liked) / liked
@@ -162,8 +164,8 @@ def _row_sums(base: Base, model: Any, batch: Batch) -> Tensor:
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
     with base.precision(), only_positions(model, wanted):
         logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
-    said = targets[targets != IGNORED]
-    each = -functional.cross_entropy(logits.float(), said, reduction="none")
+    labelled = targets[targets != IGNORED]
+    each = -functional.cross_entropy(logits.float(), labelled, reduction="none")
     row_of = wanted.nonzero()[:, 0]
     return torch.zeros(len(batch.ids), device=each.device).index_add(0, row_of, each)
 

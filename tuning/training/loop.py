@@ -1,9 +1,9 @@
 """The training loop, visible from top to bottom.
 
-A plain loop and not `transformers.Trainer`: on a base of a few million parameters the Trainer's
-own work is a fair part of each step (`benchmarks/train_step.py`), and what matters here is easier
-to see when it is written out: loss per labelled token over the whole window, however it was cut
-into passes; the rate; the best weights kept; a clean stop.
+It is a plain loop instead of `transformers.Trainer`: on a base of a few million parameters the
+Trainer's overhead is a considerable part of each step (`benchmarks/train_step.py`). And the
+important parts are visible: loss per labelled token over the whole batch, however it is split into
+forward passes; the learning rate; the selection of the best weights; a clean stop.
 """
 
 import logging
@@ -24,28 +24,28 @@ from tuning.data.examples import IGNORED, Batch, Example, batches, check, window
 from tuning.model.base_model import Base, check_guarded, only_positions, trainable
 from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
-from tuning.training.checkpoint import Checkpoints, Memory
+from tuning.training.checkpoint import Checkpoints, TrainingState
 
 log = logging.getLogger(__name__)
 
-# adds up the gradients of one step; gives its loss and the padded tokens that it took
+# accumulates the gradients of one step; returns its loss and its padded tokens
 Objective = Callable[[Base, Any, Sequence[Example], Recipe], tuple[float, int]]
 
 
 class Diverged(UnderstudyError):
-    """The loss is not a number any more."""
+    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How training went."""
+    """The result of a training."""
 
     steps: int
     best_step: int
-    chosen_by: str  # the parts whose loss chose the weights, or "last step"
-    losses: dict[str, float]  # at the chosen step, by part
+    chosen_by: str  # the parts whose loss selected the weights, or "last step"
+    losses: dict[str, float]  # at the selected step, by part
     train_loss: float | None
-    tokens: int  # padding included
+    tokens: int  # including padding
     seconds: float
     stopped_early: bool
 
@@ -82,12 +82,12 @@ def train(
 ) -> TrainingOutcome:
     """Train `model`'s adapter in place and leave the best weights in it.
 
-    `epoch(n)` gives the examples of the n-th pass. `measured` holds the parts whose loss is
-    measured on the way; the checkpoint with the lowest sum over the parts of `selected_by` is kept,
-    the last one when there are none. With `checkpoints`, training goes on from the last one, to
-    the same bytes as if it had never stopped. `objective` stands for `learn`, where answers are
-    not simply learned by heart. Raises Invalid for examples that would be a loss in
-    silence and for a base model that would be, Diverged when the loss is not a number any more."""
+    `epoch(n)` returns the examples of epoch n. `measured` holds the parts whose loss is measured
+    regularly. The weights with the lowest sum of losses over the parts in `selected_by` are kept;
+    without such parts, the last weights. With `checkpoints`, training resumes from the last one and
+    ends with the same bytes as an uninterrupted training. `objective` replaces `learn`. Raises
+    Invalid for examples or a base model that would train wrongly without an error, and Diverged
+    when the loss is no longer a number."""
     first = epoch(0)
     check(first, base.stops)
     check_guarded(base.model)
@@ -103,59 +103,59 @@ def train(
     )
     torch.manual_seed(recipe.seed)  # dropout
     prepare_model(base, model, first, recipe)
-    memory = checkpoints.restore(weights, optimizer) if checkpoints else Memory()
-    done, spent = memory.step, memory.seconds
+    state = checkpoints.restore(weights, optimizer) if checkpoints else TrainingState()
+    done, spent = state.step, state.seconds
     began = time.monotonic()
 
     noise = noisy_embeddings(model, recipe.neftune_alpha)
     for step, window in enumerate(stream(epoch, recipe), start=1):
-        if step > steps or _out_of_patience(memory, recipe):
+        if step > steps or _out_of_patience(state, recipe):
             break
         if step <= done:
             continue
         for group in optimizer.param_groups:
             group["lr"] = rate(recipe, step - 1, steps)
-        memory.train_loss, tokens = (objective or learn)(base, model, window, recipe)
-        _check_finite(memory.train_loss, step)
+        state.train_loss, tokens = (objective or learn)(base, model, window, recipe)
+        _check_finite(state.train_loss, step)
         if step == done + 1:
             check_gradients(weights)
         norm = torch.nn.utils.clip_grad_norm_(weights.values(), recipe.max_grad_norm)
         _check_finite(float(norm), step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        memory.step, memory.tokens = step, memory.tokens + tokens
+        state.step, state.tokens = step, state.tokens + tokens
 
         losses = None
         if step in due:
             losses = {part: mean_loss(base, model, some, recipe) for part, some in measured.items()}
             for measure in losses.values():
                 _check_finite(measure, step)
-            _judge(memory, losses, selected_by, weights)
+            _keep_if_best(state, losses, selected_by, weights)
         elapsed = time.monotonic() - began
-        memory.seconds = spent + elapsed
+        state.seconds = spent + elapsed
         if checkpoints is not None:
-            if step == steps or _out_of_patience(memory, recipe):
-                checkpoints.save(memory, weights, optimizer)
+            if step == steps or _out_of_patience(state, recipe):
+                checkpoints.save(state, weights, optimizer)
             else:
-                checkpoints.save_if_due(memory, weights, optimizer)
+                checkpoints.save_if_due(state, weights, optimizer)
         rate_now = optimizer.param_groups[0]["lr"]
         eta = elapsed / (step - done) * (steps - step)
-        report(StepProgress(step, steps, memory.train_loss, rate_now, eta, losses))
+        report(StepProgress(step, steps, state.train_loss, rate_now, eta, losses))
 
     noise.remove()
-    if memory.best:
+    if state.best:
         with torch.no_grad():
             for name, parameter in weights.items():
-                parameter.copy_(memory.best[name])
+                parameter.copy_(state.best[name])
     outcome = TrainingOutcome(
-        steps=memory.step,
-        best_step=memory.best_step if memory.best else memory.step,
-        chosen_by=" + ".join(selected_by) if memory.best else "last step",
-        losses=memory.losses,
-        train_loss=memory.train_loss,
-        tokens=memory.tokens,
-        seconds=memory.seconds,
-        stopped_early=memory.step < steps,
+        steps=state.step,
+        best_step=state.best_step if state.best else state.step,
+        chosen_by=" + ".join(selected_by) if state.best else "last step",
+        losses=state.losses,
+        train_loss=state.train_loss,
+        tokens=state.tokens,
+        seconds=state.seconds,
+        stopped_early=state.step < steps,
     )
     log.info(
         "trained %d steps in %.1f s, kept step %d%s",
@@ -166,31 +166,32 @@ def train(
 
 
 def prepare_model(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> None:
-    """Put the model into training mode as the recipe says. Raises packing.Leaks when its packed
-    examples would see each other."""
+    """Prepare the model for training with the recipe. Raises packing.Leaks when packed examples
+    would see each other."""
     model.config.use_cache = False
     if recipe.gradient_checkpointing:
         base.model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.packing:
         proof = packing.prove(base, model, examples)
-        log.info("packed pairs are apart: %s", proof)
+        log.info("packed pairs do not see each other: %s", proof)
     model.train()
 
 
 def check_gradients(weights: Mapping[str, torch.nn.Parameter]) -> None:
-    """Raises Invalid when the first step would leave a part of the adapter as it is, for ever."""
+    """Raises Invalid when a part of the adapter gets no gradient, so that it would never learn."""
     for name, parameter in weights.items():
         if parameter.grad is None:
             layer = name.split(".lora_")[0].removeprefix("base_model.model.")
             raise Invalid(
                 f"The adapter on {layer} gets no gradient from this base model, so it would never "
-                "learn. Name other layers in target_modules."
+                "learn. Choose other layers in target_modules."
             )
 
 
 def learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) -> tuple[float, int]:
-    """Add up the gradients of one optimiser step, every labelled token weighing the same however
-    the window is cut into passes; returns the mean loss and the padded tokens that it took."""
+    """Accumulate the gradients of one optimiser step. Every labelled token weighs the same, however
+    the window is split into forward passes. Returns the mean loss and the number of padded
+    tokens."""
     cut = packing.pack if recipe.packing else batches
     passes = cut(window, recipe.micro_tokens, base.pad_id, base.device)
     labelled = sum(batch.tokens for batch in passes)
@@ -203,8 +204,8 @@ def learn(base: Base, model: Any, window: Sequence[Example], recipe: Recipe) -> 
 
 
 def noisy_embeddings(model: Any, alpha: float) -> RemovableHandle:
-    """While the model trains, add uniform noise of at most alpha / sqrt(tokens x width) to what the
-    embedding gives, (rows, tokens, width); equation 1 of https://arxiv.org/abs/2310.05914."""
+    """In training mode, add uniform noise of at most alpha / sqrt(tokens x width) to the output of
+    the embedding, (rows, tokens, width); equation 1 of https://arxiv.org/abs/2310.05914."""
 
     def add(module: Any, _: Any, output: Tensor) -> Tensor:
         if not (alpha and module.training):
@@ -215,46 +216,50 @@ def noisy_embeddings(model: Any, alpha: float) -> RemovableHandle:
     return model.get_input_embeddings().register_forward_hook(add)
 
 
-def _judge(
-    memory: Memory,
+def _keep_if_best(
+    state: TrainingState,
     losses: dict[str, float],
     selected_by: Sequence[str],
     weights: Mapping[str, Tensor],
 ) -> None:
-    """Keep the weights when they are the best so far; with nothing to judge by, the last are."""
+    """Keep the weights if they are the best so far. Without parts to select by, keep the last."""
     if not selected_by:
-        memory.losses = losses
+        state.losses = losses
         return
-    judged = sum(losses[part] for part in selected_by)
-    if memory.best_loss is None or judged < memory.best_loss:
-        memory.best = {name: p.detach().clone() for name, p in weights.items()}
-        memory.best_loss, memory.best_step, memory.losses = judged, memory.step, losses
-        memory.worse = 0
+    total = sum(losses[part] for part in selected_by)
+    if state.best_loss is None or total < state.best_loss:
+        state.best = {name: p.detach().clone() for name, p in weights.items()}
+        state.best_loss, state.best_step, state.losses = total, state.step, losses
+        state.worse = 0
     else:
-        memory.worse += 1
+        state.worse += 1
 
 
-def _out_of_patience(memory: Memory, recipe: Recipe) -> bool:
-    """Whether `patience` measurements in a row were no better than the best."""
-    return recipe.patience > 0 and memory.worse >= recipe.patience
+def _out_of_patience(state: TrainingState, recipe: Recipe) -> bool:
+    """Whether `patience` measurements in a row were not better than the best one."""
+    return recipe.patience > 0 and state.worse >= recipe.patience
 
 
 def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:
     """Cross entropy over the labelled tokens of a batch, summed, each times its weight.
 
     Only labelled positions go through the output layer: with a large vocabulary the logits of
-    the prompts would be most of the memory."""
+    the prompts would be most of the state."""
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
-    with base.precision(), only_positions(model, wanted), packing.isolated(model, batch) as places:
-        logits = model(input_ids=batch.ids, use_cache=False, **places).logits
+    with (
+        base.precision(),
+        only_positions(model, wanted),
+        packing.isolated(model, batch) as positions,
+    ):
+        logits = model(input_ids=batch.ids, use_cache=False, **positions).logits
     # (labelled, vocabulary)
     losses = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
     return (losses * batch.weights[wanted]).sum()
 
 
 def mean_loss(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> float:
-    """Nats per labelled token over all examples, in evaluation mode; training goes on after."""
+    """Nats per labelled token over all examples, in evaluation mode. Restores training mode."""
     if not examples:
         return math.nan
     was_training = model.training
@@ -274,7 +279,7 @@ def mean_loss(base: Base, model: Any, examples: Sequence[Example], recipe: Recip
 
 
 def stream(epoch: Callable[[int], Sequence[Example]], recipe: Recipe) -> Iterator[list[Example]]:
-    """Windows without end, epoch after epoch, each in its own order."""
+    """An endless stream of windows, epoch after epoch, each in its own order."""
     number = 0
     while True:
         yield from windows(epoch(number), recipe.batch_size, recipe.seed * 100_003 + number)
@@ -284,6 +289,6 @@ def stream(epoch: Callable[[int], Sequence[Example]], recipe: Recipe) -> Iterato
 def _check_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise Diverged(
-            f"Training fell apart at step {step}: the loss is no longer a number. "
-            "Ask again with a lower learning_rate."
+            f"Training diverged at step {step}: the loss is no longer a number. Request the run "
+            "again with a lower learning_rate."
         )

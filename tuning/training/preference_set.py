@@ -1,8 +1,8 @@
-"""What a run learns from thumbs: answers as token ids, as they were asked for and given.
+"""The training set of a run on rated answers: answers as token ids, with their prompts.
 
-An answer is left out when its question cannot be put together again as the engine got it (an
-API caller sent turns of its own, say), when it is too long, or when it answers a golden question:
-adapters are measured on those and never trained on them.
+An answer is left out when the prompt that the engine got cannot be reconstructed (for example
+because an API caller sent its own messages), when it is too long, or when it answers a golden
+question, because golden questions only measure adapters.
 """
 
 import logging
@@ -26,7 +26,7 @@ from data.runs.runs import Run
 from data.store.errors import Invalid
 from tuning.data.examples import Example, encode
 from tuning.data.run_inputs import RunInputs
-from tuning.data.training_set import WATCHED, Fold, TrainingSet, choose_recipe
+from tuning.data.training_set import MEASURED_EXAMPLES, Fold, TrainingSet, choose_recipe
 from tuning.model.base_model import Base, count_parameters
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
@@ -36,9 +36,9 @@ from tuning.training.method_setup import MethodSetup
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = 0.2  # of the questions, where there are enough of them
-ENOUGH = 40  # answers; with fewer all are trained on
-# the paper's rate for 7B and up; that of a base of a few million parameters was measured with
+HELD_OUT = 0.2  # of the questions, if there are enough answers
+ENOUGH = 40  # answers; with fewer, none is held out
+# USUAL has the paper's learning rate for models from 7B on; TINY was measured with
 # benchmarks/thumbs.py
 USUAL: dict[str, Any] = {"learning_rate": 5e-6, "epochs": 1.0, "batch_size": 16, "max_steps": 0}
 TINY: dict[str, Any] = USUAL | {"learning_rate": 2e-4, "epochs": 3.0}
@@ -46,15 +46,15 @@ TINY: dict[str, Any] = USUAL | {"learning_rate": 2e-4, "epochs": 3.0}
 
 @dataclass(frozen=True)
 class PreferenceSet:
-    """What a run learns, and how it is told whether it did."""
+    """The training set, its objective, and the answers that were held out."""
 
     training_set: TrainingSet
     objective: Kto
     held_out: dict[Example, bool]  # liked or not
-    left_out: int  # answers that could not be used
+    left_out: int  # unusable answers
 
     def rewards(self, base: Base, model: Any, recipe: Recipe) -> dict[str, Any]:
-        """How the answers moved that were trained on, and those that were not, for the scores."""
+        """How training changed the probability of trained and held-out answers, for the scores."""
         seen = {one: self.objective.liked[one] for one in self.training_set.epoch(0)}
         moved = {"trained": asdict(self.objective.reward(base, model, seen, recipe))}
         if self.held_out:
@@ -104,23 +104,25 @@ def prepare_preference_set(
         )
 
     golden = datasets.pairs_of(db, dataset.id, "golden")
-    never: Index[int] = Index()
+    golden_index: Index[int] = Index()
     for pair in golden:
-        never.add(pair.id, pair.prompt)
+        golden_index.add(pair.id, pair.prompt)
     usable = {}
-    for judged in given:
-        example = _as_asked(judged, domain, encoded)
-        if example is not None and never.find(judged.question) is None:
-            usable[example] = judged
-    trained, held_out = _parted(usable)
+    for rated in given:
+        example = _example(rated, domain, encoded)
+        if example is not None and golden_index.find(rated.question) is None:
+            usable[example] = rated
+    trained, held_out = _split(usable)
     if not trained or len(set(trained.values())) < 2:
         raise Invalid(
-            f"Of {len(given)} rated answers {len(usable)} can be learned from, and it takes some "
-            "that people liked and some that they did not. Answers whose question cannot be put "
-            "together again are left out, and so are answers to golden questions."
+            f"{len(usable)} of {len(given)} rated answers are usable, and a run needs both liked "
+            "and disliked ones. Answers whose prompt cannot be reconstructed and answers to golden "
+            "questions are left out."
         )
     measured = {
-        part: [encoded(pair) for pair in datasets.pairs_of(db, dataset.id, part)[:WATCHED]]
+        part: [
+            encoded(pair) for pair in datasets.pairs_of(db, dataset.id, part)[:MEASURED_EXAMPLES]
+        ]
         for part in ("validation", "probe")
     }
     order = list(trained)
@@ -140,32 +142,32 @@ def prepare_preference_set(
 
 
 def preference_recipe(settings: Settings, run: Run, answers: int, parent: Adapter) -> Recipe:
-    """The parent's shape, a small rate and few passes, changed by what people asked for."""
+    """The parent's shape, a small rate and few epochs, changed by the settings of the request."""
     tiny = count_parameters(settings.base.path) < TINY_BASE
     values = (TINY if tiny else USUAL) | {methods.KEY: run.method}
     asked = search_space.overrides(run.recipe)
     usual = choose_recipe(settings, replace(run, recipe=values), answers, parent)
     recipe = choose_recipe(settings, replace(run, recipe=values | asked), answers, parent)
     name = run.method.upper()
-    why = f"{answers} rated answers: {name} from {parent.name}, with a small rate and few passes."
+    why = f"{answers} rated answers: {name} from {parent.name}, with a small rate and few epochs."
     return recipe.model_copy(update={"why": why + asked_for(recipe, usual, asked)})
 
 
-def _as_asked(
-    judged: RatedReply, domain: Domain, encoded: Callable[[Pair], Example]
+def _example(
+    rated: RatedReply, domain: Domain, encoded: Callable[[Pair], Example]
 ) -> Example | None:
-    """The answer as an example, or None when it cannot be used."""
+    """The answer as an example, or None when it is unusable."""
     pair = Pair(
-        id=judged.number,
+        id=rated.number,
         domain_id=domain.id,
-        prompt=judged.question,
-        response=judged.answer,
-        system=judged.system or "",
-        turns=tuple(Turn(turn.role, turn.text) for turn in judged.turns),
+        prompt=rated.question,
+        response=rated.answer,
+        system=rated.system or "",
+        turns=tuple(Turn(turn.role, turn.text) for turn in rated.turns),
         fact="",
         split="train",
         source="thumb",
-        source_ref=judged.reply_id,
+        source_ref=rated.reply_id,
         author="",
         status="approved",
         fingerprint="",
@@ -174,19 +176,19 @@ def _as_asked(
     try:
         example = encoded(pair)
     except Invalid as error:
-        log.info("reply %s is left out: %s", judged.reply_id, error)
+        log.info("reply %s is left out: %s", rated.reply_id, error)
         return None
-    if len(example.prompt) != judged.prompt_tokens:
-        log.info("reply %s is left out: it was asked for with other words", judged.reply_id)
+    if len(example.prompt) != rated.prompt_tokens:
+        log.info("reply %s is left out: the engine got another prompt", rated.reply_id)
         return None
     return example
 
 
-def _parted(usable: dict[Example, RatedReply]) -> tuple[dict[Example, bool], dict[Example, bool]]:
-    """What is trained on and what is held out, by question: one that was asked twice is on one
-    side with all its answers."""
+def _split(usable: dict[Example, RatedReply]) -> tuple[dict[Example, bool], dict[Example, bool]]:
+    """Trained and held-out answers, split by question: all answers to a question are on the same
+    side."""
     parts: tuple[dict[Example, bool], dict[Example, bool]] = ({}, {})
-    for example, judged in usable.items():
-        aside = len(usable) >= ENOUGH and hash_share(normal(judged.question), "thumbs") < HELD_OUT
-        parts[aside][example] = judged.liked
+    for example, rated in usable.items():
+        held_out = len(usable) >= ENOUGH and hash_share(normal(rated.question), "thumbs") < HELD_OUT
+        parts[held_out][example] = rated.liked
     return parts

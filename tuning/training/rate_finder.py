@@ -1,17 +1,18 @@
-"""The learning-rate finder: a short ramp over rates, and a rate well below where it turns.
+"""The learning-rate finder: a short ramp over learning rates, and a choice well below the best.
 
 After Smith, "Cyclical Learning Rates" (https://arxiv.org/abs/1506.01186, section 3.3): train for a
-few steps at rates that grow by a constant factor and watch the loss. The rate is chosen as fastai
-does by its `minimum` rule (https://docs.fast.ai/callback.schedule.html): a tenth of the one at
-which the loss was lowest; here, of the first one at which it was nearly so. Two more things are
-different, because the ramp has to be short:
+few steps at learning rates that grow by a constant factor, and watch the loss. The rate is chosen
+like fastai's `minimum` rule (https://docs.fast.ai/callback.schedule.html), a tenth of the rate with
+the lowest loss; here, of the first rate with nearly the lowest loss. Because the ramp is short, two
+more things differ:
 
-- The loss of a step is taken less what the adapter gave before the ramp on the very same examples,
-  since the difference between examples would drown the rest.
-- The ramp's batches are smaller than the run's. The rates that Adam bears grow with the square root
-  of the batch (Malladi et al., https://arxiv.org/abs/2205.10287), so the choice grows by that.
+- The loss of a step is compared with the loss of the untrained adapter on the same examples,
+  because the difference between examples would hide everything else.
+- The batches of the ramp are smaller than those of the run. The rates that Adam tolerates grow with
+  the square root of the batch size (Malladi et al., https://arxiv.org/abs/2205.10287), so the
+  chosen rate is scaled by that.
 
-The ramp costs at most a twentieth of the run and leaves nothing behind: the weights are put back.
+The ramp costs at most a twentieth of the run, and the weights are restored after it.
 """
 
 import contextlib
@@ -31,16 +32,16 @@ from tuning.training import loop
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.04  # of the run's cost as counted here; by the clock it stays below a twentieth
-PASS = 250  # tokens that a pass costs beside its own: weights are read whatever the batch
-FEWEST, MOST = 20, 48  # steps of a ramp; with fewer there is nothing to see
-LOWEST, HIGHEST = 1 / 10, 300.0  # where the ramp begins and ends, times the default rate
-MEASURE = 1 / 3  # what a forward pass costs, of a step
-BELOW = 10  # the rate is chosen so far below the one with the lowest loss
-NEAR = 2  # steps to each side that a loss is averaged with
-TURNED = 0.3  # of the largest gain: below it the loss has turned
-PLATEAU = 0.9  # of it: from here on larger rates gain nothing and risk more
-LEAST_GAIN = 0.05  # nats a token; less is no sign of learning
+SHARE = 0.04  # of the run's cost as estimated here; less than a twentieth of its time
+PASS = 250  # fixed cost of a forward pass in tokens: reading the weights
+FEWEST, MOST = 20, 48  # steps of a ramp; fewer show nothing
+LOWEST, HIGHEST = 1 / 10, 300.0  # ends of the ramp, relative to the default rate
+MEASURE = 1 / 3  # cost of a forward pass, relative to a step
+BELOW = 10  # the chosen rate is this factor below the one with the lowest loss
+NEAR = 2  # steps on each side for the moving average
+TURNED = 0.3  # of the largest gain; below it, the loss has turned
+PLATEAU = 0.9  # of the largest gain; larger rates only add risk
+LEAST_GAIN = 0.05  # nats per token; less is no sign of learning
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class TriedRate:
     """One step of the ramp."""
 
     rate: float
-    gain: float  # nats a token that its examples lost since before the ramp; above 0 is better
+    gain: float  # nats per token below the untrained adapter's loss on the same examples
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,17 @@ class Found:
 def find(
     base: Base, model: Any, epoch: Callable[[int], Sequence[Example]], recipe: Recipe
 ) -> Found:
-    """The rate for this run, and why; the recipe's own where the run is too short for a ramp or the
-    ramp shows nothing. The model is left as it was."""
+    """The learning rate for this run, and the reason. It is the recipe's own when the run is too
+    short for a ramp or the ramp shows nothing. The model is left unchanged."""
     examples = epoch(0)
     total = loop.total_steps(len(examples), recipe)
     mean = sum(len(e.ids) for e in examples) / len(examples)
     affordable = SHARE * total * cost(mean, recipe.batch_size) / (1 + MEASURE)
     steps = min(MOST, int(affordable / cost(mean, 1)))
     if steps < FEWEST:
-        why = f"A run of {total} steps is too short to look for a rate: the default is taken."
+        why = (
+            f"A run of {total} steps is too short to look for a learning rate: it uses the default."
+        )
         return Found(recipe.learning_rate, why, ())
     size = 1
     while size < recipe.batch_size and steps * cost(mean, size + 1) <= affordable:
@@ -79,7 +82,7 @@ def find(
 
 
 def cost(mean_tokens: float, examples: int) -> float:
-    """Of a step on so many examples, in tokens."""
+    """The cost of a step on this many examples, in tokens."""
     return mean_tokens * examples + PASS
 
 
@@ -91,7 +94,7 @@ def _ramp(
     steps: int,
     size: int,
 ) -> Iterator[TriedRate]:
-    """Train at growing rates until the loss is worse than before, then put the weights back."""
+    """Train at growing rates until the loss gets worse, then restore the weights."""
     weights = trainable(model)
     before = {name: p.detach().clone() for name, p in weights.items()}
     optimizer = torch.optim.AdamW(weights.values(), betas=(0.9, recipe.beta2), fused=True)
@@ -114,7 +117,7 @@ def _ramp(
                 return
             yield TriedRate(rate, untrained - loss)
             if max(gains) > LEAST_GAIN and sum(gains[-2 * NEAR - 1 :]) < 0:
-                return  # it has turned, and the rest would only cost
+                return  # the loss has turned
     finally:
         optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -127,22 +130,20 @@ def _chosen(tried: Sequence[TriedRate], recipe: Recipe, size: int) -> Found:
               for i in range(len(tried))]  # fmt: skip
     best = _first_peak(smooth)
     if best is None:
-        why = "No rate of a short ramp lowered the loss: the default is taken."
+        why = "No rate of a short ramp lowered the loss: the run uses the default."
         return Found(recipe.learning_rate, why, tuple(tried))
     peak = tried[best].rate
     rate = float(f"{min(1.0, peak / BELOW * math.sqrt(recipe.batch_size / size)):.2g}")
     why = (
-        f"Learning rate {rate:g} was found by {len(tried)} steps at growing rates: the loss had "
-        f"come near its lowest at {peak:.2g} with {'1 pair' if size == 1 else f'{size} pairs'} a "
-        "step."
+        f"Learning rate {rate:g} was found with {len(tried)} steps at growing rates: the loss was "
+        f"nearly lowest at {peak:.2g} with {'1 pair' if size == 1 else f'{size} pairs'} per step."
     )
     return Found(rate, why, tuple(tried))
 
 
 def _first_peak(gains: Sequence[float]) -> int | None:
-    """Where the gain first came near its largest, before it fell for the first time by most of
-    itself; None when there was none. What comes later is not looked at: a model that fell apart
-    may seem to learn."""
+    """The first step with nearly the largest gain, before the gain first falls by most of its size;
+    None without a gain. Later steps are ignored, because a diverged model may seem to learn."""
     best = None
     for i, gain in enumerate(gains):
         if gain >= LEAST_GAIN and (best is None or gain > gains[best]):
@@ -158,7 +159,7 @@ def _first_peak(gains: Sequence[float]) -> int | None:
 def _instead(
     weights: Mapping[str, torch.nn.Parameter], others: Mapping[str, Tensor]
 ) -> Iterator[None]:
-    """Inside it, the model has the other weights."""
+    """Inside it, the model has the weights `others`."""
     own = {name: p.data for name, p in weights.items()}
     for name, parameter in weights.items():
         parameter.data = others[name]

@@ -29,17 +29,21 @@ from tuning.worker import run as tuning_run
 
 log = logging.getLogger(__name__)
 
+DISK_FULL = (
+    "The disk is full. Free some space and request the run again; no partial result was kept."
+)
+
 
 class Terminated(BaseException):
-    """SIGTERM: leave at once, tidily."""
+    """SIGTERM arrived: stop at once and clean up."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tuning.worker.child", description=__doc__)
     parser.add_argument("--config-json", required=True, help="the settings, without secrets")
     parser.add_argument("--run", type=int, required=True)
-    parser.add_argument("--trial", type=int, default=0, help="do this trial of the run alone")
-    parser.add_argument("--parent", type=int, default=0, help="leave when this process is gone")
+    parser.add_argument("--trial", type=int, default=0, help="do only this trial of the run")
+    parser.add_argument("--parent", type=int, default=0, help="end when this process ends")
     options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -99,18 +103,18 @@ def explain(error: Exception) -> str:
     if isinstance(error, UnderstudyError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full. Free some space and ask again; nothing was half done."
+        return DISK_FULL
     text = str(error).lower()
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
         return (
-            "The machine ran out of memory while tuning. Ask again with a smaller micro_tokens "
-            "or max_length, or use a smaller base model."
+            "The machine ran out of memory while tuning. Request the run again with a smaller "
+            "micro_tokens or max_length, or use a smaller base model."
         )
-    if "no space left" in text:  # safetensors says it in its own error
-        return "The disk is full. Free some space and ask again; nothing was half done."
+    if "no space left" in text:  # an error of safetensors
+        return DISK_FULL
     return (
         f"Tuning failed unexpectedly ({type(error).__name__}: {_first_line(error)}). "
-        "The run's log has the details."
+        "The log of the run has the details."
     )
 
 

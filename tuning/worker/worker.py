@@ -1,16 +1,17 @@
-"""The worker: takes queued runs, one after the other, and does each in a child process.
+"""The worker: takes queued runs one at a time, and starts a child process for each.
 
-A child, because its memory is given back when it ends and its crash hurts nobody. The worker
-itself loads no torch. What it promises:
+A child process frees its memory when it ends, and its crash affects nothing else. The worker itself
+loads no torch. Its guarantees:
 
-- two workers never do the same run (`runs.claim` is one conditional update);
-- a heartbeat every few seconds; a worker that disappears is noticed and its run goes on elsewhere;
-- a run is cancelled within seconds: the child is asked to end, then its process group is killed;
-- a child that crashes is tried again, `tuning.max_attempts` times in all; then the run fails with
-  what killed it, in words;
-- asked to stop (SIGTERM, `stop`), it ends its child and gives the run back to the queue unspent;
-- on a card that it shares with the engine by turns (`data/gpu/time_sharing.py`) it begins when the
-  engine sleeps, and interrupts a run when the hours for that end.
+- Two workers never do the same run (`runs.claim` is one conditional update).
+- It writes a heartbeat every few seconds. When a worker disappears, another one continues its run.
+- A run is cancelled within seconds: the child is asked to end, then its process group is killed.
+- A child that crashes is started again, up to `tuning.max_attempts` times in all. Then the run
+  fails with a sentence about the cause.
+- When it is stopped (SIGTERM, `stop`), it ends its child and returns the run to the queue without
+  using up an attempt.
+- On a GPU that it shares with the engine by time (`data/gpu/time_sharing.py`), it starts a run when
+  the engine sleeps, and interrupts it when the configured hours end.
 """
 
 import contextlib
@@ -46,14 +47,14 @@ from tuning.child_process import ExitCode
 
 log = logging.getLogger(__name__)
 
-POLL_S = 1.0  # between looks into the queue
+POLL_S = 1.0  # between two checks of the queue
 HEARTBEAT_S = 5.0
-WATCH_S = 0.25  # between looks at the child
-PATIENCE_S = 900.0  # with an engine that does not go to sleep
+WATCH_S = 0.25  # between two checks of the child
+SLEEP_TIMEOUT_S = 900.0  # how long the engine may take to go to sleep
 GRACE_S = 10.0  # between asking the child to end and killing it
 WAITING = RunPhase(Phase.WAITING_FOR_WORKER)
-AUTOMATIC = "understudy:auto-retrain"  # who asked, for runs that nobody asked for
-LAST_WORDS = 4000  # bytes of a log that are looked at for the reason of a crash
+AUTOMATIC = "understudy:auto-retrain"  # requests the automatic retrains
+LOG_TAIL_BYTES = 4000  # of a log, searched for the reason of a crash
 
 
 def run(
@@ -63,35 +64,35 @@ def run(
     once: bool = False,
     clock: Callable[[], datetime] = datetime.now,
 ) -> int:
-    """Work until `stop` is set (or SIGTERM, SIGINT, when called in the main thread); with `once`
-    until the queue is empty. Returns the exit code: 1 when `once` met a run that failed. `clock`
-    gives the local time."""
+    """Work until `stop` is set (or SIGTERM or SIGINT arrives, in the main thread); with `once`,
+    until the queue is empty. Returns the exit code: 1 when `once` did a run that failed. `clock`
+    returns the local time."""
     stop = stop or threading.Event()
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     failed = False
-    turn = _Turn(settings, clock)
+    gpu = _GpuAccess(settings, clock)
     with Store(settings.store_path) as store, _signals(stop):
-        log.info("worker %s waits for runs", name)
+        log.info("worker %s is waiting for runs", name)
         while not stop.is_set():
             try:
-                claimed = _next(store, settings, name, turn)
+                claimed = _next(store, settings, name, gpu)
                 if claimed is not None:
-                    ended = _carry_out(store, turn, claimed, stop)
+                    ended = _execute(store, gpu, claimed, stop)
                     failed = failed or ended.state == "failed"
                     continue
-            except Unavailable as error:  # the store is busy or the disk full: not for ever
+            except Unavailable as error:  # the store is busy or the disk is full; this passes
                 log.warning("%s", error)
                 stop.wait(HEARTBEAT_S)
                 continue
-            if once and not turn.waits:
+            if once and not gpu.waits:
                 break
             stop.wait(POLL_S)
         log.info("worker %s has stopped", name)
     return int(once and failed)
 
 
-class _Turn:
-    """Whether the card is ours now, and how long the engine has kept us waiting for it."""
+class _GpuAccess:
+    """Whether the worker may use the GPU now, and how long it has been waiting for the engine."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
         self.settings = settings
@@ -99,7 +100,7 @@ class _Turn:
         self.waits: RunPhase | None = None  # what the next run waits for
         self._since = 0.0
 
-    def look(self, db: Database) -> None:
+    def update(self, db: Database) -> None:
         """Find out what the next run has to wait for."""
         queued = runs.any_queued(db)
         waits = time_sharing.wait_reason(db, self.settings, self.clock()) if queued else None
@@ -108,8 +109,10 @@ class _Turn:
 
     @property
     def too_long(self) -> bool:
-        """Whether the engine has not gone to sleep for longer than it may take."""
-        return self.waits == time_sharing.WAITING and time.monotonic() - self._since > PATIENCE_S
+        """Whether the engine has taken too long to go to sleep."""
+        return (
+            self.waits == time_sharing.WAITING and time.monotonic() - self._since > SLEEP_TIMEOUT_S
+        )
 
     @property
     def over(self) -> RunPhase | None:
@@ -117,70 +120,70 @@ class _Turn:
         return time_sharing.closed_until(self.settings, self.clock())
 
 
-def _next(store: Store, settings: Settings, name: str, turn: _Turn) -> Run | None:
-    """Bring back lost runs, queue those that are due, take one when the card is free for it."""
+def _next(store: Store, settings: Settings, name: str, gpu: _GpuAccess) -> Run | None:
+    """Return lost runs to the queue, queue due retrains, and claim a run if the GPU is free."""
     if not _anything_to_do(store.db, settings):
-        turn.look(store.db)
+        gpu.update(store.db)
         return None
     with store.write() as db:
         for run_id in runs.requeue_silent(db, settings.tuning.max_attempts):
-            log.warning("run %d had lost its worker", run_id)
+            log.warning("run %d has lost its worker", run_id)
         queue_due(db, settings.tuning.auto_retrain_pairs)
-        turn.look(db)
-        if turn.too_long:
+        gpu.update(db)
+        if gpu.too_long:
             _give_up(db, name)
-        elif turn.waits:
-            time_sharing.request_card(db, turn.waits)
+        elif gpu.waits:
+            time_sharing.request_card(db, gpu.waits)
         else:
             return runs.claim(db, name)
     return None
 
 
 def _give_up(db: Database, name: str) -> None:
-    """Fail the run that waits for an engine which does not sleep."""
+    """Fail the run that waits for an engine that does not go to sleep."""
     claimed = runs.claim(db, name)
     if claimed is not None:
         log.warning("run %d: the engine did not go to sleep", claimed.id)
         runs.fail(
             db,
             claimed.id,
-            f"The engine did not make room within {PATIENCE_S / 60:.0f} minutes. The log of "
-            "`understudy serve` says why. Ask again when that is mended.",
+            f"The engine did not free the GPU within {SLEEP_TIMEOUT_S / 60:.0f} minutes. The log "
+            "of `understudy serve` says why. Request the run again when that is fixed.",
         )
 
 
 def _anything_to_do(db: Database, settings: Settings) -> bool:
-    """A look that takes no write lock: most polls find nothing."""
+    """A check without a write lock: most polls find nothing."""
     if settings.tuning.auto_retrain_pairs:
         return True
     return any(run.open for run in runs.recent(db, limit=100))
 
 
 def queue_due(db: Database, threshold: int) -> list[Run]:
-    """Queue a retrain of each domain that has `threshold` new pairs or more; 0: of none.
+    """Queue a retrain of each domain that has at least `threshold` new pairs; 0: of none.
 
-    New means: since its live adapter, and since its newest run, so that an adapter which nobody
-    promoted is not made again and again."""
+    A pair is new if neither the live adapter nor the newest run has it. So an adapter that nobody
+    promoted is not trained again and again."""
     if threshold <= 0:
         return []
     queued = []
     for domain in domains.list_domains(db):
         latest = runs.recent(db, domain, limit=1)
         live = registry.live(db, domain.id)
-        seen = [live.dataset_id if live else None]
-        seen += [latest[0].dataset_id] if latest else []
+        datasets = [live.dataset_id if live else None]
+        datasets += [latest[0].dataset_id] if latest else []
         if any(run.open or (run.state != "done" and run.dataset_id is None) for run in latest):
-            continue  # one that ended before it had a dataset would end so again: people look first
-        if min(pairs.new_since(db, domain, dataset_id) for dataset_id in seen) < threshold:
+            continue  # a run that ended before it had a dataset would end like that again
+        if min(pairs.new_since(db, domain, dataset_id) for dataset_id in datasets) < threshold:
             continue
-        with contextlib.suppress(Conflict):  # nothing new after all, or somebody was faster
+        with contextlib.suppress(Conflict):  # nothing new after all, or another process was faster
             queued.append(runs.request(db, domain, AUTOMATIC))
     return queued
 
 
-def _carry_out(store: Store, turn: _Turn, claimed: Run, stop: threading.Event) -> Run:
-    """Do a claimed run in a child process, to whatever end; returns it as the store has it then."""
-    settings = turn.settings
+def _execute(store: Store, gpu: _GpuAccess, claimed: Run, stop: threading.Event) -> Run:
+    """Do a claimed run in a child process; returns the run as the store has it at the end."""
+    settings = gpu.settings
     folder = settings.runs_path / str(claimed.id)
     folder.mkdir(parents=True, exist_ok=True)
     log.info(
@@ -189,11 +192,11 @@ def _carry_out(store: Store, turn: _Turn, claimed: Run, stop: threading.Event) -
     with open(folder / "run.log", "ab") as output:
         child = _start(settings, claimed, output)
         try:
-            wish = _watch(store, turn, claimed, child, stop)
+            stop_reason = _watch(store, gpu, claimed, child, stop)
         finally:
             _end(child)
-    _record(store, turn, claimed, child.returncode, wish, folder / "run.log")
-    _tidy(store, settings, claimed.id)
+    _record(store, gpu, claimed, child.returncode, stop_reason, folder / "run.log")
+    _delete_checkpoints(store, settings, claimed.id)
     ended = runs.get(store.db, claimed.id)
     log.info("run %d: %s %s", ended.id, ended.state, ended.error)
     return ended
@@ -216,25 +219,25 @@ def _start(settings: Settings, claimed: Run, output: IO[bytes]) -> "subprocess.P
         stderr=output,
         env=environment,
         cwd=Path(__file__).parents[2],
-        start_new_session=True,  # its own process group: Ctrl-C reaches us, we decide about it
+        start_new_session=True,  # Ctrl-C reaches only the worker, which then stops the child
     )
 
 
 def _watch(
     store: Store,
-    turn: _Turn,
+    gpu: _GpuAccess,
     claimed: Run,
     child: "subprocess.Popen[bytes]",
     stop: threading.Event,
 ) -> str:
-    """Wait for the child. Returns '' when it ended by itself, else why it has to be ended:
-    'cancel', 'stop', 'late' when the engine has the card now, or 'lost' when the run is another
-    worker's."""
+    """Wait for the child. Returns '' when it has ended, else why it must be ended: 'cancel',
+    'stop', 'late' when the engine needs the GPU, or 'lost' when the run belongs to another
+    worker."""
     beat = 0.0
     while child.poll() is None:
         if stop.is_set():
             return "stop"
-        if turn.over:
+        if gpu.over:
             return "late"
         if time.monotonic() - beat >= HEARTBEAT_S:
             beat = time.monotonic()
@@ -243,7 +246,7 @@ def _watch(
                     if runs.heartbeat(db, claimed):
                         return "cancel"
             except RunLost:
-                # the child may have finished the run since `poll`
+                # the child may have finished the run after `poll`
                 return "" if not runs.get(store.db, claimed.id).open else "lost"
             except Unavailable as error:
                 log.warning("no heartbeat for run %d: %s", claimed.id, error)
@@ -253,7 +256,7 @@ def _watch(
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Ask the child's process group to end, then make it."""
+    """Ask the child's process group to end, then kill it."""
     for number, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         if child.poll() is not None and number is signal.SIGTERM:
             break
@@ -264,50 +267,54 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
             break
 
 
-def _record(store: Store, turn: _Turn, claimed: Run, code: int, wish: str, log_file: Path) -> None:
-    """Write down how the run ended, unless the child has."""
+def _record(
+    store: Store, gpu: _GpuAccess, claimed: Run, code: int, stop_reason: str, log_file: Path
+) -> None:
+    """Record how the run ended, unless the child has done so."""
     with store.write() as db:
         now = runs.get(db, claimed.id)
-        mine = (now.state, now.worker, now.attempts) == (
+        is_claimed = (now.state, now.worker, now.attempts) == (
             "running", claimed.worker, claimed.attempts,
         )  # fmt: skip
-        if not mine or wish == "lost":
+        if not is_claimed or stop_reason == "lost":
             return
-        if wish == "cancel" or now.cancel_requested:
+        if stop_reason == "cancel" or now.cancel_requested:
             runs.cancelled(db, claimed.id)
-        elif wish == "late":
-            runs.give_back(db, claimed.id, turn.over or WAITING, spent=False)
-        elif wish == "stop" or code == ExitCode.STOPPED:
+        elif stop_reason == "late":
+            runs.give_back(db, claimed.id, gpu.over or WAITING, spent=False)
+        elif stop_reason == "stop" or code == ExitCode.STOPPED:
             runs.give_back(db, claimed.id, WAITING, spent=False)
-        elif claimed.attempts < turn.settings.tuning.max_attempts:
+        elif claimed.attempts < gpu.settings.tuning.max_attempts:
             why = reason(code, log_file)
-            log.warning("run %d: %s; it is tried again", claimed.id, why)
+            log.warning("run %d: %s; trying again", claimed.id, why)
             runs.give_back(db, claimed.id, RunPhase(Phase.RETRYING, why))
         else:
             times = f" ({claimed.attempts} times)" if claimed.attempts > 1 else ""
-            runs.fail(db, claimed.id, f"{reason(code, log_file)}{times}. The run's log: {log_file}")
+            runs.fail(
+                db, claimed.id, f"{reason(code, log_file)}{times}. The log of the run: {log_file}"
+            )
 
 
-def _tidy(store: Store, settings: Settings, run_id: int) -> None:
-    """A run that has ended needs its checkpoint no more."""
+def _delete_checkpoints(store: Store, settings: Settings, run_id: int) -> None:
+    """Delete the checkpoints of a run that has ended."""
     if not runs.get(store.db, run_id).open:
         shutil.rmtree(settings.checkpoints_path(run_id), ignore_errors=True)
 
 
 def reason(code: int, log_file: Path) -> str:
-    """Why a child ended so, in words: its exit code (negative: the signal that killed it) and the
-    last line of its log."""
+    """Why a child ended, as a sentence without its full stop: from its exit code (negative: the
+    signal that killed it) and the last line of its log."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = {
             signal.SIGKILL: ": most likely the machine ran out of memory",
             signal.SIGSEGV: ": a library crashed",
-            signal.SIGILL: ": this processor lacks an instruction that a library uses",
+            signal.SIGILL: ": this processor lacks an instruction that a library needs",
             signal.SIGBUS: ": the disk or the shared memory is full",
         }.get(signal.Signals(-code), "")
         return f"The tuning process was killed by {name}{hint}"
     with contextlib.suppress(OSError), log_file.open("rb") as file:
-        file.seek(max(0, log_file.stat().st_size - LAST_WORDS))
+        file.seek(max(0, log_file.stat().st_size - LOG_TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
         if lines:
             return f"The tuning process ended with code {code}: {lines[-1].strip()[:300]}"
@@ -316,7 +323,7 @@ def reason(code: int, log_file: Path) -> str:
 
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`, in the main thread; elsewhere the caller sees to it."""
+    """SIGTERM and SIGINT set `stop`, in the main thread; elsewhere the caller handles signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -59,7 +59,7 @@ def test_peft_s_form_is_loaded_by_peft_alone(
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
-def test_merged_weights_compute_what_the_adapter_on_its_base_does(
+def test_merged_weights_give_the_results_of_base_and_adapter(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path, quantization: str
 ) -> None:
     adapter = made(store, settings, domain, tmp_path, quantization)
@@ -217,7 +217,7 @@ def test_nothing_is_overwritten_and_nothing_half_done_is_left(
     adapter = made(store, settings, domain, tmp_path)
     (tmp_path / "out").mkdir()
 
-    with pytest.raises(Conflict, match="is there already"):
+    with pytest.raises(Conflict, match="exists already"):
         exporter.write(settings, domain, adapter, "peft", tmp_path / "out")
 
     spoiled = adapter.folder(settings.home) / "adapter_config.json"

@@ -82,7 +82,7 @@ def test_an_adapter_of_peft_s_gives_the_same_logits_here(
 
     assert torch.equal(as_served(settings, adapter), expected)
     assert (adapter.name, adapter.state, adapter.rank) == ("helpdesk@1", "candidate", 8)
-    assert "no gate has seen it" in adapter.state_reason
+    assert "it has not passed the gate" in adapter.state_reason
     assert adapter.canaries == ()
     entry = audit.recent(store.db, 1)[0]
     assert (entry.actor, entry.action, entry.subject) == ("ann", "import", "helpdesk@1")
@@ -95,7 +95,7 @@ def test_an_adapter_of_peft_s_gives_the_same_logits_here(
     )
 
 
-def test_what_trainers_leave_beside_it_stays_behind(
+def test_other_files_of_trainers_are_not_imported(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:
     """TRL and Axolotl write the tokenizer, the optimizer and their own settings into the folder."""
@@ -137,7 +137,7 @@ def test_what_trainers_leave_beside_it_stays_behind(
     ],
     ids=["trl", "unsloth", "axolotl", "later"],
 )
-def test_what_trainers_write_into_the_settings_is_understood(
+def test_the_configs_of_trainers_are_understood(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path, more: dict[str, Any]
 ) -> None:
     expected = peft_folder(settings, tmp_path / "theirs")
@@ -259,7 +259,7 @@ def cut_file(folder: Path) -> None:
     ("spoil", "words"),
     [
         (drop_half, "but not its other half"),
-        (quantise, "lora_a_scales', which is not a plain LoRA's"),
+        (quantise, "lora_a_scales', which is not a plain LoRA weight"),
         (break_numbers, "contains NaN"),
         (cut_file, "is unreadable"),
     ],
@@ -282,7 +282,7 @@ def test_files_that_are_not_sound_are_refused_and_leave_nothing(
     ("change", "words"),
     [
         ({"fine_tune_type": "dora"}, "tuned as 'dora'; only LoRA"),
-        ({"lora_parameters": {"rank": 8}}, "does not say rank and scale"),
+        ({"lora_parameters": {"rank": 8}}, "has no rank and scale"),
         ({"model": "elsewhere/model"}, "tuned for 'elsewhere/model'.*--same-base"),
     ],
 )
@@ -299,12 +299,12 @@ def test_settings_that_mean_something_else_are_refused(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"use_dora": True}, "DoRA|not the weight of a LoRA"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save|not the weight of a LoRA"),
+        ({"use_dora": True}, "DoRA|not a LoRA weight"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save|not a LoRA weight"),
         ({"rank_pattern": {"q_proj": 4}}, "ranks that differ"),
     ],
 )
-def test_what_no_engine_serves_is_refused(
+def test_unservable_adapters_are_refused(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path,
     more: dict[str, Any], words: str,
 ) -> None:  # fmt: skip
@@ -316,7 +316,7 @@ def test_what_no_engine_serves_is_refused(
     assert left_over(settings) == []
 
 
-def test_a_base_of_another_name_is_taken_on_somebody_s_word(
+def test_a_base_of_another_name_is_accepted_with_a_confirmation(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:
     """Unsloth names its own copy of a base."""
@@ -342,10 +342,10 @@ def test_pickled_weights_are_not_read(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "."])
-def test_where_no_adapter_is_that_is_said(
+def test_a_folder_without_an_adapter_is_reported(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(NotFound, match=r"is no folder|holds neither"):
+    with pytest.raises(NotFound, match=r"is not a folder|contains neither"):
         brought_in(store, settings, domain, tmp_path / name)
 
 

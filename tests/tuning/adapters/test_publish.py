@@ -87,7 +87,7 @@ def test_the_card_tells_the_whole_lineage(
         lineage.dataset.sha256,
         adapter.sha256,
         'license: "apache-2.0"',
-        "asked for by ann",
+        "requested by ann",
         "none: trained from the bare base",
         '"learning_rate"',
         "Because.",
@@ -162,7 +162,7 @@ def test_a_registration_that_fails_takes_its_files_along(
     assert registry.list_adapters(store.db) == []
 
 
-def test_what_a_crash_left_is_removed_and_its_number_is_used_for_one_content(
+def test_leftovers_of_a_crash_are_removed_and_a_version_has_one_content(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     """A crash after the folder was moved and before it was registered."""
@@ -234,7 +234,7 @@ def test_a_domain_of_its_own_shelf_is_not_swept_by_another(
     assert stray.is_dir()
 
 
-def test_an_adapter_that_is_evaluated_is_loaded_by_engines_and_is_nobody_s_yet(
+def test_an_adapter_in_evaluation_is_loaded_by_engines_and_not_yet_used(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     lineage = claimed(store, domain)
@@ -275,7 +275,7 @@ def test_a_run_that_crashed_while_it_was_evaluated_finds_its_adapter_again(
     assert left_over(settings) == [Path(first.path).name]
 
 
-def test_a_run_that_crashed_and_came_to_other_weights_rejects_what_it_had_made(
+def test_a_run_that_crashed_and_got_other_weights_rejects_its_first_adapter(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     lineage = claimed(store, domain)

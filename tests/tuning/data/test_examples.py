@@ -139,7 +139,7 @@ def test_a_base_without_a_template_is_refused(tokenizer: Any, pair: MakePair) ->
 @pytest.mark.parametrize(
     ("example", "words"),
     [
-        (Example(4, (5, 6, 2), (IGNORED,) * 3), "pair 4: no token of it would be learned"),
+        (Example(4, (5, 6, 2), (IGNORED,) * 3), "pair 4: no token would be learned"),
         (Example(4, (5, 6, 2), (IGNORED, 6, IGNORED)), "pair 4: the stop token"),
         (Example(4, (5, 6, 7), (IGNORED, 6, 7)), "pair 4: the stop token"),
         (Example(4, (5, 6, 2), (IGNORED, 9, 2)), "pair 4: its labels are not its response"),

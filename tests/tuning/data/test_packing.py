@@ -92,7 +92,7 @@ def test_a_model_that_ignores_where_pairs_begin_is_refused_with_the_number(
 
     base.model.forward = careless
 
-    with pytest.raises(Leaks, match=r"a logit changed by [\d.e-]+ when only other pairs did"):
+    with pytest.raises(Leaks, match=r"a logit changed by [\d.e-]+ when only other pairs changed"):
         prove(base, base.model, WINDOW)
 
 
@@ -156,7 +156,7 @@ def _holds(row: list[int], ids: list[int]) -> bool:
     return any(row[i : i + len(ids)] == ids for i in range(len(row)))
 
 
-def test_positions_begin_anew_with_each_pair() -> None:
+def test_positions_restart_with_each_pair() -> None:
     (batch,) = pack([example(1, 5), example(2, 4), example(3, 9)], 10_000, 0)
 
     assert batch.positions is not None
@@ -178,7 +178,7 @@ def test_passes_are_no_larger_than_asked_for() -> None:
 
 
 def test_noise_that_depends_on_a_rows_length_does_not_go_with_packing() -> None:
-    with pytest.raises(Invalid, match="packing and neftune_alpha do not go together"):
+    with pytest.raises(Invalid, match="packing and neftune_alpha cannot be combined"):
         Recipe.for_pairs(
             9, base_parameters=10**9, overrides={"packing": True, "neftune_alpha": 5.0}
         )

@@ -85,7 +85,7 @@ def test_golden_and_validation_pairs_are_measured_and_never_trained_on(
 
 
 @pytest.mark.parametrize(("patience", "judges"), [(2, ("validation",)), (0, ())])
-def test_facts_that_nobody_could_guess_choose_the_weights_only_of_a_run_that_stops_early(
+def test_held_out_facts_select_the_weights_only_with_early_stopping(
     store: Store,
     settings: Settings,
     domain: Domain,
@@ -100,7 +100,7 @@ def test_facts_that_nobody_could_guess_choose_the_weights_only_of_a_run_that_sto
     assert training_set(store, settings, domain, tokenizer, patience=patience).selected_by == judges
 
 
-def test_the_probe_judges_where_there_is_one(
+def test_the_probe_selects_the_weights_if_there_is_one(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     for fact in "abcdefghijklmnop":
@@ -121,10 +121,10 @@ def test_a_run_that_cannot_stop_early_says_so(
 
     why = training_set(store, settings, domain, tokenizer, patience=2).recipe.why
 
-    assert ("Nothing is held out, so it does not stop early." in why) is (split == "auto")
+    assert ("Nothing is held out, so there is no early stopping." in why) is (split == "auto")
 
 
-def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
+def test_an_incremental_run_has_every_new_pair_and_some_old_ones_in_each_epoch(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     old = add(store, domain, *((f"old {i}", f"answer {i}") for i in range(20)))
@@ -141,7 +141,7 @@ def test_an_incremental_run_has_every_new_pair_in_each_epoch_beside_old_ones(
     assert [e.pair_id for e in made.measured["new"]] == new
 
 
-def test_what_an_adapter_before_the_parent_learned_is_not_held_out_as_unseen(
+def test_pairs_of_adapters_before_the_parent_are_not_held_out(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     """Below 50 facts all were learned; with the next ones some of these are held out."""
@@ -160,7 +160,7 @@ def test_what_an_adapter_before_the_parent_learned_is_not_held_out_as_unseen(
     assert not seen & {example.pair_id for example in made.measured["validation"]}
 
 
-def test_a_correction_changes_what_is_trained_of_its_fact(
+def test_a_correction_changes_the_training_pairs_of_its_fact(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("Where a?", "Upstairs."), ("Where b?", "Upstairs."), fact="place")
@@ -237,7 +237,7 @@ def test_no_pair_may_be_longer_than_the_base_was_made_for(
     long = settings.model_copy(update={"serving": serving})
 
     assert training_set(store, long, domain, tokenizer).recipe.max_length == 512
-    with pytest.raises(Invalid, match="max_length is 600, and the base model was made for 512"):
+    with pytest.raises(Invalid, match="max_length is 600, and the base model supports 512"):
         training_set(store, long, domain, tokenizer, max_length=600)
 
 
@@ -295,7 +295,7 @@ def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(
     parent = parent_of(store, settings, domain)
     add(store, domain, ("b", "two"), split="validation")
 
-    with pytest.raises(Invalid, match="Nothing new can be trained since helpdesk@1"):
+    with pytest.raises(Invalid, match="There is nothing new to train since helpdesk@1"):
         training_set(store, settings, domain, tokenizer, parent)
 
 
@@ -309,13 +309,13 @@ def test_a_parent_of_another_base_is_refused(
         training_set(store, settings, domain, tokenizer, parent)
 
 
-def test_a_parent_whose_files_are_gone_is_said_so(
+def test_missing_files_of_the_parent_are_reported(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("a", "one"))
     parent = parent_of(store, settings, domain, path=str(Path("adapters") / "gone"))
 
-    with pytest.raises(NotFound, match="The files of helpdesk@1 are gone"):
+    with pytest.raises(NotFound, match="The files of helpdesk@1 are missing"):
         training_set(store, settings, domain, tokenizer, parent)
 
 

@@ -74,7 +74,7 @@ def test_answers_come_in_order_from_the_adapter_that_is_meant(
     assert {body["model"] for body in fake.asked} == {adapter.served_name}
 
 
-def test_an_engine_that_makes_the_same_tokens_of_a_conversation_is_told_so(
+def test_an_engine_that_encodes_conversations_equally_passes(
     store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
@@ -95,7 +95,7 @@ def test_an_engine_with_another_template_is_found_at_the_first_token(
     found = engine_client.rendering(store, adapter, asked)
 
     assert f"from token 4 of {len(asked[0].prompt)} on" in found.differs
-    assert "local-0 makes other tokens" in found.differs
+    assert "local-0 encodes a conversation differently" in found.differs
 
 
 def test_an_engine_that_tells_no_tokens_is_not_compared(
@@ -122,7 +122,7 @@ def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
 
         found = engine_client.rendering(store, adapter, asked)
 
-    assert "local-1 makes other tokens" in found.differs
+    assert "local-1 encodes a conversation differently" in found.differs
 
 
 def test_where_no_engine_holds_it_any_more_nothing_was_compared(
@@ -131,7 +131,7 @@ def test_where_no_engine_holds_it_any_more_nothing_was_compared(
     found = engine_client.rendering(store, adapter, asked)
 
     assert found.compared == 0
-    assert "no engine holds helpdesk@1 any more" in found.not_compared
+    assert "no engine holds helpdesk@1 now" in found.not_compared
 
 
 class Silent:
@@ -229,7 +229,7 @@ def test_another_engine_is_asked_when_one_fails(
         ("dead", "answered 500: "),
         ("away", "cannot be reached"),
         ("wrong", "answered as 'somebody@9'"),
-        ("other", "is not a vLLM"),
+        ("other", "is not vLLM"),
     ],
 )
 def test_engines_that_all_fail_are_given_up_with_the_reason(
@@ -270,7 +270,7 @@ def test_an_engine_that_starts_is_waited_for_and_not_for_ever(
 ) -> None:
     engine(store, fake, state="starting")
 
-    with pytest.raises(engine_client.NoEngineReady, match="had taken it after 0 s"):
+    with pytest.raises(engine_client.NoEngineReady, match="had loaded it after 0 s"):
         engine_client.wait_until_held(store, adapter, 0.1)
 
 
@@ -285,7 +285,7 @@ def test_where_it_is_held_is_known_with_its_parity(
     assert (place.replica, place.parity) == ("local-0", 0.995)
 
 
-def test_what_no_engine_can_serve_is_refused_with_what_is_wrong(
+def test_an_adapter_that_no_engine_can_serve_is_refused_with_the_reason(
     store: Store, adapter: Adapter, fake: FakeVllm
 ) -> None:
     engine(store, fake)

@@ -183,11 +183,11 @@ def test_an_engine_with_another_chat_template_fails_the_gate(
     adapter = carried_out(store, settings, domain)
 
     assert adapter.state == "rejected"
-    assert "local-1 makes other tokens of a conversation" in adapter.state_reason
+    assert "local-1 encodes a conversation differently" in adapter.state_reason
     assert rules(adapter)["parity"] is False
 
 
-def test_a_token_that_differs_is_told_with_how_much_likelier_the_engine_found_it(
+def test_a_different_token_is_reported_with_its_lead(
     store: Store, settings: Settings, domain: Domain, engine: Engine
 ) -> None:
     """A near tie: it passes, and the report says so."""
@@ -203,11 +203,11 @@ def test_a_token_that_differs_is_told_with_how_much_likelier_the_engine_found_it
     assert 0.8 < place.parity < 1
     assert rules(adapter)["parity"] is True
     page = report.page(store.db, adapter.run_id or 0)
-    assert "wanted; 1 more is a near tie)" in page
+    assert "required; 1 more is a near tie)" in page
     assert "the engine finds its own token likelier by 0.03 nats." in page
 
 
-def test_an_adapter_that_forgets_is_kept_as_rejected(
+def test_an_adapter_that_forgets_is_rejected(
     store: Store, settings: Settings, domain: Domain, engine: Engine
 ) -> None:
     """The first answers all golden questions, the second none."""
@@ -253,7 +253,7 @@ def test_a_gate_that_is_not_enforced_tells_and_lets_through(
     assert adapter.scores["gate"]["passed"] is False
 
 
-def test_an_engine_that_dies_in_the_exam_hands_over_to_the_trainer(
+def test_the_trainer_answers_when_the_engine_dies_during_evaluation(
     store: Store, settings: Settings, domain: Domain, engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -270,7 +270,7 @@ def test_an_engine_that_dies_in_the_exam_hands_over_to_the_trainer(
     assert rules(adapter)["parity"] is True  # it was asked before
 
 
-def test_a_run_stopped_in_its_exam_goes_on_with_the_adapter_that_it_made(
+def test_a_run_stopped_in_its_evaluation_continues_with_its_adapter(
     store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taught(store, domain)

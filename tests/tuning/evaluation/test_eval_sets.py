@@ -68,7 +68,7 @@ def test_a_first_adapter_is_asked_golden_and_held_out_questions(
 
     assert found.of["golden"] == found.of["validation"] == 1
     assert set(found.sets) <= {"golden", "validation", "probe"}
-    assert [q.text for q in found.asked("golden")] == ["And box 5?"]
+    assert [q.text for q in found.answered("golden")] == ["And box 5?"]
     (question,) = found.sets["validation"]
     assert question.expected == "Below."
     assert question.messages[0] == {"role": "system", "content": "Be brief."}
@@ -80,7 +80,7 @@ def test_a_first_adapter_is_asked_golden_and_held_out_questions(
     assert question.most_tokens > question.expected_tokens
 
 
-def test_beside_a_live_adapter_it_is_also_asked_what_is_new_and_what_is_old(
+def test_with_a_live_adapter_there_are_also_new_and_replay_questions(
     store: Store, domain: Domain, tokenizer: Any
 ) -> None:
     teach(store, domain, 8)
@@ -93,7 +93,7 @@ def test_beside_a_live_adapter_it_is_also_asked_what_is_new_and_what_is_old(
     assert found.of["replay"] == 8
 
 
-def test_what_was_learned_before_it_was_held_out_is_no_unseen_question(
+def test_pairs_that_were_trained_before_they_were_held_out_are_replay_questions(
     store: Store, domain: Domain, tokenizer: Any
 ) -> None:
     held_out = replace(domain, validation_share=0.5)
@@ -111,7 +111,7 @@ def test_what_was_learned_before_it_was_held_out_is_no_unseen_question(
     assert old <= {question.text for question in found.sets["replay"]}
 
 
-def test_a_full_run_may_hold_out_what_the_live_adapter_was_taught(
+def test_a_full_run_may_hold_out_training_pairs_of_the_live_adapter(
     store: Store, domain: Domain, tokenizer: Any
 ) -> None:
     held_out = replace(domain, validation_share=0.5)
@@ -155,7 +155,11 @@ def test_every_adapter_is_asked_the_same_sample(
     again = prepared(store, domain, tokenizer)
 
     assert first.sets["golden"] == again.sets["golden"]
-    assert (len(first.asked("golden")), len(first.sets["golden"]), first.of["golden"]) == (5, 9, 20)
+    assert (len(first.answered("golden")), len(first.sets["golden"]), first.of["golden"]) == (
+        5,
+        9,
+        20,
+    )
 
 
 def test_golden_questions_are_in_no_other_set(store: Store, domain: Domain, tokenizer: Any) -> None:

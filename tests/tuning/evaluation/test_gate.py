@@ -1,4 +1,4 @@
-"""The gate: what fails an adapter, what chance explains, and what could not be measured."""
+"""The gate: which adapters fail, significance, and rules that could not be measured."""
 
 import json
 
@@ -8,7 +8,7 @@ from scipy.stats import bootstrap, permutation_test
 
 from data.config.settings import GateSettings
 from tuning.evaluation import gate
-from tuning.evaluation.eval_sets import Name
+from tuning.evaluation.eval_sets import SetName
 from tuning.evaluation.gate import Parity, evaluate_gate, paired, paired_losses
 from tuning.evaluation.metrics import Loss
 
@@ -44,7 +44,7 @@ def test_a_first_adapter_must_be_better_than_the_bare_base() -> None:
     assert not same.passed
 
 
-def test_beside_a_live_adapter_only_what_chance_does_not_explain_counts_as_worse() -> None:
+def test_compared_with_a_live_adapter_only_significant_differences_are_worse() -> None:
     random = np.random.default_rng(0)
     live = random.normal(1.0, 0.3, 60)
     noise = random.normal(0.03, 0.2, 60)
@@ -89,16 +89,16 @@ def test_unseen_facts_and_unseen_phrasings_are_validated_together() -> None:
     assert verdict.rules[0].paired.difference == -1.0
 
 
-def test_what_is_new_must_have_been_learned() -> None:
+def test_new_pairs_must_have_been_learned() -> None:
     found = {"new": (losses(2.0), losses(0.5))}
 
     verdict = evaluate_gate(SETTINGS, found, {}, "helpdesk@1", SERVED, live=True)
 
-    assert verdict.reason.startswith("What is new was not learned: +1.500 nats a token")
+    assert verdict.reason.startswith("The new pairs were not learned: +1.500 nats per token")
 
 
 @pytest.mark.parametrize("name", ["golden", "replay"])
-def test_forgetting_beyond_the_margin_is_worse(name: gate.Name) -> None:
+def test_forgetting_beyond_the_margin_is_worse(name: gate.SetName) -> None:
     before, after = [1.0] * 40, [1.0] * 30 + [0.4] * 10
 
     verdict = evaluate_gate(SETTINGS, {}, {name: (after, before)}, "helpdesk@1", SERVED, live=True)
@@ -178,8 +178,8 @@ def test_a_handful_of_golden_questions_cannot_fail_anybody_by_bad_luck() -> None
 
 
 @pytest.mark.parametrize(("lost", "said"), [(20, True), (0, False)])
-def test_what_a_full_run_held_out_is_named_where_it_is_missed(lost: int, said: bool) -> None:
-    f1: dict[Name, tuple[list[float], list[float]]] = {
+def test_pairs_that_a_full_run_held_out_are_named_when_replay_fails(lost: int, said: bool) -> None:
+    f1: dict[SetName, tuple[list[float], list[float]]] = {
         "replay": ([0.0] * lost + [1.0] * (40 - lost), [1.0] * 40)
     }
     served = Parity(None, 0, not_asked="none")
@@ -188,7 +188,7 @@ def test_what_a_full_run_held_out_is_named_where_it_is_missed(lost: int, said: b
         GateSettings(), {}, f1, "helpdesk@1", served, live=True, withheld=20
     )
 
-    words = "held 20 of them out to measure on, and helpdesk@1 was trained on them"
+    words = "held out 20 of them for measuring, and helpdesk@1 was trained on them"
     assert (words in verdict.reason) is said
 
 
@@ -207,10 +207,18 @@ def test_parity_is_failed_by_other_answers() -> None:
 @pytest.mark.parametrize(
     ("leads", "passed", "words"),
     [
-        ((0.1,) * 20, True, "on 100.0% of 980 tokens (at least 99% wanted; 20 more are near ties)"),
-        ((0.2, *[0.25] * 9), True, "on 99.0% of 999 tokens (at least 99% wanted; 1 more is a near"),
+        (
+            (0.1,) * 20,
+            True,
+            "on 100.0% of 980 tokens (at least 99% required; 20 more are near ties)",
+        ),
+        (
+            (0.2, *[0.25] * 9),
+            True,
+            "on 99.0% of 999 tokens (at least 99% required; 1 more is a near",
+        ),
         ((0.2, *[0.25] * 10), False, "on 98.9% of 999 tokens"),
-        ((None,) * 20, False, "on 98.0% of 1000 tokens (at least 99% wanted)"),
+        ((None,) * 20, False, "on 98.0% of 1000 tokens (at least 99% required)"),
     ],
 )
 def test_near_ties_are_no_tokens_that_differ(
@@ -222,20 +230,20 @@ def test_near_ties_are_no_tokens_that_differ(
     assert words in rule.sentence
 
 
-def test_parity_names_the_very_share_that_is_wanted() -> None:
+def test_parity_names_the_required_share() -> None:
     rule = gate.parity(Parity(0.994, 1000), least=0.995)
 
     assert rule.passed is False
-    assert "on 99.4% of 1000 tokens (at least 99.5% wanted)" in rule.sentence
+    assert "on 99.4% of 1000 tokens (at least 99.5% required)" in rule.sentence
 
 
 @pytest.mark.parametrize(
     ("leads", "words"),
     [
-        ((), "99% wanted)."),
-        ((0.31, 0.02, 0.12), "likelier by 0.02 to 0.31 nats (0.12 in the middle)."),
+        ((), "99% required)."),
+        ((0.31, 0.02, 0.12), "likelier by 0.02 to 0.31 nats (median 0.12)."),
         ((0.5, None), "likelier by 0.50 nats. 1 of the trainer's tokens is not among"),
-        ((None, None), "wanted). 2 of the trainer's tokens are not among its likeliest."),
+        ((None, None), "required). 2 of the trainer's tokens are not among its likeliest."),
     ],
 )
 def test_parity_says_whether_the_tokens_that_differ_are_near_ties(
@@ -287,7 +295,7 @@ def test_the_same_figures_give_the_same_verdict() -> None:
 
 NOTHING: gate.Parity = Parity(None, 0)
 LOST_F1 = ([0.0] * 16, [1.0] * 16)
-HIGHER: dict[Name, tuple[list[Loss], list[Loss]]] = {
+HIGHER: dict[SetName, tuple[list[Loss], list[Loss]]] = {
     name: (losses(*[2.0] * 16), losses(*[1.0] * 16)) for name in ("validation", "new")
 }
 
@@ -298,7 +306,7 @@ def verdicts() -> list[gate.GateVerdict]:
     found = []
     for losses_by_set, f1 in ((HIGHER, LOST_F1), (better, LOST_F1[::-1])):
         for live in (True, False):
-            sets: dict[Name, tuple[list[float], list[float]]] = {"golden": f1, "replay": f1}
+            sets: dict[SetName, tuple[list[float], list[float]]] = {"golden": f1, "replay": f1}
             found.append(
                 evaluate_gate(SETTINGS, losses_by_set, sets, "helpdesk@1", SERVED, live=live)
             )
@@ -320,7 +328,7 @@ def test_each_rule_has_a_name_and_a_sentence() -> None:
                 assert "16 questions" in rule.sentence
 
 
-def test_what_was_not_measured_neither_fails_nor_passes() -> None:
+def test_unmeasured_rules_neither_fail_nor_pass() -> None:
     verdict = verdicts()[-1]
     assert [rule.passed for rule in verdict.rules] == [None] * 5
     assert [rule.paired for rule in verdict.rules] == [None] * 5
@@ -328,7 +336,7 @@ def test_what_was_not_measured_neither_fails_nor_passes() -> None:
     assert verdict.reason == ""
 
 
-def test_better_and_worse_are_said_with_other_words() -> None:
+def test_better_and_worse_have_different_sentences() -> None:
     worse, _, better, _, _ = verdicts()
     assert [rule.passed for rule in worse.rules] == [False] * 4 + [True]
     assert [rule.passed for rule in better.rules] == [True] * 5
@@ -364,7 +372,7 @@ def test_a_verdict_is_plain_json() -> None:
     }
 
 
-def test_the_figures_of_a_loss_are_said_with_what_is_allowed() -> None:
+def test_the_sentence_about_a_loss_names_the_margin() -> None:
     candidate, live = losses(*[1.03] * 16), losses(*[1.0] * 16)
     rule = gate.validation(candidate, live, "x", live=True, margin=0.025, chance=0.05)
     assert "+0.030 nats" in rule.sentence
@@ -388,7 +396,7 @@ def test_the_bare_base_is_beaten_by_any_lower_loss() -> None:
     assert higher.chance == 1 / 32  # no margin: that five losses of five are higher
 
 
-def test_what_is_new_is_learned_by_any_lower_loss() -> None:
+def test_any_lower_loss_means_that_new_pairs_were_learned() -> None:
     def learned(own: float) -> bool | None:
         return gate.new(losses(own), losses(1.0), "x").passed
 
@@ -398,7 +406,7 @@ def test_what_is_new_is_learned_by_any_lower_loss() -> None:
 
 
 @pytest.mark.parametrize(("chance", "passed"), [(0.125, True), (0.126, False)])
-def test_only_what_is_less_likely_than_the_chance_fails(chance: float, passed: bool) -> None:
+def test_only_a_significant_difference_fails(chance: float, passed: bool) -> None:
     """Three losses of three have the chance 1/8."""
     f1 = gate.not_worse("golden", [0.0] * 3, [1.0] * 3, "x", margin=0.0, chance=chance)
     loss = gate.validation(
@@ -431,7 +439,7 @@ def test_just_the_margin_is_allowed_at_any_level() -> None:
     assert f1.paired.chance == 3 / 4
 
 
-def test_f1_is_told_as_the_candidates_gain() -> None:
+def test_f1_is_reported_as_the_gain_of_the_candidate() -> None:
     random = np.random.default_rng(4)
     own, other = random.uniform(0.2, 0.6, 50).tolist(), random.uniform(0.4, 0.8, 50).tolist()
     found = gate.not_worse("golden", own, other, "x", margin=0.0, chance=0.05).paired
@@ -465,20 +473,20 @@ def test_of_no_tokens_but_near_ties_all_agree() -> None:
 
 @pytest.mark.parametrize(
     ("leads", "words"),
-    [((0.3, 0.5), "0.30 to 0.50 nats (0.50 in"), ((0.9, 0.7, 0.5, 0.4, 0.3), "(0.50 in")],
+    [((0.3, 0.5), "0.30 to 0.50 nats (median 0.50"), ((0.9, 0.7, 0.5, 0.4, 0.3), "(median 0.50")],
 )
 def test_the_middle_lead_is_named(leads: tuple[float, ...], words: str) -> None:
     assert words in gate.parity(Parity(0.5, 1000, leads), least=0.99).sentence
 
 
 def test_one_question_is_not_one_questions() -> None:
-    lost: dict[Name, tuple[list[float], list[float]]] = {"replay": LOST_F1}
+    lost: dict[SetName, tuple[list[float], list[float]]] = {"replay": LOST_F1}
     verdict = evaluate_gate(
         SETTINGS, {"new": (losses(1.0), losses(2.0))}, lost, "x", SERVED, live=True, withheld=1
     )
     _, _, new, replay, _ = (rule.sentence for rule in verdict.rules)
     assert "on 1 question (" in new
-    assert "held 1 of them out" in replay
+    assert "held out 1 of them" in replay
 
 
 def test_a_difference_is_never_minus_nothing() -> None:
@@ -488,11 +496,11 @@ def test_a_difference_is_never_minus_nothing() -> None:
     assert "-0.002 nats" in rule.sentence
 
 
-def test_what_a_run_held_out_is_named_only_where_replay_failed() -> None:
-    lost: dict[Name, tuple[list[float], list[float]]] = {"replay": LOST_F1}
-    kept: dict[Name, tuple[list[float], list[float]]] = {"replay": LOST_F1[::-1]}
+def test_held_out_pairs_are_named_only_when_replay_failed() -> None:
+    lost: dict[SetName, tuple[list[float], list[float]]] = {"replay": LOST_F1}
+    kept: dict[SetName, tuple[list[float], list[float]]] = {"replay": LOST_F1[::-1]}
 
-    def sentence(f1: dict[Name, tuple[list[float], list[float]]], **more: int) -> str:
+    def sentence(f1: dict[SetName, tuple[list[float], list[float]]], **more: int) -> str:
         verdict = evaluate_gate(SETTINGS, {}, f1, "helpdesk@1", SERVED, live=True, **more)
         return next(rule.sentence for rule in verdict.rules if rule.name == "replay")
 

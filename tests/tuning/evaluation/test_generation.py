@@ -35,7 +35,7 @@ def some(base: Base, pair: Maker) -> list[EvalQuestion]:
     return [question(base, pair(t, f"answer {i} " * (i + 1))) for i, t in enumerate(texts)]
 
 
-def test_an_answer_does_not_depend_on_what_it_is_generated_beside(
+def test_an_answer_does_not_depend_on_the_rest_of_its_batch(
     base: Base, pair: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned, asked = stirred(base), some(base, pair)

@@ -26,7 +26,12 @@ from tuning.child_process import ExitCode
 from tuning.data.examples import IGNORED, Example, prompt_ids
 from tuning.data.training_set import TrainingSet
 from tuning.evaluation import reference_outputs
-from tuning.evaluation.reference_outputs import TriedPrompt, candidates, most_telling, sure_tokens
+from tuning.evaluation.reference_outputs import (
+    TriedPrompt,
+    candidates,
+    most_distinctive,
+    sure_tokens,
+)
 from tuning.model.base_model import Base, load_base, new_adapter
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
@@ -114,7 +119,7 @@ def test_the_same_pairs_in_any_order_are_tried_alike() -> None:
     assert len(candidates([], made, 256)) == reference_outputs.TRIED
 
 
-def test_a_canary_is_what_the_adapter_says_greedily(
+def test_a_reference_output_is_the_greedy_answer_of_the_adapter(
     loud: Base, taught: tuple[Any, TrainingSet]
 ) -> None:
     tuned, given = taught
@@ -139,7 +144,7 @@ def test_a_canary_is_what_the_adapter_says_greedily(
         assert one.logprob == pytest.approx(sum(chances) / len(chances), abs=0.05)
 
 
-def test_what_is_new_to_the_adapter_is_asked_first(
+def test_prompts_that_are_new_to_the_adapter_come_first(
     loud: Base, taught: tuple[Any, TrainingSet]
 ) -> None:
     found = [one.pair_id for one in reference_outputs.record(loud, *taught)]
@@ -147,13 +152,13 @@ def test_what_is_new_to_the_adapter_is_asked_first(
     assert set(found[:2]) == {3, 7}
 
 
-def test_what_the_bare_base_would_say_as_well_is_left() -> None:
+def test_outputs_that_the_bare_base_shares_are_left_out() -> None:
     def tried(
         pair_id: int, base_agreement: float, *, new: bool = False, tokens: int = 5
     ) -> TriedPrompt:
         return TriedPrompt(ReferenceOutput(pair_id, (1,), (2,) * tokens, -0.1), new, base_agreement)
 
-    kept = most_telling(
+    kept = most_distinctive(
         [
             tried(1, 0.5),
             tried(2, 0.9),
@@ -163,13 +168,13 @@ def test_what_the_bare_base_would_say_as_well_is_left() -> None:
         ]
     )
 
-    assert [t.canary.pair_id for t in kept] == [5, 4, 3, 1]
+    assert [t.output.pair_id for t in kept] == [5, 4, 3, 1]
 
 
 def test_an_adapter_that_is_sure_of_nothing_has_none(
     base: Base, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An untrained adapter on a random base: a canary would be a throw of the dice."""
+    """An untrained adapter on a random base: a reference output would be random."""
     taught = training_set(base.tokenizer, ["What is in the box?"])
 
     assert reference_outputs.record(base, new_adapter(base, Recipe(rank=8)), taught) == ()
@@ -186,7 +191,7 @@ def test_recording_leaves_the_model_in_training(
     assert taught[0].training
 
 
-def test_a_run_and_the_one_after_it_record_canaries(
+def test_a_run_and_its_continuation_record_reference_outputs(
     store: Store, settings: Settings, domain: Domain, loud_base: Path
 ) -> None:
     """They are in the registry with the adapter, and those of a later run name what was new."""

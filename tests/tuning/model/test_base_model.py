@@ -53,7 +53,7 @@ def test_the_mlp_recipe_leaves_attention_alone(base: Base) -> None:
 
 
 def test_a_target_that_the_base_has_not_is_refused_with_those_it_has(base: Base) -> None:
-    with pytest.raises(Invalid, match=r"has c_attn, which .* has not \(it has down_proj, "):
+    with pytest.raises(Invalid, match=r"has c_attn, which .* does not have \(it has down_proj, "):
         base_model.targets(base.model, Recipe(target_modules=("q_proj", "c_attn")))
 
 
@@ -156,7 +156,7 @@ def test_an_adapter_is_continued_from_the_bytes_it_was_written_as(
         assert torch.equal(weight, trainable(parent)[name])
 
 
-def test_a_continued_adapter_drops_what_it_is_told_to_and_says_so(
+def test_a_continued_adapter_uses_the_given_dropout(
     tiny_base: Path, base: Base, tmp_path: Path
 ) -> None:
     (tmp_path / "parent").mkdir()
@@ -176,15 +176,15 @@ def test_a_continued_adapter_drops_what_it_is_told_to_and_says_so(
     assert child.peft_config["default"].lora_dropout == 0.3
 
 
-def test_a_base_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
+def test_a_missing_base_is_reported_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"The base model in .* cannot be loaded"):
         base_model.load_tokenizer(str(tmp_path))
 
 
-def test_a_base_that_no_hub_has_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_no_hub_has_is_reported_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
-    with pytest.raises(Unavailable, match="name a local folder"):
+    with pytest.raises(Unavailable, match="to a local folder"):
         base_model.count_parameters("nobody/has-this-model")
 
 

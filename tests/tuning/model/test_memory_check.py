@@ -47,7 +47,7 @@ def test_nothing_is_asked_where_nothing_is_shared(tmp_path, monkeypatch, recipe)
         assert memory_check.fitted(settings, recipe, {}, new=True) is recipe
 
 
-def test_sharing_a_card_that_is_not_there_is_said(tmp_path, monkeypatch, recipe):
+def test_sharing_a_missing_gpu_is_reported(tmp_path, monkeypatch, recipe):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="no NVIDIA card"):
         memory_check.fitted(sharing(tmp_path, "split"), recipe, {}, new=True)
@@ -64,7 +64,7 @@ def pocket_need(settings: Settings, recipe: Recipe) -> float:
     return tuning_need(shape, memory_check.plan_of(recipe, shape)).nbytes / GIB
 
 
-def test_passes_get_smaller_where_nobody_asked_for_their_size(tmp_path, monkeypatch, recipe):
+def test_forward_passes_get_smaller_unless_their_size_is_set(tmp_path, monkeypatch, recipe):
     """The pocket base on a card of which another program leaves too little for the default."""
     settings = sharing(tmp_path, "sleep")
     free = pocket_need(settings, recipe) - 0.05
@@ -72,7 +72,7 @@ def test_passes_get_smaller_where_nobody_asked_for_their_size(tmp_path, monkeypa
     smaller = memory_check.fitted(settings, recipe, {}, new=True)
     assert smaller.micro_tokens < recipe.micro_tokens
     assert pocket_need(settings, smaller) <= free
-    assert f"Passes of {smaller.micro_tokens:,} tokens" in smaller.why
+    assert f"Forward passes of {smaller.micro_tokens:,} tokens" in smaller.why
     assert smaller.model_copy(update={"micro_tokens": recipe.micro_tokens, "why": recipe.why}) == (
         recipe
     )
@@ -92,13 +92,13 @@ def test_a_size_that_was_asked_for_is_refused_with_one_that_fits(tmp_path, monke
     assert memory_check.fitted(settings, works, {"micro_tokens": 1}, new=True) is works
 
 
-def test_what_is_taken_now_counts_when_it_is_more_than_planned(tmp_path, monkeypatch, recipe):
+def test_memory_in_use_counts_when_it_is_more_than_calculated(tmp_path, monkeypatch, recipe):
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(24, 0.1))
     with pytest.raises(CannotFit, match=r"0\.1 GiB of the card's 24\.0 GiB are free"):
         memory_check.fitted(sharing(tmp_path, "split"), recipe, {}, new=True)
 
 
-def test_beside_an_engine_that_is_not_up_yet_its_share_is_left_free(tmp_path, monkeypatch, recipe):
+def test_the_share_of_an_engine_that_is_not_running_yet_is_left_free(tmp_path, monkeypatch, recipe):
     """The card is empty, and yet the run may not take it all."""
     settings = sharing(tmp_path, "split")
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(24, 24))
@@ -149,7 +149,7 @@ def test_the_estimate_is_what_pytorch_keeps_for_the_backward_pass(tmp_path, modu
 
 
 @pytest.mark.slow
-def test_what_is_computed_twice_is_kept_as_estimated(tmp_path):
+def test_gradient_checkpointing_keeps_the_estimated_memory(tmp_path):
     """The inputs of all layers, and what one of them keeps while it is computed again. Fragments'
     share is left out here; with it, the last norm's input is covered, too."""
     _, whole = estimated_and_kept(tmp_path)

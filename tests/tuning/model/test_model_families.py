@@ -75,7 +75,7 @@ def answers_of_transformers(settings: Settings, adapter: Adapter) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_is_tuned_published_and_answers_what_it_was_taught(
+def test_a_family_is_tuned_published_and_gives_the_trained_answers(
     family: str, tmp_path: Path
 ) -> None:
     store, settings, adapter = tuned(family, tmp_path)

@@ -331,7 +331,7 @@ def test_packing_is_proved_at_the_start_of_every_run_that_packs_and_of_no_other(
 
 
 @pytest.mark.parametrize("name", Recipe.model_fields)
-def test_every_setting_says_what_it_is_for(name: str) -> None:
+def test_every_setting_is_documented(name: str) -> None:
     """For `help(Recipe)`, and for whoever reads the file."""
     source = Path(recipes.__file__).read_text(encoding="utf-8")
     declared = source.index(f"\n    {name}: ")

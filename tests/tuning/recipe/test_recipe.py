@@ -25,7 +25,7 @@ def test_defaults_follow_the_number_of_pairs(
     assert f"{pairs:,} pairs" in chosen.why
 
 
-def test_of_few_pairs_it_says_how_to_measure_what_they_carry_over() -> None:
+def test_for_few_pairs_the_reason_suggests_cross_validation() -> None:
     def why(pairs: int, *, incremental: bool = False) -> str:
         return Recipe.for_pairs(pairs, base_parameters=REAL, incremental=incremental).why
 
@@ -48,7 +48,7 @@ def test_an_incremental_run_goes_at_a_fraction_of_the_rate() -> None:
     assert incremental.learning_rate < full.learning_rate / 2
 
 
-def test_what_people_ask_for_wins_and_is_named() -> None:
+def test_requested_settings_take_precedence_and_are_named() -> None:
     chosen = Recipe.for_pairs(
         1_000, base_parameters=REAL, overrides={"rank": 32, "target_modules": "q_proj, v_proj"}
     )
@@ -57,7 +57,7 @@ def test_what_people_ask_for_wins_and_is_named() -> None:
     assert "Asked for: rank=32, target_modules=q_proj,v_proj." in chosen.why
 
 
-def test_what_is_asked_for_and_usual_all_the_same_is_not_named() -> None:
+def test_requested_settings_that_equal_the_defaults_are_not_named() -> None:
     usual = Recipe.for_pairs(1_000, base_parameters=REAL)
     asked = usual.model_dump(mode="json", exclude={"why"}) | {"epochs": 7}
 
@@ -78,7 +78,7 @@ def test_a_saved_recipe_asks_for_itself(tmp_path: Path) -> None:
     assert again.model_dump(exclude={"why"}) == made.model_dump(exclude={"why"})
 
 
-def test_what_a_search_found_counts_and_is_not_named_as_asked_for() -> None:
+def test_values_of_a_search_apply_and_are_not_named_as_requested() -> None:
     chosen = Recipe.for_pairs(
         1_000,
         base_parameters=REAL,
@@ -93,7 +93,7 @@ def test_what_a_search_found_counts_and_is_not_named_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"rank": 16}, r"rank cannot change in a run that goes on from helpdesk@1 \(8\).*--full"),
+        ({"rank": 16}, r"rank cannot change in a run that continues helpdesk@1 \(8\).*--full"),
         ({"alpha": 8}, r"alpha cannot change .* \(16\)"),
         ({"rslora": True}, r"rslora cannot change .* \(false\)"),
         ({"target_modules": "k_proj"}, r"target_modules cannot change .* \(q_proj,v_proj\)"),
@@ -115,7 +115,7 @@ def test_another_shape_than_the_parents_is_refused(asked: dict[str, object], wor
         {"frozen_layers": 1},  # not known of this adapter
     ],
 )
-def test_what_may_be_the_parents_shape_is_not_refused(asked: dict[str, object]) -> None:
+def test_a_shape_that_may_equal_the_parents_is_not_refused(asked: dict[str, object]) -> None:
     has = {"rank": 8, "target_modules": ["v_proj", "q_proj"]}
 
     recipe.check_shape(asked, has, "helpdesk@1")
@@ -154,7 +154,7 @@ def test_a_wrong_override_is_refused_by_its_name(overrides: dict[str, object], w
         ({"dora": True}, "the engine cannot serve DoRA"),
     ],
 )
-def test_what_the_engine_cannot_serve_is_refused_before_training(
+def test_unservable_settings_are_refused_before_training(
     overrides: dict[str, object], words: str
 ) -> None:
     chosen = Recipe.for_pairs(100, base_parameters=REAL, overrides=overrides)

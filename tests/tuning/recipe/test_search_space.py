@@ -30,7 +30,7 @@ def test_folds_are_tried_for_each_point() -> None:
     assert not search_space.search_space_of({"epochs": 3})
 
 
-def test_a_recipe_is_asked_for_without_what_is_searched() -> None:
+def test_the_overrides_leave_out_the_search() -> None:
     asked = {"epochs": 3, "sweep": {"rank": [8]}, "folds": 2, "accept_licence": "mit"}
 
     assert search_space.overrides(asked) == {"epochs": 3}
@@ -49,11 +49,11 @@ def test_an_axis_is_read_from_a_command_line() -> None:
     [
         ({"sweep": {"rank": [8, 16]}, "rank": 8}, "rank is both set and swept"),
         ({"sweep": {"rank": [8, 8]}}, "rank has a value twice"),
-        ({"sweep": {"rank": 8}}, "rank takes a list"),
+        ({"sweep": {"rank": 8}}, "rank must be a list"),
         ({"sweep": {"rank": ["many"]}}, "rank cannot be 'many'"),
         ({"sweep": {"ranks": [8]}}, "has no 'ranks'"),
-        ({"sweep": {"learning_rate": ["auto"]}}, "tries rates itself"),
-        ({"sweep": {"seed": list(range(30))}, "folds": 5}, "150 trainings, and a run does at most"),
+        ({"sweep": {"learning_rate": ["auto"]}}, "compares learning rates itself"),
+        ({"sweep": {"seed": list(range(30))}, "folds": 5}, "150 trials, and a run does at most"),
         ({"folds": 1}, "folds is 1"),
         ({"folds": True}, "folds is True"),
         ({"epochs": -1}, "epochs cannot be -1"),
@@ -74,9 +74,7 @@ def test_a_search_that_cannot_be_done_is_refused_when_it_is_asked_for(
         ({"dora": True}, "cannot serve DoRA"),
     ],
 )
-def test_what_no_engine_serves_is_refused_when_it_is_asked_for(
-    asked: dict[str, Any], words: str
-) -> None:
+def test_unservable_settings_are_refused_at_the_request(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid, match=words):
         search_space.check(asked)
 
@@ -91,7 +89,7 @@ def test_all_facts_are_dealt_to_folds_of_one_size_whatever_their_order() -> None
     assert sorted(list(dealt.values()).count(i) for i in range(5)) == [2, 2, 3, 3, 3]
 
 
-def test_a_recipe_file_is_toml_or_the_json_beside_an_adapter(tmp_path: Path) -> None:
+def test_a_recipe_file_is_toml_or_the_json_of_an_adapter(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('lr = "auto"\nepochs = 3\n[sweep]\nrank = [8, 16]\n')
     (tmp_path / "recipe.json").write_text('{"rank": 8, "why": "few pairs"}')
 

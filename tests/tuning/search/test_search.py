@@ -22,7 +22,7 @@ from data.store.errors import Invalid
 from tests.tuning.conftest import teach
 from tuning.child_process import ExitCode
 from tuning.data.run_inputs import RunInputs
-from tuning.data.training_set import Fold, folded
+from tuning.data.training_set import Fold, split_fold
 from tuning.recipe import search_space
 from tuning.search import search as tuning_trials
 from tuning.search.search import _steps
@@ -49,7 +49,7 @@ def requested(store: Store, domain: Domain, **recipe: Any) -> Run:
 
 
 @pytest.mark.slow
-def test_a_sweep_keeps_its_best_point_and_survives_one_that_falls_apart(
+def test_a_sweep_keeps_its_best_point_and_survives_failed_trials(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-4, 1e-2], "rank": [8, 12]})
@@ -119,7 +119,7 @@ def test_a_cross_validation_tells_mean_and_spread_and_ends_with_all_pairs(
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_goes_on_where_it_was(
+def test_a_killed_search_resumes_where_it_was(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-3, 1e-2]}, max_steps=40)
@@ -147,7 +147,7 @@ def test_a_search_that_is_killed_goes_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_goes_on(
+def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_continues(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     """As the kernel kills one that takes too much memory."""
@@ -165,7 +165,7 @@ def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_goes_on(
 
     lost, done = trials.list_trials(store.db, run.id)
     assert (lost.state, done.state) == ("failed", "done")
-    assert "lost 2 times" in lost.error
+    assert "crashed 2 times" in lost.error
     assert registry.list_adapters(store.db)[0].rank == 16
 
 
@@ -180,7 +180,7 @@ def test_a_sweep_with_nothing_to_compare_by_says_so(
 
     assert execute_run(store, settings, run.id) == ExitCode.FAILED
 
-    assert "Ask for --folds" in runs.get(store.db, run.id).error
+    assert "Use --folds" in runs.get(store.db, run.id).error
 
 
 def test_a_search_on_rated_answers_is_refused(
@@ -201,7 +201,7 @@ def test_every_pair_is_held_out_in_one_fold_and_all_phrasings_of_a_fact_together
 ) -> None:
     some = [pair(f"{i} {j}?", f"Answer {i}.", id=10 * i + j) for i in range(5) for j in range(3)]
 
-    parts = [folded(some, Fold(number, 3)) for number in range(3)]
+    parts = [split_fold(some, Fold(number, 3)) for number in range(3)]
 
     held = [p.id for part in parts for p in part["validation"]]
     assert sorted(held) == sorted(p.id for p in some)
@@ -245,7 +245,7 @@ def test_the_plot_gives_the_worst_point_the_longest_bar() -> None:
     assert lines[1].strip().startswith("* rank=8")
 
 
-def test_what_people_gave_is_text_in_the_drawing() -> None:
+def test_input_is_escaped_in_the_drawing() -> None:
     drawing = search_report.page([trial(1, {"schedule": "<script>"})])
 
     assert "&lt;script&gt;" in drawing

@@ -122,7 +122,9 @@ def test_so_does_one_that_ends_early(tiny_base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_so_does_one_that_replays_what_was_known(tiny_base: Path, tmp_path: Path) -> None:
+def test_an_incremental_run_with_replay_resumes_to_the_same_bytes(
+    tiny_base: Path, tmp_path: Path
+) -> None:
     """Each pass draws other old pairs."""
     epoch = mixed(SOME[:6], SOME[6:], replay_share=0.5, seed=3, batch_size=4)
     assert epoch(0) != epoch(1)
@@ -171,7 +173,7 @@ def test_a_run_killed_twice_ends_with_the_same_bytes(tiny_base: Path, tmp_path: 
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_resumed_run_does_only_what_was_left(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_does_only_the_remaining_steps(tiny_base: Path, tmp_path: Path) -> None:
     killed(tiny_base, tmp_path, 8)
     steps: list[int] = []
     trained(tiny_base, kept(tmp_path), steps=steps)
@@ -224,7 +226,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(
     assert all(torch.equal(whole[name], nowhere[name]) for name in whole)
 
 
-def test_what_decides_a_run_decides_its_identity() -> None:
+def test_everything_that_determines_a_run_determines_its_identity() -> None:
     one = checkpoint.identity(recipe={"rank": 8}, dataset="aa", parent=None)
     assert one == checkpoint.identity(recipe={"rank": 8}, dataset="aa", parent=None)
     assert one != checkpoint.identity(recipe={"rank": 16}, dataset="aa", parent=None)

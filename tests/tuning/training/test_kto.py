@@ -65,9 +65,9 @@ def test_the_loss_follows_the_formula_once_something_has_moved(base: Base) -> No
             )
     tuned.eval()
     window = list(LIKED)[:5]
-    others = [objective.others[one] for one in window]
+    others = [objective.mismatched[one] for one in window]
     now = log_probabilities(base, tuned, [*window, *others], RECIPE).tolist()
-    ratios = [n - objective.parents[e] for n, e in zip(now, [*window, *others], strict=True)]
+    ratios = [n - objective.reference[e] for n, e in zip(now, [*window, *others], strict=True)]
     z0 = max(0.0, sum(ratios[5:]) / 5)
     up, down = _weights(sum(LIKED.values()), len(LIKED))
     by_hand = [
@@ -95,7 +95,7 @@ def test_gradients_do_not_depend_on_how_a_window_is_cut(tiny_base: Path) -> None
         assert float(one.abs().max()) > 0
 
 
-def test_training_moves_answers_as_people_wanted(base: Base) -> None:
+def test_training_moves_answers_in_the_direction_of_the_ratings(base: Base) -> None:
     tuned, objective = prepared(base)
     before = objective.reward(base, tuned, LIKED, RECIPE)
     assert (before.liked, before.disliked) == pytest.approx((0, 0), abs=1e-3)

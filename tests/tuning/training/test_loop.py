@@ -94,7 +94,7 @@ def test_padding_on_the_right_changes_nothing(base: Base) -> None:
     assert math.isclose(sum(alone), together, rel_tol=2e-3)
 
 
-def test_the_checkpoint_with_the_lowest_judged_loss_is_kept(
+def test_the_weights_with_the_lowest_selection_loss_are_kept(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned = new_adapter(base, RECIPE)
@@ -128,7 +128,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(
     assert (outcome.steps, outcome.best_step, outcome.stopped_early) == (3, 1, True)
 
 
-def test_without_a_part_to_judge_by_the_last_step_is_kept(base: Base) -> None:
+def test_without_a_selection_loss_the_last_weights_are_kept(base: Base) -> None:
     outcome = loop.train(
         base, new_adapter(base, RECIPE), lambda n: SOME, {"validation": SOME[:3]}, (), RECIPE
     )
@@ -150,20 +150,20 @@ def test_progress_names_every_step_and_the_losses_where_they_were_measured(base:
     assert told[-1].eta_s == 0
 
 
-def test_a_loss_that_is_no_number_ends_the_run_in_words(base: Base) -> None:
+def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(base: Base) -> None:
     tuned = new_adapter(base, RECIPE)
     next(iter(trainable(tuned).values())).data.fill_(float("nan"))
 
-    with pytest.raises(loop.Diverged, match="fell apart at step 1"):
+    with pytest.raises(loop.Diverged, match="diverged at step 1"):
         loop.train(base, tuned, lambda n: SOME, {}, (), RECIPE)
 
 
-def test_a_measured_loss_that_is_no_number_ends_the_run_in_words(
+def test_a_measured_loss_that_is_not_a_number_ends_the_run_with_a_sentence(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "mean_loss", lambda *_: math.nan)
 
-    with pytest.raises(loop.Diverged, match="fell apart at step 2"):
+    with pytest.raises(loop.Diverged, match="diverged at step 2"):
         loop.train(
             base, new_adapter(base, RECIPE), lambda n: SOME, {"probe": SOME}, ("probe",), RECIPE
         )
@@ -175,7 +175,7 @@ def test_an_infinite_gradient_ends_the_run_before_it_reaches_the_weights(base: B
     for weight in weights.values():
         weight.register_hook(lambda gradient: gradient * math.inf)
 
-    with pytest.raises(loop.Diverged, match="fell apart at step 1"):
+    with pytest.raises(loop.Diverged, match="diverged at step 1"):
         loop.train(base, tuned, lambda n: SOME, {}, (), RECIPE)
 
     assert all(weight.isfinite().all() for weight in weights.values())

@@ -166,7 +166,7 @@ def test_some_questions_are_held_out_with_all_their_answers(
     assert not {e.prompt for e in trained} & {e.prompt for e in made.held_out}
 
 
-def test_too_little_that_can_be_used_is_refused_in_words(
+def test_too_few_usable_answers_are_refused_with_a_reason(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
 ) -> None:
     for number in range(4):
@@ -180,7 +180,7 @@ def test_too_little_that_can_be_used_is_refused_in_words(
         )
         rated(store, domain, tokenizer, f"Bad {number}?", up=False)
 
-    with pytest.raises(Invalid, match="Of 8 rated answers 4 can be learned from"):
+    with pytest.raises(Invalid, match="4 of 8 rated answers are usable"):
         thumbs(store, settings, domain, tokenizer, live)
 
 
@@ -196,11 +196,11 @@ def test_only_values_of_the_recipe_are_named_as_asked_for(
     )  # fmt: skip
 
     assert made.training_set.recipe.why.endswith(
-        "with a small rate and few passes. Asked for: epochs=2."
+        "with a small rate and few epochs. Asked for: epochs=2."
     )
 
 
-def test_what_is_only_for_pairs_is_refused(
+def test_a_setting_that_kto_does_not_support_is_refused(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
 ) -> None:
     for number in range(4):

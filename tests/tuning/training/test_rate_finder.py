@@ -141,8 +141,8 @@ def test_the_choice_is_a_tenth_of_the_best_and_grows_with_the_root_of_the_batch(
     assert math.isclose(found.rate, expected, rel_tol=0.3)
 
 
-@pytest.mark.parametrize(("size", "words"), [(1, "with 1 pair a step."), (4, "with 4 pairs a")])
-def test_the_choice_is_told_in_words(size: int, words: str) -> None:
+@pytest.mark.parametrize(("size", "words"), [(1, "with 1 pair per step."), (4, "with 4 pairs per")])
+def test_the_choice_is_explained_in_a_sentence(size: int, words: str) -> None:
     assert words in rate_finder._chosen(ramp(1e-2), RECIPE, size).why
 
 

@@ -28,7 +28,7 @@ def live(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
         return registry.promote(db, registry.get(db, "helpdesk@1"), "ann")
 
 
-def test_a_run_on_thumbs_makes_a_candidate_that_has_learned_no_new_pair(
+def test_a_kto_run_produces_a_candidate_that_has_learned_no_new_pair(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     parent = live(store, settings, domain)

@@ -78,7 +78,7 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     )
 
 
-def test_what_is_held_out_is_measured_on_the_way(
+def test_held_out_losses_are_measured_during_training(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     """Facts, and phrasings of facts that are trained."""
@@ -109,7 +109,7 @@ def test_the_same_run_makes_the_same_bytes(
     assert first.path != second.path
 
 
-def test_an_incremental_run_goes_on_from_its_parent_and_is_measured_beside_it(
+def test_an_incremental_run_continues_its_parent_and_is_compared_with_it(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     teach(store, domain, 8)
@@ -339,7 +339,7 @@ def test_a_dataset_is_frozen_once_for_a_run_that_is_tried_twice(
     assert store.db["datasets"].count == 1
 
 
-def test_a_run_stopped_in_training_goes_on_to_the_same_bytes(
+def test_a_run_stopped_in_training_resumes_to_the_same_bytes(
     store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teach(store, domain, 8)

@@ -150,7 +150,7 @@ def test_two_workers_do_a_run_once(
     assert len(child.pids) == 1
 
 
-def test_a_child_that_is_killed_is_tried_again_then_the_run_fails_in_words(
+def test_a_killed_child_is_started_again_then_the_run_fails_with_a_sentence(
     settings: Settings, store: Store, child: Child, queued: Run
 ) -> None:
     child.does("os.kill(os.getpid(), signal.SIGKILL)")
@@ -177,7 +177,7 @@ def test_a_child_that_crashes_once_is_forgiven(
     assert len(child.pids) == 2
 
 
-def test_a_crash_is_told_by_its_last_words(
+def test_a_crash_is_reported_with_the_last_line_of_the_log(
     settings: Settings, store: Store, child: Child, queued: Run
 ) -> None:
     child.does("sys.exit('libfoo.so: cannot open shared object file' if 0 else 7)")
@@ -355,7 +355,7 @@ def test_pairs_of_a_run_that_was_not_promoted_are_not_trained_again_and_again(
         assert len(worker.queue_due(db, 3)) == 1
 
 
-def test_automatic_retrains_go_on_from_the_live_adapter(store: Store, domain: Domain) -> None:
+def test_automatic_retrains_continue_the_live_adapter(store: Store, domain: Domain) -> None:
     add(store, domain, 3, 0)
     with store.write() as db:
         dataset = datasets.freeze(db, domain)

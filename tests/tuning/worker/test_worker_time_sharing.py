@@ -91,7 +91,7 @@ def test_without_an_engine_nothing_is_waited_for(
     until(lambda: runs.get(store.db, run.id).state == "done")
 
 
-def test_when_the_hours_end_a_run_lets_go_of_the_card_and_goes_on_the_next_night(
+def test_when_the_hours_end_a_run_releases_the_gpu_and_resumes_the_next_night(
     turning: Child, store: Store, domain: Domain, clock: Clock
 ) -> None:
     turning.does(SLEEP)
@@ -108,11 +108,11 @@ def test_when_the_hours_end_a_run_lets_go_of_the_card_and_goes_on_the_next_night
 def test_an_engine_that_does_not_sleep_is_not_waited_for_for_ever(
     turning: Child, store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(worker, "SLEEP_TIMEOUT_S", 0.3)
     engine(store, "ready")
     run = queue(store, domain)
     until(lambda: runs.get(store.db, run.id).state == "failed")
-    assert "The engine did not make room" in runs.get(store.db, run.id).error
+    assert "The engine did not free the GPU" in runs.get(store.db, run.id).error
     assert turning.pids == []
     engine(store, "asleep")
     again = queue(store, domain)

@@ -285,7 +285,7 @@ async def test_a_dry_run_says_what_a_retrain_would_do_and_does_nothing(bot: Bot)
     with_pairs(bot)
     told = await command(bot, REVIEWER, "retrain --dry-run")
     assert "start from the base model and train on 3 new approved pairs" in told
-    assert "A tiny base learns 3 pairs by rote" in told
+    assert "A tiny base memorises 3 pairs" in told
     assert runs.recent(bot.store.db) == []
 
 
