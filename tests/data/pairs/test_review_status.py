@@ -4,12 +4,15 @@ from typing import get_args
 
 import pytest
 
+from data import domains
 from data.domains import Domain
 from data.pairs import pairs, review_queue, review_status
 from data.pairs.pairs import Draft
 from data.pairs.review_status import STORED, Reason, ReviewedBy, decode
-from data.store.db import Store
+from data.store.clock import now_us
+from data.store.db import Store, rows
 from data.store.errors import Conflict
+from tests.data import given
 
 RITA = "slack:T1/URITA"
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -75,3 +78,56 @@ def test_the_reasons_of_an_erased_reviewer_go_and_others_stay(store: Store, doma
         assert pairs.get(db, pair_id).review_reason == "Wrong."
         review_status.erase_reasons(db, RITA)
         assert pairs.get(db, pair_id).review_reason == ""
+
+
+def test_an_erasure_keeps_the_review_itself(store: Store, domain: Domain) -> None:
+    first, second = pending(store, domain), 0
+    with store.write() as db:
+        (second,) = pairs.add(db, domain, [Draft("Why?", "So.")], source="teach").ids
+        review_status.give(db, first, "rejected", RITA, "Wrong.")
+        review_status.give(db, second, "rejected", "slack:T1/UADA", "Wrong too.")
+        review_status.erase_reasons(db, RITA)
+        kept = [pairs.get(db, pair_id) for pair_id in (first, second)]
+    assert [(p.status, p.reviewed_by, p.review_reason) for p in kept] == [
+        ("rejected", RITA, ""),
+        ("rejected", "slack:T1/UADA", "Wrong too."),
+    ]
+
+
+def test_all_waiting_pairs_with_words_of_a_person_are_withdrawn_and_no_others(
+    store: Store, domain: Domain
+) -> None:
+    ada, bob = "slack:T1/UADA", "slack:T1/UBOB"
+    before = now_us()
+    with store.write() as db:
+        asked = given.reply(db, domain, ada)
+        others = given.reply(db, domain, bob)
+
+        def add(prompt: str, **more: str) -> int:
+            return pairs.add(db, domain, [Draft(prompt, "So.")], source="teach", **more).ids[0]
+
+        written, answered, held = add("1", author=ada), add("2", source_ref=asked), add("3")
+        unrelated = [add("4", author=bob), add("5", source_ref=others), add("6")]
+        for pair_id, person in ((held, ada), (unrelated[2], bob)):
+            db.execute("INSERT INTO pair_words (person, pair_id) VALUES (?, ?)", [person, pair_id])
+        approved = add("7", author=ada)
+        review_status.give(db, approved, "approved", RITA)
+        assert review_status.withdraw_pending(db, ada, "opted out") == 3
+        assert review_status.withdraw_pending(db, ada, "opted out") == 0
+        for pair_id in (written, answered, held):
+            pair = pairs.get(db, pair_id)
+            assert pair.status == "rejected"
+            assert review_status.review_of(pair) == ReviewedBy(reason="opted out")
+        assert {pairs.get(db, pair_id).status for pair_id in unrelated} == {"pending"}
+        assert pairs.get(db, approved).reviewed_by == RITA
+        at = rows(db, "SELECT reviewed_at FROM pairs WHERE id = ?", [written])[0]["reviewed_at"]
+    assert before <= at <= now_us()
+
+
+def test_a_pair_of_another_domain_is_not_given_again(store: Store, domain: Domain) -> None:
+    pair_id = pending(store, domain)
+    with store.write() as db:
+        review_status.withdraw(db, pair_id, "replaced")
+        other = domains.create(db, "other")
+        assert review_status.given_again(db, other.id, Draft("How?", "So.")) is None
+        assert pairs.get(db, pair_id).status == "rejected"
