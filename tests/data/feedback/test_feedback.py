@@ -2,6 +2,7 @@
 
 import pytest
 
+from data import domains
 from data.conversations import conversations
 from data.domains import Domain
 from data.experiments import experiments
@@ -254,3 +255,112 @@ def test_the_corrections_of_a_pair_are_found_by_index(
     ):
         [how] = rows(store.db, f"EXPLAIN QUERY PLAN {sql}", [1])
         assert "feedback_by_pair (pair_id=?)" in how["detail"]
+
+
+# Learning from corrections
+
+
+def stored(store: Store, reply: str, person: str = ANN) -> feedback.Rating:
+    rating = feedback.live(store.db, reply, person, "correction")
+    assert rating is not None
+    return rating
+
+
+def test_a_correction_that_is_not_to_be_learned_is_kept_without_a_pair(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    with store.write() as db:
+        first = feedback.correction(db, reply, ANN, "With a badge.", learn=False)
+        assert feedback.correction(db, reply, ANN, "With a badge.", learn=False) == first
+    assert (first.kind, first.text, first.person, first.pair_id) == (
+        "correction",
+        "With a badge.",
+        ANN,
+        None,
+    )
+    assert stored(store, reply) == first
+    assert value(store.db, "SELECT count(*) FROM pairs") == 0
+
+
+def test_an_author_may_change_their_mind_about_learning(store: Store, reply: str) -> None:
+    with store.write() as db:
+        first = feedback.correction(db, reply, ANN, "With a badge.")
+        assert first.pair_id is not None
+        feedback.correction(db, reply, ANN, "With a badge.", learn=False)
+        pair = pairs.get(db, first.pair_id)
+        assert (pair.status, review_status.review_of(pair).reason) == ("rejected", "taken back")
+        assert stored(store, reply).pair_id is None
+        again = feedback.correction(db, reply, ANN, "With a badge.")
+        assert again.pair_id == first.pair_id
+        assert pairs.get(db, first.pair_id).status == "pending"
+        feedback.correction(db, reply, ANN, "With a card.")
+        pair = pairs.get(db, first.pair_id)
+        assert (pair.status, review_status.review_of(pair).reason) == ("rejected", "replaced")
+    assert value(store.db, "SELECT count(*) FROM feedback WHERE live = 1") == 1
+
+
+@pytest.mark.parametrize("who", [ANN, BOB], ids=["who asked", "the author"])
+def test_who_opted_out_is_not_learned_from(store: Store, reply: str, who: str) -> None:
+    with store.write() as db:
+        db.execute("INSERT INTO opt_outs (person, at) VALUES (?, 0)", [who])
+        assert feedback.correction(db, reply, BOB, "With a badge.").pair_id is None
+
+
+def test_a_withdrawn_correction_is_taken_back(store: Store, reply: str) -> None:
+    pair = correct(store, reply, "With a badge.")
+    with store.write() as db:
+        feedback.withdraw(db, reply, ANN, "correction")
+        assert review_status.review_of(pairs.get(db, pair.id)).reason == "taken back"
+
+
+# What belongs to whom
+
+
+def test_feedback_is_that_of_one_reply_and_kind(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        other = given.reply(db, domain, ANN)
+        up, down = feedback.thumb(db, reply, ANN, up=True), feedback.thumb(db, other, ANN, up=False)
+        helped = feedback.follow_up(db, reply, ANN, helped=False)
+        assert feedback.live(db, reply, ANN, "thumb") == up
+        assert feedback.live(db, other, ANN, "thumb") == down
+        assert feedback.live(db, reply, ANN, "follow_up") == helped
+        assert feedback.live(db, other, ANN, "follow_up") is None
+    assert (up.value, down.value, helped.value) == (1.0, 0.0, 0.0)
+    assert (up.text, up.pair_id, up.over_cap) == ("", None, False)
+
+
+def test_a_domain_counts_the_feedback_on_its_own_answers(
+    store: Store, domain: Domain, reply: str
+) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        elsewhere = given.reply(db, other, ANN)
+        feedback.thumb(db, reply, ANN, up=True)
+        feedback.thumb(db, reply, BOB, up=False)
+        feedback.thumb(db, elsewhere, ANN, up=False)
+        feedback.correction(db, elsewhere, ANN, "Otherwise.")
+    assert feedback.counts(store.db, domain.id) == {"up": 1, "down": 1, "corrections": 0}
+    assert feedback.counts(store.db, other.id) == {"up": 0, "down": 1, "corrections": 1}
+
+
+def test_the_thumbs_of_a_rater_are_tallied(store: Store, domain: Domain, reply: str) -> None:
+    with store.write() as db:
+        feedback.thumb(db, reply, BOB, up=True)
+        feedback.thumb(db, given.reply(db, domain, ANN), BOB, up=False)
+        feedback.thumb(db, given.reply(db, domain, ANN), BOB, up=False)
+        feedback.follow_up(db, reply, BOB, helped=True)
+        feedback.reason(db, reply, BOB, "Good.")
+    assert rows(store.db, "SELECT person, up, down FROM tallies") == [
+        {"person": BOB, "up": 1, "down": 2}
+    ]
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
+def test_text_that_cannot_be_stored_is_refused(store: Store, reply: str, text: str) -> None:
+    with pytest.raises(Invalid, match="not valid Unicode"), store.write() as db:
+        feedback.reason(db, reply, ANN, text)
+
+
+def test_eight_thousand_characters_fit(store: Store, reply: str) -> None:
+    with store.write() as db:
+        assert feedback.reason(db, reply, ANN, " " + "x" * 8_000).text == "x" * 8_000
