@@ -225,10 +225,10 @@ def form(state: FormState, prefilled: Prefilled) -> Block:
             form_fields.text_input(block_id, label, placeholder, text, hint=hint, optional=long)
         )
     if prefilled.turns:
-        said = "\n".join(
+        earlier = "\n".join(
             f"_{TURN_LABELS[t.role]}_: {escape(shorten(t.content, 150))}" for t in prefilled.turns
         )
-        shown.append(section(shorten(f"*Earlier in the conversation*\n{said}", 2_900)))
+        shown.append(section(shorten(f"*Earlier in the conversation*\n{earlier}", 2_900)))
         shown.append(
             form_fields.checkbox(BEFORE, "Earlier messages", "Include them as context", True)
         )
@@ -278,8 +278,8 @@ def _teach(
             turns=known.turns if turns else (),
         )
     elif turns:
-        said = tuple(Turn(role, text) for role, text in state.turns)  # type: ignore[arg-type]
-        suggestion = replace(suggestion, turns=said)
+        turns_before = tuple(Turn(role, text) for role, text in state.turns)  # type: ignore[arg-type]
+        suggestion = replace(suggestion, turns=turns_before)
     return suggestions.teach(db, domain, who, suggestion)
 
 

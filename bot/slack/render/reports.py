@@ -143,7 +143,7 @@ def planned(found: Planned) -> list[Block]:
 
 
 def digest(
-    waiting: Sequence[Waiting], decided: dict[str, int], judged: RatingCounts
+    waiting: Sequence[Waiting], decided: dict[str, int], ratings: RatingCounts
 ) -> list[Block]:
     """The pairs that are pending review, and what happened since yesterday."""
     lines = [
@@ -155,7 +155,7 @@ def digest(
     head = f"*Suggested answers to review: {count}*" if count else "*There is nothing to review*"
     since = (
         f"since yesterday: {decided['approved']} approved, {decided['rejected']} rejected, "
-        f"{judged.up} 👍, {judged.down} 👎, {judged.corrections} corrections"
+        f"{ratings.up} 👍, {ratings.down} 👎, {ratings.corrections} corrections"
     )
     shown = [section("\n".join([head, *lines]))]
     if count:
@@ -305,8 +305,8 @@ def promoted(adapter: str) -> list[Block]:
 def rolled_back(domain: str, adapter: str | None, undone: str | None) -> list[Block]:
     """The version that answers now, and how to restore the one that was rolled back."""
     answering = f"*{adapter}*" if adapter else "the base model"
-    said = f":leftwards_arrow_with_hook: {domain}: {answering} answers again"
+    text = f":leftwards_arrow_with_hook: {domain}: {answering} answers again"
     if undone is None or undone == adapter:
-        return [section(f"{said}.")]
+        return [section(f"{text}.")]
     back = context(f"`/understudy promote {undone}` undoes this")
-    return [section(f"{said}, instead of *{undone}*."), back]
+    return [section(f"{text}, instead of *{undone}*."), back]
