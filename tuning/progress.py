@@ -1,6 +1,6 @@
 """How a run reports its progress: one interface, which every stage of a run receives.
 
-A stage knows nothing else of whoever started it. The worker's child passes `StoredProgress`, which
+A stage knows nothing else about its caller. The worker's child passes `StoredProgress`, which
 writes to the store; tests pass their own.
 """
 

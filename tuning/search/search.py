@@ -44,7 +44,7 @@ class SearchResult:
 
     inputs: RunInputs  # its run has a recipe without a search
     found: dict[str, Any] = field(default_factory=dict)  # recipe values of the best point
-    checkpoints: Path | None = None  # where the best trial's training ended; None: train anew
+    checkpoints: Path | None = None  # where the best trial's training ended; None: train again
     why: str = ""
 
 
