@@ -7,6 +7,8 @@ equivalent. An entry that fits no mutant any more is reported, so that the list 
 import tomllib
 from pathlib import Path
 
+from tests.mutants.generate import without_comments
+
 LIST = Path(__file__).with_name("equivalent.toml")
 Key = tuple[str, str, str]  # function, lines before, lines after
 
@@ -24,7 +26,7 @@ def of_module(path: str) -> dict[Key, str]:
 
 def _key(entry: dict[str, str]) -> Key:
     before, after = (
-        "\n".join(map(str.strip, entry[name].strip("\n").split("\n")))
+        without_comments("\n".join(line.strip() for line in entry[name].strip("\n").split("\n")))
         for name in ("before", "after")
     )
     return entry.get("function", ""), before, after

@@ -37,8 +37,13 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What names the mutant, wherever its lines move."""
-        return self.function, self.before, self.after
+        """What names the mutant, wherever its lines move and whatever their comments say."""
+        return self.function, without_comments(self.before), without_comments(self.after)
+
+
+def without_comments(lines: str) -> str:
+    """Without the comments that stand behind code."""
+    return "\n".join(line.partition("  # ")[0].rstrip() for line in lines.split("\n"))
 
 
 def mutants(source: str) -> list[Mutant]:

@@ -110,6 +110,12 @@ def test_no_mutant_is_made_twice_and_each_differs() -> None:
     assert len(texts) == len({*texts, source}) - 1 > 50
 
 
+def test_a_mutant_keeps_its_name_when_a_comment_changes() -> None:
+    first, second = (mutants(f"LEAST = 4  # {comment}\n") for comment in ("pairs", "raters"))
+    assert [mutant.key for mutant in first] == [mutant.key for mutant in second]
+    assert first[0].key == ("", "LEAST = 4", "LEAST = None")
+
+
 def test_every_equivalent_mutant_of_the_list_exists_and_has_a_reason() -> None:
     for module in equivalents.modules():
         known = {mutant.key for mutant in mutants(Path(module).read_text())}

@@ -45,6 +45,16 @@ def test_people_are_never_taken_for_all_the_same_nor_for_all_different() -> None
 
 
 @pytest.mark.parametrize(
+    ("ratings", "level"),
+    [(10, 0.0005), (20, 0.00025), (40, 0.000125), (80, 0.0000625)]
+    + [(n, None) for n in (0, 5, 9, 11, 30, 50, 60, 90)],
+)
+def test_the_level_is_halved_from_test_to_test(ratings: int, level: float | None) -> None:
+    """Half of one in a thousand after ten ratings, a quarter after twenty, and so on."""
+    assert level_at(ratings) == (None if level is None else pytest.approx(level))
+
+
+@pytest.mark.parametrize(
     ("own", "rate", "button"),
     [(Tally(80, 0), 0.7, "👍"), (Tally(0, 80), 0.3, "👎")],
 )

@@ -47,6 +47,30 @@ def test_a_persons_ratings_count_up_to_the_daily_cap(
     assert ratings(store.db) == {(running.variants[1].id, ANN): (25, 25)}
 
 
+def test_each_person_has_a_cap_of_their_own(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        replies = [given.reply(db, domain, ANN) for _ in range(50)]
+        for reply in replies:
+            feedback.thumb(db, reply, ANN, up=True)
+        assert feedback.thumb(db, replies[0], BOB, up=True).counts
+
+
+def test_a_withdrawn_rating_gives_its_share_of_the_day_back(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        replies = [given.reply(db, domain, ANN) for _ in range(51)]
+        for reply in replies[:50]:
+            feedback.thumb(db, reply, ANN, up=True)
+        feedback.withdraw(db, replies[0], ANN, "thumb")
+        assert feedback.thumb(db, replies[50], ANN, up=True).counts
+
+
+def test_a_day_begins_at_midnight_in_utc() -> None:
+    day = 86_400_000_000
+    moments = (0, day - 1, day, day + 5, 20_000 * day + 7)
+    expected = [0, 0, day, day, 20_000 * day]
+    assert [rating_totals.day_began(at) for at in moments] == expected
+
+
 def test_a_replaced_rating_does_not_use_up_the_daily_cap(
     store: Store, domain: Domain, running: Experiment
 ) -> None:
