@@ -2,9 +2,9 @@
 
 import pytest
 
+from bot.experiments.stats.confidence_sequence import SPENT, boundary
 from bot.experiments.stats.remaining import about, needed
 from bot.experiments.stats.results import Difference
-from bot.experiments.stats.sequence import SPENT, boundary
 
 
 def at(estimate: float, time: float = 400.0) -> Difference:
