@@ -1,6 +1,7 @@
 """Which rated answers are trained on: those whose question can be put together again, none that
 golden questions ask for, and some held out by their question."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from data.conversations import conversations
 from data.domains import Domain
 from data.feedback import feedback
 from data.pairs import datasets, preference_sets
+from data.pairs.preference_sets import RatedReply
 from data.runs import runs
+from data.runs.phases import Phase
 from data.store.db import Store
 from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import add, parent_of
-from tuning.data.examples import prompt_ids
+from tuning.data.examples import Example, prompt_ids
 from tuning.data.run_inputs import RunInputs
+from tuning.model.base_model import load_base
 from tuning.training import methods, preference_set
 from tuning.training.preference_set import PreferenceSet
 
@@ -214,3 +218,54 @@ def test_a_setting_that_kto_does_not_support_is_refused(
 
     with pytest.raises(Invalid, match="packing cannot be used with the method kto"):
         methods.set_up(store.db, settings, inputs, tokenizer)
+
+
+def rate_eight(store: Store, domain: Domain, tokenizer: Any) -> None:
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+
+
+def test_the_method_learns_from_rated_answers_and_reports_their_rewards(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    rate_eight(store, domain, tokenizer)
+    rated(store, domain, tokenizer, "A caller's own?", up=False, system="You are a pirate.")
+    with store.write() as db:
+        run = runs.request(db, domain, "ann", recipe={"method": "kto"})
+        preference_sets.freeze(db, run.id, domain)
+        inputs = RunInputs(run, domain, datasets.freeze(db, domain), live)
+    made = preference_set.set_up_kto(store.db, settings, inputs, tokenizer)
+    assert made.begin_phase is Phase.SCORING_RATED_ANSWERS
+    assert len(made.training_set.epoch(0)) == 8
+    recipe = made.training_set.recipe
+    base = load_base(settings.base.path, recipe)
+    assert made.begin is not None
+    assert made.scores is not None
+    made.begin(base, base.model, recipe)
+    found = made.scores(base, base.model, recipe)["thumbs"]
+    assert found["left_out"] == 1
+    assert "held_out" not in found
+    assert found["trained"]["answers"] == 8
+    assert found["trained"]["liked"] == pytest.approx(0.0, abs=1e-4)  # nothing was trained yet
+
+
+@pytest.mark.parametrize(("answers", "some"), [(39, False), (40, True)])
+def test_answers_are_held_out_where_there_are_forty(answers: int, some: bool) -> None:
+    """A fifth of the questions, by the SHA-256 of their words."""
+
+    def share(question: str) -> float:
+        return int(hashlib.sha256(f"thumbs:{question}".encode()).hexdigest()[:16], 16) / 2**64
+
+    usable = {
+        Example(number, (1, 2), (-100, 2)): RatedReply(
+            number, f"r{number}", None, (), f"Question {number}?", "So.", number % 2 == 0, 3
+        )
+        for number in range(answers)
+    }
+    trained, held_out = preference_set._split(usable)
+    expected = {e for e, r in usable.items() if some and share(r.question.lower()) < 0.2}
+    assert held_out.keys() == expected
+    assert bool(expected) is some
+    assert trained.keys() == usable.keys() - expected
+    assert {**trained, **held_out} == {e: r.liked for e, r in usable.items()}
