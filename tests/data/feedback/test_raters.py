@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from sqlite_utils import Database
 
+from data import domains
 from data.conversations import side_by_side
 from data.domains import Domain
 from data.experiments import assignments, experiments
@@ -15,7 +16,7 @@ from data.experiments.experiments import Experiment, Variant
 from data.feedback import feedback, rater_anomalies, raters, rating_totals
 from data.feedback.rater_anomalies import Peers, Tally
 from data.store import audit
-from data.store.db import Store
+from data.store.db import Store, rows
 from data.store.errors import Conflict, NotFound
 from tests.data import given
 
@@ -272,3 +273,108 @@ def test_the_page_can_list_all_raters(store: Store, domain: Domain) -> None:
     assert raters.page(store.db, domain) == []
     (line,) = raters.page(store.db, domain, everyone=True)
     assert (line.person, line.up, line.down, line.state) == (ANOMALOUS, 2, 1, "counted")
+
+
+# Who a person is compared with, and who is counted
+
+
+def quarantine(db: Database, domain: Domain, person: str) -> None:
+    raters.quarantine(db, domain, person, "at random", "cli:ann")
+
+
+def test_a_person_is_compared_with_others_on_the_same_answers_who_are_not_quarantined(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        other = domains.create(db, "other")
+        add_thumbs(db, domain, "slack:T1/UME", [True] * 3, b)
+        add_thumbs(db, domain, "slack:T1/UONE", [False], b)
+        add_thumbs(db, domain, "slack:T1/UTWO", [True, False, True], b)
+        add_thumbs(db, domain, "slack:T1/UOUT", [False] * 5, b)
+        add_thumbs(db, domain, "slack:T1/UBACK", [True] * 4, b)
+        add_thumbs(db, domain, "slack:T1/UA", [False] * 7, a)
+        add_thumbs(db, other, "slack:T1/UELSE", [False] * 8, None)
+        gone = given.reply(db, domain, "slack:T1/UGONE", variant=b)
+        feedback.thumb(db, gone, "slack:T1/UGONE", up=True)
+        feedback.withdraw(db, gone, "slack:T1/UGONE", "thumb")
+        add_thumbs(db, other, "slack:T1/UONE", [True], None)
+        quarantine(db, other, "slack:T1/UONE")  # in the other domain alone
+        quarantine(db, domain, "slack:T1/UOUT")
+        quarantine(db, domain, "slack:T1/UBACK")
+        raters.release(db, domain, "slack:T1/UBACK", "cli:ann")
+        assert b.adapter_id is not None
+        found = raters._others(db, domain.id, "slack:T1/UME", (b.adapter_id, b.id))
+    assert sorted(found, key=lambda t: t.total) == [Tally(0, 1), Tally(2, 1), Tally(4, 0)]
+
+
+def test_quarantined_people_are_counted_by_domain(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        for one, people in ((domain, 3), (other, 1)):
+            for n in range(people):
+                person = f"slack:T1/U{n}"
+                feedback.thumb(db, given.reply(db, one, person), person, up=True)
+                quarantine(db, one, person)
+        raters.release(db, domain, "slack:T1/U2", "cli:ann")
+        assert [raters.count_quarantined(db, d.id) for d in (domain, other)] == [2, 1]
+        assert raters.quarantined(db, domain.id, "slack:T1/U1")
+        assert not raters.quarantined(db, other.id, "slack:T1/U1")
+        assert not raters.quarantined(db, domain.id, "slack:T1/U2")
+
+
+def test_quarantined_people_are_counted_by_variant_of_the_experiment(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        other = domains.create(db, "other")
+        elsewhere = given.reply(db, other, "slack:T1/U4")
+        feedback.thumb(db, elsewhere, "slack:T1/U4", up=True)
+        quarantine(db, other, "slack:T1/U4")
+        for n, variant in enumerate((a, b, b, a, b)):
+            person = f"slack:T1/U{n}"
+            reply = given.reply(db, domain, person, variant=variant)
+            assignments.expose(db, running.id, person, variant.id)
+            feedback.thumb(db, reply, person, up=True)
+        assert raters.quarantined_in(db, running) == {"A": 0, "B": 0}
+        for n in (1, 2, 3):
+            quarantine(db, domain, f"slack:T1/U{n}")
+        raters.release(db, domain, "slack:T1/U3", "cli:ann")
+        assert raters.quarantined_in(db, running) == {"A": 0, "B": 2}
+
+
+def test_only_who_rated_an_answer_of_the_domain_can_be_quarantined_there(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        reply = given.reply(db, domain, "slack:T1/U1")
+        feedback.thumb(db, reply, "slack:T1/U1", up=True)
+        for place, person in ((other, "slack:T1/U1"), (domain, "slack:T1/U2")):
+            with pytest.raises(NotFound):
+                quarantine(db, place, person)
+
+
+def test_a_quarantine_and_a_release_concern_one_person_in_one_domain(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        for one in (domain, other):
+            for person in ("slack:T1/U1", "slack:T1/U2"):
+                feedback.thumb(db, given.reply(db, one, person), person, up=True)
+        counting = "SELECT count(*) AS n FROM feedback WHERE counts = 1"
+        quarantine(db, domain, "slack:T1/U1")
+        assert rows(db, counting) == [{"n": 3}]
+        quarantine(db, domain, "slack:T1/U2")
+        quarantine(db, other, "slack:T1/U1")
+        assert rows(db, counting) == [{"n": 1}]
+        raters.release(db, domain, "slack:T1/U1", "cli:bob")
+        assert rows(db, counting) == [{"n": 2}]
+        assert raters.quarantined(db, other.id, "slack:T1/U1")
+        assert raters.quarantined(db, domain.id, "slack:T1/U2")
+        entries = [(e.actor, e.subject, e.detail) for e in audit.recent(db, 2)]
+    assert entries[0] == ("cli:bob", "slack:T1/U1", {"domain": "helpdesk"})
+    assert entries[1][:2] == ("cli:ann", "slack:T1/U1")
+    assert entries[1][2] == {"rule": "by_hand", "why": "at random"}
