@@ -18,7 +18,7 @@ MAX_ALPHA = 1e4
 UNSUPPORTED = {
     "use_dora": "DoRA",
     "lora_bias": "a LoRA bias",
-    "modules_to_save": "modules_to_save (whole modules beside the LoRA)",
+    "modules_to_save": "modules_to_save (whole modules in addition to the LoRA)",
     "rank_pattern": "ranks that differ by module (rank_pattern)",
     "alpha_pattern": "alphas that differ by module (alpha_pattern)",
     "layer_replication": "layer_replication",

@@ -1,8 +1,8 @@
-"""Loss curves as an SVG drawing: the training loss of each step, and beside it the losses on what
-was held out: facts that training never sees, and single phrasings of facts that it does.
+"""Draws loss curves as SVG: the training loss of each step, and the losses on held-out facts and on
+held-out phrasings of trained facts.
 
-The scale is logarithmic, because a loss falls by orders of magnitude. Colours are left to the page
-that the drawing is part of: classes `training`, `held-out`, `probe` and `grid`.
+The scale is logarithmic, because a loss falls by orders of magnitude. The page that contains the
+drawing sets the colours of the classes `training`, `held-out`, `probe` and `grid`.
 """
 
 import math
