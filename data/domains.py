@@ -64,10 +64,9 @@ def get(db: Database, name: str) -> Domain:
     """The domain with that name. Raises NotFound, listing the existing domains."""
     found = row(db, f"SELECT {COLUMNS} FROM domains WHERE name = ?", [name])
     if found is None:
-        names = (
-            ", ".join(d.name for d in list_domains(db)) or "none yet: `understudy domains add NAME`"
-        )
-        raise NotFound(f"There is no domain {name!r} (there are: {names}).")
+        known = ", ".join(d.name for d in list_domains(db))
+        hint = f"(there are: {known})" if known else "yet. Add one: `understudy domains add NAME`"
+        raise NotFound(f"There is no domain {name!r} {hint}.")
     return _domain(found)
 
 

@@ -140,8 +140,8 @@ def replica(db: Database, name: str) -> Replica:
     """Raises NotFound."""
     known = {r.name: r for r in replicas(db)}
     if name not in known:
-        there_are = ", ".join(known) or "none; start `understudy serve`"
-        raise NotFound(f"There is no replica {name!r} (there are: {there_are}).")
+        hint = f"(there are: {', '.join(known)})" if known else "yet. Start `understudy serve`"
+        raise NotFound(f"There is no replica {name!r} {hint}.")
     return known[name]
 
 

@@ -174,9 +174,9 @@ def get(db: Database, name: str, domain: Domain | None = None) -> Adapter:
     if match and match[2] != "base":
         found = row(db, SELECT + "WHERE d.name = ? AND a.version = ?", [match[1], int(match[2])])
     if found is None:
-        known = [a.name for a in list_adapters(db, domain)]
-        there_are = ", ".join(known[:8]) or "none yet; run `understudy tune`"
-        raise NotFound(f"There is no adapter {name!r} (there are: {there_are}).")
+        known = ", ".join([a.name for a in list_adapters(db, domain)][:8])
+        hint = f"(there are: {known})" if known else "yet. To train one: `understudy tune`"
+        raise NotFound(f"There is no adapter {name!r} {hint}.")
     return _adapter(found)
 
 

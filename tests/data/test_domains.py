@@ -100,3 +100,8 @@ def test_a_system_prompt_is_replaced(store: Store, hr: Domain) -> None:
     with store.write() as db:
         domains.set_system_prompt(db, hr, "Be brief.")
     assert domains.get(store.db, "hr").system_prompt == "Be brief."
+
+
+def test_where_there_is_no_domain_yet_the_error_says_how_to_add_one(store: Store) -> None:
+    with pytest.raises(NotFound, match="There is no domain 'hr' yet"):
+        domains.get(store.db, "hr")

@@ -311,3 +311,8 @@ class Registry(RuleBasedStateMachine):
 
 TestRegistry = Registry.TestCase
 TestRegistry.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+
+
+def test_where_there_is_no_adapter_yet_the_error_says_how_to_train_one(store, domain):
+    with pytest.raises(NotFound, match="There is no adapter '3' yet"):
+        registry.get(store.db, "3", domain)
