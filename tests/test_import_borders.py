@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.conversations": "data.store",
     "data.adapters": "data.domains data.lora_limits data.store",
     "data.pairs": "data.conversations data.domains data.people data.store",
+    "data.search": "data.config data.domains data.pairs data.store",
     "data.experiments": "data.adapters data.domains data.people data.store",
     "data.feedback": "data.conversations data.domains data.experiments data.pairs data.people "
     "data.store",

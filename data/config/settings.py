@@ -315,6 +315,17 @@ class BotSettings(Section):
     )
 
 
+class SearchSettings(Section):
+    """How the approved pairs that bear on a question are found."""
+
+    encoder: str = Field(
+        default="words",
+        min_length=1,
+        description='How questions and pairs are compared: `"words"` compares the words that they '
+        "share.",
+    )
+
+
 class SlackSettings(Section):
     """The Slack front end. The secrets belong in the environment, not in the file."""
 
@@ -423,6 +434,7 @@ class Settings(Section):
     gate: GateSettings = GateSettings()
     serving: ServingSettings = ServingSettings()
     bot: BotSettings = BotSettings()
+    search: SearchSettings = SearchSettings()
     slack: SlackSettings = SlackSettings()
 
     @model_validator(mode="after")
@@ -469,6 +481,7 @@ SECTIONS: dict[str, type[Section]] = {
     "gate": GateSettings,
     "serving": ServingSettings,
     "bot": BotSettings,
+    "search": SearchSettings,
     "slack": SlackSettings,
 }
 

@@ -30,6 +30,9 @@ The tables:
     questions                              Slack's questions that are not answered yet
     marks ── replies                       reactions: buttons and emoji; the newest is the thumb
     pair_words ── pairs                    the people whose words a pair holds
+    pair_vectors ── pairs                  what an encoder made of the words of a pair
+    pair_search                            the words of approved pairs (FTS5)
+    search_changes                         the pairs that changed, for indexes in memory
     opt_outs, forgettings                  people who opted out; erasures that are under way
     domain_choices                         the domain that a person chose
     deeds                                  queued commands, until their result is delivered
