@@ -1,13 +1,12 @@
-"""Queued commands: those that change something, from their acknowledgement to their delivered
-result.
+"""The queue of commands that change something, from acknowledgement to delivered result.
 
-A command enters the store before its front end acknowledges it. It is carried out in the
-transaction that marks it done and stores its result, so a crash leaves it either undone or wholly
-done, and the next process continues. `key` is the front end's own id of the command or click: when
-the same one arrives again, nothing is added.
+A command enters the store before its front end acknowledges it. It is executed in the transaction
+that marks it as executed and stores its result. So a crash leaves it either not executed or
+completely executed, and the next process continues. `key` is the front end's own id of the command
+or click. When the same one arrives again, nothing is added.
 
 The result is delivered afterwards. For a message that everyone sees, `begun` is written before the
-message is posted, so that whoever continues looks for it first.
+message is posted, so that the process that continues looks for the message first.
 
 Commands and results are JSON objects, which `bot/commands/command_json.py` reads and writes. The
 table is `deeds`; its column `said` holds the result.
@@ -46,7 +45,7 @@ class QueuedCommand:
     user: str  # who gave it, as the front end names them; empty: nobody, as for a digest
     command: Json  # empty: there was none
     audience: Audience
-    state: Literal["waiting", "done", "told"]
+    state: Literal["waiting", "done", "told"]  # done: executed; told: its result was delivered
     result: Json  # empty until it is done, and once it was delivered
     run_id: int | None  # the run that the delivered message follows
     begun: bool  # the result may have been posted
@@ -82,7 +81,7 @@ def add(
 
 
 def unfinished(db: Database, untouched_since_us: int) -> list[QueuedCommand]:
-    """Commands that are not carried out, or not delivered yet, the oldest first."""
+    """Commands that are not executed, or whose result is not delivered, the oldest first."""
     sql = f"{SELECT} WHERE state <> 'told' AND touched_at <= ? ORDER BY id"
     return [_command(r) for r in rows(db, sql, [untouched_since_us])]
 
@@ -93,15 +92,15 @@ def get(db: Database, command_id: int) -> QueuedCommand | None:
     return None if found is None else _command(found)
 
 
-def done(
+def mark_executed(
     db: Database,
     command_id: int,
     result: Json,
     audience: Audience | None = None,
     run_id: int | None = None,
 ) -> bool:
-    """It is carried out, in this transaction; the result remains to be delivered. False: it was
-    done before."""
+    """Store the result of a command that this transaction executed. False: it was executed
+    before."""
     sql = (
         "UPDATE deeds SET state = 'done', said = ?, how = coalesce(?, how), run_id = ?, "
         "touched_at = ? WHERE id = ? AND state = 'waiting'"
@@ -109,18 +108,18 @@ def done(
     return changed(db, sql, [_dumped(result), audience, run_id, now_us(), command_id]) > 0
 
 
-def begin_telling(db: Database, command_id: int) -> None:
-    """From now on a message may exist."""
+def begin_delivery(db: Database, command_id: int) -> None:
+    """Record that a message with the result may exist from now on."""
     db.execute("UPDATE deeds SET begun = 1, touched_at = ? WHERE id = ?", [now_us(), command_id])
 
 
-def not_begun(db: Database, command_id: int) -> None:
-    """The front end refused: certainly no message exists."""
+def reset_delivery(db: Database, command_id: int) -> None:
+    """Record that no message exists, because the front end refused it."""
     db.execute("UPDATE deeds SET begun = 0, touched_at = ? WHERE id = ?", [now_us(), command_id])
 
 
-def told(db: Database, command_id: int) -> bool:
-    """The result was delivered; it is removed. False: it was delivered before."""
+def mark_delivered(db: Database, command_id: int) -> bool:
+    """Remove the delivered result. False: it was delivered before."""
     sql = (
         "UPDATE deeds SET state = 'told', said = '', response_url = '', touched_at = ? "
         "WHERE id = ? AND state <> 'told'"
@@ -129,8 +128,8 @@ def told(db: Database, command_id: int) -> bool:
 
 
 def end_all_of(db: Database, team: str) -> int:
-    """The workspace is gone: nothing is carried out or delivered there any more. Returns how many
-    commands were open."""
+    """End all open commands of a workspace that is gone, without executing or delivering them.
+    Returns how many there were."""
     sql = (
         "UPDATE deeds SET state = 'told', said = '', response_url = '', touched_at = ? "
         "WHERE team = ? AND state <> 'told'"

@@ -19,7 +19,7 @@ from bot.commands.commands import Help, Menu
 from bot.commands.grammar import Dialect
 from bot.commands.perform import Context
 from bot.commands.registry import Command
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from data import command_queue
 from data.command_queue import DeliveryAddress, QueuedCommand
 from data.config.settings import Settings
@@ -47,10 +47,10 @@ class TextFrontEnd:
         self.admin = admin
         self._keys = count(now_us())
 
-    def standing(self, user: str) -> Standing:
+    def requester(self, user: str) -> Requester:
         """What this front end knows of a person: who the first admin is."""
         role: Role = "admin" if user == self.admin else "member"
-        return Standing(f"{NAME}:{user}", role, admins=(f"{NAME}:{self.admin}",))
+        return Requester(f"{NAME}:{user}", role, admins=(f"{NAME}:{self.admin}",))
 
     async def answer(self, user: str, line: str) -> str:
         """Carry one line out; returns what to print."""
@@ -64,13 +64,13 @@ class TextFrontEnd:
 
     async def _show(self, user: str, command: Command) -> str:
         def look(db: Database) -> str:
-            context = Context(db, self.settings, self.standing(user))
+            context = Context(db, self.settings, self.requester(user))
             return executor.run(context, command).text
 
         return await self.store.read(look)
 
     async def _change(self, user: str, command: Command) -> str:
-        """Queue the command first: whatever stops this process, it is carried out once."""
+        """Queue the command first: whatever stops this process, it is executed once."""
         key, address = str(next(self._keys)), DeliveryAddress(NAME)
 
         def enqueue(db: Database) -> int | None:
@@ -80,13 +80,13 @@ class TextFrontEnd:
         return "" if command_id is None else await self._deliver(command_id)
 
     async def _deliver(self, command_id: int) -> str:
-        async def standing_of(queued: QueuedCommand) -> Standing:
-            return self.standing(queued.user)
+        async def requester_of(queued: QueuedCommand) -> Requester:
+            return self.requester(queued.user)
 
-        queued = await executor.carry_out(self.store, self.settings, command_id, standing_of)
+        queued = await executor.execute_queued(self.store, self.settings, command_id, requester_of)
         if queued is None or queued.state == "told":
             return ""
-        await self.store.submit(lambda db: command_queue.told(db, command_id))
+        await self.store.submit(lambda db: command_queue.mark_delivered(db, command_id))
         return command_json.load_result(queued.result).text
 
     async def finish(self) -> list[str]:

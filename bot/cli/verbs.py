@@ -88,12 +88,12 @@ def _callback(kind: type[Command]) -> Callable[..., None]:
     def run(app: App, /, **given: Any) -> None:
         from bot.commands import executor
         from bot.commands.perform import Context
-        from bot.commands.standing import Standing
+        from bot.commands.requester import Requester
 
         values = {n: v / 100 if n in percents else v for n, v in given.items() if v is not None}
-        standing = Standing(app.actor, "admin", by="the command line", admins=(app.actor,))
+        requester = Requester(app.actor, "admin", by="the command line", admins=(app.actor,))
         with app.store.write() as db:
-            result = executor.run(Context(db, app.settings, standing), kind(**values))
+            result = executor.run(Context(db, app.settings, requester), kind(**values))
         click.echo(result.text)
 
     return run

@@ -2,7 +2,7 @@
 
 A front end reads a line with `grammar.parse`, runs a command that shows something with
 `executor.run`, queues one that changes something with `executor.enqueue`, executes it with
-`executor.carry_out`, and renders the plain result. Nothing here depends on a front end.
+`executor.execute_queued`, and renders the plain result. Nothing here depends on a front end.
 
 - `registry`: the declaration of each command: name, help, role, arguments
 - `commands`: every command, a frozen dataclass each
@@ -16,7 +16,7 @@ A front end reads a line with `grammar.parse`, runs a command that shows somethi
 - `executor`: the role check, the transaction, the queue
 - `command_json`: commands and results as JSON, as the queue stores them
 - `roles`: the check whether a person may give a command
-- `standing`: a person's role, as the front end knows it, and its source
+- `requester`: the person who gives a command, with their role as the front end knows it
 - `admin`: the operations behind commands, the command line and the HTTP API
 - `retrain_plan`: what a retrain would do, without doing it
 - `scores`: an adapter's scores as a sentence

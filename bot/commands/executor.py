@@ -3,9 +3,9 @@
 A command that only shows something runs at once (`run`). A command that changes something is put
 in the queue before the front end acknowledges it (`enqueue`). It is executed in the transaction
 that also stores its result, so a crash leaves it either not executed or completely executed
-(`carry_out`). The front end delivers the stored result, and then marks it as delivered. A front end
-whose caller waits for the transaction, such as the command line, needs no queue and runs such a
-command at once, too.
+(`execute_queued`). The front end delivers the stored result, and then marks it as delivered. A
+front end whose caller waits for the transaction, such as the command line, needs no queue and runs
+such a command at once, too.
 """
 
 import logging
@@ -26,7 +26,7 @@ from bot.commands import (
 )
 from bot.commands.perform import Context, Refused, Result, perform
 from bot.commands.registry import Command
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from data import command_queue
 from data.command_queue import Audience, DeliveryAddress, QueuedCommand
 from data.config.settings import Settings
@@ -52,7 +52,7 @@ OUR_FAULT = "Something went wrong on our side; it has been logged. Nothing was c
 def run(context: Context, command: Command) -> Result:
     """Check the role and perform the command in the caller's transaction. Raises an
     UnderstudyError."""
-    roles.check(context.db, context.standing, command.needs)
+    roles.check(context.db, context.requester, command.needs)
     return perform(command, context)
 
 
@@ -72,26 +72,26 @@ def enqueue(
     )
 
 
-async def carry_out(
+async def execute_queued(
     store: Store,
     settings: Settings,
     command_id: int,
-    standing_of: Callable[[QueuedCommand], Awaitable[Standing]],
+    requester_of: Callable[[QueuedCommand], Awaitable[Requester]],
 ) -> QueuedCommand | None:
     """Execute a queued command, unless that was done before; returns it with its result.
 
-    None: it was deleted. `standing_of` asks the front end about the person who gave it."""
+    None: it was deleted. `requester_of` asks the front end about the person who gave it."""
     queued = await store.read(lambda db: command_queue.get(db, command_id))
     if queued is not None and queued.state == "waiting":
-        standing = await standing_of(queued)
-        await store.submit(lambda db: execute(db, settings, command_id, standing))
+        requester = await requester_of(queued)
+        await store.submit(lambda db: execute(db, settings, command_id, requester))
         queued = await store.read(lambda db: command_queue.get(db, command_id))
     if queued is not None and queued.state == "done" and _erases(queued):
         await erasure.resume(store, settings.home)  # the transaction only started it
     return queued
 
 
-def execute(db: Database, settings: Settings, command_id: int, standing: Standing) -> None:
+def execute(db: Database, settings: Settings, command_id: int, requester: Requester) -> None:
     """Execute a waiting command and store its result, in the caller's transaction."""
     queued = command_queue.get(db, command_id)
     if queued is None or queued.state != "waiting":
@@ -102,7 +102,7 @@ def execute(db: Database, settings: Settings, command_id: int, standing: Standin
             command = command_json.load_command(queued.command)
             _refuse_stale(queued, command)
             address = queued.address
-            context = Context(db, settings, standing, address.team, address.channel)
+            context = Context(db, settings, requester, address.team, address.channel)
             result = run(context, command)
     except UnderstudyError as error:
         result = Refused(str(error))
@@ -115,7 +115,7 @@ def execute(db: Database, settings: Settings, command_id: int, standing: Standin
     if isinstance(result, Refused):
         audience = "private"
     run_id = result.run.id if result.run else None
-    command_queue.done(db, command_id, command_json.dump_result(result), audience, run_id)
+    command_queue.mark_executed(db, command_id, command_json.dump_result(result), audience, run_id)
 
 
 def _erases(queued: QueuedCommand) -> bool:

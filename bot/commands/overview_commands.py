@@ -23,7 +23,7 @@ class HelpText(Result):
 
 @perform.register
 def _help(command: commands.Help, context: Context) -> HelpText:
-    return HelpText(roles.role_of(context.db, context.standing))
+    return HelpText(roles.role_of(context.db, context.requester))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class RoleGranted(Result):
 
 @perform.register
 def _grant(command: commands.GrantRole, context: Context) -> RoleGranted:
-    roles.grant(context.db, context.standing, command.person, command.role)
+    roles.grant(context.db, context.requester, command.person, command.role)
     return RoleGranted(command.person, command.role)
 
 
@@ -53,7 +53,7 @@ class RoleRevoked(Result):
 
 @perform.register
 def _revoke(command: commands.RevokeRole, context: Context) -> RoleRevoked:
-    roles.revoke(context.db, context.standing, command.person)
+    roles.revoke(context.db, context.requester, command.person)
     return RoleRevoked(command.person)
 
 
@@ -69,6 +69,6 @@ class PersonForgotten(Result):
 
 @perform.register
 def _forget(command: commands.Forget, context: Context) -> PersonForgotten:
-    """Begins the erasure; `executor.carry_out` finishes it."""
+    """Begins the erasure; `executor.execute_queued` finishes it."""
     receipt = erasure.begin(context.db, command.person, context.person)
     return PersonForgotten(command.person, receipt)

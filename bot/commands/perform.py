@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from sqlite_utils import Database
 
 from bot.commands.registry import Command
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from data import domains
 from data.config.settings import Settings
 from data.domains import Domain
@@ -27,13 +27,13 @@ class Context:
 
     db: Database
     settings: Settings
-    standing: Standing
+    requester: Requester
     team: str = ""  # with the channel: the place whose domain is meant when none is named
     channel: str = ""
 
     @property
     def person(self) -> str:
-        return self.standing.person
+        return self.requester.person
 
     def domain(self, name: str | None) -> Domain:
         """The domain of that name, or the one that answers in this place. Raises NotFound."""

@@ -166,7 +166,7 @@ class WebApi:
         if name is None:
             raise Refused("user_not_found")
         about = {"id": args["user"], "team_id": self.caller, "profile": {"display_name": name}}
-        return {"user": about | self.workspace.standing.get(args["user"], {})}
+        return {"user": about | self.workspace.profiles.get(args["user"], {})}
 
     def do_usergroups_users_list(self, args: Json) -> Json:
         members = self.workspace.groups.get(_need(args, "usergroup"))

@@ -89,7 +89,7 @@ class Workspace:
     tokens: dict[str, str] = field(default_factory=lambda: {BOT_TOKEN: TEAM})  # -> its workspace
     codes: dict[str, str] = field(default_factory=dict)  # of installations -> its workspace
     granted: Json = field(default_factory=dict)  # what else an installation is answered with
-    standing: dict[str, Json] = field(default_factory=dict)  # more of what users.info says
+    profiles: dict[str, Json] = field(default_factory=dict)  # more of what users.info says
     groups: dict[str, list[str]] = field(default_factory=dict)  # user groups
     files: dict[str, Json] = field(default_factory=dict)  # id -> name, content, where it is shown
     channels: set[str] = field(default_factory=lambda: {"C1", "C2"})  # that the bot is in

@@ -68,23 +68,23 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def save_if_due(
-        self, memory: TrainingState, weights: Weights, optimizer: torch.optim.AdamW
+        self, state: TrainingState, weights: Weights, optimizer: torch.optim.AdamW
     ) -> None:
         """Save when the last checkpoint is old enough."""
         if time.monotonic() - self._saved >= self._every_s:
-            self.save(memory, weights, optimizer)
+            self.save(state, weights, optimizer)
 
-    def save(self, memory: TrainingState, weights: Weights, optimizer: torch.optim.AdamW) -> None:
+    def save(self, state: TrainingState, weights: Weights, optimizer: torch.optim.AdamW) -> None:
         """Write a checkpoint. A full disk costs the checkpoint, not the training."""
         tensors = {f"weight.{name}": p.detach() for name, p in weights.items()}
-        tensors |= {f"best.{name}": p for name, p in memory.best.items()}
+        tensors |= {f"best.{name}": p for name, p in state.best.items()}
         for name, parameter in weights.items():
             for key, value in optimizer.state[parameter].items():
                 tensors[f"{key}.{name}"] = value
         tensors["random"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
-        known = asdict(replace(memory, best={}))
+        known = asdict(replace(state, best={}))
         metadata = {"identity": self._identity, "memory": json.dumps(known)}
         temporary = self.file.with_suffix(".making")
         try:
@@ -93,7 +93,7 @@ class Checkpoints:
             _sync(temporary)
             temporary.replace(self.file)
         except (OSError, SafetensorError) as error:
-            log.warning("No checkpoint at step %d: %s", memory.step, error)
+            log.warning("No checkpoint at step %d: %s", state.step, error)
             temporary.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
@@ -137,10 +137,10 @@ class Checkpoints:
                 "%s cannot be read; training starts from the beginning: %s", self.file, error
             )
             return TrainingState()
-        memory = TrainingState(**json.loads(about["memory"]))
+        state = TrainingState(**json.loads(about["memory"]))
         _fill(weights, optimizer, tensors)
         first = next(iter(weights.values()))
-        memory.best = {
+        state.best = {
             name: tensors[f"best.{name}"].to(first.device)
             for name in weights
             if f"best.{name}" in tensors
@@ -148,8 +148,8 @@ class Checkpoints:
         torch.set_rng_state(tensors["random"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        log.info("resuming from the checkpoint at step %d", memory.step)
-        return memory
+        log.info("resuming from the checkpoint at step %d", state.step)
+        return state
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from typing import Any
 
 from bot.commands import command_json, executor
 from bot.commands.command_json import Rendered
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.render import reports, results
@@ -100,10 +100,10 @@ async def run(workspaces: Workspaces) -> None:
 async def _finish(workspace: WorkspaceContext, command_id: int, show: Show | None) -> None:
     store, settings = workspace.service.store, workspace.service.settings
 
-    async def standing_of(queued: QueuedCommand) -> Standing:
-        return await workspace.roles.standing(queued.address.team, queued.user)
+    async def requester_of(queued: QueuedCommand) -> Requester:
+        return await workspace.roles.requester(queued.address.team, queued.user)
 
-    queued = await executor.carry_out(store, settings, command_id, standing_of)
+    queued = await executor.execute_queued(store, settings, command_id, requester_of)
     if queued is None or queued.state == "told":
         return
     try:
@@ -112,7 +112,7 @@ async def _finish(workspace: WorkspaceContext, command_id: int, show: Show | Non
         if now_us() - queued.created_at < GIVE_UP_S * 1_000_000:
             raise
         log.warning("The result of command %d could not be delivered", queued.id)
-        await store.submit(lambda db: command_queue.told(db, queued.id))
+        await store.submit(lambda db: command_queue.mark_delivered(db, queued.id))
 
 
 def rendered(workspace: WorkspaceContext, queued: QueuedCommand) -> list[Block]:
@@ -134,7 +134,7 @@ async def _deliver_result(
             _place(queued), queued.address.response_url, said
         ):
             raise NotDelivered("Slack did not accept the result.")
-        await workspace.service.store.submit(lambda db: command_queue.told(db, queued.id))
+        await workspace.service.store.submit(lambda db: command_queue.mark_delivered(db, queued.id))
         return
     posted = await _post(workspace, queued, said)
     await workspace.service.store.submit(lambda db: _mark_delivered(db, queued, posted))
@@ -150,7 +150,11 @@ def _place(queued: QueuedCommand) -> SlackPlace:
 
 def _mark_delivered(db: Any, queued: QueuedCommand, posted: tuple[str, str] | None) -> None:
     """Mark the result as delivered; from now on, its message follows the run."""
-    if command_queue.told(db, queued.id) and queued.run_id is not None and posted is not None:
+    if (
+        command_queue.mark_delivered(db, queued.id)
+        and queued.run_id is not None
+        and posted is not None
+    ):
         runs.watch(db, queued.run_id, queued.address.team, *posted)
 
 
@@ -174,7 +178,7 @@ async def _post(
     NotDelivered if that is not clear."""
     if queued.begun and (found := await _find(workspace, queued)):
         return found
-    await workspace.service.store.submit(lambda db: command_queue.begin_telling(db, queued.id))
+    await workspace.service.store.submit(lambda db: command_queue.begin_delivery(db, queued.id))
     address = queued.address
     thread_ts = address.thread_ts if queued.audience == "thread" else ""
     for channel, thread in ((address.channel, thread_ts), (queued.user, "")):
@@ -187,7 +191,9 @@ async def _post(
             log.info("Command %d: chat.postMessage: %s", queued.id, problem.code)
             if problem.kind == "unclear":
                 raise NotDelivered("It is not clear whether Slack accepted the message.") from error
-            await workspace.service.store.submit(lambda db: command_queue.not_begun(db, queued.id))
+            await workspace.service.store.submit(
+                lambda db: command_queue.reset_delivery(db, queued.id)
+            )
             if problem.kind == "limited":
                 raise NotDelivered("Slack accepts no more messages at the moment.") from error
     return None

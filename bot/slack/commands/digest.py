@@ -76,8 +76,8 @@ def enqueue(db: Database, team: str, channel: str, now: datetime) -> int | None:
     waiting, decided = review_queue.waiting(db), review_queue.decided_since(db, since_us)
     ratings = feedback_summary.rating_counts(db, since_us)
     if not waiting and not any(decided.values()) and not ratings.any:
-        command_queue.told(db, command_id)
+        command_queue.mark_delivered(db, command_id)
         return None
     digest = ReviewDigest(tuple(waiting), decided, ratings)
-    command_queue.done(db, command_id, command_json.dump_result(digest))
+    command_queue.mark_executed(db, command_id, command_json.dump_result(digest))
     return command_id

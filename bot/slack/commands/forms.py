@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from bot.commands import admin, commands, grammar, roles
 from bot.commands.registry import Command
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from bot.slack.client.stream import SlackPlace
 from bot.slack.commands import argument_forms, delivery
 from bot.slack.handlers import review
@@ -60,12 +60,12 @@ async def open_for(
     """Open the form of a command, or turn the open one into it. If it cannot be opened, tell the
     person why; in the menu, if that is open."""
     async with workspace.report_errors(place, where.response_url):
-        standing = await workspace.roles.standing(place.team, place.user)
+        requester = await workspace.roles.requester(place.team, place.user)
         store = workspace.service.store
 
         def build(db: Database) -> Block:
-            roles.check(db, standing, command.needs)
-            return _form(db, workspace, place, where, command, standing)
+            roles.check(db, requester, command.needs)
+            return _form(db, workspace, place, where, command, requester)
 
         # a review takes a lease, so it is a write
         work = store.submit if isinstance(command, commands.ReviewCommand) else store.read
@@ -83,11 +83,11 @@ async def asking(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, command: Command
 ) -> Block:
     """The form that asks for the confirmation of a command. Raises an UnderstudyError."""
-    standing = await workspace.roles.standing(place.team, place.user)
+    requester = await workspace.roles.requester(place.team, place.user)
 
     def build(db: Database) -> Block:
-        roles.check(db, standing, command.needs)
-        return _form(db, workspace, place, where, command, standing)
+        roles.check(db, requester, command.needs)
+        return _form(db, workspace, place, where, command, requester)
 
     return await workspace.service.store.read(build)
 
@@ -98,10 +98,10 @@ def shower(
     """Shows a result in the open menu; False if the menu was closed."""
 
     async def shown(said: list[Block]) -> bool:
-        standing = await workspace.roles.standing(place.team, place.user)
+        requester = await workspace.roles.requester(place.team, place.user)
         read = workspace.service.store.read
         try:
-            view = await read(lambda db: _menu(db, workspace, place, where, standing, said))
+            view = await read(lambda db: _menu(db, workspace, place, where, requester, said))
             await views.show(workspace, view, "", view_id)
         except UnderstudyError as error:  # the form is gone, or nothing is shown to this person
             log.info("%s", error)
@@ -139,21 +139,21 @@ def _form(
     place: SlackPlace,
     where: Origin,
     command: Command,
-    standing: Standing,
+    requester: Requester,
 ) -> Block:
     match command:
         case commands.Menu():
-            return _menu(db, workspace, place, where, standing, [])
+            return _menu(db, workspace, place, where, requester, [])
         case commands.Promote():
-            return _ask_promotion(db, place, where, command, standing)
+            return _ask_promotion(db, place, where, command, requester)
         case commands.Forget():
             return _ask_deletion(db, where, command)
         case commands.Incomplete():
-            domain = _domain(db, place, command.domain or where.domain, standing)
+            domain = _domain(db, place, command.domain or where.domain, requester)
             return argument_forms.form(db, where, domain, command)
         case commands.ReviewCommand():
             named = domains.get(db, command.domain).name if command.domain else ""
-            return review.next_form(db, replace(where, domain=named), standing.person)
+            return review.next_form(db, replace(where, domain=named), requester.person)
     raise Invalid("This command opens no form.")
 
 
@@ -162,28 +162,28 @@ def _menu(
     workspace: WorkspaceContext,
     place: SlackPlace,
     where: Origin,
-    standing: Standing,
+    requester: Requester,
     result: list[Block],
 ) -> Block:
-    roles.check(db, standing, "member")
-    domain = _domain(db, place, where.domain, standing)
+    roles.check(db, requester, "member")
+    domain = _domain(db, place, where.domain, requester)
     head = reports.domain_state(admin.domain_status(db, domain))
-    role = roles.role_of(db, standing)
+    role = roles.role_of(db, requester)
     chosen = replace(where, domain=domain.name)
     return admin_forms.menu(role, chosen, domains.list_domains(db), head, result)
 
 
-def _domain(db: Database, place: SlackPlace, name: str | None, standing: Standing) -> Domain:
+def _domain(db: Database, place: SlackPlace, name: str | None, requester: Requester) -> Domain:
     """The domain of that name, or the one that answers in this place. Raises NotFound."""
     if name:
         return domains.get(db, name)
-    return domains.answering(db, standing.person, place.team, place.channel)
+    return domains.answering(db, requester.person, place.team, place.channel)
 
 
 def _ask_promotion(
-    db: Database, place: SlackPlace, where: Origin, command: commands.Promote, standing: Standing
+    db: Database, place: SlackPlace, where: Origin, command: commands.Promote, requester: Requester
 ) -> Block:
-    domain = _domain(db, place, command.domain, standing)
+    domain = _domain(db, place, command.domain, requester)
     adapter = registry.get(db, command.version, domain)
     admin.refuse_promotion(db, domain, adapter)
     said = reports.before_promotion(

@@ -220,13 +220,13 @@ async def _show(
 ) -> None:
     """Look up what a command shows, and deliver it."""
     async with workspace.report_errors(place, response_url):
-        standing = await workspace.roles.standing(place.team, place.user)
+        requester = await workspace.roles.requester(place.team, place.user)
         settings = workspace.service.settings
 
         def look(db: Database) -> list[Block]:
-            context = Context(db, settings, standing, place.team, place.channel)
+            context = Context(db, settings, requester, place.team, place.channel)
             result = executor.run(context, command)
-            return results.blocks(result, settings.slack, standing)
+            return results.blocks(result, settings.slack, requester)
 
         try:
             said = await workspace.service.store.read(look)

@@ -41,10 +41,10 @@ class Overview:
 
 async def part(workspace: WorkspaceContext, team: str, user: str) -> list[Block]:
     """The blocks for this person; empty for a member."""
-    standing = await workspace.roles.standing(team, user)
+    requester = await workspace.roles.requester(team, user)
 
     def build(db: Database) -> list[Block]:
-        role = roles.role_of(db, standing)
+        role = roles.role_of(db, requester)
         return shown(read(db, role)) if at_least(role, "reviewer") else []
 
     return await workspace.service.store.read(build)

@@ -160,11 +160,11 @@ async def _store(
     workspace: WorkspaceContext, body: dict[str, Any], write: Callable[[Database, str], Block]
 ) -> Block:
     """Run `write` for the reviewer, checking their role in the same transaction."""
-    standing = await workspace.roles.standing(team_of(body), str(body["user"]["id"]))
+    requester = await workspace.roles.requester(team_of(body), str(body["user"]["id"]))
 
     def checked(db: Database) -> Block:
-        roles.check(db, standing, "reviewer")
-        return write(db, standing.person)
+        roles.check(db, requester, "reviewer")
+        return write(db, requester.person)
 
     return await workspace.service.store.submit(checked)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bot.commands import registry, retrain_plan, scores
 from bot.commands.admin import DomainStatus, ServiceStatus
+from bot.commands.requester import Requester
 from bot.commands.retrain_plan import Planned
-from bot.commands.standing import Standing
 from bot.slack.render import admin_forms, comparison_reports
 from bot.slack.render.blocks import Block, ago, context, escape, mention, section, sentence, shorten
 from bot.slack.render.run_message import progress_bar
@@ -201,7 +201,7 @@ def _because(rejected: Adapter) -> str:
 
 
 def role_list(
-    settings: SlackSettings, grants: Sequence[Grant], own: Standing | None
+    settings: SlackSettings, grants: Sequence[Grant], own: Requester | None
 ) -> list[Block]:
     """Who has which role, and where each role comes from."""
     lines = [f"• {_person(user)}: admin, from the settings" for user in settings.admins]

@@ -18,8 +18,8 @@ from bot.commands.comparison_commands import (
 from bot.commands.overview_commands import DomainList, HelpText, ReviewDigest, StatusReport
 from bot.commands.people_commands import PersonForgotten, RoleGranted, RoleList, RoleRevoked
 from bot.commands.perform import Result
+from bot.commands.requester import Requester
 from bot.commands.run_commands import RetrainPlanned, RunCancelled, RunList, RunQueued
-from bot.commands.standing import Standing
 from bot.slack.render import comparison_reports, reports, run_message
 from bot.slack.render.blocks import Block, section, sentence
 from bot.slack.render.run_message import RunSnapshot
@@ -27,9 +27,9 @@ from data.config.settings import SlackSettings
 
 
 def blocks(
-    result: Result, settings: SlackSettings, standing: Standing | None = None
+    result: Result, settings: SlackSettings, requester: Requester | None = None
 ) -> list[Block]:
-    """The result as blocks. `standing`: the person's who gave the command, for the list of
+    """The result as blocks. `requester`: the person who gave the command, for the list of
     roles."""
     match result:
         case HelpText():
@@ -57,7 +57,7 @@ def blocks(
         case RunCancelled():
             return reports.cancelled(result.cancelled)
         case RoleList():
-            return reports.role_list(settings, result.grants, standing)
+            return reports.role_list(settings, result.grants, requester)
         case RoleGranted():
             return reports.role_granted(result.person, result.role)
         case RoleRevoked():

@@ -9,7 +9,7 @@ unless the settings allow it or name them.
 
 from dataclasses import replace
 
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from bot.slack.client.user_names import UserNames, UserProfile
 from bot.slack.client.web_api import Transport, WebApi, failure
 from data.config.settings import SlackSettings
@@ -38,10 +38,10 @@ class Roles:
         self._own = own
         self._groups: dict[str, tuple[frozenset[str], float]] = {}
 
-    async def standing(self, team: str, user: str) -> Standing:
+    async def requester(self, team: str, user: str) -> Requester:
         """A person's role and status according to the settings and Slack."""
         named = self._named(team, user)
-        from_settings = Standing(
+        from_settings = Requester(
             f"slack:{team}/{user}",
             named or "member",
             "the settings" if named else "",

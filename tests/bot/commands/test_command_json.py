@@ -9,7 +9,7 @@ from bot.commands import command_json, grammar, registry
 from bot.commands.command_json import Rendered, Unreadable
 from bot.commands.overview_commands import ReviewDigest
 from bot.commands.perform import Context, Refused, Result, perform
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from data.config.settings import Settings
 from data.domains import Domain
 from data.feedback.feedback_summary import RatingCounts
@@ -35,7 +35,10 @@ def test_a_command_is_read_as_it_was_written(line: str) -> None:
 
 
 def test_a_result_is_read_as_it_was_written(store: Store, domain: Domain, home: Path) -> None:
-    admin, settings = Standing("slack:T1/U1", "admin", admins=("slack:T1/U1",)), Settings(home=home)
+    admin, settings = (
+        Requester("slack:T1/U1", "admin", admins=("slack:T1/U1",)),
+        Settings(home=home),
+    )
     results: list[Result] = [Refused("No."), Rendered([{"type": "divider"}]), Unreadable()]
     for line in LINES:
         with store.write() as db:

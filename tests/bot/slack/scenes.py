@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from bot.commands import admin, command_json, executor, retrain_plan, roles
 from bot.commands.commands import Incomplete, Retire
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from bot.experiments import decider, stats
 from bot.experiments.explain import explain
 from bot.slack.commands import argument_forms, dialect
@@ -137,7 +137,7 @@ def _commands(db: Database) -> list[Scene]:
     running = experiments.running(db, domain.id)
     assert running is not None
     made = decisions.list_decisions(db, running.id)[0]
-    member = Standing(GRACE, admins=(ADA,))
+    member = Requester(GRACE, admins=(ADA,))
     shown: list[tuple[str, str, str, list[Block]]] = [
         ("help", "`/understudy help`", "for an admin; others see the commands that they may use",
          reports.help_text("admin")),
@@ -338,7 +338,7 @@ def _stale(db: Database) -> list[Block]:
     command_id = executor.enqueue(db, Retire("3"), key="k", user="U1", address=address)
     assert command_id is not None
     db.execute("UPDATE deeds SET created_at = created_at - ?", [2 * HOUR])
-    executor.execute(db, Settings(), command_id, Standing(ADA, "admin"))
+    executor.execute(db, Settings(), command_id, Requester(ADA, "admin"))
     queued = command_queue.get(db, command_id)
     assert queued is not None
     return results.blocks(command_json.load_result(queued.result), SlackSettings())

@@ -159,7 +159,7 @@ def state(bot: Bot) -> dict[str, list[dict[str, Any]]]:
 def prepare(bot: Bot) -> None:
     bot.slack.per_minute = {}  # all in one channel, at once
     bot.slack.users |= {user: f"Person {user}" for user in PEOPLE}
-    bot.slack.standing = {user: about for user, (_, about) in PEOPLE.items()}
+    bot.slack.profiles = {user: about for user, (_, about) in PEOPLE.items()}
     drafts = [Draft(f"Question {n}?", f"Answer {n}.") for n in range(3)]
 
     def write(db: Any) -> None:

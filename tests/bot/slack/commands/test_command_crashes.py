@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from bot.commands import executor
 from bot.commands.commands import GrantRole
-from bot.commands.standing import Standing
+from bot.commands.requester import Requester
 from bot.slack.commands import argument_forms, dialect
 from bot.slack.render import admin_forms
 from bot.slack.render.admin_forms import Origin
@@ -219,10 +219,10 @@ class DiedError(Exception):
     """The process is no more."""
 
 
-def die_in(db: Database, bot: Bot, command_id: int, standing: Standing) -> None:
+def die_in(db: Database, bot: Bot, command_id: int, requester: Requester) -> None:
     """In the transaction that carries it out, when all but its commit is done."""
     before = db.conn.total_changes
-    executor.execute(db, bot.settings, command_id, standing)
+    executor.execute(db, bot.settings, command_id, requester)
     assert db.conn.total_changes > before + 1  # more than the mark that it is done
     raise DiedError
 
@@ -230,7 +230,7 @@ def die_in(db: Database, bot: Bot, command_id: int, standing: Standing) -> None:
 @pytest.mark.parametrize("moment", ["before it begins", "in its midst", "before it is told"])
 async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, moment: str) -> None:
     prepare_all(bot)
-    admin = Standing(f"slack:{TEAM}/{ADMIN}", "admin")
+    admin = Requester(f"slack:{TEAM}/{ADMIN}", "admin")
     for number, (text, (_, action)) in enumerate(CHANGES.items()):
         before = state(bot)
         await bot.front.stop()
@@ -273,7 +273,7 @@ async def test_two_processes_carry_a_command_out_once(
 ) -> None:
     prepare(tmp_path)
     settings = Settings(home=tmp_path, slack=SlackSettings(admins=(ADMIN,)))
-    standing = Standing(f"slack:{TEAM}/{ADMIN}", "admin")
+    requester = Requester(f"slack:{TEAM}/{ADMIN}", "admin")
     with Store(tmp_path / "understudy.db") as one, Store(tmp_path / "understudy.db") as two:
         with one.write() as db:
             command = GrantRole(f"slack:{TEAM}/U9", "reviewer")
@@ -281,7 +281,7 @@ async def test_two_processes_carry_a_command_out_once(
             command_id = executor.enqueue(db, command, key="k", user=ADMIN, address=address)
         assert command_id is not None
         for store in (one, two):
-            await store.submit(lambda db: executor.execute(db, settings, command_id, standing))
+            await store.submit(lambda db: executor.execute(db, settings, command_id, requester))
         assert len(rows(one.db, "SELECT 1 FROM audit")) == 1
 
 
@@ -293,10 +293,10 @@ def test_a_command_is_queued_once_and_deleted_when_it_is_old(store: Store) -> No
         assert command_id is not None
         assert command_queue.add(db, **given) is None
         assert command_queue.add(db, **{**given, "address": DeliveryAddress("T2")}) is not None
-        assert command_queue.done(db, command_id, {"result": "Refused", "reason": "No."})
-        assert not command_queue.done(db, command_id, {})
-        assert command_queue.told(db, command_id)
-        assert not command_queue.told(db, command_id)
+        assert command_queue.mark_executed(db, command_id, {"result": "Refused", "reason": "No."})
+        assert not command_queue.mark_executed(db, command_id, {})
+        assert command_queue.mark_delivered(db, command_id)
+        assert not command_queue.mark_delivered(db, command_id)
         assert command_queue.forget(db, now_us() + 1) == 1
         assert command_queue.get(db, command_id) is None
         assert [d.address.team for d in command_queue.unfinished(db, now_us())] == ["T2"]

@@ -38,7 +38,7 @@ async def test_only_reviewers_and_admins_see_it(bot: Bot) -> None:
 
 
 async def test_a_guest_does_not_see_it_even_with_a_role(bot: Bot) -> None:
-    bot.slack.standing[MEMBER] = {"is_restricted": True}
+    bot.slack.profiles[MEMBER] = {"is_restricted": True}
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
     assert "Feedback this week" not in await home(bot, MEMBER)
 

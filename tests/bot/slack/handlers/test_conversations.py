@@ -121,7 +121,7 @@ async def test_a_guest_in_a_thread_without_a_mention_is_ignored(bot: Bot) -> Non
     first = await bot.slack.say(MEMBER, "C1", f"{MENTION} first")
     await bot.slack.answer_to(first)
     bot.slack.users["U4"] = "Guest"
-    bot.slack.standing["U4"] = {"is_restricted": True}
+    bot.slack.profiles["U4"] = {"is_restricted": True}
     await bot.slack.say("U4", "C1", "I see, thanks", thread_ts=first.ts)
     await bot.settled()
     assert bot.slack.told("U4") == ""

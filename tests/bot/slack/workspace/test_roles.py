@@ -46,8 +46,8 @@ async def settle(bot: Bot, **more: Any) -> None:
 
 
 async def role(bot: Bot, user: str) -> str:
-    standing = await bot.front.workspace.roles.standing("T1", user)
-    found: str = await bot.store.read(lambda db: role_of(db, standing))
+    requester = await bot.front.workspace.roles.requester("T1", user)
+    found: str = await bot.store.read(lambda db: role_of(db, requester))
     return found
 
 
@@ -57,7 +57,7 @@ async def test_roles_come_from_the_settings(bot: Bot) -> None:
 
 
 async def test_a_person_named_in_the_settings_needs_no_lookup(bot: Bot) -> None:
-    bot.slack.standing[ADMIN] = GUEST
+    bot.slack.profiles[ADMIN] = GUEST
     bot.slack.faults["users.info"] += ["500"] * 3
     assert await role(bot, ADMIN) == "admin"
     assert bot.slack.called("users.info") == []
@@ -66,15 +66,15 @@ async def test_a_person_named_in_the_settings_needs_no_lookup(bot: Bot) -> None:
 async def test_plain_ids_mean_nobody_in_a_workspace_installed_through_oauth(bot: Bot) -> None:
     workspace = bot.front.workspace
     elsewhere = Roles(bot.settings.slack, workspace.api, workspace.names, own=False)
-    assert (await elsewhere.standing("T1", ADMIN)).role == "member"
+    assert (await elsewhere.requester("T1", ADMIN)).role == "member"
     named = bot.settings.slack.model_copy(update={"admins": (f"T1/{ADMIN}",)})
     elsewhere = Roles(named, workspace.api, workspace.names, own=False)
-    assert (await elsewhere.standing("T1", ADMIN)).role == "admin"
-    assert (await elsewhere.standing("T2", ADMIN)).role == "member"
+    assert (await elsewhere.requester("T1", ADMIN)).role == "admin"
+    assert (await elsewhere.requester("T2", ADMIN)).role == "member"
 
 
 async def test_workspace_admins_are_admins_if_the_settings_say_so(bot: Bot) -> None:
-    bot.slack.standing[MEMBER] = {"is_owner": True}
+    bot.slack.profiles[MEMBER] = {"is_owner": True}
     assert await role(bot, MEMBER) == "member"
     await settle(bot, workspace_admins=True)
     assert await role(bot, MEMBER) == "admin"
@@ -91,7 +91,7 @@ async def test_user_groups_give_roles(bot: Bot, clock: Patience) -> None:
 
 
 async def test_the_highest_of_several_roles_counts(bot: Bot) -> None:
-    bot.slack.standing[REVIEWER] = {"is_admin": True}
+    bot.slack.profiles[REVIEWER] = {"is_admin": True}
     await settle(bot, workspace_admins=True, reviewer_group="S2")
     bot.slack.groups = {"S2": [MEMBER]}
     assert await role(bot, REVIEWER) == "admin"  # a reviewer from the settings
@@ -106,7 +106,7 @@ async def test_a_reviewer_from_the_settings_stays_one_without_slack(
     bot.slack.faults["users.info"] += ["500"] * 3
     assert await role(bot, REVIEWER) == "reviewer"
     assert "Try again in a minute" in await command(bot, REVIEWER, "rollback")
-    bot.slack.standing[REVIEWER] = GUEST
+    bot.slack.profiles[REVIEWER] = GUEST
     bot.slack.faults["users.info"].clear()
     assert await role(bot, REVIEWER) == "reviewer"
 
@@ -120,7 +120,7 @@ async def test_an_unavailable_user_group_gives_nobody_a_role(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "setting", "why"),
+    ("profile", "setting", "why"),
     [
         (GUEST, "allow_guests", "You are a guest"),
         (SINGLE_CHANNEL_GUEST, "allow_guests", "You are a guest"),
@@ -129,9 +129,9 @@ async def test_an_unavailable_user_group_gives_nobody_a_role(bot: Bot) -> None:
     ],
 )
 async def test_guests_and_external_people_may_do_nothing_unless_allowed(
-    bot: Bot, standing: dict[str, Any], setting: str, why: str
+    bot: Bot, profile: dict[str, Any], setting: str, why: str
 ) -> None:
-    bot.slack.standing[MEMBER] = standing
+    bot.slack.profiles[MEMBER] = profile
     bot.write(lambda db: roles.grant(db, f"slack:T1/{MEMBER}", "admin", "test"))
     for text in ("status", "help", "", "retrain", "review", "roles"):
         assert why in await command(bot, MEMBER, text), text
@@ -142,12 +142,12 @@ async def test_guests_and_external_people_may_do_nothing_unless_allowed(
 
 
 @pytest.mark.parametrize(
-    ("standing", "setting"), [(GUEST, "allow_guests"), (EXTERNAL, "allow_external")]
+    ("profile", "setting"), [(GUEST, "allow_guests"), (EXTERNAL, "allow_external")]
 )
 async def test_guests_and_external_people_are_not_answered_unless_allowed(
-    bot: Bot, standing: dict[str, Any], setting: str
+    bot: Bot, profile: dict[str, Any], setting: str
 ) -> None:
-    bot.slack.standing[MEMBER] = standing
+    bot.slack.profiles[MEMBER] = profile
     await bot.slack.say(MEMBER, "C1", f"<@{BOT_USER}> What is our secret?")
     await bot.settled()
     assert bot.slack.from_bot() == []

@@ -1,4 +1,4 @@
-"""A person's role as the front end knows it, its source, and a reason for refusing them."""
+"""The person who gives a command: their role as the front end knows it, and its source."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from data.people.roles import Role
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a front end knows of the person who gives a command, apart from granted roles."""
+class Requester:
+    """The person who gives a command, as the front end knows them: without granted roles."""
 
     person: str  # slack:T1/U2
     role: Role = "member"
