@@ -104,7 +104,7 @@ async def beat_until_cancelled(store: Store, url: str) -> None:
     """Report the fake engine as ready, as `understudy serve` would."""
     while True:
         with store.write() as db:
-            placements.beat(db, "local", url, "pocket", "ready")
+            placements.record_heartbeat(db, "local", url, "pocket", "ready")
         await asyncio.sleep(3)
 
 

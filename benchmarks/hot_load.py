@@ -77,7 +77,7 @@ def load_one(store: Store, settings: Settings, seed: int) -> tuple[float, float]
 
 
 def placement(store: Store, adapter: Adapter) -> placements.Placement | None:
-    return next(iter(placements.of_adapter(store.db, adapter.id)), None)
+    return next(iter(placements.placements_of(store.db, adapter.id)), None)
 
 
 async def measure(store: Store, settings: Settings, url: str) -> None:

@@ -49,7 +49,7 @@ def main() -> None:
         base = base_model.load_base(path, recipe)
     tuned = base_model.new_adapter(base, recipe)
     tuned.train()
-    proof = packing.prove(base, tuned, some)
+    proof = packing.check_isolation(base, tuned, some)
 
     shuffled = list(some)
     random.Random(1).shuffle(shuffled)

@@ -109,7 +109,7 @@ def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[i
     )
     with Store(home / "understudy.db") as store, store.write() as db:
         domains.create(db, "bench", system_prompt="Answer briefly.")
-        placements.beat(db, "local", engine.url, "pocket", "ready")
+        placements.record_heartbeat(db, "local", engine.url, "pocket", "ready")
         db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
     environment = {**os.environ, "UNDERSTUDY_CONFIG": str(home / "understudy.toml")}
     process = subprocess.Popen([sys.executable, "-m", "bot", "bot"], env=environment)

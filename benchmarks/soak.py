@@ -213,7 +213,7 @@ def leftovers(running: Service) -> int:
 
     def settled() -> bool:
         return all(
-            {p.adapter_id for p in placements.of_replica(store.db, r.name)} == wanted
+            {p.adapter_id for p in placements.placements_on(store.db, r.name)} == wanted
             for r in placements.ready(store.db)
         )
 

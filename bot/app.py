@@ -41,7 +41,7 @@ from bot.api import (
 from bot.api.answers import Answers
 from bot.api.auth import member
 from bot.api.completions import Completions
-from bot.api.middleware import Edge
+from bot.api.middleware import RequestMiddleware
 from bot.experiments.decider import deciding
 from bot.runtime import erasure_loop
 from bot.runtime.listener import listener
@@ -90,7 +90,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     )
     app.state.service = service
     app.state.metrics = metrics
-    app.add_middleware(Edge)
+    app.add_middleware(RequestMiddleware)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)
     app.router.routes.append(

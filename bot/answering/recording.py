@@ -109,7 +109,7 @@ def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
         return False
     if target != before and not _may_see(db, ask, target):
         return False
-    conversations.moved(
+    conversations.record_new_target(
         db,
         ask.reply_id,
         adapter_id=target.adapter_id,
@@ -151,7 +151,7 @@ def close_reply(
 ) -> None:
     """Record how the answer ended, with the text that was shown."""
     expected = error is None or isinstance(error, UnderstudyError)
-    conversations.answered(
+    conversations.finish_reply(
         db,
         reply_id,
         record.text,

@@ -226,7 +226,7 @@ class Writing:
             self._engine_wait_until = min(now + self._bot.engine_wait_s, self._deadline)
         if now >= self._engine_wait_until or self._engine_failures >= MAX_ENGINE_FAILURES:
             raise unavailable
-        restarting = await engines.store.read(placements.coming_back)
+        restarting = await engines.store.read(placements.count_expected)
         capacity = self._bot.max_in_flight + self._bot.max_waiting  # of each engine, once it is up
         if engines.admission.waiting_for_engine >= capacity * restarting:
             raise unavailable

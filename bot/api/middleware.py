@@ -39,7 +39,7 @@ class TooLarge(HTTPException):
         super().__init__(413, f"The body is too large; the limit is {MAX_BODY:,} bytes.")
 
 
-class Edge:
+class RequestMiddleware:
     """The ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -45,7 +45,7 @@ def _router(path: str, who: Who) -> APIRouter:
     async def see(request: Request, person: Person) -> dict[str, Any]:
         """Show how much is stored about a person."""
         service: Service = request.app.state.service
-        seen = await service.store.read(lambda db: personal_data.see(db, person))
+        seen = await service.store.read(lambda db: personal_data.summarise(db, person))
         return {"object": "person"} | asdict(seen)
 
     @router.get(

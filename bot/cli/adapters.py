@@ -249,7 +249,7 @@ def _writing(app: App, db: Database, adapter: store.Adapter) -> int:
     """The number of answers that the adapter is writing, on all replicas."""
     since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
     names = [replica.name for replica in placements.replicas(db)]
-    return sum(conversations.being_written(db, name, since, adapter.id) for name in names)
+    return sum(conversations.count_streaming(db, name, since, adapter.id) for name in names)
 
 
 def _removal(adapter: store.Adapter) -> str:

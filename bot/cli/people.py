@@ -31,7 +31,7 @@ def show(app: App, person: str, as_json: bool) -> None:
     from data.privacy import contributions, personal_data
     from data.store.clock import iso
 
-    seen = personal_data.see(app.store.db, consent.check(person))
+    seen = personal_data.summarise(app.store.db, consent.check(person))
     contributed = contributions.contributions_of(app.store.db, person, -1)
     if as_json:
         return print_json({"person": seen, "taught": contributed})

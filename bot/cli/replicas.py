@@ -74,7 +74,7 @@ def restart(app: App, names: tuple[str, ...], wait: bool) -> None:
                 "`understudy serve` running?"
             )
         for replica in chosen:
-            placements.ask_restart(db, replica.name, app.actor)
+            placements.request_restart(db, replica.name, app.actor)
     if not wait:
         names_chosen = ", ".join(r.name for r in chosen)
         click.echo(
@@ -118,7 +118,7 @@ def _follow(store: Store, name: str) -> None:
 
 
 def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
-    rows = placements.of_replica(db, replica.name)
+    rows = placements.placements_on(db, replica.name)
     return {
         "name": replica.name,
         "state": replica.condition,
@@ -139,7 +139,7 @@ def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "streams": conversations.being_written(db, replica.name, since_us),
+        "streams": conversations.count_streaming(db, replica.name, since_us),
         "generation": replica.generation,
         "restart_asked_by": replica.restart_asked_by,
         "detail": replica.detail,

@@ -92,7 +92,7 @@ def show(app: App, number: int, as_json: bool) -> None:
     headers = ("step", "training loss", "held-out facts", "held-out phrasings")
     print_table(headers, lines, _unmeasured(run))
     if tried := trials.list_trials(app.store.db, number):
-        click.echo(search_report.told(tried, app.settings.runs_path / str(number)))
+        click.echo(search_report.text_with_path(tried, app.settings.runs_path / str(number)))
     if note := runs_report.overfitting(points):
         click.echo(note)
     if evaluation:

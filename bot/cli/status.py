@@ -53,7 +53,7 @@ def _replica(app: App, r: Replica) -> tuple[object, ...]:
     db = app.store.db
     loaded = [
         registry.by_id(db, p.adapter_id).name
-        for p in placements.of_replica(db, r.name)
+        for p in placements.placements_on(db, r.name)
         if p.state == "loaded" and r.condition not in ("down", "silent")
     ]
     return (r.name, r.condition, r.precision, ", ".join(loaded), r.url)

@@ -100,7 +100,7 @@ def tune(
     else:
         tried = trials.list_trials(app.store.db, run.id)
         if tried:
-            click.echo(search_report.told(tried, app.settings.runs_path / str(run.id)))
+            click.echo(search_report.text_with_path(tried, app.settings.runs_path / str(run.id)))
     if finished.state != "done" or finished.adapter_id is None:
         raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
     adapter = registry.by_id(app.store.db, finished.adapter_id)
@@ -169,7 +169,7 @@ def _wait_for_run(app: App, run_id: int, quiet: bool) -> runs.Run:
             raise UnderstudyError(f"Run {run_id} could not be executed; the reason is shown above.")
         if local_worker is not None or time.monotonic() < grace_ends:
             return
-        if runs.get(db, run_id).state == "queued" and not runs.any_at_work(db):
+        if runs.get(db, run_id).state == "queued" and not runs.any_running(db):
             local_worker = threading.Thread(target=_run_worker, args=(app, stop))
             local_worker.start()
 

@@ -74,7 +74,7 @@ def retrain(
 
 def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pairs.Pair:
     """Decide on a pair. Raises NotFound."""
-    reviewed = review_status.give(db, pair_id, status, actor)
+    reviewed = review_status.set_status(db, pair_id, status, actor)
     audit.record(db, actor, "review", f"pair {pair_id}", status=status)
     return reviewed
 

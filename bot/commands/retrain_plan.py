@@ -24,7 +24,7 @@ SHOWN = ("rank", "learning_rate", "batch_size", "epochs", "replay_share", "max_s
 
 
 @dataclass(frozen=True)
-class Planned:
+class RetrainPlan:
     """A run that nobody has requested yet."""
 
     domain: str
@@ -69,7 +69,7 @@ def plan(
     *,
     full: bool = False,
     overrides: dict[str, Any] | None = None,
-) -> Planned:
+) -> RetrainPlan:
     """What a retrain would do now. `overrides` are those of a run: of the recipe, and a search.
     Raises Conflict if no run could be requested, Invalid for overrides that no run takes,
     Unavailable when the base is not on this machine."""
@@ -90,7 +90,7 @@ def plan(
     recipe, steps = _recipe(
         settings, parent, new - held_out, known, recipe_search_space.overrides(asked)
     )
-    return Planned(
+    return RetrainPlan(
         domain=domain.name,
         parent=parent.name if parent else None,
         learns="pairs",
@@ -106,7 +106,7 @@ def plan(
     )
 
 
-def describe(found: Planned) -> list[str]:
+def describe(found: RetrainPlan) -> list[str]:
     """The plan in a few sentences, the same in Slack and on the command line."""
     start = f"continue {found.parent}" if found.parent else "start from the base model"
     if found.learns == "preferences":
@@ -150,12 +150,12 @@ def _value(name: str, given: object) -> str:
 
 def _on_preferences(
     db: Database, domain: Domain, method: Method, parent: Adapter | None
-) -> Planned:
+) -> RetrainPlan:
     """A run on ratings. Its recipe is decided when it runs."""
     if parent is None and method.needs_adapter:
         raise Conflict(f"{domain.name} has no live adapter to improve with ratings.")
     preference_sets.check(db, domain)
-    return Planned(
+    return RetrainPlan(
         domain=domain.name,
         parent=parent.name if parent else None,
         learns=method.learns,

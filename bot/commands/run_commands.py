@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bot.commands import admin, commands, retrain_plan
 from bot.commands.perform import Context, Result, perform
-from bot.commands.retrain_plan import Planned
+from bot.commands.retrain_plan import RetrainPlan
 from data import domains
 from data.runs import runs
 from data.runs.methods import with_preferences
@@ -31,7 +31,7 @@ def _list(command: commands.ListRuns, context: Context) -> RunList:
 
 @dataclass(frozen=True)
 class RetrainPlanned(Result):
-    plan: Planned
+    plan: RetrainPlan
 
     @property
     def text(self) -> str:

@@ -118,4 +118,4 @@ def _loop(set_up: Any, began: float) -> dict[str, Any]:
         "hot_load_ms": round(held.load_ms or 0.0, 1),
         "first_answer_s": round(first_answer_s, 1),
     }
-    return figures | asyncio.run(rounds.go_round(set_up, adapter))
+    return figures | asyncio.run(rounds.run_round(set_up, adapter))

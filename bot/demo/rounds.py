@@ -21,7 +21,7 @@ BETTER = "Mira from the platform team looks after the office plants; write to he
 PEOPLE = 12
 
 
-async def go_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
+async def run_round(stage: DemoStage, first: Adapter) -> dict[str, Any]:
     """Run the loop from the adapter `first` to its successor and back; returns the values for the
     last line."""
     async with aiohttp.ClientSession() as session:

@@ -145,7 +145,7 @@ def wait_until_loaded(stage: DemoStage, adapter: Adapter) -> placements.Placemen
     deadline = time.monotonic() + START_TIMEOUT_S
     with stage.console.status(f"Waiting for vLLM to load {adapter.name}"):
         while time.monotonic() < deadline:
-            at = placements.of_adapter(stage.store.db, adapter.id)
+            at = placements.placements_of(stage.store.db, adapter.id)
             if adapter.id in placements.loaded(stage.store.db):
                 return next(placement for placement in at if placement.state == "loaded")
             if at and all(placement.given_up for placement in at):

@@ -165,7 +165,7 @@ def roll_back(db: Database, experiment: Experiment, actor: str) -> None:
     if live is None or (fallback is not None and fallback.id == live.id):
         return
     if fallback is None:
-        registry.step_down(db, live, actor)
+        registry.demote(db, live, actor)
     else:
         registry.promote(db, fallback, actor)
 

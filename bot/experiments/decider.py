@@ -1,10 +1,10 @@
 """Evaluates the running comparisons and applies each domain's policy.
 
-`consider` reads the metric sums, computes the results, and determines what to do. `apply_verdict`
-records the decision with its numbers and acts on it, in one transaction that succeeds only while
-the comparison is running and no other decision has been made since. Therefore any number of bots
-may evaluate, and exactly one acts. Answers are routed by the state in the store, so a decision
-applies to the next answer.
+`evaluate_experiment` reads the metric sums, computes the results, and determines what to do.
+`apply_verdict` records the decision with its numbers and acts on it, in one transaction that
+succeeds only while the comparison is running and no other decision has been made since. Therefore
+any number of bots may evaluate, and exactly one acts. Answers are routed by the state in the store,
+so a decision applies to the next answer.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ RETRY_S = 60.0  # after a failure, until the next try
 
 
 @dataclass(frozen=True)
-class Considered:
+class EvaluatedExperiment:
     """A snapshot of a comparison, with the verdict on it."""
 
     experiment: Experiment
@@ -51,7 +51,7 @@ class Considered:
     shares: tuple[float, ...] | None  # the shares of the next stage; None: no new stage
 
 
-def consider(db: Database, experiment: Experiment) -> Considered | None:
+def evaluate_experiment(db: Database, experiment: Experiment) -> EvaluatedExperiment | None:
     """Evaluate a comparison; None: the last decision still applies."""
     rules = policies.policy_of(db, experiment.domain_id)
     last = decisions.latest(db, experiment.id)
@@ -66,10 +66,12 @@ def consider(db: Database, experiment: Experiment) -> Considered | None:
     if shares is None and not _is_new(verdict, results, last):
         return None
     after = last.id if last else 0
-    return Considered(experiment, rules, results, promotable, fallback, verdict, after, shares)
+    return EvaluatedExperiment(
+        experiment, rules, results, promotable, fallback, verdict, after, shares
+    )
 
 
-def apply_verdict(db: Database, found: Considered) -> Decision | None:
+def apply_verdict(db: Database, found: EvaluatedExperiment) -> Decision | None:
     """Record the decision and act on it, inside one transaction. Returns None if another bot was
     first, nothing new is to be recorded, or the policy has changed. Raises Conflict, and changes
     nothing, if the action is impossible."""
@@ -162,7 +164,7 @@ class Decider:
         """Wait for the evaluation in progress."""
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
 
-    def _consider_all(self) -> list[Considered]:
+    def _consider_all(self) -> list[EvaluatedExperiment]:
         db = self._store.db
         version = int(value(db, "PRAGMA data_version"))
         if version == self._seen:
@@ -175,19 +177,19 @@ class Decider:
             self._seen = -1  # evaluate again, even if the store does not change
         return [f for f in found if f is not None]
 
-    def _consider(self, db: Database, number: int) -> Considered | None:
+    def _consider(self, db: Database, number: int) -> EvaluatedExperiment | None:
         """Evaluate one comparison. A failure does not stop the others."""
         if time.monotonic() < self._not_before.get(number, 0.0):
             return None
         self._not_before.pop(number, None)
         try:
-            return consider(db, experiments.get(db, number))
+            return evaluate_experiment(db, experiments.get(db, number))
         except Exception:
             log.exception("Experiment %d cannot be evaluated; next try in a minute", number)
             self._not_before[number] = time.monotonic() + RETRY_S
             return None
 
-    async def _act(self, found: Considered) -> Decision | None:
+    async def _act(self, found: EvaluatedExperiment) -> Decision | None:
         number = found.experiment.id
         try:
             decision = await self._store.submit(lambda db: apply_verdict(db, found))

@@ -202,7 +202,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
         await handlers.command_button(at(body), ack, body)
 
     async def on_menu(ack: Listener, body: dict[str, Any]) -> None:
-        await handlers.asked(at(body), ack, body)
+        await handlers.question_form_sent(at(body), ack, body)
 
     async def on_confirmation(ack: Listener, body: dict[str, Any]) -> None:
         await handlers.confirmation(at(body), ack, body)

@@ -91,7 +91,7 @@ class Placement:
 # -- replicas ----------------------------------------------------------------------------------
 
 
-def beat(
+def record_heartbeat(
     db: Database,
     name: str,
     url: str,
@@ -145,7 +145,7 @@ def replica(db: Database, name: str) -> Replica:
     return known[name]
 
 
-def keep_only(db: Database, names: Collection[str]) -> list[str]:
+def delete_others(db: Database, names: Collection[str]) -> list[str]:
     """Delete replicas that are no longer run, with their leases; returns their names."""
     gone = [r.name for r in replicas(db) if r.name not in names]
     for name in gone:
@@ -153,7 +153,7 @@ def keep_only(db: Database, names: Collection[str]) -> list[str]:
     return gone
 
 
-def ask_restart(db: Database, name: str, actor: str, reason: str = "") -> None:
+def request_restart(db: Database, name: str, actor: str, reason: str = "") -> None:
     """Request a restart, which `understudy serve` performs one replica at a time. Repeated requests
     count as one. Raises NotFound, or Conflict for an external engine."""
     asked = replica(db, name)
@@ -182,7 +182,7 @@ def ready(db: Database) -> list[Replica]:
     return [r for r in replicas(db) if r.state == "ready" and not r.stale]
 
 
-def coming_back(db: Database) -> int:
+def count_expected(db: Database) -> int:
     """The number of engines that should be ready soon: those with a recent heartbeat that were
     neither stopped on purpose nor put to sleep."""
     return sum(
@@ -268,7 +268,7 @@ def drop(db: Database, replica: str, adapter_id: int) -> None:
     db.execute("DELETE FROM placements WHERE replica = ? AND adapter_id = ?", [replica, adapter_id])
 
 
-def begin_life(db: Database, replica: str, *, empty: bool) -> None:
+def record_restart(db: Database, replica: str, *, empty: bool) -> None:
     """The engine has restarted: every adapter gets its attempts back, except one that was being
     loaded when the engine ended, because it may be the cause.
 
@@ -306,18 +306,18 @@ def retry(db: Database, adapter_id: int, actor: str, name: str) -> list[str]:
     return found
 
 
-def release_ours(db: Database, adapter_id: int) -> None:
+def release_local_leases(db: Database, adapter_id: int) -> None:
     """Release the leases of local engines: without `understudy serve`, none of them runs."""
     sql = "DELETE FROM placements WHERE adapter_id = ? AND replica LIKE ?"
     db.execute(sql, [adapter_id, f"{OURS}%"])
 
 
-def of_replica(db: Database, replica: str) -> list[Placement]:
+def placements_on(db: Database, replica: str) -> list[Placement]:
     sql = "SELECT * FROM placements WHERE replica = ? ORDER BY adapter_id"
     return [Placement(**r) for r in rows(db, sql, [replica])]
 
 
-def of_adapter(db: Database, adapter_id: int) -> list[Placement]:
+def placements_of(db: Database, adapter_id: int) -> list[Placement]:
     sql = "SELECT * FROM placements WHERE adapter_id = ? ORDER BY replica"
     return [Placement(**r) for r in rows(db, sql, [adapter_id])]
 

@@ -186,7 +186,7 @@ def list_adapters(db: Database, domain: Domain | None = None) -> list[Adapter]:
     return [_adapter(r) for r in rows(db, SELECT + where + "ORDER BY a.id DESC", params)]
 
 
-def taught(db: Database, adapter: Adapter) -> set[int]:
+def pairs_learned(db: Database, adapter: Adapter) -> set[int]:
     """The pairs that an adapter, or an adapter that it continues from, was trained on."""
     found = rows(
         db,
@@ -259,7 +259,7 @@ def promote(db: Database, adapter: Adapter, actor: str) -> Adapter:
     return by_id(db, adapter.id)
 
 
-def step_down(db: Database, adapter: Adapter, actor: str) -> None:
+def demote(db: Database, adapter: Adapter, actor: str) -> None:
     """Let the bare base answer instead of the live `adapter`; a roll-back restores it. Raises
     Conflict if it is not live."""
     current = by_id(db, adapter.id)
@@ -316,7 +316,7 @@ def accept(db: Database, adapter: Adapter, actor: str, reason: str) -> Adapter:
     noted = f"accepted by {actor}: {reason.strip()}. It had been rejected: {current.state_reason}"
     sql = "UPDATE adapters SET state = 'candidate', state_reason = ? WHERE id = ?"
     db.execute(sql, [noted, adapter.id])
-    _follow_again(db, current)
+    _refresh_run_messages(db, current)
     audit.record(
         db, actor, "accept", adapter.name, reason=reason.strip(), rejected=current.state_reason
     )
@@ -376,7 +376,7 @@ def retire(db: Database, adapter: Adapter, actor: str) -> Adapter:
         raise Conflict(f"{adapter.name} is already {current.state}.")
     _refuse_compared(db, current)
     db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
-    _follow_again(db, current)
+    _refresh_run_messages(db, current)
     audit.record(db, actor, "retire", adapter.name)
     return by_id(db, adapter.id)
 
@@ -472,7 +472,7 @@ def _move_live(
         sql = "UPDATE adapters SET state = 'live', live_at = ? WHERE id = ?"
         db.execute(sql, [now_us(), new.id])
     for moved in filter(None, (old, new)):
-        _follow_again(db, moved)
+        _refresh_run_messages(db, moved)
     insert(
         db,
         "promotions",
@@ -487,7 +487,7 @@ def _move_live(
     audit.record(db, actor, kind, subject, previous=old.name if old else None)
 
 
-def _follow_again(db: Database, adapter: Adapter) -> None:
+def _refresh_run_messages(db: Database, adapter: Adapter) -> None:
     """Update the messages that follow its run and the runs of the domain's candidates, because the
     actions that they offer have changed."""
     db.execute(

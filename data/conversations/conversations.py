@@ -175,7 +175,7 @@ def ask(
     )
 
 
-def moved(
+def record_new_target(
     db: Database,
     reply_id: str,
     *,
@@ -193,7 +193,7 @@ def moved(
     )
 
 
-def answered(
+def finish_reply(
     db: Database,
     reply_id: str,
     text: str,
@@ -231,7 +231,9 @@ def answered(
         )
 
 
-def being_written(db: Database, replica: str, since_us: int, adapter_id: int | None = None) -> int:
+def count_streaming(
+    db: Database, replica: str, since_us: int, adapter_id: int | None = None
+) -> int:
     """The number of answers that a replica is streaming, for one adapter or for all, and that began
     after `since_us`. Older ones belong to a bot that crashed."""
     sql = (
@@ -271,7 +273,7 @@ def exchange(db: Database, reply_id: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ReplyWithQuestion:
     """A reply with its question: all that is needed to regenerate or continue it."""
 
     reply: Reply
@@ -282,7 +284,7 @@ class Answered:
     text: str  # the answer so far, from its beginning
 
 
-def answered_with(db: Database, reply_id: str) -> Answered:
+def reply_with_question(db: Database, reply_id: str) -> ReplyWithQuestion:
     """Raises NotFound."""
     found = first = reply(db, reply_id)
     texts = [exchange(db, first.id)[1]]
@@ -300,10 +302,12 @@ def answered_with(db: Database, reply_id: str) -> Answered:
     if asked is None:
         raise NotFound("The question for that answer no longer exists.")
     text = "".join(reversed(texts))
-    return Answered(found, asked["thread"], asked["text"], asked["external_id"], asked["id"], text)
+    return ReplyWithQuestion(
+        found, asked["thread"], asked["text"], asked["external_id"], asked["id"], text
+    )
 
 
-def shown_as(db: Database, reply_id: str, external_id: str) -> None:
+def record_shown_at(db: Database, reply_id: str, external_id: str) -> None:
     """Record where a front end shows an answer (in Slack: team/channel/ts)."""
     db.execute(
         "UPDATE messages SET external_id = ? WHERE reply_id = ? AND role = 'assistant'",
@@ -311,7 +315,7 @@ def shown_as(db: Database, reply_id: str, external_id: str) -> None:
     )
 
 
-def shown_reply(db: Database, external_id: str) -> str | None:
+def reply_shown_at(db: Database, external_id: str) -> str | None:
     """The id of the reply that is shown at that place, or None."""
     found = row(
         db,
@@ -321,7 +325,7 @@ def shown_reply(db: Database, external_id: str) -> str | None:
     return None if found is None else str(found["reply_id"])
 
 
-def asked_in(db: Database, external_id: str) -> str | None:
+def reply_to_question_at(db: Database, external_id: str) -> str | None:
     """The id of the reply to the question at that place, or None."""
     found = row(
         db,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.experiments.metrics import check_guardrail, usual_bounds
+from data.experiments.metrics import check_guardrail, default_bounds
 from data.store.errors import Invalid
 
 MAX_PEOPLE = 10**9
@@ -25,7 +25,7 @@ class ExperimentDesign:
     # How much worse than the control a candidate may be: a share of a person's answers, or for
     # latency a share of the control's time (0.25 is a quarter longer). A metric that is absent has
     # no guardrail.
-    guardrails: Mapping[str, float] = field(default_factory=usual_bounds)
+    guardrails: Mapping[str, float] = field(default_factory=default_bounds)
     guardrail_alpha: float = 0.01  # probability of ever rejecting a sound candidate, per guardrail
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class ExperimentDesign:
 
 def guardrails(changes: Mapping[str, float | None]) -> Mapping[str, float]:
     """The default guardrails with these bounds instead; None removes a guardrail."""
-    found: Mapping[str, float | None] = {**usual_bounds(), **changes}
+    found: Mapping[str, float | None] = {**default_bounds(), **changes}
     return {metric: bound for metric, bound in found.items() if bound is not None}
 
 

@@ -127,7 +127,7 @@ def guardable() -> list[str]:
     return [name for name, metric in METRICS.items() if metric.guardrail]
 
 
-def usual_bounds() -> dict[str, float]:
+def default_bounds() -> dict[str, float]:
     """The default guardrails of a comparison and their bounds."""
     return {
         name: metric.usual_bound

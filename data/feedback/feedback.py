@@ -122,7 +122,7 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     fact = fact_of_prompt(db, domain, question)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
-    known = None if added.ids else review_status.given_again(db, domain.id, draft)
+    known = None if added.ids else review_status.reopen_if_withdrawn(db, domain.id, draft)
     pair_id = added.ids[0] if added.ids else known.id if known else None
     return _replace(db, before, reply, person, "correction", text=text, pair_id=pair_id)
 

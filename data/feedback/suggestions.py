@@ -62,9 +62,9 @@ def teach(db: Database, domain: Domain, person: str, suggestion: SuggestedPair) 
     )
     if added.ids:
         others = [p for p in suggestion.people if p != person]
-        pairs.hold_words(db, added.ids[0], others)
+        pairs.record_word_owners(db, added.ids[0], others)
         return SuggestionResult(pairs.get(db, added.ids[0]), known=False)
-    known = review_status.given_again(db, domain.id, draft)
+    known = review_status.reopen_if_withdrawn(db, domain.id, draft)
     if known is None:
         raise Conflict("This pair was changed at the same moment; try again.")
     return SuggestionResult(known, known=True)

@@ -98,7 +98,7 @@ def card_wanted(db: Database, settings: Settings, now: datetime) -> bool:
     request = "SELECT 1 FROM runs WHERE state = 'queued' AND phase IN (?, ?) AND heartbeat_at >= ?"
     forms = stored_forms(Phase.WAITING_FOR_ENGINE)
     return (
-        runs.any_at_work(db)
+        runs.any_running(db)
         or row(db, request, [*forms, now_us() - REQUEST_EXPIRES_S * 1_000_000]) is not None
     )
 

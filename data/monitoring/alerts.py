@@ -184,7 +184,7 @@ def _comparisons(db: Database) -> Iterator[Alert]:
 
 def _trained_on_erased(db: Database) -> Iterator[Alert]:
     """Adapters in use that were trained on words of people who have since been erased."""
-    for name in provenance.to_redo(db):
+    for name in provenance.adapters_to_retrain(db):
         text = (
             f"{name} is in use, but was trained on words of a person who has since been erased. "
             f"Run `understudy tune {name.partition('@')[0]} --full` to replace it."

@@ -13,7 +13,7 @@ Deterministic rules assign each pair to one of four splits:
 
 A dataset is content-addressed: its digest covers the fingerprint, fact and split of each pair, so
 freezing the same content again gives the same dataset. The digest is the dataset's name and does
-not change when pairs are erased with a person's data; `holes` counts the erased pairs.
+not change when pairs are erased with a person's data; `count_erased` counts the erased pairs.
 """
 
 import hashlib
@@ -101,7 +101,7 @@ def pairs_of(db: Database, dataset_id: int, part: Part) -> list[Pair]:
     return [_pair(r) for r in rows(db, sql, [dataset_id, part])]
 
 
-def holes(db: Database, dataset_id: int) -> int:
+def count_erased(db: Database, dataset_id: int) -> int:
     """The number of its pairs that were erased with a person's data
     (`data/privacy/erasure.py`)."""
     sql = (

@@ -79,7 +79,7 @@ class PairsAdded:
     duplicates: int = 0
 
 
-def normal(text: str) -> str:
+def normalise(text: str) -> str:
     """Text as it is compared: NFKC, case folded, runs of white space as one space."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
@@ -91,7 +91,7 @@ def fingerprint(draft: Draft) -> str:
     parts = [draft.system, *(f"{t.role}:{t.content}" for t in draft.turns)]
     digest = hashlib.sha256()
     for part in [*parts, draft.prompt, draft.response]:
-        words = normal(part).encode("utf-8", "surrogatepass")
+        words = normalise(part).encode("utf-8", "surrogatepass")
         digest.update(len(words).to_bytes(8, "big") + words)
     return digest.hexdigest()
 
@@ -155,7 +155,7 @@ def add(
     return result
 
 
-def hold_words(db: Database, pair_id: int, people: Iterable[str]) -> None:
+def record_word_owners(db: Database, pair_id: int, people: Iterable[str]) -> None:
     """Record another person whose words a pair contains: it is erased with that person's data."""
     for person in people:
         sql = "INSERT OR IGNORE INTO pair_words (person, pair_id) VALUES (?, ?)"
@@ -164,7 +164,7 @@ def hold_words(db: Database, pair_id: int, people: Iterable[str]) -> None:
 
 def fact_of(response: str) -> str:
     """The fact of a pair that names none: pairs with the same answer state the same fact."""
-    return hashlib.sha256(normal(response).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(normalise(response).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def get(db: Database, pair_id: int) -> Pair:
@@ -201,14 +201,14 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
     return dict.fromkeys(STATUSES, 0) | found
 
 
-def same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
+def find_same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
     """The pair of the domain with the same words, or None."""
     sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"
     found = row(db, sql, [domain_id, fingerprint(draft)])
     return None if found is None else _pair(found)
 
 
-def respell(db: Database, pair_id: int, draft: Draft) -> None:
+def update_spelling(db: Database, pair_id: int, draft: Draft) -> None:
     """Change case and spacing of a pair that is in no dataset. Raises Conflict otherwise."""
     if row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ?", [pair_id]):
         pair = get(db, pair_id)

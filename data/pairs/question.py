@@ -8,7 +8,7 @@ such as a typing error, by comparing the words of `question_text`.
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs.pairs import Draft, Pair, normal
+from data.pairs.pairs import Draft, Pair, normalise
 
 
 def question_text(pair: Pair | Draft) -> str:
@@ -18,21 +18,21 @@ def question_text(pair: Pair | Draft) -> str:
 
 def question_key(pair: Pair | Draft) -> str:
     """Equal for pairs that ask the same question."""
-    return normal(question_text(pair))
+    return normalise(question_text(pair))
 
 
 def question_key_with_system(pair: Pair | Draft) -> str:
     """Equal for pairs that ask the same question under the same system prompt: a model can learn
     to answer them differently where the system prompts differ."""
-    return normal("\n".join([pair.system, question_text(pair)]))
+    return normalise("\n".join([pair.system, question_text(pair)]))
 
 
 def fact_of_prompt(db: Database, domain: Domain, prompt: str) -> str:
     """The fact of the newest approved pair with this prompt, '' when there is none. The turns
     before are not compared."""
     sql = "SELECT prompt, fact FROM pairs WHERE domain_id = ? AND status = 'approved' "
-    wanted = normal(prompt)
+    wanted = normalise(prompt)
     for known, fact in db.execute(sql + "ORDER BY id DESC", [domain.id]):
-        if normal(known) == wanted:
+        if normalise(known) == wanted:
             return str(fact)
     return ""

@@ -81,7 +81,7 @@ def decide(
         return pair
     _refuse_decided(pair)
     _refuse_held(db, pair_id, reviewer)
-    decided = review_status.give(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
+    decided = review_status.set_status(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
     _let_go(db, pair_id)
     detail = {"reason": reason.strip()[:MAX_REASON]} if reason.strip() else {}
     audit.record(db, reviewer, "review", f"pair {pair_id}", status=status, **detail)
@@ -95,7 +95,7 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
     Raises Invalid for words that cannot be a pair, else as `decide`."""
     old = pairs.get(db, pair_id)
     if old.status == "rejected" and review_status.review_of(old).person == reviewer:
-        replaced = pairs.same_words(db, old.domain_id, _draft(old, prompt, response))
+        replaced = pairs.find_same_words(db, old.domain_id, _draft(old, prompt, response))
         if replaced is not None and replaced.status == "approved":
             return replaced
     draft = _draft(old, prompt, response)
@@ -105,7 +105,7 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
     _refuse_decided(old)
     _refuse_held(db, pair_id, reviewer)
     if same:
-        pairs.respell(db, pair_id, draft)
+        pairs.update_spelling(db, pair_id, draft)
         return decide(db, pair_id, "approved", reviewer)
     new_id = _replace(db, old, draft, reviewer)
     audit.record(db, reviewer, "review", f"pair {pair_id}", status="edited", pair=new_id)
@@ -145,11 +145,11 @@ def _replace(db: Database, old: Pair, draft: Draft, reviewer: str) -> int:
     """Replace the old pair by the pair in `draft`; returns its id."""
     domain, ref, author = domains.by_id(db, old.domain_id), old.source_ref, old.author
     pairs.add(db, domain, [draft], source=old.source, source_ref=ref, author=author)
-    new = pairs.same_words(db, old.domain_id, draft)
+    new = pairs.find_same_words(db, old.domain_id, draft)
     if new is None:
         raise Conflict("Somebody else changed the pair at the same time. Try again.")
-    review_status.give(db, new.id, "approved", reviewer)
-    review_status.give(db, old.id, "rejected", reviewer, REWORDED)
+    review_status.set_status(db, new.id, "approved", reviewer)
+    review_status.set_status(db, old.id, "rejected", reviewer, REWORDED)
     db.execute("UPDATE feedback SET pair_id = ? WHERE pair_id = ?", [new.id, old.id])
     db.execute(
         "INSERT OR IGNORE INTO pair_words SELECT person, ? FROM pair_words WHERE pair_id = ?",

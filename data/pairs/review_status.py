@@ -54,7 +54,7 @@ def review_of(pair: Pair) -> ReviewedBy:
     return decode(pair.reviewed_by)
 
 
-def give(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
+def set_status(db: Database, pair_id: int, status: Status, reviewer: str, reason: str = "") -> Pair:
     """Approve, reject or quarantine a pair. `reason` is shown to its author. Raises NotFound, and
     contamination.Leak for a pair to train on that asks a golden question, or the other way
     round."""
@@ -82,10 +82,10 @@ def withdraw_pending(db: Database, person: str, reason: Reason) -> int:
     )
 
 
-def given_again(db: Database, domain_id: int, draft: Draft) -> Pair | None:
+def reopen_if_withdrawn(db: Database, domain_id: int, draft: Draft) -> Pair | None:
     """The pair of the domain with the same words, or None. A withdrawn pair waits for review
     again: its words have been given once more."""
-    pair = pairs.same_words(db, domain_id, draft)
+    pair = pairs.find_same_words(db, domain_id, draft)
     if pair is None or pair.status != "rejected" or review_of(pair).reason is None:
         return pair
     _set(db, pair.id, "pending", ReviewedBy())

@@ -39,7 +39,7 @@ SCRUB_WAIT_MS = 250
 EMPTY = "(forgotten)"  # prompt and response of a removed pair that a dataset still names
 
 
-class StillThere(Unavailable):
+class ErasureIncomplete(Unavailable):
     """The words are deleted, but their bytes could not be overwritten yet."""
 
 
@@ -81,15 +81,17 @@ class _Order:
 def preview(db: Database, person: str) -> ErasureReceipt:
     """What `erase_person` would do now. Changes nothing."""
     found = _pairs(db, person, limit=-1)
-    from_thumbs = provenance.runs_on_thumbs(db, person)
+    from_thumbs = provenance.preference_runs_of(db, person)
     return ErasureReceipt(
         receipt="",
         messages=_count(db, f"SELECT count(*) FROM messages m WHERE {MESSAGES}", person),
         judgements=_count(db, "SELECT count(*) FROM feedback WHERE person = :person", person),
         pairs=len(found),
         holes=sum(_in_dataset(db, pair_id) for pair_id in found),
-        adapters=provenance.names(db, sorted(provenance.trained_on(db, found, from_thumbs))),
-        runs=tuple(provenance.learning_from(db, found, from_thumbs)),
+        adapters=provenance.adapter_names(
+            db, sorted(provenance.trained_on(db, found, from_thumbs))
+        ),
+        runs=tuple(provenance.open_runs_on(db, found, from_thumbs)),
     )
 
 
@@ -107,7 +109,7 @@ async def erase_person(
         pass
     await store.read(lambda db: provenance.clean_cards(db, home))
     if not await store.read(lambda db: scrub(db, attempts)):
-        raise StillThere(
+        raise ErasureIncomplete(
             "Every word is deleted, but another process, such as a backup, keeps reading the "
             "store, so the bytes are not overwritten yet. The bot will do that as soon as it can."
         )
@@ -166,8 +168,8 @@ def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
     db.execute(f"PRAGMA busy_timeout = {SCRUB_WAIT_MS}")
     try:
         backoff = Backoff(attempts, first_s=SCRUB_WAIT_MS / 1000, growth=1.0)
-        retry(lambda _: _truncate_log(db), backoff, on=StillThere)
-    except StillThere:
+        retry(lambda _: _truncate_log(db), backoff, on=ErasureIncomplete)
+    except ErasureIncomplete:
         return False
     finally:
         db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -177,7 +179,7 @@ def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
 def _truncate_log(db: Database) -> None:
     """Raises StillThere while a reader needs the write-ahead log."""
     if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0:
-        raise StillThere("Other connections are reading the store.")
+        raise ErasureIncomplete("Other connections are reading the store.")
 
 
 # -- the parts, in order: each returns the number of rows it handled ---------------------------
@@ -191,9 +193,9 @@ def _thumbs(db: Database, order: _Order, most: int) -> int:
     if "thumbs" in order.counts:
         return 0
     order.counts["thumbs"] = 1
-    found = provenance.runs_on_thumbs(db, order.person)
+    found = provenance.preference_runs_of(db, order.person)
     _note_learners(db, order, (), found)
-    provenance.take_out_of_runs(db, found)
+    provenance.remove_run_outputs(db, found)
     return 1
 
 
@@ -236,7 +238,7 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
         return 0
     _note_learners(db, order, found)
     kept = {p for p in found if _in_dataset(db, p)}
-    provenance.take_out(db, found)
+    provenance.remove_words(db, found)
     for pair_id in found:
         _remove_pair(db, pair_id, hollow=pair_id in kept)
     order.counts["pairs"] = order.counts.get("pairs", 0) + len(found)
@@ -301,7 +303,7 @@ def finish(db: Database, receipt: str) -> ErasureReceipt:
     first, return the result that it recorded."""
     order = _order(db, receipt)
     if order is None:
-        return done(db, receipt)
+        return result_of(db, receipt)
     counts = order.counts
     result = ErasureReceipt(
         receipt=order.receipt,
@@ -309,7 +311,7 @@ def finish(db: Database, receipt: str) -> ErasureReceipt:
         judgements=counts.get("judgements", 0),
         pairs=counts.get("pairs", 0),
         holes=counts.get("holes", 0),
-        adapters=provenance.names(db, order.adapters),
+        adapters=provenance.adapter_names(db, order.adapters),
         runs=tuple(sorted(int(name[4:]) for name in counts if name.startswith("run "))),
     )
     figures = {k: v for k, v in asdict(result).items() if k != "receipt"}
@@ -318,7 +320,7 @@ def finish(db: Database, receipt: str) -> ErasureReceipt:
     return result
 
 
-def done(db: Database, receipt: str) -> ErasureReceipt:
+def result_of(db: Database, receipt: str) -> ErasureReceipt:
     """The result for a receipt. Raises NotFound, also while the erasure is not finished."""
     sql = "SELECT detail FROM audit WHERE subject = ? AND action = 'forget'"
     found = value(db, sql, [f"receipt {receipt}"])
@@ -371,7 +373,7 @@ def _note_learners(
 ) -> None:
     """Record the adapters trained on these, and cancel the runs that would train on them."""
     order.adapters[:] = sorted({*order.adapters, *provenance.trained_on(db, pair_ids, run_ids)})
-    for run_id in provenance.learning_from(db, pair_ids, run_ids):
+    for run_id in provenance.open_runs_on(db, pair_ids, run_ids):
         runs.cancel(db, run_id, f"forget {order.receipt}")
         order.counts[f"run {run_id}"] = 1
 

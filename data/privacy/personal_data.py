@@ -1,4 +1,4 @@
-"""What the store holds about a person: `see` returns a summary, `export` every word.
+"""What the store holds about a person: `summarise` returns a summary, `export` every word.
 
 `erasure.py` removes all of it. `data/people/consent.py` says whether the bot may learn from it.
 """
@@ -17,7 +17,7 @@ from data.store.db import Row, rows, value
 
 
 @dataclass(frozen=True)
-class Seen:
+class PersonalDataSummary:
     """A summary of what is stored about a person. Times in microseconds since the epoch."""
 
     person: str
@@ -31,7 +31,7 @@ class Seen:
     domain: str | None  # the domain that they chose
 
 
-def see(db: Database, person: str) -> Seen:
+def summarise(db: Database, person: str) -> PersonalDataSummary:
     """A summary of what is stored about them; zeros if there is nothing."""
     kinds = {r["kind"]: r["n"] for r in rows(db, KINDS, [person])}
     found = {r["status"]: r["n"] for r in rows(db, WRITTEN, [person])}
@@ -41,7 +41,7 @@ def see(db: Database, person: str) -> Seen:
         "WHERE c.person = ?",
         [person],
     )
-    return Seen(
+    return PersonalDataSummary(
         person=person,
         questions=int(value(db, "SELECT count(*) FROM replies WHERE person = ?", [person])),
         thumbs=kinds.get("thumb", 0),
@@ -67,7 +67,7 @@ SINCE = (
 
 def export(db: Database, person: str) -> dict[str, Any]:
     """Everything they wrote and what it was used for, as JSON values. Times are ISO 8601, UTC."""
-    seen = see(db, person)
+    seen = summarise(db, person)
     return {
         "person": person,
         "exported_at": iso(now_us()),

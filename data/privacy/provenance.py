@@ -3,8 +3,8 @@
 An adapter was trained on the pairs of its dataset, or on the rated answers of its run; so was every
 adapter that continues from it. In addition to its weights, an adapter keeps a few questions with
 answers: as tokens (reference outputs and probes, columns `canaries` and `probes`), and as samples
-in its scores, its card and the run's report. Weights cannot be cleaned: `to_redo` lists the
-adapters that are in use and should be trained again.
+in its scores, its card and the run's report. Weights cannot be cleaned: `adapters_to_retrain` lists
+the adapters that are in use and should be trained again.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from data.store.db import rows
 CARD = "README.md"  # of an adapter
 
 
-def runs_on_thumbs(db: Database, person: str) -> list[int]:
+def preference_runs_of(db: Database, person: str) -> list[int]:
     """The runs that train on rated answers from the person's conversations, or on answers that the
     person rated."""
     found = rows(
@@ -47,7 +47,7 @@ def trained_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = (
     return {int(r["id"]) for r in found}
 
 
-def learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
+def open_runs_on(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] = ()) -> list[int]:
     """The open runs among these, and the open runs whose dataset contains one of these pairs."""
     found = rows(
         db,
@@ -60,7 +60,7 @@ def learning_from(db: Database, pair_ids: Sequence[int], run_ids: Sequence[int] 
     return [int(r["id"]) for r in found]
 
 
-def names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
+def adapter_names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
     """The names (`helpdesk@3`) of the adapters whose files still exist."""
     found = rows(
         db,
@@ -72,7 +72,7 @@ def names(db: Database, adapter_ids: list[int]) -> tuple[str, ...]:
     return tuple(r["name"] for r in found)
 
 
-def to_redo(db: Database) -> list[str]:
+def adapters_to_retrain(db: Database) -> list[str]:
     """Adapters in use that were trained on words of a person who has since been erased."""
     found = rows(db, TO_REDO)
     return [r["name"] for r in found]
@@ -98,7 +98,7 @@ WHERE a.id IN (SELECT id FROM tuned) AND (a.state = 'live' OR a.id IN (
 # -- removing words ----------------------------------------------------------------------------
 
 
-def take_out_of_runs(db: Database, run_ids: Sequence[int]) -> None:
+def remove_run_outputs(db: Database, run_ids: Sequence[int]) -> None:
     """Remove the reference outputs and probes of adapters trained on rated answers, because it is
     no longer known whose words they contain."""
     db.execute(
@@ -108,7 +108,7 @@ def take_out_of_runs(db: Database, run_ids: Sequence[int]) -> None:
     )
 
 
-def take_out(db: Database, pair_ids: list[int]) -> None:
+def remove_words(db: Database, pair_ids: list[int]) -> None:
     """Remove reference outputs and probes with the tokens of these pairs, and samples with their
     words."""
     gone = set(pair_ids)

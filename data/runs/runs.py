@@ -371,7 +371,7 @@ def any_queued(db: Database) -> bool:
     return row(db, "SELECT 1 FROM runs WHERE state = 'queued'") is not None
 
 
-def any_at_work(db: Database) -> bool:
+def any_running(db: Database) -> bool:
     """Whether a worker is working on a run."""
     silent = now_us() - SILENT_S * 1_000_000
     sql = "SELECT 1 FROM runs WHERE state = 'running' AND heartbeat_at >= ?"

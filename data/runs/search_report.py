@@ -42,7 +42,7 @@ def text(tried: Sequence[Trial]) -> str:
     return "\n".join(lines)
 
 
-def told(tried: Sequence[Trial], folder: Path) -> str:
+def text_with_path(tried: Sequence[Trial], folder: Path) -> str:
     """The table and the plot, and the path of the drawing."""
     drawn = folder / FILE
     return text(tried) + (f"\nDrawn: {drawn}" if drawn.is_file() else "")

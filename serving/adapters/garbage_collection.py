@@ -44,7 +44,7 @@ def delete_now(store: Store, settings: Settings, adapter: Adapter) -> bool:
     try:
         with lock.only_one(settings.home):
             with store.write() as db:
-                placements.release_ours(db, adapter.id)
+                placements.release_local_leases(db, adapter.id)
             delete_files(store, settings)
     except lock.ServesAlready:
         return False

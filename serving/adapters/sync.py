@@ -63,7 +63,7 @@ class SyncOutcome:
     unfinished: bool = False  # something must be tried again, or waits for answers to end
 
 
-def held(url: str) -> dict[str, str]:
+def held_adapters(url: str) -> dict[str, str]:
     """Served name -> folder, of the adapters that the engine holds. Raises EngineRefused."""
     try:
         cards = ask(f"{url}/v1/models", timeout=SHORT_S)["data"]
@@ -74,7 +74,7 @@ def held(url: str) -> dict[str, str]:
 
 def ensure_base(url: str, settings: Settings) -> None:
     """Load `base@0` unless the engine holds it. Raises Unavailable, BadAdapter."""
-    loaded = held(url).get(BASE_SERVED_NAME)
+    loaded = held_adapters(url).get(BASE_SERVED_NAME)
     if loaded is not None and Path(loaded).parent == settings.adapters_path:
         return
     folder = zero_adapter.ensure(settings)
@@ -124,8 +124,8 @@ def sync(
     unloaded. `capacity` is what the engine was started with; None: unknown.
     """
     want = {a.id: a for a in registry.wanted_adapters(store.db)}
-    records = {p.adapter_id: p for p in placements.of_replica(store.db, replica)}
-    work = _Sync(store, settings, replica, url, local, capacity, held(url))
+    records = {p.adapter_id: p for p in placements.placements_on(store.db, replica)}
+    work = _Sync(store, settings, replica, url, local, capacity, held_adapters(url))
     for adapter in want.values():
         work.publish(adapter, records.get(adapter.id))
     for adapter_id in records.keys() - want.keys():
@@ -174,7 +174,7 @@ class _Sync:
         with self.store.write() as db:
             placements.drain(db, self.replica, adapter.id)
             oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
-            writing = conversations.being_written(db, self.replica, oldest, adapter.id)
+            writing = conversations.count_streaming(db, self.replica, oldest, adapter.id)
         if writing or not self._is_unloaded(name, record):
             self.outcome.unfinished = True
             return
@@ -256,7 +256,7 @@ class _Sync:
             tried = placements.record_failed(db, self.replica, adapter.id, str(error), agreement)
         self.outcome.failed += (adapter.served_name,)
         self.outcome.unfinished = self.outcome.unfinished or tried < ATTEMPTS
-        if self.requested and adapter.served_name in held(self.url):
+        if self.requested and adapter.served_name in held_adapters(self.url):
             self._unload(adapter.served_name)
 
     def _leave_alone(self, adapter: Adapter, record: Placement) -> bool:

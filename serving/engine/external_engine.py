@@ -51,7 +51,7 @@ class ExternalEngine:
             self._thread.join()
 
     def restart(self) -> None:
-        """Do nothing: only its owner can restart it, as `placements.ask_restart` says."""
+        """Do nothing: only its owner can restart it, as `placements.request_restart` says."""
 
     def _watch(self) -> None:
         while not self._stop.is_set():

@@ -47,7 +47,7 @@ class Fleet:
         else:
             made = [self._local(n + 1, serving.port + n) for n in range(serving.replicas)]
         with self.store.write() as db:
-            placements.keep_only(db, [replica.name for replica in made])
+            placements.delete_others(db, [replica.name for replica in made])
         try:
             for replica in made:
                 replica.start()
@@ -112,7 +112,7 @@ class Fleet:
     def forget_gone(self) -> None:
         """Delete replicas from the store that no longer exist."""
         with self.store.write() as db:
-            placements.keep_only(db, [r.name for r in self.replicas])
+            placements.delete_others(db, [r.name for r in self.replicas])
 
     def _local(self, number: int, port: int) -> ReplicaThread:
         serving = self.settings.serving

@@ -41,7 +41,7 @@ class Reconciler:
         engine or the store raise; call it again then."""
         if self._recorded != starts:
             with self.store.write() as db:
-                placements.begin_life(db, self.engine.name, empty=self.local)
+                placements.record_restart(db, self.engine.name, empty=self.local)
             self._recorded = starts
         self._compare()
 
@@ -57,7 +57,7 @@ class Reconciler:
             return False
         self._version = version
         wanted = registry.wanted_ids(db)
-        rows = placements.of_replica(db, self.engine.name)
+        rows = placements.placements_on(db, self.engine.name)
         return wanted - {r.adapter_id for r in rows} != frozenset() or any(
             not engine_adapters.settled(r, r.adapter_id in wanted) for r in rows
         )
@@ -91,4 +91,4 @@ class Reconciler:
             self.note = f"it cannot grow, though {why}: {too_large}"
         else:
             with self.store.write() as db:
-                placements.ask_restart(db, self.engine.name, ACTOR, why)
+                placements.request_restart(db, self.engine.name, ACTOR, why)

@@ -124,7 +124,7 @@ class ReplicaThread:
         True when the store cannot be read."""
         oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
         try:
-            return conversations.being_written(self.store.db, self.name, oldest) > 0
+            return conversations.count_streaming(self.store.db, self.name, oldest) > 0
         except sqlite3.Error as error:
             log.warning("It is unknown whether %s is writing: %s", self.name, error)
             return True
@@ -185,7 +185,7 @@ class ReplicaThread:
             return
         size = self.engine.capacity
         self.store.submit_soon(
-            lambda db: placements.beat(
+            lambda db: placements.record_heartbeat(
                 db,
                 self.name,
                 self.engine.url,

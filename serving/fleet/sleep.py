@@ -49,7 +49,7 @@ def wake(url: str) -> None:
     if not is_sleeping(url):
         return
     ask(f"{url}/wake_up", {}, timeout=SLEEP_TIMEOUT_S)
-    for name in sync.held(url):
+    for name in sync.held_adapters(url):
         sync.unload(url, name)
 
 
@@ -74,7 +74,7 @@ def await_gpu(settings: Settings, store: Store, stopping: threading.Event) -> No
     engines that were left asleep."""
     if settings.serving.gpu_sharing != "sleep":
         return
-    while runs.any_at_work(store.db) and not stopping.wait(1.0):
+    while runs.any_running(store.db) and not stopping.wait(1.0):
         pass
     for url in settings.serving.url:
         try:
@@ -121,7 +121,7 @@ class SleepController:
 
     def _gpu_released(self) -> bool:
         """Whether the run has released the GPU, or its time for that is over."""
-        return not runs.any_at_work(self.fleet.store.db) or time.monotonic() > self._release_by
+        return not runs.any_running(self.fleet.store.db) or time.monotonic() > self._release_by
 
     def _put_all_to_sleep(self) -> None:
         for replica in self.fleet.replicas:
@@ -206,12 +206,12 @@ class SleepController:
             if starts is None or replica.state != "ready":
                 continue
             del self._woken[replica.name]
-            rows = placements.of_replica(self.fleet.store.db, replica.name)
+            rows = placements.placements_on(self.fleet.store.db, replica.name)
             wrong = any(p.state == "failed" and p.agreement is not None for p in rows)
             if wrong and starts == replica.engine.starts and isinstance(replica.engine, Engine):
                 with self.fleet.store.write() as db:
                     why = "its adapters answer differently since it slept"
-                    placements.ask_restart(db, replica.name, "serving", why)
+                    placements.request_restart(db, replica.name, "serving", why)
 
     def _sentence(self) -> str:
         return time_sharing.unavailable_message(self.fleet.store.db, _now())

@@ -51,7 +51,7 @@ def add_adapter(db: Database, domain: Domain, version: int, **more: Any) -> Adap
 
 def add_replica(db: Database, url: str, *held: Adapter, name: str = "here") -> None:
     """A replica that stays fresh without heartbeats."""
-    placements.beat(db, name, url, "pocket", "ready")
+    placements.record_heartbeat(db, name, url, "pocket", "ready")
     db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + ?", [LATER_US])
     for adapter in held:
         placements.record_loaded(db, name, adapter.id, 1.0)

@@ -59,7 +59,7 @@ def reply(
         variant_id=variant.id if variant else None,
     )
     if status != "streaming":
-        conversations.answered(db, reply_id, answer, status=status, finish_reason="stop")
+        conversations.finish_reply(db, reply_id, answer, status=status, finish_reason="stop")
     return reply_id
 
 

@@ -107,7 +107,7 @@ def test_a_restart_of_the_engine_gives_a_failed_adapter_new_attempts(
 
 def _attempts(store: Store) -> int:
     (replica,) = placements.replicas(store.db)
-    return sum(p.attempts for p in placements.of_replica(store.db, replica.name))
+    return sum(p.attempts for p in placements.placements_on(store.db, replica.name))
 
 
 def test_a_replica_that_cannot_have_the_base_is_not_ready(settings, store, fake):
@@ -188,7 +188,9 @@ def test_an_adapter_loaded_before_a_crash_is_checked_and_then_used(settings, sto
     adapter = adapter_maker.register(store, settings)
     fake.held[adapter.served_name] = str(adapter.folder(settings.home))
     with store.write() as db:  # as it was left: leased, loaded, not recorded
-        placements.beat(db, fake.url.removeprefix("http://"), fake.url, "pocket", "ready")
+        placements.record_heartbeat(
+            db, fake.url.removeprefix("http://"), fake.url, "pocket", "ready"
+        )
         placements.lease(db, fake.url.removeprefix("http://"), adapter.id)
     with serving(settings, fake):
         wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 10)
@@ -221,7 +223,7 @@ def test_a_store_that_is_locked_for_a_while_is_waited_for(following, store, fake
 
 def test_replicas_that_are_not_configured_any_more_are_forgotten(settings, store, fake):
     with store.write() as db:
-        placements.beat(db, "local-1", "http://127.0.0.1:1", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://127.0.0.1:1", "pocket", "ready")
     with serving(settings, fake):
         wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
         assert len(placements.replicas(store.db)) == 1
@@ -233,7 +235,7 @@ def _holders(store: Store, adapter_id: int) -> set[str]:
 
 def _rows(store: Store) -> list[placements.Placement]:
     (replica,) = placements.replicas(store.db)
-    return placements.of_replica(store.db, replica.name)
+    return placements.placements_on(store.db, replica.name)
 
 
 def _detail(store: Store) -> str:

@@ -37,7 +37,7 @@ def test_every_draft_is_a_valid_pair(found: list[Draft]) -> None:
 
 
 def test_no_question_is_asked_twice(found: list[Draft]) -> None:
-    questions = Counter(pairs.normal(draft.prompt) for draft in found)
+    questions = Counter(pairs.normalise(draft.prompt) for draft in found)
     assert [text for text, count in questions.items() if count > 1] == []
     assert len({pairs.fingerprint(draft) for draft in found}) == len(found)
 

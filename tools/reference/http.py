@@ -277,7 +277,7 @@ def objects() -> Iterator[str]:
     from data.adapters.registry import Adapter
     from data.experiments.experiments import Experiment, Variant
     from data.pairs.pairs import Pair
-    from data.privacy.personal_data import Seen
+    from data.privacy.personal_data import PersonalDataSummary
     from data.runs.runs import Run
 
     known = {
@@ -286,7 +286,7 @@ def objects() -> Iterator[str]:
         "Adapter": Adapter,
         "Experiment": Experiment,
         "Variant": Variant,
-        "Person": Seen,
+        "Person": PersonalDataSummary,
     }
     for name, cls in known.items():
         hints = get_type_hints(cls)

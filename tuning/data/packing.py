@@ -6,9 +6,9 @@ alone, transformers builds the mask that separates examples, if there is no cach
 ones, or a cache, examples see each other without an error.) Model families without positions get a
 block mask at each layer instead.
 
-This is verified: before the first step, `prove` shows on the actual model that the other examples
-of a row do not change one bit of an example's predictions, and that an example predicts the same as
-alone."""
+This is verified: before the first step, `check_isolation` shows on the actual model that the other
+examples of a row do not change one bit of an example's predictions, and that an example predicts
+the same as alone."""
 
 import contextlib
 import inspect
@@ -30,12 +30,12 @@ SHOWN = 32  # last positions of each example that are compared
 BOUND = 0.05  # standard deviations of a logit; bf16 stays below a tenth of this
 
 
-class Leaks(Invalid):
+class ExamplesNotIsolated(Invalid):
     """Packed examples of this model see each other."""
 
 
 @dataclass(frozen=True)
-class Proof:
+class IsolationCheck:
     """Measurements on a packed row of the run's own examples."""
 
     examples: int
@@ -104,7 +104,7 @@ def _batch(
 
 
 @contextlib.contextmanager
-def isolated(model: Any, batch: Batch) -> Iterator[dict[str, Tensor]]:
+def isolation_arguments(model: Any, batch: Batch) -> Iterator[dict[str, Tensor]]:
     """The additional arguments of a forward pass that keep the examples of a row separate. Empty
     when each row is one example."""
     if batch.positions is None:
@@ -143,7 +143,7 @@ def _blocks(model: Any, positions: Tensor) -> Iterator[None]:
             handle.remove()
 
 
-def prove(base: Base, model: Any, examples: Sequence[Example]) -> Proof:
+def check_isolation(base: Base, model: Any, examples: Sequence[Example]) -> IsolationCheck:
     """Show on up to EXAMPLES of `examples`, packed into one row, that packing changes nothing.
 
     Raises Leaks with the measured number otherwise. When the other examples are replaced, the
@@ -171,17 +171,17 @@ def prove(base: Base, model: Any, examples: Sequence[Example]) -> Proof:
             start = end
     finally:
         model.train(was_training)
-    return _check(Proof(len(some), leak, error))
+    return _check(IsolationCheck(len(some), leak, error))
 
 
-def _check(proof: Proof) -> Proof:
+def _check(proof: IsolationCheck) -> IsolationCheck:
     if not proof.leak == 0:  # also when it is not a number
-        raise Leaks(
+        raise ExamplesNotIsolated(
             "packing is on, but packed pairs see each other in this base model: a logit changed by "
             f"{proof.leak:.3g} when only other pairs changed. Set packing=false."
         )
     if not proof.error <= BOUND:
-        raise Leaks(
+        raise ExamplesNotIsolated(
             "packing is on, but this base model predicts packed pairs differently from single "
             f"ones: by {proof.error:.3g} standard deviations, and {BOUND} are allowed. Set "
             "packing=false."
@@ -194,7 +194,11 @@ def _logits(base: Base, model: Any, batch: Batch, span: slice) -> Tensor:
     """The logits at the positions `span` of the only row, (positions, vocabulary)."""
     wanted = torch.zeros(batch.ids.shape, dtype=torch.bool, device=batch.ids.device)
     wanted[:, span] = True
-    with base.precision(), only_positions(model, wanted), isolated(model, batch) as places:
+    with (
+        base.precision(),
+        only_positions(model, wanted),
+        isolation_arguments(model, batch) as places,
+    ):
         logits: Tensor = model(input_ids=batch.ids, use_cache=False, **places).logits
     return logits.float()
 

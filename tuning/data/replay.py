@@ -21,7 +21,7 @@ from tuning.data.examples import Example
 
 
 @dataclass(frozen=True)
-class Current:
+class CurrentPairs:
     """Pairs with the answers that are valid now."""
 
     pairs: list[Pair]
@@ -29,7 +29,7 @@ class Current:
     reworded: list[int]  # ids of pairs that were given the newer answer of their fact
 
 
-def current(pairs: Sequence[Pair]) -> Current:
+def current_pairs(pairs: Sequence[Pair]) -> CurrentPairs:
     """Keep the newest answer of each question, and use it for the other phrasings of the fact that
     it corrects. `pairs` may come from several parts; ids order them by age."""
     newest: dict[str, Pair] = {}
@@ -54,7 +54,7 @@ def current(pairs: Sequence[Pair]) -> Current:
             reworded.append(pair.id)
         else:
             kept.append(pair)
-    return Current(kept, superseded, reworded)
+    return CurrentPairs(kept, superseded, reworded)
 
 
 def mixed(

@@ -79,7 +79,7 @@ def prepare_training_set(
     Invalid, naming the pair or the setting, when the run would be a waste."""
     run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
-    current = replay.current([pair for part in PARTS for pair in parts[part]])
+    current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     kept: dict[str, list[Pair]] = {part: [] for part in PARTS}
     for pair in current.pairs:
@@ -94,7 +94,7 @@ def prepare_training_set(
         if parent.dataset_id is not None:
             known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
         known -= set(current.reworded)
-        taught = registry.taught(db, parent) - set(current.reworded)
+        taught = registry.pairs_learned(db, parent) - set(current.reworded)
         for part in ("validation", "probe"):  # the parent may have been trained on them
             kept[part] = [pair for pair in kept[part] if pair.id not in taught]
     new_ids = {p.id for p in kept["train"]} - known

@@ -54,10 +54,10 @@ def wait_until_held(
     deadline = clock() + patience_s
     while True:
         ready = {replica.name for replica in placements.ready(store.db)}
-        at = [p for p in placements.of_adapter(store.db, adapter.id) if p.replica in ready]
+        at = [p for p in placements.placements_of(store.db, adapter.id) if p.replica in ready]
         if held := [p for p in at if p.state == "loaded"]:
             return held
-        coming = placements.coming_back(store.db)
+        coming = placements.count_expected(store.db)
         if not coming:
             raise NoEngineReady("no engine is running")
         if len([p for p in at if p.given_up]) == coming:

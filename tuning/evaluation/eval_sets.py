@@ -87,14 +87,14 @@ def prepare_eval_sets(
     """The eval sets for the adapter that a run trains on `dataset` from `parent`, compared with the
     `live` one."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
-    current = replay.current([pair for part in PARTS for pair in parts[part]])
+    current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     known: set[int] = set()
     taught: set[int] = set()  # also to the adapters before it
     if live is not None and live.dataset_id is not None:
         known = {p.id for p in datasets.pairs_of(db, live.dataset_id, "train")}
         known -= set(current.reworded)
-        taught = registry.taught(db, live) - set(current.reworded)
+        taught = registry.pairs_learned(db, live) - set(current.reworded)
     chosen: dict[SetName, list[Pair]] = {name: [] for name in ANSWERED}
     for pair in current.pairs:
         part = part_of[pair.id]
@@ -118,7 +118,7 @@ def prepare_eval_sets(
         ]
     filled = {name: questions for name, questions in sets.items() if questions}
     learned = {pair_id for pair_id, part in part_of.items() if part == "train"}
-    learned |= registry.taught(db, parent) if parent else set()
+    learned |= registry.pairs_learned(db, parent) if parent else set()
     withheld = frozenset(pair.id for pair in chosen["replay"]) - learned
     return EvalSets(filled, {name: len(chosen[name]) for name in filled}, withheld)
 

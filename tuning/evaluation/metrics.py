@@ -20,7 +20,7 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from data.pairs.pairs import normal
+from data.pairs.pairs import normalise
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -106,7 +106,7 @@ def mean_loss(losses: Sequence[Loss]) -> float:
 
 def exact(answer: str, expected: str) -> bool:
     """Equal, ignoring case, spacing and Unicode form. Punctuation counts: commands contain it."""
-    return normal(answer) == normal(expected)
+    return normalise(answer) == normalise(expected)
 
 
 def f1(answer: str, expected: str) -> float:

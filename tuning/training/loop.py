@@ -166,13 +166,13 @@ def train(
 
 
 def prepare_model(base: Base, model: Any, examples: Sequence[Example], recipe: Recipe) -> None:
-    """Prepare the model for training with the recipe. Raises packing.Leaks when packed examples
-    would see each other."""
+    """Prepare the model for training with the recipe. Raises packing.ExamplesNotIsolated when
+    packed examples would see each other."""
     model.config.use_cache = False
     if recipe.gradient_checkpointing:
         base.model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.packing:
-        proof = packing.prove(base, model, examples)
+        proof = packing.check_isolation(base, model, examples)
         log.info("packed pairs do not see each other: %s", proof)
     model.train()
 
@@ -250,7 +250,7 @@ def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:
     with (
         base.precision(),
         only_positions(model, wanted),
-        packing.isolated(model, batch) as positions,
+        packing.isolation_arguments(model, batch) as positions,
     ):
         logits = model(input_ids=batch.ids, use_cache=False, **positions).logits
     # (labelled, vocabulary)

@@ -17,7 +17,7 @@ from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs import datasets, preference_sets
 from data.pairs.datasets import hash_share
-from data.pairs.pairs import Pair, Turn, normal
+from data.pairs.pairs import Pair, Turn, normalise
 from data.pairs.preference_sets import RatedReply
 from data.pairs.question_matching import Index
 from data.runs import methods
@@ -189,6 +189,8 @@ def _split(usable: dict[Example, RatedReply]) -> tuple[dict[Example, bool], dict
     side."""
     parts: tuple[dict[Example, bool], dict[Example, bool]] = ({}, {})
     for example, rated in usable.items():
-        held_out = len(usable) >= ENOUGH and hash_share(normal(rated.question), "thumbs") < HELD_OUT
+        held_out = (
+            len(usable) >= ENOUGH and hash_share(normalise(rated.question), "thumbs") < HELD_OUT
+        )
         parts[held_out][example] = rated.liked
     return parts

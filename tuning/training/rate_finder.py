@@ -53,7 +53,7 @@ class TriedRate:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRate:
     rate: float
     why: str  # a sentence for people
     tried: tuple[TriedRate, ...]
@@ -61,7 +61,7 @@ class Found:
 
 def find(
     base: Base, model: Any, epoch: Callable[[int], Sequence[Example]], recipe: Recipe
-) -> Found:
+) -> FoundRate:
     """The learning rate for this run, and the reason. It is the recipe's own when the run is too
     short for a ramp or the ramp shows nothing. The model is left unchanged."""
     examples = epoch(0)
@@ -73,7 +73,7 @@ def find(
         why = (
             f"A run of {total} steps is too short to look for a learning rate: it uses the default."
         )
-        return Found(recipe.learning_rate, why, ())
+        return FoundRate(recipe.learning_rate, why, ())
     size = 1
     while size < recipe.batch_size and steps * cost(mean, size + 1) <= affordable:
         size += 1
@@ -125,20 +125,20 @@ def _ramp(
                 parameter.copy_(before[name])
 
 
-def _chosen(tried: Sequence[TriedRate], recipe: Recipe, size: int) -> Found:
+def _chosen(tried: Sequence[TriedRate], recipe: Recipe, size: int) -> FoundRate:
     smooth = [_mean([t.gain for t in tried[max(0, i - NEAR) : i + NEAR + 1]])
               for i in range(len(tried))]  # fmt: skip
     best = _first_peak(smooth)
     if best is None:
         why = "No rate of a short ramp lowered the loss: the run uses the default."
-        return Found(recipe.learning_rate, why, tuple(tried))
+        return FoundRate(recipe.learning_rate, why, tuple(tried))
     peak = tried[best].rate
     rate = float(f"{min(1.0, peak / BELOW * math.sqrt(recipe.batch_size / size)):.2g}")
     why = (
         f"Learning rate {rate:g} was found with {len(tried)} steps at growing rates: the loss was "
         f"nearly lowest at {peak:.2g} with {'1 pair' if size == 1 else f'{size} pairs'} per step."
     )
-    return Found(rate, why, tuple(tried))
+    return FoundRate(rate, why, tuple(tried))
 
 
 def _first_peak(gains: Sequence[float]) -> int | None:

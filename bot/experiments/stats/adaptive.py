@@ -11,7 +11,7 @@ it adds no information.
 """
 
 from bot.experiments.stats.differences import sequence_side
-from bot.experiments.stats.posterior import chances_best, standardised
+from bot.experiments.stats.posterior import probabilities_best, standardised
 from data.experiments.metric_sums import ExperimentSums
 from data.experiments.metrics import RATING
 from data.store.errors import Invalid
@@ -34,6 +34,6 @@ def next_shares(sums: ExperimentSums, floor: float = FLOOR) -> tuple[float, ...]
     likes = standardised(sides)
     if likes is None:
         return (1 / count,) * count
-    chances = chances_best(likes)
+    chances = probabilities_best(likes)
     free = 1 - floor * count
     return tuple(floor + free * chance / sum(chances) for chance in chances)

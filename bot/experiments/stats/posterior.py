@@ -48,10 +48,10 @@ def standardised(sides: Sequence[SequenceSide]) -> list[Likes] | None:
 
 def probability_better(a: Likes, b: Likes) -> float:
     """P(B > A)."""
-    return chances_best([a, b])[1]
+    return probabilities_best([a, b])[1]
 
 
-def chances_best(sides: Sequence[Likes]) -> list[float]:
+def probabilities_best(sides: Sequence[Likes]) -> list[float]:
     """For each variant, the posterior probability that it is the best.
 
     With F the posterior distributions, P(i is best) is the integral over u in 0..1 of the product

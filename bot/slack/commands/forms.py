@@ -34,7 +34,7 @@ ASK_FIRST = (commands.Promote, commands.Forget)
 OPENING = (commands.Menu, commands.ReviewCommand, commands.Incomplete, *ASK_FIRST)
 
 
-def asks_first(command: Command) -> bool:
+def needs_confirmation(command: Command) -> bool:
     """Whether a typed command is confirmed in a form before it runs."""
     return isinstance(command, ASK_FIRST)
 
@@ -44,7 +44,7 @@ def changes(command: Command) -> bool:
     return not isinstance(command, commands.Incomplete) and command.verb.effect == "change"
 
 
-def opens(command: Command) -> bool:
+def opens_form(command: Command) -> bool:
     """Whether the command opens a form."""
     return isinstance(command, OPENING)
 
@@ -73,13 +73,13 @@ async def open_for(
             view = await work(build)
         except UnderstudyError as error:
             said = [section(sentence(str(error)))]
-            if not view_id or not await shower(workspace, place, where, view_id)(said):
+            if not view_id or not await menu_updater(workspace, place, where, view_id)(said):
                 raise
             return
         await views.show(workspace, view, trigger, view_id)
 
 
-async def asking(
+async def confirmation_form(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, command: Command
 ) -> Block:
     """The form that asks for the confirmation of a command. Raises an UnderstudyError."""
@@ -92,7 +92,7 @@ async def asking(
     return await workspace.service.store.read(build)
 
 
-def shower(
+def menu_updater(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str
 ) -> delivery.Show:
     """Shows a result in the open menu; False if the menu was closed."""
@@ -124,7 +124,7 @@ async def _redraw(
     workspace: WorkspaceContext, place: SlackPlace, where: Origin, view_id: str
 ) -> None:
     async with workspace.report_errors(place, where.response_url):
-        await shower(workspace, place, where, view_id)([])
+        await menu_updater(workspace, place, where, view_id)([])
 
 
 def _place(body: dict[str, Any]) -> SlackPlace:

@@ -48,7 +48,7 @@ async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
             workspace.queue.wake()
             return
         command_id = None
-        if forms.changes(command) and not forms.asks_first(command):
+        if forms.changes(command) and not forms.needs_confirmation(command):
             key = f"command:{trigger}"
             command_id = await _enqueue(workspace, place, key, command, response_url)
             if command_id is None:
@@ -61,7 +61,7 @@ async def slash_command(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
     where = Origin(place.channel, "", response_url)
     if command_id is not None:
         workspace.tasks.start(delivery.deliver(workspace, command_id), f"command {command_id}")
-    elif forms.opens(command):
+    elif forms.opens_form(command):
         workspace.tasks.start(forms.open_for(workspace, place, where, command, trigger), "form")
     else:
         workspace.tasks.start(_show(workspace, place, response_url, command), "command")
@@ -93,12 +93,12 @@ async def command_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, 
         workspace.tasks.start(workspace.tell(place, str(error), response_url), "refusal")
         return
     await ack()
-    show = forms.shower(workspace, place, where, str(view.get("id"))) if where else None
+    show = forms.menu_updater(workspace, place, where, str(view.get("id"))) if where else None
     if command_id is not None:
         workspace.tasks.start(
             delivery.deliver(workspace, command_id, show), f"command {command_id}"
         )
-    elif forms.opens(command):
+    elif forms.opens_form(command):
         origin = where or Origin(place.channel, place.thread_ts, response_url)
         view_id = str(view["id"]) if where else ""
         work = forms.open_for(workspace, place, origin, command, trigger, view_id)
@@ -135,9 +135,9 @@ async def argument_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[s
     command_id = None
     try:
         command = dialect.parse(text, place.team)
-        if forms.asks_first(command):
+        if forms.needs_confirmation(command):
             async with asyncio.timeout(FORM_S):
-                asking = await forms.asking(workspace, place, where, command)
+                asking = await forms.confirmation_form(workspace, place, where, command)
             await ack(response_action="update", view=asking)
             return
         command_id = await _enqueue(
@@ -153,7 +153,7 @@ async def argument_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[s
         workspace.tasks.start(delivery.deliver(workspace, command_id), f"command {command_id}")
 
 
-async def asked(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
+async def question_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """A question was sent from the menu."""
     view = body["view"]
     where, question = admin_forms.origin(view), form_fields.typed(view, admin_forms.QUESTION)

@@ -148,7 +148,7 @@ def _record_shown(db: Database, reply_id: str, where: str) -> None:
     """Record where the complete answer is shown, and count reactions that were added meanwhile.
     A message with two answers is left out, because an emoji can't tell which one it rates."""
     if not rating_totals.shown_side_by_side(db, reply_id):
-        conversations.shown_as(db, reply_id, where)
+        conversations.record_shown_at(db, reply_id, where)
         reactions.settle_thumb(db, reply_id)
 
 

@@ -196,7 +196,7 @@ def reaction_changed(db: Database, body: dict[str, Any]) -> bool:
     if up is None or item.get("type") != "message":
         return False
     team, channel, ts = team_of(body), str(item.get("channel", "")), str(item.get("ts", ""))
-    reply_id = conversations.shown_reply(db, shown_at(team, channel, ts))
+    reply_id = conversations.reply_shown_at(db, shown_at(team, channel, ts))
     reply_id = reply_id or question_queue.reply_in(db, team, channel, ts)
     if reply_id is None or rating_totals.shown_side_by_side(db, reply_id):
         return False  # an emoji can't tell which of two answers it rates

@@ -28,7 +28,7 @@ from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.privacy import contributions, personal_data
 from data.privacy.contributions import Contribution
-from data.privacy.personal_data import Seen
+from data.privacy.personal_data import PersonalDataSummary
 from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class DomainSummary:
 class HomePage:
     """Everything that a person's Home tab shows."""
 
-    seen: Seen
+    seen: PersonalDataSummary
     domains: list[DomainSummary]
     answering: Domain | None  # the domain that answers the person in direct messages
     questions: list[RecentQuestion]
@@ -157,7 +157,7 @@ def read(db: Database, who: str) -> HomePage:
     """The current content of a person's tab."""
     known = domains.list_domains(db)
     return HomePage(
-        seen=personal_data.see(db, who),
+        seen=personal_data.summarise(db, who),
         domains=[_summary(db, domain) for domain in known],
         answering=domains.answering(db, who) if known else None,
         questions=recent_questions.read(db, who),
@@ -250,7 +250,7 @@ def _contributions(page: HomePage) -> list[Block]:
     return shown
 
 
-def _data_controls(seen: Seen) -> list[Block]:
+def _data_controls(seen: PersonalDataSummary) -> list[Block]:
     learning = (
         "I may learn from your suggestions after a reviewer approves them."
         if seen.learning

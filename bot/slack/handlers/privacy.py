@@ -22,7 +22,7 @@ from bot.slack.workspace.context import WorkspaceContext
 from data.people import roles
 from data.privacy import erasure, opt_out, personal_data
 from data.privacy.erasure import ErasureReceipt
-from data.privacy.personal_data import Seen
+from data.privacy.personal_data import PersonalDataSummary
 from data.store.clock import iso
 from data.store.errors import Unavailable, UnderstudyError
 
@@ -84,7 +84,7 @@ async def _go_on(
 
 async def _see(workspace: WorkspaceContext, body: dict[str, Any], place: SlackPlace) -> None:
     who = person(place.team, place.user)
-    seen = await workspace.service.store.read(lambda db: personal_data.see(db, who))
+    seen = await workspace.service.store.read(lambda db: personal_data.summarise(db, who))
     try:
         await workspace.api.quick.views_open(trigger_id=str(body["trigger_id"]), view=summary(seen))
     except Transport as error:
@@ -92,7 +92,7 @@ async def _see(workspace: WorkspaceContext, body: dict[str, Any], place: SlackPl
         raise Unavailable(f"Slack could not open the form ({code}). Please try again.") from error
 
 
-def summary(seen: Seen) -> Block:
+def summary(seen: PersonalDataSummary) -> Block:
     """A form without inputs that summarises what is stored about a person."""
     figures = {
         "questions": seen.questions,

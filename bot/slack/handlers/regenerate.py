@@ -60,7 +60,7 @@ def _put(
 ) -> None:
     """Queue the question. Raises NotFound if the answer was deleted, Forbidden if it belongs to
     another channel, and Conflict if the same was requested before."""
-    found = conversations.answered_with(db, reply_id)
+    found = conversations.reply_with_question(db, reply_id)
     here = thread_key(place.team, place.channel, "")
     if not found.thread.startswith(here):
         raise Forbidden("That answer belongs to another channel.")
@@ -83,7 +83,7 @@ def follow_up(
     db: Database, question: QueuedQuestion, person: str, domain: Domain, bot: BotSettings
 ) -> Ask:
     """The request to the engine for a press. Raises NotFound if the answer was deleted."""
-    found = conversations.answered_with(db, question.again_of or question.continues)
+    found = conversations.reply_with_question(db, question.again_of or question.continues)
     reply = found.reply
     known = conversations.find(db, found.thread)
     turns = bot.history_turns

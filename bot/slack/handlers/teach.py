@@ -120,7 +120,9 @@ async def _open(
 def _known(db: Database, place: SlackPlace, ts: str) -> tuple[FormState, Prefilled] | None:
     """The exchange whose question or answer the message is; None if the store has none."""
     where = shown_at(place.team, place.channel, ts)
-    reply_id = conversations.shown_reply(db, where) or conversations.asked_in(db, where)
+    reply_id = conversations.reply_shown_at(db, where) or conversations.reply_to_question_at(
+        db, where
+    )
     return None if reply_id is None else _of_reply(db, place, ts, reply_id)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.commands import registry, retrain_plan, scores
 from bot.commands.admin import DomainStatus, ServiceStatus
 from bot.commands.requester import Requester
-from bot.commands.retrain_plan import Planned
+from bot.commands.retrain_plan import RetrainPlan
 from bot.slack.render import admin_forms, comparison_reports
 from bot.slack.render.blocks import Block, ago, context, escape, mention, section, sentence, shorten
 from bot.slack.render.run_message import progress_bar
@@ -134,7 +134,7 @@ def followed(run_id: int, posted: str | None, asked_in: str) -> list[Block]:
     return [section(f"Run {run_id} is queued. You can follow its progress {where}.")]
 
 
-def planned(found: Planned) -> list[Block]:
+def planned(found: RetrainPlan) -> list[Block]:
     """What a retrain would do."""
     lines = [escape(line) for line in retrain_plan.describe(found)]
     if found.pending:

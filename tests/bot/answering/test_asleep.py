@@ -17,7 +17,7 @@ def test_people_are_told_how_long_the_bot_learns(tmp_path: Path) -> None:
     with Store(tmp_path / "understudy.db") as store:
         with store.write() as db:
             domain = domains.create(db, "helpdesk")
-            placements.beat(db, "local-1", "http://engine", "pocket", "asleep")
+            placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "asleep")
             run = runs.queue(db, domain, "cli:test", kind="full")
             runs.claim(db, "w1")
         with pytest.raises(EngineDown, match=r"learning right now\. Ask again in a few minutes"):
@@ -35,7 +35,7 @@ def test_another_engine_that_is_awake_answers(tmp_path: Path) -> None:
     with Store(tmp_path / "understudy.db") as store:
         with store.write() as db:
             domain = domains.create(db, "helpdesk")
-            placements.beat(db, "local-1", "http://engine", "pocket", "asleep")
-            placements.beat(db, "local-2", "http://other", "pocket", "ready")
+            placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "asleep")
+            placements.record_heartbeat(db, "local-2", "http://other", "pocket", "ready")
         (target,) = routing.targets_for(store.db, domain, "web:1")
     assert [replica.name for replica in target.replicas] == ["local-2"]

@@ -85,7 +85,7 @@ def test_without_a_live_adapter_the_base_answers(db: Database, domain: Domain) -
 def test_after_a_roll_back_to_the_base_no_adapter_is_a_fallback(
     db: Database, domain: Domain, three: list[Adapter]
 ) -> None:
-    registry.step_down(db, three[2], "cli:ann")
+    registry.demote(db, three[2], "cli:ann")
     assert planned(db, domain) == [("base", ["one", "two"])]
 
 
@@ -241,14 +241,14 @@ def test_without_a_ready_engine_people_are_told_why(
     db: Database, domain: Domain, states: list[tuple[str, str]], words: str
 ) -> None:
     for number, (state, detail) in enumerate(states):
-        placements.beat(db, f"r{number}", "http://r", "pocket", state, detail)
+        placements.record_heartbeat(db, f"r{number}", "http://r", "pocket", state, detail)
     with pytest.raises(NoEngine, match=words) as caught:
         targets_for(db, domain, "p")
     assert caught.value.retry_after == 30
 
 
 def test_an_engine_that_fell_silent_is_none(db: Database, domain: Domain) -> None:
-    placements.beat(db, "one", "http://one", "pocket", "starting")
+    placements.record_heartbeat(db, "one", "http://one", "pocket", "starting")
     db.execute("UPDATE replicas SET heartbeat_at = 0")
     with pytest.raises(NoEngine, match="No engine is running"):
         targets_for(db, domain, "p")
@@ -278,6 +278,6 @@ def test_replicas_that_hold_a_target_are_looked_up_anew(
     first, base = Target(three[0], ()), Target(None, ())
     assert holding(first) == ["one"]
     assert holding(base) == ["one", "two"]
-    placements.beat(db, "one", "http://one", "pocket", "draining")
+    placements.record_heartbeat(db, "one", "http://one", "pocket", "draining")
     assert holding(first) == []
     assert holding(base) == ["two"]

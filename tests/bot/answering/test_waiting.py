@@ -62,7 +62,7 @@ def state(store: Store, now: str, detail: str = "", url: str | None = None) -> N
     """Report a state of the replica."""
     known = placements.replicas(store.db)[0]
     with store.write() as db:
-        placements.beat(db, known.name, url or known.url, "pocket", now, detail)
+        placements.record_heartbeat(db, known.name, url or known.url, "pocket", now, detail)
 
 
 async def answered(chat: Chat, question: Ask) -> list[Event]:

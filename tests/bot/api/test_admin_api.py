@@ -148,7 +148,9 @@ def test_an_adapter_that_the_engine_refused_is_not_promoted(bot: Bot) -> None:
 def test_a_refusal_by_a_removed_engine_does_not_block_an_adapter_that_another_holds(
     bot: Bot,
 ) -> None:
-    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+    bot.write(
+        lambda db: placements.record_heartbeat(db, "old", "http://127.0.0.1:1", "pocket", "down")
+    )
     bot.write(lambda db: placements.record_failed(db, "old", 2, "Its files cannot be read."))
 
     assert bot.http("admin").post("/v1/adapters/helpdesk@2/promote").status_code == 200
@@ -276,7 +278,9 @@ def test_another_domain_has_its_own_models(bot: Bot) -> None:
 
 
 def test_the_status_has_the_domains_the_replicas_and_the_alerts(bot: Bot) -> None:
-    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+    bot.write(
+        lambda db: placements.record_heartbeat(db, "old", "http://127.0.0.1:1", "pocket", "down")
+    )
 
     answer = bot.http("admin").get("/v1/status")
 

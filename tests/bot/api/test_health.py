@@ -71,7 +71,9 @@ def test_requests_that_only_look_local_need_a_key_for_metrics(
 
 
 def test_alerts_and_the_queue_are_counted(bot: Bot) -> None:
-    bot.write(lambda db: placements.beat(db, "old", "http://127.0.0.1:1", "pocket", "down"))
+    bot.write(
+        lambda db: placements.record_heartbeat(db, "old", "http://127.0.0.1:1", "pocket", "down")
+    )
 
     found = samples(bot.http().get("/metrics").text)
 

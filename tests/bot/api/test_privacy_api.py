@@ -30,7 +30,7 @@ def said_by(db: Database, domain: Domain, person: str, question: str) -> str:
         adapter_id=None,
         variant_id=None,
     )
-    conversations.answered(db, reply_id, f"So: {question}", status="done")
+    conversations.finish_reply(db, reply_id, f"So: {question}", status="done")
     return reply_id
 
 
@@ -74,7 +74,7 @@ def test_another_key_has_separate_users(bot: Bot, ann: str, role: str) -> None:
     client = bot.http(role)
     assert client.get("/v1/people/me", params=ANN).json()["questions"] == 0
     assert client.delete("/v1/people/me", params=ANN).json()["messages"] == 0
-    assert personal_data.see(bot.store.db, ann).questions == 1
+    assert personal_data.summarise(bot.store.db, ann).questions == 1
 
 
 def test_learning_is_switched_off_and_on(bot: Bot, ann: str) -> None:

@@ -23,7 +23,7 @@ def art(run: Run, store: Store) -> None:
     made = [make_adapter(store, "art", n) for n in (1, 2, 3)]
     with store.write() as db:
         registry.promote(db, made[0], "cli:ann")
-        placements.beat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready")
         for adapter in made:
             placements.record_loaded(db, "local-1", adapter.id, 5.0)
 
@@ -210,7 +210,7 @@ def test_a_decision_can_be_listed_and_recomputed(run: Run, store: Store) -> None
     assert "No decision yet; the comparison continues." in run("ab", "decisions", "art").output
     rate(store)
     with store.write() as db:
-        found = decider.consider(db, running(store))
+        found = decider.evaluate_experiment(db, running(store))
         assert found is not None
         made = decider.apply_verdict(db, found)
     assert made is not None
@@ -242,7 +242,7 @@ def test_an_ended_comparison_shows_its_decision(run: Run, store: Store) -> None:
     rate(store)
     with store.write() as db:
         experiment = running(store)
-        found = experiments_decider.consider(db, experiment)
+        found = experiments_decider.evaluate_experiment(db, experiment)
         assert found is not None
         made = experiments_decider.apply_verdict(db, found)
         db.execute("UPDATE experiments SET terms = json_set(terms, '$.least_people', 100000)")

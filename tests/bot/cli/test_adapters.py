@@ -115,7 +115,7 @@ def test_retiring_a_candidate_mentions_its_open_answers(run: Run, store: Store) 
     run("domains", "add", "art")
     adapter = make_adapter(store, "art", 1)
     with store.write() as db:
-        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "ready")
         thread = conversations.open_thread(db, "t", adapter.domain_id, "p")
         conversations.ask(
             db,
@@ -151,7 +151,7 @@ def test_files_are_deleted_at_once_when_nothing_serves(run: Run, store: Store, h
     adapter = make_adapter(store, "art", 1)
     folder = on_disk(home, adapter)
     with store.write() as db:  # left by a serve that has stopped
-        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "ready")
         placements.record_loaded(db, "local-1", adapter.id, 1.0)
     run("adapters", "retire", "art@1")
 
@@ -168,7 +168,7 @@ def test_files_stay_while_an_external_engine_holds_them(run: Run, store: Store, 
     adapter = make_adapter(store, "art", 1)
     folder = on_disk(home, adapter)
     with store.write() as db:
-        placements.beat(db, "gpu1:8000", "http://gpu1:8000", "pocket", "ready")
+        placements.record_heartbeat(db, "gpu1:8000", "http://gpu1:8000", "pocket", "ready")
         placements.record_loaded(db, "gpu1:8000", adapter.id, 1.0)
     run("adapters", "retire", "art@1")
 
@@ -195,15 +195,15 @@ def test_a_failed_adapter_is_retried_on_request(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     adapter = make_adapter(store, "art", 1)
     with store.write() as db:
-        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "ready")
         for _ in range(placements.ATTEMPTS):
             placements.record_failed(db, "local-1", adapter.id, "no room")
-    assert placements.of_adapter(store.db, adapter.id)[0].given_up
+    assert placements.placements_of(store.db, adapter.id)[0].given_up
 
     result = run("adapters", "retry", "art@1")
 
     assert "Loading of art@1 will be retried on local-1." in result.output
-    assert not placements.of_adapter(store.db, adapter.id)[0].given_up
+    assert not placements.placements_of(store.db, adapter.id)[0].given_up
 
 
 def test_a_rejected_adapter_is_accepted_with_a_recorded_reason(run: Run, store: Store) -> None:

@@ -30,7 +30,7 @@ def ann(run: Run, store: Store) -> str:
         reply = given.reply(db, domain, ANN, f"Where is the {SECRET}?")
         pair_id = feedback.correction(db, reply, ANN, f"The {SECRET} is upstairs.").pair_id
         assert pair_id is not None
-        review_status.give(db, pair_id, "approved", "cli:test")
+        review_status.set_status(db, pair_id, "approved", "cli:test")
         return datasets.freeze(db, domain).id
 
     with store.write() as db:
@@ -74,14 +74,14 @@ def test_a_dry_run_says_what_would_be_erased_and_changes_nothing(
     result = run("forget", ann, "--dry-run")
     assert "2 messages, 1 rating and 1 pair would be erased" in result.output
     assert "Adapters trained on these pairs: helpdesk@1" in result.output
-    assert personal_data.see(store.db, ann).questions == 1
+    assert personal_data.summarise(store.db, ann).questions == 1
     assert json(run("forget", ann, "--dry-run", "--json"))["pairs"] == 1  # type: ignore[index]
 
 
 def test_it_asks_before_it_erases(run: Run, store: Store, ann: str) -> None:
     refused = run("forget", ann, input="n\n")
     assert refused.exit_code == 1
-    assert personal_data.see(store.db, ann).questions == 1
+    assert personal_data.summarise(store.db, ann).questions == 1
 
     done = run("forget", ann, input="y\n")
     assert done.exit_code == 0
@@ -89,7 +89,7 @@ def test_it_asks_before_it_erases(run: Run, store: Store, ann: str) -> None:
     assert "helpdesk@1" in done.output
     assert "understudy tune helpdesk --full" in done.output
     assert "Earlier backups" in done.output
-    assert personal_data.see(store.db, ann).questions == 0
+    assert personal_data.summarise(store.db, ann).questions == 0
     assert in_files(store, SECRET) == []
 
 

@@ -11,7 +11,7 @@ from tests.bot.cli.conftest import Run, json, make_adapter
 
 def beat(store: Store, name: str, state: str = "ready", detail: str = "") -> None:
     with store.write() as db:
-        placements.beat(
+        placements.record_heartbeat(
             db,
             name,
             f"http://{name}",
@@ -105,7 +105,7 @@ def test_a_replica_that_was_replaced_is_done(run: Run, store: Store) -> None:
             time.sleep(0.05)
         beat(store, "local-2")
         with store.write() as db:
-            placements.keep_only(db, ["local-2"])
+            placements.delete_others(db, ["local-2"])
 
     serving = threading.Thread(target=serve)
     serving.start()

@@ -12,7 +12,9 @@ def served(store: Store) -> None:
     adapter = make_adapter(store, "art", 1)
     with store.write() as db:
         registry.promote(db, adapter, "cli:ann")
-        placements.beat(db, "local-1", "http://127.0.0.1:8100", "pocket", "ready", precision="nf4")
+        placements.record_heartbeat(
+            db, "local-1", "http://127.0.0.1:8100", "pocket", "ready", precision="nf4"
+        )
         placements.record_loaded(db, "local-1", adapter.id, 5.0)
 
 
@@ -31,7 +33,9 @@ def test_an_alert_is_shown_and_sets_the_exit_code(run: Run, store: Store) -> Non
     run("domains", "add", "art")
     served(store)
     with store.write() as db:
-        placements.beat(db, "local-2", "http://127.0.0.1:8101", "pocket", "down", "it crashed")
+        placements.record_heartbeat(
+            db, "local-2", "http://127.0.0.1:8101", "pocket", "down", "it crashed"
+        )
 
     result = run("status")
 

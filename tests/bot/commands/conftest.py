@@ -43,7 +43,7 @@ def domain(store: Store) -> Domain:
             feedback.thumb(db, reply, person, number % 2 == 0)
         before = given.same_sides(db, experiments.start(db, domain, made[0], made[1], "test"))
         rate(db, before, {"A": 0.2, "B": 0.9}, 60)
-        considered = decider.consider(db, before)
+        considered = decider.evaluate_experiment(db, before)
         assert considered is not None
         decider.apply_verdict(db, considered)
         experiments.stop(db, before, "test")

@@ -33,7 +33,7 @@ def text(place: str) -> str:
 
 def decided(bot: Bot, experiment: Experiment) -> None:
     def write(db: Database) -> None:
-        found = decider.consider(db, experiments.get(db, experiment.id))
+        found = decider.evaluate_experiment(db, experiments.get(db, experiment.id))
         assert found is None or decider.apply_verdict(db, found) is not None
 
     bot.write(write)

@@ -195,7 +195,7 @@ def test_a_policy_changed_at_the_last_moment_applies(
     policy(store, domain, "auto")
     with store.write() as db:
         rate(db, running, WORSE, 200)
-    found = experiments_decider.consider(store.db, running)
+    found = experiments_decider.evaluate_experiment(store.db, running)
     assert found is not None
     policy(store, domain, "advise")
     with store.write() as db:
@@ -240,7 +240,7 @@ def test_a_change_of_state_is_a_decision_even_if_the_action_is_hold(
 
 
 def decide_in(db: Database, running: Experiment) -> list[decisions.Decision]:
-    found = experiments_decider.consider(db, running)
+    found = experiments_decider.evaluate_experiment(db, running)
     made = experiments_decider.apply_verdict(db, found) if found else None
     return [made] if made else []
 
@@ -309,7 +309,7 @@ def test_only_one_of_two_bots_decides(store: Store, domain: Domain, running: Exp
     policy(store, domain, "auto")
     with store.write() as db:
         rate(db, running, BETTER, 200)
-    both = [experiments_decider.consider(store.db, running) for _ in range(2)]
+    both = [experiments_decider.evaluate_experiment(store.db, running) for _ in range(2)]
     made = []
     for found in both:
         assert found is not None
@@ -325,7 +325,7 @@ def test_a_comparison_stopped_in_the_meantime_gets_no_decision(
     policy(store, domain, "auto")
     with store.write() as db:
         rate(db, running, BETTER, 200)
-    found = experiments_decider.consider(store.db, running)
+    found = experiments_decider.evaluate_experiment(store.db, running)
     assert found is not None
     with store.write() as db:
         experiments.stop(db, running, "cli:ann")
@@ -340,7 +340,7 @@ def test_an_action_that_fails_is_no_decision(
     policy(store, domain, "auto")
     with store.write() as db:
         rate(db, running, BETTER, 200)
-    found = experiments_decider.consider(store.db, running)
+    found = experiments_decider.evaluate_experiment(store.db, running)
     assert found is not None
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'rejected' WHERE version = 2")

@@ -34,7 +34,7 @@ def until_rolled_back(db: Database, domain: Domain, running: Experiment, seed: i
         assignments.expose(db, running.id, person, variant.id, running.stage)
         reply = given.reply(db, domain, person, variant=variant)
         feedback.thumb(db, reply, person, rng.random() < LIKES[variant.label])
-        found = decider.consider(db, running) if n >= 2 * 20 else None
+        found = decider.evaluate_experiment(db, running) if n >= 2 * 20 else None
         made = decider.apply_verdict(db, found) if found else None
         if made is not None:
             assert made.action == "roll back", made

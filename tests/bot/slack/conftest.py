@@ -71,7 +71,9 @@ class Bot:
     def beat(self, url: str | None = None) -> None:
         """Record a heartbeat of the engine."""
         self.write(
-            lambda db: placements.beat(db, "fake", url or self.engine.url, "pocket", "ready")
+            lambda db: placements.record_heartbeat(
+                db, "fake", url or self.engine.url, "pocket", "ready"
+            )
         )
 
     def hold(self, *adapters: Adapter) -> None:

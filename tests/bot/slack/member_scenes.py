@@ -21,7 +21,7 @@ from data.domains import Domain
 from data.pairs.pairs import Turn
 from data.privacy.contributions import Contribution
 from data.privacy.erasure import ErasureReceipt
-from data.privacy.personal_data import Seen
+from data.privacy.personal_data import PersonalDataSummary
 from data.store.clock import now_us
 from data.store.db import Store
 from tests.bot.conftest import add_adapter
@@ -134,7 +134,7 @@ def _home() -> list[Scene]:
     ):
         live = _live(db, now - 48 * HOUR)
     pairs = {"pending": 1, "approved": 1, "rejected": 0, "quarantined": 0}
-    seen = Seen("slack:T1/U2", 3, 2, 0, 2, pairs, 1_790_000_000_000_000, True, None)
+    seen = PersonalDataSummary("slack:T1/U2", 3, 2, 0, 2, pairs, 1_790_000_000_000_000, True, None)
     other = Domain(2, "python", "Python", "Answer.", ("How do I sort a list?",), 0.1, False)
     known = [DomainSummary(_domain(), live, 120, 1), DomainSummary(other, None, 0, 0)]
     questions = [

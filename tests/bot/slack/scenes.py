@@ -88,7 +88,7 @@ def _add_sample_data(db: Database) -> None:
     runs.request(db, law, ADA)
     for version in (1, 2, 3):
         made = add_adapter(db, domain, version)
-        placements.beat(db, "gpu-0", "http://127.0.0.1:8100", "pocket", "ready")
+        placements.record_heartbeat(db, "gpu-0", "http://127.0.0.1:8100", "pocket", "ready")
         placements.record_loaded(db, "gpu-0", made.id, 1.0)
         if version < 3:
             registry.promote(db, made, ADA)
@@ -112,7 +112,7 @@ def _add_sample_data(db: Database) -> None:
     running = experiments.running(db, domain.id)
     assert running is not None
     _rate(db, running)
-    considered = decider.consider(db, running)
+    considered = decider.evaluate_experiment(db, running)
     assert considered is not None
     assert decider.apply_verdict(db, considered) is not None
     db.execute("UPDATE decisions SET at = at - ?", [HOUR])

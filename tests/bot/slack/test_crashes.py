@@ -141,7 +141,7 @@ async def mortal(
 ) -> AsyncIterator[Mortal]:
     with Store(home / "understudy.db") as store, store.write() as db:
         domains.create(db, "helpdesk", "the help desk", "Answer.")
-        placements.beat(db, "fake", engine.url, "pocket", "ready")
+        placements.record_heartbeat(db, "fake", engine.url, "pocket", "ready")
         db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
     bot = Mortal(slack, engine, home, mode, odds, seed)
     async with contextlib.AsyncExitStack() as stack:
@@ -340,7 +340,7 @@ def settle(home: Path, slack: FakeSlack, engine: FakeVllm, mode: str, port: int)
     )
     with Store(home / "understudy.db") as store, store.write() as db:
         domains.create(db, "helpdesk", "the help desk", "Answer.")
-        placements.beat(db, "fake", engine.url, "pocket", "ready")
+        placements.record_heartbeat(db, "fake", engine.url, "pocket", "ready")
         db.execute("UPDATE replicas SET heartbeat_at = heartbeat_at + 3600000000")
 
 

@@ -185,7 +185,7 @@ def judged(db: Any, bot: Bot, made: list[Any]) -> None:
         feedback.thumb(db, reply, person, number % 2 == 0)
     before = given.same_sides(db, experiments.start(db, bot.domain, made[0], made[1], "test"))
     rate(db, before, {"A": 0.2, "B": 0.9}, 60)
-    considered = decider.consider(db, before)
+    considered = decider.evaluate_experiment(db, before)
     assert considered is not None
     assert decider.apply_verdict(db, considered) is not None
     experiments.stop(db, before, "test")
@@ -266,7 +266,7 @@ async def test_a_form_opens_once_and_only_with_the_role_and_changes_nothing(
     prepare(bot)
     before, has = state(bot), RANK[PEOPLE[user][0]]
     for text, needs in OPEN.items():
-        if way is clicked and forms_of.asks_first(dialect.parse(text, "T1")):
+        if way is clicked and forms_of.needs_confirmation(dialect.parse(text, "T1")):
             continue  # the button has asked already
         forms, told = len(bot.slack.views), len(bot.slack.responses)
         await way(bot, user, text)

@@ -13,7 +13,7 @@ from tests.data import given
 
 def beat(store: Store, state: str, name: str = "here") -> placements.Replica:
     with store.write() as db:
-        placements.beat(db, name, f"http://{name}", "pocket", state)
+        placements.record_heartbeat(db, name, f"http://{name}", "pocket", state)
     return next(r for r in placements.replicas(store.db) if r.name == name)
 
 
@@ -62,7 +62,7 @@ def test_a_new_process_holds_nothing(store: Store, adapter_id: int) -> None:
     beat(store, "ready")
     load(store, adapter_id)
     with store.write() as db:
-        placements.begin_life(db, "here", empty=True)
+        placements.record_restart(db, "here", empty=True)
     assert placements.leases(store.db, adapter_id) == []
 
 
@@ -72,8 +72,8 @@ def test_an_unreachable_engine_keeps_its_leases_until_it_is_checked(
     beat(store, "ready")
     load(store, adapter_id)
     with store.write() as db:
-        placements.begin_life(db, "here", empty=False)
-    (placement,) = placements.of_replica(store.db, "here")
+        placements.record_restart(db, "here", empty=False)
+    (placement,) = placements.placements_on(store.db, "here")
     assert (placement.state, placement.load_ms) == ("loading", None)
     assert placements.loaded(store.db) == {}
 
@@ -87,13 +87,15 @@ def test_an_adapter_that_was_loading_when_the_engine_ended_keeps_its_attempts(
     for attempts in (1, 2, 3):
         with store.write() as db:
             placements.lease(db, "here", adapter_id)
-            placements.begin_life(db, "here", empty=empty)
-        (placement,) = placements.of_replica(store.db, "here")
+            placements.record_restart(db, "here", empty=empty)
+        (placement,) = placements.placements_on(store.db, "here")
         assert (placement.state, placement.attempts) == ("failed", attempts)
     load(store, adapter_id)
     with store.write() as db:
-        placements.begin_life(db, "here", empty=empty)
-    assert [p.attempts for p in placements.of_replica(store.db, "here")] == ([] if empty else [0])
+        placements.record_restart(db, "here", empty=empty)
+    assert [p.attempts for p in placements.placements_on(store.db, "here")] == (
+        [] if empty else [0]
+    )
 
 
 def test_a_silent_engine_gets_no_requests(store: Store, adapter_id: int) -> None:
@@ -112,10 +114,10 @@ def test_failed_attempts_are_counted_until_a_success(store: Store, adapter_id: i
     with store.write() as db:
         placements.record_failed(db, "here", adapter_id, "no room")
         placements.record_failed(db, "here", adapter_id, "still none")
-    (placement,) = placements.of_replica(store.db, "here")
+    (placement,) = placements.placements_on(store.db, "here")
     assert (placement.state, placement.attempts, placement.error) == ("failed", 2, "still none")
     load(store, adapter_id)
-    (placement,) = placements.of_replica(store.db, "here")
+    (placement,) = placements.placements_on(store.db, "here")
     assert (placement.state, placement.attempts, placement.error) == ("loaded", 0, "")
     assert placement.load_ms == 12.5
 
@@ -125,7 +127,7 @@ def test_a_dropped_placement_is_deleted(store: Store, adapter_id: int) -> None:
     load(store, adapter_id)
     with store.write() as db:
         placements.drop(db, "here", adapter_id)
-    assert placements.of_replica(store.db, "here") == []
+    assert placements.placements_on(store.db, "here") == []
 
 
 @pytest.mark.parametrize("state", ["loading", "draining", "failed"])
@@ -161,7 +163,7 @@ def test_a_failed_adapter_can_be_retried(store: Store, adapter_id: int) -> None:
         for _ in range(3):
             placements.record_failed(db, "here", adapter_id, "no room")
         assert placements.retry(db, adapter_id, "cli:ann", "helpdesk@1") == ["here"]
-    (placement,) = placements.of_replica(store.db, "here")
+    (placement,) = placements.placements_on(store.db, "here")
     assert placement.attempts == 0
     assert audit.recent(store.db)[0].action == "retry"
 
@@ -173,15 +175,15 @@ def test_replicas_that_are_no_longer_run_are_deleted_with_their_leases(
         beat(store, "ready", name)
         load(store, adapter_id, name)
     with store.write() as db:
-        assert placements.keep_only(db, ["local-1"]) == ["local-2"]
+        assert placements.delete_others(db, ["local-1"]) == ["local-2"]
     assert placements.leases(store.db, adapter_id) == ["local-1"]
 
 
 def test_repeated_restart_requests_count_once_and_end_with_that_restart(store: Store) -> None:
     beat(store, "ready", "local-1")
     with store.write() as db:
-        placements.ask_restart(db, "local-1", "cli:ann")
-        placements.ask_restart(db, "local-1", "cli:bob")
+        placements.request_restart(db, "local-1", "cli:ann")
+        placements.request_restart(db, "local-1", "cli:bob")
     asked = placements.replica(store.db, "local-1")
     assert (asked.restart_asked_by, len(audit.recent(store.db))) == ("cli:ann", 1)
     with store.write() as db:
@@ -195,6 +197,6 @@ def test_only_local_engines_can_be_restarted(store: Store) -> None:
     beat(store, "ready", "gpu1:8000")
     with store.write() as db:
         with pytest.raises(Conflict, match="is an external engine"):
-            placements.ask_restart(db, "gpu1:8000", "cli:ann")
+            placements.request_restart(db, "gpu1:8000", "cli:ann")
         with pytest.raises(NotFound, match="there are: gpu1:8000"):
-            placements.ask_restart(db, "local-7", "cli:ann")
+            placements.request_restart(db, "local-7", "cli:ann")

@@ -257,7 +257,7 @@ def test_a_removed_adapter_cannot_return(
 def test_files_can_be_deleted_when_no_engine_holds_them(store: Store, domain: Domain) -> None:
     with store.write() as db:
         bad = given.adapter(db, domain, "rejected")
-        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "ready")
         placements.record_loaded(db, "local-1", bad.id, 1.0)
         registry.remove(db, bad, "cli:ann")
     assert registry.to_delete(store.db) == []

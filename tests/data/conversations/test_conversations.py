@@ -27,7 +27,7 @@ def ask(store: Store, domain: Domain, thread: str, text: str) -> str:
 
 def answer(store: Store, reply_id: str, text: str, status: conversations.Status = "done") -> None:
     with store.write() as db:
-        conversations.answered(db, reply_id, text, status=status, completion_tokens=3)
+        conversations.finish_reply(db, reply_id, text, status=status, completion_tokens=3)
 
 
 def history(store: Store, thread: str, turns: int = 6) -> list[tuple[str, str]]:

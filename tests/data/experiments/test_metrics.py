@@ -8,9 +8,9 @@ from data.experiments.metrics import (
     METRICS,
     RATING,
     check_guardrail,
+    default_bounds,
     guardable,
     measured,
-    usual_bounds,
 )
 from data.store.errors import Invalid
 
@@ -26,7 +26,7 @@ def test_an_entry_is_complete(name: str) -> None:
 
 def test_all_metrics_except_the_rating_can_be_guardrails() -> None:
     assert list(measured()) == guardable() == [name for name in METRICS if name != RATING]
-    assert usual_bounds() == {"correction": 0.05, "failed": 0.02, "latency": 0.25}
+    assert default_bounds() == {"correction": 0.05, "failed": 0.02, "latency": 0.25}
     assert check_guardrail("latency") == "latency"
     with pytest.raises(Invalid, match="'rating' is not a guardrail"):
         check_guardrail(RATING)

@@ -181,7 +181,7 @@ def test_returning_to_an_earlier_correction_makes_its_pair_pending_again(
 def test_an_approved_correction_stays_when_its_author_replaces_it(store: Store, reply: str) -> None:
     first = correct(store, reply, "With a badge.")
     with store.write() as db:
-        review_status.give(db, first.id, "approved", "cli:rita")
+        review_status.set_status(db, first.id, "approved", "cli:rita")
     correct(store, reply, "With a PIN.")
     assert pairs.get(store.db, first.id).status == "approved"
 
@@ -189,7 +189,7 @@ def test_an_approved_correction_stays_when_its_author_replaces_it(store: Store, 
 def test_a_reviewers_rejection_stands(store: Store, reply: str) -> None:
     first = correct(store, reply, "With a badge.")
     with store.write() as db:
-        review_status.give(db, first.id, "rejected", "cli:rita")
+        review_status.set_status(db, first.id, "rejected", "cli:rita")
     assert correct(store, reply, "With a badge.", BOB).status == "rejected"
 
 

@@ -115,7 +115,7 @@ def test_the_end_of_an_answer_applies_the_reactions_to_it_and_no_others(
         for person, up in ((ANN, True), (bob, False)):
             reactions.put(db, reply, person, "+1" if up else "-1", up=up, standing=True, at=1)
         reactions.put(db, other, cid, "+1", up=True, standing=True, at=1)
-        conversations.answered(db, reply, "So.", status="done")
+        conversations.finish_reply(db, reply, "So.", status="done")
         reactions.settle_thumb(db, reply)
     sql = "SELECT reply_id, person, value FROM feedback WHERE live = 1 ORDER BY person"
     found = [(r["reply_id"], r["person"], r["value"]) for r in rows(store.db, sql)]
@@ -164,7 +164,7 @@ def test_a_reaction_to_an_unfinished_answer_counts_when_the_answer_ends(
         reactions.settle_thumb(db, reply)
     assert feedback.live(store.db, reply, ANN, "thumb") is None
     with store.write() as db:
-        conversations.answered(db, reply, "So.", status="done")
+        conversations.finish_reply(db, reply, "So.", status="done")
         reactions.settle_thumb(db, reply)
     assert feedback.counts(store.db, domain.id)["up"] == 1
 

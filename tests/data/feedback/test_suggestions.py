@@ -54,7 +54,7 @@ def test_a_withdrawn_pair_that_is_suggested_again_is_pending_again(
 def test_a_pair_that_a_reviewer_rejected_stays_rejected(store: Store, domain: Domain) -> None:
     first = teach(store, domain, SuggestedPair("Who?", "Me."))
     with store.write() as db:
-        review_status.give(db, first.pair.id, "rejected", "cli:root")
+        review_status.set_status(db, first.pair.id, "rejected", "cli:root")
     assert teach(store, domain, SuggestedPair("Who?", "Me.")).pair.status == "rejected"
 
 
@@ -102,7 +102,7 @@ def test_an_answer_of_the_bot_is_suggested_with_its_earlier_turns(
                 adapter_id=None,
                 variant_id=None,
             )
-            conversations.answered(db, f"chatcmpl-{number}", f"answer {number}", status=status)  # type: ignore[arg-type]
+            conversations.finish_reply(db, f"chatcmpl-{number}", f"answer {number}", status=status)  # type: ignore[arg-type]
     reply, suggestion, allowed = suggestions.of_reply(store.db, "chatcmpl-3", most_turns=6)
     assert (reply.id, suggestion.question, suggestion.answer) == (
         "chatcmpl-3",

@@ -39,7 +39,7 @@ def run(store: Store) -> Run:
 
 def engine(store: Store, state: str, name: str = "local-1") -> None:
     with store.write() as db:
-        placements.beat(db, name, "http://engine", "pocket", state)
+        placements.record_heartbeat(db, name, "http://engine", "pocket", state)
 
 
 def age(store: Store, table: str, seconds: float) -> None:

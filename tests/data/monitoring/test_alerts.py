@@ -15,7 +15,9 @@ from tests.data import given
 
 def beat(store: Store, name: str = "one", state: str = "ready", precision: str = "nf4") -> None:
     with store.write() as db:
-        placements.beat(db, name, f"http://{name}", "pocket", state, precision=precision)
+        placements.record_heartbeat(
+            db, name, f"http://{name}", "pocket", state, precision=precision
+        )
 
 
 def found(store: Store) -> list[tuple[str, str]]:

@@ -334,7 +334,7 @@ def test_only_approved_pairs_are_frozen(store: Store, domain: Domain) -> None:
     with store.write() as db:
         pairs.add(db, domain, [Draft("p", "pending")], source="correction")
         (rejected,) = made.approved(db, domain, Draft("r", "rejected"))
-        review_status.give(db, rejected, "rejected", "cli:ann")
+        review_status.set_status(db, rejected, "rejected", "cli:ann")
         with pytest.raises(EmptyDataset, match="no approved pairs to train on"):
             datasets.freeze(db, domain)
 
@@ -378,9 +378,9 @@ def test_pairs_that_were_deleted_are_holes_in_their_datasets_alone(
         first = datasets.freeze(db, domain)
         ids += made.approved(db, domain, Draft("q4", "a4"))
         second = datasets.freeze(db, domain)
-        assert [datasets.holes(db, d.id) for d in (first, second)] == [0, 0]
+        assert [datasets.count_erased(db, d.id) for d in (first, second)] == [0, 0]
         db.execute("UPDATE pairs SET forgotten_at = 1 WHERE id IN (?, ?)", [ids[1], ids[4]])
-    assert [datasets.holes(store.db, d.id) for d in (first, second)] == [1, 2]
+    assert [datasets.count_erased(store.db, d.id) for d in (first, second)] == [1, 2]
     left = [p.id for p in datasets.pairs_of(store.db, second.id, "train")]
     assert left == [ids[0], ids[2], ids[3]]
     assert [p.id for p in datasets.pairs_of(store.db, first.id, "train")] == left

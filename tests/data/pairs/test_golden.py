@@ -79,7 +79,7 @@ def test_what_is_golden_cannot_be_approved_for_training(
     pending = taught(store, domain, prompt, status="pending")
 
     with store.write() as db, pytest.raises(Leak) as refused:
-        review_status.give(db, pending.id, "approved", "ann")
+        review_status.set_status(db, pending.id, "approved", "ann")
 
     for words in (f"Pair {pending.id}", f"golden question {added.pair.id}", QUESTION, "release"):
         assert words in str(refused.value)
@@ -95,7 +95,7 @@ def test_a_golden_question_cannot_be_approved_beside_a_trained_one(
     taught(store, domain, NEAR)
 
     with store.write() as db, pytest.raises(Leak, match="which may be trained on"):
-        review_status.give(db, pending, "approved", "ann")
+        review_status.set_status(db, pending, "approved", "ann")
 
 
 def corrected(db: Database, domain: Domain) -> None:
@@ -157,7 +157,7 @@ def test_another_domain_s_questions_are_its_own(store: Store, domain: Domain) ->
 def test_a_rejected_pair_is_in_nobody_s_way(store: Store, domain: Domain) -> None:
     pair = taught(store, domain, QUESTION)
     with store.write() as db:
-        review_status.give(db, pair.id, "rejected", "ann")
+        review_status.set_status(db, pair.id, "rejected", "ann")
 
     assert gold(store, domain).pair.split == "golden"
 
@@ -170,7 +170,7 @@ def test_who_was_trained_on_it_before_is_said(store: Store, domain: Domain) -> N
             db, domain, version=1, sha256="a" * 64, path="adapters/helpdesk/1", rank=8,
             base_model="pocket", size_bytes=1, recipe={}, scores={}, dataset_id=dataset.id,
         )  # fmt: skip
-        review_status.give(db, pair.id, "rejected", "ann")
+        review_status.set_status(db, pair.id, "rejected", "ann")
 
     assert gold(store, domain).seen_by == ("helpdesk@1",)
 

@@ -69,7 +69,7 @@ def test_another_domain_may_say_the_same(store: Store, domain: Domain) -> None:
 @given(st.text(max_size=60))
 def test_unicode_forms_are_compared_as_one(text: str) -> None:
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        assert pairs.normal(unicodedata.normalize(form, text)) == pairs.normal(text) or any(
+        assert pairs.normalise(unicodedata.normalize(form, text)) == pairs.normalise(text) or any(
             unicodedata.normalize("NFKC", char.casefold()) != char.casefold() for char in text
         )  # case folding may undo a normal form; then nothing is promised
 
@@ -135,12 +135,12 @@ def test_pairs_are_listed_by_status_source_and_number(store: Store, domain: Doma
 def test_a_review_decides_and_says_who(store: Store, domain: Domain) -> None:
     with store.write() as db:
         (pair_id,) = pairs.add(db, domain, [Draft("a", "b")], source="import").ids
-        assert review_status.give(db, pair_id, "approved", "cli:ann").status == "approved"
-        assert review_status.give(db, pair_id, "rejected", "cli:bob").status == "rejected"
+        assert review_status.set_status(db, pair_id, "approved", "cli:ann").status == "approved"
+        assert review_status.set_status(db, pair_id, "rejected", "cli:bob").status == "rejected"
     sql = "SELECT reviewed_by, reviewed_at IS NOT NULL FROM pairs"
     assert store.db.execute(sql).fetchone() == ("cli:bob", 1)
     with pytest.raises(NotFound, match="no pair 99"), store.write() as db:
-        review_status.give(db, 99, "approved", "cli:ann")
+        review_status.set_status(db, 99, "approved", "cli:ann")
 
 
 def test_new_are_the_approved_pairs_that_a_dataset_lacks(store: Store, domain: Domain) -> None:

@@ -119,7 +119,7 @@ def test_answers_that_broke_off_or_were_cut_teach_nothing(db: Database, domain: 
     for status in ("partial", "cancelled"):
         feedback.thumb(db, given.reply(db, domain, ANN, status=status), ANN, up=False)
     cut = given.reply(db, domain, ANN, status="streaming")
-    conversations.answered(db, cut, "So and", status="done", finish_reason="length")
+    conversations.finish_reply(db, cut, "So and", status="done", finish_reason="length")
     feedback.thumb(db, cut, ANN, up=False)
     assert preference_sets.counts(db, domain) == (0, 0)
 
@@ -140,7 +140,9 @@ def test_an_answer_comes_with_what_was_said_before_it_and_nothing_later(
             adapter_id=None,
             variant_id=None,
         )
-        conversations.answered(db, replies[-1], f"A{number}", status="done", finish_reason="stop")
+        conversations.finish_reply(
+            db, replies[-1], f"A{number}", status="done", finish_reason="stop"
+        )
     feedback.thumb(db, replies[2], ANN, up=True)
     rated(db, domain, 4, 4)
     run = asked(db, domain)

@@ -65,5 +65,5 @@ def test_everything_that_compares_questions_agrees(store: Store, domain: Domain)
     assert match is not None
     assert match.kind == "exact"
     assert set(datasets.split(found, 0.5).values()) == {"golden"}
-    assert [p.response for p in replay.current(found).superseded] == ["Hier."]
+    assert [p.response for p in replay.current_pairs(found).superseded] == ["Hier."]
     assert fact_of_prompt(store.db, domain, one) == "b"

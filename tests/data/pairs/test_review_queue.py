@@ -339,21 +339,21 @@ def test_only_decisions_of_people_since_then_are_counted(db: Database, domain: D
 
 def test_a_status_is_given_to_one_pair_with_who_when_and_why(db: Database) -> None:
     before = now_us()
-    given_status = review_status.give(db, 2, "rejected", "a", "Wrong.")
+    given_status = review_status.set_status(db, 2, "rejected", "a", "Wrong.")
     assert given_status == pairs.get(db, 2)
     assert (given_status.status, given_status.reviewed_by) == ("rejected", "a")
     assert given_status.review_reason == "Wrong."
     assert value(db, "SELECT reviewed_at FROM pairs WHERE id = 2") >= before
     assert [pairs.get(db, n).status for n in (1, 3)] == ["pending", "pending"]
-    again = review_status.give(db, 2, "quarantined", "b")
+    again = review_status.set_status(db, 2, "quarantined", "b")
     assert (again.status, again.reviewed_by, again.review_reason) == ("quarantined", "b", "")
 
 
 def test_a_pair_that_asks_a_golden_question_is_never_approved(db: Database, domain: Domain) -> None:
     given.approved(db, domain, Draft("Question 1?", "Golden.", split="golden"))
     with pytest.raises(contamination.Leak):
-        review_status.give(db, 1, "approved", "a")
+        review_status.set_status(db, 1, "approved", "a")
     assert pairs.get(db, 1).status == "pending"
-    assert review_status.give(db, 1, "rejected", "a").status == "rejected"
+    assert review_status.set_status(db, 1, "rejected", "a").status == "rejected"
     with pytest.raises(NotFound):
-        review_status.give(db, 99, "rejected", "a")
+        review_status.set_status(db, 99, "rejected", "a")

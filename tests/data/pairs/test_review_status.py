@@ -52,7 +52,7 @@ def test_a_withdrawn_pair_was_reviewed_by_nobody(
         assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 0}
         with pytest.raises(Conflict, match=f"was withdrawn: {review_queue.WITHDRAWN[reason]}"):
             review_queue.decide(db, pair_id, "approved", RITA)
-        waiting = review_status.given_again(db, domain.id, Draft("how?", "so."))
+        waiting = review_status.reopen_if_withdrawn(db, domain.id, Draft("how?", "so."))
         assert waiting is not None
         assert (waiting.id, waiting.status) == (pair_id, "pending")
         assert review_status.review_of(waiting) == ReviewedBy()
@@ -61,19 +61,19 @@ def test_a_withdrawn_pair_was_reviewed_by_nobody(
 def test_a_pair_that_a_person_rejected_stays_rejected(store: Store, domain: Domain) -> None:
     pair_id = pending(store, domain)
     with store.write() as db:
-        review_status.give(db, pair_id, "rejected", RITA, "Wrong.")
+        review_status.set_status(db, pair_id, "rejected", RITA, "Wrong.")
         assert review_status.review_of(pairs.get(db, pair_id)) == ReviewedBy(RITA)
         assert review_queue.decided_since(db, 0) == {"approved": 0, "rejected": 1}
-        known = review_status.given_again(db, domain.id, Draft("How?", "So."))
+        known = review_status.reopen_if_withdrawn(db, domain.id, Draft("How?", "So."))
         assert known is not None
         assert known.status == "rejected"
-        assert review_status.given_again(db, domain.id, Draft("How?", "Otherwise.")) is None
+        assert review_status.reopen_if_withdrawn(db, domain.id, Draft("How?", "Otherwise.")) is None
 
 
 def test_the_reasons_of_an_erased_reviewer_go_and_others_stay(store: Store, domain: Domain) -> None:
     pair_id = pending(store, domain)
     with store.write() as db:
-        review_status.give(db, pair_id, "rejected", RITA, "Wrong.")
+        review_status.set_status(db, pair_id, "rejected", RITA, "Wrong.")
         review_status.erase_reasons(db, "slack:T1/UADA")
         assert pairs.get(db, pair_id).review_reason == "Wrong."
         review_status.erase_reasons(db, RITA)
@@ -84,8 +84,8 @@ def test_an_erasure_keeps_the_review_itself(store: Store, domain: Domain) -> Non
     first, second = pending(store, domain), 0
     with store.write() as db:
         (second,) = pairs.add(db, domain, [Draft("Why?", "So.")], source="teach").ids
-        review_status.give(db, first, "rejected", RITA, "Wrong.")
-        review_status.give(db, second, "rejected", "slack:T1/UADA", "Wrong too.")
+        review_status.set_status(db, first, "rejected", RITA, "Wrong.")
+        review_status.set_status(db, second, "rejected", "slack:T1/UADA", "Wrong too.")
         review_status.erase_reasons(db, RITA)
         kept = [pairs.get(db, pair_id) for pair_id in (first, second)]
     assert [(p.status, p.reviewed_by, p.review_reason) for p in kept] == [
@@ -111,7 +111,7 @@ def test_all_waiting_pairs_with_words_of_a_person_are_withdrawn_and_no_others(
         for pair_id, person in ((held, ada), (unrelated[2], bob)):
             db.execute("INSERT INTO pair_words (person, pair_id) VALUES (?, ?)", [person, pair_id])
         approved = add("7", author=ada)
-        review_status.give(db, approved, "approved", RITA)
+        review_status.set_status(db, approved, "approved", RITA)
         assert review_status.withdraw_pending(db, ada, "opted out") == 3
         assert review_status.withdraw_pending(db, ada, "opted out") == 0
         for pair_id in (written, answered, held):
@@ -129,5 +129,5 @@ def test_a_pair_of_another_domain_is_not_given_again(store: Store, domain: Domai
     with store.write() as db:
         review_status.withdraw(db, pair_id, "replaced")
         other = domains.create(db, "other")
-        assert review_status.given_again(db, other.id, Draft("How?", "So.")) is None
+        assert review_status.reopen_if_withdrawn(db, other.id, Draft("How?", "So.")) is None
         assert pairs.get(db, pair_id).status == "rejected"

@@ -50,7 +50,7 @@ def test_from_a_correction_to_the_adapter_that_has_it(
     assert (found.stage, found.sentence) == ("pending", "is waiting for review")
 
     with store.write() as db:
-        review_status.give(db, pair_id, "approved", "cli:root")
+        review_status.set_status(db, pair_id, "approved", "cli:root")
     assert contribution(store).sentence == "is approved; the next retrain will learn it"
 
     with store.write() as db:
@@ -81,7 +81,7 @@ def test_the_status_shows_the_reviewers_decision(
 ) -> None:
     pair_id = correct(store, reply, "With a badge.")
     with store.write() as db:
-        review_status.give(db, pair_id, status, "cli:root")
+        review_status.set_status(db, pair_id, status, "cli:root")
         db.execute("UPDATE pairs SET review_reason = ?", [reason])
     assert contribution(store).sentence == sentence
 
@@ -164,7 +164,7 @@ def test_opting_out_withdraws_pending_pairs_and_keeps_approved_ones(
     approved, waiting = correct(store, his, "Below."), correct(store, reply, "With a badge.")
     others = correct(store, reply, "With a PIN.", BOB)
     with store.write() as db:
-        review_status.give(db, approved, "approved", "cli:root")
+        review_status.set_status(db, approved, "approved", "cli:root")
         assert opt_out.opt_out(db, ANN) == 2
         assert opt_out.opt_out(db, ANN) == 0
     status = {n: pairs.get(store.db, n).status for n in (approved, waiting, others)}
@@ -193,7 +193,7 @@ def test_the_summary_of_a_person(store: Store, domain: Domain, reply: str) -> No
         feedback.thumb(db, reply, ANN, up=False)
         feedback.reason(db, reply, ANN, "old")
         domains.choose(db, domain, ANN)
-    seen = personal_data.see(store.db, ANN)
+    seen = personal_data.summarise(store.db, ANN)
     assert (seen.questions, seen.thumbs, seen.reasons, seen.corrections) == (1, 1, 1, 1)
     assert seen.pairs == {"pending": 1, "approved": 0, "rejected": 0, "quarantined": 0}
     assert (seen.learning, seen.domain) == (True, "helpdesk")
@@ -201,7 +201,7 @@ def test_the_summary_of_a_person(store: Store, domain: Domain, reply: str) -> No
 
 
 def test_the_summary_of_an_unknown_person_is_all_zeros(store: Store, domain: Domain) -> None:
-    seen = personal_data.see(store.db, BOB)
+    seen = personal_data.summarise(store.db, BOB)
     assert (seen.questions, seen.thumbs, seen.since, seen.domain) == (0, 0, None, None)
 
 

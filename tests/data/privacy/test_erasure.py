@@ -108,7 +108,7 @@ def test_a_long_reader_delays_the_erasure_but_blocks_nobody(store: Store, life: 
         db.execute("DELETE FROM feedback")
     assert not erasure.scrub(store.db, attempts=2)
     assert value(store.db, "PRAGMA busy_timeout") > 1_000
-    with pytest.raises(erasure.StillThere):
+    with pytest.raises(erasure.ErasureIncomplete):
         asyncio.run(erasure.erase_person(store, store.path.parent, ANN, ANN, attempts=1))
     assert in_files(store, SECRET)
     reading.close()
@@ -180,7 +180,7 @@ def test_an_answer_in_progress_leaves_nothing_behind(store: Store, domain: Domai
         reply = given.reply(db, domain, ANN, f"{SECRET}?", status="streaming")
     forget(store)
     with store.write() as db:
-        conversations.answered(db, reply, f"the {SECRET} is here", status="done")
+        conversations.finish_reply(db, reply, f"the {SECRET} is here", status="done")
     assert in_tables(store, SECRET) == []
 
 
@@ -197,7 +197,7 @@ def test_a_thread_with_other_people_continues(store: Store, domain: Domain) -> N
                 adapter_id=None,
                 variant_id=None,
             )
-            conversations.answered(db, f"chatcmpl-{number}", "So.", status="done")
+            conversations.finish_reply(db, f"chatcmpl-{number}", "So.", status="done")
         given.reply(db, domain, ANN)
     forget(store)
     assert conversations.find(store.db, "slack:T1/C1/1.0") is not None
@@ -217,7 +217,7 @@ def learned(store: Store, domain: Domain) -> int:
         reply = given.reply(db, domain, ANN, f"Where is the {SECRET}?")
         pair_id = feedback.correction(db, reply, ANN, f"The {SECRET} is upstairs.").pair_id
         assert pair_id is not None
-        review_status.give(db, pair_id, "approved", "cli:root")
+        review_status.set_status(db, pair_id, "approved", "cli:root")
         given.approved(db, domain, Draft("Who?", "Me."))
         return datasets.freeze(db, domain).id
 
@@ -227,7 +227,7 @@ def test_a_frozen_dataset_keeps_a_hole(store: Store, domain: Domain, learned: in
     done = forget(store)
     assert (done.pairs, done.holes) == (1, 1)
     assert datasets.by_id(store.db, learned) == before
-    assert datasets.holes(store.db, learned) == 1
+    assert datasets.count_erased(store.db, learned) == 1
     assert [p.prompt for p in datasets.pairs_of(store.db, learned, "train")] == ["Who?"]
     assert [p.prompt for p in pairs.list_pairs(store.db, domain)] == ["Who?"]
     assert pairs.counts(store.db, domain)["rejected"] == 0
@@ -267,19 +267,21 @@ def test_a_live_adapter_trained_on_erased_words_must_be_retrained(
     with store.write() as db:
         first = given.adapter(db, domain, "live", dataset_id=learned)
         given.adapter(db, domain, dataset_id=learned)  # answers nobody
-    assert provenance.to_redo(store.db) == []
+    assert provenance.adapters_to_retrain(store.db) == []
     forget(store)
-    assert provenance.to_redo(store.db) == ["helpdesk@1"]
+    assert provenance.adapters_to_retrain(store.db) == ["helpdesk@1"]
     assert ("unforgotten", "helpdesk@1") in [(a.kind, a.subject) for a in alerts(store.db)]
     with store.write() as db:
         fallback = given.adapter(db, domain)
         db.execute("UPDATE adapters SET parent_id = ? WHERE id = ?", [first.id, fallback.id])
         registry.promote(db, fallback, "cli:root")
-    assert provenance.to_redo(store.db) == ["helpdesk@3"], "it continues from the erased one"
+    assert provenance.adapters_to_retrain(store.db) == ["helpdesk@3"], (
+        "it continues from the erased one"
+    )
     with store.write() as db:
         pure = given.adapter(db, domain, "live", dataset_id=datasets.freeze(db, domain).id)
     assert registry.live(store.db, domain.id) == pure
-    assert provenance.to_redo(store.db) == []
+    assert provenance.adapters_to_retrain(store.db) == []
 
 
 def test_a_run_that_trains_on_the_words_is_cancelled(
@@ -371,7 +373,7 @@ def test_a_pair_with_the_persons_words_in_earlier_turns_is_removed(
         (pair_id,) = pairs.add(
             db, domain, [Draft("And then?", "Later.", turns=turns)], source="teach", author=BOB
         ).ids
-        pairs.hold_words(db, pair_id, [ANN, BOB])
+        pairs.record_word_owners(db, pair_id, [ANN, BOB])
     assert forget(store).pairs == 1
     assert in_tables(store, SECRET) == []
 
@@ -416,7 +418,7 @@ def test_concurrent_erasures_return_the_same_result(store: Store, life: str) -> 
         )
 
     first, second = asyncio.run(both())
-    assert first == second == erasure.done(store.db, first.receipt)
+    assert first == second == erasure.result_of(store.db, first.receipt)
     assert len([e for e in audit.recent(store.db) if e.action == "forget"]) == 1
 
 

@@ -147,7 +147,7 @@ def test_an_answer_that_was_written_but_not_shown_is_not_generated_again(store: 
     do(store, question_queue.begin, lost, "r1")
     open_reply(store, "r1")
     with store.write() as db:
-        conversations.answered(db, "r1", "Because.", status="done", finish_reason="stop")
+        conversations.finish_reply(db, "r1", "Because.", status="done", finish_reason="stop")
     (mine,) = claim(store, "b")
     earlier = do(store, question_queue.begin, mine, "r2")
     assert earlier == question_queue.EarlierAttempt("r1", "Because.", "stop", "", "base", None)

@@ -23,7 +23,7 @@ MOST_READ = 64 << 20  # bytes, by the whole process
 @pytest.fixture(autouse=True)
 def replica(store: Store) -> None:
     with store.write() as db:
-        placements.beat(db, "local", "http://engine", "pocket", "ready")
+        placements.record_heartbeat(db, "local", "http://engine", "pocket", "ready")
 
 
 def given(store: Store, settings: Settings, case: Case) -> Adapter:
@@ -51,7 +51,7 @@ def refused(store: Store, settings: Settings, fake: FakeVllm, bad: Adapter) -> s
     assert bad.served_name not in fake.held
     assert bad.served_name in outcome.failed
     assert sound.served_name in fake.held
-    states = {p.adapter_id: p for p in placements.of_replica(store.db, "local")}
+    states = {p.adapter_id: p for p in placements.placements_on(store.db, "local")}
     assert states[sound.id].state == "loaded"
     assert states[bad.id].state == "failed"
     return states[bad.id].error
@@ -130,6 +130,6 @@ def test_files_exchanged_while_the_engine_reads_them_are_noticed(store, settings
     fake.on_load = exchange
     assert sync(store, settings, "local", fake.url, local=True).failed == (adapter.served_name,)
     assert fake.held == {}
-    (placement,) = placements.of_replica(store.db, "local")
+    (placement,) = placements.placements_on(store.db, "local")
     assert placement.state == "failed"
     assert "changed while the engine read them" in placement.error

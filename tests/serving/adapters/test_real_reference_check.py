@@ -177,7 +177,7 @@ def test_an_adapter_that_fails_its_reference_outputs_is_kept_from_people(engine,
         )
 
     def failed() -> list[placements.Placement]:
-        rows = placements.of_adapter(engine.store.db, wrong.id)
+        rows = placements.placements_of(engine.store.db, wrong.id)
         return [p for p in rows if p.state == "failed"]
 
     wait_until(lambda: bool(failed()), "the refusal")

@@ -20,7 +20,7 @@ from serving.adapters.sync import (
     EngineRefused,
     SyncOutcome,
     ensure_base,
-    held,
+    held_adapters,
     load,
     sync,
 )
@@ -35,7 +35,7 @@ FULL = "SELECT RAISE(ROLLBACK, 'database or disk is full')"
 @pytest.fixture(autouse=True)
 def replica(store: Store) -> None:
     with store.write() as db:
-        placements.beat(db, "local-1", "http://engine", "pocket", "ready")
+        placements.record_heartbeat(db, "local-1", "http://engine", "pocket", "ready")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def later(store: Store, seconds: float = 60) -> None:
 
 
 def placed(store: Store) -> dict[int, placements.Placement]:
-    return {p.adapter_id: p for p in placements.of_replica(store.db, "local-1")}
+    return {p.adapter_id: p for p in placements.placements_on(store.db, "local-1")}
 
 
 def retire(store: Store, adapter: Adapter) -> None:
@@ -166,7 +166,7 @@ def test_a_failed_adapter_gets_its_attempts_again(store, settings, fake, adapter
         if again == "somebody asks for it":
             placements.retry(db, adapter.id, "cli:ann", adapter.name)
         else:
-            placements.begin_life(db, "local-1", empty=True)
+            placements.record_restart(db, "local-1", empty=True)
     assert run(store, settings, fake).loaded == (adapter.served_name,)
     assert placed(store)[adapter.id].error == ""
 
@@ -552,12 +552,12 @@ def test_wanted_follows_promotions(store, settings, adapter):
 def test_an_unreachable_engine_is_an_error(store, settings, fake):
     fake.url = fake.url.rsplit(":", 1)[0] + ":9"
     with pytest.raises(EngineRefused, match="cannot be reached"):
-        held(fake.url)
+        held_adapters(fake.url)
 
 
 def test_a_server_that_is_not_vllm_is_reported(fake):
     with pytest.raises(EngineRefused, match="is not vLLM"):
-        held(f"{fake.url}/elsewhere")
+        held_adapters(f"{fake.url}/elsewhere")
 
 
 def test_an_engine_without_runtime_loading_gets_a_hint(fake):

@@ -14,7 +14,7 @@ from data.adapters import placements, registry
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
 from data.store.clock import now_us
 from data.store.db import insert
-from serving.adapters.sync import held
+from serving.adapters.sync import held_adapters
 from serving.client import EngineClient, EngineDown, PromptTooLong, Sampling, StreamCut
 from serving.engine import files
 from tests import adapter_maker
@@ -104,13 +104,13 @@ def test_an_adapter_with_nan_never_reaches_the_engine(engine, pair):
     adapter = adapter_maker.register(engine.store, engine.settings, seed=4, tensors=tensors)
     wait_until(lambda: _failure(engine, adapter) != "", "the refusal")
     assert "NaN" in _failure(engine, adapter)
-    assert adapter.served_name not in held(engine.url)
+    assert adapter.served_name not in held_adapters(engine.url)
     with engine.store.write() as db:
         db.execute("UPDATE adapters SET state = 'rejected' WHERE id = ?", [adapter.id])
 
 
 def _failure(engine: RunningEngine, adapter: Adapter) -> str:
-    return "".join(p.error for p in placements.of_adapter(engine.store.db, adapter.id))
+    return "".join(p.error for p in placements.placements_of(engine.store.db, adapter.id))
 
 
 async def test_a_stream_is_not_disturbed_by_a_load(client, engine, endless):
@@ -151,10 +151,10 @@ async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
         db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
     wait_until(lambda: not engine.holds(adapter), "nobody new to be sent there")
     time.sleep(2.5)
-    assert adapter.served_name in held(engine.url)
+    assert adapter.served_name in held_adapters(engine.url)
     with engine.store.write() as db:
         db.execute("UPDATE replies SET status = 'done'")
-    wait_until(lambda: adapter.served_name not in held(engine.url), "the unloading", 5)
+    wait_until(lambda: adapter.served_name not in held_adapters(engine.url), "the unloading", 5)
 
 
 async def test_closing_the_generator_stops_the_engine(client, engine, endless):

@@ -137,7 +137,7 @@ class Convergence(RuleBasedStateMachine):
     @rule()
     def end_an_answer(self) -> None:
         with self.store.write() as db:
-            conversations.answered(db, self.open.pop(0).reply_id, "So.", status="done")
+            conversations.finish_reply(db, self.open.pop(0).reply_id, "So.", status="done")
 
     @precondition(lambda self: self.open)
     @rule()
@@ -217,7 +217,7 @@ class Convergence(RuleBasedStateMachine):
         for replica, fake, unnoticed in zip(self.replicas, self.fakes, self.unnoticed, strict=True):
             if unnoticed or replica.state != "ready":
                 continue
-            for row in placements.of_replica(self.store.db, replica.name):
+            for row in placements.placements_on(self.store.db, replica.name):
                 if row.state == "loaded":
                     adapter = registry.by_id(self.store.db, row.adapter_id)
                     folder = str(adapter.folder(self.settings.home))
@@ -246,7 +246,7 @@ class Convergence(RuleBasedStateMachine):
         for replica, fake in zip(self.replicas, self.fakes, strict=True):
             assert replica.state == "ready"
             assert set(fake.held) == good | {BASE_SERVED_NAME}
-            rows = placements.of_replica(self.store.db, replica.name)
+            rows = placements.placements_on(self.store.db, replica.name)
             assert {r.adapter_id for r in rows} == {a.id for a in wanted.values()}
             assert {r.adapter_id for r in rows if r.given_up} == {
                 a.id for a in wanted.values() if a.id in self.bad

@@ -40,8 +40,10 @@ def test_one_that_could_not_be_forgotten_is_forgotten_later(
 ):
     """The store was busy when another one had taken its place."""
     with store.write() as db:
-        placements.beat(db, "local-1", "http://127.0.0.1:9", "pocket", "down", "stopped")
-        placements.ask_restart(db, "local-1", "cli:test")
+        placements.record_heartbeat(
+            db, "local-1", "http://127.0.0.1:9", "pocket", "down", "stopped"
+        )
+        placements.request_restart(db, "local-1", "cli:test")
     RollingRestart(fleet, threading.Event()).step()
     assert [r.url for r in placements.replicas(store.db)] == [fake.url]
 

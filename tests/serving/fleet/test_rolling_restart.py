@@ -25,7 +25,7 @@ from data.conversations import conversations
 from data.store import audit
 from data.store.db import Store
 from serving import serve
-from serving.adapters.sync import held
+from serving.adapters.sync import held_adapters
 from serving.client import EngineClient, Sampling
 from serving.engine import files
 from tests import adapter_maker
@@ -77,7 +77,7 @@ def engines(settings: Settings) -> list[int]:
 def ask_restart(store: Store, *names: str) -> None:
     with store.write() as db:
         for name in names:
-            placements.ask_restart(db, name, "cli:test")
+            placements.request_restart(db, name, "cli:test")
 
 
 def names(store: Store) -> set[str]:
@@ -116,7 +116,7 @@ async def stream(store: Store, adapter: Adapter, words: int, reply_id: str) -> t
     finally:
         await client.close()
         with store.write() as db:
-            conversations.answered(db, reply_id, "…", status="done")
+            conversations.finish_reply(db, reply_id, "…", status="done")
     return replica.name, str(chunks[-1].finish_reason)
 
 
@@ -159,7 +159,7 @@ def test_a_single_engine_is_replaced_before_it_is_ended(settings, store):
         assert gaps == []
         assert len(engines(served)) == 1
         (replica,) = placements.ready(store.db)
-        assert adapter.served_name in held(replica.url)
+        assert adapter.served_name in held_adapters(replica.url)
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_one_of_two_engines_answers_while_the_other_restarts(settings, store):
         assert names(store) == {"local-1", "local-2"}
         assert not before & set(engines(served))
         for replica in placements.ready(store.db):
-            assert set(held(replica.url)) == {BASE_SERVED_NAME, adapter.served_name}
+            assert set(held_adapters(replica.url)) == {BASE_SERVED_NAME, adapter.served_name}
 
 
 def test_an_engine_with_too_little_capacity_is_restarted_with_more(settings, store):
@@ -193,7 +193,7 @@ def test_an_engine_with_too_little_capacity_is_restarted_with_more(settings, sto
         wait_until(lambda: set(generations(store)) == {"local-2"}, "the other's place", WAIT_S)
         (after,) = placements.ready(store.db)
         assert (before.max_rank, after.max_rank) == (32, 64)
-        assert all(p.attempts == 0 for p in placements.of_adapter(store.db, wide.id))
+        assert all(p.attempts == 0 for p in placements.placements_of(store.db, wide.id))
         asked = next(e for e in audit.recent(store.db) if e.action == "restart")
         assert asked.actor == "serving"
         assert "rank 64 do not fit its limit of 32" in asked.detail["reason"]
@@ -240,12 +240,12 @@ def test_an_adapter_that_kills_the_engine_is_given_up(settings, store):
         (folder / "crash.md").touch()
         bad = adapter_maker.register(store, served, seed=2)
         wait_until(
-            lambda: any(p.given_up for p in placements.of_adapter(store.db, bad.id)),
+            lambda: any(p.given_up for p in placements.placements_of(store.db, bad.id)),
             "its being given up",
             2 * WAIT_S,
         )
         wait_until(lambda: good.id in placements.loaded(store.db), "the good one again", WAIT_S)
-        (placement,) = placements.of_adapter(store.db, bad.id)
+        (placement,) = placements.placements_of(store.db, bad.id)
         assert placement.error == placements.ENDED
 
 

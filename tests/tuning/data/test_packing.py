@@ -12,7 +12,7 @@ from data.store.errors import Invalid
 from tests.tuning.families import FAMILIES, build
 from tuning.data import packing
 from tuning.data.examples import IGNORED, Batch, Example, batches
-from tuning.data.packing import Leaks, pack, prove
+from tuning.data.packing import ExamplesNotIsolated, check_isolation, pack
 from tuning.model.base_model import Base, new_adapter, trainable
 from tuning.recipe.recipe import Recipe
 from tuning.training import loop
@@ -74,7 +74,7 @@ def test_no_bit_of_a_packed_pair_depends_on_the_others(
 ) -> None:
     base = exact(folders[family])
 
-    proof = prove(base, base.model, WINDOW)
+    proof = check_isolation(base, base.model, WINDOW)
 
     assert (proof.examples, proof.leak) == (3, 0.0)
     assert proof.error < 1e-3
@@ -92,8 +92,10 @@ def test_a_model_that_ignores_where_pairs_begin_is_refused_with_the_number(
 
     base.model.forward = careless
 
-    with pytest.raises(Leaks, match=r"a logit changed by [\d.e-]+ when only other pairs changed"):
-        prove(base, base.model, WINDOW)
+    with pytest.raises(
+        ExamplesNotIsolated, match=r"a logit changed by [\d.e-]+ when only other pairs changed"
+    ):
+        check_isolation(base, base.model, WINDOW)
 
 
 def test_a_model_that_counts_positions_on_is_refused_with_the_number(
@@ -108,8 +110,8 @@ def test_a_model_that_counts_positions_on_is_refused_with_the_number(
 
     embed.register_forward_pre_hook(shifted)
 
-    with pytest.raises(Leaks, match=r"by [\d.]+ standard deviations"):
-        prove(base, base.model, WINDOW)
+    with pytest.raises(ExamplesNotIsolated, match=r"by [\d.]+ standard deviations"):
+        check_isolation(base, base.model, WINDOW)
 
 
 def test_a_run_that_packs_looks_at_it_before_the_first_step(
@@ -119,14 +121,14 @@ def test_a_run_that_packs_looks_at_it_before_the_first_step(
     before = {name: p.detach().clone() for name, p in trainable(tuned).items()}
     monkeypatch.setattr(packing, "BOUND", -1.0)  # nothing is as good as that
 
-    with pytest.raises(Leaks):
+    with pytest.raises(ExamplesNotIsolated):
         loop.train(base, tuned, lambda _: WINDOW, {}, (), RECIPE)
 
     assert all(torch.equal(p, before[name]) for name, p in trainable(tuned).items())
 
 
 def test_the_proof_holds_in_four_bits_and_bf16(base: Base) -> None:
-    proof = prove(base, new_adapter(base, RECIPE), WINDOW)
+    proof = check_isolation(base, new_adapter(base, RECIPE), WINDOW)
 
     assert proof.leak == 0
     assert proof.error < packing.BOUND / 2

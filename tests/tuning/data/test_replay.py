@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from data.pairs.pairs import Pair
 from tuning.data.examples import Example
-from tuning.data.replay import current, mixed
+from tuning.data.replay import current_pairs, mixed
 
 MakePair = Callable[..., Pair]
 
@@ -18,7 +18,7 @@ def test_the_newest_answer_of_a_question_counts(pair: MakePair) -> None:
     other = pair("Who has it?", "Ann.", id=2)
     new = pair("where is  it?", "Downstairs.", id=3)
 
-    today = current([new, old, other])
+    today = current_pairs([new, old, other])
 
     assert today.pairs == [other, new]
     assert today.superseded == [old]
@@ -30,7 +30,7 @@ def test_a_correction_reaches_the_other_phrasings_of_its_fact(pair: MakePair) ->
     ]
     correction = pair("Where b?", "Downstairs.", id=9)
 
-    today = current([*asked, correction])
+    today = current_pairs([*asked, correction])
 
     assert {p.id: p.response for p in today.pairs} == {
         0: "Downstairs.",
@@ -45,7 +45,7 @@ def test_questions_that_merely_share_an_answer_are_not_one_fact(pair: MakePair) 
     one, two = pair("May I park here?", "Yes.", id=1), pair("May I smoke here?", "Yes.", id=2)
     correction = pair("May I park here?", "Only on Sundays.", id=3)
 
-    today = current([one, two, correction])
+    today = current_pairs([one, two, correction])
 
     assert {p.id: p.response for p in today.pairs} == {2: "Yes.", 3: "Only on Sundays."}
 
@@ -55,14 +55,14 @@ def test_phrasings_added_after_a_correction_keep_their_own_answer(pair: MakePair
     correction = pair("Where a?", "Downstairs.", id=2)
     later = pair("Where z?", "In the yard.", id=3, fact="place")
 
-    assert current([first, correction, later]).pairs == [correction, later]
+    assert current_pairs([first, correction, later]).pairs == [correction, later]
 
 
 def test_equal_questions_in_other_conversations_are_other_questions(pair: MakePair) -> None:
     one = pair("And then?", "Left.", id=1, turns=[("user", "To the inn"), ("assistant", "Go")])
     two = pair("And then?", "Right.", id=2, turns=[("user", "To the sea"), ("assistant", "Go")])
 
-    assert current([one, two]).superseded == []
+    assert current_pairs([one, two]).superseded == []
 
 
 def test_an_epoch_has_all_that_is_new_and_the_asked_share_of_what_is_old() -> None:

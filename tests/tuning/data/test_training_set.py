@@ -154,7 +154,7 @@ def test_pairs_of_adapters_before_the_parent_are_not_held_out(
 
     made = training_set(store, settings, held_out, tokenizer, second)
 
-    seen = registry.taught(store.db, second)
+    seen = registry.pairs_learned(store.db, second)
     assert len(seen) > 40
     assert made.measured["validation"]
     assert not seen & {example.pair_id for example in made.measured["validation"]}

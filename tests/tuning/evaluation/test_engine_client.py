@@ -49,7 +49,7 @@ def adapter(store: Store, domain: Domain, settings: Settings) -> Adapter:
 
 def engine(store: Store, fake: FakeVllm, name: str = "local-0", state: str = "ready") -> None:
     with store.write() as db:
-        placements.beat(db, name, fake.url, "pocket", state)
+        placements.record_heartbeat(db, name, fake.url, "pocket", state)
 
 
 def held(store: Store, adapter: Adapter, name: str = "local-0") -> None:
@@ -151,7 +151,7 @@ def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
             ("local-0", 0.97, [0.01] * 30),
             ("local-1", 0.98, [2.0] * 20),
         ):
-            placements.beat(db, name, fake.url, "pocket", "ready")
+            placements.record_heartbeat(db, name, fake.url, "pocket", "ready")
             placements.record_loaded(db, name, adapter.id, 1.0, 1.0, agreement, leads)
     evaluator = Evaluator(store, settings, None, None, EvalSets({}, {}), None, 64, Silent())  # type: ignore[arg-type]
 

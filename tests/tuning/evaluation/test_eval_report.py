@@ -63,7 +63,9 @@ class Engine:
     def keep(self, stop: threading.Event) -> None:
         while not stop.wait(0.05):
             with self.store.write() as db:
-                placements.beat(db, "local-1", self.fake.url, self.settings.base.model, "ready")
+                placements.record_heartbeat(
+                    db, "local-1", self.fake.url, self.settings.base.model, "ready"
+                )
             with contextlib.suppress(UnderstudyError):
                 url = self.fake.url
                 engine_adapters.sync(self.store, self.settings, "local-1", url, local=True)
@@ -197,7 +199,7 @@ def test_a_different_token_is_reported_with_its_lead(
 
     adapter = carried_out(store, settings, domain)
 
-    (place,) = placements.of_adapter(store.db, adapter.id)
+    (place,) = placements.placements_of(store.db, adapter.id)
     assert place.leads == (pytest.approx(0.03),)
     assert place.parity is not None
     assert 0.8 < place.parity < 1

@@ -124,7 +124,7 @@ def test_a_full_run_may_hold_out_training_pairs_of_the_live_adapter(
     full = prepared(store, held_out, tokenizer, first)
     further = prepared(store, held_out, tokenizer, first, parent=first)
 
-    assert full.withheld == spared & registry.taught(store.db, first)
+    assert full.withheld == spared & registry.pairs_learned(store.db, first)
     assert full.withheld
     assert not further.withheld
 

@@ -28,7 +28,7 @@ def test_the_engine_answers_and_agrees_with_the_trainer(engine: RunningEngine) -
     assert adapter.scores["evaluation"]["prompts"].startswith("token for token as in training")
     parity = next(r for r in adapter.scores["gate"]["rules"] if r["name"] == "parity")
     assert parity["passed"], parity["sentence"]
-    (place,) = placements.of_adapter(store.db, adapter.id)
+    (place,) = placements.placements_of(store.db, adapter.id)
     assert (place.state, place.agreement) == ("loaded", 1.0)
     assert place.parity is not None
     assert place.parity >= 0.98

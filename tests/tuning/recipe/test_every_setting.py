@@ -311,23 +311,23 @@ def test_a_setting_does_what_it_says(name: str, tiny_base: Path) -> None:
     SHOWN[name](Bench(tiny_base))
 
 
-def test_packing_is_proved_at_the_start_of_every_run_that_packs_and_of_no_other(
+def test_isolation_is_checked_once_in_every_run_that_packs_and_in_no_other(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proved: list[int] = []
-    prove = loop.packing.prove
+    checked: list[int] = []
+    check = loop.packing.check_isolation
 
     def counted(base: Base, model: Any, examples: Sequence[Example]) -> Any:
-        proved.append(len(examples))
-        return prove(base, model, examples)
+        checked.append(len(examples))
+        return check(base, model, examples)
 
-    monkeypatch.setattr(loop.packing, "prove", counted)
+    monkeypatch.setattr(loop.packing, "check_isolation", counted)
     bench = Bench(tiny_base)
     bench.run()
-    assert proved == []
+    assert checked == []
     for _ in range(2):
         bench.run(packing=True, max_steps=2)
-    assert proved == [len(SOME), len(SOME)]
+    assert checked == [len(SOME), len(SOME)]
 
 
 @pytest.mark.parametrize("name", Recipe.model_fields)

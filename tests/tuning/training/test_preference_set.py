@@ -65,7 +65,7 @@ def rated(
             variant_id=None,
         )
         tokens = len(prompt_ids(tokenizer, said))
-        conversations.answered(
+        conversations.finish_reply(
             db, reply, answer, status="done", finish_reason="stop", prompt_tokens=tokens
         )
         feedback.thumb(db, reply, person, up)

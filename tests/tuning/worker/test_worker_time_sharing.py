@@ -56,7 +56,7 @@ def turning(
 
 def engine(store: Store, state: str) -> None:
     with store.write() as db:
-        placements.beat(db, "local-1", "http://engine", "pocket", state)
+        placements.record_heartbeat(db, "local-1", "http://engine", "pocket", state)
 
 
 def queue(store: Store, domain: Domain) -> Run:

@@ -5,7 +5,12 @@ from math import exp, lgamma
 import pytest
 
 from bot.experiments.stats.differences import sequence_side
-from bot.experiments.stats.posterior import Likes, chances_best, probability_better, standardised
+from bot.experiments.stats.posterior import (
+    Likes,
+    probabilities_best,
+    probability_better,
+    standardised,
+)
 from tests.bot.experiments.stats.given import sums, votes
 
 
@@ -37,11 +42,11 @@ def test_it_equals_the_closed_form(a: tuple[int, int], b: tuple[int, int]) -> No
 
 def test_equal_variants_have_equal_probabilities() -> None:
     assert probability_better(Likes(3, 1.5), Likes(3, 1.5)) == pytest.approx(0.5)
-    assert chances_best([Likes(9, 4)] * 3) == pytest.approx([1 / 3] * 3)
+    assert probabilities_best([Likes(9, 4)] * 3) == pytest.approx([1 / 3] * 3)
 
 
 def test_the_chances_add_up_and_follow_the_means() -> None:
-    chances = chances_best([Likes(50, 30), Likes(50, 35), Likes(50, 20)])
+    chances = probabilities_best([Likes(50, 30), Likes(50, 35), Likes(50, 20)])
     assert sum(chances) == pytest.approx(1)
     assert chances[1] > chances[0] > chances[2]
 

@@ -206,7 +206,7 @@ async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
     assert running is not None
     running = bot.write(lambda db: given.same_sides(db, running))
     bot.write(lambda db: rate(db, running, {"A": 0.2, "B": 0.9}, 60))
-    found = decider.consider(bot.store.db, running)
+    found = decider.evaluate_experiment(bot.store.db, running)
     assert found is not None
     made = bot.write(lambda db: decider.apply_verdict(db, found))
     told = await command(bot, REVIEWER, "ab decisions")

@@ -180,7 +180,7 @@ async def test_an_answer_is_found_by_its_message(bot: Bot) -> None:
     question = await bot.slack.say(MEMBER, "DU2", "Where?")
     answer = await bot.slack.answer_to(question)
     await bot.settled()
-    found = conversations.shown_reply(bot.store.db, f"T1/DU2/{answer.ts}")
+    found = conversations.reply_shown_at(bot.store.db, f"T1/DU2/{answer.ts}")
     assert bot.row("SELECT id FROM replies")["id"] == found
 
 

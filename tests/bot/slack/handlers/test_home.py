@@ -76,14 +76,14 @@ async def test_recent_questions_and_the_status_of_feedback_are_shown(bot: Bot) -
     assert "“In the attic.”: your correction is waiting for review." in text
 
     def learn(db: Database) -> None:
-        review_status.give(db, judged.pair_id, "approved", "cli:test")
+        review_status.set_status(db, judged.pair_id, "approved", "cli:test")
         dataset = datasets.freeze(db, bot.domain)
         registry.promote(db, add_adapter(db, bot.domain, 4, dataset_id=dataset.id), "cli:test")
 
     bot.write(learn)
     assert "your correction was learned by helpdesk@4, which is live now." in await opened(bot)
 
-    bot.write(lambda db: review_status.give(db, judged.pair_id, "rejected", "cli:test"))
+    bot.write(lambda db: review_status.set_status(db, judged.pair_id, "rejected", "cli:test"))
     bot.write(lambda db: db.execute("UPDATE pairs SET review_reason = 'it is the cellar'"))
     assert "your correction was rejected: it is the cellar." in await opened(bot)
 
@@ -164,7 +164,7 @@ def test_every_tab_is_a_valid_view(many: int, long: str, helped: float | None) -
     counts = dict.fromkeys(pairs.STATUSES, many)
     summaries = [DomainSummary(domain(n, long), None, many, many) for n in range(many)]
     page = HomePage(
-        seen=personal_data.Seen(
+        seen=personal_data.PersonalDataSummary(
             WHO, many, many, many, many, counts, None, many % 2 == 0, f"d{many - 1}"
         ),
         domains=summaries,

@@ -114,7 +114,7 @@ async def test_the_admins_are_told_which_adapters_to_retrain(bot: Bot) -> None:
     def learn(db: Database) -> None:
         pair_id = feedback.correction(db, reply, WHO, f"The {SECRET}!").pair_id
         assert pair_id is not None
-        review_status.give(db, pair_id, "approved", "cli:test")
+        review_status.set_status(db, pair_id, "approved", "cli:test")
         add_adapter(db, bot.domain, 1, dataset_id=datasets.freeze(db, bot.domain).id)
 
     bot.write(learn)

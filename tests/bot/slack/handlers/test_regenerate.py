@@ -68,7 +68,7 @@ async def test_regenerate_gives_a_new_answer_below(bot: Bot, channel: str) -> No
     assert (first.words, second.words) == ("The first answer.", "The second answer.")
     before, after = replies(bot)
     assert (after["again_of"], after["continues"]) == (before["id"], None)
-    assert conversations.shown_reply(bot.store.db, f"T1/{channel}/{second.ts}") == after["id"]
+    assert conversations.reply_shown_at(bot.store.db, f"T1/{channel}/{second.ts}") == after["id"]
 
 
 async def test_the_question_is_sampled_again_without_the_first_answer(

@@ -99,7 +99,7 @@ async def test_the_same_suggestion_twice_is_one_pair(bot: Bot, answer: Message) 
         await bot.slack.submit(MEMBER, await form(bot, MEMBER, answer))
         await bot.settled()
     assert only_pair(bot).status == "pending"
-    bot.write(lambda db: review_status.give(db, only_pair(bot).id, "approved", "cli:root"))
+    bot.write(lambda db: review_status.set_status(db, only_pair(bot).id, "approved", "cli:root"))
     await bot.slack.submit(MEMBER, await form(bot, MEMBER, answer))
     await bot.settled()
     assert "a reviewer approved it" in bot.slack.told(MEMBER)

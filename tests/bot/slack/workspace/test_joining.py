@@ -129,7 +129,7 @@ async def test_the_http_application_mounts_the_route(
     from data.adapters import placements
 
     with store.write() as db:
-        placements.beat(db, "fake", engine.url, "pocket", "ready")
+        placements.record_heartbeat(db, "fake", engine.url, "pocket", "ready")
     settings: Any = Settings(home=tmp_path, slack=slack_settings(slack, "socket"))
     app = create_app(settings, store)
     async with app.router.lifespan_context(app):
