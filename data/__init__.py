@@ -14,6 +14,7 @@ transaction. This package imports nothing else of the project.
 - `conversations`: conversations, messages, replies
 - `feedback`: ratings, corrections, suggestions
 - `experiments`: A/B comparisons
+- `bases`: base models in the home folder
 - `adapters`: adapter versions, their files, and where they are loaded
 - `runs`: tuning runs and their reports
 - `people`: roles, API keys, consent

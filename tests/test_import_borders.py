@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.slack": "data.store",
     "data.conversations": "data.store",
     "data.adapters": "data.domains data.lora_limits data.store",
+    "data.bases": "data.adapters data.config data.store",
     "data.pairs": "data.conversations data.domains data.people data.store",
     "data.search": "data.config data.domains data.pairs data.store",
     "data.experiments": "data.adapters data.domains data.people data.store",
@@ -43,6 +44,7 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.progress": "data",
     "tuning.recipe": "data",
     "tuning.model": "data tuning.recipe",
+    "tuning.bases": "data tuning.model tuning.recipe",
     "tuning.data": "data tuning.model tuning.recipe",
     "tuning.training": "data tuning.data tuning.model tuning.progress tuning.recipe",
     "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.training",
@@ -89,7 +91,7 @@ LAZILY: dict[str, str] = {  # inside a function, when the command runs
     "bot.cli": "bot.answering bot.app bot.experiments bot.runtime bot.slack.client "
     "bot.slack.workspace serving.adapters.garbage_collection serving.client "
     "serving.engine.engine serving.serve tools.python_docs tuning.adapters.exporter "
-    "tuning.adapters.importer tuning.recipe tuning.worker.worker",
+    "tuning.adapters.importer tuning.bases tuning.recipe tuning.worker.worker",
     "bot.commands": "tuning.recipe",
     "tools": "bot.api.auth bot.app bot.cli bot.commands",
 }

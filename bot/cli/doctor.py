@@ -112,6 +112,8 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _base_model(settings: Settings) -> Iterator[Finding]:
+    from data.bases import folders
+
     model = settings.base.model
     folder = Path(settings.base.path)
     if folder.is_dir():
@@ -121,8 +123,9 @@ def _base_model(settings: Settings) -> Iterator[Finding]:
         else:
             remedy = "It needs config.json, a tokenizer and *.safetensors."
             yield Finding("Base model", "missing", f"{folder} is not a model", remedy)
-    elif model.startswith(("/", ".")):
-        yield Finding("Base model", "missing", f"no folder {model}", "Correct [base] model.")
+    elif problem := folders.not_usable(model, settings.base.path):
+        found, _, remedy = problem.partition(". ")
+        yield Finding("Base model", "missing", found, remedy)
     else:
         note = f"{model} is downloaded from a model hub at the first start"
         remedy = "Without internet access, copy the model here and set [base] model to its folder."

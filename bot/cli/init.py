@@ -14,8 +14,8 @@ TEMPLATE = """\
 home = "."                    # folder of the store, adapters and logs; relative to this file
 
 [base]
-model = "pocket"              # the small built-in model; for real use, a local folder or a model
-                              # on a hub, such as "Qwen/Qwen3-4B-Instruct-2507"
+model = "pocket"              # the small built-in model; for real use, one that `understudy base
+                              # add` has added, a local folder, or a model on a hub
 
 [tuning]
 auto_retrain_pairs = 0        # queue a retrain after this many newly approved pairs; 0: never

@@ -21,6 +21,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -33,6 +34,7 @@ from data.store.errors import Invalid
 
 FILE_NAME = "understudy.toml"
 POCKET = Path(__file__).parents[1] / "pocket"
+BASES = "bases"  # the folder of added base models, in the home folder
 
 LAST_PORT = 65535
 Port = Annotated[int, Field(ge=0, le=LAST_PORT)]
@@ -55,6 +57,7 @@ Rank = Annotated[int, AfterValidator(_rank)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 TIME = r"([01]\d|2[0-3]):[0-5]\d"
 LEAST_MINUTES = 10  # the shortest sleep hours
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # of an added base model
 HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"
 
 
@@ -68,8 +71,9 @@ class BaseModelSettings(Section):
     model: str = Field(
         default="pocket",
         min_length=1,
-        description='The base model: `"pocket"` (shipped), a local folder, or a name on a model '
-        'hub, such as `"Qwen/Qwen3-4B-Instruct-2507"`.',
+        description='The base model: `"pocket"` (shipped), the name of one that `understudy base '
+        'add` has added, such as `"smollm2-135m"`, a local folder, or a name on a model hub, such '
+        'as `"Qwen/Qwen3-4B-Instruct-2507"`.',
     )
     accept_licence: str = Field(
         default="",
@@ -77,10 +81,29 @@ class BaseModelSettings(Section):
         "checked that it allows your use.",
     )
 
+    _added: Path | None = PrivateAttr(default=None)  # the folder of added base models
+
     @property
     def path(self) -> str:
         """The path or name for transformers and vLLM."""
-        return str(POCKET) if self.model == "pocket" else self.model
+        if self.model == "pocket":
+            return str(POCKET)
+        if self._added and NAME.fullmatch(self.model) and (self._added / self.model).is_dir():
+            return str(self._added / self.model)
+        return self.model
+
+    def named(self, model: str) -> Self:
+        """These settings with another base model: a name, a local folder or a name on a hub."""
+        local = Path(model)
+        is_path = "/" in model or model.startswith(".")
+        found = str(local.resolve()) if is_path and local.is_dir() else model
+        return self.model_copy(update={"model": found})
+
+    def added_in(self, folder: Path) -> Self:
+        """These settings, where names stand for the base models in `folder`."""
+        copy = self.model_copy()
+        copy._added = folder
+        return copy
 
 
 class TuningSettings(Section):
@@ -438,6 +461,11 @@ class Settings(Section):
     slack: SlackSettings = SlackSettings()
 
     @model_validator(mode="after")
+    def _know_added_bases(self) -> Self:
+        self.__dict__["base"] = self.base.added_in(self.home / BASES)
+        return self
+
+    @model_validator(mode="after")
     def _check_token_limits(self) -> Self:
         answer, total = self.bot.max_tokens, self.serving.max_model_len
         if answer >= total:
@@ -515,8 +543,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     except ValidationError as error:
         raise Invalid(messages.describe(error, file, origin, Settings, SECTIONS)) from error
     home = (file.parent / settings.home).resolve()
-    base = settings.base
-    if base.model != "pocket" and (local := file.parent / base.model).is_dir():
+    base = settings.base.added_in(home / BASES)
+    is_name = base.model == "pocket" or base.path != base.model
+    if not is_name and (local := file.parent / base.model).is_dir():
         base = base.model_copy(update={"model": str(local.resolve())})
     return settings.model_copy(update={"home": home, "base": base})
 

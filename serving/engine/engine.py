@@ -13,10 +13,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from data.adapters.placements import OURS, STOPPED
+from data.bases import folders
 from data.config.settings import Settings
 from data.store.errors import Conflict, Invalid, Unavailable
 from serving.engine import files, ports
@@ -239,9 +239,8 @@ def _usable_build(settings: Settings) -> EngineBuild:
         raise EngineFailed(
             "[serving] quantization = 'bitsandbytes' needs the package vllm-bnb-plugin."
         )
-    model = settings.base.model
-    if model.startswith(("/", ".")) and not Path(model).is_dir():
-        raise EngineFailed(f"There is no folder {model}. Correct [base] model.")
+    if problem := folders.not_usable(settings.base.model, settings.base.path):
+        raise EngineFailed(problem)
     return build
 
 

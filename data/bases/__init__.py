@@ -1,0 +1,5 @@
+"""Base models in the home folder, `bases/NAME`, which `understudy base add` puts there.
+
+- `catalogue`: base models that can be added by a short name
+- `folders`: where base models are kept, and what is recorded beside each one
+"""

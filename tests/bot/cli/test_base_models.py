@@ -1,0 +1,45 @@
+"""`understudy base` adds and lists base models; nothing heavy is imported for a list."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bot.cli.conftest import Run
+from tests.tuning.bases import gguf_maker
+
+
+def test_the_list_says_what_can_be_added(run: Run) -> None:
+    found = json.loads(run("base", "list", "--json").stdout)
+
+    assert [(b["name"], b["in_use"]) for b in found] == [("pocket", True), ("smollm2-135m", False)]
+    assert "understudy base add" in " ".join(run("base", "list").stdout.split())
+
+
+@pytest.mark.integration
+def test_a_gguf_file_is_added_listed_and_used_by_name(run: Run, home: Path) -> None:
+    gguf_maker.write(home / "small.gguf")
+
+    added = run("base", "add", str(home / "small.gguf"))
+
+    assert added.exit_code == 0, added.output
+    assert f"small is in {home / 'bases' / 'small'}" in added.stdout
+    assert "Licence: apache-2.0" in added.stdout
+    (home / "understudy.toml").write_text('[base]\nmodel = "small"\n')
+    found = json.loads(run("base", "list", "--json").stdout)
+    assert [b["name"] for b in found if b["in_use"]] == ["small"]
+    assert "✓ Base model: small" in run("doctor").stdout
+
+
+@pytest.mark.integration
+def test_an_unknown_base_is_refused_with_what_there_is(run: Run) -> None:
+    result = run("base", "add", "smollm9")
+
+    assert result.exit_code == 1
+    assert "smollm2-135m" in result.stderr
+
+
+def test_a_base_of_the_catalogue_that_was_not_added_is_named(run: Run, home: Path) -> None:
+    (home / "understudy.toml").write_text('[base]\nmodel = "smollm2-135m"\n')
+
+    assert "understudy base add smollm2-135m" in run("doctor").stdout
