@@ -23,6 +23,7 @@ transaction. This package imports nothing else of the project.
 - `command_queue`: queued commands, from their acknowledgement to their delivered result
 - `slack`: Slack's question queue and installations
 - `monitoring`: alerts
+- `free_memory`: how much memory of the machine is free
 - `processes`: child processes that do not outlive their parent
 - `retry`: retrying with backoff, sync and async
 """

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 TOP = ("data", "tuning", "serving", "bot", "tools")
 MAY_IMPORT: dict[str, str] = {
     "data.processes": "",
+    "data.free_memory": "",
     "data.retry": "",
     "data.store": "",
     "data.lora_limits": "",

@@ -2,36 +2,18 @@
 
 from pathlib import Path
 
+from data.free_memory import free_bytes
+
 SPARE = 1.2  # the second may need a little more than the first uses now
 
 
 def fits_another(group: int | None) -> bool:
     """Whether as much memory is free as the processes of this group use. True on systems without
     /proc."""
-    free = _free_bytes()
+    free = free_bytes()
     if group is None or free is None:
         return True
     return free > SPARE * _used_bytes(group)
-
-
-def _free_bytes() -> int | None:
-    """Available memory, by the limits of the machine and of the container."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
-    except OSError:
-        return None
-    limit, used = (_number(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit is not None and used is not None:
-        found.append(limit - used)
-    return min(found, default=None)
-
-
-def _number(path: str) -> int | None:
-    try:
-        return int(Path(path).read_text())
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return None
 
 
 def _used_bytes(group: int) -> int:

@@ -24,6 +24,7 @@ from data.domains import Domain
 from data.pairs import pairs
 from data.pairs.pairs import Draft, Pair, Turn
 from data.store.db import Store
+from tuning.model import cpu_linear
 from tuning.model.base_model import Base, load_base, load_tokenizer
 from tuning.recipe.recipe import Recipe
 
@@ -67,6 +68,12 @@ def tokenizer(tiny_base: Path) -> object:
 def base(tiny_base: Path) -> Base:
     """The tiny base in NF4, loaded afresh: adapters change the model they are put on."""
     return load_base(str(tiny_base), Recipe(), torch.device("cpu"))
+
+
+@pytest.fixture
+def four_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bases stay in four bits, as on a machine without memory for dense copies."""
+    monkeypatch.setattr(cpu_linear, "free_bytes", lambda: 0)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from data.domains import Domain
 from data.store.errors import Conflict, Invalid
 from tuning.adapters import ollama
 from tuning.model import base_model
+from tuning.model.cpu_linear import UnpackedLinear4bit
 from tuning.recipe.recipe import Recipe
 
 Format = Literal["peft", "merged", "ollama"]
@@ -89,7 +90,8 @@ def merged_weights(tuned: Any) -> dict[str, torch.Tensor]:
     for name, layer in tuned.get_base_model().named_modules():
         linear = getattr(layer, "base_layer", layer)
         has_adapter = hasattr(layer, "get_delta_weight")
-        if name.endswith(".base_layer") or not (has_adapter or isinstance(layer, Linear4bit)):
+        rounded = isinstance(layer, Linear4bit | UnpackedLinear4bit)
+        if name.endswith(".base_layer") or not (has_adapter or rounded):
             continue
         weight = linear.weight
         if isinstance(linear, Linear4bit):

@@ -17,6 +17,7 @@ from tuning.data.examples import IGNORED, Example, batches
 from tuning.evaluation.eval_sets import EvalQuestion
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base, only_positions
+from tuning.training.cross_entropy import token_losses
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,6 @@ def _row_losses(base: Base, model: Any, rows: list[Example]) -> list[float]:
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
     with base.precision(), only_positions(model, wanted):
         logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
-    nats = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
+    nats = token_losses(logits, targets[targets != IGNORED])
     summed = torch.zeros(len(rows), device=base.device)
     return summed.index_add(0, wanted.nonzero()[:, 0], nats).tolist()

@@ -1,6 +1,7 @@
 """The frozen base model in four bits, and the adapter that is trained on it.
 
-Three things here are easy to get wrong without an error:
+On a CPU, the 4-bit weights are unpacked once (`cpu_linear`), and adapters get faster layers
+(`cpu_lora`). Three things here are easy to get wrong without an error:
 
 - On CPUs with AVX512-BF16, bitsandbytes repacks 4-bit weights at the first evaluation, and training
   after that runs a kernel without gradients. `keep_trainable_on_cpu` prevents this.
@@ -20,13 +21,13 @@ import bitsandbytes
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from data.bases import folders
 from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
+from tuning.model import cpu_linear, cpu_lora
 from tuning.model.chat_template import stop_ids
 from tuning.recipe.recipe import Recipe
 
@@ -139,6 +140,8 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
         )
     model.requires_grad_(False)
     keep_trainable_on_cpu(model)
+    if device.type == "cpu":
+        cpu_linear.keep_dense(model, dtype)
     stops = stop_ids(tokenizer, model.generation_config)
     pad = tokenizer.pad_token_id
     return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad))
@@ -180,20 +183,23 @@ def new_adapter(base: Base, recipe: Recipe) -> Any:
         bias="none",
         task_type="CAUSAL_LM",
     )
+    if base.device.type == "cpu":
+        cpu_lora.use(config, base.model)
     return _in_float32(get_peft_model(base.model, config))
 
 
 def continued_adapter(base: Base, folder: Path, dropout: float | None = None) -> Any:
     """The adapter in `folder` for further training, in its own shape, with its own dropout or
     `dropout`."""
-    model = PeftModel.from_pretrained(
-        base.model, folder, is_trainable=True, local_files_only=True, use_safetensors=True
-    )
+    config = LoraConfig.from_pretrained(folder, local_files_only=True)
     if dropout is not None:
-        model.peft_config["default"].lora_dropout = dropout
-        for module in model.modules():
-            if isinstance(module, LoraLayer):
-                module.lora_dropout["default"] = nn.Dropout(dropout) if dropout else nn.Identity()
+        config.lora_dropout = dropout
+    if base.device.type == "cpu":
+        cpu_lora.use(config, base.model)
+    model = PeftModel.from_pretrained(
+        base.model, folder, config=config, is_trainable=True, local_files_only=True,
+        use_safetensors=True,
+    )  # fmt: skip
     return _in_float32(model)
 
 

@@ -24,6 +24,7 @@ from torch.nn import functional
 from tuning.data.examples import IGNORED, Batch, Example, batches
 from tuning.model.base_model import Base, only_positions
 from tuning.recipe.recipe import Recipe
+from tuning.training.cross_entropy import token_losses
 
 DESIRED = 4 / 3  # weighed liked answers for each weighed disliked one: the paper's 1 to 4/3
 
@@ -165,7 +166,7 @@ def _row_sums(base: Base, model: Any, batch: Batch) -> Tensor:
     with base.precision(), only_positions(model, wanted):
         logits = model(input_ids=batch.ids, use_cache=False).logits  # (labelled, vocabulary)
     labelled = targets[targets != IGNORED]
-    each = -functional.cross_entropy(logits.float(), labelled, reduction="none")
+    each = -token_losses(logits, labelled)
     row_of = wanted.nonzero()[:, 0]
     return torch.zeros(len(batch.ids), device=each.device).index_add(0, row_of, each)
 

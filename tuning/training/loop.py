@@ -25,6 +25,7 @@ from tuning.model.base_model import Base, check_guarded, only_positions, trainab
 from tuning.progress import StepProgress
 from tuning.recipe.recipe import Recipe
 from tuning.training.checkpoint import Checkpoints, TrainingState
+from tuning.training.cross_entropy import token_losses
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +255,7 @@ def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:
     ):
         logits = model(input_ids=batch.ids, use_cache=False, **positions).logits
     # (labelled, vocabulary)
-    losses = functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
+    losses = token_losses(logits, targets[targets != IGNORED])
     return (losses * batch.weights[wanted]).sum()
 
 

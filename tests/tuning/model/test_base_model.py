@@ -16,13 +16,17 @@ from tuning.adapters.publish import write_files
 from tuning.data.examples import IGNORED, Example, batches
 from tuning.model import base_model
 from tuning.model.base_model import Base, continued_adapter, load_base, new_adapter, trainable
+from tuning.model.cpu_linear import UnpackedLinear4bit
 from tuning.recipe.recipe import Recipe
 from tuning.training.loop import mean_loss, summed_loss
 
 EXAMPLE = Example(1, tuple(range(3, 27)), (IGNORED,) * 4 + tuple(range(7, 27)))
 
 
-def test_every_linear_layer_is_nf4_with_double_quantisation(base: Base) -> None:
+def test_every_linear_layer_is_nf4_with_double_quantisation(
+    four_bits: None, tiny_base: Path
+) -> None:
+    base = load_base(str(tiny_base), Recipe(), torch.device("cpu"))
     layers = [m for m in base.model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
 
     assert len(layers) == 2 * 7
@@ -105,7 +109,7 @@ def dequantised(tiny_base: Path, quantised: Base, monkeypatch: pytest.MonkeyPatc
     not has_avx512bf16(), reason="only CPUs with AVX512-BF16 repack their 4-bit weights"
 )
 def test_gradients_are_those_of_the_dequantised_base_before_and_after_an_evaluation(
-    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+    four_bits: None, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = in_float32(tiny_base, monkeypatch)
     plain = dequantised(tiny_base, base, monkeypatch)
@@ -127,7 +131,7 @@ def test_gradients_are_those_of_the_dequantised_base_before_and_after_an_evaluat
     not has_avx512bf16(), reason="only CPUs with AVX512-BF16 repack their 4-bit weights"
 )
 def test_without_the_guard_an_evaluation_ruins_the_gradients(
-    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+    four_bits: None, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shows that the test above can fail. When this one does, bitsandbytes was mended and the
     guard can go."""
@@ -275,7 +279,7 @@ def test_the_transposed_layers_of_gpt2_are_tuned_truly(
     monkeypatch.setattr(base_model, "compute_dtype", lambda device: torch.float32)
     folder = str(build("gpt2", tmp_path))
     base = load_base(folder, Recipe(quantization=quantization), torch.device("cpu"))
-    four_bit = [m for m in base.model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    four_bit = [m for m in base.model.modules() if isinstance(m, UnpackedLinear4bit)]
     assert len(four_bit) == (2 * 4 if quantization == "nf4" else 0)
 
     tuned = stirred(base)

@@ -192,7 +192,10 @@ def test_a_layer_that_gets_no_gradient_is_named_at_the_first_step(base: Base) ->
         loop.train(base, tuned, lambda n: SOME, {}, (), RECIPE)
 
 
-def test_four_bit_weights_that_could_be_repacked_are_refused(base: Base) -> None:
+def test_four_bit_weights_that_could_be_repacked_are_refused(
+    four_bits: None, tiny_base: Path
+) -> None:
+    base = load_base(str(tiny_base), Recipe(), torch.device("cpu"))
     base.model.model.layers[1].mlp.up_proj.support_avx512bf16_for_cpu = True
 
     with pytest.raises(Invalid, match=r"model\.layers\.1\.mlp\.up_proj.* would be repacked"):
