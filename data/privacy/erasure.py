@@ -101,9 +101,9 @@ async def erase_person(
     """Erase `person`. Returns once their words are gone from the files of the store and of the
     adapters in `home`.
 
-    The audit entry names `actor`, unless that is the person. Raises StillThere if other processes
-    read the store without a pause, another Unavailable if the store cannot be written, and OSError
-    if an adapter's card cannot be written. `resume` does the rest later."""
+    The audit entry names `actor`, unless that is the person. Raises ErasureIncomplete if other
+    processes read the store without a pause, another Unavailable if the store cannot be written,
+    and OSError if an adapter's card cannot be written. `resume` does the rest later."""
     receipt = await store.submit(lambda db: begin(db, person, actor))
     while not await store.submit(lambda db: step(db, receipt)):
         pass
@@ -177,7 +177,7 @@ def scrub(db: Database, attempts: int = SCRUB_ATTEMPTS) -> bool:
 
 
 def _truncate_log(db: Database) -> None:
-    """Raises StillThere while a reader needs the write-ahead log."""
+    """Raises ErasureIncomplete while a reader needs the write-ahead log."""
     if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0:
         raise ErasureIncomplete("Other connections are reading the store.")
 

@@ -146,10 +146,10 @@ def _blocks(model: Any, positions: Tensor) -> Iterator[None]:
 def check_isolation(base: Base, model: Any, examples: Sequence[Example]) -> IsolationCheck:
     """Show on up to EXAMPLES of `examples`, packed into one row, that packing changes nothing.
 
-    Raises Leaks with the measured number otherwise. When the other examples are replaced, the
-    predictions of an example must stay the same to the last bit, because masked tokens have a
-    weight of exactly zero. Compared with the example alone, the arithmetic differs slightly, so
-    that difference is bounded."""
+    Raises ExamplesNotIsolated with the measured number otherwise. When the other examples are
+    replaced, the predictions of an example must stay the same to the last bit, because masked
+    tokens have a weight of exactly zero. Compared with the example alone, the arithmetic differs
+    slightly, so that difference is bounded."""
     some = [_cut(e) for e in sorted(set(examples), key=lambda e: len(e.ids))[-EXAMPLES:]]
     row = Counter(some)
     length = sum(len(e.ids) for e in some)

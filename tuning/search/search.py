@@ -39,7 +39,7 @@ class Interrupted(BaseException):
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class ChosenRecipe:
     """How the run itself is to be trained."""
 
     inputs: RunInputs  # its run has a recipe without a search
@@ -48,14 +48,14 @@ class SearchResult:
     why: str = ""
 
 
-def run_search(store: Store, settings: Settings, inputs: RunInputs) -> SearchResult:
+def run_search(store: Store, settings: Settings, inputs: RunInputs) -> ChosenRecipe:
     """Do every trial that is not done yet, and choose the best. A run without a search has no
     trials. Raises Invalid when no trial could be done, or trials could not be compared."""
     run, dataset = inputs.run, inputs.dataset
     space = search_space.search_space_of(run.recipe)
     plain = replace(inputs, run=replace(run, recipe=search_space.overrides(run.recipe)))
     if not space:
-        return SearchResult(plain)
+        return ChosenRecipe(plain)
     refuse_unsupported(METHODS[run.method], run.recipe)
     held_out = space.folds or run.parent_id or dataset.validation or dataset.probe
     if not held_out:
@@ -84,14 +84,14 @@ def folder(settings: Settings, run_id: int, number: int) -> Path:
 
 def _result(
     settings: Settings, inputs: RunInputs, space: search_space.SearchSpace, best: SearchPoint
-) -> SearchResult:
+) -> ChosenRecipe:
     among = f" of {len(space.points)}" if len(space.points) > 1 else ""
     name = search_report.label(best)
     if not space.folds:
         (trial,) = best.trials
         why = f" {name} was the best{among} trials: held-out loss {best.loss:.3f}."
         where = folder(settings, inputs.run.id, trial.number)
-        return SearchResult(inputs, best.changes, where, why)
+        return ChosenRecipe(inputs, best.changes, where, why)
     steps = _steps(best, space.folds)
     spread = 0.0 if best.loss_spread is None else best.loss_spread
     named = f" {name} was the best{among}:" if among else ""
@@ -102,7 +102,7 @@ def _result(
     )
     # epochs only has to be large enough for the steps; the weights of the last step are kept
     final = best.changes | {"max_steps": steps, "epochs": 1000.0, "patience": 0}
-    return SearchResult(inputs, final, None, why)
+    return ChosenRecipe(inputs, final, None, why)
 
 
 def _steps(point: SearchPoint, folds: int) -> int:

@@ -131,7 +131,7 @@ def test_every_change_counts_from_the_next_question_on(
 
         def give(pair_id: int, status: pairs.Status) -> None:
             with elsewhere.write() as db:
-                review_status.give(db, pair_id, status, "cli:ann")
+                review_status.set_status(db, pair_id, status, "cli:ann")
 
         with elsewhere.write() as db:
             (number,) = pairs.add(db, domain, [HOURS], source="test").ids
@@ -142,7 +142,7 @@ def test_every_change_counts_from_the_next_question_on(
         assert facts(search, domain, HOURS.prompt) == []
         give(number, "approved")
         with elsewhere.write() as db:
-            pairs.respell(db, number, Draft(HOURS.prompt.upper(), HOURS.response))
+            pairs.update_spelling(db, number, Draft(HOURS.prompt.upper(), HOURS.response))
         (found,) = search.find(domain, HOURS.prompt).references
         assert found.prompt == HOURS.prompt.upper()
 
