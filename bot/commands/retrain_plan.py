@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from data.adapters import registry
 from data.adapters.registry import Adapter
+from data.config import base_precision
 from data.config.settings import Settings
 from data.domains import Domain
 from data.gpu import plans
@@ -208,6 +209,7 @@ def _recipe(
         base_parameters=plans.base_shape(settings).parameters,
         incremental=parent is not None,
         max_length=settings.serving.max_model_len,
+        served=base_precision.quantization(settings),
         overrides=overrides,
     )
     recipe.check_servable(settings.serving.rank_limit)

@@ -209,7 +209,9 @@ class ServingSettings(Section):
     )
     quantization: Literal["none", "bitsandbytes"] = Field(
         default="none",
-        description='`"bitsandbytes"` serves the base model in NF4, as it is trained on.',
+        description='`"bitsandbytes"` serves the base model in NF4 (QLoRA), which takes less '
+        'memory; `"none"` as its files are. Runs train on the base in the same format. For engines '
+        "that you run yourself, say here how they serve it.",
     )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         default="bfloat16", description="The precision of the base model's weights."

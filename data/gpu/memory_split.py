@@ -53,7 +53,7 @@ def reserved(shape: ModelShape, card: int, plan: ServingPlan) -> TuningPlan:
     layer, with the largest passes that leave the engine a cache for several of the longest
     requests."""
     plan = replace(plan, max_loras=USUAL_LORAS, max_rank=USUAL_RANK)  # not those of the moment
-    run = TuningPlan(max_length=plan.max_model_len)
+    run = TuningPlan(max_length=plan.max_model_len, nf4=plan.nf4)
     while run.micro_tokens // 2 >= max(SMALLEST_PASS, run.max_length):
         share = _share(shape, card, run)
         if serving_need(shape, plan, AT_ONCE).nbytes <= share * card:
@@ -140,7 +140,8 @@ def _smaller_runs(plan: TuningPlan, new: bool) -> Iterator[Change]:
     least = replace(plan, micro_tokens=tokens)
     if not plan.nf4:
         least = replace(least, nf4=True)
-        words = " and ".join(filter(None, [words, "ask for quantization=nf4"]))
+        nf4 = 'set [serving] quantization = "bitsandbytes", which runs follow'
+        words = " and ".join(filter(None, [words, nf4]))
         yield Change(words, least)
     for rank in (r for r in reversed(COMMON_RANKS) if new and r < plan.rank):
         also = " and ".join(filter(None, [words, f"lower rank from {plan.rank} to {rank}"]))

@@ -18,6 +18,7 @@ from sqlite_utils import Database
 
 from data.adapters import registry
 from data.adapters.registry import Adapter
+from data.config import base_precision
 from data.config.settings import Settings
 from data.runs import loss_chart, runs, search_report, trials
 from data.runs.runs import LossPoint, Run
@@ -253,13 +254,23 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("compared with", str(report.evaluation["compared_with"])),
         ("answered by", answered(report)),
         *([("prompts", str(said))] if (said := report.evaluation.get("prompts")) else []),
-        ("base model", adapter.base_model),
+        ("base model", adapter.base_model + _precision(report)),
         ("steps", f"{scores.get('steps')}, kept step {scores.get('best_step')} "
                   f"(chosen by {scores.get('chosen_by')})"),
         ("trained", f"{scores.get('train_seconds')} s of {lasted / 1e6:.0f} s in all"),
         ("finished", iso(run.finished_at) if run.finished_at else ""),
         ("digest", adapter.sha256),
     ]  # fmt: skip
+
+
+def _precision(report: Report) -> str:
+    """In which precisions the base model was trained on and served; '' for older runs."""
+    both = report.evaluation.get("precision") or {}
+    trained, served = (base_precision.name(both.get(key, "")) for key in ("trained", "served"))
+    if not trained:
+        return ""
+    of_engine = f" and in {served} in the engine" if served else ""
+    return f", held in {trained} in training{of_engine}"
 
 
 def _definitions(facts: Iterable[tuple[str, str]]) -> str:

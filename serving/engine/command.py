@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import orjson
-
 from data.config.settings import Settings
 from serving.engine import gpu_flags
 from serving.engine.capacity import Capacity
@@ -48,23 +46,6 @@ def _version(dist: str) -> str | None:
         return importlib.metadata.version(dist)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def precision(settings: Settings) -> str:
-    """The precision of the base's weights in engines that are started here: `bfloat16`, `nf4`, ...;
-    '' when only vLLM knows."""
-    if settings.serving.quantization == "bitsandbytes":
-        return "nf4"
-    if settings.serving.dtype != "auto":
-        return settings.serving.dtype
-    try:
-        config = orjson.loads(Path(settings.base.path, "config.json").read_bytes())
-    except (
-        OSError,
-        orjson.JSONDecodeError,
-    ):  # a name on a hub; vLLM reports problems
-        return ""
-    return str(config.get("dtype") or config.get("torch_dtype") or "")
 
 
 def command(settings: Settings, build: EngineBuild, capacity: Capacity, port: int) -> list[str]:

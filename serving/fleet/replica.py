@@ -12,12 +12,12 @@ import threading
 
 from data.adapters import placements
 from data.adapters.placements import STOPPED, ReplicaState
+from data.config import base_precision
 from data.config.settings import Settings
 from data.conversations import conversations
 from data.store.clock import now_us
 from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
-from serving.engine.command import precision
 from serving.engine.engine import Engine
 from serving.engine.external_engine import ExternalEngine
 from serving.fleet.reconciler import RETRY_S, Reconciler
@@ -40,7 +40,7 @@ class ReplicaThread:
         self.detail = "starting"
         self.draining = False
         self._reconciler = Reconciler(store, settings, engine, local=self.local)
-        self._precision = precision(settings) if self.local else ""
+        self._precision = base_precision.served(settings) if self.local else ""
         self._filled = 0  # `starts` of the engine when it was last filled
         self._forgotten = False
         self._lock = threading.Lock()

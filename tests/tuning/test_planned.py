@@ -1,7 +1,7 @@
 """What a dry run says (`bot/commands/retrain_plan.py`) is what the run then does."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -31,6 +31,23 @@ def test_a_full_run_takes_the_steps_that_were_planned(
     assert planned.new - planned.held_out == made.new
     assert planned.why == made.recipe.why
     assert planned.recipe["learning_rate"] == made.recipe.learning_rate
+
+
+@pytest.mark.parametrize(("kind", "held"), [("none", "none"), ("bitsandbytes", "nf4")])
+def test_the_plan_and_the_run_take_the_precision_of_the_engines(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any,
+    kind: Literal["none", "bitsandbytes"], held: str,
+) -> None:  # fmt: skip
+    teach(store, domain, 3)
+    serving = settings.serving.model_copy(update={"quantization": kind})
+    settings = settings.model_copy(update={"serving": serving})
+
+    planned = retrain_plan.plan(store.db, settings, domain)
+
+    made = training_set(store, settings, domain, tokenizer)
+    assert made.recipe.quantization == held
+    assert planned.why == made.recipe.why
+    assert "as the engines serve it" in planned.why
 
 
 @pytest.mark.parametrize("count", [1, 5, 60])

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from data.adapters import files, registry
 from data.adapters.registry import Adapter
+from data.config import base_precision
 from data.config.settings import Settings
 from data.pairs import contamination, datasets
 from data.pairs.pairs import Pair
@@ -173,6 +174,7 @@ def choose_recipe(
         base_parameters=base_model.count_parameters(settings.base.path),
         incremental=parent is not None,
         max_length=settings.serving.max_model_len,
+        served=base_precision.quantization(settings),
         overrides=asked,
         found=found,
     )

@@ -1,6 +1,6 @@
 """The scores of a run, which the registry keeps with the adapter.
 
-    {"evaluation": {"answered_by", "why", "prompts", "compared_with", "signatures",
+    {"evaluation": {"answered_by", "why", "prompts", "precision", "compared_with", "signatures",
                     "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
                                         "candidate": {...}, "live": {...}, "base": {...}}, ...}},
      "gate": {"passed", "rules": [{"name", "passed", "sentence", "paired"}]},
@@ -66,6 +66,7 @@ def scores(
             "answered_by": results.answered_by,
             "why": results.why,
             "prompts": _prompts(results.rendering),
+            "precision": {"trained": results.parity.trained_in, "served": results.parity.served_in},
             "compared_with": results.baseline[1],
             "signatures": metrics.signatures(),
             "sets": sets,

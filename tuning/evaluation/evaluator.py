@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from data.adapters import placements
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
 from data.runs.phases import Phase
@@ -80,6 +81,7 @@ class Evaluator:
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
+        parity = replace(parity, trained_in=self.base.weights)
         self._tell("measuring losses")
         losses = {name: self._losses(name) for name in self.eval_sets.sets}
         return EvalResults(answers, losses, answered_by, why, parity, rendering, self.live)
@@ -99,7 +101,12 @@ class Evaluator:
         patience = float(self.settings.serving.start_timeout_s)
         held = engine_client.wait_until_held(self.store, adapter, patience)
         tokens = sum(len(probe.answer) for probe in adapter.probes)
-        measured = [Parity(p.parity, tokens, p.leads) for p in held if p.parity is not None]
+        precisions = {r.name: r.precision for r in placements.replicas(self.store.db)}
+        measured = [
+            Parity(p.parity, tokens, p.leads, served_in=precisions.get(p.replica, ""))
+            for p in held
+            if p.parity is not None
+        ]
         return min(measured, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
 
     def _by_engine(self, name: SetName, adapter: Adapter) -> dict[ModelName, list[GeneratedAnswer]]:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.config import base_precision
 from data.config.settings import GateSettings
 from tuning.evaluation.eval_sets import SetName
 from tuning.evaluation.metrics import Loss, mean_loss
@@ -86,6 +87,8 @@ class Parity:
     refused: str = ""  # why no engine can serve the adapter, '' when one does
     not_asked: str = ""  # why it was not measured
     rendered: str = ""  # how an engine encodes a conversation differently; '' if none does
+    trained_in: str = ""  # precision of the base in training: nf4, bfloat16, ...; '' if unknown
+    served_in: str = ""  # and in the engine
 
     @property
     def ties(self) -> int:
@@ -178,12 +181,45 @@ def parity(found: Parity, *, least: float) -> Rule:
         math.floor(found.agreed * 1000) / 10,
     )  # never rounded up to the requirement
     left_out = f"; {ties} more {'is a near tie' if ties == 1 else 'are near ties'}" if ties else ""
+    passed = found.agreed >= least
+    why = "" if passed else f" {_cause(found.trained_in, found.served_in)}"
     return Rule(
         "parity",
-        found.agreed >= least,
+        passed,
         f"The engine agrees with the trainer on {shown:.1f}% of {found.tokens - ties} tokens (at "
-        f"least {100 * least:g}% required{left_out}).{_leads(found.leads)}",
+        f"least {100 * least:g}% required{left_out}).{_leads(found.leads)}{why}",
     )
+
+
+def _cause(trained_in: str, served_in: str) -> str:
+    """Why an engine's tokens differ, as far as the precisions of the base tell, and what to do."""
+    trained, served = base_precision.name(trained_in), base_precision.name(served_in)
+    if not served_in:
+        return (
+            f"The run trained on the base in {trained or 'an unknown precision'}; the engine does "
+            "not say in which one it serves it. If they differ, set [serving] quantization to what "
+            "the engine uses and request the run again."
+        )
+    if trained_in == served_in:
+        return (
+            f"Both hold the base in {served}, so that is not the cause: check that the engine has "
+            "the same files of the base model, and its version of vLLM."
+        )
+    cause = f"The run trained on the base in {trained}, and the engine serves it in {served}."
+    match trained_in, served_in:
+        case "nf4", _:
+            cure = (
+                "Request the run again with quantization=none, or set [serving] quantization = "
+                '"bitsandbytes" to serve NF4.'
+            )
+        case _, "nf4":
+            cure = (
+                "Request the run again with quantization=nf4, or set [serving] quantization = "
+                '"none".'
+            )
+        case _:
+            cure = f'Set [serving] dtype = "{trained_in}".'
+    return f"{cause} {cure}"
 
 
 def _leads(leads: Sequence[float | None]) -> str:

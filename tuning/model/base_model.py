@@ -1,4 +1,4 @@
-"""The frozen base model in four bits, and the adapter that is trained on it.
+"""The frozen base model, in NF4 or as it is, and the adapter that is trained on it.
 
 On a CPU, the 4-bit weights are unpacked once (`cpu_linear`), and adapters get faster layers
 (`cpu_lora`). Three things here are easy to get wrong without an error:
@@ -47,6 +47,14 @@ class Base:
     dtype: torch.dtype  # of computations
     stops: frozenset[int]
     pad_id: int
+
+    @property
+    def weights(self) -> str:
+        """The precision of the frozen weights: `nf4`, or the type of computations, such as
+        `bfloat16`."""
+        if getattr(self.model, "is_loaded_in_4bit", False):
+            return "nf4"
+        return str(self.dtype).removeprefix("torch.")
 
     @contextlib.contextmanager
     def precision(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from data.config.base_precision import Quantization
 from data.lora_limits import COMMON_RANKS, MAX_RANK, UNSERVED_MODULES
 from data.runs.methods import DEFAULT, MethodName
 from data.store.errors import Invalid
@@ -129,8 +130,10 @@ class Recipe(BaseModel):
     """Incremental runs: the share of examples that the parent was already trained on."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)
     """KTO's beta: how close answers stay to the parent's. Smaller values let them move further."""
-    quantization: Literal["nf4", "none"] = "nf4"
-    """The format of the frozen base: 4-bit NormalFloat with double quantisation, or unchanged."""
+    quantization: Quantization = "nf4"
+    """The format of the frozen base: `nf4` (4-bit NormalFloat with double quantisation) or `none`
+    (unchanged). Runs take the one that the engines serve (`[serving] quantization`), because an
+    adapter answers differently on another."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Determines initial weights, order and dropout: equal seeds give equal adapters."""
     why: str = ""
@@ -152,18 +155,20 @@ class Recipe(BaseModel):
         base_parameters: int,
         incremental: bool = False,
         max_length: int = 1024,
+        served: Quantization = "nf4",
         overrides: Mapping[str, Any] | None = None,
         found: Mapping[str, Any] | None = None,
     ) -> Self:
         """The recipe for `pairs` training pairs (of an incremental run: new ones) on a base of
-        `base_parameters` weights, with `overrides` from the request and values that a search
-        `found`.
+        `base_parameters` weights that is `served` in that format, with `overrides` from the request
+        and values that a search `found`.
 
         Raises Invalid, naming each setting that is unknown or out of range."""
         if base_parameters < TINY_BASE:
             chosen, why = _tiny(pairs, incremental)
         else:
             chosen, why = _usual(pairs, incremental)
+        chosen["quantization"] = served
         asked = {**(overrides or {}), **(found or {})}
         if asked.get("learning_rate") == "auto":
             del asked["learning_rate"]
@@ -176,7 +181,8 @@ class Recipe(BaseModel):
         except ValidationError as error:
             raise Invalid(_describe(error)) from error
         own = asked.keys() - (found or {}).keys()
-        return made.model_copy(update={"why": why + asked_for(made, usual, own)})
+        reasons = why + precision_reason(made, served) + asked_for(made, usual, own)
+        return made.model_copy(update={"why": reasons})
 
     def check_servable(self, max_lora_rank: int) -> None:
         """Raises Invalid when the engine could not serve an adapter of this recipe."""
@@ -196,6 +202,21 @@ class Recipe(BaseModel):
             refused = [n for n in self.target_modules if n.split(".")[-1] in UNSERVED_MODULES]
             if refused:
                 raise Invalid(f"target_modules has {refused[0]}, which the engine cannot serve.")
+
+
+def precision_reason(made: Recipe, served: Quantization) -> str:
+    """A sentence about the format of the base in a run, and in the engines that serve it."""
+    if made.quantization == served == "nf4":
+        return " The base is held in NF4 (4 bits), as the engines serve it."
+    if made.quantization == served:
+        return " The base is not quantised, as the engines serve it."
+    held, other = "unquantised", "in NF4"
+    if made.quantization == "nf4":
+        held, other = other, held
+    return (
+        f" The base is held {held}, but the engines serve it {other}, so answers can differ from "
+        "what was trained. Leave quantization out of the recipe, or change [serving] quantization."
+    )
 
 
 def asked_for(made: Recipe, usual: Recipe, keys: Collection[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from data.adapters.registry import Adapter
+from data.config import base_precision
 from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs import datasets, preference_sets
@@ -30,7 +31,7 @@ from tuning.data.training_set import MEASURED_EXAMPLES, Fold, TrainingSet, choos
 from tuning.model.base_model import Base, count_parameters
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
-from tuning.recipe.recipe import TINY_BASE, Recipe, asked_for
+from tuning.recipe.recipe import TINY_BASE, Recipe, asked_for, precision_reason
 from tuning.training.kto import Kto
 from tuning.training.method_setup import MethodSetup
 
@@ -150,6 +151,7 @@ def preference_recipe(settings: Settings, run: Run, answers: int, parent: Adapte
     recipe = choose_recipe(settings, replace(run, recipe=values | asked), answers, parent)
     name = run.method.upper()
     why = f"{answers} rated answers: {name} from {parent.name}, with a small rate and few epochs."
+    why += precision_reason(recipe, base_precision.quantization(settings))
     return recipe.model_copy(update={"why": why + asked_for(recipe, usual, asked)})
 
 

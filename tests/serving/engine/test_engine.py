@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from data.adapters import placements
+from data.config import base_precision
 from data.config.settings import BaseModelSettings, ServingSettings, Settings
 from data.store.db import Store
 from serving import serve
 from serving.engine import engine as engine_module
 from serving.engine import management_api
 from serving.engine.capacity import Capacity
-from serving.engine.command import EngineBuild, command, environment, installed, precision, threads
+from serving.engine.command import EngineBuild, command, environment, installed, threads
 from serving.engine.engine import Engine, EngineFailed
 from serving.engine.management_api import healthy
 from serving.lock import ServesAlready
@@ -369,7 +370,7 @@ def test_replicas_share_the_cores(monkeypatch, given, replicas, cores, expected)
     ],
 )
 def test_the_precision_of_the_base_is_known(serving, expected):
-    assert precision(Settings(serving=ServingSettings(**serving))) == expected
+    assert base_precision.served(Settings(serving=ServingSettings(**serving))) == expected
 
 
 def test_the_gpu_build_gets_its_memory_share_and_compiles(settings):

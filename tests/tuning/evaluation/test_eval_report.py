@@ -9,6 +9,7 @@ import pytest
 
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
+from data.config import base_precision
 from data.config.settings import GateSettings, Settings
 from data.domains import Domain
 from data.pairs import pairs
@@ -64,8 +65,9 @@ class Engine:
         while not stop.wait(0.05):
             with self.store.write() as db:
                 placements.record_heartbeat(
-                    db, "local-1", self.fake.url, self.settings.base.model, "ready"
-                )
+                    db, "local-1", self.fake.url, self.settings.base.model, "ready",
+                    precision="float16",
+                )  # fmt: skip
             with contextlib.suppress(UnderstudyError):
                 url = self.fake.url
                 engine_adapters.sync(self.store, self.settings, "local-1", url, local=True)
@@ -207,6 +209,8 @@ def test_a_different_token_is_reported_with_its_lead(
     page = report.page(store.db, adapter.run_id or 0)
     assert "required; 1 more is a near tie)" in page
     assert "the engine finds its own token likelier by 0.03 nats." in page
+    trained = base_precision.name(adapter.scores["evaluation"]["precision"]["trained"])
+    assert f"held in {trained} in training and in fp16 in the engine" in page
 
 
 def test_an_adapter_that_forgets_is_rejected(

@@ -230,6 +230,36 @@ def test_near_ties_are_no_tokens_that_differ(
     assert words in rule.sentence
 
 
+@pytest.mark.parametrize(
+    ("trained", "served", "cause", "cure"),
+    [
+        ("nf4", "bfloat16", "trained on the base in NF4, and the engine serves it in bf16",
+         "again with quantization=none, or set [serving] quantization = \"bitsandbytes\""),
+        ("bfloat16", "nf4", "trained on the base in bf16, and the engine serves it in NF4",
+         "again with quantization=nf4, or set [serving] quantization = \"none\""),
+        ("float32", "bfloat16", "in fp32, and the engine serves it in bf16",
+         "Set [serving] dtype = \"float32\"."),
+        ("bfloat16", "", "in bf16; the engine does not say", "set [serving] quantization to what"),
+        ("bfloat16", "bfloat16", "Both hold the base in bf16, so that is not the cause",
+         "the same files of the base model"),
+    ],
+)  # fmt: skip
+def test_a_failed_parity_names_cause_and_cure(
+    trained: str, served: str, cause: str, cure: str
+) -> None:
+    """Adapters of SmolLM2-135M that were trained in NF4 agreed on 67 to 90% of the tokens with an
+    engine in bf16, and the reason named neither."""
+
+    def rule(agreement: float) -> gate.Rule:
+        return gate.parity(
+            Parity(agreement, 1000, trained_in=trained, served_in=served), least=0.99
+        )
+
+    assert cause in rule(0.8).sentence
+    assert cure in rule(0.8).sentence
+    assert cause not in rule(1.0).sentence
+
+
 def test_parity_names_the_required_share() -> None:
     rule = gate.parity(Parity(0.994, 1000), least=0.995)
 

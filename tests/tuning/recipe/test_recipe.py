@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -64,6 +65,41 @@ def test_requested_settings_that_equal_the_defaults_are_not_named() -> None:
     assert Recipe.for_pairs(1_000, base_parameters=REAL, overrides=asked).why == (
         f"{usual.why} Asked for: epochs=7."
     )
+
+
+@pytest.mark.parametrize(
+    ("served", "words"),
+    [
+        ("nf4", "The base is held in NF4 (4 bits), as the engines serve it."),
+        ("none", "The base is not quantised, as the engines serve it."),
+    ],
+)
+def test_a_run_holds_the_base_as_the_engines_serve_it(
+    served: Literal["nf4", "none"], words: str
+) -> None:
+    chosen = Recipe.for_pairs(1_000, base_parameters=REAL, served=served)
+
+    assert chosen.quantization == served
+    assert words in chosen.why
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "words"),
+    [
+        ("nf4", "none", "held in NF4, but the engines serve it unquantised"),
+        ("none", "nf4", "held unquantised, but the engines serve it in NF4"),
+    ],
+)
+def test_a_requested_precision_that_is_not_served_is_named_with_its_cure(
+    asked: str, served: Literal["nf4", "none"], words: str
+) -> None:
+    chosen = Recipe.for_pairs(
+        1_000, base_parameters=REAL, served=served, overrides={"quantization": asked}
+    )
+
+    assert chosen.quantization == asked
+    assert words in chosen.why
+    assert "or change [serving] quantization" in chosen.why
 
 
 def test_a_saved_recipe_asks_for_itself(tmp_path: Path) -> None:
