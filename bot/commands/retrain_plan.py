@@ -87,9 +87,14 @@ def plan(
     method = method_of(asked)
     if method.learns == "preferences":
         return _on_preferences(db, domain, method, parent)
-    new, held_out, known = _counted(db, domain, parent, hold_out=not tried.folds)
+    counted = _counted(db, domain, parent, hold_out=not tried.folds)
+    new, held_out, known = counted.new, counted.held_out, counted.known
     recipe, steps = _recipe(
-        settings, parent, new - held_out, known, recipe_search_space.overrides(asked)
+        settings,
+        parent,
+        counted,
+        recipe_search_space.overrides(asked),
+        measured=bool(parent or tried.folds or counted.measured),
     )
     return RetrainPlan(
         domain=domain.name,
@@ -171,11 +176,17 @@ def _on_preferences(
     )
 
 
-def _counted(
-    db: Database, domain: Domain, parent: Adapter | None, *, hold_out: bool
-) -> tuple[int, int, int]:
-    """The number of new pairs, of new pairs that are held out, and of pairs that the parent knows.
-    A pair that was held out from the parent is new if it would be trained now."""
+@dataclass(frozen=True)
+class _Counts:
+    new: int  # pairs
+    held_out: int  # of these, golden ones included
+    known: int  # pairs that the parent was trained on
+    measured: int  # held-out pairs whose loss is measured during training
+
+
+def _counted(db: Database, domain: Domain, parent: Adapter | None, *, hold_out: bool) -> _Counts:
+    """The pairs that a run would have. A pair that was held out from the parent is new if it would
+    be trained now."""
     approved = pairs.list_pairs(db, domain, "approved")
     parts = datasets.split(approved, domain.validation_share, hold_out=hold_out)
     seen: set[int] = set()
@@ -190,26 +201,31 @@ def _counted(
     new = [pair.id for pair in approved if pair.id not in seen]
     trained = [pair_id for pair_id in new if parts[pair_id] == "train"]
     known = sum(parts[pair.id] == "train" for pair in approved if pair.id in seen)
-    return len(new), len(new) - len(trained), known
+    measured = sum(part in ("validation", "probe") for part in parts.values())
+    return _Counts(len(new), len(new) - len(trained), known, measured)
 
 
 def _recipe(
     settings: Settings,
     parent: Adapter | None,
-    new: int,
-    known: int,
+    counted: _Counts,
     overrides: dict[str, Any] | None,
+    *,
+    measured: bool,
 ) -> "tuple[Recipe, int]":
-    """The recipe for `new` pairs, and the approximate number of steps; each pass of an
-    incremental run has old pairs mixed in, as `tuning/data/replay.py` does it."""
+    """The recipe for the new pairs, and the approximate number of steps; each pass of an
+    incremental run has old pairs mixed in, as `tuning/data/replay.py` does it. `measured`: whether
+    the run has something to measure on."""
     from tuning.recipe.recipe import Recipe  # light, but not every front end needs it
 
+    new, known = counted.new - counted.held_out, counted.known
     recipe = Recipe.for_pairs(
         new,
         base_parameters=plans.base_shape(settings).parameters,
         incremental=parent is not None,
         max_length=settings.serving.max_model_len,
         served=base_precision.quantization(settings),
+        held_out=measured,
         overrides=overrides,
     )
     recipe.check_servable(settings.serving.rank_limit)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.adapters.safetensors_file import BadAdapter, parse_object, shown
-from data.lora_limits import RANKS
+from data.lora_limits import MAX_ALPHA, MAX_RANK
 
 CONFIG = "adapter_config.json"
-MAX_ALPHA = 1e4
 
 # Keys that change an adapter's meaning and that vLLM ignores, or refuses only when it is loaded.
 UNSUPPORTED = {
@@ -109,9 +108,10 @@ def _check_method(config: dict[str, Any]) -> None:
 
 def _rank(config: dict[str, Any], max_rank: int) -> int:
     rank = config.get("r")
-    if type(rank) is not int or rank not in RANKS:
-        known = ", ".join(map(str, RANKS))
-        raise BadAdapter(f"The adapter's rank is {shown(repr(rank))}; the engine knows {known}.")
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+        raise BadAdapter(
+            f"The adapter's rank is {shown(repr(rank))}; engines serve ranks from 1 to {MAX_RANK}."
+        )
     if rank > max_rank:
         raise BadAdapter(
             f"The adapter's rank is {rank}, but the engine is started with max_lora_rank "

@@ -9,7 +9,8 @@ from bot.commands import admin, retrain_plan
 from data.adapters import registry
 from data.config.settings import Settings
 from data.domains import Domain
-from data.pairs import datasets
+from data.pairs import datasets, pairs
+from data.pairs.pairs import Draft, Split
 from data.runs import runs
 from data.store.db import Store
 from data.store.errors import Conflict, Invalid
@@ -31,6 +32,22 @@ def test_a_full_run_takes_the_steps_that_were_planned(
     assert planned.new - planned.held_out == made.new
     assert planned.why == made.recipe.why
     assert planned.recipe["learning_rate"] == made.recipe.learning_rate
+
+
+@pytest.mark.parametrize("split", ["auto", "validation"])
+def test_the_plan_promises_early_stopping_only_with_held_out_pairs(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, split: Split
+) -> None:
+    teach(store, domain, 5)
+    with store.write() as db:
+        extra = [Draft("Where is the lid?", "Off.", split=split)]
+        pairs.add(db, domain, extra, source="test", status="approved")
+
+    planned = retrain_plan.plan(store.db, settings, domain, overrides={"patience": 2})
+
+    made = training_set(store, settings, domain, tokenizer, patience=2)
+    assert planned.why == made.recipe.why
+    assert ("there is no early stopping" in planned.why) is (split == "auto")
 
 
 @pytest.mark.parametrize(("kind", "held"), [("none", "none"), ("bitsandbytes", "nf4")])

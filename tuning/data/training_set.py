@@ -105,7 +105,8 @@ def prepare_training_set(
             "or validation set, which only measure adapters."
         )
 
-    recipe = choose_recipe(settings, run, len(new_ids), parent, found)
+    held_out = parent is not None or bool(kept["validation"] or kept["probe"])
+    recipe = choose_recipe(settings, run, len(new_ids), parent, found, held_out=held_out)
     stops = stop_ids(tokenizer)
 
     def encoded(some: list[Pair], loss_turns: LossTurns = "last") -> list[Example]:
@@ -136,14 +137,11 @@ def prepare_training_set(
         measured["new"] = new[:MEASURED_EXAMPLES]
         selected_by = ("new", *selected_by)  # learned, but not at the cost of old facts
         held = ("new", *held)
-    if recipe.patience and not selected_by:
-        why = f"{recipe.why} Nothing is held out, so there is no early stopping."
-        recipe = recipe.model_copy(update={"why": why})
     encoded(kept["golden"])  # report unusable golden pairs before training
-    held_out = questions(kept["validation"], encoded(kept["validation"])) if fold else []
+    asked = questions(kept["validation"], encoded(kept["validation"])) if fold else []
     return TrainingSet(
         recipe, epoch, measured, selected_by, held,
-        len(new_ids), len(current.superseded), len(current.reworded), held_out,
+        len(new_ids), len(current.superseded), len(current.reworded), asked,
     )  # fmt: skip
 
 
@@ -164,9 +162,12 @@ def choose_recipe(
     pairs: int,
     parent: Adapter | None,
     found: Mapping[str, Any] | None = None,
+    *,
+    held_out: bool = True,
 ) -> Recipe:
     """The recipe of the run: defaults for the number of pairs, the settings of the request, values
-    that a search `found`, and the parent's shape. Raises Invalid for settings that do not fit the
+    that a search `found`, and the parent's shape. `held_out`: whether the run has something to
+    measure on. Raises Invalid for settings that do not fit the
     base or the parent."""
     asked = search_space.overrides(run.recipe)
     recipe = Recipe.for_pairs(
@@ -175,6 +176,7 @@ def choose_recipe(
         incremental=parent is not None,
         max_length=settings.serving.max_model_len,
         served=base_precision.quantization(settings),
+        held_out=held_out,
         overrides=asked,
         found=found,
     )

@@ -12,6 +12,7 @@ million parameters were measured with `benchmarks/learning_curve.py`.
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from data.config.base_precision import Quantization
-from data.lora_limits import COMMON_RANKS, MAX_RANK, UNSERVED_MODULES
+from data.lora_limits import MAX_RANK, MAX_SCALE, UNSERVED_MODULES
 from data.runs.methods import DEFAULT, MethodName
 from data.store.errors import Invalid
 
@@ -68,7 +69,7 @@ class Recipe(BaseModel):
     """How the adapter learns: `sft` (supervised fine-tuning) from approved pairs, `kto` from rated
     answers."""
     rank: int = 16
-    """Width of the adapter; one of COMMON_RANKS, at most `serving.max_lora_rank`."""
+    """Width of the adapter: 1 to 512, at most `serving.max_lora_rank` where that is set."""
     alpha: float = Field(default=32, gt=0)
     """The adapter's output is scaled by alpha / rank (see `rslora`)."""
     dropout: float = Field(default=0.0, ge=0, le=0.9)
@@ -156,18 +157,20 @@ class Recipe(BaseModel):
         incremental: bool = False,
         max_length: int = 1024,
         served: Quantization = "nf4",
+        held_out: bool = True,
         overrides: Mapping[str, Any] | None = None,
         found: Mapping[str, Any] | None = None,
     ) -> Self:
         """The recipe for `pairs` training pairs (of an incremental run: new ones) on a base of
         `base_parameters` weights that is `served` in that format, with `overrides` from the request
-        and values that a search `found`.
+        and values that a search `found`. `held_out`: something is left to measure on during
+        training, without which it cannot stop early.
 
         Raises Invalid, naming each setting that is unknown or out of range."""
         if base_parameters < TINY_BASE:
             chosen, why = _tiny(pairs, incremental)
         else:
-            chosen, why = _usual(pairs, incremental)
+            chosen, why = _usual(pairs, incremental, stops_early=held_out)
         chosen["quantization"] = served
         asked = {**(overrides or {}), **(found or {})}
         if asked.get("learning_rate") == "auto":
@@ -181,14 +184,16 @@ class Recipe(BaseModel):
         except ValidationError as error:
             raise Invalid(_describe(error)) from error
         own = asked.keys() - (found or {}).keys()
+        if made.patience and not held_out:
+            why += " Nothing is held out, so there is no early stopping."
         reasons = why + precision_reason(made, served) + asked_for(made, usual, own)
         return made.model_copy(update={"why": reasons})
 
     def check_servable(self, max_lora_rank: int) -> None:
         """Raises Invalid when the engine could not serve an adapter of this recipe."""
-        if self.rank not in COMMON_RANKS:
-            ranks = ", ".join(str(r) for r in COMMON_RANKS)
-            raise Invalid(f"rank is {self.rank}; the engine serves {ranks}.")
+        if not 1 <= self.rank <= MAX_RANK:
+            raise Invalid(f"rank is {self.rank}; engines serve ranks from 1 to {MAX_RANK}.")
+        self._check_scale()
         if self.dora:
             raise Invalid("dora is on, and the engine cannot serve DoRA adapters. Turn it off.")
         if self.rank > max_lora_rank:
@@ -201,7 +206,20 @@ class Recipe(BaseModel):
                 raise Invalid("target_modules names no module.")
             refused = [n for n in self.target_modules if n.split(".")[-1] in UNSERVED_MODULES]
             if refused:
-                raise Invalid(f"target_modules has {refused[0]}, which the engine cannot serve.")
+                raise Invalid(
+                    f"target_modules has {refused[0]}, which the engine cannot serve. Leave it "
+                    "out: all-linear takes every layer that can be served."
+                )
+
+    def _check_scale(self) -> None:
+        """Raises Invalid for an alpha with which training would diverge."""
+        width = math.sqrt(self.rank) if self.rslora else self.rank
+        if self.alpha / width > MAX_SCALE:
+            raise Invalid(
+                f"alpha is {self.alpha:g} at rank {self.rank}, which multiplies the adapter's "
+                f"output by {self.alpha / width:g}, and training would diverge. Usual is one or "
+                f"two times the rank; {math.floor(MAX_SCALE * width)} is the most."
+            )
 
 
 def precision_reason(made: Recipe, served: Quantization) -> str:
@@ -295,30 +313,31 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
     asked.check_servable(MAX_RANK)
 
 
-def _usual(pairs: int, incremental: bool) -> tuple[dict[str, Any], str]:
+def _usual(pairs: int, incremental: bool, *, stops_early: bool) -> tuple[dict[str, Any], str]:
     """Defaults for a base of normal size, and the reasons."""
     chosen: dict[str, Any]
+    ends = "up to {} epochs, early stopping." if stops_early else "{} epochs."
     if pairs < FEW:
         chosen = {
             "rank": 8, "alpha": 16, "target_modules": "mlp", "learning_rate": 3e-4,
             "batch_size": 4, "epochs": 8, "dropout": 0.05, "patience": 2, "evaluations": 8,
             "replay_share": 0.4,
         }  # fmt: skip
-        why = f"{pairs} pairs are few: a small adapter on the MLPs, up to 8 epochs, early stopping."
+        why = f"{pairs} pairs are few: a small adapter on the MLPs, {ends.format(8)}"
     elif pairs < 10_000:
         chosen = {
             "rank": 16, "alpha": 32, "target_modules": "all-linear", "learning_rate": 2e-4,
             "batch_size": 16, "epochs": 3, "dropout": 0.05, "patience": 3, "evaluations": 9,
             "replay_share": 0.1,
         }  # fmt: skip
-        why = f"{pairs:,} pairs: rank 16 on all linear layers, up to 3 epochs, early stopping."
+        why = f"{pairs:,} pairs: rank 16 on all linear layers, {ends.format(3)}"
     else:
         chosen = {
             "rank": 64, "alpha": 64, "target_modules": "all-linear", "learning_rate": 2e-4,
             "batch_size": 32, "epochs": 2, "dropout": 0.0, "patience": 3, "evaluations": 20,
             "replay_share": 0.05,
         }  # fmt: skip
-        why = f"{pairs:,} pairs are many: rank 64 on all linear layers, up to 2 epochs."
+        why = f"{pairs:,} pairs are many: rank 64 on all linear layers, {ends.format(2)}"
     if incremental:
         chosen["learning_rate"] /= 3
         why += " It continues its parent: a third of the learning rate, old pairs mixed in."

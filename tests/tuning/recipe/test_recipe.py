@@ -183,7 +183,11 @@ def test_a_wrong_override_is_refused_by_its_name(overrides: dict[str, object], w
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"rank": 12}, "rank is 12; the engine serves 8, 16"),
+        ({"rank": 0}, "rank is 0; engines serve ranks from 1 to 512"),
+        ({"rank": 513}, "rank is 513; engines serve ranks from 1 to 512"),
+        ({"rank": 8, "alpha": 1e4}, "multiplies the adapter's output by 1250"),
+        ({"rank": 8, "alpha": 513}, "512 is the most"),
+        ({"rank": 16, "alpha": 257, "rslora": True}, "256 is the most"),
         ({"rank": 128}, "rank is 128, but this deployment serves at most 64"),
         ({"target_modules": "q_proj,lm_head"}, "lm_head, which the engine cannot serve"),
         ({"target_modules": ","}, "names no module"),
@@ -199,6 +203,21 @@ def test_unservable_settings_are_refused_before_training(
         chosen.check_servable(max_lora_rank=64)
 
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("overrides", [{"rank": 4}, {"rank": 12}, {"rank": 8, "alpha": 512}])
+def test_every_rank_and_large_alphas_can_be_trained(overrides: dict[str, object]) -> None:
+    Recipe.for_pairs(100, base_parameters=REAL, overrides=overrides).check_servable(64)
+
+
+def test_without_held_out_pairs_no_early_stopping_is_promised() -> None:
+    def why(pairs: int, *, held_out: bool) -> str:
+        return Recipe.for_pairs(pairs, base_parameters=REAL, held_out=held_out).why
+
+    for pairs in (50, 1_000, 50_000):
+        assert "Nothing is held out, so there is no early stopping." in why(pairs, held_out=False)
+        assert "epochs, early stopping" not in why(pairs, held_out=False)
+        assert "epochs, early stopping" in why(pairs, held_out=True)
 
 
 def test_a_setting_from_a_command_line_becomes_what_the_recipe_holds() -> None:

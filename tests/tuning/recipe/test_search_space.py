@@ -69,8 +69,9 @@ def test_a_search_that_cannot_be_done_is_refused_when_it_is_asked_for(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"rank": 100_000}, "rank is 100000; the engine serves 8, 16, 32"),
-        ({"sweep": {"rank": [8, 9]}}, "rank is 9; the engine serves"),
+        ({"rank": 100_000}, "rank is 100000; engines serve ranks from 1 to 512"),
+        ({"sweep": {"rank": [8, 513]}}, "rank is 513; engines serve"),
+        ({"alpha": 1e4}, "training would diverge"),
         ({"dora": True}, "cannot serve DoRA"),
     ],
 )
