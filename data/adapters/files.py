@@ -223,12 +223,17 @@ def _check_tensors(
     halves: dict[str, set[str]] = {}
     for name, tensor in tensors.items():
         module, half = _split_name(name)
+        if module.rpartition(".")[2] in UNSERVED_MODULES:  # with tied weights, base may lack it
+            raise BadAdapter(
+                f"The adapter tunes {shown(module)}, an embedding or the output layer of the "
+                "model, which the engine cannot serve. Train it again with target_modules that "
+                "leave it out, such as all-linear."
+            )
         if module not in owners:
             raise BadAdapter(
-                f"The adapter tunes {shown(module)}, which the base model does not have."
+                f"The adapter tunes {shown(module)}, which the base model does not have. Import it "
+                "where [base] model is the model that it was trained on."
             )
-        if module.rpartition(".")[2] in UNSERVED_MODULES:
-            raise BadAdapter(f"The adapter tunes {module}, which the engine cannot serve.")
         _check_shape(module, half, tensor, config.rank, base.get(f"{module}.weight"))
         halves.setdefault(module, set()).add(half)
     for module, present in halves.items():
@@ -266,7 +271,18 @@ def _split_name(name: str) -> tuple[str, str]:
         ending = f".lora_{half}.weight"
         if name.startswith(PREFIX) and name.endswith(ending):
             return name[len(PREFIX) : -len(ending)], half
-    raise BadAdapter(f"{WEIGHTS} holds {shown(name)!r}, which is not the weight of a LoRA.")
+    raise not_lora(name)
+
+
+def not_lora(name: str) -> BadAdapter:
+    """The error for a tensor of an adapter that is not half of a LoRA."""
+    if ".lora_" in name or not name.endswith((".weight", ".bias")):
+        return BadAdapter(f"{WEIGHTS} holds {shown(name)!r}, which is not the weight of a LoRA.")
+    return BadAdapter(
+        f"{WEIGHTS} holds the whole weights {shown(name)!r} besides its LoRA, which the engine "
+        f"cannot serve. {lora_config.MERGE} Target modules such as lm_head or embed_tokens, and "
+        "save_embedding_layers=True, cause such weights too."
+    )
 
 
 def _check_shape(

@@ -14,10 +14,10 @@ from data.lora_limits import MAX_ALPHA, MAX_RANK
 CONFIG = "adapter_config.json"
 
 # Keys that change an adapter's meaning and that vLLM ignores, or refuses only when it is loaded.
+# Patterns of ranks and alphas are resolved when an adapter is imported.
 UNSUPPORTED = {
     "use_dora": "DoRA",
     "lora_bias": "a LoRA bias",
-    "modules_to_save": "modules_to_save (whole modules in addition to the LoRA)",
     "rank_pattern": "ranks that differ by module (rank_pattern)",
     "alpha_pattern": "alphas that differ by module (alpha_pattern)",
     "layer_replication": "layer_replication",
@@ -27,6 +27,10 @@ UNSUPPORTED = {
     "trainable_token_indices": "trained token embeddings",
     "target_parameters": "target_parameters",
 }
+MERGE = (
+    "Train it again without modules_to_save, or merge it into the base model (merge_and_unload of "
+    "PEFT) and set [base] model to the result."
+)
 # Keys that only describe how an adapter was made, or repeat what its tensors show.
 HARMLESS = {
     "task_type",
@@ -81,24 +85,39 @@ def read(raw: bytes, base_model: str, max_rank: int) -> LoraConfig:
         raise BadAdapter(
             f"The adapter was tuned for the base model {shown(repr(named))}, not {base_model!r}."
         )
-    _check_method(config)
+    check_method(config)
     rank = _rank(config, max_rank)
     return LoraConfig(rank, _scale(config, rank), _targets(config))
 
 
-def _check_method(config: dict[str, Any]) -> None:
+def check_method(config: dict[str, Any]) -> None:
+    """Raises BadAdapter, with what to do, for a config that is more than plain LoRA."""
+    if config.get("modules_to_save"):
+        raise BadAdapter(
+            f"The adapter has whole modules besides its LoRA (modules_to_save: "
+            f"{shown(config['modules_to_save'])}), which the engine cannot serve. {MERGE}"
+        )
     for key, words in UNSUPPORTED.items():
         if config.get(key):
-            raise BadAdapter(f"The adapter uses {words}, which the engine cannot serve.")
+            raise BadAdapter(
+                f"The adapter uses {words}, which the engine cannot serve. Train it again without "
+                f"{key}."
+            )
     if config.get("bias", "none") != "none":
         bias = shown(repr(config["bias"]))
-        raise BadAdapter(f"The adapter tunes a bias ({bias}); it must be 'none'.")
+        raise BadAdapter(
+            f"The adapter tunes a bias ({bias}), which the engine cannot serve. Train it again "
+            "with bias='none'."
+        )
     init = config.get("init_lora_weights", True)
     if not isinstance(init, bool) and str(init).lower() not in PLAIN_INITS:
         raise BadAdapter(
-            f"The adapter's start values ({shown(init)}) change the base model, which is shared."
+            f"The adapter's start values ({shown(init)}) change the base model, which is shared. "
+            "Convert it to plain LoRA when you save it: save_pretrained(..., "
+            "path_initial_model_for_weight_conversion=...) of PEFT."
         )
-    unknown = sorted(k for k, v in config.items() if v and k not in HARMLESS | UNSUPPORTED.keys())
+    known = HARMLESS | UNSUPPORTED.keys() | {"modules_to_save"}
+    unknown = sorted(k for k, v in config.items() if v and k not in known)
     if unknown:
         raise BadAdapter(
             f"{CONFIG} sets {shown(unknown[0])}, which the engine may not know: it is refused "

@@ -32,7 +32,7 @@ from data.domains import Domain
 from data.store import audit
 from data.store.db import Store
 from data.store.errors import NotFound
-from tuning.adapters import adapter_store
+from tuning.adapters import adapter_store, lora_patterns
 
 Kind = Literal["PEFT", "MLX"]
 MLX_WEIGHTS = "adapters.safetensors"
@@ -111,12 +111,18 @@ def read(folder: Path) -> ImportedAdapter:
 
 
 def _peft(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> ImportedAdapter:
+    config = dict(config)
+    ranks, alphas = config.pop("rank_pattern", None), config.pop("alpha_pattern", None)
+    lora_config.check_method(config)
     renamed = {name.replace(".default.weight", ".weight"): t for name, t in tensors.items()}
     modules = sorted({module for module, _ in map(_split, renamed)})
-    if isinstance(
-        config.get("target_modules"), str
-    ):  # a pattern; the modules that it matched are known
-        config = config | {"target_modules": _endings(modules)}
+    if config.get("exclude_modules"):  # the modules that were left have weights
+        whole = [module.removeprefix(adapters_files.PREFIX) for module in modules]
+        config |= {"target_modules": whole, "exclude_modules": None}
+    elif isinstance(config.get("target_modules"), str):  # a pattern, as above
+        config |= {"target_modules": _endings(modules)}
+    if ranks or alphas:
+        config, renamed = lora_patterns.resolved(config, renamed, ranks or {}, alphas or {})
     named = str(config.get("base_model_name_or_path") or "")
     kept = {k: v for k, v in config.items() if k in lora_config.HARMLESS or v}
     return ImportedAdapter("PEFT", named, renamed, kept)
@@ -126,7 +132,7 @@ def _split(name: str) -> tuple[str, str]:
     for half in ("A", "B"):
         if name.endswith(f".lora_{half}.weight"):
             return name.removesuffix(f".lora_{half}.weight"), half
-    raise BadAdapter(f"{WEIGHTS} contains {shown(name)!r}, which is not a LoRA weight.")
+    raise adapters_files.not_lora(name)
 
 
 # -- MLX ---------------------------------------------------------------------------------------

@@ -53,7 +53,8 @@ def peft_folder(
 ) -> Tensor:
     """What PEFT itself writes, as TRL and Axolotl do; returns the logits that it gives."""
     given = targets if isinstance(targets, str) else list(targets)
-    config = LoraConfig(r=8, lora_alpha=12, target_modules=given, task_type="CAUSAL_LM", **more)
+    chosen = {"r": 8, "lora_alpha": 12, "target_modules": given, **more}
+    config = LoraConfig(task_type="CAUSAL_LM", **chosen)
     model = stirred(get_peft_model(plain_base(settings), config), strength)
     model.save_pretrained(folder)
     return logits(model)
@@ -160,6 +161,55 @@ def test_a_pattern_of_target_modules_becomes_their_names(
     config = json.loads((adapter.folder(settings.home) / "adapter_config.json").read_bytes())
     assert config["target_modules"] == ["q_proj", "v_proj"]
     assert torch.equal(as_served(settings, adapter), expected)
+
+
+@pytest.mark.parametrize("rank", [4, 12])
+def test_every_rank_that_engines_serve_is_imported(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, rank: int
+) -> None:
+    expected = peft_folder(settings, tmp_path / "theirs", r=rank)
+
+    adapter = brought_in(store, settings, domain, tmp_path / "theirs")
+
+    assert adapter.rank == rank
+    assert torch.equal(as_served(settings, adapter), expected)
+
+
+@pytest.mark.parametrize("excluded", [["down_proj", "up_proj"], r".*layers\.0\..*"])
+def test_modules_may_be_excluded_from_all_linear(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, excluded: Any
+) -> None:
+    """PEFT keeps their names in target_modules, and writes no weights for them."""
+    expected = peft_folder(
+        settings, tmp_path / "theirs", "all-linear", exclude_modules=excluded, strength=0.02
+    )
+
+    adapter = brought_in(store, settings, domain, tmp_path / "theirs")
+
+    assert torch.equal(as_served(settings, adapter), expected)
+    config = json.loads((adapter.folder(settings.home) / "adapter_config.json").read_bytes())
+    assert "model.layers.1.self_attn.q_proj" in config["target_modules"]
+    assert not any("down_proj" in name for name in config["target_modules"]) or "0" in excluded
+
+
+@pytest.mark.parametrize("stabilised", [False, True])
+def test_ranks_and_alphas_that_differ_by_module_become_one(
+    store: Store, settings: Settings, domain: Domain, tmp_path: Path, stabilised: bool
+) -> None:
+    """Engines of older versions apply the common ones to every module."""
+    expected = peft_folder(
+        settings, tmp_path / "theirs", ("q_proj", "v_proj", "down_proj"),
+        rank_pattern={"q_proj": 4, "layers.0.mlp.down_proj": 12},
+        alpha_pattern={"v_proj": 48, "layers.0.mlp.down_proj": 6}, use_rslora=stabilised,
+    )  # fmt: skip
+
+    adapter = brought_in(store, settings, domain, tmp_path / "theirs")
+
+    assert adapter.rank == 12
+    config = json.loads((adapter.folder(settings.home) / "adapter_config.json").read_bytes())
+    assert not config.get("rank_pattern")
+    assert not config.get("alpha_pattern")
+    assert torch.allclose(as_served(settings, adapter), expected, atol=1e-5)
 
 
 def test_names_of_a_saved_state_are_peft_s_own(
@@ -299,9 +349,12 @@ def test_settings_that_mean_something_else_are_refused(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"use_dora": True}, "DoRA|not a LoRA weight"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save|not a LoRA weight"),
-        ({"rank_pattern": {"q_proj": 4}}, "ranks that differ"),
+        ({"use_dora": True}, "DoRA.*Train it again without use_dora"),
+        ({"modules_to_save": ["lm_head"]}, "lm_head.*or merge it into the base model"),
+        ({"rank_pattern": {"q_proj": 513}}, "ranks from 1 to 512"),
+        ({"alpha_pattern": {".*q_proj": 4}}, "is not the name of a module"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head or embed_tokens, and"),
+        ({"target_modules": ["embed_tokens"]}, "whole weights"),
     ],
 )
 def test_unservable_adapters_are_refused(

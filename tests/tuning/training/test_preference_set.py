@@ -200,7 +200,7 @@ def test_only_values_of_the_recipe_are_named_as_asked_for(
     )  # fmt: skip
 
     assert made.training_set.recipe.why.endswith(
-        "with a small rate and few epochs. Asked for: epochs=2."
+        "The base is not quantised, as the engines serve it. Asked for: epochs=2."
     )
 
 
