@@ -25,7 +25,7 @@ test: $(DEV) ## install, then run all tests
 	@$(MAKE) --no-print-directory test-fast
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
-unit: $(DEV) ## the tests that start no process, server or model: under a minute
+unit: $(DEV) ## the tests that start no process and load no model: under a minute
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not integration" -n 2 --dist worksteal
 
 test-fast: $(DEV) ## the tests that take seconds, two at a time: none that tunes or starts vLLM

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,8 +34,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 STARTS_SOMETHING = {
-    "base", "bot", "client", "engine", "fake", "loud", "open_bot", "page", "process", "quick",
-    "slack", "supervisor", "taught", "tiny_base", "tokenizer", "tuned", "vllm",
+    "base", "bot", "client", "engine", "fake", "loud", "open_bot", "page", "process", "program",
+    "quick", "slack", "supervisor", "taught", "tiny_base", "tokenizer", "tuned", "vllm",
 }  # fmt: skip
 
 WHOLE_FOLDERS = ("answering", "fleet", "mutants", "runtime", "tools", "training")
@@ -47,6 +48,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         starts = STARTS_SOMETHING & set(getattr(item, "fixturenames", ()))
         if starts or item.path.parent.name in WHOLE_FOLDERS:
             item.add_marker("integration")
+
+
+unit_test: str | None = None  # the id of the unit test that is running
+PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn")
+
+
+def refuse_processes(event: str, args: tuple[object, ...]) -> None:
+    """An audit hook: a unit test that starts a process fails, so that `make unit` stays quick. The
+    fake `nvidia-smi` (`tests/fake_nvidia_smi.py`), a script of one line, is allowed."""
+    if unit_test is None or event not in PROCESS_EVENTS:
+        return
+    if event == "subprocess.Popen" and "nvidia-smi" in str(args[:2]):
+        return
+    raise RuntimeError(f"{unit_test} starts a process: mark it with @pytest.mark.integration")
+
+
+sys.addaudithook(refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    global unit_test
+    marked = any(item.get_closest_marker(name) for name in ("integration", "slow"))
+    unit_test = None if marked else item.nodeid
+    try:
+        return (yield)
+    finally:
+        unit_test = None
 
 
 def free_port() -> int:

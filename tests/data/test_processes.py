@@ -20,6 +20,7 @@ subprocess.Popen([sys.executable, "-c", child]).wait()
 """
 
 
+@pytest.mark.integration
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -37,6 +38,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.integration
 def test_a_parent_that_has_already_died_is_noticed() -> None:
     code = (
         "import os, time; from data.processes import die_with_parent\n"
@@ -51,6 +53,7 @@ def test_a_parent_that_has_already_died_is_noticed() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.integration
 def test_the_module_imports_only_the_standard_library() -> None:
     """The engine's process runs it by its path, in isolated mode."""
     code = f"import runpy; print(sorted(runpy.run_path({str(ROOT / 'data' / 'processes.py')!r})))"

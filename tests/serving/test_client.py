@@ -325,6 +325,7 @@ async def test_a_thousand_tokens_cost_little(fake, client):
     assert time.process_time() - began < 1  # the fake's part included
 
 
+@pytest.mark.integration
 def test_the_client_needs_neither_torch_nor_vllm_nor_numpy():
     code = (
         "import serving.client, sys; "

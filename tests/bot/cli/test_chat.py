@@ -50,6 +50,7 @@ async def test_a_long_wait_shows_a_notice(
     assert ("Waiting for an engine" in said, said.endswith("Because.\n")) == (told, True)
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(60)
 def test_ctrl_c_ends_it_while_a_question_is_typed(run: Run, home: Path) -> None:
     run("domains", "add", "art")

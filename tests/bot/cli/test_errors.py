@@ -39,6 +39,7 @@ def test_an_error_is_one_sentence(run: Run, arguments: list[str], code: int, sen
     assert (result.exit_code, sentence in result.output) == (code, True), result.output
 
 
+@pytest.mark.integration
 def test_outside_a_home_folder_the_error_names_init(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def test_help_lists_every_command() -> None:
     assert [name for name in COMMANDS if f"  {name} " not in output] == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("arguments", [["--help"], ["tune", "--help"], ["adapters", "--help"]])
 def test_help_loads_no_torch(arguments: list[str]) -> None:
     code = (

@@ -96,6 +96,7 @@ def test_a_read_only_store_is_reported(tmp_path: Path) -> None:
             domains.create(db, "one")
 
 
+@pytest.mark.integration
 def test_a_full_disk_is_reported_when_the_store_is_opened(tmp_path: Path) -> None:
     """Opening makes files beside the store: where none may grow, SQLite has an I/O error."""
     with Store(tmp_path / "a.db"):
@@ -373,6 +374,7 @@ with store.write() as db: print(db.execute("SELECT title FROM domains").fetchone
 """
 
 
+@pytest.mark.integration
 def test_a_file_size_limit_is_reported_and_the_store_stays_intact(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "a.db")], capture_output=True, text=True
@@ -401,6 +403,7 @@ for t in range(8): threading.Thread(target=write, args=(t,)).start()
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("round", range(3))
 def test_killing_the_writer_loses_no_acknowledged_write(tmp_path: Path, round: int) -> None:
     child = subprocess.Popen(

@@ -272,6 +272,7 @@ def test_children_of_the_engine_end_with_it(settings, program):
         wait_until(lambda: not lives(sleeper), "the end of the child", 5)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path):
     """SIGKILL to the parent: the kernel ends the engine, and what it spawned or forked.
@@ -334,6 +335,7 @@ def test_a_missing_base_model_is_reported_before_anything_is_started(tmp_path):
         Engine(Settings(base=base))
 
 
+@pytest.mark.integration
 def test_the_installed_build_is_known_without_importing_it():
     code = "import sys, serving.engine.command as e; e.installed(); print('vllm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -87,6 +87,7 @@ def test_a_deleted_log_is_left_alone(log: Path) -> None:
     assert not log.exists()
 
 
+@pytest.mark.integration
 def test_an_engine_that_says_much_has_a_bounded_log(settings, program, monkeypatch):
     monkeypatch.setattr(files, "LOG_BYTES", 10_000)
     monkeypatch.setattr("serving.engine.engine.POLL_READY_S", 0.01)
@@ -108,6 +109,7 @@ def test_an_engine_that_says_much_has_a_bounded_log(settings, program, monkeypat
         assert b"\0" not in third.read_bytes()  # no hole where its writer believed to be
 
 
+@pytest.mark.integration
 def test_the_sockets_of_an_engine_go_with_it(settings, program):
     """However it ends: neither vLLM's crash nor its quiet end deletes them."""
     program(f"{textwrap.dedent(BINDS_A_SOCKET)}\n{textwrap.dedent(HEALTHY)}")
@@ -123,6 +125,7 @@ def test_the_sockets_of_an_engine_go_with_it(settings, program):
     assert not folder.exists()
 
 
+@pytest.mark.integration
 def test_sockets_of_a_killed_service_are_deleted_at_the_next_start(settings, program, tmp_path):
     """SIGKILL gives nobody time to tidy up."""
     folder = files.sockets(settings.home, 1)

@@ -122,6 +122,7 @@ with Store(settings.store_path) as store, store.write() as db:
 """
 
 
+@pytest.mark.integration
 def test_importing_the_worker_loads_no_torch() -> None:
     code = "import sys, tuning.worker.worker, tuning.worker.child; sys.exit('torch' in sys.modules)"
 

@@ -333,6 +333,7 @@ def test_earlier_ratings_narrow_the_interval() -> None:
     assert narrow.high - narrow.low < (wide.high - wide.low) / 2
 
 
+@pytest.mark.integration
 def test_scipy_is_loaded_only_when_results_are_computed() -> None:
     """It takes longer than all of `understudy --help`."""
     program = "import sys, bot.experiments.stats; print('scipy' in sys.modules)"
