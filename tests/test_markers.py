@@ -7,7 +7,7 @@ import pytest
 
 
 def test_a_unit_test_that_starts_a_process_fails() -> None:
-    with pytest.raises(RuntimeError, match="mark it with @pytest.mark.integration"):
+    with pytest.raises(RuntimeError, match=r"mark it with @pytest\.mark\.integration"):
         subprocess.run(["true"])
     with pytest.raises(RuntimeError, match=r"test_a_unit_test_that_starts_a_process_fails"):
         os.fork()
