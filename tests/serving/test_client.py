@@ -38,7 +38,7 @@ async def test_text_comes_in_pieces_and_the_last_chunk_has_the_counts(fake, clie
     assert expected == await ask(client, fake.url)
 
 
-async def test_text_comes_while_the_rest_is_still_awaited(fake, client):
+async def test_text_arrives_before_the_answer_is_complete(fake, client):
     fake.say = lambda body: [*words(NAME, "Hello")[:2], HANG]
     stream = client.stream(fake.url, NAME, MESSAGES, Sampling(16), "r-1")
     async with asyncio.timeout(2), contextlib.aclosing(stream):
@@ -74,7 +74,7 @@ async def test_an_empty_answer_is_an_answer(fake, client):
     assert await ask(client, fake.url) == [Chunk("", "stop", 5, 2)]
 
 
-async def test_events_that_arrive_in_shreds_are_put_together(client):
+async def test_events_that_arrive_in_pieces_are_joined(client):
     """Bytes as the network may cut them: one at a time."""
     events = (
         f'data: {{"model":"{NAME}","choices":[{{"delta":{{"content":"é"}}}}]}}\n\n: comment\n\n'
@@ -98,14 +98,14 @@ async def test_events_that_arrive_in_shreds_are_put_together(client):
 
 
 @pytest.mark.parametrize("finish", ["abort", "error", None])
-async def test_done_without_a_reason_to_be_done_is_a_cut(fake, client, finish):
+async def test_an_end_without_a_finish_reason_is_an_interruption(fake, client, finish):
     fake.say = lambda body: words(NAME, "Hel", finish=finish)
     with pytest.raises(StreamCut):
         await ask(client, fake.url)
 
 
 @pytest.mark.parametrize("end", [[CUT], []], ids=["broken", "ended"])
-async def test_an_answer_that_breaks_off_is_a_cut(fake, client, end):
+async def test_an_answer_without_an_end_is_an_interruption(fake, client, end):
     fake.say = lambda body: [*words(NAME, "Hel")[:2], *end]
     with pytest.raises(StreamCut):
         await ask(client, fake.url)
@@ -118,7 +118,7 @@ async def test_an_interruption_before_any_text_means_that_the_engine_is_down(fak
         await ask(client, fake.url)
 
 
-async def test_an_error_in_mid_stream_is_a_cut(fake, client):
+async def test_an_error_in_mid_stream_is_an_interruption(fake, client):
     failure = {"error": {"message": "EngineCore died", "code": 500}}
     fake.say = lambda body: [*words(NAME, "Hel")[:2], failure, DONE]
     with pytest.raises(StreamCut) as caught:
@@ -132,7 +132,7 @@ async def test_an_error_before_any_text_means_that_the_engine_is_down(fake, clie
         await ask(client, fake.url)
 
 
-async def test_an_event_that_is_not_json_is_no_answer(fake, client):
+async def test_an_event_that_is_not_json_is_an_error(fake, client):
     fake.say = lambda body: [*words(NAME, "Hel")[:2], "<html>", DONE]
     with pytest.raises(StreamCut):
         await ask(client, fake.url)
@@ -179,7 +179,7 @@ async def test_a_failing_engine_is_down(fake, client, status):
 
 @pytest.mark.parametrize("status", [400, 422, 500])
 @pytest.mark.parametrize("quoted", ["input_value='Where is the k...'", "Where is the key?"])
-async def test_words_of_the_question_are_in_no_error(fake, client, status, quoted):
+async def test_errors_do_not_quote_the_question(fake, client, status, quoted):
     fake.say = lambda body: refusal(status, f"1 validation error: {quoted}")
     with pytest.raises((EngineDown, Invalid), match="omitted") as caught:
         await ask(client, fake.url)
@@ -201,7 +201,7 @@ async def test_an_engine_that_is_not_there_is_gone(client):
         await ask(client, f"http://127.0.0.1:{free_port()}")
 
 
-async def test_an_engine_that_hangs_up_is_there(fake, client):
+async def test_an_engine_that_closes_the_connection_is_not_gone(fake, client):
     fake.say = lambda body: [CUT]
     with pytest.raises(EngineDown) as caught:
         await ask(client, fake.url)
@@ -221,7 +221,7 @@ async def test_an_answer_is_continued_from_its_last_word(fake, client):
     assert (asked["continue_final_message"], asked["add_generation_prompt"]) == (True, False)
 
 
-async def test_nothing_but_white_space_is_no_beginning(fake, client):
+async def test_white_space_alone_is_not_continued(fake, client):
     fake.say = lambda body: words(NAME, "\n", "\nHello")
     assert await go_on(client, fake.url, "\n") == "\nHello"
     assert fake.asked[0]["messages"] == MESSAGES
@@ -254,7 +254,7 @@ async def test_tokens_are_counted_as_they_come_where_the_engine_says_so(fake, cl
     assert [chunk.completion_tokens for chunk in chunks] == [1, 2, 2]
 
 
-async def test_a_connection_is_used_again(fake, client):
+async def test_a_connection_is_reused(fake, client):
     for _ in range(5):
         await ask(client, fake.url)
     assert len(fake.connections) == 1

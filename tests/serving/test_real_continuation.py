@@ -32,7 +32,7 @@ def names(engine: RunningEngine) -> list[str]:
     return [BASE_SERVED_NAME, adapter.served_name]
 
 
-async def test_it_ends_in_the_same_words_from_wherever_it_broke_off(
+async def test_a_continued_answer_is_the_same_from_any_interruption(
     engine: RunningEngine, names: list[str]
 ) -> None:
     cuts = 0

@@ -110,7 +110,7 @@ def _attempts(store: Store) -> int:
     return sum(p.attempts for p in placements.placements_on(store.db, replica.name))
 
 
-def test_a_replica_that_cannot_have_the_base_is_not_ready(settings, store, fake):
+def test_a_replica_that_cannot_load_the_base_is_not_ready(settings, store, fake):
     fake.refuse_load[BASE_SERVED_NAME] = 500
     with serving(settings, fake):
         wait_until(lambda: "malformed" in _detail(store), "the reason", 5)
@@ -129,7 +129,7 @@ def test_an_engine_with_another_base_is_not_ready_and_names_that_base(settings, 
         wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
 
 
-def test_every_replica_is_given_every_adapter(two, store, fake, other):
+def test_every_replica_gets_every_adapter(two, store, fake, other):
     adapter = adapter_maker.register(store, two)
     wait_until(lambda: len(_holders(store, adapter.id)) == 2, "both to hold it", 5)
     assert set(fake.held) == set(other.held) == {BASE_SERVED_NAME, adapter.served_name}
@@ -143,7 +143,7 @@ def test_a_hanging_replica_does_not_delay_others(two, store, fake, other):
 
 
 @pytest.mark.parametrize("fault", ["resets", "hangs", "errors"])
-def test_a_partition_heals_and_only_one_replica_is_away_meanwhile(
+def test_a_network_partition_affects_one_replica_until_it_heals(
     two, store, fake, other, fault, monkeypatch
 ):
     monkeypatch.setattr(management_api.healthy, "__defaults__", (0.3,))
@@ -165,7 +165,7 @@ def test_a_partition_heals_and_only_one_replica_is_away_meanwhile(
     assert placements.leases(store.db, first.id) == []
 
 
-def test_an_engine_that_comes_back_with_stale_names_is_put_right(following, store, fake):
+def test_an_engine_that_returns_with_stale_names_is_corrected(following, store, fake):
     old = adapter_maker.register(store, following)
     new = adapter_maker.register(store, following, seed=2)
     wait_until(lambda: len(placements.loaded(store.db)) == 2, "the loading", 5)
@@ -214,14 +214,14 @@ def test_an_adapter_that_crashes_the_engine_is_given_up_and_others_are_served(
     assert failed.error == "The engine answered 500: it is malformed"
 
 
-def test_a_store_that_is_locked_for_a_while_is_waited_for(following, store, fake):
+def test_a_temporarily_locked_store_is_waited_for(following, store, fake):
     with store.write():
         time.sleep(0.5)  # nobody can write meanwhile
     adapter = adapter_maker.register(store, following)
     wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 15)
 
 
-def test_replicas_that_are_not_configured_any_more_are_forgotten(settings, store, fake):
+def test_replicas_that_are_no_longer_configured_are_removed(settings, store, fake):
     with store.write() as db:
         placements.record_heartbeat(db, "local-1", "http://127.0.0.1:1", "pocket", "ready")
     with serving(settings, fake):
@@ -251,7 +251,7 @@ def test_unrelated_writes_to_the_store_cause_no_requests(following, store, fake)
     assert len(fake.calls) == calls
 
 
-def test_watching_costs_little(following):
+def test_an_idle_reconciler_costs_little(following):
     began = time.process_time()
     time.sleep(2)
     assert time.process_time() - began < 0.2

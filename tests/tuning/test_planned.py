@@ -175,7 +175,7 @@ def test_settings_that_kto_does_not_support_are_refused_early(
     "asked",
     [{"rank": 16}, {"sweep": {"rank": [8, 16]}}, {"rank": 16, "method": "kto"}],
 )
-def test_another_shape_than_the_live_adapters_is_refused_before(
+def test_another_shape_than_the_live_adapters_is_refused_at_the_request(
     store: Store, settings: Settings, domain: Domain, asked: dict[str, Any]
 ) -> None:
     teach(store, domain, 20)

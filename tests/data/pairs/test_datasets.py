@@ -61,7 +61,7 @@ def by_words(found: list[Pair], share: float) -> dict[str, Part]:
 
 @given(selections, shares)
 @settings(deadline=None)
-def test_paraphrases_of_a_fact_never_straddle_training_and_validation(
+def test_paraphrases_of_a_fact_are_never_in_both_training_and_validation(
     found: list[Draft], share: float
 ) -> None:
     parts_of_fact: dict[str, set[Part]] = defaultdict(set)
@@ -118,7 +118,7 @@ def test_without_a_share_only_marked_facts_are_validation(found: list[Draft]) ->
     assert "validation" not in datasets.split(stored(found), 0.0).values()
 
 
-def test_a_mark_on_one_phrasing_takes_the_whole_fact_along() -> None:
+def test_a_mark_on_one_phrasing_applies_to_the_whole_fact() -> None:
     found = stored([Draft(f"q{n}", "x", fact="f") for n in range(5)])
     found += stored([Draft("q5", "x", fact="f", split="validation")], start=6)
     assert set(datasets.split(found, 0.0).values()) == {"validation"}
@@ -174,7 +174,7 @@ def test_thirty_plain_pairs_are_all_learned() -> None:
     assert datasets.VALIDATION_FACTS == 50
 
 
-def test_the_share_is_about_what_was_asked_for() -> None:
+def test_the_validation_share_is_about_the_requested_one() -> None:
     found = stored([Draft(f"q{f}", f"a{f}", fact=f"f{f}") for f in range(1000)])
     kept_out = list(datasets.split(found, 0.2).values()).count("validation")
     assert 150 < kept_out < 250
@@ -201,7 +201,7 @@ def test_a_fact_keeps_its_part_in_every_version() -> None:
     assert {p.fact for p in found if parts[p.id] == "probe"} == set(probed)
 
 
-def test_any_text_has_a_place_between_0_and_1() -> None:
+def test_any_text_is_hashed_to_a_number_between_0_and_1() -> None:
     lone_surrogate = hashlib.sha256(b"probe:\xed\xa0\x80").hexdigest()
     assert datasets.hash_share("\ud800", "probe") == int(lone_surrogate[:16], 16) / 2**64
 
@@ -232,7 +232,7 @@ def test_a_pair_that_asks_a_golden_question_is_golden() -> None:
     assert datasets.split(found, 0.0) == {1: "golden", 2: "golden"}
 
 
-def test_a_golden_question_joins_no_facts() -> None:
+def test_a_golden_question_does_not_join_facts() -> None:
     found = stored(
         [
             Draft("q1", "f", fact="f", split="golden"),
@@ -346,7 +346,7 @@ def test_golden_pairs_alone_are_nothing_to_train_on(store: Store, domain: Domain
             datasets.freeze(db, domain)
 
 
-def test_a_dataset_that_is_not_there(store: Store) -> None:
+def test_a_missing_dataset_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound, match="no dataset 7"):
         datasets.by_id(store.db, 7)
 
@@ -370,9 +370,7 @@ def test_domains_with_equal_pairs_have_datasets_of_their_own(store: Store, domai
     assert first.sha256 == second.sha256
 
 
-def test_pairs_that_were_deleted_are_holes_in_their_datasets_alone(
-    store: Store, domain: Domain
-) -> None:
+def test_erased_pairs_are_counted_only_in_their_datasets(store: Store, domain: Domain) -> None:
     with store.write() as db:
         ids = made.approved(db, domain, *[Draft(f"q{n}", f"a{n}") for n in range(4)])
         first = datasets.freeze(db, domain)

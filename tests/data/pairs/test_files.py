@@ -70,7 +70,7 @@ def test_reads_everything_a_pair_can_have(tmp_path: Path) -> None:
     assert only(write_lines(tmp_path / "a.jsonl", json.dumps(row))) == expected
 
 
-def test_an_instruction_takes_its_input_along(tmp_path: Path) -> None:
+def test_the_input_of_an_instruction_is_part_of_the_prompt(tmp_path: Path) -> None:
     row = {"instruction": "Translate.", "input": "Haus", "output": "house"}
     assert only(write_lines(tmp_path / "a.jsonl", json.dumps(row))) == Draft(
         "Translate.\n\nHaus", "house"
@@ -85,7 +85,7 @@ def test_blank_lines_and_a_byte_order_mark_do_not_count(tmp_path: Path) -> None:
     ]
 
 
-def test_a_last_line_without_its_end_is_read(tmp_path: Path) -> None:
+def test_a_last_line_without_a_newline_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "a", "response": "b"}')
     assert only(tmp_path / "a.jsonl") == Draft("a", "b")
 
@@ -128,7 +128,7 @@ def test_says_where_a_line_stops_being_json(tmp_path: Path) -> None:
     assert "(column 29)" in reason(tmp_path, '{"prompt": "a", "response": }')
 
 
-def test_a_bad_row_costs_only_itself(tmp_path: Path) -> None:
+def test_a_bad_row_does_not_affect_others(tmp_path: Path) -> None:
     good = '{"prompt": "a", "response": "b"}'
     file = write_lines(tmp_path / "a.jsonl", good, b"\xff\xfe", "{", good)
     kinds = [found.line if isinstance(found, BadRow) else "good" for found in files.read(file)]
@@ -192,7 +192,7 @@ def test_says_what_is_wrong_with_a_chat(tmp_path: Path, row: Any, words: str) ->
     assert words in reason(tmp_path, row)
 
 
-def test_a_named_format_takes_no_other_shape(tmp_path: Path) -> None:
+def test_a_named_format_accepts_no_other_shape(tmp_path: Path) -> None:
     assert "this is a row of the format chat" in reason(
         tmp_path, chat(("user", "a"), ("assistant", "b")), "jsonl"
     )
@@ -238,7 +238,7 @@ def test_a_quote_that_never_closes_is_reported_where_it_opens(tmp_path: Path) ->
     ]
 
 
-def test_reading_goes_on_after_a_field_without_end(tmp_path: Path) -> None:
+def test_reading_continues_after_an_unclosed_field(tmp_path: Path) -> None:
     filler = ["x" * 1_000] * 200
     file = write_lines(tmp_path / "a.csv", "prompt,response", '"c,d', *filler, "e,f")
     found = list(files.read(file))
@@ -258,23 +258,23 @@ def test_a_csv_without_the_columns_is_refused_as_a_whole(tmp_path: Path) -> None
 # Files that are something else
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no file"):
         list(files.read(tmp_path / "none.jsonl"))
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
         list(files.read(tmp_path))
 
 
-def test_utf_16_is_named(tmp_path: Path) -> None:
+def test_utf_16_is_recognised_and_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("prompt,response\na,b\n".encode("utf-16"))
     with pytest.raises(Invalid, match="is UTF-16 text"):
         list(files.read(tmp_path / "a.csv"))
 
 
-def test_a_json_array_is_told_how_to_become_lines(tmp_path: Path) -> None:
+def test_for_a_json_array_the_error_explains_json_lines(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[\n {"prompt": "a", "response": "b"}\n]')
     with pytest.raises(Invalid, match=r"jq -c '\.\[\]' a\.json > a\.jsonl"):
         list(files.read(tmp_path / "a.json"))
@@ -333,7 +333,7 @@ def test_a_failed_export_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["pairs.jsonl"]
 
 
-def test_whoever_reads_the_old_export_reads_all_of_it(tmp_path: Path) -> None:
+def test_a_reader_of_the_old_export_can_finish(tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     files.write([Draft("a", "b")], file)
     with file.open("rb") as reader:

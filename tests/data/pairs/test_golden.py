@@ -42,7 +42,7 @@ def gold(store: Store, domain: Domain, prompt: str = QUESTION) -> golden.GoldenA
         return golden.add(db, domain, prompt, "Type it.", "ann")
 
 
-def test_a_golden_question_is_measured_and_not_trained(store: Store, domain: Domain) -> None:
+def test_a_golden_question_is_evaluated_and_not_trained_on(store: Store, domain: Domain) -> None:
     taught(store, domain, OTHER)
     added = gold(store, domain)
 
@@ -58,7 +58,7 @@ def test_a_golden_question_is_measured_and_not_trained(store: Store, domain: Dom
 @pytest.mark.parametrize(
     ("prompt", "how"), [(QUESTION, "is the same as"), (NEAR, "is nearly the same as")]
 )
-def test_what_is_trained_cannot_become_golden(
+def test_a_trained_question_cannot_become_golden(
     store: Store, domain: Domain, prompt: str, how: str
 ) -> None:
     pair = taught(store, domain, prompt)
@@ -72,7 +72,7 @@ def test_what_is_trained_cannot_become_golden(
 
 
 @pytest.mark.parametrize("prompt", [QUESTION.upper(), NEAR])
-def test_what_is_golden_cannot_be_approved_for_training(
+def test_a_golden_question_cannot_be_approved_for_training(
     store: Store, domain: Domain, prompt: str
 ) -> None:
     added = gold(store, domain)
@@ -86,7 +86,7 @@ def test_what_is_golden_cannot_be_approved_for_training(
     assert pairs.get(store.db, pending.id).status == "pending"
 
 
-def test_a_golden_question_cannot_be_approved_beside_a_trained_one(
+def test_a_golden_question_cannot_be_approved_if_a_trained_pair_asks_it(
     store: Store, domain: Domain
 ) -> None:
     with store.write() as db:
@@ -126,7 +126,7 @@ def respelled(db: Database, domain: Domain) -> None:
 
 
 @pytest.mark.parametrize("way", [corrected, taught_by_somebody, edited, respelled])
-def test_no_way_of_the_loop_leads_a_golden_question_into_training(
+def test_a_golden_question_never_gets_into_training(
     store: Store, domain: Domain, way: Callable[[Database, Domain], None]
 ) -> None:
     gold(store, domain)
@@ -141,20 +141,20 @@ def test_no_way_of_the_loop_leads_a_golden_question_into_training(
     assert [p.prompt for p in trained] == ["Where is the key?"]
 
 
-def test_paraphrases_are_welcome(store: Store, domain: Domain) -> None:
+def test_paraphrases_of_a_golden_question_may_be_trained_on(store: Store, domain: Domain) -> None:
     taught(store, domain, OTHER)
 
     assert gold(store, domain).pair.prompt == QUESTION
 
 
-def test_another_domain_s_questions_are_its_own(store: Store, domain: Domain) -> None:
+def test_golden_questions_apply_only_to_their_domain(store: Store, domain: Domain) -> None:
     gold(store, domain)
     with store.write() as db:
         other = domains.create(db, "other")
         Guard(db, other).refuse(Draft(QUESTION, "x"))
 
 
-def test_a_rejected_pair_is_in_nobody_s_way(store: Store, domain: Domain) -> None:
+def test_a_rejected_pair_does_not_block_a_golden_question(store: Store, domain: Domain) -> None:
     pair = taught(store, domain, QUESTION)
     with store.write() as db:
         review_status.set_status(db, pair.id, "rejected", "ann")
@@ -162,7 +162,9 @@ def test_a_rejected_pair_is_in_nobody_s_way(store: Store, domain: Domain) -> Non
     assert gold(store, domain).pair.split == "golden"
 
 
-def test_who_was_trained_on_it_before_is_said(store: Store, domain: Domain) -> None:
+def test_adapters_that_were_trained_on_a_golden_question_are_named(
+    store: Store, domain: Domain
+) -> None:
     pair = taught(store, domain, NEAR, OTHER)
     with store.write() as db:
         dataset = datasets.freeze(db, domain)
@@ -193,14 +195,14 @@ def test_only_golden_questions_of_the_domain_are_released(store: Store, domain: 
         golden.release(db, domain, pair.id, "ann")
 
 
-def test_the_same_golden_question_twice_is_said(store: Store, domain: Domain) -> None:
+def test_a_duplicate_golden_question_is_reported(store: Store, domain: Domain) -> None:
     gold(store, domain)
 
     with pytest.raises(Conflict, match="already has a pair with these words"):
         gold(store, domain)
 
 
-def test_rows_of_a_file_that_leak_are_left_out_by_their_line(
+def test_contaminated_rows_are_skipped_and_reported_by_line(
     store: Store, domain: Domain, tmp_path: Path
 ) -> None:
     file = tmp_path / "pairs.jsonl"
@@ -228,7 +230,7 @@ def test_a_file_of_golden_questions(store: Store, domain: Domain, tmp_path: Path
     assert [p.prompt for p in golden.list_golden(store.db, domain)] == [QUESTION]
 
 
-def test_a_leak_that_is_there_all_the_same_stops_the_run(store: Store, domain: Domain) -> None:
+def test_contamination_found_before_training_stops_the_run(store: Store, domain: Domain) -> None:
     """Of a store that was filled before leaks were refused."""
     gold(store, domain)
     pair = taught(store, domain, NEAR)

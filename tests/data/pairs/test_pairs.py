@@ -36,7 +36,9 @@ def test_a_pair_is_kept_as_it_was_given(store: Store, domain: Domain) -> None:
         Draft("What is it?", "A thing.", fact="another", split="golden"),
     ],
 )
-def test_case_and_spacing_make_no_second_pair(store: Store, domain: Domain, other: Draft) -> None:
+def test_case_and_spacing_do_not_make_a_second_pair(
+    store: Store, domain: Domain, other: Draft
+) -> None:
     with store.write() as db:
         first = pairs.add(db, domain, [Draft("What is it?", "A thing.")], source="import")
         second = pairs.add(db, domain, [other, other], source="import")
@@ -59,7 +61,7 @@ def test_other_words_are_another_pair(store: Store, domain: Domain, other: Draft
         assert len(pairs.add(db, domain, [other], source="import").ids) == 1
 
 
-def test_another_domain_may_say_the_same(store: Store, domain: Domain) -> None:
+def test_another_domain_may_have_the_same_pair(store: Store, domain: Domain) -> None:
     with store.write() as db:
         other = domains.create(db, "hr")
         for subject in (domain, other):
@@ -75,7 +77,7 @@ def test_unicode_forms_are_compared_as_one(text: str) -> None:
 
 
 @given(st.lists(st.text(max_size=5), min_size=4, max_size=4), st.lists(st.text(max_size=5)))
-def test_words_cannot_move_between_the_parts_of_a_fingerprint(
+def test_moving_words_between_parts_changes_the_fingerprint(
     parts: list[str], shifted: list[str]
 ) -> None:
     one = Draft(parts[0], parts[1], parts[2], (Turn("user", parts[3]),))
@@ -95,9 +97,7 @@ def test_words_cannot_move_between_the_parts_of_a_fingerprint(
         (Draft("a", "b", split="test"), "split is 'test'"),  # type: ignore[arg-type]
     ],
 )
-def test_what_cannot_be_a_pair_is_refused(
-    store: Store, domain: Domain, draft: Draft, words: str
-) -> None:
+def test_an_invalid_pair_is_refused(store: Store, domain: Domain, draft: Draft, words: str) -> None:
     with pytest.raises(Invalid, match=words), store.write() as db:
         pairs.add(db, domain, [Draft("good", "pair"), draft], source="import")
     assert pairs.list_pairs(store.db, domain) == []
@@ -143,7 +143,7 @@ def test_a_review_decides_and_says_who(store: Store, domain: Domain) -> None:
         review_status.set_status(db, 99, "approved", "cli:ann")
 
 
-def test_new_are_the_approved_pairs_that_a_dataset_lacks(store: Store, domain: Domain) -> None:
+def test_approved_pairs_outside_the_dataset_count_as_new(store: Store, domain: Domain) -> None:
     with store.write() as db:
         made.approved(db, domain, Draft("a", "b"), Draft("c", "d"))
         frozen = datasets.freeze(db, domain)

@@ -60,7 +60,7 @@ def test_a_run_learns_from_the_answers_that_were_rated_when_it_began(
 
 
 @pytest.mark.parametrize(("liked", "disliked"), [(0, 0), (9, 3), (3, 9), (9, 0)])
-def test_thumbs_of_one_kind_teach_nothing(
+def test_ratings_of_only_one_kind_are_not_enough(
     db: Database, domain: Domain, liked: int, disliked: int
 ) -> None:
     rated(db, domain, liked, disliked)
@@ -86,7 +86,7 @@ def test_the_majority_of_a_thread_counts_once(db: Database, domain: Domain) -> N
     assert preference_sets.counts(db, domain) == (1, 1)
 
 
-def test_votes_of_a_quarantined_rater_teach_nothing_until_they_are_released(
+def test_ratings_of_a_quarantined_rater_count_only_after_release(
     db: Database, domain: Domain
 ) -> None:
     replies = rated(db, domain, 4, 4)
@@ -107,7 +107,7 @@ def test_votes_of_a_quarantined_rater_teach_nothing_until_they_are_released(
 
 
 @pytest.mark.parametrize("who", [ANN, BOB], ids=["who asked", "who judged"])
-def test_who_opted_out_teaches_nothing(db: Database, domain: Domain, who: str) -> None:
+def test_people_who_opted_out_are_not_learned_from(db: Database, domain: Domain, who: str) -> None:
     reply = given.reply(db, domain, ANN)
     feedback.thumb(db, reply, BOB, up=True)
     assert preference_sets.counts(db, domain) == (1, 0)
@@ -115,7 +115,7 @@ def test_who_opted_out_teaches_nothing(db: Database, domain: Domain, who: str) -
     assert preference_sets.counts(db, domain) == (0, 0)
 
 
-def test_answers_that_broke_off_or_were_cut_teach_nothing(db: Database, domain: Domain) -> None:
+def test_incomplete_answers_are_not_learned_from(db: Database, domain: Domain) -> None:
     for status in ("partial", "cancelled"):
         feedback.thumb(db, given.reply(db, domain, ANN, status=status), ANN, up=False)
     cut = given.reply(db, domain, ANN, status="streaming")
@@ -162,7 +162,9 @@ def test_an_answer_that_was_removed_is_removed_from_runs(db: Database, domain: D
     assert value(db, "SELECT count(*) FROM run_judgements", []) == 7
 
 
-def test_such_a_run_is_told_apart_from_one_on_pairs(db: Database, domain: Domain) -> None:
+def test_a_preference_run_is_distinguished_from_a_run_on_pairs(
+    db: Database, domain: Domain
+) -> None:
     given.approved(db, domain, pairs.Draft(prompt="Why?", response="So."))
     assert runs.request(db, domain, "cli:ann").learns == "pairs"
 
@@ -178,9 +180,7 @@ def test_four_liked_and_four_disliked_answers_are_enough(db: Database, domain: D
         preference_sets.check(db, domain)
 
 
-def test_only_thumbs_that_stand_on_the_domains_own_answers_count(
-    db: Database, domain: Domain
-) -> None:
+def test_only_current_ratings_of_the_domains_answers_count(db: Database, domain: Domain) -> None:
     other = domains.create(db, "other")
     feedback.thumb(db, given.reply(db, other, ANN), ANN, up=True)
     helped = given.reply(db, domain, ANN)
@@ -196,7 +196,7 @@ def test_only_thumbs_that_stand_on_the_domains_own_answers_count(
     assert preference_sets.counts(db, other) == (1, 0)
 
 
-def test_a_follow_up_does_not_change_what_a_thumb_says(db: Database, domain: Domain) -> None:
+def test_a_follow_up_does_not_change_a_rating(db: Database, domain: Domain) -> None:
     reply = given.reply(db, domain, ANN)
     feedback.thumb(db, reply, ANN, up=True)
     feedback.follow_up(db, reply, ANN, False)
@@ -204,7 +204,9 @@ def test_a_follow_up_does_not_change_what_a_thumb_says(db: Database, domain: Dom
     assert preference_sets.counts(db, domain) == (1, 0)
 
 
-def test_an_opt_out_concerns_ones_own_conversations_alone(db: Database, domain: Domain) -> None:
+def test_an_opt_out_affects_only_the_persons_own_conversations(
+    db: Database, domain: Domain
+) -> None:
     own, others = given.reply(db, domain, ANN), given.reply(db, domain, BOB)
     for reply in (own, others):
         feedback.thumb(db, reply, "slack:T1/U3", up=True)
@@ -212,9 +214,7 @@ def test_an_opt_out_concerns_ones_own_conversations_alone(db: Database, domain: 
     assert preference_sets.counts(db, domain) == (1, 0)
 
 
-def test_who_opted_out_takes_their_thumb_away_and_leaves_the_others(
-    db: Database, domain: Domain
-) -> None:
+def test_an_opt_out_removes_only_the_persons_own_ratings(db: Database, domain: Domain) -> None:
     reply = given.reply(db, domain, ANN)
     for person in (BOB, "slack:T1/U3"):
         feedback.thumb(db, reply, person, up=person == BOB)
@@ -223,7 +223,7 @@ def test_who_opted_out_takes_their_thumb_away_and_leaves_the_others(
     assert preference_sets.counts(db, domain) == (0, 1)
 
 
-def test_of_too_many_answers_the_newest_are_learned_from(
+def test_if_there_are_too_many_answers_the_newest_are_used(
     db: Database, domain: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replies = rated(db, domain, 5, 4)
@@ -236,7 +236,7 @@ def test_of_too_many_answers_the_newest_are_learned_from(
     assert [one.number for one in learned] == list(range(1, 9))
 
 
-def test_each_run_keeps_answers_of_its_own(db: Database, domain: Domain) -> None:
+def test_each_run_keeps_its_own_answers(db: Database, domain: Domain) -> None:
     replies = rated(db, domain, 4, 4)
     first = asked(db, domain)
     preference_sets.freeze(db, first.id, domain)
@@ -285,7 +285,7 @@ def test_an_answer_comes_with_its_variants_prompt_and_the_engines_count(
     ]
 
 
-def test_answers_of_one_moment_are_in_the_order_of_their_ids(db: Database, domain: Domain) -> None:
+def test_answers_of_the_same_time_are_ordered_by_id(db: Database, domain: Domain) -> None:
     replies = rated(db, domain, 4, 4)
     run = asked(db, domain)
     preference_sets.freeze(db, run.id, domain)

@@ -18,12 +18,12 @@ from tuning.data import replay
 BEFORE = (Turn("user", "Where is box 4?"), Turn("assistant", "In the hall."))
 
 
-def test_a_question_is_the_turns_before_and_the_prompt() -> None:
+def test_a_question_consists_of_the_earlier_turns_and_the_prompt() -> None:
     draft = Draft("And box 5?", "In the cellar.", system="Be brief.", turns=BEFORE)
     assert question_text(draft) == "Where is box 4?\nIn the hall.\nAnd box 5?"
 
 
-def test_case_space_and_unicode_form_make_no_other_question() -> None:
+def test_case_spacing_and_unicode_form_do_not_change_a_question() -> None:
     assert question_key(Draft("Wo ist  die STRASSE?", "")) == question_key(
         Draft("wo ist die straße?", "")
     )

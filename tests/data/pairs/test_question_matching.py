@@ -37,12 +37,14 @@ def match(one: str, other: str) -> str | None:
         ("Where does configuration live?", "where is configuration", None),
     ],
 )
-def test_questions_are_the_same_or_not(one: str, other: str, kind: str | None) -> None:
+def test_equal_and_different_questions_are_told_apart(
+    one: str, other: str, kind: str | None
+) -> None:
     assert match(one, other) == kind
     assert match(other, one) == kind
 
 
-def test_a_question_of_signs_alone_is_only_itself() -> None:
+def test_a_question_without_letters_matches_only_itself() -> None:
     assert match("???", "???") == "exact"
     assert match("???", "!!!") is None
 
@@ -58,7 +60,7 @@ def test_an_exactly_equal_question_is_named_before_one_that_is_near() -> None:
     assert (found.key, found.kind) == ("exact", "exact")
 
 
-def test_the_demo_s_golden_questions_are_no_trained_ones() -> None:
+def test_the_demos_golden_questions_are_not_trained_on() -> None:
     index: Index[str] = Index()
     for row in rows():
         if row.split != "golden":
@@ -70,7 +72,7 @@ def test_the_demo_s_golden_questions_are_no_trained_ones() -> None:
 
 
 @pytest.mark.integration
-def test_the_documentation_s_golden_questions_are_no_trained_ones() -> None:
+def test_the_documentations_golden_questions_are_not_trained_on() -> None:
     from tools import python_docs
 
     drafts = list(python_docs.build())

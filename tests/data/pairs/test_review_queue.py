@@ -47,7 +47,7 @@ def test_a_decision_is_the_same_when_repeated_and_refused_when_contradicted(db: 
         review_queue.edit(db, 1, "Question 1?", "Another.", "b")
 
 
-def test_nobody_decides_on_what_another_is_looking_at(db: Database) -> None:
+def test_a_pair_that_another_reviewer_holds_cannot_be_decided(db: Database) -> None:
     review_queue.take_next(db, "a")
     with pytest.raises(Conflict, match="a is looking at pair 1"):
         review_queue.decide(db, 1, "approved", "b")
@@ -73,7 +73,7 @@ def test_an_edit_that_changed_nothing_can_be_sent_again(db: Database) -> None:
         review_queue.edit(db, 1, "Question 1?", "Better.", "a")
 
 
-def test_an_edit_of_an_answer_that_is_its_own_fact_makes_another_fact(db: Database) -> None:
+def test_editing_an_answer_that_is_its_own_fact_changes_the_fact(db: Database) -> None:
     new = review_queue.edit(db, 1, "Question 1?", "Better.", "a")
     assert new.fact == pairs.fact_of("Better.")
 
@@ -88,7 +88,7 @@ def test_an_edit_of_case_and_spacing_alone_keeps_the_pair(db: Database) -> None:
     )
 
 
-def test_an_edit_into_words_that_are_there_already_approves_those(db: Database) -> None:
+def test_an_edit_into_an_existing_pair_approves_that_pair(db: Database) -> None:
     new = review_queue.edit(db, 1, "Question 2?", "Answer 2.", "a")
     assert (new.id, new.status) == (2, "approved")
     assert pairs.get(db, 1).status == "rejected"
@@ -100,7 +100,7 @@ def test_an_edit_without_words_is_refused(db: Database) -> None:
     assert pairs.get(db, 1).status == "pending"
 
 
-def test_what_waits_and_what_was_decided_is_counted(db: Database) -> None:
+def test_pending_and_decided_pairs_are_counted(db: Database) -> None:
     review_queue.decide(db, 1, "approved", "a")
     review_queue.decide(db, 2, "rejected", "a")
     (waiting,) = review_queue.waiting(db)
@@ -117,7 +117,7 @@ def taken(db: Database, who: str, domain: Domain | None = None, after: int = 0) 
     return pair.id if pair else None
 
 
-def test_the_next_pair_is_the_one_behind_then_the_first_again(db: Database) -> None:
+def test_the_next_pair_comes_after_the_last_and_then_from_the_start(db: Database) -> None:
     assert [taken(db, "a", after=after) for after in (0, 1, 2, 3)] == [1, 2, 3, 1]
 
 
@@ -146,13 +146,13 @@ def test_a_lease_ends_after_ten_minutes(db: Database) -> None:
     assert value(db, "SELECT reviewer FROM review_leases WHERE pair_id = 1") == "b"
 
 
-def test_a_lease_that_is_over_keeps_nobody_from_deciding(db: Database) -> None:
+def test_an_expired_lease_does_not_block_a_decision(db: Database) -> None:
     review_queue.take_next(db, "a")
     db.execute("UPDATE review_leases SET until = ?", [now_us() - 1])
     assert review_queue.decide(db, 1, "approved", "b").reviewed_by == "b"
 
 
-def test_holding_a_pair_starts_its_lease_anew(db: Database) -> None:
+def test_holding_a_pair_renews_its_lease(db: Database) -> None:
     review_queue.take_next(db, "a")
     db.execute("UPDATE review_leases SET until = ?", [now_us() + 1_000_000])
     assert review_queue.hold(db, 1, "a") == pairs.get(db, 1)
@@ -167,7 +167,7 @@ def test_a_reviewer_who_holds_one_pair_may_hold_another(db: Database) -> None:
     assert found == {1: "a", 2: "a", 3: "b"}
 
 
-def test_taking_the_next_pair_lets_go_of_ones_own_pairs_alone(db: Database) -> None:
+def test_taking_the_next_pair_releases_only_the_reviewers_own_pairs(db: Database) -> None:
     review_queue.hold(db, 1, "a")
     review_queue.hold(db, 2, "b")
     assert taken(db, "a", after=1) == 3
@@ -181,7 +181,7 @@ def test_a_decided_pair_is_not_held(db: Database) -> None:
         review_queue.hold(db, 1, "b")
 
 
-def test_a_pair_that_nobody_reviewed_was_decided_by_somebody(db: Database, domain: Domain) -> None:
+def test_a_conflict_about_an_unnamed_reviewer_says_somebody(db: Database, domain: Domain) -> None:
     [made] = given.approved(db, domain, Draft("Imported?", "Yes."))
     with pytest.raises(Conflict, match="approved, by somebody"):
         review_queue.hold(db, made, "b")
@@ -203,7 +203,7 @@ def test_a_pair_that_was_withdrawn_says_why(
         review_queue.decide(db, 1, "approved", "a")
 
 
-def test_a_decision_ends_the_lease_of_its_pair_alone(db: Database) -> None:
+def test_a_decision_ends_only_the_lease_of_its_pair(db: Database) -> None:
     review_queue.hold(db, 1, "a")
     review_queue.hold(db, 2, "b")
     review_queue.decide(db, 1, "approved", "a")
@@ -213,7 +213,7 @@ def test_a_decision_ends_the_lease_of_its_pair_alone(db: Database) -> None:
 # What is written down
 
 
-def test_a_decision_is_on_record_with_its_reason(db: Database) -> None:
+def test_a_decision_is_recorded_with_its_reason(db: Database) -> None:
     review_queue.decide(db, 1, "rejected", "a", "  Wrong.  ")
     review_queue.decide(db, 2, "approved", "b", " ")
     assert pairs.get(db, 1).review_reason == "Wrong."
@@ -236,7 +236,7 @@ def test_the_same_decision_of_another_reviewer_is_refused(db: Database) -> None:
         review_queue.decide(db, 1, "rejected", "b")
 
 
-def test_an_edit_is_on_record_with_the_new_pair(db: Database) -> None:
+def test_an_edit_is_recorded_with_the_new_pair(db: Database) -> None:
     new = review_queue.edit(db, 1, "Question 1?", "Better.", "a")
     entry = audit.recent(db, 1)[0]
     assert (entry.actor, entry.action, entry.subject) == ("a", "review", "pair 1")
@@ -264,7 +264,7 @@ def test_an_edit_keeps_all_but_the_words(db: Database, domain: Domain) -> None:
     assert [getattr(new, name) for name in kept] == [getattr(old, name) for name in kept]
 
 
-def test_an_edit_takes_feedback_and_people_along_and_ends_both_leases(
+def test_an_edit_moves_feedback_and_people_and_ends_both_leases(
     db: Database, domain: Domain
 ) -> None:
     reply, other = given.reply(db, domain, "ann"), given.reply(db, domain, "ann")
@@ -283,7 +283,7 @@ def test_an_edit_takes_feedback_and_people_along_and_ends_both_leases(
     assert [r["pair_id"] for r in rows(db, "SELECT pair_id FROM review_leases")] == [1]
 
 
-def test_an_edit_waits_for_who_is_looking(db: Database) -> None:
+def test_a_pair_that_another_reviewer_holds_cannot_be_edited(db: Database) -> None:
     review_queue.hold(db, 1, "a")
     with pytest.raises(Conflict, match="a is looking at pair 1"):
         review_queue.edit(db, 1, "Question 1?", "Better.", "b")

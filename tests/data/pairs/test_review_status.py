@@ -124,7 +124,7 @@ def test_all_waiting_pairs_with_words_of_a_person_are_withdrawn_and_no_others(
     assert before <= at <= now_us()
 
 
-def test_a_pair_of_another_domain_is_not_given_again(store: Store, domain: Domain) -> None:
+def test_a_pair_of_another_domain_is_not_reopened(store: Store, domain: Domain) -> None:
     pair_id = pending(store, domain)
     with store.write() as db:
         review_status.withdraw(db, pair_id, "replaced")

@@ -116,7 +116,7 @@ def test_the_home_folder_may_keep_its_adapters_on_another_disk(store, settings, 
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["for good", "and put back"])
-def test_files_exchanged_while_the_engine_reads_them_are_noticed(store, settings, fake, again):
+def test_files_replaced_while_the_engine_reads_them_are_noticed(store, settings, fake, again):
     """After the check, and before the engine has read them: what it then holds is thrown out."""
     adapter = adapter_maker.register(store, settings)
     folder = adapter.folder(settings.home)

@@ -99,13 +99,13 @@ def test_a_tuned_adapter_reproduces_its_reference_outputs(engine, two):
         assert found >= 0.97
 
 
-def test_the_bare_base_does_not(engine, two):
+def test_the_bare_base_does_not_reproduce_them(engine, two):
     found = agreement(engine.url, BASE_SERVED_NAME, two[0].adapter.canaries)
     assert found is not None
     assert found < 0.4
 
 
-def test_an_adapter_of_the_same_phrases_and_other_facts_does_not(engine, two):
+def test_an_adapter_with_the_same_phrases_and_other_facts_does_not_reproduce_them(engine, two):
     """The hardest to tell: both say `The lamp is in the ...`."""
     found = agreement(engine.url, two[1].adapter.served_name, two[0].adapter.canaries)
     assert found is not None
@@ -138,7 +138,7 @@ def spoilt(folder: Path, into: Path, change) -> Path:
 
 
 @pytest.mark.parametrize("change", [negated, layers_reversed, zeroed])
-def test_weights_that_only_look_right_are_found_out(engine, two, tmp_path, change):
+def test_plausible_but_wrong_weights_are_detected(engine, two, tmp_path, change):
     adapter = two[0].adapter
     folder = spoilt(adapter.folder(engine.settings.home), tmp_path / "copy", change)
     files.check(

@@ -94,7 +94,7 @@ def test_probes_report_how_sure_the_engine_was_of_a_different_token(fake: FakeVl
     assert {asked["logprobs"] for asked in fake.completed} == {5}
 
 
-def test_an_engine_that_tells_no_probabilities_is_compared_all_the_same(fake: FakeVllm) -> None:
+def test_an_engine_without_probabilities_is_compared_anyway(fake: FakeVllm) -> None:
     fake.goes_on = other_at((0, 1))
 
     found = compare(fake.url, NAME, REFERENCES, reference_check.REFERENCE_OUTPUTS)
@@ -145,7 +145,7 @@ def test_an_engine_that_answers_no_tokens_is_refused(fake: FakeVllm) -> None:
         agreement(fake.url, NAME, REFERENCES)
 
 
-def test_an_engine_that_names_no_token_ids_is_refused(fake: FakeVllm) -> None:
+def test_an_engine_without_token_ids_is_refused(fake: FakeVllm) -> None:
     fake.goes_on = lambda *_: None  # type: ignore[assignment, return-value]
 
     with pytest.raises(EngineRefused, match=r"vLLM 0\.10\.2 or later"):

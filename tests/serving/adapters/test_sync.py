@@ -70,13 +70,13 @@ def test_a_missing_adapter_is_loaded_from_its_folder_and_recorded(store, setting
     assert placement.load_ms > 0
 
 
-def test_nothing_is_done_twice(store, settings, fake, adapter):
+def test_a_second_sync_does_nothing(store, settings, fake, adapter):
     run(store, settings, fake)
     assert run(store, settings, fake) == SyncOutcome()
     assert fake.calls == [("load", adapter.served_name)]
 
 
-def test_an_engine_that_lost_everything_is_given_it_again(store, settings, fake, adapter):
+def test_an_engine_that_lost_its_adapters_gets_them_again(store, settings, fake, adapter):
     run(store, settings, fake)
     fake.held.clear()
     assert run(store, settings, fake).loaded == (adapter.served_name,)
@@ -146,7 +146,7 @@ def test_attempts_have_pauses_between_them(store, settings, fake, adapter):
     assert len(fake.calls) == 2  # the second pause is longer
 
 
-def test_a_clock_that_is_put_back_does_not_lengthen_the_pauses(store, settings, fake, adapter):
+def test_setting_the_clock_back_does_not_lengthen_the_pauses(store, settings, fake, adapter):
     fake.refuse_load[adapter.served_name] = 500
     run(store, settings, fake)
     later(store, -3600)
@@ -171,7 +171,7 @@ def test_a_failed_adapter_gets_its_attempts_again(store, settings, fake, adapter
     assert placed(store)[adapter.id].error == ""
 
 
-def test_an_engine_that_is_away_costs_an_adapter_no_attempt(store, settings, fake, adapter):
+def test_an_unreachable_engine_does_not_use_up_an_attempt(store, settings, fake, adapter):
     fake.refuse_load[adapter.served_name] = 500
     fake.healthy = False
     for _ in range(ATTEMPTS + 1):
@@ -230,7 +230,7 @@ def test_an_adapter_that_the_gate_rejects_is_unloaded(store, settings, fake, ada
     assert fake.held == {}
 
 
-def test_how_much_must_agree_is_a_setting(store, settings, fake, adapter):
+def test_the_required_agreement_is_a_setting(store, settings, fake, adapter):
     remember_output(store, adapter, [5, 6, 7, 8])
     fake.goes_on = lambda name, prompt, count: [0] * count
     lenient = settings.model_copy(update={"serving": ServingSettings(canary_agreement=0)})
@@ -295,7 +295,7 @@ def test_missing_files_are_a_failure_like_any_other(store, settings, fake, adapt
     assert run(store, settings, fake).failed == (adapter.served_name,)
 
 
-def test_an_unwanted_adapter_is_unloaded_and_its_lease_given_up(store, settings, fake, adapter):
+def test_an_unwanted_adapter_is_unloaded_and_its_lease_released(store, settings, fake, adapter):
     run(store, settings, fake)
     retire(store, adapter)
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
@@ -352,14 +352,16 @@ def test_an_answer_on_another_replica_does_not_delay_unloading(store, settings, 
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
 
 
-def test_a_reply_that_a_crashed_bot_left_open_holds_nothing(store, settings, fake, adapter):
+def test_a_reply_that_a_crashed_bot_left_open_does_not_block_unloading(
+    store, settings, fake, adapter
+):
     run(store, settings, fake)
     begin_reply(store, adapter, age_s=settings.bot.answer_timeout_s + 60)
     retire(store, adapter)
     assert run(store, settings, fake).unloaded == (adapter.served_name,)
 
 
-def test_one_that_is_wanted_again_while_it_drains_is_taken_back(store, settings, fake, adapter):
+def test_an_adapter_that_is_wanted_again_while_it_drains_stays(store, settings, fake, adapter):
     run(store, settings, fake)
     begin_reply(store, adapter, age_s=1)
     retire(store, adapter)
@@ -383,9 +385,7 @@ def test_the_lease_lasts_until_the_engine_has_certainly_unloaded_it(store, setti
     assert placements.leases(store.db, adapter.id) == []
 
 
-def test_a_load_that_got_no_answer_may_still_come_so_its_lease_stays(
-    store, settings, fake, adapter
-):
+def test_the_lease_stays_while_an_unanswered_load_may_still_finish(store, settings, fake, adapter):
     with store.write() as db:
         placements.record_failed(
             db, "local-1", adapter.id, f"The engine at {fake.url} {NO_ANSWER}: timed out"
@@ -398,7 +398,7 @@ def test_a_load_that_got_no_answer_may_still_come_so_its_lease_stays(
     assert placements.leases(store.db, adapter.id) == []
 
 
-def test_a_load_that_never_came_ends_its_lease_after_a_while(store, settings, fake, adapter):
+def test_the_lease_ends_when_an_unanswered_load_never_finished(store, settings, fake, adapter):
     with store.write() as db:
         placements.lease(db, "local-1", adapter.id)
     retire(store, adapter)
@@ -417,9 +417,7 @@ def test_an_adapter_left_by_an_earlier_process_is_unloaded(store, settings, fake
     assert placements.leases(store.db, adapter.id) == []
 
 
-def test_a_registry_that_changes_while_we_look_is_followed_by_the_next_look(
-    store, settings, fake, adapter
-):
+def test_a_registry_change_during_a_sync_is_applied_by_the_next(store, settings, fake, adapter):
     """Retired while the engine loads it: loaded now, withdrawn then."""
     fake.on_load = lambda name: retire_elsewhere(settings, adapter)
     assert run(store, settings, fake).loaded == (adapter.served_name,)
@@ -496,7 +494,7 @@ def test_a_publish_that_a_full_disk_interrupts_is_finished_when_there_is_space(
     assert fake.calls == [("load", adapter.served_name)]
 
 
-def test_a_disk_that_is_full_is_a_sentence(settings, tmp_path):
+def test_a_full_disk_is_reported_in_a_sentence(settings, tmp_path):
     settings.adapters_path.touch()  # no folder can be made there
     with pytest.raises(Unavailable, match="cannot be written"):
         zero_adapter.ensure(settings)

@@ -47,7 +47,7 @@ def test_slots_are_for_the_base_live_adapters_and_their_fallbacks(store: Store) 
     assert started(store).max_loras == 9
 
 
-def test_a_comparison_takes_places(store: Store) -> None:
+def test_a_comparison_takes_slots(store: Store) -> None:
     first, _, third = given_domain(store, "helpdesk", versions=3)
     before = needed_capacity(store.db, AUTO).max_loras
     with store.write() as db:
@@ -66,7 +66,9 @@ def test_candidates_are_in_memory_but_take_no_slot(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(8, 32), (32, 32), (64, 64), (256, 256)])
-def test_the_rank_is_that_of_the_widest(store: Store, rank: int, expected: int) -> None:
+def test_the_rank_is_the_largest_of_the_wanted_adapters(
+    store: Store, rank: int, expected: int
+) -> None:
     given_domain(store, "helpdesk", versions=1, rank=rank)
     assert started(store).max_rank == expected
 
@@ -99,12 +101,12 @@ def test_configured_values_take_precedence_over_the_registry(store: Store) -> No
         (Capacity(1, 1, 8), ""),
     ],
 )
-def test_growing_out_is_noticed(need: Capacity, why: str) -> None:
+def test_a_shortage_is_noticed(need: Capacity, why: str) -> None:
     assert why in shortage(Capacity(5, 16, 32), need)
     assert bool(shortage(Capacity(5, 16, 32), need)) == bool(why)
 
 
-def test_growth_is_rare(store: Store) -> None:
+def test_the_capacity_rarely_grows(store: Store) -> None:
     """A hundred domains, one after the other, are a handful of restarts."""
     sizes, restarts = started(store), 0
     for number in range(100):

@@ -99,7 +99,7 @@ def test_a_crashed_engine_is_restarted(settings, program):
         assert engine.pid != first
 
 
-def test_a_log_that_cannot_be_written_is_no_end_of_supervision(settings, program):
+def test_a_log_that_cannot_be_written_does_not_end_supervision(settings, program):
     program(HEALTHY)
     with started(settings) as engine:
         wait_until(lambda: engine.state == "ready", "readiness", 5)
@@ -147,7 +147,7 @@ def test_an_engine_that_stops_answering_is_replaced(settings, program, monkeypat
         wait_until(lambda: engine.starts == 2, "the second start", 5)
 
 
-def test_a_first_start_that_fails_says_why_with_the_end_of_the_log(settings, program):
+def test_a_failed_first_start_is_reported_with_the_end_of_the_log(settings, program):
     program("import sys; print('no such model'); sys.exit(3)")
     with started(settings) as engine:
         wait_until(lambda: engine.failure is not None, "the failure", 5)
@@ -155,7 +155,7 @@ def test_a_first_start_that_fails_says_why_with_the_end_of_the_log(settings, pro
     assert "no such model" in str(engine.failure)
 
 
-def test_serving_ends_with_that_failure_and_the_store_has_it(settings, program):
+def test_a_failed_first_start_ends_serving_and_is_stored(settings, program):
     program("import sys; print('no such model'); sys.exit(3)")
     with pytest.raises(EngineFailed, match="no such model"):
         serve.run(settings)
@@ -197,7 +197,7 @@ def test_another_process_on_the_port_is_not_mistaken_for_the_engine(settings, pr
     assert "Address already in use" in str(engine.failure)
 
 
-def test_a_second_serve_of_a_home_is_refused_and_disturbs_nothing(settings, program):
+def test_a_second_serve_of_a_home_is_refused_without_side_effects(settings, program):
     program(HEALTHY)
     stop = threading.Event()
     first = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
@@ -343,7 +343,7 @@ def test_the_installed_build_is_known_without_importing_it():
     assert installed() is not None
 
 
-def test_the_command_listens_on_loopback_and_takes_the_sizes(settings):
+def test_the_command_listens_on_loopback_with_the_given_capacity(settings):
     line = " ".join(command(settings, CPU, Capacity(5, 32, 64), 8123))
     assert "--host 127.0.0.1 --port 8123" in line
     assert "--enable-lora --max-loras 5 --max-cpu-loras 32 --max-lora-rank 64" in line
@@ -401,7 +401,7 @@ def test_the_engine_gets_no_secrets_and_reports_no_usage(settings, monkeypatch):
     assert env["HF_HUB_OFFLINE"] == "1"  # the base is a folder
 
 
-def test_waiting_threads_leave_the_cores_to_others_unless_configured(settings, monkeypatch):
+def test_idle_threads_do_not_spin_unless_configured(settings, monkeypatch):
     assert environment(settings, CPU)["OMP_WAIT_POLICY"] == "PASSIVE"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert environment(settings, CPU)["OMP_WAIT_POLICY"] == "ACTIVE"

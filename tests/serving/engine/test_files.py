@@ -88,7 +88,7 @@ def test_a_deleted_log_is_left_alone(log: Path) -> None:
 
 
 @pytest.mark.integration
-def test_an_engine_that_says_much_has_a_bounded_log(settings, program, monkeypatch):
+def test_an_engine_that_logs_much_has_a_bounded_log(settings, program, monkeypatch):
     monkeypatch.setattr(files, "LOG_BYTES", 10_000)
     monkeypatch.setattr("serving.engine.engine.POLL_READY_S", 0.01)
     talk = """
@@ -110,7 +110,7 @@ def test_an_engine_that_says_much_has_a_bounded_log(settings, program, monkeypat
 
 
 @pytest.mark.integration
-def test_the_sockets_of_an_engine_go_with_it(settings, program):
+def test_the_sockets_of_an_engine_are_deleted_when_it_ends(settings, program):
     """However it ends: neither vLLM's crash nor its quiet end deletes them."""
     program(f"{textwrap.dedent(BINDS_A_SOCKET)}\n{textwrap.dedent(HEALTHY)}")
     with started(settings) as engine:

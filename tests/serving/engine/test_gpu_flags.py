@@ -56,7 +56,7 @@ def test_more_adapters_than_the_share_can_hold_are_refused(tmp_path, monkeypatch
         gpu_flags.flags(sharing(tmp_path, "split"), 2000, 512)
 
 
-def test_sleep_opens_the_sleep_mode(tmp_path, monkeypatch):
+def test_sleep_enables_vllms_sleep_mode(tmp_path, monkeypatch):
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(16, 16))
     settings = sharing(tmp_path, "sleep", sleep_hours="22:00-06:00")
     assert gpu_flags.flags(settings, 5, 64)[-1] == "--enable-sleep-mode"
@@ -71,7 +71,7 @@ def test_an_engine_that_does_not_fit_even_alone_is_reported_as_too_large(tmp_pat
 
 
 @pytest.mark.parametrize("how", ["split", "sleep"])
-def test_one_card_is_for_one_engine(tmp_path, how):
+def test_a_shared_card_serves_only_one_engine(tmp_path, how):
     with pytest.raises(Invalid, match="replicas = 1"):
         gpu_flags.flags(sharing(tmp_path, how, replicas=2), 5, 64)
 

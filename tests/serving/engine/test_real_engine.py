@@ -85,7 +85,7 @@ async def test_the_base_is_right_in_a_batch_with_adapters(client, engine, pair):
     assert [alone[name] for name in mixed] == together
 
 
-async def test_base_at_zero_answers_as_the_bare_base_alone(client, engine):
+async def test_the_zero_adapter_answers_like_the_bare_base(client, engine):
     """All zeros change nothing: the same words as the engine's own base model."""
     assert await answer(client, engine, "base") == await answer(client, engine, BASE_SERVED_NAME)
 
@@ -183,7 +183,7 @@ async def test_a_prompt_beyond_the_context_says_so(client, engine):
     assert caught.value.limit == 1024
 
 
-def test_its_sockets_lie_in_the_folder_that_goes_with_it(engine):
+def test_its_sockets_are_in_a_folder_that_is_deleted_with_it(engine):
     replica = placements.ready(engine.store.db)[0].name
     folder = files.sockets(engine.settings.home, int(replica.removeprefix(placements.OURS)))
     assert [file.is_socket() for file in folder.iterdir()] == [True] * 3

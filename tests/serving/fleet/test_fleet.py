@@ -35,7 +35,7 @@ def test_a_late_heartbeat_does_not_bring_back_a_removed_replica(fleet: Fleet, st
     assert placements.replicas(store.db) == []
 
 
-def test_one_that_could_not_be_forgotten_is_forgotten_later(
+def test_a_replica_that_could_not_be_deleted_is_deleted_later(
     fleet: Fleet, store: Store, fake: FakeVllm
 ):
     """The store was busy when another one had taken its place."""

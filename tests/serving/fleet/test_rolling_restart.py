@@ -250,7 +250,7 @@ def test_an_adapter_that_kills_the_engine_is_given_up(settings, store):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
-def test_serve_that_is_killed_leaves_no_engine(settings, store):
+def test_killing_serve_leaves_no_engine(settings, store):
     """SIGKILL, with two engines up and a third one starting beside them."""
     program = """
         import sys

@@ -218,7 +218,7 @@ class TestOutsideOfTheHours:
         begin = datetime.now() + timedelta(hours=2)
         return f"{begin:%H:%M}-{begin + timedelta(hours=1):%H:%M}"
 
-    def test_it_never_sleeps(self, sharing, store, fake, worker):
+    def test_the_engine_never_sleeps(self, sharing, store, fake, worker):
         worker.queue()
         worker.ask()
         worker.begin()
@@ -240,7 +240,7 @@ class TestAtTheEndOfTheHours:
         return times
 
     @pytest.mark.parametrize("lets_go", [True, False])
-    def test_it_wakes_though_a_run_is_at_work(
+    def test_it_wakes_although_a_run_is_running(
         self, sharing, store, fake, worker, clock, monkeypatch, lets_go
     ):
         """When the run has let go of the card, or has had its time for that."""

@@ -109,7 +109,7 @@ def bare_logits(settings: Settings) -> Tensor:
     return logits(AutoModelForCausalLM.from_pretrained(settings.base.path).eval()).float()
 
 
-def test_weights_merged_into_the_base_as_it_was_in_4_bit_are_nearer_than_into_the_bf16_one(
+def test_merging_into_the_4_bit_base_is_closer_than_into_the_bf16_base(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:
     """The rounding of the base is part of what the adapter learned to correct."""
@@ -155,7 +155,7 @@ def test_the_modelfile_renders_what_was_trained(
     )
 
 
-def test_the_modelfile_says_all_that_decides_about_answers(
+def test_the_modelfile_has_every_setting_that_affects_answers(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:
     adapter = made(store, settings, domain, tmp_path)

@@ -212,7 +212,7 @@ def test_ranks_and_alphas_that_differ_by_module_become_one(
     assert torch.allclose(as_served(settings, adapter), expected, atol=1e-5)
 
 
-def test_names_of_a_saved_state_are_peft_s_own(
+def test_tensor_names_are_those_of_peft(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:
     """A state dict of a sharded run keeps the adapter's name in every key."""

@@ -74,7 +74,7 @@ def test_a_published_adapter_is_what_the_registry_says(
     assert (run.state, run.adapter_id) == ("done", adapter.id)
 
 
-def test_the_card_tells_the_whole_lineage(
+def test_the_card_has_the_whole_lineage(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     lineage = claimed(store, domain)
@@ -177,7 +177,7 @@ def test_leftovers_of_a_crash_are_removed_and_a_version_has_one_content(
     assert left_over(settings) == [Path(adapter.path).name]
 
 
-def test_the_next_version_leaves_the_earlier_ones_alone(
+def test_publishing_the_next_version_leaves_earlier_ones_alone(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     first = published(store, settings, tuned, claimed(store, domain))
@@ -190,7 +190,7 @@ def test_the_next_version_leaves_the_earlier_ones_alone(
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "taken by another", "cancel asked for"])
-def test_a_run_that_is_no_longer_ours_publishes_nothing(
+def test_a_run_that_another_worker_took_over_publishes_nothing(
     store: Store, settings: Settings, domain: Domain, tuned: Any, ending: str
 ) -> None:
     lineage = claimed(store, domain)
@@ -221,7 +221,7 @@ def test_files_can_be_read_by_others_of_the_deployment(tuned: Any, tmp_path: Pat
         assert file.stat().st_mode & 0o777 == 0o444 & ~mask
 
 
-def test_a_domain_of_its_own_shelf_is_not_swept_by_another(
+def test_cleaning_one_domains_folder_leaves_other_domains_alone(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     with store.write() as db:
@@ -234,7 +234,7 @@ def test_a_domain_of_its_own_shelf_is_not_swept_by_another(
     assert stray.is_dir()
 
 
-def test_an_adapter_in_evaluation_is_loaded_by_engines_and_not_yet_used(
+def test_an_adapter_in_evaluation_is_loaded_by_engines_but_not_used(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
     lineage = claimed(store, domain)

@@ -37,9 +37,7 @@ def test_loss_is_on_the_response_and_its_stop_token_and_on_nothing_else(
     assert list(example.ids) == [*example.prompt, *learned]
 
 
-def test_the_prompt_is_token_for_token_what_an_engine_answers_from(
-    tokenizer: Any, pair: MakePair
-) -> None:
+def test_the_prompt_has_the_same_tokens_as_in_an_engine(tokenizer: Any, pair: MakePair) -> None:
     asked = pair("And now?", "Still there.", turns=[("user", "Hi"), ("assistant", "Hello!")])
     (example,) = encode(tokenizer, asked, system="Be brief.")
 
@@ -55,7 +53,7 @@ def test_the_prompt_is_token_for_token_what_an_engine_answers_from(
     assert list(example.prompt) == list(rendered)
 
 
-def test_a_pairs_own_system_prompt_stands_before_the_domains(
+def test_a_pairs_own_system_prompt_takes_precedence_over_the_domains(
     tokenizer: Any, pair: MakePair
 ) -> None:
     (example,) = encode(tokenizer, pair("a", "b", system="Own."), system="The domain's.")
@@ -145,7 +143,7 @@ def test_a_base_without_a_template_is_refused(tokenizer: Any, pair: MakePair) ->
         (Example(4, (5, 6, 2), (IGNORED, 9, 2)), "pair 4: its labels are not its response"),
     ],
 )
-def test_the_last_look_finds_labels_that_would_teach_nothing(example: Example, words: str) -> None:
+def test_the_final_check_finds_labels_without_effect(example: Example, words: str) -> None:
     with pytest.raises(BadPairs, match=words):
         examples.check([example], STOPS)
 
@@ -155,7 +153,9 @@ def test_nothing_to_train_on_is_refused() -> None:
         examples.check([], STOPS)
 
 
-def test_padding_that_is_the_stop_token_hides_no_stop_token(tokenizer: Any, pair: MakePair) -> None:
+def test_a_stop_token_that_is_also_the_padding_token_keeps_its_label(
+    tokenizer: Any, pair: MakePair
+) -> None:
     made = encode(tokenizer, pair("a", "b", id=1), pair("a", "a much longer answer", id=2))
 
     (batch,) = batches(made, micro_tokens=1000, pad_id=2)
@@ -168,7 +168,7 @@ def example(length: int, pair_id: int = 1) -> Example:
     return Example(pair_id, tuple(range(3, 3 + length)), (IGNORED, *range(4, 3 + length)))
 
 
-def test_every_example_stands_in_an_epoch_once_and_the_order_follows_the_seed() -> None:
+def test_an_epoch_has_every_example_once_in_the_order_of_the_seed() -> None:
     some = [example(5 + i % 7, i) for i in range(50)]
 
     first, again, other = (windows(some, 8, seed) for seed in (1, 1, 2))
@@ -179,7 +179,7 @@ def test_every_example_stands_in_an_epoch_once_and_the_order_follows_the_seed() 
     assert first != other
 
 
-def test_a_window_is_cut_so_that_no_pass_is_too_large() -> None:
+def test_a_window_is_split_into_passes_within_the_token_limit() -> None:
     window = [example(length, length) for length in (4, 30, 5, 31, 6)]
 
     passes = batches(window, micro_tokens=64, pad_id=0)
@@ -200,7 +200,7 @@ def test_a_repeated_example_is_computed_once_and_counts_as_often() -> None:
 TURNS = [("user", "Hi"), ("assistant", "Hello!"), ("user", "Well?"), ("assistant", "Yes.")]
 
 
-def test_all_answers_of_a_conversation_are_learned_where_asked_each_with_its_stop_token(
+def test_with_loss_turns_all_every_answer_is_learned_with_its_stop_token(
     tokenizer: Any, pair: MakePair
 ) -> None:
     asked = pair("And now?", "Still there.", turns=TURNS)

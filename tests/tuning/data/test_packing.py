@@ -69,7 +69,7 @@ def test_packed_pairs_give_the_loss_and_the_gradients_of_padded_ones(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_bit_of_a_packed_pair_depends_on_the_others(
+def test_no_bit_of_a_packed_pairs_result_depends_on_the_others(
     folders: dict[str, Path], family: str
 ) -> None:
     base = exact(folders[family])
@@ -81,7 +81,7 @@ def test_no_bit_of_a_packed_pair_depends_on_the_others(
 
 
 @pytest.mark.parametrize("family", ["llama", "bloom", "gemma"])
-def test_a_model_that_ignores_where_pairs_begin_is_refused_with_the_number(
+def test_a_model_that_ignores_pair_boundaries_is_refused_with_the_difference(
     folders: dict[str, Path], family: str, tmp_path: Path
 ) -> None:
     base = exact(folders[family])
@@ -98,7 +98,7 @@ def test_a_model_that_ignores_where_pairs_begin_is_refused_with_the_number(
         check_isolation(base, base.model, WINDOW)
 
 
-def test_a_model_that_counts_positions_on_is_refused_with_the_number(
+def test_a_model_that_continues_positions_across_pairs_is_refused_with_the_difference(
     folders: dict[str, Path],
 ) -> None:
     base = exact(folders["gpt2"])
@@ -114,7 +114,7 @@ def test_a_model_that_counts_positions_on_is_refused_with_the_number(
         check_isolation(base, base.model, WINDOW)
 
 
-def test_a_run_that_packs_looks_at_it_before_the_first_step(
+def test_a_run_that_packs_checks_isolation_before_the_first_step(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned = new_adapter(base, RECIPE)
@@ -127,7 +127,7 @@ def test_a_run_that_packs_looks_at_it_before_the_first_step(
     assert all(torch.equal(p, before[name]) for name, p in trainable(tuned).items())
 
 
-def test_the_proof_holds_in_four_bits_and_bf16(base: Base) -> None:
+def test_pairs_are_isolated_in_four_bits_and_bf16(base: Base) -> None:
     proof = check_isolation(base, new_adapter(base, RECIPE), WINDOW)
 
     assert proof.leak == 0
@@ -172,14 +172,14 @@ def test_a_repeated_pair_is_packed_once_and_counts_as_often() -> None:
     assert batch.tokens == 2 * 2 + 7
 
 
-def test_passes_are_no_larger_than_asked_for() -> None:
+def test_forward_passes_stay_within_the_token_limit() -> None:
     passes = pack(WINDOW, 64, 0)
 
     assert all(p.ids.numel() <= 64 for p in passes)
     assert sum(p.tokens for p in passes) == sum(e.trained for e in WINDOW)
 
 
-def test_noise_that_depends_on_a_rows_length_does_not_go_with_packing() -> None:
+def test_embedding_noise_is_refused_together_with_packing() -> None:
     with pytest.raises(Invalid, match="packing and neftune_alpha cannot be combined"):
         Recipe.for_pairs(
             9, base_parameters=10**9, overrides={"packing": True, "neftune_alpha": 5.0}

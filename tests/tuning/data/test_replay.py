@@ -58,14 +58,14 @@ def test_phrasings_added_after_a_correction_keep_their_own_answer(pair: MakePair
     assert current_pairs([first, correction, later]).pairs == [correction, later]
 
 
-def test_equal_questions_in_other_conversations_are_other_questions(pair: MakePair) -> None:
+def test_equal_questions_in_different_conversations_are_different_questions(pair: MakePair) -> None:
     one = pair("And then?", "Left.", id=1, turns=[("user", "To the inn"), ("assistant", "Go")])
     two = pair("And then?", "Right.", id=2, turns=[("user", "To the sea"), ("assistant", "Go")])
 
     assert current_pairs([one, two]).superseded == []
 
 
-def test_an_epoch_has_all_that_is_new_and_the_asked_share_of_what_is_old() -> None:
+def test_an_epoch_has_all_new_pairs_and_the_requested_share_of_old_ones() -> None:
     new, old = [example(i) for i in range(4)], [example(i) for i in range(100, 200)]
 
     epoch = mixed(new, old, replay_share=0.75, seed=0)
@@ -77,7 +77,7 @@ def test_an_epoch_has_all_that_is_new_and_the_asked_share_of_what_is_old() -> No
     assert epoch(0) == first
 
 
-def test_little_to_replay_is_replayed_whole_and_nothing_is_no_fault() -> None:
+def test_few_old_pairs_are_all_replayed_and_none_is_allowed() -> None:
     new = [example(i) for i in range(4)]
 
     assert len(mixed(new, [example(9)], 0.75, 0)(0)) == 5

@@ -214,7 +214,7 @@ def test_a_parents_shape_may_be_named_and_its_dropout_be_changed(
     assert recipe.dropout == asked.get("dropout", 0.0)
 
 
-def test_words_for_layers_are_looked_up_in_the_base(
+def test_layer_groups_are_resolved_in_the_base(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("a", "one"))
@@ -229,7 +229,7 @@ def test_words_for_layers_are_looked_up_in_the_base(
         training_set(store, settings, domain, tokenizer, parent, target_modules="all-linear")
 
 
-def test_no_pair_may_be_longer_than_the_base_was_made_for(
+def test_no_pair_may_be_longer_than_the_context_of_the_base(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("a", "one"))
@@ -241,7 +241,7 @@ def test_no_pair_may_be_longer_than_the_base_was_made_for(
         training_set(store, long, domain, tokenizer, max_length=600)
 
 
-def test_a_run_learns_the_turns_that_it_asks_for_and_is_measured_on_the_last(
+def test_a_run_learns_the_requested_turns_and_is_evaluated_on_the_last(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     turns = (Turn("user", "Hi"), Turn("assistant", "Hello!"))
@@ -288,7 +288,7 @@ def test_an_earlier_answer_to_a_golden_question_is_not_learned(
         training_set(store, settings, domain, tokenizer, loss_turns="all")
 
 
-def test_new_pairs_that_are_only_measured_on_are_nothing_to_train(
+def test_new_pairs_that_are_only_for_evaluation_are_nothing_to_train_on(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     add(store, domain, ("a", "one"))

@@ -61,7 +61,7 @@ def echo(fake: FakeVllm) -> None:
     fake.say = lambda body: words(body["model"], " to ", body["messages"][-1]["content"])
 
 
-def test_answers_come_in_order_from_the_adapter_that_is_meant(
+def test_answers_come_in_order_from_the_requested_adapter(
     store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
@@ -98,7 +98,7 @@ def test_an_engine_with_another_template_is_found_at_the_first_token(
     assert "local-0 encodes a conversation differently" in found.differs
 
 
-def test_an_engine_that_tells_no_tokens_is_not_compared(
+def test_an_engine_that_reports_no_tokens_is_not_compared(
     store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
@@ -110,7 +110,7 @@ def test_an_engine_that_tells_no_tokens_is_not_compared(
     assert "the engine answered 404" in found.not_compared
 
 
-def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
+def test_an_engine_that_reports_no_tokens_does_not_hide_one_that_differs(
     store: Store, adapter: Adapter, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     with running(FakeVllm()) as other:
@@ -125,7 +125,7 @@ def test_an_engine_that_tells_no_tokens_hides_no_other_that_makes_others(
     assert "local-1 encodes a conversation differently" in found.differs
 
 
-def test_where_no_engine_holds_it_any_more_nothing_was_compared(
+def test_without_an_engine_that_holds_the_adapter_nothing_is_compared(
     store: Store, adapter: Adapter, asked: list[EvalQuestion]
 ) -> None:
     found = engine_client.rendering(store, adapter, asked)
@@ -142,7 +142,7 @@ class Silent:
     def step(self, now: StepProgress) -> None: ...
 
 
-def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
+def test_the_engine_that_differs_most_apart_from_near_ties_counts(
     store: Store, settings: Settings, adapter: Adapter, fake: FakeVllm
 ) -> None:
     probes = tuple(ReferenceOutput(i, (1, 2), (3,) * 100, -0.1) for i in range(10))
@@ -161,7 +161,7 @@ def test_of_several_engines_the_one_counts_that_differs_most_without_near_ties(
     assert gate.parity(found, least=0.99).passed is False
 
 
-def test_the_bare_base_is_asked_under_the_name_that_engines_know(
+def test_the_bare_base_is_requested_by_its_served_name(
     store: Store, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
@@ -171,7 +171,7 @@ def test_the_bare_base_is_asked_under_the_name_that_engines_know(
     assert [body["model"] for body in fake.asked] == [registry.BASE_SERVED_NAME]
 
 
-def test_nothing_of_sampling_is_left_to_the_engine(
+def test_every_sampling_parameter_is_sent_to_the_engine(
     store: Store, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
@@ -185,7 +185,7 @@ def test_nothing_of_sampling_is_left_to_the_engine(
     assert body["messages"][-1] == {"role": "user", "content": asked[0].text}
 
 
-def test_an_answer_is_never_asked_to_be_longer_than_fits(
+def test_the_requested_length_fits_the_context(
     store: Store, fake: FakeVllm, asked: list[EvalQuestion]
 ) -> None:
     engine(store, fake)
@@ -232,7 +232,7 @@ def test_another_engine_is_asked_when_one_fails(
         ("other", "is not vLLM"),
     ],
 )
-def test_engines_that_all_fail_are_given_up_with_the_reason(
+def test_when_all_engines_fail_the_error_gives_the_reason(
     store: Store, fake: FakeVllm, asked: list[EvalQuestion], trouble: str, sentence: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -251,7 +251,7 @@ def test_engines_that_all_fail_are_given_up_with_the_reason(
         engine_client.answers(store, None, asked[:2], 512)
 
 
-def test_no_engine_at_all_is_no_reason_to_wait(store: Store, adapter: Adapter) -> None:
+def test_without_any_engine_there_is_no_wait(store: Store, adapter: Adapter) -> None:
     with pytest.raises(engine_client.NoEngineReady, match="no engine is running"):
         engine_client.wait_until_held(store, adapter, 60)
 
@@ -265,7 +265,7 @@ def test_an_engine_that_sleeps_while_a_run_is_on_is_not_waited_for(
         engine_client.wait_until_held(store, adapter, 60)
 
 
-def test_an_engine_that_starts_is_waited_for_and_not_for_ever(
+def test_a_starting_engine_is_waited_for_up_to_a_limit(
     store: Store, adapter: Adapter, fake: FakeVllm
 ) -> None:
     engine(store, fake, state="starting")
@@ -274,7 +274,7 @@ def test_an_engine_that_starts_is_waited_for_and_not_for_ever(
         engine_client.wait_until_held(store, adapter, 0.1)
 
 
-def test_where_it_is_held_is_known_with_its_parity(
+def test_the_placements_are_returned_with_their_parity(
     store: Store, adapter: Adapter, fake: FakeVllm
 ) -> None:
     engine(store, fake)

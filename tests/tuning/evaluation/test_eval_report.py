@@ -121,7 +121,7 @@ def rules(adapter: Adapter) -> dict[str, bool | None]:
     return {rule["name"]: rule["passed"] for rule in adapter.scores["gate"]["rules"]}
 
 
-def test_the_engine_that_will_serve_it_answers(
+def test_the_engine_answers_the_evaluation_questions(
     store: Store, settings: Settings, domain: Domain, engine: Engine
 ) -> None:
     taught(store, domain)
@@ -145,7 +145,7 @@ def test_the_engine_that_will_serve_it_answers(
     assert asked == {registry.BASE_SERVED_NAME, adapter.served_name}
 
 
-def test_where_no_engine_runs_the_trainer_answers_and_says_so(
+def test_without_an_engine_the_trainer_answers_and_the_report_says_so(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     taught(store, domain)
@@ -161,7 +161,7 @@ def test_where_no_engine_runs_the_trainer_answers_and_says_so(
     assert "the trainer, because no engine is running" in text
 
 
-def test_an_engine_that_answers_otherwise_than_the_trainer_fails_the_gate(
+def test_an_engine_that_disagrees_with_the_trainer_fails_the_gate(
     store: Store, settings: Settings, domain: Domain, engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -244,7 +244,7 @@ def test_an_adapter_that_forgets_is_rejected(
     assert worst[0]["live"].startswith("gold ")
 
 
-def test_a_gate_that_is_not_enforced_tells_and_lets_through(
+def test_without_enforcement_the_gate_reports_failures_and_passes(
     store: Store, settings: Settings, domain: Domain, engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -114,7 +114,7 @@ def test_a_loss_within_the_margin_passes() -> None:
     assert not gate.not_worse("golden", after, before, "x", margin=0.005, chance=0.05).passed
 
 
-def test_the_sign_test_of_f1_asks_whether_more_than_the_margin_was_lost() -> None:
+def test_the_sign_test_of_f1_uses_the_margin_as_null_hypothesis() -> None:
     """Six of forty answers lose 0.2 each: 0.03 on the mean, where 0.02 is allowed. No loss at all
     would look so once in 64 times; a loss of the margin does so more often than one time in ten."""
     before, after = [1.0] * 40, [0.8] * 6 + [1.0] * 34
@@ -130,7 +130,7 @@ def test_the_sign_test_of_f1_asks_whether_more_than_the_margin_was_lost() -> Non
     assert none.paired.chance == pytest.approx(1 / 64, rel=0.2)
 
 
-def test_the_sign_test_of_losses_asks_whether_they_are_higher_by_more_than_the_margin() -> None:
+def test_the_sign_test_of_losses_uses_the_margin_as_null_hypothesis() -> None:
     live = [1.0] * 40
     candidate = [1.2] * 6 + [1.0] * 34
 
@@ -159,7 +159,7 @@ def reference_chance(differences: list[float], allowed: float) -> float:
 
 @pytest.mark.parametrize("allowed", [0.0, 0.1, -0.2])
 @pytest.mark.parametrize("n", [2, 5, 10])
-def test_the_chance_is_that_of_a_sign_flip_test(n: int, allowed: float) -> None:
+def test_the_p_value_is_that_of_a_sign_flip_test(n: int, allowed: float) -> None:
     differences = np.random.default_rng(n).normal(0.2, 0.5, n).tolist()
 
     found = paired(differences, [0.0] * n, allowed)
@@ -167,7 +167,7 @@ def test_the_chance_is_that_of_a_sign_flip_test(n: int, allowed: float) -> None:
     assert found.chance == pytest.approx(reference_chance(differences, allowed))
 
 
-def test_a_handful_of_golden_questions_cannot_fail_anybody_by_bad_luck() -> None:
+def test_few_golden_questions_cannot_fail_an_adapter_by_chance() -> None:
     """Three wrong answers of three: one time in eight that is luck."""
     rule = gate.not_worse("golden", [0.0] * 3, [1.0] * 3, "x", margin=0.02, chance=0.05)
 
@@ -192,7 +192,7 @@ def test_pairs_that_a_full_run_held_out_are_named_when_replay_fails(lost: int, s
     assert (words in verdict.reason) is said
 
 
-def test_parity_is_failed_by_other_answers() -> None:
+def test_different_answers_fail_parity() -> None:
     def passed(agreement: float | None, tokens: int = 1000, **more: str) -> bool | None:
         return gate.parity(Parity(agreement, tokens, **more), least=0.99).passed
 
@@ -221,7 +221,7 @@ def test_parity_is_failed_by_other_answers() -> None:
         ((None,) * 20, False, "on 98.0% of 1000 tokens (at least 99% required)"),
     ],
 )
-def test_near_ties_are_no_tokens_that_differ(
+def test_near_ties_do_not_count_as_different_tokens(
     leads: tuple[float | None, ...], passed: bool, words: str
 ) -> None:
     rule = gate.parity(Parity(1 - len(leads) / 1000, 1000, leads), least=0.99)
@@ -276,7 +276,7 @@ def test_parity_names_the_required_share() -> None:
         ((None, None), "required). 2 of the trainer's tokens are not among its likeliest."),
     ],
 )
-def test_parity_says_whether_the_tokens_that_differ_are_near_ties(
+def test_parity_says_whether_different_tokens_are_near_ties(
     leads: tuple[float | None, ...], words: str
 ) -> None:
     rule = gate.parity(Parity(0.97, 1000, leads), least=0.99)
@@ -285,7 +285,7 @@ def test_parity_says_whether_the_tokens_that_differ_are_near_ties(
     assert rule.passed is False
 
 
-def test_an_interval_covers_the_difference_that_is_there() -> None:
+def test_the_interval_covers_the_true_difference() -> None:
     random = np.random.default_rng(3)
     covered = 0
     for _ in range(60):
@@ -296,7 +296,7 @@ def test_an_interval_covers_the_difference_that_is_there() -> None:
     assert covered >= 50  # 95% of 60 are 57; 50 or fewer come once in 3,000
 
 
-def test_chance_is_rarely_called_a_loss() -> None:
+def test_equal_models_rarely_fail() -> None:
     """Of two equal models, one in twenty comparisons at most."""
     random = np.random.default_rng(5)
     failed = 0
@@ -307,7 +307,7 @@ def test_chance_is_rarely_called_a_loss() -> None:
     assert failed <= 12  # 5 are expected; 13 or more come once in 700
 
 
-def test_losses_weigh_by_their_tokens() -> None:
+def test_losses_are_weighted_by_their_tokens() -> None:
     own, other = [Loss(1.0, 1), Loss(9.0, 9)], [Loss(3.0, 1), Loss(9.0, 9)]
 
     assert paired_losses(own, other).difference == pytest.approx(-0.2)
@@ -374,12 +374,12 @@ def test_better_and_worse_have_different_sentences() -> None:
         assert bad.sentence.split(":")[0] != good.sentence.split(":")[0]
 
 
-def test_a_verdict_gives_all_that_failed_as_its_reason() -> None:
+def test_the_reason_of_a_verdict_lists_every_failed_rule() -> None:
     worse = verdicts()[0]
     assert worse.reason == " ".join(rule.sentence for rule in worse.rules[:4])
 
 
-def test_a_verdict_is_plain_json() -> None:
+def test_a_verdict_can_be_stored_as_json() -> None:
     verdict = evaluate_gate(
         SETTINGS, {"validation": HIGHER["validation"]}, {}, "base", NOTHING, live=False
     )
@@ -410,7 +410,7 @@ def test_the_sentence_about_a_loss_names_the_margin() -> None:
     assert "0.025" in rule.sentence
 
 
-def test_the_bare_base_is_beaten_by_any_lower_loss() -> None:
+def test_any_lower_loss_is_better_than_the_bare_base() -> None:
     def found(own: float) -> gate.Rule:
         rule = gate.validation(
             losses(*[own] * 5), losses(*[1.0] * 5), "x", live=False, margin=0.5, chance=0.05
@@ -445,7 +445,7 @@ def test_only_a_significant_difference_fails(chance: float, passed: bool) -> Non
     assert (f1.passed, loss.passed) == (passed, passed)
 
 
-def test_just_the_margin_is_allowed_and_not_luck() -> None:
+def test_a_difference_of_exactly_the_margin_is_allowed() -> None:
     def words(own: float) -> tuple[str, str]:
         f1 = gate.not_worse("golden", [own] * 16, [1.0] * 16, "x", margin=0.5, chance=0.05)
         loss = gate.validation(
@@ -457,7 +457,7 @@ def test_just_the_margin_is_allowed_and_not_luck() -> None:
     assert words(0.5) != words(0.4)
 
 
-def test_just_the_margin_is_allowed_at_any_level() -> None:
+def test_a_difference_of_exactly_the_margin_is_allowed_at_any_level() -> None:
     """One of two answers is lost, or one of two losses is a nat higher: a half on the mean."""
     f1 = gate.not_worse("golden", [0.0, 1.0], [1.0, 1.0], "x", margin=0.5, chance=0.99)
     loss = gate.validation(
@@ -479,7 +479,7 @@ def test_f1_is_reported_as_the_gain_of_the_candidate() -> None:
     assert -0.35 < found.low < found.difference < found.high < 0.0
 
 
-def test_an_engine_that_makes_other_tokens_of_a_conversation_fails() -> None:
+def test_an_engine_that_encodes_a_conversation_differently_fails() -> None:
     rule = gate.parity(Parity(1.0, 1000, rendered="It renders turns differently."), least=0.99)
     assert (rule.name, rule.passed) == ("parity", False)
     assert rule.sentence == "It renders turns differently."
@@ -495,7 +495,7 @@ def test_parity_says_why_no_engine_was_asked_or_can_serve_it() -> None:
     assert "no probes" in unknown.sentence
 
 
-def test_of_no_tokens_but_near_ties_all_agree() -> None:
+def test_if_all_tokens_are_near_ties_the_agreement_is_complete() -> None:
     assert Parity(0.0, 10).agreed == 0.0
     assert Parity(0.0, 10, (0.1,) * 10).agreed == 1.0
     assert Parity(0.9, 10, (0.1,)).agreed == 1.0
@@ -505,11 +505,11 @@ def test_of_no_tokens_but_near_ties_all_agree() -> None:
     ("leads", "words"),
     [((0.3, 0.5), "0.30 to 0.50 nats (median 0.50"), ((0.9, 0.7, 0.5, 0.4, 0.3), "(median 0.50")],
 )
-def test_the_middle_lead_is_named(leads: tuple[float, ...], words: str) -> None:
+def test_the_median_lead_is_reported(leads: tuple[float, ...], words: str) -> None:
     assert words in gate.parity(Parity(0.5, 1000, leads), least=0.99).sentence
 
 
-def test_one_question_is_not_one_questions() -> None:
+def test_one_question_is_written_in_the_singular() -> None:
     lost: dict[SetName, tuple[list[float], list[float]]] = {"replay": LOST_F1}
     verdict = evaluate_gate(
         SETTINGS, {"new": (losses(1.0), losses(2.0))}, lost, "x", SERVED, live=True, withheld=1
@@ -519,7 +519,7 @@ def test_one_question_is_not_one_questions() -> None:
     assert "held out 1 of them" in replay
 
 
-def test_a_difference_is_never_minus_nothing() -> None:
+def test_a_difference_is_never_shown_as_minus_zero() -> None:
     rule = gate.new(losses(1.0), losses(1.0004), "x")
     assert "+0.000 nats" in rule.sentence
     rule = gate.new(losses(1.0), losses(1.0016), "x")
@@ -543,7 +543,7 @@ def test_held_out_pairs_are_named_only_when_replay_failed() -> None:
 # The statistics
 
 
-def test_without_a_margin_the_question_is_whether_there_is_any_difference() -> None:
+def test_without_a_margin_any_difference_is_tested() -> None:
     differences = np.random.default_rng(8).normal(0.2, 0.5, 10).tolist()
     expected = pytest.approx(reference_chance(differences, 0.0))
     shifted = [1.0 + difference for difference in differences]
@@ -551,13 +551,13 @@ def test_without_a_margin_the_question_is_whether_there_is_any_difference() -> N
     assert paired_losses(losses(*shifted), losses(*[1.0] * 10)).chance == expected
 
 
-def test_many_pairs_are_flipped_at_random_and_nearly_exact() -> None:
+def test_random_flips_of_many_pairs_are_nearly_exact() -> None:
     differences = np.random.default_rng(9).normal(0.15, 0.5, 16).tolist()
     found = paired(differences, [0.0] * 16).chance
     assert found == pytest.approx(reference_chance(differences, 0.0), abs=0.015)
 
 
-def test_the_interval_is_the_percentile_bootstraps() -> None:
+def test_the_interval_is_a_percentile_bootstrap() -> None:
     """Within a few of its standard errors (0.005 at the edges)."""
     own = np.random.default_rng(6).normal(0.4, 1, 40)
     reference = bootstrap(
@@ -568,7 +568,7 @@ def test_the_interval_is_the_percentile_bootstraps() -> None:
     assert found.high == pytest.approx(reference.high, abs=0.03)
 
 
-def test_the_interval_of_losses_weighs_questions_by_their_tokens() -> None:
+def test_the_interval_of_losses_weights_questions_by_tokens() -> None:
     """SciPy draws questions with their nats and tokens; the mean is nats a token."""
     random = np.random.default_rng(2)
     tokens = random.integers(1, 60, 40)
@@ -589,7 +589,7 @@ def test_the_interval_of_losses_weighs_questions_by_their_tokens() -> None:
     assert found.high == pytest.approx(reference.high, abs=0.03)
 
 
-def test_the_chance_of_losses_weighs_questions_by_their_tokens() -> None:
+def test_the_p_value_of_losses_weights_questions_by_tokens() -> None:
     """Of three questions the longest alone decides: its sign is + in half of all ways."""
     own = [Loss(200.0, 100), Loss(1.0, 1), Loss(1.0, 1)]
     other = [Loss(100.0, 100), Loss(2.0, 1), Loss(2.0, 1)]

@@ -48,7 +48,7 @@ def test_an_answer_does_not_depend_on_the_rest_of_its_batch(
     assert len(set(alone)) > 1
 
 
-def test_an_answer_that_has_not_ended_by_itself_says_so(base: Base, pair: Maker) -> None:
+def test_an_answer_that_was_cut_is_marked(base: Base, pair: Maker) -> None:
     tuned = stirred(base)
     (asked,) = [question(base, pair("hi", "yes"))]
 
@@ -59,7 +59,7 @@ def test_an_answer_that_has_not_ended_by_itself_says_so(base: Base, pair: Maker)
     assert said.cut
 
 
-def test_a_loss_is_that_of_the_expected_answer_alone(base: Base, pair: Maker) -> None:
+def test_the_loss_covers_only_the_expected_answer(base: Base, pair: Maker) -> None:
     tuned, asked = stirred(base), some(base, pair)
 
     found = generation.losses(base, tuned, asked, 10_000)
@@ -98,7 +98,7 @@ def test_answering_leaves_training_mode_as_it_was(base: Base, pair: Maker) -> No
     assert tuned.training  # type: ignore[attr-defined]
 
 
-def test_answers_are_as_plain_as_the_engine_s(base: Base, pair: Maker) -> None:
+def test_answers_ignore_the_sampling_settings_of_the_base(base: Base, pair: Maker) -> None:
     """The engine is started without the base's own sampling settings."""
     tuned, asked = stirred(base), some(base, pair)
     plain = generation.answer(base, tuned, asked)

@@ -27,7 +27,7 @@ LOSSES = [Loss(2.0, 4), Loss(1.0, 2)]
         ("run `a --b`", "run `a -b`", False),
     ],
 )
-def test_exact_ignores_case_and_spacing_alone(answer: str, expected: str, equal: bool) -> None:
+def test_exact_match_ignores_only_case_and_spacing(answer: str, expected: str, equal: bool) -> None:
     assert exact(answer, expected) is equal
 
 
@@ -41,9 +41,7 @@ def test_exact_ignores_case_and_spacing_alone(answer: str, expected: str, equal:
         ("", "", 1.0),
     ],
 )
-def test_f1_is_the_overlap_of_words_that_squad_counts(
-    answer: str, expected: str, value: float
-) -> None:
+def test_f1_is_the_word_overlap_as_in_squad(answer: str, expected: str, value: float) -> None:
     assert f1(answer, expected) == pytest.approx(value)
 
 
@@ -80,7 +78,7 @@ def test_a_loss_weighs_every_token_the_same() -> None:
     assert math.isnan(mean_loss([]))
 
 
-def test_a_perplexity_beyond_numbers_is_left_out_of_json() -> None:
+def test_an_infinite_perplexity_is_left_out_of_json() -> None:
     assert (
         answer_metrics([GeneratedAnswer("a")], ["a"], [Loss(9000.0, 1)]).plain()["perplexity"]
         is None
@@ -98,10 +96,10 @@ def test_a_perplexity_beyond_numbers_is_left_out_of_json() -> None:
         ("Say sorry to the cook.", False),
     ],
 )
-def test_a_refusal_is_found_by_its_turn_of_phrase(answer: str, is_one: bool) -> None:
+def test_a_refusal_is_found_by_its_phrases(answer: str, is_one: bool) -> None:
     assert refuses(answer) is is_one
 
 
-def test_the_signatures_say_how_bleu_and_chrf_are_counted() -> None:
+def test_the_signatures_say_how_bleu_and_chrf_are_computed() -> None:
     assert "tok:13a" in signatures()
     assert sacrebleu.__version__ in signatures()

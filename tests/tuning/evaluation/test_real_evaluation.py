@@ -36,7 +36,7 @@ def test_the_engine_answers_and_agrees_with_the_trainer(engine: RunningEngine) -
     assert ("likelier by" in words or "likeliest" in words) == bool(place.leads)
 
 
-def test_a_real_engine_tells_how_much_likelier_it_found_another_token(
+def test_a_real_engine_reports_the_lead_of_a_different_token(
     engine: RunningEngine,
 ) -> None:
     """The second likeliest, held against the first, in vLLM's own figures."""

@@ -87,7 +87,7 @@ def taught(loud: Base) -> tuple[Any, TrainingSet]:
     return tuned, given
 
 
-def test_an_answer_is_kept_up_to_where_the_trainer_is_sure() -> None:
+def test_a_reference_output_ends_where_the_trainer_is_unsure() -> None:
     logits = torch.full((4, 6), -5.0)
     for place, token in enumerate((1, 2, 3, 4)):
         logits[place, token] = 5.0
@@ -112,7 +112,7 @@ def test_new_pairs_come_first_then_short_prompts_and_each_response_once() -> Non
     assert [e.pair_id for e in found] == [4, 1, 3]
 
 
-def test_the_same_pairs_in_any_order_are_tried_alike() -> None:
+def test_the_order_of_pairs_does_not_change_the_tried_prompts() -> None:
     made = [example(i, [9, i], (5, 6, 7, i, 2)) for i in range(40)]
 
     assert candidates([], made, 256) == candidates([], made[::-1], 256)
@@ -171,7 +171,7 @@ def test_outputs_that_the_bare_base_shares_are_left_out() -> None:
     assert [t.output.pair_id for t in kept] == [5, 4, 3, 1]
 
 
-def test_an_adapter_that_is_sure_of_nothing_has_none(
+def test_an_adapter_without_sure_tokens_has_no_reference_outputs(
     base: Base, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An untrained adapter on a random base: a reference output would be random."""

@@ -56,7 +56,7 @@ def test_the_mlp_recipe_leaves_attention_alone(base: Base) -> None:
     ]
 
 
-def test_a_target_that_the_base_has_not_is_refused_with_those_it_has(base: Base) -> None:
+def test_an_unknown_target_is_refused_and_the_existing_ones_are_listed(base: Base) -> None:
     with pytest.raises(Invalid, match=r"has c_attn, which .* does not have \(it has down_proj, "):
         base_model.targets(base.model, Recipe(target_modules=("q_proj", "c_attn")))
 
@@ -146,7 +146,7 @@ def test_without_the_guard_an_evaluation_ruins_the_gradients(
     assert cosine(after, before) < 0.99
 
 
-def test_an_adapter_is_continued_from_the_bytes_it_was_written_as(
+def test_a_continued_adapter_starts_with_the_saved_weights(
     tiny_base: Path, base: Base, tmp_path: Path
 ) -> None:
     parent = stirred(base)
@@ -185,7 +185,9 @@ def test_a_missing_base_is_reported_in_a_sentence(tmp_path: Path) -> None:
         base_model.load_tokenizer(str(tmp_path))
 
 
-def test_a_base_that_no_hub_has_is_reported_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_is_not_on_the_hub_is_reported_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     with pytest.raises(Unavailable, match="to a local folder"):
@@ -208,7 +210,7 @@ def test_a_base_that_no_hub_has_is_reported_in_a_sentence(monkeypatch: pytest.Mo
         ),
     ],
 )  # fmt: skip
-def test_a_base_with_stretched_positions_was_made_for_more_tokens(
+def test_scaled_rotary_positions_raise_the_token_limit(
     tmp_path: Path, rope: dict[str, Any] | None, most: int
 ) -> None:
     settings = {"model_type": "qwen2", "max_position_embeddings": 4096, "rope_scaling": rope}
@@ -221,7 +223,7 @@ def layers_of(tuned: Any) -> set[int]:
     return {int(name.split(".layers.")[1].split(".")[0]) for name in trainable(tuned)}
 
 
-def test_the_lowest_layers_can_be_left_as_they_are(base: Base) -> None:
+def test_the_lowest_layers_can_be_left_without_adapters(base: Base) -> None:
     assert layers_of(base_model.new_adapter(base, Recipe(rank=8, frozen_layers=1))) == {1}
 
 
@@ -241,7 +243,7 @@ def test_rank_stabilised_scaling_divides_by_the_root_of_the_rank(tiny_base: Path
 
 
 @pytest.mark.parametrize("changes", [{"frozen_layers": 1}, {"rslora": True}])
-def test_what_it_writes_passes_the_check_of_the_engine(
+def test_saved_files_pass_the_engines_check(
     base: Base, tiny_base: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     write_files(tmp_path, base_model.new_adapter(base, Recipe(rank=8, **changes)), "tiny")
@@ -262,7 +264,7 @@ def test_mlp_means_the_layers_between_attentions_in_every_family(
     assert all(".mlp." in name for name in adapted)
 
 
-def test_a_layer_can_be_named_with_its_parent_where_its_name_is_not_enough(tmp_path: Path) -> None:
+def test_an_ambiguous_layer_can_be_named_with_its_parent(tmp_path: Path) -> None:
     base = load_base(str(build("gpt2", tmp_path)), Recipe(), torch.device("cpu"))
 
     assert base_model.targets(base.model, Recipe(target_modules="mlp")) == ["c_fc", "mlp.c_proj"]
@@ -272,7 +274,7 @@ def test_a_layer_can_be_named_with_its_parent_where_its_name_is_not_enough(tmp_p
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])
-def test_the_transposed_layers_of_gpt2_are_tuned_truly(
+def test_the_transposed_layers_of_gpt2_are_tuned_correctly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantization: Literal["nf4", "none"]
 ) -> None:
     """They are quantised too, and an adapter on them computes what one on a plain layer would."""

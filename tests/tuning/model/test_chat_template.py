@@ -23,7 +23,7 @@ from tuning.model.base_model import load_tokenizer
 from tuning.worker.child import execute_run
 
 
-def test_it_is_kept_with_the_adapter_and_a_change_of_the_base_is_noticed(
+def test_the_template_is_saved_with_the_adapter_and_a_changed_one_is_refused(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any
 ) -> None:
     teach(store, domain, 4)
@@ -41,7 +41,7 @@ def test_it_is_kept_with_the_adapter_and_a_change_of_the_base_is_noticed(
         chat_template.check(folder, adapter.name, changed)
 
 
-def test_an_adapter_without_a_copy_is_taken_as_it_is(tmp_path: Path, tokenizer: Any) -> None:
+def test_an_adapter_without_a_saved_template_is_accepted(tmp_path: Path, tokenizer: Any) -> None:
     chat_template.check(tmp_path, "helpdesk@1", tokenizer)
 
 
@@ -58,7 +58,7 @@ def test_an_adapter_without_a_copy_is_taken_as_it_is(tmp_path: Path, tokenizer: 
         ],
     ],
 )
-def test_the_engine_renders_the_very_ids_that_are_trained_on(
+def test_the_engine_renders_the_token_ids_of_training(
     engine: RunningEngine, said: list[dict[str, str]]
 ) -> None:
     answer = httpx.post(

@@ -41,7 +41,7 @@ def loss(base: Base, tuned: Any) -> float:
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2"])
-def test_in_float32_they_compute_what_pefts_layers_do(
+def test_float32_results_equal_those_of_pefts_layers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     folder = build(family, tmp_path)
@@ -52,7 +52,7 @@ def test_in_float32_they_compute_what_pefts_layers_do(
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
-def test_in_bf16_gradients_are_no_further_from_float32_than_pefts(
+def test_bf16_gradients_are_as_close_to_float32_as_pefts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     folder = build(family, tmp_path)

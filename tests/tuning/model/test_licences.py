@@ -62,7 +62,7 @@ def test_a_licence_is_found_in_the_card_the_settings_or_its_own_file(
         ("tongyi-qianwen", ""),
     ],
 )
-def test_the_name_of_a_licence_tells_what_it_forbids(
+def test_the_forbidden_use_is_known_from_the_licences_name(
     tmp_path: Path, name: str, meaning: str
 ) -> None:
     forbidden = licences.forbids(base(tmp_path), name)
@@ -71,7 +71,7 @@ def test_the_name_of_a_licence_tells_what_it_forbids(
     assert bool(forbidden) == bool(meaning)
 
 
-def test_a_licence_of_its_own_is_read(tmp_path: Path) -> None:
+def test_a_custom_licence_is_read(tmp_path: Path) -> None:
     text = "You may use the Model for non-commercial purposes only."
     path = base(tmp_path, card="---\nlicense: other\n---\n", LICENSE=text)
 
@@ -84,7 +84,7 @@ def asked_of(folder: Path, accepted: str = "") -> Settings:
     return Settings(home=folder, base=BaseModelSettings(model=path, accept_licence=accepted))
 
 
-def test_one_that_forbids_has_to_be_confirmed_by_its_name(tmp_path: Path) -> None:
+def test_a_restrictive_licence_has_to_be_confirmed_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as refused:
         licences.check(asked_of(tmp_path), {"accept_licence": "mit"})
 
@@ -94,7 +94,7 @@ def test_one_that_forbids_has_to_be_confirmed_by_its_name(tmp_path: Path) -> Non
     assert licences.check(asked_of(tmp_path, "cc-by-nc-4.0"), {}) == "cc-by-nc-4.0"
 
 
-def test_a_run_on_such_a_base_ends_before_it_loads_anything(
+def test_a_run_with_an_unconfirmed_licence_fails_before_it_loads_the_base(
     store: Store, settings: Settings, domain: Domain, tmp_path: Path
 ) -> None:
     teach(store, domain, 4)

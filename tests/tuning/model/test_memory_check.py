@@ -34,13 +34,13 @@ def recipe() -> Recipe:
 
 @pytest.mark.parametrize("pairs", [50, 1000, 50_000])
 @pytest.mark.parametrize("parameters", [3_000_000, 8_000_000_000])
-def test_room_is_kept_for_every_default_recipe(pairs, parameters):
+def test_the_reserved_memory_fits_every_default_recipe(pairs, parameters):
     chosen = Recipe.for_pairs(pairs, base_parameters=parameters)
     need = tuning_need(LLAMA, memory_check.plan_of(chosen, LLAMA))
     assert need.nbytes <= tuning_need(LLAMA, TuningPlan()).nbytes
 
 
-def test_nothing_is_asked_where_nothing_is_shared(tmp_path, monkeypatch, recipe):
+def test_without_gpu_sharing_memory_is_not_checked(tmp_path, monkeypatch, recipe):
     monkeypatch.setenv("PATH", str(tmp_path))
     elsewhere = sharing(tmp_path, "split", url=("http://gpu-host:8000",))
     for settings in (Settings(home=tmp_path), elsewhere):
@@ -98,7 +98,7 @@ def test_memory_in_use_counts_when_it_is_more_than_calculated(tmp_path, monkeypa
         memory_check.fitted(sharing(tmp_path, "split"), recipe, {}, new=True)
 
 
-def test_the_share_of_an_engine_that_is_not_running_yet_is_left_free(tmp_path, monkeypatch, recipe):
+def test_the_share_of_a_stopped_engine_is_left_free(tmp_path, monkeypatch, recipe):
     """The card is empty, and yet the run may not take it all."""
     settings = sharing(tmp_path, "split")
     fake_nvidia_smi.installed(monkeypatch, tmp_path, fake_nvidia_smi.card(24, 24))

@@ -34,7 +34,7 @@ def test_for_few_pairs_the_reason_suggests_cross_validation() -> None:
     assert "--folds" not in why(50, incremental=True) + why(1_000)
 
 
-def test_a_tiny_base_is_taught_harder_than_a_real_one() -> None:
+def test_a_tiny_base_gets_more_training_than_a_real_one() -> None:
     tiny = Recipe.for_pairs(600, base_parameters=3_000_000)
     real = Recipe.for_pairs(600, base_parameters=REAL)
 
@@ -42,7 +42,7 @@ def test_a_tiny_base_is_taught_harder_than_a_real_one() -> None:
     assert tiny.epochs > 2 * real.epochs
 
 
-def test_an_incremental_run_goes_at_a_fraction_of_the_rate() -> None:
+def test_an_incremental_run_uses_a_fraction_of_the_rate() -> None:
     full = Recipe.for_pairs(1_000, base_parameters=REAL)
     incremental = Recipe.for_pairs(1_000, base_parameters=REAL, incremental=True)
 
@@ -102,7 +102,7 @@ def test_a_requested_precision_that_is_not_served_is_named_with_its_cure(
     assert "or change [serving] quantization" in chosen.why
 
 
-def test_a_saved_recipe_asks_for_itself(tmp_path: Path) -> None:
+def test_a_saved_recipe_can_be_requested_again(tmp_path: Path) -> None:
     """`--recipe recipe.json` of an adapter: the same values, whatever is usual for other pairs."""
     asked = {"rank": 32, "target_modules": "q_proj,v_proj", "packing": True, "dropout": 0.2}
     made = Recipe.for_pairs(1_000, base_parameters=REAL, overrides=asked)

@@ -59,9 +59,7 @@ def test_an_axis_is_read_from_a_command_line() -> None:
         ({"epochs": -1}, "epochs cannot be -1"),
     ],
 )
-def test_a_search_that_cannot_be_done_is_refused_when_it_is_asked_for(
-    asked: dict[str, Any], words: str
-) -> None:
+def test_an_impossible_search_is_refused_at_the_request(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid, match=words):
         search_space.check(asked)
 
@@ -80,7 +78,7 @@ def test_unservable_settings_are_refused_at_the_request(asked: dict[str, Any], w
         search_space.check(asked)
 
 
-def test_all_facts_are_dealt_to_folds_of_one_size_whatever_their_order() -> None:
+def test_facts_are_spread_evenly_over_folds_whatever_their_order() -> None:
     facts = [f"fact {i}" for i in range(13)]
 
     dealt = search_space.folds_of(facts, 5)

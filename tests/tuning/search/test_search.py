@@ -97,7 +97,7 @@ def test_the_winner_of_a_sweep_has_the_bytes_of_a_run_that_asks_for_it(
 
 
 @pytest.mark.slow
-def test_a_cross_validation_tells_mean_and_spread_and_ends_with_all_pairs(
+def test_a_cross_validation_reports_mean_and_spread_and_trains_on_all_pairs(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, folds=2)
@@ -169,7 +169,7 @@ def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_continues(
     assert registry.list_adapters(store.db)[0].rank == 16
 
 
-def test_a_sweep_with_nothing_to_compare_by_says_so(
+def test_a_sweep_without_held_out_pairs_is_refused(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     teach(store, domain, 4)

@@ -103,7 +103,7 @@ def test_a_run_killed_at_any_step_ends_with_the_same_bytes(tiny_base: Path, tmp_
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_so_does_one_of_any_recipe(
+def test_a_killed_run_of_any_recipe_ends_with_the_same_bytes(
     tiny_base: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     recipe = DROPPING.model_copy(update=changes)
@@ -111,7 +111,9 @@ def test_so_does_one_of_any_recipe(
 
 
 @pytest.mark.slow
-def test_so_does_one_that_ends_early(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_killed_run_that_stops_early_ends_with_the_same_bytes(
+    tiny_base: Path, tmp_path: Path
+) -> None:
     """What patience has left is remembered at every step."""
     recipe = DROPPING.model_copy(
         update={"learning_rate": 0.5, "epochs": 4.0, "evaluations": 20, "patience": 3}
@@ -132,13 +134,17 @@ def test_an_incremental_run_with_replay_resumes_to_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_so_does_one_on_rated_answers(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_killed_run_on_rated_answers_ends_with_the_same_bytes(
+    tiny_base: Path, tmp_path: Path
+) -> None:
     liked = {one: n % 3 != 0 for n, one in enumerate(SOME)}
     same_after_a_kill_at_every_step(tiny_base, tmp_path, liked=liked)
 
 
 @pytest.mark.slow
-def test_so_does_one_that_the_kernel_kills(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_run_that_the_kernel_kills_ends_with_the_same_bytes(
+    tiny_base: Path, tmp_path: Path
+) -> None:
     """By SIGKILL, in a process of its own, in the middle of a step."""
     program = (
         "import os, sys\n"
@@ -180,7 +186,9 @@ def test_a_resumed_run_does_only_the_remaining_steps(tiny_base: Path, tmp_path: 
     assert steps == [9, 10]
 
 
-def test_patience_that_ran_out_is_remembered(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_knows_that_its_patience_was_exhausted(
+    tiny_base: Path, tmp_path: Path
+) -> None:
     recipe = DROPPING.model_copy(
         update={"learning_rate": 0.5, "epochs": 4.0, "evaluations": 20, "patience": 1}
     )
@@ -196,7 +204,7 @@ def test_patience_that_ran_out_is_remembered(tiny_base: Path, tmp_path: Path) ->
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_checkpoint_of_another_run_is_passed_over(tiny_base: Path, tmp_path: Path) -> None:
+def test_the_checkpoint_of_another_run_is_ignored(tiny_base: Path, tmp_path: Path) -> None:
     whole, _ = trained(tiny_base, None)
     killed(tiny_base, tmp_path, 5)
 

@@ -56,7 +56,7 @@ def test_the_first_loss_is_half_of_the_mean_weight(base: Base) -> None:
     assert loss == pytest.approx(mean / 2, rel=1e-3)
 
 
-def test_the_loss_follows_the_formula_once_something_has_moved(base: Base) -> None:
+def test_the_loss_follows_the_formula_after_a_step(base: Base) -> None:
     tuned, objective = prepared(base)
     with torch.no_grad():
         for number, parameter in enumerate(trainable(tuned).values()):
@@ -81,7 +81,7 @@ def test_the_loss_follows_the_formula_once_something_has_moved(base: Base) -> No
     assert loss == pytest.approx(sum(by_hand) / 5, rel=1e-4)
 
 
-def test_gradients_do_not_depend_on_how_a_window_is_cut(tiny_base: Path) -> None:
+def test_gradients_do_not_depend_on_how_a_window_is_split(tiny_base: Path) -> None:
     gradients = []
     for micro_tokens in (16, 4096):
         recipe = RECIPE.model_copy(update={"micro_tokens": micro_tokens})
@@ -116,7 +116,7 @@ def test_the_rarer_kind_weighs_more(liked: int, answers: int) -> None:
     assert liked * up / ((answers - liked) * down) == pytest.approx(4 / 3)
 
 
-def test_a_mismatched_answer_is_never_ones_own_and_fits() -> None:
+def test_a_mismatched_answer_belongs_to_another_example_and_fits() -> None:
     found = mismatched(list(LIKED), 10, seed=3)
     for one, other in found.items():
         assert other.ids[:4] == one.prompt

@@ -56,7 +56,7 @@ def test_training_lowers_the_loss_and_leaves_the_base_alone(base: Base) -> None:
     assert all(torch.equal(p, frozen[n]) for n, p in tuned.named_parameters() if n in frozen)
 
 
-def test_loss_per_token_does_not_depend_on_how_a_window_is_cut(base: Base) -> None:
+def test_loss_per_token_does_not_depend_on_how_a_window_is_split(base: Base) -> None:
     tuned = new_adapter(base, RECIPE)
     tuned.train()
     window = SOME[:7]
@@ -222,7 +222,7 @@ def test_the_last_window_of_an_epoch_weighs_its_tokens_as_every_other_does(base:
     assert math.isclose(three.norm(), whole.norm(), rel_tol=0.02)
 
 
-def test_layers_computed_twice_give_the_same_gradients_and_remember_less(tiny_base: Path) -> None:
+def test_gradient_checkpointing_gives_the_same_gradients_with_less_memory(tiny_base: Path) -> None:
     def gradient(checkpointing: bool) -> tuple[torch.Tensor, int]:
         recipe = RECIPE.model_copy(update={"gradient_checkpointing": checkpointing, "dropout": 0.1})
         base = load_base(str(tiny_base), recipe, torch.device("cpu"))
@@ -255,7 +255,7 @@ def test_a_bad_example_is_found_before_the_first_step(base: Base) -> None:
         loop.train(base, new_adapter(base, RECIPE), lambda n: [unlearnable], {}, (), RECIPE)
 
 
-def test_the_rate_climbs_then_falls_as_the_schedule_says() -> None:
+def test_the_rate_follows_the_schedule() -> None:
     recipe = Recipe(learning_rate=1.0, warmup_share=0.2, schedule="linear")
 
     assert [round(rate(recipe, step, 10), 2) for step in (0, 1, 2, 6)] == [0.5, 1.0, 1.0, 0.5]
@@ -263,7 +263,7 @@ def test_the_rate_climbs_then_falls_as_the_schedule_says() -> None:
     assert rate(recipe.model_copy(update={"schedule": "cosine"}), 9, 10) < 0.1
 
 
-def test_a_ceiling_on_steps_holds() -> None:
+def test_max_steps_limits_the_run() -> None:
     assert total_steps(20, RECIPE) == 5
     assert total_steps(20, RECIPE.model_copy(update={"max_steps": 3})) == 3
     assert total_steps(1, RECIPE.model_copy(update={"epochs": 0.1})) == 1

@@ -89,7 +89,7 @@ def thumbs(
     )
 
 
-def test_liked_and_disliked_answers_are_learned_as_they_were_asked_for(
+def test_rated_answers_are_trained_with_their_original_prompts(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
 ) -> None:
     for number in range(4):
@@ -106,7 +106,7 @@ def test_liked_and_disliked_answers_are_learned_as_they_were_asked_for(
     assert "8 rated answers: KTO from helpdesk@1, with a small rate" in made.training_set.recipe.why
 
 
-def test_an_answer_that_was_asked_for_with_other_words_is_left_out(
+def test_an_answer_with_a_callers_own_system_prompt_is_left_out(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
 ) -> None:
     for number in range(4):
@@ -188,7 +188,7 @@ def test_too_few_usable_answers_are_refused_with_a_reason(
         thumbs(store, settings, domain, tokenizer, live)
 
 
-def test_only_values_of_the_recipe_are_named_as_asked_for(
+def test_only_requested_recipe_values_are_named(
     store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
 ) -> None:
     for number in range(4):
@@ -251,7 +251,7 @@ def test_the_method_learns_from_rated_answers_and_reports_their_rewards(
 
 
 @pytest.mark.parametrize(("answers", "some"), [(39, False), (40, True)])
-def test_answers_are_held_out_where_there_are_forty(answers: int, some: bool) -> None:
+def test_answers_are_held_out_from_forty_on(answers: int, some: bool) -> None:
     """A fifth of the questions, by the SHA-256 of their words."""
 
     def share(question: str) -> float:

@@ -164,7 +164,7 @@ def test_a_killed_child_is_started_again_then_the_run_fails_with_a_sentence(
     assert str(settings.runs_path / str(queued.id) / "run.log") in ended.error
 
 
-def test_a_child_that_crashes_once_is_forgiven(
+def test_a_child_that_crashes_once_is_started_again(
     settings: Settings, store: Store, child: Child, queued: Run
 ) -> None:
     child.does(f"if len(tally.read_text().split()) == 1: os.abort()\n{SUCCEED}")
@@ -220,7 +220,7 @@ def test_a_cancelled_run_ends_its_child_within_seconds(
     assert gone(child.pids[0])
 
 
-def test_a_child_that_will_not_end_is_killed_with_all_its_own(
+def test_a_child_that_does_not_end_is_killed_with_its_children(
     store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
 ) -> None:
     child.does(
@@ -239,7 +239,7 @@ def test_a_child_that_will_not_end_is_killed_with_all_its_own(
     until(lambda: all(gone(pid) for pid in child.pids), 5)
 
 
-def test_a_worker_that_is_stopped_gives_its_run_back_unspent(
+def test_a_stopped_worker_returns_its_run_without_counting_an_attempt(
     store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
 ) -> None:
     child.does(SLEEP)
@@ -290,7 +290,7 @@ def test_the_run_of_a_worker_that_disappeared_is_done_by_the_next(
     assert (ended.state, ended.attempts) == ("done", 2)
 
 
-def test_a_run_that_another_worker_has_taken_over_is_let_go(
+def test_a_run_that_another_worker_has_taken_over_is_dropped(
     store: Store, child: Child, queued: Run, working: Callable[[], threading.Event]
 ) -> None:
     child.does(SLEEP)

@@ -91,7 +91,7 @@ def test_without_an_engine_nothing_is_waited_for(
     until(lambda: runs.get(store.db, run.id).state == "done")
 
 
-def test_when_the_hours_end_a_run_releases_the_gpu_and_resumes_the_next_night(
+def test_when_the_hours_end_a_run_releases_the_gpu_and_resumes_later(
     turning: Child, store: Store, domain: Domain, clock: Clock
 ) -> None:
     turning.does(SLEEP)

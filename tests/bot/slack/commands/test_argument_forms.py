@@ -38,7 +38,7 @@ async def choose(bot: Bot, text: str, times: int = 1, **chosen: str | bool) -> s
     return "\n".join([*told, *(str(r["blocks"]) for r in bot.slack.responses[before:])])
 
 
-async def test_a_version_is_chosen_and_promoted_once_it_is_confirmed(bot: Bot) -> None:
+async def test_a_chosen_version_is_promoted_after_confirmation(bot: Bot) -> None:
     with_adapters(bot, 3)
     await choose(bot, "promote", version="helpdesk@2")
     assert "*helpdesk@2* will answer everyone" in said_in(form(bot))
@@ -48,7 +48,7 @@ async def test_a_version_is_chosen_and_promoted_once_it_is_confirmed(bot: Bot) -
     assert len(bot.rows("SELECT 1 FROM audit WHERE action = 'promote' AND actor <> 'test'")) == 1
 
 
-async def test_what_was_rejected_meanwhile_is_said_in_the_form(bot: Bot) -> None:
+async def test_a_version_rejected_meanwhile_is_reported_in_the_form(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "promote")
     sql = "UPDATE adapters SET state = 'rejected', state_reason = 'It forgot.' WHERE version = 2"
@@ -58,7 +58,7 @@ async def test_what_was_rejected_meanwhile_is_said_in_the_form(bot: Bot) -> None
     assert "run on the command line of the machine" in ack.payload["errors"]["version"]
 
 
-async def test_somebody_is_chosen_and_forgotten_once_it_is_confirmed(bot: Bot) -> None:
+async def test_a_chosen_person_is_erased_after_confirmation(bot: Bot) -> None:
     await choose(bot, "forget", person=MEMBER)
     assert f"This deletes everything that <@{MEMBER}> said" in said_in(form(bot))
     assert bot.rows("SELECT 1 FROM audit") == []
@@ -66,7 +66,7 @@ async def test_somebody_is_chosen_and_forgotten_once_it_is_confirmed(bot: Bot) -
     assert "is deleted" in bot.slack.told(ADMIN)
 
 
-async def test_a_comparison_is_chosen_and_grows(bot: Bot) -> None:
+async def test_a_comparison_is_started_and_ramped_by_forms(bot: Bot) -> None:
     with_adapters(bot, 3)
     assert "must lie between 1 and 99" in await choose(bot, "ab start", split="half")
     assert "B: helpdesk@2 (30 %)" in await choose(
@@ -79,33 +79,33 @@ async def test_a_comparison_is_chosen_and_grows(bot: Bot) -> None:
     assert "The share can only grow" in await choose(bot, "ab ramp", split="10")
 
 
-async def test_somebody_is_shown_a_side_that_was_chosen(bot: Bot) -> None:
+async def test_a_tester_gets_the_chosen_variant(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "ab start 1 2")
     told = await choose(bot, "ab tester", 2, person=MEMBER, b="B")
     assert f"<@{MEMBER}> now gets answers from B (helpdesk@2)" in told
 
 
-async def test_a_policy_is_chosen_beginning_with_the_present_one(bot: Bot) -> None:
+async def test_the_policy_form_starts_with_the_current_policy(bot: Bot) -> None:
     await choose(bot, "policy set", 2, policy="auto")
     assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
     assert "policy of *the help desk* is *auto*" in await choose(bot, "policy set")
 
 
-async def test_a_candidate_is_chosen_and_discarded(bot: Bot) -> None:
+async def test_a_chosen_candidate_is_retired(bot: Bot) -> None:
     with_adapters(bot)
     assert "helpdesk@2* is discarded" in await choose(bot, "retire", 2)
     assert "no version that can be discarded" in await command(bot, ADMIN, "retire")
 
 
-async def test_a_run_is_chosen_and_stopped(bot: Bot) -> None:
+async def test_a_chosen_run_is_cancelled(bot: Bot) -> None:
     with_pairs(bot)
     await command(bot, ADMIN, "retrain")
     assert "Run 1 of helpdesk is cancelled" in await choose(bot, "cancel", 2)
     assert runs.get(bot.store.db, 1).state == "cancelled"
 
 
-async def test_what_takes_longer_than_slack_waits_can_be_sent_again(
+async def test_a_form_can_be_sent_again_after_slacks_timeout(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_adapters(bot)
@@ -126,7 +126,7 @@ async def test_what_takes_longer_than_slack_waits_can_be_sent_again(
     assert live_version(bot) == 2
 
 
-async def test_a_role_is_chosen_and_taken_back(bot: Bot) -> None:
+async def test_a_chosen_role_is_granted_and_revoked(bot: Bot) -> None:
     told = await choose(bot, "roles add", 2, person=MEMBER, role="admin")
     assert f"<@{MEMBER}> is now an admin" in told
     await choose(bot, "roles remove", 2, person=MEMBER)
@@ -149,7 +149,7 @@ async def test_the_role_is_checked_when_it_opens_and_when_it_is_sent(bot: Bot) -
     assert registry.get(bot.store.db, "helpdesk@2").state == "candidate"
 
 
-async def test_what_was_not_said_of_is_chosen_from_the_menu(bot: Bot) -> None:
+async def test_a_missing_argument_is_chosen_in_a_form_from_the_menu(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "")
     await bot.slack.press_in(ADMIN, form(bot), "Promote")
@@ -169,7 +169,7 @@ async def test_what_was_not_said_of_is_chosen_from_the_menu(bot: Bot) -> None:
         ("Cancel a run", "No run is queued or running"),
     ],
 )
-async def test_what_cannot_be_done_from_the_menu_is_said_in_it(
+async def test_errors_of_the_menu_are_shown_in_the_menu(
     bot: Bot, label: str, sentence: str
 ) -> None:
     await command(bot, ADMIN, "")
@@ -180,7 +180,7 @@ async def test_what_cannot_be_done_from_the_menu_is_said_in_it(
     assert bot.slack.responses == []
 
 
-async def test_what_is_chosen_from_the_menu_is_of_the_domain_that_it_shows(bot: Bot) -> None:
+async def test_the_menus_choices_belong_to_the_shown_domain(bot: Bot) -> None:
     law = bot.write(lambda db: domains.create(db, "legal", "the law", "Answer."))
     made = [bot.write(lambda db, v=v: add_adapter(db, law, v)) for v in (1, 2)]
     bot.hold(*made)
@@ -194,7 +194,7 @@ async def test_what_is_chosen_from_the_menu_is_of_the_domain_that_it_shows(bot: 
     assert "B: legal@2" in said_in(form(bot))
 
 
-async def test_the_menu_offers_every_command_that_its_reader_may_give(bot: Bot) -> None:
+async def test_the_menu_offers_every_command_of_the_persons_role(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "")
     elements = [e for b in form(bot)["blocks"] for e in b.get("elements", [])]
@@ -214,7 +214,7 @@ TYPED = (
 
 
 @pytest.mark.parametrize("what", ["promote", "retire", "ab start"])
-async def test_where_there_is_nothing_to_choose_that_is_said(bot: Bot, what: str) -> None:
+async def test_a_form_without_choices_says_so(bot: Bot, what: str) -> None:
     told = await command(bot, ADMIN, what)
     assert "helpdesk has no version that" in told
     assert "`/understudy retrain` trains one" in told

@@ -187,7 +187,7 @@ def said(slack: FakeSlack) -> list[Message]:
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_whenever_it_crashes_each_command_is_done_once(
+async def test_each_command_is_executed_once_whenever_the_bot_crashes(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
 ) -> None:
     deaths = await each_is_done_once(slack, engine, tmp_path, mode, count=30, odds=0.02)
@@ -196,7 +196,7 @@ async def test_whenever_it_crashes_each_command_is_done_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_five_hundred_commands_with_crashes_are_done_once_each(
+async def test_five_hundred_commands_with_crashes_are_each_executed_once(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path, mode: str
 ) -> None:
     deaths = await each_is_done_once(slack, engine, tmp_path, mode, count=500, odds=0.01)
@@ -204,7 +204,7 @@ async def test_five_hundred_commands_with_crashes_are_done_once_each(
 
 
 @pytest.mark.parametrize("make", WAYS)
-async def test_what_comes_again_after_a_restart_is_not_done_again(
+async def test_a_request_repeated_after_a_restart_is_not_executed_again(
     bot: Bot, make: Callable[[FakeSlack, str], tuple[str, Json]]
 ) -> None:
     kind, payload = make(bot.slack, "roles add <@U8> reviewer")
@@ -228,7 +228,9 @@ def die_in(db: Database, bot: Bot, command_id: int, requester: Requester) -> Non
 
 
 @pytest.mark.parametrize("moment", ["before it begins", "in its midst", "before it is told"])
-async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, moment: str) -> None:
+async def test_no_command_is_executed_in_part_wherever_the_process_dies(
+    bot: Bot, moment: str
+) -> None:
     prepare_all(bot)
     admin = Requester(f"slack:{TEAM}/{ADMIN}", "admin")
     for number, (text, (_, action)) in enumerate(CHANGES.items()):
@@ -254,7 +256,7 @@ async def test_no_command_is_half_done_wherever_the_process_dies(bot: Bot, momen
 
 
 @pytest.mark.parametrize("fault", ["lost before", "lost after", "500", "limited"])
-async def test_what_everybody_sees_is_said_once_whatever_slack_does(
+async def test_a_public_result_is_posted_once_whatever_slack_does(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path, fault: str
 ) -> None:
     prepare(tmp_path)
@@ -268,7 +270,7 @@ async def test_what_everybody_sees_is_said_once_whatever_slack_does(
     assert watched == [{"ts": message.ts}]
 
 
-async def test_two_processes_carry_a_command_out_once(
+async def test_two_processes_execute_a_command_once(
     slack: FakeSlack, engine: FakeVllm, tmp_path: Path
 ) -> None:
     prepare(tmp_path)

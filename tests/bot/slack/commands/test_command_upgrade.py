@@ -94,7 +94,7 @@ def _fill(db: Database) -> None:
         )
 
 
-async def test_what_an_upgrade_finds_in_the_queue_is_carried_out_and_told(bot: Bot) -> None:
+async def test_commands_queued_before_an_upgrade_are_executed_and_delivered(bot: Bot) -> None:
     unfinished = "SELECT 1 FROM deeds WHERE state <> 'told'"
     await bot.slack.until(lambda: bot.rows(unfinished) == [], "every command to be told", 30)
 
@@ -121,7 +121,7 @@ async def test_what_an_upgrade_finds_in_the_queue_is_carried_out_and_told(bot: B
 
 
 @pytest.mark.parametrize("text", QUEUED)
-def test_the_migration_reads_a_command_as_it_was_understood(text: str) -> None:
+def test_the_migration_keeps_the_meaning_of_a_command(text: str) -> None:
     assert command_json.load_command(parsed(text, "T1")) == dialect.parse(text, "T1")
 
 

@@ -230,12 +230,12 @@ ROLES = {
 
 
 @pytest.mark.parametrize("text", UNDERSTOOD)
-def test_what_is_typed_becomes_one_command(text: str) -> None:
+def test_a_typed_line_becomes_one_command(text: str) -> None:
     assert UNDERSTOOD[text] == parse(text)
 
 
 @pytest.mark.parametrize("text", NOT_UNDERSTOOD)
-def test_what_is_not_understood_is_answered_with_what_to_type(text: str) -> None:
+def test_an_unknown_line_is_answered_with_a_correction(text: str) -> None:
     with pytest.raises(NotUnderstood) as caught:
         parse(text)
     assert NOT_UNDERSTOOD[text] in str(caught.value)
@@ -259,7 +259,7 @@ def test_the_usage_lists_every_command_with_its_role() -> None:
 
 
 @pytest.mark.parametrize("verb", registry.verbs(), ids=lambda verb: verb.name)
-def test_every_command_is_carried_out_by_its_function_or_by_slack(verb: Verb) -> None:
+def test_every_command_is_performed_by_its_function_or_by_slack(verb: Verb) -> None:
     """Each can be typed, as the tests above show."""
     has_function = perform.dispatch(verb.command) is not perform.dispatch(Command)
     assert has_function == (verb.effect != "front end")

@@ -48,7 +48,7 @@ def test_it_is_due_from_its_time_on() -> None:
     assert [digest.due(settings, now) for now in at] == [False, True, True]
 
 
-async def test_it_is_told_once_a_day_however_often_the_bot_starts(bot: Bot) -> None:
+async def test_the_digest_is_posted_once_a_day_however_often_the_bot_starts(bot: Bot) -> None:
     await settle(bot, digest_channel="C2")
     pending(bot, 3)
     assert await told(bot, MORNING.replace(hour=8)) == []
@@ -82,7 +82,7 @@ async def test_without_a_channel_there_is_no_digest(bot: Bot) -> None:
     assert await told(bot) == []
 
 
-async def test_its_button_opens_the_review_for_who_may(bot: Bot) -> None:
+async def test_its_button_opens_the_review_for_reviewers(bot: Bot) -> None:
     await settle(bot, digest_channel="C2")
     pending(bot, 1)
     (message,) = await told(bot)
@@ -95,7 +95,7 @@ async def test_its_button_opens_the_review_for_who_may(bot: Bot) -> None:
     assert len(bot.slack.views) == 1
 
 
-async def test_a_digest_that_slack_did_not_take_is_told_later(bot: Bot) -> None:
+async def test_a_digest_that_slack_refused_is_posted_later(bot: Bot) -> None:
     await settle(bot, digest_channel="C2")
     draft = Draft("Question?", "Answer.")
     bot.write(lambda db: pairs.add(db, bot.domain, [draft], source="correction"))

@@ -60,7 +60,7 @@ def said_in(view: Json) -> str:
     return str(view["blocks"])
 
 
-async def test_help_lists_what_its_caller_may_do(bot: Bot) -> None:
+async def test_help_lists_the_commands_of_the_persons_role(bot: Bot) -> None:
     assert "promote" not in await command(bot, MEMBER, "help")
     assert "promote VERSION" in await command(bot, ADMIN, "help")
 
@@ -69,7 +69,7 @@ async def test_a_typing_mistake_gets_the_nearest_command(bot: Bot) -> None:
     assert "Did you mean `/understudy rollback`?" in await command(bot, ADMIN, "rolback")
 
 
-async def test_ask_answers_only_its_caller_with_thumbs(bot: Bot) -> None:
+async def test_ask_answers_privately_with_rating_buttons(bot: Bot) -> None:
     bot.says("Because ", "it is.")
     told = await command(bot, MEMBER, "ask why?")
     assert "Because it is." in told
@@ -78,7 +78,7 @@ async def test_ask_answers_only_its_caller_with_thumbs(bot: Bot) -> None:
     assert bot.slack.from_bot() == []
 
 
-async def test_status_says_what_answers_and_what_runs(bot: Bot) -> None:
+async def test_status_shows_live_adapters_and_runs(bot: Bot) -> None:
     with_adapters(bot)
     told = await command(bot, MEMBER, "status")
     assert "answered by helpdesk@1" in told
@@ -118,7 +118,7 @@ async def test_the_role_is_checked_again_when_the_form_is_sent(bot: Bot) -> None
     assert "Only admins" in bot.slack.told(MEMBER)
 
 
-async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
+async def test_a_form_that_slack_does_not_open_is_reported(bot: Bot) -> None:
     with_adapters(bot)
     bot.slack.faults["views.open"] += ["expired_trigger_id"]
     assert "could not open the form" in await command(bot, ADMIN, "promote 2")
@@ -150,12 +150,12 @@ async def test_a_form_that_slack_does_not_open_is_told(bot: Bot) -> None:
         ("retrain", "no new approved pairs"),
     ],
 )
-async def test_what_cannot_be_done_is_said_in_words(bot: Bot, text: str, sentence: str) -> None:
+async def test_errors_are_explained_in_words(bot: Bot, text: str, sentence: str) -> None:
     with_adapters(bot)
     assert sentence in await command(bot, ADMIN, text)
 
 
-async def test_what_was_typed_comes_back_as_text_that_calls_nobody(bot: Bot) -> None:
+async def test_quoted_input_mentions_nobody(bot: Bot) -> None:
     told = await command(bot, ADMIN, "rollback <!channel>")
     assert "There is no domain '&lt;!channel&gt;'" in told
     assert "<!channel>" not in told
@@ -198,7 +198,7 @@ async def test_the_policy_of_a_domain_is_shown_and_changed(bot: Bot) -> None:
     assert policies.policy_of(bot.store.db, bot.domain.id).policy == "auto"
 
 
-async def test_decisions_are_listed_and_worked_out_anew(bot: Bot) -> None:
+async def test_decisions_are_listed_and_recomputed(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "ab start 1 2")
     assert "No decision yet" in await command(bot, REVIEWER, "ab decisions")
@@ -227,7 +227,7 @@ async def test_a_run_is_cancelled(bot: Bot) -> None:
     assert runs.get(bot.store.db, 1).state == "cancelled"
 
 
-async def test_a_command_that_is_delivered_twice_is_done_once(bot: Bot) -> None:
+async def test_a_command_that_is_delivered_twice_is_executed_once(bot: Bot) -> None:
     with_pairs(bot)
     payload = {
         "command": "/understudy",
@@ -245,7 +245,7 @@ async def test_a_command_that_is_delivered_twice_is_done_once(bot: Bot) -> None:
     assert bot.slack.responses == []
 
 
-async def test_what_went_live_meanwhile_is_said_when_the_form_is_sent(bot: Bot) -> None:
+async def test_a_version_that_went_live_meanwhile_is_reported_at_submission(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "promote 2")
     bot.write(lambda db: registry.promote(db, registry.get(db, "helpdesk@2"), "test"))
@@ -253,7 +253,7 @@ async def test_what_went_live_meanwhile_is_said_when_the_form_is_sent(bot: Bot) 
     assert "is already live" in bot.slack.told(ADMIN)
 
 
-async def test_what_cannot_be_promoted_is_said_before_it_is_asked(bot: Bot) -> None:
+async def test_an_unpromotable_version_is_refused_before_the_confirmation(bot: Bot) -> None:
     with_adapters(bot)
     assert "is already live" in await command(bot, ADMIN, "promote 1")
     sql = "UPDATE adapters SET state = 'rejected', state_reason = 'It forgot.' WHERE version = 2"
@@ -265,13 +265,13 @@ async def test_what_cannot_be_promoted_is_said_before_it_is_asked(bot: Bot) -> N
     assert bot.slack.views == []
 
 
-async def test_a_candidate_is_discarded(bot: Bot) -> None:
+async def test_a_candidate_is_retired(bot: Bot) -> None:
     with_adapters(bot)
     assert "helpdesk@2* is discarded" in await command(bot, ADMIN, "retire 2")
     assert registry.get(bot.store.db, "helpdesk@2").state == "retired"
 
 
-async def test_subjects_and_versions_are_listed(bot: Bot) -> None:
+async def test_domains_and_adapters_are_listed(bot: Bot) -> None:
     assert "has no version yet" in await command(bot, MEMBER, "adapters")
     with_adapters(bot)
     told = await command(bot, MEMBER, "adapters")
@@ -295,7 +295,7 @@ async def test_a_comparison_may_ask_for_answers_in_pairs(bot: Bot) -> None:
     assert bot.row("SELECT pairwise FROM experiments") == {"pairwise": 0.1}
 
 
-async def test_somebody_is_forgotten_after_a_question(bot: Bot) -> None:
+async def test_a_person_is_erased_after_confirmation(bot: Bot) -> None:
     question = await bot.slack.say(MEMBER, f"D{MEMBER}", "my secret is 42")
     await bot.slack.answer_to(question)
     await bot.settled()
@@ -312,7 +312,7 @@ async def test_somebody_is_forgotten_after_a_question(bot: Bot) -> None:
     assert entry["actor"] == f"slack:T1/{ADMIN}"
 
 
-async def test_a_command_from_long_before_a_restart_is_not_done_any_more(bot: Bot) -> None:
+async def test_a_stale_command_is_refused_after_a_restart(bot: Bot) -> None:
     with_adapters(bot)
     await bot.front.stop()
 
@@ -342,7 +342,7 @@ def labels(view: Json) -> list[str]:
     return [e["text"]["text"] for e in elements]
 
 
-async def test_nothing_typed_opens_a_form_with_what_the_role_may(bot: Bot) -> None:
+async def test_without_arguments_a_menu_for_the_role_opens(bot: Bot) -> None:
     await command(bot, MEMBER, "")
     assert labels(form(bot)) == ["Status", "Versions", "Domains", "Roles"]
     assert "answered by the base model" in said_in(form(bot))
@@ -406,7 +406,7 @@ async def test_another_domain_is_chosen_in_the_form(bot: Bot) -> None:
     assert "legal has no new approved pairs" in said_in(form(bot))
 
 
-async def test_a_promotion_from_a_deleted_form_is_told_all_the_same(bot: Bot) -> None:
+async def test_the_result_is_delivered_although_the_form_was_closed(bot: Bot) -> None:
     with_adapters(bot)
     await command(bot, ADMIN, "")
     form(bot)["closed"] = True  # in Slack; its last press is on the way
@@ -417,7 +417,7 @@ async def test_a_promotion_from_a_deleted_form_is_told_all_the_same(bot: Bot) ->
     assert "helpdesk@1* answers again" in bot.slack.told(ADMIN)
 
 
-async def test_a_stand_ins_private_answer_says_so(bot: Bot) -> None:
+async def test_a_private_answer_by_a_fallback_says_so(bot: Bot) -> None:
     bot.write(lambda db: registry.promote(db, add_adapter(db, bot.domain, 1), "test"))
 
     told = await command(bot, MEMBER, "ask where is it?")
