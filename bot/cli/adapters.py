@@ -15,6 +15,7 @@ from data.adapters import registry as store
 from data.conversations import conversations
 from data.pairs import datasets
 from data.store.clock import iso, now_us
+from data.store.errors import Invalid
 
 MAX_REASON = 80  # characters of a reason in the list
 
@@ -220,12 +221,15 @@ def retry(app: App, name: str) -> None:
 def check(app: App, name: str) -> None:
     """Check the files of an adapter, as before an engine loads them."""
     from data.adapters import files as adapters_files
+    from data.bases import digest
 
     adapter = store.get(app.store.db, name)
+    if problem := digest.mismatch(adapter, app.settings, digest.of_base(app.settings)):
+        raise Invalid(problem)
     files = adapters_files.check(
         adapter.folder(app.settings.home),
         base=Path(app.settings.base.path),
-        base_model=app.settings.base.model,
+        base_model=adapter.base_model,
         max_rank=app.settings.serving.rank_limit,
         sha256=adapter.sha256,
     )

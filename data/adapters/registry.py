@@ -8,8 +8,8 @@ share a name.
 
 import contextlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -27,7 +27,8 @@ NAME = re.compile(r"([a-z][a-z0-9-]{0,31})@(\d{1,9}|base)")
 BASE_SERVED_NAME = "base@0"  # the bare base model, served as an all-zero adapter
 
 SELECT = """
-SELECT a.id, a.domain_id, d.name AS domain, a.version, a.sha256, a.path, a.base_model, a.rank,
+SELECT a.id, a.domain_id, d.name AS domain, a.version, a.sha256, a.path, a.base_model,
+       a.base_digest, a.rank,
        a.size_bytes, a.recipe, a.scores, a.canaries, a.probes, a.dataset_id, a.parent_id, a.run_id,
        a.state, a.state_reason, a.created_at, a.live_at, a.removal_asked_at, a.removed_at
 FROM adapters a JOIN domains d ON d.id = a.domain_id
@@ -78,6 +79,7 @@ class Adapter:
     live_at: int | None
     removal_asked_at: int | None = None  # it cannot be used again after this time
     removed_at: int | None = None  # when its files were deleted
+    base_digest: dict[str, str] = field(default_factory=dict)  # see data/bases/digest.py
     canaries: tuple[ReferenceOutput, ...] = ()
     probes: tuple[ReferenceOutput, ...] = ()  # longer outputs, compared once, in the evaluation
 
@@ -113,6 +115,7 @@ def register(
     sha256: str,
     path: str,
     base_model: str,
+    base_digest: Mapping[str, str] | None = None,
     rank: int,
     size_bytes: int,
     recipe: dict[str, Any],
@@ -136,6 +139,7 @@ def register(
         sha256=sha256,
         path=path,
         base_model=base_model,
+        base_digest=orjson.dumps(dict(base_digest or {})).decode(),
         rank=rank,
         size_bytes=size_bytes,
         recipe=orjson.dumps(recipe).decode(),
@@ -501,6 +505,7 @@ def _adapter(found: Row) -> Adapter:
     return Adapter(
         **{
             **found,
+            "base_digest": orjson.loads(found["base_digest"]),
             "recipe": orjson.loads(found["recipe"]),
             "scores": orjson.loads(found["scores"]),
             "canaries": tuple(_reference_output(c) for c in orjson.loads(found["canaries"])),

@@ -23,6 +23,8 @@ from data.adapters import files as adapters_files
 from data.adapters import placements, registry
 from data.adapters.placements import ATTEMPTS, Placement
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.bases import digest
+from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.conversations import conversations
 from data.store.clock import now_us
@@ -81,10 +83,11 @@ def ensure_base(url: str, settings: Settings) -> None:
     if loaded is not None:  # of another home folder, whose files may disappear at any time
         unload(url, BASE_SERVED_NAME)
     try:
-        files = _check(folder, settings, sha256=None)
+        files = _check(folder, settings, settings.base.model, sha256=None)
     except adapters_files.BadAdapter as error:
         log.warning("%s is written again: %s", BASE_SERVED_NAME, error)
-        files = _check(zero_adapter.ensure(settings, overwrite=True), settings, sha256=None)
+        folder = zero_adapter.ensure(settings, overwrite=True)
+        files = _check(folder, settings, settings.base.model, sha256=None)
     load(url, BASE_SERVED_NAME, folder)
     adapters_files.check_unchanged(folder, files.stamp)
 
@@ -116,16 +119,20 @@ def sync(
     *,
     local: bool,
     capacity: Capacity | None = None,
+    base_digest: Digest | None = None,
 ) -> SyncOutcome:
     """Load missing adapters, unload unwanted ones, and record both. Raises EngineRefused when the
     engine cannot be reached, StoreBusy and StoreFull when the store cannot be written.
 
     `local`: the engine was started here and nobody else loads adapters into it, so unknown ones are
-    unloaded. `capacity` is what the engine was started with; None: unknown.
+    unloaded. `capacity` is what the engine was started with; None: unknown. `base_digest` is that
+    of the base when the engine was started; None: that of the base now.
     """
     want = {a.id: a for a in registry.wanted_adapters(store.db)}
     records = {p.adapter_id: p for p in placements.placements_on(store.db, replica)}
-    work = _Sync(store, settings, replica, url, local, capacity, held_adapters(url))
+    served = digest.of_base(settings) if base_digest is None else base_digest
+    held = held_adapters(url)
+    work = _Sync(store, settings, replica, url, local, capacity, served, held)
     for adapter in want.values():
         work.publish(adapter, records.get(adapter.id))
     for adapter_id in records.keys() - want.keys():
@@ -146,6 +153,7 @@ class _Sync:
     url: str
     local: bool
     capacity: Capacity | None
+    base_digest: Digest
     present: dict[str, str]  # served name -> folder, when the engine was asked
     outcome: SyncOutcome = field(default_factory=SyncOutcome)
     withdrawn: set[str] = field(default_factory=set)
@@ -224,13 +232,10 @@ class _Sync:
         """Check the adapter, load it and compare its reference outputs. Returns the milliseconds
         that loading took (None: it was loaded already), the share of reference tokens that agree,
         and the comparison of its probes, which happens once, during its evaluation."""
-        if adapter.base_model != self.settings.base.model:
-            raise adapters_files.BadAdapter(
-                f"It was tuned on the base model {adapter.base_model}, and this engine serves "
-                f"{self.settings.base.model}."
-            )
+        if problem := digest.mismatch(adapter, self.settings, self.base_digest):
+            raise adapters_files.BadAdapter(self._other_base(adapter, problem))
         folder = adapter.folder(self.settings.home)
-        files = _check(folder, self.settings, sha256=adapter.sha256)
+        files = _check(folder, self.settings, adapter.base_model, sha256=adapter.sha256)
         load_ms = None
         if not loaded:
             began = time.perf_counter()
@@ -247,6 +252,16 @@ class _Sync:
             limits = reference_check.PROBES
             probed = reference_check.compare(self.url, adapter.served_name, adapter.probes, limits)
         return load_ms, agreement, probed
+
+    def _other_base(self, adapter: Adapter, problem: str) -> str:
+        """Why the engine's base is not the adapter's, and what to do."""
+        if digest.mismatch(adapter, self.settings, digest.of_base(self.settings)):
+            return problem
+        return (
+            f"The base model {self.settings.base.model} was exchanged after this engine was "
+            f"started, and {adapter.name} was trained on the new one. Restart the engine with "
+            "`understudy replicas restart`."
+        )
 
     def _failed(self, adapter: Adapter, error: UnderstudyError) -> None:
         """Record the reason, and unload the adapter if the engine holds it."""
@@ -313,12 +328,14 @@ class _Sync:
             return ""
 
 
-def _check(folder: Path, settings: Settings, *, sha256: str | None) -> adapters_files.AdapterFiles:
+def _check(
+    folder: Path, settings: Settings, base_model: str, *, sha256: str | None
+) -> adapters_files.AdapterFiles:
     try:
         return adapters_files.check(
             folder,
             base=settings.base.path,
-            base_model=settings.base.model,
+            base_model=base_model,
             max_rank=settings.serving.rank_limit,
             sha256=sha256,
         )

@@ -9,6 +9,8 @@ The engine is also compared every few seconds, because it can lose adapters with
 import time
 
 from data.adapters import placements, registry
+from data.bases import digest
+from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.store.db import Store
 from serving.adapters import sync as engine_adapters
@@ -33,6 +35,7 @@ class Reconciler:
         self.local = local
         self.note = ""  # shown with the state of a ready replica
         self._recorded = 0  # `starts` of the engine that the store knows about
+        self._base_digest: Digest | None = None  # of the base that the engine serves
         self._version = -1  # of the store's content, as SQLite counts it
         self._next = 0.0
 
@@ -40,6 +43,7 @@ class Reconciler:
         """Load the adapters that are missing in an engine that has just started. Raises what the
         engine or the store raise; call it again then."""
         if self._recorded != starts:
+            self._base_digest = digest.of_base(self.settings)
             with self.store.write() as db:
                 placements.record_restart(db, self.engine.name, empty=self.local)
             self._recorded = starts
@@ -72,6 +76,7 @@ class Reconciler:
             self.engine.url,
             local=self.local,
             capacity=self.engine.capacity,
+            base_digest=self._base_digest,
         )
         self._request_capacity()
         if not outcome.unfinished:

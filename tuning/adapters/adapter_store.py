@@ -18,6 +18,7 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.adapters.files import AdapterFiles
 from data.adapters.registry import Adapter
+from data.bases import digest
 from data.config.settings import Settings
 from data.domains import Domain
 from data.store.db import Store
@@ -56,6 +57,7 @@ def install(
     next version. `columns` are those of `registry.register` that do not follow from the files.
     `before` is called first in the same transaction; it may raise, or return an adapter that exists
     already."""
+    base_digest = columns.pop("base_digest", None) or digest.of_base(settings)
     final: Path | None = None
     try:
         with store.write() as db:
@@ -75,6 +77,7 @@ def install(
                 sha256=found.sha256,
                 path=str(final.relative_to(settings.home)),
                 base_model=settings.base.model,
+                base_digest=base_digest,
                 rank=found.rank,
                 size_bytes=found.size_bytes,
                 **given,

@@ -26,6 +26,7 @@ from transformers.pytorch_utils import Conv1D
 
 from data.adapters import files, registry
 from data.adapters.registry import Adapter
+from data.bases import digest
 from data.config.settings import Settings
 from data.domains import Domain
 from data.store.errors import Conflict, Invalid
@@ -43,6 +44,8 @@ def write(settings: Settings, domain: Domain, adapter: Adapter, form: Format, ou
     it."""
     registry.refuse_removed(adapter)
     folder = adapter.folder(settings.home)
+    if problem := digest.mismatch(adapter, settings, digest.of_base(settings)):
+        raise Invalid(problem)
     files.check(
         folder,
         base=settings.base.path,

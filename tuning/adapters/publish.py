@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from sqlite_utils import Database
 from data.adapters import files, registry
 from data.adapters.files import AdapterFiles
 from data.adapters.registry import Adapter, ReferenceOutput
+from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.domains import Domain
 from data.pairs.datasets import Dataset
@@ -49,6 +50,7 @@ class Lineage:
     recipe: Recipe
     licence: str  # of the base; '' if it has none
     template: str = ""  # the chat template; '' is not saved
+    base_digest: Digest = field(default_factory=dict)  # of the base when it was loaded
 
 
 def publish(
@@ -87,6 +89,7 @@ def publish(
             found,
             before,
             recipe=lineage.recipe.model_dump(mode="json"),
+            base_digest=lineage.base_digest,
             canaries=references,
             probes=probes,
             dataset_id=lineage.dataset.id,

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from data.adapters import files, registry
 from data.adapters.registry import Adapter
+from data.bases import digest
 from data.config import base_precision
 from data.config.settings import Settings
 from data.pairs import contamination, datasets
@@ -228,11 +229,8 @@ def _shape_of(settings: Settings, parent: Adapter) -> dict[str, Any]:
 
 
 def _check_parent(settings: Settings, parent: Adapter) -> None:
-    if parent.base_model != settings.base.model:
-        raise Invalid(
-            f"{parent.name} was tuned on {parent.base_model}, and this deployment serves "
-            f"{settings.base.model}. Request a full run."
-        )
+    if problem := digest.mismatch(parent, settings, digest.of_base(settings)):
+        raise Invalid(f"{problem} A full run starts from the bare base.")
     if not parent.folder(settings.home).is_dir():
         raise NotFound(
             f"The files of {parent.name} are missing ({parent.folder(settings.home)}). "

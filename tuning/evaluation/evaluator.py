@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from data.adapters import placements
 from data.adapters.registry import Adapter
+from data.bases import digest
 from data.config.settings import Settings
 from data.runs.phases import Phase
 from data.store.db import Store
@@ -168,7 +169,8 @@ def comparable(settings: Settings, live: Adapter | None) -> Adapter | None:
     """The live adapter if the trainer can load it: on this base, with its files here."""
     if live is None:
         return None
-    if live.base_model != settings.base.model or not live.folder(settings.home).is_dir():
-        log.warning("%s has another base or its files are missing: it is not compared", live.name)
+    problem = digest.mismatch(live, settings, digest.of_base(settings))
+    if problem or not live.folder(settings.home).is_dir():
+        log.warning("%s is not compared: %s", live.name, problem or "its files are missing")
         return None
     return live

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from data.bases import digest
+from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.runs.phases import Phase
 from tuning.data.run_inputs import RunInputs
@@ -42,6 +44,7 @@ class TrainingJob:
 class PreparedTraining:
     tokenizer: Any
     setup: MethodSetup  # the training set, with a recipe that fits the GPU, and the objective
+    base_digest: Digest  # of the base that the run loads
 
     @property
     def recipe(self) -> Recipe:
@@ -76,7 +79,8 @@ def prepare_training(db: Database, job: TrainingJob) -> PreparedTraining:
     recipe = recipe.model_copy(update={"why": recipe.why + job.why})
     log.info("recipe: %s %s", recipe.why, recipe.model_dump(exclude={"why"}))
     training_set = replace(setup.training_set, recipe=recipe)
-    return PreparedTraining(tokenizer, replace(setup, training_set=training_set))
+    setup = replace(setup, training_set=training_set)
+    return PreparedTraining(tokenizer, setup, digest.of_base(settings))
 
 
 def load_model(job: TrainingJob, prepared: PreparedTraining) -> LoadedModel:
@@ -100,7 +104,7 @@ def train_adapter(
     Raises Invalid or loop.Diverged with a sentence for people."""
     base, model, recipe = loaded.base, loaded.model, prepared.recipe
     setup, training_set = prepared.setup, prepared.setup.training_set
-    saved = checkpoint.Checkpoints(checkpoints, _identity(job, recipe))
+    saved = checkpoint.Checkpoints(checkpoints, _identity(job, prepared))
     if recipe.find_rate:
         progress.phase(Phase.FINDING_RATE)
         recipe = _with_rate(base, model, training_set, recipe, saved)
@@ -117,14 +121,14 @@ def train_adapter(
     return TrainingResult(training_set, outcome, scores)
 
 
-def _identity(job: TrainingJob, recipe: Recipe) -> str:
+def _identity(job: TrainingJob, prepared: PreparedTraining) -> str:
     """Equal for two trainings whose checkpoints are interchangeable."""
-    inputs = job.inputs
+    inputs, recipe = job.inputs, prepared.recipe
     return checkpoint.identity(
         dataset=inputs.dataset.sha256,
         system_prompt=inputs.domain.system_prompt,
         parent=inputs.run.parent_id,
-        base=job.settings.base.model,
+        base=prepared.base_digest or job.settings.base.model,
         fold=job.fold,
         recipe=recipe.model_dump(mode="json", exclude={"why"}),
     )

@@ -60,7 +60,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     probes = reference_outputs.probes(base, model, questions, trained.training_set)
     lineage = publish.Lineage(
         run, inputs.domain, inputs.dataset, inputs.parent, recipe, licence,
-        chat_template.template_of(prepared.tokenizer),
+        chat_template.template_of(prepared.tokenizer), prepared.base_digest,
     )  # fmt: skip
     adapter = publish.publish(store, settings, model, lineage, references, probes)
 

@@ -1,5 +1,7 @@
 """The engine is made to hold what the registry wants, and nothing that is wrong reaches it."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ from data import domains
 from data.adapters import files, placements, registry
 from data.adapters.placements import ATTEMPTS
 from data.adapters.registry import BASE_SERVED_NAME, Adapter, ReferenceOutput
-from data.config.settings import POCKET, ServingSettings, Settings
+from data.bases import digest
+from data.config.settings import POCKET, BaseModelSettings, ServingSettings, Settings
 from data.store.clock import now_us
 from data.store.db import Store, insert, sqlite3
 from data.store.errors import Unavailable
@@ -266,6 +269,54 @@ def test_an_adapter_of_another_base_model_is_refused(store, settings, fake, adap
         db.execute("UPDATE adapters SET base_model = 'other'")
     assert run(store, settings, fake).failed == (adapter.served_name,)
     assert "tuned on the base model other" in placed(store)[adapter.id].error
+
+
+@pytest.fixture
+def own_base(settings: Settings) -> Settings:
+    """The same settings with a copy of the pocket base, which may be changed."""
+    folder = shutil.copytree(POCKET, settings.home / "base")
+    base = BaseModelSettings(model=str(folder))
+    return settings.model_copy(update={"base": base})
+
+
+def belongs_to(store: Store, adapter: Adapter, settings: Settings, named: str = "pocket") -> None:
+    """Record the base of the settings as that of the adapter, under the name `named`."""
+    known = orjson.dumps(digest.of_base(settings)).decode()
+    sql = "UPDATE adapters SET base_digest = ?, base_model = ? WHERE id = ?"
+    with store.write() as db:
+        db.execute(sql, [known, named, adapter.id])
+
+
+def test_an_adapter_of_the_same_base_in_another_place_is_loaded(
+    store, settings, own_base, fake, adapter
+):
+    belongs_to(store, adapter, settings)
+    assert adapter.base_model == "pocket" != own_base.base.model
+    assert run(store, own_base, fake).loaded == (adapter.served_name,)
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "tokenizer.json", "chat_template.jinja"])
+def test_a_base_that_was_exchanged_under_its_path_is_noticed(store, own_base, fake, part):
+    adapter = adapter_maker.register(store, own_base)
+    belongs_to(store, adapter, own_base, own_base.base.model)
+    file = Path(own_base.base.path, part)
+    file.write_bytes(file.read_bytes() + b" ")
+    assert run(store, own_base, fake).failed == (adapter.served_name,)
+    error = placed(store)[adapter.id].error
+    assert "has changed since helpdesk@1 was trained" in error
+    assert "understudy tune helpdesk --full" in error
+    assert fake.held == {}
+
+
+def test_an_engine_that_still_serves_the_exchanged_base_is_to_be_restarted(store, own_base, fake):
+    began = digest.of_base(own_base)
+    Path(own_base.base.path, "chat_template.jinja").write_text("another")
+    adapter = adapter_maker.register(store, own_base)
+    belongs_to(store, adapter, own_base)
+    assert run(store, own_base, fake, base_digest=began).failed == (adapter.served_name,)
+    assert "understudy replicas restart" in placed(store)[adapter.id].error
+    later(store)
+    assert run(store, own_base, fake, base_digest=digest.of_base(own_base)).loaded
 
 
 def test_a_rank_beyond_the_engines_is_refused(store, settings, fake):

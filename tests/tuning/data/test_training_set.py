@@ -305,7 +305,7 @@ def test_a_parent_of_another_base_is_refused(
     add(store, domain, ("a", "one"))
     parent = parent_of(store, settings, domain, base_model="another")
 
-    with pytest.raises(Invalid, match="tuned on another"):
+    with pytest.raises(Invalid, match="tuned on the base model another"):
         training_set(store, settings, domain, tokenizer, parent)
 
 
