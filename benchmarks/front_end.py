@@ -112,7 +112,7 @@ async def beat_until_cancelled(store: Store, url: str) -> None:
 async def everything(home: Path) -> AsyncIterator[tuple[str, str, str, int]]:
     """Run the fake engine and the bot; yields both chat URLs, a key and the bot's process id."""
     port = free_port()
-    (home / "understudy.toml").write_text(f"[bot]\nport = {port}\n")
+    (home / "understudy.toml").write_text(f'[bot]\nport = {port}\n[answers]\nmode = "adapter"\n')
     engine = subprocess.Popen(
         [sys.executable, "-c", ENGINE],
         stdout=subprocess.PIPE,

@@ -91,6 +91,8 @@ def running(
         f"port = {free_port()}",
         "history_turns = 0",
         *(f"{key} = {value}" for key, value in bot.items()),
+        "[answers]",
+        'mode = "adapter"',  # the engine is measured, not the search
     ]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     environ = {"UNDERSTUDY_CONFIG": str(file)}

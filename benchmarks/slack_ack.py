@@ -104,7 +104,8 @@ class Stage:
 def bot(home: Path, port: int, slack: FakeSlack, engine: FakeVllm) -> Iterator[int]:
     """An `understudy bot`; its process id."""
     (home / "understudy.toml").write_text(
-        f'[bot]\nport = {port}\n[slack]\nmode = "http"\nbot_token = "{BOT_TOKEN}"\n'
+        f'[bot]\nport = {port}\n[answers]\nmode = "adapter"\n'
+        f'[slack]\nmode = "http"\nbot_token = "{BOT_TOKEN}"\n'
         f'signing_secret = "{SIGNING_SECRET}"\napi_url = "{slack.api_url}"\n'
     )
     with Store(home / "understudy.db") as store, store.write() as db:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import orjson
 from sqlite_utils import Database
@@ -12,7 +13,14 @@ from data.store.errors import Conflict, Invalid, NotFound
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 RESERVED = {"base"}
-COLUMNS = "id, name, title, system_prompt, suggested_prompts, validation_share, is_default"
+TEAM = r"[TE][A-Z0-9]{1,20}"
+PEOPLE = re.compile(rf"{TEAM}/[CG][A-Z0-9]{{1,20}}|slack:{TEAM}/[UW][A-Z0-9]{{1,20}}")
+COLUMNS = (
+    "id, name, title, system_prompt, suggested_prompts, validation_share, is_default, refusal, "
+    "answer_mode, decline_below, people"
+)
+AnswerMode = Literal["grounded", "adapter"]
+MAX_REFUSAL = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,17 @@ class Domain:
     suggested_prompts: tuple[str, ...]
     validation_share: float  # share of its facts held out of training for validation
     is_default: bool
+    refusal: str = ""  # what people read when the bot has no answer; '': the usual sentence
+    answer_mode: Literal["", AnswerMode] = ""  # '': the setting [answers] mode
+    decline_below: float | None = None  # a similarity; None: the setting [answers] decline_below
+    people: str = ""  # who answers what the bot cannot: T1/C1 (a channel) or slack:T1/U1
+
+    @property
+    def refusal_text(self) -> str:
+        """What people read when the bot has no answer."""
+        return self.refusal or (
+            f"I don't have an approved answer to that. I answer questions about {self.title}."
+        )
 
 
 def create(
@@ -106,6 +125,38 @@ def set_suggested_prompts(db: Database, domain: Domain, questions: tuple[str, ..
     empty."""
     stored = _suggested(questions)
     db.execute("UPDATE domains SET suggested_prompts = ? WHERE id = ?", [stored, domain.id])
+
+
+def set_refusal(db: Database, domain: Domain, text: str) -> None:
+    """Set what people read when the bot has no answer; '' restores the usual sentence. Raises
+    Invalid if it is too long."""
+    text = text.strip()
+    if len(text) > MAX_REFUSAL:
+        raise Invalid(f"A refusal has at most {MAX_REFUSAL} characters; this one has {len(text)}.")
+    db.execute("UPDATE domains SET refusal = ? WHERE id = ?", [text, domain.id])
+
+
+def set_answer_mode(db: Database, domain: Domain, mode: Literal["", AnswerMode]) -> None:
+    """Override `[answers] mode` for the domain; '' removes the override."""
+    db.execute("UPDATE domains SET answer_mode = ? WHERE id = ?", [mode, domain.id])
+
+
+def set_decline_below(db: Database, domain: Domain, similarity: float | None) -> None:
+    """Override `[answers] decline_below` for the domain; None removes the override. Raises Invalid
+    unless it is between 0 and 1."""
+    if similarity is not None and not 0 <= similarity <= 1:
+        raise Invalid("The similarity must be between 0 and 1.")
+    db.execute("UPDATE domains SET decline_below = ? WHERE id = ?", [similarity, domain.id])
+
+
+def set_people(db: Database, domain: Domain, people: str) -> None:
+    """Set who answers what the bot cannot: a Slack channel (`T1/C1`) or a person (`slack:T1/U1`);
+    '' for nobody. Raises Invalid for anything else."""
+    if people and not PEOPLE.fullmatch(people):
+        raise Invalid(
+            f"{people!r} names neither a Slack channel (T1/C1) nor a person (slack:T1/U1)."
+        )
+    db.execute("UPDATE domains SET people = ? WHERE id = ?", [people, domain.id])
 
 
 def _suggested(questions: tuple[str, ...]) -> str:

@@ -23,7 +23,7 @@ import pytest
 
 from data.adapters import placements
 from data.adapters.registry import Adapter
-from data.config.settings import ServingSettings, Settings
+from data.config.settings import AnswersSettings, ServingSettings, Settings
 from data.store.db import Store
 from serving import serve
 
@@ -76,6 +76,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         unit_test = None
+
+
+ALONE = AnswersSettings(mode="adapter")  # for tests of engines, routing and comparisons
 
 
 def free_port() -> int:
@@ -135,7 +138,9 @@ class RunningEngine:
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     home = tmp_path_factory.mktemp("engine-home")
-    settings = Settings(home=home, serving=ServingSettings(port=free_port(), threads=1))
+    settings = Settings(
+        home=home, serving=ServingSettings(port=free_port(), threads=1), answers=ALONE
+    )
     stop = threading.Event()
     with Store(settings.store_path) as store:
         serving = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})

@@ -3,6 +3,10 @@
 - `admission`: a bounded queue in front of the engines that is fair between people
 - `routing`: the adapter that answers a person (pinned, a variant, live or the bare base) and its
   fallbacks
+- `grounding`: what an answer rests on, and whether there is one, decided from the search alone
+- `reference_finder`: searches the approved pairs for a question
+- `source_wording`: how the sources under an answer are described
+- `small_talk`: greetings, thanks and goodbyes
 - `chat`: the flow of one message, for every front end; it knows neither Slack nor HTTP
 - `circuit_breaker`: stops requests to a replica or adapter that has just failed, then probes it
 - `plan`: everything in the store that decides one answer, read in one go

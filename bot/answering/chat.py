@@ -1,8 +1,11 @@
 """The flow of one message, for every front end; it knows neither Slack nor HTTP.
 
-`Chat.answer(ask)` checks the question, finds an adapter and a replica (`bot/answering/writing.py`),
-records the question and the exposure in one transaction, streams the answer from the engine, and
-records the end of the answer before it yields `Ended`. However an answer ends (complete,
+`Chat.answer(ask)` checks the question and searches the approved pairs
+(`bot/answering/reference_finder.py`). What the search finds decides whether the question is
+declined (`bot/answering/grounding.py`). Otherwise it finds an adapter and a replica
+(`bot/answering/writing.py`), records the question and the exposure in one transaction, streams the
+answer from the engine, and records the end of the answer before it yields `Ended`. If no engine can
+answer, it quotes an approved answer instead. However an answer ends (complete,
 interrupted by the engine, cancelled by the reader), the store keeps the text that was shown and the
 adapter that wrote it.
 """
@@ -12,23 +15,29 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from sqlite_utils import Database
 
 from bot.answering import prompt, recording
 from bot.answering.admission import Admission, TooBusy
 from bot.answering.circuit_breaker import Breaker
+from bot.answering.grounding import Grounds
+from bot.answering.plan import NobodyCanAnswer
 from bot.answering.prompt import Ask
-from bot.answering.recording import Closed
-from bot.answering.routing import BASE
-from bot.answering.writing import Engines, Writing
+from bot.answering.recording import Closed, Record
+from bot.answering.reference_finder import ReferenceFinder
+from bot.answering.routing import BASE, Target
+from bot.answering.writing import Engines, NotLearned, Writing
 from data.config.settings import Settings
 from data.conversations import conversations
-from data.conversations.conversations import Status
+from data.conversations.conversations import Outcome, Status
+from data.pairs.reply_sources import Source
+from data.search.search import PairSearch
 from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Unavailable, UnderstudyError
-from serving.client import EngineClient
+from serving.client import AdapterMissing, EngineClient
 
 __all__ = [
     "Ask",
@@ -43,17 +52,22 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Started:
-    """The engine has started to answer; the question and its adapter are recorded."""
+    """The answer begins; the question and the adapter that answers it are recorded."""
 
     reply_id: str
-    adapter: str  # helpdesk@3, or base
+    adapter: str  # helpdesk@3, base, or '' if no engine writes the answer
     variant: str | None  # its label
     precision: str = ""  # of the base model's weights: bfloat16, nf4, ...; '' if unknown
     instead_of: str | None = None  # the adapter that should have answered and could not
+    outcome: Outcome = "generated"
+    layout: int = 0  # of the sources in the prompt; 0: the model did not get them
+    sources: tuple[Source, ...] = ()  # what the answer rests on, the best first
+    suggestions: tuple[str, ...] = ()  # questions to ask instead, under a refusal
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ class Delta:
 class Ended:
     """The answer is complete and recorded."""
 
-    finish_reason: str  # stop, length
+    finish_reason: str  # stop, length; stop if no engine wrote the answer
     prompt_tokens: int
     completion_tokens: int
 
@@ -79,6 +93,8 @@ def fallback_note(adapter: str, instead_of: str | None) -> str:
     """The note shown below an answer that a fallback wrote; '' for any other answer."""
     if instead_of is None:
         return ""
+    if not adapter:
+        return f"{instead_of} could not answer; this is the nearest approved answer."
     intended = "The bare base" if instead_of == BASE else instead_of
     return f"{intended} could not answer; {'the bare base' if adapter == BASE else adapter} did."
 
@@ -92,16 +108,20 @@ class Chat:
         engine: EngineClient,
         settings: Settings,
         on_closed: Callable[[Closed], None] | None = None,
+        search: PairSearch | None = None,
     ) -> None:
+        """`search`: None for one of its own."""
         bot = settings.bot
         self.breaker = Breaker()
         self.stopping = False  # True: the service, not the reader, cancels the remaining answers
         self.admission = Admission(bot.max_in_flight, bot.max_waiting)
         self._engines = Engines(store, engine, settings, self.breaker, self.admission)
+        self.search = search or PairSearch(store, settings.search)
+        self._finder = ReferenceFinder(store, settings, self.search)
         self._store = store
         self._settings = settings
         self._on_closed = on_closed
-        self._recording: set[asyncio.Task[None]] = set()
+        self._recording: set[asyncio.Task[Any]] = set()
 
     @property
     def in_flight(self) -> int:
@@ -128,12 +148,22 @@ class Chat:
 
         Close the generator (`contextlib.aclosing`) or cancel its task to stop the engine; the
         answer so far is kept as cancelled. Raises Invalid for a question that fails a check,
-        PromptTooLong when the question alone exceeds the context, TooBusy, EngineDown or
-        AdapterMissing. Raises StreamCut, after the pieces that arrived, when an answer was
-        interrupted and no other replica could continue it."""
+        PromptTooLong when the question alone exceeds the context. Raises TooBusy, EngineDown or
+        AdapterMissing when no adapter can answer and no approved answer can be quoted. Raises
+        StreamCut, after the pieces that arrived, when an answer was interrupted and no other
+        replica could continue it."""
         prompt.check(ask, self._settings.bot.max_prompt_chars)
-        writing = Writing(self._engines, ask)
+        grounds = await self._finder.find(ask)
+        outcome = grounds.without_engine if grounds is not None else None
+        if grounds is not None and outcome is not None:
+            if ask.second_variant is not None:
+                raise AdapterMissing("No variant writes an answer to this question.")
+            for event in await self._give(ask, grounds, outcome):
+                yield event
+            return
+        writing = Writing(self._engines, ask, grounds)
         record = writing.record
+        failure: UnderstudyError | None = None
         try:
             try:
                 await writing.begin()
@@ -149,14 +179,21 @@ class Chat:
                 await self._close(ask, writing, "partial" if self.stopping else "cancelled")
                 raise
             except Exception as error:
-                status: Status = "partial" if record.parts else "failed"
-                with contextlib.suppress(UnderstudyError):  # report the first error, not this one
-                    await self._close(ask, writing, status, error)
-                raise
-            await self._close(ask, writing, "done")
-            yield Ended(record.finish_reason, record.prompt_tokens, record.completion_tokens)
+                if not (isinstance(error, Unavailable) and _may_quote(grounds, record)):
+                    status: Status = "partial" if record.parts else "failed"
+                    with contextlib.suppress(UnderstudyError):  # report the first error
+                        await self._close(ask, writing, status, error)
+                    raise
+                failure = error
+            if failure is None:
+                await self._close(ask, writing, "done")
+                yield Ended(record.finish_reason, record.prompt_tokens, record.completion_tokens)
         finally:
             writing.leave()
+        if failure is not None and grounds is not None:
+            log.info("%s is answered with an approved pair: %s", ask.reply_id, failure)
+            for event in await self._give(ask, grounds, "quoted", writing, failure):
+                yield event
 
     async def close(self) -> None:
         """Wait until every ended answer is recorded."""
@@ -183,16 +220,12 @@ class Chat:
         if writing.plan is None:
             return  # nothing was opened
         record, latency_us = writing.record, writing.record.age_us()
+        sources, layout = writing.sources, writing.layout
 
         def write(db: Database) -> None:
-            recording.close_reply(db, ask.reply_id, record, status, latency_us, error)
-
-        async def recorded() -> None:
-            try:
-                await self._store.submit(write)
-            except Exception:
-                log.exception("The end of %s could not be recorded", ask.reply_id)
-                raise
+            recording.close_reply(
+                db, ask.reply_id, record, status, latency_us, error, sources, layout
+            )
 
         if self._on_closed is not None:
             self._on_closed(
@@ -207,10 +240,76 @@ class Chat:
                     writing.route.instead_of.name if writing.route.instead_of else None,
                 )
             )
+        await self._record(ask, write)
+
+    async def _give(
+        self,
+        ask: Ask,
+        grounds: Grounds,
+        outcome: Outcome,
+        writing: Writing | None = None,
+        failure: UnderstudyError | None = None,
+    ) -> tuple[Started, Delta, Ended]:
+        """Record an answer that no engine writes; returns its events. `writing` and `failure`: an
+        engine was asked first, and failed."""
+        opened = writing is not None and writing.plan is not None
+        intended = writing.intended if writing is not None else None
+        if intended is None and isinstance(failure, NobodyCanAnswer):
+            intended = failure.targets[0]
+        latency_us = writing.record.age_us() if writing is not None else 0
+        failed = failure is not None and not isinstance(failure, NotLearned)
+
+        def write(db: Database) -> Target | None:
+            return recording.give(
+                db,
+                ask,
+                grounds,
+                outcome,
+                latency_us,
+                intended=intended,
+                failed=failed,
+                opened=opened,
+            )
+
+        missing = await self._record(ask, write)
+        instead_of = missing.name if missing is not None else None
+        if self._on_closed is not None:
+            name = grounds.domain.name
+            self._on_closed(
+                Closed(name, "", "done", latency_us, latency_us, 0, 0, instead_of, outcome)
+            )
+        suggestions = grounds.suggestions if outcome == "declined" else ()
+        sources = grounds.sources_of(outcome)
+        started = Started(
+            ask.reply_id,
+            "",
+            None,
+            instead_of=instead_of,
+            outcome=outcome,
+            sources=sources,
+            suggestions=suggestions,
+        )
+        return started, Delta(grounds.text(outcome)), Ended("stop", 0, 0)
+
+    async def _record(self, ask: Ask, write: Callable[[Database], T]) -> T:
+        """Write to the store, even if the task that waits for it is cancelled."""
+
+        async def recorded() -> T:
+            try:
+                return await self._store.submit(write)
+            except Exception:
+                log.exception("The end of %s could not be recorded", ask.reply_id)
+                raise
+
         task = asyncio.create_task(recorded())
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
+
+
+def _may_quote(grounds: Grounds | None, record: Record) -> bool:
+    """Whether an approved answer may take the place of one that failed: nothing was shown yet."""
+    return grounds is not None and grounds.may_quote and not record.parts
 
 
 def _started(writing: Writing, ask: Ask) -> Started:
@@ -221,4 +320,7 @@ def _started(writing: Writing, ask: Ask) -> Started:
         route.target.variant.label if route.target.variant else None,
         route.replica.precision,
         route.instead_of.name if route.instead_of else None,
+        "generated",
+        writing.layout,
+        writing.sources,
     )

@@ -21,6 +21,7 @@ class NobodyCanAnswer(EngineDown):
     def __init__(self, targets: Targets, reason: str, retry_after: int) -> None:
         """`retry_after` is in seconds."""
         self.retry_after = retry_after
+        self.targets = targets
         name = targets[0].name
         who = f"{name} cannot" if len(targets) == 1 else f"Neither {name} nor a fallback can"
         because = f": {reason.rstrip('.')}" if reason else ""
@@ -35,9 +36,8 @@ class AnswerPlan:
     history: Sequence[Message]  # earlier turns, the oldest first
 
 
-def read(db: Database, ask: Ask, turns: int) -> AnswerPlan:
-    """The plan for `ask` now, with at most `turns` earlier turns from the store. Raises the errors
-    of `assignment.targets_for`."""
+def conversation(db: Database, ask: Ask, turns: int) -> tuple[Domain, Sequence[Message]]:
+    """The domain that answers `ask`, and at most `turns` earlier turns, the oldest first."""
     known = conversations.find(db, ask.thread)
     domain = ask.domain
     if known is not None and known.domain_id != domain.id:
@@ -45,5 +45,14 @@ def read(db: Database, ask: Ask, turns: int) -> AnswerPlan:
     history: Sequence[Message] = ask.history or ()
     if ask.history is None and known is not None:
         history = conversations.history(db, known.id, turns)
-    targets = routing.targets_for(db, domain, ask.person, ask.pinned, ask.second_variant)
+    return domain, history
+
+
+def read(db: Database, ask: Ask, turns: int, *, grounded: bool = False) -> AnswerPlan:
+    """The plan for `ask` now, with at most `turns` earlier turns from the store. A `grounded`
+    answer never falls back to the bare base. Raises the errors of `routing.targets_for`."""
+    domain, history = conversation(db, ask, turns)
+    targets = routing.targets_for(
+        db, domain, ask.person, ask.pinned, ask.second_variant, with_base=not grounded
+    )
     return AnswerPlan(domain, targets, history)

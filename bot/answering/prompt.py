@@ -1,7 +1,8 @@
 """A question, and the prompt that the engine gets for it: system prompt, earlier turns, sampling.
 
 A prompt that exceeds the context is shortened step by step: first an answer limit above the
-default, then the oldest turns, then the default answer limit.
+default, then the references from the last to the second, then the oldest turns, then the best
+reference, then the default answer limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from data.conversations import conversations
 from data.conversations.conversations import Message
 from data.domains import Domain
 from data.experiments.experiments import Variant
+from data.search import layout
+from data.search.search import Reference
 from data.store.errors import Invalid
 from serving.client import Sampling
 
@@ -37,6 +40,7 @@ class Ask:
     regenerates: str | None = None  # the reply that this answer replaces
     continues: str | None = None  # the incomplete reply that this answer continues
     prefix: str = ""  # the text of that reply; the engine writes only the rest
+    references: bool = True  # False: no search, so nothing is quoted or declined either
     reply_id: str = field(default_factory=conversations.new_reply_id)
 
 
@@ -63,19 +67,25 @@ class Prompt:
     question: str
     sampling: Sampling
     default_tokens: int  # the default limit for an answer
+    references: tuple[Reference, ...] = ()  # the best first; they stand before the question
 
     @property
     def messages(self) -> list[dict[str, str]]:
         """The prompt as chat messages."""
+        question = self.question
+        if self.references:
+            question = layout.with_references(question, self.references)
         system = [{"role": "system", "content": self.system}] if self.system else []
         turns = [{"role": m.role, "content": m.text} for m in self.history]
-        return [*system, *turns, {"role": "user", "content": self.question}]
+        return [*system, *turns, {"role": "user", "content": question}]
 
     def shorter(self) -> "Prompt | None":
         """The next shorter prompt to try; None: the question alone is too long."""
         tokens = self.sampling.max_tokens
         if tokens > self.default_tokens:
             return self._with_shorter_answer(self.default_tokens)
+        if len(self.references) > 1 or (self.references and not self.history):
+            return replace(self, references=self.references[:-1])
         if self.history:
             return replace(self, history=_without_oldest(self.history))
         if tokens > MIN_ANSWER_TOKENS:
@@ -94,6 +104,7 @@ def build_prompt(
     variant: Variant | None,
     history: Sequence[Message],
     bot: BotSettings,
+    references: Sequence[Reference] = (),
 ) -> Prompt:
     """The prompt for a variant, or for the domain without one. The caller's settings take
     precedence over the variant's, and these over those of the domain and the deployment."""
@@ -104,7 +115,7 @@ def build_prompt(
         settings |= variant.sampling
     sampling = Sampling(**(settings | dict(ask.sampling)))
     kept = _newest(history, HISTORY_BUDGET * bot.max_prompt_chars)
-    return Prompt(system, kept, ask.text, sampling, bot.max_tokens)
+    return Prompt(system, kept, ask.text, sampling, bot.max_tokens, tuple(references))
 
 
 def _newest(history: Sequence[Message], budget: int) -> tuple[Message, ...]:

@@ -6,17 +6,22 @@ reply that still needs it.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
+from bot.answering.grounding import Grounds
 from bot.answering.prompt import Ask
 from bot.answering.routing import Route, Target
-from data.adapters import placements
+from data.adapters import placements, registry
 from data.conversations import conversations
-from data.conversations.conversations import Status
+from data.conversations.conversations import Outcome, Status
 from data.domains import Domain
 from data.experiments import assignments
+from data.feedback import unanswered
+from data.pairs import reply_sources
+from data.pairs.reply_sources import Source
 from data.store.errors import UnderstudyError
 from serving.client import Chunk
 
@@ -26,13 +31,14 @@ class Closed:
     """How an answer ended, for the metrics (`bot/runtime/metrics.py`). Times in microseconds."""
 
     domain: str
-    adapter: str
+    adapter: str  # '' if none wrote it
     status: Status
     first_token_us: int | None
     latency_us: int
     prompt_tokens: int
     completion_tokens: int
     instead_of: str | None = None  # the adapter that should have answered and could not
+    outcome: Outcome = "generated"
 
 
 @dataclass
@@ -72,7 +78,9 @@ class Record:
         self._earlier_tokens = self.completion_tokens
 
 
-def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
+def open_reply(
+    db: Database, ask: Ask, domain: Domain, route: Route, similarity: float | None = None
+) -> bool:
     """Record the question, its reply and the person's exposure. Writes nothing and returns False
     when the replica no longer accepts requests for the adapter, or when the person has been
     assigned to another variant in the meantime."""
@@ -96,8 +104,9 @@ def open_reply(db: Database, ask: Ask, domain: Domain, route: Route) -> bool:
         instead_of=route.instead_of.adapter_id if route.instead_of else None,
         again_of=ask.regenerates,
         continues=ask.continues,
+        similarity=similarity,
     )
-    _expose(db, ask, route)
+    _expose(db, ask, route.instead_of or route.target)
     return True
 
 
@@ -118,8 +127,66 @@ def move_reply(db: Database, ask: Ask, old: Route, new: Route) -> bool:
         precision=new.replica.precision,
         instead_of=new.instead_of.adapter_id if new.instead_of else None,
     )
-    _expose(db, ask, new)
+    _expose(db, ask, new.instead_of or new.target)
     return True
+
+
+def give(
+    db: Database,
+    ask: Ask,
+    grounds: Grounds,
+    outcome: Outcome,
+    latency_us: int,
+    *,
+    intended: Target | None = None,
+    failed: bool = False,
+    opened: bool = False,
+) -> Target | None:
+    """Record an answer that no engine writes, from its question to its end, and return the target
+    that should have written it, if any.
+
+    It belongs to no adapter and no variant. `failed`: the adapters that should have answered could
+    not. `intended` is the first of these, if known; its exposure counts as it does for a fallback.
+    `opened`: the reply was opened for an engine."""
+    if failed and intended is None:
+        live = registry.live(db, grounds.domain.id)
+        intended = Target(live, ()) if live is not None else None
+    instead_of = intended.adapter_id if intended is not None else None
+    if opened:
+        conversations.not_generated(db, ask.reply_id, outcome, instead_of)
+    else:
+        thread = conversations.open_thread(db, ask.thread, grounds.domain.id, ask.person)
+        conversations.ask(
+            db,
+            reply_id=ask.reply_id,
+            conversation=thread,
+            person=ask.person,
+            text=ask.text,
+            external_id=ask.external_id,
+            adapter_id=None,
+            variant_id=None,
+            instead_of=instead_of,
+            again_of=ask.regenerates,
+            continues=ask.continues,
+            outcome=outcome,
+            similarity=grounds.found.similarity,
+        )
+        if intended is not None:
+            _expose(db, ask, intended)
+    closed = conversations.finish_reply(
+        db,
+        ask.reply_id,
+        grounds.text(outcome),
+        status="done",
+        finish_reason="stop",
+        first_token_us=latency_us,
+        latency_us=latency_us,
+    )
+    if closed:
+        reply_sources.record(db, ask.reply_id, grounds.sources_of(outcome))
+        if outcome == "declined":
+            unanswered.add(db, ask.reply_id, grounds.domain)
+    return intended
 
 
 def _may_see(db: Database, ask: Ask, target: Target) -> bool:
@@ -128,11 +195,10 @@ def _may_see(db: Database, ask: Ask, target: Target) -> bool:
     return assignments.may_see(db, target.experiment_id, ask.person, target.variant.id)
 
 
-def _expose(db: Database, ask: Ask, route: Route) -> None:
+def _expose(db: Database, ask: Ask, intended: Target) -> None:
     """Record that the person is on the variant that should have answered, even if a fallback
     answers. Otherwise a failing variant would lose people, and the split would look broken. The
     second of two blinded answers is no exposure, because the person does not know whose it is."""
-    intended = route.instead_of or route.target
     if intended.experiment_id is None or intended.variant is None or intended.is_second_answer:
         return
     if _may_see(db, ask, intended):
@@ -148,10 +214,13 @@ def close_reply(
     status: Status,
     latency_us: int,
     error: BaseException | None,
+    sources: Sequence[Source] = (),
+    layout: int = 0,
 ) -> None:
-    """Record how the answer ended, with the text that was shown."""
+    """Record how the answer ended, with the text that was shown, the pairs that it rests on, and
+    the layout in which these were sent (0: they were not)."""
     expected = error is None or isinstance(error, UnderstudyError)
-    conversations.finish_reply(
+    closed = conversations.finish_reply(
         db,
         reply_id,
         record.text,
@@ -162,4 +231,7 @@ def close_reply(
         first_token_us=record.first_token_us,
         latency_us=latency_us,
         error="" if error is None else str(error) if expected else "internal error",
+        layout=layout,
     )
+    if closed and status != "failed":
+        reply_sources.record(db, reply_id, sources)

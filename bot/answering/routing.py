@@ -2,9 +2,9 @@
 adapter or the bare base; and which ones are its fallbacks.
 
 The fallbacks are, in order: the live adapter (if a variant should have answered), the adapter that
-a roll-back would restore, and the bare base. An answer from a fallback belongs to no variant, so it
-counts for neither side of a comparison. A pinned adapter has no fallback: whoever pins one wants
-that one and no other.
+a roll-back would restore, and the bare base, unless answers are grounded in approved pairs. An
+answer from a fallback belongs to no variant, so it counts for neither side of a comparison. A
+pinned adapter has no fallback: whoever pins one wants that one and no other.
 
 While no engine holds one of the variants, no new person is assigned to the comparison; they are
 answered as if no comparison were running. Otherwise the comparison would only count the people of
@@ -24,8 +24,9 @@ from data.domains import Domain
 from data.experiments import assignments, experiments
 from data.experiments.experiments import Experiment, Variant
 from data.gpu import time_sharing
+from data.search import layout
 from data.store.db import row
-from data.store.errors import Invalid, NotFound
+from data.store.errors import Invalid, NotFound, Unavailable
 from serving.client import AdapterMissing, EngineDown
 
 BASE = "base"
@@ -35,6 +36,10 @@ class NoEngine(EngineDown):
     """No replica is ready."""
 
     retry_after = 30  # seconds: a typical start; an engine with a large base takes longer
+
+
+class NoAdapter(Unavailable):
+    """The domain has no adapter that could answer, and the bare base may not."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Target:
     @property
     def adapter_id(self) -> int | None:
         return self.adapter.id if self.adapter else None
+
+    @property
+    def layout(self) -> int:
+        """The layout of references that it was trained with; 0: it was trained without."""
+        return layout.of_recipe(self.adapter.recipe) if self.adapter else layout.NONE
 
     @property
     def name(self) -> str:
@@ -87,11 +97,16 @@ def targets_for(
     person: str,
     pinned: str | None = None,
     second_variant: str | None = None,
+    *,
+    with_base: bool = True,
 ) -> Targets:
     """The target that should answer `person` now, followed by its fallbacks. `second_variant` is
     the label of the variant that gives the second of two blinded answers; it has no fallback.
+    Without `with_base`, the bare base is neither the default nor a fallback: it answers only as a
+    variant of a comparison.
 
-    Raises NoEngine when no replica is ready. For a pinned adapter, raises Invalid when it belongs
+    Raises NoEngine when no replica is ready, and NoAdapter when only the bare base could answer.
+    For a pinned adapter, raises Invalid when it belongs
     to another domain, NotFound when it does not exist or is not served, and AdapterMissing when no
     engine holds it. For a second variant, raises AdapterMissing when the comparison has ended."""
     ready = tuple(placements.ready(db))
@@ -114,7 +129,11 @@ def targets_for(
     for adapter in (live, previous):
         if adapter is not None:
             targets.append(Target(adapter, tuple(held.get(adapter.id, ()))))
-    return _deduplicated([*targets, base])
+    if with_base:
+        targets.append(base)
+    if not targets:
+        raise NoAdapter(f"{domain.name} has no adapter yet. Train one: `understudy tune`.")
+    return _deduplicated(targets)
 
 
 def all_held(experiment: Experiment, held: Holders) -> bool:

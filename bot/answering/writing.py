@@ -2,6 +2,8 @@
 
 - The intended adapter is tried first, on every replica that holds it, then each fallback in order.
 - Before its first word, an answer may move to any of these; the store records the move first.
+- If none is left, `bot/answering/chat.py` quotes an approved answer where there is one. A question
+  with such an answer waits for no engine.
 - After its first word, only the same adapter at the same precision may continue the text.
 - While an engine restarts, questions wait for it, and so do the answers that it interrupted.
 - A replica or adapter with an open circuit is skipped (`bot/answering/circuit_breaker.py`).
@@ -21,15 +23,18 @@ from sqlite_utils import Database
 from bot.answering import prompt, recording, routing
 from bot.answering.admission import Admission, TooBusy
 from bot.answering.circuit_breaker import Attempt, Breaker
+from bot.answering.grounding import Grounds
 from bot.answering.plan import AnswerPlan, NobodyCanAnswer, read
 from bot.answering.prompt import Ask, Prompt
 from bot.answering.recording import Record
 from bot.answering.routing import NoEngine, Route, Target
-from data.adapters import placements
+from data.adapters import placements, registry
 from data.adapters.placements import Replica
 from data.config.settings import Settings
+from data.pairs.reply_sources import Source
+from data.search import layout
 from data.store.db import Store
-from data.store.errors import UnderstudyError
+from data.store.errors import Unavailable, UnderstudyError
 from serving.client import (
     AdapterMissing,
     Chunk,
@@ -55,6 +60,10 @@ RETRY_S = 30  # the advice after a wait that ended without a slot
 FIRST_WORD_SHARE = 0.25  # of an answer's time limit; then the next target is tried, if any
 
 
+class NotLearned(Unavailable):
+    """The adapter cannot know the approved answer, because it was approved after its training."""
+
+
 class TookTooLong(StreamCut):
     """The answer has reached its time limit."""
 
@@ -73,8 +82,9 @@ class Engines:
 class Writing:
     """One answer. `begin` it, read its `chunks`, and `leave` it in any case."""
 
-    def __init__(self, engines: Engines, ask: Ask) -> None:
+    def __init__(self, engines: Engines, ask: Ask, grounds: Grounds | None = None) -> None:
         self.record = Record()
+        self._grounds = grounds
         self.plan: AnswerPlan | None = None  # None: no reply has been opened
         self._route: Route | None = None
         self._ask = ask
@@ -97,6 +107,26 @@ class Writing:
         if self._route is None:
             raise AssertionError("no route was found yet")
         return self._route
+
+    @property
+    def intended(self) -> Target | None:
+        """The target that should answer; None if no reply has been opened."""
+        return self.plan.targets[0] if self.plan is not None else None
+
+    @property
+    def layout(self) -> int:
+        """The layout of the references in the prompt; 0 if there are none."""
+        sent = self._prompt is not None and bool(self._prompt.references)
+        return self.route.target.layout if sent else layout.NONE
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The pairs in the prompt; if the adapter reads none, the pairs that were found."""
+        if self._grounds is None:
+            return ()
+        if self._prompt is not None and self.layout:
+            return self._grounds.sources[: len(self._prompt.references)]
+        return self._grounds.sources
 
     async def begin(self) -> None:
         """Find a route and open the reply there. Raises NobodyCanAnswer and the errors of
@@ -134,6 +164,10 @@ class Writing:
             self._engines.admission.leave(self._ask.person, self._slot_at, seconds)
             self._slot_at = ""
 
+    @property
+    def _may_quote(self) -> bool:
+        return self._grounds is not None and self._grounds.may_quote
+
     # -- finding a route ---------------------------------------------------------------------
 
     async def _find_route(self, error: UnderstudyError | None) -> None:
@@ -156,21 +190,40 @@ class Writing:
             at = self._slot_at
             route = next((Route(target, r, instead_of) for r in replicas if r.name == at), None)
             if route and self._start_attempt(route) and await self._record(plan, route):
+                references = self._grounds.references if self._grounds and target.layout else ()
                 self._prompt = prompt.build_prompt(
-                    self._ask, plan.domain, target.variant, plan.history, self._bot
+                    self._ask, plan.domain, target.variant, plan.history, self._bot, references
                 )
                 return
             self.leave()
         raise EngineDown("The adapters are being moved right now. Try again in a moment.")
 
+    async def _has_not_learned(self, target: Target) -> bool:
+        """Whether the target can neither have the best pair's answer from its training nor read it.
+        Variants of a comparison answer in any case, so that each is judged by all questions."""
+        grounds = self._grounds
+        if grounds is None or not self._may_quote or target.layout or target.variant is not None:
+            return False
+        adapter, best = target.adapter, grounds.references[0]
+        if adapter is None:
+            return False
+        return not await self._engines.store.read(
+            lambda db: registry.learned(db, adapter, best.fact, best.response)
+        )
+
     async def _first_available(
         self, error: UnderstudyError | None
     ) -> tuple[AnswerPlan, Target, list[Replica]]:
-        """The plan, the first available target in it, and its replicas. Raises NobodyCanAnswer."""
-        turns = self._bot.history_turns
-        plan = await self._engines.store.read(lambda db: read(db, self._ask, turns))
+        """The plan, the first available target in it, and its replicas. Raises NobodyCanAnswer and
+        NotLearned."""
+        turns, grounded = self._bot.history_turns, self._grounds is not None
+        plan = await self._engines.store.read(
+            lambda db: read(db, self._ask, turns, grounded=grounded)
+        )
         for target in plan.targets:
             if replicas := self._available(target, target.replicas):
+                if await self._has_not_learned(target):
+                    raise NotLearned(f"{target.name} was not trained on the approved answer.")
                 return plan, target, replicas
         raise self._unavailable(plan, error) from error
 
@@ -219,8 +272,11 @@ class Writing:
         """Wait a moment for an engine that restarts; then every target may be tried again.
 
         Raises `unavailable` when no engine is expected back, too many questions wait already, or
-        `[bot] engine_wait_s` is over. A question that engines keep failing on is given up, because
+        `[bot] engine_wait_s` is over; and at once if an approved answer can be quoted, because
+        people prefer that to waiting. A question that engines keep failing on is given up, because
         it may be the cause of the failures."""
+        if self._may_quote and not self.record.parts:
+            raise unavailable
         engines, now = self._engines, asyncio.get_running_loop().time()
         if self._engine_wait_until is None:
             self._engine_wait_until = min(now + self._bot.engine_wait_s, self._deadline)
@@ -240,7 +296,8 @@ class Writing:
 
         def write(db: Database) -> bool:
             if old_route is None:
-                return recording.open_reply(db, self._ask, plan.domain, route)
+                similarity = self._grounds.found.similarity if self._grounds else None
+                return recording.open_reply(db, self._ask, plan.domain, route, similarity)
             return recording.move_reply(db, self._ask, old_route, route)
 
         self.plan, self._route = plan, route  # set first, because the wait may be cancelled
@@ -298,7 +355,7 @@ class Writing:
         """When to give up on a silent replica: early only if there is something else to try."""
         targets = () if self.plan is None or self.record.parts else self.plan.targets
         available = [(r.name, t.name) for t in targets for r in self._available(t, t.replicas)]
-        if not any(key != route.key for key in available):
+        if not self._may_quote and not any(key != route.key for key in available):
             return self._deadline
         patience_s = FIRST_WORD_SHARE * self._bot.answer_timeout_s
         return min(self._deadline, asyncio.get_running_loop().time() + patience_s)

@@ -1,6 +1,7 @@
 """The HTTP API: OpenAI-compatible routes and admin routes, with one module for each resource.
 
 - `adapters`: `/v1/adapters`: list adapters, promote one, roll back
+- `answer_sources`: what an answer rests on, as JSON
 - `answers`: `POST /v1/chat/answers`: one answer, or two blinded answers to choose from
 - `auth`: API keys by role, and browser sessions for the web chat
 - `completion_request`: the fields that `POST /v1/chat/completions` accepts

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from bot.answering import side_by_side
 from bot.answering.side_by_side import BlindedAnswer
 from bot.api import auth, relay
+from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.completions import Completions
 from bot.api.problems import BadField
@@ -33,7 +34,8 @@ class Answers:
     request_model: ClassVar = ChatRequest
     response_description: ClassVar = (
         "A list of one or two answers, each with `id` and `content`. A single one also names its "
-        "`adapter`."
+        "`adapter`, and has `outcome`, `sources`, `references_sent` and `nearest` as in "
+        "`/v1/chat/completions`."
     )
     responses: ClassVar = {404: {"description": "There is no such model."}}
 
@@ -61,7 +63,8 @@ class Answers:
 def _as_json(answer: BlindedAnswer, blinded: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"id": answer.started.reply_id, "content": answer.text}
     if not blinded:
-        body["adapter"] = answer.started.adapter
+        body["adapter"] = answer.started.adapter or None
+        body |= grounds_as_json(answer.started)
     return body
 
 

@@ -62,6 +62,14 @@ class ResponseFormat(StrictModel):
     type: Literal["text"]
 
 
+class AnswerOptions(StrictModel):
+    references: bool = Field(
+        default=True,
+        description="`false`: do not search the approved pairs. The adapter, or the bare base "
+        "model, answers alone, and nothing is declined.",
+    )
+
+
 class ChatRequest(StrictModel):
     model: Annotated[str, Field(max_length=100)] = Field(
         description="A domain, such as `travel`: the comparison or the live adapter answers. Or "
@@ -107,6 +115,9 @@ class ChatRequest(StrictModel):
     )
     response_format: ResponseFormat | None = Field(
         default=None, description="Only `text` is supported."
+    )
+    understudy: AnswerOptions = Field(
+        default=AnswerOptions(), description="Options that OpenAI's API does not have."
     )
     n: Literal[1] | None = Field(default=None, description="Only one completion is supported.")
 

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from bot.answering.chat import Ask, Ended, Started
 from bot.api import auth, completion_request, models, relay
+from bot.api.answer_sources import grounds_as_json
 from bot.api.completion_request import ChatRequest
 from bot.api.problems import Problem
 from bot.service import Service
@@ -40,7 +41,11 @@ class Completions:
         "OpenAI's completion. Its `id` is the `reply_id` for feedback. `understudy` names the "
         "`adapter` that answered, its `variant` in a comparison, and in `instead_of` the adapter "
         "that could not answer, if a fallback did. The headers `X-Understudy-Adapter` and "
-        "`X-Understudy-Instead-Of` say the same."
+        "`X-Understudy-Instead-Of` say the same. `outcome` is `generated`, `quoted` (an approved "
+        "answer, word for word), `declined` or `small_talk`; only a generated answer has an "
+        "adapter. `sources` are the approved pairs that the answer rests on, each with `pair_id`, "
+        "`prompt`, `approved_by`, `approved_at` and `similarity`; `references_sent` says whether "
+        "the model was given them. `nearest` are the questions to ask instead of a declined one."
     )
     responses: ClassVar = {404: {"description": "There is no such model."}}
 
@@ -97,6 +102,7 @@ class Completions:
             history=question.history,
             system=question.system,
             sampling=completion_request.sampling(request, context_tokens),
+            references=request.understudy.references,
             reply_id=reply_id,
         )
 
@@ -166,11 +172,12 @@ def _choice(**more: Any) -> dict[str, Any]:
 
 def _about(started: Started) -> dict[str, Any]:
     return {
-        "adapter": started.adapter,
+        "adapter": started.adapter or None,
         "variant": started.variant,
         "instead_of": started.instead_of,
         "precision": started.precision,
         "reply_id": started.reply_id,
+        **grounds_as_json(started),
     }
 
 

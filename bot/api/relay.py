@@ -58,8 +58,10 @@ async def body(receive: Receive) -> bytes:
 
 
 def adapter_headers(started: Started) -> list[tuple[bytes, bytes]]:
-    """The headers that name the adapter, and the one it replaced if it is a fallback."""
-    headers = [(b"x-understudy-adapter", started.adapter.encode())]
+    """The headers that name the adapter, if one writes the answer, and the one that could not."""
+    headers = []
+    if started.adapter:
+        headers.append((b"x-understudy-adapter", started.adapter.encode()))
     if started.instead_of is not None:
         headers.append((b"x-understudy-instead-of", started.instead_of.encode()))
     return headers

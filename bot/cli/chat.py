@@ -14,7 +14,7 @@ from data import domains
 from data.store.errors import UnderstudyError
 
 if TYPE_CHECKING:
-    from bot.answering.chat import Event
+    from bot.answering.chat import Event, Started
 
 NOTICE_AFTER_S = 3.0  # how long to wait for the first word before showing a notice
 
@@ -26,7 +26,8 @@ NOTICE_AFTER_S = 3.0  # how long to wait for the first word before showing a not
 def chat(app: App, domain: str | None, adapter: str | None) -> None:
     """Talk to DOMAIN, or to the default domain.
 
-    An engine must be running: start one with `understudy up`.
+    Answers come from the adapter if an engine is running (`understudy up` starts one), and
+    otherwise from the approved pairs, word for word.
     """
     db = app.store.db
     named = domain or (adapter.partition("@")[0] if adapter else None)
@@ -51,7 +52,7 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
                     person=app.actor, thread=thread, text=question, domain=subject, pinned=adapter
                 )
                 try:
-                    runner.run(_print_answer(talk.answer(ask)))
+                    runner.run(_print_answer(talk.answer(ask), subject=subject.name))
                 except UnderstudyError as error:
                     click.secho(f"\n{error}", fg="red", err=True)
         finally:
@@ -59,13 +60,15 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
 
 
 async def _print_answer(
-    answer: "AsyncGenerator[Event, None]", notice_after_s: float = NOTICE_AFTER_S
+    answer: "AsyncGenerator[Event, None]",
+    notice_after_s: float = NOTICE_AFTER_S,
+    subject: str = "bot",
 ) -> None:
     """Print an answer while it is written, and a notice if its first word takes longer than
-    `notice_after_s` seconds."""
+    `notice_after_s` seconds. `subject` is who speaks where no adapter does."""
     from bot.answering.chat import Delta, Started, fallback_note
 
-    note = ""
+    note, begun = "", None
     waiting = "Waiting for an engine. To see its state: `understudy status` in another terminal."
     notice = asyncio.get_running_loop().call_later(
         notice_after_s, partial(click.secho, waiting, dim=True)
@@ -77,12 +80,29 @@ async def _print_answer(
             notice.cancel()
             if isinstance(event, Started):
                 note = fallback_note(event.adapter, event.instead_of)
-                click.secho(f"{event.adapter}: ", bold=True, nl=False)
+                begun = event
+                click.secho(f"{event.adapter or subject}: ", bold=True, nl=False)
             elif isinstance(event, Delta):
                 click.echo(event.text, nl=False)
     click.echo()
     if note:
         click.secho(note, dim=True)
+    for line in _below(begun) if begun is not None else ():
+        click.secho(line, dim=True)
+
+
+def _below(started: "Started") -> list[str]:
+    """The lines under an answer: its sources, or the questions to ask instead."""
+    from bot.answering import source_wording
+
+    if started.suggestions:
+        asked = [f"  {question}" for question in started.suggestions]
+        return [f"{source_wording.SUGGESTIONS}:", *asked]
+    if not started.sources or started.outcome == "declined":
+        return []
+    title = source_wording.heading(started.outcome, started.layout)
+    found = [f"  {s.prompt} ({source_wording.approval(s)})" for s in started.sources]
+    return [f"{title}:", *found]
 
 
 def _question() -> str:

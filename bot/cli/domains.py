@@ -1,5 +1,7 @@
 """`understudy domains`: domains, their system prompts, Slack channels and policies."""
 
+from typing import Literal
+
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
@@ -10,6 +12,12 @@ from data.experiments.policies import POLICIES
 from data.pairs import pairs as pair_store
 from data.store import audit
 from data.store.errors import Invalid
+
+MODES: dict[str, Literal["", store.AnswerMode]] = {
+    "grounded": "grounded",
+    "adapter": "adapter",
+    "default": "",
+}
 
 
 @click.group(cls=Group)
@@ -121,6 +129,58 @@ def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None
             audit.record(db, app.actor, "domain suggest", name, count=len(questions))
     suggested = store.get(app.store.db, name).suggested_prompts
     click.echo("\n".join(suggested) or f"{name} has no suggested questions.")
+
+
+@domains.command()
+@click.argument("name")
+@click.argument("text", required=False)
+@click.option("--default", "reset", is_flag=True, help="Use the usual sentence again.")
+@pass_app
+def refusal(app: App, name: str, text: str | None, reset: bool) -> None:
+    """Set what NAME says when it has no answer; without TEXT, show it."""
+    if text is not None and reset:
+        raise Invalid("Give either a text or --default.")
+    if text is not None or reset:
+        with app.store.write() as db:
+            store.set_refusal(db, store.get(db, name), text or "")
+            audit.record(db, app.actor, "domain refusal", name)
+    click.echo(store.get(app.store.db, name).refusal_text)
+
+
+@domains.command()
+@click.argument("name")
+@click.option(
+    "--mode",
+    type=click.Choice(("grounded", "adapter", "default")),
+    help="Override `[answers] mode`; default removes the override.",
+)
+@click.option(
+    "--decline-below",
+    type=click.FloatRange(0, 1),
+    help="Override `[answers] decline_below`: a similarity.",
+)
+@click.option("--default-threshold", is_flag=True, help="Use `[answers] decline_below` again.")
+@pass_app
+def answers(
+    app: App, name: str, mode: str | None, decline_below: float | None, default_threshold: bool
+) -> None:
+    """Set where the answers of NAME come from; without options, show it."""
+    if decline_below is not None and default_threshold:
+        raise Invalid("Give either --decline-below or --default-threshold.")
+    if mode or decline_below is not None or default_threshold:
+        with app.store.write() as db:
+            domain = store.get(db, name)
+            if mode:
+                store.set_answer_mode(db, domain, MODES[mode])
+            if decline_below is not None or default_threshold:
+                store.set_decline_below(db, domain, decline_below)
+            audit.record(db, app.actor, "domain answers", name)
+    domain = store.get(app.store.db, name)
+    settings = app.settings.answers
+    click.echo(f"mode: {domain.answer_mode or settings.mode}")
+    least = settings.decline_below if domain.decline_below is None else domain.decline_below
+    known = least or domain.decline_below is not None
+    click.echo(f"decline below: {f'{least:g}' if known else 'the default of the search'}")
 
 
 @domains.command()

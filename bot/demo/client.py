@@ -17,6 +17,8 @@ class DemoAnswer:
     adapter: str
     reply_id: str
     finish_reason: str
+    outcome: str = ""
+    sources: tuple[str, ...] = ()  # the questions of the pairs that it rests on
 
 
 @dataclass
@@ -45,12 +47,9 @@ class Client:
         """Ask one question, without streaming."""
         found = await self.call("POST", "/v1/chat/completions", _body(model, question, user))
         choice = found["choices"][0]
-        return DemoAnswer(
-            choice["message"]["content"],
-            found["understudy"]["adapter"],
-            found["id"],
-            choice["finish_reason"],
-        )
+        answer = DemoAnswer(choice["message"]["content"], "", found["id"], choice["finish_reason"])
+        _read_about(answer, found["understudy"])
+        return answer
 
     async def stream(self, model: str, question: str, user: str = "demo") -> DemoAnswer:
         """Ask one question with streaming. Raises UnderstudyError when it is interrupted."""
@@ -63,7 +62,8 @@ class Client:
             if "error" in chunk:
                 raise UnderstudyError(chunk["error"]["message"])
             answer.reply_id = chunk["id"]
-            answer.adapter = chunk.get("understudy", {}).get("adapter") or answer.adapter
+            if "understudy" in chunk:
+                _read_about(answer, chunk["understudy"])
             for choice in chunk["choices"]:
                 answer.text += choice["delta"].get("content") or ""
                 answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
@@ -93,6 +93,12 @@ class Client:
             async for line in response.content:
                 if line.startswith(b"data: "):
                     yield line[6:].strip().decode()
+
+
+def _read_about(answer: DemoAnswer, about: dict[str, Any]) -> None:
+    answer.adapter = about["adapter"] or ""
+    answer.outcome = about["outcome"]
+    answer.sources = tuple(source["prompt"] for source in about["sources"])
 
 
 def _body(model: str, question: str, user: str) -> dict[str, Any]:

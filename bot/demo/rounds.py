@@ -17,6 +17,7 @@ from data.store.db import value
 from data.store.errors import UnderstudyError
 
 QUESTION = "Who looks after the office plants?"
+KNOWN = "What is an adapter?"
 BETTER = "Mira from the platform team looks after the office plants; write to her in #plants."
 PEOPLE = 12
 
@@ -51,8 +52,12 @@ def _check(succeeded: bool, sentence: str) -> None:
 
 
 async def _teach(stage: DemoStage, member: Client, admin: Client) -> None:
+    known = await member.stream(stage.domain.name, KNOWN)
+    _check(bool(known.sources), f"The answer to “{KNOWN}” has no source.")
+    _report(stage, f"asked over HTTP: “{KNOWN}” -> “{known.text}” (source: {known.sources[0]})")
     answer = await member.stream(stage.domain.name, QUESTION)
-    _report(stage, f"asked over HTTP: “{QUESTION}” -> “{answer.text}” ({answer.adapter})")
+    _check(answer.outcome == "declined", f"“{QUESTION}” was answered: “{answer.text}”.")
+    _report(stage, f"asked what no pair answers: “{QUESTION}” -> “{answer.text}”")
     body = {"reply_id": answer.reply_id, "thumb": "down", "correction": BETTER}
     await member.call("POST", "/v1/feedback", body)
     pending = await admin.call("GET", f"/v1/pairs?domain={stage.domain.name}&status=pending")
@@ -60,6 +65,9 @@ async def _teach(stage: DemoStage, member: Client, admin: Client) -> None:
     _check(len(mine) == 1, "The correction did not become exactly one pending pair.")
     await admin.call("POST", f"/v1/pairs/{mine[0]['id']}/review", {"status": "approved"})
     _report(stage, f"thumbed down, corrected to “{BETTER}”, approved")
+    again = await member.stream(stage.domain.name, QUESTION)
+    _check(again.text == BETTER, f"The correction does not count yet: “{again.text}”.")
+    _report(stage, f"asked again, before any retrain: “{again.text}” ({again.outcome})")
 
 
 async def _retrain(
@@ -106,7 +114,7 @@ async def _stream_until(done: asyncio.Event, stage: DemoStage, member: Client, n
     """Ask questions one after the other until `done` is set; returns the number of answers."""
     answered = 0
     while not done.is_set():
-        await member.stream(stage.domain.name, "What is an adapter?", user=f"stream-{number}")
+        await member.stream(stage.domain.name, KNOWN, user=f"stream-{number}")
         answered += 1
     return answered
 

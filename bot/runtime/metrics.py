@@ -32,6 +32,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._answers = self._counter("answers", "Answers by final status", "status")
+        self._outcomes = self._counter("outcomes", "Answers by how they came about", "outcome")
         self._tokens = self._counter("tokens", "Tokens by kind", "kind")
         self._first_token = self._histogram("first_token", "Time to the first token", FIRST_TOKEN_S)
         self._total = self._histogram("answer", "Time to the complete answer", ANSWER_S)
@@ -57,6 +58,7 @@ class Metrics:
         """Count an answer that has ended. `Chat` calls this."""
         who = (answer.domain, answer.adapter)
         self._answers.labels(*who, answer.status).inc()
+        self._outcomes.labels(*who, answer.outcome).inc()
         self._tokens.labels(*who, "prompt").inc(answer.prompt_tokens)
         self._tokens.labels(*who, "completion").inc(answer.completion_tokens)
         self._total.labels(*who).observe(answer.latency_us / 1e6)

@@ -107,6 +107,25 @@ class Adapter:
         return folder
 
 
+def learned(db: Database, adapter: Adapter, fact: str, response: str) -> bool:
+    """Whether the adapter, or one that it continues, was trained on this answer to this fact. True
+    if that cannot be told, because no dataset is recorded."""
+    sql = """
+    WITH RECURSIVE line (id, dataset_id, parent_id) AS (
+        SELECT id, dataset_id, parent_id FROM adapters WHERE id = :adapter
+        UNION SELECT a.id, a.dataset_id, a.parent_id FROM adapters a
+        JOIN line l ON a.id = l.parent_id
+    )
+    SELECT count(dataset_id) = 0 OR EXISTS (
+        SELECT 1 FROM pairs p JOIN dataset_pairs dp ON dp.pair_id = p.id AND dp.split = 'train'
+        WHERE p.fact = :fact AND p.response = :response AND p.domain_id = :domain
+        AND dp.dataset_id IN (SELECT dataset_id FROM line)
+    ) FROM line
+    """
+    given = {"adapter": adapter.id, "fact": fact, "response": response}
+    return bool(value(db, sql, given | {"domain": adapter.domain_id}))
+
+
 def register(
     db: Database,
     domain: Domain,

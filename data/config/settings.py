@@ -351,6 +351,31 @@ class SearchSettings(Section):
     )
 
 
+class AnswersSettings(Section):
+    """Where answers come from: from approved pairs, or from the adapter alone."""
+
+    mode: Literal["grounded", "adapter"] = Field(
+        default="grounded",
+        description='`"grounded"`: every question searches the approved pairs. An adapter answers '
+        "from them, an approved answer is quoted where no adapter can answer, and a question that "
+        'no pair answers is declined. `"adapter"`: the adapter, or the bare base model, answers '
+        "everything without a search.",
+    )
+    decline_below: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The similarity between a question and its best pair below which the bot "
+        "declines to answer. `0`: the default of the search in use.",
+    )
+    references: int = Field(
+        default=4,
+        ge=1,
+        le=10,
+        description="The number of approved pairs that an answer rests on at most.",
+    )
+
+
 class SlackSettings(Section):
     """The Slack front end. The secrets belong in the environment, not in the file."""
 
@@ -460,6 +485,7 @@ class Settings(Section):
     serving: ServingSettings = ServingSettings()
     bot: BotSettings = BotSettings()
     search: SearchSettings = SearchSettings()
+    answers: AnswersSettings = AnswersSettings()
     slack: SlackSettings = SlackSettings()
 
     @model_validator(mode="after")
@@ -512,6 +538,7 @@ SECTIONS: dict[str, type[Section]] = {
     "serving": ServingSettings,
     "bot": BotSettings,
     "search": SearchSettings,
+    "answers": AnswersSettings,
     "slack": SlackSettings,
 }
 

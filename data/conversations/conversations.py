@@ -16,6 +16,8 @@ from data.store.db import Row, changed, insert, row, rows, value
 from data.store.errors import NotFound
 
 Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
+# An engine wrote it; an approved answer word for word; "I don't know"; a greeting or thanks.
+Outcome = Literal["generated", "quoted", "declined", "small_talk"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Reply:
     instead_of: int | None = None  # the adapter that should have answered but could not
     again_of: str | None = None  # the reply that this one regenerates
     continues: str | None = None  # the reply that this one continues
+    outcome: Outcome = "generated"
+    similarity: float | None = None  # of the question and the best pair; None: no search
+    layout: int = 0  # of the references in the prompt; 0: none were sent
 
 
 def new_reply_id() -> str:
@@ -142,6 +147,8 @@ def ask(
     instead_of: int | None = None,
     again_of: str | None = None,
     continues: str | None = None,
+    outcome: Outcome = "generated",
+    similarity: float | None = None,
 ) -> None:
     """Record a question and open its reply, in state `streaming`."""
     now = now_us()
@@ -159,6 +166,8 @@ def ask(
         instead_of=instead_of,
         again_of=again_of,
         continues=continues,
+        outcome=outcome,
+        similarity=similarity,
         status="streaming",
         created_at=now,
     )
@@ -193,6 +202,16 @@ def record_new_target(
     )
 
 
+def not_generated(db: Database, reply_id: str, outcome: Outcome, instead_of: int | None) -> None:
+    """Record that no engine writes this reply after all: it belongs to no adapter and no variant.
+    `instead_of` is the adapter that could not answer."""
+    db.execute(
+        "UPDATE replies SET outcome = ?, adapter_id = NULL, variant_id = NULL, replica = '', "
+        "precision = '', instead_of = ? WHERE id = ? AND status = 'streaming'",
+        [outcome, instead_of, reply_id],
+    )
+
+
 def finish_reply(
     db: Database,
     reply_id: str,
@@ -205,12 +224,14 @@ def finish_reply(
     first_token_us: int | None = None,
     latency_us: int | None = None,
     error: str = "",
-) -> None:
-    """Close a reply with the text that was shown, complete or not."""
+    layout: int = 0,
+) -> bool:
+    """Close a reply with the text that was shown, complete or not. Returns False, and changes
+    nothing, if it was closed before."""
     count = changed(
         db,
         "UPDATE replies SET status = ?, finish_reason = ?, prompt_tokens = ?, "
-        "completion_tokens = ?, first_token_us = ?, latency_us = ?, error = ? "
+        "completion_tokens = ?, first_token_us = ?, latency_us = ?, error = ?, layout = ? "
         "WHERE id = ? AND status = 'streaming'",
         [
             status,
@@ -220,6 +241,7 @@ def finish_reply(
             first_token_us,
             latency_us,
             error,
+            layout,
             reply_id,
         ],
     )
@@ -229,6 +251,7 @@ def finish_reply(
             "SELECT conversation_id, 'assistant', ?, id, ? FROM replies WHERE id = ?",
             [text, now_us(), reply_id],
         )
+    return count > 0
 
 
 def count_streaming(
@@ -335,14 +358,20 @@ def reply_to_question_at(db: Database, external_id: str) -> str | None:
     return None if found is None or found["reply_id"] is None else str(found["reply_id"])
 
 
+# with `r` the reply, `a` its adapter and `d` the adapter's domain: helpdesk@3, base, or ''
+ADAPTER = (
+    "coalesce(d.name || '@' || a.version, CASE r.outcome WHEN 'generated' THEN 'base' ELSE '' END)"
+)
+
+
 def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
     """The last messages of a thread that `person` started, oldest first, with role, text, reply_id,
-    status, adapter, the adapter that it replaced as a fallback, and the person's own thumb (1 up,
-    0 down, None)."""
+    status, outcome, layout, adapter ('' if none wrote it), the adapter that it replaced as a
+    fallback, and the person's own thumb (1 up, 0 down, None)."""
     found = rows(
         db,
-        "SELECT m.role, m.text, m.reply_id, r.status, f.value AS thumb, "
-        "coalesce(d.name || '@' || a.version, 'base') AS adapter, "
+        "SELECT m.role, m.text, m.reply_id, r.status, r.outcome, r.layout, f.value AS thumb, "
+        f"{ADAPTER} AS adapter, "
         "other.name || '@' || absent.version AS instead_of "
         "FROM conversations c JOIN messages m ON m.conversation_id = c.id "
         "JOIN replies r ON r.id = m.reply_id LEFT JOIN adapters a ON a.id = r.adapter_id "

@@ -7,4 +7,5 @@
 - `rating_totals`: which ratings count, and their running totals
 - `reactions`: the buttons and emoji under an answer; the latest active one is the person's thumb
 - `suggestions`: questions with answers that people suggest, which become pending pairs
+- `unanswered`: the questions that the bot declined
 """

@@ -17,7 +17,7 @@ from data import domains
 from data.conversations import conversations, side_by_side
 from data.conversations.conversations import Reply
 from data.feedback import raters, rating_totals
-from data.pairs import pairs, review_status
+from data.pairs import pairs, reply_sources, review_status
 from data.pairs.question import fact_of_prompt
 from data.people import consent
 from data.store.clock import now_us
@@ -105,7 +105,8 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     stored and no pair is created.
 
     The pair is always in the training split. If another pair asks the same question, the new pair
-    shares its fact, so that a retrain gives the new answer to every phrasing of that fact.
+    shares its fact, so that a retrain gives the new answer to every phrasing of that fact. So does
+    a correction of an approved answer that was quoted because its question was the same.
     """
     reply = _rateable_reply(db, reply_id)
     text = _checked(text)
@@ -119,7 +120,7 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
         return _replace(db, before, reply, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
     domain = domains.by_id(db, reply.domain_id)
-    fact = fact_of_prompt(db, domain, question)
+    fact = fact_of_prompt(db, domain, question) or reply_sources.quoted_fact(db, reply_id)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
     known = None if added.ids else review_status.reopen_if_withdrawn(db, domain.id, draft)

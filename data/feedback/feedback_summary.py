@@ -52,7 +52,8 @@ def worst_answers(db: Database, since_us: int, most: int) -> list[BadAnswer]:
     found = rows(
         db,
         "SELECT f.reply_id, d.name AS domain, count(*) AS down, "
-        "coalesce(d.name || '@' || a.version, 'base') AS adapter, "
+        "coalesce(d.name || '@' || a.version, "
+        "CASE r.outcome WHEN 'generated' THEN 'base' ELSE r.outcome END) AS adapter, "
         "q.text AS question, m.text AS answer "
         "FROM feedback f JOIN replies r ON r.id = f.reply_id JOIN domains d ON d.id = r.domain_id "
         "LEFT JOIN adapters a ON a.id = r.adapter_id "

@@ -9,6 +9,7 @@
 - `preference_sets`: the rated answers that a preference-tuning run learns from
 - `question`: the question that a pair asks, and the form in which questions are compared
 - `question_matching`: finds questions that are the same apart from their spelling and word forms
+- `reply_sources`: the pairs that an answer rests on
 - `review_queue`: the queue of pending pairs, shared by several reviewers
 - `review_status`: the status of a pair, and who or what gave it
 - `rows`: parses one row of an imported file into a pair, or explains what is wrong with it

@@ -2,7 +2,8 @@
 
 Removed: the person's questions and the answers to them, their comments on answers, their commands,
 every pair that contains their words (as author, as asker, or in its earlier turns), and what
-adapters keep of those words: the prompts of reference outputs and probes, and sample answers. A
+adapters keep of those words: the prompts of reference outputs and probes, and sample answers. The
+sources of their answers go too, and so do the pairs themselves as sources of other answers. A
 pair that a frozen dataset names stays as an empty row, which marks the hole in the dataset; other
 pairs are deleted. A run that is training on their words is cancelled.
 
@@ -213,6 +214,14 @@ def _messages(db: Database, order: _Order, most: int) -> int:
         "LIMIT :most)",
         {"person": order.person, "most": most},
     )
+    db.execute(
+        "DELETE FROM reply_sources WHERE reply_id IN (SELECT id FROM replies WHERE person = ?)",
+        [order.person],
+    )
+    db.execute(
+        "DELETE FROM unanswered WHERE reply_id IN (SELECT id FROM replies WHERE person = ?)",
+        [order.person],
+    )
     order.counts["messages"] = order.counts.get("messages", 0) + count
     return count
 
@@ -356,6 +365,8 @@ def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
     db.execute("UPDATE feedback SET text = '', pair_id = NULL WHERE pair_id = ?", [pair_id])
     db.execute("UPDATE audit SET detail = '{}' WHERE subject = ?", [f"pair {pair_id}"])
     db.execute("DELETE FROM pair_words WHERE pair_id = ?", [pair_id])
+    db.execute("DELETE FROM reply_sources WHERE pair_id = ?", [pair_id])
+    db.execute("UPDATE unanswered SET pair_id = NULL WHERE pair_id = ?", [pair_id])
     if not hollow:
         db.execute("DELETE FROM pairs WHERE id = ?", [pair_id])
         return

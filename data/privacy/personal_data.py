@@ -83,7 +83,9 @@ def export(db: Database, person: str) -> dict[str, Any]:
 
 SAID = """
 SELECT d.name AS domain, c.thread, m.role, m.text, m.created_at AS at, m.reply_id,
-       r.status, coalesce(ad.name || '@' || a.version, 'base') AS adapter
+       r.status, r.outcome,
+       coalesce(ad.name || '@' || a.version, CASE r.outcome WHEN 'generated' THEN 'base' END)
+       AS adapter
 FROM messages m JOIN conversations c ON c.id = m.conversation_id
 JOIN domains d ON d.id = c.domain_id LEFT JOIN replies r ON r.id = m.reply_id
 LEFT JOIN adapters a ON a.id = r.adapter_id LEFT JOIN domains ad ON ad.id = a.domain_id

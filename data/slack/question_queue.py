@@ -61,7 +61,9 @@ class EarlierAttempt:
     text: str
     finish_reason: str
     error: str
-    adapter: str  # helpdesk@3, or base
+    outcome: str  # generated, quoted, declined or small_talk
+    layout: int  # of the references that were sent; 0: none
+    adapter: str  # helpdesk@3, base, or '' if none wrote it
     instead_of: str | None  # the adapter that should have answered and could not
 
 
@@ -185,7 +187,9 @@ def release(db: Database, worker: str) -> int:
 
 EARLIER = """
 SELECT r.id AS reply_id, m.text, r.finish_reason, r.error,
-coalesce(d.name || '@' || a.version, 'base') AS adapter,
+r.outcome, r.layout,
+coalesce(d.name || '@' || a.version, CASE r.outcome WHEN 'generated' THEN 'base' ELSE '' END)
+AS adapter,
 wd.name || '@' || w.version AS instead_of
 FROM replies r JOIN messages m ON m.reply_id = r.id AND m.role = 'assistant'
 LEFT JOIN adapters a ON a.id = r.adapter_id LEFT JOIN domains d ON d.id = a.domain_id

@@ -21,13 +21,13 @@ from bot import app
 from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
-from data.config.settings import BotSettings, Settings
+from data.config.settings import AnswersSettings, BotSettings, Settings
 from data.conversations import conversations
 from data.domains import Domain
 from data.people import keys
 from data.people.roles import ROLES
 from data.store.db import Store
-from tests.conftest import free_port, wait_until
+from tests.conftest import ALONE, free_port, wait_until
 from tests.serving.fake_vllm import FakeVllm, running
 
 LATER_US = 3600 * 1_000_000
@@ -130,10 +130,14 @@ def bot(tmp_path: Path, vllm: FakeVllm, bot_settings: dict[str, Any]) -> Iterato
 
 
 @contextlib.contextmanager
-def answering(home: Path, vllm: FakeVllm, **bot_settings: Any) -> Iterator[Bot]:
-    """The service over a new store."""
+def answering(
+    home: Path, vllm: FakeVllm, answers: AnswersSettings = ALONE, **bot_settings: Any
+) -> Iterator[Bot]:
+    """The service over a new store. By default, adapters answer without a search."""
     settings = Settings(
-        home=home, bot=BotSettings(port=free_port(), **({"engine_wait_s": 0} | bot_settings))
+        home=home,
+        bot=BotSettings(port=free_port(), **({"engine_wait_s": 0} | bot_settings)),
+        answers=answers,
     )
     with Store(settings.store_path) as store:
         subject = Bot(settings, store, vllm)

@@ -35,7 +35,12 @@ class Process:
         home = str(bot.settings.home)
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "bot", "bot"],
-            env=os.environ | {"UNDERSTUDY_HOME": home, "UNDERSTUDY_BOT_PORT": str(self.port)},
+            env=os.environ
+            | {
+                "UNDERSTUDY_HOME": home,
+                "UNDERSTUDY_BOT_PORT": str(self.port),
+                "UNDERSTUDY_ANSWERS_MODE": "adapter",
+            },
             stderr=subprocess.PIPE,
         )
         self.client = httpx.Client(

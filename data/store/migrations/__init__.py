@@ -24,7 +24,9 @@ The tables:
              ├─ experiment_policies                        the policy and the holdout of a domain
              ├─ voters, tallies                            raters, and how each of them rates
              └─ conversations ── messages
-                              └─ replies ── feedback
+                              └─ replies ─┬─ feedback
+                                          ├─ reply_sources   the pairs an answer rests on
+                                          └─ unanswered      questions that were declined
 
     replicas                               engines: their state, sizes and last heartbeat
     questions                              Slack's questions that are not answered yet

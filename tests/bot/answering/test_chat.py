@@ -24,6 +24,7 @@ from data.store.db import Store
 from data.store.errors import Invalid
 from serving.client import EngineClient, PromptTooLong, StreamCut
 from tests.bot.conftest import add_adapter, add_replica
+from tests.conftest import ALONE
 from tests.data import given
 from tests.serving.fake_vllm import HANG, FakeVllm, refusal, words
 
@@ -48,7 +49,9 @@ def domain(store: Store) -> Domain:
 @pytest.fixture
 async def chat(store: Store) -> AsyncIterator[Chat]:
     engine = EngineClient()
-    yield Chat(store, engine, Settings(bot=BotSettings(history_turns=3, engine_wait_s=0)))
+    yield Chat(
+        store, engine, Settings(bot=BotSettings(history_turns=3, engine_wait_s=0), answers=ALONE)
+    )
     await engine.close()
 
 
@@ -411,7 +414,7 @@ class TestSlots:
         """One answer at a time, one waiting question, a time limit of six seconds."""
         engine = EngineClient()
         bot = BotSettings(max_in_flight=1, max_waiting=1, answer_timeout_s=6)
-        yield Chat(store, engine, Settings(bot=bot))
+        yield Chat(store, engine, Settings(bot=bot, answers=ALONE))
         await engine.close()
 
     async def test_a_question_waits_for_its_turn(

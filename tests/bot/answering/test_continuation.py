@@ -18,6 +18,7 @@ from data.conversations import conversations
 from data.store.db import Store
 from serving.client import EngineClient, StreamCut, WrongAdapter
 from tests.bot.conftest import add_adapter, add_replica
+from tests.conftest import ALONE
 from tests.serving.fake_vllm import CUT, DONE, FakeVllm, refusal, running, words
 
 BREAKS = ["connection", "silence", "abort", "no reason", "error"]
@@ -94,7 +95,11 @@ def talk(store: Store, engines: list[FakeVllm], say: Any, **more: Any) -> tuple[
 
     async def scenario() -> tuple[list[Event], Any]:
         client = EngineClient()
-        chat = Chat(store, client, Settings(bot=BotSettings(answer_timeout_s=20, engine_wait_s=0)))
+        chat = Chat(
+            store,
+            client,
+            Settings(bot=BotSettings(answer_timeout_s=20, engine_wait_s=0), answers=ALONE),
+        )
         question = Ask(
             "cli:ann", "cli:1", "Why?", domains.get(store.db, "helpdesk"), history=(), **more
         )

@@ -17,6 +17,7 @@ from data.conversations import conversations
 from data.store.db import Store
 from serving.client import EngineClient
 from tests.bot.conftest import add_adapter, add_replica
+from tests.conftest import ALONE
 from tests.serving.fake_vllm import FakeVllm, running, words
 
 SWAPS = 120
@@ -72,7 +73,7 @@ async def test_swaps_under_load_fail_no_answer(tmp_path: Path) -> None:
                 fake.say = speaking(fake, faults)
                 add_replica(db, fake.url, *made, name=name)
         client = EngineClient()
-        chat = Chat(store, client, Settings(bot=BotSettings()))
+        chat = Chat(store, client, Settings(bot=BotSettings(), answers=ALONE))
         over = asyncio.Event()
         answered = 0
 

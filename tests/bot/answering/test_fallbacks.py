@@ -28,6 +28,7 @@ from data.store.db import Store
 from data.store.errors import Invalid
 from serving.client import EngineClient, EngineDown
 from tests.bot.conftest import add_adapter, add_replica
+from tests.conftest import ALONE
 from tests.data import given
 from tests.serving.fake_vllm import CUT, HANG, FakeVllm, refusal, running, words
 
@@ -93,7 +94,10 @@ def closed() -> list[Closed]:
 async def chat(store: Store, closed: list[Closed]) -> AsyncIterator[Chat]:
     engine = EngineClient()
     yield Chat(
-        store, engine, Settings(bot=BotSettings(answer_timeout_s=2, engine_wait_s=0)), closed.append
+        store,
+        engine,
+        Settings(bot=BotSettings(answer_timeout_s=2, engine_wait_s=0), answers=ALONE),
+        closed.append,
     )
     await engine.close()
 

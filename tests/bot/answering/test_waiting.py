@@ -19,6 +19,7 @@ from data.domains import Domain
 from data.store.db import Store
 from serving.client import EngineClient, EngineDown, StreamCut
 from tests.bot.conftest import add_adapter, add_replica
+from tests.conftest import ALONE
 from tests.serving.fake_vllm import CUT, FakeVllm, running, words
 
 DELAY_S = 0.6
@@ -50,7 +51,7 @@ def domain(store: Store) -> Domain:
 async def chat(store: Store) -> AsyncIterator[Chat]:
     engine = EngineClient()
     bot = BotSettings(answer_timeout_s=20, engine_wait_s=5, max_in_flight=1, max_waiting=1)
-    yield Chat(store, engine, Settings(bot=bot))
+    yield Chat(store, engine, Settings(bot=bot, answers=ALONE))
     await engine.close()
 
 
@@ -151,7 +152,7 @@ async def test_a_question_that_waits_for_an_engine_holds_no_slot(
     vllm.say = lambda body: words(body["model"], "Hello", " there")
     engine = EngineClient()
     bot = BotSettings(answer_timeout_s=20, engine_wait_s=5, max_in_flight=1)
-    chat = Chat(store, engine, Settings(bot=bot))
+    chat = Chat(store, engine, Settings(bot=bot, answers=ALONE))
     first = asyncio.create_task(answered(chat, ask(domain, external_id="1")))
     while chat.in_flight == 0:
         await asyncio.sleep(0.01)
@@ -197,7 +198,7 @@ async def test_no_question_waits_for_an_engine_without_a_heartbeat(
 async def test_the_wait_has_a_time_limit(domain: Domain, store: Store) -> None:
     state(store, "starting")
     engine = EngineClient()
-    impatient = Chat(store, engine, Settings(bot=BotSettings(engine_wait_s=1)))
+    impatient = Chat(store, engine, Settings(bot=BotSettings(engine_wait_s=1), answers=ALONE))
     with pytest.raises(NoEngine, match="The engine is starting"):
         await answered(impatient, ask(domain))
     await engine.close()

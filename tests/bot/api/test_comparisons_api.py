@@ -217,7 +217,8 @@ def test_a_rater_is_quarantined_listed_and_released(bot: Bot) -> None:
 
 def test_without_a_comparison_there_is_one_answer_with_its_adapter(bot: Bot) -> None:
     (only,) = answers(bot)
-    assert (only["adapter"], set(only)) == ("helpdesk@1", {"id", "content", "adapter"})
+    about = {"outcome", "sources", "references_sent", "nearest"}
+    assert (only["adapter"], set(only)) == ("helpdesk@1", {"id", "content", "adapter"} | about)
 
 
 def test_two_blinded_answers_and_a_preference(bot: Bot) -> None:

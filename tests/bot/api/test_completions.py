@@ -29,6 +29,10 @@ def test_an_answer(bot: Bot) -> None:
         "instead_of": None,
         "precision": "",
         "reply_id": answer.id,
+        "outcome": "generated",
+        "sources": [],
+        "references_sent": False,
+        "nearest": [],
     }
 
 

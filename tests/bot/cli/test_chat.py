@@ -14,7 +14,10 @@ import pytest
 
 from bot.answering.chat import Delta, Event
 from bot.cli.chat import _print_answer
+from data import domains
 from data.adapters import registry
+from data.pairs import pairs
+from data.pairs.pairs import Draft
 from data.store.db import Store
 from tests.bot.cli.conftest import Run, make_adapter
 from tests.bot.conftest import add_replica
@@ -22,7 +25,22 @@ from tests.conftest import wait_until
 from tests.serving.fake_vllm import FakeVllm, running
 
 
-def test_the_answer_of_a_fallback_says_so(run: Run, home: Path, store: Store) -> None:
+def test_an_answer_without_an_engine_names_its_source(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    with store.write() as db:
+        drafts = [Draft("Who painted the Mona Lisa?", "Leonardo da Vinci.")]
+        pairs.add(db, domains.get(db, "art"), drafts, source="import", status="approved")
+
+    said = run("chat", "art", input="Who painted the Mona Lisa?\nWhere is my car?\n\n").output
+
+    assert "art: Leonardo da Vinci.\nApproved answer to:\n  Who painted the Mona Lisa? (app" in said
+    assert "art: I don't have an approved answer to that." in said
+
+
+def test_the_answer_of_a_fallback_says_so(
+    run: Run, home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_ANSWERS_MODE", "adapter")
     run("domains", "add", "art")
     made = make_adapter(store, "art", 1)
     with running(FakeVllm()) as vllm:

@@ -32,6 +32,7 @@ from data.config.settings import BotSettings, Settings, SlackSettings
 from data.domains import Domain
 from data.store.db import Store, row, rows
 from serving.client import EngineClient
+from tests.conftest import ALONE
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp
 from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
@@ -167,6 +168,7 @@ async def bot(
         home=tmp_path,
         slack=slack_settings(slack, mode),
         bot=BotSettings(answer_timeout_s=5, engine_wait_s=0),
+        answers=ALONE,
     )
     client = EngineClient()
     service = Service(settings, store, Chat(store, client, settings))

@@ -30,7 +30,7 @@ from data.config.settings import BotSettings, Settings
 from data.store.db import Store, row, rows
 from serving.client import EngineClient
 from tests.bot.slack.conftest import MEMBER, QUICK, serving, slack_settings
-from tests.conftest import free_port
+from tests.conftest import ALONE, free_port
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp
 from tests.fake_slack.workspace import APP_TOKEN, BOT_TOKEN, BOT_USER, SIGNING_SECRET, Message
@@ -79,6 +79,7 @@ class Mortal:
             home=home,
             slack=slack_settings(slack, mode),
             bot=BotSettings(answer_timeout_s=30, max_in_flight=16),
+            answers=ALONE,
         )
         self._reviving: asyncio.Task[None] | None = None
         self.front: front.Slack

@@ -16,12 +16,13 @@ from data.store.db import Store
 from data.store.errors import Invalid
 from serving.client import EngineClient
 from tests.bot.slack.conftest import MEMBER, QUICK, Bot, logged_words, slack_settings
+from tests.conftest import ALONE
 from tests.fake_slack import FakeSlack
 from tests.serving.fake_vllm import FakeVllm
 
 
 def made(store: Store, home: Path, slack: SlackSettings) -> front.Slack:
-    settings = Settings(home=home, slack=slack)
+    settings = Settings(home=home, slack=slack, answers=ALONE)
     chat = Chat(store, EngineClient(), settings)
     return front.create(Service(settings, store, chat), QUICK)
 
@@ -130,7 +131,7 @@ async def test_the_http_application_mounts_the_route(
 
     with store.write() as db:
         placements.record_heartbeat(db, "fake", engine.url, "pocket", "ready")
-    settings: Any = Settings(home=tmp_path, slack=slack_settings(slack, "socket"))
+    settings: Any = Settings(home=tmp_path, slack=slack_settings(slack, "socket"), answers=ALONE)
     app = create_app(settings, store)
     async with app.router.lifespan_context(app):
         question = await slack.say(MEMBER, "DU2", "Anybody?")

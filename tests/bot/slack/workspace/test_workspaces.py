@@ -25,6 +25,7 @@ from data.store.db import Store
 from data.store.errors import Invalid
 from serving.client import EngineClient
 from tests.bot.slack.conftest import MEMBER, QUICK, Bot, serving, slack_settings
+from tests.conftest import ALONE
 from tests.fake_slack import FakeSlack
 from tests.fake_slack.transports import SignedHttp
 from tests.fake_slack.workspace import CLIENT_ID, CLIENT_SECRET, Message
@@ -49,7 +50,7 @@ def made(
     store: Store, home: Path, slack: SlackSettings, client: EngineClient | None = None
 ) -> front.Slack:
     settings = Settings(
-        home=home, slack=slack, bot=BotSettings(answer_timeout_s=5, engine_wait_s=0)
+        home=home, slack=slack, bot=BotSettings(answer_timeout_s=5, engine_wait_s=0), answers=ALONE
     )
     chat = Chat(store, client or EngineClient(), settings)
     return front.create(Service(settings, store, chat), QUICK, follow_s=0.05)

@@ -1,0 +1,115 @@
+"""What an answer rests on, and whether there is one: decided from the search alone.
+
+- No approved pair is near enough to the question: decline, in the domain's own words, with the
+  nearest questions.
+- A pair is near enough, and an adapter can answer: generate the answer, with the pairs as
+  references if the adapter was trained to read them.
+- A pair is near enough, but no adapter or engine can answer: quote the best pair's response word
+  for word. The same goes for an adapter that does not read references and was trained before the
+  pair was approved, so a correction counts at once (`bot/answering/writing.py`).
+
+The bare base model never answers, except where somebody chose it: by its name, or as a variant of a
+comparison. Because the adapter plays no part in whether the bot declines, every variant of a
+comparison declines the same questions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from data.config.settings import AnswersSettings
+from data.conversations.conversations import Outcome
+from data.domains import Domain
+from data.pairs.reply_sources import Source
+from data.search.search import Reference, SearchResult
+
+Decision = Literal["generate", "quote", "decline"]
+Method = Literal["encoder", "words"]
+
+# The least similarity of an answerable question. By all-MiniLM-L6-v2, .32 declines 19 of 20
+# off-topic questions and 3 of 34 answerable ones in words of their own. By words, .4 declines 18 of
+# 20 off-topic questions and 3 of the 123 golden questions of the demo domain.
+DECLINE_BELOW: dict[Method, float] = {"encoder": 0.32, "words": 0.4}
+NEAR = 0.5  # times the threshold: a pair that is less similar is not worth suggesting
+SUGGESTIONS = 3  # nearest questions under a refusal
+GREETING = 0.8  # a greeting is left to a pair that is at least so similar
+
+
+def is_grounded(domain: Domain, settings: AnswersSettings) -> bool:
+    """Whether the domain's answers rest on approved pairs."""
+    return (domain.answer_mode or settings.mode) == "grounded"
+
+
+def threshold(method: Method, domain: Domain, settings: AnswersSettings) -> float:
+    """The similarity below which questions to the domain are declined: the domain's own, or else
+    the deployment's, or else the default of the search."""
+    if domain.decline_below is not None:
+        return domain.decline_below
+    return settings.decline_below or DECLINE_BELOW[method]
+
+
+def decide(found: SearchResult, decline_below: float, *, can_generate: bool) -> Decision:
+    """What to do with a question. `can_generate`: an adapter, or a chosen base, can answer."""
+    if not found.references or found.similarity < decline_below:
+        return "decline"
+    return "generate" if can_generate else "quote"
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What the search found for one question."""
+
+    domain: Domain
+    found: SearchResult
+    sources: tuple[Source, ...]  # the references as people see them, in the same order
+    decline_below: float
+    small_talk: str = ""  # the reply to a greeting or thanks; '' for a question
+    may_quote: bool = True  # False: a certain adapter was asked for, and no other answer will do
+    may_decline: bool = True  # False: it continues an answer whose beginning has been shown
+
+    @property
+    def without_engine(self) -> Outcome | None:
+        """The outcome that is certain before any engine is asked; None: an engine may answer."""
+        if self.small_talk:
+            return "small_talk"
+        if not self.may_decline:
+            return None
+        decision = decide(self.found, self.decline_below, can_generate=True)
+        return "declined" if decision == "decline" else None
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return self.found.references
+
+    @property
+    def nearest(self) -> tuple[Source, ...]:
+        """The pairs whose questions are suggested under a refusal; may be empty."""
+        least = NEAR * self.decline_below
+        return tuple(s for s in self.sources if s.similarity >= least)[:SUGGESTIONS]
+
+    @property
+    def suggestions(self) -> tuple[str, ...]:
+        """The questions to suggest under a refusal: the nearest ones, or else the domain's own."""
+        nearest = tuple(s.prompt for s in self.nearest)
+        return nearest or self.domain.suggested_prompts[:SUGGESTIONS]
+
+    def sources_of(self, outcome: Outcome) -> tuple[Source, ...]:
+        """The pairs that an answer with this outcome rests on; for a refusal, the nearest ones."""
+        match outcome:
+            case "generated":
+                return self.sources
+            case "quoted":
+                return self.sources[:1]
+            case "declined":
+                return self.nearest
+            case "small_talk":
+                return ()
+
+    def text(self, outcome: Outcome) -> str:
+        """The answer, for every outcome but `generated`."""
+        match outcome:
+            case "quoted":
+                return self.references[0].response
+            case "small_talk":
+                return self.small_talk
+            case _:
+                return self.domain.refusal_text

@@ -1,0 +1,65 @@
+"""Searches the approved pairs for a question, before anything else is decided about it."""
+
+from dataclasses import replace
+
+from sqlite_utils import Database
+
+from bot.answering import grounding, plan, small_talk
+from bot.answering.grounding import Grounds
+from bot.answering.prompt import Ask
+from data.config.settings import Settings
+from data.pairs import reply_sources
+from data.pairs.reply_sources import FoundPair, Source
+from data.search.search import PairSearch, Reference, SearchResult
+from data.store.db import Store
+
+
+class ReferenceFinder:
+    """Finds what the answers of one process rest on."""
+
+    def __init__(self, store: Store, settings: Settings, search: PairSearch) -> None:
+        self._store = store
+        self._settings = settings
+        self._search = search
+
+    async def find(self, ask: Ask) -> Grounds | None:
+        """The grounds of an answer; None if the answer does not rest on pairs: the caller or the
+        domain wants none, or the bare base was asked for by its name."""
+        turns = self._settings.bot.history_turns
+        domain, history = await self._store.read(lambda db: plan.conversation(db, ask, turns))
+        if not ask.references or ask.pinned == f"{domain.name}@base":
+            return None
+        if not grounding.is_grounded(domain, self._settings.answers):
+            return None
+        if (continued := ask.continues) is not None:
+            sources = await self._store.read(lambda db: reply_sources.of_reply(db, continued))
+            return Grounds(
+                domain, _again(sources), sources, 0.0, may_quote=False, may_decline=False
+            )
+        said = small_talk.reply(ask.text, domain)
+        if said and ask.pinned is not None:
+            return None  # whoever pins an adapter wants to see what it says
+        earlier = () if said else history
+        limit = self._settings.answers.references
+        found = await self._search.afind(domain, ask.text, earlier, limit=limit)
+        least = grounding.threshold(found.method, domain, self._settings.answers)
+        if found.similarity >= grounding.GREETING:
+            said = ""  # a pair answers this greeting
+        sources = await self._store.read(lambda db: _described(db, found))
+        approved = {s.pair_id for s in sources}  # one may have been rejected since the search
+        kept = tuple(r for r in found.references if r.pair_id in approved)
+        may_quote = ask.pinned is None and ask.second_variant is None
+        return Grounds(domain, replace(found, references=kept), sources, least, said, may_quote)
+
+
+def _described(db: Database, found: SearchResult) -> tuple[Source, ...]:
+    wanted = [FoundPair(r.pair_id, r.score, r.similarity) for r in found.references]
+    return reply_sources.describe(db, wanted)
+
+
+def _again(sources: tuple[Source, ...]) -> SearchResult:
+    """The references of an answer that is continued."""
+    references = tuple(
+        Reference(s.pair_id, s.prompt, s.response, "", s.score, s.similarity) for s in sources
+    )
+    return SearchResult(references, "encoder", "")

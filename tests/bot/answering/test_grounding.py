@@ -1,0 +1,136 @@
+"""The decision whether a question is answered, and the words of answers that no engine writes."""
+
+import pytest
+
+from bot.answering import grounding, small_talk
+from bot.answering.grounding import Grounds
+from bot.answering.prompt import Prompt
+from data.config.settings import AnswersSettings
+from data.conversations.conversations import Message
+from data.domains import Domain
+from data.pairs.reply_sources import Source
+from data.search.search import Reference, SearchResult
+from serving.client import Sampling
+
+DOMAIN = Domain(1, "helpdesk", "the help desk", "", ("Who are you?",), 0.1, False)
+
+
+def found(*similarities: float) -> SearchResult:
+    references = tuple(
+        Reference(n, f"Q{n}?", f"A{n}.", f"f{n}", s, s) for n, s in enumerate(similarities, 1)
+    )
+    return SearchResult(references, "encoder")
+
+
+def grounds(*similarities: float, domain: Domain = DOMAIN, **more: object) -> Grounds:
+    result = found(*similarities)
+    sources = tuple(
+        Source(r.pair_id, r.prompt, r.response, "", 0, r.similarity, r.score)
+        for r in result.references
+    )
+    return Grounds(domain, result, sources, 0.4, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("similarities", "can_generate", "decision"),
+    [
+        ((), True, "decline"),
+        ((0.39,), True, "decline"),
+        ((0.39,), False, "decline"),
+        ((0.4,), True, "generate"),
+        ((0.4,), False, "quote"),
+        ((0.9, 0.1), True, "generate"),
+    ],
+)
+def test_the_best_pair_decides(
+    similarities: tuple[float, ...], can_generate: bool, decision: str
+) -> None:
+    assert grounding.decide(found(*similarities), 0.4, can_generate=can_generate) == decision
+
+
+def test_the_domain_overrides_the_settings() -> None:
+    own = Domain(1, "a", "A", "", (), 0.1, False, answer_mode="adapter", decline_below=0.0)
+    settings = AnswersSettings(decline_below=0.7)
+
+    assert grounding.threshold("encoder", DOMAIN, AnswersSettings()) == 0.32
+    assert grounding.threshold("words", DOMAIN, AnswersSettings()) == 0.4
+    assert grounding.threshold("words", DOMAIN, settings) == 0.7
+    assert grounding.threshold("words", own, settings) == 0.0
+    assert grounding.is_grounded(DOMAIN, settings)
+    assert not grounding.is_grounded(own, settings)
+    assert not grounding.is_grounded(DOMAIN, AnswersSettings(mode="adapter"))
+
+
+def test_a_refusal_suggests_the_nearest_questions() -> None:
+    assert grounds(0.3, 0.25, 0.22, 0.21, 0.1).suggestions == ("Q1?", "Q2?", "Q3?")
+    assert grounds(0.3, 0.1).suggestions == ("Q1?",)
+
+
+def test_a_refusal_without_near_questions_suggests_those_of_the_domain() -> None:
+    assert grounds(0.1).suggestions == ("Who are you?",)
+    assert grounds(0.1).sources_of("declined") == ()
+
+
+def test_a_refusal_is_in_the_words_of_the_domain() -> None:
+    own = Domain(1, "a", "A", "", (), 0.1, False, refusal="Ask the front desk.")
+
+    assert grounds(domain=own).text("declined") == "Ask the front desk."
+    assert "the help desk" in grounds().text("declined")
+
+
+def test_a_quotation_rests_on_one_pair() -> None:
+    some = grounds(0.9, 0.8)
+
+    assert some.text("quoted") == "A1."
+    assert [s.pair_id for s in some.sources_of("quoted")] == [1]
+    assert [s.pair_id for s in some.sources_of("generated")] == [1, 2]
+
+
+def test_what_continues_an_answer_is_never_declined() -> None:
+    assert grounds(0.1).without_engine == "declined"
+    assert grounds(0.1, may_decline=False).without_engine is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Hello", "hi!", "Good morning 🙂", "Guten Tag.", "¡Hola!", "Grüß Gott", "OLÁ"]
+)
+def test_a_greeting_is_greeted(text: str) -> None:
+    reply = "Hello! I answer questions about the help desk. What would you like to know?"
+    assert small_talk.reply(text, DOMAIN) == reply
+
+
+@pytest.mark.parametrize("text", ["Thanks!", "thank you so much", "ok", "Danke schön", "merci"])
+def test_thanks_are_welcome(text: str) -> None:
+    assert small_talk.reply(text, DOMAIN).startswith("You're welcome.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "?", "Thanks, and on Sundays?", "hello world program", "Who are you?", "ok " * 20, "42"],
+)
+def test_anything_else_is_a_question(text: str) -> None:
+    assert small_talk.reply(text, DOMAIN) == ""
+
+
+def test_references_are_dropped_from_the_last_before_the_history_and_the_best_after_it() -> None:
+    turns = (Message("user", "Q"), Message("assistant", "A"))
+    prompt: Prompt | None = Prompt(
+        "", turns, "Why?", Sampling(max_tokens=300), 64, found(0.9, 0.8, 0.7).references
+    )
+    steps = []
+    while prompt is not None:
+        ids = tuple(r.pair_id for r in prompt.references)
+        steps.append((prompt.sampling.max_tokens, ids, len(prompt.history)))
+        prompt = prompt.shorter()
+
+    assert steps == [
+        (300, (1, 2, 3), 2),
+        (150, (1, 2, 3), 2),
+        (75, (1, 2, 3), 2),
+        (64, (1, 2, 3), 2),
+        (64, (1, 2), 2),
+        (64, (1,), 2),
+        (64, (1,), 0),
+        (64, (), 0),
+        (32, (), 0),
+    ]
