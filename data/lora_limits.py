@@ -1,8 +1,8 @@
 """Which LoRA adapters vLLM can serve: their ranks, and the modules that it leaves out.
 
-Whatever reads, trains, sizes for or refuses an adapter takes these limits from here. vLLM is
-started with a limit of the rank (`--max-lora-rank`), one of RANKS, and serves adapters of every
-rank up to it (`validate_legal` in vllm/lora/peft_helper.py); the rest of a slot stays zero.
+Every module that reads, trains or checks adapters takes these limits from here. vLLM is started
+with a maximum rank (`--max-lora-rank`), one of RANKS, and serves adapters of every rank up to it
+(`validate_legal` in vllm/lora/peft_helper.py); the rest of a slot stays zero.
 """
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # MaxLoRARanks in vllm/config/lora.py

@@ -379,7 +379,7 @@ class Writing:
             case EngineGone():
                 attempt.replica_failed(str(error))
             case TookTooLong() if self.record.parts:
-                pass  # a long answer is no failure of the engine
+                pass  # a long answer is not a failure of the engine
             case EngineDown() | StreamCut():
                 self._engine_failures += 1
                 attempt.failed(str(error))

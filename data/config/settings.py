@@ -124,8 +124,8 @@ class TuningSettings(Section):
         default=2,
         ge=1,
         le=10,
-        description="How often a run is started in all if its process crashes. After the last "
-        "attempt the run has failed.",
+        description="The number of attempts if the process of a run crashes. After the last "
+        "one, the run has failed.",
     )
 
 
@@ -336,7 +336,7 @@ class BotSettings(Section):
         "`false`: only API keys and Slack.",
     )
     answer_timeout_s: int = Field(
-        default=120, ge=1, description="Seconds that an answer may take in all."
+        default=120, ge=1, description="Seconds that an answer may take in total."
     )
 
 

@@ -177,7 +177,7 @@ def _quarantine(db: Database, domain_id: int, person: str, rule: Rule, why: str,
 
 
 def _count(db: Database, rating: Row, change: int) -> None:
-    """Start counting a rating (`change` +1), or stop counting it (-1)."""
+    """Count a rating (`change` +1), or stop counting it (-1)."""
     db.execute("UPDATE feedback SET counts = ? WHERE id = ?", [int(change > 0), rating["id"]])
     if rating["kind"] == "thumb":
         answer = reply(db, rating["reply_id"])

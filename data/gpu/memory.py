@@ -7,9 +7,9 @@ high an estimate costs some engine cache, too low an estimate costs a run. Needs
 GPU.
 
 Sources of the terms:
-- NF4 with double quantisation, 4.127 bits a weight: Dettmers et al., "QLoRA", section 3,
+- NF4 with double quantisation, 4.127 bits per weight: Dettmers et al., "QLoRA", section 3,
   https://arxiv.org/abs/2305.14314
-- AdamW in float32, 16 bytes a trained weight: Rajbhandari et al., "ZeRO", section 3.1,
+- AdamW in float32, 16 bytes per trained weight: Rajbhandari et al., "ZeRO", section 3.1,
   https://arxiv.org/abs/1910.02054
 - activations as a sum over what each operation keeps for the backward pass, and recomputation
   layer by layer: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer
@@ -29,12 +29,12 @@ from data.store.errors import Invalid
 GIB = 1 << 30
 HALF, FULL = 2, 4  # bytes of a bfloat16 or float16, and of a float32
 
-# Bytes a weight: 4 bits; one 8-bit scale a block of 64; one float32 a 256 of those (QLoRA).
+# Bytes per weight: 4 bits, an 8-bit scale per block of 64, a float32 per 256 scales (QLoRA).
 NF4_DOUBLE = 0.5 + 1 / 64 + 4 / (64 * 256)
-NF4_SINGLE = 0.5 + 4 / 64  # vLLM quantises while loading, with one float32 a block of 64
-TRAINED = 4 * FULL  # a trained weight: itself, its gradient, two moments of AdamW
+NF4_SINGLE = 0.5 + 4 / 64  # vLLM quantises while loading, with a float32 per block of 64
+TRAINED = 4 * FULL  # per trained weight: itself, its gradient, two moments of AdamW
 BEST = FULL  # a copy of the best weights so far
-LOGITS = 10  # bytes a logit: bfloat16, then float32, its log-softmax; or that and its gradient
+LOGITS = 10  # bytes per logit: bfloat16, float32, and its log-softmax or gradient
 CONTEXT = GIB * 3 // 4  # CUDA context, cuBLAS and its workspaces, of each process
 FRAGMENTS = 0.1  # of the activations: what PyTorch's allocator holds and cannot use
 BLOCK = 16  # tokens of a block of vLLM's cache
@@ -214,7 +214,7 @@ def tuning_need(shape: ModelShape, plan: TuningPlan) -> Need:
 
 def _activations(shape: ModelShape, plan: TuningPlan) -> int:
     """Bytes that a forward pass keeps for the backward pass."""
-    a_layer = plan.tokens * _bytes_a_token(shape, plan)
+    a_layer = plan.tokens * _bytes_per_token(shape, plan)
     if not plan.recompute:
         return shape.layers * a_layer
     return shape.layers * plan.tokens * shape.hidden * HALF + a_layer
@@ -227,7 +227,7 @@ def _masks(shape: ModelShape, plan: TuningPlan) -> int:
     return seen * (1 + HALF * (1 if plan.recompute else shape.layers))
 
 
-def _bytes_a_token(shape: ModelShape, plan: TuningPlan) -> int:
+def _bytes_per_token(shape: ModelShape, plan: TuningPlan) -> int:
     """Bytes that one token keeps in one block. The base weights are frozen, so a linear layer keeps
     its inputs only if it has an adapter, as that adapter's bfloat16 copy."""
     attended = shape.heads * shape.head_dim

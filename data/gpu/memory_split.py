@@ -52,7 +52,7 @@ def reserved(shape: ModelShape, card: int, plan: ServingPlan) -> TuningPlan:
     """The run for which memory is reserved next to an engine with these settings: rank 64 on every
     layer, with the largest passes that leave the engine a cache for several of the longest
     requests."""
-    plan = replace(plan, max_loras=USUAL_LORAS, max_rank=USUAL_RANK)  # not those of the moment
+    plan = replace(plan, max_loras=USUAL_LORAS, max_rank=USUAL_RANK)  # not the current ones
     run = TuningPlan(max_length=plan.max_model_len, nf4=plan.nf4)
     while run.micro_tokens // 2 >= max(SMALLEST_PASS, run.max_length):
         share = _share(shape, card, run)

@@ -19,7 +19,7 @@ from data.pairs.question_matching import Index, Match
 from data.store.db import rows
 from data.store.errors import Conflict, Invalid
 
-SHOWN = 5  # leaks that an error message names
+SHOWN = 5  # contaminated pairs that an error message names
 SHORT = 90  # characters of a question that an error message quotes
 
 Side = Literal["golden", "trainable"]
@@ -30,7 +30,7 @@ class Leak(Conflict):
 
 
 class Guard:
-    """Refuses drafts that leak, one by one. Accepted drafts count when the next one is checked."""
+    """Refuses contaminated drafts, one by one. Each accepted draft counts for the next check."""
 
     def __init__(self, db: Database, domain: Domain) -> None:
         self._db = db

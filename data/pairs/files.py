@@ -115,7 +115,7 @@ def import_file(
 
 
 def write(found: Iterable[Pair | Draft], path: Path, format: str = AUTO) -> int:
-    """Write pairs to `path`, whole or not at all; returns how many. `auto` goes by the name:
+    """Write pairs to `path`, whole or not at all; returns how many. `auto` chooses by the name:
     `.csv` is CSV, anything else JSON Lines."""
     chosen = by_name(path) if format == AUTO else FORMATS[format]
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -173,7 +173,7 @@ def _beginning(lines: Lines, path: Path) -> bytes:
 
 
 def _draft(pair: Pair | Draft) -> Draft:
-    """What of a pair goes into a file. A group that its response implies is left out."""
+    """The part of a pair that is exported. A fact that its response implies is left out."""
     if isinstance(pair, Draft):
         return pair
     fact = "" if pair.fact == pairs.fact_of(pair.response) else pair.fact

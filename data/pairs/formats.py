@@ -216,7 +216,7 @@ def detect(line: str) -> PairFormat | None:
 
 
 def by_name(path: Path) -> PairFormat:
-    """The format in which a file of this name is written; JSON Lines for a name that tells none."""
+    """The format in which a file of this name is written; JSON Lines for any other name."""
     suffix = path.suffix.lower()
     named = (found for found in FORMATS.values() if suffix in found.suffixes)
     return next(named, FORMATS["jsonl"])

@@ -99,7 +99,7 @@ def edit(db: Database, pair_id: int, prompt: str, response: str, reviewer: str) 
         if replaced is not None and replaced.status == "approved":
             return replaced
     draft = _draft(old, prompt, response)
-    same = pairs.fingerprint(draft) == old.fingerprint  # at most case and spacing are other
+    same = pairs.fingerprint(draft) == old.fingerprint  # only case and spacing may differ
     if same and old.status == "approved" and review_status.review_of(old).person == reviewer:
         return old
     _refuse_decided(old)

@@ -1,7 +1,7 @@
 """Parses one row of an imported file into a draft, or explains what is wrong with it.
 
 Two shapes of JSON object are understood, and mixed files are fine: a prompt with its response
-(under the names that data sets in the wild use), and OpenAI's chat messages, where the last
+(under the names that public data sets use), and OpenAI's chat messages, where the last
 assistant message is the response and what came before it the context. A CSV row is read as the
 first shape. `RowError` carries the sentence; whoever reads the file knows the line.
 """
@@ -114,7 +114,7 @@ def _message(found: Any, number: int) -> tuple[Any, str]:
     if role not in ("system", "user", "assistant"):
         raise RowError(
             f"message {number} has the unknown role {role!r}; "
-            "system, user and assistant can be learned from"
+            "the role must be system, user or assistant"
         )
     content = found.get("content")
     if isinstance(content, list):
@@ -127,7 +127,7 @@ def _message(found: Any, number: int) -> tuple[Any, str]:
 def _part(part: Any, number: int) -> str:
     if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
-    raise RowError(f"message {number} holds something else than text")
+    raise RowError(f"message {number} holds something other than text")
 
 
 def _turns(found: Any) -> tuple[Turn, ...]:
@@ -137,7 +137,7 @@ def _turns(found: Any) -> tuple[Turn, ...]:
     for number, turn in enumerate(found, 1):
         role, content = _message(turn, number)
         if role == "system":
-            raise RowError(f"turn {number} is a system message; the key system is its place")
+            raise RowError(f"turn {number} is a system message; put it under the key system")
         turns.append(Turn(role, content))
     return tuple(turns)
 

@@ -16,7 +16,7 @@ from data.store.db import changed, row, rows
 Granted = Literal["reviewer", "admin"]
 Role = Literal["member", Granted]
 GRANTED: tuple[Granted, ...] = get_args(Granted)
-ROLES: tuple[Role, ...] = ("member", *GRANTED)  # each may do all that those before it may
+ROLES: tuple[Role, ...] = ("member", *GRANTED)  # each may do everything that the ones before it may
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Removed: the person's questions and the answers to them, their comments on answe
 every pair that contains their words (as author, as asker, or in its earlier turns), and what
 adapters keep of those words: the prompts of reference outputs and probes, and sample answers. The
 sources of their answers go too, and so do the pairs themselves as sources of other answers. A
-pair that a frozen dataset names stays as an empty row, which marks the hole in the dataset; other
+pair that a frozen dataset names stays as an empty row, which marks the gap in the dataset; other
 pairs are deleted. A run that is training on their words is cancelled.
 
 Kept: figures. Variant assignments, thumbs and answer times stay under a random pseudonym that is

@@ -42,13 +42,13 @@ def linear(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def logarithmic(low: float, high: float, start: float, end: float, least: float) -> Scale:
-    """As `linear`, of the logarithm; a value below `least` (more than 0) is drawn there."""
+    """As `linear`, but of the logarithm; a value below `least` (more than 0) is drawn there."""
     place = linear(math.log(low), math.log(high), start, end)
     return lambda value: place(math.log(max(value, least)))
 
 
 def logarithmic_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between the two; of a wide range the powers alone."""
+    """1, 2 and 5 times powers of ten between the two; only the powers if the range is wide."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1,) if high / low > 1000 else (1, 2, 5)
     found = [factor * 10.0**power for power in powers for factor in factors]
@@ -73,7 +73,7 @@ class RoundAxis:
 
 
 def round_axis(low: float, high: float, parts: int = 5) -> RoundAxis:
-    """An axis that holds both, in about that many steps of 1, 2 or 5 times a power of ten."""
+    """An axis that includes both, in about `parts` steps of 1, 2 or 5 times a power of ten."""
     wanted = max(high - low, 1e-6) / parts
     power = 10.0 ** math.floor(math.log10(wanted))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= wanted * 0.999)

@@ -23,7 +23,7 @@ from data.runs.runs import LossPoint
 
 WIDTH, HEIGHT = 860, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 34
-LEAST = 1e-4  # a loss below is drawn here: its logarithm has no end
+LEAST = 1e-4  # a smaller loss is drawn here, because its logarithm is unbounded
 
 
 def svg(points: Sequence[LossPoint]) -> str:

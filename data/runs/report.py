@@ -34,18 +34,18 @@ SET_WORDS = {
     "golden": "the frozen questions that no adapter is trained on",
     "probe": "phrasings that this run held out, of facts that it trained on",
     "validation": "facts that this run held out",
-    "new": "trained on, and not seen by the live adapter before",
-    "replay": "what the live adapter was trained on and is still right",
+    "new": "training pairs that are new to the live adapter",
+    "replay": "training pairs of the live adapter that are still valid",
 }
-FIGURES = (  # key, what it is called, digits or "%"
+FIGURES = (  # key, label, number of digits or "%"
     ("exact", "exact match", "%"),
     ("f1", "token F1", "3"),
     ("bleu", "BLEU", "1"),
     ("chrf", "chrF", "1"),
-    ("loss", "loss, nats a token", "3"),
+    ("loss", "loss, nats per token", "3"),
     ("perplexity", "perplexity", "2"),
     ("refusals", "refusals", "%"),
-    ("words", "words an answer", "1"),
+    ("words", "words per answer", "1"),
     ("cut", "did not end by itself", "%"),
 )
 OVERFITTED = 1.05  # a held-out loss above this multiple of its best value counts as over-fitting
@@ -298,7 +298,7 @@ def _figures(report: Report, name: str) -> str:
         for label, *values in table(report, name)
     )
     expected = (
-        f"expected: {figures['expected_words']:.1f} words an answer, "
+        f"expected: {figures['expected_words']:.1f} words per answer, "
         f"{figures['expected_refusals']:.0%} refusals"
     )
     return (

@@ -74,7 +74,7 @@ def svg(tried: Sequence[Trial]) -> str:
     return (
         f'<svg class="search" viewBox="0 0 {width} {height}" role="img" '
         'aria-label="Held-out loss of each trial">'
-        f'<text x="{left}" y="18">held-out loss, nats a token (lower is better)</text>'
+        f'<text x="{left}" y="18">held-out loss, nats per token (lower is better)</text>'
         + "".join(body)
         + "</svg>"
     )

@@ -30,7 +30,7 @@ def answer(
     asked: Sequence[EvalQuestion],
     beat: Callable[[int], None] = lambda _: None,
 ) -> list[GeneratedAnswer]:
-    """Greedy answers, in order. `beat` is called with the number of finished ones."""
+    """Greedy answers, in order. `beat` is called with the number of finished answers."""
     was_training = model.training
     model.eval()
     order = sorted(range(len(asked)), key=lambda i: asked[i].expected_tokens)

@@ -181,7 +181,7 @@ def test_text_parts_and_developer_messages_are_understood(tmp_path: Path) -> Non
         (chat(("user", "a"), ("assistant", None)), "the content of message 2 is null"),
         (
             chat(("user", [{"type": "image_url", "image_url": {}}]), ("assistant", "b")),
-            "message 1 holds something else than text",
+            "message 1 holds something other than text",
         ),
         (chat(("user", " "), ("assistant", "b")), "the prompt is empty"),
         ({"messages": "a"}, "messages is text, not a list"),
