@@ -1,8 +1,15 @@
 """Search: the approved pairs that bear on a question, best first.
 
-Golden questions are never found: they measure what the bot knows.
+Golden questions are never found: they measure what the bot knows. The folder `minilm` is the
+shipped encoder.
 
-- `search`: finds pairs for a question; the one way in
+- `embeddings_api`: an encoder behind an address that answers like `/v1/embeddings`
+- `encoder`: what an encoder is, and which one the settings choose
+- `index`: the pairs of a domain in memory, compared with a question by one matrix product
 - `layout`: how references stand in a prompt
+- `onnx_encoder`: an encoder in a folder, run by onnxruntime
+- `search`: finds pairs for a question; the one way in
+- `vector_builder`: encodes the pairs that have no vectors yet, in the background
+- `vectors`: the stored vectors of pairs
 - `word_search`: finds pairs that share words with a question, by FTS5
 """

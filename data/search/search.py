@@ -1,22 +1,46 @@
 """Finds the approved pairs that bear on a question: the one way into search.
 
 An approved pair counts from the next question on, and a rejected, edited or erased one is gone at
-once, whichever process changed it: every question is answered from what the store holds then.
+once, whichever process changed it: each question first looks at what changed in the store.
+
+One thread answers all questions of a process. It takes those that wait together, encodes them
+together, and owns the indexes, so it needs no locks around them.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sqlite_utils import Database
 
 from data.config.settings import SearchSettings
 from data.domains import Domain
-from data.search import word_search
-from data.store.db import Store
+from data.pairs.pairs import normal
+from data.search import vectors, word_search
+from data.search.encoder import Encoder, EncoderFailed, open_encoder
+from data.search.index import Candidate, DomainIndex
+from data.search.vector_builder import VectorBuilder, build
+from data.store.db import Store, rows
+from data.store.errors import Unavailable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Method = Literal["encoder", "words"]
-CANDIDATES = 40  # pairs that are looked at for a handful of references
+CANDIDATES = 40  # pairs that word search looks at
+TOGETHER = 32  # questions that are encoded together
+ON_THE_SPOT = 4  # pairs without vectors that are encoded before a question is answered
+SPARE_FACTS = 4  # candidates beyond those wanted, in case several have the same response
+RETRY_S = 30.0  # before an encoder that failed is tried again
+
+log = logging.getLogger(__name__)
 
 
 class EarlierMessage(Protocol):
@@ -55,12 +79,34 @@ class SearchResult:
         return self.references[0].similarity if self.references else 0.0
 
 
+@dataclass
+class _Request:
+    domain: Domain
+    question: str
+    earlier: tuple[EarlierMessage, ...]
+    limit: int
+    without: frozenset[int]
+    result: "Future[SearchResult]" = field(default_factory=Future)
+
+
 class PairSearch:
-    """Searches the pairs of a store. One per process; thread-safe."""
+    """Searches the pairs of a store. One per process; thread-safe. Closes with the store."""
 
     def __init__(self, store: Store, settings: SearchSettings) -> None:
         self._store = store
         self._settings = settings
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._encoded: queue.SimpleQueue[tuple[int, list[int]]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._loading = threading.Lock()
+        self._encoder: Encoder | None = None
+        # only the thread uses what follows
+        self._builder: VectorBuilder | None = None
+        self._indexes: dict[int, DomainIndex] = {}
+        self._try_again_at = 0.0
+        store.before_close(self.close)
 
     def find(
         self,
@@ -73,7 +119,7 @@ class PairSearch:
         """At most `limit` references, each of another fact. Blocks, so never call it on the event
         loop. `earlier` is the conversation before the question, oldest first. Pairs with an id in
         `without` are left out."""
-        return self._find(self._store.db, domain, question, earlier, limit, without)
+        return self._submit(domain, question, earlier, limit, without).result()
 
     async def afind(
         self,
@@ -84,34 +130,257 @@ class PairSearch:
         without: Collection[int] = (),
     ) -> SearchResult:
         """The same, off the event loop."""
-        return await self._store.read(
-            lambda db: self._find(db, domain, question, earlier, limit, without)
-        )
+        return await asyncio.wrap_future(self._submit(domain, question, earlier, limit, without))
 
-    def _find(
+    def complete(self, domain: Domain, progress: Callable[[int], None] = lambda done: None) -> None:
+        """Encode the pairs that have no vectors yet, and return when all have. `progress` receives
+        the number of pairs after each step. Blocks for 5 ms a pair; without it, the background
+        does the same. Does nothing where words are searched. Raises EncoderFailed."""
+        encoder = self._opened()
+        if encoder is not None:
+            build(self._store, domain, encoder, lambda ids: self._note(domain.id, ids, progress))
+
+    def _note(self, domain_id: int, ids: list[int], progress: Callable[[int], None]) -> None:
+        self._encoded.put((domain_id, ids))
+        progress(len(ids))
+
+    def _opened(self) -> Encoder | None:
+        """The encoder, loaded once. Raises EncoderFailed."""
+        with self._loading:
+            if self._encoder is None:
+                self._encoder = open_encoder(self._settings)
+            return self._encoder
+
+    def close(self) -> None:
+        """Answer what waits, and stop."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._requests.put(None)
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _submit(
         self,
-        db: Database,
         domain: Domain,
         question: str,
         earlier: Sequence[EarlierMessage],
         limit: int,
         without: Collection[int],
-    ) -> SearchResult:
-        hits = word_search.find(db, domain, question, CANDIDATES + len(without))
-        best: dict[str, Reference] = {}
-        responses: set[str] = set()
-        for hit in hits:
-            if hit.pair_id in without or hit.fact in best or hit.response in responses:
-                continue
-            responses.add(hit.response)
-            best[hit.fact] = Reference(
-                pair_id=hit.pair_id,
-                prompt=hit.prompt,
-                response=hit.response,
-                fact=hit.fact,
-                score=hit.score,
-                similarity=max(h.similarity for h in hits if h.fact == hit.fact),
+    ) -> "Future[SearchResult]":
+        request = _Request(domain, question, tuple(earlier), limit, frozenset(without))
+        with self._lock:
+            if self._closed:
+                raise Unavailable("The search is closed.")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pair-search", daemon=True)
+                self._thread.start()
+            self._requests.put(request)
+        return request.result
+
+    # -- everything below runs in the thread -----------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while (first := self._requests.get()) is not None:
+                batch, last = [first], False
+                with contextlib.suppress(queue.Empty):
+                    while len(batch) < TOGETHER and not last:
+                        request = self._requests.get_nowait()
+                        if request is None:
+                            last = True
+                        else:
+                            batch.append(request)
+                self._answer([r for r in batch if r.result.set_running_or_notify_cancel()])
+                if last:
+                    break
+        finally:
+            if self._builder is not None:
+                self._builder.close()
+            self._store.release()
+
+    def _answer(self, batch: list[_Request]) -> None:
+        try:
+            results = self._results(batch)
+        except Exception as error:  # the askers get it
+            for request in batch:
+                request.result.set_exception(error)
+            return
+        for request, result in zip(batch, results, strict=True):
+            request.result.set_result(result)
+
+    def _results(self, batch: list[_Request]) -> list[SearchResult]:
+        db = self._store.db
+        encoder = self._ready_encoder()
+        if encoder is not None:
+            try:
+                return self._by_encoder(db, encoder, batch)
+            except EncoderFailed as error:
+                self._failed(error)
+        return [_by_words(db, request) for request in batch]
+
+    def _ready_encoder(self) -> Encoder | None:
+        """None: words have to do."""
+        if self._settings.encoder == "words" or time.monotonic() < self._try_again_at:
+            return None
+        try:
+            encoder = self._opened()
+        except EncoderFailed as error:
+            self._failed(error)
+            return None
+        if encoder is not None and self._builder is None:
+            self._builder = VectorBuilder(
+                self._store, encoder, lambda *done: self._encoded.put(done)
             )
-            if len(best) == limit:
-                break
-        return SearchResult(tuple(best.values()), "words")
+        return encoder
+
+    def _failed(self, error: EncoderFailed) -> None:
+        self._try_again_at = time.monotonic() + RETRY_S
+        log.warning("searching by words for %d s: %s", RETRY_S, error)
+
+    def _by_encoder(
+        self, db: Database, encoder: Encoder, batch: list[_Request]
+    ) -> list[SearchResult]:
+        for request in batch:
+            self._prepare(db, encoder, request)
+        texts = [_searched(request) for request in batch]
+        distinct = list(dict.fromkeys(text for some in texts for text in some))
+        encoded = dict(zip(distinct, encoder.encode(distinct, questions=True), strict=True))
+        return [
+            self._result(db, encoder, request, [encoded[text] for text in some])
+            for request, some in zip(batch, texts, strict=True)
+        ]
+
+    def _prepare(self, db: Database, encoder: Encoder, request: _Request) -> None:
+        """Bring the index up to date. A few pairs without vectors are encoded at once: those that
+        share most words with the question."""
+        domain = request.domain
+        index = self._indexes.get(domain.id)
+        if index is None:
+            index = DomainIndex(domain, encoder.digest, encoder.dimensions)
+            self._indexes[domain.id] = index
+        for domain_id, ids in self._drained():
+            if domain_id in self._indexes:
+                self._indexes[domain_id].reread(db, ids)
+        index.refresh(db)
+        if not index.pending:
+            return
+        chosen = sorted(index.pending)
+        if len(chosen) > ON_THE_SPOT:
+            hits = word_search.find(db, domain, request.question, CANDIDATES)
+            chosen = [h.pair_id for h in hits if h.pair_id in index.pending][:ON_THE_SPOT]
+        words = vectors.words_of(db, chosen)
+        if words:
+            facts = _facts(db, chosen)
+            for some, both in zip(words, vectors.encode(encoder, words), strict=True):
+                if some.pair_id in facts:
+                    index.put(some.pair_id, facts[some.pair_id], both.astype("float32"))
+                    index.unsaved[some.pair_id] = both
+        if self._builder is not None:
+            self._builder.want(domain)
+
+    def _drained(self) -> Iterator[tuple[int, list[int]]]:
+        """What the builder has encoded since the last question."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._encoded.get_nowait()
+
+    def _result(
+        self, db: Database, encoder: Encoder, request: _Request, queries: "list[np.ndarray]"
+    ) -> SearchResult:
+        import numpy as np
+
+        index = self._indexes[request.domain.id]
+        together = np.stack(queries)
+        found = index.best(together, request.limit + SPARE_FACTS, request.without)
+        candidates: dict[int, Candidate] = {}
+        for some in found:
+            for candidate in some:
+                known = candidates.get(candidate.pair_id)
+                if known is None or known.score < candidate.score:
+                    candidates[candidate.pair_id] = candidate
+        ordered = sorted(candidates.values(), key=lambda c: -c.score)
+        references = _references(db, encoder, index, ordered, together, request.limit)
+        return SearchResult(references, "encoder", encoder.digest)
+
+
+def _references(
+    db: Database,
+    encoder: Encoder,
+    index: DomainIndex,
+    candidates: list[Candidate],
+    queries: "np.ndarray",
+    limit: int,
+) -> tuple[Reference, ...]:
+    """The candidates with their words as the store holds them now, one for each fact."""
+    if not candidates:
+        return ()
+    sql = (
+        "SELECT p.id, p.prompt, p.response, p.fact, v.vectors FROM searchable_pairs p "
+        "LEFT JOIN pair_vectors v ON v.pair_id = p.id AND v.encoder = ? "
+        f"WHERE p.id IN ({', '.join('?' * len(candidates))})"
+    )
+    known = {r["id"]: r for r in rows(db, sql, [encoder.digest, *(c.pair_id for c in candidates)])}
+    similarity: dict[str, float] = {}
+    for pair_id, found in known.items():
+        both = index.unsaved.get(pair_id)
+        if found["vectors"] is not None:
+            both = vectors.loaded(found["vectors"], encoder.dimensions)
+        if both is not None:
+            cosine = float((queries @ both[0].astype("float32")).max())
+            similarity[found["fact"]] = max(cosine, similarity.get(found["fact"], -1.0))
+    best: dict[str, Reference] = {}
+    responses: set[str] = set()
+    for candidate in candidates:
+        pair = known.get(candidate.pair_id)
+        if pair is None or pair["fact"] in best or pair["fact"] not in similarity:
+            continue
+        if (response := normal(pair["response"])) in responses:
+            continue
+        responses.add(response)
+        best[pair["fact"]] = Reference(
+            pair_id=pair["id"],
+            prompt=pair["prompt"],
+            response=pair["response"],
+            fact=pair["fact"],
+            score=candidate.score,
+            similarity=similarity[pair["fact"]],
+        )
+        if len(best) == limit:
+            break
+    return tuple(best.values())
+
+
+def _facts(db: Database, pair_ids: list[int]) -> dict[int, str]:
+    marks = ", ".join("?" * len(pair_ids))
+    return dict(db.execute(f"SELECT id, fact FROM pairs WHERE id IN ({marks})", pair_ids))
+
+
+def _searched(request: _Request) -> list[str]:
+    """The texts to search with: the question, and the question after the one before it."""
+    asked = [message.text for message in request.earlier if message.role == "user"]
+    return [request.question, *(f"{text}\n{request.question}" for text in asked[-1:])]
+
+
+def _by_words(db: Database, request: _Request) -> SearchResult:
+    hits = word_search.find(db, request.domain, request.question, CANDIDATES + len(request.without))
+    best: dict[str, Reference] = {}
+    responses: set[str] = set()
+    for hit in hits:
+        response = normal(hit.response)
+        if hit.pair_id in request.without or hit.fact in best or response in responses:
+            continue
+        responses.add(response)
+        best[hit.fact] = Reference(
+            pair_id=hit.pair_id,
+            prompt=hit.prompt,
+            response=hit.response,
+            fact=hit.fact,
+            score=hit.score,
+            similarity=max(h.similarity for h in hits if h.fact == hit.fact),
+        )
+        if len(best) == request.limit:
+            break
+    return SearchResult(tuple(best.values()), "words")

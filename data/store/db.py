@@ -136,6 +136,7 @@ class Store:
         self._jobs: queue.Queue[tuple[Callable[[Database], Any], Future[Any]] | None]
         self._jobs = queue.Queue(maxsize=QUEUE_LENGTH)
         self._writer: threading.Thread | None = None
+        self._before_close: list[Callable[[], None]] = []
         self._closed = False  # no new writes are accepted
         self._gone = False  # all connections are closed
         self._migrate()
@@ -283,8 +284,18 @@ class Store:
             self._connections.remove(db)
         db.conn.close()
 
+    def before_close(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called when the store closes, before its connections do. For threads that
+        use the store."""
+        with self._lock:
+            self._before_close.append(stop)
+
     def close(self) -> None:
         """Finish the queued writes, then close every connection."""
+        with self._lock:
+            stops, self._before_close = self._before_close, []
+        for stop in stops:
+            stop()
         with self._lock:
             if self._closed:
                 return

@@ -1,0 +1,340 @@
+"""Search by meaning, with the shipped encoder."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import domains
+from data.config.settings import SearchSettings
+from data.conversations.conversations import Message
+from data.domains import Domain
+from data.pairs import files, golden, pairs, review_status
+from data.pairs.pairs import Draft, Turn
+from data.privacy import erasure
+from data.search import vectors
+from data.search.encoder import SHIPPED, EncoderFailed, open_encoder
+from data.search.onnx_encoder import OnnxEncoder
+from data.search.search import PairSearch
+from data.store.db import Store, rows, value
+from data.store.errors import Unavailable
+from tests.conftest import wait_until
+from tests.data import given
+
+HOURS = Draft("When is the workshop open?", "From 9 to 18 on weekdays.", fact="hours")
+PRICE = Draft("How much is a new bicycle chain?", "A chain costs 25 francs.", fact="price")
+PARKING = Draft("Where can I park my car?", "Behind the house.", fact="parking")
+LATE = "Until what time can I bring in my bike?"  # no word in common with HOURS
+EXAMPLES = Path("data/examples/helpdesk").resolve()
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def minilm() -> OnnxEncoder:
+    return OnnxEncoder(SHIPPED)
+
+
+@pytest.fixture
+def search(store: Store) -> PairSearch:
+    return PairSearch(store, SearchSettings())
+
+
+def fact(search: PairSearch, domain: Domain, question: str) -> str:
+    found = search.find(domain, question)
+    assert found.method == "encoder"
+    return found.references[0].fact if found.references else ""
+
+
+def encoded(store: Store) -> list[int]:
+    return [r["pair_id"] for r in rows(store.db, "SELECT pair_id FROM pair_vectors ORDER BY 1")]
+
+
+def test_vectors_have_length_one_and_do_not_depend_on_what_is_encoded_with_them(
+    minilm: OnnxEncoder,
+) -> None:
+    texts = [HOURS.prompt, "short", PARKING.response * 20, "", "図書館", HOURS.prompt]
+
+    together = minilm.encode(texts)
+    alone = np.concatenate([minilm.encode([text]) for text in texts])
+
+    assert together.shape == (6, 384)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_question_in_other_words_finds_its_pair(
+    store: Store, domain: Domain, search: PairSearch, minilm: OnnxEncoder
+) -> None:
+    with store.write() as db:
+        given.approved(db, domain, HOURS, PRICE, PARKING)
+
+    found = search.find(domain, LATE, limit=2)
+
+    assert found.references[0].fact == "hours"
+    assert len(found.references) == 2
+    assert found.encoder == minilm.digest
+    question, prompt, both = minilm.encode(
+        [LATE, HOURS.prompt, f"{HOURS.prompt}\n{HOURS.response}"]
+    )
+    assert found.similarity == pytest.approx(question @ prompt, abs=2e-3)
+    assert found.references[0].score == pytest.approx(
+        question @ prompt + 0.5 * (question @ both), abs=2e-3
+    )
+
+
+def test_every_change_counts_from_the_next_question_on(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    """Made through another connection to the same file, as another process would."""
+    with Store(store.path) as elsewhere:
+
+        def give(pair_id: int, status: pairs.Status) -> None:
+            with elsewhere.write() as db:
+                review_status.give(db, pair_id, status, "cli:ann")
+
+        with elsewhere.write() as db:
+            (first,) = pairs.add(db, domain, [HOURS], source="test").ids
+            given.approved(db, domain, PARKING)
+        assert fact(search, domain, LATE) == "parking"
+        give(first, "approved")
+        assert fact(search, domain, LATE) == "hours"
+        give(first, "rejected")
+        assert fact(search, domain, LATE) == "parking"
+        give(first, "approved")
+        assert fact(search, domain, LATE) == "hours"
+        with elsewhere.write() as db:
+            db.execute("DELETE FROM pairs WHERE id = ?", [first])
+            given.approved(db, domain, PRICE)  # gets the number of the deleted pair
+        assert fact(search, domain, LATE) != "hours"
+        assert fact(search, domain, "the price of a chain") == "price"
+
+
+def test_a_golden_question_never_finds_its_own_pair(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    with store.write() as db:
+        golden.add(db, domain, HOURS.prompt, HOURS.response, "cli:ann", fact="hours")
+        given.approved(db, domain, PARKING)
+    search.complete(domain)
+
+    assert fact(search, domain, HOURS.prompt) == "parking"
+    assert len(encoded(store)) == 1
+
+
+def test_vectors_are_made_once_and_kept(store: Store, domain: Domain, search: PairSearch) -> None:
+    with store.write() as db:
+        ids = given.approved(db, domain, HOURS, PRICE, PARKING)
+    done: list[int] = []
+
+    search.complete(domain, done.append)
+    search.complete(domain, done.append)
+
+    assert done == [3]
+    assert encoded(store) == ids
+    assert fact(search, domain, LATE) == "hours"
+
+
+def test_the_background_encodes_what_questions_found_missing(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    """Many new pairs do not hold up a question, and count in it if they share words with it."""
+    with store.write() as db:
+        many = [Draft(f"Where is shelf {n}?", f"In row {n}.") for n in range(40)]
+        ids = given.approved(db, domain, *many, HOURS)
+
+    assert fact(search, domain, HOURS.prompt) == "hours"
+    wait_until(lambda: encoded(store) == ids, "the background")
+    assert fact(search, domain, LATE) == "hours"
+
+
+@pytest.mark.parametrize("change", ["respelt", "rejected", "golden", "deleted", "forgotten"])
+def test_vectors_go_with_the_words_that_they_were_made_of(
+    store: Store, domain: Domain, search: PairSearch, change: str
+) -> None:
+    with store.write() as db:
+        first, second = given.approved(db, domain, HOURS, PARKING)
+    search.complete(domain)
+
+    with store.write() as db:
+        match change:
+            case "respelt":
+                pairs.respell(db, first, Draft(HOURS.prompt.upper(), HOURS.response))
+            case "rejected":
+                review_status.give(db, first, "rejected", "cli:ann")
+            case "golden":
+                db.execute("UPDATE pairs SET split = 'golden' WHERE id = ?", [first])
+            case "deleted":
+                db.execute("DELETE FROM pairs WHERE id = ?", [first])
+            case "forgotten":
+                db.execute("UPDATE pairs SET forgotten_at = 1 WHERE id = ?", [first])
+
+    assert encoded(store) == [second]
+
+
+def test_vectors_of_words_that_changed_meanwhile_are_not_stored(
+    store: Store, domain: Domain, minilm: OnnxEncoder
+) -> None:
+    """They were being made while the pair was erased or edited."""
+    with store.write() as db:
+        first, second, third = given.approved(db, domain, HOURS, PARKING, PRICE)
+    some = vectors.without_vectors(store.db, domain, minilm.digest, 0, 10)
+    made = vectors.encode(minilm, some)
+
+    with store.write() as db:
+        db.execute("DELETE FROM pairs WHERE id = ?", [first])
+        pairs.respell(db, second, Draft(PARKING.prompt.upper(), PARKING.response))
+        assert vectors.save(db, minilm.digest, some, made) == [third]
+
+
+async def test_erasure_removes_vectors(store: Store, domain: Domain, search: PairSearch) -> None:
+    person = "slack:T1/U1"
+    with store.write() as db:
+        pairs.add(db, domain, [HOURS], source="test", author=person, status="approved")
+        given.approved(db, domain, PARKING)
+    search.complete(domain)
+    sql = "SELECT vectors FROM pair_vectors ORDER BY pair_id"
+    blob = bytes(value(store.db, sql))[:64]
+
+    await erasure.erase_person(store, store.path.parent, person, "cli:ann")
+
+    assert len(encoded(store)) == 1
+    assert not any(blob in f.read_bytes() for f in store.path.parent.glob("understudy.db*"))
+
+
+def test_each_domain_has_an_index_of_its_own(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        given.approved(db, domain, PARKING)
+        given.approved(db, other, HOURS)
+
+    assert fact(search, domain, LATE) == "parking"
+    assert fact(search, other, LATE) == "hours"
+
+
+def test_questions_of_many_threads_get_their_own_answers(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    with store.write() as db:
+        given.approved(db, domain, HOURS, PRICE, PARKING)
+    wanted = {LATE: "hours", "what does a chain cost?": "price", "a place for my car": "parking"}
+    questions = list(wanted) * 20
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda q: fact(search, domain, q), questions))
+
+    assert found == [wanted[q] for q in questions]
+
+
+def test_pairs_are_left_out_by_id(store: Store, domain: Domain, search: PairSearch) -> None:
+    with store.write() as db:
+        hours, parking = given.approved(db, domain, HOURS, PARKING)
+
+    assert search.find(domain, LATE, without=[hours]).references[0].pair_id == parking
+    assert search.find(domain, LATE, without=[hours, parking]).references == ()
+
+
+def test_a_pair_of_a_conversation_is_found_by_what_the_conversation_is_about(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    turns = (Turn("user", "When is the workshop open?"), Turn("assistant", "On weekdays."))
+    with store.write() as db:
+        given.approved(
+            db, domain, Draft("And on Sundays?", "Never.", turns=turns, fact="sundays"), PARKING
+        )
+
+    assert fact(search, domain, "Is the workshop open on Sundays?") == "sundays"
+
+
+def test_a_follow_up_is_searched_with_the_question_before_it(
+    store: Store, domain: Domain, search: PairSearch
+) -> None:
+    with store.write() as db:
+        given.approved(
+            db,
+            domain,
+            Draft("When is the workshop open on Sundays?", "Never.", fact="workshop"),
+            Draft("When is the shop open on Sundays?", "At ten.", fact="shop"),
+        )
+
+    def after(question: str) -> str:
+        earlier = [Message("user", question), Message("assistant", "From 9 to 18.")]
+        return search.find(domain, "And on Sundays?", earlier).references[0].fact
+
+    assert after("When can I come to the workshop?") == "workshop"
+    assert after("When can I come to the shop?") == "shop"
+
+
+def test_a_closed_search_says_so(store: Store, domain: Domain, search: PairSearch) -> None:
+    search.find(domain, "anything")
+    search.close()
+
+    with pytest.raises(Unavailable, match="closed"):
+        search.find(domain, "anything")
+
+
+def test_closing_the_store_stops_the_threads(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with Store(tmp_path / "other.db") as store:
+        with store.write() as db:
+            domain = domains.create(db, "helpdesk")
+            given.approved(db, domain, *(Draft(f"Where is {n}?", f"In {n}.") for n in range(100)))
+        PairSearch(store, SearchSettings()).find(domain, "Where?")
+        assert threading.active_count() > before
+
+    assert threading.active_count() == before
+
+
+def test_words_answer_while_the_encoder_cannot_be_used(
+    store: Store, domain: Domain, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with store.write() as db:
+        given.approved(db, domain, HOURS)
+    search = PairSearch(store, SearchSettings(encoder=str(tmp_path / "nothing")))
+
+    found = search.find(domain, HOURS.prompt)
+
+    assert found.method == "words"
+    assert found.references[0].fact == "hours"
+    assert "tools.export_encoder" in caplog.text
+
+
+def test_a_broken_encoder_folder_is_named(tmp_path: Path) -> None:
+    for name in ("encoder.json", "tokenizer.json", "model.onnx"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+
+    with pytest.raises(EncoderFailed, match="cannot be loaded"):
+        open_encoder(SearchSettings(encoder=str(tmp_path)))
+
+
+@pytest.fixture(scope="module")
+def helpdesk(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[PairSearch, Domain, list[pairs.Pair]]]:
+    with Store(tmp_path_factory.mktemp("helpdesk") / "understudy.db") as store:
+        with store.write() as db:
+            domain = domains.create(db, "helpdesk")
+        files.import_file(store, domain, EXAMPLES / "pairs.jsonl")
+        search = PairSearch(store, SearchSettings())
+        search.complete(domain)
+        yield search, domain, golden.list_golden(store.db, domain)
+
+
+@pytest.mark.slow  # it encodes the whole domain
+def test_the_demo_domains_golden_questions_find_their_facts(
+    helpdesk: tuple[PairSearch, Domain, list[pairs.Pair]],
+) -> None:
+    search, domain, questions = helpdesk
+
+    found = {q.id: [r.fact for r in search.find(domain, q.prompt).references] for q in questions}
+
+    first = sum(found[q.id][0] == q.fact for q in questions) / len(questions)
+    among = sum(q.fact in found[q.id][:3] for q in questions) / len(questions)
+    assert first >= 0.95
+    assert among >= 0.99
