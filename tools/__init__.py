@@ -1,5 +1,6 @@
 """Programs that generate parts of the product: the pocket base model, sample pairs and docs pages.
 
+- `export_encoder`: converts sentence encoders for the search, such as the shipped one
 - `pocket`: builds the pocket base model, a small chat model that ships with this repository
 - `python_docs`: generates thousands of pairs from the documentation in the Python installation
 - `reference`: generates the reference pages in `docs/` from the code

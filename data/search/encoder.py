@@ -21,7 +21,7 @@ class EncoderFailed(Unavailable):
     """The encoder cannot be used now. The message says why and what to do."""
 
 
-class Encoder(Protocol):
+class SentenceEncoder(Protocol):
     """Turns texts into vectors. Thread-safe."""
 
     name: str
@@ -35,7 +35,7 @@ class Encoder(Protocol):
         ...
 
 
-def open_encoder(settings: SearchSettings) -> Encoder | None:
+def open_encoder(settings: SearchSettings) -> SentenceEncoder | None:
     """The encoder of the settings, or None for word search. Loading takes about half a second.
     Raises EncoderFailed if it cannot be loaded."""
     chosen = settings.encoder

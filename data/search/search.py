@@ -22,9 +22,9 @@ from sqlite_utils import Database
 
 from data.config.settings import SearchSettings
 from data.domains import Domain
-from data.pairs.pairs import normal
+from data.pairs.pairs import normalise
 from data.search import vectors, word_search
-from data.search.encoder import Encoder, EncoderFailed, open_encoder
+from data.search.encoder import EncoderFailed, SentenceEncoder, open_encoder
 from data.search.index import Candidate, DomainIndex
 from data.search.vector_builder import VectorBuilder, build
 from data.store.db import Store, rows
@@ -101,7 +101,7 @@ class PairSearch:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._loading = threading.Lock()
-        self._encoder: Encoder | None = None
+        self._encoder: SentenceEncoder | None = None
         # only the thread uses what follows
         self._builder: VectorBuilder | None = None
         self._indexes: dict[int, DomainIndex] = {}
@@ -144,7 +144,7 @@ class PairSearch:
         self._encoded.put((domain_id, ids))
         progress(len(ids))
 
-    def _opened(self) -> Encoder | None:
+    def _opened(self) -> SentenceEncoder | None:
         """The encoder, loaded once. Raises EncoderFailed."""
         with self._loading:
             if self._encoder is None:
@@ -221,7 +221,7 @@ class PairSearch:
                 self._failed(error)
         return [_by_words(db, request) for request in batch]
 
-    def _ready_encoder(self) -> Encoder | None:
+    def _ready_encoder(self) -> SentenceEncoder | None:
         """None: words have to do."""
         if self._settings.encoder == "words" or time.monotonic() < self._try_again_at:
             return None
@@ -241,7 +241,7 @@ class PairSearch:
         log.warning("searching by words for %d s: %s", RETRY_S, error)
 
     def _by_encoder(
-        self, db: Database, encoder: Encoder, batch: list[_Request]
+        self, db: Database, encoder: SentenceEncoder, batch: list[_Request]
     ) -> list[SearchResult]:
         for request in batch:
             self._prepare(db, encoder, request)
@@ -253,7 +253,7 @@ class PairSearch:
             for request, some in zip(batch, texts, strict=True)
         ]
 
-    def _prepare(self, db: Database, encoder: Encoder, request: _Request) -> None:
+    def _prepare(self, db: Database, encoder: SentenceEncoder, request: _Request) -> None:
         """Bring the index up to date. A few pairs without vectors are encoded at once: those that
         share most words with the question."""
         domain = request.domain
@@ -288,7 +288,7 @@ class PairSearch:
                 yield self._encoded.get_nowait()
 
     def _result(
-        self, db: Database, encoder: Encoder, request: _Request, queries: "list[np.ndarray]"
+        self, db: Database, encoder: SentenceEncoder, request: _Request, queries: "list[np.ndarray]"
     ) -> SearchResult:
         import numpy as np
 
@@ -308,7 +308,7 @@ class PairSearch:
 
 def _references(
     db: Database,
-    encoder: Encoder,
+    encoder: SentenceEncoder,
     index: DomainIndex,
     candidates: list[Candidate],
     queries: "np.ndarray",
@@ -337,7 +337,7 @@ def _references(
         pair = known.get(candidate.pair_id)
         if pair is None or pair["fact"] in best or pair["fact"] not in similarity:
             continue
-        if (response := normal(pair["response"])) in responses:
+        if (response := normalise(pair["response"])) in responses:
             continue
         responses.add(response)
         best[pair["fact"]] = Reference(
@@ -369,7 +369,7 @@ def _by_words(db: Database, request: _Request) -> SearchResult:
     best: dict[str, Reference] = {}
     responses: set[str] = set()
     for hit in hits:
-        response = normal(hit.response)
+        response = normalise(hit.response)
         if hit.pair_id in request.without or hit.fact in best or response in responses:
             continue
         responses.add(response)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from data.domains import Domain
 from data.search import vectors
-from data.search.encoder import Encoder
+from data.search.encoder import SentenceEncoder
 from data.store.db import Store
 from data.store.errors import UnderstudyError
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def build(
     store: Store,
     domain: Domain,
-    encoder: Encoder,
+    encoder: SentenceEncoder,
     encoded: Callable[[list[int]], None] = lambda ids: None,
     stop: threading.Event | None = None,
 ) -> int:
@@ -50,7 +50,7 @@ class VectorBuilder:
     """A thread that encodes the pairs of the domains it is told about."""
 
     def __init__(
-        self, store: Store, encoder: Encoder, encoded: Callable[[int, list[int]], None]
+        self, store: Store, encoder: SentenceEncoder, encoded: Callable[[int, list[int]], None]
     ) -> None:
         self._store = store
         self._encoder = encoder

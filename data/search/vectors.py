@@ -13,7 +13,7 @@ import orjson
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.search.encoder import Encoder
+from data.search.encoder import SentenceEncoder
 from data.store.db import Row, changed, rows
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def words_of(db: Database, pair_ids: Sequence[int]) -> list[PairWords]:
     return [_words(r) for r in rows(db, SELECT + f"WHERE p.id IN ({marks})", list(pair_ids))]
 
 
-def encode(encoder: Encoder, some: Sequence[PairWords]) -> "np.ndarray":
+def encode(encoder: SentenceEncoder, some: Sequence[PairWords]) -> "np.ndarray":
     """Float16, shape (pairs, 2, dimensions): the prompt, and the prompt with the response."""
     import numpy as np
 

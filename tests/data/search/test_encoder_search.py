@@ -95,7 +95,7 @@ def test_every_change_counts_from_the_next_question_on(
 
         def give(pair_id: int, status: pairs.Status) -> None:
             with elsewhere.write() as db:
-                review_status.give(db, pair_id, status, "cli:ann")
+                review_status.set_status(db, pair_id, status, "cli:ann")
 
         with elsewhere.write() as db:
             (first,) = pairs.add(db, domain, [HOURS], source="test").ids
@@ -163,9 +163,9 @@ def test_vectors_go_with_the_words_that_they_were_made_of(
     with store.write() as db:
         match change:
             case "respelt":
-                pairs.respell(db, first, Draft(HOURS.prompt.upper(), HOURS.response))
+                pairs.update_spelling(db, first, Draft(HOURS.prompt.upper(), HOURS.response))
             case "rejected":
-                review_status.give(db, first, "rejected", "cli:ann")
+                review_status.set_status(db, first, "rejected", "cli:ann")
             case "golden":
                 db.execute("UPDATE pairs SET split = 'golden' WHERE id = ?", [first])
             case "deleted":
@@ -187,7 +187,7 @@ def test_vectors_of_words_that_changed_meanwhile_are_not_stored(
 
     with store.write() as db:
         db.execute("DELETE FROM pairs WHERE id = ?", [first])
-        pairs.respell(db, second, Draft(PARKING.prompt.upper(), PARKING.response))
+        pairs.update_spelling(db, second, Draft(PARKING.prompt.upper(), PARKING.response))
         assert vectors.save(db, minilm.digest, some, made) == [third]
 
 
