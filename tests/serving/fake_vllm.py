@@ -1,6 +1,6 @@
-"""A small vLLM at the network edge: the routes that we use, and the ways in which it fails.
+"""A fake vLLM server: the routes that we use, and the ways in which they fail.
 
-A real aiohttp server on a thread of its own. `say` decides what a chat request is answered:
+It is a real aiohttp server in its own thread. `say` decides how a chat request is answered:
 a list of events, each sent as one server-sent event; `CUT` breaks the connection at that place.
 """
 

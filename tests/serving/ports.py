@@ -1,4 +1,4 @@
-"""Neighbouring ports of loopback that nobody uses now."""
+"""Consecutive free ports of loopback."""
 
 import contextlib
 import random

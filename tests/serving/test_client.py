@@ -1,4 +1,4 @@
-"""The client takes no answer for whole that is not, and says what went wrong otherwise."""
+"""The client recognises incomplete answers and says what went wrong."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""An answer that broke off, gone on with by a real vLLM: the same words as if it had not."""
+"""A real vLLM continues interrupted answers with the same words as without the interruption."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`understudy serve` over engines that somebody else runs: ready, in step, down, and apart."""
+"""`understudy serve` with external engines: ready, in sync, down and unreachable."""
 
 import contextlib
 import threading

@@ -1,7 +1,7 @@
-"""What the tuning tests share: a base model so small that a step takes milliseconds.
+"""Fixtures of the tuning tests: a base model so small that a step takes milliseconds.
 
-It has the pocket model's tokenizer and architecture and random weights: enough for everything but
-sense. `store` is a fresh store with one domain; `pair` makes a pair out of words.
+It has the pocket model's tokenizer and architecture and random weights, so its answers mean
+nothing. `store` is a fresh store with one domain; `pair` makes a pair out of words.
 """
 
 import shutil

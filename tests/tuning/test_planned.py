@@ -1,4 +1,4 @@
-"""What a dry run says (`bot/commands/retrain_plan.py`) is what the run then does."""
+"""A run does what its dry run (`bot/commands/retrain_plan.py`) says."""
 
 from dataclasses import replace
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Datasets: who is trained on and who is measured on, decided the same way every time."""
+"""Datasets: which pairs are trained on and which are evaluated, chosen deterministically."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Files of pairs: what is read, what is reported about the rest, and that nothing is lost."""
+"""Importing and exporting pairs: valid rows are read, the others are reported, nothing is lost."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Golden questions are measured and never trained: whoever tries is told which two are the same."""
+"""Golden questions are evaluated and never trained on; the error names both pairs."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pairs: the same words are one pair, and only what a reviewer approved is learned."""
+"""Pairs: equal words are one pair, and only approved pairs are learned."""
 
 import unicodedata
 

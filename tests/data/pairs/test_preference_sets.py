@@ -1,4 +1,4 @@
-"""Which rated answers a run learns from, and that it stays with them."""
+"""Which rated answers a run learns from; a run keeps its answers."""
 
 from collections.abc import Iterator
 

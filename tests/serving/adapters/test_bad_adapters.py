@@ -1,5 +1,5 @@
-"""No bad adapter reaches the engine: each is refused before, with its cause, at little cost, and
-keeps no sound one out."""
+"""No bad adapter reaches the engine: each is refused quickly, with the reason, and without delaying
+good adapters."""
 
 import re
 import tracemalloc

@@ -1,6 +1,6 @@
-"""Really tuned adapters on real engines: the canaries that training records, asked again.
+"""Tuned adapters on real engines: the engines reproduce the reference outputs of training.
 
-Beside the session's engine (base in bf16) one with the base in NF4 is started, as
+Besides the session's engine (base in bf16) one with the base in NF4 is started, as
 `[serving] quantization = "bitsandbytes"` does.
 """
 

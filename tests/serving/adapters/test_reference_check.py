@@ -1,4 +1,4 @@
-"""Canaries: an engine is asked what an adapter answered at training, and agrees or not."""
+"""The reference check: whether an engine reproduces an adapter's reference outputs."""
 
 import pytest
 

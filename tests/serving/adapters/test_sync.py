@@ -1,4 +1,4 @@
-"""The engine is made to hold what the registry wants, and nothing that is wrong reaches it."""
+"""Sync makes the engine hold the adapters that the registry wants, and nothing else."""
 
 import shutil
 from pathlib import Path

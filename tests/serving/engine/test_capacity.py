@@ -1,4 +1,4 @@
-"""An engine's sizes: enough for what the registry wants, with room to grow, and no more."""
+"""An engine's capacity: enough for the wanted adapters, with limited headroom."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Supervision, with small programs in vLLM's place: starts, crashes, stops, and leaves nobody."""
+"""Supervision of an engine, with small programs in place of vLLM: start, crash, stop, clean-up."""
 
 import contextlib
 import logging

@@ -1,5 +1,4 @@
-"""What engines leave on the machine is bounded: logs are cut into pieces of which the last are
-kept, and no socket outlives its engine for long."""
+"""An engine's files are bounded: logs are rotated, and sockets are deleted with their engine."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What an engine on a shared card is started with, and when it is not started."""
+"""The flags of an engine on a shared GPU, and when it is not started."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The whole of serving against a real vLLM (CPU build) with the pocket base model."""
+"""Serving end to end with a real vLLM (CPU build) and the pocket base model."""
 
 import asyncio
 import contextlib

@@ -1,8 +1,8 @@
-"""Whatever happens, and in whatever order: in the end every engine holds exactly what is wanted,
-and at no moment were files deleted that an engine holds, people sent to what it does not hold, or
-what writes an answer unloaded.
+"""After any sequence of events, every engine holds exactly the wanted adapters. At no moment are
+files deleted that an engine holds, questions sent to an adapter that is not loaded, or an adapter
+unloaded while it writes an answer.
 
-Two replicas over fake engines, stepped by hand, so that a failing sequence can be repeated.
+Two replicas with fake engines are stepped by hand, so that a failing sequence can be repeated.
 """
 
 import contextlib

@@ -1,5 +1,4 @@
-"""What the store knows of replicas is what there is: neither a late heartbeat nor a busy store
-leaves one behind that nobody runs."""
+"""The store lists exactly the existing replicas, despite late heartbeats and a busy store."""
 
 import threading
 from collections.abc import Iterator

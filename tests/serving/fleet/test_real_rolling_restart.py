@@ -1,4 +1,4 @@
-"""A rolling restart of a real vLLM, while it writes an answer, and nobody is left behind."""
+"""A rolling restart of a real vLLM while it writes an answer; no process is left behind."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Rolling restarts of engines of our own: nobody's answer is cut and somebody always answers.
+"""Rolling restarts of local engines: no answer is cut, and some engine can always answer.
 
-The real command, supervision and `vllm_process.py`, with the fake vLLM in the package's place.
+The tests use the real command, supervision and `vllm_process.py` with a fake `vllm` package.
 """
 
 import asyncio

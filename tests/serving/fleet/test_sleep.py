@@ -1,4 +1,4 @@
-"""An engine sleeps while a run has its card, never longer, and is trusted with nothing after."""
+"""An engine sleeps while a run uses its GPU; then its adapters are loaded and checked again."""
 
 import threading
 from collections.abc import Iterator

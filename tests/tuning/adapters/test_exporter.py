@@ -1,4 +1,4 @@
-"""Adapters taken out of the house answer there as they do here."""
+"""Exported adapters give the same answers in other programs as here."""
 
 import json
 import re

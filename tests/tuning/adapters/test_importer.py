@@ -1,5 +1,5 @@
-"""Adapters made elsewhere: what they say there is what they say here, and what cannot be served is
-refused."""
+"""Imported adapters give the same results here as where they were trained, and adapters that cannot
+be served are refused."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Publishing: all or nothing, checked, and never one number for two contents."""
+"""Publishing an adapter: all or nothing, checked, and one content for each version number."""
 
 import json
 import os

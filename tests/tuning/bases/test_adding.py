@@ -1,5 +1,4 @@
-"""Base models from a GGUF file, a folder, a wheel or a hub: complete in the home folder, or not
-there at all."""
+"""Base models from a GGUF file, a folder, a wheel or a hub: added completely or not at all."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Pairs as token ids: loss on the response and its stop token alone, faults named before a step."""
+"""Pairs as token ids: loss only on the response and its stop token; early errors."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Packing: the same loss and gradients as padding for every family, and a proof that can fail."""
+"""Packing: the same loss and gradients as padding for every family, and a check that can fail."""
 
 import math
 from pathlib import Path

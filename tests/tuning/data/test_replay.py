@@ -1,4 +1,4 @@
-"""Newer answers replace older ones, and old pairs come back in incremental runs."""
+"""Newer answers replace older ones, and incremental runs replay old pairs."""
 
 from collections.abc import Callable
 

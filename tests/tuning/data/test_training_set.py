@@ -1,4 +1,4 @@
-"""What a run teaches: parts kept apart, the parent's shape kept, waste refused."""
+"""The training set: separate parts, the parent's shape, and useless runs that are refused."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Engines are asked as people ask them, and who cannot be asked is said in a sentence."""
+"""Engines get evaluation questions like people's questions; errors are sentences."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,5 +1,5 @@
-"""A run's evaluation: by the engine that will serve the adapter where there is one, else by the
-trainer; and what becomes of the adapter."""
+"""A run's evaluation, by the engine that will serve the adapter or else by the trainer, and the
+adapter's state after it."""
 
 import contextlib
 import threading

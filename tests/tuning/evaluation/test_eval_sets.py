@@ -1,4 +1,4 @@
-"""What an adapter is examined on, and that the sets do not overlap."""
+"""The questions that an adapter is evaluated on, in sets that do not overlap."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the trainer says about a model does not depend on what else it is asked."""
+"""Answers and losses of the trainer's model do not depend on the rest of their batch."""
 
 import math
 from collections.abc import Callable

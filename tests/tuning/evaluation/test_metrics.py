@@ -1,4 +1,4 @@
-"""Figures: what equals what, how much overlaps, what papers call BLEU and chrF, what refuses."""
+"""Metrics: exact match, F1, BLEU, chrF and refusals."""
 
 import math
 

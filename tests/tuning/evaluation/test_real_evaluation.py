@@ -1,4 +1,4 @@
-"""A run beside a real engine: vLLM answers the exam of what was just trained."""
+"""A run with a real engine: vLLM answers the evaluation questions of the new adapter."""
 
 import httpx
 import pytest

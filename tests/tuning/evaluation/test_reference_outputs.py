@@ -1,7 +1,6 @@
-"""Canaries as training records them: what the adapter is sure of, and the bare base would not say.
+"""Reference outputs as training records them: sure tokens that the bare base would not choose.
 
-The tiny base's logits are too near to each other for anything to be sure; `loud_base` has larger
-embeddings.
+The tiny base's logits are too close together for sure tokens; `loud_base` has larger embeddings.
 """
 
 import shutil

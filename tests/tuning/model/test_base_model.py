@@ -1,4 +1,4 @@
-"""The model: really four bits, adapters really float32, and gradients that stay true."""
+"""The model: a base in four bits, adapters in float32, and correct gradients."""
 
 import json
 from pathlib import Path

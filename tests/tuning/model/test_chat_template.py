@@ -1,4 +1,4 @@
-"""The template an adapter was trained with is kept, and is the one that the engine renders."""
+"""The chat template of training is saved with the adapter, and the engine renders the same."""
 
 import json
 from pathlib import Path

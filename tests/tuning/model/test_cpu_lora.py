@@ -1,4 +1,4 @@
-"""The LoRA layers for CPUs: what PEFT's layers compute, and gradients no further from float32."""
+"""The LoRA layers for CPUs: the results of PEFT's layers, and gradients that are as exact."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Licences of base models: found wherever they are stated, and asked about where they forbid."""
+"""Licences of base models: found wherever they are stated, and confirmed if restrictive."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-"""A run finds out whether it has room before it loads anything; the estimate of what it keeps for
-its backward pass is held against what PyTorch keeps."""
+"""A run checks whether it fits in memory before it loads anything. The estimated activations are
+compared with those that PyTorch keeps."""
 
 import dataclasses
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Every family of causal language models goes the whole way: tuned, published, answered from.
+"""Adapters of every family of causal language models are tuned, published and used for answers.
 
-The adapters are answered from by transformers here, and by vLLM, where it serves adapters of the
-family, in `test_served_model_families.py`.
+Here transformers answers with the adapters. In `test_served_model_families.py` vLLM does, for the
+families whose adapters it serves.
 """
 
 from pathlib import Path

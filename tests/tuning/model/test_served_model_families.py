@@ -1,4 +1,4 @@
-"""Adapters of every family that vLLM serves adapters on, answered from by a real vLLM.
+"""A real vLLM answers with adapters of every family that it supports.
 
 Each family needs an engine of its own, one after the other: some twenty seconds each.
 """

@@ -1,6 +1,6 @@
-"""Every setting of a recipe can be set, and changes what it says it does.
+"""Every setting of a recipe has the effect that its description states.
 
-One function for each; a setting that has none fails the first test.
+There is one function for each setting; a setting without one fails the first test.
 """
 
 from collections.abc import Callable, Sequence

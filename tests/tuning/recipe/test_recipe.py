@@ -1,4 +1,4 @@
-"""The recipe: its defaults, what people may change, and what is refused in which words."""
+"""The recipe: its defaults, overrides, and the errors for wrong ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What may be searched: points, folds, and what is refused when a run is asked for."""
+"""The search space: points, folds, and requests that are refused."""
 
 from pathlib import Path
 from typing import Any

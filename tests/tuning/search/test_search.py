@@ -1,4 +1,4 @@
-"""Searches as a run does them: children that train, one that fails or is killed, the best kept."""
+"""Searches in child processes: trials that train, fail or are killed, and the best one is kept."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A run that was killed goes on to the same bytes as one that was never stopped."""
+"""A run that was killed and resumed ends with the same bytes as an uninterrupted one."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""KTO: the formula, the gradients whatever the passes, and answers that move as people wanted."""
+"""KTO: the formula, gradients that do not depend on the passes, and the direction of training."""
 
 import math
 from collections.abc import Mapping

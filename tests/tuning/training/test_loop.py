@@ -1,4 +1,4 @@
-"""The loop: repeatable, fair to every token, and it keeps the best it had."""
+"""The training loop: repeatable, equal weight for every token, and the best weights are kept."""
 
 import math
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
-"""Which rated answers are trained on: those whose question can be put together again, none that
-golden questions ask for, and some held out by their question."""
+"""Which rated answers are trained on: those whose prompt can be reconstructed, none to golden
+questions, and some are held out by question."""
 
 import hashlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""The rate finder: cheap, without a trace, and right where the answer is known."""
+"""The learning-rate finder: cheap, without side effects, and right where the answer is known."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A whole run on thumbs: from what people liked to a candidate, on from the live adapter."""
+"""A whole preference-tuning run: from rated answers to a candidate."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A run as its child process does it: from a queue entry to a registered adapter, or a sentence."""
+"""A run in its child process: from a queue entry to a registered adapter, or an error message."""
 
 import errno
 import os

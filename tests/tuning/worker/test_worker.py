@@ -1,4 +1,4 @@
-"""The worker: one run for one worker, whatever happens to the child in between.
+"""The worker: exactly one worker does a run, whatever happens to its child process.
 
 The children here are tiny programs that replace `tuning.worker.child`; the real one is tested in
 `test_run.py`.

@@ -1,4 +1,4 @@
-"""A worker that shares its card with the engine by turns: when it begins, and when it stops."""
+"""A worker that shares a GPU with the engine by time: when it starts and stops a run."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Commands of which nothing but the name was said: a form asks for the rest."""
+"""Forms that ask for the arguments of a command."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""Crashes at any moment: each command, click and form is carried out exactly once, whole, and told,
-over both transports. How the bot dies is in `test_crashes.py`."""
+"""Crashes at any moment: each command, click and form is executed exactly once, and its result is
+delivered, over both transports. How the bot dies is in `test_crashes.py`."""
 
 import asyncio
 import json

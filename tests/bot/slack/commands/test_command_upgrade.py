@@ -1,5 +1,5 @@
-"""Commands that wait while the bot is upgraded are carried out right after it, and every result
-that was not delivered yet is delivered. The store is one of before commands were stored as JSON."""
+"""Commands that wait while the bot is upgraded are executed after the upgrade, and undelivered
+results are delivered. The store is from before commands were stored as JSON."""
 
 import json
 from collections.abc import Iterator

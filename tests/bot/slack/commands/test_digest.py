@@ -1,4 +1,4 @@
-"""The daily digest: told once a day, when there is something to tell."""
+"""The daily digest: posted once a day, if there is something to report."""
 
 from datetime import datetime
 

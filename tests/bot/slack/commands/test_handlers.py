@@ -1,4 +1,4 @@
-"""`/understudy`, buttons and forms, over both transports: what they do, and what is said."""
+"""`/understudy`, buttons and forms, over both transports: their effects and their messages."""
 
 import pytest
 from sqlite_utils import Database
