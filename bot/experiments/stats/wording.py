@@ -27,7 +27,7 @@ def verdict(
     if found.state == "collecting":
         return (
             f"Collecting: {found.label} is {_apart(rating.estimate)} {control.label} so far, "
-            f"{_interval(rating)}. {_needed(found.needed)}"
+            f"{_interval(rating)}.{_needed(found.needed)}"
         )
     if found.state == "no difference":
         return (
@@ -136,7 +136,7 @@ def _needed(people: int | None) -> str:
     if people is None:
         return ""
     more = "1 more person" if people == 1 else f"about {about(people)} more people"
-    return f"If the difference stays the same, ratings from {more} will decide."
+    return f" If the difference stays the same, ratings from {more} will decide."
 
 
 def _people(count: int) -> str:
@@ -145,6 +145,6 @@ def _people(count: int) -> str:
 
 def _chance(chance: float) -> str:
     """A percentage; a posterior is never certain."""
-    if 0.005 <= chance < 0.995:
+    if 0.005 < chance < 0.995:
         return f"{chance:.0%}"
     return "over 99%" if chance > 0.5 else "under 1%"

@@ -200,12 +200,6 @@ def test_the_sentence_while_collecting() -> None:
     )
 
 
-def test_the_sentence_for_one_missing_person() -> None:
-    assert wording._needed(1) == (
-        "If the difference stays the same, ratings from 1 more person will decide."
-    )
-
-
 def test_the_sentence_after_a_decision() -> None:
     better = stats.summary(two((700, 300), (800, 200)), TERMS)
     worse = stats.summary(two((800, 200), (700, 300)), TERMS)
