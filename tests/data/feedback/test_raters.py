@@ -378,3 +378,173 @@ def test_a_quarantine_and_a_release_concern_one_person_in_one_domain(
     assert entries[0] == ("cli:bob", "slack:T1/U1", {"domain": "helpdesk"})
     assert entries[1][:2] == ("cli:ann", "slack:T1/U1")
     assert entries[1][2] == {"rule": "by_hand", "why": "at random"}
+
+
+def test_the_audit_log_names_who_quarantined_and_who_released(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        others(db, domain, running.variants[1])
+        add_thumbs(db, domain, ANOMALOUS, [True] * 80, running.variants[1])
+        (found,) = raters.page(db, domain)
+        raters.release(db, domain, ANOMALOUS, "cli:ann")
+        released = raters.page(db, domain)[0]
+        entries = [(e.actor, e.action) for e in audit.recent(db, 2)]
+    assert (found.changed_by, released.changed_by) == ("", "cli:ann")
+    assert entries == [("cli:ann", "voter release"), ("understudy", "voter quarantine")]
+
+
+def test_a_second_quarantine_replaces_the_state_the_rule_and_the_reason(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        feedback.thumb(db, given.reply(db, domain, ANOMALOUS), ANOMALOUS, up=True)
+        raters._quarantine(db, domain.id, ANOMALOUS, "outlier", "likes nothing", by="")
+        monkeypatch.setattr(raters, "now_us", lambda: 2_000_000_000_000_000)
+        raters.release(db, domain, ANOMALOUS, "cli:ann")
+        assert raters.page(db, domain)[0].changed_at == 2_000_000_000_000_000
+        monkeypatch.setattr(raters, "now_us", lambda: 2_000_000_000_000_001)
+        raters.quarantine(db, domain, ANOMALOUS, "a bot", "cli:bob")
+        (line,) = raters.page(db, domain)
+    assert (line.state, line.rule, line.why) == ("quarantined", "by_hand", "a bot")
+    assert (line.changed_by, line.changed_at) == ("cli:bob", 2_000_000_000_000_001)
+
+
+def prefer(
+    db: Database, domain: Domain, running: Experiment, person: str, choice: feedback.Preferred
+) -> str:
+    first, second = (given.reply(db, domain, person, variant=v) for v in running.variants)
+    side_by_side.open_pairing(db, running.id, person, first, second)
+    feedback.prefer(db, first, person, choice)
+    return first
+
+
+def test_only_live_choices_of_one_person_in_one_domain_show_a_position_bias(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        elsewhere = experiments.start(db, other, None, given.adapter(db, other), "cli:ann")
+        for _ in range(4):
+            prefer(db, domain, running, "slack:T1/UELSE", "first")  # another person
+            prefer(db, other, elsewhere, ANOMALOUS, "first")  # another domain
+            prefer(db, domain, running, ANOMALOUS, "tie")
+            taken_back = prefer(db, domain, running, ANOMALOUS, "first")
+            feedback.withdraw(db, taken_back, ANOMALOUS, "pairwise")
+            capped = prefer(db, domain, running, ANOMALOUS, "first")
+            db.execute("UPDATE feedback SET over_cap = 1 WHERE reply_id = ?", [capped])
+        add_thumbs(db, domain, ANOMALOUS, [True] * 9, None)
+        for _ in range(3):
+            prefer(db, domain, running, ANOMALOUS, "second")
+        tallies: list[Tally] = []
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(rater_anomalies, "position_bias", tallies.append)
+            raters.check_position_bias(db, domain.id, ANOMALOUS)
+            raters.check_position_bias(db, domain.id, "slack:T1/UNOBODY")
+    assert tallies == [Tally(0, 3), Tally(0, 0)]
+
+
+def test_a_released_person_is_not_tested_for_position_bias_again(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    with store.write() as db:
+        for _ in range(20):
+            prefer(db, domain, running, ANOMALOUS, "second")
+        assert states(db, domain) == {ANOMALOUS: ("quarantined", "same_side")}
+        assert audit.recent(db)[0].actor == "understudy"
+        raters.release(db, domain, ANOMALOUS, "cli:ann")
+        prefer(db, domain, running, ANOMALOUS, "second")
+    assert states(store.db, domain) == {ANOMALOUS: ("released", "same_side")}
+
+
+def test_own_ratings_are_counted_by_adapter_and_variant(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    with store.write() as db:
+        other = domains.create(db, "other")
+        add_thumbs(db, domain, ANOMALOUS, [True, False, True], b)
+        add_thumbs(db, domain, "slack:T1/UELSE", [False] * 2, b)
+        add_thumbs(db, other, ANOMALOUS, [True] * 4, None)
+        taken_back = given.reply(db, domain, ANOMALOUS, variant=a)
+        feedback.thumb(db, taken_back, ANOMALOUS, up=True)
+        feedback.withdraw(db, taken_back, ANOMALOUS, "thumb")
+        found = raters._own(db, domain.id, ANOMALOUS)
+    assert found == {(b.adapter_id, b.id): Tally(2, 1)}
+
+
+def test_most_of_the_ratings_must_be_of_answers_that_enough_others_rated(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """A rater who rates half and half counts towards the others' mean, as in `mean`."""
+    a, b = running.variants
+    least = rater_anomalies.OTHERS
+    with store.write() as db:
+        others(db, domain, b, ups=3, count=least)
+        others(db, domain, a, ups=1, count=least - 1)
+
+        def peers(on_a: int, on_b: int) -> Peers | None:
+            own = {
+                (a.adapter_id or 0, a.id): Tally(on_a, 0),
+                (b.adapter_id or 0, b.id): Tally(on_b, 0),
+            }
+            return raters._peers(db, domain.id, ANOMALOUS, own)
+
+        assert peers(on_a=6, on_b=5) is None
+        assert peers(on_a=9, on_b=0) is None
+        half = peers(on_a=5, on_b=5)
+        assert half is not None
+        assert (half.raters, half.rate) == (
+            least,
+            pytest.approx((0.75 * least + 0.5) / (least + 1)),
+        )
+        others(db, domain, a, ups=1, count=least)
+        both = peers(on_a=3, on_b=1)
+    assert both is not None
+    assert both.rate == pytest.approx(
+        (3 * (0.25 * least + 0.5) + (0.75 * least + 0.5)) / (4 * (least + 1))
+    )
+
+
+def test_the_page_shows_quarantines_first_then_excess_then_everyone_else(
+    store: Store, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.write() as db:
+        other = domains.create(db, "other")
+        for n, person in enumerate(("slack:T1/UFIRST", "slack:T1/ULAST")):
+            feedback.thumb(db, given.reply(db, domain, person), person, up=True)
+            monkeypatch.setattr(raters, "now_us", lambda n=n: 1_000 + n)
+            quarantine(db, domain, person)
+        feedback.thumb(db, given.reply(db, other, "slack:T1/UELSE"), "slack:T1/UELSE", up=True)
+        quarantine(db, other, "slack:T1/UELSE")
+        capped = "slack:T1/UCAP"
+        for _ in range(rating_totals.DAILY_CAP + 3):
+            feedback.thumb(db, given.reply(db, domain, capped), capped, up=True)
+        gone = given.reply(db, domain, capped)
+        feedback.thumb(db, gone, capped, up=True)
+        feedback.withdraw(db, gone, capped, "thumb")
+        for person, thumbs in (
+            ("slack:T1/UBUSY", [True, True, False, False, False]),
+            ("slack:T1/UB", [True]),
+            ("slack:T1/UA", [False]),
+        ):
+            add_thumbs(db, domain, person, thumbs, None)
+        for _ in range(rating_totals.DAILY_CAP + 1):  # too many, but in another domain
+            feedback.thumb(db, given.reply(db, other, "slack:T1/UA"), "slack:T1/UA", up=True)
+        short, everyone = raters.page(db, domain), raters.page(db, domain, everyone=True)
+    cap = rating_totals.DAILY_CAP
+    shown = [(r.person.removeprefix("slack:T1/U"), r.up, r.down, r.over_cap) for r in everyone]
+    assert shown == [
+        ("LAST", 1, 0, 0),
+        ("FIRST", 1, 0, 0),
+        ("CAP", cap, 0, 3),
+        ("BUSY", 2, 3, 0),
+        ("A", 0, 1, 0),
+        ("B", 1, 0, 0),
+    ]
+    assert [r.person for r in short] == [r.person for r in everyone[:3]]
+    assert [(r.state, r.rule, r.why, r.changed_by) for r in short[1:]] == [
+        ("quarantined", "by_hand", "at random", "cli:ann"),
+        ("counted", None, "", ""),
+    ]
+    assert len(raters.page(store.db, domain, everyone=True, limit=2)) == 2

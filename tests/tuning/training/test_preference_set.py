@@ -2,10 +2,12 @@
 questions, and some are held out by question."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.config.settings import Settings
@@ -21,7 +23,8 @@ from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import add, parent_of
 from tuning.data.examples import Example, prompt_ids
 from tuning.data.run_inputs import RunInputs
-from tuning.model.base_model import load_base
+from tuning.model.base_model import load_base, new_adapter
+from tuning.recipe.recipe import TINY_BASE
 from tuning.training import methods, preference_set
 from tuning.training.preference_set import PreferenceSet
 
@@ -269,3 +272,125 @@ def test_answers_are_held_out_from_forty_on(answers: int, some: bool) -> None:
     assert bool(expected) is some
     assert trained.keys() == usable.keys() - expected
     assert {**trained, **held_out} == {e: r.liked for e, r in usable.items()}
+
+
+def test_large_bases_use_the_rate_of_the_paper_and_tiny_ones_the_measured_rate() -> None:
+    assert preference_set.USUAL == {
+        "learning_rate": 5e-6,
+        "epochs": 1.0,
+        "batch_size": 16,
+        "max_steps": 0,
+    }
+    assert preference_set.TINY == preference_set.USUAL | {"learning_rate": 2e-4, "epochs": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rate"), [(TINY_BASE - 1, 2e-4), (TINY_BASE, 5e-6), (7_000_000_000, 5e-6)]
+)
+def test_the_rate_follows_the_size_of_the_base_and_the_request(
+    store: Store,
+    settings: Settings,
+    domain: Domain,
+    tokenizer: Any,
+    live: Adapter,
+    parameters: int,
+    rate: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate_eight(store, domain, tokenizer)
+    monkeypatch.setattr(preference_set, "count_parameters", lambda path: parameters)
+    usual = thumbs(store, settings, domain, tokenizer, live).training_set.recipe
+    assert (usual.learning_rate, usual.method) == (rate, "kto")
+
+
+def test_a_requested_rate_replaces_the_usual_one(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    rate_eight(store, domain, tokenizer)
+    made = thumbs(store, settings, domain, tokenizer, live, learning_rate=1e-5)
+    assert made.training_set.recipe.learning_rate == 1e-5
+
+
+def test_pairs_of_the_dataset_are_measured_and_nothing_else(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    rate_eight(store, domain, tokenizer)
+    with store.write() as db:
+        other = domains.create(db, "other")
+    add(store, other, ("Elsewhere?", "There."), split="validation")
+    (held_out,) = add(store, domain, ("What is held out?", "These."), split="validation")
+    for number in range(80):  # some of these facts spare one of their phrasings
+        fact = f"fact {number}"
+        asked = [
+            (f"{word} is {fact}?", f"It is {number}.") for word in ("What", "Who", "How", "So")
+        ]
+        add(store, domain, *asked, fact=fact)
+
+    made = thumbs(store, settings, domain, tokenizer, live, seed=7).training_set
+
+    probes = datasets.pairs_of(store.db, 2, "probe")
+    assert [e.pair_id for e in made.measured["probe"]] == [p.id for p in probes]
+    assert held_out in [e.pair_id for e in made.measured["validation"]]
+    assert set(made.measured) == {"validation", "probe"}
+    assert (made.selected_by, made.compared_by, made.held_out) == ((), (), ())
+    assert (made.new, made.superseded, made.reworded) == (8, 0, 0)
+
+
+def test_without_held_out_pairs_nothing_is_measured(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    rate_eight(store, domain, tokenizer)
+    made = thumbs(store, settings, domain, tokenizer, live, seed=7)
+    assert made.training_set.measured == {}
+    assert made.objective.seed == 7
+    assert made.objective.beta == made.training_set.recipe.preference_beta
+
+
+def test_a_callers_system_message_belongs_to_the_prompt(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    rate_eight(store, domain, tokenizer)
+    reply = rated(store, domain, tokenizer, "Ahoy?", up=True, system="You are a pirate.")
+    with store.write() as db:
+        run = runs.request(db, domain, "ann", recipe={"method": "kto"})
+        preference_sets.freeze(db, run.id, domain)
+        dataset = datasets.freeze(db, domain)
+        given = preference_sets.of_run(db, run.id, settings.bot.history_turns)
+    known = [replace(r, system="You are a pirate.") if r.reply_id == reply else r for r in given]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(preference_sets, "of_run", lambda *_: known)
+        made = preference_set.prepare_preference_set(
+            store.db, settings, RunInputs(run, domain, dataset, live), tokenizer
+        )
+    assert made.left_out == 0
+    assert len(made.objective.liked) == 9
+
+
+def test_held_out_answers_have_a_reward_of_their_own(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    for number in range(24):
+        for up in (True, False):
+            answer = f"So {up} it is {number}."
+            who = f"slack:T1/V{number}"
+            rated(store, domain, tokenizer, f"Question {number}?", up, answer=answer, person=who)
+    with store.write() as db:
+        run = runs.request(db, domain, "ann", recipe={"method": "kto"})
+        preference_sets.freeze(db, run.id, domain)
+        inputs = RunInputs(run, domain, datasets.freeze(db, domain), live)
+    made = preference_set.set_up_kto(store.db, settings, inputs, tokenizer)
+    recipe = made.training_set.recipe
+    base = load_base(settings.base.path, recipe)
+    assert made.begin is not None
+    assert made.scores is not None
+    adapted = new_adapter(base, recipe)
+    made.begin(base, adapted, recipe)
+    found = made.scores(base, adapted, recipe)["thumbs"]
+    trained = len(made.training_set.epoch(0))
+    assert found["trained"]["answers"] == trained
+    assert found["held_out"]["answers"] == 48 - trained > 0
+    assert made.objective is not None
+    window = list(made.training_set.epoch(0))[:4]
+    loss, tokens = made.objective(base, adapted, window, recipe)
+    assert 0 < loss < 1  # an untrained adapter loses about half of each answer's weight
+    assert tokens > 0
