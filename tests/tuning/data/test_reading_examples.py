@@ -68,6 +68,18 @@ FUNCTION_WORDS = {
         tiene tienen toda todo todos tu tú tus un una unas uno unos usted ustedes va van voy
         vosotros y ya yo cada cuáles durante hacia luego tras
     """,
+    "it": """
+        a ad ai al all alla alle allo agli anche ancora avete avere c che chi ci coi col come
+        con cosa cui da dai dal dall dalla dalle dallo degli dei del dell della delle dello di
+        dopo dove e è ed essere fa fare fate fino già gli ha hai hanno ho i il in io l la le lei
+        li lo loro lui ma me mi mia mie miei mio ne negli nei nel nell nella nelle nello noi non
+        nostra nostre nostri nostro o per perché più poi posso possiamo può prima qual quale
+        quali qualcosa qualcuno quando quanta quante quanti quanto quel quella quelle quelli
+        quello questa queste questi questo se sei senza si sia siamo siete solo sono sta stare
+        su sua sue sugli sui sul sull sulla sulle suo suoi te ti tra tu tua tutta tutte tutti
+        tutto un una uno va vi voglio voi volete vorrei vostra vostre vostri vostro tuo tuoi tue
+        entro ora
+    """,
 }
 
 
