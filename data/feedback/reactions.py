@@ -22,9 +22,9 @@ ORDER BY at DESC, mark = 'button' DESC, mark DESC LIMIT 1
 
 
 def put(
-    db: Database, reply_id: str, person: str, reaction: str, *, up: bool, standing: bool, at: int
+    db: Database, reply_id: str, person: str, reaction: str, *, up: bool, active: bool, at: int
 ) -> bool:
-    """Record that a person set a reaction or removed it (`standing`), at `at` in microseconds since
+    """Record that a person set a reaction or removed it (`active`), at `at` in microseconds since
     the epoch. Returns False if nothing changes, because this event or a later one is already
     known.
 
@@ -35,7 +35,7 @@ def put(
         "WHERE EXISTS (SELECT 1 FROM replies WHERE id = ?) "
         "ON CONFLICT (reply_id, person, mark) DO UPDATE SET up = excluded.up, "
         "standing = excluded.standing, at = excluded.at WHERE excluded.at > at",
-        [reply_id, person, reaction, up, standing, at, reply_id],
+        [reply_id, person, reaction, up, active, at, reply_id],
     )
     reply = conversations.reply(db, reply_id)
     if is_new and reply.status != "streaming":

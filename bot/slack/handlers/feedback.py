@@ -71,7 +71,7 @@ async def thumb_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, An
 
 
 def _press(db: Database, reply_id: str, who: str, up: bool, at: int) -> Pressed:
-    is_new = reactions.put(db, reply_id, who, reactions.BUTTON, up=up, standing=True, at=at)
+    is_new = reactions.put(db, reply_id, who, reactions.BUTTON, up=up, active=True, at=at)
     return Pressed(is_new, _earlier(db, reply_id, who))
 
 
@@ -201,10 +201,10 @@ def reaction_changed(db: Database, body: dict[str, Any]) -> bool:
     if reply_id is None or rating_totals.shown_side_by_side(db, reply_id):
         return False  # an emoji can't tell which of two answers it rates
     who, at = person(team, str(event.get("user", ""))), time_us(str(event.get("event_ts") or ""))
-    standing = event["type"] == "reaction_added"
+    active = event["type"] == "reaction_added"
     try:
         with db.atomic():
-            return reactions.put(db, reply_id, who, emoji, up=up, standing=standing, at=at)
+            return reactions.put(db, reply_id, who, emoji, up=up, active=active, at=at)
     except UnderstudyError as error:
         log.info("A reaction was not counted: %s", error)  # nobody expects a reply to a reaction
         return False

@@ -29,10 +29,10 @@ def reply(store: Store, domain: Domain) -> str:
 def apply(store: Store, reply: str, *events: Event) -> float | None:
     """The thumb that counts after these events arrived in this order."""
     with store.write() as db:
-        for reaction, standing, at in events:
+        for reaction, active, at in events:
             name = reactions.BUTTON if reaction.startswith("button") else reaction
             up = UP[reaction]
-            reactions.put(db, reply, ANN, name, up=up, standing=standing, at=at)
+            reactions.put(db, reply, ANN, name, up=up, active=active, at=at)
     thumb = feedback.live(store.db, reply, ANN, "thumb")
     return None if thumb is None else thumb.value
 
@@ -68,7 +68,7 @@ def test_every_order_of_events_gives_the_same_thumb(
 ) -> None:
     times = data.draw(st.lists(st.integers(1, 50), min_size=1, max_size=8, unique=True))
     events = [(data.draw(st.sampled_from(list(UP))), data.draw(st.booleans()), t) for t in times]
-    events = [(reaction, standing or "button" in reaction, t) for reaction, standing, t in events]
+    events = [(reaction, active or "button" in reaction, t) for reaction, active, t in events]
     shuffled = data.draw(st.permutations(events + events[:2]))
     with Store(tmp_path_factory.mktemp("marks") / "understudy.db") as store:
         with store.write() as db:
@@ -85,9 +85,9 @@ def test_a_reaction_counts_for_its_own_answer_and_person(store: Store, domain: D
     bob = "slack:T1/UBOB"
     with store.write() as db:
         first, second = made.reply(db, domain, ANN), made.reply(db, domain, ANN)
-        reactions.put(db, second, ANN, "+1", up=True, standing=True, at=8)
-        reactions.put(db, first, bob, "+1", up=True, standing=True, at=9)
-        reactions.put(db, first, ANN, "-1", up=False, standing=True, at=1)
+        reactions.put(db, second, ANN, "+1", up=True, active=True, at=8)
+        reactions.put(db, first, bob, "+1", up=True, active=True, at=9)
+        reactions.put(db, first, ANN, "-1", up=False, active=True, at=1)
     thumbs = {
         (reply, person): feedback.live(store.db, reply, person, "thumb")
         for reply in (first, second)
@@ -102,8 +102,8 @@ def test_a_reaction_counts_for_its_own_answer_and_person(store: Store, domain: D
 
 def test_put_returns_whether_something_changed(store: Store, reply: str) -> None:
     with store.write() as db:
-        assert reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5) is True
-        assert reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5) is False
+        assert reactions.put(db, reply, ANN, "+1", up=True, active=True, at=5) is True
+        assert reactions.put(db, reply, ANN, "+1", up=True, active=True, at=5) is False
 
 
 def test_the_end_of_an_answer_applies_the_reactions_to_it_and_no_others(
@@ -113,8 +113,8 @@ def test_the_end_of_an_answer_applies_the_reactions_to_it_and_no_others(
     with store.write() as db:
         reply, other = (made.reply(db, domain, ANN, status="streaming") for _ in range(2))
         for person, up in ((ANN, True), (bob, False)):
-            reactions.put(db, reply, person, "+1" if up else "-1", up=up, standing=True, at=1)
-        reactions.put(db, other, cid, "+1", up=True, standing=True, at=1)
+            reactions.put(db, reply, person, "+1" if up else "-1", up=up, active=True, at=1)
+        reactions.put(db, other, cid, "+1", up=True, active=True, at=1)
         conversations.finish_reply(db, reply, "So.", status="done")
         reactions.settle_thumb(db, reply)
     sql = "SELECT reply_id, person, value FROM feedback WHERE live = 1 ORDER BY person"
@@ -125,8 +125,8 @@ def test_the_end_of_an_answer_applies_the_reactions_to_it_and_no_others(
 def test_an_old_event_changes_nothing(store: Store, reply: str) -> None:
     apply(store, reply, ("+1", True, 5))
     with store.write() as db:
-        assert not reactions.put(db, reply, ANN, "+1", up=True, standing=True, at=5)
-        assert not reactions.put(db, reply, ANN, "+1", up=True, standing=False, at=4)
+        assert not reactions.put(db, reply, ANN, "+1", up=True, active=True, at=5)
+        assert not reactions.put(db, reply, ANN, "+1", up=True, active=False, at=4)
     assert len(rows(store.db, "SELECT * FROM feedback")) == 1
 
 
