@@ -13,7 +13,7 @@ from bot.answering.chat import Ask, Chat, Delta, Ended, Event, Started
 from bot.answering.recording import Closed
 from data import domains
 from data.adapters import registry
-from data.config.settings import BotSettings, Settings
+from data.config.settings import BotSettings, SearchSettings, Settings
 from data.conversations import conversations
 from data.domains import Domain
 from data.experiments import experiments
@@ -59,7 +59,10 @@ def closed() -> list[Closed]:
 @pytest.fixture
 async def chat(store: Store, closed: list[Closed]) -> AsyncIterator[Chat]:
     engine = EngineClient()
-    settings = Settings(bot=BotSettings(answer_timeout_s=2, engine_wait_s=60))
+    settings = Settings(
+        bot=BotSettings(answer_timeout_s=2, engine_wait_s=60),
+        search=SearchSettings(encoder="words"),
+    )
     yield Chat(store, engine, settings, closed.append)
     await engine.close()
 
