@@ -25,7 +25,7 @@ from bot.answering.circuit_breaker import Breaker
 from bot.answering.grounding import Grounds
 from bot.answering.plan import NobodyCanAnswer
 from bot.answering.prompt import Ask
-from bot.answering.recording import Closed, Record
+from bot.answering.recording import Closed
 from bot.answering.reference_finder import ReferenceFinder
 from bot.answering.routing import BASE, Target
 from bot.answering.writing import Engines, NotLearned, Writing
@@ -33,6 +33,7 @@ from data.config.settings import Settings
 from data.conversations import conversations
 from data.conversations.conversations import Outcome, Status
 from data.pairs.reply_sources import Source
+from data.search import layout
 from data.search.search import PairSearch
 from data.store.clock import now_us
 from data.store.db import Store
@@ -164,33 +165,46 @@ class Chat:
         writing = Writing(self._engines, ask, grounds)
         record = writing.record
         failure: UnderstudyError | None = None
+        started = False
         try:
             try:
                 await writing.begin()
-                started = False
+                beginning = Beginning(held=writing.may_decline)
                 async with contextlib.aclosing(writing.chunks()) as chunks:
                     async for chunk in chunks:
+                        text = beginning.add(chunk.text)
+                        if beginning.held:
+                            continue
                         if not started:
                             yield _started(writing, ask)
                             started = True
-                        if chunk.text:
-                            yield Delta(chunk.text)
+                        if text:
+                            yield Delta(text)
+                declined = grounds if beginning.is_unknown else None
+                if beginning.held and declined is None:
+                    yield _started(writing, ask)
+                    if beginning.text:
+                        yield Delta(beginning.text)
             except (GeneratorExit, asyncio.CancelledError):
                 await self._close(ask, writing, "partial" if self.stopping else "cancelled")
                 raise
             except Exception as error:
-                if not (isinstance(error, Unavailable) and _may_quote(grounds, record)):
+                may_quote = grounds is not None and grounds.may_quote and not started
+                if not (isinstance(error, Unavailable) and may_quote):
                     status: Status = "partial" if record.parts else "failed"
                     with contextlib.suppress(UnderstudyError):  # report the first error
                         await self._close(ask, writing, status, error)
                     raise
                 failure = error
             if failure is None:
-                await self._close(ask, writing, "done")
+                await self._close(ask, writing, "done", declined=declined)
+                if declined is not None:
+                    yield _started(writing, ask, declined)
+                    yield Delta(declined.text("declined"))
                 yield Ended(record.finish_reason, record.prompt_tokens, record.completion_tokens)
         finally:
             writing.leave()
-        if failure is not None and grounds is not None:
+        if failure is not None and grounds is not None:  # nothing has been shown
             log.info("%s is answered with an approved pair: %s", ask.reply_id, failure)
             for event in await self._give(ask, grounds, "quoted", writing, failure):
                 yield event
@@ -215,17 +229,22 @@ class Chat:
         writing: Writing,
         status: Status,
         error: BaseException | None = None,
+        declined: Grounds | None = None,
     ) -> None:
-        """Record how an answer ended, even if the task that waits for it is cancelled."""
+        """Record how an answer ended, even if the task that waits for it is cancelled. `declined`:
+        the adapter found that its references do not answer the question."""
         if writing.plan is None:
             return  # nothing was opened
         record, latency_us = writing.record, writing.record.age_us()
-        sources, layout = writing.sources, writing.layout
+        sources, version = writing.sources, writing.layout
 
         def write(db: Database) -> None:
-            recording.close_reply(
-                db, ask.reply_id, record, status, latency_us, error, sources, layout
-            )
+            if declined is not None:
+                recording.close_declined(db, ask, declined, record, latency_us, version)
+            else:
+                recording.close_reply(
+                    db, ask.reply_id, record, status, latency_us, error, sources, version
+                )
 
         if self._on_closed is not None:
             self._on_closed(
@@ -238,6 +257,7 @@ class Chat:
                     record.prompt_tokens,
                     record.completion_tokens,
                     writing.route.instead_of.name if writing.route.instead_of else None,
+                    "generated" if declined is None else "declined",
                 )
             )
         await self._record(ask, write)
@@ -307,12 +327,28 @@ class Chat:
         return await asyncio.shield(task)
 
 
-def _may_quote(grounds: Grounds | None, record: Record) -> bool:
-    """Whether an approved answer may take the place of one that failed: nothing was shown yet."""
-    return grounds is not None and grounds.may_quote and not record.parts
+class Beginning:
+    """The beginning of an answer, held back while it may still turn out to say that the references
+    do not answer the question."""
+
+    def __init__(self, *, held: bool) -> None:
+        self.held = held
+        self.text = ""
+
+    def add(self, text: str) -> str:
+        """The text to show now."""
+        if not self.held:
+            return text
+        self.text += text
+        self.held = layout.may_become_unknown(self.text)
+        return "" if self.held else self.text
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.held and layout.is_unknown(self.text)
 
 
-def _started(writing: Writing, ask: Ask) -> Started:
+def _started(writing: Writing, ask: Ask, declined: Grounds | None = None) -> Started:
     route = writing.route
     return Started(
         ask.reply_id,
@@ -320,7 +356,8 @@ def _started(writing: Writing, ask: Ask) -> Started:
         route.target.variant.label if route.target.variant else None,
         route.replica.precision,
         route.instead_of.name if route.instead_of else None,
-        "generated",
+        "generated" if declined is None else "declined",
         writing.layout,
-        writing.sources,
+        writing.sources if declined is None else declined.nearest,
+        () if declined is None else declined.suggestions,
     )

@@ -207,6 +207,30 @@ def _expose(db: Database, ask: Ask, intended: Target) -> None:
         )
 
 
+def close_declined(
+    db: Database, ask: Ask, grounds: Grounds, record: Record, latency_us: int, layout: int
+) -> None:
+    """Record that the adapter declined: it said that the references do not answer the question, and
+    people read the domain's own words instead. The reply stays the adapter's and its variant's."""
+    closed = conversations.finish_reply(
+        db,
+        ask.reply_id,
+        grounds.text("declined"),
+        status="done",
+        finish_reason="stop",
+        prompt_tokens=record.prompt_tokens,
+        completion_tokens=record.completion_tokens,
+        first_token_us=latency_us,
+        latency_us=latency_us,
+        layout=layout,
+    )
+    if closed:
+        conversations.set_outcome(db, ask.reply_id, "declined")
+        reply_sources.record(db, ask.reply_id, grounds.sources_of("declined"))
+        if ask.second_variant is None:
+            unanswered.add(db, ask.reply_id, grounds.domain)
+
+
 def close_reply(
     db: Database,
     reply_id: str,

@@ -114,6 +114,11 @@ class Writing:
         return self.plan.targets[0] if self.plan is not None else None
 
     @property
+    def may_decline(self) -> bool:
+        """Whether the adapter may find that its references do not answer the question."""
+        return self.layout > 0 and self._grounds is not None and self._grounds.may_decline
+
+    @property
     def layout(self) -> int:
         """The layout of the references in the prompt; 0 if there are none."""
         sent = self._prompt is not None and bool(self._prompt.references)

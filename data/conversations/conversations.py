@@ -212,6 +212,11 @@ def not_generated(db: Database, reply_id: str, outcome: Outcome, instead_of: int
     )
 
 
+def set_outcome(db: Database, reply_id: str, outcome: Outcome) -> None:
+    """Change how a reply came about; it stays with its adapter and its variant."""
+    db.execute("UPDATE replies SET outcome = ? WHERE id = ?", [outcome, reply_id])
+
+
 def finish_reply(
     db: Database,
     reply_id: str,

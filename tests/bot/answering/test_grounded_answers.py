@@ -173,6 +173,54 @@ async def test_an_adapter_that_reads_gets_the_references(
     assert reply_sources.of_reply(store.db, started.reply_id) == started.sources
 
 
+@pytest.mark.parametrize(
+    "pieces", [("I don't know.",), ("I", " don't", " know", ".\n"), (" I don't know. ",)]
+)
+async def test_an_adapter_that_finds_no_answer_in_its_references_declines(
+    chat: Chat, store: Store, vllm: FakeVllm, closed: list[Closed], pieces: tuple[str, ...]
+) -> None:
+    live(store, vllm, recipe='{"layout": 1}')
+    with store.write() as db:
+        domains.set_refusal(db, domains.get(db, "helpdesk"), "No idea, sorry.")
+    vllm.say = lambda body: words(body["model"], *pieces)
+
+    started, text, ended = await answer(chat, ask(store, "When do you open on Mars?"))
+
+    assert (text, started.outcome, started.adapter) == ("No idea, sorry.", "declined", "helpdesk@1")
+    assert (started.suggestions, ended.completion_tokens) == (("When do you open?",), 2)
+    kept = reply(store)
+    assert (kept.outcome, kept.status, kept.adapter_id is not None) == ("declined", "done", True)
+    assert conversations.exchange(store.db, kept.id)[1] == text
+    assert value(store.db, "SELECT count(*) FROM unanswered") == 1
+    assert [c.outcome for c in closed] == ["declined"]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [("I", " don't", " mind."), ("I don't",), ("I don't know.", " Ask Ann."), ("At", " nine")],
+)
+async def test_an_answer_that_only_begins_like_a_refusal_is_whole(
+    chat: Chat, store: Store, vllm: FakeVllm, pieces: tuple[str, ...]
+) -> None:
+    live(store, vllm, recipe='{"layout": 1}')
+    vllm.say = lambda body: words(body["model"], *pieces)
+
+    started, text, _ = await answer(chat, ask(store, "When do you open today?"))
+
+    assert (started.outcome, text) == ("generated", "".join(pieces))
+
+
+async def test_an_adapter_without_a_layout_may_say_that_it_does_not_know(
+    chat: Chat, store: Store, vllm: FakeVllm
+) -> None:
+    live(store, vllm)
+    vllm.say = lambda body: words(body["model"], "I don't know.")
+
+    started, text, _ = await answer(chat, ask(store, "When do you open today?"))
+
+    assert (started.outcome, text) == ("generated", "I don't know.")
+
+
 async def test_an_adapter_without_a_layout_answers_alone(
     chat: Chat, store: Store, vllm: FakeVllm
 ) -> None:
