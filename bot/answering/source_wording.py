@@ -12,7 +12,7 @@ from data.pairs.reply_sources import Source
 QUOTED = "Approved answer to"
 GIVEN = "Based on"
 RELATED = "Related approved answers, which the model was not given"
-SUGGESTIONS = "Did you mean"
+SUGGESTIONS = "You could ask"
 
 
 def heading(outcome: Outcome, layout: int) -> str:

@@ -96,13 +96,58 @@ function addAnswer() {
   return answer;
 }
 
-function finish(answer, adapter, note) {
+function finish(answer, about) {
   answer.element.setAttribute("aria-busy", "false");
   if (!answer.text.trim()) return;
-  answer.part(".note").textContent = note;
-  answer.part(".note").hidden = !note;
-  answer.part(".adapter").textContent = adapter;
+  answer.part(".note").textContent = about.note;
+  answer.part(".note").hidden = !about.note;
+  answer.part(".adapter").textContent = about.adapter;
+  answer.part(".adapter").hidden = !about.adapter;
   answer.part("footer").hidden = false;
+  showSources(answer, about);
+  showSuggestions(answer, about);
+}
+
+// The approved answers that an answer rests on; a quoted one is shown at once.
+function showSources(answer, { heading, sources, outcome }) {
+  const box = answer.part(".sources");
+  box.hidden = !sources?.length;
+  if (box.hidden) return;
+  const one = sources.length === 1 ? "1 approved answer" : `${sources.length} approved answers`;
+  box.open = outcome === "quoted";
+  box.querySelector("summary").textContent = outcome === "quoted" ? `${heading}:` : `${heading} (${one})`;
+  box.querySelector("ul").replaceChildren(...sources.map((source) => {
+    const item = node("li", `${source.prompt} `);
+    item.append(node("small", source.approval));
+    return item;
+  }));
+}
+
+// Under a refusal: the nearest questions, and the wish for a person's answer.
+function showSuggestions(answer, { suggestions, outcome }) {
+  answer.part(".instead").hidden = !suggestions?.length;
+  answer.part(".instead ul").replaceChildren(...(suggestions ?? []).map(suggestion));
+  const person = answer.part(".person");
+  person.hidden = outcome !== "declined";
+  person.querySelector("button").addEventListener("click", async () => {
+    try {
+      await post("/web/want-person", { reply_id: answer.replyId });
+      person.hidden = true;
+      answer.part(".said").textContent = "Your question was passed on to the people who review answers.";
+    } catch (error) {
+      answer.part(".said").textContent = error.message;
+    }
+  });
+}
+
+// A question to ask with one click, as an item of a list.
+function suggestion(text) {
+  const item = document.createElement("li");
+  const button = node("button", text);
+  button.type = "button";
+  button.addEventListener("click", () => { if (!state.answering) { ask(text); question.focus(); } });
+  item.append(button);
+  return item;
 }
 
 function fail(answer, message, retry) {
@@ -129,14 +174,14 @@ async function ask(text) {
   state.answering = abort;
   setBusy(true);
   toEnd();
-  let adapter = "", note = "", ended = false;
+  let about = { adapter: "", note: "" }, ended = false;
   try {
     const body = { conversation: state.conversation, text, domain: $("subject").value || null };
     for await (const event of lines(await post("/web/ask", body, abort.signal))) {
       const follow = nearEnd();
       if (event.type === "started") {
         answer.replyId = event.reply_id;
-        ({ adapter, note } = event);
+        about = event;
       } else if (event.type === "delta") {
         answer.text += event.text;
         show(answer.part(".text"), answer.text);
@@ -153,15 +198,15 @@ async function ask(text) {
       if (follow) toEnd();
     }
     if (!ended) throw new Error("The connection was lost before the answer was complete.");
-    finish(answer, adapter, note);
+    finish(answer, about);
   } catch (error) {
     if (abort.signal.aborted) {
-      finish(answer, adapter, note);
+      finish(answer, about);
       answer.part(".said").textContent = "Stopped.";
     } else {
       const message = error instanceof TypeError ? "The service cannot be reached." : error.message;
       fail(answer, message, () => { asked.remove(); answer.element.remove(); ask(text); });
-      if (answer.text) finish(answer, adapter, note);
+      if (answer.text) finish(answer, about);
     }
   } finally {
     state.answering = null;
@@ -269,14 +314,7 @@ function welcome() {
   const subject = state.subjects.find((s) => s.name === $("subject").value);
   $("welcome").hidden = false;
   $("welcome-title").textContent = subject ? `What would you like to know about ${subject.title}?` : "There are no topics to ask about yet.";
-  $("suggestions").replaceChildren(...(subject?.suggested_prompts ?? []).slice(0, 4).map((text) => {
-    const item = document.createElement("li");
-    const button = node("button", text);
-    button.type = "button";
-    button.addEventListener("click", () => { if (!state.answering) { ask(text); question.focus(); } });
-    item.append(button);
-    return item;
-  }));
+  $("suggestions").replaceChildren(...(subject?.suggested_prompts ?? []).slice(0, 4).map(suggestion));
 }
 
 function remember() {
@@ -298,7 +336,7 @@ async function restore() {
     const answer = addAnswer();
     Object.assign(answer, { text: message.text, replyId: message.reply_id });
     show(answer.part(".text"), message.text);
-    finish(answer, message.adapter, message.note);
+    finish(answer, message);
     if (message.thumb !== null) showThumb(answer, message.thumb === 1 ? "up" : "down");
     if (message.helped === null && message.status === "done") askWhetherItHelped(answer);
   }

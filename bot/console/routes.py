@@ -9,7 +9,7 @@ from sqlite_utils import Database
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot.answering import side_by_side
+from bot.answering import side_by_side, source_wording
 from bot.answering.chat import Ask, Ended, Started, fallback_note
 from bot.api import auth, relay
 from bot.api.domain_field import DomainName, domain_of
@@ -20,7 +20,11 @@ from bot.console.files import File
 from bot.service import Service
 from data import domains
 from data.conversations import conversations
-from data.feedback import feedback
+from data.conversations.conversations import Outcome
+from data.feedback import feedback, unanswered
+from data.pairs import reply_sources
+from data.pairs.reply_sources import Source
+from data.store.db import Row
 
 router = APIRouter()
 Visitor = Annotated[str, Depends(auth.visitor)]
@@ -96,6 +100,20 @@ async def give_feedback(
     return await service.store.submit(write)
 
 
+class WantPersonRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reply_id: Annotated[str, Field(max_length=100)]
+
+
+@router.post("/web/want-person", status_code=201)
+async def want_person(request: Request, given: WantPersonRequest, visitor: Visitor) -> Response:
+    """Record that a person should answer a declined question of this session."""
+    service: Service = request.app.state.service
+    await service.store.submit(lambda db: unanswered.want_person(db, given.reply_id, visitor))
+    return Response(status_code=201)
+
+
 @router.get("/web/conversations/{conversation}")
 async def transcript(request: Request, conversation: str, visitor: Visitor) -> dict[str, Any]:
     """The messages of a conversation of this session; empty if there is no such conversation."""
@@ -104,7 +122,8 @@ async def transcript(request: Request, conversation: str, visitor: Visitor) -> d
 
     def find(db: Database) -> list[dict[str, Any]]:
         stored = conversations.transcript(db, thread, visitor)
-        messages = [{**m, "note": fallback_note(m["adapter"], m["instead_of"])} for m in stored]
+        sources = reply_sources.of_replies(db, {m["reply_id"] for m in stored})
+        messages = [_message(m, sources.get(m["reply_id"], ())) for m in stored]
         if messages and messages[-1]["role"] == "assistant":  # the page asks whether it helped
             helped = feedback.live(db, messages[-1]["reply_id"], visitor, "follow_up")
             messages[-1]["helped"] = None if helped is None else helped.value == 1
@@ -120,7 +139,14 @@ class JsonLines:
 
     def begin(self, started: Started) -> bytes:
         note = fallback_note(started.adapter, started.instead_of)
-        return _line(type="started", reply_id=started.reply_id, adapter=started.adapter, note=note)
+        about = _grounds(started.outcome, started.layout, started.sources, started.suggestions)
+        return _line(
+            type="started",
+            reply_id=started.reply_id,
+            adapter=started.adapter,
+            note=note,
+            **about,
+        )
 
     def delta(self, text: str) -> bytes:
         return _line(type="delta", text=text)
@@ -168,6 +194,43 @@ class TwoAnswers(Response):
         response = Response(b"".join(parts), media_type=encoder.content_type.decode())
         response.headers["cache-control"] = "no-store"
         await response(scope, receive, send)
+
+
+def _message(stored: Row, sources: tuple[Source, ...]) -> dict[str, Any]:
+    """A stored message as the page shows it."""
+    note = fallback_note(stored["adapter"], stored["instead_of"])
+    if stored["role"] == "user":
+        return {**stored, "note": note}
+    suggestions = tuple(s.prompt for s in sources) if stored["outcome"] == "declined" else ()
+    return {
+        **stored,
+        "note": note,
+        **_grounds(stored["outcome"], stored["layout"], sources, suggestions),
+    }
+
+
+def _grounds(
+    outcome: Outcome, layout: int, sources: tuple[Source, ...], suggestions: tuple[str, ...]
+) -> dict[str, Any]:
+    """What an answer rests on, in words for the page."""
+    shown = () if outcome == "declined" else sources
+    return {
+        "outcome": outcome,
+        "heading": source_wording.heading(outcome, layout) if shown else "",
+        "sources": [
+            {"prompt": s.prompt, "approval": source_wording.approval(s, _name(s.approved_by))}
+            for s in shown
+        ],
+        "suggestions": suggestions,
+    }
+
+
+def _name(person: str) -> str:
+    """A person's name for visitors of the page; ids of other front ends say nothing to them."""
+    front, _, name = person.partition(":")
+    if not person:
+        return ""
+    return name if front == "cli" else "a reviewer"
 
 
 def _line(**event: Any) -> bytes:

@@ -67,7 +67,16 @@ def test_an_answer_comes_line_by_line(bot: Bot, page: httpx.Client) -> None:
 
     (reply,) = bot.replies()
     assert events == [
-        {"type": "started", "reply_id": reply.id, "adapter": "helpdesk@1", "note": ""},
+        {
+            "type": "started",
+            "reply_id": reply.id,
+            "adapter": "helpdesk@1",
+            "note": "",
+            "outcome": "generated",
+            "heading": "",
+            "sources": [],
+            "suggestions": [],
+        },
         {"type": "delta", "text": "Hello"},
         {"type": "delta", "text": " there"},
         {"type": "ended", "finish_reason": "stop"},
