@@ -73,4 +73,4 @@ bench: $(DEV) ## run every benchmark
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
 clean: ## remove the environment, caches and the demo's folder
-	rm -rf $(VENV) understudy-demo .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) understudy-demo* .mypy_cache .ruff_cache .pytest_cache *.egg-info

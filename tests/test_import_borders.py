@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.progress": "data",
     "tuning.recipe": "data",
     "tuning.model": "data tuning.recipe",
-    "tuning.bases": "data tuning.model tuning.recipe",
+    "tuning.bases": "data tuning.data tuning.evaluation tuning.model tuning.recipe tuning.training",
     "tuning.data": "data tuning.model tuning.recipe",
     "tuning.training": "data tuning.data tuning.model tuning.progress tuning.recipe",
     "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.training",

@@ -7,7 +7,7 @@ of a run does.
 
 - `recipe`: every setting that decides how an adapter is trained, and searches over them
 - `model`: the base model, its chat template, licence and memory
-- `bases`: adding base models to the home folder
+- `bases`: adding base models to the home folder, and checking them
 - `data`: training examples, packing, replay
 - `training`: the training loop, objectives, checkpoints, the learning-rate finder
 - `evaluation`: eval sets, the evaluator, metrics, the gate, reference outputs

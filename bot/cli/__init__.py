@@ -4,7 +4,7 @@
 - `adapters`: `understudy adapters`: list, promote, roll back, import, export and remove adapters
 - `audit`: `understudy audit`: the audit log, newest first
 - `backup`: `understudy backup FILE`: a snapshot of the store and every adapter in one tar file
-- `base_models`: `understudy base`: add base models to the home folder, and list them
+- `base_models`: `understudy base`: add base models to the home folder, list them, and check them
 - `chat`: `understudy chat`: talk to a domain in the terminal
 - `context`: shared by all commands: settings, store, actor, output formats, renamed commands
 - `doctor`: `understudy doctor`: checks everything that an installation needs
@@ -44,7 +44,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "bot": ("bot.cli.processes", "Run only the bot: HTTP API, web chat and Slack."),
     "status": ("bot.cli.status", ""),
     "doctor": ("bot.cli.doctor", "Check the installation, and say how to fix it."),
-    "base": ("bot.cli.base_models", "Add and list base models."),
+    "base": ("bot.cli.base_models", "Add, list and check base models."),
     "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
     "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
     "tune": ("bot.cli.tune", ""),

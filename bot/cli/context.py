@@ -21,12 +21,16 @@ class App:
 
     def __init__(self, config: Path | None) -> None:
         self.config = config
+        self.base = ""  # the base model of this command; '': that of the settings
 
     @cached_property
     def settings(self) -> "Settings":
         from data.config.settings import load
 
-        return load(self.config)
+        settings = load(self.config)
+        if not self.base:
+            return settings
+        return settings.model_copy(update={"base": settings.base.named(self.base)})
 
     @cached_property
     def store(self) -> "Store":
@@ -53,6 +57,23 @@ class App:
 
 
 pass_app = click.make_pass_decorator(App)
+
+
+def base_option(command: F) -> F:
+    """Add `--base`, which names the base model instead of the settings."""
+
+    def remember(ctx: click.Context, _: click.Parameter, base: str | None) -> None:
+        if base:
+            ctx.find_object(App).base = base  # type: ignore[union-attr]
+
+    option = click.option(
+        "--base",
+        metavar="MODEL",
+        expose_value=False,
+        callback=remember,
+        help="Use this base model instead of [base] model: a name, a folder or a name on a hub.",
+    )
+    return option(command)
 
 
 class Group(click.Group):

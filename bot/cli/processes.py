@@ -2,10 +2,11 @@
 
 import click
 
-from bot.cli.context import App, pass_app
+from bot.cli.context import App, base_option, pass_app
 
 
 @click.command()
+@base_option
 @pass_app
 def up(app: App) -> None:
     """Run the engine, the tuning worker and the bot, and restart any that crashes.
@@ -15,10 +16,12 @@ def up(app: App) -> None:
     from bot.runtime.supervisor import Supervisor
 
     _ = app.store  # raises an error that names `understudy init` when there is none
-    raise SystemExit(Supervisor(app.settings).run())
+    environ = {"UNDERSTUDY_BASE_MODEL": app.settings.base.model} if app.base else {}
+    raise SystemExit(Supervisor(app.settings, environ=environ).run())
 
 
 @click.command()
+@base_option
 @pass_app
 def serve(app: App) -> None:
     """Run the vLLM engines on loopback, and load the adapters that the store lists.
@@ -33,6 +36,7 @@ def serve(app: App) -> None:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Exit when the queue is empty.")
+@base_option
 @pass_app
 def worker(app: App, once: bool) -> None:
     """Run the tuning worker, which executes each queued run in a separate process."""

@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from bot.cli.context import App, json_option, pass_app, print_json
+from bot.cli.context import App, base_option, json_option, pass_app, print_json
 from bot.cli.verbs import registered, sentence
 from bot.commands import admin, retrain_plan, scores
 from data import domains
 from data.adapters import registry
+from data.bases import folders
 from data.runs import runs, search_report, trials
 from data.runs.methods import KEY, METHODS, with_preferences
-from data.store.errors import Invalid, UnderstudyError
+from data.store.errors import Invalid, NotFound, UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 
@@ -61,6 +62,7 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
     metavar="LICENCE",
     help="Confirm that this licence of the base model permits your use.",
 )
+@base_option
 @click.option("--dry-run", is_flag=True, help=sentence("retrain --dry-run"))
 @click.option("--wait/--no-wait", default=True, help="Wait until the run has ended (default).")
 @json_option
@@ -83,6 +85,10 @@ def tune(
     reason.
     """
     recipe = with_preferences(_recipe(**options), preferences)
+    if app.base:
+        recipe = recipe | {folders.ASKED: app.settings.base.model}
+    if problem := folders.not_usable(app.settings.base.model, app.settings.base.path):
+        raise NotFound(problem)
     _warn_about_length(app, recipe)
     if dry_run:
         return _plan(app, domain, full, recipe, as_json)

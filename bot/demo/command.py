@@ -28,21 +28,35 @@ log = logging.getLogger(__name__)
 @click.option(
     "--port", type=int, help="Port of the bot. Default: 8080, or a free port with --once."
 )
+@click.option(
+    "--base",
+    default="pocket",
+    show_default=True,
+    metavar="MODEL",
+    help="The base model. smollm2-135m is a real one; it is downloaded (93 MB) and converted once.",
+)
 @pass_app
-def demo(app: App, once: bool, home: Path | None, port: int | None) -> None:
+def demo(app: App, once: bool, home: Path | None, port: int | None, base: str) -> None:
     """Train a bot on questions about Understudy, serve it, and show what it learned.
 
-    This needs no GPU, no download and no account. With --once, the last line is one JSON object,
-    and the exit code is 0 if every step succeeded.
+    This needs no GPU and no account, and with the pocket base no download. With --once, the last
+    line is one JSON object, and the exit code is 0 if every step succeeded.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are stopped
     if once:
         scratch = home or Path(tempfile.mkdtemp(prefix="understudy-demo-"))
-        raise SystemExit(_once(scratch, port, keep=home is not None))
-    _stay(home or Path("understudy-demo"), port or 8080)
+        raise SystemExit(_once(scratch, port, base, keep=home is not None))
+    _stay(home or _default_home(base), port or 8080, base)
 
 
-def _stay(home: Path, port: int) -> None:
+def _default_home(base: str) -> Path:
+    """Each base has a folder of its own, because adapters do not work on another."""
+    if base == "pocket":
+        return Path("understudy-demo")
+    return Path(f"understudy-demo-{Path(base).stem.lower()}")
+
+
+def _stay(home: Path, port: int, base: str) -> None:
     from rich.console import Console
 
     from bot.demo import show, stage
@@ -51,7 +65,7 @@ def _stay(home: Path, port: int) -> None:
         raise Conflict(f"Port {port} is in use. Choose another: `understudy demo --port N`.")
     console = Console()
     began = time.monotonic()
-    set_up = stage.prepare(home, port, stage.free_port(), console)
+    set_up = stage.prepare(home, port, stage.free_port(), console, base)
     try:
         adapter = stage.first_adapter(set_up)
         held = stage.wait_until_loaded(set_up, adapter)
@@ -63,13 +77,14 @@ def _stay(home: Path, port: int) -> None:
             set_up.supervisor.revive()
             time.sleep(0.5)
     except KeyboardInterrupt:
-        console.print("\nStopping. Run `understudy demo` to continue from here.")
+        option = "" if base == "pocket" else f" --base {base}"
+        console.print(f"\nStopping. Run `understudy demo{option}` to continue from here.")
     finally:
         set_up.supervisor.stop()
         set_up.store.close()
 
 
-def _once(home: Path, port: int | None, keep: bool) -> int:
+def _once(home: Path, port: int | None, base: str, keep: bool) -> int:
     import orjson
     from rich.console import Console
 
@@ -80,7 +95,8 @@ def _once(home: Path, port: int | None, keep: bool) -> int:
     result: dict[str, Any] = {"ok": False}
     set_up = None
     try:
-        set_up = stage.prepare(home, port or stage.free_port(), stage.free_port(), console)
+        own_port = port or stage.free_port()
+        set_up = stage.prepare(home, own_port, stage.free_port(), console, base)
         result |= _loop(set_up, began)
         result["ok"] = True
     except (UnderstudyError, OSError) as error:

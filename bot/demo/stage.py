@@ -1,7 +1,10 @@
 """Prepares the demo: its folder and store, the processes, and the first adapter."""
 
 import os
+import re
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,7 @@ from bot.runtime.supervisor import Supervisor
 from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
+from data.bases.catalogue import CATALOGUE
 from data.config.settings import FILE_NAME, Settings, load
 from data.domains import Domain
 from data.pairs import files, pairs
@@ -24,7 +28,7 @@ from data.people import keys
 from data.people.roles import Role
 from data.runs import runs
 from data.store.db import Store
-from data.store.errors import Unavailable, UnderstudyError
+from data.store.errors import Conflict, Unavailable, UnderstudyError
 
 EXAMPLE = Path(data.__file__).parent / "examples" / "helpdesk"
 ACTOR = "cli:demo"
@@ -33,6 +37,7 @@ NO_HISTORY = (
     "history_turns = 0             # the pocket model answers best without earlier turns\n"
     + WEB_CHAT
 )
+POCKET = 'model = "pocket" '
 MARGIN = "margin = 0.02 "
 WIDER_MARGIN = "margin = 0.1  "  # so small a model forgets a little with each retrain
 START_TIMEOUT_S = 300
@@ -71,13 +76,17 @@ def in_use(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoStage:
-    """Create the folder with its settings, the store, and the demo domain with its pairs."""
+def prepare(
+    home: Path, port: int, engine_port: int, console: Console, base: str = "pocket"
+) -> DemoStage:
+    """Create the folder with its settings, the store, and the demo domain with its pairs. Adds the
+    base model to the folder if it is one that can be added. Raises Conflict when the folder belongs
+    to a demo with another base model."""
     home.mkdir(parents=True, exist_ok=True)
     file = home / FILE_NAME
     if not file.exists():  # keep the file of an earlier demo, which may have been edited
         text = TEMPLATE.replace("port = 8080", f"port = {port}").replace(WEB_CHAT, NO_HISTORY)
-        text = text.replace(MARGIN, WIDER_MARGIN)
+        text = text.replace(MARGIN, WIDER_MARGIN).replace(POCKET, f'model = "{named(base)}" ')
         file.write_text(text.replace("port = 8100", f"port = {engine_port}", 1), encoding="utf-8")
     environ = {  # for the child processes; overrides settings of the user's own environment
         "UNDERSTUDY_HOME": str(home.resolve()),
@@ -86,6 +95,12 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoSt
         "UNDERSTUDY_SERVING_PORT": str(engine_port),
     }
     settings = load(file, os.environ | environ)
+    if settings.base.named(named(base)).model != settings.base.model:
+        raise Conflict(
+            f"The demo in {home} has the base model {settings.base.model}. Choose another folder "
+            "with --home."
+        )
+    _add_base(settings, file, base)
     store = Store(settings.store_path)
     domain = _domain(store)
     report = files.import_file(store, domain, EXAMPLE / "pairs.jsonl", status="approved")
@@ -97,6 +112,27 @@ def prepare(home: Path, port: int, engine_port: int, console: Console) -> DemoSt
     )
     supervisor = Supervisor(settings, log_folder=home / "logs", environ=environ)
     return DemoStage(settings, store, supervisor, console, domain)
+
+
+def named(base: str) -> str:
+    """The base model as the settings file of the demo names it."""
+    path = Path(base)
+    if base not in CATALOGUE and path.is_dir():
+        return str(path.resolve())
+    return re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()) if path.suffix == ".gguf" else base
+
+
+def _add_base(settings: Settings, file: Path, base: str) -> None:
+    """Download or convert the base in a process of its own, which shows its progress. Raises
+    Unavailable when that fails."""
+    is_file = Path(base).suffix == ".gguf"
+    if Path(settings.base.path).is_dir() or not (base in CATALOGUE or is_file):
+        return
+    command = [sys.executable, "-m", "bot", "--config", str(file.resolve())]
+    command += ["base", "add", base, "--name", settings.base.model]
+    added = subprocess.run(command, stdout=sys.stderr, check=False)
+    if added.returncode:
+        raise Unavailable(f"The base model {base} could not be added; the reason is shown above.")
 
 
 def first_adapter(stage: DemoStage) -> Adapter:

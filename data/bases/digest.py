@@ -97,6 +97,11 @@ def mismatch(adapter: Adapter, settings: Settings, present: Digest) -> str:
     )
 
 
+def joined(parts: Digest) -> str:
+    """One digest for all parts; '' when they are not known."""
+    return _joined(sorted(parts.items())) if parts else ""
+
+
 class _FileSums:
     """The sha256 of files, kept in a file of its own until their size or times change."""
 

@@ -3,8 +3,10 @@
 `base.json` in the folder records where the base came from. vLLM and transformers ignore it."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -13,6 +15,7 @@ from data.config.settings import BASES, NAME, POCKET, Settings
 from data.store.errors import Invalid
 
 RECORD = "base.json"
+ASKED = "base"  # of a run's recipe: the base model that its request names
 TEMPORARY = ".making-"  # prefix of unfinished folders
 
 
@@ -91,6 +94,14 @@ def list_bases(settings: Settings) -> list[KeptBase]:
             in_use = settings.base.model == name
             listed.append(KeptBase(name, None, known.size_bytes, known.licence, source, in_use))
     return listed
+
+
+def as_asked(settings: Settings, recipe: Mapping[str, Any]) -> Settings:
+    """The settings with the base model that the request of a run names, if it names one."""
+    asked = recipe.get(ASKED)
+    if not isinstance(asked, str):
+        return settings
+    return settings.model_copy(update={"base": settings.base.named(asked)})
 
 
 def not_usable(model: str, path: str) -> str:

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.bases import folders
 from data.runs import methods
 from data.store.errors import Invalid
 from tuning.recipe import recipe
 
 SWEEP, FOLDS, LICENCE = "sweep", "folds", "accept_licence"
-KEYS = (SWEEP, FOLDS, LICENCE)  # of `run.recipe`, in addition to those of a recipe
+KEYS = (SWEEP, FOLDS, LICENCE, folders.ASKED)  # of `run.recipe`, in addition to those of a recipe
 MAX_TRIALS = 64  # of a run
 
 

@@ -34,6 +34,7 @@ from sqlite_utils import Database
 
 from data import domains
 from data.adapters import registry
+from data.bases import folders
 from data.config.settings import Settings
 from data.gpu import time_sharing
 from data.pairs import pairs
@@ -183,7 +184,7 @@ def queue_due(db: Database, threshold: int) -> list[Run]:
 
 def _execute(store: Store, gpu: _GpuAccess, claimed: Run, stop: threading.Event) -> Run:
     """Do a claimed run in a child process; returns the run as the store has it at the end."""
-    settings = gpu.settings
+    settings = folders.as_asked(gpu.settings, claimed.recipe)
     folder = settings.runs_path / str(claimed.id)
     folder.mkdir(parents=True, exist_ok=True)
     log.info(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from data.bases import folders
+from data.config.settings import load
 from tests.bot.cli.conftest import Run
 from tests.tuning.bases import gguf_maker
 
@@ -43,3 +45,30 @@ def test_a_base_of_the_catalogue_that_was_not_added_is_named(run: Run, home: Pat
     (home / "understudy.toml").write_text('[base]\nmodel = "smollm2-135m"\n')
 
     assert "understudy base add smollm2-135m" in run("doctor").stdout
+
+
+def test_a_command_may_name_another_base(run: Run) -> None:
+    run("domains", "add", "art")
+
+    result = run("tune", "art", "--base", "smollm2-135m")
+
+    assert result.exit_code == 1
+    assert "understudy base add smollm2-135m" in result.stderr
+
+
+@pytest.mark.integration
+def test_a_run_trains_on_the_base_that_its_request_names(run: Run, home: Path) -> None:
+    gguf_maker.write(home / "small.gguf")
+    run("base", "add", "small.gguf")
+    run("domains", "add", "art")
+    (home / "p.jsonl").write_text('{"prompt": "What is red?", "response": "A colour."}\n')
+    run("pairs", "import", "art", "p.jsonl")
+
+    queued = run("tune", "art", "--base", "small", "--no-wait", "--json")
+
+    recipe = json.loads(queued.stdout)["recipe"]
+    assert recipe["base"] == "small"
+    settings = load(home / "understudy.toml", {})
+    asked = folders.as_asked(settings, recipe)
+    assert (settings.base.model, asked.base.path) == ("pocket", str(home / "bases" / "small"))
+    assert folders.as_asked(settings, {}) == settings
