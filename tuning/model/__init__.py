@@ -4,6 +4,7 @@
 - `chat_template`: the chat template that an adapter was trained with, kept in its folder
 - `cpu_linear`: dense copies of a 4-bit base's weights, for training on a CPU
 - `cpu_lora`: faster LoRA layers for training on a CPU
+- `cpu_norm`: RMSNorm with a faster backward pass, for training on a CPU
 - `licences`: the licence of the base model, which people confirm if it forbids common uses
 - `memory_check`: whether a run fits on a GPU that it shares with the engine
 """

@@ -1,7 +1,7 @@
 """The frozen base model, in NF4 or as it is, and the adapter that is trained on it.
 
-On a CPU, the 4-bit weights are unpacked once (`cpu_linear`), and adapters get faster layers
-(`cpu_lora`). Three things here are easy to get wrong without an error:
+On a CPU, the 4-bit weights are unpacked once (`cpu_linear`), and adapters and norms get faster
+layers (`cpu_lora`, `cpu_norm`). Three things here are easy to get wrong without an error:
 
 - On CPUs with AVX512-BF16, bitsandbytes repacks 4-bit weights at the first evaluation, and training
   after that runs a kernel without gradients. `keep_trainable_on_cpu` prevents this.
@@ -27,7 +27,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from data.bases import folders
 from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
-from tuning.model import cpu_linear, cpu_lora
+from tuning.model import cpu_linear, cpu_lora, cpu_norm
 from tuning.model.chat_template import stop_ids
 from tuning.recipe.recipe import Recipe
 
@@ -150,6 +150,7 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
     keep_trainable_on_cpu(model)
     if device.type == "cpu":
         cpu_linear.keep_dense(model, dtype)
+        cpu_norm.use(model)
     stops = stop_ids(tokenizer, model.generation_config)
     pad = tokenizer.pad_token_id
     return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad))

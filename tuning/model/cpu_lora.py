@@ -109,9 +109,9 @@ class _AdaptedLinear(torch.autograd.Function):
             grad_x.addmm_(grad_hidden, down)
         else:
             flat = grad_x.view(-1)
-            base_only = flat[dropped]
+            base_only = flat.index_select(0, dropped)
             grad_x.addmm_(grad_hidden, down)
-            flat[dropped] = base_only
+            flat.index_copy_(0, dropped, base_only)
         return grad_x, None, None, grad_down, grad_up, None, None
 
 
