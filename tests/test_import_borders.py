@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.monitoring": "data.adapters data.domains data.experiments data.privacy data.store",
     "tuning.child_process": "data",
     "tuning.progress": "data",
+    "tuning.threads": "data tuning.progress",
     "tuning.recipe": "data",
     "tuning.model": "data tuning.recipe",
     "tuning.bases": "data tuning.data tuning.evaluation tuning.model tuning.recipe tuning.training",
@@ -51,9 +52,9 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.training",
     "tuning.adapters": "data tuning.model tuning.recipe",
     "tuning.search": "data tuning.child_process tuning.data tuning.evaluation tuning.progress "
-    "tuning.recipe tuning.training",
+    "tuning.recipe tuning.threads tuning.training",
     "tuning.worker": "data tuning.adapters tuning.child_process tuning.data tuning.evaluation "
-    "tuning.model tuning.progress tuning.recipe tuning.search tuning.training",
+    "tuning.model tuning.progress tuning.recipe tuning.search tuning.threads tuning.training",
     "serving.client": "data",
     "serving.lock": "data",
     "serving.engine": "data",

@@ -16,4 +16,5 @@ of a run does.
 - `worker`: the worker, and the child process that does one run
 - `child_process`: the command line and the exit codes of that child process
 - `progress`: the interface through which a run reports its progress
+- `threads`: the CPU threads of a run, which gives up cores while people ask
 """

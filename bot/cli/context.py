@@ -140,3 +140,20 @@ def print_table(headers: Sequence[str], lines: Iterable[Sequence[object]], empty
     for line in shown:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in line))
     Console().print(table)
+
+
+def threads_option(command: F) -> F:
+    """Add `--threads`, for commands that execute tuning runs."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="CPU threads of a run that this command executes. Default: [tuning] threads.",
+    )(command)
+
+
+def with_threads(settings: "Settings", threads: int | None) -> "Settings":
+    """The settings with the number of threads that `--threads` gives."""
+    if threads is None:
+        return settings
+    tuning = settings.tuning.model_copy(update={"threads": threads})
+    return settings.model_copy(update={"tuning": tuning})

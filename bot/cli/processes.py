@@ -2,7 +2,7 @@
 
 import click
 
-from bot.cli.context import App, base_option, pass_app
+from bot.cli.context import App, base_option, pass_app, threads_option, with_threads
 
 
 @click.command()
@@ -36,14 +36,15 @@ def serve(app: App) -> None:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Exit when the queue is empty.")
+@threads_option
 @base_option
 @pass_app
-def worker(app: App, once: bool) -> None:
+def worker(app: App, once: bool, threads: int | None) -> None:
     """Run the tuning worker, which executes each queued run in a separate process."""
     _ = app.store
     from tuning.worker import worker as tuning
 
-    raise SystemExit(tuning.run(app.settings, once=once))
+    raise SystemExit(tuning.run(with_threads(app.settings, threads), once=once))
 
 
 @click.command()

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from bot.cli.context import App, base_option, json_option, pass_app, print_json
+from bot.cli.context import (
+    App,
+    base_option,
+    json_option,
+    pass_app,
+    print_json,
+    threads_option,
+    with_threads,
+)
 from bot.cli.verbs import registered, sentence
 from bot.commands import admin, retrain_plan, scores
 from data import domains
@@ -65,6 +73,7 @@ WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
 @base_option
 @click.option("--dry-run", is_flag=True, help=sentence("retrain --dry-run"))
 @click.option("--wait/--no-wait", default=True, help="Wait until the run has ended (default).")
+@threads_option
 @json_option
 @pass_app
 def tune(
@@ -75,6 +84,7 @@ def tune(
     preferences: bool,
     dry_run: bool,
     wait: bool,
+    threads: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -100,7 +110,7 @@ def tune(
         click.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
         return print_json(run) if as_json else None
-    finished = _wait_for_run(app, run.id, quiet=as_json)
+    finished = _wait_for_run(app, run.id, threads, quiet=as_json)
     if as_json:
         print_json(finished)
     else:
@@ -158,7 +168,7 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     return None
 
 
-def _wait_for_run(app: App, run_id: int, quiet: bool) -> runs.Run:
+def _wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> runs.Run:
     """Follow the run to its end. If no worker takes it, run a worker in this process."""
     from rich.console import Console
 
@@ -176,7 +186,7 @@ def _wait_for_run(app: App, run_id: int, quiet: bool) -> runs.Run:
         if local_worker is not None or time.monotonic() < grace_ends:
             return
         if runs.get(db, run_id).state == "queued" and not runs.any_running(db):
-            local_worker = threading.Thread(target=_run_worker, args=(app, stop))
+            local_worker = threading.Thread(target=_run_worker, args=(app, stop, threads))
             local_worker.start()
 
     try:
@@ -199,10 +209,10 @@ def _wait_for_run(app: App, run_id: int, quiet: bool) -> runs.Run:
             local_worker.join()
 
 
-def _run_worker(app: App, stop: threading.Event) -> None:
+def _run_worker(app: App, stop: threading.Event, threads: int | None) -> None:
     from tuning.worker import worker
 
-    worker.run(app.settings, stop=stop, once=True)
+    worker.run(with_threads(app.settings, threads), stop=stop, once=True)
 
 
 def _recipe(

@@ -118,7 +118,8 @@ class TuningSettings(Section):
     threads: int = Field(
         default=0,
         ge=0,
-        description="CPU threads of a tuning run. `0`: half of the cores, at least one.",
+        description="CPU threads of a tuning run. `0`: one for each core, and half as many while "
+        "people ask questions.",
     )
     max_attempts: int = Field(
         default=2,

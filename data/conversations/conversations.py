@@ -274,6 +274,12 @@ def count_streaming(
     return int(value(db, sql, params))
 
 
+def recently_asked(db: Database, within_s: float) -> bool:
+    """Whether anyone asked within the last `within_s` seconds."""
+    latest = value(db, "SELECT created_at FROM replies ORDER BY id DESC LIMIT 1")  # ids are by time
+    return latest is not None and now_us() - int(latest) < within_s * 1_000_000
+
+
 def close_abandoned(db: Database, older_than_us: int) -> int:
     """Mark replies that a dead process left `streaming` as `failed`; returns the number."""
     return changed(

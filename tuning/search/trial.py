@@ -22,6 +22,7 @@ from tuning.evaluation import generation, metrics
 from tuning.progress import ProgressReporter, StepProgress, TrialProgress
 from tuning.recipe import search_space
 from tuning.search import search
+from tuning.threads import YieldingProgress
 from tuning.training import job as training
 from tuning.training.job import LoadedModel
 
@@ -43,7 +44,8 @@ def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     with open(folder / CURVE, "a", encoding="utf-8") as curve:
-        progress = _WithCurve(TrialProgress(store, run.id, number, len(space.trials)), curve)
+        reporter = TrialProgress(store, run.id, number, len(space.trials))
+        progress = _WithCurve(YieldingProgress(reporter, store, settings), curve)
         progress.phase(Phase.LOADING_MODEL)
         prepared = training.prepare_training(store.db, job)
         loaded = training.load_model(job, prepared)

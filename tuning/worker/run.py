@@ -19,6 +19,7 @@ from tuning.data.run_inputs import freeze_dataset
 from tuning.model import licences
 from tuning.progress import ProgressReporter, best_effort
 from tuning.search import search
+from tuning.threads import YieldingProgress
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     from tuning.training import job as training
 
     # Prepare the training set, load the model, train.
+    progress = YieldingProgress(progress, store, settings)
     progress.phase(Phase.LOADING_MODEL)
     job = training.TrainingJob(settings, chosen.inputs, found=chosen.found, why=chosen.why)
     prepared = training.prepare_training(store.db, job)

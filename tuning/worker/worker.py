@@ -43,7 +43,7 @@ from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run, RunLost
 from data.store.db import Store
 from data.store.errors import Conflict, Unavailable
-from tuning import child_process
+from tuning import child_process, threads
 from tuning.child_process import ExitCode
 
 log = logging.getLogger(__name__)
@@ -204,10 +204,8 @@ def _execute(store: Store, gpu: _GpuAccess, claimed: Run, stop: threading.Event)
 
 
 def _start(settings: Settings, claimed: Run, output: IO[bytes]) -> "subprocess.Popen[bytes]":
-    threads = settings.tuning.threads or max(1, (os.cpu_count() or 2) // 2)
     environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
+        **threads.environment(settings),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }

@@ -26,7 +26,7 @@ from data.runs.runs import Run
 from data.store import audit
 from data.store.db import Store, value
 from tests.tuning.conftest import teach
-from tuning import child_process
+from tuning import child_process, threads
 from tuning.worker import worker
 
 ROOT = Path(__file__).parents[3]
@@ -305,21 +305,27 @@ def test_a_run_that_another_worker_has_taken_over_is_dropped(
 
 
 def test_a_child_is_given_no_secrets_and_its_share_of_threads(
-    settings: Settings, store: Store, child: Child, queued: Run
+    settings: Settings,
+    store: Store,
+    child: Child,
+    queued: Run,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     secret = settings.model_copy(
         update={"slack": settings.slack.model_copy(update={"bot_token": "xoxb-1"})}
     )
     child.does(
-        "(settings.home / 'seen').write_text(options.config_json + os.environ['OMP_NUM_THREADS'])"
-        + SUCCEED
+        "(settings.home / 'seen').write_text(options.config_json + ' '.join("
+        "os.environ[name] for name in ('OMP_NUM_THREADS', 'GOMP_SPINCOUNT')))" + SUCCEED
     )
 
     worker.run(secret, once=True)
 
     seen = (settings.home / "seen").read_text()
     assert "slack" not in seen
-    assert seen.endswith("}1")
+    assert seen.endswith(f"}}1 {threads.SPIN_TURNS}")
 
 
 def add(store: Store, domain: Domain, count: int, start: int) -> None:
