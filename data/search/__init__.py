@@ -5,6 +5,7 @@ shipped encoder.
 
 - `embeddings_api`: an encoder behind an address that answers like `/v1/embeddings`
 - `encoder`: what an encoder is, and which one the settings choose
+- `follow_ups`: how a question within a conversation is searched
 - `index`: the pairs of a domain in memory, compared with a question by one matrix product
 - `layout`: how references stand in a prompt
 - `onnx_encoder`: an encoder in a folder, run by onnxruntime

@@ -35,6 +35,7 @@ LEFT JOIN pair_vectors v ON v.pair_id = p.id AND v.encoder = ?
 @dataclass(frozen=True)
 class Candidate:
     pair_id: int
+    fact: int  # its number
     score: float
 
 
@@ -131,7 +132,7 @@ class DomainIndex:
                 continue
             pairs_of[fact] = pairs_of.get(fact, 0) + 1
             if pairs_of[fact] <= PAIRS_OF_A_FACT:
-                chosen.append(Candidate(int(self._ids[row]), float(scores[row])))
+                chosen.append(Candidate(int(self._ids[row]), fact, float(scores[row])))
         return chosen
 
     def _load(self, db: Database) -> None:

@@ -13,21 +13,22 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from sqlite_utils import Database
 
 from data.config.settings import SearchSettings
 from data.domains import Domain
 from data.pairs.pairs import normalise
-from data.search import vectors, word_search
+from data.search import follow_ups, vectors, word_search
 from data.search.encoder import EncoderFailed, SentenceEncoder, open_encoder
+from data.search.follow_ups import EarlierMessage
 from data.search.index import Candidate, DomainIndex
 from data.search.vector_builder import VectorBuilder, build
-from data.store.db import Store, rows
+from data.store.db import Row, Store, rows
 from data.store.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -41,15 +42,6 @@ SPARE_FACTS = 4  # candidates beyond those wanted, in case several have the same
 RETRY_S = 30.0  # before an encoder that failed is tried again
 
 log = logging.getLogger(__name__)
-
-
-class EarlierMessage(Protocol):
-    """A message of the conversation before the question, such as a `Message`."""
-
-    @property
-    def role(self) -> Literal["user", "assistant"]: ...
-    @property
-    def text(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -245,7 +237,7 @@ class PairSearch:
     ) -> list[SearchResult]:
         for request in batch:
             self._prepare(db, encoder, request)
-        texts = [_searched(request) for request in batch]
+        texts = [follow_ups.texts(r.question, r.earlier) for r in batch]
         distinct = list(dict.fromkeys(text for some in texts for text in some))
         encoded = dict(zip(distinct, encoder.encode(distinct, questions=True), strict=True))
         return [
@@ -288,68 +280,78 @@ class PairSearch:
                 yield self._encoded.get_nowait()
 
     def _result(
-        self, db: Database, encoder: SentenceEncoder, request: _Request, queries: "list[np.ndarray]"
+        self,
+        db: Database,
+        encoder: SentenceEncoder,
+        request: _Request,
+        encoded: "list[np.ndarray]",
     ) -> SearchResult:
-        import numpy as np
-
         index = self._indexes[request.domain.id]
-        together = np.stack(queries)
-        found = index.best(together, request.limit + SPARE_FACTS, request.without)
-        candidates: dict[int, Candidate] = {}
-        for some in found:
-            for candidate in some:
-                known = candidates.get(candidate.pair_id)
-                if known is None or known.score < candidate.score:
-                    candidates[candidate.pair_id] = candidate
-        ordered = sorted(candidates.values(), key=lambda c: -c.score)
-        references = _references(db, encoder, index, ordered, together, request.limit)
+        queries = follow_ups.queries(encoded)
+        found = index.best(queries, request.limit + SPARE_FACTS, request.without)
+        candidates = follow_ups.merged(found)
+        pairs = _read(db, encoder, index, candidates, queries)
+        references = _one_for_each_fact(
+            (
+                Reference(**pair, score=c.score)
+                for c in candidates
+                if (pair := pairs.get(c.pair_id)) is not None
+            ),
+            request.limit,
+        )
         return SearchResult(references, "encoder", encoder.digest)
 
 
-def _references(
+def _read(
     db: Database,
     encoder: SentenceEncoder,
     index: DomainIndex,
     candidates: list[Candidate],
     queries: "np.ndarray",
-    limit: int,
-) -> tuple[Reference, ...]:
-    """The candidates with their words as the store holds them now, one for each fact."""
-    if not candidates:
-        return ()
+) -> dict[int, Row]:
+    """The candidates as the store holds them now, with their similarity, by id."""
+    import numpy as np
+
     sql = (
-        "SELECT p.id, p.prompt, p.response, p.fact, v.vectors FROM searchable_pairs p "
+        "SELECT p.id AS pair_id, p.prompt, p.response, p.fact, v.vectors FROM searchable_pairs p "
         "LEFT JOIN pair_vectors v ON v.pair_id = p.id AND v.encoder = ? "
         f"WHERE p.id IN ({', '.join('?' * len(candidates))})"
     )
-    known = {r["id"]: r for r in rows(db, sql, [encoder.digest, *(c.pair_id for c in candidates)])}
-    similarity: dict[str, float] = {}
-    for pair_id, found in known.items():
-        both = index.unsaved.get(pair_id)
-        if found["vectors"] is not None:
-            both = vectors.loaded(found["vectors"], encoder.dimensions)
-        if both is not None:
-            cosine = float((queries @ both[0].astype("float32")).max())
-            similarity[found["fact"]] = max(cosine, similarity.get(found["fact"], -1.0))
+    found = rows(db, sql, [encoder.digest, *(c.pair_id for c in candidates)])
+    known, prompts = [], []
+    for pair in found:
+        blob = pair.pop("vectors")
+        unsaved = index.unsaved.get(pair["pair_id"])
+        if blob is not None:
+            prompts.append(vectors.loaded(blob, encoder.dimensions)[0])
+        elif unsaved is not None:
+            prompts.append(unsaved[0].astype(np.float32))
+        else:  # edited since the candidates were found: the next question finds it
+            continue
+        known.append(pair)
+    if not known:
+        return {}
+    matrix = np.stack(prompts)
+    best_alone = float((matrix @ queries[0]).max())
+    of_fact: dict[str, float] = {}
+    for pair, similarity in zip(
+        known, follow_ups.similarities(queries, matrix, best_alone), strict=True
+    ):
+        of_fact[pair["fact"]] = max(similarity, of_fact.get(pair["fact"], -1.0))
+    return {p["pair_id"]: {**p, "similarity": of_fact[p["fact"]]} for p in known}
+
+
+def _one_for_each_fact(found: Iterable[Reference], limit: int) -> tuple[Reference, ...]:
+    """The first reference of each fact, and of each response."""
     best: dict[str, Reference] = {}
     responses: set[str] = set()
-    for candidate in candidates:
-        pair = known.get(candidate.pair_id)
-        if pair is None or pair["fact"] in best or pair["fact"] not in similarity:
-            continue
-        if (response := normalise(pair["response"])) in responses:
-            continue
-        responses.add(response)
-        best[pair["fact"]] = Reference(
-            pair_id=pair["id"],
-            prompt=pair["prompt"],
-            response=pair["response"],
-            fact=pair["fact"],
-            score=candidate.score,
-            similarity=similarity[pair["fact"]],
-        )
-        if len(best) == limit:
-            break
+    for reference in found:
+        response = normalise(reference.response)
+        if reference.fact not in best and response not in responses:
+            responses.add(response)
+            best[reference.fact] = reference
+            if len(best) == limit:
+                break
     return tuple(best.values())
 
 
@@ -358,29 +360,20 @@ def _facts(db: Database, pair_ids: list[int]) -> dict[int, str]:
     return dict(db.execute(f"SELECT id, fact FROM pairs WHERE id IN ({marks})", pair_ids))
 
 
-def _searched(request: _Request) -> list[str]:
-    """The texts to search with: the question, and the question after the one before it."""
-    asked = [message.text for message in request.earlier if message.role == "user"]
-    return [request.question, *(f"{text}\n{request.question}" for text in asked[-1:])]
-
-
 def _by_words(db: Database, request: _Request) -> SearchResult:
-    hits = word_search.find(db, request.domain, request.question, CANDIDATES + len(request.without))
-    best: dict[str, Reference] = {}
-    responses: set[str] = set()
+    question = request.question
+    if not word_search.terms(question):  # such as "why?": search with the question before it
+        question = follow_ups.texts(question, request.earlier)[-1]
+    hits = word_search.find(db, request.domain, question, CANDIDATES + len(request.without))
+    hits = [hit for hit in hits if hit.pair_id not in request.without]
+    of_fact: dict[str, float] = {}
     for hit in hits:
-        response = normalise(hit.response)
-        if hit.pair_id in request.without or hit.fact in best or response in responses:
-            continue
-        responses.add(response)
-        best[hit.fact] = Reference(
-            pair_id=hit.pair_id,
-            prompt=hit.prompt,
-            response=hit.response,
-            fact=hit.fact,
-            score=hit.score,
-            similarity=max(h.similarity for h in hits if h.fact == hit.fact),
-        )
-        if len(best) == request.limit:
-            break
-    return SearchResult(tuple(best.values()), "words")
+        of_fact[hit.fact] = max(hit.similarity, of_fact.get(hit.fact, 0.0))
+    references = _one_for_each_fact(
+        (
+            Reference(h.pair_id, h.prompt, h.response, h.fact, h.score, of_fact[h.fact])
+            for h in hits
+        ),
+        request.limit,
+    )
+    return SearchResult(references, "words")
