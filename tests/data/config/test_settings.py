@@ -89,7 +89,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def example_of(section: str, key: str) -> str:
     """A valid value that is not the default, as text."""
     field = SECTIONS[section].model_fields[key]
-    if key in ("max_attempts", "max_model_len", "replicas"):  # these have special limits
+    if key in (
+        "max_attempts",
+        "max_model_len",
+        "references",
+        "replicas",
+    ):  # these have special limits
         return str(int(field.default) + 1)
     if own := {"sleep_hours": "22:00-06:00", "digest_at": "07:30", "max_lora_rank": "32"}.get(key):
         return own

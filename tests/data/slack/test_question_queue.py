@@ -150,7 +150,9 @@ def test_an_answer_that_was_written_but_not_shown_is_not_generated_again(store: 
         conversations.finish_reply(db, "r1", "Because.", status="done", finish_reason="stop")
     (mine,) = claim(store, "b")
     earlier = do(store, question_queue.begin, mine, "r2")
-    assert earlier == question_queue.EarlierAttempt("r1", "Because.", "stop", "", "base", None)
+    assert earlier == question_queue.EarlierAttempt(
+        "r1", "Because.", "stop", "", "generated", 0, "base", None
+    )
     assert status(store, "r1") == "done"
 
 
