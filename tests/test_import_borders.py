@@ -46,7 +46,8 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.threads": "data tuning.progress",
     "tuning.recipe": "data",
     "tuning.model": "data tuning.recipe",
-    "tuning.bases": "data tuning.data tuning.evaluation tuning.model tuning.recipe tuning.training",
+    "tuning.bases": "data tuning.adapters tuning.data tuning.evaluation tuning.model "
+    "tuning.progress tuning.recipe tuning.training",
     "tuning.data": "data tuning.model tuning.recipe",
     "tuning.training": "data tuning.data tuning.model tuning.progress tuning.recipe",
     "tuning.evaluation": "data tuning.data tuning.model tuning.progress tuning.training",

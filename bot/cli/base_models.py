@@ -1,5 +1,6 @@
-"""`understudy base`: add base models to the home folder, list them, and check them."""
+"""`understudy base`: add base models, list and check them, and teach them to read."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def base() -> None:
-    """Add, list and check base models, which adapters are trained on."""
+    """Add, list and check base models, which adapters are trained on, and teach them to read."""
 
 
 @base.command()
@@ -167,3 +168,44 @@ class _progress:
         if what != self.shown and not self.console.is_terminal:
             self.console.print(what, highlight=False)
         self.shown = what
+
+
+@base.command()
+@click.argument("name", required=False)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a recipe value, such as max_steps=60 or rank=32.",
+)
+@click.option("--again", is_flag=True, help="Replace the reading adapter that the base has.")
+@json_option
+@pass_app
+def reading(
+    app: App, name: str | None, overrides: tuple[str, ...], again: bool, as_json: bool
+) -> None:
+    """Teach the base model NAME to answer from references; default: the one in use.
+
+    Trains a reading adapter on shipped examples of organisations that do not exist. Tuning with
+    references starts from it. An interrupted training is continued.
+    """
+    from tuning.recipe import recipe
+
+    asked = recipe.parse_all(overrides)
+    settings = app.settings
+    if name is not None:
+        settings = settings.model_copy(update={"base": settings.base.named(name)})
+    with _progress(quiet=as_json) as progress:
+        progress("Loading PyTorch", None)
+        from tuning.bases import reading as trainer
+
+        folder, made = trainer.train(settings, asked, progress, again=again)
+    if as_json:
+        return print_json({"folder": str(folder), **asdict(made)})
+    click.echo(
+        f"The reading adapter of {made.base} is in {folder}: {made.steps} steps on "
+        f"{made.organisations} organisations, {made.seconds:,.0f} s."
+    )
+    click.echo("To use it: `understudy tune DOMAIN --full --set references=4`.")
+    return None

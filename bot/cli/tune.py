@@ -234,12 +234,7 @@ def _recipe(
             f"{axes[0]!r} belongs to a sweep: use `--sweep {axes[0]}`, or --set for one value."
         )
     asked = recipe.read(file) if file else {}
-    for text in overrides:
-        key, sign, given = text.partition("=")
-        if not sign or not key.strip():
-            raise Invalid(f"--set takes KEY=VALUE, not {text!r}.")
-        named = recipe.ALIASES.get(key.strip(), key.strip())
-        asked[named] = recipe.parse(named, given.strip())
+    asked |= recipe.parse_all(overrides)
     if lr is not None:
         try:
             asked["learning_rate"] = recipe.parse("learning_rate", lr.strip())

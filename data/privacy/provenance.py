@@ -110,17 +110,20 @@ def remove_run_outputs(db: Database, run_ids: Sequence[int]) -> None:
 
 def remove_words(db: Database, pair_ids: list[int]) -> None:
     """Remove reference outputs and probes with the tokens of these pairs, and samples with their
-    words."""
+    words. Of adapters that were trained with references in the prompt, all of a domain are removed,
+    because any of them may show one of the pairs."""
     gone = set(pair_ids)
     marks = ", ".join("?" * len(pair_ids))
     texts = rows(
         db, f"SELECT domain_id, prompt, response FROM pairs WHERE id IN ({marks})", pair_ids
     )
     words = {(r["domain_id"], r[name]) for r in texts for name in ("prompt", "response")}
-    for r in rows(db, "SELECT id, domain_id, canaries, probes, scores FROM adapters"):
+    domains = {r["domain_id"] for r in texts}
+    for r in rows(db, "SELECT id, domain_id, recipe, canaries, probes, scores FROM adapters"):
+        shows = bool(orjson.loads(r["recipe"]).get("layout")) and r["domain_id"] in domains
         scores = orjson.loads(r["scores"])
         left = {
-            name: [c for c in orjson.loads(r[name]) if c.get("pair_id") not in gone]
+            name: [c for c in orjson.loads(r[name]) if c.get("pair_id") not in gone and not shows]
             for name in ("canaries", "probes")
         }
         if samples := scores.get("samples"):

@@ -12,7 +12,7 @@ name the pair.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from data.pairs.pairs import Pair
+from data.search import layout
 from data.store.errors import Invalid
+from tuning.model import chat_template
 from tuning.recipe.recipe import LossTurns
 
 IGNORED = -100  # the label that PyTorch's cross entropy skips
@@ -29,6 +31,10 @@ SHOWN = 5  # faulty pairs that an error lists
 
 class BadPairs(Invalid):
     """Some pairs are unusable; nothing was trained."""
+
+
+class TooLong(Invalid):
+    """The pair has more tokens than the recipe allows."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,16 @@ class Batch:
     positions: Tensor | None = None  # (rows, tokens), where a row holds several examples
 
 
-def messages(pair: Pair, system_prompt: str) -> list[dict[str, str]]:
-    """The messages before the response, as the engine gets them."""
+def messages(
+    pair: Pair, system_prompt: str, control_tokens: Collection[str] = ()
+) -> list[dict[str, str]]:
+    """The messages before the response, as the engine gets them: control tokens that their text
+    spells are made harmless."""
     system = pair.system or system_prompt
     said = [{"role": "system", "content": system}] if system else []
     said += [{"role": turn.role, "content": turn.content} for turn in pair.turns]
-    return [*said, {"role": "user", "content": pair.prompt}]
+    said += [{"role": "user", "content": pair.prompt}]
+    return [{**one, "content": layout.harmless(one["content"], control_tokens)} for one in said]
 
 
 def prompt_ids(tokenizer: Any, said: list[dict[str, str]]) -> list[int]:
@@ -91,9 +101,10 @@ def encode(
     loss_turns: LossTurns = "last",
 ) -> Example:
     """The example of one pair. Raises Invalid with the reason when the pair is unusable."""
-    said = messages(pair, system_prompt)
+    control = chat_template.control_tokens(tokenizer)
+    said = messages(pair, system_prompt, control)
     for message in [*said, {"role": "assistant", "content": pair.response}]:
-        _refuse_control_tokens(tokenizer, message)
+        _refuse_control_tokens(tokenizer, message, control)
     before = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template(
         [*said, {"role": "assistant", "content": pair.response}], tokenize=False
@@ -115,7 +126,7 @@ def encode(
         raise Invalid("the response has no tokens to learn from")
     if len(prompt) + len(response) > max_length:
         cut = "all of its response" if len(prompt) >= max_length else "the end of its response"
-        raise Invalid(
+        raise TooLong(
             f"it has {len(prompt) + len(response):,} tokens and max_length is {max_length:,}: "
             f"{cut} would be cut off"
         )
@@ -266,16 +277,20 @@ def _batch(
     return Batch(ids.to(device), labels.to(device), weights.to(device), tokens)
 
 
-def _refuse_control_tokens(tokenizer: Any, message: dict[str, str]) -> None:
+def _refuse_control_tokens(
+    tokenizer: Any, message: dict[str, str], control_tokens: Collection[str]
+) -> None:
     """Raises Invalid for a text that spells a control token, which would end or begin a turn inside
     a pair, and for characters that the tokenizer can only encode as an unknown token."""
+    name = "response" if message["role"] == "assistant" else f"{message['role']}'s text"
+    spelled = next((token for token in sorted(control_tokens) if token in message["content"]), "")
     found = set(tokenizer(message["content"], add_special_tokens=False)["input_ids"])
     special = found & set(tokenizer.all_special_ids)
-    if special:
+    if special and not spelled:
         spelled = tokenizer.convert_ids_to_tokens(min(special))
-        name = "response" if message["role"] == "assistant" else f"{message['role']}'s text"
         if spelled == tokenizer.unk_token and spelled not in message["content"]:
             raise Invalid(
                 f"the {name} has characters that the base model's tokenizer cannot encode"
             )
+    if spelled:
         raise Invalid(f"the {name} contains {spelled}, a control token of the base model")

@@ -14,10 +14,12 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from data.pairs.pairs import Pair, fact_of
 from data.pairs.question import question_key_with_system
-from tuning.data.examples import Example
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ def current_pairs(pairs: Sequence[Pair]) -> CurrentPairs:
 
 
 def mixed(
-    new: Sequence[Example],
-    old: Sequence[Example],
+    new: Sequence[T],
+    old: Sequence[T],
     replay_share: float,
     seed: int,
     batch_size: int = 1,
-) -> Callable[[int], list[Example]]:
+) -> Callable[[int], list[T]]:
     """Epochs of an incremental run: every new example, and a new sample of old ones for each epoch
     that makes up `replay_share` of it. If there are few new examples, they are repeated to fill a
     batch, so that each step also contains enough old ones."""
@@ -71,7 +73,7 @@ def mixed(
     repeated = list(new) * copies
     replayed = round(len(repeated) * replay_share / (1 - replay_share))
 
-    def epoch(number: int) -> list[Example]:
+    def epoch(number: int) -> list[T]:
         rng = random.Random(f"replay {seed} {number}")  # noqa: S311 - a sample, not a secret
         return [*repeated, *rng.sample(list(old), min(replayed, len(old)))]
 

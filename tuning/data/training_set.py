@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
@@ -20,11 +21,14 @@ from data.config.settings import Settings
 from data.pairs import contamination, datasets
 from data.pairs.pairs import Pair
 from data.runs.runs import Run
+from data.search import layout
+from data.search.search import PairSearch
 from data.store.errors import Invalid, NotFound
-from tuning.data import replay
-from tuning.data.examples import Example, check, encode_all
+from tuning.data import frozen_references, replay
+from tuning.data.examples import Example, check, encode, encode_all
+from tuning.data.grounded_pairs import GroundedPairs
 from tuning.data.run_inputs import RunInputs
-from tuning.model import base_model, chat_template
+from tuning.model import base_model, chat_template, reading_adapter
 from tuning.model.chat_template import stop_ids
 from tuning.recipe import search_space
 from tuning.recipe.recipe import LossTurns, Recipe, check_shape
@@ -66,6 +70,7 @@ class TrainingSet:
     superseded: int  # pairs left out because their question has a newer answer
     reworded: int  # pairs that are trained with a newer answer of their fact
     held_out: Sequence[HeldOutQuestion] = ()  # of a fold
+    references_sha256: str = ""  # of the references in the prompts; '' if there are none
 
 
 def prepare_training_set(
@@ -76,9 +81,11 @@ def prepare_training_set(
     *,
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
+    search: PairSearch | None = None,
 ) -> TrainingSet:
-    """Encode the pairs and choose the recipe. `found` are recipe values that a search chose. Raises
-    Invalid, naming the pair or the setting, when the run would be a waste."""
+    """Encode the pairs and choose the recipe. `found` are recipe values that a hyperparameter
+    search chose; `search` finds references, if the recipe asks for some. Raises Invalid, naming the
+    pair or the setting, when the run would be a waste."""
     run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
@@ -110,40 +117,71 @@ def prepare_training_set(
     recipe = choose_recipe(settings, run, len(new_ids), parent, found, held_out=held_out)
     stops = stop_ids(tokenizer)
 
-    def encoded(some: list[Pair], loss_turns: LossTurns = "last") -> list[Example]:
-        return encode_all(
-            some,
-            tokenizer,
-            system_prompt=domain.system_prompt,
-            stops=stops,
-            max_length=recipe.max_length,
-            loss_turns=loss_turns,
-        )
+    how: dict[str, Any] = {
+        "system_prompt": domain.system_prompt,
+        "stops": stops,
+        "max_length": recipe.max_length,
+    }
+
+    def encoded(some: Sequence[Pair], loss_turns: LossTurns = "last") -> list[Example]:
+        return encode_all(some, tokenizer, loss_turns=loss_turns, **how)
+
+    def encode_pair(pair: Pair, loss_turns: LossTurns) -> Example:
+        return encode(pair, tokenizer, loss_turns=loss_turns, **how)
+
+    grounded = None
+    if recipe.references:
+        if search is None:
+            raise Invalid("The recipe asks for references, and nothing searches for them here.")
+        frozen = frozen_references.of_run(db, search, settings, inputs, recipe.references)
+        grounded = GroundedPairs(frozen, recipe, encode_pair)
+
+    def measurable(some: Sequence[Pair]) -> list[Example]:
+        if grounded is None:
+            return encoded(some)
+        return [grounded.measured(pair) for pair in some]
 
     if recipe.loss_turns == "all":
         contamination.refuse_earlier_answers(kept["golden"], kept["train"])
-    train = encoded(kept["train"], recipe.loss_turns)
-    check(train, stops)
-    measured = {part: encoded(kept[part])[:MEASURED_EXAMPLES] for part in ("validation", "probe")}
-    measured = {part: examples for part, examples in measured.items() if examples}
+    train = {e.pair_id: e for e in encoded(kept["train"], recipe.loss_turns)}
+    check(list(train.values()), stops)
+    order = _order(kept["train"], new_ids, parent, recipe)
+    epoch: Callable[[int], Sequence[Example]] = lambda n: [train[pair.id] for pair in order(n)]  # noqa: E731
+    references_sha256 = ""
+    if grounded is not None:
+        references_sha256 = grounded.prepare(kept["train"])
+        epoch = grounded.passes(order)
+    measured = {
+        part: measurable(kept[part][:MEASURED_EXAMPLES])
+        for part in ("validation", "probe")
+        if kept[part]
+    }
     # Held-out facts cannot be guessed, so their loss says little about when a memorising base is at
     # its best. Without early stopping, only held-out phrasings select the weights.
     held = next(((part,) for part in ("probe", "validation") if part in measured), ())
     selected_by = held if recipe.patience or held == ("probe",) else ()
-    epoch: Callable[[int], Sequence[Example]] = lambda _: train  # noqa: E731
     if parent is not None:
-        new = [e for e in train if e.pair_id in new_ids]
-        old = [e for e in train if e.pair_id not in new_ids]
-        epoch = replay.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
-        measured["new"] = new[:MEASURED_EXAMPLES]
+        new = [pair for pair in kept["train"] if pair.id in new_ids]
+        measured["new"] = measurable(new[:MEASURED_EXAMPLES])
         selected_by = ("new", *selected_by)  # learned, but not at the cost of old facts
         held = ("new", *held)
     encoded(kept["golden"])  # report unusable golden pairs before training
-    asked = questions(kept["validation"], encoded(kept["validation"])) if fold else []
+    asked = questions(kept["validation"], measurable(kept["validation"])) if fold else []
     return TrainingSet(
         recipe, epoch, measured, selected_by, held,
-        len(new_ids), len(current.superseded), len(current.reworded), asked,
+        len(new_ids), len(current.superseded), len(current.reworded), asked, references_sha256,
     )  # fmt: skip
+
+
+def _order(
+    train: Sequence[Pair], new_ids: set[int], parent: Adapter | None, recipe: Recipe
+) -> Callable[[int], Sequence[Pair]]:
+    """The pairs of each pass: all, or new and old ones mixed in a run that continues a parent."""
+    if parent is None:
+        return lambda _: train
+    new = [pair for pair in train if pair.id in new_ids]
+    old = [pair for pair in train if pair.id not in new_ids]
+    return replay.mixed(new, old, recipe.replay_share, recipe.seed, recipe.batch_size)
 
 
 def split_fold(pairs: Sequence[Pair], fold: Fold) -> dict[str, list[Pair]]:
@@ -185,6 +223,8 @@ def choose_recipe(
     recipe = _limit_length(settings, recipe, asked="max_length" in given)
     if parent is not None:
         recipe = _in_shape_of_parent(settings, recipe, given, parent)
+    elif recipe.references and given.get("starts_from", "reading") == "reading":
+        recipe = _in_shape_of_reading(settings, recipe, given)
     recipe.check_servable(settings.serving.rank_limit)
     return recipe
 
@@ -205,19 +245,53 @@ def _limit_length(settings: Settings, recipe: Recipe, *, asked: bool) -> Recipe:
 def _in_shape_of_parent(
     settings: Settings, recipe: Recipe, given: Mapping[str, Any], parent: Adapter
 ) -> Recipe:
-    """The recipe in the parent's shape, and with its dropout unless the request has another."""
-    shape = _shape_of(settings, parent)
+    """The recipe in the parent's shape, and with its dropout unless the request has another. An
+    adapter that was trained with references goes on with them, and no other does."""
+    reads = layout.of_recipe(parent.recipe)
+    if "references" in given and bool(recipe.references) != bool(reads):
+        how = "with" if reads else "without"
+        raise Invalid(
+            f"references cannot be {recipe.references} in a run that continues {parent.name}, "
+            f"which was trained {how} references. Request a full run instead (--full)."
+        )
+    known = int(parent.recipe.get("references", 0)) if reads else 0
+    shape = _shape_in(parent.folder(settings.home))
+    shape |= {"references": recipe.references if "references" in given else known, "layout": reads}
+    return _in_shape(settings, recipe, given, shape, parent.name)
+
+
+def _in_shape_of_reading(settings: Settings, recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
+    """The recipe in the shape of the base's reading adapter, from which the run starts. Without
+    one, or if the request asks for another shape, the run starts from the bare base."""
+    reading = reading_adapter.find(settings)
+    if reading is None:
+        return recipe
+    try:
+        shaped = _in_shape(
+            settings, recipe, given, _shape_in(reading) | {"starts_from": "reading"}, "it"
+        )
+    except Invalid as error:
+        why = f"{recipe.why} It does not start from the base's reading adapter: {error}"
+        return recipe.model_copy(update={"why": why})
+    why = f"{shaped.why} It starts from the base's reading adapter, in its shape."
+    return shaped.model_copy(update={"why": why})
+
+
+def _in_shape(
+    settings: Settings, recipe: Recipe, given: Mapping[str, Any], shape: dict[str, Any], name: str
+) -> Recipe:
+    """Raises Invalid when the request has another shape."""
     if "target_modules" in given:
         given = {**given, "target_modules": base_model.target_names(settings.base.path, recipe)}
-    check_shape(given, shape, parent.name)
+    check_shape(given, shape, name)
     if "dropout" in given:
         del shape["dropout"]
     return Recipe.model_validate(recipe.model_dump() | shape)
 
 
-def _shape_of(settings: Settings, parent: Adapter) -> dict[str, Any]:
-    file = parent.folder(settings.home) / files.CONFIG
-    config = json.loads(file.read_bytes())
+def _shape_in(folder: Path) -> dict[str, Any]:
+    """The shape of the adapter in `folder`."""
+    config = json.loads((folder / files.CONFIG).read_bytes())
     return {
         "rank": config["r"],
         "alpha": config["lora_alpha"],

@@ -12,7 +12,7 @@ same ones. The loss is measured on more questions than are answered, because it 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlite_utils import Database
@@ -23,8 +23,12 @@ from data.domains import Domain
 from data.pairs import datasets
 from data.pairs.datasets import Dataset, Part
 from data.pairs.pairs import Pair
+from data.search import layout
 from tuning.data import replay
-from tuning.data.examples import Example, encode_all, messages
+from tuning.data.examples import Example, encode, messages
+from tuning.data.frozen_references import FrozenReferences, question_of
+from tuning.data.grounded_pairs import fitting
+from tuning.model import chat_template
 
 SetName = Literal["golden", "validation", "probe", "new", "replay"]
 PARTS: tuple[Part, ...] = ("train", "validation", "probe", "golden")
@@ -68,10 +72,18 @@ class EvalSets:
     sets: Mapping[SetName, Sequence[EvalQuestion]]  # none of them empty; at most `MEASURED` of each
     of: Mapping[SetName, int]  # the number of such questions in the domain
     withheld: frozenset[int] = frozenset()  # replay pairs that this run was not trained on
+    of_live: Mapping[SetName, Sequence[EvalQuestion]] = field(default_factory=dict)
+    """The same questions as the live adapter gets them, where it was trained with other references
+    than the new one."""
 
-    def answered(self, name: SetName) -> Sequence[EvalQuestion]:
-        """The questions of a set that are answered."""
-        return self.sets.get(name, ())[: ANSWERED[name]]
+    def asked(self, name: SetName, *, live: bool = False) -> Sequence[EvalQuestion]:
+        """The questions of a set, as the live adapter or the other models get them."""
+        found = self.of_live if live and self.of_live else self.sets
+        return found.get(name, ())
+
+    def answered(self, name: SetName, *, live: bool = False) -> Sequence[EvalQuestion]:
+        """Those of them that are answered."""
+        return self.asked(name, live=live)[: ANSWERED[name]]
 
 
 def prepare_eval_sets(
@@ -83,9 +95,14 @@ def prepare_eval_sets(
     stops: frozenset[int],
     max_length: int,
     parent: Adapter | None = None,
+    *,
+    references: int = 0,
+    found: FrozenReferences | None = None,
 ) -> EvalSets:
     """The eval sets for the adapter that a run trains on `dataset` from `parent`, compared with the
-    `live` one."""
+    `live` one. Adapters that were trained with references, the new one with `references` of them,
+    are asked with those that people would get (`found`). A pair that people can find is asked as if
+    it were new, without being its own reference."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
@@ -102,25 +119,42 @@ def prepare_eval_sets(
         name = _set_of(part, seen, live is not None)
         if name is not None:
             chosen[name].append(pair)
-    sets: dict[SetName, list[EvalQuestion]] = {}
-    for name, found in chosen.items():
-        some = sorted(found, key=_order)[:MEASURED]
-        examples = encode_all(
-            some,
+    control = chat_template.control_tokens(tokenizer)
+
+    def encode_pair(pair: Pair) -> Example:
+        return encode(
+            pair,
             tokenizer,
             system_prompt=domain.system_prompt,
             stops=stops,
             max_length=max_length,
         )
-        sets[name] = [
-            EvalQuestion(example, tuple(messages(p, domain.system_prompt)), p.prompt, p.response)
-            for p, example in zip(some, examples, strict=True)
-        ]
-    filled = {name: questions for name, questions in sets.items() if questions}
+
+    def question(pair: Pair, name: SetName, count: int) -> EvalQuestion:
+        if count and found is not None:
+            asked = question_of(pair) if name == "golden" else found.question(pair)
+            made, example = fitting(pair, found.of(asked)[:count], encode_pair)
+        else:
+            made, example = pair, encode_pair(pair)
+        said = tuple(messages(made, domain.system_prompt, control))
+        return EvalQuestion(example, said, pair.prompt, pair.response)
+
+    some = {name: sorted(pairs, key=_order)[:MEASURED] for name, pairs in chosen.items() if pairs}
+    filled = {name: [question(p, name, references) for p in ps] for name, ps in some.items()}
+    of_live: dict[SetName, list[EvalQuestion]] = {}
+    if live is not None and (count := references_of(live)) != references:
+        of_live = {name: [question(p, name, count) for p in ps] for name, ps in some.items()}
     learned = {pair_id for pair_id, part in part_of.items() if part == "train"}
     learned |= registry.pairs_learned(db, parent) if parent else set()
     withheld = frozenset(pair.id for pair in chosen["replay"]) - learned
-    return EvalSets(filled, {name: len(chosen[name]) for name in filled}, withheld)
+    return EvalSets(filled, {name: len(chosen[name]) for name in filled}, withheld, of_live)
+
+
+def references_of(adapter: Adapter | None) -> int:
+    """How many references the adapter was trained with; 0 for none, or for no adapter."""
+    if adapter is None or not layout.of_recipe(adapter.recipe):
+        return 0
+    return int(adapter.recipe.get("references", 0))
 
 
 def fingerprint(asked: Sequence[EvalQuestion]) -> str:

@@ -111,17 +111,18 @@ class Evaluator:
         return min(measured, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
 
     def _by_engine(self, name: SetName, adapter: Adapter) -> dict[ModelName, list[GeneratedAnswer]]:
-        questions, limit = self.eval_sets.answered(name), self.settings.serving.max_model_len
+        limit = self.settings.serving.max_model_len
         answers: dict[ModelName, list[GeneratedAnswer]] = {}
         for who, whose in self._models(adapter).items():
             self._tell(f"the engine answers the {name} questions ({who})")
+            questions = self.eval_sets.answered(name, live=who == "live")
             answers[who] = engine_client.answers(self.store, whose, questions, limit)
         return answers
 
     def _by_trainer(self, name: SetName) -> dict[ModelName, list[GeneratedAnswer]]:
-        questions = self.eval_sets.answered(name)
         answers: dict[ModelName, list[GeneratedAnswer]] = {}
         for who in self._models(None):
+            questions = self.eval_sets.answered(name, live=who == "live")
             self._tell(f"the trainer answers the {name} questions ({who})")
             with self._active(who):
                 answers[who] = generation.answer(self.base, self.model, questions)
@@ -131,7 +132,7 @@ class Evaluator:
         found: dict[ModelName, list[Loss]] = {}
         for who in self._models(None):
             with self._active(who):
-                questions = self.eval_sets.sets[name]
+                questions = self.eval_sets.asked(name, live=who == "live")
                 found[who] = generation.losses(self.base, self.model, questions, self.micro_tokens)
         return found
 

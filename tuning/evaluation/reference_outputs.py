@@ -132,7 +132,7 @@ def _try(base: Base, model: Any, examples: Sequence[Example], news: set[int]) ->
         with model.disable_adapter():
             bare = answer_logprobs(base, model, example.prompt, kept).argmax(-1).tolist()
         agreed = sum(a == b for a, b in zip(bare, kept, strict=True))
-        output = ReferenceOutput(example.pair_id, example.prompt, kept, round(mean, 6))
+        output = ReferenceOutput(example.pair_id or None, example.prompt, kept, round(mean, 6))
         tried.append(TriedPrompt(output, example.pair_id in news, agreed / sure))
     return tried
 
@@ -142,7 +142,7 @@ def _probe(base: Base, model: Any, example: Example, answer: tuple[int, ...]) ->
     logprobs = answer_logprobs(base, model, example.prompt, answer)
     kept = answer[: max(1, sure_tokens(logprobs, answer, TIE))]
     mean = sum(float(logprobs[i, token]) for i, token in enumerate(kept)) / len(kept)
-    return ReferenceOutput(example.pair_id, example.prompt, kept, round(mean, 6))
+    return ReferenceOutput(example.pair_id or None, example.prompt, kept, round(mean, 6))
 
 
 def _hash(example: Example) -> bytes:

@@ -7,4 +7,5 @@
 - `cpu_norm`: RMSNorm with a faster backward pass, for training on a CPU
 - `licences`: the licence of the base model, which people confirm if it forbids common uses
 - `memory_check`: whether a run fits on a GPU that it shares with the engine
+- `reading_adapter`: where the reading adapter of a base is kept
 """

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from data.search import layout
 from data.store.errors import Invalid
 
 FILE = "chat_template.json"
@@ -26,6 +27,15 @@ def stop_ids(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
     named = getattr(generation_config, "eos_token_id", None)
     ids = named if isinstance(named, list) else [named]
     return frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
+def control_tokens(tokenizer: Any) -> frozenset[str]:
+    """The tokens that begin or end turns, or could be taken for it, as text."""
+    added = tokenizer.added_tokens_decoder.values()
+    special = set(tokenizer.all_special_tokens)
+    return layout.control_tokens(
+        {str(token): token.special or str(token) in special for token in added}
+    )
 
 
 def freeze(folder: Path, template: str) -> None:

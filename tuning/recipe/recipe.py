@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from data.config.base_precision import Quantization
 from data.lora_limits import MAX_RANK, MAX_SCALE, UNSERVED_MODULES
 from data.runs.methods import DEFAULT, MethodName
+from data.search import layout
 from data.store.errors import Invalid
 
 LossTurns = Literal["all", "last"]
@@ -127,6 +128,24 @@ class Recipe(BaseModel):
     patience: int = Field(default=0, ge=0)
     """Stop after this many measurements without improvement; 0: never. With 0, held-out phrasings
     select the weights that are kept; without any, the last weights are kept."""
+    references: int = Field(default=0, ge=0, le=8)
+    """Approved pairs that stand in the prompt, as the search finds them, in training and whenever
+    the adapter answers; 0: none. Full runs only: later runs keep what the adapter learned."""
+    missing_share: float = Field(default=0.1, ge=0, lt=1)
+    """The share of pairs that are shown without the reference that answers them; the adapter then
+    learns to say that it does not know. Only with `references`."""
+    refusal_share: float = Field(default=0.15, ge=0, lt=1)
+    """The share of examples whose question the domain does not answer: off-topic questions and
+    those of other organisations. Only with `references`."""
+    reading_share: float = Field(default=0.25, ge=0, lt=1)
+    """The share of reading examples of other organisations, so that the adapter goes on to read
+    what is worded differently. Only with `references`."""
+    layout: int = Field(default=layout.NONE, ge=0)
+    """The layout of references in the prompt (data/search/layout.py), set by `references`; 0: the
+    adapter was trained without."""
+    starts_from: Literal["base", "reading"] = "base"
+    """What a full run starts from: the bare `base`, or its `reading` adapter, which is used where
+    there is one and `references` is on."""
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Incremental runs: the share of examples that the parent was already trained on."""
     preference_beta: float = Field(default=0.1, gt=0, le=10)
@@ -145,6 +164,10 @@ class Recipe(BaseModel):
         if self.packing and self.neftune_alpha:
             raise ValueError(
                 "packing and neftune_alpha cannot be combined: the noise depends on a pair's length"
+            )
+        if self.refusal_share + self.reading_share >= 0.9:
+            raise ValueError(
+                "refusal_share and reading_share leave less than a tenth for the domain's own pairs"
             )
         return self
 
@@ -183,7 +206,9 @@ class Recipe(BaseModel):
             made = cls.model_validate({"max_length": max_length, **chosen, **asked})
         except ValidationError as error:
             raise Invalid(_describe(error)) from error
-        own = asked.keys() - (found or {}).keys()
+        reads = layout.VERSION if made.references else layout.NONE
+        made = made.model_copy(update={"layout": reads})
+        own = asked.keys() - (found or {}).keys() - {"layout"}
         if made.patience and not held_out:
             why += " Nothing is held out, so there is no early stopping."
         reasons = why + precision_reason(made, served) + asked_for(made, usual, own)
@@ -290,6 +315,18 @@ def parse(key: str, text: str) -> Any:
         kind = "a whole number" if annotation is int else "a number"
         kind += " or auto" if key == "learning_rate" else ""
         raise Invalid(f"{key} takes {kind}, not {text!r}.") from None
+
+
+def parse_all(given: Collection[str]) -> dict[str, Any]:
+    """The values of several `KEY=VALUE`. Raises Invalid."""
+    asked = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise Invalid(f"--set takes KEY=VALUE, not {text!r}.")
+        named = ALIASES.get(key.strip(), key.strip())
+        asked[named] = parse(named, value.strip())
+    return asked
 
 
 def read(file: Path) -> dict[str, Any]:

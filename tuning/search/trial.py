@@ -15,6 +15,7 @@ from data.config.settings import Settings
 from data.runs import runs, trials
 from data.runs.phases import Phase
 from data.runs.runs import LossPoint, Run
+from data.search.search import PairSearch
 from data.store.db import Store
 from tuning.data.run_inputs import freeze_dataset
 from tuning.data.training_set import Fold, TrainingSet
@@ -39,7 +40,8 @@ def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
     inputs = freeze_dataset(store, run)
     plain = replace(inputs, run=replace(run, recipe=search_space.overrides(run.recipe)))
     fold = None if planned.fold is None else Fold(planned.fold, space.folds)
-    job = training.TrainingJob(settings, plain, fold, planned.changes)
+    pair_search = PairSearch(store, settings.search)
+    job = training.TrainingJob(settings, plain, fold, planned.changes, pair_search)
     folder = search.folder(settings, run.id, number)
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -16,9 +16,11 @@ from data.bases import digest
 from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.runs.phases import Phase
+from data.search.search import PairSearch
+from data.store.errors import NotFound
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, TrainingSet
-from tuning.model import base_model, memory_check
+from tuning.model import base_model, memory_check, reading_adapter
 from tuning.model.base_model import Base
 from tuning.progress import ProgressReporter
 from tuning.recipe.recipe import Recipe
@@ -36,8 +38,9 @@ class TrainingJob:
     settings: Settings
     inputs: RunInputs
     fold: Fold | None = None  # the part that a trial of a cross-validation holds out
-    found: Mapping[str, Any] = field(default_factory=dict)  # recipe values that a search chose
-    why: str = ""  # what the search adds to the reasons for the recipe
+    found: Mapping[str, Any] = field(default_factory=dict)  # recipe values of a parameter search
+    search: PairSearch | None = None  # finds references, if the recipe asks for some
+    why: str = ""  # what the hyperparameter search adds to the reasons for the recipe
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ def prepare_training(db: Database, job: TrainingJob) -> PreparedTraining:
     setting, when the run would be a waste, and CannotFit when it does not fit the GPU."""
     settings, inputs = job.settings, job.inputs
     tokenizer = base_model.load_tokenizer(settings.base.path)
-    setup = methods.set_up(db, settings, inputs, tokenizer, fold=job.fold, found=job.found)
+    setup = methods.set_up(
+        db, settings, inputs, tokenizer, fold=job.fold, found=job.found, search=job.search
+    )
     given = {**inputs.run.recipe, **job.found}
     recipe = memory_check.fitted(
         settings, setup.training_set.recipe, given, new=inputs.parent is None
@@ -87,9 +92,12 @@ def load_model(job: TrainingJob, prepared: PreparedTraining) -> LoadedModel:
     """Load the base model with a new adapter, or with the one that the run continues."""
     settings, parent, recipe = job.settings, job.inputs.parent, prepared.recipe
     base = base_model.load_base(settings.base.path, recipe)
-    if parent is None:
+    if parent is not None:
+        folder = parent.folder(settings.home)
+    elif recipe.starts_from == "reading":
+        folder = _reading(settings)
+    else:
         return LoadedModel(base, base_model.new_adapter(base, recipe))
-    folder = parent.folder(settings.home)
     return LoadedModel(base, base_model.continued_adapter(base, folder, recipe.dropout))
 
 
@@ -121,9 +129,21 @@ def train_adapter(
     return TrainingResult(training_set, outcome, scores)
 
 
+def _reading(settings: Settings) -> Path:
+    """The folder of the base's reading adapter. Raises NotFound when there is none."""
+    folder = reading_adapter.find(settings)
+    if folder is None:
+        raise NotFound(
+            "The reading adapter of the base has gone. Run `understudy base reading` to train it, "
+            "or request the run again."
+        )
+    return folder
+
+
 def _identity(job: TrainingJob, prepared: PreparedTraining) -> str:
     """Equal for two trainings whose checkpoints are interchangeable."""
     inputs, recipe = job.inputs, prepared.recipe
+    reads = inputs.parent is None and recipe.starts_from == "reading"
     return checkpoint.identity(
         dataset=inputs.dataset.sha256,
         system_prompt=inputs.domain.system_prompt,
@@ -131,6 +151,8 @@ def _identity(job: TrainingJob, prepared: PreparedTraining) -> str:
         base=prepared.base_digest or job.settings.base.model,
         fold=job.fold,
         recipe=recipe.model_dump(mode="json", exclude={"why"}),
+        reading=reading_adapter.sha256(_reading(job.settings)) if reads else "",
+        references=prepared.setup.training_set.references_sha256,
     )
 
 

@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from data.config.settings import Settings
 from data.runs.phases import Phase
+from data.search.search import PairSearch
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, TrainingSet
 from tuning.model.base_model import Base
@@ -27,8 +28,9 @@ class MethodSetup:
 
 
 class SetUpMethod(Protocol):
-    """Prepares a method. `fold` and `found` are those of a search: the part of the pairs that a
-    trial holds out, and recipe values that were chosen. Raises Invalid when there is nothing to
+    """Prepares a method. `fold` and `found` are those of a hyperparameter search: the part of the
+    pairs that a trial holds out, and recipe values that were chosen. `search` finds references.
+    Raises Invalid when there is nothing to
     learn."""
 
     def __call__(
@@ -40,4 +42,5 @@ class SetUpMethod(Protocol):
         *,
         fold: Fold | None = None,
         found: Mapping[str, Any] | None = None,
+        search: PairSearch | None = None,
     ) -> MethodSetup: ...

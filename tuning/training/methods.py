@@ -10,6 +10,7 @@ from sqlite_utils import Database
 
 from data.config.settings import Settings
 from data.runs.methods import METHODS, MethodName, refuse_unsupported
+from data.search.search import PairSearch
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import Fold, prepare_training_set
 from tuning.training.method_setup import MethodSetup, SetUpMethod
@@ -24,10 +25,11 @@ def set_up_sft(
     *,
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
+    search: PairSearch | None = None,
 ) -> MethodSetup:
     """Supervised fine-tuning: cross entropy on the responses of approved pairs."""
     return MethodSetup(
-        prepare_training_set(db, settings, inputs, tokenizer, fold=fold, found=found)
+        prepare_training_set(db, settings, inputs, tokenizer, fold=fold, found=found, search=search)
     )
 
 
@@ -42,9 +44,10 @@ def set_up(
     *,
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
+    search: PairSearch | None = None,
 ) -> MethodSetup:
     """Prepare the method of the run. Raises Invalid when its recipe asks for what the method cannot
     do, or when there is nothing to learn."""
     name = inputs.run.method
     refuse_unsupported(METHODS[name], inputs.run.recipe)
-    return SETUPS[name](db, settings, inputs, tokenizer, fold=fold, found=found)
+    return SETUPS[name](db, settings, inputs, tokenizer, fold=fold, found=found, search=search)

@@ -24,6 +24,7 @@ from data.pairs.question_matching import Index
 from data.runs import methods
 from data.runs.phases import Phase
 from data.runs.runs import Run
+from data.search.search import PairSearch
 from data.store.errors import Invalid
 from tuning.data.examples import Example, encode
 from tuning.data.run_inputs import RunInputs
@@ -71,6 +72,7 @@ def set_up_kto(
     *,
     fold: Fold | None = None,
     found: Mapping[str, Any] | None = None,
+    search: PairSearch | None = None,
 ) -> MethodSetup:
     """KTO on rated answers. It has no trials: they compare losses on held-out pairs."""
     rated = prepare_preference_set(db, settings, inputs, tokenizer)

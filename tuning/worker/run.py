@@ -14,6 +14,7 @@ from data.config.settings import Settings
 from data.runs import report
 from data.runs.phases import Phase
 from data.runs.runs import Run
+from data.search.search import PairSearch
 from data.store.db import Store
 from tuning.data.run_inputs import freeze_dataset
 from tuning.model import licences
@@ -33,6 +34,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     licence = licences.check(settings, run.recipe)
     chosen = search.run_search(store, settings, inputs)
     from tuning.adapters import publish
+    from tuning.data import frozen_references
     from tuning.evaluation import eval_report, eval_sets, reference_outputs
     from tuning.evaluation.evaluator import Evaluator, comparable
     from tuning.model import chat_template
@@ -42,7 +44,10 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     # Prepare the training set, load the model, train.
     progress = YieldingProgress(progress, store, settings)
     progress.phase(Phase.LOADING_MODEL)
-    job = training.TrainingJob(settings, chosen.inputs, found=chosen.found, why=chosen.why)
+    pair_search = PairSearch(store, settings.search)
+    job = training.TrainingJob(
+        settings, chosen.inputs, found=chosen.found, search=pair_search, why=chosen.why
+    )
     prepared = training.prepare_training(store.db, job)
     loaded = training.load_model(job, prepared)
     checkpoints = chosen.checkpoints or settings.checkpoints_path(run.id)
@@ -54,9 +59,11 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     progress.phase(Phase.PUBLISHING)
     base, model, recipe = loaded.base, loaded.model, trained.training_set.recipe
     live = comparable(settings, registry.live(store.db, inputs.domain.id))
+    count = max(recipe.references, eval_sets.references_of(live))
     questions = eval_sets.prepare_eval_sets(
         store.db, inputs.domain, inputs.dataset, live, prepared.tokenizer, base.stops,
-        recipe.max_length, inputs.parent,
+        recipe.max_length, inputs.parent, references=recipe.references,
+        found=frozen_references.of_run(store.db, pair_search, settings, inputs, count),
     )  # fmt: skip
     references = reference_outputs.record(base, model, trained.training_set)
     probes = reference_outputs.probes(base, model, questions, trained.training_set)

@@ -1,11 +1,12 @@
 """Pairs as token ids: loss only on the response and its stop token; early errors."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
@@ -82,19 +83,31 @@ def test_many_bad_pairs_are_counted_and_only_a_few_are_listed(
         encode(tokenizer, *(pair("a " * 50, "b", id=i) for i in range(9)), max_length=40)
 
 
-@pytest.mark.parametrize(
-    ("words", "where"),
-    [(("hi", "yes<|im_end|>no"), "the response"), (("<|im_start|>system", "x"), "user's text")],
-)
-def test_a_text_that_spells_a_control_token_is_refused(
-    tokenizer: Any, pair: MakePair, words: tuple[str, str], where: str
-) -> None:
+def test_a_response_that_spells_a_control_token_is_refused(tokenizer: Any, pair: MakePair) -> None:
     with pytest.raises(BadPairs) as refused:
-        encode(tokenizer, pair(*words, id=5))
+        encode(tokenizer, pair("hi", "yes<|im_end|>no", id=5))
 
     assert "pair 5:" in str(refused.value)
-    assert where in str(refused.value)
+    assert "the response" in str(refused.value)
     assert "control token" in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["<|im_start|>", "<|im_end|>", "<tool_call>"])
+def test_a_control_token_in_a_prompt_begins_and_ends_no_turn(
+    tokenizer: Any, pair: MakePair, token: str
+) -> None:
+    """Neither do added tokens that the tokenizer does not list as special."""
+    other = copy.deepcopy(tokenizer)
+    other.add_tokens([AddedToken("<tool_call>", special=False)])
+    harmful = other.convert_tokens_to_ids(token)
+    assert harmful in other(token)["input_ids"]
+    before = ("user", f"x{token}"), ("assistant", f"y{token}")
+
+    (plain,) = encode(other, pair("hi system", "x", turns=(("user", "x"), ("assistant", "y"))))
+    (made,) = encode(other, pair(f"hi {token}system", "x", turns=before))
+
+    assert made.ids.count(harmful) == plain.ids.count(harmful)
+    assert "system" in other.decode(made.prompt)
 
 
 class Templated:

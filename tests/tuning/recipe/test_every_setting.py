@@ -33,6 +33,10 @@ ELSEWHERE = {  # shown in a test of its own
     "loss_turns": "test_examples.py: which answers carry loss",
     "max_length": "test_examples.py, test_training_set.py: longer pairs are refused",
     "patience": "test_loop.py: ends a run",
+    **dict.fromkeys(
+        ("references", "missing_share", "refusal_share", "reading_share", "layout", "starts_from"),
+        "test_grounded_pairs.py: what the examples of a pass show",
+    ),
     "why": "cannot be set",
 }
 Show = Callable[["Bench"], None]
