@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, str] = {
     "bot.console": "data bot.answering bot.api bot.service",
     "bot.app": "data serving.client bot.answering bot.api bot.console bot.experiments bot.runtime "
     "bot.service bot.slack.app",
-    "bot.slack.render": "data bot.commands bot.experiments",
+    "bot.slack.render": "data bot.answering bot.commands bot.experiments",
     "bot.slack.client": "data bot.slack.render",
     "bot.slack.payloads": "bot.slack.client bot.slack.render",
     "bot.slack.workspace": "data bot.commands bot.service bot.slack.client bot.slack.payloads "

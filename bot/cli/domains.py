@@ -185,6 +185,26 @@ def answers(
 
 @domains.command()
 @click.argument("name")
+@click.argument("people", required=False)
+@click.option("--none", "nobody", is_flag=True, help="Tell nobody; the question is only listed.")
+@pass_app
+def people(app: App, name: str, people: str | None, nobody: bool) -> None:
+    """Set who gets questions that NAME cannot answer; without PEOPLE, show it.
+
+    PEOPLE is a Slack channel (T…/C…) or a person (slack:T…/U…). They get a question when its asker
+    presses "Ask a person" in Slack.
+    """
+    if people and nobody:
+        raise Invalid("Give either a channel or person, or --none.")
+    if people or nobody:
+        with app.store.write() as db:
+            store.set_people(db, store.get(db, name), people or "")
+            audit.record(db, app.actor, "domain people", name)
+    click.echo(store.get(app.store.db, name).people or f"{name} passes questions on to nobody.")
+
+
+@domains.command()
+@click.argument("name")
 @click.argument("team")
 @click.argument("channel")
 @pass_app

@@ -77,14 +77,16 @@ def add(
     user: str,
     text: str,
     response_url: str = "",
+    asked_ts: str = "",
 ) -> bool:
-    """Add a question to the queue. Returns False if its message was added before."""
+    """Add a question to the queue. Returns False if its message was added before. `asked_ts` is the
+    message with the pressed button, for a question that was not typed."""
     sql = (
         "INSERT OR IGNORE INTO questions "
         "(team, channel, ts, asked_ts, thread_ts, user, text, response_url, created_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    given = [team, channel, ts, ts, thread_ts, user, text, response_url, now_us()]
+    given = [team, channel, ts, asked_ts or ts, thread_ts, user, text, response_url, now_us()]
     return changed(db, sql, given) > 0
 
 

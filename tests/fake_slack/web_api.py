@@ -195,6 +195,13 @@ class WebApi:
         )
         return {"channel": channel, "ts": message.ts}
 
+    def do_chat_getPermalink(self, args: Json) -> Json:
+        channel, ts = self._channel(args), _need(args, "message_ts")
+        if (channel, ts) not in self.workspace.messages:
+            raise Refused("message_not_found")
+        link = f"https://fake.slack.com/archives/{channel}/p{ts.replace('.', '')}"
+        return {"channel": channel, "permalink": link}
+
     def do_chat_postEphemeral(self, args: Json) -> Json:
         channel = self._channel(args)
         if _need(args, "user") not in self.workspace.users:

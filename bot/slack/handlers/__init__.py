@@ -8,6 +8,7 @@
 - `preference_buttons`: two blinded answers in one message, and the buttons to choose the better one
 - `privacy`: the data controls of the Home tab: view, export, delete, opt out of learning
 - `recent_questions`: a person's recent questions on the Home tab, and whether the answers helped
+- `refusal_buttons`: the buttons under a refusal: a nearest question, and "Ask a person"
 - `regenerate`: the Regenerate and Continue buttons under an answer
 - `review`: the form in which reviewers decide on pending pairs
 - `run_follower`: keeps the messages that follow tuning runs up to date

@@ -17,9 +17,9 @@ from bot.answering.plan import NobodyCanAnswer
 from bot.slack.client import stream
 from bot.slack.client.stream import AnswerMessage, LeaseLost, NotShown, SlackPlace
 from bot.slack.client.web_api import Transport
-from bot.slack.handlers import preference_buttons, regenerate
+from bot.slack.handlers import preference_buttons, refusal_buttons, regenerate
 from bot.slack.payloads import person, shown_at, thread_key
-from bot.slack.render import blocks, message_text
+from bot.slack.render import answer_sources, blocks, message_text
 from bot.slack.render.blocks import Block
 from bot.slack.render.message_split import reopened
 from bot.slack.workspace.context import INTERNAL_ERROR, WorkspaceContext
@@ -27,6 +27,7 @@ from bot.slack.workspace.question_worker import QuestionLease
 from data import domains
 from data.conversations import conversations
 from data.feedback import rating_totals, reactions
+from data.pairs import reply_sources
 from data.slack import question_queue
 from data.slack.question_queue import EarlierAttempt, QueuedQuestion
 from data.store.clock import now_us
@@ -117,7 +118,7 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
             thread=thread_key(place.team, place.channel, question.thread_ts),
             text=text,
             domain=domain,
-            external_id=shown_at(place.team, place.channel, question.ts),
+            external_id=shown_at(place.team, place.channel, question.asked_ts),
         )
     earlier = await store.submit(lambda db: question_queue.begin(db, question, ask.reply_id))
     if question.response_url:
@@ -256,7 +257,9 @@ async def _stream(
         log.exception("The answer %s failed", ask.reply_id)
         note = BROKE_OFF
     if progress.message is not None:
-        below = _below(ask, ask.reply_id, note, progress.fallback, progress.finish_reason)
+        below = await _below(
+            workspace, ask, ask.reply_id, note, progress.fallback, progress.finish_reason
+        )
         return await _finish(lease, progress.message, below)
     if lease.stopped:
         await asyncio.wait([status.end()])
@@ -316,7 +319,7 @@ async def _show_finished(
         message.add(pair.text)
         return await _finish(lease, message, pair.below)
     message.add(earlier.text)
-    return await _finish(lease, message, _below_finished(ask, earlier))
+    return await _finish(lease, message, await _below_finished(workspace, ask, earlier))
 
 
 async def _finish(lease: QuestionLease, message: AnswerMessage, below: list[Block]) -> str | None:
@@ -345,17 +348,43 @@ def _message(
     return message
 
 
-def _below(ask: Ask, reply_id: str, note: str, fallback: str, finish_reason: str) -> list[Block]:
-    """The blocks under an answer: notes about an error or a fallback, 👍 and 👎, and buttons."""
+async def _below(
+    workspace: WorkspaceContext,
+    ask: Ask,
+    reply_id: str,
+    note: str,
+    fallback: str,
+    finish_reason: str,
+) -> list[Block]:
+    """The blocks under an answer: notes about an error or a fallback, what the answer rests on, 👍
+    and 👎, and buttons."""
+    generated, grounds = await workspace.service.store.read(lambda db: _grounds(db, reply_id))
     cut = finish_reason == LENGTH and not note
     notes = f"{CUT_AT_LENGTH if cut else note} {fallback}".strip()
-    return blocks.below_answer(reply_id, notes, cut=cut, rest=ask.continues is not None)
+    rest = ask.continues is not None
+    return blocks.below_answer(
+        reply_id, notes, cut=cut, rest=rest, generated=generated, grounds=grounds
+    )
 
 
-def _below_finished(ask: Ask, earlier: EarlierAttempt) -> list[Block]:
+def _grounds(db: Database, reply_id: str) -> tuple[bool, list[Block]]:
+    """Whether a model wrote the answer, and the blocks that say what it rests on."""
+    reply = conversations.reply(db, reply_id)
+    if reply.outcome == "declined":
+        suggested = refusal_buttons.suggestions(db, reply_id)
+        return False, answer_sources.refusal_blocks(reply_id, suggested)
+    sources = reply_sources.of_reply(db, reply_id)
+    shown = answer_sources.sources_block(reply.outcome, reply.layout, sources)
+    return reply.outcome == "generated", shown
+
+
+async def _below_finished(
+    workspace: WorkspaceContext, ask: Ask, earlier: EarlierAttempt
+) -> list[Block]:
     note = BROKE_OFF if earlier.error == "internal error" else earlier.error
     fallback = fallback_note(earlier.adapter, earlier.instead_of)
-    return _below(ask, earlier.reply_id, note, fallback, earlier.finish_reason)
+    reply_id, reason = earlier.reply_id, earlier.finish_reason
+    return await _below(workspace, ask, reply_id, note, fallback, reason)
 
 
 async def _remove_shown(
@@ -381,7 +410,7 @@ async def _answer_privately(
 ) -> None:
     """The answer to `/understudy ask`, which only the person who asked sees."""
     if earlier is not None:
-        text, below = earlier.text, _below_finished(ask, earlier)
+        text, below = earlier.text, await _below_finished(workspace, ask, earlier)
     else:
         text, below = await _complete_answer(workspace, ask)
     await lease.begin()
@@ -410,7 +439,8 @@ async def _complete_answer(workspace: WorkspaceContext, ask: Ask) -> tuple[str, 
     text = "".join(parts)
     if not text.strip():
         raise NoAnswer(EMPTY_ANSWER)
-    return text, _below(ask, ask.reply_id, note, fallback, finish_reason)
+    below = await _below(workspace, ask, ask.reply_id, note, fallback, finish_reason)
+    return text, below
 
 
 def _error_message(error: UnderstudyError) -> str:

@@ -4,9 +4,17 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.slack.handlers import feedback, home, preference_buttons, privacy, recent_questions, teach
+from bot.slack.handlers import (
+    feedback,
+    home,
+    preference_buttons,
+    privacy,
+    recent_questions,
+    refusal_buttons,
+    teach,
+)
 from bot.slack.payloads import person, place_of, team_of
-from bot.slack.render import blocks, feedback_forms
+from bot.slack.render import answer_sources, blocks, feedback_forms
 from bot.slack.workspace import manifest
 from bot.slack.workspace.context import WorkspaceContext
 
@@ -39,6 +47,8 @@ def register(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None
     app.action(re.compile(f"^{preference_buttons.PREFER}"))(
         listen(preference_buttons.preference_button)
     )
+    app.action(answer_sources.SUGGESTED)(listen(refusal_buttons.suggestion_button))
+    app.action(answer_sources.PERSON)(listen(refusal_buttons.want_person_button))
     app.action(feedback_forms.TEACH_MORE)(listen(teach.more))
     app.message_shortcut(manifest.TEACH_THIS)(listen(teach.shortcut))
     app.view(teach.TEACH)(listen(teach.teach_form_sent))

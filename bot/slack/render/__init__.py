@@ -1,6 +1,7 @@
 """What people see in Slack: blocks, forms, reports and charts, built by pure functions.
 
 - `admin_forms`: forms for admins and reviewers: the menu, confirmations and pair review
+- `answer_sources`: what an answer rests on, as blocks below it
 - `blocks`: Block Kit elements that stay within Slack's limits
 - `comparison_reports`: reports about A/B comparisons: status, decisions and policy
 - `feedback_forms`: the form behind 👎 and the "Teach more" offer behind 👍

@@ -5,6 +5,7 @@ are mrkdwn sections. Text from outside goes through `escape` before it enters mr
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from bot.slack.render.message_split import split
@@ -105,17 +106,23 @@ def feedback(reply_id: str) -> Block:
 
 
 def below_answer(
-    reply_id: str, note: str = "", *, cut: bool = False, rest: bool = False
+    reply_id: str,
+    note: str = "",
+    *,
+    cut: bool = False,
+    rest: bool = False,
+    generated: bool = True,
+    grounds: Sequence[Block] = (),
 ) -> list[Block]:
-    """The blocks under an answer: a note about a problem, if any, the 👍 and 👎 buttons, and
-    Regenerate. An answer that was `cut` also gets Continue. The `rest` of an answer can't be
-    regenerated."""
+    """The blocks under an answer: a note about a problem, if any, what the answer rests on, the 👍
+    and 👎 buttons, and Regenerate. An answer that was `cut` also gets Continue. The `rest` of an
+    answer can't be regenerated, nor can one that no model `generated`."""
     notes = [context(f":warning: {escape(note)}")] if note else []
     follow_ups = [_button(CONTINUE, "Continue", reply_id, "primary")] if cut else []
-    if not rest:
+    if generated and not rest:
         follow_ups.append(_button(REGENERATE, "Regenerate", reply_id))
     buttons: list[Block] = [{"type": "actions", "elements": follow_ups}] if follow_ups else []
-    return [*notes, feedback(reply_id), *buttons]
+    return [*notes, *grounds, feedback(reply_id), *buttons]
 
 
 def _button(action_id: str, text: str, value: str, style: str = "") -> Block:

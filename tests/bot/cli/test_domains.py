@@ -50,3 +50,42 @@ def test_questions_together_with_none_are_refused(run: Run, store: Store) -> Non
 
     assert (result.exit_code, "either questions or --none" in result.output) == (2, True)
     assert suggested(store) == ("May I fly?",)
+
+
+def test_a_domain_declines_in_its_own_words(run: Run) -> None:
+    run("domains", "add", "travel", "--title", "travel")
+    usual = "I don't have an approved answer to that. I answer questions about travel.\n"
+
+    assert run("domains", "refusal", "travel").output == usual
+    assert run("domains", "refusal", "travel", "Ask the front desk.").output == (
+        "Ask the front desk.\n"
+    )
+    assert run("domains", "refusal", "travel").output == "Ask the front desk.\n"
+    assert run("domains", "refusal", "travel", "--default").output == usual
+    assert run("domains", "refusal", "travel", "No.", "--default").exit_code == 2
+    assert run("domains", "refusal", "travel", "x" * 501).exit_code == 2
+
+
+def test_a_domain_overrides_where_answers_come_from(run: Run) -> None:
+    run("domains", "add", "travel")
+
+    assert run("domains", "answers", "travel").output == (
+        "mode: grounded\ndecline below: the default of the search\n"
+    )
+    given = run("domains", "answers", "travel", "--mode", "adapter", "--decline-below", "0.5")
+    assert given.output == "mode: adapter\ndecline below: 0.5\n"
+    given = run("domains", "answers", "travel", "--mode", "default", "--default-threshold")
+    assert given.output == "mode: grounded\ndecline below: the default of the search\n"
+    both = run("domains", "answers", "travel", "--decline-below", "0.5", "--default-threshold")
+    assert both.exit_code == 2
+
+
+def test_a_domain_names_the_people_who_answer_for_it(run: Run) -> None:
+    run("domains", "add", "travel")
+
+    assert run("domains", "people", "travel", "T1/C1").output == "T1/C1\n"
+    assert run("domains", "people", "travel", "slack:T1/U1").output == "slack:T1/U1\n"
+    assert run("domains", "people", "travel", "ann").exit_code == 2
+    assert run("domains", "people", "travel", "--none").output == (
+        "travel passes questions on to nobody.\n"
+    )

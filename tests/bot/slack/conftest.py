@@ -28,7 +28,7 @@ from bot.slack.workspace.manifest import PATH
 from data import domains
 from data.adapters import placements
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
-from data.config.settings import BotSettings, Settings, SlackSettings
+from data.config.settings import AnswersSettings, BotSettings, Settings, SlackSettings
 from data.domains import Domain
 from data.store.db import Store, row, rows
 from serving.client import EngineClient
@@ -150,6 +150,12 @@ def pace() -> Pace:
     return QUICK
 
 
+@pytest.fixture
+def answers() -> AnswersSettings:
+    """Adapters answer without a search, unless a test module overrides this."""
+    return ALONE
+
+
 @pytest.fixture(params=["socket", "http"])
 async def bot(
     request: pytest.FixtureRequest,
@@ -160,6 +166,7 @@ async def bot(
     tmp_path: Path,
     clock: Clock,
     pace: Pace,
+    answers: AnswersSettings,
     caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[Bot]:
     mode = request.param
@@ -168,7 +175,7 @@ async def bot(
         home=tmp_path,
         slack=slack_settings(slack, mode),
         bot=BotSettings(answer_timeout_s=5, engine_wait_s=0),
-        answers=ALONE,
+        answers=answers,
     )
     client = EngineClient()
     service = Service(settings, store, Chat(store, client, settings))

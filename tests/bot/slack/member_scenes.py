@@ -12,13 +12,14 @@ from bot.answering.chat import fallback_note
 from bot.slack.handlers import answer, home, members, preference_buttons, privacy, teach
 from bot.slack.handlers.home import DomainSummary, HomePage
 from bot.slack.handlers.recent_questions import RecentQuestion
-from bot.slack.render import blocks, feedback_forms
+from bot.slack.render import answer_sources, blocks, feedback_forms
 from bot.slack.render.feedback_forms import EarlierFeedback
 from data import domains
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.pairs.pairs import Turn
+from data.pairs.reply_sources import Source
 from data.privacy.contributions import Contribution
 from data.privacy.erasure import ErasureReceipt
 from data.privacy.personal_data import PersonalDataSummary
@@ -65,8 +66,17 @@ def _answers() -> list[Scene]:
     (other,) = blocks.answers(whole, below(REPLY, instead))
     (both,) = blocks.answers(pair.text, pair.below)
     thanks = preference_buttons.THANKS["first"]
+    source = Source(1, QUESTION, ANSWER, "slack:T1/U3", 1_760_000_000_000_000, 0.9, 1.4)
+    quoting = answer_sources.sources_block("quoted", 0, (source,))
+    (quoted,) = blocks.answers(whole, below(REPLY, generated=False, grounds=quoting))
+    suggesting = answer_sources.refusal_blocks(REPLY, (QUESTION,))
+    (declined,) = blocks.answers(
+        _domain().refusal_text, below(REPLY, generated=False, grounds=suggesting)
+    )
     return [
         _shown("answer", "An answer", "in the thread of the question", plain),
+        _shown("quoted", "An approved answer", "if no adapter can answer", quoted),
+        _shown("declined", "A refusal", "if no approved answer fits", declined),
         _shown("cut", "An answer at its maximum length", "*Continue* gives the rest", cut),
         _shown("fallback", "An answer from a fallback", "if the intended adapter fails", other),
         _shown("side-by-side", "Two answers", "if a comparison asks for a preference", both),
