@@ -2,8 +2,8 @@
 
 Each file in `data/examples/reading` holds one fictional organisation with its own system prompt,
 its facts, and questions about them. An example shows two to four facts as references. If one of
-them answers the question, its response, or the part of it that was asked for, is the answer; if
-none does, the answer is the organisation's refusal. Most questions use other words than the fact
+them answers the question, its response is the answer, word for word; if none does, the answer is
+the organisation's refusal. Most questions use other words than the fact
 that answers them, because a model that only saw near wording refuses whatever is worded
 differently. `off_topic.jsonl` holds questions that belong to no organisation. docs/reading.md
 describes the format.
@@ -45,7 +45,9 @@ class ReadingFact:
 class ReadingExample:
     """A question with the facts shown as references. Their order has no meaning.
 
-    `answer_from` is the fact that answers, `None` where no reference does."""
+    `answer_from` is the fact that answers, `None` where no reference does. `part` is the part of
+    its response that was asked for, where that is not all of it. `hidden` are facts that answer but
+    are not shown."""
 
     kind: Kind
     question: str
@@ -53,6 +55,8 @@ class ReadingExample:
     references: tuple[ReadingFact, ...]
     answer: str
     answer_from: ReadingFact | None = None
+    part: str = ""
+    hidden: tuple[ReadingFact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,14 @@ class ReadingOrganisation:
         Raises ValueError if no reference answers the example in the first place."""
         if example.answer_from is None:
             raise ValueError(f"No reference answers {example.question!r}.")
-        left = tuple(fact for fact in example.references if fact is not example.answer_from)
         return replace(
-            example, kind="missing", references=left, answer=self.refusal, answer_from=None
+            example,
+            kind="missing",
+            references=tuple(f for f in example.references if f is not example.answer_from),
+            answer=self.refusal,
+            answer_from=None,
+            part="",
+            hidden=(example.answer_from,),
         )
 
 
@@ -141,11 +150,16 @@ def _fact(row: dict[str, Any], known: dict[str, ReadingFact]) -> ReadingFact:
 def _example(row: dict[str, Any], facts: dict[str, ReadingFact], refusal: str) -> ReadingExample:
     kind = _kind(row)
     references = _named(row["references"], facts)
+    hidden = _named(row.get("hidden", ()), facts)
     answers = _named([row["answer_from"]], facts)[0] if row["answer_from"] else None
     if kind in REFUSED and answers:
         raise ValueError(f"{kind} examples have no answer, but {answers.name} is named")
     if kind in ("far", "near") and answers is None:
         raise ValueError(f"the fact that answers a {kind} question is not named")
+    if kind == "missing" and not hidden:
+        raise ValueError("the fact that answers is not named as hidden")
+    if shown := [fact.name for fact in hidden if fact in references]:
+        raise ValueError(f"{', '.join(shown)} is hidden and yet among the references")
     if answers and answers not in references:
         raise ValueError(f"{answers.name} answers, but is not among the references")
     return ReadingExample(
@@ -155,6 +169,8 @@ def _example(row: dict[str, Any], facts: dict[str, ReadingFact], refusal: str) -
         references=references,
         answer=row.get("answer") or (answers.response if answers else refusal),
         answer_from=answers,
+        part=row.get("part", ""),
+        hidden=hidden,
     )
 
 
