@@ -135,21 +135,27 @@ class RunningEngine:
         wait_until(lambda: not self.ready(), "the crash to be noticed")
 
 
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
-    home = tmp_path_factory.mktemp("engine-home")
-    settings = Settings(
-        home=home, serving=ServingSettings(port=free_port(), threads=1), answers=ALONE
-    )
+@contextlib.contextmanager
+def running_engine(settings: Settings) -> Iterator[RunningEngine]:
+    """`understudy serve` in a thread, until the end of the block."""
     stop = threading.Event()
     with Store(settings.store_path) as store:
         serving = threading.Thread(target=serve.run, args=(settings,), kwargs={"stop": stop})
         serving.start()
         try:
             running = RunningEngine(settings, store)
-            wait_until(lambda: running.ready() or not serving.is_alive(), "the engine", 120)
+            wait_until(lambda: running.ready() or not serving.is_alive(), "the engine", 240)
             assert running.ready(), "the engine did not start; see what pytest captured"
             yield running
         finally:
             stop.set()
             serving.join()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    home = tmp_path_factory.mktemp("engine-home")
+    with running_engine(
+        Settings(home=home, serving=ServingSettings(port=free_port(), threads=1))
+    ) as running:
+        yield running
