@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from bot.demo.client import Client, DemoAnswer
-from bot.demo.stage import DemoStage, followed, key, wait_until_loaded
+from bot.demo.stage import NEXT_RECIPE, DemoStage, followed, key, wait_until_loaded
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.store.db import value
@@ -75,7 +75,8 @@ async def _retrain(
 ) -> tuple[Adapter, float, int]:
     """Train the next adapter while answers are streaming; returns it, its load time and the number
     of answers that were streaming during the load."""
-    queued = await admin.call("POST", "/v1/runs", {"domain": stage.domain.name})
+    body = {"domain": stage.domain.name, "recipe": stage.recipe(NEXT_RECIPE)}
+    queued = await admin.call("POST", "/v1/runs", body)
     refusal = await _refused(admin, "/v1/runs", {"domain": stage.domain.name})
     _check("already" in refusal, "A second retrain was not refused while the first one was open.")
     done = asyncio.Event()

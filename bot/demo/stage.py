@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -41,6 +42,10 @@ POCKET = 'model = "pocket" '
 MARGIN = "margin = 0.02 "
 WIDER_MARGIN = "margin = 0.1  "  # so small a model forgets a little with each retrain
 START_TIMEOUT_S = 300
+# A real base model takes seconds for a step on a CPU, so the demo makes two passes over the pairs
+# with a high learning rate. Without these values, the defaults for its size would take three.
+FIRST_RECIPE = {"learning_rate": 1e-3, "batch_size": 8, "epochs": 2, "evaluations": 4}
+NEXT_RECIPE = {"learning_rate": 5e-4, "epochs": 12, "evaluations": 4}
 
 
 @dataclass
@@ -54,6 +59,10 @@ class DemoStage:
     @property
     def address(self) -> str:
         return f"http://{self.settings.bot.host}:{self.settings.bot.port}"
+
+    def recipe(self, of_real_base: dict[str, Any]) -> dict[str, Any]:
+        """The recipe values to ask for; the pocket base needs none."""
+        return {} if self.settings.base.model == "pocket" else dict(of_real_base)
 
     def check(self) -> None:
         """Raise Unavailable if one of the processes has exited."""
@@ -159,7 +168,8 @@ def tune(stage: DemoStage) -> Adapter:
     with stage.store.write() as db:
         newest = runs.recent(db, stage.domain, limit=1)
         open_run = newest[0] if newest and newest[0].open else None
-        run = open_run or runs.request(db, stage.domain, ACTOR)
+        recipe = stage.recipe(FIRST_RECIPE)
+        run = open_run or runs.request(db, stage.domain, ACTOR, recipe=recipe)
     return followed(stage, run.id)
 
 

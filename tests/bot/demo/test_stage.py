@@ -8,6 +8,7 @@ from rich.console import Console
 from bot.demo import stage
 from data.store.errors import Conflict, Unavailable
 from tests.tuning.bases import gguf_maker
+from tuning.recipe import search_space
 
 
 def prepared(home: Path, port: int, engine_port: int) -> stage.DemoStage:
@@ -84,3 +85,13 @@ def test_a_base_that_cannot_be_downloaded_ends_the_demo(
 
     with pytest.raises(Unavailable, match="smollm2-135m could not be added"):
         with_base(tmp_path / "demo", "smollm2-135m")
+
+
+def test_a_real_base_is_tuned_with_fewer_passes(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    real = with_base(tmp_path / "real", str(tmp_path / "model"))
+
+    assert real.recipe(stage.FIRST_RECIPE) == stage.FIRST_RECIPE
+    assert prepared(tmp_path / "demo", 8080, 9001).recipe(stage.FIRST_RECIPE) == {}
+    for asked in (stage.FIRST_RECIPE, stage.NEXT_RECIPE):
+        search_space.check(asked)
