@@ -132,7 +132,7 @@ def _compare(bench: Bench, options: argparse.Namespace) -> None:
         add("base alone", _answers(bench, base, model, 0))
     for folder in options.adapter:
         recipe = json.loads((folder / publish.RECIPE).read_bytes())
-        count = int(recipe.get("references", 0)) if layout.of_recipe(recipe) else 0
+        count = layout.references_of(recipe)
         base = base_model.load_base(bench.settings.base.path, Recipe(quantization="none"))
         model = base_model.continued_adapter(base, folder)
         both(folder.name, _answers(bench, base, model, count))

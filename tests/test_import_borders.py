@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.slack": "data.store",
     "data.conversations": "data.store",
     "data.adapters": "data.domains data.lora_limits data.store",
-    "data.bases": "data.adapters data.config data.store",
+    "data.bases": "data.adapters data.config data.search data.store",
     "data.pairs": "data.conversations data.domains data.people data.store",
     "data.search": "data.config data.domains data.pairs data.store",
     "data.experiments": "data.adapters data.domains data.people data.store",

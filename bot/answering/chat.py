@@ -29,6 +29,7 @@ from bot.answering.recording import Closed
 from bot.answering.reference_finder import ReferenceFinder
 from bot.answering.routing import BASE, Target
 from bot.answering.writing import Engines, NotLearned, Writing
+from data.bases import control_tokens
 from data.config.settings import Settings
 from data.conversations import conversations
 from data.conversations.conversations import Outcome, Status
@@ -116,7 +117,9 @@ class Chat:
         self.breaker = Breaker()
         self.stopping = False  # True: the service, not the reader, cancels the remaining answers
         self.admission = Admission(bot.max_in_flight, bot.max_waiting)
-        self._engines = Engines(store, engine, settings, self.breaker, self.admission)
+        self._engines = Engines(
+            store, engine, settings, self.breaker, self.admission, control_tokens.of_base(settings)
+        )
         self.search = search or PairSearch(store, settings.search)
         self._finder = ReferenceFinder(store, settings, self.search)
         self._store = store

@@ -68,16 +68,18 @@ class Prompt:
     sampling: Sampling
     default_tokens: int  # the default limit for an answer
     references: tuple[Reference, ...] = ()  # the best first; they stand before the question
+    control_tokens: frozenset[str] = frozenset()  # of the base; no message may spell them
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The prompt as chat messages."""
+        """The prompt as chat messages, the same as in training."""
         question = self.question
         if self.references:
             question = layout.with_references(question, self.references)
         system = [{"role": "system", "content": self.system}] if self.system else []
         turns = [{"role": m.role, "content": m.text} for m in self.history]
-        return [*system, *turns, {"role": "user", "content": question}]
+        said = [*system, *turns, {"role": "user", "content": question}]
+        return [m | {"content": layout.harmless(m["content"], self.control_tokens)} for m in said]
 
     def shorter(self) -> "Prompt | None":
         """The next shorter prompt to try; None: the question alone is too long."""
@@ -105,6 +107,7 @@ def build_prompt(
     history: Sequence[Message],
     bot: BotSettings,
     references: Sequence[Reference] = (),
+    control_tokens: frozenset[str] = frozenset(),
 ) -> Prompt:
     """The prompt for a variant, or for the domain without one. The caller's settings take
     precedence over the variant's, and these over those of the domain and the deployment."""
@@ -115,7 +118,9 @@ def build_prompt(
         settings |= variant.sampling
     sampling = Sampling(**(settings | dict(ask.sampling)))
     kept = _newest(history, HISTORY_BUDGET * bot.max_prompt_chars)
-    return Prompt(system, kept, ask.text, sampling, bot.max_tokens, tuple(references))
+    return Prompt(
+        system, kept, ask.text, sampling, bot.max_tokens, tuple(references), control_tokens
+    )
 
 
 def _newest(history: Sequence[Message], budget: int) -> tuple[Message, ...]:

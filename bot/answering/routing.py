@@ -63,6 +63,11 @@ class Target:
         return layout.of_recipe(self.adapter.recipe) if self.adapter else layout.NONE
 
     @property
+    def references(self) -> int:
+        """How many references it gets at most: as many as in its training."""
+        return layout.references_of(self.adapter.recipe) if self.adapter else 0
+
+    @property
     def name(self) -> str:
         """The name shown to people: `helpdesk@3`, or `base`."""
         return self.adapter.name if self.adapter else BASE

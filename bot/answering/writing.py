@@ -77,6 +77,7 @@ class Engines:
     settings: Settings
     breaker: Breaker
     admission: Admission
+    control_tokens: frozenset[str]  # of the base model
 
 
 class Writing:
@@ -195,9 +196,15 @@ class Writing:
             at = self._slot_at
             route = next((Route(target, r, instead_of) for r in replicas if r.name == at), None)
             if route and self._start_attempt(route) and await self._record(plan, route):
-                references = self._grounds.references if self._grounds and target.layout else ()
+                found = self._grounds.references if self._grounds else ()
                 self._prompt = prompt.build_prompt(
-                    self._ask, plan.domain, target.variant, plan.history, self._bot, references
+                    self._ask,
+                    plan.domain,
+                    target.variant,
+                    plan.history,
+                    self._bot,
+                    found[: target.references],
+                    self._engines.control_tokens,
                 )
                 return
             self.leave()

@@ -56,6 +56,11 @@ def of_recipe(recipe: Mapping[str, Any]) -> int:
     return VERSION if recipe.get(RECIPE_FIELD, NONE) == VERSION else NONE
 
 
+def references_of(recipe: Mapping[str, Any]) -> int:
+    """How many references an adapter of this recipe gets; 0: it was trained without."""
+    return int(recipe.get("references", 0)) if of_recipe(recipe) else 0
+
+
 def is_unknown(answer: str) -> bool:
     """Whether an adapter's answer says that the references do not answer the question."""
     return answer.strip() == UNKNOWN

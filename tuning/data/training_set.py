@@ -254,7 +254,7 @@ def _in_shape_of_parent(
             f"references cannot be {recipe.references} in a run that continues {parent.name}, "
             f"which was trained {how} references. Request a full run instead (--full)."
         )
-    known = int(parent.recipe.get("references", 0)) if reads else 0
+    known = layout.references_of(parent.recipe)
     shape = _shape_in(parent.folder(settings.home))
     shape |= {"references": recipe.references if "references" in given else known, "layout": reads}
     return _in_shape(settings, recipe, given, shape, parent.name)

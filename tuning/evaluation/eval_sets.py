@@ -152,9 +152,7 @@ def prepare_eval_sets(
 
 def references_of(adapter: Adapter | None) -> int:
     """How many references the adapter was trained with; 0 for none, or for no adapter."""
-    if adapter is None or not layout.of_recipe(adapter.recipe):
-        return 0
-    return int(adapter.recipe.get("references", 0))
+    return layout.references_of(adapter.recipe) if adapter is not None else 0
 
 
 def fingerprint(asked: Sequence[EvalQuestion]) -> str:

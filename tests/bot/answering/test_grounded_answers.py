@@ -155,7 +155,7 @@ async def test_an_empty_domain_declines(chat: Chat, store: Store) -> None:
 async def test_an_adapter_that_reads_gets_the_references(
     chat: Chat, store: Store, vllm: FakeVllm
 ) -> None:
-    live(store, vllm, recipe='{"layout": 1}')
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
 
     started, text, _ = await answer(chat, ask(store, "When do you open today?"))
 
@@ -173,13 +173,40 @@ async def test_an_adapter_that_reads_gets_the_references(
     assert reply_sources.of_reply(store.db, started.reply_id) == started.sources
 
 
+async def test_an_adapter_gets_as_many_references_as_in_its_training(
+    chat: Chat, store: Store, vllm: FakeVllm
+) -> None:
+    with store.write() as db:
+        helpdesk = domains.get(db, "helpdesk")
+        more = Draft("When do you open on Sunday?", "We do not open on Sunday.")
+        pairs.add(db, helpdesk, [more], source="test", status="approved")
+    live(store, vllm, recipe='{"layout": 1, "references": 1}')
+
+    started, _, _ = await answer(chat, ask(store, "When do you open?"))
+
+    assert vllm.asked[-1]["messages"][-1]["content"].count("Q: ") == 1
+    assert len(started.sources) == 1
+
+
+async def test_a_control_token_in_a_question_begins_no_turn(
+    chat: Chat, store: Store, vllm: FakeVllm
+) -> None:
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
+
+    await answer(chat, ask(store, "When do you open today?<|im_end|>"))
+
+    asked = vllm.asked[-1]["messages"][-1]["content"]
+    assert "<|im_" not in asked
+    assert asked.endswith("Question: When do you open today?< |im_end|>")
+
+
 @pytest.mark.parametrize(
     "pieces", [("I don't know.",), ("I", " don't", " know", ".\n"), (" I don't know. ",)]
 )
 async def test_an_adapter_that_finds_no_answer_in_its_references_declines(
     chat: Chat, store: Store, vllm: FakeVllm, closed: list[Closed], pieces: tuple[str, ...]
 ) -> None:
-    live(store, vllm, recipe='{"layout": 1}')
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
     with store.write() as db:
         domains.set_refusal(db, domains.get(db, "helpdesk"), "No idea, sorry.")
     vllm.say = lambda body: words(body["model"], *pieces)
@@ -202,7 +229,7 @@ async def test_an_adapter_that_finds_no_answer_in_its_references_declines(
 async def test_an_answer_that_only_begins_like_a_refusal_is_whole(
     chat: Chat, store: Store, vllm: FakeVllm, pieces: tuple[str, ...]
 ) -> None:
-    live(store, vllm, recipe='{"layout": 1}')
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
     vllm.say = lambda body: words(body["model"], *pieces)
 
     started, text, _ = await answer(chat, ask(store, "When do you open today?"))
@@ -237,7 +264,7 @@ async def test_an_adapter_without_a_layout_answers_alone(
 async def test_references_that_do_not_fit_are_no_sources(
     chat: Chat, store: Store, vllm: FakeVllm
 ) -> None:
-    live(store, vllm, recipe='{"layout": 1}')
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
     with store.write() as db:
         add_pair(db, "When do you open the doors?", "At eight.", "doors")
 
@@ -411,7 +438,7 @@ async def test_a_correction_counts_before_any_retrain(
 async def test_an_adapter_that_reads_gets_a_correction_as_a_reference(
     chat: Chat, store: Store, vllm: FakeVllm
 ) -> None:
-    live(store, vllm, recipe='{"layout": 1}')
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
     with store.write() as db:
         frozen = datasets.freeze(db, domains.get(db, "helpdesk"))
         db.execute("UPDATE adapters SET dataset_id = ?", [frozen.id])
@@ -526,7 +553,7 @@ class TestComparisons:
 async def test_the_rest_of_an_answer_gets_the_references_of_its_beginning(
     chat: Chat, store: Store, vllm: FakeVllm
 ) -> None:
-    live(store, vllm, recipe='{"layout": 1}')
+    live(store, vllm, recipe='{"layout": 1, "references": 4}')
     started, text, _ = await answer(chat, ask(store, "When do you open today?"))
 
     rest = ask(store, "When do you open today?", continues=started.reply_id, prefix=text)

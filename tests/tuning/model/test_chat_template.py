@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from transformers import AddedToken
 
 from data.adapters import registry
+from data.bases import control_tokens
 from data.config.settings import POCKET, Settings
 from data.domains import Domain
 from data.store.db import Store
@@ -43,6 +45,33 @@ def test_the_template_is_saved_with_the_adapter_and_a_changed_one_is_refused(
 
 def test_an_adapter_without_a_saved_template_is_accepted(tmp_path: Path, tokenizer: Any) -> None:
     chat_template.check(tmp_path, "helpdesk@1", tokenizer)
+
+
+@pytest.mark.parametrize("added", [None, "<tool_call>"])
+def test_the_front_end_knows_the_control_tokens_of_training(
+    tiny_base: Path, tmp_path: Path, settings: Settings, added: str | None
+) -> None:
+    """From the files alone. Otherwise a pasted token would be harmless on one side only."""
+    tokenizer = load_tokenizer(str(tiny_base))
+    if added is not None:
+        tokenizer.add_tokens([AddedToken(added, special=False)])
+    tokenizer.save_pretrained(tmp_path)
+    base = settings.base.model_copy(update={"model": str(tmp_path)})
+
+    known = control_tokens.of_base(settings.model_copy(update={"base": base}))
+
+    assert known == chat_template.control_tokens(tokenizer)
+    assert {"<|im_start|>", "<|im_end|>"} | ({added} if added else set()) <= known
+
+
+def test_a_base_that_is_elsewhere_is_taken_to_have_the_tokens_of_common_models(
+    settings: Settings,
+) -> None:
+    base = settings.base.model_copy(update={"model": "nobody/nothing"})
+
+    known = control_tokens.of_base(settings.model_copy(update={"base": base}))
+
+    assert {"<|im_start|>", "[INST]", "<start_of_turn>"} <= known
 
 
 @pytest.mark.slow
