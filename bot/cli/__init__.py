@@ -17,11 +17,12 @@
 - `people`: `understudy people` and `understudy forget`: a person's data, consent and erasure
 - `processes`: `understudy up`, and its parts `serve`, `worker` and `bot`
 - `replicas`: `understudy replicas`: list engine replicas, and restart them without downtime
-- `runs`: `understudy runs`: list, show and cancel tuning runs
+- `runs`: `understudy runs`: list, show, resume and cancel tuning runs
 - `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
 - `status`: `understudy status`: the state of the service on one screen
 - `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
 - `verbs`: commands of the registry, on the command line
+- `waiting`: waits for a tuning run in the terminal, and executes it where no worker does
 """
 
 import importlib
@@ -48,7 +49,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
     "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
     "tune": ("bot.cli.tune", ""),
-    "runs": ("bot.cli.runs", "List, show and cancel tuning runs."),
+    "runs": ("bot.cli.runs", "List, show, resume and cancel tuning runs."),
     "adapters": ("bot.cli.adapters", "List, promote, roll back and remove adapters."),
     "replicas": ("bot.cli.replicas", "List and restart engine replicas."),
     "ab": ("bot.cli.ab", "Compare adapters, prompts and sampling on live traffic."),

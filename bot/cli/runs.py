@@ -1,8 +1,17 @@
-"""`understudy runs`: list, show and cancel tuning runs."""
+"""`understudy runs`: list, show, resume and cancel tuning runs."""
 
 import click
 
-from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli import waiting
+from bot.cli.context import (
+    App,
+    Group,
+    json_option,
+    pass_app,
+    print_json,
+    print_table,
+    threads_option,
+)
 from bot.cli.follow import figures
 from bot.cli.verbs import add_generated, registered
 from data import domains
@@ -12,12 +21,12 @@ from data.runs import report as runs_report
 from data.runs import runs as store
 from data.runs import search_report, trials
 from data.store.clock import iso, now_us
-from data.store.errors import NotFound
+from data.store.errors import Conflict, NotFound
 
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List, show and cancel tuning runs."""
+    """List, show, resume and cancel tuning runs."""
 
 
 @registered(runs, "runs")
@@ -124,6 +133,25 @@ def log(app: App, number: int) -> None:
     if not file.is_file():
         raise NotFound(f"There is no log of run {number} on this machine.")
     click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+
+
+@runs.command()
+@click.argument("number", type=int)
+@threads_option
+@json_option
+@pass_app
+def resume(app: App, number: int, threads: int | None, as_json: bool) -> None:
+    """Continue a paused run from its last checkpoint, or follow one that a worker executes.
+
+    Ctrl-C pauses it again.
+    """
+    run = store.get(app.store.db, number)
+    if not run.open:
+        raise Conflict(
+            f"Run {number} has already ended ({run.state}). Request a new one: `understudy tune "
+            f"{run.domain}`."
+        )
+    waiting.report(app, waiting.wait_for_run(app, number, threads, quiet=as_json), as_json)
 
 
 add_generated(runs, "runs")

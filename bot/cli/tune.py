@@ -1,12 +1,11 @@
 """`understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be."""
 
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bot.cli import waiting
 from bot.cli.context import (
     App,
     base_option,
@@ -14,18 +13,13 @@ from bot.cli.context import (
     pass_app,
     print_json,
     threads_option,
-    with_threads,
 )
 from bot.cli.verbs import registered, sentence
-from bot.commands import admin, retrain_plan, scores
+from bot.commands import admin, retrain_plan
 from data import domains
-from data.adapters import registry
 from data.bases import folders
-from data.runs import runs, search_report, trials
 from data.runs.methods import KEY, METHODS, with_preferences
-from data.store.errors import Invalid, NotFound, UnderstudyError
-
-WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
+from data.store.errors import Invalid, NotFound
 
 
 @registered(None, "retrain")
@@ -93,6 +87,9 @@ def tune(
     A running worker executes the run after its current one; if no worker is running, this command
     executes it. Values that no option sets depend on the number of pairs, and are printed with the
     reason.
+
+    Ctrl-C pauses a run that this command executes; `understudy runs resume N` continues it from its
+    last checkpoint. A second Ctrl-C leaves at once.
     """
     recipe = with_preferences(_recipe(**options), preferences)
     if app.base:
@@ -110,27 +107,7 @@ def tune(
         click.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
         return print_json(run) if as_json else None
-    finished = _wait_for_run(app, run.id, threads, quiet=as_json)
-    if as_json:
-        print_json(finished)
-    else:
-        tried = trials.list_trials(app.store.db, run.id)
-        if tried:
-            click.echo(search_report.text_with_path(tried, app.settings.runs_path / str(run.id)))
-    if finished.state != "done" or finished.adapter_id is None:
-        raise UnderstudyError(f"Run {run.id} {finished.state}: {finished.error or finished.phase}")
-    adapter = registry.by_id(app.store.db, finished.adapter_id)
-    if not as_json:
-        click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
-        click.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
-        click.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
-    if adapter.state == "rejected":
-        raise UnderstudyError(
-            f"{adapter.name} was rejected: {adapter.state_reason} To use it anyway: "
-            f"`understudy adapters accept {adapter.name} --reason TEXT`."
-        )
-    if not as_json:
-        click.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
+    waiting.report(app, waiting.wait_for_run(app, run.id, threads, quiet=as_json), as_json)
     return None
 
 
@@ -166,53 +143,6 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     if found.pending:
         click.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")
     return None
-
-
-def _wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> runs.Run:
-    """Follow the run to its end. If no worker takes it, run a worker in this process."""
-    from rich.console import Console
-
-    from bot.cli.follow import follow
-
-    stop, local_worker = threading.Event(), None
-    grace_ends = time.monotonic() + WORKER_GRACE_S
-
-    def start_worker_if_needed() -> None:
-        nonlocal local_worker
-        db = app.store.db
-        stopped = local_worker is not None and not local_worker.is_alive()
-        if stopped and runs.get(db, run_id).open:
-            raise UnderstudyError(f"Run {run_id} could not be executed; the reason is shown above.")
-        if local_worker is not None or time.monotonic() < grace_ends:
-            return
-        if runs.get(db, run_id).state == "queued" and not runs.any_running(db):
-            local_worker = threading.Thread(target=_run_worker, args=(app, stop, threads))
-            local_worker.start()
-
-    try:
-        return follow(app.store, run_id, Console(stderr=True, quiet=quiet), start_worker_if_needed)
-    except KeyboardInterrupt:
-        if local_worker is not None:
-            with app.store.write() as db:
-                runs.cancel(db, run_id, app.actor)
-            click.echo(f"\nRun {run_id} is cancelled.", err=True)
-        else:
-            queued = runs.get(app.store.db, run_id).state == "queued"
-            click.echo(
-                f"\nRun {run_id} {'stays queued' if queued else 'continues'}. "
-                f"To cancel it: `understudy runs cancel {run_id}`."
-            )
-        raise
-    finally:
-        stop.set()
-        if local_worker is not None:
-            local_worker.join()
-
-
-def _run_worker(app: App, stop: threading.Event, threads: int | None) -> None:
-    from tuning.worker import worker
-
-    worker.run(with_threads(app.settings, threads), stop=stop, once=True)
 
 
 def _recipe(

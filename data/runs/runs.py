@@ -121,7 +121,8 @@ def queue(
             raise
         raise Conflict(
             f"Run {current['id']} of {domain.name} is already {current['state']}. "
-            f"Wait for it, or cancel it: `understudy runs cancel {current['id']}`."
+            f"Continue it with `understudy runs resume {current['id']}`, or cancel it: "
+            f"`understudy runs cancel {current['id']}`."
         ) from error
     about = {"domain": domain.name, "kind": kind, "learns": learns}
     audit.record(db, requested_by, "retrain", f"run {run_id}", **about)

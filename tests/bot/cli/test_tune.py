@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli import tune
+from bot.cli import waiting
 from data import domains
 from data.adapters import registry
 from data.config.settings import ServingSettings
@@ -25,7 +25,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small program replaces the tuning process that a worker starts."""
     program = (sys.executable, "-c", "raise SystemExit('done here')")
     monkeypatch.setattr(child_process, "PROGRAM", program)
-    monkeypatch.setattr(tune, "WORKER_GRACE_S", 0.0)
+    monkeypatch.setattr(waiting, "WORKER_GRACE_S", 0.0)
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""Waits for a tuning run in the terminal, and executes it where no worker does.
+
+Ctrl-C pauses a run that is executed here: its child process ends, and the run waits in the queue
+with its last checkpoint. A second Ctrl-C leaves without waiting for that. Neither cancels a run;
+`understudy runs cancel` does.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import click
+
+from bot.cli.context import App, print_json, with_threads
+from bot.commands import scores
+from data.adapters import registry
+from data.runs import runs, search_report, trials
+from data.runs.phases import Phase, RunPhase
+from data.store.errors import UnderstudyError
+
+WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+
+
+def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> runs.Run:
+    """Follow the run to its end. If no worker takes it, run a worker in this process, with
+    `threads` where they are given. Exits with INTERRUPTED on Ctrl-C."""
+    from rich.console import Console
+
+    from bot.cli.follow import follow
+
+    stop, local_worker = threading.Event(), None
+    grace_ends = time.monotonic() + WORKER_GRACE_S
+
+    def start_worker_if_needed() -> None:
+        nonlocal local_worker
+        db = app.store.db
+        stopped = local_worker is not None and not local_worker.is_alive()
+        if stopped and runs.get(db, run_id).open:
+            raise UnderstudyError(f"Run {run_id} could not be executed; the reason is shown above.")
+        if local_worker is not None or time.monotonic() < grace_ends:
+            return
+        if not runs.any_running(db):  # the run is queued, or its worker has disappeared
+            local_worker = threading.Thread(target=_run_worker, args=(app, stop, threads))
+            local_worker.start()
+
+    try:
+        return follow(app.store, run_id, Console(stderr=True, quiet=quiet), start_worker_if_needed)
+    except KeyboardInterrupt:
+        if local_worker is None:
+            _leave(app, run_id)
+        _pause(app, run_id, local_worker, stop)
+    finally:
+        stop.set()
+        if local_worker is not None:
+            local_worker.join()
+
+
+def report(app: App, finished: runs.Run, as_json: bool) -> None:
+    """Print what a run made. Raises UnderstudyError when it made nothing that people may get."""
+    if as_json:
+        print_json(finished)
+    elif tried := trials.list_trials(app.store.db, finished.id):
+        folder = app.settings.runs_path / str(finished.id)
+        click.echo(search_report.text_with_path(tried, folder))
+    if finished.state != "done" or finished.adapter_id is None:
+        raise UnderstudyError(
+            f"Run {finished.id} {finished.state}: {finished.error or finished.phase}"
+        )
+    adapter = registry.by_id(app.store.db, finished.adapter_id)
+    if not as_json:
+        click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
+        click.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
+        click.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
+    if adapter.state == "rejected":
+        raise UnderstudyError(
+            f"{adapter.name} was rejected: {adapter.state_reason} To use it anyway: "
+            f"`understudy adapters accept {adapter.name} --reason TEXT`."
+        )
+    if not as_json:
+        click.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
+
+
+def _leave(app: App, run_id: int) -> NoReturn:
+    """Stop following a run that is not executed here."""
+    queued = runs.get(app.store.db, run_id).state == "queued"
+    click.echo(
+        f"\nRun {run_id} {'stays queued' if queued else 'continues'}. To follow it again: "
+        f"`understudy runs resume {run_id}`. To cancel it: `understudy runs cancel {run_id}`.",
+        err=True,
+    )
+    sys.exit(INTERRUPTED)
+
+
+def _pause(app: App, run_id: int, worker: threading.Thread, stop: threading.Event) -> NoReturn:
+    """End the run's child process and return the run to the queue, with its last checkpoint."""
+    click.echo(f"\nPausing run {run_id}. Press Ctrl-C again to leave at once.", err=True)
+    stop.set()
+    code = INTERRUPTED
+    try:
+        worker.join()
+    except KeyboardInterrupt:
+        with app.store.write() as db:  # the child ends with this process
+            runs.give_back(db, run_id, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
+        _say_how_to_go_on(app, run_id)
+        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)  # without waiting for the worker's thread
+    _say_how_to_go_on(app, run_id)
+    sys.exit(code)
+
+
+def _say_how_to_go_on(app: App, run_id: int) -> None:
+    ended = runs.get(app.store.db, run_id)
+    if not ended.open:
+        click.echo(f"Run {run_id} has ended: {ended.state}.", err=True)
+        return
+    at = f" at step {ended.step} of {ended.total_steps}" if ended.total_steps else ""
+    click.echo(
+        f"Run {run_id} is paused{at}; its last checkpoint is kept. To go on: `understudy runs "
+        f"resume {run_id}`. To give it up: `understudy runs cancel {run_id}`.",
+        err=True,
+    )
+
+
+def _run_worker(app: App, stop: threading.Event, threads: int | None) -> None:
+    from tuning.worker import worker
+
+    worker.run(with_threads(app.settings, threads), stop=stop, once=True)
