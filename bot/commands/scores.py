@@ -9,6 +9,12 @@ def sentence(adapter: Adapter) -> str:
     The keys are those of `tuning/evaluation/eval_report.py`."""
     golden = adapter.scores.get("golden") or {}
     if not golden.get("n"):
+        gate = adapter.scores.get("gate") or {}
+        if not gate.get("measured", True):
+            return (
+                "its quality is unknown, because nothing was held out and there are no golden "
+                "questions (`understudy pairs golden add`)"
+            )
         return "no golden questions to evaluate it on"
     compared = f"bare base {golden['base_exact']:.0%}"
     if "live_exact" in golden:

@@ -49,6 +49,9 @@ FIGURES = (  # key, label, number of digits or "%"
     ("cut", "did not end by itself", "%"),
 )
 OVERFITTED = 1.05  # a held-out loss above this multiple of its best value counts as over-fitting
+UNMEASURED = (
+    "Its quality is unknown, because nothing was held out and there are no golden questions."
+)
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
@@ -67,6 +70,12 @@ class Report:
     def rules(self) -> list[dict[str, Any]]:
         gate = (self.adapter.scores.get("gate") or {}) if self.adapter else {}
         return list(gate.get("rules", []))
+
+    @property
+    def measured(self) -> bool:
+        """Whether the gate compared it on questions that it was not trained on."""
+        gate = (self.adapter.scores.get("gate") or {}) if self.adapter else {}
+        return bool(gate.get("measured", True))  # older runs did not say
 
     @property
     def sets(self) -> list[str]:
@@ -204,7 +213,8 @@ def verdict(report: Report) -> str:
         return f"rejected: {adapter.state_reason}"
     accepted = f" ({adapter.state_reason})" if adapter.state_reason else ""
     failed = [r for r in report.rules if r["passed"] is False]
-    return f"{adapter.state}{accepted}" + (", though the gate failed it" if failed else "")
+    unknown = "" if report.measured else f". {UNMEASURED}"
+    return f"{adapter.state}{accepted}{', though the gate failed it' if failed else unknown}"
 
 
 def _shown(value: float | None, digits: str) -> str:
@@ -220,7 +230,8 @@ def html(report: Report) -> str:
     """The whole page. The report must have an evaluation."""
     adapter, evaluation = report.adapter, report.evaluation
     assert adapter is not None
-    good = "bad" if adapter.state == "rejected" else "good"
+    good = "good" if report.measured else "unknown"
+    good = "bad" if adapter.state == "rejected" else good
     parts = [
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="verdict {good}">{escape(adapter.name)}: {escape(verdict(report))}</p>',
@@ -359,6 +370,7 @@ body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 66rem; background:
 h1 { font-size: 1.5rem; margin: 0 0 .75rem; } h2 { font-size: 1.1rem; margin: 2.25rem 0 .75rem; }
 .verdict { margin: 0 0 1.25rem; padding: .6rem .9rem; border-left: 4px solid; }
 .good.verdict { border-color: var(--good); } .bad.verdict { border-color: var(--bad); }
+.unknown.verdict { border-color: var(--two); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; }

@@ -3,7 +3,7 @@
     {"evaluation": {"answered_by", "why", "prompts", "precision", "compared_with", "signatures",
                     "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
                                         "candidate": {...}, "live": {...}, "base": {...}}, ...}},
-     "gate": {"passed", "rules": [{"name", "passed", "sentence", "paired"}]},
+     "gate": {"passed", "measured", "rules": [{"name", "passed", "sentence", "paired"}]},
      "golden": {"n", "of", "exact", "f1", "base_exact", "base_f1", "live_exact", "live_f1"},
      "validation_loss", "probe_loss", "new_loss", "train_loss", "best_step", "steps", "chosen_by",
      "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
@@ -47,8 +47,10 @@ def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) 
         else 0
     )
     return gate.evaluate_gate(
-        settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld
-    )
+        settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld,
+        trained=results.trained_losses, answers=results.candidate_answers,
+        known=eval_sets.characters,
+    )  # fmt: skip
 
 
 def scores(

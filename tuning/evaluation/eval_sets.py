@@ -6,6 +6,9 @@
 - `new`: training pairs that are new to the live adapter: whether the run learned them.
 - `replay`: a sample of the live adapter's training pairs that are still valid: forgetting.
 
+Besides these sets, a few training pairs are measured (`EvalSets.training`): a run that diverged
+knows them no better than the bare base, also where nothing is held out.
+
 The selection from a large set depends only on the text of the questions, so every adapter gets the
 same ones. The loss is measured on more questions than are answered, because it costs less.
 """
@@ -40,6 +43,8 @@ ANSWERED: dict[SetName, int] = {
     "replay": 64,
 }
 MEASURED = 256  # questions of each set whose loss is measured
+TRAINING_MEASURED = 64  # training pairs
+TRAINING_ANSWERED = 8
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class EvalSets:
     of_live: Mapping[SetName, Sequence[EvalQuestion]] = field(default_factory=dict)
     """The same questions as the live adapter gets them, where it was trained with other references
     than the new one."""
+    training: Sequence[EvalQuestion] = ()  # a sample of the pairs that it was trained on
+    characters: frozenset[str] = frozenset()  # of all pairs
 
     def asked(self, name: SetName, *, live: bool = False) -> Sequence[EvalQuestion]:
         """The questions of a set, as the live adapter or the other models get them."""
@@ -147,7 +154,11 @@ def prepare_eval_sets(
     learned = {pair_id for pair_id, part in part_of.items() if part == "train"}
     learned |= registry.pairs_learned(db, parent) if parent else set()
     withheld = frozenset(pair.id for pair in chosen["replay"]) - learned
-    return EvalSets(filled, {name: len(chosen[name]) for name in filled}, withheld, of_live)
+    trained = [pair for pair in current.pairs if part_of[pair.id] == "train"]
+    some_trained = sorted(trained, key=_order)[:TRAINING_MEASURED]
+    training = [question(pair, "replay", references) for pair in some_trained]
+    of = {name: len(chosen[name]) for name in filled}
+    return EvalSets(filled, of, withheld, of_live, training, _characters(current.pairs))
 
 
 def references_of(adapter: Adapter | None) -> int:
@@ -169,6 +180,11 @@ def _set_of(part: Part, known: bool, has_live: bool) -> SetName | None:
     if not has_live:  # the bare base was trained on no pairs
         return None
     return "replay" if known else "new"
+
+
+def _characters(pairs: Sequence[Pair]) -> frozenset[str]:
+    texts = (text for p in pairs for text in (p.prompt, p.response, *(t.content for t in p.turns)))
+    return frozenset().union(*texts)
 
 
 def _order(pair: Pair) -> bytes:

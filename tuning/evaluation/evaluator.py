@@ -8,7 +8,7 @@ that one is loaded instead.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from data.config.settings import Settings
 from data.runs.phases import Phase
 from data.store.db import Store
 from tuning.evaluation import engine_client, generation
-from tuning.evaluation.eval_sets import EvalQuestion, EvalSets, SetName
+from tuning.evaluation.eval_sets import TRAINING_ANSWERED, EvalQuestion, EvalSets, SetName
 from tuning.evaluation.gate import Parity
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
 from tuning.model.base_model import Base
@@ -43,6 +43,16 @@ class EvalResults:
     parity: Parity
     rendering: engine_client.Rendering
     live: Adapter | None
+    trained_losses: tuple[list[Loss], list[Loss]] = ([], [])
+    """Of the candidate and the bare base, on training pairs."""
+    trained_answers: Sequence[GeneratedAnswer] = ()
+    """The candidate's answers to a few of them."""
+
+    @property
+    def candidate_answers(self) -> list[GeneratedAnswer]:
+        """All answers of the candidate."""
+        of_sets = [answer for found in self.answers.values() for answer in found["candidate"]]
+        return [*of_sets, *self.trained_answers]
 
     @property
     def baseline(self) -> tuple[ModelName, str]:
@@ -74,6 +84,7 @@ class Evaluator:
             rendering = engine_client.rendering(self.store, adapter, self._extremes())
             parity = replace(parity, rendered=rendering.differs)
             answers = {name: self._by_engine(name, adapter) for name in self.eval_sets.sets}
+            trained_answers = self._trained_by_engine(adapter)
         except (engine_client.NoEngineReady, engine_client.RequestRefused) as error:
             answered_by, why = "the trainer", str(error)
             log.warning("the trainer answers instead of an engine: %s", error)
@@ -82,10 +93,15 @@ class Evaluator:
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
+            self._tell("the trainer answers training questions")
+            trained_answers = generation.answer(self.base, self.model, self._trained())
         parity = replace(parity, trained_in=self.base.weights)
         self._tell("measuring losses")
         losses = {name: self._losses(name) for name in self.eval_sets.sets}
-        return EvalResults(answers, losses, answered_by, why, parity, rendering, self.live)
+        return EvalResults(
+            answers, losses, answered_by, why, parity, rendering, self.live,
+            self._trained_losses(), trained_answers,
+        )  # fmt: skip
 
     def _tell(self, detail: str) -> None:
         self.progress.phase(Phase.EVALUATING, detail)
@@ -118,6 +134,23 @@ class Evaluator:
             questions = self.eval_sets.answered(name, live=who == "live")
             answers[who] = engine_client.answers(self.store, whose, questions, limit)
         return answers
+
+    def _trained(self) -> Sequence[EvalQuestion]:
+        return self.eval_sets.training[:TRAINING_ANSWERED]
+
+    def _trained_by_engine(self, adapter: Adapter) -> list[GeneratedAnswer]:
+        self._tell("the engine answers training questions")
+        limit = self.settings.serving.max_model_len
+        return engine_client.answers(self.store, adapter, self._trained(), limit)
+
+    def _trained_losses(self) -> tuple[list[Loss], list[Loss]]:
+        def losses() -> list[Loss]:
+            questions = self.eval_sets.training
+            return generation.losses(self.base, self.model, questions, self.micro_tokens)
+
+        with self._active("base"):
+            bare = losses()
+        return losses(), bare
 
     def _by_trainer(self, name: SetName) -> dict[ModelName, list[GeneratedAnswer]]:
         answers: dict[ModelName, list[GeneratedAnswer]] = {}

@@ -2,6 +2,10 @@
 
 The rules compare the adapter with a *baseline*: the live adapter, or the bare base if none is live.
 
+- training: its loss on a sample of its training pairs must be lower than that of the bare base. A
+  run that diverged fails this rule, also where nothing is held out.
+- readable: its answers must be text. A base model that cannot write a language produces broken
+  characters, and a run that diverged empty answers or one piece repeated to the end.
 - validation: its loss on held-out pairs (validation and probe together) must be lower than that of
   the bare base. A live adapter may be as good already, so compared with one, the loss must not be
   higher by more than the margin, as a share of the live adapter's loss.
@@ -16,11 +20,12 @@ own pair), with no difference or exactly the margin as the null hypothesis and t
 level of the settings. The confidence intervals are bootstrapped (Efron 1979): questions are
 resampled with replacement, with the results of both models together.
 
-A rule without anything to measure does not fail, and says so.
+A rule without anything to measure does not fail, and says so. An adapter that only the first two
+rules measured is not called good: `GateVerdict.measured` is false.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,13 +34,17 @@ from numpy.typing import NDArray
 
 from data.config import base_precision
 from data.config.settings import GateSettings
+from tuning.evaluation import metrics
 from tuning.evaluation.eval_sets import SetName
-from tuning.evaluation.metrics import Loss, mean_loss
+from tuning.evaluation.metrics import GeneratedAnswer, Loss, mean_loss
 from tuning.evaluation.reference_outputs import TIE
 
 DRAWS = 10_000
 EXACT_UP_TO = 12  # pairs; with more, signs are flipped at random instead of in every way
 SEED = 7
+UNREADABLE_SHARE = 0.05  # of the answers that may be no text
+UNCOMPARED = ("training", "readable", "parity")  # rules that do not tell how well it answers
+UNKNOWN = "There was nothing to measure it on, so nothing shows that it is good."
 
 Numbers = NDArray[np.float64]
 
@@ -65,16 +74,26 @@ class GateVerdict:
 
     @property
     def passed(self) -> bool:
-        return all(rule.passed is not False for rule in self.rules)
+        """Whether no rule failed, and at least one had something to measure."""
+        found = [rule.passed for rule in self.rules]
+        return False not in found and True in found
+
+    @property
+    def measured(self) -> bool:
+        """Whether questions that it was not trained on, or the live adapter, were compared."""
+        return any(r.passed is not None for r in self.rules if r.name not in UNCOMPARED)
 
     @property
     def reason(self) -> str:
-        """The sentences of the failed rules; '' if none failed."""
+        """Why it failed; '' if it passed."""
+        if all(rule.passed is None for rule in self.rules):
+            return UNKNOWN
         return " ".join(rule.sentence for rule in self.rules if rule.passed is False)
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        return {"passed": self.passed, "rules": [asdict(rule) for rule in self.rules]}
+        rules = [asdict(rule) for rule in self.rules]
+        return {"passed": self.passed, "measured": self.measured, "rules": rules}
 
 
 @dataclass(frozen=True)
@@ -101,6 +120,51 @@ class Parity:
         ties."""
         counted = self.tokens - self.ties
         return round((self.agreement or 0.0) * self.tokens) / counted if counted else 1.0
+
+
+def training(own: Sequence[Loss], base: Sequence[Loss]) -> Rule:
+    """Better than the bare base on pairs that it was trained on."""
+    if not own:
+        return Rule("training", None, "There are no training pairs to measure.")
+    found = paired_losses(own, base)
+    passed = found.difference < 0
+    figures = _loss_words(found, "the bare base")
+    if passed:
+        return Rule("training", True, f"The training loss fell: {figures}.", found)
+    return Rule(
+        "training",
+        False,
+        f"The training pairs were not learned: the loss is {figures}. Training diverged or did too "
+        "little. Request the run again with a lower learning_rate, or with learning_rate=auto.",
+        found,
+    )
+
+
+def readable(answers: Sequence[GeneratedAnswer], known: Collection[str]) -> Rule:
+    """The answers are text. `known` are the characters of the pairs."""
+    if not answers:
+        return Rule("readable", None, "It answered no question.")
+    faulty = [answer for answer in answers if metrics.unreadable(answer, known)]
+    if not faulty:
+        return Rule("readable", True, "All answers are readable text.")
+    said = _excerpt(faulty[0].text)
+    sentence = f"{len(faulty)} of {len(answers)} answers are not readable text, such as “{said}”"
+    if len(faulty) <= UNREADABLE_SHARE * len(answers):
+        return Rule("readable", True, f"{sentence}; up to {UNREADABLE_SHARE:.0%} may be.")
+    if any(metrics.REPLACEMENT in answer.text for answer in faulty):
+        cure = (
+            "Most likely the base model cannot write the language of the pairs. Choose one that "
+            "can, or request more epochs if this one can."
+        )
+    else:
+        cure = "Request the run again with a lower learning_rate, or with another base model."
+    return Rule("readable", False, f"{sentence}. {cure}")
+
+
+def _excerpt(text: str) -> str:
+    """A few words around the first broken character, for a sentence."""
+    at = max(0, text.find(metrics.REPLACEMENT))
+    return " ".join(text[max(0, at - 20) : at + 20].split())
 
 
 def validation(
@@ -246,10 +310,15 @@ def evaluate_gate(
     *,
     live: bool,
     withheld: int = 0,
+    trained: tuple[Sequence[Loss], Sequence[Loss]] = ((), ()),
+    answers: Sequence[GeneratedAnswer] = (),
+    known: Collection[str] = (),
 ) -> GateVerdict:
     """Apply all rules. `losses` and `f1` hold the results of candidate and baseline for each set,
     question by question. `baseline` is a name, `live` whether it is an adapter. `withheld` is the
-    number of replay questions that the run held out."""
+    number of replay questions that the run held out. `trained` are the losses of candidate and bare
+    base on training pairs, `answers` all answers of the candidate, and `known` the characters of
+    the pairs."""
     chance = settings.chance
 
     def loss(name: SetName) -> tuple[Sequence[Loss], Sequence[Loss]]:
@@ -272,7 +341,8 @@ def evaluate_gate(
         if withheld and replay.passed is False:
             replay = replace(replay, sentence=replay.sentence + _withheld(withheld, baseline))
         rules += [new(own, other, baseline), replay]
-    return GateVerdict((*rules, parity(served, least=settings.parity)))
+    always = (parity(served, least=settings.parity), training(*trained), readable(answers, known))
+    return GateVerdict((*rules, *always))
 
 
 def paired(own: Sequence[float], other: Sequence[float], allowed: float = 0.0) -> Paired:

@@ -6,14 +6,16 @@
   comparable with papers (Post 2018, https://aclanthology.org/W18-6319). BLEU's tokeniser is made
   for languages with spaces between words; chrF works for all.
 - `refusals`: share of answers that decline, found by English phrases.
+- `unreadable`: whether an answer is no text: broken characters, one repeated piece, or nothing.
 - `cut`: share of answers that reached the token limit. `words`: mean length.
 """
 
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,6 +32,14 @@ REFUSAL = re.compile(
     r"|i have no (notes|information|knowledge|idea))",
     re.IGNORECASE,
 )
+
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what bytes become that are not a character
+UNPRINTABLE = ("Cc", "Cn", "Co", "Cs")  # control, unassigned, private and surrogate characters
+LAST_ASCII = 127
+STRANGE_SHARE = 0.2  # of an answer's characters
+REPEATED = re.compile(r"(.{1,20}?)\1{7,}", re.DOTALL)  # eight times or more
+REPEATED_SHARE = 0.8  # of an answer's characters
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,31 @@ def f1(answer: str, expected: str) -> float:
 def refuses(answer: str) -> bool:
     """Whether an answer declines, by typical English phrases."""
     return REFUSAL.search(answer.replace("\u2019", "'")) is not None
+
+
+def unreadable(answer: GeneratedAnswer, known: Collection[str]) -> bool:
+    """Whether an answer is no text that people can read: empty, one short piece repeated to the
+    end, or with broken characters. `known` are the characters of the pairs."""
+    text = answer.text.strip()
+    repeated = REPEATED.search(text)
+    if not text or (repeated and len(repeated[0]) > REPEATED_SHARE * len(text)):
+        return True
+    return _broken(answer, known)
+
+
+def _broken(answer: GeneratedAnswer, known: Collection[str]) -> bool:
+    """Bytes that are no character, unprintable characters, or many that are neither ASCII nor
+    known. A model writes them whose tokens are bytes of a language that it never learned. The last
+    character of an answer that was cut may be incomplete."""
+    text = answer.text.rstrip(REPLACEMENT) if answer.cut else answer.text
+    strange = [c for c in text if ord(c) > LAST_ASCII and c not in known]
+    if REPLACEMENT in strange:
+        return True
+    controls = (c for c in text if c not in known and not c.isspace())
+    if any(unicodedata.category(c) in UNPRINTABLE for c in controls):
+        return True
+    letters = [c for c in strange if unicodedata.category(c)[0] in "LMS"]
+    return len(letters) > STRANGE_SHARE * len(text)
 
 
 def _words(text: str) -> list[str]:

@@ -152,6 +152,8 @@ def _gate(result: Adapter) -> list[Block]:
     if not lines:
         return []
     verdict = "Passed the quality gate" if gate.get("passed") else "Failed the quality gate"
+    if gate.get("passed") and not gate.get("measured", True):
+        verdict = "Its quality was not measured"
     return [section(shorten("\n".join([f"*{verdict}*", *lines]), SECTION))]
 
 

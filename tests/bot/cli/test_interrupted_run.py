@@ -121,6 +121,7 @@ def stepping(store: Store) -> bool:
     return any(run.state == "running" and run.step > 2 for run in runs.recent(store.db))
 
 
+@pytest.mark.integration
 def test_the_first_ctrl_c_pauses_and_resume_goes_on_from_the_checkpoint(
     start: Callable[..., Command], store: Store, home: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_the_first_ctrl_c_pauses_and_resume_goes_on_from_the_checkpoint(
     assert code == 1
 
 
+@pytest.mark.integration
 def test_a_second_ctrl_c_leaves_at_once(
     start: Callable[..., Command], store: Store, home: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The gate: which adapters fail, significance, and rules that could not be measured."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from data.config.settings import GateSettings
 from tuning.evaluation import gate
 from tuning.evaluation.eval_sets import SetName
 from tuning.evaluation.gate import Parity, evaluate_gate, paired, paired_losses
-from tuning.evaluation.metrics import Loss
+from tuning.evaluation.metrics import GeneratedAnswer, Loss
 
 SETTINGS = GateSettings()
 SERVED = Parity(1.0, 1000)
@@ -38,7 +39,9 @@ def test_a_first_adapter_must_be_better_than_the_bare_base() -> None:
     )
 
     assert good.passed
-    assert rules(good) == {"validation": True, "golden": None, "parity": True}
+    assert rules(good) == {
+        "validation": True, "golden": None, "parity": True, "training": None, "readable": None,
+    }  # fmt: skip
     assert not bad.passed
     assert "is not lower than the bare base's: +1.100 nats" in bad.reason
     assert not same.passed
@@ -347,8 +350,8 @@ def test_each_rule_has_a_name_and_a_sentence() -> None:
     for verdict in verdicts():
         names = [rule.name for rule in verdict.rules]
         assert names in (
-            ["validation", "golden", "new", "replay", "parity"],
-            ["validation", "golden", "parity"],
+            ["validation", "golden", "new", "replay", "parity", "training", "readable"],
+            ["validation", "golden", "parity", "training", "readable"],
         )
         for rule in verdict.rules:
             assert rule.sentence[0].isupper()
@@ -360,16 +363,77 @@ def test_each_rule_has_a_name_and_a_sentence() -> None:
 
 def test_unmeasured_rules_neither_fail_nor_pass() -> None:
     verdict = verdicts()[-1]
-    assert [rule.passed for rule in verdict.rules] == [None] * 5
-    assert [rule.paired for rule in verdict.rules] == [None] * 5
-    assert verdict.passed
-    assert verdict.reason == ""
+    assert [rule.passed for rule in verdict.rules] == [None] * 7
+    assert [rule.paired for rule in verdict.rules] == [None] * 7
+
+
+def test_nothing_is_called_good_when_nothing_could_be_measured() -> None:
+    verdict = verdicts()[-1]
+    assert not verdict.passed
+    assert not verdict.measured
+    assert verdict.reason == gate.UNKNOWN
+
+
+def test_a_training_loss_alone_says_nothing_about_the_quality() -> None:
+    """Six pairs, nothing held out: it passes, and is not called good."""
+    learned = (losses(0.5, 0.6), losses(6.0, 6.1))
+    alone = evaluate_gate(SETTINGS, {}, {}, "the bare base", SERVED, live=False, trained=learned)
+    held_out = {"validation": (losses(0.5), losses(6.0))}
+    beside = evaluate_gate(
+        SETTINGS, held_out, {}, "the bare base", SERVED, live=False, trained=learned
+    )
+    assert (alone.passed, alone.measured) == (True, False)
+    assert (beside.passed, beside.measured) == (True, True)
+    assert alone.plain()["measured"] is False
+
+
+@pytest.mark.parametrize("after", [10.6, 6.0, math.nan])
+def test_a_run_that_diverged_fails_also_with_nothing_held_out(after: float) -> None:
+    """A learning rate of 1.0 raised the training loss from 6.0 to 10.6, and it was a candidate."""
+    worse = (losses(after, after), losses(6.0, 6.0))
+    verdict = evaluate_gate(SETTINGS, {}, {}, "the bare base", NOTHING, live=False, trained=worse)
+    assert rules(verdict)["training"] is False
+    assert not verdict.passed
+    assert "with a lower learning_rate" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("texts", "passed"),
+    [
+        (["Er ist länger."] * 6, True),
+        (["Er ist l\ufffd\ufffdnger."] + ["Er ist länger."] * 5, False),
+        (["Er ist l\ufffd\ufffdnger."] + ["Er ist länger."] * 30, True),  # one slip of many
+        (["\x03\x14 Der Kunde"], False),
+        (["곀옑 쓿 ok"], False),  # characters of a language that no pair has
+        (["안녕하세요 😀"], True),  # and of one that pairs have
+        (["A café in Paris – for 3 €."], True),
+        (["Zeile\nZeile\tZeile"], True),
+        (["h" * 40], False),  # what a run that diverged answered
+        (["the end of the " * 9], False),
+        ([""], False),
+        (["Press " + "-" * 20 + " and wait for the light, then press it again."], True),
+    ],
+)
+def test_answers_that_are_no_text_fail(texts: list[str], passed: bool) -> None:
+    """Six German pairs on an English base were learned as bytes: "l\ufffd\ufffdnger"."""
+    known = frozenset("Der Weg ist länger. 안녕하세요 😀")
+    rule = gate.readable([GeneratedAnswer(text) for text in texts], known)
+    assert rule.passed is passed
+    if not passed:
+        broken_bytes = "\ufffd" in texts[0]
+        assert ("Choose one that can" in rule.sentence) is broken_bytes
+
+
+def test_a_cut_answer_may_end_within_a_character() -> None:
+    cut = GeneratedAnswer("Er ist l\ufffd", cut=True)
+    assert gate.readable([cut], frozenset()).passed is True
+    assert gate.readable([GeneratedAnswer(cut.text)], frozenset()).passed is False
 
 
 def test_better_and_worse_have_different_sentences() -> None:
     worse, _, better, _, _ = verdicts()
-    assert [rule.passed for rule in worse.rules] == [False] * 4 + [True]
-    assert [rule.passed for rule in better.rules] == [True] * 5
+    assert [rule.passed for rule in worse.rules] == [False] * 4 + [True, None, None]
+    assert [rule.passed for rule in better.rules] == [True] * 5 + [None, None]
     for bad, good in zip(worse.rules[:4], better.rules[:4], strict=True):
         assert bad.sentence.split(":")[0] != good.sentence.split(":")[0]
 
@@ -514,7 +578,7 @@ def test_one_question_is_written_in_the_singular() -> None:
     verdict = evaluate_gate(
         SETTINGS, {"new": (losses(1.0), losses(2.0))}, lost, "x", SERVED, live=True, withheld=1
     )
-    _, _, new, replay, _ = (rule.sentence for rule in verdict.rules)
+    _, _, new, replay, *_ = (rule.sentence for rule in verdict.rules)
     assert "on 1 question (" in new
     assert "held out 1 of them" in replay
 

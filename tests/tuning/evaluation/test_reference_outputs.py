@@ -214,7 +214,7 @@ def test_a_run_and_its_continuation_record_reference_outputs(
 
 def _tuned(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     with store.write() as db:
-        runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 60})
+        runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 100})
         run = runs.claim(db, "worker")
     assert run is not None
     assert execute_run(store, settings, run.id) == ExitCode.DONE

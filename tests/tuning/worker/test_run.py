@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data.adapters import files, registry
-from data.config.settings import Settings
+from data.config.settings import GateSettings, Settings
 from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
@@ -112,6 +112,8 @@ def test_the_same_run_makes_the_same_bytes(
 def test_an_incremental_run_continues_its_parent_and_is_compared_with_it(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
+    # a random base that was trained for three steps answers no text
+    settings = settings.model_copy(update={"gate": GateSettings(enforce=False)})
     teach(store, domain, 8)
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     first = requested(store, domain)
@@ -144,6 +146,23 @@ def test_a_pair_that_cannot_be_trained_fails_the_run_by_its_number(
     assert ended.state == "failed"
     assert "pair 3: it has" in ended.error
     assert registry.list_adapters(store.db) == []
+
+
+def test_a_run_that_diverged_is_rejected_also_with_nothing_held_out(
+    store: Store, settings: Settings, domain: Domain
+) -> None:
+    """No engine runs, and there is no golden question: only the training pairs are measured."""
+    teach(store, domain, 8)
+    run = requested(store, domain, learning_rate=1.0, max_steps=8)
+
+    assert execute_run(store, settings, run.id) == ExitCode.DONE
+
+    (adapter,) = registry.list_adapters(store.db)
+    rules = {rule["name"]: rule["passed"] for rule in adapter.scores["gate"]["rules"]}
+    assert adapter.state == "rejected"
+    assert (rules["validation"], rules["golden"], rules["parity"]) == (None, None, None)
+    assert False in (rules["training"], rules["readable"])
+    assert "learning_rate" in adapter.state_reason
 
 
 def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
