@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--tune", action="append", default=[], metavar="KEY=VALUE,…")
     parser.add_argument("--keep", type=Path, default=None, help="keep tuned adapters here")
     parser.add_argument("--base-alone", action="store_true", help="ask the bare base, too")
+    parser.add_argument("--most", type=int, default=10**9, help="questions of each kind")
     parser.add_argument("--only", default=",".join(KINDS), help="kinds of questions")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -166,10 +167,8 @@ def _bench(store: Store, settings: Settings, options: argparse.Namespace) -> Ben
     search = PairSearch(store, SearchSettings(**given))
     search.complete(domain)
     asked, began = [], time.perf_counter()
-    kinds = options.only.split(",")
-    for row in [*_lines(options.domain / "test.jsonl"), *_lines(options.domain / "near.jsonl")]:
-        if row["kind"] not in kinds:
-            continue
+    given_rows = [*_lines(options.domain / "test.jsonl"), *_lines(options.domain / "near.jsonl")]
+    for row in _chosen(given_rows, options.only.split(","), options.most):
         turns = tuple(Turn(t["role"], t["content"]) for t in row.get("turns", ()))
         right = response[row["fact"]] if row.get("fact") else layout.UNKNOWN
         pair = reading_set.pair_of(row["question"], right, turns=turns)
@@ -179,6 +178,18 @@ def _bench(store: Store, settings: Settings, options: argparse.Namespace) -> Ben
     print(f"{len(asked)} questions searched in {time.perf_counter() - began:.1f} s\n")
     refusals = frozenset({normalise(layout.UNKNOWN), normalise(about.get("refusal", ""))} - {""})
     return Bench(settings, store, domain, search, asked, refusals)
+
+
+def _chosen(
+    rows: Sequence[dict[str, Any]], kinds: Sequence[str], most: int
+) -> list[dict[str, Any]]:
+    """At most `most` questions of each kind, spread evenly over the file."""
+    chosen = []
+    for kind in kinds:
+        some = [row for row in rows if row["kind"] == kind]
+        step = max(1.0, len(some) / most)
+        chosen += [some[int(n * step)] for n in range(min(most, len(some)))]
+    return chosen
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
