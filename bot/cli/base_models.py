@@ -1,5 +1,7 @@
 """`understudy base`: add base models, list and check them, and teach them to read."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -38,7 +40,8 @@ def add(app: App, source: str, name: str | None, as_json: bool) -> None:
             return print_json(folders.record_of(there)) if as_json else None
     with _progress(quiet=as_json) as progress:
         progress("Loading PyTorch", None)
-        from tuning.bases import adding
+        with _needs_tuning():
+            from tuning.bases import adding
 
         added = adding.add(settings, source, name, progress)
     if as_json:
@@ -101,7 +104,8 @@ def check(app: App, model: str | None, as_json: bool) -> None:
     settings = app.settings
     with _progress(quiet=as_json) as progress:
         progress("Loading PyTorch", None)
-        from tuning.bases import checking
+        with _needs_tuning():
+            from tuning.bases import checking
 
         found = checking.check(settings, progress)
     if as_json:
@@ -143,6 +147,19 @@ def _print_check(found: "BaseCheck") -> None:
     if not found.problems:
         click.secho("✓ ", fg="green", bold=True, nl=False)
         click.echo(f"{found.name} can be tuned and served here.")
+
+
+@contextlib.contextmanager
+def _needs_tuning() -> Iterator[None]:
+    """Explain a missing library: a machine that only runs the bot does not have them."""
+    from data.store.errors import Unavailable
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f"{error.name} is not installed here. Run `make install`, or use a machine that tunes."
+        ) from error
 
 
 class _progress:

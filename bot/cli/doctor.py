@@ -172,7 +172,10 @@ def _gpu(settings: Settings) -> Iterator[Finding]:
         described = (f"{c.name}, {gib(c.free)} of {gib(c.total)} free" for c in cards)
         yield Finding("GPU", "ok", "; ".join(described))
     else:
-        remedy = "The CPU is enough for the pocket model; a real base model needs a GPU."
+        remedy = (
+            "The CPU is enough for the pocket model, and for small base models such as "
+            "smollm2-135m; larger ones need a GPU."
+        )
         yield Finding("GPU", "note", "none found", remedy)
     if settings.serving.gpu_sharing != "off" and not settings.serving.url:
         yield _sharing(settings)

@@ -1,17 +1,20 @@
 """`understudy serve` with external engines: ready, in sync, down and unreachable."""
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 
+import orjson
 import pytest
 
 from data import domains
 from data.adapters import placements
 from data.adapters.placements import ATTEMPTS
 from data.adapters.registry import BASE_SERVED_NAME
-from data.config.settings import ServingSettings, Settings
+from data.bases import digest
+from data.config.settings import POCKET, BaseModelSettings, ServingSettings, Settings
 from data.store.db import Store
 from serving import serve
 from serving.engine import management_api
@@ -103,6 +106,32 @@ def test_a_restart_of_the_engine_gives_a_failed_adapter_new_attempts(
     wait_until(lambda: placements.ready_urls(store.db) == [], "the loss to be noticed", 5)
     fake.healthy = True
     wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 5)
+
+
+def test_a_base_exchanged_while_an_engine_serves_it_needs_a_restart(
+    settings, store, fake, tmp_path, monkeypatch
+):
+    """What the engine holds is the base as it was when the engine was started."""
+    monkeypatch.setattr(reconciler, "RETRY_S", 0.05)
+    folder = shutil.copytree(POCKET, tmp_path / "pocket")
+    own = settings.model_copy(update={"base": BaseModelSettings(model=str(folder))})
+    with serving(own, fake):
+        wait_until(lambda: ready(store) == {fake.url}, "readiness", 5)
+        (folder / "chat_template.jinja").write_text("{{ messages }}")
+        adapter = adapter_maker.register(store, own)
+        known = orjson.dumps(digest.of_base(own)).decode()
+        with store.write() as db:
+            db.execute("UPDATE adapters SET base_digest = ?, base_model = 'pocket'", [known])
+        wait_until(lambda: "understudy replicas restart" in _error(store), "the reason", 10)
+        fake.healthy = False
+        wait_until(lambda: placements.ready_urls(store.db) == [], "the loss to be noticed", 5)
+        fake.healthy = True
+        wait_until(lambda: adapter.id in placements.loaded(store.db), "the loading", 10)
+
+
+def _error(store: Store) -> str:
+    (replica,) = placements.replicas(store.db)
+    return " ".join(p.error for p in placements.placements_on(store.db, replica.name))
 
 
 def _attempts(store: Store) -> int:

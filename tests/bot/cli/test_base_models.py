@@ -1,6 +1,8 @@
 """`understudy base` adds and lists base models; nothing heavy is imported for a list."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,21 @@ def test_a_run_trains_on_the_base_that_its_request_names(run: Run, home: Path) -
     asked = folders.as_asked(settings, recipe)
     assert (settings.base.model, asked.base.path) == ("pocket", str(home / "bases" / "small"))
     assert folders.as_asked(settings, {}) == settings
+
+
+@pytest.mark.integration
+def test_a_machine_without_the_libraries_is_told_what_to_install(home: Path) -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['gguf'] = sys.modules['torch'] = None\n"
+        "from bot.cli import main\n"
+        "main(['base', 'add', 'smollm2-135m'])\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=home, check=False
+    )
+
+    assert done.returncode == 1
+    assert "is not installed here. Run `make install`" in done.stderr
+    assert "Traceback" not in done.stderr
