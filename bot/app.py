@@ -37,6 +37,7 @@ from bot.api import (
     raters,
     runs,
     status,
+    unanswered,
 )
 from bot.api.answers import Answers
 from bot.api.auth import member
@@ -100,7 +101,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.router.routes.extend(slack.routes if slack else ())
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(member)])
     compared = (experiments, policies, raters)
-    for part in (models, feedback, runs, adapters, *compared, pairs, privacy, status):
+    for part in (models, feedback, runs, adapters, *compared, pairs, unanswered, privacy, status):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(health.router)

@@ -19,5 +19,6 @@
 - `raters`: `/v1/voters`: quarantine and release raters
 - `relay`: sends an answer while it is written, to a caller who may disconnect at any moment
 - `runs`: `/v1/runs`: queue, read and cancel tuning runs
+- `unanswered`: `/v1/unanswered`: the questions that the bot declined
 - `status`: `/v1/status`: the state of every domain and engine, with alerts
 """

@@ -21,6 +21,7 @@
 - `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
 - `status`: `understudy status`: the state of the service on one screen
 - `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
+- `unanswered`: `understudy unanswered`: the questions that the bot declined
 - `verbs`: commands of the registry, on the command line
 - `waiting`: waits for a tuning run in the terminal, and executes it where no worker does
 """
@@ -48,6 +49,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "base": ("bot.cli.base_models", "Add, list and check base models."),
     "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
     "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
+    "unanswered": ("bot.cli.unanswered", "Answer the questions that the bot declined."),
     "tune": ("bot.cli.tune", ""),
     "runs": ("bot.cli.runs", "List, show, resume and cancel tuning runs."),
     "adapters": ("bot.cli.adapters", "List, promote, roll back and remove adapters."),

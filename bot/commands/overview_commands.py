@@ -76,7 +76,11 @@ class ReviewDigest(Result):
     waiting: tuple[Waiting, ...]
     decided: dict[str, int]  # status -> pairs
     ratings: RatingCounts
+    unanswered: int = 0  # questions that the bot declined and nobody has answered
 
     @property
     def text(self) -> str:
-        return "\n".join(f"{w.title}: {w.pending} pairs to review" for w in self.waiting)
+        lines = [f"{w.title}: {w.pending} pairs to review" for w in self.waiting]
+        if self.unanswered:
+            lines.append(f"unanswered questions: {self.unanswered}")
+        return "\n".join(lines)

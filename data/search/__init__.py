@@ -9,6 +9,7 @@ shipped encoder.
 - `index`: the pairs of a domain in memory, compared with a question by one matrix product
 - `layout`: how references stand in a prompt
 - `onnx_encoder`: an encoder in a folder, run by onnxruntime
+- `question_groups`: groups questions that ask the same
 - `search`: finds pairs for a question; the one way in
 - `vector_builder`: encodes the pairs that have no vectors yet, in the background
 - `vectors`: the stored vectors of pairs

@@ -124,6 +124,16 @@ class PairSearch:
         """The same, off the event loop."""
         return await asyncio.wrap_future(self._submit(domain, question, earlier, limit, without))
 
+    def encode(self, questions: Sequence[str]) -> "np.ndarray | None":
+        """The vectors of questions, shape (questions, dimensions), rows of length 1; None where
+        words are searched, or while the encoder fails. Blocks."""
+        try:
+            encoder = self._opened()
+            return None if encoder is None else encoder.encode(questions, questions=True)
+        except EncoderFailed as error:
+            log.warning("questions are compared by their words: %s", error)
+            return None
+
     def complete(self, domain: Domain, progress: Callable[[int], None] = lambda done: None) -> None:
         """Encode the pairs that have no vectors yet, and return when all have. `progress` receives
         the number of pairs after each step. Blocks for 5 ms a pair; without it, the background

@@ -26,6 +26,7 @@ SECTIONS = (  # the tags of the routes, in the order of the page
     "Models",
     "A person's own data",
     "Pairs",
+    "Unanswered questions",
     "Tuning runs",
     "Adapters",
     "Comparisons",

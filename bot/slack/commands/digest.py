@@ -2,7 +2,7 @@
 
 The digest of a day enters the queue as a command that is already done, with the date as its key.
 So it is posted once, however often the bot starts, in the same way as every other result
-(`delivery.py`). A day without pending pairs, decisions and ratings has no digest.
+(`delivery.py`). A day without pending pairs, decisions, ratings and unanswered questions has none.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from bot.slack.workspace.workspaces import Workspaces
 from data import command_queue
 from data.command_queue import DeliveryAddress
 from data.config.settings import SlackSettings
-from data.feedback import feedback_summary
+from data.feedback import feedback_summary, unanswered
 from data.pairs import review_queue
 from data.store.errors import UnderstudyError
 
@@ -75,9 +75,10 @@ def enqueue(db: Database, team: str, channel: str, now: datetime) -> int | None:
     since_us = int((now - timedelta(days=1)).timestamp() * 1_000_000)
     waiting, decided = review_queue.waiting(db), review_queue.decided_since(db, since_us)
     ratings = feedback_summary.rating_counts(db, since_us)
-    if not waiting and not any(decided.values()) and not ratings.any:
+    open_questions = unanswered.count_open(db)
+    if not waiting and not any(decided.values()) and not ratings.any and not open_questions:
         command_queue.mark_delivered(db, command_id)
         return None
-    digest = ReviewDigest(tuple(waiting), decided, ratings)
+    digest = ReviewDigest(tuple(waiting), decided, ratings, open_questions)
     command_queue.mark_executed(db, command_id, command_json.dump_result(digest))
     return command_id

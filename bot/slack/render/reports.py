@@ -143,9 +143,10 @@ def planned(found: RetrainPlan) -> list[Block]:
 
 
 def digest(
-    waiting: Sequence[Waiting], decided: dict[str, int], ratings: RatingCounts
+    waiting: Sequence[Waiting], decided: dict[str, int], ratings: RatingCounts, unanswered: int = 0
 ) -> list[Block]:
-    """The pairs that are pending review, and what happened since yesterday."""
+    """The pairs that are pending review, the questions that nobody has answered, and what happened
+    since yesterday."""
     lines = [
         f"• *{escape(w.title)}*: {_count(w.pending, 'pair')}"
         + (f", the oldest suggested {ago(w.oldest_at)}" if w.oldest_at else "")
@@ -162,6 +163,9 @@ def digest(
         shown.append(
             {"type": "actions", "elements": [admin_forms.button("Review", "review", "primary")]}
         )
+    if unanswered:
+        asked = _count(unanswered, "question")
+        shown.append(section(f"*Unanswered: {asked}.* `understudy unanswered list` shows them."))
     return [*shown, context(since)]
 
 

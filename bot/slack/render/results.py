@@ -39,7 +39,7 @@ def blocks(
         case DomainList():
             return reports.domain_list(result.domains, result.here)
         case ReviewDigest():
-            return reports.digest(result.waiting, result.decided, result.ratings)
+            return reports.digest(result.waiting, result.decided, result.ratings, result.unanswered)
         case AdapterList():
             return reports.adapter_list(result.domain, result.adapters)
         case Promoted():

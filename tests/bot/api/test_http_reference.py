@@ -23,6 +23,7 @@ BODIES: dict[str, dict[str, Any]] = {  # that would do, if what the path names w
     "/v1/feedback": {"reply_id": "nothing", "thumb": "up"},
     "/v1/voters/release": {"person": "slack:T1/U2", "domain": "nothing"},
     "/v1/voters/quarantine": {"person": "slack:T1/U2", "domain": "nothing", "why": "odd"},
+    "/v1/unanswered/{group_id}/answer": {"response": "So."},
     "/v1/experiments": {"a": "1", "b": "2", "domain": "nothing"},
 }
 

@@ -36,6 +36,9 @@ MEMBERS = {
     ("DELETE", "/v1/people/me"),
 }
 REVIEWERS = {
+    ("GET", "/v1/unanswered"),
+    ("POST", "/v1/unanswered/{group_id}/answer"),
+    ("POST", "/v1/unanswered/{group_id}/dismiss"),
     ("GET", "/v1/runs"),
     ("GET", "/v1/runs/{run_id}"),
     ("GET", "/v1/runs/{run_id}/report"),
