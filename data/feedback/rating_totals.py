@@ -2,8 +2,8 @@
 
 All feedback is stored and shown. It counts if it is within its author's daily cap, its author is
 not quarantined (`raters.py`), and it is informative about the adapter that answered. Feedback on an
-answer that the engine broke off is not informative. Of two answers shown side by side, only the
-preference between them is.
+answer that an engine failure interrupted is not informative. Of two answers shown side by side,
+only the preference between them is.
 
 Two tables hold totals, which are updated in the transaction of the rating. `ratings` counts the
 ratings that count, by variant and by the person who asked; comparisons read it. `tallies` counts

@@ -50,7 +50,9 @@ def resolved(
         module, _, half = name.removesuffix(".weight").rpartition(".lora_")
         own_rank, own_alpha = _of(ranks, module, rank), _of(alphas, module, alpha)
         if tensor.dim() != 2 or tensor.shape[0 if half == "A" else 1] != own_rank:
-            raise BadAdapter(f"{shown(name)} has not the rank {own_rank} that its config states.")
+            raise BadAdapter(
+                f"{shown(name)} does not have the rank {own_rank} that its config states."
+            )
         padded = torch.zeros(
             (widest, tensor.shape[1]) if half == "A" else (tensor.shape[0], widest)
         )

@@ -24,8 +24,8 @@ from data.store.errors import Invalid
 from tuning.data.examples import IGNORED, Batch, Example
 from tuning.model.base_model import Base, layers, only_positions
 
-EXAMPLES = 3  # in the proof
-TOKENS = 256  # of each example in the proof
+EXAMPLES = 3  # in the check
+TOKENS = 256  # of each example in the check
 SHOWN = 32  # last positions of each example that are compared
 BOUND = 0.05  # standard deviations of a logit; bf16 stays below a tenth of this
 

@@ -54,5 +54,7 @@ def _dataset_of(parent: Adapter | None) -> int:
     """The dataset of the adapter that a run on rated answers continues. Raises Invalid without."""
     if parent is None or parent.dataset_id is None:
         name = parent.name if parent else "The bare base"
-        raise Invalid(f"{name} was not trained on pairs here; tune on pairs first, then on thumbs.")
+        raise Invalid(
+            f"{name} was not trained on pairs here; tune on pairs first, then on ratings."
+        )
     return parent.dataset_id

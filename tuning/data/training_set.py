@@ -85,7 +85,7 @@ def prepare_training_set(
 ) -> TrainingSet:
     """Encode the pairs and choose the recipe. `found` are recipe values that a hyperparameter
     search chose; `search` finds references, if the recipe asks for some. Raises Invalid, naming the
-    pair or the setting, when the run would be a waste."""
+    pair or the setting, when the run would be useless."""
     run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])

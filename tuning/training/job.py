@@ -71,7 +71,7 @@ class TrainingResult:
 
 def prepare_training(db: Database, job: TrainingJob) -> PreparedTraining:
     """Encode the training data and choose the recipe. Raises Invalid, naming the pair or the
-    setting, when the run would be a waste, and CannotFit when it does not fit the GPU."""
+    setting, when the run would be useless, and CannotFit when it does not fit the GPU."""
     settings, inputs = job.settings, job.inputs
     tokenizer = base_model.load_tokenizer(settings.base.path)
     setup = methods.set_up(

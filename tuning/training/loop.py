@@ -245,7 +245,7 @@ def summed_loss(base: Base, model: Any, batch: Batch) -> Tensor:
     """Cross entropy over the labelled tokens of a batch, summed, each times its weight.
 
     Only labelled positions go through the output layer: with a large vocabulary the logits of
-    the prompts would be most of the state."""
+    the prompts would take most of the memory."""
     targets = batch.labels[:, 1:]
     wanted = functional.pad(targets != IGNORED, (0, 1))  # position i predicts token i + 1
     with (

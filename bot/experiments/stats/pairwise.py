@@ -6,7 +6,7 @@ strengths maximise the likelihood, by Newman's iteration ("Efficient computation
 pairwise comparisons", JMLR 2023), with one added tie between every two variants: without it, a
 variant that always wins would have infinite strength.
 
-The interval is a percentile bootstrap over people, not votes: somebody who votes forty times is
+The interval is a percentile bootstrap over people, not choices: somebody with forty choices is
 drawn as one person. It is shown for information and never used for decisions.
 """
 
@@ -19,13 +19,13 @@ from data.experiments.metric_sums import Ballot
 RESAMPLES = 500
 MAX_ITERATIONS = 1_000
 TOLERANCE = 1e-9
-SEED = 20_260_101  # the same votes always give the same interval
+SEED = 20_260_101  # the same choices always give the same interval
 PERCENTILES = (2.5, 97.5)
 
 
 def strengths(labels: Sequence[str], ballots: Sequence[Ballot]) -> tuple[Strength, ...]:
     """The probability that each candidate is preferred to the control, `labels[0]`; empty without
-    votes."""
+    preferences."""
     import numpy as np
 
     cast = [b for b in ballots if b.votes]

@@ -88,7 +88,7 @@ class Results:
     variants: tuple[VariantResult, ...]  # the control first
     comparisons: tuple[Comparison, ...]  # one for each candidate
     split: Split
-    strengths: tuple[Strength, ...]  # empty without pairwise votes
+    strengths: tuple[Strength, ...]  # empty without preferences
     evidence: ExperimentSums
     terms: ExperimentDesign
 
