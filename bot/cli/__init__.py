@@ -18,6 +18,7 @@
 - `processes`: `understudy up`, and its parts `serve`, `worker` and `bot`
 - `replicas`: `understudy replicas`: list engine replicas, and restart them without downtime
 - `runs`: `understudy runs`: list, show, resume and cancel tuning runs
+- `search`: `understudy search DOMAIN QUESTION`: the approved pairs that bear on a question
 - `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
 - `status`: `understudy status`: the state of the service on one screen
 - `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
@@ -50,6 +51,7 @@ COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/
     "domains": ("bot.cli.domains", "Manage domains, the topics the bot answers."),
     "pairs": ("bot.cli.pairs", "Import, export and review training pairs."),
     "unanswered": ("bot.cli.unanswered", "Answer the questions that the bot declined."),
+    "search": ("bot.cli.search", "Show the approved pairs that bear on a question."),
     "tune": ("bot.cli.tune", ""),
     "runs": ("bot.cli.runs", "List, show, resume and cancel tuning runs."),
     "adapters": ("bot.cli.adapters", "List, promote, roll back and remove adapters."),

@@ -71,6 +71,8 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
         with app.store.write() as db:
             audit.record(db, app.actor, "pairs import", subject.name, added=report.added)
     hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
+    if report.added and not pending and not as_json:
+        _say_how_it_is_searched(app, subject)
     _print_import(subject, file, report, as_json, hint)
 
 
@@ -285,6 +287,19 @@ def golden_release(app: App, domain: str, number: int) -> None:
         subject = domains.get(db, domain)
         golden_set.release(db, subject, number, app.actor)
     click.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
+
+
+def _say_how_it_is_searched(app: App, subject: domains.Domain) -> None:
+    """Warn if the encoder cannot be used, or does not know the language of the pairs."""
+    from data.search.encoder import EncoderFailed
+    from data.search.search import PairSearch
+
+    try:
+        found = PairSearch(app.store, app.settings.search).check_language(subject)
+        if found is not None and not found.suits:
+            click.echo(found.sentence(subject), err=True)
+    except EncoderFailed as error:
+        click.echo(f"{subject.name} is searched by words. {error}", err=True)
 
 
 def _seen(names: tuple[str, ...], questions: int = 1) -> str:

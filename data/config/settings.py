@@ -361,6 +361,13 @@ class SearchSettings(Section):
         default=SecretStr(""), description="The key to send, if `encoder` is an address."
     )
 
+    @field_validator("encoder")
+    @classmethod
+    def _address(cls, encoder: str) -> str:
+        if "://" in encoder and not _is_address(encoder):
+            raise ValueError(f"{encoder!r} is not an address such as http://10.0.0.5:8000/v1")
+        return encoder
+
 
 class AnswersSettings(Section):
     """Where answers come from: from approved pairs, or from the adapter alone."""
@@ -587,7 +594,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     is_name = base.model == "pocket" or base.path != base.model
     if not is_name and (local := file.parent / base.model).is_dir():
         base = base.model_copy(update={"model": str(local.resolve())})
-    return settings.model_copy(update={"home": home, "base": base})
+    search = settings.search
+    if (encoder := file.parent / search.encoder).is_dir():
+        search = search.model_copy(update={"encoder": str(encoder.resolve())})
+    return settings.model_copy(update={"home": home, "base": base, "search": search})
 
 
 def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:

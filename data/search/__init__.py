@@ -7,6 +7,7 @@ shipped encoder.
 - `encoder`: what an encoder is, and which one the settings choose
 - `follow_ups`: how a question within a conversation is searched
 - `index`: the pairs of a domain in memory, compared with a question by one matrix product
+- `language_check`: whether an encoder suits the language of a domain's pairs
 - `layout`: how references stand in a prompt
 - `onnx_encoder`: an encoder in a folder, run by onnxruntime
 - `question_groups`: groups questions that ask the same

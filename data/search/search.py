@@ -23,10 +23,11 @@ from sqlite_utils import Database
 from data.config.settings import SearchSettings
 from data.domains import Domain
 from data.pairs.pairs import normalise
-from data.search import follow_ups, vectors, word_search
+from data.search import follow_ups, language_check, vectors, word_search
 from data.search.encoder import EncoderFailed, SentenceEncoder, open_encoder
 from data.search.follow_ups import EarlierMessage
 from data.search.index import Candidate, DomainIndex
+from data.search.language_check import LanguageCheck
 from data.search.vector_builder import VectorBuilder, build
 from data.store.db import Row, Store, rows
 from data.store.errors import Unavailable
@@ -93,10 +94,12 @@ class PairSearch:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._loading = threading.Lock()
+        self._unsuited: set[int] = set()  # domains in a language that the encoder does not know
         self._encoder: SentenceEncoder | None = None
         # only the thread uses what follows
         self._builder: VectorBuilder | None = None
         self._indexes: dict[int, DomainIndex] = {}
+        self._checked: dict[int, int] = {}  # by domain: its pairs when its language was checked
         self._try_again_at = 0.0
         store.before_close(self.close)
 
@@ -141,6 +144,34 @@ class PairSearch:
         encoder = self._opened()
         if encoder is not None:
             build(self._store, domain, encoder, lambda ids: self._note(domain.id, ids, progress))
+            self._suits(domain, language_check.check(self._store.db, domain, encoder))
+
+    def check_language(self, domain: Domain) -> LanguageCheck | None:
+        """Whether the encoder suits the domain's pairs; if not, they are searched by words. None:
+        there is no encoder, or the domain has too few facts to tell. Blocks for half a second;
+        without it, the background does the same. Raises EncoderFailed."""
+        if not language_check.enough(self._store.db, domain):
+            return None
+        encoder = self._opened()
+        if encoder is None:
+            return None
+        found = language_check.check(self._store.db, domain, encoder)
+        self._note_check(domain, found)
+        return found
+
+    def _suits(self, domain: Domain, found: LanguageCheck | None) -> bool:
+        """Search the domain as the check says, and log it if that means words. Returns whether the
+        encoder is used."""
+        if found is not None and not found.suits and domain.id not in self._unsuited:
+            log.warning("%s", found.sentence(domain))
+        self._note_check(domain, found)
+        return domain.id not in self._unsuited
+
+    def _note_check(self, domain: Domain, found: LanguageCheck | None) -> None:
+        if found is None or found.suits:
+            self._unsuited.discard(domain.id)
+        else:
+            self._unsuited.add(domain.id)
 
     def _note(self, domain_id: int, ids: list[int], progress: Callable[[int], None]) -> None:
         self._encoded.put((domain_id, ids))
@@ -218,7 +249,13 @@ class PairSearch:
         encoder = self._ready_encoder()
         if encoder is not None:
             try:
-                return self._by_encoder(db, encoder, batch)
+                for request in batch:
+                    self._prepare(db, encoder, request)
+                suited = [r for r in batch if r.domain.id not in self._unsuited]
+                found = dict(
+                    zip(map(id, suited), self._by_encoder(db, encoder, suited), strict=True)
+                )
+                return [found.get(id(request)) or _by_words(db, request) for request in batch]
             except EncoderFailed as error:
                 self._failed(error)
         return [_by_words(db, request) for request in batch]
@@ -234,7 +271,7 @@ class PairSearch:
             return None
         if encoder is not None and self._builder is None:
             self._builder = VectorBuilder(
-                self._store, encoder, lambda *done: self._encoded.put(done)
+                self._store, encoder, lambda *done: self._encoded.put(done), self._suits
             )
         return encoder
 
@@ -245,8 +282,8 @@ class PairSearch:
     def _by_encoder(
         self, db: Database, encoder: SentenceEncoder, batch: list[_Request]
     ) -> list[SearchResult]:
-        for request in batch:
-            self._prepare(db, encoder, request)
+        if not batch:
+            return []
         texts = [follow_ups.texts(r.question, r.earlier) for r in batch]
         distinct = list(dict.fromkeys(text for some in texts for text in some))
         encoded = dict(zip(distinct, encoder.encode(distinct, questions=True), strict=True))
@@ -267,7 +304,13 @@ class PairSearch:
             if domain_id in self._indexes:
                 self._indexes[domain_id].reread(db, ids)
         index.refresh(db)
-        if not index.pending:
+        pairs = len(index) + len(index.pending)
+        grown = pairs > 0 and pairs >= 2 * self._checked.get(domain.id, 0)
+        if grown:
+            self._checked[domain.id] = pairs
+        if self._builder is not None and (grown or index.pending):
+            self._builder.want(domain, check=grown)
+        if not index.pending or domain.id in self._unsuited:
             return
         chosen = sorted(index.pending)
         if len(chosen) > ON_THE_SPOT:
@@ -280,8 +323,6 @@ class PairSearch:
                 if some.pair_id in facts:
                     index.put(some.pair_id, facts[some.pair_id], both.astype("float32"))
                     index.unsaved[some.pair_id] = both
-        if self._builder is not None:
-            self._builder.want(domain)
 
     def _drained(self) -> Iterator[tuple[int, list[int]]]:
         """What the builder has encoded since the last question."""

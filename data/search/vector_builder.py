@@ -1,4 +1,4 @@
-"""Encodes the pairs that have no vectors yet, in the background.
+"""Encodes the pairs that have no vectors yet, in the background, and checks their language.
 
 Several processes may do so at once: each looks for what is missing before every step, and vectors
 are stored only for words that a pair still has.
@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from data.domains import Domain
-from data.search import vectors
+from data.search import language_check, vectors
 from data.search.encoder import SentenceEncoder
+from data.search.language_check import LanguageCheck
 from data.store.db import Store
 from data.store.errors import UnderstudyError
 
@@ -50,21 +52,29 @@ class VectorBuilder:
     """A thread that encodes the pairs of the domains it is told about."""
 
     def __init__(
-        self, store: Store, encoder: SentenceEncoder, encoded: Callable[[int, list[int]], None]
+        self,
+        store: Store,
+        encoder: SentenceEncoder,
+        encoded: Callable[[int, list[int]], None],
+        suits: Callable[[Domain, LanguageCheck | None], bool],
     ) -> None:
         self._store = store
         self._encoder = encoder
         self._encoded = encoded  # receives a domain's id and the ids of its pairs
-        self._wanted: dict[int, Domain] = {}
+        self._suits = suits  # receives the result of a check: whether the encoder is used
+        self._wanted: dict[int, tuple[Domain, bool]] = {}
+        self._suited: dict[int, bool] = {}  # by domain
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def want(self, domain: Domain) -> None:
-        """Have a domain's missing vectors made soon."""
+    def want(self, domain: Domain, *, check: bool) -> None:
+        """Have a domain's missing vectors made soon. With `check`, its language is checked first,
+        and nothing is made if the encoder does not know it."""
         with self._lock:
-            self._wanted[domain.id] = domain
+            _, before = self._wanted.get(domain.id, (domain, False))
+            self._wanted[domain.id] = domain, check or before
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="pair-vectors", daemon=True)
                 self._thread.start()
@@ -86,20 +96,19 @@ class VectorBuilder:
                 self._wake.clear()
                 with self._lock:
                     wanted, self._wanted = self._wanted, {}
-                for domain in wanted.values():
-                    self._build(domain)
+                for domain, check in wanted.values():
+                    self._build(domain, check)
         finally:
             self._store.release()
 
-    def _build(self, domain: Domain) -> None:
+    def _build(self, domain: Domain, check: bool) -> None:
         try:
-            build(
-                self._store,
-                domain,
-                self._encoder,
-                lambda ids: self._encoded(domain.id, ids),
-                self._stop,
-            )
+            if check:
+                found = language_check.check(self._store.db, domain, self._encoder)
+                self._suited[domain.id] = self._suits(domain, found)
+            if self._suited.get(domain.id, True):
+                done = partial(self._encoded, domain.id)
+                build(self._store, domain, self._encoder, done, self._stop)
         except UnderstudyError as error:
             log.warning(
                 "pairs of %s could not be encoded, trying again in %d s: %s",
@@ -108,6 +117,4 @@ class VectorBuilder:
                 error,
             )
             self._stop.wait(RETRY_S)
-            with self._lock:
-                self._wanted.setdefault(domain.id, domain)
-            self._wake.set()
+            self.want(domain, check=check)

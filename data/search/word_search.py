@@ -58,10 +58,15 @@ def terms(question: str) -> tuple[str, ...]:
     return tuple(t for t in found if len(t) >= SHORTEST)[:MOST_TERMS]
 
 
+def match(question: str) -> str:
+    """The FTS5 query for any of the question's words; '' if the index can find none of them."""
+    return " OR ".join(map(_quoted, terms(question)))
+
+
 def find(db: Database, domain: Domain, question: str, limit: int = 40) -> list[WordHit]:
     """At most `limit` pairs of the domain, best first."""
-    wanted = terms(question)
-    if not wanted:
+    query = match(question)
+    if not query:
         return []
     found = rows(
         db,
@@ -69,9 +74,9 @@ def find(db: Database, domain: Domain, question: str, limit: int = 40) -> list[W
         f"-bm25(pair_search, {PROMPT_WEIGHT}, {RESPONSE_WEIGHT}) AS score "
         "FROM pair_search JOIN pairs p ON p.id = pair_search.rowid "
         "WHERE pair_search MATCH ? AND p.domain_id = ? ORDER BY score DESC LIMIT ?",
-        [" OR ".join(map(_quoted, wanted)), domain.id, limit],
+        [query, domain.id, limit],
     )
-    weights = _weights(db, wanted)
+    weights = _weights(db, terms(question))
     return [_hit(r, weights) for r in found]
 
 

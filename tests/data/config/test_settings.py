@@ -73,6 +73,15 @@ def test_home_is_relative_to_the_file(tmp_path: Path) -> None:
     )
 
 
+def test_an_encoder_folder_is_relative_to_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "encoders" / "e5"
+    folder.mkdir(parents=True)
+    assert load(write(tmp_path, search={"encoder": "encoders/e5"})).search.encoder == str(folder)
+    assert load(write(tmp_path, search={"encoder": "words"})).search.encoder == "words"
+    with pytest.raises(Invalid, match=r"\[search\] encoder .* is not an address"):
+        load(write(tmp_path, search={"encoder": "ftp://somewhere"}))
+
+
 def test_a_local_base_model_is_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "qwen").mkdir()
     assert load(write(tmp_path, base={"model": "qwen"})).base.path == str(tmp_path / "qwen")
