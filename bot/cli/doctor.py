@@ -112,7 +112,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _base_model(settings: Settings) -> Iterator[Finding]:
-    from data.bases import folders
+    from data.bases import context_length, folders
 
     model = settings.base.model
     folder = Path(settings.base.path)
@@ -120,6 +120,12 @@ def _base_model(settings: Settings) -> Iterator[Finding]:
         complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
         if complete:
             yield Finding("Base model", "ok", model)
+            if problem := context_length.too_long(settings):
+                found, _, remedy = problem.partition(". ")
+                yield Finding("Context length", "missing", found, remedy)
+        elif problem := folders.not_usable(model, settings.base.path):
+            found, _, remedy = problem.partition(". ")
+            yield Finding("Base model", "missing", found, remedy)
         else:
             remedy = "It needs config.json, a tokenizer and *.safetensors."
             yield Finding("Base model", "missing", f"{folder} is not a model", remedy)

@@ -1,6 +1,7 @@
 """Base models in the home folder, `bases/NAME`, which `understudy base add` puts there.
 
 - `catalogue`: base models that can be added by a short name
+- `context_length`: how many tokens a base model reads
 - `control_tokens`: the tokens of a base that begin or end turns
 - `digest`: what a base model consists of, and whether an adapter belongs to it
 - `folders`: where base models are kept, and what is recorded beside each one

@@ -108,7 +108,7 @@ def not_usable(model: str, path: str) -> str:
     """Why the base `model` cannot be used from `path`, and what to do; '' if nothing is known
     against it. A name on a hub is not looked up."""
     if Path(path).is_dir():
-        return ""
+        return _without_weights(Path(path))
     if model in CATALOGUE:
         return f"The base model {model} is not on this machine. Run `understudy base add {model}`."
     if model.endswith(".gguf"):
@@ -118,6 +118,23 @@ def not_usable(model: str, path: str) -> str:
         )
     if model.startswith(("/", ".")):
         return f"There is no folder {model}. Correct [base] model."
+    return ""
+
+
+def _without_weights(folder: Path) -> str:
+    """Why a folder that has weights in another format only cannot be used; '' otherwise."""
+    if any(folder.glob("*.safetensors")):
+        return ""
+    if gguf := sorted(folder.glob("*.gguf")):
+        return (
+            f"{folder} has only a GGUF file, which has to be converted first. Run `understudy base "
+            f"add {gguf[0]}`."
+        )
+    if pickled := sorted([*folder.glob("*.bin"), *folder.glob("*.pth"), *folder.glob("*.pt")]):
+        return (
+            f"{folder} has its weights in {pickled[0].name}, which can carry code, so it is not "
+            "read. Save the model as safetensors."
+        )
     return ""
 
 

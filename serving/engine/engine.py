@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from data.adapters.placements import OURS, STOPPED
-from data.bases import folders
+from data.bases import context_length, folders
 from data.config.settings import Settings
 from data.store.errors import Conflict, Invalid, Unavailable
 from serving.engine import files, ports
@@ -239,7 +239,8 @@ def _usable_build(settings: Settings) -> EngineBuild:
         raise EngineFailed(
             "[serving] quantization = 'bitsandbytes' needs the package vllm-bnb-plugin."
         )
-    if problem := folders.not_usable(settings.base.model, settings.base.path):
+    problem = folders.not_usable(settings.base.model, settings.base.path)
+    if problem := problem or context_length.too_long(settings):
         raise EngineFailed(problem)
     return build
 

@@ -237,7 +237,8 @@ def _limit_length(settings: Settings, recipe: Recipe, *, asked: bool) -> Recipe:
         return recipe
     if asked:
         raise Invalid(
-            f"max_length is {recipe.max_length:,}, and the base model supports {most:,} tokens."
+            f"max_length is {recipe.max_length:,}, and the base model reads at most {most:,} "
+            "tokens. Lower max_length, or choose a base model that reads more."
         )
     return recipe.model_copy(update={"max_length": most})
 

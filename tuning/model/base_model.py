@@ -24,7 +24,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from data.bases import folders
+from data.bases import context_length, folders
 from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
 from tuning.model import cpu_linear, cpu_lora, cpu_norm
@@ -34,7 +34,6 @@ from tuning.recipe.recipe import Recipe
 log = logging.getLogger(__name__)
 
 MLP_WORDS = ("mlp", "feed_forward", "ffn")  # names of MLP blocks in model families
-SCALED_ROPE = ("yarn", "linear", "dynamic")  # rotary scalings that extend the context
 
 
 @dataclass(frozen=True)
@@ -98,20 +97,11 @@ def target_names(path: str, recipe: Recipe) -> tuple[str, ...]:
 
 
 def positions(path: str) -> int | None:
-    """The number of tokens that the base supports; None when its config does not say (such as
-    BLOOM's, which has no limit). With scaled rotary positions, the number that vLLM computes
-    (`_get_and_verify_max_len`). Raises Invalid or Unavailable."""
+    """The number of tokens that the base supports; None when its config does not say. Raises
+    Invalid or Unavailable."""
     with _explained(path):
         config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
-    text = config.get_text_config()
-    found = getattr(text, "max_position_embeddings", None)
-    if not isinstance(found, int) or found <= 0:
-        return None
-    rope = getattr(text, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in SCALED_ROPE:
-        return found
-    begun = rope.get("original_max_position_embeddings") or found
-    return max(found, int(begun * rope.get("factor", 1.0)))
+    return context_length.of_config(config.get_text_config().to_dict())
 
 
 def load_tokenizer(path: str) -> Any:

@@ -39,9 +39,11 @@ ALIASES = {  # short names, on the command line and in files
     "length": "max_length",
 }
 UNSERVED = {  # settings of other trainers that the engine could not serve
-    "modules_to_save": "the engine refuses adapters that carry whole modules",
-    "init_lora_weights": "PiSSA and LoftQ change the base model too, and the engine does not",
-    "bias": "the engine serves no adapter with a bias",
+    "modules_to_save": "the engine serves no adapter with whole modules, tied output layers "
+    "included. Leave it out: target_modules=all-linear trains every layer that can be served",
+    "init_lora_weights": "PiSSA and LoftQ change the base model, and the engine does not. Leave it "
+    "out",
+    "bias": "the engine serves no adapter with a bias. Leave it out",
 }
 TINY_BASE = 50_000_000  # parameters; smaller bases need a higher rate and more epochs
 FEW = 300  # pairs; with fewer, a validation set says little

@@ -1,6 +1,7 @@
 """Added base models are found by name and listed with their licence; missing ones are explained."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,20 @@ def test_every_base_of_the_catalogue_is_pinned_by_its_checksum() -> None:
         assert base.version in base.wheel
         assert catalogue.by_wheel(base.sha256) == base
     assert catalogue.by_wheel("0" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("model-q4.gguf", "has only a GGUF file.*base add .*model-q4.gguf"),
+        ("pytorch_model.bin", "in pytorch_model.bin, which can carry code.*Save the model as safe"),
+    ],
+)
+def test_a_folder_with_weights_in_another_format_says_what_to_do(
+    tmp_path: Path, file: str, words: str
+) -> None:
+    (tmp_path / file).touch()
+    assert re.search(words, folders.not_usable(str(tmp_path), str(tmp_path)))
+
+    (tmp_path / "model.safetensors").touch()
+    assert folders.not_usable(str(tmp_path), str(tmp_path)) == ""

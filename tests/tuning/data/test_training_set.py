@@ -237,7 +237,7 @@ def test_no_pair_may_be_longer_than_the_context_of_the_base(
     long = settings.model_copy(update={"serving": serving})
 
     assert training_set(store, long, domain, tokenizer).recipe.max_length == 512
-    with pytest.raises(Invalid, match="max_length is 600, and the base model supports 512"):
+    with pytest.raises(Invalid, match="max_length is 600, and the base model reads at most 512"):
         training_set(store, long, domain, tokenizer, max_length=600)
 
 
