@@ -16,6 +16,8 @@ from sqlite_utils import Database
 from data.conversations import conversations
 from data.conversations.conversations import Message
 from data.domains import Domain
+from data.pairs import reply_sources
+from data.pairs.reply_sources import Source
 from data.store.db import rows, value
 from data.store.errors import Conflict
 
@@ -50,6 +52,8 @@ class RatedReply:
     answer: str
     liked: bool
     prompt_tokens: int  # as counted by the engine
+    layout: int = 0  # of the references in the prompt (data/search/layout.py); 0: there were none
+    references: tuple[Source, ...] = ()  # those that are still approved, the best first
 
 
 def counts(db: Database, domain: Domain) -> tuple[int, int]:
@@ -89,14 +93,16 @@ def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
     `history_turns` is the setting that the bot had when it asked."""
     found = rows(
         db,
-        "SELECT j.reply_id, j.liked, r.prompt_tokens, r.conversation_id, v.system_prompt, "
-        "q.id AS asked_as, q.text AS question, a.text AS answer FROM run_judgements j "
+        "SELECT j.reply_id, j.liked, r.prompt_tokens, r.layout, r.conversation_id, "
+        "v.system_prompt, q.id AS asked_as, q.text AS question, a.text AS answer "
+        "FROM run_judgements j "
         "JOIN replies r ON r.id = j.reply_id LEFT JOIN variants v ON v.id = r.variant_id "
         "JOIN messages q ON q.reply_id = r.id AND q.role = 'user' "
         "JOIN messages a ON a.reply_id = r.id AND a.role = 'assistant' "
         "WHERE j.run_id = ? AND a.text <> '' AND q.text <> '' ORDER BY r.created_at, r.id",
         [run_id],
     )
+    sources = reply_sources.of_replies(db, [r["reply_id"] for r in found if r["layout"]])
     return [
         RatedReply(
             number=number,
@@ -109,6 +115,8 @@ def of_run(db: Database, run_id: int, history_turns: int) -> list[RatedReply]:
             answer=r["answer"],
             liked=bool(r["liked"]),
             prompt_tokens=r["prompt_tokens"],
+            layout=r["layout"],
+            references=sources.get(r["reply_id"], ()) if r["layout"] else (),
         )
         for number, r in enumerate(found, start=1)
     ]

@@ -24,9 +24,12 @@ from data.pairs.question_matching import Index
 from data.runs import methods
 from data.runs.phases import Phase
 from data.runs.runs import Run
+from data.search import layout
 from data.search.search import PairSearch
 from data.store.errors import Invalid
+from tuning.data import frozen_references
 from tuning.data.examples import Example, encode
+from tuning.data.grounded_pairs import fitting
 from tuning.data.run_inputs import RunInputs
 from tuning.data.training_set import MEASURED_EXAMPLES, Fold, TrainingSet, choose_recipe
 from tuning.model.base_model import Base, count_parameters
@@ -75,7 +78,7 @@ def set_up_kto(
     search: PairSearch | None = None,
 ) -> MethodSetup:
     """KTO on rated answers. It has no trials: they compare losses on held-out pairs."""
-    rated = prepare_preference_set(db, settings, inputs, tokenizer)
+    rated = prepare_preference_set(db, settings, inputs, tokenizer, search)
     return MethodSetup(
         rated.training_set,
         objective=rated.objective.learn,
@@ -86,7 +89,11 @@ def set_up_kto(
 
 
 def prepare_preference_set(
-    db: Database, settings: Settings, inputs: RunInputs, tokenizer: Any
+    db: Database,
+    settings: Settings,
+    inputs: RunInputs,
+    tokenizer: Any,
+    search: PairSearch | None = None,
 ) -> PreferenceSet:
     """Raises Invalid when too little is left to learn from, or when the run continues no adapter.
     The pairs of the dataset are only used to measure."""
@@ -106,6 +113,16 @@ def prepare_preference_set(
             max_length=recipe.max_length,
         )
 
+    found = None
+    if recipe.references and search is not None:
+        found = frozen_references.of_run(db, search, settings, inputs, recipe.references)
+
+    def measurable(pair: Pair) -> Example:
+        """With references, where the adapter was trained with some."""
+        if found is None:
+            return encoded(pair)
+        return fitting(pair, found.of(found.question(pair))[: found.count], encoded)[1]
+
     golden = datasets.pairs_of(db, dataset.id, "golden")
     golden_index: Index[int] = Index()
     for pair in golden:
@@ -124,7 +141,7 @@ def prepare_preference_set(
         )
     measured = {
         part: [
-            encoded(pair) for pair in datasets.pairs_of(db, dataset.id, part)[:MEASURED_EXAMPLES]
+            measurable(pair) for pair in datasets.pairs_of(db, dataset.id, part)[:MEASURED_EXAMPLES]
         ]
         for part in ("validation", "probe")
     }
@@ -161,10 +178,13 @@ def _example(
     rated: RatedReply, domain: Domain, encoded: Callable[[Pair], Example]
 ) -> Example | None:
     """The answer as an example, or None when it is unusable."""
+    if rated.layout not in (layout.NONE, layout.VERSION):
+        log.info("reply %s is left out: its references had another layout", rated.reply_id)
+        return None
     pair = Pair(
         id=rated.number,
         domain_id=domain.id,
-        prompt=rated.question,
+        prompt=layout.with_references(rated.question, rated.references),
         response=rated.answer,
         system=rated.system or "",
         turns=tuple(Turn(turn.role, turn.text) for turn in rated.turns),

@@ -2,6 +2,7 @@
 questions, and some are held out by question."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,13 @@ from data.config.settings import Settings
 from data.conversations import conversations
 from data.domains import Domain
 from data.feedback import feedback
-from data.pairs import datasets, preference_sets
+from data.pairs import datasets, pairs, preference_sets, reply_sources, review_status
+from data.pairs.pairs import Pair
 from data.pairs.preference_sets import RatedReply
+from data.pairs.reply_sources import FoundPair
 from data.runs import runs
 from data.runs.phases import Phase
+from data.search import layout
 from data.store.db import Store
 from data.store.errors import Invalid
 from tests.tuning.data.test_training_set import add, parent_of
@@ -49,12 +53,15 @@ def rated(
     thread: str = "",
     before: tuple[tuple[str, str], ...] = (),
     person: str = "slack:T1/U1",
+    references: Sequence[Pair] = (),
+    version: int = layout.VERSION,
 ) -> str:
     """An answer with a thumb, as the engine was asked for it."""
     said = [{"role": "system", "content": system}]
     for asked, got in before:
         said += [{"role": "user", "content": asked}, {"role": "assistant", "content": got}]
-    said.append({"role": "user", "content": question})
+    asked_as = layout.with_references(question, references)
+    said.append({"role": "user", "content": asked_as})
     reply = conversations.new_reply_id()
     with store.write() as db:
         talk = conversations.open_thread(db, thread or reply, domain.id, person)
@@ -69,8 +76,11 @@ def rated(
         )
         tokens = len(prompt_ids(tokenizer, said))
         conversations.finish_reply(
-            db, reply, answer, status="done", finish_reason="stop", prompt_tokens=tokens
-        )
+            db, reply, answer, status="done", finish_reason="stop", prompt_tokens=tokens,
+            layout=version if references else 0,
+        )  # fmt: skip
+        found = [FoundPair(pair.id, 1.0, 1.0) for pair in references]
+        reply_sources.record(db, reply, reply_sources.describe(db, found))
         feedback.thumb(db, reply, person, up)
     return reply
 
@@ -121,6 +131,40 @@ def test_an_answer_with_a_callers_own_system_prompt_is_left_out(
 
     assert len(made.objective.liked) == 8
     assert made.left_out == 1
+
+
+def test_an_answer_from_references_is_trained_with_them(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    """In the order in which they were sent. One in a layout that is not known is left out."""
+    add(store, domain, ("Where?", "Here."), ("When?", "Now."))
+    known = pairs.list_pairs(store.db, domain, "approved")
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True, references=known)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False, references=known)
+    rated(store, domain, tokenizer, "Other?", up=False, references=known, version=9)
+
+    made = thumbs(store, settings, domain, tokenizer, live)
+
+    assert (len(made.objective.liked), made.left_out) == (8, 1)
+    for example in made.objective.liked:
+        asked = tokenizer.decode(example.prompt)
+        assert layout.with_references("", known).removesuffix("Question: ") in asked
+
+
+def test_an_answer_from_a_pair_that_was_rejected_since_is_left_out(
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, live: Adapter
+) -> None:
+    (gone,) = add(store, domain, ("Where?", "Here."))
+    known = [pairs.get(store.db, gone)]
+    for number in range(4):
+        rated(store, domain, tokenizer, f"Good {number}?", up=True)
+        rated(store, domain, tokenizer, f"Bad {number}?", up=False)
+    rated(store, domain, tokenizer, "Other?", up=False, references=known)
+    with store.write() as db:
+        review_status.set_status(db, gone, "rejected", "ann")
+
+    assert thumbs(store, settings, domain, tokenizer, live).left_out == 1
 
 
 def test_the_turns_before_an_answer_belong_to_its_question(
