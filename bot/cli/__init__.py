@@ -143,7 +143,7 @@ def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
         stream=sys.stderr,
     )
     if not verbose:
-        for verbose_library in ("aiohttp", "httpx", "slack_bolt", "slack_sdk", "asyncio"):
+        for verbose_library in ("aiohttp", "httpx", "httpx2", "slack_bolt", "slack_sdk", "asyncio"):
             logging.getLogger(verbose_library).setLevel(logging.WARNING)
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns about optional extras
     if config is not None:

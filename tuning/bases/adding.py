@@ -174,16 +174,17 @@ def _from_hub(name: str, folder: Path, progress: Progress) -> BaseRecord:
     progress(f"Downloading {name} from the model hub", None)
     disable_progress_bars()
     try:
-        found = snapshot_download(name, local_dir=folder, allow_patterns=list(COPIED))
+        snapshot_download(name, local_dir=folder, allow_patterns=list(COPIED))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise Unavailable(
             f"{name} could not be downloaded from the model hub: {lines[0]} Without internet "
             "access, copy the model folder to this machine and run `understudy base add FOLDER`."
         ) from error
+    notes = next(folder.glob(".cache/huggingface/download/*.metadata"), None)
+    revision = notes.read_text(encoding="utf-8").split()[0] if notes else "an unknown revision"
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    revision = Path(found).name if Path(found) != folder else ""
-    source = f"{name} (model hub)" + (f" at {revision}" if revision else "")
+    source = f"{name} (model hub) at {revision}"
     return BaseRecord(source, "", licences.licence_of(str(folder)), "", now_us())
 
 
