@@ -88,19 +88,19 @@ class _AdaptedLinear(torch.autograd.Function):
         scale: float,
         dropped: Tensor | None,
     ) -> Tensor:
-        down, up = down.to(x.dtype), up.to(x.dtype)
+        down, up = down.to(x.dtype), (up * scale).to(x.dtype)
         hidden = _without(x, dropped) @ down.T
         out = functional.linear(x, weight, bias)
         ctx.save_for_backward(x, weight, down, up, hidden, dropped)
         ctx.scale = scale
-        return out.addmm_(hidden, up.T, alpha=scale)
+        return out.addmm_(hidden, up.T)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         x, weight, down, up, hidden, dropped = ctx.saved_tensors
         grad_up = (grad.T @ hidden).float().mul_(ctx.scale)
-        grad_hidden = (grad @ up).mul_(ctx.scale)
+        grad_hidden = grad @ up
         grad_down = (grad_hidden.T @ _without(x, dropped)).float()
         if not ctx.needs_input_grad[0]:
             return None, None, None, grad_down, grad_up, None, None
