@@ -76,6 +76,30 @@ async def test_adapters_and_the_base_answer_differently(client, engine, pair):
     assert len({await answer(client, engine, name) for name in names}) == 3
 
 
+@pytest.mark.parametrize("rank", [4, 12])
+async def test_ranks_between_the_engines_limits_are_served(client, engine, rank):
+    """As the same adapter, filled up with zeros to the next limit, which the slot does anyway."""
+    narrow, filled = adapter_maker.weights(rank=rank, seed=rank), [(0, 0), (0, 16 - rank)]
+    wide = {
+        name: np.pad(tensor, [(0, 16 - rank), (0, 0)] if ".lora_A." in name else filled)
+        for name, tensor in narrow.items()
+    }
+    made = [
+        adapter_maker.register(engine.store, engine.settings, rank=r, seed=rank, tensors=tensors)
+        for r, tensors in ((rank, narrow), (16, wide))
+    ]
+    for adapter in made:
+        engine.wait_for(adapter)
+
+    said = [await answer(client, engine, adapter.served_name) for adapter in made]
+
+    assert said[0] == said[1]
+    assert said[0] != await answer(client, engine, BASE_SERVED_NAME)
+    with engine.store.write() as db:
+        for adapter in made:
+            db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
+
+
 async def test_the_base_is_right_in_a_batch_with_adapters(client, engine, pair):
     """vLLM's CPU build answers bare-base requests with an adapter; `base@0` does not suffer."""
     names = [BASE_SERVED_NAME, pair[0].served_name, pair[1].served_name]
