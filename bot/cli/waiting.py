@@ -120,9 +120,15 @@ def _say_how_to_go_on(app: App, run_id: int) -> None:
         click.echo(f"Run {run_id} has ended: {ended.state}.", err=True)
         return
     at = f" at step {ended.step} of {ended.total_steps}" if ended.total_steps else ""
+    folder = app.settings.checkpoints_path(run_id)
+    kept = (
+        "its last checkpoint is kept"
+        if folder.is_dir() and any(folder.iterdir())
+        else "it had no checkpoint yet, so it will begin again"
+    )
     click.echo(
-        f"Run {run_id} is paused{at}; its last checkpoint is kept. To go on: `understudy runs "
-        f"resume {run_id}`. To give it up: `understudy runs cancel {run_id}`.",
+        f"Run {run_id} is paused{at}; {kept}. To go on: `understudy runs resume {run_id}`. To give "
+        f"it up: `understudy runs cancel {run_id}`.",
         err=True,
     )
 

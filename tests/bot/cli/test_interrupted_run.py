@@ -133,7 +133,7 @@ def test_the_first_ctrl_c_pauses_and_resume_goes_on_from_the_checkpoint(
     paused = runs.get(store.db, 1)
     checkpoint = home / "runs" / "1" / "checkpoint" / "step"
     assert code == 130
-    assert "To go on: `understudy runs resume 1`" in output
+    assert "its last checkpoint is kept. To go on: `understudy runs resume 1`" in output
     assert "To give it up: `understudy runs cancel 1`" in output
     assert (paused.state, paused.cancel_requested, paused.attempts) == ("queued", False, 0)
     assert checkpoint.exists()

@@ -1,5 +1,6 @@
 """The report of a run: its figures, escaped text of people, and no external resources."""
 
+import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data import domains
+from data.adapters import registry
 from data.config.settings import Settings
 from data.privacy import provenance
 from data.runs import loss_chart, report, runs, trials
@@ -66,6 +68,21 @@ def test_the_report_shows_the_metrics_and_the_decision(store: Store, run: runs.R
     ):  # fmt: skip
         assert words in text
     assert page.tags.count("svg") == 1
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_report_calls_an_adapter_good_only_if_it_was_measured(
+    store: Store, run: runs.Run, measured: bool
+) -> None:
+    with store.write() as db:
+        made = registry.by_id(db, run.adapter_id or 0)
+        scores = made.scores | {"gate": made.scores["gate"] | {"measured": measured}}
+        db.execute("UPDATE adapters SET scores = ?", [json.dumps(scores)])
+
+    raw = report.page(store.db, run.id)
+
+    assert ('class="verdict good"' in raw) is measured
+    assert ("Its quality is unknown, because nothing was held out" in raw) is not measured
 
 
 def test_the_report_draws_a_search_with_its_failed_trials(store: Store, run: runs.Run) -> None:

@@ -95,6 +95,27 @@ def test_a_running_run_shows_its_progress() -> None:
     assert "step 30 of 60, loss 1.500, about 40 s left" in shown
 
 
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (True, "Passed the quality gate"),
+        (False, "Its quality was not measured"),
+        (None, "Passed the quality gate"),  # of an older version
+    ],
+)
+def test_an_adapter_that_nothing_measured_is_not_called_good(
+    measured: bool | None, words: str
+) -> None:
+    gate = {"passed": True, "rules": [{"name": "x", "passed": True, "sentence": "It fell."}]}
+    gate |= {} if measured is None else {"measured": measured}
+    result = replace(ADAPTER, scores={"gate": gate})
+
+    shown = str(run_message.shown(RunSnapshot(replace(RUN, state="done"), CURVE, result)))
+
+    assert words in shown
+    assert ("its quality is unknown" in shown) is (measured is False)
+
+
 def test_a_finished_run_shows_losses_the_gate_and_buttons() -> None:
     found = run_message.shown(RunSnapshot(replace(RUN, state="done"), CURVE, ADAPTER))
     shown = str(found)
