@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from bot.api import auth
 from bot.service import Service
 from data.conversations import conversations, side_by_side
-from data.feedback import feedback, rating_totals
+from data.feedback import feedback, rating_totals, unanswered
 from data.people.keys import Key
 from data.people.roles import at_least
 from data.store.errors import Forbidden
@@ -43,16 +43,23 @@ class FeedbackRequest(BaseModel):
         default=None,
         description='Which of two answers shown together is better. `"none"` withdraws it.',
     )
+    want_person: Literal[True] | None = Field(
+        default=None,
+        description="`true`: a person should answer this declined question. Only its asker may "
+        "say so.",
+    )
     learn: bool = Field(
         default=True, description="`false`: keep the correction, but do not make it a pair."
     )
 
     @model_validator(mode="after")
     def _has_feedback(self) -> "FeedbackRequest":
-        given = (self.thumb, self.reason, self.correction, self.helped, self.prefer)
+        ratings = (self.thumb, self.reason, self.correction, self.helped, self.prefer)
+        given = (*ratings, self.want_person)
         if all(part is None for part in given):
             raise ValueError(
-                "give at least one of 'thumb', 'reason', 'correction', 'helped' and 'prefer'"
+                "give at least one of 'thumb', 'reason', 'correction', 'helped', 'prefer' and "
+                "'want_person'"
             )
         return self
 
@@ -116,6 +123,8 @@ def store(db: Database, reply_id: str, person: str, given: FeedbackRequest) -> d
     """Store feedback; returns the feedback that now counts, and the id of the pair made from the
     correction."""
     _store_ratings(db, reply_id, person, given)
+    if given.want_person:
+        unanswered.want_person(db, reply_id, person)
     if given.reason is not None:
         feedback.reason(db, reply_id, person, given.reason)
     if given.correction is not None:

@@ -131,7 +131,7 @@ function showSuggestions(answer, { suggestions, outcome }) {
   person.hidden = outcome !== "declined";
   person.querySelector("button").addEventListener("click", async () => {
     try {
-      await post("/web/want-person", { reply_id: answer.replyId });
+      await post("/web/feedback", { reply_id: answer.replyId, want_person: true });
       person.hidden = true;
       answer.part(".said").textContent = "Your question was passed on to the people who review answers.";
     } catch (error) {

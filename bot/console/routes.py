@@ -21,7 +21,7 @@ from bot.service import Service
 from data import domains
 from data.conversations import conversations
 from data.conversations.conversations import Outcome
-from data.feedback import feedback, unanswered
+from data.feedback import feedback
 from data.pairs import reply_sources
 from data.pairs.reply_sources import Source
 from data.store.db import Row
@@ -98,20 +98,6 @@ async def give_feedback(
         return store_feedback(db, given.reply_id, visitor, given)
 
     return await service.store.submit(write)
-
-
-class WantPersonRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    reply_id: Annotated[str, Field(max_length=100)]
-
-
-@router.post("/web/want-person", status_code=201)
-async def want_person(request: Request, given: WantPersonRequest, visitor: Visitor) -> Response:
-    """Record that a person should answer a declined question of this session."""
-    service: Service = request.app.state.service
-    await service.store.submit(lambda db: unanswered.want_person(db, given.reply_id, visitor))
-    return Response(status_code=201)
 
 
 @router.get("/web/conversations/{conversation}")

@@ -183,8 +183,8 @@ def test_empty_feedback_is_refused(bot: Bot) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == (
-        "The request is invalid: give at least one of 'thumb', 'reason', 'correction', 'helped' "
-        "and 'prefer'."
+        "The request is invalid: give at least one of 'thumb', 'reason', 'correction', 'helped', "
+        "'prefer' and 'want_person'."
     )
 
 

@@ -61,5 +61,15 @@ def test_a_dismissed_question_is_gone(bot: Bot) -> None:
     assert bot.http("reviewer").post(path, json={}).status_code == 404
 
 
+def test_the_asker_may_want_a_person(bot: Bot) -> None:
+    declined = ask(bot, "What is love?")
+    body = {"reply_id": declined["id"], "want_person": True}
+
+    assert bot.http("member").post("/v1/feedback", json=body).status_code == 201
+    assert bot.http("reviewer").post("/v1/feedback", json=body | {"user": "x"}).status_code == 403
+    (group,) = listed(bot)
+    assert group["want_person"] == 1
+
+
 def test_members_do_not_see_what_others_asked(bot: Bot) -> None:
     assert bot.http("member").get("/v1/unanswered").status_code == 403

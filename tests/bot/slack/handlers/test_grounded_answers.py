@@ -10,6 +10,8 @@ from data.config.settings import AnswersSettings
 from data.pairs import pairs, review_status
 from data.pairs.pairs import Draft
 from tests.bot.slack.conftest import MEMBER, REVIEWER, Bot
+from tests.bot.slack.handlers.test_feedback import form
+from tests.bot.slack.handlers.test_review import press, review
 from tests.fake_slack.workspace import Message
 
 pytestmark = pytest.mark.parametrize("bot", ["socket"], indirect=True)
@@ -94,3 +96,20 @@ async def test_without_people_the_wish_is_recorded(bot: Bot) -> None:
     assert any("on the list" in str(m.blocks) for m in bot.slack.from_bot())
     (listed,) = bot.rows("SELECT person_asked_at IS NOT NULL AS wanted FROM unanswered")
     assert listed["wanted"] == 1
+
+
+async def test_a_correction_counts_from_its_approval_until_its_rejection(bot: Bot) -> None:
+    question, correction = "Where is the car park?", "Behind the house."
+    _, refusal = await asked(bot, question)
+    await bot.slack.submit(MEMBER, await form(bot, refusal), better=correction, learn=True)
+    await bot.settled()
+    view = await review(bot)
+    await press(bot, REVIEWER, view, "Approve")
+
+    _, answer = await asked(bot, question)
+    with bot.store.write() as db:
+        (pair,) = [p for p in pairs.list_pairs(db, bot.domain) if p.response == correction]
+        review_status.set_status(db, pair.id, "rejected", f"slack:T1/{REVIEWER}")
+    _, again = await asked(bot, question)
+
+    assert (answer.words, again.words) == (correction, refusal.words)
