@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
+from bot.cli.verbs import registered
 from data import domains
 from data.store.clock import iso
 from data.store.errors import Invalid
@@ -21,14 +22,13 @@ def unanswered() -> None:
     """Answer the questions that the bot declined."""
 
 
-@unanswered.command("list")
+@registered(unanswered, "unanswered")
 @click.argument("domain", required=False)
 @json_option
 @pass_app
 def list_(app: App, domain: str | None, as_json: bool) -> None:
-    """List the open questions of DOMAIN, those that most people asked first.
-
-    Questions of the same meaning are one line. The draft is the nearest approved answer.
+    """The open questions of DOMAIN come in groups of the same meaning, those that most people asked
+    first. The draft is the nearest approved answer.
     """
     from bot.answering import unanswered_groups
 

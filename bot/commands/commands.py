@@ -116,6 +116,18 @@ class ReviewCommand(Command):
     domain: DomainName = None  # None: every domain
 
 
+@command(
+    "unanswered",
+    "reviewer",
+    "front end",
+    "List the questions that the bot declined, and answer them.",
+    cli="unanswered list",
+)
+@dataclass(frozen=True)
+class AnswerUnanswered(Command):
+    domain: DomainName = None
+
+
 @command("runs", "reviewer", "show", "List the newest runs.", cli="runs list")
 @dataclass(frozen=True)
 class ListRuns(Command):

@@ -22,10 +22,10 @@ from bot.slack.client.clock import Clock
 from bot.slack.client.stream import Pace
 from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
 from bot.slack.commands import argument_forms, delivery, digest, forms, handlers
-from bot.slack.handlers import answer, feedback, members, regenerate, review
+from bot.slack.handlers import answer, feedback, members, regenerate, review, unanswered_form
 from bot.slack.handlers.run_follower import Follower
 from bot.slack.inbound import http, ingest, oauth
-from bot.slack.render import admin_forms, blocks
+from bot.slack.render import admin_forms, blocks, unanswered_forms
 from bot.slack.workspace import manifest
 from bot.slack.workspace.context import Identity, WorkspaceContext
 from bot.slack.workspace.question_worker import QuestionLease
@@ -219,6 +219,12 @@ def register(app: Any, workspaces: Workspaces) -> None:
     async def on_reviewed(ack: Listener, body: dict[str, Any]) -> None:
         await review.review_form_sent(at(body), ack, body)
 
+    async def on_unanswered(ack: Listener, body: dict[str, Any]) -> None:
+        await unanswered_form.group_button(at(body), ack, body)
+
+    async def on_unanswered_sent(ack: Listener, body: dict[str, Any]) -> None:
+        await unanswered_form.answer_sent(at(body), ack, body)
+
     async def on_regenerate(ack: Listener, body: dict[str, Any]) -> None:
         await regenerate.regenerate_button(at(body), ack, body)
 
@@ -241,6 +247,8 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.action(handlers.BUTTON)(on_button)
     app.action(admin_forms.CHOOSE_DOMAIN)(on_domain)
     app.action(review.BUTTON)(on_review)
+    app.action(unanswered_forms.BUTTON)(on_unanswered)
+    app.view(unanswered_forms.UNANSWERED)(on_unanswered_sent)
     app.view(admin_forms.MENU)(on_menu)
     app.view(admin_forms.CONFIRM)(on_confirmation)
     app.view(argument_forms.CHOOSE)(on_choice)

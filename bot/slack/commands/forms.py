@@ -15,7 +15,7 @@ from bot.commands.registry import Command
 from bot.commands.requester import Requester
 from bot.slack.client.stream import SlackPlace
 from bot.slack.commands import argument_forms, delivery
-from bot.slack.handlers import review
+from bot.slack.handlers import review, unanswered_form
 from bot.slack.render import admin_forms, reports
 from bot.slack.render.admin_forms import Origin
 from bot.slack.render.blocks import Block, section, sentence
@@ -31,7 +31,13 @@ from data.store.errors import Invalid, UnderstudyError
 log = logging.getLogger(__name__)
 
 ASK_FIRST = (commands.Promote, commands.Forget)
-OPENING = (commands.Menu, commands.ReviewCommand, commands.Incomplete, *ASK_FIRST)
+OPENING = (
+    commands.Menu,
+    commands.ReviewCommand,
+    commands.AnswerUnanswered,
+    commands.Incomplete,
+    *ASK_FIRST,
+)
 
 
 def needs_confirmation(command: Command) -> bool:
@@ -66,6 +72,14 @@ async def open_for(
         def build(db: Database) -> Block:
             roles.check(db, requester, command.needs)
             return _form(db, workspace, place, where, command, requester)
+
+        if isinstance(command, commands.AnswerUnanswered):
+            await store.read(lambda db: roles.check(db, requester, command.needs))
+            name = command.domain or where.domain
+            subject = await store.read(lambda db: _domain(db, place, name, requester))
+            form = await unanswered_form.next_form(workspace, replace(where, domain=subject.name))
+            await views.show(workspace, form, trigger, view_id)
+            return
 
         # a review takes a lease, so it is a write
         work = store.submit if isinstance(command, commands.ReviewCommand) else store.read

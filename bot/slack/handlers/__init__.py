@@ -12,5 +12,6 @@
 - `regenerate`: the Regenerate and Continue buttons under an answer
 - `review`: the form in which reviewers decide on pending pairs
 - `run_follower`: keeps the messages that follow tuning runs up to date
+- `unanswered_form`: the form in which reviewers answer declined questions
 - `teach`: the "Teach this" shortcut and the "Teach more" button
 """

@@ -13,5 +13,6 @@
 - `reports`: messages that commands return: help, status, runs, adapters, roles, the digest
 - `results`: results of commands as Block Kit
 - `run_message`: the message that follows a tuning run
+- `unanswered_forms`: the form with a group of unanswered questions
 - `slack_wording`: rewrites command-line commands in messages as Slack commands
 """

@@ -165,7 +165,9 @@ def digest(
         )
     if unanswered:
         asked = _count(unanswered, "question")
-        shown.append(section(f"*Unanswered: {asked}.* `understudy unanswered list` shows them."))
+        shown.append(section(f"*Questions without an answer: {asked}*"))
+        answering = admin_forms.button("Answer them", "unanswered")
+        shown.append({"type": "actions", "elements": [answering]})
     return [*shown, context(since)]
 
 

@@ -86,6 +86,7 @@ CAPITALS |= {
 OPEN = {
     "": "member",
     "review": "reviewer",
+    "unanswered": "reviewer",
     "promote": "admin",
     "promote 2": "admin",
     "retire": "admin",

@@ -6,6 +6,7 @@ import pytest
 
 from bot.commands import registry
 from bot.commands.commands import (
+    AnswerUnanswered,
     AskPrivately,
     CancelRun,
     ExplainDecision,
@@ -57,6 +58,8 @@ UNDERSTOOD = {
     "adapters": ListAdapters(),
     "adapters Helpdesk": ListAdapters("helpdesk"),
     "review": ReviewCommand(),
+    "unanswered": AnswerUnanswered(),
+    "unanswered helpdesk": AnswerUnanswered("helpdesk"),
     "review helpdesk": ReviewCommand("helpdesk"),
     "retrain": RetrainCommand(),
     "retrain HelpDesk": RetrainCommand("helpdesk"),
@@ -204,6 +207,7 @@ ROLES = {
     "adapters": "member",
     "roles": "member",
     "review": "reviewer",
+    "unanswered": "reviewer",
     "retrain --dry-run": "reviewer",
     "retrain --preferences": "admin",
     "ab ramp 40": "admin",
