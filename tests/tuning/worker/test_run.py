@@ -1,6 +1,7 @@
 """A run in its child process: from a queue entry to a registered adapter, or an error message."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,16 +13,18 @@ from pathlib import Path
 import pytest
 
 from data.adapters import files, registry
-from data.config.settings import GateSettings, Settings
+from data.config.settings import GateSettings, SearchSettings, Settings
 from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
 from data.runs.phases import Phase, RunPhase
 from data.runs.runs import Run
+from data.search import layout
 from data.store.db import Store, StoreBusy
 from data.store.errors import Invalid
 from tests.tuning.conftest import teach
+from tuning.adapters import publish
 from tuning.child_process import ExitCode
 from tuning.progress import StepProgress, StoredProgress
 from tuning.training import checkpoint, loop
@@ -382,6 +385,40 @@ def test_a_run_stopped_in_training_resumes_to_the_same_bytes(
     assert runs.get(store.db, again.id).step == 3
     one, two = registry.list_adapters(store.db)
     assert one.sha256 == two.sha256
+
+
+def test_a_run_with_references_resumes_to_the_same_bytes_whatever_was_approved_since(
+    store: Store, settings: Settings, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the adapter, its folder and its evaluation say how it reads."""
+    settings = settings.model_copy(update={"search": SearchSettings(encoder="words")})
+    teach(store, domain, 8)
+    add(store, domain, Draft("Please open box 5", "Box 5 opens with 84.", split="golden"))
+    reads = {"references": 2, "dropout": 0.2}
+    whole = requested(store, domain, **reads)
+    assert execute_run(store, settings, whole.id) == ExitCode.DONE
+    monkeypatch.setattr(checkpoint, "Checkpoints", partial(checkpoint.Checkpoints, every_s=0.0))
+    again = requested(store, domain, **reads)
+
+    class StopsAtTwo(StoredProgress):
+        def step(self, now: StepProgress) -> None:
+            if now.step == 2:
+                teach(store, domain, 4, start=50)
+                raise Terminated
+            super().step(now)
+
+    stopped = execute_run(store, settings, again.id, StopsAtTwo(store, again.id))
+    assert stopped == ExitCode.STOPPED
+    with store.write() as db:  # the run keeps its dataset
+        db.execute("UPDATE pairs SET status = 'rejected' WHERE prompt LIKE '%box 5_?'")
+    assert execute_run(store, settings, again.id) == ExitCode.DONE
+
+    one, two = registry.list_adapters(store.db)
+    assert one.sha256 == two.sha256
+    assert layout.references_of(one.recipe) == 2
+    kept = json.loads((one.folder(settings.home) / publish.RECIPE).read_bytes())
+    assert layout.of_recipe(kept) == layout.VERSION
+    assert "Q: " not in json.dumps(one.scores["samples"])  # people read the questions alone
 
 
 def test_a_run_stopped_in_every_stage_ends_with_the_bytes_of_an_uninterrupted_one(
