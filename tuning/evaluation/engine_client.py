@@ -39,7 +39,13 @@ class NoEngineReady(Unavailable):
 
 
 class RequestRefused(Unavailable):
-    """Every engine refuses to serve the adapter; says what is wrong with it."""
+    """Every engine refuses to serve the adapter; says what is wrong with it. `replica` is one of
+    them, and `differs` says that it answers differently there than after training."""
+
+    def __init__(self, sentence: str, replica: str = "", *, differs: bool = False) -> None:
+        super().__init__(sentence)
+        self.replica = replica
+        self.differs = differs
 
 
 def wait_until_held(
@@ -61,7 +67,8 @@ def wait_until_held(
         if not coming:
             raise NoEngineReady("no engine is running")
         if len([p for p in at if p.given_up]) == coming:
-            raise RequestRefused(at[0].error)
+            first = at[0]
+            raise RequestRefused(first.error, first.replica, differs=first.agreement is not None)
         if clock() > deadline:
             raise NoEngineReady(f"no engine had loaded it after {patience_s:.0f} s")
         time.sleep(POLL_S)

@@ -89,7 +89,10 @@ class Evaluator:
             answered_by, why = "the trainer", str(error)
             log.warning("the trainer answers instead of an engine: %s", error)
             if isinstance(error, engine_client.RequestRefused):
-                parity = Parity(None, 0, refused=why)
+                served_in = self._precisions().get(error.replica, "")
+                parity = Parity(
+                    None, 0, refused=why, differs=error.differs, served_in=served_in
+                )  # fmt: skip
             elif parity.agreement is None:
                 parity = replace(parity, not_asked=why)
             answers = {name: self._by_trainer(name) for name in self.eval_sets.sets}
@@ -118,13 +121,17 @@ class Evaluator:
         patience = float(self.settings.serving.start_timeout_s)
         held = engine_client.wait_until_held(self.store, adapter, patience)
         tokens = sum(len(probe.answer) for probe in adapter.probes)
-        precisions = {r.name: r.precision for r in placements.replicas(self.store.db)}
+        precisions = self._precisions()
         measured = [
             Parity(p.parity, tokens, p.leads, served_in=precisions.get(p.replica, ""))
             for p in held
             if p.parity is not None
         ]
         return min(measured, key=lambda one: one.agreed, default=Parity(None, tokens))  # the worst
+
+    def _precisions(self) -> dict[str, str]:
+        """In which precision each engine serves the base."""
+        return {r.name: r.precision for r in placements.replicas(self.store.db)}
 
     def _by_engine(self, name: SetName, adapter: Adapter) -> dict[ModelName, list[GeneratedAnswer]]:
         limit = self.settings.serving.max_model_len

@@ -104,6 +104,7 @@ class Parity:
     tokens: int
     leads: tuple[float | None, ...] = ()  # of different tokens: engine's over trainer's, in nats
     refused: str = ""  # why no engine can serve the adapter, '' when one does
+    differs: bool = False  # it is refused because it answers differently than after training
     not_asked: str = ""  # why it was not measured
     rendered: str = ""  # how an engine encodes a conversation differently; '' if none does
     trained_in: str = ""  # precision of the base in training: nf4, bfloat16, ...; '' if unknown
@@ -234,7 +235,8 @@ def parity(found: Parity, *, least: float) -> Rule:
     likely are rounding, like the trainer's own near ties, and are left out. There is no allowance
     for chance."""
     if found.refused:
-        return Rule("parity", False, f"No engine can serve it: {found.refused}")
+        why = f" {_cause(found.trained_in, found.served_in)}" if found.differs else ""
+        return Rule("parity", False, f"No engine can serve it: {found.refused}{why}")
     if found.rendered:
         return Rule("parity", False, found.rendered)
     if found.agreement is None:

@@ -180,6 +180,7 @@ def test_an_engine_that_disagrees_with_the_trainer_fails_the_gate(
     assert adapter.state == "rejected"
     assert rules(adapter)["parity"] is False
     assert "%" in adapter.state_reason or "answers differently" in adapter.state_reason
+    assert "the engine serves it in fp16. " in adapter.state_reason  # the cause, and then a cure
     assert registry.wanted_adapters(store.db) == []
 
 

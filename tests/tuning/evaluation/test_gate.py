@@ -258,6 +258,11 @@ def test_a_failed_parity_names_cause_and_cure(
             Parity(agreement, 1000, trained_in=trained, served_in=served), least=0.99
         )
 
+    refused = Parity(
+        None, 0, refused="It answers differently.", differs=True,
+        trained_in=trained, served_in=served,
+    )  # fmt: skip
+    assert cause in gate.parity(refused, least=0.99).sentence
     assert cause in rule(0.8).sentence
     assert cure in rule(0.8).sentence
     assert cause not in rule(1.0).sentence
