@@ -9,7 +9,7 @@ in another. An index belongs to one thread.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,7 @@ class DomainIndex:
         most = min(64 * facts, count)
         if not most:
             return []
-        top = np.argpartition(-scores, most - 1)[:most]
+        top = np.argpartition(scores, len(scores) - most)[-most:]
         top = top[np.argsort(-scores[top], kind="stable")]
         chosen: list[Candidate] = []
         pairs_of: dict[int, int] = {}
@@ -137,13 +137,23 @@ class DomainIndex:
 
     def _load(self, db: Database) -> None:
         """Everything, in the store's order."""
+        import numpy as np
+
         sql = "SELECT count(*) FROM searchable_pairs WHERE domain_id = ?"
         self._reserve(int(value(db, sql, [self._domain.id]) or 0))
-        found: Iterable[tuple[int, str, bytes | None]] = db.execute(
-            LOAD + "WHERE p.domain_id = ?", [self._encoder, self._domain.id]
-        )
-        for pair_id, fact, blob in found:
-            self._put(pair_id, fact, blob)
+        cursor = db.execute(LOAD + "WHERE p.domain_id = ?", [self._encoder, self._domain.id])
+        while some := cursor.fetchmany(AT_ONCE):
+            self.pending.update(pair_id for pair_id, _, blob in some if blob is None)
+            known = [row for row in some if row[2] is not None]
+            first, last = self._size, self._size + len(known)
+            self._reserve(last)
+            both = np.frombuffer(b"".join(blob for _, _, blob in known), np.float16)
+            both = both.reshape(len(known), 2, self._dimensions).astype(np.float32)
+            self._matrix[first:last] = both[:, 0] + RESPONSE_WEIGHT * both[:, 1]
+            self._ids[first:last] = [pair_id for pair_id, _, _ in known]
+            self._facts[first:last] = [fact_number(fact) for _, fact, _ in known]
+            self._row_of.update((row[0], first + n) for n, row in enumerate(known))
+            self._size = last
 
     def _put(self, pair_id: int, fact: str, blob: bytes | None) -> None:
         if blob is None:
@@ -173,7 +183,7 @@ class DomainIndex:
 
         if rows <= len(self._ids):
             return
-        rows = max(rows, len(self._ids) + len(self._ids) // 4, 64)
+        rows += rows // 4 + 64  # what is not used yet takes no memory: zeros are not written
         for name in ("_matrix", "_ids", "_facts"):
             old = getattr(self, name)
             new = np.zeros((rows, *old.shape[1:]), old.dtype)

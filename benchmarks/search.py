@@ -1,0 +1,302 @@
+"""What a search finds, and what it costs.
+
+    python benchmarks/search.py                      # about five minutes
+    python benchmarks/search.py --sizes 2000         # the costs of one size
+    python benchmarks/search.py --skip-quality
+
+Quality: the right fact first, among three and among five, for the golden questions of the demo
+domain, of its advanced file, and for the far-worded questions of the bicycle workshop, by the
+shipped encoder and by words; and the shares that thresholds of similarity would decline.
+
+Cost: domains with generated pairs. Their vectors are random, because the cost does not depend on
+them, and they state few facts, which is the worst case (many pairs of a fact are read). Questions
+are the demo's golden ones and are really encoded. Times are of one question after the other, with
+the store on disk. CPU time is that of the whole process, so it is comparable on a busy machine. The
+last line is JSON.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import report
+
+from data import domains
+from data.config.settings import SearchSettings
+from data.domains import Domain
+from data.pairs import files, golden, pairs
+from data.pairs.pairs import Draft
+from data.search import vectors
+from data.search.encoder import SHIPPED
+from data.search.onnx_encoder import OnnxEncoder
+from data.search.search import PairSearch
+from data.store.db import Store
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "data" / "examples" / "helpdesk"
+WORKSHOP = ROOT / "benchmarks" / "domains" / "bicycle_workshop"
+QUESTIONS = 400  # timed for each size and method
+ENCODED = 100  # pairs whose encoding is timed
+FEW_FACTS = 12  # too few for a check of the language, which random words would not pass
+THRESHOLDS = (0.25, 0.3, 0.32, 0.35, 0.4, 0.5)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def memory_mb() -> float:
+    """Resident memory of this process."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1000
+    raise RuntimeError("this system does not say how much memory a process takes")
+
+
+# -- quality ---------------------------------------------------------------------------------------
+
+
+def quality(folder: Path) -> dict[str, Any]:
+    workshop = lines(WORKSHOP / "test.jsonl")
+    sets: dict[str, tuple[Path, list[tuple[str, str]] | None]] = {
+        "helpdesk golden": (DEMO / "pairs.jsonl", None),
+        "helpdesk advanced": (DEMO / "advanced.jsonl", None),
+        "workshop, far wording": (
+            WORKSHOP / "pairs.jsonl",
+            [(q["question"], q["fact"]) for q in workshop if q["kind"] == "far"],
+        ),
+    }
+    off_topic = [q["question"] for q in workshop if q["kind"] == "off_topic"]
+    found: dict[str, Any] = {}
+    declined = []
+    table = []
+    for method in ("minilm", "words"):
+        for name, (path, given) in sets.items():
+            with Store(folder / f"{method} {name}.db") as store:
+                with store.write() as db:
+                    domain = domains.create(db, "domain")
+                files.import_file(store, domain, path)
+                search = PairSearch(store, SearchSettings(encoder=method))
+                search.complete(domain)
+                asked = given or [(q.prompt, q.fact) for q in golden.list_golden(store.db, domain)]
+                ranks, similarities = ask(search, domain, asked)
+                off = [search.find(domain, q).similarity for q in off_topic]
+            shares = [sum(rank < n for rank in ranks) / len(asked) for n in (1, 3, 5)]
+            table.append((method, name, len(asked), *(f"{share:.3f}" for share in shares)))
+            declined.append((method, name, *below(similarities)))
+            declined.append((method, f"{name}: off topic", *below(off)))
+            found[f"{method} {name}"] = {"found": shares, "questions": len(asked)}
+    report.table(("encoder", "questions", "number", "first", "in three", "in five"), table)
+    print()
+    report.table(("declined below", "questions", *map(str, THRESHOLDS)), declined)
+    return found
+
+
+def ask(
+    search: PairSearch, domain: Domain, asked: Sequence[tuple[str, str]]
+) -> tuple[list[int], list[float]]:
+    """The rank of the right fact for each question, and the best similarity."""
+    ranks, similarities = [], []
+    for question, fact in asked:
+        found = search.find(domain, question, limit=5)
+        facts = [reference.fact for reference in found.references]
+        ranks.append(facts.index(fact) if fact in facts else 99)
+        similarities.append(found.similarity)
+    return ranks, similarities
+
+
+def below(similarities: Sequence[float]) -> list[str]:
+    return [f"{sum(s < t for s in similarities) / len(similarities):.1%}" for t in THRESHOLDS]
+
+
+# -- cost ------------------------------------------------------------------------------------------
+
+
+def cost(folder: Path, size: int, encoder: OnnxEncoder) -> list[tuple[object, ...]]:
+    """One line for each method. Every size runs in a fresh store."""
+    rng = random.Random(0)
+    asked = [p["prompt"] for p in lines(DEMO / "pairs.jsonl") if p.get("split") == "golden"]
+    questions = [rng.choice(asked) for _ in range(QUESTIONS)]
+    with Store(folder / f"{size}.db") as store:
+        with store.write() as db:
+            domain = domains.create(db, "domain")
+        start = time.process_time()
+        fill(store, domain, size, rng)
+        stored_s = time.process_time() - start
+        fill_vectors(store, domain, encoder)
+        table: list[tuple[object, ...]] = []
+        for method in ("minilm", "words"):
+            added = memory_of(store.path, method)
+            search = PairSearch(store, SearchSettings(encoder=method))
+            start = time.perf_counter()
+            search.find(domain, asked[0])
+            first_s = time.perf_counter() - start
+            wall, cpu = times(search, domain, questions)
+            together_cpu = at_once(search, domain, questions)
+            approve(store, domain)
+            start = time.perf_counter()
+            search.find(domain, "Which colour has the new bridge?")
+            fresh_s = time.perf_counter() - start
+            search.close()
+            table.append(
+                (
+                    f"{size:,}",
+                    method,
+                    *(report.percentile(wall, share) * 1e3 for share in (0.5, 0.99)),
+                    *(report.percentile(cpu, share) * 1e3 for share in (0.5, 0.99)),
+                    together_cpu * 1e3,
+                    first_s,
+                    fresh_s * 1e3,
+                    added,
+                    stored_s / size * 1e6,
+                )
+            )
+    return table
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from benchmarks.search import memory_mb
+from data import domains
+from data.config.settings import SearchSettings
+from data.search.search import PairSearch
+from data.store.db import Store
+with Store(Path(sys.argv[1])) as store:
+    domain = domains.get(store.db, "domain")
+    before = memory_mb()
+    search = PairSearch(store, SearchSettings(encoder=sys.argv[2]))
+    for question in ("Who is it?", "How do I start a retrain of the domain?") * 20:
+        search.find(domain, question)
+    print(memory_mb() - before)
+"""
+
+
+def memory_of(path: Path, method: str) -> float:
+    """MB that search adds to a process: onnxruntime, the encoder and the index."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(path), method],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def times(
+    search: PairSearch, domain: Domain, questions: Sequence[str]
+) -> tuple[list[float], list[float]]:
+    """Seconds of each question, by the clock and of CPU time."""
+    wall, cpu = [], []
+    for question in questions:
+        start, start_cpu = time.perf_counter(), time.process_time()
+        search.find(domain, question)
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - start_cpu)
+    return wall, cpu
+
+
+def at_once(search: PairSearch, domain: Domain, questions: Sequence[str]) -> float:
+    """CPU seconds of a question when 16 come together."""
+    start = time.process_time()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda question: search.find(domain, question), questions))
+    return (time.process_time() - start) / len(questions)
+
+
+def fill(store: Store, domain: Domain, size: int, rng: random.Random) -> None:
+    """Pairs of 4 to 14 words with answers of 10 to 40, drawn from the demo's words."""
+    words = sorted({w for p in lines(DEMO / "pairs.jsonl") for w in p["response"].split()})
+
+    def text(least: int, most: int) -> str:
+        return " ".join(rng.choices(words, k=rng.randint(least, most)))
+
+    for start in range(0, size, 1_000):
+        drafts = [
+            Draft(f"{text(4, 14)} {n}?", text(10, 40), fact=f"fact-{n % FEW_FACTS}")
+            for n in range(start, min(start + 1_000, size))
+        ]
+        with store.write() as db:
+            pairs.add(db, domain, drafts, source="benchmark", status="approved")
+
+
+def fill_vectors(store: Store, domain: Domain, encoder: OnnxEncoder) -> None:
+    rng = np.random.default_rng(0)
+    after = 0
+    while some := vectors.without_vectors(store.db, domain, encoder.digest, after, 1_000):
+        after = some[-1].pair_id
+        drawn = rng.standard_normal((len(some), 2, encoder.dimensions))
+        drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+        with store.write() as db:
+            vectors.save(db, encoder.digest, some, drawn.astype(np.float16))
+
+
+def approve(store: Store, domain: Domain) -> None:
+    """One more pair, whose vectors the next question has to make."""
+    draft = Draft("Which colour has the new bridge?", f"Red, since {time.time_ns()}.")
+    with store.write() as db:
+        pairs.add(db, domain, [draft], source="benchmark", status="approved")
+
+
+def encoding(encoder: OnnxEncoder) -> float:
+    """CPU seconds to encode a pair of the demo domain."""
+    some = [
+        vectors.PairWords(n, p["prompt"], p["response"], "[]")
+        for n, p in enumerate(lines(DEMO / "pairs.jsonl")[:ENCODED])
+    ]
+    start = time.process_time()
+    for n in range(0, len(some), 16):
+        vectors.encode(encoder, some[n : n + 16])
+    return (time.process_time() - start) / len(some)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[2_000, 50_000])
+    parser.add_argument("--skip-quality", action="store_true")
+    options = parser.parse_args()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        encoder = OnnxEncoder(SHIPPED)
+        encoder.encode(["Who?"])
+        figures["encode_pair_cpu_ms"] = encoding(encoder) * 1e3
+        table = [line for size in options.sizes for line in cost(folder, size, encoder)]
+        headers = (
+            "pairs",
+            "encoder",
+            "p50, ms",
+            "p99, ms",
+            "CPU p50, ms",
+            "CPU p99, ms",
+            "16 at once, CPU ms",
+            "first question, s",
+            "after an approval, ms",
+            "memory, MB",
+            "storing a pair, CPU µs",
+        )
+        report.table(headers, table)
+        print(f"\nencoding a pair: {figures['encode_pair_cpu_ms']:.1f} ms of CPU\n")
+        figures["cost"] = [dict(zip(headers, line, strict=True)) for line in table]
+        if not options.skip_quality:
+            figures["quality"] = quality(folder)
+    report.finish(benchmark="search", **figures)
+
+
+if __name__ == "__main__":
+    main()
