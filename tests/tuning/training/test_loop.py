@@ -147,6 +147,7 @@ def test_progress_names_every_step_and_the_losses_where_they_were_measured(base:
 
     assert [(p.step, p.total_steps) for p in told] == [(i, 5) for i in range(1, 6)]
     assert [p.losses is not None for p in told] == [False, True, False, False, True]
+    assert told[0].eta_s > 0, "the time left is known from the first step on"
     assert told[-1].eta_s == 0
 
 
