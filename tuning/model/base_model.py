@@ -207,6 +207,12 @@ def trainable(model: Any) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
+def layer_kinds(model: Any) -> list[str]:
+    """The classes of the model's layers. They decide how numbers are rounded: with weights that
+    stayed in four bits because memory was short, a step gives other last bits."""
+    return sorted({f"{type(m).__module__}.{type(m).__qualname__}" for m in model.modules()})
+
+
 @contextlib.contextmanager
 def only_positions(model: Any, wanted: Tensor) -> Iterator[None]:
     """Inside it, the output layer sees only the `wanted` positions `(rows, tokens)`, as one

@@ -112,7 +112,7 @@ def train_adapter(
     Raises Invalid or loop.Diverged with a sentence for people."""
     base, model, recipe = loaded.base, loaded.model, prepared.recipe
     setup, training_set = prepared.setup, prepared.setup.training_set
-    saved = checkpoint.Checkpoints(checkpoints, _identity(job, prepared))
+    saved = checkpoint.Checkpoints(checkpoints, _identity(job, prepared, loaded))
     if recipe.find_rate:
         progress.phase(Phase.FINDING_RATE)
         recipe = _with_rate(base, model, training_set, recipe, saved)
@@ -140,7 +140,7 @@ def _reading(settings: Settings) -> Path:
     return folder
 
 
-def _identity(job: TrainingJob, prepared: PreparedTraining) -> str:
+def _identity(job: TrainingJob, prepared: PreparedTraining, loaded: LoadedModel) -> str:
     """Equal for two trainings whose checkpoints are interchangeable."""
     inputs, recipe = job.inputs, prepared.recipe
     reads = inputs.parent is None and recipe.starts_from == "reading"
@@ -153,6 +153,7 @@ def _identity(job: TrainingJob, prepared: PreparedTraining) -> str:
         recipe=recipe.model_dump(mode="json", exclude={"why"}),
         reading=reading_adapter.sha256(_reading(job.settings)) if reads else "",
         references=prepared.setup.training_set.references_sha256,
+        layers=base_model.layer_kinds(loaded.model),
     )
 
 
