@@ -47,10 +47,9 @@ def reading_pairs(
         examples = list(organisation.examples)
         asked = rng.sample(off_topic, min(len(off_topic), round(OFF_TOPIC * len(examples))))
         for example in examples:
-            hidden = example.answer_from if rng.random() < missing_share else None
-            if hidden is not None:
+            if rng.random() < missing_share and example.answer_from is not None:
                 example = organisation.without_answer(example)
-            made.append(_pair(organisation, example, references, rng, hidden))
+            made.append(_pair(organisation, example, references, rng))
         for question in asked:
             facts = tuple(rng.sample(organisation.facts, min(references, len(organisation.facts))))
             example = ReadingExample("off_topic", question.question, (), facts, "")
@@ -63,13 +62,12 @@ def _pair(
     example: ReadingExample,
     most: int,
     rng: random.Random,
-    hidden: ReadingFact | None = None,
 ) -> Pair:
-    """The example as a pair with two to `most` references, none of them `hidden`."""
+    """The example as a pair with two to `most` references."""
     count = rng.randint(min(2, most), most)  # how many there are says nothing about the answer
     shown = [
         ShownReference(rng.choice(fact.prompts), fact.response)
-        for fact in _facts(organisation, example, count, rng, hidden)
+        for fact in _facts(organisation, example, count, rng)
     ]
     if example.kind == "small_talk":
         response = example.answer
@@ -84,14 +82,12 @@ def _facts(
     example: ReadingExample,
     count: int,
     rng: random.Random,
-    hidden: ReadingFact | None,
 ) -> list[ReadingFact]:
     """The facts to show, best first: the answer, the example's own distractors, and others."""
     right = example.answer_from
     others = [fact for fact in example.references if fact is not right]
-    more = [f for f in organisation.facts if f not in example.references and f is not hidden]
-    if example.kind == "missing" and hidden is None:
-        more = []  # one of them answers, and the example does not say which
+    out = (*example.references, *example.hidden)
+    more = [fact for fact in organisation.facts if fact not in out]
     rng.shuffle(others)
     wanted = count - (right is not None)
     others = others[:wanted] + rng.sample(more, min(len(more), max(0, wanted - len(others))))
