@@ -16,6 +16,7 @@ from sqlite_utils import Database
 from data.pairs import review_status
 from data.store.db import rows, value
 
+FORGOTTEN = "forgotten:"  # in front of the pseudonym of somebody who was erased
 SAME_QUESTION = 0.5  # the similarity from which a question asks for the fact of the pair it found
 
 
@@ -105,4 +106,5 @@ def quoted_fact(db: Database, reply_id: str) -> str:
 
 def _source(found: Mapping[str, object]) -> Source:
     by = review_status.decode(str(found["approved_by"]))
-    return Source(**{**found, "approved_by": by.person})  # type: ignore[arg-type]
+    known = "" if by.person.startswith(FORGOTTEN) else by.person
+    return Source(**{**found, "approved_by": known})  # type: ignore[arg-type]

@@ -92,10 +92,15 @@ def reopen_if_withdrawn(db: Database, domain_id: int, draft: Draft) -> Pair | No
     return pairs.get(db, pair.id)
 
 
-def erase_reasons(db: Database, reviewer: str) -> None:
-    """Keep a person's reviews without the reasons that they wrote."""
-    sql = "UPDATE pairs SET review_reason = '' WHERE reviewed_by = ? AND review_reason <> ''"
-    db.execute(sql, [reviewer])
+def forget_reviewer(db: Database, reviewer: str, pseudonym: str, most: int) -> int:
+    """Put a pseudonym in place of a reviewer on at most `most` pairs, and delete the reasons that
+    they wrote. Returns the number of pairs."""
+    return changed(
+        db,
+        "UPDATE pairs SET reviewed_by = ?, review_reason = '' WHERE id IN "
+        "(SELECT id FROM pairs WHERE reviewed_by = ? LIMIT ?)",
+        [pseudonym, reviewer, most],
+    )
 
 
 def _set(db: Database, pair_id: int, status: Status, by: ReviewedBy, reason: str = "") -> None:

@@ -7,10 +7,10 @@ sources of their answers go too, and so do the pairs themselves as sources of ot
 pair that a frozen dataset names stays as an empty row, which marks the gap in the dataset; other
 pairs are deleted. A run that is training on their words is cancelled.
 
-Kept: figures. Variant assignments, thumbs and answer times stay under a random pseudonym that is
-stored nowhere else, so that decisions based on them do not change afterwards. Actions as a reviewer
-or admin stay in the audit log, without details. An opt-out of learning stays too, to protect the
-person.
+Kept: figures. Variant assignments, thumbs, reviews and answer times stay under a random pseudonym
+that is stored nowhere else, so that decisions based on them do not change afterwards. Actions as a
+reviewer or admin stay in the audit log, without details. An opt-out of learning stays too, to
+protect the person.
 
 Each step is one small transaction, so it delays nobody's answer. `begin` records the request;
 `resume` continues a request that a crash interrupted. Deleted bytes are overwritten
@@ -148,7 +148,8 @@ def step(db: Database, receipt: str, most: int = AT_ONCE) -> bool:
     order = _order(db, receipt)
     if order is None:
         return True
-    for part in (_thumbs, _messages, _questions, _pairs_of, _judgements, _replies, _conversations):
+    parts = (_thumbs, _messages, _questions, _pairs_of, _judgements, _reviews, _replies)
+    for part in (*parts, _conversations):
         if part(db, order, most):
             _keep(db, order)
             return False
@@ -266,6 +267,11 @@ def _judgements(db: Database, order: _Order, most: int) -> int:
     return count
 
 
+def _reviews(db: Database, order: _Order, most: int) -> int:
+    """Who approved a pair stands under the answers that rest on it."""
+    return review_status.forget_reviewer(db, order.person, order.pseudonym, most)
+
+
 def _replies(db: Database, order: _Order, most: int) -> int:
     """The rows that figures are computed from."""
     return changed(
@@ -302,9 +308,8 @@ def _figures(db: Database, order: _Order) -> None:
 
 
 def _audit(db: Database, order: _Order) -> None:
-    """Keep their audit entries without details, and their review decisions without reasons."""
+    """Keep their audit entries without details."""
     db.execute("UPDATE audit SET detail = '{}' WHERE actor = ?", [order.person])
-    review_status.erase_reasons(db, order.person)
 
 
 def finish(db: Database, receipt: str) -> ErasureReceipt:

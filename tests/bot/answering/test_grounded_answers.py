@@ -461,6 +461,17 @@ async def test_an_erased_pair_is_no_source_any_more(
     assert value(store.db, "SELECT count(*) FROM reply_sources") == 0
 
 
+async def test_a_forgotten_reviewer_is_not_named_under_answers(
+    chat: Chat, store: Store, tmp_path: Path
+) -> None:
+    await erasure.erase_person(store, tmp_path, "slack:T1/U9", "cli:test")
+
+    started, _, _ = await answer(chat, ask(store, "When do you open today?"))
+
+    assert [s.approved_by for s in started.sources] == [""]
+    assert value(store.db, "SELECT count(*) FROM pairs WHERE reviewed_by LIKE '%U9%'") == 0
+
+
 async def test_forgetting_the_asker_forgets_what_their_answers_rested_on(
     chat: Chat, store: Store, tmp_path: Path
 ) -> None:

@@ -70,13 +70,16 @@ def test_a_pair_that_a_person_rejected_stays_rejected(store: Store, domain: Doma
         assert review_status.reopen_if_withdrawn(db, domain.id, Draft("How?", "Otherwise.")) is None
 
 
+NOBODY = "forgotten:1"
+
+
 def test_the_reasons_of_an_erased_reviewer_go_and_others_stay(store: Store, domain: Domain) -> None:
     pair_id = pending(store, domain)
     with store.write() as db:
         review_status.set_status(db, pair_id, "rejected", RITA, "Wrong.")
-        review_status.erase_reasons(db, "slack:T1/UADA")
+        assert review_status.forget_reviewer(db, "slack:T1/UADA", NOBODY, 9) == 0
         assert pairs.get(db, pair_id).review_reason == "Wrong."
-        review_status.erase_reasons(db, RITA)
+        assert review_status.forget_reviewer(db, RITA, NOBODY, 9) == 1
         assert pairs.get(db, pair_id).review_reason == ""
 
 
@@ -86,10 +89,10 @@ def test_an_erasure_keeps_the_review_itself(store: Store, domain: Domain) -> Non
         (second,) = pairs.add(db, domain, [Draft("Why?", "So.")], source="teach").ids
         review_status.set_status(db, first, "rejected", RITA, "Wrong.")
         review_status.set_status(db, second, "rejected", "slack:T1/UADA", "Wrong too.")
-        review_status.erase_reasons(db, RITA)
+        review_status.forget_reviewer(db, RITA, NOBODY, 9)
         kept = [pairs.get(db, pair_id) for pair_id in (first, second)]
     assert [(p.status, p.reviewed_by, p.review_reason) for p in kept] == [
-        ("rejected", RITA, ""),
+        ("rejected", NOBODY, ""),
         ("rejected", "slack:T1/UADA", "Wrong too."),
     ]
 
