@@ -41,6 +41,8 @@ class WordHit:
 
 def folded(text: str) -> str:
     """Text as the index compares it: without case, accents and compatibility forms."""
+    if text.isascii():
+        return text.lower()
     parts = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in parts if not unicodedata.combining(c))
 
