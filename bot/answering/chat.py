@@ -208,7 +208,7 @@ class Chat:
         finally:
             writing.leave()
         if failure is not None and grounds is not None:  # nothing has been shown
-            log.info("%s is answered with an approved pair: %s", ask.reply_id, failure)
+            log.debug("%s is answered with an approved pair: %s", ask.reply_id, failure)
             for event in await self._give(ask, grounds, "quoted", writing, failure):
                 yield event
 
