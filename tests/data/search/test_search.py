@@ -9,7 +9,7 @@ from data.pairs import golden, pairs, review_status
 from data.pairs.pairs import Draft
 from data.privacy import erasure
 from data.search.search import PairSearch
-from data.store.db import Store
+from data.store.db import Store, value
 from tests.data import given
 
 HOURS = Draft("When is the workshop open?", "From 9 to 18 on weekdays.", fact="hours")
@@ -187,3 +187,16 @@ def test_ids_of_new_pairs_are_still_right(store: Store, domain: Domain) -> None:
     with store.write() as db:
         ids = given.approved(db, domain, HOURS, PRICE, PARKING)
         assert [pairs.get(db, i).fact for i in ids] == ["hours", "price", "parking"]
+
+
+def test_no_trigram_of_a_deleted_pair_stays_in_the_index(store: Store, domain: Domain) -> None:
+    """FTS5 by itself only marks words as deleted until it merges its segments."""
+    sql = "SELECT count(*) FROM pair_search_data WHERE instr(block, CAST('zqx' AS BLOB))"
+    with store.write() as db:
+        (pair_id, _) = given.approved(db, domain, Draft("What is zqx?", "A word."), HOURS)
+    assert value(store.db, sql) > 0
+
+    with store.write() as db:
+        db.execute("DELETE FROM pairs WHERE id = ?", [pair_id])
+
+    assert value(store.db, sql) == 0
