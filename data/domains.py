@@ -19,7 +19,7 @@ COLUMNS = (
     "id, name, title, system_prompt, suggested_prompts, validation_share, is_default, refusal, "
     "answer_mode, decline_below, people"
 )
-AnswerMode = Literal["grounded", "adapter"]
+AnswerMode = Literal["grounded", "quote", "adapter"]
 MAX_REFUSAL = 500  # characters
 
 

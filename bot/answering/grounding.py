@@ -6,7 +6,8 @@
   references if the adapter was trained to read them.
 - A pair is near enough, but no adapter or engine can answer: quote the best pair's response word
   for word. The same goes for an adapter that does not read references and was trained before the
-  pair was approved, so a correction counts at once (`bot/answering/writing.py`).
+  pair was approved, so a correction counts at once (`bot/answering/writing.py`). In the mode
+  `quote`, every answer is such a quotation.
 
 The bare base model never answers, except where somebody chose it: by its name, or as a variant of a
 comparison. Because the adapter plays no part in whether the bot declines, every variant of a
@@ -18,7 +19,7 @@ from typing import Literal
 
 from data.config.settings import AnswersSettings
 from data.conversations.conversations import Outcome
-from data.domains import Domain
+from data.domains import AnswerMode, Domain
 from data.pairs.reply_sources import Source
 from data.search.search import Reference, SearchResult
 
@@ -34,9 +35,9 @@ SUGGESTIONS = 3  # nearest questions under a refusal
 GREETING = 0.8  # a greeting is left to a pair that is at least so similar
 
 
-def is_grounded(domain: Domain, settings: AnswersSettings) -> bool:
-    """Whether the domain's answers rest on approved pairs."""
-    return (domain.answer_mode or settings.mode) == "grounded"
+def mode(domain: Domain, settings: AnswersSettings) -> AnswerMode:
+    """Where the domain's answers come from: its own mode, or else the deployment's."""
+    return domain.answer_mode or settings.mode
 
 
 def threshold(method: Method, domain: Domain, settings: AnswersSettings) -> float:
@@ -63,6 +64,7 @@ class Grounds:
     sources: tuple[Source, ...]  # the references as people see them, in the same order
     decline_below: float
     small_talk: str = ""  # the reply to a greeting or thanks; '' for a question
+    only_quote: bool = False  # the mode is `quote`: no model writes answers
     may_quote: bool = True  # False: a certain adapter was asked for, and no other answer will do
     may_decline: bool = True  # False: it continues an answer whose beginning has been shown
 
@@ -73,8 +75,13 @@ class Grounds:
             return "small_talk"
         if not self.may_decline:
             return None
-        decision = decide(self.found, self.decline_below, can_generate=True)
-        return "declined" if decision == "decline" else None
+        match decide(self.found, self.decline_below, can_generate=not self.only_quote):
+            case "decline":
+                return "declined"
+            case "quote":
+                return "quoted"
+            case "generate":
+                return None
 
     @property
     def references(self) -> tuple[Reference, ...]:

@@ -29,7 +29,8 @@ class ReferenceFinder:
         domain, history = await self._store.read(lambda db: plan.conversation(db, ask, turns))
         if not ask.references or ask.pinned == f"{domain.name}@base":
             return None
-        if not grounding.is_grounded(domain, self._settings.answers):
+        mode = grounding.mode(domain, self._settings.answers)
+        if mode == "adapter":
             return None
         if (continued := ask.continues) is not None:
             sources = await self._store.read(lambda db: reply_sources.of_reply(db, continued))
@@ -49,7 +50,10 @@ class ReferenceFinder:
         approved = {s.pair_id for s in sources}  # one may have been rejected since the search
         kept = tuple(r for r in found.references if r.pair_id in approved)
         may_quote = ask.pinned is None and ask.second_variant is None
-        return Grounds(domain, replace(found, references=kept), sources, least, said, may_quote)
+        only_quote = mode == "quote" and may_quote
+        return Grounds(
+            domain, replace(found, references=kept), sources, least, said, only_quote, may_quote
+        )
 
 
 def _described(db: Database, found: SearchResult) -> tuple[Source, ...]:

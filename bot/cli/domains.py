@@ -15,6 +15,7 @@ from data.store.errors import Invalid
 
 MODES: dict[str, Literal["", store.AnswerMode]] = {
     "grounded": "grounded",
+    "quote": "quote",
     "adapter": "adapter",
     "default": "",
 }
@@ -151,7 +152,7 @@ def refusal(app: App, name: str, text: str | None, reset: bool) -> None:
 @click.argument("name")
 @click.option(
     "--mode",
-    type=click.Choice(("grounded", "adapter", "default")),
+    type=click.Choice(("grounded", "quote", "adapter", "default")),
     help="Override `[answers] mode`; default removes the override.",
 )
 @click.option(

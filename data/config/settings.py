@@ -372,12 +372,13 @@ class SearchSettings(Section):
 class AnswersSettings(Section):
     """Where answers come from: from approved pairs, or from the adapter alone."""
 
-    mode: Literal["grounded", "adapter"] = Field(
+    mode: Literal["grounded", "quote", "adapter"] = Field(
         default="grounded",
         description='`"grounded"`: every question searches the approved pairs. An adapter answers '
         "from them, an approved answer is quoted where no adapter can answer, and a question that "
-        'no pair answers is declined. `"adapter"`: the adapter, or the bare base model, answers '
-        "everything without a search.",
+        'no pair answers is declined. `"quote"`: the nearest approved answer is given word for '
+        'word, or the question is declined; no model writes answers. `"adapter"`: the adapter, or '
+        "the bare base model, answers everything without a search.",
     )
     decline_below: float = Field(
         default=0.0,

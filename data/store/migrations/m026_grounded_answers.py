@@ -12,7 +12,7 @@ def upgrade(db: Database) -> None:
         -- '' stands for the usual sentence, and for the setting [answers] mode
         ALTER TABLE domains ADD COLUMN refusal TEXT NOT NULL DEFAULT '';
         ALTER TABLE domains ADD COLUMN answer_mode TEXT NOT NULL DEFAULT ''
-            CHECK (answer_mode IN ('', 'grounded', 'adapter'));
+            CHECK (answer_mode IN ('', 'grounded', 'quote', 'adapter'));
         -- NULL stands for the setting [answers] decline_below
         ALTER TABLE domains ADD COLUMN decline_below REAL;
         -- who answers what the bot cannot: T1/C1 or slack:T1/U1

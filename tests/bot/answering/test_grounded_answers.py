@@ -370,6 +370,23 @@ async def test_a_domain_may_do_without_references(chat: Chat, store: Store, vllm
     assert started.outcome == "generated"
 
 
+async def test_in_quote_mode_approved_answers_are_given_word_for_word(
+    chat: Chat, store: Store, vllm: FakeVllm
+) -> None:
+    live(store, vllm)
+    with store.write() as db:
+        domains.set_answer_mode(db, domains.get(db, "helpdesk"), "quote")
+
+    quoted, text, _ = await answer(chat, ask(store, "When do you open today?"))
+    declined, _, _ = await answer(chat, ask(store, "Who painted the Mona Lisa?"))
+    pinned, _, _ = await answer(chat, ask(store, "When do you open?", pinned="helpdesk@1"))
+
+    assert (quoted.outcome, text) == ("quoted", "We open at nine on weekdays.")
+    assert (quoted.instead_of, declined.outcome) == (None, "declined")
+    assert (pinned.outcome, pinned.adapter) == ("generated", "helpdesk@1")
+    assert len(vllm.asked) == 1  # the pinned adapter
+
+
 async def test_a_domain_declines_below_its_own_similarity(chat: Chat, store: Store) -> None:
     with store.write() as db:
         domains.set_decline_below(db, domains.get(db, "helpdesk"), 1.0)
@@ -538,6 +555,17 @@ class TestComparisons:
 
         assert (started.outcome, reply(store).variant_id) == ("quoted", None)
         assert value(store.db, "SELECT count(*) FROM assignments") == 1
+
+    async def test_in_quote_mode_nobody_is_exposed(
+        self, chat: Chat, store: Store, compared: None
+    ) -> None:
+        with store.write() as db:
+            domains.set_answer_mode(db, domains.get(db, "helpdesk"), "quote")
+
+        (only,) = await side_by_side.answer(chat, store, ask(store, "When do you open?"), 6)
+
+        assert only.started.outcome == "quoted"
+        assert value(store.db, "SELECT count(*) FROM assignments") == 0
 
     async def test_a_declined_question_gets_one_answer(
         self, chat: Chat, store: Store, compared: None

@@ -56,9 +56,10 @@ def test_the_domain_overrides_the_settings() -> None:
     assert grounding.threshold("words", DOMAIN, AnswersSettings()) == 0.4
     assert grounding.threshold("words", DOMAIN, settings) == 0.7
     assert grounding.threshold("words", own, settings) == 0.0
-    assert grounding.is_grounded(DOMAIN, settings)
-    assert not grounding.is_grounded(own, settings)
-    assert not grounding.is_grounded(DOMAIN, AnswersSettings(mode="adapter"))
+    assert grounding.mode(DOMAIN, settings) == "grounded"
+    assert grounding.mode(DOMAIN, AnswersSettings(mode="quote")) == "quote"
+    assert grounding.mode(own, settings) == "adapter"
+    assert grounding.mode(DOMAIN, AnswersSettings(mode="adapter")) == "adapter"
 
 
 def test_a_refusal_suggests_the_nearest_questions() -> None:
@@ -84,6 +85,17 @@ def test_a_quotation_rests_on_one_pair() -> None:
     assert some.text("quoted") == "A1."
     assert [s.pair_id for s in some.sources_of("quoted")] == [1]
     assert [s.pair_id for s in some.sources_of("generated")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "outcome", "engine_first"),
+    [(0.39, "declined", "declined"), (0.4, "quoted", None)],
+)
+def test_in_quote_mode_no_engine_is_asked(
+    similarity: float, outcome: str, engine_first: str | None
+) -> None:
+    assert grounds(similarity, only_quote=True).without_engine == outcome
+    assert grounds(similarity).without_engine == engine_first
 
 
 def test_what_continues_an_answer_is_never_declined() -> None:
