@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 REFERENCES = 4
 TINY_RATE, RATE = 5e-3, 1e-3  # of bases below and above 50 million parameters
 # Rank 16: with 30 layers of 576, as in SmolLM2-135M, 20 MB. Three passes: the loss of SmolLM2-135M
-# falls within the first 10 steps, and more passes taught it to refuse what is worded differently.
+# falls within the first 10 steps. Neither the rank nor the number of passes has been measured.
 DEFAULTS: dict[str, Any] = {
     "rank": 16, "alpha": 32.0, "target_modules": "all-linear", "batch_size": 16, "epochs": 3.0,
     "dropout": 0.0, "patience": 0, "evaluations": 1, "references": REFERENCES,
