@@ -4,7 +4,8 @@ from data.adapters.registry import Adapter
 
 
 def sentence(adapter: Adapter) -> str:
-    """The results on the golden questions, next to the base model and the live adapter.
+    """The results on the golden questions, next to the search alone, the base model and the live
+    adapter.
 
     The keys are those of `tuning/evaluation/eval_report.py`."""
     golden = adapter.scores.get("golden") or {}
@@ -17,6 +18,8 @@ def sentence(adapter: Adapter) -> str:
             )
         return "no golden questions to evaluate it on"
     compared = f"bare base {golden['base_exact']:.0%}"
+    if "search_exact" in golden:
+        compared = f"the nearest approved answer {golden['search_exact']:.0%}, {compared}"
     if "live_exact" in golden:
         compared += f", the live adapter {golden['live_exact']:.0%}"
     if "parent_exact" in golden:  # adapters from before the live one was evaluated

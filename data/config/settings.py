@@ -159,6 +159,11 @@ class GateSettings(Section):
         description="The share of the trainer's answer tokens that an engine must also find "
         "likeliest. Near ties do not count.",
     )
+    search: bool = Field(
+        default=False,
+        description="Reject an adapter that answers golden questions exactly less often than the "
+        "nearest approved answer does. `false`: the gate only reports it.",
+    )
 
 
 def _is_address(url: str) -> bool:

@@ -4,16 +4,19 @@
                     "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
                                         "candidate": {...}, "live": {...}, "base": {...}}, ...}},
      "gate": {"passed", "measured", "rules": [{"name", "passed", "sentence", "paired"}]},
-     "golden": {"n", "of", "exact", "f1", "base_exact", "base_f1", "live_exact", "live_f1"},
+     "golden": {"n", "of", "exact", "f1", "base_exact", "base_f1", "live_exact", "live_f1",
+                "search_exact", "search_f1"},
      "validation_loss", "probe_loss", "new_loss", "train_loss", "best_step", "steps", "chosen_by",
      "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
      "samples": [{"shown", "set", "question", "expected", "base", "live", "adapter"}]}
 
 The metrics of a model on a set are those of `metrics.py`. `golden` repeats the most important ones.
-Losses are nats per token. The keys of the live adapter exist if one was live.
+Losses are nats per token. The keys of the live adapter exist if one was live, those of the search
+if it was asked: how good the nearest approved answer is, without any adapter.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from data.config.settings import Settings
@@ -49,8 +52,16 @@ def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) 
     return gate.evaluate_gate(
         settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld,
         trained=results.trained_losses, answers=results.candidate_answers,
-        known=eval_sets.characters,
+        known=eval_sets.characters, right=_right(eval_sets, results),
     )  # fmt: skip
+
+
+def _right(eval_sets: EvalSets, results: EvalResults) -> tuple[list[float], list[float]]:
+    """1 for each golden question that the candidate, and the search alone, answer exactly."""
+    if not eval_sets.nearest:
+        return [], []
+    own = [answer.text for answer in results.answers["golden"]["candidate"]]
+    return _exact(eval_sets, own), _exact(eval_sets, eval_sets.nearest)
 
 
 def scores(
@@ -76,7 +87,7 @@ def scores(
         "gate": verdict.plain(),
     }
     if "golden" in sets:
-        found["golden"] = _summary(sets["golden"])
+        found["golden"] = _summary(sets["golden"]) | _of_search(eval_sets)
     for part in ("validation", "probe", "new"):
         if part in outcome.losses:
             found[f"{part}_loss"] = outcome.losses[part]
@@ -127,6 +138,20 @@ def _summary(golden: dict[str, Any]) -> dict[str, Any]:
         "n": golden["n"], "of": golden["of"], "exact": own["exact"], "f1": own["f1"],
         "base_exact": base["exact"], "base_f1": base["f1"], **of_live,
     }  # fmt: skip
+
+
+def _of_search(eval_sets: EvalSets) -> dict[str, float]:
+    """How well the nearest approved answers answer the golden questions."""
+    nearest, asked = eval_sets.nearest, eval_sets.answered("golden")
+    if not nearest:
+        return {}
+    overlap = [metrics.f1(t, q.expected) for t, q in zip(nearest, asked, strict=True)]
+    return {"search_exact": fmean(_exact(eval_sets, nearest)), "search_f1": fmean(overlap)}
+
+
+def _exact(eval_sets: EvalSets, texts: Sequence[str]) -> list[float]:
+    asked = eval_sets.answered("golden")
+    return [float(metrics.exact(t, q.expected)) for t, q in zip(texts, asked, strict=True)]
 
 
 def _f1(eval_sets: EvalSets, name: SetName, answers: Sequence[GeneratedAnswer]) -> list[float]:

@@ -9,6 +9,9 @@
 Besides these sets, a few training pairs are measured (`EvalSets.training`): a run that diverged
 knows them no better than the bare base, also where nothing is held out.
 
+Golden questions are also answered by the search alone (`EvalSets.nearest`): whoever wants to read
+an approved answer needs no adapter.
+
 The selection from a large set depends only on the text of the questions, so every adapter gets the
 same ones. The loss is measured on more questions than are answered, because it costs less.
 """
@@ -82,6 +85,9 @@ class EvalSets:
     than the new one."""
     training: Sequence[EvalQuestion] = ()  # a sample of the pairs that it was trained on
     characters: frozenset[str] = frozenset()  # of all pairs
+    nearest: Sequence[str] = ()
+    """The approved answer that the search finds first, for each golden question that is answered;
+    "" where it finds none. Empty if nothing was searched."""
 
     def asked(self, name: SetName, *, live: bool = False) -> Sequence[EvalQuestion]:
         """The questions of a set, as the live adapter or the other models get them."""
@@ -108,7 +114,8 @@ def prepare_eval_sets(
 ) -> EvalSets:
     """The eval sets for the adapter that a run trains on `dataset` from `parent`, compared with the
     `live` one. Adapters that were trained with references, the new one with `references` of them,
-    are asked with those that people would get (`found`). A pair that people can find is asked as if
+    are asked with those that people would get (`found`, which also answers the golden questions by
+    the search alone). A pair that people can find is asked as if
     it were new, without being its own reference."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
     current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
@@ -146,6 +153,9 @@ def prepare_eval_sets(
         said = tuple(messages(made, domain.system_prompt, control))
         return EvalQuestion(example, said, pair.prompt, pair.response)
 
+    def first_found(pair: Pair, among: FrozenReferences) -> str:
+        return next((p.response for p in among.of(question_of(pair))), "")
+
     some = {name: sorted(pairs, key=_order)[:MEASURED] for name, pairs in chosen.items() if pairs}
     filled = {name: [question(p, name, references) for p in ps] for name, ps in some.items()}
     of_live: dict[SetName, list[EvalQuestion]] = {}
@@ -158,7 +168,9 @@ def prepare_eval_sets(
     some_trained = sorted(trained, key=_order)[:TRAINING_MEASURED]
     training = [question(pair, "replay", references) for pair in some_trained]
     of = {name: len(chosen[name]) for name in filled}
-    return EvalSets(filled, of, withheld, of_live, training, _characters(current.pairs))
+    golden = some.get("golden", [])[: ANSWERED["golden"]]
+    nearest = [first_found(pair, found) for pair in golden] if found is not None else []
+    return EvalSets(filled, of, withheld, of_live, training, _characters(current.pairs), nearest)
 
 
 def references_of(adapter: Adapter | None) -> int:

@@ -11,6 +11,8 @@ The rules compare the adapter with a *baseline*: the live adapter, or the bare b
   higher by more than the margin, as a share of the live adapter's loss.
 - new: compared with a live adapter, its loss on pairs that are new to that one must be lower.
 - golden, replay: its token F1 must not be lower by more than the margin.
+- search: it should answer golden questions exactly as often as the nearest approved answer does,
+  which needs no adapter. It must, if the settings require it.
 - parity: the engines must encode a conversation as the same tokens as the trainer, and find the
   trainer's answers likeliest, token by token, except for near ties.
 
@@ -230,6 +232,28 @@ def not_worse(
     return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
 
 
+def search(
+    own: Sequence[float], nearest: Sequence[float], *, chance: float, required: bool
+) -> Rule:
+    """Not fewer right answers than the search alone. `own` and `nearest`: 1 for each golden
+    question that is answered exactly, 0 for the others. At least one question."""
+    lost = paired(nearest, own)
+    found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
+    fewer = lost.difference > 0 and lost.chance < chance
+    verdict = "Right less often than" if fewer else "Right no less often than"
+    sentence = (
+        f"{verdict} the nearest approved answer: {sum(own):.0f} against {sum(nearest):.0f} of "
+        f"{_questions(found)}."
+    )
+    if fewer and not required:
+        sentence += (
+            " Quoting approved answers (`understudy domains answers --mode quote`) is right more "
+            "often."
+        )
+        return Rule("search", None, sentence, found)
+    return Rule("search", not fewer, sentence, found)
+
+
 def parity(found: Parity, *, least: float) -> Rule:
     """The engine serves what was trained. Different tokens that the engine finds almost equally
     likely are rounding, like the trainer's own near ties, and are left out. There is no allowance
@@ -315,12 +339,14 @@ def evaluate_gate(
     trained: tuple[Sequence[Loss], Sequence[Loss]] = ((), ()),
     answers: Sequence[GeneratedAnswer] = (),
     known: Collection[str] = (),
+    right: tuple[Sequence[float], Sequence[float]] = ((), ()),
 ) -> GateVerdict:
     """Apply all rules. `losses` and `f1` hold the results of candidate and baseline for each set,
     question by question. `baseline` is a name, `live` whether it is an adapter. `withheld` is the
     number of replay questions that the run held out. `trained` are the losses of candidate and bare
     base on training pairs, `answers` all answers of the candidate, and `known` the characters of
-    the pairs."""
+    the pairs. `right`: which golden questions the candidate, and the search alone, answer exactly.
+    """
     chance = settings.chance
 
     def loss(name: SetName) -> tuple[Sequence[Loss], Sequence[Loss]]:
@@ -343,6 +369,8 @@ def evaluate_gate(
         if withheld and replay.passed is False:
             replay = replace(replay, sentence=replay.sentence + _withheld(withheld, baseline))
         rules += [new(own, other, baseline), replay]
+    if right[0]:
+        rules.append(search(*right, chance=chance, required=settings.search))
     always = (parity(served, least=settings.parity), training(*trained), readable(answers, known))
     return GateVerdict((*rules, *always))
 

@@ -59,7 +59,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     progress.phase(Phase.PUBLISHING)
     base, model, recipe = loaded.base, loaded.model, trained.training_set.recipe
     live = comparable(settings, registry.live(store.db, inputs.domain.id))
-    count = max(recipe.references, eval_sets.references_of(live))
+    count = max(1, recipe.references, eval_sets.references_of(live))
     questions = eval_sets.prepare_eval_sets(
         store.db, inputs.domain, inputs.dataset, live, prepared.tokenizer, base.stops,
         recipe.max_length, inputs.parent, references=recipe.references,

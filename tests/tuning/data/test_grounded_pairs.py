@@ -269,6 +269,7 @@ def test_golden_questions_are_asked_as_people_would_be_answered(
     assert "Box 102 opens with 37." in references
     assert len(references) == 2
     assert asked.text == "Please open box 102"
+    assert sets.nearest == ["Box 102 opens with 37."]
     rendered = tokenizer.apply_chat_template(
         list(asked.messages), tokenize=False, add_generation_prompt=True
     )

@@ -140,6 +140,8 @@ def test_the_engine_answers_the_evaluation_questions(
     assert (golden["candidate"]["exact"], golden["base"]["exact"]) == (1.0, 0.0)
     assert golden["base"]["refusals"] == 1.0
     assert adapter.scores["golden"]["exact"] == 1.0
+    assert adapter.scores["golden"]["search_exact"] == 1.0
+    assert rules(adapter)["search"] is True
     assert rules(adapter)["parity"] is True
     assert adapter.state == "candidate"
     assert adapter.probes == ()

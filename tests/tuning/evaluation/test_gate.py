@@ -664,3 +664,38 @@ def test_the_p_value_of_losses_weights_questions_by_tokens() -> None:
     other = [Loss(100.0, 100), Loss(2.0, 1), Loss(2.0, 1)]
     # of eight ways: 100-1-1 (observed), 100-1+1, 100+1-1, 100+1+1 are at least as high
     assert paired_losses(own, other).chance == 4 / 8
+
+
+# The search alone
+
+
+@pytest.mark.parametrize(
+    ("own", "nearest", "required", "passed", "verdict"),
+    [
+        (10, 20, True, False, "Right less often than the nearest approved answer: 10 against 20"),
+        (10, 20, False, None, "Right less often than the nearest approved answer: 10 against 20"),
+        (19, 20, True, True, "Right no less often than the nearest approved answer: 19 against 20"),
+        (20, 19, True, True, "Right no less often than the nearest approved answer: 20 against 19"),
+    ],
+)
+def test_an_adapter_is_compared_with_the_search_alone(
+    own: int, nearest: int, required: bool, passed: bool | None, verdict: str
+) -> None:
+    """One question of 20 is chance (p = .5), ten are not (p = 2**-10)."""
+    settings = GateSettings(search=required)
+    right = [1.0] * own + [0.0] * (20 - own), [1.0] * nearest + [0.0] * (20 - nearest)
+
+    found = evaluate_gate(settings, {}, {}, "the bare base", SERVED, live=False, right=right)
+
+    rule = next(rule for rule in found.rules if rule.name == "search")
+    assert rule.passed is passed
+    assert rule.sentence.startswith(f"{verdict} of 20 questions.")
+    assert ("--mode quote" in rule.sentence) is (passed is None)
+    assert found.passed is (passed is not False)
+    assert rule.paired is not None
+    assert rule.paired.difference == pytest.approx((own - nearest) / 20)
+
+
+def test_without_golden_questions_nothing_is_said_about_the_search() -> None:
+    found = evaluate_gate(SETTINGS, {}, {}, "the bare base", SERVED, live=False)
+    assert "search" not in rules(found)
