@@ -156,6 +156,6 @@ def running_engine(settings: Settings) -> Iterator[RunningEngine]:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     home = tmp_path_factory.mktemp("engine-home")
     with running_engine(
-        Settings(home=home, serving=ServingSettings(port=free_port(), threads=1))
+        Settings(home=home, serving=ServingSettings(port=free_port(), threads=1), answers=ALONE)
     ) as running:
         yield running
