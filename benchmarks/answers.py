@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--base", default="pocket")
     parser.add_argument("--home", type=Path, default=None, help="where the reading adapter is kept")
     parser.add_argument("--encoder", default=None, help="[search] encoder")
-    parser.add_argument("--threshold", type=float, default=0.32)
+    parser.add_argument("--threshold", type=float, default=0.48)
     parser.add_argument("--adapter", type=Path, action="append", default=[])
     parser.add_argument("--tune", action="append", default=[], metavar="KEY=VALUE,…")
     parser.add_argument("--keep", type=Path, default=None, help="keep tuned adapters here")

@@ -52,7 +52,7 @@ def test_the_domain_overrides_the_settings() -> None:
     own = Domain(1, "a", "A", "", (), 0.1, False, answer_mode="adapter", decline_below=0.0)
     settings = AnswersSettings(decline_below=0.7)
 
-    assert grounding.threshold("encoder", DOMAIN, AnswersSettings()) == 0.32
+    assert grounding.threshold("encoder", DOMAIN, AnswersSettings()) == 0.48
     assert grounding.threshold("words", DOMAIN, AnswersSettings()) == 0.4
     assert grounding.threshold("words", DOMAIN, settings) == 0.7
     assert grounding.threshold("words", own, settings) == 0.0
