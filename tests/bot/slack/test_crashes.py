@@ -337,7 +337,7 @@ def settle(home: Path, slack: FakeSlack, engine: FakeVllm, mode: str, port: int)
     (home / "understudy.toml").write_text(
         f'[bot]\nport = {port}\n[slack]\nmode = "{mode}"\nbot_token = "{BOT_TOKEN}"\n'
         f'app_token = "{APP_TOKEN}"\nsigning_secret = "{SIGNING_SECRET}"\n'
-        f'api_url = "{slack.api_url}"\n'
+        f'api_url = "{slack.api_url}"\n[answers]\nmode = "adapter"\n'
     )
     with Store(home / "understudy.db") as store, store.write() as db:
         domains.create(db, "helpdesk", "the help desk", "Answer.")
