@@ -178,7 +178,7 @@ async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
     assert adapter.served_name in held_adapters(engine.url)
     with engine.store.write() as db:
         db.execute("UPDATE replies SET status = 'done'")
-    wait_until(lambda: adapter.served_name not in held_adapters(engine.url), "the unloading", 5)
+    wait_until(lambda: adapter.served_name not in held_adapters(engine.url), "the unloading", 30)
 
 
 async def test_closing_the_generator_stops_the_engine(client, engine, endless):

@@ -699,3 +699,100 @@ def test_an_adapter_is_compared_with_the_search_alone(
 def test_without_golden_questions_nothing_is_said_about_the_search() -> None:
     found = evaluate_gate(SETTINGS, {}, {}, "the bare base", SERVED, live=False)
     assert "search" not in rules(found)
+
+
+# The sentences of the rules that every run has
+
+
+def test_a_lower_training_loss_is_reported() -> None:
+    rule = gate.training(losses(1.0, 1.0), losses(2.0, 2.0))
+    assert (rule.name, rule.passed) == ("training", True)
+    assert rule.sentence == (
+        "The training loss fell: -1.000 nats per token compared with the bare base on 2 questions "
+        "(95%: -1.000 to -1.000)."
+    )
+    assert rule.paired is not None
+    assert rule.paired.difference == pytest.approx(-1.0)
+
+
+def test_a_higher_training_loss_says_what_to_do() -> None:
+    rule = gate.training(losses(2.0), losses(1.0))
+    assert rule.passed is False
+    assert rule.sentence == (
+        "The training pairs were not learned: the loss is +1.000 nats per token compared with the "
+        "bare base on 1 question (95%: +1.000 to +1.000). Training diverged or did too little. "
+        "Request the run again with a lower learning_rate, or with learning_rate=auto."
+    )
+    assert rule.paired is not None
+
+
+KNOWN = frozenset("The shop opens at nine.")
+
+
+@pytest.mark.parametrize(
+    ("broken", "of", "passed", "sentence"),
+    [
+        (0, 20, True, "All answers are readable text."),
+        (
+            1,
+            20,
+            True,
+            "1 of 20 answers are not readable text, such as “The sh\ufffdp”; up to 5% may be.",
+        ),
+        (
+            2,
+            20,
+            False,
+            "2 of 20 answers are not readable text, such as “The sh\ufffdp”. Most likely the base "
+            "model cannot write the language of the pairs. Choose one that can, or request more "
+            "epochs if this one can.",
+        ),
+    ],
+)
+def test_a_few_broken_answers_are_reported_and_more_fail(
+    broken: int, of: int, passed: bool, sentence: str
+) -> None:
+    answers = [GeneratedAnswer("The sh\ufffdp opens.") for _ in range(broken)]
+    answers += [GeneratedAnswer("The shop opens at nine.") for _ in range(of - broken)]
+    rule = gate.readable(answers, KNOWN)
+    assert (rule.name, rule.passed) == ("readable", passed)
+    assert rule.sentence.replace(" opens.", "") == sentence
+
+
+def test_answers_that_repeat_themselves_have_another_cure() -> None:
+    rule = gate.readable([GeneratedAnswer("o" * 60, cut=True)], KNOWN)
+    assert rule.name == "readable"
+    assert rule.sentence == (
+        f"1 of 1 answers are not readable text, such as “{'o' * 20}”. Request the run again with a "
+        "lower learning_rate, or with another base model."
+    )
+
+
+def test_an_excerpt_is_around_the_first_broken_character() -> None:
+    text = f"{'a' * 30} \ufffd {'b' * 30} \ufffd"
+    assert gate._excerpt(text) == f"{'a' * 19} \ufffd {'b' * 18}"
+    assert gate._excerpt("  one   two ") == "one two"
+
+
+def test_nothing_measured_has_its_own_sentence() -> None:
+    unknown = gate.GateVerdict((gate.Rule("golden", None, "There are none."),))
+    assert unknown.reason == gate.UNKNOWN
+    assert gate.UNKNOWN == "There was nothing to measure it on, so nothing shows that it is good."
+
+
+def test_learned_pairs_are_reported_with_their_figures() -> None:
+    rule = gate.new(losses(1.0), losses(2.0), "art@1")
+    assert rule.sentence == (
+        "The new pairs were learned: -1.000 nats per token compared with art@1 on 1 question (95%: "
+        "-1.000 to -1.000)."
+    )
+    assert rule.paired is not None
+
+
+def test_the_interval_of_the_search_rule_is_that_of_the_candidate() -> None:
+    rule = gate.search([1.0, 0.0, 0.0], [1.0, 1.0, 0.0], chance=0.05, required=True)
+    found = rule.paired
+    assert found is not None
+    assert (found.low, found.high) == (-1.0, 0.0)
+    assert found.difference == pytest.approx(-1 / 3)
+    assert found.chance == pytest.approx(0.5)

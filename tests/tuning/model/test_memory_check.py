@@ -159,14 +159,19 @@ def test_gradient_checkpointing_keeps_the_estimated_memory(tmp_path):
 
 
 def estimated_and_kept(home: Path, **more: Any) -> tuple[float, int]:
-    """Bytes that the arithmetic gives for the backward pass of a recipe, and that PyTorch keeps."""
+    """Bytes that the arithmetic gives for the backward pass of a recipe, and that PyTorch keeps
+    with the layers of a GPU."""
     asked = Recipe(rank=16, micro_tokens=1024, max_length=512, **more)
     settings = Settings(home=home)
-    base = dataclasses.replace(
-        base_model.load_base(settings.base.path, asked), dtype=torch.bfloat16
-    )
-    base.model.set_attn_implementation("sdpa")
-    tuned = base_model.new_adapter(base, asked)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(base_model.cpu_linear, "keep_dense", lambda *_: None)
+        patched.setattr(base_model.cpu_norm, "use", lambda *_: None)
+        patched.setattr(base_model.cpu_lora, "use", lambda *_: None)
+        base = dataclasses.replace(
+            base_model.load_base(settings.base.path, asked), dtype=torch.bfloat16
+        )
+        base.model.set_attn_implementation("sdpa")
+        tuned = base_model.new_adapter(base, asked)
     tuned.train()
     if asked.gradient_checkpointing:
         base.model.gradient_checkpointing_enable({"use_reentrant": False})
