@@ -53,15 +53,17 @@ def test_a_sweep_keeps_its_best_point_and_survives_failed_trials(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-4, 1e-2], "rank": [8, 12]})
-    with store.write() as db:  # the rank of 12 is refused; asked for behind the command's back
+    with store.write() as db:  # behind the command's back, which would refuse it
         db.execute("UPDATE runs SET recipe = json_remove(recipe, '$.rank') WHERE id = ?", [run.id])
     run = runs.get(store.db, run.id)
+    serving = settings.serving.model_copy(update={"max_lora_rank": 8})
+    settings = settings.model_copy(update={"serving": serving})
 
     assert execute_run(store, settings, run.id) == ExitCode.DONE
 
     tried = trials.list_trials(store.db, run.id)
     assert [t.state for t in tried] == ["done", "failed", "done", "failed"]
-    assert "the engine serves 8, 16" in tried[1].error
+    assert "rank is 12, but this deployment serves at most 8" in tried[1].error
     slow, fast = tried[0], tried[2]
     assert slow.loss is not None
     assert fast.loss is not None
