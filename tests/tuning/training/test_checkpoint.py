@@ -116,7 +116,13 @@ def test_a_killed_run_that_stops_early_ends_with_the_same_bytes(
 ) -> None:
     """What patience has left is remembered at every step."""
     recipe = DROPPING.model_copy(
-        update={"learning_rate": 0.5, "epochs": 4.0, "evaluations": 20, "patience": 3}
+        update={
+            "learning_rate": 0.5,
+            "epochs": 4.0,
+            "evaluations": 20,
+            "patience": 3,
+            "seed": 2,
+        }
     )
     ended = same_after_a_kill_at_every_step(tiny_base, tmp_path, recipe=recipe)
     assert ended.stopped_early
