@@ -21,9 +21,9 @@ help: ## list the targets
 demo: $(CPU) ## install, then see the whole loop on this machine (Ctrl-C ends it)
 	@$(BIN)/understudy demo $(DEMO_ARGS)
 
-test: $(DEV) ## install, then run all tests
+test: $(DEV) ## install, then run all tests but those on a real base model
 	@$(MAKE) --no-print-directory test-fast
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not long"
 
 unit: $(DEV) ## the tests that start no process and load no model: under a minute
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not integration" -n 2 --dist worksteal
@@ -31,7 +31,8 @@ unit: $(DEV) ## the tests that start no process and load no model: under a minut
 test-fast: $(DEV) ## the tests that take seconds, two at a time: none that tunes or starts vLLM
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
-test-long: test ## all tests, then the mutation tests of every module that decides (hours)
+test-long: test ## all tests, also on a real base model, then all mutation tests (hours)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 	@for module in $(DECIDING); do \
 		$(MAKE) --no-print-directory mutants MODULE=$$module || exit 1; done
 

@@ -40,7 +40,7 @@ from tuning.data.examples import prompt_ids
 from tuning.model.base_model import load_tokenizer
 from tuning.worker.child import execute_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 
 FACTS = {
     "What is the name of the office cat?": "The office cat is called Biscuit.",
