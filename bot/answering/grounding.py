@@ -29,8 +29,8 @@ Method = Literal["encoder", "words"]
 # The least similarity of an answerable question. By all-MiniLM-L6-v2, .48 answers all golden
 # questions of the demo domain and all near-worded ones of the benchmarks' workshop, and 0 and 3% of
 # their off-topic ones. It declines most questions that share no word with their pair: at .32, half
-# of those got a wrong answer (benchmarks/RESULTS.md). By words, .4 declines 18 of 20 off-topic
-# questions and 3 of the 123 golden questions.
+# of those got a wrong answer (benchmarks/RESULTS.md). By words, .4 declines 93% of the off-topic
+# questions and 2% of the demo's golden ones.
 DECLINE_BELOW: dict[Method, float] = {"encoder": 0.48, "words": 0.4}
 NEAR = 0.5  # times the threshold: a pair that is less similar is not worth suggesting
 SUGGESTIONS = 3  # nearest questions under a refusal

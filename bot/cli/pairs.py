@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from data.pairs.files import ImportReport
 
 MAX_BAD_ROWS = 10  # printed after an import
+ENCODED_AT_IMPORT = 2_000  # pairs in a domain; they take about 20 seconds of a core
 
 
 @click.group(cls=Group)
@@ -72,7 +73,7 @@ def import_(app: App, domain: str, file: Path, format_: str, pending: bool, as_j
             audit.record(db, app.actor, "pairs import", subject.name, added=report.added)
     hint = f"To train on them: `understudy tune {subject.name}`." if not pending else ""
     if report.added and not pending and not as_json:
-        _say_how_it_is_searched(app, subject)
+        _make_searchable(app, subject)
     _print_import(subject, file, report, as_json, hint)
 
 
@@ -289,13 +290,20 @@ def golden_release(app: App, domain: str, number: int) -> None:
     click.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
 
 
-def _say_how_it_is_searched(app: App, subject: domains.Domain) -> None:
-    """Warn if the encoder cannot be used, or does not know the language of the pairs."""
+def _make_searchable(app: App, subject: domains.Domain) -> None:
+    """Encode the pairs of a small domain, so that the first question finds them by meaning; those
+    of a large one are encoded while the bot runs. Warn if the encoder cannot be used, or does not
+    know the language of the pairs."""
+    from bot.cli.search import read_new_pairs
+    from data.pairs import pairs as pair_store
     from data.search.encoder import EncoderFailed
     from data.search.search import PairSearch
 
+    search = PairSearch(app.store, app.settings.search)
+    if pair_store.counts(app.store.db, subject).get("approved", 0) <= ENCODED_AT_IMPORT:
+        read_new_pairs(search, subject, quiet=False)
     try:
-        found = PairSearch(app.store, app.settings.search).check_language(subject)
+        found = search.check_language(subject)
         if found is not None and not found.suits:
             click.echo(found.sentence(subject), err=True)
     except EncoderFailed as error:

@@ -52,7 +52,7 @@ def search(
     subject = domains.get(app.store.db, domain)
     pairs = PairSearch(app.store, app.settings.search)
     if not no_wait:
-        _read_new_pairs(pairs, subject, as_json)
+        read_new_pairs(pairs, subject, as_json)
     earlier = [Message("user", text) for text in after]
     found = pairs.find(subject, question, earlier, limit=limit)
     if as_json:
@@ -70,7 +70,7 @@ def search(
     return click.echo(f"Searched by {how} ([search] encoder = {app.settings.search.encoder!r}).")
 
 
-def _read_new_pairs(pairs: "PairSearch", subject: domains.Domain, quiet: bool) -> None:
+def read_new_pairs(pairs: "PairSearch", subject: domains.Domain, quiet: bool) -> None:
     """Wait for the encoder. If it cannot be used, words are searched, and the reason is logged."""
     from rich.progress import Progress
 

@@ -7,7 +7,7 @@ import pytest
 
 from data import domains
 from data.pairs.pairs import Draft
-from data.store.db import Store
+from data.store.db import Store, value
 from tests.bot.cli.conftest import Run, json
 from tests.data import given
 from tests.data.search.test_language_check import READING, drafts
@@ -94,3 +94,15 @@ def test_an_import_says_that_the_encoder_cannot_be_used(
 
     assert "imported is searched by words" in output
     assert "tools.export_encoder" in " ".join(output.split())
+
+
+def test_imported_pairs_are_found_by_meaning_at_once(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    run("domains", "add", "workshop")
+    file = tmp_path / "pairs.jsonl"
+    file.write_bytes(orjson.dumps({"prompt": HOURS.prompt, "response": HOURS.response}))
+
+    assert run("pairs", "import", "workshop", str(file)).exit_code == 0
+
+    assert value(store.db, "SELECT count(*) FROM pair_vectors") == 1
