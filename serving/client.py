@@ -2,8 +2,11 @@
 
 vLLM reports too little when something goes wrong, so answers are checked while they arrive: every
 chunk must name the requested adapter, and an answer is complete only with a finish reason before
-`[DONE]` (a stream that the engine's shutdown cuts also ends in `[DONE]`). All sampling parameters
-are sent, so that no default of a model or an engine applies.
+`[DONE]` (a stream that the engine's shutdown cuts also ends in `[DONE]`). Nothing after `[DONE]` is
+read, and no more tokens than were asked for. All sampling parameters are sent, so that no default
+of a model or an engine applies. `serving/sse.py` separates the events, and
+`serving/engine_replies.py` checks each of them. Redirects are not followed: they could lead
+people's questions to any address.
 
 An interrupted answer can be continued: the text so far is sent back as the beginning of the answer.
 White space at its end is not sent, because tokens begin with white space rather than end with it;
@@ -13,6 +16,8 @@ Use `contextlib.aclosing` around `stream`: closing the generator closes the conn
 then stops generating at once.
 """
 
+import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import AsyncGenerator
@@ -25,6 +30,9 @@ import orjson
 
 from data.retry import Backoff, retry_async
 from data.store.errors import Invalid, Unavailable
+from serving import engine_replies
+from serving.engine_replies import MAX_ERROR_CHARS, EngineError, NotAnAnswer
+from serving.sse import EventParser, EventTooLong
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +41,11 @@ CONNECT_S = 5.0
 READ_S = 120.0  # for the first token, and between two tokens
 ONCE_MORE = Backoff(attempts=2, first_s=0.0)
 QUOTED = 12  # characters in a row that two texts do not share by chance
-MAX_ERROR_CHARS = 500  # of an engine's error message
+MAX_REFUSAL_BYTES = 64 * 1024  # of the body of a refusal; an engine's has a few hundred
+REFUSAL_S = 5.0  # to read it
+DONE_S = 0.1  # after `[DONE]`, to the end of the response, so that its connection can be kept
+CHARS_PER_TOKEN = 128  # the longest tokens of the usual vocabularies, on average over an answer
+NOT_AN_ANSWER = "The engine sent something that is not an answer."
 LEFT_OUT = "its message is omitted because it repeats the conversation."
 
 Messages = list[dict[str, str]]
@@ -45,6 +57,14 @@ class EngineDown(Unavailable):
 
 class _StaleConnection(EngineDown):
     """The engine had closed the kept connection that the request was sent over."""
+
+
+class EngineBusy(EngineDown):
+    """The engine asks to be left alone for `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class EngineGone(EngineDown):
@@ -118,20 +138,27 @@ class EngineClient:
         StreamCut after it, WrongAdapter at any time.
         """
         body = orjson.dumps(_request(served_name, messages, sampling, begun.rstrip()))
-        answer = _Answer(served_name, messages, begun[len(begun.rstrip()) :])
+        answer = _Answer(served_name, messages, sampling.max_tokens, begun[len(begun.rstrip()) :])
         response = await self._post(url, body, request_id)
         try:
             if response.status != 200:
-                raise await _refusal(response, served_name, messages)
-            rest = b""
+                raise await _refusal(response, url, served_name, messages)
+            parser = EventParser()
             async for piece in response.content.iter_any():
-                *events, rest = (rest + piece).split(b"\n\n")
-                for event in events:
+                for event in parser.feed(piece):
                     if text := answer.take(event):
                         yield Chunk(text, None, *answer.counts)
+                    if answer.done:
+                        break
+                if answer.done:
+                    break
+            if answer.done and not answer.cut:
+                await _read_to_end(response)
+        except EventTooLong as error:
+            log.warning("%s sent no answer: %s", url, error)
+            raise answer.broken(NOT_AN_ANSWER) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if not answer.done:
-                raise answer.broken(_sentence(url, error)) from error
+            raise answer.broken(_sentence(url, error)) from error
         finally:
             response.close()  # no effect when the answer was read to its end
         yield answer.last()
@@ -144,13 +171,22 @@ class EngineClient:
     async def _post(self, url: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
         """Send the request, and send it once more if the engine had closed the kept connection."""
         target = f"{url}/v1/chat/completions"
-        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            "X-Request-Id": request_id,
+        }
 
         async def post(_: int) -> aiohttp.ClientResponse:
             trace = SimpleNamespace(reused=False)
             try:
                 return await self._open().post(
-                    target, data=body, headers=headers, trace_request_ctx=trace
+                    target,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    trace_request_ctx=trace,
                 )
             except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
                 kind = _StaleConnection if trace.reused else EngineDown
@@ -178,53 +214,79 @@ async def _note_reuse(_session: Any, context: SimpleNamespace, _params: Any) -> 
     context.trace_request_ctx.reused = True
 
 
+async def _read_to_end(response: aiohttp.ClientResponse) -> None:
+    """Read past what comes after the answer, for a moment. Errors do not matter any more."""
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        async with asyncio.timeout(DONE_S):
+            async for _ in response.content.iter_any():
+                pass
+
+
 class _Answer:
     """The state of one answer while it arrives."""
 
-    def __init__(self, served_name: str, messages: Messages, shown: str = "") -> None:
+    def __init__(
+        self, served_name: str, messages: Messages, max_tokens: int, shown: str = ""
+    ) -> None:
         """`shown` is the white space at the end of the text that is continued."""
         self.served_name = served_name
         self._messages = messages
+        self._max_tokens = max_tokens
+        self._room = max_tokens * CHARS_PER_TOKEN
+        self._pieces = 0  # each has at least one token
         self.begun = False  # whether there was any text
         self._shown = shown
-        self.done = False
+        self.done = False  # nothing more is read
+        self.cut = False  # the engine went on after the last permitted token
         self._finish_reason: str | None = None
-        self._usage: dict[str, int] = {}
+        self._prompt_tokens: int | None = None
+        self._completion_tokens: int | None = None
 
-    def take(self, event: bytes) -> str:
-        """The text in one server-sent event; often there is none. vLLM sends one line of data per
-        event."""
-        if not event.startswith(b"data: "):
-            return ""
-        if event == b"data: [DONE]":
+    def take(self, data: bytes) -> str:
+        """The text in one event; often there is none. Raises WrongAdapter, and EngineDown or
+        StreamCut for an event that is not part of an answer."""
+        if data.strip() == b"[DONE]":
             self.done = True
             return ""
         try:
-            data = orjson.loads(event[6:])
-        except orjson.JSONDecodeError as error:
-            raise self.broken("The engine sent something that is not an answer.") from error
-        if "error" in data:
-            message = _unquoted(str(data["error"]), self._messages)
+            event = engine_replies.event(data)
+        except NotAnAnswer as error:
+            log.warning("%s sent something that is not an answer: %s", self.served_name, error)
+            raise self.broken(NOT_AN_ANSWER) from error
+        if isinstance(event, EngineError):
+            message = _unquoted(event.message, self._messages)
             log.warning("The engine failed while it answered: %s", message)
             raise self.broken("The engine failed before it answered.")
-        if data.get("model") != self.served_name:
+        if event.model != self.served_name:
             raise WrongAdapter(
-                f"The engine answered as {data.get('model')!r} instead of {self.served_name!r}."
+                f"The engine answered as {_name(event.model)} instead of {self.served_name!r}."
             )
-        if data.get("usage"):
-            self._usage = data["usage"]
-        if not data["choices"]:
+        if self._is_too_much(event.text, event.completion_tokens):
+            self.done, self.cut, self._finish_reason = True, True, "length"
+            log.warning("%s wrote more than %d tokens", self.served_name, self._max_tokens)
             return ""
-        choice = data["choices"][0]
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        text: str = choice["delta"].get("content") or ""
-        self.begun = self.begun or bool(text)
-        return self._unseen(text) if self._shown else text
+        if event.prompt_tokens is not None:
+            self._prompt_tokens = event.prompt_tokens
+        if event.completion_tokens is not None:
+            self._completion_tokens = event.completion_tokens
+        self._finish_reason = event.finish_reason or self._finish_reason
+        self.begun = self.begun or bool(event.text)
+        return self._unseen(event.text) if self._shown else event.text
+
+    def _is_too_much(self, text: str, tokens: int | None) -> bool:
+        """Whether `text` exceeds the tokens that were asked for: by the engine's count, by the
+        number of pieces if it counts none, or by its length."""
+        if not text:
+            return False
+        self._pieces += 1
+        self._room -= len(text)
+        written = self._pieces if tokens is None else tokens
+        return written > self._max_tokens or self._room < 0
 
     @property
     def counts(self) -> tuple[int | None, int | None]:
         """Tokens of the prompt and of the answer, as far as the engine has reported them."""
-        return self._usage.get("prompt_tokens"), self._usage.get("completion_tokens")
+        return self._prompt_tokens, self._completion_tokens
 
     def _unseen(self, text: str) -> str:
         """`text` without the white space that was shown already."""
@@ -238,7 +300,7 @@ class _Answer:
         """The closing chunk. Raises StreamCut or EngineDown when the answer is incomplete."""
         if not self.done:
             raise self.broken("The engine closed the connection before it answered.")
-        if self._finish_reason in (None, "abort", "error"):
+        if self._finish_reason is None or self._finish_reason in engine_replies.INTERRUPTED:
             raise StreamCut("The engine stopped in the middle of the answer.")
         return Chunk("", self._finish_reason, *self.counts)
 
@@ -277,20 +339,48 @@ def _request(
 
 
 async def _refusal(
-    response: aiohttp.ClientResponse, served_name: str, messages: Messages
+    response: aiohttp.ClientResponse, url: str, served_name: str, messages: Messages
 ) -> Exception:
     """The error for a status other than 200."""
-    raw = await response.read()
-    try:
-        message = str(orjson.loads(raw)["error"]["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message = raw[:300].decode(errors="replace")
-    if response.status == 404:
+    status = response.status
+    if 300 <= status < 400:
+        return EngineDown(
+            f"The engine at {url} answered {status}: it leads to another address, where no "
+            "question is sent."
+        )
+    async with asyncio.timeout(REFUSAL_S):
+        raw = await _beginning(response)
+    message = engine_replies.refusal(raw)
+    shown = _unquoted(message, messages) if message else ""
+    if message is not None and status == 404:
         return AdapterMissing(f"The engine does not hold {served_name}.")
-    shown = _unquoted(message, messages)
-    if response.status in (400, 413, 422):
-        return _too_long(message) or Invalid(f"The engine refused the question: {shown}")
-    return EngineDown(f"The engine answered {response.status}: {shown}")
+    if message is not None and status in (400, 413, 422):
+        why = f"The engine refused the question: {shown}" if shown else "The engine refused it."
+        return _too_long(message) or Invalid(why)
+    sentence = (
+        f"The engine answered {status}: {shown}" if shown else f"The engine answered {status}."
+    )
+    pause_s = engine_replies.retry_after(response.headers.get("Retry-After"))
+    if status in (429, 503) and pause_s is not None:
+        return EngineBusy(sentence, pause_s)
+    return EngineDown(sentence)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """At most `MAX_REFUSAL_BYTES` of the body."""
+    found = b""
+    async for piece in response.content.iter_any():
+        found += piece
+        if len(found) >= MAX_REFUSAL_BYTES:
+            break
+    return found[:MAX_REFUSAL_BYTES]
+
+
+def _name(model: str | None) -> str:
+    """A model name that an engine gave, for a message that people read."""
+    if model is None:
+        return "nobody"
+    return repr(model[:80]) if not engine_replies.MARKUP.search(model) else "something else"
 
 
 def _unquoted(message: str, messages: Messages) -> str:

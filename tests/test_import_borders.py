@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.processes": "",
     "data.free_memory": "",
     "data.retry": "",
+    "data.engine_http": "",
     "data.store": "",
     "data.lora_limits": "",
     "data.config": "data.lora_limits data.store",
@@ -56,7 +57,9 @@ MAY_IMPORT: dict[str, str] = {
     "tuning.recipe tuning.threads tuning.training",
     "tuning.worker": "data tuning.adapters tuning.child_process tuning.data tuning.evaluation "
     "tuning.model tuning.progress tuning.recipe tuning.search tuning.threads tuning.training",
-    "serving.client": "data",
+    "serving.sse": "",
+    "serving.engine_replies": "",
+    "serving.client": "data serving.engine_replies serving.sse",
     "serving.lock": "data",
     "serving.engine": "data",
     "serving.adapters": "data serving.engine serving.lock",

@@ -6,8 +6,9 @@ other adapters of its replica, and an unreachable replica blocks all of them. An
 opens after a few failures in a row. A replica's circuit opens after failures of several adapters,
 because one broken adapter may fail a hundred people at once. A circuit opens immediately after a
 failure that leaves no doubt: nothing listens at the address, or the wrong adapter answered. It
-stays open for a pause that doubles each time; then one request, the probe, decides whether it
-closes. Each process keeps its own circuits in memory: nothing here survives a restart.
+stays open for a pause that doubles each time, or for as long as the engine asked for; then one
+request, the probe, decides whether it closes. Each process keeps its own circuits in memory:
+nothing here survives a restart.
 """
 
 import time
@@ -105,9 +106,17 @@ class Breaker:
             if key in self._circuits:
                 yield self._circuits[key]
 
-    def _failed(self, key: Key, failure: object, limit: int, reason: str, probe: bool) -> None:
+    def _failed(
+        self,
+        key: Key,
+        failure: object,
+        limit: int,
+        reason: str,
+        probe: bool,
+        pause_s: float | None = None,
+    ) -> None:
         """Count `failure`; `limit` different ones open the circuit. While the circuit is open, only
-        its probe counts."""
+        its probe counts. `pause_s`: how long it stays open; None: by the number of openings."""
         circuit = self._circuits.setdefault(key, _Circuit())
         if circuit.openings and not probe:
             return  # sent before the circuit opened: it adds no information
@@ -117,7 +126,8 @@ class Breaker:
         now = self._clock()
         if circuit.openings == 0:
             circuit.opened_at = now
-        pause = min(FIRST_PAUSE_S * 2.0**circuit.openings, MAX_PAUSE_S)
+        doubled = min(FIRST_PAUSE_S * 2.0**circuit.openings, MAX_PAUSE_S)
+        pause = doubled if pause_s is None else pause_s
         circuit.openings = min(circuit.openings + 1, 10)  # by then the pause is at its maximum
         circuit.until, circuit.reason = now + pause, reason
         circuit.probing = circuit.reopen_on_failure = False
@@ -164,14 +174,20 @@ class Attempt:
         """The replica cannot be reached."""
         self._fail(self._replica, self._adapter, 1, reason)
 
+    def asked_to_wait(self, reason: str, seconds: float) -> None:
+        """The replica answered that it has no time for `seconds`."""
+        self._fail(self._replica, self._adapter, 1, reason, seconds)
+
     def release(self) -> None:
         """The request has ended, with or without an outcome; another one may be the probe."""
         for circuit in self._probed:
             circuit.probing = False
         self._probed = []
 
-    def _fail(self, key: Key, failure: object, limit: int, reason: str) -> None:
-        self._breaker._failed(key, failure, limit, reason, self._is_probe(key))
+    def _fail(
+        self, key: Key, failure: object, limit: int, reason: str, pause_s: float | None = None
+    ) -> None:
+        self._breaker._failed(key, failure, limit, reason, self._is_probe(key), pause_s)
 
     def _is_probe(self, key: Key) -> bool:
         return any(c is self._breaker._circuits.get(key) for c in self._probed)

@@ -38,6 +38,7 @@ from data.store.errors import Unavailable, UnderstudyError
 from serving.client import (
     AdapterMissing,
     Chunk,
+    EngineBusy,
     EngineClient,
     EngineDown,
     EngineGone,
@@ -390,6 +391,8 @@ class Writing:
                 attempt.adapter_failed(str(error))
             case EngineGone():
                 attempt.replica_failed(str(error))
+            case EngineBusy():
+                attempt.asked_to_wait(str(error), error.retry_after)
             case TookTooLong() if self.record.parts:
                 pass  # a long answer is not a failure of the engine
             case EngineDown() | StreamCut():

@@ -57,13 +57,13 @@ class ExternalEngine:
         while not self._stop.is_set():
             if not healthy(self.url):
                 self._change("down", f"{self.url} does not answer")
-            elif self.state != "ready":
+            else:
                 self._check_base()
             self._stop.wait(POLL_S)
         self._change("down", STOPPED)
 
     def _check_base(self) -> None:
-        """The engine answers again: check which base model it serves."""
+        """Check which base model it serves: another engine may have started at its address."""
         try:
             wrong = other_base(self.url, self.settings)
         except EngineRefused as error:
@@ -72,8 +72,9 @@ class ExternalEngine:
         if wrong:
             self._change("down", wrong)
             return
-        self.starts += 1
-        self._change("ready", "")
+        if self.state != "ready":
+            self.starts += 1
+            self._change("ready", "")
 
     def _change(self, state: State, detail: str) -> None:
         if (state, detail) != (self.state, self.detail):

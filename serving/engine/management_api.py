@@ -1,8 +1,7 @@
 """Requests to the management API of an engine, and the errors they raise.
 
-This is plain `urllib`, because the threads that synchronise an engine have no event loop. Chat
-requests are in `serving/client.py`. Proxies from the environment are ignored: engines are on
-loopback or named by their own URL.
+The threads that synchronise an engine have no event loop, so this is `data/engine_http.py`. Chat
+requests are in `serving/client.py`.
 """
 
 import http.client
@@ -12,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from data import engine_http
 from data.store.errors import Unavailable
 
 TIMEOUT_S = 60.0  # the longest request reads an adapter from a slow disk
@@ -36,7 +36,7 @@ def ask(url: str, body: dict[str, Any] | None = None, timeout: float = TIMEOUT_S
         data=None if body is None else orjson.dumps(body),
         headers={"Content-Type": "application/json"},
     )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = engine_http.opener()
     try:
         with opener.open(request, timeout=timeout) as answer:
             raw = answer.read()
@@ -66,7 +66,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 def healthy(url: str, timeout: float = HEALTH_TIMEOUT_S) -> bool:
     """Whether the engine at `url` answers."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = engine_http.opener()
     try:
         with opener.open(f"{url}/health", timeout=timeout) as answer:
             return bool(answer.status == 200)

@@ -320,7 +320,7 @@ async def test_cancelling_the_reader_closes_the_connection(fake, client, events)
 async def test_a_thousand_tokens_cost_little(fake, client):
     fake.say = lambda body: words(NAME, *["word "] * 1000)
     began = time.process_time()
-    chunks = await ask(client, fake.url)
+    chunks = await ask(client, fake.url, Sampling(1000))
     assert len(chunks) == 1001
     assert time.process_time() - began < 1  # the fake's part included
 

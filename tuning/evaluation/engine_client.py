@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from data import engine_http
 from data.adapters import placements
 from data.adapters.placements import Placement, Replica
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
@@ -208,7 +209,7 @@ def _post(url: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(  # noqa: S310 - an engine's own URL, from the store
         url, data=orjson.dumps(body), headers={"Content-Type": "application/json"}
     )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = engine_http.opener()
     try:
         with opener.open(request, timeout=ANSWER_TIMEOUT_S) as response:
             return orjson.loads(response.read())
