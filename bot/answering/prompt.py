@@ -27,7 +27,7 @@ HISTORY_BUDGET = 4  # times `max_prompt_chars`: the longest history that is ever
 class Ask:
     """A question, with everything that determines its answer."""
 
-    person: str  # slack:T1/U2, http:KEY/USER, web:SESSION, cli:USER
+    person: str  # slack:T1/U2, http:KEY/USER, web:SESSION, ... (`identities.py`)
     thread: str  # the conversation's key in the store
     text: str
     domain: Domain
@@ -41,6 +41,7 @@ class Ask:
     continues: str | None = None  # the incomplete reply that this answer continues
     prefix: str = ""  # the text of that reply; the engine writes only the rest
     references: bool = True  # False: no search, so nothing is quoted or declined either
+    address: str = ""  # the IP address of a browser; only its keyed digest is stored
     reply_id: str = field(default_factory=conversations.new_reply_id)
 
 

@@ -203,7 +203,12 @@ def _expose(db: Database, ask: Ask, intended: Target) -> None:
         return
     if _may_see(db, ask, intended):
         assignments.expose(
-            db, intended.experiment_id, ask.person, intended.variant.id, intended.stage
+            db,
+            intended.experiment_id,
+            ask.person,
+            intended.variant.id,
+            intended.stage,
+            ask.address,
         )
 
 

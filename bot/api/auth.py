@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from starlette.responses import Response
 
 from bot.service import Service
-from data.people import keys
+from data.people import identities, keys
 from data.people.keys import Key
 from data.people.roles import Role, at_least
 from data.store.errors import Forbidden
@@ -56,7 +56,7 @@ def verify(db: Database, secret: str, role: Role = "member") -> Key:
 
 def person(key: Key, user: str | None = None) -> str:
     """The person behind a request: the key's `user` of that name, or the key itself."""
-    return f"http:{key.id}/{user}" if user else f"http:{key.id}"
+    return identities.key_user(key.id, user)
 
 
 def speaks_for(key: Key, someone: str) -> bool:
@@ -80,8 +80,14 @@ reviewer = require("reviewer")
 admin = require("admin")
 
 
+def client_address(request: Request) -> str:
+    """The IP address of the browser; "" if it is unknown."""
+    return request.client.host if request.client else ""
+
+
 async def visitor(request: Request) -> str:
-    """The person behind a browser's request to `/web/…`: `web:SESSION`.
+    """The person behind a browser's request to `/web/…`: `web:SESSION`, or the person whom the
+    session was joined to.
 
     Raises Unauthorized without a session, and Forbidden when a page of another site sent the
     request."""
@@ -89,7 +95,9 @@ async def visitor(request: Request) -> str:
     token = request.cookies.get(COOKIE, "")
     if not SESSION.fullmatch(token):
         raise Unauthorized("This page has no session. Reload it.")
-    return f"web:{hashlib.sha256(token.encode()).hexdigest()[:24]}"
+    session = f"web:{hashlib.sha256(token.encode()).hexdigest()[:24]}"
+    service: Service = request.app.state.service
+    return await service.store.read(lambda db: identities.person_of(db, session))
 
 
 def begin_session(request: Request, response: Response) -> None:

@@ -74,7 +74,13 @@ async def ask(request: Request, given: WebQuestionRequest, visitor: Visitor) -> 
     service: Service = request.app.state.service
     domain = await service.store.read(lambda db: domain_of(db, given.domain))
     thread = f"{visitor}/{given.conversation}"
-    question = Ask(person=visitor, thread=thread, text=given.text, domain=domain)
+    question = Ask(
+        person=visitor,
+        thread=thread,
+        text=given.text,
+        domain=domain,
+        address=auth.client_address(request),
+    )
     turns = service.settings.bot.history_turns
     other = await service.store.read(lambda db: side_by_side.wanted(db, question, turns))
     if other is None:

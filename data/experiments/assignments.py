@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from data.experiments.experiments import Experiment, Variant
+from data.people.identities import kind_of, source_of
 from data.store.clock import now_us
 from data.store.db import Row, row, rows
 
@@ -87,21 +88,30 @@ def _held_out(known: Row, person: str) -> bool:
 
 
 def expose(
-    db: Database, experiment_id: int, person: str, variant_id: int, stage: int | None = None
+    db: Database,
+    experiment_id: int,
+    person: str,
+    variant_id: int,
+    stage: int | None = None,
+    address: str = "",
 ) -> None:
     """Store a person's first exposure, in the transaction that opens the reply. `stage` is the
-    stage whose shares gave the variant, by default the current one."""
+    stage whose shares gave the variant, by default the current one. `address` is the IP address of
+    a browser; its digest becomes the source of the identity."""
     db.execute(
-        "INSERT OR IGNORE INTO assignments (experiment_id, person, variant_id, stage, tester, at) "
+        "INSERT OR IGNORE INTO assignments "
+        "(experiment_id, person, variant_id, stage, tester, kind, source, at) "
         "VALUES (:experiment, :person, :variant, coalesce(:stage, "
         "(SELECT max(number) FROM stages WHERE experiment_id = :experiment), 1), "
         "EXISTS (SELECT 1 FROM testers WHERE experiment_id = :experiment AND person = :person), "
-        ":now)",
+        ":kind, :source, :now)",
         {
             "experiment": experiment_id,
             "person": person,
             "variant": variant_id,
             "stage": stage,
+            "kind": kind_of(person) or "",
+            "source": source_of(db, person, address),
             "now": now_us(),
         },
     )

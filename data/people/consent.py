@@ -1,21 +1,25 @@
 """Whether a person's words may be learned, and the format of a person's id.
 
 If a person opts out (`data/privacy/opt_out.py`), nothing that they write becomes a pair. A person's
-id is `slack:T1/U2`, `http:KEY/USER` or `web:SESSION`, here and everywhere else.
+id is `slack:T1/U2`, `http:KEY/USER` or `web:SESSION`, here and everywhere else
+(`data/people/identities.py` lists the kinds).
 """
 
 import re
 
 from sqlite_utils import Database
 
+from data.people.identities import normalised
 from data.store.db import row
 from data.store.errors import Invalid
 
-PERSON = re.compile(r"(slack|http|web|cli):[^\x00-\x1f\x7f]{1,300}")
+PERSON = re.compile(r"(slack|http|web|cli|user):[^\x00-\x1f\x7f]{1,300}")
 
 
 def check(person: str) -> str:
-    """Return `person` if it has the format of a person's id. Raises Invalid otherwise."""
+    """Return `person` in its one spelling, if it has the format of a person's id. Raises Invalid
+    otherwise."""
+    person = normalised(person)
     if not PERSON.fullmatch(person):
         raise Invalid(
             f"{person[:60]!r} is not the id of a person. An id is slack:TEAM/USER, http:KEY/USER "

@@ -1,10 +1,14 @@
 """API keys, each with a name and a role. Only a key's SHA-256 digest is stored.
 
-A key is 32 random bytes, so a plain digest is enough: it cannot be guessed."""
+A key is 32 random bytes, so a plain digest is enough: it cannot be guessed.
+
+An admin can mark whom a key stands for (`KeyPeople`). Unless it is marked, its `user` names are not
+verified: whoever holds the key can invent them."""
 
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from sqlite_utils import Database
 
@@ -13,6 +17,12 @@ from data.store import audit
 from data.store.clock import now_us
 from data.store.db import changed, insert, row, rows
 from data.store.errors import Invalid, NotFound
+
+# `one`: the key belongs to one person. `vouched`: its owner signs people in, as a company's backend
+# does, and gives each of them one `user` name. See `data/people/identities.py`.
+KeyPeople = Literal["unverified", "one", "vouched"]
+KEY_PEOPLE: tuple[KeyPeople, ...] = get_args(KeyPeople)
+COLUMNS = "id, name, role, prefix, created_at, revoked_at, people"
 
 
 @dataclass(frozen=True)
@@ -23,11 +33,15 @@ class Key:
     prefix: str
     created_at: int
     revoked_at: int | None
+    people: KeyPeople = "unverified"
 
 
-def create(db: Database, name: str, role: Role, actor: str) -> tuple[Key, str]:
+def create(
+    db: Database, name: str, role: Role, actor: str, people: KeyPeople = "unverified"
+) -> tuple[Key, str]:
     """Create a key and return it with its secret. The secret is not stored and cannot be shown
     again."""
+    _check_people(people)
     if role not in ROLES:
         raise Invalid(f"{role!r} is not a role; the roles are {', '.join(ROLES)}.")
     if not name.strip():
@@ -41,15 +55,15 @@ def create(db: Database, name: str, role: Role, actor: str) -> tuple[Key, str]:
         prefix=secret[:8],
         sha256=_sha256(secret),
         created_at=now_us(),
+        people=people,
     )
-    audit.record(db, actor, "key create", f"key {key_id}", name=name, role=role)
+    audit.record(db, actor, "key create", f"key {key_id}", name=name, role=role, people=people)
     return get(db, key_id), secret
 
 
 def get(db: Database, key_id: int) -> Key:
     """Raises NotFound."""
-    sql = "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys WHERE id = ?"
-    found = row(db, sql, [key_id])
+    found = row(db, f"SELECT {COLUMNS} FROM api_keys WHERE id = ?", [key_id])
     if found is None:
         raise NotFound(f"There is no key {key_id}.")
     return Key(**found)
@@ -59,16 +73,25 @@ def verify(db: Database, secret: str) -> Key | None:
     """The key with that secret, or None if there is none or it was revoked."""
     found = row(
         db,
-        "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys "
-        "WHERE sha256 = ? AND revoked_at IS NULL",
+        f"SELECT {COLUMNS} FROM api_keys WHERE sha256 = ? AND revoked_at IS NULL",
         [_sha256(secret)],
     )
     return None if found is None else Key(**found)
 
 
 def list_keys(db: Database) -> list[Key]:
-    sql = "SELECT id, name, role, prefix, created_at, revoked_at FROM api_keys ORDER BY id"
-    return [Key(**r) for r in rows(db, sql)]
+    return [Key(**r) for r in rows(db, f"SELECT {COLUMNS} FROM api_keys ORDER BY id")]
+
+
+def set_people(db: Database, key_id: int, people: KeyPeople, actor: str) -> Key:
+    """Mark whom a key stands for, effective at once, also for running comparisons. Raises NotFound
+    or Invalid."""
+    _check_people(people)
+    before = get(db, key_id)
+    if before.people != people:
+        db.execute("UPDATE api_keys SET people = ? WHERE id = ?", [people, key_id])
+        audit.record(db, actor, "key people", f"key {key_id}", people=people, was=before.people)
+    return get(db, key_id)
 
 
 def revoke(db: Database, key_id: int, actor: str) -> Key:
@@ -78,6 +101,11 @@ def revoke(db: Database, key_id: int, actor: str) -> Key:
     if changed(db, sql, [now_us(), key_id]):
         audit.record(db, actor, "key revoke", f"key {key_id}")
     return get(db, key_id)
+
+
+def _check_people(people: str) -> None:
+    if people not in KEY_PEOPLE:
+        raise Invalid(f"{people!r} is not one of {', '.join(KEY_PEOPLE)}.")
 
 
 def _sha256(secret: str) -> str:

@@ -5,4 +5,5 @@
 - `db`: opens the SQLite file and runs transactions, with group commit
 - `errors`: the five kinds of expected failure
 - `migrations`: the schema, one numbered file for each change
+- `secret`: the secret of the store, and digests that only this store can compute
 """

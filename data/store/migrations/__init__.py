@@ -40,6 +40,8 @@ The tables:
     deeds                                  queued commands, until their result is delivered
     deliveries                             events that were received, so that each counts once
     roles                                  granted reviewers and admins
+    joined_identities                      other ids of a person
+    store_secret                           the key of digests that only this store can compute
     review_leases                          the reviewer who is looking at a pending pair
     slack_installations                    workspaces that installed the bot, with their tokens
     api_keys                               digests of the keys for the HTTP API

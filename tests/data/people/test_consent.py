@@ -236,7 +236,7 @@ def test_an_export_has_all_words_of_the_person_and_of_nobody_else(
     assert found["learning"] is True
 
 
-@pytest.mark.parametrize("name", ["", "ann", "slack:", "fax:1", "slack:T1/U1\n", "web:\x00"])
+@pytest.mark.parametrize("name", ["", "ann", "slack:", "fax:1", "slack:T1/\nU1", "web:\x00"])
 def test_invalid_names_of_people_are_refused(name: str) -> None:
     with pytest.raises(Invalid, match="is not the id of a person"):
         consent.check(name)
@@ -245,3 +245,4 @@ def test_invalid_names_of_people_are_refused(name: str) -> None:
 def test_people_of_every_front_end_have_names() -> None:
     for name in ("slack:T1/U2", "http:3/ann@example.org", "http:3", "web:0a1b", "cli:root"):
         assert consent.check(name) == name
+    assert consent.check(" user:Ann@Example.org\n") == "user:ann@example.org"
