@@ -22,7 +22,7 @@ from bot.slack.client.clock import Clock
 from bot.slack.client.stream import Pace
 from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
 from bot.slack.commands import argument_forms, delivery, digest, forms, handlers
-from bot.slack.handlers import answer, feedback, members, regenerate, review, unanswered_form
+from bot.slack.handlers import answer, feedback, home, members, regenerate, review, unanswered_form
 from bot.slack.handlers.run_follower import Follower
 from bot.slack.inbound import http, ingest, oauth
 from bot.slack.render import admin_forms, blocks, unanswered_forms
@@ -281,7 +281,11 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
         authorize=authorize,
         request_verification_enabled=False,  # `bot/slack/inbound/http.py` does it
     )
-    app.use(ingest.middleware(workspaces.find, feedback.reaction_changed, workspaces.uninstalled))
+    app.use(
+        ingest.middleware(
+            workspaces.find, feedback.reaction_changed, workspaces.uninstalled, home.BUTTONS
+        )
+    )
     app.error(on_error)
     register(app, workspaces)
     return app

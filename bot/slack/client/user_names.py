@@ -9,6 +9,7 @@ from bot.slack.client.web_api import Transport, WebApi, failure
 from bot.slack.render import message_text
 
 MAX_AGE_S = 3600.0  # of a cached name
+HIDDEN = {"user_not_found", "user_not_visible", "users_not_found"}  # what Slack won't show us
 MAX_CACHED = 10_000
 
 
@@ -41,23 +42,31 @@ class UserNames:
         found = {user: await self.about(user) for user in users}
         return {user: known.name for user, known in found.items() if known and known.name}
 
-    async def about(self, user: str, fresh_s: float = MAX_AGE_S) -> UserProfile | None:
-        """A user's profile, at most `fresh_s` seconds old. If Slack can't be reached, an older
-        cached profile, or None."""
+    async def about(
+        self, user: str, fresh_s: float = MAX_AGE_S, wait_s: float | None = None
+    ) -> UserProfile | None:
+        """A user's profile, at most `fresh_s` seconds old. If Slack can't be reached, or not within
+        `wait_s` seconds, an older cached profile, or None. A user whom Slack does not show to the
+        bot counts as a stranger."""
         before = self._known.get(user)
         if before is not None and self._api.clock.now() - before.at < fresh_s:
             return before
         if user not in self._asking:  # concurrent callers share one request
             asking = self._asking[user] = asyncio.create_task(self._ask(user))
             asking.add_done_callback(lambda _: self._asking.pop(user))
-        return await asyncio.shield(self._asking[user]) or before
+        try:
+            async with asyncio.timeout(wait_s):
+                return await asyncio.shield(self._asking[user]) or before
+        except TimeoutError:  # the request goes on, for whoever asks next
+            return before
 
     async def _ask(self, user: str) -> UserProfile | None:
         try:
             found = (await self._api.quick.users_info(user=user))["user"]
         except Transport as error:
-            failure(error)
-            return None
+            if failure(error).code not in HIDDEN:
+                return None
+            found = {"is_stranger": True}
         if len(self._known) >= MAX_CACHED:
             self._known.clear()
         self._known[user] = _profile(found, self._api.clock.now())

@@ -19,7 +19,16 @@ from bot.slack.handlers.feedback import time_us
 from bot.slack.handlers.recent_questions import RecentQuestion
 from bot.slack.payloads import person, team_of
 from bot.slack.render import form_fields
-from bot.slack.render.blocks import Block, ago, context, escape, one_line, section, shorten
+from bot.slack.render.blocks import (
+    Block,
+    ago,
+    context,
+    escape,
+    one_line,
+    section,
+    sentence,
+    shorten,
+)
 from bot.slack.workspace.context import WorkspaceContext
 from data import domains
 from data.adapters import registry
@@ -79,13 +88,11 @@ async def publish(workspace: WorkspaceContext, team: str, user: str) -> None:
     if user in workspace.publishing_home:
         workspace.publishing_home[user] = True
         return
-    who = person(team, user)
     workspace.publishing_home[user] = repeat = True
     try:
         while repeat:
             workspace.publishing_home[user] = False
-            page = await workspace.service.store.read(lambda db: read(db, who))
-            shown = view(page, await admin_home.part(workspace, team, user))
+            shown = await _current(workspace, team, user)
             await workspace.api.throttled(
                 workspace.api.quick.views_publish, user_id=user, view=shown
             )
@@ -94,6 +101,14 @@ async def publish(workspace: WorkspaceContext, team: str, user: str) -> None:
         log.info("A Home tab was not published: %s", failure(error).code)
     finally:
         del workspace.publishing_home[user]
+
+
+async def _current(workspace: WorkspaceContext, team: str, user: str) -> Block:
+    who, store = person(team, user), workspace.service.store
+    if refused := await workspace.roles.refused_to_act(team, user):
+        return refused_view(refused, await store.read(lambda db: personal_data.summarise(db, who)))
+    page = await store.read(lambda db: read(db, who))
+    return view(page, await admin_home.part(workspace, team, user))
 
 
 async def domain_chosen(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
@@ -187,6 +202,11 @@ def view(page: HomePage, more: Sequence[Block] = ()) -> Block:
         *_data_controls(page.seen),
     ]
     return {"type": "home", "blocks": [*own, *more]}
+
+
+def refused_view(why: str, seen: PersonalDataSummary) -> Block:
+    """The tab of a person who may not use the bot: the reason, and the controls of their data."""
+    return {"type": "home", "blocks": [section(sentence(why)), *_data_controls(seen)]}
 
 
 def _domains(page: HomePage) -> list[Block]:

@@ -4,16 +4,18 @@ Slack repeats an event that was not acknowledged within three seconds, a mention
 `message` and as `app_mention`, and buttons can be sent twice. So one transaction first records the
 event by its id, and a question also by its message. The same transaction queues a question, updates
 it after an edit, withdraws it after a deletion, and counts a reaction. Only new events reach the
-listeners. Slack is acknowledged after the commit, so every acknowledged event is stored.
+listeners. Slack is acknowledged after the commit, so every acknowledged event is stored. Before
+any of this, `permission.py` turns away people who may not use the bot.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from slack_bolt import BoltResponse
 from sqlite_utils import Database
 
+from bot.slack.inbound import permission
 from bot.slack.payloads import ChangedMessage, HeardMessage, changed_message, heard_message, team_of
 from bot.slack.workspace.context import WorkspaceContext
 from data.conversations import conversations
@@ -75,10 +77,11 @@ def middleware(
     find: Callable[[dict[str, Any]], WorkspaceContext | None],
     reacted: Callable[[Database, dict[str, Any]], bool],
     uninstalled: Callable[[dict[str, Any]], Awaitable[None]],
+    for_everyone: Collection[str] = (),
 ) -> Callable[..., Awaitable[BoltResponse | None]]:
     """The global Bolt middleware that lets only new events through. `find` returns the context of
-    the workspace that a request comes from, `reacted` counts a reaction, and `uninstalled` removes
-    a workspace."""
+    the workspace that a request comes from, `reacted` counts a reaction, `uninstalled` removes a
+    workspace, and `for_everyone` names the buttons that even refused people may press."""
     nothing_to_do = BoltResponse(status=200, body="")
 
     async def only_new(
@@ -93,8 +96,12 @@ def middleware(
         if body.get("type") != "event_callback":
             if not workspace.triggers.is_new(str(body.get("trigger_id") or "")):
                 return nothing_to_do
+            if refused := await permission.refused(workspace, body, for_everyone):
+                return permission.turned_away(workspace, body, refused)
             await next()
             return None
+        if refused := await permission.refused(workspace, body, for_everyone):
+            return permission.turned_away(workspace, body, refused)
         kind = body.get("event", {}).get("type")
         if kind in ("message", "app_mention"):
             new = await _is_new_message(store, body, workspace.identity.bot_user)

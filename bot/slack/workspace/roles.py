@@ -4,7 +4,8 @@ The settings name people (`admins`, `reviewers`), user groups and workspace admi
 is at most five minutes old. If Slack cannot be asked, nobody gets a role from it.
 
 Guests, and people from other organisations in shared channels, may do nothing, not even ask,
-unless the settings allow it or name them.
+unless the settings allow it or name them. `refused_to_act` is checked for every delivery before a
+listener gets it (`bot/slack/inbound/permission.py`).
 """
 
 from dataclasses import replace
@@ -17,6 +18,7 @@ from data.people.roles import Role, at_least
 from data.store.errors import Unavailable
 
 FRESH_S = 300.0
+LOOK_UP_S = 0.8  # for a delivery that Slack wants acknowledged within three seconds
 UNKNOWN = "Slack could not tell me who you are just now. Try again in a minute."
 FIRST_ADMIN = (
     "The operator of this bot can make you one: add your user id, {id}, to `admins` under [slack] "
@@ -79,6 +81,15 @@ class Roles:
             return ""
         profile = await self._names.about(user)
         return self.refused(profile, team) if profile is not None else ""
+
+    async def refused_to_act(self, team: str, user: str) -> str:
+        """Why a person may not press, vote, correct, teach or open anything; '' if they may. Unlike
+        a question, an action counts for something, so a person who cannot be looked up within
+        `LOOK_UP_S` seconds is refused with `UNKNOWN`."""
+        if self._named(team, user):
+            return ""
+        profile = await self._names.about(user, wait_s=LOOK_UP_S)
+        return self.refused(profile, team) if profile is not None else UNKNOWN
 
     def refused(self, profile: UserProfile, team: str) -> str:
         """Why a person may not use the bot at all; '' if they may."""
