@@ -13,11 +13,14 @@ The buttons for one's own data stay open to everyone: people may be refused toda
 yesterday.
 """
 
+import contextlib
 from collections.abc import Collection
 from typing import Any
 
+import orjson
 from slack_bolt import BoltResponse
 
+from bot.slack.client.stream import SlackPlace
 from bot.slack.payloads import place_of, team_of
 from bot.slack.render.blocks import plain
 from bot.slack.workspace.context import WorkspaceContext
@@ -57,6 +60,17 @@ def turned_away(workspace: WorkspaceContext, body: dict[str, Any], why: str) -> 
     if body.get("type") == "view_submission" and inputs:  # keep the typed text, to be copied
         errors = {inputs[-1]["block_id"]: plain(why)}
         return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
-    url = str(body.get("response_url") or "")
-    workspace.tasks.start(workspace.tell(place_of(body), why, url), "refusal")
+    place, url = _reply_to(body, view)
+    workspace.tasks.start(workspace.tell(place, why, url), "refusal")
     return BoltResponse(status=200, body="")
+
+
+def _reply_to(body: dict[str, Any], view: dict[str, Any]) -> tuple[SlackPlace, str]:
+    """Where to tell the person: for a form that knows where it was opened from, there."""
+    place, known = place_of(body), {}
+    with contextlib.suppress(orjson.JSONDecodeError):
+        known = orjson.loads(view.get("private_metadata") or "{}")
+    if not isinstance(known, dict) or not known.get("channel"):
+        return place, str(body.get("response_url") or "")
+    where = (str(known.get(key) or "") for key in ("channel", "thread_ts"))
+    return SlackPlace(place.team, *where, place.user), str(known.get("response_url") or "")
