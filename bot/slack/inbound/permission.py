@@ -72,5 +72,6 @@ def _reply_to(body: dict[str, Any], view: dict[str, Any]) -> tuple[SlackPlace, s
         known = orjson.loads(view.get("private_metadata") or "{}")
     if not isinstance(known, dict) or not known.get("channel"):
         return place, str(body.get("response_url") or "")
-    where = (str(known.get(key) or "") for key in ("channel", "thread_ts"))
-    return SlackPlace(place.team, *where, place.user), str(known.get("response_url") or "")
+    channel, thread_ts = str(known["channel"]), str(known.get("thread_ts") or "")
+    place = SlackPlace(place.team, channel, thread_ts, place.user)
+    return place, str(known.get("response_url") or "")
