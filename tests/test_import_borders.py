@@ -81,7 +81,8 @@ MAY_IMPORT: dict[str, str] = {
     "bot.slack.payloads": "bot.slack.client bot.slack.render",
     "bot.slack.workspace": "data bot.commands bot.service bot.slack.client bot.slack.payloads "
     "bot.slack.render",
-    "bot.slack.inbound": "data bot.slack.client bot.slack.payloads bot.slack.workspace",
+    "bot.slack.inbound": "data bot.slack.client bot.slack.payloads bot.slack.render "
+    "bot.slack.workspace",
     "bot.slack.handlers": "data serving.client bot.answering bot.commands bot.slack.client "
     "bot.slack.inbound bot.slack.payloads bot.slack.render bot.slack.workspace",
     "bot.slack.commands": "data bot.commands bot.experiments bot.slack.client bot.slack.handlers "
