@@ -190,7 +190,7 @@ WITH known AS (
         AND a.variant_id = rated.variant_id AND a.tester = 0
     JOIN feedback f ON f.person = a.person AND f.created_at < a.at AND f.kind = 'thumb'
         AND f.counts = 1 AND (f.superseded_at IS NULL OR f.superseded_at >= a.at)
-    JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain
+    JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain AND r.person = f.person
     WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
 ), weighed AS (
     SELECT stage, x, y, {WEIGHT} AS w FROM known

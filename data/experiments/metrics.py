@@ -4,7 +4,8 @@ Queries, statistics, messages, guardrail settings and HTTP results all read `MET
 metric needs only an entry here.
 
 `rating` decides a comparison. The other metrics are measured on each person's answers and shown.
-They can also be guardrails: limits on how much worse than the control a candidate may be.
+They can also be guardrails: limits on how much worse than the control a candidate may be. All of
+them read what the person who asked did with the answer, and nobody else.
 """
 
 from collections.abc import Mapping
@@ -72,8 +73,8 @@ METRICS: dict[str, Metric] = {
         higher_is_better=False,
         label="answers corrected",
         sql=f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
-            SELECT 1 FROM feedback f WHERE f.reply_id = r.id AND f.kind = 'correction'
-            AND f.live = 1 AND f.counts = 1) END)""",
+            SELECT 1 FROM feedback f WHERE f.reply_id = r.id AND f.person = r.person
+            AND f.kind = 'correction' AND f.live = 1 AND f.counts = 1) END)""",
         worse="{much} more of its answers are corrected",
         usual_bound=0.05,
     ),
@@ -82,7 +83,8 @@ METRICS: dict[str, Metric] = {
         higher_is_better=False,
         label="answers regenerated",
         sql=f"""avg(CASE WHEN {ANSWERED} THEN EXISTS (
-            SELECT 1 FROM replies anew WHERE anew.again_of = r.id) END)""",
+            SELECT 1 FROM replies anew WHERE anew.again_of = r.id
+            AND anew.person = r.person) END)""",
         worse="{much} more of its answers are regenerated",
     ),
     "follow_up": Metric(

@@ -40,7 +40,7 @@ class Rating:
     value: float | None  # thumb: 1 up, 0 down; follow-up: 1 it helped; pairwise: PREFERENCES
     text: str
     pair_id: int | None
-    counts: bool  # in comparisons; a rating that does not count is still stored and shown
+    counts: bool  # see `rating_totals.py`; one that does not count is still stored and shown
     over_cap: bool  # given after the person had reached the daily cap
     created_at: int
 
@@ -208,7 +208,7 @@ def _add_to_totals(db: Database, reply: Reply, rating: Rating, change: int) -> N
         return
     rating_totals.add_to_tallies(db, reply, rating.person, rating.value == 1, change)
     if rating.counts:
-        rating_totals.add_to_ratings(db, reply, rating.value == 1, change)
+        rating_totals.add_to_ratings(db, reply, rating.person, rating.value == 1, change)
 
 
 def _replace(

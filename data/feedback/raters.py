@@ -181,13 +181,13 @@ def _count(db: Database, rating: Row, change: int) -> None:
     db.execute("UPDATE feedback SET counts = ? WHERE id = ?", [int(change > 0), rating["id"]])
     if rating["kind"] == "thumb":
         answer = reply(db, rating["reply_id"])
-        rating_totals.add_to_ratings(db, answer, rating["value"] == 1, change)
+        rating_totals.add_to_ratings(db, answer, rating["person"], rating["value"] == 1, change)
 
 
 def _ratings(db: Database, domain_id: int, person: str, *, counting: bool) -> list[Row]:
     return rows(
         db,
-        "SELECT f.id, f.reply_id, f.kind, f.value, f.over_cap FROM feedback f "
+        "SELECT f.id, f.reply_id, f.person, f.kind, f.value, f.over_cap FROM feedback f "
         "JOIN replies r ON r.id = f.reply_id "
         "WHERE f.person = ? AND f.live = 1 AND f.counts = ? AND r.domain_id = ?",
         [person, int(counting), domain_id],

@@ -1,12 +1,16 @@
 """Which ratings count, and their running totals.
 
-All feedback is stored and shown. It counts if it is within its author's daily cap, its author is
-not quarantined (`raters.py`), and it is informative about the adapter that answered. Feedback on an
-answer that an engine failure interrupted is not informative. Of two answers shown side by side,
-only the preference between them is.
+All feedback is stored, shown and learned from. It counts if it is within its author's daily cap,
+its author is not quarantined (`raters.py`), and it is informative about the adapter that answered.
+Feedback on an answer that an engine failure interrupted is not informative. Of two answers shown
+side by side, only the preference between them is.
+
+In a comparison, only the judgement of the person who asked counts, about the answer that they were
+given. What others press under it is no sample of anything: one of them could press under every
+answer in a channel, and each press would count as another asker's.
 
 Two tables hold totals, which are updated in the transaction of the rating. `ratings` counts the
-ratings that count, by variant and by the person who asked; comparisons read it. `tallies` counts
+ratings that count of the people who asked, by variant; comparisons read it. `tallies` counts
 all ratings within the daily cap by the person who rated; the tests for rater anomalies read it.
 """
 
@@ -55,9 +59,9 @@ def shown_side_by_side(db: Database, reply_id: str) -> bool:
     return row(db, sql, [reply_id, reply_id]) is not None
 
 
-def add_to_ratings(db: Database, reply: Reply, up: bool, change: int) -> None:
-    """Add a thumb that counts to the `ratings` of the person who asked, no matter who rated."""
-    if reply.variant_id is not None:
+def add_to_ratings(db: Database, reply: Reply, rater: str, up: bool, change: int) -> None:
+    """Add a thumb that counts to the `ratings`, if the rater is the person who asked."""
+    if reply.variant_id is not None and rater == reply.person:
         key = {"variant_id": reply.variant_id, "person": reply.person}
         _add(db, "ratings", key, up, change)
 

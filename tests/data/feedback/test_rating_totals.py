@@ -228,10 +228,10 @@ def test_totals_always_equal_the_sum_of_the_ratings_that_count(
         begun = experiments.start(db, domain, None, given.adapter(db, domain), "cli:ann")
         statuses: list[Status] = ["done", "done", "done", "partial", "done", "done"]
         replies = [
-            given.reply(db, domain, f"p{n % 2}", variant=begun.variants[n % 2], status=status)
+            given.reply(db, domain, (ANN, BOB)[n % 2], variant=begun.variants[n % 2], status=status)
             for n, status in enumerate(statuses)
         ]
-        side_by_side.open_pairing(db, begun.id, "p0", replies[4], replies[5])
+        side_by_side.open_pairing(db, begun.id, ANN, replies[4], replies[5])
         for action, number, who, thumb in actions:
             _do(db, domain, action, replies[number], who, thumb)
 
@@ -239,7 +239,8 @@ def test_totals_always_equal_the_sum_of_the_ratings_that_count(
             db,
             "SELECT r.variant_id, r.person, sum(f.value = 1) AS up, sum(f.value = 0) AS down "
             "FROM feedback f JOIN replies r ON r.id = f.reply_id "
-            "WHERE f.live = 1 AND r.status = 'done' AND r.id NOT IN (?, ?) AND f.person NOT IN "
+            "WHERE f.live = 1 AND r.status = 'done' AND r.id NOT IN (?, ?) "
+            "AND f.person = r.person AND f.person NOT IN "
             "(SELECT person FROM voters WHERE state = 'quarantined') GROUP BY 1, 2",
             replies[4:],
         )
