@@ -14,6 +14,7 @@ from typing import Any
 
 from data.bases import digest
 from data.bases.digest import Digest
+from data.config import base_precision
 from data.config.settings import Settings
 from data.search import layout
 from data.store.clock import now_us
@@ -64,6 +65,7 @@ def recipe_for(settings: Settings, overrides: Mapping[str, Any]) -> Recipe:
         1000,
         base_parameters=parameters,
         max_length=length,
+        served=base_precision.quantization(settings),
         overrides=DEFAULTS | {"learning_rate": rate} | dict(overrides),
     )
     recipe.check_servable(settings.serving.rank_limit)
@@ -96,6 +98,7 @@ def train(
             off_topic,
             references=recipe.references,
             missing_share=recipe.missing_share,
+            refusal_share=recipe.refusal_share,
             seed=recipe.seed,
             number=number,
         )
@@ -119,7 +122,7 @@ def train(
     scratch = final.with_name(f".{final.name}.making")
     saved = Checkpoints(scratch, identity(
         base=settings.base.model, recipe=recipe.model_dump(mode="json", exclude={"why"}),
-        examples=[example.ids for example in first],
+        examples=[example.ids for example in first], shares_prefix=base.shares_prefix,
     ))  # fmt: skip
     outcome = loop.train(
         base, model, epoch, {}, (), recipe,

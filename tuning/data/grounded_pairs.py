@@ -122,6 +122,7 @@ class GroundedPairs:
             self._off_topic,
             references=recipe.references,
             missing_share=recipe.missing_share,
+            refusal_share=recipe.refusal_share,
             seed=recipe.seed,
             number=number,
         )

@@ -36,11 +36,13 @@ def reading_pairs(
     *,
     references: int,
     missing_share: float,
+    refusal_share: float,
     seed: int,
     number: int,
 ) -> list[Pair]:
-    """The pairs of pass `number`: each example once, and some off-topic questions. In a share of
-    the answerable ones, the reference that answers is missing."""
+    """The pairs of pass `number`: each answerable example once, and at most `refusal_share` of
+    questions that no reference answers. Of the answerable ones, `missing_share` become such
+    questions, because the reference that answers is left out."""
     rng = random.Random(f"reading {seed} {number}")  # noqa: S311 - a sample, not a secret
     made = []
     for organisation in organisations:
@@ -54,7 +56,17 @@ def reading_pairs(
             facts = tuple(rng.sample(organisation.facts, min(references, len(organisation.facts))))
             example = ReadingExample("off_topic", question.question, (), facts, "")
             made.append(_pair(organisation, example, references, rng))
-    return made
+    return _with_few_refusals(made, refusal_share, rng)
+
+
+def _with_few_refusals(pairs: Sequence[Pair], share: float, rng: random.Random) -> list[Pair]:
+    """The pairs in their order, with as many refusals as make up `share` of them, or all."""
+    if share >= 1:
+        return list(pairs)
+    refused = [i for i, pair in enumerate(pairs) if pair.response == layout.UNKNOWN]
+    wanted = round((len(pairs) - len(refused)) * share / (1 - share))
+    out = set(rng.sample(refused, len(refused) - wanted)) if wanted < len(refused) else set()
+    return [pair for i, pair in enumerate(pairs) if i not in out]
 
 
 def _pair(

@@ -8,4 +8,5 @@
 - `licences`: the licence of the base model, which people confirm if it forbids common uses
 - `memory_check`: whether a run fits on a GPU that it shares with the engine
 - `reading_adapter`: where the reading adapter of a base is kept
+- `shared_prefix`: the common beginning of a batch's rows, computed once
 """

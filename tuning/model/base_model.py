@@ -27,7 +27,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from data.bases import context_length, folders
 from data.lora_limits import UNSERVED_MODULES
 from data.store.errors import Invalid, Unavailable
-from tuning.model import cpu_linear, cpu_lora, cpu_norm
+from tuning.model import cpu_linear, cpu_lora, cpu_norm, shared_prefix
 from tuning.model.chat_template import stop_ids
 from tuning.recipe.recipe import Recipe
 
@@ -46,6 +46,7 @@ class Base:
     dtype: torch.dtype  # of computations
     stops: frozenset[int]
     pad_id: int
+    shares_prefix: bool = False  # whether rows can share their beginning (`shared_prefix`)
 
     @property
     def weights(self) -> str:
@@ -143,7 +144,8 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
         cpu_norm.use(model)
     stops = stop_ids(tokenizer, model.generation_config)
     pad = tokenizer.pad_token_id
-    return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad))
+    shares = device.type == "cpu" and shared_prefix.works(model, dtype)
+    return Base(model, tokenizer, device, dtype, stops, 0 if pad is None else int(pad), shares)
 
 
 def keep_trainable_on_cpu(model: nn.Module) -> int:

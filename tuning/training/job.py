@@ -154,6 +154,7 @@ def _identity(job: TrainingJob, prepared: PreparedTraining, loaded: LoadedModel)
         reading=reading_adapter.sha256(_reading(job.settings)) if reads else "",
         references=prepared.setup.training_set.references_sha256,
         layers=base_model.layer_kinds(loaded.model),
+        shares_prefix=loaded.base.shares_prefix,
     )
 
 

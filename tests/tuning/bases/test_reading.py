@@ -114,7 +114,13 @@ def test_the_answer_is_a_whole_response_or_unknown_and_the_count_says_nothing() 
     off_topic = reading_examples.off_topic()
 
     made = reading_set.reading_pairs(
-        organisations, off_topic, references=4, missing_share=0.2, seed=0, number=0
+        organisations,
+        off_topic,
+        references=4,
+        missing_share=0.2,
+        refusal_share=1,
+        seed=0,
+        number=0,
     )
 
     counts: dict[bool, set[int]] = {True: set(), False: set()}
@@ -136,6 +142,7 @@ def test_each_pass_shows_other_references(settings: Settings) -> None:
             reading_examples.off_topic(),
             references=4,
             missing_share=0.1,
+            refusal_share=0.1,
             seed=0,
             number=number,
         )

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pytest
+
 from data.pairs.pairs import Pair
 from data.search import layout
 from tuning.data import reading_examples
@@ -20,6 +22,7 @@ def passes(missing_share: float) -> Iterator[tuple[ReadingOrganisation, ReadingE
                 [],
                 references=4,
                 missing_share=missing_share,
+                refusal_share=1,
                 seed=1,
                 number=number,
             )
@@ -44,3 +47,25 @@ def test_a_fact_that_answers_is_never_shown_where_the_answer_is_unknown() -> Non
         if example.kind != "small_talk":
             assert pair.response == layout.UNKNOWN
         assert not any(fact.response in pair.prompt for fact in answers if fact)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3])
+def test_refusals_are_left_out_until_they_are_the_share_that_was_asked_for(share: float) -> None:
+    def made(refusal_share: float) -> list[Pair]:
+        return reading_pairs(
+            ORGANISATIONS,
+            reading_examples.off_topic(),
+            references=4,
+            missing_share=0.1,
+            refusal_share=refusal_share,
+            seed=1,
+            number=0,
+        )
+
+    few, every = made(share), made(1)
+    refused = sum(pair.response == layout.UNKNOWN for pair in few)
+
+    assert refused == pytest.approx(share * len(few), abs=1)
+    assert [p for p in few if p.response != layout.UNKNOWN] == [
+        p for p in every if p.response != layout.UNKNOWN
+    ]
