@@ -1,0 +1,221 @@
+"""How well phrasings that training never saw are answered, against passes, learning rate and rank.
+
+    python benchmarks/recipe_curves.py --base FOLDER --set few --rate 1e-3,2e-3 --out curves.jsonl
+    python benchmarks/recipe_curves.py --base FOLDER --set medium --rank 8,16,32 --out curves.jsonl
+    python benchmarks/recipe_curves.py --out curves.jsonl           # only shows what is in the file
+
+The sets, with how many pairs are trained:
+
+- few, 60: 20 facts of the bicycle workshop (`benchmarks/domains/bicycle_workshop`), asked in the
+  words of its `near.jsonl`
+- medium, 300, and large, 1,000: facts of the helpdesk demo and its advanced file, asked by the
+  golden questions of these facts
+- huge, 5,000: the same, and pairs about Python (`understudy pairs python-docs`)
+
+Facts are taken in an order that follows from their names. A configuration trains once, with a
+cosine that ends after `--passes`, and is measured after every `--every` passes; what it says in the
+middle would be a little better with a schedule that ends there. `--steps` stops it earlier, in the
+middle of its schedule. Every measurement is a line of `--out`. A configuration that is complete
+there is not trained again, so a run that was killed goes on with the one that it was at.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import report
+import torch
+
+from data.pairs.pairs import Pair
+from tools import python_docs
+from tuning.data.examples import encode, encode_all, messages
+from tuning.data.reading_set import pair_of
+from tuning.evaluation import generation, metrics
+from tuning.evaluation.eval_sets import EvalQuestion
+from tuning.model import base_model
+from tuning.progress import StepProgress
+from tuning.recipe.recipe import Recipe
+from tuning.training import loop
+
+ROOT = Path(__file__).parents[1]
+HELPDESK = ROOT / "data" / "examples" / "helpdesk"
+WORKSHOP = Path(__file__).parent / "domains" / "bicycle_workshop"
+SIZES = {"few": 60, "medium": 300, "large": 1000, "huge": 5000}
+MAX_LENGTH = 1024
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """Pairs to train on, and questions about their facts in other words."""
+
+    system_prompt: str
+    train: Sequence[Pair]
+    asked: Sequence[Pair]
+
+
+class Stopped(Exception):
+    """Enough steps."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default=str(ROOT / "data" / "pocket"))
+    parser.add_argument("--set", choices=[*SIZES], default=None)
+    parser.add_argument("--rate", default="1e-3", help="one or more, with commas between")
+    parser.add_argument("--rank", default="16", help="one or more, with commas between")
+    parser.add_argument("--batch", default="8", help="pairs of a step, one or more")
+    parser.add_argument("--layers", default="all-linear", help="all-linear or mlp, one or more")
+    parser.add_argument("--dropout", default="0.05", help="one or more, with commas between")
+    parser.add_argument("--passes", type=float, default=4)
+    parser.add_argument("--every", type=float, default=1, help="passes between measurements")
+    parser.add_argument("--steps", type=int, default=0, help="stop after so many; 0: never")
+    parser.add_argument("--questions", type=int, default=48, help="at most so many are asked")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    if options.set:
+        made = curve_set(options.set, options.questions)
+        texts = (options.rate, options.rank, options.batch, options.layers, options.dropout)
+        for rate, rank, batch, layers, dropout in itertools.product(*(t.split(",") for t in texts)):
+            named: dict[str, Any] = {
+                "set": options.set, "rate": float(rate), "rank": int(rank), "batch": int(batch),
+                "layers": layers, "dropout": float(dropout), "passes": options.passes,
+                "steps": options.steps,
+            }  # fmt: skip
+            if any(line["done"] for line in _lines(options.out, named)):
+                continue
+            _measure(options, named, made)
+    lines = _lines(options.out, {})
+    columns = ("set", "rate", "rank", "batch", "layers", "pass", "loss", "held_out", "f1", "exact")
+    report.table(columns, [[line[column] for column in columns] for line in lines])
+    report.finish(benchmark="recipe_curves", base=Path(options.base).name, lines=lines)
+
+
+def curve_set(name: str, most: int) -> CurveSet:
+    """The set `name`, asked at most `most` questions."""
+    if name == "few":
+        about = WORKSHOP / "domain.json"
+        rows = _read(WORKSHOP / "pairs.jsonl")
+        asked = [{**row, "prompt": row["question"]} for row in _read(WORKSHOP / "near.jsonl")]
+    else:
+        about = HELPDESK / "domain.json"
+        rows = _read(HELPDESK / "pairs.jsonl") + _read(HELPDESK / "advanced.jsonl")
+        if name == "huge":
+            drafts = python_docs.build()
+            rows += [
+                {"prompt": d.prompt, "response": d.response, "fact": d.fact, "split": d.split}
+                for d in drafts
+            ]
+        asked = [row for row in rows if row.get("split") == "golden"]
+    taught: list[dict[str, str]] = []
+    trained = [row for row in rows if row.get("split") != "golden"]
+    for fact in sorted({row["fact"] for row in trained}, key=_order):
+        taught += [row for row in trained if row["fact"] == fact]
+        if len(taught) >= SIZES[name]:
+            break
+    response = {row["fact"]: row["response"] for row in taught}
+    asked = [row for row in asked if row["fact"] in response]
+    asked.sort(key=lambda row: _order(row["prompt"]))
+    return CurveSet(
+        json.loads(about.read_bytes())["system_prompt"],
+        [pair_of(row["prompt"], row["response"], id=i) for i, row in enumerate(taught)],
+        [pair_of(row["prompt"], response[row["fact"]]) for row in asked[:most]],
+    )
+
+
+def _measure(options: argparse.Namespace, named: dict[str, Any], made: CurveSet) -> None:
+    recipe = Recipe(
+        rank=named["rank"], alpha=2 * named["rank"], learning_rate=named["rate"],
+        batch_size=named["batch"], target_modules=named["layers"], dropout=named["dropout"],
+        epochs=named["passes"], max_length=MAX_LENGTH, quantization="none", evaluations=1,
+    )  # fmt: skip
+    base = base_model.load_base(options.base, recipe)
+    tuned = base_model.new_adapter(base, recipe)
+    how: dict[str, Any] = {
+        "system_prompt": made.system_prompt, "stops": base.stops, "max_length": MAX_LENGTH,
+    }  # fmt: skip
+    train = encode_all(made.train, base.tokenizer, **how)
+    asked = [
+        EvalQuestion(
+            encode(pair, base.tokenizer, **how), tuple(messages(pair, made.system_prompt)),
+            pair.prompt, pair.response,
+        ) for pair in made.asked
+    ]  # fmt: skip
+    steps = loop.total_steps(len(train), recipe)
+    last = min(options.steps or steps, steps)
+    per_pass = steps / recipe.epochs
+    due = {
+        round(i * options.every * per_pass)
+        for i in range(1, 1 + int(recipe.epochs / options.every))
+    }
+    due = {step for step in due if step < last} | {last}
+    began, measuring = time.process_time(), 0.0
+    recent: list[float] = []
+
+    def look(now: StepProgress) -> None:
+        nonlocal measuring
+        recent.append(now.loss)
+        if now.step not in due:
+            return
+        paused = time.process_time()
+        said = [answer.text for answer in generation.answer(base, tuned, asked)]
+        losses = generation.losses(base, tuned, asked, recipe.micro_tokens)
+        expected = [question.expected for question in asked]
+        line = named | {
+            "step": now.step, "pass": round(now.step / per_pass, 2), "pairs": len(train),
+            "questions": len(asked), "cpu_s": round(paused - began - measuring, 1),
+            "loss": round(sum(recent) / len(recent), 4),
+            "held_out": round(sum(x.nats for x in losses) / sum(x.tokens for x in losses), 4),
+            "f1": _mean([metrics.f1(a, e) for a, e in zip(said, expected, strict=True)]),
+            "exact": _mean([metrics.exact(a, e) for a, e in zip(said, expected, strict=True)]),
+            "done": now.step == last,
+        }  # fmt: skip
+        with open(options.out, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+        recent.clear()
+        measuring += time.process_time() - paused
+        if now.step == last:
+            raise Stopped
+
+    torch.manual_seed(recipe.seed)
+    try:
+        loop.train(base, tuned, lambda _: train, {}, (), recipe, look)
+    except Stopped:
+        return
+
+
+def _lines(file: Path, named: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of `file` about the configuration `named`, without those of a run that was killed
+    and went on."""
+    if not file.is_file():
+        return []
+    found = {json.dumps([line[k] for k in (*KEYS, "step")]): line for line in _read(file)}
+    return [line for line in found.values() if all(line[k] == v for k, v in named.items())]
+
+
+KEYS = ("set", "rate", "rank", "batch", "layers", "dropout", "passes", "steps")
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _order(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 4)
+
+
+if __name__ == "__main__":
+    main()
