@@ -146,12 +146,15 @@ def splits() -> dict[str, float]:
 
 
 def _evidence(on_b: np.ndarray, share: float) -> np.ndarray:
-    found, before = np.zeros(on_b.shape), np.arange(on_b.shape[1])
-    for mine, agreed in ((on_b, share), (~on_b, 1 - share)):
-        counts = np.cumsum(mine, 1) - mine
-        bet = (srm.CONCENTRATION * agreed + counts) / (srm.CONCENTRATION + before)
-        found += np.where(mine, np.log(bet / agreed), 0)
-    return np.cumsum(found, 1)
+    found, before = [], np.arange(on_b.shape[1])
+    for prior in srm.CONCENTRATIONS:
+        gained = np.zeros(on_b.shape)
+        for mine, agreed in ((on_b, share), (~on_b, 1 - share)):
+            counts = np.cumsum(mine, 1) - mine
+            bet = (prior * agreed + counts) / (prior + before)
+            gained += np.where(mine, np.log(bet / agreed), 0)
+        found.append(np.cumsum(gained, 1))
+    return np.logaddexp.reduce(found, 0) - np.log(len(found))
 
 
 def _chi_squared(on_b: np.ndarray, share: float) -> np.ndarray:

@@ -268,7 +268,8 @@ def _design(plan: ExperimentDesign) -> tuple[str, ...]:
         f"{plan.expected_people:,} people are expected to rate, and at least {plan.least_people} "
         "must rate each variant.",
         f"  Guardrails (largest acceptable deterioration): {bounds or 'none'}. The chance of a "
-        f"false alarm is at most {100 * plan.guardrail_alpha:g}%.",
+        f"false alarm is at most {100 * plan.guardrail_alpha:g}%"
+        f"{', all of them together' if plan.version > 1 else ''}.",
         f"  The chance of a false alarm about the split of the people is at most "
         f"{100 * plan.srm_alpha:g}%.",
     )

@@ -1,7 +1,8 @@
 """Decides what to do about a comparison: a pure function of its results and the domain's policy.
 
 - Inconclusive results mean hold: nothing is promoted or rolled back before the interval decides.
-- A better candidate is promoted if the policy allows it.
+- A better candidate is promoted if the policy allows it, and if ratings that are cast once it is no
+  longer new to people say that it is better, too. Until then the decision is to advise.
 - A worse candidate ends the comparison if the policy allows it. A broken guardrail ends it under
   every policy except `advise`. With several candidates, the whole comparison ends.
 - With a broken split, the results mean nothing: the decision is to advise.
@@ -29,24 +30,41 @@ def verdict(
     """What to do now. `promotable`: whether the better candidate can be made live; `fallback`: the
     adapter that answers after a roll-back."""
     best, harmful = results.best, results.harmful
-    if best is not None and rules.may_promote and promotable:
+    may_promote = best is not None and rules.may_promote and promotable
+    waits = may_promote and best is not None and best.lasting is False
+    if best is not None and may_promote and not waits:
         return PolicyVerdict("promote", best.label, f"{best.sentence} It is now live.")
-    if harmful and any(_ends(c, rules) for c in harmful):
-        worst = next(c for c in harmful if _ends(c, rules))
+    # A better candidate that waits is not thrown away because another one is worse.
+    ending = [c for c in harmful if _ends(c, rules) and not (waits and c.reason == RATING)]
+    if ending:
+        worst = ending[0]
         ended = f"The comparison has ended, and everybody gets {fallback}."
         return PolicyVerdict("roll back", worst.label, f"{worst.sentence} {ended}")
     if not results.split.sound:
         return PolicyVerdict("advise", "", results.comparisons[0].sentence)
+    if best is not None and waits:
+        return _advise(best, results, "When they do, it goes live. Promote it at once")
     if harmful:
         advice = "End the comparison, so that nobody gets it any longer."
         return PolicyVerdict("advise", harmful[0].label, f"{harmful[0].sentence} {advice}")
     if best is not None:
         how = "Promote it" if promotable else "Apply its settings to the deployment"
-        return PolicyVerdict("advise", best.label, f"{best.sentence} {how} if you agree.")
+        return _advise(best, results, how)
     if results.state == "no difference":
         advice = "End the comparison, or let it continue."
         return PolicyVerdict("advise", "", f"{_sentences(results)} {advice}")
     return PolicyVerdict("hold", "", _sentences(results))
+
+
+def _advise(best: Comparison, results: Results, how: str) -> PolicyVerdict:
+    """The advice on a better candidate."""
+    doubt = ""
+    if best.lasting is False:
+        doubt = (
+            f" It may only be new to people: ratings cast more than {results.terms.novelty_days} "
+            "days after a person's first answer do not confirm it yet."
+        )
+    return PolicyVerdict("advise", best.label, f"{best.sentence}{doubt} {how} if you agree.")
 
 
 def _ends(candidate: Comparison, rules: Rules) -> bool:

@@ -11,7 +11,9 @@ from typing import Any
 from data.experiments.metrics import check_guardrail, default_bounds
 from data.store.errors import Invalid
 
+VERSION = 2
 MAX_PEOPLE = 10**9
+MAX_NOVELTY_DAYS = 365
 MAX_BOUND = 100.0  # of a guardrail
 
 
@@ -26,7 +28,13 @@ class ExperimentDesign:
     # latency a share of the control's time (0.25 is a quarter longer). A metric that is absent has
     # no guardrail.
     guardrails: Mapping[str, float] = field(default_factory=default_bounds)
-    guardrail_alpha: float = 0.01  # probability of ever rejecting a sound candidate, per guardrail
+    guardrail_alpha: float = 0.01  # probability of ever rejecting a sound candidate
+    # How long a variant is new to a person. A policy promotes a candidate only if ratings that are
+    # cast later say that it is better. 0: later ratings need not agree.
+    novelty_days: int = 7
+    # Of the statistics. 1, which earlier versions of Understudy used, has one tuning, one prior in
+    # the test of the split, an error for each guardrail, and no checks of the ratings.
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         """Raises Invalid."""
@@ -41,6 +49,10 @@ class ExperimentDesign:
             )
         if self.expected_people > MAX_PEOPLE:
             raise Invalid(f"The number of expected people can be at most {MAX_PEOPLE:,}.")
+        if not 0 <= self.novelty_days <= MAX_NOVELTY_DAYS:
+            raise Invalid(f"The novelty days must lie between 0 and {MAX_NOVELTY_DAYS}.")
+        if self.version not in (1, VERSION):
+            raise Invalid(f"This version of Understudy does not know statistics {self.version}.")
         for metric, bound in self.guardrails.items():
             check_guardrail(metric)
             if not 0 <= bound <= MAX_BOUND:
@@ -56,5 +68,6 @@ def guardrails(changes: Mapping[str, float | None]) -> Mapping[str, float]:
 
 
 def from_json(stored: Mapping[str, Any]) -> ExperimentDesign:
-    """Read a stored design. Raises Invalid if it is not valid."""
-    return ExperimentDesign(**stored)
+    """Read a stored design; one without a version has version 1. Raises Invalid if it is not
+    valid."""
+    return ExperimentDesign(**{"version": 1, "novelty_days": 0, **stored})

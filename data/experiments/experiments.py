@@ -21,6 +21,7 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
+from data.experiments.design import ExperimentDesign
 from data.experiments.variants import VariantSpec, check_spec
 from data.store import audit
 from data.store.clock import now_us
@@ -126,7 +127,7 @@ def begin(
         pairwise=pairwise,
         adaptive=adaptive,
         excludes=excludes,
-        terms=orjson.dumps(dict(terms or {})).decode(),
+        terms=orjson.dumps(asdict(ExperimentDesign()) if terms is None else dict(terms)).decode(),
     )
     all_shares = [1 - share, *[share / (count - 1)] * (count - 1)]
     for label, spec, variant_share in zip(LABELS, specs, all_shares, strict=False):

@@ -2,8 +2,8 @@
 
 The unit of analysis is the person. A person who rates forty answers contributes one value, the mean
 of their ratings, with a weight of at most five people who rated once.
-`bot/experiments/stats/confidence_sequence.py` explains why the weights differ. In all other metrics
-every person has the same weight.
+`bot/experiments/stats/confidence_sequence.py` explains why the weights differ. The other metrics
+weigh people in the same way, by the number of answers measured.
 
 People belong to the stage in which they were first exposed. Within a stage the shares are constant,
 so the assignment is purely random, even if ramps or adaptive shares changed it between stages. Sums
@@ -22,16 +22,18 @@ sample ratio mismatch.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
 from sqlite_utils import Database
 
+from data.experiments import design as designs
 from data.experiments import metrics
 from data.experiments.experiments import Experiment, Variant
-from data.experiments.metrics import RATING, Metric
-from data.store.db import Row, rows
+from data.experiments.metrics import LATER_RATING, RATING, Metric
+from data.store.clock import DAY_US, now_us
+from data.store.db import Row, row, rows
 
 FOREVER_US = 2**62
 
@@ -133,12 +135,23 @@ class ExperimentSums:
 def answers_sql(metrics: Mapping[str, Metric]) -> str:
     """The query for the sums of the metrics over people, by stage. CROSS JOIN fixes the join order,
     so that each person's answers are read once."""
-    values = ", ".join(f"{metric.sql} AS {name}" for name, metric in metrics.items())
-    fallbacks_only = ", ".join(metric.sql_only_fallbacks for metric in metrics.values())
+    counts = {sql: f"n{i}" for i, sql in enumerate({m.sql_count: None for m in metrics.values()})}
+    values = ", ".join(
+        [f"{metric.sql} AS {name}" for name, metric in metrics.items()]
+        + [f"{sql} AS {n}" for sql, n in counts.items()]
+    )
+    fallbacks_only = ", ".join(
+        [metric.sql_only_fallbacks for metric in metrics.values()] + ["fallbacks"] * len(counts)
+    )
+    weighed = ", ".join(
+        f"{name}, iif({name} IS NULL, NULL, {weight(counts[metric.sql_count])}) AS {name}_w"
+        for name, metric in metrics.items()
+    )
     summed = ", ".join(
-        f"count({name}) AS {name}_people, total({name}) AS {name}_total, "
-        f"total({name} * {name}) AS {name}_squares"
-        for name in metrics
+        f"count({y}) AS {y}_people, total({y}_w) AS {y}_w, total({y}_w * {y}) AS {y}_wy, "
+        f"total({y}_w * {y}_w) AS {y}_ww, total({y}_w * {y}_w * {y}) AS {y}_wwy, "
+        f"total({y}_w * {y}_w * {y} * {y}) AS {y}_wwyy"
+        for y in metrics
     )
     return f"""
 WITH replaced AS MATERIALIZED (
@@ -154,16 +167,22 @@ WITH replaced AS MATERIALIZED (
     FROM replaced WHERE NOT EXISTS (
         SELECT 1 FROM replies r WHERE r.person = replaced.person AND +r.variant_id = :variant
         AND r.status <> 'streaming')
+), weighed AS (
+    SELECT person, {weighed} FROM answers
 )
-SELECT a.stage, {summed} FROM answers
-CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
+SELECT a.stage, {summed} FROM weighed
+CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = weighed.person
     AND a.variant_id = :variant AND a.tester = 0
 GROUP BY a.stage
 """
 
 
-# The weight of a person with n ratings
-WEIGHT = f"n / (1 + {CORRELATION} * (n - 1))"
+def weight(n: str) -> str:
+    """The SQL for the weight of a person with `n` ratings or answers."""
+    return f"{n} / (1 + {CORRELATION} * ({n} - 1))"
+
+
+WEIGHT = weight("n")
 
 RATING_SUMS = f"""
 WITH people AS (
@@ -178,6 +197,34 @@ WITH people AS (
 SELECT stage, count(*) AS assigned, count(y) AS people, total(w) AS w, total(w * y) AS wy,
        total(w * w) AS ww, total(w * w * y) AS wwy, total(w * w * y * y) AS wwyy
 FROM weighed GROUP BY stage
+"""
+
+# Each person's mean of the ratings that they cast when the variant was no longer new to them
+LATER_RATINGS = f"""
+WITH later AS (
+    SELECT a.stage, avg(f.value) AS y, count(*) AS n
+    FROM ratings rated
+    JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
+        AND a.variant_id = rated.variant_id AND a.tester = 0
+    JOIN feedback f ON f.person = a.person AND f.created_at >= a.at + :novelty
+        AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
+    JOIN replies r ON r.id = f.reply_id AND r.variant_id = a.variant_id AND r.person = a.person
+    WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
+), weighed AS (
+    SELECT stage, y, {WEIGHT} AS w FROM later
+)
+SELECT stage, count(*) AS people, total(w) AS w, total(w * y) AS wy, total(w * w) AS ww,
+       total(w * w * y) AS wwy, total(w * w * y * y) AS wwyy
+FROM weighed GROUP BY stage
+"""
+
+# The median time of the control's first answers: what a slow answer is must not change later
+CONTROL_MEDIAN = """
+WITH early AS (
+    SELECT latency_us FROM replies WHERE variant_id = :variant AND status = 'done'
+    ORDER BY rowid LIMIT 1000
+)
+SELECT latency_us FROM early ORDER BY latency_us LIMIT 1 OFFSET (SELECT count(*) / 2 FROM early)
 """
 
 # Each person's mean rating of earlier answers in the domain, as of their exposure
@@ -219,7 +266,12 @@ GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
 
 def collect(db: Database, experiment: Experiment) -> ExperimentSums:
     """Read the sums of a comparison from the store."""
-    cells = [_cells(db, experiment, v) for v in experiment.variants]
+    median = row(db, CONTROL_MEDIAN, {"variant": experiment.variants[0].id})
+    given = {
+        "novelty": designs.from_json(experiment.terms).novelty_days * DAY_US,
+        "control_median": median["latency_us"] if median else None,
+    }
+    cells = [_cells(db, experiment, v, given) for v in experiment.variants]
     shares = rows(
         db,
         "SELECT number, shares FROM stages WHERE experiment_id = ? ORDER BY number",
@@ -251,9 +303,12 @@ def _variant(db: Database, variant: Variant) -> VariantSums:
     return VariantSums(variant.label, variant.described, **found)
 
 
-def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, Cell]:
+def _cells(
+    db: Database, experiment: Experiment, variant: Variant, given: Mapping[str, int | None]
+) -> dict[int, Cell]:
     """The cells of a variant, by stage number."""
     bound = {
+        **given,
         "experiment": experiment.id,
         "variant": variant.id,
         "adapter": variant.adapter_id,
@@ -266,24 +321,34 @@ def _cells(db: Database, experiment: Experiment, variant: Variant) -> dict[int, 
         r["stage"]: _answer_sums(r, measured) for r in rows(db, answers_sql(measured), bound)
     }
     earlier = {r.pop("stage"): PriorRatings(**r) for r in rows(db, PRIOR_RATINGS, bound)}
+    later = _later_ratings(db, experiment, bound)
     found = {}
     for ratings in rows(db, RATING_SUMS, bound):
         stage, assigned = ratings.pop("stage"), ratings.pop("assigned")
         sums = answers.get(stage, {})
         if ratings["people"]:
             sums[RATING] = Sums(**ratings)
+        if stage in later:
+            sums[LATER_RATING] = later[stage]
         found[stage] = Cell(assigned, sums, earlier.get(stage, PriorRatings()))
     return found
 
 
 def _answer_sums(found: Row, names: Iterable[str]) -> dict[str, Sums]:
     return {
-        name: equal_weight_sums(
-            found[f"{name}_people"], found[f"{name}_total"], found[f"{name}_squares"]
-        )
+        name: Sums(*(found[f"{name}_{part.name}"] for part in fields(Sums)))
         for name in names
         if found[f"{name}_people"]
     }
+
+
+def _later_ratings(
+    db: Database, experiment: Experiment, bound: Mapping[str, Any]
+) -> dict[int, Sums]:
+    """By stage; empty while the comparison is too young for any."""
+    if not bound["novelty"] or now_us() < experiment.started_at + bound["novelty"]:
+        return {}
+    return {r.pop("stage"): Sums(**r) for r in rows(db, LATER_RATINGS, bound)}
 
 
 def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:

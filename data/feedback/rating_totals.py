@@ -20,10 +20,10 @@ from sqlite_utils import Database
 
 from data.conversations import side_by_side
 from data.conversations.conversations import Reply
+from data.store.clock import DAY_US
 from data.store.db import row, value
 
 DAILY_CAP = 50  # ratings of one kind that count, per person, domain and UTC day
-DAY_US = 24 * 3600 * 1_000_000
 
 
 def day_began(at_us: int) -> int:

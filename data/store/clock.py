@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime
 
+DAY_US = 24 * 3600 * 1_000_000
+
 
 def now_us() -> int:
     """The current time in microseconds since 1970-01-01 UTC."""

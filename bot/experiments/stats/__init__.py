@@ -13,18 +13,18 @@
 - `wording`: the results as sentences
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from sqlite_utils import Database
 
 from bot.experiments.stats import srm, verdicts, wording
 from bot.experiments.stats.differences import (
-    alpha,
     differences_to_control,
+    plan,
     sequence_side,
-    tuned_for,
 )
 from bot.experiments.stats.pairwise import strengths
 from bot.experiments.stats.posterior import probability_better, standardised
@@ -42,8 +42,8 @@ from data.experiments import design as designs
 from data.experiments import metric_sums
 from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
-from data.experiments.metric_sums import ExperimentSums
-from data.experiments.metrics import RATING
+from data.experiments.metric_sums import Cell, ExperimentSums
+from data.experiments.metrics import FAILED, RATED, RATING, THUMBS_DOWN, THUMBS_UP
 
 __all__ = [
     "Comparison",
@@ -81,7 +81,14 @@ def summary(sums: ExperimentSums, design: ExperimentDesign) -> Results:
     preferences = strengths([v.label for v in variants], sums.ballots)
     return Results(
         state=verdicts.overall(comparisons),
-        sentence=" ".join([*sentences, wording.rated(variants), *filter(None, chances)]),
+        sentence=" ".join(
+            [
+                *sentences,
+                wording.rated(variants),
+                *wording.cautions(variants, comparisons),
+                *filter(None, chances),
+            ]
+        ),
         details=wording.details(comparisons, split, preferences, design),
         variants=variants,
         comparisons=comparisons,
@@ -106,13 +113,23 @@ def _variant(sums: ExperimentSums, index: int) -> VariantResult:
         failed=known.failed,
         up=known.up,
         down=known.down,
-        mean=sum(r.wy for r in rated) / sum(r.w for r in rated) if raters else None,
+        mean=_mean(cells, RATING),
+        rated=_mean(cells, RATED),
+        failing=_mean(cells, FAILED),
     )
 
 
+def _mean(cells: Sequence[Cell], metric: str) -> float | None:
+    """The weighted mean over people."""
+    found = [cell.of(metric) for cell in cells]
+    weight = sum(f.w for f in found)
+    return sum(f.wy for f in found) / weight if weight else None
+
+
 def _split(sums: ExperimentSums, design: ExperimentDesign) -> Split:
+    concentrations = srm.CONCENTRATIONS if design.version > 1 else srm.CONCENTRATIONS[-1:]
     found = sum(
-        srm.log_evidence(stage.shares, [cell.assigned for cell in stage.cells])
+        srm.log_evidence(stage.shares, [cell.assigned for cell in stage.cells], concentrations)
         for stage in sums.stages
     )
     p_value = srm.p_value(found)
@@ -127,7 +144,8 @@ def _comparison(
     design: ExperimentDesign,
 ) -> Comparison:
     found = differences_to_control(sums, i, design)
-    state, reason = verdicts.verdict(sound, found, design)
+    likes = variants[0].mean or 0.0, variants[i].mean or 0.0
+    state, reason = verdicts.verdict(sound, found, design, likes)
     comparison = Comparison(
         label=variants[i].label,
         adapter=variants[i].adapter,
@@ -137,13 +155,15 @@ def _comparison(
         differences=found,
         needed=None,
         chance_better=_chance(sums, i),
+        lasting=verdicts.lasting(found, design) if state == "better" else None,
     )
     missing = sum(max(0, design.least_people - variants[side].raters) for side in (0, i))
     if state == "collecting":
         comparison = replace(comparison, needed=_needed(comparison, variants, i, missing, design))
     if reason == "split":
         return replace(comparison, sentence=wording.broken_split(variants, sums.stages))
-    return replace(comparison, sentence=wording.verdict(comparison, variants[0], missing, design))
+    pair = variants[0], variants[i]
+    return replace(comparison, sentence=wording.verdict(comparison, pair, missing, design))
 
 
 def _chance(sums: ExperimentSums, i: int) -> float | None:
@@ -160,10 +180,19 @@ def _needed(
     design: ExperimentDesign,
 ) -> int:
     """An estimate of how many more people must rate: at first from the expected number of people,
-    later from the difference so far."""
+    later from the difference so far, in the thumbs among all answers if these decide."""
     count, rating = len(variants), comparison.differences.get(RATING)
-    tuned = tuned_for(RATING, count, design)
+    raters = variants[0].raters + variants[i].raters
     if missing or rating is None:
-        return max(missing, round(tuned) - variants[0].raters - variants[i].raters)
-    level = alpha(RATING, count, design)
-    return max(missing, needed(rating, level, tuned, design.minimum_effect))
+        return max(missing, round(design.expected_people * 2 / count) - raters)
+    ratings = plan(RATING, count, design)
+    if comparison.reason == verdicts.SELECTION:
+        thumbs = [comparison.differences[name] for name in (THUMBS_UP, THUMBS_DOWN)]
+        least = design.minimum_effect * raters / sum(thumbs[0].people)
+        check = plan(THUMBS_UP, count, design)
+        more = max(needed(found, check.alpha, check.tuned_for, least) for found in thumbs)
+        return ceil(more * raters / sum(thumbs[0].people))
+    if comparison.reason == verdicts.FAILURES:
+        estimate = abs(rating.estimate) - abs(verdicts.surplus_of_failures(comparison.differences))
+        rating = replace(rating, estimate=estimate)
+    return needed(rating, ratings.alpha, ratings.tuned_for, design.minimum_effect)

@@ -1,16 +1,32 @@
 """The difference between a candidate and the control in every metric, from the metric sums."""
 
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 
 from bot.experiments.stats import confidence_sequence, cuped
-from bot.experiments.stats.confidence_sequence import SequenceSide
+from bot.experiments.stats.confidence_sequence import SequenceSide, Tuning
 from bot.experiments.stats.results import Difference
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import ExperimentSums, Sums
-from data.experiments.metrics import METRICS, RATING
+from data.experiments.metrics import (
+    CHECKS,
+    LATER_RATING,
+    METRICS,
+    RATED,
+    RATING,
+    THUMBS_DOWN,
+    THUMBS_UP,
+)
 
-GUARDRAILS_TUNED_FOR = 0.1  # share of the expected people: defects should show early
+# As shares of the expected people
+EARLY = 0.1  # the tuning of the ratings for few people
+GUARDRAILS_TUNED_FOR = 0.1  # defects should show early
+LATER_TUNED_FOR = 0.25  # not everybody comes back
+LEAST_TUNING = 50.0  # people; with fewer, nothing is decided
+# The probability that unequal rating is ever taken for a difference in quality. The error of the
+# ratings comes on top: both must agree.
+SELECTION_ALPHA = 0.15
+NOVELTY_ALPHA = 0.1  # twice the probability that a novelty is ever taken for a lasting improvement
 
 
 def differences_to_control(
@@ -18,20 +34,35 @@ def differences_to_control(
 ) -> Mapping[str, Difference]:
     """The differences of the variant at index `candidate`, in the metrics that both variants
     have."""
-    found = {metric: _difference(sums, candidate, metric, design) for metric in METRICS}
+    metrics = METRICS if design.version == 1 else METRICS | CHECKS
+    found = {metric: _difference(sums, candidate, metric, design) for metric in metrics}
     return {metric: difference for metric, difference in found.items() if difference is not None}
 
 
-def alpha(metric: str, variants: int, design: ExperimentDesign) -> float:
-    """The error level for one candidate. Several candidates share it (Bonferroni), so that together
-    they err no more often than one would."""
-    return (design.alpha if metric == RATING else design.guardrail_alpha) / (variants - 1)
+@dataclass(frozen=True)
+class SequencePlan:
+    """The settings of one confidence sequence, see `confidence_sequence.difference`."""
+
+    alpha: float
+    tuned_for: Tuning
 
 
-def tuned_for(metric: str, variants: int, design: ExperimentDesign) -> float:
-    """The number of people on the two variants at which the interval is narrowest."""
-    both = design.expected_people * 2 / variants
-    return both if metric == RATING else both * GUARDRAILS_TUNED_FOR
+def plan(metric: str, variants: int, design: ExperimentDesign) -> SequencePlan:
+    """The plan for one candidate. Several candidates share the error (Bonferroni), so that together
+    they err no more often than one would. So do the guardrails."""
+    both, others = design.expected_people * 2 / variants, variants - 1
+    if metric == RATING and design.version == 1:
+        return SequencePlan(design.alpha / others, both)
+    if metric == RATING:
+        return SequencePlan(design.alpha / others, (max(both * EARLY, LEAST_TUNING), both))
+    if metric in (THUMBS_UP, THUMBS_DOWN):
+        return SequencePlan(SELECTION_ALPHA, both)
+    if metric == LATER_RATING:
+        return SequencePlan(NOVELTY_ALPHA / others, max(both * LATER_TUNED_FOR, LEAST_TUNING))
+    if metric == RATED:
+        return SequencePlan(design.alpha / others, both)
+    shared = max(1, len(design.guardrails)) if design.version > 1 else 1
+    return SequencePlan(design.guardrail_alpha / others / shared, both * GUARDRAILS_TUNED_FOR)
 
 
 def sequence_side(sums: list[Sums]) -> SequenceSide:
@@ -47,14 +78,18 @@ def _difference(
     a, b, gain = _sums(sums, candidate, metric)
     if not any(x.people and y.people for x, y in zip(a, b, strict=True)):
         return None
-    count = len(sums.variants)
+    share = (METRICS | CHECKS)[metric].unit == "share"
+    planned = plan(metric, len(sums.variants), design)
+    tuned_for = planned.tuned_for
+    if metric in (THUMBS_UP, THUMBS_DOWN) and isinstance(tuned_for, float):
+        tuned_for *= _per_rater(sums, candidate, metric)
     found = confidence_sequence.difference(
         sequence_side(a),
         sequence_side(b),
-        alpha(metric, count, design),
-        tuned_for(metric, count, design),
-        bounded=METRICS[metric].unit == "share",
-        of_votes=1 - gain if metric == RATING else 0.0,
+        planned.alpha,
+        tuned_for,
+        bounded=share,
+        of_votes=1 - gain if metric == RATING else float(share and design.version > 1),
     )
     return Difference(
         estimate=float(found.estimate),
@@ -65,6 +100,14 @@ def _difference(
         people=(sum(s.people for s in a), sum(s.people for s in b)),
         adjusted=gain,
     )
+
+
+def _per_rater(sums: ExperimentSums, candidate: int, metric: str) -> float:
+    """The weight of the people with answers for each unit of weight of the raters: the sequences of
+    the thumbs among all answers count people with answers, but the design expects raters."""
+    cells = [stage.cells[side] for stage in sums.stages for side in (0, candidate)]
+    raters = sum(cell.of(RATING).w for cell in cells)
+    return max(1.0, sum(cell.of(metric).w for cell in cells) / raters) if raters else 1.0
 
 
 def _sums(

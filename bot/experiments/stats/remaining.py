@@ -2,19 +2,21 @@
 
 from math import ceil, sqrt
 
-from bot.experiments.stats.confidence_sequence import SPENT, boundary
+from bot.experiments.stats.confidence_sequence import Tuning, boundary, spent_of
 from bot.experiments.stats.results import Difference
 
 
-def needed(found: Difference, alpha: float, tuned_for: float, minimum_effect: float) -> int:
+def needed(found: Difference, alpha: float, tuned_for: Tuning, minimum_effect: float) -> int:
     """The raters still missing on both variants until the interval excludes zero or lies within
     the minimum effect, whichever comes first. At least 1, because no decision has been reached."""
     size = abs(found.estimate)
     target = max(size, minimum_effect - size)
     spread = found.error * sqrt(found.time)  # the standard error with one person, at equal shares
 
+    level = spent_of(tuned_for) * alpha
+
     def half(time: float) -> float:
-        return spread / sqrt(time) * float(boundary(time, SPENT * alpha, tuned_for))
+        return spread / sqrt(time) * float(boundary(time, level, tuned_for))
 
     low, high = 1.0, 2.0
     while half(high) > target:

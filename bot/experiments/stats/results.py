@@ -26,6 +26,9 @@ class VariantResult:
     up: int
     down: int
     mean: float | None  # weighted mean of the raters' mean ratings, 0..1; None: no raters
+    # Weighted means over people, 0..1; None: nobody has an answer
+    rated: float | None = None  # the share of the answers that are rated
+    failing: float | None = None  # the share of the questions that the variant did not answer
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,14 @@ class Comparison:
     adapter: str
     state: State
     sentence: str
-    reason: str  # "rating", "split", or the metric of the broken guardrail; "": undecided
+    # "rating", "split", or the metric of the broken guardrail. While collecting: "selection" or
+    # "failures" if only they prevent a decision, otherwise "".
+    reason: str
     differences: Mapping[str, Difference]  # by metric; "rating" decides
     needed: int | None  # raters still missing, on both variants; None: unknown, or decided
     chance_better: float | None  # posterior probability, for information only
+    # Of a better candidate, whether later ratings say so, too; None: they need not
+    lasting: bool | None = None
 
     @property
     def harmful(self) -> bool:

@@ -4,17 +4,33 @@ from collections.abc import Sequence
 
 from bot.experiments.stats.remaining import about
 from bot.experiments.stats.results import Comparison, Difference, Split, Strength, VariantResult
+from bot.experiments.stats.verdicts import FAILURES, SELECTION
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import StageSums
-from data.experiments.metrics import METRICS, RATING, guardable, points, signed
+from data.experiments.metrics import (
+    LATER_RATING,
+    METRICS,
+    RATED,
+    RATING,
+    guardable,
+    points,
+    signed,
+)
 
 FOR_INFORMATION = "for information, not for decisions"
+LOOKS = "with many looks, 95% comes up even between equal variants"
+SHOWN_FAILURES = 0.005  # rounded, at least 1%
 
 
 def verdict(
-    found: Comparison, control: VariantResult, missing: int, design: ExperimentDesign
+    found: Comparison,
+    pair: tuple[VariantResult, VariantResult],
+    missing: int,
+    design: ExperimentDesign,
 ) -> str:
-    """The verdict on a candidate. `missing`: raters still missing before any decision."""
+    """The verdict on a candidate. `pair`: the control and the candidate; `missing`: raters still
+    missing before any decision."""
+    control, candidate = pair
     b, a = f"{found.label} ({found.adapter})", f"{control.label} ({control.adapter})"
     rating = found.differences.get(RATING)
     if found.reason in guardable():
@@ -24,6 +40,21 @@ def verdict(
         return f"Collecting: {more} must rate before {found.label} can be evaluated."
     if rating is None:
         return f"Collecting: {found.label} and {control.label} have no raters in the same stage."
+    if found.reason == FAILURES:
+        return (
+            f"Collecting: on the questions that both answered, {found.label} is "
+            f"{_apart(rating.estimate)} {control.label}, {_interval(rating)}. But "
+            f"{_failing(control, candidate)}. If people had disliked those answers, the difference "
+            "could be zero."
+        )
+    if found.reason == SELECTION:
+        return (
+            f"Collecting: among the people who rated, {found.label} is {_apart(rating.estimate)} "
+            f"{control.label}, {_interval(rating)}. But people rated "
+            f"{_share(candidate.rated)} of {found.label}'s answers and {_share(control.rated)} of "
+            f"{control.label}'s, and a difference in who rates could explain it: among all "
+            f"answers, {_not_yet_clear(rating)}."
+        )
     if found.state == "collecting":
         return (
             f"Collecting: {found.label} is {_apart(rating.estimate)} {control.label} so far, "
@@ -67,12 +98,33 @@ def rated(results: Sequence[VariantResult]) -> str:
     return ", ".join(parts[:-1]) + f" and {parts[-1]}."
 
 
+def cautions(
+    variants: Sequence[VariantResult], comparisons: Sequence[Comparison]
+) -> tuple[str, ...]:
+    """What to bear in mind when reading the ratings: failures, and unequal rating."""
+    found, control = [], variants[0]
+    for candidate, comparison in zip(variants[1:], comparisons, strict=True):
+        failing = max(control.failing or 0.0, candidate.failing or 0.0)
+        if failing >= SHOWN_FAILURES and comparison.reason != FAILURES:
+            found.append(f"{_failing(control, candidate)}; the ratings compare the others.")
+        rated = comparison.differences.get(RATED)
+        if rated is not None and not rated.low <= 0 <= rated.high:
+            how = "more" if rated.estimate > 0 else "less"
+            found.append(
+                f"People rate {candidate.label}'s answers {how} often than {control.label}'s "
+                f"({_share(candidate.rated)} of them, {_share(control.rated)} of "
+                f"{control.label}'s), so those who rate may differ."
+            )
+    return tuple(found)
+
+
 def chance(found: Comparison) -> str:
     """The posterior probability as a sentence; "" when there is none."""
     if found.chance_better is None:
         return ""
     return (
-        f"Chance that {found.label} is better: {_chance(found.chance_better)} ({FOR_INFORMATION})."
+        f"Chance that {found.label} is better: {_chance(found.chance_better)} "
+        f"({FOR_INFORMATION}: {LOOKS})."
     )
 
 
@@ -87,9 +139,10 @@ def details(
         f"{c.label}: {_measured(metric, difference, design)}"
         for c in comparisons
         for metric, difference in c.differences.items()
-        if metric != RATING
+        if metric != RATING and metric in METRICS
     ]
     for c in comparisons:
+        found += [f"{c.label}: {line}" for line in _checks(c, design)]
         rating = c.differences.get(RATING)
         if rating is not None and rating.adjusted:
             found.append(
@@ -102,6 +155,23 @@ def details(
     ]
     planned = "as planned" if split.sound else "not as planned"
     return (*found, f"The split of the people is {planned} (p = {split.p_value:.2g}).")
+
+
+def _checks(found: Comparison, design: ExperimentDesign) -> list[str]:
+    lines, checks = [], found.differences
+    if RATED in checks:
+        lines.append(f"answers rated {_points(checks[RATED])}.")
+    if LATER_RATING in checks:
+        day = design.novelty_days + 1
+        lines.append(
+            f"answers liked, by ratings from a person's day {day} on, "
+            f"{_points(checks[LATER_RATING])}."
+        )
+    return lines
+
+
+def _points(found: Difference) -> str:
+    return f"{signed(found.estimate)} points ({signed(found.low)} to {signed(found.high)})"
 
 
 def _measured(name: str, found: Difference, design: ExperimentDesign) -> str:
@@ -122,6 +192,23 @@ def _broken(found: Comparison, design: ExperimentDesign) -> str:
         f"{head}: {found.label} ({found.adapter}): {worse}, interval {low} to {high}; "
         f"the limit is {allowed} worse."
     )
+
+
+def _failing(control: VariantResult, candidate: VariantResult) -> str:
+    return (
+        f"{candidate.label} failed on {_share(candidate.failing)} of its questions, "
+        f"{control.label} on {_share(control.failing)}"
+    )
+
+
+def _not_yet_clear(rating: Difference) -> str:
+    if rating.estimate > 0:
+        return "it is not clear yet that it has more thumbs up and fewer thumbs down"
+    return "it is not clear yet that it has fewer thumbs up and more thumbs down"
+
+
+def _share(share: float | None) -> str:
+    return f"{share or 0.0:.0%}"
 
 
 def _apart(difference: float) -> str:

@@ -73,7 +73,7 @@ def test_variants_may_differ_only_in_prompt_or_sampling(bot: Bot) -> None:
 def test_guardrails_are_set_at_the_start(bot: Bot) -> None:
     begun = start(bot, guardrails={"failed": 0.1, "latency": None})
 
-    assert begun.terms["guardrails"] == {"failed": 0.1, "correction": 0.05}
+    assert begun.terms["guardrails"] == {"failed": 0.1, "correction": 0.05, "slow": 0.02}
     for wrong in ({"rating": 0.1}, {"heat": 1}, {"failed": -1}):
         body = {"a": "1", "b": "2", "guardrails": wrong}
         assert bot.http("admin").post("/v1/experiments", json=body).status_code in (400, 422)

@@ -119,7 +119,7 @@ def test_guardrails_are_set_at_the_start(run: Run, store: Store) -> None:
 
     assert result.exit_code == 0, result.output
     agreed = running(store).terms["guardrails"]
-    assert agreed == {"failed": 0.05, "correction": 0.05, "follow_up": 0.1}
+    assert agreed == {"failed": 0.05, "correction": 0.05, "slow": 0.02, "follow_up": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,9 @@ def test_a_decision_can_be_listed_and_recomputed(run: Run, store: Store) -> None
     assert explained.exit_code == 0, explained.output
     assert "The result is the same in every number." in explained.output
     assert "a false verdict (better or worse) is at most 5%." in explained.output
-    assert "correction 5 points, failed 2 points, latency 25%. The chance" in explained.output
+    bounds = "correction 5 points, failed 2 points, latency 25%, slow 2 points"
+    assert f"{bounds}. The chance" in explained.output
+    assert "a false alarm is at most 1%, all of them together." in explained.output
     assert "alpha" not in explained.output
 
     with store.write() as db:

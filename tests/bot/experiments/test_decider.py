@@ -24,6 +24,7 @@ from data.experiments.experiments import Experiment
 from data.feedback import feedback, raters
 from data.monitoring import alerts
 from data.store import audit
+from data.store.clock import DAY_US
 from data.store.db import Store, value
 from data.store.errors import Conflict
 from tests.data import given
@@ -50,12 +51,25 @@ def running(store: Store, domain: Domain) -> Experiment:
         return begin(db, domain, ["1", "2"], "cli:ann")
 
 
+AGO_US = 8 * DAY_US  # variants are no longer new
+
+
 def begin(db: Database, domain: Domain, sides: list[str], *more: Any) -> Experiment:
-    return given.same_sides(db, comparisons.begin(db, domain, sides, *more))
+    """A comparison that began eight days ago."""
+    begun = comparisons.begin(db, domain, sides, *more)
+    db.execute("UPDATE experiments SET started_at = started_at - ?", [AGO_US])
+    return given.same_sides(db, experiments.get(db, begun.id))
 
 
-def rate(db: Database, running: Experiment, likes: dict[str, float], people: int) -> None:
-    """So many people ask once and rate: of those on a variant, so great a share likes it."""
+def rate(
+    db: Database,
+    running: Experiment,
+    likes: dict[str, float],
+    people: int,
+    ago_us: int = AGO_US,
+) -> None:
+    """So many people ask once and rate: of those on a variant, so great a share likes it. Each was
+    first exposed `ago_us` microseconds before."""
     domain = domains.by_id(db, running.domain_id)
     begun = int(value(db, "SELECT count(*) FROM assignments"))
     done = dict.fromkeys(likes, 0)
@@ -63,6 +77,7 @@ def rate(db: Database, running: Experiment, likes: dict[str, float], people: int
         person = f"slack:T1/U{n}"
         variant = assignments.variant_for(running, person)
         assignments.expose(db, running.id, person, variant.id, running.stage)
+        db.execute("UPDATE assignments SET at = at - ? WHERE person = ?", [ago_us, person])
         done[variant.label] += 1
         share, so_far = likes[variant.label], done[variant.label]
         up = int(share * so_far) > int(share * (so_far - 1))
@@ -139,6 +154,32 @@ def test_a_better_candidate_is_promoted(store: Store, domain: Domain, running: E
     assert live is not None
     assert live.name == "helpdesk@2"
     assert experiments.running(store.db, domain.id) is None
+
+
+def test_a_candidate_that_is_better_while_it_is_new_waits_for_later_ratings(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    """The same ratings, cast on the first days after people's first answers."""
+    policy(store, domain, "auto-promote")
+    with store.write() as db:
+        rate(db, running, BETTER, 200, ago_us=7 * DAY_US - 60_000_000)
+    (made,) = evaluate(store)
+    assert (made.action, made.variant, made.state) == ("advise", "B", "better")
+    assert evaluate(store) == []
+    assert explain(made).differing == ()
+    with store.write() as db:
+        rate(db, running, BETTER, 200)
+    assert [d.action for d in evaluate(store)] == ["promote"]
+
+
+def test_without_novelty_days_nothing_is_waited_for(store: Store, domain: Domain) -> None:
+    policy(store, domain, "auto-promote")
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain)
+        plan = ExperimentPlan(design=ExperimentDesign(novelty_days=0))
+        rate(db, begin(db, domain, ["1", "2"], "cli:ann", plan), BETTER, 200, ago_us=0)
+    assert [d.action for d in evaluate(store)] == ["promote"]
 
 
 def test_a_live_candidate_that_is_worse_is_replaced_by_the_control(

@@ -10,7 +10,6 @@ from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import (
     Cell,
     ExperimentSums,
-    Metric,
     StageSums,
     Sums,
     VariantSums,
@@ -21,9 +20,14 @@ from data.experiments.policies import Policy, Rules
 PEOPLE = 400
 
 
-def side(likes: float, failed: float = 0.0, people: int = PEOPLE) -> Cell:
-    """So many people; each rated once and was answered once."""
-    sums: dict[Metric, Sums] = {
+def side(
+    likes: float, failed: float = 0.0, people: int = PEOPLE, later: float | None = None
+) -> Cell:
+    """So many people; each rated once and was answered once. `later`: how many of them like it
+    once it is no longer new; as many, unless told."""
+    later = likes if later is None else later
+    sums: dict[str, Sums] = {
+        "later_rating": equal_weight_sums(people, later * people, later * people),
         "rating": equal_weight_sums(people, likes * people, likes * people),
         "failed": equal_weight_sums(people, failed * people, failed * people),
     }
@@ -74,6 +78,44 @@ def test_the_policy_determines_the_action(
 ) -> None:
     made = policy.verdict(found, Rules(policy_name))
     assert (made.action, made.variant) == (action, variant)
+
+
+NEW = results(side(0.5), side(0.9, later=0.5))
+NEW_OF_THREE = results(side(0.7), side(0.95, later=0.7), side(0.3))
+NEW_AND_BREAKING = results(side(0.7), side(0.95, later=0.7), side(0.7, failed=0.4))
+
+
+@pytest.mark.parametrize(
+    ("found", "policy_name", "action", "variant"),
+    [
+        (NEW, "auto", "advise", "B"),
+        (NEW, "auto-promote", "advise", "B"),
+        (NEW, "advise", "advise", "B"),
+        (NEW_OF_THREE, "auto", "advise", "B"),  # and not thrown away, although C is worse
+        (NEW_OF_THREE, "auto-promote", "advise", "B"),
+        (NEW_OF_THREE, "auto-roll-back", "roll back", "C"),
+        (NEW_AND_BREAKING, "auto", "roll back", "C"),
+    ],
+)
+def test_what_is_only_better_while_it_is_new_is_not_promoted(
+    found: stats.Results, policy_name: Policy, action: str, variant: str
+) -> None:
+    made = policy.verdict(found, Rules(policy_name))
+    assert (made.action, made.variant) == (action, variant)
+
+
+def test_the_advice_on_a_new_candidate_says_what_is_missing() -> None:
+    doubt = (
+        "It may only be new to people: ratings cast more than 7 days after a person's first "
+        "answer do not confirm it yet."
+    )
+    said = policy.verdict(NEW, Rules("auto")).sentence
+    assert said.endswith(f"{doubt} When they do, it goes live. Promote it at once if you agree.")
+    said = policy.verdict(NEW, Rules("advise")).sentence
+    assert said.endswith(f"{doubt} Promote it if you agree.")
+    said = policy.verdict(NEW, Rules("auto"), promotable=False).sentence
+    assert said.endswith(f"{doubt} Apply its settings to the deployment if you agree.")
+    assert doubt not in policy.verdict(BETTER, Rules("advise")).sentence
 
 
 def test_a_better_candidate_that_cannot_be_promoted_is_advised() -> None:

@@ -16,10 +16,11 @@ from data.experiments.metric_sums import (
     Ballot,
     ExperimentSums,
     PreferenceCounts,
+    Sums,
     equal_weight_sums,
 )
-from data.feedback import feedback
-from data.store.clock import now_us
+from data.feedback import feedback, raters
+from data.store.clock import DAY_US, now_us
 from data.store.db import Store
 from tests.data import given as made
 
@@ -54,6 +55,19 @@ def answers(
             if up is not None:
                 feedback.thumb(db, given[-1], person, up)
         return given
+
+
+def weighed(*people: tuple[int, float]) -> Sums:
+    """The sums for people with so many answers and such a mean."""
+    ws = [(n / (1 + CORRELATION * (n - 1)), y) for n, y in people]
+    return Sums(
+        len(people),
+        sum(w for w, _ in ws),
+        pytest.approx(sum(w * y for w, y in ws)),
+        pytest.approx(sum(w * w for w, _ in ws)),
+        pytest.approx(sum(w * w * y for w, y in ws)),
+        pytest.approx(sum((w * y) ** 2 for w, y in ws)),
+    )
 
 
 def collected(store: Store, running: Experiment) -> ExperimentSums:
@@ -103,7 +117,7 @@ def test_people_belong_to_the_stage_of_their_first_exposure(
     assert (first.shares, second.shares) == ((0.5, 0.5), pytest.approx((0.2, 0.8)))
     assert [c.of("rating").people for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
     assert [c.assigned for c in (*first.cells, *second.cells)] == [0, 1, 1, 1]
-    assert first.cells[1].of("failed") == equal_weight_sums(1, 0.0, 0.0)
+    assert first.cells[1].of("failed") == weighed((2, 0.0))
 
 
 def test_testers_are_in_no_sum(store: Store, domain: Domain, running: Experiment) -> None:
@@ -135,12 +149,12 @@ def test_the_metrics_of_answers_are_summed(
         db.execute("UPDATE replies SET latency_us = 2000000 WHERE id = ?", [third])
         db.execute("UPDATE replies SET latency_us = 4000000 WHERE id = ?", [fourth])
     cell = collected(store, running).stages[0].cells[1]
-    assert cell.of("correction") == equal_weight_sums(1, 0.25, 0.0625)
-    assert cell.of("regenerate") == equal_weight_sums(1, 0.25, 0.0625)
-    assert cell.of("follow_up") == equal_weight_sums(1, 0.5, 0.25)
-    assert cell.of("failed") == equal_weight_sums(3, 2.0, 2.0)
-    assert cell.of("latency").people == 1
-    assert cell.of("latency").wy == pytest.approx(log(3_000_000))
+    # p3's answer was broken off and counts as a failure only
+    assert cell.of("correction") == weighed((4, 0.25))
+    assert cell.of("regenerate") == weighed((4, 0.25))
+    assert cell.of("follow_up") == weighed((2, 0.5))
+    assert cell.of("failed") == weighed((4, 0.0), (1, 1.0), (1, 1.0))
+    assert cell.of("latency") == weighed((2, log(3_000_000)))
     assert cell.assigned == 4
 
 
@@ -161,7 +175,7 @@ def test_a_fallbacks_answer_counts_only_as_a_failure_of_the_variant(
         db.execute("UPDATE replies SET latency_us = 9000000 WHERE variant_id IS NULL")
         db.execute("UPDATE replies SET latency_us = 3000000 WHERE variant_id = ?", [b.id])
     control, candidate = collected(store, running).stages[0].cells
-    assert candidate.of("failed") == equal_weight_sums(1, 0.5, 0.25)
+    assert candidate.of("failed") == weighed((2, 0.5))
     assert candidate.of("latency").people == 1
     assert candidate.of("latency").wy == pytest.approx(log(3_000_000))
     assert candidate.of("rating") == equal_weight_sums(1, 1.0, 1.0)
@@ -280,3 +294,100 @@ def test_sums_survive_a_round_trip_through_json(
         collected(store, running), ballots=(Ballot((PreferenceCounts("A", "B", 1),), 3),)
     )
     assert metric_sums.from_json(orjson.loads(orjson.dumps(asdict(found)))) == found
+
+
+# The checks of the ratings
+
+
+def test_thumbs_are_shares_of_all_answers_that_could_be_rated(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    answers(store, domain, running, "p1", b, True, True, False, None)
+    answers(store, domain, running, "p2", b, None, None)
+    answers(store, domain, running, "p3", b, None, status="failed")
+    cell = collected(store, running).stages[0].cells[1]
+    assert cell.of("rated") == weighed((4, 0.75), (2, 0.0))
+    assert cell.of("thumbs_up") == weighed((4, 0.5), (2, 0.0))
+    assert cell.of("thumbs_down") == weighed((4, 0.25), (2, 0.0))
+
+
+def test_quarantined_people_are_not_taken_for_people_who_do_not_rate(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    for person in ("p1", "p2"):
+        answers(store, domain, running, person, b, True)
+    with store.write() as db:
+        raters.quarantine(db, domain, "p1", "a bot", "cli:ann")
+    cell = collected(store, running).stages[0].cells[1]
+    assert cell.of("rated") == weighed((1, 1.0))
+    with store.write() as db:
+        raters.release(db, domain, "p1", "cli:ann")
+    cell = collected(store, running).stages[0].cells[1]
+    assert cell.of("rated") == weighed((1, 1.0), (1, 1.0))
+
+
+def test_slow_answers_take_over_three_times_the_median_of_the_controls_first_answers(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    a, b = running.variants
+    timed = answers(store, domain, running, "p1", a, None, None, None)
+    slow = answers(store, domain, running, "p2", b, None, None)
+    with store.write() as db:
+        for reply, latency in zip([*timed, *slow], (1, 10, 100, 30, 31), strict=True):
+            db.execute("UPDATE replies SET latency_us = ? WHERE id = ?", [latency, reply])
+    control, candidate = collected(store, running).stages[0].cells
+    assert control.of("slow") == weighed((3, 1 / 3))
+    assert candidate.of("slow") == weighed((2, 0.5))
+
+
+def test_without_answers_of_the_control_no_answer_is_slow(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    answers(store, domain, running, "p1", b, True)
+    assert collected(store, running).stages[0].cells[1].of("slow") == Sums()
+
+
+def test_later_ratings_are_cast_once_the_variant_is_no_longer_new_to_the_person(
+    store: Store, domain: Domain, running: Experiment
+) -> None:
+    _, b = running.variants
+    first, second, third = answers(store, domain, running, "p1", b, True, False, False)
+    answers(store, domain, running, "p2", b, True)
+    with store.write() as db:
+        db.execute("UPDATE assignments SET at = 1000")
+        for reply, at in ((first, 1000 + 7 * DAY_US - 1), (second, 1000 + 7 * DAY_US)):
+            db.execute("UPDATE feedback SET created_at = ? WHERE reply_id = ?", [at, reply])
+        feedback.thumb(db, third, "p1", True)  # changed now; only the new rating is current
+        sql = "UPDATE feedback SET created_at = 2000 WHERE person = 'p2'"
+        db.execute(sql)
+    assert collected(store, running).stages[0].cells[1].of("later_rating") == Sums()
+    with store.write() as db:
+        began = now_us() - 7 * DAY_US
+        db.execute("UPDATE experiments SET started_at = ?", [began])
+    cell = collected(store, running).stages[0].cells[1]
+    assert cell.of("later_rating") == weighed((2, 0.5))
+    assert cell.of("rating") == weighed((3, 2 / 3), (1, 1.0))
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_the_novelty_days_are_those_of_the_design(
+    store: Store, domain: Domain, running: Experiment, days: int
+) -> None:
+    _, b = running.variants
+    answers(store, domain, running, "p1", b, True)
+    with store.write() as db:
+        began = now_us() - 10 * DAY_US
+        db.execute("UPDATE experiments SET started_at = ?", [began])
+        db.execute("UPDATE assignments SET at = ?", [began])
+
+    def later() -> int:
+        return collected(store, running).stages[0].cells[1].of("later_rating").people
+
+    assert later() == 1
+    with store.write() as db:
+        terms = orjson.dumps(running.terms | {"novelty_days": days}).decode()
+        db.execute("UPDATE experiments SET terms = ?", [terms])
+    assert later() == 0

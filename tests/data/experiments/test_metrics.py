@@ -5,6 +5,7 @@ from math import log
 import pytest
 
 from data.experiments.metrics import (
+    CHECKS,
     METRICS,
     RATING,
     check_guardrail,
@@ -13,6 +14,14 @@ from data.experiments.metrics import (
     measured,
 )
 from data.store.errors import Invalid
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_of_the_ratings_is_no_guardrail(name: str) -> None:
+    assert name.isidentifier()
+    assert name not in METRICS
+    with pytest.raises(Invalid):
+        check_guardrail(name)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -25,8 +34,9 @@ def test_an_entry_is_complete(name: str) -> None:
 
 
 def test_all_metrics_except_the_rating_can_be_guardrails() -> None:
-    assert list(measured()) == guardable() == [name for name in METRICS if name != RATING]
-    assert default_bounds() == {"correction": 0.05, "failed": 0.02, "latency": 0.25}
+    assert guardable() == [name for name in METRICS if name != RATING]
+    assert list(measured()) == [*guardable(), "rated", "thumbs_up", "thumbs_down"]
+    assert default_bounds() == {"correction": 0.05, "failed": 0.02, "latency": 0.25, "slow": 0.02}
     assert check_guardrail("latency") == "latency"
     with pytest.raises(Invalid, match="'rating' is not a guardrail"):
         check_guardrail(RATING)

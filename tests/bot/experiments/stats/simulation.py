@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from bot.experiments.stats import confidence_sequence
 from bot.experiments.stats.confidence_sequence import SequenceSide
-from bot.experiments.stats.differences import GUARDRAILS_TUNED_FOR
+from bot.experiments.stats.differences import plan
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import CORRELATION
+from data.experiments.metrics import FAILED, RATING
 
 Floats = NDArray[np.float64]
 TOGETHER = 400_000  # looks that are worked out at once: memory, and the processor's cache
@@ -90,8 +91,9 @@ def _joined(parts: Sequence[Outcomes]) -> Outcomes:
 
 def states(looks: Looks, terms: ExperimentDesign) -> NDArray[np.int64]:
     """As `bot.experiments.stats.verdicts.verdict` judges ratings, for every look at once."""
+    planned = plan(RATING, 2, terms)
     found = confidence_sequence.difference(
-        looks.a, looks.b, terms.alpha, terms.expected_people, of_votes=1.0
+        looks.a, looks.b, planned.alpha, planned.tuned_for, of_votes=1.0
     )
     fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
     enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
@@ -116,9 +118,11 @@ def first(state: NDArray[np.int64], people: NDArray[np.int64]) -> Outcomes:
 def guarded(world: World, comparisons: int, seed: int) -> Outcomes:
     """As `outcomes`, when the votes are failures: `WORSE` where the guardrail is broken."""
     terms, parts = ExperimentDesign(), []
-    tuned = terms.expected_people * GUARDRAILS_TUNED_FOR
+    planned = plan(FAILED, 2, terms)
     for looks in simulated(world, comparisons, seed):
-        found = confidence_sequence.difference(looks.a, looks.b, terms.guardrail_alpha, tuned)
+        found = confidence_sequence.difference(
+            looks.a, looks.b, planned.alpha, planned.tuned_for, of_votes=1.0
+        )
         fewer = np.minimum(looks.a.people.sum(-1), looks.b.people.sum(-1))
         enough = (fewer >= terms.least_people) & (found.time >= 2 * terms.least_people)
         broken = enough & (found.low > terms.guardrails["failed"])

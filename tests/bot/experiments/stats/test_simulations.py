@@ -224,14 +224,15 @@ def evidence_against(
     """The logarithm of the evidence after each person, (times, people)."""
     who = draw.choice(len(shares), (times, people), p=truth)
     before = np.arange(people)
-    found = np.zeros((times, people))
+    found = np.zeros((len(srm.CONCENTRATIONS), times, people))
     for i, share in enumerate(shares):
         mine = who == i
         counts = np.cumsum(mine, 1) - mine
-        bet = (srm.CONCENTRATION * share + counts) / (srm.CONCENTRATION + before)
-        found += np.where(mine, np.log(bet / share), 0)
+        for k, prior in enumerate(srm.CONCENTRATIONS):
+            bet = (prior * share + counts) / (prior + before)
+            found[k] += np.where(mine, np.log(bet / share), 0)
     totals = [[int((row == i).sum()) for i in range(len(shares))] for row in who[:3]]
-    ends = np.cumsum(found, 1)
+    ends = np.logaddexp.reduce(np.cumsum(found, 2), 0) - np.log(len(srm.CONCENTRATIONS))
     assert ends[:3, -1] == pytest.approx([srm.log_evidence(shares, t) for t in totals])
     return ends
 

@@ -1,7 +1,7 @@
 """The test of the split: the formula, and that it finds what is broken."""
 
 from itertools import product
-from math import exp, log
+from math import exp, lgamma, log
 
 import pytest
 
@@ -9,14 +9,15 @@ from bot.experiments.stats.srm import log_evidence, p_value
 
 
 def step_by_step(shares: list[float], who: list[int]) -> float:
-    """The same evidence, as one bet after the other: each person's variant was given the share
-    that the prior and the people before had for it."""
-    found, counts = 0.0, [0] * len(shares)
+    """The same evidence, as one bet after the other by three gamblers who share their stakes: each
+    person's variant was given the share that a gambler's prior and the people before had for it."""
+    fortunes, counts = dict.fromkeys((10, 100, 1000), 1.0), [0] * len(shares)
     for seen, variant in enumerate(who):
-        expected = (1000 * shares[variant] + counts[variant]) / (1000 + seen)
-        found += log(expected / shares[variant])
+        for prior in fortunes:
+            expected = (prior * shares[variant] + counts[variant]) / (prior + seen)
+            fortunes[prior] *= expected / shares[variant]
         counts[variant] += 1
-    return found
+    return log(sum(fortunes.values()) / 3)
 
 
 def test_it_is_what_betting_on_every_person_wins() -> None:
@@ -24,6 +25,26 @@ def test_it_is_what_betting_on_every_person_wins() -> None:
     shares = [0.5, 0.3, 0.2]
     counts = [who.count(i) for i in range(3)]
     assert log_evidence(shares, counts) == pytest.approx(step_by_step(shares, who))
+
+
+def test_everybody_on_one_variant_is_seen_within_25_people() -> None:
+    def first(shares: list[float]) -> int:
+        return next(n for n in range(1, 100) if p_value(log_evidence(shares, [n, 0])) <= 0.001)
+
+    assert first([0.5, 0.5]) == 22
+    assert p_value(log_evidence([0.5, 0.5], [0, 22])) <= 0.001
+    assert p_value(log_evidence([0.5, 0.5], [0, 22], (1000.0,))) > 0.5  # as it was
+
+
+def test_with_one_prior_it_is_the_formula_of_the_paper() -> None:
+    k, n = 50.0, (7, 3)
+    shares = (0.6, 0.4)
+    product_ = sum(
+        lgamma(k * share + count) - lgamma(k * share) - count * log(share)
+        for share, count in zip(shares, n, strict=True)
+    )
+    expected = lgamma(k) - lgamma(k + 10) + product_
+    assert log_evidence(shares, n, (k,)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.95, 0.05]])

@@ -17,7 +17,8 @@ from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import Cell, StageSums
 
 DESIGN = ExperimentDesign()
-CONTROL = VariantResult("A", "helpdesk@1", 12, 10, 20, 0, 6, 4, 0.6)
+CONTROL = VariantResult("A", "helpdesk@1", 12, 10, 20, 0, 6, 4, 0.6, rated=0.3, failing=0.01)
+CANDIDATE = VariantResult("B", "helpdesk@2", 12, 10, 20, 2, 6, 4, 0.6, rated=0.346, failing=0.08)
 
 
 def difference(estimate: float, adjusted: float = 0.0) -> Difference:
@@ -35,7 +36,7 @@ def comparison(
 
 
 def verdict(found: Comparison, missing: int = 0) -> str:
-    return wording.verdict(found, CONTROL, missing, DESIGN)
+    return wording.verdict(found, (CONTROL, CANDIDATE), missing, DESIGN)
 
 
 # The verdict
@@ -140,7 +141,8 @@ def test_the_raters_of_each_variant_are_counted() -> None:
 )
 def test_a_posterior_is_never_certain(chance: float, said: str) -> None:
     assert wording.chance(comparison(chance=chance)) == (
-        f"Chance that B is better: {said} (for information, not for decisions)."
+        f"Chance that B is better: {said} (for information, not for decisions: with many looks, "
+        "95% comes up even between equal variants)."
     )
 
 
