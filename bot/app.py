@@ -8,11 +8,12 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -45,10 +46,12 @@ from bot.api.completions import Completions
 from bot.api.middleware import RequestMiddleware
 from bot.experiments.decider import deciding
 from bot.runtime import erasure_loop
+from bot.runtime.address_limits import AddressLimits
+from bot.runtime.http_protocol import bounded
 from bot.runtime.listener import listener
 from bot.runtime.metrics import Metrics
 from bot.service import Service
-from data.config.settings import Settings
+from data.config.settings import BotSettings, Settings
 from data.store.db import Store
 from data.store.errors import UnderstudyError
 from serving.client import EngineClient
@@ -60,6 +63,7 @@ log = logging.getLogger(__name__)
 
 CLEAN_UP_S = 60
 KEEP_ALIVE_S = 75  # longer than the connection pools of common clients
+MAX_FILES = 16_384  # open files that the process asks the system for
 DRAIN_S = 30  # time for answers in progress to finish when the service stops
 
 
@@ -121,7 +125,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
         app = create_app(settings, store)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_protocol(settings.bot),
             ws="none",
             lifespan="off",  # entered below, so that errors at the start are reported as usual
             access_log=False,
@@ -144,6 +148,15 @@ def run(settings: Settings, stop: threading.Event | None = None) -> int:
             runner.run(serve())
     gc.unfreeze()  # for other code in this process, such as tests
     return 0
+
+
+def _protocol(bot: BotSettings) -> Any:
+    """The bounded protocol. Half of the open files that the system allows may be connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < MAX_FILES:
+        soft = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return bounded(AddressLimits(bot.trusted_proxies, bot.max_connections, soft // 2))
 
 
 def _freeze_garbage_collector() -> None:

@@ -7,6 +7,7 @@ error, and so is a missing file. `understudy init` never writes secrets, and the
 """
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -54,6 +55,7 @@ def _listed(value: Any) -> Any:
 
 
 Rank = Annotated[int, AfterValidator(_rank)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 TIME = r"([01]\d|2[0-3]):[0-5]\d"
 LEAST_MINUTES = 10  # the shortest sleep hours
@@ -344,6 +346,30 @@ class BotSettings(Section):
     answer_timeout_s: int = Field(
         default=120, ge=1, description="Seconds that an answer may take in total."
     )
+    trusted_proxies: Networks = Field(
+        default=("127.0.0.1", "::1"),
+        description='Addresses and networks of your reverse proxies, such as `["10.0.0.0/8"]`. '
+        "Only from them, `X-Forwarded-For` and `X-Forwarded-Proto` say who sends a request, and "
+        "how. Without it, everybody behind a proxy on another machine counts as one address.",
+    )
+    max_connections: int = Field(
+        default=128,
+        ge=1,
+        description="The number of connections that one address may have open, and of requests "
+        "that it may have in progress through a trusted proxy. For each bot process.",
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, listed: tuple[str, ...]) -> tuple[str, ...]:
+        for one in listed:
+            try:
+                ipaddress.ip_network(one, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{one!r} is not an address or network such as 10.0.0.0/8"
+                ) from None
+        return listed
 
 
 class SearchSettings(Section):

@@ -111,6 +111,8 @@ def example_of(section: str, key: str) -> str:
         return str(not field.default).lower()
     if (section, key) == ("serving", "url"):
         return "http://10.0.0.5:8000"
+    if (section, key) == ("bot", "trusted_proxies"):
+        return "10.0.0.0/8"
     if get_origin(field.annotation) is Literal:
         return str(next(v for v in get_args(field.annotation) if v != field.default))
     kinds = {int: "33", float: "0.5"}

@@ -1,0 +1,106 @@
+"""What one address may take: connections, and requests in progress behind a trusted proxy.
+
+A connection counts for the address that opened it, an IPv6 address for its network of 64 bits. A
+trusted proxy carries the requests of many people on its connections, so there each request counts
+for the address that the proxy names in `X-Forwarded-For`. From anybody else, that header is
+ignored. The counts are those of this process: with several bot processes, each one has its own.
+"""
+
+import ipaddress
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from data.people.identities import address_block
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_S = 60.0
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(listed: Sequence[str]) -> tuple[Network, ...]:
+    """Addresses and networks, such as `10.0.0.0/8`. Raises ValueError."""
+    return tuple(ipaddress.ip_network(one, strict=False) for one in listed)
+
+
+class AddressLimits:
+    """The counts of one server. Use it from one event loop."""
+
+    def __init__(self, trusted: Sequence[str], per_address: int, total: int) -> None:
+        """Both limits are numbers of connections. Raises ValueError for an invalid network."""
+        self._trusted = networks(trusted)
+        self._per_address = per_address
+        self._total = total
+        self._open: Counter[str] = Counter()  # connections
+        self._in_progress: Counter[str] = Counter()  # requests that came through a trusted proxy
+        self._refused: Counter[str] = Counter()  # since the last line in the log
+        self._logged_at = -LOG_EVERY_S
+
+    def trusts(self, address: str) -> bool:
+        """Whether an address belongs to a trusted proxy."""
+        try:
+            found = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(found, "ipv4_mapped", None)
+        return any((mapped or found) in network for network in self._trusted)
+
+    def connected(self, address: str) -> bool:
+        """Count a new connection, which `disconnected` ends. False if it is one too many."""
+        block = address_block(address)
+        too_many = self._open[block] >= self._per_address and not self.trusts(address)
+        self._open[block] += 1
+        return not too_many and self._open.total() <= self._total
+
+    def disconnected(self, address: str) -> None:
+        _decrease(self._open, address_block(address))
+
+    def begun(self, address: str) -> bool:
+        """Count a request of a proxy's visitor, which `ended` ends. False if it is one too many."""
+        block = address_block(address)
+        self._in_progress[block] += 1
+        return self._in_progress[block] <= self._per_address or self.trusts(address)
+
+    def ended(self, address: str) -> None:
+        _decrease(self._in_progress, address_block(address))
+
+    def visitor(self, peer: str, forwarded_for: str) -> str:
+        """The address that a request comes from: the last one in `X-Forwarded-For` that no trusted
+        proxy has, if the peer is a trusted proxy; otherwise the peer."""
+        address = peer
+        for named in reversed(forwarded_for.split(",")):
+            hop = _bare(named.strip())
+            if not self.trusts(address) or not hop:
+                break
+            address = hop
+        return address
+
+    def refused(self, reason: str) -> None:
+        """Log a refused request or connection: at most one line a minute, with the counts."""
+        self._refused[reason] += 1
+        now = time.monotonic()
+        if now - self._logged_at >= LOG_EVERY_S:
+            counts = ", ".join(f"{number} {why}" for why, number in self._refused.most_common())
+            log.warning("Refused at the HTTP server: %s", counts)
+            self._refused.clear()
+            self._logged_at = now
+
+
+def _bare(address: str) -> str:
+    """The address without brackets and port; '' for anything that is no address."""
+    if address.startswith("["):
+        address = address[1:].partition("]")[0]
+    elif address.count(":") == 1:
+        address = address.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return ""
+
+
+def _decrease(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
