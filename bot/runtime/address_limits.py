@@ -3,7 +3,8 @@
 A connection counts for the address that opened it, an IPv6 address for its network of 64 bits. A
 trusted proxy carries the requests of many people on its connections, so there each request counts
 for the address that the proxy names in `X-Forwarded-For`. From anybody else, that header is
-ignored. The counts are those of this process: with several bot processes, each one has its own.
+ignored. An address whose requests are refused again and again is not listened to for a while. The
+counts are those of this process: with several bot processes, each one has its own.
 """
 
 import ipaddress
@@ -17,6 +18,9 @@ from data.people.identities import address_block
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 60.0
+MAX_REFUSED = 20  # malformed or oversized requests of one address in `SHUN_S`
+SHUN_S = 10.0  # how long such an address is not listened to
+MAX_SHUNNED = 10_000  # addresses that are remembered
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -36,6 +40,7 @@ class AddressLimits:
         self._open: Counter[str] = Counter()  # connections
         self._in_progress: Counter[str] = Counter()  # requests that came through a trusted proxy
         self._refused: Counter[str] = Counter()  # since the last line in the log
+        self._faults: dict[str, tuple[float, int]] = {}  # by address: since when, how many
         self._logged_at = -LOG_EVERY_S
 
     def trusts(self, address: str) -> bool:
@@ -53,6 +58,22 @@ class AddressLimits:
         too_many = self._open[block] >= self._per_address and not self.trusts(address)
         self._open[block] += 1
         return not too_many and self._open.total() <= self._total
+
+    def shuns(self, address: str) -> bool:
+        """Whether new connections of an address are closed unread."""
+        since, faults = self._faults.get(address_block(address), (0.0, 0))
+        return faults >= MAX_REFUSED and time.monotonic() - since < SHUN_S
+
+    def fault(self, address: str) -> None:
+        """Count a malformed or oversized request."""
+        if self.trusts(address):  # what it forwards is not its own fault
+            return
+        block, now = address_block(address), time.monotonic()
+        since, faults = self._faults.pop(block, (now, 0))
+        fresh = now - since >= SHUN_S
+        self._faults[block] = (now, 1) if fresh else (since, faults + 1)
+        if len(self._faults) > MAX_SHUNNED:
+            del self._faults[next(iter(self._faults))]
 
     def disconnected(self, address: str) -> None:
         _decrease(self._open, address_block(address))

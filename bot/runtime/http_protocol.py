@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from bot.runtime.address_limits import AddressLimits
 
 OFFER = (b"upgrade", b"http2-settings")
+FAULTS = ("malformed", "too large")
 MALFORMED = (400, "malformed", "This is not a valid HTTP/1.1 request.")
 
 
@@ -35,7 +36,7 @@ class Bounds:
     body: int = 8_000_000  # as sent, with the framing of its chunks; the application takes less
     between_chunks: int = 32_768  # chunk extensions and trailers
     pipelined: int = 16  # requests that are sent before the answer to an earlier one
-    discarded: int = 1_000_000  # what is read after a refusal, so that the refusal can be read
+    discarded: int = 262_144  # what is read after a refusal, so that the refusal can be read
     head_s: float = 20.0
     body_s: float = 35.0  # longer than the application waits, which says so in its own words
     flush_s: float = 10.0  # to read the rest of a response that is complete
@@ -69,7 +70,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
         self._limit_receiving(self._bounds.head_s)
-        if not self._limits.connected(self._peer):
+        allowed = self._limits.connected(self._peer)
+        if self._limits.shuns(self._peer):
+            self._discarding = True
+            self._limits.refused("of a shunned address")
+            self.transport.abort()
+        elif not allowed:
             self._refuse(429, "over the number of connections", "Too many connections.")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -247,6 +253,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, reason: str, sentence: str) -> None:
         """Answer with an error, unless another answer is being sent, and close the connection."""
         self._limits.refused(reason)
+        if reason in FAULTS:
+            self._limits.fault(self._peer)
         if self._discarding or self.transport.is_closing():
             return
         self._discarding = True

@@ -115,9 +115,16 @@ def limits(per_address: int = 1_000, total: int = 10_000) -> AddressLimits:
     return AddressLimits(("127.0.0.1", "10.0.0.0/8"), per_address, total)
 
 
+class Forgiving(AddressLimits):
+    """Listens on, whatever an address has sent before."""
+
+    def shuns(self, address: str) -> bool:
+        return False
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving(PATIENT, limits()) as running:
+    with serving(PATIENT, Forgiving(("127.0.0.1", "10.0.0.0/8"), 1_000, 10_000)) as running:
         yield running
 
 
@@ -282,6 +289,15 @@ def test_a_network_of_64_bits_is_one_address() -> None:
     counted = limits(per_address=2)
     assert [counted.connected(f"2001:db8::{n}") for n in range(3)] == [True, True, False]
     assert counted.connected("2001:db8:0:1::1")
+
+
+def test_an_address_that_sends_nonsense_again_and_again_is_not_listened_to() -> None:
+    with serving(PATIENT, limits()) as server:
+        answers = [status(server.send(b"nonsense\r\n\r\n")) for _ in range(30)]
+        assert answers[0] == 400
+        assert answers[-1] == 0
+        assert status(server.send(GET, source="127.0.0.3")) == 200
+        assert status(server.send(b"nonsense\r\n\r\n", source="127.0.0.1")) == 400
 
 
 def test_refusals_are_a_bounded_number_of_lines(
