@@ -12,6 +12,7 @@ from bot.runtime.metrics import Metrics
 from bot.service import Service
 from data import domains
 from data.adapters import placements
+from data.slack import problems
 from data.store.errors import UnderstudyError
 
 router = APIRouter(tags=["Operation"])
@@ -23,7 +24,8 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 @router.api_route(
     "/health",
     methods=["GET", "HEAD"],
-    response_description="`status` is `ok`.",
+    response_description="`status` is `ok`, or `degraded` if `warnings` says what does not work, "
+    "for example that Slack rejects the bot's token.",
     responses={
         503: {"description": "`status` is `unavailable`, and `missing` lists what is missing."}
     },
@@ -32,12 +34,13 @@ async def health(request: Request) -> Response:
     """Check whether a question would be answered. Load balancers can use it."""
     service: Service = request.app.state.service
     try:
-        missing = await service.store.read(_missing)
+        missing, warnings = await service.store.read(lambda db: (_missing(db), _warnings(db)))
     except UnderstudyError as error:
-        missing = [str(error)]
+        missing, warnings = [str(error)], []
+    found = {"missing": missing, "warnings": warnings}
     if missing:
-        return JSONResponse({"status": "unavailable", "missing": missing}, 503)
-    return JSONResponse({"status": "ok", "missing": []})
+        return JSONResponse({"status": "unavailable", **found}, 503)
+    return JSONResponse({"status": "degraded" if warnings else "ok", **found})
 
 
 @router.get("/metrics", response_description="Metrics in Prometheus' text format.")
@@ -65,6 +68,11 @@ def _missing(db: Database) -> list[str]:
         ]
         missing.append(f"No engine is ready ({', '.join(states) or 'none is running'}).")
     return missing
+
+
+def _warnings(db: Database) -> list[str]:
+    """What does not work although questions over HTTP are answered."""
+    return [problem.text for problem in problems.current(db) if not problem.channel]
 
 
 def _from_this_machine(request: Request) -> bool:

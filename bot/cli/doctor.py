@@ -223,5 +223,23 @@ def _slack(settings: Settings) -> Iterator[Finding]:
     if not (slack.admins or slack.admin_group or slack.workspace_admins):
         remedy = "Set [slack] admins to user ids (U…), or admin_group to a user group (S…)."
         yield Finding("Slack", "note", "no admins: nobody can start a retrain from Slack", remedy)
-    if all(secret.get_secret_value() for secret in slack.needed.values()):
+    refused = list(_refused_by_slack(settings.store_path))
+    yield from refused
+    if not refused and all(secret.get_secret_value() for secret in slack.needed.values()):
         yield Finding("Slack", "ok", f"{slack.mode} mode, all tokens are set")
+
+
+def _refused_by_slack(path: Path) -> Iterator[Finding]:
+    """Tokens and channels that Slack refused while the bot was running."""
+    from data.slack import problems
+    from data.store.db import Store
+
+    if not path.exists():
+        return
+    try:
+        with Store(path) as store:
+            found = problems.current(store.db)
+    except UnderstudyError:
+        return  # `_store` reports it
+    for problem in found:
+        yield Finding("Slack", "note" if problem.channel else "missing", problem.text)

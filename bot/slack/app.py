@@ -33,7 +33,7 @@ from bot.slack.workspace.workspaces import Workspaces
 from data import command_queue
 from data.conversations import conversations
 from data.retry import Backoff, retry_async
-from data.slack import question_queue
+from data.slack import problems, question_queue
 from data.store.clock import now_us
 from data.store.errors import Invalid, Unavailable, UnderstudyError
 
@@ -111,6 +111,8 @@ class Slack:
         own = self.workspaces.own
         if own is not None:
             own.identity = await _who_am_i(own)
+            team = own.identity.team
+            await self.service.store.submit(lambda db: problems.clear(db, team))
             log.info("Joined Slack as %s of %s", own.identity.bot_user, own.identity.team)
         old = now_us() - ingest.KEEP_DELIVERIES_US
         await self.service.store.submit(lambda db: _forget(db, old))

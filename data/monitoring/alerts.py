@@ -1,8 +1,9 @@
 """Alerts: one list of current problems for the terminal, Slack, HTTP and metrics.
 
 An alert means that people are not served as they should be: no engine answers, a fallback answers,
-an engine refuses an adapter, or a comparison gives people worse answers. Alerts are computed from
-the store on request. An alert disappears with its cause; there is nothing to acknowledge.
+Slack refuses the bot, an engine refuses an adapter, or a comparison gives people worse answers.
+Alerts are computed from the store on request. An alert disappears with its cause; there is nothing
+to acknowledge.
 """
 
 import shutil
@@ -19,6 +20,7 @@ from data.adapters.placements import Replica
 from data.adapters.registry import Adapter
 from data.experiments import decisions, experiments
 from data.privacy import provenance
+from data.slack import problems
 from data.store.clock import now_us
 from data.store.db import row, rows
 
@@ -30,6 +32,7 @@ LEAST_FREE = (
 Kind = Literal[
     "disk",
     "no_engine",
+    "slack",
     "replica",
     "refused",
     "not_held",
@@ -55,6 +58,7 @@ def alerts(db: Database) -> list[Alert]:
     return [
         *_disk(db),
         *_no_engine(known, able),
+        *_slack(db),
         *_replicas(known),
         *_not_held(db, able),
         *_refused(db),
@@ -89,6 +93,12 @@ def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:
     elif not able:
         states = ", ".join(f"{r.name} is {r.condition}" for r in known)
         yield Alert("no_engine", "", f"No engine is ready, so the bot cannot answer: {states}.")
+
+
+def _slack(db: Database) -> Iterator[Alert]:
+    """Workspaces whose token Slack rejects, and channels in which the bot may not answer."""
+    for problem in problems.current(db):
+        yield Alert("slack", f"{problem.team}/{problem.channel}".rstrip("/"), problem.text)
 
 
 def _replicas(known: list[Replica]) -> Iterator[Alert]:

@@ -117,6 +117,9 @@ class WebApi:
             self._own(args).streaming_since = None
         if planned:
             raise Refused(planned)
+        writes = method.startswith("chat.") and method != "chat.getPermalink"
+        if writes and (code := self.workspace.refuses.get(str(args.get("channel", "")))):
+            raise Refused(code)
         known: Callable[[Json], Json] | None = getattr(self, "do_" + method.replace(".", "_"), None)
         if known is None:
             self.workspace.problems.append(f"{method} is no method of the fake")

@@ -91,6 +91,7 @@ class Workspace:
     granted: Json = field(default_factory=dict)  # what else an installation is answered with
     profiles: dict[str, Json] = field(default_factory=dict)  # more of what users.info says
     groups: dict[str, list[str]] = field(default_factory=dict)  # user groups
+    refuses: dict[str, str] = field(default_factory=dict)  # channel -> what a message comes to
     files: dict[str, Json] = field(default_factory=dict)  # id -> name, content, where it is shown
     channels: set[str] = field(default_factory=lambda: {"C1", "C2"})  # that the bot is in
     messages: dict[tuple[str, str], Message] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from bot.slack.client.web_api import MESSAGE_GONE, Failure, Transport, WebApi, failure, method_name
 from bot.slack.render import blocks
 from data.retry import Backoff, retry_async
-from data.store.errors import Unavailable
+from data.store.errors import Forbidden, Unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -36,10 +36,32 @@ log = logging.getLogger(__name__)
 BOUNDARY = re.compile(r"\s(?=\S)")
 ATTEMPTS = 8
 ANSWER = "understudy_answer"  # event type in the metadata of answers
+CHANNEL_REFUSALS = {
+    "channel_not_found": "I am not a member of it",
+    "is_archived": "it is archived",
+    "missing_scope": "I lack a permission that this needs",
+    "not_in_channel": "I am not a member of it",
+    "restricted_action": "an admin has limited who may post there",
+    "restricted_action_non_threadable_channel": "it does not allow threads",
+    "restricted_action_read_only_channel": "it is read-only",
+    "restricted_action_thread_locked": "the thread is locked",
+}
 
 
 class NotShown(Unavailable):
     """Slack could not be reached, so the answer is not shown, or not completely."""
+
+
+class ChannelRefused(Forbidden):
+    """Slack does not let the bot write in the channel."""
+
+    def __init__(self, channel: str, code: str) -> None:
+        why = CHANNEL_REFUSALS.get(code, f"Slack refused my message ({code})")
+        super().__init__(
+            f"I have an answer for you, but I can't post it in <#{channel}>, because {why}. Ask me "
+            "here, in a direct message."
+        )
+        self.code = code
 
 
 class LeaseLost(Unavailable):
@@ -135,9 +157,9 @@ class AnswerMessage:
     async def finish(self, below: list[blocks.Block]) -> str | None:
         """Complete the message, with `below` under the text.
 
-        Returns the ts of the message with `below`, or None if it was deleted or Slack rejects it.
-        Raises NotShown if Slack can't be reached, and LeaseLost if another worker has the
-        question."""
+        Returns the ts of the message with `below`, or None if it was deleted. Raises NotShown if
+        Slack can't be reached, ChannelRefused if it does not let the bot write there, and LeaseLost
+        if another worker has the question."""
         await self._end_sender()
         try:
             if self._mode == "stream" and not self.stopped and await self._stop_stream(below):
@@ -450,8 +472,9 @@ class AnswerMessage:
             except Transport as error:
                 problem = failure(error)
                 self._log_failure(problem, "chat.postMessage")
-                if problem.kind in ("refused", "over"):
-                    log.warning("Slack rejects the answer %s.", self._reply_id)
+                if problem.kind == "refused":
+                    raise ChannelRefused(self._place.channel, problem.code) from error
+                if problem.kind == "over":
                     return None
                 raise
             return str(response["ts"])

@@ -17,6 +17,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.client.clock import Clock
 from bot.slack.client.rate_limiter import RateLimiter
@@ -81,10 +82,34 @@ def _retry_after(response: Any) -> float:
     return 1.0
 
 
+class _Client(AsyncWebClient):
+    """Reports when Slack rejects the token."""
+
+    def __init__(self, rejected: Callable[[str], None], **args: Any) -> None:
+        super().__init__(**args)
+        self._rejected = rejected
+
+    async def api_call(self, api_method: str, **args: Any) -> AsyncSlackResponse:
+        try:
+            return await super().api_call(api_method, **args)
+        except SlackApiError as error:
+            code = failure(error).code
+            if code in WRONG_TOKEN:
+                self._rejected(code)
+            raise
+
+
 class WebApi:
     """The two clients, their shared session, and the rate limiter."""
 
-    def __init__(self, token: str, base_url: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        token: str,
+        base_url: str,
+        clock: Clock | None = None,
+        rejected: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        """`rejected` is called with the error code whenever Slack rejects the token."""
         logger = logging.getLogger("bot.slack.web")
         # the SDK formats its debug lines whenever the logger has no level of its own
         logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
@@ -95,8 +120,8 @@ class WebApi:
             "timeout": TIMEOUT_S,
             "logger": logger,
         }
-        self.quick = AsyncWebClient(retry_handlers=[], **common)
-        self.patient = AsyncWebClient(retry_handlers=[waits], **common)
+        self.quick = _Client(rejected, retry_handlers=[], **common)
+        self.patient = _Client(rejected, retry_handlers=[waits], **common)
         self.clock = clock or Clock()
         self.limiter = RateLimiter(clock=self.clock)
         self._session: aiohttp.ClientSession | None = None

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlite_utils import Database
@@ -15,7 +15,7 @@ from bot.answering.admission import TooBusy
 from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
 from bot.slack.client import stream
-from bot.slack.client.stream import AnswerMessage, LeaseLost, NotShown, SlackPlace
+from bot.slack.client.stream import AnswerMessage, ChannelRefused, LeaseLost, NotShown, SlackPlace
 from bot.slack.client.web_api import Transport
 from bot.slack.handlers import preference_buttons, refusal_buttons, regenerate
 from bot.slack.payloads import person, shown_at, thread_key
@@ -28,7 +28,7 @@ from data import domains
 from data.conversations import conversations
 from data.feedback import rating_totals, reactions
 from data.pairs import reply_sources
-from data.slack import question_queue
+from data.slack import problems, question_queue
 from data.slack.question_queue import EarlierAttempt, QueuedQuestion
 from data.store.clock import now_us
 from data.store.errors import Unavailable, UnderstudyError
@@ -77,6 +77,11 @@ async def answer(workspace: WorkspaceContext, lease: QuestionLease) -> None:
             await _answer(workspace, lease, place)
     except LeaseLost:
         raise
+    except ChannelRefused as error:
+        log.warning("Slack refuses an answer in %s: %s", place.channel, error.code)
+        await workspace.record_problem(place.channel, error.code)
+        await workspace.tell(replace(place, channel="", thread_ts=""), str(error))
+        await lease.finish()
     except UnderstudyError as error:
         if wait_s := _retry_after_s(workspace, question, error):
             await lease.give_back(wait_s)
@@ -131,8 +136,7 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
     if ts is None:
         await lease.finish()
         return
-    where = shown_at(place.team, place.channel, ts)
-    await lease.finish(lambda db: _record_shown(db, reply_id, where))
+    await lease.finish(lambda db: _record_shown(db, reply_id, place, ts))
 
 
 def _addressed_to_us(question: QueuedQuestion, me: str) -> bool:
@@ -145,9 +149,11 @@ def _addressed_to_us(question: QueuedQuestion, me: str) -> bool:
     )
 
 
-def _record_shown(db: Database, reply_id: str, where: str) -> None:
+def _record_shown(db: Database, reply_id: str, place: SlackPlace, ts: str) -> None:
     """Record where the complete answer is shown, and count reactions that were added meanwhile.
     A message with two answers is left out, because an emoji can't tell which one it rates."""
+    problems.clear(db, place.team, place.channel)
+    where = shown_at(place.team, place.channel, ts)
     if not rating_totals.shown_side_by_side(db, reply_id):
         conversations.record_shown_at(db, reply_id, where)
         reactions.settle_thumb(db, reply_id)

@@ -30,8 +30,8 @@ def escape(text: str) -> str:
 
 def sentence(text: str) -> str:
     """An error message as mrkdwn, with Slack's commands in place of the command line's. Mentions of
-    people stay mentions, and a person named as `slack:T1/U2` becomes one."""
-    mentions = re.sub(r"&lt;@([A-Z0-9]{2,20})&gt;", r"<@\1>", escape(in_slack(text)))
+    people and channels stay mentions, and a person named as `slack:T1/U2` becomes one."""
+    mentions = re.sub(r"&lt;([@#][A-Z0-9]{2,20})&gt;", r"<\1>", escape(in_slack(text)))
     return PERSON.sub(r"<@\1>", mentions)
 
 

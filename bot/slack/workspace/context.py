@@ -24,6 +24,7 @@ from bot.slack.workspace.roles import Roles
 from bot.slack.workspace.trigger_dedup import TriggerDedup
 from data import domains
 from data.config.settings import Settings
+from data.slack import problems
 from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ MAX_PROMPTS = 4  # that Slack shows
 MAX_TITLE = 75  # characters of the title above the prompts
 NOTE = {"event_type": "understudy_note", "event_payload": {"kind": "note"}}  # not an answer
 MAX_CONCURRENT_COMMANDS = 4  # executed at the same time; new ones go first
-NOT_IN_CHANNEL = {"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"}
 INTERNAL_ERROR = "Something went wrong on our side. It has been logged. Please try again."
 STORE_BUSY = "The database is busy. Please send this again in a moment."
 
@@ -69,7 +69,8 @@ class WorkspaceContext:
         self.queue = shared.queue
         self.identity = identity or Identity()  # set when the bot has joined
         self.token = token
-        self.api = WebApi(token, shared.service.settings.slack.api_url, shared.clock)
+        url = shared.service.settings.slack.api_url
+        self.api = WebApi(token, url, shared.clock, self._token_rejected)
         self.names = UserNames(self.api)
         self.publishing_home: dict[str, bool] = {}  # user -> whether to publish again
         slack = shared.service.settings.slack
@@ -77,6 +78,20 @@ class WorkspaceContext:
         self.roles = Roles(slack, self.api, self.names, own)
         self.commands_in_progress: set[int] = set()  # queued commands that a task of ours handles
         self.command_slots = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
+        self._rejected = False  # whether Slack rejects the token
+
+    def _token_rejected(self, code: str) -> None:
+        """Slack rejects the token: store that once, for the operator."""
+        if self.identity.team and not self._rejected:
+            self._rejected = True
+            log.error("Slack rejects the token of %s: %s", self.identity.team, code)
+            self.tasks.start(self.record_problem("", code), "slack problem")
+
+    async def record_problem(self, channel: str, code: str) -> None:
+        """Store what Slack refuses, for the operator: `channel` '' stands for the whole
+        workspace."""
+        team = self.identity.team
+        await self.service.store.submit(lambda db: problems.record(db, team, channel, code))
 
     @contextlib.asynccontextmanager
     async def report_errors(self, place: SlackPlace, response_url: str = "") -> AsyncIterator[None]:
@@ -95,8 +110,8 @@ class WorkspaceContext:
 
     async def respond(self, place: SlackPlace, response_url: str, content: list[Block]) -> bool:
         """Reply to a command or click through its response_url. Otherwise send an ephemeral
-        message; in a direct message, which nobody else reads, a normal one; and if the bot is not
-        in the channel, a direct message. Returns False if Slack rejects all of them."""
+        message; in a direct message, which nobody else reads, a normal one; and if Slack refuses
+        that, a direct message. Returns False if Slack rejects all of them."""
         text = blocks.notice_of(content)
         if response_url and await self.api.respond(
             response_url,
@@ -118,7 +133,7 @@ class WorkspaceContext:
         except Transport as error:
             problem = failure(error)
             log.warning("A message to a person could not be sent: %s", problem.code)
-            if problem.code in NOT_IN_CHANNEL:
+            if problem.kind in ("refused", "over"):
                 return await self.post(place.user, content) is not None
             return False
         return True

@@ -19,7 +19,7 @@ from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
 from bot.slack.payloads import event_end_us, team_of, teams_of
 from bot.slack.workspace.context import Identity, SharedState, WorkspaceContext
 from data import command_queue
-from data.slack import installations, question_queue
+from data.slack import installations, problems, question_queue
 from data.slack.installations import Installation
 from data.store.clock import now_us
 
@@ -96,7 +96,7 @@ class Workspaces:
     async def installed(self, found: Installation, token: str) -> None:
         """A workspace installed or reinstalled the bot: store its token, encrypted."""
         sealed = self.encryption.seal(token)
-        await self.service.store.submit(lambda db: installations.keep(db, found, sealed))
+        await self.service.store.submit(lambda db: _keep(db, found, sealed))
         await self._add(found, token)
         log.info("The workspace %s installed the bot", found.team)
 
@@ -106,7 +106,7 @@ class Workspaces:
         event = body["event"]
         if event["type"] == "tokens_revoked" and not event.get("tokens", {}).get("bot"):
             return  # a user token, which the bot does not store
-        await self._remove(team_of(body), event_end_us(body))
+        await self._remove(team_of(body), event_end_us(body), event["type"])
 
     async def _check(self, team: str) -> None:
         """Remove a workspace whose token Slack rejects. The bot may have missed the event while it
@@ -117,11 +117,15 @@ class Workspaces:
         try:
             await workspace.api.quick.auth_test()
         except Transport as error:
-            if failure(error).code in WRONG_TOKEN:
-                await self._remove(team, began)
+            code = failure(error).code
+            if code in WRONG_TOKEN:
+                await self._remove(team, began, code)
 
-    async def _remove(self, team: str, at_us: int) -> None:
-        """Delete a workspace's token, unless it has reinstalled the bot since `at_us`."""
+    async def _remove(self, team: str, at_us: int, code: str) -> None:
+        """Delete a workspace's token, unless it has reinstalled the bot since `at_us`. `code` says
+        why."""
+
+        own = self.own is not None and team == self.own.identity.team
 
         def end(db: Database) -> bool:
             gone = (
@@ -129,13 +133,15 @@ class Workspaces:
                 or installations.installation_of(db, team) is None
             )
             if gone:
+                if own or code != "app_uninstalled":  # others may leave as they like
+                    problems.record(db, team, "", code)
                 question_queue.end_all_of(db, team)
                 command_queue.end_all_of(db, team)
             return gone
 
         if not await self.service.store.submit(end):
             return
-        if self.own is not None and team == self.own.identity.team:
+        if self.own is not None and own:
             self._closing.append(self.own)
             self.own = None
         elif team in self._installed:
@@ -159,3 +165,8 @@ class Workspaces:
         workspace = WorkspaceContext(self.shared, token, identity)
         await workspace.api.open()
         self._installed[found.team] = workspace
+
+
+def _keep(db: Database, found: Installation, sealed: str) -> None:
+    installations.keep(db, found, sealed)
+    problems.clear(db, found.team)

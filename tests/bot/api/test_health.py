@@ -4,6 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from data.adapters import placements
+from data.slack import problems
 from tests.bot.conftest import Bot
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
@@ -21,7 +22,21 @@ def samples(page: str) -> dict[str, float]:
 def test_healthy(bot: Bot) -> None:
     answer = bot.http().get("/health")
 
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "missing": []})
+    expected = {"status": "ok", "missing": [], "warnings": []}
+    assert (answer.status_code, answer.json()) == (200, expected)
+
+
+def test_a_token_that_slack_rejects_is_a_warning_and_http_goes_on(bot: Bot) -> None:
+    bot.write(lambda db: problems.record(db, "T1", "", "token_revoked"))
+    bot.write(lambda db: problems.record(db, "T1", "C1", "is_archived"))
+
+    answer = bot.http().get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    (warning,) = answer.json()["warnings"]
+    assert "T1 (token_revoked)" in warning
+    bot.write(lambda db: problems.clear(db, "T1"))
+    assert bot.http().get("/health").json()["status"] == "ok"
 
 
 def test_the_missing_part_is_named(bot: Bot) -> None:
