@@ -78,12 +78,12 @@ class AdapterMissing(Unavailable):
 class PromptTooLong(Invalid):
     """The prompt does not fit the engine's context."""
 
-    def __init__(self, tokens: int | None, limit: int | None) -> None:
+    def __init__(self, tokens: int | None, limit: int | None, what: str = "conversation") -> None:
         """`tokens` is the number at which the engine stopped counting."""
         self.tokens, self.limit = tokens, limit
         how_long = f"at least {tokens} tokens" if tokens else "too many tokens"
         at_most = f"; at most {limit} fit, including the answer" if limit else ""
-        super().__init__(f"The conversation is too long: {how_long}{at_most}.")
+        super().__init__(f"The {what} is too long: {how_long}{at_most}.")
 
 
 class StreamCut(Unavailable):

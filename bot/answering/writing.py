@@ -349,10 +349,12 @@ class Writing:
                         yield chunk
             except TimeoutError:
                 raise self._timed_out(route) from None
-            except PromptTooLong:
+            except PromptTooLong as error:
                 self._prompt = self._prompt.shorter()
-                if shown or self._prompt is None:
+                if shown:
                     raise
+                if self._prompt is None:  # without earlier turns and references
+                    raise PromptTooLong(error.tokens, error.limit, "question") from error
 
     def _for_rest(self, sampling: Sampling) -> Sampling:
         """The sampling settings, limited to the tokens that are left for the answer."""

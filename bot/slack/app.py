@@ -9,9 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from slack_bolt import BoltResponse
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.error import BoltUnhandledRequestError
 from slack_sdk.errors import SlackApiError
 from sqlite_utils import Database
 from starlette.routing import Route
@@ -272,9 +274,13 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
         # no listener calls Slack with Bolt's client; each workspace context has its own
         return AuthorizeResult(enterprise_id=None, team_id=None)
 
-    async def on_error(error: Exception) -> None:
+    async def on_error(error: Exception) -> BoltResponse | None:
+        if isinstance(error, BoltUnhandledRequestError):
+            log.info("Ignored a request that the bot has no use for: %s", _kind(error.body))
+            return BoltResponse(status=200, body="")  # otherwise Slack sends it again
         # listeners only acknowledge and start tasks, so an exception is a bug
         log.error("Handling a Slack request failed", exc_info=error)
+        return None
 
     app = AsyncApp(
         name="understudy",
@@ -282,6 +288,7 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
         signing_secret=workspaces.service.settings.slack.signing_secret.get_secret_value(),
         authorize=authorize,
         request_verification_enabled=False,  # `bot/slack/inbound/http.py` does it
+        raise_error_for_unhandled_request=True,  # for `on_error`
     )
     app.use(
         ingest.middleware(
@@ -291,6 +298,12 @@ def _bolt(workspaces: Workspaces) -> AsyncApp:
     app.error(on_error)
     register(app, workspaces)
     return app
+
+
+def _kind(body: dict[str, Any]) -> str:
+    """What kind of request it is, for the log."""
+    event = body.get("event")
+    return str((event.get("type") if isinstance(event, dict) else "") or body.get("type"))[:50]
 
 
 def _forget(db: Database, older_than_us: int) -> None:

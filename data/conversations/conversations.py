@@ -6,6 +6,7 @@ narrow, because it is counted; the words are in `messages`.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -341,20 +342,26 @@ def reply_with_question(db: Database, reply_id: str) -> ReplyWithQuestion:
     )
 
 
-def record_shown_at(db: Database, reply_id: str, external_id: str) -> None:
-    """Record where a front end shows an answer (in Slack: team/channel/ts)."""
+def record_shown_at(
+    db: Database, reply_id: str, external_id: str, earlier_parts: Sequence[str] = ()
+) -> None:
+    """Record where a front end shows an answer (in Slack: team/channel/ts). A long one is shown in
+    several messages; `external_id` is the last."""
     db.execute(
         "UPDATE messages SET external_id = ? WHERE reply_id = ? AND role = 'assistant'",
         [external_id, reply_id],
     )
+    for part in earlier_parts:
+        db.execute("INSERT OR REPLACE INTO reply_parts VALUES (?, ?)", [part, reply_id])
 
 
 def reply_shown_at(db: Database, external_id: str) -> str | None:
     """The id of the reply that is shown at that place, or None."""
     found = row(
         db,
-        "SELECT reply_id FROM messages WHERE external_id = ? AND role = 'assistant'",
-        [external_id],
+        "SELECT reply_id FROM messages WHERE external_id = :id AND role = 'assistant' "
+        "UNION ALL SELECT reply_id FROM reply_parts WHERE external_id = :id",
+        {"id": external_id},
     )
     return None if found is None else str(found["reply_id"])
 

@@ -126,6 +126,7 @@ class AnswerMessage:
     ) -> None:
         """Nothing is shown before `after` has ended."""
         self.stopped = False  # the person pressed stop
+        self.earlier_parts: list[str] = []  # the ts of each message before the last one
         self._api = api
         self._bot_user = bot_user
         self._place = place
@@ -423,6 +424,8 @@ class AnswerMessage:
                 return None
             if part == 0 and last != self._ts:
                 await self._record_ts(last)
+            if part < len(messages) - 1:
+                self.earlier_parts.append(last)
         for part in sorted(set(shown) - set(range(len(messages)))):
             await delete(self._api, self._place.channel, shown[part])
         return last

@@ -4,7 +4,7 @@ notes and buttons at the end. A later attempt continues where an interrupted one
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,13 +130,14 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
         await _answer_privately(workspace, lease, place, ask, earlier)
         return
     if earlier is not None:
-        reply_id, ts = earlier.reply_id, await _show_finished(workspace, lease, place, ask, earlier)
+        reply_id = earlier.reply_id
+        shown = await _show_finished(workspace, lease, place, ask, earlier)
     else:
-        reply_id, ts = ask.reply_id, await _ask(workspace, lease, place, ask)
-    if ts is None:
+        reply_id, shown = ask.reply_id, await _ask(workspace, lease, place, ask)
+    if not shown:
         await lease.finish()
         return
-    await lease.finish(lambda db: _record_shown(db, reply_id, place, ts))
+    await lease.finish(lambda db: _record_shown(db, reply_id, place, shown))
 
 
 def _addressed_to_us(question: QueuedQuestion, me: str) -> bool:
@@ -149,13 +150,14 @@ def _addressed_to_us(question: QueuedQuestion, me: str) -> bool:
     )
 
 
-def _record_shown(db: Database, reply_id: str, place: SlackPlace, ts: str) -> None:
-    """Record where the complete answer is shown, and count reactions that were added meanwhile.
-    A message with two answers is left out, because an emoji can't tell which one it rates."""
+def _record_shown(db: Database, reply_id: str, place: SlackPlace, shown: Sequence[str]) -> None:
+    """Record which messages show the complete answer, and count reactions that were added
+    meanwhile. A message with two answers is left out, because an emoji can't tell which one it
+    rates."""
     problems.clear(db, place.team, place.channel)
-    where = shown_at(place.team, place.channel, ts)
+    *earlier, last = (shown_at(place.team, place.channel, ts) for ts in shown)
     if not rating_totals.shown_side_by_side(db, reply_id):
-        conversations.record_shown_at(db, reply_id, where)
+        conversations.record_shown_at(db, reply_id, last, earlier)
         reactions.settle_thumb(db, reply_id)
 
 
@@ -184,7 +186,7 @@ class _Status:
 
 async def _ask(
     workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, ask: Ask
-) -> str | None:
+) -> list[str]:
     """Stream an answer, or show two complete ones if a comparison asks for a preference."""
     status, other = _Status(workspace, lease, place), None
     try:
@@ -210,9 +212,9 @@ async def _show_both(
     ask: Ask,
     other: Ask,
     status: _Status,
-) -> str | None:
-    """Show two answers, or only the person's own one if the other failed. Returns the ts. Raises
-    as `_stream` does."""
+) -> list[str]:
+    """Show two answers, or only the person's own one if the other failed. Returns the ts of the
+    messages. Raises as `_stream` does."""
     service, problem = workspace.service, None
     try:
         await _until_stopped(lease, side_by_side.both(service.chat, service.store, ask, other))
@@ -221,7 +223,7 @@ async def _show_both(
     ended = await service.store.read(lambda db: question_queue.earlier(db, ask.reply_id))
     if ended is None:
         if lease.stopped:
-            return None
+            return []
         raise problem or NoAnswer(EMPTY_ANSWER)
     await asyncio.wait([status.end()])
     return await _show_finished(workspace, lease, place, ask, ended)
@@ -243,9 +245,9 @@ async def _until_stopped(lease: QuestionLease, work: Coroutine[Any, Any, object]
 
 async def _stream(
     workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, ask: Ask, status: _Status
-) -> str | None:
-    """Stream the answer and return its ts. An error before the first word is raised. After the
-    first word, the text stays and a note below it explains the error."""
+) -> list[str]:
+    """Stream the answer and return the ts of its messages. An error before the first word is
+    raised. After the first word, the text stays and a note below it explains the error."""
     progress, note = _Progress(), ""
     try:
         await _until_stopped(lease, _read_events(workspace, lease, place, ask, status, progress))
@@ -270,7 +272,7 @@ async def _stream(
     if lease.stopped:
         await asyncio.wait([status.end()])
         await _show_status(workspace, lease, place, "")
-        return None
+        return []
     raise NoAnswer(EMPTY_ANSWER)
 
 
@@ -315,7 +317,7 @@ async def _show_finished(
     place: SlackPlace,
     ask: Ask,
     earlier: EarlierAttempt,
-) -> str | None:
+) -> list[str]:
     """Show an answer that the engine has finished, or both answers of a pair."""
     pair = await workspace.service.store.read(
         lambda db: preference_buttons.button_pair(db, earlier.reply_id)
@@ -328,13 +330,15 @@ async def _show_finished(
     return await _finish(lease, message, await _below_finished(workspace, ask, earlier))
 
 
-async def _finish(lease: QuestionLease, message: AnswerMessage, below: list[Block]) -> str | None:
+async def _finish(lease: QuestionLease, message: AnswerMessage, below: list[Block]) -> list[str]:
+    """Complete the message. Returns the ts of each of its parts; none if it was deleted."""
     try:
-        return await message.finish(below)
+        last = await message.finish(below)
     except asyncio.CancelledError:
         if not lease.lost:
             await message.suspend(STOPPING)
         raise
+    return [] if last is None else [*message.earlier_parts, last]
 
 
 def _message(

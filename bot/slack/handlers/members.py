@@ -35,11 +35,11 @@ def register(app: Any, at: Callable[[dict[str, Any]], WorkspaceContext]) -> None
 
     async def on_home(body: dict[str, Any]) -> None:
         event, workspace, team = body["event"], at(body), team_of(body)
-        user = str(event["user"])
-        if event.get("tab") == "messages":
-            who = person(team, user)
-            workspace.tasks.start(workspace.suggest_prompts(str(event["channel"]), who), "prompts")
-        elif event.get("tab") == "home":
+        user, channel = str(event.get("user") or ""), str(event.get("channel") or "")
+        if event.get("tab") == "messages" and channel:
+            prompting = workspace.suggest_prompts(channel, person(team, user))
+            workspace.tasks.start(prompting, "prompts")
+        elif event.get("tab") == "home" and user:
             workspace.tasks.start(home.opened(workspace, team, user), "home")
 
     app.action(blocks.FEEDBACK)(listen(feedback.thumb_button))

@@ -8,6 +8,9 @@ commands would delay each other. A command is acknowledged in the turn of the ev
 arrives.
 """
 
+import hmac
+import logging
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,8 +26,12 @@ from bot.slack.workspace.context import WorkspaceContext
 from bot.slack.workspace.manifest import COMMAND, PATH
 from bot.slack.workspace.workspaces import Workspaces
 
-MAX_BODY = 1_000_000
+log = logging.getLogger(__name__)
 
+MAX_BODY = 1_000_000
+MAX_SKEW_S = 300  # seconds between Slack's clock and ours; a repeated request may be no older
+MAX_LOGGED_EVERY_S = 60.0
+_skew_logged: dict[str, float] = {}  # "at": when (monotonic seconds)
 
 CommandHandler = Callable[
     [WorkspaceContext, Callable[..., Awaitable[None]], dict[str, Any]], Awaitable[None]
@@ -51,6 +58,7 @@ def route(app: AsyncApp, workspaces: Workspaces, handle_command: CommandHandler)
             workspace = workspaces.find(command)
             if workspace is None or not workspace.triggers.is_new(command.get("trigger_id", "")):
                 return Response()
+            command["team_id"] = command.get("team_id") or workspace.identity.team
             return await _acknowledged(workspace, handle_command, command)
         try:
             return await handler.handle(request)
@@ -107,6 +115,27 @@ def signed(verifier: SignatureVerifier, request: Request, body: bytes) -> bool:
     if not signature.isascii():
         return False
     try:
-        return verifier.is_valid(body, timestamp, signature)
+        valid = hmac.compare_digest(
+            verifier.generate_signature(timestamp=timestamp, body=body) or "", signature
+        )
     except UnicodeDecodeError:  # the verifier decodes the body
         return False
+    skew_s = time.time() - int(timestamp)
+    if valid and abs(skew_s) > MAX_SKEW_S:
+        _log_skew(skew_s)
+        return False
+    return valid
+
+
+def _log_skew(skew_s: float) -> None:
+    """Slack signed the request itself, so either it is old or this machine's clock is wrong. Logged
+    at most once a minute."""
+    now = time.monotonic()
+    if now - _skew_logged.get("at", -MAX_LOGGED_EVERY_S) >= MAX_LOGGED_EVERY_S:
+        _skew_logged["at"] = now
+        log.warning(
+            "Refused a request that Slack signed %.0f seconds %s. If this goes on, set this "
+            "machine's clock.",
+            abs(skew_s),
+            "ago" if skew_s > 0 else "in the future",
+        )

@@ -92,6 +92,8 @@ def middleware(
         if workspace is None:
             log.info("Ignored a request from a workspace that has not installed the bot")
             return nothing_to_do
+        if not team_of(body):
+            body["team_id"] = workspace.identity.team  # for all that read it
         store = workspace.service.store
         if body.get("type") != "event_callback":
             if not workspace.triggers.is_new(str(body.get("trigger_id") or "")):

@@ -71,8 +71,12 @@ class Workspaces:
     # -- finding a context -------------------------------------------------------------------
 
     def find(self, body: dict[str, Any]) -> WorkspaceContext | None:
-        """The context of the workspace that a request comes from; None if it is not ours."""
-        contexts = (self.of_team(team) for team in teams_of(body))
+        """The context of the workspace that a request comes from; None if it is not ours. A request
+        that names no workspace, as some of Enterprise Grid's do, is for the only one there is."""
+        teams = teams_of(body)
+        if not teams:
+            return self._only
+        contexts = (self.of_team(team) for team in teams)
         return next((workspace for workspace in contexts if workspace is not None), None)
 
     def at(self, body: dict[str, Any]) -> WorkspaceContext:
@@ -81,6 +85,12 @@ class Workspaces:
         if workspace is None:
             raise LookupError("a request from a workspace that was just removed")
         return workspace
+
+    @property
+    def _only(self) -> WorkspaceContext | None:
+        """The one workspace; None if there are several."""
+        every = [*([self.own] if self.own else []), *self._installed.values()]
+        return every[0] if len(every) == 1 else None
 
     def of_team(self, team: str) -> WorkspaceContext | None:
         """The context of a workspace. Without OAuth, every request is for the bot's own workspace:

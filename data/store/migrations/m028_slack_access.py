@@ -1,4 +1,4 @@
-"""What Slack refuses the bot, and in which channels it listens."""
+"""What Slack refuses the bot, in which channels it listens, and the parts of long answers."""
 
 from sqlite_utils import Database
 
@@ -23,6 +23,12 @@ def upgrade(db: Database) -> None:
             set_by TEXT NOT NULL,
             set_at INTEGER NOT NULL,
             PRIMARY KEY (team, channel)
-        ) STRICT, WITHOUT ROWID
+        ) STRICT, WITHOUT ROWID;
+        -- the messages of a long answer before its last one
+        CREATE TABLE reply_parts (
+            external_id TEXT PRIMARY KEY,
+            reply_id TEXT NOT NULL REFERENCES replies (id) ON DELETE CASCADE
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX reply_parts_by_reply ON reply_parts (reply_id)
         """,
     )
