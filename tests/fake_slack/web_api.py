@@ -54,6 +54,7 @@ class WebApi:
         self.socket_url = ""
         self.upload_url = ""
         self.latency_s = 0.0  # of a call, half of it on the way there
+        self.delays: dict[str, float] = {}  # method -> more seconds until it takes effect
         self.caller = ""  # the workspace whose token the present call has
         # asked before and after each call took effect: whether its caller is dead by then
         self.moment: Callable[[], bool] = lambda: False
@@ -62,7 +63,7 @@ class WebApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         args = await _arguments(request)
-        await asyncio.sleep(self.latency_s / 2)
+        await asyncio.sleep(self.latency_s / 2 + self.delays.get(method, 0.0))
         if self.moment():
             return _break(request)
         fault = self.faults.next(method)

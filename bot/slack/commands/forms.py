@@ -4,6 +4,7 @@ The content of a form is read from the store, after the role check. A form chang
 is sent. A form that is already open is updated in place.
 """
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,8 @@ from data.store.errors import Invalid, UnderstudyError
 
 log = logging.getLogger(__name__)
 
+LOOKUP_S = 1.0  # for the person's profile, of the three seconds in which a form can be opened
+WAITING = "One moment, Slack has not told me yet who you are…"
 ASK_FIRST = (commands.Promote, commands.Forget)
 OPENING = (
     commands.Menu,
@@ -66,31 +69,49 @@ async def open_for(
     """Open the form of a command, or turn the open one into it. If it cannot be opened, tell the
     person why; in the menu, if that is open."""
     async with workspace.report_errors(place, where.response_url):
-        requester = await workspace.roles.requester(place.team, place.user)
-        store = workspace.service.store
-
-        def build(db: Database) -> Block:
-            roles.check(db, requester, command.needs)
-            return _form(db, workspace, place, where, command, requester)
-
-        if isinstance(command, commands.AnswerUnanswered):
-            await store.read(lambda db: roles.check(db, requester, command.needs))
-            name = command.domain or where.domain
-            subject = await store.read(lambda db: _domain(db, place, name, requester))
-            form = await unanswered_form.next_form(workspace, replace(where, domain=subject.name))
-            await views.show(workspace, form, trigger, view_id)
-            return
-
-        # a review takes a lease, so it is a write
-        work = store.submit if isinstance(command, commands.ReviewCommand) else store.read
+        looking = asyncio.create_task(workspace.roles.requester(place.team, place.user))
+        await asyncio.wait({looking}, timeout=LOOKUP_S)
+        waiting = "" if looking.done() or view_id else await _open_waiting(workspace, trigger)
+        requester = await looking
         try:
-            view = await work(build)
+            view = await _content(workspace, place, where, command, requester)
         except UnderstudyError as error:
             said = [section(sentence(str(error)))]
-            if not view_id or not await menu_updater(workspace, place, where, view_id)(said):
+            if waiting:
+                await views.show(workspace, admin_forms.notice(said), "", waiting)
+            elif not view_id or not await menu_updater(workspace, place, where, view_id)(said):
                 raise
             return
-        await views.show(workspace, view, trigger, view_id)
+        await views.show(workspace, view, trigger, waiting or view_id)
+
+
+async def _open_waiting(workspace: WorkspaceContext, trigger: str) -> str:
+    """Open a form that says to wait, while its trigger is valid. Returns its id."""
+    return await views.show(workspace, admin_forms.notice([section(WAITING)]), trigger)
+
+
+async def _content(
+    workspace: WorkspaceContext,
+    place: SlackPlace,
+    where: Origin,
+    command: Command,
+    requester: Requester,
+) -> Block:
+    """The form of a command. Raises an UnderstudyError."""
+    store = workspace.service.store
+
+    def build(db: Database) -> Block:
+        roles.check(db, requester, command.needs)
+        return _form(db, workspace, place, where, command, requester)
+
+    if isinstance(command, commands.AnswerUnanswered):
+        await store.read(lambda db: roles.check(db, requester, command.needs))
+        name = command.domain or where.domain
+        subject = await store.read(lambda db: _domain(db, place, name, requester))
+        return await unanswered_form.next_form(workspace, replace(where, domain=subject.name))
+    # a review takes a lease, so it is a write
+    work = store.submit if isinstance(command, commands.ReviewCommand) else store.read
+    return await work(build)
 
 
 async def confirmation_form(

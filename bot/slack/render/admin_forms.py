@@ -229,6 +229,11 @@ def said(where: Origin, text: str) -> Block:
     return _modal(DECIDE, "Review", [section(text)], where, close="Done")
 
 
+def notice(content: list[Block]) -> Block:
+    """A form that only shows something, whatever it was opened for."""
+    return _modal(DECIDE, "Understudy", content, Origin())
+
+
 def confirm(title: str, text: str, yes: str, no: str = "Not now") -> Block:
     """The confirmation dialog of a button."""
     return {

@@ -6,6 +6,7 @@ from sqlite_utils import Database
 from bot.commands import executor
 from bot.commands.commands import GrantRole, Retire
 from bot.experiments import decider
+from bot.slack.commands import forms
 from data import domains
 from data.adapters import registry
 from data.command_queue import DeliveryAddress
@@ -423,3 +424,31 @@ async def test_a_private_answer_by_a_fallback_says_so(bot: Bot) -> None:
     told = await command(bot, MEMBER, "ask where is it?")
 
     assert "helpdesk@1 could not answer; the bare base did." in told
+
+
+# -- a slow Slack --------------------------------------------------------------------------------
+
+
+async def test_a_form_opens_while_slack_is_slow_to_say_who_asks(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "LOOKUP_S", 0.1)
+    bot.slack.api.delays["users.info"] = 0.6
+    bot.slack.trigger_lifetime_s = 0.5
+    await bot.slack.command(MEMBER, "C1", "")
+    await bot.slack.until(lambda: bot.slack.views, "a form that says to wait")
+    assert forms.WAITING in said_in(form(bot))
+    await bot.settled()
+    assert "Ask a question" in said_in(form(bot))
+    assert len(bot.slack.called("views.open")) == 1
+
+
+async def test_a_refusal_after_a_slow_lookup_is_shown_in_the_form(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "LOOKUP_S", 0.1)
+    bot.slack.api.delays["users.info"] = 0.3
+    await bot.slack.command(MEMBER, "C1", "promote")
+    await bot.settled()
+    (view,) = bot.slack.views
+    assert [forms.WAITING in said_in(view), "admin" in said_in(view)] == [False, True]
