@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.slack.inbound import http
+from bot.slack.render import blocks
 from tests.bot.slack.conftest import MEMBER, Bot
 from tests.bot.slack.inbound.test_http import BODY, headers
 from tests.fake_slack.transports import SignedHttp
@@ -103,8 +104,11 @@ async def test_an_old_request_that_slack_did_not_sign_says_nothing_about_the_clo
     assert [r for r in caplog.records if "clock" in r.getMessage()] == []
 
 
-async def test_an_emoji_on_any_part_of_a_long_answer_counts(bot: Bot) -> None:
-    bot.says("".join(f"Sentence number {n} of a long answer.\n" for n in range(900)))
+async def test_an_emoji_on_any_part_of_a_long_answer_counts(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "MARKDOWN", 600)
+    bot.says(*(f"Sentence number {n} of a long answer.\n" for n in range(60)))
     question = await bot.slack.say(MEMBER, "C1", f"{MENTION} tell me everything")
     await bot.slack.answer_to(question, seconds=20)
     await bot.settled()
