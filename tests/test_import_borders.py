@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, str] = {
     "data.runs": "data.adapters data.config data.domains data.pairs data.store",
     "data.gpu": "data.adapters data.config data.lora_limits data.runs data.store",
     "data.privacy": "data.pairs data.people data.retry data.runs data.store",
-    "data.monitoring": "data.adapters data.domains data.experiments data.privacy data.store",
+    "data.monitoring": "data.adapters data.domains data.experiments data.privacy data.slack "
+    "data.store",
     "tuning.child_process": "data",
     "tuning.progress": "data",
     "tuning.threads": "data tuning.progress",
