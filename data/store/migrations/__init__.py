@@ -44,6 +44,9 @@ The tables:
     store_secret                           the key of digests that only this store can compute
     review_leases                          the reviewer who is looking at a pending pair
     slack_installations                    workspaces that installed the bot, with their tokens
+    slack_problems                         tokens and channels that Slack refuses
+    slack_channels                         where the bot answers everything or nothing
+    reply_parts                            the messages of a long answer before its last one
     api_keys                               digests of the keys for the HTTP API
     audit                                  who did what, and when
 
