@@ -14,8 +14,9 @@ from bot.experiments.comparisons import ExperimentPlan
 from bot.experiments.explain import explain
 from bot.service import Service
 from data import domains
+from data.domains import Domain
 from data.experiments import decisions, experiments, ramps, testers
-from data.experiments.design import ExperimentDesign, guardrails
+from data.experiments.design import MAX_NOVELTY_DAYS, ExperimentDesign, guardrails
 from data.experiments.experiments import LABELS, Experiment
 from data.experiments.metrics import guardable
 from data.people.keys import Key
@@ -74,10 +75,15 @@ class StartExperimentRequest(RequestModel):
         default=ExperimentDesign.minimum_effect,
         description="The smallest difference in the mean rating (0 to 1) that matters.",
     )
-    expected_people: Annotated[int, Field(ge=10)] = Field(
-        default=ExperimentDesign.expected_people,
-        description="The number of people who will probably rate; the interval is narrowest "
-        "around it.",
+    expected_people: Annotated[int, Field(ge=10)] | None = Field(
+        default=None,
+        description="The number of people who will probably rate; the interval is narrow around it "
+        "and around a tenth of it. Default: as many as rated in the last four weeks.",
+    )
+    novelty_days: Annotated[int, Field(ge=0, le=MAX_NOVELTY_DAYS)] = Field(
+        default=ExperimentDesign.novelty_days,
+        description="How long a variant is new to a person. A policy promotes a candidate only if "
+        "later ratings confirm that it is better. `0`: later ratings need not.",
     )
     guardrails: dict[str, float | None] = Field(
         default={},
@@ -96,8 +102,7 @@ class StartExperimentRequest(RequestModel):
     def variants(self) -> list[VariantRequest]:
         return self.sides or [VariantRequest(adapter=name) for name in (self.a, self.b) if name]
 
-    @property
-    def plan(self) -> ExperimentPlan:
+    def plan(self, db: Database, domain: Domain) -> ExperimentPlan:
         by_label = dict(zip(LABELS, self.variants, strict=False))
         prompts = {label: v.system_prompt for label, v in by_label.items()}
         return ExperimentPlan(
@@ -107,9 +112,12 @@ class StartExperimentRequest(RequestModel):
             pairwise=self.pairwise,
             adaptive=self.adaptive,
             fresh=self.fresh,
-            design=ExperimentDesign(
+            design=comparisons.design_for(
+                db,
+                domain,
+                self.expected_people,
                 minimum_effect=self.minimum_effect,
-                expected_people=self.expected_people,
+                novelty_days=self.novelty_days,
                 guardrails=guardrails(self.guardrails),
             ),
         )
@@ -165,7 +173,7 @@ async def start(
 
     def begin(db: Database) -> Experiment:
         domain, names = domain_of(db, given.domain), [v.adapter for v in given.variants]
-        return comparisons.begin(db, domain, names, auth.person(key), given.plan)
+        return comparisons.begin(db, domain, names, auth.person(key), given.plan(db, domain))
 
     return _as_json(await service.store.submit(begin))
 

@@ -1,6 +1,7 @@
 """`understudy ab`: compare adapters, system prompts and sampling on live traffic."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from bot.cli.verbs import add_generated, registered
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, decisions, design, experiments, testers, variants
-from data.experiments.design import ExperimentDesign, guardrails
+from data.experiments.design import MAX_NOVELTY_DAYS, ExperimentDesign, guardrails
 from data.experiments.experiments import Experiment
 from data.experiments.metrics import METRICS, RATING, check_guardrail, guardable, signed
 from data.feedback import raters
@@ -76,9 +77,17 @@ def ab() -> None:
 @click.option(
     "--expected-people",
     type=click.IntRange(min=10),
-    default=ExperimentDesign.expected_people,
+    help="The number of people who will probably rate; the interval is narrow around it and around "
+    "a tenth of it. Default: as many as rated in the last four weeks.",
+)
+@click.option(
+    "--novelty-days",
+    type=click.IntRange(0, MAX_NOVELTY_DAYS),
+    default=ExperimentDesign.novelty_days,
     show_default=True,
-    help="The number of people who will probably rate; the interval is narrowest around it.",
+    metavar="DAYS",
+    help="How long a variant is new to a person. A policy promotes a candidate only if later "
+    "ratings confirm that it is better. 0: later ratings need not.",
 )
 @click.option(
     "--guardrail",
@@ -102,7 +111,8 @@ def start(
     adaptive: float | None,
     fresh: bool,
     minimum_effect: float,
-    expected_people: int,
+    expected_people: int | None,
+    novelty_days: int,
     bounds: tuple[str, ...],
 ) -> None:
     """Further candidates may follow B. Name each variant by its adapter: a version such as 2 or
@@ -117,14 +127,18 @@ def start(
         pairwise=(pairwise or 0.0) / 100,
         adaptive=(adaptive or 0.0) / 100,
         fresh=fresh,
-        design=ExperimentDesign(
-            minimum_effect=minimum_effect,
-            expected_people=expected_people,
-            guardrails=guardrails(_bounds(bounds)),
-        ),
     )
     with app.store.write() as db:
-        begun = comparisons.begin(db, domains.get(db, domain), names, app.actor, plan)
+        found = domains.get(db, domain)
+        agreed = comparisons.design_for(
+            db,
+            found,
+            expected_people,
+            minimum_effect=minimum_effect,
+            novelty_days=novelty_days,
+            guardrails=guardrails(_bounds(bounds)),
+        )
+        begun = comparisons.begin(db, found, names, app.actor, replace(plan, design=agreed))
     described = " with ".join(v.described for v in begun.variants)
     click.echo(
         f"Experiment {begun.id} compares {described}. "
@@ -270,8 +284,18 @@ def _design(plan: ExperimentDesign) -> tuple[str, ...]:
         f"  Guardrails (largest acceptable deterioration): {bounds or 'none'}. The chance of a "
         f"false alarm is at most {100 * plan.guardrail_alpha:g}%"
         f"{', all of them together' if plan.version > 1 else ''}.",
+        *_checks(plan),
         f"  The chance of a false alarm about the split of the people is at most "
         f"{100 * plan.srm_alpha:g}%.",
+    )
+
+
+def _checks(plan: ExperimentDesign) -> tuple[str, ...]:
+    if not plan.novelty_days:
+        return ()
+    return (
+        f"  A policy promotes a better candidate once ratings confirm it that are cast more than "
+        f"{plan.novelty_days} days after a person's first answer.",
     )
 
 

@@ -16,6 +16,7 @@ from data.adapters.registry import Adapter
 from data.domains import Domain
 from data.experiments import decisions, experiments, ramps
 from data.experiments.design import ExperimentDesign
+from data.experiments.expected_people import expected_people
 from data.experiments.experiments import Experiment, Variant
 from data.experiments.variants import VariantSpec
 from data.store import audit
@@ -33,7 +34,7 @@ class ExperimentPlan:
     pairwise: float = 0.0  # share of the questions that get two blinded answers
     adaptive: float = 0.0  # smallest share of a variant when shares follow the results; 0: off
     fresh: bool = False  # exclude the people who had a candidate in the last comparison
-    design: ExperimentDesign = field(default_factory=ExperimentDesign)
+    design: ExperimentDesign | None = None  # None: the default, with the people expected here
 
 
 def begin(
@@ -72,8 +73,18 @@ def begin(
         pairwise=plan.pairwise,
         adaptive=plan.adaptive,
         excludes=experiments.latest(db, domain).id if plan.fresh else None,
-        terms=asdict(plan.design),
+        terms=asdict(plan.design or design_for(db, domain)),
     )
+
+
+def design_for(
+    db: Database, domain: Domain, expected: int | None = None, **settings: Any
+) -> ExperimentDesign:
+    """A design with these settings. `expected`: the number of people who will probably rate; None:
+    as many as lately. Raises Invalid."""
+    if expected is None:
+        expected = expected_people(db, domain.id)
+    return ExperimentDesign(expected_people=expected, **settings)
 
 
 def adapter_named(db: Database, domain: Domain, name: str) -> Adapter | None:

@@ -3,6 +3,7 @@
 - `assignments`: the assignment of people to variants
 - `decisions`: decisions about comparisons, with the numbers they are based on
 - `design`: the design of a comparison: significance levels, minimum effect and guardrails
+- `expected_people`: how many people will probably rate, from the domain's ratings of late
 - `experiments`: experiments and their variants: start, stop and look-up
 - `metric_sums`: the data of a comparison, as sums over people for the statistics
 - `metrics`: the metrics of a comparison: how each is measured, compared and shown

@@ -167,7 +167,7 @@ WITH replaced AS MATERIALIZED (
     FROM replaced WHERE NOT EXISTS (
         SELECT 1 FROM replies r WHERE r.person = replaced.person AND +r.variant_id = :variant
         AND r.status <> 'streaming')
-), weighed AS (
+), weighed AS MATERIALIZED (
     SELECT person, {weighed} FROM answers
 )
 SELECT a.stage, {summed} FROM weighed

@@ -70,6 +70,15 @@ def test_variants_may_differ_only_in_prompt_or_sampling(bot: Bot) -> None:
     }
 
 
+def test_the_design_is_set_at_the_start(bot: Bot) -> None:
+    begun = start(bot, expected_people=70, novelty_days=3, minimum_effect=0.05)
+    assert (begun.terms["expected_people"], begun.terms["novelty_days"]) == (70, 3)
+    assert begun.terms["minimum_effect"] == 0.05
+    bot.http("admin").post(f"/v1/experiments/{begun.id}/stop")
+    begun = start(bot)
+    assert (begun.terms["expected_people"], begun.terms["novelty_days"]) == (1000, 7)
+
+
 def test_guardrails_are_set_at_the_start(bot: Bot) -> None:
     begun = start(bot, guardrails={"failed": 0.1, "latency": None})
 

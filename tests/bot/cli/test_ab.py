@@ -68,6 +68,20 @@ def test_the_expected_number_of_people_has_a_limit(run: Run) -> None:
     assert (result.exit_code, "can be at most 1,000,000,000" in result.output) == (2, True)
 
 
+def test_as_many_people_are_expected_as_rated_lately(run: Run, store: Store) -> None:
+    with store.write() as db:
+        domain = domains.get(db, "art")
+        for n in range(120):
+            feedback.thumb(db, given.reply(db, domain, f"web:{n}"), f"web:{n}", True)
+    run("ab", "start", "art", "live", "2")
+    assert running(store).terms["expected_people"] == 120
+    assert running(store).terms["novelty_days"] == 7
+    run("ab", "stop", "art")
+    run("ab", "start", "art", "live", "2", "--expected-people", "70", "--novelty-days", "0")
+    assert running(store).terms["expected_people"] == 70
+    assert running(store).terms["novelty_days"] == 0
+
+
 def test_more_than_two_can_be_compared(run: Run, store: Store) -> None:
     result = run("ab", "start", "art", "live", "2", "3")
 
@@ -224,6 +238,7 @@ def test_a_decision_can_be_listed_and_recomputed(run: Run, store: Store) -> None
     bounds = "correction 5 points, failed 2 points, latency 25%, slow 2 points"
     assert f"{bounds}. The chance" in explained.output
     assert "a false alarm is at most 1%, all of them together." in explained.output
+    assert "cast more than 7 days after a person's first answer." in explained.output
     assert "alpha" not in explained.output
 
     with store.write() as db:
