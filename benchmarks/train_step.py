@@ -11,6 +11,9 @@ each counts, so other work on the machine disturbs them alike. Without TRL, its 
 
 The second table compares the gradients of one batch, without dropout, with those of float32
 arithmetic on the same rounded weights.
+
+With `--prefix`, all pairs begin with the same tokens, as those of a domain do, and a line shows
+this project's step with whole rows. `--profile` shows where the time of a step goes instead.
 """
 
 import argparse
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +55,26 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=16, help="in a step")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--prefix", type=int, default=0, help="tokens that all pairs begin with")
+    parser.add_argument("--ours", action="store_true", help="leave out plain PEFT and TRL")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     recipe = Recipe(
         rank=options.rank, alpha=32, dropout=options.dropout, batch_size=options.pairs,
         max_steps=options.steps, epochs=1000, evaluations=1,
     )  # fmt: skip
-    pairs = [_pair(i, options.tokens + i % 9 - 4) for i in range(options.pairs)]
+    pairs = [_pair(i, options.tokens + i % 9 - 4, options.prefix) for i in range(options.pairs)]
+    if options.profile:
+        _profile(understudy(options.base, recipe, pairs))
+        return
 
-    variants = {
-        "understudy": understudy(options.base, recipe, pairs),
-        "plain PEFT loop": plain(options.base, recipe, pairs),
-    }
-    if importlib.util.find_spec("trl"):
+    variants = {"understudy": understudy(options.base, recipe, pairs)}
+    if options.prefix:
+        variants["understudy, whole rows"] = understudy(options.base, recipe, pairs, whole=True)
+    if not options.ours:
+        variants["plain PEFT loop"] = plain(options.base, recipe, pairs)
+    if importlib.util.find_spec("trl") and not options.ours:
         variants["TRL SFTTrainer"] = trl(options.base, recipe, pairs)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for _ in range(options.rounds):
@@ -78,6 +89,9 @@ def main() -> None:
         ("variant", "CPU s a step", "times ours", "wall s a step", "times ours"),
         [(n, cpu, cpu / ours[0], wall, wall / ours[1]) for n, (cpu, wall) in best.items()],
     )
+    if options.ours:
+        report.finish(benchmark="train_step", seconds=best, tokens=sum(len(p.ids) for p in pairs))
+        return
     print()
     agreement = _agreement(options.base, recipe, pairs)
     report.table(
@@ -94,17 +108,34 @@ def main() -> None:
     )
 
 
-def _pair(seed: int, tokens: int) -> Example:
+def _pair(seed: int, tokens: int, prefix: int = 0) -> Example:
     generator = torch.Generator().manual_seed(seed)
     ids = tuple(torch.randint(3, 1000, (tokens - 1,), generator=generator).tolist())
+    ids = (*range(3, 3 + prefix), *ids[prefix:])
     half = tokens // 2
     return Example(seed, (*ids, 2), (*(IGNORED,) * half, *ids[half:], 2))
 
 
-def understudy(path: str, recipe: Recipe, pairs: list[Example]) -> Callable[[], Any]:
+def understudy(
+    path: str, recipe: Recipe, pairs: list[Example], *, whole: bool = False
+) -> Callable[[], Any]:
     base = base_model.load_base(path, recipe, CPU)
+    base = replace(base, shares_prefix=base.shares_prefix and not whole)
     tuned = base_model.new_adapter(base, recipe)
     return lambda: loop.train(base, tuned, lambda _: pairs, {}, (), recipe)
+
+
+def _profile(run: Callable[[], Any]) -> None:
+    """The operations of one round that take most of the CPU."""
+    run()
+    with torch.profiler.profile() as profile:
+        run()
+    found = sorted(profile.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in found)
+    report.table(
+        ("operation", "share of CPU", "calls"),
+        [(e.key, f"{e.self_cpu_time_total / total:.1%}", e.count) for e in found[:20]],
+    )
 
 
 def plain(path: str, recipe: Recipe, pairs: list[Example]) -> Callable[[], None]:

@@ -7,7 +7,8 @@ engine could not serve (rank, target modules) are refused here, before anything 
 Where the defaults come from: LoRA's rate is about ten times that of full tuning, all linear
 layers, small batches (Schulman et al., "LoRA Without Regret", 2025); NF4 with double quantisation
 and 2e-4 (Dettmers et al., "QLoRA", https://arxiv.org/abs/2305.14314). Those for bases of a few
-million parameters were measured with `benchmarks/learning_curve.py`.
+million parameters were measured with `benchmarks/learning_curve.py`, and those for bases below a
+billion with `benchmarks/recipe_curves.py` on one of 135 million.
 """
 
 import difflib
@@ -46,7 +47,9 @@ UNSERVED = {  # settings of other trainers that the engine could not serve
     "bias": "the engine serves no adapter with a bias. Leave it out",
 }
 TINY_BASE = 50_000_000  # parameters; smaller bases need a higher rate and more epochs
+SMALL_BASE = 1_000_000_000  # parameters; below, 3e-4 teaches a small domain almost nothing
 FEW = 300  # pairs; with fewer, a validation set says little
+MANY = 10_000  # pairs
 SHAPE = (
     "rank",
     "alpha",
@@ -195,7 +198,8 @@ class Recipe(BaseModel):
         if base_parameters < TINY_BASE:
             chosen, why = _tiny(pairs, incremental)
         else:
-            chosen, why = _usual(pairs, incremental, stops_early=held_out)
+            small = base_parameters < SMALL_BASE
+            chosen, why = _usual(pairs, incremental, small=small, stops_early=held_out)
         chosen["quantization"] = served
         asked = {**(overrides or {}), **(found or {})}
         if asked.get("learning_rate") == "auto":
@@ -352,18 +356,22 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
     asked.check_servable(MAX_RANK)
 
 
-def _usual(pairs: int, incremental: bool, *, stops_early: bool) -> tuple[dict[str, Any], str]:
-    """Defaults for a base of normal size, and the reasons."""
-    chosen: dict[str, Any]
+def _usual(
+    pairs: int, incremental: bool, *, small: bool, stops_early: bool
+) -> tuple[dict[str, Any], str]:
+    """Defaults for a base of normal size, and the reasons. `small`: it has less than a billion
+    parameters."""
     ends = "up to {} epochs, early stopping." if stops_early else "{} epochs."
-    if pairs < FEW:
+    if small and pairs < MANY:
+        chosen, why = _small(pairs, ends)
+    elif pairs < FEW:
         chosen = {
             "rank": 8, "alpha": 16, "target_modules": "mlp", "learning_rate": 3e-4,
             "batch_size": 4, "epochs": 8, "dropout": 0.05, "patience": 2, "evaluations": 8,
             "replay_share": 0.4,
         }  # fmt: skip
         why = f"{pairs} pairs are few: a small adapter on the MLPs, {ends.format(8)}"
-    elif pairs < 10_000:
+    elif pairs < MANY:
         chosen = {
             "rank": 16, "alpha": 32, "target_modules": "all-linear", "learning_rate": 2e-4,
             "batch_size": 16, "epochs": 3, "dropout": 0.05, "patience": 3, "evaluations": 9,
@@ -382,6 +390,22 @@ def _usual(pairs: int, incremental: bool, *, stops_early: bool) -> tuple[dict[st
         why += " It continues its parent: a third of the learning rate, old pairs mixed in."
     elif pairs < FEW:
         why += " --folds 5 measures how well it answers other questions."
+    return chosen, why
+
+
+def _small(pairs: int, ends: str) -> tuple[dict[str, Any], str]:
+    """Defaults for a base of less than a billion parameters, and the reasons."""
+    few = pairs < FEW
+    epochs = 8 if few else 3
+    chosen = {
+        "rank": 16, "alpha": 32, "target_modules": "all-linear", "learning_rate": 1e-3,
+        "batch_size": 8, "epochs": epochs, "dropout": 0.05, "patience": 2 if few else 3,
+        "evaluations": 8 if few else 9, "replay_share": 0.4 if few else 0.1,
+    }  # fmt: skip
+    why = (
+        f"{pairs:,} pairs on a small base: a rate of 1e-3 in steps of 8 pairs, as measured on one "
+        f"of 135 million parameters, rank 16 on all linear layers, {ends.format(epochs)}"
+    )
     return chosen, why
 
 

@@ -11,6 +11,7 @@ from tuning.recipe import recipe
 from tuning.recipe.recipe import Recipe
 
 REAL = 4_000_000_000
+SMALL = 135_000_000
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,22 @@ def test_defaults_follow_the_number_of_pairs(
 
     assert (chosen.rank, chosen.target_modules, chosen.batch_size) == (rank, targets, batch_size)
     assert f"{pairs:,} pairs" in chosen.why
+
+
+@pytest.mark.parametrize(("pairs", "epochs"), [(60, 8), (299, 8), (300, 3), (1_000, 3)])
+def test_a_small_base_gets_the_rate_that_was_measured_on_one(pairs: int, epochs: int) -> None:
+    chosen = Recipe.for_pairs(pairs, base_parameters=SMALL)
+
+    shape = (chosen.rank, chosen.alpha, chosen.target_modules)
+    assert shape == (16, 32, "all-linear")
+    assert (chosen.learning_rate, chosen.batch_size, chosen.epochs) == (1e-3, 8, epochs)
+    assert f"{pairs:,} pairs on a small base: a rate of 1e-3" in chosen.why
+
+
+def test_many_pairs_get_the_same_recipe_on_every_base() -> None:
+    small, real = (Recipe.for_pairs(50_000, base_parameters=size) for size in (SMALL, REAL))
+
+    assert small == real
 
 
 def test_for_few_pairs_the_reason_suggests_cross_validation() -> None:
