@@ -1,12 +1,13 @@
-"""What a training step costs with two threads, by how long they spin while they wait.
+"""What a block of a model costs with two threads, by how long they spin while they wait.
 
-    python benchmarks/waiting_threads.py --base FOLDER --rounds 12
+    python benchmarks/waiting_threads.py --rounds 300
 
-OpenMP reads its policy when a process starts, so each policy has a process of its own, all loaded
-at once. They take turns: in a round, each does one step while the others sleep. The second half of
-the table is the same beside one process that keeps a core busy. The fastest round counts for the
-quiet case, which other work on the machine only lengthens; the median counts beside the busy
-process. Ratios are to the threads that spin as OpenMP has it.
+Forward and backward pass of one block with the layers of SmolLM2-135M (attention left out), in
+bf16. OpenMP reads its policy when a process starts, so each policy has a process of its own. They
+take turns: in a round, each does the block once while the others sleep. The fastest round counts
+for the quiet case: a round takes a few milliseconds, and on a machine with other work some rounds
+still get both cores. The second half of the table is the same beside one process that keeps a core
+busy; the median counts. Ratios are to the threads that spin as OpenMP has it.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import report
 
@@ -29,15 +29,14 @@ POLICIES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default=str(Path(__file__).parents[1] / "data" / "pocket"))
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--busy-rounds", type=int, default=4)
-    parser.add_argument("--pairs", type=int, default=8, help="in a step, of 52 tokens on average")
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--busy-rounds", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=128, help="tokens that the block is given")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--blocks", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.step:
-        _steps(options.base, options.pairs)
+    if options.blocks:
+        _blocks(options.rows)
         return
     runs = {name: _begin(options, policy) for name, policy in POLICIES.items()}
     try:
@@ -54,28 +53,29 @@ def main() -> None:
     middle = {name: report.median(times) for name, times in beside.items()}
     first = next(iter(POLICIES))
     report.table(
-        ("threads spin", "quiet, s", "times", "beside a busy process, s", "times"),
+        ("threads spin", "quiet, ms", "times", "beside a busy process, ms", "times"),
         [
-            (name, fastest[name], fastest[name] / fastest[first], middle[name],
-             middle[name] / middle[first])
+            (name, 1000 * fastest[name], fastest[name] / fastest[first],
+             1000 * middle[name], middle[name] / middle[first])
             for name in POLICIES
         ],
     )  # fmt: skip
     report.finish(
-        benchmark="waiting_threads", base=Path(options.base).name, threads=options.threads,
-        pairs=options.pairs, quiet=quiet, busy=beside,
+        benchmark="waiting_threads", threads=options.threads, rows=options.rows,
+        quiet=fastest, busy=middle,
     )  # fmt: skip
 
 
 def _begin(options: argparse.Namespace, policy: dict[str, str]) -> "subprocess.Popen[str]":
-    """A process that does a step for each line that it is sent, and answers with its seconds."""
+    """A process that does a block for each line that it is sent, and answers with its seconds."""
     mine = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     run = subprocess.Popen(
-        [sys.executable, __file__, "--step", "--base", options.base, "--pairs", str(options.pairs)],
+        [sys.executable, __file__, "--blocks", "--rows", str(options.rows)],
         env=mine | policy | {"OMP_NUM_THREADS": str(options.threads)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    _step(run)  # loads the base, and a first step
+    for _ in range(5):  # the first ones allocate memory
+        _block(run)
     return run
 
 
@@ -84,33 +84,44 @@ def _rounds(runs: dict[str, "subprocess.Popen[str]"], count: int) -> dict[str, l
     for number in range(count):
         order = list(runs.items())
         for name, run in order if number % 2 else reversed(order):
-            times[name].append(_step(run))
+            times[name].append(_block(run))
     return times
 
 
-def _step(run: "subprocess.Popen[str]") -> float:
+def _block(run: "subprocess.Popen[str]") -> float:
     assert run.stdin is not None
     assert run.stdout is not None
-    run.stdin.write("step\n")
+    run.stdin.write("block\n")
     run.stdin.flush()
     return float(run.stdout.readline())
 
 
-def _steps(path: str, count: int) -> None:
-    import train_step
+def _blocks(rows: int) -> None:
+    import torch
+    from torch.nn.functional import linear, silu
 
-    from tuning.model import base_model
-    from tuning.recipe.recipe import Recipe
-    from tuning.training import loop
+    torch.manual_seed(0)
+    width, inner, small = 576, 1536, 192
 
-    recipe = Recipe(rank=16, alpha=32, dropout=0.05, quantization="none")
-    base = base_model.load_base(path, recipe)
-    tuned = base_model.new_adapter(base, recipe)
-    tuned.train()
-    pairs = [train_step._pair(i, 48 + i % 9) for i in range(count)]
+    def weight(out: int, of: int) -> torch.Tensor:
+        return (torch.randn(out, of) / of**0.5).bfloat16().requires_grad_()
+
+    q, k, v, o = (weight(n, width) for n in (width, small, small, width))
+    gate, up, down = weight(inner, width), weight(inner, width), weight(width, inner)
+    x = torch.randn(rows, width).bfloat16().requires_grad_()
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        exact = x.float()
+        return (exact * torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + 1e-5)).to(x.dtype)
+
     for _ in sys.stdin:
         began = time.perf_counter()
-        loop.learn(base, tuned, pairs, recipe)
+        h = norm(x)
+        mixed = linear(h, q) + torch.cat([linear(h, k), linear(h, v), linear(h, v)], dim=-1)
+        y = x + linear(mixed, o)
+        h = norm(y)
+        y = y + linear(silu(linear(h, gate)) * linear(h, up), down)
+        y.float().square().mean().backward()
         print(time.perf_counter() - began, flush=True)
 
 
