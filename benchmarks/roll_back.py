@@ -33,7 +33,7 @@ SETTLE_S = 1.0  # so that the service has looked at the comparison before
 
 def rate(db: Database, bot: Bot, experiment: Experiment) -> None:
     for n in range(PEOPLE):
-        person = f"web:{n}"
+        person = f"slack:T1/U{n}"
         variant = assignments.variant_for(experiment, person)
         assignments.expose(db, experiment.id, person, variant.id, experiment.stage)
         reply = given.reply(db, bot.domain, person, variant=variant)

@@ -1,7 +1,7 @@
 """`/v1/experiments`: start, ramp, read and stop comparisons."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +19,7 @@ from data.experiments import decisions, experiments, ramps, testers
 from data.experiments.design import MAX_NOVELTY_DAYS, ExperimentDesign, guardrails
 from data.experiments.experiments import LABELS, Experiment
 from data.experiments.metrics import guardable
+from data.feedback import uncounted
 from data.people.keys import Key
 from data.store.errors import Conflict
 
@@ -85,6 +86,11 @@ class StartExperimentRequest(RequestModel):
         description="How long a variant is new to a person. A policy promotes a candidate only if "
         "later ratings confirm that it is better. `0`: later ratings need not.",
     )
+    people: Literal["verified", "anyone"] = Field(
+        default="verified",
+        description="Whose ratings count. `anyone` is for a deployment that has no verified "
+        "people; a key or an address then weighs at most 2%.",
+    )
     guardrails: dict[str, float | None] = Field(
         default={},
         description="Bounds that replace the default ones, by metric ("
@@ -119,6 +125,7 @@ class StartExperimentRequest(RequestModel):
                 minimum_effect=self.minimum_effect,
                 novelty_days=self.novelty_days,
                 guardrails=guardrails(self.guardrails),
+                people=self.people,
             ),
         )
 
@@ -181,7 +188,8 @@ async def start(
 @router.get(
     "/experiments/{experiment_id}",
     dependencies=[Depends(auth.reviewer)],
-    response_description="The [experiment](#experiment), with `results`.",
+    response_description="The [experiment](#experiment), with `results`, and in `not_counted` the "
+    "ratings that do not count, by reason.",
     responses={404: {"description": "There is no such comparison."}},
 )
 async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
@@ -190,7 +198,9 @@ async def results(request: Request, experiment_id: Id) -> dict[str, Any]:
 
     def find(db: Database) -> dict[str, Any]:
         experiment = experiments.get(db, experiment_id)
-        return _as_json(experiment) | {"results": asdict(stats.compute_results(db, experiment))}
+        left_out = [asdict(u) for u in uncounted.uncounted(db, experiment)]
+        results = asdict(stats.compute_results(db, experiment))
+        return _as_json(experiment) | {"results": results, "not_counted": left_out}
 
     return await service.store.read(find)
 

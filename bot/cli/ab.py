@@ -12,10 +12,11 @@ from bot.cli.verbs import add_generated, registered
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, decisions, design, experiments, testers, variants
+from data.experiments.counted_people import CHOICES, People
 from data.experiments.design import MAX_NOVELTY_DAYS, ExperimentDesign, guardrails
 from data.experiments.experiments import Experiment
 from data.experiments.metrics import METRICS, RATING, check_guardrail, guardable, signed
-from data.feedback import raters
+from data.feedback import raters, uncounted
 from data.people import consent
 from data.store.errors import Invalid
 
@@ -99,6 +100,14 @@ def ab() -> None:
     + ", ".join(guardable())
     + ".",
 )
+@click.option(
+    "--people",
+    type=click.Choice(CHOICES),
+    default="verified",
+    show_default=True,
+    help="Whose ratings count: those of verified people (`understudy keys mark --help`), or of "
+    "anyone. For a deployment that has no verified people, such as an open web page.",
+)
 @pass_app
 def start(
     app: App,
@@ -114,6 +123,7 @@ def start(
     expected_people: int | None,
     novelty_days: int,
     bounds: tuple[str, ...],
+    people: People,
 ) -> None:
     """Further candidates may follow B. Name each variant by its adapter: a version such as 2 or
     helpdesk@2, `live`, or `base`. Each person stays on one variant as long as the comparison runs.
@@ -137,6 +147,7 @@ def start(
             minimum_effect=minimum_effect,
             novelty_days=novelty_days,
             guardrails=guardrails(_bounds(bounds)),
+            people=people,
         )
         begun = comparisons.begin(db, found, names, app.actor, replace(plan, design=agreed))
     described = " with ".join(v.described for v in begun.variants)
@@ -156,8 +167,10 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     db = app.store.db
     experiment = experiments.latest(db, _domain(app, domain))
     results = stats.compute_results(db, experiment)
+    left_out = uncounted.uncounted(db, experiment)
     if as_json:
-        return print_json({"experiment": experiments.public(experiment), "results": results})
+        shown = {"experiment": experiments.public(experiment), "results": results}
+        return print_json(shown | {"not_counted": left_out})
     click.echo(_head(experiment))
     print_table(HEADERS, _lines(experiment, results), "")
     ended = experiment.state != "running"
@@ -165,6 +178,8 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
         click.echo(comparisons.ending(db, experiment))
     _print_intervals(results)
     click.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
+    for line in filter(None, (uncounted.heading(left_out), uncounted.advice(experiment, left_out))):
+        click.echo(line)
     quarantined = raters.quarantined_in(db, experiment)
     if any(quarantined.values()):
         counts = ", ".join(f"{n} on {label}" for label, n in quarantined.items())
@@ -269,6 +284,13 @@ def _print_explained(app: App, explained: Any) -> None:
         click.echo("The result is the same in every number.")
 
 
+COUNTS: dict[People, str] = {
+    "verified": "The ratings of verified people count.",
+    "anyone": "Everybody's ratings count, those of people who are not verified within limits.",
+    "everyone": "Everybody's ratings count.",
+}
+
+
 def _design(plan: ExperimentDesign) -> tuple[str, ...]:
     """The design of a comparison, one line for each item."""
     bounds = ", ".join(
@@ -285,6 +307,7 @@ def _design(plan: ExperimentDesign) -> tuple[str, ...]:
         f"false alarm is at most {100 * plan.guardrail_alpha:g}%"
         f"{', all of them together' if plan.version > 1 else ''}.",
         *_checks(plan),
+        f"  {COUNTS[plan.people]}",
         f"  The chance of a false alarm about the split of the people is at most "
         f"{100 * plan.srm_alpha:g}%.",
     )

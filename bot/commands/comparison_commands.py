@@ -12,6 +12,7 @@ from data.experiments import decisions, experiments, policies, testers
 from data.experiments.decisions import Decision
 from data.experiments.experiments import Experiment
 from data.experiments.policies import Rules
+from data.feedback import uncounted
 
 PAIRWISE = 0.1  # share of the questions that get both answers, when `--pairwise` is given
 
@@ -107,11 +108,13 @@ class ComparisonReport(Result):
     experiment: Experiment
     results: Results
     ending: str  # how it ended; empty while it runs
+    not_counted: tuple[str, ...] = ()  # the ratings that do not count, as sentences
 
     @property
     def text(self) -> str:
         shares = [f"{v.label}: {v.described}, {v.share:.0%}" for v in self.experiment.variants]
-        return "\n".join([*shares, self.ending or self.results.sentence, *self.results.details])
+        sentence = self.ending or self.results.sentence
+        return "\n".join([*shares, sentence, *self.results.details, *self.not_counted])
 
 
 @perform.register
@@ -119,7 +122,10 @@ def _show(command: commands.ShowComparison, context: Context) -> ComparisonRepor
     db = context.db
     experiment = experiments.latest(db, context.domain(command.domain))
     ending = "" if experiment.state == "running" else comparisons.ending(db, experiment)
-    return ComparisonReport(experiment, stats.compute_results(db, experiment), ending)
+    left_out = uncounted.uncounted(db, experiment)
+    lines = filter(None, (uncounted.heading(left_out), uncounted.advice(experiment, left_out)))
+    results = stats.compute_results(db, experiment)
+    return ComparisonReport(experiment, results, ending, tuple(lines))
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,19 @@ async function show() {
   $("intervals").replaceChildren(...results.comparisons.map((c) => candidate(c, results.terms)));
   $("variants").tBodies[0].replaceChildren(...found.variants.map((v, i) => row(v, results.variants[i])));
   $("details").replaceChildren(...results.details.map((line) => element("li", line)));
+  $("not-counted").replaceChildren(...orNone(found.not_counted.map(leftOut), "All ratings count."));
   const version = `${id}/${found.state}/${decisions.data.length}`;
   if ($("decisions").dataset.newest !== version) $("decisions").replaceChildren(...orNone(decisions.data.map(decision).reverse(), running ? "No decision yet; the comparison continues." : "Nothing was decided."));
   $("decisions").dataset.newest = version; // unchanged decisions keep their recomputed result
   const excluded = voters.data.filter((v) => v.state !== "counted" || v.over_cap);
   $("voters").replaceChildren(...orNone(excluded.map(rater), "All ratings count."));
   $("results").hidden = false;
+}
+
+function leftOut(found) {
+  const ratings = found.ratings === 1 ? "1 rating" : `${found.ratings.toLocaleString("en")} ratings`;
+  const people = found.people === 1 ? "1 person" : `${found.people.toLocaleString("en")} people`;
+  return element("li", `${ratings} ${found.why}, from ${people} (${found.up} up, ${found.down} down)`);
 }
 
 // How a comparison ended, as the heading of its results, which include later ratings.

@@ -1,6 +1,7 @@
 """Experiments, the A/B comparisons of variants: design, assignment, metrics and decisions.
 
 - `assignments`: the assignment of people to variants
+- `counted_people`: whose ratings and answers decide a comparison
 - `decisions`: decisions about comparisons, with the numbers they are based on
 - `design`: the design of a comparison: significance levels, minimum effect and guardrails
 - `expected_people`: how many people will probably rate, from the domain's ratings of late

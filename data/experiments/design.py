@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from data.experiments.counted_people import PEOPLE, People
 from data.experiments.metrics import check_guardrail, default_bounds
 from data.store.errors import Invalid
 
@@ -28,6 +29,7 @@ class ExperimentDesign:
     # latency a share of the control's time (0.25 is a quarter longer). A metric that is absent has
     # no guardrail.
     guardrails: Mapping[str, float] = field(default_factory=default_bounds)
+    people: People = "verified"  # whose ratings count, see `counted_people.py`
     guardrail_alpha: float = 0.01  # probability of ever rejecting a sound candidate
     # How long a variant is new to a person. A policy promotes a candidate only if ratings that are
     # cast later say that it is better. 0: later ratings need not agree.
@@ -53,6 +55,8 @@ class ExperimentDesign:
             raise Invalid(f"The novelty days must lie between 0 and {MAX_NOVELTY_DAYS}.")
         if self.version not in (1, VERSION):
             raise Invalid(f"This version of Understudy does not know statistics {self.version}.")
+        if self.people not in PEOPLE:
+            raise Invalid(f"{self.people!r} is not one of {', '.join(PEOPLE)}.")
         for metric, bound in self.guardrails.items():
             check_guardrail(metric)
             if not 0 <= bound <= MAX_BOUND:

@@ -10,8 +10,9 @@ so the assignment is purely random, even if ramps or adaptive shares changed it 
 over people, by stage and variant, are all that the statistics need. They are small and are stored
 with each decision, so that it can be recalculated.
 
-The sums leave out testers, people in the holdout, and ratings by quarantined raters. Failures and
-answer times of quarantined people still count.
+The sums leave out testers, people in the holdout, people who are not verified
+(`counted_people.py`), and ratings by quarantined raters. Failures and answer times of quarantined
+people still count.
 
 A reply counts for the variant that gave it. Ratings do not count if the engine broke the answer off
 or a fallback answered instead of the variant (`data/feedback/rating_totals.py`). The metric
@@ -30,6 +31,7 @@ from sqlite_utils import Database
 
 from data.experiments import design as designs
 from data.experiments import metrics
+from data.experiments.counted_people import COUNTED, People
 from data.experiments.experiments import Experiment, Variant
 from data.experiments.metrics import LATER_RATING, RATING, Metric
 from data.store.clock import DAY_US, now_us
@@ -172,7 +174,7 @@ WITH replaced AS MATERIALIZED (
 )
 SELECT a.stage, {summed} FROM weighed
 CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = weighed.person
-    AND a.variant_id = :variant AND a.tester = 0
+    AND a.variant_id = :variant AND {COUNTED}
 GROUP BY a.stage
 """
 
@@ -190,7 +192,7 @@ WITH people AS (
         rated.up + rated.down AS n
     FROM assignments a
     LEFT JOIN ratings rated ON rated.variant_id = a.variant_id AND rated.person = a.person
-    WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND a.tester = 0
+    WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND {COUNTED}
 ), weighed AS (
     SELECT stage, y, iif(y IS NULL, NULL, {WEIGHT}) AS w FROM people
 )
@@ -205,7 +207,7 @@ WITH later AS (
     SELECT a.stage, avg(f.value) AS y, count(*) AS n
     FROM ratings rated
     JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
-        AND a.variant_id = rated.variant_id AND a.tester = 0
+        AND a.variant_id = rated.variant_id AND {COUNTED}
     JOIN feedback f ON f.person = a.person AND f.created_at >= a.at + :novelty
         AND f.kind = 'thumb' AND f.live = 1 AND f.counts = 1
     JOIN replies r ON r.id = f.reply_id AND r.variant_id = a.variant_id AND r.person = a.person
@@ -234,7 +236,7 @@ WITH known AS (
         avg(f.value) AS x
     FROM ratings rated
     JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
-        AND a.variant_id = rated.variant_id AND a.tester = 0
+        AND a.variant_id = rated.variant_id AND {COUNTED}
     JOIN feedback f ON f.person = a.person AND f.created_at < a.at AND f.kind = 'thumb'
         AND f.counts = 1 AND (f.superseded_at IS NULL OR f.superseded_at >= a.at)
     JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain AND r.person = f.person
@@ -249,7 +251,7 @@ FROM weighed GROUP BY stage
 """
 
 # Each person's preferences between the answers of two variants
-PREFERENCES = """
+PREFERENCES = f"""
 SELECT p.person, a.label AS a, b.label AS b, sum(f.value = 1) AS a_wins,
        sum(f.value = 0) AS b_wins, sum(f.value = 0.5) AS ties
 FROM pairings p
@@ -260,6 +262,8 @@ JOIN replies second ON second.id = p.second_reply JOIN variants b ON b.id = seco
 WHERE p.experiment_id = :experiment AND a.id <> b.id
     AND NOT EXISTS (SELECT 1 FROM testers t
                     WHERE t.experiment_id = :experiment AND t.person = p.person)
+    AND NOT EXISTS (SELECT 1 FROM assignments a WHERE a.experiment_id = :experiment
+                    AND a.person = p.person AND NOT {COUNTED})
 GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
 """
 
@@ -291,6 +295,11 @@ def collect(db: Database, experiment: Experiment) -> ExperimentSums:
     )
 
 
+def people_of(experiment: Experiment) -> People:
+    """Whose ratings and answers the comparison reads."""
+    return designs.from_json(experiment.terms).people
+
+
 def _variant(db: Database, variant: Variant) -> VariantSums:
     found = rows(
         db,
@@ -311,6 +320,7 @@ def _cells(
         **given,
         "experiment": experiment.id,
         "variant": variant.id,
+        "people": people_of(experiment),
         "adapter": variant.adapter_id,
         "domain": experiment.domain_id,
         "began": experiment.started_at,
@@ -353,8 +363,9 @@ def _later_ratings(
 
 def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:
     """One ballot for all people with the same preferences."""
+    bound = {"experiment": experiment.id, "people": people_of(experiment)}
     preferences: dict[str, list[PreferenceCounts]] = {}
-    for choice in rows(db, PREFERENCES, {"experiment": experiment.id}):
+    for choice in rows(db, PREFERENCES, bound):
         preferences.setdefault(choice.pop("person"), []).append(PreferenceCounts(**choice))
     counted = Counter(tuple(p) for p in preferences.values())
     return tuple(Ballot(same, people) for same, people in sorted(counted.items(), key=repr))

@@ -7,5 +7,6 @@
 - `rating_totals`: which ratings count, and their running totals
 - `reactions`: the buttons and emoji under an answer; the latest active one is the person's thumb
 - `suggestions`: questions with answers that people suggest, which become pending pairs
+- `uncounted`: the ratings that do not count in a comparison, and why
 - `unanswered`: the questions that the bot declined
 """

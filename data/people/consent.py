@@ -19,13 +19,13 @@ PERSON = re.compile(r"(slack|http|web|cli|user):[^\x00-\x1f\x7f]{1,300}")
 def check(person: str) -> str:
     """Return `person` in its one spelling, if it has the format of a person's id. Raises Invalid
     otherwise."""
-    person = normalised(person)
-    if not PERSON.fullmatch(person):
+    found = normalised(person)
+    if not PERSON.fullmatch(found):
         raise Invalid(
             f"{person[:60]!r} is not the id of a person. An id is slack:TEAM/USER, http:KEY/USER "
             "or web:SESSION."
         )
-    return person
+    return found
 
 
 def may_learn(db: Database, *people: str) -> bool:

@@ -147,7 +147,9 @@ def answering(
             registry.promote(db, first, "cli:test")
             add_replica(db, vllm.url, first, second)
             for role in ROLES:
-                subject.secrets[role] = keys.create(db, f"the {role}", role, "cli:test")[1]
+                subject.secrets[role] = keys.create(db, f"the {role}", role, "cli:test", "vouched")[
+                    1
+                ]
         with serving(settings, subject.stopping):
             yield subject
 

@@ -38,9 +38,12 @@ def started(experiment: Experiment) -> list[Block]:
     return [section(text), context("`/understudy ab status` shows the results")]
 
 
-def comparison(experiment: Experiment, results: Results, ending: str = "") -> list[Block]:
+def comparison(
+    experiment: Experiment, results: Results, ending: str = "", not_counted: Sequence[str] = ()
+) -> list[Block]:
     """The state of a comparison: counts for each variant and a one-sentence summary. `ending` is
-    the outcome of one that has ended, and replaces the summary."""
+    the outcome of one that has ended, and replaces the summary. `not_counted` says which ratings do
+    not count, and why."""
     lines = [f"*{experiment.domain}*, comparison {experiment.id}, {_state(experiment)}"]
     if ending:
         lines.append(escape(ending))
@@ -53,7 +56,7 @@ def comparison(experiment: Experiment, results: Results, ending: str = "") -> li
     if not ending:
         lines.append(escape(results.sentence))
     start = f"started {ago(experiment.started_at)} by {mention(experiment.started_by)}"
-    details = [context("\n".join(escape(detail) for detail in results.details))]
+    details = [context("\n".join(escape(d) for d in (*results.details, *not_counted)))]
     return [section("\n".join(lines)), *details, context(start)]
 
 

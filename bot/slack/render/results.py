@@ -78,7 +78,9 @@ def _of_comparison(result: Result) -> list[Block]:
         case ComparisonStopped():
             return comparison_reports.comparison(result.experiment, result.results)
         case ComparisonReport():
-            return comparison_reports.comparison(result.experiment, result.results, result.ending)
+            return comparison_reports.comparison(
+                result.experiment, result.results, result.ending, result.not_counted
+            )
         case TesterAdded():
             return comparison_reports.tester(result.person, result.label, result.described)
         case PolicyReport():

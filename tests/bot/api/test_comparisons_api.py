@@ -29,7 +29,7 @@ def rate(bot: Bot, experiment: Experiment, people: int = 200) -> None:
 
     def write(db: Any) -> None:
         for n in range(people):
-            person = f"web:{n}"
+            person = f"slack:T1/U{n}"
             variant = assignments.variant_for(experiment, person)
             assignments.expose(db, experiment.id, person, variant.id, experiment.stage)
             reply = given.reply(db, bot.domain, person, variant=variant)

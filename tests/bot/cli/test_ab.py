@@ -40,7 +40,7 @@ def rate(store: Store, people: int = 200) -> None:
         experiment = given.same_sides(db, running(store))
         domain = domains.get(db, "art")
         for n in range(people):
-            person = f"web:{n}"
+            person = f"slack:T1/U{n}"
             variant = assignments.variant_for(experiment, person)
             assignments.expose(db, experiment.id, person, variant.id, experiment.stage)
             reply = given.reply(db, domain, person, variant=variant)

@@ -43,7 +43,9 @@ async def test_it_shows_the_results_and_the_decisions(bot: Bot) -> None:
     experiment = start(bot)
     rate(bot, experiment)
     decided(bot, experiment)
-    bot.write(lambda db: raters.quarantine(db, bot.domain, "web:1", "pressed at random", "cli:ann"))
+    bot.write(
+        lambda db: raters.quarantine(db, bot.domain, "slack:T1/U1", "pressed at random", "cli:ann")
+    )
     async with browser.page() as page:
         await page.open(f"{bot.url}/comparisons")
         await sign_in(page, bot.secrets["reviewer"])
@@ -59,7 +61,8 @@ async def test_it_shows_the_results_and_the_decisions(bot: Bot) -> None:
         lines = [r.split("\t") for r in await page.js(f"[...{ROWS}].map((r) => r.innerText)")]
         assert [line[:2] for line in lines] == [["A", "helpdesk@1"], ["B", "helpdesk@2"]]
         assert [int(line[4]) for line in lines] == [v.raters for v in results.variants]
-        assert "web:1, quarantined: pressed at random" in await page.js(text("voters"))
+        assert "1 rating by quarantined raters, from 1 person" in await page.js(text("not-counted"))
+        assert "slack:T1/U1, quarantined: pressed at random" in await page.js(text("voters"))
 
         await page.js("document.querySelector('#decisions button').click()")
         await page.wait(f"{text('decisions')}.includes('The result is the same in every number.')")

@@ -33,7 +33,7 @@ def compare(bot: Bot, **body: Any) -> tuple[dict[str, Any], dict[str, float]]:
 
     def write(db: Any) -> None:
         for n in range(300):
-            person = f"web:{n}"
+            person = f"slack:T1/U{n}"
             variant = assignments.variant_for(running, person)
             assignments.expose(db, running.id, person, variant.id, running.stage)
             cancelled = (n % 5 == 0) == (variant.label == "A")

@@ -29,7 +29,7 @@ def compared(db: Database, bot: Bot, better: int) -> Experiment:
     begun = comparisons.begin(db, bot.domain, ["1", "2"], "cli:ann")
     running = given.same_sides(db, begun)
     for n in range(100):
-        person = f"web:{n}"
+        person = f"slack:T1/U{n}"
         variant = assignments.variant_for(running, person)
         assignments.expose(db, running.id, person, variant.id, running.stage)
         reply = given.reply(db, bot.domain, person, variant=variant)

@@ -81,7 +81,7 @@ def test_a_person_contributes_one_value_no_matter_how_often_they_rate(
     answers(store, domain, running, "p1", a, True, True, True, False)
     answers(store, domain, running, "p2", a, False, False, None)
     answers(store, domain, running, "p3", a, None)
-    answers(store, domain, running, "web:p4", b, True)
+    answers(store, domain, running, "slack:T1/P4", b, True)
     found = collected(store, running)
     (stage,) = found.stages
     assert stage.shares == (0.5, 0.5)
@@ -140,7 +140,7 @@ def test_the_metrics_of_answers_are_summed(
     first, second, third, fourth = answers(store, domain, running, "p1", b, True, None, None, None)
     answers(store, domain, running, "p2", b, None, status="failed")
     answers(store, domain, running, "p3", b, None, status="partial")
-    answers(store, domain, running, "web:p4", b, None, status="streaming")
+    answers(store, domain, running, "slack:T1/P4", b, None, status="streaming")
     with store.write() as db:
         feedback.correction(db, first, "p1", "Better so.")
         feedback.follow_up(db, first, "p1", True)
@@ -255,8 +255,8 @@ def test_preferences_between_two_answers_are_grouped_into_ballots(
     choose("p2", "first", "second", "second", "tie")
     choose("p3", "first", swapped=True)
     with store.write() as db:
-        testers.set_variant(db, running, "web:p4", "B", "cli:ann")
-    choose("web:p4", "first")
+        testers.set_variant(db, running, "slack:T1/P4", "B", "cli:ann")
+    choose("slack:T1/P4", "first")
     assert collected(store, running).ballots == (
         Ballot((PreferenceCounts("A", "B", 1, 2, 1),), people=2),
         Ballot((PreferenceCounts("B", "A", 1, 0, 0),), people=1),
