@@ -1,8 +1,8 @@
 """A question, and the prompt that the engine gets for it: system prompt, earlier turns, sampling.
 
 A prompt that exceeds the context is shortened step by step: first an answer limit above the
-default, then the references from the last to the second, then the oldest turns, then the best
-reference, then the default answer limit.
+default, then the references from the last to the second, then the oldest turns, then what is
+quoted, then the best reference, then the default answer limit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,15 @@ HISTORY_BUDGET = 4  # times `max_prompt_chars`: the longest history that is ever
 
 
 @dataclass(frozen=True)
+class Quoted:
+    """What a question refers to, such as a thread or a file. It stands before the question in the
+    prompt and is searched with, but is never stored."""
+
+    text: str = ""
+    note: str = ""  # what was read and what was not, to be shown under the answer
+
+
+@dataclass(frozen=True)
 class Ask:
     """A question, with everything that determines its answer."""
 
@@ -41,6 +50,7 @@ class Ask:
     continues: str | None = None  # the incomplete reply that this answer continues
     prefix: str = ""  # the text of that reply; the engine writes only the rest
     references: bool = True  # False: no search, so nothing is quoted or declined either
+    quoted: Quoted = Quoted()
     address: str = ""  # the IP address of a browser; only its keyed digest is stored
     reply_id: str = field(default_factory=conversations.new_reply_id)
 
@@ -54,7 +64,7 @@ def check(ask: Ask, max_chars: int) -> None:
         if len(text) > max_chars:
             raise Invalid(f"The {name} has {len(text):,} characters; the limit is {max_chars:,}.")
     earlier = (m.text for m in ask.history or ())
-    for text in (ask.text, ask.system or "", ask.person, ask.thread, *earlier):
+    for text in (ask.text, ask.system or "", ask.person, ask.thread, ask.quoted.text, *earlier):
         if "\x00" in text or not _encodable(text):
             raise Invalid("The text contains characters that are not valid Unicode text.")
 
@@ -70,11 +80,12 @@ class Prompt:
     default_tokens: int  # the default limit for an answer
     references: tuple[Reference, ...] = ()  # the best first; they stand before the question
     control_tokens: frozenset[str] = frozenset()  # of the base; no message may spell them
+    quoted: str = ""  # what the question refers to
 
     @property
     def messages(self) -> list[dict[str, str]]:
         """The prompt as chat messages, the same as in training."""
-        question = self.question
+        question = f"{self.quoted}\n\n{self.question}" if self.quoted else self.question
         if self.references:
             question = layout.with_references(question, self.references)
         system = [{"role": "system", "content": self.system}] if self.system else []
@@ -87,10 +98,14 @@ class Prompt:
         tokens = self.sampling.max_tokens
         if tokens > self.default_tokens:
             return self._with_shorter_answer(self.default_tokens)
-        if len(self.references) > 1 or (self.references and not self.history):
+        if len(self.references) > 1:
             return replace(self, references=self.references[:-1])
         if self.history:
             return replace(self, history=_without_oldest(self.history))
+        if self.quoted:
+            return replace(self, quoted="")
+        if self.references:
+            return replace(self, references=())
         if tokens > MIN_ANSWER_TOKENS:
             return self._with_shorter_answer(MIN_ANSWER_TOKENS)
         return None
@@ -120,7 +135,14 @@ def build_prompt(
     sampling = Sampling(**(settings | dict(ask.sampling)))
     kept = _newest(history, HISTORY_BUDGET * bot.max_prompt_chars)
     return Prompt(
-        system, kept, ask.text, sampling, bot.max_tokens, tuple(references), control_tokens
+        system,
+        kept,
+        ask.text,
+        sampling,
+        bot.max_tokens,
+        tuple(references),
+        control_tokens,
+        ask.quoted.text,
     )
 
 

@@ -1,5 +1,6 @@
 """Searches the approved pairs for a question, before anything else is decided about it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlite_utils import Database
@@ -8,10 +9,13 @@ from bot.answering import grounding, plan, small_talk
 from bot.answering.grounding import Grounds
 from bot.answering.prompt import Ask
 from data.config.settings import Settings
+from data.conversations.conversations import Message
 from data.pairs import reply_sources
 from data.pairs.reply_sources import FoundPair, Source
 from data.search.search import PairSearch, Reference, SearchResult
 from data.store.db import Store
+
+MAX_QUOTED = 600  # characters of a thread or file that are searched with
 
 
 class ReferenceFinder:
@@ -40,7 +44,9 @@ class ReferenceFinder:
         said = small_talk.reply(ask.text, domain)
         if said and ask.pinned is not None:
             return None  # whoever pins an adapter wants to see what it says
-        earlier = () if said else history
+        earlier: Sequence[Message] = () if said else history
+        if ask.quoted.text and not said:
+            earlier = [*earlier, Message("user", ask.quoted.text[:MAX_QUOTED])]
         limit = self._settings.answers.references
         found = await self._search.afind(domain, ask.text, earlier, limit=limit)
         least = grounding.threshold(found.method, domain, self._settings.answers)

@@ -5,7 +5,9 @@ from typing import Any
 
 from bot.slack.client.stream import SlackPlace
 from bot.slack.render import message_text
+from data.slack.question_queue import AttachedFile
 
+MAX_FILES, MAX_FILE_NAME = 10, 100  # of a message; characters
 MESSAGE_SUBTYPES = (None, "file_share", "thread_broadcast")  # of messages that people write
 
 
@@ -18,6 +20,7 @@ class HeardMessage:
     text: str  # as Slack writes it
     to_us: bool  # a direct message, or one that mentions the bot
     event_id: str
+    files: tuple[AttachedFile, ...] = ()
 
     @property
     def person(self) -> str:
@@ -93,7 +96,26 @@ def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
     if not to_us and (thread_ts == ts or message_text.people_in(text)):
         return None
     place = SlackPlace(team_of(body), channel, thread_ts, user)
-    return HeardMessage(place, ts, text, to_us, str(body.get("event_id") or ts))
+    event_id = str(body.get("event_id") or ts)
+    return HeardMessage(place, ts, text, to_us, event_id, _files(event.get("files")))
+
+
+def _files(sent: Any) -> tuple[AttachedFile, ...]:
+    """The files of a message. Slack leaves out what the bot may not see of them."""
+    listed = [file for file in sent if isinstance(file, dict)] if isinstance(sent, list) else []
+    return tuple(
+        AttachedFile(
+            name=str(file.get("name") or file.get("title") or "a file")[:MAX_FILE_NAME],
+            kind=str(file.get("mimetype") or ""),
+            size=_number(file.get("size")),
+            url=str(file.get("url_private_download") or file.get("url_private") or ""),
+        )
+        for file in listed[:MAX_FILES]
+    )
+
+
+def _number(given: Any) -> int:
+    return given if isinstance(given, int) and given > 0 else 0
 
 
 @dataclass(frozen=True)

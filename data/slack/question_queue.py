@@ -7,16 +7,18 @@ generation change nothing, so an attempt that lost its question can do no harm. 
 thread are claimed one at a time.
 
 The Slack message that shows an answer is recorded as soon as it is known (`begun`, then
-`shown_ts`), so that the next attempt continues in the same message. The question's text is deleted
-at the end; the conversation has it.
+`shown_ts`), so that the next attempt continues in the same message. The question's text and the
+names of its files are deleted at the end; the conversation has the text.
 
 A question can also be a request to regenerate an answer (`again_of`) or to continue one that was
 cut (`continues`). Its `ts` names the answer, so each answer is regenerated or continued only once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import orjson
 from sqlite_utils import Database
 
 from data.store.clock import now_us
@@ -24,7 +26,18 @@ from data.store.db import Row, changed, row, rows
 
 OPEN = "state IN ('waiting', 'answering')"
 FIRST = "again_of = '' AND continues = ''"  # not a follow-up
+WITHOUT_WORDS = "text = '', response_url = '', files = '[]'"
 CRASHED = "the service stopped during the answer"
+
+
+@dataclass(frozen=True)
+class AttachedFile:
+    """A file that was sent with a question. Its content stays with Slack."""
+
+    name: str
+    kind: str  # its media type, such as text/plain
+    size: int  # bytes
+    url: str  # to download it with the bot's token; '' if Slack names none
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,7 @@ class QueuedQuestion:
     asked_ts: str = ""  # the message with the question
     again_of: str = ""  # the reply to regenerate
     continues: str = ""  # the reply to continue
+    files: tuple[AttachedFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,16 +92,18 @@ def add(
     text: str,
     response_url: str = "",
     asked_ts: str = "",
+    files: Sequence[AttachedFile] = (),
 ) -> bool:
     """Add a question to the queue. Returns False if its message was added before. `asked_ts` is the
     message with the pressed button, for a question that was not typed."""
     sql = (
         "INSERT OR IGNORE INTO questions "
-        "(team, channel, ts, asked_ts, thread_ts, user, text, response_url, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "(team, channel, ts, asked_ts, thread_ts, user, text, response_url, files, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     )
-    given = [team, channel, ts, asked_ts or ts, thread_ts, user, text, response_url, now_us()]
-    return changed(db, sql, given) > 0
+    listed = orjson.dumps(files).decode()
+    given = [team, channel, ts, asked_ts or ts, thread_ts, user, text, response_url, listed]
+    return changed(db, sql, [*given, now_us()]) > 0
 
 
 def add_follow_up(
@@ -230,10 +246,7 @@ def shown(db: Database, question: QueuedQuestion, ts: str) -> bool:
 
 def finish(db: Database, question: QueuedQuestion) -> bool:
     """The answer was shown, or never will be. False: another worker has the question."""
-    sql = (
-        "UPDATE questions SET state = 'done', text = '', response_url = '', finished_at = ? "
-        f"WHERE {_ours}"
-    )
+    sql = f"UPDATE questions SET state = 'done', {WITHOUT_WORDS}, finished_at = ? WHERE {_ours}"
     return changed(db, sql, [now_us(), *_key(question)]) > 0
 
 
@@ -259,7 +272,7 @@ def end_all_of(db: Database, team: str) -> None:
     """End all questions of a workspace that removed the bot, whichever worker holds them."""
     for found in rows(
         db,
-        "UPDATE questions SET state = 'done', text = '', response_url = '', finished_at = ?, "
+        f"UPDATE questions SET state = 'done', {WITHOUT_WORDS}, finished_at = ?, "
         f"generation = generation + 1 WHERE team = ? AND {OPEN} RETURNING reply_id",
         [now_us(), team],
     ):
@@ -302,7 +315,8 @@ def _get(db: Database, question_id: int) -> QueuedQuestion:
 
 def _question(found: Row) -> QueuedQuestion:
     flags = {name: bool(found[name]) for name in ("withdrawn", "begun")}
-    return QueuedQuestion(**{**found, **flags})
+    files = tuple(AttachedFile(**file) for file in orjson.loads(found["files"]))
+    return QueuedQuestion(**{**found, **flags, "files": files})
 
 
 _ours = "id = ? AND generation = ? AND state = 'answering'"

@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.fake_slack import rules
 from tests.fake_slack.transports import ACK_WITHIN_S, Ack, SignedHttp, Socket
 from tests.fake_slack.web_api import WebApi
-from tests.fake_slack.workspace import BOT_USER, TEAM, Json, Message, Workspace
+from tests.fake_slack.workspace import BOT_TOKEN, BOT_USER, TEAM, Json, Message, Workspace
 
 RETRIES = 3
 
@@ -47,6 +47,7 @@ class FakeSlack(Workspace):
         app.router.add_get("/socket", self.socket.handle)
         app.router.add_post("/response/{id}", self._response)
         app.router.add_post("/upload/{id}", self._upload)
+        app.router.add_get("/files/{id}", self._download)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -67,6 +68,21 @@ class FakeSlack(Workspace):
             return web.Response(status=404)
         file["content"] = await request.read()
         return web.Response(text=f"OK - {len(file['content'])}")
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        """Somebody's file; without the scope, Slack's sign-in page."""
+        granted = request.headers.get("Authorization") == f"Bearer {BOT_TOKEN}" and self.may_read
+        if not granted:
+            return web.Response(text="<html>Sign in</html>", content_type="text/html")
+        name = request.match_info["id"]
+        return web.Response(body=self.sent_files[name], content_type="application/octet-stream")
+
+    def send_file(self, name: str, content: bytes, mimetype: str = "text/plain") -> Json:
+        """A file as it stands in the event of the message that it comes with."""
+        self.sent_files[name] = content
+        url = f"{self.url}/files/{name}"
+        about = {"id": f"F{self.next_id()}", "name": name, "mimetype": mimetype}
+        return {**about, "size": len(content), "url_private_download": url}
 
     async def _response(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]

@@ -245,10 +245,13 @@ class WebApi:
         if (channel, thread_ts) not in space.messages:
             raise Refused("thread_not_found")
         oldest = float(args.get("oldest") or 0)
+        latest = float(args.get("latest") or "inf")
+        inclusive = str(args.get("inclusive")).lower() in ("1", "true")
         found = [
             m
             for m in space.messages.values()
-            if m.channel == channel
+            if (float(m.ts) < latest or (inclusive and float(m.ts) == latest))
+            and m.channel == channel
             and (m.ts == thread_ts or (m.thread_ts == thread_ts and float(m.ts) > oldest))
         ]
         with_metadata = str(args.get("include_all_metadata")).lower() in ("1", "true")
@@ -383,6 +386,12 @@ class WebApi:
         if not 1 <= len(prompts) <= 4 or any(not {"title", "message"} <= set(p) for p in prompts):
             raise Refused("invalid_arguments")
         self.workspace.prompts.append(args)
+        return {}
+
+    def do_assistant_threads_setTitle(self, args: Json) -> Json:
+        if not 0 < len(_need(args, "title")) <= 255:
+            raise Refused("invalid_arguments")
+        self.workspace.titles[_need(args, "channel_id"), _need(args, "thread_ts")] = args["title"]
         return {}
 
     def _channel(self, args: Json) -> str:

@@ -93,6 +93,8 @@ class Workspace:
     groups: dict[str, list[str]] = field(default_factory=dict)  # user groups
     refuses: dict[str, str] = field(default_factory=dict)  # channel -> what a message comes to
     files: dict[str, Json] = field(default_factory=dict)  # id -> name, content, where it is shown
+    sent_files: dict[str, bytes] = field(default_factory=dict)  # by people, name -> content
+    may_read: bool = True  # whether the bot has the scope files:read
     channels: set[str] = field(default_factory=lambda: {"C1", "C2"})  # that the bot is in
     messages: dict[tuple[str, str], Message] = field(default_factory=dict)
     ephemerals: list[Json] = field(default_factory=list)
@@ -100,6 +102,7 @@ class Workspace:
     views: list[Json] = field(default_factory=list)  # forms, as they are now
     homes: dict[str, Json] = field(default_factory=dict)  # Home tabs, by user
     statuses: list[Json] = field(default_factory=list)
+    titles: dict[tuple[str, str], str] = field(default_factory=dict)  # of threads
     prompts: list[Json] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # what Slack would never have taken

@@ -9,6 +9,7 @@ reports too many calls.
 """
 
 import logging
+import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -157,6 +158,24 @@ class WebApi:
             return False
         async with self._session.post(url, data=content) as response:
             return response.status == 200
+
+    async def read_file(self, url: str, most: int) -> bytes | None:
+        """The first `most` bytes of a file in Slack. None if it is not one of Slack's, or the bot
+        may not read it: then Slack sends its sign-in page. Raises transport errors."""
+        given, own = urllib.parse.urlsplit(url), urllib.parse.urlsplit(self.quick.base_url)
+        of_slack = given.scheme == "https" and (given.hostname or "").endswith(".slack.com")
+        if self._session is None or not (of_slack or given[:2] == own[:2]):
+            return None  # the token goes to Slack alone
+        headers = {"Authorization": f"Bearer {self.quick.token}"}
+        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            if response.status != 200 or response.content_type == "text/html":
+                return None
+            found = b""
+            async for piece in response.content.iter_any():
+                found += piece
+                if len(found) >= most:
+                    break
+            return found[:most]
 
     async def respond(self, url: str, message: dict[str, Any]) -> bool:
         """Send `message` to a response_url. Returns False if Slack rejects it."""

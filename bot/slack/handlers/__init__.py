@@ -7,6 +7,7 @@
 - `members`: registers the listeners for members
 - `preference_buttons`: two blinded answers in one message, and the buttons to choose the better one
 - `privacy`: the data controls of the Home tab: view, export, delete, opt out of learning
+- `question_context`: the files and the thread that a question refers to
 - `recent_questions`: a person's recent questions on the Home tab, and whether the answers helped
 - `refusal_buttons`: the buttons under a refusal: a nearest question, and "Ask a person"
 - `regenerate`: the Regenerate and Continue buttons under an answer

@@ -17,7 +17,7 @@ from bot.answering.plan import NobodyCanAnswer
 from bot.slack.client import stream
 from bot.slack.client.stream import AnswerMessage, ChannelRefused, LeaseLost, NotShown, SlackPlace
 from bot.slack.client.web_api import Transport
-from bot.slack.handlers import preference_buttons, refusal_buttons, regenerate
+from bot.slack.handlers import preference_buttons, question_context, refusal_buttons, regenerate
 from bot.slack.payloads import person, shown_at, thread_key
 from bot.slack.render import answer_sources, blocks, message_text
 from bot.slack.render.blocks import Block
@@ -52,6 +52,7 @@ RETRY_S = 2.0
 SLACK_AWAY_S = 20.0
 MOMENT_S = 10  # a shorter wait is called "a moment"
 STATUS_S = 100.0  # a status is renewed after this time, because Slack clears it after two minutes
+MAX_TITLE = 75  # characters of a thread's title
 STOP_POLL_S = 0.2  # between two checks whether the person pressed stop
 
 
@@ -114,17 +115,23 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
             message_text.people_in(question.text) - {workspace.identity.bot_user}
         )
         text = message_text.plain_text(question.text, workspace.identity.bot_user, names)
+        thread = thread_key(place.team, place.channel, question.thread_ts)
+        is_new = await store.read(lambda db: conversations.find(db, thread)) is None
+        quoted = await question_context.read(workspace, question, place, is_new=is_new)
         if not text:
-            await workspace.tell(place, _hint(domain))
+            await workspace.tell(place, f"{quoted.note} {_hint(domain)}".strip())
             await lease.finish()
             return
         ask = Ask(
             person=who,
-            thread=thread_key(place.team, place.channel, question.thread_ts),
+            thread=thread,
             text=text,
             domain=domain,
             external_id=shown_at(place.team, place.channel, question.asked_ts),
+            quoted=quoted,
         )
+        if is_new and place.is_dm:
+            workspace.tasks.start(_set_title(workspace, place, text), "title")
     earlier = await store.submit(lambda db: question_queue.begin(db, question, ask.reply_id))
     if question.response_url:
         await _answer_privately(workspace, lease, place, ask, earlier)
@@ -370,7 +377,8 @@ async def _below(
     and 👎, and buttons."""
     generated, grounds = await workspace.service.store.read(lambda db: _grounds(db, reply_id))
     cut = finish_reason == LENGTH and not note
-    notes = f"{CUT_AT_LENGTH if cut else note} {fallback}".strip()
+    parts = (CUT_AT_LENGTH if cut else note, fallback, ask.quoted.note)
+    notes = " ".join(part for part in parts if part)
     rest = ask.continues is not None
     return blocks.below_answer(
         reply_id, notes, cut=cut, rest=rest, generated=generated, grounds=grounds
@@ -495,6 +503,19 @@ async def _show_status(
         )
     except Transport as error:
         log.debug("The status could not be set: %s", error)
+
+
+async def _set_title(workspace: WorkspaceContext, place: SlackPlace, question: str) -> None:
+    """Name the thread in the list of conversations that Slack shows. Not every workspace has that
+    list, so a failure is no problem."""
+    try:
+        await workspace.api.quick.assistant_threads_setTitle(
+            channel_id=place.channel,
+            thread_ts=place.thread_ts,
+            title=blocks.shorten(" ".join(question.split()), MAX_TITLE),
+        )
+    except Transport as error:
+        log.debug("The title could not be set: %s", error)
 
 
 def _hint(domain: domains.Domain) -> str:

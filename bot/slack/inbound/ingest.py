@@ -42,6 +42,7 @@ def ingest_question(db: Database, heard: HeardMessage) -> bool:
         thread_ts=place.thread_ts,
         user=place.user,
         text=heard.text,
+        files=heard.files,
     )
 
 

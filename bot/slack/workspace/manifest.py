@@ -30,11 +30,13 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "reaction_removed": ("reactions:read",),
     "tokens_revoked": (),
 }
+READ_FILES = "files:read"  # to download the text files that people send with a question
 # Web API method -> the scopes that it requires
 METHODS: dict[str, tuple[str, ...]] = {
     "apps.connections.open": (),
     "assistant.threads.setStatus": ("assistant:write",),
     "assistant.threads.setSuggestedPrompts": ("assistant:write",),
+    "assistant.threads.setTitle": ("assistant:write",),
     "auth.revoke": (),
     "auth.test": (),
     "chat.appendStream": ("chat:write",),
@@ -70,7 +72,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 
 def scopes() -> list[str]:
     """The bot scopes, sorted."""
-    needed = {"commands"}
+    needed = {"commands", READ_FILES}
     for group in (*EVENTS.values(), *METHODS.values()):
         needed.update(group)
     return sorted(needed)

@@ -88,6 +88,7 @@ def test_the_scopes_match_the_events_and_methods() -> None:
         "channels:history",
         "chat:write",
         "commands",
+        "files:read",
         "files:write",
         "groups:history",
         "im:history",
