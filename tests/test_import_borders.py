@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, str] = {
     "bot.service bot.slack.app",
     "bot.slack.render": "data bot.answering bot.commands bot.experiments",
     "bot.slack.client": "data bot.slack.render",
-    "bot.slack.payloads": "bot.slack.client bot.slack.render",
+    "bot.slack.payloads": "data bot.slack.client bot.slack.render",
     "bot.slack.workspace": "data bot.commands bot.service bot.slack.client bot.slack.payloads "
     "bot.slack.render",
     "bot.slack.inbound": "data bot.slack.client bot.slack.payloads bot.slack.render "
