@@ -59,7 +59,8 @@ def thumb(db: Database, reply_id: str, person: str, up: bool) -> Rating:
     after = _replace(db, before, reply, person, "thumb", value=now_value)
     _add_to_totals(db, reply, after, +1)
     if before is None and not after.over_cap:
-        raters.check_rater(db, reply.domain_id, person)
+        source = reply.adapter_id or 0, reply.variant_id or 0
+        raters.check_rater(db, reply.domain_id, person, source)
     return live(db, reply_id, person, "thumb") or after
 
 

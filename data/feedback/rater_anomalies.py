@@ -1,24 +1,27 @@
 """Statistical tests for raters whose ratings do not depend on the answers.
 
-All functions are pure functions of counts. A person is tested after 10, 20, 40, ... ratings, and
-the significance level is halved from one test to the next.
+All functions are pure functions of counts. A person is tested after 10, 20, 40, 60, 120, ...
+ratings of the answers of one adapter and variant. The significance level is divided between the
+tests. Most of it goes to those of 40 and 60 ratings: only few people rate so often, and only so
+many ratings tell a person who dislikes most answers from one who does not read them.
 
 - **outlier**: `k` of `n` ratings are up, where other people's rate is `p`. People differ, so the
   count of an honest rater is not binomial but beta-binomial (Skellam, JRSS B 10, 1948). Its
   intra-person correlation is estimated from the other raters by analysis of variance (Donner, Int.
   Stat. Review 54, 1986). The test rejects if the tail beyond `k` is below half of the level. That
-  affects at most one honest rater in a thousand, no matter how long they rate.
-- **same button**: `n` ratings are all alike, where other people press that button with probability
-  `p`. The test rejects if `p ** n` is below the level. Some honest people like every answer, and
-  more of them do so on the better variant, so this test needs 80 ratings. Hardly anybody gives as
-  many, and in any case one person counts only once.
+  affects at most one honest rater in 250, no matter how long they rate, and hardly one in 10,000 of
+  those with fewer than 40 ratings.
+- **same button**: an outlier whose ratings are all alike. Some honest people like every answer, so
+  where most answers are liked, somebody who likes all of them is no outlier.
 - **same side**: of two answers side by side, the person chose the first every time, or the second
   every time, in `n` choices. The test rejects if `0.5 ** n` is below the level, from 20 choices on.
   The order of the two is random, so it says nothing about the answers.
 
 As in "Detecting anomalous users" of Chatbot Arena (Chiang et al., arXiv 2403.04132), a person's
 ratings are compared with other people's ratings of the *same* adapter and variant. So a person who
-got the worse variant is not an outlier for disliking it.
+got the worse variant is not an outlier for disliking it. How much people differ, though, is
+estimated from the ratings of other answers as well, and the smaller estimate applies: otherwise
+many odd raters on one variant would make each other look ordinary.
 """
 
 import math
@@ -28,10 +31,9 @@ from typing import Literal
 
 Rule = Literal["same_button", "same_side", "outlier", "by_hand"]
 
-FIRST_LOOK = 10  # ratings before the first test
-SAME_BUTTON_FROM = 80  # ratings
+LOOKS = {10: 1 / 64, 20: 1 / 32, 40: 1 / 4, 60: 1 / 2}  # ratings -> share of the level
 SAME_SIDE_FROM = 20  # choices
-LEVEL = 0.001  # significance level of all tests of one person together
+LEVEL = 0.004  # significance level of all tests of one person together
 OTHERS = 10  # the least number of other raters to compare a person with
 CORRELATION = 0.4  # within a person, if there are too few ratings to estimate it
 LEAST_CORRELATION = 0.05  # people are never all the same
@@ -63,26 +65,26 @@ class Peers:
 
 def level_at(count: int) -> float | None:
     """The significance level of the test after `count` ratings; None if no test is due then."""
-    looks, left = divmod(count, FIRST_LOOK)
-    if left or looks < 1 or looks & (looks - 1):
+    if count in LOOKS:
+        return LEVEL * LOOKS[count]
+    last = max(LOOKS)
+    times, left = divmod(count, last)
+    if left or times < 2 or times & (times - 1):
         return None
-    return float(LEVEL / (2 * looks))  # 1/2, 1/4, ... of the level, which sum to the whole level
+    return LEVEL / 8 / times  # 1/16, 1/32, ... of the level; all of them sum to 59/64
 
 
 def detect_anomaly(own: Tally, peers: Peers, level: float) -> tuple[Rule, str] | None:
     """The rule that these ratings break, and the reason as text; None if they count."""
     n = own.total
     usual = f"{peers.raters} others like {peers.rate:.0%} of the same answers"
-    if n in (own.up, own.down) and n >= SAME_BUTTON_FROM:
-        share = peers.rate if own.up else 1 - peers.rate
-        if (chance := share**n) < level:
-            button = "👍" if own.up else "👎"
-            why = f"pressed {button} {n} times out of {n}, while {usual} ({_p(chance)})"
-            return "same_button", why
     chance = tail(own.up, n, peers.rate, peers.correlation)
-    if chance < level / 2:
-        return "outlier", f"likes {own.rate:.0%} of {n} answers, while {usual} ({_p(chance)})"
-    return None
+    if chance >= level / 2:
+        return None
+    if n in (own.up, own.down):
+        button = "👍" if own.up else "👎"
+        return "same_button", f"pressed {button} {n} times out of {n}, while {usual} ({_p(chance)})"
+    return "outlier", f"likes {own.rate:.0%} of {n} answers, while {usual} ({_p(chance)})"
 
 
 def tail(k: int, n: int, rate: float, correlation: float) -> float:
@@ -95,10 +97,22 @@ def tail(k: int, n: int, rate: float, correlation: float) -> float:
     return min(sum(each[: k + 1]), sum(each[k:]))
 
 
+def smallest_correlation(*groups: Sequence[Tally]) -> float:
+    """The smallest correlation within the raters of any of these groups that is known."""
+    known = [tallies for tallies in groups if is_known(tallies)]
+    return min(map(correlation, known), default=CORRELATION)
+
+
+def is_known(tallies: Sequence[Tally]) -> bool:
+    """Whether there are enough ratings to estimate the correlation within raters."""
+    total, raters = sum(t.total for t in tallies), len(tallies)
+    return raters >= OTHERS and total - raters >= 2 * OTHERS
+
+
 def correlation(tallies: Sequence[Tally]) -> float:
     """The correlation within raters, by analysis of variance (Donner 1986, for proportions)."""
     total, raters = sum(t.total for t in tallies), len(tallies)
-    if raters < OTHERS or total - raters < 2 * OTHERS:
+    if not is_known(tallies):
         return CORRELATION
     mean = sum(t.up for t in tallies) / total
     between = sum(t.total * (t.rate - mean) ** 2 for t in tallies) / (raters - 1)

@@ -21,7 +21,7 @@ from data.store.db import Row, row, rows, value
 from data.store.errors import Conflict, NotFound
 
 State = Literal["counted", "quarantined", "released"]
-AnswerSource = tuple[int, int]  # adapter and variant
+AnswerSource = tuple[int, int]  # adapter and variant; 0: the bare base, in no comparison
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,13 @@ class Rater:
 # Tests
 
 
-def check_rater(db: Database, domain_id: int, person: str) -> None:
-    """Test a person who has just given a rating, if a test is due."""
-    own = _own(db, domain_id, person)
-    tally = Tally(sum(t.up for t in own.values()), sum(t.down for t in own.values()))
+def check_rater(db: Database, domain_id: int, person: str, source: AnswerSource) -> None:
+    """Test a person who has just rated an answer of this source, if a test is due."""
+    tally = _own(db, domain_id, person, source)
     level = rater_anomalies.level_at(tally.total)
     if level is None or _state(db, domain_id, person) is not None:
         return
-    peers = _peers(db, domain_id, person, own)
+    peers = _peers(db, domain_id, person, source)
     found = rater_anomalies.detect_anomaly(tally, peers, level) if peers else None
     if found is not None:
         _quarantine(db, domain_id, person, *found, by="")
@@ -69,43 +68,39 @@ def check_position_bias(db: Database, domain_id: int, person: str) -> None:
         _quarantine(db, domain_id, person, "same_side", why, by="")
 
 
-def _own(db: Database, domain_id: int, person: str) -> dict[AnswerSource, Tally]:
-    found = rows(
+def _own(db: Database, domain_id: int, person: str, source: AnswerSource) -> Tally:
+    found = row(
         db,
-        "SELECT adapter_id, variant_id, up, down FROM tallies "
-        "WHERE person = ? AND domain_id = ? AND up + down > 0",
-        [person, domain_id],
-    )
-    return {(r["adapter_id"], r["variant_id"]): Tally(r["up"], r["down"]) for r in found}
-
-
-def _peers(
-    db: Database, domain_id: int, person: str, own: dict[AnswerSource, Tally]
-) -> Peers | None:
-    """None if too few others rated the adapters and variants of most of the person's ratings."""
-    known, compared = [], 0
-    for source, tally in own.items():
-        others = _others(db, domain_id, person, source)
-        if len(others) >= OTHERS:
-            known.append((tally.total, others))
-            compared += tally.total
-    if 2 * compared < sum(t.total for t in own.values()) or not known:
-        return None
-    rate = sum(n * rater_anomalies.mean(others) for n, others in known) / compared
-    together = sum(n * rater_anomalies.correlation(others) for n, others in known) / compared
-    return Peers(min(len(others) for _, others in known), rate, together)
-
-
-def _others(db: Database, domain_id: int, person: str, source: AnswerSource) -> list[Tally]:
-    found = rows(
-        db,
-        "SELECT t.up, t.down FROM tallies t LEFT JOIN voters v "
-        "ON v.domain_id = t.domain_id AND v.person = t.person AND v.state = 'quarantined' "
-        "WHERE t.domain_id = ? AND t.adapter_id = ? AND t.variant_id = ? AND t.person <> ? "
-        "AND t.up + t.down > 0 AND v.person IS NULL",
+        "SELECT up, down FROM tallies WHERE domain_id = ? AND adapter_id = ? AND variant_id = ? "
+        "AND person = ?",
         [domain_id, *source, person],
     )
-    return [Tally(r["up"], r["down"]) for r in found]
+    return Tally(**found) if found else Tally(0, 0)
+
+
+def _peers(db: Database, domain_id: int, person: str, source: AnswerSource) -> Peers | None:
+    """The others who rated answers of this source; None if there are too few."""
+    found = _others(db, domain_id, person)
+    same, elsewhere = found.pop(source, []), [t for tallies in found.values() for t in tallies]
+    if len(same) < OTHERS:
+        return None
+    correlation = rater_anomalies.smallest_correlation(same, elsewhere)
+    return Peers(len(same), rater_anomalies.mean(same), correlation)
+
+
+def _others(db: Database, domain_id: int, person: str) -> dict[AnswerSource, list[Tally]]:
+    """The tallies of the other people who are not quarantined."""
+    found: dict[AnswerSource, list[Tally]] = {}
+    for r in rows(
+        db,
+        "SELECT t.adapter_id, t.variant_id, t.up, t.down FROM tallies t LEFT JOIN voters v "
+        "ON v.domain_id = t.domain_id AND v.person = t.person AND v.state = 'quarantined' "
+        "WHERE t.domain_id = ? AND t.person <> ? AND t.up + t.down > 0 AND v.person IS NULL",
+        [domain_id, person],
+    ):
+        source = r["adapter_id"], r["variant_id"]
+        found.setdefault(source, []).append(Tally(r["up"], r["down"]))
+    return found
 
 
 # Quarantine

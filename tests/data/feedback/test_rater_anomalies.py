@@ -12,6 +12,7 @@ from data.feedback.rater_anomalies import (
     level_at,
     mean,
     position_bias,
+    smallest_correlation,
 )
 
 
@@ -46,41 +47,49 @@ def test_people_are_never_taken_for_all_the_same_nor_for_all_different() -> None
 
 @pytest.mark.parametrize(
     ("ratings", "level"),
-    [(10, 0.0005), (20, 0.00025), (40, 0.000125), (80, 0.0000625)]
-    + [(n, None) for n in (0, 5, 9, 11, 30, 50, 60, 90)],
+    [(10, 0.004 / 64), (20, 0.004 / 32), (40, 0.001), (60, 0.002), (120, 0.004 / 16)]
+    + [(240, 0.004 / 32), (480, 0.004 / 64)]
+    + [(n, None) for n in (0, 5, 9, 11, 30, 50, 61, 80, 90, 180, 300)],
 )
-def test_the_level_is_halved_from_test_to_test(ratings: int, level: float | None) -> None:
-    """Half of one in a thousand after ten ratings, a quarter after twenty, and so on."""
+def test_most_of_the_level_goes_to_40_and_60_ratings(ratings: int, level: float | None) -> None:
     assert level_at(ratings) == (None if level is None else pytest.approx(level))
+
+
+def test_all_tests_of_a_person_together_have_the_level() -> None:
+    levels = [level_at(n) for n in (10, 20, 40, 60, *(60 * 2**k for k in range(1, 40)))]
+    assert sum(level for level in levels if level) == pytest.approx(0.004 * 59 / 64)
 
 
 @pytest.mark.parametrize(
     ("own", "rate", "button"),
-    [(Tally(80, 0), 0.7, "👍"), (Tally(0, 80), 0.3, "👎")],
+    [(Tally(60, 0), 0.3, "👍"), (Tally(0, 60), 0.7, "👎")],
 )
-def test_eighty_times_the_same_button_is_an_anomaly_by_how_often_others_press_it(
+def test_sixty_times_the_button_that_others_seldom_press_is_an_anomaly(
     own: Tally, rate: float, button: str
 ) -> None:
-    level = level_at(80)
+    level = level_at(60)
     assert level is not None
-    found = detect_anomaly(own, Peers(20, rate, 0.9), level)
+    found = detect_anomaly(own, Peers(20, rate, 0.2), level)
     assert found is not None
     assert found[0] == "same_button"
-    assert f"pressed {button} 80 times out of 80" in found[1]
+    assert f"pressed {button} 60 times out of 60" in found[1]
     assert "20 others like" in found[1]
-    usual = Peers(20, 0.99 if own.up else 0.01, 0.9)  # 0.99 ** 80 is 0.45
-    assert detect_anomaly(own, usual, level) is None
+    # where most others press it, too, honest people press nothing else
+    assert detect_anomaly(own, Peers(20, 1 - rate, 0.2), level) is None
 
 
-def test_less_than_eighty_times_the_same_button_is_not() -> None:
-    assert detect_anomaly(Tally(79, 0), Peers(20, 0.7, 0.9), 0.0001) is None
+def test_people_differ_as_little_as_those_do_who_rated_other_answers() -> None:
+    alike, apart = [Tally(5, 5)] * 20, [Tally(9, 0), Tally(0, 9)] * 20
+    assert smallest_correlation(apart, alike) == smallest_correlation(alike, apart) == 0.05
+    assert smallest_correlation(apart, alike[:9]) == 0.95  # nine people are not enough
+    assert smallest_correlation(apart[:9], []) == 0.4
 
 
 def test_an_outlier_is_less_likely_than_half_the_level() -> None:
     peers, n = Peers(15, 0.7, 0.3), 40
     size = 1 / 0.3 - 1
     exact = stats.betabinom(n, 0.7 * size, 0.3 * size)
-    for k in (0, 1, 3):
+    for k in (1, 2, 3):
         chance = float(exact.cdf(k))
         assert detect_anomaly(Tally(k, n - k), peers, 1.9 * chance) is None
         found = detect_anomaly(Tally(k, n - k), peers, 2.1 * chance)
@@ -91,7 +100,7 @@ def test_an_outlier_is_less_likely_than_half_the_level() -> None:
 
 
 def test_what_is_practically_impossible_is_said_so() -> None:
-    found = detect_anomaly(Tally(80, 0), Peers(20, 0.3, 0.1), 0.001)
+    found = detect_anomaly(Tally(160, 0), Peers(20, 0.3, 0.1), 0.001)
     assert found is not None
     assert "(practically impossible by chance)" in found[1]
 
