@@ -27,4 +27,5 @@ transaction. This package imports nothing else of the project.
 - `engine_http`: plain HTTP requests to an engine
 - `processes`: child processes that do not outlive their parent
 - `retry`: retrying with backoff, sync and async
+- `visible_text`: shows control and bidirectional characters as symbols
 """

@@ -21,6 +21,7 @@
 - `search`: `understudy search DOMAIN QUESTION`: the approved pairs that bear on a question
 - `slack`: `understudy slack`: the Slack app manifest, and the workspaces that installed the app
 - `status`: `understudy status`: the state of the service on one screen
+- `terminal`: the only way to the terminal, which shows control characters as symbols
 - `tune`: `understudy tune DOMAIN`: queue a tuning run and follow it, without a worker if need be
 - `unanswered`: `understudy unanswered`: the questions that the bot declined
 - `verbs`: commands of the registry, on the command line
@@ -35,8 +36,10 @@ from pathlib import Path
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App
 from data.store.errors import Invalid, UnderstudyError
+from data.visible_text import visible
 
 COMMANDS = {  # module, help; without help: that of the registry (`bot/commands/registry.py`)
     "init": ("bot.cli.init", "Write understudy.toml and create the store."),
@@ -111,9 +114,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except Invalid as error:
-            raise _Misused(str(error)) from error
+            raise _Misused(visible(str(error))) from error
         except UnderstudyError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
 
 
 class _Misused(click.ClickException):
@@ -136,12 +139,10 @@ def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
 
     Try `understudy demo` first. Then run `understudy init` to set up your own bot.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    layout = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    handler.setFormatter(terminal.LogFormatter(layout, datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     if not verbose:
         for verbose_library in ("aiohttp", "httpx", "httpx2", "slack_bolt", "slack_sdk", "asyncio"):
             logging.getLogger(verbose_library).setLevel(logging.WARNING)

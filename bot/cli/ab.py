@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import add_generated, registered
 from data import domains
@@ -151,7 +152,7 @@ def start(
         )
         begun = comparisons.begin(db, found, names, app.actor, replace(plan, design=agreed))
     described = " with ".join(v.described for v in begun.variants)
-    click.echo(
+    terminal.echo(
         f"Experiment {begun.id} compares {described}. "
         f"To see its results: `understudy ab status {domain}`."
     )
@@ -171,21 +172,21 @@ def status(app: App, domain: str | None, as_json: bool) -> None:
     if as_json:
         shown = {"experiment": experiments.public(experiment), "results": results}
         return print_json(shown | {"not_counted": left_out})
-    click.echo(_head(experiment))
+    terminal.echo(_head(experiment))
     print_table(HEADERS, _lines(experiment, results), "")
     ended = experiment.state != "running"
     if ended:
-        click.echo(comparisons.ending(db, experiment))
+        terminal.echo(comparisons.ending(db, experiment))
     _print_intervals(results)
-    click.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
+    terminal.echo("\n".join([*([] if ended else [results.sentence]), *results.details]))
     for line in filter(None, (uncounted.heading(left_out), uncounted.advice(experiment, left_out))):
-        click.echo(line)
+        terminal.echo(line)
     quarantined = raters.quarantined_in(db, experiment)
     if any(quarantined.values()):
         counts = ", ".join(f"{n} on {label}" for label, n in quarantined.items())
-        click.echo(f"Quarantined raters: {counts}")
+        terminal.echo(f"Quarantined raters: {counts}")
     if found := testers.list_testers(db, experiment):
-        click.echo("Testers (not counted): " + ", ".join(found))
+        terminal.echo("Testers (not counted): " + ", ".join(found))
     return None
 
 
@@ -201,16 +202,16 @@ def where(app: App, domain: str, person: str) -> None:
     running = comparisons.current(db, domains.get(db, domain))
     assigned = assignments.current_assignment(db, running, consent.check(person))
     if assigned is None:
-        click.echo(
+        terminal.echo(
             f"{person} is not in the comparison: they are held out, or had a candidate in an "
             "earlier one."
         )
         return
     variant = f"{assigned.variant.label} ({assigned.variant.described})"
     if assigned.settled:
-        click.echo(f"{person} is on {variant}.")
+        terminal.echo(f"{person} is on {variant}.")
     else:
-        click.echo(f"{person} will be on {variant}, starting with their first question.")
+        terminal.echo(f"{person} will be on {variant}, starting with their first question.")
 
 
 @registered(ab, "ab decisions")
@@ -223,7 +224,7 @@ def list_decisions(app: App, domain: str | None, as_json: bool) -> None:
     found = decisions.list_decisions(db, experiment.id)
     if as_json:
         return print_json(found)
-    click.echo(_head(experiment))
+    terminal.echo(_head(experiment))
     running = experiment.state == "running"
     return print_table(
         ("decision", "policy", "state", "variant", "action", "reason"),
@@ -259,29 +260,31 @@ def _print_intervals(results: Any) -> None:
         if rating:
             low, high = signed(rating.low), signed(rating.high)
             line += f", {signed(rating.estimate)} points ({low} to {high})"
-        click.echo(line)
+        terminal.echo(line)
 
 
 def _print_explained(app: App, explained: Any) -> None:
     decision = explained.decision
     experiment = experiments.get(app.store.db, decision.experiment_id)
-    click.echo(
+    terminal.echo(
         f"Decision {decision.id} about experiment {experiment.id} of {experiment.domain}, under "
         f"the policy {decision.policy}: {decision.action} ({decision.state})."
     )
-    click.echo(f"Stored result: {decision.sentence}")
+    terminal.echo(f"Stored result: {decision.sentence}")
     print_table(HEADERS, _lines(experiment, explained.results), "")
     _print_intervals(explained.results)
-    click.echo("\n".join(_design(design.from_json(decision.terms))))
-    click.echo(f"Recomputed: {explained.again.action}. {explained.again.sentence}")
+    terminal.echo("\n".join(_design(design.from_json(decision.terms))))
+    terminal.echo(f"Recomputed: {explained.again.action}. {explained.again.sentence}")
     if explained.differing:
-        click.echo("The result is NOT the same. It differs in: " + ", ".join(explained.differing))
-        click.echo(
+        terminal.echo(
+            "The result is NOT the same. It differs in: " + ", ".join(explained.differing)
+        )
+        terminal.echo(
             "Either the stored numbers have been changed, or the decision was made by a version "
             "of Understudy that computes it differently: see CHANGELOG.md."
         )
     else:
-        click.echo("The result is the same in every number.")
+        terminal.echo("The result is the same in every number.")
 
 
 COUNTS: dict[People, str] = {

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 from sqlite_utils import Database
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import add_generated, registered
 from bot.commands import admin, scores
@@ -81,7 +82,7 @@ def show(app: App, name: str, as_json: bool) -> None:
     }
     print_table(("", ""), [(k, v) for k, v in facts.items() if v], "")
     if adapter.run_id and adapter.scores.get("evaluation"):
-        click.echo(f"To see all metrics: `understudy runs show {adapter.run_id}`.")
+        terminal.echo(f"To see all metrics: `understudy runs show {adapter.run_id}`.")
     samples = [
         (s["question"], s["expected"], s["base"], s["adapter"])
         for s in adapter.scores.get("samples", [])[:5]
@@ -99,7 +100,9 @@ def promote(app: App, name: str) -> None:
         adapter = store.get(db, name)
         domain = domains.by_id(db, adapter.domain_id)
         admin.promote(db, domain, adapter.name, app.actor)
-    click.echo(f"{adapter.name} is live. To undo: `understudy adapters rollback {adapter.domain}`.")
+    terminal.echo(
+        f"{adapter.name} is live. To undo: `understudy adapters rollback {adapter.domain}`."
+    )
 
 
 @adapters.command()
@@ -110,7 +113,7 @@ def accept(app: App, name: str, reason: str) -> None:
     """Overrule the gate: turn NAME, which it rejected, into a candidate."""
     with app.store.write() as db:
         adapter = store.accept(db, store.get(db, name), app.actor, reason)
-    click.echo(f"{adapter.name} is now a candidate. Engines load it within seconds.")
+    terminal.echo(f"{adapter.name} is now a candidate. Engines load it within seconds.")
 
 
 @adapters.command("import")
@@ -135,7 +138,7 @@ def import_(app: App, path: Path, domain: str | None, same_base: bool) -> None:
     adapter = importer.import_adapter(
         app.store, app.settings, subject, path, app.actor, same_base=same_base
     )
-    click.echo(
+    terminal.echo(
         f"{adapter.name} is a candidate: rank {adapter.rank}, {adapter.size_bytes / 1e6:.1f} MB. "
         f"To compare it: `understudy ab start {subject.name} live {adapter.version}`."
     )
@@ -161,10 +164,10 @@ def export(app: App, name: str, folder: Path, format_: Literal["peft", "merged",
     adapter = store.get(app.store.db, name)
     subject = domains.by_id(app.store.db, adapter.domain_id)
     writer.write(app.settings, subject, adapter, format_, folder)
-    click.echo(f"{adapter.name} is in {folder}.")
+    terminal.echo(f"{adapter.name} is in {folder}.")
     if format_ == "ollama":
         model = adapter.name.replace("@", "-")
-        click.echo(
+        terminal.echo(
             f"This export has not been tested with Ollama. To try it: `ollama create {model} -f "
             f"{folder}/Modelfile`."
         )
@@ -181,7 +184,7 @@ def retire(app: App, name: str) -> None:
     rest = " It will finish the answer that it is writing." if writing else ""
     if writing > 1:
         rest = f" It will finish the {writing} answers that it is writing."
-    click.echo(f"{adapter.name} is retired.{rest}")
+    terminal.echo(f"{adapter.name} is retired.{rest}")
 
 
 @adapters.command()
@@ -197,11 +200,11 @@ def remove(app: App, name: str) -> None:
     with app.store.write() as db:
         adapter = store.remove(db, store.get(db, name), app.actor)
     if garbage_collection.delete_now(app.store, app.settings, adapter):
-        click.echo(f"{adapter.name} is removed; {adapter.size_bytes / 1e6:.1f} MB were freed.")
+        terminal.echo(f"{adapter.name} is removed; {adapter.size_bytes / 1e6:.1f} MB were freed.")
         return
     holders = ", ".join(placements.leases(app.store.db, adapter.id))
     when = f"once {holders} has unloaded it" if holders else "in a few seconds"
-    click.echo(f"{adapter.name} is removed; its files will be deleted {when}.")
+    terminal.echo(f"{adapter.name} is removed; its files will be deleted {when}.")
 
 
 @adapters.command()
@@ -212,7 +215,7 @@ def retry(app: App, name: str) -> None:
     with app.store.write() as db:
         adapter = store.get(db, name)
         replicas = placements.retry(db, adapter.id, app.actor, adapter.name)
-    click.echo(f"Loading of {adapter.name} will be retried on {', '.join(replicas)}.")
+    terminal.echo(f"Loading of {adapter.name} will be retried on {', '.join(replicas)}.")
 
 
 @adapters.command()
@@ -233,7 +236,7 @@ def check(app: App, name: str) -> None:
         max_rank=app.settings.serving.rank_limit,
         sha256=adapter.sha256,
     )
-    click.echo(f"{adapter.name} is valid: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
+    terminal.echo(f"{adapter.name} is valid: rank {files.rank}, {files.size_bytes / 1e6:.1f} MB.")
 
 
 add_generated(adapters, "adapters")

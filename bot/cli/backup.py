@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, pass_app
 from data.store.errors import Conflict, Unavailable
 
@@ -39,4 +40,4 @@ def backup(app: App, file: Path) -> None:
         raise Unavailable(f"{file} could not be written: {reason}.") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    click.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")
+    terminal.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def add(app: App, source: str, name: str | None, as_json: bool) -> None:
     if source in CATALOGUE and name in (None, source):
         there = folders.folder_of(settings.home, source)
         if there.is_dir():
-            click.echo(f"{source} is here already, in {there}.", err=as_json)
+            terminal.echo(f"{source} is here already, in {there}.", err=as_json)
             return print_json(folders.record_of(there)) if as_json else None
     with _progress(quiet=as_json) as progress:
         progress("Loading PyTorch", None)
@@ -47,17 +48,17 @@ def add(app: App, source: str, name: str | None, as_json: bool) -> None:
     if as_json:
         return print_json(added)
     size = sum(file.stat().st_size for file in added.folder.iterdir()) / 1e6
-    click.echo(f"{added.name} is in {added.folder} ({size:,.0f} MB).")
+    terminal.echo(f"{added.name} is in {added.folder} ({size:,.0f} MB).")
     licence = added.record.licence or "not stated"
-    click.echo(f"Licence: {licence}. Source: {added.record.source}.")
+    terminal.echo(f"Licence: {licence}. Source: {added.record.source}.")
     for note in added.record.notes:
-        click.echo(f"Note: {note}")
+        terminal.echo(f"Note: {note}")
     if added.licence_forbids:
-        click.echo(
+        terminal.echo(
             f"Check the licence before you use it: {added.licence_forbids}. `understudy tune` asks "
             "for a confirmation."
         )
-    click.echo(f'To use it: set model = "{added.name}" under [base] in understudy.toml.')
+    terminal.echo(f'To use it: set model = "{added.name}" under [base] in understudy.toml.')
     return None
 
 
@@ -85,7 +86,7 @@ def list_(app: App, as_json: bool) -> None:
     print_table(headers, lines, "There are no base models.")
     for each in found:
         if each.folder is None:
-            click.echo(f"To add {each.name}: `understudy base add {each.name}`.")
+            terminal.echo(f"To add {each.name}: `understudy base add {each.name}`.")
     return None
 
 
@@ -142,11 +143,11 @@ def _print_check(found: "BaseCheck") -> None:
     }
     print_table(("", ""), facts.items(), "")
     for problem in found.problems:
-        click.secho("✗ ", fg="red", bold=True, nl=False)
-        click.echo(problem)
+        terminal.secho("✗ ", fg="red", bold=True, nl=False)
+        terminal.echo(problem)
     if not found.problems:
-        click.secho("✓ ", fg="green", bold=True, nl=False)
-        click.echo(f"{found.name} can be tuned and served here.")
+        terminal.secho("✓ ", fg="green", bold=True, nl=False)
+        terminal.echo(f"{found.name} can be tuned and served here.")
 
 
 @contextlib.contextmanager
@@ -166,9 +167,8 @@ class _progress:
     """A line in the terminal that says what is being done; nothing when `quiet`."""
 
     def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console
 
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = terminal.console(stderr=True, quiet=quiet)
         self.status = self.console.status("")
         self.shown = ""
 
@@ -220,9 +220,9 @@ def reading(
         folder, made = trainer.train(settings, asked, progress, again=again)
     if as_json:
         return print_json({"folder": str(folder), **asdict(made)})
-    click.echo(
+    terminal.echo(
         f"The reading adapter of {made.base} is in {folder}: {made.steps} steps on "
         f"{made.organisations} organisations, {made.seconds:,.0f} s."
     )
-    click.echo("To use it: `understudy tune DOMAIN --full --set references=4`.")
+    terminal.echo("To use it: `understudy tune DOMAIN --full --set references=4`.")
     return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, pass_app
 from data import domains
 from data.store.errors import UnderstudyError
@@ -32,7 +33,7 @@ def chat(app: App, domain: str | None, adapter: str | None) -> None:
     db = app.store.db
     named = domain or (adapter.partition("@")[0] if adapter else None)
     subject = domains.get(db, named) if named else domains.default(db)
-    click.echo(f"Talking to {subject.title}. To exit, enter an empty line or press Ctrl-D.")
+    terminal.echo(f"Talking to {subject.title}. To exit, enter an empty line or press Ctrl-D.")
     _talk(app, subject, adapter)
 
 
@@ -54,7 +55,7 @@ def _talk(app: App, subject: domains.Domain, adapter: str | None) -> None:
                 try:
                     runner.run(_print_answer(talk.answer(ask), subject=subject.name))
                 except UnderstudyError as error:
-                    click.secho(f"\n{error}", fg="red", err=True)
+                    terminal.secho(f"\n{error}", fg="red", err=True)
         finally:
             runner.run(engine.close())
 
@@ -71,7 +72,7 @@ async def _print_answer(
     note, begun = "", None
     waiting = "Waiting for an engine. To see its state: `understudy status` in another terminal."
     notice = asyncio.get_running_loop().call_later(
-        notice_after_s, partial(click.secho, waiting, dim=True)
+        notice_after_s, partial(terminal.secho, waiting, dim=True)
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(notice.cancel)
@@ -81,14 +82,14 @@ async def _print_answer(
             if isinstance(event, Started):
                 note = fallback_note(event.adapter, event.instead_of)
                 begun = event
-                click.secho(f"{event.adapter or subject}: ", bold=True, nl=False)
+                terminal.secho(f"{event.adapter or subject}: ", bold=True, nl=False)
             elif isinstance(event, Delta):
-                click.echo(event.text, nl=False)
-    click.echo()
+                terminal.echo(event.text, nl=False)
+    terminal.echo()
     if note:
-        click.secho(note, dim=True)
+        terminal.secho(note, dim=True)
     for line in _below(begun) if begun is not None else ():
-        click.secho(line, dim=True)
+        terminal.secho(line, dim=True)
 
 
 def _below(started: "Started") -> list[str]:

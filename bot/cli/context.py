@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bot.cli import terminal
+from data.visible_text import escaped, visible
+
 if TYPE_CHECKING:
     from data.config.settings import Settings
     from data.store.db import Store
@@ -95,7 +98,7 @@ class Group(click.Group):
         if new is None:
             return super().get_command(ctx, cmd_name)
         path = ctx.command_path
-        click.echo(f"Warning: `{path} {cmd_name}` is now called `{path} {new}`.", err=True)
+        terminal.echo(f"Warning: `{path} {cmd_name}` is now called `{path} {new}`.", err=True)
         return super().get_command(ctx, new)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -114,7 +117,7 @@ def print_json(value: Any) -> None:
     import orjson
 
     text = orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2)
-    click.echo(text.decode())
+    terminal.echo(escaped(text.decode()))
 
 
 def _plain(value: Any) -> Any:
@@ -126,20 +129,19 @@ def _plain(value: Any) -> Any:
 def print_table(headers: Sequence[str], lines: Iterable[Sequence[object]], empty: str) -> None:
     """Print a table, or the sentence `empty` if there are no lines."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     shown = list(lines)
     if not shown:
-        click.echo(empty)
+        terminal.echo(empty)
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         table.add_column(header, overflow="fold")
     for line in shown:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in line))
-    Console().print(table)
+        table.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in line))
+    terminal.console().print(table)
 
 
 def threads_option(command: F) -> F:

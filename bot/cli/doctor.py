@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, json_option, pass_app, print_json
 from data.config.settings import Settings
 from data.store.errors import UnderstudyError
@@ -46,10 +47,10 @@ def doctor(app: App, as_json: bool) -> None:
     else:
         for finding in findings:
             sign, colour = SIGNS[finding.state]
-            click.secho(f"{sign} {finding.subject}: ", fg=colour, bold=True, nl=False)
-            click.echo(finding.found)
+            terminal.secho(f"{sign} {finding.subject}: ", fg=colour, bold=True, nl=False)
+            terminal.echo(finding.found)
             if finding.remedy:
-                click.echo(f"    {finding.remedy}")
+                terminal.echo(f"    {finding.remedy}")
     if any(finding.state == "missing" for finding in findings):
         raise SystemExit(1)
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 from data import domains as store
@@ -81,7 +82,7 @@ def add(
     with app.store.write() as db:
         domain = store.create(db, name, title, system_prompt, suggested, validation_share)
         audit.record(db, app.actor, "domain add", name)
-    click.echo(
+    terminal.echo(
         f"Added {domain.name}. To add training pairs: `understudy pairs import {domain.name} FILE`."
     )
 
@@ -94,7 +95,7 @@ def default(app: App, name: str) -> None:
     with app.store.write() as db:
         store.make_default(db, store.get(db, name))
         audit.record(db, app.actor, "domain default", name)
-    click.echo(f"{name} is now the default domain.")
+    terminal.echo(f"{name} is now the default domain.")
 
 
 @domains.command()
@@ -106,7 +107,7 @@ def prompt(app: App, name: str, text: str) -> None:
     with app.store.write() as db:
         store.set_system_prompt(db, store.get(db, name), text)
         audit.record(db, app.actor, "domain prompt", name)
-    click.echo(
+    terminal.echo(
         f"The system prompt of {name} is set. Adapters trained with the previous one answer best "
         f"after a retrain: `understudy tune {name} --full`."
     )
@@ -129,7 +130,7 @@ def suggest(app: App, name: str, questions: tuple[str, ...], none: bool) -> None
             store.set_suggested_prompts(db, store.get(db, name), questions)
             audit.record(db, app.actor, "domain suggest", name, count=len(questions))
     suggested = store.get(app.store.db, name).suggested_prompts
-    click.echo("\n".join(suggested) or f"{name} has no suggested questions.")
+    terminal.echo("\n".join(suggested) or f"{name} has no suggested questions.")
 
 
 @domains.command()
@@ -145,7 +146,7 @@ def refusal(app: App, name: str, text: str | None, reset: bool) -> None:
         with app.store.write() as db:
             store.set_refusal(db, store.get(db, name), text or "")
             audit.record(db, app.actor, "domain refusal", name)
-    click.echo(store.get(app.store.db, name).refusal_text)
+    terminal.echo(store.get(app.store.db, name).refusal_text)
 
 
 @domains.command()
@@ -178,10 +179,10 @@ def answers(
             audit.record(db, app.actor, "domain answers", name)
     domain = store.get(app.store.db, name)
     settings = app.settings.answers
-    click.echo(f"mode: {domain.answer_mode or settings.mode}")
+    terminal.echo(f"mode: {domain.answer_mode or settings.mode}")
     least = settings.decline_below if domain.decline_below is None else domain.decline_below
     known = least or domain.decline_below is not None
-    click.echo(f"decline below: {f'{least:g}' if known else 'the default of the search'}")
+    terminal.echo(f"decline below: {f'{least:g}' if known else 'the default of the search'}")
 
 
 @domains.command()
@@ -201,7 +202,7 @@ def people(app: App, name: str, people: str | None, nobody: bool) -> None:
         with app.store.write() as db:
             store.set_people(db, store.get(db, name), people or "")
             audit.record(db, app.actor, "domain people", name)
-    click.echo(store.get(app.store.db, name).people or f"{name} passes questions on to nobody.")
+    terminal.echo(store.get(app.store.db, name).people or f"{name} passes questions on to nobody.")
 
 
 @domains.command()
@@ -214,7 +215,7 @@ def bind(app: App, name: str, team: str, channel: str) -> None:
     with app.store.write() as db:
         store.bind_channel(db, store.get(db, name), team, channel)
         audit.record(db, app.actor, "domain bind", name, channel=f"{team}/{channel}")
-    click.echo(f"{name} now answers in {team}/{channel}.")
+    terminal.echo(f"{name} now answers in {team}/{channel}.")
 
 
 @domains.command()
@@ -227,7 +228,7 @@ def unbind(app: App, team: str, channel: str) -> None:
         bound = store.unbind_channel(db, team, channel)
         if bound:
             audit.record(db, app.actor, "domain unbind", f"{team}/{channel}")
-    click.echo("Done." if bound else "The channel was not bound to a domain; nothing changed.")
+    terminal.echo("Done." if bound else "The channel was not bound to a domain; nothing changed.")
 
 
 @registered(domains, "policy set")
@@ -242,10 +243,10 @@ def policy(app: App, name: str, policy: str | None) -> None:
     """
     if policy is None:
         rules = policies.policy_of(app.store.db, store.get(app.store.db, name).id)
-        return click.echo(f"{name}: {rules.policy}, {rules.holdout:.0%} of the people held out")
+        return terminal.echo(f"{name}: {rules.policy}, {rules.holdout:.0%} of the people held out")
     with app.store.write() as db:
         policies.set_policy(db, store.get(db, name), policy, app.actor)
-    return click.echo(f"The policy of {name} is now {policy}.")
+    return terminal.echo(f"The policy of {name} is now {policy}.")
 
 
 @domains.command()
@@ -259,4 +260,4 @@ def holdout(app: App, name: str, percent: float) -> None:
     """
     with app.store.write() as db:
         policies.set_holdout(db, store.get(db, name), percent / 100, app.actor)
-    click.echo(f"{percent:g}% of the people are held out of the comparisons of {name}.")
+    terminal.echo(f"{percent:g}% of the people are held out of the comparisons of {name}.")

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data import domains
 from data.feedback import raters, rating_totals
@@ -35,7 +36,7 @@ def list_raters(app: App, domain: str | None, everyone: bool, as_json: bool) -> 
         [_line(rater) for rater in found],
         f"All ratings in {subject.name} count.",
     )
-    return click.echo(
+    return terminal.echo(
         f"At most {rating_totals.DAILY_CAP} ratings of each kind count for each person and day. To "
         f"release somebody from quarantine: `understudy feedback release {subject.name} PERSON`."
     )
@@ -49,7 +50,7 @@ def release(app: App, domain: str, person: str) -> None:
     """Release PERSON (such as slack:T1/U2): their ratings count again, permanently."""
     with app.store.write() as db:
         raters.release(db, domains.get(db, domain), person, app.actor)
-    click.echo(f"The ratings of {person} count again.")
+    terminal.echo(f"The ratings of {person} count again.")
 
 
 @feedback.command()
@@ -61,7 +62,7 @@ def quarantine(app: App, domain: str, person: str, why: str) -> None:
     """Quarantine PERSON: their ratings do not count until they are released."""
     with app.store.write() as db:
         raters.quarantine(db, domains.get(db, domain), person, why, app.actor)
-    click.echo(f"The ratings of {person} are kept but no longer count.")
+    terminal.echo(f"The ratings of {person} are kept but no longer count.")
 
 
 def _line(rater: Rater) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bot.cli import terminal
 from data.store.errors import Conflict, Unavailable
 
 TEMPLATE = """\
@@ -59,11 +60,11 @@ def init(folder: Path) -> None:
         raise Unavailable(f"{file} cannot be written: {error.strerror}.") from error
     settings = load(file)
     Store(settings.store_path).close()
-    click.echo(f"Wrote {file} and created the store {settings.store_path}.")
+    terminal.echo(f"Wrote {file} and created the store {settings.store_path}.")
     if folder.resolve() != Path.cwd():
-        click.echo(f"Change to the folder:  cd {folder}")
-    click.echo("Next:  understudy domains add NAME         add a domain, a topic to answer")
-    click.echo("       understudy pairs import NAME FILE   import its training pairs")
-    click.echo("       understudy tune NAME                train its first adapter")
-    click.echo("       understudy adapters promote NAME@1  make the adapter live")
-    click.echo("       understudy up                       run everything")
+        terminal.echo(f"Change to the folder:  cd {folder}")
+    terminal.echo("Next:  understudy domains add NAME         add a domain, a topic to answer")
+    terminal.echo("       understudy pairs import NAME FILE   import its training pairs")
+    terminal.echo("       understudy tune NAME                train its first adapter")
+    terminal.echo("       understudy adapters promote NAME@1  make the adapter live")
+    terminal.echo("       understudy up                       run everything")

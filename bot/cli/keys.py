@@ -2,6 +2,7 @@
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data.people import keys as store
 from data.people.keys import KEY_PEOPLE, KeyPeople
@@ -43,8 +44,8 @@ def create(app: App, name: str, role: Role, people: KeyPeople, as_json: bool) ->
     if as_json:
         shown = {"id": key.id, "name": key.name, "role": key.role, "people": key.people}
         return print_json(shown | {"key": secret})
-    click.echo(f"Key {key.id} for {key.name} ({key.role}), shown only once:", err=True)
-    return click.echo(secret)
+    terminal.echo(f"Key {key.id} for {key.name} ({key.role}), shown only once:", err=True)
+    return terminal.echo(secret)
 
 
 @keys.command("list")
@@ -87,7 +88,7 @@ def mark(app: App, key_id: int, people: KeyPeople) -> None:
     The mark applies at once, also to the comparisons that are running."""
     with app.store.write() as db:
         key = store.set_people(db, key_id, people, app.actor)
-    click.echo(f"Key {key.id} of {key.name}: {MEANING[key.people]}")
+    terminal.echo(f"Key {key.id} of {key.name}: {MEANING[key.people]}")
 
 
 MEANING: dict[KeyPeople, str] = {
@@ -104,4 +105,4 @@ def revoke(app: App, key_id: int) -> None:
     """Revoke a key, starting with the next request."""
     with app.store.write() as db:
         key = store.revoke(db, key_id, app.actor)
-    click.echo(f"Key {key.id} of {key.name} is revoked.")
+    terminal.echo(f"Key {key.id} of {key.name} is revoked.")

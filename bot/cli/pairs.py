@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 from bot.commands import admin
@@ -103,7 +104,7 @@ def export(app: App, domain: str, file: Path, format_: str, status: store.Status
     db = app.store.db
     wanted = None if str(status) == "all" else status
     count = pairs_files.write(store.list_pairs(db, domains.get(db, domain), wanted), file, format_)
-    click.echo(f"Wrote {count} pairs to {file}.")
+    terminal.echo(f"Wrote {count} pairs to {file}.")
 
 
 @pairs.command("list")
@@ -151,11 +152,12 @@ def review(app: App, domain: str) -> None:
     subject = domains.get(app.store.db, domain)
     waiting = store.list_pairs(app.store.db, subject, "pending")
     if not waiting:
-        click.echo("There are no pending pairs.")
+        terminal.echo("There are no pending pairs.")
     for number, pair in enumerate(waiting, 1):
-        click.echo(f"\n[{number}/{len(waiting)}] pair {pair.id}, {pair.source} by {pair.author}")
-        click.echo(
-            f"  question: {pair.prompt}\n  answer:   {pair.response}  ({iso(pair.created_at)})"
+        terminal.echo(f"\n[{number}/{len(waiting)}] pair {pair.id}, {pair.source} by {pair.author}")
+        terminal.echo(
+            f"  question: {terminal.indented(pair.prompt, 12)}\n"
+            f"  answer:   {terminal.indented(pair.response, 12)}  ({iso(pair.created_at)})"
         )
         keys = click.Choice(("a", "r", "s", "q"))
         choice = click.prompt(
@@ -167,7 +169,7 @@ def review(app: App, domain: str) -> None:
             try:
                 _decide(app, (pair.id,), "approved" if choice == "a" else "rejected")
             except Leak as leak:  # the pair stays pending; the review continues
-                click.echo(f"  {leak}", err=True)
+                terminal.echo(f"  {leak}", err=True)
 
 
 @pairs.command()
@@ -197,7 +199,7 @@ def python_docs(app: App, file: Path) -> None:
     from data.pairs import files as formats
     from tools import python_docs as source
 
-    click.echo(f"Wrote {formats.write(source.build(), file, 'jsonl')} pairs to {file}.")
+    terminal.echo(f"Wrote {formats.write(source.build(), file, 'jsonl')} pairs to {file}.")
 
 
 @pairs.group()
@@ -221,9 +223,9 @@ def golden_add(app: App, domain: str, question: str, answer: str, fact: str) -> 
     with app.store.write() as db:
         subject = domains.get(db, domain)
         added = golden_set.add(db, subject, question, answer, app.actor, fact)
-    click.echo(f"Added golden question {added.pair.id} to {subject.name}.")
+    terminal.echo(f"Added golden question {added.pair.id} to {subject.name}.")
     if added.seen_by:
-        click.echo(_seen(added.seen_by))
+        terminal.echo(_seen(added.seen_by))
 
 
 @golden.command("list")
@@ -287,7 +289,7 @@ def golden_release(app: App, domain: str, number: int) -> None:
     with app.store.write() as db:
         subject = domains.get(db, domain)
         golden_set.release(db, subject, number, app.actor)
-    click.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
+    terminal.echo(f"Pair {number} is no longer golden: the next retrain may learn it.")
 
 
 def _make_searchable(app: App, subject: domains.Domain) -> None:
@@ -305,9 +307,9 @@ def _make_searchable(app: App, subject: domains.Domain) -> None:
     try:
         found = search.check_language(subject)
         if found is not None and not found.suits:
-            click.echo(found.sentence(subject), err=True)
+            terminal.echo(found.sentence(subject), err=True)
     except EncoderFailed as error:
-        click.echo(f"{subject.name} is searched by words. {error}", err=True)
+        terminal.echo(f"{subject.name} is searched by words. {error}", err=True)
 
 
 def _seen(names: tuple[str, ...], questions: int = 1) -> str:
@@ -327,16 +329,16 @@ def _print_import(
     else:
         if not (report.added or report.duplicates or report.bad_total):
             raise Invalid(f"{file} has no rows.")
-        click.echo(
+        terminal.echo(
             f"Added to {subject.name}: {report.added}. Already present: {report.duplicates}. "
             f"Invalid rows: {report.bad_total}."
         )
         for bad in report.bad[:MAX_BAD_ROWS]:
-            click.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
+            terminal.echo(f"  {file.name}:{bad.line}: {bad.reason}", err=True)
         if report.bad_total > MAX_BAD_ROWS:
-            click.echo(f"  … and {report.bad_total - MAX_BAD_ROWS} more", err=True)
+            terminal.echo(f"  … and {report.bad_total - MAX_BAD_ROWS} more", err=True)
         if report.added and hint:
-            click.echo(hint)
+            terminal.echo(hint)
     if report.bad_total:
         raise SystemExit(1)
 
@@ -348,4 +350,4 @@ def _decide(app: App, ids: tuple[int, ...], status: store.Status) -> None:
                 admin.review(db, pair_id, status, app.actor)
     except UnderstudyError as error:
         raise type(error)(f"{error} Nothing was changed.") from error
-    click.echo(f"{len(ids)} pair{'s' if len(ids) > 1 else ''} {status}.")
+    terminal.echo(f"{len(ids)} pair{'s' if len(ids) > 1 else ''} {status}.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 
@@ -68,7 +69,7 @@ def export(app: App, person: str, file: Path | None) -> None:
     found = data_personal_data.export(app.store.db, people_consent.check(person))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n"
     if file is None:
-        click.echo(text.decode(), nl=False)
+        terminal.echo(text.decode(), nl=False)
         return
     try:
         with file.open("xb") as opened:
@@ -77,7 +78,7 @@ def export(app: App, person: str, file: Path | None) -> None:
         raise Conflict(f"{file} already exists; nothing was changed.") from error
     except OSError as error:
         raise Unavailable(f"{file} could not be written: {error.strerror}") from error
-    click.echo(f"Saved {file}.", err=True)
+    terminal.echo(f"Saved {file}.", err=True)
 
 
 @people.command("opt-out")
@@ -90,7 +91,7 @@ def opt_out(app: App, person: str) -> None:
 
     with app.store.write() as db:
         withdrawn = learning.opt_out(db, consent.check(person))
-    click.echo(f"{person} has opted out of learning; withdrawn pairs: {withdrawn}.")
+    terminal.echo(f"{person} has opted out of learning; withdrawn pairs: {withdrawn}.")
 
 
 @people.command("opt-in")
@@ -103,7 +104,7 @@ def opt_in(app: App, person: str) -> None:
 
     with app.store.write() as db:
         learning.opt_in(db, consent.check(person))
-    click.echo(f"{person} has opted in to learning again.")
+    terminal.echo(f"{person} has opted in to learning again.")
 
 
 @registered(None, "forget")
@@ -132,25 +133,25 @@ def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> No
     if as_json:
         return print_json(done)
     _print_receipt(done, "were erased")
-    return click.echo(
+    return terminal.echo(
         f"The receipt is {done.receipt}, as in `understudy audit`. Earlier backups, exported files "
         "and messages in Slack are not changed."
     )
 
 
 def _print_receipt(receipt: "ErasureReceipt", verb: str) -> None:
-    click.echo(f"{receipt.figures} {verb}.")
+    terminal.echo(f"{receipt.figures} {verb}.")
     if receipt.holes:
-        click.echo(
+        terminal.echo(
             f"Pairs in frozen datasets, which keep an empty entry for each: {receipt.holes}."
         )
     if receipt.adapters:
         names = ", ".join(receipt.adapters)
         domain = receipt.adapters[0].partition("@")[0]
-        click.echo(
+        terminal.echo(
             f"Adapters trained on these pairs: {names}. `understudy tune {domain} --full` trains "
             "one without them; `understudy adapters remove` deletes the old ones."
         )
     if receipt.runs:
         runs = ", ".join(map(str, receipt.runs))
-        click.echo(f"Cancelled runs, which would train on these pairs: {runs}.")
+        terminal.echo(f"Cancelled runs, which would train on these pairs: {runs}.")

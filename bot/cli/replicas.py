@@ -6,6 +6,7 @@ from typing import Any
 import click
 from sqlite_utils import Database
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data.adapters import placements, registry
 from data.adapters.placements import Replica
@@ -77,7 +78,7 @@ def restart(app: App, names: tuple[str, ...], wait: bool) -> None:
             placements.request_restart(db, replica.name, app.actor)
     if not wait:
         names_chosen = ", ".join(r.name for r in chosen)
-        click.echo(
+        terminal.echo(
             f"Restart requested: {names_chosen}. To see the progress: `understudy replicas list`."
         )
         return
@@ -85,7 +86,7 @@ def restart(app: App, names: tuple[str, ...], wait: bool) -> None:
         for replica in chosen:
             _follow(app.store, replica.name)
     except KeyboardInterrupt:
-        click.echo(
+        terminal.echo(
             "\nThe restart continues. To see the progress: `understudy replicas list`.", err=True
         )
         raise
@@ -99,19 +100,19 @@ def _follow(store: Store, name: str) -> None:
         known = {r.name: r for r in placements.replicas(store.db)}
         if name not in known:
             if known:
-                click.echo(f"{name}: done, replaced by {', '.join(known)}")
+                terminal.echo(f"{name}: done, replaced by {', '.join(known)}")
             else:
-                click.echo(f"{name}: removed, and no replica is left")
+                terminal.echo(f"{name}: removed, and no replica is left")
             return
         replica = known[name]
         now = replica.state if not replica.detail else f"{replica.state}, {replica.detail}"
         if replica.restart_asked_at is None:
-            click.echo(f"{name}: done, {now}")
+            terminal.echo(f"{name}: done, {now}")
             return
         if replica.stale:
             raise Unavailable(f"{name} sends no heartbeat. Is `understudy serve` running?")
         if now != printed:
-            click.echo(f"{name}: {now}")
+            terminal.echo(f"{name}: {now}")
             printed = now
         time.sleep(POLL_S)
     raise Unavailable(f"{name} did not restart within {MAX_WAIT_S / 60:.0f} minutes.")

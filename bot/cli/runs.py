@@ -2,7 +2,7 @@
 
 import click
 
-from bot.cli import waiting
+from bot.cli import terminal, waiting
 from bot.cli.context import (
     App,
     Group,
@@ -101,9 +101,9 @@ def show(app: App, number: int, as_json: bool) -> None:
     headers = ("step", "training loss", "held-out facts", "held-out phrasings")
     print_table(headers, lines, _unmeasured(run))
     if tried := trials.list_trials(app.store.db, number):
-        click.echo(search_report.text_with_path(tried, app.settings.runs_path / str(number)))
+        terminal.echo(search_report.text_with_path(tried, app.settings.runs_path / str(number)))
     if note := runs_report.overfitting(points):
-        click.echo(note)
+        terminal.echo(note)
     if evaluation:
         _print_evaluation(app, report)
     return None
@@ -111,7 +111,7 @@ def show(app: App, number: int, as_json: bool) -> None:
 
 def _print_evaluation(app: App, report: runs_report.Report) -> None:
     """Print the report's metrics as tables."""
-    click.echo(f"Answered by {runs_report.answered(report)}.")
+    terminal.echo(f"Answered by {runs_report.answered(report)}.")
     names = [name for _, name in runs_report.models(report)]
     for name in report.sets:
         asked = report.evaluation["sets"][name]
@@ -120,7 +120,7 @@ def _print_evaluation(app: App, report: runs_report.Report) -> None:
     print_table(("", "gate", ""), runs_report.gate_lines(report), "")
     page = app.settings.runs_path / str(report.run.id) / runs_report.FILE
     if page.is_file():
-        click.echo(f"The full report, with the worst answers: {page}")
+        terminal.echo(f"The full report, with the worst answers: {page}")
 
 
 @runs.command()
@@ -132,7 +132,7 @@ def log(app: App, number: int) -> None:
     file = app.settings.runs_path / str(number) / "run.log"
     if not file.is_file():
         raise NotFound(f"There is no log of run {number} on this machine.")
-    click.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
+    terminal.echo(file.read_text(encoding="utf-8", errors="replace"), nl=False)
 
 
 @runs.command()

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from data import domains
 
@@ -67,7 +68,7 @@ def search(
         f"No approved pair of {subject.name} bears on this question.",
     )
     how = "words" if found.method == "words" else "meaning"
-    return click.echo(f"Searched by {how} ([search] encoder = {app.settings.search.encoder!r}).")
+    return terminal.echo(f"Searched by {how} ([search] encoder = {app.settings.search.encoder!r}).")
 
 
 def read_new_pairs(pairs: "PairSearch", subject: domains.Domain, quiet: bool) -> None:

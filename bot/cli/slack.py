@@ -2,6 +2,7 @@
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from data.slack import installations
 from data.store.clock import iso
@@ -32,7 +33,7 @@ def key() -> None:
     """Print a new key for [slack] token_key, which encrypts the workspaces' tokens."""
     from bot.slack.client.token_encryption import new_key
 
-    click.echo(new_key())
+    terminal.echo(new_key())
 
 
 @slack.command()

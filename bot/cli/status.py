@@ -1,7 +1,6 @@
 """`understudy status`: the state of the service on one screen."""
 
-import click
-
+from bot.cli import terminal
 from bot.cli.context import App, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 from bot.commands import admin
@@ -26,17 +25,17 @@ def status(app: App, as_json: bool) -> None:
         )
         for d in found.domains:
             if d.results is not None:
-                click.echo(f"{d.domain.name}: {d.results.sentence}")
+                terminal.echo(f"{d.domain.name}: {d.results.sentence}")
         print_table(
             ("engine", "state", "precision", "adapters", "address"),
             [_replica(app, r) for r in found.replicas],
             "No engine is running.",
         )
         for alert in found.alerts:
-            click.secho("! ", fg="red", bold=True, nl=False)
-            click.echo(alert.text)
+            terminal.secho("! ", fg="red", bold=True, nl=False)
+            terminal.echo(alert.text)
         if not found.alerts:
-            click.echo("Nothing needs attention.")
+            terminal.echo("Nothing needs attention.")
     if found.alerts:
         raise SystemExit(1)
 

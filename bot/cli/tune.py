@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bot.cli import waiting
+from bot.cli import terminal, waiting
 from bot.cli.context import (
     App,
     base_option,
@@ -104,7 +104,7 @@ def tune(
         run = admin.retrain(db, subject, app.actor, full, recipe)
     if not as_json:
         kind = "preference tuning" if run.learns == "preferences" else run.kind
-        click.echo(f"Run {run.id} is queued ({kind}).")
+        terminal.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:
         return print_json(run) if as_json else None
     waiting.report(app, waiting.wait_for_run(app, run.id, threads, quiet=as_json), as_json)
@@ -122,7 +122,7 @@ def _warn_about_length(app: App, recipe: dict[str, Any]) -> None:
     longest = max((n for n in lengths if isinstance(n, int)), default=0)
     limit = app.settings.serving.max_model_len
     if longest > limit:
-        click.echo(
+        terminal.echo(
             f"Warning: max_length is {longest:,}, but the engine's context has {limit:,} tokens "
             "for question and answer together, so it cannot reproduce longer pairs. To change "
             "this, raise max_model_len under [serving].",
@@ -139,9 +139,9 @@ def _plan(app: App, domain: str, full: bool, recipe: dict[str, Any], as_json: bo
     if as_json:
         return print_json(found)
     for line in retrain_plan.describe(found):
-        click.echo(line)
+        terminal.echo(line)
     if found.pending:
-        click.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")
+        terminal.echo(f"{found.pending} pairs wait for review: `understudy pairs review {domain}`.")
     return None
 
 

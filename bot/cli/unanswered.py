@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
 from bot.cli.verbs import registered
 from data import domains
@@ -63,7 +64,7 @@ def answer(app: App, domain: str, id_: str, answer: str | None, draft: bool, que
             raise Invalid("There is no draft: the domain has no approved pairs.")
         answer = group.draft.response
     pair = unanswered_groups.answer(app.store, search, subject, id_, answer, app.actor, question)
-    click.echo(f"Pair {pair.id} answers “{pair.prompt}” from the next question on.")
+    terminal.echo(f"Pair {pair.id} answers “{pair.prompt}” from the next question on.")
 
 
 @unanswered.command()
@@ -76,7 +77,7 @@ def dismiss(app: App, domain: str, id_: str) -> None:
 
     subject = domains.get(app.store.db, domain)
     count = unanswered_groups.dismiss(app.store, _search(app), subject, id_, app.actor)
-    click.echo(f"Dismissed {count} question{'' if count == 1 else 's'}.")
+    terminal.echo(f"Dismissed {count} question{'' if count == 1 else 's'}.")
 
 
 def _search(app: App) -> "PairSearch":

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App
 from bot.commands import registry
 from bot.commands.registry import Argument, Command, Verb
@@ -94,6 +95,6 @@ def _callback(kind: type[Command]) -> Callable[..., None]:
         requester = Requester(app.actor, "admin", by="the command line", admins=(app.actor,))
         with app.store.write() as db:
             result = executor.run(Context(db, app.settings, requester), kind(**values))
-        click.echo(result.text)
+        terminal.echo(result.text)
 
     return run

@@ -12,8 +12,7 @@ import threading
 import time
 from typing import NoReturn
 
-import click
-
+from bot.cli import terminal
 from bot.cli.context import App, print_json, with_threads
 from bot.commands import scores
 from data.adapters import registry
@@ -28,7 +27,6 @@ INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
 def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> runs.Run:
     """Follow the run to its end. If no worker takes it, run a worker in this process, with
     `threads` where they are given. Exits with INTERRUPTED on Ctrl-C."""
-    from rich.console import Console
 
     from bot.cli.follow import follow
 
@@ -48,7 +46,9 @@ def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> run
             local_worker.start()
 
     try:
-        return follow(app.store, run_id, Console(stderr=True, quiet=quiet), start_worker_if_needed)
+        return follow(
+            app.store, run_id, terminal.console(stderr=True, quiet=quiet), start_worker_if_needed
+        )
     except KeyboardInterrupt:
         if local_worker is None:
             _leave(app, run_id)
@@ -65,29 +65,29 @@ def report(app: App, finished: runs.Run, as_json: bool) -> None:
         print_json(finished)
     elif tried := trials.list_trials(app.store.db, finished.id):
         folder = app.settings.runs_path / str(finished.id)
-        click.echo(search_report.text_with_path(tried, folder))
+        terminal.echo(search_report.text_with_path(tried, folder))
     if finished.state != "done" or finished.adapter_id is None:
         raise UnderstudyError(
             f"Run {finished.id} {finished.state}: {finished.error or finished.phase}"
         )
     adapter = registry.by_id(app.store.db, finished.adapter_id)
     if not as_json:
-        click.echo(f"Recipe: {adapter.recipe.get('why', '')}")
-        click.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
-        click.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
+        terminal.echo(f"Recipe: {adapter.recipe.get('why', '')}")
+        terminal.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
+        terminal.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
     if adapter.state == "rejected":
         raise UnderstudyError(
             f"{adapter.name} was rejected: {adapter.state_reason} To use it anyway: "
             f"`understudy adapters accept {adapter.name} --reason TEXT`."
         )
     if not as_json:
-        click.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
+        terminal.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
 
 
 def _leave(app: App, run_id: int) -> NoReturn:
     """Stop following a run that is not executed here."""
     queued = runs.get(app.store.db, run_id).state == "queued"
-    click.echo(
+    terminal.echo(
         f"\nRun {run_id} {'stays queued' if queued else 'continues'}. To follow it again: "
         f"`understudy runs resume {run_id}`. To cancel it: `understudy runs cancel {run_id}`.",
         err=True,
@@ -97,7 +97,7 @@ def _leave(app: App, run_id: int) -> NoReturn:
 
 def _pause(app: App, run_id: int, worker: threading.Thread, stop: threading.Event) -> NoReturn:
     """End the run's child process and return the run to the queue, with its last checkpoint."""
-    click.echo(f"\nPausing run {run_id}. Press Ctrl-C again to leave at once.", err=True)
+    terminal.echo(f"\nPausing run {run_id}. Press Ctrl-C again to leave at once.", err=True)
     stop.set()
     code = INTERRUPTED
     try:
@@ -117,7 +117,7 @@ def _pause(app: App, run_id: int, worker: threading.Thread, stop: threading.Even
 def _say_how_to_go_on(app: App, run_id: int) -> None:
     ended = runs.get(app.store.db, run_id)
     if not ended.open:
-        click.echo(f"Run {run_id} has ended: {ended.state}.", err=True)
+        terminal.echo(f"Run {run_id} has ended: {ended.state}.", err=True)
         return
     at = f" at step {ended.step} of {ended.total_steps}" if ended.total_steps else ""
     folder = app.settings.checkpoints_path(run_id)
@@ -126,7 +126,7 @@ def _say_how_to_go_on(app: App, run_id: int) -> None:
         if folder.is_dir() and any(folder.iterdir())
         else "it had no checkpoint yet, so it will begin again"
     )
-    click.echo(
+    terminal.echo(
         f"Run {run_id} is paused{at}; {kept}. To go on: `understudy runs resume {run_id}`. To give "
         f"it up: `understudy runs cancel {run_id}`.",
         err=True,

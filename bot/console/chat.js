@@ -54,17 +54,28 @@ function show(element, text) {
   element.replaceChildren(...pieces);
 }
 
+// Control and bidirectional characters as symbols, so that no text can pretend to be another one;
+// as in data/visible_text.py.
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2060-\u206f\u061c\u200b\u200e\u200f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+
+function visible(text) {
+  return String(text).replace(/\r\n/g, "\n").replace(HIDDEN, (found) => {
+    const code = found.codePointAt(0);
+    return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  });
+}
+
 function inline(text) {
   return text.split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).filter(Boolean).map((part) => {
     if (part.length > 2 && part.startsWith("`") && part.endsWith("`")) return node("code", part.slice(1, -1));
     if (part.length > 4 && part.startsWith("**") && part.endsWith("**")) return node("strong", part.slice(2, -2));
-    return document.createTextNode(part);
+    return document.createTextNode(visible(part));
   });
 }
 
 function node(tag, text) {
   const element = document.createElement(tag);
-  element.textContent = text;
+  element.textContent = visible(text);
   return element;
 }
 
@@ -79,7 +90,7 @@ function add(template) {
 
 function addQuestion(text) {
   const element = add("question-template");
-  element.querySelector(".text").textContent = text;
+  element.querySelector(".text").textContent = visible(text);
   return element;
 }
 

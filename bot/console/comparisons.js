@@ -16,9 +16,20 @@ async function call(path) {
   throw error;
 }
 
+// Control and bidirectional characters as symbols, so that no text can pretend to be another one;
+// as in data/visible_text.py.
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2060-\u206f\u061c\u200b\u200e\u200f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+
+function visible(text) {
+  return String(text).replace(/\r\n/g, "\n").replace(HIDDEN, (found) => {
+    const code = found.codePointAt(0);
+    return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  });
+}
+
 function element(name, text = "", attributes = {}) {
   const made = name === name.toUpperCase() ? document.createElementNS(SVG, name.toLowerCase()) : document.createElement(name);
-  made.textContent = text;
+  made.textContent = visible(text);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bot.cli import terminal
 from bot.cli.context import App, pass_app
 from data.store.errors import Conflict, UnderstudyError
 
@@ -57,13 +58,12 @@ def _default_home(base: str) -> Path:
 
 
 def _stay(home: Path, port: int, base: str) -> None:
-    from rich.console import Console
 
     from bot.demo import show, stage
 
     if stage.in_use(port):
         raise Conflict(f"Port {port} is in use. Choose another: `understudy demo --port N`.")
-    console = Console()
+    console = terminal.console()
     began = time.monotonic()
     set_up = stage.prepare(home, port, stage.free_port(), console, base)
     try:
@@ -86,11 +86,10 @@ def _stay(home: Path, port: int, base: str) -> None:
 
 def _once(home: Path, port: int | None, base: str, keep: bool) -> int:
     import orjson
-    from rich.console import Console
 
     from bot.demo import stage
 
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     began = time.monotonic()
     result: dict[str, Any] = {"ok": False}
     set_up = None
@@ -115,7 +114,7 @@ def _once(home: Path, port: int | None, base: str, keep: bool) -> int:
         shutil.rmtree(home, ignore_errors=True)
     elif not result["ok"]:
         result["home"] = str(home)
-    click.echo(orjson.dumps(result).decode())
+    terminal.echo(orjson.dumps(result).decode())
     return 0 if result["ok"] else 1
 
 

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from data.store.clock import now_us
 from data.store.db import Row, changed, insert, row, rows, value
 from data.store.errors import NotFound
+from data.visible_text import marked
 
 Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
 # An engine wrote it; an approved answer word for word; "I don't know"; a greeting or thanks.
@@ -177,7 +178,7 @@ def ask(
         "messages",
         conversation_id=conversation.id,
         role="user",
-        text=text,
+        text=marked(text),
         person=person,
         reply_id=reply_id,
         external_id=external_id,

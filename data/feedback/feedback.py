@@ -23,6 +23,7 @@ from data.people import consent
 from data.store.clock import now_us
 from data.store.db import insert, row, rows, value
 from data.store.errors import Conflict, Forbidden, Invalid
+from data.visible_text import marked
 
 Kind = Literal["thumb", "reason", "correction", "pairwise", "follow_up"]
 Preferred = Literal["first", "second", "tie"]
@@ -193,7 +194,7 @@ def _rateable_reply(db: Database, reply_id: str) -> Reply:
 
 
 def _checked(text: str) -> str:
-    text = text.strip()
+    text = marked(text.strip()) if "\x00" not in text else text
     if not text:
         raise Invalid("The text is empty.")
     if "\x00" in text or not pairs.encodable(text):

@@ -5,6 +5,7 @@ object per line is an entry of `JSON_SHAPES` in `rows.py`; any other format is a
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,11 @@ from data.pairs.rows import (
     fields_of,
 )
 from data.store.errors import Invalid
+from data.visible_text import visible
 
 COLUMNS = ("prompt", "response", "system", "turns", "fact", "split")
 DELIMITERS = (",", ";", "\t")
+FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 BOM = b"\xef\xbb\xbf"
 MAX_LINE = 4 * 1024 * 1024  # bytes; far longer than a pair, but it bounds files without line ends
 
@@ -154,7 +157,7 @@ def _write_csv(file: IO[str], drafts: Iterable[Draft]) -> int:
         fields = fields_of(draft)
         if "turns" in fields:
             fields["turns"] = orjson.dumps(fields["turns"]).decode()
-        rows.writerow([fields.get(name, "") for name in COLUMNS])
+        rows.writerow([_guarded(visible(fields.get(name, ""))) for name in COLUMNS])
         count += 1
     return count
 
@@ -180,7 +183,18 @@ def _draft_of_row(columns: list[str], cells: list[str]) -> Draft:
     except UnicodeEncodeError as error:
         byte = ord(error.object[error.start]) - 0xDC00  # as `_lenient` encoded it
         raise RowError(f"not valid UTF-8: byte 0x{byte:02x}") from None
-    return draft_of_cells(dict(zip(columns, cells, strict=True)))
+    return draft_of_cells(dict(zip(columns, map(_unguarded, cells), strict=True)))
+
+
+def _guarded(cell: str) -> str:
+    """A cell that a spreadsheet takes for text: with a quote in front of what would be a formula
+    (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    return f"'{cell}" if FORMULA.match(cell) else cell
+
+
+def _unguarded(cell: str) -> str:
+    """The cell as it was before `_guarded`, so that an export can be imported again."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def _lenient(line: bytes) -> str:

@@ -8,7 +8,7 @@ fingerprint is computed from normalised text, so case, spacing and Unicode form 
 import hashlib
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -18,6 +18,7 @@ from data.domains import Domain
 from data.store.clock import now_us
 from data.store.db import Row, changed, row, rows, value
 from data.store.errors import Conflict, Invalid, NotFound
+from data.visible_text import marked
 
 Status = Literal["pending", "approved", "rejected", "quarantined"]
 Split = Literal["auto", "train", "validation", "golden"]
@@ -125,8 +126,9 @@ def add(
     A draft whose words already exist in the domain counts as a duplicate and changes nothing.
     Raises Invalid for the first draft that cannot be a pair."""
     result = PairsAdded()
-    for draft in drafts:
-        check(draft)
+    for each in drafts:
+        check(each)
+        draft = _marked(each)
         cursor = db.execute(
             "INSERT INTO pairs (domain_id, prompt, response, system, turns, fact, split, source, "
             "source_ref, author, status, fingerprint, created_at) "
@@ -201,8 +203,16 @@ def counts(db: Database, domain: Domain) -> dict[str, int]:
     return dict.fromkeys(STATUSES, 0) | found
 
 
+def _marked(draft: Draft) -> Draft:
+    """The draft as it is stored: control characters cannot change what a reviewer sees."""
+    turns = tuple(replace(turn, content=marked(turn.content)) for turn in draft.turns)
+    prompt, response, system = map(marked, (draft.prompt, draft.response, draft.system))
+    return replace(draft, prompt=prompt, response=response, system=system, turns=turns)
+
+
 def find_same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
     """The pair of the domain with the same words, or None."""
+    draft = _marked(draft)
     sql = SELECT + "WHERE domain_id = ? AND fingerprint = ?"
     found = row(db, sql, [domain_id, fingerprint(draft)])
     return None if found is None else _pair(found)
@@ -210,6 +220,7 @@ def find_same_words(db: Database, domain_id: int, draft: Draft) -> Pair | None:
 
 def update_spelling(db: Database, pair_id: int, draft: Draft) -> None:
     """Change case and spacing of a pair that is in no dataset. Raises Conflict otherwise."""
+    draft = _marked(draft)
     if row(db, "SELECT 1 FROM dataset_pairs WHERE pair_id = ?", [pair_id]):
         pair = get(db, pair_id)
         if (pair.prompt, pair.response) != (draft.prompt.strip(), draft.response.strip()):

@@ -11,6 +11,7 @@ from typing import Any
 from bot.slack.render.message_split import split
 from bot.slack.render.slack_wording import in_slack
 from data.store.clock import now_us
+from data.visible_text import visible
 
 Block = dict[str, Any]
 
@@ -25,7 +26,7 @@ REGENERATE, CONTINUE = "again", "continue"  # "again" is in messages that were p
 
 def escape(text: str) -> str:
     """Text that mrkdwn shows literally, without mentions or links."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def sentence(text: str) -> str:
@@ -39,7 +40,7 @@ def plain(text: str) -> str:
     """An error message below a form input, where Slack does not show mentions."""
     named = PERSON.match(text) is not None  # then the sentence begins with "someone"
     shown = PERSON.sub("someone else", in_slack(text))
-    return shown[:1].upper() + shown[1:] if named else shown
+    return visible(shown[:1].upper() + shown[1:] if named else shown)
 
 
 def shorten(text: str, limit: int) -> str:

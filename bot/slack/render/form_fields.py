@@ -3,6 +3,7 @@
 from typing import Any
 
 from bot.slack.render.blocks import Block
+from data.visible_text import visible
 
 MAX_LENGTH = 3_000  # characters that a multi-line input accepts
 YES = "yes"
@@ -40,7 +41,7 @@ def text_input(
         "placeholder": plain(placeholder),
     }
     if 0 < len(initial) <= MAX_LENGTH:
-        element["initial_value"] = initial
+        element["initial_value"] = visible(initial)
     block: Block = {
         "type": "input",
         "block_id": block_id,
@@ -89,4 +90,4 @@ def button(action_id: str, text: str, value: str, style: str = "") -> Block:
 
 
 def plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text}
+    return {"type": "plain_text", "text": visible(text)}

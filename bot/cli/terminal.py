@@ -1,0 +1,49 @@
+"""The only way to the terminal for every command: `echo`, `secho`, `console` and the log.
+
+What people and models wrote can hold escape sequences. Here they become symbols, and only our own
+styles stay (`data/visible_text.py`). A test fails if a command prints in another way.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from data.visible_text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text, to stderr with `err`."""
+    click.echo(visible(str(text)), err=err, nl=nl)
+
+
+def secho(text: object = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print text in a style of `click.style`."""
+    click.secho(visible(str(text)), err=err, nl=nl, **style)
+
+
+def indented(text: str, columns: int) -> str:
+    """Text whose further lines cannot be taken for lines of ours."""
+    return visible(text).replace("\n", "\n" + " " * columns)
+
+
+def console(**options: Any) -> "Console":
+    """A console of rich, for tables, progress bars and markup."""
+    from rich.console import Console
+
+    class Terminal(Console):
+        def print(self, *objects: Any, **more: Any) -> None:
+            shown = [visible(each) if isinstance(each, str) else each for each in objects]
+            super().print(*shown, **more)
+
+    return Terminal(**options)
+
+
+class LogFormatter(logging.Formatter):
+    """Log lines as they are shown in the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
