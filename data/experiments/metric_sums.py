@@ -31,7 +31,7 @@ from sqlite_utils import Database
 
 from data.experiments import design as designs
 from data.experiments import metrics
-from data.experiments.counted_people import COUNTED, People
+from data.experiments.counted_people import COUNTED, People, factor, factors
 from data.experiments.experiments import Experiment, Variant
 from data.experiments.metrics import LATER_RATING, RATING, Metric
 from data.store.clock import DAY_US, now_us
@@ -146,7 +146,7 @@ def answers_sql(metrics: Mapping[str, Metric]) -> str:
         [metric.sql_only_fallbacks for metric in metrics.values()] + ["fallbacks"] * len(counts)
     )
     weighed = ", ".join(
-        f"{name}, iif({name} IS NULL, NULL, {weight(counts[metric.sql_count])}) AS {name}_w"
+        f"{name}, iif({name} IS NULL, NULL, f * {weight(counts[metric.sql_count])}) AS {name}_w"
         for name, metric in metrics.items()
     )
     summed = ", ".join(
@@ -169,13 +169,14 @@ WITH replaced AS MATERIALIZED (
     FROM replaced WHERE NOT EXISTS (
         SELECT 1 FROM replies r WHERE r.person = replaced.person AND +r.variant_id = :variant
         AND r.status <> 'streaming')
+), counted AS (
+    SELECT a.stage, {factor(":by_answers")} AS f, answers.* FROM answers
+    CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = answers.person
+        AND a.variant_id = :variant AND {COUNTED}
 ), weighed AS MATERIALIZED (
-    SELECT person, {weighed} FROM answers
+    SELECT stage, {weighed} FROM counted
 )
-SELECT a.stage, {summed} FROM weighed
-CROSS JOIN assignments a ON a.experiment_id = :experiment AND a.person = weighed.person
-    AND a.variant_id = :variant AND {COUNTED}
-GROUP BY a.stage
+SELECT stage, {summed} FROM weighed GROUP BY stage
 """
 
 
@@ -189,12 +190,12 @@ WEIGHT = weight("n")
 RATING_SUMS = f"""
 WITH people AS (
     SELECT a.stage, rated.up * 1.0 / nullif(rated.up + rated.down, 0) AS y,
-        rated.up + rated.down AS n
+        rated.up + rated.down AS n, {factor(":by_ratings")} AS f
     FROM assignments a
     LEFT JOIN ratings rated ON rated.variant_id = a.variant_id AND rated.person = a.person
     WHERE a.experiment_id = :experiment AND a.variant_id = :variant AND {COUNTED}
 ), weighed AS (
-    SELECT stage, y, iif(y IS NULL, NULL, {WEIGHT}) AS w FROM people
+    SELECT stage, y, iif(y IS NULL, NULL, f * {WEIGHT}) AS w FROM people
 )
 SELECT stage, count(*) AS assigned, count(y) AS people, total(w) AS w, total(w * y) AS wy,
        total(w * w) AS ww, total(w * w * y) AS wwy, total(w * w * y * y) AS wwyy
@@ -204,7 +205,7 @@ FROM weighed GROUP BY stage
 # Each person's mean of the ratings that they cast when the variant was no longer new to them
 LATER_RATINGS = f"""
 WITH later AS (
-    SELECT a.stage, avg(f.value) AS y, count(*) AS n
+    SELECT a.stage, avg(f.value) AS y, count(*) AS n, {factor(":by_ratings")} AS f
     FROM ratings rated
     JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
         AND a.variant_id = rated.variant_id AND {COUNTED}
@@ -213,7 +214,7 @@ WITH later AS (
     JOIN replies r ON r.id = f.reply_id AND r.variant_id = a.variant_id AND r.person = a.person
     WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
 ), weighed AS (
-    SELECT stage, y, {WEIGHT} AS w FROM later
+    SELECT stage, y, f * {WEIGHT} AS w FROM later
 )
 SELECT stage, count(*) AS people, total(w) AS w, total(w * y) AS wy, total(w * w) AS ww,
        total(w * w * y) AS wwy, total(w * w * y * y) AS wwyy
@@ -233,7 +234,7 @@ SELECT latency_us FROM early ORDER BY latency_us LIMIT 1 OFFSET (SELECT count(*)
 PRIOR_RATINGS = f"""
 WITH known AS (
     SELECT a.stage, rated.up * 1.0 / (rated.up + rated.down) AS y, rated.up + rated.down AS n,
-        avg(f.value) AS x
+        avg(f.value) AS x, {factor(":by_ratings")} AS f
     FROM ratings rated
     JOIN assignments a ON a.experiment_id = :experiment AND a.person = rated.person
         AND a.variant_id = rated.variant_id AND {COUNTED}
@@ -242,7 +243,7 @@ WITH known AS (
     JOIN replies r ON r.id = f.reply_id AND r.domain_id = :domain AND r.person = f.person
     WHERE rated.variant_id = :variant AND rated.up + rated.down > 0 GROUP BY a.person
 ), weighed AS (
-    SELECT stage, x, y, {WEIGHT} AS w FROM known
+    SELECT stage, x, y, f * {WEIGHT} AS w FROM known
 )
 SELECT stage, count(*) AS people, total(w) AS w, total(w * x) AS wx, total(w * w) AS ww,
        total(w * w * x) AS wwx, total(w * w * x * x) AS wwxx, total(w * w * y) AS wwy,
@@ -316,11 +317,13 @@ def _cells(
     db: Database, experiment: Experiment, variant: Variant, given: Mapping[str, int | None]
 ) -> dict[int, Cell]:
     """The cells of a variant, by stage number."""
-    bound = {
+    people = people_of(experiment)
+    bound: dict[str, Any] = {
         **given,
         "experiment": experiment.id,
         "variant": variant.id,
-        "people": people_of(experiment),
+        "people": people,
+        **factors(db, people, experiment.id, variant.id, CORRELATION),
         "adapter": variant.adapter_id,
         "domain": experiment.domain_id,
         "began": experiment.started_at,

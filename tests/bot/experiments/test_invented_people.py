@@ -1,0 +1,142 @@
+"""Invented people do not decide a comparison: simulated attacks through the real code.
+
+Honest people are assigned, answered, exposed and rated in a store, and the comparison is looked at
+again and again, under the policy that promotes and rolls back. Between them, an attacker votes up
+every answer of the worse candidate, and down every answer of the control, under as many invented
+identities as they like.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+from sqlite_utils import Database
+
+from bot.experiments import decider
+from data import domains
+from data.domains import Domain
+from data.experiments import assignments, experiments, policies
+from data.experiments.counted_people import CHOICES, People
+from data.experiments.experiments import Experiment, VariantSpec
+from data.experiments.metrics import default_bounds
+from data.feedback import feedback
+from data.people import keys
+from data.store.db import Store
+from tests.data import given
+
+pytestmark = pytest.mark.integration
+EACH_LOOK = 20  # honest people
+HONEST = 160
+
+
+@dataclass(frozen=True)
+class Attack:
+    per_honest: float  # invented raters for each honest one
+    identity: str  # with {n}, the number of the rater
+    addresses: int = 1
+    most: int = 10**6
+
+
+NOBODY = Attack(0.0, "")
+ATTACKS = {
+    "a third, each with one vote, are names of a key": Attack(0.5, "http:1/{n}"),
+    "one visitor has 200 sessions": Attack(2.0, "web:bad{n}", most=200),
+    "half are sessions on two addresses": Attack(1.0, "web:bad{n}", addresses=2),
+}
+
+
+@dataclass
+class Comparison:
+    db: Database
+    domain: Domain
+    running: Experiment
+    rng: random.Random
+    likes: dict[str, float]
+
+    def rate(self, person: str, address: str, hostile: bool = False) -> None:
+        variant = assignments.variant_for(self.running, person)
+        assignments.expose(self.db, self.running.id, person, variant.id, 1, address)
+        reply = given.reply(self.db, self.domain, person, variant=variant)
+        liked = variant.label == "B" if hostile else self.rng.random() < self.likes[variant.label]
+        feedback.thumb(self.db, reply, person, liked)
+
+    def decision(self) -> str | None:
+        found = decider.evaluate_experiment(self.db, self.running)
+        made = decider.apply_verdict(self.db, found) if found else None
+        return made.action if made and made.action in ("promote", "roll back") else None
+
+
+def outcome(
+    people: People, attack: Attack, likes: dict[str, float], seed: int, verified: bool = True
+) -> tuple[str | None, int]:
+    """The action that was taken, and the number of honest people by then."""
+    with Store(":memory:") as store, store.write() as db:
+        domain = domains.create(db, "helpdesk")
+        keys.create(db, "app", "member", "cli:root")
+        specs = [VariantSpec(given.adapter(db, domain, state)) for state in ("live", "candidate")]
+        policies.set_policy(db, domain, "auto", "cli:root")
+        # without the wait for later ratings, which would hide what is tested
+        terms = {"people": people, "novelty_days": 0, "version": 2}
+        terms |= {"guardrails": default_bounds(), "expected_people": 300}
+        begun = experiments.begin(db, domain, specs, "cli:root", terms=terms)
+        db.execute("UPDATE experiments SET salt = ?", [f"salt {seed}"])
+        running = experiments.get(db, begun.id)
+        comparison = Comparison(db, domain, running, random.Random(seed), likes)
+        bad = invented(attack)
+        for n in range(1, HONEST + 1):
+            person = f"slack:T1/U{n}" if verified else f"web:{n}"
+            comparison.rate(person, f"198.51.{n // 250}.{n % 250}")
+            for identity, address in next(bad):
+                comparison.rate(identity, address, hostile=True)
+            if n % EACH_LOOK == 0 and (action := comparison.decision()):
+                return action, n
+    return None, HONEST
+
+
+def invented(attack: Attack) -> Iterator[list[tuple[str, str]]]:
+    """For each honest person, the invented identities that vote next, with their addresses."""
+    made = 0
+    for honest in count(1):
+        wanted = min(round(attack.per_honest * honest), attack.most)
+        numbers, made = range(made, wanted), wanted
+        yield [
+            (attack.identity.format(n=n), f"192.0.2.{n % max(attack.addresses, 1)}")
+            for n in numbers
+        ]
+
+
+WORSE = {"A": 0.7, "B": 0.6}
+BETTER = {"A": 0.6, "B": 0.85}
+
+
+@pytest.mark.parametrize("people", CHOICES)
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_no_attack_promotes_a_worse_candidate(people: People, attack: Attack) -> None:
+    for seed in range(2):
+        action, _ = outcome(people, attack, WORSE, seed, verified=people == "verified")
+        assert action != "promote"
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_the_same_attacks_succeed_where_everybody_counts(attack: Attack) -> None:
+    """So the simulation can fail."""
+    action, _ = outcome("everyone", attack, WORSE, 0)
+    assert action == "promote"
+
+
+def test_honest_people_decide_as_soon_as_without_an_attack() -> None:
+    for seed in range(2):
+        alone = outcome("verified", NOBODY, BETTER, seed)
+        assert alone[0] == "promote"
+        against = Attack(1.0, "web:bad{n}")
+        assert outcome("verified", against, BETTER, seed) == alone, "bit for bit"
+        assert outcome("anyone", NOBODY, BETTER, seed) == alone
+
+
+def test_anonymous_people_decide_as_soon_as_if_nothing_were_limited() -> None:
+    for seed in range(2):
+        limited = outcome("anyone", NOBODY, BETTER, seed, verified=False)
+        assert limited == outcome("everyone", NOBODY, BETTER, seed, verified=False)
+        assert limited[0] == "promote"
