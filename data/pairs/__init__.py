@@ -1,6 +1,7 @@
 """Pairs, the questions and answers that a bot learns from: files, review, datasets, golden sets.
 
 - `contamination`: keeps golden questions out of training
+- `current_answers`: which answer counts now, where a newer one replaces older ones
 - `datasets`: frozen datasets with train, validation, probe and golden splits
 - `files`: imports and exports JSON Lines, OpenAI chat messages and CSV
 - `formats`: the file formats of pairs, one entry each

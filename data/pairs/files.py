@@ -8,10 +8,12 @@ recognised by their fingerprint. `read` returns what `write` wrote, unchanged.
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
+
+from sqlite_utils import Database
 
 from data.domains import Domain
 from data.pairs import pairs
@@ -81,10 +83,11 @@ def import_file(
         lines = Lines(file)
         numbered = _numbered(lines, path, format)
         guard = Guard(store.db, domain)
+        import_id = pairs.next_import(store.db)
         while batch := list(itertools.islice(numbered, TOGETHER)):
             with store.write() as db:
                 wrong = []
-                for line, found in batch:
+                for line, found in _naming_facts(db, domain, batch):
                     if isinstance(found, BadRow):
                         wrong.append(found)
                         continue
@@ -102,6 +105,7 @@ def import_file(
                         source_ref=f"{path.name}:{line}",
                         author=author,
                         status=status,
+                        import_id=import_id,
                     )
                     for pair_id in result.ids:
                         guard.note(pair_id, draft)
@@ -112,6 +116,16 @@ def import_file(
             if progress is not None:
                 progress(lines.read)
     return ImportReport(added, duplicates, tuple(bad), bad_total)
+
+
+def _naming_facts(
+    db: Database, domain: Domain, batch: Sequence[NumberedRow]
+) -> Iterator[NumberedRow]:
+    """The rows; a draft without a fact has that of an approved pair that asks the same."""
+    drafts = [found for _, found in batch if isinstance(found, Draft)]
+    named = iter(pairs.naming_facts(db, domain, drafts))
+    for line, found in batch:
+        yield line, found if isinstance(found, BadRow) else next(named)
 
 
 def write(found: Iterable[Pair | Draft], path: Path, format: str = AUTO) -> int:

@@ -7,7 +7,7 @@ fingerprint is computed from normalised text, so case, spacing and Unicode form 
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ MAX_CHARS = 32_000  # of a prompt or a response
 
 SELECT = """
 SELECT id, domain_id, prompt, response, system, turns, fact, split, source, source_ref, author,
-       status, fingerprint, created_at, reviewed_by, review_reason
+       status, fingerprint, created_at, reviewed_by, review_reason, import_id
 FROM pairs
 """
 
@@ -42,7 +42,8 @@ class Turn:
 @dataclass(frozen=True)
 class Draft:
     """A pair that is not in the store yet. `fact` groups paraphrases, that is, different prompts
-    for the same answer; '' uses the response itself as the group."""
+    for the same answer; '' takes the fact of an approved pair that asks the same, or else the
+    response itself as the group."""
 
     prompt: str
     response: str
@@ -70,6 +71,7 @@ class Pair:
     created_at: int
     reviewed_by: str = ""
     review_reason: str = ""  # of a rejection, in the reviewer's words
+    import_id: int | None = None  # the first pair of its import; None: it came alone
 
 
 @dataclass
@@ -120,26 +122,29 @@ def add(
     source_ref: str = "",
     author: str = "",
     status: Status = "pending",
+    import_id: int | None = None,
 ) -> PairsAdded:
     """Add the drafts that do not exist yet, inside the caller's transaction.
 
     A draft whose words already exist in the domain counts as a duplicate and changes nothing.
+    `import_id` marks pairs that came together; their drafts went through `naming_facts` already.
     Raises Invalid for the first draft that cannot be a pair."""
     result = PairsAdded()
     for each in drafts:
         check(each)
-        draft = _marked(each)
+    stored = [_marked(each) for each in drafts]
+    for draft in stored if import_id is not None else naming_facts(db, domain, stored):
         cursor = db.execute(
             "INSERT INTO pairs (domain_id, prompt, response, system, turns, fact, split, source, "
-            "source_ref, author, status, fingerprint, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "source_ref, author, status, fingerprint, created_at, import_id, prompt_digest) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (domain_id, fingerprint) DO NOTHING",
             [
                 domain.id,
                 draft.prompt.strip(),
                 draft.response.strip(),
                 draft.system.strip(),
-                orjson.dumps([[t.role, t.content] for t in draft.turns]).decode(),
+                _turns_json(draft),
                 draft.fact or fact_of(draft.response),
                 draft.split,
                 source,
@@ -148,6 +153,8 @@ def add(
                 status,
                 fingerprint(draft),
                 now_us(),
+                import_id,
+                prompt_digest(draft.prompt),
             ],
         )
         if cursor.rowcount == 1 and cursor.lastrowid is not None:
@@ -155,6 +162,18 @@ def add(
         else:
             result.duplicates += 1
     return result
+
+
+def next_import(db: Database) -> int:
+    """The id of an import that begins now: that of the next pair."""
+    return int(value(db, "SELECT 1 + coalesce(max(id), 0) FROM pairs"))
+
+
+def prompt_digest(prompt: str) -> int:
+    """Equal for equal prompts: 64 bits, for an index."""
+    words = normalise(prompt).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(words, digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def record_word_owners(db: Database, pair_id: int, people: Iterable[str]) -> None:
@@ -167,6 +186,33 @@ def record_word_owners(db: Database, pair_id: int, people: Iterable[str]) -> Non
 def fact_of(response: str) -> str:
     """The fact of a pair that names none: pairs with the same answer state the same fact."""
     return hashlib.sha256(normalise(response).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def naming_facts(db: Database, domain: Domain, drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts; one without a fact gets the named fact of the newest approved pair that asks the
+    same, if there is one."""
+    unnamed = [prompt_digest(draft.prompt) for draft in drafts if not draft.fact]
+    if not unnamed:
+        return list(drafts)
+    known: dict[tuple[str, str], str] = {}
+    for prompt, response, turns, fact in db.execute(
+        "SELECT prompt, response, turns, fact FROM pairs WHERE domain_id = ? "
+        "AND status = 'approved' AND prompt_digest IN (SELECT value FROM json_each(?)) ORDER BY id",
+        [domain.id, orjson.dumps(unnamed).decode()],
+    ):
+        if fact != fact_of(response):
+            known[normalise(prompt), turns] = fact
+    if not known:
+        return list(drafts)
+
+    def fact_named(draft: Draft) -> str:
+        return draft.fact or known.get((normalise(draft.prompt), _turns_json(draft)), "")
+
+    return [replace(draft, fact=fact_named(draft)) for draft in drafts]
+
+
+def _turns_json(draft: Draft) -> str:
+    return orjson.dumps([[t.role, t.content] for t in draft.turns]).decode()
 
 
 def get(db: Database, pair_id: int) -> Pair:

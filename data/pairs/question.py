@@ -8,7 +8,7 @@ such as a typing error, by comparing the words of `question_text`.
 from sqlite_utils import Database
 
 from data.domains import Domain
-from data.pairs.pairs import Draft, Pair, normalise
+from data.pairs.pairs import Draft, Pair, normalise, prompt_digest
 
 
 def question_text(pair: Pair | Draft) -> str:
@@ -30,9 +30,12 @@ def question_key_with_system(pair: Pair | Draft) -> str:
 def fact_of_prompt(db: Database, domain: Domain, prompt: str) -> str:
     """The fact of the newest approved pair with this prompt, '' when there is none. The turns
     before are not compared."""
-    sql = "SELECT prompt, fact FROM pairs WHERE domain_id = ? AND status = 'approved' "
+    sql = (
+        "SELECT prompt, fact FROM pairs WHERE domain_id = ? AND prompt_digest = ? "
+        "AND status = 'approved' ORDER BY id DESC"
+    )
     wanted = normalise(prompt)
-    for known, fact in db.execute(sql + "ORDER BY id DESC", [domain.id]):
+    for known, fact in db.execute(sql, [domain.id, prompt_digest(prompt)]):
         if normalise(known) == wanted:
             return str(fact)
     return ""

@@ -365,8 +365,8 @@ def _in_dataset(db: Database, pair_id: int) -> bool:
 
 
 def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
-    """Delete a pair, or leave an empty row. The fingerprint goes too: it would confirm a guess of
-    the words."""
+    """Delete a pair, or leave an empty row. The digests of its words go too: they would confirm a
+    guess of the words."""
     db.execute("UPDATE feedback SET text = '', pair_id = NULL WHERE pair_id = ?", [pair_id])
     db.execute("UPDATE audit SET detail = '{}' WHERE subject = ?", [f"pair {pair_id}"])
     db.execute("DELETE FROM pair_words WHERE pair_id = ?", [pair_id])
@@ -379,7 +379,7 @@ def _remove_pair(db: Database, pair_id: int, *, hollow: bool) -> None:
     db.execute(
         "UPDATE pairs SET prompt = ?, response = ?, system = '', turns = '[]', fact = ?, "
         "source_ref = '', author = '', status = 'rejected', fingerprint = ?, review_reason = '', "
-        "forgotten_at = ? WHERE id = ?",
+        "prompt_digest = 0, forgotten_at = ? WHERE id = ?",
         [EMPTY, EMPTY, nobody, nobody, now_us(), pair_id],
     )
 

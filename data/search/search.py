@@ -3,6 +3,9 @@
 An approved pair counts from the next question on, and a rejected, edited or erased one is gone at
 once, whichever process changed it: each question first looks at what changed in the store.
 
+Where a pair has a newer answer, the newer pair is found in its place
+(`data/pairs/current_answers.py`).
+
 One thread answers all questions of a process. It takes those that wait together, encodes them
 together, and owns the indexes, so it needs no locks around them.
 """
@@ -22,6 +25,7 @@ from sqlite_utils import Database
 
 from data.config.settings import SearchSettings
 from data.domains import Domain
+from data.pairs import current_answers
 from data.pairs.pairs import normalise
 from data.search import follow_ups, language_check, vectors, word_search
 from data.search.encoder import EncoderFailed, SentenceEncoder, open_encoder
@@ -342,6 +346,7 @@ class PairSearch:
         found = index.best(queries, request.limit + SPARE_FACTS, request.without)
         candidates = follow_ups.merged(found)
         pairs = _read(db, encoder, index, candidates, queries)
+        pairs = _as_valid_now(db, request, pairs)
         references = _one_for_each_fact(
             (
                 Reference(**pair, score=c.score)
@@ -392,6 +397,21 @@ def _read(
     return {p["pair_id"]: {**p, "similarity": of_fact[p["fact"]]} for p in known}
 
 
+def _as_valid_now(db: Database, request: _Request, pairs: dict[int, Row]) -> dict[int, Row]:
+    """The pairs that were found, by id: where a pair has a newer answer, the newer pair in its
+    place. A newer pair that the request leaves out lends its answer only."""
+    valid = dict(pairs)
+    for pair_id, new in current_answers.replacements(db, request.domain, list(pairs)).items():
+        old = pairs[pair_id]
+        if new.id in request.without:
+            valid[pair_id] = {**old, "response": new.response}
+            continue
+        fact = new.fact if current_answers.is_named(new) else old["fact"]
+        words = {"prompt": new.prompt, "response": new.response, "fact": fact}
+        valid[pair_id] = {**old, "pair_id": new.id, **words}
+    return valid
+
+
 def _one_for_each_fact(found: Iterable[Reference], limit: int) -> tuple[Reference, ...]:
     """The first reference of each fact, and of each response."""
     best: dict[str, Reference] = {}
@@ -420,11 +440,18 @@ def _by_words(db: Database, request: _Request) -> SearchResult:
     of_fact: dict[str, float] = {}
     for hit in hits:
         of_fact[hit.fact] = max(hit.similarity, of_fact.get(hit.fact, 0.0))
+    pairs: dict[int, Row] = {
+        h.pair_id: {
+            "pair_id": h.pair_id,
+            "prompt": h.prompt,
+            "response": h.response,
+            "fact": h.fact,
+            "similarity": of_fact[h.fact],
+        }
+        for h in hits
+    }
+    pairs = _as_valid_now(db, request, pairs)
     references = _one_for_each_fact(
-        (
-            Reference(h.pair_id, h.prompt, h.response, h.fact, h.score, of_fact[h.fact])
-            for h in hits
-        ),
-        request.limit,
+        (Reference(**pairs[h.pair_id], score=h.score) for h in hits), request.limit
     )
     return SearchResult(references, "words")

@@ -19,12 +19,11 @@ from sqlite_utils import Database
 
 from data.config.settings import Settings
 from data.domains import Domain
-from data.pairs import datasets
+from data.pairs import current_answers, datasets
 from data.pairs.pairs import Pair
 from data.pairs.question import question_key
 from data.search.search import PairSearch
 from data.store.errors import Invalid
-from tuning.data import replay
 from tuning.data.run_inputs import RunInputs
 
 FILE = "references.json"
@@ -38,7 +37,7 @@ def of_run(
     """The references of a run's questions, `count` for each."""
     parts = {part: datasets.pairs_of(db, inputs.dataset.id, part) for part in PARTS}
     golden = {pair.id for pair in parts["golden"]}
-    current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
+    current = current_answers.current_pairs([pair for part in PARTS for pair in parts[part]])
     searchable = [pair for pair in current.pairs if pair.id not in golden]
     file = settings.checkpoints_path(inputs.run.id).parent / FILE
     return FrozenReferences(

@@ -18,7 +18,7 @@ from data.adapters.registry import Adapter
 from data.bases import digest
 from data.config import base_precision
 from data.config.settings import Settings
-from data.pairs import contamination, datasets
+from data.pairs import contamination, current_answers, datasets
 from data.pairs.pairs import Pair
 from data.runs.runs import Run
 from data.search import layout
@@ -88,7 +88,7 @@ def prepare_training_set(
     pair or the setting, when the run would be useless."""
     run, domain, dataset, parent = inputs.run, inputs.domain, inputs.dataset, inputs.parent
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
-    current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
+    current = current_answers.current_pairs([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     kept: dict[str, list[Pair]] = {part: [] for part in PARTS}
     for pair in current.pairs:
@@ -102,8 +102,10 @@ def prepare_training_set(
         chat_template.check(parent.folder(settings.home), parent.name, tokenizer)
         if parent.dataset_id is not None:
             known = {p.id for p in datasets.pairs_of(db, parent.dataset_id, "train")}
-        known -= set(current.reworded)
-        taught = registry.pairs_learned(db, parent) - set(current.reworded)
+        taught = registry.pairs_learned(db, parent)
+        reworded = current.reworded_since(taught)
+        known -= reworded
+        taught -= reworded
         for part in ("validation", "probe"):  # the parent may have been trained on them
             kept[part] = [pair for pair in kept[part] if pair.id not in taught]
     new_ids = {p.id for p in kept["train"]} - known

@@ -26,11 +26,10 @@ from sqlite_utils import Database
 from data.adapters import registry
 from data.adapters.registry import Adapter
 from data.domains import Domain
-from data.pairs import datasets
+from data.pairs import current_answers, datasets
 from data.pairs.datasets import Dataset, Part
 from data.pairs.pairs import Pair
 from data.search import layout
-from tuning.data import replay
 from tuning.data.examples import Example, encode, messages
 from tuning.data.frozen_references import FrozenReferences, question_of
 from tuning.data.grounded_pairs import fitting
@@ -118,14 +117,15 @@ def prepare_eval_sets(
     the search alone). A pair that people can find is asked as if
     it were new, without being its own reference."""
     parts = {part: datasets.pairs_of(db, dataset.id, part) for part in PARTS}
-    current = replay.current_pairs([pair for part in PARTS for pair in parts[part]])
+    current = current_answers.current_pairs([pair for part in PARTS for pair in parts[part]])
     part_of = {pair.id: part for part in PARTS for pair in parts[part]}
     known: set[int] = set()
     taught: set[int] = set()  # also to the adapters before it
     if live is not None and live.dataset_id is not None:
         known = {p.id for p in datasets.pairs_of(db, live.dataset_id, "train")}
-        known -= set(current.reworded)
-        taught = registry.pairs_learned(db, live) - set(current.reworded)
+        taught = registry.pairs_learned(db, live)
+        known -= current.reworded_since(taught)
+        taught -= current.reworded_since(taught)
     chosen: dict[SetName, list[Pair]] = {name: [] for name in ANSWERED}
     for pair in current.pairs:
         part = part_of[pair.id]

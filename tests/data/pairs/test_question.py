@@ -2,7 +2,7 @@
 
 from data import domains
 from data.domains import Domain
-from data.pairs import datasets, pairs
+from data.pairs import current_answers, datasets, pairs
 from data.pairs.pairs import Draft, Pair, Turn
 from data.pairs.question import (
     fact_of_prompt,
@@ -13,7 +13,6 @@ from data.pairs.question import (
 from data.pairs.question_matching import Index
 from data.store.db import Store
 from tests.data import given
-from tuning.data import replay
 
 BEFORE = (Turn("user", "Where is box 4?"), Turn("assistant", "In the hall."))
 
@@ -65,5 +64,5 @@ def test_everything_that_compares_questions_agrees(store: Store, domain: Domain)
     assert match is not None
     assert match.kind == "exact"
     assert set(datasets.split(found, 0.5).values()) == {"golden"}
-    assert [p.response for p in replay.current_pairs(found).superseded] == ["Hier."]
+    assert [p.response for p in current_answers.current_pairs(found).superseded] == ["Hier."]
     assert fact_of_prompt(store.db, domain, one) == "b"

@@ -338,3 +338,27 @@ def test_the_demo_domains_golden_questions_find_their_facts(
     among = sum(q.fact in found[q.id][:3] for q in questions) / len(questions)
     assert first >= 0.95
     assert among >= 0.99
+
+
+@pytest.mark.parametrize("encoder", ["minilm", "words"])
+def test_a_newer_answer_is_found_for_every_phrasing_of_its_fact(
+    store: Store, domain: Domain, encoder: str
+) -> None:
+    search = PairSearch(store, SearchSettings(encoder=encoder))
+    with store.write() as db:
+        given.approved(db, domain, HOURS, PARKING, Draft(LATE, HOURS.response, fact="hours"))
+        correction = Draft(HOURS.prompt, "From 8 to 17 on weekdays.", fact="hours")
+        (new,) = pairs.add(db, domain, [correction], source="correction").ids
+    assert search.find(domain, LATE).references[0].response == HOURS.response
+    with store.write() as db:
+        review_status.set_status(db, new, "approved", "cli:ann")
+
+    for question in (LATE, HOURS.prompt):
+        best = search.find(domain, question).references[0]
+        assert (best.pair_id, best.response) == (new, correction.response)
+        assert best.similarity > 0.9
+    left_out = search.find(domain, LATE, without={new}).references[0]
+    assert (left_out.prompt, left_out.response) == (LATE, correction.response)
+    with store.write() as db:
+        review_status.set_status(db, new, "rejected", "cli:ann")
+    assert search.find(domain, LATE).references[0].response == HOURS.response

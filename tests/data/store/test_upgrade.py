@@ -7,6 +7,8 @@ from sqlite_utils import Database
 from data import domains
 from data.experiments import experiments
 from data.feedback import feedback, raters
+from data.pairs import current_answers, pairs
+from data.pairs.question import fact_of_prompt
 from data.store.db import Store, rows, sqlite3
 from data.store.migrations import migrations
 from tests.data import given
@@ -56,3 +58,30 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path) -> None:
         feedback.thumb(db, "broken", PERSON, True)
         candidate = given.counts(db, running)[1]
         assert (candidate.up, candidate.down, candidate.people) == (1, 0, 1)
+
+
+PAIRS = """
+INSERT INTO domains (id, name, title, is_default, created_at) VALUES (1, 'helpdesk', 'h', 1, 1);
+INSERT INTO pairs (id, domain_id, prompt, response, fact, source, source_ref, status, fingerprint,
+                   created_at)
+    VALUES (1, 1, 'When?', 'From 9.', 'hours', 'import', 'a.jsonl:1', 'approved', 'a', 1),
+           (2, 1, 'How early?', 'From 9.', 'hours', 'import', 'a.jsonl:12', 'approved', 'b', 1),
+           (3, 1, 'Where?', 'There.', 'place', 'import', 'b.jsonl:1', 'approved', 'c', 1),
+           (4, 1, 'WHEN?', 'From 8.', '{fact}', 'correction', 'r1', 'approved', 'd', 1)
+"""
+
+
+def test_corrections_of_an_older_store_replace_the_answer_of_their_fact(tmp_path: Path) -> None:
+    path = tmp_path / "understudy.db"
+    db = Database(sqlite3.connect(str(path), isolation_level=None))
+    migrations.apply(db, stop_before="m031_current_answers")
+    for statement in PAIRS.format(fact=pairs.fact_of("From 8.")).split(";\n"):
+        db.execute(statement)
+    db.conn.close()
+
+    with Store(path) as store:
+        domain = domains.get(store.db, "helpdesk")
+        assert [p.import_id for p in pairs.list_pairs(store.db, domain)] == [1, 1, 3, None]
+        assert fact_of_prompt(store.db, domain, "how  early?") == "hours"
+        replaced = current_answers.replacements(store.db, domain, [1, 2, 3, 4])
+        assert {old: new.response for old, new in replaced.items()} == {1: "From 8.", 2: "From 8."}

@@ -160,12 +160,13 @@ def test_pairs_of_adapters_before_the_parent_are_not_held_out(
     assert not seen & {example.pair_id for example in made.measured["validation"]}
 
 
+@pytest.mark.parametrize("named", ["place", ""])
 def test_a_correction_changes_the_training_pairs_of_its_fact(
-    store: Store, settings: Settings, domain: Domain, tokenizer: Any
+    store: Store, settings: Settings, domain: Domain, tokenizer: Any, named: str
 ) -> None:
     add(store, domain, ("Where a?", "Upstairs."), ("Where b?", "Upstairs."), fact="place")
     add(store, domain, ("Where c?", "Upstairs."), fact="place", split="golden")
-    add(store, domain, ("Where a?", "Downstairs."))
+    add(store, domain, ("Where a?", "Downstairs."), fact=named)
 
     made = training_set(store, settings, domain, tokenizer)
 

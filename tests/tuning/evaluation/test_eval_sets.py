@@ -187,3 +187,22 @@ def test_a_correction_of_a_golden_fact_changes_what_is_expected(
     found = prepared(store, domain, tokenizer)
 
     assert [q.expected for q in found.sets["golden"]] == ["Downstairs."]
+
+
+def test_a_golden_question_expects_the_newest_answer_of_its_fact(
+    store: Store, domain: Domain, tokenizer: Any
+) -> None:
+    add(
+        store,
+        domain,
+        Draft("Where is it?", "Upstairs.", fact="place"),
+        Draft("On which floor?", "Upstairs.", fact="place", split="golden"),
+    )
+    before = live(store, domain)
+    add(store, domain, Draft("Where is it?", "Downstairs.", fact="place"))
+
+    found = prepared(store, domain, tokenizer, before)
+
+    assert [q.expected for q in found.sets["golden"]] == ["Downstairs."]
+    assert [q.expected for q in found.sets["new"]] == ["Downstairs."]
+    assert "replay" not in found.sets
