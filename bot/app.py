@@ -44,6 +44,7 @@ from bot.api.answers import Answers
 from bot.api.auth import member
 from bot.api.completions import Completions
 from bot.api.middleware import RequestMiddleware
+from bot.console.web_bounds import WebBounds
 from bot.experiments.decider import deciding
 from bot.runtime import erasure_loop
 from bot.runtime.address_limits import AddressLimits
@@ -95,6 +96,9 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     )
     app.state.service = service
     app.state.metrics = metrics
+    app.state.web_bounds = WebBounds(
+        store, settings.bot.web_questions_per_hour, settings.bot.web_storage_mib
+    )
     app.add_middleware(RequestMiddleware)
     for family in (UnderstudyError, RequestValidationError, HTTPException):
         app.add_exception_handler(family, _refuse)

@@ -13,6 +13,12 @@ queue is full, the person with the most waiting questions loses their newest one
 fewer ("longest queue drop", McKenney, "Stochastic Fairness Queueing", INFOCOM 1990); otherwise the
 new question is refused with the time after which to retry.
 
+People are free: a key can name any number of users, and a browser can get any number of sessions.
+So what counts first is the class of the identity (`AdmissionClass`). Each class has reserved slots
+and reserved room in the queue that the others cannot take, and freed slots go to the classes in
+turn, then within a class to the keys, or for browsers to the addresses, in turn, and only then to
+people. Each bot process admits on its own, so the bounds are per process.
+
 Use it from one event loop: nothing here blocks, and nothing is shared between threads.
 """
 
@@ -21,10 +27,25 @@ import contextlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from data.people import identities
 from data.store.errors import Unavailable
+
+# Members of Slack, people who signed in, the operator; API keys; browsers that nobody signed in to.
+AdmissionClass = Literal["member", "key", "web"]
+CLASSES: dict[identities.IdentityKind, AdmissionClass] = {
+    "slack": "member",
+    "signed_in": "member",
+    "operator": "member",
+    "key": "key",
+    "key_user": "key",
+    "web_session": "web",
+}
+CLASS_SLOTS = 8  # one slot in eight is reserved for each class, and one place in four of the queue
+CLASS_PLACES = 4
 
 RESERVED_SHARE = 0.25  # of a replica's slots, for people who have no answer in flight
 INITIAL_ANSWER_S = 4.0  # assumed duration of an answer until one has been measured
@@ -42,9 +63,34 @@ class TooBusy(Unavailable):
         super().__init__(f"Too many questions are waiting. Try again in {when}.")
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Who takes turns: all members together, the users of a key, or the sessions of an address."""
+
+    kind: AdmissionClass | None  # None: an identity of no known kind
+    source: str = ""
+
+
+class _Turns:
+    """Start-time fair queueing between classes, or between the groups of a class."""
+
+    def __init__(self) -> None:
+        self._time = 0
+        self._next: dict[object, int] = {}
+
+    def tag(self, one: object) -> int:
+        """When it is its turn; nobody accumulates credit while idle."""
+        return max(self._next.get(one, 0), self._time)
+
+    def take(self, one: object) -> None:
+        self._time = self.tag(one)
+        self._next[one] = self._time + 1
+
+
 @dataclass(eq=False)
 class _Waiter:
     person: str
+    group: "_Group"
     replicas: tuple[str, ...]
     start_tag: int  # negative: resumes an interrupted answer, ahead of everyone else
     arrival: int  # breaks ties between equal start tags
@@ -54,11 +100,19 @@ class _Waiter:
 class Admission:
     """The slots of all replicas and the queue for them; one per process."""
 
-    def __init__(self, running: int, waiting: int) -> None:
-        """Both limits apply to each replica."""
+    def __init__(
+        self, running: int, waiting: int, classes: Collection[AdmissionClass] = ()
+    ) -> None:
+        """Both limits apply to each replica. `classes` have reserved slots and reserved room."""
         self._slots = running
         self._reserved = math.ceil(RESERVED_SHARE * running) if running > 1 else 0
         self._max_waiting = waiting
+        self._classes = tuple(classes)
+        self._class_slots = running // CLASS_SLOTS or int(running > len(self._classes))
+        self._class_places = waiting // CLASS_PLACES
+        self._by_class: Counter[tuple[AdmissionClass | None, str]] = Counter()  # class, replica
+        self._class_turns = _Turns()
+        self._group_turns = _Turns()
         self._by_replica: Counter[str] = Counter()  # answers in flight
         self._by_person: Counter[str] = Counter()  # answers in flight
         self._queue: list[_Waiter] = []
@@ -83,14 +137,18 @@ class Admission:
         """The number of answers that this replica is writing."""
         return self._by_replica[replica]
 
-    async def enter(self, person: str, replicas: Sequence[str], *, resuming: bool = False) -> str:
+    async def enter(
+        self, person: str, replicas: Sequence[str], *, address: str = "", resuming: bool = False
+    ) -> str:
         """Wait for a slot at one of `replicas` and return that replica. Free it with `leave`.
+        `address` is that of a browser.
 
         `resuming`: the question was admitted before and moves to another replica; it waits ahead of
         everyone else and is never refused. Raises TooBusy when the queue is full, or when this
         question is dropped in favour of somebody who has fewer."""
         waiter = _Waiter(
             person,
+            _group_of(person, address),
             tuple(replicas),
             -1 if resuming else max(self._virtual_time, self._finish_tags.get(person, 0)),
             next(self._arrivals),
@@ -128,10 +186,12 @@ class Admission:
         """Free a slot; `seconds` is how long the answer took, if it is complete."""
         _decrease(self._by_replica, replica)
         _decrease(self._by_person, person)
+        _decrease(self._by_class, (_group_of(person, "").kind, replica))
         if seconds is not None:
             self._answer_s += SMOOTHING * (seconds - self._answer_s)
         self._grant_free_slots()
         if not self._queue:  # tags matter only while somebody waits
+            self._class_turns, self._group_turns = _Turns(), _Turns()
             self._finish_tags = {
                 person: tag
                 for person, tag in self._finish_tags.items()
@@ -144,7 +204,7 @@ class Admission:
             eligible = [(w, r) for w in self._queue if (r := self._free_for(w)) is not None]
             if not eligible:
                 return
-            waiter, replica = min(eligible, key=lambda one: (one[0].start_tag, one[0].arrival))
+            waiter, replica = min(eligible, key=lambda one: self._turn(one[0]))
             if waiter.slot.done():  # cancelled, but its task has not run yet
                 self._remove(waiter)
                 continue
@@ -152,14 +212,36 @@ class Admission:
             self._take(waiter, replica)
             waiter.slot.set_result(replica)
 
+    def _turn(self, waiter: _Waiter) -> tuple[int, int, int, int]:
+        """Sorts waiting questions: by class, then by group, then by person."""
+        if waiter.start_tag < 0:
+            return -1, -1, waiter.start_tag, waiter.arrival
+        group = waiter.group
+        turns = self._class_turns.tag(group.kind), self._group_turns.tag(group)
+        return *turns, waiter.start_tag, waiter.arrival
+
     def _free_for(self, waiter: _Waiter) -> str | None:
         """The least loaded replica with a slot that this person may take."""
         may_use_reserved = self._by_person[waiter.person] == 0 or waiter.start_tag < 0
         slots = self._slots if may_use_reserved else self._slots - self._reserved
-        free = [r for r in waiter.replicas if self._by_replica[r] < slots]
+        free = [
+            r
+            for r in waiter.replicas
+            if self._by_replica[r] < min(slots, self._slots - self._reserved_for_others(waiter, r))
+        ]
         return min(free, key=self._by_replica.__getitem__, default=None)
 
+    def _reserved_for_others(self, waiter: _Waiter, replica: str) -> int:
+        """Slots of a replica that other classes have reserved and do not use now."""
+        if waiter.group.kind is None or waiter.start_tag < 0:
+            return 0
+        others = (c for c in self._classes if c != waiter.group.kind)
+        return sum(max(0, self._class_slots - self._by_class[c, replica]) for c in others)
+
     def _take(self, waiter: _Waiter, replica: str) -> None:
+        self._class_turns.take(waiter.group.kind)
+        self._group_turns.take(waiter.group)
+        self._by_class[waiter.group.kind, replica] += 1
         self._by_replica[replica] += 1
         self._by_person[waiter.person] += 1
         self._virtual_time = max(self._virtual_time, waiter.start_tag)
@@ -171,15 +253,25 @@ class Admission:
             self._finish_tags[waiter.person] -= 1
 
     def _make_room(self, newcomer: _Waiter) -> None:
-        """Drop a waiting question if the queue is full. Raises TooBusy if none may be dropped."""
-        if len(self._queue) < self._max_waiting * len(newcomer.replicas):
+        """Drop a waiting question of the newcomer's class if there is no room for another one.
+        Raises TooBusy if none may be dropped."""
+        kind, many = newcomer.group.kind, len(newcomer.replicas)
+        waiting = Counter(w.group.kind for w in self._queue)
+        others = [c for c in self._classes if c != kind] if kind is not None else []
+        reserved = sum(max(0, self._class_places * many - waiting[c]) for c in others)
+        if len(self._queue) < self._max_waiting * many - reserved:
             return
-        waiting = Counter(w.person for w in self._queue if w.start_tag >= 0)
-        heaviest, most = max(waiting.items(), key=lambda item: item[1], default=("", 0))
         self.refused += 1
-        if waiting[newcomer.person] + 1 >= most:
+        rivals = [w for w in self._queue if w.start_tag >= 0 and w.group.kind == kind]
+        by_group = Counter(w.group for w in rivals)
+        group, most = max(by_group.items(), key=lambda item: item[1], default=(newcomer.group, 0))
+        if by_group[newcomer.group] + 1 >= most:  # then it is between the people of its own group
+            group = newcomer.group
+        by_person = Counter(w.person for w in rivals if w.group == group)
+        heaviest, most = max(by_person.items(), key=lambda item: item[1], default=("", 0))
+        if group == newcomer.group and by_person[newcomer.person] + 1 >= most:
             raise self._too_busy()
-        newest = max((w for w in self._queue if w.person == heaviest), key=lambda w: w.arrival)
+        newest = max((w for w in rivals if w.person == heaviest), key=lambda w: w.arrival)
         self._remove(newest)
         if not newest.slot.done():
             newest.slot.set_exception(self._too_busy())
@@ -191,7 +283,17 @@ class Admission:
         return TooBusy(max(1, min(MAX_RETRY_S, math.ceil(seconds))))
 
 
-def _decrease(counter: Counter[str], key: str) -> None:
+def _group_of(person: str, address: str) -> _Group:
+    kind = identities.kind_of(person)
+    group = CLASSES.get(kind) if kind is not None else None
+    if group == "key":
+        return _Group(group, f"key:{identities.key_of(person)}")
+    if group == "web":
+        return _Group(group, identities.address_block(address))
+    return _Group(group)
+
+
+def _decrease(counter: Counter[Any], key: object) -> None:
     counter[key] -= 1
     if counter[key] <= 0:
         del counter[key]

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from sqlite_utils import Database
 
 from bot.answering import prompt, recording
-from bot.answering.admission import Admission, TooBusy
+from bot.answering.admission import Admission, AdmissionClass, TooBusy
 from bot.answering.circuit_breaker import Breaker
 from bot.answering.grounding import Grounds
 from bot.answering.plan import NobodyCanAnswer
@@ -116,7 +116,7 @@ class Chat:
         bot = settings.bot
         self.breaker = Breaker()
         self.stopping = False  # True: the service, not the reader, cancels the remaining answers
-        self.admission = Admission(bot.max_in_flight, bot.max_waiting)
+        self.admission = Admission(bot.max_in_flight, bot.max_waiting, _classes(settings))
         self._engines = Engines(
             store, engine, settings, self.breaker, self.admission, control_tokens.of_base(settings)
         )
@@ -349,6 +349,16 @@ class Beginning:
     @property
     def is_unknown(self) -> bool:
         return self.held and layout.is_unknown(self.text)
+
+
+def _classes(settings: Settings) -> list[AdmissionClass]:
+    """The classes of people who can ask at all; each gets reserved room."""
+    open_to: dict[AdmissionClass, bool] = {
+        "member": settings.slack.mode != "off",
+        "key": True,
+        "web": settings.bot.web_chat,
+    }
+    return [name for name, open_now in open_to.items() if open_now]
 
 
 def _started(writing: Writing, ask: Ask, declined: Grounds | None = None) -> Started:

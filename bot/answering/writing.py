@@ -267,7 +267,7 @@ class Writing:
                 self._deadline - (1 - share) * self._bot.answer_timeout_s
             ):
                 self._slot_at = await self._engines.admission.enter(
-                    self._ask.person, names, resuming=resuming
+                    self._ask.person, names, address=self._ask.address, resuming=resuming
                 )
         except TimeoutError:
             raise TooBusy(RETRY_S) from None

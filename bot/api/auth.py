@@ -1,11 +1,12 @@
 """Authentication over HTTP: API keys by role, and browser sessions for the web chat at `/`.
 
 Every request looks its key up, so a revoked key stops working immediately; the look-up reads one
-indexed row. A browser session is a random cookie that cannot be guessed. The store holds only its
-digest, so reading the store does not reveal a usable session.
+indexed row. A browser session is a random cookie, signed with the secret of the store, so nobody
+can invent one. Of each session, the store holds only a digest, which is no usable session. Sessions from before they were signed work on if something was asked in them.
 """
 
 import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,13 +17,18 @@ from sqlite_utils import Database
 from starlette.responses import Response
 
 from bot.service import Service
+from data.conversations import conversations
 from data.people import identities, keys
 from data.people.keys import Key
 from data.people.roles import Role, at_least
 from data.store.errors import Forbidden
+from data.store.secret import keyed_digest
 
 COOKIE = "understudy_session"
-SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
+HOST_COOKIE = f"__Host-{COOKIE}"  # over HTTPS: no other host of the domain can set it
+SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[0-9a-f]{32}")
+UNSIGNED = re.compile(r"[A-Za-z0-9_-]{43}")
+PURPOSE = "web session"
 YEAR_S = 365 * 24 * 3600
 
 
@@ -89,30 +95,51 @@ async def visitor(request: Request) -> str:
     """The person behind a browser's request to `/web/…`: `web:SESSION`, or the person whom the
     session was joined to.
 
-    Raises Unauthorized without a session, and Forbidden when a page of another site sent the
-    request."""
+    Raises Unauthorized without a session that was issued here, and Forbidden when a page of another
+    site sent the request."""
     _same_origin(request)
-    token = request.cookies.get(COOKIE, "")
-    if not SESSION.fullmatch(token):
-        raise Unauthorized("This page has no session. Reload it.")
-    session = f"web:{hashlib.sha256(token.encode()).hexdigest()[:24]}"
+    token = _session_token(request)
     service: Service = request.app.state.service
+    session = await service.store.read(lambda db: _session(db, token))
+    if not session:
+        raise Unauthorized("This page has no session. Reload it.")
     return await service.store.read(lambda db: identities.person_of(db, session))
 
 
-def begin_session(request: Request, response: Response) -> None:
-    """Give the browser a session cookie, unless it has one."""
-    if SESSION.fullmatch(request.cookies.get(COOKIE, "")):
+async def begin_session(request: Request, response: Response) -> None:
+    """Give the browser a session cookie, unless it has one that was issued here."""
+    service: Service = request.app.state.service
+    token = _session_token(request)
+    if await service.store.read(lambda db: _session(db, token)):
         return
+    nonce = secrets.token_urlsafe(32)
+    signature = await service.store.read(lambda db: keyed_digest(db, PURPOSE, nonce))
     https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
     response.set_cookie(
-        COOKIE,
-        secrets.token_urlsafe(32),
+        HOST_COOKIE if https else COOKIE,
+        f"{nonce}.{signature}",
         max_age=YEAR_S,
+        path="/",
         httponly=True,
         samesite="lax",
         secure=https,
     )
+
+
+def _session_token(request: Request) -> str:
+    return request.cookies.get(HOST_COOKIE) or request.cookies.get(COOKIE, "")
+
+
+def _session(db: Database, token: str) -> str:
+    """`web:SESSION` for the cookie of a session that was issued here; otherwise ''."""
+    session = f"web:{hashlib.sha256(token.encode()).hexdigest()[:24]}"
+    if SIGNED.fullmatch(token):
+        nonce, _, signature = token.partition(".")
+        issued = hmac.compare_digest(signature, keyed_digest(db, PURPOSE, nonce))
+        return session if issued else ""
+    if UNSIGNED.fullmatch(token) and conversations.has_asked(db, session):
+        return session
+    return ""
 
 
 def _same_origin(request: Request) -> None:

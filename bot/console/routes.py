@@ -17,6 +17,7 @@ from bot.api.feedback import FeedbackRequest
 from bot.api.feedback import store as store_feedback
 from bot.api.problems import Problem
 from bot.console.files import File
+from bot.console.web_bounds import WebBounds
 from bot.service import Service
 from data import domains
 from data.conversations import conversations
@@ -36,7 +37,7 @@ PAGE, SCRIPT, MINE = (File(name) for name in ("chat.html", "chat.js", "mine.js")
 @router.get("/")
 async def page(request: Request) -> Response:
     response = PAGE.response(request)
-    auth.begin_session(request, response)
+    await auth.begin_session(request, response)
     return response
 
 
@@ -72,6 +73,8 @@ class WebQuestionRequest(BaseModel):
 @router.post("/web/ask")
 async def ask(request: Request, given: WebQuestionRequest, visitor: Visitor) -> Response:
     service: Service = request.app.state.service
+    bounds: WebBounds = request.app.state.web_bounds
+    await bounds.admit(auth.client_address(request))
     domain = await service.store.read(lambda db: domain_of(db, given.domain))
     thread = f"{visitor}/{given.conversation}"
     question = Ask(

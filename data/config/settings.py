@@ -343,6 +343,17 @@ class BotSettings(Section):
         description="Serve the web chat at `/`, which answers anyone who can reach the port. "
         "`false`: only API keys and Slack.",
     )
+    web_questions_per_hour: int = Field(
+        default=600,
+        ge=1,
+        description="The number of questions an hour that one address may ask in the web chat, in "
+        "all its sessions. For each bot process.",
+    )
+    web_storage_mib: int = Field(
+        default=256,
+        ge=1,
+        description="MiB of questions from the web chat that are stored. Then it takes no more.",
+    )
     answer_timeout_s: int = Field(
         default=120, ge=1, description="Seconds that an answer may take in total."
     )

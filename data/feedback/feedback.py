@@ -29,6 +29,7 @@ Kind = Literal["thumb", "reason", "correction", "pairwise", "follow_up"]
 Preferred = Literal["first", "second", "tie"]
 PREFERENCES: dict[Preferred, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 MAX_CHARS = 8_000
+MAX_PENDING = {"web": 1_000, "http": 10_000}  # corrections of a domain by such people
 ANSWERED = ("done", "partial", "cancelled")
 
 
@@ -122,6 +123,7 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
         return _replace(db, before, reply, person, "correction", text=text)
     question, _ = conversations.exchange(db, reply_id)
     domain = domains.by_id(db, reply.domain_id)
+    _check_room(db, domain.id, person)
     fact = fact_of_prompt(db, domain, question) or reply_sources.quoted_fact(db, reply_id)
     draft = pairs.Draft(prompt=question, response=text, fact=fact, split="train")
     added = pairs.add(db, domain, [draft], source="correction", source_ref=reply_id, author=person)
@@ -191,6 +193,24 @@ def _rateable_reply(db: Database, reply_id: str) -> Reply:
     if found.status not in ANSWERED:
         raise Conflict("That answer is still being written; rate it when it is complete.")
     return found
+
+
+def _check_room(db: Database, domain_id: int, person: str) -> None:
+    """Raise Conflict if too many corrections by people of this kind wait for review, so that nobody
+    can bury the others' in invented people's."""
+    prefix = person.partition(":")[0]
+    if prefix not in MAX_PENDING:
+        return
+    sql = (
+        "SELECT count(*) FROM pairs WHERE domain_id = ? AND status = 'pending' "
+        "AND source = 'correction' AND author >= ? AND author < ?"
+    )
+    pending = int(value(db, sql, [domain_id, f"{prefix}:", f"{prefix};"]))
+    if pending >= MAX_PENDING[prefix]:
+        raise Conflict(
+            "Too many corrections are waiting for review, so yours was not stored. Please try "
+            "again when the reviewers have worked through them."
+        )
 
 
 def _checked(text: str) -> str:

@@ -1,0 +1,223 @@
+"""Sessions are issued here, and anonymous people cannot lock out the others."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from bot.answering.admission import Admission, TooBusy
+from bot.api import auth
+from bot.console.web_bounds import TooManyQuestions, WebBounds
+from data import domains
+from data.conversations import conversations
+from data.feedback import feedback
+from data.people.keys import create
+from data.store.db import Store
+from data.store.errors import Conflict, Unavailable
+from tests.bot.conftest import Bot
+from tests.data import given
+from tests.serving.fake_vllm import words
+
+QUESTION = {"conversation": "a1b2c3d4e5f6", "text": "What is a run?"}
+ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
+
+
+@pytest.fixture
+def bot_settings() -> dict[str, Any]:
+    return {"max_in_flight": 8, "max_waiting": 32, "answer_timeout_s": 60}
+
+
+# Sessions
+
+
+@pytest.mark.parametrize("invented", ["A" * 43, "A" * 43 + "." + "0" * 32, "", "x"])
+def test_an_invented_session_is_none(bot: Bot, invented: str) -> None:
+    for name in (auth.COOKIE, auth.HOST_COOKIE):
+        browser = bot.http(cookies={name: invented})
+        assert browser.post("/web/ask", json=QUESTION).status_code == 401
+        assert "set-cookie" in browser.get("/").headers
+    assert bot.replies() == []
+
+
+def test_over_https_no_other_host_can_set_the_cookie(bot: Bot) -> None:
+    answer = bot.http().get("/", headers={"X-Forwarded-Proto": "https"})
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"{auth.HOST_COOKIE}=")
+    assert "Path=/;" in cookie
+    assert "Secure" in cookie
+    assert "Domain" not in cookie
+
+
+def test_a_session_from_before_signatures_works_on_if_something_was_asked(bot: Bot) -> None:
+    old = "B" * 43
+    browser = bot.http(cookies={auth.COOKIE: old})
+    assert browser.post("/web/ask", json=QUESTION).status_code == 401
+    person = f"web:{auth.hashlib.sha256(old.encode()).hexdigest()[:24]}"
+    bot.write(lambda db: given.reply(db, domains.get(db, "helpdesk"), person, "Why?", "So."))
+    assert browser.post("/web/ask", json=QUESTION).status_code == 200
+
+
+# The attack: 400 questions at once, under invented cookies and under issued ones
+
+
+async def _flood(bot: Bot, sessions: list[str]) -> tuple[list[int], list[int]]:
+    """The statuses of the attackers and of the honest key, who asks meanwhile."""
+    headers = {"Authorization": f"Bearer {bot.secrets['member']}"}
+    limits = httpx.Limits(max_connections=500)
+    async with httpx.AsyncClient(
+        base_url=bot.url, timeout=60, limits=limits, verify=False
+    ) as client:
+
+        async def attack(number: int, session: str) -> int:
+            named = {"X-Forwarded-For": f"192.0.2.{number % 8}"}
+            cookie = {"Cookie": f"{auth.COOKIE}={session}"}
+            answer = await client.post("/web/ask", json=QUESTION, headers=cookie | named)
+            return answer.status_code
+
+        flood = [asyncio.create_task(attack(n, s)) for n, s in enumerate(sessions)]
+        await asyncio.sleep(0.5)
+        honest = []
+        for _ in range(6):
+            asked = [
+                client.post("/v1/chat/completions", json=ASK, headers=headers) for _ in range(4)
+            ]
+            honest += [answer.status_code for answer in await asyncio.gather(*asked)]
+        return list(await asyncio.gather(*flood)), honest
+
+
+def test_invented_cookies_lock_out_nobody(bot: Bot) -> None:
+    bot.vllm.pause_s = 0.02
+    attackers, honest = asyncio.run(_flood(bot, [f"{n:043d}" for n in range(100)]))
+    assert honest == [200] * 24
+    assert set(attackers) <= {401, 429}
+
+
+def test_issued_sessions_lock_out_nobody(bot: Bot) -> None:
+    bot.vllm.pause_s = 0.02
+    bot.vllm.say = lambda body: words(body["model"], *["word "] * 20)
+    with bot.http() as browser:
+        sessions = []
+        for _ in range(400):
+            browser.cookies.clear()
+            sessions.append(browser.get("/").cookies[auth.COOKIE])
+    attackers, honest = asyncio.run(_flood(bot, sessions))
+    assert honest == [200] * 24
+    assert set(attackers) == {200, 429}, "some are answered, and some are told to come back"
+
+
+def test_another_key_with_invented_users_locks_out_nobody(bot: Bot) -> None:
+    bot.vllm.pause_s = 0.02
+    bot.vllm.say = lambda body: words(body["model"], *["word "] * 20)
+    hostile = bot.write(lambda db: create(db, "hostile", "member", "test"))[1]
+    honest_key = bot.secrets["member"]
+
+    async def both() -> list[int]:
+        limits = httpx.Limits(max_connections=500)
+        async with httpx.AsyncClient(
+            base_url=bot.url, timeout=60, limits=limits, verify=False
+        ) as client:
+
+            async def ask(key: str, user: str) -> int:
+                headers = {"Authorization": f"Bearer {key}"}
+                body = ASK | {"user": user}
+                return (
+                    await client.post("/v1/chat/completions", json=body, headers=headers)
+                ).status_code
+
+            flood = [asyncio.create_task(ask(hostile, f"u{n}")) for n in range(80)]
+            await asyncio.sleep(0.5)
+            honest = [await ask(honest_key, "ann") for _ in range(10)]
+            await asyncio.gather(*flood)
+            return honest
+
+    assert asyncio.run(both()) == [200] * 10
+
+
+# Admission by class
+
+
+async def test_each_class_has_reserved_slots_and_room() -> None:
+    admission = Admission(8, 8, ("member", "key", "web"))
+    tasks = [
+        asyncio.ensure_future(admission.enter(f"web:{n}", ["a"], address=f"192.0.2.{n}"))
+        for n in range(40)
+    ]
+    await asyncio.sleep(0)
+    assert (admission.running, admission.waiting) == (6, 4)  # the rest was refused
+    assert await admission.enter("http:1", ["a"]) == "a"
+    assert await admission.enter("slack:T1/U1", ["a"]) == "a"
+    waiting = [asyncio.ensure_future(admission.enter(f"http:1/{n}", ["a"])) for n in range(2)]
+    waiting += [asyncio.ensure_future(admission.enter(f"user:{n}", ["a"])) for n in range(2)]
+    await asyncio.sleep(0)
+    assert admission.waiting == 8
+    for task in (*tasks, *waiting):
+        task.cancel()
+    refused = [
+        r for r in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(r, TooBusy)
+    ]
+    assert len(refused) == 30
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_classes_then_keys_and_addresses_take_turns() -> None:
+    admission = Admission(1, 100)
+    await admission.enter("slack:T1/U0", ["a"])
+    order: list[str] = []
+
+    async def one(person: str, address: str = "") -> None:
+        await admission.enter(person, ["a"], address=address)
+        order.append(person)
+        admission.leave(person, "a")
+
+    tasks = [asyncio.ensure_future(one(f"web:{n}", "192.0.2.1")) for n in range(4)]
+    tasks += [asyncio.ensure_future(one("web:z", "192.0.2.2"))]
+    tasks += [asyncio.ensure_future(one(f"http:1/{n}")) for n in range(3)]
+    tasks += [asyncio.ensure_future(one("http:2"))]
+    await asyncio.sleep(0)
+    admission.leave("slack:T1/U0", "a")
+    await asyncio.gather(*tasks)
+    assert order[:4] == ["web:0", "http:1/0", "web:z", "http:2"]
+
+
+# What an address may ask, and what is stored
+
+
+async def test_an_address_may_ask_so_much_in_an_hour(store: Store) -> None:
+    bounds = WebBounds(store, per_hour=3, storage_mib=1)
+    for _ in range(3):
+        await bounds.admit("192.0.2.1")
+    with pytest.raises(TooManyQuestions) as refused:
+        await bounds.admit("192.0.2.1")
+    assert 0 < refused.value.retry_after <= 1_201
+    await bounds.admit("192.0.2.2")
+
+
+async def test_the_web_chat_stores_so_much(store: Store) -> None:
+    with store.write() as db:
+        subject = domains.create(db, "helpdesk")
+        given.reply(db, subject, "web:1", "w" * 1_100_000, "No.")
+    assert conversations.stored_characters(store.db, "web") == 1_100_000
+    with pytest.raises(Unavailable, match="web_storage_mib"):
+        await WebBounds(store, per_hour=3, storage_mib=1).admit("192.0.2.1")
+
+
+@pytest.fixture
+def store(tmp_path: Any) -> Any:
+    with Store(tmp_path / "understudy.db") as opened:
+        yield opened
+
+
+def test_invented_people_cannot_bury_the_corrections_of_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(feedback.MAX_PENDING, "web", 2)
+    with store.write() as db:
+        subject = domains.create(db, "helpdesk")
+        replies = [given.reply(db, subject, f"web:{n}", f"Q{n}?", "A.") for n in range(3)]
+        for number in range(2):
+            feedback.correction(db, replies[number], f"web:{number}", f"Better {number}.")
+        with pytest.raises(Conflict, match="waiting for review"):
+            feedback.correction(db, replies[2], "web:2", "Better 2.")
+        other = given.reply(db, subject, "slack:T1/U1", "Q?", "A.")
+        assert feedback.correction(db, other, "slack:T1/U1", "Better.").pair_id
