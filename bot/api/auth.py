@@ -2,8 +2,8 @@
 
 Every request looks its key up, so a revoked key stops working immediately; the look-up reads one
 indexed row. A browser session is a random cookie, signed with the secret of the store, so nobody
-can invent one. Of each session, the store holds only a digest, which is no usable session. Sessions from before they were signed work on if something was asked in
-them.
+can invent one. Of each session, the store holds only a digest, which is no usable session.
+Sessions from before they were signed work on if something was asked in them.
 """
 
 import hashlib
