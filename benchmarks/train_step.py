@@ -198,7 +198,9 @@ def _adapted(path: str, recipe: Recipe, dtype: torch.dtype) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, quantization_config=four_bit)
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, quantization_config=four_bit, trust_remote_code=False
+    )
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,

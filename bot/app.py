@@ -41,7 +41,7 @@ from bot.api import (
     unanswered,
 )
 from bot.api.answers import Answers
-from bot.api.auth import member
+from bot.api.auth import known_host, member
 from bot.api.completions import Completions
 from bot.api.middleware import RequestMiddleware
 from bot.console.web_bounds import WebBounds
@@ -116,7 +116,7 @@ def create_app(settings: Settings, store: Store, engine: EngineClient | None = N
     app.include_router(console.pages)
     if settings.bot.web_chat:
         app.include_router(console.chat)
-        app.include_router(privacy.web)
+        app.include_router(privacy.web, dependencies=[Depends(known_host)])
     return app
 
 

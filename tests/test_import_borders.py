@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.store": "",
     "data.lora_limits": "",
     "data.config": "data.lora_limits data.store",
+    "data.private_files": "data.config",
     "data.domains": "data.store",
     "data.people": "data.store",
     "data.command_queue": "data.store",

@@ -130,7 +130,9 @@ def _to_onnx(source: Path, out: Path, pooling: str) -> int:
         def forward(self, ids: Any) -> Any:
             return self.table[ids].to(torch.float32) * self.scale[ids]
 
-    model = AutoModel.from_pretrained(source, attn_implementation="eager", dtype=torch.float32)
+    model = AutoModel.from_pretrained(
+        source, attn_implementation="eager", dtype=torch.float32, trust_remote_code=False
+    )
     model.set_input_embeddings(RoundedEmbedding(model.get_input_embeddings().weight.detach()))
     ids = torch.ones((2, 8), dtype=torch.int64)
     axes = {0: "batch", 1: "tokens"}

@@ -8,8 +8,10 @@ Sessions from before they were signed work on if something was asked in them.
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -29,6 +31,7 @@ COOKIE = "understudy_session"
 HOST_COOKIE = f"__Host-{COOKIE}"  # over HTTPS: no other host of the domain can set it
 SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[0-9a-f]{32}")
 UNSIGNED = re.compile(r"[A-Za-z0-9_-]{43}")
+OWN_NAMES = {"localhost", socket.gethostname().lower()}
 PURPOSE = "web session"
 YEAR_S = 365 * 24 * 3600
 
@@ -141,6 +144,24 @@ def _session(db: Database, token: str) -> str:
     if UNSIGNED.fullmatch(token) and conversations.has_asked(db, session):
         return session
     return ""
+
+
+def known_host(request: Request) -> None:
+    """A FastAPI dependency for pages that need no key. Raises Forbidden for a request under a host
+    name that is neither this machine's nor in `[bot] allowed_hosts`: its owner could let it point
+    here, and read our pages in a visitor's browser."""
+    service: Service = request.app.state.service
+    allowed = {name.lower() for name in service.settings.bot.allowed_hosts}
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        named = host in allowed | OWN_NAMES or host.endswith(".localhost") or "*" in allowed
+        if not named:
+            ipaddress.ip_address(host)
+    except ValueError:
+        raise Forbidden(
+            "The web chat is not served under this host name. Its operator can allow the name with "
+            "[bot] allowed_hosts."
+        ) from None
 
 
 def _same_origin(request: Request) -> None:

@@ -139,6 +139,7 @@ def main(ctx: click.Context, config: Path | None, verbose: bool) -> None:
 
     Try `understudy demo` first. Then run `understudy init` to set up your own bot.
     """
+    os.umask(0o077)  # what this process and its children write is for its user alone
     handler = logging.StreamHandler(sys.stderr)
     layout = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     handler.setFormatter(terminal.LogFormatter(layout, datefmt="%H:%M:%S"))

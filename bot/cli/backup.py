@@ -30,6 +30,7 @@ def backup(app: App, file: Path) -> None:
         with tempfile.TemporaryDirectory(dir=file.resolve().parent) as scratch:
             snapshot = Path(scratch) / app.settings.store_path.name
             app.store.db.execute("VACUUM INTO ?", [str(snapshot)])
+            unfinished.touch(mode=0o600)
             with tarfile.open(unfinished, "w") as tar:
                 tar.add(snapshot, snapshot.name)
                 if adapters.is_dir():

@@ -15,7 +15,7 @@ def up(app: App) -> None:
     """
     from bot.runtime.supervisor import Supervisor
 
-    _ = app.store  # raises an error that names `understudy init` when there is none
+    _protected(app)
     environ = {"UNDERSTUDY_BASE_MODEL": app.settings.base.model} if app.base else {}
     raise SystemExit(Supervisor(app.settings, environ=environ).run())
 
@@ -28,7 +28,7 @@ def serve(app: App) -> None:
 
     When it is stopped, the engines finish the answers that they are writing.
     """
-    _ = app.store
+    _protected(app)
     from serving import serve as serving
 
     raise SystemExit(serving.run(app.settings, stop=None))
@@ -41,7 +41,7 @@ def serve(app: App) -> None:
 @pass_app
 def worker(app: App, once: bool, threads: int | None) -> None:
     """Run the tuning worker, which executes each queued run in a separate process."""
-    _ = app.store
+    _protected(app)
     from tuning.worker import worker as tuning
 
     raise SystemExit(tuning.run(with_threads(app.settings, threads), once=once))
@@ -51,7 +51,15 @@ def worker(app: App, once: bool, threads: int | None) -> None:
 @pass_app
 def bot(app: App) -> None:
     """Run the bot: the HTTP API, the web chat and, if configured, Slack."""
-    _ = app.store
+    _protected(app)
     from bot import app as http
 
     raise SystemExit(http.run(app.settings))
+
+
+def _protected(app: App) -> None:
+    """Open the store, and make the home folder private. Raises NotFound when there is no store."""
+    from data import private_files
+
+    _ = app.store
+    private_files.protect(app.settings)

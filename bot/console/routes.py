@@ -27,7 +27,7 @@ from data.pairs import reply_sources
 from data.pairs.reply_sources import Source
 from data.store.db import Row
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(auth.known_host)])
 Visitor = Annotated[str, Depends(auth.visitor)]
 
 

@@ -357,6 +357,13 @@ class BotSettings(Section):
     answer_timeout_s: int = Field(
         default=120, ge=1, description="Seconds that an answer may take in total."
     )
+    allowed_hosts: Urls = Field(
+        default=(),
+        description="The host names under which people open the web chat, such as "
+        '`["bot.example.com"]`. Names of this machine and plain addresses are always allowed; '
+        '`"*"` allows any name. It keeps other sites from reaching the web chat through their own '
+        "name (DNS rebinding).",
+    )
     trusted_proxies: Networks = Field(
         default=("127.0.0.1", "::1"),
         description='Addresses and networks of your reverse proxies, such as `["10.0.0.0/8"]`. '

@@ -79,7 +79,9 @@ def _merged(settings: Settings, adapter: Adapter, folder: Path, part: Path) -> N
     quantization = adapter.recipe.get("quantization", "none")
     base = base_model.load_base(settings.base.path, Recipe(quantization=quantization))
     tuned = base_model.continued_adapter(base, folder)
-    merged = AutoModelForCausalLM.from_pretrained(settings.base.path, dtype=torch.bfloat16)
+    merged = AutoModelForCausalLM.from_pretrained(
+        settings.base.path, dtype=torch.bfloat16, trust_remote_code=False
+    )
     load_merged(merged, merged_weights(tuned))
     merged.save_pretrained(part)
     base.tokenizer.save_pretrained(part)

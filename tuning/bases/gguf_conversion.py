@@ -94,7 +94,9 @@ def convert(file: Path, into: Path, progress: Progress) -> tuple[str, ...]:
         )
     progress("Reading the tokenizer", None)
     with _quiet(), _explained(file):
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        tokenizer = AutoTokenizer.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False
+        )
         notes = _split_as_trained(tokenizer, about)
         if about.context_length:
             tokenizer.model_max_length = about.context_length
@@ -102,6 +104,7 @@ def convert(file: Path, into: Path, progress: Progress) -> tuple[str, ...]:
         model = AutoModelForCausalLM.from_pretrained(
             file.parent,
             gguf_file=file.name,
+            trust_remote_code=False,
             quantization_config=GgufConfig(dequantize=True),
             dtype=torch.bfloat16,
         )

@@ -84,7 +84,9 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 def count_parameters(path: str) -> int:
     """The number of weights of the base, without loading them. Raises Invalid or Unavailable."""
     with _explained(path):
-        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+        config = AutoConfig.from_pretrained(
+            path, local_files_only=_is_folder(path), trust_remote_code=False
+        )
     with torch.device("meta"):
         return int(AutoModelForCausalLM.from_config(config).num_parameters())
 
@@ -92,7 +94,9 @@ def count_parameters(path: str) -> int:
 def target_names(path: str, recipe: Recipe) -> tuple[str, ...]:
     """The layers that get an adapter, without loading the base. Raises Invalid or Unavailable."""
     with _explained(path):
-        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+        config = AutoConfig.from_pretrained(
+            path, local_files_only=_is_folder(path), trust_remote_code=False
+        )
     with torch.device("meta"):
         return tuple(targets(AutoModelForCausalLM.from_config(config), recipe))
 
@@ -101,14 +105,18 @@ def positions(path: str) -> int | None:
     """The number of tokens that the base supports; None when its config does not say. Raises
     Invalid or Unavailable."""
     with _explained(path):
-        config = AutoConfig.from_pretrained(path, local_files_only=_is_folder(path))
+        config = AutoConfig.from_pretrained(
+            path, local_files_only=_is_folder(path), trust_remote_code=False
+        )
     return context_length.of_config(config.get_text_config().to_dict())
 
 
 def load_tokenizer(path: str) -> Any:
     """Load the tokenizer. Raises Invalid or Unavailable when there is none."""
     with _explained(path):
-        return AutoTokenizer.from_pretrained(path, local_files_only=_is_folder(path))
+        return AutoTokenizer.from_pretrained(
+            path, local_files_only=_is_folder(path), trust_remote_code=False
+        )
 
 
 def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> Base:
@@ -132,6 +140,7 @@ def load_base(path: str, recipe: Recipe, device: torch.device | None = None) -> 
             dtype=dtype,
             device_map={"": device},
             local_files_only=_is_folder(path),
+            trust_remote_code=False,
             # The fused kernel is slow in bf16 on CPUs: a step of the pocket base took 141 ms with
             # it and 90 ms without.
             attn_implementation="eager" if device.type == "cpu" else None,

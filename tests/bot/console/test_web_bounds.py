@@ -1,6 +1,7 @@
 """Sessions are issued here, and anonymous people cannot lock out the others."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,9 +16,9 @@ from data.feedback import feedback
 from data.people.keys import create
 from data.store.db import Store
 from data.store.errors import Conflict, Unavailable
-from tests.bot.conftest import Bot
+from tests.bot.conftest import Bot, answering
 from tests.data import given
-from tests.serving.fake_vllm import words
+from tests.serving.fake_vllm import FakeVllm, running, words
 
 QUESTION = {"conversation": "a1b2c3d4e5f6", "text": "What is a run?"}
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "What is a run?"}]}
@@ -221,3 +222,41 @@ def test_invented_people_cannot_bury_the_corrections_of_others(
             feedback.correction(db, replies[2], "web:2", "Better 2.")
         other = given.reply(db, subject, "slack:T1/U1", "Q?", "A.")
         assert feedback.correction(db, other, "slack:T1/U1", "Better.").pair_id
+
+
+# Host names
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [
+        ("localhost:8080", True),
+        ("chat.localhost", True),
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("192.168.1.20", True),
+        ("bot.example.com", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("[", False),
+        ("", False),
+    ],
+)
+def test_the_web_chat_is_served_under_known_names(named: Bot, host: str, served: bool) -> None:
+    browser = named.http()
+    browser.get("/")
+    for path in ("/", "/web/domains", "/web/me", "/web/chat.js"):
+        answer = browser.get(path, headers={"Host": host})
+        assert (answer.status_code < 400) == served, path
+    assert named.http("member").get("/v1/models", headers={"Host": host}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
+    """A bot with a public name."""
+    home = tmp_path_factory.mktemp("named")
+    with (
+        running(FakeVllm()) as vllm,
+        answering(home, vllm, allowed_hosts=("Bot.example.com",)) as bot,
+    ):
+        yield bot
