@@ -77,6 +77,8 @@ def show(app: App, number: int, as_json: bool) -> None:
         return print_json({"run": run, "curve": points, "trials": tried, **measured})
     duration = (run.finished_at or now_us()) - run.started_at if run.started_at else 0
     made = f"{report.adapter.name}, {runs_report.verdict(report)}" if report.adapter else None
+    if said := runs_report.headline(report.adapter):
+        terminal.echo(said)
     facts = {
         "domain": run.domain,
         "kind": run.kind,

@@ -18,6 +18,7 @@ from bot.commands import scores
 from data.adapters import registry
 from data.runs import runs, search_report, trials
 from data.runs.phases import Phase, RunPhase
+from data.runs.report import headline
 from data.store.errors import UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
@@ -73,6 +74,8 @@ def report(app: App, finished: runs.Run, as_json: bool) -> None:
     adapter = registry.by_id(app.store.db, finished.adapter_id)
     if not as_json:
         terminal.echo(f"Recipe: {adapter.recipe.get('why', '')}")
+        if said := headline(adapter):
+            terminal.echo(said)
         terminal.echo(f"Created {adapter.name}: {scores.sentence(adapter)}")
         terminal.echo(f"To see all metrics: `understudy runs show {finished.id}`.")
     if adapter.state == "rejected":

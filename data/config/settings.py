@@ -161,9 +161,17 @@ class GateSettings(Section):
         description="The share of the trainer's answer tokens that an engine must also find "
         "likeliest. Near ties do not count.",
     )
+    right: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="The share of the golden questions that an adapter must answer right, word for "
+        "word or with the same numbers, names, commands and negations. Fewer are accepted only if "
+        "chance explains them.",
+    )
     search: bool = Field(
         default=False,
-        description="Reject an adapter that answers golden questions exactly less often than the "
+        description="Reject an adapter that answers golden questions right less often than the "
         "nearest approved answer does. `false`: the gate only reports it.",
     )
 

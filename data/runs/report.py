@@ -38,15 +38,18 @@ SET_WORDS = {
     "replay": "training pairs of the live adapter that are still valid",
 }
 FIGURES = (  # key, label, number of digits or "%"
+    ("right", "right answers", "%"),
+    ("wrong", "wrong answers", "%"),
+    ("needless", "needless refusals", "%"),
     ("exact", "exact match", "%"),
     ("f1", "token F1", "3"),
+    ("refusals", "refusals", "%"),
+    ("words", "words per answer", "1"),
+    ("cut", "did not end by itself", "%"),
     ("bleu", "BLEU", "1"),
     ("chrf", "chrF", "1"),
     ("loss", "loss, nats per token", "3"),
     ("perplexity", "perplexity", "2"),
-    ("refusals", "refusals", "%"),
-    ("words", "words per answer", "1"),
-    ("cut", "did not end by itself", "%"),
 )
 OVERFITTED = 1.05  # a held-out loss above this multiple of its best value counts as over-fitting
 UNMEASURED = (
@@ -198,7 +201,14 @@ def table(report: Report, name: str) -> list[tuple[str, ...]]:
     return [
         (label, *(_shown(figures[key].get(figure), digits) for key in keys if key in figures))
         for figure, label, digits in FIGURES
+        if any(figure in figures[key] for key in keys if key in figures)  # older runs have fewer
     ]
+
+
+def headline(adapter: Adapter | None) -> str:
+    """What its report says first: how many questions it answers wrong; '' if none were asked, or
+    the run is older than that measure."""
+    return str(adapter.scores.get("headline") or "") if adapter is not None else ""
 
 
 def gate_lines(report: Report) -> list[tuple[str, str, str]]:
@@ -235,6 +245,7 @@ def html(report: Report) -> str:
     parts = [
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="verdict {good}">{escape(adapter.name)}: {escape(verdict(report))}</p>',
+        *_paragraph(headline(adapter)),
         _definitions(_facts(report)),
         "<h2>The gate</h2>",
         _gate(report),

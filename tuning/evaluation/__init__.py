@@ -7,5 +7,6 @@
 - `gate`: the rules that a new adapter must pass before people can get it
 - `generation`: answers and losses from the trainer's own model
 - `metrics`: metrics of answers: exact match, F1, BLEU, chrF, refusals
+- `right_answers`: whether an answer is right: word for word, or by a rule
 - `reference_outputs`: outputs recorded after training, which every engine must reproduce
 """

@@ -4,8 +4,9 @@
                     "sets": {"golden": {"n", "of", "expected_words", "expected_refusals",
                                         "candidate": {...}, "live": {...}, "base": {...}}, ...}},
      "gate": {"passed", "measured", "rules": [{"name", "passed", "sentence", "paired"}]},
-     "golden": {"n", "of", "exact", "f1", "base_exact", "base_f1", "live_exact", "live_f1",
-                "search_exact", "search_f1"},
+     "headline",
+     "golden": {"n", "of", "right", "wrong", "needless", "exact", "f1", "base_exact", "base_f1",
+                "live_exact", "live_f1", "search_exact", "search_f1"},
      "validation_loss", "probe_loss", "new_loss", "train_loss", "best_step", "steps", "chosen_by",
      "stopped_early", "train_seconds", "pairs_new", "pairs_superseded",
      "samples": [{"shown", "set", "question", "expected", "base", "live", "adapter"}]}
@@ -21,14 +22,16 @@ from typing import Any
 
 from data.config.settings import Settings
 from tuning.data.training_set import TrainingSet
-from tuning.evaluation import gate, metrics
+from tuning.evaluation import gate, metrics, right_answers
 from tuning.evaluation.engine_client import Rendering
 from tuning.evaluation.eval_sets import EvalSets, SetName
 from tuning.evaluation.evaluator import EvalResults
 from tuning.evaluation.gate import GateVerdict
 from tuning.evaluation.metrics import GeneratedAnswer, Loss
+from tuning.evaluation.right_answers import Judgement
 from tuning.training import loop
 
+UNSEEN_WORDS: tuple[SetName, ...] = ("golden", "probe")
 SAMPLES = 8  # golden answers that are kept, in their order
 WORST = 16  # answers that are kept because they lost most or are most wrong
 
@@ -52,16 +55,48 @@ def gate_verdict(settings: Settings, eval_sets: EvalSets, results: EvalResults) 
     return gate.evaluate_gate(
         settings.gate, losses, f1, name, results.parity, live=live, withheld=withheld,
         trained=results.trained_losses, answers=results.candidate_answers,
-        known=eval_sets.characters, right=_right(eval_sets, results),
+        known=eval_sets.characters, answered_right=_right(eval_sets, results),
     )  # fmt: skip
 
 
 def _right(eval_sets: EvalSets, results: EvalResults) -> tuple[list[float], list[float]]:
-    """1 for each golden question that the candidate, and the search alone, answer exactly."""
-    if not eval_sets.nearest:
+    """1 for each golden question that the candidate, and the search alone, answer right."""
+    if "golden" not in results.answers:
         return [], []
-    own = [answer.text for answer in results.answers["golden"]["candidate"]]
-    return _exact(eval_sets, own), _exact(eval_sets, eval_sets.nearest)
+    own = _judged(eval_sets, "golden", results.answers["golden"]["candidate"])
+    nearest = _judged(eval_sets, "golden", [GeneratedAnswer(t) for t in eval_sets.nearest])
+    return _ones(own), _ones(nearest)
+
+
+def _ones(judged: Sequence[Judgement]) -> list[float]:
+    return [float(found in right_answers.RIGHT) for found in judged]
+
+
+def _judged(
+    eval_sets: EvalSets, name: SetName, answers: Sequence[GeneratedAnswer]
+) -> list[Judgement]:
+    """Whether each answer to the questions of a set is right."""
+    asked = eval_sets.answered(name)
+    return [
+        right_answers.judge(a.text, q.expected, q.text)
+        for a, q in zip(answers, asked, strict=False)
+    ]
+
+
+def _headline(eval_sets: EvalSets, results: EvalResults) -> str:
+    """What the report says first: how many questions in unseen words, and of those that the live
+    adapter knew, are answered wrong. '' if none were asked."""
+    unseen = [
+        judgement
+        for name in UNSEEN_WORDS
+        if name in results.answers
+        for judgement in _judged(eval_sets, name, results.answers[name]["candidate"])
+    ]
+    said = [right_answers.summary(unseen, "questions in unseen words")] if unseen else []
+    if "replay" in results.answers:
+        known = _judged(eval_sets, "replay", results.answers["replay"]["candidate"])
+        said.append(right_answers.summary(known, f"questions that {results.baseline[1]} knew"))
+    return " ".join(said)
 
 
 def scores(
@@ -85,6 +120,7 @@ def scores(
             "sets": sets,
         },
         "gate": verdict.plain(),
+        "headline": _headline(eval_sets, results),
     }
     if "golden" in sets:
         found["golden"] = _summary(sets["golden"]) | _of_search(eval_sets)
@@ -126,7 +162,10 @@ def _set(eval_sets: EvalSets, name: SetName, results: EvalResults) -> dict[str, 
     }
     for who, answers in results.answers[name].items():
         losses = results.losses[name][who]
-        found[who] = metrics.answer_metrics(answers, expected, losses).plain()
+        judged = right_answers.shares(_judged(eval_sets, name, answers))
+        found[who] = metrics.answer_metrics(answers, expected, losses).plain() | {
+            key: round(share, 4) for key, share in judged.items()
+        }
     return found
 
 
@@ -136,6 +175,7 @@ def _summary(golden: dict[str, Any]) -> dict[str, Any]:
     of_live = {"live_exact": live["exact"], "live_f1": live["f1"]} if live else {}
     return {
         "n": golden["n"], "of": golden["of"], "exact": own["exact"], "f1": own["f1"],
+        "right": own["right"], "wrong": own["wrong"], "needless": own["needless"],
         "base_exact": base["exact"], "base_f1": base["f1"], **of_live,
     }  # fmt: skip
 

@@ -11,7 +11,8 @@ The rules compare the adapter with a *baseline*: the live adapter, or the bare b
   higher by more than the margin, as a share of the live adapter's loss.
 - new: compared with a live adapter, its loss on pairs that are new to that one must be lower.
 - golden, replay: its token F1 must not be lower by more than the margin.
-- search: it should answer golden questions exactly as often as the nearest approved answer does,
+- right: it answers at least the share of the golden questions right that the settings require.
+- search: it should answer golden questions right as often as the nearest approved answer does,
   which needs no adapter. It must, if the settings require it.
 - parity: the engines must encode a conversation as the same tokens as the trainer, and find the
   trainer's answers likeliest, token by token, except for near ties.
@@ -232,11 +233,28 @@ def not_worse(
     return Rule(name, passed, f"{verdict} on {name} questions: {figures}.", found)
 
 
+def right(own: Sequence[float], *, least: float, chance: float) -> Rule:
+    """Enough right answers. `own`: 1 for each golden question that is answered right, 0 for the
+    others. At least one question. It fails if so few would be unlikely with the share that is
+    required (binomial test)."""
+    n, count = len(own), round(sum(own))
+    under = count < least * n
+    likely = sum(math.comb(n, k) * least**k * (1 - least) ** (n - k) for k in range(count + 1))
+    sentence = f"{count} of {n} golden questions are answered right"
+    if not under:
+        return Rule("right", True, f"{sentence}; at least {least:.0%} are required.")
+    if likely >= chance:
+        return Rule(
+            "right", True, f"{sentence}; {least:.0%} are required, and chance explains the rest."
+        )
+    return Rule("right", False, f"Only {sentence}; at least {least:.0%} are required.")
+
+
 def search(
     own: Sequence[float], nearest: Sequence[float], *, chance: float, required: bool
 ) -> Rule:
     """Not fewer right answers than the search alone. `own` and `nearest`: 1 for each golden
-    question that is answered exactly, 0 for the others. At least one question."""
+    question that is answered right, 0 for the others. At least one question."""
     lost = paired(nearest, own)
     found = Paired(lost.n, -lost.difference, -lost.high, -lost.low, lost.chance)
     fewer = lost.difference > 0 and lost.chance < chance
@@ -339,13 +357,14 @@ def evaluate_gate(
     trained: tuple[Sequence[Loss], Sequence[Loss]] = ((), ()),
     answers: Sequence[GeneratedAnswer] = (),
     known: Collection[str] = (),
-    right: tuple[Sequence[float], Sequence[float]] = ((), ()),
+    answered_right: tuple[Sequence[float], Sequence[float]] = ((), ()),
 ) -> GateVerdict:
     """Apply all rules. `losses` and `f1` hold the results of candidate and baseline for each set,
     question by question. `baseline` is a name, `live` whether it is an adapter. `withheld` is the
     number of replay questions that the run held out. `trained` are the losses of candidate and bare
     base on training pairs, `answers` all answers of the candidate, and `known` the characters of
-    the pairs. `right`: which golden questions the candidate, and the search alone, answer exactly.
+    the pairs. `answered_right`: 1 for each golden question that the candidate, and the search
+    alone, answer right.
     """
     chance = settings.chance
 
@@ -369,8 +388,11 @@ def evaluate_gate(
         if withheld and replay.passed is False:
             replay = replace(replay, sentence=replay.sentence + _withheld(withheld, baseline))
         rules += [new(own, other, baseline), replay]
-    if right[0]:
-        rules.append(search(*right, chance=chance, required=settings.search))
+    own_right, nearest_right = answered_right
+    if own_right:
+        rules.append(right(own_right, least=settings.right, chance=chance))
+    if nearest_right:
+        rules.append(search(own_right, nearest_right, chance=chance, required=settings.search))
     always = (parity(served, least=settings.parity), training(*trained), readable(answers, known))
     return GateVerdict((*rules, *always))
 

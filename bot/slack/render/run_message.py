@@ -23,6 +23,7 @@ from data.adapters.registry import Adapter
 from data.runs import phases
 from data.runs.chart_axes import HUGE, drawable, linear
 from data.runs.phases import Phase, RunPhase
+from data.runs.report import headline
 from data.runs.runs import LossPoint, Run
 
 PROMOTE, COMPARE, RETIRE = "command:promote", "command:ab", "command:retire"
@@ -141,6 +142,8 @@ def _outcome(run: Run, result: Adapter) -> str:
     lines = [f"*{result.name}* is ready{took}."]
     if result.state == "rejected":
         lines = [f"*{result.name}* was trained{took} and rejected: {sentence(result.state_reason)}"]
+    if said := headline(result):
+        lines.append(f"*{escape(said)}*")
     lines.append(f"{escape(scores.sentence(result))}.")
     return "\n".join(lines)
 

@@ -229,7 +229,7 @@ def test_an_adapter_that_forgets_is_rejected(
         drafts = [Draft(f"golden {i}?", f"gold {i}", split="golden") for i in range(12)]
         pairs.add(db, domain, drafts, source="test", status="approved")
     teach(store, domain, 8)
-    first = carried_out(store, settings, domain)
+    first = carried_out(store, lenient(settings), domain)
     with store.write() as db:
         registry.promote(db, first, "ann")
         pairs.add(db, domain, [Draft("What is new?", "Paint.")], source="t", status="approved")
@@ -247,6 +247,7 @@ def test_an_adapter_that_forgets_is_rejected(
     assert rules(second)["golden"] is False
     assert second.state == "rejected"
     assert "It is worse on golden questions: token F1 -1.000" in second.state_reason
+    assert second.scores["headline"].startswith("12 of 12 questions in unseen words are declined. ")
     worst = [s for s in second.scores["samples"] if s["shown"] == "worst"]
     assert worst[0]["set"] == "golden"
     assert worst[0]["live"].startswith("gold ")

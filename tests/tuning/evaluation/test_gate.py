@@ -685,7 +685,9 @@ def test_an_adapter_is_compared_with_the_search_alone(
     settings = GateSettings(search=required)
     right = [1.0] * own + [0.0] * (20 - own), [1.0] * nearest + [0.0] * (20 - nearest)
 
-    found = evaluate_gate(settings, {}, {}, "the bare base", SERVED, live=False, right=right)
+    found = evaluate_gate(
+        settings, {}, {}, "the bare base", SERVED, live=False, answered_right=right
+    )
 
     rule = next(rule for rule in found.rules if rule.name == "search")
     assert rule.passed is passed
@@ -796,3 +798,20 @@ def test_the_interval_of_the_search_rule_is_that_of_the_candidate() -> None:
     assert (found.low, found.high) == (-1.0, 0.0)
     assert found.difference == pytest.approx(-1 / 3)
     assert found.chance == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("right", "asked", "passed", "said"),
+    [
+        (1, 11, False, "Only 1 of 11 golden questions are answered right"),
+        (4, 11, True, "chance explains the rest"),
+        (6, 11, True, "6 of 11 golden questions are answered right; at least 50% are required."),
+        (0, 1, True, "chance explains the rest"),
+    ],
+)
+def test_too_few_right_answers_fail_however_bad_the_others_are(
+    right: int, asked: int, passed: bool, said: str
+) -> None:
+    rule = gate.right([1.0] * right + [0.0] * (asked - right), least=0.5, chance=0.05)
+    assert rule.passed is passed
+    assert said in rule.sentence

@@ -68,7 +68,8 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     )
     assert adapter.recipe["rank"] == 8
     assert set(adapter.scores["golden"]) == {
-        "n", "of", "exact", "f1", "base_exact", "base_f1", "search_exact", "search_f1",
+        "n", "of", "right", "wrong", "needless", "exact", "f1", "base_exact", "base_f1",
+        "search_exact", "search_f1",
     }  # fmt: skip
     assert adapter.scores["steps"] == 3
     shown = adapter.scores["samples"][0]
