@@ -99,7 +99,7 @@ def tune(store: Store, settings: Settings, name: str, facts: set[str], steps: in
         runs.queue(db, domain, "benchmark", kind="full", recipe=recipe)
         run = runs.claim(db, "benchmark")
     assert run is not None
-    if execute_run(store, settings, run.id) != ExitCode.DONE:
+    if execute_run(store, settings, run) != ExitCode.DONE:
         raise SystemExit(runs.get(store.db, run.id).error)
     return registry.get(store.db, f"{name}@1")
 

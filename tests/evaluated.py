@@ -65,7 +65,7 @@ def evaluated(
     assert claimed is not None
     for step, loss, held_out in ((1, 5.0, None), (10, 1.0, 1.5), (20, 0.2, 0.8), (30, 0.02, 1.2)):
         runs.progress(
-            db, run.id, step=step, total_steps=30, loss=loss, validation_loss=held_out
+            db, runs.get(db, run.id), step=step, total_steps=30, loss=loss, validation_loss=held_out
         )  # fmt: skip
     adapter = registry.register(
         db, subject, version=version, sha256=f"{version:064x}", path=f"adapters/{domain}/{version}",
@@ -74,5 +74,5 @@ def evaluated(
     )  # fmt: skip
     state: Any = "candidate" if passed else "rejected"
     settled = registry.settle_evaluation(db, adapter, state, scores(passed), reason)
-    runs.finish(db, run.id, adapter.id)
+    runs.finish(db, runs.get(db, run.id), adapter.id)
     return runs.get(db, run.id), settled

@@ -9,6 +9,7 @@ import sys
 from enum import IntEnum
 
 from data.config.settings import Settings
+from data.runs.runs import Run
 
 PROGRAM = (sys.executable, "-m", "tuning.worker.child")
 
@@ -21,13 +22,15 @@ class ExitCode(IntEnum):
     STOPPED = 3  # it was asked to stop, or the run belongs to another worker; it can be resumed
 
 
-def command(settings: Settings, run_id: int, *, trial: int = 0) -> list[str]:
+def command(settings: Settings, run: Run, *, trial: int = 0) -> list[str]:
     """The command line of a child of this process. It carries the settings except the section that
-    holds secrets."""
+    holds secrets, and whose the run is: the child does nothing for another owner."""
     return [
         *PROGRAM,
         "--config-json", settings.model_dump_json(exclude={"slack"}),
-        "--run", str(run_id),
+        "--run", str(run.id),
+        "--worker", run.worker,
+        "--attempt", str(run.attempts),
         *(["--trial", str(trial)] if trial else []),
         "--parent", str(os.getpid()),
     ]  # fmt: skip

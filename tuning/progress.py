@@ -13,6 +13,7 @@ from typing import Protocol
 
 from data.runs import runs, trials
 from data.runs.phases import Phase, RunPhase
+from data.runs.runs import Run
 from data.store.db import Store
 from data.store.errors import Unavailable
 
@@ -47,20 +48,20 @@ class StoredProgress:
     """Writes the progress of a run to the store, at most one step a second unless it was measured.
 
     Progress that cannot be written because the store is busy is logged and skipped: it must not
-    cost the training."""
+    cost the training. A run that belongs to another worker by now raises RunLost, which ends it."""
 
-    def __init__(self, store: Store, run_id: int) -> None:
+    def __init__(self, store: Store, run: Run) -> None:
         self._store = store
-        self._run_id = run_id
+        self._run = run
         self._written = 0.0
 
     def phase(self, phase: Phase, detail: str = "") -> None:
         self._set_phase(RunPhase(phase, detail))
 
     def _set_phase(self, phase: RunPhase) -> None:
-        log.info("run %d: %s", self._run_id, phase.text)
+        log.info("run %d: %s", self._run.id, phase.text)
         with best_effort(), self._store.write() as db:
-            runs.set_phase(db, self._run_id, phase)
+            runs.set_phase(db, self._run, phase)
 
     def step(self, now: StepProgress) -> None:
         last = now.step == now.total_steps
@@ -78,7 +79,7 @@ class StoredProgress:
         with self._store.write() as db:
             runs.progress(
                 db,
-                self._run_id,
+                self._run,
                 step=now.step,
                 total_steps=now.total_steps,
                 loss=now.loss,
@@ -93,8 +94,8 @@ class TrialProgress(StoredProgress):
     """Writes the progress of one trial as the present state of its run. The steps of a trial are
     not points of the run's loss curve."""
 
-    def __init__(self, store: Store, run_id: int, number: int, trials_in_all: int) -> None:
-        super().__init__(store, run_id)
+    def __init__(self, store: Store, run: Run, number: int, trials_in_all: int) -> None:
+        super().__init__(store, run)
         self._trial = (number, trials_in_all)
 
     def phase(self, phase: Phase, detail: str = "") -> None:
@@ -104,7 +105,7 @@ class TrialProgress(StoredProgress):
         with self._store.write() as db:
             trials.progress(
                 db,
-                self._run_id,
+                self._run,
                 step=now.step,
                 total_steps=now.total_steps,
                 loss=now.loss,

@@ -18,6 +18,7 @@ from bot.cli.verbs import registered, sentence
 from bot.commands import admin, retrain_plan
 from data import domains
 from data.bases import folders
+from data.runs import runs
 from data.runs.methods import KEY, METHODS, with_preferences
 from data.store.errors import Invalid, NotFound
 
@@ -89,7 +90,8 @@ def tune(
     reason.
 
     Ctrl-C pauses a run that this command executes; `understudy runs resume N` continues it from its
-    last checkpoint. A second Ctrl-C leaves at once.
+    last checkpoint. A second Ctrl-C leaves at once. SIGTERM and a closed terminal pause it, too. A
+    run whose process was killed is taken over a minute later.
     """
     recipe = with_preferences(_recipe(**options), preferences)
     if app.base:
@@ -101,8 +103,12 @@ def tune(
         return _plan(app, domain, full, recipe, as_json)
     with app.store.write() as db:
         subject = domains.get(db, domain)
-        run = admin.retrain(db, subject, app.actor, full, recipe)
-    if not as_json:
+        left = runs.take_over(db, subject)
+        goes_on = left is not None and left.recipe == recipe and (not full or left.kind == "full")
+        run = left if left and goes_on else admin.retrain(db, subject, app.actor, full, recipe)
+    if not as_json and goes_on:
+        click.echo(f"Run {run.id} lost its worker; it goes on from its last checkpoint.")
+    elif not as_json:
         kind = "preference tuning" if run.learns == "preferences" else run.kind
         terminal.echo(f"Run {run.id} is queued ({kind}).")
     if not wait:

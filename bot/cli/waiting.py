@@ -1,15 +1,18 @@
 """Waits for a tuning run in the terminal, and executes it where no worker does.
 
 Ctrl-C pauses a run that is executed here: its child process ends, and the run waits in the queue
-with its last checkpoint. A second Ctrl-C leaves without waiting for that. Neither cancels a run;
-`understudy runs cancel` does.
+with its last checkpoint. A second Ctrl-C leaves without waiting for that. SIGTERM, and SIGHUP from
+a terminal that is closed, do the same. None of them cancels a run; `understudy runs cancel` does.
 """
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from types import FrameType
 from typing import NoReturn
 
 from bot.cli import terminal
@@ -22,12 +25,21 @@ from data.runs.report import headline
 from data.store.errors import UnderstudyError
 
 WORKER_GRACE_S = 3.0  # how long a running worker may take to claim the run
-INTERRUPTED = 130  # exit code of a program that Ctrl-C ended
+LIKE_CTRL_C = (signal.SIGTERM, signal.SIGHUP)
+
+
+class EndedBySignal(KeyboardInterrupt):
+    """A signal that is treated like Ctrl-C; `number` is that signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> runs.Run:
     """Follow the run to its end. If no worker takes it, run a worker in this process, with
-    `threads` where they are given. Exits with INTERRUPTED on Ctrl-C."""
+    `threads` where they are given. Exits with 128 and the number of the signal on Ctrl-C and
+    `LIKE_CTRL_C`."""
 
     from bot.cli.follow import follow
 
@@ -47,13 +59,14 @@ def wait_for_run(app: App, run_id: int, threads: int | None, quiet: bool) -> run
             local_worker.start()
 
     try:
-        return follow(
-            app.store, run_id, terminal.console(stderr=True, quiet=quiet), start_worker_if_needed
-        )
-    except KeyboardInterrupt:
+        with _signals():
+            console = terminal.console(stderr=True, quiet=quiet)
+            return follow(app.store, run_id, console, start_worker_if_needed)
+    except KeyboardInterrupt as interruption:
+        code = 128 + getattr(interruption, "number", signal.SIGINT)
         if local_worker is None:
-            _leave(app, run_id)
-        _pause(app, run_id, local_worker, stop)
+            _leave(app, run_id, code)
+        _pause(app, run_id, local_worker, stop, code)
     finally:
         stop.set()
         if local_worker is not None:
@@ -87,40 +100,77 @@ def report(app: App, finished: runs.Run, as_json: bool) -> None:
         terminal.echo(f"To make it live: `understudy adapters promote {adapter.name}`.")
 
 
-def _leave(app: App, run_id: int) -> NoReturn:
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Raise EndedBySignal for the signals that are treated like Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise EndedBySignal(number)
+
+    before = {number: signal.signal(number, interrupt) for number in LIKE_CTRL_C}
+    try:
+        yield
+    except KeyboardInterrupt:
+        for number in LIKE_CTRL_C:  # the second one leaves at once
+            signal.signal(number, signal.default_int_handler)
+        raise
+    else:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(message: str) -> None:
+    """Print to standard error, if there is still a terminal."""
+    with contextlib.suppress(OSError):
+        terminal.echo(message, err=True)
+
+
+def _leave(app: App, run_id: int, code: int) -> NoReturn:
     """Stop following a run that is not executed here."""
     queued = runs.get(app.store.db, run_id).state == "queued"
-    terminal.echo(
+    _tell(
         f"\nRun {run_id} {'stays queued' if queued else 'continues'}. To follow it again: "
-        f"`understudy runs resume {run_id}`. To cancel it: `understudy runs cancel {run_id}`.",
-        err=True,
+        f"`understudy runs resume {run_id}`. To cancel it: `understudy runs cancel {run_id}`."
     )
-    sys.exit(INTERRUPTED)
-
-
-def _pause(app: App, run_id: int, worker: threading.Thread, stop: threading.Event) -> NoReturn:
-    """End the run's child process and return the run to the queue, with its last checkpoint."""
-    terminal.echo(f"\nPausing run {run_id}. Press Ctrl-C again to leave at once.", err=True)
-    stop.set()
-    code = INTERRUPTED
-    try:
-        worker.join()
-    except KeyboardInterrupt:
-        with app.store.write() as db:  # the child ends with this process
-            runs.give_back(db, run_id, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
-        _say_how_to_go_on(app, run_id)
-        sys.stderr.flush()
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-        os._exit(code)  # without waiting for the worker's thread
-    _say_how_to_go_on(app, run_id)
     sys.exit(code)
+
+
+def _pause(
+    app: App, run_id: int, worker: threading.Thread, stop: threading.Event, code: int
+) -> NoReturn:
+    """End the run's child process and return the run to the queue, with its last checkpoint."""
+    try:
+        stop.set()
+        _tell(f"\nPausing run {run_id}. Press Ctrl-C again to leave at once.")
+        worker.join()
+        _say_how_to_go_on(app, run_id)
+    except KeyboardInterrupt:
+        for number in (signal.SIGINT, *LIKE_CTRL_C):
+            signal.signal(number, signal.SIG_IGN)
+        _give_back(app, run_id)
+        _say_how_to_go_on(app, run_id)
+        for stream in (sys.stderr, sys.stdout):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)  # without waiting for the worker's thread
+    sys.exit(code)
+
+
+def _give_back(app: App, run_id: int) -> None:
+    """Return the run to the queue: its child process ends with this process."""
+    try:
+        with app.store.write() as db:
+            run = runs.get(db, run_id)
+            if run.state == "running":
+                runs.give_back(db, run, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
+    except UnderstudyError as error:
+        _tell(f"Run {run_id} could not be returned to the queue: {error}")
 
 
 def _say_how_to_go_on(app: App, run_id: int) -> None:
     ended = runs.get(app.store.db, run_id)
     if not ended.open:
-        terminal.echo(f"Run {run_id} has ended: {ended.state}.", err=True)
+        _tell(f"Run {run_id} has ended: {ended.state}.")
         return
     at = f" at step {ended.step} of {ended.total_steps}" if ended.total_steps else ""
     folder = app.settings.checkpoints_path(run_id)
@@ -129,10 +179,9 @@ def _say_how_to_go_on(app: App, run_id: int) -> None:
         if folder.is_dir() and any(folder.iterdir())
         else "it had no checkpoint yet, so it will begin again"
     )
-    terminal.echo(
+    _tell(
         f"Run {run_id} is paused{at}; {kept}. To go on: `understudy runs resume {run_id}`. To give "
-        f"it up: `understudy runs cancel {run_id}`.",
-        err=True,
+        f"it up: `understudy runs cancel {run_id}`."
     )
 
 

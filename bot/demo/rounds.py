@@ -13,8 +13,10 @@ from bot.demo.client import Client, DemoAnswer
 from bot.demo.stage import NEXT_RECIPE, DemoStage, followed, key, wait_until_loaded
 from data.adapters import registry
 from data.adapters.registry import Adapter
+from data.store.clock import now_us
 from data.store.db import value
 from data.store.errors import UnderstudyError
+from data.store.lease_clock import lease_us
 
 QUESTION = "Who looks after the office plants?"
 KNOWN = "What is an adapter?"
@@ -92,7 +94,8 @@ async def _retrain(
     _check(not broken, f"A stream failed during the hot load: {broken[:1]}")
     _check(second.parent_id == first.id, f"{second.name} was not trained from {first.name}.")
     load_ms = held.load_ms or 0.0
-    overlapping = _streams_at(stage, held.updated_at - round(load_ms * 1000), held.updated_at)
+    loaded_at = held.updated_at - lease_us(stage.store.db) + now_us()  # by the wall clock
+    overlapping = _streams_at(stage, loaded_at - round(load_ms * 1000), loaded_at)
     _check(overlapping > 0, "No stream was running while the adapter was loaded.")
     total = sum(count for count in ended if isinstance(count, int))
     _report(

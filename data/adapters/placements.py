@@ -20,11 +20,13 @@ from data.store import audit
 from data.store.clock import now_us
 from data.store.db import row, rows, value
 from data.store.errors import Conflict, NotFound
+from data.store.lease_clock import lease_us
 
 STALE_S = 15
 ATTEMPTS = 3  # to load an adapter, for each start of an engine
 ENDED = "The engine ended while this adapter was being loaded."
 UNKNOWN = "The engine was unreachable; checking whether it still has this adapter loaded."
+FORGOTTEN = "The engine no longer had this adapter loaded; it is being loaded again."
 STOPPED = "stopped"  # the detail of an engine that was stopped on purpose
 OURS = "local-"  # name prefix of the engines that `understudy serve` starts itself
 
@@ -46,11 +48,8 @@ class Replica:
     max_rank: int
     restart_asked_at: int | None
     restart_asked_by: str
-    heartbeat_at: int
-
-    @property
-    def stale(self) -> bool:
-        return now_us() - self.heartbeat_at > STALE_S * 1_000_000
+    heartbeat_at: int  # by the clock of leases
+    stale: bool = False  # whether its heartbeats had stopped when this was read
 
     @property
     def condition(self) -> str:
@@ -72,7 +71,7 @@ class Placement:
     load_ms: float | None
     agreement: float | None  # with its reference outputs, 0 to 1; None: it has none
     error: str
-    updated_at: int
+    updated_at: int  # by the clock of leases
     parity: float | None = None  # with its probes, 0 to 1; None: not measured
     parity_leads: str = "[]"  # `leads` as JSON
 
@@ -127,13 +126,15 @@ def record_heartbeat(
             max_loras,
             max_cpu_loras,
             max_rank,
-            now_us(),
+            lease_us(db),
         ],
     )
 
 
 def replicas(db: Database) -> list[Replica]:
-    return [Replica(**r) for r in rows(db, "SELECT * FROM replicas ORDER BY name")]
+    oldest = lease_us(db) - STALE_S * 1_000_000
+    found = rows(db, "SELECT * FROM replicas ORDER BY name")
+    return [Replica(**r, stale=r["heartbeat_at"] < oldest) for r in found]
 
 
 def replica(db: Database, name: str) -> Replica:
@@ -207,7 +208,7 @@ def lease(db: Database, replica: str, adapter_id: int, reason: str = "") -> bool
             "INSERT INTO placements (replica, adapter_id, state, error, updated_at) "
             "VALUES (?, ?, 'loading', ?, ?) ON CONFLICT (replica, adapter_id) DO UPDATE SET "
             "state = 'loading', error = excluded.error, updated_at = excluded.updated_at",
-            [replica, adapter_id, reason, now_us()],
+            [replica, adapter_id, reason, lease_us(db)],
         )
         return True
     return False
@@ -233,7 +234,7 @@ def record_loaded(
         "state = 'loaded', load_ms = excluded.load_ms, agreement = excluded.agreement, "
         "parity = excluded.parity, parity_leads = excluded.parity_leads, error = '', "
         "attempts = 0, updated_at = excluded.updated_at",
-        [replica, adapter_id, load_ms, agreement, parity, told, now_us()],
+        [replica, adapter_id, load_ms, agreement, parity, told, lease_us(db)],
     )
 
 
@@ -248,7 +249,7 @@ def record_failed(
         "ON CONFLICT (replica, adapter_id) DO UPDATE SET state = 'failed', "
         "attempts = attempts + 1, agreement = excluded.agreement, error = excluded.error, "
         "updated_at = excluded.updated_at",
-        [replica, adapter_id, agreement, error, now_us()],
+        [replica, adapter_id, agreement, error, lease_us(db)],
     )
     sql = "SELECT attempts FROM placements WHERE replica = ? AND adapter_id = ?"
     return int(value(db, sql, [replica, adapter_id]))
@@ -259,8 +260,19 @@ def drain(db: Database, replica: str, adapter_id: int) -> None:
     db.execute(
         "UPDATE placements SET state = 'draining', updated_at = ? "
         "WHERE replica = ? AND adapter_id = ? AND state = 'loaded'",
-        [now_us(), replica, adapter_id],
+        [lease_us(db), replica, adapter_id],
     )
+
+
+def record_forgotten(db: Database, replica: str, adapter_ids: Collection[int]) -> None:
+    """The engine says that it does not hold these adapters, although they were loaded: no requests
+    may be sent to them until they are loaded again."""
+    for adapter_id in adapter_ids:
+        db.execute(
+            "UPDATE placements SET state = 'loading', error = ?, updated_at = ? "
+            "WHERE replica = ? AND adapter_id = ? AND state = 'loaded'",
+            [FORGOTTEN, lease_us(db), replica, adapter_id],
+        )
 
 
 def drop(db: Database, replica: str, adapter_id: int) -> None:
@@ -277,7 +289,7 @@ def record_restart(db: Database, replica: str, *, empty: bool) -> None:
     db.execute(
         "UPDATE placements SET state = 'failed', attempts = attempts + 1, error = ?, "
         "updated_at = ? WHERE replica = ? AND state = 'loading' AND error = ''",
-        [ENDED, now_us(), replica],
+        [ENDED, lease_us(db), replica],
     )
     if empty:
         sql = "DELETE FROM placements WHERE replica = ? AND error <> ?"
@@ -286,7 +298,7 @@ def record_restart(db: Database, replica: str, *, empty: bool) -> None:
     db.execute(
         "UPDATE placements SET state = 'loading', attempts = 0, load_ms = NULL, "
         "agreement = NULL, error = ?, updated_at = ? WHERE replica = ? AND error <> ?",
-        [UNKNOWN, now_us(), replica, ENDED],
+        [UNKNOWN, lease_us(db), replica, ENDED],
     )
 
 

@@ -20,6 +20,7 @@ from data.visible_text import marked
 Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
 # An engine wrote it; an approved answer word for word; "I don't know"; a greeting or thanks.
 Outcome = Literal["generated", "quoted", "declined", "small_talk"]
+ABANDONED = "the service stopped during the answer"
 
 
 @dataclass(frozen=True)
@@ -249,12 +250,12 @@ def finish_reply(
     layout: int = 0,
 ) -> bool:
     """Close a reply with the text that was shown, complete or not. Returns False, and changes
-    nothing, if it was closed before."""
+    nothing, if it was closed before; `close_abandoned` may have been wrong, and does not count."""
     count = changed(
         db,
         "UPDATE replies SET status = ?, finish_reason = ?, prompt_tokens = ?, "
         "completion_tokens = ?, first_token_us = ?, latency_us = ?, error = ?, layout = ? "
-        "WHERE id = ? AND status = 'streaming'",
+        "WHERE id = ? AND (status = 'streaming' OR (status = 'failed' AND error = ?))",
         [
             status,
             finish_reason,
@@ -265,6 +266,7 @@ def finish_reply(
             error,
             layout,
             reply_id,
+            ABANDONED,
         ],
     )
     if count:
@@ -301,9 +303,9 @@ def close_abandoned(db: Database, older_than_us: int) -> int:
     """Mark replies that a dead process left `streaming` as `failed`; returns the number."""
     return changed(
         db,
-        "UPDATE replies SET status = 'failed', error = 'the service stopped during the answer' "
+        "UPDATE replies SET status = 'failed', error = ? "
         "WHERE status = 'streaming' AND created_at < ?",
-        [older_than_us],
+        [ABANDONED, older_than_us],
     )
 
 

@@ -20,8 +20,8 @@ from data.adapters import placements
 from data.config.settings import Settings
 from data.runs import runs
 from data.runs.phases import Phase, RunPhase, stored_forms
-from data.store.clock import now_us
 from data.store.db import row
+from data.store.lease_clock import lease_us
 
 WAITING = RunPhase(Phase.WAITING_FOR_ENGINE)
 REQUEST_EVERY_S = 2  # between two requests of a waiting worker
@@ -81,12 +81,12 @@ def wait_reason(db: Database, settings: Settings, now: datetime) -> RunPhase | N
 def request_card(db: Database, phase: RunPhase) -> None:
     """Store on the oldest queued run which phase it waits in. Call this repeatedly while it waits.
     It writes only a new phase, or a heartbeat that is due."""
-    due = now_us() - REQUEST_EVERY_S * 1_000_000 if phase == WAITING else 0
+    due = lease_us(db) - REQUEST_EVERY_S * 1_000_000 if phase == WAITING else 0
     db.execute(
         "UPDATE runs SET phase = ?, heartbeat_at = ? "
         "WHERE id = (SELECT min(id) FROM runs WHERE state = 'queued') AND state = 'queued' "
         "AND (phase <> ? OR coalesce(heartbeat_at, 0) < ?)",
-        [phase.stored, now_us(), phase.stored, due],
+        [phase.stored, lease_us(db), phase.stored, due],
     )
 
 
@@ -99,7 +99,7 @@ def card_wanted(db: Database, settings: Settings, now: datetime) -> bool:
     forms = stored_forms(Phase.WAITING_FOR_ENGINE)
     return (
         runs.any_running(db)
-        or row(db, request, [*forms, now_us() - REQUEST_EXPIRES_S * 1_000_000]) is not None
+        or row(db, request, [*forms, lease_us(db) - REQUEST_EXPIRES_S * 1_000_000]) is not None
     )
 
 

@@ -14,9 +14,9 @@ from data.domains import Domain
 from data.pairs import pairs, review_status
 from data.pairs.pairs import Draft, Pair
 from data.store import audit
-from data.store.clock import now_us
 from data.store.db import row, rows, value
 from data.store.errors import Conflict
+from data.store.lease_clock import lease_us
 
 LEASE_S = 600
 MAX_REASON = 1_000  # characters
@@ -53,7 +53,7 @@ def take_next(
     from the beginning. The reviewer then holds this pair and no other. None: nothing is left.
     """
     given = {"domain": domain.id if domain else None, "reviewer": reviewer, "after": after}
-    found = row(db, NEXT, {**given, "now": now_us()})
+    found = row(db, NEXT, {**given, "now": lease_us(db)})
     db.execute("DELETE FROM review_leases WHERE reviewer = ?", [reviewer])
     if found is None:
         return None
@@ -186,7 +186,7 @@ def _refuse_decided(pair: Pair) -> None:
 
 def _refuse_held(db: Database, pair_id: int, reviewer: str) -> None:
     sql = "SELECT reviewer FROM review_leases WHERE pair_id = ? AND reviewer <> ? AND until >= ?"
-    if held := row(db, sql, [pair_id, reviewer, now_us()]):
+    if held := row(db, sql, [pair_id, reviewer, lease_us(db)]):
         raise Conflict(f"{held['reviewer']} is looking at pair {pair_id} now.")
 
 
@@ -194,7 +194,7 @@ def _hold(db: Database, pair_id: int, reviewer: str) -> None:
     db.execute(
         "INSERT INTO review_leases (pair_id, reviewer, until) VALUES (?, ?, ?) "
         "ON CONFLICT (pair_id) DO UPDATE SET reviewer = excluded.reviewer, until = excluded.until",
-        [pair_id, reviewer, now_us() + LEASE_S * 1_000_000],
+        [pair_id, reviewer, lease_us(db) + LEASE_S * 1_000_000],
     )
 
 

@@ -2,7 +2,9 @@
 
 A worker claims a run with one conditional update, so two workers never take the same one. It sends
 heartbeats while it works. A run whose worker stops sending them returns to the queue until its
-attempts are used up. A domain has at most one open run, enforced by a unique index.
+attempts are used up. Every write about a claimed run names the worker and the attempt, and raises
+RunLost if the run is no longer theirs: a worker that was paused for a while must not touch what its
+successor does. A domain has at most one open run, enforced by a unique index.
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Row, changed, insert, row, rows, sqlite3
 from data.store.errors import Conflict, NotFound
+from data.store.lease_clock import lease_us
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Kind = Literal["full", "incremental"]
@@ -31,6 +34,7 @@ FAILED = "Run {} failed before it was evaluated."
 SELECT = """
 SELECT r.*, d.name AS domain FROM runs r JOIN domains d ON d.id = r.domain_id
 """
+OWNED = "id = ? AND worker = ? AND attempts = ? AND state = 'running'"
 
 
 class RunLost(Conflict):
@@ -65,7 +69,7 @@ class Run:
     error: str
     queued_at: int
     started_at: int | None
-    heartbeat_at: int | None
+    heartbeat_at: int | None  # by the clock of leases
     finished_at: int | None
     learns: Learns = "pairs"
 
@@ -96,7 +100,9 @@ def queue(
     parent_id: int | None = None,
     recipe: dict[str, Any] | None = None,
 ) -> Run:
-    """Queue a run. Raises Conflict, naming the open run, if the domain has one."""
+    """Queue a run. Raises Conflict, naming the open run, if the domain has one. One whose worker
+    has been silent for too long is returned to the queue first."""
+    take_over(db, domain)
     learns = method_of(recipe or {}).learns
     try:
         run_id = insert(
@@ -221,7 +227,7 @@ def claim(db: Database, worker: str) -> Run | None:
         "phase = 'starting', started_at = coalesce(started_at, ?), heartbeat_at = ? "
         "WHERE id = (SELECT min(id) FROM runs WHERE state = 'queued') AND state = 'queued' "
         "RETURNING id",
-        [worker, now_us(), now_us()],
+        [worker, now_us(), lease_us(db)],
     )
     return None if found is None else get(db, found["id"])
 
@@ -232,35 +238,46 @@ def heartbeat(db: Database, run: Run) -> bool:
     Raises RunLost when the run is no longer this worker's."""
     found = row(
         db,
-        "UPDATE runs SET heartbeat_at = ? WHERE id = ? AND worker = ? AND attempts = ? "
-        "AND state = 'running' RETURNING cancel_requested",
-        [now_us(), run.id, run.worker, run.attempts],
+        f"UPDATE runs SET heartbeat_at = ? WHERE {OWNED} RETURNING cancel_requested",
+        [lease_us(db), *_owner(run)],
     )
     if found is None:
-        raise RunLost(f"Run {run.id} is no longer {run.worker}'s.")
+        raise _lost(run)
     return bool(found["cancel_requested"])
+
+
+def claimed(db: Database, run_id: int, worker: str, attempt: int) -> Run:
+    """The run that `worker` has claimed for this attempt. Raises RunLost, NotFound."""
+    run = get(db, run_id)
+    if (run.state, run.worker, run.attempts) != ("running", worker, attempt):
+        raise RunLost(f"Run {run_id} is no longer {worker}'s.")
+    return run
+
+
+def check_owner(db: Database, run: Run) -> None:
+    """Raises RunLost unless the run still belongs to this worker."""
+    claimed(db, run.id, run.worker, run.attempts)
 
 
 def refuse_lost(db: Database, run: Run) -> None:
     """Raises RunLost unless the run still belongs to this worker and was not cancelled."""
-    now = get(db, run.id)
-    if (now.state, now.worker, now.attempts) != ("running", run.worker, run.attempts):
-        raise RunLost(f"Run {run.id} is {now.state} and belongs to another worker.")
-    if now.cancel_requested:
+    if claimed(db, run.id, run.worker, run.attempts).cancel_requested:
         raise RunLost(f"Run {run.id} was cancelled.")
 
 
-def set_phase(db: Database, run_id: int, phase: RunPhase) -> None:
-    db.execute("UPDATE runs SET phase = ?, eta_s = NULL WHERE id = ?", [phase.stored, run_id])
+def set_phase(db: Database, run: Run, phase: RunPhase) -> None:
+    """Raises RunLost."""
+    _update(db, run, "phase = ?, eta_s = NULL", phase.stored)
 
 
-def set_dataset(db: Database, run_id: int, dataset_id: int) -> None:
-    db.execute("UPDATE runs SET dataset_id = ? WHERE id = ?", [dataset_id, run_id])
+def set_dataset(db: Database, run: Run, dataset_id: int) -> None:
+    """Raises RunLost."""
+    _update(db, run, "dataset_id = ?", dataset_id)
 
 
 def progress(
     db: Database,
-    run_id: int,
+    run: Run,
     *,
     step: int,
     total_steps: int,
@@ -270,7 +287,15 @@ def progress(
     probe_loss: float | None = None,
     eta_s: float | None = None,
 ) -> None:
-    """Record one point of the curve and the run's current figures. Losses are in nats per token."""
+    """Record one point of the curve and the run's current figures. Losses are in nats per token.
+    Raises RunLost."""
+    _update(
+        db,
+        run,
+        "step = ?, total_steps = ?, loss = coalesce(?, loss), "
+        "validation_loss = coalesce(?, validation_loss), eta_s = ?",
+        *(step, total_steps, loss, validation_loss, eta_s),
+    )
     db.execute(
         "INSERT INTO run_points "
         "(run_id, step, loss, validation_loss, learning_rate, probe_loss, at) "
@@ -279,56 +304,40 @@ def progress(
         "validation_loss = coalesce(excluded.validation_loss, validation_loss), "
         "learning_rate = coalesce(excluded.learning_rate, learning_rate), "
         "probe_loss = coalesce(excluded.probe_loss, probe_loss), at = excluded.at",
-        [run_id, step, loss, validation_loss, learning_rate, probe_loss, now_us()],
-    )
-    db.execute(
-        "UPDATE runs SET step = ?, total_steps = ?, loss = coalesce(?, loss), "
-        "validation_loss = coalesce(?, validation_loss), eta_s = ? WHERE id = ?",
-        [step, total_steps, loss, validation_loss, eta_s, run_id],
+        [run.id, step, loss, validation_loss, learning_rate, probe_loss, now_us()],
     )
 
 
-def finish(db: Database, run_id: int, adapter_id: int) -> None:
-    """Mark the run as done, with the adapter that it made."""
-    db.execute(
-        "UPDATE runs SET state = 'done', phase = 'done', adapter_id = ?, eta_s = NULL, "
-        "finished_at = ? WHERE id = ?",
-        [adapter_id, now_us(), run_id],
-    )
+def finish(db: Database, run: Run, adapter_id: int) -> None:
+    """Mark the run as done, with the adapter that it made. Raises RunLost."""
+    what = "state = 'done', phase = 'done', adapter_id = ?, eta_s = NULL, finished_at = ?"
+    _update(db, run, what, adapter_id, now_us())
 
 
-def fail(db: Database, run_id: int, error: str) -> None:
-    """Mark the run as failed; `error` is shown to people."""
-    db.execute(
-        "UPDATE runs SET state = 'failed', phase = 'failed', error = ?, eta_s = NULL, "
-        "finished_at = ? WHERE id = ? AND state = 'running'",
-        [error, now_us(), run_id],
-    )
-    registry.give_up_evaluating(db, run_id, FAILED.format(run_id))
+def fail(db: Database, run: Run, error: str) -> None:
+    """Mark the run as failed; `error` is shown to people. Raises RunLost."""
+    what = "state = 'failed', phase = 'failed', error = ?, eta_s = NULL, finished_at = ?"
+    _update(db, run, what, error, now_us())
+    registry.give_up_evaluating(db, run.id, FAILED.format(run.id))
 
 
-def give_back(db: Database, run_id: int, phase: RunPhase, *, spent: bool = True) -> None:
+def give_back(db: Database, run: Run, phase: RunPhase, *, spent: bool = True) -> None:
     """Return a claimed run to the queue. `spent`: its child process was lost, which counts as an
-    attempt. A worker that stops normally does not use up an attempt."""
-    db.execute(
-        "UPDATE runs SET state = 'queued', worker = '', phase = ?, eta_s = NULL, "
-        "attempts = attempts - ? WHERE id = ? AND state = 'running'",
-        [phase.stored, int(not spent), run_id],
-    )
+    attempt. A worker that stops normally does not use up an attempt. Raises RunLost."""
+    what = "state = 'queued', worker = '', phase = ?, eta_s = NULL, attempts = attempts - ?"
+    _update(db, run, what, phase.stored, int(not spent))
 
 
-def cancelled(db: Database, run_id: int) -> None:
-    """The worker has stopped the run, as requested."""
-    db.execute(
-        "UPDATE runs SET state = 'cancelled', phase = 'cancelled', eta_s = NULL, "
-        "finished_at = ? WHERE id = ? AND state = 'running'",
-        [now_us(), run_id],
-    )
-    registry.give_up_evaluating(db, run_id, CANCELLED.format(run_id))
+def cancelled(db: Database, run: Run) -> None:
+    """The worker has stopped the run, as requested. Raises RunLost."""
+    what = "state = 'cancelled', phase = 'cancelled', eta_s = NULL, finished_at = ?"
+    _update(db, run, what, now_us())
+    registry.give_up_evaluating(db, run.id, CANCELLED.format(run.id))
 
 
 def cancel(db: Database, run_id: int, actor: str) -> Run:
-    """Cancel an open run: a queued one at once, a running one within a few seconds.
+    """Cancel an open run: a queued one at once, and one whose worker has been silent for too long;
+    a running one within a few seconds.
 
     Raises NotFound, or Conflict if the run has ended."""
     run = get(db, run_id)
@@ -341,6 +350,8 @@ def cancel(db: Database, run_id: int, actor: str) -> Run:
         [now_us(), run_id],
     )
     audit.record(db, actor, "cancel", f"run {run_id}")
+    if run.state == "running" and silent(db, run):
+        cancelled(db, run)
     asked = get(db, run_id)
     if not asked.open:
         registry.give_up_evaluating(db, run_id, CANCELLED.format(run_id))
@@ -350,21 +361,37 @@ def cancel(db: Database, run_id: int, actor: str) -> Run:
 def requeue_silent(db: Database, max_attempts: int) -> list[int]:
     """Handle runs whose worker stopped sending heartbeats: return them to the queue, fail those
     without attempts left, and cancel those for which that was requested. Returns their ids."""
-    silent = rows(
-        db,
-        "SELECT id, attempts, cancel_requested FROM runs "
-        "WHERE state = 'running' AND heartbeat_at < ?",
-        [now_us() - SILENT_S * 1_000_000],
-    )
-    for r in silent:
-        if r["cancel_requested"]:
-            cancelled(db, r["id"])
-        elif r["attempts"] >= max_attempts:
-            fail(db, r["id"], f"The worker disappeared {r['attempts']} times during this run.")
+    oldest = _oldest_heartbeat(db)
+    lost = rows(db, SELECT + "WHERE r.state = 'running' AND r.heartbeat_at < ?", [oldest])
+    for run in map(_run, lost):
+        if run.cancel_requested:
+            cancelled(db, run)
+        elif run.attempts >= max_attempts:
+            fail(db, run, f"The worker disappeared {run.attempts} times during this run.")
         else:
             disappeared = RunPhase(Phase.WAITING_FOR_WORKER, "the last one disappeared")
-            give_back(db, r["id"], disappeared)
-    return [r["id"] for r in silent]
+            give_back(db, run, disappeared)
+    return [r["id"] for r in lost]
+
+
+def take_over(db: Database, domain: Domain) -> Run | None:
+    """Return the run of a domain to the queue if its worker has been silent for too long, or cancel
+    it if that was requested; returns the run if it is queued now. Where no worker runs, nobody else
+    would: `understudy tune` may have been killed."""
+    where = "WHERE r.domain_id = ? AND r.state = 'running'"
+    found = row(db, SELECT + where, [domain.id])
+    if found is None or not silent(db, run := _run(found)):
+        return None
+    if run.cancel_requested:
+        cancelled(db, run)
+        return None
+    give_back(db, run, RunPhase(Phase.WAITING_FOR_WORKER, "the last one disappeared"))
+    return get(db, run.id)
+
+
+def silent(db: Database, run: Run) -> bool:
+    """Whether the worker of a running run has stopped sending heartbeats."""
+    return run.heartbeat_at is None or run.heartbeat_at < _oldest_heartbeat(db)
 
 
 def any_queued(db: Database) -> bool:
@@ -374,9 +401,8 @@ def any_queued(db: Database) -> bool:
 
 def any_running(db: Database) -> bool:
     """Whether a worker is working on a run."""
-    silent = now_us() - SILENT_S * 1_000_000
     sql = "SELECT 1 FROM runs WHERE state = 'running' AND heartbeat_at >= ?"
-    return row(db, sql, [silent]) is not None
+    return row(db, sql, [_oldest_heartbeat(db)]) is not None
 
 
 def watch(db: Database, run_id: int, team: str, channel: str, ts: str) -> None:
@@ -407,6 +433,26 @@ def watcher_done(db: Database, run_id: int, channel: str, ts: str) -> None:
         "UPDATE run_watchers SET finished = 1 WHERE run_id = ? AND channel = ? AND ts = ?",
         [run_id, channel, ts],
     )
+
+
+def _owner(run: Run) -> list[Any]:
+    """The parameters of `OWNED`."""
+    return [run.id, run.worker, run.attempts]
+
+
+def _update(db: Database, run: Run, what: str, *values: Any) -> None:
+    """Change a run that its worker still has. Raises RunLost, and changes nothing, otherwise."""
+    if not changed(db, f"UPDATE runs SET {what} WHERE {OWNED}", [*values, *_owner(run)]):
+        raise _lost(run)
+
+
+def _lost(run: Run) -> RunLost:
+    return RunLost(f"Run {run.id} is no longer {run.worker}'s.")
+
+
+def _oldest_heartbeat(db: Database) -> int:
+    """An older heartbeat means that the worker is gone."""
+    return lease_us(db) - SILENT_S * 1_000_000
 
 
 def _run(found: Row) -> Run:

@@ -2,7 +2,8 @@
 
 A sweep has one trial for each combination of values, a cross-validation one for each fold, and both
 together one for each fold of each combination. A trial keeps only its figures; the run's own
-adapter is the only one that is registered.
+adapter is the only one that is registered. Writes raise RunLost when the run is no longer its
+worker's.
 """
 
 import statistics
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import orjson
 from sqlite_utils import Database
 
+from data.runs import runs
+from data.runs.runs import Run
 from data.store.db import Row, row, rows
 
 State = Literal["waiting", "running", "done", "failed"]
@@ -66,14 +69,13 @@ class SearchPoint:
         return _spread([t.f1 for t in self.trials]) if self.complete else None
 
 
-def plan(
-    db: Database, run_id: int, trials: Sequence[tuple[int, dict[str, Any], int | None]]
-) -> None:
+def plan(db: Database, run: Run, trials: Sequence[tuple[int, dict[str, Any], int | None]]) -> None:
     """Record the planned trials (number, changes, fold). Existing ones stay unchanged."""
+    runs.check_owner(db, run)
     db.conn.executemany(
         "INSERT OR IGNORE INTO trials (run_id, number, changes, fold) VALUES (?, ?, ?, ?)",
         [
-            (run_id, number, orjson.dumps(changes).decode(), fold)
+            (run.id, number, orjson.dumps(changes).decode(), fold)
             for number, changes, fold in trials
         ],
     )
@@ -91,47 +93,52 @@ def get(db: Database, run_id: int, number: int) -> Trial:
     return _trial(found)
 
 
-def begin(db: Database, run_id: int, number: int) -> None:
+def begin(db: Database, run: Run, number: int) -> None:
+    runs.check_owner(db, run)
     db.execute(
         "UPDATE trials SET state = 'running', attempts = attempts + 1 "
         "WHERE run_id = ? AND number = ?",
-        [run_id, number],
+        [run.id, number],
     )
 
 
 def progress(
-    db: Database, run_id: int, *, step: int, total_steps: int, loss: float, eta_s: float, **_: Any
+    db: Database, run: Run, *, step: int, total_steps: int, loss: float, eta_s: float, **_: Any
 ) -> None:
     """Show the progress of the current trial as the run's figures, without adding to its curve."""
+    runs.check_owner(db, run)
     db.execute(
         "UPDATE runs SET step = ?, total_steps = ?, loss = ?, eta_s = ? WHERE id = ?",
-        [step, total_steps, loss, eta_s, run_id],
+        [step, total_steps, loss, eta_s, run.id],
     )
 
 
-def give_back(db: Database, run_id: int, number: int) -> None:
+def give_back(db: Database, run: Run, number: int) -> None:
     """Return an interrupted trial to the plan; it does not use up an attempt."""
+    runs.check_owner(db, run)
     db.execute(
         "UPDATE trials SET state = 'waiting', attempts = attempts - 1 "
         "WHERE run_id = ? AND number = ? AND state = 'running'",
-        [run_id, number],
+        [run.id, number],
     )
 
 
-def finish(db: Database, run_id: int, number: int, **figures: Any) -> None:
+def finish(db: Database, run: Run, number: int, **figures: Any) -> None:
     """`total_steps`, `best_step`, `train_loss`, `loss`, `f1`, `seconds`."""
+    runs.check_owner(db, run)
     names = ", ".join(f"{name} = ?" for name in figures)
     db.execute(
         f"UPDATE trials SET state = 'done', {names} WHERE run_id = ? AND number = ?",
-        [*figures.values(), run_id, number],
+        [*figures.values(), run.id, number],
     )
 
 
-def fail(db: Database, run_id: int, number: int, error: str) -> None:
+def fail(db: Database, run: Run, number: int, error: str) -> None:
     """Mark a trial as failed; `error` is shown to people."""
+    runs.check_owner(db, run)
     db.execute(
         "UPDATE trials SET state = 'failed', error = ? WHERE run_id = ? AND number = ?",
-        [error, run_id, number],
+        [error, run.id, number],
     )
 
 

@@ -23,6 +23,7 @@ from sqlite_utils import Database
 
 from data.store.clock import now_us
 from data.store.db import Row, changed, row, rows
+from data.store.lease_clock import lease_us
 
 OPEN = "state IN ('waiting', 'answering')"
 FIRST = "again_of = '' AND continues = ''"  # not a follow-up
@@ -164,29 +165,29 @@ ORDER BY q.id LIMIT :most
 
 def claimable(db: Database) -> bool:
     """Whether a question can be claimed now."""
-    return row(db, CLAIMABLE, {"now": now_us(), "most": 1}) is not None
+    return row(db, CLAIMABLE, {"now": lease_us(db), "most": 1}) is not None
 
 
-def claim(db: Database, worker: str, most: int, lease_us: int) -> list[QueuedQuestion]:
+def claim(db: Database, worker: str, most: int, for_us: int) -> list[QueuedQuestion]:
     """Claim up to `most` questions for `worker`, oldest first, at most one for each thread."""
-    now = now_us()
+    now = lease_us(db)
     found = rows(
         db,
         "UPDATE questions SET attempts = attempts + (state = 'answering'), state = 'answering', "
         "worker = :worker, generation = generation + 1, lease_until = :until "
         f"WHERE id IN ({CLAIMABLE}) RETURNING id",
-        {"worker": worker, "until": now + lease_us, "now": now, "most": most},
+        {"worker": worker, "until": now + for_us, "now": now, "most": most},
     )
     return sorted((_get(db, r["id"]) for r in found), key=lambda q: q.id)
 
 
-def renew(db: Database, worker: str, lease_us: int) -> set[tuple[int, int]]:
+def renew(db: Database, worker: str, for_us: int) -> set[tuple[int, int]]:
     """Renew the worker's leases; returns the questions it still holds, generation by id."""
     found = rows(
         db,
         "UPDATE questions SET lease_until = ? WHERE worker = ? AND state = 'answering' "
         "RETURNING id, generation",
-        [now_us() + lease_us, worker],
+        [lease_us(db) + for_us, worker],
     )
     return {(r["id"], r["generation"]) for r in found}
 
@@ -253,7 +254,7 @@ def finish(db: Database, question: QueuedQuestion) -> bool:
 def give_back(db: Database, question: QueuedQuestion, wait_us: int = 0) -> bool:
     """Let it be claimed again after `wait_us`. False: another worker has the question."""
     sql = f"UPDATE questions SET state = 'waiting', worker = '', not_before = ? WHERE {_ours}"
-    return changed(db, sql, [now_us() + wait_us, *_key(question)]) > 0
+    return changed(db, sql, [lease_us(db) + wait_us, *_key(question)]) > 0
 
 
 def edit(db: Database, team: str, channel: str, ts: str, text: str) -> bool:

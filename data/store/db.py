@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3 as sqlite3  # type: ignore[attr-defined] # the same one
 
+from data.store import lease_clock
 from data.store.errors import Invalid, Unavailable, UnderstudyError
 from data.store.migrations import migrations
 
@@ -155,6 +156,9 @@ class Store:
                     if not migrations.applied(db):
                         db.execute("PRAGMA user_version = 1")
                     migrations.apply(db)
+            if not lease_clock.is_set(self.db):
+                with self.write() as db:
+                    lease_clock.set_clock(db)
         except sqlite3.DatabaseError as error:
             known = _translated(error)
             if known is error:

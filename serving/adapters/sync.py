@@ -30,6 +30,7 @@ from data.conversations import conversations
 from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound, Unavailable, UnderstudyError
+from data.store.lease_clock import lease_us
 from serving.adapters import reference_check, zero_adapter
 from serving.engine.capacity import Capacity
 from serving.engine.management_api import NO_ANSWER, ask, healthy
@@ -74,9 +75,25 @@ def held_adapters(url: str) -> dict[str, str]:
         raise EngineRefused(f"The server at {url} is not vLLM.") from error
 
 
-def ensure_base(url: str, settings: Settings) -> None:
-    """Load `base@0` unless the engine holds it. Raises Unavailable, BadAdapter."""
-    loaded = held_adapters(url).get(BASE_SERVED_NAME)
+def record_forgotten(store: Store, replica: str, held: dict[str, str]) -> None:
+    """Record which adapters the engine has lost, before anything is done about it: loading them
+    again may take long, or be refused."""
+    lost = [
+        record.adapter_id
+        for record in placements.placements_on(store.db, replica)
+        if record.state == "loaded"
+        and registry.by_id(store.db, record.adapter_id).served_name not in held
+    ]
+    if lost:
+        log.warning("%s has lost %d adapters; they are loaded again.", replica, len(lost))
+        with store.write() as db:
+            placements.record_forgotten(db, replica, lost)
+
+
+def ensure_base(url: str, settings: Settings, held: dict[str, str]) -> None:
+    """Load `base@0` unless it is among the adapters that the engine holds. Raises Unavailable,
+    BadAdapter."""
+    loaded = held.get(BASE_SERVED_NAME)
     if loaded is not None and Path(loaded).parent == settings.adapters_path:
         return
     folder = zero_adapter.ensure(settings)
@@ -128,10 +145,11 @@ def sync(
     unloaded. `capacity` is what the engine was started with; None: unknown. `base_digest` is that
     of the base when the engine was started; None: that of the base now.
     """
+    held = held_adapters(url)
+    record_forgotten(store, replica, held)
     want = {a.id: a for a in registry.wanted_adapters(store.db)}
     records = {p.adapter_id: p for p in placements.placements_on(store.db, replica)}
     served = digest.of_base(settings) if base_digest is None else base_digest
-    held = held_adapters(url)
     work = _Sync(store, settings, replica, url, local, capacity, served, held)
     for adapter in want.values():
         work.publish(adapter, records.get(adapter.id))
@@ -284,8 +302,8 @@ class _Sync:
             if loaded:
                 self._unload(adapter.served_name)
             return True
-        since = now_us() - record.updated_at  # negative when the clock was set back
-        due = not 0 <= since < PAUSES_S[record.attempts] * 1_000_000
+        since = lease_us(self.store.db) - record.updated_at
+        due = since >= PAUSES_S[record.attempts] * 1_000_000
         self.outcome.unfinished = self.outcome.unfinished or not due
         return not due
 
@@ -308,7 +326,8 @@ class _Sync:
         if record is None or record.state in ("loaded", "draining"):
             return True
         may_still_load = record.state == "loading" or NO_ANSWER in record.error
-        return not may_still_load or now_us() - record.updated_at > SETTLE_S * 1_000_000
+        since = lease_us(self.store.db) - record.updated_at
+        return not may_still_load or since > SETTLE_S * 1_000_000
 
     def _unload(self, name: str) -> bool:
         try:

@@ -9,6 +9,7 @@ The engine is also compared every few seconds, because it can lose adapters with
 import time
 
 from data.adapters import placements, registry
+from data.adapters.registry import BASE_SERVED_NAME
 from data.bases import digest
 from data.bases.digest import Digest
 from data.config.settings import Settings
@@ -34,6 +35,7 @@ class Reconciler:
         self.engine = engine
         self.local = local
         self.note = ""  # shown with the state of a ready replica
+        self.base_held = True  # whether the engine held `base@0` when it was asked last
         self._recorded = 0  # `starts` of the engine that the store knows about
         self._base_digest: Digest | None = None  # of the base that the engine serves
         self._version = -1  # of the store's content, as SQLite counts it
@@ -68,7 +70,11 @@ class Reconciler:
 
     def _compare(self) -> None:
         self._next = time.monotonic() + RETRY_S
-        engine_adapters.ensure_base(self.engine.url, self.settings)
+        held = engine_adapters.held_adapters(self.engine.url)
+        engine_adapters.record_forgotten(self.store, self.engine.name, held)
+        self.base_held = BASE_SERVED_NAME in held
+        engine_adapters.ensure_base(self.engine.url, self.settings, held)
+        self.base_held = True
         outcome = engine_adapters.sync(
             self.store,
             self.settings,

@@ -137,18 +137,24 @@ class ReplicaThread:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            try:
-                if not self.draining:
-                    self._step()
-            except (UnderstudyError, sqlite3.Error) as error:
-                log.warning("%s is not in step with the registry: %s", self.name, error)
-                if self.state not in ("ready", "draining"):
-                    self.set("starting", str(error))
-                self._stop.wait(RETRY_S)
-            except Exception:  # a bug here; other replicas and the next attempt continue
-                log.exception("Comparing %s with the registry failed.", self.name)
-                self._stop.wait(RETRY_S)
-            self._stop.wait(POLL_S)
+            self._stop.wait(self.look())
+
+    def look(self) -> float:
+        """Compare the engine with the registry, and publish what was found; returns the seconds
+        until the next time."""
+        try:
+            if not self.draining:
+                self._step()
+        except (UnderstudyError, sqlite3.Error) as error:
+            log.warning("%s is not in step with the registry: %s", self.name, error)
+            lost_base = self.state == "ready" and not self._reconciler.base_held
+            if lost_base or self.state not in ("ready", "draining"):
+                self.set("starting", str(error))
+            return RETRY_S + POLL_S
+        except Exception:  # a bug here; other replicas and the next attempt continue
+            log.exception("Comparing %s with the registry failed.", self.name)
+            return RETRY_S + POLL_S
+        return POLL_S
 
     def _step(self) -> None:
         starts = self.engine.starts

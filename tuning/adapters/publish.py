@@ -118,7 +118,7 @@ def settle(
             runs.refuse_lost(db, lineage.run)
             state: Literal["candidate", "rejected"] = "rejected" if rejected else "candidate"
             settled = registry.settle_evaluation(db, adapter, state, scores, rejected)
-            runs.finish(db, lineage.run.id, adapter.id)
+            runs.finish(db, lineage.run, adapter.id)
             card.replace(adapter.folder(settings.home) / CARD)
     return settled
 

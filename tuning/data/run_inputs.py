@@ -37,7 +37,7 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
     with store.write() as db:
         domain = domains.by_id(db, run.domain_id)
         parent = registry.by_id(db, run.parent_id) if run.parent_id else None
-        runs.set_phase(db, run.id, RunPhase(Phase.FREEZING_DATASET))
+        runs.set_phase(db, run, RunPhase(Phase.FREEZING_DATASET))
         if run.dataset_id is not None and search:
             dataset = datasets.by_id(db, run.dataset_id)  # all trials compare on the same pairs
         elif run.learns == "preferences":
@@ -45,7 +45,7 @@ def freeze_dataset(store: Store, run: Run) -> RunInputs:
             dataset = datasets.by_id(db, _dataset_of(parent))  # no pair beyond the parent's
         else:
             dataset = datasets.freeze(db, domain, hold_out=not search.folds)
-        runs.set_dataset(db, run.id, dataset.id)
+        runs.set_dataset(db, run, dataset.id)
     contamination.refuse_leaks(store.db, dataset.id)
     return RunInputs(run, domain, dataset, parent)
 

@@ -64,7 +64,7 @@ def run_search(store: Store, settings: Settings, inputs: RunInputs) -> ChosenRec
         )
     with store.write() as db:
         planned = [(trial.number, trial.changes, trial.fold) for trial in space.trials]
-        trials.plan(db, run.id, planned)
+        trials.plan(db, run, planned)
     for trial in trials.list_trials(store.db, run.id):
         _finish_trial(store, settings, run, trial)
     done = trials.list_trials(store.db, run.id)
@@ -117,10 +117,10 @@ def _finish_trial(store: Store, settings: Settings, run: Run, trial: Trial) -> N
         if trial.attempts >= ATTEMPTS:
             with store.write() as db:
                 lost = f"Its process crashed {trial.attempts} times; it may need more memory."
-                trials.fail(db, run.id, trial.number, lost)
+                trials.fail(db, run, trial.number, lost)
             return
         with store.write() as db:
-            trials.begin(db, run.id, trial.number)
+            trials.begin(db, run, trial.number)
         log.info("trial %d: %s, fold %s", trial.number, trial.changes, trial.fold)
         code: int = ExitCode.STOPPED
         try:
@@ -131,7 +131,7 @@ def _finish_trial(store: Store, settings: Settings, run: Run, trial: Trial) -> N
                 -signal.SIGTERM,
             ):  # not the trial's fault
                 with store.write() as db:
-                    trials.give_back(db, run.id, trial.number)
+                    trials.give_back(db, run, trial.number)
         if code in (ExitCode.STOPPED, -signal.SIGTERM):
             raise Interrupted
         trial = trials.get(store.db, run.id, trial.number)
@@ -141,7 +141,7 @@ def _finish_trial(store: Store, settings: Settings, run: Run, trial: Trial) -> N
 
 def _process(settings: Settings, run: Run, trial: Trial) -> int:
     """Do one trial in a child process, which ends when this one does. Returns its exit code."""
-    command = child_process.command(settings, run.id, trial=trial.number)
+    command = child_process.command(settings, run, trial=trial.number)
     child = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     try:
         return child.wait()

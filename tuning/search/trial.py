@@ -46,7 +46,7 @@ def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     with open(folder / CURVE, "a", encoding="utf-8") as curve:
-        reporter = TrialProgress(store, run.id, number, len(space.trials))
+        reporter = TrialProgress(store, run, number, len(space.trials))
         progress = _WithCurve(YieldingProgress(reporter, store, settings), curve)
         progress.phase(Phase.LOADING_MODEL)
         prepared = training.prepare_training(store.db, job)
@@ -60,7 +60,7 @@ def run_trial(store: Store, settings: Settings, run: Run, number: int) -> None:
     with store.write() as db:
         trials.finish(
             db,
-            run.id,
+            run,
             number,
             total_steps=outcome.steps,
             best_step=outcome.best_step,
@@ -90,11 +90,11 @@ class _WithCurve:
         self.reporter.step(now)
 
 
-def copy_curve(store: Store, run_id: int, folder: Path, total_steps: int) -> None:
+def copy_curve(store: Store, run: Run, folder: Path, total_steps: int) -> None:
     """Copy the loss curve of the best trial to the run."""
     with store.write() as db:
         for point in _points(folder / CURVE):
-            runs.progress(db, run_id, **asdict(point), total_steps=total_steps)
+            runs.progress(db, run, **asdict(point), total_steps=total_steps)
 
 
 def held_out_f1(loaded: LoadedModel, training_set: TrainingSet) -> float | None:

@@ -1,6 +1,6 @@
 """The child process of the worker: does one run, or one trial of a run, and records how it ended.
 
-    python -m tuning.worker.child --config-json '{"home": ...}' --run 7
+    python -m tuning.worker.child --config-json '{"home": ...}' --run 7 --worker NAME --attempt 1
 
 Its exit code (`tuning/child_process.py`) tells the worker what to do next. People read one sentence
 in `runs.error`; the traceback goes to the log, which is this process's standard error.
@@ -19,7 +19,7 @@ from data.config.settings import Settings
 from data.processes import die_with_parent
 from data.runs import runs
 from data.runs import trials as trial_store
-from data.runs.runs import RunLost
+from data.runs.runs import Run, RunLost
 from data.store.db import Store
 from data.store.errors import UnderstudyError
 from tuning.child_process import ExitCode
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tuning.worker.child", description=__doc__)
     parser.add_argument("--config-json", required=True, help="the settings, without secrets")
     parser.add_argument("--run", type=int, required=True)
+    parser.add_argument("--worker", required=True, help="which worker has claimed the run")
+    parser.add_argument("--attempt", type=int, required=True, help="the attempt that it claimed")
     parser.add_argument("--trial", type=int, default=0, help="do only this trial of the run")
     parser.add_argument("--parent", type=int, default=0, help="end when this process ends")
     options = parser.parse_args(argv)
@@ -53,48 +55,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     settings = Settings.model_validate_json(options.config_json)
     with Store(settings.store_path) as store:
+        try:
+            run = runs.claimed(store.db, options.run, options.worker, options.attempt)
+        except RunLost as error:
+            log.info("nothing to do: %s", error)
+            return ExitCode.STOPPED
         if options.trial:
-            return execute_trial(store, settings, options.run, options.trial)
-        return execute_run(store, settings, options.run)
+            return execute_trial(store, settings, run, options.trial)
+        return execute_run(store, settings, run)
 
 
 def execute_run(
-    store: Store, settings: Settings, run_id: int, progress: ProgressReporter | None = None
+    store: Store, settings: Settings, run: Run, progress: ProgressReporter | None = None
 ) -> ExitCode:
-    """Do the run and record how it ended."""
+    """Do the run, as its worker has claimed it, and record how it ended."""
     try:
-        reporter = progress or StoredProgress(store, run_id)
-        adapter = tuning_run.tune(store, settings, runs.get(store.db, run_id), reporter)
-        log.info("run %d made %s", run_id, adapter.name)
+        reporter = progress or StoredProgress(store, run)
+        adapter = tuning_run.tune(store, settings, run, reporter)
+        log.info("run %d made %s", run.id, adapter.name)
         return ExitCode.DONE
     except (Terminated, search.Interrupted, KeyboardInterrupt):
-        log.info("run %d was stopped", run_id)
+        log.info("run %d was stopped", run.id)
         return ExitCode.STOPPED
     except RunLost as error:
-        log.info("run %d was lost: %s", run_id, error)
+        log.info("run %d was lost: %s", run.id, error)
         return ExitCode.STOPPED
     except Exception as error:
         sentence = explain(error)
-        log.exception("run %d failed: %s", run_id, sentence)
-        with store.write() as db:
-            runs.fail(db, run_id, sentence)
+        log.exception("run %d failed: %s", run.id, sentence)
+        try:
+            with store.write() as db:
+                runs.fail(db, run, sentence)
+        except RunLost as lost:
+            log.info("its failure is not recorded: %s", lost)
+            return ExitCode.STOPPED
         return ExitCode.FAILED
 
 
-def execute_trial(store: Store, settings: Settings, run_id: int, number: int) -> ExitCode:
+def execute_trial(store: Store, settings: Settings, run: Run, number: int) -> ExitCode:
     """Do one trial of a run and record its metrics, or why it failed."""
     try:
         from tuning.search import trial  # loads torch
 
-        trial.run_trial(store, settings, runs.get(store.db, run_id), number)
+        trial.run_trial(store, settings, run, number)
         return ExitCode.DONE
-    except (Terminated, KeyboardInterrupt):
+    except (Terminated, RunLost, KeyboardInterrupt):
         return ExitCode.STOPPED
     except Exception as error:
         sentence = explain(error)
-        log.exception("trial %d of run %d failed: %s", number, run_id, sentence)
+        log.exception("trial %d of run %d failed: %s", number, run.id, sentence)
         with store.write() as db:
-            trial_store.fail(db, run_id, number, sentence)
+            trial_store.fail(db, run, number, sentence)
         return ExitCode.FAILED
 
 

@@ -53,7 +53,7 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     checkpoints = chosen.checkpoints or settings.checkpoints_path(run.id)
     trained = training.train_adapter(job, prepared, loaded, checkpoints, progress)
     if chosen.checkpoints is not None:
-        trial.copy_curve(store, run.id, chosen.checkpoints, trained.outcome.steps)
+        trial.copy_curve(store, run, chosen.checkpoints, trained.outcome.steps)
 
     # Record reference outputs and publish the adapter, so that engines load it for its evaluation.
     progress.phase(Phase.PUBLISHING)

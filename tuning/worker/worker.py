@@ -147,7 +147,7 @@ def _give_up(db: Database, name: str) -> None:
         log.warning("run %d: the engine did not go to sleep", claimed.id)
         runs.fail(
             db,
-            claimed.id,
+            claimed,
             f"The engine did not free the GPU within {SLEEP_TIMEOUT_S / 60:.0f} minutes. The log "
             "of `understudy serve` says why. Request the run again when that is fixed.",
         )
@@ -212,7 +212,7 @@ def _start(settings: Settings, claimed: Run, output: IO[bytes]) -> "subprocess.P
     if Path(settings.base.path).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
     return subprocess.Popen(
-        child_process.command(settings, claimed.id),
+        child_process.command(settings, claimed),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -271,26 +271,26 @@ def _record(
 ) -> None:
     """Record how the run ended, unless the child has done so."""
     with store.write() as db:
-        now = runs.get(db, claimed.id)
-        is_claimed = (now.state, now.worker, now.attempts) == (
-            "running", claimed.worker, claimed.attempts,
-        )  # fmt: skip
-        if not is_claimed or stop_reason == "lost":
+        if stop_reason == "lost":
             return
+        try:
+            now = runs.claimed(db, claimed.id, claimed.worker, claimed.attempts)
+        except RunLost:
+            return  # the child has recorded its end, or another worker has the run
         if stop_reason == "cancel" or now.cancel_requested:
-            runs.cancelled(db, claimed.id)
+            runs.cancelled(db, claimed)
         elif stop_reason == "late":
-            runs.give_back(db, claimed.id, gpu.over or WAITING, spent=False)
+            runs.give_back(db, claimed, gpu.over or WAITING, spent=False)
         elif stop_reason == "stop" or code == ExitCode.STOPPED:
-            runs.give_back(db, claimed.id, WAITING, spent=False)
+            runs.give_back(db, claimed, WAITING, spent=False)
         elif claimed.attempts < gpu.settings.tuning.max_attempts:
             why = reason(code, log_file)
             log.warning("run %d: %s; trying again", claimed.id, why)
-            runs.give_back(db, claimed.id, RunPhase(Phase.RETRYING, why))
+            runs.give_back(db, claimed, RunPhase(Phase.RETRYING, why))
         else:
             times = f" ({claimed.attempts} times)" if claimed.attempts > 1 else ""
             runs.fail(
-                db, claimed.id, f"{reason(code, log_file)}{times}. The log of the run: {log_file}"
+                db, claimed, f"{reason(code, log_file)}{times}. The log of the run: {log_file}"
             )
 
 

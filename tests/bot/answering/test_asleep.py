@@ -23,7 +23,7 @@ def test_people_are_told_how_long_the_bot_learns(tmp_path: Path) -> None:
         with pytest.raises(EngineDown, match=r"learning right now\. Ask again in a few minutes"):
             routing.targets_for(store.db, domain, "web:1")
         with store.write() as db:
-            runs.progress(db, run.id, step=1, total_steps=9, eta_s=3600)
+            runs.progress(db, runs.get(db, run.id), step=1, total_steps=9, eta_s=3600)
         with pytest.raises(EngineDown) as told:
             routing.targets_for(store.db, domain, "web:1")
     around = [datetime.now() + timedelta(minutes=n) for n in (60, 61)]

@@ -83,7 +83,7 @@ def test_a_second_retrain_request_names_the_open_run(bot: Bot) -> None:
 def test_a_run_is_shown_with_its_curve(bot: Bot) -> None:
     add_pair(bot)
     bot.http("admin").post("/v1/runs", json={})
-    bot.write(lambda db: runs.progress(db, 1, step=5, total_steps=10, loss=2.5))
+    bot.write(lambda db: runs.progress(db, runs.get(db, 1), step=5, total_steps=10, loss=2.5))
 
     run = bot.http("reviewer").get("/v1/runs/1").json()
 

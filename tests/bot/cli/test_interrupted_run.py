@@ -28,7 +28,7 @@ from data.config.settings import Settings
 from data.runs import runs
 from data.store.db import Store
 parser = argparse.ArgumentParser()
-for name in ("--config-json", "--run", "--parent"):
+for name in ("--config-json", "--run", "--worker", "--attempt", "--parent"):
     parser.add_argument(name)
 options = parser.parse_args()
 settings = Settings.model_validate_json(options.config_json)
@@ -44,13 +44,14 @@ with (settings.home / "pids").open("a") as file:
 with (settings.home / "begun").open("a") as file:
     file.write(str(begun) + " ")
 with Store(settings.store_path) as store:
+    claimed = runs.claimed(store.db, run, options.worker, int(options.attempt))
     for step in range(begun + 1, begun + 400):
         checkpoint.write_text(str(step))
         with store.write() as db:
-            runs.progress(db, run, step=step, total_steps=400)
+            runs.progress(db, claimed, step=step, total_steps=400)
         if begun:  # the second time it ends
             with store.write() as db:
-                runs.fail(db, run, "went on from step " + str(begun))
+                runs.fail(db, claimed, "went on from step " + str(begun))
             sys.exit({failed})
         time.sleep(0.05)
 """
@@ -80,9 +81,10 @@ class Command:
             start_new_session=True,
         )
 
-    def interrupt(self) -> None:
-        """Ctrl-C: the terminal sends SIGINT to the foreground process group."""
-        os.killpg(self.process.pid, signal.SIGINT)
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """Ctrl-C: the terminal sends SIGINT to the foreground process group; and SIGHUP when it is
+        closed."""
+        os.killpg(self.process.pid, number)
 
     def ended(self) -> tuple[int, str]:
         output, _ = self.process.communicate(timeout=60)
@@ -122,17 +124,18 @@ def stepping(store: Store) -> bool:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_ctrl_c_pauses_and_resume_goes_on_from_the_checkpoint(
-    start: Callable[..., Command], store: Store, home: Path
+    start: Callable[..., Command], store: Store, home: Path, number: int
 ) -> None:
     tune = start("tune", "art")
     wait_for(lambda: stepping(store))
-    tune.interrupt()
+    tune.interrupt(number)
     code, output = tune.ended()
 
     paused = runs.get(store.db, 1)
     checkpoint = home / "runs" / "1" / "checkpoint" / "step"
-    assert code == 130
+    assert code == 128 + number
     assert "its last checkpoint is kept. To go on: `understudy runs resume 1`" in output
     assert "To give it up: `understudy runs cancel 1`" in output
     assert (paused.state, paused.cancel_requested, paused.attempts) == ("queued", False, 0)
@@ -144,6 +147,40 @@ def test_the_first_ctrl_c_pauses_and_resume_goes_on_from_the_checkpoint(
     assert (home / "begun").read_text().split() == ["0", str(kept)]
     assert f"went on from step {kept}" in output
     assert code == 1
+
+
+@pytest.mark.integration
+def test_a_run_whose_process_was_killed_goes_on_with_the_next_tune(
+    start: Callable[..., Command], store: Store, home: Path
+) -> None:
+    tune = start("tune", "art")
+    wait_for(lambda: stepping(store))
+    tune.process.kill()
+    tune.process.wait()
+    with store.write() as db:
+        db.execute("UPDATE runs SET heartbeat_at = heartbeat_at - 61000000")
+
+    _, output = start("tune", "art").ended()
+
+    assert "Run 1 lost its worker; it goes on from its last checkpoint." in output
+    assert "went on from step" in output
+    assert [run.id for run in runs.recent(store.db)] == [1]
+
+
+@pytest.mark.integration
+def test_a_run_whose_process_was_killed_can_be_cancelled(
+    start: Callable[..., Command], run: Run, store: Store
+) -> None:
+    tune = start("tune", "art")
+    wait_for(lambda: stepping(store))
+    tune.process.kill()
+    tune.process.wait()
+
+    assert "is being stopped" in run("runs", "cancel", "1").output
+    with store.write() as db:
+        db.execute("UPDATE runs SET heartbeat_at = heartbeat_at - 61000000")
+    assert "is cancelled" in run("runs", "cancel", "1").output
+    assert runs.get(store.db, 1).state == "cancelled"
 
 
 @pytest.mark.integration

@@ -66,10 +66,10 @@ def test_the_command_waits_for_a_busy_worker(run: Run, store: Store) -> None:
 
     def next_one() -> None:
         with store.write() as db:
-            runs.finish(db, 1, made.id)
+            runs.finish(db, runs.get(db, 1), made.id)
             claimed = runs.claim(db, "busy")
             assert claimed is not None
-            runs.fail(db, claimed.id, "done by the worker")
+            runs.fail(db, runs.get(db, claimed.id), "done by the worker")
 
     thread = soon(store, next_one)
     result = run("tune", "art")
@@ -180,7 +180,7 @@ def test_a_rejected_adapter_is_no_success(run: Run, store: Store) -> None:
                 run_id=claimed.id, state="evaluating",
             )  # fmt: skip
             registry.settle_evaluation(db, made, "rejected", {}, "It is worse.")
-            runs.finish(db, claimed.id, made.id)
+            runs.finish(db, runs.get(db, claimed.id), made.id)
 
     with store.write() as db:  # somebody is at work, so that it is not done here
         runs.queue(db, domains.get(db, "other"), "cli:ann", kind="full")

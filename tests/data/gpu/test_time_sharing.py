@@ -213,7 +213,7 @@ def test_the_message_says_when_to_ask_again(store, run):
     )
     with store.write() as db:
         runs.claim(db, "w1")
-        runs.progress(db, run.id, step=1, total_steps=9, eta_s=39 * 60)
+        runs.progress(db, runs.get(db, run.id), step=1, total_steps=9, eta_s=39 * 60)
     assert time_sharing.unavailable_message(store.db, at("03:00")) == (
         "The bot is learning until about 03:40. Ask again then."
     )

@@ -290,7 +290,7 @@ def test_a_run_that_trains_on_the_words_is_cancelled(
     with store.write() as db:
         run = runs.queue(db, domain, "cli:root", kind="full")
         runs.claim(db, "worker:1")
-        runs.set_dataset(db, run.id, learned)
+        runs.set_dataset(db, runs.get(db, run.id), learned)
     done = forget(store)
     assert done.runs == (run.id,)
     assert runs.get(store.db, run.id).cancel_requested
@@ -312,7 +312,7 @@ def test_adapters_trained_on_rated_answers_are_listed(store: Store, domain: Doma
             )
             if number == 1:
                 runs.claim(db, "worker:1")
-                runs.fail(db, run.id, "so that the next can be asked for")
+                runs.fail(db, runs.get(db, run.id), "so that the next can be asked for")
     assert forget(store).adapters == ("helpdesk@1",)
     first, second = registry.list_adapters(store.db, domain)
     assert sorted([len(first.canaries), len(second.canaries)]) == [0, 1]

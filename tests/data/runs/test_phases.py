@@ -55,6 +55,8 @@ def test_an_unknown_phase_is_shown_unchanged() -> None:
 def test_the_store_holds_codes_and_a_run_shows_text(store: Store) -> None:
     with store.write() as db:
         run = runs.queue(db, domains.create(db, "helpdesk"), "ann", kind="full")
-        runs.set_phase(db, run.id, RunPhase(Phase.LOADING_MODEL))
+        claimed = runs.claim(db, "worker")
+        assert claimed is not None
+        runs.set_phase(db, claimed, RunPhase(Phase.LOADING_MODEL))
     assert value(store.db, "SELECT phase FROM runs") == "loading_model"
     assert runs.get(store.db, run.id).phase == "loading the base model"

@@ -87,11 +87,13 @@ def test_the_report_calls_an_adapter_good_only_if_it_was_measured(
 
 def test_the_report_draws_a_search_with_its_failed_trials(store: Store, run: runs.Run) -> None:
     with store.write() as db:
+        db.execute("UPDATE runs SET state = 'running'")
         planned = [(1, {"rank": 8}, None), (2, {"rank": 16}, None), (3, {"rank": 32}, None)]
-        trials.plan(db, run.id, planned)
+        trials.plan(db, runs.get(db, run.id), planned)
         for number, loss in ((1, 0.5), (2, 0.25)):
-            trials.finish(db, run.id, number, loss=loss)
-        trials.fail(db, run.id, 3, "No memory.")
+            trials.finish(db, runs.get(db, run.id), number, loss=loss)
+        trials.fail(db, runs.get(db, run.id), 3, "No memory.")
+        db.execute("UPDATE runs SET state = 'done'")
 
     raw = report.page(store.db, run.id)
     page = Page(raw)

@@ -2,19 +2,21 @@
 
 import multiprocessing
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlite_utils import Database
 
 from data import domains
 from data.adapters import registry
 from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft
-from data.runs import runs
+from data.runs import runs, trials
 from data.runs.phases import Phase, RunPhase
-from data.runs.runs import NothingNew, Run
+from data.runs.runs import NothingNew, Run, RunLost
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import Store
@@ -185,14 +187,14 @@ def test_a_heartbeat_reports_a_cancellation(store: Store, queued: Run) -> None:
         assert runs.heartbeat(db, run) is False
         assert runs.cancel(db, run.id, "slack:T1/U1").state == "running"
         assert runs.heartbeat(db, run) is True
-        runs.cancelled(db, run.id)
+        runs.cancelled(db, run)
         assert runs.get(db, run.id).state == "cancelled"
 
 
 def test_a_worker_that_lost_its_run_is_told(store: Store, queued: Run) -> None:
     lost = claim(store, "w1")
     with store.write() as db:
-        runs.give_back(db, lost.id, RunPhase(Phase.RETRYING, "the child crashed"))
+        runs.give_back(db, lost, RunPhase(Phase.RETRYING, "the child crashed"))
         with pytest.raises(Conflict, match="no longer w1's"):
             runs.heartbeat(db, lost)
         assert runs.claim(db, "w2") is not None
@@ -203,7 +205,7 @@ def test_a_worker_that_lost_its_run_is_told(store: Store, queued: Run) -> None:
 def test_a_restarted_worker_cannot_continue_its_earlier_claim(store: Store, queued: Run) -> None:
     lost = claim(store, "w1")
     with store.write() as db:
-        runs.give_back(db, lost.id, RunPhase(Phase.RETRYING, "the child crashed"))
+        runs.give_back(db, lost, RunPhase(Phase.RETRYING, "the child crashed"))
     again = claim(store, "w1")
     with store.write() as db:
         assert runs.heartbeat(db, again) is False
@@ -211,12 +213,60 @@ def test_a_restarted_worker_cannot_continue_its_earlier_claim(store: Store, queu
             runs.heartbeat(db, lost)
 
 
+WRITES: dict[str, Callable[[Database, Run], object]] = {
+    "set_phase": lambda db, run: runs.set_phase(db, run, RunPhase(Phase.TRAINING)),
+    "progress": lambda db, run: runs.progress(db, run, step=3, total_steps=9, loss=1.0),
+    "set_dataset": lambda db, run: runs.set_dataset(db, run, 7),
+    "finish": lambda db, run: runs.finish(db, run, 7),
+    "fail": lambda db, run: runs.fail(db, run, "It did not work."),
+    "cancelled": runs.cancelled,
+    "give_back": lambda db, run: runs.give_back(db, run, RunPhase(Phase.RETRYING)),
+    "heartbeat": runs.heartbeat,
+    "refuse_lost": runs.refuse_lost,
+    "trials.plan": lambda db, run: trials.plan(db, run, [(1, {}, None)]),
+    "trials.begin": lambda db, run: trials.begin(db, run, 1),
+    "trials.progress": lambda db, run: trials.progress(
+        db, run, step=1, total_steps=2, loss=1.0, eta_s=1.0
+    ),
+    "trials.finish": lambda db, run: trials.finish(db, run, 1, loss=1.0),
+    "trials.fail": lambda db, run: trials.fail(db, run, 1, "It did not work."),
+    "trials.give_back": lambda db, run: trials.give_back(db, run, 1),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("now", ["another worker's", "the same worker's again", "queued", "done"])
+def test_a_worker_that_lost_a_run_changes_nothing_about_it(
+    store: Store, queued: Run, write: str, now: str
+) -> None:
+    lost = claim(store, "w1")
+    with store.write() as db:
+        runs.give_back(db, lost, RunPhase(Phase.RETRYING, "the child crashed"))
+    if now != "queued":
+        again = claim(store, "w1" if now == "the same worker's again" else "w2")
+        if now == "done":
+            with store.write() as db:
+                runs.fail(db, again, "done by the other")
+
+    before = (
+        list(store.db.query("SELECT * FROM runs")),
+        list(store.db.query("SELECT * FROM run_points")),
+    )
+    with store.write() as db, pytest.raises(RunLost):
+        WRITES[write](db, lost)
+    after = (
+        list(store.db.query("SELECT * FROM runs")),
+        list(store.db.query("SELECT * FROM run_points")),
+    )
+    assert after == before
+
+
 def test_progress_draws_one_curve(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
-        runs.progress(db, run.id, step=1, total_steps=9, loss=2.0, learning_rate=0.1, eta_s=8)
-        runs.progress(db, run.id, step=2, total_steps=9, loss=1.5, eta_s=7)
-        runs.progress(db, run.id, step=2, total_steps=9, validation_loss=1.8)
+        runs.progress(db, run, step=1, total_steps=9, loss=2.0, learning_rate=0.1, eta_s=8)
+        runs.progress(db, run, step=2, total_steps=9, loss=1.5, eta_s=7)
+        runs.progress(db, run, step=2, total_steps=9, validation_loss=1.8)
     points = [(p.step, p.loss, p.validation_loss) for p in runs.curve(store.db, run.id)]
     assert points == [(1, 2.0, None), (2, 1.5, 1.8)]
     now = runs.get(store.db, run.id)
@@ -224,11 +274,17 @@ def test_progress_draws_one_curve(store: Store, queued: Run) -> None:
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_end(store: Store, queued: Run) -> None:
+    run = claim(store)
     with store.write() as db:
         for step in range(1, 24):
             held_out = 2.0 if step == 7 else None
             runs.progress(
-                db, queued.id, step=step, total_steps=23, loss=1.0, validation_loss=held_out
+                db,
+                run,
+                step=step,
+                total_steps=23,
+                loss=1.0,
+                validation_loss=held_out,
             )
     points = runs.curve(store.db, queued.id, every=10)
     assert [point.step for point in points] == [7, 10, 20, 23]
@@ -238,7 +294,7 @@ def test_a_finished_run_names_its_adapter(store: Store, domain: Domain, queued: 
     run = claim(store)
     with store.write() as db:
         made = given.adapter(db, domain)
-        runs.finish(db, run.id, made.id)
+        runs.finish(db, runs.get(db, run.id), made.id)
     done = runs.get(store.db, run.id)
     assert (done.state, done.adapter_id, done.open) == ("done", made.id, False)
     assert registry.by_id(store.db, made.id) == made
@@ -247,7 +303,7 @@ def test_a_finished_run_names_its_adapter(store: Store, domain: Domain, queued: 
 def test_a_failed_run_says_why(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
-        runs.fail(db, run.id, "The disk is full.")
+        runs.fail(db, run, "The disk is full.")
     failed = runs.get(store.db, run.id)
     assert (failed.state, failed.error) == ("failed", "The disk is full.")
 
@@ -268,6 +324,42 @@ def test_the_run_of_a_silent_worker_is_requeued_and_then_fails(store: Store, que
     assert "disappeared 2 times" in runs.get(store.db, queued.id).error
 
 
+def test_the_run_of_a_silent_worker_can_be_cancelled_where_no_other_worker_runs(
+    store: Store, queued: Run
+) -> None:
+    run = claim(store)
+    age_heartbeat(store, run)
+    with store.write() as db:
+        assert runs.cancel(db, run.id, "cli:ann").state == "cancelled"
+
+
+def test_another_run_can_be_requested_once_a_cancelled_one_is_silent(
+    store: Store, domain: Domain, queued: Run
+) -> None:
+    run = claim(store)
+    with store.write() as db:
+        runs.cancel(db, run.id, "cli:ann")
+        with pytest.raises(Conflict, match="already running"):
+            runs.queue(db, domain, "cli:ann", kind="full")
+    age_heartbeat(store, run)
+    with store.write() as db:
+        assert runs.queue(db, domain, "cli:ann", kind="full").id != run.id
+    assert runs.get(store.db, run.id).state == "cancelled"
+
+
+def test_a_run_whose_worker_is_silent_is_taken_over(
+    store: Store, domain: Domain, queued: Run
+) -> None:
+    run = claim(store)
+    with store.write() as db:
+        assert runs.take_over(db, domain) is None
+    age_heartbeat(store, run)
+    with store.write() as db:
+        left = runs.take_over(db, domain)
+    assert left is not None
+    assert (left.id, left.state) == (run.id, "queued")
+
+
 def test_a_cancelled_run_of_a_silent_worker_is_not_retried(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
@@ -281,7 +373,7 @@ def test_a_cancelled_run_of_a_silent_worker_is_not_retried(store: Store, queued:
 def test_a_worker_that_stops_cleanly_uses_no_attempt(store: Store, queued: Run) -> None:
     run = claim(store)
     with store.write() as db:
-        runs.give_back(db, run.id, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
+        runs.give_back(db, run, RunPhase(Phase.WAITING_FOR_WORKER), spent=False)
     assert runs.get(store.db, run.id).attempts == 0
     assert claim(store).attempts == 1
 

@@ -66,7 +66,7 @@ def tune(store: Store, settings: Settings, name: str, place: str, shift: int) ->
         runs.request(db, domain, "ann", recipe=QUICK)
         run = runs.claim(db, "worker")
     assert run is not None
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
     return Taught(registry.get(store.db, f"{name}@1"), drafts[0].prompt, drafts[0].response)
 
 

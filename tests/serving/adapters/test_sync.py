@@ -506,14 +506,14 @@ def test_unknown_adapters_are_unloaded_only_from_local_engines(store, settings, 
 
 
 def test_the_base_adapter_is_never_unloaded(store, settings, fake):
-    ensure_base(fake.url, settings)
+    ensure_base(fake.url, settings, held_adapters(fake.url))
     run(store, settings, fake)
     assert list(fake.held) == [BASE_SERVED_NAME]
 
 
 def test_a_base_adapter_of_another_home_is_replaced(settings, fake, tmp_path):
     fake.held[BASE_SERVED_NAME] = "/other/adapters/base-0-0a1b2c3d4e5f"
-    ensure_base(fake.url, settings)
+    ensure_base(fake.url, settings, held_adapters(fake.url))
     assert fake.held[BASE_SERVED_NAME] == str(zero_adapter.ensure(settings))
 
 
@@ -552,8 +552,8 @@ def test_a_full_disk_is_reported_in_a_sentence(settings, tmp_path):
 
 
 def test_the_base_adapter_is_loaded_once(settings, fake):
-    ensure_base(fake.url, settings)
-    ensure_base(fake.url, settings)
+    ensure_base(fake.url, settings, held_adapters(fake.url))
+    ensure_base(fake.url, settings, held_adapters(fake.url))
     assert fake.calls == [("load", BASE_SERVED_NAME)]
     assert fake.held[BASE_SERVED_NAME] == str(zero_adapter.ensure(settings))
 
@@ -562,7 +562,7 @@ def test_the_base_adapter_is_loaded_once(settings, fake):
 def test_a_base_adapter_that_a_power_cut_left_empty_is_written_again(settings, fake, name):
     folder = zero_adapter.ensure(settings)
     (folder / name).write_bytes(b"")
-    ensure_base(fake.url, settings)
+    ensure_base(fake.url, settings, held_adapters(fake.url))
     assert fake.held[BASE_SERVED_NAME] == str(folder)
     assert list(settings.adapters_path.iterdir()) == [folder]
 

@@ -53,7 +53,7 @@ class Worker:
 
     def end(self, run: Run) -> None:
         with self.store.write() as db:
-            runs.fail(db, run.id, "it was a test")
+            runs.fail(db, runs.get(db, run.id), "it was a test")
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_it_sleeps_when_a_worker_asks_and_wakes_when_the_run_has_ended(
     assert placements.ready(store.db) == []
     run = worker.begin()
     with store.write() as db:
-        runs.progress(db, run.id, step=1, total_steps=9, eta_s=600)
+        runs.progress(db, runs.get(db, run.id), step=1, total_steps=9, eta_s=600)
     said = "The bot is learning until about"
     wait_until(lambda: said in placements.replicas(store.db)[0].detail, "the sentence", 5)
     fake.calls.clear()

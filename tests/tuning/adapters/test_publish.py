@@ -198,9 +198,9 @@ def test_a_run_that_another_worker_took_over_publishes_nothing(
         if ending == "cancel asked for":
             runs.cancel(db, lineage.run.id, "ann")
         elif ending == "cancelled":
-            runs.cancelled(db, lineage.run.id)
+            runs.cancelled(db, runs.get(db, lineage.run.id))
         else:
-            runs.give_back(db, lineage.run.id, RunPhase(Phase.RETRYING, "lost"))
+            runs.give_back(db, runs.get(db, lineage.run.id), RunPhase(Phase.RETRYING, "lost"))
             runs.claim(db, "another")
 
     with pytest.raises(RunLost):
@@ -297,9 +297,9 @@ def test_a_run_that_ends_while_it_is_evaluated_leaves_no_adapter_for_people(
     adapter = publish.publish(store, settings, tuned, lineage)
     with store.write() as db:
         if ending == "cancelled":
-            runs.cancelled(db, lineage.run.id)
+            runs.cancelled(db, runs.get(db, lineage.run.id))
         elif ending == "failed":
-            runs.fail(db, lineage.run.id, "The machine burnt down.")
+            runs.fail(db, runs.get(db, lineage.run.id), "The machine burnt down.")
         else:
             runs.cancel(db, lineage.run.id, "ann")
 
@@ -308,6 +308,6 @@ def test_a_run_that_ends_while_it_is_evaluated_leaves_no_adapter_for_people(
 
     if ending == "cancel asked for":  # the worker ends the run then
         with store.write() as db:
-            runs.cancelled(db, lineage.run.id)
+            runs.cancelled(db, runs.get(db, lineage.run.id))
     ended = registry.by_id(store.db, adapter.id)
     assert (ended.state, f"Run {lineage.run.id}" in ended.state_reason) == ("rejected", True)

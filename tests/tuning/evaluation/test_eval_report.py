@@ -37,7 +37,7 @@ def carried_out(store: Store, settings: Settings, domain: Domain, **recipe: obje
         runs.request(db, domain, "ann", recipe={**QUICK, **recipe})
         run = runs.claim(db, "worker")
     assert run is not None
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
     adapter_id = runs.get(store.db, run.id).adapter_id
     assert adapter_id is not None
     return registry.by_id(store.db, adapter_id)
@@ -298,11 +298,11 @@ def test_a_run_stopped_in_its_evaluation_continues_with_its_adapter(
 
     with monkeypatch.context() as patched:
         patched.setattr(evaluator.Evaluator, "evaluate", stopped)
-        assert execute_run(store, settings, run.id) == ExitCode.STOPPED
+        assert execute_run(store, settings, run) == ExitCode.STOPPED
     (waiting,) = registry.list_adapters(store.db)
     assert (waiting.state, waiting.version) == ("evaluating", 1)
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     (adapter,) = registry.list_adapters(store.db)
     assert (adapter.id, adapter.state) == (waiting.id, "candidate")

@@ -219,5 +219,5 @@ def _tuned(store: Store, settings: Settings, domain: Domain) -> registry.Adapter
         runs.request(db, domain, "ann", recipe={**SURE, "max_steps": 100})
         run = runs.claim(db, "worker")
     assert run is not None
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
     return registry.list_adapters(store.db)[0]

@@ -30,7 +30,7 @@ def test_the_template_is_saved_with_the_adapter_and_a_changed_one_is_refused(
 ) -> None:
     teach(store, domain, 4)
     first = requested(store, domain)
-    assert execute_run(store, settings, first.id) == ExitCode.DONE
+    assert execute_run(store, settings, first) == ExitCode.DONE
     adapter = registry.list_adapters(store.db)[0]
     folder = adapter.folder(settings.home)
 

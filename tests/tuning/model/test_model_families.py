@@ -45,7 +45,7 @@ def tuned(family: str, home: Path, **recipe: Any) -> tuple[Store, Settings, Adap
         runs.request(db, domain, "ann", recipe=ASKED | recipe)
         run = runs.claim(db, "worker")
     assert run is not None
-    code = execute_run(store, settings, run.id)
+    code = execute_run(store, settings, run)
     assert code == ExitCode.DONE, runs.get(store.db, run.id).error
     return store, settings, registry.list_adapters(store.db)[0]
 

@@ -59,7 +59,7 @@ def test_a_sweep_keeps_its_best_point_and_survives_failed_trials(
     serving = settings.serving.model_copy(update={"max_lora_rank": 8})
     settings = settings.model_copy(update={"serving": serving})
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     tried = trials.list_trials(store.db, run.id)
     assert [t.state for t in tried] == ["done", "failed", "done", "failed"]
@@ -87,12 +87,12 @@ def test_the_winner_of_a_sweep_has_the_bytes_of_a_run_that_asks_for_it(
     store: Store, settings: Settings, domain: Domain
 ) -> None:
     run = requested(store, domain, sweep={"learning_rate": [1e-4, 1e-2]})
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
     with store.write() as db:
         runs.request(db, domain, "ann", full=True, recipe={**QUICK, "learning_rate": 1e-2})
         plain = runs.claim(db, "worker")
     assert plain is not None
-    assert execute_run(store, settings, plain.id) == ExitCode.DONE
+    assert execute_run(store, settings, plain) == ExitCode.DONE
 
     second, first = registry.list_adapters(store.db)
     assert first.sha256 == second.sha256
@@ -104,7 +104,7 @@ def test_a_cross_validation_reports_mean_and_spread_and_trains_on_all_pairs(
 ) -> None:
     run = requested(store, domain, folds=2)
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     tried = trials.list_trials(store.db, run.id)
     assert [(t.fold, t.state) for t in tried] == [(0, "done"), (1, "done")]
@@ -141,7 +141,7 @@ def test_a_killed_search_resumes_where_it_was(
         child.wait()
     first = trials.list_trials(store.db, run.id)[0]
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     done, second = trials.list_trials(store.db, run.id)
     assert done == first
@@ -158,12 +158,12 @@ def test_a_trial_whose_process_is_killed_twice_fails_and_the_search_continues(
         planned = [
             (t.number, t.changes, t.fold) for t in search_space.search_space_of(run.recipe).trials
         ]
-        trials.plan(db, run.id, planned)
-        trials.begin(db, run.id, 1)
-        trials.begin(db, run.id, 1)  # both times its process was lost
+        trials.plan(db, runs.get(db, run.id), planned)
+        trials.begin(db, runs.get(db, run.id), 1)
+        trials.begin(db, runs.get(db, run.id), 1)  # both times its process was lost
         db.execute("UPDATE runs SET recipe = json_set(recipe, '$.max_steps', 2)")
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     lost, done = trials.list_trials(store.db, run.id)
     assert (lost.state, done.state) == ("failed", "done")
@@ -180,7 +180,7 @@ def test_a_sweep_without_held_out_pairs_is_refused(
         run = runs.claim(db, "worker")
     assert run is not None
 
-    assert execute_run(store, settings, run.id) == ExitCode.FAILED
+    assert execute_run(store, settings, run) == ExitCode.FAILED
 
     assert "Use --folds" in runs.get(store.db, run.id).error
 

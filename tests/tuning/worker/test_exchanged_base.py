@@ -47,7 +47,7 @@ def spoil(settings: Settings) -> None:
 def promoted(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     teach(store, domain, 8)
     run = requested(store, domain)
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
     (adapter,) = registry.list_adapters(store.db)
     with store.write() as db:
         registry.promote(db, adapter, "ann")
@@ -72,7 +72,7 @@ def test_a_run_on_an_exchanged_base_ends_with_what_to_do(
     run = requested(store, domain)
     assert run.kind == "incremental"
 
-    assert execute_run(store, own_base, run.id) == ExitCode.FAILED
+    assert execute_run(store, own_base, run) == ExitCode.FAILED
 
     error = runs.get(store.db, run.id).error
     assert "has changed since helpdesk@1 was trained: other weights" in error
@@ -83,7 +83,7 @@ def test_a_run_on_an_exchanged_base_ends_with_what_to_do(
         runs.request(db, domain, "ann", full=True, recipe={"max_steps": 3, "rank": 8})
         full = runs.claim(db, "worker")
     assert full is not None
-    assert execute_run(store, own_base, full.id) == ExitCode.DONE
+    assert execute_run(store, own_base, full) == ExitCode.DONE
     again = registry.list_adapters(store.db)[0]
     assert again.base_digest["weights"] != first.base_digest["weights"]
 
@@ -95,7 +95,7 @@ def test_the_same_base_in_another_folder_is_accepted(
     moved = at(own_base, Path(shutil.move(own_base.base.path, tmp_path / "moved")))
     run = requested(store, domain)
 
-    assert execute_run(store, moved, run.id) == ExitCode.DONE, runs.get(store.db, run.id).error
+    assert execute_run(store, moved, run) == ExitCode.DONE, runs.get(store.db, run.id).error
 
     second = registry.list_adapters(store.db)[0]
     assert (second.parent_id, second.base_digest) == (first.id, first.base_digest)
@@ -127,12 +127,12 @@ def test_a_checkpoint_belongs_to_the_content_of_the_base(
         def step(self, now: StepProgress) -> None:
             done.append(now.step)
 
-    assert execute_run(store, own_base, run.id, Stops(store, run.id)) == ExitCode.STOPPED
+    assert execute_run(store, own_base, run, Stops(store, run)) == ExitCode.STOPPED
     if exchanged:
         spoil(own_base)
         after = own_base
     else:
         after = at(own_base, Path(shutil.move(own_base.base.path, tmp_path / "moved")))
 
-    assert execute_run(store, after, run.id, Notes(store, run.id)) == ExitCode.DONE
+    assert execute_run(store, after, run, Notes(store, run)) == ExitCode.DONE
     assert done == steps

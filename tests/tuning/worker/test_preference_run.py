@@ -22,7 +22,7 @@ def live(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     with store.write() as db:
         asked = runs.request(db, domain, "ann", recipe=QUICK)
         runs.claim(db, "w1")
-    assert execute_run(store, settings, asked.id) == ExitCode.DONE
+    assert execute_run(store, settings, asked) == ExitCode.DONE
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'candidate'")
         return registry.promote(db, registry.get(db, "helpdesk@1"), "ann")
@@ -41,7 +41,7 @@ def test_a_kto_run_produces_a_candidate_that_has_learned_no_new_pair(
         asked = runs.request(db, domain, "ann", recipe=recipe)
         runs.claim(db, "w1")
 
-    assert execute_run(store, settings, asked.id) == ExitCode.DONE
+    assert execute_run(store, settings, asked) == ExitCode.DONE
 
     done = runs.get(store.db, asked.id)
     made = registry.by_id(store.db, done.adapter_id or 0)

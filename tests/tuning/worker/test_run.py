@@ -54,7 +54,7 @@ def test_a_run_makes_an_adapter_with_its_lineage_and_scores(
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     run = requested(store, domain)
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     (adapter,) = registry.list_adapters(store.db)
     done = runs.get(store.db, run.id)
@@ -94,7 +94,7 @@ def test_held_out_losses_are_measured_during_training(
     add(store, domain, Draft("Where is the lid?", "Off.", split="validation"))
     run = requested(store, domain)
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     measured = [p for p in runs.curve(store.db, run.id) if p.probe_loss is not None]
     assert [p.step for p in measured] == [2, 3]
@@ -108,7 +108,7 @@ def test_the_same_run_makes_the_same_bytes(
     teach(store, domain, 8)
     for _ in range(2):
         run = requested(store, domain)
-        assert execute_run(store, settings, run.id) == ExitCode.DONE
+        assert execute_run(store, settings, run) == ExitCode.DONE
 
     second, first = registry.list_adapters(store.db)
     assert first.sha256 == second.sha256
@@ -123,13 +123,13 @@ def test_an_incremental_run_continues_its_parent_and_is_compared_with_it(
     teach(store, domain, 8)
     add(store, domain, Draft("And box 5?", "Box 5 opens with 84.", split="golden"))
     first = requested(store, domain)
-    assert execute_run(store, settings, first.id) == ExitCode.DONE
+    assert execute_run(store, settings, first) == ExitCode.DONE
     with store.write() as db:
         registry.promote(db, registry.list_adapters(db)[0], "ann")
     add(store, domain, Draft("What is new?", "The paint."))
     second = requested(store, domain, rank=8)
 
-    assert execute_run(store, settings, second.id) == ExitCode.DONE
+    assert execute_run(store, settings, second) == ExitCode.DONE
 
     child, parent = registry.list_adapters(store.db)
     assert (second.kind, child.parent_id, child.version) == ("incremental", parent.id, 2)
@@ -146,7 +146,7 @@ def test_a_pair_that_cannot_be_trained_fails_the_run_by_its_number(
     add(store, domain, Draft("a " * 600, "too long"))
     run = requested(store, domain)
 
-    assert execute_run(store, settings, run.id) == ExitCode.FAILED
+    assert execute_run(store, settings, run) == ExitCode.FAILED
 
     ended = runs.get(store.db, run.id)
     assert ended.state == "failed"
@@ -161,7 +161,7 @@ def test_a_run_that_diverged_is_rejected_also_with_nothing_held_out(
     teach(store, domain, 8)
     run = requested(store, domain, learning_rate=1.0, max_steps=8)
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     (adapter,) = registry.list_adapters(store.db)
     rules = {rule["name"]: rule["passed"] for rule in adapter.scores["gate"]["rules"]}
@@ -177,7 +177,7 @@ def test_a_recipe_that_makes_no_sense_fails_the_run_by_its_key(
     teach(store, domain, 2)
     run = requested(store, domain, speed=3)
 
-    assert execute_run(store, settings, run.id) == ExitCode.FAILED
+    assert execute_run(store, settings, run) == ExitCode.FAILED
     assert "A recipe has no 'speed'" in runs.get(store.db, run.id).error
 
 
@@ -214,7 +214,7 @@ def test_a_run_that_another_worker_has_taken_over_is_not_failed(
                 with store.write() as db:
                     db.execute("UPDATE runs SET worker = 'another', attempts = attempts + 1")
 
-    code = execute_run(store, settings, run.id, TakenOver(store, run.id))
+    code = execute_run(store, settings, run, TakenOver(store, run))
 
     assert code == ExitCode.STOPPED
     assert (runs.get(store.db, run.id).state, runs.get(store.db, run.id).error) == ("running", "")
@@ -230,7 +230,7 @@ def test_a_full_disk_in_the_middle_leaves_a_reason_and_nothing_else(
         "tuning.adapters.publish.save_file", lambda *_, **__: os.write(full(), b"x" * 4096)
     )
 
-    assert execute_run(store, settings, run.id) == ExitCode.FAILED
+    assert execute_run(store, settings, run) == ExitCode.FAILED
 
     assert runs.get(store.db, run.id).error.startswith("The disk is full.")
     assert list((settings.adapters_path / "helpdesk").iterdir()) == []
@@ -253,7 +253,7 @@ def test_a_stop_in_the_middle_leaves_the_run_to_its_worker(
 
     monkeypatch.setattr(loop, "train", stopped)
 
-    assert execute_run(store, settings, run.id) == ExitCode.STOPPED
+    assert execute_run(store, settings, run) == ExitCode.STOPPED
     assert runs.get(store.db, run.id).state == "running"
 
 
@@ -357,8 +357,8 @@ def test_a_dataset_is_frozen_once_for_a_run_that_is_tried_twice(
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train", stopped)
-        execute_run(store, settings, run.id)
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+        execute_run(store, settings, run)
+    assert execute_run(store, settings, run) == ExitCode.DONE
 
     assert datasets.by_id(store.db, 1).train == 2
     assert store.db["datasets"].count == 1
@@ -369,7 +369,7 @@ def test_a_run_stopped_in_training_resumes_to_the_same_bytes(
 ) -> None:
     teach(store, domain, 8)
     whole = requested(store, domain, dropout=0.2)
-    assert execute_run(store, settings, whole.id) == ExitCode.DONE
+    assert execute_run(store, settings, whole) == ExitCode.DONE
     monkeypatch.setattr(checkpoint, "Checkpoints", partial(checkpoint.Checkpoints, every_s=0.0))
     again = requested(store, domain, dropout=0.2)
 
@@ -379,11 +379,11 @@ def test_a_run_stopped_in_training_resumes_to_the_same_bytes(
                 raise Terminated
             super().step(now)
 
-    stopped = execute_run(store, settings, again.id, StopsAtTwo(store, again.id))
+    stopped = execute_run(store, settings, again, StopsAtTwo(store, again))
     assert stopped == ExitCode.STOPPED
     (left,) = settings.checkpoints_path(again.id).iterdir()
     assert left.name == checkpoint.FILE
-    assert execute_run(store, settings, again.id) == ExitCode.DONE
+    assert execute_run(store, settings, again) == ExitCode.DONE
 
     assert runs.get(store.db, again.id).step == 3
     one, two = registry.list_adapters(store.db)
@@ -399,7 +399,7 @@ def test_a_run_with_references_resumes_to_the_same_bytes_whatever_was_approved_s
     add(store, domain, Draft("Please open box 5", "Box 5 opens with 84.", split="golden"))
     reads = {"references": 2, "dropout": 0.2}
     whole = requested(store, domain, **reads)
-    assert execute_run(store, settings, whole.id) == ExitCode.DONE
+    assert execute_run(store, settings, whole) == ExitCode.DONE
     monkeypatch.setattr(checkpoint, "Checkpoints", partial(checkpoint.Checkpoints, every_s=0.0))
     again = requested(store, domain, **reads)
 
@@ -410,11 +410,11 @@ def test_a_run_with_references_resumes_to_the_same_bytes_whatever_was_approved_s
                 raise Terminated
             super().step(now)
 
-    stopped = execute_run(store, settings, again.id, StopsAtTwo(store, again.id))
+    stopped = execute_run(store, settings, again, StopsAtTwo(store, again))
     assert stopped == ExitCode.STOPPED
     with store.write() as db:  # the run keeps its dataset
         db.execute("UPDATE pairs SET status = 'rejected' WHERE prompt LIKE '%box 5_?'")
-    assert execute_run(store, settings, again.id) == ExitCode.DONE
+    assert execute_run(store, settings, again) == ExitCode.DONE
 
     one, two = registry.list_adapters(store.db)
     assert one.sha256 == two.sha256
@@ -437,7 +437,7 @@ def test_a_run_stopped_in_every_stage_ends_with_the_bytes_of_an_uninterrupted_on
             super().phase(phase, detail)
 
     whole = requested(store, domain, dropout=0.2)
-    assert execute_run(store, settings, whole.id, Remembers(store, whole.id)) == ExitCode.DONE
+    assert execute_run(store, settings, whole, Remembers(store, whole)) == ExitCode.DONE
     again = requested(store, domain, dropout=0.2)
 
     class StopsAt(StoredProgress):
@@ -451,10 +451,10 @@ def test_a_run_stopped_in_every_stage_ends_with_the_bytes_of_an_uninterrupted_on
     for stage in phases:
         reporter = StopsAt(store, again.id)
         reporter.stage = stage
-        assert execute_run(store, settings, again.id, reporter) == ExitCode.STOPPED
+        assert execute_run(store, settings, again, reporter) == ExitCode.STOPPED
         assert runs.get(store.db, again.id).phase == stage.text
 
-    assert execute_run(store, settings, again.id) == ExitCode.DONE
+    assert execute_run(store, settings, again) == ExitCode.DONE
     stages = {stage.phase for stage in phases}
     assert stages == {Phase.LOADING_MODEL, Phase.TRAINING, Phase.PUBLISHING, Phase.EVALUATING}
     one, two = registry.list_adapters(store.db)
@@ -475,4 +475,4 @@ def test_progress_that_cannot_be_written_does_not_cost_the_training(
         runs, "set_phase", lambda db, number, phase: phase.phase is Phase.TRAINING and busy()
     )
 
-    assert execute_run(store, settings, run.id) == ExitCode.DONE
+    assert execute_run(store, settings, run) == ExitCode.DONE

@@ -37,7 +37,7 @@ from data.runs import runs
 from data.config.settings import Settings
 from data.store.db import Store
 parser = argparse.ArgumentParser()
-for name in ("--config-json", "--run", "--parent"):
+for name in ("--config-json", "--run", "--worker", "--attempt", "--parent"):
     parser.add_argument(name)
 options = parser.parse_args()
 settings = Settings.model_validate_json(options.config_json)
@@ -197,7 +197,7 @@ def test_a_failure_the_child_has_explained_is_left_as_it_is(
 ) -> None:
     child.does(
         "with Store(settings.store_path) as store, store.write() as db:\n"
-        "    runs.fail(db, run, 'The disk is full.')\n"
+        "    runs.fail(db, runs.get(db, run), 'The disk is full.')\n"
         "sys.exit(1)"
     )
 
@@ -354,8 +354,8 @@ def test_pairs_of_a_run_that_was_not_promoted_are_not_trained_again_and_again(
         (queued,) = worker.queue_due(db, 3)
         claimed = runs.claim(db, "worker")
         assert claimed is not None
-        runs.set_dataset(db, queued.id, datasets.freeze(db, domain).id)
-        runs.fail(db, queued.id, "It did not work.")
+        runs.set_dataset(db, runs.get(db, queued.id), datasets.freeze(db, domain).id)
+        runs.fail(db, runs.get(db, queued.id), "It did not work.")
         assert worker.queue_due(db, 3) == []
     add(store, domain, 3, 10)
     with store.write() as db:

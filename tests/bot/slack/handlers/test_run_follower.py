@@ -33,7 +33,7 @@ SCORES = (
 def step(bot: Bot, run: Run, number: int, loss: float) -> None:
     bot.write(
         lambda db: runs.progress(
-            db, run.id, step=number, total_steps=60, loss=loss, eta_s=60.0 - number
+            db, runs.get(db, run.id), step=number, total_steps=60, loss=loss, eta_s=60.0 - number
         )
     )
 
@@ -42,7 +42,7 @@ def finish(bot: Bot, run: Run, **more: object) -> Adapter:
     def end(db: object) -> Adapter:
         made = add_adapter(db, bot.domain, 1, run_id=run.id, **more)
         db.execute("UPDATE adapters SET scores = ?", [SCORES])
-        runs.finish(db, run.id, made.id)
+        runs.finish(db, runs.get(db, run.id), made.id)
         return made
 
     made: Adapter = bot.write(end)
@@ -72,7 +72,7 @@ async def test_it_follows_the_run_to_its_end(bot: Bot) -> None:
 async def test_it_says_why_a_run_failed(bot: Bot) -> None:
     message = await retrained(bot)
     run = claim(bot)
-    bot.write(lambda db: runs.fail(db, run.id, "The disk is full."))
+    bot.write(lambda db: runs.fail(db, runs.get(db, run.id), "The disk is full."))
     await bot.slack.until(lambda: "The disk is full." in message.notes, "the reason")
     assert message.elements("command:promote") == []
 

@@ -1,0 +1,12 @@
+"""A simulation of the control plane: runs, leases, placements, promotions and comparisons, under a
+simulated clock, with crashes, pauses, steps of the wall clock, lapses of engines and full disks.
+
+The functions are the real ones, and so is the SQLite store. A seeded scheduler decides what happens
+next, so that every failure can be repeated:
+
+    python -m tests.simulation --seed 7 --steps 500
+
+- `world`: the clocks, the disk and the engines
+- `actors`: the processes and people: workers and their children, `serve`, the bot, `tune`
+- `control_plane`: the scheduler, and what must hold after each step
+"""
