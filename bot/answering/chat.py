@@ -36,7 +36,6 @@ from data.conversations.conversations import Outcome, Status
 from data.pairs.reply_sources import Source
 from data.search import layout
 from data.search.search import PairSearch
-from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Unavailable, UnderstudyError
 from serving.client import AdapterMissing, EngineClient
@@ -219,10 +218,10 @@ class Chat:
 
     async def close_abandoned(self) -> int:
         """Mark answers as failed that a dead process left open; returns their number."""
-        limit_us = (self._settings.bot.answer_timeout_s + 60) * 1_000_000
+        after_s = self._settings.bot.answer_timeout_s + 60
 
         def close(db: Database) -> int:
-            return conversations.close_abandoned(db, now_us() - limit_us)
+            return conversations.close_abandoned(db, after_s)
 
         return await self._store.submit(close)
 

@@ -15,7 +15,7 @@ from data.adapters import placements
 from data.adapters import registry as store
 from data.conversations import conversations
 from data.pairs import datasets
-from data.store.clock import iso, now_us
+from data.store.clock import iso
 from data.store.errors import Invalid
 
 MAX_REASON = 80  # characters of a reason in the list
@@ -254,9 +254,9 @@ def _golden(adapter: store.Adapter) -> str:
 
 def _writing(app: App, db: Database, adapter: store.Adapter) -> int:
     """The number of answers that the adapter is writing, on all replicas."""
-    since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
+    within_s = app.settings.bot.answer_timeout_s + 10
     names = [replica.name for replica in placements.replicas(db)]
-    return sum(conversations.count_streaming(db, name, since, adapter.id) for name in names)
+    return sum(conversations.count_streaming(db, name, within_s, adapter.id) for name in names)
 
 
 def _removal(adapter: store.Adapter) -> str:

@@ -11,7 +11,6 @@ from bot.cli.context import App, Group, json_option, pass_app, print_json, print
 from data.adapters import placements, registry
 from data.adapters.placements import Replica
 from data.conversations import conversations
-from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Conflict, NotFound, Unavailable
 
@@ -33,8 +32,8 @@ def list_(app: App, as_json: bool) -> None:
     `understudy status`, and --json here, also show addresses and the precision of the base model.
     """
     db = app.store.db
-    since = now_us() - (app.settings.bot.answer_timeout_s + 10) * 1_000_000
-    found = [_described(db, replica, since) for replica in placements.replicas(db)]
+    within_s = app.settings.bot.answer_timeout_s + 10
+    found = [_described(db, replica, within_s) for replica in placements.replicas(db)]
     if as_json:
         return print_json(found)
     lines = [
@@ -118,7 +117,7 @@ def _follow(store: Store, name: str) -> None:
     raise Unavailable(f"{name} did not restart within {MAX_WAIT_S / 60:.0f} minutes.")
 
 
-def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
+def _described(db: Database, replica: Replica, within_s: float) -> dict[str, Any]:
     rows = placements.placements_on(db, replica.name)
     return {
         "name": replica.name,
@@ -140,7 +139,7 @@ def _described(db: Database, replica: Replica, since_us: int) -> dict[str, Any]:
             }
             for row in rows
         ],
-        "streams": conversations.count_streaming(db, replica.name, since_us),
+        "streams": conversations.count_streaming(db, replica.name, within_s),
         "generation": replica.generation,
         "restart_asked_by": replica.restart_asked_by,
         "detail": replica.detail,

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from data.store.clock import now_us
 from data.store.db import Row, changed, insert, row, rows, value
 from data.store.errors import NotFound
+from data.store.lease_clock import lease_us
 from data.visible_text import marked
 
 Status = Literal["streaming", "done", "partial", "cancelled", "failed"]
@@ -61,6 +62,7 @@ class Reply:
     outcome: Outcome = "generated"
     similarity: float | None = None  # of the question and the best pair; None: no search
     layout: int = 0  # of the references in the prompt; 0: none were sent
+    opened_at: int = 0  # by the clock of leases
 
 
 def new_reply_id() -> str:
@@ -188,6 +190,7 @@ def ask(
         similarity=similarity,
         status="streaming",
         created_at=now,
+        opened_at=lease_us(db),
     )
     insert(
         db,
@@ -279,14 +282,14 @@ def finish_reply(
 
 
 def count_streaming(
-    db: Database, replica: str, since_us: int, adapter_id: int | None = None
+    db: Database, replica: str, within_s: float, adapter_id: int | None = None
 ) -> int:
     """The number of answers that a replica is streaming, for one adapter or for all, and that began
-    after `since_us`. Older ones belong to a bot that crashed."""
+    in the last `within_s` seconds. Older ones belong to a bot that crashed."""
     sql = (
-        "SELECT count(*) FROM replies WHERE status = 'streaming' AND replica = ? AND created_at > ?"
+        "SELECT count(*) FROM replies WHERE status = 'streaming' AND replica = ? AND opened_at > ?"
     )
-    params: list[str | int] = [replica, since_us]
+    params: list[str | int] = [replica, lease_us(db) - round(within_s * 1e6)]
     if adapter_id is not None:
         sql += " AND adapter_id = ?"
         params.append(adapter_id)
@@ -299,13 +302,14 @@ def recently_asked(db: Database, within_s: float) -> bool:
     return latest is not None and now_us() - int(latest) < within_s * 1_000_000
 
 
-def close_abandoned(db: Database, older_than_us: int) -> int:
-    """Mark replies that a dead process left `streaming` as `failed`; returns the number."""
+def close_abandoned(db: Database, after_s: float) -> int:
+    """Mark replies that a dead process left `streaming` more than `after_s` seconds ago as
+    `failed`; returns the number."""
     return changed(
         db,
         "UPDATE replies SET status = 'failed', error = ? "
-        "WHERE status = 'streaming' AND created_at < ?",
-        [ABANDONED, older_than_us],
+        "WHERE status = 'streaming' AND opened_at < ?",
+        [ABANDONED, lease_us(db) - round(after_s * 1e6)],
     )
 
 

@@ -29,6 +29,7 @@ LEASES = (  # every column with a time of this clock
     ("questions", "lease_until"),
     ("questions", "not_before"),
     ("review_leases", "until"),
+    ("replies", "opened_at"),
 )
 
 

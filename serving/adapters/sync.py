@@ -27,7 +27,6 @@ from data.bases import digest
 from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.conversations import conversations
-from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Invalid, NotFound, Unavailable, UnderstudyError
 from data.store.lease_clock import lease_us
@@ -199,8 +198,8 @@ class _Sync:
         self.withdrawn.add(name)
         with self.store.write() as db:
             placements.drain(db, self.replica, adapter.id)
-            oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
-            writing = conversations.count_streaming(db, self.replica, oldest, adapter.id)
+            within_s = self.settings.bot.answer_timeout_s + 10
+            writing = conversations.count_streaming(db, self.replica, within_s, adapter.id)
         if writing or not self._is_unloaded(name, record):
             self.outcome.unfinished = True
             return
@@ -303,7 +302,7 @@ class _Sync:
                 self._unload(adapter.served_name)
             return True
         since = lease_us(self.store.db) - record.updated_at
-        due = since >= PAUSES_S[record.attempts] * 1_000_000
+        due = not 0 <= since < PAUSES_S[record.attempts] * 1_000_000
         self.outcome.unfinished = self.outcome.unfinished or not due
         return not due
 

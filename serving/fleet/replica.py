@@ -15,7 +15,6 @@ from data.adapters.placements import STOPPED, ReplicaState
 from data.config import base_precision
 from data.config.settings import Settings
 from data.conversations import conversations
-from data.store.clock import now_us
 from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
 from serving.engine.engine import Engine
@@ -122,9 +121,9 @@ class ReplicaThread:
     def busy(self) -> bool:
         """Whether it is writing an answer. Answers that are too old belong to a bot that crashed.
         True when the store cannot be read."""
-        oldest = now_us() - (self.settings.bot.answer_timeout_s + 10) * 1_000_000
+        within_s = self.settings.bot.answer_timeout_s + 10
         try:
-            return conversations.count_streaming(self.store.db, self.name, oldest) > 0
+            return conversations.count_streaming(self.store.db, self.name, within_s) > 0
         except sqlite3.Error as error:
             log.warning("It is unknown whether %s is writing: %s", self.name, error)
             return True

@@ -239,7 +239,7 @@ class Bot(Actor):
     def step(self) -> None:
         with contextlib.suppress(UnderstudyError):
             self.system.random.choice(
-                [self._open_reply, self._end_reply, self._vote, self._evaluate]
+                [self._open_reply, self._end_reply, self._vote, self._evaluate, self._clean_up]
             )()
         for reply_id in list(self._to_record):
             self._record(reply_id)
@@ -275,6 +275,12 @@ class Bot(Actor):
             del self._to_record[reply_id]
             if closed:
                 self.system.said[reply_id] = text
+
+    def _clean_up(self) -> None:
+        """What every bot does each minute."""
+        after_s = self.system.settings.bot.answer_timeout_s + 60
+        with self.system.store.write() as db:
+            conversations.close_abandoned(db, after_s)
 
     def _vote(self) -> None:
         system, rnd = self.system, self.system.random

@@ -114,6 +114,7 @@ class ControlPlane:
             actor.step()
         except Crash:
             self._note(f"{actor.name} crashes in a transaction")
+            self._forget_lists()  # it died before it could record them
             self._kill(actor)
         self._check_owner(actor, before)
         self._note_beats()
@@ -324,8 +325,8 @@ class ControlPlane:
 
     def _check_recorded_adapters(self, db: Any) -> None:
         """What is recorded as held was held when the engine was asked last, or was loaded since."""
-        if not isinstance(self.serve, Serve) or self.system.world.disk.full:
-            return
+        if self.system.world.disk.full:
+            self._forget_lists()  # nothing can be recorded now
         for engine in self.system.world.engines:
             if engine.listed is None:
                 continue
@@ -337,6 +338,10 @@ class ControlPlane:
                     raise Violation(
                         self._told(f"{adapter.name} is recorded as held by {engine.name}")
                     )
+        self._forget_lists()
+
+    def _forget_lists(self) -> None:
+        for engine in self.system.world.engines:
             engine.listed = None
 
     def _check_acknowledged(self, db: Any) -> None:

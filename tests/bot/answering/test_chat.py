@@ -19,7 +19,6 @@ from data.conversations import conversations
 from data.conversations.conversations import Message
 from data.domains import Domain
 from data.experiments import assignments, experiments
-from data.store.clock import now_us
 from data.store.db import Store
 from data.store.errors import Invalid
 from serving.client import EngineClient, PromptTooLong, StreamCut
@@ -281,7 +280,7 @@ async def test_answers_left_open_by_a_dead_process_are_closed(
     await anext(events)
     assert await chat.close_abandoned() == 0
     with store.write() as db:
-        db.execute("UPDATE replies SET created_at = ?", [now_us() - 10**9])
+        db.execute("UPDATE replies SET opened_at = opened_at - 1000000000")
 
     assert await chat.close_abandoned() == 1
 

@@ -43,7 +43,7 @@ def swap(store: Store, name: str, fake: FakeVllm, adapter: Adapter) -> None:
     with store.write() as db:
         sql = "UPDATE placements SET state = 'draining' WHERE replica = ? AND adapter_id = ?"
         db.execute(sql, [name, adapter.id])
-    while conversations.count_streaming(store.db, name, 0, adapter.id):
+    while conversations.count_streaming(store.db, name, 60, adapter.id):
         time.sleep(0.001)
     del fake.held[adapter.served_name]
     time.sleep(0.02)  # long enough for a misrouted request to arrive

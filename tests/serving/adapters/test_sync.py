@@ -494,8 +494,8 @@ def begin_reply(store: Store, adapter: Adapter, age_s: int, replica: str = "loca
         )
         db.execute(
             "INSERT INTO replies (id, conversation_id, domain_id, person, adapter_id, replica, "
-            "status, created_at) VALUES ('r', ?, ?, 'p', ?, ?, 'streaming', ?)",
-            [conversation, adapter.domain_id, adapter.id, replica, at],
+            "status, created_at, opened_at) VALUES ('r', ?, ?, 'p', ?, ?, 'streaming', ?, ?)",
+            [conversation, adapter.domain_id, adapter.id, replica, at, at],
         )
 
 

@@ -169,8 +169,9 @@ async def test_an_unwanted_adapter_stays_while_it_answers(client, engine):
         )
         db.execute(
             "INSERT INTO replies (id, conversation_id, domain_id, person, adapter_id, replica, "
-            "status, created_at) VALUES ('r1', ?, ?, 'test:1', ?, 'local-1', 'streaming', ?)",
-            [conversation, adapter.domain_id, adapter.id, now_us()],
+            "status, created_at, opened_at) "
+            "VALUES ('r1', ?, ?, 'test:1', ?, 'local-1', 'streaming', ?, ?)",
+            [conversation, adapter.domain_id, adapter.id, now_us(), now_us()],
         )
         db.execute("UPDATE adapters SET state = 'retired' WHERE id = ?", [adapter.id])
     wait_until(lambda: not engine.holds(adapter), "nobody new to be sent there")

@@ -148,8 +148,8 @@ def begin_answer(store: Store) -> None:
         )
         db.execute(
             "INSERT INTO replies (id, conversation_id, domain_id, person, replica, status, "
-            "created_at) VALUES ('r', 1, ?, 'p', ?, 'streaming', ?)",
-            [domain.id, replica.name, now_us()],
+            "created_at, opened_at) VALUES ('r', 1, ?, 'p', ?, 'streaming', ?, ?)",
+            [domain.id, replica.name, now_us(), now_us()],
         )
 
 
