@@ -115,7 +115,8 @@ def opt_in(app: App, person: str) -> None:
 @pass_app
 def forget(app: App, person: str, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Their questions, the answers, their feedback and their pairs are deleted; counts stay under a
-    random name. Adapters that were trained on these pairs are listed; retrain to replace them.
+    keyed digest instead of the name. Adapters that were trained on these pairs are listed; retrain
+    to replace them.
     """
     import asyncio
 

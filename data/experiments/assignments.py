@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from data.experiments.experiments import Experiment, Variant
+from data.people import figures
 from data.people.identities import kind_of, source_of
 from data.store.clock import now_us
-from data.store.db import Row, row, rows
+from data.store.db import Row, row, rows, value
 
 BUCKETS = 10_000
 
@@ -60,7 +61,9 @@ def current_assignment(
 ) -> VariantAssignment | None:
     """The variant that the person chose as a tester, or else saw first, or else gets from the hash.
     None if they are held out, or excluded because of an earlier experiment."""
-    known = rows(db, KNOWN, {"experiment": experiment.id, "person": person})[0]
+    _, erased = figures.names(db, experiment.domain_id, person)
+    bound = {"experiment": experiment.id, "person": person, "erased": erased}
+    known = rows(db, KNOWN, bound)[0]
     by_id = {v.id: v for v in experiment.variants}
     settled = by_id.get(known["chosen"]) or by_id.get(known["seen"])
     if settled is not None:
@@ -71,10 +74,13 @@ def current_assignment(
 
 
 KNOWN = """
-SELECT (SELECT variant_id FROM testers WHERE experiment_id = e.id AND person = :person) AS chosen,
-       (SELECT variant_id FROM assignments WHERE experiment_id = e.id AND person = :person) AS seen,
+SELECT (SELECT variant_id FROM testers
+        WHERE experiment_id = e.id AND person IN (:person, :erased)) AS chosen,
+       (SELECT variant_id FROM assignments
+        WHERE experiment_id = e.id AND person IN (:person, :erased)) AS seen,
        EXISTS (SELECT 1 FROM assignments a JOIN variants v ON v.id = a.variant_id
-               WHERE a.experiment_id = e.excludes AND a.person = :person AND v.label <> 'A')
+               WHERE a.experiment_id = e.excludes AND a.person IN (:person, :erased)
+               AND v.label <> 'A')
            AS left_out,
        p.holdout, p.holdout_salt
 FROM experiments e LEFT JOIN experiment_policies p ON p.domain_id = e.domain_id
@@ -97,7 +103,10 @@ def expose(
 ) -> None:
     """Store a person's first exposure, in the transaction that opens the reply. `stage` is the
     stage whose shares gave the variant, by default the current one. `address` is the IP address of
-    a browser; its digest becomes the source of the identity."""
+    a browser; its digest becomes the source of the identity. A person who comes back after an
+    erasure keeps their exposure."""
+    domain_id = value(db, "SELECT domain_id FROM experiments WHERE id = ?", [experiment_id])
+    figures.recognise(db, domain_id, person)
     db.execute(
         "INSERT OR IGNORE INTO assignments "
         "(experiment_id, person, variant_id, stage, tester, kind, source, at) "

@@ -19,7 +19,7 @@ from data.conversations.conversations import Reply
 from data.feedback import raters, rating_totals
 from data.pairs import pairs, reply_sources, review_status
 from data.pairs.question import fact_of_prompt
-from data.people import consent
+from data.people import consent, figures
 from data.store.clock import now_us
 from data.store.db import insert, row, rows, value
 from data.store.errors import Conflict, Forbidden, Invalid
@@ -51,7 +51,7 @@ def thumb(db: Database, reply_id: str, person: str, up: bool) -> Rating:
     """Rate an answer; a second thumb of the same person replaces the first.
 
     Raises NotFound, or Conflict if the answer is unfinished or failed."""
-    reply = _rateable_reply(db, reply_id)
+    reply = _rateable_reply(db, reply_id, person)
     before = live(db, reply_id, person, "thumb")
     now_value = 1.0 if up else 0.0
     if before is not None and before.value == now_value:
@@ -68,7 +68,7 @@ def thumb(db: Database, reply_id: str, person: str, up: bool) -> Rating:
 
 def follow_up(db: Database, reply_id: str, person: str, helped: bool) -> Rating:
     """Record, some time after an answer, whether it helped. Raises the same errors as `thumb`."""
-    reply = _rateable_reply(db, reply_id)
+    reply = _rateable_reply(db, reply_id, person)
     before = live(db, reply_id, person, "follow_up")
     now_value = 1.0 if helped else 0.0
     if before is not None and before.value == now_value:
@@ -84,7 +84,7 @@ def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Rating
     pairing = side_by_side.of_reply(db, reply_id)
     if pairing.person != person:
         raise Forbidden("Only the person who asked can choose between these two answers.")
-    first, _ = (_rateable_reply(db, r) for r in (pairing.first_reply, pairing.second_reply))
+    first, _ = (_rateable_reply(db, r, person) for r in (pairing.first_reply, pairing.second_reply))
     before = live(db, first.id, person, "pairwise")
     now_value = PREFERENCES[which]
     if before is not None and before.value == now_value:
@@ -97,7 +97,7 @@ def prefer(db: Database, reply_id: str, person: str, which: Preferred) -> Rating
 
 def reason(db: Database, reply_id: str, person: str, text: str) -> Rating:
     """Record a written reason: what was right or wrong about the answer."""
-    reply = _rateable_reply(db, reply_id)
+    reply = _rateable_reply(db, reply_id, person)
     before = live(db, reply_id, person, "reason")
     return _replace(db, before, reply, person, "reason", text=_checked(text))
 
@@ -111,7 +111,7 @@ def correction(db: Database, reply_id: str, person: str, text: str, learn: bool 
     shares its fact, so that a retrain gives the new answer to every phrasing of that fact. So does
     a correction of an approved answer that was quoted because its question was the same.
     """
-    reply = _rateable_reply(db, reply_id)
+    reply = _rateable_reply(db, reply_id, person)
     text = _checked(text)
     before = live(db, reply_id, person, "correction")
     learn = learn and consent.may_learn(db, person, reply.person)
@@ -184,10 +184,13 @@ def require_asker(db: Database, reply_id: str, person: str) -> None:
         raise Forbidden("That answer was given to somebody else.")
 
 
-def _rateable_reply(db: Database, reply_id: str) -> Reply:
+def _rateable_reply(db: Database, reply_id: str, person: str) -> Reply:
     """The reply, if it can be rated. Raises Conflict while it is being written, and for one that
-    failed: an outage says nothing about the quality of answers."""
+    failed: an outage says nothing about the quality of answers. A person who comes back after an
+    erasure is recognised first, so that this is not their first rating again."""
     found = conversations.reply(db, reply_id)
+    if figures.recognise(db, found.domain_id, person):
+        found = conversations.reply(db, reply_id)
     if found.status == "failed":
         raise Conflict("That answer failed on our side; it can't be rated.")
     if found.status not in ANSWERED:

@@ -7,10 +7,11 @@ sources of their answers go too, and so do the pairs themselves as sources of ot
 pair that a frozen dataset names stays as an empty row, which marks the gap in the dataset; other
 pairs are deleted. A run that is training on their words is cancelled.
 
-Kept: figures. Variant assignments, thumbs, reviews and answer times stay under a random pseudonym
-that is stored nowhere else, so that decisions based on them do not change afterwards. Actions as a
-reviewer or admin stay in the audit log, without details. An opt-out of learning stays too, to
-protect the person.
+Kept: figures. Variant assignments, thumbs, quarantines and answer times stay under a pseudonym for
+each domain, so that decisions based on them do not change afterwards; a person who comes back is
+recognised by it (`data/people/figures.py`). Reviews stay under a random pseudonym that is stored
+nowhere else. Actions as a reviewer or admin stay in the audit log, without details. An opt-out of
+learning stays too, to protect the person.
 
 Each step is one small transaction, so it delays nobody's answer. `begin` records the request;
 `resume` continues a request that a crash interrupted. Deleted bytes are overwritten
@@ -26,6 +27,7 @@ import orjson
 from sqlite_utils import Database
 
 from data.pairs import review_status
+from data.people import figures
 from data.privacy import provenance
 from data.retry import Backoff, retry
 from data.runs import runs
@@ -257,12 +259,15 @@ def _pairs_of(db: Database, order: _Order, most: int) -> int:
 
 
 def _judgements(db: Database, order: _Order, most: int) -> int:
-    count = changed(
-        db,
-        "UPDATE feedback SET person = ?, text = '', pair_id = NULL WHERE id IN "
-        "(SELECT id FROM feedback WHERE person = ? LIMIT ?)",
-        [order.pseudonym, order.person, most],
-    )
+    count = 0
+    for domain_id in _domains(db, JUDGED_DOMAINS, order.person):
+        count += changed(
+            db,
+            "UPDATE feedback SET person = ?, text = '', pair_id = NULL WHERE id IN "
+            "(SELECT f.id FROM feedback f JOIN replies r ON r.id = f.reply_id "
+            "WHERE f.person = ? AND r.domain_id = ? LIMIT ?)",
+            [figures.pseudonym(db, domain_id, order.person), order.person, domain_id, most - count],
+        )
     order.counts["judgements"] = order.counts.get("judgements", 0) + count
     return count
 
@@ -274,12 +279,15 @@ def _reviews(db: Database, order: _Order, most: int) -> int:
 
 def _replies(db: Database, order: _Order, most: int) -> int:
     """The rows that figures are computed from."""
-    return changed(
-        db,
-        "UPDATE replies SET person = ? WHERE id IN "
-        "(SELECT id FROM replies WHERE person = ? LIMIT ?)",
-        [order.pseudonym, order.person, most],
-    )
+    count = 0
+    for domain_id in _domains(db, ANSWERED_DOMAINS, order.person):
+        count += changed(
+            db,
+            "UPDATE replies SET person = ? WHERE id IN "
+            "(SELECT id FROM replies WHERE person = ? AND domain_id = ? LIMIT ?)",
+            [figures.pseudonym(db, domain_id, order.person), order.person, domain_id, most - count],
+        )
+    return count
 
 
 def _conversations(db: Database, order: _Order, most: int) -> int:
@@ -294,15 +302,20 @@ def _conversations(db: Database, order: _Order, most: int) -> int:
     )
 
 
-FIGURES = ("assignments", "ratings", "tallies", "testers", "pairings")
-CHOICES = ("domain_choices", "marks", "voters", "pair_words")
+JUDGED_DOMAINS = """SELECT DISTINCT r.domain_id FROM feedback f JOIN replies r ON r.id = f.reply_id
+    WHERE f.person = ?"""
+ANSWERED_DOMAINS = "SELECT DISTINCT domain_id FROM replies WHERE person = ?"
+CHOICES = ("domain_choices", "marks", "pair_words")
+
+
+def _domains(db: Database, sql: str, person: str) -> list[int]:
+    return [int(r["domain_id"]) for r in rows(db, sql, [person])]
 
 
 def _figures(db: Database, order: _Order) -> None:
     """One row for each comparison or adapter, so never many."""
-    for table in FIGURES:
-        sql = f"UPDATE {table} SET person = ? WHERE person = ?"
-        db.execute(sql, [order.pseudonym, order.person])
+    for domain in rows(db, "SELECT id FROM domains"):
+        figures.erase(db, domain["id"], order.person)
     for table in CHOICES:
         db.execute(f"DELETE FROM {table} WHERE person = ?", [order.person])
 

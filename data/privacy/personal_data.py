@@ -43,7 +43,7 @@ def summarise(db: Database, person: str) -> PersonalDataSummary:
     )
     return PersonalDataSummary(
         person=person,
-        questions=int(value(db, "SELECT count(*) FROM replies WHERE person = ?", [person])),
+        questions=int(value(db, ASKED, [person])),
         thumbs=kinds.get("thumb", 0),
         reasons=kinds.get("reason", 0),
         corrections=kinds.get("correction", 0),
@@ -54,6 +54,10 @@ def summarise(db: Database, person: str) -> PersonalDataSummary:
     )
 
 
+ASKED = (  # an erased question leaves its figures, see data/people/figures.py
+    "SELECT count(*) FROM replies r WHERE person = ? "
+    "AND EXISTS (SELECT 1 FROM messages m WHERE m.reply_id = r.id)"
+)
 KINDS = "SELECT kind, count(*) AS n FROM feedback WHERE person = ? AND live = 1 GROUP BY kind"
 WRITTEN = (
     "SELECT status, count(*) AS n FROM pairs WHERE author = ? AND forgotten_at IS NULL "

@@ -164,8 +164,8 @@ def forgotten(done: ErasureReceipt) -> list[Block]:
     """What the person is told after a deletion, including what could not be deleted."""
     lines = [
         f"I have deleted your data. Removed from the database and its files: {done.figures}.",
-        "The counts of A/B comparisons stay, under a random name that cannot be traced back to "
-        "you.",
+        "The counts of A/B comparisons stay, under a digest instead of your name. I recognise you "
+        "by it if you come back, so that nobody counts twice.",
     ]
     if done.adapters:
         names = ", ".join(done.adapters)

@@ -318,9 +318,9 @@ def test_adapters_trained_on_rated_answers_are_listed(store: Store, domain: Doma
     assert sorted([len(first.canaries), len(second.canaries)]) == [0, 1]
     with store.write() as db:
         feedback.thumb(db, his, ANN, up=True)
-    assert erasure.preview(store.db, ANN).adapters == ("helpdesk@2",), "she rated it"
+    assert erasure.preview(store.db, ANN).adapters == ("helpdesk@1", "helpdesk@2")
     done = forget(store)
-    assert (done.adapters, done.runs) == (("helpdesk@2",), (run.id,))
+    assert (done.adapters, done.runs) == (("helpdesk@1", "helpdesk@2"), (run.id,))
 
 
 def test_adapters_keep_no_reference_outputs_or_samples_with_the_words(
