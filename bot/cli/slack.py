@@ -4,7 +4,8 @@ import click
 
 from bot.cli import terminal
 from bot.cli.context import App, Group, json_option, pass_app, print_json, print_table
-from data.slack import installations
+from data.slack import channels, installations
+from data.store import audit
 from data.store.clock import iso
 
 
@@ -34,6 +35,23 @@ def key() -> None:
     from bot.slack.client.token_encryption import new_key
 
     terminal.echo(new_key())
+
+
+@slack.command()
+@click.argument("team")
+@click.argument("channel")
+@click.argument("mode", type=click.Choice(channels.LISTENS), required=False)
+@pass_app
+def listen(app: App, team: str, channel: str, mode: channels.Listens | None) -> None:
+    """Set what the bot answers in the CHANNEL (C…) of TEAM (T…); without MODE, show it.
+
+    all answers every question, mentions (the default) only those that mention the bot, off nothing.
+    """
+    if mode is not None:
+        with app.store.write() as db:
+            channels.set_listens(db, team, channel, mode, app.actor)
+            audit.record(db, app.actor, "channel listen", f"{team}/{channel}", to=mode)
+    click.echo(channels.listens(app.store.db, team, channel))
 
 
 @slack.command()

@@ -12,6 +12,7 @@ A front end reads a line with `grammar.parse`, runs a command that shows somethi
 - `adapter_commands`: list, promote, roll back, retire
 - `run_commands`: list, retrain, dry run, cancel
 - `comparison_commands`: start, ramp, stop, results, decisions, policy
+- `channel_commands`: a Slack channel: its domain, and which messages are answered
 - `people_commands`: roles, and the erasure of a person's data
 - `executor`: the role check, the transaction, the queue
 - `command_json`: commands and results as JSON, as the queue stores them

@@ -12,6 +12,7 @@ from typing import Annotated
 from bot.commands.registry import Argument, Command, command, verb
 from data.experiments.policies import POLICIES, Policy
 from data.people.roles import GRANTED, Granted, Role
+from data.slack.channels import LISTENS, Listens
 from data.store.errors import Invalid
 
 DomainName = Annotated[str | None, Argument("domain", "DOMAIN")]
@@ -21,6 +22,7 @@ Full = Annotated[bool, Argument("flag", "--full", help="start from the base mode
 Preferences = Annotated[
     bool, Argument("flag", "--preferences", help="learn from 👍 and 👎 instead of pairs.")
 ]
+NO_CHANNEL = "there is no channel there; `domains bind` and `slack listen` name one"
 NO_ROLES = "roles are for people who chat; whoever can run a command here may do everything"
 
 
@@ -348,6 +350,51 @@ class RollBack(Command):
 @dataclass(frozen=True)
 class Retire(Command):
     version: Version
+    domain: DomainName = None
+
+
+@command(
+    "channel",
+    "member",
+    "show",
+    "Show which domain answers in this channel, and which messages the bot answers.",
+    no_cli=NO_CHANNEL,
+)
+@dataclass(frozen=True)
+class ShowChannel(Command):
+    pass
+
+
+@command(
+    "channel listen",
+    "admin",
+    "change",
+    "Answer every question in this channel, only those that mention the bot, or none.",
+    no_cli=NO_CHANNEL,
+)
+@dataclass(frozen=True)
+class SetChannelListens(Command):
+    to: Annotated[
+        Listens,
+        Argument(
+            "choice",
+            "MODE",
+            "What should I answer here?",
+            help="all, mentions or off.",
+            choices=LISTENS,
+        ),
+    ]
+
+
+@command(
+    "channel domain",
+    "admin",
+    "change",
+    "Choose which domain answers in this channel; without DOMAIN, the default one.",
+    no_cli=NO_CHANNEL,
+)
+@dataclass(frozen=True)
+class SetChannelDomain(Command):
     domain: DomainName = None
 
 

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 
 from bot.commands import (
     adapter_commands,
+    channel_commands,
     command_json,
     commands,
     comparison_commands,
@@ -37,6 +38,7 @@ from data.store.errors import Conflict, UnderstudyError
 
 __all__ = [
     "adapter_commands",
+    "channel_commands",
     "comparison_commands",
     "overview_commands",
     "people_commands",

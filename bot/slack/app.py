@@ -24,7 +24,16 @@ from bot.slack.client.clock import Clock
 from bot.slack.client.stream import Pace
 from bot.slack.client.web_api import WRONG_TOKEN, Transport, failure
 from bot.slack.commands import argument_forms, delivery, digest, forms, handlers
-from bot.slack.handlers import answer, feedback, home, members, regenerate, review, unanswered_form
+from bot.slack.handlers import (
+    answer,
+    edited_question,
+    feedback,
+    home,
+    members,
+    regenerate,
+    review,
+    unanswered_form,
+)
 from bot.slack.handlers.run_follower import Follower
 from bot.slack.inbound import http, ingest, oauth
 from bot.slack.render import admin_forms, blocks, unanswered_forms
@@ -197,7 +206,12 @@ def register(app: Any, workspaces: Workspaces) -> None:
     at = workspaces.at  # returns the context of the workspace that a request comes from
 
     async def on_words(body: dict[str, Any]) -> None:
-        at(body).queue.wake()  # the question was queued or changed
+        workspace = at(body)
+        workspace.queue.wake()  # the question was queued or changed
+        workspace.tasks.start(edited_question.offer(workspace, body), "edited question")
+
+    async def on_answer_anew(ack: Listener, body: dict[str, Any]) -> None:
+        await edited_question.button(at(body), ack, body)
 
     async def on_command(ack: Listener, body: dict[str, Any]) -> None:
         await handlers.slash_command(at(body), ack, body)
@@ -246,6 +260,7 @@ def register(app: Any, workspaces: Workspaces) -> None:
     app.event("app_mention")(on_words)
     app.action(blocks.REGENERATE)(on_regenerate)
     app.action(blocks.CONTINUE)(on_regenerate)
+    app.action(edited_question.ANSWER_ANEW)(on_answer_anew)
     members.register(app, at)
     app.command(manifest.COMMAND)(on_command)
     app.action(handlers.BUTTON)(on_button)

@@ -81,8 +81,8 @@ def place_of(body: dict[str, Any]) -> SlackPlace:
 
 
 def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
-    """The message of a `message` or `app_mention` event to the bot or in a thread. None unless it
-    is a person's new message, and for messages that mention someone else."""
+    """The message of a `message` or `app_mention` event. None unless it is a person's new message,
+    and for messages that mention someone else and not the bot."""
     event = body.get("event", {})
     user, channel, ts = (str(event.get(key) or "") for key in ("user", "channel", "ts"))
     if event.get("type") not in ("message", "app_mention") or not (user and channel and ts):
@@ -93,7 +93,7 @@ def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
     text = str(event.get("text") or "")
     to_us = channel.startswith("D") or message_text.mentions(text, bot_user)
     thread_ts = str(event.get("thread_ts") or ts)
-    if not to_us and (thread_ts == ts or message_text.people_in(text)):
+    if not to_us and message_text.people_in(text):
         return None
     place = SlackPlace(team_of(body), channel, thread_ts, user)
     event_id = str(body.get("event_id") or ts)
@@ -128,6 +128,9 @@ class ChangedMessage:
     text: str  # the current text
     deleted: bool
     event_id: str
+    thread_ts: str = ""
+    user: str = ""
+    before: str = ""  # the text before; '' if Slack does not say
 
 
 def changed_message(body: dict[str, Any], bot_user: str) -> ChangedMessage | None:
@@ -143,4 +146,15 @@ def changed_message(body: dict[str, Any], bot_user: str) -> ChangedMessage | Non
     ts = str(event.get("deleted_ts") or message.get("ts") or "")
     team, channel = team_of(body), str(event.get("channel") or "")
     text = str(message.get("text") or "")
-    return ChangedMessage(team, channel, ts, text, deleted, str(body.get("event_id") or ""))
+    before = str((event.get("previous_message") or {}).get("text") or "")
+    return ChangedMessage(
+        team,
+        channel,
+        ts,
+        text,
+        deleted,
+        str(body.get("event_id") or ""),
+        str(message.get("thread_ts") or ts),
+        str(message.get("user") or ""),
+        before,
+    )

@@ -252,7 +252,13 @@ class WebApi:
             for m in space.messages.values()
             if (float(m.ts) < latest or (inclusive and float(m.ts) == latest))
             and m.channel == channel
-            and (m.ts == thread_ts or (m.thread_ts == thread_ts and float(m.ts) > oldest))
+            and (
+                m.ts == thread_ts
+                or (
+                    m.thread_ts == thread_ts
+                    and (float(m.ts) > oldest or (inclusive and float(m.ts) == oldest))
+                )
+            )
         ]
         with_metadata = str(args.get("include_all_metadata")).lower() in ("1", "true")
         return {"messages": [self._listed(m, with_metadata) for m in found], "has_more": False}

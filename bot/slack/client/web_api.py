@@ -100,6 +100,14 @@ class _Client(AsyncWebClient):
             raise
 
 
+    async def assistant_threads_setTitle(
+        self, *, channel_id: str, thread_ts: str, title: str, **more: Any
+    ) -> AsyncSlackResponse:
+        """The SDK puts the title into the URL, and URLs are logged in many places."""
+        given = {"channel_id": channel_id, "thread_ts": thread_ts, "title": title, **more}
+        return await self.api_call("assistant.threads.setTitle", json=given)
+
+
 class WebApi:
     """The two clients, their shared session, and the rate limiter."""
 

@@ -2,6 +2,7 @@
 
 - `admin_home`: the part of the Home tab for reviewers and admins
 - `answer`: answers a queued question: status, streamed text, notes and buttons
+- `edited_question`: an answered question was edited: answer it anew?
 - `feedback`: 👍 and 👎 as buttons and emoji, and the form behind 👎
 - `home`: the Home tab: what the bot knows, a person's questions and feedback, their data controls
 - `members`: registers the listeners for members

@@ -28,7 +28,7 @@ from data import domains
 from data.conversations import conversations
 from data.feedback import rating_totals, reactions
 from data.pairs import reply_sources
-from data.slack import problems, question_queue
+from data.slack import channels, problems, question_queue
 from data.slack.question_queue import EarlierAttempt, QueuedQuestion
 from data.store.clock import now_us
 from data.store.errors import Unavailable, UnderstudyError
@@ -36,6 +36,7 @@ from serving.client import EngineDown, EngineGone, WrongAdapter
 
 log = logging.getLogger(__name__)
 
+UNASKED = ("declined", "small_talk")  # not shown where nobody addressed the bot
 LOADING_MESSAGES = ("Thinking it over…", "Finding the words…")
 CUT_AT_LENGTH = "The answer reached its maximum length. Press Continue to read the rest."
 LENGTH = "length"  # the engine's finish reason for an answer that reached its maximum length
@@ -43,6 +44,7 @@ STOPPING = "The service is restarting. The answer will continue here when it is 
 BROKE_OFF = "Something went wrong on our side during this answer. Please ask again."
 ENGINE_AWAY = "I can't answer now because my engine is not responding. Please ask again in {}."
 GIVE_UP = "I tried several times to answer this, but was interrupted each time. Please ask again."
+SWITCHED_OFF = "An admin has switched me off in this channel. Ask me in a direct message."
 EMPTY_ANSWER = "The model gave an empty answer. Try rephrasing your question."
 
 MAX_ATTEMPTS = 25  # that lost their worker; the question itself may crash it
@@ -106,6 +108,12 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
             await workspace.tell(place, refused, question.response_url)
         await lease.finish()
         return
+    listens = await store.read(lambda db: channels.listens(db, place.team, place.channel))
+    if listens == "off" and not question.response_url:
+        if _addressed_to_us(question, workspace.identity.bot_user):
+            await workspace.tell(place, SWITCHED_OFF)
+        await lease.finish()
+        return
     domain = await store.read(lambda db: domains.answering(db, who, place.team, place.channel))
     if question.again_of or question.continues:
         bot = workspace.service.settings.bot
@@ -155,6 +163,12 @@ def _addressed_to_us(question: QueuedQuestion, me: str) -> bool:
         or question.channel.startswith("D")
         or message_text.mentions(question.text, me)
     )
+
+
+def _unasked(workspace: WorkspaceContext, question: QueuedQuestion) -> bool:
+    """Whether nobody addressed the bot: a new message in a channel where it answers everything."""
+    is_new = question.thread_ts == question.asked_ts
+    return is_new and not _addressed_to_us(question, workspace.identity.bot_user)
 
 
 def _record_shown(db: Database, reply_id: str, place: SlackPlace, shown: Sequence[str]) -> None:
@@ -276,7 +290,7 @@ async def _stream(
             workspace, ask, ask.reply_id, note, progress.fallback, progress.finish_reason
         )
         return await _finish(lease, progress.message, below)
-    if lease.stopped:
+    if lease.stopped or progress.unshown:
         await asyncio.wait([status.end()])
         await _show_status(workspace, lease, place, "")
         return []
@@ -290,6 +304,7 @@ class _Progress:
     message: AnswerMessage | None = None  # None before the first word
     fallback: str = ""  # note that another adapter answered instead
     finish_reason: str = ""
+    unshown: bool = False  # nobody asked the bot, and it has nothing to say
 
 
 async def _read_events(
@@ -308,6 +323,9 @@ async def _read_events(
                 return
             if isinstance(event, Started):
                 progress.fallback = fallback_note(event.adapter, event.instead_of)
+                progress.unshown = event.outcome in UNASKED and _unasked(workspace, lease.question)
+            elif progress.unshown:
+                continue
             elif isinstance(event, Delta) and (progress.message is not None or event.text.strip()):
                 if progress.message is None:
                     progress.message = _message(

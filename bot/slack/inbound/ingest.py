@@ -16,10 +16,17 @@ from slack_bolt import BoltResponse
 from sqlite_utils import Database
 
 from bot.slack.inbound import permission
-from bot.slack.payloads import ChangedMessage, HeardMessage, changed_message, heard_message, team_of
+from bot.slack.payloads import (
+    ChangedMessage,
+    HeardMessage,
+    changed_message,
+    heard_message,
+    shown_at,
+    team_of,
+)
 from bot.slack.workspace.context import WorkspaceContext
 from data.conversations import conversations
-from data.slack import question_queue
+from data.slack import channels, question_queue
 from data.store.db import Store
 
 log = logging.getLogger(__name__)
@@ -51,6 +58,15 @@ def concerns_us(db: Database, what: ChangedMessage) -> bool:
     return question_queue.is_open(db, what.team, what.channel, what.ts)
 
 
+def edited_after_answer(db: Database, what: ChangedMessage) -> bool:
+    """Whether the text of an answered question was edited. Other changes, such as an unfurled
+    link, leave the text as it was."""
+    if what.deleted or not what.before or what.before == what.text:
+        return False
+    asked_at = shown_at(what.team, what.channel, what.ts)
+    return conversations.reply_to_question_at(db, asked_at) is not None
+
+
 def ingest_change(db: Database, what: ChangedMessage) -> bool:
     """Update or withdraw a question that is not answered yet. Returns False if there is none."""
     if conversations.seen_before(db, "slack:event", f"{what.team}/{what.event_id}"):
@@ -60,9 +76,13 @@ def ingest_change(db: Database, what: ChangedMessage) -> bool:
     return question_queue.edit(db, what.team, what.channel, what.ts, what.text)
 
 
-def takes_part(db: Database, heard: HeardMessage) -> bool:
-    """Whether the bot takes part in the thread."""
+def listens_to(db: Database, heard: HeardMessage) -> bool:
+    """Whether the bot answers a message that does not mention it: it takes part in the thread, or
+    answers everything in the channel."""
     place = heard.place
+    listens = channels.listens(db, place.team, place.channel)
+    if place.thread_ts == heard.ts or listens == "off":
+        return listens == "all"
     return conversations.find(db, heard.thread) is not None or question_queue.waits_in(
         db, place.team, place.channel, place.thread_ts
     )
@@ -127,11 +147,13 @@ async def _is_new_message(store: Store, body: dict[str, Any], bot_user: str) -> 
     """Ingest a message to the bot, or a change of a question. Returns False if it is neither, or
     not new."""
     if change := changed_message(body, bot_user):
-        concerned = await store.read(lambda db: concerns_us(db, change))
-        return concerned and await store.submit(lambda db: ingest_change(db, change))
+        if await store.read(lambda db: concerns_us(db, change)):
+            return await store.submit(lambda db: ingest_change(db, change))
+        was_answered = await store.read(lambda db: edited_after_answer(db, change))
+        return was_answered and await store.submit(lambda db: ingest_event(db, body))
     heard = heard_message(body, bot_user)
     if heard is None:
         return False
-    if not heard.to_us and not await store.read(lambda db: takes_part(db, heard)):
+    if not heard.to_us and not await store.read(lambda db: listens_to(db, heard)):
         return False
     return await store.submit(lambda db: ingest_question(db, heard))

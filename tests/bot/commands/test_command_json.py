@@ -22,7 +22,7 @@ LINES = (
     "ab start 1 2 --split 20 --pairwise", "ab status", "ab ramp 40", "ab tester slack:T1/U8 B",
     "ab stop", "ab decisions", "ab explain 1", "policy", "policy auto", "promote 2", "rollback",
     "retire 3", "roles", "roles add slack:T1/U8 reviewer", "roles remove slack:T1/U8",
-    "forget slack:T1/U8",
+    "forget slack:T1/U8", "channel", "channel listen off", "channel domain helpdesk",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_a_result_is_read_as_it_was_written(store: Store, domain: Domain, home: 
     results: list[Result] = [Refused("No."), Rendered([{"type": "divider"}]), Unreadable()]
     for line in LINES:
         with store.write() as db:
-            results.append(perform(grammar.parse(line), Context(db, settings, admin)))
+            results.append(perform(grammar.parse(line), Context(db, settings, admin, "T1", "C1")))
     results.append(
         ReviewDigest((Waiting("helpdesk", "h", 2, 5),), {"approved": 1}, RatingCounts(1, 2, 3, 4))
     )

@@ -222,6 +222,9 @@ ROLES = {
     "forget U1": "admin",
     "roles add U1 reviewer": "admin",
     "roles remove U1": "admin",
+    "channel": "member",
+    "channel listen all": "admin",
+    "channel domain legal": "admin",
     "runs": "reviewer",
     "ab status": "reviewer",
     "retrain": "admin",
@@ -253,7 +256,7 @@ def test_each_command_names_the_role_that_it_needs(text: str) -> None:
 def test_the_usage_lists_every_command_with_its_role() -> None:
     examples = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1"}
     examples |= {"@PERSON": "<@U1|ada>", "ROLE": "reviewer", "PERCENT": "40", "VARIANT": "B"}
-    examples |= {"DECISION": "1", "NAME": "auto"}
+    examples |= {"DECISION": "1", "NAME": "auto", "MODE": "off"}
     for verb in registry.listed():
         words = re.sub(r"\[[^\]]*\]", "", verb.usage).split()
         typed = parse(" ".join(examples.get(word, word) for word in words))

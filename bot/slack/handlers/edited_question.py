@@ -1,0 +1,85 @@
+"""An answered question was edited: offer its author to answer it anew.
+
+An edit may mend a spelling mistake or change the question, so the bot asks first. The new text is
+read from Slack when the button is pressed, and is not stored before.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bot.slack.client.stream import SlackPlace
+from bot.slack.client.web_api import Transport, failure
+from bot.slack.inbound import ingest
+from bot.slack.payloads import changed_message, place_of
+from bot.slack.render import form_fields
+from bot.slack.render.blocks import section
+from bot.slack.workspace.context import WorkspaceContext
+from data.slack import question_queue
+from data.store.errors import Conflict, NotFound, Unavailable
+
+Ack = Callable[..., Awaitable[Any]]
+ANSWER_ANEW = "answer_anew"
+OFFER = "You changed your question after I answered it."
+GONE = "Your question is not there any more."
+
+
+async def offer(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
+    """Ask the author of an edited question whether to answer it anew. Does nothing for any other
+    event."""
+    change = changed_message(body, workspace.identity.bot_user)
+    if change is None or not change.user:
+        return
+    store = workspace.service.store
+    if not await store.read(lambda db: ingest.edited_after_answer(db, change)):
+        return  # it was not answered yet: the queue has the new text
+    place = SlackPlace(change.team, change.channel, change.thread_ts, change.user)
+    edited = str((body["event"].get("message") or {}).get("edited", {}).get("ts") or "")
+    value = f"{change.ts} {change.thread_ts} {edited}"
+    button = form_fields.button(ANSWER_ANEW, "Answer anew", value)
+    content = [section(OFFER), {"type": "actions", "elements": [button]}]
+    await workspace.respond(place, "", content)
+
+
+async def button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
+    """*Answer anew* was pressed."""
+    await ack()
+    workspace.tasks.start(_queue(workspace, body), "answer anew")
+
+
+async def _queue(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
+    place, response_url = place_of(body), str(body.get("response_url") or "")
+    ts, thread_ts, edited = str(body["actions"][0].get("value") or "").split(" ")
+    async with workspace.report_errors(place, response_url):
+        text = await _text_now(workspace, place.channel, thread_ts, ts, place.user)
+        added = await workspace.service.store.submit(
+            lambda db: question_queue.add(
+                db,
+                team=place.team,
+                channel=place.channel,
+                ts=f"edited/{ts}/{edited}",
+                asked_ts=ts,
+                thread_ts=thread_ts,
+                user=place.user,
+                text=text,
+            )
+        )
+        if not added:
+            raise Conflict("This was already requested. The answer is further down.")
+        workspace.queue.wake()
+
+
+async def _text_now(
+    workspace: WorkspaceContext, channel: str, thread_ts: str, ts: str, user: str
+) -> str:
+    """The text of the message as it is now. Raises NotFound if it is gone, and Unavailable."""
+    try:
+        found = await workspace.api.patient.conversations_replies(
+            channel=channel, ts=thread_ts, oldest=ts, latest=ts, inclusive=True, limit=2
+        )
+    except Transport as error:
+        code = failure(error).code
+        raise Unavailable(f"Slack did not show me your question ({code}). Ask it again.") from error
+    for message in found["messages"]:
+        if message.get("ts") == ts and message.get("user") == user:
+            return str(message.get("text") or "")
+    raise NotFound(GONE)
