@@ -99,7 +99,6 @@ class _Client(AsyncWebClient):
                 self._rejected(code)
             raise
 
-
     async def assistant_threads_setTitle(
         self, *, channel_id: str, thread_ts: str, title: str, **more: Any
     ) -> AsyncSlackResponse:
