@@ -27,7 +27,7 @@ def test_defaults_follow_the_number_of_pairs(
     assert f"{pairs:,} pairs" in chosen.why
 
 
-@pytest.mark.parametrize(("pairs", "epochs"), [(60, 8), (299, 8), (300, 3), (1_000, 3)])
+@pytest.mark.parametrize(("pairs", "epochs"), [(1, 8), (60, 8), (300, 5.3), (1_000, 3)])
 def test_a_small_base_gets_the_rate_that_was_measured_on_one(pairs: int, epochs: int) -> None:
     chosen = Recipe.for_pairs(pairs, base_parameters=SMALL)
 
