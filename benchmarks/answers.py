@@ -13,9 +13,9 @@ the questions of the domain's `test.jsonl` and `near.jsonl`:
 - conversation: the last question makes sense only after the earlier turns
 
 An answer is right if it is the approved one, apart from case and white space, or a refusal where no
-pair answers. `search` gives the first hit always, or above the threshold. `+ threshold` adds to a
-model what the service does: a question whose best similarity is lower is declined. The last line is
-JSON.
+pair answers. `search` gives the first hit always, above a similarity, or from the shipped
+confidence on. `+ confidence` adds to a model what the service does by default: a question with less
+confidence is declined. The last line is JSON.
 """
 
 import argparse
@@ -34,13 +34,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import report
 import torch
 
+from bot.answering.grounding import DECLINE_BELOW
 from data import domains
 from data.config.settings import BaseModelSettings, SearchSettings, Settings
 from data.domains import Domain
 from data.pairs import datasets, pairs
 from data.pairs.pairs import Draft, Pair, Turn, normalise
 from data.runs import runs
-from data.search import layout
+from data.search import domain_calibration, layout
 from data.search.search import PairSearch, SearchResult
 from data.store.db import Store
 from tuning.adapters import publish
@@ -121,10 +122,12 @@ def _compare(bench: Bench, options: argparse.Namespace) -> None:
     first = [a.found.references[0].response if a.found.references else "" for a in bench.asked]
     add("search, first hit", [text or layout.UNKNOWN for text in first])
     add(f"search above {least:g}", _declined(bench, first, least))
+    add("search by confidence", _unsure_declined(bench, first))
 
     def both(name: str, answers: Sequence[str]) -> None:
         add(name, answers)
         add(f"{name} + threshold", _declined(bench, answers, least))
+        add(f"{name} + confidence", _unsure_declined(bench, answers))
 
     if options.base_alone:
         base = base_model.load_base(bench.settings.base.path, Recipe(quantization="none"))
@@ -258,6 +261,18 @@ def _declined(bench: Bench, answers: Sequence[str], least: float) -> list[str]:
     """The answers as the service gives them: a refusal where the search finds too little."""
     pairs = zip(bench.asked, answers, strict=True)
     return [text if asked.found.similarity >= least else layout.UNKNOWN for asked, text in pairs]
+
+
+def _unsure_declined(bench: Bench, answers: Sequence[str]) -> list[str]:
+    """The answers as the service gives them by default: a refusal where the confidence is low."""
+    given = []
+    for asked, text in zip(bench.asked, answers, strict=True):
+        found = asked.found
+        least = domain_calibration.thresholds(bench.store.db, bench.domain, found.encoder)
+        if least is None or found.confidence is None:
+            return _declined(bench, answers, DECLINE_BELOW[found.method])
+        given.append(text if found.confidence >= least.answer_from else layout.UNKNOWN)
+    return given
 
 
 def _row(name: str, bench: Bench, answers: Sequence[str]) -> dict[str, Any]:

@@ -3,10 +3,12 @@
     python benchmarks/search.py                      # about five minutes
     python benchmarks/search.py --sizes 2000         # the costs of one size
     python benchmarks/search.py --skip-quality
+    python benchmarks/search.py --skip-cost --encoder FOLDER --domain DOMAIN_FOLDER
 
 Quality: the right fact first, among three and among five, for the golden questions of the demo
-domain, of its advanced file, and for the far-worded questions of the bicycle workshop, by the
-shipped encoder and by words; and the shares that thresholds of similarity would decline.
+domain, of its advanced file, and for the far-worded questions and the conversations of the bicycle
+workshop, by the shipped encoder and by words; what becomes of the questions with the shipped
+confidence; and what would become of them with thresholds of similarity.
 
 Cost: domains with generated pairs. Their vectors are random, because the cost does not depend on
 them, and they state few facts, which is the worst case (many pairs of a fact are read). Questions
@@ -25,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +36,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import report
+from sqlite_utils import Database
 
 from data import domains
 from data.config.settings import SearchSettings
+from data.conversations.conversations import Message
 from data.domains import Domain
 from data.pairs import files, golden, pairs
 from data.pairs.pairs import Draft
-from data.search import vectors
+from data.search import domain_calibration, vectors
 from data.search.encoder import SHIPPED
 from data.search.onnx_encoder import OnnxEncoder
 from data.search.search import PairSearch
@@ -66,31 +71,56 @@ def memory_mb() -> float:
     raise RuntimeError("this system does not say how much memory a process takes")
 
 
+@dataclass(frozen=True)
+class Asked:
+    text: str
+    fact: str = ""  # that answers; '': none does
+    earlier: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    answerable: bool
+    rank: int  # of the right fact, from 0
+    similarity: float
+    answered: bool | None  # by the shipped confidence; None: not known
+
+
 # -- quality ---------------------------------------------------------------------------------------
 
 
-def quality(folder: Path) -> dict[str, Any]:
-    workshop = lines(WORKSHOP / "test.jsonl")
-    sets: dict[str, tuple[Path, list[tuple[str, str]] | None]] = {
+def quality(folder: Path, encoder: str, tested: Path) -> dict[str, Any]:
+    workshop = lines(tested / "test.jsonl")
+    title = tested.name.replace("bicycle_workshop", "workshop").replace("_", " ")
+    sets: dict[str, tuple[Path, list[Asked] | None]] = {
         "helpdesk golden": (DEMO / "pairs.jsonl", None),
         "helpdesk advanced": (DEMO / "advanced.jsonl", None),
-        "workshop, far wording": (
-            WORKSHOP / "pairs.jsonl",
-            [(q["question"], q["fact"]) for q in workshop if q["kind"] == "far"],
+        f"{title}, far wording": (
+            tested / "pairs.jsonl",
+            [Asked(q["question"], q["fact"]) for q in workshop if q["kind"] == "far"],
         ),
-        "workshop, near wording": (
-            WORKSHOP / "pairs.jsonl",
-            [(q["question"], q["fact"]) for q in lines(WORKSHOP / "near.jsonl")],
+        f"{title}, conversations": (
+            tested / "pairs.jsonl",
+            [
+                Asked(q["question"], q["fact"] or "", earlier(q))
+                for q in workshop
+                if q["kind"] == "conversation"
+            ],
         ),
     }
+    if (tested / "near.jsonl").is_file():
+        sets[f"{title}, near wording"] = (
+            tested / "pairs.jsonl",
+            [Asked(q["question"], q["fact"]) for q in lines(tested / "near.jsonl")],
+        )
     unanswerable = {
-        kind: [(q["question"], "") for q in workshop if q["kind"] == kind]
+        kind: [Asked(q["question"]) for q in workshop if q["kind"] == kind]
         for kind in ("off_topic", "near_miss")
     }
     found: dict[str, Any] = {}
     quoted = []
     table = []
-    for method in ("minilm", "words"):
+    for method in (encoder, "words"):
         for name, (path, given) in sets.items():
             with Store(folder / f"{method} {name}.db") as store:
                 with store.write() as db:
@@ -98,45 +128,77 @@ def quality(folder: Path) -> dict[str, Any]:
                 files.import_file(store, domain, path)
                 search = PairSearch(store, SearchSettings(encoder=method))
                 search.complete(domain)
-                asked = given or [(q.prompt, q.fact) for q in golden.list_golden(store.db, domain)]
-                ranks, similarities = ask(search, domain, asked)
-                quoted.append((method, name, *outcomes(ranks, similarities)))
+                asked = given or [
+                    Asked(q.prompt, q.fact) for q in golden.list_golden(store.db, domain)
+                ]
+                results = ask(store.db, search, domain, asked)
+                ranks = [result.rank for result in results]
+                label = short(method)
+                quoted.append((label, name, *outcomes(results)))
                 for kind, questions in unanswerable.items():
-                    if kind == "off_topic" or "near" in name:  # near misses of the workshop's pairs
-                        about = f"{name}: {kind.replace('_', ' ')}"
-                        quoted.append((method, about, *outcomes(*ask(search, domain, questions))))
+                    if "helpdesk" not in name and "far" not in name:
+                        continue  # near misses are those of the other domain's pairs
+                    if kind == "off_topic" or "far" in name:
+                        about = f"{name.split(',')[0]}: {kind.replace('_', ' ')}"
+                        quoted.append(
+                            (label, about, *outcomes(ask(store.db, search, domain, questions)))
+                        )
+            method_and_name = f"{method} {name}"
             shares = [sum(rank < n for rank in ranks) / len(asked) for n in (1, 3, 5)]
-            table.append((method, name, len(asked), *(f"{share:.3f}" for share in shares)))
-            found[f"{method} {name}"] = {"found": shares, "questions": len(asked)}
+            table.append((label, name, len(asked), *(f"{share:.3f}" for share in shares)))
+            found[method_and_name] = {"found": shares, "questions": len(asked)}
     report.table(("encoder", "questions", "number", "first", "in three", "in five"), table)
     print()
-    print("Right / declined / wrong, in per cent, if the first hit is given from a similarity on:")
-    report.table(("encoder", "questions", *map(str, THRESHOLDS)), quoted)
+    print("Right / declined / wrong, in per cent, if the first hit is given from the shipped")
+    print("confidence on, or from a similarity on:")
+    report.table(("encoder", "questions", "confidence", *map(str, THRESHOLDS)), quoted)
+    found["given"] = [list(line) for line in quoted]
     return found
 
 
-def ask(
-    search: PairSearch, domain: Domain, asked: Sequence[tuple[str, str]]
-) -> tuple[list[int], list[float]]:
-    """The rank of the right fact for each question, and the best similarity."""
-    ranks, similarities = [], []
-    for question, fact in asked:
-        found = search.find(domain, question, limit=5)
+def short(encoder: str) -> str:
+    """The encoder as the table shows it."""
+    return Path(encoder).name
+
+
+def earlier(question: dict[str, Any]) -> tuple[Message, ...]:
+    """The conversation before a question."""
+    return tuple(Message(turn["role"], turn["content"]) for turn in question["turns"])
+
+
+def ask(db: Database, search: PairSearch, domain: Domain, asked: Sequence[Asked]) -> list[Result]:
+    """What the search finds for each question."""
+    results = []
+    for question in asked:
+        found = search.find(domain, question.text, question.earlier, limit=5)
         facts = [reference.fact for reference in found.references]
-        ranks.append(facts.index(fact) if fact in facts else 99)
-        similarities.append(found.similarity)
-    return ranks, similarities
+        rank = facts.index(question.fact) if question.fact in facts else 99
+        thresholds = domain_calibration.thresholds(db, domain, found.encoder)
+        sure = None
+        if thresholds is not None and found.confidence is not None:
+            sure = found.confidence >= thresholds.answer_from
+        results.append(Result(bool(question.fact), rank, found.similarity, sure))
+    return results
 
 
-def outcomes(ranks: Sequence[int], similarities: Sequence[float]) -> list[str]:
-    """Per cent right, declined and wrong at each threshold."""
-    found, every = [], len(ranks)
+def outcomes(results: Sequence[Result]) -> list[str]:
+    """Per cent right, declined and wrong, by confidence and at each threshold of similarity."""
+    by_confidence = [result.answered for result in results]
+    known = [answered for answered in by_confidence if answered is not None]
+    found = [shares(results, known) if len(known) == len(results) else "-"]
     for least in THRESHOLDS:
-        declined = sum(s < least for s in similarities)
-        right = sum(rank == 0 and s >= least for rank, s in zip(ranks, similarities, strict=True))
-        shares = (right, declined, every - right - declined)
-        found.append(" / ".join(f"{100 * share / every:.0f}" for share in shares))
+        found.append(shares(results, [result.similarity >= least for result in results]))
     return found
+
+
+def shares(results: Sequence[Result], answered: Sequence[bool]) -> str:
+    """A question that no pair answers is right when it is declined."""
+    right = declined = 0
+    for result, given in zip(results, answered, strict=True):
+        right += given and result.rank == 0
+        declined += not given
+    counts = (right, declined, len(results) - right - declined)
+    return " / ".join(f"{100 * count / len(results):.0f}" for count in counts)
 
 
 # -- cost ------------------------------------------------------------------------------------------
@@ -282,36 +344,48 @@ def encoding(encoder: OnnxEncoder) -> float:
     return (time.process_time() - start) / len(some)
 
 
+def costs(folder: Path, sizes: Sequence[int]) -> dict[str, Any]:
+    """What search costs, as a table and as figures."""
+    encoder = OnnxEncoder(SHIPPED)
+    encoder.encode(["Who?"])
+    encoding_ms = encoding(encoder) * 1e3
+    table = [line for size in sizes for line in cost(folder, size, encoder)]
+    headers = (
+        "pairs",
+        "encoder",
+        "p50, ms",
+        "p99, ms",
+        "CPU p50, ms",
+        "CPU p99, ms",
+        "16 at once, CPU ms",
+        "first question, s",
+        "after an approval, ms",
+        "memory, MB",
+        "storing a pair, CPU µs",
+    )
+    report.table(headers, table)
+    print(f"\nencoding a pair: {encoding_ms:.1f} ms of CPU\n")
+    return {
+        "encode_pair_cpu_ms": encoding_ms,
+        "cost": [dict(zip(headers, line, strict=True)) for line in table],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="*", default=[2_000, 50_000])
     parser.add_argument("--skip-quality", action="store_true")
+    parser.add_argument("--skip-cost", action="store_true")
+    parser.add_argument("--encoder", default="minilm", help="[search] encoder, for the quality")
+    parser.add_argument("--domain", type=Path, default=WORKSHOP, help="in place of the workshop")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        encoder = OnnxEncoder(SHIPPED)
-        encoder.encode(["Who?"])
-        figures["encode_pair_cpu_ms"] = encoding(encoder) * 1e3
-        table = [line for size in options.sizes for line in cost(folder, size, encoder)]
-        headers = (
-            "pairs",
-            "encoder",
-            "p50, ms",
-            "p99, ms",
-            "CPU p50, ms",
-            "CPU p99, ms",
-            "16 at once, CPU ms",
-            "first question, s",
-            "after an approval, ms",
-            "memory, MB",
-            "storing a pair, CPU µs",
-        )
-        report.table(headers, table)
-        print(f"\nencoding a pair: {figures['encode_pair_cpu_ms']:.1f} ms of CPU\n")
-        figures["cost"] = [dict(zip(headers, line, strict=True)) for line in table]
+        if not options.skip_cost:
+            figures |= costs(folder, options.sizes)
         if not options.skip_quality:
-            figures["quality"] = quality(folder)
+            figures["quality"] = quality(folder, options.encoder, options.domain)
     report.finish(benchmark="search", **figures)
 
 

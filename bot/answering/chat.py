@@ -69,6 +69,8 @@ class Started:
     layout: int = 0  # of the sources in the prompt; 0: the model did not get them
     sources: tuple[Source, ...] = ()  # what the answer rests on, the best first
     suggestions: tuple[str, ...] = ()  # questions to ask instead, under a refusal
+    confidence: float | None = None  # that the first source answers, 0..1; None: not known
+    uncertain: bool = False  # the answer is given, and may well not be the one
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,8 @@ class Chat:
             outcome=outcome,
             sources=sources,
             suggestions=suggestions,
+            confidence=grounds.found.confidence,
+            uncertain=outcome == "quoted" and grounds.uncertain,
         )
         return started, Delta(grounds.text(outcome)), Ended("stop", 0, 0)
 
@@ -372,4 +376,6 @@ def _started(writing: Writing, ask: Ask, declined: Grounds | None = None) -> Sta
         writing.layout,
         writing.sources if declined is None else declined.nearest,
         () if declined is None else declined.suggestions,
+        writing.grounds.found.confidence if writing.grounds else None,
+        declined is None and writing.grounds is not None and writing.grounds.uncertain,
     )

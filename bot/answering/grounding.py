@@ -1,13 +1,17 @@
 """What an answer rests on, and whether there is one: decided from the search alone.
 
-- No approved pair is near enough to the question: decline, in the domain's own words, with the
-  nearest questions.
-- A pair is near enough, and an adapter can answer: generate the answer, with the pairs as
+- No approved pair is likely enough to answer the question: decline, in the domain's own words, with
+  the nearest questions.
+- A pair is likely enough, and an adapter can answer: generate the answer, with the pairs as
   references if the adapter was trained to read them.
-- A pair is near enough, but no adapter or engine can answer: quote the best pair's response word
+- A pair is likely enough, but no adapter or engine can answer: quote the best pair's response word
   for word. The same goes for an adapter that does not read references and was trained before the
   pair was approved, so a correction counts at once (`bot/answering/writing.py`). In the mode
   `quote`, every answer is such a quotation.
+
+Likely enough: the confidence of the search reaches the domain's threshold. Where the confidence is
+not known, or where somebody set a similarity (`[answers] decline_below` or the domain's own), the
+similarity of the best pair decides.
 
 The bare base model never answers, except where somebody chose it: by its name, or as a variant of a
 comparison. Because the adapter plays no part in whether the bot declines, every variant of a
@@ -21,18 +25,20 @@ from data.config.settings import AnswersSettings
 from data.conversations.conversations import Outcome
 from data.domains import AnswerMode, Domain
 from data.pairs.reply_sources import Source
+from data.search.domain_calibration import Thresholds
 from data.search.search import Reference, SearchResult
 
 Decision = Literal["generate", "quote", "decline"]
 Method = Literal["encoder", "words"]
 
-# The least similarity of an answerable question. By all-MiniLM-L6-v2, .48 answers all golden
-# questions of the demo domain and all near-worded ones of the benchmarks' workshop, and 0 and 3% of
-# their off-topic ones. It declines most questions that share no word with their pair: at .32, half
-# of those got a wrong answer (benchmarks/RESULTS.md). By words, .4 declines 93% of the off-topic
-# questions and 2% of the demo's golden ones.
-DECLINE_BELOW: dict[Method, float] = {"encoder": 0.48, "words": 0.4}
-NEAR = 0.5  # times the threshold: a pair that is less similar is not worth suggesting
+# The least similarity of an answerable question, where the confidence is not known. By the shipped
+# encoder, .62 would answer all golden questions of the demo domain and all near-worded ones of the
+# benchmarks' workshop, and 0 to 3% of their off-topic ones; the confidence does the same and
+# answers more questions in other words (benchmarks/RESULTS.md). By words, .4 declines 93% of the
+# off-topic questions and 2% of the demo's golden ones.
+DECLINE_BELOW: dict[Method, float] = {"encoder": 0.62, "words": 0.4}
+# times the threshold: a pair that is less similar is not worth suggesting
+NEAR: dict[Method, float] = {"encoder": 0.65, "words": 0.5}
 SUGGESTIONS = 3  # nearest questions under a refusal
 GREETING = 0.8  # a greeting is left to a pair that is at least so similar
 
@@ -50,9 +56,27 @@ def threshold(method: Method, domain: Domain, settings: AnswersSettings) -> floa
     return settings.decline_below or DECLINE_BELOW[method]
 
 
-def decide(found: SearchResult, decline_below: float, *, can_generate: bool) -> Decision:
-    """What to do with a question. `can_generate`: an adapter, or a chosen base, can answer."""
-    if not found.references or found.similarity < decline_below:
+def overridden(domain: Domain, settings: AnswersSettings) -> bool:
+    """Whether somebody set the similarity below which questions are declined."""
+    return domain.decline_below is not None or bool(settings.decline_below)
+
+
+def decide(
+    found: SearchResult,
+    decline_below: float,
+    *,
+    can_generate: bool,
+    answer_from: float | None = None,
+) -> Decision:
+    """What to do with a question. `can_generate`: an adapter, or a chosen base, can answer.
+    `answer_from`: the least confidence of an answer; without it, the similarity decides."""
+    if not found.references:
+        return "decline"
+    if answer_from is None or found.confidence is None:
+        enough = found.similarity >= decline_below
+    else:
+        enough = found.confidence >= answer_from
+    if not enough:
         return "decline"
     return "generate" if can_generate else "quote"
 
@@ -69,6 +93,7 @@ class Grounds:
     only_quote: bool = False  # the mode is `quote`: no model writes answers
     may_quote: bool = True  # False: a certain adapter was asked for, and no other answer will do
     may_decline: bool = True  # False: it continues an answer whose beginning has been shown
+    thresholds: Thresholds | None = None  # of confidence; None: the similarity decides
 
     @property
     def without_engine(self) -> Outcome | None:
@@ -77,7 +102,13 @@ class Grounds:
             return "small_talk"
         if not self.may_decline:
             return None
-        match decide(self.found, self.decline_below, can_generate=not self.only_quote):
+        decision = decide(
+            self.found,
+            self.decline_below,
+            can_generate=not self.only_quote,
+            answer_from=self.thresholds.answer_from if self.thresholds else None,
+        )
+        match decision:
             case "decline":
                 return "declined"
             case "quote":
@@ -86,13 +117,21 @@ class Grounds:
                 return None
 
     @property
+    def uncertain(self) -> bool:
+        """Whether an answer is marked as one that may well not be the right one."""
+        known = self.found.confidence
+        return (
+            known is not None and self.thresholds is not None and known < self.thresholds.sure_from
+        )
+
+    @property
     def references(self) -> tuple[Reference, ...]:
         return self.found.references
 
     @property
     def nearest(self) -> tuple[Source, ...]:
         """The pairs whose questions are suggested under a refusal; may be empty."""
-        least = NEAR * self.decline_below
+        least = NEAR[self.found.method] * self.decline_below
         return tuple(s for s in self.sources if s.similarity >= least)[:SUGGESTIONS]
 
     @property

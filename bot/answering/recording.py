@@ -79,7 +79,7 @@ class Record:
 
 
 def open_reply(
-    db: Database, ask: Ask, domain: Domain, route: Route, similarity: float | None = None
+    db: Database, ask: Ask, domain: Domain, route: Route, grounds: Grounds | None = None
 ) -> bool:
     """Record the question, its reply and the person's exposure. Writes nothing and returns False
     when the replica no longer accepts requests for the adapter, or when the person has been
@@ -104,7 +104,9 @@ def open_reply(
         instead_of=route.instead_of.adapter_id if route.instead_of else None,
         again_of=ask.regenerates,
         continues=ask.continues,
-        similarity=similarity,
+        similarity=grounds.found.similarity if grounds else None,
+        confidence=grounds.found.confidence if grounds else None,
+        uncertain=grounds is not None and grounds.uncertain,
     )
     _expose(db, ask, route.instead_of or route.target)
     return True
@@ -170,6 +172,8 @@ def give(
             continues=ask.continues,
             outcome=outcome,
             similarity=grounds.found.similarity,
+            confidence=grounds.found.confidence,
+            uncertain=outcome == "quoted" and grounds.uncertain,
         )
         if intended is not None:
             _expose(db, ask, intended)

@@ -12,6 +12,7 @@ from data.config.settings import Settings
 from data.conversations.conversations import Message
 from data.pairs import reply_sources
 from data.pairs.reply_sources import FoundPair, Source
+from data.search import domain_calibration
 from data.search.search import PairSearch, Reference, SearchResult
 from data.store.db import Store
 
@@ -52,13 +53,26 @@ class ReferenceFinder:
         least = grounding.threshold(found.method, domain, self._settings.answers)
         if found.similarity >= grounding.GREETING:
             said = ""  # a pair answers this greeting
-        sources = await self._store.read(lambda db: _described(db, found))
+        by_confidence = not grounding.overridden(domain, self._settings.answers)
+        sources, thresholds = await self._store.read(
+            lambda db: (
+                _described(db, found),
+                domain_calibration.thresholds(db, domain, found.encoder) if by_confidence else None,
+            )
+        )
         approved = {s.pair_id for s in sources}  # one may have been rejected since the search
         kept = tuple(r for r in found.references if r.pair_id in approved)
         may_quote = ask.pinned is None and ask.second_variant is None
         only_quote = mode == "quote" and may_quote
         return Grounds(
-            domain, replace(found, references=kept), sources, least, said, only_quote, may_quote
+            domain,
+            replace(found, references=kept),
+            sources,
+            least,
+            said,
+            only_quote,
+            may_quote,
+            thresholds=thresholds,
         )
 
 

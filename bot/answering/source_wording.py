@@ -13,13 +13,14 @@ QUOTED = "Approved answer to"
 GIVEN = "Based on"
 RELATED = "Related approved answers, which the model was not given"
 SUGGESTIONS = "You could ask"
+UNCERTAIN = "I am not sure that this answers your question."
 
 
-def heading(outcome: Outcome, layout: int) -> str:
-    """What the list of sources is called; `layout` is 0 if the model was not given them."""
-    if outcome == "quoted":
-        return QUOTED
-    return GIVEN if layout else RELATED
+def heading(outcome: Outcome, layout: int, *, uncertain: bool = False) -> str:
+    """What the list of sources is called; `layout` is 0 if the model was not given them.
+    `uncertain`: the best of them may well not answer the question."""
+    known = QUOTED if outcome == "quoted" else GIVEN if layout else RELATED
+    return f"{UNCERTAIN} {known}" if uncertain else known
 
 
 def approval(source: Source, name: str | None = None) -> str:

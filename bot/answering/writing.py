@@ -86,7 +86,7 @@ class Writing:
 
     def __init__(self, engines: Engines, ask: Ask, grounds: Grounds | None = None) -> None:
         self.record = Record()
-        self._grounds = grounds
+        self.grounds = grounds
         self.plan: AnswerPlan | None = None  # None: no reply has been opened
         self._route: Route | None = None
         self._ask = ask
@@ -118,7 +118,7 @@ class Writing:
     @property
     def may_decline(self) -> bool:
         """Whether the adapter may find that its references do not answer the question."""
-        return self.layout > 0 and self._grounds is not None and self._grounds.may_decline
+        return self.layout > 0 and self.grounds is not None and self.grounds.may_decline
 
     @property
     def layout(self) -> int:
@@ -129,11 +129,11 @@ class Writing:
     @property
     def sources(self) -> tuple[Source, ...]:
         """The pairs in the prompt; if the adapter reads none, the pairs that were found."""
-        if self._grounds is None:
+        if self.grounds is None:
             return ()
         if self._prompt is not None and self.layout:
-            return self._grounds.sources[: len(self._prompt.references)]
-        return self._grounds.sources
+            return self.grounds.sources[: len(self._prompt.references)]
+        return self.grounds.sources
 
     async def begin(self) -> None:
         """Find a route and open the reply there. Raises NobodyCanAnswer and the errors of
@@ -173,7 +173,7 @@ class Writing:
 
     @property
     def _may_quote(self) -> bool:
-        return self._grounds is not None and self._grounds.may_quote
+        return self.grounds is not None and self.grounds.may_quote
 
     # -- finding a route ---------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Writing:
             at = self._slot_at
             route = next((Route(target, r, instead_of) for r in replicas if r.name == at), None)
             if route and self._start_attempt(route) and await self._record(plan, route):
-                found = self._grounds.references if self._grounds else ()
+                found = self.grounds.references if self.grounds else ()
                 self._prompt = prompt.build_prompt(
                     self._ask,
                     plan.domain,
@@ -214,7 +214,7 @@ class Writing:
     async def _has_not_learned(self, target: Target) -> bool:
         """Whether the target can neither have the best pair's answer from its training nor read it.
         Variants of a comparison answer in any case, so that each is judged by all questions."""
-        grounds = self._grounds
+        grounds = self.grounds
         if grounds is None or not self._may_quote or target.layout or target.variant is not None:
             return False
         adapter, best = target.adapter, grounds.references[0]
@@ -229,7 +229,7 @@ class Writing:
     ) -> tuple[AnswerPlan, Target, list[Replica]]:
         """The plan, the first available target in it, and its replicas. Raises NobodyCanAnswer and
         NotLearned."""
-        turns, grounded = self._bot.history_turns, self._grounds is not None
+        turns, grounded = self._bot.history_turns, self.grounds is not None
         plan = await self._engines.store.read(
             lambda db: read(db, self._ask, turns, grounded=grounded)
         )
@@ -309,8 +309,7 @@ class Writing:
 
         def write(db: Database) -> bool:
             if old_route is None:
-                similarity = self._grounds.found.similarity if self._grounds else None
-                return recording.open_reply(db, self._ask, plan.domain, route, similarity)
+                return recording.open_reply(db, self._ask, plan.domain, route, self.grounds)
             return recording.move_reply(db, self._ask, old_route, route)
 
         self.plan, self._route = plan, route  # set first, because the wait may be cancelled

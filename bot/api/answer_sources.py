@@ -16,6 +16,8 @@ def grounds_as_json(started: Started) -> dict[str, Any]:
         "sources": [] if declined else sources_as_json(started.sources),
         "references_sent": started.layout > 0,
         "nearest": list(started.suggestions),
+        "confidence": None if started.confidence is None else round(started.confidence, 3),
+        "uncertain": started.uncertain,
     }
 
 

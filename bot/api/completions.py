@@ -45,7 +45,9 @@ class Completions:
         "answer, word for word), `declined` or `small_talk`; only a generated answer has an "
         "adapter. `sources` are the approved pairs that the answer rests on, each with `pair_id`, "
         "`prompt`, `approved_by`, `approved_at` and `similarity`; `references_sent` says whether "
-        "the model was given them. `nearest` are the questions to ask instead of a declined one."
+        "the model was given them. `nearest` are the questions to ask instead of a declined one. "
+        "`confidence` is the probability that the best source answers the question (null where it "
+        "is not known), and `uncertain` marks an answer that may well not be the right one."
     )
     responses: ClassVar = {404: {"description": "There is no such model."}}
 

@@ -101,7 +101,7 @@ def _below(started: "Started") -> list[str]:
         return [f"{source_wording.SUGGESTIONS}:", *asked]
     if not started.sources or started.outcome == "declined":
         return []
-    title = source_wording.heading(started.outcome, started.layout)
+    title = source_wording.heading(started.outcome, started.layout, uncertain=started.uncertain)
     found = [f"  {s.prompt} ({source_wording.approval(s)})" for s in started.sources]
     return [f"{title}:", *found]
 

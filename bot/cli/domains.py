@@ -1,6 +1,6 @@
 """`understudy domains`: domains, their system prompts, Slack channels and policies."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -13,6 +13,9 @@ from data.experiments.policies import POLICIES
 from data.pairs import pairs as pair_store
 from data.store import audit
 from data.store.errors import Invalid
+
+if TYPE_CHECKING:
+    from data.search.domain_calibration import CalibrationReport
 
 MODES: dict[str, Literal["", store.AnswerMode]] = {
     "grounded": "grounded",
@@ -167,6 +170,8 @@ def answers(
     app: App, name: str, mode: str | None, decline_below: float | None, default_threshold: bool
 ) -> None:
     """Set where the answers of NAME come from; without options, show it."""
+    from data.search import domain_calibration
+
     if decline_below is not None and default_threshold:
         raise Invalid("Give either --decline-below or --default-threshold.")
     if mode or decline_below is not None or default_threshold:
@@ -183,6 +188,69 @@ def answers(
     least = settings.decline_below if domain.decline_below is None else domain.decline_below
     known = least or domain.decline_below is not None
     terminal.echo(f"decline below: {f'{least:g}' if known else 'the default of the search'}")
+    own = domain_calibration.newest(app.store.db, domain)
+    if own is not None and not known:
+        terminal.echo(
+            f"answer from: a confidence of {own.answer_from:.2f} (90% interval {own.low:.2f} to "
+            f"{own.high:.2f}, {own.questions} golden questions)"
+        )
+
+
+@domains.command()
+@click.argument("name")
+@click.option("--reset", is_flag=True, help="Use the shipped threshold again.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would be.")
+@json_option
+@pass_app
+def calibrate(app: App, name: str, reset: bool, dry_run: bool, as_json: bool) -> None:
+    """Measure from which confidence on NAME answers, on its golden questions.
+
+    Each golden question is searched as it is, which a pair answers, and without the pairs of its
+    fact, which none answers. Off-topic questions are searched, too. With fewer than 100 golden
+    questions, the threshold stays near the shipped one. Retrains do the same at their end.
+    """
+    from bot.cli.search import read_new_pairs
+    from data.search import domain_calibration
+    from data.search.search import PairSearch
+
+    domain = store.get(app.store.db, name)
+    if reset:
+        with app.store.write() as db:
+            domain_calibration.remove(db, domain)
+            audit.record(db, app.actor, "domain calibrate", f"{name}: reset")
+        return terminal.echo(f"{name} answers from the shipped confidence on.")
+    search = PairSearch(app.store, app.settings.search)
+    read_new_pairs(search, domain, as_json)
+    found = domain_calibration.measure(app.store.db, domain, search)
+    if found is None:
+        raise Invalid(
+            f"{name} cannot be calibrated: it takes the shipped encoder, pairs in English and at "
+            f"least {domain_calibration.FEWEST} golden questions."
+        )
+    if not dry_run:
+        with app.store.write() as db:
+            domain_calibration.save(db, domain, found.calibration)
+            audit.record(db, app.actor, "domain calibrate", name)
+    return print_json(found) if as_json else _show_calibration(found)
+
+
+def _show_calibration(found: "CalibrationReport") -> None:
+    made = found.calibration
+    terminal.echo(
+        f"Answers from a confidence of {made.answer_from:.0%} on (90% interval {made.low:.0%} to "
+        f"{made.high:.0%}, {made.questions} golden questions). The shipped threshold is "
+        f"{found.shipped_from:.0%}."
+    )
+    kinds = (("golden", found.golden), ("no pair answers", found.unanswerable))
+    print_table(
+        ("questions", "threshold", "right", "declined", "wrong"),
+        [
+            (kind, which, some.right, some.declined, some.wrong)
+            for kind, both in kinds
+            for which, some in zip(("shipped", "its own"), both, strict=True)
+        ],
+        "",
+    )
 
 
 @domains.command()

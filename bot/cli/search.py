@@ -67,6 +67,8 @@ def search(
         lines,
         f"No approved pair of {subject.name} bears on this question.",
     )
+    if found.confidence is not None:
+        terminal.echo(f"The first pair answers with a confidence of {found.confidence:.0%}.")
     how = "words" if found.method == "words" else "meaning"
     return terminal.echo(f"Searched by {how} ([search] encoder = {app.settings.search.encoder!r}).")
 

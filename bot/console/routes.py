@@ -134,7 +134,13 @@ class JsonLines:
 
     def begin(self, started: Started) -> bytes:
         note = fallback_note(started.adapter, started.instead_of)
-        about = _grounds(started.outcome, started.layout, started.sources, started.suggestions)
+        about = _grounds(
+            started.outcome,
+            started.layout,
+            started.sources,
+            started.suggestions,
+            started.uncertain,
+        )
         return _line(
             type="started",
             reply_id=started.reply_id,
@@ -200,18 +206,24 @@ def _message(stored: Row, sources: tuple[Source, ...]) -> dict[str, Any]:
     return {
         **stored,
         "note": note,
-        **_grounds(stored["outcome"], stored["layout"], sources, suggestions),
+        **_grounds(
+            stored["outcome"], stored["layout"], sources, suggestions, bool(stored["uncertain"])
+        ),
     }
 
 
 def _grounds(
-    outcome: Outcome, layout: int, sources: tuple[Source, ...], suggestions: tuple[str, ...]
+    outcome: Outcome,
+    layout: int,
+    sources: tuple[Source, ...],
+    suggestions: tuple[str, ...],
+    uncertain: bool,
 ) -> dict[str, Any]:
     """What an answer rests on, in words for the page."""
     shown = () if outcome == "declined" else sources
     return {
         "outcome": outcome,
-        "heading": source_wording.heading(outcome, layout) if shown else "",
+        "heading": source_wording.heading(outcome, layout, uncertain=uncertain) if shown else "",
         "sources": [
             {"prompt": s.prompt, "approval": source_wording.approval(s, _name(s.approved_by))}
             for s in shown

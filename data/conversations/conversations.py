@@ -61,6 +61,8 @@ class Reply:
     continues: str | None = None  # the reply that this one continues
     outcome: Outcome = "generated"
     similarity: float | None = None  # of the question and the best pair; None: no search
+    confidence: float | None = None  # that the best pair answers, 0..1; None: not known
+    uncertain: bool = False  # the answer was given, and may well not be the one
     layout: int = 0  # of the references in the prompt; 0: none were sent
     opened_at: int = 0  # by the clock of leases
 
@@ -169,6 +171,8 @@ def ask(
     continues: str | None = None,
     outcome: Outcome = "generated",
     similarity: float | None = None,
+    confidence: float | None = None,
+    uncertain: bool = False,
 ) -> None:
     """Record a question and open its reply, in state `streaming`."""
     now = now_us()
@@ -188,6 +192,8 @@ def ask(
         continues=continues,
         outcome=outcome,
         similarity=similarity,
+        confidence=confidence,
+        uncertain=int(uncertain),
         status="streaming",
         created_at=now,
         opened_at=lease_us(db),
@@ -406,12 +412,12 @@ ADAPTER = (
 
 def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list[Row]:
     """The last messages of a thread that `person` started, oldest first, with role, text, reply_id,
-    status, outcome, layout, adapter ('' if none wrote it), the adapter that it replaced as a
-    fallback, and the person's own thumb (1 up, 0 down, None)."""
+    status, outcome, layout, uncertain, adapter ('' if none wrote it), the adapter that it replaced
+    as a fallback, and the person's own thumb (1 up, 0 down, None)."""
     found = rows(
         db,
-        "SELECT m.role, m.text, m.reply_id, r.status, r.outcome, r.layout, f.value AS thumb, "
-        f"{ADAPTER} AS adapter, "
+        "SELECT m.role, m.text, m.reply_id, r.status, r.outcome, r.layout, r.uncertain, "
+        f"f.value AS thumb, {ADAPTER} AS adapter, "
         "other.name || '@' || absent.version AS instead_of "
         "FROM conversations c JOIN messages m ON m.conversation_id = c.id "
         "JOIN replies r ON r.id = m.reply_id LEFT JOIN adapters a ON a.id = r.adapter_id "

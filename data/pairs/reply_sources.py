@@ -17,7 +17,9 @@ from data.pairs import review_status
 from data.store.db import rows, value
 
 FORGOTTEN = "forgotten:"  # in front of the pseudonym of somebody who was erased
-SAME_QUESTION = 0.5  # the similarity from which a question asks for the fact of the pair it found
+# The similarity from which a question asks for the fact of the pair it found, if the confidence is
+# not known; otherwise an answer that is not uncertain does.
+SAME_QUESTION = 0.5
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def quoted_fact(db: Database, reply_id: str) -> str:
     sql = (
         "SELECT p.fact FROM replies r JOIN reply_sources s ON s.reply_id = r.id AND s.position = 0 "
         f"JOIN pairs p ON p.id = s.pair_id WHERE r.id = ? AND r.outcome = 'quoted' AND {USABLE} "
-        "AND s.similarity >= ?"
+        "AND CASE WHEN r.confidence IS NULL THEN s.similarity >= ? ELSE r.uncertain = 0 END"
     )
     return str(value(db, sql, [reply_id, SAME_QUESTION]) or "")
 

@@ -3,6 +3,8 @@
 Golden questions are never found: they measure what the bot knows. The folder `minilm` is the
 shipped encoder.
 
+- `confidence`: how likely the best pair answers, and from when on to answer
+- `domain_calibration`: the same for one domain, measured on its own questions
 - `embeddings_api`: an encoder behind an address that answers like `/v1/embeddings`
 - `encoder`: what an encoder is, and which one the settings choose
 - `follow_ups`: how a question within a conversation is searched

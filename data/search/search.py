@@ -27,7 +27,7 @@ from data.config.settings import SearchSettings
 from data.domains import Domain
 from data.pairs import current_answers
 from data.pairs.pairs import normalise
-from data.search import follow_ups, language_check, vectors, word_search
+from data.search import confidence, follow_ups, language_check, vectors, word_search
 from data.search.encoder import EncoderFailed, SentenceEncoder, open_encoder
 from data.search.follow_ups import EarlierMessage
 from data.search.index import Candidate, DomainIndex
@@ -69,6 +69,8 @@ class SearchResult:
     references: tuple[Reference, ...]  # best first, one for each fact
     method: Method
     encoder: str = ""  # its digest; '' for words
+    # the probability that the best reference answers, 0..1; None: not known for this encoder
+    confidence: float | None = None
 
     @property
     def similarity(self) -> float:
@@ -355,7 +357,25 @@ class PairSearch:
             ),
             request.limit,
         )
-        return SearchResult(references, "encoder", encoder.digest)
+        return SearchResult(
+            references, "encoder", encoder.digest, _confidence(encoder, references, found)
+        )
+
+
+def _confidence(
+    encoder: SentenceEncoder,
+    references: Sequence[Reference],
+    found: Sequence[Sequence[Candidate]],
+) -> float | None:
+    """How likely the first reference answers. Within a conversation, its facts are those that the
+    light mixture found, which chose the first reference."""
+    calibration = confidence.shipped(encoder.digest)
+    if calibration is None or not references:
+        return None
+    of_fact: dict[int, float] = {}
+    for candidate in found[min(1, len(found) - 1)]:
+        of_fact.setdefault(candidate.fact, candidate.score)
+    return calibration.confidence(references[0].similarity, list(of_fact.values()))
 
 
 def _read(

@@ -14,6 +14,7 @@ from data.config.settings import Settings
 from data.runs import report
 from data.runs.phases import Phase
 from data.runs.runs import Run
+from data.search import domain_calibration
 from data.search.search import PairSearch
 from data.store.db import Store
 from tuning.data.run_inputs import freeze_dataset
@@ -85,6 +86,8 @@ def tune(store: Store, settings: Settings, run: Run, progress: ProgressReporter)
     log.info("scores: %s", {key: value for key, value in scores.items() if key != "samples"})
     rejected = verdict.reason if settings.gate.enforce else ""
     settled = publish.settle(store, settings, lineage, adapter, scores, rejected)
+    with best_effort():
+        domain_calibration.refit(store, inputs.domain, pair_search)
     with best_effort():
         report.write(store.db, settings, run.id)
     return settled

@@ -410,7 +410,9 @@ def _grounds(db: Database, reply_id: str) -> tuple[bool, list[Block]]:
         suggested = refusal_buttons.suggestions(db, reply_id)
         return False, answer_sources.refusal_blocks(reply_id, suggested)
     sources = reply_sources.of_reply(db, reply_id)
-    shown = answer_sources.sources_block(reply.outcome, reply.layout, sources)
+    shown = answer_sources.sources_block(
+        reply.outcome, reply.layout, sources, uncertain=bool(reply.uncertain)
+    )
     return reply.outcome == "generated", shown
 
 

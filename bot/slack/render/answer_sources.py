@@ -17,15 +17,18 @@ SHOWN = 150  # characters of a source's question
 LABEL = 75  # characters that Slack allows on a button
 
 
-def sources_block(outcome: Outcome, layout: int, sources: tuple[Source, ...]) -> list[Block]:
+def sources_block(
+    outcome: Outcome, layout: int, sources: tuple[Source, ...], *, uncertain: bool = False
+) -> list[Block]:
     """The sources of an answer in small print; empty if it has none."""
     if not sources:
         return []
+    title = source_wording.heading(outcome, layout, uncertain=uncertain)
     lines = [
         f"• {one_line(s.prompt, SHOWN)} ({source_wording.approval(s, mention(s.approved_by))})"
         for s in sources[:MAX_SOURCES]
     ]
-    return [context("\n".join([f"{source_wording.heading(outcome, layout)}:", *lines]))]
+    return [context("\n".join([f"{title}:", *lines]))]
 
 
 def refusal_blocks(reply_id: str, suggestions: tuple[str, ...]) -> list[Block]:

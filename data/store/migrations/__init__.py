@@ -8,6 +8,7 @@ so it never changes once released.
 The tables:
 
     domains ─┬─ domain_channels            the Slack channels that a domain answers in
+             ├─ domain_calibrations        from which confidence on it answers
              ├─ pairs ── dataset_pairs ── datasets
              ├─ runs ─┬─ run_points        the loss curve
              │        ├─ run_judgements    the rated replies that preference tuning learns from

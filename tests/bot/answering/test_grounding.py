@@ -1,14 +1,17 @@
 """The decision whether a question is answered, and the words of answers that no engine writes."""
 
+from dataclasses import replace
+
 import pytest
 
-from bot.answering import grounding, small_talk
+from bot.answering import grounding, small_talk, source_wording
 from bot.answering.grounding import Grounds
 from bot.answering.prompt import Prompt
 from data.config.settings import AnswersSettings
 from data.conversations.conversations import Message
 from data.domains import Domain
 from data.pairs.reply_sources import Source
+from data.search.domain_calibration import Thresholds
 from data.search.search import Reference, SearchResult
 from serving.client import Sampling
 
@@ -48,11 +51,45 @@ def test_the_best_pair_decides(
     assert grounding.decide(found(*similarities), 0.4, can_generate=can_generate) == decision
 
 
+@pytest.mark.parametrize(
+    ("confidence", "outcome", "uncertain"),
+    [(0.29, "declined", True), (0.3, None, True), (0.6, None, False), (None, "declined", False)],
+)
+def test_the_confidence_decides_where_it_is_known(
+    confidence: float | None, outcome: str | None, uncertain: bool
+) -> None:
+    some = replace(grounds(0.2), thresholds=Thresholds(0.3, 0.6))
+    some = replace(some, found=replace(some.found, confidence=confidence))
+
+    assert some.without_engine == outcome
+    assert some.uncertain is uncertain
+
+
+def test_a_similarity_that_somebody_set_decides_instead() -> None:
+    own = Domain(1, "a", "A", "", (), 0.1, False, decline_below=0.0)
+
+    assert grounding.overridden(own, AnswersSettings())
+    assert grounding.overridden(DOMAIN, AnswersSettings(decline_below=0.7))
+    assert not grounding.overridden(DOMAIN, AnswersSettings())
+
+    some = grounds(0.2)  # no thresholds of confidence
+    sure = replace(some, found=replace(some.found, confidence=1.0))
+    assert sure.without_engine == "declined"
+    assert not sure.uncertain
+
+
+def test_an_uncertain_answer_says_so() -> None:
+    usual = source_wording.heading("quoted", 0)
+    marked = source_wording.heading("quoted", 0, uncertain=True)
+
+    assert marked == f"{source_wording.UNCERTAIN} {usual}"
+
+
 def test_the_domain_overrides_the_settings() -> None:
     own = Domain(1, "a", "A", "", (), 0.1, False, answer_mode="adapter", decline_below=0.0)
     settings = AnswersSettings(decline_below=0.7)
 
-    assert grounding.threshold("encoder", DOMAIN, AnswersSettings()) == 0.48
+    assert grounding.threshold("encoder", DOMAIN, AnswersSettings()) == 0.62
     assert grounding.threshold("words", DOMAIN, AnswersSettings()) == 0.4
     assert grounding.threshold("words", DOMAIN, settings) == 0.7
     assert grounding.threshold("words", own, settings) == 0.0
@@ -63,7 +100,7 @@ def test_the_domain_overrides_the_settings() -> None:
 
 
 def test_a_refusal_suggests_the_nearest_questions() -> None:
-    assert grounds(0.3, 0.25, 0.22, 0.21, 0.1).suggestions == ("Q1?", "Q2?", "Q3?")
+    assert grounds(0.36, 0.32, 0.28, 0.27, 0.1).suggestions == ("Q1?", "Q2?", "Q3?")
     assert grounds(0.3, 0.1).suggestions == ("Q1?",)
 
 

@@ -1,0 +1,234 @@
+"""From which confidence on the questions of one domain are answered, measured on its own questions.
+
+Three kinds of questions are searched: the golden ones; the same with the pairs of their fact left
+out, so that no pair answers them although they are on topic; and off-topic ones. The threshold is
+the one that gives most right answers when a wrong answer costs as much as `WRONG_COSTS` right ones
+bring. A domain with fewer golden questions than `ENOUGH` gets a threshold between the shipped one
+and its own, in proportion to their number. The interval comes from drawing the questions anew
+(bootstrap).
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from data.domains import Domain
+from data.pairs import golden
+from data.pairs.pairs import normalise
+from data.search import confidence
+from data.search.search import PairSearch
+from data.store.clock import now_us
+from data.store.db import Store, row, rows
+
+ENOUGH = 100  # golden questions that outweigh the shipped threshold
+OFF_TOPIC = Path(__file__).parents[1] / "examples" / "reading" / "off_topic.jsonl"
+FEWEST = 10  # golden questions below which the shipped threshold stays
+WRONG_COSTS = 2.0
+MARGIN = 0.1  # of the distance to the next question that a threshold keeps from it
+DRAWS = 200
+INTERVAL = 0.9  # of the draws lie within it
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A question, and whether the pair that the search found first answers it."""
+
+    confidence: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class DomainCalibration:
+    """The least confidence of an answer in a domain."""
+
+    encoder: str  # digest of the encoder that it was measured with
+    answer_from: float
+    low: float  # of the interval
+    high: float
+    questions: int  # golden ones that it was measured on
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The least confidence of an answer, and that below which an answer is marked as uncertain."""
+
+    answer_from: float
+    sure_from: float
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a threshold makes of the questions, as counts."""
+
+    right: int
+    declined: int
+    wrong: int
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """A new calibration, and what it and the shipped threshold make of the same questions."""
+
+    calibration: DomainCalibration
+    shipped_from: float
+    golden: tuple[Outcomes, Outcomes]  # with the shipped threshold, with the new one
+    unanswerable: tuple[Outcomes, Outcomes]
+
+
+def measure(db: Database, domain: Domain, search: PairSearch) -> CalibrationReport | None:
+    """Search the domain's golden questions and the off-topic ones. None: the search has no
+    calibrated confidence, or the domain has fewer than `FEWEST` golden questions. Blocks for some
+    10 ms a question, and until all pairs are encoded. Raises EncoderFailed."""
+    asked = golden.list_golden(db, domain)
+    if len(asked) < FEWEST:
+        return None
+    encoder = search.find(domain, asked[0].prompt, limit=1).encoder
+    shipped = confidence.shipped(encoder)
+    if shipped is None:
+        return None
+    search.complete(domain)
+    answered: list[Searched] = []
+    unanswerable: list[Searched] = []
+    for question in asked:
+        found = search.find(domain, question.prompt, limit=1)
+        if found.confidence is None:
+            return None
+        best = found.references[0]
+        right = best.fact == question.fact or (
+            normalise(best.response) == normalise(question.response)
+        )
+        answered.append(Searched(found.confidence, right))
+        of_fact = _pairs_of(db, domain, question.fact, question.response)
+        without = search.find(domain, question.prompt, limit=1, without=of_fact)
+        unanswerable.append(Searched(without.confidence or 0.0, False))
+    outside = off_topic()
+    step = max(1, len(outside) // len(asked))
+    for text in outside[::step][: len(asked)]:
+        found = search.find(domain, text, limit=1)
+        unanswerable.append(Searched(found.confidence or 0.0, False))
+    fitted = fit([*answered, *unanswerable], len(asked), shipped.answer_from)
+    made = DomainCalibration(encoder, *fitted, questions=len(asked))
+    thresholds = (shipped.answer_from, made.answer_from)
+    return CalibrationReport(
+        made,
+        shipped.answer_from,
+        golden=(outcomes(answered, thresholds[0]), outcomes(answered, thresholds[1])),
+        unanswerable=(outcomes(unanswerable, thresholds[0]), outcomes(unanswerable, thresholds[1])),
+    )
+
+
+def refit(store: Store, domain: Domain, search: PairSearch) -> DomainCalibration | None:
+    """Measure anew and use the result from the next question on. None: nothing changed, because
+    the domain cannot be measured."""
+    found = measure(store.db, domain, search)
+    if found is None:
+        return None
+    with store.write() as db:
+        save(db, domain, found.calibration)
+    return found.calibration
+
+
+def off_topic() -> list[str]:
+    """Shipped questions in English that belong to no organisation."""
+    found = map(json.loads, OFF_TOPIC.read_text(encoding="utf-8").splitlines())
+    return [q["question"] for q in found if (q["kind"], q["language"]) == ("off_topic", "en")]
+
+
+def fit(
+    searched: Sequence[Searched], questions: int, shipped_from: float
+) -> tuple[float, float, float]:
+    """The threshold and the bounds of its interval, each between the shipped threshold and the
+    best one for these questions."""
+    share = min(1.0, questions / ENOUGH)
+
+    def shrunk(some: Sequence[Searched]) -> float:
+        return shipped_from + share * (best_threshold(some, shipped_from) - shipped_from)
+
+    rng = random.Random(0)  # noqa: S311 # the same interval each time
+    drawn = sorted(shrunk(rng.choices(searched, k=len(searched))) for _ in range(DRAWS))
+    left_out = round(DRAWS * (1 - INTERVAL) / 2)
+    return shrunk(searched), drawn[left_out], drawn[-1 - left_out]
+
+
+def best_threshold(searched: Sequence[Searched], near: float) -> float:
+    """The threshold with the most right answers, less what the wrong ones cost; of several equally
+    good ones, the nearest to `near`."""
+    ordered = sorted(searched, key=lambda s: -s.confidence)
+    values = [s.confidence for s in ordered]
+    # A threshold between two neighbours answers everything before it.
+    gained, best, chosen = 0.0, float("-inf"), near
+    for n in range(len(ordered) + 1):
+        high = values[n - 1] if n else 1.0
+        low = values[n] if n < len(values) else 0.0
+        if high > low:
+            threshold = min(max(near, low + (high - low) * MARGIN), high)
+            closer = abs(threshold - near) < abs(chosen - near)
+            if gained > best or (gained == best and closer):
+                best, chosen = gained, threshold
+        if n < len(ordered):
+            gained += 1.0 if ordered[n].right else -WRONG_COSTS
+    return chosen
+
+
+def outcomes(searched: Sequence[Searched], answer_from: float) -> Outcomes:
+    """What a threshold makes of the questions."""
+    given = [s.right for s in searched if s.confidence >= answer_from]
+    return Outcomes(sum(given), len(searched) - len(given), len(given) - sum(given))
+
+
+def save(db: Database, domain: Domain, made: DomainCalibration) -> None:
+    """Use it from the next question on."""
+    db.execute(
+        "INSERT OR REPLACE INTO domain_calibrations "
+        "(domain_id, encoder, answer_from, low, high, questions, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            domain.id,
+            made.encoder,
+            made.answer_from,
+            made.low,
+            made.high,
+            made.questions,
+            now_us(),
+        ],
+    )
+
+
+def remove(db: Database, domain: Domain) -> None:
+    """Use the shipped threshold again."""
+    db.execute("DELETE FROM domain_calibrations WHERE domain_id = ?", [domain.id])
+
+
+def newest(db: Database, domain: Domain) -> DomainCalibration | None:
+    """The domain's own calibration, whichever encoder it was measured with."""
+    found = row(
+        db,
+        "SELECT encoder, answer_from, low, high, questions FROM domain_calibrations "
+        "WHERE domain_id = ?",
+        [domain.id],
+    )
+    return None if found is None else DomainCalibration(**found)
+
+
+def thresholds(db: Database, domain: Domain, encoder: str) -> Thresholds | None:
+    """The domain's own, or else the shipped ones. None: this encoder's confidence is not known."""
+    shipped = confidence.shipped(encoder)
+    if shipped is None:
+        return None
+    own = newest(db, domain)
+    answer_from = own.answer_from if own and own.encoder == encoder else shipped.answer_from
+    return Thresholds(answer_from, max(answer_from, shipped.sure_from))
+
+
+def _pairs_of(db: Database, domain: Domain, fact: str, response: str) -> list[int]:
+    """The pairs that answer like the fact."""
+    found = rows(
+        db,
+        "SELECT id FROM searchable_pairs WHERE domain_id = ? AND (fact = ? OR response = ?)",
+        [domain.id, fact, response],
+    )
+    return [r["id"] for r in found]

@@ -1,0 +1,133 @@
+"""From which confidence on a domain answers, measured on its own golden questions."""
+
+import pytest
+
+from data.config.settings import SearchSettings
+from data.domains import Domain
+from data.pairs.pairs import Draft
+from data.search import confidence, domain_calibration
+from data.search.domain_calibration import DomainCalibration, Outcomes, Searched
+from data.search.encoder import SHIPPED
+from data.search.search import PairSearch
+from data.store.db import Store
+from tests.data import given
+
+NAMES = (
+    *("saddle", "bell", "basket", "pump", "helmet", "lock"),
+    *("light", "mirror", "pedal", "tyre", "glove", "rack"),
+)
+PAIRS = [
+    Draft(f"What does a {name} cost?", f"A {name} is {n + 10} euros.", fact=name)
+    for n, name in enumerate(NAMES)
+]
+GOLDEN = [
+    Draft(f"How much is a {name}?", f"A {name} is {n + 10} euros.", fact=name, split="golden")
+    for n, name in enumerate(NAMES)
+]
+
+
+def some(*found: tuple[float, bool]) -> list[Searched]:
+    return [Searched(value, right) for value, right in found]
+
+
+@pytest.mark.parametrize(
+    ("found", "least", "most"),
+    [
+        ([(0.9, True), (0.2, False)], 0.4, 0.4),  # both are parted by the default
+        ([(0.9, True), (0.6, False)], 0.6, 0.7),  # just above the wrong one
+        ([(0.3, True), (0.2, False)], 0.2, 0.3),  # as near to the default as possible
+        ([(0.9, False), (0.8, True)], 0.9, 1.0),  # one right answer is not worth a wrong one
+        ([(0.9, False), (0.8, True), (0.7, True), (0.6, True)], 0.4, 0.4),  # three are
+        ([], 0.4, 0.4),
+    ],
+)
+def test_the_threshold_gives_most_right_answers_for_their_price(
+    found: list[tuple[float, bool]], least: float, most: float
+) -> None:
+    assert least <= domain_calibration.best_threshold(some(*found), 0.4) <= most
+
+
+def test_few_questions_move_the_threshold_a_little() -> None:
+    found = some(*[(0.9, True), (0.6, False)] * 10)
+    best = domain_calibration.best_threshold(found, 0.4)
+
+    few, low, high = domain_calibration.fit(found, 20, 0.4)
+    many, _, _ = domain_calibration.fit(found, 100, 0.4)
+
+    assert many == best > few == pytest.approx(0.4 + 0.2 * (best - 0.4))
+    assert low <= few <= high
+
+
+def test_the_interval_is_wider_where_questions_contradict_each_other() -> None:
+    clear = some(*[(0.9, True), (0.1, False)] * 20)
+    mixed = some(*[(n / 40, n % 3 > 0) for n in range(40)])
+
+    _, low, high = domain_calibration.fit(clear, 100, 0.4)
+    _, lowest, highest = domain_calibration.fit(mixed, 100, 0.4)
+
+    assert (low, high) == (0.4, 0.4)
+    assert highest - lowest > 0.1
+
+
+def test_outcomes_of_a_threshold() -> None:
+    found = some((0.9, True), (0.5, False), (0.2, True), (0.1, False))
+
+    assert domain_calibration.outcomes(found, 0.4) == Outcomes(right=1, declined=2, wrong=1)
+
+
+@pytest.mark.integration
+def test_a_domain_is_measured_on_its_golden_questions(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        given.approved(db, domain, *PAIRS, *GOLDEN)
+    search = PairSearch(store, SearchSettings())
+
+    found = domain_calibration.measure(store.db, domain, search)
+
+    assert found is not None
+    made, shipped_from = found.calibration, found.shipped_from
+    assert made.questions == len(GOLDEN)
+    assert abs(made.answer_from - shipped_from) <= len(GOLDEN) / domain_calibration.ENOUGH
+    before, after = found.golden
+    assert sum((before.right, before.declined, before.wrong)) == len(GOLDEN)
+    assert after.right >= 10
+    assert found.unanswerable[1].right == 0
+
+
+@pytest.mark.integration
+def test_without_golden_questions_the_shipped_threshold_stays(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        given.approved(db, domain, *PAIRS)
+
+    assert domain_calibration.measure(store.db, domain, PairSearch(store, SearchSettings())) is None
+
+
+@pytest.mark.integration
+def test_words_cannot_be_calibrated(store: Store, domain: Domain) -> None:
+    with store.write() as db:
+        given.approved(db, domain, *PAIRS, *GOLDEN)
+    search = PairSearch(store, SearchSettings(encoder="words"))
+
+    assert domain_calibration.measure(store.db, domain, search) is None
+
+
+def test_a_saved_calibration_counts_for_its_encoder_alone(store: Store, domain: Domain) -> None:
+    shipped = confidence.read(SHIPPED)
+    assert shipped is not None
+    with store.write() as db:
+        own = DomainCalibration(shipped.encoder, 0.7, 0.6, 0.8, 123)
+        domain_calibration.save(db, domain, own)
+    assert domain_calibration.newest(store.db, domain) == own
+    used = domain_calibration.thresholds(store.db, domain, shipped.encoder)
+    assert used is not None
+    assert used.answer_from == 0.7 <= used.sure_from
+    assert domain_calibration.thresholds(store.db, domain, "another") is None
+
+    with store.write() as db:
+        domain_calibration.save(db, domain, DomainCalibration("older", 0.7, 0.6, 0.8, 123))
+    used = domain_calibration.thresholds(store.db, domain, shipped.encoder)
+    assert used is not None
+    assert used.answer_from == shipped.answer_from
+
+    with store.write() as db:
+        domain_calibration.remove(db, domain)
+    assert domain_calibration.newest(store.db, domain) is None
