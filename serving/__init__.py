@@ -9,5 +9,6 @@ This package imports `data` and nothing else of the project.
 - `engine`: one vLLM engine: command line, process, files, capacity
 - `adapters`: loading, checking and deleting adapters
 - `fleet`: replicas, reconciling, rolling restarts, sleep
+- `vllm_plugin`: LoRA operations for CPUs, loaded by vLLM itself
 - `lock`: one `understudy serve` for each home folder
 """

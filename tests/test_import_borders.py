@@ -65,6 +65,7 @@ MAY_IMPORT: dict[str, str] = {
     "serving.client": "data serving.engine_replies serving.sse",
     "serving.lock": "data",
     "serving.engine": "data",
+    "serving.vllm_plugin": "data serving.engine",
     "serving.adapters": "data serving.engine serving.lock",
     "serving.fleet": "data serving.adapters serving.engine",
     "serving.serve": "data serving.adapters serving.fleet serving.lock",
@@ -100,7 +101,7 @@ MAY_IMPORT: dict[str, str] = {
 LAZILY: dict[str, str] = {  # inside a function, when the command runs
     "bot.cli": "bot.answering bot.app bot.experiments bot.runtime bot.slack.client "
     "bot.slack.workspace serving.adapters.garbage_collection serving.client "
-    "serving.engine.engine serving.serve tools.python_docs tuning.adapters.exporter "
+    "serving.engine serving.serve tools.python_docs tuning.adapters.exporter "
     "tuning.adapters.importer tuning.bases tuning.recipe tuning.worker.worker",
     "bot.commands": "tuning.recipe",
     "tools": "bot.api.auth bot.app bot.cli bot.commands",

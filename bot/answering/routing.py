@@ -72,11 +72,6 @@ class Target:
         """The name shown to people: `helpdesk@3`, or `base`."""
         return self.adapter.name if self.adapter else BASE
 
-    @property
-    def served_name(self) -> str:
-        """The model name sent to the engine."""
-        return self.adapter.served_name if self.adapter else registry.BASE_SERVED_NAME
-
 
 @dataclass(frozen=True)
 class Route:
@@ -85,6 +80,12 @@ class Route:
     target: Target
     replica: Replica
     instead_of: Target | None = None  # the target that should have answered and could not
+
+    @property
+    def served_name(self) -> str:
+        """The model name sent to the engine."""
+        adapter = self.target.adapter
+        return adapter.served_name if adapter else self.replica.base_name
 
     @property
     def key(self) -> tuple[str, str]:

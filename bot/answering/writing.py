@@ -331,7 +331,7 @@ class Writing:
                 return
             stream = self._engines.client.stream(
                 route.replica.url,
-                route.target.served_name,
+                route.served_name,
                 self._prompt.messages,
                 sampling,
                 self._request_id(),

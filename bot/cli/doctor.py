@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -15,6 +15,9 @@ from bot.cli import terminal
 from bot.cli.context import App, json_option, pass_app, print_json
 from data.config.settings import Settings
 from data.store.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from serving.engine.command import EngineBuild
 
 MIN_FREE_GB = 5
 State = Literal["ok", "note", "missing"]
@@ -156,6 +159,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
     if settings.serving.url:
         yield Finding("Engine", "ok", f"external engine at {', '.join(settings.serving.url)}")
         return
+    from serving.engine import lora_operations
     from serving.engine.engine import installed
 
     build = installed()
@@ -164,6 +168,19 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         yield Finding("Engine", "missing", "vLLM is not installed", remedy)
     else:
         yield Finding("Engine", "ok", f"{build.dist} {build.version}")
+        if lora_operations.wanted(settings, build):
+            yield _lora_operations(build)
+
+
+def _lora_operations(build: "EngineBuild") -> Finding:
+    """What is known before an engine starts; `understudy status` shows the outcome of its check."""
+    from serving.engine import lora_operations
+
+    if problem := lora_operations.not_usable(build):
+        remedy = "Adapters answer more slowly until then. See docs/real-base.md."
+        found = f"vLLM's own are used, because {problem}"
+        return Finding("LoRA operations", "note", found, remedy)
+    return Finding("LoRA operations", "ok", "grouped by adapter")
 
 
 def _gpu(settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Literal
 import orjson
 from sqlite_utils import Database
 
+from data.adapters.registry import BASE_SERVED_NAME
 from data.store import audit
 from data.store.clock import now_us
 from data.store.db import row, rows, value
@@ -49,6 +50,8 @@ class Replica:
     restart_asked_at: int | None
     restart_asked_by: str
     heartbeat_at: int  # by the clock of leases
+    lora_problem: str = ""  # why it is slow with adapters, as a clause; '': it is not
+    base_name: str = BASE_SERVED_NAME  # the model name under which it is asked for the bare base
     stale: bool = False  # whether its heartbeats had stopped when this was read
 
     @property
@@ -102,18 +105,21 @@ def record_heartbeat(
     max_loras: int = 0,
     max_cpu_loras: int = 0,
     max_rank: int = 0,
+    lora_problem: str = "",
+    base_name: str = BASE_SERVED_NAME,
 ) -> None:
     """Record a replica's heartbeat and state. A change to `ready` starts a new generation."""
     before = row(db, "SELECT state FROM replicas WHERE name = ?", [name])
     fresh = state == "ready" and (before is None or before["state"] != "ready")
     db.execute(
         "INSERT INTO replicas (name, url, base_model, state, detail, generation, precision, "
-        "max_loras, max_cpu_loras, max_rank, heartbeat_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+        "max_loras, max_cpu_loras, max_rank, lora_problem, base_name, heartbeat_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
         "url = excluded.url, base_model = excluded.base_model, state = excluded.state, "
         "detail = excluded.detail, generation = generation + excluded.generation, "
         "precision = excluded.precision, max_loras = excluded.max_loras, "
         "max_cpu_loras = excluded.max_cpu_loras, max_rank = excluded.max_rank, "
+        "lora_problem = excluded.lora_problem, base_name = excluded.base_name, "
         "heartbeat_at = excluded.heartbeat_at",
         [
             name,
@@ -126,6 +132,8 @@ def record_heartbeat(
             max_loras,
             max_cpu_loras,
             max_rank,
+            lora_problem,
+            base_name,
             lease_us(db),
         ],
     )

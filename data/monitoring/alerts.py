@@ -38,6 +38,7 @@ Kind = Literal[
     "not_held",
     "stood_in",
     "unequal",
+    "slow_adapters",
     "comparison",
     "unforgotten",
 ]
@@ -64,6 +65,7 @@ def alerts(db: Database) -> list[Alert]:
         *_refused(db),
         *_fallbacks(db),
         *_unequal(able),
+        *_slow_adapters(able),
         *_comparisons(db),
         *_trained_on_erased(db),
     ]
@@ -176,6 +178,17 @@ def _unequal(able: list[Replica]) -> Iterator[Alert]:
         each = ", ".join(f"{r.name}: {r.base_model} in {r.precision or 'unknown'}" for r in able)
         text = f"The engines serve different base models, so answers depend on chance: {each}."
         yield Alert("unequal", "", text)
+
+
+def _slow_adapters(able: list[Replica]) -> Iterator[Alert]:
+    """Replicas that compute adapters with vLLM's own operations, though they should not."""
+    for r in able:
+        if r.lora_problem:
+            text = (
+                f"{r.name} answers slowly with adapters: vLLM's own LoRA operations are used, "
+                f"because {r.lora_problem}."
+            )
+            yield Alert("slow_adapters", r.name, text)
 
 
 def _comparisons(db: Database) -> Iterator[Alert]:

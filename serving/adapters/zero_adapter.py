@@ -2,7 +2,9 @@
 
 When a request for the bare base shares a batch with adapter requests, vLLM's CPU build answers it
 with one of the adapters, and with status 200. A request that names an adapter is always answered by
-that adapter. So the base is served as the adapter `base@0`, whose weights are zero.
+that adapter. So the base is served as the adapter `base@0`, whose weights are zero, unless
+`base_check` shows that the engine does not do this. That check uses an adapter of the same shape,
+with random numbers.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ import struct
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import orjson
 
 from data.adapters import files
@@ -20,6 +23,7 @@ from data.store.errors import Unavailable
 RANK = 8  # the smallest rank that every kernel supports
 MODULES = ("o_proj", "out_proj", "down_proj")  # nearly every model has one of them in each layer
 BYTES_A_NUMBER = 2  # BF16
+SPREAD = 0.2  # of random numbers: enough to change every answer
 
 
 def ensure(settings: Settings, *, overwrite: bool = False) -> Path:
@@ -41,6 +45,21 @@ def ensure(settings: Settings, *, overwrite: bool = False) -> Path:
     except OSError as error:
         raise Unavailable(f"The adapter base@0 cannot be written: {error}") from error
     return folder
+
+
+def write_random(settings: Settings, folder: Path) -> None:
+    """Write an adapter of random numbers, which changes every answer, into an existing folder.
+    Raises Unavailable as `ensure` does."""
+    shapes = _shapes(settings.base.path)
+    module = next(iter(shapes)).split(".lora_")[0].rsplit(".", 1)[-1]
+    header, size = _weights(shapes)
+    numbers = np.random.default_rng(1).normal(0, SPREAD, size // BYTES_A_NUMBER)
+    bf16 = (numbers.astype("<f4").view("<u4") >> 16).astype("<u2")
+    try:
+        (folder / files.CONFIG).write_bytes(_config(settings.base.model, module))
+        (folder / files.WEIGHTS).write_bytes(header + bf16.tobytes())
+    except OSError as error:
+        raise Unavailable(f"The adapter of the base's check cannot be written: {error}") from error
 
 
 def _shapes(base: str) -> dict[str, tuple[int, int]]:

@@ -7,6 +7,7 @@
 - `files`: the files of an engine on this machine: its log and its sockets
 - `gpu_flags`: flags and environment of an engine that shares its GPU with tuning
 - `host_memory`: whether the machine has memory for a second engine
+- `lora_operations`: which LoRA operations an engine uses on a CPU
 - `management_api`: requests to the management API of an engine, and their errors
 - `ports`: which process listens on a loopback port
 - `vllm_process`: the program that `engine.py` starts: vLLM's API server, which ends with its parent

@@ -8,6 +8,7 @@ listens on loopback: its API can load any folder as an adapter, and most of it i
 import importlib.metadata
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from serving.engine.capacity import Capacity
 HOST = "127.0.0.1"
 BASE_MODEL_ID = "base"  # the bare base in vLLM; requests name the all-zero adapter instead
 SHUTDOWN_S = 8  # how long streams may take to finish; `docker stop` waits ten
+LORA_PLUGIN = "understudy_lora"  # serving/vllm_plugin
 KEEP_ALIVE_S = 75  # of idle HTTP connections; uvicorn's own five make pooled requests fail
 
 
@@ -78,7 +80,7 @@ def environment(settings: Settings, build: EngineBuild) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(closed)}
     env |= {
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
-        "VLLM_PLUGINS": "bitsandbytes" if settings.serving.quantization == "bitsandbytes" else "",
+        "VLLM_PLUGINS": ",".join(_plugins(settings, build)),
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -101,6 +103,14 @@ def environment(settings: Settings, build: EngineBuild) -> dict[str, str]:
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }
     return env
+
+
+def _plugins(settings: Settings, build: EngineBuild) -> Iterator[str]:
+    """The only plugins that vLLM loads."""
+    if settings.serving.quantization == "bitsandbytes":
+        yield "bitsandbytes"
+    if build.device == "cpu" and settings.serving.lora_operations == "grouped":
+        yield LORA_PLUGIN
 
 
 def threads(settings: Settings) -> int:

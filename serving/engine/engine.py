@@ -19,7 +19,7 @@ from data.adapters.placements import OURS, STOPPED
 from data.bases import context_length, folders
 from data.config.settings import Settings
 from data.store.errors import Conflict, Invalid, Unavailable
-from serving.engine import files, ports
+from serving.engine import files, lora_operations, ports
 from serving.engine.capacity import SMALLEST, Capacity, with_headroom
 from serving.engine.command import HOST, SHUTDOWN_S, EngineBuild, command, environment
 from serving.engine.command import installed as installed
@@ -33,6 +33,7 @@ UNHEALTHY_AFTER = 3  # failed polls in a row
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60  # an engine that ran for so long restarts without a longer pause
 LOG_LINES_SHOWN = 12
+LORA_OUTCOME = "lora-operations"
 
 State = Literal["starting", "ready", "down"]
 
@@ -65,6 +66,9 @@ class Engine:
         self.start_s: float | None = None  # how long the last start took
         self.failure: EngineFailed | None = None  # why the first start failed
         self.on_change: Callable[[], None] = lambda: None  # called by the supervising thread
+        self.lora_problem: str | None = None
+        """Why the running process computes adapters with vLLM's own operations, as a clause; '' if
+        it uses the grouped ones, None if it is not known or not wanted."""
         self._process: subprocess.Popen[bytes] | None = None
         self._grace_s: float = SHUTDOWN_S + 2
         self._stopping = False
@@ -149,6 +153,7 @@ class Engine:
                 return
             self.start_s = time.monotonic() - began
             self.starts += 1
+            self._read_lora_outcome()
             log.info("%s is ready after %.1f s (%d).", self.name, self.start_s, process.pid)
             self._change("ready", "")
             self._watch(process)
@@ -167,7 +172,10 @@ class Engine:
                 self._process = subprocess.Popen(
                     line,
                     env=environment(self.settings, self.build)
-                    | {"VLLM_RPC_BASE_PATH": str(sockets)},
+                    | {
+                        "VLLM_RPC_BASE_PATH": str(sockets),
+                        lora_operations.OUTCOME: str(sockets / LORA_OUTCOME),
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -178,6 +186,14 @@ class Engine:
         except OSError as error:  # no disk space or memory; this may pass
             raise EngineFailed(f"The engine could not be started: {error}") from error
         return self._process
+
+    def _read_lora_outcome(self) -> None:
+        self.lora_problem = None
+        if lora_operations.wanted(self.settings, self.build):
+            path = files.sockets(self.settings.home, self.number) / LORA_OUTCOME
+            self.lora_problem = lora_operations.outcome(path)
+        if self.lora_problem:
+            log.warning("%s answers slowly with adapters: %s.", self.name, self.lora_problem)
 
     def _await_ready(self, process: subprocess.Popen[bytes], began: float) -> None:
         limit = self.settings.serving.start_timeout_s

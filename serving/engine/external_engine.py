@@ -29,6 +29,7 @@ class ExternalEngine:
     capacity: Capacity | None = None  # vLLM does not report it
     next_capacity: Capacity | None = None
     failure: EngineFailed | None = None
+    lora_problem: str | None = None  # nor its LoRA operations
 
     def __init__(self, settings: Settings, url: str) -> None:
         self.settings = settings

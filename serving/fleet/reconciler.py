@@ -6,6 +6,7 @@ the recorded placements of the engine are read. Only when these differ is the en
 The engine is also compared every few seconds, because it can lose adapters without notice.
 """
 
+import logging
 import time
 
 from data.adapters import placements, registry
@@ -14,10 +15,14 @@ from data.bases import digest
 from data.bases.digest import Digest
 from data.config.settings import Settings
 from data.store.db import Store
+from serving.adapters import base_check
 from serving.adapters import sync as engine_adapters
 from serving.engine import capacity
+from serving.engine.command import BASE_MODEL_ID
 from serving.engine.engine import Engine
 from serving.engine.external_engine import ExternalEngine
+
+log = logging.getLogger(__name__)
 
 COMPARE_S = 10.0  # between two comparisons when nothing has changed
 RETRY_S = 1.0
@@ -34,6 +39,7 @@ class Reconciler:
         self.settings = settings
         self.engine = engine
         self.local = local
+        self.base_name = BASE_SERVED_NAME  # under which the engine is asked for the bare base
         self.note = ""  # shown with the state of a ready replica
         self.base_held = True  # whether the engine held `base@0` when it was asked last
         self._recorded = 0  # `starts` of the engine that the store knows about
@@ -49,12 +55,31 @@ class Reconciler:
             with self.store.write() as db:
                 placements.record_restart(db, self.engine.name, empty=self.local)
             self._recorded = starts
+            self.base_name = BASE_SERVED_NAME
+        engine_adapters.ensure_base(self.engine.url, self.settings)
+        if self.base_name == BASE_SERVED_NAME and self._bare_base_is_right():
+            self.base_name = BASE_MODEL_ID
         self._compare()
 
     def step(self) -> None:
         """Compare with the registry if necessary. Raises as `fill` does."""
         if self._out_of_step() or time.monotonic() >= self._next:
             self._compare()
+
+    def _bare_base_is_right(self) -> bool:
+        """Whether requests for the bare base need no adapter. Only engines whose LoRA operations
+        have passed their own check are asked."""
+        if not isinstance(self.engine, Engine) or self.engine.lora_problem != "":
+            return False
+        slots = self.engine.capacity.max_loras
+        right = base_check.bare_base_is_right(self.engine.url, self.settings, slots)
+        if not right:
+            log.warning(
+                "%s answers the bare base wrong beside an adapter, so it serves it as %s.",
+                self.engine.name,
+                BASE_SERVED_NAME,
+            )
+        return right
 
     def _out_of_step(self) -> bool:
         db = self.store.db

@@ -201,5 +201,7 @@ class ReplicaThread:
                 max_loras=size.max_loras if size else 0,
                 max_cpu_loras=size.max_cpu_loras if size else 0,
                 max_rank=size.max_rank if size else 0,
+                lora_problem=self.engine.lora_problem or "",
+                base_name=self._reconciler.base_name,
             )
         ).result()

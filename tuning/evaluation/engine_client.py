@@ -20,7 +20,7 @@ import orjson
 from data import engine_http
 from data.adapters import placements
 from data.adapters.placements import Placement, Replica
-from data.adapters.registry import BASE_SERVED_NAME, Adapter
+from data.adapters.registry import Adapter
 from data.retry import Backoff, retry
 from data.store.db import Store
 from data.store.errors import Unavailable
@@ -90,12 +90,11 @@ def answers(
     if not ready:
         name = adapter.name if adapter is not None else "the bare base"
         raise NoEngineReady(f"no engine holds {name} now")
-    served_name = BASE_SERVED_NAME if adapter is None else adapter.served_name
 
     def ask_one(numbered: tuple[int, EvalQuestion]) -> GeneratedAnswer:
         number, question = numbered
-        body = _request(served_name, question, max_model_len)
-        return _ask_with_retries(ready, number, body)
+        body = _request(question, max_model_len)
+        return _ask_with_retries(ready, number, adapter, body)
 
     found: list[GeneratedAnswer] = []
     with ThreadPoolExecutor(min(AT_ONCE, max(1, len(asked)))) as pool:
@@ -139,7 +138,6 @@ def rendering(store: Store, adapter: Adapter, asked: Sequence[EvalQuestion]) -> 
 def _ids(url: str, served_name: str, question: EvalQuestion) -> tuple[int, ...]:
     """The token ids of a question in an engine, with the beginning of an answer."""
     body = {
-        "model": served_name,
         "messages": list(question.messages),
         "add_generation_prompt": True,
     }
@@ -156,11 +154,10 @@ def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _request(served_name: str, question: EvalQuestion, max_model_len: int) -> dict[str, Any]:
+def _request(question: EvalQuestion, max_model_len: int) -> dict[str, Any]:
     """A request as in `serving/client.py`, but without streaming. Every parameter is sent, so that
     no default of a model or an engine applies."""
     return {
-        "model": served_name,
         "messages": list(question.messages),
         "max_tokens": max(1, min(question.most_tokens, max_model_len - len(question.prompt))),
         "temperature": 0.0,
@@ -174,15 +171,20 @@ def _request(served_name: str, question: EvalQuestion, max_model_len: int) -> di
 
 
 def _ask_with_retries(
-    engines: Sequence[Replica], number: int, body: dict[str, Any]
+    engines: Sequence[Replica], number: int, adapter: Adapter | None, body: dict[str, Any]
 ) -> GeneratedAnswer:
     """Ask one engine, and the next one if it fails."""
 
     def engine(attempt: int) -> Replica:
         return engines[(number + attempt) % len(engines)]
 
+    def answer(attempt: int) -> GeneratedAnswer:
+        asked = engine(attempt)
+        name = asked.base_name if adapter is None else adapter.served_name
+        return _answer(asked.url, {"model": name, **body})
+
     return retry(
-        lambda attempt: _answer(engine(attempt).url, body),
+        answer,
         RETRIES,
         on=NoEngineReady,
         on_error=lambda error, attempt: log.warning(

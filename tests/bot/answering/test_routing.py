@@ -1,6 +1,7 @@
 """Which targets are planned for a question, in which order, and why none can be."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -260,13 +261,17 @@ def test_a_target_has_a_name_for_people_and_one_for_the_engine(
     adapter = Target(three[0], ())
     base = Target(None, ())
     assert (adapter.adapter_id, adapter.name) == (three[0].id, "helpdesk@1")
-    assert adapter.served_name == three[0].served_name
-    assert (base.adapter_id, base.name, base.served_name) == (None, "base", "base@0")
+    assert (base.adapter_id, base.name) == (None, "base")
     assert (base.stage, base.is_second_answer, base.variant) == (1, False, None)
     assert base.experiment_id is None
     one = placements.replica(db, "one")
     assert Route(adapter, one).key == ("one", "helpdesk@1")
     assert Route(adapter, one).instead_of is None
+    assert Route(adapter, one).served_name == three[0].served_name
+    assert Route(base, one).served_name == "base@0"
+    checked = replace(one, base_name="base")  # its check at the start allows the bare base
+    assert Route(base, checked).served_name == "base"
+    assert Route(adapter, checked).served_name == three[0].served_name
 
 
 def test_replicas_that_hold_a_target_are_looked_up_anew(

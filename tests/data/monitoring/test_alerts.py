@@ -13,10 +13,22 @@ from data.store.db import Store
 from tests.data import given
 
 
-def beat(store: Store, name: str = "one", state: str = "ready", precision: str = "nf4") -> None:
+def beat(
+    store: Store,
+    name: str = "one",
+    state: str = "ready",
+    precision: str = "nf4",
+    lora_problem: str = "",
+) -> None:
     with store.write() as db:
         placements.record_heartbeat(
-            db, name, f"http://{name}", "pocket", state, precision=precision
+            db,
+            name,
+            f"http://{name}",
+            "pocket",
+            state,
+            precision=precision,
+            lora_problem=lora_problem,
         )
 
 
@@ -127,6 +139,14 @@ def test_fallback_answers_are_counted_for_an_hour(
     assert "a fallback gave 2 answers" in said(store)
     with store.write() as db:
         db.execute("UPDATE replies SET created_at = ?", [now_us() - 3601 * 1_000_000])
+    assert alerts(store.db) == []
+
+
+def test_an_engine_with_slow_lora_operations(store: Store, live: Adapter) -> None:
+    beat(store, "one", lora_problem="its version is unknown")
+    assert found(store) == [("slow_adapters", "one")]
+    assert "because its version is unknown." in said(store)
+    beat(store, "one")
     assert alerts(store.db) == []
 
 

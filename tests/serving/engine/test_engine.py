@@ -384,8 +384,8 @@ def test_the_gpu_build_gets_its_memory_share_and_compiles(settings):
 def test_a_quantized_base_loads_the_plugin_and_nothing_else_does(settings):
     serving = settings.serving.model_copy(update={"quantization": "bitsandbytes"})
     quantized = settings.model_copy(update={"serving": serving})
-    assert environment(quantized, CPU)["VLLM_PLUGINS"] == "bitsandbytes"
-    assert environment(settings, CPU)["VLLM_PLUGINS"] == ""
+    assert environment(quantized, GPU)["VLLM_PLUGINS"] == "bitsandbytes"
+    assert environment(settings, GPU)["VLLM_PLUGINS"] == ""
     assert "--quantization bitsandbytes" in " ".join(command(quantized, CPU, SIZES, 8100))
 
 
