@@ -56,7 +56,6 @@ class Reconciler:
                 placements.record_restart(db, self.engine.name, empty=self.local)
             self._recorded = starts
             self.base_name = BASE_SERVED_NAME
-        engine_adapters.ensure_base(self.engine.url, self.settings)
         if self.base_name == BASE_SERVED_NAME and self._bare_base_is_right():
             self.base_name = BASE_MODEL_ID
         self._compare()
