@@ -13,6 +13,7 @@ from data.experiments.metrics import check_guardrail, default_bounds
 from data.store.errors import Invalid
 
 VERSION = 2
+BEFORE_VERSIONS = {"version": 1, "novelty_days": 0, "guardrail_alpha": 0.01}
 MAX_PEOPLE = 10**9
 MAX_NOVELTY_DAYS = 365
 MAX_BOUND = 100.0  # of a guardrail
@@ -30,12 +31,13 @@ class ExperimentDesign:
     # no guardrail.
     guardrails: Mapping[str, float] = field(default_factory=default_bounds)
     people: People = "verified"  # whose ratings count, see `counted_people.py`
-    guardrail_alpha: float = 0.01  # probability of ever rejecting a sound candidate
+    # Probability of ever rejecting a sound candidate; all guardrails share it
+    guardrail_alpha: float = 0.02
     # How long a variant is new to a person. A policy promotes a candidate only if ratings that are
     # cast later say that it is better. 0: later ratings need not agree.
     novelty_days: int = 7
     # Of the statistics. 1, which earlier versions of Understudy used, has one tuning, one prior in
-    # the test of the split, an error for each guardrail, and no checks of the ratings.
+    # the test of the split, the whole error for each guardrail, and no checks of the ratings.
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -74,4 +76,4 @@ def guardrails(changes: Mapping[str, float | None]) -> Mapping[str, float]:
 def from_json(stored: Mapping[str, Any]) -> ExperimentDesign:
     """Read a stored design; one without a version has version 1. Raises Invalid if it is not
     valid."""
-    return ExperimentDesign(**{"version": 1, "novelty_days": 0, **stored})
+    return ExperimentDesign(**{**BEFORE_VERSIONS, **stored})

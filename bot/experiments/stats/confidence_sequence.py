@@ -116,7 +116,7 @@ def difference(
 
 def spent_of(tuned_for: Tuning) -> float:
     """The share of alpha that is spent."""
-    return SPENT if isinstance(tuned_for, int | float) else SPENT_BY_TWO
+    return SPENT_BY_TWO if isinstance(tuned_for, Sequence) else SPENT
 
 
 def boundary(time: Array, alpha: float, tuned_for: Tuning) -> Array:
@@ -125,7 +125,7 @@ def boundary(time: Array, alpha: float, tuned_for: Tuning) -> Array:
     import numpy as np
 
     time = np.maximum(time, 1e-9)
-    if isinstance(tuned_for, int | float):
+    if not isinstance(tuned_for, Sequence):
         x = time * rho_squared(alpha, tuned_for)
         return np.sqrt((x + 1) / x * (np.log(x + 1) - 2 * log(alpha)))
     # The logarithm of an e-value at z is u x / (1 + x) - log(1 + x) / 2, with u = z^2 / 2.

@@ -1,6 +1,6 @@
 """The difference between a candidate and the control in every metric, from the metric sums."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from bot.experiments.stats import confidence_sequence, cuped
@@ -20,12 +20,13 @@ from data.experiments.metrics import (
 
 # As shares of the expected people
 EARLY = 0.1  # the tuning of the ratings for few people
-GUARDRAILS_TUNED_FOR = 0.1  # defects should show early
+GUARDRAILS_TUNED_FOR = 0.3  # defects should show early
+GUARDRAILS_TUNED_BEFORE = 0.1  # in the first version of the statistics
 LATER_TUNED_FOR = 0.25  # not everybody comes back
 LEAST_TUNING = 50.0  # people; with fewer, nothing is decided
 # The probability that unequal rating is ever taken for a difference in quality. The error of the
 # ratings comes on top: both must agree.
-SELECTION_ALPHA = 0.15
+SELECTION_ALPHA = 0.12
 NOVELTY_ALPHA = 0.1  # twice the probability that a novelty is ever taken for a lasting improvement
 
 
@@ -53,16 +54,19 @@ def plan(metric: str, variants: int, design: ExperimentDesign) -> SequencePlan:
     both, others = design.expected_people * 2 / variants, variants - 1
     if metric == RATING and design.version == 1:
         return SequencePlan(design.alpha / others, both)
+    early = max(both * EARLY, LEAST_TUNING), both
     if metric == RATING:
-        return SequencePlan(design.alpha / others, (max(both * EARLY, LEAST_TUNING), both))
+        return SequencePlan(design.alpha / others, early)
     if metric in (THUMBS_UP, THUMBS_DOWN):
-        return SequencePlan(SELECTION_ALPHA, both)
+        return SequencePlan(SELECTION_ALPHA, early)
     if metric == LATER_RATING:
         return SequencePlan(NOVELTY_ALPHA / others, max(both * LATER_TUNED_FOR, LEAST_TUNING))
     if metric == RATED:
         return SequencePlan(design.alpha / others, both)
-    shared = max(1, len(design.guardrails)) if design.version > 1 else 1
-    return SequencePlan(design.guardrail_alpha / others / shared, both * GUARDRAILS_TUNED_FOR)
+    if design.version == 1:
+        return SequencePlan(design.guardrail_alpha / others, both * GUARDRAILS_TUNED_BEFORE)
+    shared = others * max(1, len(design.guardrails))
+    return SequencePlan(design.guardrail_alpha / shared, both * GUARDRAILS_TUNED_FOR)
 
 
 def sequence_side(sums: list[Sums]) -> SequenceSide:
@@ -81,8 +85,9 @@ def _difference(
     share = (METRICS | CHECKS)[metric].unit == "share"
     planned = plan(metric, len(sums.variants), design)
     tuned_for = planned.tuned_for
-    if metric in (THUMBS_UP, THUMBS_DOWN) and isinstance(tuned_for, float):
-        tuned_for *= _per_rater(sums, candidate, metric)
+    if metric in (THUMBS_UP, THUMBS_DOWN) and isinstance(tuned_for, Sequence):
+        scale = _per_rater(sums, candidate, metric)
+        tuned_for = [people * scale for people in tuned_for]
     found = confidence_sequence.difference(
         sequence_side(a),
         sequence_side(b),

@@ -237,7 +237,7 @@ def test_a_decision_can_be_listed_and_recomputed(run: Run, store: Store) -> None
     assert "a false verdict (better or worse) is at most 5%." in explained.output
     bounds = "correction 5 points, failed 2 points, latency 25%, slow 2 points"
     assert f"{bounds}. The chance" in explained.output
-    assert "a false alarm is at most 1%, all of them together." in explained.output
+    assert "a false alarm is at most 2%, all of them together." in explained.output
     assert "cast more than 7 days after a person's first answer." in explained.output
     assert "alpha" not in explained.output
 

@@ -79,6 +79,29 @@ def test_an_undecided_comparison_gives_the_interval_and_what_is_needed(
     assert verdict(comparison(needed=needed, rating=difference(estimate))) == said
 
 
+def test_unequal_rating_is_named() -> None:
+    worse = comparison(reason="selection", rating=difference(-0.15))
+    assert verdict(worse) == (
+        "Collecting: among the people who rated, B is 15 points below A, interval -25.0 to -5.0. "
+        "But people rated 35% of B's answers and 30% of A's, and a difference in who rates could "
+        "explain it: among all answers, it is not clear yet that it has fewer thumbs up and more "
+        "thumbs down."
+    )
+    better = comparison(reason="selection", rating=difference(0.15))
+    assert verdict(better).endswith(
+        "it is not clear yet that it has more thumbs up and fewer thumbs down."
+    )
+
+
+def test_failures_that_may_explain_a_difference_are_named() -> None:
+    better = comparison(reason="failures", rating=difference(0.15))
+    assert verdict(better) == (
+        "Collecting: on the questions that both answered, B is 15 points above A, interval +5.0 to "
+        "+25.0. But B failed on 8% of its questions, A on 1%. If people had disliked those "
+        "answers, the difference could be zero."
+    )
+
+
 def test_a_decided_comparison_names_both_versions() -> None:
     better = comparison("better", "rating", rating=difference(0.2))
     assert verdict(better) == (
@@ -126,6 +149,33 @@ def test_the_raters_of_each_variant_are_counted() -> None:
     )
 
 
+def test_failures_and_unequal_rating_are_said_beside_the_ratings() -> None:
+    rated = comparison(rated=Difference(0.046, 0.001, 0.09, 0.01, 100.0, (50, 50)))
+    assert wording.cautions([CONTROL, CANDIDATE], [rated]) == (
+        "B failed on 8% of its questions, A on 1%; the ratings compare the others.",
+        "People rate B's answers more often than A's (35% of them, 30% of A's), so those who rate "
+        "may differ.",
+    )
+    less = comparison(rated=Difference(-0.046, -0.09, -0.001, 0.01, 100.0, (50, 50)))
+    assert "answers less often than" in wording.cautions([CONTROL, CANDIDATE], [less])[1]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.1), (-0.1, 0.0), (-0.1, 0.1)])
+def test_nothing_is_said_without_failures_and_while_people_may_rate_alike(
+    low: float, high: float
+) -> None:
+    alike = comparison(rated=Difference((low + high) / 2, low, high, 0.01, 100.0, (50, 50)))
+    sound = replace(CANDIDATE, failing=0.0049), replace(CONTROL, failing=None)
+    assert wording.cautions([sound[1], sound[0]], [alike]) == ()
+    assert wording.cautions([sound[1], replace(sound[0], failing=0.005)], [alike]) != ()
+    assert wording.cautions([replace(CONTROL, failing=0.01), sound[0]], [alike]) != ()
+
+
+def test_failures_are_said_once() -> None:
+    held = comparison(reason="failures", rating=difference(0.15))
+    assert wording.cautions([CONTROL, CANDIDATE], [held]) == ()
+
+
 @pytest.mark.parametrize(
     ("chance", "said"),
     [
@@ -143,6 +193,18 @@ def test_a_posterior_is_never_certain(chance: float, said: str) -> None:
     assert wording.chance(comparison(chance=chance)) == (
         f"Chance that B is better: {said} (for information, not for decisions: with many looks, "
         "95% comes up even between equal variants)."
+    )
+
+
+def test_the_details_give_the_checks_of_the_ratings() -> None:
+    found = comparison(
+        rated=Difference(0.04, 0.01, 0.07, 0.05, 20, (10, 10)),
+        thumbs_up=difference(0.1),
+        later_rating=difference(-0.02),
+    )
+    assert wording.details([found], Split(0.0, 1.0, True), [], DESIGN)[:2] == (
+        "B: answers rated +4.0 points (+1.0 to +7.0).",
+        "B: answers liked, by ratings from a person's day 8 on, -2.0 points (-12.0 to +8.0).",
     )
 
 
