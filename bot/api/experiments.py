@@ -78,8 +78,8 @@ class StartExperimentRequest(RequestModel):
     )
     expected_people: Annotated[int, Field(ge=10)] | None = Field(
         default=None,
-        description="The number of people who will probably rate; the interval is narrow around it "
-        "and around a tenth of it. Default: as many as rated in the last four weeks.",
+        description="The number of people who will probably rate; the interval is narrow around "
+        "it. Default: as many as rated in the last four weeks.",
     )
     novelty_days: Annotated[int, Field(ge=0, le=MAX_NOVELTY_DAYS)] = Field(
         default=ExperimentDesign.novelty_days,

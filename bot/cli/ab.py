@@ -79,8 +79,8 @@ def ab() -> None:
 @click.option(
     "--expected-people",
     type=click.IntRange(min=10),
-    help="The number of people who will probably rate; the interval is narrow around it and around "
-    "a tenth of it. Default: as many as rated in the last four weeks.",
+    help="The number of people who will probably rate; the interval is narrow around it. "
+    "Default: as many as rated in the last four weeks.",
 )
 @click.option(
     "--novelty-days",

@@ -1,7 +1,7 @@
 """How many people will probably rate in a comparison, from the domain's ratings of late.
 
-The interval of the ratings is narrow around this number and around a tenth of it. An estimate that
-is far off costs some people and no error, so it needs no precision.
+The interval of the ratings is narrow from a tenth of this number to nearly twice as many. An
+estimate that is far off costs some people and no error, so it needs no precision.
 """
 
 from sqlite_utils import Database

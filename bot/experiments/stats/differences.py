@@ -19,14 +19,14 @@ from data.experiments.metrics import (
 )
 
 # As shares of the expected people
-EARLY = 0.1  # the tuning of the ratings for few people
+EARLY, LATE = 0.1, 1.75  # the two tunings of the ratings
 GUARDRAILS_TUNED_FOR = 0.3  # defects should show early
 GUARDRAILS_TUNED_BEFORE = 0.1  # in the first version of the statistics
 LATER_TUNED_FOR = 0.25  # not everybody comes back
 LEAST_TUNING = 50.0  # people; with fewer, nothing is decided
 # The probability that unequal rating is ever taken for a difference in quality. The error of the
 # ratings comes on top: both must agree.
-SELECTION_ALPHA = 0.12
+SELECTION_ALPHA = 0.11
 NOVELTY_ALPHA = 0.1  # twice the probability that a novelty is ever taken for a lasting improvement
 
 
@@ -54,11 +54,11 @@ def plan(metric: str, variants: int, design: ExperimentDesign) -> SequencePlan:
     both, others = design.expected_people * 2 / variants, variants - 1
     if metric == RATING and design.version == 1:
         return SequencePlan(design.alpha / others, both)
-    early = max(both * EARLY, LEAST_TUNING), both
+    tunings = max(both * EARLY, LEAST_TUNING), both * LATE
     if metric == RATING:
-        return SequencePlan(design.alpha / others, early)
+        return SequencePlan(design.alpha / others, tunings)
     if metric in (THUMBS_UP, THUMBS_DOWN):
-        return SequencePlan(SELECTION_ALPHA, early)
+        return SequencePlan(SELECTION_ALPHA, tunings)
     if metric == LATER_RATING:
         return SequencePlan(NOVELTY_ALPHA / others, max(both * LATER_TUNED_FOR, LEAST_TUNING))
     if metric == RATED:

@@ -168,3 +168,50 @@ def test_the_error_is_empirical_whatever_the_weights_assume() -> None:
         estimates.append(found.estimate)
         errors.append(found.error)
     assert np.mean(errors) == pytest.approx(np.std(estimates), rel=0.05)
+
+
+# Two tunings
+
+
+def log_e(z: float, t: float, alpha: float, tuned_for: float) -> float:
+    """The logarithm of Robbins' mixture, as it is printed."""
+    x = t * rho_squared(alpha, tuned_for)
+    return z * z / 2 * x / (1 + x) - log(1 + x) / 2
+
+
+@pytest.mark.parametrize("time", [1e-6, 0.5, 40.0, 100.0, 1_000.0, 1e5, 1e8])
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_with_two_tunings_the_average_e_value_is_one_in_alpha_at_the_boundary(
+    time: float, alpha: float
+) -> None:
+    z = float(boundary(time, alpha, (100, 1_750)))
+    average = np.mean([np.exp(log_e(z, time, alpha, people)) for people in (100, 1_750)])
+    assert average == pytest.approx(1 / alpha, rel=1e-9)
+
+
+def test_two_equal_tunings_are_one() -> None:
+    times = np.array([1.0, 50.0, 4_000.0])
+    assert boundary(times, 0.05, (300, 300)) == pytest.approx(boundary(times, 0.05, 300))
+
+
+def test_two_tunings_are_nearly_as_narrow_as_each_where_it_is_narrowest() -> None:
+    for people in (100, 1_750):
+        both, best = (boundary(people, 0.05, tuned) for tuned in ((100, 1_750), people))
+        assert best < both < 1.08 * best
+    assert boundary(60, 0.05, (100, 1_750)) < 0.85 * boundary(60, 0.05, 1_000)
+
+
+def test_tunings_may_differ_between_looks() -> None:
+    """As those of the thumbs among all answers do."""
+    times = np.array([[50.0, 90.0]])
+    tunings = (np.array([[100.0, 200.0]]), np.array([[1_000.0, 2_000.0]]))
+    found = boundary(times, 0.05, tunings)
+    assert found[0, 1] == pytest.approx(float(boundary(90, 0.05, (200, 2_000))))
+
+
+def test_of_two_tunings_more_than_alpha_is_spent_and_of_one_less() -> None:
+    a, b = (sequence_side([sums(v)]) for v in (votes(60, 40), votes(70, 30)))
+    one, two = (difference(a, b, 0.05, tuned) for tuned in (1_000, (100, 1_750)))
+    assert one.high - one.estimate == pytest.approx(one.error * boundary(one.time, 0.045, 1_000))
+    half = two.error * boundary(two.time, 0.0625, (100, 1_750))
+    assert two.high - two.estimate == pytest.approx(half)

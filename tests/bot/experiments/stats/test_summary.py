@@ -88,7 +88,7 @@ def test_a_guardrail_uses_the_bound_of_the_design() -> None:
     control, slow = cell(latency=[-0.1, 0.1] * 200), cell(latency=[0.4, 0.6] * 200)
     sides = evidence([control, slow])
     assert stats.summary(sides, ExperimentDesign(guardrails={"latency": 0.5})).state == "unhealthy"
-    assert stats.summary(sides, ExperimentDesign(guardrails={"latency": 0.6})).state == "collecting"
+    assert stats.summary(sides, ExperimentDesign(guardrails={"latency": 0.7})).state == "collecting"
     assert stats.summary(sides, ExperimentDesign(guardrails={})).state == "collecting"
 
 
@@ -196,8 +196,8 @@ def test_without_ratings_of_a_variant_nothing_is_claimed() -> None:
 def test_the_sentence_while_collecting() -> None:
     found = stats.summary(two((70, 30), (75, 25)), TERMS)
     assert found.sentence.startswith(
-        "Collecting: B is 5 points above A so far, interval -14.8 to +24.8. If the difference "
-        "stays the same, ratings from about 3,100 more people will decide. 100 people rated A"
+        "Collecting: B is 5 points above A so far, interval -14.9 to +24.9. If the difference "
+        "stays the same, ratings from about 3,000 more people will decide. 100 people rated A"
     )
 
 
@@ -206,7 +206,7 @@ def test_the_sentence_after_a_decision() -> None:
     worse = stats.summary(two((800, 200), (700, 300)), TERMS)
     none = stats.summary(two((17_500, 7_500), (17_500, 7_500)), TERMS)
     assert better.sentence.startswith(
-        "B (helpdesk@2) is better than A (helpdesk@1) by 10 points, interval +3.9 to +16.1."
+        "B (helpdesk@2) is better than A (helpdesk@1) by 10 points, interval +4.0 to +16.0."
     )
     assert worse.sentence.startswith("B (helpdesk@2) is worse than A (helpdesk@1) by 10 points")
     assert none.sentence.startswith(
