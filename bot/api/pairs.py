@@ -1,5 +1,6 @@
 """`/v1/pairs`: list and review pairs. For reviewers."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -11,8 +12,10 @@ from bot.api import auth
 from bot.api.domain_field import DomainName, domain_of
 from bot.commands import admin
 from bot.service import Service
+from data import domains
 from data.pairs import pairs
 from data.people.keys import Key
+from data.search import fact_proposals
 
 router = APIRouter(tags=["Pairs"])
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -23,6 +26,12 @@ class ReviewRequest(BaseModel):
 
     status: Literal["approved", "rejected", "quarantined", "pending"] = Field(
         description="The new status. Only approved pairs are learned."
+    )
+    fact: str = Field(
+        default="",
+        max_length=1_000,
+        description="For an approval: the fact that the pair states, as proposed by "
+        "`/v1/pairs/{pair_id}/fact`. Its answer replaces the older ones of that fact.",
     )
 
 
@@ -48,6 +57,35 @@ async def list_pairs(
     return {"object": "list", "data": await service.store.read(find)}
 
 
+@router.get(
+    "/pairs/{pair_id}/fact",
+    dependencies=[Depends(auth.reviewer)],
+    response_description="`fact`, `pair_id`, `prompt`, `response` and `similarity` of the approved "
+    "pair whose fact a pending one probably states; `fact` is null if there is none.",
+    responses={404: {"description": "There is no such pair."}},
+)
+async def propose_fact(request: Request, pair_id: Id) -> dict[str, Any]:
+    """Propose the fact that a pending pair states, for a reviewer to confirm."""
+    service: Service = request.app.state.service
+
+    def find(db: Database) -> tuple[pairs.Pair, domains.Domain]:
+        pair = pairs.get(db, pair_id)
+        return pair, domains.by_id(db, pair.domain_id)
+
+    pair, domain = await service.store.read(find)
+    found = await asyncio.to_thread(fact_proposals.propose, service.chat.search, domain, pair)
+    if found is None:
+        return {"object": "pair.fact", "fact": None}
+    return {
+        "object": "pair.fact",
+        "fact": found.fact,
+        "pair_id": found.pair_id,
+        "prompt": found.prompt,
+        "response": found.response,
+        "similarity": round(found.similarity, 4),
+    }
+
+
 @router.post(
     "/pairs/{pair_id}/review",
     response_description="The [pair](#pair).",
@@ -64,7 +102,7 @@ async def review(
     actor = auth.person(key)
 
     def decide(db: Database) -> pairs.Pair:
-        return admin.review(db, pair_id, given.status, actor)
+        return admin.review(db, pair_id, given.status, actor, given.fact)
 
     return _as_json(await service.store.submit(decide))
 

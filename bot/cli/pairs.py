@@ -1,5 +1,6 @@
 """`understudy pairs`: import, export and review training pairs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from data.store.errors import Invalid, UnderstudyError
 
 if TYPE_CHECKING:
     from data.pairs.files import ImportReport
+    from data.search.search import Reference
 
 MAX_BAD_ROWS = 10  # printed after an import
 ENCODED_AT_IMPORT = 2_000  # pairs in a domain; they take about 20 seconds of a core
@@ -153,31 +155,45 @@ def review(app: App, domain: str) -> None:
     waiting = store.list_pairs(app.store.db, subject, "pending")
     if not waiting:
         terminal.echo("There are no pending pairs.")
+    propose = _proposing(app, subject)
     for number, pair in enumerate(waiting, 1):
         terminal.echo(f"\n[{number}/{len(waiting)}] pair {pair.id}, {pair.source} by {pair.author}")
         terminal.echo(
             f"  question: {terminal.indented(pair.prompt, 12)}\n"
             f"  answer:   {terminal.indented(pair.response, 12)}  ({iso(pair.created_at)})"
         )
-        keys = click.Choice(("a", "r", "s", "q"))
+        proposed = propose(pair)
+        same = ""
+        if proposed is not None:
+            terminal.echo(
+                f"  perhaps a newer answer to: {terminal.indented(proposed.prompt, 12)}\n"
+                f"            which says: {terminal.indented(proposed.response, 12)}"
+            )
+            same = "approve as the [n]ewer answer to that, "
+        keys = click.Choice(("a", "n", "r", "s", "q") if same else ("a", "r", "s", "q"))
         choice = click.prompt(
-            "  [a]pprove, [r]eject, [s]kip, [q]uit", type=keys, show_choices=False
+            f"  [a]pprove, {same}[r]eject, [s]kip, [q]uit", type=keys, show_choices=False
         )
         if choice == "q":
             break
-        if choice in "ar":
+        if choice in "anr":
+            fact = proposed.fact if proposed is not None and choice == "n" else ""
             try:
-                _decide(app, (pair.id,), "approved" if choice == "a" else "rejected")
+                _decide(app, (pair.id,), "rejected" if choice == "r" else "approved", fact)
             except Leak as leak:  # the pair stays pending; the review continues
                 terminal.echo(f"  {leak}", err=True)
 
 
 @pairs.command()
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
+@click.option("--fact", default="", help="The fact that they state; other pairs must name it.")
 @pass_app
-def approve(app: App, ids: tuple[int, ...]) -> None:
-    """Approve pairs, so that the next retrain learns them."""
-    _decide(app, ids, "approved")
+def approve(app: App, ids: tuple[int, ...], fact: str) -> None:
+    """Approve pairs, so that the next retrain learns them.
+
+    With --fact, their answer replaces the older ones to all questions about that fact.
+    """
+    _decide(app, ids, "approved", fact)
 
 
 @pairs.command()
@@ -343,11 +359,20 @@ def _print_import(
         raise SystemExit(1)
 
 
-def _decide(app: App, ids: tuple[int, ...], status: store.Status) -> None:
+def _proposing(app: App, subject: domains.Domain) -> "Callable[[store.Pair], Reference | None]":
+    """A function that finds the approved pair whose fact a pending one probably states."""
+    from data.search import fact_proposals
+    from data.search.search import PairSearch
+
+    search = PairSearch(app.store, app.settings.search)
+    return lambda pair: fact_proposals.propose(search, subject, pair)
+
+
+def _decide(app: App, ids: tuple[int, ...], status: store.Status, fact: str = "") -> None:
     try:
         with app.store.write() as db:
             for pair_id in ids:
-                admin.review(db, pair_id, status, app.actor)
+                admin.review(db, pair_id, status, app.actor, fact)
     except UnderstudyError as error:
         raise type(error)(f"{error} Nothing was changed.") from error
     terminal.echo(f"{len(ids)} pair{'s' if len(ids) > 1 else ''} {status}.")

@@ -21,7 +21,7 @@ from data.experiments.experiments import Experiment
 from data.feedback import feedback
 from data.monitoring import alerts
 from data.monitoring.alerts import Alert
-from data.pairs import pairs, review_status
+from data.pairs import fact_links, pairs, review_status
 from data.runs import runs
 from data.store import audit
 from data.store.db import rows
@@ -72,10 +72,16 @@ def retrain(
     return runs.request(db, domain, actor, full=full, recipe=recipe)
 
 
-def review(db: Database, pair_id: int, status: pairs.Status, actor: str) -> pairs.Pair:
-    """Decide on a pair. Raises NotFound."""
+def review(
+    db: Database, pair_id: int, status: pairs.Status, actor: str, fact: str = ""
+) -> pairs.Pair:
+    """Decide on a pair. `fact`: it states this fact, and its answer counts for all phrasings of it.
+    Raises NotFound, and Conflict for a pair that cannot be linked to a fact."""
+    if fact:
+        fact_links.link(db, pair_id, fact)
     reviewed = review_status.set_status(db, pair_id, status, actor)
-    audit.record(db, actor, "review", f"pair {pair_id}", status=status)
+    detail = {"fact": fact} if fact else {}
+    audit.record(db, actor, "review", f"pair {pair_id}", status=status, **detail)
     return reviewed
 
 

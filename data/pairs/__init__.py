@@ -3,6 +3,7 @@
 - `contamination`: keeps golden questions out of training
 - `current_answers`: which answer counts now, where a newer one replaces older ones
 - `datasets`: frozen datasets with train, validation, probe and golden splits
+- `fact_links`: links a pending pair to the fact that a reviewer confirms
 - `files`: imports and exports JSON Lines, OpenAI chat messages and CSV
 - `formats`: the file formats of pairs, one entry each
 - `golden`: golden questions, which are used for evaluation only

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from data import domains
 from data.domains import Domain
-from data.pairs import pairs, review_status
+from data.pairs import fact_links, pairs, review_status
 from data.pairs.pairs import Draft, Pair
 from data.store import audit
 from data.store.db import row, rows, value
@@ -72,18 +72,27 @@ def hold(db: Database, pair_id: int, reviewer: str) -> Pair:
 
 
 def decide(
-    db: Database, pair_id: int, status: pairs.Status, reviewer: str, reason: str = ""
+    db: Database,
+    pair_id: int,
+    status: pairs.Status,
+    reviewer: str,
+    reason: str = "",
+    fact: str = "",
 ) -> Pair:
-    """Approve or reject a pair. Raises NotFound, or Conflict if another reviewer decided otherwise
-    or holds it."""
+    """Approve or reject a pair. `fact`: the reviewer confirms that it states this fact. Raises
+    NotFound, or Conflict if another reviewer decided otherwise or holds it."""
     pair = pairs.get(db, pair_id)
     if pair.status == status and review_status.review_of(pair).person == reviewer:
         return pair
     _refuse_decided(pair)
     _refuse_held(db, pair_id, reviewer)
+    if fact:
+        fact_links.link(db, pair_id, fact)
     decided = review_status.set_status(db, pair_id, status, reviewer, reason.strip()[:MAX_REASON])
     _let_go(db, pair_id)
     detail = {"reason": reason.strip()[:MAX_REASON]} if reason.strip() else {}
+    if fact:
+        detail["fact"] = fact
     audit.record(db, reviewer, "review", f"pair {pair_id}", status=status, **detail)
     return decided
 

@@ -7,6 +7,7 @@ shipped encoder.
 - `domain_calibration`: the same for one domain, measured on its own questions
 - `embeddings_api`: an encoder behind an address that answers like `/v1/embeddings`
 - `encoder`: what an encoder is, and which one the settings choose
+- `fact_proposals`: which fact a pending pair probably states
 - `follow_ups`: how a question within a conversation is searched
 - `index`: the pairs of a domain in memory, compared with a question by one matrix product
 - `language_check`: whether an encoder suits the language of a domain's pairs

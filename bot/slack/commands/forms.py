@@ -110,8 +110,9 @@ async def _content(
         subject = await store.read(lambda db: _domain(db, place, name, requester))
         return await unanswered_form.next_form(workspace, replace(where, domain=subject.name))
     # a review takes a lease, so it is a write
-    work = store.submit if isinstance(command, commands.ReviewCommand) else store.read
-    return await work(build)
+    if isinstance(command, commands.ReviewCommand):
+        return await review.with_older_answer(workspace, await store.submit(build))
+    return await store.read(build)
 
 
 async def confirmation_form(

@@ -23,6 +23,7 @@ from bot.slack.workspace import views
 from bot.slack.workspace.context import STORE_BUSY, WorkspaceContext
 from data import domains
 from data.pairs import pairs, review_queue
+from data.search import fact_proposals
 from data.store.errors import Conflict, Invalid, NotFound, UnderstudyError
 
 Ack = Callable[..., Awaitable[Any]]
@@ -47,12 +48,15 @@ def next_form(db: Database, where: Origin, reviewer: str, note: str = "", after:
 
 async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, Any]) -> None:
     """Approve, Edit, Reject or Next was pressed under a pair."""
-    verb, _, number = str(body["actions"][0].get("value") or "").partition(" ")
-    view, pair_id = body["view"], int(number)
+    verb, *numbers = str(body["actions"][0].get("value") or "").split()
+    view, pair_id = body["view"], int(numbers[0])
     where = replace(admin_forms.origin(view), pair_id=pair_id)
     match verb:
         case "approve":
             storing = _store(workspace, body, _form_after(where, _approve(pair_id)))
+        case "newer":
+            decide = _approve(pair_id, older=int(numbers[1]))
+            storing = _store(workspace, body, _form_after(where, decide))
         case "next":
             storing = _store(
                 workspace, body, lambda db, who: next_form(db, where, who, "", pair_id)
@@ -62,7 +66,7 @@ async def review_button(workspace: WorkspaceContext, ack: Ack, body: dict[str, A
             storing = _store(workspace, body, lambda db, who: _opened(db, where, who, form))
     place = SlackPlace(team_of(body), where.channel, where.thread_ts, str(body["user"]["id"]))
     try:
-        shown = await storing  # stored before the press is acknowledged
+        shown = await with_older_answer(workspace, await storing)  # stored before the ack
     except UnderstudyError as error:
         shown = admin_forms.said(where, f":warning: {sentence(str(error))}")
     await ack()
@@ -82,6 +86,7 @@ async def review_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str
     try:
         async with asyncio.timeout(STORE_WAIT_S):
             shown = await _store(workspace, body, _form_after(where, decide))
+            shown = await with_older_answer(workspace, shown)
     except TimeoutError:
         await ack(response_action="errors", errors={field: STORE_BUSY})
     except UnderstudyError as error:
@@ -90,9 +95,30 @@ async def review_form_sent(workspace: WorkspaceContext, ack: Ack, body: dict[str
         await ack(response_action="update", view=shown)
 
 
-def _approve(pair_id: int) -> Decide:
+async def with_older_answer(workspace: WorkspaceContext, view: Block) -> Block:
+    """A review form, with the answer that its pair perhaps replaces, if the search finds one."""
+    pair_id = admin_forms.origin(view).pair_id
+    if view["callback_id"] != admin_forms.DECIDE or not pair_id:
+        return view
+
+    def read(db: Database) -> tuple[pairs.Pair, domains.Domain]:
+        pair = pairs.get(db, pair_id)
+        return pair, domains.by_id(db, pair.domain_id)
+
+    pair, domain = await workspace.service.store.read(read)
+    search = workspace.service.chat.search
+    found = await asyncio.to_thread(fact_proposals.propose, search, domain, pair)
+    if found is None:
+        return view
+    return admin_forms.with_older_answer(view, pair_id, found.prompt, found.response, found.pair_id)
+
+
+def _approve(pair_id: int, older: int = 0) -> Decide:
+    """`older`: a pair whose fact it states, so that it replaces the answer to it."""
+
     def decide(db: Database, who: str) -> str:
-        review_queue.decide(db, pair_id, "approved", who)
+        fact = pairs.get(db, older).fact if older else ""
+        review_queue.decide(db, pair_id, "approved", who, fact=fact)
         return f":white_check_mark: Pair {pair_id} is approved. The next retrain will learn it."
 
     return decide

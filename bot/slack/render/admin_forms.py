@@ -186,6 +186,18 @@ def reviewed(where: Origin, pair: Pair | None, domain: str, left: int, note: str
     return _modal(DECIDE, "Review", shown, where, close="Done")
 
 
+def with_older_answer(view: Block, pair_id: int, prompt: str, response: str, older: int) -> Block:
+    """The review form of a pair with the answer that it perhaps replaces, that of the pair with id
+    `older`, and the button that confirms it."""
+    *shown, buttons = view["blocks"]
+    approve, *others = buttons["elements"]
+    newer = _decision("newer", "Approve as newer answer", pair_id)
+    newer["value"] += f" {older}"
+    about = f"Perhaps a newer answer to “{escape(shorten(prompt, 300))}”, which says: "
+    text = context(about + escape(shorten(response, 1_000)))
+    return {**view, "blocks": [*shown, text, {**buttons, "elements": [approve, newer, *others]}]}
+
+
 def edited(where: Origin, pair: Pair) -> Block:
     """The form to edit a pair. A long text takes several inputs, see `long_text.py`."""
     shown = [*_pieces(PROMPT, "Question", pair.prompt), *_pieces(RESPONSE, "Answer", pair.response)]

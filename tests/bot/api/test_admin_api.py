@@ -234,6 +234,24 @@ def test_a_pair_that_asks_a_golden_question_is_not_approved(bot: Bot) -> None:
     assert pairs.get(bot.store.db, waiting).status == "pending"
 
 
+def test_a_reviewer_confirms_which_fact_a_pair_states(bot: Bot) -> None:
+    old = pairs.Draft("When may I fly?", "From six hours on.", fact="flights")
+    new = pairs.Draft("When may I take a plane?", "From eight hours on.")
+    bot.write(lambda db: pairs.add(db, bot.domain, [old], source="test", status="approved"))
+    (waiting,) = bot.write(lambda db: pairs.add(db, bot.domain, [new], source="correction")).ids
+    client = bot.http("reviewer")
+
+    proposed = client.get(f"/v1/pairs/{waiting}/fact").json()
+    assert (proposed["fact"], proposed["prompt"]) == ("flights", old.prompt)
+    given = {"status": "approved", "fact": "planes"}
+    assert client.post(f"/v1/pairs/{waiting}/review", json=given).status_code == 404
+    given["fact"] = proposed["fact"]
+    reviewed = client.post(f"/v1/pairs/{waiting}/review", json=given)
+
+    assert (reviewed.json()["status"], reviewed.json()["fact"]) == ("approved", "flights")
+    assert client.get(f"/v1/pairs/{waiting}/fact").json() == {"object": "pair.fact", "fact": None}
+
+
 def test_a_pair_is_reviewed(bot: Bot) -> None:
     waiting = add_pair(bot, "What waits?", "pending")
     add_pair(bot)

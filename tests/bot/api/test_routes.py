@@ -51,6 +51,7 @@ REVIEWERS = {
     ("GET", "/v1/policies"),
     ("GET", "/v1/voters"),
     ("GET", "/v1/pairs"),
+    ("GET", "/v1/pairs/{pair_id}/fact"),
     ("POST", "/v1/pairs/{pair_id}/review"),
 }
 

@@ -141,3 +141,26 @@ def test_a_review_continues_after_a_pair_that_cannot_be_approved(run: Run, home:
     assert result.exit_code == 0, result.output
     assert "Pair 1 cannot be approved" in result.output
     assert json(run("pairs", "counts", "art", "--json"))["pending"] == 1
+
+
+def test_a_reviewer_confirms_which_answer_a_pair_replaces(run: Run, home: Path) -> None:
+    fact = '"fact": "flights"}\n'
+    (home / "old.jsonl").write_text(
+        '{"prompt": "When may I fly?", "response": "From six hours on.", ' + fact
+        + '{"prompt": "Is a plane allowed?", "response": "From six hours on.", ' + fact
+    )  # fmt: skip
+    (home / "new.jsonl").write_text(
+        '{"prompt": "When may I take a plane?", "response": "From eight hours on."}\n'
+    )
+    run("domains", "add", "art")
+    run("pairs", "import", "art", "old.jsonl")
+    run("pairs", "import", "art", "new.jsonl", "--pending")
+
+    result = run("pairs", "review", "art", input="n\n")
+
+    assert result.exit_code == 0, result.output
+    assert "perhaps a newer answer to:" in result.output
+    assert "From six hours on." in result.output
+    found = json(run("search", "art", "Is a plane allowed?", "--json"))
+    assert "From eight hours on." in str(found)
+    assert "From six hours on." not in str(found)

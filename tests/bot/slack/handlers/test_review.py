@@ -252,3 +252,19 @@ async def test_a_review_can_be_limited_to_one_domain(bot: Bot) -> None:
     await press(bot, REVIEWER, form(bot), "Approve")
     assert "There is nothing left for you to review" in said_in(form(bot))
     assert pair(bot, 1).status == "pending"
+
+
+async def test_a_reviewer_confirms_which_answer_a_pair_replaces(bot: Bot) -> None:
+    old = Draft("When may I fly?", "From six hours on.", fact="flights")
+    new = Draft("When may I take a plane?", "From eight hours on.")
+    bot.write(lambda db: pairs.add(db, bot.domain, [old], source="test", status="approved"))
+    bot.write(lambda db: pairs.add(db, bot.domain, [new], source="correction"))
+
+    view = await review(bot)
+
+    assert "Perhaps a newer answer to “When may I fly?”, which says: From six hours" in said_in(
+        view
+    )
+    assert labels(view) == ["Approve", "Approve as newer answer", "Edit", "Reject", "Next"]
+    await press(bot, REVIEWER, view, "Approve as newer answer")
+    assert (pair(bot, 2).status, pair(bot, 2).fact) == ("approved", "flights")
