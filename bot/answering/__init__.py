@@ -6,6 +6,7 @@
 - `grounding`: what an answer rests on, and whether there is one, decided from the search alone
 - `reference_finder`: searches the approved pairs for a question
 - `source_wording`: how the sources under an answer are described
+- `again`: asks for another answer to the same question, or for the rest of one
 - `small_talk`: greetings, thanks and goodbyes
 - `chat`: the flow of one message, for every front end; it knows neither Slack nor HTTP
 - `circuit_breaker`: stops requests to a replica or adapter that has just failed, then probes it

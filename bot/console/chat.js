@@ -10,9 +10,19 @@ const state = { conversation: null, subjects: [], answering: null };
 
 async function call(path, options = {}) {
   const response = await fetch(path, { headers: { "Content-Type": "application/json" }, ...options });
-  if (!response.ok) throw new Error(await sentence(response));
+  if (!response.ok) throw new Failure(await sentence(response), mayRetry(response.status));
   return response;
 }
+
+// An error with a sentence for the person. `retry`: whether the same question may work later.
+class Failure extends Error {
+  constructor(message, retry) {
+    super(message);
+    this.retry = retry;
+  }
+}
+
+const mayRetry = (status) => status >= 500 || status === 429 || status === 408;
 
 async function sentence(response) {
   try {
@@ -91,6 +101,7 @@ function add(template) {
 function addQuestion(text) {
   const element = add("question-template");
   element.querySelector(".text").textContent = visible(text);
+  element.querySelector(".edit").addEventListener("click", () => compose(text));
   return element;
 }
 
@@ -98,6 +109,7 @@ function addAnswer() {
   const element = add("answer-template");
   const part = (selector) => element.querySelector(selector);
   const answer = { element, part, text: "", replyId: null, thumb: null };
+  part(".regenerate").addEventListener("click", () => { if (!state.answering) ask("", answer.replyId); });
   part(".up").addEventListener("click", () => rate(answer, "up"));
   part(".down").addEventListener("click", () => rate(answer, "down"));
   part(".copy").addEventListener("click", () => copy(answer));
@@ -115,6 +127,7 @@ function finish(answer, about) {
   answer.part(".adapter").textContent = about.adapter;
   answer.part(".adapter").hidden = !about.adapter;
   answer.part("footer").hidden = false;
+  answer.part(".regenerate").hidden = about.outcome === "declined" || about.outcome === "quoted" || about.outcome === "small_talk";
   showSources(answer, about);
   showSuggestions(answer, about);
 }
@@ -161,11 +174,22 @@ function suggestion(text) {
   return item;
 }
 
+// `retry`: what to do on "Try again"; null if that can't help.
 function fail(answer, message, retry) {
   answer.element.setAttribute("aria-busy", "false");
   answer.part(".problem span").textContent = message;
   answer.part(".problem").hidden = false;
-  answer.part(".again").addEventListener("click", retry, { once: true });
+  answer.part(".again").hidden = !retry;
+  if (retry) answer.part(".again").addEventListener("click", retry, { once: true });
+}
+
+// Puts a question into the box to be changed, with what is wrong with it.
+function compose(text, problem = "") {
+  question.value = text;
+  $("refused").textContent = problem;
+  $("refused").hidden = !problem;
+  grow();
+  question.focus();
 }
 
 function showThumb(answer, thumb) {
@@ -178,8 +202,9 @@ const toEnd = () => { main.scrollTop = main.scrollHeight; };
 
 // ---------------------------------------------------------------- questions
 
-async function ask(text) {
-  const asked = addQuestion(text);
+// Asks a question, or for another answer to the one that the answer `regenerates` belongs to.
+async function ask(text, regenerates = null) {
+  const asked = regenerates ? null : addQuestion(text);
   const answer = addAnswer();
   const abort = new AbortController();
   state.answering = abort;
@@ -187,7 +212,7 @@ async function ask(text) {
   toEnd();
   let about = { adapter: "", note: "" }, ended = false;
   try {
-    const body = { conversation: state.conversation, text, domain: $("subject").value || null };
+    const body = { conversation: state.conversation, text, domain: $("subject").value || null, regenerates };
     for await (const event of lines(await post("/web/ask", body, abort.signal))) {
       const follow = nearEnd();
       if (event.type === "started") {
@@ -200,7 +225,7 @@ async function ask(text) {
         ended = true;
         if (event.finish_reason === "length") answer.part(".said").textContent = "The answer reached its length limit.";
       } else if (event.type === "error") {
-        throw new Error(event.message);
+        throw new Failure(event.message, event.retry);
       } else if (event.type === "two") {
         answer.element.remove();
         showTwo(event.answers);
@@ -208,7 +233,7 @@ async function ask(text) {
       }
       if (follow) toEnd();
     }
-    if (!ended) throw new Error("The connection was lost before the answer was complete.");
+    if (!ended) throw new Failure("The connection was lost before the answer was complete.", true);
     finish(answer, about);
   } catch (error) {
     if (abort.signal.aborted) {
@@ -216,7 +241,14 @@ async function ask(text) {
       answer.part(".said").textContent = "Stopped.";
     } else {
       const message = error instanceof TypeError ? "The service cannot be reached." : error.message;
-      fail(answer, message, () => { asked.remove(); answer.element.remove(); ask(text); });
+      const discard = () => { asked?.remove(); answer.element.remove(); };
+      if (error.retry === false && asked && !answer.text) {
+        discard(); // the question itself is refused: it goes back to be changed
+        if (!$("log").children.length) welcome();
+        compose(text, message);
+        return;
+      }
+      fail(answer, message, error.retry === false ? null : () => { discard(); ask(text, regenerates); });
       if (answer.text) finish(answer, about);
     }
   } finally {
@@ -338,10 +370,15 @@ async function restore() {
   let saved = null;
   try { saved = JSON.parse(sessionStorage.getItem("conversation")); } catch { /* as above */ }
   if (!saved) return;
-  const { messages } = await (await call(`/web/conversations/${encodeURIComponent(saved[0])}`)).json();
-  if (!messages.length) return;
-  state.conversation = saved[0];
   if (state.subjects.some((s) => s.name === saved[1])) $("subject").value = saved[1];
+  await showChat(saved[0]);
+}
+
+async function showChat(conversation) {
+  const { messages } = await (await call(`/web/conversations/${encodeURIComponent(conversation)}`)).json();
+  if (!messages.length) return;
+  state.conversation = conversation;
+  $("log").replaceChildren();
   for (const message of messages) {
     if (message.role === "user") { addQuestion(message.text); continue; }
     const answer = addAnswer();
@@ -352,6 +389,39 @@ async function restore() {
     if (message.helped === null && message.status === "done") askWhetherItHelped(answer);
   }
   toEnd();
+}
+
+// The chats of this browser, to go on with one.
+async function listChats() {
+  $("chats-said").textContent = "";
+  $("chats-dialog").showModal();
+  try {
+    const { conversations } = await (await call("/web/conversations")).json();
+    $("chats-list").replaceChildren(...conversations.map((chat) => {
+      const item = document.createElement("li");
+      const button = node("button", chat.question.length > 120 ? `${chat.question.slice(0, 119)}…` : chat.question);
+      button.type = "button";
+      button.title = new Date(chat.at / 1000).toLocaleString();
+      button.addEventListener("click", () => goOn(chat.conversation));
+      item.append(button);
+      return item;
+    }));
+    if (!conversations.length) $("chats-said").textContent = "You have no chats yet.";
+  } catch (error) {
+    $("chats-said").textContent = error instanceof TypeError ? "The service cannot be reached." : error.message;
+  }
+}
+
+async function goOn(conversation) {
+  state.answering?.abort();
+  try {
+    await showChat(conversation);
+    $("chats-dialog").close();
+    remember();
+    question.focus();
+  } catch (error) {
+    $("chats-said").textContent = error.message;
+  }
 }
 
 async function open() {
@@ -384,8 +454,7 @@ composer.addEventListener("submit", (event) => {
   if (state.answering) return state.answering.abort();
   const text = question.value.trim();
   if (!text || !state.conversation) return question.focus(); // empty, or the page is not there yet
-  question.value = "";
-  grow();
+  compose("");
   ask(text);
 });
 question.addEventListener("keydown", (event) => {
@@ -395,6 +464,10 @@ question.addEventListener("keydown", (event) => {
   }
 });
 question.addEventListener("input", grow);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) state.answering?.abort();
+});
+$("chats").addEventListener("click", listChats);
 $("subject").addEventListener("change", begin);
 $("new").addEventListener("click", () => { state.answering?.abort(); begin(); remember(); });
 open();

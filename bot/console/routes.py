@@ -1,5 +1,6 @@
 """The routes of the web chat: its static files, and the calls of its script under `/web`."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -9,7 +10,7 @@ from sqlite_utils import Database
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bot.answering import side_by_side, source_wording
+from bot.answering import again, side_by_side, source_wording
 from bot.answering.chat import Ask, Ended, Started, fallback_note
 from bot.api import auth, relay
 from bot.api.domain_field import DomainName, domain_of
@@ -20,6 +21,7 @@ from bot.console.files import File
 from bot.console.web_bounds import WebBounds
 from bot.service import Service
 from data import domains
+from data.config.settings import BotSettings
 from data.conversations import conversations
 from data.conversations.conversations import Outcome
 from data.feedback import feedback
@@ -30,6 +32,8 @@ from data.store.db import Row
 router = APIRouter(dependencies=[Depends(auth.known_host)])
 Visitor = Annotated[str, Depends(auth.visitor)]
 
+
+MAX_CHATS = 50  # that are listed
 
 PAGE, SCRIPT, MINE = (File(name) for name in ("chat.html", "chat.js", "mine.js"))
 
@@ -66,8 +70,9 @@ class WebQuestionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     conversation: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]  # chosen by the page
-    text: str
+    text: str = ""
     domain: DomainName | None = None
+    regenerates: Annotated[str, Field(max_length=100)] | None = None  # an answer of this session
 
 
 @router.post("/web/ask")
@@ -76,19 +81,26 @@ async def ask(request: Request, given: WebQuestionRequest, visitor: Visitor) -> 
     bounds: WebBounds = request.app.state.web_bounds
     await bounds.admit(auth.client_address(request))
     domain = await service.store.read(lambda db: domain_of(db, given.domain))
+    address = auth.client_address(request)
+    if (first := given.regenerates) is not None:
+        bot = service.settings.bot
+        question = await service.store.read(lambda db: _again(db, first, visitor, domain, bot))
+        return AnswerLine(service, replace(question, address=address))
     thread = f"{visitor}/{given.conversation}"
-    question = Ask(
-        person=visitor,
-        thread=thread,
-        text=given.text,
-        domain=domain,
-        address=auth.client_address(request),
-    )
+    question = Ask(person=visitor, thread=thread, text=given.text, domain=domain, address=address)
     turns = service.settings.bot.history_turns
     other = await service.store.read(lambda db: side_by_side.wanted(db, question, turns))
     if other is None:
         return AnswerLine(service, question)
     return TwoAnswers(service, question, other)
+
+
+def _again(
+    db: Database, reply_id: str, visitor: str, domain: domains.Domain, bot: BotSettings
+) -> Ask:
+    """Raises Forbidden if somebody else asked the question."""
+    feedback.require_asker(db, reply_id, visitor)
+    return again.another_answer(db, reply_id, visitor, domain, bot)
 
 
 class WebFeedbackRequest(FeedbackRequest):
@@ -107,6 +119,21 @@ async def give_feedback(
         return store_feedback(db, given.reply_id, visitor, given)
 
     return await service.store.submit(write)
+
+
+@router.get("/web/conversations")
+async def chats(request: Request, visitor: Visitor) -> dict[str, Any]:
+    """This session's conversations, the latest first, each by its first question."""
+    service: Service = request.app.state.service
+    found = await service.store.read(lambda db: conversations.of_person(db, visitor, MAX_CHATS))
+    prefix = f"{visitor}/"
+    return {
+        "conversations": [
+            {"conversation": c.thread.removeprefix(prefix), "question": c.question, "at": c.at}
+            for c in found
+            if c.thread.startswith(prefix) and "/" not in c.thread.removeprefix(prefix)
+        ]
+    }
 
 
 @router.get("/web/conversations/{conversation}")
@@ -156,7 +183,8 @@ class JsonLines:
         return _line(type="ended", finish_reason=ended.finish_reason)
 
     def error(self, problem: Problem) -> bytes:
-        return _line(type="error", message=problem.message)
+        retry = problem.status >= 500 or problem.status == 429
+        return _line(type="error", message=problem.message, retry=retry)
 
 
 class AnswerLine(Response):

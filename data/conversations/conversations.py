@@ -432,6 +432,27 @@ def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list
     return found[::-1]
 
 
+@dataclass(frozen=True)
+class ChatSummary:
+    """A conversation in a list."""
+
+    thread: str
+    question: str  # the first one
+    at: int  # of the first question, in microseconds since the epoch
+
+
+def of_person(db: Database, person: str, limit: int) -> list[ChatSummary]:
+    """The latest conversations that `person` started, the latest first."""
+    found = rows(
+        db,
+        "SELECT c.thread, m.text AS question, m.created_at AS at FROM conversations c "
+        "JOIN messages m ON m.id = (SELECT min(id) FROM messages WHERE conversation_id = c.id "
+        "AND role = 'user') WHERE c.person = ? ORDER BY c.id DESC LIMIT ?",
+        [person, limit],
+    )
+    return [ChatSummary(**r) for r in found]
+
+
 def seen_before(db: Database, source: str, key: str) -> bool:
     """Return True if (source, key) was delivered before; otherwise record it and return False."""
     sql = "INSERT OR IGNORE INTO deliveries (source, key, at) VALUES (?, ?, ?)"

@@ -1,5 +1,7 @@
 """The web chat as a person uses it, in a real browser."""
 
+from importlib.resources import files
+
 import pytest
 
 from data.feedback import feedback
@@ -188,3 +190,122 @@ async def test_a_returning_person_is_asked_once_whether_it_helped(bot: Bot) -> N
         assert page.complaints == []
     sql = "SELECT value FROM feedback WHERE kind = 'follow_up' AND live = 1"
     assert list(bot.store.db.query(sql)) == [{"value": 1.0}]
+
+
+async def ask(page: browser.Page, text: str) -> None:
+    await page.js("document.getElementById('question').focus()")
+    await page.type(text)
+    await page.press("Enter", 13, "\r")
+
+
+async def opened(page: browser.Page, bot: Bot) -> None:
+    await page.open(bot.url)
+    await page.wait("document.querySelector('#suggestions button')")
+
+
+async def test_a_question_that_is_too_long_stays_in_the_composer(bot: Bot) -> None:
+    long = "x" * (bot.settings.bot.max_prompt_chars + 1)
+    async with browser.page() as page:
+        await opened(page, bot)
+        await page.js(f"document.getElementById('question').value = '{long}'")
+        await page.js("document.getElementById('composer').requestSubmit()")
+        await page.wait("!document.getElementById('refused').hidden")
+
+        assert f"{len(long):,} characters" in await page.js(
+            "document.getElementById('refused').textContent"
+        )
+        assert await page.js("document.getElementById('question').value.length") == len(long)
+        assert await page.js("document.querySelectorAll('.message').length") == 0
+
+        await page.js("document.getElementById('question').value = 'short'")
+        await page.js("document.getElementById('composer').requestSubmit()")
+        await page.wait(ANSWER)
+        assert await page.js("document.getElementById('refused').hidden")
+
+
+async def test_escape_stops_an_answer(bot: Bot) -> None:
+    bot.vllm.say = lambda body: [*words(body["model"], "One")[:2], HANG]
+    async with browser.page() as page:
+        await opened(page, bot)
+        await ask(page, "Why?")
+        await page.wait("document.querySelector('.from-bot .text').textContent === 'One'")
+        await page.press("Escape", 27)
+        await page.wait(f"{SAID} === 'Stopped.'")
+
+        assert [r.status for r in bot.wait_closed()] == ["cancelled"]
+
+
+async def test_an_answer_can_be_regenerated_and_a_question_edited(bot: Bot) -> None:
+    async with browser.page() as page:
+        await opened(page, bot)
+        await ask(page, "Why?")
+        await page.wait(ANSWER)
+        bot.vllm.say = lambda body: words(body["model"], "Another one.")
+        await page.js("document.querySelector('.regenerate').click()")
+        await page.wait(f"{ANSWER}?.textContent === 'Another one.'")
+        assert bot.vllm.asked[-1]["messages"][-1]["content"] == "Why?"
+        assert bot.vllm.asked[-1]["temperature"] >= 0.8
+        assert await page.js("document.querySelectorAll('.from-person').length") == 1
+
+        await page.js("document.querySelector('.edit').click()")
+        assert await page.js("document.getElementById('question').value") == "Why?"
+        assert await page.js("document.activeElement.id") == "question"
+
+
+async def test_the_chats_of_a_browser_are_listed_and_can_go_on(bot: Bot) -> None:
+    async with browser.page() as page:
+        await opened(page, bot)
+        for text in ("First?", "Second?"):
+            await page.js("document.getElementById('new').click()")
+            await ask(page, text)
+            await page.wait(ANSWER)
+        await page.js("document.getElementById('chats').click()")
+        await page.wait("document.querySelectorAll('#chats-list button').length === 2")
+        listed = "[...document.querySelectorAll('#chats-list button')].map((b) => b.textContent)"
+        assert await page.js(listed) == ["Second?", "First?"]
+
+        await page.js("document.querySelectorAll('#chats-list button')[1].click()")
+        await page.wait("document.querySelector('.from-person .text').textContent === 'First?'")
+        await ask(page, "And then?")
+        await page.wait("document.querySelectorAll('.from-bot[aria-busy=false]').length === 2")
+    contents = [m["content"] for m in bot.vllm.asked[-1]["messages"] if m["role"] == "user"]
+    assert contents == ["First?", "And then?"]
+
+
+async def test_another_session_sees_no_foreign_chat_and_cannot_regenerate(bot: Bot) -> None:
+    async with browser.page() as page:
+        await opened(page, bot)
+        await ask(page, "Mine?")
+        await page.wait(ANSWER)
+    reply_id = next(bot.store.db.query("SELECT id FROM replies"))["id"]
+    async with browser.page() as page:
+        await opened(page, bot)
+        body = f"{{conversation: 'abcdefghij', regenerates: '{reply_id}'}}"
+        status = await page.js(
+            "fetch('/web/ask', {method: 'POST', headers: {'Content-Type': 'application/json'}, "
+            f"body: JSON.stringify({body})}}).then((r) => r.status)"
+        )
+        assert status in (403, 404)
+        chats = await page.js("fetch('/web/conversations').then((r) => r.json())")
+        assert chats == {"conversations": []}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1100])
+async def test_axe_finds_nothing(bot: Bot, dark: bool, width: int) -> None:
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+    found = "axe.run().then((r) => r.violations.map((v) => v.id + ': ' + v.nodes[0].html))"
+    bot.vllm.say = lambda body: words(body["model"], "Run `this`:\n```\n" + "wide " * 90 + "\n```")
+    async with browser.page() as page:
+        await page.open(bot.url, width=width, dark=dark)
+        await page.wait("document.querySelector('#suggestions button')")
+        await page.js(f"{axe}; true")
+        assert await page.js(found) == []
+        for text in ("Why?", "And " + "then " * 400):
+            await ask(page, text)
+            await page.wait(ANSWER)
+        await page.js("document.querySelector('.thumb.down').click()")
+        assert await page.js(found) == []
+        await page.js("document.getElementById('chats').click()")
+        await page.wait("document.querySelector('#chats-list button')")
+        assert await page.js(found) == []

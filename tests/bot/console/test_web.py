@@ -136,6 +136,7 @@ def test_a_broken_answer_ends_in_an_error_line(bot: Bot, page: httpx.Client) -> 
 
     assert events[-1] == {
         "type": "error",
+        "retry": True,
         "message": "The engine failed in the middle of the answer.",
     }
 
