@@ -36,7 +36,7 @@ from data.conversations.conversations import Outcome, Status
 from data.pairs.reply_sources import Source
 from data.search import layout
 from data.search.search import PairSearch
-from data.store.db import Store
+from data.store.db import Store, StoreBusy, StoreFull
 from data.store.errors import Unavailable, UnderstudyError
 from serving.client import AdapterMissing, EngineClient
 
@@ -54,6 +54,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+AGAIN_S = 1.0  # before the end of an answer is written again
+GIVE_UP_S = 600.0  # after this, it is lost
+FIRST_TRY_S = 12.0  # that people wait for the record of an answer that failed; SQLite waits for ten
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,11 @@ class Chat:
                     "generated" if declined is None else "declined",
                 )
             )
-        await self._record(ask, write)
+        recorded = self._recorded(ask, write, until=GIVE_UP_S)
+        if status == "done":
+            await asyncio.shield(recorded)
+        else:  # people learn what went wrong, even while the store is locked
+            await asyncio.wait({recorded}, timeout=FIRST_TRY_S)
 
     async def _give(
         self,
@@ -295,7 +302,7 @@ class Chat:
                 opened=opened,
             )
 
-        missing = await self._record(ask, write)
+        missing = await asyncio.shield(self._recorded(ask, write))
         instead_of = missing.name if missing is not None else None
         if self._on_closed is not None:
             name = grounds.domain.name
@@ -317,20 +324,37 @@ class Chat:
         )
         return started, Delta(grounds.text(outcome)), Ended("stop", 0, 0)
 
-    async def _record(self, ask: Ask, write: Callable[[Database], T]) -> T:
-        """Write to the store, even if the task that waits for it is cancelled."""
+    def _recorded(
+        self, ask: Ask, write: Callable[[Database], T], until: float = 0.0
+    ) -> asyncio.Task[T]:
+        """Write to the store, in a task that nobody cancels. What was shown must be on record: as
+        long as the store is locked or full, it is written again, for `until` seconds."""
 
         async def recorded() -> T:
-            try:
-                return await self._store.submit(write)
-            except Exception:
-                log.exception("The end of %s could not be recorded", ask.reply_id)
-                raise
+            began = asyncio.get_running_loop().time()
+            while True:
+                try:
+                    return await self._store.submit(write)
+                except (StoreBusy, StoreFull) as error:
+                    waited_s = asyncio.get_running_loop().time() - began
+                    if waited_s >= until or self.stopping:
+                        log.exception("The end of %s could not be recorded", ask.reply_id)
+                        raise
+                    log.warning("The end of %s is written again: %s", ask.reply_id, error)
+                    await asyncio.sleep(AGAIN_S)
+                except Exception:
+                    log.exception("The end of %s could not be recorded", ask.reply_id)
+                    raise
 
         task = asyncio.create_task(recorded())
         self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._forget_recording)
+        return task
+
+    def _forget_recording(self, task: asyncio.Task[Any]) -> None:
+        self._recording.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was logged; nobody may be waiting for it
 
 
 class Beginning:

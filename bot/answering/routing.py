@@ -222,7 +222,13 @@ def _why_not_held(db: Database, adapter: Adapter) -> str:
 
 
 def _why_no_engine(db: Database) -> str:
-    known = [r for r in placements.replicas(db) if not r.stale]
+    recorded = placements.replicas(db)
+    known = [r for r in recorded if not r.stale]
+    if any(r.stale and r.state == "ready" for r in recorded) and not known:
+        return (
+            "The engines have sent no heartbeat for a while: `understudy serve` has stopped, or it "
+            "cannot write to the store."
+        )
     if any(r.state == "asleep" for r in known):
         return time_sharing.unavailable_message(db, datetime.now())
     if any(r.state in ("starting", "draining") for r in known):

@@ -8,6 +8,7 @@ import click
 
 from bot.cli import terminal
 from bot.cli.context import App, pass_app
+from data.config.settings import Settings
 from data.store.errors import Conflict, Unavailable
 
 
@@ -17,6 +18,8 @@ from data.store.errors import Conflict, Unavailable
 def backup(app: App, file: Path) -> None:
     """Save the store and the adapters to FILE (.tar) while the service is running.
 
+    Only the adapters that the store knows at that moment are saved; retrains may go on.
+
     To restore, unpack the file into an empty home folder. It does not contain understudy.toml, the
     logs or the reports of runs.
     """
@@ -25,7 +28,6 @@ def backup(app: App, file: Path) -> None:
     if file.exists():
         raise Conflict(f"{file} already exists; nothing was changed.")
     unfinished = file.with_name(file.name + ".unfinished")
-    adapters = app.settings.adapters_path
     try:
         with tempfile.TemporaryDirectory(dir=file.resolve().parent) as scratch:
             snapshot = Path(scratch) / app.settings.store_path.name
@@ -33,8 +35,8 @@ def backup(app: App, file: Path) -> None:
             unfinished.touch(mode=0o600)
             with tarfile.open(unfinished, "w") as tar:
                 tar.add(snapshot, snapshot.name)
-                if adapters.is_dir():
-                    tar.add(adapters, adapters.name)
+                for folder in _adapters(snapshot, app.settings):
+                    tar.add(folder, folder.relative_to(app.settings.home))
         unfinished.rename(file)
     except (OSError, sqlite3.Error) as error:  # SQLite itself writes the copy of the store
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -42,3 +44,21 @@ def backup(app: App, file: Path) -> None:
     finally:
         unfinished.unlink(missing_ok=True)
     terminal.echo(f"Saved {file} ({file.stat().st_size / 1e6:.1f} MB).")
+
+
+def _adapters(snapshot: Path, settings: Settings) -> list[Path]:
+    """The folders of the adapters that the copy of the store knows; says which are missing. What is
+    being made or deleted at this moment is not among them."""
+    from data.adapters import registry
+    from data.store.db import Store
+
+    with Store(snapshot) as store:
+        known = [a for a in registry.list_adapters(store.db) if a.removal_asked_at is None]
+    found = []
+    for adapter in reversed(known):
+        folder = adapter.folder(settings.home)
+        if folder.is_dir():
+            found.append(folder)
+        else:
+            terminal.echo(f"{adapter.name} is left out: there is no folder {folder}.", err=True)
+    return found

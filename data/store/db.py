@@ -34,6 +34,7 @@ Row = dict[str, Any]
 QUEUE_LENGTH = 10_000
 COMMIT_TOGETHER = 256
 BUSY_TIMEOUT_MS = 10_000
+ADAPTERS = "adapters/*/[0-9]*-" + "[0-9a-f]" * 12  # where adapters are, beside a store
 TOO_LARGE = "That number is too large."
 
 
@@ -151,6 +152,8 @@ class Store:
                     f"{self.path} was written by a newer Understudy (it has {min(unknown)!r}). "
                     "Upgrade this installation, or open the backup made before the upgrade."
                 )
+            if not applied:
+                self._refuse_empty()
             if migrations.pending(self.db):
                 with self.write() as db:  # another process may be creating the file right now
                     if not migrations.applied(db):
@@ -164,6 +167,17 @@ class Store:
             if known is error:
                 raise UnderstudyError(f"{self.path} is not a usable store: {error}") from error
             raise known from error
+
+    def _refuse_empty(self) -> None:
+        """Raises UnderstudyError for a new store beside adapters: theirs was lost. A new one would
+        know none of them."""
+        left = sorted(self.path.parent.glob(ADAPTERS))
+        if left:
+            raise UnderstudyError(
+                f"{self.path} is empty, but there are adapters beside it, such as {left[0]}. Put "
+                "the store back from a backup; or, to begin anew, move the folder "
+                f"{self.path.parent / 'adapters'} away."
+            )
 
     @property
     def db(self) -> Database:
@@ -205,9 +219,12 @@ class Store:
             raise
 
     async def read(self, fn: Callable[[Database], T]) -> T:
-        """Run `fn` on a reader thread."""
+        """Run `fn` on a reader thread. Raises StoreBusy, StoreFull."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: fn(self.db))
+        try:
+            return await loop.run_in_executor(self._readers, lambda: fn(self.db))
+        except sqlite3.OperationalError as error:
+            raise _translated(error) from error
 
     async def submit(self, fn: Callable[[Database], T]) -> T:
         """Run `fn` in the writer thread; returns after its commit.

@@ -2,7 +2,8 @@
 
 Files are written to a hidden folder, which is renamed to `<version>-<digest>` in the transaction
 that registers the adapter. Only one process can be in that transaction, so an unregistered folder
-is left over from a crash and is removed. A version number therefore always means the same content.
+is left over from a crash, or the store is older than the folder. It is set aside under another name
+and never deleted. A version number therefore always means the same content.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from data.store.db import Store
 log = logging.getLogger(__name__)
 
 TEMPORARY = ".making-"  # prefix of unfinished folders
+ASIDE = ".unregistered-"  # prefix of folders that the store does not know
 
 
 @contextlib.contextmanager
@@ -63,7 +65,7 @@ def install(
         with store.write() as db:
             if existing := before(db):
                 return existing
-            remove_strays(db, folder.parent, domain)
+            set_strays_aside(db, folder.parent, domain)
             version = registry.next_version(db, domain)
             final = folder.with_name(f"{version}-{found.sha256[:12]}")
             folder.rename(final)
@@ -88,9 +90,10 @@ def install(
         raise
 
 
-def remove_strays(db: Database, parent: Path, domain: Domain) -> list[Path]:
-    """Remove the final folders of a domain that no adapter owns. Call it only inside a write
-    transaction: no other process is then between moving a folder and registering it."""
+def set_strays_aside(db: Database, parent: Path, domain: Domain) -> list[Path]:
+    """Rename the final folders of a domain that no adapter owns; returns their new paths. Call it
+    only inside a write transaction: no other process is then between moving a folder and
+    registering it."""
     if not parent.is_dir():
         return []
     owned = {Path(a.path).name for a in registry.list_adapters(db, domain)}
@@ -98,10 +101,19 @@ def remove_strays(db: Database, parent: Path, domain: Domain) -> list[Path]:
         path for path in parent.iterdir()
         if path.is_dir() and not path.name.startswith(".") and path.name not in owned
     ]  # fmt: skip
+    moved = []
     for path in stray:
-        log.warning("removing %s, left over from an interrupted run", path)
-        shutil.rmtree(path)
-    return stray
+        aside = path.with_name(f"{ASIDE}{path.name}")
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}+")
+        path.rename(aside)
+        log.warning(
+            "The store knows no adapter in %s, so it was renamed to %s. It is left over from an "
+            "interrupted run, or the store is older. Delete it once it is not needed.",
+            path, aside.name,
+        )  # fmt: skip
+        moved.append(aside)
+    return moved
 
 
 def sync_folder(folder: Path) -> None:

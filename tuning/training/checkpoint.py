@@ -4,7 +4,8 @@ A resumed run ends with the same bytes as an uninterrupted one, so a checkpoint 
 that determines the next step: the adapter's weights, AdamW's moments, the state of the random
 numbers (dropout), the best weights so far and the measurements. The order of the examples follows
 from the seed. A checkpoint names the training it belongs to (recipe, dataset, parent, base,
-libraries); a checkpoint of another training is ignored.
+libraries); a checkpoint of another training is ignored. It holds a digest of its content: a disk
+may flip a bit, and training must not go on from that.
 
 The file is written under a temporary name and renamed, so it is never there in part.
 """
@@ -85,10 +86,11 @@ class Checkpoints:
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         known = asdict(replace(state, best={}))
-        metadata = {"identity": self._identity, "memory": json.dumps(known)}
         temporary = self.file.with_suffix(".making")
         try:
             copies = {name: t.contiguous().cpu() for name, t in tensors.items()}
+            metadata = {"identity": self._identity, "memory": json.dumps(known)}
+            metadata["digest"] = _digest(copies, metadata["memory"])
             save_file(copies, temporary, metadata=metadata)
             _sync(temporary)
             temporary.replace(self.file)
@@ -100,7 +102,9 @@ class Checkpoints:
     def keep_note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a result that is found once, in a file next to the checkpoint."""
         temporary = self.file.with_name(f"{name}.making")
-        text = json.dumps({"identity": self._identity, "content": dict(content)})
+        digest = hashlib.sha256(json.dumps(dict(content)).encode()).hexdigest()
+        found = {"identity": self._identity, "content": dict(content), "digest": digest}
+        text = json.dumps(found)
         try:
             temporary.write_text(text, encoding="utf-8")
             _sync(temporary)
@@ -118,7 +122,13 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             log.warning("%s cannot be read: %s", name, error)
             return None
-        return dict(found["content"]) if found.get("identity") == self._identity else None
+        if not isinstance(found, dict) or found.get("identity") != self._identity:
+            return None
+        content: dict[str, Any] = found.get("content") or {}
+        if hashlib.sha256(json.dumps(content).encode()).hexdigest() != found.get("digest"):
+            log.warning("%s is damaged and is not used", name)
+            return None
+        return dict(content)
 
     def restore(self, weights: Weights, optimizer: torch.optim.AdamW) -> TrainingState:
         """Restore weights, optimiser and random numbers from the checkpoint. Returns the state of
@@ -137,6 +147,9 @@ class Checkpoints:
                 "%s cannot be read; training starts from the beginning: %s", self.file, error
             )
             return TrainingState()
+        if problem := _damage(tensors, about):
+            log.warning("%s %s; training starts from the beginning", self.file, problem)
+            return TrainingState()
         state = TrainingState(**json.loads(about["memory"]))
         _fill(weights, optimizer, tensors)
         first = next(iter(weights.values()))
@@ -150,6 +163,26 @@ class Checkpoints:
             torch.cuda.set_rng_state(tensors["random.cuda"])
         log.info("resuming from the checkpoint at step %d", state.step)
         return state
+
+
+def _digest(tensors: Mapping[str, Tensor], memory: str) -> str:
+    """A digest of a checkpoint's content; the tensors are on the CPU."""
+    found = hashlib.sha256(memory.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _damage(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """What is wrong with the content of a checkpoint; '' if nothing is."""
+    if _digest(tensors, about.get("memory", "")) != about.get("digest"):
+        return "is damaged"
+    weights = (t for name, t in tensors.items() if name.startswith(("weight.", "best.")))
+    if not all(torch.isfinite(tensor).all() for tensor in weights):
+        return "holds numbers that are not finite"
+    return ""
 
 
 @torch.no_grad()

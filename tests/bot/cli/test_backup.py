@@ -6,24 +6,31 @@ from pathlib import Path
 
 from data import domains
 from data.store.db import Store
-from tests.bot.cli.conftest import Run
+from tests.bot.cli.conftest import Run, make_adapter
 
 
 def test_a_backup_holds_the_store_and_the_adapters(run: Run, home: Path) -> None:
     run("domains", "add", "art")
-    file = home / "adapters" / "art" / "1-abc" / "adapter_model.safetensors"
+    with Store(home / "understudy.db") as store:
+        made = [make_adapter(store, "art", version) for version in (1, 2)]
+    file = home / made[0].path / "adapter_model.safetensors"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"weights")
+    unfinished = home / "adapters" / "art" / ".making-7-1" / "adapter_model.safetensors"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.symlink_to("/nowhere")
 
     result = run("backup", "b.tar")
 
     assert result.exit_code == 0, result.output
+    assert "art@2 is left out" in result.output
     with tarfile.open(home / "b.tar") as tar:
         tar.extractall(home / "restored", filter="data")
     with Store(home / "restored" / "understudy.db") as restored:
         assert [d.name for d in domains.list_domains(restored.db)] == ["art"]
     again = home / "restored" / file.relative_to(home)
     assert again.read_bytes() == b"weights"
+    assert not (home / "restored" / unfinished.parent.relative_to(home)).exists()
 
 
 def test_a_backup_never_overwrites(run: Run, home: Path) -> None:

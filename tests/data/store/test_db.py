@@ -419,3 +419,16 @@ def test_killing_the_writer_loses_no_acknowledged_write(tmp_path: Path, round: i
         assert value(store.db, "PRAGMA integrity_check") == "ok"
     assert len(acknowledged) >= 200
     assert set(acknowledged) <= kept
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_new_store_beside_adapters_is_refused(tmp_path: Path, there: bool) -> None:
+    """Their store was lost: a new one would not know them."""
+    if there:
+        (tmp_path / "understudy.db").touch()
+    adapter = tmp_path / "adapters" / "helpdesk" / "1-0123456789ab"
+    adapter.mkdir(parents=True)
+
+    with pytest.raises(UnderstudyError, match="is empty, but there are adapters beside it"):
+        Store(tmp_path / "understudy.db")
+    assert adapter.is_dir()

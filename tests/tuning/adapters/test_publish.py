@@ -162,10 +162,11 @@ def test_a_registration_that_fails_takes_its_files_along(
     assert registry.list_adapters(store.db) == []
 
 
-def test_leftovers_of_a_crash_are_removed_and_a_version_has_one_content(
+def test_leftovers_of_a_crash_are_set_aside_and_a_version_has_one_content(
     store: Store, settings: Settings, domain: Domain, tuned: Any
 ) -> None:
-    """A crash after the folder was moved and before it was registered."""
+    """A crash after the folder was moved and before it was registered; or an older store, which
+    does not know the adapter. Its files stay."""
     shelf = settings.adapters_path / "helpdesk"
     lineage = claimed(store, domain)
     for stray in ("1-0123456789ab", f".making-{lineage.run.id}-4711"):
@@ -174,7 +175,9 @@ def test_leftovers_of_a_crash_are_removed_and_a_version_has_one_content(
 
     adapter = publish.publish(store, settings, tuned, lineage)
 
-    assert left_over(settings) == [Path(adapter.path).name]
+    aside = ".unregistered-1-0123456789ab"
+    assert sorted(left_over(settings)) == sorted([aside, Path(adapter.path).name])
+    assert (shelf / aside / "adapter_config.json").read_text() == "{}"
 
 
 def test_publishing_the_next_version_leaves_earlier_ones_alone(

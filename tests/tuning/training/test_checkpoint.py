@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests.tuning.training.test_loop import RECIPE, SOME
 from tuning.data.examples import Example
@@ -224,6 +226,41 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tiny_base: Path, tmp_p
     killed(tiny_base, tmp_path, 5)
     file = tmp_path / checkpoint.FILE
     file.write_bytes(file.read_bytes()[:-100])
+
+    fresh, _ = trained(tiny_base, kept(tmp_path))
+
+    assert all(torch.equal(whole[name], fresh[name]) for name in whole)
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.9])
+def test_a_flipped_bit_in_a_checkpoint_costs_time_and_nothing_else(
+    tiny_base: Path, tmp_path: Path, at: float
+) -> None:
+    whole, _ = trained(tiny_base, None)
+    killed(tiny_base, tmp_path, 5)
+    file = tmp_path / checkpoint.FILE
+    raw = bytearray(file.read_bytes())
+    raw[int(len(raw) * at)] ^= 1
+    file.write_bytes(bytes(raw))
+
+    fresh, _ = trained(tiny_base, kept(tmp_path))
+
+    assert all(torch.equal(whole[name], fresh[name]) for name in whole)
+
+
+def test_a_checkpoint_whose_weights_are_no_numbers_is_not_used(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    whole, _ = trained(tiny_base, None)
+    killed(tiny_base, tmp_path, 5)
+    file = tmp_path / checkpoint.FILE
+    with safe_open(file, framework="pt") as opened:
+        about = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    name = next(n for n in tensors if n.startswith("weight."))
+    tensors[name] = tensors[name] * float("nan")
+    about["digest"] = checkpoint._digest(tensors, about["memory"])
+    save_file(tensors, file, metadata=about)
 
     fresh, _ = trained(tiny_base, kept(tmp_path))
 
