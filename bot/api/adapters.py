@@ -1,9 +1,11 @@
 """`/v1/adapters`: list adapters, promote one, roll back."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlite_utils import Database
 
@@ -15,9 +17,13 @@ from data import domains
 from data.adapters import placements, registry
 from data.adapters.registry import Adapter
 from data.people.keys import Key
+from data.store.errors import Conflict
 
 router = APIRouter(tags=["Adapters"])
 Name = Annotated[str, Path(max_length=50)]
+Confirm = Annotated[
+    bool, Query(description="`true`: also if a comparison ends, or the bare base model answers.")
+]
 
 
 @router.get(
@@ -46,21 +52,25 @@ async def list_adapters(request: Request, domain: DomainName | None = None) -> d
         404: {"description": "There is no such adapter."},
         409: {
             "description": "The adapter is already live, still being evaluated, rejected, removed, "
-            "or an engine cannot serve it."
+            "or an engine cannot serve it; or a comparison would end, and `confirm` is missing."
         },
     },
 )
 async def promote(
-    request: Request, name: Name, key: Annotated[Key, Depends(auth.admin)]
+    request: Request,
+    name: Name,
+    key: Annotated[Key, Depends(auth.admin)],
+    confirm: Confirm = False,
 ) -> dict[str, Any]:
     """Make an adapter live: it answers from the next message on.
 
-    If a comparison is running in the domain, it ends."""
+    If a comparison is running in the domain, it ends, and `confirm=true` is needed."""
     service: Service = request.app.state.service
 
     def move(db: Database) -> Adapter:
         domain = domains.by_id(db, registry.get(db, name).domain_id)
-        return admin.promote(db, domain, name, auth.person(key))
+        with _asking():
+            return admin.promote(db, domain, name, auth.person(key), confirmed=confirm)
 
     return _as_json(await service.store.submit(move))
 
@@ -103,20 +113,39 @@ async def accept(
     response_description="`domain`, and `live`: the adapter that answers now, or `NAME@base`.",
     responses={
         404: {"description": "There is no such domain."},
-        409: {"description": "There is no promotion to undo."},
+        409: {
+            "description": "There is no promotion to undo; or a comparison would end or the bare "
+            "base model would answer, and `confirm` is missing."
+        },
     },
 )
 async def roll_back(
-    request: Request, domain: Name, key: Annotated[Key, Depends(auth.admin)]
+    request: Request,
+    domain: Name,
+    key: Annotated[Key, Depends(auth.admin)],
+    confirm: Confirm = False,
 ) -> dict[str, Any]:
-    """Undo the last promotion. If a comparison is running in the domain, it ends."""
+    """Undo the last promotion.
+
+    If a comparison is running in the domain, it ends. For this, and if no adapter was live before,
+    so that the bare base model answers, `confirm=true` is needed."""
     service: Service = request.app.state.service
 
     def move(db: Database) -> Adapter | None:
-        return admin.roll_back(db, domain_of(db, domain), auth.person(key))
+        with _asking():
+            return admin.roll_back(db, domain_of(db, domain), auth.person(key), confirmed=confirm)
 
     now = await service.store.submit(move)
     return {"domain": domain, "live": now.name if now else f"{domain}@base"}
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Say how to confirm what would end."""
+    try:
+        yield
+    except admin.Unconfirmed as ends:
+        raise Conflict(f"{ends} Nothing was changed. To go on, send `?confirm=true`.") from ends
 
 
 def _as_json(adapter: Adapter) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from data.pairs import datasets
 from data.store.clock import iso
 from data.store.errors import Invalid
 
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 MAX_REASON = 80  # characters of a reason in the list
 
 
@@ -93,16 +94,39 @@ def show(app: App, name: str, as_json: bool) -> None:
 
 @registered(adapters, "promote")
 @click.argument("name")
+@yes_option
 @pass_app
-def promote(app: App, name: str) -> None:
-    """Name the version as in helpdesk@3."""
+def promote(app: App, name: str, yes: bool) -> None:
+    """Name the version as in helpdesk@3. Asks first if this ends a running comparison."""
+    adapter = store.get(app.store.db, name)
+    domain = domains.by_id(app.store.db, adapter.domain_id)
+    admin.refuse_promotion(app.store.db, domain, adapter)
+    agreed = _confirmed(admin.promotion_ends(app.store.db, domain), yes)
     with app.store.write() as db:
-        adapter = store.get(db, name)
-        domain = domains.by_id(db, adapter.domain_id)
-        admin.promote(db, domain, adapter.name, app.actor)
+        admin.promote(db, domain, adapter.name, app.actor, confirmed=agreed)
     terminal.echo(
         f"{adapter.name} is live. To undo: `understudy adapters rollback {adapter.domain}`."
     )
+
+
+@registered(adapters, "rollback")
+@click.argument("domain")
+@yes_option
+@pass_app
+def roll_back(app: App, domain: str, yes: bool) -> None:
+    """Asks first if this ends a running comparison, or if the bare base model would answer."""
+    subject = domains.get(app.store.db, domain)
+    agreed = _confirmed(admin.roll_back_ends(app.store.db, subject), yes)
+    with app.store.write() as db:
+        after = admin.roll_back(db, subject, app.actor, confirmed=agreed)
+    terminal.echo(f"{after.name if after else 'The bare base'} answers again.")
+
+
+def _confirmed(ends: str, yes: bool) -> bool:
+    """Ask the person, if there is something to confirm. Raises Abort if they do not agree."""
+    if ends and not yes:
+        click.confirm(f"{ends} Go on?", abort=True, err=True)
+    return yes or bool(ends)
 
 
 @adapters.command()

@@ -27,6 +27,18 @@ def _list(command: commands.ListAdapters, context: Context) -> AdapterList:
 
 
 @dataclass(frozen=True)
+class NeedsConfirmation(Result):
+    """Nothing was changed, because the command would do more than what it says."""
+
+    reason: str  # what it would end, as a sentence
+    command: str  # as it is typed to confirm it: `rollback helpdesk --yes`
+
+    @property
+    def text(self) -> str:
+        return f"{self.reason} Nothing was changed. To go on: `{self.command}`."
+
+
+@dataclass(frozen=True)
 class Promoted(Result):
     adapter: str  # its name
     domain: str
@@ -37,9 +49,15 @@ class Promoted(Result):
 
 
 @perform.register
-def _promote(command: commands.Promote, context: Context) -> Promoted:
-    domain = context.domain(command.domain)
-    promoted = admin.promote(context.db, domain, command.version, context.person)
+def _promote(command: commands.Promote, context: Context) -> Promoted | NeedsConfirmation:
+    domain, confirmed = context.domain(command.domain), command.confirmed
+    try:
+        promoted = admin.promote(
+            context.db, domain, command.version, context.person, confirmed=confirmed
+        )
+    except admin.Unconfirmed as ends:
+        again = f"promote {command.version} {domain.name} --yes"
+        return NeedsConfirmation(str(ends), again)
     return Promoted(promoted.name, domain.name)
 
 
@@ -55,10 +73,13 @@ class RolledBack(Result):
 
 
 @perform.register
-def _roll_back(command: commands.RollBack, context: Context) -> RolledBack:
+def _roll_back(command: commands.RollBack, context: Context) -> RolledBack | NeedsConfirmation:
     domain = context.domain(command.domain)
     undone = registry.live(context.db, domain.id)
-    after = admin.roll_back(context.db, domain, context.person)
+    try:
+        after = admin.roll_back(context.db, domain, context.person, confirmed=command.confirmed)
+    except admin.Unconfirmed as ends:
+        return NeedsConfirmation(str(ends), f"rollback {domain.name} --yes")
     return RolledBack(domain.name, after.name if after else None, undone.name if undone else None)
 
 

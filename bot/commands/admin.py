@@ -85,12 +85,44 @@ def review(
     return reviewed
 
 
-def promote(db: Database, domain: Domain, name: str, actor: str) -> Adapter:
+class Unconfirmed(Conflict):
+    """More would change than what was asked for; the message says what. Nothing was changed."""
+
+
+def promotion_ends(db: Database, domain: Domain) -> str:
+    """What a promotion ends, as a sentence to confirm; "" if it ends nothing."""
+    found = experiments.running(db, domain.id)
+    if found is None:
+        return ""
+    compared = " with ".join(v.described for v in found.variants)
+    return (
+        f"This ends comparison {found.id} of {domain.name}, {compared}, without a decision: "
+        "everybody gets the same adapter."
+    )
+
+
+def roll_back_ends(db: Database, domain: Domain) -> str:
+    """What a roll-back ends, and whether it leads to the bare base, as sentences to confirm; "" if
+    neither. Raises Conflict if there is nothing to undo."""
+    before = registry.before_last_promotion(db, domain)
+    ends = promotion_ends(db, domain)
+    if before is None:
+        base = "No adapter was live before, so the bare base model takes the place of the adapter."
+        return f"{ends} {base}".strip()
+    return ends
+
+
+def promote(
+    db: Database, domain: Domain, name: str, actor: str, *, confirmed: bool = False
+) -> Adapter:
     """Make an adapter live, starting with the next message. This ends a running comparison.
 
-    Raises NotFound, or Conflict when it is live already, rejected, or refused by the engine."""
+    Raises NotFound, or Conflict when it is live already, rejected, or refused by the engine, and
+    Unconfirmed if it would end something and is not `confirmed`."""
     adapter = registry.get(db, name, domain)
     refuse_promotion(db, domain, adapter)
+    if not confirmed and (ends := promotion_ends(db, domain)):
+        raise Unconfirmed(ends)
     promoted = registry.promote(db, adapter, actor)
     _end_comparison(db, domain, actor)
     return promoted
@@ -107,9 +139,14 @@ def refuse_promotion(db: Database, domain: Domain, adapter: Adapter) -> None:
     comparisons.refuse_unservable(db, adapter)
 
 
-def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
+def roll_back(
+    db: Database, domain: Domain, actor: str, *, confirmed: bool = False
+) -> Adapter | None:
     """Undo the last promotion; returns the adapter that answers now, None for the base model. This
-    ends a running comparison. Raises Conflict if there is nothing to undo."""
+    ends a running comparison. Raises Conflict if there is nothing to undo, and Unconfirmed if it
+    would end something or lead to the base model and is not `confirmed`."""
+    if not confirmed and (ends := roll_back_ends(db, domain)):
+        raise Unconfirmed(ends)
     before = registry.roll_back(db, domain, actor)
     _end_comparison(db, domain, actor)
     return before

@@ -23,6 +23,9 @@ Preferences = Annotated[
     bool, Argument("flag", "--preferences", help="learn from 👍 and 👎 instead of pairs.")
 ]
 NO_CHANNEL = "there is no channel there; `domains bind` and `slack listen` name one"
+Confirmed = Annotated[
+    bool, Argument("flag", "--yes", help="also if a comparison ends or the base model answers.")
+]
 NO_ROLES = "roles are for people who chat; whoever can run a command here may do everything"
 
 
@@ -332,6 +335,7 @@ class ShowPolicy(Command):
 class Promote(Command):
     version: Version
     domain: DomainName = None
+    confirmed: Confirmed = False
 
 
 @command(
@@ -344,6 +348,7 @@ class Promote(Command):
 @dataclass(frozen=True)
 class RollBack(Command):
     domain: DomainName = None
+    confirmed: Confirmed = False
 
 
 @command("retire", "admin", "change", "Take a candidate out of service.", cli="adapters retire")

@@ -157,7 +157,8 @@ async def _compare(
 async def _promote_and_roll_back(
     stage: DemoStage, member: Client, admin: Client, first: Adapter, second: Adapter
 ) -> None:
-    await admin.call("POST", f"/v1/adapters/{second.name}/promote")
+    path = f"/v1/adapters/{second.name}/promote?confirm=true"  # it ends the comparison
+    await admin.call("POST", path)
     taught = await member.ask(stage.domain.name, QUESTION, user="somebody-else")
     _check(taught.adapter == second.name, f"{taught.adapter} answered after the promotion.")
     _check(

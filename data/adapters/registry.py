@@ -366,9 +366,9 @@ def refuse_removed(adapter: Adapter) -> None:
         )
 
 
-def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
-    """Undo the last promotion that has not been undone. Returns the adapter that is live now (None:
-    the bare base). Raises Conflict if there is nothing to roll back to, or it was removed."""
+def before_last_promotion(db: Database, domain: Domain) -> Adapter | None:
+    """The adapter that a roll-back makes live (None: the bare base). Raises Conflict if there is
+    nothing to roll back to, or it was removed."""
     step = _undone_next(db, domain.id)
     if step is None:
         raise Conflict(f"{domain.name} has no promotion to roll back.")
@@ -378,6 +378,13 @@ def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
             f"{before.name} was live before but has been removed, so it cannot be restored. "
             "Promote another version instead."
         )
+    return before
+
+
+def roll_back(db: Database, domain: Domain, actor: str) -> Adapter | None:
+    """Undo the last promotion that has not been undone. Returns the adapter that is live now (None:
+    the bare base). Raises the errors of `before_last_promotion`."""
+    before = before_last_promotion(db, domain)
     _move_live(db, domain.id, live(db, domain.id), before, "rollback", actor)
     return None if before is None else by_id(db, before.id)
 

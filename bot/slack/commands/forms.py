@@ -225,7 +225,7 @@ def _ask_promotion(
     said = reports.before_promotion(
         adapter, registry.live(db, domain.id), experiments.running(db, domain.id)
     )
-    asked = replace(where, command=f"promote {adapter.name}", domain=domain.name)
+    asked = replace(where, command=f"promote {adapter.name} --yes", domain=domain.name)
     return admin_forms.confirmation(asked, "Promote?", said, "Promote")
 
 

@@ -262,7 +262,8 @@ def before_promotion(
     if live is not None:
         lines.append(f"{live.name}: {escape(scores.sentence(live))}.")
     if running is not None:
-        lines.append("This ends the running comparison.")
+        compared = " with ".join(escape(v.described) for v in running.variants)
+        lines.append(f"This ends comparison {running.id}, {compared}, without a decision.")
     return [section("\n".join(lines)), context("`/understudy rollback` undoes this")]
 
 
@@ -297,6 +298,13 @@ def retired(adapter: str) -> list[Block]:
     back = f"`/understudy promote {adapter}` brings it back until its files are removed."
     text = f":wastebasket: *{adapter}* is discarded, and the engines unload it."
     return [section(f"{text} {back}")]
+
+
+def needs_confirmation(reason: str, command: str) -> list[Block]:
+    """What a command would end, with a button that goes on."""
+    anyway = admin_forms.button("Go on", command, "danger")
+    said = section(f":warning: {escape(reason)} Nothing was changed.")
+    return [said, {"type": "actions", "elements": [anyway]}]
 
 
 def promoted(adapter: str) -> list[Block]:

@@ -3,7 +3,13 @@
 A result that is not named here is shown as its plain text.
 """
 
-from bot.commands.adapter_commands import AdapterList, Promoted, Retired, RolledBack
+from bot.commands.adapter_commands import (
+    AdapterList,
+    NeedsConfirmation,
+    Promoted,
+    Retired,
+    RolledBack,
+)
 from bot.commands.command_json import Rendered
 from bot.commands.comparison_commands import (
     ComparisonRamped,
@@ -42,6 +48,8 @@ def blocks(
             return reports.digest(result.waiting, result.decided, result.ratings, result.unanswered)
         case AdapterList():
             return reports.adapter_list(result.domain, result.adapters)
+        case NeedsConfirmation():
+            return reports.needs_confirmation(result.reason, result.command)
         case Promoted():
             return reports.promoted(result.adapter)
         case RolledBack():

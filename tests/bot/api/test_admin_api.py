@@ -156,6 +156,25 @@ def test_a_refusal_by_a_removed_engine_does_not_block_an_adapter_that_another_ho
     assert bot.http("admin").post("/v1/adapters/helpdesk@2/promote").status_code == 200
 
 
+def test_what_ends_a_comparison_must_be_confirmed(bot: Bot) -> None:
+    admin = bot.http("admin")
+    begun = admin.post("/v1/experiments", json={"a": "1", "b": "2"})
+    assert begun.status_code == 201
+    for path in ("/v1/adapters/helpdesk@2/promote", "/v1/domains/helpdesk/rollback"):
+        asked = admin.post(path)
+        assert asked.status_code == 409
+        assert "This ends comparison 1 of helpdesk" in asked.json()["error"]["message"]
+        assert "send `?confirm=true`" in asked.json()["error"]["message"]
+    assert admin.get("/v1/experiments/1").json()["state"] == "running"
+    assert admin.post("/v1/adapters/helpdesk@2/promote?confirm=true").status_code == 200
+    assert admin.get("/v1/experiments/1").json()["state"] == "stopped"
+    assert admin.post("/v1/domains/helpdesk/rollback").json()["live"] == "helpdesk@1"
+    base = admin.post("/v1/domains/helpdesk/rollback")
+    assert (base.status_code, "bare base model" in base.text) == (409, True)
+    confirmed = admin.post("/v1/domains/helpdesk/rollback?confirm=true")
+    assert confirmed.json()["live"] == "helpdesk@base"
+
+
 def test_adapters_are_listed_with_whether_they_are_loaded(bot: Bot) -> None:
     bot.write(lambda db: add_adapter(db, bot.domain, 3))
 

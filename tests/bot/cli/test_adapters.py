@@ -52,7 +52,12 @@ def test_the_first_promotion_can_be_undone_too(run: Run, store: Store) -> None:
     make_adapter(store, "art", 1)
     run("adapters", "promote", "art@1")
 
-    result = run("adapters", "rollback", "art")
+    asked = run("adapters", "rollback", "art")
+    assert asked.exit_code == 1
+    assert "so the bare base model takes the place of the adapter. Go on?" in asked.output
+    assert live(run) == ["art@1"]
+
+    result = run("adapters", "rollback", "art", "--yes")
 
     assert "The bare base answers again" in result.output
     assert live(run) == []
@@ -73,10 +78,32 @@ def test_promoting_ends_the_comparison(run: Run, store: Store) -> None:
         make_adapter(store, "art", version)
     run("ab", "start", "art", "1", "2")
 
-    run("adapters", "promote", "art@2")
+    def state() -> str:
+        status = json(run("ab", "status", "art", "--json"))
+        return status["experiment"]["state"]  # type: ignore[index, no-any-return]
 
-    status = json(run("ab", "status", "art", "--json"))
-    assert status["experiment"]["state"] == "stopped"  # type: ignore[index]
+    asked = run("adapters", "promote", "art@2")
+    ends = "This ends comparison 1 of art, art@1 with art@2, without a decision"
+    assert (asked.exit_code, ends in asked.output, state()) == (1, True, "running")
+
+    assert run("adapters", "promote", "art@2", input="y\n").exit_code == 0
+    assert state() == "stopped"
+
+
+def test_rolling_back_asks_before_it_ends_the_comparison(run: Run, store: Store) -> None:
+    run("domains", "add", "art")
+    for version in (1, 2):
+        make_adapter(store, "art", version)
+        run("adapters", "promote", f"art@{version}")
+    assert run("adapters", "rollback", "art").exit_code == 0, "nothing ends, so nothing is asked"
+    run("adapters", "promote", "art@2")
+    run("ab", "start", "art", "live", "1")
+
+    asked = run("adapters", "rollback", "art", input="n\n")
+    assert (asked.exit_code, live(run)) == (1, ["art@2"])
+    assert "This ends comparison 1 of art, art@2 with art@1" in asked.output
+
+    assert "art@1 answers again" in run("adapters", "rollback", "art", "--yes").output
 
 
 def test_a_second_comparison_is_refused(run: Run, store: Store) -> None:
@@ -95,7 +122,7 @@ def test_every_change_is_in_the_audit_log(run: Run, store: Store) -> None:
     run("domains", "add", "art")
     make_adapter(store, "art", 1)
     run("adapters", "promote", "art@1")
-    run("adapters", "rollback", "art")
+    run("adapters", "rollback", "art", "--yes")
 
     entries = json(run("audit", "--json"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.commands import command_json, grammar, registry
+from bot.commands.adapter_commands import NeedsConfirmation
 from bot.commands.command_json import Rendered, Unreadable
 from bot.commands.overview_commands import ReviewDigest
 from bot.commands.perform import Context, Refused, Result, perform
@@ -39,7 +40,8 @@ def test_a_result_is_read_as_it_was_written(store: Store, domain: Domain, home: 
         Requester("slack:T1/U1", "admin", admins=("slack:T1/U1",)),
         Settings(home=home),
     )
-    results: list[Result] = [Refused("No."), Rendered([{"type": "divider"}]), Unreadable()]
+    ends = NeedsConfirmation("This ends it.", "rollback helpdesk --yes")
+    results: list[Result] = [ends, Refused("No."), Rendered([{"type": "divider"}]), Unreadable()]
     for line in LINES:
         with store.write() as db:
             results.append(perform(grammar.parse(line), Context(db, settings, admin, "T1", "C1")))

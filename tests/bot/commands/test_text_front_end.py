@@ -22,7 +22,7 @@ from tests.data import given
 SESSION = {
     "bob promote 2": "Only admins can do that. Ask an admin: text:ada.",
     "ada promt 2": "There is no command `promt`. Did you mean `promote 2`?",
-    "ada promote": "Which version? `promote VERSION [DOMAIN]`",
+    "ada promote": "Which version? `promote VERSION [DOMAIN] [--yes]`",
     "ada forget carol": "Who? Name the person as in @ada. `forget @PERSON`",
     "ada review": "`review` cannot be done here.",
     "ada status": "helpdesk: helpdesk@1 answers",

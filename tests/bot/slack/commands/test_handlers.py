@@ -104,6 +104,17 @@ async def test_promote_asks_first_and_rollback_undoes_it(bot: Bot) -> None:
     assert {d["actor"] for d in done} == {f"slack:T1/{ADMIN}"}
 
 
+async def test_a_roll_back_that_ends_a_comparison_asks_first(bot: Bot) -> None:
+    with_adapters(bot)
+    await command(bot, ADMIN, "ab start 1 2")
+    told = await command(bot, ADMIN, "rollback helpdesk")
+    assert "This ends comparison 1 of helpdesk, helpdesk@1 with helpdesk@2" in told
+    assert "bare base model takes the place" in told
+    assert live_version(bot) == 1
+    await command(bot, ADMIN, "rollback helpdesk --yes")
+    assert live_version(bot) == 0
+
+
 def live_version(bot: Bot) -> int:
     found = registry.live(bot.store.db, bot.domain.id)
     return found.version if found else 0
