@@ -3,8 +3,8 @@
 The person's own variant answers in the conversation, as usual. Another variant answers the same
 question in a separate conversation, so that later turns continue from the person's own variant.
 Both answers are shown in random order and without the names of their variants; the person's choice
-is stored by `feedback.prefer`. Unless both answers are complete and each was written by its own
-variant, the person sees only their own variant's answer.
+is stored by `feedback.prefer`. Unless both answers are complete, differ, and each was written by
+its own variant, the person sees only their own variant's answer.
 
 `answer` does all of this. Front ends that show single answers in their own way use `wanted` and
 `both`.
@@ -23,6 +23,7 @@ from data.adapters import placements
 from data.conversations import conversations, side_by_side
 from data.conversations.side_by_side import Pairing
 from data.experiments import assignments, experiments, testers
+from data.pairs.pairs import normalise
 from data.store.db import Store
 from data.store.errors import UnderstudyError
 
@@ -69,10 +70,13 @@ def wanted(db: Database, ask: Ask, turns: int) -> Ask | None:
 
 def pair(db: Database, own: str, other: str) -> Pairing | None:
     """Pair two ended answers, given by their reply ids, in random order. Returns None, and the
-    person sees only their own variant's answer, unless both are complete and were written by
-    variants of the same comparison."""
+    person sees only their own variant's answer, unless both are complete, differ, and were written
+    by variants of the same comparison."""
     replies = [conversations.reply(db, reply_id) for reply_id in (own, other)]
     if any(r.status != "done" or r.variant_id is None for r in replies):
+        return None
+    one, two = (normalise(conversations.exchange(db, r.id)[1]) for r in replies)
+    if one == two:  # there is nothing to choose
         return None
     experiment_id = experiments.of_variant(db, replies[0].variant_id)
     if experiment_id != experiments.of_variant(db, replies[1].variant_id):

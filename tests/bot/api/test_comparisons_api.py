@@ -226,7 +226,7 @@ def test_a_rater_is_quarantined_listed_and_released(bot: Bot) -> None:
 
 def test_without_a_comparison_there_is_one_answer_with_its_adapter(bot: Bot) -> None:
     (only,) = answers(bot)
-    about = {"outcome", "sources", "references_sent", "nearest"}
+    about = {"outcome", "sources", "references_sent", "nearest", "confidence", "uncertain"}
     assert (only["adapter"], set(only)) == ("helpdesk@1", {"id", "content", "adapter"} | about)
 
 
@@ -250,7 +250,22 @@ def test_two_blinded_answers_and_a_preference(bot: Bot) -> None:
     assert sum(c.people for c in counted) == 24  # each person is on one variant and sees both
 
 
+def test_two_equal_answers_are_shown_as_one(bot: Bot) -> None:
+    bot.vllm.say = lambda body: words(
+        body["model"], "The  same." if body["model"].startswith("helpdesk@1") else "The same."
+    )
+    start(bot, pairwise=1.0)
+
+    (only,) = answers(bot, user="u1")
+
+    refused = bot.http("member").post(
+        "/v1/feedback", json={"id": only["id"], "user": "u1", "prefer": "tie"}
+    )
+    assert refused.status_code == 404
+
+
 def test_a_share_of_the_questions_gets_two_answers(bot: Bot) -> None:
+    bot.vllm.say = lambda body: words(body["model"], body["model"].split("-")[0])
     start(bot, pairwise=0.4)
     counts = [len(answers(bot, user=f"u{n}")) for n in range(60)]
     assert 8 < counts.count(2) < 45

@@ -68,7 +68,9 @@ async def test_the_order_of_the_answers_is_random(compared: Bot) -> None:
     firsts = set()
     for _ in range(40):
         own, other = (
-            compared.write(lambda db, v=v: given.reply(db, compared.domain, WHO, variant=v))
+            compared.write(
+                lambda db, v=v: given.reply(db, compared.domain, WHO, answer=v.label, variant=v)
+            )
             for v in running.variants
         )
         made = compared.write(lambda db, own=own, other=other: side_by_side.pair(db, own, other))
