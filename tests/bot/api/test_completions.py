@@ -33,6 +33,8 @@ def test_an_answer(bot: Bot) -> None:
         "sources": [],
         "references_sent": False,
         "nearest": [],
+        "confidence": None,
+        "uncertain": False,
     }
 
 
