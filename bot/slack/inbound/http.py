@@ -62,7 +62,8 @@ def route(app: AsyncApp, workspaces: Workspaces, handle_command: CommandHandler)
             return await _acknowledged(workspace, handle_command, command)
         try:
             return await handler.handle(request)
-        except (ValueError, AttributeError, TypeError):  # invalid JSON, or not an object
+        # invalid JSON, not an object, or without what every delivery of Slack has
+        except (ValueError, AttributeError, TypeError, LookupError):
             return PlainTextResponse("not a request from Slack", status_code=400)
 
     return Route(PATH, events, methods=["POST"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -363,7 +364,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")), deadline=None)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=20)), max_size=12))
 def test_no_bytes_bring_the_server_down(server: Server, parts: list[bytes]) -> None:
     with server.connect() as made:
