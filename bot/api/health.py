@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from sqlite_utils import Database
 from starlette.responses import Response
 
@@ -43,7 +43,11 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "degraded" if warnings else "ok", **found})
 
 
-@router.get("/metrics", response_description="Metrics in Prometheus' text format.")
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    response_description="Metrics in Prometheus' text format.",
+)
 async def metrics(request: Request) -> Response:
     """Show metrics for Prometheus.
 

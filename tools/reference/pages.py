@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.reference import cli, http, settings, slack_commands
+from tools.reference import cli, http, openapi, settings, slack_commands
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -14,11 +14,14 @@ PAGES: dict[str, Callable[[], str]] = {
     "http.md": http.reference,
     "cli.md": cli.reference,
     "slack-commands.md": slack_commands.reference,
+    "openapi.json": openapi.reference,
 }
 
 
 def page(name: str) -> str:
-    """The up-to-date content of a page."""
+    """The up-to-date content of a page. JSON needs no template."""
+    if name.endswith(".json"):
+        return PAGES[name]()
     template = (TEMPLATES / name).read_text(encoding="utf-8")
     before, mark, after = template.partition(MARK)
     if not mark:

@@ -1,0 +1,35 @@
+"""`docs/openapi.json` against the service, by schemathesis, with the key of each role.
+
+schemathesis is no dependency of this project; the test runs where the command is installed, such as
+with `pipx install schemathesis`.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from data.people.roles import ROLES
+from tests.bot.conftest import Bot
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "openapi.json"
+SCHEMATHESIS = shutil.which("schemathesis")
+# What an answer may be, whoever asks: no error of ours, and as the document says
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_schema_conformance"
+)
+
+
+@pytest.mark.long
+@pytest.mark.integration
+@pytest.mark.skipif(SCHEMATHESIS is None, reason="schemathesis is not installed")
+@pytest.mark.parametrize("role", [*ROLES, ""])
+def test_whatever_is_sent_the_answer_is_as_documented(bot: Bot, role: str) -> None:
+    key = ["-H", f"Authorization: Bearer {bot.secrets[role]}"] if role else []
+    limits = ["--max-examples", "20", "--seed", "7", "--phases", "examples,fuzzing"]
+    where = [str(DOCUMENT), "--url", bot.url, "--request-timeout", "30"]
+    command = [str(SCHEMATHESIS), "run", *where, "--checks", CHECKS, *limits, *key]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6_000:]
