@@ -4,6 +4,7 @@ The service serves no such document, because it would tell everybody what there 
 generators and fuzzers read the file.
 """
 
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -62,11 +63,13 @@ def document() -> dict[str, Any]:
     schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for operation in http.described(routes):
         known = schema["paths"].setdefault(operation.path, {})
+        known.pop("head", None)
         method = operation.method.lower()
         if method not in known:  # a bare route
             known[method] = _bare(operation, schemas)
         said = known[method]
         said["x-role"] = operation.role
+        said["operationId"] = "_".join(re.findall(r"\w+", f"{method} {operation.path}"))
         said["responses"].pop("422", None)
         for status, response in said["responses"].items():
             if not status.startswith("2") and operation.path not in ("/health", "/metrics"):
