@@ -1,6 +1,6 @@
 """How many people will probably rate in a comparison, from the domain's ratings of late.
 
-The interval of the ratings is narrow from a tenth of this number to nearly twice as many. An
+The interval of the ratings is narrow from a seventh of this number to half as many again. An
 estimate that is far off costs some people and no error, so it needs no precision.
 """
 

@@ -9,8 +9,8 @@ estimated:
     estimate +- sigma * sqrt( 2 (t rho^2 + 1) / (t^2 rho^2) * log( sqrt(t rho^2 + 1) / alpha ) )
 
 **Two tunings.** With one rho, the interval is narrow around one number of people only. The sequence
-of the ratings averages the e-values of two: one for a tenth of the people expected, and one for
-nearly twice as many as expected. An average of e-values is an e-value. The boundary is the z at
+of the ratings averages the e-values of two: one for a seventh of the people expected, and one for
+half as many again as expected. An average of e-values is an e-value. The boundary is the z at
 which the average reaches 1 / alpha.
 
 **People.** A person's value is the mean of their ratings so far, which changes while they keep

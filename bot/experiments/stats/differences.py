@@ -19,7 +19,7 @@ from data.experiments.metrics import (
 )
 
 # As shares of the expected people
-EARLY, LATE = 0.1, 1.75  # the two tunings of the ratings
+EARLY, LATE = 0.15, 1.6  # the two tunings of the ratings
 GUARDRAILS_TUNED_FOR = 0.3  # defects should show early
 GUARDRAILS_TUNED_BEFORE = 0.1  # in the first version of the statistics
 LATER_TUNED_FOR = 0.25  # not everybody comes back

@@ -17,13 +17,13 @@ BEFORE = ExperimentDesign(version=1, guardrail_alpha=0.01)
 @pytest.mark.parametrize(
     ("metric", "variants", "design", "alpha", "tuned_for"),
     [
-        ("rating", 2, DESIGN, 0.05, (100, 1_750)),
-        ("rating", 3, DESIGN, 0.025, (1_000 / 15, 3_500 / 3)),
-        ("rating", 2, replace(DESIGN, expected_people=100), 0.05, (50, 175)),
+        ("rating", 2, DESIGN, 0.05, (150, 1_600)),
+        ("rating", 3, DESIGN, 0.025, (100, 3_200 / 3)),
+        ("rating", 2, replace(DESIGN, expected_people=100), 0.05, (50, 160)),
         ("rating", 2, BEFORE, 0.05, 1_000),
         ("rating", 3, BEFORE, 0.025, 2_000 / 3),
-        ("thumbs_up", 2, DESIGN, 0.11, (100, 1_750)),
-        ("thumbs_down", 3, DESIGN, 0.11, (1_000 / 15, 3_500 / 3)),
+        ("thumbs_up", 2, DESIGN, 0.11, (150, 1_600)),
+        ("thumbs_down", 3, DESIGN, 0.11, (100, 3_200 / 3)),
         ("later_rating", 2, DESIGN, 0.1, 250),
         ("later_rating", 3, replace(DESIGN, expected_people=100), 0.05, 50),
         ("rated", 3, DESIGN, 0.025, 2_000 / 3),
@@ -50,7 +50,7 @@ def test_the_thumbs_among_all_answers_are_tuned_for_as_many_raters() -> None:
     """A quarter rates: four times as many people have an answer as rate."""
     sides = [cell(votes(60, 40), thumbs_up=votes(60, 340), thumbs_down=votes(40, 360))] * 2
     found = differences_to_control(evidence(sides), 1, DESIGN)["thumbs_up"]
-    half = found.error * float(boundary(found.time, 1.2 * 0.11, (400, 7_000)))
+    half = found.error * float(boundary(found.time, 1.2 * 0.11, (600, 6_400)))
     assert found.high - found.estimate == pytest.approx(half)
 
 
@@ -59,7 +59,7 @@ def test_more_ratings_than_answers_and_none_change_no_tuning() -> None:
     none = [cell(thumbs_up=votes(6, 4))] * 2
     for sides in (more, none):
         found = differences_to_control(evidence(sides), 1, DESIGN)["thumbs_up"]
-        half = found.error * float(boundary(found.time, 1.2 * 0.11, (100, 1_750)))
+        half = found.error * float(boundary(found.time, 1.2 * 0.11, (150, 1_600)))
         assert found.high - found.estimate == pytest.approx(half)
 
 

@@ -24,7 +24,7 @@ from tests.bot.experiments.stats.simulated_settings import (
 )
 from tests.bot.experiments.stats.simulation import BETTER, NO_DIFFERENCE, WORSE, Outcomes
 
-BEFORE = ExperimentDesign(version=1)
+NOW, BEFORE = ExperimentDesign(), ExperimentDesign(version=1)
 NAMES = {0: "collecting", BETTER: "better", WORSE: "worse", NO_DIFFERENCE: "no difference"}
 
 
@@ -128,31 +128,22 @@ def test_what_lasts_is_promoted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("a", "b", "raters", "comparisons", "most"),
+    ("a", "b", "raters", "comparisons", "step", "most"),
     [
-        (0.52, 0.89, 400, 2_000, 62),
-        (0.60, 0.80, 1_500, 1_500, 172),
-        (0.70, 0.85, 2_000, 1_500, 252),
+        (0.52, 0.89, 400, 1_500, 1, 0.70),
+        (0.60, 0.80, 1_500, 1_000, 1, 0.83),
+        (0.70, 0.85, 2_000, 1_000, 2, 0.89),
+        (0.70, 0.78, 6_000, 300, 10, 1.02),
+        (0.70, 0.73, 24_000, 150, 50, 1.05),
     ],
 )
-def test_differences_are_found_early(
-    a: float, b: float, raters: int, comparisons: int, most: int
+def test_large_differences_take_fewer_raters_than_with_one_tuning_and_small_ones_hardly_more(
+    a: float, b: float, raters: int, comparisons: int, step: int, most: float
 ) -> None:
-    found = outcomes(Setting(a, b, raters=raters, step=max(1, most // 100)), comparisons, seed=29)
-    assert found.median <= most
-    assert found.share(WORSE) <= 0.001
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("b", "raters", "step", "most"), [(0.78, 6_000, 10, 1.0), (0.73, 24_000, 50, 1.05)]
-)
-def test_smaller_differences_take_hardly_more_people_than_with_one_tuning(
-    b: float, raters: int, step: int, most: float
-) -> None:
-    setting = Setting(0.70, b, raters=raters, step=step)
-    now, before = (outcomes(setting, 200, 35, terms) for terms in (ExperimentDesign(), BEFORE))
+    setting = Setting(a, b, raters=raters, step=step)
+    now, before = (outcomes(setting, comparisons, 35, terms) for terms in (NOW, BEFORE))
     assert now.median <= most * before.median
+    assert now.share(WORSE) <= 0.001
 
 
 @pytest.mark.slow
