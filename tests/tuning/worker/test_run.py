@@ -449,7 +449,7 @@ def test_a_run_stopped_in_every_stage_ends_with_the_bytes_of_an_uninterrupted_on
                 raise Terminated
 
     for stage in phases:
-        reporter = StopsAt(store, again.id)
+        reporter = StopsAt(store, again)
         reporter.stage = stage
         assert execute_run(store, settings, again, reporter) == ExitCode.STOPPED
         assert runs.get(store.db, again.id).phase == stage.text
