@@ -1,9 +1,9 @@
 """Alerts: one list of current problems for the terminal, Slack, HTTP and metrics.
 
 An alert means that people are not served as they should be: no engine answers, a fallback answers,
-Slack refuses the bot, an engine refuses an adapter, or a comparison gives people worse answers.
-Alerts are computed from the store on request. An alert disappears with its cause; there is nothing
-to acknowledge.
+answers fail, Slack refuses the bot, an engine refuses an adapter, or a comparison gives people
+worse answers. Alerts are computed from the store on request. An alert disappears with its cause;
+there is nothing to acknowledge.
 """
 
 import shutil
@@ -25,6 +25,7 @@ from data.store.clock import now_us
 from data.store.db import row, rows
 
 HOUR_US = 3600 * 1_000_000
+FAILED_ANSWERS = 3  # in an hour; fewer may be bad luck
 LEAST_FREE = (
     200_000_000  # bytes free on the store's disk; answers that cannot be stored are refused
 )
@@ -37,6 +38,7 @@ Kind = Literal[
     "refused",
     "not_held",
     "stood_in",
+    "failed",
     "unequal",
     "slow_adapters",
     "comparison",
@@ -64,6 +66,7 @@ def alerts(db: Database) -> list[Alert]:
         *_not_held(db, able),
         *_refused(db),
         *_fallbacks(db),
+        *_failed(db),
         *_unequal(able),
         *_slow_adapters(able),
         *_comparisons(db),
@@ -162,13 +165,26 @@ def _fallbacks(db: Database) -> Iterator[Alert]:
         db,
         "SELECT d.name || '@' || a.version AS name, count(*) AS n FROM replies r "
         "JOIN adapters a ON a.id = r.instead_of JOIN domains d ON d.id = a.domain_id "
-        "WHERE r.instead_of IS NOT NULL AND r.created_at > ? GROUP BY a.id ORDER BY n DESC",
+        "WHERE r.instead_of IS NOT NULL AND r.status <> 'failed' AND r.created_at > ? "
+        "GROUP BY a.id ORDER BY n DESC",
         [now_us() - HOUR_US],
     )
     for r in found:
         answers = "answer" if r["n"] == 1 else "answers"
         text = f"{r['name']} could not answer: a fallback gave {r['n']} {answers} in the last hour."
         yield Alert("stood_in", r["name"], text)
+
+
+def _failed(db: Database) -> Iterator[Alert]:
+    """Questions of the last hour that nobody answered, with the latest reason."""
+    found = rows(
+        db,
+        "SELECT error FROM replies WHERE status = 'failed' AND created_at > ? ORDER BY id DESC",
+        [now_us() - HOUR_US],
+    )
+    if len(found) >= FAILED_ANSWERS:
+        why = f" The last reason: {found[0]['error']}" if found[0]["error"] else ""
+        yield Alert("failed", "", f"{len(found)} questions of the last hour got no answer.{why}")
 
 
 def _unequal(able: list[Replica]) -> Iterator[Alert]:

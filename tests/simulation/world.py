@@ -82,6 +82,7 @@ class SimulatedEngine:
     starts: int = 1
     capacity: Any = None
     failure: Any = None
+    lora_problem: str = ""
 
     @property
     def name(self) -> str:

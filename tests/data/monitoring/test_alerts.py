@@ -142,6 +142,23 @@ def test_fallback_answers_are_counted_for_an_hour(
     assert alerts(store.db) == []
 
 
+def test_answers_that_failed_raise_an_alert_and_are_no_fallback_answers(
+    store: Store, domain: Domain, live: Adapter
+) -> None:
+    """An engine that hangs may count as healthy; the questions without an answer tell."""
+    with store.write() as db:
+        for _ in range(3):
+            assert alerts(db) == []
+            reply = given.reply(db, domain)
+            sql = "UPDATE replies SET status = 'failed', error = 'It hung.', instead_of = ?"
+            db.execute(f"{sql} WHERE id = ?", [live.id, reply])
+    assert found(store) == [("failed", "")]
+    assert "3 questions of the last hour got no answer. The last reason: It hung." in said(store)
+    with store.write() as db:
+        db.execute("UPDATE replies SET created_at = ?", [now_us() - 3601 * 1_000_000])
+    assert alerts(store.db) == []
+
+
 def test_an_engine_with_slow_lora_operations(store: Store, live: Adapter) -> None:
     beat(store, "one", lora_problem="its version is unknown")
     assert found(store) == [("slow_adapters", "one")]
