@@ -11,8 +11,8 @@ LABELLED = Path(__file__).with_name("labelled_answers.jsonl")
 
 
 def test_the_rule_agrees_with_people() -> None:
-    """200 answers, written for this test in right and wrong variants and labelled by hand. The
-    words of the rule were chosen on every other question; both halves are measured."""
+    """201 answers, written for this test in right and wrong variants and labelled by hand. The rule
+    was adjusted with them in view, so this finds a change of the rule, not its error elsewhere."""
     found = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
     said = [judge(r["answer"], r["expected"], r["question"]) in RIGHT for r in found]
     both = sum(s and r["right"] for s, r in zip(said, found, strict=True))
