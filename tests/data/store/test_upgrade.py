@@ -74,7 +74,7 @@ INSERT INTO pairs (id, domain_id, prompt, response, fact, source, source_ref, st
 def test_corrections_of_an_older_store_replace_the_answer_of_their_fact(tmp_path: Path) -> None:
     path = tmp_path / "understudy.db"
     db = Database(sqlite3.connect(str(path), isolation_level=None))
-    migrations.apply(db, stop_before="m031_current_answers")
+    migrations.apply(db, stop_before="m032_current_answers")
     for statement in PAIRS.format(fact=pairs.fact_of("From 8.")).split(";\n"):
         db.execute(statement)
     db.conn.close()

@@ -103,7 +103,7 @@ def test_a_run_with_an_unconfirmed_licence_fails_before_it_loads_the_base(
         run = runs.claim(db, "worker")
     assert run is not None
 
-    code = execute_run(store, asked_of(tmp_path), run.id)
+    code = execute_run(store, asked_of(tmp_path), run)
 
     assert code == ExitCode.FAILED
     assert "cc-by-nc-4.0" in runs.get(store.db, run.id).error
