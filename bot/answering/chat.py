@@ -90,6 +90,7 @@ class Ended:
     finish_reason: str  # stop, length; stop if no engine wrote the answer
     prompt_tokens: int
     completion_tokens: int
+    without_quoted: bool = False  # what the question quotes did not fit and was left out
 
 
 Event = Started | Delta | Ended
@@ -208,7 +209,12 @@ class Chat:
                 if declined is not None:
                     yield _started(writing, ask, declined)
                     yield Delta(declined.text("declined"))
-                yield Ended(record.finish_reason, record.prompt_tokens, record.completion_tokens)
+                yield Ended(
+                    record.finish_reason,
+                    record.prompt_tokens,
+                    record.completion_tokens,
+                    writing.without_quoted,
+                )
         finally:
             writing.leave()
         if failure is not None and grounds is not None:  # nothing has been shown

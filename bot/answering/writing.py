@@ -355,6 +355,12 @@ class Writing:
                 if self._prompt is None:  # without earlier turns and references
                     raise PromptTooLong(error.tokens, error.limit, "question") from error
 
+    @property
+    def without_quoted(self) -> bool:
+        """Whether what the question quotes did not fit into the prompt."""
+        sent = self._prompt
+        return bool(self._ask.quoted.text and sent is not None and not sent.quoted)
+
     def _for_rest(self, sampling: Sampling) -> Sampling:
         """The sampling settings, limited to the tokens that are left for the answer."""
         used = self.record.completion_tokens

@@ -118,7 +118,7 @@ async def begin_session(request: Request, response: Response) -> None:
         return
     nonce = secrets.token_urlsafe(32)
     signature = await service.store.read(lambda db: keyed_digest(db, PURPOSE, nonce))
-    https = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    https = _over_https(request)
     response.set_cookie(
         HOST_COOKIE if https else COOKIE,
         f"{nonce}.{signature}",
@@ -130,8 +130,14 @@ async def begin_session(request: Request, response: Response) -> None:
     )
 
 
+def _over_https(request: Request) -> bool:
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+
+
 def _session_token(request: Request) -> str:
-    return request.cookies.get(HOST_COOKIE) or request.cookies.get(COOKIE, "")
+    """The session's cookie. Over HTTPS, only the one that no other host of the domain can set:
+    otherwise such a host could give a visitor a session of its own, and read what they ask."""
+    return request.cookies.get(HOST_COOKIE if _over_https(request) else COOKIE, "")
 
 
 def _session(db: Database, token: str) -> str:

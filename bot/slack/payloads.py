@@ -97,10 +97,10 @@ def heard_message(body: dict[str, Any], bot_user: str) -> HeardMessage | None:
         return None
     place = SlackPlace(team_of(body), channel, thread_ts, user)
     event_id = str(body.get("event_id") or ts)
-    return HeardMessage(place, ts, text, to_us, event_id, _files(event.get("files")))
+    return HeardMessage(place, ts, text, to_us, event_id, files_of(event.get("files")))
 
 
-def _files(sent: Any) -> tuple[AttachedFile, ...]:
+def files_of(sent: Any) -> tuple[AttachedFile, ...]:
     """The files of a message. Slack leaves out what the bot may not see of them."""
     listed = [file for file in sent if isinstance(file, dict)] if isinstance(sent, list) else []
     return tuple(

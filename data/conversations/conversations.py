@@ -432,6 +432,17 @@ def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list
     return found[::-1]
 
 
+def began_at(db: Database, thread: str, external_id: str) -> bool:
+    """Whether the conversation began with the question at that place, or has not begun."""
+    found = row(
+        db,
+        "SELECT m.external_id FROM conversations c JOIN messages m ON m.conversation_id = c.id "
+        "WHERE c.thread = ? AND m.role = 'user' ORDER BY m.id LIMIT 1",
+        [thread],
+    )
+    return found is None or found["external_id"] == external_id
+
+
 @dataclass(frozen=True)
 class ChatSummary:
     """A conversation in a list."""

@@ -9,8 +9,8 @@ such as an open web page, can opt in to others when it starts a comparison.
   weigh at most 2% of their variant, or as much as one person who rated once.
 - `everyone`: as in comparisons that ended before there were kinds of identity.
 
-So whoever invents identities behind one address moves the mean of a variant by 2 points at most. A
-thousand addresses would move it as a thousand people do; only verified people keep those out.
+So whoever invents identities behind one address moves the mean of a variant by 2 points at most.
+Many addresses move it as many people do; only verified people keep those out.
 
 The condition below is part of every query of `metric_sums.py`. It reads the marks of API keys as
 they are now. People whose kind is unknown were erased before there were kinds; they count.

@@ -1,7 +1,7 @@
 """What Slack refuses the bot: a token that it no longer accepts, or a channel it may not write in.
 
-Each problem is stored when Slack reports it and removed when the same thing works again, so the
-terminal, `/health` and the alerts can tell the operator.
+Each problem is stored when Slack reports it, and removed when the bot joins again or shows an
+answer there again. So the terminal, `/health` and the alerts can tell the operator.
 """
 
 from dataclasses import dataclass

@@ -84,6 +84,10 @@ class FakeSlack(Workspace):
         about = {"id": f"F{self.next_id()}", "name": name, "mimetype": mimetype}
         return {**about, "size": len(content), "url_private_download": url}
 
+    def attach(self, message: Message, *files: Json) -> None:
+        """The files that Slack lists with the message from now on."""
+        message.files = list(files)
+
     async def _response(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         if self.response_urls.get(name, 0) < 1:

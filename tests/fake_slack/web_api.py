@@ -266,6 +266,8 @@ class WebApi:
     def _listed(self, message: Message, with_metadata: bool) -> Json:
         listed: Json = {"type": "message", "user": message.user, "ts": message.ts}
         listed |= {"text": message.text or message.stream, "blocks": message.blocks}
+        if message.files:
+            listed["files"] = message.files
         if with_metadata and message.metadata:
             listed["metadata"] = message.metadata
         return listed

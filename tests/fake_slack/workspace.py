@@ -42,6 +42,7 @@ class Message:
     metadata: Json = field(default_factory=dict)
     stream: str = ""  # what was streamed into it
     streaming_since: float | None = None  # monotonic seconds; None: no open stream
+    files: list[Json] = field(default_factory=list)
     stopped: bool = False  # its stream, by the person
     edits: int = 0
 

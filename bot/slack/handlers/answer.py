@@ -14,6 +14,7 @@ from bot.answering import side_by_side
 from bot.answering.admission import TooBusy
 from bot.answering.chat import Ask, Delta, Ended, Started, fallback_note
 from bot.answering.plan import NobodyCanAnswer
+from bot.answering.prompt import Quoted
 from bot.slack.client import stream
 from bot.slack.client.stream import AnswerMessage, ChannelRefused, LeaseLost, NotShown, SlackPlace
 from bot.slack.client.web_api import Transport
@@ -80,22 +81,33 @@ async def answer(workspace: WorkspaceContext, lease: QuestionLease) -> None:
             await _answer(workspace, lease, place)
     except LeaseLost:
         raise
-    except ChannelRefused as error:
-        log.warning("Slack refuses an answer in %s: %s", place.channel, error.code)
-        await workspace.record_problem(place.channel, error.code)
-        await workspace.tell(replace(place, channel="", thread_ts=""), str(error))
-        await lease.finish()
     except UnderstudyError as error:
         if wait_s := _retry_after_s(workspace, question, error):
             await lease.give_back(wait_s)
-            return
-        await _show_status(workspace, lease, place, "")
-        await workspace.tell(place, _error_message(error), question.response_url)
-        await lease.finish()
+        elif _unasked(workspace, question):  # nobody waits for an answer
+            log.info("Question %d was not answered: %s", question.id, error)
+            await lease.finish()
+        else:
+            await _tell_failure(workspace, lease, place, error)
     except Exception:
         log.exception("The question %d could not be answered", question.id)
-        await workspace.tell(place, INTERNAL_ERROR, question.response_url)
+        if not _unasked(workspace, question):
+            await workspace.tell(place, INTERNAL_ERROR, question.response_url)
         await lease.finish()
+
+
+async def _tell_failure(
+    workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, error: UnderstudyError
+) -> None:
+    """Tell the person why there is no answer, and finish."""
+    if isinstance(error, ChannelRefused):
+        log.warning("Slack refuses an answer in %s: %s", place.channel, error.code)
+        await workspace.record_problem(place.channel, error.code)
+        await workspace.tell(replace(place, channel="", thread_ts=""), str(error))
+    else:
+        await _show_status(workspace, lease, place, "")
+        await workspace.tell(place, _error_message(error), lease.question.response_url)
+    await lease.finish()
 
 
 async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace) -> None:
@@ -118,16 +130,25 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
     if question.again_of or question.continues:
         bot = workspace.service.settings.bot
         ask = await store.read(lambda db: regenerate.follow_up(db, question, who, domain, bot))
+        if question.again_of:
+            began = await store.read(
+                lambda db: conversations.began_at(db, ask.thread, ask.external_id)
+            )
+            ask = replace(
+                ask, quoted=await question_context.read_again(workspace, question, place, began)
+            )
     else:
         names = await workspace.names.of(
             message_text.people_in(question.text) - {workspace.identity.bot_user}
         )
         text = message_text.plain_text(question.text, workspace.identity.bot_user, names)
         thread = thread_key(place.team, place.channel, question.thread_ts)
-        is_new = await store.read(lambda db: conversations.find(db, thread)) is None
+        asked_at = shown_at(place.team, place.channel, question.asked_ts)
+        is_new = await store.read(lambda db: conversations.began_at(db, thread, asked_at))
         quoted = await question_context.read(workspace, question, place, is_new=is_new)
         if not text:
-            await workspace.tell(place, f"{quoted.note} {_hint(domain)}".strip())
+            if not _unasked(workspace, question):
+                await workspace.tell(place, f"{quoted.note} {_hint(domain)}".strip())
             await lease.finish()
             return
         ask = Ask(
@@ -135,7 +156,7 @@ async def _answer(workspace: WorkspaceContext, lease: QuestionLease, place: Slac
             thread=thread,
             text=text,
             domain=domain,
-            external_id=shown_at(place.team, place.channel, question.asked_ts),
+            external_id=asked_at,
             quoted=quoted,
         )
         if is_new and place.is_dm:
@@ -286,6 +307,8 @@ async def _stream(
         log.exception("The answer %s failed", ask.reply_id)
         note = BROKE_OFF
     if progress.message is not None:
+        if progress.without_quoted:
+            ask = replace(ask, quoted=Quoted(note=question_context.DID_NOT_FIT))
         below = await _below(
             workspace, ask, ask.reply_id, note, progress.fallback, progress.finish_reason
         )
@@ -304,6 +327,7 @@ class _Progress:
     message: AnswerMessage | None = None  # None before the first word
     fallback: str = ""  # note that another adapter answered instead
     finish_reason: str = ""
+    without_quoted: bool = False  # the files or the thread did not fit
     unshown: bool = False  # nobody asked the bot, and it has nothing to say
 
 
@@ -334,6 +358,7 @@ async def _read_events(
                 progress.message.add(event.text)
             elif isinstance(event, Ended):
                 progress.finish_reason = event.finish_reason
+                progress.without_quoted = event.without_quoted
 
 
 async def _show_finished(
@@ -512,7 +537,7 @@ async def _show_status(
     workspace: WorkspaceContext, lease: QuestionLease, place: SlackPlace, status: str
 ) -> None:
     """Set the status that Slack shows while people wait. A failure does not stop the answer."""
-    if lease.question.response_url:
+    if lease.question.response_url or _unasked(workspace, lease.question):
         return
     try:
         await workspace.api.quick.assistant_threads_setStatus(

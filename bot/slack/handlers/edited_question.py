@@ -9,8 +9,8 @@ from typing import Any
 
 from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
-from bot.slack.inbound import ingest
-from bot.slack.payloads import changed_message, place_of
+from bot.slack.inbound import ingest, thread
+from bot.slack.payloads import changed_message, files_of, place_of
 from bot.slack.render import form_fields
 from bot.slack.render.blocks import section
 from bot.slack.workspace.context import WorkspaceContext
@@ -50,7 +50,7 @@ async def _queue(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
     place, response_url = place_of(body), str(body.get("response_url") or "")
     ts, thread_ts, edited = str(body["actions"][0].get("value") or "").split(" ")
     async with workspace.report_errors(place, response_url):
-        text = await _text_now(workspace, place.channel, thread_ts, ts, place.user)
+        now = await _message_now(workspace, place.channel, thread_ts, ts, place.user)
         added = await workspace.service.store.submit(
             lambda db: question_queue.add(
                 db,
@@ -60,7 +60,8 @@ async def _queue(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
                 asked_ts=ts,
                 thread_ts=thread_ts,
                 user=place.user,
-                text=text,
+                text=str(now.get("text") or ""),
+                files=files_of(now.get("files")),
             )
         )
         if not added:
@@ -68,18 +69,15 @@ async def _queue(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
         workspace.queue.wake()
 
 
-async def _text_now(
+async def _message_now(
     workspace: WorkspaceContext, channel: str, thread_ts: str, ts: str, user: str
-) -> str:
-    """The text of the message as it is now. Raises NotFound if it is gone, and Unavailable."""
+) -> dict[str, Any]:
+    """The message as it is now. Raises NotFound if it is gone, and Unavailable."""
     try:
-        found = await workspace.api.patient.conversations_replies(
-            channel=channel, ts=thread_ts, oldest=ts, latest=ts, inclusive=True, limit=2
-        )
+        found = await thread.message_at(workspace, channel, thread_ts, ts)
     except Transport as error:
         code = failure(error).code
         raise Unavailable(f"Slack did not show me your question ({code}). Ask it again.") from error
-    for message in found["messages"]:
-        if message.get("ts") == ts and message.get("user") == user:
-            return str(message.get("text") or "")
-    raise NotFound(GONE)
+    if found is None or found.get("user") != user:
+        raise NotFound(GONE)
+    return found

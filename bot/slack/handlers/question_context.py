@@ -10,12 +10,14 @@ https://docs.slack.dev/reference/methods/conversations.replies
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from bot.answering.prompt import Quoted
 from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.inbound import thread
+from bot.slack.payloads import files_of
 from bot.slack.render import message_text
 from bot.slack.workspace.context import WorkspaceContext
 from data.slack.question_queue import AttachedFile, QueuedQuestion
@@ -23,11 +25,13 @@ from data.slack.question_queue import AttachedFile, QueuedQuestion
 log = logging.getLogger(__name__)
 
 MAX_FILE = 16_000  # bytes of a file that is read
-MAX_QUOTED = 4_000  # characters of all files, and of the thread
+MAX_QUOTED = 4_000  # characters of all files together, and of the thread
 MAX_MESSAGES = 12  # of a thread
-READ_S = 3.0  # for everything that Slack is asked
+READ_S = 3.0  # for all files, for the thread, and for its people's names
 TEXT_ENDINGS = {".csv", ".json", ".log", ".md", ".toml", ".txt", ".xml", ".yaml", ".yml"}
 UNKNOWN_PERSON = "somebody"
+DID_NOT_FIT = "What came with your question was too long for me, so I answered the question alone."
+NOT_LOOKED_UP = "Slack did not let me look up your question, so I answered its words alone."
 THREAD_NOT_READ = (
     "Slack did not let me read this thread just now, so I answered your question alone."
 )
@@ -46,19 +50,47 @@ async def read(
     return _joined([around, files])
 
 
+async def read_again(
+    workspace: WorkspaceContext, question: QueuedQuestion, place: SlackPlace, is_first: bool
+) -> Quoted:
+    """The same for another answer to a question: its message is looked up, because nothing of it
+    was kept. `is_first`: whether the conversation began with it."""
+    if question.response_url:
+        return Quoted()
+    try:
+        message = await thread.message_at(
+            workspace, place.channel, question.thread_ts, question.asked_ts
+        )
+    except Transport as error:
+        log.info("A question was not looked up: %s", failure(error).code)
+        return Quoted(note=NOT_LOOKED_UP)
+    files = files_of((message or {}).get("files"))
+    return await read(workspace, replace(question, files=files), place, is_new=is_first)
+
+
 async def _read_files(workspace: WorkspaceContext, files: Sequence[AttachedFile]) -> Quoted:
-    found = [await _read_file(workspace, file) for file in files]
+    """All of them together are bounded in time and in characters."""
+    until = asyncio.get_running_loop().time() + READ_S
+    found: list[Quoted] = []
+    for file in files:
+        room = MAX_QUOTED - sum(len(one.text) for one in found)
+        found.append(await _read_file(workspace, file, room, until))
     return _joined(found)
 
 
-async def _read_file(workspace: WorkspaceContext, file: AttachedFile) -> Quoted:
+async def _read_file(
+    workspace: WorkspaceContext, file: AttachedFile, room: int, until: float
+) -> Quoted:
+    """A file, of which at most `room` characters are quoted."""
+    if room <= 0:
+        return Quoted(note=f"I did not read {file.name}: there was too much to read.")
     if not _is_text(file):
         return Quoted(note=f"I can't read {file.name}: I read text files only.")
     if file.size > MAX_FILE:
         return Quoted(note=f"I did not read {file.name}: it is longer than {MAX_FILE // 1000} kB.")
     refused = Quoted(note=f"Slack did not let me read {file.name}.")
     try:
-        async with asyncio.timeout(READ_S):
+        async with asyncio.timeout_at(until):
             content = await workspace.api.read_file(file.url, MAX_FILE + 1)
     except Transport as error:
         log.info("A file was not read: %s", type(error).__name__)
@@ -71,8 +103,8 @@ async def _read_file(workspace: WorkspaceContext, file: AttachedFile) -> Quoted:
         return Quoted(note=f"I can't read {file.name}: it is not UTF-8 text.")
     if "\x00" in text:
         return Quoted(note=f"I can't read {file.name}: it is not text.")
-    shown = text.strip()[:MAX_QUOTED]
-    how_much = "only the beginning of " if len(text.strip()) > MAX_QUOTED else ""
+    shown = text.strip()[:room]
+    how_much = "only the beginning of " if len(text.strip()) > room else ""
     quotation = _quotation(f"The attached file {file.name}", shown)
     return Quoted(quotation, f"I read {how_much}{file.name}.")
 
@@ -106,11 +138,17 @@ async def _read_thread(workspace: WorkspaceContext, place: SlackPlace, ts: str) 
 
 
 async def _names(workspace: WorkspaceContext, users: set[str]) -> dict[str, str]:
-    try:
-        async with asyncio.timeout(READ_S):
-            return await workspace.names.of(users)
-    except TimeoutError:
-        return {}
+    """The names that are known in time, by user id."""
+    asking = {user: asyncio.create_task(workspace.names.about(user)) for user in users}
+    if asking:
+        await asyncio.wait(asking.values(), timeout=READ_S)
+    names = {}
+    for user, task in asking.items():
+        if not task.done():
+            task.cancel()
+        elif (profile := task.result()) is not None and profile.name:
+            names[user] = profile.name
+    return names
 
 
 def _quotation(title: str, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bot.slack.client.stream import SlackPlace
 from bot.slack.workspace.context import WorkspaceContext
@@ -28,6 +29,16 @@ async def messages_before(workspace: WorkspaceContext, place: SlackPlace, ts: st
         if float(m.get("ts") or 0) < float(ts) and m.get("subtype") in (None, "thread_broadcast")
     ]
     return [line for line in lines if line.text][-MAX_MESSAGES:]
+
+
+async def message_at(
+    workspace: WorkspaceContext, channel: str, thread_ts: str, ts: str
+) -> dict[str, Any] | None:
+    """A message as it is now; None if it is gone. Raises transport errors."""
+    found = await workspace.api.patient.conversations_replies(
+        channel=channel, ts=thread_ts, oldest=ts, latest=ts, inclusive=True, limit=2
+    )
+    return next((m for m in found["messages"] if m.get("ts") == ts), None)
 
 
 def read(lines: Sequence[Line], bot_user: str) -> tuple[str, str, tuple[Turn, ...]]:

@@ -11,6 +11,8 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from sqlite_utils import Database
+
 from bot.service import Service
 from bot.slack.client.clock import Clock
 from bot.slack.client.stream import Pace, SlackPlace
@@ -24,7 +26,7 @@ from bot.slack.workspace.roles import Roles
 from bot.slack.workspace.trigger_dedup import TriggerDedup
 from data import domains
 from data.config.settings import Settings
-from data.slack import problems
+from data.slack import installations, problems
 from data.store.errors import UnderstudyError
 
 log = logging.getLogger(__name__)
@@ -74,8 +76,8 @@ class WorkspaceContext:
         self.names = UserNames(self.api)
         self.publishing_home: dict[str, bool] = {}  # user -> whether to publish again
         slack = shared.service.settings.slack
-        own = token == slack.bot_token.get_secret_value()
-        self.roles = Roles(slack, self.api, self.names, own)
+        self._own = token == slack.bot_token.get_secret_value()
+        self.roles = Roles(slack, self.api, self.names, self._own)
         self.commands_in_progress: set[int] = set()  # queued commands that a task of ours handles
         self.command_slots = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._rejected = False  # whether Slack rejects the token
@@ -90,8 +92,13 @@ class WorkspaceContext:
     async def record_problem(self, channel: str, code: str) -> None:
         """Store what Slack refuses, for the operator: `channel` '' stands for the whole
         workspace."""
-        team = self.identity.team
-        await self.service.store.submit(lambda db: problems.record(db, team, channel, code))
+        team, own = self.identity.team, self._own
+
+        def write(db: Database) -> None:
+            if own or installations.installation_of(db, team) is not None:
+                problems.record(db, team, channel, code)
+
+        await self.service.store.submit(write)
 
     @contextlib.asynccontextmanager
     async def report_errors(self, place: SlackPlace, response_url: str = "") -> AsyncIterator[None]:

@@ -143,8 +143,10 @@ class Workspaces:
                 or installations.installation_of(db, team) is None
             )
             if gone:
-                if own or code != "app_uninstalled":  # others may leave as they like
+                if own:
                     problems.record(db, team, "", code)
+                else:  # others may leave as they like
+                    problems.clear(db, team)
                 question_queue.end_all_of(db, team)
                 command_queue.end_all_of(db, team)
             return gone

@@ -50,6 +50,17 @@ def test_over_https_no_other_host_can_set_the_cookie(bot: Bot) -> None:
     assert "Domain" not in cookie
 
 
+def test_over_https_a_planted_cookie_is_no_session(bot: Bot) -> None:
+    """A sibling host can set a cookie for the whole domain, but none that begins with `__Host-`."""
+    https = {"X-Forwarded-Proto": "https"}
+    planted = bot.http().get("/").headers["set-cookie"].split(";")[0].partition("=")[2]
+    visitor = bot.http(cookies={auth.COOKIE: planted})
+    assert auth.HOST_COOKIE in visitor.get("/", headers=https).headers["set-cookie"]
+    visitor = bot.http(cookies={auth.COOKIE: planted})
+    assert visitor.post("/web/ask", json=QUESTION, headers=https).status_code == 401
+    assert visitor.post("/web/ask", json=QUESTION).status_code == 200
+
+
 def test_a_session_from_before_signatures_works_on_if_something_was_asked(bot: Bot) -> None:
     old = "B" * 43
     browser = bot.http(cookies={auth.COOKIE: old})

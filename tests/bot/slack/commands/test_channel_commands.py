@@ -8,6 +8,7 @@ from data.config.settings import AnswersSettings
 from tests.bot.slack.commands.test_handlers import command
 from tests.bot.slack.conftest import ADMIN, MEMBER, Bot
 from tests.fake_slack.workspace import BOT_USER
+from tests.serving.fake_vllm import refusal
 
 MENTION = f"<@{BOT_USER}>"
 
@@ -83,3 +84,20 @@ class TestGrounded:
         asked = await bot.slack.say(MEMBER, "C1", f"{MENTION} lunch?")
         await bot.settled()
         assert len(bot.slack.in_thread("C1", asked.ts)) == 1
+
+
+async def test_where_nobody_asked_nobody_is_told_of_a_failure(bot: Bot) -> None:
+    await command(bot, ADMIN, "channel listen all")
+    before = bot.slack.told(MEMBER)
+    bot.engine.say = lambda body: refusal(500, "out of memory")
+    await bot.slack.say(MEMBER, "C1", "Where is it?")
+    await bot.slack.say(MEMBER, "C1", "x" * 20_000)
+    photo = bot.slack.send_file("photo.png", b"\x89", "image/png")
+    await bot.slack.say(MEMBER, "C1", "", subtype="file_share", files=[photo])
+    bot.says("Yes.")
+    bot.slack.refuses["C1"] = "restricted_action"
+    await bot.slack.say(MEMBER, "C1", "And now?")
+    await bot.settled()
+    assert bot.slack.from_bot() == []
+    assert bot.slack.told(MEMBER) == before
+    assert bot.slack.statuses == []

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from bot.slack.handlers import question_context
+from bot.slack.render import blocks
 from tests.bot.slack.conftest import MEMBER, Bot
 from tests.fake_slack.workspace import BOT_USER, Message
+from tests.serving.fake_vllm import refusal, words
 
 MENTION = f"<@{BOT_USER}>"
 
@@ -150,3 +152,56 @@ async def test_a_first_direct_message_names_its_thread(bot: Bot) -> None:
     )
     await bot.settled()
     assert bot.slack.titles == {("DU2", question.ts): "How do I reset my password?"}
+
+
+async def test_what_did_not_fit_is_not_called_read(bot: Bot) -> None:
+    def tight(body: dict[str, Any]) -> Any:
+        if "attached file" in body["messages"][-1]["content"]:
+            return refusal(400, "This model's maximum context length is 9 tokens.")
+        return words(body["model"], "Yes.")
+
+    bot.engine.say = tight
+    file = bot.slack.send_file("error.log", b"E42")
+    question = await ask_with(bot, "What does this error mean?", file)
+    (answer,) = bot.slack.in_thread("DU2", question.ts)
+    assert question_context.DID_NOT_FIT in answer.notes
+    assert "I read error.log" not in answer.notes
+
+
+async def test_many_files_share_one_bound(bot: Bot) -> None:
+    files = [bot.slack.send_file(f"{n}.txt", b"word " * 500) for n in range(10)]
+    question = await ask_with(bot, "What do they say?", *files)
+    assert len(asked(bot)) < question_context.MAX_QUOTED + 1_000
+    (answer,) = bot.slack.in_thread("DU2", question.ts)
+    assert "I read only the beginning of 1.txt" in answer.notes
+    assert "I did not read 9.txt" in answer.notes
+
+
+async def test_regenerating_reads_the_file_again(bot: Bot) -> None:
+    file = bot.slack.send_file("error.log", b"E42")
+    question = await ask_with(bot, "What does this error mean?", file)
+    bot.slack.attach(question, file)
+    (answer,) = bot.slack.in_thread("DU2", question.ts)
+    await bot.slack.press(MEMBER, answer, blocks.REGENERATE)
+    await bot.slack.answer_to(question, count=2)
+    assert "> E42" in asked(bot)
+    bot.slack.faults["conversations.replies"] += ["missing_scope"]
+    again = bot.slack.in_thread("DU2", question.ts)[-1]
+    await bot.slack.press(MEMBER, again, blocks.REGENERATE)
+    third = await bot.slack.answer_to(question, count=3)
+    assert question_context.NOT_LOOKED_UP in third.notes
+
+
+async def test_a_slow_name_does_not_hide_the_others(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = await thread(bot, ("U1", "The printer is jammed"))
+    first = await bot.slack.say(MEMBER, "C2", f"{MENTION} who is <@U1>?")
+    await bot.slack.answer_to(first)  # now the name is known
+    monkeypatch.setattr(question_context, "READ_S", 0.2)
+    bot.slack.api.delays["users.info"] = 0.5
+    await bot.slack.say("U3", "C1", "did you open it?", thread_ts=root.ts)
+    question = await bot.slack.say(MEMBER, "C1", f"{MENTION} what now?", thread_ts=root.ts)
+    await bot.slack.answer_to(question)
+    await bot.settled()
+    assert "> Ada: The printer is jammed\n> somebody: did you open it?" in asked(bot)

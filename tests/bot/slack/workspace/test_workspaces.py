@@ -369,6 +369,16 @@ async def test_the_workspace_in_the_settings_can_uninstall_too(bot: Bot) -> None
     assert bot.slack.from_bot() == []
 
 
+async def test_an_uninstall_of_another_workspace_is_no_problem(
+    open_bot: Bot, browser: Browser
+) -> None:
+    await browser.install(open_bot.slack, "T2")
+    revoked = {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": ["UBOTT2"]}}
+    await open_bot.slack.event(revoked, team="T2")
+    await leave(open_bot, "T2", "app_uninstalled")
+    assert open_bot.rows("SELECT * FROM slack_problems") == []
+
+
 async def test_requests_from_an_unknown_workspace_are_ignored(open_bot: Bot) -> None:
     await ask(open_bot, "T9")
     assert (await open_bot.slack.command(MEMBER, "C1", "status")).status == 200
