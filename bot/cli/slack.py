@@ -51,7 +51,7 @@ def listen(app: App, team: str, channel: str, mode: channels.Listens | None) -> 
         with app.store.write() as db:
             channels.set_listens(db, team, channel, mode, app.actor)
             audit.record(db, app.actor, "channel listen", f"{team}/{channel}", to=mode)
-    click.echo(channels.listens(app.store.db, team, channel))
+    terminal.echo(channels.listens(app.store.db, team, channel))
 
 
 @slack.command()

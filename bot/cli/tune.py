@@ -107,7 +107,7 @@ def tune(
         goes_on = left is not None and left.recipe == recipe and (not full or left.kind == "full")
         run = left if left and goes_on else admin.retrain(db, subject, app.actor, full, recipe)
     if not as_json and goes_on:
-        click.echo(f"Run {run.id} lost its worker; it goes on from its last checkpoint.")
+        terminal.echo(f"Run {run.id} lost its worker; it goes on from its last checkpoint.")
     elif not as_json:
         kind = "preference tuning" if run.learns == "preferences" else run.kind
         terminal.echo(f"Run {run.id} is queued ({kind}).")

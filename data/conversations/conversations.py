@@ -432,6 +432,16 @@ def transcript(db: Database, thread: str, person: str, limit: int = 200) -> list
     return found[::-1]
 
 
+def question_at(db: Database, external_id: str) -> str:
+    """The text of the latest question at that place; '' if there is none."""
+    found = row(
+        db,
+        "SELECT text FROM messages WHERE external_id = ? AND role = 'user' ORDER BY id DESC",
+        [external_id],
+    )
+    return "" if found is None else str(found["text"])
+
+
 def began_at(db: Database, thread: str, external_id: str) -> bool:
     """Whether the conversation began with the question at that place, or has not begun."""
     found = row(

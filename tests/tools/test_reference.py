@@ -78,5 +78,5 @@ def test_slack_commands_are_listed_under_the_role_that_they_need() -> None:
 
     assert "`/understudy ask QUESTION`" in everyone
     assert "`/understudy review [DOMAIN]`" in reviewers
-    assert "`/understudy promote VERSION [DOMAIN]`" in admins
+    assert "`/understudy promote VERSION [DOMAIN] [--yes]`" in admins
     assert text.count("| `/understudy ") == len(slack_commands.commands())

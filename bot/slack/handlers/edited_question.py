@@ -7,13 +7,16 @@ read from Slack when the button is pressed, and is not stored before.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sqlite_utils import Database
+
 from bot.slack.client.stream import SlackPlace
 from bot.slack.client.web_api import Transport, failure
 from bot.slack.inbound import ingest, thread
-from bot.slack.payloads import changed_message, files_of, place_of
-from bot.slack.render import form_fields
+from bot.slack.payloads import changed_message, files_of, place_of, shown_at
+from bot.slack.render import form_fields, message_text
 from bot.slack.render.blocks import section
 from bot.slack.workspace.context import WorkspaceContext
+from data.conversations import conversations
 from data.slack import question_queue
 from data.store.errors import Conflict, NotFound, Unavailable
 
@@ -29,9 +32,17 @@ async def offer(workspace: WorkspaceContext, body: dict[str, Any]) -> None:
     change = changed_message(body, workspace.identity.bot_user)
     if change is None or not change.user:
         return
-    store = workspace.service.store
-    if not await store.read(lambda db: ingest.edited_after_answer(db, change)):
-        return  # it was not answered yet: the queue has the new text
+    text = message_text.plain_text(change.text, workspace.identity.bot_user, {})
+
+    def wanted(db: Database) -> bool:
+        """Whether an answer shows another text's answer, and none to the new text is coming."""
+        if ingest.concerns_us(db, change) or not ingest.edited_after_answer(db, change):
+            return False
+        asked_at = shown_at(change.team, change.channel, change.ts)
+        return text != conversations.question_at(db, asked_at)
+
+    if not await workspace.service.store.read(wanted):
+        return
     place = SlackPlace(change.team, change.channel, change.thread_ts, change.user)
     edited = str((body["event"].get("message") or {}).get("edited", {}).get("ts") or "")
     value = f"{change.ts} {change.thread_ts} {edited}"

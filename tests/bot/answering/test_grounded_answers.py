@@ -579,8 +579,9 @@ class TestComparisons:
         assert value(store.db, "SELECT count(*) FROM unanswered") == 1
 
     async def test_both_answers_rest_on_the_same_pairs(
-        self, chat: Chat, store: Store, compared: None
+        self, chat: Chat, store: Store, vllm: FakeVllm, compared: None
     ) -> None:
+        vllm.say = lambda body: words(body["model"], f"As {body['model']} says.")
         question = ask(store, "When do you open today?")
 
         two = await side_by_side.answer(chat, store, question, 6)

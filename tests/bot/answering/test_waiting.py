@@ -191,7 +191,7 @@ async def test_no_question_waits_for_an_engine_without_a_heartbeat(
     with store.write() as db:
         db.execute("UPDATE replicas SET heartbeat_at = 0")
     async with asyncio.timeout(2):
-        with pytest.raises(NoEngine, match="No engine is running"):
+        with pytest.raises(NoEngine, match="no heartbeat for a while"):
             await answered(chat, ask(domain))
 
 

@@ -83,11 +83,12 @@ def test_a_second_retrain_request_names_the_open_run(bot: Bot) -> None:
 def test_a_run_is_shown_with_its_curve(bot: Bot) -> None:
     add_pair(bot)
     bot.http("admin").post("/v1/runs", json={})
-    bot.write(lambda db: runs.progress(db, runs.get(db, 1), step=5, total_steps=10, loss=2.5))
+    run = bot.write(lambda db: runs.claim(db, "a worker"))
+    bot.write(lambda db: runs.progress(db, run, step=5, total_steps=10, loss=2.5))
 
     run = bot.http("reviewer").get("/v1/runs/1").json()
 
-    assert (run["state"], run["step"], run["total_steps"]) == ("queued", 5, 10)
+    assert (run["state"], run["step"], run["total_steps"]) == ("running", 5, 10)
     assert [(p["step"], p["loss"]) for p in run["curve"]] == [(5, 2.5)]
     assert [r["id"] for r in bot.http("reviewer").get("/v1/runs").json()["data"]] == [1]
 

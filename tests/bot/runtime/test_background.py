@@ -7,7 +7,6 @@ import pytest
 from bot import app
 from bot.runtime import erasure_loop
 from data.privacy import erasure as privacy_erasure
-from data.store.clock import now_us
 from tests.bot.conftest import Bot
 from tests.conftest import wait_until
 
@@ -25,11 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def left_open(bot: Bot) -> str:
     """Leave an open reply of a dead process, and block updates of it; returns its person."""
     bot.http("member").post("/v1/chat/completions", json=BODY)
-    bot.write(
-        lambda db: db.execute(
-            "UPDATE replies SET status = 'streaming', created_at = ?", [now_us() - 10**9]
-        )
-    )
+    bot.write(lambda db: db.execute("UPDATE replies SET status = 'streaming', opened_at = 0"))
     bot.write(lambda db: db.execute(REFUSE))
     return bot.replies()[0].person
 

@@ -28,7 +28,13 @@ from bot.slack.workspace.manifest import PATH
 from data import domains
 from data.adapters import placements
 from data.adapters.registry import BASE_SERVED_NAME, Adapter
-from data.config.settings import AnswersSettings, BotSettings, Settings, SlackSettings
+from data.config.settings import (
+    AnswersSettings,
+    BotSettings,
+    ServingSettings,
+    Settings,
+    SlackSettings,
+)
 from data.domains import Domain
 from data.store.db import Store, row, rows
 from serving.client import EngineClient
@@ -174,7 +180,8 @@ async def bot(
     settings = Settings(
         home=tmp_path,
         slack=slack_settings(slack, mode),
-        bot=BotSettings(answer_timeout_s=5, engine_wait_s=0),
+        bot=BotSettings(answer_timeout_s=5, engine_wait_s=0, max_tokens=2_000),
+        serving=ServingSettings(max_model_len=8_192),
         answers=answers,
     )
     client = EngineClient()

@@ -57,9 +57,13 @@ CHANGES = {
     "retire 3": ("admin", "retire"),
     "roles add <@U8> reviewer": ("admin", "grant role"),
     "roles remove <@U8>": ("admin", "revoke role"),
+    "channel listen all": ("admin", "channel listen"),
+    "channel domain helpdesk": ("admin", "domain bind"),
+    "channel listen mentions": ("admin", "channel listen"),
     "forget <@U8>": ("admin", "forget"),
 }
 LOOKS = {
+    "channel": "member",
     "help": "member",
     "ab decisions": "reviewer",
     "ab explain 1": "reviewer",
@@ -74,7 +78,15 @@ LOOKS = {
     "ab status": "reviewer",
 }
 # each command as the help names it, with something for what stands in capitals
-CAPITALS = {"QUESTION": "why", "RUN": "1", "A": "1", "B": "2", "VERSION": "1", "DECISION": "1"}
+CAPITALS = {
+    "MODE": "off",
+    "QUESTION": "why",
+    "RUN": "1",
+    "A": "1",
+    "B": "2",
+    "VERSION": "1",
+    "DECISION": "1",
+}
 CAPITALS |= {
     "@PERSON": "<@U8>",
     "ROLE": "reviewer",

@@ -51,7 +51,7 @@ async def web(bot: Bot) -> AsyncIterator[Web]:
     transport = httpx.ASGITransport(create_app(settings, bot.store, engine))
     secret = bot.write(lambda db: keys.create(db, "a member", "member", "cli:test"))[1]
     key = {"Authorization": f"Bearer {secret}"}
-    at = {"transport": transport, "base_url": "http://bot.test"}
+    at = {"transport": transport, "base_url": "http://127.0.0.1"}
     async with httpx.AsyncClient(headers=key, **at) as member, httpx.AsyncClient(**at) as page:
         await page.get("/")
         yield Web(member, page)

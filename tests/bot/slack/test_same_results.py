@@ -50,7 +50,7 @@ async def test_every_front_end_shows_the_same_results(
     settings = bot.settings.model_copy(update={"slack": SlackSettings(mode="off")})
     transport = httpx.ASGITransport(create_app(settings, bot.store))
     secret = bot.write(lambda db: keys.create(db, "a reviewer", "reviewer", "cli:test"))[1]
-    async with httpx.AsyncClient(transport=transport, base_url="http://bot.test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         client.headers["Authorization"] = f"Bearer {secret}"
         over_http = (await client.get(f"/v1/experiments/{running.id}")).json()["results"]
 

@@ -115,7 +115,7 @@ def example_of(section: str, key: str) -> str:
         return "10.0.0.0/8"
     if get_origin(field.annotation) is Literal:
         return str(next(v for v in get_args(field.annotation) if v != field.default))
-    kinds = {int: "33", float: "0.5"}
+    kinds = {int: "33", float: "0.25"}
     return kinds.get(type(field.default), "text")
 
 

@@ -290,8 +290,9 @@ def test_a_run_stopped_in_its_evaluation_continues_with_its_adapter(
     settings = lenient(settings)
     taught(store, domain)
     with store.write() as db:
-        run = runs.request(db, domain, "ann", recipe=dict(QUICK))
-        runs.claim(db, "worker")
+        runs.request(db, domain, "ann", recipe=dict(QUICK))
+        run = runs.claim(db, "worker")
+        assert run is not None
 
     def stopped(*_: object) -> None:
         raise Terminated

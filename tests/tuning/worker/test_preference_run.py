@@ -20,8 +20,9 @@ def live(store: Store, settings: Settings, domain: Domain) -> registry.Adapter:
     """An adapter that was trained here, whatever the gate says of it."""
     teach(store, domain, 6)
     with store.write() as db:
-        asked = runs.request(db, domain, "ann", recipe=QUICK)
-        runs.claim(db, "w1")
+        runs.request(db, domain, "ann", recipe=QUICK)
+        asked = runs.claim(db, "w1")
+        assert asked is not None
     assert execute_run(store, settings, asked) == ExitCode.DONE
     with store.write() as db:
         db.execute("UPDATE adapters SET state = 'candidate'")
@@ -38,8 +39,9 @@ def test_a_kto_run_produces_a_candidate_that_has_learned_no_new_pair(
     teach(store, domain, 1, start=90)  # a pair that only a run on pairs learns
     with store.write() as db:
         recipe = {"method": "kto", "learning_rate": 1e-3, "epochs": 2.0}
-        asked = runs.request(db, domain, "ann", recipe=recipe)
-        runs.claim(db, "w1")
+        runs.request(db, domain, "ann", recipe=recipe)
+        asked = runs.claim(db, "w1")
+        assert asked is not None
 
     assert execute_run(store, settings, asked) == ExitCode.DONE
 
