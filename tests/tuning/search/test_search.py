@@ -128,6 +128,7 @@ def test_a_killed_search_resumes_where_it_was(
     command = [
         sys.executable, "-m", "tuning.worker.child", "--config-json",
         settings.model_dump_json(exclude={"slack"}), "--run", str(run.id),
+        "--worker", run.worker, "--attempt", str(run.attempts),
     ]  # fmt: skip
     child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     try:
