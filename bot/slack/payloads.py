@@ -105,13 +105,19 @@ def files_of(sent: Any) -> tuple[AttachedFile, ...]:
     listed = [file for file in sent if isinstance(file, dict)] if isinstance(sent, list) else []
     return tuple(
         AttachedFile(
-            name=str(file.get("name") or file.get("title") or "a file")[:MAX_FILE_NAME],
+            name=_one_line(file.get("name") or file.get("title") or "a file"),
             kind=str(file.get("mimetype") or ""),
             size=_number(file.get("size")),
             url=str(file.get("url_private_download") or file.get("url_private") or ""),
         )
         for file in listed[:MAX_FILES]
     )
+
+
+def _one_line(name: Any) -> str:
+    """A file's name, which its sender chose: in a prompt, a second line could pass for something
+    else."""
+    return " ".join(str(name).split())[:MAX_FILE_NAME]
 
 
 def _number(given: Any) -> int:

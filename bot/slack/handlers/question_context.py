@@ -58,9 +58,10 @@ async def read_again(
     if question.response_url:
         return Quoted()
     try:
-        message = await thread.message_at(
-            workspace, place.channel, question.thread_ts, question.asked_ts
-        )
+        async with asyncio.timeout(READ_S):
+            message = await thread.message_at(
+                workspace, place.channel, question.thread_ts, question.asked_ts
+            )
     except Transport as error:
         log.info("A question was not looked up: %s", failure(error).code)
         return Quoted(note=NOT_LOOKED_UP)

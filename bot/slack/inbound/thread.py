@@ -35,7 +35,8 @@ async def message_at(
     workspace: WorkspaceContext, channel: str, thread_ts: str, ts: str
 ) -> dict[str, Any] | None:
     """A message as it is now; None if it is gone. Raises transport errors."""
-    found = await workspace.api.patient.conversations_replies(
+    # not `patient`: some apps may make one such call a minute, and a person waits
+    found = await workspace.api.quick.conversations_replies(
         channel=channel, ts=thread_ts, oldest=ts, latest=ts, inclusive=True, limit=2
     )
     return next((m for m in found["messages"] if m.get("ts") == ts), None)
