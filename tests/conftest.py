@@ -50,6 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("integration")
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """`understudy --config` names its settings file to child processes in the environment. A test
+    that runs it leaves nothing there for the next one."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("UNDERSTUDY_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("UNDERSTUDY_")]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 unit_test: str | None = None  # the id of the unit test that is running
 PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn")
 

@@ -126,7 +126,7 @@ def test_a_disconnect_before_the_first_word_stops_the_engine(bot: Bot) -> None:
 
 def test_slow_readers_delay_nobody_else(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.client.CHARS_PER_TOKEN", 10**6)  # more than the buffers hold
-    bot.vllm.say = lambda body: words(body["model"], *["many words " * 500] * 2000)
+    bot.vllm.say = lambda body: words(body["model"], *["many words " * 1000] * 1000)
     stuck = [_asking(bot) for _ in range(20)]
     wait_until(lambda: len(bot.vllm.asked) == 20, "the slow readers' answers to begin", 20)
     bot.vllm.say = lambda body: words(body["model"], "Quick.")
