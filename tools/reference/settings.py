@@ -1,4 +1,4 @@
-"""The settings, from their pydantic models in `data/config/settings.py`."""
+"""The settings, from their pydantic models in `data/config/sections/`."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin

@@ -1,0 +1,105 @@
+"""`[bot]`: the HTTP service, and how it requests answers from the engines."""
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from data.config.sections.fields import LAST_PORT, Section, TextList
+
+Port = Annotated[int, Field(ge=0, le=LAST_PORT)]
+
+
+class BotSettings(Section):
+    """The HTTP service, and how it requests answers from the engines."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description='The address to listen on. `"0.0.0.0"` accepts connections from other '
+        "machines.",
+    )
+    port: Port = Field(
+        default=8080, description="The port of the HTTP API, the web chat and Slack's requests."
+    )
+    max_tokens: int = Field(
+        default=256, ge=1, description="The length limit of an answer, in tokens."
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="The sampling temperature. `0`: always the likeliest answer.",
+    )
+    history_turns: int = Field(
+        default=6,
+        ge=0,
+        description="The number of earlier questions of a conversation that the model sees, with "
+        "their answers.",
+    )
+    max_prompt_chars: int = Field(
+        default=8_000, ge=1, description="The length limit of a question, in characters."
+    )
+    max_in_flight: int = Field(
+        default=64, ge=1, description="The number of answers that one engine writes at once."
+    )
+    max_waiting: int = Field(
+        default=256,
+        ge=0,
+        description="The number of questions that may wait for each engine. Further questions are "
+        "refused with a request to try again.",
+    )
+    engine_wait_s: int = Field(
+        default=60,
+        ge=0,
+        description="Seconds that a question waits for an engine that is restarting.",
+    )
+    web_chat: bool = Field(
+        default=True,
+        description="Serve the web chat at `/`, which answers anyone who can reach the port. "
+        "`false`: only API keys and Slack.",
+    )
+    web_questions_per_hour: int = Field(
+        default=600,
+        ge=1,
+        description="The number of questions an hour that one address may ask in the web chat, in "
+        "all its sessions. For each bot process.",
+    )
+    web_storage_mib: int = Field(
+        default=256,
+        ge=1,
+        description="MiB of questions from the web chat that are stored. Then it takes no more.",
+    )
+    answer_timeout_s: int = Field(
+        default=120, ge=1, description="Seconds that an answer may take in total."
+    )
+    allowed_hosts: TextList = Field(
+        default=(),
+        description="The host names under which people open the web chat, such as "
+        '`["bot.example.com"]`. Names of this machine and plain addresses are always allowed; '
+        '`"*"` allows any name. It keeps other sites from reaching the web chat through their own '
+        "name (DNS rebinding).",
+    )
+    trusted_proxies: TextList = Field(
+        default=("127.0.0.1", "::1"),
+        description='Addresses and networks of your reverse proxies, such as `["10.0.0.0/8"]`. '
+        "Only from them, `X-Forwarded-For` and `X-Forwarded-Proto` say who sends a request, and "
+        "how. Without it, everybody behind a proxy on another machine counts as one address.",
+    )
+    max_connections: int = Field(
+        default=128,
+        ge=1,
+        description="The number of connections that one address may have open, and of requests "
+        "that it may have in progress through a trusted proxy. For each bot process.",
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, listed: tuple[str, ...]) -> tuple[str, ...]:
+        for one in listed:
+            try:
+                ipaddress.ip_network(one, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{one!r} is not an address or network such as 10.0.0.0/8"
+                ) from None
+        return listed
