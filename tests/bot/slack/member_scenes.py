@@ -9,7 +9,15 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from bot.answering.chat import fallback_note
-from bot.slack.handlers import answer, home, members, preference_buttons, privacy, teach
+from bot.slack.handlers import (
+    answer,
+    answer_notes,
+    home,
+    members,
+    preference_buttons,
+    privacy,
+    teach,
+)
 from bot.slack.handlers.home import DomainSummary, HomePage
 from bot.slack.handlers.recent_questions import RecentQuestion
 from bot.slack.render import answer_sources, blocks, feedback_forms
@@ -62,7 +70,7 @@ def _answers() -> list[Scene]:
     pair = preference_buttons.ButtonPair(REPLY, ANSWER, "Ask your administrator.")
     instead = fallback_note("helpdesk@2", "helpdesk@3")
     (plain,) = blocks.answers(whole, below(REPLY))
-    (cut,) = blocks.answers(long, below(REPLY, answer.CUT_AT_LENGTH, cut=True))
+    (cut,) = blocks.answers(long, below(REPLY, answer_notes.CUT_AT_LENGTH, cut=True))
     (other,) = blocks.answers(whole, below(REPLY, instead))
     (both,) = blocks.answers(pair.text, pair.below)
     thanks = preference_buttons.THANKS["first"]

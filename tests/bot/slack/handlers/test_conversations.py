@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlite_utils import Database
 
-from bot.slack.handlers.answer import LOADING_MESSAGES
+from bot.slack.handlers.waiting_status import LOADING_MESSAGES
 from data import domains
 from data.adapters import registry
 from data.conversations import conversations
@@ -198,7 +198,7 @@ async def test_a_status_is_shown_while_people_wait(bot: Bot) -> None:
 async def test_the_status_is_renewed_until_the_first_word(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.handlers.answer.STATUS_S", 0.05)
+    monkeypatch.setattr("bot.slack.handlers.waiting_status.STATUS_S", 0.05)
     bot.engine.pause_s = 0.3
     bot.says("At ", "last.", " It is there.")
     question = await bot.slack.say(MEMBER, "DU2", "Where?")
