@@ -16,6 +16,7 @@ from bot.service import Service
 from data import domains
 from data.domains import Domain
 from data.experiments import decisions, experiments, ramps, testers
+from data.experiments.counted_people import NOTES
 from data.experiments.design import MAX_NOVELTY_DAYS, ExperimentDesign, guardrails
 from data.experiments.experiments import LABELS, Experiment
 from data.experiments.metrics import guardable
@@ -89,7 +90,8 @@ class StartExperimentRequest(RequestModel):
     people: Literal["verified", "anyone"] = Field(
         default="verified",
         description="Whose ratings count. `anyone` is for a deployment that has no verified "
-        "people; a key or an address then weighs at most 2%.",
+        "people; a key or an address then weighs at most 2%, and what everybody's ratings say is a "
+        "suggestion: a policy acts only on those of verified people.",
     )
     guardrails: dict[str, float | None] = Field(
         default={},
@@ -161,7 +163,8 @@ async def list_experiments(request: Request, domain: DomainName | None = None) -
 @router.post(
     "/experiments",
     status_code=201,
-    response_description="The [experiment](#experiment).",
+    response_description="The [experiment](#experiment). With `people` as `anyone`, `note` says "
+    "who decides.",
     responses={
         404: {"description": "There is no such domain or adapter."},
         409: {
@@ -182,7 +185,9 @@ async def start(
         domain, names = domain_of(db, given.domain), [v.adapter for v in given.variants]
         return comparisons.begin(db, domain, names, auth.person(key), given.plan(db, domain))
 
-    return _as_json(await service.store.submit(begin))
+    begun = await service.store.submit(begin)
+    note = NOTES.get(given.people)
+    return _as_json(begun) | ({"note": note} if note else {})
 
 
 @router.get(

@@ -13,7 +13,7 @@ from bot.cli.verbs import add_generated, registered
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, decisions, design, experiments, testers, variants
-from data.experiments.counted_people import CHOICES, People
+from data.experiments.counted_people import CHOICES, NOTES, People
 from data.experiments.design import MAX_NOVELTY_DAYS, ExperimentDesign, guardrails
 from data.experiments.experiments import Experiment
 from data.experiments.metrics import METRICS, RATING, check_guardrail, guardable, signed
@@ -107,7 +107,8 @@ def ab() -> None:
     default="verified",
     show_default=True,
     help="Whose ratings count: those of verified people (`understudy keys mark --help`), or of "
-    "anyone. For a deployment that has no verified people, such as an open web page.",
+    "anyone. `anyone` is for a deployment that has no verified people, such as an open web page: "
+    "what they say is a suggestion, and a policy does not act on it.",
 )
 @pass_app
 def start(
@@ -156,6 +157,8 @@ def start(
         f"Experiment {begun.id} compares {described}. "
         f"To see its results: `understudy ab status {domain}`."
     )
+    if note := NOTES.get(people):
+        terminal.echo(note)
 
 
 @registered(ab, "ab status")
@@ -289,7 +292,8 @@ def _print_explained(app: App, explained: Any) -> None:
 
 COUNTS: dict[People, str] = {
     "verified": "The ratings of verified people count.",
-    "anyone": "Everybody's ratings count, those of people who are not verified within limits.",
+    "anyone": "Everybody's ratings count, those of people who are not verified within limits. A "
+    "policy acts only on those of verified people.",
     "everyone": "Everybody's ratings count.",
 }
 

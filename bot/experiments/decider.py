@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlite_utils import Database
 
@@ -21,7 +21,7 @@ from bot.experiments import comparisons, policy, stats
 from bot.experiments.policy import PolicyVerdict
 from bot.experiments.stats import Results, adaptive
 from data.experiments import decisions, experiments, policies, ramps
-from data.experiments.decisions import Decision
+from data.experiments.decisions import Action, Decision
 from data.experiments.experiments import Experiment
 from data.experiments.metric_sums import ExperimentSums
 from data.experiments.metrics import RATING
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5  # between two evaluations
 PAUSE_FACTOR = 10  # the pause is at least this many times the duration of the evaluation
 RETRY_S = 60.0  # after a failure, until the next try
+AUTOMATIC: tuple[Action, ...] = ("promote", "roll back")
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,30 @@ class EvaluatedExperiment:
 
 
 def evaluate_experiment(db: Database, experiment: Experiment) -> EvaluatedExperiment | None:
-    """Evaluate a comparison; None: the last decision still applies."""
+    """Evaluate a comparison; None: the last decision still applies.
+
+    Where anyone counts, the policy acts, and shares adapt, by what verified people say alone, and
+    advises by what everybody says."""
     rules = policies.policy_of(db, experiment.domain_id)
     last = decisions.latest(db, experiment.id)
-    results = stats.compute_results(db, experiment)
-    best = results.best
-    by_label = {v.label: v for v in experiment.variants}
-    promotable = best is not None and comparisons.promotable(db, by_label[best.label])
     adapter = comparisons.fallback_adapter(db, experiment)
     fallback = adapter.name if adapter else "the bare base"
-    verdict = policy.verdict(results, rules, promotable, fallback)
-    shares = _next_shares(experiment, results.evidence) if verdict.action == "hold" else None
+
+    def judge(results: Results) -> tuple[Results, bool, PolicyVerdict]:
+        best = results.best
+        by_label = {v.label: v for v in experiment.variants}
+        promotable = best is not None and comparisons.promotable(db, by_label[best.label])
+        return results, promotable, policy.verdict(results, rules, promotable, fallback)
+
+    results, promotable, verdict = judge(stats.compute_results(db, experiment))
+    evidence = results.evidence
+    if results.terms.people == "anyone" and verdict.action not in AUTOMATIC:
+        verified = judge(stats.compute_results(db, experiment, "verified"))
+        evidence = verified[0].evidence
+        if verified[2].action in AUTOMATIC:
+            results, promotable, verdict = verified
+            verdict = replace(verdict, sentence=f"By verified people alone: {verdict.sentence}")
+    shares = _next_shares(experiment, evidence) if verdict.action == "hold" else None
     if shares is None and not _is_new(verdict, results, last):
         return None
     after = last.id if last else 0

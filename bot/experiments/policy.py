@@ -6,6 +6,9 @@
 - A worse candidate ends the comparison if the policy allows it. A broken guardrail ends it under
   every policy except `advise`. With several candidates, the whole comparison ends.
 - With a broken split, the results mean nothing: the decision is to advise.
+- Where anyone counts (`data/experiments/counted_people.py`), people may be invented, so their
+  ratings promote and end nothing: the decision is to advise. Failures and answer times are measured
+  by the service itself, so these guardrails still end the comparison.
 - If a person has to act, the decision is to advise.
 """
 
@@ -13,8 +16,10 @@ from dataclasses import dataclass
 
 from bot.experiments.stats import Comparison, Results
 from data.experiments.decisions import Action
-from data.experiments.metrics import RATING
+from data.experiments.metrics import METRICS, RATING
 from data.experiments.policies import Rules
+
+UNVERIFIED = " Verified people alone do not say so yet, so the policy leaves it to you."
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ def verdict(
     """What to do now. `promotable`: whether the better candidate can be made live; `fallback`: the
     adapter that answers after a roll-back."""
     best, harmful = results.best, results.harmful
-    may_promote = best is not None and rules.may_promote and promotable
+    invented = results.terms.people == "anyone"  # perhaps
+    may_promote = best is not None and rules.may_promote and promotable and not invented
     waits = may_promote and best is not None and best.lasting is False
     if best is not None and may_promote and not waits:
         return PolicyVerdict("promote", best.label, f"{best.sentence} It is now live.")
     # A better candidate that waits is not thrown away because another one is worse.
-    ending = [c for c in harmful if _ends(c, rules) and not (waits and c.reason == RATING)]
+    ending = [
+        c for c in harmful if _ends(c, rules, invented) and not (waits and c.reason == RATING)
+    ]
     if ending:
         worst = ending[0]
         ended = f"The comparison has ended, and everybody gets {fallback}."
@@ -46,29 +54,32 @@ def verdict(
         return _advise(best, results, "When they do, it goes live. Promote it at once")
     if harmful:
         advice = "End the comparison, so that nobody gets it any longer."
-        return PolicyVerdict("advise", harmful[0].label, f"{harmful[0].sentence} {advice}")
+        doubt = UNVERIFIED if invented and rules.may_roll_back else ""
+        return PolicyVerdict("advise", harmful[0].label, f"{harmful[0].sentence}{doubt} {advice}")
     if best is not None:
         how = "Promote it" if promotable else "Apply its settings to the deployment"
-        return _advise(best, results, how)
+        return _advise(best, results, how, UNVERIFIED if invented and rules.may_promote else "")
     if results.state == "no difference":
         advice = "End the comparison, or let it continue."
         return PolicyVerdict("advise", "", f"{_sentences(results)} {advice}")
     return PolicyVerdict("hold", "", _sentences(results))
 
 
-def _advise(best: Comparison, results: Results, how: str) -> PolicyVerdict:
+def _advise(best: Comparison, results: Results, how: str, doubt: str = "") -> PolicyVerdict:
     """The advice on a better candidate."""
-    doubt = ""
     if best.lasting is False:
-        doubt = (
+        doubt += (
             f" It may only be new to people: ratings cast more than {results.terms.novelty_days} "
             "days after a person's first answer do not confirm it yet."
         )
     return PolicyVerdict("advise", best.label, f"{best.sentence}{doubt} {how} if you agree.")
 
 
-def _ends(candidate: Comparison, rules: Rules) -> bool:
-    """Whether the policy ends a comparison because of this candidate."""
+def _ends(candidate: Comparison, rules: Rules, invented: bool) -> bool:
+    """Whether the policy ends a comparison because of this candidate. `invented`: whether people
+    can invent the others who judge it."""
+    if invented and not METRICS[candidate.reason].defect:
+        return False
     if candidate.reason != RATING:  # a guardrail
         return rules.policy != "advise"
     return rules.may_roll_back

@@ -6,11 +6,13 @@ such as an open web page, can opt in to others when it starts a comparison.
 
 - `verified`: verified people only. The default.
 - `anyone`: others as well. All identities of one source, which is a key or an address, together
-  weigh at most 2% of their variant, or as much as one person who rated once.
+  weigh at most 2% of their variant, or as much as one person who rated once. What everybody says is
+  a suggestion: a policy acts on what verified people say alone.
 - `everyone`: as in comparisons that ended before there were kinds of identity.
 
 So whoever invents identities behind one address moves the mean of a variant by 2 points at most.
-Many addresses move it as many people do; only verified people keep those out.
+Many addresses move it as many people do. No weight that leaves the honest some keeps those out,
+because an honest visitor looks the same as an invented one. That is why a person confirms.
 
 The condition below is part of every query of `metric_sums.py`. It reads the marks of API keys as
 they are now. People whose kind is unknown were erased before there were kinds; they count.
@@ -29,6 +31,11 @@ PEOPLE: tuple[People, ...] = get_args(People)
 MOST_PER_SOURCE = 0.02  # of the weight of a variant
 ONE_PERSON = 1.0  # the weight of a person who rated once
 CHOICES: tuple[People, ...] = ("verified", "anyone")  # for a new comparison
+NOTES: dict[People, str] = {  # who decides, said when a comparison starts and with its results
+    "anyone": "Everybody's ratings count here, but anybody can invent people, so a policy promotes "
+    "and rolls back only by the ratings of verified people. What everybody's ratings say is a "
+    "suggestion that an admin confirms."
+}
 
 VERIFIED = """(
     a.kind IN ('', 'slack', 'signed_in', 'operator')

@@ -269,14 +269,16 @@ GROUP BY p.person, a.label, b.label ORDER BY p.person, a.label, b.label
 """
 
 
-def collect(db: Database, experiment: Experiment) -> ExperimentSums:
-    """Read the sums of a comparison from the store."""
+def collect(db: Database, experiment: Experiment, people: People | None = None) -> ExperimentSums:
+    """Read the sums of a comparison from the store. `people`: whose ratings and answers count;
+    None: those that the comparison reads."""
+    people = people or people_of(experiment)
     median = row(db, CONTROL_MEDIAN, {"variant": experiment.variants[0].id})
     given = {
         "novelty": designs.from_json(experiment.terms).novelty_days * DAY_US,
         "control_median": median["latency_us"] if median else None,
     }
-    cells = [_cells(db, experiment, v, given) for v in experiment.variants]
+    cells = [_cells(db, experiment, v, given, people) for v in experiment.variants]
     shares = rows(
         db,
         "SELECT number, shares FROM stages WHERE experiment_id = ? ORDER BY number",
@@ -292,7 +294,7 @@ def collect(db: Database, experiment: Experiment) -> ExperimentSums:
             )
             for stage in shares
         ),
-        ballots=_ballots(db, experiment),
+        ballots=_ballots(db, experiment, people),
     )
 
 
@@ -314,10 +316,13 @@ def _variant(db: Database, variant: Variant) -> VariantSums:
 
 
 def _cells(
-    db: Database, experiment: Experiment, variant: Variant, given: Mapping[str, int | None]
+    db: Database,
+    experiment: Experiment,
+    variant: Variant,
+    given: Mapping[str, int | None],
+    people: People,
 ) -> dict[int, Cell]:
     """The cells of a variant, by stage number."""
-    people = people_of(experiment)
     bound: dict[str, Any] = {
         **given,
         "experiment": experiment.id,
@@ -364,9 +369,9 @@ def _later_ratings(
     return {r.pop("stage"): Sums(**r) for r in rows(db, LATER_RATINGS, bound)}
 
 
-def _ballots(db: Database, experiment: Experiment) -> tuple[Ballot, ...]:
+def _ballots(db: Database, experiment: Experiment, people: People) -> tuple[Ballot, ...]:
     """One ballot for all people with the same preferences."""
-    bound = {"experiment": experiment.id, "people": people_of(experiment)}
+    bound = {"experiment": experiment.id, "people": people}
     preferences: dict[str, list[PreferenceCounts]] = {}
     for choice in rows(db, PREFERENCES, bound):
         preferences.setdefault(choice.pop("person"), []).append(PreferenceCounts(**choice))

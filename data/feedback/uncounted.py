@@ -88,5 +88,6 @@ def advice(experiment: Experiment, found: list[UncountedRatings]) -> str:
     return (
         "If the owner of an API key signs its people in, `understudy keys mark KEY vouched` makes "
         "their ratings count at once. A comparison that is started with `understudy ab start "
-        f"{experiment.domain} ... --people anyone` counts everybody, within limits."
+        f"{experiment.domain} ... --people anyone` counts everybody, within limits, and suggests "
+        "what to do; a policy acts only on the ratings of verified people."
     )

@@ -40,6 +40,7 @@ from bot.experiments.stats.results import (
 )
 from data.experiments import design as designs
 from data.experiments import metric_sums
+from data.experiments.counted_people import NOTES, People
 from data.experiments.design import ExperimentDesign
 from data.experiments.experiments import Experiment
 from data.experiments.metric_sums import Cell, ExperimentSums
@@ -59,9 +60,12 @@ __all__ = [
 ]
 
 
-def compute_results(db: Database, experiment: Experiment) -> Results:
-    """The results with the present data of the store."""
-    return summary(metric_sums.collect(db, experiment), designs.from_json(experiment.terms))
+def compute_results(db: Database, experiment: Experiment, people: People | None = None) -> Results:
+    """The results with the present data of the store. `people`: whose ratings and answers count;
+    None: those that the comparison reads."""
+    design = designs.from_json(experiment.terms)
+    design = replace(design, people=people or design.people)
+    return summary(metric_sums.collect(db, experiment, design.people), design)
 
 
 def recompute_results(stored: Mapping[str, Any]) -> Results:
@@ -82,12 +86,15 @@ def summary(sums: ExperimentSums, design: ExperimentDesign) -> Results:
     return Results(
         state=verdicts.overall(comparisons),
         sentence=" ".join(
-            [
+            part
+            for part in [
                 *sentences,
                 wording.rated(variants),
                 *wording.cautions(variants, comparisons),
-                *filter(None, chances),
+                NOTES.get(design.people, ""),
+                *chances,
             ]
+            if part
         ),
         details=wording.details(comparisons, split, preferences, design),
         variants=variants,

@@ -6,6 +6,7 @@ import pytest
 
 from data.conversations import side_by_side
 from data.experiments import assignments, experiments
+from data.experiments.counted_people import NOTES
 from data.experiments.experiments import Experiment
 from data.feedback import feedback
 from tests.bot.conftest import Bot
@@ -46,6 +47,17 @@ def answers(bot: Bot, **more: Any) -> list[dict[str, Any]]:
 
 
 # Variants, ramps and testers
+
+
+def test_a_comparison_of_anyone_says_who_decides(bot: Bot) -> None:
+    admin = bot.http("admin")
+    first = admin.post("/v1/experiments", json={"a": "1", "b": "2"}).json()
+    assert "note" not in first
+    admin.post(f"/v1/experiments/{first['id']}/stop")
+    begun = admin.post("/v1/experiments", json={"a": "1", "b": "2", "people": "anyone"}).json()
+    assert begun["note"] == NOTES["anyone"]
+    found = admin.get(f"/v1/experiments/{begun['id']}").json()
+    assert NOTES["anyone"] in found["results"]["sentence"], "and the page shows it"
 
 
 def test_variants_may_differ_only_in_prompt_or_sampling(bot: Bot) -> None:

@@ -8,6 +8,7 @@ import pytest
 from data import domains
 from data.adapters import placements, registry
 from data.experiments import assignments, decisions, experiments
+from data.experiments.counted_people import NOTES
 from data.experiments.experiments import Experiment
 from data.experiments.metrics import METRICS, guardable
 from data.feedback import feedback
@@ -60,6 +61,13 @@ def test_an_invalid_person_is_refused(run: Run, command: tuple[str, ...]) -> Non
     result = run("ab", *command)
 
     assert (result.exit_code, "'Ann' is not the id of a person" in result.output) == (2, True)
+
+
+def test_a_comparison_of_anyone_says_who_decides(run: Run) -> None:
+    assert NOTES["anyone"] not in run("ab", "start", "art", "live", "2").output
+    run("ab", "stop", "art")
+    assert NOTES["anyone"] in run("ab", "start", "art", "live", "2", "--people", "anyone").output
+    assert NOTES["anyone"] in run("ab", "status", "art").output
 
 
 def test_the_expected_number_of_people_has_a_limit(run: Run) -> None:

@@ -475,6 +475,51 @@ def test_other_numbers_give_another_result(store: Store, running: Experiment) ->
     assert "decision" in explain(other_terms).differing
 
 
+# Where anyone counts
+
+
+def test_where_anyone_counts_the_policy_acts_by_verified_people_alone(
+    store: Store, domain: Domain
+) -> None:
+    policy(store, domain, "auto")
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain)
+        design = ExperimentDesign(people="anyone")
+        begun = begin(db, domain, ["1", "2"], "cli:ann", ExperimentPlan(design=design))
+        rate(db, begun, BETTER, 200)
+        db.execute("UPDATE assignments SET kind = 'web_session', source = 'address:' || person")
+    (made,) = evaluate(store)
+    assert (made.state, made.variant, made.action) == ("better", "B", "advise")
+    assert evaluate(store) == []
+    with store.write() as db:
+        rate(db, begun, BETTER, 200)
+    (made,) = evaluate(store)
+    assert (made.action, made.terms["people"]) == ("promote", "verified")
+    assert made.sentence.startswith("By verified people alone: B (helpdesk@2) is better")
+    assert sum(v["raters"] for v in made.results["variants"]) == 200
+    assert explain(made).differing == ()
+    assert registry.live(store.db, domain.id).version == 2  # type: ignore[union-attr]
+
+
+def test_where_anyone_counts_shares_follow_verified_people_alone(
+    store: Store, domain: Domain
+) -> None:
+    with store.write() as db:
+        given.adapter(db, domain, "live")
+        given.adapter(db, domain)
+        plan = ExperimentPlan(adaptive=0.2, design=ExperimentDesign(people="anyone"))
+        begun = begin(db, domain, ["1", "2"], "cli:ann", plan)
+        rate(db, begun, {"A": 0.6, "B": 0.7}, 110)
+        db.execute("UPDATE assignments SET kind = 'web_session', source = 'address:' || person")
+    assert evaluate(store) == []
+    assert experiments.get(store.db, begun.id).stage == 1
+    with store.write() as db:
+        rate(db, begun, {"A": 0.6, "B": 0.7}, 110)
+    assert evaluate(store) == []
+    assert experiments.get(store.db, begun.id).stage == 2
+
+
 # Shares that follow the results
 
 

@@ -2,8 +2,8 @@
 
 Honest people are assigned, answered, exposed and rated in a store, and the comparison is looked at
 again and again, under the policy that promotes and rolls back. Between them, an attacker votes up
-every answer of the worse candidate, and down every answer of the control, under as many invented
-identities as they like.
+every answer of the worse variant, and down every answer of the other, under as many invented
+identities as they like, from as many addresses.
 """
 
 import random
@@ -15,10 +15,12 @@ import pytest
 from sqlite_utils import Database
 
 from bot.experiments import decider
+from bot.experiments.explain import explain
 from data import domains
 from data.domains import Domain
 from data.experiments import assignments, experiments, policies
-from data.experiments.counted_people import CHOICES, People
+from data.experiments.counted_people import People
+from data.experiments.decisions import Decision
 from data.experiments.experiments import Experiment, VariantSpec
 from data.experiments.metrics import default_bounds
 from data.feedback import feedback
@@ -43,8 +45,11 @@ NOBODY = Attack(0.0, "")
 ATTACKS = {
     "a third, each with one vote, are names of a key": Attack(0.5, "http:1/{n}"),
     "one visitor has 200 sessions": Attack(2.0, "web:bad{n}", most=200),
-    "half are sessions on two addresses": Attack(1.0, "web:bad{n}", addresses=2),
+    "half are sessions on one address": Attack(1.0, "web:bad{n}"),
+    "half are sessions on twenty addresses": Attack(1.0, "web:bad{n}", addresses=20),
+    "half are sessions on two hundred addresses": Attack(1.0, "web:bad{n}", addresses=200),
 }
+AUTOMATIC = ("promote", "roll back")
 
 
 @dataclass
@@ -59,19 +64,25 @@ class Comparison:
         variant = assignments.variant_for(self.running, person)
         assignments.expose(self.db, self.running.id, person, variant.id, 1, address)
         reply = given.reply(self.db, self.domain, person, variant=variant)
-        liked = variant.label == "B" if hostile else self.rng.random() < self.likes[variant.label]
+        worst = min(self.likes, key=lambda label: self.likes[label])
+        likes = self.likes[variant.label]
+        liked = variant.label == worst if hostile else self.rng.random() < likes
         feedback.thumb(self.db, reply, person, liked)
 
-    def decision(self) -> str | None:
+    def decision(self) -> Decision | None:
         found = decider.evaluate_experiment(self.db, self.running)
-        made = decider.apply_verdict(self.db, found) if found else None
-        return made.action if made and made.action in ("promote", "roll back") else None
+        return decider.apply_verdict(self.db, found) if found else None
 
 
 def outcome(
-    people: People, attack: Attack, likes: dict[str, float], seed: int, verified: bool = True
+    people: People,
+    attack: Attack,
+    likes: dict[str, float],
+    seed: int,
+    verified: bool = True,
+    actions: tuple[str, ...] = AUTOMATIC,
 ) -> tuple[str | None, int]:
-    """The action that was taken, and the number of honest people by then."""
+    """The first of the actions that was taken, and the number of honest people by then."""
     with Store(":memory:") as store, store.write() as db:
         domain = domains.create(db, "helpdesk")
         keys.create(db, "app", "member", "cli:root")
@@ -90,8 +101,10 @@ def outcome(
             comparison.rate(person, f"198.51.{n // 250}.{n % 250}")
             for identity, address in next(bad):
                 comparison.rate(identity, address, hostile=True)
-            if n % EACH_LOOK == 0 and (action := comparison.decision()):
-                return action, n
+            made = comparison.decision() if n % EACH_LOOK == 0 else None
+            if made and made.action in actions:
+                assert not explain(made).differing
+                return made.action, n
     return None, HONEST
 
 
@@ -109,14 +122,20 @@ def invented(attack: Attack) -> Iterator[list[tuple[str, str]]]:
 
 WORSE = {"A": 0.7, "B": 0.6}
 BETTER = {"A": 0.5, "B": 0.9}
+WHO_AND_WHERE: list[tuple[People, bool]] = [  # whose ratings count; whether the honest are verified
+    ("verified", True),
+    ("anyone", True),
+    ("anyone", False),
+]
 
 
-@pytest.mark.parametrize("people", CHOICES)
+@pytest.mark.parametrize(("people", "verified"), WHO_AND_WHERE)
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_no_attack_promotes_a_worse_candidate(people: People, attack: Attack) -> None:
-    for seed in range(2):
-        action, _ = outcome(people, attack, WORSE, seed, verified=people == "verified")
-        assert action != "promote"
+def test_no_attack_promotes_a_worse_candidate(
+    people: People, verified: bool, attack: Attack
+) -> None:
+    action, _ = outcome(people, attack, WORSE, 0, verified)
+    assert action != "promote"
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
@@ -126,17 +145,27 @@ def test_the_same_attacks_succeed_where_everybody_counts(attack: Attack) -> None
     assert action == "promote"
 
 
-def test_honest_people_decide_as_soon_as_without_an_attack() -> None:
-    for seed in range(2):
-        alone = outcome("verified", NOBODY, BETTER, seed)
-        assert alone[0] == "promote"
-        against = Attack(1.0, "web:bad{n}")
-        assert outcome("verified", against, BETTER, seed) == alone, "bit for bit"
-        assert outcome("anyone", NOBODY, BETTER, seed) == alone
+@pytest.mark.parametrize(("people", "verified"), WHO_AND_WHERE)
+def test_no_attack_rolls_back_a_better_candidate(people: People, verified: bool) -> None:
+    attack = Attack(1.0, "web:bad{n}", addresses=200)
+    action, _ = outcome(people, attack, BETTER, 0, verified)
+    assert action == ("promote" if verified else None)
 
 
-def test_anonymous_people_decide_as_soon_as_if_nothing_were_limited() -> None:
-    for seed in range(2):
-        limited = outcome("anyone", NOBODY, BETTER, seed, verified=False)
-        assert limited == outcome("everyone", NOBODY, BETTER, seed, verified=False)
-        assert limited[0] == "promote"
+def test_verified_people_decide_as_soon_as_without_an_attack() -> None:
+    alone = outcome("verified", NOBODY, BETTER, 0)
+    assert alone[0] == "promote"
+    assert outcome("anyone", NOBODY, BETTER, 0) == alone
+    for addresses in (1, 200):
+        against = Attack(1.0, "web:bad{n}", addresses)
+        assert outcome("verified", against, BETTER, 0) == alone
+        assert outcome("anyone", against, BETTER, 0) == alone
+
+
+def test_what_anonymous_people_say_is_suggested_as_soon_as_if_it_were_done() -> None:
+    done = outcome("everyone", NOBODY, BETTER, 0, verified=False)
+    assert done[0] == "promote"
+    assert outcome("anyone", NOBODY, BETTER, 0, verified=False) == (None, HONEST)
+    actions = (*AUTOMATIC, "advise")
+    suggested = outcome("anyone", NOBODY, BETTER, 0, verified=False, actions=actions)
+    assert suggested == ("advise", done[1])

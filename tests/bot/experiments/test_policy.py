@@ -6,6 +6,7 @@ import pytest
 
 from bot.experiments import policy, stats
 from bot.experiments.policy import PolicyVerdict
+from data.experiments.counted_people import NOTES, People
 from data.experiments.design import ExperimentDesign
 from data.experiments.metric_sums import (
     Cell,
@@ -15,7 +16,7 @@ from data.experiments.metric_sums import (
     VariantSums,
     equal_weight_sums,
 )
-from data.experiments.policies import Policy, Rules
+from data.experiments.policies import POLICIES, Policy, Rules
 
 PEOPLE = 400
 
@@ -34,11 +35,12 @@ def side(
     return Cell(people, sums)
 
 
-def results(*cells: Cell) -> stats.Results:
+def results(*cells: Cell, people: People = "verified") -> stats.Results:
     labels = "ABCDEF"[: len(cells)]
     variants = tuple(VariantSums(label, f"helpdesk@{n}") for n, label in enumerate(labels, 1))
     shares = tuple(1 / len(cells) for _ in cells)
-    return stats.summary(ExperimentSums(variants, (StageSums(shares, cells),)), ExperimentDesign())
+    sums = ExperimentSums(variants, (StageSums(shares, cells),))
+    return stats.summary(sums, ExperimentDesign(people=people))
 
 
 BETTER = results(side(0.5), side(0.9))
@@ -102,6 +104,39 @@ def test_what_is_only_better_while_it_is_new_is_not_promoted(
 ) -> None:
     made = policy.verdict(found, Rules(policy_name))
     assert (made.action, made.variant) == (action, variant)
+
+
+@pytest.mark.parametrize("policy_name", POLICIES)
+@pytest.mark.parametrize("cells", [(side(0.5), side(0.9)), (side(0.9), side(0.5))])
+def test_where_anyone_counts_ratings_are_only_a_suggestion(
+    cells: tuple[Cell, Cell], policy_name: Policy
+) -> None:
+    found = results(*cells, people="anyone")
+    made, rules = policy.verdict(found, Rules(policy_name)), Rules(policy_name)
+    assert (made.action, made.variant) == ("advise", "B")
+    better = found.best is not None
+    would_act = rules.may_promote if better else rules.may_roll_back
+    doubt = "Verified people alone do not say so yet, so the policy leaves it to you."
+    assert (doubt in made.sentence) == would_act
+    assert made.sentence.endswith(
+        " Promote it if you agree."
+        if better
+        else " End the comparison, so that nobody gets it any longer."
+    )
+    assert NOTES["anyone"] in found.sentence
+    assert NOTES["anyone"] not in results(*cells).sentence
+
+
+def test_where_anyone_counts_failures_still_end_a_comparison_and_corrections_do_not() -> None:
+    failing = results(side(0.7), side(0.7, failed=0.4), people="anyone")
+    assert policy.verdict(failing, Rules("auto")).action == "roll back"
+    assert policy.verdict(failing, Rules("advise")).action == "advise"
+    cells = [replace(side(0.7), sums={**side(0.7).sums, "correction": s}) for s in CORRECTED]
+    assert policy.verdict(results(*cells), Rules("auto")).action == "roll back"
+    assert policy.verdict(results(*cells, people="anyone"), Rules("auto")).action == "advise"
+
+
+CORRECTED = (equal_weight_sums(PEOPLE, 0, 0), equal_weight_sums(PEOPLE, 160, 160))
 
 
 def test_the_advice_on_a_new_candidate_says_what_is_missing() -> None:
