@@ -12,6 +12,7 @@ from bot.runtime.metrics import Metrics
 from bot.service import Service
 from data import domains
 from data.adapters import placements
+from data.adapters.placements import STOPPED
 from data.slack import problems
 from data.store.errors import UnderstudyError
 
@@ -67,16 +68,18 @@ def _missing(db: Database) -> list[str]:
     if not domains.list_domains(db):
         missing.append("There is no domain. Create one with `understudy domains add NAME`.")
     if not placements.ready_urls(db):
-        states = [
-            f"{r.name} is {'silent' if r.stale else r.state}" for r in placements.replicas(db)
-        ]
+        states = [r.described for r in placements.replicas(db)]
         missing.append(f"No engine is ready ({', '.join(states) or 'none is running'}).")
     return missing
 
 
 def _warnings(db: Database) -> list[str]:
     """What does not work although questions over HTTP are answered."""
-    return [problem.text for problem in problems.current(db) if not problem.channel]
+    down = [r for r in placements.replicas(db) if r.state == "down" and r.detail != STOPPED]
+    return [
+        *(problem.text for problem in problems.current(db) if not problem.channel),
+        *(r.described for r in down if not r.stale and placements.ready_urls(db)),
+    ]
 
 
 def _from_this_machine(request: Request) -> bool:

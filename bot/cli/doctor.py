@@ -67,6 +67,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _base_model,
         _tuning,
         _engine,
+        _replicas,
         _gpu,
         _bot,
         _slack,
@@ -153,6 +154,28 @@ def _tuning(settings: Settings) -> Iterator[Finding]:
         yield Finding("Tuning", "note", f"not installed: {', '.join(missing)}", remedy)
     else:
         yield Finding("Tuning", "ok", "torch, transformers, peft and bitsandbytes are installed")
+
+
+def _replicas(settings: Settings) -> Iterator[Finding]:
+    """What the engines that run now were last seen to do."""
+    from data.adapters import placements
+    from data.store.db import Store
+
+    if not settings.store_path.exists():
+        return
+    try:
+        with Store(settings.store_path) as store:
+            known = [r for r in placements.replicas(store.db) if not r.stale]
+    except UnderstudyError:
+        return  # `_store` reports it
+    for replica in known:
+        if replica.state == "ready":
+            yield Finding("Engine", "ok", replica.described)
+        elif replica.state != "down":
+            yield Finding("Engine", "note", replica.described)
+        elif replica.detail != placements.STOPPED:
+            remedy = "`understudy replicas list` shows all engines; their logs are in logs/."
+            yield Finding("Engine", "missing", replica.described, remedy)
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:

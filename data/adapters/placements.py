@@ -60,6 +60,15 @@ class Replica:
         return "silent" if self.stale and self.state != "down" else self.state
 
     @property
+    def described(self) -> str:
+        """`local-1 is ready`; why, if it is down or is starting again."""
+        if self.condition == "down" and self.detail:
+            return f"{self.name} is down: {self.detail}"
+        if self.condition == "starting" and self.detail.startswith(self.condition):
+            return f"{self.name} is {self.detail}"
+        return f"{self.name} is {self.condition}"
+
+    @property
     def ours(self) -> bool:
         """Whether `understudy serve` started it, so that it ends with that process."""
         return self.name.startswith(OURS)

@@ -96,7 +96,7 @@ def _no_engine(known: list[Replica], able: list[Replica]) -> Iterator[Alert]:
         )
         yield Alert("no_engine", "", text)
     elif not able:
-        states = ", ".join(f"{r.name} is {r.condition}" for r in known)
+        states = ", ".join(r.described for r in known)
         yield Alert("no_engine", "", f"No engine is ready, so the bot cannot answer: {states}.")
 
 
@@ -112,8 +112,7 @@ def _replicas(known: list[Replica]) -> Iterator[Alert]:
             text = f"{r.name} has sent no heartbeat for a while. Is `understudy serve` running?"
             yield Alert("replica", r.name, text)
         elif r.state == "down":
-            why = f": {r.detail}" if r.detail else ""
-            yield Alert("replica", r.name, f"{r.name} is down{why}")
+            yield Alert("replica", r.name, r.described)
 
 
 def _not_held(db: Database, able: list[Replica]) -> Iterator[Alert]:

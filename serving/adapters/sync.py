@@ -32,6 +32,7 @@ from data.store.errors import Invalid, NotFound, Unavailable, UnderstudyError
 from data.store.lease_clock import lease_us
 from serving.adapters import reference_check, zero_adapter
 from serving.engine.capacity import Capacity
+from serving.engine.liveness import probe
 from serving.engine.management_api import NO_ANSWER, ask, healthy
 from serving.engine.management_api import EngineRefused as EngineRefused
 
@@ -230,8 +231,8 @@ class _Sync:
         try:
             load_ms, agreement, probed = self._publish(adapter, loaded=loaded)
         except UnderstudyError as error:
-            if isinstance(error, EngineRefused) and not healthy(self.url):
-                raise  # the engine is at fault, not the adapter
+            if isinstance(error, EngineRefused) and self._engine_is_at_fault(error):
+                raise
             self._failed(adapter, error)
             return
         with self.store.write() as db:
@@ -242,6 +243,13 @@ class _Sync:
         if load_ms is not None:
             log.info("%s holds %s (%.0f ms).", self.replica, adapter.name, load_ms)
             self.outcome.loaded += (adapter.served_name,)
+
+    def _engine_is_at_fault(self, error: EngineRefused) -> bool:
+        """Whether the engine has failed, and not the adapter: it does not answer, or hangs."""
+        if not healthy(self.url):
+            return True
+        no_answer = error.status is None
+        return no_answer and bool(probe(self.url, self.settings.serving.probe_timeout_s))
 
     def _publish(
         self, adapter: Adapter, *, loaded: bool

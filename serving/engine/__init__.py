@@ -7,6 +7,7 @@
 - `files`: the files of an engine on this machine: its log and its sockets
 - `gpu_flags`: flags and environment of an engine that shares its GPU with tuning
 - `host_memory`: whether the machine has memory for a second engine
+- `liveness`: notices an engine that accepts requests but writes nothing any more
 - `lora_operations`: which LoRA operations an engine uses on a CPU
 - `management_api`: requests to the management API of an engine, and their errors
 - `ports`: which process listens on a loopback port

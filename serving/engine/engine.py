@@ -34,12 +34,18 @@ PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60  # an engine that ran for so long restarts without a longer pause
 LOG_LINES_SHOWN = 12
 LORA_OUTCOME = "lora-operations"
+LOG_FOLLOWS = ". The end of "
 
 State = Literal["starting", "ready", "down"]
 
 
 class EngineFailed(Unavailable):
     """The engine could not be started; says why, with the end of its log."""
+
+    @property
+    def summary(self) -> str:
+        """Why, without the log and without its path, for everybody to read."""
+        return str(self).partition(LOG_FOLLOWS)[0].partition("\n")[0]
 
 
 class Engine:
@@ -69,6 +75,8 @@ class Engine:
         self.lora_problem: str | None = None
         """Why the running process computes adapters with vLLM's own operations, as a clause; '' if
         it uses the grouped ones, None if it is not known or not wanted."""
+        self.hung = ""  # why the running process counts as hung
+        self._why_again = ""  # why the process before this one ended, if it was not asked to
         self._process: subprocess.Popen[bytes] | None = None
         self._grace_s: float = SHUTDOWN_S + 2
         self._stopping = False
@@ -114,6 +122,15 @@ class Engine:
         self.state, self.detail = "starting", "restarting"
         self._wake.set()
 
+    def report_hung(self, starts: int, why: str) -> None:
+        """The process that was started as number `starts` writes nothing any more: end it by
+        force and start another one."""
+        if self.state == "ready" and self.starts == starts:
+            self.hung = why
+
+    def report_alive(self) -> None:
+        """Nothing changes: a process that hung is not asked again."""
+
     def _supervise(self) -> None:
         """The supervising thread. It must live as long as its child: the kernel sends the death
         signal when the thread that started the process ends."""
@@ -130,7 +147,8 @@ class Engine:
                     self.failure = error
                     self._change("down", str(error))
                     return
-                self._change("down", str(error).partition("\n")[0])
+                self._why_again = f" again, because {_clause(error.summary)}"
+                self._change("down", error.summary)
             except Exception:  # a bug here; the next process may work
                 log.exception("Supervising %s failed.", self.name)
                 self._change("down", "an unexpected error occurred; see the log")
@@ -141,7 +159,7 @@ class Engine:
     def _run_once(self) -> None:
         """Run the process from its start to its end. Raises EngineFailed at the end, unless the
         process was asked to end."""
-        self._change("starting", "starting")
+        self._change("starting", f"starting{self._why_again}")
         if self._stopping:
             return
         began = time.monotonic()
@@ -154,6 +172,7 @@ class Engine:
             self.start_s = time.monotonic() - began
             self.starts += 1
             self._read_lora_outcome()
+            self._why_again = ""
             log.info("%s is ready after %.1f s (%d).", self.name, self.start_s, process.pid)
             self._change("ready", "")
             self._watch(process)
@@ -162,6 +181,7 @@ class Engine:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         self._claim_port()
+        self.hung = ""
         self.capacity = self.next_capacity
         try:
             line = command(self.settings, self.build, self.capacity, self.port)
@@ -184,7 +204,7 @@ class Engine:
         except (Invalid, Conflict, Unavailable) as error:  # it cannot share the GPU like this
             raise EngineFailed(str(error)) from error
         except OSError as error:  # no disk space or memory; this may pass
-            raise EngineFailed(f"The engine could not be started: {error}") from error
+            raise EngineFailed(f"The engine could not be started: {error.strerror}") from error
         return self._process
 
     def _read_lora_outcome(self) -> None:
@@ -210,6 +230,8 @@ class Engine:
         while not self._wake.wait(POLL_READY_S):
             if process.poll() is not None:
                 raise self._failed(f"The engine has crashed ({_ending(process)})")
+            if self.hung:
+                raise self._failed(f"The engine hung ({self.hung})")
             files.shorten(self.log_path)
             unhealthy = 0 if healthy(self.url) else unhealthy + 1
             if unhealthy >= UNHEALTHY_AFTER:
@@ -240,7 +262,7 @@ class Engine:
 
     def _failed(self, what: str) -> EngineFailed:
         lines = files.last_lines(self.log_path, LOG_LINES_SHOWN)
-        return EngineFailed(f"{what}. The end of {self.log_path}:\n{lines}")
+        return EngineFailed(f"{what}{LOG_FOLLOWS}{self.log_path}:\n{lines}")
 
 
 def _usable_build(settings: Settings) -> EngineBuild:
@@ -259,6 +281,10 @@ def _usable_build(settings: Settings) -> EngineBuild:
     if problem := problem or context_length.too_long(settings):
         raise EngineFailed(problem)
     return build
+
+
+def _clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:

@@ -21,6 +21,7 @@ from serving.engine.management_api import HEALTH_TIMEOUT_S, EngineRefused, ask, 
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
+NOT_OURS = "It is not ours to start again: restart it where it runs."
 
 
 class ExternalEngine:
@@ -37,6 +38,7 @@ class ExternalEngine:
         self.name = urlsplit(self.url).netloc
         self.state: State = "starting"
         self.detail = "starting"
+        self.hung = ""  # why it counts as hung; '' if it does not
         self.starts = 0  # how often the engine became ready
         self.on_change: Callable[[], None] = lambda: None  # called by the watching thread
         self._stop = threading.Event()
@@ -54,10 +56,20 @@ class ExternalEngine:
     def restart(self) -> None:
         """Do nothing: only its owner can restart it, as `placements.request_restart` says."""
 
+    def report_hung(self, starts: int, why: str) -> None:
+        """The engine writes nothing any more: no questions are sent there until it does."""
+        self.hung = why
+
+    def report_alive(self) -> None:
+        self.hung = ""
+
     def _watch(self) -> None:
         while not self._stop.is_set():
             if not healthy(self.url):
+                self.hung = ""  # by its owner it may be restarted meanwhile
                 self._change("down", f"{self.url} does not answer")
+            elif self.hung:
+                self._change("down", f"{self.url} hangs ({self.hung}). {NOT_OURS}")
             else:
                 self._check_base()
             self._stop.wait(POLL_S)

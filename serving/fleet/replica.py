@@ -19,6 +19,8 @@ from data.store.db import Store, sqlite3
 from data.store.errors import UnderstudyError
 from serving.engine.engine import Engine
 from serving.engine.external_engine import ExternalEngine
+from serving.engine.liveness import Liveness
+from serving.engine.management_api import EngineRefused
 from serving.fleet.reconciler import RETRY_S, Reconciler
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class ReplicaThread:
         self.detail = "starting"
         self.draining = False
         self._reconciler = Reconciler(store, settings, engine, local=self.local)
+        self._liveness = Liveness(engine, settings.serving)
+        self._probing = False
         self._precision = base_precision.served(settings) if self.local else ""
         self._filled = 0  # `starts` of the engine when it was last filled
         self._forgotten = False
@@ -120,7 +124,9 @@ class ReplicaThread:
 
     def busy(self) -> bool:
         """Whether it is writing an answer. Answers that are too old belong to a bot that crashed.
-        True when the store cannot be read."""
+        True when the store cannot be read, and while the engine is probed."""
+        if self._probing:
+            return True
         within_s = self.settings.bot.answer_timeout_s + 10
         try:
             return conversations.count_streaming(self.store.db, self.name, within_s) > 0
@@ -142,10 +148,13 @@ class ReplicaThread:
         """Compare the engine with the registry, and publish what was found; returns the seconds
         until the next time."""
         try:
+            self._notice_hang()
             if not self.draining:
                 self._step()
         except (UnderstudyError, sqlite3.Error) as error:
             log.warning("%s is not in step with the registry: %s", self.name, error)
+            if isinstance(error, EngineRefused) and error.status is None:
+                self._liveness.suspect()
             lost_base = self.state == "ready" and not self._reconciler.base_held
             if lost_base or self.state not in ("ready", "draining"):
                 self.set("starting", str(error))
@@ -166,6 +175,18 @@ class ReplicaThread:
             self._reconciler.step()
         if self.engine.state == "ready" and self._filled == self.engine.starts:
             self.set("ready", self._reconciler.note)
+
+    def _notice_hang(self) -> None:
+        """Probe the engine if nothing came from it for a while. A draining one is about to be
+        restarted, or put to sleep, which a probe would disturb."""
+        with self._lock:
+            if self.draining or not self._liveness.due():
+                return
+            self._probing = True
+        try:
+            self._liveness.look(self._stop)
+        finally:
+            self._probing = False
 
     def _engine_changed(self) -> None:
         if self.engine.state != "ready":  # it becomes ready only when it is filled

@@ -92,6 +92,10 @@ class FakeVllm:
     refuse_completions: int = 0  # the status of a refusal
     keep_alive_s: float = 5.0
     network: Literal["up", "resets", "hangs", "errors"] = "up"  # what happens to all requests
+    hung: Callable[[], bool] = field(default=lambda: False)  # its core, while its server runs on
+    writes_no_completion: bool = False  # that is not refused: it waits, and other answers go on
+    steps: int = 0  # of its core, which its metrics tell
+    has_metrics: bool = True
     loading: str = ""  # the folder of the latest load
     base: dict[str, str] = field(default_factory=lambda: {"id": "base", "root": str(POCKET)})
     pause_s: float = 0.0  # between two pieces of an answer
@@ -104,6 +108,11 @@ class FakeVllm:
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=200 if self.healthy else 503)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        if not self.has_metrics:
+            return web.Response(status=404)
+        return web.Response(text=f'vllm:generation_tokens_total{{engine="0"}} {self.steps}\n')
 
     async def models(self, _: web.Request) -> web.Response:
         cards: list[dict[str, Any]] = [{**self.base, "parent": None}]
@@ -159,7 +168,10 @@ class FakeVllm:
                 if not response.prepared:
                     await response.prepare(request)
                 text = event if isinstance(event, str) else json.dumps(event)
+                while self.hung():
+                    await asyncio.sleep(0.02)
                 await response.write(f"data: {text}\n\n".encode())
+                self.steps += 1
                 await asyncio.sleep(self.pause_s)
         except (ConnectionError, asyncio.CancelledError):
             self.broken_off += 1
@@ -169,6 +181,9 @@ class FakeVllm:
     async def completions(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.completed.append(body)
+        while self.writes_no_completion:
+            await asyncio.sleep(0.02)
+        self.steps += 1
         if self.refuse_completions:
             return refusal(self.refuse_completions, "it has no time")
         if body["model"] not in ("base", *self.held):
@@ -203,6 +218,8 @@ class FakeVllm:
             request.transport.abort()
         while self.network == "hangs":
             await asyncio.sleep(0.02)
+        while self.hung() and request.method == "POST":
+            await asyncio.sleep(0.02)
         if self.network == "errors":
             return web.Response(status=500, text="Internal Server Error")
         return await handler(request)
@@ -232,6 +249,7 @@ class FakeVllm:
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self.disturb])
         app.router.add_get("/health", self.health)
+        app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/load_lora_adapter", self.load)
         app.router.add_post("/v1/unload_lora_adapter", self.unload)
@@ -281,11 +299,12 @@ def running(fake: FakeVllm) -> Iterator[FakeVllm]:
 def main() -> None:
     """As a program in vLLM's place, which `serving/engine/vllm_process.py` starts
     (`stand_in_for_vllm`): it writes as many words as are asked for, and lets them end when it is
-    told to. An adapter with a `crash.md` beside its files ends it, as one does that is too much for
-    the memory."""
+    told to. It hangs while there is a file `hang` in its folder of sockets. An adapter with a
+    `crash.md` beside its files ends it, as one does that is too much for the memory."""
     fake = FakeVllm(pause_s=0.02)
     fake.on_load = lambda name: Path(fake.loading, "crash.md").exists() and os._exit(3)
     fake.say = lambda body: words(body["model"], *[" word"] * body["max_tokens"])
+    fake.hung = Path(os.environ["VLLM_RPC_BASE_PATH"], "hang").exists
     given = dict(zip(sys.argv[1::1], sys.argv[2::1], strict=False))
     web.run_app(
         fake.app(), host="127.0.0.1", port=int(given["--port"]), shutdown_timeout=8, print=None

@@ -78,7 +78,7 @@ class ControlPlane:
     def _begin(self) -> None:
         self.person = Person(self.system)
         self.bot: Actor = Bot(self.system)
-        self.serve: Actor = Serve(self.system)
+        self.serve = Serve(self.system)
         self.workers: list[Worker] = []
         self.children: list[Child] = []
         self._restart_at: dict[str, float] = {}
@@ -317,11 +317,19 @@ class ControlPlane:
             if value(db, sql) is not None:
                 raise Violation(self._told(f"a domain has two {what}"))
         self._check_recorded_adapters(db)
+        self._check_hung_engines(db)
         if self.steps % 20 == 0:
             self._check_acknowledged(db)
         sql = "SELECT 1 FROM adapters WHERE state = 'live' AND removal_asked_at IS NOT NULL"
         if value(db, sql) is not None:
             raise Violation(self._told("a live adapter was removed"))
+
+    def _check_hung_engines(self, db: Any) -> None:
+        """An engine that hangs does not count as ready."""
+        ready = {replica.name for replica in placements.ready(db)}
+        for number, engine in enumerate(self.system.world.engines):
+            if self.serve.notices_hang(number) and engine.name in ready:
+                raise Violation(self._told(f"{engine.name} hangs and counts as ready"))
 
     def _check_recorded_adapters(self, db: Any) -> None:
         """What is recorded as held was held when the engine was asked last, or was loaded since."""

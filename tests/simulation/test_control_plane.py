@@ -15,6 +15,7 @@ from data.runs import runs
 from data.store import clock, lease_clock
 from data.store.db import changed
 from serving.adapters import sync
+from serving.fleet.replica import ReplicaThread
 from tests.simulation.__main__ import MEMORY
 from tests.simulation.control_plane import Violation, simulate
 
@@ -53,12 +54,17 @@ def _leases_by_the_wall_clock(put: pytest.MonkeyPatch) -> None:
         put.setattr(module, "lease_us", lambda db: clock.now_us())
 
 
+def _trusts_an_engine_that_hangs(put: pytest.MonkeyPatch) -> None:
+    put.setattr(ReplicaThread, "_notice_hang", lambda self: None)
+
+
 @pytest.mark.parametrize(
     ("put_back", "found"),
     [
         (_writes_without_an_owner, "changed run"),
         (_takes_nothing_over, "its worker is gone"),
         (_mends_before_it_records, "is recorded as held by"),
+        (_trusts_an_engine_that_hangs, "hangs and counts as ready"),
         (_leases_by_the_wall_clock, "which is well|its worker is gone|does not come to rest"),
     ],
 )

@@ -17,6 +17,7 @@ from data.bases import digest
 from data.store import clock, lease_clock
 from data.store.db import Store, StoreFull
 from serving.adapters import sync, zero_adapter
+from serving.engine import liveness
 from serving.engine.management_api import NO_ANSWER, EngineRefused
 from serving.fleet import reconciler
 from tuning import progress
@@ -72,6 +73,7 @@ class SimulatedEngine:
     number: int
     held: dict[str, str] = field(default_factory=dict)
     health: bool = True
+    hung: str = ""
     refuses: bool = False  # to load anything
     hangs: bool = False  # when it is told to load something, though it is healthy
     refused: set[str] = field(default_factory=set)  # what it ever refused or did not answer about
@@ -95,10 +97,19 @@ class SimulatedEngine:
     def notice(self) -> None:
         """What the engine's watching thread does every second."""
         if not self.health:
+            self.hung = ""
             self.state, self.detail = "down", "does not answer"
+        elif self.hung:
+            self.state, self.detail = "down", self.hung
         elif self.state != "ready":
             self.state, self.detail = "ready", ""
             self.starts += 1
+
+    def report_hung(self, starts: int, why: str) -> None:
+        self.hung = why
+
+    def report_alive(self) -> None:
+        self.hung = ""
 
     def restart(self) -> None:
         self.held.clear()
@@ -147,6 +158,10 @@ class World:
         put(progress, "time", self.clocks)
         put(sync, "time", self.clocks)
         put(sync, "ask", self._ask)
+        put(sync, "probe", self._probe)
+        put(liveness, "probe", self._probe)
+        put(liveness, "progress", lambda url: ())
+        put(liveness, "time", self.clocks)
         put(sync, "healthy", lambda url: self._at(url).health)
         put(sync, "_check", lambda *_, **__: _Files())
         put(adapters_files, "check_unchanged", lambda *_: None)
@@ -163,6 +178,12 @@ class World:
     def _ask(self, url: str, body: dict[str, Any] | None = None, timeout: float = 0) -> Any:
         engine = self._at(url)
         return engine.ask(url.removeprefix(engine.url), body)
+
+    def _probe(self, url: str, *_: object) -> str | None:
+        engine = self._at(url)
+        if not engine.health:
+            return None
+        return "it wrote no token" if engine.hangs else ""
 
     def lapse(self, engine: SimulatedEngine) -> str:
         """Something goes wrong with an engine, or right again."""

@@ -116,6 +116,19 @@ class ServingSettings(Section):
     start_timeout_s: int = Field(
         default=300, ge=10, description="Seconds that an engine may take to start."
     )
+    probe_after_s: int = Field(
+        default=10,
+        ge=0,
+        description="An engine from which nothing came for so many seconds is asked for one token, "
+        "to see whether it hangs. `0`: never.",
+    )
+    probe_timeout_s: int = Field(
+        default=30,
+        ge=1,
+        description="Seconds that this token may take while nothing else comes from the engine "
+        "either. Then the engine gets no questions; if Understudy has started it, it is started "
+        "again. Set more where reading a long question takes longer, as on slow CPUs.",
+    )
 
     @field_validator("url")
     @classmethod

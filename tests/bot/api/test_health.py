@@ -2,6 +2,7 @@
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlite_utils import Database
 
 from data.adapters import placements
 from data.slack import problems
@@ -46,6 +47,32 @@ def test_the_missing_part_is_named(bot: Bot) -> None:
 
     assert answer.status_code == 503
     assert answer.json()["missing"] == ["No engine is ready (here is silent)."]
+
+
+HANGS = "http://here hangs (it wrote no token in 30 s). It is not ours to start again."
+
+
+def test_why_an_engine_is_down_is_said(bot: Bot) -> None:
+    def go_down(db: Database) -> None:
+        placements.record_heartbeat(db, "here", bot.vllm.url, "pocket", "down", HANGS)
+
+    bot.write(go_down)
+    answer = bot.http().get("/health")
+
+    assert answer.status_code == 503
+    assert answer.json()["missing"] == [f"No engine is ready (here is down: {HANGS})."]
+
+
+def test_an_engine_that_is_down_beside_another_is_a_warning(bot: Bot) -> None:
+    def add(db: Database) -> None:
+        placements.record_heartbeat(db, "other", "http://127.0.0.1:1", "pocket", "down", HANGS)
+        placements.record_heartbeat(db, "old", "http://127.0.0.1:1", "pocket", "down", "stopped")
+
+    bot.write(add)
+    answer = bot.http().get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["warnings"] == [f"other is down: {HANGS}"]
 
 
 def test_answers_are_counted(bot: Bot) -> None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from bot.cli.doctor import examine
+from data.adapters import placements
 from data.config.settings import load
+from data.store.db import Store
 from tests import fake_nvidia_smi
 from tests.bot.cli.conftest import Run
 
@@ -17,6 +19,20 @@ def test_a_working_installation_has_no_problems(run: Run) -> None:
     result = run("doctor")
 
     assert result.exit_code == 0, result.output
+
+
+def test_a_running_engine_that_is_down_is_reported_with_its_cause(home: Path) -> None:
+    why = "the engine hung (it wrote no token in 30 s)"
+    with Store(load(home / "understudy.toml", {}).store_path) as store, store.write() as db:
+        placements.record_heartbeat(db, "local-1", "http://x", "pocket", "down", why)
+        placements.record_heartbeat(db, "local-2", "http://y", "pocket", "ready")
+        placements.record_heartbeat(db, "local-3", "http://z", "pocket", "down", "stopped")
+
+    found = findings(home, "")
+
+    assert found[f"local-1 is down: {why}"][0] == "missing"
+    assert found["local-2 is ready"][0] == "ok"
+    assert not [f for f in found if "local-3" in f]
 
 
 def test_missing_tokens_are_named_with_their_variable(home: Path) -> None:

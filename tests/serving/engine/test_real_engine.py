@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from data.store.clock import now_us
 from data.store.db import insert
 from serving.adapters.sync import held_adapters
 from serving.client import EngineClient, EngineDown, PromptTooLong, Sampling, StreamCut
-from serving.engine import files
+from serving.engine import files, liveness
+from serving.engine.liveness import Liveness
+from serving.engine.management_api import healthy
 from tests import adapter_maker
 from tests.conftest import RunningEngine, wait_until
 
@@ -233,6 +237,45 @@ async def test_a_crash_cuts_the_stream_and_the_restarted_engine_has_every_adapte
     for adapter in registry.wanted_adapters(engine.store.db):
         assert engine.holds(adapter)
     assert await answer(client, engine, pair[1].served_name)
+
+
+async def test_an_engine_whose_core_hangs_is_started_again(
+    client, engine, pair, endless, monkeypatch
+):
+    """SIGSTOP to the core in mid-answer: the server is healthy, and nobody gets a word."""
+    monkeypatch.setattr(Liveness, "_wait", lambda self, _: setattr(self, "_due", 0.0))
+    probe = liveness.probe
+    monkeypatch.setattr(liveness, "probe", lambda url, _, *more: probe(url, 5.0, *more))
+    group, core = engine.pid(), _core(engine)
+    stream = client.stream(engine.url, endless, QUESTION, Sampling(LONG), "test")
+    await anext(stream)
+    os.kill(core, signal.SIGSTOP)
+    try:
+        assert healthy(engine.url)
+        with pytest.raises(StreamCut):
+            async for _ in stream:
+                pass
+        wait_until(lambda: not _group_lives(group), "the end of the whole group", 5)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(core, signal.SIGCONT)
+    wait_until(lambda: "hung (it wrote no token in 5 s)" in _detail(engine), "the cause", 30)
+    await asyncio.to_thread(engine.wait_ready)
+    assert engine.pid() != group
+    assert await answer(client, engine, pair[1].served_name)
+
+
+def _core(engine: RunningEngine) -> int:
+    """The process of vLLM's core: a child of its API server."""
+    children = Path(f"/proc/{engine.pid()}/task/{engine.pid()}/children").read_text().split()
+    for child in children:
+        if b"EngineCore" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise AssertionError(f"no core among {children}")
+
+
+def _detail(engine: RunningEngine) -> str:
+    return " ".join(r.detail for r in placements.replicas(engine.store.db))
 
 
 def _group_lives(group: int | None) -> bool:
