@@ -77,8 +77,9 @@ def normalised(person: str) -> str:
     """The same id in its one spelling."""
     prefix, _, rest = person.strip().partition(":")
     if prefix == "http":
-        key, slash, name = rest.partition("/")
-        return f"http:{key}{slash}{normalised_name(name)}"
+        key, _, name = rest.partition("/")
+        name = normalised_name(name)
+        return f"http:{key}/{name}" if name else f"http:{key}"
     rest = unicodedata.normalize("NFC", rest).strip()
     if prefix == "slack":
         return f"slack:{rest.upper()}"

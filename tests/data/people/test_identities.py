@@ -83,7 +83,7 @@ def test_unknown_marks_and_keys_are_refused(store: Store) -> None:
         ("http:3/ ann ", "http:3/ann"),
         ("http:3/Ann@Example.org", "http:3/ann@example.org"),
         ("http:3/Ab3", "http:3/Ab3"),
-        ("http:3/", "http:3/"),
+        ("http:3/ ", "http:3"),
         ("http:3", "http:3"),
         ("slack:t1/u2", "slack:T1/U2"),
         (" slack:T1/U2\n", "slack:T1/U2"),
