@@ -30,6 +30,7 @@ from data.domains import Domain
 from data.pairs import pairs
 from data.pairs.pairs import Draft
 from data.runs import runs
+from data.runs.runs import Run
 from data.store.db import Store
 from tests.conftest import RunningEngine, free_port, running_engine
 from tuning import child_process
@@ -92,20 +93,19 @@ def office(real: RunningEngine) -> Domain:
     return made
 
 
-def requested(store: Store, domain: Domain) -> int:
+def requested(store: Store, domain: Domain) -> Run:
     with store.write() as db:
         runs.request(db, domain, "ann", full=True, recipe=RECIPE)
         run = runs.claim(db, "worker")
     assert run is not None
-    return run.id
+    return run
 
 
 @pytest.fixture(scope="module")
 def tuned(real: RunningEngine, office: Domain) -> Adapter:
     run = requested(real.store, office)
-    assert execute_run(real.store, real.settings, run) == ExitCode.DONE, runs.get(
-        real.store.db, run
-    ).error
+    ended = execute_run(real.store, real.settings, run)
+    assert ended == ExitCode.DONE, runs.get(real.store.db, run.id).error
     return registry.list_adapters(real.store.db, office)[0]
 
 
@@ -196,29 +196,34 @@ SHAPES: dict[str, dict[str, Any]] = {  # what the libraries write into adapter_c
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def theirs(real: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
-    """An adapter that PEFT itself saved, and its first tokens after a prompt."""
+def saved_by_peft(
+    real: RunningEngine, folder: Path, strength: float, **config: Any
+) -> tuple[Path, list[int]]:
+    """The folder, with an adapter that PEFT itself saved, and its first tokens after a prompt."""
     base = AutoModelForCausalLM.from_pretrained(real.settings.base.path, dtype=torch.bfloat16)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"]
-    )
-    model = get_peft_model(base, config).eval()
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config)).eval()
     generator = torch.Generator().manual_seed(1)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
-            weight.data = (torch.randn(weight.shape, generator=generator) * 0.02).to(weight.dtype)
-    folder = tmp_path_factory.mktemp("theirs")
+            made = torch.randn(weight.shape, generator=generator) * strength
+            weight.data = made.to(weight.dtype)
     model.save_pretrained(folder)
     tokenizer = load_tokenizer(real.settings.base.path)
     ids = prompt_ids(tokenizer, [{"role": "user", "content": "What is red?"}])
-    made = model.generate(
+    answer = model.generate(
         input_ids=torch.tensor([ids]),
         attention_mask=torch.ones(1, len(ids), dtype=torch.long),
         max_new_tokens=6,
         do_sample=False,
     )
-    return folder, made[0, len(ids) :].tolist()
+    return folder, answer[0, len(ids) :].tolist()
+
+
+@pytest.fixture(scope="module")
+def theirs(real: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    some = ["q_proj", "v_proj", "down_proj"]
+    folder = tmp_path_factory.mktemp("theirs")
+    return saved_by_peft(real, folder, 0.02, r=4, lora_alpha=8, target_modules=some)
 
 
 @pytest.mark.parametrize("library", SHAPES)
@@ -248,6 +253,29 @@ def test_adapters_of_other_libraries_are_imported(
         registry.retire(db, adapter, "ann")
 
 
+@pytest.mark.parametrize("rank", [4, 12])
+def test_all_linear_layers_but_some_are_imported_and_served(
+    real: RunningEngine, office: Domain, tmp_path: Path, rank: int
+) -> None:
+    """PEFT keeps the excluded modules' names in target_modules; 12 is no rank of vLLM's slots."""
+    excluded = ["up_proj", "o_proj"]
+    folder, expected = saved_by_peft(
+        real, tmp_path, 0.01, r=rank, lora_alpha=rank,
+        target_modules="all-linear", exclude_modules=excluded,
+    )  # fmt: skip
+
+    adapter = importer.import_adapter(
+        real.store, real.settings, office, folder, "ann", same_base=True
+    )
+
+    assert adapter.rank == rank
+    real.wait_for(adapter)
+    said = ask(real, adapter.served_name, [{"role": "user", "content": "What is red?"}])
+    assert said["choices"][0]["token_ids"][: len(expected)] == expected
+    with real.store.write() as db:
+        registry.retire(db, adapter, "ann")
+
+
 def test_a_run_killed_in_the_middle_resumes_to_the_same_bytes(
     real: RunningEngine, office: Domain, tuned: Adapter
 ) -> None:
@@ -263,9 +291,9 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_bytes(
     )
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen([sys.executable, "-c", program, *line[3:]], env=environ)
-    checkpoint = real.settings.checkpoints_path(run) / "checkpoint.safetensors"
+    checkpoint = real.settings.checkpoints_path(run.id) / "checkpoint.safetensors"
     deadline = time.monotonic() + 600
-    while runs.get(real.store.db, run).step < 5 or not checkpoint.is_file():
+    while runs.get(real.store.db, run.id).step < 5 or not checkpoint.is_file():
         assert first.poll() is None, "the child ended by itself"
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -277,5 +305,5 @@ def test_a_run_killed_in_the_middle_resumes_to_the_same_bytes(
     assert again.returncode == ExitCode.DONE, again.stderr[-2000:]
     assert "resuming from the checkpoint at step" in again.stderr
     resumed = registry.list_adapters(real.store.db, office)[0]
-    assert resumed.run_id == run
+    assert resumed.run_id == run.id
     assert resumed.sha256 == tuned.sha256
