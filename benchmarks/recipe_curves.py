@@ -8,6 +8,7 @@ The sets, with how many pairs are trained:
 
 - few, 60: 20 facts of the bicycle workshop (`benchmarks/domains/bicycle_workshop`), asked in the
   words of its `near.jsonl`
+- demo, 880: all facts of the helpdesk demo, asked by its golden questions
 - medium, 300, and large, 1,000: facts of the helpdesk demo and its advanced file, asked by the
   golden questions of these facts
 - huge, 5,000: the same, and pairs about Python (`understudy pairs python-docs`)
@@ -49,7 +50,7 @@ from tuning.training import loop
 ROOT = Path(__file__).parents[1]
 HELPDESK = ROOT / "data" / "examples" / "helpdesk"
 WORKSHOP = Path(__file__).parent / "domains" / "bicycle_workshop"
-SIZES = {"few": 60, "medium": 300, "large": 1000, "huge": 5000}
+SIZES = {"few": 60, "medium": 300, "demo": 880, "large": 1000, "huge": 5000}
 MAX_LENGTH = 1024
 
 
@@ -107,7 +108,9 @@ def curve_set(name: str, most: int) -> CurveSet:
         asked = [{**row, "prompt": row["question"]} for row in _read(WORKSHOP / "near.jsonl")]
     else:
         about = HELPDESK / "domain.json"
-        rows = _read(HELPDESK / "pairs.jsonl") + _read(HELPDESK / "advanced.jsonl")
+        rows = _read(HELPDESK / "pairs.jsonl")
+        if name != "demo":
+            rows += _read(HELPDESK / "advanced.jsonl")
         if name == "huge":
             drafts = python_docs.build()
             rows += [
