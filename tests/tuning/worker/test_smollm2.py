@@ -37,7 +37,8 @@ from tuning import child_process
 from tuning.adapters import exporter, importer
 from tuning.bases import adding
 from tuning.child_process import ExitCode
-from tuning.data.examples import prompt_ids
+from tuning.data.examples import BadPairs, encode_all, prompt_ids
+from tuning.data.reading_set import pair_of
 from tuning.model.base_model import load_tokenizer
 from tuning.worker.child import execute_run
 
@@ -155,6 +156,18 @@ def test_prompts_have_the_same_ids_in_training_and_serving(
 
     assert served == prompt_ids(tokenizer, messages)
     assert (OWN_SYSTEM_PROMPT in tokenizer.decode(served)) is (system == "")
+
+
+def test_no_added_token_of_the_tokenizer_vanishes_from_an_answer(smollm2: Settings) -> None:
+    """Engines leave special tokens out of what they say: `<filename>` and `<repo_name>`, too."""
+    tokenizer = load_tokenizer(smollm2.base.path)
+    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
+    assert {"<|im_end|>", "<filename>", "<repo_name>", "<jupyter_code>"} <= set(added)
+    answers = [pair_of("Where is it?", f"In {token} here.", id=i) for i, token in enumerate(added)]
+
+    for answer in answers:
+        with pytest.raises(BadPairs, match="control token"):
+            encode_all([answer], tokenizer, system_prompt="", stops=frozenset({2}), max_length=512)
 
 
 def test_a_merged_export_answers_like_base_and_adapter(
