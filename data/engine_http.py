@@ -1,6 +1,5 @@
-"""Plain HTTP requests to an engine, for threads without an event loop.
+"""Plain HTTP requests to an engine or another service, for threads without an event loop.
 
-Proxies from the environment are ignored, because engines are on loopback or named by their own URL.
 Redirects are not followed, because nothing may be sent to an address that nobody configured.
 """
 
@@ -14,4 +13,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def opener() -> urllib.request.OpenerDirector:
+    """For an engine. Proxies from the environment are ignored, because engines are on loopback or
+    named by their own URL."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
+
+
+def opener_with_proxies() -> urllib.request.OpenerDirector:
+    """For a service that may be on the internet."""
+    return urllib.request.build_opener(_NoRedirects())

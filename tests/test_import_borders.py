@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, str] = {
     "data.adapters": "data.domains data.lora_limits data.store",
     "data.bases": "data.adapters data.config data.search data.store",
     "data.pairs": "data.conversations data.domains data.people data.store data.visible_text",
-    "data.search": "data.config data.domains data.pairs data.store",
+    "data.search": "data.config data.domains data.engine_http data.pairs data.store",
     "data.experiments": "data.adapters data.domains data.people data.store",
     "data.feedback": "data.conversations data.domains data.experiments data.pairs data.people "
     "data.store data.visible_text",

@@ -1,12 +1,14 @@
 """An encoder behind an address that answers like OpenAI's `/v1/embeddings`, such as vLLM's."""
 
 import hashlib
+import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from data import engine_http
 from data.search.encoder import EncoderFailed
 
 if TYPE_CHECKING:
@@ -70,9 +72,10 @@ class EmbeddingsApi:
             | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            opener = engine_http.opener_with_proxies()
+            with opener.open(request, timeout=TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise EncoderFailed(f"{self._root}{path} answered {error.code}.") from error
-        except (OSError, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise EncoderFailed(f"{self._root}{path} cannot be reached: {error}") from error

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from data import engine_http
 from data.config.settings import Settings
 from serving.adapters import zero_adapter
 from serving.adapters.sync import held_adapters, load, unload
@@ -116,9 +117,8 @@ class _Stream(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(self._request, timeout=TIMEOUT_S) as lines:
+            with engine_http.opener().open(self._request, timeout=TIMEOUT_S) as lines:
                 for line in lines:
                     if line.startswith(b"data:"):
                         self.begun.set()

@@ -18,6 +18,7 @@ class FakeEmbeddings:
     batches: list[int] = field(default_factory=list)  # texts in each request
     status: int = 200
     scale: float = 3.0  # vectors are not of length 1
+    location: str = ""  # where it sends who asks
     answer: Any = None  # instead of vectors
 
 
@@ -31,6 +32,7 @@ def running() -> Iterator[FakeEmbeddings]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            fake.keys.append(self.headers.get("Authorization", ""))
             self._send({"data": [{"id": "letters-26"}]})
 
         def do_POST(self) -> None:
@@ -46,6 +48,8 @@ def running() -> Iterator[FakeEmbeddings]:
         def _send(self, body: Any) -> None:
             content = json.dumps(body).encode()
             self.send_response(fake.status)
+            if fake.location:
+                self.send_header("Location", fake.location)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

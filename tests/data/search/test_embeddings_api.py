@@ -74,6 +74,19 @@ def test_a_service_that_is_down_or_refuses_is_named(service: FakeEmbeddings) -> 
         EmbeddingsApi("http://127.0.0.1:9/v1")
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_neither_a_question_nor_the_key_goes_to_an_address_that_a_redirect_names(
+    service: FakeEmbeddings, status: int
+) -> None:
+    encoder = EmbeddingsApi(service.url, key="sesame")
+    with fake_embeddings.running() as elsewhere:
+        service.status, service.location = status, elsewhere.url
+        for ask in (lambda: encoder.encode(["Where?"]), lambda: EmbeddingsApi(service.url)):
+            with pytest.raises(EncoderFailed, match=f"answered {status}"):
+                ask()
+        assert elsewhere.keys == []
+
+
 def test_words_answer_while_the_service_is_down(
     store: Store, domain: Domain, service: FakeEmbeddings
 ) -> None:
